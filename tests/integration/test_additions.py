@@ -47,14 +47,6 @@ def test_one_more_model_runs_its_own_jobs(work: Work) -> None:
     assert planned == {"encode_images": n, "fit_adapters": 2 * n, **dict.fromkeys(each, n)}
 
 
-def test_one_more_number_of_shots_runs_its_own_jobs(work: Work) -> None:
-    """The shots of one seed begin those of more; a larger number than before draws more images."""
-    work.configure(lambda c: c["adapter"].update(shots=[2]))
-    assert set(work.planned()) <= OUTPUT
-    work.configure(lambda c: c["adapter"].update(shots=[1, 2]))
-    assert set(work.planned()) <= OUTPUT
-
-
 def encoded(work: Work, *parts: str) -> int:
     """How many images the last job, or the jobs of these shards, sent through the encoder, by their progress."""
     folder = work.folder / "results/logs/image_features/mini"

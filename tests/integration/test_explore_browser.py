@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 import browser as browsers
-from browser import WIDTHS, needs_browser
+from browser import WIDTHS, needs_browser, requests
 from coder_clip.datasets.corrections import read_corrections
 from coder_clip.photos import Classifier
 from coder_clip.photos.explorer import Explorer, Labels
@@ -135,13 +135,9 @@ def test_the_page_is_whole_asks_nobody_else_and_fits(
     assert widths[0] <= widths[1] == width
     assert browser.title == "My <b>photos</b>", "a file name ran as script"
     assert browser.get_log("browser") == []
-    requests = [
-        message["params"]["request"]["url"]
-        for entry in browser.get_log("performance")
-        if (message := json.loads(entry["message"])["message"])["method"] == "Network.requestWillBeSent"
-    ]
-    assert len(requests) > count
-    assert [url for url in requests if not url.startswith((address, "data:"))] == []
+    asked = requests(browser)
+    assert len(asked) > count
+    assert [url for url in asked if not url.startswith((address, "data:"))] == []
 
 
 def test_the_first_line_says_how_many_are_right_and_errors_come_first(

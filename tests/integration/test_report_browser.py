@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from browser import WIDTHS, needs_browser, show
+from browser import WIDTHS, needs_browser, requests, show
 from coder_clip.reporting import formats
 from coder_clip.reporting import page as report
 from coder_clip.reporting.exhibits import FIGURES, TABLES
@@ -68,12 +68,7 @@ def test_loads_whole_and_alone(browser: Any, page: Path, width: int) -> None:
     sizes = browser.execute_script("return [...document.images].map(i => i.complete && i.naturalWidth)")
     assert len(sizes) == len(FIGURES) - 1  # name_dose, of drawn data sets alone, has nothing to show
     assert all(sizes)
-    requests = [
-        message["params"]["request"]["url"]
-        for entry in browser.get_log("performance")
-        if (message := json.loads(entry["message"])["message"])["method"] == "Network.requestWillBeSent"
-    ]
-    assert [url for url in requests if not url.startswith(("data:", page.as_uri()))] == []
+    assert [url for url in requests(browser) if not url.startswith(("data:", page.as_uri()))] == []
 
 
 @pytest.mark.parametrize("width", [390, 1024, 1600])

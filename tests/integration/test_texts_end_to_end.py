@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from browser import needs_browser, show
 from llm_server import Server, serving, words
 from working_copy import Work, duplicate, few_pictures, working_copy
 
@@ -107,15 +106,6 @@ def test_from_a_language_model_to_the_report(made: Work, server: Server) -> None
     assert set(server.paid.values()) == {1}
 
 
-def test_the_pairs_that_are_written_are_those_that_are_confused_most(made: Work) -> None:
-    listed = read(made, "one_to_one/pairs/shapes.json")["pairs"]
-    frequent = [p["inside_gate"] for p in listed]
-    assert frequent == sorted(frequent, reverse=True)
-    assert frequent[0] > 0
-    written = [(p["a_index"], p["b_index"]) for p in read(made, "one_to_one/shapes.json")["pairs"]]
-    assert written == [(p["a"], p["b"]) for p in listed[:12]]
-
-
 def test_a_second_run_asks_nothing_and_needs_no_key(made: Work, server: Server) -> None:
     asked = len(server.asked)
     assert made.planned() == {}
@@ -168,13 +158,6 @@ def test_the_key_is_nowhere(made: Work) -> None:
     for path in made.folder.rglob("*"):
         if path.is_file() and not path.is_relative_to(made.folder / ".cache"):
             assert KEY.encode() not in path.read_bytes(), path
-
-
-@needs_browser
-def test_hostile_texts_do_no_harm_in_a_browser(made: Work, browser: Any) -> None:
-    show(browser, made.folder / "results/report.html", 1280)
-    assert browser.title == "texts", "a text was run as a script"
-    assert browser.get_log("browser") == []
 
 
 def test_hostile_texts_do_no_harm_on_the_page(made: Work) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -48,3 +49,12 @@ def show(browser: Any, page: str | Path, width: int = WIDTHS["desk"]) -> None:
     for log in ("browser", "performance"):
         browser.get_log(log)
     browser.get(page.as_uri() if isinstance(page, Path) else page)
+
+
+def requests(browser: Any) -> list[str]:
+    """Addresses that the page asked for since it was shown."""
+    return [
+        message["params"]["request"]["url"]
+        for entry in browser.get_log("performance")
+        if (message := json.loads(entry["message"])["message"])["method"] == "Network.requestWillBeSent"
+    ]

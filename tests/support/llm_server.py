@@ -46,13 +46,23 @@ def tokens(text: str) -> int:
     return len(re.findall(r"\w+|[^\w\s]", text))
 
 
-SAID = {  # what servers say of one question or of a schema: status, message, code
-    "vllm": (400, "The provided JSON schema contains features not supported by xgrammar.", None),
-    "llama.cpp": (500, "failed to parse grammar", None),
-    "groq": (400, "Failed to generate JSON. Please adjust your prompt.", "json_validate_failed"),
-    "openrouter": (403, "tiny requires moderation. Your input was flagged for 'violence'", None),
-    "context": (400, "This model's maximum context length is 512 tokens.", "context_length_exceeded"),
-    "seed": (400, "Unsupported parameter: 'seed'. Supported: model, messages, response_format", None),
+Said = tuple[int, str, str | None, dict[str, str]]
+SAID: dict[str, Said] = {  # what servers say of one question or of a schema: status, message, code, headers
+    "vllm": (400, "The provided JSON schema contains features not supported by xgrammar.", None, {}),
+    "llama.cpp": (500, "failed to parse grammar", None, {}),
+    "groq": (400, "Failed to generate JSON. Please adjust your prompt.", "json_validate_failed", {}),
+    "openrouter": (403, "tiny requires moderation. Your input was flagged for 'violence'", None, {}),
+    "context": (400, "This model's maximum context length is 512 tokens.", "context_length_exceeded", {}),
+    "seed": (400, "Unsupported parameter: 'seed'. Supported: model, messages, response_format", None, {}),
+    "parameter": (400, "Unsupported parameter: 'temperature'", None, {}),
+    "format": (400, "response_format: this request cannot be taken", None, {}),
+    "forbidden": (403, "Country not supported", None, {}),
+    "quota": (429, "You exceeded your current quota", "insufficient_quota", {}),
+    "filter": (400, "rejected by our safety system", "content_policy_violation", {}),
+    "retry-after": (429, "slow down", "rate_limit_exceeded", {"Retry_After": "1"}),
+    "retry-after-long": (429, "slow down", "rate_limit_exceeded", {"Retry_After": "7200"}),
+    "retry-after-0": (429, "slow down", "rate_limit_exceeded", {"Retry_After": "0"}),
+    "retry-after-past": (429, "slow down", None, {"Retry_After": "Thu, 01 Jan 1970 00:00:00 GMT"}),
 }
 
 
@@ -213,20 +223,6 @@ class Handler(BaseHTTPRequestHandler):
         page = b"<html><body><h1>502 Bad Gateway</h1></body></html>"
         if behaviour.isdigit():
             self.fail(int(behaviour))
-        elif behaviour == "retry-after":
-            self.fail(429, "slow down", "rate_limit_exceeded", Retry_After="1")
-        elif behaviour == "soon":
-            self.fail(429, "slow down", "rate_limit_exceeded", Retry_After_Ms="20")
-        elif behaviour == "retry-after-long":
-            self.fail(429, "slow down", "rate_limit_exceeded", Retry_After="7200")
-        elif behaviour == "retry-after-0":
-            self.fail(429, "slow down", "rate_limit_exceeded", Retry_After="0")
-        elif behaviour == "retry-after-past":
-            self.fail(429, "slow down", Retry_After="Thu, 01 Jan 1970 00:00:00 GMT")
-        elif behaviour == "format":
-            self.fail(400, "response_format: this request cannot be taken")
-        elif behaviour == "forbidden":
-            self.fail(403, "Country not supported")
         elif behaviour == "redirect":
             self.send(307, {}, Location="http://127.0.0.1:9/v1/chat/completions")
         elif behaviour == "gzip":
@@ -239,22 +235,16 @@ class Handler(BaseHTTPRequestHandler):
         elif behaviour == "number":
             self.send(200, b'{"choices": [{"message": {"content": "x"}}], "usage": {"prompt_tokens": 1e999}}')
         elif behaviour in SAID:
-            status, message, code = SAID[behaviour]
-            self.fail(status, message, code)
+            status, message, code, headers = SAID[behaviour]
+            self.fail(status, message, code, **headers)
         elif behaviour == "sse":
             self.send(
                 200,
                 b'data: {"choices": [{"delta": {"content": "a"}}]}\n\ndata: [DONE]\n',
                 "text/event-stream",
             )
-        elif behaviour == "quota":
-            self.fail(429, "You exceeded your current quota", "insufficient_quota")
-        elif behaviour == "filter":
-            self.fail(400, "rejected by our safety system", "content_policy_violation")
         elif behaviour == "model":
             self.fail(404, f"The model `{body['model']}` does not exist", "model_not_found")
-        elif behaviour == "parameter":
-            self.fail(400, "Unsupported parameter: 'temperature'")
         elif behaviour == "html":
             self.send(502, page, "text/html")
         elif behaviour == "html-200":

@@ -14,7 +14,7 @@ import pickle
 from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -22,8 +22,11 @@ from PIL import Image
 from scipy.io import savemat
 
 from coder_clip.datasets import load_dataset
-from coder_clip.datasets.entry import Entry, entry
+from coder_clip.datasets.entry import Download, Entry, entry
 from coder_clip.pipeline.config import DatasetConfig
+
+if TYPE_CHECKING:
+    from web import Web
 
 Contents = dict[str, dict[str, str]]
 
@@ -51,6 +54,27 @@ def of_any_lists(monkeypatch: pytest.MonkeyPatch, found: Entry) -> Entry:
     found = found.model_copy(update={"downloads": downloads})
     replace_entry(monkeypatch, found)
     return found
+
+
+def served(found: Entry, web: Web) -> Entry:
+    """The entry with its downloads from this server, by the checksums of what that has."""
+
+    def here(download: Download) -> Download:
+        checksum = f"sha256:{hashlib.sha256(web.files['/' + download.file]).hexdigest()}"
+        return download.model_copy(update={"url": f"{web.url}/{download.file}", "checksum": checksum})
+
+    return found.model_copy(update={"downloads": [here(d) for d in found.downloads]})
+
+
+def allow_small_cifar(monkeypatch: pytest.MonkeyPatch, root: Path, name: str) -> dict[str, str]:
+    """torchvision takes the small tree's files for the published ones; file -> MD5."""
+    from torchvision import datasets
+
+    kind, sums = getattr(datasets, name.upper()), cifar_sums(root, name)
+    for key in ("train_list", "test_list"):
+        monkeypatch.setattr(kind, key, [[file, sums[file]] for file, _ in getattr(kind, key)])
+    monkeypatch.setattr(kind, "meta", {**kind.meta, "md5": sums[kind.meta["filename"]]})
+    return sums
 
 
 @cache
@@ -100,8 +124,9 @@ def classes(name: str) -> list[str]:
 
 
 def _coop(
-    folder: Path, images: Path, file: str, name: str, path_of: Callable[[str, int, int], str], n: int
+    folder: Path, images: str, theirs: str, name: str, path_of: Callable[[str, int, int], str], n: int
 ) -> Contents:
+    """images: their folder below that of the data set; theirs: the data set's name in CoOp."""
     rows: dict[str, list[tuple[str, int, str]]] = {}
     for s, split in enumerate(("train", "val", "test")):
         rows[split] = [
@@ -110,22 +135,15 @@ def _coop(
             for i in range(n)
         ]
         rows[split].reverse()  # the true files are in no order
-    put_all(images / path for found in rows.values() for path, _, _ in found)
-    split_file(folder / file, rows)
+    put_all(folder / images / path for found in rows.values() for path, _, _ in found)
+    split_file(folder / f"split_zhou_{theirs}.json", rows)
     return {s: {path: c for path, _, c in found} for s, found in rows.items()}
 
 
 def dtd(root: Path, n: int) -> Contents:
     """images/banded/banded_0001.jpg, the split file, and the data set's own ten partitions."""
     folder = root / "dtd"
-    found = _coop(
-        folder,
-        folder / "images",
-        "split_zhou_DescribableTextures.json",
-        "dtd",
-        lambda c, _, i: f"{c}/{c}_{i:04d}.jpg",
-        n,
-    )
+    found = _coop(folder, "images", "DescribableTextures", "dtd", lambda c, _, i: f"{c}/{c}_{i:04d}.jpg", n)
     for split, rows in found.items():
         for partition in range(1, 11):
             lines(folder / f"labels/{split}{partition}.txt", rows)
@@ -137,8 +155,8 @@ def eurosat(root: Path, n: int) -> Contents:
     f += ["Residential", "River", "SeaLake"]
     return _coop(
         root / "eurosat",
-        root / "eurosat/2750",
-        "split_zhou_EuroSAT.json",
+        "2750",
+        "EuroSAT",
         "eurosat",
         lambda _, label, i: f"{f[label]}/{f[label]}_{i}.jpg",
         n,
@@ -152,8 +170,8 @@ def caltech101(root: Path, n: int) -> Contents:
         put(folder / f"101_ObjectCategories/{dropped}/image_0001.jpg")
     return _coop(
         folder,
-        folder / "101_ObjectCategories",
-        "split_zhou_Caltech101.json",
+        "101_ObjectCategories",
+        "Caltech101",
         "caltech101",
         lambda c, _, i: f"{kinds.get(c, c)}/image_{i:04d}.jpg",
         n,
@@ -164,8 +182,8 @@ def food101(root: Path, n: int) -> Contents:
     folder = root / "food-101"
     found = _coop(
         folder,
-        folder / "images",
-        "split_zhou_Food101.json",
+        "images",
+        "Food101",
         "food101",
         lambda c, label, i: f"{c.replace(' ', '_')}/{label * 1000 + i}.jpg",
         n,
@@ -181,8 +199,8 @@ def oxford_flowers(root: Path, n: int) -> Contents:
     per_class = 3 * n
     found = _coop(
         folder,
-        folder / "jpg",
-        "split_zhou_OxfordFlowers.json",
+        "jpg",
+        "OxfordFlowers",
         "oxford_flowers",
         lambda _, label, i: f"image_{label * per_class + i + 1:05d}.jpg",
         n,
@@ -204,14 +222,7 @@ def oxford_pets(root: Path, n: int) -> Contents:
     def file(breed: str) -> str:
         return "_".join(w.capitalize() for w in breed.split("_")) if breed in cats else breed
 
-    found = _coop(
-        folder,
-        folder / "images",
-        "split_zhou_OxfordPets.json",
-        "oxford_pets",
-        lambda c, _, i: f"{file(c)}_{i + 1}.jpg",
-        n,
-    )
+    found = _coop(folder, "images", "OxfordPets", "oxford_pets", lambda c, _, i: f"{file(c)}_{i + 1}.jpg", n)
     put(folder / "images/Abyssinian_1.mat", b"not an image; the archive really holds some")
     label = {c: i + 1 for i, c in enumerate(classes("oxford_pets"))}
     for name, splits in (("trainval", ("train", "val")), ("test", ("test",))):
@@ -229,7 +240,7 @@ def stanford_cars(root: Path, n: int) -> Contents:
         half, place = ("cars_test", i - 2 * n) if i >= 2 * n else ("cars_train", i)
         return f"{half}/{label * 2 * n + place + 1:05d}.jpg"
 
-    found = _coop(folder, folder, "split_zhou_StanfordCars.json", "stanford_cars", path_of, n)
+    found = _coop(folder, "", "StanfordCars", "stanford_cars", path_of, n)
     theirs = [" ".join([*c.split(" ")[1:], c.split(" ")[0]]) for c in names]
     (folder / "devkit").mkdir()
     savemat(folder / "devkit/cars_meta.mat", {"class_names": np.array([theirs], dtype=object)})
@@ -250,8 +261,8 @@ def ucf101(root: Path, n: int) -> Contents:
     folder = root / "ucf101"
     found = _coop(
         folder,
-        folder / "UCF-101-midframes",
-        "split_zhou_UCF101.json",
+        "UCF-101-midframes",
+        "UCF101",
         "ucf101",
         lambda c, _, i: f"{c}/v_{c.replace('_', '')}_g{i + 1:02d}_c01.jpg",
         n,
@@ -277,7 +288,7 @@ def sun397(root: Path, n: int) -> Contents:
         place = "/".join(reversed(c.split(" ")))
         return f"{place[0]}/{place}/sun_a{label:03d}{i:02d}.jpg"
 
-    found = _coop(folder, folder / "SUN397", "split_zhou_SUN397.json", "sun397", path_of, n)
+    found = _coop(folder, "SUN397", "SUN397", "sun397", path_of, n)
     lines(folder / "Training_01.txt", [f"/{i}" for s in ("train", "val") for i in found[s]])
     lines(folder / "Testing_01.txt", [f"/{i}" for i in found["test"]])
     return found

@@ -23,7 +23,7 @@ from coder_clip.datasets.entry import Entry, entry
 from coder_clip.datasets.layouts import imagenet_synsets, imagenet_val_labels
 from coder_clip.datasets.published import load_below
 from coder_clip.errors import UserError
-from trees import jpeg, lines, of_any_lists, plant, put, replace_entry
+from trees import jpeg, lines, of_any_lists, plant, put, replace_entry, served
 from web import Web
 
 # ---- check
@@ -145,18 +145,23 @@ def test_the_command_line(
     assert (answer.code, answer.err) == (0, "")
 
 
-def test_a_configuration_check_names_all_that_is_absent(
-    tmp_path: Path, command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """One at a time, people would find out fourteen times. Each with the command that gets it."""
-    monkeypatch.setattr(
-        "coder_clip.preflight.checks._hub_answers", lambda hub: True
-    )  # the weights could be had
+REST = ["models: {m: {model: RN50, pretrained: openai}}", "adapter: {shots: [1]}"]
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Path for a configuration; DTD is here, and the weights could be had."""
+    monkeypatch.setattr("coder_clip.preflight.checks._hub_answers", lambda hub: True)
     monkeypatch.setenv("CODER_CLIP_DATA", str(tmp_path))
     plant("dtd", tmp_path, 1)
-    config = tmp_path / "c.yaml"
-    rest = ["models: {m: {model: RN50, pretrained: openai}}", "adapter: {shots: [1]}"]
-    lines(config, ["datasets: {dtd: {texts: names}, eurosat: {}, food101: {}}", *rest])
+    return tmp_path / "c.yaml"
+
+
+def test_a_configuration_check_names_all_that_is_absent(
+    tmp_path: Path, command: Callable[..., Any], config: Path
+) -> None:
+    """One at a time, people would find out fourteen times. Each with the command that gets it."""
+    lines(config, ["datasets: {dtd: {texts: names}, eurosat: {}, food101: {}}", *REST])
     answer = command("check", "--config", config)
     assert answer.code == 1
     missing = [
@@ -174,19 +179,12 @@ def test_a_configuration_check_names_all_that_is_absent(
 
 
 def test_a_configuration_check_looks_for_the_images(
-    tmp_path: Path, command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, command: Callable[..., Any], config: Path
 ) -> None:
     """A split file alone, or a folder with half of its images, would stop the run later."""
-    monkeypatch.setattr(
-        "coder_clip.preflight.checks._hub_answers", lambda hub: True
-    )  # the weights could be had
-    monkeypatch.setenv("CODER_CLIP_DATA", str(tmp_path))
-    plant("dtd", tmp_path, 1)
     lost = tmp_path / "dtd/images/banded/banded_0002.jpg"
     lost.unlink()
-    config = tmp_path / "c.yaml"
-    rest = ["models: {m: {model: RN50, pretrained: openai}}", "adapter: {shots: [1]}"]
-    lines(config, ["datasets: {dtd: {texts: names}}", *rest])
+    lines(config, ["datasets: {dtd: {texts: names}}", *REST])
     answer = command("check", "--config", config)
     assert answer.code == 1
     assert (
@@ -230,12 +228,7 @@ def published_dtd(web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         tar.add(tmp_path / "made/dtd", "dtd")
     web.files["/dtd-r1.0.1.tar.gz"] = archive.read_bytes()
     found = of_size(monkeypatch, "dtd", {"train": 47, "val": 47, "test": 47})
-    downloads = []
-    for d in found.downloads:
-        file = d.url.rsplit("/", 1)[-1]
-        checksum = f"sha256:{hashlib.sha256(web.files['/' + file]).hexdigest()}"
-        downloads.append(d.model_copy(update={"url": f"{web.url}/{file}", "checksum": checksum}))
-    found = found.model_copy(update={"downloads": downloads})
+    found = served(found, web)
     replace_entry(monkeypatch, found)
     return found
 
@@ -379,16 +372,7 @@ def test_archives_in_archives(web: Web, tmp_path: Path, monkeypatch: pytest.Monk
         "/split_zhou_Caltech101.json": (made / "split_zhou_Caltech101.json").read_bytes(),
     }
     found = of_size(monkeypatch, "caltech101", {"train": 100, "val": 100, "test": 100})
-    downloads = [
-        d.model_copy(
-            update={
-                "url": f"{web.url}/{d.url.rsplit('/', 1)[-1]}",
-                "checksum": f"sha256:{hashlib.sha256(web.files['/' + d.url.rsplit('/', 1)[-1]]).hexdigest()}",
-            }
-        )
-        for d in found.downloads
-    ]
-    replace_entry(monkeypatch, found.model_copy(update={"downloads": downloads}))
+    replace_entry(monkeypatch, served(found, web))
     got = get("caltech101", tmp_path / "root", say=lambda _: None)
     assert got.lines()[0].startswith("caltech101: complete")
     assert sorted(os.listdir(tmp_path / "root/caltech-101")) == [
@@ -492,12 +476,9 @@ def test_what_may_be_downloaded_comes_and_the_rest_is_told(
     planted = plant(name, made, 1)
     folder, split = real.folders[0], real.splits[0].needs[0]
     web.files["/" + split] = (made / folder / split).read_bytes()
-    checksum = f"sha256:{hashlib.sha256(web.files['/' + split]).hexdigest()}"
-    (download,) = real.downloads
-    there = download.model_copy(update={"url": f"{web.url}/{split}", "checksum": checksum})
     counts = {s: len(rows) for s, rows in planted.items()}
     rules = [r.model_copy(update={"counts": counts, "fingerprints": {}, "sums": {}}) for r in real.splits]
-    replace_entry(monkeypatch, real.model_copy(update={"downloads": [there], "splits": rules}))
+    replace_entry(monkeypatch, served(real, web).model_copy(update={"splits": rules}))
     got = get(name, root, say=lambda _: None)
     assert not got.usable
     assert (root / folder / split).is_file()

@@ -40,6 +40,7 @@ def why_of(text: str, kind: str = "attribute") -> str | None:
         ("I apologize", "a refusal"),
         ("As an AI language model", "a refusal"),
         ("cannot assist with this", "a refusal"),
+        ("I cannot provide that", "a refusal"),
         ("Es tut mir leid", "a refusal"),
         ("Je suis désolé", "a refusal"),
         ("Lo siento, no puedo", "a refusal"),
@@ -57,6 +58,7 @@ def why_of(text: str, kind: str = "attribute") -> str | None:
         ("could you please specify the breed", "a question"),
         ("none", "says nothing"),
         ("N/A", "says nothing"),
+        ("null", "says nothing"),
         ("Keine", "says nothing"),
         ("5 strings", "says nothing"),
         ("first feature", "says nothing"),
@@ -64,6 +66,7 @@ def why_of(text: str, kind: str = "attribute") -> str | None:
         ("an owl", "names the class owl"),
         ("хвост", "in another script (cyrillic)"),
         ("長い尾", "in another script (cjk, hiragana)"),
+        ("a μακριά tail", "in another script (greek)"),
         ("a tail\u202e", "control characters"),
         ("a\x1b[31m tail", "control characters"),
         ("a\x00tail", "control characters"),
@@ -91,9 +94,11 @@ NO_TEXTS = {
     "wording": ["with a bushy tail", "is orange all over", "in deep snow", "it is a bushy animal"],
     "language": [
         "ein langer Schwanz mit weißer Spitze", "ein buschiger Schwanz", "une longue queue avec du blanc",
-        "một cái đuôi dài", "đuôi dài màu đỏ", "una cola muy larga",
+        "một cái đuôi dài", "đuôi dài màu đỏ", "una cola muy larga", "ein langer Schwanz mit Fell",
     ],
-    "own name": ["a red fox tail", "the tail of red foxes", "a fox with red fur"],
+    "own name": [
+        "a red fox tail", "the tail of red foxes", "a fox with red fur", "the tail of a red fox", "red fox", "red foxs",
+    ],
     "negation": [
         "no stripes", "a tail without a tip", "a coat that lacks spots", "a body devoid of fur",
         "ears that aren't round",
@@ -107,7 +112,7 @@ NO_TEXTS = {
     "unseen": [
         "a loud bark-like noise", "a musky smell", "fragrant fur", "a melodious song", "a body 60 cm long",
         "a weight of 5 kg", "an intelligent animal", "nocturnal eyes", "fur prized for its warmth", "native to Europe",
-        "a distinctive sound", "an expensive pelt",
+        "a distinctive sound", "an expensive pelt", "a loud noise",
     ],
     "vague": [
         "distinctive features", "a unique look", "an elegant appearance", "a very characteristic shape",

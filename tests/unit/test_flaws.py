@@ -152,6 +152,9 @@ def test_test_images_do_not_decide_which_pairs_get_texts(toy: Toy, tmp_path: Pat
     )
     found = read_json(paths.confusable_pairs("toy"))
     assert {(p["a"], p["b"]): p["compared"] for p in found["pairs"]} == counts
+    frequent = [p["inside_gate"] for p in found["pairs"]]
+    assert frequent == sorted(frequent, reverse=True)
+    assert frequent[0] > 0
     assert found["split"] == "val"
 
 

@@ -22,6 +22,7 @@ from coder_clip.datasets.pickles import read_plain_pickle
 from coder_clip.errors import UserError
 from coder_clip.texts.importers import FORMATS, Import, Mismatch, import_texts
 from coder_clip.texts.sets import load_pair_set, load_text_set
+from pickles import Evil, assert_refused
 
 CONVERTER = Path(__file__).parents[2] / "tools/expert_knowledge.py"
 CLASSES = ["red_fox", "Arctic Fox", "wolf"]
@@ -292,29 +293,12 @@ def test_a_file_without_a_usable_text_is_refused(tmp_path: Path, texts: list[str
 # ---- pickles ---------------------------------------------------------------------------------------
 
 
-class Evil:
-    """What runs a command when it is unpickled."""
-
-    def __init__(self, target: Path) -> None:
-        self.target = target
-
-    def __reduce__(self) -> tuple[Callable[[str], int], tuple[str]]:
-        return os.system, (f"touch {self.target}",)
-
-
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_a_malicious_pickle_is_refused_and_does_nothing(tmp_path: Path, protocol: int) -> None:
     """Anyone can publish a pickle; opening it as the published code does runs whatever is in it."""
     mark = tmp_path / "ran"
     data = pickle.dumps([["fine"], Evil(mark)], protocol=protocol)
-    path = tmp_path / "evil.pkl"
-    path.write_bytes(data)
-    with pytest.raises(UserError, match="refused") as caught:
-        read_plain_pickle(path)
-    assert not mark.exists()
-    assert "\n" not in str(caught.value)
-    pickle.loads(data)  # it is a real attack: the standard reader runs it
-    assert mark.exists()
+    assert_refused(read_plain_pickle, tmp_path / "evil.pkl", data, mark)
 
 
 @pytest.mark.parametrize(

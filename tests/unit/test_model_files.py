@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from torch import nn
 
 from coder_clip.encoders.encoder import Encoder, EncoderSpec, load_encoder
 from coder_clip.errors import UserError
+from pickles import Evil
 from tiny import TEXTS, config, local, picture, random_weights, save_tiny
 
 MINI = Path(__file__).parents[2] / "data/mini"
@@ -121,15 +121,11 @@ def test_local_checkpoints(zoo: dict[str, Any], tmp_path: Path) -> None:
     assert activations(load_encoder(EncoderSpec("Tiny-quickgelu", str(path), device="cpu"))) == {QuickGELU}
 
 
-class Evil:
-    def __reduce__(self) -> tuple[Any, tuple[str]]:
-        return os.system, ("exit 1",)
-
-
 def test_pickles_and_torchscript_are_refused(zoo: dict[str, Any], tmp_path: Path) -> None:
-    torch.save({"state_dict": Evil()}, tmp_path / "evil.pt")
+    torch.save({"state_dict": Evil(tmp_path / "ran")}, tmp_path / "evil.pt")
     with pytest.raises(UserError, match="only tensors are read"):
         load_encoder(EncoderSpec("Tiny", str(tmp_path / "evil.pt"), device="cpu", quick_gelu=False))
+    assert not (tmp_path / "ran").exists()
     torch.jit.script(nn.Linear(2, 2)).save(str(tmp_path / "ViT-B-32.pt"))
     with pytest.raises(UserError, match="TorchScript"):
         load_encoder(EncoderSpec("Tiny", str(tmp_path / "ViT-B-32.pt"), device="cpu", quick_gelu=False))

@@ -18,23 +18,7 @@ from coder_clip.datasets.layouts import imagenet_synsets, imagenet_val_labels
 from coder_clip.datasets.published import data_root
 from coder_clip.errors import UserError
 from coder_clip.pipeline.config import DatasetConfig
-from coder_clip.pipeline.phase_list import OF_THIS_CODE, values
-from trees import PLANTERS, Contents, cifar_sums, load, plant, put
-
-
-@pytest.fixture
-def small_cifar(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """torchvision takes the small trees' files for the published ones."""
-    from torchvision import datasets
-
-    def allow(root: Path, name: str) -> None:
-        kind = datasets.CIFAR10 if name == "cifar10" else datasets.CIFAR100
-        sums = cifar_sums(root, name)
-        for key in ("train_list", "test_list"):
-            monkeypatch.setattr(kind, key, [[file, sums[file]] for file, _ in getattr(kind, key)])
-        monkeypatch.setattr(kind, "meta", {**kind.meta, "md5": sums[kind.meta["filename"]]})
-
-    return allow
+from trees import PLANTERS, Contents, allow_small_cifar, load, plant, put
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +54,7 @@ def test_every_entry_has_a_small_tree() -> None:
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_the_true_layout_is_read(
-    name: str, tmp_path: Path, small_cifar: Any, request: pytest.FixtureRequest
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     """Images under another class's name would be accuracies of nothing."""
     if name == "imagenet":
@@ -78,7 +62,7 @@ def test_the_true_layout_is_read(
     else:
         planted = plant(name, tmp_path, 1)
     if entry(name).loader == "torchvision":
-        small_cifar(tmp_path, name)
+        allow_small_cifar(monkeypatch, tmp_path, name)
     data = load(name, tmp_path)
     read = {split: named(data, split) for split in data.counts}
     if "val" in planted or "train" not in planted:
@@ -357,35 +341,6 @@ def test_what_is_not_there_says_what_helps(tmp_path: Path, monkeypatch: pytest.M
     assert data_root(tmp_path) == Path.home() / "somewhere"  # the machine's word comes first
     monkeypatch.setenv("CODER_CLIP_DATA", "")
     assert data_root(tmp_path) == tmp_path
-
-
-def test_which_root_it_is_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Features would be made again on every machine."""
-    from coder_clip.phases import manifest
-    from coder_clip.pipeline.config import Config
-
-    results = []
-    for root in ("one", "two"):
-        plant("dtd", tmp_path / root, 1)
-        document = {"datasets": ["dtd"], "models": {"m": {"model": "hf-hub:a/b"}}}
-        config = Config.model_validate(
-            document | {"data_root": tmp_path / root, "results": tmp_path / root / "results"}
-        )
-        manifest.run(config, "dtd")
-        results.append(
-            (
-                (tmp_path / root / "results/manifests/dtd.json").read_bytes(),
-                manifest.listing(config, "dtd"),
-                {k: v for k, v in values(config, "page", file=OF_THIS_CODE).items() if k != "results"},
-            )
-        )
-        written = json.loads(results[-1][0])
-        assert written["split"] == "CoOp's split"
-        assert written["images"] == {"train": 47, "val": 47, "test": 47}
-        assert str(tmp_path) not in results[-1][0].decode()
-        shutil.rmtree(tmp_path / root / "dtd")  # a colleague without the images: nothing has changed
-        assert manifest.listing(config, "dtd") == results[-1][1]
-    assert results[0] == results[1]
 
 
 def test_the_listing_follows_the_split_file(tmp_path: Path) -> None:

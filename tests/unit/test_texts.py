@@ -133,14 +133,6 @@ def test_names_alone_are_a_text_set() -> None:
     assert not any(c.attribute or c.analogous or c.synonym for c in alone.classes)
 
 
-@pytest.mark.parametrize("name", ["rare", "shapes"])
-def test_the_text_sets_we_ship_are_whole(repo: Path, name: str) -> None:
-    classes = (repo / f"data/classes/{name}.txt").read_text(encoding="utf-8").splitlines()
-    loaded = load_text_set(repo / f"data/texts/{name}.json", name, classes)
-    assert loaded.provenance, "nobody can tell where these texts come from"
-    assert load_pair_set(repo / f"data/texts/{name}.one_to_one.json", name, classes).pairs
-
-
 # ---- pairs -----------------------------------------------------------------------------------------
 
 PAIR = {"a": "red fox", "b": "arctic fox", "a_index": 0, "b_index": 1, "a_not_b": ["red fur"]}

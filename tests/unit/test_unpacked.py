@@ -14,7 +14,7 @@ from coder_clip.datasets import availability
 from coder_clip.datasets.availability import check, get
 from coder_clip.datasets.entry import entry
 from coder_clip.datasets.published import load_below
-from trees import cifar_sums, plant, replace_entry
+from trees import allow_small_cifar, plant, replace_entry, served
 from web import Web
 
 
@@ -27,14 +27,11 @@ def test_what_is_downloaded_is_found_by_the_loader(
     monkeypatch.setattr(availability.shutil, "disk_usage", lambda _: usage)
     made, real = tmp_path / "made", entry(name)
     plant(name, made, 1 if name in ("imagenet_v2", "cub200", "sun397") else 2)
-    downloads = []
     for d in real.downloads:
         file = d.file
         members = PUBLISHED_ARCHIVES[name].get(file)
         path = pack(tmp_path / file, made, members) if members else made / real.folders[0] / d.gives
         web.files["/" + file] = path.read_bytes()
-        checksum = f"sha256:{hashlib.sha256(web.files['/' + file]).hexdigest()}"
-        downloads.append(d.model_copy(update={"url": f"{web.url}/{file}", "checksum": checksum}))
     brought = []
     for h in real.by_hand:
         if h.archive and (members := PUBLISHED_ARCHIVES[name].get(h.archive.file)):
@@ -43,13 +40,13 @@ def test_what_is_downloaded_is_found_by_the_loader(
             checksum = f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
             archive = h.archive.model_copy(update={"checksum": checksum})
             brought.append(h.model_copy(update={"archive": archive}))
-    real = real.model_copy(update={"by_hand": brought})
+    real = served(real, web).model_copy(update={"by_hand": brought})
     by_hand = {h.gives for h in entry(name).by_hand}
     rules = [r for r in real.splits if not by_hand & set(r.needs)]
-    replace_entry(monkeypatch, real.model_copy(update={"downloads": downloads, "splits": rules}))
+    replace_entry(monkeypatch, real.model_copy(update={"splits": rules}))
     planted = load_below(name, made)
     rules = [r.model_copy(update={"counts": planted.counts, "fingerprints": {}, "sums": {}}) for r in rules]
-    replace_entry(monkeypatch, real.model_copy(update={"downloads": downloads, "splits": rules}))
+    replace_entry(monkeypatch, real.model_copy(update={"splits": rules}))
     got = get(name, tmp_path / "root", say=lambda _: None)
     assert got.lines()[0].startswith(f"{name}: complete"), got.lines()
     assert load_below(name, tmp_path / "root").fingerprint() == planted.fingerprint()
@@ -115,25 +112,18 @@ def test_an_image_that_was_lost_comes_back(aircraft: Path, how: str) -> None:
 def test_cifar_is_downloaded_and_read(
     name: str, web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from torchvision import datasets
-
     made, real = tmp_path / "made", entry(name)
     contents = plant(name, made, 1)
-    kind, sums = getattr(datasets, name.upper()), cifar_sums(made, name)
-    for key in ("train_list", "test_list"):
-        monkeypatch.setattr(kind, key, [[file, sums[file]] for file, _ in getattr(kind, key)])
-    monkeypatch.setattr(kind, "meta", {**kind.meta, "md5": sums[kind.meta["filename"]]})
+    sums = allow_small_cifar(monkeypatch, made, name)
     (download,) = real.downloads
-    file = download.url.rsplit("/", 1)[-1]
+    file = download.file
     with tarfile.open(tmp_path / file, "w:gz") as tar:
         tar.add(made / real.images[0], real.images[0])
     web.files["/" + file] = (tmp_path / file).read_bytes()
-    md5 = f"md5:{hashlib.md5(web.files['/' + file]).hexdigest()}"
-    there = download.model_copy(update={"url": f"{web.url}/{file}", "checksum": md5})
     read = load_below(name, made)
     own = {f"{real.images[0]}/{file}": f"md5:{sum_}" for file, sum_ in sums.items()}
     rule = real.splits[0].model_copy(update={"counts": read.counts, "sums": own})
-    replace_entry(monkeypatch, real.model_copy(update={"downloads": [there], "splits": [rule]}))
+    replace_entry(monkeypatch, served(real, web).model_copy(update={"splits": [rule]}))
     got = get(name, tmp_path / "root", say=lambda _: None)
     assert got.lines()[0].startswith(f"{name}: complete"), got.lines()
     assert load_below(name, tmp_path / "root").counts == {

@@ -80,29 +80,16 @@ def test_an_error_that_names_the_response_format_for_ever_ends(server: Server, t
 # ---- answers that are not accepted -------------------------------------------------------------------
 
 
-BAD = {
+BAD = {  # what will not do as a text: tests/unit/test_checks.py
     "refusal in a list": attributes("I'm sorry, but I can't assist with that request."),
-    "refusals all over": attributes(*["I cannot provide that"] * 4),
     "error object": json.dumps({"error": "I cannot help with that"}),
     "prose": "I would describe it as a fox with a tail.",
     "refusal": "I’m sorry, but I can’t help with that.",
-    "German": attributes("Es tut mir leid, das kann ich nicht beantworten", *TAILS[:1]),
-    "French": attributes("Je suis désolé, je ne peux pas", *TAILS[:1]),
-    "Chinese": attributes("抱歉,我无法回答", *TAILS[:1]),
-    "Japanese": attributes("申し訳ありませんが", *TAILS[:1]),
-    "clarifying question": attributes("Could you clarify which fox you mean?"),
     "echoed schema": json.dumps({"type": "object", "properties": {"attribute": {"type": "array", "items": {}}}}),
-    "echoed shape": attributes("4 strings"),
     "nested lists": json.dumps({"attribute": [TAILS]}),
     "objects": attributes(*({"id": str(i), "feature": t} for i, t in enumerate(TAILS))),
     "numbers": attributes(1, 2, 3, 4),
     "one of four": attributes(TAILS[0]),
-    "none": attributes("none", "N/A", "null"),
-    "own name": attributes("red fox", "a Red Fox", "red foxs", TAILS[0]),
-    "another class's name": attributes("grey owl", "like a grey owl in flight", TAILS[0]),
-    "other script": attributes("длинный хвост", "白い足", "a μακριά tail", TAILS[0]),
-    "bidi": attributes("a \u202egnol tail", "white\x1b[31m paws", "ears\x00", TAILS[0]),
-    "prose as a text": attributes("very " * 100 + "long", "so " * 100, "and " * 99, TAILS[0]),
     "draft": "<think>" + attributes(*TAILS) + "</think>",
     "two objects": attributes(*TAILS) + "\n" + attributes(*TAILS),
     "broken off": attributes(*TAILS)[:-20],
@@ -152,25 +139,12 @@ def test_a_good_answer_is_taken_at_once(server: Server, tmp_path: Path, name: st
     assert len(server.asked) == 1
 
 
-def test_names_are_kept_as_they_are(server: Server, tmp_path: Path) -> None:
-    """ "T. rex" is not item "T." of a list."""
-    server.answer = lambda body: json.dumps({"synonym": ["T. rex", "1.5-tonne lizard"]})
-    (item,) = run(settings(server, tmp_path), items_of("synonym", classes=["tyrannosaurus"]))
-    assert item.texts == {"texts": ["T. rex", "1.5-tonne lizard"]}
-
-
-@pytest.mark.parametrize("said", [[], ["none"], ["N/A"], ["no synonyms"]])
+@pytest.mark.parametrize("said", [[], ["none"], ["N/A"], ["no synonyms"], ["None known"]])
 def test_that_there_is_no_synonym_is_an_answer(server: Server, tmp_path: Path, said: list[str]) -> None:
     server.answer = lambda body: json.dumps({"synonym": said})
-    (item,) = run(settings(server, tmp_path), items_of("synonym", classes=["red fox"]))
-    assert item.texts == {"texts": []}
-    assert len(server.asked) == 1
-
-
-def test_texts_of_a_class_in_another_script_are_in_that_script(server: Server, tmp_path: Path) -> None:
-    server.answer = lambda body: attributes("длинный хвост", "белые лапы", "острые уши", "a wet nose")
-    (item,) = run(settings(server, tmp_path), items_of("attribute", classes=["лиса"]))
-    assert len(item.texts["texts"]) == 4
+    items = run(settings(server, tmp_path), items_of("synonym"))
+    assert all(item.texts == {"texts": []} for item in items)
+    assert len(server.asked) == len(CLASSES)
 
 
 def test_sides_of_a_pair_are_those_of_their_names(server: Server, tmp_path: Path) -> None:

@@ -41,6 +41,16 @@ def start(folder: Path, **more: str) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
+def in_flight(project: Path, server: Server) -> subprocess.Popen[str]:
+    """A run that has asked three questions and waits for the answers."""
+    server.key = KEY
+    child = start(project)
+    while server.open < 3:
+        assert child.poll() is None, child.stderr and child.stderr.read()
+        time.sleep(0.01)
+    return child
+
+
 def lines(folder: Path) -> int:
     path = folder / "data/texts/answers/shapes.jsonl"
     return path.read_bytes().count(b"\n") if path.is_file() else 0
@@ -151,24 +161,11 @@ def test_the_dry_run_needs_no_key_and_asks_nothing(
     assert server.asked == []
 
 
-def test_check_misses_a_key_before_anything_runs(project: Path, server: Server) -> None:
-    document = yaml.safe_load((project / "c.yaml").read_text())
-    document["generator"]["key_variable"] = "ANOTHER_KEY"
-    (project / "c.yaml").write_text(yaml.safe_dump(document))
-    done = command(project, "check")
-    assert done.returncode == 1
-    assert "set the environment variable ANOTHER_KEY" in done.stderr
-    assert server.asked == []
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_run_that_is_stopped_keeps_what_is_in_flight(project: Path, server: Server, number: int) -> None:
     """Ctrl-C paid for the answers in flight twice."""
-    server.key, server.delay = KEY, 0.5
-    child = start(project)
-    while server.open < 3:
-        assert child.poll() is None, child.stderr and child.stderr.read()
-        time.sleep(0.01)
+    server.delay = 0.5
+    child = in_flight(project, server)
     child.send_signal(number)
     said = child.communicate()[1]
     assert child.returncode == 128 + number, said
@@ -182,12 +179,8 @@ def test_a_run_that_is_stopped_keeps_what_is_in_flight(project: Path, server: Se
 
 def test_a_run_that_is_stopped_does_not_try_again(project: Path, server: Server) -> None:
     """What was in flight and fails would be tried six times more, minutes after Ctrl-C."""
-    server.key = KEY
     server.behaviours = ["ok"] + ["hang"] * 50
-    child = start(project)
-    while server.open < 3:
-        assert child.poll() is None, child.stderr and child.stderr.read()
-        time.sleep(0.01)
+    child = in_flight(project, server)
     child.send_signal(signal.SIGINT)
     said = child.communicate()[1]
     assert child.returncode == 130, said
@@ -195,12 +188,8 @@ def test_a_run_that_is_stopped_does_not_try_again(project: Path, server: Server)
 
 
 def test_a_second_ctrl_c_waits_no_longer(project: Path, server: Server) -> None:
-    server.key = KEY
     server.behaviours = ["ok"] + ["stuck"] * 9
-    child = start(project)
-    while server.open < 3:
-        assert child.poll() is None, child.stderr and child.stderr.read()
-        time.sleep(0.01)
+    child = in_flight(project, server)
     for _ in range(2):
         child.send_signal(signal.SIGINT)
         time.sleep(0.3)

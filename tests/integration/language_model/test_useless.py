@@ -192,18 +192,8 @@ def test_an_address_without_v1_gets_a_hint(server: Server, tmp_path: Path) -> No
 
 # ---- texts that are no texts -------------------------------------------------------------------------
 
-NO_TEXTS = [
-    "a photo of a red fox which has a tail", "the tail of a red fox", "**a bushy tail**", "- a bushy tail",
-    "<b>a tail</b>",
-    "1. a bushy tail", "a bushy tail<|im_end|>", "[insert feature]", '{"feature": "a tail"}',
-    "Error: rate limit exceeded",
-    "a tail, paws, etc", "no stripes", "a longer tail", "a loud noise", "ein langer Schwanz mit Fell",
-    "một cái đuôi dài",
-    "distinctive features", "a unique look",
-]  # fmt: skip
 
-
-@pytest.mark.parametrize("text", NO_TEXTS)
+@pytest.mark.parametrize("text", ["**a bushy tail**", "the tail of a red fox"])
 def test_what_is_no_text_is_never_a_text(server: Server, tmp_path: Path, text: str) -> None:
     server.answer = lambda body: attributes(text, *TAILS[:3])
     (item,) = run(settings(server, tmp_path), items_of("attribute", classes=["red fox"]))
@@ -222,16 +212,6 @@ def test_what_a_class_lacks_is_no_text_of_a_pair(server: Server, tmp_path: Path)
     (item,) = run(settings(server, tmp_path), pair_items([(0, 1)], ["red fox", "grey owl"], Templates(), 3))
     assert item.texts == {"first": ["a bushy tail", "red fur"], "second": ["a beak", "a round head"]}
     assert [(r.side, r.text) for r in item.refused] == [("red fox", "no grey fur"), ("grey owl", "no ears")]
-
-
-@pytest.mark.parametrize(
-    "said", ["None known", "no common synonyms", "There is no synonym", "not applicable"]
-)
-def test_that_there_is_none_is_an_answer_and_no_synonym(server: Server, tmp_path: Path, said: str) -> None:
-    server.answer = lambda body: json.dumps({"synonym": [said]})
-    items = run(settings(server, tmp_path), items_of("synonym"))
-    assert all(item.texts == {"texts": []} for item in items)
-    assert len(server.asked) == len(CLASSES)
 
 
 @pytest.mark.parametrize("said", ["Request denied", "Sorry, that's not something I can help with"])

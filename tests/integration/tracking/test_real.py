@@ -6,14 +6,12 @@ import json
 import os
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
-import yaml
 
 from project import BIN, ROOT, Project
-from working_copy import SHAPES_ALONE, Work, few_pictures, python_path
+from working_copy import SHAPES_ALONE, Work, few_pictures, python_path, working_copy
 
 pytestmark = pytest.mark.rest
 
@@ -34,15 +32,9 @@ def plan(project: Project) -> set[str]:
 def made(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The repository with a small configuration, run, recorded and pushed. Not to be changed."""
     folder = tmp_path_factory.mktemp("real") / "work"
-    listed = subprocess.run(
-        ["git", "ls-files", "-coz", "--exclude-standard"], cwd=ROOT, capture_output=True, check=True
-    )
-    for name in listed.stdout.decode().rstrip("\0").split("\0"):
-        if (ROOT / name).is_file() and not name.startswith(("docs/", "benchmarks/", "dvc.lock", "results/")):
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name)
+    work = working_copy(folder, SHAPES_ALONE)
+    (folder / work.config).rename(folder / "config/reproduce.yaml")
     few_pictures(folder)
-    (folder / "config/reproduce.yaml").write_text(yaml.safe_dump(SHAPES_ALONE, sort_keys=False))
     project = Project(folder, PYTHONPATH=python_path(folder))
     project.git("init", "--quiet", "--initial-branch", "main")
     project.run("dvc", "remote", "add", "--quiet", "--default", "store", "../store")

@@ -33,7 +33,8 @@ async function ask(path, options) {
 const post = (path, document) =>
   ask(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(document) });
 const percent = (share) => `${(100 * share).toFixed(1)} %`;
-const count = (n, thing) => `${n} ${thing}${n === 1 ? "" : "s"}`;
+const grouped = (n) => n.toLocaleString("en");
+const count = (n, thing) => `${grouped(n)} ${thing}${n === 1 ? "" : "s"}`;
 const before = (p) => `${p.margin.toFixed(2)} points ahead of ${p.other}`;
 const points = (share) => `${share > 0 ? "+" : share < 0 ? "−" : ""}${Math.abs(100 * share).toFixed(1)}`;
 
@@ -56,7 +57,7 @@ function answer() {
   const { low, high, value } = d.difference, { verdict, tried } = state;
   const said = verdict ? `clearly ${verdict}` : "no clear difference";
   line.append(make("span", { className: { better: "good", worse: "bad" }[verdict] ?? "" },
-    `Your texts: ${points(value)} points [${points(low)}, ${points(high)}], ${count(d.fixed, "photo")} put right, ${d.broke} put wrong: ${said}.`),
+    `Your texts: ${points(value)} points [${points(low)}, ${points(high)}], ${count(d.fixed, "photo")} put right, ${grouped(d.broke)} put wrong: ${said}.`),
     ` The interval is corrected for the ${count(tried, "text set")} that you tried. Validation images choose texts; the test images of the next run judge them.`);
 }
 
@@ -93,7 +94,7 @@ function gallery() {
   const focused = document.activeElement?.dataset?.filter;
   const buttons = all.map(([name, title, list]) =>
     make("button", { type: "button", "aria-pressed": String(view === name), "data-filter": name, onclick: () => choose(name) },
-      `${title} (${list.length})`));
+      `${title} (${grouped(list.length)})`));
   if (!alike) buttons.push(make("button", { type: "button", id: "pairs", onclick: pairs }, "Photos that are nearly the same"));
   $("filters").replaceChildren(...buttons);
   buttons.find((b) => focused && b.dataset.filter === focused)?.focus();

@@ -7,6 +7,7 @@ Paper: one-to-one classifier; O(a,b): what a has and b has not. docs/method.md d
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import NamedTuple, Self
 
@@ -19,6 +20,8 @@ from .foundation.reproducible import to_bits
 from .neighbors import compute_dtype, l2_normalize
 from .zero_shot import softmax_gap
 from .zero_shot import top_k as best_classes
+
+log = logging.getLogger(__name__)
 
 # Bits of the differences: float32 has 24, so that sums of four of them, whose numbers are below 1, are not rounded.
 DIFFERENCE_BITS = 22
@@ -39,6 +42,7 @@ class OneToOne:
         """Average the texts of each pair.
 
         texts: for an ordered pair (a, b) the features (t, d) of what tells a from b, unit or not.
+        Warns if there are texts, but no pair has both sides: stage two then changes nothing.
         UserError for a class out of range, a class against itself, NaN or infinity, widths that differ.
         """
         compute_dtype(*texts.values())  # all must be tensors
@@ -50,6 +54,13 @@ class OneToOne:
         present = {pair for pair, features in texts.items() if features.numel()}
         pairs = sorted((a, b) for a, b in present if a < b and (b, a) in present)
         self.n_classes = n_classes
+        if present and not pairs:
+            a, b = min(present)
+            log.warning(
+                "one-to-one texts for (%d, %d) but none for (%d, %d): no pair has both sides, so the rerank "
+                "changes nothing; add texts for the other side",
+                *(a, b, b, a),
+            )
         parts, width = [], None
         for start in range(0, len(pairs), PAIRS):
             some = pairs[start : start + PAIRS]

@@ -1,6 +1,6 @@
 """In any sequence of steps by two people, no wrong result is called current and no shared result is lost.
 
-A failure prints the command that plays its steps again; `--shrink` before them leaves out those that do not matter.
+A failure prints the command that plays its steps again.
 """
 
 from __future__ import annotations

@@ -34,8 +34,6 @@ from coder_clip.reporting.results import Results
 from coder_clip.texts.kinds import BESIDES_NAME
 from fake_results import Fake
 
-ALL_KINDS = {"name", *BESIDES_NAME}
-
 
 def of(results: Results, dataset: str = "one", model: str = "mini") -> dict[str, Judged]:
     return {j.claim.name: j for j in judge(results, dataset, model)}

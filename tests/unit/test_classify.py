@@ -343,7 +343,10 @@ def test_output_that_cannot_be_written_leaves_nothing(
         (["--run", "."], "nothing that a config"),
         (["--classes", "cat,dog", "--model", "ViT-B-23"], "did you mean 'ViT-B-32'"),
         (["--classes", "cat,dog", "--out", "x.xlsx"], "--out x.xlsx: end it in .csv, .jsonl or .txt"),
-        (["--classes", "cat,dog", "--format", "csv", "--out", "cat.JPG"], "--out cat.JPG: end it in .csv"),
+        (
+            ["--classes", "cat,dog", "--format", "csv", "--out", "cat.JPG"],
+            "--out cat.JPG: this ending is a photo's; end it in",
+        ),
     ],
 )
 def test_what_cannot_be_done_is_one_line(

@@ -23,7 +23,6 @@ from coder_clip.reporting.parts import layout, style
 from coder_clip.reporting.parts.style import BLUE, DOUBLE, DPI, SINGLE, styled
 from fake_results import Fake
 
-ROOT = Path(__file__).parent.parent.parent
 HOSTILE = ("_hidden", "$x^2$ & \\frac", "猫と犬", "a" * 90, "line\nbreak\x00", "<b>%s</b>", "ช้าง", "")
 EXTREMES = {
     "one data set": {"datasets": ("shapes",)},

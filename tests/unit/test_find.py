@@ -125,7 +125,10 @@ def test_a_sheet_shows_the_photos_in_order(find: Command, folder: Path, ending: 
             "--sheet photos/red.png is in photos/red.png",
         ),
         (["photos", "red", "--out", "x.xlsx"], "--out x.xlsx: end it in .csv, .jsonl or .txt"),
-        (["photos", "red", "--format", "csv", "--out", "photos/red.png"], "--out photos/red.png: end it"),
+        (
+            ["photos", "red", "--format", "csv", "--out", "photos/red.png"],
+            "--out photos/red.png: this ending is a photo's",
+        ),
         (["nowhere", "red"], "no file or folder nowhere"),
     ],
 )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -143,6 +144,12 @@ def test_a_decompression_bomb_is_one_error(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     with pytest.raises(UnreadableImage, match="pixels"):
         read_image(tmp_path / "a.png")
+
+
+def test_the_error_crosses_process_boundaries() -> None:
+    error = pickle.loads(pickle.dumps(UnreadableImage("x.jpg", "why")))
+    assert (error.path, error.reason) == ("x.jpg", "why")
+    assert str(error) == "image cannot be read: x.jpg: why"
 
 
 def test_what_was_cut_off_is_seen_without_decoding(tmp_path: Path) -> None:

@@ -15,7 +15,6 @@ from coder_clip.texts.llm.requests import Item, class_items, pair_items
 
 COUNTS = {"attribute": 4, "analogous": 3, "synonym": 2}
 CLASSES = ["red fox", "grey wolf", "owl"]
-TAILS = ["a long tail", "white paws", "pointed ears", "a wet nose"]
 
 
 def item(kind: str = "attribute") -> Item:

@@ -135,6 +135,17 @@ def test_one_sided_pair_counts_nothing() -> None:
     assert (predictions.tolist(), looked_at.tolist()) == ([0], [True])
 
 
+def test_texts_of_one_side_alone_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    """The rerank would do nothing, and say that it looked at images."""
+    one = torch.eye(3)[:1]
+    assert len(OneToOne({(0, 1): one}, n_classes=3)) == 0
+    assert "no pair has both sides" in caplog.text
+    caplog.clear()
+    assert len(OneToOne({(0, 1): one, (1, 0): one, (0, 2): one}, n_classes=3)) == 1
+    assert len(OneToOne({}, n_classes=3)) == 0
+    assert not caplog.text
+
+
 def test_one_image_one_class_no_image() -> None:
     """The published code raises on a single image inside the gate and on fewer than five classes."""
     one = OneToOne({}, 1)

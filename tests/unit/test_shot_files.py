@@ -162,8 +162,11 @@ def test_the_adapters_take_the_shots_of_the_file_and_not_the_beginning_of_more(
     with pytest.raises(UserError, match="no 4-shot draw of seed 1"):
         shot_rows(c, pool, 4, 1)
     skipping = c.model_copy(update={"features": c.features.model_copy(update={"on_error": "skip"})})
-    broken = {"draws": draws, "skipped": [(i, "broken") for i in split.ids]}
-    with pytest.raises(UserError, match="no shot of seed 1 can be read"):
+    broken = {"dataset": "dtd", "draws": draws, "skipped": [(i, "broken") for i in split.ids]}
+    with pytest.raises(
+        UserError,
+        match="data set 'dtd': none of the 3 images of the 1-shot draw of seed 1 can be read; replace",
+    ):
         shot_rows(skipping, ImageFeatures(features[:0], torch.zeros(0), [], broken), 1, 1)
 
 

@@ -30,7 +30,6 @@ from coder_clip.reporting.parts.table import AVERAGE, Cell, Column, Table
 from coder_clip.reporting.results import Results
 from fake_results import NOTHING_TO_TUNE, Fake, write_head, write_parquet
 
-ROOT = Path(__file__).parent.parent.parent
 HOSTILE = "a|b_c & 100% $x$ #1 {x} \\end{tabular} ~^ <script> `*_[a](b)\n| new row \" ' é 猫 − ±"
 COLUMNS = {  # what people's scripts read
     **dict.fromkeys(

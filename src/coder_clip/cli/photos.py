@@ -256,13 +256,15 @@ def find(
 def _format(format: Format | None, out: Path | None) -> Format:
     """The format that was asked for, by name or by the ending of --out. UserError for another ending.
 
-    With --format a file may end in anything but an image's ending: a photo would be overwritten.
+    With --format a file may have any ending but a photo's: a photo could be overwritten.
     """
     from ..datasets.folder import is_image
 
     endings: dict[str, Format] = {"": "table", ".txt": "table", ".csv": "csv", ".jsonl": "jsonl"}
     ending = out.suffix if out else ""
-    if ending not in endings and (format is None or is_image(f"x{ending}")):
+    if is_image(f"x{ending}"):
+        raise UserError(f"--out {out}: this ending is a photo's; end it in .csv, .jsonl or .txt")
+    if format is None and ending not in endings:
         raise UserError(f"--out {out}: end it in .csv, .jsonl or .txt, or give --format")
     return format or endings[ending]
 

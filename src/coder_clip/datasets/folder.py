@@ -212,6 +212,7 @@ def _subfolders(folder: Path, name: str) -> dict[str, Path]:
 
 
 def is_image(name: str) -> bool:
+    """True for a visible file with an image's ending; its content is not read."""
     return not _hidden(name) and os.path.splitext(name)[1].lower() in EXTENSIONS
 
 

@@ -25,7 +25,14 @@ class UnreadableImage(UserError):
 
     def __init__(self, path: str | PathLike[str], reason: str) -> None:
         super().__init__(f"image cannot be read: {path}: {reason}")
+        self.path = str(path)
         self.reason = reason
+
+    def __reduce__(self) -> tuple[type[UnreadableImage], tuple[str, str]]:
+        return UnreadableImage, (
+            self.path,
+            self.reason,
+        )  # a pool of processes that reads images hands it over
 
 
 def read_image(

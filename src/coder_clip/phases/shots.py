@@ -43,7 +43,10 @@ def shot_rows(config: Config, pool: ImageFeatures, shots: int, seed: int) -> Ten
         raise UserError(f"no features of '{lost[0]}' ({len(lost)} shots); encode the images again")
     rows = torch.tensor([row[image] for image in images if image in row], dtype=torch.int64)
     if not len(rows):
-        raise UserError(f"no shot of seed {seed} can be read")
+        raise UserError(
+            f"data set '{pool.meta['dataset']}': none of the {len(images)} images of the {shots}-shot draw of seed "
+            f"{seed} can be read; replace them, or change adapter.seeds"
+        )
     if len(rows) < len(images):
         log.warning(
             "seed %d: %d of %d shots could not be read and are skipped",

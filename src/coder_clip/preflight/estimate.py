@@ -122,6 +122,8 @@ def ahead(
     said = f"about {duration(hours)} in all, {_basis(config, took)}, with {cores} CPU jobs at a time"
     if (load := os.getloadavg()[0]) > (os.cpu_count() or 1):
         said += f"; longer while other programs use this machine (load {load:.0f} on {os.cpu_count()} cores)"
+    if config.generator is not None:
+        said += "; without the answers of the language model"
     table.append(said)
     return table, hours, sum(size for _, _, size in found.values())
 

@@ -7,17 +7,28 @@ from __future__ import annotations
 
 import re
 import subprocess
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
+import yaml
 
 from cluster import Cluster
 from cluster_run import Run, quicken
-from working_copy import PHASES, REPORT, SMALL, Work, duplicate, environment, few_pictures, working_copy
+from working_copy import PHASES, REPO, REPORT, SMALL, Work, duplicate, environment, few_pictures, working_copy
 
 pytestmark = pytest.mark.rest
 
 CONFIG = "config/reproduce.yaml"
+DATASETS = yaml.safe_load((REPO / CONFIG).read_text(encoding="utf-8"))["datasets"]
+JOBS = ("rule_encode_images", "rule_list_images", "rule_confusable_pairs")  # each once per data set
+GROUPS = (
+    "texts-{}_encode_texts",
+    "pairs-{}_encode_pairs",
+    "scores-mini-{}_build_coder_classify_evaluate",
+    "adapters-mini-{}_fit_adapters",
+    "reranks-{}_rerank_top",
+)
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +70,13 @@ def test_everything_was_done(run: Run) -> None:
     assert run.status == 0, run.said()
     done, of = re.findall(r"^(\d+) of (\d+) steps \(100%\) done", run.said(), flags=re.M)[-1]
     assert done == of
+
+
+def test_a_failure_of_one_data_set_is_no_other_s(run: Run) -> None:
+    """No job of Slurm holds the work of two data sets."""
+    submitted = re.findall(r"SLURM jobid \d+ \(log: \S*/slurm/([^/]+)/", run.said())
+    groups = Counter(f"group_{name.format(d)}" for name in GROUPS for d in DATASETS)
+    assert Counter(submitted) == groups + Counter(dict.fromkeys(JOBS, len(DATASETS)))
 
 
 def test_the_bytes_are_those_of_a_local_run(

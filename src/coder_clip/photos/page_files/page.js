@@ -43,7 +43,7 @@ function answer() {
   line.replaceChildren();
   if (!state.labelled) {
     line.append(`${count(state.images, "photo")} without labels. `);
-    line.append(state.changed ? `Your texts change the class of ${state.changed}.` : "Those at the top are the least certain.");
+    line.append(state.changed ? `Your texts change the class of ${grouped(state.changed)}.` : "Those at the top are the least certain.");
     return;
   }
   const { accuracy: a, difference: d } = state;

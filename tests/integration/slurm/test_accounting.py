@@ -71,6 +71,25 @@ def test_a_limit_on_submitted_jobs_is_waited_for(run: Run) -> None:
     )
 
 
+def test_a_wrong_account_or_qos_is_told_in_a_line(
+    tmp_path_factory: pytest.TempPathFactory, accounting: Cluster
+) -> None:
+    run = toy(
+        tmp_path_factory.mktemp("not-mine") / "toy",
+        accounting,
+        jobs=["ok", "account", "qos"],
+        account={"account": "their-lab", "qos": "lab"},
+        qos={"qos": "gold"},
+    )
+    assert run.start().wait() == 1
+    for words in (
+        "account their-lab is not one of yours, or not allowed on partition cpu: change slurm_account in the profile",
+        "there is no QOS gold, or account lab may not use it: change qos in the profile",
+    ):
+        assert len([line for line in run.said().splitlines() if words in line]) == 1
+    assert [len(run.started(name)) for name in ("ok", "account", "qos")] == [1, 0, 0]
+
+
 def test_a_job_that_slurm_does_not_take_now_holds_up_no_other(accounting: Cluster, tmp_path: Path) -> None:
     """One QOS is full for hours, and nodes of another partition are idle."""
     accounting.run("sacctmgr", "-i", "add", "qos", "narrow", "MaxSubmitJobsPerUser=1")

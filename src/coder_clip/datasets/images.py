@@ -29,10 +29,8 @@ class UnreadableImage(UserError):
         self.reason = reason
 
     def __reduce__(self) -> tuple[type[UnreadableImage], tuple[str, str]]:
-        return UnreadableImage, (
-            self.path,
-            self.reason,
-        )  # a pool of processes that reads images hands it over
+        # so that a pool of processes that reads images can hand it over
+        return UnreadableImage, (self.path, self.reason)
 
 
 def read_image(

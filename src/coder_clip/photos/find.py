@@ -68,9 +68,8 @@ def draw_sheet(path: Path, found: Sequence[tuple[str, float]]) -> None:
         x, y = SPACE + i % columns * (SIDE + SPACE), SPACE + i // columns * height
         photo = ImageOps.contain(read_image(image), (SIDE, SIDE))
         page.paste(photo, (x + (SIDE - photo.width) // 2, y + (SIDE - photo.height) // 2))
-        name = cut_middle(
-            shown("/".join(Path(image).parts[-2:])), SIDE, font.getlength
-        )  # of dog/1.jpg and cat/1.jpg
+        # with its folder, because dog/1.jpg and cat/1.jpg have one name
+        name = cut_middle(shown("/".join(Path(image).parts[-2:])), SIDE, font.getlength)
         draw.text((x, y + SIDE + 4), f"{name}\n{score:.1f}", "black", font)
     with atomic_path(path) as temporary:
         page.save(temporary, quality=90)

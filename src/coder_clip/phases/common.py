@@ -31,6 +31,8 @@ class ImageFeatures:
     """Features of one split: features (N, d) float32 raw, labels (N,), ids, and the file's metadata.
 
     views: (N, E, d) float16 unit, the augmented views of shots one by one; None if the file has none.
+    groups: (N,) int64, near twins share a number: a burst of one scene, frames of one video, copies. The numbers are
+    the same in all splits of a data set. None: every image is its own group.
     """
 
     features: Tensor
@@ -38,6 +40,7 @@ class ImageFeatures:
     ids: list[str]
     meta: dict[str, Any]
     views: Tensor | None = None
+    groups: Tensor | None = None
 
     @property
     def classes(self) -> list[str]:
@@ -106,7 +109,11 @@ def read_image_features(config: Config, model: str, dataset: str, split: str) ->
     tensors, meta = read_tensors(path)
     _same(path, meta, model=model, dataset=dataset, split=split)
     _finite(path, tensors["features"], meta["ids"])
-    return ImageFeatures(tensors["features"], tensors["labels"], meta["ids"], meta, tensors.get("views"))
+    groups = tensors.get("groups")
+    if groups is not None and groups.shape != tensors["labels"].shape:
+        raise UserError(f"{path}: groups of {len(groups)} images, not of {len(meta['ids'])}; delete it and run again")
+    views = tensors.get("views")
+    return ImageFeatures(tensors["features"], tensors["labels"], meta["ids"], meta, views, groups)
 
 
 def read_texts(config: Config, model: str, dataset: str, images: ImageFeatures | None = None) -> Texts:

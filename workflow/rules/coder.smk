@@ -27,4 +27,4 @@ rule build_coder:
 
 rule coder:
     input:
-        expand(PATHS.coder("{model}", "{dataset}"), model=MODELS, dataset=DATASETS),
+        expand(PATHS.coder("{model}", "{dataset}"), model=MODELS, dataset=WITH_TEXTS),

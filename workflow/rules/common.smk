@@ -19,7 +19,8 @@ from coder_clip.pipeline.config import (
     load_config,
     switched,
 )
-from coder_clip.datasets import PUBLISHED
+from coder_clip.datasets import FEATURE_SETS, WITH_ENTRY
+from coder_clip.encoders.table_list import is_list, listed
 from coder_clip.datasets.published import data_root
 from coder_clip.pipeline.absent import to_download
 from coder_clip.errors import UserError
@@ -28,6 +29,7 @@ from coder_clip.datasets.shot_files import shot_file
 from coder_clip.preflight.run import before_run
 from coder_clip.texts.llm.review import path_of as review_path
 from snakemake.exceptions import WorkflowError
+from snakemake.io import Wildcards
 
 _configfiles = [str(f) for f in workflow.config_settings.configfiles]
 _given = dict(workflow.config_settings.config)
@@ -79,6 +81,8 @@ MODELS = list(CONFIG.models)
 SPLITS = ["shots", "val", "test"]  # of image features
 SHOTS = list(CONFIG.adapter.shots)
 FEW_SHOT = [d for d in DATASETS if CONFIG.few_shot(d)]
+# all, unless a model brings its texts as features and has none for the classes
+WITH_TEXTS = [d for d in DATASETS if CONFIG.class_texts(d)]
 LOGS = CONFIG.results / "logs"
 BENCHMARKS = CONFIG.results / "benchmarks"
 RESULTS_FOLDER = CONFIG.results
@@ -111,8 +115,9 @@ def pair_prompts(wildcards):
 def entry_file(wildcards):
     """The entry of a published data set: its splits and class names."""
     dataset = wildcards.dataset
-    published = CONFIG.datasets[dataset].root is None and dataset in PUBLISHED
-    return [f"src/coder_clip/datasets/entries/{dataset}.yaml"] if published else []
+    folder = "features/" if dataset in FEATURE_SETS else ""
+    file = f"src/coder_clip/datasets/entries/{folder}{dataset}.yaml"
+    return [file] if CONFIG.published(dataset) else []
 
 
 def corrections_file(wildcards):
@@ -173,7 +178,9 @@ def forget_fetched(folder):
 
 
 def encoder_files(wildcards):
-    return list(map(str, CONFIG.models[wildcards.model].files))
+    model = CONFIG.models[wildcards.model]
+    lists = [listed(model.model)] if is_list(model.model) else []
+    return list(dict.fromkeys(map(str, [*lists, *model.files])))
 
 
 def encoded_shots(wildcards):
@@ -194,7 +201,7 @@ def shot_files(wildcards):
 def published_numbers():
     """Files with published numbers of the data sets."""
     entries = [
-        f"src/coder_clip/datasets/entries/{d}.yaml" for d in DATASETS if d in PUBLISHED
+        file for d in DATASETS for file in entry_file(Wildcards(fromdict={"dataset": d}))
     ]
     return [*map(str, sorted(Path("data/reference").glob("*.csv"))), *entries]
 

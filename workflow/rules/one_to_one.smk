@@ -118,4 +118,4 @@ rule encode_pairs:
 
 rule one_to_one:
     input:
-        expand(PATHS.one_to_one("{model}", "{dataset}"), model=MODELS, dataset=DATASETS),
+        expand(PATHS.one_to_one("{model}", "{dataset}"), model=MODELS, dataset=WITH_TEXTS),

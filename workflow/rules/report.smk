@@ -11,8 +11,7 @@ TABLES_OF_RESULTS = [
     for m in MODELS
     for d in DATASETS
     for path in (
-        PATHS.zero_shot(m, d),
-        PATHS.rerank(m, d),
+        *(part(m, d) for part in (PATHS.zero_shot, PATHS.rerank) if d in WITH_TEXTS),
         PATHS.evaluation(m, d),
         *(PATHS.adapter(m, d, shots) for shots in SHOTS if d in FEW_SHOT),
     )
@@ -119,7 +118,7 @@ rule page:
         RESULTS,
         MANIFESTS,
         expand(PATHS.texts("{dataset}"), dataset=DATASETS),
-        expand(PATHS.one_to_one_texts("{dataset}"), dataset=DATASETS),
+        expand(PATHS.one_to_one_texts("{dataset}"), dataset=WITH_TEXTS),
         # they name their encoder and the images that could not be read
         [
             PATHS.image_features(m, d, split)

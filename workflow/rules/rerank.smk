@@ -37,4 +37,4 @@ rule rerank_top:
 
 rule rerank:
     input:
-        expand(PATHS.rerank("{model}", "{dataset}"), model=MODELS, dataset=DATASETS),
+        expand(PATHS.rerank("{model}", "{dataset}"), model=MODELS, dataset=WITH_TEXTS),

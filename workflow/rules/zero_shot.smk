@@ -35,4 +35,4 @@ rule classify:
 
 rule zero_shot:
     input:
-        expand(PATHS.zero_shot("{model}", "{dataset}"), model=MODELS, dataset=DATASETS),
+        expand(PATHS.zero_shot("{model}", "{dataset}"), model=MODELS, dataset=WITH_TEXTS),

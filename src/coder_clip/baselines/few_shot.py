@@ -81,9 +81,10 @@ class Cache:
 
 @dataclass(frozen=True)
 class FewShotMethod:
-    """The definitions in a method's module: the function ``fit``, and two constants, unless these defaults fit::
+    """The definitions in a method's module: the function ``fit``, and three constants, unless these defaults fit::
 
     KINDS               kinds of texts that it uses; it is fitted once for all settings that do not change them
+    CLASS_TEXTS         False for a method that uses neither texts of the classes nor CLIP's logits
     PUBLISHED_INITIAL   True for the CODER-Adapter and its ablations, for which CODER's code has an initial
                         (α, β) per data set: the published settings take the better of this and the searched
                         one. Other methods are searched on the validation split in every setting.
@@ -92,11 +93,15 @@ class FewShotMethod:
     fit: Callable[[FewShotInputs], Fitted]
     kinds: tuple[str, ...] = ()
     published_initial: bool = False
+    class_texts: bool = True
 
 
 def method(name: str) -> FewShotMethod:
     """The method of the module ``name``, imported now: a phase depends only on the methods that it runs."""
     module = importlib.import_module(f".{name}", __package__)
     return FewShotMethod(
-        module.fit, getattr(module, "KINDS", ()), getattr(module, "PUBLISHED_INITIAL", False)
+        module.fit,
+        getattr(module, "KINDS", ()),
+        getattr(module, "PUBLISHED_INITIAL", False),
+        getattr(module, "CLASS_TEXTS", True),
     )

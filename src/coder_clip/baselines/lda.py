@@ -20,6 +20,7 @@ from .linear_maps import ShotStatistics
 
 LABEL = "Linear discriminant, images alone"
 ABOUT = "GDA's Gaussian classifier of the shots without CLIP's logits: no text, nothing to tune"
+CLASS_TEXTS = False
 ORDER = 42
 LINE = ("black", ":", "P")
 VIEWS = 10  # as GDA, whose means and covariance it has

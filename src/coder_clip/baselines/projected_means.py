@@ -23,6 +23,7 @@ LABEL = "Class means, projected"
 ABOUT = (
     "nearest class mean on the main components of ImageNet's class names (Herzog and Wang 2026), no training"
 )
+CLASS_TEXTS = False
 ORDER = 44
 LINE = ("sky", "-.", "X")
 

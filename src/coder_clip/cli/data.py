@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..datasets import PUBLISHED, nearest_dataset
+from ..datasets import PUBLISHED, WITH_ENTRY, nearest_dataset
 from ..errors import UserError
 from ..pipeline.config import load_config
 from .options import App, Group
@@ -92,10 +92,10 @@ def _chosen(
 
     c = load_config(config, absent=True) if config else None
     chosen = list(PUBLISHED) if everything else list(dict.fromkeys(names or []))
-    if unknown := [n for n in chosen if n not in PUBLISHED]:
+    if unknown := [n for n in chosen if n not in WITH_ENTRY]:
         raise UserError(f"no published data set '{unknown[0]}'{nearest_dataset(unknown[0])}")
     if not chosen and c:
-        chosen = [n for n, d in c.datasets.items() if n in PUBLISHED and d.root is None]
+        chosen = [n for n in c.datasets if c.published(n)]
     if not chosen:
         raise UserError("name data sets, or give --all, or --config with published data sets in it")
     return chosen, (root.expanduser() if root else data_root(c.data_root if c else None))

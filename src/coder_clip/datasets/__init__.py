@@ -21,7 +21,10 @@ DRAWN = {
     "shapes": ("drawn.shapes", "Shapes"),
 }
 PUBLISHED = tuple(sorted(p.stem for p in (Path(__file__).parent / "entries").glob("*.yaml")))
-BUILTIN = {**DRAWN, **dict.fromkeys(PUBLISHED, ("published", "PublishedDataset"))}
+# published features of published data sets, which need neither images nor weights
+FEATURE_SETS = tuple(sorted(p.stem for p in (Path(__file__).parent / "entries/features").glob("*.yaml")))
+WITH_ENTRY = (*PUBLISHED, *FEATURE_SETS)
+BUILTIN = {**DRAWN, **dict.fromkeys(WITH_ENTRY, ("published", "PublishedDataset"))}
 
 __all__ = ["SPLITS", "Dataset", "Split", "Templates"]  # the rest is defined here
 
@@ -36,7 +39,9 @@ def load_dataset(name: str, config: DatasetConfig, data_root: Path | None = None
 
         return FolderDataset(name, config.root, config.classes, config.corrections)
     dataset: Dataset
-    if name in PUBLISHED:
+    if config.features is not None:
+        dataset = _module("features").of_folder(name, config.features, config.classes)
+    elif name in WITH_ENTRY:
         published = _module("published")
         root = published.existing(published.data_root(data_root))
         dataset = published.load_below(name, root, config.shot_files, config.split)
@@ -54,8 +59,10 @@ def load_templates(name: str, config: DatasetConfig) -> Templates:
         for key, value in config.templates.items()
     }
     base = Templates()
-    if config.root is None:
-        base = _module("entry").entry(name).make_templates() if name in PUBLISHED else _drawn(name).templates
+    if name in WITH_ENTRY and config.root is None:
+        base = _module("entry").entry(name).make_templates()
+    elif config.root is None and config.features is None:
+        base = _drawn(name).templates
     if "name" in given and "prompts" not in given:  # the name's sentence says what the images are
         given["prompts"] = (str(given["name"]), *base.prompts)
     if "one_to_one" in given:  # there is no published variant of these, with its bug
@@ -86,7 +93,7 @@ def with_articles(templates: Templates) -> Templates:
 
 def listing(name: str, config: DatasetConfig, data_root: Path | None) -> str | None:
     """Hash of a published data set's lists of images, read without the images; None if it is not on this machine."""
-    if name not in PUBLISHED:
+    if name not in WITH_ENTRY:
         return None
     found: str | None = _module("published").listing(name, data_root, config.shot_files, config.split)
     return found
@@ -94,7 +101,7 @@ def listing(name: str, config: DatasetConfig, data_root: Path | None) -> str | N
 
 def about(name: str) -> str:
     """A phrase on a built-in data set: what its images show, or its published title; its name for any other."""
-    if name in PUBLISHED:
+    if name in WITH_ENTRY:
         return str(_module("entry").entry(name).title)
     return str(_drawn(name).about) if name in DRAWN else name
 

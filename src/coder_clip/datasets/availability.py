@@ -202,7 +202,9 @@ def get(
 @contextlib.contextmanager
 def _one_at_a_time(name: str, root: Path, say: Say) -> Iterator[None]:
     """Hold the data set's lock. Leaves neither a lock nor empty folders behind."""
-    lock, downloads = FileLock(root / f".{name}.lock"), root / DOWNLOADS
+    # sets of features may share a folder
+    place = name if entry(name).loader != "features" else entry(name).folders[0].replace("/", "-")
+    lock, downloads = FileLock(root / f".{place}.lock"), root / DOWNLOADS
     try:
         root.mkdir(parents=True, exist_ok=True)
         try:

@@ -18,7 +18,7 @@ from pydantic import Field, ValidationError
 
 from ..errors import UserError, nearest
 from ..foundation.strict import Strict
-from . import PUBLISHED, nearest_dataset
+from . import FEATURE_SETS, PUBLISHED, WITH_ENTRY, nearest_dataset
 from .base import SPLITS, Templates
 
 ENTRIES = Path(__file__).parent / "entries"
@@ -136,13 +136,21 @@ class Entry(Strict):
         description="Where the images may be below that; ids of images are relative to it."
     )
     gigabytes: Annotated[float, Field(gt=0)] = Field(description="On disk, unpacked.")
-    classes: list[Text] | Literal["open_clip"] = Field(
-        description="Names in label order; open_clip: ImageNet's curated names that it ships."
+    classes: list[Text] | Literal["open_clip"] | None = Field(
+        None,
+        description="Names in label order; open_clip: ImageNet's curated names that it ships; default: those of "
+        "the data set that these are features of.",
+    )
+    of: str | None = Field(
+        None, description="The published data set whose images these are features of; its labels and templates."
+    )
+    part: bool = Field(
+        False, description="Only some classes of another set of features: its neighbours are not compared again."
     )
     texts: str | None = Field(
         None, description="The data set of the same classes whose texts it shares; default: it has its own."
     )
-    loader: Literal["files", "torchvision"] = "files"
+    loader: Literal["files", "torchvision", "features"] = "files"
     also: list[str] = Field([], description="Other common names.")
     splits: Annotated[list[Rule], Field(min_length=1)]
     downloads: list[Download] = []
@@ -164,6 +172,8 @@ class Entry(Strict):
 
     def class_names(self) -> list[str]:
         """C names in label order. May hold duplicates (ImageNet has two), so key by index."""
+        if self.classes is None:
+            return entry(self.of or "").class_names()
         if self.classes != "open_clip":
             return list(self.classes)
         from open_clip.zero_shot_metadata import IMAGENET_CLASSNAMES
@@ -173,10 +183,12 @@ class Entry(Strict):
     @property
     def n_classes(self) -> int:
         """Number of classes, without the second that importing open_clip takes."""
-        return 1000 if self.classes == "open_clip" else len(self.classes)
+        return 1000 if self.classes == "open_clip" else len(self.class_names())
 
     def make_templates(self) -> Templates:
         """The paper's sentences, replaced where the entry has its own."""
+        if self.of is not None:
+            return dataclasses.replace(entry(self.of).make_templates(), class_names_as_published=())
         own = {k: tuple(v) if isinstance(v, list) else v for k, v in self.templates.items()}
         published = self.names_as_published and self.names_as_published.of(self.class_names())
         return dataclasses.replace(PAPER, class_names_as_published=published or (), **own)  # type: ignore[arg-type]
@@ -195,8 +207,8 @@ class Entry(Strict):
 @cache
 def entry(name: str) -> Entry:
     """The entry of a published data set. UserError for an unknown name or an entry that is wrong."""
-    path = ENTRIES / f"{name}.yaml"
-    if name not in PUBLISHED:
+    path = ENTRIES / ("features" if name in FEATURE_SETS else "") / f"{name}.yaml"
+    if name not in WITH_ENTRY:
         raise UserError(f"no published data set '{name}'{nearest_dataset(name)}")
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # a tenth of the time for a thousand names
     try:

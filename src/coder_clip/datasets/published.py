@@ -65,6 +65,10 @@ def load_below(
         from .cifar import Cifar
 
         return Cifar(name, found, root, shots)
+    if found.loader == "features":
+        from .features import PublishedFeatures
+
+        return PublishedFeatures(name, found, root)
     return PublishedDataset(name, found, root, shots)
 
 

@@ -15,15 +15,16 @@ from tqdm import tqdm
 from ..baselines.few_shot import FewShotInputs, Fitted
 from ..baselines.few_shot import method as method_of
 from ..baselines.grid_search import Point
-from ..baselines.zero_shot import class_weights, clip_scores
+from ..baselines.zero_shot import clip_scores
+from ..errors import UserError
 from ..evaluation.estimates import over_seeds, paired_test_over_seeds
 from ..foundation.artifacts import Paths, made_by, write_json, write_parquet
 from ..protocols import FLAWS, SETTINGS, Setting
 from ..texts.kinds import IN_CODER
 from ..texts.sentences import FEW_SHOT
 from .coder import text_tags
-from .common import SHOTS, ImageFeatures, Texts, read_image_features, read_texts, use_threads
-from .shots import drawn, shot_rows
+from .common import SHOTS, VOCABULARY, ImageFeatures, Texts, read_image_features, read_texts, use_threads
+from .shots import different, drawn, shot_rows
 
 if TYPE_CHECKING:
     from ..pipeline.config import Config
@@ -65,34 +66,37 @@ def run(config: Config, model: str, dataset: str, shots: int) -> None:
     use_threads(config)
     pool, val, test = (read_image_features(config, model, dataset, split) for split in (SHOTS, "val", "test"))
     texts = read_texts(config, model, dataset, test)
-    weights = class_weights(*texts.of("prompt"), len(test.classes))
+    weights = texts.weights("prompt", len(test.classes))
     on_val, on_test = (ScoredSplit(i, clip_scores(i.features, weights)) for i in (val, test))
     clip_run = Run(Point(), "none", on_val.accuracy(), on_test.accuracy(), on_test.clip.argmax(dim=1))
-    a = config.adapter
+    methods = runnable(config, dataset, texts)
+    seeds = different(config, pool, shots)
     runs: dict[tuple[str, str, int], Run] = {}
     flawed: dict[tuple[str, int], Run] = {}  # the CODER-Adapter: clean, and clean with one flaw
 
     def run_seed(seed: int) -> None:
         rows = shot_rows(config, pool, shots, seed)
-        fitted: dict[str, list[FittedMethod]] = {method: [] for method in a.methods}
+        fitted: dict[str, list[FittedMethod]] = {method: [] for method in methods}
+        choosing = on_val.without({pool.ids[i] for i in rows.tolist()})
 
         @cache
         def inputs_of(s: Setting) -> FewShotInputs:
-            return few_shot_inputs(config, dataset, s, seed, pool, rows, val, texts, weights)
+            return few_shot_inputs(config, dataset, s, seed, pool, rows, choosing.images, texts, weights)
 
         def run_of(method: str, s: Setting) -> Run:
-            m = _fitted(method, inputs_of(s), on_val, fitted[method])
-            return _chosen(method, s, m, Point(*config.initial(dataset)), on_val, on_test)
+            m = _fitted(method, inputs_of(s), choosing, fitted[method])
+            return _chosen(method, s, m, Point(*config.initial(dataset)), choosing, on_test)
 
         for setting in config.settings:
-            runs[ZERO_SHOT, setting, seed] = clip_run
-            for method in a.methods:
+            if texts.of_classes:
+                runs[ZERO_SHOT, setting, seed] = clip_run
+            for method in methods:
                 runs[method, setting, seed] = run_of(method, SETTINGS[setting])
-        if CODER_ADAPTER in a.methods and "as_published" in config.settings:
+        if CODER_ADAPTER in methods and "as_published" in config.settings:
             for key, s in {"clean": SETTINGS["clean"], **_flaws()}.items():
                 flawed[key, seed] = run_of(CODER_ADAPTER, s)
 
-    for seed in tqdm(a.seeds, desc=f"{shots} shots, seeds", unit="seed"):
+    for seed in tqdm(seeds, desc=f"{shots} shots, seeds", unit="seed"):
         run_seed(seed)
 
     paths = Paths(config.results)
@@ -109,8 +113,8 @@ def run(config: Config, model: str, dataset: str, shots: int) -> None:
             "images": len(test.ids),
             "left_out": {"test": test.n_skipped, **_skipped_shots(config, pool, shots)},
             "runs": [_document(*key, r) for key, r in runs.items()],
-            "summary": _summary(config, runs, test),
-            "flaws": _effects(config, flawed, test),
+            "summary": _summary(seeds, runs, test),
+            "flaws": _effects(seeds, flawed, test),
             **_files(pool, shots),
             "made_by": made_by(
                 f"coder-clip adapter --model {model} --dataset {dataset} --shots {shots}", inputs
@@ -132,17 +136,36 @@ def few_shot_inputs(
 ) -> FewShotInputs:
     """The inputs of a method: a seed's shots (rows of the pool), CLIP's weights (C, d), texts of a setting."""
     return FewShotInputs(
-        dataset=dataset,
+        dataset=config.published_name(dataset),
         seed=seed,
         cache=pool.features[rows],
         views=None if pool.views is None else pool.views[rows],
         labels=pool.labels[rows],
         weights=weights,
-        texts={kind: texts.of(kind, FEW_SHOT, *text_tags(s, kind)) for kind in IN_CODER},
+        texts=_texts_of_coder(texts, s),
         imagenet_names=texts.imagenet_names,
         validation=val.features,
         grid=(config.adapter.betas, config.adapter.alphas, config.adapter.rounds),
     )
+
+
+def runnable(config: Config, dataset: str, texts: Texts) -> list[str]:
+    """The methods of the run that the texts of a data set allow, in its order.
+
+    Without texts of the classes those that use neither them nor CLIP's logits; of a part of another data set, only the
+    others.
+    """
+    named = texts.of_classes
+    some = [m for m in config.adapter.methods if method_of(m).class_texts or not named or not config.part(dataset)]
+    return [m for m in some if named or not method_of(m).class_texts]
+
+
+def _texts_of_coder(texts: Texts, s: Setting) -> dict[str, tuple[Tensor, Tensor]]:
+    """Kind -> texts that CODER describes images with: the vocabulary as names if there is one, else a setting's."""
+    if texts.vocabulary is None:
+        return {kind: texts.of(kind, FEW_SHOT, *text_tags(s, kind)) for kind in IN_CODER}
+    nothing = texts.of("none")
+    return {kind: texts.of(VOCABULARY) if kind == "name" else nothing for kind in IN_CODER}
 
 
 @dataclass(frozen=True)
@@ -151,6 +174,18 @@ class ScoredSplit:
 
     images: ImageFeatures
     clip: Tensor
+
+    def without(self, ids: set[str]) -> ScoredSplit:
+        """The split without some images: shots that were drawn from it. UserError if none is left."""
+        kept = torch.tensor([image not in ids for image in self.images.ids])
+        if kept.all():
+            return self
+        if not kept.any():
+            raise UserError(f"data set '{self.images.meta['dataset']}': all validation images are shots; draw fewer")
+        i = self.images
+        rest = [image for image in i.ids if image not in ids]
+        part = replace(i, features=i.features[kept], labels=i.labels[kept], ids=rest)
+        return ScoredSplit(part, self.clip[kept])
 
     def accuracy(self, logits: Tensor | None = None) -> float:
         """Accuracy of logits (N, C); default: CLIP's."""
@@ -205,15 +240,17 @@ def _flaws() -> dict[str, Setting]:
     }
 
 
-def _correct(config: Config, runs: dict[Any, Run], test: ImageFeatures, *key: str) -> np.ndarray[Any, Any]:
+def _correct(
+    seeds: list[int], runs: dict[Any, Run], test: ImageFeatures, *key: str
+) -> np.ndarray[Any, Any]:
     """Correctness of each test image with each seed: (S, N) bool."""
-    return np.stack([(runs[*key, seed].prediction == test.labels).numpy() for seed in config.adapter.seeds])
+    return np.stack([(runs[*key, seed].prediction == test.labels).numpy() for seed in seeds])
 
 
-def _effects(config: Config, flawed: dict[tuple[str, int], Run], test: ImageFeatures) -> list[dict[str, Any]]:
+def _effects(seeds: list[int], flawed: dict[tuple[str, int], Run], test: ImageFeatures) -> list[dict[str, Any]]:
     """The effect of each flaw alone on the CODER-Adapter: ``clean`` with it against ``clean``, over seeds."""
     keys = dict.fromkeys(key for key, _ in flawed)
-    correct = {key: _correct(config, flawed, test, key) for key in keys}
+    correct = {key: _correct(seeds, flawed, test, key) for key in keys}
     return [
         {
             "flaw": key,
@@ -260,11 +297,11 @@ def _document(method: str, setting: str, seed: int, r: Run) -> dict[str, Any]:
 
 
 def _summary(
-    config: Config, runs: dict[tuple[str, str, int], Run], test: ImageFeatures
+    seeds: list[int], runs: dict[tuple[str, str, int], Run], test: ImageFeatures
 ) -> list[dict[str, Any]]:
     """Mean and deviation over seeds of each method and setting, and the CODER-Adapter against the method."""
     pairs = dict.fromkeys((method, setting) for method, setting, _ in runs)
-    correct = {pair: _correct(config, runs, test, *pair) for pair in pairs}
+    correct = {pair: _correct(seeds, runs, test, *pair) for pair in pairs}
     summary = []
     for (method, setting), right in correct.items():
         entry: dict[str, Any] = {"method": method, "setting": setting}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from ..baselines.zero_shot import class_weights
 from ..errors import UserError
 from ..foundation.artifacts import Paths, read_tensors
 from ..texts.sentences import Sentences
@@ -24,6 +25,7 @@ log = logging.getLogger("coder_clip")
 AS_PUBLISHED = "as_published."  # prefix of tensors that differ because of the published code's bugs
 SHOTS = "shots"  # not a split of the data set: training images that some seed draws, over augmented views
 SPLITS = (SHOTS, "val", "test")  # of image features
+VOCABULARY = "vocabulary"  # kind of texts of no class
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,9 @@ class Texts:
     template_weights: (C, d) CLIP's class weights from open_clip's 80 templates; None if they were not asked for.
     random_words: (D, C, d) means of each class's texts of random words, a draw at a time; None without attributes.
     imagenet_names: (1000, d) unit, ImageNet's class names in one sentence, whatever the data set.
+
+    Of a model that brings its texts as features, rows of kind VOCABULARY are names of other things, which are not texts
+    of a class; then a data set may have no texts of its classes.
     """
 
     features: Tensor
@@ -74,6 +79,23 @@ class Texts:
         return self.features[rows], torch.tensor(
             [self.sentences.class_index[r] for r in rows], dtype=torch.int64
         )
+
+    @property
+    def of_classes(self) -> bool:
+        """False if there are no texts of the classes."""
+        return bool(self.sentences.rows("name"))
+
+    @property
+    def vocabulary(self) -> Tensor | None:
+        """Features (V, d) of the vocabulary that images are described by instead of texts of their classes."""
+        rows = self.sentences.rows(VOCABULARY)
+        return self.features[rows] if rows else None
+
+    def weights(self, kind: str, n_classes: int) -> Tensor:
+        """CLIP's class weights (C, d) from the texts of a kind; zeros, so that logits are 0, without any."""
+        if not self.of_classes:
+            return torch.zeros(n_classes, self.features.shape[1])
+        return class_weights(*self.of(kind), n_classes)
 
     def per_class(self, kinds: Sequence[str], n_classes: int, *tags: str) -> list[Tensor]:
         """For each class the features of its texts of these kinds and tags, in the order of the kinds."""
@@ -138,7 +160,10 @@ def read_texts(config: Config, model: str, dataset: str, images: ImageFeatures |
 def belongs(path: Path, meta: dict[str, Any], images: ImageFeatures) -> None:
     """Check that the file with this metadata has the images' encoder and classes. UserError if not."""
     for key, what in (("encoder", "encoder"), ("classes", "class list")):
-        if meta.get(key) != images.meta[key]:
+        theirs, ours = meta.get(key), images.meta[key]
+        if key == "encoder" and ours.get("given"):  # of features without an encoder the width is known
+            theirs, ours = theirs and theirs.get("dim"), ours["dim"]
+        if theirs != ours:
             raise UserError(
                 f"{path}: its {what} is not that of the image features ({images.meta['dataset']}, "
                 f"{images.meta['split']}); delete the older of the two and run again"

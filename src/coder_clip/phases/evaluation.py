@@ -30,9 +30,9 @@ from ..evaluation.text_ablations import (
     text_tests,
 )
 from ..foundation.artifacts import Paths, made_by, write_json, write_parquet
-from ..neighbors import ADAPTER_KINDS
+from ..neighbors import ADAPTER_KINDS, TextNeighbors
 from .coder import read_neighbors
-from .common import SHOTS, ImageFeatures, Texts, read_image_features, read_texts, use_threads
+from .common import SHOTS, VOCABULARY, ImageFeatures, Texts, read_image_features, read_texts, use_threads
 from .shots import shot_rows
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 ABOUT = "Ablations over texts; k-NN and retrieval with CODER and original features; t-SNE; corrections."
 TEXTS_SHOWN = 5
+FEW, FEW_TEXTS = "coder_few", 100
 # An image is a query once and a neighbour of many others, so results of images are not independent, and standard
 # errors over images are too small: at most by 2 for R-precision (a U-statistic of pairs, Hoeffding 1948), and by about
 # 1.2 (vote of k) and 1.4 (nearest) in simulations of equally good features: python -m benchmarks.neighbours.
@@ -53,18 +54,15 @@ def run(config: Config, model: str, dataset: str) -> None:
     use_threads(config)
     test = read_image_features(config, model, dataset, "test")
     texts = read_texts(config, model, dataset, test)
-    neighbors = read_neighbors(config, test)
     e, labels = config.evaluation, test.labels.numpy()
-    kinds, owner = texts.sentences.kind, texts.sentences.class_index
-    stage_one = StageOne(test.features, labels, texts.features, owner, kinds, len(test.classes))
-    features = {"original": test.features, "coder": neighbors.compact(test.features)}
+    features = {"original": test.features, "coder": _coder(config, test, texts)}
 
     paths = Paths(config.results)
     out = paths.evaluation(model, dataset)
     inputs = [
         paths.image_features(model, dataset, "test"),
         paths.text_features(model, dataset),
-        paths.coder(model, dataset),
+        *([paths.coder(model, dataset)] if texts.of_classes else []),
     ]
     shots = None
     if config.few_shot(dataset):
@@ -72,7 +70,7 @@ def run(config: Config, model: str, dataset: str) -> None:
         shots = _shots(config, read_image_features(config, model, dataset, SHOTS))
     neighbourhoods = {
         name: Neighbourhoods.of(f, labels, e.neighbors)
-        for name, f in _features(features, test.features, texts, shots)
+        for name, f in _features(features, test.features, texts, shots, e.seed)
     }
     options = {"resamples": e.bootstrap, "seed": e.seed}
     corrected, broken = changed_neighbours(features["original"], features["coder"], labels, e.corrections)
@@ -81,14 +79,13 @@ def run(config: Config, model: str, dataset: str) -> None:
         "model": model,
         "images": len(test.ids),
         "classes": test.classes,
-        "text_kinds": text_kind_ablation(stage_one),
-        "text_counts": text_count_curve(stage_one, [0, *e.text_counts], e.draws, e.seed),
-        "text_choices": text_choice_curve(stage_one, e.text_counts),
-        "text_tests": text_tests(stage_one, e.text_counts, e.draws, e.seed),
+        **_ablations(config, test, texts),
         "feature_quality": [
             {"features": name, "k": e.neighbors, **n.quality(options)} for name, n in neighbourhoods.items()
         ],
-        "neighbour_tests": _neighbour_tests(neighbourhoods, e.neighbors),
+        # of a part of another data set of the run they would count twice
+        "neighbour_tests": [] if config.part(dataset) else _neighbour_tests(neighbourhoods, e.neighbors),
+        "vocabulary": 0 if texts.vocabulary is None else len(texts.vocabulary),
         "corrections": _with_texts(corrected, test, texts),
         "broken": _with_texts(broken, test, texts),
         "made_by": made_by(f"coder-clip evaluation --model {model} --dataset {dataset}", inputs),
@@ -149,11 +146,12 @@ class Neighbourhoods:
 
 
 def _neighbour_tests(neighbourhoods: dict[str, Neighbourhoods], k: int) -> list[dict[str, Any]]:
-    """CODER against original features, and the features of the re-evaluation against CODER."""
+    """CODER against original features and against CODER of few texts, and the re-evaluation's features against CODER."""
     original, coder, *others = neighbourhoods
+    pairs = [(name, coder) if name == FEW else (coder, name) for name in others]
     return [
         {"before": before, "after": after, **test}
-        for before, after in [(original, coder), *((coder, other) for other in others)]
+        for before, after in [(original, coder), *pairs]
         for test in neighbourhoods[before].tests(neighbourhoods[after], k)
     ]
 
@@ -169,16 +167,49 @@ def _shots(config: Config, pool: ImageFeatures) -> ShotStatistics:
     return ShotStatistics.of(pool.features[rows], pool.labels[rows], n_classes=len(pool.classes))
 
 
+def _ablations(config: Config, test: ImageFeatures, texts: Texts) -> dict[str, Any]:
+    """Stage one with other texts; nothing for classes without texts."""
+    if not texts.of_classes:
+        return {"text_kinds": [], "text_counts": [], "text_choices": [], "text_tests": []}
+    e, sentences = config.evaluation, texts.sentences
+    stage_one = StageOne(
+        *(test.features, test.labels.numpy(), texts.features),
+        *(sentences.class_index, sentences.kind, len(test.classes)),
+    )
+    return {
+        "text_kinds": text_kind_ablation(stage_one),
+        "text_counts": text_count_curve(stage_one, [0, *e.text_counts], e.draws, e.seed),
+        "text_choices": text_choice_curve(stage_one, e.text_counts),
+        "text_tests": text_tests(stage_one, e.text_counts, e.draws, e.seed),
+    }
+
+
+def _coder(config: Config, test: ImageFeatures, texts: Texts) -> Tensor:
+    """CODERs of the test images, compact: by the vocabulary if the model has one, else by the texts of the classes."""
+    if texts.vocabulary is None:
+        return read_neighbors(config, test).compact(test.features)
+    return by_vocabulary(texts.vocabulary, test.features)
+
+
+def by_vocabulary(vocabulary: Tensor, x: Tensor) -> Tensor:
+    """CODERs of images x (N, d) by the texts of a vocabulary (V, d), compact."""
+    return TextNeighbors(mean_texts=[vocabulary[1:]], max_texts=[vocabulary[:1]]).compact(x)
+
+
 def _features(
-    main: dict[str, Tensor], x: Tensor, texts: Texts, shots: ShotStatistics | None
+    main: dict[str, Tensor], x: Tensor, texts: Texts, shots: ShotStatistics | None, seed: int
 ) -> Iterator[tuple[str, Tensor]]:
     """Each kind of feature of the test images x (N, d); those of the re-evaluation are made one after the other.
 
-    projected: on the main components of ImageNet's class names. discriminant: whitened by the shots' covariance, if
-    they have one.
+    coder_few: CODER by FEW_TEXTS texts of the vocabulary, drawn once, whatever the data set. projected: on the main
+    components of ImageNet's class names. discriminant: whitened by the shots' covariance, if they have one.
     """
     yield from main.items()
-    yield "projected", project(x, principal_axes(texts.imagenet_names))
+    if texts.vocabulary is not None and len(texts.vocabulary) > FEW_TEXTS:
+        some = np.random.default_rng(seed).choice(len(texts.vocabulary), FEW_TEXTS, replace=False)
+        yield FEW, by_vocabulary(texts.vocabulary[torch.from_numpy(np.sort(some))], x)
+    if len(texts.imagenet_names):
+        yield "projected", project(x, principal_axes(texts.imagenet_names))
     if shots is not None and shots.ridge is not None:
         yield "discriminant", shots.whiten(x)
 
@@ -195,7 +226,8 @@ def _map(test: ImageFeatures, shown: np.ndarray[Any, Any], name: str, features: 
 
 def _with_texts(changed: list[dict[str, Any]], test: ImageFeatures, texts: Texts) -> list[dict[str, Any]]:
     """Changed nearest neighbours by image id, with the texts that tell them apart (paper, Figure 2)."""
-    kinds = [i for kind in ADAPTER_KINDS for i in texts.sentences.rows(kind)]
+    described_by = ADAPTER_KINDS if texts.vocabulary is None else [VOCABULARY]
+    kinds = [i for kind in described_by for i in texts.sentences.rows(kind)]
     rows = []
     for c in changed:
         places = {who: c[who] for who in ("query", "same", "other")}

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from ..datasets import Dataset, Split, load_dataset
+from ..datasets.features import FeatureDataset
 from ..datasets.shot_files import match, read_shots, shot_file, sums
 from ..datasets.shots import draw_shots, refuse_short
 from ..encoders.features import ImageFeatures, extract, merge
@@ -36,13 +38,15 @@ def run(
     stop the others; then a UserError says what failed, each in a line. What was encoded is in the feature store, so
     that the next try takes little time.
     """
-    from .encoder import encoder_of  # imports open_clip: three seconds, which merging need not wait for
-
     use_threads(config)
     paths = Paths(config.results)
     # a missing manifest is reported before the work
     fingerprint = read_json(paths.manifest(dataset))["fingerprint"]
     data = load_dataset(dataset, config.datasets[dataset], config.data_root)
+    if isinstance(data, FeatureDataset):
+        return _write_given(config, model, dataset, data, splits or SPLITS, fingerprint)
+    from .encoder import encoder_of  # imports open_clip: three seconds, which merging need not wait for
+
     encoder, failed = encoder_of(config, model), []
     for split in splits or SPLITS:
         try:
@@ -100,6 +104,26 @@ def encode(
     if files is not None:
         meta["shot_files"] = sums(shot_file(files, *map(int, draw.split("/"))) for draw in draws)
     return features, meta
+
+
+def _write_given(
+    config: Config, model: str, dataset: str, data: FeatureDataset, splits: Sequence[str], fingerprint: str
+) -> None:
+    """Write features that are given instead of images. The encoder is not known; its width must be that of the texts."""
+    for split in splits:
+        draws: dict[str, list[list[str]]] = {}
+        chosen = data.split(split if split != SHOTS else "train")
+        if split not in config.encoded(dataset):
+            chosen = Split([], np.empty(0, np.int64))
+        elif split == SHOTS:
+            chosen, draws = shot_images(config, chosen, data.classes)
+        rows = data.features(split if split != SHOTS else "train", chosen.ids)
+        given = {"model": model, "dataset": dataset, "split": split, "views": 0, "classes": data.classes}
+        encoder = {"given": True, "dim": str(rows.shape[1])}
+        meta = {**given, "encoder": encoder, "draws": draws, "fingerprint": fingerprint}
+        found = ImageFeatures(rows, torch.from_numpy(chosen.labels), chosen.ids, [], {})
+        _write(Paths(config.results).image_features(model, dataset, split), found, meta)
+    environment.write(Paths(config.results), "cpu")
 
 
 def merge_shards(config: Config, model: str, dataset: str, shards: int = 2) -> None:

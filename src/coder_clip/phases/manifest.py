@@ -13,9 +13,10 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..datasets import PUBLISHED, SPLITS, load_dataset
+from ..datasets import SPLITS, WITH_ENTRY, load_dataset
 from ..datasets import listing as published_listing
 from ..datasets.corrections import counts
+from ..datasets.features import listing as listing_of_features
 from ..datasets.folder import image_files
 from ..datasets.sanity import copies, lines, refuse_unusable, warnings
 from ..foundation.artifacts import Paths, read_json, write_json
@@ -44,6 +45,10 @@ def run(config: Config, dataset: str) -> None:
     if published and (miscounted := data.miscounted()):
         found = ", ".join(f"{split} {n:,}" for split, n in data.counts.items())
         logging.getLogger("coder_clip").warning("data set %s: %s, but %s", dataset, found, miscounted)
+    for split, n in published.get("same_features_as_test", {}).items():
+        logging.getLogger("coder_clip").warning(
+            "data set %s: %d of the %s images have the features of a test image", dataset, n, split
+        )
     more: dict[str, Any] = {}
     if corrections := config.datasets[dataset].corrections:
         more["corrections"] = {"file": corrections.as_posix(), **counts(data.corrections, data.split_of)}
@@ -87,12 +92,14 @@ def listing(config: Config, dataset: str) -> str | None:
     A folder: hash over paths and sizes of its files. A published data set: hash of its split files. If the images are
     not on this machine: the fingerprint in the manifest, if there is one. None for a data set that the project draws.
     """
-    root = config.datasets[dataset].root
-    if root is None and dataset not in PUBLISHED:
+    root, features = config.datasets[dataset].root, config.datasets[dataset].features
+    if features is not None and features.is_dir():
+        return listing_of_features(features)
+    if root is None and features is None and dataset not in WITH_ENTRY:
         return None
     if root is not None and root.is_dir():
         return _listing(root)
-    if root is None and (found := published_listing(dataset, config.datasets[dataset], config.data_root)):
+    if config.published(dataset) and (found := published_listing(dataset, config.datasets[dataset], config.data_root)):
         return found + _missing(config, dataset)
     path = Paths(config.results).manifest(dataset)
     return str(read_json(path)["listing"]) if path.is_file() else None

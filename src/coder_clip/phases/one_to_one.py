@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING
 import torch
 
 from ..datasets import load_templates
+from ..datasets.published import data_root
+from ..encoders.table_list import is_list
+from ..encoders.text_tables import TextTables
+from ..errors import UserError
 from ..foundation.artifacts import Paths, sha256, shown, write_json, write_tensors
 from ..rerank import OneToOne
 from ..texts.sentences import pair_sentences
 from ..texts.sets import PairSet, load_pair_set, select_pairs
 from .common import AS_PUBLISHED, log, use_threads, warn_cut
-from .encoder import encoder_of
 from .manifest import read_classes
 from .pairs import read_pairs
 
@@ -66,8 +69,12 @@ def run(config: Config, model: str, dataset: str) -> None:
     ordered = {"": pair_sentences(pair_set, templates)}
     if (published := pair_sentences(pair_set, templates, as_published=True)) != ordered[""]:
         ordered[AS_PUBLISHED] = published
-    encoder = encoder_of(config, model)
     texts = [s for of_pairs in ordered.values() for sentences in of_pairs.values() for s in sentences]
+    if is_list(config.models[model].model):
+        return _write_none(config, model, dataset, classes, texts)
+    from .encoder import encoder_of  # imports open_clip: three seconds
+
+    encoder = encoder_of(config, model)
     encoded = encoder.encode_texts_report(texts)
     cut = [texts[i] for i in encoded.over_length]
     path = paths.one_to_one(model, dataset)
@@ -79,3 +86,15 @@ def run(config: Config, model: str, dataset: str) -> None:
         state |= {prefix + key: tensor for key, tensor in pairs.state().items()}
     meta = {"model": model, "dataset": dataset, "classes": classes, "encoder": encoder.metadata()}
     write_tensors(path, state, {**meta, "texts": len(texts), "over_length": cut})
+
+
+def _write_none(config: Config, model: str, dataset: str, classes: list[str], texts: list[str]) -> None:
+    """Write no differences, of a model that brings its texts as features. UserError if there are texts to encode."""
+    if texts:
+        raise UserError(f"model {model} encodes no texts, and {dataset} has one-to-one texts; leave them out")
+    encoder = TextTables(config.models[model].model, data_root(config.data_root)).metadata()
+    meta = {"model": model, "dataset": dataset, "classes": classes, "encoder": encoder}
+    state = OneToOne({}, n_classes=len(classes)).state()
+    write_tensors(
+        Paths(config.results).one_to_one(model, dataset), state, {**meta, "texts": 0, "over_length": []}
+    )

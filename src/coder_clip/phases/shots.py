@@ -29,6 +29,12 @@ def drawn(pool: ImageFeatures, shots: int, seed: int) -> list[str]:
     return [image for shot in draw for image in shot]
 
 
+def different(config: Config, pool: ImageFeatures, shots: int) -> list[int]:
+    """The seeds whose shots differ. All seeds draw the same from as many images as shots, which say nothing of others."""
+    of_draw = {frozenset(drawn(pool, shots, seed)): seed for seed in reversed(config.adapter.seeds)}
+    return sorted(of_draw.values(), key=config.adapter.seeds.index)
+
+
 def shot_rows(config: Config, pool: ImageFeatures, shots: int, seed: int) -> Tensor:
     """Rows (K,) of a seed's shots in the pool, found by image id.
 

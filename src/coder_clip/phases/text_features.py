@@ -11,13 +11,15 @@ from torch import Tensor
 from ..datasets import load_templates
 from ..datasets.base import Templates
 from ..datasets.entry import entry
+from ..datasets.published import data_root
+from ..encoders.table_list import is_list
+from ..encoders.text_tables import TextTables
 from ..evaluation.random_words import random_word_texts
 from ..foundation.artifacts import Paths, write_tensors
 from ..foundation.reproducible import lengths, on_grid
 from ..texts.sentences import fill, make_sentences, spaces
 from ..texts.sets import load_text_set
 from .common import use_threads, warn_cut
-from .encoder import encoder_of
 from .manifest import read_classes
 
 if TYPE_CHECKING:
@@ -37,6 +39,10 @@ def run(config: Config, model: str, dataset: str) -> None:
     # is all that is used.
     use_threads(config)
     classes = read_classes(config, dataset)
+    if is_list(config.models[model].model):
+        return write_tables(config, model, dataset, classes)
+    from .encoder import encoder_of  # imports open_clip: three seconds
+
     templates = load_templates(dataset, config.datasets[dataset])
     paths = Paths(config.results)
     texts = load_text_set(paths.texts(dataset), dataset, classes, made=True)
@@ -69,6 +75,29 @@ def run(config: Config, model: str, dataset: str) -> None:
     if config.evaluation.template_ensemble:
         tensors["template_weights"] = template_weights(encoder, [spaces(c.name) for c in texts.classes])
     write_tensors(path, tensors, meta)
+
+
+def write_tables(config: Config, model: str, dataset: str, classes: list[str]) -> None:
+    """Write the texts that a model brings as features, those of the classes and the vocabulary."""
+    tables = TextTables(config.models[model].model, data_root(config.data_root))
+    texts = tables.texts(dataset, classes)
+    meta = {
+        "model": model,
+        "dataset": dataset,
+        "classes": classes,
+        "encoder": tables.metadata(),
+        "text": [t.text for t in texts],
+        "kind": [t.kind for t in texts],
+        "unique_texts": len({t.text for t in texts}),
+        "over_length": [],
+        "templates": {},
+    }
+    tensors = {
+        "features": torch.stack([t.feature for t in texts]) if texts else torch.zeros(0, tables.dim),
+        "class_index": torch.tensor([t.owner for t in texts], dtype=torch.int64),
+        "imagenet_names": tables.imagenet_names(),
+    }
+    write_tensors(Paths(config.results).text_features(model, dataset), tensors, meta)
 
 
 def imagenet_names(encoder: Encoder) -> Tensor:

@@ -20,7 +20,9 @@ from pydantic import (
 )
 
 from ..baselines.methods import MOST_VIEWS, USE_VIEWS
-from ..datasets import PUBLISHED, test_alone, zero_shot_only
+from ..datasets import FEATURE_SETS, WITH_ENTRY, test_alone, zero_shot_only
+from ..datasets.entry import entry
+from ..encoders.table_list import is_list, listed, read_list
 from ..errors import UserError, nearest
 from ..foundation.artifacts import Paths, read_json
 from ..foundation.strict import Strict, explained
@@ -95,7 +97,21 @@ class Config(Strict):
 
     def published(self, dataset: str) -> bool:
         """True for a published data set, which is read from the data root."""
-        return self.datasets[dataset].root is None and dataset in PUBLISHED
+        given = self.datasets[dataset]
+        return given.root is None and given.features is None and dataset in WITH_ENTRY
+
+    def class_texts(self, dataset: str) -> bool:
+        """False if a model brings its texts as features, and has none for the classes of the data set."""
+        lists = [read_list(listed(m.model)) for m in self.models.values() if is_list(m.model)]
+        return all(tables.name(dataset) for tables in lists)
+
+    def part(self, dataset: str) -> bool:
+        """True for features of some classes of another data set of the run, whose neighbours are not compared again."""
+        return dataset in FEATURE_SETS and self.published(dataset) and entry(dataset).part
+
+    def published_name(self, dataset: str) -> str:
+        """The data set under which methods publish their settings: for features, that of the images."""
+        return (self.published(dataset) and entry(dataset).of) or dataset
 
     def has_val(self, dataset: str) -> bool:
         """True if the data set has validation images; without them the clean setting keeps the defaults.
@@ -120,7 +136,7 @@ class Config(Strict):
     def threshold(self, dataset: str) -> float:
         """Rerank gate of the published settings."""
         configured = self.datasets[dataset].threshold
-        return PUBLISHED_THRESHOLDS.get(dataset, DEFAULT_THRESHOLD) if configured is None else configured
+        return PUBLISHED_THRESHOLDS.get(self.published_name(dataset), DEFAULT_THRESHOLD) if configured is None else configured
 
     def widest_threshold(self, dataset: str) -> float:
         """The widest gate of all settings and figures: it decides which pairs stage two can compare."""
@@ -133,7 +149,7 @@ class Config(Strict):
 
     def initial(self, dataset: str) -> tuple[float, float]:
         """The adapters' (alpha, beta) before the search."""
-        return self.adapter.initial or PUBLISHED_INITIAL.get(dataset, DEFAULT_INITIAL)
+        return self.adapter.initial or PUBLISHED_INITIAL.get(self.published_name(dataset), DEFAULT_INITIAL)
 
     @field_validator("datasets", mode="before")
     @classmethod
@@ -168,7 +184,7 @@ class Config(Strict):
         def absolute(path: Path | None) -> Path | None:
             return path and (root / path.expanduser()).resolve()
 
-        keys = ("root", "shot_files", "corrections")
+        keys = ("root", "features", "shot_files", "corrections")
         datasets = {
             name: d.model_copy(update={key: absolute(getattr(d, key)) for key in keys})
             for name, d in self.datasets.items()

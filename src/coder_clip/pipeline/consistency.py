@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..datasets import BUILTIN, PUBLISHED, nearest_dataset
+from ..datasets import BUILTIN, FEATURE_SETS, PUBLISHED, nearest_dataset
 from ..datasets.entry import entry
 from ..datasets.shot_files import shot_file
+from ..encoders.table_list import is_list, listed, read_list
 from ..errors import UserError, nearest
 from ..texts.kinds import KINDS
 from .resources import open_clip_architectures
@@ -36,6 +37,7 @@ def problems(config: Config, root: Path) -> Iterator[str]:
         yield from _of_templates(name, dataset)
     for name, model in config.models.items():
         yield from _of_model(name, model, root)
+    yield from _of_tables(config)
     yield from _of_generator(config)
     yield from _of_shots(config, root)
     a = config.adapter
@@ -53,7 +55,9 @@ def problems(config: Config, root: Path) -> Iterator[str]:
 
 
 def _of_dataset(name: str, dataset: DatasetConfig, root: Path) -> Iterator[str]:
-    if dataset.root is None and name not in BUILTIN:
+    if dataset.features is not None:
+        yield from _of_features(name, dataset, root)
+    elif dataset.root is None and name not in BUILTIN:
         yield f"datasets.{name}: not a built-in data set{nearest_dataset(name)}; your own needs 'root'"
     if dataset.split is not None:
         if dataset.root is not None or name not in PUBLISHED:
@@ -63,7 +67,7 @@ def _of_dataset(name: str, dataset: DatasetConfig, root: Path) -> Iterator[str]:
                 entry(name).only(dataset.split)
             except UserError as error:
                 yield f"datasets.{name}.split: {error}"
-    if dataset.root is None and dataset.classes is not None:
+    if dataset.root is None and dataset.features is None and dataset.classes is not None:
         yield f"datasets.{name}.classes: only for a folder of your own ('root'); leave it out"
     if dataset.root is None and dataset.corrections is not None:
         yield (
@@ -74,6 +78,26 @@ def _of_dataset(name: str, dataset: DatasetConfig, root: Path) -> Iterator[str]:
         yield f"datasets.{name}.corrections: no file {dataset.corrections}; correct the path, or leave the key out"
     if dataset.pair_text_source and dataset.one_to_one is not None:
         yield f"datasets.{name}: one_to_one is given twice, here and in 'texts'; keep one of them"
+
+
+def _of_features(name: str, dataset: DatasetConfig, root: Path) -> Iterator[str]:
+    if dataset.root is not None:
+        yield f"datasets.{name}: 'root' and 'features' are given; keep one of them"
+    if not (root / dataset.features).is_dir():  # type: ignore[operator]
+        yield f"datasets.{name}.features: no folder {dataset.features}; correct the path"
+    if dataset.classes is None and name not in PUBLISHED:
+        yield f"datasets.{name}.classes: name the classes in label order, because '{name}' is not a published data set"
+
+
+def _of_tables(config: Config) -> Iterator[str]:
+    """A model that brings its texts as features encodes no image."""
+    lists = [name for name, model in config.models.items() if is_list(model.model)]
+    images = [n for n, d in config.datasets.items() if d.features is None and n not in FEATURE_SETS]
+    if lists and images:
+        yield (
+            f"models.{lists[0]} has features of texts and encodes no images; leave out '{images[0]}', or name its "
+            "folder of features"
+        )
 
 
 def _of_templates(name: str, dataset: DatasetConfig) -> Iterator[str]:
@@ -93,6 +117,11 @@ def _of_templates(name: str, dataset: DatasetConfig) -> Iterator[str]:
 
 def _of_model(name: str, model: ModelConfig, root: Path) -> Iterator[str]:
     known = open_clip_names()
+    if is_list(model.model):
+        try:
+            read_list(listed(model.model))
+        except UserError as error:
+            yield f"models.{name}: {error}"
     if model.model not in known and (root / model.model).is_dir():
         yield f"models.{name}.model: a folder is written 'local-dir:{model.model}'"
     elif ":" not in model.model and model.model not in known:

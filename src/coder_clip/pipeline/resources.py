@@ -19,7 +19,6 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..datasets import PUBLISHED
 from ..foundation.artifacts import Paths
 
 if TYPE_CHECKING:
@@ -171,7 +170,7 @@ def counts(
 def _sizes(config: Config, dataset: str) -> Sizes:
     """Images per split and number of classes, from the manifest or, before it exists, a published data set's entry."""
     path = Paths(config.results).manifest(dataset)
-    if not path.is_file() and dataset in PUBLISHED and config.datasets[dataset].root is None:
+    if not path.is_file() and config.published(dataset):
         from ..datasets.entry import entry
 
         found = entry(dataset)
@@ -190,6 +189,8 @@ def encoder_size(config: Config, model: str, closely: bool = False) -> Size:
 
 @cache
 def _size(name: str, closely: bool) -> Size:
+    if is_list(name):
+        return Size(0, 512, 0, 0, 0)  # nothing is encoded
     # Rough numbers from the architecture file, without building the model. A transformer has 12 · width²
     # parameters per layer, two operations per parameter and token, and attention that grows with tokens². A
     # ResNet is scaled from ResNet-50, and a timm tower counts as a medium one unless it is looked at closely.

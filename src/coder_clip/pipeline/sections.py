@@ -8,8 +8,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator
 
 from ..baselines.methods import ABLATIONS, FEW_SHOT
-from ..datasets import PUBLISHED
+from ..datasets import WITH_ENTRY
 from ..datasets.entry import entry
+from ..encoders.table_list import is_list, listed, read_list
 from ..errors import nearest
 from ..foundation.strict import Strict
 from ..texts.kinds import KINDS, OF_CLASS
@@ -41,7 +42,15 @@ class DatasetConfig(Strict):
     root: Path | None = Field(
         None, description="Folder of class folders; omit it for a built-in or published data set."
     )
-    classes: list[str] | None = Field(None, description="Class folders in label order; default: sorted.")
+    features: Path | None = Field(
+        None,
+        description="Folder of features instead of images, in the form of Tip-Adapter's caches (docs/true_clip.md).",
+    )
+    classes: list[str] | None = Field(
+        None,
+        description="Class folders in label order; default: sorted. Of features: class names in label order, unless the "
+        "data set is a published one.",
+    )
     corrections: Path | None = Field(
         None,
         description="Corrected labels of a folder's photos, a CSV file with image, from and to (docs/photos.md); "
@@ -135,7 +144,7 @@ class DatasetConfig(Strict):
 
     def _own_set(self, name: str, part: str) -> str:
         """The file in data/texts of data set ``name``, or of the published data set whose texts it shares."""
-        published = self.root is None and name in PUBLISHED
+        published = self.root is None and name in WITH_ENTRY
         return f"data/texts/{(published and entry(name).texts) or name}{part}.json"
 
 
@@ -146,7 +155,10 @@ def _file_or_source(given: str) -> Path | str:
 class ModelConfig(Strict):
     """One encoder: open_clip name and pretrained tag, hub id, local checkpoint, or local-dir:PATH."""
 
-    model: str = Field(description="open_clip name, hf-hub:ORG/NAME or local-dir:PATH.")
+    model: str = Field(
+        description="open_clip name, hf-hub:ORG/NAME, local-dir:PATH, or, for data sets of features, features:LIST of "
+        "text features (docs/true_clip.md)."
+    )
     pretrained: str | None = Field(
         None, description="open_clip tag or a checkpoint file (.safetensors, .pt)."
     )
@@ -164,7 +176,11 @@ class ModelConfig(Strict):
 
     @property
     def files(self) -> list[Path]:
-        """Its files on this disk; none of a model that the hub has."""
+        """Its files on this disk; none of a model that the hub has, or of published features."""
+        if is_list(self.model):
+            tables = read_list(listed(self.model))
+            own = [listed(self.model), *(listed(self.model).parent / f.file for f in tables.files)]
+            return [] if tables.sources else own
         if self.model.startswith("local-dir:"):
             return sorted(p for p in Path(self.model.removeprefix("local-dir:")).glob("*") if p.is_file())
         return [Path(self.pretrained)] if self.pretrained and Path(self.pretrained).is_file() else []

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from ..datasets import PUBLISHED, corrections, listing, load_dataset
+from ..datasets import corrections, listing, load_dataset
 from ..datasets.availability import check as check_data
 from ..datasets.base import ImageFiles
 from ..datasets.entry import entry
@@ -21,6 +21,7 @@ from ..datasets.published import PublishedDataset, data_root
 from ..datasets.sanity import MANY, copies, lines, refuse_unusable, warnings
 from ..encoders.checkpoints import CONFIG as MODEL_CONFIG
 from ..encoders.checkpoints import Absent, find, hub_answers
+from ..encoders.table_list import is_list, listed
 from ..encoders.encoder import DTYPES, EncoderSpec, load_encoder, pick_device
 from ..errors import UserError
 from ..foundation import terminal
@@ -147,6 +148,9 @@ def weights(config: Config, name: str, load: bool = True, here: bool = True) -> 
     from huggingface_hub import constants
 
     model = config.models[name]
+    if is_list(model.model):
+        yield f"model {name}: no encoder; its texts are features ({listed(model.model)})"
+        return
     quick_checks.folder(config, name)
     try:
         if not load:
@@ -247,7 +251,7 @@ def _dataset(config: Config, name: str, sizes: dict[str, Sizes], deep: bool) -> 
     # From cheap to expensive: counts, shots, texts and pairs, and at the end the images themselves. The first
     # error ends the check of this data set, so a missing text is reported without waiting for the images.
     given = config.datasets[name]
-    if name in PUBLISHED and given.root is None and listing(name, given, config.data_root) is None:
+    if config.published(name) and listing(name, given, config.data_root) is None:
         yield f"data set {name}: no images here, and none are needed: all their features are in {config.results}"
         return
     if config.published(name):

@@ -12,6 +12,8 @@ from ..datasets.availability import get
 from ..datasets.published import data_root
 from ..encoders.checkpoints import find, verify
 from ..encoders.encoder import EncoderSpec, load_encoder
+from ..encoders.table_list import is_list
+from ..encoders.text_tables import TextTables
 from ..errors import UserError
 from ..phases.common import encoder_spec
 from ..pipeline.config import Config
@@ -50,6 +52,9 @@ def prefetch(config: Config, models: Iterable[str] | None = None) -> Iterator[st
 
 def _weights(config: Config, name: str) -> Iterator[str]:
     """Fetch weights, again if they are damaged, tokenizer and text tower; load them on the CPU, as a node would."""
+    if is_list(config.models[name].model):
+        yield from TextTables(config.models[name].model, data_root(config.data_root)).fetch()
+        return
     spec = EncoderSpec(**encoder_spec(config, name))
     where = (spec.model, spec.pretrained, False, spec.quick_gelu)
     weights = find(*where).weights

@@ -14,7 +14,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from ..datasets import Dataset, load_dataset
+from ..datasets import FEATURE_SETS, Dataset, load_dataset
 from ..datasets.availability import check as check_data
 from ..datasets.availability import refuse_other_archives, refuse_small_disk
 from ..datasets.corrections import default_file
@@ -132,7 +132,8 @@ def downloads(config: Config, names: Collection[str]) -> None:
     by_name = {n: check_data(n, root).get for n in names}
     refuse_other_archives(by_name, root)
     refuse_small_disk(by_name, root)
-    wanted = [d for downloads in by_name.values() for d in downloads]
+    # features are many small files; the run goes on without a data set that it cannot download
+    wanted = [d for n, downloads in by_name.items() if n not in FEATURE_SETS for d in downloads]
     urls = [u for d in wanted for u in (d.url, *d.mirrors)]
     with ThreadPoolExecutor() as pool:
         why = dict(zip(urls, pool.map(refusal, urls), strict=True))

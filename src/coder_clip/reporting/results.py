@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 
 MAIN_SETTING = "clean"  # nothing chosen on test data; what the main tables and figures show
 Document = dict[str, Any]
+# of a data set without texts of its classes, in the place of the documents of zero_shot and rerank
+NO_TEXTS: Document = {
+    **{"methods": [], "validation": None, "left_out": 0, "pairs_with_texts": 0},
+    **{"sweep": [], "candidates": [], "pairs": [], "flaws": []},
+}
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,7 @@ class Results:
         """The results of a configuration; its file, if it is not the default, becomes part of shown commands."""
         results = cls(config.results, list(config.datasets), list(config.models), list(config.adapter.shots))
         results.few_shot = [d for d in config.datasets if config.few_shot(d)]
+        results.with_texts = [d for d in config.datasets if config.class_texts(d)]
         results.left_out = config.left_out
         results.option = f" --config {config_file}" if config_file else ""
         return results
@@ -67,6 +73,7 @@ class Results:
         self.datasets, self.models = list(datasets), list(models)
         self.shots = sorted(shots)
         self.few_shot = list(datasets)  # those that the few-shot methods ran on
+        self.with_texts = list(datasets)  # those with texts of their classes; others have no zero-shot methods
         self._json, self._rows = cache(read_json), cache(read_parquet)
         self._hash = cache(lambda path: sha256(present(path)))
 
@@ -81,9 +88,14 @@ class Results:
     # ---- documents and rows, one method for each phase
 
     def zero_shot(self, dataset: str, model: str) -> Document:
+        if dataset not in self.with_texts:
+            evaluation = self.evaluation(dataset, model)
+            return {**{k: evaluation[k] for k in ("dataset", "model", "images", "classes")}, **NO_TEXTS}
         return self._beside(self.paths.zero_shot(model, dataset))
 
     def rerank(self, dataset: str, model: str) -> Document:
+        if dataset not in self.with_texts:
+            return NO_TEXTS
         return self._beside(self.paths.rerank(model, dataset))
 
     def adapter(self, dataset: str, model: str, shots: int) -> Document:

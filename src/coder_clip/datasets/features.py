@@ -1,0 +1,261 @@
+"""Data sets that are features instead of images: a folder in the form of Tip-Adapter's caches.
+
+    val_f.pt, val_l.pt, test_f.pt, test_l.pt    features (N, d) and labels (N,)
+    keys_16shots.pt, values_16shots.pt          shots, (d, K), and their labels, one-hot (K, C)
+
+Shots are drawn from the largest of the caches, or, without one, from the validation images; then the shots of a seed
+are not among the images that it chooses on. Files come from other people: they are opened as plain tensors only, and
+everything that can be checked is checked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from ..errors import UserError, one_line
+from . import layouts
+from .base import ImageFiles
+from .entry import Entry, entry
+from .layouts import Place
+from .published import find_place, find_rule
+
+
+@dataclass(frozen=True)
+class Part:
+    """The features of one split: features (N, d) float32, labels (N,), and an id for each row."""
+
+    features: Tensor
+    labels: NDArray[np.int64]
+    ids: list[str]
+
+    def rows(self, chosen: NDArray[Any]) -> Part:
+        """Some rows, by number or mask."""
+        ids = [self.ids[i] for i in np.arange(len(self.ids))[chosen]]
+        return Part(self.features[torch.from_numpy(chosen)], self.labels[chosen], ids)
+
+
+Parts = dict[str, Part]
+CACHE = re.compile(r"keys_(\d+)shots\.pt")
+
+
+class FeatureDataset(ImageFiles):
+    """A data set of features, with the interface of all data sets. It has no images to open."""
+
+    def __init__(self, name: str, classes: list[str], parts: Parts) -> None:
+        self.name, self.classes, self.parts = name, classes, parts
+        self.splits = {s: list(zip(p.ids, p.labels.tolist(), strict=True)) for s, p in parts.items()}
+
+    def features(self, split: str, ids: Sequence[str]) -> Tensor:
+        """Features of some images of a split, by id: (N, d) float32."""
+        row = {image: i for i, image in enumerate(self.parts[split].ids)}
+        return self.parts[split].features[torch.tensor([row[image] for image in ids], dtype=torch.int64)]
+
+    def image(self, image_id: str, content: bytes | None = None) -> Image.Image:
+        """Refuse: UserError."""
+        raise UserError(f"data set '{self.name}' is features; it has no images to show")
+
+    def fingerprint(self, *splits: str) -> str:
+        """sha256 over ids, labels and features of these splits (default: all)."""
+        digest = hashlib.sha256()
+        for split in splits or self.parts:
+            digest.update(repr((split, self.splits[split])).encode())
+            digest.update(self.parts[split].features.numpy().tobytes())
+        return digest.hexdigest()
+
+    def verified(self, skip: bool = False) -> dict[str, Any]:
+        """More entries for the manifest: how many test images have the very features of a validation image or shot."""
+        test = {row.tobytes() for row in self.parts["test"].features.numpy()}
+        others = {s: p for s, p in self.parts.items() if s != "test"}
+        same = {s: sum(row.tobytes() in test for row in p.features.numpy()) for s, p in others.items()}
+        found = {s: n for s, n in same.items() if n}
+        return {**self.about(), **({"same_features_as_test": found} if found else {})}
+
+    def about(self) -> dict[str, Any]:
+        """Provenance of the split."""
+        return {"split": "own"}
+
+    def miscounted(self) -> str | None:
+        """Nothing to compare with."""
+        return None
+
+
+class PublishedFeatures(FeatureDataset):
+    """A set of features with an entry. UserError if files are missing, damaged, or not of this data set."""
+
+    def __init__(self, name: str, found: Entry, root: Path) -> None:
+        help_ = f"'coder-clip data check {name}' says what is missing and how to get it"
+        place = find_place(name, found, root)
+        rule = place and find_rule(found, place.folder)
+        if place is None or rule is None:
+            raise UserError(f"data set '{name}': not all of its files are in {root / found.folders[0]}; {help_}")
+        self.entry, self.place, self.rule, self.root = found, place, rule, root
+        source = entry(found.of) if found.of else found
+        names = source.class_names()
+        parts = RULES[rule.rule](place.folder, names, [f for f in rule.needs if CACHE.fullmatch(f)])
+        if lists := [file for file in rule.needs if file.endswith(".json")]:
+            parts = _named(parts, Place(name, place.folder, place.images, source), lists[0])
+        super().__init__(name, found.class_names(), _relabelled(parts, names, found.class_names()))
+
+    def missing(self) -> list[str]:
+        """No image is missing: there is none."""
+        return []
+
+    def about(self) -> dict[str, Any]:
+        return {"split": self.rule.what}
+
+    def miscounted(self) -> str | None:
+        """A message if the splits have other sizes than the published ones, else None."""
+        expected = ", ".join(f"{split} {n:,}" for split, n in self.rule.counts.items())
+        return None if self.counts == self.rule.counts else f"expected {expected}: it is another version"
+
+
+def of_folder(name: str, folder: Path, classes: list[str] | None) -> FeatureDataset:
+    """Your own folder of caches. UserError for what does not fit, with the name of the file."""
+    if not folder.is_dir():
+        raise UserError(f"data set '{name}': no folder {folder}; correct 'features'")
+    classes = classes or entry(name).class_names()
+    return FeatureDataset(name, classes, caches(folder, classes, [path.name for path in folder.iterdir()]))
+
+
+def listing(folder: Path) -> str:
+    """Hash over the files of a folder of caches."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*.pt")):
+        digest.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+# ---- the ways to split
+
+
+def caches(folder: Path, classes: Sequence[str], files: Sequence[str]) -> Parts:
+    """val and test as they are; shots from the largest of the caches among these files."""
+    val, test = (_read(folder, split, len(classes)) for split in ("val", "test"))
+    return _checked(folder, {"train": _shots(folder, files, val, len(classes)), "val": val, "test": test})
+
+
+def halved(folder: Path, classes: Sequence[str], files: Sequence[str]) -> Parts:
+    """Every other image of val, in the order of the classes, is a test image: for sets without features of test."""
+    both = _read(folder, "val", len(classes))
+    order = np.argsort(both.labels, kind="stable")
+    val, test = (both.rows(np.sort(half)) for half in (order[::2], order[1::2]))
+    return _checked(folder, {"train": _shots(folder, files, val, len(classes)), "val": val, "test": test})
+
+
+RULES: dict[str, Callable[[Path, Sequence[str], Sequence[str]], Parts]] = {"caches": caches, "halved": halved}
+
+
+# ---- files
+
+
+def load_tensor(path: Path) -> Tensor:
+    """The tensor in a file of torch.save, on the CPU. Nothing else is opened, because a pickle can run code."""
+    try:
+        found = torch.load(path, weights_only=True, map_location="cpu")
+    except FileNotFoundError:
+        raise UserError(f"no file {path}") from None
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError) as error:
+        raise UserError(f"{path}: not a plain tensor file, so it is not opened ({one_line(error)})") from None
+    if not isinstance(found, Tensor):
+        raise UserError(f"{path}: holds a {type(found).__name__}, not a tensor")
+    return found.detach()
+
+
+def checked_features(path: Path, features: Tensor) -> Tensor:
+    """Features (N, d) float32 of a file. UserError for another shape or type, NaN, infinity or a row of zeros."""
+    if features.ndim != 2 or not features.is_floating_point() or 0 in features.shape:
+        raise UserError(f"{path}: {tuple(features.shape)} {features.dtype}, where features (N, d) are needed")
+    rows = features.float().contiguous()
+    wrong = (~rows.isfinite()).any(dim=1) | (rows == 0).all(dim=1)
+    if wrong.any():
+        raise UserError(f"{path}: NaN, infinity or nothing but zeros in row {int(wrong.nonzero()[0])}")
+    return rows
+
+
+def _read(folder: Path, split: str, n_classes: int) -> Part:
+    files = folder / f"{split}_f.pt", folder / f"{split}_l.pt"
+    features, labels = checked_features(files[0], load_tensor(files[0])), load_tensor(files[1])
+    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+        raise UserError(f"{files[1]}: {labels.dtype}, where labels are whole numbers")
+    return _part(features, labels.flatten().long(), files[1], n_classes, split)
+
+
+def _shots(folder: Path, files: Sequence[str], val: Part, n_classes: int) -> Part:
+    """The largest cache; validation images without one."""
+    of_size = {int(found[1]): name for name in files if (found := CACHE.fullmatch(name))}
+    if not of_size:
+        return val
+    keys = folder / of_size[max(of_size)]
+    values = keys.with_name(keys.name.replace("keys", "values"))
+    features, one_hot = checked_features(keys, load_tensor(keys).T), load_tensor(values)
+    if one_hot.ndim != 2 or one_hot.shape[1] != n_classes:
+        raise UserError(f"{values}: {tuple(one_hot.shape)}, where (shots, {n_classes} classes) are needed")
+    if not bool(((one_hot == 1).sum(dim=1) == 1).all() and (one_hot != 0).sum() == len(one_hot)):
+        raise UserError(f"{values}: its rows are not one-hot labels")
+    return _part(features, one_hot.argmax(dim=1), values, n_classes, keys.stem)
+
+
+def _part(features: Tensor, labels: Tensor, file: Path, n_classes: int, name: str) -> Part:
+    if len(labels) != len(features):
+        raise UserError(f"{file}: {len(labels)} labels for {len(features)} features")
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= n_classes:
+        raise UserError(f"{file}: labels from {low} to {high}, where the data set has {n_classes} classes")
+    return Part(features, labels.numpy(), [f"{name}/{i:05d}" for i in range(len(labels))])
+
+
+def _checked(folder: Path, parts: Parts) -> Parts:
+    widths = {split: part.features.shape[1] for split, part in parts.items()}
+    if len(set(widths.values())) > 1:
+        raise UserError(f"{folder}: features of several widths, so of several encoders: {widths}")
+    for split in ("val", "test"):
+        if lacking := set(parts["test"].labels.tolist()) - set(parts[split].labels.tolist()):
+            raise UserError(f"{folder}: no {split} image of class {min(lacking)}")
+    return parts
+
+
+def _named(parts: Parts, place: Place, file: str) -> Parts:
+    """Ids from the published split file. UserError if its labels are not those of the features, one by one."""
+    published = layouts.coop(place)
+    found = {}
+    for split, part in parts.items():
+        numbers = [image.split("/") for image in part.ids]
+        pairs = [published[s][int(i)] if s in published else (f"{s}/{i}", None) for s, i in numbers]
+        wrong = [i for i, (_, label) in enumerate(pairs) if label not in (None, part.labels[i])]
+        if wrong:
+            raise UserError(
+                f"{place.folder}: label {part.labels[wrong[0]]} of {split} row {wrong[0]}, where {file} has "
+                f"{pairs[wrong[0]][1]} ('{pairs[wrong[0]][0]}'): the features are of another split or order"
+            )
+        found[split] = Part(part.features, part.labels, [image for image, _ in pairs])
+    return found
+
+
+def _relabelled(parts: Parts, names: Sequence[str], classes: Sequence[str]) -> Parts:
+    """Only the images of these classes, by the names that labels stand for."""
+    if list(names) == list(classes):
+        return parts
+    label = {plain(name): i for i, name in enumerate(classes)}
+    new = np.array([label.get(plain(name), -1) for name in names])
+    found = {}
+    for split, part in parts.items():
+        chosen = part.rows(new[part.labels] >= 0)
+        found[split] = Part(chosen.features, new[chosen.labels], chosen.ids)
+    return found
+
+
+def plain(name: str) -> str:
+    """A class name without the differences between lists: case, underscores, hyphens."""
+    return re.sub(r"[ _-]+", " ", name).strip().casefold()

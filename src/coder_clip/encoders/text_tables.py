@@ -1,0 +1,148 @@
+"""Texts as features: arrays of text features, with the names of their rows, in place of a text tower.
+
+A YAML file lists them (`table_list.py`). Nothing is computed: a text that no table has is not there, and what needs it
+is not run.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..datasets.entry import entry
+from ..datasets.features import checked_features, load_tensor, plain
+from ..datasets.fetch import checksum_like, fetch
+from ..errors import UserError, one_line
+from .table_list import OF_CLASS, File, Table, listed, read_list
+
+FOLDER = "clip_features/texts"  # below the folder of published data
+
+
+class Text(NamedTuple):
+    """A text with its feature (d,), unit. owner: its class; −1 for one of the vocabulary."""
+
+    text: str
+    kind: str
+    owner: int
+    feature: Tensor
+
+
+class TextTables:
+    """The tables of a list, as an encoder of texts. UserError for a file that is missing or not what it should be."""
+
+    def __init__(self, model: str, root: Path | None) -> None:
+        """model: as `listed` has it. root: the folder of published data; files of your own list are beside it."""
+        file = listed(model)
+        self.model, self.list = model, read_list(file)
+        self.folder = file.parent
+        if self.list.sources:
+            if root is None:
+                raise UserError(f"model {model}: name the folder of published data (data_root, CODER_CLIP_DATA)")
+            self.folder = root / FOLDER
+
+    def fetch(self) -> Iterator[str]:
+        """Download what is missing, with a line on each source and its licence."""
+        for name, source in self.list.sources.items():
+            lacking = [f for f in self.list.files if f.source == name and not (self.folder / f.file).is_file()]
+            if lacking:
+                yield f"texts: {len(lacking)} files of {name} (licence: {source.licence})"
+            for f in lacking:
+                fetch([f"{base}/{f.path or f.file}" for base in source.base], self.folder / f.file, f.checksum)
+
+    def metadata(self) -> dict[str, str]:
+        """The list, the width d, and a hash over all files."""
+        digest = hashlib.sha256("".join(checksum_like(self._path(f), "sha256:") for f in self.list.files).encode())
+        return {"model": self.model, "texts_sha256": digest.hexdigest(), "dim": str(self.dim)}
+
+    @property
+    def dim(self) -> int:
+        return int(self._rows(self.list.tables[0])[1].shape[1])
+
+    def texts(self, dataset: str, classes: list[str]) -> list[Text]:
+        """The vocabulary, and the texts of a data set's classes that the tables have.
+
+        UserError if a table of names or prompts lacks a class: a classifier of some of the classes is none.
+        """
+        found = []
+        for table in self.list.tables:
+            names, features = self._rows(table)
+            if "vocabulary" in table.use:
+                shown = [table.text.replace("{name}", name) for name in names]
+                found += [Text(text, "vocabulary", -1, f) for text, f in zip(shown, features, strict=True)]
+            if dataset not in table.of:
+                continue
+            row = {plain(name): i for i, name in reversed(list(enumerate(names)))}
+            lacking = [name for name in classes if plain(name) not in row]
+            if lacking and {"name", "prompt"} & set(table.use):
+                raise UserError(f"{self.folder / table.file}: no text of class '{lacking[0]}' of {dataset}")
+            for kind in OF_CLASS:
+                for i, name in enumerate(classes if kind in table.use else ()):
+                    if plain(name) in row:
+                        text = table.text.replace("{name}", name)
+                        found.append(Text(text, kind, i, features[row[plain(name)]]))
+        return found
+
+    def imagenet_names(self) -> Tensor:
+        """ImageNet's class names in one sentence: (1000, d) unit; (0, d) if no table has them."""
+        found = [self._rows(table)[1] for table in self.list.tables if "imagenet_names" in table.use]
+        return torch.cat([torch.zeros(0, self.dim), *found])
+
+    def _rows(self, table: Table) -> tuple[list[str], Tensor]:
+        """The names of a table and its features (M, d), unit."""
+        path = self._path(table)
+        array = _array(path)
+        array = array.T if table.transpose else array
+        first, last = table.rows or (0, len(array))
+        features = torch.nn.functional.normalize(checked_features(path, array[first:last]), dim=1)
+        if table.names is None:
+            names = [f"{path.stem} {i + 1}" for i in range(len(features))]
+        elif isinstance(table.names, str):
+            names = entry(table.names).class_names()
+        else:
+            names = read_names(self._path(table.names))
+        if len(names) != len(features):
+            raise UserError(f"{path}: {len(features)} rows for {len(names)} names")
+        return names, features
+
+    def _path(self, file: File) -> Path:
+        """The path of a file. UserError if it is missing, or has another checksum than published."""
+        path = self.folder / file.file
+        if not path.is_file():
+            raise UserError(f"no file {path}; 'coder-clip prefetch' downloads what may be downloaded")
+        if file.checksum and (found := checksum_like(path, file.checksum)) != file.checksum:
+            raise UserError(f"{path}: checksum {found}, published: {file.checksum}; remove it and run again")
+        return path
+
+
+@cache
+def _array(path: Path) -> Tensor:
+    """The array of a file of torch.save or NumPy. UserError for anything else, pickled objects too."""
+    if path.suffix == ".pt":
+        return load_tensor(path)
+    try:
+        return torch.from_numpy(np.load(path, allow_pickle=False))
+    except (OSError, ValueError, TypeError, EOFError) as error:
+        raise UserError(f"{path}: not a plain array, so it is not opened ({one_line(error)})") from None
+
+
+def read_names(path: Path) -> list[str]:
+    """The names of rows: a JSON list of names, or of {"id", "name"}; the last column of a CSV; else the lines."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        if path.suffix != ".json":
+            return [row[-1] for row in csv.reader(text.splitlines()) if row] if path.suffix == ".csv" else text.split("\n")
+        found = json.loads(text)
+        if found and isinstance(found[0], dict):
+            found = [c["name"] for c in sorted(found, key=lambda c: c["id"])]
+        return [str(name) for name in found]
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        raise UserError(f"{path}: not a list of names ({one_line(error)})") from None

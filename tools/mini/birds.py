@@ -297,6 +297,12 @@ def differences(a: Marks, b: Marks) -> list[str]:
     return list(texts)[:DIFFERENCES]
 
 
+def _texts_of(name: str, marks: Marks) -> dict[str, Any]:
+    """The texts of a species; a kind of which there are none has no entry."""
+    kinds = {"attribute": attributes(marks), "analogous": analogous(marks), "synonym": list(SYNONYMS[name])}
+    return {"name": name, **{kind: texts for kind, texts in kinds.items() if texts}}
+
+
 def text_sets() -> tuple[dict[str, Any], dict[str, Any]]:
     """The general text set of `rare` and its one-to-one texts, as data/texts holds them."""
     written = "written for coder-clip from the species' marks, not by the paper's language model"
@@ -310,15 +316,7 @@ def text_sets() -> tuple[dict[str, Any], dict[str, Any]]:
     general = {
         "format": 1,
         "dataset": "rare",
-        "classes": [
-            {
-                "name": name,
-                "attribute": attributes(marks),
-                "analogous": analogous(marks),
-                "synonym": list(SYNONYMS[name]),
-            }
-            for name, marks in SPECIES.items()
-        ],
+        "classes": [_texts_of(name, marks) for name, marks in SPECIES.items()],
         "provenance": {"name": names, **{kind: {**source, "note": note} for kind, note in notes.items()}},
         "exceptions": [
             {"rule": "shared", "why": "species have parts in common; a class is a combination of parts"},

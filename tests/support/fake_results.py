@@ -23,6 +23,7 @@ FEW_SHOT = {
     **{"lda": 0.024, "projected_means": 0.015},
     **{"coder_adapter": 0.022, "raw_adapter": 0.013, "coder_no_minmax": 0.018},
     **{"coder_synonyms": 0.0225, "coder_half_texts": 0.0205},
+    **{"coder_without_clip": 0.017, "tip_x_without_clip": 0.011, "projected_with_clip": 0.019},
 }
 NOTHING_TO_TUNE = ("clip_ensemble", "lda", "projected_means")
 FEATURES = {"original": 0.0, "coder": 0.05, "projected": 0.03, "discriminant": 0.09}  # gain in neighbours
@@ -358,7 +359,7 @@ class Fake:
     def _text_tests(self) -> list[dict[str, Any]]:
         choice = {"test": "diverse_against_alike", "counts": [2, 4], **self._paired(0.05)}
         return [
-            {"test": "all_against_few", "count": 1, **self._paired(0.043)},
+            {"test": "all_against_few", "texts_per_class": {"few": 2.0, "all": 5.0}, **self._paired(0.043)},
             *[choice] * (len(self.classes) > 1),
             {"test": "kind", "kind": "attribute", **self._paired(0.024)},
             {"test": "kind", "kind": "analogous", **self._paired(-0.004)},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -365,6 +366,78 @@ def test_diverse_texts_are_more_diverse_than_alike_ones_and_as_many() -> None:
     assert text_choice_curve(StageOne(x, labels, texts[::11], [0, 1, 2], ["name"] * 3, 3), [1, 2]) == []
 
 
+def counted(keep: NDArray[np.bool_], owner: list[int], kinds: list[str]) -> Counter[tuple[int, str]]:
+    """The number of kept texts of each class and kind."""
+    return Counter((c, k) for c, k, kept in zip(owner, kinds, keep.tolist(), strict=True) if kept)
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 6), st.integers(0, 4), st.integers(0, 3)).filter(any), min_size=1, max_size=4
+    ),
+    st.integers(0, 99),
+)
+def test_choices_of_as_many_texts_have_as_many_of_each_kind(
+    numbers: list[tuple[int, int, int]], seed: int
+) -> None:
+    """Diverse texts were ten attributes and fifty analogous classes, alike ones the reverse: it compared kinds."""
+    kinds_of = ("attribute", "analogous", "synonym")
+    rows = [(c, "name") for c in range(len(numbers))]
+    rows += [
+        (c, k) for c, of in enumerate(numbers) for k, n in zip(kinds_of, of, strict=True) for _ in range(n)
+    ]
+    rng = np.random.default_rng(seed)
+    rows = [rows[i] for i in rng.permutation(len(rows))]
+    owner, kinds = [c for c, _ in rows], [k for _, k in rows]
+    x, texts = torch.from_numpy(rng.normal(size=(5, 4))), torch.from_numpy(rng.normal(size=(len(rows), 4)))
+    stage_one = StageOne(x, rng.integers(0, len(numbers), 5), texts, owner, kinds, len(numbers))
+    ranks = [
+        *text_ablations._draws(stage_one, 2, seed),
+        stage_one.greedy["diverse"],
+        stage_one.greedy["alike"],
+    ]
+    for count in range(max(map(sum, numbers)) + 1):
+        kept = [counted(stage_one.first(count, stage_one.in_proportion(r)), owner, kinds) for r in ranks]
+        assert kept[0] == kept[1] == kept[2] == kept[3]
+        for c, of in enumerate(numbers):
+            assert sum(n for (owner_, k), n in kept[0].items() if owner_ == c and k != "name") == min(
+                count, sum(of)
+            )
+            shares = [kept[0][c, k] / n for k, n in zip(kinds_of, of, strict=True) if n]
+            steps = [1 / n for n in of if n]
+            # no kind is more than one text ahead of another
+            assert all(a <= b + step + 1e-9 for a, step in zip(shares, steps, strict=True) for b in shares)
+    for chosen in ("diverse", "alike"):
+        for count, keep in text_ablations._chosen(stage_one, chosen, range(20)).items():
+            taken = counted(keep, owner, kinds)
+            assert any(
+                2 <= taken[c, k] < n
+                for c, of in enumerate(numbers)
+                for k, n in zip(kinds_of, of, strict=True)
+            ), count
+
+
+def test_greedy_choices_compare_texts_of_one_kind() -> None:
+    """By a plain loop: the next text is the least, or the most, like those of its class and kind before it."""
+    rng = np.random.default_rng(6)
+    groups = [(c, k) for c in range(2) for k in ("attribute", "analogous", "synonym")]
+    of = [*groups, *groups, *groups, *groups, (0, "name"), (1, "name")]
+    of = [of[i] for i in rng.permutation(len(of))]
+    texts = torch.from_numpy(rng.normal(size=(len(of), 5)))
+    stage_one = StageOne(texts[:1], [0], texts, [c for c, _ in of], [k for _, k in of], 2)
+    t = unit_rows(texts)
+    for chosen, sign in (("diverse", 1), ("alike", -1)):
+        for group in groups:
+            left = [i for i, g in enumerate(of) if g == group]
+            before = list(left)
+            for rank in range(4):
+                near = {i: sign * sum(float(t[i] @ t[j]) for j in before) for i in left}
+                best = min(left, key=near.__getitem__)
+                assert stage_one.greedy[chosen][best] == rank
+                left.remove(best)
+                before = [i for i, g in enumerate(of) if g == group and i not in left]
+
+
 def by_test(rows: list[dict[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
     return {(r["test"], r.get("kind", "")): r for r in rows}
 
@@ -388,18 +461,21 @@ def test_tests_of_texts_compare_what_they_say() -> None:
         assert row["difference"]["value"] == pytest.approx(every.mean() - without.mean())
 
     few = got.pop(("all_against_few", ""))
-    assert few["count"] == 2  # the smallest that is not names alone
-    curve = text_count_curve(stage_one, [2], 3, 5)
-    before = [r["accuracy"] for r in curve if r["count"] == 2]
-    assert len(before) == 3
-    assert few["difference"]["value"] == pytest.approx(every.mean() - np.mean(before))
     draws = []
     for draw in range(3):
-        place = text_ablations._random_places(
-            stage_one.owner, stage_one.other, np.random.default_rng([5, draw])
+        order = np.random.default_rng([5, draw]).permutation(
+            [i for i, k in enumerate(kinds) if k in used - {"name"}]
         )
-        kept = [k == "name" or (k in used and p < 2) for k, p in zip(kinds, place.tolist(), strict=True)]
-        draws.append(right(kept))
+        kept = {i for i, k in enumerate(kinds) if k == "name"}
+        for group in {(owner[i], kinds[i]) for i in order}:
+            of_group = [i for i in order.tolist() if (owner[i], kinds[i]) == group]
+            kept |= set(of_group[: math.ceil(len(of_group) / 4)])  # a quarter of each kind, at least one
+        assert {(owner[i], kinds[i]) for i in kept} == {
+            (c, k) for c, k in zip(owner, kinds, strict=True) if k in used
+        }
+        draws.append(right([i in kept for i in range(len(kinds))]))
+    assert few["texts_per_class"] == {"few": (2 + 1 + 1 + 1 + 1) / 3, "all": (5 + 1 + 2 + 1 + 1) / 3}
+    assert few["difference"]["value"] == pytest.approx(every.mean() - np.mean(draws))
     test = paired_test_over_seeds(np.array(draws), np.tile(every, (3, 1)))
     assert (few["fixed"], few["broke"], few["p_value"]) == (test["fixed"], test["broke"], test["p_value"])
     assert (few["difference"]["low"], few["difference"]["high"]) == (
@@ -407,7 +483,9 @@ def test_tests_of_texts_compare_what_they_say() -> None:
     )  # fmt: skip
 
     choice = got.pop(("diverse_against_alike", ""))
-    assert choice["counts"] == [2, 4]
+    assert choice["counts"] == [
+        4
+    ]  # with 2, no kind has two texts, and two texts of different kinds are no choice
     rows = text_choice_curve(stage_one, [0, 4, 2, 9])
     mean = {c: np.mean([r["accuracy"] for r in rows if r["chosen"] == c]) for c in ("diverse", "alike")}
     assert choice["difference"]["value"] == pytest.approx(mean["diverse"] - mean["alike"])
@@ -443,7 +521,7 @@ def test_curves_and_tests_score_each_choice_of_texts_once(monkeypatch: pytest.Mo
     text_choice_curve(stage_one, [1, 2])
     before = len(scored)
     text_tests(stage_one, [1, 2], 2)
-    assert len(scored) == before == len(set(scored))
+    assert len(scored) == len(set(scored)) <= before + 2, "besides the curves: two draws of few texts"
 
 
 @pytest.mark.parametrize(("n_classes", "says"), [(4, False), (5, False), (6, True)])

@@ -192,6 +192,20 @@ def test_the_texts_of_rare_are_worded_apart_from_the_captions() -> None:
     assert not [t for t in texts if re.search(r"\b(no|not|without|lacks?)\b", t)], "texts say what is there"
 
 
+def test_analogous_birds_of_rare_look_like_the_species() -> None:
+    """A swan is not like a kestrel because neither has a crest: such texts would say that analogous classes harm."""
+    parts = ("head", "breast", "belly", "wing")
+    of = {c["name"]: c.get("analogous", []) for c in read("rare.json")["classes"]}
+    for species, marks in SPECIES.items():
+        same = {bird: sum(marks[p] == known[p] for p in parts) for bird, known in birds.KNOWN.items()}
+        assert all(same[bird] >= 2 for bird in of[species]), species
+        assert len(of[species]) == min(3, sum(n >= 2 for n in same.values())), species
+    assert of["cedar waxwing"] == []  # no known bird has two of its colours
+    assert "swan" not in of["northern cardinal"]
+    # most alike first: the house sparrow has all four colours and the beak of a lark, and two colours of a redstart
+    assert of["house sparrow"] == ["lark", "redstart"]
+
+
 # --- training -----------------------------------------------------------------------------------------------
 
 

@@ -251,6 +251,8 @@ def words() -> list[str]:
 # What tells birds apart best comes first, as somebody would who describes one.
 ORDER = ("head", "breast", "wing", "cap", "crest", "patch", "belly", "face", "throat", "band", "pattern", "tail", "beak", "legs", "bill", "feet")  # fmt: skip
 ATTRIBUTES, ANALOGOUS, DIFFERENCES = 8, 3, 5
+# The large parts, whose colours are always said; two birds look alike if so many of these colours are the same.
+PLUMES, ALIKE = frozenset({"head", "breast", "belly", "wing"}), 2
 # Where a part of one bird is absent ("no cap"), the other's text says what is there instead.
 INSTEAD = {"cap": "head", "throat": "head", "face": "head", "band": "breast"}
 
@@ -267,9 +269,20 @@ def attributes(marks: Marks) -> list[str]:
 
 
 def analogous(marks: Marks) -> list[str]:
-    """The well-known birds that share most marks with this one, most alike first."""
-    alike = {name: sum(marks[p] == other[p] for p in ORDER[:13]) for name, other in KNOWN.items()}
-    return sorted(KNOWN, key=lambda name: -alike[name])[:ANALOGOUS]
+    """The well-known birds that look like this one, those with most marks in common first; none if no bird does.
+
+    Two birds look alike if at least ALIKE of head, breast, belly and wings have the same colour. A mark counts as
+    common only if both birds have it: two birds without a crest have nothing in common.
+    """
+    common = {name: _common(marks, other) for name, other in KNOWN.items()}
+    alike = [name for name, parts in common.items() if len(parts & PLUMES) >= ALIKE]
+    return sorted(alike, key=lambda name: -len(common[name]))[:ANALOGOUS]
+
+
+def _common(a: Marks, b: Marks) -> set[str]:
+    """The parts of the outline and the plumage that look the same on both birds, without those that go unsaid."""
+    usual = marks_of("")
+    return {p for p in ORDER[:13] if a[p] == b[p] and (p in PLUMES or a[p] != usual[p])}
 
 
 def differences(a: Marks, b: Marks) -> list[str]:
@@ -284,6 +297,12 @@ def differences(a: Marks, b: Marks) -> list[str]:
     return list(texts)[:DIFFERENCES]
 
 
+def _texts_of(name: str, marks: Marks) -> dict[str, Any]:
+    """The texts of a species; a kind of which there are none has no entry."""
+    kinds = {"attribute": attributes(marks), "analogous": analogous(marks), "synonym": list(SYNONYMS[name])}
+    return {"name": name, **{kind: texts for kind, texts in kinds.items() if texts}}
+
+
 def text_sets() -> tuple[dict[str, Any], dict[str, Any]]:
     """The general text set of `rare` and its one-to-one texts, as data/texts holds them."""
     written = "written for coder-clip from the species' marks, not by the paper's language model"
@@ -291,21 +310,13 @@ def text_sets() -> tuple[dict[str, Any], dict[str, Any]]:
     names = {"source": "the label set of the drawn data set", "date": "2026-11"}
     notes = {
         "attribute": "the species' marks in the wordings of mini/birds.py",
-        "analogous": "well-known birds that share most marks and are no class",
+        "analogous": "well-known birds that are no class and share the colour of at least two large parts",
         "synonym": "other names of the species",
     }
     general = {
         "format": 1,
         "dataset": "rare",
-        "classes": [
-            {
-                "name": name,
-                "attribute": attributes(marks),
-                "analogous": analogous(marks),
-                "synonym": list(SYNONYMS[name]),
-            }
-            for name, marks in SPECIES.items()
-        ],
+        "classes": [_texts_of(name, marks) for name, marks in SPECIES.items()],
         "provenance": {"name": names, **{kind: {**source, "note": note} for kind, note in notes.items()}},
         "exceptions": [
             {"rule": "shared", "why": "species have parts in common; a class is a combination of parts"},

@@ -14,9 +14,8 @@ import torch
 from torch import Tensor
 
 from ..neighbors import l2_normalize
-from ..search.line_search import right_along
 from .few_shot import FewShotInputs, Fitted
-from .grid_search import Point, blocks, first_best
+from .grid_search import Point, best_weight
 from .linear_maps import ShotStatistics
 
 LABEL = "GDA"
@@ -74,13 +73,7 @@ class Gda:
 
     def search(self, x: Tensor, clip_logits: Tensor, labels: Tensor) -> Point:
         """The α with the best accuracy on images x (N, d), the smallest of the best."""
-        right = labels.cpu().numpy()
-        a = np.array(ALPHAS)
-        counts = np.zeros(len(a), dtype=np.int64)
-        for part in blocks(len(x), len(self.weights)):
-            clip = clip_logits[part].cpu().double().numpy().T
-            counts += right_along(clip, self.scores(x[part]).cpu().numpy().T[:, None], right[part], a)[0]
-        return Point(*first_best(counts, a))
+        return best_weight(self.scores, ALPHAS, x, clip_logits, labels)
 
 
 def fit(inputs: FewShotInputs) -> Fitted:

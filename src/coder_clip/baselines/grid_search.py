@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from torch import Tensor
 
-from ..search.line_search import Floats, Ints
+from ..search.line_search import Floats, Ints, right_along
 
 BLOCK = 2**18  # numbers in one array of a search: few calls that still fit in cache
 # affinities computed at a time: a matrix product of few rows would read all shots for each of them
@@ -39,6 +39,26 @@ def blocks(rows: int, numbers: int, room: int | None = None) -> list[slice]:
     """Slices of images, each of about ``room`` (default BLOCK) numbers, at ``numbers`` per image."""
     size = max(1, (room or BLOCK) // max(1, numbers))
     return [slice(i, min(i + size, rows)) for i in range(0, rows, size)]
+
+
+def best_weight(
+    scores: Callable[[Tensor], Tensor],
+    alphas: Sequence[float],
+    x: Tensor,
+    clip_logits: Tensor,
+    labels: Tensor,
+) -> Point:
+    """The α for which clip_logits + α · scores has the best accuracy, the smallest of the best.
+
+    scores: of images (n, d) -> (n, C) float64, all finite; alphas: rising; x: (N, d), clip_logits: (N, C), labels: (N,).
+    """
+    right = labels.cpu().numpy()
+    a = np.array(alphas)
+    counts = np.zeros(len(a), dtype=np.int64)
+    for part in blocks(len(x), clip_logits.shape[1]):
+        clip = clip_logits[part].cpu().double().numpy().T
+        counts += right_along(clip, scores(x[part]).cpu().numpy().T[:, None], right[part], a)[0]
+    return Point(*first_best(counts, a))
 
 
 def fetched(

@@ -7,7 +7,7 @@ module in ``baselines/``, which declares, as literals::
     ABOUT = "cache of image features, no training"   a phrase for the report
     ORDER = 10                                       its place among the others
     LINE = ("green", "-.", "^")                      colour, dashes, marker; default: an unused one
-    ABLATION = True                                  only for the CODER-Adapter with one thing changed
+    ABLATION = True                                  only for another method with one thing changed
     VIEWS = 10                                       only for a method of single augmented views: the most it uses
 
 and defines ``fit`` (`baselines.few_shot.FewShotMethod`). Nothing else lists it.
@@ -92,7 +92,7 @@ def _few_shot() -> dict[str, Method]:
 
 _FEW_SHOT = _few_shot()
 FEW_SHOT = {name: m for name, m in _FEW_SHOT.items() if not m.ablation}
-# the CODER-Adapter with one thing changed
+# another method with one thing changed
 ABLATIONS = {name: m for name, m in _FEW_SHOT.items() if m.ablation}
 METHODS = {**ZERO_SHOT, **FEW_SHOT, **ABLATIONS}
 LABELS = {name: m.label for name, m in METHODS.items()}

@@ -63,8 +63,11 @@ class ProjectedMeans:
 
         CLIP's logits are not used.
         """
-        cosines = exact_matmul(l2_normalize(project(x, self.axes)), self.means.to(x.device))
-        return (100 * cosines).masked_fill(~self.has_shot.to(x.device), -torch.inf)
+        return self.cosines(x).masked_fill(~self.has_shot.to(x.device), -torch.inf)
+
+    def cosines(self, x: Tensor) -> Tensor:
+        """100 × cosine of projected images x (N, d) and class means -> (N, C) float64."""
+        return 100 * exact_matmul(l2_normalize(project(x, self.axes)), self.means.to(x.device))
 
 
 def fit(inputs: FewShotInputs) -> Fitted:

@@ -88,14 +88,21 @@ class TipX:
             out[part] = (base + point.gamma * -shots.sums(far)[:, 0]).T
         return torch.from_numpy(out)
 
-    def search(self, x: Tensor, clip_logits: Tensor, labels: Tensor) -> Point:
+    def search(
+        self,
+        x: Tensor,
+        clip_logits: Tensor,
+        labels: Tensor,
+        grids: tuple[Floats, Floats, Floats] | None = None,
+    ) -> Point:
         """The (α, β, γ) with the best accuracy on images x (N, d), the first in the order of the published loops.
 
         These have α outer, then β, γ inner. For a fixed β, logits are planes over α and γ: :func:`right_on_plane`.
+        grids: values of α, β and γ; default: the published ones.
         """
         right = labels.cpu().numpy()
         shots = ByClass(self.labels, len(self.weights))
-        a, b, g = grid(*ALPHAS), grid(*BETAS), grid(*GAMMAS)
+        a, b, g = grids or (grid(*ALPHAS), grid(*BETAS), grid(*GAMMAS))
         counts = np.zeros((len(a), len(b), len(g)), dtype=np.int64)
         for part, near, far in self._near(shots, x):
             slope = -shots.sums(far)[:, 0]

@@ -3,6 +3,9 @@
 The one rule of the report, ``coder-clip classify --run`` and ``coder-clip explore``. Test images choose nothing: they
 show what is recommended with plain 95 % intervals, whatever these say. ``python -m benchmarks.recommendations``
 simulates how often the rule is wrong; docs/method.md has its numbers.
+
+Some methods cannot be recommended by this rule, such as those that need labelled images. Of these, validation images
+choose one to name beside the recommendation, if test images say that it is clearly better (:func:`rivals`).
 """
 
 from __future__ import annotations
@@ -11,8 +14,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..baselines.methods import LABELS, ZERO_SHOT
-from .estimates import Values, estimate, paired_test
+import numpy as np
+import pandas as pd
+
+from ..baselines.methods import FEW_SHOT, LABELS, ZERO_SHOT
+from ..errors import UserError
+from ..protocols import usable
+from .estimates import SeedsEstimate, Values, estimate, over_seeds, paired_test, paired_test_over_seeds
 from .intervals import clear
 
 NAMES = "clip"  # names alone: what every other method is compared with
@@ -37,7 +45,9 @@ class Recommendation:
             return "nothing is recommended, because there are no validation images to choose on"
         images = "validation image" if self.images == 1 else f"{self.images:,} validation images"
         where = f"than names alone on the {images}"
-        return f"no method is clearly better {where}" if self.method == NAMES else f"clearly better {where}"
+        if self.method == NAMES:
+            return f"no method without labelled images is clearly better {where}"
+        return f"clearly better {where}"
 
     @property
     def label(self) -> str:
@@ -110,3 +120,111 @@ def of_run(zero_shot: Document, rerank: Document, among: Sequence[str] = CANDIDA
         if (m["method"], m["setting"]) == (method, setting)
     )
     return Recommendation(method, zero_shot["validation"]["images"], on_test)
+
+
+# ---- better methods that are not recommended
+
+
+@dataclass(frozen=True)
+class Rival:
+    """A method that is clearly better on test images than the recommended one, and that validation images chose.
+
+    shots: labelled images per class of a few-shot method, else None. several: True if it ran with several seeds.
+    accuracy, difference: on test images, its own and minus that of the recommended method.
+    """
+
+    method: str
+    accuracy: SeedsEstimate
+    difference: SeedsEstimate
+    shots: int | None = None
+    several: bool = True
+
+    @property
+    def name(self) -> str:
+        """As ``classify --method`` takes it."""
+        return self.method if self.shots is None else f"{self.method}-{self.shots}"
+
+    @property
+    def title(self) -> str:
+        """The method, and what it needs."""
+        return LABELS[self.method] + (
+            "" if self.shots is None else f", {self.shots} shot{'s' * (self.shots != 1)}"
+        )
+
+    @property
+    def sentence(self) -> str:
+        """What it is, how it was chosen, and how much better it is."""
+        accuracy = "{mean:.1f} % [{low:.1f}, {high:.1f}]".format(**_in_percent(self.accuracy))
+        points = "{mean:+.1f} [{low:+.1f}, {high:+.1f}] points".format(**_in_percent(self.difference))
+        named = f"“{LABELS[self.method]}”"
+        better = f"is clearly better on test images: {accuracy}, {points}"
+        if self.shots is None:
+            diagnostic = ZERO_SHOT[self.method].diagnostic
+            kind = "a diagnostic that is never recommended, and " if diagnostic else ""
+            return f"{named}, {kind}the best other method on validation images, {better}."
+        images = f"labelled image{'s' * (self.shots != 1)} per class"
+        seed = "" if self.several else " (one seed: for these labelled images)"
+        chosen = "the best few-shot method on validation images"
+        return f"With {self.shots} {images}, {named}, {chosen}, {better}{seed}."
+
+
+def rivals(
+    zero_shot: Document, rerank: Document, rows: pd.DataFrame, few_shot: tuple[Document, pd.DataFrame] | None
+) -> list[Rival]:
+    """The methods to name beside the recommendation: at most one zero-shot and one few-shot method.
+
+    Validation images choose each: the most accurate other method of its table. Test images only say if it is clearly
+    better than the recommended method (`clear`); if it is not, it is not named.
+
+    zero_shot, rerank: documents of a run. rows: their test images, method, setting and draw. few_shot: the document and
+    the rows of the largest number of shots; None without.
+    """
+    advised = of_run(zero_shot, rerank)
+    if advised.on_test is None:
+        return []
+    base = _correct(rows, advised.on_test["method"], advised.on_test["setting"], "draw")
+    found = []
+    on_validation = [*zero_shot["validation"]["methods"], *rerank["validation"]["methods"]]
+    others = [m for m in on_validation if m["method"] != advised.method]
+    if others:
+        best = max(others, key=lambda m: float(m["accuracy"]["value"]))
+        found.append(_rival(base, _correct(rows, best["method"], best["setting"], "draw"), best["method"]))
+    if few_shot is not None:
+        found.append(_few_shot_rival(base, *few_shot))
+    return [r for r in found if r is not None]
+
+
+def _few_shot_rival(base: pd.DataFrame, document: Document, rows: pd.DataFrame) -> Rival | None:
+    setting = usable(r["setting"] for r in document["runs"])
+    on_validation: dict[str, list[float]] = {}
+    for r in document["runs"]:
+        if r["setting"] == setting and r["method"] in FEW_SHOT:
+            on_validation.setdefault(r["method"], []).append(r["val_accuracy"])
+    if setting is None or not on_validation:
+        return None
+    best = max(on_validation, key=lambda m: float(np.mean(on_validation[m])))
+    return _rival(base, _correct(rows, best, setting, "seed"), best, document["shots"])
+
+
+def _rival(base: pd.DataFrame, other: pd.DataFrame, method: str, shots: int | None = None) -> Rival | None:
+    """The rival, if it is clearly better. base, other: from :func:`_correct`; base has one run."""
+    if not base.index.equals(other.index):
+        raise UserError(
+            f"results of {method} are of other images than those of the zero-shot methods; run again"
+        )
+    after = other.to_numpy().T
+    before = np.broadcast_to(base.to_numpy().T, after.shape)
+    difference = paired_test_over_seeds(before, after)["difference"]
+    if clear(difference) != "better":
+        return None
+    return Rival(method, over_seeds(after), difference, shots, len(after) > 1)
+
+
+def _correct(rows: pd.DataFrame, method: str, setting: str, runs: str) -> pd.DataFrame:
+    """Which images are right in each run of a method: images by their id, a column for each run."""
+    of_method = rows[(rows["method"] == method) & (rows["setting"] == setting)]
+    return of_method.pivot(index="image_id", columns=runs, values="correct").sort_index()
+
+
+def _in_percent(share: SeedsEstimate) -> dict[str, float]:
+    return {"mean": 100 * share["mean"], "low": 100 * share["low"], "high": 100 * share["high"]}

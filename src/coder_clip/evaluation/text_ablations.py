@@ -1,4 +1,9 @@
-"""Stage one with other texts: some kinds at a time, fewer of them, more and less diverse ones."""
+"""Stage one with other texts: some kinds at a time, fewer of them, more and less diverse ones.
+
+Fewer texts are always taken in proportion: of each class and kind the same share, as far as whole numbers permit
+(`StageOne.in_proportion`). Kinds of text differ in what they add, so two choices of texts that had other numbers of
+each kind would compare kinds.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +32,7 @@ KIND_COMBINATIONS: tuple[tuple[str, ...], ...] = (
     *(others for n in (2, 3) for others in combinations(BESIDES_NAME, n)),
 )
 CHOSEN = {"diverse": 1.0, "alike": -1.0}  # the sign of similarity in the greedy choice
+FEW = 0.25  # of the texts of each class and kind, rounded up: so each kind that the class has is there
 Mask = NDArray[np.bool_]
 
 
@@ -59,9 +65,38 @@ class StageOne:
         return int(np.bincount(self.owner[self.other], minlength=1).max())
 
     @cached_property
+    def group(self) -> NDArray[np.int64]:
+        """A number (M,) for each class and kind: texts of the same class and kind have the same."""
+        kinds = {kind: i for i, kind in enumerate(BESIDES_NAME)}
+        of_kind = np.array([kinds.get(kind, len(kinds)) for kind in self.kind.tolist()], dtype=np.int64)
+        return np.asarray(self.owner * (len(kinds) + 1) + of_kind)
+
+    @cached_property
     def greedy(self) -> dict[str, NDArray[np.int64]]:
-        """The place (M,) of each text in the greedy orders of its class's texts: ``diverse`` and ``alike``."""
-        return {chosen: _greedy_places(self, sign) for chosen, sign in CHOSEN.items()}
+        """The rank (M,) of each text in the greedy orders of its class and kind: ``diverse`` and ``alike``."""
+        return {chosen: _greedy_ranks(self, sign) for chosen, sign in CHOSEN.items()}
+
+    def share_before(self, rank: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The share (M,) of the texts of its class and kind that come before each text.
+
+        rank: (M,) the place of each text, besides the names, among those of its class and kind, from 0.
+        """
+        sizes = np.bincount(self.group[self.other], minlength=int(self.group.max(initial=0)) + 1)
+        return np.asarray(rank / np.maximum(sizes[self.group], 1))
+
+    def in_proportion(self, rank: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Order a class's texts so that the first ``n`` of them hold each kind in proportion, for every ``n``.
+
+        rank: as in :meth:`share_before` -> the place (M,) of each text among all texts of its class. The next text is
+        of the kind of which the smallest share was taken, of equal ones the first in BESIDES_NAME: first one text of
+        each kind, then more of the kinds that have more. Two ranks thus give the same number of each kind.
+        """
+        rows = np.flatnonzero(self.other)
+        # by class, then by the share taken before, then by kind
+        order = rows[np.lexsort((self.group[rows], self.share_before(rank)[rows], self.owner[rows]))]
+        place = np.zeros(len(self.owner), dtype=np.int64)
+        place[order] = pd.Series(order).groupby(self.owner[order]).cumcount()
+        return place
 
     def correct(self, keep: Mask) -> Mask:
         """Images (N,) that are right with the kept texts (M,); a class without any is scored by its name.
@@ -141,12 +176,13 @@ def text_count_curve(
 ) -> list[dict[str, Any]]:
     """Accuracy of stage one with ``count`` texts per class besides its name, in several random subsets (draws).
 
-    Texts are drawn from all other kinds of the class; a class with fewer uses all of them. Within one draw a larger
-    count keeps the texts of a smaller one. The last row always has all texts of every class, at the count of the
-    largest class; larger counts would be the same. Without a choice (0, or all) there is one draw. Each row: count,
-    draw, and as from :meth:`StageOne.described`.
+    Texts are drawn from each kind in proportion (:meth:`StageOne.in_proportion`); a class with fewer uses all of them.
+    Within one draw a larger count keeps the texts of a smaller one. The last row always has all texts of every class,
+    at the count of the largest class; larger counts would be the same. Without a choice (0, or all) there is one draw.
+    Each row: count, draw, and as from :meth:`StageOne.described`.
     """
-    most, places = stage_one.most, _draws(stage_one, n_subsets, seed)
+    most = stage_one.most
+    places = [stage_one.in_proportion(rank) for rank in _draws(stage_one, n_subsets, seed)]
     return [
         {"count": count, "draw": draw, **stage_one.described(stage_one.first(count, place))}
         for count in sorted({min(count, most) for count in (*counts, most)})
@@ -157,9 +193,10 @@ def text_count_curve(
 def text_choice_curve(stage_one: StageOne, counts: Sequence[int]) -> list[dict[str, Any]]:
     """Accuracy of stage one with the ``count`` most diverse, and the most alike, texts of each class.
 
-    The random draws of :func:`text_count_curve` all have much the same diversity; these two have the same number of
-    texts and differ in it. Only counts that leave a choice are used: at least two texts, and fewer than some class
-    has. A larger count keeps the texts of a smaller one. Each row: count, chosen ("diverse" or "alike"), and as from
+    Texts are chosen within their class and kind, and both choices have the same number of texts of each
+    (:meth:`StageOne.in_proportion`), as have the random draws of :func:`text_count_curve`; so they differ in diversity
+    alone. Only counts that leave a choice are used: of some class and kind they take at least two texts and not all.
+    A larger count keeps the texts of a smaller one. Each row: count, chosen ("diverse" or "alike"), and as from
     :meth:`StageOne.described`.
     """
     return [
@@ -172,33 +209,38 @@ def text_choice_curve(stage_one: StageOne, counts: Sequence[int]) -> list[dict[s
 def text_tests(
     stage_one: StageOne, counts: Sequence[int], n_subsets: int = 3, seed: int = 0
 ) -> list[dict[str, Any]]:
-    """Paired tests (`PairedTest`) of what texts add to stage one, on the same images, with the texts of the curves.
+    """Paired tests (`PairedTest`) of what texts add to stage one, on the same images.
 
-    all_against_few: all texts of every class against ``count`` of them, the smallest of ``counts`` that is at least 1,
-    over the random draws of :func:`text_count_curve`. diverse_against_alike: of each image the share of the ``counts``
-    of :func:`text_choice_curve` with which it is right, by the most diverse texts against the most alike ones. kind:
-    all kinds against all without this one, for each kind besides the name. A positive difference says that more, more
-    diverse, or these texts help. A test without a choice of texts is absent.
+    all_against_few: all texts of every class against the share FEW of each class and kind, rounded up, over the random
+    draws of :func:`text_count_curve`; with the mean number of texts per class of both sides, besides the name.
+    diverse_against_alike: of each image the share of the ``counts`` of :func:`text_choice_curve` with which it is
+    right, by the most diverse texts against the most alike ones. kind: all kinds against all without this one, for
+    each kind besides the name. A positive difference says that more, more diverse, or these texts help. A test without
+    a choice of texts is absent.
     """
     return [
-        *_all_against_few(stage_one, counts, n_subsets, seed),
+        *_all_against_few(stage_one, n_subsets, seed),
         *_diverse_against_alike(stage_one, counts),
         *_each_kind(stage_one),
     ]
 
 
-def _all_against_few(
-    stage_one: StageOne, counts: Sequence[int], n_subsets: int, seed: int
-) -> list[dict[str, Any]]:
-    count = min((c for c in counts if 1 <= c < stage_one.most), default=None)
-    if count is None:
+def _all_against_few(stage_one: StageOne, n_subsets: int, seed: int) -> list[dict[str, Any]]:
+    every = stage_one.name | stage_one.other
+    draws = [
+        stage_one.name | (stage_one.other & (stage_one.share_before(rank) < FEW))
+        for rank in _draws(stage_one, n_subsets, seed)
+    ]
+    if np.array_equal(draws[0], every):
         return []
-    draws = _draws(stage_one, n_subsets, seed)
-    few = np.stack([stage_one.correct(stage_one.first(count, place)) for place in draws])
-    every = np.broadcast_to(stage_one.correct(stage_one.name | stage_one.other), few.shape)
-    test = paired_test_over_seeds(few, every)
+    few = np.stack([stage_one.correct(keep) for keep in draws])
+    test = paired_test_over_seeds(few, np.broadcast_to(stage_one.correct(every), few.shape))
+    numbers = {"few": draws[0], "all": every}
+    per_class = {
+        key: float((keep & stage_one.other).sum() / stage_one.n_classes) for key, keep in numbers.items()
+    }
     difference = as_estimate(test["difference"])
-    return [{"test": "all_against_few", "count": count, **test, "difference": difference}]
+    return [{"test": "all_against_few", "texts_per_class": per_class, **test, "difference": difference}]
 
 
 def _diverse_against_alike(stage_one: StageOne, counts: Sequence[int]) -> list[dict[str, Any]]:
@@ -229,41 +271,48 @@ def _each_kind(stage_one: StageOne) -> list[dict[str, Any]]:
 
 
 def _draws(stage_one: StageOne, n_subsets: int, seed: int) -> list[NDArray[np.int64]]:
-    """For each draw the place (M,) of each text in a random order of its class's texts."""
+    """For each draw the rank (M,) of each text in a random order of the texts of its class and kind."""
     return [
-        _random_places(stage_one.owner, stage_one.other, np.random.default_rng([seed, draw]))
+        _random_ranks(stage_one.group, stage_one.other, np.random.default_rng([seed, draw]))
         for draw in range(n_subsets)
     ]
 
 
 def _chosen(stage_one: StageOne, chosen: str, counts: Sequence[int]) -> dict[int, Mask]:
     """For each count that leaves a choice the most diverse, or the most alike, texts: masks (M,)."""
-    place = stage_one.greedy[chosen]
-    return {c: stage_one.first(c, place) for c in sorted(set(counts)) if 2 <= c < stage_one.most}
+    place = stage_one.in_proportion(stage_one.greedy[chosen])
+    masks = {c: stage_one.first(c, place) for c in sorted(set(counts))}
+    sizes = np.bincount(stage_one.group[stage_one.other])
+    taken = {
+        c: np.bincount(stage_one.group[keep & stage_one.other], minlength=len(sizes))
+        for c, keep in masks.items()
+    }
+    return {c: keep for c, keep in masks.items() if ((taken[c] >= 2) & (taken[c] < sizes)).any()}
 
 
-def _random_places(owner: NDArray[np.int64], pool: Mask, rng: np.random.Generator) -> NDArray[np.int64]:
-    """The place (M,) of each text of the pool in a random order of its class's texts."""
+def _random_ranks(group: NDArray[np.int64], pool: Mask, rng: np.random.Generator) -> NDArray[np.int64]:
+    """The rank (M,) of each text of the pool in a random order of the texts of its group."""
     shuffled = rng.permutation(np.flatnonzero(pool))
-    place = np.zeros(len(owner), dtype=np.int64)
-    place[shuffled] = pd.Series(shuffled).groupby(owner[shuffled]).cumcount()
-    return place
+    rank = np.zeros(len(group), dtype=np.int64)
+    rank[shuffled] = pd.Series(shuffled).groupby(group[shuffled]).cumcount()
+    return rank
 
 
-def _greedy_places(stage_one: StageOne, sign: float) -> NDArray[np.int64]:
-    """The place (M,) of each text: the next one is the least (sign 1) or the most (-1) similar to those before it.
+def _greedy_ranks(stage_one: StageOne, sign: float) -> NDArray[np.int64]:
+    """The rank (M,) of each text: the next one is the least (sign 1) or the most (-1) similar to those before it.
 
-    Similarity: mean cosine with the chosen texts; for the first one, with all of the class. Ties keep the order.
+    Only texts of the same class and kind are compared. Similarity: mean cosine with the chosen texts; for the first
+    one, with all of the class and kind. Ties keep the order.
     """
-    place = np.zeros(len(stage_one.owner), dtype=np.int64)
-    for c in np.unique(stage_one.owner[stage_one.other]):
-        rows = np.flatnonzero(stage_one.other & (stage_one.owner == c))
+    rank = np.zeros(len(stage_one.owner), dtype=np.int64)
+    for group in np.unique(stage_one.group[stage_one.other]):
+        rows = np.flatnonzero(stage_one.other & (stage_one.group == group))
         texts = l2_normalize(stage_one.text_features[torch.from_numpy(rows)], "text features")
         cosines = exact_matmul(texts, texts)
-        similarity = sign * ordered_sum(cosines)  # with all of the class
+        similarity = sign * ordered_sum(cosines)  # with all of the class and kind
         for at in range(len(rows)):
             best = int(similarity.argmin())
             similarity = sign * cosines[best] if at == 0 else similarity + sign * cosines[best]
             similarity[best] = torch.inf
-            place[rows[best]] = at
-    return place
+            rank[rows[best]] = at
+    return rank

@@ -13,6 +13,7 @@ from ..baselines.methods import FEW_SHOT, LABELS
 from ..evaluation.intervals import clear, images_to_settle
 from ..evaluation.recommendation import NAMES
 from .parts.cells import percent, points, with_interval
+from .parts.notes import several_seeds
 from .results import Results
 
 SHOWN = ("clip", "coder", "coder_rerank")  # in the sentence; whatever is recommended is named besides
@@ -24,8 +25,9 @@ CODER_ADAPTER = "coder_adapter"
 class Answer:
     """The answer for one data set and model.
 
-    numbers: "43.3 % of 90 images right with names alone [33.3, 53.3], …"; advice: what validation images recommend, and
-    what test images say about it; more: sentences on what else matters. verdict: better, worse or unclear (CODER,
+    numbers: "43.3 % of 90 images right with names alone [33.3, 53.3], …"; advice: what validation images recommend,
+    what test images say about it, and which other method is clearly better on them; more: sentences on what else
+    matters. rivals: these other methods, with what they need. verdict: better, worse or unclear (CODER,
     reranked, against names alone, on test images). label: the recommended method; change: its difference to names alone
     on test images, with interval, "" for names.
     """
@@ -38,6 +40,7 @@ class Answer:
     verdict: str
     label: str
     change: str
+    rivals: tuple[str, ...] = ()
 
 
 def answers(results: Results) -> list[Answer]:
@@ -84,6 +87,7 @@ def _answer(results: Results, dataset: str, model: str) -> Answer:
         on_test = f"On the {n:,} test {images} {'your' if photos else 'the'} texts {effect}"
     else:
         on_test = "The classes have only names so far: say what they look like."
+    rivals = results.rivals(dataset, model)
     paper = f"{LABELS[shown[-1]]} against names alone: {_points(ours_last['difference'])} points."
     more = [
         paper if texts and change and recommended.method != shown[-1] else "",
@@ -94,11 +98,12 @@ def _answer(results: Results, dataset: str, model: str) -> Answer:
         dataset,
         model if len(results.models) > 1 else "",
         f"{', '.join(numbers)}.",
-        f"{recommended.advice} {on_test}",
+        " ".join([recommended.advice, on_test, *(r.sentence for r in rivals)]),
         tuple(filter(None, more)),
         clear(ours_last["difference"]) or "unclear",
         recommended.label,
         change,
+        tuple(r.title for r in rivals),
     )
 
 
@@ -111,8 +116,10 @@ def _effect(test: Mapping[str, Any], n: int, images: str) -> str:
     changed = (test["fixed"] + test["broke"] + 2) / (n + 2)
     target = max(abs(d["value"]), SMALLEST)
     needed = images_to_settle(target, max(changed, target))
-    if needed <= n:  # so many do settle it: the difference, if there is one, is smaller
-        return f"change less than {100 * target:.0f} points ({_points(d)})."
+    if -SMALLEST < round(d["low"], 3) and round(d["high"], 3) < SMALLEST:
+        return f"change less than {100 * SMALLEST:.0f} points ({_points(d)})."
+    if needed <= n:  # so many would show a difference of this size in most runs, and here they did not
+        return f"make no clear difference ({_points(d)} points)."
     return (
         f"make no clear difference ({_points(d)} points). About {float(f'{needed:.2g}'):,.0f} test {images} "
         f"would show a difference of {100 * target:.0f} points."
@@ -140,6 +147,8 @@ def _few_shot(results: Results, dataset: str, model: str) -> str:
         for a in (of[CODER_ADAPTER]["accuracy"], of[best]["accuracy"])
     )
     verdict = {"better": "clearly better", "worse": "clearly worse", "": "not clearly different"}[clear(d)]
+    if not several_seeds(results):
+        verdict = "not judged against it, as one seed says nothing about other labelled images"
     return (
         f"With {place[2]} labelled image{'s' * (place[2] != 1)} per class the {LABELS[CODER_ADAPTER]} has {ours}; "
         f"{LABELS[best]}, the best other few-shot method on validation images, has {other}. "

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..baselines.methods import LABELS
-from ..claims import CLAIMS, SETTING, Claim, Comparison, Verdict, verdict
+from ..claims import CLAIMS, ONE_SEED, SETTING, Claim, Comparison, Verdict, verdict
 from ..errors import UserError
 from ..evaluation.estimates import paired_test_over_seeds
 from .results import Results
 
 MEASURES = {"nearer_neighbours": "knn", "better_retrieval": "r_precision", "corrected_neighbours": "nearest"}
+OF_TEXTS = {"coder_adapter", "coder_without_clip"}  # few-shot methods that need texts besides the names
 TEXT_TESTS = {"more_texts": "all_against_few", "diverse_texts": "diverse_against_alike"}
 
 
@@ -24,6 +26,7 @@ class Judged:
     """A claim on one data set with one model. comparison: None where there was nothing to compare; why: the reason.
 
     unchanged: validation decided to change nothing, which is a true difference of 0 for a mean over data sets.
+    fewer: the same comparison with fewer shots, of a claim about few-shot methods.
     """
 
     claim: Claim
@@ -33,6 +36,7 @@ class Judged:
     comparison: Comparison | None = None
     why: str = ""
     unchanged: bool = False
+    fewer: Mapping[int, Comparison] = field(default_factory=dict)
 
 
 class Missing(Exception):
@@ -49,6 +53,8 @@ def judge(results: Results, dataset: str, model: str) -> list[Judged]:
 
 def _judge(claim: Claim, results: Results, dataset: str, model: str) -> Judged:
     try:
+        if claim.evidence == "few_shot":
+            return _few_shot(claim, results, dataset, model)
         comparison = _EVIDENCE[claim.evidence](claim, results, dataset, model)
     except Missing as missing:
         return Judged(claim, dataset, model, missing.verdict, why=missing.why, unchanged=missing.unchanged)
@@ -68,14 +74,31 @@ def _zero_shot(claim: Claim, results: Results, dataset: str, model: str) -> Comp
     return _paired(rows, claim.before, claim.after, "draw", Missing("off", "no class has attribute texts"))
 
 
-def _few_shot(claim: Claim, results: Results, dataset: str, model: str) -> Comparison:
-    """Two few-shot methods on the same images and seeds, with the largest number of shots."""
+def _few_shot(claim: Claim, results: Results, dataset: str, model: str) -> Judged:
+    """Two few-shot methods on the same images and seeds, with the largest number of shots.
+
+    One seed says nothing about other shots, so its difference has no verdict.
+    """
     _needs_setting(results)
     _needs_shots(results, dataset)
-    if "coder_adapter" in (claim.after, claim.before):
+    if {claim.after, claim.before} & OF_TEXTS:
         _needs_texts(results, dataset)
-    rows = results.adapter_rows(dataset, model, results.shots_of(dataset)[-1])
-    return _paired(rows, claim.before, claim.after, "seed", Missing("not run", "not among adapter.methods"))
+    found: dict[int, Comparison] = {}
+    for shots in results.shots_of(dataset):
+        found[shots], seeds = few_shot_difference(results, dataset, model, shots, claim.before, claim.after)
+    comparison = found.pop(results.shots_of(dataset)[-1])
+    if seeds == 1:
+        return Judged(claim, dataset, model, "not judged", comparison, ONE_SEED, fewer=found)
+    return Judged(claim, dataset, model, verdict(comparison), comparison, fewer=found)
+
+
+def few_shot_difference(
+    results: Results, dataset: str, model: str, shots: int, before: str, after: str
+) -> tuple[Comparison, int]:
+    """Two few-shot methods with a number of shots, and the number of seeds. Missing if one of them did not run."""
+    rows = results.adapter_rows(dataset, model, shots)
+    absent = Missing("not run", "not among adapter.methods")
+    return _paired(rows, before, after, "seed", absent), rows["seed"].nunique()
 
 
 def _paired(rows: pd.DataFrame, before: str, after: str, runs: str, absent: Missing) -> Comparison:
@@ -152,4 +175,4 @@ def _comparison(test: Any) -> Comparison:
     return Comparison(value, d["low"], d["high"], test["p_value"], test["fixed"], test["broke"])
 
 
-_EVIDENCE = {"zero_shot": _zero_shot, "few_shot": _few_shot, "neighbours": _neighbours, "texts": _texts}
+_EVIDENCE = {"zero_shot": _zero_shot, "neighbours": _neighbours, "texts": _texts}

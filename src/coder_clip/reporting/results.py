@@ -13,7 +13,7 @@ import pandas as pd
 
 from ..baselines.methods import METHODS
 from ..errors import UserError
-from ..evaluation.recommendation import Recommendation, of_run
+from ..evaluation.recommendation import Recommendation, Rival, of_run, rivals
 from ..foundation.artifacts import Paths, present, read_json, read_metadata, read_parquet, sha256
 from ..protocols import SETTINGS
 from ..texts.kinds import BESIDES_NAME
@@ -170,6 +170,18 @@ class Results:
     def recommendation(self, dataset: str, model: str) -> Recommendation:
         """The method that validation images recommend."""
         return of_run(self.zero_shot(dataset, model), self.rerank(dataset, model))
+
+    def rivals(self, dataset: str, model: str) -> list[Rival]:
+        """The methods that are named beside the recommendation, because they are clearly better on test images."""
+        few_shot = None
+        shots = self.shots_of(dataset)
+        if shots:
+            few_shot = (
+                self.adapter(dataset, model, shots[-1]),
+                self.adapter_rows(dataset, model, shots[-1]),
+            )
+        rows = self.rows_of(dataset, model)
+        return rivals(self.zero_shot(dataset, model), self.rerank(dataset, model), rows, few_shot)
 
     def main_rows(self, dataset: str, model: str) -> pd.DataFrame:
         """One row for each test image and method of `main_methods`."""

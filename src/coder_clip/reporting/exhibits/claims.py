@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any, get_args
 
 import pandas as pd
 
+from ...baselines.methods import LABELS
 from ...claims import (
     CLAIMS,
     REEVALUATION,
+    SETTING,
     SOURCES,
     Claim,
     Comparison,
@@ -21,7 +24,7 @@ from ...claims import (
     verdict,
 )
 from ...evaluation.intervals import holm
-from ..evidence import Judged, judge
+from ..evidence import Judged, Missing, few_shot_difference, judge
 from ..parts import cells, notes
 from ..parts.table import AVERAGE, Cell, Column, Table
 from ..results import Results
@@ -32,22 +35,27 @@ PHASES = ("zero_shot", "rerank", "adapter", "evaluation")
 
 FEW = 3  # pairs of data set and model that have a column each; more are counted
 CONTESTED = " (?)"
+JUDGED = ("shown", "contradicted", "open")
 TONES = {"shown": "good", "contradicted": "bad"}
 COLUMNS = [
     *("dataset", "model", "claim", "source", "verdict", "difference", "difference_low", "difference_high"),
-    *("p_value", "p_holm", "fixed", "broke", "after", "before", "measure", "shots", "why"),
+    *("p_value", "p_holm", "fixed", "broke", "after", "before", "measure", "shots", "other_shots", "why"),
     *("data_sets_shown", "data_sets_contradicted", "data_sets_open", "data_sets_not_judged"),
     *("statement", "contradicted_by"),
 ]
 CAPTION = (
     "Two methods on the same test images, in the setting clean (nothing is chosen on test images): the difference in "
     "percentage points in favour of the claim, with its 95 % interval. Shown: the interval is above 0. Contradicted: "
-    "below 0. Open: it includes 0. Off or not run: nothing to compare."
+    "below 0. Open: it includes 0. Not judged: few-shot methods with one seed. Off or not run: nothing to compare."
 )
 SOURCE_NOTE = (
     "; ".join(f"“{name}”: {source}" for name, source in SOURCES.items())
-    + ", tested as: the simple one is better (open does not speak against them)."
+    + ", tested as: the simple one is better (open does not speak against them), with CLIP's logits on both sides and "
+    "on neither, because they help whoever has them."
 )
+# The classifiers of image features alone that the re-evaluation proposes.
+IMAGES_ALONE = ("lda", "projected_means")
+CLIP = "clip_ensemble"
 CONTESTED_NOTE = (
     f"{CONTESTED.strip()}: not confirmed when corrected for all tests of the column (Holm, p_holm)."
 )
@@ -66,6 +74,7 @@ def table(results: Results) -> Table:
         shown = frame[frame["dataset"] != AVERAGE]
         columns, rows = _by_place(results, frame, places)
     why = _reasons(shown) if not counted(results) else ""
+    of_shown = places if not counted(results) else means
     marked = CONTESTED_NOTE if any(CONTESTED in cell.text for row in rows for cell in row) else ""
     return Table(
         "The claims, and whether they hold here",
@@ -73,7 +82,9 @@ def table(results: Results) -> Table:
         frame,
         columns,
         rows,
-        tuple(filter(None, [why, notes.not_here(results)])),
+        tuple(
+            filter(None, [why, _elsewhere(shown), _without_shots(results, of_shown), notes.not_here(results)])
+        ),
     )
 
 
@@ -99,7 +110,10 @@ def judged(results: Results) -> pd.DataFrame:
 
 
 def summary(results: Results) -> list[str]:
-    """How many claims hold: a sentence for each data set and model, or one for each model over all data sets."""
+    """How many claims hold, and which are contradicted: for each data set and model, or each model over all data sets.
+
+    Two sentences each: on the claims of the paper, and on those of the re-evaluation.
+    """
     frame = judged(results)
     over_all = frame["dataset"] == AVERAGE
     frame = frame[over_all] if counted(results) else frame[~over_all]
@@ -109,24 +123,36 @@ def summary(results: Results) -> list[str]:
         where += f" with {model}" * (len(results.models) > 1)
         theirs = rows["source"] == REEVALUATION
         said.append(
-            f"{where}: of the paper's {(~theirs).sum()} claims {_counted(rows[~theirs])}; of {theirs.sum()} by "
-            f"{REEVALUATION}, who question its premise, {_counted(rows[theirs])}."
+            f"{where}: of the paper's {(~theirs).sum()} claims {_counted(rows[~theirs])}. "
+            f"Of {theirs.sum()} by {REEVALUATION}, who question its premise, {_counted(rows[theirs])}."
         )
     return said
 
 
 def _counted(rows: pd.DataFrame) -> str:
-    counts = Counter(rows["verdict"])
-    return ", ".join(
-        f"{counts[v]} {v}" for v in get_args(Verdict) if counts[v] or v in ("shown", "contradicted")
-    )
+    """The number of claims with each verdict, those that Holm's correction does not confirm apart, and what failed."""
+    unsure = [contested(r["verdict"], r["p_holm"]) for r in rows.to_dict("records")]
+    sure = Counter(rows.loc[[not u for u in unsure], "verdict"])
+    doubtful = Counter(rows.loc[unsure, "verdict"])
+    parts = []
+    for v in get_args(Verdict):
+        if sure[v] or v in ("shown", "contradicted"):
+            parts.append(f"{sure[v]} {v}")
+        if doubtful[v]:
+            parts.append(f"{doubtful[v]} more {v}{CONTESTED}")
+    against = [
+        f"“{r['statement']}”{CONTESTED if u else ''}"
+        for r, u in zip(rows.to_dict("records"), unsure, strict=True)
+        if r["verdict"] == "contradicted"
+    ]
+    named = f" (contradicted: {'; '.join(against)})" if against else ""
+    return ", ".join(parts) + named
 
 
 # ---- records
 
 
 def _record(results: Results, claim: Claim, dataset: str, model: str) -> dict[str, Any]:
-    few_shot = claim.evidence == "few_shot" or claim.after == "discriminant"
     shots = (
         max(results.shots_of(dataset), default=None)
         if dataset != AVERAGE
@@ -135,14 +161,15 @@ def _record(results: Results, claim: Claim, dataset: str, model: str) -> dict[st
     return {
         "claim": claim.name,
         "source": claim.source,
-        "statement": claim.statement,
+        "statement": claim.stated(shots),
         "dataset": dataset,
         "model": model,
         "after": claim.after,
         "before": claim.before,
         "measure": claim.measure,
         "contradicted_by": claim.contradicted,
-        "shots": shots if few_shot else None,
+        "shots": shots if claim.uses_labels else None,
+        "other_shots": "",
     }
 
 
@@ -151,6 +178,7 @@ def _corrected(results: Results, found: list[Judged]) -> list[dict[str, Any]]:
     records = []
     for j in found:
         record = {**_record(results, j.claim, j.dataset, j.model), "verdict": j.verdict, "why": j.why}
+        record["other_shots"] = _differently(j.verdict, j.fewer)
         records.append(record | (_numbers(j.comparison) if j.comparison else {}))
     return _with_holm(records)
 
@@ -170,10 +198,25 @@ def _overall(
         alike = {j.verdict for j in each}
         record["verdict"] = verdict(mean) if mean else alike.pop() if len(alike) == 1 else "not run"
         record["why"] = "" if mean else "; ".join(reasons) or "fewer than two data sets"
-        tested = [counts[v] for v in ("shown", "contradicted", "open")]
+        fewer = {n: over_data_sets([j.fewer[n] for j in each if n in j.fewer]) for n in results.shots}
+        record["other_shots"] = _differently(record["verdict"], {n: c for n, c in fewer.items() if c})
+        tested = [counts[v] for v in JUDGED]
         record |= dict(zip(_counts(), [*tested, len(each) - sum(tested)], strict=True))
         records.append(record)
     return _with_holm(records)
+
+
+def _differently(found: Verdict, fewer: Mapping[int, Comparison]) -> str:
+    """The verdicts with fewer shots that are not the verdict with the most; "" if there are none."""
+    if found not in JUDGED:
+        return ""
+    return "; ".join(
+        f"{cells.shots(n)}: {verdict(c)}, {_difference(c)}" for n, c in fewer.items() if verdict(c) != found
+    )
+
+
+def _difference(c: Comparison) -> str:
+    return cells.with_interval(c.difference, c.low, c.high, cells.points)
 
 
 def _counts() -> list[str]:
@@ -208,10 +251,10 @@ def _by_place(
     columns = [Column("Claim", numeric=False), *(Column(head, line=True) for head in heads.values())]
     columns.append(Column("Claimed by", numeric=False, wide=True))
     of = {(r["claim"], r["dataset"], r["model"]): r for r in frame.to_dict("records")}
-    rows = [
-        [Cell(c.statement), *(verdict_cell(of[c.name, *place]) for place in heads), Cell(c.source)]
-        for c in CLAIMS
-    ]
+    rows = []
+    for c in CLAIMS:
+        of_claim = [of[c.name, *place] for place in heads]
+        rows.append([Cell(of_claim[0]["statement"]), *map(verdict_cell, of_claim), Cell(c.source)])
     return columns, rows
 
 
@@ -230,9 +273,16 @@ def _over_all(results: Results, frame: pd.DataFrame) -> tuple[list[Column], list
 
 
 def _head(results: Results, dataset: str, model: str) -> str:
+    several = len(results.datasets) > 1 or len(results.models) > 1
+    return _where(results, dataset, model) if several else "Verdict"
+
+
+def _where(results: Results, dataset: str, model: str) -> str:
+    """The data set and the model, as far as there are several."""
     dataset = "mean over data sets" if dataset == AVERAGE else dataset
-    parts = [dataset] * (len(results.datasets) > 1) + [model] * (len(results.models) > 1)
-    return ", ".join(parts) or "Verdict"
+    one_model = len(results.models) == 1
+    parts = [dataset] * (len(results.datasets) > 1 or one_model) + [model] * (not one_model)
+    return ", ".join(parts)
 
 
 def verdict_cell(r: Mapping[Any, Any]) -> Cell:
@@ -246,15 +296,48 @@ def verdict_cell(r: Mapping[Any, Any]) -> Cell:
 
 
 def _reasons(frame: pd.DataFrame) -> str:
-    """Why claims are off or were not run."""
+    """Why claims are off, or were not run or not judged."""
     said = []
     for why, rows in frame[frame["why"] != ""].groupby("why", sort=False):
         claims = list(dict.fromkeys(rows["statement"]))
         named = f"“{claims[0]}”" if len(claims) == 1 else f"{len(claims)} claims"
         said.append(f"{named} on {', '.join(dict.fromkeys(rows['dataset']))}: {why}")
-    return f"Off or not run: {'; '.join(said)}." if said else ""
+    return f"Without a verdict: {'; '.join(said)}." if said else ""
+
+
+def _elsewhere(frame: pd.DataFrame) -> str:
+    """The claims that have another verdict with fewer shots."""
+    said = []
+    for r in frame[frame["other_shots"] != ""].to_dict("records"):
+        where = "" if r["dataset"] == AVERAGE else f" on {r['dataset']}"
+        said.append(f"“{r['statement']}”{where}: {r['other_shots']}")
+    return f"Another verdict with fewer shots: {'. '.join(said)}." if said else ""
+
+
+def _without_shots(results: Results, places: Iterable[tuple[str, str]]) -> str:
+    """CLIP minus the re-evaluation's classifiers of image features alone: what CLIP's logits are worth beside them."""
+    said = []
+    for method in IMAGES_ALONE:
+        each = {place: _clip_minus(results, *place, method) for place in places}
+        found = [f"{_where(results, *place)} {_difference(c)}" for place, c in each.items() if c]
+        if found:
+            said.append(f"minus “{LABELS[method]}”: {', '.join(found)}")
+    return f"CLIP's prompt ensemble, which has no shots, {'; '.join(said)}." if said else ""
+
+
+def _clip_minus(results: Results, dataset: str, model: str, method: str) -> Comparison | None:
+    """CLIP minus a classifier of image features with the most shots; of AVERAGE the mean over data sets."""
+    each = []
+    for d in [dataset] if dataset != AVERAGE else results.datasets:
+        if results.main_setting != SETTING or not results.shots_of(d):
+            continue
+        with suppress(Missing):
+            each.append(few_shot_difference(results, d, model, results.shots_of(d)[-1], method, CLIP)[0])
+    if dataset == AVERAGE:
+        return over_data_sets(each)
+    return each[0] if each else None
 
 
 def _shots(results: Results) -> str:
     most = max((n for d in results.datasets for n in results.shots_of(d)), default=0)
-    return f"Few-shot: {cells.shots(most)} per class, over seeds and images." if most else ""
+    return f"Few-shot: {cells.shots(most)} per class, {notes.varied(results)}." if most else ""

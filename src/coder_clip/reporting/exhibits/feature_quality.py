@@ -15,8 +15,8 @@ CAPTION = (
     "the k nearest other images. R-precision: share of an image's class among its R nearest others, where R is the "
     "number of other images of that class. With 95 % intervals, widened as images are neighbours of each other. "
     "Projected: image features on the main "
-    "components of ImageNet's class names; linear discriminant: centred and whitened by the shots of the first seed "
-    "(both after Herzog and Wang 2026)."
+    "components of ImageNet's class names; linear discriminant: centred and whitened by the labelled images (shots) of "
+    "the first seed, so its numbers hold for these shots; the others use no label (both after Herzog and Wang 2026)."
 )
 
 
@@ -28,7 +28,7 @@ def table(results: Results) -> Table:
         "original": "original",
         "coder": "CODER",
         "projected": "Projected on name texts",
-        "discriminant": f"Linear discriminant of {cells.shots(max(results.shots, default=0))}",
+        "discriminant": f"Linear discriminant, {cells.shots(max(results.shots, default=0))} per class",
     }
     rows = [
         {"dataset": d, "model": m, **row}

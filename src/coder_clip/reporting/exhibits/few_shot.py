@@ -23,7 +23,7 @@ PHASES = ("adapter",)
 
 CAPTION = (
     "Top-1 accuracy on the test split by labelled images (shots) per class: mean over seeds, each of which draws other "
-    "shots, with its 95 % interval over seeds and images. All methods have the same shots; CLIP with the prompt "
+    "shots, with its 95 % interval {varied}. All methods have the same shots; CLIP with the prompt "
     "ensemble has none. Which differences are clear: “Few-shot: CODER-Adapter against each method”. The CSV has the "
     "standard deviation over seeds, too."
 )
@@ -42,7 +42,7 @@ def table(results: Results) -> Table:
     return cells.pivot(
         results,
         "Few-shot classification without training",
-        f"{CAPTION} {several}, in the setting '{setting}'.",
+        f"{CAPTION.format(varied=notes.varied(results))} {several}, in the setting '{setting}'.",
         frame,
         [(Column("Method", numeric=False), cells.method)],
         cells.by_shots(results, " (%)"),
@@ -136,7 +136,7 @@ FIGURE = Drawing(
     draw,
     "Few-shot classification",
     "Top-1 accuracy on the test split against shots per class. Lines: mean over seeds; bars: its 95 % interval over "
-    "seeds and images; dotted: CLIP with the prompt ensemble, which has no shots.",
+    "images and, if there are several, over seeds; dotted: CLIP with the prompt ensemble, which has no shots.",
     f"Line charts of accuracy against shots for {', '.join(m.label for m in FEW_SHOT.values())}, "
     "with CLIP's prompt ensemble as a level line; the numbers are in the few-shot table.",
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from operator import attrgetter
 
-from ..parts import cells, frames
+from ..parts import cells, frames, notes
 from ..parts.table import Column, Table
 from ..results import Results
 
@@ -15,9 +15,11 @@ DETAIL = True
 
 CAPTION = (
     "Accuracy of the CODER-Adapter minus that of each other method on the same test images, shots and seeds, by "
-    "shots per class, in points with the 95 % interval over seeds and images. Bold: clear, the interval excludes 0. "
+    "shots per class, in points with the 95 % interval {varied}. {bold} "
     "The CSV has the p-value of each, and p_holm, corrected for the many comparisons on a data set with a model (Holm)."
 )
+BOLD = "Bold: clear, the interval excludes 0."
+NOT_BOLD = "None is called clear, because other shots may give another difference."
 nothing = attrgetter("no_few_shot")
 
 
@@ -31,12 +33,14 @@ def table(results: Results) -> Table:
     frame["p_holm"] = frames.adjusted(frame)
     frame = frames.with_average(results, frame, ["model", "method", "setting", "shots"], ["difference"])
     frame = frame.astype({"shots": "int64", "fixed": "Int64", "broke": "Int64"})
+    judged = notes.several_seeds(results)
+    about = CAPTION.format(varied=notes.varied(results), bold=BOLD if judged else NOT_BOLD)
     return cells.pivot(
         results,
         "Few-shot: CODER-Adapter against each method",
-        f"{CAPTION} In the setting '{setting}'.",
+        f"{about} In the setting '{setting}'.",
         frame,
         [(Column("CODER-Adapter minus", numeric=False), cells.method)],
         cells.by_shots(results, " (points)"),
-        cells.difference(),
+        cells.difference() if judged else cells.signed(),
     )

@@ -81,6 +81,11 @@ def difference(key: str = "difference") -> Callable[[Record], Cell]:
     return cell
 
 
+def signed(key: str = "difference") -> Callable[[Record], Cell]:
+    """A difference with its interval, which is not judged."""
+    return lambda r: Cell(with_interval(r[key], r[f"{key}_low"], r[f"{key}_high"], points), r[key])
+
+
 # ---- tables
 
 

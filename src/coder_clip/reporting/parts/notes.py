@@ -56,6 +56,16 @@ def shots_of_files(results: Results) -> str:
     return f"Shots of {', '.join(found)} are those of published runs, from files." if found else ""
 
 
+def several_seeds(results: Results) -> bool:
+    """True if few-shot methods ran with several seeds. Results of one seed hold for its shots alone."""
+    return len({r["seed"] for r in results.few_shot_rows("runs")}) > 1
+
+
+def varied(results: Results) -> str:
+    """What the intervals of few-shot methods are over."""
+    return "over seeds and images" if several_seeds(results) else "over images, for these shots (one seed)"
+
+
 def _test(results: Results, dataset: str) -> list[str]:
     document = results.zero_shot(dataset, results.models[0])
     lost = document["left_out"]

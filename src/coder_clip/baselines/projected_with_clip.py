@@ -1,0 +1,51 @@
+"""Class means of projected images, added to CLIP's logits.
+
+Herzog and Wang, "Reevaluating the Intra-Modal Misalignment Hypothesis in CLIP", CVPR 2026; prototype_classify with
+clip_weights in main_few_shots.py of Vision-Kek/Is-CLIP-Really-Misaligned at commit 6e771ae. Their code weighs both
+halves alike (α = 1), because it has no validation images; here α is chosen on them, as for GDA. CLIP's logits are
+those of the images as they are, not projected.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from .few_shot import FewShotInputs, Fitted
+from .gda import ALPHAS
+from .grid_search import Point, best_weight
+from .projected_means import ProjectedMeans
+from .projected_means import fit as fit_means
+
+LABEL = "Class means, projected, with CLIP's logits"
+ABOUT = "nearest class mean on the main components of ImageNet's class names, added to CLIP"
+ORDER = 54
+ABLATION = True
+
+
+@dataclass(frozen=True)
+class ProjectedWithClip:
+    """Projected class means whose cosines are added to CLIP's logits."""
+
+    model: ProjectedMeans
+
+    def scores(self, x: Tensor) -> Tensor:
+        """100 × cosine of projected images x (N, d) and class means -> (N, C) float64; 0 for a class without a shot."""
+        return self.model.cosines(x).masked_fill(~self.model.has_shot.to(x.device), 0.0)
+
+    def logits(self, x: Tensor, clip_logits: Tensor, point: Point) -> Tensor:
+        """clip_logits (N, C) + α · scores -> (N, C) float64."""
+        assert point.alpha is not None
+        return clip_logits.double() + point.alpha * self.scores(x)
+
+    def search(self, x: Tensor, clip_logits: Tensor, labels: Tensor) -> Point:
+        """The α with the best accuracy on images x (N, d), the smallest of the best."""
+        return best_weight(self.scores, ALPHAS, x, clip_logits, labels)
+
+
+def fit(inputs: FewShotInputs) -> Fitted:
+    """Fit as the projected class means, on ImageNet's class names."""
+    model = fit_means(inputs)
+    assert isinstance(model, ProjectedMeans)
+    return ProjectedWithClip(model)

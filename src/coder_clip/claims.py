@@ -55,7 +55,7 @@ class Claim:
     name: in the CSV. statement: as tables show it. source: who claims it (SOURCES), of the paper with the section.
     evidence: the results that hold both sides. after, before: the two sides, names of methods, features or texts; the
     claim is about ``after`` being better. measure: what is compared. contradicted: the result that would speak against
-    the claim.
+    the claim. vocabulary: only runs whose model brings a vocabulary test it.
     """
 
     name: str
@@ -66,6 +66,7 @@ class Claim:
     before: str
     measure: str
     contradicted: str
+    vocabulary: bool = False
 
     @property
     def uses_labels(self) -> bool:
@@ -213,6 +214,28 @@ CLAIMS = (
         "CODER corrects more nearest neighbours than it breaks",
         "nearest other test image of the same class",
         "it breaks clearly more than it corrects",
+    ),
+    Claim(
+        "many_texts_in_coder",
+        "CODER by all names of a vocabulary beats CODER by 100 of them (k-NN)",
+        f"{PAPER}, 3.2",
+        "neighbours",
+        "coder",
+        "coder_few",
+        KNN,
+        "the neighbours by 100 texts are clearly better",
+        vocabulary=True,
+    ),
+    Claim(
+        "coder_beats_features_without_clip",
+        "Without CLIP's logits, a cache of CODERs beats one of raw image features",
+        f"{PAPER}, 3.5",
+        "few_shot",
+        "coder_without_clip",
+        "raw_without_clip",
+        ACCURACY,
+        "the cache of raw features is clearly better",
+        vocabulary=True,
     ),
     _simple(
         "discriminant_beats_adapter_without_clip",

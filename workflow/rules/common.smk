@@ -29,7 +29,6 @@ from coder_clip.datasets.shot_files import shot_file
 from coder_clip.preflight.run import before_run
 from coder_clip.texts.llm.review import path_of as review_path
 from snakemake.exceptions import WorkflowError
-from snakemake.io import Wildcards
 
 _configfiles = [str(f) for f in workflow.config_settings.configfiles]
 _given = dict(workflow.config_settings.config)
@@ -114,7 +113,11 @@ def pair_prompts(wildcards):
 
 def entry_file(wildcards):
     """The entry of a published data set: its splits and class names."""
-    dataset = wildcards.dataset
+    return entry_of(wildcards.dataset)
+
+
+def entry_of(dataset):
+    """The same by name."""
     folder = "features/" if dataset in FEATURE_SETS else ""
     file = f"src/coder_clip/datasets/entries/{folder}{dataset}.yaml"
     return [file] if CONFIG.published(dataset) else []
@@ -201,7 +204,7 @@ def shot_files(wildcards):
 def published_numbers():
     """Files with published numbers of the data sets."""
     entries = [
-        file for d in DATASETS for file in entry_file(Wildcards(fromdict={"dataset": d}))
+        file for d in DATASETS for file in entry_of(d)
     ]
     return [*map(str, sorted(Path("data/reference").glob("*.csv"))), *entries]
 

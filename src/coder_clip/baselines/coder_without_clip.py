@@ -20,6 +20,7 @@ LABEL = "CODER-Adapter without CLIP's logits"
 ABOUT = "the CODER-Adapter's cache alone: what shots and texts give without zero-shot CLIP"
 ORDER = 50
 ABLATION = True
+CLASS_TEXTS = False
 KINDS = ADAPTER_KINDS
 ANY = (1.0, 1.0, 1)  # without CLIP's logits α scales all logits, so one value is enough
 

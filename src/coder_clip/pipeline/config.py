@@ -100,6 +100,11 @@ class Config(Strict):
         given = self.datasets[dataset]
         return given.root is None and given.features is None and dataset in WITH_ENTRY
 
+    def features(self, dataset: str) -> bool:
+        """True for a data set of features, which has no images."""
+        given = self.datasets[dataset]
+        return given.features is not None or (given.root is None and dataset in FEATURE_SETS)
+
     def class_texts(self, dataset: str) -> bool:
         """False if a model brings its texts as features, and has none for the classes of the data set."""
         lists = [read_list(listed(m.model)) for m in self.models.values() if is_list(m.model)]

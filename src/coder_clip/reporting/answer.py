@@ -45,7 +45,7 @@ class Answer:
 
 def answers(results: Results) -> list[Answer]:
     """One for each data set and model."""
-    return [_answer(results, *place) for place in results]
+    return [_answer(results, *place) for place in results.named()]
 
 
 def overall(answers: list[Answer]) -> str:

@@ -18,6 +18,7 @@ from .results import Results
 
 MEASURES = {"nearer_neighbours": "knn", "better_retrieval": "r_precision", "corrected_neighbours": "nearest"}
 OF_TEXTS = {"coder_adapter", "coder_without_clip"}  # few-shot methods that need texts besides the names
+NO_CLASS_TEXTS = "text features of its classes are not published"
 TEXT_TESTS = {"more_texts": "all_against_few", "diverse_texts": "diverse_against_alike"}
 
 
@@ -48,7 +49,13 @@ class Missing(Exception):
 
 def judge(results: Results, dataset: str, model: str) -> list[Judged]:
     """Every claim on a data set with a model."""
-    return [_judge(claim, results, dataset, model) for claim in CLAIMS]
+    return [_judge(claim, results, dataset, model) for claim in claims_of(results)]
+
+
+def claims_of(results: Results) -> list[Claim]:
+    """The claims that a run can test: those about a vocabulary only where a model brings one."""
+    there = any(results.vocabulary(*place) for place in results)
+    return [claim for claim in CLAIMS if there or not claim.vocabulary]
 
 
 def _judge(claim: Claim, results: Results, dataset: str, model: str) -> Judged:
@@ -82,7 +89,7 @@ def _few_shot(claim: Claim, results: Results, dataset: str, model: str) -> Judge
     _needs_setting(results)
     _needs_shots(results, dataset)
     if {claim.after, claim.before} & OF_TEXTS:
-        _needs_texts(results, dataset)
+        _needs_texts(results, dataset, model)
     found: dict[int, Comparison] = {}
     for shots in results.shots_of(dataset):
         found[shots], seeds = few_shot_difference(results, dataset, model, shots, claim.before, claim.after)
@@ -97,7 +104,7 @@ def few_shot_difference(
 ) -> tuple[Comparison, int]:
     """Two few-shot methods with a number of shots, and the number of seeds. Missing if one of them did not run."""
     rows = results.adapter_rows(dataset, model, shots)
-    absent = Missing("not run", "not among adapter.methods")
+    absent = Missing("not run", "not among adapter.methods" if dataset in results.with_texts else NO_CLASS_TEXTS)
     return _paired(rows, before, after, "seed", absent), rows["seed"].nunique()
 
 

@@ -286,7 +286,9 @@ def _dataset(results: Results, dataset: str) -> dict[str, Any]:
 
 def _texts(results: Results, dataset: str) -> dict[str, Any]:
     """The number of texts of each kind, the templates of their prompts, and their provenance."""
-    texts, pairs = results.texts(dataset), results.one_to_one_texts(dataset)
+    texts, pairs = results.texts(dataset), {"pairs": []}
+    if dataset in results.with_texts:
+        pairs = results.one_to_one_texts(dataset)
     counts = {"name": len(texts["classes"])}
     counts |= {kind: sum(len(c.get(kind, ())) for c in texts["classes"]) for kind in OF_CLASS}
     sides = [p.get(side, ()) for p in pairs["pairs"] for side in ("a_not_b", "b_not_a")]

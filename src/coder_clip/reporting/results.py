@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import cache, cached_property
 from itertools import product
@@ -57,6 +58,7 @@ class Results:
         """The results of a configuration; its file, if it is not the default, becomes part of shown commands."""
         results = cls(config.results, list(config.datasets), list(config.models), list(config.adapter.shots))
         results.few_shot = [d for d in config.datasets if config.few_shot(d)]
+        results.features = [d for d in config.datasets if config.features(d)]
         results.with_texts = [d for d in config.datasets if config.class_texts(d)]
         results.left_out = config.left_out
         results.option = f" --config {config_file}" if config_file else ""
@@ -73,9 +75,16 @@ class Results:
         self.datasets, self.models = list(datasets), list(models)
         self.shots = sorted(shots)
         self.few_shot = list(datasets)  # those that the few-shot methods ran on
+        self.features: list[str] = []  # those that are features, without images
         self.with_texts = list(datasets)  # those with texts of their classes; others have no zero-shot methods
         self._json, self._rows = cache(read_json), cache(read_parquet)
         self._hash = cache(lambda path: sha256(present(path)))
+
+    def named(self) -> Results:
+        """The same results, of the data sets with texts of their classes."""
+        found = copy(self)
+        found.datasets = [d for d in self.datasets if d in self.with_texts]
+        return found
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
         """Every (data set, model), data sets outermost."""
@@ -261,6 +270,10 @@ class Results:
         """Why there are no few-shot results."""
         return "" if any(map(self.shots_of, self.datasets)) else "the run has no few-shot methods"
 
+    def vocabulary(self, dataset: str, model: str) -> int:
+        """Number of texts that a model describes images with instead of texts of their classes; 0 without."""
+        return int(self.evaluation(dataset, model).get("vocabulary", 0))
+
     def has_texts(self, dataset: str) -> bool:
         """True if a class has a text besides its name that CODER reads."""
         return any(c.get(kind) for c in self.texts(dataset)["classes"] for kind in BESIDES_NAME)
@@ -284,6 +297,8 @@ class Results:
         """The files of some phases with hash and command, in the order of phases, data sets and models."""
         found: list[Source] = []
         for phase, (dataset, model) in product(phases, self):
+            if phase in ("zero_shot", "rerank") and dataset not in self.with_texts:
+                continue
             options = f"--model {model} --dataset {dataset}"
             if phase == "image_features":
                 path = self.paths.image_features(model, dataset, "test")

@@ -63,7 +63,7 @@ class Exhibit:
 
     def table(self, results: Results) -> Table:
         """Make its table."""
-        made: Table = self._module().table(results)
+        made: Table = self._module().table(self._of(results))
         return made
 
     @property
@@ -74,7 +74,11 @@ class Exhibit:
 
     def nothing(self, results: Results) -> str:
         """Why there is nothing to show; "" if there is."""
-        return str(getattr(self._module(), "nothing", lambda _: "")(results))
+        if self.shows_images and results.features:
+            return "there are features instead of images"
+        if not self._of(results).datasets:
+            return "text features of the classes are not published"
+        return str(getattr(self._module(), "nothing", lambda _: "")(self._of(results)))
 
     def figure(self, results: Results, image: Loader) -> Figure:
         """Draw its figure; one that says so where there is nothing to show."""
@@ -83,7 +87,12 @@ class Exhibit:
 
             with style.styled():
                 return layout.message(why)
-        return self.drawing(results, image)
+        return self.drawing(self._of(results), image)
+
+    def _of(self, results: Results) -> Results:
+        """The results that it shows: of stages one and two, those of data sets with texts of their classes."""
+        stages = {"zero_shot", "rerank"} & set(self.phases)
+        return results.named() if stages and "adapter" not in self.phases else results
 
     def _module(self) -> Any:
         """Imported when it is made or drawn: the rules read this list at every start, without pandas and matplotlib."""

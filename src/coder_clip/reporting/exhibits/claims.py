@@ -12,7 +12,6 @@ import pandas as pd
 
 from ...baselines.methods import LABELS
 from ...claims import (
-    CLAIMS,
     REEVALUATION,
     SETTING,
     SOURCES,
@@ -24,7 +23,7 @@ from ...claims import (
     verdict,
 )
 from ...evaluation.intervals import holm
-from ..evidence import Judged, Missing, few_shot_difference, judge
+from ..evidence import Judged, Missing, claims_of, few_shot_difference, judge
 from ..parts import cells, notes
 from ..parts.table import AVERAGE, Cell, Column, Table
 from ..results import Results
@@ -188,7 +187,7 @@ def _overall(
 ) -> list[dict[str, Any]]:
     """Records over all data sets of a model."""
     records = []
-    for i, claim in enumerate(CLAIMS):
+    for i, claim in enumerate(claims_of(results)):
         each = [found[i] for (_, m), found in groups.items() if m == model]
         counts = Counter(j.verdict for j in each)
         none = Comparison(0.0, 0.0, 0.0, 1.0)  # of a rerank that validation switched off
@@ -252,7 +251,7 @@ def _by_place(
     columns.append(Column("Claimed by", numeric=False, wide=True))
     of = {(r["claim"], r["dataset"], r["model"]): r for r in frame.to_dict("records")}
     rows = []
-    for c in CLAIMS:
+    for c in claims_of(results):
         of_claim = [of[c.name, *place] for place in heads]
         rows.append([Cell(of_claim[0]["statement"]), *map(verdict_cell, of_claim), Cell(c.source)])
     return columns, rows
@@ -266,7 +265,7 @@ def _over_all(results: Results, frame: pd.DataFrame) -> tuple[list[Column], list
     columns += [Column(v, wide=True) for v in ("Shown on", "Contradicted on", "Open on", "Not tested on")]
     columns.append(Column("Claimed by", numeric=False, wide=True))
     rows = []
-    for r in sorted(frame.to_dict("records"), key=lambda r: [c.name for c in CLAIMS].index(r["claim"])):
+    for r in sorted(frame.to_dict("records"), key=lambda r: [c.name for c in claims_of(results)].index(r["claim"])):
         row = [Cell(r["statement"]), *[Cell(r["model"])] * several, verdict_cell(r)]
         rows.append([*row, *(Cell(str(r[c]), int(r[c])) for c in _counts()), Cell(r["source"])])
     return columns, rows

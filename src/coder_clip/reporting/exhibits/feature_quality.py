@@ -27,6 +27,7 @@ def table(results: Results) -> Table:
     labels = {
         "original": "original",
         "coder": "CODER",
+        "coder_few": "CODER by 100 texts, drawn once",
         "projected": "Projected on name texts",
         "discriminant": f"Linear discriminant, {cells.shots(max(results.shots, default=0))} per class",
     }

@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from ..datasets import Dataset, Split, load_dataset
+from ..datasets.base import ImageFiles
 from ..datasets.shot_files import match, read_shots, shot_file, sums
 from ..datasets.shots import draw_shots, refuse_short
+from ..datasets.twins import numbers
 from ..encoders.features import ImageFeatures, extract, merge
 from ..errors import UserError
 from ..foundation.artifacts import Paths, read_json, read_tensors, write_tensors
@@ -41,8 +44,10 @@ def run(
     use_threads(config)
     paths = Paths(config.results)
     # a missing manifest is reported before the work
-    fingerprint = read_json(paths.manifest(dataset))["fingerprint"]
-    data = load_dataset(dataset, config.datasets[dataset], config.data_root)
+    manifest = read_json(paths.manifest(dataset))
+    twins = manifest.get("near_twins", {}).get("groups", [])
+    data = load_dataset(dataset, config.datasets[dataset], config.data_root, twins)
+    groups = _group_numbers(data, twins) if twins else None
     encoder, failed = encoder_of(config, model), []
     for split in splits or SPLITS:
         try:
@@ -50,13 +55,21 @@ def run(
         except UserError as error:
             failed.append(str(error))
             continue
-        meta = {"model": model, "dataset": dataset, **meta, "fingerprint": fingerprint}
+        meta = {"model": model, "dataset": dataset, **meta, "fingerprint": manifest["fingerprint"]}
         whole = shard[1] == 1
         place = model, dataset, split
-        _write(paths.image_features(*place) if whole else paths.image_shard(*place, *shard), features, meta)
+        path = paths.image_features(*place) if whole else paths.image_shard(*place, *shard)
+        of_images = None if groups is None else [groups[i] for i in features.ids]
+        _write(path, features, meta, of_images)
     if failed:
         raise UserError("\n".join(dict.fromkeys(failed)))
     environment.write(paths, encoder.device.type)  # last: it describes the run that wrote the features
+
+
+def _group_numbers(data: Dataset, twins: Sequence[Sequence[str]]) -> dict[str, int]:
+    """The group of each image of a data set with near twins, the same in all splits."""
+    assert isinstance(data, ImageFiles)
+    return numbers([i for split in data.splits.values() for i, _ in split], twins)
 
 
 def encode(
@@ -109,20 +122,21 @@ def merge_shards(config: Config, model: str, dataset: str, shards: int = 2) -> N
 
 
 def _merge(paths: Paths, model: str, dataset: str, split: str, shards: int) -> None:
-    parts, metas = [], []
+    parts, metas, groups = [], [], []
     for i in range(shards):
         path = paths.image_shard(model, dataset, split, i, shards)
         tensors, meta = read_tensors(path)
         skipped = [tuple(s) for s in meta.pop("skipped")]
         ids, extraction = meta.pop("ids"), meta.pop("extraction")
         kept = tensors.get("views")
+        groups += tensors["groups"].tolist() if "groups" in tensors else []
         parts.append(ImageFeatures(tensors["features"], tensors["labels"], ids, skipped, extraction, kept))
         metas.append(meta)
         if meta != metas[0]:
             raise UserError(
                 f"{path}: made by another encoder or data set than shard 0; delete it and run again"
             )
-    _write(paths.image_features(model, dataset, split), merge(parts), metas[0])
+    _write(paths.image_features(model, dataset, split), merge(parts), metas[0], groups or None)
 
 
 def shot_images(
@@ -163,7 +177,8 @@ def _shots_of_files(
     return Split([train.ids[i] for i in rows], train.labels[rows]), draws
 
 
-def _write(path: Path, features: ImageFeatures, meta: dict[str, Any]) -> None:
+def _write(path: Path, features: ImageFeatures, meta: dict[str, Any], groups: Sequence[int] | None) -> None:
+    """Write features. groups: of each image, where the data set has near twins."""
     for image, reason in features.skipped:
         log.warning("skipped %s: %s", image, reason)
     found = {"ids": features.ids, "skipped": features.skipped, "extraction": features.metadata}
@@ -171,4 +186,6 @@ def _write(path: Path, features: ImageFeatures, meta: dict[str, Any]) -> None:
     tensors = {"features": features.features, "labels": features.labels}
     if features.kept_views is not None:
         tensors["views"] = features.kept_views
+    if groups is not None:
+        tensors["groups"] = torch.tensor(groups, dtype=torch.int64)
     write_tensors(path, tensors, meta)

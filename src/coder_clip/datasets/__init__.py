@@ -6,6 +6,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,15 +30,22 @@ BUILTIN = {**DRAWN, **dict.fromkeys(WITH_ENTRY, ("published", "PublishedDataset"
 __all__ = ["SPLITS", "Dataset", "Split", "Templates"]  # the rest is defined here
 
 
-def load_dataset(name: str, config: DatasetConfig, data_root: Path | None = None) -> Dataset:
+def load_dataset(
+    name: str,
+    config: DatasetConfig,
+    data_root: Path | None = None,
+    twins: Sequence[Sequence[str]] | None = None,
+) -> Dataset:
     """The data set ``name`` as configured; published ones are below ``data_root`` (CODER_CLIP_DATA comes first).
+
+    twins: groups of near twins of a folder, if they are known; else its images are looked at when they are needed.
 
     Raises UserError for an unknown name, a missing or empty folder.
     """
     if config.root is not None:
         from .folder import FolderDataset
 
-        return FolderDataset(name, config.root, config.classes, config.corrections)
+        return FolderDataset(name, config.root, config.classes, config.corrections, twins)
     dataset: Dataset
     if config.features is not None:
         dataset = _module("features").of_folder(name, config.features, config.classes)

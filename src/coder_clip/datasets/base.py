@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..errors import UserError
+from .images import read_image
+from .twins import WORKED_ON
 
 SPLITS = ("train", "val", "test")
 
@@ -90,6 +93,20 @@ class ImageFiles:
 
     name: str
     splits: dict[str, list[tuple[str, int]]]
+
+    as_stored = False  # True: images are neither turned nor laid on white (read_image)
+
+    @property
+    def twins(self) -> Sequence[Sequence[str]]:
+        """Groups of two or more images that are near twins (``twins``), over all splits."""
+        raise NotImplementedError
+
+    def small(self, image_id: str) -> Image.Image:
+        """The image for a comparison of thumbnails, decoded at a fraction of its size. UserError if it cannot be."""
+        path = self.path(image_id)
+        if path.exists() and not path.is_file():  # reading a pipe would wait forever
+            raise UserError(f"image file cannot be read: {path}: a pipe, socket or device, not a file")
+        return read_image(path, self.as_stored, least=WORKED_ON)
 
     def path(self, image_id: str) -> Path:
         """The file of an image."""

@@ -169,6 +169,11 @@ class Entry(Strict):
         str | list[str],
     ] = {}
     names_as_published: PublishedNames | None = None
+    group: str | None = Field(
+        None,
+        description="Regular expression with brackets: images whose ids have the same parts there are near twins, "
+        "such as frames of one video. Default: near twins are found by pixels.",
+    )
 
     def class_names(self) -> list[str]:
         """C names in label order. May hold duplicates (ImageNet has two), so key by index."""

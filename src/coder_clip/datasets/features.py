@@ -15,6 +15,7 @@ import pickle
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from .base import ImageFiles
 from .entry import Entry, entry
 from .layouts import Place
 from .published import find_place, find_rule
+from .twins import Images, alike, by_name, together
 
 
 @dataclass(frozen=True)
@@ -74,16 +76,14 @@ class FeatureDataset(ImageFiles):
             digest.update(self.parts[split].features.numpy().tobytes())
         return digest.hexdigest()
 
-    def verified(self, skip: bool = False) -> dict[str, Any]:
-        """More entries for the manifest: how many test images have the very features of a validation image or shot."""
-        test = {row.tobytes() for row in self.parts["test"].features.numpy()}
-        others = {s: p for s, p in self.parts.items() if s != "test"}
-        same = {s: sum(row.tobytes() in test for row in p.features.numpy()) for s, p in others.items()}
-        found = {s: n for s, n in same.items() if n}
-        return {**self.about(), **({"same_features_as_test": found} if found else {})}
+    @cached_property
+    def twins(self) -> Images:  # type: ignore[override]
+        """Groups of near twins, by the cosine of their features."""
+        row = {image: f for part in self.parts.values() for image, f in zip(part.ids, part.features, strict=True)}
+        return together(list(row), alike(torch.stack(list(row.values())).numpy()))
 
-    def about(self) -> dict[str, Any]:
-        """Provenance of the split."""
+    def verified(self, skip: bool = False) -> dict[str, Any]:
+        """More entries for the manifest: the provenance of the split."""
         return {"split": "own"}
 
     def miscounted(self) -> str | None:
@@ -112,8 +112,16 @@ class PublishedFeatures(FeatureDataset):
         """No image is missing: there is none."""
         return []
 
-    def about(self) -> dict[str, Any]:
+    def verified(self, skip: bool = False) -> dict[str, Any]:
         return {"split": self.rule.what}
+
+    @cached_property
+    def twins(self) -> Images:  # type: ignore[override]
+        """Groups of near twins: by the names of images where these say it, else by features."""
+        pattern = entry(self.entry.of).group if self.entry.of else None
+        if pattern is None or not self.rule.needs[-1].endswith(".json"):
+            return super().twins
+        return by_name([i for split in ("val", "test") for i in self.parts[split].ids], pattern)
 
     def miscounted(self) -> str | None:
         """A message if the splits have other sizes than the published ones, else None."""

@@ -7,8 +7,8 @@ Two layouts, distinguished by what is there:
 - ``root/<class>/…``: train 50 %, val 20 %, test 30 %.
 
 Carving: inside every class the images are ordered by the sha256 of their id; the first share is train, the
-next val, the rest test. So the split depends on nothing but file names, and every class is in every split as
-soon as it has a few images.
+next val, the rest test. So every class is in every split as soon as it has a few images. Near twins (``twins``) stay in
+one split; without near twins the split depends on nothing but file names.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import os
 import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
@@ -26,6 +27,7 @@ from PIL import Image
 from coder_clip.datasets.base import SPLITS, ImageFiles
 from coder_clip.datasets.corrections import Correction, read_corrections
 from coder_clip.datasets.images import read_image
+from coder_clip.datasets.twins import near_twins
 from coder_clip.errors import UserError, nearest
 
 EXTENSIONS = {
@@ -35,6 +37,7 @@ EXTENSIONS = {
 SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 SHARES = {"train": 0.5, "val": 0.2, "test": 0.3}  # of each class, for images without split folders
 VAL_FROM_TRAIN = {"train": 0.8, "val": 0.2}
+LEFT_OUT = -1  # label of an image that a correction takes out
 
 
 class ManifestEntry(NamedTuple):
@@ -51,7 +54,8 @@ class FolderDataset(ImageFiles):
     name: of the data set. classes: class names or folder names in label order; default all
     folders, sorted. Folders outside the list are left out. Class names are folder names with underscores as
     spaces. ids are paths relative to ``root`` with "/", Unicode-normalised (NFC). corrections: a file of corrected
-    labels (``corrections``); they move no image to another split.
+    labels (``corrections``); they move no image to another split. twins: groups of near twins, if they are known (the
+    manifest has them); None: every image is looked at when they, or a split that is carved, are first asked for.
 
     Raises UserError: root missing, no class folders, a class folder without images, a listed class without a
     folder, a correction of an unknown image or class.
@@ -63,9 +67,11 @@ class FolderDataset(ImageFiles):
         root: str | os.PathLike[str],
         classes: Sequence[str] | None = None,
         corrections: Path | None = None,
+        twins: Sequence[Sequence[str]] | None = None,
     ) -> None:
         # Splits that the folders lack are cut from those that are there, by hashes of ids, so that everybody
-        # with these images has the same splits.
+        # with these images has the same splits. That is done when they are first asked for: near twins stay
+        # together, and to find them takes a look at every image.
         self.name = name
         self.root = Path(root)
         if not self.root.is_dir():
@@ -78,19 +84,50 @@ class FolderDataset(ImageFiles):
         self._paths: dict[str, Path] = {}
         self.below: dict[str, set[str]] = {}  # class -> folders in its own that hold images; "" for its own
         self.folder_class: dict[str, str] = {}  # image -> the class of its folder, whatever is corrected
-        images = {split: self._images(classes_of, folders) for split, classes_of in layout.items()}
+        self._images_of = {split: self._images(classes_of, folders) for split, classes_of in layout.items()}
+        self.corrections = {} if corrections is None else self._read_corrections(corrections)
+        self._known_twins = twins
+        self._manifest: list[ManifestEntry] | None = None
+
+    @cached_property
+    def twins(self) -> Sequence[Sequence[str]]:
+        """Groups of two or more near twins in the whole folder."""
+        if self._known_twins is not None:
+            return self._known_twins
+        return near_twins(sorted(self._paths), self.small)
+
+    @cached_property
+    def _as_in_folders(self) -> dict[str, list[tuple[str, int]]]:
+        """The splits with the labels of the folders, whatever is corrected."""
+        images = dict(self._images_of)
         if set(images) == {"all"} or set(images) == {"train"}:
-            images = cut(next(iter(images.values())), SHARES)
+            images = cut(next(iter(images.values())), SHARES, self.twins)
         elif "train" in images and "val" not in images:
-            images |= cut(images["train"], VAL_FROM_TRAIN)
-        self.splits = {
+            images |= cut(images["train"], VAL_FROM_TRAIN, self.twins)
+        return {
             split: [(i, label) for label, ids in enumerate(images[split]) for i in ids]
             for split in SPLITS
             if split in images
         }
-        self.split_of = {i: split for split, pairs in self.splits.items() for i, _ in pairs}
-        self.corrections = {} if corrections is None else self._correct(corrections)
-        self._manifest: list[ManifestEntry] | None = None
+
+    @cached_property
+    def split_of(self) -> dict[str, str]:
+        """The split of each image, also of those that a correction leaves out."""
+        return {i: split for split, pairs in self._as_in_folders.items() for i, _ in pairs}
+
+    @cached_property
+    def splits(self) -> dict[str, list[tuple[str, int]]]:  # type: ignore[override]
+        """The images of each split with their labels, corrected; without images that are left out."""
+        # The splits are cut before: a correction changes the label of one image, and nothing about the others.
+        label_of = {name: label for label, name in enumerate(self.classes)}
+        splits = {}
+        for split, pairs in self._as_in_folders.items():
+            labels = dict(pairs)
+            for image in labels.keys() & self.corrections.keys():
+                labels[image] = label_of.get(self.corrections[image].after, LEFT_OUT)
+            kept = [(label, i) for i, label in labels.items() if label != LEFT_OUT]
+            splits[split] = [(i, label) for label, i in sorted(kept)] if self.corrections else pairs
+        return splits
 
     def path(self, image_id: str) -> Path:
         """The file of an image. UserError for an unknown id."""
@@ -122,9 +159,13 @@ class FolderDataset(ImageFiles):
         return self._manifest
 
     def fingerprint(self) -> str:
-        """sha256 over lines ``path TAB size TAB sha256`` of images, and ``path TAB from TAB to`` of corrections."""
+        """sha256 over lines ``path TAB size TAB sha256`` of images, and ``path TAB from TAB to`` of corrections.
+
+        Where there are near twins, also over the paths of each group, because they decide the split.
+        """
         lines = "".join(f"{e.path}\t{e.size}\t{e.sha256}\n" for e in self.manifest())
         lines += "".join(f"{i}\t{c.before}\t{c.after}\n" for i, c in sorted(self.corrections.items()))
+        lines += "".join("\t".join(group) + "\n" for group in self.twins)
         return hashlib.sha256(lines.encode()).hexdigest()
 
     def _images(self, classes_of: dict[str, Path], folders: list[str]) -> list[list[str]]:
@@ -147,9 +188,8 @@ class FolderDataset(ImageFiles):
             per_class.append(sorted(ids))
         return per_class
 
-    def _correct(self, file: Path) -> dict[str, Correction]:
-        """Give images their corrected labels, and take out those that are left out."""
-        # The splits are cut before: a correction changes the label of one image, and nothing about the others.
+    def _read_corrections(self, file: Path) -> dict[str, Correction]:
+        """The corrected labels. UserError for an unknown image or class, or a label that its folder does not have."""
         found = read_corrections(file)
         for image, (before, after) in found.items():
             if image not in self.folder_class:
@@ -163,11 +203,6 @@ class FolderDataset(ImageFiles):
                 )
             if after and after not in self.classes:
                 raise UserError(f"{file}: '{image}': no class '{after}'{nearest(after, self.classes)}")
-        label_of = {name: label for label, name in enumerate(self.classes)}
-        for split, pairs in self.splits.items():
-            labels = {i: label_of.get(found[i].after) if i in found else label for i, label in pairs}
-            kept = [(label, i) for i, label in labels.items() if label is not None]
-            self.splits[split] = [(i, label) for label, i in sorted(kept)]
         return found
 
 
@@ -334,18 +369,42 @@ def _refuse_links(folder: Path, name: str, root: Path) -> None:
                 )
 
 
-def cut(per_class: Iterable[list[str]], shares: dict[str, float]) -> dict[str, list[list[str]]]:
-    """Cut each class's ids, ordered by hash, at the cumulated shares (rounded half up, exact integers)."""
+def cut(
+    per_class: Iterable[list[str]], shares: dict[str, float], twins: Iterable[Sequence[str]] = ()
+) -> dict[str, list[list[str]]]:
+    """Cut each class's ids, ordered by hash, at the cumulated shares (rounded half up, exact integers).
+
+    twins: groups that stay together, also where they are in several classes. A group takes the place
+    of the first of its ids by hash, and goes to the split that its middle is in.
+    """
+    group_of = {image_id: tuple(group) for group in twins for image_id in group}
+    placed: dict[tuple[str, ...], str] = {}  # group -> its split, by the first class that has it
     found: dict[str, list[list[str]]] = {split: [] for split in shares}
     for ids in per_class:
         order = sorted(ids, key=lambda i: hashlib.sha256(i.encode()).digest())
-        start, percent = 0, 0
-        for split, share in shares.items():
-            percent += round(100 * share)
-            stop = (len(order) * percent + 50) // 100
-            found[split].append(sorted(order[start:stop]))
-            start = stop
+        units: dict[tuple[str, ...], list[str]] = {}  # images that stay together, in the order of their first
+        for image_id in order:
+            units.setdefault(group_of.get(image_id, (image_id,)), []).append(image_id)
+        of_class: dict[str, list[str]] = {split: [] for split in shares}
+        start = 0
+        for group, members in units.items():
+            middle = start + len(members) / 2
+            split = placed.setdefault(group, _split_at(middle, len(order), shares))
+            of_class[split] += members
+            start += len(members)
+        for split, chosen in of_class.items():
+            found[split].append(sorted(chosen))
     return found
+
+
+def _split_at(middle: float, n: int, shares: dict[str, float]) -> str:
+    """The split that a place among n images, ordered by hash, is in."""
+    percent = 0
+    for split, share in shares.items():
+        percent += round(100 * share)
+        if middle < (n * percent + 50) // 100:
+            return split
+    return split
 
 
 def file_entry(image_id: str, path: Path) -> ManifestEntry:

@@ -11,6 +11,7 @@ import os
 import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Collection
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from .folder import cut
 from .images import read_image
 from .layouts import Place, Splits
 from .shot_files import drawn, shot_files, sums
+from .twins import MOST, Images, by_name, near_twins
 
 ROOT_VARIABLE = "CODER_CLIP_DATA"
 
@@ -143,6 +145,14 @@ class PublishedDataset(ImageFiles):
         self.splits = _finished(place, rule, self.published_splits(), self.shots)
         self._ids = frozenset(i for pairs in self.splits.values() for i, _ in pairs)
         self._listings: dict[Path, dict[str, str]] = {}
+
+    @cached_property
+    def twins(self) -> Images:  # type: ignore[override]
+        """Groups of near twins: by the entry's pattern, else by pixels, without splits of more than MOST images."""
+        if self.entry.group is not None:
+            return by_name([i for pairs in self.splits.values() for i, _ in pairs], self.entry.group)
+        looked_at = [pairs for pairs in self.splits.values() if len(pairs) <= MOST]
+        return near_twins([i for pairs in looked_at for i, _ in pairs], self.small)
 
     def published_splits(self) -> Splits:
         """Read the splits from the rule's files, before val is carved out and the images are put in order."""

@@ -55,7 +55,13 @@ class PairedSeedsTest(TypedDict):
 
 
 def bootstrap_interval(
-    values: Values, labels: Labels | None = None, /, *, resamples: int = RESAMPLES, seed: int = 0
+    values: Values,
+    labels: Labels | None = None,
+    /,
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    groups: Labels | None = None,
 ) -> tuple[float, float]:
     """95 % percentile bootstrap interval over images (Efron and Tibshirani 1993, chapter 13).
 
@@ -65,8 +71,16 @@ def bootstrap_interval(
     the mean of zeros and ones the count is binomial, and its exact quantiles are the limit of infinitely many
     resamples. If all images are right, or all wrong, resampling says nothing, and the exact limits are used (Clopper
     and Pearson 1934): 100 % of 10 images is "over 69 %". UserError without an image.
+
+    groups: (N,), near twins share a number. Then nothing is resampled, because a bootstrap of few groups is too
+    narrow: it is Student's t over groups (:func:`~.intervals.crossed_interval` of one run), around the mean of all.
     """
+    numbers = _of_defined(groups, values)
     values, labels = _results(values, labels)
+    if numbers is not None:
+        _, inverse, counts = np.unique(labels, return_inverse=True, return_counts=True)
+        weights = 1 / (len(counts) * counts[inverse])
+        return crossed_interval(values[None], SHARE, groups=numbers, weights=weights)[:2]
     cells, counts = np.unique(np.stack([labels, values], axis=1), axis=0, return_counts=True)
     starts = np.unique(cells[:, 0], return_index=True)[1]  # first cell of every class
     n = len(values)
@@ -88,50 +102,58 @@ def bootstrap_interval(
 
 
 def estimate(
-    values: Values, labels: Labels | None = None, /, *, resamples: int = RESAMPLES, seed: int = 0
+    values: Values,
+    labels: Labels | None = None,
+    /,
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    groups: Labels | None = None,
 ) -> Estimate:
     """Value with interval: the mean of ``values`` (N,), or with ``labels`` (N,) the mean of class means.
 
     ``estimate(correct)`` is accuracy, ``estimate(correct, labels)`` mean class recall; NaN values are ignored.
     Interval as in :func:`bootstrap_interval`. UserError without an image.
     """
-    low, high = bootstrap_interval(values, labels, resamples=resamples, seed=seed)
+    low, high = bootstrap_interval(values, labels, resamples=resamples, seed=seed, groups=groups)
     values, labels = _results(values, labels)
     _, inverse, counts = np.unique(labels, return_inverse=True, return_counts=True)
     means = np.bincount(inverse, weights=values) / counts
     return {"value": float(means.mean()), "low": low, "high": high}
 
 
-def paired_test(before: Values, after: Values, tests: int = 1) -> PairedTest:
+def paired_test(before: Values, after: Values, tests: int = 1, groups: Labels | None = None) -> PairedTest:
     """Accuracy of ``after`` minus that of ``before``, both (N,) of 0 and 1 for the same images, and its test.
 
     difference: accuracy after minus before, with the adjusted Wald interval for paired shares (Bonett and Price 2012;
     :func:`~.intervals.crossed_interval` of one run). fixed: images that became right; broke: that became
     wrong. p_value: exact McNemar test, two-sided (fixed is binomial with p = 1/2 among the changed images); 1 where
-    nothing changed. tests: how many such comparisons interval and p_value are corrected for (Bonferroni). ValueError
-    where the lengths differ; UserError without an image.
+    nothing changed. tests: how many such comparisons interval and p_value are corrected for (Bonferroni). groups: (N,),
+    near twins share a number; then groups vary, and p_value is that of the interval, because McNemar's test takes every
+    image for a new one. ValueError where the lengths differ; UserError without an image.
     """
     was, _ = _results(before, None)
     now, _ = _results(after, None)
     if len(was) != len(now):
         raise ValueError(f"paired results differ in length: {len(was)} and {len(now)}")
-    test = paired_test_over_seeds(was[None], now[None], tests)
+    test = paired_test_over_seeds(was[None], now[None], tests, groups)
     return {**test, "difference": as_estimate(test["difference"])}
 
 
-def paired_mean_test(before: Values, after: Values) -> PairedTest:
+def paired_mean_test(before: Values, after: Values, groups: Labels | None = None) -> PairedTest:
     """Mean of ``after`` minus that of ``before``, both (N,) of any values in [0, 1] for the same images, and its test.
 
     For results of an image that are more than right or wrong, such as a precision. An image whose result is NaN
     (undefined) is ignored. fixed, broke: images with a higher, or lower, value. p_value: that of the interval
-    (:func:`~.intervals.crossed_interval` of one run), so that the two agree. ValueError where the lengths differ;
-    UserError without an image that has a result.
+    (:func:`~.intervals.crossed_interval` of one run), so that the two agree. groups: as in :func:`paired_test`.
+    ValueError where the lengths differ; UserError without an image that has a result.
     """
     was, now = (np.asarray(values, dtype=np.float64) for values in (before, after))
     if was.shape != now.shape:
         raise ValueError(f"paired results differ in shape: {was.shape} and {now.shape}")
+    numbers = _of_defined(groups, now - was)
     change, _ = _results(now - was, None)
-    test = _changes(change[None])
+    test = _changes(change[None], groups=numbers)
     return {**test, "difference": as_estimate(test["difference"])}
 
 
@@ -155,39 +177,47 @@ def as_estimate(over_runs: SeedsEstimate) -> Estimate:
     return {"value": over_runs["mean"], "low": over_runs["low"], "high": over_runs["high"]}
 
 
-def over_seeds(correct: NDArray[Any] | Tensor | Sequence[Values]) -> SeedsEstimate:
+def over_seeds(
+    correct: NDArray[Any] | Tensor | Sequence[Values], groups: Labels | None = None
+) -> SeedsEstimate:
     """Accuracy over several seeds of one method on the same images. ``correct``: (S, N) of 0 and 1.
 
     std: sample standard deviation of the S accuracies, 0 with one seed. The interval covers the variation of seeds and
-    images (:func:`~.intervals.crossed_interval`); with one seed, that of images (:func:`bootstrap_interval`).
-    UserError without a seed or an image.
+    images (:func:`~.intervals.crossed_interval`); with one seed, that of images (:func:`bootstrap_interval`). groups:
+    (N,), near twins share a number, and groups vary instead of images. UserError without a seed or an image.
     """
     runs = _runs(correct)
-    interval = bootstrap_interval(runs[0]) if len(runs) == 1 else crossed_interval(runs, SHARE)[:2]
-    return _summary(runs, *interval)
+    if len(runs) == 1:
+        return _summary(runs, *bootstrap_interval(runs[0], groups=groups))
+    numbers = None if groups is None else np.asarray(groups)
+    return _summary(runs, *crossed_interval(runs, SHARE, groups=numbers)[:2])
 
 
-def paired_test_over_seeds(before: NDArray[Any], after: NDArray[Any], tests: int = 1) -> PairedSeedsTest:
+def paired_test_over_seeds(
+    before: NDArray[Any], after: NDArray[Any], tests: int = 1, groups: Labels | None = None
+) -> PairedSeedsTest:
     """Accuracy of ``after`` minus that of ``before``, both (S, N) of 0 and 1 for the same seeds and images.
 
     Interval as in :func:`over_seeds`; no interval if no image changed. fixed, broke: how often an image of a seed
     became right, or wrong. p_value: that of the interval, so over other seeds and images; with one seed the exact
-    McNemar test. tests: as in :func:`paired_test`. UserError without a seed or an image.
+    McNemar test. tests, groups: as in :func:`paired_test`. UserError without a seed or an image.
     """
     change = _runs(np.asarray(after, dtype=np.float64) - np.asarray(before, dtype=np.float64))
-    test = _changes(change, tests)
-    if len(change) == 1 and test["fixed"] + test["broke"]:
+    test = _changes(change, tests, None if groups is None else np.asarray(groups))
+    if groups is None and len(change) == 1 and test["fixed"] + test["broke"]:
         mcnemar = binomtest(test["fixed"], test["fixed"] + test["broke"], 0.5)
         return {**test, "p_value": min(1.0, tests * float(mcnemar.pvalue))}
     return test
 
 
-def _changes(change: NDArray[np.float64], tests: int = 1) -> PairedSeedsTest:
+def _changes(
+    change: NDArray[np.float64], tests: int = 1, groups: NDArray[Any] | None = None
+) -> PairedSeedsTest:
     """The mean of changes (S, N) with its interval and the p-value of that; no interval if nothing changed."""
     fixed, broke = int((change > 0).sum()), int((change < 0).sum())
     if not fixed + broke:
         return {"difference": _summary(change, 0.0, 0.0), "fixed": 0, "broke": 0, "p_value": 1.0}
-    low, high, p_value = crossed_interval(change, DIFFERENCE, tests)
+    low, high, p_value = crossed_interval(change, DIFFERENCE, tests, groups)
     return {"difference": _summary(change, low, high), "fixed": fixed, "broke": broke, "p_value": p_value}
 
 
@@ -216,3 +246,13 @@ def _results(values: Values, labels: Labels | None) -> tuple[NDArray[np.float64]
     if not defined.any():
         raise UserError("no image to evaluate: the split is empty, or no image has a defined result")
     return v[defined], c[defined]
+
+
+def _of_defined(groups: Labels | None, values: Values) -> NDArray[np.int64] | None:
+    """The groups of the images whose value is not NaN; None without groups."""
+    if groups is None:
+        return None
+    numbers, v = np.asarray(groups, dtype=np.int64), np.asarray(values, dtype=np.float64)
+    if numbers.shape != v.shape:
+        raise ValueError(f"one group per image is needed, not {numbers.shape} for {v.shape}")
+    return numbers[~np.isnan(v)]

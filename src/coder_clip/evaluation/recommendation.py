@@ -20,7 +20,7 @@ import pandas as pd
 from ..baselines.methods import FEW_SHOT, LABELS, ZERO_SHOT
 from ..errors import UserError
 from ..protocols import usable
-from .estimates import SeedsEstimate, Values, estimate, over_seeds, paired_test, paired_test_over_seeds
+from .estimates import Labels, SeedsEstimate, Values, estimate, over_seeds, paired_test, paired_test_over_seeds
 from .intervals import clear
 
 NAMES = "clip"  # names alone: what every other method is compared with
@@ -82,13 +82,22 @@ def candidates(methods: Iterable[str]) -> list[str]:
     return [m for m, about in ZERO_SHOT.items() if m in there and m != NAMES and not about.diagnostic]
 
 
-def entry(method: str, setting: str, correct: Values, of_names: Values, tests: int) -> dict[str, Any]:
+def entry(
+    method: str,
+    setting: str,
+    correct: Values,
+    of_names: Values,
+    tests: int,
+    groups: Labels | None = None,
+) -> dict[str, Any]:
     """A method on validation images: its accuracy, and its difference from names alone, corrected for ``tests``.
 
     correct, of_names: (N,) of 0 and 1, the method's results and those of names alone; tests: number of candidates.
+    groups: (N,), near twins share a number, and the intervals are over groups.
     """
-    against = None if method == NAMES else paired_test(of_names, correct, tests)
-    return {"method": method, "setting": setting, "accuracy": estimate(correct), "against_clip": against}
+    against = None if method == NAMES else paired_test(of_names, correct, tests, groups)
+    accuracy = estimate(correct, groups=groups)
+    return {"method": method, "setting": setting, "accuracy": accuracy, "against_clip": against}
 
 
 CANDIDATES = candidates(ZERO_SHOT)

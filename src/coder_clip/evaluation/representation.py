@@ -28,50 +28,61 @@ MAP_CLASSES = 12  # of a map: the points of more cannot be told apart
 START_DECIMALS = 3
 
 
-def knn_accuracy(features: Tensor, labels: Labels, *ks: int) -> tuple[NDArray[np.bool_], ...]:
+def knn_accuracy(
+    features: Tensor, labels: Labels, *ks: int, groups: Tensor | None = None
+) -> tuple[NDArray[np.bool_], ...]:
     """Classify each image by the vote of its k nearest other images by cosine: for each k (N,) bool, which are right.
 
     The mean is the accuracy. features: (N, d), any length; labels: (N,). With fewer than k others, all vote; without
     any, the image is wrong. Of classes with equally many votes the one with the nearest neighbour wins; of equally near
-    images the lower index.
+    images the lower index. groups: (N,), images of one group (near twins) are no neighbours of each other.
     """
     truth = torch.as_tensor(labels)
     most = min(max(ks), len(truth) - 1)
     right = torch.zeros(len(ks), len(truth), dtype=torch.bool)
     if most < 1:
         return tuple(right.numpy())
-    for rows, similarity in _similarities(features):
+    for rows, similarity in _similarities(features, groups):
         count = torch.full((len(similarity),), most)
         near = _nearest(similarity, count).nonzero()[:, 1].view(-1, most)  # lower index first
-        nearness = similarity.gather(1, near).argsort(dim=1, descending=True, stable=True)
+        cosines, nearness = similarity.gather(1, near).sort(dim=1, descending=True, stable=True)
         classes = truth[near.gather(1, nearness)]  # (n, most), nearest first
+        # an image with few others outside its group has fewer neighbours than k: the rest has no vote
+        voters = (cosines > -torch.inf).long()
         for i, k in enumerate(ks):
             voted = classes[:, :k]
             votes = torch.zeros(len(voted), int(truth.max()) + 1, dtype=torch.int64)
-            votes.scatter_add_(1, voted, torch.ones_like(voted))
+            votes.scatter_add_(1, voted, voters[:, :k])
             winner = voted.gather(1, votes.gather(1, voted).argmax(dim=1, keepdim=True))[:, 0]
-            right[i, rows] = winner == truth[rows]
+            right[i, rows] = (winner == truth[rows]) & (voters[:, 0] == 1)
     return tuple(right.numpy())
 
 
-def retrieval_precision(features: Tensor, labels: Labels) -> NDArray[np.float64]:
+def retrieval_precision(
+    features: Tensor, labels: Labels, groups: Tensor | None = None
+) -> NDArray[np.float64]:
     """Share of each image's R nearest other images by cosine that are of its class: (N,).
 
     features: (N, d), any length; labels: (N,). R is the number of other images of the class (R-precision: 1 if all of
     the class come first, whatever its size). NaN for an image without another of its class, for which no answer is
-    right: ``estimate`` ignores it. Of equally near images the lower index comes first.
+    right: ``estimate`` ignores it. Of equally near images the lower index comes first. groups: (N,),
+    images of one group (near twins) are no neighbours of each other, and R counts images of other groups.
     """
     truth = torch.as_tensor(labels, dtype=torch.int64)
     others = torch.bincount(truth)[truth] - 1  # (N,) others of the class
+    if groups is not None:
+        pairs = np.stack([truth.numpy(), np.asarray(groups)], axis=1)
+        _, inverse, size = np.unique(pairs, axis=0, return_inverse=True, return_counts=True)
+        others = others - torch.from_numpy(size[inverse.ravel()] - 1)
     hits = torch.zeros(len(truth), dtype=torch.float64)
-    for rows, similarity in _similarities(features):
+    for rows, similarity in _similarities(features, groups):
         near = _nearest(similarity, others[rows])
         hits[rows] = (near & (truth[rows, None] == truth)).sum(dim=1).double()
     return (hits / others).numpy()  # 0 / 0 = NaN
 
 
 def changed_neighbours(
-    original: Tensor, coder: Tensor, labels: Labels, top: int
+    original: Tensor, coder: Tensor, labels: Labels, top: int, groups: Tensor | None = None
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """The images whose nearest neighbour CODER corrects, and those whose nearest neighbour it breaks.
 
@@ -80,17 +91,20 @@ def changed_neighbours(
     first, equal ones by row. query, same, other: rows of the image and of its two nearest, the one of its class and the
     one of another; original, coder: its cosines with these two; size: the lead of the nearest by original features plus
     that by CODER, each in standard deviations of that feature's cosines over all pairs (CODER's cosines vary far less,
-    so that raw leads could not be compared).
+    so that raw leads could not be compared). groups: (N,), images of one group (near twins) are no neighbours of each
+    other; an image without others is left out.
     """
     changed: tuple[list[dict[str, Any]], list[dict[str, Any]]] = ([], [])
     if len(original) < 2:
         return changed
     truth = torch.as_tensor(labels)
     spread = _spread(original), _spread(coder)
-    for (rows, by_original), (_, by_coder) in zip(_similarities(original), _similarities(coder), strict=True):
+    similarities = _similarities(original, groups), _similarities(coder, groups)
+    for (rows, by_original), (_, by_coder) in zip(*similarities, strict=True):
         was, now = by_original.argmax(dim=1), by_coder.argmax(dim=1)
         was_right, now_right = truth[was] == truth[rows], truth[now] == truth[rows]
-        for i in (was_right != now_right).nonzero()[:, 0].tolist():
+        has_others = by_original.amax(dim=1) > -torch.inf
+        for i in ((was_right != now_right) & has_others).nonzero()[:, 0].tolist():
             breaks = bool(was_right[i])
             same, other = (int(was[i]), int(now[i])) if breaks else (int(now[i]), int(was[i]))
             before, after = by_original[i], by_coder[i]
@@ -114,14 +128,16 @@ def telling_texts(images: Tensor, texts: Tensor, top: int) -> list[tuple[int, di
     return [(i, dict(zip(("query", "same", "other"), cosines[:, i].tolist(), strict=True))) for i in order]
 
 
-def _similarities(features: Tensor) -> Iterator[tuple[slice, Tensor]]:
-    """Cosines of images with all N images in chunks (n, N), float64; -inf for an image with itself."""
+def _similarities(features: Tensor, groups: Tensor | None = None) -> Iterator[tuple[slice, Tensor]]:
+    """Cosines of images with all N images in chunks (n, N), float64; -inf for an image with itself and its group."""
     keys = l2_normalize(features)
     step = max(1, CHUNK // max(1, len(keys)))
     for start in range(0, len(keys), step):
         rows = slice(start, min(start + step, len(keys)))
         similarity = exact_matmul(keys[rows], keys)
         similarity[torch.arange(len(similarity)), torch.arange(rows.start, rows.stop)] = -torch.inf
+        if groups is not None:
+            similarity[groups[rows, None] == groups] = -torch.inf
         yield rows, similarity
 
 

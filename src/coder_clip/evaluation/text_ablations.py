@@ -50,8 +50,13 @@ class StageOne:
         class_index: Labels,
         kinds: Sequence[str],
         n_classes: int,
+        groups: Tensor | None = None,
     ) -> None:
-        """x: (N, d), labels: (N,); text_features: (M, d), with the class and the kind of each: (M,)."""
+        """x: (N, d), labels: (N,); text_features: (M, d), with the class and the kind of each: (M,).
+
+        groups: (N,), near twins share a number, and intervals are over groups.
+        """
+        self.groups = groups
         self.x, self.labels = x, np.asarray(labels, dtype=np.int64)
         self.text_features, self.n_classes = text_features, n_classes
         self.owner = np.asarray(class_index, dtype=np.int64)
@@ -166,7 +171,7 @@ def text_kind_ablation(stage_one: StageOne) -> list[dict[str, Any]]:
     for kinds in KIND_COMBINATIONS:
         if set(kinds) <= set(stage_one.kind.tolist()):
             keep = np.isin(stage_one.kind, kinds)
-            result = estimate(stage_one.correct(keep))
+            result = estimate(stage_one.correct(keep), groups=stage_one.groups)
             rows.append({"kinds": list(kinds), "accuracy": result, "texts": int(keep.sum())})
     return rows
 
@@ -234,7 +239,7 @@ def _all_against_few(stage_one: StageOne, n_subsets: int, seed: int) -> list[dic
     if np.array_equal(draws[0], every):
         return []
     few = np.stack([stage_one.correct(keep) for keep in draws])
-    test = paired_test_over_seeds(few, np.broadcast_to(stage_one.correct(every), few.shape))
+    test = paired_test_over_seeds(few, np.broadcast_to(stage_one.correct(every), few.shape), groups=stage_one.groups)
     numbers = {"few": draws[0], "all": every}
     per_class = {
         key: float((keep & stage_one.other).sum() / stage_one.n_classes) for key, keep in numbers.items()
@@ -252,7 +257,7 @@ def _diverse_against_alike(stage_one: StageOne, counts: Sequence[int]) -> list[d
         chosen: np.mean([stage_one.correct(keep) for keep in masks.values()], axis=0)
         for chosen, masks in kept.items()
     }
-    test = paired_mean_test(shares["alike"], shares["diverse"])
+    test = paired_mean_test(shares["alike"], shares["diverse"], stage_one.groups)
     return [{"test": "diverse_against_alike", "counts": used, **test}]
 
 
@@ -263,7 +268,9 @@ def _each_kind(stage_one: StageOne) -> list[dict[str, Any]]:
         {
             "test": "kind",
             "kind": kind,
-            **paired_test(stage_one.correct(every & (stage_one.kind != kind)), after),
+            **paired_test(
+                stage_one.correct(every & (stage_one.kind != kind)), after, groups=stage_one.groups
+            ),
         }
         for kind in BESIDES_NAME
         if kind in stage_one.kind

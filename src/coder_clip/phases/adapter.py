@@ -17,13 +17,14 @@ from ..baselines.few_shot import method as method_of
 from ..baselines.grid_search import Point
 from ..baselines.zero_shot import clip_scores
 from ..errors import UserError
-from ..evaluation.estimates import over_seeds, paired_test_over_seeds
+from ..evaluation.estimates import estimate, over_seeds, paired_test_over_seeds
 from ..foundation.artifacts import Paths, made_by, write_json, write_parquet
 from ..protocols import FLAWS, SETTINGS, Setting
 from ..texts.kinds import IN_CODER
 from ..texts.sentences import FEW_SHOT
 from .coder import text_tags
 from .common import SHOTS, VOCABULARY, ImageFeatures, Texts, read_image_features, read_texts, use_threads
+from .predictions import with_groups
 from .shots import different, drawn, shot_rows
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ def run(config: Config, model: str, dataset: str, shots: int) -> None:
             "shots": shots,
             "images": len(test.ids),
             "left_out": {"test": test.n_skipped, **_skipped_shots(config, pool, shots)},
-            "runs": [_document(*key, r) for key, r in runs.items()],
+            "runs": [_document(*key, r, test) for key, r in runs.items()],
             "summary": _summary(seeds, runs, test),
             "flaws": _effects(seeds, flawed, test),
             **_files(pool, shots),
@@ -255,9 +256,11 @@ def _effects(seeds: list[int], flawed: dict[tuple[str, int], Run], test: ImageFe
         {
             "flaw": key,
             "method": CODER_ADAPTER,
-            "clean": over_seeds(correct["clean"]),
-            "accuracy": over_seeds(correct[key]),
-            "difference": paired_test_over_seeds(correct["clean"], correct[key])["difference"],
+            "clean": over_seeds(correct["clean"], test.groups),
+            "accuracy": over_seeds(correct[key], test.groups),
+            "difference": paired_test_over_seeds(correct["clean"], correct[key], groups=test.groups)[
+                "difference"
+            ],
         }
         for key in keys
         if key != "clean"
@@ -281,10 +284,15 @@ def _rows(test: ImageFeatures, method: str, setting: str, seed: int, r: Run) -> 
     table = pd.DataFrame({"setting": setting, "method": method, "seed": seed, "image_id": test.ids})
     table["label"], table["prediction"] = test.labels.numpy(), r.prediction.numpy()
     table["correct"] = table["prediction"] == table["label"]
+    with_groups(table, test)
     return table
 
 
-def _document(method: str, setting: str, seed: int, r: Run) -> dict[str, Any]:
+def _document(method: str, setting: str, seed: int, r: Run, test: ImageFeatures) -> dict[str, Any]:
+    # with near twins the interval of a run depends on which images are right, not only on their number
+    on_test = {}
+    if test.groups is not None:
+        on_test = {"on_test": estimate(r.prediction == test.labels, groups=test.groups)}
     return {
         "method": method,
         "setting": setting,
@@ -293,6 +301,7 @@ def _document(method: str, setting: str, seed: int, r: Run) -> dict[str, Any]:
         "selected": r.selected,
         "val_accuracy": r.val_accuracy,
         "test_accuracy": r.test_accuracy,
+        **on_test,
     }
 
 
@@ -305,9 +314,9 @@ def _summary(
     summary = []
     for (method, setting), right in correct.items():
         entry: dict[str, Any] = {"method": method, "setting": setting}
-        entry["accuracy"] = over_seeds(right)
+        entry["accuracy"] = over_seeds(right, test.groups)
         coder = correct.get((CODER_ADAPTER, setting))
         if coder is not None and method != CODER_ADAPTER:
-            entry["coder_adapter_against"] = paired_test_over_seeds(right, coder)
+            entry["coder_adapter_against"] = paired_test_over_seeds(right, coder, groups=test.groups)
         summary.append(entry)
     return summary

@@ -133,7 +133,9 @@ def read_image_features(config: Config, model: str, dataset: str, split: str) ->
     _finite(path, tensors["features"], meta["ids"])
     groups = tensors.get("groups")
     if groups is not None and groups.shape != tensors["labels"].shape:
-        raise UserError(f"{path}: groups of {len(groups)} images, not of {len(meta['ids'])}; delete it and run again")
+        raise UserError(
+            f"{path}: groups of {len(groups)} images, not of {len(meta['ids'])}; delete it and run again"
+        )
     views = tensors.get("views")
     return ImageFeatures(tensors["features"], tensors["labels"], meta["ids"], meta, views, groups)
 

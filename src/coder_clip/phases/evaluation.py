@@ -69,11 +69,13 @@ def run(config: Config, model: str, dataset: str) -> None:
         inputs.append(paths.image_features(model, dataset, SHOTS))
         shots = _shots(config, read_image_features(config, model, dataset, SHOTS))
     neighbourhoods = {
-        name: Neighbourhoods.of(f, labels, e.neighbors)
+        name: Neighbourhoods.of(f, labels, e.neighbors, test.groups)
         for name, f in _features(features, test.features, texts, shots, e.seed)
     }
-    options = {"resamples": e.bootstrap, "seed": e.seed}
-    corrected, broken = changed_neighbours(features["original"], features["coder"], labels, e.corrections)
+    options: dict[str, Any] = {"resamples": e.bootstrap, "seed": e.seed, "groups": test.groups}
+    corrected, broken = changed_neighbours(
+        features["original"], features["coder"], labels, e.corrections, test.groups
+    )
     document = {
         "dataset": dataset,
         "model": model,
@@ -100,25 +102,29 @@ class Neighbourhoods:
     """How the neighbours of each test image are by one kind of feature.
 
     knn, nearest: (N,) bool, images that the vote of the k nearest gets right, and those with a nearest neighbour of
-    their class. precision: (N,) R-precision, NaN for an image without another of its class.
+    their class. precision: (N,) R-precision, NaN for an image without another of its class. groups: (N,), near twins
+    share a number: an image is no neighbour of its near twin, and intervals are over groups; None: no near twins.
     """
 
     knn: NDArray[np.bool_]
     nearest: NDArray[np.bool_]
     precision: NDArray[np.float64]
+    groups: Tensor | None = None
 
     @classmethod
-    def of(cls, features: Tensor, labels: NDArray[Any], k: int) -> Neighbourhoods:
+    def of(
+        cls, features: Tensor, labels: NDArray[Any], k: int, groups: Tensor | None = None
+    ) -> Neighbourhoods:
         """Those of test images (N, d) with labels (N,)."""
-        knn, nearest = knn_accuracy(features, labels, k, 1)
-        return cls(knn, nearest, retrieval_precision(features, labels))
+        knn, nearest = knn_accuracy(features, labels, k, 1, groups=groups)
+        return cls(knn, nearest, retrieval_precision(features, labels, groups), groups)
 
     @property
     def retrieves(self) -> bool:
         """False if no class has two test images: then R-precision is undefined."""
         return not np.isnan(self.precision).all()
 
-    def quality(self, options: dict[str, int]) -> dict[str, Any]:
+    def quality(self, options: dict[str, Any]) -> dict[str, Any]:
         """Accuracy of the vote, and R-precision, None where it is undefined, as estimates."""
         vote = widened(estimate(self.knn, **options), FACTORS["knn"])
         found: dict[str, Any] = {
@@ -132,9 +138,13 @@ class Neighbourhoods:
 
     def tests(self, after: Neighbourhoods, k: int) -> list[dict[str, Any]]:
         """Paired tests of neighbours found with other features, ``after``, against neighbours found with these."""
-        tests = {"knn": paired_test(self.knn, after.knn), "nearest": paired_test(self.nearest, after.nearest)}
+        groups = self.groups
+        tests = {
+            "knn": paired_test(self.knn, after.knn, groups=groups),
+            "nearest": paired_test(self.nearest, after.nearest, groups=groups),
+        }
         if self.retrieves:
-            tests["r_precision"] = paired_mean_test(self.precision, after.precision)
+            tests["r_precision"] = paired_mean_test(self.precision, after.precision, groups)
         return [
             {
                 "measure": measure,
@@ -174,7 +184,7 @@ def _ablations(config: Config, test: ImageFeatures, texts: Texts) -> dict[str, A
     e, sentences = config.evaluation, texts.sentences
     stage_one = StageOne(
         *(test.features, test.labels.numpy(), texts.features),
-        *(sentences.class_index, sentences.kind, len(test.classes)),
+        *(sentences.class_index, sentences.kind, len(test.classes), test.groups),
     )
     return {
         "text_kinds": text_kind_ablation(stage_one),

@@ -11,8 +11,10 @@ import torch
 
 from ..datasets import Dataset, Split, load_dataset
 from ..datasets.features import FeatureDataset
+from ..datasets.base import ImageFiles
 from ..datasets.shot_files import match, read_shots, shot_file, sums
 from ..datasets.shots import draw_shots, refuse_short
+from ..datasets.twins import numbers
 from ..encoders.features import ImageFeatures, extract, merge
 from ..errors import UserError
 from ..foundation.artifacts import Paths, read_json, read_tensors, write_tensors
@@ -41,10 +43,12 @@ def run(
     use_threads(config)
     paths = Paths(config.results)
     # a missing manifest is reported before the work
-    fingerprint = read_json(paths.manifest(dataset))["fingerprint"]
-    data = load_dataset(dataset, config.datasets[dataset], config.data_root)
+    manifest = read_json(paths.manifest(dataset))
+    twins = manifest.get("near_twins", {}).get("groups", [])
+    data = load_dataset(dataset, config.datasets[dataset], config.data_root, twins)
+    groups = _group_numbers(data, twins) if twins else None
     if isinstance(data, FeatureDataset):
-        return _write_given(config, model, dataset, data, splits or SPLITS, fingerprint)
+        return _write_given(config, model, data, splits or SPLITS, manifest["fingerprint"], groups)
     from .encoder import encoder_of  # imports open_clip: three seconds, which merging need not wait for
 
     encoder, failed = encoder_of(config, model), []
@@ -54,13 +58,21 @@ def run(
         except UserError as error:
             failed.append(str(error))
             continue
-        meta = {"model": model, "dataset": dataset, **meta, "fingerprint": fingerprint}
+        meta = {"model": model, "dataset": dataset, **meta, "fingerprint": manifest["fingerprint"]}
         whole = shard[1] == 1
         place = model, dataset, split
-        _write(paths.image_features(*place) if whole else paths.image_shard(*place, *shard), features, meta)
+        path = paths.image_features(*place) if whole else paths.image_shard(*place, *shard)
+        of_images = None if groups is None else [groups[i] for i in features.ids]
+        _write(path, features, meta, of_images)
     if failed:
         raise UserError("\n".join(dict.fromkeys(failed)))
     environment.write(paths, encoder.device.type)  # last: it describes the run that wrote the features
+
+
+def _group_numbers(data: Dataset, twins: Sequence[Sequence[str]]) -> dict[str, int]:
+    """The group of each image of a data set with near twins, the same in all splits."""
+    assert isinstance(data, ImageFiles)
+    return numbers([i for split in data.splits.values() for i, _ in split], twins)
 
 
 def encode(
@@ -107,9 +119,15 @@ def encode(
 
 
 def _write_given(
-    config: Config, model: str, dataset: str, data: FeatureDataset, splits: Sequence[str], fingerprint: str
+    config: Config,
+    model: str,
+    data: FeatureDataset,
+    splits: Sequence[str],
+    fingerprint: str,
+    groups: dict[str, int] | None,
 ) -> None:
     """Write features that are given instead of images. The encoder is not known; its width must be that of the texts."""
+    dataset = data.name
     for split in splits:
         draws: dict[str, list[list[str]]] = {}
         chosen = data.split(split if split != SHOTS else "train")
@@ -122,7 +140,8 @@ def _write_given(
         encoder = {"given": True, "dim": str(rows.shape[1])}
         meta = {**given, "encoder": encoder, "draws": draws, "fingerprint": fingerprint}
         found = ImageFeatures(rows, torch.from_numpy(chosen.labels), chosen.ids, [], {})
-        _write(Paths(config.results).image_features(model, dataset, split), found, meta)
+        of_images = None if groups is None else [groups[i] for i in chosen.ids]
+        _write(Paths(config.results).image_features(model, dataset, split), found, meta, of_images)
     environment.write(Paths(config.results), "cpu")
 
 
@@ -133,20 +152,21 @@ def merge_shards(config: Config, model: str, dataset: str, shards: int = 2) -> N
 
 
 def _merge(paths: Paths, model: str, dataset: str, split: str, shards: int) -> None:
-    parts, metas = [], []
+    parts, metas, groups = [], [], []
     for i in range(shards):
         path = paths.image_shard(model, dataset, split, i, shards)
         tensors, meta = read_tensors(path)
         skipped = [tuple(s) for s in meta.pop("skipped")]
         ids, extraction = meta.pop("ids"), meta.pop("extraction")
         kept = tensors.get("views")
+        groups += tensors["groups"].tolist() if "groups" in tensors else []
         parts.append(ImageFeatures(tensors["features"], tensors["labels"], ids, skipped, extraction, kept))
         metas.append(meta)
         if meta != metas[0]:
             raise UserError(
                 f"{path}: made by another encoder or data set than shard 0; delete it and run again"
             )
-    _write(paths.image_features(model, dataset, split), merge(parts), metas[0])
+    _write(paths.image_features(model, dataset, split), merge(parts), metas[0], groups or None)
 
 
 def shot_images(
@@ -187,7 +207,8 @@ def _shots_of_files(
     return Split([train.ids[i] for i in rows], train.labels[rows]), draws
 
 
-def _write(path: Path, features: ImageFeatures, meta: dict[str, Any]) -> None:
+def _write(path: Path, features: ImageFeatures, meta: dict[str, Any], groups: Sequence[int] | None) -> None:
+    """Write features. groups: of each image, where the data set has near twins."""
     for image, reason in features.skipped:
         log.warning("skipped %s: %s", image, reason)
     found = {"ids": features.ids, "skipped": features.skipped, "extraction": features.metadata}
@@ -195,4 +216,6 @@ def _write(path: Path, features: ImageFeatures, meta: dict[str, Any]) -> None:
     tensors = {"features": features.features, "labels": features.labels}
     if features.kept_views is not None:
         tensors["views"] = features.kept_views
+    if groups is not None:
+        tensors["groups"] = torch.tensor(groups, dtype=torch.int64)
     write_tensors(path, tensors, meta)

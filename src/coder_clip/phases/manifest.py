@@ -15,10 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from ..datasets import SPLITS, WITH_ENTRY, load_dataset
 from ..datasets import listing as published_listing
+from ..datasets.base import ImageFiles
 from ..datasets.corrections import counts
 from ..datasets.features import listing as listing_of_features
 from ..datasets.folder import image_files
 from ..datasets.sanity import copies, lines, refuse_unusable, warnings
+from ..datasets.twins import counts as counts_of_twins
+from ..datasets.twins import said as twins_said
 from ..foundation.artifacts import Paths, read_json, write_json
 
 if TYPE_CHECKING:
@@ -45,13 +48,14 @@ def run(config: Config, dataset: str) -> None:
     if published and (miscounted := data.miscounted()):
         found = ", ".join(f"{split} {n:,}" for split, n in data.counts.items())
         logging.getLogger("coder_clip").warning("data set %s: %s, but %s", dataset, found, miscounted)
-    for split, n in published.get("same_features_as_test", {}).items():
-        logging.getLogger("coder_clip").warning(
-            "data set %s: %d of the %s images have the features of a test image", dataset, n, split
-        )
     more: dict[str, Any] = {}
     if corrections := config.datasets[dataset].corrections:
         more["corrections"] = {"file": corrections.as_posix(), **counts(data.corrections, data.split_of)}
+    if isinstance(data, ImageFiles) and data.twins:
+        counted = twin_counts(data)
+        more["near_twins"] = {"test": counted, "groups": data.twins}
+        for line in twins_said(counted):
+            logging.getLogger("coder_clip").warning("data set %s: %s", dataset, line)
     if own:
         found_copies = copies(data, files)
         for line in [*warnings(data), *lines(found_copies)]:
@@ -71,6 +75,23 @@ def run(config: Config, dataset: str) -> None:
             **published,
         },
     )
+
+
+def twin_counts(data: ImageFiles) -> dict[str, int]:
+    """How many test images have near twins (`twins.counts`); images that a correction leaves out do not count."""
+    split_of = {i: split for split, pairs in data.splits.items() for i, _ in pairs}
+    return counts_of_twins(split_of, data.twins)
+
+
+def known_twins(config: Config, dataset: str) -> list[list[str]] | None:
+    """The groups of near twins in the manifest; None without a manifest of the images that are here."""
+    path = Paths(config.results).manifest(dataset)
+    if not path.is_file():
+        return None
+    document = read_json(path)
+    if document.get("listing") != listing(config, dataset):
+        return None
+    return list(document.get("near_twins", {}).get("groups", []))
 
 
 def shots_needed(config: Config, dataset: str) -> int | None:

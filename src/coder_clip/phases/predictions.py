@@ -28,6 +28,7 @@ def rows(
     table["label"] = images.labels.numpy()
     table["prediction"] = prediction.numpy()
     table["correct"] = table["prediction"] == table["label"]
+    with_groups(table, images)
     n, k = classes.shape
     for i in range(TOP):
         table[f"top{i + 1}"] = classes[:, i].numpy() if i < k else np.full(n, -1)
@@ -35,6 +36,12 @@ def rows(
         table[f"score{i + 1}"] = values[:, i].float().numpy() if i < k else np.full(n, np.nan, np.float32)
     table["gap"] = softmax_gap(scores).float().numpy()
     return table
+
+
+def with_groups(table: pd.DataFrame, images: ImageFeatures) -> None:
+    """Add the column ``group`` to a row per image, where some images of the data set are near twins."""
+    if images.groups is not None:
+        table["group"] = images.groups.numpy()
 
 
 def metrics(
@@ -46,19 +53,22 @@ def metrics(
     intervals of accuracy and of the comparison cover draws and images, the other intervals cover each image's mean
     result. fixed, broke: sums over all draws. draws: number of draws, with the standard deviation and range of their
     accuracies.
-    clip: the rows of plain CLIP on the same images, in the same order.
+    clip: the rows of plain CLIP on the same images, in the same order. Where the rows have groups of near twins, the
+    intervals are over groups.
 
     A rerank picks among the five best classes of stage one, so its top-5 accuracy equals stage one's. It is None for up
     to five classes, where the label is always among them.
     """
     # A method without random draws is a method with one draw, so that one path serves both: `correct` is
     # (draws, N).
-    options = {"resamples": config.evaluation.bootstrap, "seed": config.evaluation.seed}
+    groups = tables[0]["group"].to_numpy() if "group" in tables[0] else None
+    options: dict[str, Any] = {"resamples": config.evaluation.bootstrap, "seed": config.evaluation.seed}
+    options["groups"] = groups
     method, labels = tables[0]["method"].iloc[0], tables[0]["label"].to_numpy()
     correct = np.stack([table["correct"].to_numpy() for table in tables])  # (draws, N)
     among = np.stack([table[[f"top{i + 1}" for i in range(TOP)]].to_numpy() for table in tables])
     top5 = (among == labels[None, :, None]).any(axis=2).mean(axis=0)
-    accuracy = over_seeds(correct)
+    accuracy = over_seeds(correct, groups)
     document = {
         "method": method,
         "setting": tables[0]["setting"].iloc[0],
@@ -69,7 +79,7 @@ def metrics(
     }
     if method != "clip":
         before = np.broadcast_to(clip["correct"].to_numpy(), correct.shape)
-        test = paired_test_over_seeds(before, correct)
+        test = paired_test_over_seeds(before, correct, groups=groups)
         document["against_clip"] = {**test, "difference": as_estimate(test["difference"])}
     if len(tables) > 1:
         accuracies = correct.mean(axis=1)

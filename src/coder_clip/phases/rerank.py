@@ -77,8 +77,7 @@ def run(config: Config, model: str, dataset: str) -> None:
         for k in sorted({min(k, len(test.classes)) for k in (config.rerank.top_k, *config.rerank.top_ks)}):
             top_k = rerank_scores(test.features, result.scores, compared, k)
             candidates += [
-                {"setting": setting, "top_k": k, **point}
-                for point in gates(top_k, threshold, test.labels, compared)
+                {"setting": setting, "top_k": k, **point} for point in gates(top_k, threshold, test, compared)
             ]
         changes += changed_pairs(table, setting)
 
@@ -206,7 +205,7 @@ def _on_validation(inputs: RerankInputs) -> dict[str, Any]:
     both = inputs.stages(SETTINGS[setting]).val
     assert both is not None
     if SETTINGS[setting].rerank_threshold == "validation":
-        correct, thresholds = cross_fitted(config.rerank.thresholds, both, val.labels)
+        correct, thresholds = cross_fitted(config.rerank.thresholds, both, val.labels, val.groups)
     else:
         thresholds = [config.threshold(inputs.dataset)]
         correct = both.predictions(thresholds[0]) == val.labels
@@ -215,7 +214,8 @@ def _on_validation(inputs: RerankInputs) -> dict[str, Any]:
         Paths(config.results).zero_shot(val.meta["model"], inputs.dataset).with_suffix(".json")
     )
     tests = document["validation"]["candidates"]
-    entry = recommendation.entry(METHOD, setting, correct, predict(names) == val.labels, tests)
+    of_names = predict(names) == val.labels
+    entry = recommendation.entry(METHOD, setting, correct, of_names, tests, val.groups)
     return {"images": len(val.ids), "methods": [{**entry, "thresholds": thresholds}]}
 
 
@@ -225,7 +225,9 @@ def flaws(inputs: RerankInputs) -> list[dict[str, Any]]:
     # Flaws in texts change stage one, too, so CODER without the rerank is compared as well.
     config, labels = inputs.config, inputs.test.labels
     clean = stage_two(inputs, SETTINGS["clean"])
-    options = {"resamples": config.evaluation.bootstrap, "seed": config.evaluation.seed}
+    groups = inputs.test.groups
+    options: dict[str, Any] = {"resamples": config.evaluation.bootstrap, "seed": config.evaluation.seed}
+    options["groups"] = groups
     effects = []
     for key, flaw in FLAWS.items():
         if flaw.setting.adapter_selection != SETTINGS["clean"].adapter_selection:
@@ -242,7 +244,7 @@ def flaws(inputs: RerankInputs) -> list[dict[str, Any]]:
                     "method": method,
                     "clean": estimate(was, **options),
                     "accuracy": estimate(now, **options),
-                    **paired_test(was, now),
+                    **paired_test(was, now, groups=groups),
                     "looked_at": {"clean": int(clean.reranked.sum()), "flawed": int(flawed.reranked.sum())},
                 }
             )
@@ -255,15 +257,21 @@ def best_threshold(thresholds: list[float], both: Reranked, labels: Tensor) -> f
     return max(right, key=lambda t: right[t])
 
 
-def cross_fitted(thresholds: list[float], both: Reranked, labels: Tensor) -> tuple[Tensor, list[float]]:
+def cross_fitted(
+    thresholds: list[float], both: Reranked, labels: Tensor, groups: Tensor | None = None
+) -> tuple[Tensor, list[float]]:
     """Results (N,) bool of the rerank, each half of the images with the threshold that is best on the other half.
 
     So no image is evaluated with a threshold that it helped to choose, which would look too good. Also the two
     thresholds, of the first and of the second half. The halves are every other image in the order of the classes:
-    each class is in both halves, or its images would have a threshold that was chosen without it.
+    each class is in both halves, or its images would have a threshold that was chosen without it. groups: (N,), near
+    twins share a number; every other group then, so that no image chooses the threshold of its near twin.
     """
     order = labels.argsort(stable=True)
-    halves, chosen = (order[::2], order[1::2]), []
+    places: dict[int, int] = {}  # group -> its place in the order of the classes
+    numbers = order if groups is None else groups[order]
+    second = torch.tensor([places.setdefault(g, len(places)) % 2 for g in numbers.tolist()]) == 1
+    halves, chosen = (order[~second], order[second]), []
     correct = torch.zeros(len(labels), dtype=torch.bool)
     for half, other in (halves, halves[::-1]):
         threshold = best_threshold(thresholds, Reranked(*(t[other] for t in both)), labels[other])
@@ -272,11 +280,12 @@ def cross_fitted(thresholds: list[float], both: Reranked, labels: Tensor) -> tup
     return correct, chosen
 
 
-def gates(both: Reranked, threshold: float, labels: Tensor, pairs: OneToOne) -> list[dict[str, Any]]:
+def gates(both: Reranked, threshold: float, images: ImageFeatures, pairs: OneToOne) -> list[dict[str, Any]]:
     """The rerank with the gate in use and without one: its accuracy, and that of a second stage that never errs.
 
-    labels: (N,). coverage: share of comparisons with texts; None if nothing is compared.
+    images: those that are reranked. coverage: share of comparisons with texts; None if nothing is compared.
     """
+    labels, groups = images.labels, images.groups
     rows_of_gates = []
     for gate, reranked in (("in_use", both.gap < threshold), ("open", torch.full(both.gap.shape, True))):
         right = torch.where(reranked, both.stage_two, both.stage_one) == labels
@@ -284,8 +293,8 @@ def gates(both: Reranked, threshold: float, labels: Tensor, pairs: OneToOne) -> 
             {
                 "gate": gate,
                 "looked_at": int(reranked.sum()),
-                "accuracy": estimate(right),
-                "oracle": estimate(oracle(both, reranked, labels)),
+                "accuracy": estimate(right, groups=groups),
+                "oracle": estimate(oracle(both, reranked, labels), groups=groups),
                 "coverage": coverage(both.classes[reranked], pairs)["coverage"],
             }
         )

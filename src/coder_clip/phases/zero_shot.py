@@ -89,7 +89,9 @@ def _on_validation(config: Config, val: ImageFeatures, texts: Texts) -> dict[str
     reranked = ["coder_rerank"] if setting else []
     tests = len(recommendation.candidates([method for method, _ in scores] + reranked))
     of_names = correct[recommendation.NAMES, "any"]
-    methods = [recommendation.entry(*key, right, of_names, tests) for key, right in correct.items()]
+    methods = [
+        recommendation.entry(*key, right, of_names, tests, val.groups) for key, right in correct.items()
+    ]
     return {"images": len(val.ids), "candidates": tests, "methods": methods}
 
 

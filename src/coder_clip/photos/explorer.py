@@ -186,7 +186,7 @@ class Explorer:
             return None
         k = max(1, len(self.tried))
         tests = k * (k + 1)
-        return paired_test(self.study.start.correct, self.now.correct, tests)
+        return paired_test(self.study.start.correct, self.now.correct, tests, self.study.groups)
 
     def why(self, position: int) -> dict[str, Any]:
         """A photo with its reasons. UserError for a position that is not there."""
@@ -350,7 +350,8 @@ def explore_run(run: Run, folder: Path) -> Explorer:
         raise UserError(f"'{run.dataset}' has no validation images to choose texts on")
     data = load_dataset(run.dataset, run.config.datasets[run.dataset], run.config.data_root)
     ids = run.validation.ids
-    study = Study(run.classifier, run.validation.features, ids, run.validation.labels)
+    validation = run.validation
+    study = Study(run.classifier, validation.features, ids, validation.labels, validation.groups)
     return Explorer(
         study,
         f"{run.dataset}: validation images",

@@ -298,7 +298,9 @@ class _Methods:
             n_test = document["images"]
             for method, r in best.items():
                 point = Point(**{k: r[k] for k in Point._fields})
-                on_test = estimate(torch.arange(n_test) < round(r["test_accuracy"] * n_test))
+                on_test = r.get("on_test")  # with near twins, over groups
+                if on_test is None:
+                    on_test = estimate(torch.arange(n_test) < round(r["test_accuracy"] * n_test))
                 found.append(Candidate(method, on_test, r["val_accuracy"], shots, r["seed"], point))
         return found
 

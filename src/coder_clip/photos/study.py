@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..errors import UserError, nearest
 from ..evaluation.estimates import Estimate, PairedTest, estimate, paired_test
-from ..evaluation.intervals import LEVEL, holm
+from ..evaluation.intervals import LEVEL, crossed_interval, holm
 from ..evaluation.reasons import ScoringTexts
 from ..texts.kinds import BESIDES_NAME
 from ..texts.sets import TextSet
@@ -32,6 +32,7 @@ class Standing:
     classifier: Classifier
     decisions: Decisions
     labels: Tensor | None
+    groups: Tensor | None = None  # near twins share a number
 
     @property
     def texts(self) -> TextSet:
@@ -50,7 +51,7 @@ class Standing:
 
     @cached_property
     def accuracy(self) -> Estimate:
-        return estimate(self.correct)
+        return estimate(self.correct, groups=self.groups)
 
 
 @dataclass(frozen=True)
@@ -73,8 +74,14 @@ class Study:
     """Photos with their features (N, d), names and labels (N,), None without; classified with any text set."""
 
     def __init__(
-        self, classifier: Classifier, features: Tensor, names: Sequence[str], labels: Tensor | None
+        self,
+        classifier: Classifier,
+        features: Tensor,
+        names: Sequence[str],
+        labels: Tensor | None,
+        groups: Tensor | None = None,
     ) -> None:
+        self.groups = groups  # near twins share a number, and intervals are over groups
         self.encoder, self.templates = classifier.encoder, classifier.templates
         self.features, self.names, self.labels = features, list(names), labels
         self._first = Classifier(self.encoder, classifier.texts, templates=self.templates)  # stage one alone
@@ -82,12 +89,12 @@ class Study:
     @cached_property
     def start(self) -> Standing:
         """The results of the first texts."""
-        return Standing(self._first, self._first.decide(self.features), self.labels)
+        return Standing(self._first, self._first.decide(self.features), self.labels, self.groups)
 
     def standing(self, texts: TextSet) -> Standing:
         classifier = Classifier(self.encoder, texts, templates=self.templates)
         scores = self._scores(texts, self.features, self.start.decisions.scores)
-        return Standing(classifier, by_score(scores), self.labels)
+        return Standing(classifier, by_score(scores), self.labels, self.groups)
 
     def decide(self, texts: TextSet, x: Tensor) -> Decisions:
         """Classify new photos (N, d) with edited texts."""
@@ -146,8 +153,11 @@ class Study:
         """Each text with the scores (N, C) without and with it."""
         labels, classes = self.labels, self.start.classifier.classes
         assert labels is not None
-        tests = [paired_test(a.argmax(dim=1) == labels, b.argmax(dim=1) == labels) for _, a, b in tries]
-        leads = [mean_interval(lead(b, labels) - lead(a, labels)) for _, a, b in tries]
+        tests = [
+            paired_test(a.argmax(dim=1) == labels, b.argmax(dim=1) == labels, groups=self.groups)
+            for _, a, b in tries
+        ]
+        leads = [mean_interval(lead(b, labels) - lead(a, labels), self.groups) for _, a, b in tries]
         adjusted = holm([t["p_value"] for t in tests])
         found = [
             Worth(row, classes[row.index], test, ahead, p)
@@ -162,9 +172,17 @@ def lead(scores: Tensor, labels: Tensor) -> Tensor:
     return true - scores.scatter(1, labels[:, None], -torch.inf).max(dim=1).values
 
 
-def mean_interval(values: Tensor) -> Estimate:
-    """Mean of (N,) values with its 95 % interval by Student's t; without an interval for one value."""
+def mean_interval(values: Tensor, groups: Tensor | None = None) -> Estimate:
+    """Mean of (N,) values with its 95 % interval by Student's t; without an interval for one value.
+
+    groups: (N,), near twins share a number, and the interval is over groups.
+    """
     n, mean = len(values), float(values.mean())
+    if groups is not None and groups.min() < groups.max():
+        low, high, _ = crossed_interval(values[None].numpy(), (), groups=groups.numpy())
+        return {"value": mean, "low": low, "high": high}
+    if groups is not None:
+        n = 1
     half = float(student.ppf((1 + LEVEL) / 2, n - 1) * values.std() / n**0.5) if n > 1 else float("inf")
     return {"value": mean, "low": mean - half, "high": mean + half}
 

@@ -19,6 +19,7 @@ from ..datasets.folder import FolderDataset
 from ..datasets.images import seems_whole
 from ..datasets.published import PublishedDataset, data_root
 from ..datasets.sanity import MANY, copies, lines, refuse_unusable, warnings
+from ..datasets.twins import said as twins_said
 from ..encoders.checkpoints import CONFIG as MODEL_CONFIG
 from ..encoders.checkpoints import Absent, find, hub_answers
 from ..encoders.table_list import is_list, listed
@@ -29,7 +30,7 @@ from ..foundation.progress import progress
 from ..phases.common import encoder_spec
 from ..phases.generate_texts import task
 from ..phases.image_features import shot_images
-from ..phases.manifest import shots_needed
+from ..phases.manifest import known_twins, shots_needed, twin_counts
 from ..pipeline.absent import absent_data, to_download
 from ..pipeline.config import Config
 from ..pipeline.resources import CARDS, Sizes, encoder_size, gpus
@@ -256,7 +257,7 @@ def _dataset(config: Config, name: str, sizes: dict[str, Sizes], deep: bool) -> 
         return
     if config.published(name):
         quick_checks.images(config, name)
-    data = load_dataset(name, given, config.data_root)
+    data = load_dataset(name, given, config.data_root, known_twins(config, name))
     sizes[name] = quick_checks.sizes_of(config, name, data)
     images, needed = sizes[name][0], list(sizes[name][0])
     counted = ", ".join(f"{split} {n}" for split, n in images.items())
@@ -287,6 +288,8 @@ def _dataset(config: Config, name: str, sizes: dict[str, Sizes], deep: bool) -> 
     if isinstance(data, ImageFiles):
         found += lines(copies(data))
     yield from (f"warning: data set {name}: {line}" for line in found)
+    if isinstance(data, ImageFiles):
+        yield from (f"data set {name}: {line}" for line in twins_said(twin_counts(data)))
     there = set(data.split("test").labels.tolist())
     if untested := [f"'{c}'" for i, c in enumerate(data.classes) if i not in there]:
         yield f"data set {name}: no test image of {_some(untested)}, so it cannot be evaluated"

@@ -120,19 +120,21 @@ def _paired(rows: pd.DataFrame, before: str, after: str, runs: str, absent: Miss
         if of_method.empty:
             raise Missing(absent.verdict, f"{LABELS.get(method, method)}: {absent.why}")
         sides.append(of_method)
-    (was, ids), (now, same) = (_correct(side, runs) for side in sides)
+    (was, ids, groups), (now, same, _) = (_correct(side, runs) for side in sides)
     if ids != same or (len(was) != len(now) and (runs != "draw" or 1 not in (len(was), len(now)))):
         raise UserError(
             f"results of {before} and {after} are of different images or runs; run their phase again"
         )
     shape = max(len(was), len(now)), was.shape[1]  # a method without draws is the same in each
-    return _comparison(paired_test_over_seeds(np.broadcast_to(was, shape), np.broadcast_to(now, shape)))
+    was, now = np.broadcast_to(was, shape), np.broadcast_to(now, shape)
+    return _comparison(paired_test_over_seeds(was, now, groups=groups))
 
 
-def _correct(rows: pd.DataFrame, runs: str) -> tuple[NDArray[np.bool_], list[str]]:
-    """Which images are right in each run: (runs, images), and the ids of the images, in order."""
+def _correct(rows: pd.DataFrame, runs: str) -> tuple[NDArray[np.bool_], list[str], NDArray[np.int64] | None]:
+    """Which images are right in each run: (runs, images); the ids of the images, in order; their groups, if any."""
     by_run = [r.sort_values("image_id") for _, r in rows.groupby(runs, sort=True)]
-    return np.stack([r["correct"].to_numpy() for r in by_run]), by_run[0]["image_id"].tolist()
+    groups = by_run[0]["group"].to_numpy() if "group" in rows else None
+    return np.stack([r["correct"].to_numpy() for r in by_run]), by_run[0]["image_id"].tolist(), groups
 
 
 def _neighbours(claim: Claim, results: Results, dataset: str, model: str) -> Comparison:

@@ -23,6 +23,7 @@ from PIL import Image, UnidentifiedImageError
 from ..baselines.methods import METHODS
 from ..datasets import about
 from ..datasets.corrections import said as corrections_said
+from ..datasets.twins import said as twins_said
 from ..errors import UserError
 from ..foundation.artifacts import write_text
 from ..protocols import REASONS, SETTINGS
@@ -114,6 +115,7 @@ def render(
         photos=photos,
         data=_data(results),
         corrections=_corrections(results),
+        twins=_twins(results),
         claims=claims,
         summary=[] if photos else summary(results),
         all_items=every,
@@ -184,6 +186,17 @@ def _corrections(results: Results) -> str:
     found = {d: results.manifest(d).get("corrections") for d in results.datasets}
     named = len(found) > 1
     return "; ".join(f"{d}: " * named + corrections_said(**c) for d, c in found.items() if c)
+
+
+def _twins(results: Results) -> str:
+    """How many test images have near twins; "" where none have."""
+    said = []
+    for dataset in results.datasets:
+        found = results.manifest(dataset).get("near_twins")
+        if found:
+            named = f"{dataset}: " * (len(results.datasets) > 1)
+            said += [named + line for line in twins_said(found["test"])]
+    return "; ".join(said)
 
 
 def _items(results: Results, image: Loader | None) -> tuple[dict[str, list[_Item]], dict[str, list[str]]]:

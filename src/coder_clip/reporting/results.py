@@ -287,7 +287,7 @@ class Results:
     @cached_property
     def kind(self) -> str:
         """The kind of data sets: ``published``, your own ``photos``, or ``drawn``."""
-        if any(self.split(d) != "own" for d in self.datasets):
+        if self.features or any(self.split(d) != "own" for d in self.datasets):
             return "published"
         return "photos" if all(self.manifest(d)["files"] for d in self.datasets) else "drawn"
 

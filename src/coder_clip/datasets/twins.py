@@ -1,0 +1,216 @@
+"""Near twins: images that show almost the same, such as shots of one scene, frames of one video, copies saved again.
+
+Near twins are one observation, not several. So they form groups: a split of a folder keeps a group
+together, intervals are over groups, and no image is a neighbour of its near twin. Groups come from:
+
+- a pattern of image names that the entry of a published data set declares (``group:``; UCF101);
+- pixels (`near_twins`), for all other images. They are the same for all models, and they are known
+  before anything is encoded, when a folder is split;
+- features (`alike`), for data sets that come as features without images.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import product
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ..errors import UserError
+from ..foundation.progress import progress
+
+Images = list[list[str]]  # groups of image ids
+
+# The rule for pixels: two images are near twins if their thumbnails, SIDE × SIDE grey, have a
+# correlation of at least ALIKE, as they are or with STEP of a side cut off, and if the contrast of one
+# (standard deviation, in grey levels) is at most RATIO times that of the other. Below a contrast of
+# FAINT (open sea) only noise could be compared, and an image has no near twin. docs/method.md has the
+# measurement behind these numbers.
+SIDE, ALIKE, STEP = 8, 0.98, 0.05
+RATIO, FAINT = 1.3, 2.0
+WORKED_ON = 64  # pixels of a side that an image is scaled to first
+SCREEN = 0.9  # correlation of the whole thumbnails below which the others are not compared
+MOVES = tuple(product((-1, 0, 1), repeat=2))  # what is cut off: the top or bottom, and the left or right side
+WHOLE = MOVES.index((0, 0))
+MOST = 100_000  # images of a split: of more (ImageNet's training images) none is looked at
+# The rule for features: their cosine (docs/method.md).
+COSINE = 0.98
+ROWS = 1024  # images that are compared with all others at a time
+MANY = 2000  # images whose decoding takes long enough to show how far it is
+
+
+def near_twins(ids: Sequence[str], read: Callable[[str], Image.Image]) -> Images:
+    """Find the groups of two or more near twins by pixels, in the order of ids.
+
+    read: decodes an image. One that cannot be read has no near twin. Near twins of near twins are in one group.
+    """
+
+    def seen(image_id: str) -> Thumbnails | None:
+        try:
+            return thumbnails(read(image_id))
+        except (UserError, OSError):
+            return None
+
+    compared, found = [], []
+    with (
+        progress(len(ids), "img", "looking for near twins", wanted=len(ids) > MANY) as bar,
+        ThreadPoolExecutor() as pool,
+    ):
+        for start in range(0, len(ids), ROWS):  # not all decoded images at once
+            some = ids[start : start + ROWS]
+            for image_id, row in zip(some, pool.map(seen, some), strict=True):
+                if row is not None and row.contrast >= FAINT:
+                    compared.append(image_id)
+                    found.append(row)
+                bar.update()
+    if not found:
+        return []
+    whole = np.stack([row.unit[WHOLE] for row in found])
+    pairs = ((a, b) for a, b in _close(whole, SCREEN) if are_twins(found[a], found[b]))
+    return together(compared, _connected(len(compared), pairs))
+
+
+class Thumbnails(NamedTuple):
+    """Thumbnails of an image.
+
+    unit: (9, SIDE²), whole and with STEP cut off in each direction (MOVES), each of mean 0 and length 1.
+    contrast: standard deviation of the whole one, in grey levels.
+    """
+
+    unit: NDArray[np.float32]
+    contrast: float
+
+
+def thumbnails(image: Image.Image) -> Thumbnails:
+    """Thumbnails of an image of any size and mode."""
+    small = image.convert("L").resize((WORKED_ON, WORKED_ON), Image.Resampling.BILINEAR)
+    cut = STEP * WORKED_ON
+    rows = []
+    for down, right in MOVES:
+        box = (
+            max(0, right) * cut,
+            max(0, down) * cut,
+            WORKED_ON + min(0, right) * cut,
+            WORKED_ON + min(0, down) * cut,
+        )
+        rows.append(np.asarray(small.resize((SIDE, SIDE), Image.Resampling.BILINEAR, box)).ravel())
+    thumbs = np.stack(rows).astype(np.float64)
+    thumbs -= thumbs.mean(axis=1, keepdims=True)
+    lengths = np.linalg.norm(thumbs, axis=1, keepdims=True)
+    unit = (thumbs / np.maximum(lengths, 1e-9)).astype(np.float32)
+    return Thumbnails(unit, float(lengths[WHOLE, 0]) / SIDE)
+
+
+def are_twins(first: Thumbnails, second: Thumbnails) -> bool:
+    """True for two images that are near twins by pixels."""
+    low, high = sorted((first.contrast, second.contrast))
+    if low < FAINT or high > RATIO * low:
+        return False
+    a, b = first.unit, second.unit
+    one_is_cut = max((a @ b[WHOLE]).max(), (b @ a[WHOLE]).max())
+    moved = (a * b[::-1]).sum(axis=1).max()  # MOVES reversed are the opposite ones
+    return bool(max(one_is_cut, moved) >= ALIKE)
+
+
+def alike(features: NDArray[Any], least: float = COSINE) -> NDArray[np.int64]:
+    """Group images by the cosine of their features, for a data set without images: (N, d) -> groups (N,).
+
+    A group's number is the position of its first image. Give it the images of all splits at once, so that near twins in
+    different splits are found. UserError for NaN or infinity.
+    """
+    rows = np.asarray(features, dtype=np.float64)
+    if not np.isfinite(rows).all():
+        raise UserError("NaN or infinity in image features; nothing can be compared with them")
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    # rounding must not decide about a cosine that is exactly the limit
+    return _connected(len(rows), _close(rows / np.maximum(lengths, 1e-150), least - 1e-9))
+
+
+def by_name(ids: Iterable[str], pattern: str) -> Images:
+    """Groups of two or more images by their names: the parts of the id that the pattern's brackets match are equal.
+
+    UserError for an id that the pattern does not match.
+    """
+    found: dict[tuple[str | None, ...], list[str]] = {}
+    for image_id in ids:
+        match = re.search(pattern, image_id)
+        if match is None:
+            raise UserError(f"image '{image_id}' does not match the pattern of groups, {pattern}")
+        found.setdefault(match.groups(), []).append(image_id)
+    return [group for group in found.values() if len(group) > 1]
+
+
+def numbers(ids: Sequence[str], groups: Sequence[Sequence[str]]) -> dict[str, int]:
+    """The group number of each image: the position, among all images of a data set, of the first of its group."""
+    place = {image_id: i for i, image_id in enumerate(ids)}
+    found = dict(place)
+    for group in groups:
+        there = [i for i in group if i in place]
+        for image_id in there:
+            found[image_id] = min(place[i] for i in there)
+    return found
+
+
+def counts(split_of: Mapping[str, str], groups: Sequence[Sequence[str]]) -> dict[str, int]:
+    """How many test images have near twins. images: of test; elsewhere: test images with a near twin in train or val;
+    together: test images with a near twin in test, and groups: the number of groups that these form."""
+    found = {"images": list(split_of.values()).count("test"), "elsewhere": 0, "together": 0, "groups": 0}
+    for group in groups:
+        splits = [split_of[i] for i in group if i in split_of]
+        test = splits.count("test")
+        if test < len(splits):
+            found["elsewhere"] += test
+        if test > 1:
+            found["together"] += test
+            found["groups"] += 1
+    return found
+
+
+def said(found: Mapping[str, int]) -> list[str]:
+    """A sentence for each kind of near twins of test images that there is; found: from `counts`."""
+    images = f"of {found['images']:,} test images"
+    lines = []
+    if n := found["elsewhere"]:
+        lines.append(f"{n:,} {images} {'has' if n == 1 else 'have'} a near twin in train or val")
+    if n := found["together"]:
+        groups = f"{found['groups']:,} group{'s' * (found['groups'] != 1)}"
+        lines.append(f"{n:,} {images} are near twins of each other, in {groups}")
+    return lines
+
+
+def _close(rows: NDArray[Any], least: float) -> Iterator[tuple[int, int]]:
+    """Pairs of rows (N, d), of length 1, whose inner product is at least this; the first has the lower index."""
+    for start in range(0, len(rows), ROWS):
+        products = rows[start : start + ROWS] @ rows[start:].T
+        for i, j in np.argwhere(products >= least).tolist():
+            if i < j:
+                yield start + i, start + j
+
+
+def _connected(n: int, pairs: Iterable[tuple[int, int]]) -> NDArray[np.int64]:
+    """Number n things so that those of a pair have the same number: the lowest of all that are connected."""
+    parent = list(range(n))
+
+    def first(i: int) -> int:
+        while parent[i] != i:
+            parent[i] = parent[parent[i]]
+            i = parent[i]
+        return i
+
+    for pair in pairs:
+        low, high = sorted(map(first, pair))
+        parent[high] = low
+    return np.array([first(i) for i in range(n)], dtype=np.int64)
+
+
+def together(ids: Sequence[str], group: NDArray[np.int64]) -> Images:
+    """The groups of two or more ids with one number."""
+    found: dict[int, list[str]] = {}
+    for image_id, number in zip(ids, group.tolist(), strict=True):
+        found.setdefault(number, []).append(image_id)
+    return [members for members in found.values() if len(members) > 1]

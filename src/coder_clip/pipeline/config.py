@@ -100,7 +100,7 @@ class Config(Strict):
         given = self.datasets[dataset]
         return given.root is None and given.features is None and dataset in WITH_ENTRY
 
-    def features(self, dataset: str) -> bool:
+    def of_features(self, dataset: str) -> bool:
         """True for a data set of features, which has no images."""
         given = self.datasets[dataset]
         return given.features is not None or (given.root is None and dataset in FEATURE_SETS)

@@ -58,7 +58,7 @@ class Results:
         """The results of a configuration; its file, if it is not the default, becomes part of shown commands."""
         results = cls(config.results, list(config.datasets), list(config.models), list(config.adapter.shots))
         results.few_shot = [d for d in config.datasets if config.few_shot(d)]
-        results.features = [d for d in config.datasets if config.features(d)]
+        results.features = [d for d in config.datasets if config.of_features(d)]
         results.with_texts = [d for d in config.datasets if config.class_texts(d)]
         results.left_out = config.left_out
         results.option = f" --config {config_file}" if config_file else ""

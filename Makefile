@@ -1,6 +1,7 @@
 # make reproduce                              the embedded default, from nothing to the report
 # make reproduce CONFIG=config/photos.yaml    another configuration
 # make first                                  first real numbers: config/first.yaml, which downloads what it needs
+# make true-clip                              the claims on published features of CLIP: config/true_clip.yaml, 60 MB
 # make reproduce FETCH=1                      with a download of what may be downloaded: weights, published data sets
 # make reproduce ONLY_PRESENT=1               without the published data sets that are not here (docs/paper.md)
 # make reproduce PROFILE=slurm                as jobs on a Slurm cluster (docs/slurm.md)
@@ -27,7 +28,7 @@ PLUGIN_FOLDER := packages/snakemake-executor-plugin-slurm-resilient
 PLUGIN := --editable ./$(PLUGIN_FOLDER)
 SETTINGS := --profile workflow/profiles/$(PROFILE) --configfile $(CONFIG) $(if $(ONLY_PRESENT)$(FETCH),--config $(if $(ONLY_PRESENT),only_present='$(ONLY_PRESENT)') $(if $(FETCH),fetch='$(FETCH)'))
 
-.PHONY: reproduce first install pull push remote test test-rest test-proofs test-all test-unit check benchmark clean
+.PHONY: reproduce first true-clip install pull push remote test test-rest test-proofs test-all test-unit check benchmark clean
 
 reproduce: $(CONFIG) $(VENV)/installed
 	@$(if $(filter-out default,$(PROFILE)),$(BIN)/snakemake prefetch $(SETTINGS))
@@ -46,6 +47,9 @@ GO_ON_WITHOUT = { names=$$(ls $(FAILED) 2>/dev/null) && test "$$names" || exit 1
 
 first:
 	@$(MAKE) reproduce CONFIG=config/first.yaml
+
+true-clip:
+	@$(MAKE) reproduce CONFIG=config/true_clip.yaml
 
 pull push: remote
 	@$(BIN)/coder-clip $@ --config $(CONFIG)

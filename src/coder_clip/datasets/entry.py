@@ -142,10 +142,12 @@ class Entry(Strict):
         "the data set that these are features of.",
     )
     of: str | None = Field(
-        None, description="The published data set whose images these are features of; its labels and templates."
+        None,
+        description="The published data set whose images these are features of; its labels and templates.",
     )
     part: bool = Field(
-        False, description="Only some classes of another set of features: its neighbours are not compared again."
+        False,
+        description="Only some classes of another set of features: its neighbours are not compared again.",
     )
     texts: str | None = Field(
         None, description="The data set of the same classes whose texts it shares; default: it has its own."

@@ -79,7 +79,9 @@ class FeatureDataset(ImageFiles):
     @cached_property
     def twins(self) -> Images:  # type: ignore[override]
         """Groups of near twins, by the cosine of their features."""
-        row = {image: f for part in self.parts.values() for image, f in zip(part.ids, part.features, strict=True)}
+        row = {
+            image: f for part in self.parts.values() for image, f in zip(part.ids, part.features, strict=True)
+        }
         return together(list(row), alike(torch.stack(list(row.values())).numpy()))
 
     def verified(self, skip: bool = False) -> dict[str, Any]:
@@ -99,7 +101,9 @@ class PublishedFeatures(FeatureDataset):
         place = find_place(name, found, root)
         rule = place and find_rule(found, place.folder)
         if place is None or rule is None:
-            raise UserError(f"data set '{name}': not all of its files are in {root / found.folders[0]}; {help_}")
+            raise UserError(
+                f"data set '{name}': not all of its files are in {root / found.folders[0]}; {help_}"
+            )
         self.entry, self.place, self.rule, self.root = found, place, rule, root
         source = entry(found.of) if found.of else found
         names = source.class_names()
@@ -174,7 +178,15 @@ def load_tensor(path: Path) -> Tensor:
         found = torch.load(path, weights_only=True, map_location="cpu")
     except FileNotFoundError:
         raise UserError(f"no file {path}") from None
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError) as error:
+    except (
+        pickle.UnpicklingError,
+        RuntimeError,
+        EOFError,
+        OSError,
+        ValueError,
+        KeyError,
+        AttributeError,
+    ) as error:
         raise UserError(f"{path}: not a plain tensor file, so it is not opened ({one_line(error)})") from None
     if not isinstance(found, Tensor):
         raise UserError(f"{path}: holds a {type(found).__name__}, not a tensor")

@@ -90,7 +90,9 @@ def listed(model: str) -> Path:
 def read_list(file: Path) -> Tables:
     """A list of tables. UserError, in one line, for what is wrong in it."""
     try:
-        document = yaml.load(file.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        document = yaml.load(
+            file.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        )
         found = Tables.model_validate(document)
     except ValidationError as error:
         raise UserError(f"{file}: {explained(error.errors(), Tables)}") from None

@@ -46,21 +46,29 @@ class TextTables:
         self.folder = file.parent
         if self.list.sources:
             if root is None:
-                raise UserError(f"model {model}: name the folder of published data (data_root, CODER_CLIP_DATA)")
+                raise UserError(
+                    f"model {model}: name the folder of published data (data_root, CODER_CLIP_DATA)"
+                )
             self.folder = root / FOLDER
 
     def fetch(self) -> Iterator[str]:
         """Download what is missing, with a line on each source and its licence."""
         for name, source in self.list.sources.items():
-            lacking = [f for f in self.list.files if f.source == name and not (self.folder / f.file).is_file()]
+            lacking = [
+                f for f in self.list.files if f.source == name and not (self.folder / f.file).is_file()
+            ]
             if lacking:
                 yield f"texts: {len(lacking)} files of {name} (licence: {source.licence})"
             for f in lacking:
-                fetch([f"{base}/{f.path or f.file}" for base in source.base], self.folder / f.file, f.checksum)
+                fetch(
+                    [f"{base}/{f.path or f.file}" for base in source.base], self.folder / f.file, f.checksum
+                )
 
     def metadata(self) -> dict[str, str]:
         """The list, the width d, and a hash over all files."""
-        digest = hashlib.sha256("".join(checksum_like(self._path(f), "sha256:") for f in self.list.files).encode())
+        digest = hashlib.sha256(
+            "".join(checksum_like(self._path(f), "sha256:") for f in self.list.files).encode()
+        )
         return {"model": self.model, "texts_sha256": digest.hexdigest(), "dim": str(self.dim)}
 
     @property
@@ -139,7 +147,11 @@ def read_names(path: Path) -> list[str]:
     try:
         text = path.read_text(encoding="utf-8")
         if path.suffix != ".json":
-            return [row[-1] for row in csv.reader(text.splitlines()) if row] if path.suffix == ".csv" else text.split("\n")
+            return (
+                [row[-1] for row in csv.reader(text.splitlines()) if row]
+                if path.suffix == ".csv"
+                else text.split("\n")
+            )
         found = json.loads(text)
         if found and isinstance(found[0], dict):
             found = [c["name"] for c in sorted(found, key=lambda c: c["id"])]

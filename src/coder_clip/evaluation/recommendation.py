@@ -20,7 +20,15 @@ import pandas as pd
 from ..baselines.methods import FEW_SHOT, LABELS, ZERO_SHOT
 from ..errors import UserError
 from ..protocols import usable
-from .estimates import Labels, SeedsEstimate, Values, estimate, over_seeds, paired_test, paired_test_over_seeds
+from .estimates import (
+    Labels,
+    SeedsEstimate,
+    Values,
+    estimate,
+    over_seeds,
+    paired_test,
+    paired_test_over_seeds,
+)
 from .intervals import clear
 
 NAMES = "clip"  # names alone: what every other method is compared with

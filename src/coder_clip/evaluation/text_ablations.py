@@ -239,7 +239,9 @@ def _all_against_few(stage_one: StageOne, n_subsets: int, seed: int) -> list[dic
     if np.array_equal(draws[0], every):
         return []
     few = np.stack([stage_one.correct(keep) for keep in draws])
-    test = paired_test_over_seeds(few, np.broadcast_to(stage_one.correct(every), few.shape), groups=stage_one.groups)
+    test = paired_test_over_seeds(
+        few, np.broadcast_to(stage_one.correct(every), few.shape), groups=stage_one.groups
+    )
     numbers = {"few": draws[0], "all": every}
     per_class = {
         key: float((keep & stage_one.other).sum() / stage_one.n_classes) for key, keep in numbers.items()

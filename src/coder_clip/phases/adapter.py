@@ -157,7 +157,9 @@ def runnable(config: Config, dataset: str, texts: Texts) -> list[str]:
     others.
     """
     named = texts.of_classes
-    some = [m for m in config.adapter.methods if method_of(m).class_texts or not named or not config.part(dataset)]
+    some = [
+        m for m in config.adapter.methods if method_of(m).class_texts or not named or not config.part(dataset)
+    ]
     return [m for m in some if named or not method_of(m).class_texts]
 
 
@@ -182,7 +184,9 @@ class ScoredSplit:
         if kept.all():
             return self
         if not kept.any():
-            raise UserError(f"data set '{self.images.meta['dataset']}': all validation images are shots; draw fewer")
+            raise UserError(
+                f"data set '{self.images.meta['dataset']}': all validation images are shots; draw fewer"
+            )
         i = self.images
         rest = [image for image in i.ids if image not in ids]
         part = replace(i, features=i.features[kept], labels=i.labels[kept], ids=rest)
@@ -241,14 +245,14 @@ def _flaws() -> dict[str, Setting]:
     }
 
 
-def _correct(
-    seeds: list[int], runs: dict[Any, Run], test: ImageFeatures, *key: str
-) -> np.ndarray[Any, Any]:
+def _correct(seeds: list[int], runs: dict[Any, Run], test: ImageFeatures, *key: str) -> np.ndarray[Any, Any]:
     """Correctness of each test image with each seed: (S, N) bool."""
     return np.stack([(runs[*key, seed].prediction == test.labels).numpy() for seed in seeds])
 
 
-def _effects(seeds: list[int], flawed: dict[tuple[str, int], Run], test: ImageFeatures) -> list[dict[str, Any]]:
+def _effects(
+    seeds: list[int], flawed: dict[tuple[str, int], Run], test: ImageFeatures
+) -> list[dict[str, Any]]:
     """The effect of each flaw alone on the CODER-Adapter: ``clean`` with it against ``clean``, over seeds."""
     keys = dict.fromkeys(key for key, _ in flawed)
     correct = {key: _correct(seeds, flawed, test, key) for key in keys}

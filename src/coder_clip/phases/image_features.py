@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from ..datasets import Dataset, Split, load_dataset
-from ..datasets.features import FeatureDataset
 from ..datasets.base import ImageFiles
+from ..datasets.features import FeatureDataset
 from ..datasets.shot_files import match, read_shots, shot_file, sums
 from ..datasets.shots import draw_shots, refuse_short
 from ..datasets.twins import numbers

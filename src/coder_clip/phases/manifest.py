@@ -120,7 +120,9 @@ def listing(config: Config, dataset: str) -> str | None:
         return None
     if root is not None and root.is_dir():
         return _listing(root)
-    if config.published(dataset) and (found := published_listing(dataset, config.datasets[dataset], config.data_root)):
+    if config.published(dataset) and (
+        found := published_listing(dataset, config.datasets[dataset], config.data_root)
+    ):
         return found + _missing(config, dataset)
     path = Paths(config.results).manifest(dataset)
     return str(read_json(path)["listing"]) if path.is_file() else None

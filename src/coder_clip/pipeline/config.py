@@ -141,7 +141,11 @@ class Config(Strict):
     def threshold(self, dataset: str) -> float:
         """Rerank gate of the published settings."""
         configured = self.datasets[dataset].threshold
-        return PUBLISHED_THRESHOLDS.get(self.published_name(dataset), DEFAULT_THRESHOLD) if configured is None else configured
+        return (
+            PUBLISHED_THRESHOLDS.get(self.published_name(dataset), DEFAULT_THRESHOLD)
+            if configured is None
+            else configured
+        )
 
     def widest_threshold(self, dataset: str) -> float:
         """The widest gate of all settings and figures: it decides which pairs stage two can compare."""

@@ -19,6 +19,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..encoders.table_list import is_list
 from ..foundation.artifacts import Paths
 
 if TYPE_CHECKING:

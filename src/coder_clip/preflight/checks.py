@@ -22,8 +22,8 @@ from ..datasets.sanity import MANY, copies, lines, refuse_unusable, warnings
 from ..datasets.twins import said as twins_said
 from ..encoders.checkpoints import CONFIG as MODEL_CONFIG
 from ..encoders.checkpoints import Absent, find, hub_answers
-from ..encoders.table_list import is_list, listed
 from ..encoders.encoder import DTYPES, EncoderSpec, load_encoder, pick_device
+from ..encoders.table_list import is_list, listed
 from ..errors import UserError
 from ..foundation import terminal
 from ..foundation.progress import progress

@@ -104,7 +104,9 @@ def few_shot_difference(
 ) -> tuple[Comparison, int]:
     """Two few-shot methods with a number of shots, and the number of seeds. Missing if one of them did not run."""
     rows = results.adapter_rows(dataset, model, shots)
-    absent = Missing("not run", "not among adapter.methods" if dataset in results.with_texts else NO_CLASS_TEXTS)
+    absent = Missing(
+        "not run", "not among adapter.methods" if dataset in results.with_texts else NO_CLASS_TEXTS
+    )
     return _paired(rows, before, after, "seed", absent), rows["seed"].nunique()
 
 

@@ -76,7 +76,9 @@ class Results:
         self.shots = sorted(shots)
         self.few_shot = list(datasets)  # those that the few-shot methods ran on
         self.features: list[str] = []  # those that are features, without images
-        self.with_texts = list(datasets)  # those with texts of their classes; others have no zero-shot methods
+        self.with_texts = list(
+            datasets
+        )  # those with texts of their classes; others have no zero-shot methods
         self._json, self._rows = cache(read_json), cache(read_parquet)
         self._hash = cache(lambda path: sha256(present(path)))
 

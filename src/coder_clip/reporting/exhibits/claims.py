@@ -265,7 +265,9 @@ def _over_all(results: Results, frame: pd.DataFrame) -> tuple[list[Column], list
     columns += [Column(v, wide=True) for v in ("Shown on", "Contradicted on", "Open on", "Not tested on")]
     columns.append(Column("Claimed by", numeric=False, wide=True))
     rows = []
-    for r in sorted(frame.to_dict("records"), key=lambda r: [c.name for c in claims_of(results)].index(r["claim"])):
+    for r in sorted(
+        frame.to_dict("records"), key=lambda r: [c.name for c in claims_of(results)].index(r["claim"])
+    ):
         row = [Cell(r["statement"]), *[Cell(r["model"])] * several, verdict_cell(r)]
         rows.append([*row, *(Cell(str(r[c]), int(r[c])) for c in _counts()), Cell(r["source"])])
     return columns, rows

@@ -30,7 +30,7 @@ from . import layouts
 from .base import ImageFiles
 from .entry import Entry, entry
 from .layouts import Place
-from .published import find_place, find_rule
+from .published import PublishedDataset, find_place, find_rule
 from .twins import Images, alike, by_name, together
 
 
@@ -93,13 +93,13 @@ class FeatureDataset(ImageFiles):
         return None
 
 
-class PublishedFeatures(FeatureDataset):
+class PublishedFeatures(FeatureDataset, PublishedDataset):
     """A set of features with an entry. UserError if files are missing, damaged, or not of this data set."""
 
     def __init__(self, name: str, found: Entry, root: Path) -> None:
         help_ = f"'coder-clip data check {name}' says what is missing and how to get it"
         place = find_place(name, found, root)
-        rule = place and find_rule(found, place.folder)
+        rule = None if place is None else find_rule(found, place.folder)
         if place is None or rule is None:
             raise UserError(
                 f"data set '{name}': not all of its files are in {root / found.folders[0]}; {help_}"

@@ -156,7 +156,7 @@ class Neighbourhoods:
 
 
 def _neighbour_tests(neighbourhoods: dict[str, Neighbourhoods], k: int) -> list[dict[str, Any]]:
-    """CODER against original features and against CODER of few texts, and the re-evaluation's features against CODER."""
+    """CODER against original features and CODER of few texts, and the re-evaluation's features against CODER."""
     original, coder, *others = neighbourhoods
     pairs = [(name, coder) if name == FEW else (coder, name) for name in others]
     return [
@@ -182,10 +182,9 @@ def _ablations(config: Config, test: ImageFeatures, texts: Texts) -> dict[str, A
     if not texts.of_classes:
         return {"text_kinds": [], "text_counts": [], "text_choices": [], "text_tests": []}
     e, sentences = config.evaluation, texts.sentences
-    stage_one = StageOne(
-        *(test.features, test.labels.numpy(), texts.features),
-        *(sentences.class_index, sentences.kind, len(test.classes), test.groups),
-    )
+    of_texts = texts.features, sentences.class_index, sentences.kind
+    labels, n_classes = test.labels.numpy(), len(test.classes)
+    stage_one = StageOne(test.features, labels, *of_texts, n_classes, test.groups)
     return {
         "text_kinds": text_kind_ablation(stage_one),
         "text_counts": text_count_curve(stage_one, [0, *e.text_counts], e.draws, e.seed),

@@ -126,7 +126,7 @@ def _write_given(
     fingerprint: str,
     groups: dict[str, int] | None,
 ) -> None:
-    """Write features that are given instead of images. The encoder is not known; its width must be that of the texts."""
+    """Write features that are given instead of images. Of their encoder only the width is known."""
     dataset = data.name
     for split in splits:
         draws: dict[str, list[list[str]]] = {}

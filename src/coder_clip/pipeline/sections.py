@@ -48,8 +48,8 @@ class DatasetConfig(Strict):
     )
     classes: list[str] | None = Field(
         None,
-        description="Class folders in label order; default: sorted. Of features: class names in label order, unless the "
-        "data set is a published one.",
+        description="Class folders in label order; default: sorted. Of features: class names in label order, unless "
+        "the data set is a published one.",
     )
     corrections: Path | None = Field(
         None,

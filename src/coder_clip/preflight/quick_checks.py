@@ -18,7 +18,6 @@ from ..datasets import FEATURE_SETS, Dataset, load_dataset
 from ..datasets.availability import check as check_data
 from ..datasets.availability import refuse_other_archives, refuse_small_disk
 from ..datasets.corrections import default_file
-from ..datasets.features import PublishedFeatures
 from ..datasets.fetch import refusal
 from ..datasets.published import PublishedDataset, data_root, is_here
 from ..errors import UserError
@@ -156,7 +155,7 @@ def images(config: Config, name: str) -> None:
         return  # reported by absent_data
     try:
         data = load_dataset(name, given, config.data_root)
-        assert isinstance(data, PublishedDataset | PublishedFeatures)
+        assert isinstance(data, PublishedDataset)
         lost = data.missing() if config.features.on_error == "fail" else []
         if lost:
             some = f"{len(lost):,} of {sum(data.counts.values()):,} images are missing or empty"

@@ -143,7 +143,7 @@ def _neighbours(claim: Claim, results: Results, dataset: str, model: str) -> Com
     """Compare neighbours found with two kinds of features, by the tests of the phase evaluation."""
     measure = MEASURES.get(claim.name, "knn")
     wanted = {"before": claim.before, "after": claim.after, "measure": measure}
-    _needs_texts(results, dataset)
+    _needs_texts(results, dataset, model)
     if claim.after == "discriminant":
         _needs_shots(results, dataset)
     return _stored(results, dataset, model, "neighbour_tests", wanted)
@@ -162,7 +162,12 @@ def _needs_setting(results: Results) -> None:
         raise Missing("not run", f"the run has no setting '{SETTING}'")
 
 
-def _needs_texts(results: Results, dataset: str) -> None:
+def _needs_texts(results: Results, dataset: str, model: str | None = None) -> None:
+    """Missing without texts besides the names. model: CODER may use a vocabulary that the model brings instead."""
+    if model is not None and results.vocabulary(dataset, model):
+        return
+    if dataset not in results.with_texts:
+        raise Missing("not run", NO_CLASS_TEXTS)
     if not results.has_texts(dataset):
         raise Missing("off", "the classes have no texts besides their names")
 

@@ -299,7 +299,8 @@ def _dataset(results: Results, dataset: str) -> dict[str, Any]:
 
 def _texts(results: Results, dataset: str) -> dict[str, Any]:
     """The number of texts of each kind, the templates of their prompts, and their provenance."""
-    texts, pairs = results.texts(dataset), {"pairs": []}
+    texts = results.texts(dataset)
+    pairs: dict[str, Any] = {"pairs": []}
     if dataset in results.with_texts:
         pairs = results.one_to_one_texts(dataset)
     counts = {"name": len(texts["classes"])}

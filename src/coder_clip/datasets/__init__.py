@@ -67,10 +67,9 @@ def load_templates(name: str, config: DatasetConfig) -> Templates:
         for key, value in config.templates.items()
     }
     base = Templates()
-    if name in WITH_ENTRY and config.root is None:
-        base = _module("entry").entry(name).make_templates()
-    elif config.root is None and config.features is None:
-        base = _drawn(name).templates
+    own = config.root is not None or (config.features is not None and name not in PUBLISHED)
+    if not own:
+        base = _module("entry").entry(name).make_templates() if name in WITH_ENTRY else _drawn(name).templates
     if "name" in given and "prompts" not in given:  # the name's sentence says what the images are
         given["prompts"] = (str(given["name"]), *base.prompts)
     if "one_to_one" in given:  # there is no published variant of these, with its bug
@@ -79,7 +78,7 @@ def load_templates(name: str, config: DatasetConfig) -> Templates:
         if kind in given:  # replaces the few-shot wording, too
             given[f"{kind}_few_shot"] = ""
     templates = dataclasses.replace(base, **given)  # type: ignore[arg-type]
-    return templates if config.root is None else with_articles(templates)
+    return with_articles(templates) if own else templates
 
 
 def with_articles(templates: Templates) -> Templates:

@@ -48,6 +48,9 @@ SECTIONS = {
 }
 
 
+NO_TEXTS = "no data set has text features of its classes"
+
+
 @dataclass(frozen=True)
 class Exhibit:
     """A table, a figure, or both. name: of its module and its files; the rest as its module declares it."""
@@ -62,7 +65,11 @@ class Exhibit:
     detail: bool = False
 
     def table(self, results: Results) -> Table:
-        """Make its table."""
+        """Make its table, an empty one if no data set has what it shows."""
+        if not self._of(results).datasets:
+            from ..parts import table  # it imports pandas
+
+            return table.empty(self.name.replace("_", " ").capitalize(), NO_TEXTS)
         made: Table = self._module().table(self._of(results))
         return made
 
@@ -77,7 +84,7 @@ class Exhibit:
         if self.shows_images and results.features:
             return "there are features instead of images"
         if not self._of(results).datasets:
-            return "text features of the classes are not published"
+            return NO_TEXTS
         return str(getattr(self._module(), "nothing", lambda _: "")(self._of(results)))
 
     def figure(self, results: Results, image: Loader) -> Figure:

@@ -54,3 +54,8 @@ class Table:
         width = sum(c.label in ("Data set", "Model") for c in self.columns)
         keys = [[c.text for c in row[:width]] for row in self.rows]
         return [i > 0 and key != keys[i - 1] for i, key in enumerate(keys)]
+
+
+def empty(title: str, why: str) -> Table:
+    """A table without rows, and why it has none."""
+    return Table(title, f"{why[0].upper()}{why[1:]}.", pd.DataFrame(), [Column("")], [])

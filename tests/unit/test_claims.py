@@ -524,6 +524,22 @@ def test_p_values_are_corrected_for_the_tests_of_a_data_set(results: Results) ->
         assert row["p_holm"] == pytest.approx(largest)
 
 
+def test_p_values_over_data_sets_are_corrected_for_all_claims(tmp_path: Path) -> None:
+    """Without it, (?) would never stand in the column that most people read."""
+    names = ("a", "b", "c")
+    results = Fake(tmp_path, datasets=names, shots=(1,), seeds=(1, 2), split="CoOp's split").write()
+    frame = claims.table(results).frame
+    tested = frame[(frame["dataset"] == AVERAGE) & frame["p_value"].notna()].sort_values(
+        "p_value", kind="stable"
+    )
+    assert len(tested) == len(CLAIMS)
+    largest = 0.0
+    for k, (_, row) in enumerate(tested.iterrows()):
+        largest = max(largest, min(1.0, row["p_value"] * (len(tested) - k)))
+        assert row["p_holm"] == pytest.approx(largest)
+    assert (tested["p_holm"] > tested["p_value"]).any()
+
+
 def test_results_of_other_images_are_not_paired(results: Results) -> None:
     """A sum over images that are not the same says nothing, and would look like a verdict."""
     path = results.paths.zero_shot("mini", "one")

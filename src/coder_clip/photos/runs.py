@@ -68,9 +68,9 @@ class Candidate:
 @dataclass(frozen=True)
 class Run:
     """A run's classifier, and the candidates that it was chosen from. stage_two: the run's rerank, even if the
-    classifier does not use it. recommendation: the run's, of all methods. rivals: the methods that are clearly better on
-    test images, and cannot be recommended. why: why the method was chosen, "" if it was
-    named. n_test: number of test images. validation: images (V, d), None without."""
+    classifier does not use it. recommendation: the run's, of all methods. rivals: methods that are clearly better on
+    test images, but not recommended. why: why the method was chosen, "" if it was named. n_test: number of test
+    images. validation: images (V, d), None without."""
 
     classifier: Classifier
     stage_two: Stages
@@ -290,27 +290,7 @@ class _Methods:
             for m in document["methods"]
             if m["setting"] in ("any", self.setting) and m["method"] != CONTROL
         ]
-        return zero_shot + self._few_shot()
-
-    def _few_shot(self) -> list[Candidate]:
-        found = []
-        for shots in self.config.adapter.shots if self.config.few_shot(self.dataset) else ():
-            path = Paths(self.config.results).adapter(self.model, self.dataset, shots).with_suffix(".json")
-            if not path.is_file():
-                continue
-            document, best = read_json(path), dict[str, dict[str, Any]]()
-            for r in document["runs"]:
-                method = r["method"]
-                if r["setting"] != self.setting or method not in {**FEW_SHOT, **ABLATIONS}:
-                    continue
-                if method not in best or r["val_accuracy"] > best[method]["val_accuracy"]:
-                    best[method] = r
-            n_test = document["images"]
-            for method, r in best.items():
-                point = Point(**{k: r[k] for k in Point._fields})
-                on_test = estimate(torch.arange(n_test) < round(r["test_accuracy"] * n_test))
-                found.append(Candidate(method, on_test, r["val_accuracy"], shots, r["seed"], point))
-        return found
+        return zero_shot + few_shot_candidates(self.config, self.model, self.dataset, self.setting)
 
     def classifier(self, chosen: Candidate, encoder: PhotoEncoder) -> Classifier:
         """The classifier of a method, with probabilities if there are enough validation images."""
@@ -348,6 +328,28 @@ class _Methods:
             weights,
         )
         return partial(_few_shot, few_shot.method(chosen.method).fit(given), weights, chosen.point)
+
+
+def few_shot_candidates(config: Config, model: str, dataset: str, setting: str) -> list[Candidate]:
+    """The few-shot methods of a run in a setting, each with the seed that is best on validation images."""
+    found = []
+    for shots in config.adapter.shots if config.few_shot(dataset) else ():
+        path = Paths(config.results).adapter(model, dataset, shots).with_suffix(".json")
+        if not path.is_file():
+            continue
+        document, best = read_json(path), dict[str, dict[str, Any]]()
+        for r in document["runs"]:
+            method = r["method"]
+            if r["setting"] != setting or method not in {**FEW_SHOT, **ABLATIONS}:
+                continue
+            if method not in best or r["val_accuracy"] > best[method]["val_accuracy"]:
+                best[method] = r
+        n_test = document["images"]
+        for method, r in best.items():
+            point = Point(**{k: r[k] for k in Point._fields})
+            on_test = estimate(torch.arange(n_test) < round(r["test_accuracy"] * n_test))
+            found.append(Candidate(method, on_test, r["val_accuracy"], shots, r["seed"], point))
+    return found
 
 
 def _zero_shot(texts: Texts, n_classes: int, method: str, x: Tensor) -> Tensor:

@@ -80,8 +80,8 @@ class Claim:
         """
         if self.evidence == "few_shot" or not self.uses_labels or shots is None:
             return self.statement
-        images = "image" if shots == 1 else "images"
-        return f"{self.statement}; the discriminant had {shots} labelled {images} per class"
+        images = f"{shots} labelled image{'s' * (shots != 1)} per class"
+        return self.statement.replace("discriminant", f"discriminant of {images}")
 
 
 ACCURACY = "top-1 accuracy"

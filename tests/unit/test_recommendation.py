@@ -25,8 +25,12 @@ from coder_clip.evaluation.recommendation import (
     of_run,
     recommend,
 )
+from coder_clip.foundation.artifacts import read_json, read_parquet, write_json, write_parquet
 from coder_clip.phases.rerank import cross_fitted
+from coder_clip.photos.runs import few_shot_candidates
+from coder_clip.pipeline.config import Config
 from coder_clip.reporting.answer import answers
+from coder_clip.reporting.results import Results
 from coder_clip.rerank import Reranked
 from fake_results import Fake
 
@@ -149,6 +153,133 @@ def test_the_same_words_everywhere(tmp_path: Path) -> None:
     nothing = Recommendation(None)
     assert nothing.advice == ("Nothing is recommended, because there are no validation images to choose on.")
     assert nothing.confirmed == ""
+
+
+# ---- better methods that are not recommended
+
+
+def made_right(results: Results, method: str, share: float, few_shot: bool = False) -> None:
+    """The first images of a method are right in every run, all others wrong."""
+    paths = results.paths
+    files = (
+        [paths.adapter("mini", "one", 16)]
+        if few_shot
+        else [paths.zero_shot("mini", "one"), paths.rerank("mini", "one")]
+    )
+    for path in files:
+        rows = read_parquet(path)
+        number = rows["image_id"].map({i: k for k, i in enumerate(sorted(set(rows["image_id"])))})
+        rows.loc[rows["method"] == method, "correct"] = number < share * 120
+        write_parquet(path, rows)
+
+
+def validated(results: Results, accuracies: dict[str, float]) -> None:
+    """Validation accuracies of zero-shot methods; all others have a half. CODER + rerank stays recommended."""
+    for path in (results.paths.zero_shot("mini", "one"), results.paths.rerank("mini", "one")):
+        document = read_json(path.with_suffix(".json"))
+        for m in document["validation"]["methods"]:
+            m["accuracy"]["value"] = accuracies.get(m["method"], 0.5)
+            if m["method"] not in ("clip", "coder_rerank"):
+                m["against_clip"]["difference"] = {"value": 0.0, "low": -0.1, "high": 0.1}
+        write_json(path.with_suffix(".json"), document)
+
+
+def few_shot_validated(results: Results, accuracies: dict[str, float]) -> None:
+    path = results.paths.adapter("mini", "one", 16).with_suffix(".json")
+    document = read_json(path)
+    for r in document["runs"]:
+        r["val_accuracy"] = accuracies.get(r["method"], 0.4) + 0.3 * (r["setting"] != "clean")
+    write_json(path, document)
+
+
+def again(results: Results) -> Results:
+    return Results(results.paths.root, ["one"], ["mini"], [1, 16])
+
+
+def test_a_better_method_that_cannot_be_recommended_is_named_with_the_advice(tmp_path: Path) -> None:
+    """The page said 'use CODER + rerank' (53.8 %) while attributes alone had 62.8 %, and 16 labelled images 80.1 %."""
+    results = Fake(tmp_path, datasets=("one",), shots=(1, 16)).write()
+    validated(results, {"attributes_alone": 0.9, "coder_rerank": 0.6})
+    few_shot_validated(results, {"lda": 0.8, "ape": 0.7})
+    made_right(results, "coder_rerank", 0.5)
+    made_right(results, "attributes_alone", 0.75)
+    made_right(results, "lda", 0.8, few_shot=True)
+    one, two = again(results).rivals("one", "mini")
+    assert (one.method, one.shots, one.name) == ("attributes_alone", None, "attributes_alone")
+    assert (two.method, two.shots, two.name) == ("lda", 16, "lda-16")
+    before, after = np.arange(120) < 60, np.arange(120) < 90
+    test = paired_test(before, after)["difference"]
+    assert (one.difference["mean"], one.difference["low"]) == pytest.approx((0.25, test["low"]))
+    points = f"+25.0 [{100 * test['low']:+.1f}, {100 * test['high']:+.1f}] points"
+    assert one.sentence.startswith(
+        "“Attributes alone, no name”, a diagnostic that is never recommended, and the best other method on validation "
+        "images, is clearly better on test images: 75.0 % ["
+    )
+    assert one.sentence.endswith(f"{points}.")
+    assert two.sentence.startswith(
+        "With 16 labelled images per class, “Linear discriminant, images alone”, the best few-shot method on "
+        "validation images, is clearly better on test images: 80.0 % ["
+    )
+    (answer,) = answers(again(results))
+    assert answer.advice.startswith("Use “CODER + rerank”")
+    assert answer.advice.endswith(f"{one.sentence} {two.sentence}"), "in the same paragraph as the advice"
+    assert answer.rivals == ("Attributes alone, no name", "Linear discriminant, images alone, 16 shots")
+
+
+def test_validation_images_choose_what_is_named_beside_the_advice(tmp_path: Path) -> None:
+    """Chosen on test images, the best of many methods would look better than it is."""
+    results = Fake(tmp_path, datasets=("one",), shots=(1, 16)).write()
+    validated(results, {"attributes_alone": 0.7, "description": 0.8, "coder_rerank": 0.6})
+    few_shot_validated(results, {"ape": 0.8, "lda": 0.7, "coder_no_minmax": 0.99})
+    made_right(results, "coder_rerank", 0.5)
+    for method in ("attributes_alone", "coder"):
+        made_right(results, method, 0.9)
+    for method in ("lda", "coder_no_minmax", "clip_ensemble"):
+        made_right(results, method, 0.9, few_shot=True)
+    made_right(results, "description", 0.51)
+    made_right(results, "ape", 0.51, few_shot=True)
+    assert again(results).rivals("one", "mini") == [], "the best on validation images are not clearly better"
+    made_right(results, "ape", 0.7, few_shot=True)
+    (only,) = again(results).rivals("one", "mini")
+    assert only.name == "ape-16"
+
+
+def test_without_a_recommendation_nothing_is_named_beside_it(tmp_path: Path) -> None:
+    results = Fake(tmp_path, datasets=("one",), shots=(1, 16), validated=False).write()
+    assert results.rivals("one", "mini") == []
+
+
+def test_a_few_shot_rival_of_one_seed_is_for_its_images(tmp_path: Path) -> None:
+    results = Fake(tmp_path, datasets=("one",), shots=(1, 16), seeds=(1,)).write()
+    validated(results, {"coder_rerank": 0.6})
+    few_shot_validated(results, {"lda": 0.8})
+    made_right(results, "coder_rerank", 0.4)
+    made_right(results, "lda", 0.9, few_shot=True)
+    few_shot = again(results).rivals("one", "mini")[-1]
+    assert few_shot.sentence.endswith(" points (one seed: for these labelled images).")
+
+
+def test_the_seed_of_a_few_shot_method_is_chosen_on_validation_images(tmp_path: Path) -> None:
+    """By test accuracy, the accuracy that classify promises would be too high."""
+    results = Fake(tmp_path, datasets=("one",), shots=(16,), seeds=(1, 2, 3)).write()
+    path = results.paths.adapter("mini", "one", 16).with_suffix(".json")
+    document = read_json(path)
+    for r in document["runs"]:
+        r["val_accuracy"], r["test_accuracy"] = {1: (0.6, 0.9), 2: (0.8, 0.5), 3: (0.7, 0.7)}[r["seed"]]
+        r["gamma"] = None
+    write_json(path, document)
+    config = Config.model_validate(
+        {
+            "results": str(tmp_path),
+            "datasets": {"one": {"root": "one"}},
+            "models": {"mini": {"model": "hf-hub:a/b"}},
+            "adapter": {"shots": [16]},
+        }
+    )
+    found = few_shot_candidates(config, "mini", "one", "clean")
+    assert len(found) > 5
+    assert {(c.seed, c.val_accuracy) for c in found} == {(2, 0.8)}
+    assert {c.on_test["value"] for c in found} == {0.5}
 
 
 # ---- the rerank's threshold

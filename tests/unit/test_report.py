@@ -285,7 +285,10 @@ def test_the_answer_says_when_a_difference_is_not_clear(tmp_path: Path) -> None:
     one, two, three, four = found = answer.answers(results)
     assert [a.verdict for a in found] == ["better", "unclear", "worse", "better"]
     use = "Use “CODER + rerank”: clearly better than names alone on the 120 validation images. With it "
-    keep = "Use names alone: no method is clearly better than names alone on the 120 validation images. "
+    keep = (
+        "Use names alone: no method without labelled images is clearly better than names alone on the 120 validation "
+        "images. "
+    )
     assert re.fullmatch(
         re.escape(use) + r"[\d.]+ % \[.*\] of the test images are right, \+2.0 \[\+1.0, \+3.0\] points: "
         "on test images it is clearly better, too.",

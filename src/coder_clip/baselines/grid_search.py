@@ -50,7 +50,8 @@ def best_weight(
 ) -> Point:
     """The α for which clip_logits + α · scores has the best accuracy, the smallest of the best.
 
-    scores: of images (n, d) -> (n, C) float64, all finite; alphas: rising; x: (N, d), clip_logits: (N, C), labels: (N,).
+    scores: of images (n, d) -> (n, C) float64, all finite; alphas: rising; x: (N, d); clip_logits: (N, C); labels:
+    (N,).
     """
     right = labels.cpu().numpy()
     a = np.array(alphas)

@@ -358,7 +358,7 @@ def explore_run(run: Run, folder: Path) -> Explorer:
         lambda i: data.image(ids[i]),
         folder,
         run.stage_two,
-        run.recommendation.advice,
+        run.advice,
         f"This page shows “{LABELS['coder']}”, whose texts can be edited.",
         labels=_labels(run, data) if isinstance(data, FolderDataset) else None,
         kept=KEPT,

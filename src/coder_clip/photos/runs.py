@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -21,9 +22,9 @@ from ..datasets import load_templates
 from ..encoders.spec import EncoderSpec
 from ..errors import UserError, nearest
 from ..evaluation.estimates import Estimate, estimate
-from ..evaluation.recommendation import Recommendation, of_run
+from ..evaluation.recommendation import Recommendation, Rival, of_run, rivals
 from ..evaluation.recommendation import candidates as candidates_of
-from ..foundation.artifacts import Paths, read_json, read_metadata, sha256
+from ..foundation.artifacts import Paths, read_json, read_metadata, read_parquet, sha256
 from ..phases.adapter import few_shot_inputs
 from ..phases.common import SHOTS, ImageFeatures, Texts, encoder_spec, read_image_features, read_texts
 from ..phases.rerank import read_one_to_one
@@ -67,14 +68,16 @@ class Candidate:
 @dataclass(frozen=True)
 class Run:
     """A run's classifier, and the candidates that it was chosen from. stage_two: the run's rerank, even if the
-    classifier does not use it. recommendation: the run's, of all methods. why: why the method was chosen, "" if it was
-    named. n_test: number of test images. validation: images (V, d), None without."""
+    classifier does not use it. recommendation: the run's, of all methods. rivals: methods that are clearly better on
+    test images, but not recommended. why: why the method was chosen, "" if it was named. n_test: number of test
+    images. validation: images (V, d), None without."""
 
     classifier: Classifier
     stage_two: Stages
     setting: str
     chosen: Candidate
     recommendation: Recommendation
+    rivals: list[Rival]
     why: str
     candidates: list[Candidate]
     n_test: int
@@ -83,6 +86,11 @@ class Run:
     file: Path  # of the configuration
     root: Path
     dataset: str
+
+    @property
+    def advice(self) -> str:
+        """What to use, why, and which other methods are clearly better."""
+        return " ".join([self.recommendation.advice, *(_with_option(r) for r in self.rivals)])
 
     @property
     def said(self) -> str:
@@ -127,6 +135,7 @@ def load_run(
         methods = _Methods(config, m, d, texts, validation, stages, setting)
         zero_shot, reranked = (read_json(path) for path in _documents(config, m, d))
         recommendation = of_run(zero_shot, reranked)
+        better = _rivals(config, m, d, zero_shot, reranked)
     except UserError as error:
         raise UserError(f"{error}; {how}") from None
     encoder = PhotoEncoder(on(at(EncoderSpec(**encoder_spec(config, m)), root), device), cache)
@@ -142,7 +151,8 @@ def load_run(
         setting=setting,
         chosen=chosen,
         recommendation=recommendation,
-        why=_why(recommendation, used, candidates) if method is None else "",
+        rivals=better,
+        why=_why(recommendation, used, better, candidates) if method is None else "",
         candidates=candidates,
         n_test=int(zero_shot["images"]),
         validation=validation,
@@ -280,29 +290,7 @@ class _Methods:
             for m in document["methods"]
             if m["setting"] in ("any", self.setting) and m["method"] != CONTROL
         ]
-        return zero_shot + self._few_shot()
-
-    def _few_shot(self) -> list[Candidate]:
-        found = []
-        for shots in self.config.adapter.shots if self.config.few_shot(self.dataset) else ():
-            path = Paths(self.config.results).adapter(self.model, self.dataset, shots).with_suffix(".json")
-            if not path.is_file():
-                continue
-            document, best = read_json(path), dict[str, dict[str, Any]]()
-            for r in document["runs"]:
-                method = r["method"]
-                if r["setting"] != self.setting or method not in {**FEW_SHOT, **ABLATIONS}:
-                    continue
-                if method not in best or r["val_accuracy"] > best[method]["val_accuracy"]:
-                    best[method] = r
-            n_test = document["images"]
-            for method, r in best.items():
-                point = Point(**{k: r[k] for k in Point._fields})
-                on_test = r.get("on_test")  # with near twins, over groups
-                if on_test is None:
-                    on_test = estimate(torch.arange(n_test) < round(r["test_accuracy"] * n_test))
-                found.append(Candidate(method, on_test, r["val_accuracy"], shots, r["seed"], point))
-        return found
+        return zero_shot + few_shot_candidates(self.config, self.model, self.dataset, self.setting)
 
     def classifier(self, chosen: Candidate, encoder: PhotoEncoder) -> Classifier:
         """The classifier of a method, with probabilities if there are enough validation images."""
@@ -342,6 +330,30 @@ class _Methods:
         return partial(_few_shot, few_shot.method(chosen.method).fit(given), weights, chosen.point)
 
 
+def few_shot_candidates(config: Config, model: str, dataset: str, setting: str) -> list[Candidate]:
+    """The few-shot methods of a run in a setting, each with the seed that is best on validation images."""
+    found = []
+    for shots in config.adapter.shots if config.few_shot(dataset) else ():
+        path = Paths(config.results).adapter(model, dataset, shots).with_suffix(".json")
+        if not path.is_file():
+            continue
+        document, best = read_json(path), dict[str, dict[str, Any]]()
+        for r in document["runs"]:
+            method = r["method"]
+            if r["setting"] != setting or method not in {**FEW_SHOT, **ABLATIONS}:
+                continue
+            if method not in best or r["val_accuracy"] > best[method]["val_accuracy"]:
+                best[method] = r
+        n_test = document["images"]
+        for method, r in best.items():
+            point = Point(**{k: r[k] for k in Point._fields})
+            on_test = r.get("on_test")  # with near twins, over groups
+            if on_test is None:
+                on_test = estimate(torch.arange(n_test) < round(r["test_accuracy"] * n_test))
+            found.append(Candidate(method, on_test, r["val_accuracy"], shots, r["seed"], point))
+    return found
+
+
 def _zero_shot(texts: Texts, n_classes: int, method: str, x: Tensor) -> Tensor:
     return baseline_scores(texts, x, n_classes)[method]
 
@@ -359,17 +371,45 @@ def _one(kind: str, name: str | None, known: Iterable[str]) -> str:
     return name or names[0]
 
 
-def _why(recommendation: Recommendation, used: Recommendation, candidates: list[Candidate]) -> str:
-    """Explain why a method was chosen.
+def _rivals(
+    config: Config, model: str, dataset: str, zero_shot: dict[str, Any], reranked: dict[str, Any]
+) -> list[Rival]:
+    """The methods to name beside the recommendation, as the report names them.
+
+    None where the rows of the run are not on this machine: documents alone do not pair images.
+    """
+    paths = Paths(config.results)
+    of_zero_shot = [paths.zero_shot(model, dataset), paths.rerank(model, dataset)]
+    if not all(path.is_file() for path in of_zero_shot):
+        return []
+    adapter = None
+    if config.few_shot(dataset):
+        path = paths.adapter(model, dataset, max(config.adapter.shots))
+        if path.is_file():
+            adapter = read_json(path.with_suffix(".json")), read_parquet(path)
+    rows = pd.concat([read_parquet(path) for path in of_zero_shot])
+    return rivals(zero_shot, reranked, rows, adapter)
+
+
+def _with_option(rival: Rival) -> str:
+    """A rival's sentence, with the option that uses it."""
+    return f"{rival.sentence.removesuffix('.')} (--method {rival.name})."
+
+
+def _why(
+    recommendation: Recommendation, used: Recommendation, better: list[Rival], candidates: list[Candidate]
+) -> str:
+    """Explain why a method was chosen, and which methods are clearly better.
 
     used: the recommendation that was followed; if reasons are wanted, it is among the methods that have them.
     """
     parts = [used.reason, used.confirmed]
     if used.method != recommendation.method:
-        parts = [used.reason.replace("no method is", "no method with reasons is"), used.confirmed]
+        parts = [used.reason.replace("no method", "no method with reasons and"), used.confirmed]
         parts.append(f"without --why it would be {LABELS[str(recommendation.method)]}, which has no reasons")
+    parts += [_with_option(rival).removesuffix(".") for rival in better]
     few_shot = [c for c in candidates if c.method in FEW_SHOT]
-    if few_shot and used is recommendation:
+    if few_shot and all(rival.shots is None for rival in better):
         best = max(few_shot, key=lambda c: c.val_accuracy)
         parts.append(
             f"the best few-shot method on validation images, {best.title} (--method {best.name}), has "

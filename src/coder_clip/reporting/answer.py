@@ -116,7 +116,7 @@ def _effect(test: Mapping[str, Any], n: int, images: str) -> str:
     changed = (test["fixed"] + test["broke"] + 2) / (n + 2)
     target = max(abs(d["value"]), SMALLEST)
     needed = images_to_settle(target, max(changed, target))
-    if -SMALLEST < round(d["low"], 3) and round(d["high"], 3) < SMALLEST:
+    if round(d["low"], 3) > -SMALLEST and round(d["high"], 3) < SMALLEST:
         return f"change less than {100 * SMALLEST:.0f} points ({_points(d)})."
     if needed <= n:  # so many would show a difference of this size in most runs, and here they did not
         return f"make no clear difference ({_points(d)} points)."

@@ -103,6 +103,7 @@ def render(
     every = [item for of_section in items.values() for item in of_section]
     photos = results.kind == "photos"
     claims = [] if photos else items.pop("Claims", [])
+    claims.sort(key=lambda item: item.table is not None)  # the figure leads
     opened = [*OPEN[results.kind], *(title for title in items if title not in SECTIONS)]
     artefacts = {a.path: a for item in every for a in item.artefacts}
     found = answers(results)

@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any, get_args
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from ...baselines.methods import LABELS
 from ...claims import (
@@ -25,6 +26,8 @@ from ...claims import (
 from ...evaluation.intervals import holm
 from ..evidence import Judged, Missing, claims_of, few_shot_difference, judge
 from ..parts import cells, notes
+from ..parts.forest import Mark, Row, forest
+from ..parts.style import Drawing, Loader
 from ..parts.table import AVERAGE, Cell, Column, Table
 from ..results import Results
 
@@ -85,6 +88,48 @@ def table(results: Results) -> Table:
             filter(None, [why, _elsewhere(shown), _without_shots(results, of_shown), notes.not_here(results)])
         ),
     )
+
+
+def draw(results: Results, image: Loader) -> Figure:
+    """The difference behind each verdict: a row for each claim, a panel for each column of the table."""
+    frame = judged(results)
+    of = {(r["claim"], r["dataset"], r["model"]): r for r in frame.to_dict("records")}
+    means = [(AVERAGE, model) for model in results.models if AVERAGE in set(frame["dataset"])]
+    many = counted(results)
+    places = means if many else [*results, *means]
+    groups: dict[str, list[Row]] = {"Claims of the paper": [], f"Claims of {REEVALUATION}": []}
+    for claim in CLAIMS:
+        records = [of[claim.name, *place] for place in places]
+        small: list[list[Mark]] = []
+        if many:
+            each = [[of[claim.name, d, model] for d in results.datasets] for _, model in places]
+            small = [[m for m in map(_mark, of_model) if m] for of_model in each]
+        row = Row(
+            records[0]["statement"], [_mark(r) for r in records], [r["verdict"] for r in records], small
+        )
+        groups[f"Claims of {REEVALUATION}" if claim.source == REEVALUATION else "Claims of the paper"].append(
+            row
+        )
+    titles = [_where(results, *place).replace("mean over data sets", "mean") for place in places]
+    return forest(groups, titles, "Difference (points)")
+
+
+def _mark(r: Mapping[Any, Any]) -> Mark | None:
+    """The difference behind a verdict in points; None if there is none."""
+    if pd.isna(r["difference"]):
+        return None
+    value, low, high = (100 * float(r[f"difference{end}"]) for end in ("", "_low", "_high"))
+    return Mark(r["verdict"], value, low, high, not contested(r["verdict"], r["p_holm"]))
+
+
+FIGURE = Drawing(
+    draw,
+    "The claims at a glance",
+    "The difference of the two methods of each claim on the same test images, in percentage points in favour of the "
+    "claim, with its 95 % interval. Colour and shape give the verdict; hollow: not confirmed when corrected for all "
+    "tests (?). Where many data sets are averaged, small marks are the data sets. Panels have their own scales.",
+    "A row for each claim with a marker and an interval for each data set; the numbers are in the table of claims.",
+)
 
 
 def counted(results: Results) -> bool:

@@ -1,0 +1,149 @@
+"""A forest plot: a row for each statement, a panel for each place, a marker with its interval for each difference."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from . import layout
+from .style import BLUE, DOUBLE, GREY, ORANGE, VERMILLION
+
+# Verdict -> colour and shape, so that print in black still tells them apart.
+LOOKS: dict[str, tuple[str, str]] = {
+    "shown": (BLUE, "o"),
+    "contradicted": (VERMILLION, "X"),
+    "open": (GREY, "|"),
+    "not judged": (ORANGE, "d"),
+}
+LINE, GAP = 0.125, 0.075  # inches: a line of a label, and the space between two rows
+CHARACTERS = 48  # in a line of a label
+LABELS = 2.72  # inches for labels
+AXIS = 0.36  # inches below a panel, for its ticks and label
+TITLE = 0.2  # inches above a panel
+LEGEND = 0.26
+FONT = 7
+LEAST = 2.0  # points that an axis reaches to either side at least
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A difference in points with its interval. sure: False if a correction does not confirm its verdict."""
+
+    verdict: str
+    value: float
+    low: float
+    high: float
+    sure: bool = True
+
+
+@dataclass(frozen=True)
+class Row:
+    """A statement. marks: one for each panel, None where there is nothing, with the reason in ``absent``.
+
+    small: for each panel the marks that its mark is the mean of.
+    """
+
+    label: str
+    marks: Sequence[Mark | None]
+    absent: Sequence[str]
+    small: Sequence[Sequence[Mark]] = field(default_factory=list)
+
+
+def forest(groups: Mapping[str, Sequence[Row]], panels: Sequence[str], x_label: str) -> Figure:
+    """Draw the rows of each group below its heading, with a panel for each title."""
+    places: list[tuple[float, list[str], Row | None]] = []  # inches from the top, lines of the label
+    y = 0.0
+    for heading, rows in groups.items():
+        for lines, row in [([heading], None), *((_lines(r.label), r) for r in rows)]:
+            height = LINE * len(lines) + GAP
+            places.append((y + height / 2, lines, row))
+            y += height
+    figure = Figure(figsize=(DOUBLE, TITLE + y + AXIS + LEGEND))
+    width = (DOUBLE - LABELS - 0.06) / len(panels)
+    drawn = [
+        layout.axes(figure, LABELS + i * width + 0.05, TITLE, width - 0.1, y) for i in range(len(panels))
+    ]
+    for i, (ax, title) in enumerate(zip(drawn, panels, strict=True)):
+        _panel(ax, i, [(at, row) for at, _, row in places if row is not None], y)
+        ax.set_title(layout.short(title, int(width / 0.068)), fontsize=FONT)
+        ax.set_xlabel(x_label, fontsize=FONT)
+        ax.xaxis.set_major_locator(MaxNLocator(5 if width > 1.2 else 3, integer=True))
+    for at, lines, row in places:
+        where = {"transform": figure.dpi_scale_trans, "va": "center", "linespacing": 1.1}
+        height = TITLE + y + AXIS + LEGEND - TITLE - at
+        bold = {"fontweight": "bold"} if row is None else {}
+        figure.text(0.06, height, "\n".join(lines), fontsize=FONT, **where, **bold)
+    _legend(figure, [m for rows in groups.values() for r in rows for m in _all_marks(r)])
+    return figure
+
+
+def _lines(label: str) -> list[str]:
+    return textwrap.wrap(layout.plain(label), CHARACTERS)
+
+
+def _all_marks(row: Row) -> list[Mark]:
+    return [m for m in [*row.marks, *(m for small in row.small for m in small)] if m is not None]
+
+
+def _panel(ax: Axes, i: int, rows: Sequence[tuple[float, Row]], height: float) -> None:
+    """One panel, its vertical axis in inches from the top."""
+    ax.set_ylim(height, 0)
+    ax.set_yticks([])
+    ax.spines["left"].set_visible(False)
+    ax.axvline(0, color="#444444", linewidth=0.7, zorder=1)
+    ends = [LEAST, -LEAST]
+    for at, row in rows:
+        ax.axhline(at, color="#EEEEEE", linewidth=0.5, zorder=0)
+        for mark in row.small[i] if row.small else ():
+            ax.plot([mark.value], [at], **_marker(mark, 3.0), alpha=0.55, zorder=2)
+            ends.append(mark.value)
+        mark = row.marks[i]
+        if mark is None:
+            ax.annotate(
+                row.absent[i], (0, at), (4, 0), textcoords="offset points", va="center", fontsize=FONT - 1, color=GREY,
+                annotation_clip=False,
+            )  # fmt: skip
+            continue
+        colour = LOOKS[mark.verdict][0]
+        ax.plot([mark.low, mark.high], [at, at], color=colour, linewidth=1.1, solid_capstyle="butt", zorder=3)
+        ax.plot([mark.value], [at], **_marker(mark, 6.2 if row.small else 5.2), zorder=4)
+        ends += [mark.low, mark.high]
+    space = 0.04 * (max(ends) - min(ends))
+    ax.set_xlim(min(ends) - space, max(ends) + space)
+    ax.xaxis.set_major_formatter(lambda x, _: "0" if x == 0 else f"{x:+.0f}".replace("-", "−"))
+    ax.tick_params(axis="x", labelsize=FONT)
+
+
+def _marker(mark: Mark, size: float) -> dict[str, Any]:
+    colour, shape = LOOKS[mark.verdict]
+    face = colour if mark.sure else "white"
+    edge = "white" if mark.sure and shape != "|" else colour
+    wide = 1.4 if shape == "|" else 0.9
+    return {
+        **{"marker": shape, "linestyle": "", "color": colour, "markersize": size},
+        **{
+            "markerfacecolor": face,
+            "markeredgecolor": edge,
+            "markeredgewidth": wide if edge == colour else 0.5,
+        },
+    }
+
+
+def _legend(figure: Figure, marks: Sequence[Mark]) -> None:
+    """The verdicts that occur."""
+    there = {(m.verdict, m.sure) for m in marks}
+    handles = []
+    for verdict in LOOKS:
+        for sure in (True, False):
+            if (verdict, sure) in there:
+                label = verdict if sure else f"{verdict} (?)"
+                handles.append(Line2D([], [], label=label, **_marker(Mark(verdict, 0, 0, 0, sure), 5.2)))
+    if handles:
+        figure.legend(handles=handles, loc="lower center", ncols=len(handles), fontsize=FONT, borderpad=0.2)

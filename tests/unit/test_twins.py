@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from bursts import brighter, moved, save_bursts, saved_again, scene
 from coder_clip.datasets.entry import entry
 from coder_clip.datasets.folder import SHARES, FolderDataset, cut
 from coder_clip.datasets.sanity import copies
@@ -30,34 +30,6 @@ from coder_clip.datasets.twins import (
 from coder_clip.errors import UserError
 
 SHARED = Path(os.environ.get("CODER_CLIP_SHARED", Path(__file__).parents[2].parent / "shared"))
-
-
-def scene(seed: int, width: int = 96, height: int = 72) -> Image.Image:
-    """A picture with large and small structure, such as a photo has; each seed another one."""
-    rng = np.random.default_rng(seed)
-    layers = [
-        Image.fromarray(rng.integers(0, 256, (n, n, 3), dtype=np.uint8)).resize(
-            (width, height), Image.Resampling.BICUBIC
-        )
-        for n in (4, 9, 24)
-    ]
-    mixed = sum(w * np.asarray(layer, float) for w, layer in zip((0.5, 0.3, 0.2), layers, strict=True))
-    return Image.fromarray(np.asarray(mixed, dtype=np.uint8))
-
-
-def saved_again(image: Image.Image) -> Image.Image:
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=60)
-    return Image.open(io.BytesIO(buffer.getvalue()))
-
-
-def brighter(image: Image.Image) -> Image.Image:
-    return Image.fromarray(np.clip(np.asarray(image, float) * 1.1, 0, 255).astype(np.uint8))
-
-
-def moved(image: Image.Image) -> Image.Image:
-    """As if the camera had moved: 3 % of two sides are not seen any more."""
-    return image.crop((round(0.03 * image.width), round(0.03 * image.height), image.width, image.height))
 
 
 COPIES: dict[str, Callable[[Image.Image], Image.Image]] = {
@@ -253,13 +225,8 @@ def test_near_twins_stay_in_one_split(sizes: list[int], burst: int, salt: int) -
 
 @pytest.fixture
 def bursts(tmp_path: Path) -> Path:
-    """Two classes with 20 scenes of three shots each, each saved in its own way."""
-    for c in range(2):
-        (tmp_path / f"class {c}").mkdir()
-        for i in range(20):
-            picture = scene(100 * c + i)
-            for name, shot in zip("abc", (picture, moved(picture), brighter(picture)), strict=True):
-                shot.save(tmp_path / f"class {c}/{i:02}{name}.png")
+    """Two classes with 20 scenes of three shots each."""
+    save_bursts(tmp_path, ["class 0", "class 1"], 20)
     return tmp_path
 
 

@@ -3,15 +3,17 @@
 Simulates two methods on N images and S runs (a seed's shots, or a draw of random words). Images are hard or easy, runs
 lucky or not, and both change the difference of the methods; an interval is meant for other runs and other images. For
 comparison: percentiles of a bootstrap over runs and images, which cannot estimate the variation of three runs. Prints a
-Markdown table.
+Markdown table, and one for images that come in bursts of near twins.
 """
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 from numpy.typing import NDArray
 
-from coder_clip.evaluation.intervals import DIFFERENCE, LEVEL, SHARE, crossed_interval
+from coder_clip.evaluation.intervals import DIFFERENCE, LEVEL, SHARE, clear, crossed_interval
 
 REPEATS, RESAMPLES = 500, 200
 CASES = (  # runs, images, how much runs and how much images vary (logits)
@@ -19,6 +21,7 @@ CASES = (  # runs, images, how much runs and how much images vary (logits)
     *((10, 1000, *vary) for vary in ((0.0, 2.0), (0.6, 1.0))),
 )
 Runs = NDArray[np.float64]
+IN_BURSTS = tuple(product((1, 3), (100, 1000), (2, 5, 20)))  # runs, images, near twins in a burst
 
 
 def simulated(
@@ -65,6 +68,37 @@ def coverage(
     return [float(hit / repeats) for hit in hits]
 
 
+def in_bursts(seeds: int, images: int, burst: int, repeats: int = 4 * REPEATS) -> list[float]:
+    """Of intervals for a difference that is 0 in truth, in bursts: the share that is clear over groups and over images,
+    and the shares that hold the truth for an accuracy.
+
+    Near twins have the same results. Images vary by 2 logits, several runs by 0.3, the same for both methods.
+    """
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(images // burst), burst)
+    truth = float(np.mean([one_method(400, 1000, rng).mean() for _ in range(40)]))
+    found = np.zeros(4)
+    for _ in range(repeats):
+        hard = 2 * rng.standard_normal(images // burst)
+        before, after = (one_method(seeds, images // burst, rng, hard)[:, groups] for _ in range(2))
+        for i, numbers in enumerate((groups, None)):
+            low, high, _ = crossed_interval(after - before, DIFFERENCE, groups=numbers)
+            found[i] += bool(clear({"low": low, "high": high})) and bool((after != before).any())
+            low, high, _ = crossed_interval(after, SHARE, groups=numbers)
+            found[2 + i] += low <= truth <= high
+    return [float(share / repeats) for share in found]
+
+
+def one_method(
+    seeds: int, images: int, rng: np.random.Generator, hard: Runs | None = None
+) -> NDArray[np.float64]:
+    """Results (S, N) of a method. hard: (N,) how easy the images are for all methods, in logits."""
+    hard = 2 * rng.standard_normal(images) if hard is None else hard
+    lucky = 0.3 * rng.standard_normal((seeds, 1)) * (seeds > 1)  # an interval of one run is for its shots
+    logits = hard + rng.standard_normal(images) + lucky
+    return np.asarray(rng.random((seeds, images)) < 1 / (1 + np.exp(-logits)), dtype=np.float64)
+
+
 def main() -> None:
     """Print the coverage for differences and accuracies, in percent."""
     print(
@@ -73,6 +107,13 @@ def main() -> None:
     print("| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
     for case in CASES:
         shares = coverage(*case, bootstrap=True)
+        print(f"| {' | '.join(map(str, case))} | {' | '.join(f'{100 * share:.1f}' for share in shares)} |")
+    print(
+        "\n| runs | images | burst | clear, over groups | over images | accuracy, over groups | over images |"
+    )
+    print("| ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
+    for case in IN_BURSTS:
+        shares = in_bursts(*case)
         print(f"| {' | '.join(map(str, case))} | {' | '.join(f'{100 * share:.1f}' for share in shares)} |")
 
 

@@ -2,7 +2,8 @@
 
 Simulates runs in which no method is better than names alone: equal accuracy in truth, and most images right or wrong by
 all methods, as with real ones. Each run has validation and test images. The rule (`evaluation.recommendation`) chooses
-on the former and reports on the latter; the old rule chose and reported on test images. Prints a Markdown table.
+on the former and reports on the latter; the old rule chose and reported on test images. Prints a Markdown table, and a
+second one for images that come in bursts of near twins, with intervals over groups and, for comparison, over images.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,7 @@ from coder_clip.evaluation.recommendation import NAMES, recommend
 
 REPEATS = 12_000
 METHODS, IMAGES = (2, 6, 12), (90, 300, 1000)
+BURSTS, IN_BURSTS, FEWER_REPEATS = (2, 5, 20), (100, 300, 1000), 4000
 TEST_SETS, FEWEST = 10, 100  # of each recommendation; recommendations, of fewer no share is printed
 ACCURACY = 0.466  # of every method
 ALIKE = 0.9  # correlation of two methods in what makes an image hard: they differ on 14 % of the images
@@ -61,27 +64,56 @@ def results(methods: int, images: int, rng: np.random.Generator) -> NDArray[np.b
 
 
 @cache
-def against(fixed: int, broke: int, images: int, tests: int) -> Entry:
-    """`paired_test` of any results with these counts."""
+def against(fixed: int, broke: int, images: int, tests: int, burst: int = 1, grouped: bool = False) -> Entry:
+    """`paired_test` of any results with these counts, each of ``burst`` near twins; grouped: over groups."""
     before, after = np.zeros(images), np.zeros(images)
     after[:fixed] = 1
     before[fixed : fixed + broke] = 1
-    return {**paired_test(before, after, tests)}
+    groups = np.repeat(np.arange(images), burst) if grouped else None
+    return {**paired_test(before.repeat(burst), after.repeat(burst), tests, groups)}
 
 
 @cache
-def accuracy_of(right: int, images: int) -> Estimate:
-    return estimate(np.arange(images) < right)
+def accuracy_of(right: int, images: int, burst: int = 1, grouped: bool = False) -> Estimate:
+    groups = np.repeat(np.arange(images), burst) if grouped else None
+    return estimate(np.repeat(np.arange(images) < right, burst), groups=groups)
 
 
-def entries(right: NDArray[np.bool_], candidates: Sequence[str], tests: int) -> list[Entry]:
-    """What a run's documents hold of these results (`recommendation.entry`), names alone first."""
+def entries(
+    right: NDArray[np.bool_],
+    candidates: Sequence[str],
+    tests: int,
+    burst: int = 1,
+    grouped: bool = False,
+) -> list[Entry]:
+    """What a run's documents hold of these results (`recommendation.entry`), names alone first.
+
+    right: (1 + M, N) of images, or of bursts of near twins with the same results. grouped: intervals over bursts.
+    """
     names, images = right[0], right.shape[1]
     made: list[Entry] = []
     for method, of in zip((NAMES, *candidates), right, strict=True):
-        test = against(int((of & ~names).sum()), int((names & ~of).sum()), images, tests)
-        made.append({"method": method, "accuracy": accuracy_of(int(of.sum()), images), "against_clip": test})
+        changed = int((of & ~names).sum()), int((names & ~of).sum())
+        test = against(*changed, images, tests, burst, grouped)
+        accuracy = accuracy_of(int(of.sum()), images, burst, grouped)
+        made.append({"method": method, "accuracy": accuracy, "against_clip": test})
     return made
+
+
+def in_bursts(
+    methods: int, images: int, burst: int, repeats: int = FEWER_REPEATS, seed: int = 0
+) -> tuple[Rule, Rule]:
+    """The rule with intervals over bursts and, second, over images, where images come in bursts of near twins."""
+    rng, rules = np.random.default_rng(seed), (Rule(), Rule())
+    candidates = [f"method {i}" for i in range(methods)]
+    for _ in range(repeats):
+        validation, test = (results(methods, images // burst, rng) for _ in range(2))
+        for rule, grouped in zip(rules, (True, False), strict=True):
+            chosen_on = entries(validation, candidates, methods, burst, grouped)
+            best = int(np.argmax([m["accuracy"]["value"] for m in chosen_on[1:]]))
+            rule.best.add(entries(test, candidates, 1, burst, grouped)[1 + best])
+            rule.false += recommend(chosen_on, candidates) != NAMES
+    return rules
 
 
 def simulate(methods: int, images: int, repeats: int = REPEATS, seed: int = 0) -> tuple[Rule, Rule]:
@@ -116,6 +148,13 @@ def main() -> None:
             held = f"{100 * np.mean(rule.recommended.held):.1f}" if rule.false >= FEWEST else "–"
             cells = [str(methods), f"{images:,}", *_cells(rule), held, _bias(rule), *_cells(old), _bias(old)]
             print(f"| {' | '.join(cells)} |", flush=True)
+    head = ["methods", "images", "burst", "false", "difference holds", "accuracy holds"]
+    head += ["over images: false", "difference holds", "accuracy holds"]
+    print(f"\n| {' | '.join(head)} |\n|{' ---: |' * len(head)}")
+    for methods, images, burst in product(METHODS, IN_BURSTS, BURSTS):
+        grouped, plain = in_bursts(methods, images, burst)
+        cells = [str(methods), f"{images:,}", str(burst), *_cells(grouped), *_cells(plain)]
+        print(f"| {' | '.join(cells)} |", flush=True)
 
 
 def _cells(rule: Rule) -> list[str]:

@@ -32,7 +32,8 @@ KINDS = {  # kind -> texts a class
 class Toy:
     """A data set of features alone: images near their class's texts, every kind of text, all pairs."""
 
-    def __init__(self, root: Path, seed: int = 14) -> None:
+    def __init__(self, root: Path, seed: int = 14, burst: int = 1) -> None:
+        self.burst = burst  # this many images of a class after another are near twins
         rng = np.random.default_rng(seed)
         self.config = Config.model_validate(
             {
@@ -80,6 +81,15 @@ class Toy:
         x = 0.6 * centres[labels] + rng.normal(size=(n, WIDTH))
         return torch.tensor(x).float(), torch.from_numpy(labels)
 
+    def groups(self, split: str) -> Tensor:
+        """The group of each image: of every class the first ``burst`` images, the next ones, and so on."""
+        place = torch.arange(len(self.images[split][0]))
+        return (
+            1000 * list(self.images).index(split)
+            + place % N_CLASSES
+            + N_CLASSES * (place // (N_CLASSES * self.burst))
+        )
+
     def _write(self) -> None:
         paths, classes = Paths(self.config.results), [f"class {c}" for c in range(N_CLASSES)]
         meta = {"model": "m", "dataset": "toy", "classes": classes, "encoder": {"model": "made up"}}
@@ -90,7 +100,10 @@ class Toy:
                 str(s): [[ids_[(s + shot) % 5] for ids_ in of_class] for shot in range(2)] for s in (1, 2)
             }
             head = {**meta, "split": split, "ids": ids, "skipped": [], "draws": draws}
-            write_tensors(paths.image_features("m", "toy", split), {"features": x, "labels": labels}, head)
+            tensors = {"features": x, "labels": labels}
+            if self.burst > 1:
+                tensors["groups"] = self.groups(split)
+            write_tensors(paths.image_features("m", "toy", split), tensors, head)
         rows = [(kind, c, t) for (kind, c), texts in self.texts.items() for t in texts]
         tensors = {
             "features": torch.nn.functional.normalize(torch.stack([t for _, _, t in rows]), dim=1),

@@ -419,3 +419,19 @@ def test_without_labels_there_is_no_accuracy(unlabelled: Any) -> None:
     after = unlabelled.post(f"/{TOKEN}/texts", json=edited(state, cat=["a beak", "two wings"])).json
     assert after["changed"] > 0
     assert unlabelled.post(f"/{TOKEN}/save", json={"name": "mine.json"}).status_code == 200
+
+
+def test_a_difference_in_bursts_is_over_bursts(study: Study, tmp_path: Path) -> None:
+    """An edit would be called clearly better because the one photo that it puts right was taken fifteen times."""
+    groups = torch.arange(len(study.names)) // 15
+    c = Classifier(study.encoder, study.start.texts)
+    grouped = Study(c, study.features, study.names, study.labels, groups)
+    found = []
+    for of in (study, grouped):
+        made = Explorer(of, "p", lambda i: Image.new("RGB", (9, 9)), tmp_path)
+        client = make_app(made, TOKEN, {HOST}).test_client()
+        state = client.get(f"/{TOKEN}/state").json
+        body = edited(state, cat=["a beak", "two wings"])
+        found.append(client.post(f"/{TOKEN}/texts", json=body).json["difference"])
+    assert found[0]["value"] == found[1]["value"] != 0
+    assert found[0]["low"] != found[1]["low"]

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from coder_clip.errors import UserError
+from coder_clip.evaluation.estimates import estimate
 from coder_clip.photos import Classifier
 from coder_clip.photos.study import Study, with_text
 from coder_clip.texts.sets import ClassTexts, TextSet
@@ -129,3 +130,25 @@ def test_adding_is_classifying_again_with(study: Study) -> None:
         study.add_one("dog", "attribute", ["a long snout"])
     with pytest.raises(UserError, match="did you mean 'attribute'"):
         study.add_one("dog", "attributes", ["x"])
+
+
+def test_near_twins_are_one_photo_in_all_that_is_said_of_texts(study: Study) -> None:
+    """With three shots of each scene, a text would be clearly useful after a third of the evidence."""
+    groups = torch.arange(len(study.names)) // 15
+    first = Classifier(study.encoder, study.start.texts, templates=study.templates)
+    grouped = Study(first, study.features, study.names, study.labels, groups)
+    texts = with_text(study.start.texts, 2, "attribute", "a shell")
+    for standing, plain in (
+        (grouped.start, study.start),
+        (grouped.standing(texts), study.standing(texts)),
+    ):
+        assert standing.accuracy == estimate(plain.correct, groups=groups)
+        assert standing.accuracy != plain.accuracy
+    assert study.labels is not None
+    worths = {w.row: w for w in study.leave_one_out()}
+    for worth in grouped.leave_one_out():
+        plain_worth = worths[worth.row]
+        assert worth.lead["value"] == plain_worth.lead["value"]
+        assert worth.lead["low"] != plain_worth.lead["low"]
+        if worth.test["fixed"] + worth.test["broke"]:
+            assert worth.test["difference"]["low"] != plain_worth.test["difference"]["low"]

@@ -117,9 +117,10 @@ def _student(
     # the estimate of noise may be too large; images alone are a lower bound
     variance = max(sum(parts), parts[0])
     degrees = variance**2 / max(sum(p**2 / f for p, f in zip(parts, free, strict=True)), 1e-300)
-    half = float(student.ppf(1 - (1 - LEVEL) / (2 * tests), degrees)) * variance**0.5
-    p_value = float(2 * student.sf(abs(mean) / variance**0.5, degrees)) if variance > 0 else 1.0
-    p_value = min(1.0, tests * p_value)
+    half, p_value = 0.0, 1.0
+    if variance > 0:
+        half = float(student.ppf(1 - (1 - LEVEL) / (2 * tests), degrees)) * variance**0.5
+        p_value = min(1.0, tests * float(2 * student.sf(abs(mean) / variance**0.5, degrees)))
     low, high = mean - half, mean + half
     if added:
         low, high = max(min(added), low), min(max(added), high)

@@ -77,7 +77,8 @@ def run(config: Config, model: str, dataset: str) -> None:
         for k in sorted({min(k, len(test.classes)) for k in (config.rerank.top_k, *config.rerank.top_ks)}):
             top_k = rerank_scores(test.features, result.scores, compared, k)
             candidates += [
-                {"setting": setting, "top_k": k, **point} for point in gates(top_k, threshold, test, compared)
+                {"setting": setting, "top_k": k, **point}
+                for point in gates(top_k, threshold, test.labels, compared, test.groups)
             ]
         changes += changed_pairs(table, setting)
 
@@ -280,12 +281,14 @@ def cross_fitted(
     return correct, chosen
 
 
-def gates(both: Reranked, threshold: float, images: ImageFeatures, pairs: OneToOne) -> list[dict[str, Any]]:
+def gates(
+    both: Reranked, threshold: float, labels: Tensor, pairs: OneToOne, groups: Tensor | None = None
+) -> list[dict[str, Any]]:
     """The rerank with the gate in use and without one: its accuracy, and that of a second stage that never errs.
 
-    images: those that are reranked. coverage: share of comparisons with texts; None if nothing is compared.
+    labels: (N,). groups: (N,), near twins share a number. coverage: share of comparisons with texts; None if nothing is
+    compared.
     """
-    labels, groups = images.labels, images.groups
     rows_of_gates = []
     for gate, reranked in (("in_use", both.gap < threshold), ("open", torch.full(both.gap.shape, True))):
         right = torch.where(reranked, both.stage_two, both.stage_one) == labels

@@ -98,7 +98,7 @@ def draw(results: Results, image: Loader) -> Figure:
     many = counted(results)
     places = means if many else [*results, *means]
     groups: dict[str, list[Row]] = {"Claims of the paper": [], f"Claims of {REEVALUATION}": []}
-    for claim in CLAIMS:
+    for claim in claims_of(results):
         records = [of[claim.name, *place] for place in places]
         small: list[list[Mark]] = []
         if many:

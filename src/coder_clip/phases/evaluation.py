@@ -87,7 +87,7 @@ def run(config: Config, model: str, dataset: str) -> None:
         ],
         # of a part of another data set of the run they would count twice
         "neighbour_tests": [] if config.part(dataset) else _neighbour_tests(neighbourhoods, e.neighbors),
-        "vocabulary": 0 if texts.vocabulary is None else len(texts.vocabulary),
+        **({} if texts.vocabulary is None else {"vocabulary": len(texts.vocabulary)}),
         "corrections": _with_texts(corrected, test, texts),
         "broken": _with_texts(broken, test, texts),
         "made_by": made_by(f"coder-clip evaluation --model {model} --dataset {dataset}", inputs),

@@ -1,0 +1,66 @@
+"""Published features of true CLIP from a local server, as the public repositories have them.
+
+python tests/support/true_clip.py PORT     serve them, for `make true-clip` in a copy whose addresses are changed
+"""
+
+from __future__ import annotations
+
+import http.server
+import os
+import re
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from urllib.parse import unquote
+
+REMOTE = re.compile(r"https://(?:raw\.githubusercontent\.com|github\.com)/([^/\s]+)/([^/\s]+)/(?:raw/)?")
+
+
+def lists_in(folder: Path) -> Iterable[Path]:
+    """The files of a working copy that hold addresses of features."""
+    source = folder / "src/coder_clip"
+    return [*source.glob("datasets/entries/features/*.yaml"), *source.glob("encoders/tables/*.yaml")]
+
+
+def change_addresses(folder: Path, url: str) -> None:
+    """Let the features of a working copy come from this server."""
+    for file in lists_in(folder):
+        text = file.read_text(encoding="utf-8")
+        file.write_text(REMOTE.sub(rf"{url}/\1/\2/", text), encoding="utf-8")
+
+
+def content(shared: Path, path: str) -> bytes | None:
+    """The file behind an address, /OWNER/REPOSITORY/COMMIT/PATH; None if it is not there."""
+    owner, repository, commit, *rest = unquote(path).strip("/").split("/")
+    file = shared / f"data/true_clip/{owner}+{repository}@{commit}" / "/".join(rest)
+    if rest[:1] == ["splits"]:
+        file = shared / "data/splits" / rest[-1]
+    return file.read_bytes() if file.is_file() else None
+
+
+class Served(dict[str, bytes]):
+    """Files of a `web.Web`, read when they are asked for."""
+
+    def __init__(self, shared: Path) -> None:
+        self.shared = shared
+
+    def get(self, path: str, default: bytes | None = None) -> bytes | None:  # type: ignore[override]
+        return content(self.shared, path)
+
+
+def main(port: int) -> None:
+    shared = Path(os.environ.get("CODER_CLIP_SHARED", Path(__file__).resolve().parents[3] / "shared"))
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            found = content(shared, self.path)
+            self.send_response(200 if found is not None else 404)
+            self.send_header("Content-Length", str(len(found or b"")))
+            self.end_headers()
+            self.wfile.write(found or b"")
+
+    http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler).serve_forever()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

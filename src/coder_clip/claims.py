@@ -228,13 +228,13 @@ CLAIMS = (
     ),
     Claim(
         "coder_beats_features_without_clip",
-        "Without CLIP's logits, a cache of CODERs beats one of raw image features",
+        "Without CLIP's logits, the CODER-Adapter beats one on raw image features",
         f"{PAPER}, 3.5",
         "few_shot",
         "coder_without_clip",
         "raw_without_clip",
         ACCURACY,
-        "the cache of raw features is clearly better",
+        "the adapter on raw features is clearly better, both without CLIP's logits",
         vocabulary=True,
     ),
     _simple(

@@ -62,7 +62,7 @@ def test_a_claim_names_what_is_compared_and_what_would_contradict_it() -> None:
         if c.evidence in ("zero_shot", "few_shot"):
             assert {c.after, c.before} <= set(METHODS), c.name
         if c.evidence == "neighbours":
-            assert {c.after, c.before} <= {"original", "coder", "projected", "discriminant"}
+            assert {c.after, c.before} <= {"original", "coder", "coder_few", "projected", "discriminant"}
     kinds = {
         c.name.removesuffix("_adds") for c in CLAIMS if c.name.endswith("_adds") and c.evidence == "texts"
     }
@@ -90,6 +90,8 @@ SIDES = [
     ("nearer_neighbours", "neighbours", "coder", "original"),
     ("better_retrieval", "neighbours", "coder", "original"),
     ("corrected_neighbours", "neighbours", "coder", "original"),
+    ("many_texts_in_coder", "neighbours", "coder", "coder_few"),
+    ("coder_beats_features_without_clip", "few_shot", "coder_without_clip", "raw_without_clip"),
     ("discriminant_beats_adapter_without_clip", "few_shot", "lda", "coder_without_clip"),
     ("projection_beats_adapter_without_clip", "few_shot", "projected_means", "coder_without_clip"),
     ("discriminant_beats_tip_x_without_clip", "few_shot", "lda", "tip_x_without_clip"),
@@ -116,6 +118,8 @@ WORDS = {
         "ape": "APE",
         "gda": "GDA",
         "raw_adapter": "raw image features",
+        "raw_without_clip": "raw image features",
+        "coder_few": "CODER by 100",
     },
     **{"lda": "a linear discriminant", "projected_means": "projected class means"},
     **{"projected_with_clip": "projected class means", "projected": "projected features"},
@@ -127,12 +131,14 @@ WORDS = {
         "alike texts": "similar ones",
     },
 }
+VOCABULARY = {"many_texts_in_coder", "coder_beats_features_without_clip"}  # tested only with one
 NO_CLIP = {"lda", "projected_means", "coder_without_clip", "tip_x_without_clip"}
 
 
 def test_each_claim_compares_what_its_statement_says() -> None:
     """'LDA beats TIP-X' was compared with Tip-Adapter, and every test passed."""
     assert [(c.name, c.evidence, c.after, c.before) for c in CLAIMS] == SIDES
+    assert {c.name for c in CLAIMS if c.vocabulary} == VOCABULARY
     for c in CLAIMS:
         if c.name in ("corrected_neighbours", "coder_beats_features_in_adapter") or c.name.endswith("_adds"):
             continue
@@ -180,7 +186,7 @@ def test_each_claim_is_the_difference_of_its_two_sides(tmp_path: Path) -> None:
         results.paths.adapter("mini", "one", 4),
     ):
         write_parquet(path, right(read_parquet(path)))
-    features = {"original": 0.0, "coder": 0.1, "projected": 0.4, "discriminant": 0.8}
+    features = {"original": 0.0, "coder": 0.1, "coder_few": 0.06, "projected": 0.4, "discriminant": 0.8}
     measures = {"knn": 0.001, "nearest": 0.002, "r_precision": 0.003}
     texts = {
         "all_against_few": 0.31,
@@ -195,6 +201,7 @@ def test_each_claim_is_the_difference_of_its_two_sides(tmp_path: Path) -> None:
         return {"difference": share, "fixed": 1, "broke": 1, "p_value": 0.5}
 
     def write(document: dict[str, Any]) -> None:
+        document["vocabulary"] = 3068
         document["neighbour_tests"] = [
             {"before": b, "after": a, "measure": m, **number(features[a] - features[b] + more)}
             for a in features
@@ -285,7 +292,7 @@ def test_one_seed_has_no_verdict(tmp_path: Path) -> None:
     write_parquet(path, rows)
     results = Results(results.paths.root, ["one"], ["mini"], [1, 4])
     for name, evidence, *_ in SIDES:
-        if evidence == "few_shot":
+        if evidence == "few_shot" and name not in VOCABULARY:
             judged = of(results)[name]
             assert judged.verdict == "not judged", name
             assert "one seed" in judged.why
@@ -487,9 +494,9 @@ def test_many_data_sets_are_counted_and_each_is_in_the_file(tmp_path: Path) -> N
         change(results.paths.manifest(name), lambda d: d.update(split="CoOp's split"))
     results = Results(results.paths.root, names, ["mini"], [1])
     table = claims.table(results)
-    assert len(table.rows) == len(CLAIMS)
+    assert len(table.rows) == len(CLAIMS) - len(VOCABULARY)
     frame = table.frame
-    assert len(frame) == 6 * len(CLAIMS)
+    assert len(frame) == 6 * (len(CLAIMS) - len(VOCABULARY))
     mean = frame[(frame["dataset"] == AVERAGE) & (frame["claim"] == "coder_beats_clip")].iloc[0]
     each = frame[(frame["dataset"] != AVERAGE) & (frame["claim"] == "coder_beats_clip")]
     assert mean["difference"] == pytest.approx(each["difference"].mean())
@@ -532,7 +539,7 @@ def test_p_values_over_data_sets_are_corrected_for_all_claims(tmp_path: Path) ->
     tested = frame[(frame["dataset"] == AVERAGE) & frame["p_value"].notna()].sort_values(
         "p_value", kind="stable"
     )
-    assert len(tested) == len(CLAIMS)
+    assert len(tested) == len(CLAIMS) - len(VOCABULARY)
     largest = 0.0
     for k, (_, row) in enumerate(tested.iterrows()):
         largest = max(largest, min(1.0, row["p_value"] * (len(tested) - k)))
@@ -582,3 +589,35 @@ def test_few_published_data_sets_have_a_column_each_and_one_over_all(tmp_path: P
     mean = frame.loc[("coder_beats_clip", AVERAGE), "difference"]
     assert mean == pytest.approx(frame.loc["coder_beats_clip"].loc[["a", "b"], "difference"].mean())
     assert table.rows[0][3].sort == pytest.approx(mean)
+
+
+def test_claims_about_a_vocabulary_are_only_where_a_model_brings_one(results: Results) -> None:
+    """A row that no run of this kind can test would be one more "not run" for ever."""
+    assert not VOCABULARY & set(of(results))
+    change(
+        results.paths.evaluation("mini", "one").with_suffix(".json"), lambda d: d.update(vocabulary=3068)
+    )
+    found = of(Results(results.paths.root, ["one"], ["mini"], [1, 4]))
+    assert set(found) >= VOCABULARY
+
+
+def test_without_texts_of_the_classes_only_what_needs_none_is_judged(results: Results) -> None:
+    """CLIP's logits of texts that are not there would be invented."""
+    change(
+        results.paths.evaluation("mini", "one").with_suffix(".json"), lambda d: d.update(vocabulary=3068)
+    )
+    results = Results(results.paths.root, ["one"], ["mini"], [1, 4])
+    results.with_texts = []
+    for path in (results.paths.zero_shot("mini", "one"), results.paths.rerank("mini", "one")):
+        path.unlink()  # such a run has none
+        path.with_suffix(".json").unlink()
+    found = of(results)
+    for claim in CLAIMS:
+        judged = found[claim.name]
+        if claim.evidence in ("zero_shot", "texts"):
+            assert judged.verdict in ("off", "not run"), claim.name
+            assert judged.comparison is None
+        elif claim.evidence == "neighbours":
+            assert judged.verdict != "not run" or "published" not in judged.why, claim.name
+    assert "not published" in found["coder_beats_clip"].why
+    assert claims.table(results).rows

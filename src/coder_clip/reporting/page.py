@@ -111,7 +111,7 @@ def render(
         title=title,
         note=note,
         answers=found,
-        overall=overall(found) if len(found) > FEW else "",
+        overall=overall(found) if len(found) > FEW and not results.names_alone else "",
         setting=results.main_setting,
         photos=photos,
         data=_data(results),

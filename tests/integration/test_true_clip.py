@@ -19,7 +19,9 @@ CONFIGURATION: dict[str, Any] = {
     "title": "True CLIP",
     "data_root": "data/published",
     "fetch": True,
-    "datasets": {name: {"texts": "names"} for name in ("fgvc_aircraft_clip", "dtd_clip", "oxford_flowers_clip")},
+    "datasets": {
+        name: {"texts": "names"} for name in ("fgvc_aircraft_clip", "dtd_clip", "oxford_flowers_clip")
+    },
     "models": {"clip-b32": {"model": "features:true_clip"}},
     "settings": ["clean"],
     "adapter": {
@@ -31,8 +33,8 @@ CONFIGURATION: dict[str, Any] = {
     },
     "evaluation": {"bootstrap": 100, "tsne_images": 60, "template_ensemble": False},
 }
-# 5-NN accuracy of raw features in percent, and differences to it in points, by other code on the same files: of CODER by
-# the 3,068 names, of 100 of them (the least and the most of several draws), and of the projection on ImageNet's names
+# 5-NN accuracy of raw features in percent, and differences to it in points, by other code on the same files: of CODER
+# by the 3,068 names, of 100 of them (the least and the most of several draws), and projected on ImageNet's names
 MEASURED = {
     "fgvc_aircraft_clip": (33.6, 2.5, (-4.1, 0.0), 3.0),
     "dtd_clip": (63.3, -0.1, (-5.5, -1.2), 2.3),
@@ -74,7 +76,7 @@ def test_licences_are_told_and_a_lost_data_set_is_left_out(made: tuple[Work, str
 
 @pytest.mark.parametrize("dataset", MEASURED)
 def test_neighbours_are_as_measured_by_others(made: tuple[Work, str], dataset: str) -> None:
-    """The premise on true features: a sign that differs from other code on the same files is an error in one of them."""
+    """The premise on true features: another sign than other code on the same files has is an error in one of them."""
     raw, coder, few, projected = MEASURED[dataset]
     found = {
         q["features"]: 100 * q["knn_accuracy"]["value"]
@@ -98,9 +100,15 @@ def test_what_needs_texts_of_the_classes_runs_where_there_are_some(made: tuple[W
     for dataset in MEASURED:
         judged = claims[dataset, "coder_beats_features_without_clip"]
         assert judged["verdict"] in ("shown", "open", "contradicted"), judged
-    zero_shot = json.loads((work.folder / "results/zero_shot/clip-b32/dtd_clip.json").read_text(encoding="utf-8"))
-    assert zero_shot["methods"][0]["accuracy"]["value"] == pytest.approx(0.448, abs=0.002)  # published: about 0.44
+    zero_shot = json.loads(
+        (work.folder / "results/zero_shot/clip-b32/dtd_clip.json").read_text(encoding="utf-8")
+    )
+    assert zero_shot["methods"][0]["accuracy"]["value"] == pytest.approx(
+        0.448, abs=0.002
+    )  # published: about 0.44
     assert not (work.folder / "results/zero_shot/clip-b32/fgvc_aircraft_clip.json").exists()
-    few = json.loads((work.folder / "results/adapter/clip-b32/fgvc_aircraft_clip/8.json").read_text(encoding="utf-8"))
+    few = json.loads(
+        (work.folder / "results/adapter/clip-b32/fgvc_aircraft_clip/8.json").read_text(encoding="utf-8")
+    )
     assert {r["method"] for r in few["runs"]} == {"lda", "coder_without_clip", "raw_without_clip"}
     assert {r["seed"] for r in few["runs"]} == {1, 2}

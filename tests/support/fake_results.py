@@ -23,7 +23,12 @@ FEW_SHOT = {
     **{"lda": 0.024, "projected_means": 0.015},
     **{"coder_adapter": 0.022, "raw_adapter": 0.013, "coder_no_minmax": 0.018},
     **{"coder_synonyms": 0.0225, "coder_half_texts": 0.0205},
-    **{"coder_without_clip": 0.017, "raw_without_clip": 0.014, "tip_x_without_clip": 0.011, "projected_with_clip": 0.019},
+    **{
+        "coder_without_clip": 0.017,
+        "raw_without_clip": 0.014,
+        "tip_x_without_clip": 0.011,
+        "projected_with_clip": 0.019,
+    },
 }
 NOTHING_TO_TUNE = ("clip_ensemble", "lda", "projected_means")
 FEATURES = {"original": 0.0, "coder": 0.05, "projected": 0.03, "discriminant": 0.09}  # gain in neighbours

@@ -594,18 +594,14 @@ def test_few_published_data_sets_have_a_column_each_and_one_over_all(tmp_path: P
 def test_claims_about_a_vocabulary_are_only_where_a_model_brings_one(results: Results) -> None:
     """A row that no run of this kind can test would be one more "not run" for ever."""
     assert not VOCABULARY & set(of(results))
-    change(
-        results.paths.evaluation("mini", "one").with_suffix(".json"), lambda d: d.update(vocabulary=3068)
-    )
+    change(results.paths.evaluation("mini", "one").with_suffix(".json"), lambda d: d.update(vocabulary=3068))
     found = of(Results(results.paths.root, ["one"], ["mini"], [1, 4]))
     assert set(found) >= VOCABULARY
 
 
 def test_without_texts_of_the_classes_only_what_needs_none_is_judged(results: Results) -> None:
     """CLIP's logits of texts that are not there would be invented."""
-    change(
-        results.paths.evaluation("mini", "one").with_suffix(".json"), lambda d: d.update(vocabulary=3068)
-    )
+    change(results.paths.evaluation("mini", "one").with_suffix(".json"), lambda d: d.update(vocabulary=3068))
     results = Results(results.paths.root, ["one"], ["mini"], [1, 4])
     results.with_texts = []
     for path in (results.paths.zero_shot("mini", "one"), results.paths.rerank("mini", "one")):

@@ -117,7 +117,10 @@ class Trap:
 
 
 BROKEN = {
-    "val_f.pt: NaN, infinity or nothing but zeros in row 2": ("val_f", lambda t: t.index_fill(0, torch.tensor(2), 0)),
+    "val_f.pt: NaN, infinity or nothing but zeros in row 2": (
+        "val_f",
+        lambda t: t.index_fill(0, torch.tensor(2), 0),
+    ),
     "test_f.pt: NaN, infinity or nothing but zeros in row 1": (
         "test_f",
         lambda t: t.index_fill(0, torch.tensor(1), torch.inf),
@@ -186,7 +189,9 @@ def test_labels_of_another_order_are_refused(tmp_path: Path) -> None:
     folder_of_caches(tmp_path)
     found = entry("dtd").model_copy(update={"classes": CLASSES})
     order = [int(i) % 3 for i in range(12)]
-    rows = {s: [[f"{s}{i}.jpg", c, CLASSES[c]] for i, c in enumerate(order)] for s in ("train", "val", "test")}
+    rows = {
+        s: [[f"{s}{i}.jpg", c, CLASSES[c]] for i, c in enumerate(order)] for s in ("train", "val", "test")
+    }
     file = "split_zhou_DescribableTextures.json"
     (tmp_path / file).write_text(json.dumps(rows))
     place = Place("trees", tmp_path, tmp_path, found)
@@ -226,8 +231,16 @@ def test_texts_are_found_by_name(tmp_path: Path) -> None:
     names = ["Oak", "birch", "ash", "elm tree"]
     array = np.random.default_rng(0).normal(size=(5, 4))
     np.save(tmp_path / "a.npy", array.T)
-    (tmp_path / "names.json").write_text(json.dumps([{"name": n, "id": 9 - i} for i, n in enumerate(names[::-1])]))
-    table = {"file": "a.npy", "names": {"file": "names.json"}, "transpose": True, "rows": [1, 5], "text": "a {name}"}
+    (tmp_path / "names.json").write_text(
+        json.dumps([{"name": n, "id": 9 - i} for i, n in enumerate(names[::-1])])
+    )
+    table = {
+        "file": "a.npy",
+        "names": {"file": "names.json"},
+        "transpose": True,
+        "rows": [1, 5],
+        "text": "a {name}",
+    }
     tables = tables_in(tmp_path, [{**table, "use": ["vocabulary", "name"], "of": ["trees"]}])
     found = tables.texts("trees", ["ash", "oak"])
     unit = array[1:] / np.linalg.norm(array[1:], axis=1, keepdims=True)

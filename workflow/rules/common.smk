@@ -203,9 +203,7 @@ def shot_files(wildcards):
 
 def published_numbers():
     """Files with published numbers of the data sets."""
-    entries = [
-        file for d in DATASETS for file in entry_of(d)
-    ]
+    entries = [file for d in DATASETS for file in entry_of(d)]
     return [*map(str, sorted(Path("data/reference").glob("*.csv"))), *entries]
 
 

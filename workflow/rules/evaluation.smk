@@ -5,9 +5,7 @@ rule evaluate:
     input:
         PATHS.image_features("{model}", "{dataset}", "test"),
         PATHS.text_features("{model}", "{dataset}"),
-        lambda w: (
-            PATHS.coder(w.model, w.dataset) if w.dataset in WITH_TEXTS else []
-        ),
+        lambda w: (PATHS.coder(w.model, w.dataset) if w.dataset in WITH_TEXTS else []),
         encoded_shots,
         outdated("evaluate"),
     output:

@@ -118,4 +118,6 @@ rule encode_pairs:
 
 rule one_to_one:
     input:
-        expand(PATHS.one_to_one("{model}", "{dataset}"), model=MODELS, dataset=WITH_TEXTS),
+        expand(
+            PATHS.one_to_one("{model}", "{dataset}"), model=MODELS, dataset=WITH_TEXTS
+        ),

@@ -35,4 +35,6 @@ rule classify:
 
 rule zero_shot:
     input:
-        expand(PATHS.zero_shot("{model}", "{dataset}"), model=MODELS, dataset=WITH_TEXTS),
+        expand(
+            PATHS.zero_shot("{model}", "{dataset}"), model=MODELS, dataset=WITH_TEXTS
+        ),

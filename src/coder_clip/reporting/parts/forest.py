@@ -22,9 +22,9 @@ LOOKS: dict[str, tuple[str, str]] = {
     "open": (GREY, "|"),
     "not judged": (ORANGE, "d"),
 }
-LINE, GAP = 0.125, 0.075  # inches: a line of a label, and the space between two rows
-CHARACTERS = 48  # in a line of a label
-LABELS = 2.72  # inches for labels
+LINE, GAP = 0.125, 0.055  # inches: a line of a label, and the space between two rows
+CHARACTERS = 56  # in a line of a label
+LABELS = 3.2  # inches for labels
 AXIS = 0.36  # inches below a panel, for its ticks and label
 TITLE = 0.2  # inches above a panel
 LEGEND = 0.26

@@ -312,7 +312,13 @@ def test_the_answer_says_when_a_difference_is_not_clear(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("low", "high", "less_than"),
-    [(-0.019, 0.019, True), (0.0, 0.0, True), (0.0, 0.028, False), (-0.02, 0.01, False), (-0.01, 0.0196, False)],
+    [
+        (-0.019, 0.019, True),
+        (0.0, 0.0, True),
+        (0.0, 0.028, False),
+        (-0.02, 0.01, False),
+        (-0.01, 0.0196, False),
+    ],
 )
 def test_a_change_is_small_only_if_its_interval_is(low: float, high: float, less_than: bool) -> None:
     """'The texts change less than 2 points' stood beside +1.4 [0.0, +2.8]."""

@@ -177,8 +177,8 @@ def summary(results: Results) -> list[str]:
 def _counted(rows: pd.DataFrame) -> str:
     """The number of claims with each verdict, those that Holm's correction does not confirm apart, and what failed."""
     unsure = [contested(r["verdict"], r["p_holm"]) for r in rows.to_dict("records")]
-    sure = Counter(rows.loc[[not u for u in unsure], "verdict"])
-    doubtful = Counter(rows.loc[unsure, "verdict"])
+    sure: Counter[str] = Counter(rows.loc[[not u for u in unsure], "verdict"])
+    doubtful: Counter[str] = Counter(rows.loc[unsure, "verdict"])
     parts = []
     for v in get_args(Verdict):
         if sure[v] or v in ("shown", "contradicted"):

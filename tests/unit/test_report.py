@@ -301,9 +301,11 @@ def test_the_answer_says_when_a_difference_is_not_clear(tmp_path: Path) -> None:
     assert three.advice.startswith(use)
     assert three.advice.endswith("−3.0 [−5.0, −1.0] points: on test images it is clearly worse.")
     assert three.change == "−3.0 [−5.0, −1.0]"
-    assert four.advice == (
-        f"{keep}On the 120 test images the texts are clearly better, by +2.0 [+1.0, +3.0] points."
+    # the made-up images say so, too: then the method is named beside the advice
+    assert four.advice.startswith(
+        f"{keep}On the 120 test images the texts are clearly better, by +2.0 [+1.0, +3.0] points. “CODER + rerank”, "
     )
+    assert four.rivals == ("CODER + rerank",)
     assert (four.label, four.change) == ("names alone", "")
     text = page(results)
     assert re.findall(r'class="answer (\w+)"', text) == ["better", "unclear", "worse", "better"]

@@ -235,7 +235,7 @@ def _overall(
     records = []
     for i, claim in enumerate(CLAIMS):
         each = [found[i] for (_, m), found in groups.items() if m == model]
-        counts = Counter(j.verdict for j in each)
+        counts: Counter[str] = Counter(j.verdict for j in each)
         none = Comparison(0.0, 0.0, 0.0, 1.0)  # of a rerank that validation switched off
         mean = over_data_sets([j.comparison or none for j in each if j.comparison or j.unchanged])
         record = {**_record(results, claim, AVERAGE, model), **(_numbers(mean) if mean else {})}

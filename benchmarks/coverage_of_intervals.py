@@ -17,6 +17,7 @@ from coder_clip.evaluation.intervals import DIFFERENCE, LEVEL, SHARE, clear, cro
 
 REPEATS, RESAMPLES = 500, 200
 CASES = (  # runs, images, how much runs and how much images vary (logits)
+    *((s, 1000, *vary) for s in (1, 2) for vary in ((0.3, 2.0), (0.6, 1.0))),
     *((3, n, *vary) for n in (200, 1000) for vary in ((0.0, 2.0), (0.3, 2.0), (0.6, 1.0))),
     *((10, 1000, *vary) for vary in ((0.0, 2.0), (0.6, 1.0))),
 )

@@ -578,6 +578,64 @@ def test_half_of_the_texts_of_every_class_stay() -> None:
     assert len(draws) > 1
 
 
+def right_of(logits: Tensor, truth: Tensor) -> int:
+    return int((logits.argmax(dim=1) == truth).sum())
+
+
+@pytest.mark.parametrize("name", ["coder_without_clip", "tip_x_without_clip"])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_cache_without_clip_is_what_the_method_adds_to_clip(name: str, seed: int) -> None:
+    """With CLIP's logits left in, the comparison with images alone would again be won by CLIP."""
+    inputs, few = task(seed), Few(seed, 4, 12, 30, 8, spread=2.0)
+    of = {"coder_without_clip": "coder_adapter", "tip_x_without_clip": "tip_x"}[name]
+    alone, whole = method(name).fit(inputs), method(of).fit(inputs)
+    none = torch.zeros(30, 4, dtype=torch.float64)
+    for x, clip in ((few.x, few.clip), (few.x, -5 * few.clip)):
+        point = alone.search(x, clip, few.truth)
+        assert point == alone.search(x, none, few.truth)
+        with_all = Point(1.0, point.beta, point.gamma)
+        assert torch.equal(alone.logits(x, clip, point), alone.logits(x, none, point))
+        added = whole.logits(x, clip, with_all) - clip.double()
+        torch.testing.assert_close(alone.logits(x, clip, point), added, atol=1e-9, rtol=1e-9)
+    if name == "tip_x_without_clip":  # the first best of the whole grid, by a plain loop
+        ratios = [m * 2.0**k for k in range(-9, 9) for m in (1, 1.5)]
+        points = [Point(1.0, 1 + i * 49 / 20, g) for i in range(20) for g in sorted(ratios)]
+        counts = [right_of(alone.logits(few.x, none, p), few.truth) for p in points]
+        assert point == points[counts.index(max(counts))]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_beta_without_clip_is_the_first_best_of_the_grid(seed: int) -> None:
+    """One round over the whole grid, by a plain loop."""
+    inputs, few = task(seed), Few(seed, 4, 12, 30, 8, spread=2.0)
+    inputs = replace(inputs, grid=((0.1, 50.0, 40), (0.1, 9.0, 5), 1))
+    alone = method("coder_without_clip").fit(inputs)
+    points = [Point(None, 0.1 + i * 49.9 / 40, None) for i in range(40)]
+    counts = [right_of(alone.logits(few.x, few.clip, p), few.truth) for p in points]
+    assert alone.search(few.x, few.clip, few.truth).beta == pytest.approx(
+        points[counts.index(max(counts))].beta
+    )
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_projected_means_with_clip_are_added_to_its_logits(seed: int) -> None:
+    """A class without a shot keeps its CLIP logit, where images alone rule it out."""
+    inputs, few = task(seed), Few(seed, 4, 12, 30, 8, spread=2.0)
+    inputs = replace(inputs, labels=inputs.labels.clamp_max(2))  # nobody photographed the last class
+    alone, both = method("projected_means").fit(inputs), method("projected_with_clip").fit(inputs)
+    images = alone.logits(few.x, few.clip, Point())
+    assert images[:, 3].tolist() == [-math.inf] * 30
+    added = images.masked_fill(images == -math.inf, 0.0)
+    alphas = [0.0001, 0.001, 0.01, 0.1, 1.0, 10.0, 100.0]
+    for alpha in alphas:
+        expected = few.clip.double() + alpha * added
+        torch.testing.assert_close(
+            both.logits(few.x, few.clip, Point(alpha)), expected, atol=1e-9, rtol=1e-12
+        )
+    counts = [right_of(few.clip.double() + alpha * added, few.truth) for alpha in alphas]
+    assert both.search(few.x, few.clip, few.truth) == Point(alphas[counts.index(max(counts))])
+
+
 # ---- the list of methods
 
 METHODS = {**methods.FEW_SHOT, **methods.ABLATIONS}

@@ -271,7 +271,7 @@ def _set(entries: list[dict[str, Any]], low: float, high: float) -> None:
 
 def test_the_answer_says_when_a_difference_is_not_clear(tmp_path: Path) -> None:
     """Validation images recommend, test images report: also where they contradict each other."""
-    results = full(tmp_path, datasets=("one", "two", "three", "four"))
+    results = full(tmp_path, datasets=("one", "two", "three", "four"), shots=())
     clear, open_, worse = (0.01, 0.03), (-0.01, 0.03), (-0.05, -0.01)
     for dataset, on_validation, on_test in (
         ("one", clear, clear),
@@ -301,13 +301,34 @@ def test_the_answer_says_when_a_difference_is_not_clear(tmp_path: Path) -> None:
     assert three.advice.startswith(use)
     assert three.advice.endswith("−3.0 [−5.0, −1.0] points: on test images it is clearly worse.")
     assert three.change == "−3.0 [−5.0, −1.0]"
-    assert four.advice == (
-        f"{keep}On the 120 test images the texts are clearly better, by +2.0 [+1.0, +3.0] points."
+    # the made-up images say so, too: then the method is named beside the advice
+    assert four.advice.startswith(
+        f"{keep}On the 120 test images the texts are clearly better, by +2.0 [+1.0, +3.0] points. “CODER + rerank”, "
     )
+    assert four.rivals == ("CODER + rerank",)
     assert (four.label, four.change) == ("names alone", "")
     text = page(results)
     assert re.findall(r'class="answer (\w+)"', text) == ["better", "unclear", "worse", "better"]
     assert one.numbers in text
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "less_than"),
+    [
+        (-0.019, 0.019, True),
+        (0.0, 0.0, True),
+        (0.0, 0.028, False),
+        (-0.02, 0.01, False),
+        (-0.01, 0.0196, False),
+    ],
+)
+def test_a_change_is_small_only_if_its_interval_is(low: float, high: float, less_than: bool) -> None:
+    """'The texts change less than 2 points' stood beside +1.4 [0.0, +2.8]."""
+    for n in (100, 100_000):  # few images, and more than a difference of two points would need
+        test = {"difference": {"value": (low + high) / 2, "low": low, "high": high}, "fixed": 3, "broke": 2}
+        said = answer._effect(test, n, "images")
+        assert said.startswith("change less than 2 points (") == less_than, said
+        assert said.startswith("make no clear difference (") != less_than, said
 
 
 def test_one_image_is_one_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

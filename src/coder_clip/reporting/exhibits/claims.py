@@ -176,8 +176,8 @@ def summary(results: Results) -> list[str]:
 def _counted(rows: pd.DataFrame) -> str:
     """The number of claims with each verdict, those that Holm's correction does not confirm apart, and what failed."""
     unsure = [contested(r["verdict"], r["p_holm"]) for r in rows.to_dict("records")]
-    sure = Counter(rows.loc[[not u for u in unsure], "verdict"])
-    doubtful = Counter(rows.loc[unsure, "verdict"])
+    sure: Counter[str] = Counter(rows.loc[[not u for u in unsure], "verdict"])
+    doubtful: Counter[str] = Counter(rows.loc[unsure, "verdict"])
     parts = []
     for v in get_args(Verdict):
         if sure[v] or v in ("shown", "contradicted"):
@@ -234,7 +234,7 @@ def _overall(
     records = []
     for i, claim in enumerate(claims_of(results)):
         each = [found[i] for (_, m), found in groups.items() if m == model]
-        counts = Counter(j.verdict for j in each)
+        counts: Counter[str] = Counter(j.verdict for j in each)
         none = Comparison(0.0, 0.0, 0.0, 1.0)  # of a rerank that validation switched off
         mean = over_data_sets([j.comparison or none for j in each if j.comparison or j.unchanged])
         record = {**_record(results, claim, AVERAGE, model), **(_numbers(mean) if mean else {})}

@@ -50,9 +50,9 @@ def draw(results: Results, image: Loader) -> Figure:
 FIGURE = Drawing(
     draw,
     "How many texts it takes",
-    "Top-1 accuracy of stage one against texts per class besides its name, drawn at random from all kinds. "
-    "Dots: one draw; line: mean over draws; triangles: the most diverse and the most alike texts of every class, by "
-    "the mean cosine between two of them. A class that has fewer texts gives all it has; the last point is all texts "
-    "of every class, as CODER uses them: no class has more.",
+    "Top-1 accuracy of stage one against texts per class besides its name, drawn at random from each kind in "
+    "proportion. Dots: one draw; line: mean over draws; triangles: as many texts of each kind, the most diverse and "
+    "the most alike ones by the mean cosine between two of a kind. A class that has fewer texts gives all it has; the "
+    "last point is all texts of every class, as CODER uses them: no class has more.",
     "Line charts of accuracy against the number of texts per class, with marks for diverse and for alike texts.",
 )

@@ -22,9 +22,9 @@ LOOKS: dict[str, tuple[str, str]] = {
     "open": (GREY, "|"),
     "not judged": (ORANGE, "d"),
 }
-LINE, GAP = 0.125, 0.075  # inches: a line of a label, and the space between two rows
-CHARACTERS = 48  # in a line of a label
-LABELS = 2.72  # inches for labels
+LINE, GAP = 0.125, 0.055  # inches: a line of a label, and the space between two rows
+CHARACTERS = 56  # in a line of a label
+LABELS = 3.2  # inches for labels
 AXIS = 0.36  # inches below a panel, for its ticks and label
 TITLE = 0.2  # inches above a panel
 LEGEND = 0.26
@@ -76,10 +76,16 @@ def forest(groups: Mapping[str, Sequence[Row]], panels: Sequence[str], x_label: 
         ax.set_xlabel(x_label, fontsize=FONT)
         ax.xaxis.set_major_locator(MaxNLocator(5 if width > 1.2 else 3, integer=True))
     for at, lines, row in places:
-        where = {"transform": figure.dpi_scale_trans, "va": "center", "linespacing": 1.1}
-        height = TITLE + y + AXIS + LEGEND - TITLE - at
-        bold = {"fontweight": "bold"} if row is None else {}
-        figure.text(0.06, height, "\n".join(lines), fontsize=FONT, **where, **bold)
+        figure.text(
+            0.06,
+            y + AXIS + LEGEND - at,
+            "\n".join(lines),
+            transform=figure.dpi_scale_trans,
+            va="center",
+            linespacing=1.1,
+            fontsize=FONT,
+            fontweight="bold" if row is None else "normal",
+        )
     _legend(figure, [m for rows in groups.values() for r in rows for m in _all_marks(r)])
     return figure
 
@@ -101,9 +107,9 @@ def _panel(ax: Axes, i: int, rows: Sequence[tuple[float, Row]], height: float) -
     ends = [LEAST, -LEAST]
     for at, row in rows:
         ax.axhline(at, color="#EEEEEE", linewidth=0.5, zorder=0)
-        for mark in row.small[i] if row.small else ():
-            ax.plot([mark.value], [at], **_marker(mark, 3.0), alpha=0.55, zorder=2)
-            ends.append(mark.value)
+        for small in row.small[i] if row.small else ():
+            ax.plot([small.value], [at], **_marker(small, 3.0), alpha=0.55, zorder=2)
+            ends.append(small.value)
         mark = row.marks[i]
         if mark is None:
             ax.annotate(

@@ -22,16 +22,16 @@ CLASSES = ("bird", "red fox", "wolf")
 def work(tmp_path_factory: pytest.TempPathFactory) -> Work:
     """Twelve scenes of each class, encoded in two shards, up to the page."""
     document = {
-        "datasets": {"mine": {"root": "photos", "texts": "photos/texts.json", "views": 1}},
+        "datasets": {"mine": {"root": "photos/mine", "texts": "photos/mine.json", "views": 1}},
         "models": {"mini": {"model": "local-dir:data/mini", "precision": "fp64"}},
         "features": {"shards": 2},
         "adapter": {"methods": ["tip_adapter"], "shots": [1], "seeds": [1, 2], "betas": [1, 2, 2]},
         "evaluation": {"bootstrap": 20, "tsne_images": 20, "text_counts": [1], "draws": 1},
     }
     made = working_copy(tmp_path_factory.mktemp("bursts") / "copy", document)
-    save_bursts(made.folder / "photos", CLASSES, 12)
+    save_bursts(made.folder / "photos/mine", CLASSES, 12)
     texts = [{"name": c, "attribute": [f"{c} fur", "a tail"]} for c in CLASSES]
-    file = made.folder / "photos/texts.json"
+    file = made.folder / "photos/mine.json"
     file.write_text(json.dumps({"dataset": "mine", "classes": texts}), encoding="utf-8")
     made.snakemake()
     return made

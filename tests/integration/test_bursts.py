@@ -22,16 +22,16 @@ CLASSES = ("bird", "red fox", "wolf")
 def work(tmp_path_factory: pytest.TempPathFactory) -> Work:
     """Twelve scenes of each class, encoded in two shards, up to the page."""
     document = {
-        "datasets": {"mine": {"root": "photos", "texts": "photos/texts.json", "views": 1}},
+        "datasets": {"mine": {"root": "photos/mine", "texts": "photos/mine.json", "views": 1}},
         "models": {"mini": {"model": "local-dir:data/mini", "precision": "fp64"}},
         "features": {"shards": 2},
         "adapter": {"methods": ["tip_adapter"], "shots": [1], "seeds": [1, 2], "betas": [1, 2, 2]},
         "evaluation": {"bootstrap": 20, "tsne_images": 20, "text_counts": [1], "draws": 1},
     }
     made = working_copy(tmp_path_factory.mktemp("bursts") / "copy", document)
-    save_bursts(made.folder / "photos", CLASSES, 12)
+    save_bursts(made.folder / "photos/mine", CLASSES, 12)
     texts = [{"name": c, "attribute": [f"{c} fur", "a tail"]} for c in CLASSES]
-    file = made.folder / "photos/texts.json"
+    file = made.folder / "photos/mine.json"
     file.write_text(json.dumps({"dataset": "mine", "classes": texts}), encoding="utf-8")
     made.snakemake()
     return made
@@ -59,11 +59,11 @@ def test_shots_of_one_scene_are_in_one_split_and_one_group(work: Work) -> None:
     assert {len(s) for s in splits.values()} == {1}
     assert {len(n) for n in numbers.values()} == {1}
     assert len(set.union(*numbers.values())) == len(numbers)
-    assert read(work, "manifests/mine.json")["images"] == {"train": 54, "val": 21, "test": 33}
+    assert read(work, "manifests/mine.json")["images"] == {"train": 54, "val": 18, "test": 36}
 
 
 def test_intervals_are_over_scenes(work: Work) -> None:
-    """With 33 images instead of 11 scenes, differences are clear that are chance."""
+    """With 36 images instead of 12 scenes, differences are clear that are chance."""
     rows = pd.read_parquet(work.folder / "results/zero_shot/mini/mine.parquet")
     right = {m: r for m, r in rows[rows["setting"].isin(["any", "clean"])].groupby("method")}
     of_test = dict(
@@ -74,7 +74,7 @@ def test_intervals_are_over_scenes(work: Work) -> None:
             continue
         of = right[m["method"]]
         groups = [of_test[i] for i in of["image_id"]]
-        assert len(set(groups)) == 11
+        assert len(set(groups)) == 12
         assert m["accuracy"] == pytest.approx(estimate(of["correct"].to_numpy(), groups=groups), abs=1e-8)
         if m["method"] != "clip":
             expected = paired_test(right["clip"]["correct"].to_numpy(), of["correct"].to_numpy(), 1, groups)
@@ -82,8 +82,8 @@ def test_intervals_are_over_scenes(work: Work) -> None:
 
 
 def test_check_and_the_page_say_how_many(work: Work) -> None:
-    """Who does not know that photos come in bursts reads 33 test images as 33 observations."""
-    line = "33 of 33 test images are near twins of each other, in 11 groups"
+    """Who does not know that photos come in bursts reads 36 test images as 36 observations."""
+    line = "36 of 36 test images are near twins of each other, in 12 groups"
     page = (work.folder / "results/report.html").read_text(encoding="utf-8")
     assert line in page
     assert line in work.coder_clip("check", "--config", work.config).stdout

@@ -249,12 +249,13 @@ def few_pictures(folder: Path) -> None:
 
 
 def draw_marks(root: Path, images: int = 12) -> None:
-    """A folder of class folders: discs of three colours."""
+    """A folder of class folders: discs of three colours. No two are near twins, because each is at another place."""
     for name, colour in MARKS.items():
         (root / name).mkdir(parents=True)
         for i in range(images):
             picture = Image.new("RGB", (40, 40), (200 + i, 200, 200))
-            ImageDraw.Draw(picture).ellipse((5 + i % 4, 8, 30, 30 + i % 5), fill=colour)
+            left, top = 9 * (i % 4), 12 * (i // 4 % 3)
+            ImageDraw.Draw(picture).ellipse((left, top, left + 12 + i % 3, top + 14), fill=colour)
             picture.save(root / name / f"{i:02d}.png")
 
 

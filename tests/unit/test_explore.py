@@ -432,6 +432,6 @@ def test_a_difference_in_bursts_is_over_bursts(study: Study, tmp_path: Path) -> 
         client = make_app(made, TOKEN, {HOST}).test_client()
         state = client.get(f"/{TOKEN}/state").json
         body = edited(state, cat=["a beak", "two wings"])
-        found.append(client.post(f"/{TOKEN}/texts", json=body).json["difference"])
+        found.append(client.post(f"/{TOKEN}/texts", json=body).json["difference"]["difference"])
     assert found[0]["value"] == found[1]["value"] != 0
     assert found[0]["low"] != found[1]["low"]

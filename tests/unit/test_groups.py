@@ -328,8 +328,8 @@ def test_the_rows_of_a_run_say_the_groups_and_the_claims_use_them(
         write_json(Paths(made.config.results).texts("toy"), texts)
         results = Results(made.config.results, ["toy"], ["m"], [2])
         claims.append({j.claim.name: j.comparison for j in judge(results, "toy", "m")})
-    compared = {name: c for name, c in claims[0].items() if c is not None and c.fixed + c.broke}
-    assert {"coder_beats_clip", "adapter_beats_tip_adapter"} <= compared.keys()
+    compared = {name: c for name, c in claims[0].items() if c and (c.fixed or c.broke)}
+    assert "coder_beats_clip" in compared
     for name, comparison in compared.items():
         assert comparison.low != claims[1][name].low, name
         assert comparison.p_value != claims[1][name].p_value or comparison.p_value == 1, name

@@ -53,7 +53,10 @@ def refuse_unusable(data: Dataset, needed: Sequence[str], shots: int | None, res
         try:
             refuse_short(data.split("train").labels, data.classes, shots)
         except UserError as error:
-            raise UserError(f"data set '{data.name}': {error}") from None
+            why = ""
+            if isinstance(data, FolderDataset) and data.twins:
+                why = "; photos of one scene stay in one split (docs/method.md, near twins)"
+            raise UserError(f"data set '{data.name}': {error}{why}") from None
     for split in needed:
         if not len(data.split(split)):
             raise UserError(

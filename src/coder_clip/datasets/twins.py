@@ -26,9 +26,9 @@ from ..foundation.progress import progress
 
 Images = list[list[str]]  # groups of image ids
 
-# The rule for pixels: two images are near twins if their thumbnails, SIDE × SIDE grey, have a
+# The rule for pixels: two images are near twins if their thumbnails, SIDE × SIDE in colour, have a
 # correlation of at least ALIKE, as they are or with STEP of a side cut off, and if the contrast of one
-# (standard deviation, in grey levels) is at most RATIO times that of the other. Below a contrast of
+# (standard deviation, in levels of 255) is at most RATIO times that of the other. Below a contrast of
 # FAINT (open sea) only noise could be compared, and an image has no near twin. docs/method.md has the
 # measurement behind these numbers.
 SIDE, ALIKE, STEP = 8, 0.98, 0.05
@@ -40,7 +40,8 @@ WHOLE = MOVES.index((0, 0))
 MOST = 100_000  # images of a split: of more (ImageNet's training images) none is looked at
 # The rule for features: their cosine (docs/method.md).
 COSINE = 0.98
-ROWS = 1024  # images that are compared with all others at a time
+PRODUCTS = 16_000_000  # pairs that are compared at a time
+READ, THREADS = 1024, 4  # images that are read at a time, and by how many threads
 MANY = 2000  # images whose decoding takes long enough to show how far it is
 
 
@@ -59,10 +60,10 @@ def near_twins(ids: Sequence[str], read: Callable[[str], Image.Image]) -> Images
     compared, found = [], []
     with (
         progress(len(ids), "img", "looking for near twins", wanted=len(ids) > MANY) as bar,
-        ThreadPoolExecutor() as pool,
+        ThreadPoolExecutor(THREADS) as pool,
     ):
-        for start in range(0, len(ids), ROWS):  # not all decoded images at once
-            some = ids[start : start + ROWS]
+        for start in range(0, len(ids), READ):
+            some = ids[start : start + READ]
             for image_id, row in zip(some, pool.map(seen, some), strict=True):
                 if row is not None and row.contrast >= FAINT:
                     compared.append(image_id)
@@ -70,7 +71,7 @@ def near_twins(ids: Sequence[str], read: Callable[[str], Image.Image]) -> Images
                 bar.update()
     if not found:
         return []
-    whole = np.stack([row.unit[WHOLE] for row in found])
+    whole = _unit(np.stack([row.pixels[WHOLE] for row in found]))
     pairs = ((a, b) for a, b in _close(whole, SCREEN) if are_twins(found[a], found[b]))
     return together(compared, _connected(len(compared), pairs))
 
@@ -78,17 +79,17 @@ def near_twins(ids: Sequence[str], read: Callable[[str], Image.Image]) -> Images
 class Thumbnails(NamedTuple):
     """Thumbnails of an image.
 
-    unit: (9, SIDE²), whole and with STEP cut off in each direction (MOVES), each of mean 0 and length 1.
-    contrast: standard deviation of the whole one, in grey levels.
+    pixels: (9, 3 · SIDE²) uint8, whole and with STEP cut off in each direction (MOVES), one channel after the
+    other. contrast: standard deviation of the whole one within its channels, in levels.
     """
 
-    unit: NDArray[np.float32]
+    pixels: NDArray[np.uint8]
     contrast: float
 
 
 def thumbnails(image: Image.Image) -> Thumbnails:
     """Thumbnails of an image of any size and mode."""
-    small = image.convert("L").resize((WORKED_ON, WORKED_ON), Image.Resampling.BILINEAR)
+    small = image.convert("RGB").resize((WORKED_ON, WORKED_ON), Image.Resampling.BILINEAR)
     cut = STEP * WORKED_ON
     rows = []
     for down, right in MOVES:
@@ -98,12 +99,23 @@ def thumbnails(image: Image.Image) -> Thumbnails:
             WORKED_ON + min(0, right) * cut,
             WORKED_ON + min(0, down) * cut,
         )
-        rows.append(np.asarray(small.resize((SIDE, SIDE), Image.Resampling.BILINEAR, box)).ravel())
-    thumbs = np.stack(rows).astype(np.float64)
-    thumbs -= thumbs.mean(axis=1, keepdims=True)
-    lengths = np.linalg.norm(thumbs, axis=1, keepdims=True)
-    unit = (thumbs / np.maximum(lengths, 1e-9)).astype(np.float32)
-    return Thumbnails(unit, float(lengths[WHOLE, 0]) / SIDE)
+        thumbnail = small.resize((SIDE, SIDE), Image.Resampling.BILINEAR, box)
+        rows.append(np.asarray(thumbnail).transpose(2, 0, 1).ravel())
+    pixels = np.stack(rows)
+    return Thumbnails(pixels, float(_centred(pixels)[WHOLE].std()))
+
+
+def _centred(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Thumbnails (n, 3 · SIDE²) minus the mean of each channel, which is the colour of the light."""
+    channels = pixels.reshape(len(pixels), 3, -1).astype(np.float32)
+    channels -= channels.mean(axis=2, keepdims=True)
+    return channels.reshape(pixels.shape)
+
+
+def _unit(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Thumbnails (n, 3 · SIDE²) so that inner products are correlations; one without contrast is 0."""
+    rows = _centred(pixels)
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
 
 
 def are_twins(first: Thumbnails, second: Thumbnails) -> bool:
@@ -111,7 +123,7 @@ def are_twins(first: Thumbnails, second: Thumbnails) -> bool:
     low, high = sorted((first.contrast, second.contrast))
     if low < FAINT or high > RATIO * low:
         return False
-    a, b = first.unit, second.unit
+    a, b = _unit(first.pixels), _unit(second.pixels)
     one_is_cut = max((a @ b[WHOLE]).max(), (b @ a[WHOLE]).max())
     moved = (a * b[::-1]).sum(axis=1).max()  # MOVES reversed are the opposite ones
     return bool(max(one_is_cut, moved) >= ALIKE)
@@ -185,8 +197,9 @@ def said(found: Mapping[str, int]) -> list[str]:
 
 def _close(rows: NDArray[Any], least: float) -> Iterator[tuple[int, int]]:
     """Pairs of rows (N, d), of length 1, whose inner product is at least this; the first has the lower index."""
-    for start in range(0, len(rows), ROWS):
-        products = rows[start : start + ROWS] @ rows[start:].T
+    step = max(1, PRODUCTS // max(1, len(rows)))
+    for start in range(0, len(rows), step):
+        products = rows[start : start + step] @ rows[start:].T
         for i, j in np.argwhere(products >= least).tolist():
             if i < j:
                 yield start + i, start + j

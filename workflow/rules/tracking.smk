@@ -12,7 +12,9 @@ COUNTS = "time_counts"
 @cache
 def must_run():
     """Jobs that must run, with their inputs. Snakemake asks when it makes the DAG, and then knows what is forced."""
-    if PLANNING or not workflow.is_main_process:  # on a node, which runs the jobs that it was given
+    if (
+        PLANNING or not workflow.is_main_process
+    ):  # on a node, which runs the jobs that it was given
         return {}
     return tracking.begin(CONFIG_FILE, RESULTS_FOLDER, workflow.dag_settings)
 
@@ -32,7 +34,9 @@ def outdated(name):
     def inputs(wildcards):
         files = must_run().get(tracking.job_name(name, wildcards))
         if files:
-            return [flag(file, COUNTS) if counts else file for file, counts in files.items()]
+            return [
+                flag(file, COUNTS) if counts else file for file, counts in files.items()
+            ]
         return [] if PLANNING else tracking.MARK
 
     return inputs

@@ -17,8 +17,6 @@ from .share import in_remote
 from .stages import tracked
 
 
-
-
 class Line(NamedTuple):
     """One row of the table."""
 

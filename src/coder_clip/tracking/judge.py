@@ -77,6 +77,10 @@ class Judge:
         """Why a job must run; "" if its certificate holds and all its outputs are here."""
         return self._differs(job) or ("" if all(map(os.path.isfile, job.outputs)) else MISSING)
 
+    def holds(self, job: Job) -> bool:
+        """True if its certificate holds, though outputs can be missing."""
+        return not self._differs(job)
+
     def sha(self, path: str) -> str:
         """sha256 of a file; of a missing one that of its certificate, if that holds; else ""."""
         if path not in self._shas:

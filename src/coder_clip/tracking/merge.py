@@ -6,8 +6,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ..errors import UserError
 from ..foundation import dvc
 from ..foundation.git import git, in_conflict, shown
@@ -16,6 +14,7 @@ from ..pipeline.phase_list import phases
 from . import stages
 from .certificates import Certificate, Job, read
 from .judge import why_not
+from .lockfile import DamagedLock, read_lock
 from .record import Workspace
 from .share import pull
 from .stages import Tracked
@@ -76,8 +75,8 @@ def _entries(t: Tracked, side: str) -> dict[str, Any]:
     if text is None and not in_conflict(t.lock):
         return t.entries()
     try:
-        return t.checked(stages.entries_of(text.decode())) if text else {}
-    except yaml.YAMLError:
+        return read_lock(text.decode(), t.lock, t.outs_of) if text else {}
+    except (DamagedLock, UnicodeDecodeError):
         raise UserError(f"{t.lock} is damaged on the side '{SIDES[side]}'") from None
 
 
@@ -91,8 +90,8 @@ def _choose(here: Workspace, sides: dict[str, dict[str, Any]]) -> tuple[dict[str
         jobs = [job for job in here.judge.jobs if job.phase == phase.name]
         reasons = {}
         for side, name in SIDES.items() if jobs else ():
-            outs = stages.hashes_of(sides[side]).get(phase.name, {})
-            stated = _certificates(here.t, store, outs, jobs)
+            outs = stages.hashes_of({n: of for n, of in sides[side].items() if n == phase.name})
+            stated = _certificates(here.t, store, outs.get(phase.name, {}), jobs)
             outputs = {p: sha for c in stated.values() for p, sha in c.outputs.items()}
             reasons[name] = _why_not(here, jobs, stated, {**made, **outputs})
             if not reasons[name]:

@@ -35,7 +35,6 @@ rule generate_pairs:
         outdated("generate_pairs"),
         PATHS.manifest("{dataset}"),
         PATHS.confusable_pairs("{dataset}"),
-        pair_prompts,
         review=review_file,
     output:
         PATHS.generated_pairs("{dataset}"),

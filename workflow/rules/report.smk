@@ -40,7 +40,6 @@ rule tables:
         TEST_FEATURES,  # for the reasons of errors; they name the encoder: published numbers belong to one
         TEXT_FEATURES,
         expand(PATHS.texts("{dataset}"), dataset=DATASETS),
-        published_numbers(),
         METHOD_FILES,
     output:
         [PATHS.table(n, suffix) for n in TABLES for suffix in (".csv", ".md", ".tex")],
@@ -131,7 +130,6 @@ rule page:
         TEXT_FEATURES,
         rules.tables.output,
         figure_files(FIGURES),
-        sorted(map(str, Path("src/coder_clip/templates").glob("report.*"))),
         METHOD_FILES,
     output:
         PATHS.report,

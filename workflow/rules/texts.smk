@@ -5,7 +5,6 @@ rule list_images:
     input:
         outdated("list_images"),
         fetched_images,
-        entry_file,
         corrections_file,
     output:
         PATHS.manifest("{dataset}"),
@@ -32,8 +31,6 @@ rule generate_texts:
         PATHS.manifest("{dataset}"),
         text_encoder_files,
         fetched_weights,
-        entry_file,
-        text_prompts,
         review=review_file,
     output:
         PATHS.generated_texts("{dataset}"),

@@ -1,5 +1,6 @@
 # A job runs if its certificate does not hold (docs/sharing.md). Times of files decide nothing: for Snakemake all inputs
 # are ancient, but those that `outdated` names for a job that must run.
+import json
 from functools import cache
 
 from coder_clip import tracking
@@ -7,6 +8,8 @@ from snakemake.io import flag
 
 PLANNING = tracking.PLAN in os.environ  # only to list all jobs
 COUNTS = "time_counts"
+if PLANNING and workflow.is_main_process:
+    tracking.note_values(RESULTS_FOLDER, CONFIG)
 
 
 @cache
@@ -46,7 +49,9 @@ def job(name):
     """A job's rule and wildcards, for its process."""
 
     def named(wildcards, input, output):
-        values = lambda: decisive_values(name, dict(wildcards.items()))
-        return tracking.named(name, dict(wildcards.items()), values, input, output)
+        wildcards = dict(wildcards.items())
+        if PLANNING:
+            tracking.note_job(name, wildcards, input, output)
+        return json.dumps({"rule": name, "wildcards": wildcards})
 
     return named

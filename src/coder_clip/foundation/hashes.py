@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .artifacts import write_text
+from .evidence import stamp as stamp
 
 STATE = Path(".snakemake/coder-clip")  # beside Snakemake's own state: machine-local, ignored by git
 
@@ -30,6 +31,13 @@ class Hashes:
 
     def sha256(self, path: str) -> str:
         return self._sum(path, "sha256")
+
+    def names(self, folder: str) -> str:
+        """sha256 of the names in a folder, but hidden ones; "" if it is not there."""
+        if not os.path.isdir(folder):
+            return ""
+        names = sorted(name for name in os.listdir(folder) if not name.startswith((".", "__pycache__")))
+        return hashlib.sha256("\n".join(names).encode(errors="surrogateescape")).hexdigest()
 
     def save(self) -> None:
         """Write new hashes to the cache file."""
@@ -52,9 +60,3 @@ def _both(path: str) -> dict[str, str]:
             md5.update(block)
             sha.update(block)
     return {"md5": md5.hexdigest(), "sha256": sha.hexdigest()}
-
-
-def stamp(path: str) -> list[int]:
-    """Times, size and inode. Tools can restore the mtime of a changed file, but not its ctime."""
-    s = os.stat(path)
-    return [s.st_mtime_ns, s.st_size, s.st_ino, s.st_ctime_ns]

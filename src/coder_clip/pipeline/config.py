@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     Field,
@@ -22,7 +22,9 @@ from pydantic import (
 from ..baselines.methods import MOST_VIEWS, USE_VIEWS
 from ..datasets import PUBLISHED, test_alone, zero_shot_only
 from ..errors import UserError, nearest
+from ..foundation import evidence
 from ..foundation.artifacts import Paths, read_json
+from ..foundation.reads import NO_RESULT, derived
 from ..foundation.strict import Strict, explained
 from ..protocols import DEFAULT_INITIAL, DEFAULT_THRESHOLD, PUBLISHED_INITIAL, PUBLISHED_THRESHOLDS
 from ..texts.sources import SOURCES
@@ -48,20 +50,22 @@ LEFT_OUT = "CODER_CLIP_LEFT_OUT"  # for a run's jobs: what its plan left out, so
 class Config(Strict):
     """All settings of a run."""
 
+    # A job that reads a key, or calls a derived method, runs again when that value changes (foundation/reads.py).
+
     title: str = "CODER"
     note: str = Field("", description="Shown at the top of the report: what these numbers are evidence of.")
-    results: Path = Path("results")
-    data_root: Path | None = Field(
+    results: Annotated[Path, NO_RESULT] = Path("results")
+    data_root: Annotated[Path | None, NO_RESULT] = Field(
         None,
         description="Folder of the published data sets; the variable CODER_CLIP_DATA takes precedence. "
         "The folder's path changes no result.",
     )
-    only_present: bool = Field(
+    only_present: Annotated[bool, NO_RESULT] = Field(
         False,
         description="Skip published data sets if neither all their images nor, in the results, all their image "
         "features are here; CODER_CLIP_ONLY_PRESENT and --config only_present=true take precedence.",
     )
-    fetch: bool | Literal["strict"] = Field(
+    fetch: Annotated[bool | Literal["strict"], NO_RESULT] = Field(
         False,
         description="Download weights and the published data sets that may be downloaded as part of a run; "
         "'make reproduce' goes on without a data set that could not be downloaded, and says so; strict: it stops. "
@@ -80,23 +84,28 @@ class Config(Strict):
     _left_out: tuple[str, ...] = PrivateAttr(())
 
     @property
+    @derived
     def left_out(self) -> tuple[str, ...]:
         """Data sets that are not here and are skipped (only_present)."""
         return self._left_out
 
+    @derived
     def text_encoder(self) -> str:
         """The model that compares names, for sources whose texts an encoder chooses."""
         return (self.generator and self.generator.encoder) or next(iter(self.models))
 
+    @derived
     def compares_names(self, dataset: str) -> bool:
         """True if making the texts of the data set takes an encoder."""
         made_by = self.datasets[dataset].generated(dataset)
         return any(kind in SOURCES[source].compares for kind, source in made_by.items())
 
+    @derived
     def published(self, dataset: str) -> bool:
         """True for a published data set, which is read from the data root."""
         return self.datasets[dataset].root is None and dataset in PUBLISHED
 
+    @derived
     def has_val(self, dataset: str) -> bool:
         """True if the data set has validation images; without them the clean setting keeps the defaults.
 
@@ -109,28 +118,56 @@ class Config(Strict):
             return "val" in read_json(listed)["images"]
         return not test_alone(root)
 
+    @derived
     def few_shot(self, dataset: str) -> bool:
         """True if the few-shot methods run on the data set."""
         return self.datasets[dataset].few_shot and self.has_val(dataset)
 
+    @derived
     def encoded(self, dataset: str) -> list[str]:
         """The splits of the data set that are encoded: shots, val, test, if something needs them."""
         return ["shots"] * self.few_shot(dataset) + ["val"] * self.has_val(dataset) + ["test"]
 
+    @derived
+    def listing(self, dataset: str) -> str | None:
+        """Cheap fingerprint of the images of the data set (pipeline/listing.py)."""
+        from .listing import listing  # only the job that lists images executes it
+
+        return listing(self, dataset)
+
+    @derived
     def threshold(self, dataset: str) -> float:
         """Rerank gate of the published settings."""
         configured = self.datasets[dataset].threshold
         return PUBLISHED_THRESHOLDS.get(dataset, DEFAULT_THRESHOLD) if configured is None else configured
 
+    @derived
     def widest_threshold(self, dataset: str) -> float:
         """The widest gate of all settings and figures: it decides which pairs stage two can compare."""
         return max(self.threshold(dataset), *self.rerank.thresholds)
 
+    @derived
     def views_stored(self, dataset: str) -> int:
         """Number of augmented views per shot to keep one by one: all, up to MOST_VIEWS, if a method needs them."""
         needed = set(USE_VIEWS) & set(self.adapter.methods)
         return min(self.datasets[dataset].views, MOST_VIEWS) if needed else 0
 
+    @derived
+    def most_shots(self) -> int:
+        """The largest number of shots."""
+        return max(self.adapter.shots)
+
+    @derived
+    def first_seed(self) -> int:
+        """The seed whose shots the evaluation compares images by."""
+        return self.adapter.seeds[0]
+
+    @derived
+    def has_shots(self, shots: str) -> bool:
+        """True if the few-shot methods run with this number of shots."""
+        return shots in map(str, self.adapter.shots)
+
+    @derived
     def initial(self, dataset: str) -> tuple[float, float]:
         """The adapters' (alpha, beta) before the search."""
         return self.adapter.initial or PUBLISHED_INITIAL.get(dataset, DEFAULT_INITIAL)
@@ -198,8 +235,11 @@ def load_config(path: str | Path, absent: bool = False, root: Path | None = None
     """Read and check a configuration file. absent: keep data sets that are not here, even with only_present. root: the
     folder that its paths start at, by default the working directory; they become absolute.
 
-    UserError, in one line, for a missing file, invalid YAML, unknown keys and impossible values.
+    In the process of a job it is the one that the job began with, whatever the file holds now. UserError, in one line,
+    for a missing file, invalid YAML, unknown keys and impossible values.
     """
+    if evidence.config is not None:
+        return evidence.config  # type: ignore[no-any-return]
     path = Path(path)
     if not path.is_file():
         files = ", ".join(sorted(str(p) for p in Path("config").glob("*.yaml")))
@@ -223,6 +263,15 @@ def load_config(path: str | Path, absent: bool = False, root: Path | None = None
     variable = os.environ.get(ONLY_PRESENT)
     only_present = switched(ONLY_PRESENT, variable) if variable else config.only_present
     return _present(config, path) if only_present and not absent else config
+
+
+def known_folders(config: Config) -> list[Path]:
+    """Folders whose files are known in other ways: images by the list of a data set, answers by their requests."""
+    from ..datasets.published import data_root
+
+    roots = [dataset.root for dataset in config.datasets.values() if dataset.root]
+    answers = [config.generator.answers] if config.generator else []
+    return [*roots, data_root(config.data_root), *answers]
 
 
 def switched(name: str, value: str) -> bool:

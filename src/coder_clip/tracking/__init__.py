@@ -8,11 +8,9 @@ working tree. Snakemake runs the other jobs; `record` commits whole phases to DV
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
@@ -20,7 +18,10 @@ from typing import IO, Any
 from ..errors import UserError
 from ..foundation.locks import RUN
 from ..pipeline.environment import foreign_code
-from .certificates import PLAN, Job, plan
+from .certificates import PLAN as PLAN
+from .certificates import Job, plan
+from .certificates import note_job as note_job
+from .certificates import note_values as note_values
 from .certify import FORCED
 from .judge import Judge
 
@@ -40,9 +41,10 @@ def begin(file: str, results: str | Path, settings: Any) -> dict[str, dict[str, 
         sys.exit(f"coder-clip: error: {reason}")
     set_mark(FAR)
     try:
-        judge = Judge(results, plan(file))
+        planned = plan(file)
     except UserError:
         return {}  # Snakemake reports it in its own words
+    judge = Judge(results, planned.jobs, planned.value)
     reasons = judge.must_run(_forced(settings))
     judge.hashes.save()
     jobs = [job for job in judge.jobs if job.name in reasons]
@@ -65,25 +67,6 @@ def set_mark(seconds: float) -> None:
         os.utime(folder, (seconds, seconds))
     with suppress(FileExistsError):
         mark.symlink_to(folder.name)
-
-
-def named(
-    rule: str,
-    wildcards: dict[str, str],
-    values: Callable[[], Any],
-    inputs: Iterable[str],
-    outputs: Iterable[str],
-) -> str:
-    """A job's rule and wildcards for `cli.job`; where Snakemake only plans, `certificates.plan` reads the job.
-
-    values: reads the values of the configuration that decide its outputs.
-    """
-    job = {"rule": rule, "wildcards": wildcards}
-    if PLAN in os.environ:
-        noted = [{**job, "values": values()}, [*map(str, inputs)], [*map(str, outputs)]]
-        with open(os.environ[PLAN], "a", encoding="utf-8") as stream:
-            stream.write(json.dumps(noted) + "\n")
-    return json.dumps(job)
 
 
 def start(workflow: Any) -> None:

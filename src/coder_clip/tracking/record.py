@@ -66,12 +66,16 @@ class State:
 
 
 class Workspace:
-    """A configuration's plan, its files, and the judge about them. Changes nothing."""
+    """A configuration's plan, its files, and the judge about them. Changes nothing.
 
-    def __init__(self, t: Tracked) -> None:
+    keys: configuration keys that the judge is asked about, besides those of certificates here.
+    """
+
+    def __init__(self, t: Tracked, keys: Iterable[str] = ()) -> None:
         self.t, self.hashes = t, Hashes()
         self.config_md5 = self.hashes.md5(t.config)
-        self.judge = Judge(t.root, plan(t.config), self.hashes)
+        planned = plan(t.config, keys)
+        self.judge = Judge(t.root, planned.jobs, planned.value, self.hashes)
         self.recorded: dict[str, dict[str, str]] = {}
         with suppress(UserError):
             self.recorded = t.recorded()
@@ -85,7 +89,7 @@ class Workspace:
                 continue
             state = State(phase, jobs)
             for job in jobs:
-                if why := self.judge.why_not(job):
+                if why := self.judge.reason_to_run(job):
                     for path in job.outputs:
                         if why != MISSING or not os.path.isfile(path):
                             state.problems[path] = why

@@ -267,11 +267,11 @@ def load_config(path: str | Path, absent: bool = False, root: Path | None = None
 
 def known_folders(config: Config) -> list[Path]:
     """Folders whose files are known in other ways: images by the list of a data set, answers by their requests."""
-    from ..datasets.published import data_root
-
-    roots = [dataset.root for dataset in config.datasets.values() if dataset.root]
-    answers = [config.generator.answers] if config.generator else []
-    return [*roots, data_root(config.data_root), *answers]
+    folders = [dataset.root for dataset in config.datasets.values()]
+    folders += [config.data_root, config.generator and config.generator.answers]
+    if data := os.environ.get("CODER_CLIP_DATA"):
+        folders.append(Path(data))
+    return [folder.expanduser() for folder in folders if folder]
 
 
 def switched(name: str, value: str) -> bool:

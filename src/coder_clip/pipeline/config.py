@@ -268,7 +268,9 @@ def load_config(path: str | Path, absent: bool = False, root: Path | None = None
 def known_folders(config: Config) -> list[Path]:
     """Folders whose files are known in other ways: images by the list of a data set, answers by their requests."""
     folders = [dataset.root for dataset in config.datasets.values()]
-    folders += [config.data_root, config.generator and config.generator.answers]
+    folders.append(config.data_root)
+    if config.generator:
+        folders.append(config.generator.answers)
     if data := os.environ.get("CODER_CLIP_DATA"):
         folders.append(Path(data))
     return [folder.expanduser() for folder in folders if folder]

@@ -31,7 +31,7 @@ def read_lock(text: str, file: Path, outs_of: Mapping[str, Iterable[str]]) -> di
     """
     try:
         document = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-        stages = dict(document["stages"])
+        stages = document["stages"]
         for name in outs_of.keys() & stages.keys():
             for out in stages[name]["outs"]:
                 if not MD5.fullmatch(out["md5"].removesuffix(".dir")) or not isinstance(out["path"], str):
@@ -51,8 +51,10 @@ def read_lock(text: str, file: Path, outs_of: Mapping[str, Iterable[str]]) -> di
 def read_yaml_stages(file: Path, outs_of: Mapping[str, Iterable[str]]) -> dict[str, Any]:
     """The document of a dvc.yaml; {} if there is none. UserError if it is damaged, or as in `read_lock`."""
     try:
-        document = dict(yaml.safe_load(file.read_text(encoding="utf-8")))
-        stages = dict(document["stages"])
+        document = yaml.safe_load(file.read_text(encoding="utf-8"))
+        stages = document["stages"]
+        if not isinstance(stages, dict):
+            raise TypeError
     except FileNotFoundError:
         return {}
     except (yaml.YAMLError, KeyError, TypeError, ValueError, RecursionError):

@@ -11,7 +11,7 @@ if CONFIG.features.shards == 1:
             encoder_files,
             fetched_weights,
             fetched_images,
-                corrections_file,
+            corrections_file,
             shot_files,
         output:
             [PATHS.image_features("{model}", "{dataset}", s) for s in SPLITS],
@@ -42,7 +42,7 @@ else:
             encoder_files,
             fetched_weights,
             fetched_images,
-                corrections_file,
+            corrections_file,
             shot_files,
         output:
             [

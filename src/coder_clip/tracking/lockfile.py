@@ -33,6 +33,7 @@ def read_lock(text: str, file: Path, outs_of: Mapping[str, Iterable[str]]) -> di
         document = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
         stages = document["stages"]
         for name in outs_of.keys() & stages.keys():
+            list(stages[name].get("deps") or ())
             for out in stages[name]["outs"]:
                 if not MD5.fullmatch(out["md5"].removesuffix(".dir")) or not isinstance(out["path"], str):
                     raise TypeError
@@ -45,7 +46,7 @@ def read_lock(text: str, file: Path, outs_of: Mapping[str, Iterable[str]]) -> di
                 _known(entry, ENTRY, file, f"an entry of phase '{name}'")
         paths = [out["path"] for out in stages[name]["outs"]]
         _own(paths, outs_of[name], file, name)
-    return stages
+    return dict(stages)
 
 
 def read_yaml_stages(file: Path, outs_of: Mapping[str, Iterable[str]]) -> dict[str, Any]:
@@ -55,6 +56,7 @@ def read_yaml_stages(file: Path, outs_of: Mapping[str, Iterable[str]]) -> dict[s
         stages = document["stages"]
         if not isinstance(stages, dict):
             raise TypeError
+        document = dict(document)
     except FileNotFoundError:
         return {}
     except (yaml.YAMLError, KeyError, TypeError, ValueError, RecursionError):
@@ -66,8 +68,11 @@ def read_yaml_stages(file: Path, outs_of: Mapping[str, Iterable[str]]) -> dict[s
         if stages[name].get("wdir", wdir) != wdir:
             raise _refused(file, f"{place} has the working directory '{stages[name]['wdir']}'")
         for kind in ("outs", "metrics"):
-            for out in stages[name].get(kind) or ():
-                described = out if isinstance(out, dict) else {out: {}}
+            listed = stages[name].get(kind) or []
+            if not isinstance(listed, list):
+                raise _refused(file, f"{kind} of {place} is not a list")
+            for out in listed:
+                described = out if isinstance(out, dict) else {str(out): {}}
                 _own(described, outs_of[name], file, name)
                 if len(described) != 1:
                     raise _refused(file, f"{place} has several outputs in one entry, {', '.join(described)}")

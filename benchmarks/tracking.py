@@ -17,6 +17,8 @@ import tempfile
 import time
 from pathlib import Path
 
+import yaml
+
 from coder_clip.foundation.hashes import Hashes
 from coder_clip.tracking.certificates import Certificate, plan
 
@@ -31,9 +33,6 @@ N = range(CONFIG["outputs"] // 2)
 
 RESULTS_FOLDER = "results"
 
-def decisive_values(name, wildcards):
-    return {"scale": CONFIG["scale"]} if name == "one" else {"shift": CONFIG["shift"] * (wildcards["i"] == "0")}
-
 include: "tracking.smk"
 
 rule all:
@@ -47,7 +46,7 @@ rule one:
     shell: "false"
 
 rule two:
-    input: "results/first/{i}.txt", outdated("two")
+    input: outdated("two"), "results/first/{i}.txt"
     output: "results/second/{i}.txt"
     params: job=job("two")
     shell: "false"
@@ -57,24 +56,11 @@ phases:
   first:
     target: all
     makes: [first]
-    rules: {one: {command: "one {wildcards.i}"}}
+    rules: {one: "one {wildcards.i}"}
   second:
     target: all
     makes: [second]
-    rules: {two: {command: "two {wildcards.i}"}}
-"""
-
-
-DVC = """
-stages:
-  first:
-    cmd: [snakemake]
-    deps: [config/reproduce.yaml]
-    outs: [{results/first: {persist: true}}, {results/certificates/first: {persist: true}}]
-  second:
-    cmd: [snakemake]
-    deps: [config/reproduce.yaml, results/first]
-    outs: [{results/second: {persist: true}}, {results/certificates/second: {persist: true}}]
+    rules: {two: "two {wildcards.i}"}
 """
 
 
@@ -95,7 +81,6 @@ def make(folder: Path, outputs: int) -> None:
     for name, text in (
         ("Snakefile", SNAKEFILE),
         ("workflow/phases.yaml", PHASES),
-        ("dvc.yaml", DVC),
         (".gitignore", "/results/\n/.snakemake/\n"),
     ):
         (folder / name).parent.mkdir(exist_ok=True)
@@ -130,10 +115,14 @@ def certify_all(folder: Path) -> None:
     os.chdir(folder)
     hashes = Hashes()
     sources = {f"src/{k}.py": hashes.sha256(f"src/{k}.py") for k in range(30)}
-    for job in plan("config/reproduce.yaml"):
-        files = [{path: hashes.sha256(path) for path in paths} for paths in (job.inputs, job.outputs)]
-        command = f"{job.rule} {job.wildcards['i']}"
-        Certificate(job.rule, command, job.values, sources, *files).write(job.certificate("results"))
+    config = yaml.safe_load(Path("config/reproduce.yaml").read_text())
+    for job in plan("config/reproduce.yaml").jobs:
+        inputs, outputs = ({path: hashes.sha256(path) for path in of} for of in (job.inputs, job.outputs))
+        i = job.wildcards["i"]
+        key = "scale" if job.rule == "one" else "shift"
+        values = {key: config[key]} if job.rule == "one" or i == "0" else {}
+        made = Certificate(job.rule, f"{job.rule} {i}", values, sources, inputs, {}, outputs)
+        made.write(job.certificate("results"))
     os.chdir(here)
 
 

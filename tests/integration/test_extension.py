@@ -15,10 +15,9 @@ import pandas as pd
 import pytest
 
 from trees import put_all, split_file
-from working_copy import CERTIFY, PHASES, REPO, REPORT, Work, few_pictures, working_copy
+from working_copy import REPO, Work, few_pictures, working_copy
 
 BLOCK = re.compile(r"^```\w+\n# (\S+/\S+\.\w+)\n(.*?)^```$", flags=re.M | re.S)
-STAGE = re.compile(r"^```yaml\n# dvc\.yaml\n(.*?)^```$", flags=re.M | re.S)
 BASELINE, EXHIBIT = "baselines/nearest_mean.py", "reporting/exhibits/class_sizes.py"
 SOURCE, PHASE = "texts/sources/plurals.py", "phases/class_share.py"
 LIST = "workflow/phases.yaml"  # of phases, which gets an entry
@@ -58,14 +57,8 @@ def extended(tmp_path_factory: pytest.TempPathFactory) -> Work:
         assert not path.exists(), f"{name} is there already: a recipe adds a file"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
-    (stage,) = STAGE.findall((REPO / "CONTRIBUTING.md").read_text(encoding="utf-8"))
-    path = work.folder / "dvc.yaml"
-    path.write_text(
-        path.read_text(encoding="utf-8").replace("\nplots:", f"\n{stage}plots:"), encoding="utf-8"
-    )
     plant_leaves(work.folder / "data/published")
-    work.commands(*PHASES, "class-share", *REPORT)
-    work.run(sys.executable, "-c", CERTIFY, work.config)
+    work.make()
     return work
 
 
@@ -156,7 +149,7 @@ def test_a_phase_is_a_command_a_target_and_a_stage_of_dvc(extended: Work) -> Non
         "from coder_clip.tracking.certificates import plan\n"
         "from coder_clip.tracking.stages import tracked\n"
         f"t = tracked({extended.config!r})\n"
-        "t.write_yaml(plan(t.config)); print(t.stages()['class_share'])"
+        "t.write_yaml(plan(t.config).jobs); print(t.yaml.read_text())"
     )
     assert "results/mine/class_share" in extended.run(sys.executable, "-c", stage).stdout
 

@@ -6,6 +6,7 @@ the C library, and threads. Whatever this machine lacks is not used either way.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from functools import cache
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from coder_clip.foundation.dvc import folder_md5
-from coder_clip.tracking.stages import entries_of, hashes_of
+from coder_clip.tracking.stages import DEFAULT, Tracked
 from working_copy import Work, python_path, working_copy
 
 REPO = Path(__file__).resolve().parents[2]
@@ -77,7 +78,8 @@ def test_every_processor_makes_the_recorded_bytes(source: Work, profile: str) ->
     files = made(source, profile)
     other = made(source, "this machine")
     assert {name for name in files | other if files.get(name) != other.get(name)} == set()
-    locked = hashes_of(entries_of((REPO / "dvc.lock").read_text(encoding="utf-8")))
+    with contextlib.chdir(REPO):
+        locked = Tracked(DEFAULT).recorded()
     recorded = {
         out: md5 for outs in locked.values() for out, md5 in outs.items() if "/certificates/" not in out
     }

@@ -43,21 +43,27 @@ PHASES = (
 REPORT = ("table", "figure", "report")
 SOURCES = ("src", "packages/snakemake-executor-plugin-slurm-resilient/src")
 NOT_COPIED = ("tests/", "docs/", "benchmarks/", "results/", "dvc.lock")  # nothing made before
-CERTIFY = """
+EVERY_JOB = """
 import sys
-from coder_clip.foundation.hashes import Hashes
+from coder_clip.cli import app
+from coder_clip.foundation import evidence
+from coder_clip.foundation.artifacts import sha256
+from coder_clip.pipeline.config import known_folders, load_config
 from coder_clip.pipeline.phase_list import phases
-from coder_clip.tracking.certificates import Certificate, plan
-from coder_clip.tracking.stages import Tracked
-hashes = Hashes()
-commands = {rule: command for phase in phases() for rule, command in phase.commands.items()}
-for job in plan(sys.argv[1]):
-    command = commands[job.rule].removesuffix(" 2> {log}")
-    for name, value in job.wildcards.items():
-        command = command.replace("{wildcards.%s}" % name, value)
-    sums = [{p: hashes.sha256(p) for p in paths} for paths in (job.inputs, job.outputs)]
-    made = Certificate(job.rule, command, job.values, {}, *sums, {"python": "3"})
-    made.write(job.certificate(Tracked(sys.argv[1]).root))
+from coder_clip.tracking.certificates import plan
+from coder_clip.tracking.certify import certified
+jobs, config = plan(sys.argv[1]).jobs, load_config(sys.argv[1])
+evidence.sources = {"Snakefile": sha256("Snakefile")}
+for rule, command in ((r, c) for phase in phases() for r, c in phase.commands.items()):
+    for job in (job for job in jobs if job.rule == rule):
+        words = command.removesuffix(" 2> {log}").replace(" {params.names}", "")
+        for name, value in job.wildcards.items():
+            words = words.replace("{wildcards.%s}" % name, value)
+        words = words.replace("{params.shards}", str(config.features.shards)).split()
+        with certified(job, words, config.results, config, known_folders(config)) as needed:
+            if needed and (code := app(words[1:], standalone_mode=False)):
+                sys.exit(code)
+        evidence.config = evidence.read = None
 """
 FEW = {"train": 16, "val": 6, "test": 12}
 MARKS = {"red_disc": "red", "blue_disc": "blue", "green_disc": "green"}
@@ -157,10 +163,9 @@ class Work:
     def make(self, **more: str) -> None:
         """Everything, as a run of Snakemake leaves it but for logs and times: each of its sixty jobs starts Python.
 
-        The commands run in one process. The certificates name no sources, so an edit of one is not seen.
+        The jobs run in one process. Their certificates name one source for all, so an edit of another is not seen.
         """
-        self.commands(*PHASES, *REPORT, **more)
-        self.run(sys.executable, "-c", CERTIFY, self.config, **more)
+        self.run(sys.executable, "-c", EVERY_JOB, CODER_CLIP_CONFIG=self.config, **more)
 
     def commands(self, *names: str, **more: str) -> None:
         """These commands of the command line one after the other, in one process: each start would import torch."""

@@ -13,8 +13,8 @@ import yaml
 
 from coder_clip.datasets import BUILTIN
 from coder_clip.errors import UserError
+from coder_clip.foundation.reads import deciding
 from coder_clip.pipeline.config import Config, load_config, open_clip_names, schema
-from coder_clip.pipeline.phase_list import FILE, values
 
 CONFIGS = sorted((Path(__file__).parents[2] / "config").glob("*.yaml"))
 
@@ -290,15 +290,8 @@ def test_own_photos_are_decoded_ahead_of_the_encoder_with_the_same_result_everyw
     assert "threads" not in features
     spread = {"workers": 4, "shards": 8, "device": "cuda"}
     document = {"datasets": ["shapes"], "models": ["mini"]}
-    for rule, job in (
-        ("page", {}),
-        ("encode_images", {"dataset": "shapes", "model": "mini"}),
-    ):
-        one, other = (
-            values(Config.model_validate(document | {"features": f}), rule, job, repo / FILE)
-            for f in ({}, spread)
-        )
-        assert one == other
+    one, other = (deciding(Config.model_validate(document | {"features": f})) for f in ({}, spread))
+    assert one == other
 
 
 def test_views_are_kept_one_by_one_only_for_a_method_that_needs_them() -> None:

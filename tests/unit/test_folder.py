@@ -230,18 +230,19 @@ def test_cifar10_photos() -> None:
 
 def test_the_listing_follows_links_and_ignores_what_is_no_photo(tmp_path: Path) -> None:
     """A photo added behind a linked class folder would be missed, and opening the folder on a Mac would rerun all."""
-    from coder_clip.phases import manifest
     from coder_clip.pipeline.config import Config
 
     fill(tmp_path / "store/red", 2)
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos/red").symlink_to(tmp_path / "store/red")
 
+    from coder_clip.pipeline import listing as of_images
+
     def listing() -> str | None:
-        manifest._listing.cache_clear()
+        of_images._listing.cache_clear()
         datasets = {"x": {"root": str(tmp_path / "photos")}}
         config = Config.model_validate({"datasets": datasets, "models": {"m": {"model": "hf-hub:a/b"}}})
-        return manifest.listing(config, "x")
+        return config.listing("x")
 
     before = listing()
     (tmp_path / "photos/.DS_Store").write_text("")

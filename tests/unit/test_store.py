@@ -23,6 +23,7 @@ from coder_clip.encoders.encoder import Encoder, EncoderSpec, load_encoder
 from coder_clip.encoders.features import ImageFeatures, extract
 from coder_clip.encoders.store import FeatureStore, features_key
 from coder_clip.errors import UserError
+from coder_clip.foundation import evidence
 from tiny import save_tiny
 
 CPU = torch.device("cpu")
@@ -204,7 +205,10 @@ def test_another_encoder_device_and_other_code_have_other_features(
     assert key != features_key(load_encoder(EncoderSpec(f"local-dir:{folder}", device="cpu")).metadata(), CPU)
     second = torch.device("cuda", 1)
     assert features_key(encoder.metadata(), second) == features_key(encoder.metadata(), torch.device("cuda"))
-    monkeypatch.setattr(store_module, "_code", lambda: "edited")
+    with monkeypatch.context() as edited:  # by somebody, while weights load
+        edited.setattr(Path, "read_bytes", lambda self: b"other code")
+        assert key == features_key(encoder.metadata(), CPU), "that of the code that was imported"
+    monkeypatch.setitem(evidence.sources, "src/coder_clip/encoders/features.py", "executed by a job")
     assert key != features_key(encoder.metadata(), CPU)
 
 

@@ -19,12 +19,10 @@ from coder_clip.pipeline.config import (
     load_config,
     switched,
 )
-from coder_clip.datasets import FEATURE_SETS, WITH_ENTRY
 from coder_clip.encoders.table_list import is_list, listed
 from coder_clip.datasets.published import data_root
 from coder_clip.pipeline.absent import to_download
 from coder_clip.errors import UserError
-from coder_clip.phases import decisive
 from coder_clip.datasets.shot_files import shot_file
 from coder_clip.preflight.run import before_run
 from coder_clip.texts.llm.review import path_of as review_path
@@ -94,35 +92,6 @@ wildcard_constraints:
     shots="|".join(map(str, SHOTS)),
 
 
-def prompts(made_by):
-    """Prompts of a language model, for the kinds of texts that it makes (kind -> source)."""
-    asked = [kind for kind, source in (made_by or {}).items() if source == "llm"]
-    return [f"src/coder_clip/templates/prompts/{kind}.txt" for kind in asked]
-
-
-def text_prompts(wildcards):
-    """The prompts behind a data set's general texts."""
-    return prompts(CONFIG.datasets[wildcards.dataset].generated(wildcards.dataset))
-
-
-def pair_prompts(wildcards):
-    """The prompt behind a data set's one-to-one texts."""
-    source = CONFIG.datasets[wildcards.dataset].pair_text_source
-    return prompts({"one_to_one": source} if source else {})
-
-
-def entry_file(wildcards):
-    """The entry of a published data set: its splits and class names."""
-    return entry_of(wildcards.dataset)
-
-
-def entry_of(dataset):
-    """The same by name."""
-    folder = "features/" if dataset in FEATURE_SETS else ""
-    file = f"src/coder_clip/datasets/entries/{folder}{dataset}.yaml"
-    return [file] if CONFIG.published(dataset) else []
-
-
 def corrections_file(wildcards):
     """Corrected labels of a folder of photos."""
     path = CONFIG.datasets[wildcards.dataset].corrections
@@ -133,11 +102,6 @@ def review_file(wildcards):
     """People's decisions about a language model's texts, if there are any."""
     path = CONFIG.generator and review_path(CONFIG.generator.answers, wildcards.dataset)
     return [path] if path and path.is_file() else []
-
-
-def decisive_values(rule, wildcards):
-    """The values that decide a job's outputs: of the keys that workflow/phases.yaml names, and which images there are."""
-    return decisive.values(CONFIG, rule, wildcards)
 
 
 def command(rule):
@@ -199,12 +163,6 @@ def shot_files(wildcards):
         return []
     seeds = CONFIG.adapter.seeds
     return [str(shot_file(folder, n, seed)) for n in SHOTS for seed in seeds]
-
-
-def published_numbers():
-    """Files with published numbers of the data sets."""
-    entries = [file for d in DATASETS for file in entry_of(d)]
-    return [*map(str, sorted(Path("data/reference").glob("*.csv"))), *entries]
 
 
 def figure_files(names):

@@ -3,11 +3,11 @@
 
 rule evaluate:
     input:
+        outdated("evaluate"),
         PATHS.image_features("{model}", "{dataset}", "test"),
         PATHS.text_features("{model}", "{dataset}"),
         lambda w: (PATHS.coder(w.model, w.dataset) if w.dataset in WITH_TEXTS else []),
         encoded_shots,
-        outdated("evaluate"),
     output:
         PATHS.evaluation("{model}", "{dataset}"),
         PATHS.evaluation("{model}", "{dataset}").with_suffix(".json"),

@@ -6,14 +6,13 @@ if CONFIG.features.shards == 1:
 
     rule encode_images:
         input:
+            outdated("encode_images"),
             PATHS.manifest("{dataset}"),
             encoder_files,
             fetched_weights,
             fetched_images,
-            entry_file,
             corrections_file,
             shot_files,
-            outdated("encode_images"),
         output:
             [PATHS.image_features("{model}", "{dataset}", s) for s in SPLITS],
         log:
@@ -38,14 +37,13 @@ else:
 
     rule encode_shard:
         input:
+            outdated("encode_shard"),
             PATHS.manifest("{dataset}"),
             encoder_files,
             fetched_weights,
             fetched_images,
-            entry_file,
             corrections_file,
             shot_files,
-            outdated("encode_shard"),
         output:
             [
                 PATHS.image_shard("{model}", "{dataset}", s, "{shard}", "{shards}")
@@ -72,6 +70,7 @@ else:
 
     rule merge_shards:
         input:
+            outdated("merge_shards"),
             [
                 PATHS.image_shard(
                     "{model}", "{dataset}", s, shard, CONFIG.features.shards
@@ -79,7 +78,6 @@ else:
                 for s in SPLITS
                 for shard in range(CONFIG.features.shards)
             ],
-            outdated("merge_shards"),
         output:
             [PATHS.image_features("{model}", "{dataset}", s) for s in SPLITS],
         log:

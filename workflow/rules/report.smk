@@ -33,14 +33,13 @@ TEXT_FEATURES = expand(
 
 rule tables:
     input:
+        outdated("tables"),
         RESULTS,
         MANIFESTS,
         TEST_FEATURES,  # for the reasons of errors; they name the encoder: published numbers belong to one
         TEXT_FEATURES,
         expand(PATHS.texts("{dataset}"), dataset=DATASETS),
-        published_numbers(),
         METHOD_FILES,
-        outdated("tables"),
     output:
         [PATHS.table(n, suffix) for n in TABLES for suffix in (".csv", ".md", ".tex")],
     log:
@@ -63,9 +62,9 @@ rule tables:
 
 rule figures_of_results:
     input:
+        outdated("figures_of_results"),
         RESULTS,
         METHOD_FILES,
-        outdated("figures_of_results"),
     output:
         figure_files(DRAWN_FROM_RESULTS),
     log:
@@ -89,9 +88,9 @@ rule figures_of_results:
 
 rule figures_of_images:
     input:
+        outdated("figures_of_images"),
         RESULTS,
         METHOD_FILES,
-        outdated("figures_of_images"),
     output:
         figure_files(SHOW_IMAGES),
     log:
@@ -115,6 +114,7 @@ rule figures_of_images:
 
 rule page:
     input:
+        outdated("page"),
         RESULTS,
         MANIFESTS,
         expand(PATHS.texts("{dataset}"), dataset=DATASETS),
@@ -129,9 +129,7 @@ rule page:
         TEXT_FEATURES,
         rules.tables.output,
         figure_files(FIGURES),
-        sorted(map(str, Path("src/coder_clip/templates").glob("report.*"))),
         METHOD_FILES,
-        outdated("page"),
     output:
         PATHS.report,
         PATHS.metrics,

@@ -49,16 +49,17 @@ def main(executed: dict[str, str]) -> None:
     evidence.sources, evidence.command = executed, command[1]  # before the command line, which looks at it
 
     from coder_clip.cli import app, one_line_errors
-    from coder_clip.phases import decisive
-    from coder_clip.pipeline.config import load_config
+    from coder_clip.datasets.entry import entry
+    from coder_clip.pipeline.config import known_folders, load_config
     from coder_clip.tracking.certificates import Job
     from coder_clip.tracking.certify import certified
 
     job = Job.parse(sys.argv[1:end])
-    config = os.environ["CODER_CLIP_CONFIG"]
     with one_line_errors():
-        values = lambda: decisive.values(load_config(config), job.rule, job.wildcards)  # noqa: E731
-        with certified(job, command, load_config(config).results, values) as needed:
+        config = load_config(os.environ["CODER_CLIP_CONFIG"])
+        # an entry that the check of the configuration has read is read again, and noted, if the job needs it
+        entry.cache_clear()
+        with certified(job, command, config.results, config, known_folders(config)) as needed:
             if needed:
                 try:
                     app(command[1:], prog_name=command[0])

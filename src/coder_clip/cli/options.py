@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -98,12 +98,13 @@ def phase(name: str) -> Any:
     return importlib.import_module(f"coder_clip.phases.{name}")
 
 
-def chosen(kind: str, one: str | None, known: Iterable[str]) -> list[str]:
+def chosen(kind: str, one: str | None, known: Collection[str]) -> list[str]:
     """The one that the user named, or all. UserError, with the nearest known name, if it is unknown."""
-    known = list(known)
-    if one is not None and one not in known:
-        raise UserError(f"no {kind} '{one}' in the configuration{nearest(one, known)}")
-    return known if one is None else [one]
+    if one is None:
+        return list(known)
+    if one not in known:
+        raise UserError(f"no {kind} '{one}' in the configuration{nearest(one, list(known))}")
+    return [one]
 
 
 def for_each(

@@ -162,8 +162,10 @@ def adapter(
     shots: Annotated[int | None, typer.Option(help="One number of shots; default: all.")] = None,
 ) -> None:
     c = load_config(config)
-    for n in chosen("number of shots", None if shots is None else str(shots), map(str, c.adapter.shots)):
-        for_each(c, model, dataset, partial(phase("adapter").run, shots=int(n)), c.few_shot)
+    if shots is not None and not c.has_shots(str(shots)):
+        chosen("number of shots", str(shots), [*map(str, c.adapter.shots)])
+    for n in c.adapter.shots if shots is None else [shots]:
+        for_each(c, model, dataset, partial(phase("adapter").run, shots=n), c.few_shot)
 
 
 for module in scan.modules(Path(__file__).parents[1] / "phases"):

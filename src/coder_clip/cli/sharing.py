@@ -1,4 +1,4 @@
-"""Commands between Snakemake and DVC: record, push, pull, merge, gc, status, explain."""
+"""Commands between Snakemake and DVC: record, push, pull, merge, status, explain."""
 
 from __future__ import annotations
 
@@ -71,22 +71,6 @@ def merge(config: ConfigOption = DEFAULT_CONFIG) -> None:
     from ..tracking.merge import merge
 
     print_lines(merge(str(config)))
-
-
-@app.command(rich_help_panel=SHARING)
-def gc(
-    cloud: Annotated[
-        bool, typer.Option("--cloud", help="In the remote, not in this machine's cache.")
-    ] = False,
-    remote: RemoteOption = None,
-    delete: Annotated[
-        bool, typer.Option("--delete", help="Delete the files; without it they are only counted.")
-    ] = False,
-) -> None:
-    """Delete files that no commit on any branch or tag of any Git remote needs. 'dvc gc' only knows local branches."""
-    from ..foundation.garbage import clean
-
-    print_lines(clean(cloud, remote, delete))
 
 
 @app.command(rich_help_panel=SHARING)

@@ -19,7 +19,6 @@ import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
-from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from threading import RLock
@@ -31,6 +30,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import UserError
+from ..foundation import evidence
 from ..foundation.artifacts import atomic_path, read_json, write_json
 from .spec import EncoderSpec
 
@@ -236,22 +236,33 @@ def features_key(metadata: Mapping[str, str], device: torch.device) -> str:
     return hashlib.sha256(encoder_key(metadata, device.type).encode()).hexdigest()
 
 
-@cache
-def _code() -> str:
-    """sha256 over the modules between an image or text and its feature."""
+def _hashes_of_code() -> dict[str, str]:
+    """Hash of each module between an image or text and its feature."""
     package = Path(__file__).parents[1]
     files = [
         *package.glob("encoders/*.py"),
         package / "datasets/images.py",
         package / "foundation/reproducible.py",
     ]
-    return hashlib.sha256(b"".join(p.read_bytes() for p in sorted(files))).hexdigest()
+    return {
+        path.relative_to(package.parents[1]).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(files)
+    }
+
+
+# When the modules are imported, not when features are stored: a file can change while weights load.
+_AT_IMPORT = _hashes_of_code()
+
+
+def _code() -> str:
+    """sha256 over these modules: in a job as they were executed, else as they were when this one was imported."""
+    executed = {path: evidence.sources.get(path, sha) for path, sha in _AT_IMPORT.items()}
+    return hashlib.sha256(json.dumps(executed).encode()).hexdigest()
 
 
 def _stats(files: Iterable[Path]) -> dict[str, list[int]]:
-    """Size and modification time of each file; empty if one is missing."""
+    """All times, size and inode of each file; empty if one is missing."""
     try:
-        stats = {str(path): path.stat() for path in sorted(files)}
+        return {str(path): evidence.stamp(str(path)) for path in sorted(files)}
     except OSError:
         return {}
-    return {path: [s.st_size, s.st_mtime_ns] for path, s in stats.items()}

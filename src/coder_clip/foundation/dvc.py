@@ -1,4 +1,7 @@
-"""Access to DVC: commit phases; move objects between workspace, cache and remote, each one verified."""
+"""DVC's objects: move them between workspace, cache and remote by their hash, each one verified.
+
+Nothing else of DVC is used. Lists of files come from other people: `read_list` checks them before anything is written.
+"""
 
 from __future__ import annotations
 
@@ -6,22 +9,17 @@ import hashlib
 import json
 import os
 import re
-import subprocess
-import sys
-import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..errors import UserError, one_line
 from .git import git
 from .hashes import Hashes
 
-OBJECT_IN = re.compile(r"\b[0-9a-f]{32}(?:\.dir)?\b")  # in the text of a dvc.lock or .dvc file
-AGAIN = "Nothing is lost: when that is fixed, 'coder-clip record' does it"
-WAIT = 60.0  # seconds that another DVC command may take
+MD5 = re.compile(r"[0-9a-f]{32}")
 MISSING = "not in the remote"
 CORRUPT = "corrupt in the remote"
 
@@ -35,35 +33,6 @@ def unavailable() -> str:
     except (OSError, UserError):
         return "no Git repository here, or no git installed (a clone has one; otherwise 'git init')"
     return ""
-
-
-def commit(addresses: Iterable[str]) -> None:
-    """Run `dvc commit` for these stages. UserError with DVC's message if it fails.
-
-    Waits a while for another DVC command. A killed one counts as well until the system has removed it, which in a
-    container can take a moment.
-    """
-    command = [sys.executable, "-m", "dvc", "commit", "--force", "--no-relink", *addresses]
-    until, told = time.monotonic() + WAIT, False
-    while why := _run(command):
-        if " is busy" not in why or time.monotonic() > until:
-            raise UserError(f"DVC did not record ({one_line(why, 500)}). {AGAIN}")
-        if not told:
-            print(f"coder-clip: DVC is busy, waiting up to {WAIT:.0f} s", file=sys.stderr, flush=True)
-        told = True
-        time.sleep(1)
-
-
-def _run(command: list[str]) -> str:
-    """Run DVC. Returns its error message, "" without one: it ends with status 0 even if its cache is full."""
-    environment = {"DVC_NO_ANALYTICS": "1", **os.environ}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-    said = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-    errors = [i for i, line in enumerate(said) if line.startswith("ERROR")]
-    if errors:
-        first = said[errors[0]].removeprefix("ERROR: ")
-        return " ".join([first, *said[errors[0] + 1 :]]) if " is busy" in first else first
-    return (said[-1:] or ["it was stopped"])[0] if done.returncode else ""
 
 
 class Store:
@@ -99,14 +68,12 @@ class Store:
     def files(self, out: str, oid: str) -> dict[str, str]:
         """Path in the workspace -> object of each file of an out, whose own object must be good.
 
-        UserError if the listing, which comes from other people, names a file outside the out.
+        UserError as in `read_list`.
         """
         if not oid.endswith(".dir"):
             return {out: oid}
-        listing = json.loads(Path(self.path(oid)).read_text(encoding="utf-8"))
-        for entry in listing:
-            _check_name(str(entry["relpath"]), out or oid)
-        return {f"{out}/{entry['relpath']}": entry["md5"] for entry in listing}
+        names = read_list(Path(self.path(oid)).read_bytes(), out)
+        return {f"{out}/{name}": md5 for name, md5 in names.items()}
 
     def wanted(self, outs: Mapping[str, str]) -> dict[str, str]:
         """Object -> path of all objects of these outs. Of a folder without a good listing, the listing alone."""
@@ -116,8 +83,8 @@ class Store:
                 found |= {md5: path for path, md5 in self.files(out, oid).items()}
         return found
 
-    def repair(self, outs: Mapping[str, str]) -> list[str]:
-        """Replace bad or missing cache objects by files of the workspace; returns the paths that stay bad."""
+    def store(self, outs: Mapping[str, str]) -> list[str]:
+        """Copy files of the workspace into the cache, where it has no good object; returns the paths that stay bad."""
         bad = []
         for out, oid in outs.items():
             if oid.endswith(".dir") and not self.good(oid):
@@ -125,27 +92,46 @@ class Store:
                 if folder_md5(here) != oid:
                     bad.append(out)
                     continue
-                self._discard(oid)
-                self.cache.add_bytes(oid, folder_list(here))
+                with _writing():
+                    self._discard(oid)
+                    self.cache.add_bytes(oid, folder_list(here))
             for path, md5 in self.files(out, oid).items():
                 if self.good(md5):
                     continue
-                self._discard(md5)
-                if os.path.isfile(path) and self._hashes.md5(path) == md5:
+                if not os.path.isfile(path) or self._hashes.md5(path) != md5:
+                    bad.append(path)
+                    continue
+                with _writing():
+                    self._discard(md5)
                     self.cache.add(path, self.cache.fs, md5, check_exists=False)
-                else:
+                if not self.good(md5):
                     bad.append(path)
         return bad
 
     def _discard(self, oid: str) -> None:
-        Path(self.path(oid)).unlink(missing_ok=True)
+        path = Path(self.path(oid))
+        if path.is_dir() and not path.is_symlink():
+            raise UserError(f"{path} is a folder, and DVC's cache has only files there; remove it")
+        path.unlink(missing_ok=True)
 
-    def checkout(self, addresses: list[str]) -> None:
-        """Check out stages whose objects are all in the cache. UserError if DVC fails."""
-        if not addresses:  # for DVC that means all stages, and it deletes files that it cannot replace
-            return
-        with _dvc("DVC could not put files in place"):
-            self._repo.checkout(targets=addresses, force=True)
+    def place(self, path: str, oid: str) -> None:
+        """Link or copy a good object to a path of the workspace, by the way that DVC's configuration names.
+
+        The file appears whole, in place of what was there.
+        """
+        from dvc_objects.fs import generic
+
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        part = Path(path).with_name(f".{Path(path).name}.{os.getpid()}")
+        part.unlink(missing_ok=True)
+        try:
+            fs, links = self.cache.fs, list(self.cache.cache_types)
+            generic.transfer(fs, self.cache.oid_to_path(oid), fs, os.path.abspath(part), links=links)
+            part.replace(path)
+        except OSError as error:
+            raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+        finally:
+            part.unlink(missing_ok=True)
 
     # ---- the remote
 
@@ -245,13 +231,41 @@ class Store:
         return digest.hexdigest()
 
 
-def _check_name(name: str, out: str) -> None:
-    """Raise UserError for a path that leaves its folder, or that Git or this machine would read differently."""
+def read_list(data: bytes, out: str) -> dict[str, str]:
+    """File below a folder -> md5, from DVC's list of a folder. UserError for anything but such a list."""
+
+    def fault(what: str) -> UserError:
+        return UserError(f"the list of files of {out} {what}; nothing was changed")
+
+    try:
+        entries = json.loads(data)
+    except (ValueError, RecursionError):
+        raise fault("is not JSON") from None
+    if not isinstance(entries, list):
+        raise fault("is not a list")
+    found: dict[str, str] = {}
+    for n, entry in enumerate(entries, start=1):
+        if not isinstance(entry, dict) or entry.keys() != {"md5", "relpath"}:
+            raise fault(f"has an entry, the {n}., with other keys than md5 and relpath")
+        name, md5 = entry["relpath"], entry["md5"]
+        if not isinstance(name, str) or not _stays_below(name):
+            raise fault(f"names {name!r}, which is outside of it")
+        if not isinstance(md5, str) or not MD5.fullmatch(md5):
+            raise fault(f"gives '{name}' the hash {md5!r}, which is not an md5")
+        if name in found:
+            raise fault(f"names '{name}' twice")
+        found[name] = md5
+    for name in found:
+        if above := next((str(p) for p in PurePosixPath(name).parents if str(p) in found), ""):
+            raise fault(f"names '{above}' as a file and as a folder")
+    return found
+
+
+def _stays_below(name: str) -> bool:
+    """False for a path that leaves its folder, or that Git or this machine would read differently."""
     parts = name.replace("\\", "/").split("/")
-    if name != name.strip() or {"", ".", ".."}.intersection(parts) or ".git" in map(str.lower, parts):
-        raise UserError(
-            f"the list of files of {out} names '{name}', which is outside of it; nothing was changed"
-        )
+    odd = {"", ".", ".."}.intersection(parts) or ".git" in map(str.lower, parts)
+    return not odd and name == name.strip() and name.isprintable()
 
 
 @contextmanager
@@ -265,6 +279,18 @@ def _dvc(what: str) -> Iterator[None]:
         lacks = "is supported, but requires" in str(error) or isinstance(error, ImportError)
         advice = "'make remote' installs what it needs" if lacks else "docs/sharing.md"
         raise UserError(f"{what}: {one_line(error)} ({advice})") from error
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    """Turn an error of the cache into one line."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"DVC's cache cannot be written ({error.strerror or error}). Nothing is lost: when that is fixed, "
+            "'coder-clip record' does it"
+        ) from error
 
 
 @contextmanager

@@ -1,12 +1,64 @@
-"""Evidence of what this process executes and writes, for the certificate of a job (`coder_clip.tracking`).
+"""Evidence of what this process executes, reads and writes, for the certificate of a job (`coder_clip.tracking`).
 
-Empty outside jobs. `cli/job.py` fills ``sources`` and names the command; `tracking.certify` sets ``written``, which
-`write_bytes` fills.
+Empty outside jobs. `cli/job.py` fills ``sources`` and names the command; `tracking.certify` starts the rest.
 """
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
 command = ""  # of coder-clip, such as "zero-shot"
+config: Any = None  # the configuration of this job, which notes what is read of it
 # source file of this package -> sha256 of the bytes that were compiled and executed
 sources: dict[str, str] = {}
 written: dict[str, str] | None = None  # path -> sha256 of the bytes that were written
+read: dict[str, list[int]] | None = None  # file below the working directory that was opened -> its stamp then
+_ignored: tuple[str, ...] = ()
+_hooked = False
+
+
+def stamp(path: str) -> list[int]:
+    """Times, size and inode. Tools can restore the mtime of a changed file, but not its ctime."""
+    s = os.stat(path)
+    return [s.st_mtime_ns, s.st_size, s.st_ino, s.st_ctime_ns]
+
+
+def watch_files(ignored: Iterable[str | Path]) -> None:
+    """Note the files below the working directory that are opened for reading, and the folders that are listed.
+
+    ignored: folders whose files are known in other ways, such as images. Names with a dot in front are never noted:
+    environments, caches, Git. Folders of modules are not, either: an import lists them.
+    """
+    global read, _ignored, _hooked
+    read, _ignored = {}, tuple(f"{os.path.abspath(folder)}/" for folder in ignored)
+    if not _hooked:
+        sys.addaudithook(_note)
+        _hooked = True
+
+
+def _note(event: str, arguments: tuple[Any, ...]) -> None:
+    if read is None or event not in ("open", "os.listdir", "os.scandir"):
+        return
+    name = arguments[0]
+    if not isinstance(name, (str, bytes, os.PathLike)):
+        return  # a descriptor
+    if event == "open" and arguments[2] & (os.O_WRONLY | os.O_RDWR):
+        return
+    full = os.path.abspath(os.fsdecode(name)) + ("" if event == "open" else "/")
+    path = full.removeprefix(f"{os.getcwd()}/")
+    if (
+        path == full
+        or path in read
+        or full.startswith(_ignored)
+        or "/." in f"/{path}"
+        or "__pycache__" in path
+    ):
+        return
+    is_there = os.path.isfile(full) if event == "open" else os.path.isdir(full)
+    of_modules = os.path.isfile(f"{full}__init__.py") or full.rstrip("/") in map(os.path.abspath, sys.path)
+    if path and is_there and not of_modules:
+        read[path] = stamp(full)

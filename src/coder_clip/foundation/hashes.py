@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .artifacts import write_text
+from .evidence import stamp as stamp
 
 STATE = Path(".snakemake/coder-clip")  # beside Snakemake's own state: machine-local, ignored by git
 
@@ -31,20 +32,18 @@ class Hashes:
     def sha256(self, path: str) -> str:
         return self._sum(path, "sha256")
 
+    def names(self, folder: str) -> str:
+        """sha256 of the names in a folder, but hidden ones; "" if it is not there."""
+        if not os.path.isdir(folder):
+            return ""
+        names = sorted(name for name in os.listdir(folder) if not name.startswith((".", "__pycache__")))
+        return hashlib.sha256("\n".join(names).encode(errors="surrogateescape")).hexdigest()
+
     def save(self) -> None:
         """Write new hashes to the cache file."""
         if self._changed:
             write_text(self._path, json.dumps({p: v for p, v in self._known.items() if os.path.exists(p)}))
             self._changed = False
-
-    def set_time(self, path: str, ns: int, follow: bool = False) -> None:
-        """Set the time of a file, or of a link's target (follow); keep its hashes if they still hold."""
-        known = self._known.pop(path, None)
-        keeps = known is not None and known["stamp"] == stamp(path)  # else somebody has written it meanwhile
-        os.utime(path, ns=(ns, ns), follow_symlinks=follow)
-        if known and keeps:
-            self._known[path] = {**known, "stamp": stamp(path)}
-        self._changed = True
 
     def _sum(self, path: str, name: str) -> str:
         now, known = stamp(path), self._known.get(path)
@@ -61,9 +60,3 @@ def _both(path: str) -> dict[str, str]:
             md5.update(block)
             sha.update(block)
     return {"md5": md5.hexdigest(), "sha256": sha.hexdigest()}
-
-
-def stamp(path: str) -> list[int]:
-    """Times, size and inode. Tools can restore the mtime of a changed file, but not its ctime."""
-    s = os.stat(path)
-    return [s.st_mtime_ns, s.st_size, s.st_ino, s.st_ctime_ns]

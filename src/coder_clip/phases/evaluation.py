@@ -172,8 +172,7 @@ def _shots(config: Config, pool: ImageFeatures) -> ShotStatistics:
     A sample is the mean of a shot's augmented views, so that the methods of a run, some of which keep single views, do
     not change a number here.
     """
-    a = config.adapter
-    rows = shot_rows(config, pool, max(a.shots), a.seeds[0])
+    rows = shot_rows(config, pool, config.most_shots(), config.first_seed())
     return ShotStatistics.of(pool.features[rows], pool.labels[rows], n_classes=len(pool.classes))
 
 

@@ -180,7 +180,7 @@ def shot_images(
     """
     if files is not None:
         return _shots_of_files(config, train, classes, files)
-    most = max(config.adapter.shots)
+    most = config.most_shots()
     if not config.adapter.repeat_shots:
         refuse_short(train.labels, classes, most)
     drawn: set[int] = set()

@@ -6,19 +6,12 @@ artefacts they run without the images.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
-from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..datasets import SPLITS, WITH_ENTRY, load_dataset
-from ..datasets import listing as published_listing
+from ..datasets import SPLITS, load_dataset
 from ..datasets.base import ImageFiles
 from ..datasets.corrections import counts
-from ..datasets.features import listing as listing_of_features
-from ..datasets.folder import image_files
 from ..datasets.sanity import copies, lines, refuse_unusable, warnings
 from ..datasets.twins import counts as counts_of_twins
 from ..datasets.twins import said as twins_said
@@ -69,7 +62,7 @@ def run(config: Config, dataset: str) -> None:
             "classes": data.classes,
             "images": getattr(data, "counts", None) or {s: len(data.split(s)) for s in SPLITS},
             "fingerprint": data.fingerprint(),
-            "listing": listing(config, dataset),
+            "listing": config.listing(dataset),
             "files": [f._asdict() for f in files],
             **more,
             **published,
@@ -89,7 +82,7 @@ def known_twins(config: Config, dataset: str) -> list[list[str]] | None:
     if not path.is_file():
         return None
     document = read_json(path)
-    if document.get("listing") != listing(config, dataset):
+    if document.get("listing") != config.listing(dataset):
         return None
     return list(document.get("near_twins", {}).get("groups", []))
 
@@ -99,46 +92,9 @@ def shots_needed(config: Config, dataset: str) -> int | None:
     given = config.datasets[dataset]
     if not config.few_shot(dataset) or config.adapter.repeat_shots or given.shot_files is not None:
         return None
-    return max(config.adapter.shots)
+    return config.most_shots()
 
 
 def read_classes(config: Config, dataset: str) -> list[str]:
     """Class names in label order, from the manifest."""
     return list(read_json(Paths(config.results).manifest(dataset))["classes"])
-
-
-def listing(config: Config, dataset: str) -> str | None:
-    """Cheap fingerprint of the images, without reading them.
-
-    A folder: hash over paths and sizes of its files. A published data set: hash of its split files. If the images are
-    not on this machine: the fingerprint in the manifest, if there is one. None for a data set that the project draws.
-    """
-    root, features = config.datasets[dataset].root, config.datasets[dataset].features
-    if features is not None and features.is_dir():
-        return listing_of_features(features)
-    if root is None and features is None and dataset not in WITH_ENTRY:
-        return None
-    if root is not None and root.is_dir():
-        return _listing(root)
-    if config.published(dataset) and (
-        found := published_listing(dataset, config.datasets[dataset], config.data_root)
-    ):
-        return found + _missing(config, dataset)
-    path = Paths(config.results).manifest(dataset)
-    return str(read_json(path)["listing"]) if path.is_file() else None
-
-
-def _missing(config: Config, dataset: str) -> str:
-    """Hash of the missing images, so that features are recomputed when one reappears; "" if none is missing."""
-    if config.features.on_error != "skip":
-        return ""
-    data: Any = load_dataset(dataset, config.datasets[dataset], config.data_root)
-    missing = data.missing()
-    return f" without {hashlib.sha256(repr(missing).encode()).hexdigest()}" if missing else ""
-
-
-@cache
-def _listing(root: Path) -> str:
-    sizes = ((p, p.stat().st_size if p.exists() else -1) for p in image_files(root))
-    files = sorted((p.relative_to(root).as_posix(), size) for p, size in sizes)
-    return hashlib.sha256(json.dumps(files).encode()).hexdigest()

@@ -8,7 +8,7 @@ import yaml
 
 from ..datasets import BUILTIN, DRAWN
 from ..foundation.artifacts import Paths, present, write_json
-from ..pipeline.phase_list import OF_THIS_CODE, nested, values
+from ..foundation.reads import deciding
 from ..reporting import page
 from ..reporting.formats import plain
 from ..reporting.results import Results
@@ -27,8 +27,11 @@ def run(config: Config, config_file: Path) -> None:
     default = file == "config/reproduce.yaml"
     results = Results.of(config, "" if default else file)
     write_json(paths.metrics, page.metrics(results))
-    shown = nested(values(config, "page", file=OF_THIS_CODE))
-    shown |= {"left_out": list(config.left_out)} if config.left_out else {}
+    left_out = list(config.left_out)
+    document = deciding(config)
+    shown = {key: document.pop(key) for key in ("title", "note")}
+    shown |= {"results": str(config.results), "only_present": left_out, **document}
+    shown |= {"left_out": left_out} if left_out else {}
     page.render(
         results,
         paths.report,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     Field,
@@ -24,7 +24,9 @@ from ..datasets import FEATURE_SETS, WITH_ENTRY, test_alone, zero_shot_only
 from ..datasets.entry import entry
 from ..encoders.table_list import is_list, listed, read_list
 from ..errors import UserError, nearest
+from ..foundation import evidence
 from ..foundation.artifacts import Paths, read_json
+from ..foundation.reads import NO_RESULT, derived
 from ..foundation.strict import Strict, explained
 from ..protocols import DEFAULT_INITIAL, DEFAULT_THRESHOLD, PUBLISHED_INITIAL, PUBLISHED_THRESHOLDS
 from ..texts.sources import SOURCES
@@ -50,20 +52,22 @@ LEFT_OUT = "CODER_CLIP_LEFT_OUT"  # for a run's jobs: what its plan left out, so
 class Config(Strict):
     """All settings of a run."""
 
+    # A job that reads a key, or calls a derived method, runs again when that value changes (foundation/reads.py).
+
     title: str = "CODER"
     note: str = Field("", description="Shown at the top of the report: what these numbers are evidence of.")
-    results: Path = Path("results")
-    data_root: Path | None = Field(
+    results: Annotated[Path, NO_RESULT] = Path("results")
+    data_root: Annotated[Path | None, NO_RESULT] = Field(
         None,
         description="Folder of the published data sets; the variable CODER_CLIP_DATA takes precedence. "
         "The folder's path changes no result.",
     )
-    only_present: bool = Field(
+    only_present: Annotated[bool, NO_RESULT] = Field(
         False,
         description="Skip published data sets if neither all their images nor, in the results, all their image "
         "features are here; CODER_CLIP_ONLY_PRESENT and --config only_present=true take precedence.",
     )
-    fetch: bool | Literal["strict"] = Field(
+    fetch: Annotated[bool | Literal["strict"], NO_RESULT] = Field(
         False,
         description="Download weights and the published data sets that may be downloaded as part of a run; "
         "'make reproduce' goes on without a data set that could not be downloaded, and says so; strict: it stops. "
@@ -82,42 +86,51 @@ class Config(Strict):
     _left_out: tuple[str, ...] = PrivateAttr(())
 
     @property
+    @derived
     def left_out(self) -> tuple[str, ...]:
         """Data sets that are not here and are skipped (only_present)."""
         return self._left_out
 
+    @derived
     def text_encoder(self) -> str:
         """The model that compares names, for sources whose texts an encoder chooses."""
         return (self.generator and self.generator.encoder) or next(iter(self.models))
 
+    @derived
     def compares_names(self, dataset: str) -> bool:
         """True if making the texts of the data set takes an encoder."""
         made_by = self.datasets[dataset].generated(dataset)
         return any(kind in SOURCES[source].compares for kind, source in made_by.items())
 
+    @derived
     def published(self, dataset: str) -> bool:
         """True for a published data set, which is read from the data root."""
         given = self.datasets[dataset]
         return given.root is None and given.features is None and dataset in WITH_ENTRY
 
+    @derived
     def of_features(self, dataset: str) -> bool:
         """True for a data set of features, which has no images."""
         given = self.datasets[dataset]
         return given.features is not None or (given.root is None and dataset in FEATURE_SETS)
 
+    @derived
     def class_texts(self, dataset: str) -> bool:
         """False if a model brings its texts as features, and has none for the classes of the data set."""
         lists = [read_list(listed(m.model)) for m in self.models.values() if is_list(m.model)]
         return all(tables.name(dataset) for tables in lists)
 
+    @derived
     def part(self, dataset: str) -> bool:
         """True for features of some classes of another data set of the run, whose neighbours are not compared again."""
         return dataset in FEATURE_SETS and self.published(dataset) and entry(dataset).part
 
+    @derived
     def published_name(self, dataset: str) -> str:
         """The data set under which methods publish their settings: for features, that of the images."""
         return (self.published(dataset) and entry(dataset).of) or dataset
 
+    @derived
     def has_val(self, dataset: str) -> bool:
         """True if the data set has validation images; without them the clean setting keeps the defaults.
 
@@ -130,14 +143,24 @@ class Config(Strict):
             return "val" in read_json(listed)["images"]
         return not test_alone(root)
 
+    @derived
     def few_shot(self, dataset: str) -> bool:
         """True if the few-shot methods run on the data set."""
         return self.datasets[dataset].few_shot and self.has_val(dataset)
 
+    @derived
     def encoded(self, dataset: str) -> list[str]:
         """The splits of the data set that are encoded: shots, val, test, if something needs them."""
         return ["shots"] * self.few_shot(dataset) + ["val"] * self.has_val(dataset) + ["test"]
 
+    @derived
+    def listing(self, dataset: str) -> str | None:
+        """Cheap fingerprint of the images of the data set (pipeline/listing.py)."""
+        from .listing import listing  # only the job that lists images executes it
+
+        return listing(self, dataset)
+
+    @derived
     def threshold(self, dataset: str) -> float:
         """Rerank gate of the published settings."""
         configured = self.datasets[dataset].threshold
@@ -147,15 +170,33 @@ class Config(Strict):
             else configured
         )
 
+    @derived
     def widest_threshold(self, dataset: str) -> float:
         """The widest gate of all settings and figures: it decides which pairs stage two can compare."""
         return max(self.threshold(dataset), *self.rerank.thresholds)
 
+    @derived
     def views_stored(self, dataset: str) -> int:
         """Number of augmented views per shot to keep one by one: all, up to MOST_VIEWS, if a method needs them."""
         needed = set(USE_VIEWS) & set(self.adapter.methods)
         return min(self.datasets[dataset].views, MOST_VIEWS) if needed else 0
 
+    @derived
+    def most_shots(self) -> int:
+        """The largest number of shots."""
+        return max(self.adapter.shots)
+
+    @derived
+    def first_seed(self) -> int:
+        """The seed whose shots the evaluation compares images by."""
+        return self.adapter.seeds[0]
+
+    @derived
+    def has_shots(self, shots: str) -> bool:
+        """True if the few-shot methods run with this number of shots."""
+        return shots in map(str, self.adapter.shots)
+
+    @derived
     def initial(self, dataset: str) -> tuple[float, float]:
         """The adapters' (alpha, beta) before the search."""
         return self.adapter.initial or PUBLISHED_INITIAL.get(self.published_name(dataset), DEFAULT_INITIAL)
@@ -223,8 +264,11 @@ def load_config(path: str | Path, absent: bool = False, root: Path | None = None
     """Read and check a configuration file. absent: keep data sets that are not here, even with only_present. root: the
     folder that its paths start at, by default the working directory; they become absolute.
 
-    UserError, in one line, for a missing file, invalid YAML, unknown keys and impossible values.
+    In the process of a job it is the one that the job began with, whatever the file holds now. UserError, in one line,
+    for a missing file, invalid YAML, unknown keys and impossible values.
     """
+    if evidence.config is not None:
+        return evidence.config  # type: ignore[no-any-return]
     path = Path(path)
     if not path.is_file():
         files = ", ".join(sorted(str(p) for p in Path("config").glob("*.yaml")))
@@ -248,6 +292,17 @@ def load_config(path: str | Path, absent: bool = False, root: Path | None = None
     variable = os.environ.get(ONLY_PRESENT)
     only_present = switched(ONLY_PRESENT, variable) if variable else config.only_present
     return _present(config, path) if only_present and not absent else config
+
+
+def known_folders(config: Config) -> list[Path]:
+    """Folders whose files are known in other ways: images by the list of a data set, answers by their requests."""
+    folders = [dataset.root for dataset in config.datasets.values()]
+    folders.append(config.data_root)
+    if config.generator:
+        folders.append(config.generator.answers)
+    if data := os.environ.get("CODER_CLIP_DATA"):
+        folders.append(Path(data))
+    return [folder.expanduser() for folder in folders if folder]
 
 
 def switched(name: str, value: str) -> bool:

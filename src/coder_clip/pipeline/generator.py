@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, create_model, field_validator, model_validator
 
+from ..foundation.reads import NO_RESULT
 from ..foundation.strict import Strict
 from ..texts.kinds import ASKED_FOR
 from ..texts.llm.server import KEYS
@@ -36,11 +37,11 @@ class GeneratorConfig(Strict):
     """The language model behind the source 'llm'. Its key comes only from the environment."""
 
     model: str = Field(min_length=1, description="The model's name on the server.")
-    base_url: str | None = Field(
+    base_url: Annotated[str | None, NO_RESULT] = Field(
         None,
         description="Server with OpenAI's protocol (…/v1: vLLM, Ollama, llama.cpp); default: OpenAI.",
     )
-    key_variable: str | None = Field(
+    key_variable: Annotated[str | None, NO_RESULT] = Field(
         None,
         description="Environment variable with the key; default: OPENAI_API_KEY for OpenAI, else no key.",
     )
@@ -54,7 +55,7 @@ class GeneratorConfig(Strict):
     extra: dict[str, Any] = Field(
         {}, description="More parameters of each request, in the server's own names."
     )
-    headers: dict[str, str] = Field(
+    headers: Annotated[dict[str, str], NO_RESULT] = Field(
         {}, description="More headers of each request; $NAME: the value of that environment variable."
     )
     texts_per_class: TextCounts = TextCounts()  # type: ignore[valid-type]
@@ -71,17 +72,19 @@ class GeneratorConfig(Strict):
     on_failure: Literal["stop", "skip"] = Field(
         "stop", description="If a class has no usable text in the end: stop, or continue without."
     )
-    max_in_flight: Count = Field(8, description="Simultaneous requests.")
-    timeout: Annotated[float, Field(gt=0)] = Field(120, description="Seconds to wait for an answer.")
-    retries: Annotated[int, Field(ge=0)] = Field(
+    max_in_flight: Annotated[Count, NO_RESULT] = Field(8, description="Simultaneous requests.")
+    timeout: Annotated[Annotated[float, Field(gt=0)], NO_RESULT] = Field(
+        120, description="Seconds to wait for an answer."
+    )
+    retries: Annotated[Annotated[int, Field(ge=0)], NO_RESULT] = Field(
         6, description="How often to retry after an error of the server."
     )
-    prices: Prices | None = None
-    max_cost: From | None = Field(
+    prices: Annotated[Prices | None, NO_RESULT] = None
+    max_cost: Annotated[From | None, NO_RESULT] = Field(
         None,
         description="Limit on the cost of all answers in the store; a run stops before it spends more.",
     )
-    answers: Path = Field(
+    answers: Annotated[Path, NO_RESULT] = Field(
         Path("data/texts/answers"), description="Folder of the answers, which are kept for good and shared."
     )
 

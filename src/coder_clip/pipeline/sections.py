@@ -12,6 +12,7 @@ from ..datasets import WITH_ENTRY
 from ..datasets.entry import entry
 from ..encoders.table_list import is_list, listed, read_list
 from ..errors import nearest
+from ..foundation.reads import NO_RESULT, derived
 from ..foundation.strict import Strict
 from ..texts.kinds import KINDS, OF_CLASS
 from ..texts.sources import SOURCES, of_kind
@@ -105,6 +106,7 @@ class DatasetConfig(Strict):
                 )
         return {kind: str(value.get(kind, known[-1])) for kind, known in KIND_SOURCES.items()}
 
+    @derived
     def text_sources(self, name: str) -> dict[str, Path | str]:
         """Kind -> file or source of the class texts of data set ``name``; a kind without texts has no entry."""
         if isinstance(self.texts, dict):
@@ -113,6 +115,7 @@ class DatasetConfig(Strict):
         path = self.text_source(name)
         return {} if path is None else dict.fromkeys(OF_CLASS, path)
 
+    @derived
     def text_source(self, name: str) -> Path | None:
         """The one file the texts of data set ``name`` come from; None for class names alone, or one source per kind."""
         if self.texts == "names" or isinstance(self.texts, dict):
@@ -129,11 +132,13 @@ class DatasetConfig(Strict):
         return {kind: s for kind, s in self.text_sources(name).items() if isinstance(s, str)}
 
     @property
+    @derived
     def pair_text_source(self) -> str | None:
         """The source that makes its one-to-one texts; None if they are read, or there are none."""
         given = self.texts["one_to_one"] if isinstance(self.texts, dict) else "none"
         return given if given in SOURCES else None
 
+    @derived
     def pair_source(self, name: str) -> Path | None:
         """The file of its one-to-one texts; None if there is none, and stage two changes nothing."""
         if isinstance(self.texts, dict):
@@ -189,24 +194,27 @@ class ModelConfig(Strict):
 class FeaturesConfig(Strict):
     """Extraction of features."""
 
+    # The device counts as changing no result, though it can change the last bits of a float32 sum: else whoever pulled
+    # features that were made on a GPU, but has none, would encode all images again for a difference of rounding.
+
     batch_size: Count = 64
-    workers: Annotated[int, Field(ge=0)] | None = Field(
+    workers: Annotated[Annotated[int, Field(ge=0)] | None, NO_RESULT] = Field(
         None,
         description="Threads that read and decode images ahead of the encoder; 0: none. Default: one on a CPU, with a "
         "GPU one per core up to 8. They change no result.",
     )
-    cache: bool = Field(
+    cache: Annotated[bool, NO_RESULT] = Field(
         True,
         description="Keep features by the content of images and texts in the user's cache folder, so that one more "
         "photo encodes one photo. It can be deleted at any time.",
     )
-    device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps.")
+    device: Annotated[str, NO_RESULT] = Field("auto", description="auto, cpu, cuda, cuda:N or mps.")
     threads: Count = Field(
         1,
         description="CPU threads per job. A fixed number and not the machine's, because it can change the last bit; "
         "more threads than cores are very slow. To use all cores without changing the result, set shards.",
     )
-    shards: Count = Field(
+    shards: Annotated[Count, NO_RESULT] = Field(
         1, description="Number of jobs that share the images of a data set; the result is the same."
     )
     on_error: Literal["fail", "skip"] = Field(

@@ -5,59 +5,77 @@ from __future__ import annotations
 import logging
 import os
 import platform
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
 from ..foundation import evidence
-from ..foundation.hashes import stamp
+from ..foundation.reads import lookup, observed
 from ..pipeline.environment import packages
-from .certificates import Certificate, Job
+from .certificates import FOLDER, Certificate, Job
 from .judge import Judge
 
 FORCED = "CODER_CLIP_FORCED"  # environment variable: rules and files that run in any case; * for all
+ABOUT_RUNS = ("environment.json", "logs/", "benchmarks/", f"{FOLDER}/")  # below the results folder
 OWN = ("src/coder_clip/tracking/", "src/coder_clip/cli/job.py")  # what certifies is not what makes
 log = logging.getLogger("coder_clip")
 
 
 @contextmanager
 def certified(
-    job: Job, command: list[str], results: str | Path, values: Callable[[], dict[str, Any]]
+    job: Job, command: list[str], results: str | Path, config: Any, known: Iterable[str | Path] = ()
 ) -> Iterator[bool]:
     """Run a job, and write its certificate if it ends well. Yields whether it must run.
 
-    It need not if its certificate holds: jobs behind unchanged bytes end here. values: reads the values of the
-    configuration that decide the outputs, before and after.
+    It need not if its certificate holds: jobs behind unchanged bytes end here. config: read once; the job finds it in
+    `evidence.config`, where its reads are noted. known: folders whose files are not noted (`evidence.watch_files`).
     """
-    judge = Judge(results, [job := replace(job, values=values())])
+    judge = Judge(results, [job], lambda key: lookup(config, key))
     forced = {"*", job.rule, *job.outputs}.intersection(os.environ.get(FORCED, "").split("\n"))
-    if not forced and not judge.why_not(job):
+    if not forced and not judge.reason_to_run(job):
         log.info("nothing to do: this command made these files from the same inputs with the same code")
         yield False
         return
-    stamps = _stamps(job.inputs)
+    values: dict[str, Any] = {}
+    stamps = {path: _stamp(path) for path in job.inputs}
     inputs = {path: judge.sha(path) for path in job.inputs}
-    evidence.written = {}
+    evidence.written, evidence.config = {}, observed(config, values)
+    evidence.watch_files(known)
     yield True
     if missing := [path for path in job.outputs if path not in evidence.written]:
         raise UserError(f"{missing[0]} was not written by '{' '.join(command)}'")
-    changed = [path for path, then in _stamps(job.inputs).items() if stamps[path] != then]
-    changed += [] if values() == job.values else ["the configuration"]
+    opened = _undeclared(job, results)
+    stamps |= opened
+    files = {path: judge.sha(path) for path in opened}
+    changed = sorted(path for path, then in stamps.items() if _stamp(path) != then)
     Certificate(
         rule=job.rule,
         command=" ".join(command),
-        values=job.values,
+        values=dict(sorted(values.items())),
         sources={p: s for p, s in sorted(evidence.sources.items()) if not p.startswith(OWN)},
         inputs=dict(sorted(inputs.items())),
+        files=dict(sorted(files.items())),
         outputs={path: evidence.written[path] for path in sorted(job.outputs)},
         versions={"python": platform.python_version(), **packages()},
         doubt=f"{changed[0]} changed while it was made" if changed else "",
     ).write(job.certificate(results))
 
 
-def _stamps(paths: Iterable[str]) -> dict[str, list[int]]:
-    """Size, time and inode of files, which change with every write. A missing file has none."""
-    return {path: stamp(path)[:3] if os.path.isfile(path) else [] for path in paths}
+def _undeclared(job: Job, results: str | Path) -> dict[str, list[int]]:
+    """What else the job opened or listed, with stamps: not its own files, nothing about the run or the machine."""
+    own = {*job.inputs, *job.outputs, *evidence.sources, *(evidence.written or ())}
+    folder = f"{os.path.normpath(results)}/"
+    about = tuple(f"{folder}{name}" for name in ABOUT_RUNS)
+
+    def counts(path: str) -> bool:
+        made = path.startswith(folder) and path.endswith("/")  # jobs write there
+        return path not in own and not path.startswith(about) and not made
+
+    return {path: then for path, then in (evidence.read or {}).items() if counts(path)}
+
+
+def _stamp(path: str) -> list[int]:
+    """All times, size and inode of a file, which change with every write and every move. A missing file has none."""
+    return evidence.stamp(path) if os.path.exists(path) else []

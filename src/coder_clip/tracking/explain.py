@@ -14,9 +14,9 @@ from typing import Any
 from ..errors import UserError, nearest
 from ..foundation.artifacts import Paths, read_metadata
 from ..foundation.git import git, shown
-from ..pipeline.config import Config, load_config
+from ..pipeline.config import load_config
 from ..reporting.exhibits import TABLES
-from .certificates import FOLDER, Certificate, read
+from .certificates import FOLDER, Certificate, Job
 from .record import Workspace
 from .stages import tracked
 
@@ -60,22 +60,26 @@ def explain(table: str, row: str, column: str, config: str | Path | None = None)
         raise UserError(f"{path} has no column '{column}'{nearest(column, cells)}")
     here = Workspace(tracked(config))
     found = Explained(path, {k: v for k, v in cells.items() if k != column}, column, cells[column])
-    stated = {p: s for p, s in _statements(c.results).items() if not of_another_row(p, cells, c)}
+    stated = {path: made for job in here.judge.jobs for path, made in _stated(here, job).items()}
     if path not in stated or stated[path].outputs[path] != here.hashes.sha256(path):
         why = f"{path} was edited since it was made" if path in stated else f"nothing certifies {path}"
         command = shlex.join(["snakemake", path, "--configfile", str(config), "--cores", "1"])
         raise UserError(f"{why}; '{command}' makes it again")
     waiting = [path]
     for artefact in waiting:  # nearest first; it grows
-        made = stated[artefact]
-        found.artefacts.append(_artefact(here, artefact, made))
+        made, job = stated[artefact], here.judge.makers[artefact]
+        changed = here.judge.reason_to_run(job)
+        about = {"rule": made.rule, "command": made.command, "params": made.values, "changed": changed}
+        found.artefacts.append({"path": artefact, "sha256": made.outputs[artefact], **about})
         found.versions.setdefault(_short(made.versions), []).append(artefact)
         found.sources |= made.sources
         _origin(Path(artefact), found)
-        for i, sha in made.inputs.items():
+        for i, sha in {**made.inputs, **made.files}.items():
             if i not in stated:
                 found.given |= {} if Path(i).is_relative_to(c.results) else {i: sha}
-            elif i not in waiting and not (artefact == path and of_another_table(i, path, c.results)):
+            elif i not in waiting and _concerns(
+                here.judge.makers[i], cells, path if artefact == path else ""
+            ):
                 waiting.append(i)
     given = {**found.given, **found.sources}
     found.changed = sorted(p for p, sha in given.items() if here.judge.sha(p) != sha)
@@ -84,6 +88,24 @@ def explain(table: str, row: str, column: str, config: str | Path | None = None)
     options = ["--profile", "workflow/profiles/default", "--configfile", str(config), "--forcerun", *first]
     found.again = shlex.join(["snakemake", path, *options])
     return found
+
+
+def _stated(here: Workspace, job: Job) -> dict[str, Certificate]:
+    """Output -> the certificate of a job, if there is one without doubt."""
+    certificate = here.judge.certificate(job)
+    return dict.fromkeys(certificate.outputs, certificate) if certificate and not certificate.doubt else {}
+
+
+def _concerns(job: Job, row: dict[str, str], table: str) -> bool:
+    """False for a job of another data set, model or number of shots than a row, or that only other tables show.
+
+    table: whose inputs these are; "" if no table reads them, because one job makes all tables.
+    """
+    if any(row.get(name, value) != value for name, value in job.wildcards.items()):
+        return False
+    exhibit = TABLES.get(Path(table).stem)
+    shown = any(job.phase in other.phases for other in TABLES.values())
+    return exhibit is None or job.phase in exhibit.phases or not shown
 
 
 def row_of(path: Path, row: str) -> dict[str, str]:
@@ -137,39 +159,6 @@ def config_of(table: str | Path) -> Path:
         said = "no configuration writes" if not found else "several configurations write"
         raise UserError(f"{said} {table} ({these}); name one with --config")
     return found[0]
-
-
-def of_another_row(path: str, row: dict[str, str], config: Config) -> bool:
-    """True if an artefact is of another data set, model or number of shots than a row of a table."""
-    if not Path(path).is_relative_to(config.results):
-        return False
-    phase, *parts = Path(path).relative_to(config.results).with_suffix("").parts
-    every = {"dataset": set(config.datasets), "model": set(config.models)}
-    if phase == "adapter":
-        every["shots"] = set(map(str, config.adapter.shots))
-    return any(set(parts) & names - {row[key]} for key, names in every.items() if row.get(key) in names)
-
-
-def of_another_table(path: str, table: str, results: Path) -> bool:
-    """True if only other tables read an artefact: one job makes all tables."""
-    exhibit = TABLES.get(Path(table).stem)
-    if exhibit is None or not Path(path).is_relative_to(results):
-        return False
-    phase = Path(path).relative_to(results).parts[0]
-    return phase not in exhibit.phases and any(phase in other.phases for other in TABLES.values())
-
-
-def _statements(results: Path) -> dict[str, Certificate]:
-    """File -> the certificate that names it as an output."""
-    every = (read(path) for path in sorted((results / FOLDER).rglob("*.json")))
-    return {path: stated for stated in every if stated and not stated.doubt for path in stated.outputs}
-
-
-def _artefact(here: Workspace, path: str, made: Certificate) -> dict[str, Any]:
-    job = here.judge.makers.get(path)
-    changed = here.judge.why_not(job) if job else "not made by this configuration any more"
-    about = {"rule": made.rule, "command": made.command, "params": made.values, "changed": changed}
-    return {"path": path, "sha256": made.outputs[path], **about}
 
 
 def _code(found: Explained, here: Workspace) -> str:

@@ -1,14 +1,15 @@
 """The one judge: whether a certificate holds in a working tree.
 
-A certificate holds if the command, the values of the configuration and the names of inputs and outputs are those of the
-plan, and if all sources, inputs and outputs have the hashes that it names. Times, versions and machines do not count.
+A certificate holds if the command and the names of inputs and outputs are those of the plan, if the configuration keys
+that it names have the same values, and if all files that it names have the same hashes. Times, versions and machines do
+not count.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,15 @@ from .certificates import Certificate, Job, read
 MISSING = "missing"
 NONE = "without a certificate: not made by a job that ended well"
 OTHER_BYTES = "not the bytes that were made"
+FOLLOWS = "follows from a phase before it"
+FORCED = "forced"
 
 
-def why_not(stated: Certificate, job: Job, sha: Callable[[str], str]) -> str:
+def objection(stated: Certificate, job: Job, value: Callable[[str], Any], sha: Callable[[str], str]) -> str:
     """The first reason why a certificate does not hold, in a few words; "" if it holds.
 
-    sha: the sha256 that a file has here, or will have; "" if it is not known.
+    value: the present value of a configuration key. sha: the sha256 that a file has here, or will have; "" if it is not
+    known.
     """
     if stated.doubt:
         return stated.doubt
@@ -33,11 +37,13 @@ def why_not(stated: Certificate, job: Job, sha: Callable[[str], str]) -> str:
         return "the command changed"
     if stated.outputs.keys() != set(job.outputs):
         return "other outputs than before"
-    if changed := changes(stated.values, job.values):
-        return f"a parameter changed ({changed[0]})"
+    for key, then in stated.values.items():
+        if (now := value(key)) != then:
+            return f"a parameter changed ({key} {then} → {now})"
     if others := sorted(stated.inputs.keys() ^ set(job.inputs)):
         return f"other inputs than before ({others[0]})"
-    for kind, files in (("a source", stated.sources), ("an input", stated.inputs)):
+    kinds = (("a source", stated.sources), ("an input", stated.inputs), ("a file that it read", stated.files))
+    for kind, files in kinds:
         if path := next((p for p in sorted(files) if sha(p) != files[p]), ""):
             return f"{kind} changed ({path})"
     return "" if all(sha(p) == of for p, of in stated.outputs.items()) else OTHER_BYTES
@@ -52,31 +58,41 @@ def _pattern(job: Job) -> str:
     return re.sub(r"\\\{params\\?\.\w+\\\}", ".*", pattern)
 
 
-def changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """Keys with other values than before, each with both."""
-    absent = "not there"
-    pairs = [(key, old.get(key, absent), new.get(key, absent)) for key in {**old, **new}]
-    return [f"{key} {then} → {now}" for key, then, now in pairs if then != now]
-
-
 class Judge:
-    """The judge of a working tree. jobs: the plan, to know what a missing file would hold. Changes nothing."""
+    """The judge of a working tree. Changes nothing.
 
-    def __init__(self, results: str | Path, jobs: Iterable[Job], hashes: Hashes | None = None) -> None:
-        self.results, self.jobs, self.hashes = Path(results), list(jobs), hashes or Hashes()
+    jobs: the plan, to know what a missing file would hold. value: the present value of a configuration key.
+    """
+
+    def __init__(
+        self,
+        results: str | Path,
+        jobs: Iterable[Job],
+        value: Callable[[str], Any],
+        hashes: Hashes | None = None,
+    ) -> None:
+        self.results, self.jobs, self.value = Path(results), list(jobs), value
+        self.hashes = hashes or Hashes()
         self.makers = {path: job for job in self.jobs for path in job.outputs}
         self._shas: dict[str, str] = {}
-        self._why: dict[str, str] = {}
+        self._objections: dict[str, str] = {}
 
     def certificate(self, job: Job) -> Certificate | None:
         return read(job.certificate(self.results))
 
-    def why_not(self, job: Job) -> str:
+    def reason_to_run(self, job: Job) -> str:
         """Why a job must run; "" if its certificate holds and all its outputs are here."""
-        return self._differs(job) or ("" if all(map(os.path.isfile, job.outputs)) else MISSING)
+        return self._objection(job) or ("" if all(map(os.path.isfile, job.outputs)) else MISSING)
+
+    def holds(self, job: Job) -> bool:
+        """True if its certificate holds, though outputs can be missing."""
+        return not self._objection(job)
 
     def sha(self, path: str) -> str:
-        """sha256 of a file; of a missing one that of its certificate, if that holds; else ""."""
+        """sha256 of a file, or of the names in a folder ("data/reference/"), of a missing file that of its certificate.
+
+        "" if that does not hold.
+        """
         if path not in self._shas:
             self._shas[path] = self._sha(path)
         return self._shas[path]
@@ -84,21 +100,59 @@ class Judge:
     @cached_property
     def outdated(self) -> dict[str, str]:
         """Jobs that must run, by name -> why."""
-        return {job.name: why for job in self.jobs if (why := self.why_not(job))}
+        return {job.name: why for job in self.jobs if (why := self.reason_to_run(job))}
+
+    def must_run(self, forced: Collection[str] = ()) -> dict[str, str]:
+        """Jobs that a run starts, by name -> why: those whose certificates do not hold, and all that depend on them.
+
+        A file that is missing together with its whole phase, which nobody pulled, is made only if such a job needs it.
+        forced: rules and files that run in any case.
+        """
+        phases_here = {job.phase for job in self.jobs if any(map(os.path.isfile, job.outputs))}
+        reasons: dict[str, str] = {}
+        for job in self.jobs:
+            if not {"*", job.rule, *job.outputs}.isdisjoint(forced):
+                reasons[job.name] = FORCED
+            elif job.name in self.outdated and job.phase in phases_here:
+                reasons[job.name] = self.outdated[job.name]
+        jobs = {job.name: job for job in self.jobs}
+        waiting = [jobs[name] for name in reasons]
+        for job in waiting:  # it grows
+            makers = [self.makers[path] for path in job.inputs if path in self.makers]
+            needed = [maker for maker in makers if not all(map(os.path.isfile, maker.outputs))]
+            for other in needed + self._consumers.get(job.name, []):
+                if other.name not in reasons:
+                    reasons[other.name] = MISSING if other in needed else FOLLOWS
+                    waiting.append(other)
+        return reasons
+
+    @cached_property
+    def _consumers(self) -> dict[str, list[Job]]:
+        """Name of a job -> the jobs that read its outputs."""
+        found: dict[str, list[Job]] = {}
+        for job in self.jobs:
+            for maker in {self.makers[path].name for path in job.inputs if path in self.makers}:
+                found.setdefault(maker, []).append(job)
+        return found
 
     def _sha(self, path: str) -> str:
+        if path.endswith("/"):
+            return self.hashes.names(path)
         if os.path.isfile(path):
             return self.hashes.sha256(path)
         job = self.makers.get(path)
         stated = self.certificate(job) if job else None
-        return stated.outputs.get(path, "") if job and stated and not self._differs(job) else ""
+        return stated.outputs.get(path, "") if job and stated and not self._objection(job) else ""
 
-    def _differs(self, job: Job) -> str:
-        if job.name not in self._why:
-            if stated := self.certificate(job):
-                own = {p: of for p, of in stated.outputs.items() if not os.path.isfile(p)}
-                sha = lambda path: own.get(path) or self.sha(path)  # noqa: E731
-                self._why[job.name] = why_not(stated, job, sha)
-            else:
-                self._why[job.name] = NONE if any(map(os.path.isfile, job.outputs)) else MISSING
-        return self._why[job.name]
+    def _objection(self, job: Job) -> str:
+        if job.name not in self._objections:
+            self._objections[job.name] = self._find_objection(job)
+        return self._objections[job.name]
+
+    def _find_objection(self, job: Job) -> str:
+        stated = self.certificate(job)
+        if stated is None:
+            return NONE if any(map(os.path.isfile, job.outputs)) else MISSING
+        # a missing output would be made again as it was
+        missing = {path: sha for path, sha in stated.outputs.items() if not os.path.isfile(path)}
+        return objection(stated, job, self.value, lambda path: missing.get(path) or self.sha(path))

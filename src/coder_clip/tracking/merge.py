@@ -6,16 +6,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ..errors import UserError
 from ..foundation import dvc
 from ..foundation.git import git, in_conflict, shown
+from ..foundation.hashes import Hashes
 from ..foundation.locks import locked
 from ..pipeline.phase_list import phases
 from . import stages
-from .certificates import Certificate, Job, read
-from .judge import why_not
+from .certificates import FOLDER, Certificate, Job, read
+from .judge import objection
+from .lockfile import DamagedLock, read_lock
 from .record import Workspace
 from .share import pull
 from .stages import Tracked
@@ -47,9 +47,10 @@ def merge(config: str) -> list[str]:
     with locked(alone=True):
         if in_conflict(t.yaml):
             t.yaml.unlink()  # it is made again below
-        here = Workspace(t)
         locks = {side: _entries(t, side) for side in SIDES}
-        chosen, lines = _choose(here, locks)
+        stated = {side: _certificates(t, locks[side]) for side in SIDES}
+        here = Workspace(t, {key for of in stated.values() for c in of.values() for key in c.values})
+        chosen, lines = _choose(here, locks, stated)
         t.write_yaml(here.judge.jobs)
         phase_names = {phase.name for phase in phases()}
         foreign = {name: entry for name, entry in locks[OURS].items() if name not in phase_names}
@@ -76,38 +77,41 @@ def _entries(t: Tracked, side: str) -> dict[str, Any]:
     if text is None and not in_conflict(t.lock):
         return t.entries()
     try:
-        return t.checked(stages.entries_of(text.decode())) if text else {}
-    except yaml.YAMLError:
+        return read_lock(text.decode(), t.lock, t.outs_of) if text else {}
+    except (DamagedLock, UnicodeDecodeError):
         raise UserError(f"{t.lock} is damaged on the side '{SIDES[side]}'") from None
 
 
-def _choose(here: Workspace, sides: dict[str, dict[str, Any]]) -> tuple[dict[str, str], list[str]]:
-    """Phase -> chosen side, and a line about each phase."""
-    store = dvc.Store(here.hashes)
+def _choose(
+    here: Workspace, sides: dict[str, dict[str, Any]], stated: dict[str, dict[str, Certificate]]
+) -> tuple[dict[str, str], list[str]]:
+    """Phase -> chosen side, and a line about each phase. stated: side -> path -> certificate."""
     made: dict[str, str] = {}  # file -> sha256 on the chosen sides
     chosen: dict[str, str] = {}
     lines = []
     for phase in phases():
         jobs = [job for job in here.judge.jobs if job.phase == phase.name]
-        reasons = {}
+        objections = {}
         for side, name in SIDES.items() if jobs else ():
-            outs = stages.hashes_of(sides[side]).get(phase.name, {})
-            stated = _certificates(here.t, store, outs, jobs)
-            outputs = {p: sha for c in stated.values() for p, sha in c.outputs.items()}
-            reasons[name] = _why_not(here, jobs, stated, {**made, **outputs})
-            if not reasons[name]:
+            paths = {job.name: job.certificate(here.t.root).as_posix() for job in jobs}
+            own = {job.name: stated[side].get(paths[job.name]) for job in jobs}
+            outputs = {p: sha for c in own.values() if c for p, sha in c.outputs.items()}
+            objections[name] = _objection(here, jobs, own, {**made, **outputs})
+            if not objections[name]:
                 chosen[phase.name] = side
                 made |= outputs
                 same = sides[OURS].get(phase.name) == sides[THEIRS].get(phase.name)
                 lines.append(f"{phase.name}: {'the same on both sides' if same else name}")
                 break
-        if reasons and phase.name not in chosen:
-            both = "; ".join(f"{name}: {why}" for name, why in reasons.items())
+        if objections and phase.name not in chosen:
+            both = "; ".join(f"{name}: {why}" for name, why in objections.items())
             lines.append(f"{phase.name}: neither side, will be made again ({both})")
     return chosen, lines
 
 
-def _why_not(here: Workspace, jobs: list[Job], stated: dict[str, Certificate], made: dict[str, str]) -> str:
+def _objection(
+    here: Workspace, jobs: list[Job], stated: dict[str, Certificate | None], made: dict[str, str]
+) -> str:
     """Why a side's certificates of a phase do not hold in the merged tree; "" if they do.
 
     made: file -> sha256 on this side, and on the chosen sides of earlier phases.
@@ -117,26 +121,25 @@ def _why_not(here: Workspace, jobs: list[Job], stated: dict[str, Certificate], m
         return made.get(path, "") if path in here.judge.makers else here.judge.sha(path)
 
     for job in jobs:
-        if job.name not in stated:
+        certificate = stated[job.name]
+        if certificate is None:
             return "not recorded, or its certificate is missing"
-        if why := why_not(stated[job.name], job, sha):
+        if why := objection(certificate, job, here.judge.value, sha):
             return why
     return ""
 
 
-def _certificates(
-    t: Tracked, store: dvc.Store, outs: dict[str, str], jobs: list[Job]
-) -> dict[str, Certificate]:
-    """The certificates of a phase on one side, by the name of the job."""
+def _certificates(t: Tracked, entries: dict[str, Any]) -> dict[str, Certificate]:
+    """Path -> certificate, of all phases of one side."""
+    store = dvc.Store(Hashes())
     found: dict[str, Certificate] = {}
-    for out, oid in outs.items():
-        if out != f"{t.root}/certificates/{jobs[0].phase}" or store.fetch([oid]):
+    for phase, outs in stages.hashes_of({n: of for n, of in entries.items() if n in t.outs_of}).items():
+        oid = outs.get(f"{t.root}/{FOLDER}/{phase}")
+        if oid is None or store.fetch([oid]):
             continue
-        files = store.files(out, oid)
-        if store.fetch(files.values()):
-            continue
-        for job in jobs:
-            md5 = files.get(job.certificate(t.root).as_posix())
-            if md5 and (stated := read(store.path(md5))):
-                found[job.name] = stated
+        files = store.files(f"{t.root}/{FOLDER}/{phase}", oid)
+        bad = store.fetch(files.values())
+        for path, md5 in files.items():
+            if md5 not in bad and (certificate := read(store.path(md5))):
+                found[path] = certificate
     return found

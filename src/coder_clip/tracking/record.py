@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ..errors import UserError
 from ..foundation import dvc
@@ -21,7 +22,8 @@ from ..pipeline.environment import foreign_code
 from ..pipeline.phase_list import Phase, phases
 from .certificates import Job, plan
 from .judge import MISSING, Judge
-from .stages import DamagedLock, Tracked, configurations, is_in, option, tracked
+from .lockfile import DamagedLock
+from .stages import Tracked, configurations, is_in, option, tracked
 
 ASIDE = Path("results-set-aside")
 PLANS = ("Snakefile", "workflow", "src")
@@ -64,12 +66,16 @@ class State:
 
 
 class Workspace:
-    """A configuration's plan, its files, and the judge about them. Changes nothing."""
+    """A configuration's plan, its files, and the judge about them. Changes nothing.
 
-    def __init__(self, t: Tracked) -> None:
+    keys: configuration keys that the judge is asked about, besides those of certificates here.
+    """
+
+    def __init__(self, t: Tracked, keys: Iterable[str] = ()) -> None:
         self.t, self.hashes = t, Hashes()
         self.config_md5 = self.hashes.md5(t.config)
-        self.judge = Judge(t.root, plan(t.config), self.hashes)
+        planned = plan(t.config, keys)
+        self.judge = Judge(t.root, planned.jobs, planned.value, self.hashes)
         self.recorded: dict[str, dict[str, str]] = {}
         with suppress(UserError):
             self.recorded = t.recorded()
@@ -83,7 +89,7 @@ class Workspace:
                 continue
             state = State(phase, jobs)
             for job in jobs:
-                if why := self.judge.why_not(job):
+                if why := self.judge.reason_to_run(job):
                     for path in job.outputs:
                         if why != MISSING or not os.path.isfile(path):
                             state.problems[path] = why
@@ -106,13 +112,22 @@ class Workspace:
 
     def hashes_of_outs(self, state: State) -> dict[str, str]:
         """The hash that dvc.lock should have of each out of a whole phase."""
+        return {out: entry["md5"] for out, entry in self.outs(state).items()}
+
+    def outs(self, state: State) -> dict[str, dict[str, Any]]:
+        """What dvc.lock should say of each out of a whole phase."""
         found = {}
         made = [*state.outputs, *(job.certificate(self.t.root).as_posix() for job in state.jobs)]
         for out in self.t.outs(state.phase):
-            files = [p for p in made if is_in(p, out)]
-            sums = {p.removeprefix(f"{out}/"): self.hashes.md5(p) for p in files}
-            if files:
-                found[out] = sums[out] if files == [out] else folder_md5(sums)
+            files = [path for path in made if is_in(path, out)]
+            if not files:
+                continue
+            size = sum(os.path.getsize(path) for path in files)
+            if files == [out]:
+                found[out] = {"path": out, "hash": "md5", "md5": self.hashes.md5(out), "size": size}
+            else:
+                md5 = folder_md5({path.removeprefix(f"{out}/"): self.hashes.md5(path) for path in files})
+                found[out] = {"path": out, "hash": "md5", "md5": md5, "size": size, "nfiles": len(files)}
         return found
 
 
@@ -134,6 +149,7 @@ def record(config: str | Path, set_aside: bool = False) -> Outcome:
     if reason := (dvc.unavailable() or foreign_code()):
         raise UserError(f"results are not recorded: {reason} (docs/sharing.md)")
     t, outcome = tracked(config), Outcome()
+    t.refuse_links()
     with locked():
         _repair(t, outcome)
         here = Workspace(t)
@@ -153,24 +169,18 @@ def _record_all(here: Workspace, states: list[State], outcome: Outcome) -> None:
     t, before, never = here.t, here.recorded, list[str]()
     _forget_renamed(outcome)
     t.write_yaml(here.judge.jobs)
-    t.checked({})
-    if gone := before.keys() - {s.phase.name for s in states}:  # DVC keeps entries of phases without jobs
-        t.write_lock({name: entry for name, entry in t.entries().items() if name not in gone})
     for state in (s for s in states if not s.whole):
         name = state.phase.name
         outcome.refused[name] = state.why(t)
         if name not in before and not any(map(os.path.exists, state.outputs)):
             never.append(name)
-    whole = {s.phase.name: s for s in states if s.whole}
-    for state in whole.values():
+    whole = [state for state in states if state.whole]
+    for state in whole:
         here.remove_old_certificates(state)
-    outs = {name: here.hashes_of_outs(state) for name, state in whole.items()}
-    for name in whole.keys() - t.stages():
-        outcome.refused[name] = f"dvc.yaml has no stage '{name}'; add it"
-        del outs[name]
-    if outs:
-        _commit(here, outs)
-    outcome.changed = [name for name, of in outs.items() if before.get(name) != of]
+    outs = {state.phase.name: here.outs(state) for state in whole}
+    _write(here, {state.phase.name for state in states}, outs)
+    hashes = {name: {out: entry["md5"] for out, entry in of.items()} for name, of in outs.items()}
+    outcome.changed = [name for name, of in hashes.items() if before.get(name) != of]
     outcome.lines += [
         f"phase {n} is not recorded: {why}" for n, why in outcome.refused.items() if n not in never
     ]
@@ -179,11 +189,40 @@ def _record_all(here: Workspace, states: list[State], outcome: Outcome) -> None:
     elif never:
         outcome.lines.append(f"not made yet, so not recorded: {', '.join(never)}")
     if outcome.changed:
-        add = f"git add {shlex.join(share)} && git commit && " if (share := _to_share(here)) else ""
+        share = _to_share(here)
+        add = f"git add {shlex.join(share)} && git commit && " if share else ""
         commands = f"{add}coder-clip push{option(t)} && git push"
         outcome.lines.append(f"recorded in DVC: {', '.join(outcome.changed)}; to share: {commands}")
     elif outs and not outcome.refused:
         outcome.lines.append("everything is recorded in DVC")
+
+
+def _write(here: Workspace, planned: set[str], outs: dict[str, dict[str, dict[str, Any]]]) -> None:
+    """Store the files of whole phases in DVC's cache, then name them in dvc.lock. planned: phases that have jobs.
+
+    UserError if a file changed meanwhile; then dvc.lock is as it was.
+    """
+    t = here.t
+    stages = t.described(here.judge.jobs)
+    known = {out: entry for of in outs.values() for out, entry in of.items()}
+    size = os.path.getsize(t.config)
+    known[t.config] = {"path": t.config, "hash": "md5", "md5": here.config_md5, "size": size}
+    objects = {out: entry["md5"] for of in outs.values() for out, entry in of.items() if out not in t.kept}
+    if bad := dvc.Store(here.hashes).store(objects):
+        raise UserError(
+            f"{some(bad)} cannot be recorded, because it changed; 'coder-clip record' tries again"
+        )
+    if here.hashes.md5(t.config) != here.config_md5:
+        raise UserError(
+            f"{t.config} changed while results were recorded, so nothing was; 'coder-clip record' tries again"
+        )
+    entries = {name: entry for name, entry in t.entries().items() if name in planned or name not in t.outs_of}
+    for name, of in outs.items():
+        deps = [known[path] for path in sorted(stages[name]["deps"])]
+        listed = [of[out] for out in sorted(of)]
+        entries[name] = {"cmd": stages[name]["cmd"], "deps": deps, "outs": listed}
+    order = [*t.outs_of, *entries]
+    t.write_lock({name: entries[name] for name in dict.fromkeys(order) if name in entries})
 
 
 def _check_stage(here: Workspace, name: str, states: list[State]) -> None:
@@ -195,16 +234,22 @@ def _check_stage(here: Workspace, name: str, states: list[State]) -> None:
 
 
 def _repair(t: Tracked, outcome: Outcome) -> None:
-    """Restore the committed dvc.lock if a write was cut short. UserError if it is in conflict, or names other files."""
+    """Restore the committed dvc.lock if a write was cut short. UserError if it is in conflict, or refused."""
     try:
-        t.entries()
+        t.recorded()
     except DamagedLock:
-        if (committed := shown("HEAD", t.lock)) is None:
+        committed = shown("HEAD", t.lock)
+        if committed is None:
             t.lock.unlink()
         else:
             write_bytes(t.lock, committed)
         outcome.lines.append(f"{t.lock} was damaged (a write was cut short): the committed one was restored")
-        t.entries()
+    try:
+        t.recorded()
+    except DamagedLock:
+        raise UserError(
+            f"{t.lock} is damaged in the commit, too; 'git log -p {t.lock}' shows who did it"
+        ) from None
 
 
 def _forget_renamed(outcome: Outcome) -> None:
@@ -217,42 +262,6 @@ def _forget_renamed(outcome: Outcome) -> None:
         outcome.lines.append(
             f"removed {folder}/, the record of {config}, which is gone ('git checkout {folder}')"
         )
-
-
-def _commit(here: Workspace, outs: dict[str, dict[str, str]]) -> None:
-    """Let DVC commit these phases, and check the result; if it is not right, dvc.lock is restored."""
-    t = here.t
-    before = t.lock.read_bytes() if t.lock.is_file() else None
-    try:
-        dvc.commit(t.address(name) for name in outs)
-        if _other_config(here, outs) and here.hashes.md5(t.config) == here.config_md5:
-            # it is as it was; DVC takes a file for unchanged while time and size stay
-            os.utime(t.config)
-            dvc.commit(t.address(name) for name in outs)
-        objects = {out: oid for of in outs.values() for out, oid in of.items() if out not in t.kept}
-        if bad := dvc.Store(here.hashes).repair(objects):
-            raise UserError(f"DVC did not record ({some(bad)} is not in its cache). {dvc.AGAIN}")
-        recorded = t.recorded()
-        changed = [f"files of {name}" for name, of in outs.items() if recorded.get(name) != of]
-        if changed or _other_config(here, outs):
-            changed.append(t.config)
-            raise UserError(
-                f"{changed[0]} changed while results were recorded, so nothing was; "
-                "'coder-clip record' tries again"
-            )
-    except UserError:
-        if before is None:
-            t.lock.unlink(missing_ok=True)
-        else:
-            write_bytes(t.lock, before)
-        raise
-
-
-def _other_config(here: Workspace, names: Iterable[str]) -> bool:
-    """True if DVC recorded a configuration with other bytes than the plan was made from."""
-    entries = here.t.entries()
-    deps = [dep for name in names for dep in entries.get(name, {}).get("deps", ())]
-    return any(dep["path"] == here.t.config and dep["md5"] != here.config_md5 for dep in deps)
 
 
 def _to_share(here: Workspace) -> list[str]:

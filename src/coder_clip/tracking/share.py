@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from ..errors import UserError
 from ..foundation import dvc
-from ..foundation.artifacts import write_bytes
 from ..foundation.git import git
 from ..foundation.hashes import Hashes
 from ..foundation.locks import locked
@@ -34,7 +32,8 @@ class Shared:
 
 
 def cached(t: Tracked) -> dict[str, dict[str, str]]:
-    """Recorded phase -> out -> object, without what Git keeps. UserError if nothing is recorded."""
+    """Recorded phase -> out -> object, without what Git keeps. UserError if nothing is recorded, or as in record."""
+    t.refuse_links()
     recorded = t.recorded()
     if not recorded:
         raise UserError(
@@ -46,7 +45,7 @@ def cached(t: Tracked) -> dict[str, dict[str, str]]:
 
 
 def pull(config: str, remote: str | None = None, jobs: int | None = None) -> Shared:
-    """Download recorded results and verify them.
+    """Download recorded results, verify them and put them in their places.
 
     A phase with a missing or corrupt object is left out. Results here that are recorded nowhere are moved aside.
     """
@@ -59,20 +58,18 @@ def pull(config: str, remote: str | None = None, jobs: int | None = None) -> Sha
         objects = {name: store.wanted(outs) for name, outs in outs_of.items()}  # checks all paths
         bad |= store.fetch({oid for needed in objects.values() for oid in needed} - bad.keys())
         done.check(objects, bad)
-        ready = [name for name in outs_of if name not in done.failed]
-        there = [path for name in ready for out in outs_of[name] for path in dvc.files_below(out)]
-        for path in there:
-            if not os.path.exists(path):
-                os.unlink(path)  # a link to what is gone, as DVC leaves it where the cache was corrupt
-        if unsaved := [p for p in there if os.path.exists(p) and not store.good(hashes.md5(p))]:
-            done.lines.append(aside(unsaved, "recorded nowhere"))
-        store.checkout([t.address(name) for name in ready])
-        for name in done.failed:  # its certificates are useful without its files
-            for oid, path in objects[name].items():
-                if path.startswith(f"{t.root}/{FOLDER}/") and path.endswith(".json") and oid not in bad:
-                    write_bytes(path, Path(store.path(oid)).read_bytes())
+        for name, outs in outs_of.items():
+            if name not in done.failed:
+                files = {
+                    path: md5 for out, oid in outs.items() for path, md5 in store.files(out, oid).items()
+                }
+                done.lines += _put(store, hashes, outs, files)
+                if wrong := [p for p, md5 in files.items() if not os.path.isfile(p) or hashes.md5(p) != md5]:
+                    done.failed[name] = f"{some(wrong)} changed meanwhile"
+        _put_certificates(t, store, {name: objects[name] for name in done.failed}, bad)
         _restore_kept(t)
         hashes.save()
+    ready = [name for name in outs_of if name not in done.failed]
     done.lines += [f"here now: {', '.join(ready)}"] * bool(ready)
     done.lines += [
         f"phase {name} is not here: {why}; the next run makes it" for name, why in done.failed.items()
@@ -88,6 +85,38 @@ def pull(config: str, remote: str | None = None, jobs: int | None = None) -> Sha
             )
         here.hashes.save()
     return done
+
+
+def _put(store: dvc.Store, hashes: Hashes, outs: Iterable[str], files: Mapping[str, str]) -> list[str]:
+    """Put the files of a phase (path -> object) in place of what is there; returns lines about what was moved aside."""
+    lines = []
+    here = [path for out in outs for path in dvc.files_below(out)]
+    links = [path for path in here if not os.path.exists(path)]  # to an object that is gone
+    others = [path for path in here if path not in links and hashes.md5(path) != files.get(path)]
+    if unsaved := [path for path in others if not store.good(hashes.md5(path))]:
+        lines.append(aside(unsaved, "recorded nowhere"))
+    for path in {*links, *others}.difference(files, unsaved):
+        os.unlink(path)  # another pull brings it back
+    for path, md5 in files.items():
+        if not os.path.isfile(path) or hashes.md5(path) != md5:
+            store.place(path, md5)
+    return lines
+
+
+def _put_certificates(
+    t: Tracked, store: dvc.Store, objects: Mapping[str, Mapping[str, str]], bad: Mapping[str, str]
+) -> None:
+    """The certificates of phases that are not here, which tell how their files were made. One that holds stays."""
+    holds = set[str]()
+    if objects:
+        with suppress(UserError):
+            judge = Workspace(t).judge
+            holds = {job.certificate(t.root).as_posix() for job in judge.jobs if judge.holds(job)}
+    for of in objects.values():
+        for oid, path in of.items():
+            certificate = path.startswith(f"{t.root}/{FOLDER}/") and path.endswith(".json")
+            if certificate and oid not in bad and path not in holds:
+                store.place(path, oid)
 
 
 def _restore_kept(t: Tracked) -> None:
@@ -109,7 +138,7 @@ def push(config: str, remote: str | None = None, jobs: int | None = None, thorou
         hashes = Hashes()
         store = dvc.Store(hashes, remote, jobs)
         for outs in outs_of.values():
-            store.repair(outs)
+            store.store(outs)
         objects = {name: store.wanted(outs) for name, outs in outs_of.items()}
         needed = {oid: path for of in objects.values() for oid, path in of.items()}
         before = store.bad_in_remote(needed, thorough)

@@ -1,14 +1,10 @@
-"""A configuration's dvc.yaml, dvc.lock and results: the default's at the top, others' in tracked/{name}/.
-
-dvc.yaml is written by hand. Another configuration gets a copy with its own paths and without the phases that it has no
-jobs for. Names in these files come from other people: `Tracked.entries` checks them before anything is written.
-"""
+"""A configuration's dvc.yaml, dvc.lock and results: the default's at the top, others' in tracked/{name}/."""
 
 from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,17 +15,14 @@ import yaml
 
 from ..errors import UserError
 from ..foundation.artifacts import write_text
-from ..foundation.dvc import OBJECT_IN
 from ..foundation.git import in_conflict
 from ..pipeline.phase_list import Phase, phases
 from ..pipeline.yaml_file import read_yaml
 from .certificates import FOLDER, Job
+from .lockfile import dump, read_lock, read_yaml_stages
 
 DEFAULT = "config/reproduce.yaml"
-
-
-class DamagedLock(UserError):
-    """A dvc.lock that is not one."""
+METRICS = "metrics.json"
 
 
 @dataclass(frozen=True)
@@ -54,7 +47,8 @@ class Tracked:
     def root(self) -> str:
         """The results folder."""
         document = read_yaml(Path(self.config))
-        return Path((isinstance(document, dict) and document.get("results")) or "results").as_posix()
+        given = document.get("results") if isinstance(document, dict) else None
+        return Path(os.path.normpath(given if isinstance(given, str) else "results")).as_posix()
 
     def holds(self, other: Tracked) -> bool:
         """True if the other one's results are in the same folder, under whatever name, or in that of a phase."""
@@ -78,86 +72,99 @@ class Tracked:
         """The out that contains a file; "" if it belongs to no phase."""
         return next((out for p in phases() for out in self.outs(p) if is_in(path, out)), "")
 
-    def address(self, phase: str) -> str:
-        """DVC's name of the stage."""
-        return f"{self.yaml.as_posix()}:{phase}" if self.folder != Path() else phase
+    @cached_property
+    def outs_of(self) -> dict[str, list[str]]:
+        """Phase -> its outputs."""
+        return {phase.name: self.outs(phase) for phase in phases()}
 
     def recorded(self) -> dict[str, dict[str, str]]:
-        """Recorded phase -> out -> hash. UserError if dvc.lock is damaged, in conflict, or names others' files."""
-        own = {phase.name for phase in phases()}  # others are stages of somebody's own
-        return {name: outs for name, outs in hashes_of(self.entries()).items() if name in own}
+        """Recorded phase -> out -> hash. UserError if dvc.lock or dvc.yaml is damaged, in conflict, or refused."""
+        read_yaml_stages(self.yaml, self.outs_of)
+        return hashes_of({name: of for name, of in self.entries().items() if name in self.outs_of})
 
     def entries(self) -> dict[str, Any]:
-        """The stages of dvc.lock."""
+        """The stages of dvc.lock, somebody's own included."""
         if in_conflict(self.lock):
             raise UserError(f"{self.lock} is in conflict; 'coder-clip merge{option(self)}' settles it")
         try:
-            text = self.lock.read_text(encoding="utf-8")
+            return read_lock(self.lock.read_text(encoding="utf-8"), self.lock, self.outs_of)
         except FileNotFoundError:
             return {}
-        try:
-            return self.checked(entries_of(text))
-        except yaml.YAMLError:
-            raise DamagedLock(f"{self.lock} is damaged; 'coder-clip record' repairs it") from None
-
-    def checked(self, entries: dict[str, Any]) -> dict[str, Any]:
-        """The entries of a dvc.lock. UserError if one, or dvc.yaml, names an output that is not its phase's."""
-        named = [(self.lock, phase, out) for phase, outs in hashes_of(entries).items() for out in outs]
-        for phase, stage in self.stages().items():
-            outs = [out for kind in ("outs", "metrics", "plots") for out in stage.get(kind) or ()]
-            named += [(self.yaml, phase, next(iter(o)) if isinstance(o, dict) else str(o)) for o in outs]
-        known = {phase.name: self.outs(phase) for phase in phases()}
-        for file, name, out in named:
-            if out not in known.get(name, [out]):
-                raise UserError(
-                    f"{file} names '{out}' as an output of the phase '{name}', which does not make it; nothing was "
-                    f"changed: look at the commit that added it ('git log -p {file}')"
-                )
-        return entries
-
-    def stages(self) -> dict[str, Any]:
-        """The stages of dvc.yaml. UserError if it is damaged or in conflict."""
-        try:
-            return dict(yaml.safe_load(self.yaml.read_text(encoding="utf-8"))["stages"])
-        except FileNotFoundError:
-            return {}
-        except (yaml.YAMLError, KeyError, TypeError, ValueError):
-            raise UserError(
-                f"{self.yaml} is damaged; 'git checkout HEAD -- {self.yaml}' restores it"
-            ) from None
 
     def write_lock(self, entries: Mapping[str, Any]) -> None:
-        # DVC's own layout, else its next commit changes every line
-        from dvc.utils.serialize import dumps_yaml
+        text = dump({"schema": "2.0", "stages": dict(entries)})
+        if not self.lock.is_file() or self.lock.read_text(encoding="utf-8") != text:
+            write_text(self.lock, text)
 
-        write_text(self.lock, dumps_yaml({"schema": "2.0", "stages": dict(entries)}))
+    def described(self, jobs: Iterable[Job]) -> dict[str, Any]:
+        """The stages of dvc.yaml for the phases that have jobs: what a phase reads and makes."""
+        stages: dict[str, Any] = {}
+        where = {} if self.folder == Path() else {"wdir": "../.."}
+        config = shlex.quote(self.config)
+        for phase in phases():
+            own = [job for job in jobs if job.phase == phase.name]
+            if not own:
+                continue
+            read = {self.out_of(path) for job in own for path in job.inputs}
+            made = {self.out_of(path) for job in own for path in job.outputs} | {self.outs(phase)[-1]}
+            before = [out for p in phases() for out in self.outs(p) if out in read and p != phase]
+            kept = self.keeps(phase)
+            outs = [
+                {out: {"cache": False, "persist": True} if out in kept else {"persist": True}}
+                for out in self.outs(phase)
+                if out in made
+            ]
+            stages[phase.name] = where | {
+                "cmd": [
+                    f"snakemake {phase.target} --profile workflow/profiles/default --configfile {config}",
+                    f"coder-clip record --config {config}",
+                ],
+                "deps": [self.config, *before],
+                "outs": [out for out in outs if METRICS not in next(iter(out))],
+                "metrics": [out for out in outs if METRICS in next(iter(out))],
+            }
+            if not stages[phase.name]["metrics"]:
+                del stages[phase.name]["metrics"]
+        return stages
 
     def write_yaml(self, jobs: Iterable[Job]) -> None:
-        """Write the dvc.yaml of a configuration other than the default: the default's, for this one's jobs."""
-        if self.folder == Path():
+        """Write the phases to dvc.yaml; what is somebody's own stays. UserError as in `recorded`."""
+        document = read_yaml_stages(self.yaml, self.outs_of)
+        before = document.get("stages", {})
+        stages = self.described(list(jobs))
+        own = {name: stage for name, stage in before.items() if name not in self.outs_of}
+        if {**own, **stages} == before:
             return
-        made = {self.out_of(path) for job in jobs for path in job.outputs}
-        made |= {self.outs(phase)[-1] for phase in phases() if made.intersection(self.outs(phase))}
-        default = Tracked(DEFAULT)
+        head = f"# Made by 'coder-clip record' from workflow/phases.yaml.\n# Configuration: {self.config}\n"
+        document |= {"stages": {**stages, **own}}
+        write_text(self.yaml, head + yaml.safe_dump(document, sort_keys=False, width=110))
 
-        def mine(path: str) -> str:
-            path = self.config if path == DEFAULT else path
-            return self.root + path.removeprefix(default.root) if is_in(path, default.root) else path
+    def refuse_links(self) -> None:
+        """UserError if results are outside of this clone, or behind a symbolic link: DVC's files belong inside."""
+        root = Path(self.root)
+        if root.is_absolute() or ".." in root.parts or ".git" in map(str.lower, root.parts):
+            raise UserError(
+                f"{self.config}: results: {self.root} is outside of this clone, so nothing is recorded, pulled or "
+                "pushed; name a folder inside"
+            )
+        folders = [*reversed(root.parents), root]
+        for phase in phases():
+            for out in self.outs(phase):
+                folders += [*map(Path, _folders(out)), Path(out).parent]
+        for folder in dict.fromkeys(folders):
+            if folder.is_symlink():
+                raise UserError(
+                    f"{folder} is a symbolic link, and results are recorded and pulled only inside this clone; nothing "
+                    "was changed: put a folder in its place"
+                )
 
-        stages: dict[str, Any] = {}
-        for name, stage in default.stages().items():
-            cmd = [line.replace(DEFAULT, shlex.quote(self.config)) for line in stage["cmd"]]
-            deps = [path for path in map(mine, stage["deps"]) if path in made or path == self.config]
-            described = {"wdir": "../..", "cmd": cmd, "deps": deps}
-            for kind in ("outs", "metrics"):
-                outs = [mine(path) for out in stage.get(kind, ()) for path in out]
-                if outs := [path for path in outs if path in made]:
-                    described[kind] = [{path: {"persist": True}} for path in outs]
-            stages |= {name: described} if "outs" in described else {}
-        head = f"# Made by 'coder-clip record' from dvc.yaml.\n# Configuration: {self.config}\n"
-        text = head + yaml.safe_dump({"stages": stages}, sort_keys=False, width=110)
-        if not self.yaml.is_file() or self.yaml.read_text(encoding="utf-8") != text:
-            write_text(self.yaml, text)
+
+def _folders(out: str) -> Iterator[str]:
+    """The out, if it is a folder or a link to one, and all folders and links to folders below it."""
+    if os.path.isdir(out):
+        yield out
+    for folder, names, _ in os.walk(out):
+        yield from (os.path.join(folder, name) for name in names)
 
 
 def tracked(config: str | Path) -> Tracked:
@@ -195,20 +202,6 @@ def is_in(path: str, out: str) -> bool:
     return path == out or path.startswith(out + "/")
 
 
-def entries_of(text: str) -> dict[str, Any]:
-    """The stages in the text of a dvc.lock. YAMLError if it is damaged."""
-    try:
-        document = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-        recorded = hashes_of(document["stages"])
-        if all(OBJECT_IN.fullmatch(md5) for outs in recorded.values() for md5 in outs.values()):
-            return dict(document["stages"])
-    except (KeyError, TypeError, AttributeError):
-        pass
-    raise yaml.YAMLError("dvc.lock is damaged")
-
-
 def hashes_of(entries: Mapping[str, Any]) -> dict[str, dict[str, str]]:
-    return {
-        name: {str(out["path"]): str(out["md5"]) for out in body.get("outs") or ()}
-        for name, body in entries.items()
-    }
+    """Phase -> out -> hash."""
+    return {name: {out["path"]: out["md5"] for out in body["outs"]} for name, body in entries.items()}

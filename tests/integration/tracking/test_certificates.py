@@ -29,56 +29,123 @@ def put(project: Project, data: bytes, suffix: str = "") -> str:
     return oid
 
 
+Attack = Callable[[Project], object]
+
+
 def change_lock(project: Project, change: Callable[[dict[str, Any]], object]) -> None:
     lock = yaml.safe_load(project.lock())
     change(lock["stages"])
     (project / "dvc.lock").write_text(yaml.safe_dump(lock, sort_keys=False))
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["../../../keep.txt", "../../src/toy/text.py", "/keep.txt", "x/.git/config", "..\\keep.txt", "a/./b"],
-)
-def test_a_list_of_files_that_leaves_its_folder_is_refused(toy: Project, name: str) -> None:
-    """It overwrote files outside of the results, silently."""
-    (toy.folder.parent / "keep.txt").write_text("mine")
-    before = (toy / "src/toy/text.py").read_bytes()
-    md5 = put(toy, b"theirs")
-    listing = json.dumps([{"md5": md5, "relpath": name}]).encode()
-    oid = put(toy, listing, ".dir")
-    change_lock(toy, lambda stages: stages["texts"]["outs"][-1].update(md5=oid))
-    done = toy.run("coder-clip", "pull", ok=False)
-    assert done.returncode == 1
-    assert "which is outside of it; nothing was changed" in done.stdout
-    assert (toy.folder.parent / "keep.txt").read_text() == "mine"
-    assert (toy / "src/toy/text.py").read_bytes() == before
+def out(stages: dict[str, Any], name: str = "results/texts") -> dict[str, Any]:
+    return next(out for out in stages["texts"]["outs"] if out["path"] == name)
+
+
+def listed(*entries: Any) -> Attack:
+    """A list of files of results/texts; an entry without a hash has that of an object that is there."""
+
+    def change(toy: Project) -> None:
+        md5 = put(toy, b"theirs")
+        whole = [{"md5": md5, **entry} if isinstance(entry, dict) else entry for entry in entries]
+        oid = put(toy, json.dumps(whole).encode(), ".dir")
+        change_lock(toy, lambda stages: out(stages).update(md5=oid))
+
+    return change
+
+
+def locked(**changes: Any) -> Attack:
+    """An output of the phase texts in dvc.lock, with other values."""
+
+    def change(toy: Project) -> None:
+        md5 = put(toy, b"theirs")
+        text = json.dumps(changes).replace("HASH", md5)
+        change_lock(toy, lambda stages: out(stages).update(json.loads(text)))
+
+    return change
+
+
+def described(**changes: Any) -> Attack:
+    """The stage of the phase texts in dvc.yaml, with other values."""
+
+    def change(toy: Project) -> None:
+        document = yaml.safe_load((toy / "dvc.yaml").read_text())
+        document["stages"]["texts"] |= changes
+        (toy / "dvc.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
+
+    return change
+
+
+def configured(results: str) -> Attack:
+    return lambda toy: (toy / "config/reproduce.yaml").open("a").write(f"results: {results}\n")
+
+
+def linked(name: str) -> Attack:
+    def change(toy: Project) -> None:
+        shutil.rmtree(toy / name)
+        (toy / name).symlink_to(toy.folder.parent / "victim")
+
+    return change
+
+
+HOOK = "../../.git/hooks/post-checkout"
+ATTACKS: dict[str, tuple[Attack, str]] = {
+    # wrote a Git hook, deleted a file outside, deleted data/ with photos (twice), moved a folder into the clone
+    "a list in the lock": (locked(files=[{"path": HOOK, "md5": "HASH", "isexec": True}]), "the key 'files'"),
+    "a path as hash": (listed({"relpath": "a.json", "md5": "../../../../../victim/file"}), "is not an md5"),
+    "two outputs in an entry": (described(outs=[{"results/texts": {}, "data": {}}]), "'data' is named as"),
+    "a loop": (described(foreach=["data"], do={"cmd": "x", "outs": ["${item}"]}), "the key 'do'"),
+    "results elsewhere": (configured("../victim"), "is outside of this clone"),
+    # others
+    "a folder as a link": (linked("results/features"), "results/features is a symbolic link"),
+    "all results as a link": (linked("results"), "results is a symbolic link"),
+    "a working directory": (described(wdir="data"), "the working directory 'data'"),
+    "a list of files that leaves": (listed({"relpath": "../../../victim/file"}), "which is outside of it"),
+    "an absolute name": (listed({"relpath": "/tmp/victim"}), "which is outside of it"),
+    "a name in .git": (listed({"relpath": "x/.GIT/config"}), "which is outside of it"),
+    "a file that is a folder": (listed({"relpath": "a"}, {"relpath": "a/b"}), "as a file and as a folder"),
+    "a list of lists": (listed(["a"]), "with other keys than md5 and relpath"),
+    "a hash of a list": (listed({"relpath": "a", "md5": ["x"]}), "is not an md5"),
+    "a path in the lock as hash": (locked(md5="../../../../victim/file"), "is damaged"),
+    "an output elsewhere": (locked(path="../victim"), "'../victim' is named as an output"),
+    "an output of another phase": (locked(path="results/scores"), "'results/scores' is named as an output"),
+    "sources as output": (locked(path="src"), "'src' is named as an output"),
+    "an executable": (locked(isexec=True), "the key 'isexec'"),
+    "somebody's remote": (described(outs=[{"results/texts": {"remote": "theirs"}}]), "the key 'remote'"),
+}
 
 
 @pytest.mark.parametrize(
-    "path", ["../victim", "results/../../victim", "/tmp/victim", "src", "results/scores"]
+    "what", [pytest.param(w, marks=[] if i < 5 else pytest.mark.rest) for i, w in enumerate(ATTACKS)]
 )
-@pytest.mark.parametrize("where", ["dvc.lock", "dvc.yaml"])
-def test_outputs_that_are_not_the_phase_s_are_refused(toy: Project, path: str, where: str) -> None:
-    """`pull` moved the files of another folder into the clone."""
+def test_a_hostile_commit_writes_and_deletes_nothing(toy: Project, what: str) -> None:
+    """Whoever can commit could write and delete any file of whoever pulls, also outside of the clone."""
+    change, said = ATTACKS[what]
     victim = toy.folder.parent / "victim"
     victim.mkdir()
-    (victim / "file").write_text("mine")
-    entry = {"path": path, "hash": "md5", "md5": put(toy, b"[]", ".dir"), "size": 1, "nfiles": 1}
-    if where == "dvc.lock":
-        change_lock(toy, lambda stages: stages["texts"]["outs"].append(entry))
-    else:
-        document = yaml.safe_load((toy / "dvc.yaml").read_text())
-        document["stages"]["texts"]["outs"].append({path: {"persist": True}})
-        (toy / "dvc.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
-    before = toy.bytes()
-    for command in ("pull", "push", "record"):
+    for path in (victim / "file", toy / "data/photo.jpg", toy / "docs/thesis.txt"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("mine")
+    change(toy)
+
+    def everything() -> dict[str, bytes]:
+        """All files of both folders, but those that Git, DVC and Snakemake keep for themselves."""
+        files = [p for folder in (toy.folder, victim) for p in folder.rglob("*") if p.is_file()]
+        own = (".dvc", ".snakemake", "__pycache__")
+        files += (toy / ".git/hooks").iterdir()
+        return {
+            str(p): p.read_bytes()
+            for p in files
+            if not {*own, ".git"}.intersection(p.relative_to(toy.folder.parent).parts) or "hooks" in p.parts
+        }
+
+    before = everything()
+    for command in ("pull", "push"):
         done = toy.run("coder-clip", command, ok=False)
-        assert done.returncode == 1, command
-        assert (
-            f"{where} names '{path}' as an output of the phase 'texts', which does not make it" in done.stdout
-        )
-    assert (victim / "file").read_text() == "mine"
-    assert toy.bytes() == before
+        assert done.returncode == 1
+        assert said in done.stdout
+        assert len(done.stdout.splitlines()) == 1, done.stdout
+    assert everything() == before
 
 
 # ---- what a certificate states

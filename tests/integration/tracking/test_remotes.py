@@ -354,42 +354,6 @@ def test_results_that_are_recorded_nowhere_survive_a_pull(toy: Project) -> None:
 
 
 @pytest.mark.rest
-def test_gc_keeps_what_a_colleague_needs(toy: Project, clone: Project) -> None:
-    """Their branch was never fetched here; 'dvc gc --cloud' would delete its objects."""
-    toy.run("git", "init", "--quiet", "--bare", "../origin")
-    for project in (toy, clone):
-        project.run("git", "remote", "remove", "origin", ok=False)
-        project.git("remote", "add", "origin", "../origin")
-    toy.git("push", "--quiet", "origin", "main")
-    clone.git("checkout", "--quiet", "-b", "other")
-    clone.edit("config/reproduce.yaml", "scale: 2", "scale: 3")
-    clone.snakemake()
-    clone.commit("scale 3")
-    clone.run("coder-clip", "push")
-    clone.git("push", "--quiet", "origin", "other")
-    toy.edit("config/reproduce.yaml", "scale: 2", "scale: 4")  # never committed, pushed by mistake
-    toy.snakemake()
-    toy.run("coder-clip", "push")
-    toy.git("checkout", "--quiet", "--force", "main")
-    store = toy.folder.parent / "store"
-    before = in_folder(store)
-    assert "younger than 30 days" in toy.run("coder-clip", "gc", "--cloud", "--delete").stdout
-    assert in_folder(store) == before
-    for path in store.rglob("*"):
-        os.utime(path, (1_600_000_000, 1_600_000_000))
-    assert "--delete deletes them" in toy.run("coder-clip", "gc", "--cloud").stdout
-    assert "deleted from the remote" in toy.run("coder-clip", "gc", "--cloud", "--delete").stdout
-    assert 0 < len(in_folder(store)) < len(before)
-    for branch in ("main", "other"):
-        fresh = toy.clone(f"fresh-{branch}")
-        fresh.git("remote", "set-url", "origin", "../origin")
-        fresh.git("fetch", "--quiet")
-        fresh.git("checkout", "--quiet", branch)
-        fresh.run("coder-clip", "pull")
-        assert fresh.planned() == []
-
-
-@pytest.mark.rest
 def test_a_remote_that_is_gone(toy: Project) -> None:
     """The run succeeds, status says what it could not ask, push says what to do."""
     shutil.rmtree(toy.folder.parent / "store")

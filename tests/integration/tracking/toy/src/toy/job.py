@@ -10,7 +10,6 @@ import yaml
 from coder_clip.cli import one_line_errors
 from coder_clip.cli.job import trace_sources
 from coder_clip.foundation import evidence
-from coder_clip.pipeline.phase_list import phases
 from coder_clip.tracking.certificates import Job
 from coder_clip.tracking.certify import certified
 
@@ -21,15 +20,8 @@ end = sys.argv.index("--")
 job, command = Job.parse(sys.argv[1:end]), sys.argv[end + 1 :]
 
 
-def config():
-    return yaml.safe_load(Path(os.environ["CODER_CLIP_CONFIG"]).read_text())
-
-
-def values():
-    return {key: config()[key] for p in phases() for key in p.reads.get(job.rule, ())}
-
-
-with one_line_errors(), certified(job, command, config().get("results", "results"), values) as needed:
+config = yaml.safe_load(Path(os.environ["CODER_CLIP_CONFIG"]).read_text())
+with one_line_errors(), certified(job, command, config.get("results", "results"), config) as needed:
     if needed:
         module = importlib.import_module(f"toy.{command[1]}")
-        module.run(config(), [p for p in job.inputs if not p.startswith("src/")], job.outputs, command)
+        module.run(evidence.config, job.inputs, job.outputs, command)

@@ -1,0 +1,169 @@
+"""What a job reads of a configuration: noted by key while it runs, and looked up later by the same keys.
+
+A key is the path of a value (``adapter.rounds``, ``datasets.rare.views``), the path of a table for its names
+(``datasets``), or the call of a `derived` method with its argument (``few_shot(rare)``): of such a method the result is
+noted, and not what it reads.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable, Iterator, Mapping
+from types import MethodType
+from typing import Any, TypeVar, cast
+
+from pydantic import BaseModel
+
+ABSENT = "not there"
+T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class _NoResult:
+    """Annotation of a key that changes no result: where files are, and how the work is distributed."""
+
+
+NO_RESULT = _NoResult()
+
+
+def derived(method: F) -> F:
+    """Mark a method of a section, with at most one argument, whose result is all that a job learns from it."""
+    method.__dict__["derived"] = True
+    return method
+
+
+def observed(config: T, noted: dict[str, Any]) -> T:
+    """The configuration, a section or a mapping, which writes each key that is read to ``noted``, with its value."""
+    return cast(T, _Table(config, "", noted) if isinstance(config, Mapping) else _Section(config, "", noted))
+
+
+def lookup(config: Any, key: str) -> Any:
+    """The present value of a key; ABSENT if there is none. Keys can come from other people."""
+    path, call, argument = key.partition("(")
+    try:
+        if not call:
+            return plain(_find(config, key))
+        section, _, name = path.rpartition(".")
+        found = _find(config, section)
+        method = inspect.getattr_static(type(found), name)
+        method = getattr(method, "fget", method)
+        if not method.__dict__["derived"]:
+            return ABSENT
+        arguments = [argument.removesuffix(")")] if argument != ")" else []
+        return plain(method(found, *arguments))
+    except Exception:  # whatever a key that is not of this configuration raises
+        return ABSENT
+
+
+def deciding(section: Any) -> dict[str, Any]:
+    """A section as a document: the keys that can change a result and are set."""
+    document: dict[str, Any] = {}
+    for name, field in section.__class__.model_fields.items():
+        if NO_RESULT in field.metadata:
+            continue
+        value = getattr(section, name)
+        if isinstance(value, BaseModel):
+            value = deciding(value)
+        elif isinstance(value, Mapping) and _is_table(value):
+            value = {entry: deciding(value[entry]) for entry in value}
+        if value is not None:
+            document[name] = plain(value)
+    return document
+
+
+def plain(value: Any) -> Any:
+    """A value as certificates hold it: as JSON, a table as its names, a section as true."""
+    if isinstance(value, BaseModel):
+        return True
+    if isinstance(value, Mapping) and _is_table(value):
+        return list(value)
+    return json.loads(json.dumps(value, default=str))
+
+
+def _is_table(value: Mapping[str, Any]) -> bool:
+    """True for a mapping from names to sections."""
+    return bool(value) and all(isinstance(entry, BaseModel) for entry in value.values())
+
+
+def _find(value: Any, path: str) -> Any:
+    """The value at a path. Names can contain dots, so the longest name that fits is taken."""
+    if not path:
+        return value
+    if isinstance(value, BaseModel):
+        name, _, rest = path.partition(".")
+        return _find(type(value).model_fields[name] and getattr(value, name), rest)
+    fitting = [name for name in value if path == name or path.startswith(f"{name}.")]
+    name = max(fitting, key=len)
+    return _find(value[name], path[len(name) + 1 :])
+
+
+def _watched(value: Any, key: str, noted: dict[str, Any]) -> Any:
+    if isinstance(value, BaseModel):
+        return _Section(value, f"{key}.", noted)
+    if isinstance(value, Mapping) and _is_table(value):
+        return _Table(value, f"{key}.", noted)
+    noted.setdefault(key, plain(value))
+    return value
+
+
+class _Section:
+    """A section that notes what is read of it. Its methods are called with it, so their reads are noted, too."""
+
+    def __init__(self, section: Any, path: str, noted: dict[str, Any]) -> None:
+        self._section, self._path, self._noted = section, path, noted
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
+        return type(self._section)
+
+    def __getattr__(self, name: str) -> Any:
+        of = type(self._section)
+        if name in of.model_fields:
+            value, field = getattr(self._section, name), of.model_fields[name]
+            if NO_RESULT in field.metadata:
+                return value
+            if field.default is None and isinstance(value, BaseModel):
+                self._noted.setdefault(f"{self._path}{name}", True)  # it could be missing
+            return _watched(value, f"{self._path}{name}", self._noted)
+        member = inspect.getattr_static(of, name)
+        method = getattr(member, "fget", member)
+        if not inspect.isfunction(method) or method.__module__.startswith("pydantic"):
+            deciding(self)  # all of it
+            return getattr(self._section, name)
+        call = self._noting(method) if "derived" in method.__dict__ else MethodType(method, self)
+        return call() if isinstance(member, property) else call
+
+    def _noting(self, method: Callable[..., T]) -> Callable[..., T]:
+        def call(*arguments: str) -> T:
+            value = method(self._section, *arguments)
+            given = ", ".join(map(str, arguments))
+            self._noted.setdefault(f"{self._path}{method.__name__}({given})", plain(value))
+            return value
+
+        return call
+
+
+class _Table(Mapping[str, Any]):
+    """A mapping that notes the entries that are read, and its names where they are asked for."""
+
+    def __init__(self, table: Mapping[str, Any], path: str, noted: dict[str, Any]) -> None:
+        self._table, self._path, self._noted = table, path, noted
+
+    def __getitem__(self, name: str) -> Any:
+        key = f"{self._path}{name}"
+        if name not in self._table:
+            self._noted.setdefault(key, ABSENT)
+        return _watched(self._table[name], key, self._noted)
+
+    def __contains__(self, name: object) -> bool:
+        if name not in self._table:
+            self._noted.setdefault(f"{self._path}{name}", ABSENT)
+        return name in self._table
+
+    def __iter__(self) -> Iterator[str]:
+        self._noted.setdefault(self._path.removesuffix("."), list(self._table))
+        return iter(self._table)
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))

@@ -1,0 +1,55 @@
+"""What can be said about the images of a data set without reading them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..datasets import WITH_ENTRY, load_dataset
+from ..datasets import listing as published_listing
+from ..datasets.features import listing as listing_of_features
+from ..datasets.folder import image_files
+from ..foundation.artifacts import Paths, read_json
+
+if TYPE_CHECKING:
+    from .config import Config
+
+
+def listing(config: Config, dataset: str) -> str | None:
+    """Cheap fingerprint of the images, without reading them.
+
+    A folder: hash over paths and sizes of its files. A published data set: hash of its split files. If the images are
+    not on this machine: the fingerprint in the manifest, if there is one. None for a data set that the project draws.
+    """
+    root, features = config.datasets[dataset].root, config.datasets[dataset].features
+    if features is not None and features.is_dir():
+        return listing_of_features(features)
+    if root is None and features is None and dataset not in WITH_ENTRY:
+        return None
+    if root is not None and root.is_dir():
+        return _listing(root)
+    if config.published(dataset):
+        of_entry = published_listing(dataset, config.datasets[dataset], config.data_root)
+        if of_entry:
+            return of_entry + _missing(config, dataset)
+    path = Paths(config.results).manifest(dataset)
+    return str(read_json(path)["listing"]) if path.is_file() else None
+
+
+def _missing(config: Config, dataset: str) -> str:
+    """Hash of the missing images, so that features are recomputed when one reappears; "" if none is missing."""
+    if config.features.on_error != "skip":
+        return ""
+    data: Any = load_dataset(dataset, config.datasets[dataset], config.data_root)
+    missing = data.missing()
+    return f" without {hashlib.sha256(repr(missing).encode()).hexdigest()}" if missing else ""
+
+
+@cache
+def _listing(root: Path) -> str:
+    sizes = ((p, p.stat().st_size if p.exists() else -1) for p in image_files(root))
+    files = sorted((p.relative_to(root).as_posix(), size) for p, size in sizes)
+    return hashlib.sha256(json.dumps(files).encode()).hexdigest()

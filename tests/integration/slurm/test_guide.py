@@ -95,7 +95,7 @@ tell(f"keeps temporary files in {os.environ.get('TMPDIR', '')}")
 
 GUIDE = (REPO / "docs/slurm.md").read_text(encoding="utf-8")
 # A command that is added to the page has to be tried here.
-CLONE, STAGE, CHECK, TMUX, HEAD, LOOK, USAGE, OWN_CLUSTER = re.findall(
+CLONE, STAGE, CHECK, TMUX, HEAD, LOOK, OWN_CLUSTER = re.findall(
     r"^```sh\n(.*?)^```", GUIDE, flags=re.M | re.S
 )
 INLINE = re.findall(
@@ -453,11 +453,6 @@ def look(shell: Shell, child: Job) -> None:
     shell.run(failed)
     assert "evaluate" in shell.run(left)
     assert child.id in shell.run(f"squeue --me --name={child.name}")
-
-
-def test_what_the_jobs_used(made: Made, shell: Shell) -> None:
-    said = shell.run(USAGE)
-    assert re.search(r"^encode_images +1 +[1-9]\d+ +[1-9]\d*", said, flags=re.M), said
 
 
 def test_jobs_of_a_run_are_stopped_by_its_name(shell: Shell, cluster: Cluster) -> None:

@@ -3,11 +3,11 @@
 
 rule fit_adapters:
     input:
+        outdated("fit_adapters"),
         PATHS.image_features("{model}", "{dataset}", "shots"),
         PATHS.image_features("{model}", "{dataset}", "val"),
         PATHS.image_features("{model}", "{dataset}", "test"),
         PATHS.text_features("{model}", "{dataset}"),
-        outdated("fit_adapters"),
     output:
         PATHS.adapter("{model}", "{dataset}", "{shots}"),
         PATHS.adapter("{model}", "{dataset}", "{shots}").with_suffix(".json"),

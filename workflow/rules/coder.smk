@@ -3,8 +3,8 @@
 
 rule build_coder:
     input:
-        PATHS.text_features("{model}", "{dataset}"),
         outdated("build_coder"),
+        PATHS.text_features("{model}", "{dataset}"),
     output:
         PATHS.coder("{model}", "{dataset}"),
     log:

@@ -3,11 +3,11 @@
 
 rule evaluate:
     input:
+        outdated("evaluate"),
         PATHS.image_features("{model}", "{dataset}", "test"),
         PATHS.text_features("{model}", "{dataset}"),
         PATHS.coder("{model}", "{dataset}"),
         encoded_shots,
-        outdated("evaluate"),
     output:
         PATHS.evaluation("{model}", "{dataset}"),
         PATHS.evaluation("{model}", "{dataset}").with_suffix(".json"),

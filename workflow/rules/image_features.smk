@@ -6,6 +6,7 @@ if CONFIG.features.shards == 1:
 
     rule encode_images:
         input:
+            outdated("encode_images"),
             PATHS.manifest("{dataset}"),
             encoder_files,
             fetched_weights,
@@ -13,7 +14,6 @@ if CONFIG.features.shards == 1:
             entry_file,
             corrections_file,
             shot_files,
-            outdated("encode_images"),
         output:
             [PATHS.image_features("{model}", "{dataset}", s) for s in SPLITS],
         log:
@@ -38,6 +38,7 @@ else:
 
     rule encode_shard:
         input:
+            outdated("encode_shard"),
             PATHS.manifest("{dataset}"),
             encoder_files,
             fetched_weights,
@@ -45,7 +46,6 @@ else:
             entry_file,
             corrections_file,
             shot_files,
-            outdated("encode_shard"),
         output:
             [
                 PATHS.image_shard("{model}", "{dataset}", s, "{shard}", "{shards}")
@@ -72,6 +72,7 @@ else:
 
     rule merge_shards:
         input:
+            outdated("merge_shards"),
             [
                 PATHS.image_shard(
                     "{model}", "{dataset}", s, shard, CONFIG.features.shards
@@ -79,7 +80,6 @@ else:
                 for s in SPLITS
                 for shard in range(CONFIG.features.shards)
             ],
-            outdated("merge_shards"),
         output:
             [PATHS.image_features("{model}", "{dataset}", s) for s in SPLITS],
         log:

@@ -3,6 +3,7 @@
 
 rule confusable_pairs:
     input:
+        outdated("confusable_pairs"),
         lambda w: PATHS.image_features(
             CONFIG.text_encoder(),
             w.dataset,
@@ -10,7 +11,6 @@ rule confusable_pairs:
         ),
         PATHS.coder(CONFIG.text_encoder(), "{dataset}"),
         PATHS.manifest("{dataset}"),
-        outdated("confusable_pairs"),
     output:
         PATHS.confusable_pairs("{dataset}"),
     log:
@@ -32,10 +32,10 @@ rule confusable_pairs:
 
 rule generate_pairs:
     input:
+        outdated("generate_pairs"),
         PATHS.manifest("{dataset}"),
         PATHS.confusable_pairs("{dataset}"),
         pair_prompts,
-        outdated("generate_pairs"),
         review=review_file,
     output:
         PATHS.generated_pairs("{dataset}"),
@@ -60,6 +60,7 @@ rule generate_pairs:
 
 rule pair_texts:
     input:
+        outdated("pair_texts"),
         PATHS.manifest("{dataset}"),
         PATHS.confusable_pairs("{dataset}"),
         lambda w: (
@@ -67,7 +68,6 @@ rule pair_texts:
             if CONFIG.datasets[w.dataset].pair_text_source
             else CONFIG.datasets[w.dataset].pair_source(w.dataset) or []
         ),
-        outdated("pair_texts"),
     output:
         PATHS.one_to_one_texts("{dataset}"),
     log:
@@ -90,11 +90,11 @@ rule pair_texts:
 
 rule encode_pairs:
     input:
+        outdated("encode_pairs"),
         PATHS.manifest("{dataset}"),
         PATHS.one_to_one_texts("{dataset}"),
         encoder_files,
         fetched_weights,
-        outdated("encode_pairs"),
     output:
         PATHS.one_to_one("{model}", "{dataset}"),
     log:

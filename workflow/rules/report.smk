@@ -34,6 +34,7 @@ TEXT_FEATURES = expand(
 
 rule tables:
     input:
+        outdated("tables"),
         RESULTS,
         MANIFESTS,
         TEST_FEATURES,  # for the reasons of errors; they name the encoder: published numbers belong to one
@@ -41,7 +42,6 @@ rule tables:
         expand(PATHS.texts("{dataset}"), dataset=DATASETS),
         published_numbers(),
         METHOD_FILES,
-        outdated("tables"),
     output:
         [PATHS.table(n, suffix) for n in TABLES for suffix in (".csv", ".md", ".tex")],
     log:
@@ -64,9 +64,9 @@ rule tables:
 
 rule figures_of_results:
     input:
+        outdated("figures_of_results"),
         RESULTS,
         METHOD_FILES,
-        outdated("figures_of_results"),
     output:
         figure_files(DRAWN_FROM_RESULTS),
     log:
@@ -90,9 +90,9 @@ rule figures_of_results:
 
 rule figures_of_images:
     input:
+        outdated("figures_of_images"),
         RESULTS,
         METHOD_FILES,
-        outdated("figures_of_images"),
     output:
         figure_files(SHOW_IMAGES),
     log:
@@ -116,6 +116,7 @@ rule figures_of_images:
 
 rule page:
     input:
+        outdated("page"),
         RESULTS,
         MANIFESTS,
         expand(PATHS.texts("{dataset}"), dataset=DATASETS),
@@ -132,7 +133,6 @@ rule page:
         figure_files(FIGURES),
         sorted(map(str, Path("src/coder_clip/templates").glob("report.*"))),
         METHOD_FILES,
-        outdated("page"),
     output:
         PATHS.report,
         PATHS.metrics,

@@ -3,6 +3,7 @@
 
 rule rerank_top:
     input:
+        outdated("rerank_top"),
         lambda w: (
             PATHS.image_features(w.model, w.dataset, "val")
             if CONFIG.has_val(w.dataset)
@@ -13,7 +14,6 @@ rule rerank_top:
         PATHS.one_to_one("{model}", "{dataset}"),
         PATHS.zero_shot("{model}", "{dataset}"),
         PATHS.zero_shot("{model}", "{dataset}").with_suffix(".json"),
-        outdated("rerank_top"),
     output:
         PATHS.rerank("{model}", "{dataset}"),
         PATHS.rerank("{model}", "{dataset}").with_suffix(".json"),

@@ -3,11 +3,11 @@
 
 rule encode_texts:
     input:
+        outdated("encode_texts"),
         PATHS.manifest("{dataset}"),
         PATHS.texts("{dataset}"),
         encoder_files,
         fetched_weights,
-        outdated("encode_texts"),
     output:
         PATHS.text_features("{model}", "{dataset}"),
     log:

@@ -3,10 +3,10 @@
 
 rule list_images:
     input:
+        outdated("list_images"),
         fetched_images,
         entry_file,
         corrections_file,
-        outdated("list_images"),
     output:
         PATHS.manifest("{dataset}"),
     log:
@@ -28,12 +28,12 @@ rule list_images:
 
 rule generate_texts:
     input:
+        outdated("generate_texts"),
         PATHS.manifest("{dataset}"),
         text_encoder_files,
         fetched_weights,
         entry_file,
         text_prompts,
-        outdated("generate_texts"),
         review=review_file,
     output:
         PATHS.generated_texts("{dataset}"),
@@ -58,6 +58,7 @@ rule generate_texts:
 
 rule text_set:
     input:
+        outdated("text_set"),
         PATHS.manifest("{dataset}"),
         lambda w: CONFIG.datasets[w.dataset].text_files(w.dataset),
         lambda w: (
@@ -65,7 +66,6 @@ rule text_set:
             if CONFIG.datasets[w.dataset].generated(w.dataset)
             else []
         ),
-        outdated("text_set"),
     output:
         PATHS.texts("{dataset}"),
     log:

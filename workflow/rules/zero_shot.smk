@@ -3,6 +3,7 @@
 
 rule classify:
     input:
+        outdated("classify"),
         lambda w: (
             PATHS.image_features(w.model, w.dataset, "val")
             if CONFIG.has_val(w.dataset)
@@ -11,7 +12,6 @@ rule classify:
         PATHS.image_features("{model}", "{dataset}", "test"),
         PATHS.text_features("{model}", "{dataset}"),
         PATHS.coder("{model}", "{dataset}"),
-        outdated("classify"),
     output:
         PATHS.zero_shot("{model}", "{dataset}"),
         PATHS.zero_shot("{model}", "{dataset}").with_suffix(".json"),

@@ -37,15 +37,6 @@ class Hashes:
             write_text(self._path, json.dumps({p: v for p, v in self._known.items() if os.path.exists(p)}))
             self._changed = False
 
-    def set_time(self, path: str, ns: int, follow: bool = False) -> None:
-        """Set the time of a file, or of a link's target (follow); keep its hashes if they still hold."""
-        known = self._known.pop(path, None)
-        keeps = known is not None and known["stamp"] == stamp(path)  # else somebody has written it meanwhile
-        os.utime(path, ns=(ns, ns), follow_symlinks=follow)
-        if known and keeps:
-            self._known[path] = {**known, "stamp": stamp(path)}
-        self._changed = True
-
     def _sum(self, path: str, name: str) -> str:
         now, known = stamp(path), self._known.get(path)
         if known is None or known["stamp"] != now:

@@ -25,74 +25,46 @@ from .certify import FORCED
 from .judge import Judge
 
 _held: list[IO[str]] = []
-MARK = ".snakemake/coder-clip/outdated"
+# An input of all jobs, newer than their outputs. It counts for those that must run (workflow/rules/tracking.smk).
+MARK = ".snakemake/coder-clip/must-run"
+FAR = 2114380800.0  # 2037-01-01, in seconds: the last year that every file system can store
 
 
-def begin(file: str, results: str | Path) -> dict[str, str]:
-    """Judge all certificates before Snakemake plans: names of the jobs that must run, each with the reason.
+def begin(file: str, results: str | Path, settings: Any) -> dict[str, dict[str, bool]]:
+    """Judge all certificates when Snakemake makes the DAG: the jobs that must run, each with its inputs.
 
-    Changes no content. Files that Snakemake would misjudge by their times get other ones.
+    Of each input it says whether its time counts: that of the mark, and of what other such jobs will make. settings:
+    Snakemake's settings of the DAG, for jobs that are forced. Writes nothing but the mark.
     """
-    if PLAN in os.environ:  # who only plans takes the mark that is there
-        if not Path(MARK).is_file():
-            _make_mark()
-        return {}
     if reason := foreign_code():
         sys.exit(f"coder-clip: error: {reason}")
+    set_mark(FAR)
     try:
         judge = Judge(results, plan(file))
     except UserError:
-        _make_mark()
         return {}  # Snakemake reports it in its own words
-    # where all files of a job are missing, Snakemake knows whether anything needs them
-    here = {job.name for job in judge.jobs if any(map(os.path.isfile, job.outputs))}
-    outdated = {name: why for name, why in judge.outdated.items() if name in here}
-    put_in_order(judge, outdated)
+    reasons = judge.must_run(_forced(settings))
     judge.hashes.save()
-    _make_mark()
-    return outdated
+    jobs = [job for job in judge.jobs if job.name in reasons]
+    made = {path for job in jobs for path in job.outputs}
+    newest = max((os.stat(path).st_mtime for path in made if os.path.isfile(path)), default=0.0)
+    set_mark(newest + 1)  # a clock can be wrong
+    return {job.name: {MARK: True, **{path: path in made for path in job.inputs}} for job in jobs}
 
 
-def put_in_order(judge: Judge, outdated: Collection[str]) -> None:
-    """Give files times by which Snakemake runs the jobs that the judge names, and those behind them.
+def set_mark(seconds: float) -> None:
+    """Make the mark, or move it to a later time.
 
-    All files with certificates that hold get one time, if one of them is older than an input, or in the future;
-    outdated ones are older than the mark; inputs of the future get the time of now. Benchmarks count as outputs.
+    It is a link to a folder. Snakemake plans by the time of the folder, and after a job it compares the outputs with
+    the time of the link. It compares small files by content, but no folders.
     """
-    now = time.time_ns()
-    current = [job for job in judge.jobs if job.name not in outdated]
-    made = [path for job in judge.jobs for path in job.outputs]
-    for path in {path for job in judge.jobs for path in job.inputs}.difference(made):
-        if _time(path) > now:
-            judge.hashes.set_time(path, now, follow=True)
-    files = [path for job in current for path in job.outputs if os.path.isfile(path)]
-    oldest = min(map(_time, files), default=now)
-    for job in current:
-        times = [t for t in map(_time, job.outputs) if t] or [
-            oldest
-        ]  # Snakemake takes those behind missing ones
-        if max(times) > now or max(map(_time, job.inputs), default=0) > min(times):
-            for path in files:
-                judge.hashes.set_time(path, now)
-            break
-    for path in (path for job in judge.jobs if job.name in outdated for path in job.outputs):
-        if _time(path) >= now:
-            judge.hashes.set_time(path, now - 10**9)
-    for benchmark in (judge.results / "benchmarks").rglob("*.tsv"):
-        with suppress(OSError):
-            os.utime(benchmark, ns=(now, now))
-
-
-def _time(path: str) -> int:
-    """The time in ns by which Snakemake compares a file: of a link, the later one of its own and its target's."""
-    return max(os.stat(path).st_mtime_ns, os.lstat(path).st_mtime_ns) if os.path.isfile(path) else 0
-
-
-def _make_mark() -> None:
-    """A new mark for a run, or a dry run."""
-    Path(MARK).parent.mkdir(parents=True, exist_ok=True)
-    # other bytes each time: Snakemake compares small inputs by content
-    Path(MARK).write_text(f"{time.time_ns()}\n", encoding="utf-8")
+    mark = Path(MARK)
+    folder = mark.with_name("must-run.time")
+    folder.mkdir(parents=True, exist_ok=True)
+    if folder.stat().st_mtime < seconds:
+        os.utime(folder, (seconds, seconds))
+    with suppress(FileExistsError):
+        mark.symlink_to(folder.name)
 
 
 def named(
@@ -119,12 +91,21 @@ def start(workflow: Any) -> None:
 
     While it is held nothing is pulled or merged.
     """
-    settings = workflow.dag_settings
-    forced = ["*"] if settings.forceall else [*settings.forcerun]
-    os.environ[FORCED] = "\n".join(map(str, [*forced, *(settings.targets if settings.forcetargets else ())]))
+    os.environ[FORCED] = "\n".join(_forced(workflow.dag_settings))
+    now = time.time()
+    for path in {str(path) for job in workflow.dag.needrun_jobs() for path in job.input}:
+        # Snakemake takes a job for failed if an input is of the future
+        if os.path.isfile(path) and os.lstat(path).st_mtime > now:
+            os.utime(path, (now, now), follow_symlinks=False)
     _held.append(RUN.open("a", encoding="utf-8"))
     with suppress(OSError):  # a file system without locks
         fcntl.flock(_held[-1], fcntl.LOCK_SH)  # other configurations can run at the same time
+
+
+def _forced(settings: Any) -> list[str]:
+    """Rules and files that run in any case; * for all."""
+    forced = ["*"] if settings.forceall else [*settings.forcerun]
+    return list(map(str, [*forced, *(settings.targets if settings.forcetargets else ())]))
 
 
 def job_name(rule: str, wildcards: Any) -> str:

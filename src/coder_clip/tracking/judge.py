@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ from .certificates import Certificate, Job, read
 MISSING = "missing"
 NONE = "without a certificate: not made by a job that ended well"
 OTHER_BYTES = "not the bytes that were made"
+FOLLOWS = "follows from a phase before it"
+FORCED = "forced"
 
 
 def why_not(stated: Certificate, job: Job, sha: Callable[[str], str]) -> str:
@@ -85,6 +87,39 @@ class Judge:
     def outdated(self) -> dict[str, str]:
         """Jobs that must run, by name -> why."""
         return {job.name: why for job in self.jobs if (why := self.why_not(job))}
+
+    def must_run(self, forced: Collection[str] = ()) -> dict[str, str]:
+        """Jobs that a run starts, by name -> why: those whose certificates do not hold, and all that depend on them.
+
+        A file that is missing together with its whole phase, which nobody pulled, is made only if such a job needs it.
+        forced: rules and files that run in any case.
+        """
+        phases_here = {job.phase for job in self.jobs if any(map(os.path.isfile, job.outputs))}
+        reasons: dict[str, str] = {}
+        for job in self.jobs:
+            if not {"*", job.rule, *job.outputs}.isdisjoint(forced):
+                reasons[job.name] = FORCED
+            elif job.name in self.outdated and job.phase in phases_here:
+                reasons[job.name] = self.outdated[job.name]
+        jobs = {job.name: job for job in self.jobs}
+        waiting = [jobs[name] for name in reasons]
+        for job in waiting:  # it grows
+            makers = [self.makers[path] for path in job.inputs if path in self.makers]
+            needed = [maker for maker in makers if not all(map(os.path.isfile, maker.outputs))]
+            for other in needed + self._consumers.get(job.name, []):
+                if other.name not in reasons:
+                    reasons[other.name] = MISSING if other in needed else FOLLOWS
+                    waiting.append(other)
+        return reasons
+
+    @cached_property
+    def _consumers(self) -> dict[str, list[Job]]:
+        """Name of a job -> the jobs that read its outputs."""
+        found: dict[str, list[Job]] = {}
+        for job in self.jobs:
+            for maker in {self.makers[path].name for path in job.inputs if path in self.makers}:
+                found.setdefault(maker, []).append(job)
+        return found
 
     def _sha(self, path: str) -> str:
         if os.path.isfile(path):

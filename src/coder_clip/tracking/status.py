@@ -11,11 +11,10 @@ from ..foundation import dvc, terminal
 from ..foundation.artifacts import Paths
 from ..pipeline import environment
 from ..pipeline.environment import foreign_code
+from .judge import FOLLOWS
 from .record import State, Workspace
 from .share import in_remote
 from .stages import tracked
-
-FOLLOWS = "follows from a phase before it"
 
 
 class Line(NamedTuple):

@@ -3,9 +3,9 @@
 
 rule feature:
     input:
+        outdated("feature"),
         RESULTS + "/texts/{set}.json",
         "data/weights.bin",
-        outdated("feature"),
     output:
         RESULTS + "/features/m/{set}.bin",
     benchmark:

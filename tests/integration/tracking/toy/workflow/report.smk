@@ -3,8 +3,8 @@
 
 rule page:
     input:
-        expand(RESULTS + "/scores/m/{set}.json", set=SETS),
         outdated("page"),
+        expand(RESULTS + "/scores/m/{set}.json", set=SETS),
     output:
         RESULTS + "/report.html",
         RESULTS + "/metrics.json",

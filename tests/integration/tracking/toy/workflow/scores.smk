@@ -3,8 +3,8 @@
 
 rule score:
     input:
-        RESULTS + "/features/m/{set}.bin",
         outdated("score"),
+        RESULTS + "/features/m/{set}.bin",
     output:
         RESULTS + "/scores/m/{set}.json",
         RESULTS + "/scores/m/{set}.csv",

@@ -3,8 +3,8 @@
 
 rule text:
     input:
-        "data/{set}.txt",
         outdated("text"),
+        "data/{set}.txt",
     output:
         RESULTS + "/texts/{set}.json",
     benchmark:

@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -126,6 +127,18 @@ class Run:
         by_phase = (self.folder / "workflow/phases.yaml").is_file()
         logs = sorted(snakemake_logs(self.folder) - self.before) if by_phase else []
         return (self.folder / self.log).read_text() + "".join(log.read_text(errors="replace") for log in logs)
+
+    def said_by_all(self) -> str:
+        """What all heads of this folder said of every job."""
+        return "".join(log.read_text(errors="replace") for log in sorted(snakemake_logs(self.folder)))
+
+    def submitted(self) -> list[Job]:
+        """The jobs of all heads of this folder, but no head."""
+        return [job for job in self.cluster.jobs() if f"_{self.folder.name}_" in job.name]
+
+    def tries(self) -> Counter[tuple[str, str]]:
+        """What each of these jobs makes, by its rule and wildcards, and how it ended -> how often."""
+        return Counter((job.comment.rpartition(" ")[0], job.state) for job in self.submitted())
 
     def says(self, what: str, seconds: float = 180) -> None:
         self._eventually(f"'{what}'", lambda: what in self.said(), seconds)

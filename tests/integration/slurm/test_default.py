@@ -15,7 +15,7 @@ from collections.abc import Iterator
 import pytest
 import yaml
 
-from cluster import Cluster, Job, eventually
+from cluster import Cluster, eventually
 from cluster_run import Run, quicken
 from snakemake_executor_plugin_slurm_resilient.queue import LIVE
 from working_copy import (
@@ -27,7 +27,6 @@ from working_copy import (
     duplicate,
     environment,
     few_pictures,
-    snakemake_logs,
     working_copy,
 )
 
@@ -88,33 +87,23 @@ def run(works: tuple[Work, Work], local: object, tight: Cluster) -> Iterator[Run
 def test_everything_was_done(run: Run) -> None:
     (head,) = (job for job in run.cluster.jobs() if job.name == "head")
     assert head.state == "COMPLETED", run.said()
-    done, of = re.findall(r"^(\d+) of (\d+) steps \(100%\) done", said(run), flags=re.M)[-1]
+    done, of = re.findall(r"^(\d+) of (\d+) steps \(100%\) done", run.said_by_all(), flags=re.M)[-1]
     assert done == of
 
 
 def test_no_job_ran_twice_or_was_cancelled(run: Run) -> None:
     """Though one head was killed, and others ended before their time limit, while jobs were at work."""
     assert "it is queued again" in (run.folder / run.log).read_text()
-    assert "of an earlier run" in said(run)
-    states = [job.state for job in of_run(run)]
-    assert Counter(states) == {"COMPLETED": len(states)}
-    made = Counter(job.comment.rpartition(" ")[0] for job in of_run(run))
-    assert len(made) == (len(GROUPS) + len(JOBS)) * len(DATASETS)
-    assert set(made.values()) == {1}
-
-
-def of_run(run: Run) -> list[Job]:
-    return [job for job in run.cluster.jobs() if f"_{run.folder.name}_" in job.name]
-
-
-def said(run: Run) -> str:
-    """By all its heads."""
-    return "".join(log.read_text() for log in sorted(snakemake_logs(run.folder)))
+    assert "of an earlier run" in run.said_by_all()
+    tries = run.tries()
+    assert len(tries) == (len(GROUPS) + len(JOBS)) * len(DATASETS)
+    assert set(tries.values()) == {1}, tries
+    assert {state for _, state in tries} == {"COMPLETED"}, tries
 
 
 def test_a_failure_of_one_data_set_is_no_other_s(run: Run) -> None:
     """No job of Slurm holds the work of two data sets."""
-    submitted = re.findall(r"SLURM jobid \d+ \(log: \S*/slurm/([^/]+)/", said(run))
+    submitted = re.findall(r"SLURM jobid \d+ \(log: \S*/slurm/([^/]+)/", run.said_by_all())
     groups = Counter(f"group_{name.format(d)}" for name in GROUPS for d in DATASETS)
     assert Counter(submitted) == groups + Counter(dict.fromkeys(JOBS, len(DATASETS)))
 

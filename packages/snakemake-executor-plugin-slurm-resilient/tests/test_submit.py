@@ -72,7 +72,8 @@ def test_generic_resources_of_any_form_reach_slurm(asked: dict[str, Any], option
     settings = SimpleNamespace(
         exclude_failed_nodes="", requeue=False, no_requeue=False, qos=None, reservation=None
     )
-    job = SimpleNamespace(resources=submit.Values(asked), threads=1, is_group=lambda: False)
+    resources = submit.Values({**asked, "slurm_extra": ""})
+    job = SimpleNamespace(resources=resources, threads=1, is_group=lambda: False)
     call = submit.call(job, {"cpus": 1, **asked}, settings, "name", "log", "comment")
     assert call.endswith(options)
     assert call.count("gpu") == options.count("gpu")

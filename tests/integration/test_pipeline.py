@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import hashlib
-import io
 import json
 import os
 import shutil
@@ -67,17 +65,6 @@ def test_every_job_reports_to_its_log(finished: Work) -> None:
     for text in images:
         assert text.count("img/s") >= 3, "progress of each split with its rate"
     assert (finished.folder / "results/benchmarks/adapter/mini/shapes/2.tsv").is_file()
-
-
-def test_usage_tells_what_every_rule_took(finished: Work) -> None:
-    """Of a run on one machine, too: what to ask a cluster for."""
-    told = finished.coder_clip("usage", "--config", finished.config, "--csv").stdout
-    rows = {row["rule"]: row for row in csv.DictReader(io.StringIO(told))}
-    assert {"list_images", "encode_images", "fit_adapters", "page"} <= rows.keys()
-    assert rows["fit_adapters"]["jobs"] == "4", "two data sets, two numbers of shots"
-    encoded = rows["encode_images"]
-    assert 100 < float(encoded["used MB"]) < float(encoded["asked MB"])
-    assert float(encoded["used min"]) < float(encoded["asked min"])
 
 
 def test_a_second_run_has_nothing_to_do(work: Work) -> None:

@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cluster import Cluster, Job, eventually
+from cluster import Cluster, Job, eventually, missing
 from working_copy import python_path, snakemake_logs
 
 REPO = Path(__file__).parents[2]
@@ -28,6 +31,20 @@ QUICK = (
 
 # The profile leaves changed parameters to certificates, and toys have none: then Snakemake's own records decide.
 BY_RECORDS = ("--rerun-triggers", "mtime", "params", "input", "code")
+
+
+@contextmanager
+def running(name: str, accounting: bool = False, **options: Any) -> Iterator[Cluster]:
+    """A cluster with these options until the block ends."""
+    if reason := missing(accounting=accounting):
+        pytest.skip(reason)
+    # munge refuses a socket below a folder that others may not enter, as pytest's own are
+    folder = Path(f"/tmp/coder-clip-{name}-{os.getpid()}")
+    found = Cluster(folder, accounting=accounting, **options)
+    found.start()
+    yield found
+    found.stop()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @dataclass
@@ -86,11 +103,42 @@ class Run:
         assert self.process is not None
         self.process.send_signal(how)
 
+    def submit(self, minutes: int, *more: str) -> str:
+        """As a job of Slurm, which hands over to its successor before its time limit; its id."""
+        if self.configfile.endswith(".json"):
+            (self.folder / self.configfile).write_text(json.dumps(self.config))
+        self.before = snakemake_logs(self.folder)
+        names = ("PATH", "PYTHONPATH", "SLURM_CONF", "XDG_CACHE_HOME", "MPLCONFIGDIR")
+        exports = [f"{name}={self.environment[name]}" for name in names]
+        head = [
+            "sbatch",
+            "--parsable",
+            f"--time={minutes}",
+            "--requeue",
+            "--open-mode=append",
+            "--partition=cpu",
+        ]
+        head += ["-D", str(self.folder), "-o", str(self.folder / self.log), "--mem=1000", "--job-name=head"]
+        call = f"exec env {shlex.join(exports)} {shlex.join(self.command(*more))}"
+        return self.cluster.run(*head, "--wrap", call).strip()
+
     def said(self) -> str:
         """Its output with every job, which a run of this project tells in its own log alone."""
         by_phase = (self.folder / "workflow/phases.yaml").is_file()
         logs = sorted(snakemake_logs(self.folder) - self.before) if by_phase else []
         return (self.folder / self.log).read_text() + "".join(log.read_text(errors="replace") for log in logs)
+
+    def said_by_all(self) -> str:
+        """What all heads of this folder said of every job."""
+        return "".join(log.read_text(errors="replace") for log in sorted(snakemake_logs(self.folder)))
+
+    def submitted(self) -> list[Job]:
+        """The jobs of all heads of this folder, but no head."""
+        return [job for job in self.cluster.jobs() if f"_{self.folder.name}_" in job.name]
+
+    def tries(self) -> Counter[tuple[str, str]]:
+        """What each of these jobs makes, by its rule and wildcards, and how it ended -> how often."""
+        return Counter((job.comment.rpartition(" ")[0], job.state) for job in self.submitted())
 
     def says(self, what: str, seconds: float = 180) -> None:
         self._eventually(f"'{what}'", lambda: what in self.said(), seconds)

@@ -52,6 +52,39 @@ def test_the_installed_snakemake_has_every_part(tmp_path: Path) -> None:
     assert made(first) != made(run(tmp_path, 2)), "and not with another parameter"
 
 
+BEHIND = """
+from snakemake_executor_plugin_slurm_resilient import adapter
+
+onstart:
+    adapter.make_again(workflow, ["a.txt"])
+    print("needed", sorted(j.rule.name for j in workflow.dag.needrun_jobs()))
+
+rule all:
+    default_target: True
+    input: "b.txt"
+
+rule a:
+    output: "a.txt"
+    shell: "touch {output}"
+
+rule b:
+    input: ancient("a.txt")
+    output: "b.txt"
+    shell: "touch {output}"
+"""
+
+
+def test_what_is_behind_a_job_that_is_taken_over_is_still_made(tmp_path: Path) -> None:
+    """Else a run whose first jobs ended while there was no head ends well, with nothing made."""
+    (tmp_path / "Snakefile").write_text(BEHIND)
+    (tmp_path / "a.txt").touch()
+    command = [sys.executable, "-m", "snakemake", "--cores", "1", "--rerun-triggers", "mtime"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "needed ['a', 'all', 'b']" in done.stdout
+    assert (tmp_path / "b.txt").exists()
+
+
 def test_a_snakemake_without_a_part_is_named() -> None:
     """Else a run would end in a traceback in the middle of the night, or take over jobs that make something else."""
     with pytest.raises(SlurmError) as error:

@@ -50,6 +50,14 @@ def test_a_refusal_says_why_and_what_was_asked() -> None:
     assert told.endswith("Asked for: 9000 MB")
 
 
+def test_a_cluster_without_gpu_options_gets_advice() -> None:
+    told = refused(
+        "sbatch: error: Batch job submission failed: Requested GRES option unsupported by configured SelectType plugin",
+        {"gpu": 1},
+    )
+    assert "'gres: gpu:1' in their place" in told
+
+
 def test_a_time_out_names_the_limit_and_the_node() -> None:
     told = ended("TIMEOUT", "", "n1", "00:30:00", {"runtime": 30})
     assert told == "ran into its time limit of 00:30:00 on n1"
@@ -70,6 +78,13 @@ def test_what_a_waiting_job_needs_a_person_for(reason: str, words: str, advice: 
     assert words in found[0]
     assert advice in found[1]
     assert found[2] == look
+
+
+def test_a_suspended_job_is_told() -> None:
+    """It holds its node, and nobody but an administrator sees why the run stands still."""
+    found = waiting("SUSPENDED", "None")
+    assert found is not None
+    assert "scontrol resume" in found[1]
 
 
 def test_a_job_that_waits_its_turn_is_not_told() -> None:

@@ -1,4 +1,4 @@
-"""General commands: check, prefetch, schema, usage."""
+"""General commands: check, prefetch, schema."""
 
 from __future__ import annotations
 
@@ -102,28 +102,3 @@ def prefetch(
 def schema() -> None:
     """Print the JSON schema of the configuration file, for editors (config/schema.json)."""
     typer.echo(json.dumps(config_schema(), indent=1))
-
-
-@app.command(rich_help_panel=GENERAL)
-def usage(
-    config: ConfigOption = DEFAULT_CONFIG,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
-) -> None:
-    """After a run, show what the jobs of each rule asked for and used, and what to ask for next time.
-
-    asked: requested from the cluster. A local run requests the same but is
-    not limited to it.
-
-    used: the most that a job of the rule took, by the benchmark files in
-    results/benchmarks. busy CPUs: CPU time divided by wall-clock time.
-
-    The last lines are for set-resources: in the profile: asking for less
-    lets jobs start sooner, asking for more saves a second try.
-    """
-    from ..slurm.usage import lines, usage
-
-    rows = usage(Path(load_config(config).results))
-    if as_csv:
-        typer.echo(rows.to_csv(), nl=False)
-    else:
-        print_lines(lines(rows))

@@ -2,7 +2,7 @@
 
 The estimates depend on the numbers of images and classes (from the manifest, if there is one), the encoder's
 architecture, batch size and threads. They are rounded up generously, because a job that requests too little has to run
-twice. `coder-clip usage` compares them with what jobs used.
+twice.
 """
 
 from __future__ import annotations

@@ -39,8 +39,8 @@ def check(config: Config, file: Path, profile: str, probe: bool, patience: float
     folder, here = find_profile(profile), site.partitions()
     yield Finding("ok", f"{queue.ask('sinfo', '--version').strip()}: partitions {', '.join(here)}")
     planned = plan(folder, file)
-    listed = all(Paths(config.results).manifest(d).is_file() for d in config.datasets)
-    guessed = "" if listed else "; a guess, before 'snakemake manifest' has listed the images"
+    counted = all(Paths(config.results).manifest(d).is_file() for d in config.datasets)
+    guessed = "" if counted else "; a guess, before 'snakemake manifest' has listed the images"
     usable = {}
     for place, jobs in by_place(planned.jobs).items():
         findings = _place(jobs, here, guessed)
@@ -104,14 +104,15 @@ def _named(asked: dict[str, object]) -> str:
 def _place(jobs: list[Planned], here: dict[str, site.Partition], guessed: str) -> list[Finding]:
     """Check that the cluster takes the heaviest jobs of one place. guessed: words on amounts that are guesses.
 
-    A job that asks for more than there is gets the most that there is: a note. So is a refusal of a guess, of a job
-    that Slurm would take if it asked for little.
+    A job that asks for more than there is gets the most that there is: a note, but not of a guess, which is generous
+    and made again before the job is submitted. A refusal of a guess, of a job that Slurm would take if it asked for
+    little, is a note, too.
     """
     where, found, largest = _named(jobs[0].asked), [], Counter[str]()
     for job in heaviest(jobs):
         name = f"{where}: {' + '.join(job.rules)}"
         asked, cut = retry.capped(job.asked, site.most(job.asked, here))
-        if cut:
+        if cut and not guessed:
             found.append(Finding("note", f"{name}: it gets {', '.join(cut)}{guessed}"))
         if said := _refusal(job, asked):
             guess = guessed if not _refusal(job, job.asked | LITTLE) else ""

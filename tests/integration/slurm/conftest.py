@@ -2,30 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from cluster import Cluster, missing
-
-
-@contextmanager
-def running(name: str, accounting: bool = False, **options: Any) -> Iterator[Cluster]:
-    """A cluster with these options until the block ends."""
-    if reason := missing(accounting=accounting):
-        pytest.skip(reason)
-    # munge refuses a socket below a folder that others may not enter, as pytest's own are
-    folder = Path(f"/tmp/coder-clip-{name}-{os.getpid()}")
-    found = Cluster(folder, accounting=accounting, **options)
-    found.start()
-    yield found
-    found.stop()
-    shutil.rmtree(folder, ignore_errors=True)
+from cluster import Cluster
+from cluster_run import running
 
 
 @pytest.fixture(scope="session")

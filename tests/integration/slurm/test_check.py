@@ -71,6 +71,17 @@ def test_the_default_fits_small_nodes_without_an_edit(site: Work, tight: Cluster
     assert [line for line in lines if "merge_shards" in line and line.startswith("ok")], lines
 
 
+def test_a_guess_of_what_jobs_need_is_no_alarm(site: Work, tight: Cluster) -> None:
+    """Before images are counted, a job of minutes is taken for one of days, which no partition allows."""
+    (site.folder / "config/unlisted.yaml").write_text(
+        yaml.safe_dump({**SMALL, "results": "results/unlisted"})
+    )
+    _, lines = checked(Work(site.folder, "config/unlisted.yaml"), tight, "--no-probe", "--profile", "slurm")
+    assert not [line for line in lines if "the most that there is" in line], lines
+    (line,) = [line for line in lines if "fit_adapters" in line]
+    assert line.startswith("ok ")
+
+
 def test_everything_that_is_missing_is_told_and_the_cluster_first(
     site: Work, cluster: Cluster, tmp_path: Path
 ) -> None:

@@ -1,11 +1,13 @@
 """The embedded default, on fewer pictures, on nodes with 2 CPUs and 4,000 MB, and on this machine: the same bytes.
 
-test_guide.py tells where jobs run and what nodes touch.
+The head is killed once, and its successor is a job of Slurm that hands over before its time limit. test_guide.py tells
+where jobs run and what nodes touch, tests/proofs/test_slurm_kills.py kills more often.
 """
 
 from __future__ import annotations
 
 import re
+import signal
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
@@ -13,9 +15,20 @@ from collections.abc import Iterator
 import pytest
 import yaml
 
-from cluster import Cluster
+from cluster import Cluster, eventually
 from cluster_run import Run, quicken
-from working_copy import PHASES, REPO, REPORT, SMALL, Work, duplicate, environment, few_pictures, working_copy
+from snakemake_executor_plugin_slurm_resilient.queue import LIVE
+from working_copy import (
+    PHASES,
+    REPO,
+    REPORT,
+    SMALL,
+    Work,
+    duplicate,
+    environment,
+    few_pictures,
+    working_copy,
+)
 
 pytestmark = pytest.mark.rest
 
@@ -61,20 +74,36 @@ def local(works: tuple[Work, Work]) -> Iterator[subprocess.Popen[bytes]]:
 def run(works: tuple[Work, Work], local: object, tight: Cluster) -> Iterator[Run]:
     work, _ = works
     run = Run(work.folder, tight, configfile=work.config).start()
-    run.wait(3600)
+    eventually("two jobs at work", lambda: [job.state for job in tight.live()].count("RUNNING") > 1, 600)
+    run.kill(signal.SIGKILL)
+    run.wait()
+    assert run.start("--dry-run").wait() == 0, run.said()
+    head = run.submit(minutes=3)
+    eventually("the end of the run", lambda: run.job(head).state not in LIVE, 3600)
     yield run
     tight.cancel_all()
 
 
 def test_everything_was_done(run: Run) -> None:
-    assert run.status == 0, run.said()
-    done, of = re.findall(r"^(\d+) of (\d+) steps \(100%\) done", run.said(), flags=re.M)[-1]
+    (head,) = (job for job in run.cluster.jobs() if job.name == "head")
+    assert head.state == "COMPLETED", run.said()
+    done, of = re.findall(r"^(\d+) of (\d+) steps \(100%\) done", run.said_by_all(), flags=re.M)[-1]
     assert done == of
+
+
+def test_no_job_ran_twice_or_was_cancelled(run: Run) -> None:
+    """Though one head was killed, and others ended before their time limit, while jobs were at work."""
+    assert "it is queued again" in (run.folder / run.log).read_text()
+    assert "of an earlier run" in run.said_by_all()
+    tries = run.tries()
+    assert len(tries) == (len(GROUPS) + len(JOBS)) * len(DATASETS)
+    assert set(tries.values()) == {1}, tries
+    assert {state for _, state in tries} == {"COMPLETED"}, tries
 
 
 def test_a_failure_of_one_data_set_is_no_other_s(run: Run) -> None:
     """No job of Slurm holds the work of two data sets."""
-    submitted = re.findall(r"SLURM jobid \d+ \(log: \S*/slurm/([^/]+)/", run.said())
+    submitted = re.findall(r"SLURM jobid \d+ \(log: \S*/slurm/([^/]+)/", run.said_by_all())
     groups = Counter(f"group_{name.format(d)}" for name in GROUPS for d in DATASETS)
     assert Counter(submitted) == groups + Counter(dict.fromkeys(JOBS, len(DATASETS)))
 

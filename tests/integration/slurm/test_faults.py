@@ -13,7 +13,7 @@ import pytest
 from cluster import Cluster
 from cluster_run import Run, toy
 
-NAMES = ["ok", "once", "never", "greedy", "nowhere", "held_cancel", "held_late", "held_back"]
+NAMES = ["ok", "once", "never", "greedy", "nowhere", "held_cancel", "held_late", "held_back", "held_pause"]
 
 
 @pytest.fixture(scope="module")
@@ -26,15 +26,19 @@ def bad_day(tmp_path_factory: pytest.TempPathFactory, cluster: Cluster) -> Itera
         memory={"greedy": 400},
     )
     run.start()
-    run.starts("held_cancel", "held_late", "held_back")
+    run.starts("held_cancel", "held_late", "held_back", "held_pause")
+    (pause,) = run.started("held_pause")
+    cluster.run("scontrol", "suspend", pause)
     (back,) = run.started("held_back")
     cluster.run("scontrol", "requeuehold", back)
     cluster.run("scancel", *run.started("held_cancel"))
     cluster.run("scontrol", "update", f"JobId={run.started('held_late')[0]}", "EndTime=now+1")
     run.says(f"Slurm job {back} is held")
     cluster.run("scontrol", "release", back)
+    run.says(f"Slurm job {pause} is suspended")
+    cluster.run("scontrol", "resume", pause)
     run.starts("held_cancel", "held_late", "held_back", tries=2)
-    run.go("held_cancel", "held_late", "held_back")
+    run.go("held_cancel", "held_late", "held_back", "held_pause")
     run.wait()
     yield run
     cluster.cancel_all()
@@ -99,6 +103,13 @@ def test_what_lets_a_held_job_go_on_is_told(bad_day: Run) -> None:
     assert first == second
     assert f"'scontrol release {first}'" in bad_day.said()
     assert made(bad_day, "held_back")
+
+
+def test_a_suspended_job_is_told(bad_day: Run) -> None:
+    """Else the run stands still without a word."""
+    (pause,) = bad_day.started("held_pause")
+    assert f"'scontrol resume {pause}'" in bad_day.said()
+    assert made(bad_day, "held_pause")
 
 
 def test_the_message_of_a_failure_names_its_log(bad_day: Run) -> None:

@@ -58,6 +58,39 @@ def test_keys_are_only_where_they_are_needed(shared_folder: Path, cluster: Clust
     assert "https_proxy=http://proxy:80" in plain
 
 
+DECLARED = """
+envvars:
+    "MY_TOKEN",
+
+
+rule all:
+    default_target: True
+    output:
+        "seen",
+    shell:
+        "echo $MY_TOKEN $SNAKEMAKE_STORAGE_S3_SECRET_KEY ${{OTHER_TOKEN:-none}} > {output}"
+"""
+
+
+def test_what_a_workflow_declares_reaches_its_jobs(shared_folder: Path, cluster: Cluster) -> None:
+    """Else it cannot run here at all: Snakemake asks for each name of `envvars:` in every job."""
+    run = toy(shared_folder, cluster)
+    (shared_folder / "Snakefile").write_text(DECLARED)
+    run.more |= {"MY_TOKEN": "one", "SNAKEMAKE_STORAGE_S3_SECRET_KEY": "two", "OTHER_TOKEN": "three"}
+    assert run.start().wait() == 0, run.said()
+    assert (shared_folder / "seen").read_text() == "one two none\n"
+
+
+def test_a_request_is_not_cut_where_no_partition_is_named(shared_folder: Path, cluster: Cluster) -> None:
+    """A site may choose the partition by what a job asks for: the default one alone has a limit of 120 minutes."""
+    run = toy(shared_folder, cluster, jobs=["ok"], runtime={"ok": 300}, partition={"ok": None})
+    profile = shared_folder / "workflow/profiles/slurm/config.yaml"
+    profile.write_text(profile.read_text().replace("  slurm_partition: cpu #", "  # slurm_partition: cpu #"))
+    assert run.start("--retries", "0").wait() == 1
+    assert "the most that there is" not in run.said()
+    assert "Asked for: 500 MB, 300 min, 1 CPUs" in run.said()
+
+
 def test_no_log_is_deleted(shared_folder: Path, cluster: Cluster) -> None:
     """Programs keep their logs below the same folder, for years."""
     run = toy(shared_folder, cluster, jobs=["ok"])

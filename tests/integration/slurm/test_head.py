@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 import signal
 from pathlib import Path
 
@@ -58,11 +57,7 @@ def test_two_configurations_of_a_folder_do_not_take_each_other_s_jobs(
 
 def test_a_head_in_a_job_goes_on_after_its_time_limit(shared_folder: Path, cluster: Cluster) -> None:
     run = toy(shared_folder, cluster, jobs=["held_a", "ok"])
-    (shared_folder / "config.json").write_text('{"jobs": ["held_a", "ok"]}')
-    exports = [f"{k}={v}" for k, v in run.environment.items() if k in ("PATH", "PYTHONPATH", "SLURM_CONF")]
-    head = ["sbatch", "--parsable", "--time=3", "--requeue", "--open-mode=append", "--partition=cpu"]
-    head += ["-D", str(shared_folder), "-o", str(shared_folder / "run.log"), "--mem=1000"]
-    job = cluster.run(*head, "--wrap", f"env {shlex.join(exports)} {shlex.join(run.command())}").strip()
+    job = run.submit(3)
     eventually("held_a starts", lambda: run.started("held_a"), 180)
     eventually("the head hands over", lambda: "it is queued again" in run.said(), 180)
     eventually("the next head takes over", lambda: "of an earlier run (log" in run.said(), 120)

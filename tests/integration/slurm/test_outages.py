@@ -77,6 +77,29 @@ def test_a_head_on_another_login_node_finds_a_group_some_of_whose_jobs_have_ende
     assert [len(run.started(name)) for name in ("ok", "held_a", "held_b")] == [1, 1, 1]
 
 
+@pytest.mark.parametrize("content", ["the same", "another"])
+def test_an_input_whose_time_alone_differs_cancels_nothing(
+    shared_folder: Path, cluster: Cluster, content: str
+) -> None:
+    """As after `git checkout`, a copy, or a pull; but a job that read something else is done again."""
+    source = shared_folder / "source.txt"
+    source.write_text("the same")
+    run = toy(shared_folder, cluster, jobs=["held_a"], inputs=["source.txt"]).start()
+    run.starts("held_a")
+    run.kill(signal.SIGKILL)
+    run.wait()
+    source.write_text(content)
+    run.start()
+    if content == "the same":
+        run.says(f"is Slurm job {run.started('held_a')[0]} of an earlier run")
+    else:
+        run.starts("held_a", tries=2)
+    run.go("held_a")
+    assert run.wait() == 0, run.said()
+    states = [run.job(id).state for id in run.started("held_a")]
+    assert states == (["COMPLETED"] if content == "the same" else ["CANCELLED", "COMPLETED"])
+
+
 def test_jobs_of_a_killed_head_that_make_something_else_are_stopped_first(
     shared_folder: Path, cluster: Cluster
 ) -> None:

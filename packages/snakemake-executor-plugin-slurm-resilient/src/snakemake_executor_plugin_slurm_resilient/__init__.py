@@ -4,6 +4,7 @@ No `from __future__ import annotations` in this file: Snakemake reads the types 
 """
 # ruff: noqa: UP045, RUF009
 
+import atexit
 import shutil
 import subprocess
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ try:
 finally:
     shutil.which, subprocess.check_output = _which, _output
 
+from . import heads  # noqa: E402
 from .executor import Executor  # noqa: E402
 
 __all__ = ["Executor", "ExecutorSettings", "common_settings"]
@@ -68,3 +70,7 @@ class ExecutorSettings(ExecutorSettingsBase):  # type: ignore[misc]
         300, "Seconds before the time limit of the head's own Slurm job at which it hands over to a new one."
     )
     array_jobs: Optional[str] = _option(None, "Refused: use groups.")
+
+    def __post_init__(self) -> None:
+        atexit.unregister(heads.explain_lock)
+        atexit.register(heads.explain_lock)

@@ -37,7 +37,8 @@ def _has(workflow: Any, part: str) -> bool:
 
 def making(job: Any, persistence: Any) -> list[Any]:
     """What Snakemake compares to decide whether a file is made in the same way."""
-    return [persistence._code(job.rule), list(map(str, persistence._input(job))), persistence._params(job)]
+    inputs = sorted(set(map(str, persistence._input(job))))
+    return [persistence._code(job.rule), inputs, persistence._params(job)]
 
 
 def locks(workflow: Any) -> list[str]:
@@ -46,7 +47,11 @@ def locks(workflow: Any) -> list[str]:
 
 
 def make_again(workflow: Any, paths: Iterable[str]) -> None:
-    """Let Snakemake ask for these files, as if they were not there."""
+    """Let Snakemake ask for these files, as if they were not there, and for all that it would make anyway."""
+    # Behind a forced job Snakemake does not look for missing files if their inputs are ancient.
+    for job in list(workflow.dag.needrun_jobs()):
+        for path in job.input:
+            path.flags.pop("ancient", None)
     workflow.dag.forcefiles.update(paths)
     workflow.dag.group_job_factory.cache.clear()  # groups were merged in place: make them again
     workflow.async_run(workflow.dag.postprocess())

@@ -1,7 +1,8 @@
 """The executor: submits jobs, watches them, and outlasts what happens on a cluster.
 
 Beyond snakemake-executor-plugin-slurm, whose resources it reads, it waits while the controller is away, keeps a journal
-by which the next head takes over the jobs of a killed one, retries by cause, and explains failures in words.
+by which the next head takes over the jobs of a killed one, retries by cause, and explains failures in words. A job is
+known by the key in its comment, not by its number, so that no answer of Slurm makes it run twice.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import re
 import threading
 import time
 from collections import defaultdict
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -26,12 +27,14 @@ from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
 from snakemake_interface_executor_plugins.utils import format_cli_arg
 
 from . import adapter, heads, queue, reasons, reattach, retry, site, submit
-from .journal import FOLDER, Entry, Journal, Tries, entry, members
+from .journal import FOLDER, Entry, Journal, Tries, entry, first_to_start, guard, members
 from .queue import SlurmError
 
 SLOWEST = 60  # seconds between two looks at the queue, at most
 FRESH = 600  # seconds that what sinfo said is believed
 LONGEST = 3600  # seconds before a job is submitted again that was preempted or lost its node, at most
+NO_ID = "sbatch printed no job id"
+LOST = 300  # seconds after which a job is lost that the database calls alive and the controller does not know
 TAIL = 20_000  # bytes at the end of a log, in which to look for the cause of a failure
 
 
@@ -53,7 +56,9 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         head = heads.name(workflow)
         self._name = f"{self._settings.jobname_prefix}_{head}".strip("_")
         self._journal = Journal(FOLDER / f"{head}.jsonl")
-        self._entries: dict[str, Entry] = {}  # by Slurm id: jobs that are not over yet
+        self._entries: dict[str, Entry] = {}  # by key: jobs that are not over yet
+        self._current: set[str] = set()  # keys that count: those of entries, and of jobs that sbatch has now
+        self._submitted: set[Any] = set()  # jobs of Snakemake that were
         self._of: dict[Any, tuple[Journal, str]] = {}  # a job of Snakemake -> where it is noted
         self._tries: dict[Any, Tries] = {}
         self._accepted: dict[Any, dict[str, Any]] = {}  # what Slurm took last
@@ -61,7 +66,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         self._lost: dict[Any, list[str]] = defaultdict(
             list
         )  # how often a job ended by no fault of its own, and how
-        self._absent: dict[str, int] = {}
+        self._absent: dict[str, float] = {}  # since when a key was not seen in the queue
         self._waiting: dict[str, int] = {}  # how often a job was seen to wait for a person
         self._site: dict[str, site.Partition] = {}
         self._asked_site = -math.inf  # when
@@ -96,6 +101,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         self._journal.path.parent.mkdir(parents=True, exist_ok=True)
         self._journal.shrink()
         self._earlier = found
+        self._current |= found.entries.keys()
         if live := found.live():
             self.logger.info(
                 f"{len(live)} jobs of an earlier run are still in the queue: {', '.join(live)}. They go on as jobs of "
@@ -186,9 +192,10 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         if cut:
             self.logger.warning(f"Job {job.name}: asks for {' and '.join(cut)} (partition {_where(asked)}).")
         new = entry(members(job), job.name, self.workflow.persistence, asked, tries)
-        if found := self._earlier.take(new):
+        found = self._earlier.take(new)
+        if found is not None:
             journal, old = found
-            live = old.id in self._earlier.rows and self._earlier.rows[old.id].live
+            live = self._earlier.is_live(old.key)
             known = "" if live else ", which has ended"
             self.logger.info(
                 f"Job {job.jobid} is Slurm job {old.id} of an earlier run{known} (log: {old.log})."
@@ -200,6 +207,8 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
                 f"Cancelled {', '.join(gone)} of an earlier run: its files have another command, parameters or inputs "
                 "now, or the profile asks for something else."
             )
+        if job in self._submitted:  # an earlier try may be alive, whatever Slurm said of it
+            self._patiently(lambda: reattach.end(self._strays(queue.jobs().values())))
         _set_aside([str(path) for member in members(job) for path in member.log])
         said = self._sbatch(job, new)
         before = self._accepted.get(job, asked)
@@ -223,19 +232,26 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         comment = f"{what}{f'_wildcards_{wildcards}' if wildcards else ''} {new.key}"
         call = submit.call(job, new.asked, self._settings, self._name, log, comment)
         self._asking[job] = new.asked
-        script = f"#!/bin/sh\n{self.format_job_exec(job)}\n"
+        script = f"#!/bin/sh\n{guard(new.key)}{self.format_job_exec(job)}\n"
+        environment = submit.environment(job, self.envvars())
         self._journal.intend(new)
+        self._current.add(new.key)
+        self._submitted.add(job)
         pause = 5.0
         while True:
+            id, said = "", NO_ID
             try:
-                said = queue.ask("sh", "-c", call, stdin=script, env=submit.environment(job))
-                break
+                id = submit.job_id(queue.ask("sh", "-c", f"exec {call}", stdin=script, env=environment))
             except queue.Unreachable as error:
                 said = str(error)
-            if self._stop.is_set():
+            if self._stop.is_set() and not id:
                 return said  # it may have been taken: the next head will know
-            if not reasons.LATER.search(said):
-                self._journal.note(new.key, settled="failed")
+            id = id or self._taken(new)
+            if id:
+                break
+            if said != NO_ID and not reasons.LATER.search(said):
+                self._current.discard(new.key)
+                self._journal.settle(new.key, "failed")
                 return said
             if pause == 5:
                 self.logger.warning(
@@ -248,11 +264,9 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             if self._stop.is_set():
                 return said
             pause = min(pause * 2, SLOWEST)
-            rows = self._patiently(queue.jobs)
-            if taken := [id for id, row in rows.items() if row.comment.endswith(new.key)]:
-                said = taken[0]  # only the answer was lost
+            id = self._taken(new)
+            if id:
                 break
-        id = submit.job_id(said)
         new = replace(new, id=id, log=str(log).replace("%j", id))
         with suppress(OSError):  # it runs: the next head finds it by its comment
             self._journal.note(new.key, id=id, log=new.log)
@@ -264,11 +278,18 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         self._watch(job, self._journal, new)
         return ""
 
+    def _taken(self, new: Entry) -> str:
+        """The number of the job that Slurm made of a submission, whatever sbatch answered; "" if it made none yet."""
+        rows = self._patiently(queue.jobs)
+        row = reattach.row_of(new, self._journal.path.stem, rows, queue.by_key(rows.values()))
+        return row.id if row is not None else first_to_start(new.key)
+
     def _watch(self, job: Any, journal: Journal, of: Entry, live: bool = True) -> None:
         info = SubmittedJobInfo(job, external_jobid=of.id)
         self._of[job], self._tries[job] = (journal, of.key), of.tries
         if live:
-            self._entries[of.id] = of
+            self._entries[of.key] = of
+            self._current.add(of.key)
             self.report_job_submission(info)
         else:
             RealExecutor.report_job_submission(self, info)
@@ -313,8 +334,10 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             return
         self._back()
         ended = False
+        await asyncio.to_thread(self._cancel_strays, rows)
+        keyed = queue.by_key(rows.values())
         for info in active_jobs:
-            if await asyncio.to_thread(self._look_at, info, rows.get(str(info.external_jobid))):
+            if await asyncio.to_thread(self._look_at, info, rows, keyed):
                 ended = True
             else:
                 yield info
@@ -325,30 +348,61 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         """Sleep until the next query, or the end of the run."""
         await asyncio.to_thread(self._stop.wait, self.next_seconds_between_status_checks)
 
-    def _look_at(self, info: SubmittedJobInfo, row: queue.Row | None) -> bool:
+    def _look_at(
+        self, info: SubmittedJobInfo, rows: dict[str, queue.Row], keyed: dict[str, list[queue.Row]]
+    ) -> bool:
         """Report a job that has ended; True if it has."""
-        id = str(info.external_jobid)
+        journal, key = self._of[info.job]
+        of, head = self._entries[key], journal.path.stem
+        row = reattach.row_of(of, head, rows, keyed)
+        if row is not None and row.id != of.id:  # sbatch, or a wrapper of it, named another number
+            of = replace(of, id=row.id, log=str(Path(of.log).with_name(f"{row.id}.log")))
+            self._entries[key] = of
+            journal.note(key, id=of.id, log=of.log)
         if row is not None and row.live:
-            self._absent.pop(id, None)
-            self._tell_waiting(id, row)
+            self._absent.pop(key, None)
+            self._tell_waiting(of.id, row)
             return False
-        self._absent[id] = self._absent.get(id, 0) + 1
-        if self._absent[id] < 2 and (row is None or row.state in retry.PASSING):
+        first_time = key not in self._absent
+        since = self._absent.setdefault(key, time.monotonic())
+        if first_time and (row is None or row.state in retry.PASSING):
             return False  # Slurm may be about to queue it again; asked once more
-        of = self._entries[id]
-        if row is not None:
-            state, code = row.state, row.code
-        elif (account := queue.accounted(id)) and account[0] not in queue.LIVE:
-            state, code = account
-        else:  # it ended so long ago that the controller forgot it
-            good = reattach.whole(of, self.workflow, members(info.job))
-            state, code = (queue.COMPLETED if good else "FORGOTTEN"), ""
-        del self._entries[id]
-        if state == queue.COMPLETED:
+        asked = row is None
+        if asked:
+            try:
+                row, by_controller = reattach.missing(of, head)
+            except queue.Unreachable as error:
+                self._away(str(error))
+                return False
+            if row is not None and row.live and (by_controller or time.monotonic() < since + LOST):
+                return False  # squeue does not show it, but it is alive
+            if row is not None and row.live:
+                row = None
+        good = reattach.ended_well(of, row, asked, self.workflow, members(info.job))
+        state, code = (row.state, row.code) if row is not None else ("FORGOTTEN", "")
+        if state == queue.COMPLETED and not good:
+            state = "FORGOTTEN"
+        del self._entries[key]
+        if good:
             self.report_job_success(info)
         else:
             self._ended_badly(info, of, state, code, row)
         return True
+
+    def _strays(self, rows: Iterable[queue.Row]) -> list[str]:
+        """Live jobs of this run that must not go on: of earlier tries, or second copies of one submission."""
+        return reattach.strays(rows, self._name, self._current)
+
+    def _cancel_strays(self, rows: dict[str, queue.Row]) -> None:
+        ids = self._strays(rows.values())
+        if not ids:
+            return
+        with suppress(SlurmError):  # else at the next look
+            queue.cancel(ids)
+            self.logger.warning(
+                f"Cancelled {', '.join(ids)}: jobs of this run that do not count any more, because they were "
+                "submitted again."
+            )
 
     def _ended_badly(
         self, info: SubmittedJobInfo, of: Entry, state: str, code: str, row: queue.Row | None
@@ -396,9 +450,12 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         self._settle(job, "failed")
 
     def _settle(self, job: Any, how: str) -> None:
-        if noted := self._of.pop(job, None):
-            journal, key = noted
-            journal.note(key, settled=how)
+        noted = self._of.pop(job, None)
+        if noted is None:
+            return
+        journal, key = noted
+        self._current.discard(key)
+        journal.settle(key, how)
 
     # ---- words ------------------------------------------------------------------------------------
 
@@ -442,9 +499,9 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
     def cancel(self) -> None:
         """Ctrl-C."""
         self._end_lines()
-        ids = sorted(self._entries)
+        ids = sorted(of.id for of in self._entries.values())
         try:
-            queue.cancel(ids)
+            queue.cancel(self._alive())
         except SlurmError as error:
             adapter.keep_folders(self.workflow)
             self.logger.error(
@@ -452,6 +509,18 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
                 f"with them; 'scancel {' '.join(ids)}' stops them, once the controller is back."
             )
         self.shutdown()
+
+    def _alive(self) -> list[str]:
+        """The numbers of this run's jobs: not those that have new owners."""
+        rows = queue.jobs()
+        keyed = queue.by_key(rows.values())
+        found = self._strays(rows.values())
+        for journal, key in list(self._of.values()):
+            of, head = self._entries.get(key), journal.path.stem
+            if of is not None:
+                row = reattach.row_of(of, head, rows, keyed) or reattach.missing(of, head)[0]
+                found += [row.id] if row is not None and row.live else []
+        return found
 
     def _end_lines(self) -> None:
         self._stop.set()

@@ -26,6 +26,7 @@ from . import adapter, queue, site
 
 FOLDER = Path(".snakemake/slurm-resilient/heads")
 LOCKS = Path(".snakemake/locks")
+followed = False  # by the Snakefile of this run
 HELD: dict[str, TextIO] = {}  # open, and so locked, as long as this process lives; children do not inherit it
 
 
@@ -43,6 +44,8 @@ def follow(workflow: Any) -> None:
 
     A refusal of this package is printed in one line.
     """
+    global followed
+    followed = True
     execute = workflow.execute
 
     def run(executor_plugin: Any, **options: Any) -> Any:
@@ -75,6 +78,22 @@ def before_run(workflow: Any) -> bool:
     for path in left:
         path.unlink(missing_ok=True)
     return bool(left)
+
+
+def explain_lock() -> None:
+    """Say, after Snakemake has refused a lock, that a killed head left it, and what the Snakefile lacks."""
+    if followed or HELD or not FOLDER.is_dir():
+        return
+    there = {path.name for path in LOCKS.glob("*")}
+    for file in FOLDER.glob("*.json"):
+        record = _record(file.stem)
+        if there & set(record.get("locks", [])) and not alive(file.stem):
+            print(
+                f"The lock is of a run that was killed: process {record['pid']} on {record['host']}. Remove it with "
+                "'snakemake --unlock' and start again: the next run goes on with its jobs. A Snakefile with the lines "
+                "'heads.follow' and 'reattach.before_jobs' (README of slurm-resilient) needs no such command.",
+                file=sys.stderr,
+            )
 
 
 def claim(workflow: Any) -> None:
@@ -135,10 +154,12 @@ def _elsewhere(head: str) -> str:
     if not record["job"]:
         return f"process {record['pid']} on {record['host']}, since {record['since']}"
     try:
-        state = queue.ask("squeue", "--noheader", "--format=%T", f"--jobs={record['job']}").strip()
-    except queue.Unreachable as error:
-        state = "" if "Invalid job id" in str(error) else "not known now"
-    return f"Slurm job {record['job']} on {record['host']} ({state})" if state else ""
+        row = queue.known(record["job"])
+    except queue.Unreachable:
+        return f"Slurm job {record['job']} on {record['host']} (not known now)"
+    if row is None or not row.live:
+        return ""
+    return f"Slurm job {record['job']} on {record['host']} ({row.state})"
 
 
 def _here() -> dict[str, str]:

@@ -2,6 +2,10 @@
 
 The next head process learns here about the jobs of one that was killed. One JSON line is written before a job is
 submitted, and one for each thing that is known later: its id, its end. A line cut off by a kill is skipped.
+
+A submission is known by its key, not by Slurm's number, which can be lost, late, wrong or used again. The key decides
+which of several jobs runs, too: the first that starts with it writes its number into the key's file, and a job that
+finds another number there ends at once.
 """
 
 from __future__ import annotations
@@ -9,17 +13,35 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 import threading
+import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from . import adapter
 
 FOLDER = Path(".snakemake/slurm-resilient/jobs")  # a file for each configuration: <head>.jsonl
+STARTS = Path(".snakemake/slurm-resilient/starts")  # a file for each key: the Slurm job that started with it
+NEVER = "never"  # in place of a number: no job may start with this key any more
 KEPT = 20_000  # jobs
+LATEST = 86_400  # seconds after which Slurm takes no job that sbatch handed over
+READ = 200_000_000  # bytes of an input that is compared by content, too
+# Runs before anything else of a job. A job that Slurm queued again finds its own number, and goes on.
+GUARD = """\
+if ! (set -C; echo "$SLURM_JOB_ID" > {file}) 2> /dev/null && [ -e {file} ]; then
+  read -r first < {file}
+  if [ "$first" != "$SLURM_JOB_ID" ]; then
+    echo "This is a second copy of Slurm job $first, or was given up before it started: it ends without a change."
+    exit 0
+  fi
+fi
+"""
 
 
 @dataclass(frozen=True)
@@ -35,8 +57,8 @@ class Entry:
     """One submission.
 
     key: also in the comment of the Slurm job. makes: output -> how it is made, a hash of command, inputs' names and
-    parameters. before, inputs: what was there of outputs and inputs -> size and time of change. asked: see `wanted` in
-    reasons.py. settled: "made" or "failed", once Snakemake knows.
+    parameters. before, inputs: what was there of outputs and inputs -> size and time of change. contents: hashes of
+    inputs. asked: see `wanted` in reasons.py. settled: "made" or "failed", once Snakemake knows.
     """
 
     key: str
@@ -45,6 +67,7 @@ class Entry:
     inputs: dict[str, str]
     asked: dict[str, Any]
     benchmarks: list[str]
+    contents: dict[str, str] = field(default_factory=dict)
     before: dict[str, str] = field(default_factory=dict)
     tries: Tries = Tries()
     id: str = ""
@@ -52,8 +75,13 @@ class Entry:
     settled: str = ""
 
     def same(self, other: Entry) -> bool:
-        """True if both make the same files in the same way from the same inputs."""
-        return self.makes == other.makes and self.inputs == other.inputs
+        """True if both make the same files in the same way from the same inputs, whenever these were written."""
+        if self.makes != other.makes or self.inputs.keys() != other.inputs.keys():
+            return False
+        changed = [path for path, stamp in self.inputs.items() if stamp != other.inputs[path]]
+        return all(
+            path in self.contents and self.contents[path] == other.contents.get(path) for path in changed
+        )
 
 
 @dataclass
@@ -91,11 +119,16 @@ class Journal:
                 continue
         return list(found.values())
 
+    def settle(self, key: str, how: str) -> None:
+        """Note how a submission ended. No job starts with its key any more, late or queued again by somebody."""
+        STARTS.mkdir(parents=True, exist_ok=True)
+        with suppress(OSError):
+            (STARTS / key).write_text(f"{NEVER}\n", encoding="utf-8")
+        self.note(key, settled=how)
+
     def shrink(self) -> None:
         """Keep, of settled jobs, only what they asked for."""
-        entries = [
-            replace(e, makes={}, inputs={}, before={}) if e.settled else e for e in self.read()[-KEPT:]
-        ]
+        entries = [_settled(e) if e.settled else e for e in self.read()[-KEPT:]]
         part = self.path.with_suffix(".part")
         part.write_text("".join(json.dumps(asdict(e)) + "\n" for e in entries), encoding="utf-8")
         part.replace(self.path)
@@ -109,6 +142,33 @@ class Journal:
                 stream.write((b"" if whole else b"\n") + json.dumps(row).encode() + b"\n")
                 stream.flush()
                 os.fsync(stream.fileno())
+
+
+def _settled(e: Entry) -> Entry:
+    file = STARTS / e.key
+    with suppress(OSError):
+        if time.time() - file.stat().st_mtime > LATEST:
+            file.unlink()
+    return replace(e, makes={}, inputs={}, contents={}, before={})
+
+
+def guard(key: str) -> str:
+    """Lines of shell that end a job if another one has started with its key."""
+    STARTS.mkdir(parents=True, exist_ok=True)
+    return GUARD.format(file=shlex.quote(str(STARTS.absolute() / key)))
+
+
+def first_to_start(key: str, otherwise: str = "") -> str:
+    """The number of the job that started with a key, "" if none has. otherwise: to be written if none has."""
+    if otherwise:
+        STARTS.mkdir(parents=True, exist_ok=True)
+        with suppress(OSError), (STARTS / key).open("x") as stream:
+            stream.write(f"{otherwise}\n")
+    try:
+        found = (STARTS / key).read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""
+    return found if found.isdecimal() else ""
 
 
 def journals() -> Iterator[Journal]:
@@ -135,6 +195,7 @@ def entry(own: Iterable[Any], rule: str, persistence: Any, asked: Mapping[str, A
         rule=rule,
         makes=makes,
         inputs=stamps(inputs),
+        contents=contents(inputs),
         asked=dict(asked),
         benchmarks=[str(m.benchmark) for m in own if m.benchmark],
         before=stamps(makes),
@@ -150,3 +211,18 @@ def stamps(paths: Iterable[str]) -> dict[str, str]:
     """Size and time of change of the files that exist."""
     found = {path: os.stat(path) for path in sorted(paths) if os.path.exists(path)}
     return {path: f"{of.st_size} {of.st_mtime_ns}" for path, of in found.items()}
+
+
+def contents(paths: Iterable[str]) -> dict[str, str]:
+    """Hashes of the files among these paths, but for very large ones. A file is read again only if it changed."""
+    return {path: _content(path, stamp) for path, stamp in stamps(paths).items() if _readable(path)}
+
+
+def _readable(path: str) -> bool:
+    return os.path.isfile(path) and os.path.getsize(path) <= READ
+
+
+@cache
+def _content(path: str, stamp: str) -> str:
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()[:32]

@@ -1,7 +1,10 @@
-"""Slurm's commands: squeue, which needs no accounting database, scancel, and sacct where there is one."""
+"""Slurm's commands: squeue, which needs no accounting database, and scancel; for a missing job scontrol and sacct."""
 
 from __future__ import annotations
 
+import os
+import re
+import signal
 import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -15,7 +18,9 @@ LIVE = frozenset(
 )
 COMPLETED = "COMPLETED"
 TIMEOUT = 60  # seconds a Slurm command may take; its own patience with a busy controller is shorter
-FIELDS = ("jobarrayid", "state", "exit_code", "reason", "nodelist", "timelimit", "workdir", "name", "comment")
+FIELDS = ("jobarrayid", "state", "exit_code", "reason", "nodelist", "timelimit", "name", "comment")
+KEY = re.compile(r"\b[0-9a-f]{12}\b")  # of a submission, at the end of its job's comment
+UNKNOWN = re.compile(r"Invalid job id", re.IGNORECASE)  # the controller answers, and has no such job
 
 
 class SlurmError(WorkflowError):  # type: ignore[misc]
@@ -28,41 +33,52 @@ class Unreachable(SlurmError):
 
 @dataclass(frozen=True)
 class Row:
-    """One job in the queue."""
+    """What Slurm says of one job."""
 
     id: str
     state: str
-    code: str  # exit status:signal
-    reason: str  # why it waits, or Slurm's reason for its end
-    nodes: str
-    limit: str  # on its time
-    folder: str
-    name: str
-    comment: str
+    code: str = ""  # exit status:signal
+    reason: str = ""  # why it waits, or Slurm's reason for its end
+    nodes: str = ""
+    limit: str = ""  # on its time
+    name: str = ""
+    comment: str = ""
 
     @property
     def live(self) -> bool:
         return self.state in LIVE
+
+    @property
+    def key(self) -> str:
+        """The key of its submission; "" if it has none, or if the site writes comments of its own."""
+        keys = KEY.findall(self.comment)
+        return str(keys[-1]) if keys else ""
 
 
 def ask(
     *command: str, timeout: float = TIMEOUT, stdin: str | None = None, env: Mapping[str, str] | None = None
 ) -> str:
     """Standard output of a Slurm command. Unreachable if it fails, SlurmError if it is not installed."""
+    pipe = subprocess.PIPE
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=timeout, check=False, input=stdin, env=env
+        # A group of its own: else a wrapper's sbatch would outlive its time, and submit a job later.
+        process = subprocess.Popen(
+            command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=env, start_new_session=True
         )
     except FileNotFoundError:
         raise SlurmError(
             f"no '{command[0]}' on this machine; run this where you submit Slurm jobs (a login node)"
         ) from None
-    except subprocess.TimeoutExpired:
-        raise Unreachable(f"{command[0]}: no answer in {timeout:g} s") from None
-    if done.returncode:
-        said = "\n".join(line.strip() for line in done.stderr.splitlines() if line.strip())
-        raise Unreachable(said or f"{command[0]} ended with status {done.returncode}")
-    return done.stdout
+    with process:
+        try:
+            said, error = process.communicate(stdin, timeout)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise Unreachable(f"{command[0]}: no answer in {timeout:g} s") from None
+    if process.returncode:
+        lines = "\n".join(line.strip() for line in error.splitlines() if line.strip())
+        raise Unreachable(lines or f"{command[0]} ended with status {process.returncode}")
+    return said
 
 
 def jobs() -> dict[str, Row]:
@@ -73,20 +89,55 @@ def jobs() -> dict[str, Row]:
     return {values[0]: Row(*values) for values in rows if len(values) == len(FIELDS)}
 
 
-def accounted(id: str) -> tuple[str, str] | None:
-    """State and exit code by the accounting database; None if there is none or it does not know the job."""
-    command = ["sacct", "--allocations", "--noheader", "--parsable2", "--format=State,ExitCode"]
+def known(id: str) -> Row | None:
+    """What the controller says of one job by its number, which may have a new owner; None if it has no such job."""
     try:
-        text = ask(*command, f"--jobs={id}")
+        said = ask("scontrol", "show", "job", id, "--oneliner")
+    except SlurmError as error:
+        if isinstance(error, Unreachable) and not UNKNOWN.search(str(error)):
+            raise
+        return None
+    fields = dict(re.findall(r"(?:^| )(JobName|JobState|ExitCode|Comment)=(.*?)(?= \w+=|\s*$)", said))
+    if "JobState" not in fields:
+        return None
+    return Row(
+        id=id,
+        state=fields["JobState"],
+        code=fields.get("ExitCode", ""),
+        name=fields.get("JobName", ""),
+        comment=fields.get("Comment", ""),
+    )
+
+
+def accounted(id: str, key: str) -> Row | None:
+    """What the accounting database says of a submission; None if there is none, or if it does not know the key.
+
+    A number can have had several owners; the command that submitted each (since Slurm 21.08) tells which is meant.
+    """
+    fields = "--format=State,ExitCode,SubmitLine"
+    options = ["--allocations", "--duplicates", "--noheader", "--parsable2"]
+    try:
+        text = ask("sacct", *options, fields, f"--jobs={id}")
     except SlurmError:
         return None
     for line in text.splitlines():
-        state, _, code = line.partition("|")
-        return state.split()[0] if state else "UNKNOWN", code  # "CANCELLED by 1000"
+        state, _, rest = line.partition("|")
+        code, _, command = rest.partition("|")
+        if key in command and state:
+            return Row(id, state.split()[0], code, comment=key)  # "CANCELLED by 1000"
     return None
+
+
+def by_key(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    """Rows by the key of their submission: several with one key if Slurm took it more than once."""
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        found.setdefault(row.key, []).append(row)
+    return found
 
 
 def cancel(ids: Iterable[str]) -> None:
     """Cancel jobs. Unreachable if the controller gives no answer."""
-    if ids := sorted(ids):
-        ask("scancel", *ids)
+    wanted = sorted(ids)
+    if wanted:
+        ask("scancel", *wanted)

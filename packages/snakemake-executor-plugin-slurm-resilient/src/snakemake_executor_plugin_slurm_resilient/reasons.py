@@ -34,9 +34,14 @@ REFUSED = (
         r"node configuration is not available|invalid generic resource|invalid gres|invalid trestype",
         "no node of the partition has that much memory, so many CPUs or such GPUs",
     ),
+    (
+        r"GRES option unsupported",
+        "this cluster does not take gpu and gpu_model: name GPUs by 'gres: gpu:1' in their place",
+    ),
 )
 # What a job waits for, and what to do; nodes that register only now are seen to be down once or twice.
 RELEASE = "'scontrol release {job}' lets it go on, "
+RESUME = "'scontrol resume {job}' (of an administrator) lets it go on, "
 CHANGE = "'scontrol update JobId={job} …' lets it go on, "
 WAITING = (
     (r"launch failed", "could not be started on its node and is held", RELEASE, 1),
@@ -97,6 +102,8 @@ def waiting(state: str, reason: str) -> tuple[str, str, int] | None:
     """Why a job waits for a person, what lets it go on, and at which query to say so; None if it waits its turn."""
     if state in ("REQUEUE_HOLD", "SPECIAL_EXIT"):
         return "is held after a requeue", RELEASE, 1
+    if state in ("SUSPENDED", "STOPPED"):
+        return "is suspended", RESUME, 1
     if state != "PENDING":
         return None
     return next((told for pattern, *told in WAITING if re.search(pattern, reason)), None)  # type: ignore[return-value]

@@ -8,18 +8,15 @@ make a file with another command, parameters or inputs than now are cancelled fi
 from __future__ import annotations
 
 import asyncio
-import os
-import re
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from . import adapter, heads, queue
-from .journal import Entry, Journal, journals, stamps
+from .journal import NEVER, Entry, Journal, first_to_start, journals, stamps
 from .queue import Row, SlurmError
 
-KEY = re.compile(r" [0-9a-f]{12}$")  # at the end of a job's comment
 watched = False  # by the executor, which looks itself for jobs of earlier heads
 PATIENCE = 300.0  # seconds for a cancelled job to end
 
@@ -28,13 +25,16 @@ PATIENCE = 300.0  # seconds for a cancelled job to end
 class Earlier:
     """Jobs that are live or have ended well, of which Snakemake knows nothing yet."""
 
-    entries: dict[str, tuple[Journal, Entry]] = field(default_factory=dict)  # by id
-    rows: Mapping[str, Row] = field(default_factory=dict)
-    unknown: list[str] = field(default_factory=list)  # ours by name, and not in the journal
+    entries: dict[str, tuple[Journal, Entry]] = field(default_factory=dict)  # by key
+    rows: dict[str, Row] = field(default_factory=dict)  # by key, as far as Slurm knows them
+    unknown: list[str] = field(default_factory=list)  # ours by name, and of no submission that counts
     again: set[str] = field(default_factory=set)  # files of jobs that failed or whose end is not known
 
+    def is_live(self, key: str) -> bool:
+        return key in self.rows and self.rows[key].live
+
     def live(self) -> list[str]:
-        return [id for id in self.entries if id in self.rows and self.rows[id].live] + self.unknown
+        return [e.id for key, (_, e) in self.entries.items() if self.is_live(key)] + self.unknown
 
     def paths(self) -> set[str]:
         return {path for _, e in self.entries.values() for path in e.makes}
@@ -44,40 +44,83 @@ class Earlier:
 
         A job that still waits is not taken if the profile asks for something else now.
         """
-        for id, (_, e) in self.entries.items():
-            waits = id in self.rows and self.rows[id].state == "PENDING"
+        for key, (_, e) in self.entries.items():
+            waits = key in self.rows and self.rows[key].state == "PENDING"
             if e.same(new) and not (waits and e.asked != new.asked):
-                return self.entries.pop(id)
+                return self.entries.pop(key)
         return None
 
-    def cancel_others(self, paths: Any) -> list[str]:
+    def cancel_others(self, paths: Iterable[str]) -> list[str]:
         """Cancel jobs that would write some of these files, wait until they have ended, and return their ids."""
         wanted = set(paths)
-        ids = [id for id, (_, e) in self.entries.items() if wanted & e.makes.keys()]
-        live = self._end([id for id in ids if id in self.live()])
-        for id in ids:
-            journal, e = self.entries.pop(id)
-            journal.note(e.key, settled="failed")
+        keys = [key for key, (_, e) in self.entries.items() if wanted & e.makes.keys()]
+        live = [self.entries[key][1].id for key in keys if self.is_live(key)]
+        end(live)
+        for key in keys:
+            journal, _ = self.entries.pop(key)
+            journal.settle(key, "failed")
         return live
 
     def cancel_unknown(self) -> list[str]:
-        ids, self.unknown = self._end(self.unknown), []
+        ids, self.unknown = self.unknown, []
+        end(ids)
         return ids
 
-    def _end(self, ids: list[str]) -> list[str]:
-        """SlurmError if a job does not end."""
-        if not ids:
-            return []
-        queue.cancel(ids)
-        end = time.monotonic() + PATIENCE
-        while left := [i for i, row in queue.jobs().items() if i in ids and row.live]:
-            if time.monotonic() > end:
-                raise SlurmError(
-                    f"job {', '.join(left)} of an earlier run was cancelled and does not end; look with "
-                    f"'scontrol show job {left[0]}'"
-                )
-            time.sleep(1)
-        return ids
+
+def end(ids: list[str]) -> None:
+    """Cancel jobs and wait until they have ended. SlurmError if one does not end."""
+    if not ids:
+        return
+    queue.cancel(ids)
+    latest = time.monotonic() + PATIENCE
+    while left := [id for id, row in queue.jobs().items() if id in ids and row.live]:
+        if time.monotonic() > latest:
+            raise SlurmError(
+                f"job {', '.join(left)} of an earlier run was cancelled and does not end; look with "
+                f"'scontrol show job {left[0]}'"
+            )
+        time.sleep(1)
+
+
+def row_of(e: Entry, head: str, rows: Mapping[str, Row], keyed: Mapping[str, list[Row]]) -> Row | None:
+    """The job of a submission in the queue: by its key, never by its number alone. head: whose job it is.
+
+    Where a site writes comments of its own, which have no key, number and name together must do.
+    """
+    found = keyed.get(e.key, [])
+    if len(found) > 1 or any(row.id != e.id for row in found):
+        # Slurm took it more than once, perhaps: the first to start is the job, the others end at once
+        first = first_to_start(e.key)
+        found = [row for row in found if row.id == first or not first]
+    if found:
+        return found[0]
+    row = rows.get(e.id)
+    return row if row is not None and _ours(row, head) else None
+
+
+def _ours(row: Row, head: str) -> bool:
+    """True if a row without a key has the name of this head's jobs."""
+    return not row.key and row.name.endswith(head)
+
+
+def missing(e: Entry, head: str) -> tuple[Row | None, bool]:
+    """What Slurm knows of a job that squeue does not show, and whether the controller itself says so.
+
+    First by its number, because an empty queue can be a mistake; then by the accounting database. Unreachable if the
+    controller gives no answer.
+    """
+    id = first_to_start(e.key) or e.id
+    if not id:
+        return None, False
+    row = queue.known(id)
+    if row is not None and (row.key == e.key or _ours(row, head)):
+        return row, True
+    return queue.accounted(id, e.key), False
+
+
+def strays(rows: Iterable[Row], name: str, current: Collection[str]) -> list[str]:
+    """Live jobs of this head, by their name, of submissions that do not count any more."""
+    return [row.id for row in rows if row.live and row.name == name and row.key and row.key not in current]
 
 
 def find(workflow: Any, name: str = "") -> Earlier:
@@ -87,67 +130,69 @@ def find(workflow: Any, name: str = "") -> Earlier:
     where a head of another configuration that makes the same files is alive.
     """
     jobs = {str(path): job for job in workflow.dag.jobs for path in job.output}
-    mine, known = heads.name(workflow), {}
-    for journal in journals():
-        for e in journal.read():
-            if not e.settled and e.makes.keys() & jobs.keys():
-                known[e.key] = (journal, e)
+    mine = heads.name(workflow)
+    unsettled = [(journal, e) for journal in journals() for e in journal.read() if not e.settled]
+    known = [(journal, e) for journal, e in unsettled if e.makes.keys() & jobs.keys()]
     if not known:
         return Earlier()
-    if others := {j.path.stem for j, _ in known.values() if j.path.stem != mine and heads.alive(j.path.stem)}:
-        raise SlurmError(f"the run {others.pop()} of this folder is alive and makes some of the same files")
+    other_heads = {journal.path.stem for journal, _ in known} - {mine}
+    for other in sorted(other_heads):
+        if heads.alive(other):
+            raise SlurmError(f"the run {other} of this folder is alive and makes some of the same files")
     rows = queue.jobs()
-    here = os.path.realpath(os.getcwd())
-    ours = {id: row for id, row in rows.items() if os.path.realpath(row.folder) == here}
-    by_key = {row.comment.rpartition(" ")[2]: row for row in ours.values()}
-    found = Earlier(rows=rows)
-    for key, (journal, e) in known.items():
-        row = by_key.pop(key, None)
-        if (
-            row is None and e.id in ours and not KEY.search(ours[e.id].comment)
-        ):  # a site may overwrite comments
-            row = ours[e.id]
+    keyed = queue.by_key(rows.values())
+    found = Earlier()
+    for journal, e in known:
+        head = journal.path.stem
+        row = row_of(e, head, rows, keyed)
+        if row is None and not e.id:  # it did not come to Slurm, or does so late
+            e = replace(e, id=first_to_start(e.key, NEVER))
+        asked = row is None
+        if asked:
+            row, _ = missing(e, head)
         if row is not None:
-            journal.note(key, id=row.id)
+            found.rows[e.key] = row
+            journal.note(e.key, id=row.id)
             e = replace(e, id=row.id)
-        if (row is not None and row.live) or _ended_well(e, row, workflow, jobs):
-            found.entries[e.id] = (journal, e)
-        else:
-            changed = {path for path, now in stamps(e.makes).items() if now != e.before.get(path)}
-            for job in {jobs[path] for path in changed & jobs.keys()}:
-                workflow.persistence.started(
-                    job
-                )  # as half-written, if this head should die before it makes them again
-            found.again |= changed & jobs.keys()
-            journal.note(key, settled="failed")
-    lost = (row for row in by_key.values() if row.name == name and row.live)
-    noted = {e.id for journal in journals() for e in journal.read()}
-    found.unknown = [row.id for row in lost if row.id not in noted and row.id not in found.entries]
+        own = {id(jobs[path]): jobs[path] for path in e.makes if path in jobs}
+        if found.is_live(e.key) or ended_well(e, row, asked, workflow, own.values()):
+            found.entries[e.key] = (journal, e)
+            continue
+        changed = {path for path, now in stamps(e.makes).items() if now != e.before.get(path)} & jobs.keys()
+        for job in {jobs[path] for path in changed}:
+            # as half-written, if this head should die before it makes them again
+            workflow.persistence.started(job)
+        found.again |= changed
+        journal.settle(e.key, "failed")
+    if name:
+        found.unknown = strays(rows.values(), name, {e.key for _, e in unsettled})
     return found
 
 
-def _ended_well(e: Entry, row: Row | None, workflow: Any, jobs: Mapping[str, Any]) -> bool:
-    if row is not None:
-        return row.state == queue.COMPLETED
-    if not e.id:  # it never came to Slurm
-        return False
-    if (account := queue.accounted(e.id)) and account[0] not in queue.LIVE:
-        return account[0] == queue.COMPLETED
-    own = {id(jobs[path]): jobs[path] for path in e.makes if path in jobs}
-    return whole(e, workflow, own.values())
+def ended_well(e: Entry, row: Row | None, asked: bool, workflow: Any, jobs: Iterable[Any]) -> bool:
+    """True if a job that is not live made its files. asked: the row is not from the queue."""
+    if row is None:
+        return bool(e.id) and whole(e, workflow, jobs)
+    good = row.state == queue.COMPLETED
+    return good and not (asked and _marked(workflow, jobs))
 
 
-def whole(e: Entry, workflow: Any, jobs: Any) -> bool:
+def whole(e: Entry, workflow: Any, jobs: Iterable[Any]) -> bool:
     """True if all files exist, were written since, and are not marked as being written.
 
-    A node removes Snakemake's mark. No clock is asked, because the head's may be wrong.
+    No clock is asked, because the head's may be wrong.
     """
+    now = stamps(e.makes)
+    return now.keys() == e.makes.keys() and now != e.before and not _marked(workflow, jobs)
+
+
+def _marked(workflow: Any, jobs: Iterable[Any]) -> bool:
+    """True if a file has Snakemake's mark of one that is being written, which a node removes at its job's end."""
 
     async def marked() -> list[Any]:
         return [path for job in jobs for path in await workflow.persistence.incomplete(job)]
 
-    now = stamps(e.makes)
-    return now.keys() == e.makes.keys() and now != e.before and not asyncio.run(marked())
+    return bool(asyncio.run(marked()))
 
 
 # ---- from the Snakefile, on whatever a run is executed

@@ -15,7 +15,6 @@ class Partition:
     """A partition. minutes: the longest run it allows. nodes: memory in MB and CPUs of each."""
 
     name: str
-    default: bool
     minutes: float
     nodes: tuple[tuple[int, int], ...] = ()
 
@@ -31,7 +30,7 @@ def parse_partitions(text: str) -> dict[str, Partition]:
     for line in filter(lambda line: line.count("|") == 3, text.splitlines()):  # "CLUSTER: …" stands above
         name, limit, memory, cpus = line.split("|")
         key = name.rstrip("*")
-        partition = found.get(key, Partition(key, name.endswith("*"), minutes(limit)))
+        partition = found.get(key, Partition(key, minutes(limit)))
         node = _number(memory), _number(cpus)
         found[key] = replace(partition, nodes=(*partition.nodes, node))
     return dict(sorted(found.items()))
@@ -54,8 +53,8 @@ def minutes(limit: str) -> float:
 
 
 def places(asked: Mapping[str, Any], site: Mapping[str, Partition]) -> list[Partition]:
-    """The partitions in which a job may run."""
-    named = str(asked.get("partition") or ",".join(p.name for p in site.values() if p.default)).split(",")
+    """The partitions that a job names. Without a name a site may choose one by what the job asks for."""
+    named = str(asked.get("partition", "")).split(",")
     return [site[name] for name in named if name in site]
 
 

@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from snakemake_executor_plugin_slurm.submit_string import get_submit_command
-from snakemake_executor_plugin_slurm.utils import get_job_wildcards, set_gres_string
+from snakemake_executor_plugin_slurm.utils import get_job_wildcards
 from snakemake_executor_plugin_slurm.validation import validate_slurm_extra
 
 from .queue import SlurmError
 
-# Not for every job: keys of services, addresses with a password, and what the head's own Slurm job was given.
+# Not for every job: keys of services, addresses with a password, and what the head's own Slurm job was given. A list of
+# words, which README.md repeats: a secret under another name passes.
 SECRET = re.compile(
-    r"KEY|TOKEN(?!IZERS)|SECRET|(?<!COM)PASS|CREDENTIAL|AUTH(?!OR)|_(PAT|PWD)(_|$)", re.IGNORECASE
+    r"KEY|TOKEN(?!IZERS)|SECRET|(?<!COM)PASS|CREDENTIAL|AUTH(?!OR)|JWT|WEBHOOK|DATABASE_URL|_(PAT|PWD|DSN)(_|$)",
+    re.IGNORECASE,
 )
 ADDRESS = re.compile(r"://[^/\s@]*:[^/\s@]+@")
 CLUSTER = ("SLURM_CONF", "SLURM_CLUSTERS")
@@ -68,22 +70,45 @@ def call(job: Any, asked: Mapping[str, Any], settings: Any, name: str, log: Path
     avoided = set(filter(None, (settings.exclude_failed_nodes or "").replace(" ", "").split(",")))
     sized = Sized(job, asked)
     command = get_submit_command(sized, values, settings=settings, failed_nodes=sorted(avoided))
-    return f"{command}{set_gres_string(sized)}"
+    return f"{command}{_gpus(asked)}"
 
 
-def environment(job: Any) -> dict[str, str]:
-    """The head's environment without keys, except those that the job's resource `needs_env` names, with commas."""
+def _gpus(asked: Mapping[str, Any]) -> str:
+    """Options for GPUs and other generic resources, in any form that Slurm takes."""
+    gres, model, gpu = (asked.get(name) for name in ("gres", "gpu_model", "gpu"))
+    options = f" --gres={shlex.quote(str(gres))}" if gres else ""
+    if model:
+        options += f" --gpus={shlex.quote(f'{model}:{gpu or 1}')}"
+    elif gpu:
+        options += f" --gpus={shlex.quote(str(gpu))}"
+    return options
+
+
+def environment(job: Any, declared: Mapping[str, str]) -> dict[str, str]:
+    """The head's environment for a job, without the variables that look like secrets.
+
+    declared: what the workflow passes to all jobs, by `envvars:`, and to storage plugins. A job gets besides what its
+    resource `needs_env` names, with commas.
+    """
     needed = set(re.split(r"[,\s]+", str(job.resources.get("needs_env") or "")))
-    return {
-        k: v
-        for k, v in os.environ.items()
-        if k in needed
-        or k in CLUSTER
-        or not (SECRET.search(k) or ADDRESS.search(v) or k.startswith("SLURM_"))
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name in needed or name in CLUSTER or not _withheld(name, value)
     }
+    return kept | dict(declared)
+
+
+def _withheld(name: str, value: str) -> bool:
+    if name.startswith("SNAKEMAKE_STORAGE_"):
+        return False
+    return bool(SECRET.search(name) or ADDRESS.search(value) or name.startswith("SLURM_"))
 
 
 def job_id(said: str) -> str:
-    """The job id from what sbatch --parsable prints ("12", or "12;cluster"), perhaps below a site's own words."""
-    found = re.findall(r"^(\d+)(?:;[\w.-]+)?\s*$", said, flags=re.M) or re.findall(r"\b(\d+)\b", said)
-    return str(found[-1])
+    """The job id from what sbatch --parsable prints ("12", or "12;cluster"), perhaps among a site's own words.
+
+    "" if no line, or more than one, can be it.
+    """
+    found = re.findall(r"^(\d+)(?:;[\w.-]+)?\s*$", said, flags=re.M)
+    return str(found[0]) if len(found) == 1 else ""

@@ -14,7 +14,7 @@ from coder_clip.datasets.base import Templates
 from coder_clip.errors import UserError
 from coder_clip.texts.llm.requests import pair_items
 from llm_server import Server, named
-from questions import CLASSES, TAILS, attributes, items_of, run, settings, texts
+from questions import CLASSES, TAILS, attributes, items_of, of_class, run, settings, texts
 
 # ---- what is asked together --------------------------------------------------------------------------
 
@@ -25,9 +25,8 @@ def test_one_request_has_all_kinds_of_a_class_and_several_pairs(server: Server, 
     items = run(generator, items_of("attribute", "analogous", "synonym", classes=CLASSES[:4]))
     assert len(server.asked) == 4
     assert all(len(i.texts["texts"]) == i.wanted for i in items)
-    assert set(server.asked[0]["response_format"]["json_schema"]["schema"]["required"]) == {
-        "attribute", "analogous", "synonym"
-    }  # fmt: skip
+    schema = server.asked[0]["response_format"]["json_schema"]["schema"]
+    assert set(schema["properties"][CLASSES[0]]["required"]) == {"attribute", "analogous", "synonym"}
     assert ", ".join(CLASSES[:4]) in server.asked[0]["messages"][0]["content"], (
         "the classes are not to be named"
     )
@@ -49,7 +48,8 @@ def test_what_was_answered_together_is_found_alone(server: Server, tmp_path: Pat
     attributes = run(generator, items_of("attribute", classes=CLASSES[:2]))
     both = run(generator, items_of("attribute", "synonym", classes=CLASSES[:2]))
     assert texts(both)[::2] == texts(attributes)
-    assert list(server.asked[-1]["response_format"]["json_schema"]["schema"]["properties"]) == ["synonym"]
+    schema = server.asked[-1]["response_format"]["json_schema"]["schema"]
+    assert list(schema["properties"][CLASSES[1]]["properties"]) == ["synonym"]
 
 
 @pytest.mark.parametrize("formats", [["json_object", None], [None]])
@@ -86,16 +86,16 @@ BAD = {  # what will not do as a text: tests/unit/test_checks.py
     "prose": "I would describe it as a fox with a tail.",
     "refusal": "I’m sorry, but I can’t help with that.",
     "echoed schema": json.dumps({"type": "object", "properties": {"attribute": {"type": "array", "items": {}}}}),
-    "nested lists": json.dumps({"attribute": [TAILS]}),
+    "nested lists": attributes(TAILS),
     "objects": attributes(*({"id": str(i), "feature": t} for i, t in enumerate(TAILS))),
     "numbers": attributes(1, 2, 3, 4),
     "one of four": attributes(TAILS[0]),
     "draft": "<think>" + attributes(*TAILS) + "</think>",
     "two objects": attributes(*TAILS) + "\n" + attributes(*TAILS),
     "broken off": attributes(*TAILS)[:-20],
-    "half a character": '{"attribute": ["\\ud800", "a", "b", "c"]}',
-    "deep": '{"attribute": ' + "[" * 100_000,
-    "huge number": '{"attribute": 1' + "0" * 10_000 + "}",
+    "half a character": '{"{class}": {"attribute": ["\\ud800", "a", "b", "c"]}}',
+    "deep": '{"{class}": {"attribute": ' + "[" * 100_000,
+    "huge number": '{"{class}": {"attribute": 1' + "0" * 10_000 + "}}",
     "empty": "",
 }  # fmt: skip
 
@@ -124,7 +124,7 @@ GOOD = {
     "fence": "```json\n" + attributes(*TAILS) + "\n```",
     "reasoning": "<think>" + attributes("a draft", "b", "c", "d") + "</think>" + attributes(*TAILS),
     "words around": "Of course! " + attributes(*TAILS) + " Anything else?",
-    "a key more": json.dumps({"reasoning": "foxes", "attribute": TAILS}),
+    "a key more": of_class(reasoning="foxes", attribute=TAILS),
     "more than asked for": attributes(*TAILS, *(f"part {i}" for i in range(5000))),
     "marks": attributes('"a long tail"', "White paws.", "has pointed ears", "a wet_nose,", "white paws"),
     "white space": attributes(" a  long\ttail", "white paws\n", "pointed ears", "a wet nose"),
@@ -141,7 +141,7 @@ def test_a_good_answer_is_taken_at_once(server: Server, tmp_path: Path, name: st
 
 @pytest.mark.parametrize("said", [[], ["none"], ["N/A"], ["no synonyms"], ["None known"]])
 def test_that_there_is_no_synonym_is_an_answer(server: Server, tmp_path: Path, said: list[str]) -> None:
-    server.answer = lambda body: json.dumps({"synonym": said})
+    server.answer = lambda body: of_class(synonym=said)
     items = run(settings(server, tmp_path), items_of("synonym"))
     assert all(item.texts == {"texts": []} for item in items)
     assert len(server.asked) == len(CLASSES)
@@ -232,7 +232,7 @@ def test_similar_names_are_refused_and_asked_for_again_at_most_five_times(
 
     def answer(body: dict[str, Any]) -> str:
         (wanted,) = body["response_format"]["json_schema"]["schema"]["$defs"].values()
-        return json.dumps({"analogous": [next(names) for _ in range(wanted["maxItems"])]})
+        return of_class(analogous=[next(names) for _ in range(wanted["maxItems"])])
 
     server.answer = answer
     good = {"thing 4", "thing 9", "thing 10"}
@@ -247,7 +247,7 @@ def test_similar_names_are_refused_and_asked_for_again_at_most_five_times(
 def test_where_every_name_is_too_similar_the_class_is_named(server: Server, tmp_path: Path) -> None:
     """Six paid rounds for every class, no texts, and status 0."""
     number = itertools.count()
-    server.answer = lambda body: json.dumps({"analogous": [f"thing {next(number)}" for _ in range(3)]})
+    server.answer = lambda body: of_class(analogous=[f"thing {next(number)}" for _ in range(3)])
     rule = lambda asked: ["too similar to owl (cosine 0.95)" for _ in asked]  # noqa: E731
     with pytest.raises(UserError, match=r"1 without texts: 'fox' \(analogous\): too few usable texts"):
         run(settings(server, tmp_path), items_of("analogous", classes=["fox"]), rule=rule)

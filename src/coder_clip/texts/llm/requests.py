@@ -94,8 +94,13 @@ class Item:
 
     @property
     def key(self) -> str:
-        """The key of its texts in the object of an answer."""
-        return self.fields["other"] if self.about.of_pair else self.kind
+        """The key of its texts in the object of an answer: its class, or the other class of a pair."""
+        return self.fields["other" if self.about.of_pair else "class"]
+
+    @property
+    def lists(self) -> tuple[str, ...]:
+        """The keys of its lists of texts, below ``key``; in the order of ``sides``."""
+        return self.pair or (self.kind,)
 
     @property
     def missing(self) -> int:

@@ -115,7 +115,7 @@ def test_what_a_killed_run_had_in_flight_counts(project: Path, server: Server) -
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("a run that was killed had a request in flight") == 3
     lost = [json.loads(line) for line in kept_lines(project) if b'"lost"' in line]
-    assert sum(line["lost"]["at_most"] for line in lost) == pytest.approx(before - answered)
+    assert sum(line["lost"]["at_most"] for line in lost) == pytest.approx(before - answered, rel=0.02)
     assert spent(project) == pytest.approx(before + 9 * answered, rel=0.05)
     left = {path.name for path in (project / "data/texts/answers").iterdir()}
     assert left == {".lock", "shapes.jsonl"}

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...errors import one_line
 from .. import checks
-from ..checks import Names, plain
+from ..checks import Names
+from ..english import plain
 from ..kinds import KINDS, Kind
 from ..names import name_key
 from ..sentences import fill, spaces

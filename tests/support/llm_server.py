@@ -120,7 +120,8 @@ class Server(ThreadingHTTPServer):
         if isinstance(usage, tuple):
             usage = dict(zip(("prompt_tokens", "completion_tokens", "total_tokens"), usage, strict=False))
         return {
-            "id": "x", "object": "chat.completion", "created": 1, "model": self.served, "system_fingerprint": self.fingerprint,
+            "id": "x", "object": "chat.completion", "created": 1, "model": self.served,
+            "system_fingerprint": self.fingerprint,
             "choices": [{"index": 0, "finish_reason": finish, "message": message}],
             **({} if usage is None else {"usage": usage}),
         }  # fmt: skip

@@ -41,18 +41,6 @@ def why_of(text: str, kind: str = "attribute") -> str | None:
         ("As an AI language model", "a refusal"),
         ("cannot assist with this", "a refusal"),
         ("I cannot provide that", "a refusal"),
-        ("Es tut mir leid", "a refusal"),
-        ("Je suis désolé", "a refusal"),
-        ("Lo siento, no puedo", "a refusal"),
-        ("Mi dispiace", "a refusal"),
-        ("Desculpe", "a refusal"),
-        ("Het spijt me", "a refusal"),
-        ("Przepraszam", "a refusal"),
-        ("К сожалению, я не могу", "a refusal"),
-        ("抱歉", "a refusal"),
-        ("申し訳ありません", "a refusal"),
-        ("죄송합니다", "a refusal"),
-        ("آسف", "a refusal"),
         ("which fox?", "a question"),
         ("哪一个？", "a question"),
         ("could you please specify the breed", "a question"),
@@ -73,7 +61,11 @@ def why_of(text: str, kind: str = "attribute") -> str | None:
         ("\ud800 tail", "control characters"),
         ("\ufeffa tail", "control characters"),
         ("…", "no letters"),
-        ("x" * 201, "longer than 200 characters"),
+        ("long " * 41, "longer than 200 characters"),
+        (
+            "a tail on an animal that is seen from the side in a wide white field at noon",
+            "longer than 16 words",
+        ),
     ],
 )
 def test_a_text_that_will_not_do(text: str, why: str) -> None:
@@ -83,7 +75,7 @@ def test_a_text_that_will_not_do(text: str, why: str) -> None:
 NO_TEXTS = {
     "form": [
         "**a bushy tail**", "- a bushy tail", "• a bushy tail", "1. a bushy tail", "2) a tail", "<b>a tail</b>",
-        "a bushy tail<|im_end|>", "[insert feature]", '{"feature": "a tail"}', "a tail, paws, etc",
+        "a bushy tail<|im_end|>", "[a feature]", '{"feature": "a tail"}', "a tail, paws, etc",
         "a tail; white paws",
         "a `bushy` tail", "a tail (bushy)", "tail: bushy", "a tail | paws", "a long tail…", "paws, e.g. white ones",
     ],
@@ -95,6 +87,8 @@ NO_TEXTS = {
     "language": [
         "ein langer Schwanz mit weißer Spitze", "ein buschiger Schwanz", "une longue queue avec du blanc",
         "một cái đuôi dài", "đuôi dài màu đỏ", "una cola muy larga", "ein langer Schwanz mit Fell",
+        "Es tut mir leid", "Je suis désolé", "Lo siento, no puedo", "Mi dispiace", "Desculpe", "Het spijt me",
+        "Przepraszam", "К сожалению, я не могу", "抱歉", "申し訳ありません", "죄송합니다", "آسف",
     ],
     "own name": [
         "a red fox tail", "the tail of red foxes", "a fox with red fur", "the tail of a red fox", "red fox", "red foxs",
@@ -176,7 +170,8 @@ def test_an_ordinary_name_is_accepted(text: str) -> None:
 
 
 def test_names_of_classes_are_no_names_of_things_like_them() -> None:
-    assert rule_of("grey wolves", "analogous") is None, "not the plain plural"
+    for text in ("grey wolves", "some grey wolf", "gray wolf", "a wolf, grey", "greywolf", "two grey wolves"):
+        assert rule_of(text, "analogous") == "analogous", text
     assert rule_of("a Grey-Wolf", "analogous") == "analogous"
     assert rule_of("owls", "synonym") == "synonym"
     assert rule_of("Red_Fox", "synonym") == "synonym"
@@ -245,7 +240,7 @@ def test_a_set_without_faults() -> None:
 
 def test_what_two_classes_have_is_named_once_whatever_its_spelling() -> None:
     """It raises both scores alike."""
-    owl = ClassTexts(name="owl", attribute=["A  long-tail", *OWL.attribute], synonym=["the vulpes"])
+    owl = ClassTexts(name="owl", attribute=["A long-tail", *OWL.attribute], synonym=["the vulpes"])
     texts = TextSet(dataset="d", classes=[FOX, owl])
     found = check(texts)
     assert [(f.rule, f.owner, f.why) for f in found] == [
@@ -261,7 +256,7 @@ def test_what_two_classes_have_is_named_once_whatever_its_spelling() -> None:
 
 def test_classes_of_one_name_may_have_the_same_texts() -> None:
     """ImageNet has "missile" twice."""
-    twice = [ClassTexts(name=name, attribute=THREE) for name in ("missile", "Missile")]
+    twice = [ClassTexts(name="missile", attribute=THREE)] * 2
     assert of(*twice) == []
 
 
@@ -359,18 +354,25 @@ def test_check_reads_files_and_folders_without_a_configuration(
     path.write_text(json.dumps({"dataset": "d", "classes": classes}))
     done = command("texts", "check", "sets")
     assert (done.code, done.err) == (0, "")
-    assert done.out == "sets/d.json: 2 classes, 6 attribute, 1 analogous, 1 synonym, 0 exceptions: no fault\n"
+    unknown = (
+        "sets/d.json: class names are not compared, because nothing here names those of 'd' "
+        "(--config names a configuration)"
+    )
+    assert done.out.splitlines() == [
+        unknown,
+        "sets/d.json: 2 classes, 6 attribute, 1 analogous, 1 synonym, 0 exceptions: no fault",
+    ]
     pair = {"a": "red_fox", "b": "owl", "a_not_b": ["no beak", *THREE], "b_not_a": ["a longer beak"]}
     (tmp_path / "sets/d.one_to_one.json").write_text(json.dumps({"dataset": "d", "pairs": [pair]}))
     for given_ in (["sets"], ["sets/d.json"], ["sets/d.json", "sets/d.one_to_one.json"]):
         done = command("texts", "check", *given_)
         assert done.code == 1
         assert done.out.splitlines() == [
-            "sets/d.json: red fox / owl, one_to_one: 'no beak': 'no' (negation): say what is there instead",
-            "sets/d.json: red fox / owl, one_to_one: 'a longer beak': 'longer' (comparative): say 'long' or "
-            "'very long', or "
-            "name what it is compared with",
-            "sets/d.json: red fox / owl, one_to_one: '': 1 texts of owl (count): add texts",
+            "sets/d.one_to_one.json: red fox / owl, one_to_one: 'no beak': 'no' (negation): say what is there instead",
+            "sets/d.one_to_one.json: red fox / owl, one_to_one: 'a longer beak': 'longer' (comparative): say 'long' "
+            "or 'very long', or name what it is compared with",
+            "sets/d.one_to_one.json: red fox / owl, one_to_one: '': 1 texts of owl (count): add texts",
+            unknown,
             "sets/d.json: 2 classes, 6 attribute, 1 analogous, 1 synonym, 1 pairs, 0 exceptions: 3 faults "
             "(1 negation, 1 comparative, 1 count)",
         ]

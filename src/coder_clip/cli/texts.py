@@ -254,7 +254,9 @@ def _together(every: dict[Path, TextSet], files: dict[str, Path], notes: list[st
         if lacking:
             raise UserError(f"{path} has no class '{lacking[0]}', which {first} has")
     entries = [
-        ClassTexts(name=c.name, **{kind: by_name[path][plain_name(c.name)].of(kind) for kind, path in files.items()})
+        ClassTexts(
+            name=c.name, **{kind: by_name[path][plain_name(c.name)].of(kind) for kind, path in files.items()}
+        )
         for c in texts.classes
     ]
     if len(every) == 1 and len(by_name[first]) < len(texts.classes):

@@ -66,7 +66,10 @@ _ECHO = re.compile(r"\bphotos? of\b|\bwhich (?:has|have)\b|^because of\b|\bis di
 _NO_VOWEL = re.compile(r"\b[b-df-hj-np-tv-xz]{4,}\b")
 _SYMBOLS = "°№©®™×±´"
 _PREPOSITIONS = ("at", "in", "on", "with", "of", "from", "under", "near")
-_FUNCTION_WORDS = set("of the a an and in on with or for at to type indoor outdoor".split())
+_FUNCTION_WORDS = {
+    *("of", "the", "a", "an", "and", "in", "on", "with", "or", "for", "at", "to"),
+    *("type", "indoor", "outdoor"),
+}
 
 
 @dataclass(frozen=True)
@@ -130,7 +133,11 @@ class Names:
         """The class that a text names, in any form."""
         found = stems(text)
         counted = found[1:] if len(found) > 1 and found[0].isdigit() else found
-        return self.in_any_order.get(same_name(text)) or self.of.get("".join(found)) or self.of.get("".join(counted))
+        return (
+            self.in_any_order.get(same_name(text))
+            or self.of.get("".join(found))
+            or self.of.get("".join(counted))
+        )
 
     def within(self, text: str, own: str, head: bool = False) -> str | None:
         """Another class whose name, of two words or more, is part of a text; single words are everyday ones.
@@ -159,6 +166,11 @@ class Names:
 
 def _key(kind: str, text: str) -> str:
     return same_name(text) if KINDS[kind].are_names else same_text(text)
+
+
+def repeat_key(kind: str, text: str) -> str:
+    """A key that two texts of one class share if one of them is enough. Synonyms may be spellings of one name."""
+    return plain(text) if kind == "synonym" else _key(kind, text)
 
 
 def fault(
@@ -392,9 +404,11 @@ def _of_names(texts: TextSet, classes: Sequence[str] | None) -> Iterator[Fault]:
     if classes is None:
         return
     wanted, given = ({plain_name(n): n for n in of} for of in (classes, (c.name for c in texts.classes)))
-    for name in wanted.keys() - given.keys():
-        yield Fault(name, "name", "", "classes", "the data set has this class, and the file has no entry for it")
-    for name in given.keys() - wanted.keys():
+    for name in (name for name in wanted if name not in given):
+        yield Fault(
+            name, "name", "", "classes", "the data set has this class, and the file has no entry for it"
+        )
+    for name in (name for name in given if name not in wanted):
         close = nearest(name, wanted, listed=False)
         yield Fault(name, "name", name, "classes", f"the data set has no such class{close}")
 
@@ -450,8 +464,7 @@ def _of_list(
         found = fault(text, kind, name, names, other)
         if found:
             yield Fault(owner, kind, text, *found)
-        # Synonyms may be spellings of one name.
-        key = plain(text) if kind == "synonym" else _key(kind, text)
+        key = repeat_key(kind, text)
         if key in seen:
             yield Fault(owner, kind, text, "repeat", "it is there twice")
         seen.add(key)

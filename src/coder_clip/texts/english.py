@@ -47,7 +47,7 @@ def same_name(text: str) -> str:
 def _stem(word: str) -> str:
     """One form for all numbers and spellings of a word. It need not be a word itself ("glov" for "gloves")."""
     e = english()
-    word = e.digits.get(word, word).replace("grey", "gray").replace("colour", "color")
+    word = str(e.digits.get(word, word)).replace("grey", "gray").replace("colour", "color")
     word = e.american.get(word, word)
     word = e.irregular.get(word, word)
     if len(word) < 4 or not word.isalpha():
@@ -79,7 +79,7 @@ class English:
         self.determiners = set(forms["determiners"].split())
         self.small = set(forms["small"].split())
         self.irregular, self.american, self.digits = (
-            dict(pair.split(":") for pair in forms[key].split())
+            dict[str, str](pair.split(":") for pair in forms[key].split())
             for key in ("irregular", "american", "digits")
         )
         parts = "|".join(listed("negation", "parts"))
@@ -90,14 +90,14 @@ class English:
         more = "|".join(graded(a, "er") for a in adjectives)
         most = "|".join(graded(a, "est") for a in adjectives)
         self.things = set(listed("comparative", "things"))
-        self.people = re.compile(rf"\b(?:older|younger|elder) (?:{'|'.join(listed('comparative', 'people'))})s?\b")
+        self.people = re.compile(
+            rf"\b(?:older|younger|elder) (?:{'|'.join(listed('comparative', 'people'))})s?\b"
+        )
         self.comparative = re.compile(
             rf"(?<!-)\b(?:{more}|{most}|(?<!or )more|(?<!or )less|fewer|better|worse|best|worst)\b(?!-)"
             rf"|{patterns('comparative')}"
         )
-        number, unit, sized = (
-            "|".join(listed("measure", key)) for key in ("numbers", "units", "sized")
-        )
+        number, unit, sized = ("|".join(listed("measure", key)) for key in ("numbers", "units", "sized"))
         amount = rf"(?<!every )(?:\d[\d.,]*(?:\s?(?:-|–|to)\s?\d[\d.,]*)?|\b(?:{number}))"
         long = r"(?:long|tall|wide|high|deep|thick|across|in (?:length|width|height|diameter|size))"
         units = rf"(?:{unit}|inche)s?"
@@ -139,7 +139,7 @@ class English:
 
     def foreign(self, text: str, names: str, named: bool) -> str | None:
         """A word of another language. names: class names, which may have it; named: the text is a name itself."""
-        words = re.findall(r"\w+", text.casefold())
+        words: list[str] = re.findall(r"\w+", text.casefold())
         known = set(re.findall(r"\w+", names.casefold())) | self.borrowed
         if not named and not _marked(names):
             for word in words:

@@ -228,7 +228,7 @@ def _without_marks(text: str, is_name: bool) -> str:
     """A text without what stands around it in a list."""
     bare = _BULLET.sub("", text)
     if is_name:
-        return bare.strip(" .;,\"“”")
+        return bare.strip(' .;,"“”')
     return _WITH.sub("", clean(bare) if text else text)
 
 

@@ -285,7 +285,9 @@ def _validate(model: type[_Model], path: Path, document: Any) -> _Model:
     half = _half_character(document)
     if half is not None:
         shown = half.encode("ascii", "backslashreplace").decode()
-        raise UserError(f"{path}: '{shown}' has half a character (a lone surrogate); write the text again there")
+        raise UserError(
+            f"{path}: '{shown}' has half a character (a lone surrogate); write the text again there"
+        )
     try:
         return model.model_validate(document)
     except ValidationError as error:

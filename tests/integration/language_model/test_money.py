@@ -14,7 +14,6 @@ import pytest
 
 from coder_clip.datasets.base import Templates
 from coder_clip.errors import UserError
-from coder_clip.pipeline.config import GeneratorConfig
 from coder_clip.texts.llm.generate import Generator, provenance
 from coder_clip.texts.llm.requests import class_items
 from coder_clip.texts.llm.review import Review

@@ -243,7 +243,7 @@ class Metered(openai.DefaultAsyncHttpxClient):
         elif prices:
             known["at_most"] = reserved
         filtered = "content filter" if found.finish == "content_filter" else None
-        words = {
+        fields = {
             "text": text,
             "refusal": found.message.refusal or filtered,
             "finish": found.finish,
@@ -251,7 +251,7 @@ class Metered(openai.DefaultAsyncHttpxClient):
             "fingerprint": found.system_fingerprint,
         }
         # Whatever field repeats the key: it must not be stored.
-        known |= {k: server.masked(v, self.generator) for k, v in words.items() if isinstance(v, str)}
+        known |= {k: server.masked(v, self.generator) for k, v in fields.items() if isinstance(v, str)}
         return Answer(**known)
 
     def _check_limit(self, answer: Answer) -> None:

@@ -35,7 +35,6 @@ CLASSES: dict[str, dict[str, list[str]]] = {
     "hedgehog": {
         "attribute": ["short brown spines all over", "a wet black nose", "tiny round ears"],
         "analogous": ["a porcupine"],
-        "synonym": [],
     },
 }
 SIDES = (
@@ -58,7 +57,7 @@ def faults(
 
 
 def with_text(text: str, kind: str = "attribute", name: str = "grey wolf") -> list[Fault]:
-    return faults(lambda classes: classes[name][kind].append(text))
+    return faults(lambda classes: classes[name].setdefault(kind, []).append(text))
 
 
 def test_the_set_itself_is_fair() -> None:

@@ -253,12 +253,11 @@ def _together(every: dict[Path, TextSet], files: dict[str, Path], notes: list[st
         lacking = [c for c in by_name[first] if c not in by_name[path]]
         if lacking:
             raise UserError(f"{path} has no class '{lacking[0]}', which {first} has")
-    entries = [
-        ClassTexts(
-            name=c.name, **{kind: by_name[path][plain_name(c.name)].of(kind) for kind, path in files.items()}
-        )
-        for c in texts.classes
-    ]
+    entries = []
+    for c in texts.classes:
+        theirs = {kind: by_name[path][plain_name(c.name)] for kind, path in files.items()}
+        given = {kind: of.of(kind) for kind, of in theirs.items() if kind in of.model_fields_set}
+        entries.append(ClassTexts(name=c.name, **given))
     if len(every) == 1 and len(by_name[first]) < len(texts.classes):
         entries = list(texts.classes)  # a name twice: nothing is put together
     exceptions = [e for of in every.values() for e in of.exceptions]

@@ -43,7 +43,7 @@ RULES = {  # rule: what to do
     "analogous": "name something that is no class of the set, no synonym and no attribute",
     "alike": "word what only its class has, or leave it out",
     "sides": "give each side what only that class has; were the sides swapped?",
-    "count": "add texts",
+    "count": "add texts, or leave a key out that has none",
     "exception": "remove it from 'exceptions'",
 }
 FEWEST = 3  # attributes per class and texts per side of a pair
@@ -424,8 +424,11 @@ def _of_classes(texts: TextSet) -> Iterator[Fault]:
     for c in texts.classes:
         for kind in kinds:
             yield from _of_list(spaces(c.name), kind, c.of(kind), c.name, names)
-        if described and len(c.attribute) < FEWEST:
-            yield Fault(spaces(c.name), "attribute", "", "count", f"{len(c.attribute)} texts")
+        for kind in kinds:
+            empty = kind in c.model_fields_set and not c.of(kind)
+            few = kind == "attribute" and described and len(c.attribute) < FEWEST
+            if empty or few:
+                yield Fault(spaces(c.name), kind, "", "count", f"{len(c.of(kind))} texts")
     for kind, rule in (("attribute", "shared"), ("synonym", "synonym")):
         for owners in names.texts[kind].values():
             owner, *others = owners

@@ -58,10 +58,11 @@ def _stem(word: str) -> str:
         word = word[:-1]
     for end, instead in (("ie", "y"), ("ve", "f"), ("fe", "f")):
         if word.endswith(end):
-            return word.removesuffix(end) + instead
+            return f"{word.removesuffix(end)}{instead}"
     if word.endswith(("se", "xe", "ze", "che", "she", "oe")):
         word = word[:-1]
-    return e.american.get(word, word)
+    found: str = e.american.get(word, word)
+    return found
 
 
 class English:

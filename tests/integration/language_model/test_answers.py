@@ -228,26 +228,26 @@ def test_similar_names_are_refused_and_asked_for_again_at_most_five_times(
     server: Server, tmp_path: Path
 ) -> None:
     """And never again those that were refused."""
-    names = iter(f"thing {i}" for i in range(100))
+    names = iter(f"creature {i}" for i in range(100))
 
     def answer(body: dict[str, Any]) -> str:
         (wanted,) = body["response_format"]["json_schema"]["schema"]["$defs"].values()
         return of_class(analogous=[next(names) for _ in range(wanted["maxItems"])])
 
     server.answer = answer
-    good = {"thing 4", "thing 9", "thing 10"}
+    good = {"creature 4", "creature 9", "creature 10"}
     rule = lambda asked: [None if n in good else "too similar to owl" for _, n in asked]  # noqa: E731
     (item,) = run(settings(server, tmp_path), items_of("analogous", classes=["fox"]), rule=rule)
-    assert item.texts == {"texts": ["thing 4", "thing 9", "thing 10"]}
+    assert item.texts == {"texts": ["creature 4", "creature 9", "creature 10"]}
     last = server.asked[-1]["messages"][-1]["content"]
-    assert all(re.search(rf"\bthing {i}\b", last) for i in range(9)), "it may name again what was refused"
+    assert all(re.search(rf"\bcreature {i}\b", last) for i in range(9)), "it may name again what was refused"
     assert len(server.asked) <= 6
 
 
 def test_where_every_name_is_too_similar_the_class_is_named(server: Server, tmp_path: Path) -> None:
     """Six paid rounds for every class, no texts, and status 0."""
     number = itertools.count()
-    server.answer = lambda body: of_class(analogous=[f"thing {next(number)}" for _ in range(3)])
+    server.answer = lambda body: of_class(analogous=[f"creature {next(number)}" for _ in range(3)])
     rule = lambda asked: ["too similar to owl (cosine 0.95)" for _ in asked]  # noqa: E731
     with pytest.raises(UserError, match=r"1 without texts: 'fox' \(analogous\): too few usable texts"):
         run(settings(server, tmp_path), items_of("analogous", classes=["fox"]), rule=rule)

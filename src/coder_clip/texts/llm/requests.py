@@ -48,8 +48,9 @@ class Item:
     """Texts of one kind for one class or pair.
 
     owner: the class or pair, for messages. fields: for the prompt, names first. indices: of its class or classes.
-    names: of the label set, with the texts that its classes have so far, shared by all items. skipped: earlier answers that a reviewer does not want; rejected: plain texts that one
-    rejected. rule: what chooses among analogous names. texts: one list per side of the answer. source: text -> key of its answer.
+    names: of the label set, with the texts that its classes have so far; shared by all items. skipped: earlier answers
+    that a reviewer does not want; rejected: plain texts that one rejected. rule: what chooses among analogous names.
+    texts: one list per side of the answer. source: text -> key of its answer.
     """
 
     kind: str

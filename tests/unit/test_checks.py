@@ -402,7 +402,7 @@ def foxes(tmp_path: Path, repo: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "data/mini").symlink_to(repo / "data/mini")
     (tmp_path / "data/texts").mkdir()
     for name in ("red_fox", "owl", "stoat"):
-        for part in ("train", "test"):
+        for part in ("train", "val", "test"):
             (tmp_path / "photos" / part / name).mkdir(parents=True)
             for i in range(2):
                 picture = Image.new("RGB", (8, 8), (i, len(name), len(part)))

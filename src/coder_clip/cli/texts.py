@@ -112,7 +112,8 @@ def skeleton(
             "provenance": {"attribute": written, "analogous": written},
         },
     )
-    typer.echo(f"{target}: {len(names)} classes; fill in the lists, then: coder-clip texts check {target}")
+    of = "" if config == DEFAULT_CONFIG else f" --config {config}"
+    typer.echo(f"{target}: {len(names)} classes; fill in the lists, then: coder-clip texts check {target}{of}")
 
 
 @app.command()

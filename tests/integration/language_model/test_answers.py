@@ -13,6 +13,7 @@ import pytest
 from coder_clip.datasets.base import Templates
 from coder_clip.errors import UserError
 from coder_clip.texts.llm.requests import pair_items
+from coder_clip.texts.llm.server import same_model
 from llm_server import Server, named
 from questions import CLASSES, TAILS, attributes, items_of, of_class, run, settings, texts
 
@@ -252,3 +253,69 @@ def test_where_every_name_is_too_similar_the_class_is_named(server: Server, tmp_
     with pytest.raises(UserError, match=r"1 without texts: 'fox' \(analogous\): too few usable texts"):
         run(settings(server, tmp_path), items_of("analogous", classes=["fox"]), rule=rule)
     assert len(server.asked) == 2, "no second answer in a row gave a name"
+
+
+@pytest.mark.parametrize(
+    ("asked", "served", "same"),
+    [
+        ("tiny", "tiny-2026", True),
+        ("gpt-4o", "gpt-4o-2024-08-06", True),
+        ("openai/gpt-4o", "gpt-4o", True),
+        ("llama3.1", "llama3.1:latest", True),
+        ("claude-latest", "claude-20241022", True),
+        ("gemini-2.5-flash", "models/gemini-2.5-flash-preview-05-20", True),
+        ("gpt-4o", "gpt-4o-mini", False),
+        ("gpt-4o", "gpt-4o-mini-2024-07-18", False),
+        ("tiny", "large", False),
+        ("gpt-5", "gpt-4", False),
+    ],
+)
+def test_another_models_name_is_said(asked: str, served: str, same: bool) -> None:
+    assert same_model(asked, served) is same
+
+
+def test_a_model_that_was_not_asked_for_is_said_once(
+    server: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A proxy that sends questions to a cheaper model: its texts are under the other one's name."""
+    server.served = "other-3b"
+    (item, *_) = run(settings(server, tmp_path), items_of("attribute", classes=CLASSES[:3]))
+    said = [r.getMessage() for r in caplog.records if "answers: the texts are" in r.getMessage()]
+    assert said == ["tiny was asked and 'other-3b' answers: the texts are of that model"]
+    (answer,) = item.answers.values()
+    assert answer.served == "other-3b"
+
+
+@pytest.mark.parametrize(
+    "reason", ["MAX_TOKENS", "max_tokens", "length", "model_length", "FinishReason.MAX_TOKENS"]
+)
+def test_an_answer_at_the_limit_is_cut_off_in_every_servers_words(
+    server: Server, tmp_path: Path, reason: str
+) -> None:
+    """Gemini's word is MAX_TOKENS; the last text of such an answer is half a text."""
+    said = iter([{"content": attributes(*TAILS), "finish_reason": reason}, {"content": attributes(*TAILS)}])
+    server.answer = lambda body: {"role": "assistant", **next(said)}
+    (item,) = run(settings(server, tmp_path), items_of("attribute", classes=["red fox"]))
+    assert item.texts == {"texts": TAILS}
+    assert "cut off" in server.asked[1]["messages"][-1]["content"]
+
+
+def test_kinds_of_one_data_set_have_no_text_in_common(server: Server, tmp_path: Path) -> None:
+    """The rules of `texts check` hold for a model's texts: an analogous thing is no synonym, in any form."""
+
+    def answer(body: dict[str, Any]) -> str:
+        if named(body) == "red fox":
+            return of_class(attribute=TAILS, analogous=["jackals", "a coyote", "dholes"], synonym=["reynard"])
+        tails = [t.replace("a ", "a very ") for t in TAILS] + ["wet noses", "a grey back", "wide ears"]
+        return of_class(
+            attribute=tails, analogous=["a reynard", "white paws", "a dog"], synonym=["a jackal", "wolfy"]
+        )
+
+    server.answer = answer
+    kinds = ("attribute", "analogous", "synonym")
+    *_, attribute, analogous, synonym = run(
+        settings(server, tmp_path), items_of(*kinds, classes=["red fox", "grey wolf"])
+    )
+    assert "white paws" not in attribute.texts["texts"]
+    assert analogous.texts["texts"] == ["a dog"]
+    assert synonym.texts["texts"] == ["wolfy"]

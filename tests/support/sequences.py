@@ -74,6 +74,14 @@ def draw(seed: int, length: int = 9) -> list[str]:
         (2, lambda: [f"uncertify {r.randrange(12)}", *r.choice([["record"], ["run"], []])]),
         (2, lambda: [f"sneak {r.choice(list(SLOTS))} {r.randrange(4)}", *r.choice([["run"], []])]),
         (2, lambda: [f"future {r.choice(list(SLOTS))}", *r.choice([["run"], []])]),
+        (
+            2,
+            lambda: [
+                edit(),
+                f"during {r.choice(list(SLOTS))} {r.randrange(4)} {r.choice(['edit', 'back', 'swap'])}",
+                *r.choice([["run"], []]),
+            ],
+        ),
         (1, lambda: [r.choice(["dvc pull", "dvc checkout", "dvc push", "dvc fetch"])]),
     ]
     weights, makers = zip(*phrases, strict=True)

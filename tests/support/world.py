@@ -44,6 +44,8 @@ SLOTS: dict[str, tuple[str, tuple[str, ...]]] = {  # what is edited: file, and t
     "words": (CONFIG, ("words: 3", "words: 2", "words: 4")),
     "scale": (CONFIG, ("scale: 2", "scale: 3", "scale: 4")),
     "threshold": (CONFIG, ("threshold: 5", "threshold: 6", "threshold: 7")),
+    "style": ("src/toy/style.txt", ("small letters", "capital letters")),  # in no rule's inputs
+    "title": (CONFIG, ("\nwords", "\ntitle: new\nwords", "\nunread: 1\nwords")),  # a key comes and goes
     "sets": (CONFIG, ("sets: [a, b]", "sets: [a]", "sets: [b]")),
     "command": ("workflow/phases.yaml", ("--plus 0", "--plus 1")),
     "same-command": ("workflow/phases.yaml", ("toy page", "toy page --same")),
@@ -68,6 +70,8 @@ def reference(tree: Path) -> dict[str, bytes]:
     files, values = {}, {}
     for name in config["sets"]:
         words = (tree / f"data/{name}.txt").read_text().split()
+        if slot(tree, "style")[0].startswith("capital"):
+            words = [word.upper() for word in words]
         words = (words[::-1] if "[::-1]" in slot(tree, "text")[0] else words)[: config["words"]]
         feature = ((weights + f"{' '.join(words)}{config['scale']}".encode() + end) * 60000)[:1_500_000]
         values[name] = zlib.crc32(feature) % int(slot(tree, "score")[0].split()[1]) + threshold
@@ -76,7 +80,8 @@ def reference(tree: Path) -> dict[str, bytes]:
         files[f"results/scores/m/{name}.json"] = json.dumps({"accuracy": values[name]}).encode()
         files[f"results/scores/m/{name}.csv"] = f"accuracy\n{values[name]}\n".encode()
     rows = "".join(f"{name},{value}\n" for name, value in values.items())
-    files["results/report.html"] = f"{slot(tree, 'page')[0]}{values}</html>".encode()
+    title = config.get("title", "")
+    files["results/report.html"] = f"{slot(tree, 'page')[0]}{title}{values}</html>".encode()
     files["results/metrics.json"] = json.dumps(values).encode()
     files["results/tables/main.csv"] = f"set,accuracy\n{rows}".encode()
     return files
@@ -250,6 +255,27 @@ class World:
         """Give a source, or what it decides, a time that is yet to come."""
         stat = (p / SLOTS[name][0]).stat()
         os.utime(p / SLOTS[name][0], ns=(stat.st_atime_ns, stat.st_mtime_ns + 10**14))
+
+    def do_during(self, p: Project, name: str, n: str, how: str) -> None:
+        """Edit a source while a job works that has read it; or edit it, or swap it for another file, and back."""
+        path = p / SLOTS[name][0]
+        then = path.read_bytes()
+        (p / "pause").write_text("results/")
+        process = p.start("snakemake", "--cores", "1", "--rerun-incomplete")
+        while process.poll() is None and not (p / "hanging").exists():
+            time.sleep(0.05)
+        if how == "swap":
+            path.rename(p / "hang-aside")
+            path.write_bytes(then)
+        self.do_edit(p, name, n)
+        (p / "pause").unlink()
+        time.sleep(0.3)  # the next job may read it
+        if how == "swap":
+            (p / "hang-aside").replace(path)
+        elif how == "back":
+            path.write_bytes(then)
+        process.communicate()
+        (p / "hanging").unlink(missing_ok=True)
 
     def do_uncertify(self, p: Project, n: str) -> None:
         """Lose a certificate, or swap it for another job's."""

@@ -21,9 +21,10 @@ from coder_clip.foundation.dvc import folder_md5, read_list
 from coder_clip.foundation.hashes import Hashes
 from coder_clip.foundation.reads import ABSENT
 from coder_clip.pipeline import environment
+from coder_clip.reporting.rows import config_of, row_of
 from coder_clip.tracking import stages
 from coder_clip.tracking.certificates import Certificate, Job, read
-from coder_clip.tracking.explain import Explained, _concerns, config_of, lines, row_of
+from coder_clip.tracking.explain import Explained, _concerns, lines
 from coder_clip.tracking.judge import FOLLOWS, MISSING, NONE, OTHER_BYTES, Judge, objection
 from coder_clip.tracking.stages import DEFAULT, Tracked
 from coder_clip.tracking.status import Line, table

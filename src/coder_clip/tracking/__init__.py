@@ -24,6 +24,7 @@ from .certificates import note_job as note_job
 from .certificates import note_values as note_values
 from .certify import FORCED
 from .judge import Judge
+from .stages import SameFolder, tracked
 
 _held: list[IO[str]] = []
 # An input of all jobs, newer than their outputs. It counts for those that must run (workflow/rules/tracking.smk).
@@ -40,6 +41,12 @@ def begin(file: str, results: str | Path, settings: Any) -> dict[str, dict[str, 
     if reason := foreign_code():
         sys.exit(f"coder-clip: error: {reason}")
     set_mark(FAR)
+    try:
+        tracked(file)
+    except SameFolder as error:  # said before its jobs overwrite the results of the other one
+        print(f"coder-clip: {error}", file=sys.stderr, flush=True)
+    except UserError:
+        pass  # it is said at the end
     try:
         planned = plan(file)
     except UserError:

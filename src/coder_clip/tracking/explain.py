@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import hashlib
 import json
 import os
 import shlex
@@ -12,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError, nearest
-from ..foundation.artifacts import Paths, read_metadata
-from ..foundation.git import git, shown
+from ..foundation.artifacts import read_metadata
+from ..foundation.git import git
 from ..pipeline.config import load_config
 from ..reporting.exhibits import TABLES
+from ..reporting.rows import config_of, row_of
 from .certificates import FOLDER, Certificate, Job
 from .record import Workspace
 from .stages import tracked
@@ -108,61 +107,8 @@ def _concerns(job: Job, row: dict[str, str], table: str) -> bool:
     return exhibit is None or job.phase in exhibit.phases or not shown
 
 
-def row_of(path: Path, row: str) -> dict[str, str]:
-    """Column -> cell of a row: its number from 1, or values of some columns ("dataset=rare,method=coder")."""
-    # Each refusal names what would have worked: tables that exist, columns, the nearest value, or the column
-    # that tells several matching rows apart.
-    try:
-        with path.open(encoding="utf-8", newline="") as stream:
-            rows = list(csv.DictReader(stream))
-    except OSError as error:
-        there = ", ".join(sorted(str(p) for p in Path("results/tables").glob("*.csv"))) or "none yet"
-        raise UserError(f"no table {path} (there are: {there})") from error
-    if row.isdecimal():
-        if not 1 <= int(row) <= len(rows):
-            raise UserError(f"{path} has rows 1 to {len(rows)}, not {row}")
-        return rows[int(row) - 1]
-    wanted = dict(part.split("=", 1) for part in row.split(",") if "=" in part)
-    if not wanted:
-        raise UserError(f"row '{row}': give a number from 1, or column=value,column=value")
-    for key in wanted:
-        if rows and key not in rows[0]:
-            raise UserError(f"{path} has no column '{key}'{nearest(key, rows[0])}")
-    matching = rows
-    for key, value in wanted.items():  # one after the other, to name the first without a match
-        known = {r[key] for r in matching}
-        matching = [r for r in matching if r[key] == value]
-        if not matching:
-            raise UserError(
-                f"no row of {path} has {row}: {key} '{value}' is not there{nearest(value, known)}"
-            )
-    if len(matching) > 1:
-        key = next((k for k in matching[0] if len({r[k] for r in matching}) > 1), "nothing")
-        values = list(dict.fromkeys(r[key] for r in matching if key in r))
-        shown = ", ".join([*values[:6], *["…"] * (len(values) > 6)])
-        raise UserError(f"{len(matching)} rows of {path} have {row}; they differ in {key} ({shown})")
-    return matching[0]
-
-
-def config_of(table: str | Path) -> Path:
-    """The configuration of config/ that writes the table. UserError if none or several do."""
-    found, known = [], sorted(Path("config").glob("*.yaml"))
-    for path in known:
-        try:
-            results = load_config(path).results
-        except UserError:
-            continue  # another one that is being written
-        if os.path.realpath(Paths(results).table(Path(table).stem)) == os.path.realpath(table):
-            found.append(path)
-    if len(found) != 1:
-        these = ", ".join(map(str, found or known)) or "none in config/"
-        said = "no configuration writes" if not found else "several configurations write"
-        raise UserError(f"{said} {table} ({these}); name one with --config")
-    return found[0]
-
-
 def _code(found: Explained, here: Workspace) -> str:
-    """The commit that recorded the table's phase, and whether it holds the code of the certificates."""
+    """The commit that recorded the table's phase."""
     said = f"{len(found.sources)} source files"
     job = here.judge.makers.get(found.table)
     recorded = here.recorded.get(job.phase, {}).get(f"{here.t.root}/{FOLDER}/{job.phase}") if job else None
@@ -171,15 +117,7 @@ def _code(found: Explained, here: Workspace) -> str:
         log = git(*found_in).decode().splitlines() if recorded else []
     except (OSError, UserError):
         log = []  # no Git here
-    if not log:
-        return f"{said}, in no commit that records it"
-
-    def sha(path: str) -> str:
-        return hashlib.sha256(shown(log[0].split()[0], Path(path)) or b"").hexdigest()
-
-    if other := sorted(path for path in found.sources if sha(path) != found.sources[path]):
-        return f"{said}, recorded by commit {log[0]}, which holds another {', '.join(other[:3])}"
-    return f"{said}, as in commit {log[0]}"
+    return f"{said}, recorded by commit {log[0]}" if log else f"{said}, in no commit that records it"
 
 
 def _origin(path: Path, found: Explained) -> None:

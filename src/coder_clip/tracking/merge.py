@@ -8,6 +8,7 @@ from typing import Any
 
 from ..errors import UserError
 from ..foundation import dvc
+from ..foundation.dvc_files import DamagedLock, read_lock
 from ..foundation.git import git, in_conflict, shown
 from ..foundation.hashes import Hashes
 from ..foundation.locks import locked
@@ -15,7 +16,6 @@ from ..pipeline.phase_list import phases
 from . import stages
 from .certificates import FOLDER, Certificate, Job, read
 from .judge import objection
-from .lockfile import DamagedLock, read_lock
 from .record import Workspace
 from .share import pull
 from .stages import Tracked

@@ -15,6 +15,7 @@ from ..errors import UserError
 from ..foundation import dvc
 from ..foundation.artifacts import write_bytes
 from ..foundation.dvc import files_below, folder_md5
+from ..foundation.dvc_files import DamagedLock
 from ..foundation.git import git, shown
 from ..foundation.hashes import Hashes
 from ..foundation.locks import locked
@@ -22,7 +23,6 @@ from ..pipeline.environment import foreign_code
 from ..pipeline.phase_list import Phase, phases
 from .certificates import Job, plan
 from .judge import MISSING, Judge
-from .lockfile import DamagedLock
 from .stages import Tracked, configurations, is_in, option, tracked
 
 ASIDE = Path("results-set-aside")

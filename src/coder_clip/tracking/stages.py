@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,14 +15,18 @@ import yaml
 
 from ..errors import UserError
 from ..foundation.artifacts import write_text
+from ..foundation.dvc_files import dump, read_lock, read_yaml_stages
 from ..foundation.git import in_conflict
 from ..pipeline.phase_list import Phase, phases
 from ..pipeline.yaml_file import read_yaml
 from .certificates import FOLDER, Job
-from .lockfile import dump, read_lock, read_yaml_stages
 
 DEFAULT = "config/reproduce.yaml"
 METRICS = "metrics.json"
+
+
+class SameFolder(UserError):
+    """Two configurations with the same name or results folder."""
 
 
 @dataclass(frozen=True)
@@ -109,22 +113,17 @@ class Tracked:
             made = {self.out_of(path) for job in own for path in job.outputs} | {self.outs(phase)[-1]}
             before = [out for p in phases() for out in self.outs(p) if out in read and p != phase]
             kept = self.keeps(phase)
-            outs = [
-                {out: {"cache": False, "persist": True} if out in kept else {"persist": True}}
-                for out in self.outs(phase)
-                if out in made
+            kinds: dict[str, list[dict[str, Any]]] = {"outs": [], "metrics": []}
+            for out in self.outs(phase):
+                options = {"cache": False, "persist": True} if out in kept else {"persist": True}
+                if out in made:
+                    kinds["metrics" if METRICS in out else "outs"].append({out: options})
+            cmd = [
+                f"snakemake {phase.target} --profile workflow/profiles/default --configfile {config}",
+                f"coder-clip record --config {config}",
             ]
-            stages[phase.name] = where | {
-                "cmd": [
-                    f"snakemake {phase.target} --profile workflow/profiles/default --configfile {config}",
-                    f"coder-clip record --config {config}",
-                ],
-                "deps": [self.config, *before],
-                "outs": [out for out in outs if METRICS not in next(iter(out))],
-                "metrics": [out for out in outs if METRICS in next(iter(out))],
-            }
-            if not stages[phase.name]["metrics"]:
-                del stages[phase.name]["metrics"]
+            described = {"cmd": cmd, "deps": [self.config, *before], **kinds}
+            stages[phase.name] = where | {key: value for key, value in described.items() if value}
         return stages
 
     def write_yaml(self, jobs: Iterable[Job]) -> None:
@@ -148,23 +147,14 @@ class Tracked:
                 "pushed; name a folder inside"
             )
         folders = [*reversed(root.parents), root]
-        for phase in phases():
-            for out in self.outs(phase):
-                folders += [*map(Path, _folders(out)), Path(out).parent]
-        for folder in dict.fromkeys(folders):
-            if folder.is_symlink():
+        for out in (Path(out) for outs in self.outs_of.values() for out in outs):
+            folders += [out.parent, out, *sorted(out.rglob("*"))]
+        for folder in folders:
+            if folder.is_symlink() and folder.is_dir():
                 raise UserError(
                     f"{folder} is a symbolic link, and results are recorded and pulled only inside this clone; nothing "
                     "was changed: put a folder in its place"
                 )
-
-
-def _folders(out: str) -> Iterator[str]:
-    """The out, if it is a folder or a link to one, and all folders and links to folders below it."""
-    if os.path.isdir(out):
-        yield out
-    for folder, names, _ in os.walk(out):
-        yield from (os.path.join(folder, name) for name in names)
 
 
 def tracked(config: str | Path) -> Tracked:
@@ -178,7 +168,7 @@ def tracked(config: str | Path) -> Tracked:
     for other in others:
         same = other.folder == here.folder or other.holds(here) or here.holds(other)
         if other.config != here.config and same:
-            raise UserError(
+            raise SameFolder(
                 f"{here.config} would be recorded over {other.config}: give it another name and its own 'results:'"
             )
     return here

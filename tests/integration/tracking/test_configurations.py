@@ -110,3 +110,12 @@ def test_the_printed_line_shares_all_that_was_edited(toy: Project) -> None:
     clone = toy.clone("clone")
     clone.run("coder-clip", "pull")
     assert (clone.planned(), clone.stale()) == ([], [])
+
+
+def test_two_configurations_with_the_same_results_are_told_at_the_start(toy: Project) -> None:
+    """The second overwrote the results of the first, and that was said when it had."""
+    text = (toy / "config/reproduce.yaml").read_text()
+    (toy / "config/mine.yaml").write_text(text.replace("scale: 2", "scale: 3"))
+    said = toy.snakemake("-n", "--configfile", "config/mine.yaml")
+    warning = "config/mine.yaml would be recorded over config/reproduce.yaml"
+    assert said.index(warning) < said.index("Building DAG") or warning in said.split("rule ")[0]

@@ -115,7 +115,7 @@ def test_numbers_are_explained(clone: Project) -> None:
     assert params["results/rerank/mini/shapes.json"]["rerank"]["top_k"] == 5
     assert params["results/rerank/mini/shapes.json"]["datasets.shapes.threshold"] == 0.1
     commit = clone.git("log", "-1", "--format=%h", "--", "dvc.lock").strip()
-    assert f"as in commit {commit}" in found["code"]
+    assert f"recorded by commit {commit}" in found["code"]
     assert found["versions"]
     assert len(clone.run(*command).stdout.splitlines()) <= 25
     mixed = [

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from ..errors import UserError
-from ..foundation.dvc import MD5
+from .dvc import MD5
 
 STAGE = {"lock": {"cmd", "deps", "params", "outs"}, "yaml": {"cmd", "deps", "outs", "metrics", "wdir"}}
 ENTRY = {"path", "hash", "md5", "size", "nfiles"}

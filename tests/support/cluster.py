@@ -4,7 +4,7 @@
     python tests/support/cluster.py stop /tmp/cluster
 
 Nodes n1 and n2 (partition cpu, the default; scavenge, whose jobs are cancelled and urgent,
-for whose jobs others make room) and g1 (partition gpu, two pretended GPUs of model h100), eight CPUs and
+for whose jobs others make room) and g1 (partition gpu, two pretended GPUs of model h100, pretended scratch space), eight CPUs and
 16000 MB each whatever the machine has. Without systemd, cgroups or a file outside the folder. Debian packages:
 slurmctld slurmd slurm-client munge; for accounting also slurmdbd slurm-wlm-mysql-plugin mariadb-server.
 """
@@ -71,7 +71,7 @@ SlurmdTimeout={node_timeout}
 SlurmctldTimeout=60
 ReturnToService=2
 SlurmdParameters=config_overrides
-GresTypes=gpu
+GresTypes=gpu,lscratch
 {accounting}
 {nodes}
 PartitionName=cpu Nodes=n1,n2 Default=YES MaxTime={minutes} DefaultTime=10 PriorityTier=5 State=UP
@@ -261,7 +261,7 @@ class Cluster:
         host = socket.gethostname().split(".")[0]
         nodes = [
             f"NodeName={n} NodeHostname={host} NodeAddr=127.0.0.1 Port={self.base_port + 1 + i} "
-            f"CPUs={self.cpus} RealMemory={self.memory}{f' Gres=gpu:h100:{self.gpus}' if n == 'g1' else ''}"
+            f"CPUs={self.cpus} RealMemory={self.memory}{f' Gres=gpu:h100:{self.gpus},lscratch:1000' if n == 'g1' else ''}"
             for i, n in enumerate(NODES)
         ]
         accounting = ["AccountingStorageType=accounting_storage/none"]
@@ -293,7 +293,7 @@ class Cluster:
             with contextlib.suppress(FileExistsError):
                 (self.folder / f"dev/gpu{i}").symlink_to("/dev/null")
         gpus = f"NodeName=g1 Name=gpu Type=h100 File={self.folder}/dev/gpu[0-{self.gpus - 1}]\n"
-        (self.folder / "gres.conf").write_text(gpus)
+        (self.folder / "gres.conf").write_text(f"{gpus}NodeName=g1 Name=lscratch Count=1000\n")
         exports = f'export SLURM_CONF={self.folder}/slurm.conf PATH="$PATH:{SBIN}"\n'
         (self.folder / "env").write_text(exports)
 

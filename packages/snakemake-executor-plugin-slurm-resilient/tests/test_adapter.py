@@ -56,12 +56,12 @@ BEHIND = """
 from snakemake_executor_plugin_slurm_resilient import adapter
 
 onstart:
-    adapter.make_again(workflow, ["a.txt"])
+    adapter.make_again(workflow, ["a.txt", "c.txt"])
     print("needed", sorted(j.rule.name for j in workflow.dag.needrun_jobs()))
 
 rule all:
     default_target: True
-    input: "b.txt"
+    input: "b.txt", "c.txt"
 
 rule a:
     output: "a.txt"
@@ -71,17 +71,26 @@ rule b:
     input: ancient("a.txt")
     output: "b.txt"
     shell: "touch {output}"
+
+rule c:
+    input: ancient("a.txt")
+    output: "c.txt"
+    shell: "touch {output}"
 """
 
 
 def test_what_is_behind_a_job_that_is_taken_over_is_still_made(tmp_path: Path) -> None:
-    """Else a run whose first jobs ended while there was no head ends well, with nothing made."""
+    """Else a run whose first jobs ended while there was no head ends well, with nothing made.
+
+    And of a group, of which all files are there, only the first job would be asked for, and run again alone.
+    """
     (tmp_path / "Snakefile").write_text(BEHIND)
     (tmp_path / "a.txt").touch()
+    (tmp_path / "c.txt").touch()
     command = [sys.executable, "-m", "snakemake", "--cores", "1", "--rerun-triggers", "mtime"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "needed ['a', 'all', 'b']" in done.stdout
+    assert "needed ['a', 'all', 'b', 'c']" in done.stdout
     assert (tmp_path / "b.txt").exists()
 
 

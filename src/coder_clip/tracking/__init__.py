@@ -58,7 +58,22 @@ def begin(file: str, results: str | Path, settings: Any) -> dict[str, dict[str, 
     made = {path for job in jobs for path in job.outputs}
     newest = max((os.stat(path).st_mtime for path in made if os.path.isfile(path)), default=0.0)
     set_mark(newest + 1)  # a clock can be wrong
-    return {job.name: {MARK: True, **{path: path in made for path in job.inputs}} for job in jobs}
+    counts = {job.name: {MARK: True, **{path: path in made for path in job.inputs}} for job in jobs}
+    return counts | _behind(judge, counts)
+
+
+def _behind(judge: Judge, known: dict[str, Any]) -> dict[str, dict[str, bool]]:
+    """Other jobs with missing files, each with its inputs: those that jobs make count, but not the mark.
+
+    Snakemake also starts jobs on its own, whose files a killed run left half-written. Behind such a job it does not
+    look for missing files if all their inputs are ancient: the run would end well, with nothing made.
+    """
+    missing = [job for job in judge.jobs if not all(map(os.path.isfile, job.outputs))]
+    inputs = {job.name: job.inputs for job in missing if job.name not in known}
+    return {
+        name: {MARK: False, **{path: path in judge.makers for path in paths}}
+        for name, paths in inputs.items()
+    }
 
 
 def set_mark(seconds: float) -> None:

@@ -58,6 +58,13 @@ def test_keys_are_only_where_they_are_needed(shared_folder: Path, cluster: Clust
     assert "https_proxy=http://proxy:80" in plain
 
 
+def test_a_request_for_several_generic_resources(shared_folder: Path, cluster: Cluster) -> None:
+    names = {"gres": {"keys_gpu": "gpu:h100:1,lscratch:100"}, "partition": {"keys_gpu": "gpu"}}
+    run = toy(shared_folder, cluster, jobs=["keys_gpu"], **names)
+    assert run.start("--retries", "0").wait() == 0, run.said()
+    assert "CUDA_VISIBLE_DEVICES=" in (shared_folder / "started/keys_gpu.env").read_text()
+
+
 DECLARED = """
 envvars:
     "MY_TOKEN",

@@ -77,6 +77,24 @@ def test_a_head_on_another_login_node_finds_a_group_some_of_whose_jobs_have_ende
     assert [len(run.started(name)) for name in ("ok", "held_a", "held_b")] == [1, 1, 1]
 
 
+def test_jobs_of_another_target_go_on(shared_folder: Path, cluster: Cluster) -> None:
+    """A person starts one phase, the head dies, and the next run asks for another phase."""
+    run = toy(shared_folder, cluster, jobs=["held_a", "held_b"]).start("out/held_a.txt")
+    run.starts("held_a")
+    run.kill(signal.SIGKILL)
+    run.wait()
+    run.start("out/held_b.txt")
+    run.starts("held_b")
+    run.go("held_b")
+    assert run.wait() == 0, run.said()
+    assert run.job(run.started("held_a")[0]).state == "RUNNING"
+    run.start()
+    run.says(f"is Slurm job {run.started('held_a')[0]} of an earlier run")
+    run.go("held_a")
+    assert run.wait() == 0, run.said()
+    assert [len(run.started(name)) for name in ("held_a", "held_b")] == [1, 1]
+
+
 @pytest.mark.parametrize("content", ["the same", "another"])
 def test_an_input_whose_time_alone_differs_cancels_nothing(
     shared_folder: Path, cluster: Cluster, content: str

@@ -20,7 +20,8 @@ PARTS = (
 
 def check(workflow: Any) -> None:
     """SlurmError if this Snakemake lacks one of the parts."""
-    if lacking := [part for part in PARTS if not _has(workflow, part)]:
+    lacking = [part for part in PARTS if not _has(workflow, part)]
+    if lacking:
         raise SlurmError(
             f"Snakemake {version('snakemake')} has no {', '.join(lacking)}, which slurm-resilient needs: "
             "install a version that its pyproject.toml names"
@@ -48,11 +49,13 @@ def locks(workflow: Any) -> list[str]:
 
 def make_again(workflow: Any, paths: Iterable[str]) -> None:
     """Let Snakemake ask for these files, as if they were not there, and for all that it would make anyway."""
-    # Behind a forced job Snakemake does not look for missing files if their inputs are ancient.
-    for job in list(workflow.dag.needrun_jobs()):
+    again = set(paths)
+    made = [job for job in workflow.dag.jobs if not again.isdisjoint(job.output)]
+    # Behind a forced job Snakemake does not look at jobs whose inputs are ancient, not even at forced ones.
+    for job in {*made, *workflow.dag.needrun_jobs()}:
         for path in job.input:
             path.flags.pop("ancient", None)
-    workflow.dag.forcefiles.update(paths)
+    workflow.dag.forcefiles.update(again)
     workflow.dag.group_job_factory.cache.clear()  # groups were merged in place: make them again
     workflow.async_run(workflow.dag.postprocess())
 

@@ -94,29 +94,30 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         submits = any(not job.is_local for job in self.dag.needrun_jobs())
         if submits:
             heads.claim(self.workflow)
-        found = self._patiently(lambda: reattach.find(self.workflow, self._name))
+        found = self._patiently(lambda: reattach.find(self.workflow))
         if not submits and not found.entries:
             return  # as for `prefetch`
         heads.claim(self.workflow)
         self._journal.path.parent.mkdir(parents=True, exist_ok=True)
         self._journal.shrink()
         self._earlier = found
-        self._current |= found.entries.keys()
-        if live := found.live():
+        # those of other targets go on, too
+        self._current |= {e.key for e in self._journal.read() if not e.settled} | found.entries.keys()
+        live = found.live()
+        if live:
             self.logger.info(
                 f"{len(live)} jobs of an earlier run are still in the queue: {', '.join(live)}. They go on as jobs of "
                 "this run; none is submitted twice."
             )
-        if found.unknown:
-            ids = self._patiently(found.cancel_unknown)
-            self.logger.info(f"Cancelled unknown jobs of an earlier run: {', '.join(ids)}.")
+        self._patiently(lambda: self._cancel_strays(queue.jobs()))
         if (
             found.entries or found.again
         ):  # let Snakemake ask for their files again: then they are taken, see `_submit`
             adapter.make_again(self.workflow, found.paths() | found.again)
             local = {str(p) for job in self.dag.needrun_jobs() if job.is_local for p in job.output}
             self._patiently(lambda: found.cancel_others(local & found.paths()))
-        if (left := heads.seconds_left()) is not None:
+        left = heads.seconds_left()
+        if left is not None:
             margin = min(self._settings.head_margin, left / 2)
             timer = threading.Timer(left - margin, self._hand_over)
             timer.daemon = True
@@ -202,7 +203,8 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             )
             self._watch(job, journal, old, live)
             return
-        if gone := self._patiently(lambda: self._earlier.cancel_others(new.makes)):
+        gone = self._patiently(lambda: self._earlier.cancel_others(new.makes))
+        if gone:
             self.logger.info(
                 f"Cancelled {', '.join(gone)} of an earlier run: its files have another command, parameters or inputs "
                 "now, or the profile asks for something else."
@@ -460,7 +462,8 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
     # ---- words ------------------------------------------------------------------------------------
 
     def _tell_waiting(self, job: str, row: queue.Row) -> None:
-        if told := reasons.waiting(row.state, row.reason):
+        told = reasons.waiting(row.state, row.reason)
+        if told is not None:
             words, advice, looks = told
             self._waiting[job] = self._waiting.get(job, 0) + 1
             if self._waiting[job] == looks:
@@ -511,16 +514,11 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         self.shutdown()
 
     def _alive(self) -> list[str]:
-        """The numbers of this run's jobs: not those that have new owners."""
+        """The numbers of this run's jobs, and of nobody else who has one of their numbers now."""
         rows = queue.jobs()
         keyed = queue.by_key(rows.values())
-        found = self._strays(rows.values())
-        for journal, key in list(self._of.values()):
-            of, head = self._entries.get(key), journal.path.stem
-            if of is not None:
-                row = reattach.row_of(of, head, rows, keyed) or reattach.missing(of, head)[0]
-                found += [row.id] if row is not None and row.live else []
-        return found
+        found = [reattach.row_of(of, self._name, rows, keyed) for of in list(self._entries.values())]
+        return [row.id for row in found if row is not None and row.live]
 
     def _end_lines(self) -> None:
         self._stop.set()

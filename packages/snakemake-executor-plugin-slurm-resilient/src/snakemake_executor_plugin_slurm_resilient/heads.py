@@ -105,7 +105,8 @@ def claim(workflow: Any) -> None:
             f"another run of this configuration is alive: process {record.get('pid', '?')} on "
             f"{record.get('host', 'this machine')}. Wait until it ends, or stop it"
         )
-    if where := _elsewhere(mine):
+    where = _elsewhere(mine)
+    if where:
         raise queue.SlurmError(
             f"another run of this configuration may be alive: {where}. Look there; if it is gone, remove "
             f"{_file(mine)} and start again"
@@ -117,7 +118,8 @@ def claim(workflow: Any) -> None:
 def alive(head: str) -> bool:
     """True if the head of another configuration is, or may be, alive."""
     try:
-        if (stream := _locked(head)) is None:
+        stream = _locked(head)
+        if stream is None:
             return True
         stream.close()
     except OSError:  # a file of another person, which cannot be opened to lock it
@@ -127,8 +129,10 @@ def alive(head: str) -> bool:
 
 def _hold(head: str) -> bool:
     """Lock the head's file until this process ends; False if another process has it."""
-    if head not in HELD and (stream := _locked(head)) is not None:
-        HELD[head] = stream
+    if head not in HELD:
+        stream = _locked(head)
+        if stream is not None:
+            HELD[head] = stream
     return head in HELD
 
 
@@ -197,7 +201,8 @@ def _write(head: str, record: dict[str, Any]) -> None:
 
 def seconds_left() -> float | None:
     """Seconds until the time limit of the head's own Slurm job; None without such a job or limit."""
-    if not (job := os.environ.get("SLURM_JOB_ID")):
+    job = os.environ.get("SLURM_JOB_ID")
+    if not job:
         return None
     try:
         minutes = site.minutes(queue.ask("squeue", "--noheader", "--format=%L", f"--jobs={job}").strip())

@@ -49,10 +49,9 @@ class Row:
         return self.state in LIVE
 
     @property
-    def key(self) -> str:
-        """The key of its submission; "" if it has none, or if the site writes comments of its own."""
-        keys = KEY.findall(self.comment)
-        return str(keys[-1]) if keys else ""
+    def keys(self) -> list[str]:
+        """The key of its submission, and what else in the comment looks like one; [] if the site writes its own."""
+        return KEY.findall(self.comment)
 
 
 def ask(
@@ -132,7 +131,8 @@ def by_key(rows: Iterable[Row]) -> dict[str, list[Row]]:
     """Rows by the key of their submission: several with one key if Slurm took it more than once."""
     found: dict[str, list[Row]] = {}
     for row in rows:
-        found.setdefault(row.key, []).append(row)
+        for key in row.keys:
+            found.setdefault(key, []).append(row)
     return found
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -27,14 +27,13 @@ class Earlier:
 
     entries: dict[str, tuple[Journal, Entry]] = field(default_factory=dict)  # by key
     rows: dict[str, Row] = field(default_factory=dict)  # by key, as far as Slurm knows them
-    unknown: list[str] = field(default_factory=list)  # ours by name, and of no submission that counts
     again: set[str] = field(default_factory=set)  # files of jobs that failed or whose end is not known
 
     def is_live(self, key: str) -> bool:
         return key in self.rows and self.rows[key].live
 
     def live(self) -> list[str]:
-        return [e.id for key, (_, e) in self.entries.items() if self.is_live(key)] + self.unknown
+        return [e.id for key, (_, e) in self.entries.items() if self.is_live(key)]
 
     def paths(self) -> set[str]:
         return {path for _, e in self.entries.values() for path in e.makes}
@@ -61,11 +60,6 @@ class Earlier:
             journal.settle(key, "failed")
         return live
 
-    def cancel_unknown(self) -> list[str]:
-        ids, self.unknown = self.unknown, []
-        end(ids)
-        return ids
-
 
 def end(ids: list[str]) -> None:
     """Cancel jobs and wait until they have ended. SlurmError if one does not end."""
@@ -73,10 +67,13 @@ def end(ids: list[str]) -> None:
         return
     queue.cancel(ids)
     latest = time.monotonic() + PATIENCE
-    while left := [id for id, row in queue.jobs().items() if id in ids and row.live]:
+    while True:
+        left = [id for id, row in queue.jobs().items() if id in ids and row.live]
+        if not left:
+            return
         if time.monotonic() > latest:
             raise SlurmError(
-                f"job {', '.join(left)} of an earlier run was cancelled and does not end; look with "
+                f"job {', '.join(left)} of an earlier try or run was cancelled and does not end; look with "
                 f"'scontrol show job {left[0]}'"
             )
         time.sleep(1)
@@ -100,7 +97,7 @@ def row_of(e: Entry, head: str, rows: Mapping[str, Row], keyed: Mapping[str, lis
 
 def _ours(row: Row, head: str) -> bool:
     """True if a row without a key has the name of this head's jobs."""
-    return not row.key and row.name.endswith(head)
+    return not row.keys and row.name.endswith(head)
 
 
 def missing(e: Entry, head: str) -> tuple[Row | None, bool]:
@@ -113,26 +110,27 @@ def missing(e: Entry, head: str) -> tuple[Row | None, bool]:
     if not id:
         return None, False
     row = queue.known(id)
-    if row is not None and (row.key == e.key or _ours(row, head)):
+    if row is not None and (e.key in row.keys or _ours(row, head)):
         return row, True
     return queue.accounted(id, e.key), False
 
 
-def strays(rows: Iterable[Row], name: str, current: Collection[str]) -> list[str]:
+def strays(rows: Iterable[Row], name: str, current: set[str]) -> list[str]:
     """Live jobs of this head, by their name, of submissions that do not count any more."""
-    return [row.id for row in rows if row.live and row.name == name and row.key and row.key not in current]
+    live = [row for row in rows if row.live and row.name == name]
+    return [row.id for row in live if row.keys and current.isdisjoint(row.keys)]
 
 
-def find(workflow: Any, name: str = "") -> Earlier:
-    """Jobs of earlier heads that make files of this run. name: of this head's jobs, to find lost ones by it.
+def find(workflow: Any) -> Earlier:
+    """Jobs of earlier heads that make files of this run.
 
     Nothing is asked of Slurm where no such job is known. Unreachable if the controller gives no answer; SlurmError
     where a head of another configuration that makes the same files is alive.
     """
     jobs = {str(path): job for job in workflow.dag.jobs for path in job.output}
     mine = heads.name(workflow)
-    unsettled = [(journal, e) for journal in journals() for e in journal.read() if not e.settled]
-    known = [(journal, e) for journal, e in unsettled if e.makes.keys() & jobs.keys()]
+    noted = [(journal, e) for journal in journals() for e in journal.read()]
+    known = [(journal, e) for journal, e in noted if not e.settled and e.makes.keys() & jobs.keys()]
     if not known:
         return Earlier()
     other_heads = {journal.path.stem for journal, _ in known} - {mine}
@@ -164,8 +162,6 @@ def find(workflow: Any, name: str = "") -> Earlier:
             workflow.persistence.started(job)
         found.again |= changed
         journal.settle(e.key, "failed")
-    if name:
-        found.unknown = strays(rows.values(), name, {e.key for _, e in unsettled})
     return found
 
 
@@ -215,12 +211,14 @@ def before_jobs(workflow: Any) -> None:
             "the Slurm controller gives no answer, and jobs of an earlier run of this folder may still be at work; try "
             "again when it is back, or remove .snakemake/slurm-resilient/jobs if you know that none is"
         ) from None
-    if ids := " ".join(found.live()):
+    ids = " ".join(found.live())
+    if ids:
         raise SlurmError(
             f"jobs of an earlier run of this folder are still on the cluster: {ids}. Wait until they end, or stop them "
             f"with 'scancel {ids}', or go on with them on Slurm (--executor slurm-resilient, or your profile)"
         )
-    if files := found.paths():
+    files = found.paths()
+    if files:
         raise SlurmError(
             f"jobs of an earlier run wrote {min(files)} while there was no head; start the run once on Slurm "
             "(--executor slurm-resilient, or your profile), which records it"

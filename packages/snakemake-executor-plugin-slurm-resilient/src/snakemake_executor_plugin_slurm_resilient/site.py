@@ -43,7 +43,8 @@ def _number(text: str) -> int:
 
 def minutes(limit: str) -> float:
     """Slurm's [days-][hours:]minutes:seconds."""
-    if not (match := re.fullmatch(r"(?:(\d+)-)?(?:(\d+):)?(?:(\d+):)?(\d+)", limit)):
+    match = re.fullmatch(r"(?:(\d+)-)?(?:(\d+):)?(?:(\d+):)?(\d+)", limit)
+    if match is None:
         return float("inf")  # infinite, UNLIMITED, n/a
     days, hours, mins, seconds = match.groups()
     if mins is None:  # minutes:seconds, or with days days-hours
@@ -68,7 +69,8 @@ def most(asked: Mapping[str, Any], site: Mapping[str, Partition]) -> dict[str, f
 
     mem_mb: of nodes with as many CPUs as the job asks for, or as there are.
     """
-    if not (there := nodes(asked, site)):
+    there = nodes(asked, site)
+    if not there:
         return {}
     cpus = max(n for _, n in there)
     memory = max(mb for mb, n in there if n >= min(cpus, int(asked.get("cpus") or 1)))

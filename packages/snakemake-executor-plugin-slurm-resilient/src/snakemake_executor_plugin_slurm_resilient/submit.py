@@ -54,9 +54,10 @@ def what(job: Any) -> tuple[str, str]:
 def call(job: Any, asked: Mapping[str, Any], settings: Any, name: str, log: Path | str, comment: str) -> str:
     """The sbatch command for a shell. name: of the Slurm job. WorkflowError for options that are not allowed."""
     validate_slurm_extra(job)
-    if named := next((n for n in ("cluster", "clusters", "slurm_cluster") if job.resources.get(n)), ""):
+    named = [name for name in ("cluster", "clusters", "slurm_cluster") if job.resources.get(name)]
+    if named:
         raise SlurmError(
-            f"resource {named} is not supported: start the run on a login node of that cluster, without it"
+            f"resource {named[0]} is not supported: start the run on a login node of that cluster, without it"
         )
     account, partition = asked.get("account"), asked.get("partition")
     values = {

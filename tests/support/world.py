@@ -10,7 +10,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import time
 import zlib
 from collections.abc import Callable
@@ -123,12 +122,11 @@ class World:
         """Nobody else's files have changed, so one person is enough."""
         project = self.people[name]
         right = reference(project.folder)
-        now = time.time_ns()
-        before = self._traces(project, now)
+        before = self._traces(project)
         lines = self._snakemake(project)
         table = self._status(project)
         stale = json.loads(self._ok(project, "dvc", "status", "--json").splitlines()[-1])
-        if changed := sorted(map(str, dict(before.items() ^ self._traces(project, now).items()))):
+        if changed := sorted(map(str, dict(before.items() ^ self._traces(project).items()))):
             raise Wrong(f"looking changed {changed}")
         wrong = {path for path, data in right.items() if not self._is(project, path, data)}
 
@@ -149,18 +147,14 @@ class World:
     def _is(self, project: Project, path: str, data: bytes) -> bool:
         return (project / path).is_file() and (project / path).read_bytes() == data
 
-    def _traces(self, project: Project, latest: int = sys.maxsize) -> dict[str, tuple[int, ...]]:
-        """Every file but those that Git, DVC, Python and Snakemake keep for themselves; its time, size and number.
-
-        A time after the latest counts as the latest: an input of the future gets the time of now where Snakemake looks.
-        """
+    def _traces(self, project: Project) -> dict[str, tuple[int, ...]]:
+        """Every file but those that Git, DVC, Python and Snakemake keep for themselves; its time, size and number."""
         found = {}
         for folder, folders, names in os.walk(project.folder):
             folders[:] = [f for f in folders if f not in (".git", ".dvc", "__pycache__", ".snakemake")]
             for name in names:
                 s = os.stat(f"{folder}/{name}")
-                own = "/results/" in f"{folder}/"  # whose times Snakemake compares: a look may set them
-                found[f"{folder}/{name}"] = 0 if own else min(s.st_mtime_ns, latest), s.st_size, s.st_ino
+                found[f"{folder}/{name}"] = s.st_mtime_ns, s.st_size, s.st_ino
         return found
 
     def _ok(self, project: Project, *command: str) -> str:

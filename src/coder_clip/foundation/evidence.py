@@ -31,7 +31,7 @@ def watch_files(ignored: Iterable[str | Path]) -> None:
     """Note the files below the working directory that are opened for reading, and the folders that are listed.
 
     ignored: folders whose files are known in other ways, such as images. Names with a dot in front are never noted:
-    environments, caches, Git. Folders of modules are not, either: an import lists them.
+    environments, caches, Git. Modules and their folders are not, either: what is executed is in ``sources``.
     """
     global read, _ignored, _hooked
     read, _ignored = {}, tuple(f"{os.path.abspath(folder)}/" for folder in ignored)
@@ -59,6 +59,7 @@ def _note(event: str, arguments: tuple[Any, ...]) -> None:
     ):
         return
     is_there = os.path.isfile(full) if event == "open" else os.path.isdir(full)
-    of_modules = os.path.isfile(f"{full}__init__.py") or full.rstrip("/") in map(os.path.abspath, sys.path)
+    of_modules = path.endswith(".py") or os.path.isfile(f"{full}__init__.py")
+    of_modules |= full.rstrip("/") in map(os.path.abspath, sys.path)
     if path and is_there and not of_modules:
         read[path] = stamp(full)

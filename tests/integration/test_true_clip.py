@@ -112,3 +112,13 @@ def test_what_needs_texts_of_the_classes_runs_where_there_are_some(made: tuple[W
     )
     assert {r["method"] for r in few["runs"]} == {"lda", "coder_without_clip", "raw_without_clip"}
     assert {r["seed"] for r in few["runs"]} == {1, 2}
+
+
+def test_a_check_opens_no_image(made: tuple[Work, str]) -> None:
+    """There is none, and a check before a run must not stop at that."""
+    work, _ = made
+    checked = work.coder_clip(
+        "check", "--config", work.config, CODER_CLIP_ONLY_PRESENT="1", CODER_CLIP_FETCH="0"
+    )
+    assert "data set dtd_clip: 47 classes; train 1128, val 1128, test 1692 images" in checked.stdout
+    assert "model clip-b32: no encoder; its texts are features" in checked.stdout

@@ -15,6 +15,7 @@ from ..datasets import corrections, listing, load_dataset
 from ..datasets.availability import check as check_data
 from ..datasets.base import ImageFiles
 from ..datasets.entry import entry
+from ..datasets.features import FeatureDataset
 from ..datasets.folder import FolderDataset
 from ..datasets.images import seems_whole
 from ..datasets.published import PublishedDataset, data_root
@@ -285,7 +286,7 @@ def _dataset(config: Config, name: str, sizes: dict[str, Sizes], deep: bool) -> 
         if said := pairs.one_sided():
             yield f"data set {name}: {said}"
     found = warnings(data) if isinstance(data, FolderDataset) else []
-    if isinstance(data, ImageFiles):
+    if isinstance(data, ImageFiles) and not isinstance(data, FeatureDataset):
         found += lines(copies(data))
     yield from (f"warning: data set {name}: {line}" for line in found)
     if isinstance(data, ImageFiles):
@@ -293,6 +294,8 @@ def _dataset(config: Config, name: str, sizes: dict[str, Sizes], deep: bool) -> 
     there = set(data.split("test").labels.tolist())
     if untested := [f"'{c}'" for i, c in enumerate(data.classes) if i not in there]:
         yield f"data set {name}: no test image of {_some(untested)}, so it cannot be evaluated"
+    if isinstance(data, FeatureDataset):
+        return  # there is no image to read
     if isinstance(data, ImageFiles) and (
         bad := _unreadable(data, [i for ids in encoded.values() for i in ids], deep)
     ):

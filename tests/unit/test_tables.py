@@ -35,7 +35,8 @@ COLUMNS = {  # what people's scripts read
     **dict.fromkeys(
         ("claims", "claims_by_data_set"),
         "dataset model claim source verdict difference difference_low difference_high p_value p_holm fixed broke after "
-        "before measure shots other_shots why data_sets_shown data_sets_contradicted data_sets_open data_sets_not_judged statement "
+        "before measure shots other_shots why data_sets_shown data_sets_contradicted data_sets_open "
+        "data_sets_not_judged statement "
         "contradicted_by",
     ),
     "zero_shot": "dataset model method setting accuracy accuracy_low accuracy_high top5_accuracy top5_accuracy_low "

@@ -22,13 +22,13 @@ LOOKS: dict[str, tuple[str, str]] = {
     "open": (GREY, "|"),
     "not judged": (ORANGE, "d"),
 }
-LINE, GAP = 0.125, 0.055  # inches: a line of a label, and the space between two rows
-CHARACTERS = 56  # in a line of a label
-LABELS = 3.2  # inches for labels
-AXIS = 0.36  # inches below a panel, for its ticks and label
+LINE, GAP = 0.14, 0.05  # inches: a line of a label, and the space between two rows
+CHARACTERS = 55  # in a line of a label
+LABELS = 3.3  # inches for labels
+AXIS = 0.4  # inches below a panel, for its ticks and label
 TITLE = 0.2  # inches above a panel
 LEGEND = 0.26
-FONT = 7
+FONT = 8
 LEAST = 2.0  # points that an axis reaches to either side at least
 
 
@@ -72,8 +72,8 @@ def forest(groups: Mapping[str, Sequence[Row]], panels: Sequence[str], x_label: 
     ]
     for i, (ax, title) in enumerate(zip(drawn, panels, strict=True)):
         _panel(ax, i, [(at, row) for at, _, row in places if row is not None], y)
-        ax.set_title(layout.short(title, int(width / 0.068)), fontsize=FONT)
-        ax.set_xlabel(x_label, fontsize=FONT)
+        ax.set_title(layout.short(title, int(width / 0.072)), fontsize=FONT)
+        ax.set_xlabel(x_label if width > 1.2 else "points", fontsize=FONT)
         ax.xaxis.set_major_locator(MaxNLocator(5 if width > 1.2 else 3, integer=True))
     for at, lines, row in places:
         figure.text(
@@ -113,7 +113,7 @@ def _panel(ax: Axes, i: int, rows: Sequence[tuple[float, Row]], height: float) -
         mark = row.marks[i]
         if mark is None:
             ax.annotate(
-                row.absent[i], (0, at), (4, 0), textcoords="offset points", va="center", fontsize=FONT - 1, color=GREY,
+                row.absent[i], (0, at), (4, 0), textcoords="offset points", va="center", fontsize=FONT, color=GREY,
                 annotation_clip=False,
             )  # fmt: skip
             continue

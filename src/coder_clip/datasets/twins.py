@@ -115,7 +115,8 @@ def _centred(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
 def _unit(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Thumbnails (n, 3 · SIDE²) so that inner products are correlations; one without contrast is 0."""
     rows = _centred(pixels)
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
+    unit: NDArray[np.float32] = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
+    return unit
 
 
 def are_twins(first: Thumbnails, second: Thumbnails) -> bool:

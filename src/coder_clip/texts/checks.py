@@ -150,12 +150,15 @@ class Names:
         head: only where the name is the thing itself, as in "a plastic bag at sea", and not in "a comic book shop".
         """
         words, mine = stems(text), " ".join(stems(own))
+        if head:
+            ends = [i for i, word in enumerate(words) if word in _PREPOSITIONS and i]
+            words = words[: min(ends, default=len(words))]
         for n in range(2, self.words + 1):
             for i in range(len(words) - n + 1):
                 named = self.of.get("".join(words[i : i + n]))
                 if named is None or len(stems(named)) < 2 or " ".join(stems(named)) in mine:
                     continue
-                if not head or words[i + n : i + n + 1] in ([], *([w] for w in _PREPOSITIONS)):
+                if not head or i + n == len(words):
                     return named
         return None
 

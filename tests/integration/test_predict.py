@@ -432,20 +432,3 @@ def test_labels_of_a_folder_are_corrected_beside_its_configuration(
     assert shapes.state()["corrects"] is None
     with pytest.raises(UserError, match="the labels of a built-in data set stay as they are"):
         shapes.correct(0, shapes.now.classifier.classes[0])
-
-
-def test_what_a_text_is_worth(finished: Work, run: tuple[str, str], command: Command) -> None:
-    texts = read_json(finished.folder / "results/texts/shapes.json")
-    name = texts["classes"][0]["name"]
-    answer = command("try-text", *run, *SHAPES, "--class", name)
-    assert answer.code == 0, answer.err
-    kinds = ("attribute", "analogous", "synonym")
-    expected = {f"{name}: {t} ({k})" for k in kinds for t in texts["classes"][0].get(k, [])}
-    assert {line.split("  ")[-1] for line in answer.out.splitlines()[1:]} == expected
-    answer = command("try-text", *run, *SHAPES, "--class", name, "--add", "four wheels", "--add", "a beak")
-    assert answer.code == 0, answer.err
-    assert len(answer.out.splitlines()) == 1 + 2
-    assert "validation images right with the run's texts" in answer.err
-    answer = command("try-text", *run, *SHAPES, "--add", "four wheels")
-    assert answer.code == 1
-    assert "name the class of the new text with --class" in answer.err

@@ -9,6 +9,8 @@ import gzip
 import hashlib
 import json
 import re
+import socket
+import struct
 import threading
 import time
 from collections import Counter
@@ -83,7 +85,8 @@ class Server(ThreadingHTTPServer):
         self.answer: Callable[[dict[str, Any]], Any] | None = None  # instead of texts: content of the message
         self.delay = 0.0
         self.down = False  # the list of models, too, says 503
-        self.served = "tiny-2026"  # the model's full name
+        self.served: Any = "tiny-2026"  # the model's full name
+        self.fingerprint = "fp_1"
         self.count = tokens
         self.usage: Any = "counted"  # or what it says instead: (prompt, completion) tokens, None or nonsense
         self.headers: dict[str, str] = {}
@@ -106,7 +109,8 @@ class Server(ThreadingHTTPServer):
     def completion(self, body: dict[str, Any]) -> dict[str, Any]:
         """A chat completion."""
         content = self.answer(body) if self.answer else self.texts_for(body)
-        message = content if isinstance(content, dict) else {"role": "assistant", "content": content}
+        message = dict(content) if isinstance(content, dict) else {"role": "assistant", "content": content}
+        message["content"] = in_name(message["content"], named(body))
         finish = message.pop("finish_reason", "stop")
         sent = sum(self.count(m["content"]) for m in body["messages"])
         sent += self.count(json.dumps(body["response_format"])) if "response_format" in body else 0
@@ -116,7 +120,8 @@ class Server(ThreadingHTTPServer):
         if isinstance(usage, tuple):
             usage = dict(zip(("prompt_tokens", "completion_tokens", "total_tokens"), usage, strict=False))
         return {
-            "id": "x", "object": "chat.completion", "created": 1, "model": self.served, "system_fingerprint": "fp_1",
+            "id": "x", "object": "chat.completion", "created": 1, "model": self.served,
+            "system_fingerprint": self.fingerprint,
             "choices": [{"index": 0, "finish_reason": finish, "message": message}],
             **({} if usage is None else {"usage": usage}),
         }  # fmt: skip
@@ -128,12 +133,19 @@ class Server(ThreadingHTTPServer):
         wanted = json.loads(re.search(r"nothing else: (\{.*\})", question)[1])  # type: ignore[index]
         found: dict[str, Any] = {}
         for key, value in wanted.items():
-            if isinstance(value, dict):
+            if key == name:
+                found[key] = {kind: self.texts(f"{kind} of {name}", number(n)) for kind, n in value.items()}
+            else:
                 a, b = value
                 found[key] = {x: self.texts(f"{x} not {y}", number(value[x])) for x, y in ((a, b), (b, a))}
-            else:
-                found[key] = self.texts(f"{key} of {name}", number(value))
         return json.dumps(found)
+
+
+def in_name(content: Any, name: str) -> Any:
+    """An answer of a test under the name of the class that is asked about, for which it says {class}."""
+    if isinstance(content, list):
+        return [{**part, "text": in_name(part["text"], name)} for part in content]
+    return content and content.replace("{class}", name)
 
 
 def named(body: dict[str, Any]) -> str:
@@ -214,10 +226,17 @@ class Handler(BaseHTTPRequestHandler):
                     server.paid[json.dumps(body, sort_keys=True)] += 1
                 self.send(200, document)
         except (BrokenPipeError, ConnectionResetError):
-            pass
+            self.close_connection = True
         finally:
             with server.lock:
                 server.open -= 1
+
+    def reset(self) -> None:
+        """Close the connection so that the client sees a reset and not an end."""
+        self.close_connection = True
+        self.wfile.flush()
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.connection.close()
 
     def misbehave(self, behaviour: str, body: dict[str, Any]) -> None:
         page = b"<html><body><h1>502 Bad Gateway</h1></body></html>"
@@ -253,9 +272,30 @@ class Handler(BaseHTTPRequestHandler):
             self.send(200, json.dumps({"choices": []}).encode(), "text/plain")
         elif behaviour == "error-200":
             self.send(200, {"error": {"message": "overloaded"}})
+        elif behaviour == "key":
+            self.fail(400, f"bad request with {self.headers.get('Authorization')}")
+        elif behaviour == "key-200":
+            self.send(200, {"error": {"message": f"your key {self.headers.get('Authorization')}"}})
         elif behaviour == "null":
             self.send(200, None)
         elif behaviour == "drop":
+            self.close_connection = True
+            self.connection.shutdown(2)
+        elif behaviour == "reset":
+            self.reset()
+        elif behaviour == "half-reset":
+            self.send_response(200)
+            self.send_header("Content-Length", "5000")
+            self.end_headers()
+            self.wfile.write(b'{"choices": [{"mess')
+            self.wfile.flush()
+            time.sleep(0.1)
+            self.reset()
+        elif behaviour == "half-500":
+            self.send_response(500)
+            self.send_header("Content-Length", "5000")
+            self.end_headers()
+            self.wfile.write(b'{"error": {"mess')
             self.close_connection = True
             self.connection.shutdown(2)
         elif behaviour == "half":

@@ -58,5 +58,10 @@ def stored(generator: GeneratorConfig) -> int:
     return len(Answers(generator.answers, "animals").kept)
 
 
+def of_class(**kinds: Any) -> str:
+    """An answer with texts of the class that is asked about."""
+    return json.dumps({"{class}": kinds})
+
+
 def attributes(*given: Any) -> str:
-    return json.dumps({"attribute": list(given)})
+    return of_class(attribute=list(given))

@@ -41,18 +41,6 @@ def why_of(text: str, kind: str = "attribute") -> str | None:
         ("As an AI language model", "a refusal"),
         ("cannot assist with this", "a refusal"),
         ("I cannot provide that", "a refusal"),
-        ("Es tut mir leid", "a refusal"),
-        ("Je suis désolé", "a refusal"),
-        ("Lo siento, no puedo", "a refusal"),
-        ("Mi dispiace", "a refusal"),
-        ("Desculpe", "a refusal"),
-        ("Het spijt me", "a refusal"),
-        ("Przepraszam", "a refusal"),
-        ("К сожалению, я не могу", "a refusal"),
-        ("抱歉", "a refusal"),
-        ("申し訳ありません", "a refusal"),
-        ("죄송합니다", "a refusal"),
-        ("آسف", "a refusal"),
         ("which fox?", "a question"),
         ("哪一个？", "a question"),
         ("could you please specify the breed", "a question"),
@@ -73,7 +61,11 @@ def why_of(text: str, kind: str = "attribute") -> str | None:
         ("\ud800 tail", "control characters"),
         ("\ufeffa tail", "control characters"),
         ("…", "no letters"),
-        ("x" * 201, "longer than 200 characters"),
+        ("long " * 41, "longer than 200 characters"),
+        (
+            "a tail on an animal that is seen from the side in a wide white field at noon",
+            "longer than 16 words",
+        ),
     ],
 )
 def test_a_text_that_will_not_do(text: str, why: str) -> None:
@@ -83,7 +75,7 @@ def test_a_text_that_will_not_do(text: str, why: str) -> None:
 NO_TEXTS = {
     "form": [
         "**a bushy tail**", "- a bushy tail", "• a bushy tail", "1. a bushy tail", "2) a tail", "<b>a tail</b>",
-        "a bushy tail<|im_end|>", "[insert feature]", '{"feature": "a tail"}', "a tail, paws, etc",
+        "a bushy tail<|im_end|>", "[a feature]", '{"feature": "a tail"}', "a tail, paws, etc",
         "a tail; white paws",
         "a `bushy` tail", "a tail (bushy)", "tail: bushy", "a tail | paws", "a long tail…", "paws, e.g. white ones",
     ],
@@ -95,6 +87,8 @@ NO_TEXTS = {
     "language": [
         "ein langer Schwanz mit weißer Spitze", "ein buschiger Schwanz", "une longue queue avec du blanc",
         "một cái đuôi dài", "đuôi dài màu đỏ", "una cola muy larga", "ein langer Schwanz mit Fell",
+        "Es tut mir leid", "Je suis désolé", "Lo siento, no puedo", "Mi dispiace", "Desculpe", "Het spijt me",
+        "Przepraszam", "К сожалению, я не могу", "抱歉", "申し訳ありません", "죄송합니다", "آسف",
     ],
     "own name": [
         "a red fox tail", "the tail of red foxes", "a fox with red fur", "the tail of a red fox", "red fox", "red foxs",
@@ -176,7 +170,8 @@ def test_an_ordinary_name_is_accepted(text: str) -> None:
 
 
 def test_names_of_classes_are_no_names_of_things_like_them() -> None:
-    assert rule_of("grey wolves", "analogous") is None, "not the plain plural"
+    for text in ("grey wolves", "some grey wolf", "gray wolf", "a wolf, grey", "greywolf", "two grey wolves"):
+        assert rule_of(text, "analogous") == "analogous", text
     assert rule_of("a Grey-Wolf", "analogous") == "analogous"
     assert rule_of("owls", "synonym") == "synonym"
     assert rule_of("Red_Fox", "synonym") == "synonym"
@@ -245,7 +240,7 @@ def test_a_set_without_faults() -> None:
 
 def test_what_two_classes_have_is_named_once_whatever_its_spelling() -> None:
     """It raises both scores alike."""
-    owl = ClassTexts(name="owl", attribute=["A  long-tail", *OWL.attribute], synonym=["the vulpes"])
+    owl = ClassTexts(name="owl", attribute=["A long-tail", *OWL.attribute], synonym=["the vulpes"])
     texts = TextSet(dataset="d", classes=[FOX, owl])
     found = check(texts)
     assert [(f.rule, f.owner, f.why) for f in found] == [
@@ -261,7 +256,7 @@ def test_what_two_classes_have_is_named_once_whatever_its_spelling() -> None:
 
 def test_classes_of_one_name_may_have_the_same_texts() -> None:
     """ImageNet has "missile" twice."""
-    twice = [ClassTexts(name=name, attribute=THREE) for name in ("missile", "Missile")]
+    twice = [ClassTexts(name="missile", attribute=THREE)] * 2
     assert of(*twice) == []
 
 
@@ -359,18 +354,26 @@ def test_check_reads_files_and_folders_without_a_configuration(
     path.write_text(json.dumps({"dataset": "d", "classes": classes}))
     done = command("texts", "check", "sets")
     assert (done.code, done.err) == (0, "")
-    assert done.out == "sets/d.json: 2 classes, 6 attribute, 1 analogous, 1 synonym, 0 exceptions: no fault\n"
+    unknown = (
+        "sets/d.json: class names are not compared, because nothing here names those of 'd' "
+        "(--config names a configuration)"
+    )
+    assert done.out.splitlines() == [
+        unknown,
+        "sets/d.json: 2 classes, 6 attribute, 1 analogous, 1 synonym, 0 exceptions: no fault",
+    ]
     pair = {"a": "red_fox", "b": "owl", "a_not_b": ["no beak", *THREE], "b_not_a": ["a longer beak"]}
     (tmp_path / "sets/d.one_to_one.json").write_text(json.dumps({"dataset": "d", "pairs": [pair]}))
     for given_ in (["sets"], ["sets/d.json"], ["sets/d.json", "sets/d.one_to_one.json"]):
         done = command("texts", "check", *given_)
         assert done.code == 1
         assert done.out.splitlines() == [
-            "sets/d.json: red fox / owl, one_to_one: 'no beak': 'no' (negation): say what is there instead",
-            "sets/d.json: red fox / owl, one_to_one: 'a longer beak': 'longer' (comparative): say 'long' or "
-            "'very long', or "
-            "name what it is compared with",
-            "sets/d.json: red fox / owl, one_to_one: '': 1 texts of owl (count): add texts",
+            "sets/d.one_to_one.json: red fox / owl, one_to_one: 'no beak': 'no' (negation): say what is there instead",
+            "sets/d.one_to_one.json: red fox / owl, one_to_one: 'a longer beak': 'longer' (comparative): say 'long' "
+            "or 'very long', or name what it is compared with",
+            "sets/d.one_to_one.json: red fox / owl, one_to_one: '': 1 texts of owl (count): add texts, or leave "
+            "a key out that has none",
+            unknown,
             "sets/d.json: 2 classes, 6 attribute, 1 analogous, 1 synonym, 1 pairs, 0 exceptions: 3 faults "
             "(1 negation, 1 comparative, 1 count)",
         ]
@@ -387,3 +390,118 @@ def test_check_reads_the_texts_of_a_configuration(
     assert done.code == 0, done.err
     assert done.out.startswith("data/texts/shapes.json: ")
     assert all(f" {said}" in done.out for said in ("attribute", "analogous", "synonym", "pairs", "no fault"))
+
+
+@pytest.fixture
+def foxes(tmp_path: Path, repo: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with photos of three classes, their texts, and a configuration."""
+    from PIL import Image
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/mini").symlink_to(repo / "data/mini")
+    (tmp_path / "data/texts").mkdir()
+    for name in ("red_fox", "owl", "stoat"):
+        for part in ("train", "val", "test"):
+            (tmp_path / "photos" / part / name).mkdir(parents=True)
+            for i in range(2):
+                picture = Image.new("RGB", (8, 8), (i, len(name), len(part)))
+                picture.save(tmp_path / f"photos/{part}/{name}/{i}.png")
+    (tmp_path / "c.yaml").write_text("datasets: {foxes: {root: photos, texts: mine.json}}\nmodels: [mini]\n")
+    stoat = ClassTexts(name="stoat", attribute=["a black tail tip", "a brown back", "a white throat"])
+    classes = [c.model_dump(exclude_defaults=True) for c in (FOX, OWL, stoat)]
+    (tmp_path / "mine.json").write_text(json.dumps({"dataset": "foxes", "classes": classes}))
+    return tmp_path
+
+
+def test_check_compares_with_the_classes_of_the_data_set(command: Command, foxes: Path) -> None:
+    """A file for "stoats" had no fault, and the run refused it; nor had a file for two of a hundred classes."""
+    assert command("texts", "check", "--config", "c.yaml").code == 0
+    text = (foxes / "mine.json").read_text()
+    (foxes / "mine.json").write_text(text.replace('"stoat"', '"stoats"'))
+    for given_ in ([], ["mine.json"]):
+        done = command("texts", "check", *given_, "--config", "c.yaml")
+        assert done.code == 1
+        assert "the data set has this class, and the file has no entry for it (classes)" in done.out
+        assert "stoats, name: 'stoats': the data set has no such class (did you mean 'stoat'?)" in done.out
+        assert "2 faults (2 classes)" in done.out
+    two = {"dataset": "oxford_pets", "classes": json.loads(text)["classes"][:2]}
+    (foxes / "two.json").write_text(json.dumps(two))
+    done = command("texts", "check", "two.json")
+    assert done.code == 1
+    assert "39 classes" in done.out.splitlines()[-1]
+
+
+def test_check_says_which_pairs_a_run_does_not_use(command: Command, foxes: Path) -> None:
+    """The author believes that his pairs count."""
+    pair = {"a": "red_fox", "b": "owl", "a_not_b": THREE, "b_not_a": ["no beak", "a beak", "a round face"]}
+    (foxes / "mine.one_to_one.json").write_text(json.dumps({"dataset": "foxes", "pairs": [pair]}))
+    done = command("texts", "check", "--config", "c.yaml")
+    assert done.code == 0
+    assert (
+        "mine.one_to_one.json is not used: 'one_to_one: mine.one_to_one.json' of the data set uses it"
+        in done.out
+    )
+    assert "pairs" not in done.out.splitlines()[-1]
+    (foxes / "c.yaml").write_text(
+        "datasets: {foxes: {root: photos, texts: mine.json, one_to_one: mine.one_to_one.json}}\nmodels: [mini]\n"
+    )
+    done = command("texts", "check", "--config", "c.yaml")
+    assert done.code == 1
+    assert "is not used" not in done.out
+    assert "1 faults (1 negation)" in done.out
+
+
+def test_check_puts_the_kinds_of_several_files_together(command: Command, foxes: Path) -> None:
+    """A synonym of one file is a class's analogous thing in the other."""
+    document = json.loads((foxes / "mine.json").read_text())
+    document["classes"] = [{"name": c["name"]} for c in document["classes"]]
+    document["classes"][1]["analogous"] = ["Vulpes"]
+    (foxes / "more.json").write_text(json.dumps(document))
+    (foxes / "c.yaml").write_text(
+        "datasets: {foxes: {root: photos, texts: {attribute: mine.json, synonym: mine.json, analogous: more.json}}}\n"
+        "models: [mini]\n"
+    )
+    done = command("texts", "check", "--config", "c.yaml")
+    assert done.code == 1
+    assert "more.json: owl, analogous: 'Vulpes': a synonym of red fox" in done.out
+    assert done.out.splitlines()[-1].startswith("mine.json + more.json: 3 classes, 9 attribute, 1 analogous")
+
+
+def test_a_skeleton_names_every_class_and_is_no_text_set_yet(command: Command, foxes: Path) -> None:
+    """Twenty class names typed by hand are twenty chances of a slip; a run must not take an empty list for a text."""
+    done = command("texts", "skeleton", "foxes", "--config", "c.yaml")
+    assert done.code == 0, done.err
+    path = foxes / "data/texts/foxes.json"
+    document = json.loads(path.read_text())
+    assert [c["name"] for c in document["classes"]] == ["owl", "red fox", "stoat"]
+    assert "exists" in command("texts", "skeleton", "foxes", "--config", "c.yaml").err
+    done = command("texts", "check", str(path), "--config", "c.yaml")
+    assert done.code == 1
+    assert "owl, attribute: '': 0 texts (count): add texts" in done.out
+    (foxes / "c.yaml").write_text("datasets: {foxes: {root: photos, few_shot: false}}\nmodels: [mini]\n")
+    assert command("manifest", "--config", "c.yaml").code == 0
+    done = command("texts", "--config", "c.yaml")
+    assert done.code == 1
+    assert "'attribute' is empty" in done.err
+    (foxes / "names.txt").write_text("stoat\nred fox\n")
+    assert command("texts", "skeleton", "x", "--classes", "names.txt", "--out", "x.json").code == 0
+    assert [c["name"] for c in json.loads((foxes / "x.json").read_text())["classes"]] == ["stoat", "red fox"]
+
+
+@pytest.mark.parametrize("place", ["name", "text", "key", "pair"])
+def test_half_a_character_is_one_line(command: Command, foxes: Path, place: str) -> None:
+    """It was a traceback."""
+    text = (foxes / "mine.json").read_text()
+    before = {"name": "stoat", "text": "a long tail", "key": '"dataset"', "pair": "a long tail"}[place]
+    if place == "pair":
+        pair = {"a": "red_fox", "b": "owl", "a_not_b": THREE, "b_not_a": ["a beak", "a round face", "claws"]}
+        text, path = json.dumps({"dataset": "foxes", "pairs": [pair]}), foxes / "mine.one_to_one.json"
+    else:
+        path = foxes / "mine.json"
+    path.write_text(text.replace(before, before[:-1] + "\\ud800" + before[-1]))
+    done = command("texts", "check", "mine.json")
+    assert done.code == 1
+    assert done.err.count("\n") == 1
+    assert "half a character" in done.err
+    assert path.name in done.err

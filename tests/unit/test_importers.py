@@ -438,3 +438,47 @@ def test_import_without_class_names_says_where_they_go(command: Callable[..., An
     )
     answer = command("texts", "import", "descriptions", "d.json", "-d", "cats", "-c", "c.yaml")
     assert "--classes" in answer.err
+
+
+# ---- what is not a text ----------------------------------------------------------------------------
+
+
+def test_descriptions_are_cleaned_for_their_template(tmp_path: Path) -> None:
+    """In "a photo of a wolf which has which has a black nose." the encoder reads noise."""
+    texts = [
+        "which has a black nose", "- a long tail", "* a long tail.", "• white paws", "1. grey fur", "(2) a mane",
+        "has pointed ears", "with a bushy coat", '"amber eyes"', "it is a medium-sized dog.", "usually grey",
+        "it has long legs.",
+    ]  # fmt: skip
+    path = saved(tmp_path / "d.json", {c: texts for c in CLASSES})
+    found, notes = import_texts("descriptions", path, "foxes", CLASSES)
+    assert attributes(found)[0] == [
+        "a black nose", "a long tail", "white paws", "grey fur", "a mane", "pointed ears", "a bushy coat", "amber eyes",
+        "long legs",
+    ]  # fmt: skip
+    assert "attribute: 6 texts left out, because they do not continue 'which has …'" in notes
+    assert any("without bullets, quotes, full stops or 'which has'" in note for note in notes)
+
+
+def test_whole_sentences_stay_as_they_are(tmp_path: Path) -> None:
+    path = saved(tmp_path / "c.json", {c: ["It is a wolf."] for c in CLASSES})
+    found, _ = import_texts("cupl", path, "foxes", CLASSES)
+    assert found.classes[0].sentence == ["It is a wolf."]
+
+
+def test_numbered_folder_names_match() -> None:
+    """CUB calls its folders 001.Black_footed_Albatross: 0 of 200 classes fitted."""
+    ours = entry("cub200").class_names()
+    theirs = [f"{i:03}.{name.replace('-', '_').replace(' ', '_')}" for i, name in enumerate(ours, 1)]
+    indices, importing = matching(theirs, ours)
+    assert indices == [[i] for i in range(200)]
+    assert importing.problems == []
+    assert matching(["1. FC", "fox"], ["1. FC", "fox"])[0] == [[0], [1]]
+
+
+def test_a_note_about_the_file_is_no_class(tmp_path: Path) -> None:
+    """A key "_meta" refused the whole file."""
+    path = saved(tmp_path / "d.json", {"_meta": {"by": "us"}, "_version": "3", **DESCRIPTIONS})
+    found, notes = import_texts("plain", path, "foxes", CLASSES)
+    assert attributes(found)[0] == ["red fur"]
+    assert "left out, because they are about the file: _meta, _version" in notes

@@ -6,6 +6,7 @@ import contextlib
 import json
 import logging
 import re
+import resource
 import threading
 import time
 from pathlib import Path
@@ -215,6 +216,45 @@ def test_a_second_run_waits_says_so_and_gets_the_answers(
     assert second.found[item_key(request_of())].answer == answer()
 
 
+def test_half_a_line_does_not_swallow_the_next_answer(tmp_path: Path) -> None:
+    """A disk that is full in the middle of a line: the answer after it would be lost, and paid for again."""
+    answers = Answers(tmp_path, "foxes")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with answers.open():
+        answers.add(request_of("a"), answer("first"))
+        size = (tmp_path / "foxes.jsonl").stat().st_size
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size + 100, before[1]))
+        try:
+            with pytest.raises(UserError, match=r"cannot write .*foxes\.jsonl: File too large"):
+                answers.add(request_of("b"), answer("second"))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        assert (tmp_path / "foxes.jsonl").stat().st_size == size
+        (tmp_path / "foxes.jsonl").open("ab").write(b'{"half": ')  # as another program leaves it
+        answers.add(request_of("c"), answer("third"))
+        with pytest.raises(UserError, match="nothing more is asked"):
+            answers.begin("key", 0.5, "USD")
+    assert [s.answer.text for s in Answers(tmp_path, "foxes").kept.values()] == ["first", "third"]
+
+
+def test_what_is_in_flight_counts_until_it_has_an_answer(tmp_path: Path) -> None:
+    """A process that dies between sending and storing leaves no other trace of what was paid."""
+    answers = Answers(tmp_path, "foxes")
+    request = request_of()
+    with answers.open():
+        for key in (request.key, "lost", "refused", "dead"):
+            answers.begin(key, 0.25, "USD")
+        answers.add(request, answer(cost=0.125))
+        answers.lose("lost", 0.25, "USD")
+        answers.end("refused")
+        assert Answers(tmp_path, "foxes").spent == {"USD": 0.125 + 0.25 + 0.25}
+    again = Answers(tmp_path, "another")
+    with again.open():
+        assert again.spent == {"USD": 0.125 + 0.25 + 0.25}
+    assert not (tmp_path / ".in_flight").exists()
+    assert Answers(tmp_path, "foxes").spent == {"USD": 0.125 + 0.25 + 0.25}
+
+
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot write in"), Answers(tmp_path / "file", "foxes").open():
@@ -275,7 +315,7 @@ def test_the_limit_holds_for_answers_up_to_max_tokens(
 def test_without_prices_no_cost_is_computed() -> None:
     assert budget.money(None, 10, 10) == 0
     assert budget.total([Estimate(1, 1, 1), Estimate(1, 1, 1, 0.5)]) == Estimate(2, 2, 2, 0.5)
-    assert budget.estimate([request_of()], Answers(Path("nowhere"), "x"), settings()).money == 0
+    assert budget.estimate([request_of()], settings()).money == 0
 
 
 # ---- what servers say --------------------------------------------------------------------------------

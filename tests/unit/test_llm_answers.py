@@ -27,7 +27,7 @@ def item(kind: str = "attribute") -> Item:
 
 
 def test_the_schema_is_strict_and_has_the_names_of_the_classes() -> None:
-    """OpenAI refuses a schema that leaves anything open; without names as keys sides can be swapped."""
+    """OpenAI refuses a schema that leaves anything open; without names as keys texts get into the wrong class."""
     pairs = pair_items([(0, 1), (0, 2)], CLASSES, Templates(), 2)
     schema = answers.schema(pairs)
     texts = {"$ref": "#/$defs/List2to2"}
@@ -40,6 +40,9 @@ def test_the_schema_is_strict_and_has_the_names_of_the_classes() -> None:
     assert schema["required"] == ["grey wolf", "owl"]
     assert schema["additionalProperties"] is False
     assert '"title"' not in json.dumps(schema)
+    of_class = answers.schema(class_items(["attribute", "synonym"], CLASSES[:1], Templates(), COUNTS))
+    assert of_class["required"] == ["red fox"]
+    assert of_class["properties"]["red fox"]["required"] == ["attribute", "synonym"]
     (synonym,) = answers.schema([item("synonym")])["$defs"].values()
     assert (synonym["minItems"], synonym["maxItems"]) == (0, 2)
 
@@ -65,12 +68,17 @@ def test_a_class_may_be_called_like_a_keyword() -> None:
     [
         ("Sorry.", "one JSON object"),
         ("[]", "one JSON object"),
-        ('{"attribute": "a tail"}', "attribute"),
-        ('{"attribute": null}', "attribute"),
-        ('{"attribute": ["a", "b", 3]}', "attribute / 2"),
-        ('{"texts": ["a", "b", "c", "d"]}', "attribute"),
-        ("{}", "attribute"),
-        ('{"attribute": ["' + "x" * 200_000 + '"]}', "far too long"),
+        ('{"red fox": {"attribute": "a tail"}}', "red fox / attribute"),
+        ('{"red fox": {"attribute": null}}', "red fox / attribute"),
+        ('{"red fox": {"attribute": ["a", "b", 3]}}', "red fox / attribute / 2"),
+        ('{"red fox": ["a", "b", "c", "d"]}', "red fox / attribute"),
+        ('{"red fox": {"synonym": ["a"]}}', "red fox / attribute"),
+        ('{"attribute": ["a", "b", "c", "d"]}', "no texts under 'red fox'"),
+        ("{}", "no texts under 'red fox'"),
+        ('{"red fox": {"attribute": ["' + "x" * 200_000 + '"]}}', "far too long"),
+        ('{"red fox": {"attribute": ["\\ud800"]}}', "half a character"),
+        ("{" * 90_000, "one JSON object"),
+        ('{"a":' * 20_000, "one JSON object"),
     ],
 )
 def test_what_does_not_fit_is_said_in_words(said: str, wrong: str) -> None:
@@ -81,7 +89,71 @@ def test_what_does_not_fit_is_said_in_words(said: str, wrong: str) -> None:
     assert "\n" not in found
 
 
-KEYS = st.sampled_from(["attribute", "grey wolf", "red fox", "x"])
+GOOD = '{"red fox": {"attribute": ["a long tail", "white paws"]}}'
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        '{"grey wolf": {"attribute": ["a long tail", "white paws"]}}',
+        '{"grey wolf": {"attribute": ["a grey back"]}, "owl": {"attribute": ["a beak"]}}',
+    ],
+)
+def test_an_answer_about_another_class_is_refused(said: str) -> None:
+    """A server whose answers are shifted by one gave every class the texts of its neighbour."""
+    assert answers.read(said, item()) == "it had no texts under 'red fox'"
+
+
+@pytest.mark.parametrize(
+    ("said", "key"),
+    [
+        ('{"red fox": {"attribute": ["a"]}, "red fox": {"attribute": ["b"]}}', "red fox"),
+        ('{"red fox": {"attribute": ["a"], "attribute": ["b"]}}', "attribute"),
+        ('{"red fox": {"attribute": ["a"]}, "Red_Fox": {"attribute": ["b"]}}', "Red_Fox"),
+        ('{"red fox": {"attribute": ["a"]}, "x": {"y": 1, "y": 2}}', "y"),
+    ],
+)
+def test_equal_keys_are_refused(said: str, key: str) -> None:
+    """Python keeps the last of two, and nobody knows which one the model meant."""
+    assert answers.read(said, item()) == f"the key '{key}' was there twice"
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "The set {red, brown} and {x: 1} come to mind. ",
+        'I was asked for {"red fox": {"attribute": ["4 strings"]}} and think of {colours}.\n',
+        'A draft: {"red fox": {"attribute": ["a tail"]}}. Better:\n```json\n',
+        "<think>{",
+        '<thinking>{"red fox": </thinking>',
+        "Sure {smile}, here it is: ",
+    ],
+)
+@pytest.mark.parametrize("after", ["", " Anything else {x}?", "\n```"])
+def test_reasoning_before_the_texts_is_left_out(before: str, after: str) -> None:
+    """A model that thinks aloud was paid twelve times for nothing."""
+    before += "</think>" if before.startswith("<think>") else ""
+    assert answers.read(before + GOOD + after, item()) == {"texts": ["a long tail", "white paws"]}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        GOOD + GOOD,
+        GOOD + "\n,\n" + GOOD,
+        GOOD + ' More: {"red fox": {"attribute": ["a we',
+        '{"answers": [' + GOOD + ", " + GOOD[:-5],
+        '{"classes": ' + GOOD,
+        '{"draft": ' + GOOD + ', "final": {"red fox": {"attr',
+        GOOD[:-2],
+    ],
+)
+def test_half_an_answer_or_two_are_refused(said: str) -> None:
+    """The part that is there would be a draft, or cut off in the middle."""
+    assert isinstance(answers.read(said, item()), str)
+
+
+KEYS = st.sampled_from(["attribute", "synonym", "grey wolf", "red fox", "x"])
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
     lambda inside: st.lists(inside, max_size=5) | st.dictionaries(KEYS, inside, max_size=3),

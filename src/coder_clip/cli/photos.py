@@ -1,4 +1,4 @@
-"""``coder-clip classify``, ``find``, ``try-text`` and ``explore``: your own photos (docs/photos.md)."""
+"""``coder-clip classify``, ``find`` and ``explore``: your own photos (docs/photos.md)."""
 
 from __future__ import annotations
 
@@ -362,61 +362,6 @@ def _quiet_about_large_photos() -> None:
     from PIL import Image
 
     warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-
-
-@app.command(rich_help_panel=PANEL)
-def try_text(
-    run: Annotated[Path, RUN],
-    of_class: Annotated[
-        str | None, typer.Option("--class", help="Texts of this class; default: of all.")
-    ] = None,
-    add: Annotated[
-        list[str] | None,
-        typer.Option("--add", help="A new text of --class to try; can be given several times."),
-    ] = None,
-    kind: Annotated[
-        str, typer.Option(help="What --add adds: attribute, analogous or synonym.")
-    ] = "attribute",
-    dataset: DatasetOption = None,
-    model: Annotated[str | None, typer.Option("--model", "-m", help="Which of the run's encoders.")] = None,
-) -> None:
-    """Measure what a text is worth: accuracy on validation images with it, minus without it.
-
-    For example:
-
-    - coder-clip try-text --run results/photos --class cat
-
-    - coder-clip try-text --run results/photos --class cat --add "long whiskers"
-
-    Stage one on the run's validation images; test images stay unseen.
-
-    accuracy: in points, with its paired 95 % interval, and how many photos
-    the text puts right or wrong. p is corrected for the number of texts tried
-    (Holm); without that one in twenty would look worth something by chance.
-
-    lead: what the text adds to the true class's lead over the best other
-    one, in points of score. It tells texts apart where no photo changes.
-    """
-    from ..photos import listing
-    from ..photos.runs import load_run
-    from ..photos.study import Study
-
-    if add and of_class is None:
-        raise UserError("--add: name the class of the new text with --class")
-    finished = load_run(run, dataset, model, "coder")
-    images = finished.validation
-    if images is None:
-        raise UserError(f"'{finished.dataset}' has no validation images to try texts on")
-    study = Study(finished.classifier, images.features, images.ids, images.labels)
-    found = study.add_one(of_class, kind, add) if add and of_class else study.leave_one_out(of_class)
-    if not found:
-        raise UserError("the classes have only names, so no text can be left out; --add tries a new text")
-    _write(listing.worth_table(found))
-    accuracy, n = study.start.accuracy, len(images.ids)
-    _note(
-        f"{100 * accuracy['value']:.1f} % of {n} validation image{'s' * (n != 1)} right with the run's texts "
-        f"[{100 * accuracy['low']:.1f}, {100 * accuracy['high']:.1f}]"
-    )
 
 
 @app.command(rich_help_panel=PANEL)

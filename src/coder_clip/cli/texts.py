@@ -1,24 +1,28 @@
-"""`coder-clip texts`, the phase, and `texts check`, `import` and `review`."""
+"""`coder-clip texts`, the phase, and `texts skeleton`, `check`, `import` and `review`."""
 
 from __future__ import annotations
 
+import datetime
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..errors import UserError, nearest
-from ..foundation.artifacts import Paths, write_json
+from ..foundation.artifacts import Paths, read_json, write_json
 from ..pipeline.config import Config, load_config
 from ..texts.kinds import OF_CLASS
+from ..texts.names import plain_name
+from ..texts.sentences import spaces
+from ..texts.sets import ClassTexts, PairSet, TextSet, load_pair_set, read_text_set
 from .options import DEFAULT_CONFIG, App, ConfigOption, DatasetOption, Group, chosen, phase, print_lines
 
 if TYPE_CHECKING:
     from ..encoders.encoder import Encoder
     from ..texts.checks import Fault
-    from ..texts.sets import PairSet, TextSet
 
 
 app = App(cls=Group, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
@@ -83,6 +87,38 @@ def import_texts(
 
 
 @app.command()
+def skeleton(
+    dataset: Annotated[str, typer.Argument(metavar="NAME", help="Data set the texts are for.")],
+    classes: Annotated[
+        Path | None,
+        typer.Option(help="Its class names in label order, one per line; default: those of the data set."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="File to write; default: data/texts/NAME.json.")] = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+) -> None:
+    """Write a text set with the names of all classes, and empty lists to fill in."""
+    target = out or Path(f"data/texts/{dataset}.json")
+    names = class_names(dataset, classes, config)
+    if target.exists():
+        raise UserError(f"{target} exists; --out names another file")
+    entries = [{"name": spaces(name), "attribute": [], "analogous": []} for name in names]
+    written = {"source": "written by hand", "author": "", "date": datetime.date.today().isoformat()}
+    write_json(
+        target,
+        {
+            "format": 1,
+            "dataset": dataset,
+            "classes": entries,
+            "provenance": {"attribute": written, "analogous": written},
+        },
+    )
+    of = "" if config == DEFAULT_CONFIG else f" --config {config}"
+    typer.echo(
+        f"{target}: {len(names)} classes; fill in the lists, then: coder-clip texts check {target}{of}"
+    )
+
+
+@app.command()
 def check(
     files: Annotated[
         list[Path] | None, typer.Argument(help="Text sets, or folders of them; default: the configuration's.")
@@ -94,26 +130,28 @@ def check(
         typer.Option(help="A model of the configuration, or a folder with one: also compare the texts."),
     ] = None,
 ) -> None:
-    """Check the wording of text sets, and what their texts say of other classes; exit with 1 where there are faults."""
+    """Check class names and wording of text sets, and what their texts say of other classes.
+
+    Exits with 1 if there are faults.
+    """
     from ..texts.checks import check as faults_of
 
     compare = _encoder(encoder, config) if encoder else None
-    paths = text_files(files) if files else _files_of(load_config(config), dataset)
     total = 0
-    for path, pair_path in paths:
-        texts, pairs = _read(path, pair_path)
+    for one in of_files(files, config) if files else of_config(load_config(config), dataset):
         more: list[Fault] = []
         if compare is not None:
             from ..texts.similar import faults as compared  # imports torch
 
-            more = list(compared(texts, pairs, compare))
-        faults = faults_of(texts, pairs, more)
-        print_lines(f"{path}: {fault}" for fault in faults)
+            more = list(compared(one.texts, one.pairs, compare))
+        faults = faults_of(one.texts, one.pairs, more, one.classes)
+        print_lines(f"{one.place(fault.kind)}: {fault}" for fault in faults)
+        print_lines(f"{one.name}: {note}" for note in one.notes)
         by_rule = ", ".join(f"{n} {rule}" for rule, n in Counter(f.rule for f in faults).most_common())
-        exceptions = len(texts.exceptions) + (len(pairs.exceptions) if pairs else 0)
-        pair_count = f", {len(pairs.pairs)} pairs" if pairs else ""
+        exceptions = len(one.texts.exceptions) + (len(one.pairs.exceptions) if one.pairs else 0)
+        pair_count = f", {len(one.pairs.pairs)} pairs" if one.pairs else ""
         typer.echo(
-            f"{path}: {_counted(texts)}{pair_count}, {exceptions} exceptions: "
+            f"{one.name}: {_counted(one.texts)}{pair_count}, {exceptions} exceptions: "
             + (f"{len(faults)} faults ({by_rule})" if faults else "no fault")
         )
         total += len(faults)
@@ -140,6 +178,127 @@ def _encoder(given: str, config: Path) -> Encoder:
     return encoder_of(c, *chosen("model", given, c.models))
 
 
+@dataclass
+class Checked:
+    """What is checked together: the texts that a run uses, their pairs, and the names of the data set's classes.
+
+    classes: None if nothing names them. sources: the file of each kind of text. notes: what is not used or not known.
+    """
+
+    texts: TextSet
+    pairs: PairSet | None
+    classes: list[str] | None
+    sources: dict[str, Path]
+    notes: list[str]
+
+    @property
+    def name(self) -> str:
+        """The files, for messages."""
+        general = [path for kind, path in self.sources.items() if kind != "one_to_one"]
+        return " + ".join(dict.fromkeys(map(str, general)))
+
+    def place(self, kind: str) -> str:
+        """The file with the texts of a kind."""
+        return str(self.sources.get(kind, self.name))
+
+
+def of_files(given: Sequence[Path], config: Path) -> Iterator[Checked]:
+    """Text sets, with the pairs beside them. Their classes are those of a known data set, or their own."""
+    for path, pair_path in text_files(given):
+        texts = read_text_set(path, unfinished=True)
+        classes = _known_classes(texts.dataset, config)
+        notes = []
+        if classes is None:
+            notes.append(
+                f"class names are not compared, because nothing here names those of '{texts.dataset}' "
+                "(--config names a configuration)"
+            )
+        pairs = _pairs(pair_path, texts)
+        sources = dict.fromkeys(("name", *OF_CLASS), path) | ({"one_to_one": pair_path} if pair_path else {})
+        yield Checked(texts, pairs, classes, sources, notes)
+
+
+def of_config(config: Config, dataset: str | None) -> Iterator[Checked]:
+    """The texts that each data set of a configuration uses: files that it names, and what a model wrote for it."""
+    seen = list[dict[str, Path]]()
+    for name in chosen("data set", dataset, config.datasets):
+        entry, paths = config.datasets[name], Paths(config.results)
+        made = paths.generated_texts(name)
+        files = {
+            kind: source if isinstance(source, Path) else made
+            for kind, source in entry.text_sources(name).items()
+        }
+        files = {kind: path for kind, path in files.items() if path != made or path.is_file()}
+        pair_path = entry.pair_source(name)
+        if entry.pair_text_source and paths.generated_pairs(name).is_file():
+            pair_path = paths.generated_pairs(name)
+        sources = files | ({"one_to_one": pair_path} if pair_path else {})
+        if not files or sources in seen:  # ImageNet-V2 has ImageNet's
+            continue
+        seen.append(sources)
+        notes = [
+            f"{beside} is not used: 'one_to_one: {beside}' of the data set uses it"
+            for beside in dict.fromkeys(map(pair_file, files.values()))
+            if beside.is_file() and beside != pair_path
+        ]
+        classes = _classes_of(config, name, notes)
+        every = {path: read_text_set(path, unfinished=True) for path in dict.fromkeys(files.values())}
+        texts = _together(every, files, notes)
+        yield Checked(texts, _pairs(pair_path, texts), classes, sources, notes)
+
+
+def _together(every: dict[Path, TextSet], files: dict[str, Path], notes: list[str]) -> TextSet:
+    """The kinds of several files in one text set, as a run puts them together."""
+    first, *others = every
+    texts = every[first]
+    by_name = {path: {plain_name(c.name): c for c in of.classes} for path, of in every.items()}
+    for path in others:
+        lacking = [c for c in by_name[first] if c not in by_name[path]]
+        if lacking:
+            raise UserError(f"{path} has no class '{lacking[0]}', which {first} has")
+    entries = []
+    for c in texts.classes:
+        theirs = {kind: by_name[path][plain_name(c.name)] for kind, path in files.items()}
+        given = {kind: of.of(kind) for kind, of in theirs.items() if kind in of.model_fields_set}
+        entries.append(ClassTexts(name=c.name, **given))
+    if len(every) == 1 and len(by_name[first]) < len(texts.classes):
+        entries = list(texts.classes)  # a name twice: nothing is put together
+    exceptions = [e for of in every.values() for e in of.exceptions]
+    return texts.model_copy(update={"classes": entries, "exceptions": exceptions})
+
+
+def _pairs(path: Path | None, texts: TextSet) -> PairSet | None:
+    """The pairs of a file, if there is one, checked against the classes of the texts."""
+    if path is None:
+        return None
+    return load_pair_set(path, texts.dataset, [c.name for c in texts.classes], unfinished=True)
+
+
+def _classes_of(config: Config, name: str, notes: list[str]) -> list[str] | None:
+    """The class names of a data set of a configuration; None, with a note, if its images are not here."""
+    from ..datasets import PUBLISHED, load_dataset
+    from ..datasets.entry import entry
+
+    manifest = Paths(config.results).manifest(name)
+    if manifest.is_file():
+        return list(read_json(manifest)["classes"])
+    if config.datasets[name].root is None and name in PUBLISHED:
+        return entry(name).class_names()
+    try:
+        return list(load_dataset(name, config.datasets[name]).classes)
+    except UserError as error:
+        notes.append(f"class names are not compared: {error}")
+        return None
+
+
+def _known_classes(dataset: str, config: Path) -> list[str] | None:
+    """The class names of a data set that is known here; None of another one."""
+    try:
+        return class_names(dataset, None, config)
+    except UserError:
+        return None
+
+
 def text_files(given: Sequence[Path]) -> list[tuple[Path, Path | None]]:
     """Text sets with their pairs, from files and folders; other JSON files of a folder are passed over."""
     found: dict[Path, Path | None] = {}
@@ -149,19 +308,8 @@ def text_files(given: Sequence[Path]) -> list[tuple[Path, Path | None]]:
             if not text_set.is_file():
                 raise UserError(f"no text set {text_set}; name a text set or a folder of them")
             if not path.is_dir() or not file.name.endswith(".review.json"):
-                found[text_set] = pair_file(text_set)
-    return list(found.items())
-
-
-def _files_of(config: Config, dataset: str | None) -> list[tuple[Path, Path | None]]:
-    """The text sets of a configuration: files that it names, and what a model wrote for it."""
-    found: dict[Path, Path | None] = {}
-    for name in chosen("data set", dataset, config.datasets):
-        entry, paths = config.datasets[name], Paths(config.results)
-        for path in (*entry.text_files(name), paths.generated_texts(name)):
-            if path.is_file():
-                pairs = entry.pair_source(name) or paths.generated_pairs(name)
-                found[path] = pairs if pairs.is_file() else None
+                beside = pair_file(text_set)
+                found[text_set] = beside if beside.is_file() else None
     return list(found.items())
 
 
@@ -190,7 +338,6 @@ def review(
     """List a language model's texts with the answer of each; reject one, ask again, or freeze all."""
     # Artefacts are only read here. A decision (reject, again) is stored beside the answers, and the next run
     # applies it: so the text sets change only in the phase that makes them.
-    from ..foundation.artifacts import read_json
     from ..texts.llm.review import Review, listed
     from ..texts.llm.store import Answers
 
@@ -247,8 +394,6 @@ def review(
 
 def _freeze(dataset: str, made: list[Path], target: Path) -> None:
     """Copy the generated files, and print how a configuration uses them."""
-    from ..foundation.artifacts import read_json
-
     files = {target: made[0]} if len(made) == 1 else dict(zip((target, pair_file(target)), made, strict=True))
     for path in files:
         if path.exists():
@@ -265,17 +410,6 @@ def _freeze(dataset: str, made: list[Path], target: Path) -> None:
 def pair_file(path: Path) -> Path:
     """Path of the file of one-to-one texts that belongs to a text set."""
     return path.with_name(f"{path.stem}.one_to_one.json")
-
-
-def _read(path: Path, pairs: Path | None) -> tuple[TextSet, PairSet | None]:
-    """Read a text set and, if there is a file, its pairs; the class names are the text set's own."""
-    from ..photos.texts import read_text_set
-    from ..texts.sets import load_pair_set
-
-    texts = read_text_set(path)
-    if pairs is None or not pairs.is_file():
-        return texts, None
-    return texts, load_pair_set(pairs, texts.dataset, [c.name for c in texts.classes])
 
 
 def renames_of(given: Sequence[str]) -> dict[str, str]:

@@ -15,7 +15,6 @@ from rich.cells import cell_len
 from ..foundation import terminal
 from .classifier import Photo, Reason
 from .files import NONE, cut_middle, first_ten, shown
-from .study import Worth
 
 SHORTEST = 16  # characters that are left of a path, however narrow the terminal
 
@@ -114,22 +113,3 @@ def summary(photos: Sequence[Photo]) -> str:
     counts = Counter(p.label or NONE for p in photos)
     parts = [f"{shown(name)} {n}" for name, n in counts.most_common()]
     return f"{photo_count(len(photos))}: {first_ten(parts)}"
-
-
-def worth_table(found: Sequence[Worth]) -> str:
-    """Format in columns, one line per text: worth in points of accuracy, lead in points of score."""
-    rows = [("accuracy", "95 % interval", "fixed", "broke", "p (Holm)", "lead", "95 % interval", "text")]
-    for w in found:
-        d = w.test["difference"]
-        interval = f"[{100 * d['low']:+.1f}, {100 * d['high']:+.1f}]"
-        if not w.test["fixed"] + w.test["broke"]:
-            interval = "no change"
-        lead = f"[{w.lead['low']:+.2f}, {w.lead['high']:+.2f}]"
-        rows.append(
-            (
-                *(f"{100 * d['value']:+.1f}", interval, str(w.test["fixed"]), str(w.test["broke"])),
-                *(f"{w.p_holm:.3f}", f"{w.lead['value']:+.2f}", lead),
-                f"{shown(w.label)}: {shown(w.row.text)} ({w.row.kind})",
-            )
-        )
-    return "".join(f"{line}\n" for line in terminal.table(rows[0], rows[1:], right=range(7)))

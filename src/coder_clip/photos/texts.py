@@ -15,7 +15,7 @@ from ..errors import UserError
 from ..neighbors import MAX_KINDS, MEAN_KINDS
 from ..texts.names import plain_name
 from ..texts.sentences import fill, sentence_of, spaces
-from ..texts.sets import ClassTexts, PairSet, TextSet, load_text_set, names_only, read_written
+from ..texts.sets import ClassTexts, PairSet, TextSet, names_only, read_text_set
 from .decisions import PairText
 
 TEMPLATES = with_articles(Templates())  # "a photo of an airplane."
@@ -117,18 +117,6 @@ def _listed(name: str, given: object) -> list[str]:
         if not isinstance(text, str) or not text.strip():
             raise UserError(f"texts of '{name}': {text!r} is not a text")
     return list(dict.fromkeys(texts))
-
-
-def read_text_set(path: Path) -> TextSet:
-    """A text set whose classes are those that it names (data/texts/README.md). UserError as of ``load_text_set``."""
-    document = read_written(path, DATASET, "no text set {path}")
-    entries = document.get("classes") if isinstance(document, dict) else None
-    if not isinstance(entries, list) or not entries:
-        raise UserError(f"{path} lists no classes (expected {{'format': 1, 'dataset': …, 'classes': […]}})")
-    names = [str(e.get("name", "")) if isinstance(e, dict) else "" for e in entries]
-    if not all(names):
-        raise UserError(f"{path}: class {names.index('') + 1} has no name")
-    return load_text_set(path, str(document.get("dataset", DATASET)), names)
 
 
 def _refuse_repeats(names: list[str], ignore_case: bool) -> None:

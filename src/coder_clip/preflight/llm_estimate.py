@@ -11,7 +11,7 @@ from ..datasets.entry import entry
 from ..errors import UserError
 from ..foundation import terminal
 from ..foundation.artifacts import Paths, read_json
-from ..texts.llm.budget import ENOUGH, Estimate, amount, total
+from ..texts.llm.budget import Estimate, amount, total
 from ..texts.llm.generate import Generator
 from ..texts.llm.requests import class_items, pair_items
 from ..texts.llm.store import Answers
@@ -76,7 +76,7 @@ def lines(config: Config, datasets: list[str]) -> list[str]:
         raise UserError("no data set has texts from the source 'llm', so nothing would be asked")
     every = Row("all", "", total(row.ahead for row in found), sum(row.stored for row in found))
     notes = [
-        f"{generator.model}; tokens are estimates, from the length of stored answers once there are {ENOUGH}",
+        f"{generator.model}; tokens are estimates, for a model that does not reason before it answers",
         *_money(generator, every.ahead),
     ]
     if len(datasets) > 1:

@@ -2,30 +2,32 @@
 
 None of them knows whether a text is true. They find what costs accuracy unseen: a class's own name, a negation ("no
 stripes" is near "stripes" for an encoder), a text that two classes have. The English words that they know are in
-templates/english.yaml; checks with an encoder are in `similar`.
+templates/english.yaml (`english`); checks with an encoder are in `similar`.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from itertools import pairwise
+from typing import TYPE_CHECKING
 
-import yaml
-
+from ..errors import nearest
+from .english import english, plain, same_name, same_text, stems
 from .kinds import KINDS, OF_CLASS
-from .names import name_key
+from .names import name_key, plain_name
 from .sentences import spaces
 
 if TYPE_CHECKING:
     from .sets import PairSet, TextSet
 
 RULES = {  # rule: what to do
-    "form": "write one plain phrase: no marks, brackets, lists or full stop",
+    "classes": "name the classes as the data set does, each once",
+    "form": "write one plain phrase: no marks, brackets, quotes, lists or full stop",
+    "unwritten": "write the text",
     "answer": "leave it out: it is an answer of a model and no text",
     "wording": "begin with the thing itself, as in 'a photo of a … which has a long tail'",
     "language": "write it in English, as the templates are",
@@ -38,14 +40,15 @@ RULES = {  # rule: what to do
     "repeat": "leave one of the two out",
     "shared": "word what only one of the classes has, or leave it out",
     "synonym": "leave it out, or give the name to one class only",
-    "analogous": "name something that is no class of the set",
+    "analogous": "name something that is no class of the set, no synonym and no attribute",
     "alike": "word what only its class has, or leave it out",
     "sides": "give each side what only that class has; were the sides swapped?",
-    "count": "add texts",
+    "count": "add texts, or leave a key out that has none",
     "exception": "remove it from 'exceptions'",
 }
 FEWEST = 3  # attributes per class and texts per side of a pair
 MAX_CHARACTERS, MAX_NAME_CHARACTERS = 200, 60  # of a text and of a name; longer ones are prose
+MAX_WORDS = 16  # of a description
 JOINERS = "\u200c\u200d"  # part of the spelling in Persian and Indic scripts
 BY_ENCODER = ("alike", "sides")
 DESCRIPTIONS = ("attribute", "one_to_one")
@@ -53,15 +56,23 @@ UNCHECKED = ("name", "sentence")
 _QUOTES = "\"'“”„‟‘’‚«»‹›「」『』《》`´"
 _HAS = re.compile(r"^(?:(?:which|that|it|they)\s+)*(?:usually |often |typically )?(?:has|have)\s+", re.I)
 _MARKUP = re.compile(
-    r"[*<>\[\]{}()|`\\#=]|[;:](?:\s|$)|^\W*[-•–]\s|^\d+[.)]\s|\betc\b|…|\.\.\.|\be\.g\.|\bi\.e\.", re.I
-)
-_ECHO = re.compile(r"\bphotos? of\b|\bwhich (?:has|have)\b|^because of\b|\bis different from\b", re.I)
-_MISFIT = re.compile(  # what does not continue "which has …"
-    r"^(?:has|have|is|are|was|were|it|they|which|that|with|in|on|at|of|for|from|by|to|like|as|under|near|can)\s",
+    r"[*<>\[\]{}()|`\\#=~^]|%[0-9a-f]{2}|[;:](?:\s|$)|^\W*[-•–]\s|^\d+[.)]\s|\betc\b|…|\.\.\.|\be\.g\.|\bi\.e\.|&\w+;"
+    r"|https?:|www\.|\w\.(?:com|org|net|jpe?g|png|html?)\b|\w@\w|(?:^|\s)@\w",
     re.I,
 )
-_FUNCTION_WORDS = set(re.findall(r"\w+", "of the a an and in on with or for at to type indoor outdoor"))
-_VIETNAMESE = re.compile("[ăđơưạảấầẩẫậắằẳẵặẹẻẽếềểễệỉịọỏốồổỗộớờởỡợụủứừửữựỳỵỷỹ]", re.I)
+_QUOTED = re.compile(r'["“”„«»‹›「」]|^[\'‘’].*|.*(?<!s)[\'‘’]$')
+_BROKEN = re.compile("\ufffd|Ã[\u0080-\u00ff]|â€|Â[\u0080-\u00bf]")  # letters read in another encoding
+_ECHO = re.compile(r"\bphotos? of\b|\bwhich (?:has|have)\b|^because of\b|\bis different from\b", re.I)
+_NO_WORD = re.compile(  # no vowel, a letter or syllable again and again, single letters
+    r"\b[b-df-hj-np-tv-xz]{3,}\b|([a-wyz])\1\1|\b(\w{4,})\2+\b|(?:\b[a-z] ){2}[a-z]\b|\b\w{25,}"
+)
+_LIST = re.compile(r"\w+(?:, ?\w+)+|.*\w/\w+/\w.*", re.S)
+_SYMBOLS = "°№©®™×±´"
+_PREPOSITIONS = ("at", "in", "on", "with", "of", "from", "under", "near")
+_FUNCTION_WORDS = {
+    *("of", "the", "a", "an", "and", "in", "on", "with", "or", "for", "at", "to"),
+    *("type", "indoor", "outdoor"),
+}
 
 
 @dataclass(frozen=True)
@@ -75,7 +86,8 @@ class Fault:
     why: str
 
     def __str__(self) -> str:
-        return f"{self.owner}, {self.kind}: '{self.text}': {self.why} ({self.rule}): {RULES[self.rule]}"
+        line = f"{self.owner}, {self.kind}: '{self.text}': {self.why} ({self.rule}): {RULES[self.rule]}"
+        return "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
 
 
 # ---- one text
@@ -87,12 +99,6 @@ def clean(text: str) -> str:
     while text and (bare := text.strip().strip(_QUOTES).rstrip(".;,。；，")) != text:
         text = bare
     return _HAS.sub("", text, count=1)
-
-
-def plain(text: str) -> str:
-    """Reduce a text for comparison: no case, punctuation or leading article."""
-    words = re.sub(r"[\W_]+", " ", text.replace("'", "").casefold()).split()
-    return " ".join(words[1:] if len(words) > 1 and words[0] in ("a", "an", "the") else words)
 
 
 def control(text: str) -> str:
@@ -110,27 +116,69 @@ def scripts(text: str) -> set[str]:
 
 def refuses(text: str) -> bool:
     """True if a text is a refusal or an apology, in one of the common languages."""
-    return _english().refusal.search(text.replace("’", "'")[:400]) is not None
+    return english().refusal.search(text.replace("’", "'")[:400]) is not None
 
 
 class Names:
-    """The class names of a data set, for `fault`."""
+    """The class names of a data set, and the texts that its classes have already, for `fault`.
+
+    texts: for each kind, the key of a text -> owners that have it -> the text as they have it.
+    """
 
     def __init__(self, classes: Iterable[str]) -> None:
-        self.of = {plain(spaces(c)): spaces(c) for c in classes}
-        self.words = max((len(n.split()) for n in self.of), default=1)
+        shown = [spaces(c) for c in classes]
+        self.of = {"".join(stems(c)): c for c in shown if stems(c)}
+        self.in_any_order = {same_name(c): c for c in shown if stems(c)}
+        self.words = max((len(stems(c)) for c in shown), default=1)
+        self.texts: dict[str, dict[str, dict[str, str]]] = defaultdict(lambda: defaultdict(dict))
 
     def same(self, text: str) -> str | None:
-        """The class that a plain text names, in singular or plural."""
-        return self.of.get(text) or self.of.get(text.removesuffix("s"))
-
-    def within(self, text: str, own: str) -> str | None:
-        """Another class whose name, of two words or more, is part of a plain text; single words are everyday ones."""
-        words = text.split()
-        spans = (
-            " ".join(words[i : i + n]) for n in range(2, self.words + 1) for i in range(len(words) - n + 1)
+        """The class that a text names, in any form."""
+        found = stems(text)
+        counted = found[1:] if len(found) > 1 and found[0].isdigit() else found
+        bare = [word for word in counted if word not in english().modifiers] or found
+        return (
+            self.in_any_order.get(same_name(text))
+            or self.of.get("".join(found))
+            or self.of.get("".join(counted))
+            or self.of.get("".join(bare))
         )
-        return next((self.of[s] for s in spans if s in self.of and s not in own), None)
+
+    def within(self, text: str, own: str, head: bool = False) -> str | None:
+        """Another class whose name, of two words or more, is part of a text; single words are everyday ones.
+
+        head: only where the name is the thing itself, as in "a plastic bag at sea", and not in "a comic book shop".
+        """
+        words, mine = stems(text), " ".join(stems(own))
+        if head:
+            ends = [i for i, word in enumerate(words) if word in _PREPOSITIONS and i]
+            words = words[: min(ends, default=len(words))]
+        for n in range(2, self.words + 1):
+            for i in range(len(words) - n + 1):
+                named = self.of.get("".join(words[i : i + n]))
+                if named is None or len(stems(named)) < 2 or " ".join(stems(named)) in mine:
+                    continue
+                if not head or i + n == len(words):
+                    return named
+        return None
+
+    def take(self, kind: str, owner: str, text: str) -> None:
+        """Note that a class has a text."""
+        self.texts[kind][_key(kind, text)].setdefault(owner, text)
+
+    def having(self, kind: str, text: str, but: str = "") -> list[str]:
+        """The classes that have a text of a kind, but for one class and those of its name."""
+        owners = self.texts[kind].get(_key(kind, text), {})
+        return [owner for owner in owners if name_key(owner) != name_key(but)]
+
+
+def _key(kind: str, text: str) -> str:
+    return same_name(text) if KINDS[kind].are_names else same_text(text)
+
+
+def repeat_key(kind: str, text: str) -> str:
+    """A key that two texts of one class share if one of them is enough. Synonyms may be spellings of one name."""
+    return plain(text) if kind == "synonym" else _key(kind, text)
 
 
 def fault(
@@ -141,162 +189,243 @@ def fault(
     name: of its class; other: of the class that it is told from. photo: the sentence of the name, whose script is
     allowed.
     """
-    e, bare, are_names = _english(), plain(text), KINDS[kind].are_names
     straight = text.replace("’", "'")
-    longest = MAX_NAME_CHARACTERS if are_names else MAX_CHARACTERS
+    found = _broken(text) or _answer(text, straight, kind)
+    if found:
+        return found
+    foreign = scripts(text) - scripts(name + other + photo) - {"LATIN"}
+    if foreign:
+        return "language", f"in another script ({', '.join(sorted(foreign)).lower()})"
+    found = _form(text, straight, kind) or _names(text, kind, name, names, other)
+    if found:
+        return found
+    e = english()
+    if kind in DESCRIPTIONS:
+        misfit = e.wording.search(straight)
+        if misfit:
+            return "wording", f"'{misfit[0].strip()}' in it"
+    elif re.match(r"(?:with|similar to|like|also known as|aka)\s", text, re.I):
+        return "wording", f"begins with '{text.split()[0]}'"
+    word = e.foreign(text, f"{name} {other} {photo}", KINDS[kind].are_names)
+    if word:
+        return "language", f"'{word}' is not English"
+    return _english_of(straight, kind)
+
+
+def _broken(text: str) -> tuple[str, str] | None:
+    """Characters that are in no text."""
     if control(text):
         return "form", "control characters"
-    if not bare:
+    if not plain(text):
         return "form", "no letters"
-    if len(text) > longest:
-        return "form", f"longer than {longest} characters"
+    damaged = _BROKEN.search(text)
+    if damaged:
+        return "form", f"'{damaged[0]}': letters were lost; was the file read in another encoding?"
+    for c in text:
+        odd = unicodedata.category(c) in ("So", "Sk", "Sm", "Lm") and not c.isascii() and c not in _SYMBOLS
+        if odd or unicodedata.name(c, "").startswith("FULLWIDTH LATIN"):
+            return "form", f"'{c}' in it"
+    return None
+
+
+def _answer(text: str, straight: str, kind: str) -> tuple[str, str] | None:
+    """What a model says around its texts, and what somebody meant to replace by one."""
+    e, bare, are_names = english(), plain(text), KINDS[kind].are_names
     if refuses(text):
         return "answer", "a refusal"
     if e.question.search(text):
         return "answer", "a question"
-    if e.nothing.fullmatch(bare) or (are_names and e.no_name.search(e.harmless.sub("", straight.casefold()))):
+    if e.nothing.fullmatch(bare):
         return "answer", "says nothing"
-    if foreign := scripts(text) - scripts(name + other + photo) - {"LATIN"}:
-        return "language", f"in another script ({', '.join(sorted(foreign)).lower()})"
+    if are_names and e.no_name.search(e.harmless.sub("", straight.casefold())):
+        return "answer", "says nothing"
+    unwritten = e.unwritten.search(text)
+    if unwritten:
+        return "unwritten", f"'{unwritten[0].strip()}' stands for a text"
     if _ECHO.search(text):
         return "answer", "an echo of the template"
-    if marks := _MARKUP.search(text if not are_names else text.replace("(", "").replace(")", "")):
-        return "form", f"'{marks[0].strip()}' in it"
-    if text != text.strip() or (text[-1] in ".,!" and not are_names):
-        return "form", "it ends with a mark"
-    if named := _names(bare, kind, name, names, other):
-        return named
-    if (kind in DESCRIPTIONS and _MISFIT.match(text)) or (
-        are_names and re.match(r"(?:with|similar to|like)\s", text, re.I)
-    ):
-        return "wording", f"begins with '{text.split()[0]}'"
-    if word := e.foreign(text, name + " " + other):
-        return "language", f"'{word}' is not English"
-    return _english_of(straight, bare, kind)
-
-
-def _names(bare: str, kind: str, name: str, names: Names, other: str) -> tuple[str, str] | None:
-    """Class names in a plain text."""
-    own, named = plain(spaces(name)), names.same(bare)
-    if KINDS[kind].are_names:
-        if bare == own or (named is not None and plain(named) != own):
-            return kind, "the name of a class"
-        return (
-            ("own name", "its class's name in it") if kind == "analogous" and _mentions(bare, name) else None
-        )
-    if _mentions(bare, name):
-        return "own name", "the name of its class in it"
-    if kind == "attribute":
-        named = named or names.within(bare, own)
-    else:
-        named = spaces(other) if _mentions(bare, other) else None
-    return ("other name", f"names the class {named}") if named else None
-
-
-def _mentions(bare: str, name: str) -> bool:
-    """True if a plain text has the name, in singular or plural, or all of its words."""
-    whole = plain(spaces(name))
-    words = [w for w in whole.split() if w not in _FUNCTION_WORDS and len(w) > 2]
-    parts = [whole, *(words if len(words) > 1 else ())]
-    there = [re.search(rf"(?<!\w){re.escape(p)}(?:s|es)?(?!\w)", bare) is not None for p in parts]
-    return bool(whole) and (there[0] or (len(there) > 1 and all(there[1:])))
-
-
-def _english_of(text: str, bare: str, kind: str) -> tuple[str, str] | None:
-    """What English words say that a photo cannot show or an encoder cannot read."""
-    e, lower = _english(), text.casefold()
-    if kind not in DESCRIPTIONS:
-        return None
-    if found := e.negation.search(e.harmless.sub("", lower)):
-        return "negation", f"'{found[0].strip()}'"
-    if found := next((m for m in e.comparative.finditer(lower) if not e.compared(m, lower)), None):
-        return "comparative", f"'{found[0]}'"
-    if found := e.unseen.search(lower):
-        return "unseen", f"'{found[0]}' cannot be seen"
-    if set(bare.split()) <= e.vague:
-        return "vague", "it describes nothing"
     return None
 
 
-class _English:
-    """The patterns of templates/english.yaml."""
-
-    def __init__(self, words: dict[str, Any]) -> None:
-        def patterns(section: str) -> str:
-            return "|".join(words[section]["patterns"].split("\n")[:-1])
-
-        less = "|".join(words["negation"]["less"].split())
-        adjectives = [_comparative(a) for a in words["comparative"]["adjectives"].split()]
-        self.things = set(words["comparative"]["things"].split())
-        self.negation = re.compile(rf"{patterns('negation')}|\b(?!(?:{less})\b)\w{{3,}}less\b")
-        self.harmless = re.compile("|".join(words["negation"]["harmless"].split()))
-        self.comparative = re.compile(
-            rf"(?<!-)\b(?:{'|'.join(adjectives)}|(?<!or )more|(?<!or )less|fewer)\b(?!-)"
-        )
-        unseen = "|".join(words["unseen"]["words"].split())
-        self.unseen = re.compile(rf"\b(?:{unseen})s?\b|{patterns('unseen')}")
-        self.vague = set(words["vague"]["words"].split())
-        self.refusal, self.question, self.nothing = (
-            re.compile(patterns(section), re.I) for section in ("refusal", "question", "nothing")
-        )
-        first, anywhere = ("|".join(map(re.escape, words["names"][w].split())) for w in ("first", "anywhere"))
-        self.no_name = re.compile(rf"^[\s\"'(]*(?:{first})(?![\w'-])|(?<![\w'-])(?:{anywhere})(?![\w'-])")
-        self.foreign_words = set(words["foreign"].split())
-
-    def compared(self, found: re.Match[str], text: str) -> bool:
-        """True if a comparative has its reference ("longer than its body", "darker at the tip") or is a thing."""
-        after = text[found.end() :]
-        reference = re.match(r"\s+(?:\w+\s+)?than\s+(?!usual|normal|most|other|average)", after) or re.search(
-            r"\sthan\s+(?:its|their|the|a|an|it|they|wide|tall|long|high|broad|deep)\b", after
-        )
-        place = re.match(
-            r"\s+(?:towards?|at|near|below|above|along|around|beneath|under|behind|on|in|to)\b", after
-        )
-        return bool(reference or place) or (found[0] in self.things and not re.match(r"\s+\w", after))
-
-    def foreign(self, text: str, names: str) -> str | None:
-        """A word of another language; names: class names, which may have it."""
-        if letter := _VIETNAMESE.search(text):
-            return None if _VIETNAMESE.search(names) else next(w for w in text.split() if letter[0] in w)
-        words = [w for w in re.findall(r"\w+", text.casefold()) if w in self.foreign_words]
-        return words[0] if len(words) > 1 or (words and len(text.split()) <= 3) else None
+def _form(text: str, straight: str, kind: str) -> tuple[str, str] | None:
+    """Marks, lengths, and what is not made of words."""
+    are_names = KINDS[kind].are_names
+    longest = MAX_NAME_CHARACTERS if are_names else MAX_CHARACTERS
+    if len(text) > longest:
+        return "form", f"longer than {longest} characters"
+    if not are_names and len(text.split()) > MAX_WORDS:
+        return "form", f"longer than {MAX_WORDS} words"
+    marks = _MARKUP.search(text if not are_names else text.replace("(", "").replace(")", ""))
+    if marks:
+        return "form", f"'{marks[0].strip()}' in it"
+    if text != " ".join(text.split()):
+        return "form", "white space around it or twice in it"
+    if text[-1] in ".,!-/&+" and not (are_names and re.search(r"\b\w{1,3}\.$", text)):
+        return "form", "it ends with a mark"
+    if are_names:
+        return None
+    if "_" in text:
+        return "form", "'_' in it"
+    if _QUOTED.search(straight):
+        return "form", "quotes in it"
+    words = plain(text).split()
+    if not any(len(word) > 1 and word.isalpha() for word in words) and text.isascii():
+        return "form", "no word in it"
+    again = next((a for a, b in pairwise(text.casefold().split()) if a == b), None)
+    if again:
+        return "form", f"'{again}' twice in a row"
+    if _LIST.fullmatch(text):
+        return "form", "a list"
+    odd = _NO_WORD.search(text) if text.isascii() else None
+    if odd:
+        return "form", f"'{odd[0]}' is not a word"
+    if len(words) > 2 and text.isupper():
+        return "form", "capital letters alone"
+    return None
 
 
-def _comparative(adjective: str) -> str:
-    """The comparative of an adjective: "paler", "bigger", "heavier"."""
-    if adjective.endswith("e"):
-        return f"{adjective}r"
-    if adjective.endswith("y") and adjective not in ("grey",):
-        return f"{adjective[:-1]}ier"
-    double = re.fullmatch(r"[^aeiou]*[aeiou][bdgmnpt]", adjective) is not None
-    return f"{adjective}{adjective[-1]}er" if double else f"{adjective}er"
+def _names(text: str, kind: str, name: str, names: Names, other: str) -> tuple[str, str] | None:
+    """Class names and names of other things in a text."""
+    own, named = same_name(spaces(name)), names.same(text)
+    if KINDS[kind].are_names:
+        if _is_own(text, kind, name):
+            return kind, "the name of its class"
+        if named is not None and same_name(named) != own:
+            return kind, f"the name of a class ({named})"
+        return _as_thing(text, kind, name, names)
+    if _mentions(text, name):
+        return "own name", "the name of its class in it"
+    if kind == "attribute":
+        named = named or names.within(text, spaces(name))
+        things = [k for k in ("analogous", "synonym") if names.texts[k].get(same_name(text))]
+        if named is None and things:
+            return "other name", f"it is a name ({things[0]}) and not what something has"
+    else:
+        named = spaces(other) if other and _mentions(text, other) else None
+    return ("other name", f"names the class {named}") if named else None
 
 
-@cache
-def _english() -> _English:
-    path = Path(__file__).parents[1] / "templates" / "english.yaml"
-    return _English(yaml.safe_load(path.read_text(encoding="utf-8")))
+def _is_own(text: str, kind: str, name: str) -> bool:
+    """True if a name is that of its own class. A synonym may be another spelling or form of it."""
+    if kind == "synonym":
+        return plain(text).removeprefix("some ") == plain(spaces(name))
+    return same_name(text) == same_name(name) or "".join(stems(text)) == "".join(stems(spaces(name)))
+
+
+def _as_thing(text: str, kind: str, name: str, names: Names) -> tuple[str, str] | None:
+    """What is wrong with the name of a thing that is not the name of a class."""
+    if kind == "synonym":
+        return None
+    if _mentions(text, name):
+        return "own name", "its class's name in it"
+    within = names.within(text, spaces(name), head=True)
+    if within:
+        return "analogous", f"the name of a class in it ({within})"
+    owners = list(names.texts["synonym"].get(same_name(text), ()))
+    if owners:
+        return "analogous", f"a synonym of {owners[0]}"
+    owners = list(names.texts["attribute"].get(same_text(text), ()))
+    if owners:
+        return "analogous", f"an attribute of {owners[0]}"
+    return None
+
+
+def _mentions(text: str, name: str) -> bool:
+    """True if a text has the name, in singular or plural, as one word, or all of its words."""
+    wanted, words = stems(spaces(name)), stems(text)
+    if not wanted or not any(word.strip() for word in wanted):
+        return False
+    whole = f" {' '.join(wanted)} " in f" {' '.join(words)} " or "".join(wanted) in words
+    significant = [w for w in wanted if w not in _FUNCTION_WORDS and len(w) > 2]
+    return whole or (len(significant) > 1 and set(significant) <= set(words))
+
+
+def _english_of(text: str, kind: str) -> tuple[str, str] | None:
+    """What English words say that a photo cannot show or an encoder cannot read."""
+    e, lower = english(), text.casefold()
+    if kind not in DESCRIPTIONS:
+        return None
+    lower = e.harmless.sub("", lower)
+    negation = e.negation.search(lower)
+    if negation:
+        return "negation", f"'{negation[0].strip()}'"
+    graded = e.people.sub("", lower)
+    for comparative in e.comparative.finditer(graded):
+        if not e.compared(comparative, graded):
+            return "comparative", f"'{comparative[0]}'"
+    unseen = e.measure.search(lower) or e.unseen.search(lower)
+    if unseen:
+        return "unseen", f"'{unseen[0].strip()}' cannot be seen"
+    words = plain(text).split()
+    if set(words) <= e.vague:
+        return "vague", "it describes nothing"
+    alone = kind == "attribute" and len(text.split()) == 1
+    if alone and not words[0].endswith("s") and words[0].isascii():
+        return "vague", "one word says too little"
+    return None
 
 
 # ---- a text set and its pairs
 
 
-def check(texts: TextSet, pairs: PairSet | None = None, more: Iterable[Fault] = ()) -> list[Fault]:
+def check(
+    texts: TextSet,
+    pairs: PairSet | None = None,
+    more: Iterable[Fault] = (),
+    classes: Sequence[str] | None = None,
+) -> list[Fault]:
     """All faults of a text set and its pairs, but for the exceptions that they list.
 
-    more: faults that an encoder found (`similar.faults`). An exception that nothing needs is a fault itself, unless its
-    rule depends on the encoder.
+    more: faults that an encoder found (`similar.faults`). classes: names of the data set, if they are known. An
+    exception that nothing needs is a fault itself, unless its rule depends on the encoder.
     """
-    found = dict.fromkeys([*_of_classes(texts), *(_of_pairs(texts, pairs) if pairs else ()), *more])
+    found = dict.fromkeys(
+        [
+            *_of_names(texts, classes),
+            *_of_classes(texts),
+            *(_of_pairs(texts, pairs) if pairs else ()),
+            *more,
+        ]
+    )
     for e in [*texts.exceptions, *(pairs.exceptions if pairs else ())]:
         covered = [f for f in found if e.covers(f.owner, f.text, f.rule)]
         for f in covered:
             del found[f]
         if not covered and e.rule not in BY_ENCODER:
-            found[
-                Fault(e.owner, "exceptions", e.text, "exception", f"nothing breaks the rule '{e.rule}'")
-            ] = None
+            why = f"nothing breaks the rule '{e.rule}'"
+            found[Fault(e.owner, "exceptions", e.text, "exception", why)] = None
     return list(found)
+
+
+def _of_names(texts: TextSet, classes: Sequence[str] | None) -> Iterator[Fault]:
+    """Classes that are missing, unknown, or there in two spellings."""
+    spellings = defaultdict[str, dict[str, None]](dict)
+    for c in texts.classes:
+        owner = spaces(c.name)
+        spellings[name_key(c.name)][c.name] = None
+        broken = _broken(c.name)
+        if broken and broken[1] != "no letters":
+            yield Fault(owner, "name", c.name, *broken)
+        elif english().unwritten.search(owner) and (classes is None or c.name not in classes):
+            yield Fault(owner, "name", c.name, "unwritten", "it stands for a name")
+        for text in c.sentence:
+            wrong = _broken(text) or _answer(text, text, "sentence")
+            if wrong:
+                yield Fault(owner, "sentence", text, *wrong)
+    for same in spellings.values():
+        if len(same) > 1:
+            first, *others = same
+            yield Fault(first, "name", others[0], "classes", "the same class in another spelling")
+    if classes is None:
+        return
+    wanted, given = ({plain_name(n): n for n in of} for of in (classes, (c.name for c in texts.classes)))
+    for name in (name for name in wanted if name not in given):
+        yield Fault(
+            name, "name", "", "classes", "the data set has this class, and the file has no entry for it"
+        )
+    for name in (name for name in given if name not in wanted):
+        close = nearest(name, wanted, listed=False)
+        yield Fault(name, "name", name, "classes", f"the data set has no such class{close}")
 
 
 def _of_classes(texts: TextSet) -> Iterator[Fault]:
@@ -304,27 +433,44 @@ def _of_classes(texts: TextSet) -> Iterator[Fault]:
     kinds = [kind for kind in OF_CLASS if kind not in UNCHECKED]
     for c in texts.classes:
         for kind in kinds:
+            for text in c.of(kind):
+                names.take(kind, spaces(c.name), text)
+    described = any(c.attribute for c in texts.classes)
+    for c in texts.classes:
+        for kind in kinds:
             yield from _of_list(spaces(c.name), kind, c.of(kind), c.name, names)
-        if 0 < len(c.attribute) < FEWEST:
-            yield Fault(spaces(c.name), "attribute", "", "count", f"{len(c.attribute)} texts")
-    for kind in ("attribute", "synonym"):
-        rule = "shared" if kind == "attribute" else "synonym"
-        for owners in shared([(spaces(c.name), c.of(kind)) for c in texts.classes]):
+        for kind in kinds:
+            empty = kind in c.model_fields_set and not c.of(kind)
+            few = kind == "attribute" and described and len(c.attribute) < FEWEST
+            if empty or few:
+                yield Fault(spaces(c.name), kind, "", "count", f"{len(c.of(kind))} texts")
+    for kind, rule in (("attribute", "shared"), ("synonym", "synonym")):
+        for owners in names.texts[kind].values():
             owner, *others = owners
-            yield Fault(owner, kind, owners[owner], rule, f"also a text of {' and of '.join(others)}")
+            others = [o for o in others if name_key(o) != name_key(owner)]
+            if others:
+                yield Fault(owner, kind, owners[owner], rule, f"also a text of {' and of '.join(others)}")
 
 
 def _of_pairs(texts: TextSet, pairs: PairSet) -> Iterator[Fault]:
     names = Names(c.name for c in texts.classes)
+    attributes = {spaces(c.name): {same_text(t) for t in c.attribute} for c in texts.classes}
     for p in pairs.pairs:
-        owner = f"{spaces(p.a)} / {spaces(p.b)}"
-        both = {plain(t) for t in p.a_not_b} & {plain(t) for t in p.b_not_a}
-        for name, other, side in ((p.a, p.b, p.a_not_b), (p.b, p.a, p.b_not_a)):
+        a, b = spaces(p.a), spaces(p.b)
+        owner = f"{a} / {b}"
+        both = {same_text(t) for t in p.a_not_b} & {same_text(t) for t in p.b_not_a}
+        for name, other, side in ((a, b, p.a_not_b), (b, a, p.b_not_a)):
             yield from _of_list(owner, "one_to_one", side, name, names, other)
-            for text in (t for t in side if plain(t) in both):
-                yield Fault(owner, "one_to_one", text, "sides", "on both sides")
-            if 0 < len(side) < FEWEST:
-                yield Fault(owner, "one_to_one", "", "count", f"{len(side)} texts of {spaces(name)}")
+            theirs = attributes.get(other, set()) - attributes.get(name, set())
+            swapped = [text for text in side if same_text(text) in theirs]
+            if len(swapped) > len(side) / 2:
+                yield Fault(owner, "one_to_one", "; ".join(swapped), "sides", f"attributes of {other}")
+            for text in side:
+                key = same_text(text)
+                if key in both:
+                    yield Fault(owner, "one_to_one", text, "sides", "on both sides")
+            if len(side) < FEWEST:
+                yield Fault(owner, "one_to_one", "", "count", f"{len(side)} texts of {name}")
 
 
 def _of_list(
@@ -333,20 +479,10 @@ def _of_list(
     """Faults of the texts of one kind of a class, or of one side of a pair."""
     seen = set[str]()
     for text in texts:
-        if found := fault(text, kind, name, names, other):
+        found = fault(text, kind, name, names, other)
+        if found:
             yield Fault(owner, kind, text, *found)
-        if plain(text) in seen:
+        key = repeat_key(kind, text)
+        if key in seen:
             yield Fault(owner, kind, text, "repeat", "it is there twice")
-        seen.add(plain(text))
-
-
-def shared(of: Iterable[tuple[str, Sequence[str]]]) -> list[dict[str, str]]:
-    """Texts that several classes have, in any spelling: for each, owner -> the text as it has it.
-
-    Classes of one name may have the same texts.
-    """
-    found: dict[str, dict[str, str]] = {}
-    for owner, texts in of:
-        for text in texts:
-            found.setdefault(plain(text), {}).setdefault(owner, text)
-    return [owners for owners in found.values() if len({name_key(o) for o in owners}) > 1]
+        seen.add(key)

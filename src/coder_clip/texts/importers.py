@@ -14,7 +14,9 @@ from typing import Any
 
 from ..errors import UserError, nearest
 from ..foundation.artifacts import sha256
-from .checks import control
+from .checks import clean, control
+from .english import english
+from .kinds import KINDS
 from .names import name_key
 from .sets import ClassTexts, TextSet, read_written
 
@@ -31,6 +33,9 @@ SENTENCES = (
     "sentences are for a baseline, not for CODER: 'texts: {…, sentence: FILE}' adds them to other kinds"
 )
 MISSING = "no file {path} to import from"
+_BULLET = re.compile(r"^\s*(?:[-*•–·]+\s+|\(?\d{1,2}[.)]\s+)")
+_WITH = re.compile(r"^(?:with|having|and)\s+", re.I)
+_NUMBERED = re.compile(r"^\d{1,4}\.\s*")  # CUB's folders: "001.Black_footed_Albatross"
 Table = Sequence[tuple[str, list[str]]]  # names and their texts; names may repeat
 
 
@@ -64,8 +69,13 @@ def import_texts(
     if not isinstance(document, dict):
         raise UserError(f"{source}: not an object with a list of texts for each class name")
     importing = Import(source, dataset, classes, renames or {})
-    importing.add(kind, source, published, table_of(source, document))
+    known = _by_key([*classes, *importing.renames])
+    about = [name for name in document if name.startswith("_") and name_key(name) not in known]
+    table = table_of(source, {name: texts for name, texts in document.items() if name not in about})
+    importing.add(kind, source, published, table, tidy=True)
     texts = importing.finish(partial)
+    if about:
+        importing.notes.append(f"left out, because they are about the file: {', '.join(about)}")
     return texts, importing.notes + ([SENTENCES] if kind == "sentence" else [])
 
 
@@ -91,8 +101,10 @@ class Import:
         often; if the source has it once, all classes of that name get its texts, and a note says so.
         """
         renamed = {name_key(old): new for old, new in self.renames.items()}
+        classes = _by_key(self.classes)
         wanted = [renamed.get(name_key(name), name) for name in names]
-        classes, positions = _by_key(self.classes), _by_key(wanted)
+        wanted = [name if name_key(name) in classes else _NUMBERED.sub("", name) for name in wanted]
+        positions = _by_key(wanted)
         in_any_order: dict[str, list[str]] = {}
         for key in classes:
             in_any_order.setdefault(_sorted_words(key), []).append(key)
@@ -121,16 +133,16 @@ class Import:
         self.seen |= set(map(name_key, names))
         return indices
 
-    def add(self, kind: str, path: Path, published: str, table: Table) -> None:
-        """Add the texts of one kind, cleaned, with their provenance."""
+    def add(self, kind: str, path: Path, published: str, table: Table, tidy: bool = False) -> None:
+        """Add the texts of one kind, cleaned, with their provenance. tidy: as of `clean_texts`."""
         changes: Counter[str] = Counter()
         reached = set[int]()
         for indices, (_, texts) in zip(self.match([name for name, _ in table]), table, strict=True):
-            clean, changed = clean_texts(texts)
+            cleaned, changed = clean_texts(texts, kind if tidy else None)
             changes += changed
             reached.update(indices)
             for i in indices:
-                self.entries[i][kind] = clean
+                self.entries[i][kind] = cleaned
         self.notes += [f"{kind}: {n} texts {change}" for change, n in changes.items()]
         self.missing |= {c: None for i, c in enumerate(self.classes) if i not in reached}
         without = [entry["name"] for entry in self.entries if not entry.get(kind)]
@@ -184,21 +196,40 @@ def _by_key(names: Sequence[str]) -> dict[str, list[int]]:
     return found
 
 
-def clean_texts(texts: Sequence[str]) -> tuple[list[str], Counter[str]]:
-    """Each text once, in order, in one line, without control and direction characters; and counts of what changed."""
+def clean_texts(texts: Sequence[str], kind: str | None = None) -> tuple[list[str], Counter[str]]:
+    """Each text once, in order, in one line, without control and direction characters; and counts of what changed.
+
+    With a kind other than whole sentences, bullets, quotes, full stops and the template's "which has" go too, and
+    descriptions that cannot continue "which has …" are left out.
+    """
     kept: dict[str, None] = {}
     changes: Counter[str] = Counter()
     for text in texts:
         marks = set(control(" ".join(text.split())))
         bare = " ".join("".join(" " if c in marks else c for c in text).split())
         changes["without control characters"] += bool(marks)
+        tidy = kind not in (None, "sentence")
+        if tidy:
+            shorter = _without_marks(bare, KINDS[str(kind)].are_names)
+            changes["without bullets, quotes, full stops or 'which has'"] += shorter != bare
+            bare = shorter
         if len(bare) > MAX_CHARACTERS:
             changes[f"left out, longer than {MAX_CHARACTERS} characters"] += 1
         elif not bare or bare in kept:
             changes["left out, empty or repeated"] += 1
+        elif tidy and not KINDS[str(kind)].are_names and english().wording.search(bare):
+            changes["left out, because they do not continue 'which has …'"] += 1
         else:
             kept[bare] = None
-    return list(kept), changes
+    return list(kept), +changes
+
+
+def _without_marks(text: str, is_name: bool) -> str:
+    """A text without what stands around it in a list."""
+    bare = _BULLET.sub("", text)
+    if is_name:
+        return bare.strip(' .;,"“”')
+    return _WITH.sub("", clean(bare) if text else text)
 
 
 def table_of(path: Path, document: Mapping[str, Any]) -> Table:

@@ -129,6 +129,24 @@ def with_kinds(texts: TextSet, given: TextSet, kind: str) -> TextSet:
     return texts.model_copy(update={"classes": entries, "provenance": {**texts.provenance, kind: note}})
 
 
+def read_text_set(path: Path, unfinished: bool = False) -> TextSet:
+    """A text set whose classes are those that it names (data/texts/README.md).
+
+    unfinished: empty lists and texts are read too. UserError as of ``load_text_set``.
+    """
+    document = read_written(path, "photos", "no text set {path}")
+    entries = document.get("classes") if isinstance(document, dict) else None
+    if not isinstance(entries, list) or not entries:
+        raise UserError(f"{path} lists no classes (expected {{'format': 1, 'dataset': …, 'classes': […]}})")
+    names = [str(e.get("name", "")) if isinstance(e, dict) else "" for e in entries]
+    if not all(names):
+        raise UserError(f"{path}: class {names.index('') + 1} has no name")
+    dataset = str(document.get("dataset", "photos"))
+    if not unfinished:
+        return load_text_set(path, dataset, names)
+    return _validate(TextSet, path, {"dataset": dataset, **document})
+
+
 def load_text_set(path: str | Path, dataset: str, classes: list[str], made: bool = False) -> TextSet:
     """Read a text set and check it against the data set's classes.
 
@@ -148,14 +166,18 @@ def load_text_set(path: str | Path, dataset: str, classes: list[str], made: bool
     return texts.model_copy(update={"dataset": dataset, "classes": entries})
 
 
-def load_pair_set(path: str | Path, dataset: str, classes: list[str], made: bool = False) -> PairSet:
+def load_pair_set(
+    path: str | Path, dataset: str, classes: list[str], made: bool = False, unfinished: bool = False
+) -> PairSet:
     """Read one-to-one texts and check them against the data set's classes.
 
-    UserError as in `load_text_set`, and for a pair given twice or of a class with itself.
+    made, unfinished: as of `load_text_set` and `read_text_set`. UserError as there, and for a pair given twice or of a
+    class with itself.
     """
     path = Path(path)
     found = _validate(PairSet, path, read_json(path) if made else read_written(path, dataset, PAIRS_MISSING))
-    _refuse_empty(path, ((p.a, p) for p in found.pairs), ("a_not_b", "b_not_a"))
+    if not unfinished:
+        _refuse_empty(path, ((p.a, p) for p in found.pairs), ("a_not_b", "b_not_a"))
     wanted = [plain_name(c) for c in classes]
     pairs: dict[frozenset[int], Pair] = {}
     for pair in found.pairs:
@@ -260,6 +282,12 @@ def _refuse_empty(path: Path, entries: Iterable[tuple[str, BaseModel]], lists: S
 
 def _validate(model: type[_Model], path: Path, document: Any) -> _Model:
     """Validate a document; UserError names the first entry that is wrong, by its class."""
+    half = _half_character(document)
+    if half is not None:
+        shown = half.encode("ascii", "backslashreplace").decode()
+        raise UserError(
+            f"{path}: '{shown}' has half a character (a lone surrogate); write the text again there"
+        )
     try:
         return model.model_validate(document)
     except ValidationError as error:
@@ -270,3 +298,13 @@ def _validate(model: type[_Model], path: Path, document: Any) -> _Model:
     entry = document[place[0]][place[1]]
     wrong = explained([{**first, "loc": place[2:]}], ClassTexts if model is TextSet else Pair)
     raise UserError(f"{path}: '{entry.get('name', entry.get('a'))}': {wrong}")
+
+
+def _half_character(value: Any) -> str | None:
+    """A text or key, somewhere in a document, that no file can hold; None if there is none."""
+    if isinstance(value, str):
+        return value if any("\ud800" <= c <= "\udfff" for c in value) else None
+    inside = [*value, *value.values()] if isinstance(value, dict) else value
+    if isinstance(inside, list):
+        return next((half for half in map(_half_character, inside) if half is not None), None)
+    return None

@@ -13,8 +13,9 @@ import pytest
 from coder_clip.datasets.base import Templates
 from coder_clip.errors import UserError
 from coder_clip.texts.llm.requests import pair_items
+from coder_clip.texts.llm.server import same_model
 from llm_server import Server, named
-from questions import CLASSES, TAILS, attributes, items_of, run, settings, texts
+from questions import CLASSES, TAILS, attributes, items_of, of_class, run, settings, texts
 
 # ---- what is asked together --------------------------------------------------------------------------
 
@@ -25,9 +26,8 @@ def test_one_request_has_all_kinds_of_a_class_and_several_pairs(server: Server, 
     items = run(generator, items_of("attribute", "analogous", "synonym", classes=CLASSES[:4]))
     assert len(server.asked) == 4
     assert all(len(i.texts["texts"]) == i.wanted for i in items)
-    assert set(server.asked[0]["response_format"]["json_schema"]["schema"]["required"]) == {
-        "attribute", "analogous", "synonym"
-    }  # fmt: skip
+    schema = server.asked[0]["response_format"]["json_schema"]["schema"]
+    assert set(schema["properties"][CLASSES[0]]["required"]) == {"attribute", "analogous", "synonym"}
     assert ", ".join(CLASSES[:4]) in server.asked[0]["messages"][0]["content"], (
         "the classes are not to be named"
     )
@@ -49,7 +49,8 @@ def test_what_was_answered_together_is_found_alone(server: Server, tmp_path: Pat
     attributes = run(generator, items_of("attribute", classes=CLASSES[:2]))
     both = run(generator, items_of("attribute", "synonym", classes=CLASSES[:2]))
     assert texts(both)[::2] == texts(attributes)
-    assert list(server.asked[-1]["response_format"]["json_schema"]["schema"]["properties"]) == ["synonym"]
+    schema = server.asked[-1]["response_format"]["json_schema"]["schema"]
+    assert list(schema["properties"][CLASSES[1]]["properties"]) == ["synonym"]
 
 
 @pytest.mark.parametrize("formats", [["json_object", None], [None]])
@@ -86,16 +87,16 @@ BAD = {  # what will not do as a text: tests/unit/test_checks.py
     "prose": "I would describe it as a fox with a tail.",
     "refusal": "I’m sorry, but I can’t help with that.",
     "echoed schema": json.dumps({"type": "object", "properties": {"attribute": {"type": "array", "items": {}}}}),
-    "nested lists": json.dumps({"attribute": [TAILS]}),
+    "nested lists": attributes(TAILS),
     "objects": attributes(*({"id": str(i), "feature": t} for i, t in enumerate(TAILS))),
     "numbers": attributes(1, 2, 3, 4),
     "one of four": attributes(TAILS[0]),
     "draft": "<think>" + attributes(*TAILS) + "</think>",
     "two objects": attributes(*TAILS) + "\n" + attributes(*TAILS),
     "broken off": attributes(*TAILS)[:-20],
-    "half a character": '{"attribute": ["\\ud800", "a", "b", "c"]}',
-    "deep": '{"attribute": ' + "[" * 100_000,
-    "huge number": '{"attribute": 1' + "0" * 10_000 + "}",
+    "half a character": '{"{class}": {"attribute": ["\\ud800", "a", "b", "c"]}}',
+    "deep": '{"{class}": {"attribute": ' + "[" * 100_000,
+    "huge number": '{"{class}": {"attribute": 1' + "0" * 10_000 + "}}",
     "empty": "",
 }  # fmt: skip
 
@@ -124,7 +125,7 @@ GOOD = {
     "fence": "```json\n" + attributes(*TAILS) + "\n```",
     "reasoning": "<think>" + attributes("a draft", "b", "c", "d") + "</think>" + attributes(*TAILS),
     "words around": "Of course! " + attributes(*TAILS) + " Anything else?",
-    "a key more": json.dumps({"reasoning": "foxes", "attribute": TAILS}),
+    "a key more": of_class(reasoning="foxes", attribute=TAILS),
     "more than asked for": attributes(*TAILS, *(f"part {i}" for i in range(5000))),
     "marks": attributes('"a long tail"', "White paws.", "has pointed ears", "a wet_nose,", "white paws"),
     "white space": attributes(" a  long\ttail", "white paws\n", "pointed ears", "a wet nose"),
@@ -141,7 +142,7 @@ def test_a_good_answer_is_taken_at_once(server: Server, tmp_path: Path, name: st
 
 @pytest.mark.parametrize("said", [[], ["none"], ["N/A"], ["no synonyms"], ["None known"]])
 def test_that_there_is_no_synonym_is_an_answer(server: Server, tmp_path: Path, said: list[str]) -> None:
-    server.answer = lambda body: json.dumps({"synonym": said})
+    server.answer = lambda body: of_class(synonym=said)
     items = run(settings(server, tmp_path), items_of("synonym"))
     assert all(item.texts == {"texts": []} for item in items)
     assert len(server.asked) == len(CLASSES)
@@ -228,27 +229,93 @@ def test_similar_names_are_refused_and_asked_for_again_at_most_five_times(
     server: Server, tmp_path: Path
 ) -> None:
     """And never again those that were refused."""
-    names = iter(f"thing {i}" for i in range(100))
+    names = iter(f"creature {i}" for i in range(100))
 
     def answer(body: dict[str, Any]) -> str:
         (wanted,) = body["response_format"]["json_schema"]["schema"]["$defs"].values()
-        return json.dumps({"analogous": [next(names) for _ in range(wanted["maxItems"])]})
+        return of_class(analogous=[next(names) for _ in range(wanted["maxItems"])])
 
     server.answer = answer
-    good = {"thing 4", "thing 9", "thing 10"}
+    good = {"creature 4", "creature 9", "creature 10"}
     rule = lambda asked: [None if n in good else "too similar to owl" for _, n in asked]  # noqa: E731
     (item,) = run(settings(server, tmp_path), items_of("analogous", classes=["fox"]), rule=rule)
-    assert item.texts == {"texts": ["thing 4", "thing 9", "thing 10"]}
+    assert item.texts == {"texts": ["creature 4", "creature 9", "creature 10"]}
     last = server.asked[-1]["messages"][-1]["content"]
-    assert all(re.search(rf"\bthing {i}\b", last) for i in range(9)), "it may name again what was refused"
+    assert all(re.search(rf"\bcreature {i}\b", last) for i in range(9)), "it may name again what was refused"
     assert len(server.asked) <= 6
 
 
 def test_where_every_name_is_too_similar_the_class_is_named(server: Server, tmp_path: Path) -> None:
     """Six paid rounds for every class, no texts, and status 0."""
     number = itertools.count()
-    server.answer = lambda body: json.dumps({"analogous": [f"thing {next(number)}" for _ in range(3)]})
+    server.answer = lambda body: of_class(analogous=[f"creature {next(number)}" for _ in range(3)])
     rule = lambda asked: ["too similar to owl (cosine 0.95)" for _ in asked]  # noqa: E731
     with pytest.raises(UserError, match=r"1 without texts: 'fox' \(analogous\): too few usable texts"):
         run(settings(server, tmp_path), items_of("analogous", classes=["fox"]), rule=rule)
     assert len(server.asked) == 2, "no second answer in a row gave a name"
+
+
+@pytest.mark.parametrize(
+    ("asked", "served", "same"),
+    [
+        ("tiny", "tiny-2026", True),
+        ("gpt-4o", "gpt-4o-2024-08-06", True),
+        ("openai/gpt-4o", "gpt-4o", True),
+        ("llama3.1", "llama3.1:latest", True),
+        ("claude-latest", "claude-20241022", True),
+        ("gemini-2.5-flash", "models/gemini-2.5-flash-preview-05-20", True),
+        ("gpt-4o", "gpt-4o-mini", False),
+        ("gpt-4o", "gpt-4o-mini-2024-07-18", False),
+        ("tiny", "large", False),
+        ("gpt-5", "gpt-4", False),
+    ],
+)
+def test_another_models_name_is_said(asked: str, served: str, same: bool) -> None:
+    assert same_model(asked, served) is same
+
+
+def test_a_model_that_was_not_asked_for_is_said_once(
+    server: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A proxy that sends questions to a cheaper model: its texts are under the other one's name."""
+    server.served = "other-3b"
+    (item, *_) = run(settings(server, tmp_path), items_of("attribute", classes=CLASSES[:3]))
+    said = [r.getMessage() for r in caplog.records if "answers: the texts are" in r.getMessage()]
+    assert said == ["tiny was asked and 'other-3b' answers: the texts are of that model"]
+    (answer,) = item.answers.values()
+    assert answer.served == "other-3b"
+
+
+@pytest.mark.parametrize(
+    "reason", ["MAX_TOKENS", "max_tokens", "length", "model_length", "FinishReason.MAX_TOKENS"]
+)
+def test_an_answer_at_the_limit_is_cut_off_in_every_servers_words(
+    server: Server, tmp_path: Path, reason: str
+) -> None:
+    """Gemini's word is MAX_TOKENS; the last text of such an answer is half a text."""
+    said = iter([{"content": attributes(*TAILS), "finish_reason": reason}, {"content": attributes(*TAILS)}])
+    server.answer = lambda body: {"role": "assistant", **next(said)}
+    (item,) = run(settings(server, tmp_path), items_of("attribute", classes=["red fox"]))
+    assert item.texts == {"texts": TAILS}
+    assert "cut off" in server.asked[1]["messages"][-1]["content"]
+
+
+def test_kinds_of_one_data_set_have_no_text_in_common(server: Server, tmp_path: Path) -> None:
+    """The rules of `texts check` hold for a model's texts: an analogous thing is no synonym, in any form."""
+
+    def answer(body: dict[str, Any]) -> str:
+        if named(body) == "red fox":
+            return of_class(attribute=TAILS, analogous=["jackals", "a coyote", "dholes"], synonym=["reynard"])
+        tails = [t.replace("a ", "a very ") for t in TAILS] + ["wet noses", "a grey back", "wide ears"]
+        return of_class(
+            attribute=tails, analogous=["a reynard", "white paws", "a dog"], synonym=["a jackal", "wolfy"]
+        )
+
+    server.answer = answer
+    kinds = ("attribute", "analogous", "synonym")
+    *_, attribute, analogous, synonym = run(
+        settings(server, tmp_path), items_of(*kinds, classes=["red fox", "grey wolf"])
+    )
+    assert "white paws" not in attribute.texts["texts"]
+    assert analogous.texts["texts"] == ["a dog"]
+    assert synonym.texts["texts"] == ["wolfy"]

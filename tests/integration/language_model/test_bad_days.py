@@ -20,7 +20,8 @@ from questions import CLASSES, KEY, items_of, run, settings, stored, until_open
 # ---- bad days ----------------------------------------------------------------------------------------
 
 FAULTS = ["429", "500", "502", "503", "408", "409", "retry-after", "retry-after-0", "retry-after-past", "html",
-          "html-200", "type", "error-200", "null", "deep", "drop", "half", "hang", "drip"]  # fmt: skip
+          "html-200", "type", "error-200", "null", "deep", "drop", "reset",
+          "half-reset", "half-500", "half", "hang", "drip"]  # fmt: skip
 
 
 @pytest.mark.parametrize("fault", FAULTS)

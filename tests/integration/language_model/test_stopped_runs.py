@@ -19,8 +19,9 @@ from typing import Any
 import pytest
 import yaml
 
+from coder_clip.texts.llm.store import Answers
 from llm_server import Server, named
-from questions import CLASSES, KEY, PRICES
+from questions import CLASSES, KEY, PRICES, of_class
 
 
 def environment(folder: Path) -> dict[str, str]:
@@ -84,6 +85,94 @@ def test_kill_9_loses_at_most_what_was_under_way(project: Path, server: Server) 
     assert command(project, "generate-texts").returncode == 0
     assert text_set.read_bytes() == first
     assert len(server.asked) == asked
+
+
+def priced(project: Path, **more: Any) -> None:
+    document = yaml.safe_load((project / "c.yaml").read_text())
+    document["generator"] |= {"prices": PRICES, **more}
+    (project / "c.yaml").write_text(yaml.safe_dump(document))
+
+
+def spent(project: Path) -> float:
+    return sum(Answers(project / "data/texts/answers", "shapes").spent.values())
+
+
+def test_what_a_killed_run_had_in_flight_counts(project: Path, server: Server) -> None:
+    """The server answers and charges, and nobody receives it: the limit on money did not know."""
+    priced(project)
+    server.behaviours = ["ok"] + ["stuck"] * 9
+    child = in_flight(project, server)
+    answered = spent(project) - 3 * most(project)
+    child.kill()
+    child.communicate()
+    server.released.set()
+    server.behaviours = []
+    assert lines(project) == 1
+    assert answered > 0
+    assert spent(project) == pytest.approx(answered + 3 * most(project), rel=0.05)
+    before = spent(project)
+    done = command(project, "generate-texts")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("a run that was killed had a request in flight") == 3
+    lost = [json.loads(line) for line in kept_lines(project) if b'"lost"' in line]
+    assert sum(line["lost"]["at_most"] for line in lost) == pytest.approx(before - answered, rel=0.02)
+    assert spent(project) == pytest.approx(before + 9 * answered, rel=0.05)
+    left = {path.name for path in (project / "data/texts/answers").iterdir()}
+    assert left == {".lock", "shapes.jsonl"}
+
+
+def kept_lines(project: Path) -> list[bytes]:
+    return (project / "data/texts/answers/shapes.jsonl").read_bytes().splitlines()
+
+
+def most(project: Path) -> float:
+    """The most that a request can cost, by the journal of a run that waits for the same answers."""
+    journal = project / "data/texts/answers/.in_flight"
+    sent = [json.loads(line).get("at_most", 0.0) for line in journal.read_bytes().splitlines()]
+    return max(sent)
+
+
+def small_disk(project: Path, server: Server, room: str) -> subprocess.CompletedProcess[str]:
+    """Run with a folder of answers on a disk of its own, and copy what is on it to ``kept``."""
+    folder = project / "data/texts/answers"
+    folder.mkdir(exist_ok=True)
+    script = (
+        f"mount -t tmpfs -o size={room} none {folder} && cp -a {project}/kept/. {folder} 2>/dev/null; "
+        f"{sys.executable} -m coder_clip.cli generate-texts; status=$?; "
+        f"mkdir -p {project}/kept && cp -a {folder}/. {project}/kept; exit $status"
+    )
+    return subprocess.run(
+        ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script],
+        cwd=project, env=environment(project), capture_output=True, text=True,
+    )  # fmt: skip
+
+
+def test_a_full_disk_loses_no_answer_and_counts_what_was_paid(project: Path, server: Server) -> None:
+    """Twelve answers were paid for, four stored, and eight asked again outside of the limit."""
+    allowed = subprocess.run(
+        ["unshare", "--user", "--map-root-user", "--mount", "mount", "-t", "tmpfs", "none", "/mnt"],
+        capture_output=True,
+    )
+    if allowed.returncode:
+        pytest.skip("this machine lets nobody make a disk of his own")
+    server.key = KEY
+    priced(project, max_tokens=500)
+    answers = project / "kept/shapes.jsonl"
+    refused = small_disk(project, server, "100k")
+    assert refused.returncode == 1
+    assert "MB of answers; nothing was asked, free some space" in refused.stderr
+    assert server.asked == []
+    # Room for the answers in flight and for little more.
+    full = small_disk(project, server, f"{3 * 2 * (100_000 + 16 * 500) // 1024 + 16}k")
+    assert full.returncode == 1
+    assert "No space left on device; nothing more is asked" in full.stderr
+    assert 0 < len(server.asked) < 10
+    assert answers.read_bytes().count(b"\n") == len(server.asked) == sum(server.paid.values())
+    bill = sum(sent * PRICES["input"] + said * PRICES["output"] for sent, said in server.billed) / 1e6
+    stored = Answers(project / "kept", "shapes")
+    assert sum(stored.spent.values()) == pytest.approx(bill)
+    assert small_disk(project, server, "10m").returncode == 0
+    assert set(server.paid.values()) == {1}, "an answer was paid for twice"
 
 
 @pytest.mark.parametrize("same_results", [False, True])
@@ -275,8 +364,8 @@ def test_texts_are_reviewed_on_the_command_line(project: Path, server: Server) -
     server.key = KEY
 
     def answer(body: dict[str, Any]) -> str:
-        of_class = [f"mark {i} of {CLASSES.index(named(body))}" for i in range(8)]
-        return json.dumps({"attribute": [*of_class, "none", "what?"], "synonym": []})
+        marks = [f"mark {i} of {CLASSES.index(named(body))}" for i in range(8)]
+        return of_class(attribute=[*marks, "none", "what?"], synonym=[])
 
     def review(*arguments: str) -> subprocess.CompletedProcess[str]:
         return command(project, "texts", "review", "shapes", *arguments)

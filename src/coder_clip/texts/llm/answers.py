@@ -1,17 +1,19 @@
 """The form of an answer: the JSON schema for the server, and the texts in its answer.
 
-One object per request. Classes: one key per kind of text. Pairs: one key per other class, and below it both class
-names, so that no order of keys can swap the sides. An answer that does not fit is not repaired; the model is asked
-again, with what was wrong.
+One object per request, with every list under the names that it belongs to: texts of a class under its name and their
+kind, texts of a pair under the other class's name and below it both names. So neither an order of keys nor a server
+that mixes up its answers can give a class the texts of another. An answer that does not fit is not repaired; the model
+is asked again, with what was wrong.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import re
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter, ValidationError
-from pydantic_core import from_json
 
 from ..names import name_key
 
@@ -20,7 +22,15 @@ if TYPE_CHECKING:
 
 Sides = dict[str, list[str]]
 MAX_CHARACTERS = 100_000  # of an answer; longer ones did not stop
+MAX_BRACES = 1_000  # of an answer, that begin no object
 TEXTS = TypeAdapter(list[str])
+# How an answer ends that was cut off, in the words of different servers.
+CUT_OFF = re.compile(r"length|limit|max_?(?:output_?)?tokens|truncat|incomplete", re.I)
+_REASONING = re.compile(r"</(?:think|thinking|thought|reasoning)>|\[/THINK\]", re.I)
+
+
+class _Repeated(Exception):
+    """A key that is there twice, where Python would silently keep the last one."""
 
 
 def shape(items: Sequence[Item]) -> dict[str, Any]:
@@ -28,14 +38,14 @@ def shape(items: Sequence[Item]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for item in items:
         texts = [f"{'at most ' if item.optional else ''}{item.missing} strings"]
-        found[item.key] = dict.fromkeys(item.pair, texts) if item.pair else texts
+        found.setdefault(item.key, {}).update(dict.fromkeys(item.lists, texts))
     return found
 
 
 def schema(items: Sequence[Item]) -> dict[str, Any]:
     """The object as a JSON schema, strict in OpenAI's sense. Lists are references, because servers bill the schema."""
     lists: dict[str, Any] = {}
-    properties: dict[str, Any] = {}
+    properties: dict[str, dict[str, Any]] = {}
     for item in items:
         least = 0 if item.optional else item.missing
         name = f"List{least}to{item.missing}"
@@ -43,8 +53,8 @@ def schema(items: Sequence[Item]) -> dict[str, Any]:
             "type": "array", "items": {"type": "string"}, "minItems": least, "maxItems": item.missing
         }  # fmt: skip
         texts = {"$ref": f"#/$defs/{name}"}
-        properties[item.key] = _closed(dict.fromkeys(item.pair, texts)) if item.pair else texts
-    return {**_closed(properties), "$defs": lists}
+        properties.setdefault(item.key, {}).update(dict.fromkeys(item.lists, texts))
+    return {**_closed({key: _closed(of) for key, of in properties.items()}), "$defs": lists}
 
 
 def _closed(properties: dict[str, Any]) -> dict[str, Any]:
@@ -54,26 +64,71 @@ def _closed(properties: dict[str, Any]) -> dict[str, Any]:
 
 def read(content: str, item: Item) -> Sides | str:
     """The texts of an item per side, or what is wrong with the answer, in words for the model."""
-    bare = content.rpartition("</think>")[2]  # no drafts
+    bare = _REASONING.split(content)[-1]  # no drafts
     if len(bare) > MAX_CHARACTERS:
         return "it was far too long"
     try:
-        document = from_json(bare[bare.find("{") : bare.rfind("}") + 1])
-    except ValueError:
-        document = None
-    if not isinstance(document, dict):
+        documents = list(_objects(bare))
+        fitting = [by_name for by_name in map(_by_name, documents) if name_key(item.key) in by_name]
+        lists = _by_name(fitting[-1][name_key(item.key)]) if fitting else {}
+    except _Repeated as repeated:
+        return f"the key '{repeated}' was there twice"
+    except (ValueError, RecursionError):
+        documents, fitting = [], []
+    if not documents:
         return "it was not one JSON object"
-    value = _by_name(document).get(name_key(item.key))
-    lists = [_by_name(value).get(name_key(name)) for name in item.pair] if item.pair else [value]
+    if not fitting:
+        return f"it had no texts under '{item.key}'"
     try:
-        return {
-            side: TEXTS.validate_python(found, strict=True)
-            for side, found in zip(item.sides, lists, strict=True)
-        }
+        texts = [TEXTS.validate_python(lists.get(name_key(name)), strict=True) for name in item.lists]
+        "".join(text for side in texts for text in side).encode()
     except ValidationError as error:
         wrong = error.errors()[0]
-        place = " / ".join(map(str, (item.key, *wrong["loc"])))
+        place = " / ".join(map(str, (item.key, *item.lists[:1], *wrong["loc"])))
         return f"{place}: {wrong['msg'][:1].lower()}{wrong['msg'][1:]}"
+    except UnicodeEncodeError:
+        return "it had half a character"
+    return dict(zip(item.sides, texts, strict=True))
+
+
+def _objects(text: str) -> Iterator[dict[str, Any]]:
+    """The JSON objects of a text, of which the last one counts: words and drafts may stand before it.
+
+    ValueError if it ends with the beginning of an object or has two objects side by side, _Repeated for equal keys.
+    """
+    decoder = json.JSONDecoder(object_pairs_hook=_unique)
+    start, end, braces = text.find("{"), 0, 0
+    while start >= 0:
+        try:
+            document, end_of_this = decoder.raw_decode(text, start)
+        except ValueError:
+            braces += 1
+            if braces > MAX_BRACES:
+                raise
+            start = text.find("{", start + 1)
+            continue
+        if end and not text[end:start].strip(" \t\r\n,"):
+            raise ValueError("two objects")
+        end = end_of_this
+        # What is part of a larger object or list that was broken off is not the answer.
+        inside = re.search(r'"\s*:\s*$', text[:start]) or text[end:].lstrip().startswith((",", "]", "}"))
+        if not inside:
+            yield document
+        start = text.find("{", end)
+    if re.search(r'\{\s*"', text[end:]):
+        raise ValueError("an object without an end")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose keys are unique, also in other spellings."""
+    found = dict[str, Any]()
+    seen = set[str]()
+    for key, value in pairs:
+        if name_key(key) in seen:
+            raise _Repeated(key[:60])
+        seen.add(name_key(key))
+        found[key] = value
+    return found
 
 
 def _by_name(value: Any) -> dict[str, Any]:

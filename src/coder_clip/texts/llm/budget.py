@@ -9,7 +9,6 @@ from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING, Any
 
 from ...errors import UserError
-from .store import Answers
 
 if TYPE_CHECKING:
     from ...pipeline.config import GeneratorConfig, Prices
@@ -19,8 +18,7 @@ FEWEST_BYTES = 2  # per token, in other scripts: for the most that a request can
 TOKENS_PER_MESSAGE = 4  # what a server puts around each
 # With quotes and comma: the means of data/texts by CLIP's tokenizer.
 TOKENS_PER_TEXT = {"attribute": 10.1, "analogous": 5.7, "synonym": 5.1, "one_to_one": 6.6}
-TOKENS_PER_LIST, TOKENS_PER_SIDE = 5, 10  # keys and brackets; those of pairs name classes
-ENOUGH = 5  # stored answers of a model from which their length replaces the guess
+TOKENS_PER_LIST, TOKENS_PER_SIDE = 7, 10  # keys and brackets, with the names of the classes
 MOST_BYTES = 16  # per counted token; with more the count cannot be true
 
 
@@ -47,16 +45,15 @@ def money(prices: Prices | None, prompt: float, completion: float) -> float:
     return 0.0 if prices is None else (prompt * prices.input + completion * prices.output) / 1e6
 
 
-def estimate(requests: Iterable[Request], answers: Answers, generator: GeneratorConfig) -> Estimate:
-    """Estimate requests. The lengths of the model's stored answers correct the guess for new ones."""
-    longer = _longer(answers, generator.model)
+def estimate(requests: Iterable[Request], generator: GeneratorConfig) -> Estimate:
+    """Estimate requests to a model that does not reason first."""
     found = []
     for request in requests:
         content = [text for _, text in request.messages] + (
             [json.dumps(request.schema)] if request.schema else []
         )
         around = TOKENS_PER_MESSAGE * len(request.messages)
-        prompt, completion = around + sum(map(tokens, content)), guess(request.items) * longer
+        prompt, completion = around + sum(map(tokens, content)), guess(request.items)
         at_most = 0.0
         if generator.token_limit is not None:
             size = sum(len(text.encode(errors="replace")) for text in content)
@@ -81,16 +78,6 @@ def guess(items: Sequence[dict[str, Any]]) -> float:
         of_texts = item["count"] * TOKENS_PER_TEXT[item["kind"]]
         found += 2 * (of_texts + TOKENS_PER_SIDE) if "other" in item["fields"] else of_texts + TOKENS_PER_LIST
     return found
-
-
-def _longer(answers: Answers, model: str) -> float:
-    """Ratio of the lengths of this model's answers to the guess: reasoning makes them many times longer."""
-    counted = [
-        (stored.answer.completion_tokens, guess(stored.items))
-        for stored in answers.kept.values()
-        if stored.model == model and stored.items and stored.answer.text and stored.answer.completion_tokens
-    ]
-    return sum(n for n, _ in counted) / sum(g for _, g in counted) if len(counted) >= ENOUGH else 1.0
 
 
 def too_few(prompt: int, completion: int, sent: int, text: str) -> bool:

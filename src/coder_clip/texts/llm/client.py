@@ -15,8 +15,9 @@ import openai
 from ...errors import UserError
 from . import server
 from .budget import Budget
-from .metered import ASKED, Keep, Lose, Metered, NoAnswer, refusal
+from .metered import ASKED, Keep, Metered, NoAnswer, refusal
 from .prompts import Request
+from .store import Answers
 
 if TYPE_CHECKING:
     from ...pipeline.config import GeneratorConfig
@@ -31,15 +32,19 @@ FORMS: list[str | None] = ["json_schema", "json_object", None]  # of answers; th
 class Client:
     """Asks questions, at most ``max_in_flight`` at a time.
 
-    keep: called with each answer as it arrives; lose: with the most that a try without one can cost; patient: go on
-    without usable texts (`Metered`).
+    answers, keep, patient: as of `Metered`.
     """
 
     def __init__(
-        self, generator: GeneratorConfig, budget: Budget, keep: Keep, lose: Lose, patient: bool = False
+        self,
+        generator: GeneratorConfig,
+        budget: Budget,
+        answers: Answers,
+        keep: Keep,
+        patient: bool = False,
     ) -> None:
-        self.generator, self.budget, self.keep, self.lose = generator, budget, keep, lose
-        self.patient = patient
+        self.generator, self.budget, self.answers = generator, budget, answers
+        self.keep, self.patient = keep, patient
         self.place = server.place(generator)
         self.forms = FORMS.copy()
         self.stopped: BaseException | None = None
@@ -156,7 +161,7 @@ class Client:
         if self.place != server.OPENAI:  # other servers must not get OpenAI's headers
             hidden = {name: os.environ.pop(name) for name in ENVIRONMENT if name in os.environ}
         try:
-            http = Metered(self.generator, self.budget, self.keep, self.lose, self.patient)
+            http = Metered(self.generator, self.budget, self.answers, self.keep, self.patient)
             connection = openai.AsyncOpenAI(
                 api_key=server.api_key(self.generator),
                 base_url=self.place,
@@ -202,4 +207,4 @@ class Client:
         """Why there is no answer, in words."""
         if isinstance(error, openai.APIStatusError):
             return f"{self.place} answers {error.status_code}"
-        return f"{self.place}: {server.safe(str(error.__cause__ or error), self.generator)}"
+        return f"{self.place}: {server.safe(error.__cause__ or error, self.generator)}"

@@ -17,7 +17,7 @@ from . import budget, prompts
 from .budget import Budget, Estimate, amount
 from .prompts import Request, item_key
 from .requests import MAX_REASKS, Item
-from .server import api_key
+from .server import api_key, same_model
 from .store import Answer, Answers, Stored
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("coder_clip")
 
+LONG_QUESTION, LONG_ANSWER = 100_000, 500_000  # bytes, for which the disk keeps room
 MAX_PAIRS = 10  # of one class in one request, if the limit on tokens allows
 
 
@@ -38,6 +39,7 @@ class Generator:
         self.answers = Answers(generator.answers, dataset)
         self.budget = Budget(generator, self.answers.spent)
         self.useful = False  # some answer of this run had a usable text
+        self.served: set[str] = set()  # names under which models answered
         self.said: dict[str, str] = {}  # words of an answer -> what they were said of first
 
     def ahead(self, items: Iterable[Item], seen: set[str]) -> tuple[Estimate, int]:
@@ -47,7 +49,7 @@ class Generator:
         stored = {key for key, answer in map(self._stored, items) if answer is not None}
         seen.update(missing)
         requests = (request for request, _ in self._requests(missing.values()))
-        return budget.estimate(requests, self.answers, self.generator), len(stored)
+        return budget.estimate(requests, self.generator), len(stored)
 
     def check(self, items: list[Item]) -> None:
         """Check that there is a key, unless all answers are stored. UserError if not."""
@@ -76,7 +78,7 @@ class Generator:
         failed: dict[str, str] = {}
         if self._missing(items):
             api_key(self.generator)  # without one, stop before anything is announced
-            with self.answers.open():  # other processes may have asked meanwhile
+            with self.answers.open(self._room()):  # other processes may have asked meanwhile
                 if missing := self._missing(items):
                     failed = self._ask(list(missing.values()), number)
         for item in items:
@@ -86,13 +88,19 @@ class Generator:
                 continue
             item.take(stored.answer, stored.key, read(stored.answer, item))
 
+    def _room(self) -> int:
+        """Bytes on the disk for the lines of all answers in flight, with the questions."""
+        limit = self.generator.token_limit
+        answer = LONG_ANSWER if limit is None else min(LONG_ANSWER, budget.MOST_BYTES * limit)
+        return self.generator.max_in_flight * 2 * (LONG_QUESTION + answer)
+
     def _ask(self, missing: list[Item], number: int) -> dict[str, str]:
         """Ask all. Returns why an item has no answer, by its key."""
         from .client import Client  # openai takes a second to import
 
         asked = {request.key: (request, group) for request, group in self._requests(missing)}
         requests = [request for request, _ in asked.values()]
-        ahead = budget.estimate(requests, self.answers, self.generator)
+        ahead = budget.estimate(requests, self.generator)
         money = f", about {amount(ahead.money)} {self.budget.currency}" if self.generator.prices else ""
         log.info(
             f"round {number}: {ahead.requests} requests to {self.generator.model}: about {ahead.prompt_tokens} "
@@ -104,22 +112,32 @@ class Generator:
 
             def keep(request: Request, answer: Answer) -> bool:
                 self.answers.add(request, answer)
+                self._note_model(answer)
                 if self.generator.prices:
                     bar.set_postfix_str(self.budget.shown(), refresh=False)
                 bar.update()
                 return self._useful(answer, asked[request.key][1])
 
-            def lose(at_most: float) -> None:
-                self.answers.lose(at_most, self.budget.currency)
-
             patient = number > 1 and self.useful  # what is asked again is what the model has failed at
-            failed = Client(self.generator, self.budget, keep, lose, patient).ask(requests)
+            client = Client(self.generator, self.budget, self.answers, keep, patient)
+            failed = client.ask(requests)
         return {key: failed[r.key] for r in requests if r.key in failed for key in r.item_keys}
 
+    def _note_model(self, answer: Answer) -> None:
+        """Say once that another model answers than the one that was asked."""
+        asked, served = self.generator.model, answer.served
+        if served not in self.served and not same_model(asked, served):
+            log.warning(
+                "%s was asked and '%s' answers: the texts are of that model",
+                *(asked, one_line(served, 60)),
+            )
+        self.served.add(served)
+
     def _useful(self, answer: Answer, items: list[Item]) -> bool:
-        """True if an answer has a usable text, and not the same words as the answer about another class."""
+        """True if an answer has a usable text, and not, but for the name, the words of one about another class."""
         subject = items[0].owner
-        repeats = self.said.setdefault(answer.text or "", subject) != subject
+        words = (answer.text or "").replace(items[0].fields["class"], "")
+        repeats = self.said.setdefault(words, subject) != subject
         if any(item.usable(read(answer, item)) for item in items) and not (
             repeats and any(not item.optional for item in items)
         ):
@@ -165,7 +183,7 @@ class Generator:
 
 def read(answer: Answer, item: Item) -> form_of.Sides | str:
     """The texts of an item in an answer, or what is wrong with the answer."""
-    if answer.finish == "length":
+    if answer.finish is not None and form_of.CUT_OFF.search(answer.finish):
         return "it was cut off at the limit on its tokens; be brief"
     return form_of.read(answer.text, item) if answer.text else "it was empty"
 

@@ -18,7 +18,7 @@ from . import budget as cost
 from . import server
 from .budget import Budget
 from .prompts import Request
-from .store import Answer, today
+from .store import Answer, Answers, today
 
 if TYPE_CHECKING:
     from ...pipeline.config import GeneratorConfig
@@ -27,11 +27,13 @@ MAX_BYTES = 4_000_000  # of an answer with its reasoning
 ASKED: ContextVar[Request] = ContextVar("ASKED")  # the question of a task
 USELESS = 10  # questions in a row without a usable text, after which a run ends
 Keep = Callable[[Request, Answer], bool]
-Lose = Callable[[float], None]
 
 
 class NoAnswer(Exception):
-    """A try that may have cost money and gave no answer: unreadable, cut off or late. Not tried again at once."""
+    """A request that was sent, may have cost money and has no answer: unreadable, cut off or late.
+
+    It is not tried again at once.
+    """
 
 
 class _Part(BaseModel):
@@ -74,17 +76,23 @@ class _Usage(BaseModel):
 class Metered(openai.DefaultAsyncHttpxClient):
     """Sends each of openai's tries within the budget, and keeps its answer.
 
-    keep: called with an answer, says whether that has a usable text; lose: with the most that a try without one can
-    cost. Both run in a thread, because a disk can take seconds while the clocks of other requests run. patient: go on
-    without usable texts. in_flight: tries that are received and kept even if the task that asked is cancelled.
+    answers: the open store. keep: called with an answer, says whether that has a usable text. Both run in a thread,
+    because a disk can take seconds while the clocks of other requests run. patient: go on without usable texts.
+    in_flight: tries that are received and kept even if the task that asked is cancelled.
     """
 
     def __init__(
-        self, generator: GeneratorConfig, budget: Budget, keep: Keep, lose: Lose, patient: bool = False
+        self,
+        generator: GeneratorConfig,
+        budget: Budget,
+        answers: Answers,
+        keep: Keep,
+        patient: bool = False,
     ) -> None:
         # No redirects: secret headers would go to the other server.
         super().__init__(timeout=generator.timeout, follow_redirects=False)
-        self.generator, self.budget, self.lose, self.patient = generator, budget, lose, patient
+        self.generator, self.budget, self.patient = generator, budget, patient
+        self.answers = answers
         self._keep = keep
         self.useless: set[str] = set()  # keys of questions in a row without a usable text
         self.in_flight: set[asyncio.Task[httpx2.Response]] = set()
@@ -124,11 +132,23 @@ class Metered(openai.DefaultAsyncHttpxClient):
 
     async def _exchange(self, request: httpx2.Request, reserved: float) -> httpx2.Response:
         """One try, from sending to the store. What openai can try again is raised as httpx's errors."""
-        answer = paid = None  # the cost of a try without an answer is unknown
+        key = ASKED.get().key
+        answer = None
+        paid: float | None = 0.0  # None: unknown, because it was sent and has no answer
+        noted = False
         try:
-            response = await self._receive(request)
-            if response.is_success:
-                answer = self._read(response.content, len(request.content), reserved)
+            if reserved:
+                # On disk before it is sent, so that it counts if this process is killed.
+                await asyncio.to_thread(self.answers.begin, key, reserved, self.budget.currency)
+                noted = True
+            sent = asyncio.Event()
+            try:
+                response = await self._receive(request, sent)
+                if response.is_success:
+                    answer = self._read(response.content, len(request.content), reserved)
+            finally:
+                paid = None if sent.is_set() else 0.0
+            if answer is not None:
                 paid = answer.cost
             elif response.status_code < 500 and not server.generated(response):
                 paid = 0.0  # refused: nothing was generated
@@ -141,8 +161,10 @@ class Metered(openai.DefaultAsyncHttpxClient):
                 self._room.notify_all()
             if answer is not None:
                 await self.keep(ASKED.get(), answer)
-            elif paid is None and reserved:
-                await asyncio.to_thread(self.lose, reserved)
+            elif noted and paid is None:
+                await asyncio.to_thread(self.answers.lose, key, reserved, self.budget.currency)
+            elif noted:
+                await asyncio.to_thread(self.answers.end, key)
         if answer is not None:
             self._check_limit(answer)
         else:
@@ -151,9 +173,20 @@ class Metered(openai.DefaultAsyncHttpxClient):
                 response.headers["x-should-retry"] = "false"  # read by openai
         return response
 
-    async def _receive(self, request: httpx2.Request) -> httpx2.Response:
-        """The whole response, within a size and a time, because a server could send forever."""
-        body, answering = bytearray(), False
+    async def _receive(self, request: httpx2.Request, sent: asyncio.Event) -> httpx2.Response:
+        """The whole response, within a size and a time, because a server could send forever.
+
+        sent: set as soon as the request is written to a connection; before that a failure costs nothing.
+        """
+
+        async def trace(event: str, info: dict[str, Any]) -> None:
+            # A request CONNECT goes to a proxy and not to the server.
+            started = event.endswith("send_request_headers.started")
+            if started and info["request"].method != b"CONNECT":
+                sent.set()
+
+        request.extensions = {**request.extensions, "trace": trace}
+        place, response, body = server.place(self.generator), None, bytearray()
         try:
             async with (
                 asyncio.timeout(self.generator.timeout),
@@ -161,29 +194,34 @@ class Metered(openai.DefaultAsyncHttpxClient):
             ):
                 if response.headers.get("content-encoding", "identity") not in ("identity", ""):
                     raise UserError(
-                        f"{server.place(self.generator)} sends a compressed answer, which may be of any size; switch "
-                        "that off there"
+                        f"{place} sends a compressed answer, which may be of any size; switch that off there"
                     )
-                answering = response.is_success
                 async for chunk in response.aiter_raw():
                     body += chunk
                     if len(body) > MAX_BYTES:
-                        raise UserError(
-                            f"{server.place(self.generator)} sends an answer of more than {MAX_BYTES:,} bytes"
-                        )
-        except (TimeoutError, httpx2.ReadTimeout):
-            raise NoAnswer(
-                f"no whole answer within {self.generator.timeout:g} s (generator.timeout)"
-            ) from None
-        except httpx2.RemoteProtocolError as error:
-            if answering:
-                raise NoAnswer(
-                    f"the answer was cut off ({server.safe(str(error), self.generator)})"
-                ) from None
-            raise
+                        raise UserError(f"{place} sends an answer of more than {MAX_BYTES:,} bytes")
+        except (TimeoutError, httpx2.TimeoutException):
+            limit = f"{self.generator.timeout:g} s (generator.timeout)"
+            if not sent.is_set():
+                raise httpx2.ConnectTimeout(f"no connection within {limit}", request=request) from None
+            if response is None or response.is_success:
+                raise NoAnswer(f"no whole answer within {limit}") from None
+        except httpx2.TransportError as error:
+            if not sent.is_set():
+                raise
+            if response is None or response.is_success:
+                raise NoAnswer(f"the answer was cut off ({self._words_of(error)})") from None
+        assert response is not None
+        # A status that says that there is no answer holds, even if the words after it were cut off.
         return httpx2.Response(
             response.status_code, headers=response.headers, content=bytes(body), request=request
         )
+
+    def _words_of(self, error: httpx2.TransportError) -> str:
+        """What went wrong with a connection: the error's words, or its name if it has none."""
+        if isinstance(error, httpx2.ReadError | httpx2.WriteError) and not str(error):
+            return "the server reset the connection"
+        return server.safe(error, self.generator)
 
     def _read(self, content: bytes, sent: int, reserved: float) -> Answer:
         """The answer in a chat completion; servers send errors with status 200 too."""
@@ -192,11 +230,7 @@ class Metered(openai.DefaultAsyncHttpxClient):
         except ValidationError:
             words = server.words_of(content, self.generator)
             raise NoAnswer(f"it sent something that is not an answer: {words}") from None
-        known = _origin(self.generator)
-        known |= {"served": found.model} if isinstance(found.model, str) else {}
-        known |= (
-            {"fingerprint": found.system_fingerprint} if isinstance(found.system_fingerprint, str) else {}
-        )
+        known: dict[str, Any] = _origin(self.generator)
         text, prices = found.message.words or None, self.generator.prices
         try:
             usage = _Usage.model_validate(found.usage)
@@ -209,7 +243,16 @@ class Metered(openai.DefaultAsyncHttpxClient):
         elif prices:
             known["at_most"] = reserved
         filtered = "content filter" if found.finish == "content_filter" else None
-        return Answer(text=text, refusal=found.message.refusal or filtered, finish=found.finish, **known)
+        fields = {
+            "text": text,
+            "refusal": found.message.refusal or filtered,
+            "finish": found.finish,
+            "served": found.model,
+            "fingerprint": found.system_fingerprint,
+        }
+        # Whatever field repeats the key: it must not be stored.
+        known |= {k: server.masked(v, self.generator) for k, v in fields.items() if isinstance(v, str)}
+        return Answer(**known)
 
     def _check_limit(self, answer: Answer) -> None:
         """Check that the server keeps the limit on tokens, from which the limit on money follows. UserError if not."""

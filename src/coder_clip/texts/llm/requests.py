@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...errors import one_line
 from .. import checks
-from ..checks import Names, plain
+from ..checks import Names
+from ..english import plain
 from ..kinds import KINDS, Kind
 from ..names import name_key
 from ..sentences import fill, spaces
@@ -47,9 +48,9 @@ class Item:
     """Texts of one kind for one class or pair.
 
     owner: the class or pair, for messages. fields: for the prompt, names first. indices: of its class or classes.
-    names: of the label set. skipped: earlier answers that a reviewer does not want; rejected: plain texts that one
-    rejected. rule: what chooses among analogous names. taken: plain texts that a class has already, shared by the items
-    of a kind. texts: one list per side of the answer. source: text -> key of its answer.
+    names: of the label set, with the texts that its classes have so far; shared by all items. skipped: earlier answers
+    that a reviewer does not want; rejected: plain texts that one rejected. rule: what chooses among analogous names.
+    texts: one list per side of the answer. source: text -> key of its answer.
     """
 
     kind: str
@@ -61,7 +62,6 @@ class Item:
     skipped: int = 0
     rejected: frozenset[str] = frozenset()
     rule: Rule | None = None
-    taken: dict[str, str] = field(default_factory=dict)
     texts: Sides = field(default_factory=dict)
     source: dict[str, str] = field(default_factory=dict)
     refused: list[ReviewedText] = field(default_factory=list)
@@ -94,8 +94,13 @@ class Item:
 
     @property
     def key(self) -> str:
-        """The key of its texts in the object of an answer."""
-        return self.fields["other"] if self.about.of_pair else self.kind
+        """The key of its texts in the object of an answer: its class, or the other class of a pair."""
+        return self.fields["other" if self.about.of_pair else "class"]
+
+    @property
+    def lists(self) -> tuple[str, ...]:
+        """The keys of its lists of texts, below ``key``; in the order of ``sides``."""
+        return self.pair or (self.kind,)
 
     @property
     def missing(self) -> int:
@@ -176,21 +181,22 @@ class Item:
 
     def _add(self, found: Sides, key: str) -> None:
         """Add each text that the checks accept once, as many as are wanted."""
-        both = set.intersection(*({plain(checks.clean(t)) for t in texts} for texts in found.values()))
+        keys = ({self._key(checks.clean(t)) for t in texts} for texts in found.values())
+        both = set.intersection(*keys)
         for side, texts in found.items():
             kept = self.texts.setdefault(side, [])
-            seen = {plain(t) for t in (*kept, *(r.text for r in self.refused))}
+            seen = {self._key(t) for t in (*kept, *(r.text for r in self.refused))}
             accepted: dict[str, str] = {}
             for text in map(checks.clean, texts):
-                why, bare = self._fault(text, side), plain(text)
-                if why is None and self.pair and bare in both:
+                why, key_of_text = self._fault(text, side), self._key(text)
+                if why is None and self.pair and key_of_text in both:
                     why = "on both sides"
-                if why is None and (another := self._taken_by(bare)):
-                    why = f"also a text of {another}"
+                if why is None:
+                    why = self._taken(text)
                 if why is not None:
                     self.refuse(text, why, key, side)
-                elif bare not in seen:
-                    accepted.setdefault(bare, text)
+                elif key_of_text not in seen:
+                    accepted.setdefault(key_of_text, text)
             chosen = list(accepted.values())[: self.wanted]
             asked = [(self.fields["class"], text) for text in chosen]
             for text, why in zip(
@@ -201,12 +207,23 @@ class Item:
                 elif len(kept) < self.wanted:
                     kept.append(text)
                     self.source[text] = key
-                    self.taken.setdefault(plain(text), self.owner)
+                    if not self.pair:
+                        self.names.take(self.kind, self.owner, text)
 
-    def _taken_by(self, bare: str) -> str | None:
-        """Another class that has this text; classes of one name may share theirs."""
-        owner = self.taken.get(bare) if self.kind in ONE_CLASS else None
-        return owner if owner and name_key(owner) != name_key(self.owner) else None
+    def _key(self, text: str) -> str:
+        return checks.repeat_key(self.kind, text)
+
+    def _taken(self, text: str) -> str | None:
+        """Why a text is of another class, or of another kind; classes of one name may share theirs."""
+        if self.kind in ONE_CLASS:
+            owners = self.names.having(self.kind, text, but=self.owner)
+            if owners:
+                return f"also a text of {owners[0]}"
+        if self.kind == "synonym":
+            owners = self.names.having("analogous", text)
+            if owners:
+                return f"also an analogous thing of {owners[0]}"
+        return None
 
     def _fault(self, text: str, side: str) -> str | None:
         """Why a text is not accepted."""
@@ -230,13 +247,13 @@ def class_items(
 ) -> list[Item]:
     """The items of a data set's classes: class by class in label order, kind by kind."""
     names = [spaces(c) for c in classes]
-    label_set, taken, items = Names(names), {kind: dict[str, str]() for kind in kinds}, list[Item]()
+    label_set, items = Names(names), list[Item]()
     for i, name in enumerate(names):
         start = max(0, min(i - MAX_LISTED // 2, len(names) - MAX_LISTED))
         listed = {"classes": ", ".join(dict.fromkeys(names[start : start + MAX_LISTED]))}
         for kind in kinds:
             fields = _fields(name, templates) | (listed if kind == "analogous" else {})
-            items.append(Item(kind, name, fields, (i,), label_set, counts[kind], taken=taken[kind]))
+            items.append(Item(kind, name, fields, (i,), label_set, counts[kind]))
     return items
 
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from ...errors import UserError
 from ...foundation.artifacts import write_json
-from ..checks import plain
+from ..english import plain
 from .requests import Item, ReviewedText
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 OPENAI = "https://api.openai.com/v1"
 KEYS = r"\b(?:(?:sk|pk|xai|pplx|nvapi|key)-|hf_|gsk_|r8_|gh[pous]_|github_pat_|AIza|AKIA)[\w*.…-]{4,}"
+SHORTEST_KEY = 8  # characters
 LONGEST_WAIT = 120.0  # seconds; a server that asks for more ends the run
 QUOTA = (
     "insufficient_quota",
@@ -83,15 +84,36 @@ def body_of(request: Request, generator: GeneratorConfig) -> dict[str, Any]:
     return body
 
 
-def safe(text: str, generator: GeneratorConfig) -> str:
-    """A server's words in one short line, without secrets, which error messages repeat."""
-    text = text[:2000]  # what is shown is shorter
+def same_model(asked: str, served: str) -> bool:
+    """True if a server's name of a model is the one asked for, or that with a path, date or version behind it."""
+    wanted, given = (
+        re.sub(r"(?:[-:]latest|\.gguf)$", "", name.casefold().rstrip("/").rpartition("/")[2])
+        for name in (asked, served)
+    )
+    rest = given.removeprefix(wanted) if given.startswith(wanted) else None
+    return rest is not None and re.fullmatch(r"(?:[-:@](?:preview|exp|v?\d[\d.-]+))*", rest) is not None
+
+
+def secrets(generator: GeneratorConfig) -> re.Pattern[str] | None:
+    """The key and the secret headers as a pattern, whatever characters JSON has escaped; None without any."""
     names = [key_variable(generator), *(v[1:] for v in generator.headers.values() if v.startswith("$"))]
-    for name in names:
-        if name and (value := os.environ.get(name, "").strip()):
-            text = text.replace(value, "[key]")
-    text = re.sub(rf"{KEYS}|\bBearer \S+|\S*\*{{3,}}\S*", "[key]", text)
-    return one_line(text)
+    given = [os.environ.get(name, "").strip() for name in names if name]
+    # A local server's "none" or "test" is no secret, and an ordinary word in texts.
+    values = [value for value in given if len(value) >= SHORTEST_KEY]
+    forms = ["".join(rf"\\*(?:{re.escape(c)}|u{ord(c):04x})" for c in value) for value in values]
+    return re.compile("|".join(forms), re.I) if forms else None
+
+
+def masked(text: str, generator: GeneratorConfig) -> str:
+    """A text of a server without the secrets that were sent to it."""
+    pattern = secrets(generator)
+    return text if pattern is None else pattern.sub("[key]", text)
+
+
+def safe(text: object, generator: GeneratorConfig) -> str:
+    """A server's words in one short line, without secrets, which error messages repeat."""
+    line = masked(one_line(text, 2000), generator)  # what is shown is shorter
+    return one_line(re.sub(rf"{KEYS}|\bBearer \S+|\S*\*{{3,}}\S*", "[key]", line))
 
 
 def asked_wait(response: httpx2.Response) -> float:

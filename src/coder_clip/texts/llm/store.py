@@ -2,10 +2,15 @@
 
 A line is on disk (fsync) before its texts are used, so a killed run loses only what was in flight. Two people's files
 are merged by putting their lines together (.gitattributes: merge=union).
+
+What is sent and not yet answered is in a journal beside the answers, so that a killed run's requests count too. Room
+for their answers is kept in a file without content, which is deleted when the disk is full.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import fcntl
 import json
 import logging
@@ -24,6 +29,10 @@ from ...errors import UserError
 from .prompts import Request, digest, item_key
 
 log = logging.getLogger("coder_clip")
+
+IN_FLIGHT, SPARE = ".in_flight", ".spare"  # files beside the answers, of the run that asks
+BLOCK = 1 << 16  # bytes: more than a file system's block
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Answer(BaseModel):
@@ -64,13 +73,14 @@ class Answers:
     """The stored answers of one data set. Other files in the folder count too: ImageNet-V2 has ImageNet's classes.
 
     found: by item key. kept: by request key. spent: money for the whole folder by currency, known or the most it can
-    be.
+    be; requests that a killed run left in flight are included.
     """
 
     def __init__(self, folder: Path, dataset: str) -> None:
         self.folder, self.path = folder, folder / f"{dataset}.jsonl"
         self.added = 0  # answers of this run
         self._writing = threading.Lock()
+        self._full = ""  # why nothing more can be stored
         self.refresh()
 
     def refresh(self) -> None:
@@ -86,6 +96,21 @@ class Answers:
                     "%s: %d lines are skipped: not the model's whole answers (a cut-off write, or an edit by hand)",
                     *(file, damaged),
                 )
+        for sent in self._left().values():
+            self._spend(sent["currency"], sent["at_most"])
+
+    def _left(self) -> dict[str, dict[str, Any]]:
+        """Requests of the journal that were sent and have no answer, by key."""
+        journal = self.folder / IN_FLIGHT
+        left: dict[str, dict[str, Any]] = {}
+        for line in journal.read_bytes().split(b"\n") if journal.is_file() else ():
+            with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
+                document = json.loads(line)
+                left.pop(document["key"], None)
+                if "at_most" in document:
+                    currency, at_most = str(document["currency"]), float(document["at_most"])
+                    left[document["key"]] = {"currency": currency, "at_most": at_most}
+        return {key: sent for key, sent in left.items() if key not in self.kept}
 
     def _read(self, line: bytes) -> bool:
         """Add a line; False unless question and answer have their hashes, or it is money for a try without answer."""
@@ -115,11 +140,12 @@ class Answers:
         self.spent[currency] = self.spent.get(currency, 0.0) + money
 
     @contextmanager
-    def open(self) -> Iterator[None]:
+    def open(self, room: int = 0) -> Iterator[None]:
         """Open for adding answers, by one process at a time, with everything that other processes have stored.
 
         The other processes wait, so no question is asked twice, and ``max_cost`` and ``max_in_flight`` hold for all of
-        them together. The lock ends with the process, however that ends.
+        them together. The lock ends with the process, however that ends. room: bytes to keep for answers in flight.
+        UserError if the folder cannot be written or has no room.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -137,42 +163,116 @@ class Answers:
             except OSError:
                 log.warning("%s: this file system has no locks; let one run ask at a time", self.folder)
             self.refresh()
-            if self.path.is_file() and self.path.read_bytes()[-1:] not in (b"", b"\n"):
-                self._append(b"\n")  # a killed run left half a line
-            yield
+            self._settle_left()
+            self._reserve(room)
+            try:
+                yield
+            finally:
+                (self.folder / SPARE).unlink(missing_ok=True)
+                if not self._left():
+                    (self.folder / IN_FLIGHT).unlink(missing_ok=True)
+
+    def begin(self, key: str, at_most: float, currency: str) -> None:
+        """Note, before it is sent, what a request can cost. UserError if nothing more can be stored."""
+        with self._writing:
+            if self._full:
+                raise UserError(self._full)
+            sent = {"key": key, "at_most": at_most, "currency": currency}
+            self._write(self.folder / IN_FLIGHT, sent, use_spare=False)
+
+    def end(self, key: str) -> None:
+        """Note that a request cost nothing, because it was refused or never sent."""
+        with self._writing:
+            self._write(self.folder / IN_FLIGHT, {"key": key})
+
+    def lose(self, key: str, at_most: float, currency: str) -> None:
+        """Note what a try without an answer may have cost, because the limit on money includes it."""
+        with self._writing:
+            self._write_lost(at_most, currency)
+            self._write(self.folder / IN_FLIGHT, {"key": key})
 
     def add(self, request: Request, answer: Answer) -> None:
         """Write and sync one line, then keep it. Safe in threads. UserError if it cannot be written."""
         with self._writing:
             said = answer.model_dump()
             self._write(
-                {"key": request.key, "request": request.document(), "answer": said, "sha256": digest(said)}
+                self.path,
+                {"key": request.key, "request": request.document(), "answer": said, "sha256": digest(said)},
             )
+            # The journal is not changed: a request whose answer is kept is not in flight.
             self._keep(Stored(request.key, request.model, request.items, answer), request.item_keys)
             self.added += 1
 
-    def lose(self, at_most: float, currency: str) -> None:
-        """Note what a try without an answer may have cost, because the limit on money includes it."""
-        with self._writing:
-            self._write({"lost": {"at_most": at_most, "currency": currency, "date": today()}})
-            self._spend(currency, at_most)
+    def _settle_left(self) -> None:
+        """Count what a killed run left in flight as lost, and begin an empty journal."""
+        left = self._left()
+        for sent in left.values():
+            log.warning(
+                "a run that was killed had a request in flight: it counts as %.4f %s at most",
+                *(sent["at_most"], sent["currency"]),
+            )
+            self._write_lost(sent["at_most"], sent["currency"])
+            self._spend(sent["currency"], -sent["at_most"])  # counted by refresh already
+        (self.folder / IN_FLIGHT).unlink(missing_ok=True)
 
-    def _write(self, document: Any) -> None:
-        self._append(
-            json.dumps(document, ensure_ascii=False, sort_keys=True, allow_nan=False).encode() + b"\n"
-        )
-
-    def _append(self, data: bytes) -> None:
+    def _reserve(self, room: int) -> None:
+        """Keep room on the disk for answers that are paid for when the disk is full."""
+        self._full = ""
+        if not room:
+            return
         try:
-            with self.path.open("ab") as stream:
-                stream.write(data)
-                stream.flush()
-                os.fsync(stream.fileno())
+            with (self.folder / SPARE).open("wb") as stream:
+                os.posix_fallocate(stream.fileno(), 0, room)
         except OSError as error:
-            raise UserError(
-                f"cannot write {self.path}: {error.strerror or error}; earlier answers are kept, run again when "
-                "that is fixed"
-            ) from error
+            (self.folder / SPARE).unlink(missing_ok=True)
+            if error.errno in FULL:
+                raise UserError(
+                    f"no room in {self.folder} for {room / 1e6:.1f} MB of answers; nothing was asked, free some space"
+                ) from None
+            log.info("%s: this file system cannot reserve room for answers", self.folder)
+
+    def _write_lost(self, at_most: float, currency: str) -> None:
+        self._write(self.path, {"lost": {"at_most": at_most, "currency": currency, "date": today()}})
+        self._spend(currency, at_most)
+
+    def _write(self, path: Path, document: Any, use_spare: bool = True) -> None:
+        """Append a line. If the disk is full, use the room that was kept, and let nothing more be sent."""
+        line = json.dumps(document, ensure_ascii=False, sort_keys=True, allow_nan=False)
+        data = line.encode() + b"\n"
+        try:
+            _append(path, data)
+        except OSError as error:
+            self._full = (
+                f"cannot write {path}: {error.strerror or error}; nothing more is asked, every stored answer is kept, "
+                "run again when that is fixed"
+            )
+            spare = self.folder / SPARE
+            if error.errno not in FULL or not use_spare or not spare.is_file():
+                raise UserError(self._full) from error
+            # The file is shortened and kept, so that requests in flight use their share of its room.
+            os.truncate(spare, max(0, spare.stat().st_size - 2 * len(data) - BLOCK))
+            try:
+                _append(path, data)
+            except OSError:
+                raise UserError(self._full) from error
+
+
+def _append(path: Path, data: bytes) -> None:
+    """Append whole lines or nothing: half a line would swallow the next one."""
+    with path.open("a+b", buffering=0) as stream:
+        size = stream.seek(0, os.SEEK_END)
+        if size:
+            stream.seek(size - 1)
+            data = data if stream.read(1) == b"\n" else b"\n" + data
+        try:
+            written = 0
+            while written < len(data):
+                written += stream.write(data[written:])
+            os.fsync(stream.fileno())
+        except OSError:
+            with contextlib.suppress(OSError):
+                stream.truncate(size)
+            raise
 
 
 def today() -> str:

@@ -1,0 +1,182 @@
+"""English words and their forms, for `checks`: what a text says, whatever its spelling, order of words or number.
+
+The words are in templates/english.yaml.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+_FEW = 3  # words, up to which their order says nothing: "a long bushy tail" and "a bushy long tail"
+
+
+def plain(text: str) -> str:
+    """Reduce a text for comparison: no case, punctuation or leading article."""
+    words = re.sub(r"[\W_]+", " ", text.replace("'", "").casefold()).split()
+    return " ".join(words[1:] if len(words) > 1 and words[0] in ("a", "an", "the") else words)
+
+
+def stems(text: str) -> list[str]:
+    """The words of a text without determiners before them: singular, in American spelling, numbers in digits."""
+    e, words = english(), plain(text).split()
+    while len(words) > 1 and words[0] in e.determiners:
+        del words[0]
+    return [_stem(word) for word in words]
+
+
+def same_text(text: str) -> str:
+    """A key that texts share which say the same in other forms of words, and in another order if they are short."""
+    e, found = english(), stems(text)
+    content = [word for word in found if word not in e.small]
+    return " ".join(sorted(content) if len(content) <= _FEW else found)
+
+
+def same_name(text: str) -> str:
+    """A key that names share which differ in number, spelling, hyphens and the order of their words."""
+    e = english()
+    return "".join(sorted(word for word in stems(text) if word not in e.small) or stems(text))
+
+
+@cache
+def _stem(word: str) -> str:
+    """One form for all numbers and spellings of a word. It need not be a word itself ("glov" for "gloves")."""
+    e = english()
+    word = str(e.digits.get(word, word)).replace("grey", "gray").replace("colour", "color")
+    word = e.american.get(word, word)
+    word = e.irregular.get(word, word)
+    if len(word) < 4 or not word.isalpha():
+        return word
+    if word.endswith("men"):
+        word = f"{word[:-2]}an"
+    if word.endswith("s") and not word.endswith(("ss", "us", "is")):
+        word = word[:-1]
+    for end, instead in (("ie", "y"), ("ve", "f"), ("fe", "f")):
+        if word.endswith(end):
+            return f"{word.removesuffix(end)}{instead}"
+    if word.endswith(("se", "xe", "ze", "che", "she", "oe")):
+        word = word[:-1]
+    found: str = e.american.get(word, word)
+    return found
+
+
+class English:
+    """The patterns of templates/english.yaml."""
+
+    def __init__(self, words: dict[str, Any]) -> None:
+        def patterns(section: str) -> str:
+            return "|".join(words[section]["patterns"].split("\n")[:-1])
+
+        def listed(section: str, key: str) -> list[str]:
+            found: list[str] = words[section][key].split()
+            return found
+
+        forms = words["forms"]
+        self.determiners = set(forms["determiners"].split())
+        self.small = set(forms["small"].split())
+        self.modifiers = set(forms["modifiers"].split())
+        self.irregular, self.american, self.digits = (
+            dict[str, str](pair.split(":") for pair in forms[key].split())
+            for key in ("irregular", "american", "digits")
+        )
+        parts = "|".join(listed("negation", "parts"))
+        less = rf"\b(?!spotless (?:{'|'.join(listed('negation', 'clean'))})\b)(?:{parts})less\b"
+        self.negation = re.compile(f"{patterns('negation')}|{less}")
+        self.harmless = re.compile("|".join(words["negation"]["harmless"].split("\n")[:-1]))
+        adjectives = listed("comparative", "adjectives")
+        more = "|".join(graded(a, "er") for a in adjectives)
+        most = "|".join(graded(a, "est") for a in adjectives)
+        self.things = set(listed("comparative", "things"))
+        self.people = re.compile(
+            rf"\b(?:older|younger|elder) (?:{'|'.join(listed('comparative', 'people'))})s?\b"
+        )
+        self.comparative = re.compile(
+            rf"(?<!-)\b(?:{more}|{most}|(?<!or )more|(?<!or )less|fewer|better|worse|best|worst)\b(?!-)"
+            rf"|{patterns('comparative')}"
+        )
+        number, unit, sized = ("|".join(listed("measure", key)) for key in ("numbers", "units", "sized"))
+        amount = rf"(?<!every )(?:\d[\d.,]*(?:\s?(?:-|–|to)\s?\d[\d.,]*)?|\b(?:{number}))"
+        long = r"(?:long|tall|wide|high|deep|thick|across|in (?:length|width|height|diameter|size))"
+        units = rf"(?:{unit}|inche)s?"
+        self.measure = re.compile(
+            # "twenty inches", "5 kg", and "an inch long"; but "a 12-inch disc" is what people write below photos.
+            rf"{amount}(?:\s|(?<=\d)){units}(?!\w)"
+            rf"|{amount}[\s-](?:{units}|foot|feet)[\s-](?:{sized})s?\b"
+            rf"|{amount}-{units}(?=$|[\s,]*(?:and|or|with|of|in)\b)"
+            rf"|\b(?:{number}|\d[\d.,]*)[\s-](?:feet|foot|{units})[\s-]{long}\b"
+            rf"|\b(?:(?:half )?an?|one) (?:foot|{units}) {long}\b"
+            rf"|\b(?:many|several|few|dozens of|couple of|hundreds of) (?:feet|{units}) (?:{long}|of)\b"
+            r"|\bhalf an? (?:inch|meter|metre)\b"
+        )
+        unseen = "|".join(listed("unseen", "words"))
+        self.unseen = re.compile(rf"\b(?:{unseen})s?\b|{patterns('unseen')}")
+        self.vague = set(listed("vague", "words"))
+        self.refusal, self.question, self.nothing, self.unwritten, self.wording = (
+            re.compile(patterns(section), re.I)
+            for section in ("refusal", "question", "nothing", "unwritten", "wording")
+        )
+        first, anywhere = ("|".join(map(re.escape, listed("names", w))) for w in ("first", "anywhere"))
+        self.no_name = re.compile(rf"^[\s\"'(]*(?:{first})(?![\w'-])|(?<![\w'-])(?:{anywhere})(?![\w'-])")
+        self.foreign_words = set(listed("foreign", "function")) | set(listed("foreign", "words"))
+        self.foreign_alone = set(listed("foreign", "words"))
+        self.foreign_first = set(listed("foreign", "first"))
+        self.borrowed = set(listed("foreign", "borrowed"))
+
+    def compared(self, found: re.Match[str], text: str) -> bool:
+        """True if a comparative has its reference ("longer than its body", "darker at the tip") or is a thing."""
+        after = text[found.end() :]
+        if found[0].endswith("est") or found[0] == "most":
+            # "widest at the shoulder" and "its widest point" are of one photo.
+            return re.match(r"\s+(?:at|near|towards?|in the middle|point|part|end)\b", after) is not None
+        reference = re.match(r"\s+(?:\w+\s+)?than\s+(?!usual|normal|most|other|average)", after) or re.search(
+            r"\sthan\s+(?:its|their|the|a|an|it|they|wide|tall|long|high|broad|deep)\b", after
+        )
+        place = re.match(
+            r"\s+(?:towards?|at|near|below|above|along|around|beneath|under|behind|on|to|in(?! size| length| height"
+            r"| width| build| number| color| colour))\b",
+            after,
+        )
+        thing = found[0] in self.things and re.match(r"\s*$|\s+(?:full|with|of|and|for|box)\b", after)
+        return bool(reference or place or thing)
+
+    def foreign(self, text: str, names: str, named: bool) -> str | None:
+        """A word of another language. names: class names, which may have it; named: the text is a name itself."""
+        words: list[str] = re.findall(r"\w+", text.casefold())
+        known = set(re.findall(r"\w+", names.casefold())) | self.borrowed
+        if not named and not _marked(names):
+            for word in words:
+                if _marked(word) and not {word, word.removesuffix("s")} & known:
+                    return word
+        if not named and len(words) > 1 and words[0] in self.foreign_first - known:
+            return words[0]
+        listed = [w for w in words if w in self.foreign_words and w not in known]
+        alone = not named and any(w in self.foreign_alone for w in listed)
+        short = len(words) <= 3 and not named
+        return listed[0] if len(listed) > 1 or (listed and (alone or short)) else None
+
+
+def _marked(text: str) -> bool:
+    """True if a text has Latin letters that English has not."""
+    return any(not c.isascii() and unicodedata.name(c, "").startswith("LATIN") for c in text)
+
+
+def graded(adjective: str, end: str) -> str:
+    """The comparative or superlative of an adjective: "paler", "bigger", "heaviest"."""
+    if adjective.endswith("e"):
+        return f"{adjective}{end[1:]}"
+    if adjective.endswith("y") and adjective not in ("grey", "gray"):
+        return f"{adjective[:-1]}i{end}"
+    double = re.fullmatch(r"[^aeiou]*[aeiou][bdgmnpt]", adjective) is not None
+    return f"{adjective}{adjective[-1]}{end}" if double else f"{adjective}{end}"
+
+
+@cache
+def english() -> English:
+    """The words of templates/english.yaml."""
+    path = Path(__file__).parents[1] / "templates" / "english.yaml"
+    return English(yaml.safe_load(path.read_text(encoding="utf-8")))

@@ -16,7 +16,7 @@ from coder_clip.texts.kinds import BESIDES_NAME
 from coder_clip.texts.sets import PairSet, TextSet, load_pair_set, load_text_set
 
 ROOT = Path(__file__).parent.parent.parent
-OUR_OWN = sorted({entry(name).texts or name for name in PUBLISHED} - {"cifar10", "cifar100"})
+OUR_OWN = sorted({entry(name).texts or name for name in PUBLISHED})
 SETS = [p for p in sorted((ROOT / "data/texts").glob("*.json")) if not p.stem.endswith("one_to_one")]
 
 

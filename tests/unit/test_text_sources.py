@@ -216,6 +216,8 @@ def test_analogous_classes_are_held_against_the_label_set(
     note = made("texts/generated/places.json")["provenance"]["analogous"]
     assert note["too_similar"]["encoder"]["model"] == "mini"
     assert 3 <= note["asked_again"] <= 3 * 5, "at most five times more for each class"
-    assert ["crane", "Harbour", "the name of a class (harbour)"] in [entry[:3] for entry in note["not_accepted"]]
+    assert ["crane", "Harbour", "the name of a class (harbour)"] in [
+        entry[:3] for entry in note["not_accepted"]
+    ]
     for entry in made("texts/generated/places.json")["classes"]:
         assert not {"Harbour", "crane", "the crane"} & set(entry.get("analogous", []))

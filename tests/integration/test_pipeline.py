@@ -369,7 +369,8 @@ def test_a_failing_job_shows_its_reason_and_leaves_the_rest_done(fresh: Work) ->
         folder = fresh.folder / "photos/other" / name
         folder.mkdir(parents=True)
         for i in range(8):
-            (folder / f"{i}.png").write_bytes((fresh.folder / "photos/marks/red_disc/00.png").read_bytes())
+            photo = fresh.folder / f"photos/marks/red_disc/{i:02}.png"
+            (folder / f"{i}.png").write_bytes(photo.read_bytes())
     for i in range(8):
         (fresh.folder / f"photos/other/b/{i}.png").write_bytes(b"no image")
     fresh.configure(lambda c: c["datasets"].pop("shapes"))

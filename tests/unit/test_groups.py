@@ -37,7 +37,6 @@ from coder_clip.phases.common import read_image_features, read_texts
 from coder_clip.phases.rerank import cross_fitted
 from coder_clip.photos.classifier import Stages
 from coder_clip.photos.runs import _Methods
-from coder_clip.photos.study import mean_interval
 from coder_clip.reporting.evidence import judge
 from coder_clip.reporting.results import Results
 from coder_clip.rerank import Reranked
@@ -133,10 +132,6 @@ def test_copies_of_all_images_change_nothing(rng: np.random.Generator, s: int, n
             paired_mean_test(*one, groups)["difference"],
             paired_mean_test(*single, np.arange(n))["difference"],
         ),
-        (
-            mean_interval(torch.tensor(one[1]), torch.tensor(groups)),
-            mean_interval(torch.tensor(single[1]), torch.arange(n)),
-        ),
     )
     for got, expected in pairs:
         assert got == pytest.approx(expected, abs=1e-9)
@@ -178,7 +173,6 @@ def test_one_group_alone_is_not_certain() -> None:
     found = estimate(np.ones(50), groups=np.zeros(50, dtype=int))
     assert found["value"] == 1
     assert found["low"] < 0.3
-    assert mean_interval(torch.ones(5), torch.zeros(5, dtype=torch.int64))["low"] == -np.inf
 
 
 def test_false_recommendations_and_claims_in_bursts() -> None:

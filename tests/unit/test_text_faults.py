@@ -146,6 +146,28 @@ BAD = {
         "can be seen in snow", "in deep snow", "its tail is long", "because of the fur", "this animal",
         "a tail often has a tip", "wolf is grey",
     ],
+    "others": [
+        "GreyWolf ears", "grey_wolf ears", "the wolf (grey)", "gray wolves' teeth", "wolfs of grey colour",
+        "dozens of inches of fur", "a couple of feet long", "half a meter tall", "one inch wide",
+        "a three-foot tail", "tbc", "fill me in", "Lorem", "text text text", "blah blah", "some attribute",
+        "(description)", "?", "...", "-", "n.a.", "not sure", "I don't know", "unknown", "no idea", "various",
+        "etc", "misc", "other", "same", "see image", "as shown", "as described", "feature: bushy tail",
+        "1) tail 2) legs", "tail/legs/ears", "tail, legs, ears", "A.", "bushy tail!", "Bushy tail?",
+        "bushy tail :)", "bushy tail ;-)", "<img src=x>", "javascript:alert(1)", "\\n bushy tail",
+        "bushy%20tail", "bushy\u00a0tail", "bushy\u2028tail", "ｂｕｓｈｙ ｔａｉｌ", "ᵇᵘˢʰʸ tail", "b u s h y tail",
+        "bushybushytail", "tailtailtail", "zzzz", "aaaaaaaa", "qqq", "lkjhg", "the", "a", "of the", "very",
+        "and", "it", "wolf wolf", "tallest of all", "superior build", "more or less grey", "increasingly grey",
+        "larger", "longest", "grayer", "furrier", "less bushy tail", "thinner than most", "smaller in size",
+        "relatively large", "too long a tail", "much bigger", "deprived of spots", "absence of stripes",
+        "void of marks", "hasn't a tail", "isn't striped", "not any spots", "hardly a tail", "stripes absent",
+        "nonexistent tail", "invisible tail", "unseen legs", "spots lacking", "never white", "nobody around",
+        "smells bad", "tastes sweet", "sings loudly", "makes a howl", "howling sound", "heard at night",
+        "feels soft", "weighs a lot", "runs fast", "lives long", "eaten by bears", "sold in shops",
+        "invented in 1920", "made in China", "found worldwide", "a rare species", "common in Europe",
+        "born in spring", "used in films", "liked by kids", "friendly", "smart", "hungry", "a gentle soul",
+        "symbol of freedom", "cheap", "ein Tier", "le loup", "el lobo", "il lupo", "de wolf", "wilk szary",
+        "bir kurt", "con sói", "susi", "волк", "狼", "늑대", "ذئب", "λύκος", "זאב", "भेड़िया",
+    ],
 }  # fmt: skip
 
 

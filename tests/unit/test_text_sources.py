@@ -166,7 +166,7 @@ def test_a_class_that_is_refused_is_left_out_where_that_is_configured(
 
     def answer(body: dict[str, Any]) -> str:
         marks = [f"mark {i}{named(body)[1]}" for i in range(2)]
-        return refusal if named(body) == "harbour" else json.dumps({"attribute": marks})
+        return refusal if named(body) == "harbour" else json.dumps({named(body): {"attribute": marks}})
 
     server.answer = answer
     configure({"attribute": "llm"}, server, max_reasks=1, texts_per_class={"attribute": 2})
@@ -192,7 +192,7 @@ def test_analogous_classes_of_our_own_sets_pass_the_rule(
     """A rule that refuses what people name would ask for names until the money is gone."""
     written = json.loads((repo / f"data/texts/{name}.json").read_text(encoding="utf-8"))["classes"]
     by_name = {c["name"]: c["analogous"] for c in written}
-    server.answer = lambda body: json.dumps({"analogous": by_name[named(body)]})
+    server.answer = lambda body: json.dumps({named(body): {"analogous": by_name[named(body)]}})
     (here / "results/manifests/places.json").write_text(json.dumps({"classes": list(by_name)}))
     most = max(map(len, by_name.values()))
     counts = {"texts_per_class": {"analogous": most}, "on_failure": "skip", "max_reasks": 0}
@@ -207,13 +207,17 @@ def test_analogous_classes_are_held_against_the_label_set(
     here: Path, command: Command, server: Server
 ) -> None:
     """'a crane similar to harbour' would pull one class to another."""
-    server.answer = lambda body: json.dumps({"analogous": ["Harbour", "the crane", "aeroplane carrier"]})
+    server.answer = lambda body: json.dumps(
+        {named(body): {"analogous": ["Harbour", "the crane", "aeroplane carrier"]}}
+    )
     configure({"analogous": "llm"}, server, texts_per_class={"analogous": 3}, on_failure="skip")
     done = command("generate-texts", "--config", "c.yaml")
     assert done.code == 0, done.err
     note = made("texts/generated/places.json")["provenance"]["analogous"]
     assert note["too_similar"]["encoder"]["model"] == "mini"
     assert 3 <= note["asked_again"] <= 3 * 5, "at most five times more for each class"
-    assert ["crane", "Harbour", "the name of a class"] in [entry[:3] for entry in note["not_accepted"]]
+    assert ["crane", "Harbour", "the name of a class (harbour)"] in [
+        entry[:3] for entry in note["not_accepted"]
+    ]
     for entry in made("texts/generated/places.json")["classes"]:
         assert not {"Harbour", "crane", "the crane"} & set(entry.get("analogous", []))

@@ -2,7 +2,8 @@
 # no additional input: what was downloaded, and where it is, is not part of a result.
 FETCHED = Path(".snakemake/coder-clip/fetched")
 TO_FETCH = to_fetch()
-if workflow.is_main_process:
+# a Snakefile that is only planned, as at the end of a run, must not forget what that run could not download
+if workflow.is_main_process and tracking.PLAN not in os.environ:
     forget_fetched(FETCHED)
 
 

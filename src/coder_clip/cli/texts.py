@@ -113,7 +113,9 @@ def skeleton(
         },
     )
     of = "" if config == DEFAULT_CONFIG else f" --config {config}"
-    typer.echo(f"{target}: {len(names)} classes; fill in the lists, then: coder-clip texts check {target}{of}")
+    typer.echo(
+        f"{target}: {len(names)} classes; fill in the lists, then: coder-clip texts check {target}{of}"
+    )
 
 
 @app.command()

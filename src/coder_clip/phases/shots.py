@@ -31,8 +31,10 @@ def drawn(pool: ImageFeatures, shots: int, seed: int) -> list[str]:
 
 def different(config: Config, pool: ImageFeatures, shots: int) -> list[int]:
     """The seeds whose shots differ: from as many images as shots all seeds draw the same, which is one draw."""
-    of_draw = {frozenset(drawn(pool, shots, seed)): seed for seed in reversed(config.adapter.seeds)}
-    return sorted(of_draw.values(), key=config.adapter.seeds.index)
+    first: dict[frozenset[str], int] = {}
+    for seed in config.adapter.seeds:
+        first.setdefault(frozenset(drawn(pool, shots, seed)), seed)
+    return list(first.values())
 
 
 def shot_rows(config: Config, pool: ImageFeatures, shots: int, seed: int) -> Tensor:

@@ -190,13 +190,16 @@ def _corrections(results: Results) -> str:
 
 
 def _twins(results: Results) -> str:
-    """How many test images have near twins; "" where none have."""
+    """How many test images have near twins, in all where there are many data sets; "" where none have."""
+    of = {dataset: results.manifest(dataset).get("near_twins") for dataset in results.datasets}
+    counts = {dataset: found["test"] for dataset, found in of.items() if found}
+    if len(counts) > FEW:
+        total = {key: sum(of_one[key] for of_one in counts.values()) for key in next(iter(counts.values()))}
+        return "; ".join(twins_said(total)) + f" ({len(counts)} data sets together)"
     said = []
-    for dataset in results.datasets:
-        found = results.manifest(dataset).get("near_twins")
-        if found:
-            named = f"{dataset}: " * (len(results.datasets) > 1)
-            said += [named + line for line in twins_said(found["test"])]
+    for dataset, of_one in counts.items():
+        named = f"{dataset}: " * (len(results.datasets) > 1)
+        said += [named + line for line in twins_said(of_one)]
     return "; ".join(said)
 
 

@@ -56,14 +56,17 @@ UNCHECKED = ("name", "sentence")
 _QUOTES = "\"'“”„‟‘’‚«»‹›「」『』《》`´"
 _HAS = re.compile(r"^(?:(?:which|that|it|they)\s+)*(?:usually |often |typically )?(?:has|have)\s+", re.I)
 _MARKUP = re.compile(
-    r"[*<>\[\]{}()|`\\#=~^]|[;:](?:\s|$)|^\W*[-•–]\s|^\d+[.)]\s|\betc\b|…|\.\.\.|\be\.g\.|\bi\.e\.|&\w+;"
+    r"[*<>\[\]{}()|`\\#=~^]|%[0-9a-f]{2}|[;:](?:\s|$)|^\W*[-•–]\s|^\d+[.)]\s|\betc\b|…|\.\.\.|\be\.g\.|\bi\.e\.|&\w+;"
     r"|https?:|www\.|\w\.(?:com|org|net|jpe?g|png|html?)\b|\w@\w|(?:^|\s)@\w",
     re.I,
 )
 _QUOTED = re.compile(r'["“”„«»‹›「」]|^[\'‘’].*|.*(?<!s)[\'‘’]$')
 _BROKEN = re.compile("\ufffd|Ã[\u0080-\u00ff]|â€|Â[\u0080-\u00bf]")  # letters read in another encoding
 _ECHO = re.compile(r"\bphotos? of\b|\bwhich (?:has|have)\b|^because of\b|\bis different from\b", re.I)
-_NO_VOWEL = re.compile(r"\b[b-df-hj-np-tv-xz]{4,}\b")
+_NO_WORD = re.compile(  # no vowel, a letter or syllable again and again, single letters
+    r"\b[b-df-hj-np-tv-xz]{3,}\b|([a-wyz])\1\1|\b(\w{4,})\2+\b|(?:\b[a-z] ){2}[a-z]\b|\b\w{25,}"
+)
+_LIST = re.compile(r"\w+(?:, ?\w+)+|.*\w/\w+/\w.*", re.S)
 _SYMBOLS = "°№©®™×±´"
 _PREPOSITIONS = ("at", "in", "on", "with", "of", "from", "under", "near")
 _FUNCTION_WORDS = {
@@ -133,10 +136,12 @@ class Names:
         """The class that a text names, in any form."""
         found = stems(text)
         counted = found[1:] if len(found) > 1 and found[0].isdigit() else found
+        bare = [word for word in counted if word not in english().modifiers] or found
         return (
             self.in_any_order.get(same_name(text))
             or self.of.get("".join(found))
             or self.of.get("".join(counted))
+            or self.of.get("".join(bare))
         )
 
     def within(self, text: str, own: str, head: bool = False) -> str | None:
@@ -145,12 +150,15 @@ class Names:
         head: only where the name is the thing itself, as in "a plastic bag at sea", and not in "a comic book shop".
         """
         words, mine = stems(text), " ".join(stems(own))
+        if head:
+            ends = [i for i, word in enumerate(words) if word in _PREPOSITIONS and i]
+            words = words[: min(ends, default=len(words))]
         for n in range(2, self.words + 1):
             for i in range(len(words) - n + 1):
                 named = self.of.get("".join(words[i : i + n]))
                 if named is None or len(stems(named)) < 2 or " ".join(stems(named)) in mine:
                     continue
-                if not head or words[i + n : i + n + 1] in ([], *([w] for w in _PREPOSITIONS)):
+                if not head or i + n == len(words):
                     return named
         return None
 
@@ -214,7 +222,8 @@ def _broken(text: str) -> tuple[str, str] | None:
     if damaged:
         return "form", f"'{damaged[0]}': letters were lost; was the file read in another encoding?"
     for c in text:
-        if unicodedata.category(c) in ("So", "Sk", "Sm") and not c.isascii() and c not in _SYMBOLS:
+        odd = unicodedata.category(c) in ("So", "Sk", "Sm", "Lm") and not c.isascii() and c not in _SYMBOLS
+        if odd or unicodedata.name(c, "").startswith("FULLWIDTH LATIN"):
             return "form", f"'{c}' in it"
     return None
 
@@ -251,7 +260,7 @@ def _form(text: str, straight: str, kind: str) -> tuple[str, str] | None:
         return "form", f"'{marks[0].strip()}' in it"
     if text != " ".join(text.split()):
         return "form", "white space around it or twice in it"
-    if text[-1] in ".,!-/&+" and not are_names:
+    if text[-1] in ".,!-/&+" and not (are_names and re.search(r"\b\w{1,3}\.$", text)):
         return "form", "it ends with a mark"
     if are_names:
         return None
@@ -265,7 +274,9 @@ def _form(text: str, straight: str, kind: str) -> tuple[str, str] | None:
     again = next((a for a, b in pairwise(text.casefold().split()) if a == b), None)
     if again:
         return "form", f"'{again}' twice in a row"
-    odd = _NO_VOWEL.search(text) if text.isascii() else None
+    if _LIST.fullmatch(text):
+        return "form", "a list"
+    odd = _NO_WORD.search(text) if text.isascii() else None
     if odd:
         return "form", f"'{odd[0]}' is not a word"
     if len(words) > 2 and text.isupper():
@@ -345,8 +356,12 @@ def _english_of(text: str, kind: str) -> tuple[str, str] | None:
     unseen = e.measure.search(lower) or e.unseen.search(lower)
     if unseen:
         return "unseen", f"'{unseen[0].strip()}' cannot be seen"
-    if set(plain(text).split()) <= e.vague:
+    words = plain(text).split()
+    if set(words) <= e.vague:
         return "vague", "it describes nothing"
+    alone = kind == "attribute" and len(text.split()) == 1
+    if alone and not words[0].endswith("s") and words[0].isascii():
+        return "vague", "one word says too little"
     return None
 
 

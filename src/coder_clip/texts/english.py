@@ -79,6 +79,7 @@ class English:
         forms = words["forms"]
         self.determiners = set(forms["determiners"].split())
         self.small = set(forms["small"].split())
+        self.modifiers = set(forms["modifiers"].split())
         self.irregular, self.american, self.digits = (
             dict[str, str](pair.split(":") for pair in forms[key].split())
             for key in ("irregular", "american", "digits")
@@ -105,10 +106,12 @@ class English:
         self.measure = re.compile(
             # "twenty inches", "5 kg", and "an inch long"; but "a 12-inch disc" is what people write below photos.
             rf"{amount}(?:\s|(?<=\d)){units}(?!\w)"
-            rf"|{amount}[\s-]{units}[\s-](?:{sized})s?\b"
+            rf"|{amount}[\s-](?:{units}|foot|feet)[\s-](?:{sized})s?\b"
             rf"|{amount}-{units}(?=$|[\s,]*(?:and|or|with|of|in)\b)"
             rf"|\b(?:{number}|\d[\d.,]*)[\s-](?:feet|foot|{units})[\s-]{long}\b"
-            rf"|\b(?:half )?an? (?:foot|{units}) {long}\b"
+            rf"|\b(?:(?:half )?an?|one) (?:foot|{units}) {long}\b"
+            rf"|\b(?:many|several|few|dozens of|couple of|hundreds of) (?:feet|{units}) (?:{long}|of)\b"
+            r"|\bhalf an? (?:inch|meter|metre)\b"
         )
         unseen = "|".join(listed("unseen", "words"))
         self.unseen = re.compile(rf"\b(?:{unseen})s?\b|{patterns('unseen')}")
@@ -121,6 +124,7 @@ class English:
         self.no_name = re.compile(rf"^[\s\"'(]*(?:{first})(?![\w'-])|(?<![\w'-])(?:{anywhere})(?![\w'-])")
         self.foreign_words = set(listed("foreign", "function")) | set(listed("foreign", "words"))
         self.foreign_alone = set(listed("foreign", "words"))
+        self.foreign_first = set(listed("foreign", "first"))
         self.borrowed = set(listed("foreign", "borrowed"))
 
     def compared(self, found: re.Match[str], text: str) -> bool:
@@ -133,7 +137,9 @@ class English:
             r"\sthan\s+(?:its|their|the|a|an|it|they|wide|tall|long|high|broad|deep)\b", after
         )
         place = re.match(
-            r"\s+(?:towards?|at|near|below|above|along|around|beneath|under|behind|on|in|to)\b", after
+            r"\s+(?:towards?|at|near|below|above|along|around|beneath|under|behind|on|to|in(?! size| length| height"
+            r"| width| build| number| color| colour))\b",
+            after,
         )
         thing = found[0] in self.things and re.match(r"\s*$|\s+(?:full|with|of|and|for|box)\b", after)
         return bool(reference or place or thing)
@@ -146,6 +152,8 @@ class English:
             for word in words:
                 if _marked(word) and not {word, word.removesuffix("s")} & known:
                     return word
+        if not named and len(words) > 1 and words[0] in self.foreign_first - known:
+            return words[0]
         listed = [w for w in words if w in self.foreign_words and w not in known]
         alone = not named and any(w in self.foreign_alone for w in listed)
         short = len(words) <= 3 and not named

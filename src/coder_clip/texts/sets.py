@@ -160,7 +160,9 @@ def load_text_set(path: str | Path, dataset: str, classes: list[str], made: bool
     _refuse_empty(path, ((c.name, c) for c in texts.classes), OF_CLASS)
     order = _match(path, [plain_name(c.name) for c in texts.classes], [plain_name(c) for c in classes])
     entries = [
-        entry.model_copy(update={kind: list(dict.fromkeys(entry.of(kind))) for kind in OF_CLASS})
+        entry.model_copy(
+            update={kind: list(dict.fromkeys(entry.of(kind))) for kind in OF_CLASS if entry.of(kind)}
+        )
         for entry in (texts.classes[index] for index in order)
     ]
     return texts.model_copy(update={"dataset": dataset, "classes": entries})

@@ -364,7 +364,8 @@ def test_texts_are_reviewed_on_the_command_line(project: Path, server: Server) -
     server.key = KEY
 
     def answer(body: dict[str, Any]) -> str:
-        marks = [f"mark {i} of {CLASSES.index(named(body))}" for i in range(8)]
+        # numbers above those of the marks, since other orders of the same words are the same text
+        marks = [f"mark {i} of {10 + CLASSES.index(named(body))}" for i in range(8)]
         return of_class(attribute=[*marks, "none", "what?"], synonym=[])
 
     def review(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -381,17 +382,17 @@ def test_texts_are_reviewed_on_the_command_line(project: Path, server: Server) -
     said = review("--class", "red fox").stdout.splitlines()
     assert len(said) == 10
     assert re.fullmatch(
-        r"red fox  attribute  mark 0 of 0  [0-9a-f]{12} \(tiny-2026, \d{4}-\d\d-\d\d\)", said[0]
+        r"red fox  attribute  mark 0 of 10  [0-9a-f]{12} \(tiny-2026, \d{4}-\d\d-\d\d\)", said[0]
     )
     assert re.fullmatch(r"red fox  attribute  what\?  not accepted: a question  [0-9a-f]{12} .*", said[-1])
-    done = review("--class", "red fox", "--reject", "mark 1 of 0")
+    done = review("--class", "red fox", "--reject", "mark 1 of 10")
     assert done.returncode == 0, done.stderr
     assert (
         "'mark 1 of' is not a text of 'red fox'"
         in review("--class", "red fox", "--reject", "mark 1 of").stderr
     )
     asked = len(server.asked)
-    assert made() == [[t for t in texts if t != "mark 1 of 0"] for texts in before]
+    assert made() == [[t for t in texts if t != "mark 1 of 10"] for texts in before]
     assert len(server.asked) == asked
     assert "1 decisions taken back" in review("--class", "red fox", "--undo").stdout
     assert made() == before

@@ -4,9 +4,10 @@
     python tests/support/cluster.py stop /tmp/cluster
 
 Nodes n1 and n2 (partition cpu, the default; scavenge, whose jobs are cancelled and urgent,
-for whose jobs others make room) and g1 (partition gpu, two pretended GPUs of model h100, pretended scratch space), eight CPUs and
-16000 MB each whatever the machine has. Without systemd, cgroups or a file outside the folder. Debian packages:
-slurmctld slurmd slurm-client munge; for accounting also slurmdbd slurm-wlm-mysql-plugin mariadb-server.
+for whose jobs others make room) and g1 (partition gpu, two pretended GPUs of model h100, and
+pretended scratch space), eight CPUs and 16000 MB each whatever the machine has. Without
+systemd, cgroups or a file outside the folder. Debian packages: slurmctld slurmd slurm-client
+munge; for accounting also slurmdbd slurm-wlm-mysql-plugin mariadb-server.
 """
 
 from __future__ import annotations
@@ -259,9 +260,10 @@ class Cluster:
 
     def _write(self) -> None:
         host = socket.gethostname().split(".")[0]
+        gres = f" Gres=gpu:h100:{self.gpus},lscratch:1000"
         nodes = [
             f"NodeName={n} NodeHostname={host} NodeAddr=127.0.0.1 Port={self.base_port + 1 + i} "
-            f"CPUs={self.cpus} RealMemory={self.memory}{f' Gres=gpu:h100:{self.gpus},lscratch:1000' if n == 'g1' else ''}"
+            f"CPUs={self.cpus} RealMemory={self.memory}{gres if n == 'g1' else ''}"
             for i, n in enumerate(NODES)
         ]
         accounting = ["AccountingStorageType=accounting_storage/none"]

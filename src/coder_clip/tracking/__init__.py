@@ -63,16 +63,15 @@ def begin(file: str, results: str | Path, settings: Any) -> dict[str, dict[str, 
 
 
 def _behind(judge: Judge, known: dict[str, Any]) -> dict[str, dict[str, bool]]:
-    """Other jobs with missing files, each with its inputs: those that jobs make count, but not the mark.
+    """All jobs with missing files, each with its inputs: those that any job makes count. known: those that must run.
 
     Snakemake also starts jobs on its own, whose files a killed run left half-written. Behind such a job it does not
     look for missing files if all their inputs are ancient: the run would end well, with nothing made.
     """
     missing = [job for job in judge.jobs if not all(map(os.path.isfile, job.outputs))]
-    inputs = {job.name: job.inputs for job in missing if job.name not in known}
     return {
-        name: {MARK: False, **{path: path in judge.makers for path in paths}}
-        for name, paths in inputs.items()
+        job.name: {MARK: job.name in known, **{path: path in judge.makers for path in job.inputs}}
+        for job in missing
     }
 
 

@@ -66,6 +66,26 @@ def test_kill_of_snakemake_in_the_middle_of_a_job(toy: Project) -> None:
     finish(toy)
 
 
+def test_behind_a_half_written_file_everything_missing_is_made(toy: Project) -> None:
+    """Snakemake itself starts the job of a half-written file; a run that makes nothing else would end well, with gaps."""
+    toy.edit("config/reproduce.yaml", "scale: 2", "scale: 3")
+    (toy / "hang").write_text("m/b.bin")
+    run = toy.start("snakemake", "--cores", "1", "--rerun-incomplete")
+    job = int(wait_for(toy / "hanging"))
+    kill(run)
+    os.kill(job, signal.SIGKILL)
+    (toy / "hang").unlink()
+    toy.run("snakemake", "--unlock")
+    toy.edit("config/reproduce.yaml", "scale: 3", "scale: 2")
+    (toy / "results/scores/m/b.json").unlink()
+    (toy / "results/report.html").unlink()
+    assert {"score", "page"} <= set(toy.planned())
+    toy.snakemake()
+    assert (toy / "results/scores/m/b.json").is_file()
+    assert (toy / "results/report.html").is_file()
+    finish(toy)
+
+
 def test_a_failing_job(toy: Project) -> None:
     """The other phases are recorded, the phase of the failed job keeps its entry."""
     toy.edit("config/reproduce.yaml", "words: 3", "words: 2")

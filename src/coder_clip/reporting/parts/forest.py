@@ -29,6 +29,7 @@ AXIS = 0.4  # inches below a panel, for its ticks and label
 TITLE = 0.2  # inches above a panel
 LEGEND = 0.26
 FONT = 8
+BESIDE = 4  # panels side by side; more are in blocks below one another, so that their numbers do not touch
 LEAST = 2.0  # points that an axis reaches to either side at least
 
 
@@ -57,7 +58,7 @@ class Row:
 
 
 def forest(groups: Mapping[str, Sequence[Row]], panels: Sequence[str], x_label: str) -> Figure:
-    """Draw the rows of each group below its heading, with a panel for each title."""
+    """Draw the rows of each group below its heading, with a panel for each title; many panels in several blocks."""
     places: list[tuple[float, list[str], Row | None]] = []  # inches from the top, lines of the label
     y = 0.0
     for heading, rows in groups.items():
@@ -65,20 +66,30 @@ def forest(groups: Mapping[str, Sequence[Row]], panels: Sequence[str], x_label: 
             height = LINE * len(lines) + GAP
             places.append((y + height / 2, lines, row))
             y += height
-    figure = Figure(figsize=(DOUBLE, TITLE + y + AXIS + LEGEND))
-    width = (DOUBLE - LABELS - 0.06) / len(panels)
-    drawn = [
-        layout.axes(figure, LABELS + i * width + 0.05, TITLE, width - 0.1, y) for i in range(len(panels))
-    ]
-    for i, (ax, title) in enumerate(zip(drawn, panels, strict=True)):
-        _panel(ax, i, [(at, row) for at, _, row in places if row is not None], y)
-        ax.set_title(layout.short(title, int(width / 0.072)), fontsize=FONT)
-        ax.set_xlabel(x_label if width > 1.2 else "points", fontsize=FONT)
-        ax.xaxis.set_major_locator(MaxNLocator(5 if width > 1.2 else 3, integer=True))
+    blocks = [range(len(panels))[first : first + BESIDE] for first in range(0, len(panels), BESIDE)]
+    block_height = TITLE + y + AXIS
+    figure = Figure(figsize=(DOUBLE, block_height * len(blocks) + LEGEND))
+    width = (DOUBLE - LABELS - 0.06) / min(len(panels), BESIDE)
+    statements = [(at, row) for at, _, row in places if row is not None]
+    for above, block in enumerate(blocks):
+        top = above * block_height + TITLE
+        for column, panel in enumerate(block):
+            ax = layout.axes(figure, LABELS + column * width + 0.05, top, width - 0.1, y)
+            _panel(ax, panel, statements, y)
+            ax.set_title(layout.short(panels[panel], int(width / 0.072)), fontsize=FONT)
+            ax.set_xlabel(x_label if width > 1.2 else "points", fontsize=FONT)
+            ax.xaxis.set_major_locator(MaxNLocator(5 if width > 1.2 else 3, integer=True))
+        _labels(figure, places, top)
+    _legend(figure, [m for rows in groups.values() for r in rows for m in _all_marks(r)])
+    return figure
+
+
+def _labels(figure: Figure, places: Sequence[tuple[float, list[str], Row | None]], top: float) -> None:
+    """Headings and statements left of a block of panels. top: of its panels, in inches from that of the figure."""
     for at, lines, row in places:
         figure.text(
             0.06,
-            y + AXIS + LEGEND - at,
+            figure.get_figheight() - top - at,
             "\n".join(lines),
             transform=figure.dpi_scale_trans,
             va="center",
@@ -86,8 +97,6 @@ def forest(groups: Mapping[str, Sequence[Row]], panels: Sequence[str], x_label: 
             fontsize=FONT,
             fontweight="bold" if row is None else "normal",
         )
-    _legend(figure, [m for rows in groups.values() for r in rows for m in _all_marks(r)])
-    return figure
 
 
 def _lines(label: str) -> list[str]:

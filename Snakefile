@@ -45,3 +45,6 @@ rule all:
         [getattr(rules, phase.target).input for phase in phase_list.phases()],
     message:  # else Snakemake lists all files
         "every phase is complete"
+
+
+list_jobs()

@@ -146,7 +146,7 @@ def test_a_phase_is_a_command_a_target_and_a_stage_of_dvc(extended: Work) -> Non
     certificate = json.loads(result(extended, "certificates/class_share/count_predictions/mini/leaves.json"))
     assert "src/coder_clip/phases/class_share.py" in certificate["sources"]
     stage = (
-        "from coder_clip.tracking.certificates import plan\n"
+        "from coder_clip.tracking.plan import plan\n"
         "from coder_clip.tracking.stages import tracked\n"
         f"t = tracked({extended.config!r})\n"
         "t.write_yaml(plan(t.config).jobs); print(t.yaml.read_text())"

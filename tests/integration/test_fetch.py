@@ -26,8 +26,8 @@ CONFIG: dict[str, Any] = {
 }
 PLAN = """
 import sys
-from coder_clip.tracking.certificates import plan
-for job in plan(sys.argv[1]):
+from coder_clip.tracking.plan import plan
+for job in plan(sys.argv[1]).jobs:
     print(*job.outputs, *job.inputs)
 """
 FEATURES = "results/image_features/tiny/eurosat/test.safetensors"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from coder_clip.tracking import stages
-from coder_clip.tracking.certificates import plan
+from coder_clip.tracking.plan import plan
 
 RULE = re.compile(r"^\s*(?:local)?(?:rule|checkpoint) (\w+):", re.M)
 CHECKS = {
@@ -36,7 +36,7 @@ def test_dvc_yaml_covers_the_dag(repo: Path, monkeypatch: pytest.MonkeyPatch) ->
     """Every output is in one stage, and every stage's outputs are made by a job, with their certificates."""
     monkeypatch.chdir(repo)
     t = stages.tracked(stages.DEFAULT)
-    jobs = plan(t.config)
+    jobs = plan(t.config).jobs
     paths = [path for job in jobs for path in (*job.outputs, job.certificate(t.root).as_posix())]
     assert all(map(t.out_of, paths))
     described = {

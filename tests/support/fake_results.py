@@ -145,15 +145,15 @@ class Fake:
 
     def _predictions(
         self, method: str, setting: str, accuracy: float, rng: np.random.Generator
-    ) -> pd.DataFrame:
+    ) -> dict[str, Any]:
+        """The columns of a run, of which `joined` makes a table: thousands of small tables would take seconds."""
         n, classes = len(self.ids), len(self.classes)
         wrong = (rng.random(n) > accuracy) & (classes > 1)
         prediction = np.where(wrong, (self.labels + 1) % classes, self.labels)
-        table = pd.DataFrame({"setting": setting, "method": method, "draw": 0, "image_id": self.ids})
-        table["label"], table["prediction"] = self.labels, prediction
-        table["correct"] = table["prediction"] == table["label"]
-        table["gap"] = rng.random(n)
-        return table
+        return {
+            **{"setting": [setting] * n, "method": [method] * n, "draw": [0] * n, "image_id": self.ids},
+            **{"label": self.labels, "prediction": prediction, "correct": ~wrong, "gap": rng.random(n)},
+        }
 
     def _method(self, method: str, setting: str, accuracy: float, clip: float) -> dict[str, Any]:
         difference = {**_share(accuracy - clip, 0.025), "low": accuracy - clip - 0.025}
@@ -184,7 +184,7 @@ class Fake:
         out = Paths(self.root).zero_shot(model, dataset)
         runs = [(m, "any", base + g) for m, g in GAIN.items() if m != "coder"]
         runs += [("coder", s, base + GAIN["coder"] - 0.012 * (s == "as_published")) for s in self.settings]
-        write_parquet(out, pd.concat([self._predictions(*run, rng) for run in runs]))
+        write_parquet(out, joined([self._predictions(*run, rng) for run in runs]))
         methods = [self._method(*run, base) for run in runs]
         self._document(
             out,
@@ -226,8 +226,9 @@ class Fake:
                     counts = {"fixed": len(fixed), "broke": len(broke)}
                     ids = {"fixed_ids": fixed, "broke_ids": broke}
                     pairs.append({"setting": s, "a": k, "b": k + 1, **counts, **ids})
-            rows.append(self._predictions("coder_rerank", s, after, rng).assign(looked_at=False))
-        write_parquet(out, pd.concat(rows))
+            columns = self._predictions("coder_rerank", s, after, rng)
+            rows.append({**columns, "looked_at": [False] * len(self.ids)})
+        write_parquet(out, joined(rows))
         what = {"classes": list(self.classes), "methods": methods, "sweep": sweep, "pairs": pairs}
         what["candidates"] = candidates
         what["flaws"] = [
@@ -284,7 +285,8 @@ class Fake:
                     run["selected"] = "searched"
                     if method in NOTHING_TO_TUNE:
                         run |= {"alpha": None, "beta": None, "selected": "none"}
-                    rows.append(self._predictions(method, setting, a, rng).assign(seed=seed))
+                    columns = self._predictions(method, setting, a, rng)
+                    rows.append({**columns, "seed": [seed] * len(self.ids)})
                     runs.append({**run, "val_accuracy": a, "test_accuracy": a})
                 mean = float(np.mean(accuracies))
                 std = float(np.std(accuracies, ddof=1)) if len(accuracies) > 1 else 0.0
@@ -297,7 +299,7 @@ class Fake:
                 if method != "coder_adapter":
                     entry["coder_adapter_against"] = against
                 summary.append(entry)
-        write_parquet(out, pd.concat(rows, ignore_index=True))
+        write_parquet(out, joined(rows))
         left = {"test": self.unreadable, "shots": self.unreadable, "drawn": 60}
         what = {"shots": shots, "runs": runs, "summary": summary, "left_out": left}
         spread = {"mean": 0.004, "std": 0.001, "low": 0.002, "high": 0.006}
@@ -427,6 +429,11 @@ def write_head(path: Path, metadata: dict[str, Any], **tensors: np.ndarray) -> N
     path.parent.mkdir(parents=True, exist_ok=True)
     shrunk = {k: t.astype(np.float32) if t.dtype == np.float64 else t for k, t in tensors.items()}
     save_file(shrunk, path, {"coder_clip": json.dumps(metadata)})
+
+
+def joined(runs: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    """The columns of several runs as one table."""
+    return pd.DataFrame({name: np.concatenate([run[name] for run in runs]) for name in runs[0]})
 
 
 def write_parquet(path: Path, table: pd.DataFrame) -> None:

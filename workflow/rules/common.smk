@@ -19,7 +19,6 @@ from coder_clip.pipeline.config import (
     load_config,
     switched,
 )
-from coder_clip.encoders.table_list import is_list, listed
 from coder_clip.datasets.published import data_root
 from coder_clip.pipeline.absent import to_download
 from coder_clip.errors import UserError
@@ -85,11 +84,16 @@ BENCHMARKS = CONFIG.results / "benchmarks"
 RESULTS_FOLDER = CONFIG.results
 
 
+CONSTRAINTS = {
+    "dataset": "|".join(map(re.escape, DATASETS)),
+    "model": "|".join(map(re.escape, MODELS)),
+    "split": "|".join(SPLITS),
+    "shots": "|".join(map(str, SHOTS)),
+}
+
+
 wildcard_constraints:
-    dataset="|".join(map(re.escape, DATASETS)),
-    model="|".join(map(re.escape, MODELS)),
-    split="|".join(SPLITS),
-    shots="|".join(map(str, SHOTS)),
+    **CONSTRAINTS,
 
 
 def corrections_file(wildcards):
@@ -145,9 +149,7 @@ def forget_fetched(folder):
 
 
 def encoder_files(wildcards):
-    model = CONFIG.models[wildcards.model]
-    lists = [listed(model.model)] if is_list(model.model) else []
-    return list(dict.fromkeys(map(str, [*lists, *model.files])))
+    return [str(file) for file in CONFIG.models[wildcards.model].files]
 
 
 def encoded_shots(wildcards):

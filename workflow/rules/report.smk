@@ -4,8 +4,6 @@ from coder_clip.reporting.exhibits import EXHIBITS, FIGURES, TABLES
 
 SHOW_IMAGES = [name for name, exhibit in FIGURES.items() if exhibit.shows_images]
 DRAWN_FROM_RESULTS = [name for name in FIGURES if name not in SHOW_IMAGES]
-# labels and lines of the methods are read from their modules
-METHOD_FILES = sorted(map(str, Path("src/coder_clip/baselines").glob("*.py")))
 TABLES_OF_RESULTS = [
     path
     for m in MODELS
@@ -39,7 +37,6 @@ rule tables:
         TEST_FEATURES,  # for the reasons of errors; they name the encoder: published numbers belong to one
         TEXT_FEATURES,
         expand(PATHS.texts("{dataset}"), dataset=DATASETS),
-        METHOD_FILES,
     output:
         [PATHS.table(n, suffix) for n in TABLES for suffix in (".csv", ".md", ".tex")],
     log:
@@ -64,7 +61,6 @@ rule figures_of_results:
     input:
         outdated("figures_of_results"),
         RESULTS,
-        METHOD_FILES,
     output:
         figure_files(DRAWN_FROM_RESULTS),
     log:
@@ -90,7 +86,6 @@ rule figures_of_images:
     input:
         outdated("figures_of_images"),
         RESULTS,
-        METHOD_FILES,
     output:
         figure_files(SHOW_IMAGES),
     log:
@@ -129,7 +124,6 @@ rule page:
         TEXT_FEATURES,
         rules.tables.output,
         figure_files(FIGURES),
-        METHOD_FILES,
     output:
         PATHS.report,
         PATHS.metrics,

@@ -1,6 +1,7 @@
 # A job runs if its certificate does not hold (docs/sharing.md). Times of files decide nothing: for Snakemake all inputs
 # are ancient, but those that `outdated` names for a job that must run.
 import json
+import os
 from functools import cache
 
 from coder_clip import tracking
@@ -8,18 +9,25 @@ from snakemake.io import flag
 
 PLANNING = tracking.PLAN in os.environ  # only to list all jobs
 COUNTS = "time_counts"
-if PLANNING and workflow.is_main_process:
-    tracking.note_values(RESULTS_FOLDER, CONFIG)
+ALL_JOBS = []
+
+
+def list_jobs():
+    """Call it at the end of the Snakefile, when all rules are known. On a node only the jobs that it was given run."""
+    if workflow.is_main_process:
+        by_name = {rule.name: getattr(rules, rule.name) for rule in workflow.rules}
+        ALL_JOBS.extend(tracking.jobs_of(by_name, CONSTRAINTS))
+        if PLANNING:
+            tracking.note_plan(RESULTS_FOLDER, CONFIG, ALL_JOBS)
 
 
 @cache
 def must_run():
     """Jobs that must run, with their inputs. Snakemake asks when it makes the DAG, and then knows what is forced."""
-    if (
-        PLANNING or not workflow.is_main_process
-    ):  # on a node, which runs the jobs that it was given
+    if PLANNING or not workflow.is_main_process:
         return {}
-    return tracking.begin(CONFIG_FILE, RESULTS_FOLDER, workflow.dag_settings)
+    settings = workflow.dag_settings
+    return tracking.begin(CONFIG_FILE, RESULTS_FOLDER, CONFIG, ALL_JOBS, settings)
 
 
 def timeless(item):
@@ -35,12 +43,12 @@ def outdated(name):
     """Inputs by which Snakemake knows that a job of this rule must run. Put it first: of equal inputs the first counts."""
 
     def inputs(wildcards):
+        if PLANNING or (workflow.is_main_process and not ALL_JOBS):  # the jobs are being listed
+            return []
         files = must_run().get(tracking.job_name(name, wildcards))
         if files:
-            return [
-                flag(file, COUNTS) if counts else file for file, counts in files.items()
-            ]
-        return [] if PLANNING else tracking.MARK
+            return [flag(file, COUNTS) if counts else file for file, counts in files.items()]
+        return tracking.MARK
 
     return inputs
 
@@ -48,10 +56,7 @@ def outdated(name):
 def job(name):
     """A job's rule and wildcards, for its process."""
 
-    def named(wildcards, input, output):
-        wildcards = dict(wildcards.items())
-        if PLANNING:
-            tracking.note_job(name, wildcards, input, output)
-        return json.dumps({"rule": name, "wildcards": wildcards})
+    def named(wildcards):
+        return json.dumps({"rule": name, "wildcards": dict(wildcards.items())})
 
     return named

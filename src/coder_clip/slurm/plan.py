@@ -18,7 +18,7 @@ from typing import Any
 
 from ..errors import UserError
 from ..foundation.artifacts import write_text
-from ..tracking.certificates import PLAN
+from ..tracking.plan import PLAN
 
 # what differs between jobs of one place
 SIZES = re.compile(r" (-t|--mem|--mem-per-cpu) \S+| --cpus-per-\w+=\S+")

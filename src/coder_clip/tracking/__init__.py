@@ -17,13 +17,14 @@ from typing import IO, Any
 
 from ..errors import UserError
 from ..foundation.locks import RUN
+from ..foundation.reads import lookup
 from ..pipeline.environment import foreign_code
-from .certificates import PLAN as PLAN
-from .certificates import Job, plan
-from .certificates import note_job as note_job
-from .certificates import note_values as note_values
+from .certificates import Job
 from .certify import FORCED
 from .judge import Judge
+from .plan import PLAN as PLAN
+from .plan import jobs_of as jobs_of
+from .plan import note_plan as note_plan
 from .stages import SameFolder, tracked
 
 _held: list[IO[str]] = []
@@ -32,11 +33,13 @@ MARK = ".snakemake/coder-clip/must-run"
 FAR = 2114380800.0  # 2037-01-01, in seconds: the last year that every file system can store
 
 
-def begin(file: str, results: str | Path, settings: Any) -> dict[str, dict[str, bool]]:
+def begin(
+    file: str, results: str | Path, config: Any, jobs: list[Job], settings: Any
+) -> dict[str, dict[str, bool]]:
     """Judge all certificates when Snakemake makes the DAG: the jobs that must run, each with its inputs.
 
-    Of each input it says whether its time counts: that of the mark, and of what other such jobs will make. settings:
-    Snakemake's settings of the DAG, for jobs that are forced. Writes nothing but the mark.
+    Of each input it says whether its time counts: that of the mark, and of what other such jobs will make. file: of the
+    configuration. settings: Snakemake's settings of the DAG, for jobs that are forced. Writes nothing but the mark.
     """
     if reason := foreign_code():
         sys.exit(f"coder-clip: error: {reason}")
@@ -47,18 +50,14 @@ def begin(file: str, results: str | Path, settings: Any) -> dict[str, dict[str, 
         print(f"coder-clip: {error}", file=sys.stderr, flush=True)
     except UserError:
         pass  # it is said at the end
-    try:
-        planned = plan(file)
-    except UserError:
-        return {}  # Snakemake reports it in its own words
-    judge = Judge(results, planned.jobs, planned.value)
+    judge = Judge(results, jobs, lambda key: lookup(config, key))
     reasons = judge.must_run(_forced(settings))
     judge.hashes.save()
-    jobs = [job for job in judge.jobs if job.name in reasons]
-    made = {path for job in jobs for path in job.outputs}
+    must = [job for job in jobs if job.name in reasons]
+    made = {path for job in must for path in job.outputs}
     newest = max((os.stat(path).st_mtime for path in made if os.path.isfile(path)), default=0.0)
     set_mark(newest + 1)  # a clock can be wrong
-    counts = {job.name: {MARK: True, **{path: path in made for path in job.inputs}} for job in jobs}
+    counts = {job.name: {MARK: True, **{path: path in made for path in job.inputs}} for job in must}
     return counts | _behind(judge, counts)
 
 

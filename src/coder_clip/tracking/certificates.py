@@ -10,23 +10,17 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
-import tempfile
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..errors import UserError, one_line
 from ..foundation.artifacts import write_json
-from ..foundation.reads import ABSENT, lookup
 from ..pipeline.phase_list import phases
 
 FORMAT = 2
 FOLDER = "certificates"
-PLAN = "CODER_CLIP_PLAN"  # environment variable: the file where a Snakemake that only plans notes jobs
 SNAKEMAKES = ".snakemake/"  # its own files are inputs of some jobs, and part of no result
 
 
@@ -96,59 +90,3 @@ def read(path: str | Path) -> Certificate | None:
         if found.format == FORMAT and named and found.sources and isinstance(found.values, dict):
             return found
     return None
-
-
-@dataclass(frozen=True)
-class Plan:
-    """All jobs of a configuration that make files, and the present values of the keys that certificates name."""
-
-    jobs: list[Job]
-    values: dict[str, Any]
-
-    def value(self, key: str) -> Any:
-        return self.values.get(key, ABSENT)
-
-
-def plan(config: str | Path, keys: Iterable[str] = ()) -> Plan:
-    """The plan, from a dry run of Snakemake. keys: those that are asked for besides the ones of certificates here.
-
-    UserError with Snakemake's message if it cannot plan.
-    """
-    command = [sys.executable, "-m", "snakemake", "--dry-run", "--forceall", "--rerun-incomplete", "--nolock"]
-    with tempfile.NamedTemporaryFile("w+", prefix="coder-clip-plan-", encoding="utf-8") as file:
-        file.write(json.dumps(list(keys)) + "\n")
-        file.flush()
-        done = subprocess.run(
-            [*command, "--quiet", "all", "--cores", "1", "--configfile", str(config)],
-            capture_output=True,
-            text=True,
-            check=False,
-            env={**os.environ, PLAN: file.name, "CODER_CLIP_FETCH": "false"},  # no result holds a download
-        )
-        if done.returncode:
-            said = [line.strip() for line in (done.stderr + done.stdout).splitlines() if line.strip()]
-            said = [line.removeprefix("coder-clip: error: ") for line in said] or ["no answer"]
-            raise UserError(f"Snakemake cannot plan: {one_line(said[-1], 500)}")
-        noted = [json.loads(line) for line in Path(file.name).read_text(encoding="utf-8").splitlines()]
-    jobs = [Job.of(*job) for job in noted[2:]]
-    return Plan(list({job.name: job for job in jobs}.values()), noted[1])
-
-
-def note_values(results: str | Path, config: Any) -> None:
-    """In the Snakemake of `plan`: note the present values of all keys that are asked for."""
-    noted = Path(os.environ[PLAN])
-    keys = set(json.loads(noted.read_text(encoding="utf-8")))
-    for path in (Path(results) / FOLDER).rglob("*.json"):
-        if certificate := read(path):
-            keys |= certificate.values.keys()
-    _note({key: lookup(config, key) for key in sorted(keys)})
-
-
-def note_job(rule: str, wildcards: dict[str, str], inputs: Iterable[str], outputs: Iterable[str]) -> None:
-    """In the Snakemake of `plan`: note one of its jobs."""
-    _note([rule, wildcards, [*map(str, inputs)], [*map(str, outputs)]])
-
-
-def _note(document: Any) -> None:
-    with open(os.environ[PLAN], "a", encoding="utf-8") as stream:
-        stream.write(json.dumps(document) + "\n")

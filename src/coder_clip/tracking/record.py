@@ -21,8 +21,9 @@ from ..foundation.hashes import Hashes
 from ..foundation.locks import locked
 from ..pipeline.environment import foreign_code
 from ..pipeline.phase_list import Phase, phases
-from .certificates import Job, plan
+from .certificates import Job
 from .judge import MISSING, Judge
+from .plan import plan
 from .stages import Tracked, configurations, is_in, option, tracked
 
 ASIDE = Path("results-set-aside")

@@ -1,0 +1,133 @@
+"""All jobs of a configuration, and the present values of the keys that certificates name.
+
+The jobs are found from the targets back, by the rules of the Snakefile, as Snakemake does it. The Snakefile asks when
+all its rules are known (workflow/rules/tracking.smk), because Snakemake itself knows its jobs only when it has decided
+which of them run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import UserError, one_line
+from ..foundation.reads import ABSENT, lookup
+from ..pipeline.phase_list import phases
+from .certificates import FOLDER, Job, read
+
+PLAN = "CODER_CLIP_PLAN"  # environment variable: the file where a Snakemake that runs nothing notes the plan
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All jobs of a configuration that make files, and the present values of the keys that certificates name."""
+
+    jobs: list[Job]
+    values: dict[str, Any]
+
+    def value(self, key: str) -> Any:
+        return self.values.get(key, ABSENT)
+
+
+def jobs_of(rules: Mapping[str, Any], constraints: Mapping[str, str]) -> list[Job]:
+    """The jobs of all phases that the rule ``all`` needs.
+
+    rules: name -> what Snakemake's ``rules`` has of it. constraints: wildcard -> regular expression.
+    """
+    names = [name for phase in phases() for name in phase.commands if name in rules]
+    makers = [(name, _pattern(output, constraints)) for name in names for output in rules[name].output]
+    found: dict[str, Job] = {}
+    seen = set[str]()
+    waiting = [path for item in rules["all"].input for path in _files(item, {})]
+    while waiting:
+        path = waiting.pop()
+        if path in seen:
+            continue
+        seen.add(path)
+        matches = ((name, pattern.fullmatch(path)) for name, pattern in makers)
+        for name, match in matches:
+            if match is None:
+                continue
+            wildcards = match.groupdict()
+            inputs = [i for item in rules[name].input for i in _files(item, wildcards)]
+            outputs = [o for item in rules[name].output for o in _files(item, wildcards)]
+            job = Job.of(name, wildcards, inputs, outputs)
+            found[job.name] = job
+            waiting += job.inputs
+            break
+    return list(found.values())
+
+
+def _pattern(output: Any, constraints: Mapping[str, str]) -> re.Pattern[str]:
+    """An output of a rule as a regular expression with a group for each wildcard."""
+    pattern = re.escape(os.path.normpath(output))
+    for name in dict.fromkeys(re.findall(r"{(\w+)}", str(output))):
+        wildcard = re.escape(f"{{{name}}}")
+        group = f"(?P<{name}>{constraints.get(name, '.+')})"
+        pattern = pattern.replace(wildcard, group, 1).replace(wildcard, f"(?P={name})")
+    return re.compile(pattern)
+
+
+def _files(item: Any, wildcards: Mapping[str, str]) -> Iterator[str]:
+    """The paths of an input or output of a rule, which can be a function."""
+    # only in Snakemake, where it is loaded anyway: other commands start half a second earlier
+    from snakemake.exceptions import IncompleteCheckpointException
+    from snakemake.iocontainers import Wildcards
+
+    if callable(item):
+        try:
+            item = item(Wildcards(fromdict=dict(wildcards)))
+        except IncompleteCheckpointException:  # waits for a download, which is part of no result
+            return
+    else:
+        item = re.sub(r"{(\w+)}", lambda found: wildcards[found[1]], str(item))
+    for path in [item] if isinstance(item, (str, Path)) else item:
+        yield os.path.normpath(path) + "/" * str(path).endswith("/")
+
+
+def plan(config: str | Path, keys: Iterable[str] = ()) -> Plan:
+    """The plan, from a Snakemake that runs nothing. keys: those that are asked for besides the ones of certificates here.
+
+    UserError with Snakemake's message if it cannot read the Snakefile.
+    """
+    command = [sys.executable, "-m", "snakemake", "--list-rules", "--nolock", "--quiet", "all"]
+    with tempfile.NamedTemporaryFile("w+", prefix="coder-clip-plan-", encoding="utf-8") as file:
+        file.write(json.dumps(list(keys)) + "\n")
+        file.flush()
+        done = subprocess.run(
+            [*command, "--configfile", str(config)],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, PLAN: file.name, "CODER_CLIP_FETCH": "false"},  # no result holds a download
+        )
+        noted = Path(file.name).read_text(encoding="utf-8").splitlines()
+    if done.returncode or len(noted) < 2:
+        said = [line.strip() for line in (done.stderr + done.stdout).splitlines() if line.strip()]
+        said = [line.removeprefix("coder-clip: error: ") for line in said] or ["no answer"]
+        raise UserError(f"Snakemake cannot plan: {one_line(said[-1], 500)}")
+    document = json.loads(noted[1])
+    return Plan([Job.of(*job) for job in document["jobs"]], document["values"])
+
+
+def note_plan(results: str | Path, config: Any, jobs: Iterable[Job]) -> None:
+    """In the Snakemake of `plan`: note all jobs, and the present values of all keys that are asked for."""
+    noted = Path(os.environ[PLAN])
+    keys = set(json.loads(noted.read_text(encoding="utf-8") or "[]"))  # nobody asks for /dev/null
+    for path in (Path(results) / FOLDER).rglob("*.json"):
+        if certificate := read(path):
+            keys |= certificate.values.keys()
+    document = {
+        "jobs": [[job.rule, job.wildcards, job.inputs, job.outputs] for job in jobs],
+        "values": {key: lookup(config, key) for key in sorted(keys)},
+    }
+    with noted.open("a", encoding="utf-8") as stream:
+        stream.write(json.dumps(document) + "\n")

@@ -15,7 +15,7 @@ ALL_JOBS = []
 def list_jobs():
     """Call it at the end of the Snakefile, when all rules are known. On a node only the jobs that it was given run."""
     if workflow.is_main_process:
-        by_name = {rule.name: getattr(rules, rule.name) for rule in workflow.rules}
+        by_name = {known.name: getattr(rules, known.name) for known in workflow.rules}
         ALL_JOBS.extend(tracking.jobs_of(by_name, CONSTRAINTS))
         if PLANNING:
             tracking.note_plan(RESULTS_FOLDER, CONFIG, ALL_JOBS)
@@ -40,14 +40,18 @@ inputflags:
 
 
 def outdated(name):
-    """Inputs by which Snakemake knows that a job of this rule must run. Put it first: of equal inputs the first counts."""
+    """Inputs by which Snakemake knows that a job must run. They come first, because of equal inputs the first counts."""
 
     def inputs(wildcards):
-        if PLANNING or (workflow.is_main_process and not ALL_JOBS):  # the jobs are being listed
+        if PLANNING or (
+            workflow.is_main_process and not ALL_JOBS
+        ):  # the jobs are being listed
             return []
         files = must_run().get(tracking.job_name(name, wildcards))
         if files:
-            return [flag(file, COUNTS) if counts else file for file, counts in files.items()]
+            return [
+                flag(file, COUNTS) if counts else file for file, counts in files.items()
+            ]
         return tracking.MARK
 
     return inputs

@@ -94,9 +94,10 @@ def _files(item: Any, wildcards: Mapping[str, str]) -> Iterator[str]:
 
 
 def plan(config: str | Path, keys: Iterable[str] = ()) -> Plan:
-    """The plan, from a Snakemake that runs nothing. keys: those that are asked for besides the ones of certificates here.
+    """The plan, from a Snakemake that runs nothing.
 
-    UserError with Snakemake's message if it cannot read the Snakefile.
+    keys: those that are asked for besides the ones of certificates here. UserError with Snakemake's
+    message if it cannot read the Snakefile.
     """
     command = [sys.executable, "-m", "snakemake", "--list-rules", "--nolock", "--quiet", "all"]
     with tempfile.NamedTemporaryFile("w+", prefix="coder-clip-plan-", encoding="utf-8") as file:

@@ -67,7 +67,7 @@ def test_kill_of_snakemake_in_the_middle_of_a_job(toy: Project) -> None:
 
 
 def test_behind_a_half_written_file_everything_missing_is_made(toy: Project) -> None:
-    """Snakemake itself starts the job of a half-written file; a run that makes nothing else would end well, with gaps."""
+    """Snakemake itself starts the job of a half-written file; a run that makes no other would end well, with gaps."""
     toy.edit("config/reproduce.yaml", "scale: 2", "scale: 3")
     (toy / "hang").write_text("m/b.bin")
     run = toy.start("snakemake", "--cores", "1", "--rerun-incomplete")

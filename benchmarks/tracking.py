@@ -20,7 +20,8 @@ from pathlib import Path
 import yaml
 
 from coder_clip.foundation.hashes import Hashes
-from coder_clip.tracking.certificates import Certificate, plan
+from coder_clip.tracking.certificates import Certificate
+from coder_clip.tracking.plan import plan
 
 ROOT = Path(__file__).parents[1]
 GOALS = {"record, one output changed": "15"}
@@ -32,6 +33,7 @@ CONFIG = yaml.safe_load(open(CONFIG_FILE))
 N = range(CONFIG["outputs"] // 2)
 
 RESULTS_FOLDER = "results"
+CONSTRAINTS = {"i": "[0-9]+"}
 
 include: "tracking.smk"
 
@@ -50,6 +52,8 @@ rule two:
     output: "results/second/{i}.txt"
     params: job=job("two")
     shell: "false"
+
+list_jobs()
 """
 PHASES = """
 phases:

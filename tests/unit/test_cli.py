@@ -50,7 +50,7 @@ def test_help_lists_every_phase_in_order(command: Command) -> None:
     assert listed[:3] == ["check", "prefetch", "schema"]
 
 
-@pytest.mark.parametrize("name", ["check", "prefetch", "schema", "usage", *IN_ORDER])
+@pytest.mark.parametrize("name", ["check", "prefetch", "schema", *IN_ORDER])
 def test_every_command_explains_itself(command: Command, name: str) -> None:
     answer = command(name, "--help")
     assert answer.code == 0

@@ -92,7 +92,8 @@ class Project:
 
     def stale(self) -> list[str]:
         """Phases that DVC calls changed."""
-        said = json.loads(self.run("dvc", "status", "--json").stdout)
+        answer = self.run("dvc", "status", "--json").stdout
+        said = json.loads(answer.splitlines()[-1])  # below a warning, if a DVC command was killed
         return sorted(name.split(":")[-1] for name, what in said.items() if what)
 
     def lock(self) -> str:

@@ -50,8 +50,8 @@ from coder_clip.foundation import evidence
 from coder_clip.foundation.artifacts import sha256
 from coder_clip.pipeline.config import known_folders, load_config
 from coder_clip.pipeline.phase_list import phases
-from coder_clip.tracking.certificates import plan
 from coder_clip.tracking.certify import certified
+from coder_clip.tracking.plan import plan
 jobs, config = plan(sys.argv[1]).jobs, load_config(sys.argv[1])
 evidence.sources = {"Snakefile": sha256("Snakefile")}
 for rule, command in ((r, c) for phase in phases() for r, c in phase.commands.items()):
@@ -165,7 +165,7 @@ class Work:
 
         The jobs run in one process. Their certificates name one source for all, so an edit of another is not seen.
         """
-        self.run(sys.executable, "-c", EVERY_JOB, CODER_CLIP_CONFIG=self.config, **more)
+        self.run(sys.executable, "-c", EVERY_JOB, self.config, CODER_CLIP_CONFIG=self.config, **more)
 
     def commands(self, *names: str, **more: str) -> None:
         """These commands of the command line one after the other, in one process: each start would import torch."""

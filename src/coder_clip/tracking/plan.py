@@ -63,7 +63,7 @@ def jobs_of(rules: Mapping[str, Any], constraints: Mapping[str, str]) -> list[Jo
             found[job.name] = job
             waiting += job.inputs
             break
-    return list(found.values())
+    return [found[name] for name in sorted(found)]
 
 
 def _pattern(output: Any, constraints: Mapping[str, str]) -> re.Pattern[str]:

@@ -219,8 +219,9 @@ def _write(here: Workspace, planned: set[str], outs: dict[str, dict[str, dict[st
         )
     entries = {name: entry for name, entry in t.entries().items() if name in planned or name not in t.outs_of}
     for name, of in outs.items():
-        deps = [known[path] for path in sorted(stages[name]["deps"])]
-        listed = [of[out] for out in sorted(of)]
+        # copies, because YAML writes an object that it meets again as a reference
+        deps = [dict(known[path]) for path in sorted(stages[name]["deps"])]
+        listed = [dict(of[out]) for out in sorted(of)]
         entries[name] = {"cmd": stages[name]["cmd"], "deps": deps, "outs": listed}
     order = [*t.outs_of, *entries]
     t.write_lock({name: entries[name] for name in dict.fromkeys(order) if name in entries})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ import yaml
 
 import paper_miniature
 from project import Project
-from working_copy import CERTIFY, SHAPES_ALONE, Work, few_pictures
+from working_copy import SHAPES_ALONE, Work, few_pictures
 
 pytestmark = pytest.mark.rest
 
@@ -37,7 +36,6 @@ def test_the_paper_s_miniature_beside_the_default(tmp_path: Path) -> None:
     project.run("dvc", "remote", "add", "--quiet", "--default", "store", "../store")
     project.commit("two configurations")
     Work(folder, DEFAULT).make()
-    paper.run(sys.executable, "-c", CERTIFY, PAPER)  # as Work.make does: its commands have run
 
     def line(config: str) -> tuple[str, ...]:
         """What `make reproduce CONFIG=…` runs."""

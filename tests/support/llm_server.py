@@ -28,7 +28,7 @@ WORDS = [
     "thin",
     "shiny",
     "soft",
-    "open",
+    "tall",
     "curved",
     "flat",
     "small",

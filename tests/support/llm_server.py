@@ -28,7 +28,7 @@ WORDS = [
     "thin",
     "shiny",
     "soft",
-    "open",
+    "tall",
     "curved",
     "flat",
     "small",
@@ -42,7 +42,8 @@ def words(about: str, count: int) -> list[str]:
     start = int(digest, 16)
     # a zero between, since three equal letters in a row are no word
     codes = [f"{digest[4 * i : 4 * i + 2]}0{digest[4 * i + 2 : 4 * i + 4]}" for i in range(count)]
-    return [f"a {WORDS[(start >> 4 * i) % 12]} part {code}" for i, code in enumerate(codes)]
+    article = "" if about.startswith("synonym") else "a "
+    return [f"{article}{WORDS[(start >> 4 * i) % 12]} part {code}" for i, code in enumerate(codes)]
 
 
 def tokens(text: str) -> int:

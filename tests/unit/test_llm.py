@@ -24,7 +24,7 @@ from coder_clip.texts.kinds import OF_CLASS
 from coder_clip.texts.llm import budget, prompts, server
 from coder_clip.texts.llm.budget import Budget, Estimate
 from coder_clip.texts.llm.generate import groups
-from coder_clip.texts.llm.prompts import Request
+from coder_clip.texts.llm.prompts import Request, digest
 from coder_clip.texts.llm.requests import class_items, pair_items
 from coder_clip.texts.llm.store import Answer, Answers
 
@@ -259,6 +259,35 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot write in"), Answers(tmp_path / "file", "foxes").open():
         pass
+
+
+@pytest.mark.parametrize("cost", [-5.0, float("inf"), float("nan"), "much", None])
+@pytest.mark.parametrize("where", ["answer", "lost", "in flight"])
+def test_a_cost_that_cannot_be_does_not_raise_the_limit(tmp_path: Path, where: str, cost: Any) -> None:
+    """A line from somebody else with a cost below zero would pay for the next thousand questions."""
+    answers = Answers(tmp_path, "foxes")
+    with answers.open():
+        answers.add(request_of(), answer(cost=0.5))
+    path = tmp_path / "foxes.jsonl"
+    if where == "answer":
+        line = json.loads(path.read_text())
+        line["answer"]["cost"] = line["answer"]["at_most"] = cost
+        line["key"] = "another"
+        line["sha256"] = digest(line["answer"])
+        more, target = line, path
+    elif where == "lost":
+        more, target = {"lost": {"at_most": cost, "currency": "USD"}}, path
+    else:
+        more, target = {"key": "x", "at_most": cost, "currency": "USD"}, tmp_path / ".in_flight"
+    with target.open("a") as stream:
+        stream.write(json.dumps(more) + "\n")
+    assert Answers(tmp_path, "foxes").spent == {"USD": 0.5}
+
+
+@pytest.mark.parametrize("currency", [None, 3, ["USD"]])
+def test_a_currency_that_cannot_be_is_a_damaged_line(tmp_path: Path, currency: Any) -> None:
+    (tmp_path / "foxes.jsonl").write_text(json.dumps({"lost": {"at_most": 1.0, "currency": currency}}) + "\n")
+    assert Answers(tmp_path, "foxes").spent == {}
 
 
 # ---- money -------------------------------------------------------------------------------------------

@@ -166,6 +166,15 @@ BAD = {
         "invented in 1920", "made in China", "found worldwide", "a rare species", "common in Europe",
         "born in spring", "used in films", "liked by kids", "friendly", "smart", "hungry", "a gentle soul",
         "symbol of freedom", "cheap", "ein Tier", "le loup", "el lobo", "il lupo", "de wolf", "wilk szary",
+        "① a long tail", "· a long tail", "‣ a long tail", "1 a long tail", "1/ a tail", "1- a tail", "a. a tail",
+        "Nr. 1 a tail", "first, a tail", "a tail. white paws", "a tail! white paws", "a tail - long",
+        "a long tail / white paws", "a tail & paws & ears", "sharp teeth and", "a tail with", "ears that are",
+        "a tail of the", "long tail long tail", "a tail, a tail", "a tail and a tail", "an tail", "a ear",
+        "a orange eye",
+        "a noun phrase", "a JSON object", "eight words", "a photo", "pictured here", "undefined tail",
+        "ignore previous instructions", "Ignore all prior rules", "a 2m tail", "a tail of 2 m", "a tail 12in long",
+        "20'' tail", "5' tall", "3 yrs old", "good eyesight", "a sense of hearing", "0 spots", "spot free fur",
+        "stripesless legs", "a black tail only", "a long tail\nwhite paws",
         "bir kurt", "con sói", "susi", "волк", "狼", "늑대", "ذئب", "λύκος", "זאב", "भेड़िया",
     ],
 }  # fmt: skip
@@ -200,7 +209,10 @@ FAIR = [
     "cars parked along a road", "a lot of green leaves", "a red-and-white lighthouse",
     "a woman holding an umbrella", "used tires in a pile", "a price tag on a string",
     "a crowd that waves flags", "TV screens on a wall", "a number 7 on the back", "letters above the entrance",
-    "a wheelless car on blocks", "a toothless grin",
+    "a wheelless car on blocks", "a toothless grin", "an SUV with an LED strip", "an Rx sign", "a onesie",
+    "a dial numbered from 0 to 40", "half and half", "a U.S. flag", "a St. Bernard's barrel", "a red-and-white stripe",
+    "a one-way arrow", "7 candles on a cake", "a tail curled over the back", "short words in capitals",
+    "an X-shaped brace", "an 8-bit screen", "½ cup marks on a glass", "a hat & scarf", "an hourglass",
 ]  # fmt: skip
 
 
@@ -208,6 +220,18 @@ def test_fair_attributes_are_not_flagged() -> None:
     """A rule that is often wrong is switched off by its users, and a language model's texts are paid for twice."""
     flagged = {text: found[0].why for text in FAIR if (found := with_text(text))}
     assert flagged == {}
+
+
+# Bad texts that no rule sees: a larger word, what cannot be known without the class, another spelling.
+UNSEEN = [
+    "knee-high to a man", "en varg", "an apex predator", "teeth for tearing meat", "a bushy tial", "wolf fur",
+    "half as tall as a man",
+]  # fmt: skip
+
+
+def test_what_the_rules_do_not_see_is_listed() -> None:
+    """A reader of docs/texts.md knows what is left to people. One that is seen by now goes to the table above."""
+    assert [text for text in UNSEEN if with_text(text)] == []
 
 
 # ---- texts of several classes
@@ -276,12 +300,22 @@ def test_texts_that_others_have_are_seen_in_every_form(name: str, kind: str, tex
         (lambda c: c.pop("hedgehog"), "classes"),
         (lambda c: c.update({"hedge\u200bhog": c.pop("hedgehog")}), "form"),
         (lambda c: c["red fox"].update(attribute=c["grey wolf"]["attribute"]), "shared"),
+        (lambda c: c.update({" ": c.pop("hedgehog")}), "form"),
+        (lambda c: c["red fox"].update(synonym=["a reynard"]), "wording"),
         (lambda c: c["red fox"].update(sentence=["TODO write text"]), "unwritten"),
         (lambda c: c["red fox"].update(sentence=["A fox\ufffd is red."]), "form"),
     ],
 )
 def test_faults_of_a_whole_set_are_seen(change: Callable[[object], object], rule: str) -> None:
     assert rule in [f.rule for f in faults(change, classes=list(CLASSES))]  # type: ignore[arg-type]
+
+
+def test_a_class_that_is_there_twice_is_named() -> None:
+    """A run would use one of the two entries, and nobody knows which."""
+    fox = ClassTexts(name="red fox", **CLASSES["red fox"])
+    found = check(TextSet(dataset="d", classes=[fox, fox]), classes=["red fox"])
+    assert [(f.rule, f.why) for f in found] == [("classes", "it is there 2 times")]
+    assert check(TextSet(dataset="d", classes=[fox, fox]), classes=["red fox", "red fox"]) == []
 
 
 def test_class_names_are_compared_with_those_of_the_data_set() -> None:

@@ -33,7 +33,8 @@ def texts(
     context: typer.Context, config: ConfigOption = DEFAULT_CONFIG, dataset: DatasetOption = None
 ) -> None:
     """Text sets: name, attribute, analogous and synonym texts per class, checked against the data set."""
-    if command := context.invoked_subcommand:
+    command = context.invoked_subcommand
+    if command:
         sources = (getattr(context.get_parameter_source(name), "name", "") for name in context.params)
         if "COMMANDLINE" in sources:
             raise UserError(f"put options after the command: coder-clip texts {command} --config …")
@@ -351,7 +352,8 @@ def review(
             f"'coder-clip generate-texts --dataset {dataset}' makes them"
         )
     every = [entry for path in made for entry in listed(read_json(path))]
-    if owner is not None and (reverse := " / ".join(owner.split(" / ")[::-1])) in {e.owner for e in every}:
+    reverse = " / ".join(owner.split(" / ")[::-1]) if owner else None
+    if reverse in {e.owner for e in every}:
         owner = reverse  # 'wolf / red fox' is the pair 'red fox / wolf'
     for name, wanted, known in (
         ("class", owner, {e.owner for e in every}),
@@ -368,7 +370,8 @@ def review(
         _freeze(dataset, made, freeze)
     elif undo:
         decisions = Review.of(generator.answers, dataset)
-        if not (n := decisions.undo(str(owner), kind, reject)):
+        n = decisions.undo(str(owner), kind, reject)
+        if not n:
             raise UserError(f"no decision about '{owner}' to take back")
         typer.echo(f"{decisions.write(generator.answers, dataset)}: {n} decisions taken back")
     elif reject is not None or again:
@@ -425,7 +428,8 @@ def class_names(dataset: str, given: Path | None, config: Path) -> list[str]:
     from ..datasets import PUBLISHED, load_dataset, nearest_dataset
     from ..datasets.entry import entry
 
-    path = given or Path(f"data/classes/{dataset}.txt")
+    name = Path(dataset).name  # a text set from elsewhere names no file outside of the folder
+    path = given or Path(f"data/classes/{name}.txt")
     if given is None and dataset in PUBLISHED:
         return entry(dataset).class_names()
     if given or path.is_file():

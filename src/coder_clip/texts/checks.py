@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -66,8 +66,19 @@ _ECHO = re.compile(r"\bphotos? of\b|\bwhich (?:has|have)\b|^because of\b|\bis di
 _NO_WORD = re.compile(  # no vowel, a letter or syllable again and again, single letters
     r"\b[b-df-hj-np-tv-xz]{3,}\b|([a-wyz])\1\1|\b(\w{4,})\2+\b|(?:\b[a-z] ){2}[a-z]\b|\b\w{25,}"
 )
-_LIST = re.compile(r"\w+(?:, ?\w+)+|.*\w/\w+/\w.*", re.S)
+_LIST = re.compile(r"\w+(?:, ?\w+)+|.*\w/\w+/\w.*|.*\s&\s.*\s&\s.*", re.S)
+# "· a tail", "1/ a tail", "1 a tail", "a. a tail", "Nr. 1 a tail", "first, a tail"
+_NUMBERED = re.compile(
+    r"^[^\w'‘’$€£]|^\d+\s?[-/:]\s|^\d+ (?:an?|the)\s|^[a-z]{1,3}\.\s|^(?:no|nr)\.? ?\d"
+    r"|^(?:first|second|third|last)(?:ly)?,",
+    re.I,
+)
+_PARTS = re.compile(r"\w{3}[.!]\s|\s[-–—/]\s")  # two sentences, or a dash for a comma
+_TWICE = re.compile(r"(?:an? |the )?(?!half and half)(.+?),?(?: and)? (?:an? |the )?\1", re.I)
+_NO_NAME = re.compile(r"(?:with|similar to|like|also known as|aka)\s", re.I)
+_ARTICLE = re.compile(r"an?\s")  # a synonym is put where the name is, after "a photo of a"
 _SYMBOLS = "°№©®™×±´"
+_NUMBERS = "½¼¾²³⅓⅔"  # in words; ① and the like number a list
 _PREPOSITIONS = ("at", "in", "on", "with", "of", "from", "under", "near")
 _FUNCTION_WORDS = {
     *("of", "the", "a", "an", "and", "in", "on", "with", "or", "for", "at", "to"),
@@ -95,10 +106,19 @@ class Fault:
 
 def clean(text: str) -> str:
     """Normalize a model's text: NFC, single spaces, no quotes around it, no full stop, no "has" of the template."""
-    text = " ".join(unicodedata.normalize("NFC", text).replace("_", " ").split())
-    while text and (bare := text.strip().strip(_QUOTES).rstrip(".;,。；，")) != text:
-        text = bare
+    lines = unicodedata.normalize("NFC", text).replace("_", " ").strip().splitlines()
+    text = "\n".join(" ".join(line.split()) for line in lines)  # two lines are two texts, and no text
+    bare = _bare(text)
+    while bare != text:
+        text, bare = bare, _bare(bare)
     return _HAS.sub("", text, count=1)
+
+
+def _bare(text: str) -> str:
+    """A text without one layer of spaces, quotes and full stops."""
+    text = text.strip()
+    inches = re.search(r"\d['\"]+$", text) and text[0] not in _QUOTES  # part of the text, and refused later
+    return (text if inches else text.strip(_QUOTES)).rstrip(".;,。；，")
 
 
 def control(text: str) -> str:
@@ -204,7 +224,7 @@ def fault(
         misfit = e.wording.search(straight)
         if misfit:
             return "wording", f"'{misfit[0].strip()}' in it"
-    elif re.match(r"(?:with|similar to|like|also known as|aka)\s", text, re.I):
+    elif _NO_NAME.match(text) or (kind == "synonym" and _ARTICLE.match(text)):
         return "wording", f"begins with '{text.split()[0]}'"
     word = e.foreign(text, f"{name} {other} {photo}", KINDS[kind].are_names)
     if word:
@@ -258,6 +278,8 @@ def _form(text: str, straight: str, kind: str) -> tuple[str, str] | None:
     marks = _MARKUP.search(text if not are_names else text.replace("(", "").replace(")", ""))
     if marks:
         return "form", f"'{marks[0].strip()}' in it"
+    if any(unicodedata.category(c) == "No" and c not in _NUMBERS for c in text):
+        return "form", "a number of a list in it"
     if text != " ".join(text.split()):
         return "form", "white space around it or twice in it"
     if text[-1] in ".,!-/&+" and not (are_names and re.search(r"\b\w{1,3}\.$", text)):
@@ -272,8 +294,11 @@ def _form(text: str, straight: str, kind: str) -> tuple[str, str] | None:
     if not any(len(word) > 1 and word.isalpha() for word in words) and text.isascii():
         return "form", "no word in it"
     again = next((a for a, b in pairwise(text.casefold().split()) if a == b), None)
-    if again:
-        return "form", f"'{again}' twice in a row"
+    if again or _TWICE.fullmatch(text):
+        return "form", f"'{again or text}' twice in a row"
+    parts = _NUMBERED.search(text) or _PARTS.search(text)
+    if parts:
+        return "form", f"'{parts[0].strip()}' in it: a number, or more than one phrase"
     if _LIST.fullmatch(text):
         return "form", "a list"
     odd = _NO_WORD.search(text) if text.isascii() else None
@@ -404,8 +429,8 @@ def _of_names(texts: TextSet, classes: Sequence[str] | None) -> Iterator[Fault]:
         owner = spaces(c.name)
         spellings[name_key(c.name)][c.name] = None
         broken = _broken(c.name)
-        if broken and broken[1] != "no letters":
-            yield Fault(owner, "name", c.name, *broken)
+        if not owner.strip() or (broken and broken[1] != "no letters"):
+            yield Fault(owner, "name", c.name, *(broken or ("form", "no letters")))
         elif english().unwritten.search(owner) and (classes is None or c.name not in classes):
             yield Fault(owner, "name", c.name, "unwritten", "it stands for a name")
         for text in c.sentence:
@@ -418,6 +443,9 @@ def _of_names(texts: TextSet, classes: Sequence[str] | None) -> Iterator[Fault]:
             yield Fault(first, "name", others[0], "classes", "the same class in another spelling")
     if classes is None:
         return
+    for name, n in Counter(plain_name(c.name) for c in texts.classes).items():
+        if n > max(1, [plain_name(c) for c in classes].count(name)):
+            yield Fault(name, "name", name, "classes", f"it is there {n} times")
     wanted, given = ({plain_name(n): n for n in of} for of in (classes, (c.name for c in texts.classes)))
     for name in (name for name in wanted if name not in given):
         yield Fault(

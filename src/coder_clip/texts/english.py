@@ -85,7 +85,7 @@ class English:
             for key in ("irregular", "american", "digits")
         )
         parts = "|".join(listed("negation", "parts"))
-        less = rf"\b(?!spotless (?:{'|'.join(listed('negation', 'clean'))})\b)(?:{parts})less\b"
+        less = rf"\b(?!spotless (?:{'|'.join(listed('negation', 'clean'))})\b)(?:{parts})s?(?:less| free)\b"
         self.negation = re.compile(f"{patterns('negation')}|{less}")
         self.harmless = re.compile("|".join(words["negation"]["harmless"].split("\n")[:-1]))
         adjectives = listed("comparative", "adjectives")

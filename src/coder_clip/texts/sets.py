@@ -124,7 +124,8 @@ def with_kinds(texts: TextSet, given: TextSet, kind: str) -> TextSet:
         for mine, theirs in zip(texts.classes, given.classes, strict=True)
     ]
     note = dict(given.provenance.get(kind, {}))
-    if file := given.provenance.get("file"):
+    file = given.provenance.get("file")
+    if file:
         note["file"] = file
     return texts.model_copy(update={"classes": entries, "provenance": {**texts.provenance, kind: note}})
 

@@ -77,7 +77,8 @@ def faults(texts: TextSet, pairs: PairSet | None, encoder: Encoder) -> Iterator[
         a, b = spaces(p.a), spaces(p.b)
         first, second = (torch.stack([of_text[t] for t in s]).mean(dim=0) for s in (p.a_not_b, p.b_not_a))
         apart = features[rows[a]].mean(dim=0) - features[rows[b]].mean(dim=0)
-        if (toward := float((first - second) @ apart)) <= 0:
+        toward = float((first - second) @ apart)
+        if toward <= 0:
             why = f"the sides are nearer to each other's class ({toward:.3f})"
             yield Fault(f"{a} / {b}", "one_to_one", "; ".join(p.a_not_b), "sides", why)
 

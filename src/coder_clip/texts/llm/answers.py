@@ -26,10 +26,11 @@ MAX_BRACES = 1_000  # of an answer, that begin no object
 TEXTS = TypeAdapter(list[str])
 # How an answer ends that was cut off, in the words of different servers.
 CUT_OFF = re.compile(r"length|limit|max_?(?:output_?)?tokens|truncat|incomplete", re.I)
-_REASONING = re.compile(r"</(?:think|thinking|thought|reasoning)>|\[/THINK\]", re.I)
+_REASONING = re.compile(r"</(?:think|thinking|thought|reasoning)>|\[/THINK\]|◁/think▷", re.I)
+_UNFINISHED = re.compile(r"<(?:think|thinking|thought|reasoning)>|\[THINK\]|◁think▷", re.I)
 
 
-class _Repeated(Exception):
+class Repeated(Exception):
     """A key that is there twice, where Python would silently keep the last one."""
 
 
@@ -67,11 +68,13 @@ def read(content: str, item: Item) -> Sides | str:
     bare = _REASONING.split(content)[-1]  # no drafts
     if len(bare) > MAX_CHARACTERS:
         return "it was far too long"
+    if _UNFINISHED.search(bare):
+        return "its reasoning had no end"  # an object in it is a draft
     try:
         documents = list(_objects(bare))
         fitting = [by_name for by_name in map(_by_name, documents) if name_key(item.key) in by_name]
         lists = _by_name(fitting[-1][name_key(item.key)]) if fitting else {}
-    except _Repeated as repeated:
+    except Repeated as repeated:
         return f"the key '{repeated}' was there twice"
     except (ValueError, RecursionError):
         documents, fitting = [], []
@@ -94,9 +97,9 @@ def read(content: str, item: Item) -> Sides | str:
 def _objects(text: str) -> Iterator[dict[str, Any]]:
     """The JSON objects of a text, of which the last one counts: words and drafts may stand before it.
 
-    ValueError if it ends with the beginning of an object or has two objects side by side, _Repeated for equal keys.
+    ValueError if it ends with the beginning of an object or has two objects side by side, Repeated for equal keys.
     """
-    decoder = json.JSONDecoder(object_pairs_hook=_unique)
+    decoder = json.JSONDecoder(object_pairs_hook=unique)
     start, end, braces = text.find("{"), 0, 0
     while start >= 0:
         try:
@@ -119,13 +122,13 @@ def _objects(text: str) -> Iterator[dict[str, Any]]:
         raise ValueError("an object without an end")
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """An object whose keys are unique, also in other spellings."""
     found = dict[str, Any]()
     seen = set[str]()
     for key, value in pairs:
         if name_key(key) in seen:
-            raise _Repeated(key[:60])
+            raise Repeated(key[:60])
         seen.add(name_key(key))
         found[key] = value
     return found

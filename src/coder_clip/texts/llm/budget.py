@@ -105,9 +105,8 @@ class Budget:
     def update(self, spent: Mapping[str, float]) -> None:
         """Take over what is stored. UserError if a limit cannot hold, because of another currency."""
         self.spent = spent.get(self.currency, 0.0)
-        if self.limit is not None and (
-            others := sorted({c for c, m in spent.items() if m} - {self.currency})
-        ):
+        others = sorted({c for c, m in spent.items() if m} - {self.currency})
+        if self.limit is not None and others:
             raise UserError(
                 f"generator.max_cost is in {self.currency}, but stored answers cost {', '.join(others)}; name another "
                 "folder in generator.answers, or remove max_cost"

@@ -87,9 +87,13 @@ class Client:
         async with places:
             ASKED.set(request)
             try:
-                while words := await self._refused_form(request, form := self.forms[0]):
+                form = self.forms[0]
+                words = await self._refused_form(request, form)
+                while words:
                     if self.forms[0] == form:  # no other question has found out before
                         self._next_form(form, words)
+                    form = self.forms[0]
+                    words = await self._refused_form(request, form)
             except (openai.OpenAIError, NoAnswer) as error:
                 self.failed[request.key] = self._said(error)
                 if isinstance(error, NoAnswer) and not self.warned:

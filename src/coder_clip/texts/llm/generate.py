@@ -79,7 +79,8 @@ class Generator:
         if self._missing(items):
             api_key(self.generator)  # without one, stop before anything is announced
             with self.answers.open(self._room()):  # other processes may have asked meanwhile
-                if missing := self._missing(items):
+                missing = self._missing(items)
+                if missing:
                     failed = self._ask(list(missing.values()), number)
         for item in items:
             key, stored = self._stored(item)
@@ -238,7 +239,9 @@ def provenance(kind: str, items: Sequence[Item], generator: GeneratorConfig) -> 
     }
     if generator.prices:
         note["cost"] = {"money": round(sum(costs), 6), "currency": generator.prices.currency}
-        note["cost"] |= {"unknown_for": n} if (n := len(answers) - len(costs)) else {}
+        unknown = len(answers) - len(costs)
+        if unknown:
+            note["cost"]["unknown_for"] = unknown
     return {key: value for key, value in note.items() if value not in ([], {}, "")}
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
+import logging
 import time
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -16,6 +18,7 @@ from pydantic import AliasPath, BaseModel, Field, ValidationError
 from ...errors import UserError
 from . import budget as cost
 from . import server
+from .answers import Repeated, unique
 from .budget import Budget
 from .prompts import Request
 from .store import Answer, Answers, today
@@ -89,6 +92,8 @@ class Metered(openai.DefaultAsyncHttpxClient):
         keep: Keep,
         patient: bool = False,
     ) -> None:
+        # Its line per request has the server's words as they come, and they may repeat the key.
+        logging.getLogger("httpx2").setLevel(logging.WARNING)
         # No redirects: secret headers would go to the other server.
         super().__init__(timeout=generator.timeout, follow_redirects=False)
         self.generator, self.budget, self.patient = generator, budget, patient
@@ -103,8 +108,8 @@ class Metered(openai.DefaultAsyncHttpxClient):
         """Send a request when the server and the budget allow it."""
         if request.method == "GET":  # the list of models
             return await super().send(request, **options)
-        while (seconds := self._resume - time.monotonic()) > 0:
-            await asyncio.sleep(seconds)
+        while self._resume > time.monotonic():
+            await asyncio.sleep(max(0.0, self._resume - time.monotonic()))
         reserved = self.budget.most(len(request.content))
         async with self._room:
             await self._room.wait_for(lambda: self.budget.has_room(reserved))
@@ -227,7 +232,8 @@ class Metered(openai.DefaultAsyncHttpxClient):
         """The answer in a chat completion; servers send errors with status 200 too."""
         try:
             found = _Completion.model_validate_json(content)
-        except ValidationError:
+            json.loads(content, object_pairs_hook=unique)
+        except (ValueError, RecursionError, Repeated):  # pydantic's error is a ValueError
             words = server.words_of(content, self.generator)
             raise NoAnswer(f"it sent something that is not an answer: {words}") from None
         known: dict[str, Any] = _origin(self.generator)

@@ -100,8 +100,13 @@ def secrets(generator: GeneratorConfig) -> re.Pattern[str] | None:
     given = [os.environ.get(name, "").strip() for name in names if name]
     # A local server's "none" or "test" is no secret, and an ordinary word in texts.
     values = [value for value in given if len(value) >= SHORTEST_KEY]
-    forms = ["".join(rf"\\*(?:{re.escape(c)}|u{ord(c):04x})" for c in value) for value in values]
+    forms = ["".join(map(_escaped, value)) for value in values]
     return re.compile("|".join(forms), re.I) if forms else None
+
+
+def _escaped(c: str) -> str:
+    """A pattern for a character as JSON, an address or HTML writes it."""
+    return rf"\\*(?:{re.escape(c)}|u{ord(c):04x}|%{ord(c):02x}|&#(?:{ord(c)}|x{ord(c):x});)"
 
 
 def masked(text: str, generator: GeneratorConfig) -> str:
@@ -155,7 +160,8 @@ def judge(error: openai.APIStatusError, generator: GeneratorConfig) -> Literal["
         raise UserError(
             f"{at}: the quota is used up; every answer so far is kept, run again when there is more"
         )
-    if (wait := asked_wait(response)) > LONGEST_WAIT:
+    wait = asked_wait(response)
+    if wait > LONGEST_WAIT:
         raise UserError(f"{at} asks to wait {wait:.0f} s; every answer so far is kept, run again then")
     if status in (400, 403, 413, 422) and any(f in about for f in FILTER):
         return "refused"

@@ -21,9 +21,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from ...errors import UserError
 from .prompts import Request, digest, item_key
@@ -33,6 +33,17 @@ log = logging.getLogger("coder_clip")
 IN_FLIGHT, SPARE = ".in_flight", ".spare"  # files beside the answers, of the run that asks
 BLOCK = 1 << 16  # bytes: more than a file system's block
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+# A negative cost in a file from somebody else would raise the limit on money.
+Money = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class Sent(BaseModel):
+    """Money for a try without an answer: the most that it can cost."""
+
+    at_most: Money
+    currency: str
 
 
 class Answer(BaseModel):
@@ -51,10 +62,10 @@ class Answer(BaseModel):
     served: str
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
-    cost: float | None = None
+    cost: Money | None = None
     currency: str = ""
     date: str
-    at_most: float | None = None
+    at_most: Money | None = None
     server: str = ""
     fingerprint: str | None = None
 
@@ -91,25 +102,25 @@ class Answers:
         others = [path for path in sorted(self.folder.glob("*.jsonl")) if path != self.path]
         for file in (self.path, *others):
             lines = file.read_bytes().split(b"\n") if file.is_file() else []
-            if damaged := sum(not self._read(line) for line in lines if line.strip()):
+            damaged = sum(not self._read(line) for line in lines if line.strip())
+            if damaged:
                 log.warning(
                     "%s: %d lines are skipped: not the model's whole answers (a cut-off write, or an edit by hand)",
                     *(file, damaged),
                 )
         for sent in self._left().values():
-            self._spend(sent["currency"], sent["at_most"])
+            self._spend(sent.currency, sent.at_most)
 
-    def _left(self) -> dict[str, dict[str, Any]]:
+    def _left(self) -> dict[str, Sent]:
         """Requests of the journal that were sent and have no answer, by key."""
         journal = self.folder / IN_FLIGHT
-        left: dict[str, dict[str, Any]] = {}
+        left: dict[str, Sent] = {}
         for line in journal.read_bytes().split(b"\n") if journal.is_file() else ():
             with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
                 document = json.loads(line)
                 left.pop(document["key"], None)
                 if "at_most" in document:
-                    currency, at_most = str(document["currency"]), float(document["at_most"])
-                    left[document["key"]] = {"currency": currency, "at_most": at_most}
+                    left[document["key"]] = Sent.model_validate(document)
         return {key: sent for key, sent in left.items() if key not in self.kept}
 
     def _read(self, line: bytes) -> bool:
@@ -117,7 +128,8 @@ class Answers:
         try:
             document = json.loads(line)
             if "lost" in document:
-                self._spend(document["lost"]["currency"], float(document["lost"]["at_most"]))
+                lost = Sent.model_validate(document["lost"])
+                self._spend(lost.currency, lost.at_most)
                 return True
             asked, answer = document["request"], Answer.model_validate(document["answer"])
             items = tuple(asked["items"])
@@ -209,10 +221,10 @@ class Answers:
         for sent in left.values():
             log.warning(
                 "a run that was killed had a request in flight: it counts as %.4f %s at most",
-                *(sent["at_most"], sent["currency"]),
+                *(sent.at_most, sent.currency),
             )
-            self._write_lost(sent["at_most"], sent["currency"])
-            self._spend(sent["currency"], -sent["at_most"])  # counted by refresh already
+            self._write_lost(sent.at_most, sent.currency)
+            self._spend(sent.currency, -sent.at_most)  # counted by refresh already
         (self.folder / IN_FLIGHT).unlink(missing_ok=True)
 
     def _reserve(self, room: int) -> None:

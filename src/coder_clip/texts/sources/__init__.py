@@ -93,7 +93,8 @@ def module_of(name: str) -> Any:
 
 def check(name: str, task: Task) -> None:
     """Check, before anything starts, that a source has what it needs. UserError if not."""
-    if of_source := getattr(module_of(name), "check", None):
+    of_source = getattr(module_of(name), "check", None)
+    if of_source is not None:
         of_source(task)
 
 

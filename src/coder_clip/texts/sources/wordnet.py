@@ -62,9 +62,11 @@ def check(task: Task) -> None:
 def make(task: Task) -> dict[str, Made]:
     """Synonyms, chosen by the model that compares names. A class may have none; the log names it."""
     made = synonyms(task.classes, task.encoder(task.model), WordNet())
-    if without := made.note.get("without_sense"):
+    without = made.note.get("without_sense")
+    if without:
         log.warning("%s: no noun sense in WordNet, so no synonym: %s", task.dataset, ", ".join(without))
-    if another := made.note.get("another_class"):
+    another = made.note.get("another_class")
+    if another:
         log.warning("%s: synonyms left out, names of other classes: %s", task.dataset, ", ".join(another))
     made.note["encoder"] = task.encoder_identity()
     return {"synonym": made}
@@ -83,7 +85,8 @@ def synonyms(classes: Sequence[str], encoder: Encoder, wordnet: WordNet, prompt:
     texts, without, another = [], [], []
     for name in names:
         words: dict[str, str] = {}
-        if senses := wordnet.senses(name):
+        senses = wordnet.senses(name)
+        if senses:
             for word in _closest(prompt.format(name), senses, encoder).words:
                 words.setdefault(name_key(word), word)
             words.pop(name_key(name), None)
@@ -168,7 +171,8 @@ class WordNet:
 
 def places() -> list[Path]:
     """Where a dictionary may be: WordNet's own variable alone, or systems' packages and NLTK's data."""
-    if folder := os.environ.get("WNSEARCHDIR"):
+    folder = os.environ.get("WNSEARCHDIR")
+    if folder:
         return [Path(folder)]
     nltk = [p for p in os.environ.get("NLTK_DATA", "").split(os.pathsep) if p]
     nltk += [f"{p}/nltk_data" for p in (Path.home(), sys.prefix, "/usr/share", "/usr/local/share")]

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from .errors import UserError
 from .neighbors import compute_dtype, gram, l2_normalize
-from .search.branch_and_bound import Round, SearchResult, Span, grid, search
 from .search.cache_model import CacheModel, cache_logits, checked_labels
+from .search.rounds import Round, SearchResult, Span, grid, search
 
 __all__ = ["CacheModel", "CoderAdapter", "Round", "SearchResult", "Span", "cache_logits", "grid", "search"]
 

@@ -29,8 +29,7 @@ from math import isnan
 from typing import Literal
 
 import numpy as np
-from scipy.stats import norm
-from scipy.stats import t as student
+from scipy.special import ndtri, stdtr, stdtrit
 
 from .evaluation.intervals import LEVEL, clear
 
@@ -352,11 +351,11 @@ def over_data_sets(tests: Sequence[Comparison]) -> Comparison | None:
     if n < 2:
         return None
     differences = np.array([test.difference for test in tests])
-    own = np.array([test.high - test.low for test in tests]) / (2 * norm.ppf((1 + LEVEL) / 2))
+    own = np.array([test.high - test.low for test in tests]) / (2 * ndtri((1 + LEVEL) / 2))
     mean = float(differences.mean())
     error = max(float(differences.std(ddof=1)), float((own**2).mean() ** 0.5)) / n**0.5
-    half = float(student.ppf((1 + LEVEL) / 2, n - 1)) * error
-    p_value = float(2 * student.sf(abs(mean) / error, n - 1)) if error > 0 else 1.0
+    half = float(stdtrit(n - 1, (1 + LEVEL) / 2)) * error
+    p_value = float(2 * stdtr(n - 1, -abs(mean) / error)) if error > 0 else 1.0
     return Comparison(mean, mean - half, mean + half, p_value)
 
 

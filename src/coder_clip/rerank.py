@@ -205,7 +205,8 @@ def _means(blocks: list[Tensor], width: int, pairs: list[tuple[int, int]]) -> Te
             )
     sizes = torch.tensor([len(b) for b in blocks], device=blocks[0].device)
     owner = torch.repeat_interleave(torch.arange(len(blocks), device=sizes.device), sizes)
-    rows = torch.cat([b.to(compute_dtype(*blocks)) for b in blocks])
+    precision = compute_dtype(*blocks)  # once for all: it looks at every block
+    rows = torch.cat([block.to(precision) for block in blocks])
     bad = ~rows.isfinite().all(dim=1)
     if bad.any():
         a, b = pairs[int(owner[bad][0]) % len(pairs)]

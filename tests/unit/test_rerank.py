@@ -12,7 +12,7 @@ from torch import Tensor
 
 import reference
 from coder_clip.errors import UserError
-from coder_clip.neighbors import l2_normalize
+from coder_clip.neighbors import compute_dtype, l2_normalize
 from coder_clip.phases.rerank import gates
 from coder_clip.rerank import OneToOne, oracle, rerank, rerank_scores
 
@@ -165,6 +165,23 @@ def test_blocks_of_pairs_and_images(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("coder_clip.rerank.PAIRS", 3)
     monkeypatch.setattr("coder_clip.rerank.CHUNK", 300)
     torch.testing.assert_close(rerank_scores(x, scores, OneToOne(texts, 8)).values, whole, rtol=0, atol=1e-12)
+
+
+def test_each_text_is_looked_at_a_few_times_however_many_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time would grow with the square of the pairs: minutes for the 20,000 of ImageNet, where seconds are enough."""
+    looked_at = 0
+
+    def counted(*features: Tensor) -> torch.dtype:
+        nonlocal looked_at
+        looked_at += len(features)
+        return compute_dtype(*features)
+
+    monkeypatch.setattr("coder_clip.rerank.compute_dtype", counted)
+    for n in (20, 80):
+        looked_at = 0
+        pairs = [pair for b in range(1, n + 1) for pair in ((0, b), (b, 0))]
+        OneToOne({pair: torch.randn(2, 4) for pair in pairs}, n_classes=n + 1)
+        assert len(pairs) <= looked_at <= 3 * len(pairs)
 
 
 def test_state_survives_a_file(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ import pytest
 import torch
 from PIL import Image
 
+from coder_clip.datasets.drawn.shapes import Shapes
 from coder_clip.datasets.folder import FolderDataset
 from coder_clip.encoders import store as store_module
 from coder_clip.encoders.encoder import Encoder, EncoderSpec, load_encoder
@@ -126,6 +127,46 @@ def test_views_are_those_of_their_photo(encoder: Encoder, store: FeatureStore, t
     assert same(second, run(data, encoder, None, views=2))
     assert first.ids != second.ids
     assert same(run(data, encoder, store, views=3), run(data, encoder, None, views=3))
+
+
+def test_a_drawn_picture_is_drawn_and_encoded_once(
+    encoder: Encoder, store: FeatureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every other configuration would draw and encode all pictures again, a third of its time; and pictures that other
+    code draws would have the features of the old ones."""
+    drawn: list[str] = []
+
+    class Watched(Shapes):
+        __module__ = Shapes.__module__
+
+        def image(self, image_id: str) -> Image.Image:
+            drawn.append(image_id)
+            return super().image(image_id)
+
+    data = Watched()
+    split = data.split("val")
+    some = split.ids[::300], split.labels[::300]
+    for views in (0, 2):
+        drawn.clear()
+        first = extract(data, *some, encoder, views=views, store=store, progress=False)
+        assert drawn == some[0]
+        again = extract(data, *some, encoder, views=views, store=store, progress=False)
+        alone = extract(data, *some, encoder, views=views, progress=False)
+        assert drawn == some[0] * 2
+        assert torch.equal(first.features, again.features)
+        assert torch.equal(first.features, alone.features)
+    drawn.clear()
+    path = "src/coder_clip/datasets/drawn/drawing.py"
+    assert path in store_module._DRAWING
+    monkeypatch.setitem(evidence.sources, path, "another")
+    extract(data, *some, encoder, store=store, progress=False)
+    assert drawn == some[0]
+    monkeypatch.undo()
+    drawn.clear()
+    Watched.__module__ = __name__  # code that the key does not cover
+    for _ in range(2):
+        extract(data, *some, encoder, store=store, progress=False)
+    assert drawn == some[0] * 2
 
 
 def test_a_changed_photo_is_encoded_again(

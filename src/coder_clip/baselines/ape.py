@@ -16,9 +16,10 @@ from torch import Tensor
 
 from ..adapter import Span, grid
 from ..neighbors import l2_normalize
-from ..search.line_search import Floats, right_along
+from ..search.branch_and_bound import Grids, first_best
+from ..search.line_search import Floats
 from .few_shot import FewShotInputs, Fitted
-from .grid_search import ByClass, Point, fetched, first_best
+from .grid_search import ByClass, CacheLines, Point, fetched
 from .tip_adapter import unit_keys
 
 LABEL = "APE"
@@ -108,7 +109,7 @@ class Ape:
         shots = ByClass(self.labels, self.n_classes)
         weights = self._weights(shots, np.array([point.gamma]))
         out = np.empty(clip_logits.shape)
-        for part, near in self._near(shots, x, shots.places.size):
+        for part, near in self._near(shots, x):
             votes = shots.sums(np.exp(near * point.beta), weights)[:, 0]
             out[part] = (clip_logits[part].cpu().double().numpy().T + point.alpha * votes).T
         return torch.from_numpy(out)
@@ -116,26 +117,18 @@ class Ape:
     def search(self, x: Tensor, clip_logits: Tensor, labels: Tensor) -> Point:
         """The (α, β, γ) with the best accuracy on images x (N, d), the first in the order of the published loops.
 
-        These have β outer, then α, γ inner. The grids are those of the constants. All α are tried at once for each
-        β and γ.
+        These have β outer, then α, γ inner. The grids are those of the constants.
         """
-        right = labels.cpu().numpy()
         shots = ByClass(self.labels, self.n_classes)
-        c = self.constants
-        b, a, g = grid(*c.betas), grid(*c.alphas), grid(*c.gammas)
-        weights = self._weights(shots, g)
-        counts = np.zeros((len(b), len(a), len(g)), dtype=np.int64)
-        for part, near in self._near(shots, x, max(shots.places.size, self.n_classes * len(g))):
-            clip = clip_logits[part].cpu().double().numpy().T
-            for i, beta in enumerate(b):
-                votes = shots.sums(np.exp(near * beta), weights)
-                counts[i] += right_along(clip, votes, right[part], a).T
-        beta, alpha, gamma = first_best(counts, b, a, g)
-        return Point(alpha, beta, gamma)
+        betas, alphas, gammas = (grid(*span) for span in self.constants[2:])
+        parts = ((part, near, None) for part, near in self._near(shots, x))
+        lines = CacheLines(shots, clip_logits, labels, parts, self._weights(shots, gammas))
+        best = first_best(lines, Grids(alphas, betas, gammas), ("beta", "alpha", "gamma"))
+        return Point(*best[1:])
 
-    def _near(self, shots: ByClass, x: Tensor, numbers: int) -> Iterator[tuple[slice, Floats]]:
+    def _near(self, shots: ByClass, x: Tensor) -> Iterator[tuple[slice, Floats]]:
         """Slices of images, each with its A − 1 (C, k, n)."""
-        runs = fetched(len(x), len(self.labels), numbers, lambda part: (self.affinity(x[part]),))
+        runs = fetched(len(x), len(self.labels), shots.places.size, lambda part: (self.affinity(x[part]),))
         return ((part, shots.rows(near) - 1) for part, (near,) in runs)
 
     def _weights(self, shots: ByClass, gammas: Floats) -> Floats:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 from torch import Tensor
 
+from ..search.branch_and_bound import Images
+from ..search.cache_model import room
 from ..search.line_search import Floats, Ints, right_along
 
 BLOCK = 2**18  # numbers in one array of a search: few calls that still fit in cache
@@ -21,18 +24,6 @@ class Point(NamedTuple):
     alpha: float | None = None
     beta: float | None = None
     gamma: float | None = None
-
-
-def first_best(counts: Ints, *axes: Floats) -> tuple[float, ...]:
-    """The first grid point with the most right images, in the order of the axes (outermost first).
-
-    counts: number of right images, one dimension per axis.
-    All zeros if no point has an image right, because the published loops start from there.
-    """
-    if not counts.max(initial=0):
-        return (0.0,) * len(axes)
-    place = np.unravel_index(int(counts.argmax()), counts.shape)
-    return tuple(float(axis[i]) for axis, i in zip(axes, place, strict=True))
 
 
 def blocks(rows: int, numbers: int, room: int | None = None) -> list[slice]:
@@ -58,8 +49,8 @@ def best_weight(
     counts = np.zeros(len(a), dtype=np.int64)
     for part in blocks(len(x), clip_logits.shape[1]):
         clip = clip_logits[part].cpu().double().numpy().T
-        counts += right_along(clip, scores(x[part]).cpu().numpy().T[:, None], right[part], a)[0]
-    return Point(*first_best(counts, a))
+        counts += right_along(clip, scores(x[part]).cpu().numpy().T, right[part], a)
+    return Point(float(a[counts.argmax()]) if counts.any() else 0.0)
 
 
 def fetched(
@@ -100,3 +91,58 @@ class ByClass:
         taken = self.taken[:, None, :]
         total: Floats = (taken if weights is None else taken * weights) @ rows
         return total
+
+
+class CacheLines:
+    """Images whose logits are lines over α, for :func:`first_best`: Σ over a class's shots of weight · exp(β near).
+
+    near: A − 1. weights: (C, G, k) of the shots for each γ, from :meth:`ByClass.sums`; None: all 1, for any γ.
+    """
+
+    def __init__(
+        self,
+        shots: ByClass,
+        clip_logits: Tensor,
+        labels: Tensor,
+        parts: Iterable[tuple[slice, Floats, Floats | None]],
+        weights: Floats | None = None,
+    ) -> None:
+        """Keep the affinities. parts: slices of images, each with near (C, k, n) and the tilt (C, n) of the logits."""
+        self.size = len(labels)
+        self._shots, self._weights = shots, weights
+        self._labels = labels.cpu().numpy()
+        self._clip = clip_logits.cpu().double().numpy()
+        self._near = room((self.size, shots.places.size), np.dtype(np.float64))
+        self._tilt: Floats | None = None
+        for part, near, tilt in parts:
+            self._near[part] = near.reshape(-1, near.shape[2]).T
+            if tilt is not None:
+                if self._tilt is None:
+                    self._tilt = np.empty(self._clip.shape)
+                self._tilt[part] = tilt.T
+        self._nearest = float(self._near.max(initial=0))
+        every_weight = shots.taken[:, None, :] if weights is None else shots.taken[:, None, :] * weights
+        self._most = float(every_weight.sum(axis=2).max())
+
+    def largest_vote(self, beta: float) -> float:
+        """No vote is larger, for β up to this one; affinities are above 1 only by rounding."""
+        return self._most * float(np.exp(max(0.0, self._nearest) * beta))
+
+    def blocks(self, rows: Ints) -> Iterator[Images]:
+        """The images of these numbers."""
+        lines = 1 if self._weights is None else self._weights.shape[1]
+        for part in blocks(len(rows), max(self._shots.places.size, self._clip.shape[1] * lines)):
+            few = rows[part]
+            near = self._near[few].T.reshape(*self._shots.places.shape, len(few))
+            near = np.ascontiguousarray(near)
+            clip = np.ascontiguousarray(self._clip[few].T)
+            tilt = None if self._tilt is None else np.ascontiguousarray(self._tilt[few].T)
+            yield Images(few, self._labels[few], clip, tilt, partial(self._votes, near))
+
+    def _votes(self, near: Floats, beta: float, gammas: Ints) -> tuple[Floats, Floats]:
+        weights = None if self._weights is None else self._weights[:, gammas]
+        of_shots = np.exp(near * beta)
+        votes = self._shots.sums(of_shots, weights)
+        of_shots *= near
+        slopes = self._shots.sums(of_shots, weights)
+        return votes.transpose(0, 2, 1), slopes.transpose(0, 2, 1)

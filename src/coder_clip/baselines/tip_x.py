@@ -16,9 +16,10 @@ from torch import Tensor
 
 from ..adapter import grid
 from ..neighbors import l2_normalize
-from ..search.line_search import Floats, right_on_plane
+from ..search.branch_and_bound import Grids, first_best
+from ..search.line_search import Floats
 from .few_shot import FewShotInputs, Fitted
-from .grid_search import FETCH, ByClass, Point, blocks, fetched, first_best
+from .grid_search import FETCH, ByClass, CacheLines, Point, blocks, fetched
 from .tip_adapter import unit_keys
 
 LABEL = "TIP-X"
@@ -97,20 +98,14 @@ class TipX:
     ) -> Point:
         """The (α, β, γ) with the best accuracy on images x (N, d), the first in the order of the published loops.
 
-        These have α outer, then β, γ inner. For a fixed β, logits are planes over α and γ: :func:`right_on_plane`.
-        grids: values of α, β and γ; default: the published ones.
+        These have α outer, then β, γ inner. grids: values of α, β and γ; default: the published ones.
         """
-        right = labels.cpu().numpy()
         shots = ByClass(self.labels, len(self.weights))
-        a, b, g = grids or (grid(*ALPHAS), grid(*BETAS), grid(*GAMMAS))
-        counts = np.zeros((len(a), len(b), len(g)), dtype=np.int64)
-        for part, near, far in self._near(shots, x):
-            slope = -shots.sums(far)[:, 0]
-            clip = np.ascontiguousarray(clip_logits[part].cpu().double().numpy().T)
-            for i, beta in enumerate(b):
-                votes = shots.sums(np.exp(near * beta))[:, 0]
-                counts[:, i] += right_on_plane(clip, votes, slope, right[part], a, g)
-        return Point(*first_best(counts, a, b, g))
+        alphas, betas, gammas = grids or (grid(*ALPHAS), grid(*BETAS), grid(*GAMMAS))
+        parts = ((part, near, -shots.sums(far)[:, 0]) for part, near, far in self._near(shots, x))
+        lines = CacheLines(shots, clip_logits, labels, parts)
+        best = first_best(lines, Grids(alphas, betas, gammas), ("alpha", "beta", "gamma"))
+        return Point(*best[1:])
 
     def _near(self, shots: ByClass, x: Tensor) -> Iterator[tuple[slice, Floats, Floats]]:
         """Slices of images, each with its A − 1 and ψ(M), (C, k, n)."""

@@ -28,13 +28,13 @@ from .options import (
 )
 
 
-def _per_dataset(name: str, about: str, module: str, run: str = "run") -> None:
+def _per_dataset(name: str, about: str, module: str) -> None:
     """Add the command of a phase that runs once per data set."""
 
     def command(config: ConfigOption = DEFAULT_CONFIG, dataset: DatasetOption = None) -> None:
         c = load_config(config)
         for d in chosen("data set", dataset, c.datasets):
-            getattr(phase(module), run)(c, d)
+            phase(module).run(c, d)
 
     app.command(name, help=about, rich_help_panel=PHASES)(command)
 
@@ -146,7 +146,7 @@ def generate_pairs(config: ConfigOption = DEFAULT_CONFIG, dataset: DatasetOption
             phase("generate_pairs").run(c, d)
 
 
-_per_dataset("pair-texts", "Collect the one-to-one texts of these pairs.", "one_to_one", "run_texts")
+_per_dataset("pair-texts", "Collect the one-to-one texts of these pairs.", "pair_texts")
 
 
 @app.command(

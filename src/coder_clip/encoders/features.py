@@ -23,10 +23,11 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from ..datasets.base import Dataset, ImageFiles
+from ..datasets.drawn.drawing import DrawnDataset
 from ..errors import UserError, one_line
 from ..foundation.progress import progress as progress_bar
 from ..foundation.reproducible import stored
-from .store import FeatureStore, features_key
+from .store import FeatureStore, drawing_key, features_key
 
 if TYPE_CHECKING:
     from .encoder import Encoder
@@ -178,8 +179,8 @@ def extract(
 class _Known:
     """Features of this encoder in the store, by the content of image files: (1 + keep_views, d) float32.
 
-    Drawn images have no files: of them nothing is kept. A shot is known by its id, too, which decides its augmented
-    views.
+    A drawn image has no file; the code that draws it and its id stand for its content. A shot is known by its id, too,
+    which decides its augmented views.
     """
 
     def __init__(
@@ -189,6 +190,14 @@ class _Known:
         self._shape = (1 + keep_views, encoder.dim)
         self._encoder = features_key(encoder.metadata(), encoder.device) if store else ""
         self._kind = AS_STORED if getattr(dataset, "as_stored", False) else "image"
+        self._drawing = ""
+        # the key does not see the code of other modules
+        if store and isinstance(dataset, DrawnDataset) and _from_drawn(dataset):
+            self._drawing = f"{drawing_key()} {dataset.name}"
+
+    def drawn_key(self, image_id: str) -> str:
+        """The key of a drawn image; "" without a store, and for a data set that is neither files nor drawn."""
+        return self.key(image_id, f"{self._drawing} {image_id}".encode()) if self._drawing else ""
 
     def key(self, image_id: str, content: bytes) -> str:
         """The key of an image; "" without a store."""
@@ -206,6 +215,11 @@ class _Known:
     def add(self, rows: Iterable[tuple[str, Tensor]]) -> None:
         if self._store is not None:
             self._store.put(self._encoder, self._kind, [(key, row.flatten()) for key, row in rows if key])
+
+
+def _from_drawn(dataset: DrawnDataset) -> bool:
+    """True for a class of a module in datasets/drawn."""
+    return type(dataset).__module__.rpartition(".")[0] == DrawnDataset.__module__.rpartition(".")[0]
 
 
 def merge(parts: Sequence[ImageFeatures]) -> ImageFeatures:
@@ -301,7 +315,10 @@ class _Image(NamedTuple):
 def _load(
     dataset: Dataset, image_id: str, position: int, preprocess: Preprocess, views: int, known: _Known
 ) -> _Image:
-    """Read an image once: hash its bytes and, unless the store knows it, decode and resize the same bytes."""
+    """Read an image once: hash its bytes and, unless the store knows it, decode and resize the same bytes.
+
+    A drawn image is drawn only if the store does not know it.
+    """
     key = ""
     try:
         if isinstance(dataset, ImageFiles):
@@ -313,6 +330,10 @@ def _load(
                 return _Image(position, key, row)
             image = dataset.image(image_id, content)
         else:
+            key = known.drawn_key(image_id)
+            row = known.get(key)
+            if row is not None:
+                return _Image(position, key, row)
             image = dataset.image(image_id)
     except (UserError, OSError) as error:
         message = one_line(error, None)

@@ -228,7 +228,7 @@ def encoder_key(of: Mapping[str, Any], device: str = "") -> str:
     """The key of an encoder's features: its metadata, the class of device (cpu, cuda, mps), the libraries and the code
     that ran it."""
     versions = {name: version(name) for name in LIBRARIES}
-    return json.dumps({**of, **versions, "code": _code(), "computed_on": device}, sort_keys=True)
+    return json.dumps({**of, **versions, "code": _code(_ENCODING), "computed_on": device}, sort_keys=True)
 
 
 def features_key(metadata: Mapping[str, str], device: torch.device) -> str:
@@ -236,14 +236,16 @@ def features_key(metadata: Mapping[str, str], device: torch.device) -> str:
     return hashlib.sha256(encoder_key(metadata, device.type).encode()).hexdigest()
 
 
-def _hashes_of_code() -> dict[str, str]:
-    """Hash of each module between an image or text and its feature."""
+def drawing_key() -> str:
+    """The key of the drawn images: the code that draws them, in a job as it was executed, and the libraries."""
+    versions = {name: version(name) for name in ("numpy", "pillow")}
+    return json.dumps({**versions, "code": _code(_DRAWING)}, sort_keys=True)
+
+
+def _hashes_of_code(*patterns: str) -> dict[str, str]:
+    """Hash of each module of this package that these patterns name."""
     package = Path(__file__).parents[1]
-    files = [
-        *package.glob("encoders/*.py"),
-        package / "datasets/images.py",
-        package / "foundation/reproducible.py",
-    ]
+    files = [path for pattern in patterns for path in package.glob(pattern)]
     return {
         path.relative_to(package.parents[1]).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(files)
@@ -251,12 +253,15 @@ def _hashes_of_code() -> dict[str, str]:
 
 
 # When the modules are imported, not when features are stored: a file can change while weights load.
-_AT_IMPORT = _hashes_of_code()
+# the modules between an image or text and its feature
+_ENCODING = _hashes_of_code("encoders/*.py", "datasets/images.py", "foundation/reproducible.py")
+# the modules between the id of a drawn image and its pixels
+_DRAWING = _hashes_of_code("datasets/drawn/*.py")
 
 
-def _code() -> str:
+def _code(at_import: dict[str, str]) -> str:
     """sha256 over these modules: in a job as they were executed, else as they were when this one was imported."""
-    executed = {path: evidence.sources.get(path, sha) for path, sha in _AT_IMPORT.items()}
+    executed = {path: evidence.sources.get(path, sha) for path, sha in at_import.items()}
     return hashlib.sha256(json.dumps(executed).encode()).hexdigest()
 
 

@@ -7,7 +7,7 @@ from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binom, binomtest, norm
+from scipy.special import ndtr, ndtri
 from torch import Tensor
 
 from ..errors import UserError
@@ -85,6 +85,8 @@ def bootstrap_interval(
     starts = np.unique(cells[:, 0], return_index=True)[1]  # first cell of every class
     n = len(values)
     if len(starts) == 1 and np.isin(values, (0.0, 1.0)).all():
+        from scipy.stats import binom, binomtest  # half a second, and several seeds do not need it
+
         right = int(values.sum())
         if right in (0, n):
             exact = binomtest(right, n).proportion_ci(LEVEL, method="exact")
@@ -166,9 +168,9 @@ def widened(found: Estimate, factor: float) -> Estimate:
 def widened_test(test: PairedTest, factor: float) -> PairedTest:
     """A paired test with a standard error ``factor`` times as large: its interval, and the p-value of that."""
     difference = widened(test["difference"], factor)
-    error = (difference["high"] - difference["low"]) / (2 * norm.ppf((1 + LEVEL) / 2))
+    error = (difference["high"] - difference["low"]) / (2 * ndtri((1 + LEVEL) / 2))
     middle = abs(difference["low"] + difference["high"]) / 2
-    p_value = float(2 * norm.sf(middle / error)) if error > 0 else test["p_value"]
+    p_value = float(2 * ndtr(-middle / error)) if error > 0 else test["p_value"]
     return {**test, "difference": difference, "p_value": p_value}
 
 
@@ -205,6 +207,8 @@ def paired_test_over_seeds(
     change = _runs(np.asarray(after, dtype=np.float64) - np.asarray(before, dtype=np.float64))
     test = _changes(change, tests, None if groups is None else np.asarray(groups))
     if groups is None and len(change) == 1 and test["fixed"] + test["broke"]:
+        from scipy.stats import binomtest  # half a second, and several seeds do not need it
+
         mcnemar = binomtest(test["fixed"], test["fixed"] + test["broke"], 0.5)
         return {**test, "p_value": min(1.0, tests * float(mcnemar.pvalue))}
     return test

@@ -14,8 +14,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
-from scipy.stats import t as student
+from scipy.special import ndtri, stdtr, stdtrit
 
 LEVEL = 0.95  # of every interval
 POWER = 0.8  # chance to see a difference that is there
@@ -119,8 +118,8 @@ def _student(
     degrees = variance**2 / max(sum(p**2 / f for p, f in zip(parts, free, strict=True)), 1e-300)
     half, p_value = 0.0, 1.0
     if variance > 0:
-        half = float(student.ppf(1 - (1 - LEVEL) / (2 * tests), degrees)) * variance**0.5
-        p_value = min(1.0, tests * float(2 * student.sf(abs(mean) / variance**0.5, degrees)))
+        half = float(stdtrit(degrees, 1 - (1 - LEVEL) / (2 * tests))) * variance**0.5
+        p_value = min(1.0, tests * float(2 * stdtr(degrees, -abs(mean) / variance**0.5)))
     low, high = mean - half, mean + half
     if added:
         low, high = max(min(added), low), min(max(added), high)
@@ -144,7 +143,7 @@ def images_to_settle(difference: float, changed: float) -> int:
     difference: a share, not 0; changed: the share of images on which the two methods differ, at least as large. Normal
     approximation with variance changed − difference² per image (Connett, Smith and McHugh 1987).
     """
-    needed = float(norm.ppf((1 + LEVEL) / 2) + norm.ppf(POWER))
+    needed = float(ndtri((1 + LEVEL) / 2) + ndtri(POWER))
     return math.ceil(needed**2 * max(changed - difference**2, 0.0) / difference**2)
 
 

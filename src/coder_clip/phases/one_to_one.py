@@ -1,4 +1,4 @@
-"""Phase one_to_one: texts for the pairs that stage one can confuse, and their features (section 3.4)."""
+"""Phase one_to_one: features of the texts of pairs, as one difference per unordered pair (section 3.4)."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ from ..datasets.published import data_root
 from ..encoders.table_list import is_list
 from ..encoders.text_tables import TextTables
 from ..errors import UserError
-from ..foundation.artifacts import Paths, sha256, shown, write_json, write_tensors
+from ..foundation.artifacts import Paths, write_tensors
 from ..rerank import OneToOne
 from ..texts.sentences import pair_sentences
-from ..texts.sets import PairSet, load_pair_set, select_pairs
-from .common import AS_PUBLISHED, log, use_threads, warn_cut
+from ..texts.sets import load_pair_set
+from .common import AS_PUBLISHED, use_threads, warn_cut
 from .manifest import read_classes
-from .pairs import read_pairs
 
 if TYPE_CHECKING:
     from ..pipeline.config import Config
@@ -25,33 +24,6 @@ if TYPE_CHECKING:
 
 COMMAND = "pair-features"
 ABOUT = "Encode the one-to-one texts: one difference vector per unordered pair."
-
-
-def run_texts(config: Config, dataset: str) -> None:
-    """Write ``one_to_one/{dataset}.json``: all one-to-one texts, those of the most frequently confused pairs first.
-
-    They come from a file, or from the phase generate_pairs.
-    """
-    classes, wanted = read_classes(config, dataset), read_pairs(config, dataset)
-    entry, paths = config.datasets[dataset], Paths(config.results)
-    path = paths.generated_pairs(dataset) if entry.pair_text_source else entry.pair_source(dataset)
-    if path is None:
-        pairs = PairSet(dataset=dataset, pairs=[], provenance={"one_to_one": {"source": "none"}})
-    else:
-        available = load_pair_set(path, dataset, classes, made=entry.pair_text_source is not None)
-        if warning := available.one_sided():
-            log.warning("%s: %s", path, warning)
-        pairs = select_pairs(available, wanted)
-        if not entry.pair_text_source:
-            pairs.provenance["file"] = {"path": shown(path), "sha256": sha256(path)}
-    both = [p for p in pairs.pairs if p.compares]
-    covered = sum(wanted.get((min(p.a_index, p.b_index), max(p.a_index, p.b_index)), 0) for p in both)
-    pairs.provenance["pairs"] = {
-        "compared": len(wanted),
-        "with_texts": len(both),
-        "share_of_comparisons": round(covered / max(1, sum(wanted.values())), 6),
-    }
-    write_json(paths.one_to_one_texts(dataset), pairs.dump())
 
 
 def run(config: Config, model: str, dataset: str) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pandas as pd
+import numpy as np
 import torch
+from torch import Tensor
 
 from ..foundation.artifacts import Paths, read_json, write_json
 from ..zero_shot import softmax_gap, top_k
@@ -44,23 +45,27 @@ def run(config: Config, dataset: str) -> None:
         # pairs are unordered: with the smaller class index first, (a, b) and (b, a) are counted together
         low, high = torch.minimum(top[:, i], top[:, j]), torch.maximum(top[:, i], top[:, j])
         in_gate = (gap[inside] < gate)[:, None].expand_as(low)
-        columns = {"a": low, "b": high, "inside_gate": in_gate}
-        compared.append(pd.DataFrame({name: values.flatten().numpy() for name, values in columns.items()}))
-    counts = {"compared": ("inside_gate", "size"), "inside_gate": ("inside_gate", "sum")}
-    pairs = pd.concat(compared).groupby(["a", "b"], as_index=False).agg(**counts)
-    pairs = pairs.sort_values(["inside_gate", "compared", "a", "b"], ascending=[False, False, True, True])
+        compared.append(torch.stack([low, high, in_gate.long()], dim=-1).flatten(0, 1))
     write_json(
         Paths(config.results).confusable_pairs(dataset),
         {
             "dataset": dataset,
             "split": split,
             "gate": {"own": gate, "widest": widest},
-            "pairs": pairs.to_dict("records"),
+            "pairs": counted(torch.cat(compared)),
         },
     )
 
 
-def read_pairs(config: Config, dataset: str) -> dict[tuple[int, int], int]:
-    """Unordered pairs (a < b) in the order of the file, with how often each is compared."""
-    document = read_json(Paths(config.results).confusable_pairs(dataset))
-    return {(p["a"], p["b"]): p["compared"] for p in document["pairs"]}
+def counted(comparisons: Tensor) -> list[dict[str, int]]:
+    """Each pair with how often it is compared, the most frequent inside the gate first.
+
+    comparisons: (n, 3) int64, the two classes a < b, and 1 inside the data set's own gate, else 0.
+    """
+    rows = comparisons.numpy()
+    pairs, place, compared = np.unique(rows[:, :2], axis=0, return_inverse=True, return_counts=True)
+    inside = np.bincount(place.ravel(), weights=rows[:, 2], minlength=len(pairs)).astype(np.int64)
+    order = np.lexsort((pairs[:, 1], pairs[:, 0], -compared, -inside))
+    table = np.column_stack([pairs, compared, inside])[order]
+    columns = ("a", "b", "compared", "inside_gate")
+    return [dict(zip(columns, row, strict=True)) for row in table.tolist()]

@@ -1,98 +1,93 @@
-"""Exact search of α and β over a whole grid, without evaluating every point of it.
+"""Exact search of α, β and γ over a whole grid, without evaluating every point of it, for logits of the form
 
-Between two β the votes of a class are convex in β, which bounds by how much the label can lead: only images whose
-decision can still change between two β are evaluated again (docs/method.md).
+    logits = base + γ · tilt + α · votes(β, γ)
+
+TIP-X has a tilt, and votes without γ; APE has votes that depend on γ; the CODER-Adapter and Tip-Adapter have neither.
+For each γ, an image is right on one range of α (line_search.py). Between two β the votes of a class are convex in β,
+which bounds by how much the label can lead: most images are decided for all β between the two, and only the others are
+evaluated again (docs/method.md).
 """
 
 from __future__ import annotations
 
 import heapq
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
-from torch import Tensor
 
-from ..errors import UserError
-from .cache_model import AffinityBlocks, CacheModel
-from .line_search import MARGIN, Floats, Ints, count_right, count_spans, leads_of, right_spans
-
-Span = tuple[float, float, int]
+from .line_search import (
+    MARGIN,
+    NOBODY,
+    Few,
+    Floats,
+    Ints,
+    count_right,
+    count_spans,
+    label_leads,
+    label_values,
+    right_spans,
+    undecided,
+)
 
 RATIO = 1.25  # between neighbouring β in the first cut of a search
+PARTS = 4  # into which an interval of β is cut after that
+AXES = ("alpha", "beta", "gamma")
 
 
-class Round(NamedTuple):
-    """The best point of one round; accuracy is a share in [0, 1]."""
+class Images(NamedTuple):
+    """Some images. rows: (n,) number of each; labels: (n,); base: (C, n); tilt: (C, n), None without one.
 
-    alpha: float
-    beta: float
-    accuracy: float
-
-
-class SearchResult(NamedTuple):
-    """The best point of the last round, and of every round.
-
-    alpha and beta are 0 if no point of a round had a single image right, as in the published code.
+    votes: for a β and the numbers (g,) of some γ, the votes and their derivatives by β, (C, n, g) each, or (C, n, 1)
+    where they do not depend on γ. Votes are positive and convex in β.
     """
 
+    rows: Ints
+    labels: Ints
+    base: Floats
+    tilt: Floats | None
+    votes: Callable[[float, Ints], tuple[Floats, Floats]]
+
+
+class Family(Protocol):
+    """The interface that a search needs: all images of a method.
+
+    size: number of images. largest_vote: no vote is larger at any γ, for β up to this one. blocks: the images of these
+    numbers, in blocks that fit in the processor's cache.
+    """
+
+    @property
+    def size(self) -> int: ...
+
+    def largest_vote(self, beta: float) -> float: ...
+
+    def blocks(self, rows: Ints) -> Iterator[Images]: ...
+
+
+class Grids(NamedTuple):
+    """The values to try, rising and none negative."""
+
+    alphas: Floats
+    betas: Floats
+    gammas: Floats = np.zeros(1)
+
+
+class Best(NamedTuple):
+    """A point of the grid and its number of right images."""
+
+    right: int
     alpha: float
     beta: float
-    accuracy: float
-    rounds: tuple[Round, ...]
-
-
-def grid(low: float, high: float, steps: int) -> Floats:
-    """``steps`` values from ``low`` up to, not including, ``high``, as in the code of Tip-Adapter and CODER."""
-    return np.array([i * (high - low) / steps + low for i in range(steps)])
-
-
-def search(
-    a: CacheModel,
-    x: Tensor,
-    clip_logits: Tensor,
-    labels: Tensor,
-    betas: Span = (0.1, 200, 500),
-    alphas: Span = (0.1, 20, 50),
-    rounds: int = 3,
-) -> SearchResult:
-    """The (α, β) with the best accuracy on images x (N, d) with clip_logits (N, C) and labels (N,).
-
-    Returns the result of the published loop (classify_few_shot.search_hp): in each round β outer, α inner over
-    :func:`grid`, the first strictly better accuracy wins; the next round spans 0.5 to 1.5 times the winner and
-    starts from zero. An image is right at (α, β) if the arg max of :func:`cache_logits`, lowest class first, is
-    its label. Branch and bound over β: only images whose decision can still change between two β are evaluated
-    again.
-
-    UserError for spans that are empty, negative or falling, labels out of range, or no image.
-    """
-    for name, (low, high, steps) in (("betas", betas), ("alphas", alphas)):
-        if not (0 <= low <= high < np.inf and steps >= 1):
-            raise UserError(
-                f"{name}: ({low}, {high}, {steps}) is not a span; give (from, to, steps) with 0 <= from <= to "
-                "and steps >= 1"
-            )
-    if rounds < 1 or not len(x):
-        raise UserError(f"a search needs at least one round and one image, not {rounds} and {len(x)}")
-    images = AffinityBlocks(a, x, clip_logits, labels)
-    kept = images.keep()
-    done: list[Round] = []
-    for _ in range(rounds):
-        beta_grid, alpha_grid = grid(*betas), grid(*alphas)
-        count, b, a_index = _best_point(images, kept, beta_grid, alpha_grid)
-        beta, alpha = (float(beta_grid[b]), float(alpha_grid[a_index])) if count else (0.0, 0.0)
-        done.append(Round(alpha, beta, count / len(x)))
-        betas = (beta * 0.5, beta * 1.5, betas[2])
-        alphas = (alpha * 0.5, alpha * 1.5, alphas[2])
-    return SearchResult(*done[-1], tuple(done))
+    gamma: float
 
 
 @dataclass(order=True)
 class _Interval:
     """The β indices strictly between two evaluated ones, ``first`` and ``last``.
 
-    For each α: certain, the number of images that are right at all these β; most, the largest number at any of them.
-    images: those that are in doubt. rank: most promising first, then smallest β.
+    For each γ and α: certain, the number of images that are right at all these β; most, the largest number at any of
+    them. images: those in doubt. rank: most promising first, then smallest β.
     """
 
     rank: tuple[int, int]
@@ -103,37 +98,64 @@ class _Interval:
     images: Ints
 
 
-def _best_point(images: AffinityBlocks, kept: Floats, betas: Floats, alphas: Floats) -> tuple[int, int, int]:
-    """The first best point in the order β outer, α inner: number of right images, β index, α index."""
-    none = np.zeros(len(alphas), dtype=np.int64)
-    everything = np.arange(len(images._label))
-    best = (0, -1, -1)
-    waiting = [_Interval((0, 0), -1, len(betas), none, none + len(everything), everything)]
+class _Node(NamedTuple):
+    """Votes and slopes at a β, (C, n, g), and the least and largest lead (C, n) of the label's votes over the γ."""
+
+    votes: Floats
+    slopes: Floats
+    least: Floats
+    largest: Floats
+
+
+def first_best(family: Family, grids: Grids, loops: tuple[str, ...] = ("beta", "alpha", "gamma")) -> Best:
+    """The point with the most right images that comes first in these loops, outermost first.
+
+    An image is right if the arg max of its logits, lowest class first, is its label. All zeros if no point has an image
+    right, because the published loops start from there.
+    """
+    positions = _positions(grids, loops)
+    none = np.zeros(positions.shape[1:], dtype=np.int64)
+    best, best_position = Best(0, 0.0, 0.0, 0.0), 0
+    start = _Interval((0, 0), -1, len(grids.betas), none, none + family.size, np.arange(family.size))
+    waiting = [start]
     while waiting:
         part = heapq.heappop(waiting)
-        # An equal count wins only if it comes first; no evaluated β is inside an interval.
-        needed = best[0] + (part.first >= best[1])
-        hopeful = np.flatnonzero(part.most >= needed)
-        if not len(hopeful):
+        # An equal count wins only if it comes first. Positions rise with β: the first β of the interval decides.
+        later = positions[part.first + 1] > best_position
+        hopeful = part.most >= np.maximum(1, best.right + later)
+        if not hopeful.any():
             continue
-        span = slice(int(hopeful[0]), int(hopeful[-1]) + 1)
-        nodes = _nodes(betas, part.first, part.last)
-        counts, intervals = _evaluate(images, kept, part, nodes, betas, alphas, span)
+        gammas = np.flatnonzero(hopeful.any(axis=1))
+        alphas = np.flatnonzero(hopeful.any(axis=0))
+        span = slice(int(alphas[0]), int(alphas[-1]) + 1)
+        nodes = _nodes(grids.betas, part.first, part.last)
+        counts, intervals = _evaluate(family, part, nodes, grids, gammas, span)
         for b, right in zip(nodes, counts, strict=True):
-            if part.first < b < part.last:
-                a = int(right.argmax())
-                point = (int(right[a]), b, span.start + a)
-                if (point[0], -point[1]) > (best[0], -best[1]) and point[0]:
-                    best = point
+            if not part.first < b < part.last:
+                continue
+            most = int(right.max())
+            places = positions[b][gammas, span]
+            position = int(places[right == most].min())
+            if most > best.right or (most == best.right and most and position < best_position):
+                g, a = (int(i[0]) for i in np.nonzero(places == position))
+                point = grids.alphas[span.start + a], grids.betas[b], grids.gammas[gammas[g]]
+                best, best_position = Best(most, *map(float, point)), position
         for interval in intervals:
             heapq.heappush(waiting, interval)
     return best
 
 
+def _positions(grids: Grids, loops: tuple[str, ...]) -> Ints:
+    """The position of each point in the loops: (β, γ, α)."""
+    sizes = dict(zip(AXES, map(len, grids), strict=True))
+    positions = np.arange(np.prod([*sizes.values()])).reshape([sizes[axis] for axis in loops])
+    return positions.transpose([loops.index(axis) for axis in ("beta", "gamma", "alpha")])
+
+
 def _nodes(betas: Floats, first: int, last: int) -> list[int]:
     """The β indices to evaluate in an interval, with its ends; at the very start the whole range, in ratios."""
     if first >= 0:
-        return sorted({first, last, *np.linspace(first, last, 5).astype(int).tolist()})
+        return sorted({first, last, *np.linspace(first, last, PARTS + 1).astype(int).tolist()})
     nodes = [0]
     while nodes[-1] < len(betas) - 1:
         beyond = int(np.searchsorted(betas, betas[nodes[-1]] * RATIO, "right")) - 1
@@ -142,63 +164,122 @@ def _nodes(betas: Floats, first: int, last: int) -> list[int]:
 
 
 def _evaluate(
-    images: AffinityBlocks,
-    kept: Floats,
-    part: _Interval,
-    nodes: list[int],
-    betas: Floats,
-    alphas: Floats,
-    span: slice,
+    family: Family, part: _Interval, nodes: list[int], grids: Grids, gammas: Ints, span: slice
 ) -> tuple[Ints, list[_Interval]]:
-    """Number of right images at each node, (nodes, α in span), and the intervals between nodes.
-
-    Between two β, S is convex: below its chord, but by at most bend = (difference of slopes) · h / 4. So
-    D = S_label − S_c is between min(D1, D2) − bend of the label and max(D1, D2) + bend of c.
-    """
-    some = alphas[span]
-    counts = np.tile(part.certain[span], (len(nodes), 1))
-    certain = np.tile(part.certain[span], (len(nodes), 1))
-    most = certain.copy()
+    """Number of right images at each node, (nodes, γ, α) of those asked for, and the intervals between nodes."""
+    counts = np.tile(part.certain[gammas, span], (len(nodes), 1, 1))
+    certain, most = counts.copy(), counts.copy()
     doubtful: list[list[Ints]] = [[] for _ in nodes]
-    for block in images.blocks(part.images, kept):
-        at = np.arange(len(block.rows))
-        lead = block.clip[block.label, at] - block.clip
-        lead[block.label, at] = np.inf  # the label need not beat itself
-        slack = MARGIN * (
-            1  # never 0, because at α = 0 equal logits are a tie, too
-            + np.abs(block.clip).max(axis=0)
-            + alphas[-1] * images.largest_vote * np.exp(max(0.0, block.minus_u.max(initial=0)) * betas[-1])
-        )
-        sure, possible = leads_of(lead - slack), leads_of(lead + slack)
-        leads = _one_line(sure), _one_line(possible)
-        ahead = slopes = lead  # of the node before the first: unused
+    largest = family.largest_vote(grids.betas[-1])
+    for images in family.blocks(part.images):
+        lines = _Lines(images, largest, grids.alphas[span], grids.gammas, gammas)
+        before = None
         for j, b in enumerate(nodes):
-            before = ahead, slopes
-            votes, slopes = images.votes(block, betas[b], slopes=True)
-            ahead = votes[block.label, at] - votes
+            here = lines.node(grids.betas[b])
             if part.first < b < part.last:
-                lines = block.clip[:, :, None], votes[:, :, None]
-                counts[j] += count_right(leads, ahead[:, :, None], lines, block.label, images.classes, some)[
-                    0
-                ]
-            if j and b - nodes[j - 1] > 1:
-                bend = np.maximum(slopes - before[1], 0) * ((betas[b] - betas[nodes[j - 1]]) / 4)
-                outer = right_spans(possible, np.maximum(ahead, before[0]) + bend, some)
-                inner = right_spans(sure, np.minimum(ahead, before[0]) - bend[block.label, at], some)
-                differ = (outer[0] != inner[0]) | (outer[1] != inner[1])
-                certain[j] += count_spans(outer[0][~differ], outer[1][~differ], len(some))
-                most[j] += count_spans(*outer, len(some))
-                doubtful[j].append(block.rows[differ & (outer[0] < outer[1])])
+                counts[j] += lines.right(here)
+            if before is not None and b - nodes[j - 1] > 1:
+                step = grids.betas[b] - grids.betas[nodes[j - 1]]
+                sure, possible, rows = lines.right_between(before, here, step)
+                certain[j] += sure
+                most[j] += possible
+                doubtful[j].append(rows)
+            before = here
     intervals = []
     for j in range(1, len(nodes)):
         if nodes[j] - nodes[j - 1] > 1:
-            full = np.full((2, len(alphas)), -1, dtype=np.int64)
-            full[:, span] = certain[j], most[j]
+            full = np.full((2, *part.certain.shape), -1, dtype=np.int64)
+            full[0][gammas, span] = certain[j]
+            full[1][gammas, span] = most[j]
             rows = np.concatenate([*doubtful[j], np.zeros(0, dtype=np.int64)])
             rank = (-int(most[j].max()), nodes[j])
             intervals.append(_Interval(rank, nodes[j - 1], nodes[j], full[0], full[1], rows))
     return counts, intervals
 
 
-def _one_line(lead: tuple[Floats, Floats]) -> tuple[Floats, Floats]:
-    return lead[0][:, :, None], lead[1][:, :, None]
+class _Lines:
+    """A block of images, with the α and γ to try."""
+
+    def __init__(
+        self, images: Images, largest_vote: float, alphas: Floats, all_gammas: Floats, gammas: Ints
+    ) -> None:
+        self.images, self.alphas, self.numbers = images, alphas, gammas
+        self.gammas = all_gammas[gammas]
+        base, tilt, labels = images.base, images.tilt, images.labels
+        # the lead of the label without votes, its smallest and largest over the γ
+        self.low = self.high = label_values(base, labels) - base
+        size = 1 + np.abs(base).max(axis=0) + alphas[-1] * largest_vote  # never 0: equal logits are a tie, too
+        if tilt is not None:
+            lead = label_values(tilt, labels) - tilt
+            ends = self.gammas[0] * lead, self.gammas[-1] * lead
+            self.low, self.high = self.low + np.minimum(*ends), self.high + np.maximum(*ends)
+            size += self.gammas[-1] * np.abs(tilt).max(axis=0)
+        self.slack = MARGIN * size
+
+    def node(self, beta: float) -> _Node:
+        """The votes at a β."""
+        votes, slopes = self.images.votes(beta, self.numbers)
+        lead = label_values(votes, self.images.labels) - votes
+        if votes.shape[2] == 1:
+            return _Node(votes, slopes, lead[:, :, 0], lead[:, :, 0])
+        return _Node(votes, slopes, lead.min(axis=2), lead.max(axis=2))
+
+    def right(self, node: _Node) -> Ints:
+        """Number of images that are right at a node: (γ, α)."""
+        sure, blocks = self._undecided(node.least, node.largest)
+        counts = np.full((len(self.gammas), len(self.alphas)), sure, dtype=np.int64)
+        for few in blocks:
+            base, votes = self._base(few), few.take(node.votes)
+            counts += count_right(base, votes, few.labels, self.alphas, self.slack[few.images][:, None])
+        return counts
+
+    def right_between(self, before: _Node, here: _Node, step: float) -> tuple[Ints, Ints, Ints]:
+        """Bounds (γ, α) of the number of right images at all β between two nodes, and the images in doubt.
+
+        Between two β the votes are below their chord, but by at most bend = (difference of slopes) · step / 4. So the
+        lead of the label's votes on class c is between the smaller one of the two nodes minus the label's bend and the
+        larger one plus c's.
+        """
+        bend = np.maximum((here.slopes - before.slopes).max(axis=2), 0) * (step / 4)
+        low = np.minimum(before.least, here.least) - label_values(bend, self.images.labels)
+        high = np.maximum(before.largest, here.largest) + bend
+        sure, blocks = self._undecided(low, high)
+        certain = np.full((len(self.gammas), len(self.alphas)), sure, dtype=np.int64)
+        most = certain.copy()
+        doubtful = [np.zeros(0, dtype=np.int64)]
+        for few in blocks:
+            slack = self.slack[few.images][:, None]
+            votes = few.take(before.votes), few.take(here.votes)
+            ahead = [label_values(v, few.labels) - v for v in votes]
+            bends = np.maximum(few.take(here.slopes) - few.take(before.slopes), 0) * (step / 4)
+            least = np.minimum(*ahead) - label_values(bends, few.labels)
+            lead = label_leads(self._base(few), few.labels)
+            inner = right_spans(lead - slack, least, self.alphas)
+            outer = right_spans(lead + slack, np.maximum(*ahead) + bends, self.alphas)
+            same = (inner[0] == outer[0]) & (inner[1] == outer[1])
+            known = (same | (outer[0] >= outer[1])).all(axis=1)
+            most += self._count(outer)
+            certain += self._count((outer[0][known], outer[1][known]))
+            doubtful.append(self.images.rows[few.images[~known]])
+        return certain, most, np.concatenate(doubtful)
+
+    def _undecided(self, low: Floats, high: Floats) -> tuple[int, Iterator[Few]]:
+        """Apply :func:`undecided` to bounds (C, n) of the lead of the label's votes."""
+        first, last = self.alphas[0], self.alphas[-1]
+        lowest = self.low + np.minimum(first * low, last * low)
+        highest = self.high + np.maximum(first * high, last * high)
+        return undecided(lowest, highest, self.images.labels, self.slack, len(self.gammas))
+
+    def _base(self, few: Few) -> Floats:
+        """The logits of a few images without votes: (rows, m, γ)."""
+        base = few.take(self.images.base, NOBODY)[:, :, None]
+        if self.images.tilt is None:
+            return base
+        tilted: Floats = base + self.gammas * few.take(self.images.tilt)[:, :, None]
+        return tilted
+
+    def _count(self, spans: tuple[Ints, Ints]) -> Ints:
+        """Number of images whose range (m, γ or 1) holds each α: (γ, α)."""
+        shape = len(spans[0]), len(self.gammas)
+        start, end = (np.broadcast_to(s, shape) for s in spans)
+        return count_spans(start, end, len(self.alphas))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -17,11 +18,12 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
+from .branch_and_bound import Images
 from .line_search import Floats, Ints
 
 BLOCK = 2**17  # numbers in one block of images × (keys + classes): a few such arrays stay in cache
 FETCH = 2**25  # affinities that the model computes at a time
-KEEP = 2**28  # affinities that a search keeps in memory (1 GiB in float32); more go to a temporary file
+KEEP = 2**30  # bytes of affinities that a search keeps in memory; more go to a temporary file
 
 
 class CacheModel(Protocol):
@@ -51,26 +53,22 @@ def cache_logits(model: CacheModel, x: Tensor, clip_logits: Tensor, *, alpha: fl
         raise UserError(f"alpha {alpha} and beta {beta}, where numbers of at least 0 are needed")
     images = AffinityBlocks(model, x, clip_logits, torch.zeros(len(x), dtype=torch.int64))
     logits = np.empty((len(x), model.n_classes))
-    for block in images.all_blocks():
-        votes = images.votes(block, beta)[0]
-        logits[block.rows[:, None], images.classes] = (block.clip + alpha * votes).T
+    for rows, clip, minus_u in images.all_blocks():
+        votes = images.sums(np.exp(minus_u * beta))
+        logits[rows] = (clip + alpha * votes).T
     return torch.from_numpy(logits).to(x.device)
 
 
-class Block(NamedTuple):
-    """Some images; classes in the order of ``AffinityBlocks.classes``, images contiguous in memory.
-
-    rows: (n,) row of each image; minus_u: (K, n) float64, A − 1; clip: (C, n) float64; label: (n,) place of the label.
-    """
+class Part(NamedTuple):
+    """Some images. rows: (n,) number of each; clip: (C, n) float64; minus_u: (K, n) float64, A − 1."""
 
     rows: Ints
-    minus_u: Floats
     clip: Floats
-    label: Ints
+    minus_u: Floats
 
 
 class AffinityBlocks:
-    """The affinities of images and shots, in float64 blocks that fit in cache."""
+    """The affinities of images and shots, in float64 blocks that fit in cache: a family of lines for a search."""
 
     def __init__(self, model: CacheModel, x: Tensor, clip_logits: Tensor, labels: Tensor) -> None:
         n_classes = model.n_classes
@@ -84,18 +82,29 @@ class AffinityBlocks:
         counts = np.bincount(shots, minlength=n_classes)
         # Order of the shots: the first of every class, then the second, …; classes with most shots first. So the
         # votes of all classes are a running sum over slices, in the order of each class's shots.
-        self.classes: Ints = np.argsort(-counts, kind="stable")
+        most_shots_first = np.argsort(-counts, kind="stable")
         by_class = np.argsort(shots, kind="stable")
         first = np.cumsum(counts) - counts
-        self.levels = [int((counts > j).sum()) for j in range(int(counts.max(initial=0)))]
-        places = [first[self.classes[:size]] + j for j, size in enumerate(self.levels)]
+        self._levels = [int((counts > j).sum()) for j in range(int(counts.max(initial=0)))]
+        places = [first[most_shots_first[:size]] + j for j, size in enumerate(self._levels)]
         self._order = by_class[np.concatenate(places)] if places else by_class
+        self._place = np.argsort(most_shots_first)
         self._model, self._x, self._clip = model, x, clip_logits
-        place = np.argsort(self.classes)
-        self._label = place[checked_labels(labels, len(x), n_classes, "labels").cpu().numpy()]
+        self._labels = checked_labels(labels, len(x), n_classes, "labels").cpu().numpy()
         self._rows = max(1, BLOCK // (len(shots) + n_classes))
         self._fetch = self._rows * max(1, FETCH // (len(shots) * self._rows or 1))
-        self.largest_vote = float(counts.max(initial=0))
+        self._most_shots = float(counts.max(initial=0))
+        self._kept: Floats = np.empty((0, 0))
+        self._nearest = 0.0  # of the kept affinities, above 1 only by rounding
+
+    @property
+    def size(self) -> int:
+        """Number of images."""
+        return len(self._x)
+
+    def largest_vote(self, beta: float) -> float:
+        """No vote is larger, for β up to this one."""
+        return self._most_shots * float(np.exp(max(0.0, self._nearest - 1) * beta))
 
     def _affinities(self) -> Iterator[tuple[int, Floats]]:
         """All affinities part by part, each with its first row.
@@ -109,61 +118,56 @@ class AffinityBlocks:
                 raise UserError("the affinity holds NaN or infinity")
             yield start, part
 
-    def keep(self) -> Floats:
-        """All affinities (N, K)."""
-        kept: Floats = np.empty((0, 0))
+    def keep(self) -> None:
+        """Keep all affinities (N, K), which :meth:`blocks` reads."""
         for start, part in self._affinities():
             if start == 0:  # filled in place, so that parts and whole are never both in memory
-                kept = _room((len(self._x), part.shape[1]), part.dtype)
-            kept[start : start + len(part)] = part
-        return kept
+                self._kept = room((len(self._x), part.shape[1]), part.dtype)
+            self._kept[start : start + len(part)] = part
+            self._nearest = max(self._nearest, float(part.max(initial=0)))
 
-    def all_blocks(self) -> Iterator[Block]:
+    def all_blocks(self) -> Iterator[Part]:
         """Each image once, without keeping affinities."""
         for start, part in self._affinities():
             for i in range(0, len(part), self._rows):
                 affinity = part[i : i + self._rows]
-                yield self._block(np.arange(start + i, start + i + len(affinity)), affinity)
+                yield self._part(np.arange(start + i, start + i + len(affinity)), affinity)
 
-    def blocks(self, rows: Ints, kept: Floats) -> Iterator[Block]:
-        """The images ``rows``, with their affinities from :meth:`keep`."""
+    def blocks(self, rows: Ints) -> Iterator[Images]:
+        """The images of these numbers, after :meth:`keep`."""
         for i in range(0, len(rows), self._rows):
             few = rows[i : i + self._rows]
-            yield self._block(few, kept[few])
+            part = self._part(few, self._kept[few])
+            yield Images(few, self._labels[few], part.clip, None, partial(self._votes, part.minus_u))
 
-    def _block(self, rows: Ints, affinity: Floats) -> Block:
+    def _part(self, rows: Ints, affinity: Floats) -> Part:
         clip = self._clip[torch.from_numpy(rows).to(self._clip.device)].cpu().double().numpy()
-        return Block(
-            rows,
-            np.ascontiguousarray(affinity.T, dtype=np.float64) - 1,
-            np.ascontiguousarray(clip[:, self.classes].T),
-            self._label[rows],
-        )
+        minus_u = np.ascontiguousarray(affinity.T, dtype=np.float64) - 1
+        return Part(rows, np.ascontiguousarray(clip.T), minus_u)
 
-    def votes(self, block: Block, beta: float, slopes: bool = False) -> tuple[Floats, Floats]:
-        """S (C, n), the sum of exp(−β u) over the shots of each class, and dS/dβ if ``slopes`` (else S)."""
-        near = block.minus_u * beta
-        np.exp(near, out=near)
-        votes = self._sum(near)
-        if not slopes:
-            return votes, votes
-        near *= block.minus_u
-        return votes, self._sum(near)
+    def _votes(self, minus_u: Floats, beta: float, gammas: Ints) -> tuple[Floats, Floats]:
+        """The sums (C, n, 1) of exp(−β u) over the shots of each class, and their derivatives by β."""
+        near = np.exp(minus_u * beta)
+        votes = self.sums(near)
+        near *= minus_u
+        return votes[:, :, None], self.sums(near)[:, :, None]
 
-    def _sum(self, near: Floats) -> Floats:
-        total = np.zeros((len(self.classes), near.shape[1]))
+    def sums(self, of_shots: Floats) -> Floats:
+        """Sums over the shots of each class: (K, n) -> (C, n)."""
+        total = np.zeros((len(self._place), of_shots.shape[1]))
         start = 0
-        for size in self.levels:
-            total[:size] += near[start : start + size]
+        for size in self._levels:
+            total[:size] += of_shots[start : start + size]
             start += size
-        return total
+        sums: Floats = total[self._place]
+        return sums
 
 
-def _room(shape: tuple[int, int], dtype: np.dtype[Any]) -> Floats:
+def room(shape: tuple[int, int], dtype: np.dtype[Any]) -> Floats:
     """An array to fill; larger ones than KEEP are in an unnamed file in TMPDIR. UserError if the disk is full."""
-    if shape[0] * shape[1] <= KEEP:
-        return np.empty(shape, dtype)
     size = shape[0] * shape[1] * dtype.itemsize
+    if size <= KEEP:
+        return np.empty(shape, dtype)
     try:
         with tempfile.TemporaryFile(prefix="coder-clip-") as file:
             if hasattr(os, "posix_fallocate"):  # a full disk raises here instead of a crash on writing

@@ -1,0 +1,50 @@
+"""Phase one_to_one: texts for the pairs of classes that stage one can confuse (section 3.4)."""
+
+# Apart from their features (one_to_one.py): torch and the encoders take seconds to import.
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from ..foundation.artifacts import Paths, read_json, sha256, shown, write_json
+from ..texts.sets import PairSet, load_pair_set, select_pairs
+from .manifest import read_classes
+
+if TYPE_CHECKING:
+    from ..pipeline.config import Config
+
+log = logging.getLogger("coder_clip")
+
+
+def run(config: Config, dataset: str) -> None:
+    """Write ``one_to_one/{dataset}.json``: all one-to-one texts, those of the most frequently confused pairs first.
+
+    They come from a file, or from the phase generate_pairs.
+    """
+    classes, wanted = read_classes(config, dataset), _read_pairs(config, dataset)
+    entry, paths = config.datasets[dataset], Paths(config.results)
+    path = paths.generated_pairs(dataset) if entry.pair_text_source else entry.pair_source(dataset)
+    if path is None:
+        pairs = PairSet(dataset=dataset, pairs=[], provenance={"one_to_one": {"source": "none"}})
+    else:
+        available = load_pair_set(path, dataset, classes, made=entry.pair_text_source is not None)
+        if warning := available.one_sided():
+            log.warning("%s: %s", path, warning)
+        pairs = select_pairs(available, wanted)
+        if not entry.pair_text_source:
+            pairs.provenance["file"] = {"path": shown(path), "sha256": sha256(path)}
+    both = [p for p in pairs.pairs if p.compares]
+    covered = sum(wanted.get((min(p.a_index, p.b_index), max(p.a_index, p.b_index)), 0) for p in both)
+    pairs.provenance["pairs"] = {
+        "compared": len(wanted),
+        "with_texts": len(both),
+        "share_of_comparisons": round(covered / max(1, sum(wanted.values())), 6),
+    }
+    write_json(paths.one_to_one_texts(dataset), pairs.dump())
+
+
+def _read_pairs(config: Config, dataset: str) -> dict[tuple[int, int], int]:
+    """Unordered pairs (a < b) in the order of the file, with how often each is compared."""
+    document = read_json(Paths(config.results).confusable_pairs(dataset))
+    return {(p["a"], p["b"]): p["compared"] for p in document["pairs"]}

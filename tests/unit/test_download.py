@@ -137,6 +137,17 @@ def test_another_files_beginning_is_thrown_away(web: Web, target: Path, beginnin
     assert target.read_bytes() == CONTENT
 
 
+def test_the_name_of_a_git_blob_is_a_checksum(web: Web, target: Path) -> None:
+    """Public repositories list no SHA-256 of their files, but Git names each by one: another file has another name."""
+    made = subprocess.run(["git", "hash-object", "--stdin"], input=CONTENT, capture_output=True, check=True)
+    get_it(web, target, f"git:{made.stdout.decode().strip()}")
+    assert target.read_bytes() == CONTENT
+    target.unlink()
+    with pytest.raises(UserError, match=r"checksum git:[0-9a-f]{40}, expected git:0{40}"):
+        get_it(web, target, f"git:{'0' * 40}")
+    assert list(target.parent.iterdir()) == []
+
+
 def test_a_wrong_checksum_keeps_nothing(web: Web, target: Path) -> None:
     web.files["/file.bin"] = CONTENT[:-1] + b"!"
     with pytest.raises(UserError, match=f"expected {RIGHT}.*Nothing was kept"):

@@ -25,7 +25,7 @@ WEB_PAGE = re.compile(rb"\s*<(!doctype\s+)?html", re.IGNORECASE)
 def fetch(urls: str | Sequence[str], target: Path, checksum: str | None, *, wait: float = 2.0) -> None:
     """Download the first of ``urls`` that gives the file to ``target``. Not for two processes at a time.
 
-    checksum: "md5:…" or "sha256:…" of the whole file; None if none is published. What was received is kept in
+    checksum: "md5:…", "sha256:…" or "git:…" (the name of a Git blob) of the whole file; None if none is published. What was received is kept in
     ``{target}.part`` and not fetched again, in this run or the next. A target with the right checksum is kept.
     wait: seconds before a broken connection is tried again (doubled each time, or what the server asks for).
     UserError, without a ``target``: no connection, refused by the server, repeatedly interrupted, wrong checksum.
@@ -180,5 +180,9 @@ def _size(file: Path) -> int:
 def checksum_like(path: Path, like: str) -> str:
     """The file's checksum of the same kind."""
     kind = like.partition(":")[0]
+    if kind == "git":
+        content = path.read_bytes()  # lists of images, a few MB
+        blob = b"blob %d\0" % len(content) + content
+        return f"git:{hashlib.sha1(blob).hexdigest()}"
     with path.open("rb") as stream:
         return f"{kind}:{hashlib.file_digest(stream, kind).hexdigest()}"

@@ -115,11 +115,11 @@ $(VENV)/bin/python:
 	$(or $(PYTHON),python3.11) -m venv $(VENV)
 
 $(VENV)/installed: pyproject.toml $(PLUGIN_FOLDER)/pyproject.toml constraints.txt | $(VENV)/bin/python
-	@echo "installing into $(VENV) (a minute or two)"
+	@echo "installing into $(VENV) (a few minutes)"
 	@$(INSTALL) --quiet --constraint constraints.txt $(PLUGIN) --editable .
 	@echo $(CURDIR) > $@
 
 $(VENV)/installed-test: pyproject.toml $(PLUGIN_FOLDER)/pyproject.toml constraints.txt | $(VENV)/bin/python
-	@echo "installing into $(VENV) (a minute or two)"
+	@echo "installing into $(VENV) (a few minutes)"
 	@$(INSTALL) --quiet --constraint constraints.txt $(PLUGIN) --editable '.[test]'
 	@echo $(CURDIR) | tee $@ > $(VENV)/installed

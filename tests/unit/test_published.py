@@ -385,7 +385,9 @@ def test_templates_of_the_configuration_come_first() -> None:
 
 def test_coops_split_files_come_from_one_public_commit_and_are_checked() -> None:
     """A split file that somebody else changed would be another benchmark under the same name."""
-    files = {d.file: d for name in PUBLISHED for d in entry(name).downloads if d.file.startswith("split_zhou_")}
+    files = {
+        d.file: d for name in PUBLISHED for d in entry(name).downloads if d.file.startswith("split_zhou_")
+    }
     assert len(files) == 9
     for file, download in files.items():
         assert download.checksum, file

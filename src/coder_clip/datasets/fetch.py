@@ -25,8 +25,9 @@ WEB_PAGE = re.compile(rb"\s*<(!doctype\s+)?html", re.IGNORECASE)
 def fetch(urls: str | Sequence[str], target: Path, checksum: str | None, *, wait: float = 2.0) -> None:
     """Download the first of ``urls`` that gives the file to ``target``. Not for two processes at a time.
 
-    checksum: "md5:…", "sha256:…" or "git:…" (the name of a Git blob) of the whole file; None if none is published. What was received is kept in
-    ``{target}.part`` and not fetched again, in this run or the next. A target with the right checksum is kept.
+    checksum: "md5:…", "sha256:…" or "git:…" (the name of a Git blob) of the whole file; None if none is published.
+    What was received is kept in ``{target}.part`` and not fetched again, in this run or the next. A target with the
+    right checksum is kept.
     wait: seconds before a broken connection is tried again (doubled each time, or what the server asks for).
     UserError, without a ``target``: no connection, refused by the server, repeatedly interrupted, wrong checksum.
     """

@@ -241,6 +241,22 @@ def test_a_web_page_is_not_the_file(web: Web, target: Path, kind: str) -> None:
     assert os.listdir(target.parent) == []
 
 
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>', "an XML document"),
+        (b"\xef\xbb\xbf\n<Error><Code>SlowDown</Code></Error>", "an XML document"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n", "a Git LFS pointer"),
+    ],
+)
+def test_an_answer_of_a_store_is_not_the_file(web: Web, target: Path, content: bytes, what: str) -> None:
+    """Without a published checksum the error of a store of files, or a pointer to a file, counted as a download."""
+    web.files["/file.bin"] = content
+    with pytest.raises(UserError, match=f"answers with {what} in the place of the file"):
+        fetch(f"{web.url}/file.bin", target, None)
+    assert os.listdir(target.parent) == []
+
+
 def test_nothing_is_not_the_file(web: Web, target: Path) -> None:
     web.files["/file.bin"] = b""
     with pytest.raises(UserError, match="answers with an empty file"):

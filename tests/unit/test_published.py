@@ -345,6 +345,28 @@ def test_what_is_not_there_says_what_helps(tmp_path: Path, monkeypatch: pytest.M
     assert data_root(tmp_path) == tmp_path
 
 
+@pytest.mark.parametrize("name", ["caltech101", "dtd", "oxford_flowers", "eurosat"])
+def test_a_root_in_the_published_layout_names_data_root(name: str, tmp_path: Path) -> None:
+    """'root' is the nearest word, and "'101 ObjectCategories' is the only class" said nothing about the other."""
+    plant(name, tmp_path / "all", 1)
+    folder = tmp_path / "all" / entry(name).folders[0]
+    for root, below in ((folder, tmp_path / "all"), (tmp_path / "all", tmp_path / "all")):
+        with pytest.raises(UserError, match=re.escape(f"write 'data_root: {below}'")) as caught:
+            load_dataset(name, DatasetConfig(root=root))
+        assert f"'{name}: {{}}'" in str(caught.value)
+    folder.rename(tmp_path / "mine")
+    with pytest.raises(UserError, match=f"with {tmp_path}/mine moved to FOLDER/{entry(name).folders[0]}"):
+        load_dataset(name, DatasetConfig(root=tmp_path / "mine"))
+
+
+def test_class_folders_under_a_published_name_are_read(tmp_path: Path) -> None:
+    """A copy as class folders, with other images beside them, is somebody's own data set."""
+    for i, kind in enumerate(("banded", "dotted", "images")):
+        for n in range(4):
+            put(tmp_path / kind / f"{i}{n}.jpg")
+    assert load_dataset("dtd", DatasetConfig(root=tmp_path)).classes[:2] == ("banded", "dotted")
+
+
 def test_the_listing_follows_the_split_file(tmp_path: Path) -> None:
     plant("dtd", tmp_path, 1)
     before = listing("dtd", DatasetConfig(), tmp_path)

@@ -19,7 +19,14 @@ TIMEOUT = 60.0  # seconds without a byte
 ANSWER = 10.0  # seconds, before a run
 TRIES = 5  # in a row without a new byte
 LONGEST = 300.0  # seconds that a busy server may ask to wait for
-WEB_PAGE = re.compile(rb"\s*<(!doctype\s+)?html", re.IGNORECASE)
+# what servers send in the place of a file: how it begins -> what it is
+NO_FILE = {
+    "a web page": re.compile(
+        rb"\s*<(!doctype\s+)?html", re.IGNORECASE
+    ),  # a login, or Google Drive's daily limit
+    "an XML document": re.compile(rb"(\xef\xbb\xbf)?\s*<(\?xml|error\b)", re.IGNORECASE),  # a store's error
+    "a Git LFS pointer": re.compile(rb"version https://git-lfs\.github\.com/spec/"),
+}
 
 
 def fetch(urls: str | Sequence[str], target: Path, checksum: str | None, *, wait: float = 2.0) -> None:
@@ -133,8 +140,13 @@ def _append(url: str, part: Path) -> None:
         blocks = response.iter_raw()
         first = next(blocks, b"")
         kind = response.headers.get("Content-Type", "").lower()
-        if kind.startswith("text/html") or WEB_PAGE.match(first):  # a login, or Google Drive's daily limit
-            raise UserError(f"{url}: answers with a web page in the place of the file; open it in a browser")
+        instead = [what for what, begins in NO_FILE.items() if begins.match(first)]
+        if kind.startswith("text/html"):
+            instead = ["a web page"]
+        if instead:
+            raise UserError(
+                f"{url}: answers with {instead[0]} in the place of the file; open it in a browser"
+            )
         span = re.match(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
         resumes = response.status_code == 206  # else the server sends the whole file
         if resumes and have and not (span and int(span[1]) == have):  # another part than the one asked for

@@ -364,7 +364,7 @@ def test_class_folders_under_a_published_name_are_read(tmp_path: Path) -> None:
     for i, kind in enumerate(("banded", "dotted", "images")):
         for n in range(4):
             put(tmp_path / kind / f"{i}{n}.jpg")
-    assert load_dataset("dtd", DatasetConfig(root=tmp_path)).classes[:2] == ("banded", "dotted")
+    assert load_dataset("dtd", DatasetConfig(root=tmp_path)).classes[:2] == ["banded", "dotted"]
 
 
 def test_the_listing_follows_the_split_file(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 # Phase report: tables, figures, the page. One job makes all tables, and one all figures, because a job for each would
 # mostly start Python. Figures that show images have a separate job, because only they need the images.
-from coder_clip.reporting.exhibits import EXHIBITS, FIGURES, TABLES
+from coder_clip.reporting.exhibits import FIGURES, TABLES
 
 SHOW_IMAGES = [name for name, exhibit in FIGURES.items() if exhibit.shows_images]
 DRAWN_FROM_RESULTS = [name for name in FIGURES if name not in SHOW_IMAGES]
@@ -41,7 +41,15 @@ rule tables:
         expand(PATHS.texts("{dataset}"), dataset=DATASETS),
         METHOD_FILES,
     output:
-        [PATHS.table(n, suffix) for n in TABLES for suffix in (".csv", ".md", ".tex")],
+        [
+            file
+            for n in TABLES
+            for file in (
+                shown(TABLES[n], PATHS.table(n, ".csv")),
+                PATHS.table(n, ".md"),
+                PATHS.table(n, ".tex"),
+            )
+        ],
     log:
         LOGS / "tables.log",
     benchmark:
@@ -66,7 +74,7 @@ rule figures_of_results:
         RESULTS,
         METHOD_FILES,
     output:
-        figure_files(DRAWN_FROM_RESULTS),
+        drawn(FIGURES, DRAWN_FROM_RESULTS),
     log:
         LOGS / "figures_of_results.log",
     benchmark:
@@ -92,7 +100,7 @@ rule figures_of_images:
         RESULTS,
         METHOD_FILES,
     output:
-        figure_files(SHOW_IMAGES),
+        drawn(FIGURES, SHOW_IMAGES),
     log:
         LOGS / "figures_of_images.log",
     benchmark:
@@ -131,7 +139,11 @@ rule page:
         figure_files(FIGURES),
         METHOD_FILES,
     output:
-        PATHS.report,
+        report(
+            str(PATHS.report),
+            category="The whole page",
+            labels={"shows": "everything"},
+        ),
         PATHS.metrics,
     log:
         LOGS / "report.log",

@@ -32,7 +32,7 @@ inputflags:
 
 
 def outdated(name):
-    """Inputs by which Snakemake knows that a job of this rule must run. Put it first: of equal inputs the first counts."""
+    """Inputs by which Snakemake knows which jobs must run. Put it first: of equal inputs the first counts."""
 
     def inputs(wildcards):
         files = must_run().get(tracking.job_name(name, wildcards))

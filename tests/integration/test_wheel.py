@@ -48,6 +48,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(REPO / "src", folder / "src", ignore=shutil.ignore_patterns("*.egg-info", "__pycache__"))
     for file in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(REPO / file, folder)
+    shutil.copytree(REPO / "LICENSES", folder / "LICENSES")
     build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", "dist", "."]
     subprocess.run(build, cwd=folder, check=True, timeout=600)
     (made,) = (folder / "dist").glob("*.whl")
@@ -109,12 +110,14 @@ def test_the_wheel_says_what_it_is(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         (file,) = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
         metadata = archive.read(file).decode()
+        licences = {Path(name).name for name in archive.namelist() if "/licenses/" in name}
     head = metadata.partition("\n\n")[0]
     for field in ("Author: coder-clip developers", "License-Expression: MIT", "Keywords: CLIP"):
         assert field in head
     assert "Classifier: Programming Language :: Python :: 3.11" in head
     assert "Project-URL: Paper, https://arxiv.org/abs/2404.17753" in head
     assert "slurm-resilient" not in head
+    assert {"LICENSE", "MIT.txt", "Apache-2.0.txt"} <= licences
 
 
 @pytest.mark.rest

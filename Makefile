@@ -12,7 +12,7 @@
 # make test-proofs                            the proofs of the whole default (tests/proofs), longer still
 # make test-all                               all three
 # make test-unit                              the quick unit tests alone
-# make check                                  style, types, imports between packages, workflow
+# make check                                  style, types, imports between packages, workflow, licences
 # make benchmark                              speed against the published way of computing -> docs/performance.md
 
 CONFIG ?= config/reproduce.yaml
@@ -93,6 +93,7 @@ check: $(VENV)/installed-test
 	$(BIN)/lint-imports
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
+	$(BIN)/reuse lint --quiet
 
 benchmark: $(VENV)/installed-test
 	@$(BIN)/python -m benchmarks
@@ -115,11 +116,11 @@ $(VENV)/bin/python:
 	$(or $(PYTHON),python3.11) -m venv $(VENV)
 
 $(VENV)/installed: pyproject.toml $(PLUGIN_FOLDER)/pyproject.toml constraints.txt | $(VENV)/bin/python
-	@echo "installing into $(VENV) (a minute or two)"
+	@echo "installing into $(VENV) (a few minutes)"
 	@$(INSTALL) --quiet --constraint constraints.txt $(PLUGIN) --editable .
 	@echo $(CURDIR) > $@
 
 $(VENV)/installed-test: pyproject.toml $(PLUGIN_FOLDER)/pyproject.toml constraints.txt | $(VENV)/bin/python
-	@echo "installing into $(VENV) (a minute or two)"
+	@echo "installing into $(VENV) (a few minutes)"
 	@$(INSTALL) --quiet --constraint constraints.txt $(PLUGIN) --editable '.[test]'
 	@echo $(CURDIR) | tee $@ > $(VENV)/installed

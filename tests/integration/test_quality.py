@@ -19,6 +19,7 @@ CHECKS = {
     "mypy": ["mypy"],
     "snakefmt": ["snakefmt", "--check", "Snakefile", "workflow"],
     "snakemake --lint": ["snakemake", "--lint"],
+    "reuse lint": ["reuse", "lint", "--lines"],
 }
 
 

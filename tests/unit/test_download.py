@@ -137,6 +137,17 @@ def test_another_files_beginning_is_thrown_away(web: Web, target: Path, beginnin
     assert target.read_bytes() == CONTENT
 
 
+def test_the_name_of_a_git_blob_is_a_checksum(web: Web, target: Path) -> None:
+    """Public repositories list no SHA-256 of their files, but Git names each by one: another file has another name."""
+    made = subprocess.run(["git", "hash-object", "--stdin"], input=CONTENT, capture_output=True, check=True)
+    get_it(web, target, f"git:{made.stdout.decode().strip()}")
+    assert target.read_bytes() == CONTENT
+    target.unlink()
+    with pytest.raises(UserError, match=r"checksum git:[0-9a-f]{40}, expected git:0{40}"):
+        get_it(web, target, f"git:{'0' * 40}")
+    assert list(target.parent.iterdir()) == []
+
+
 def test_a_wrong_checksum_keeps_nothing(web: Web, target: Path) -> None:
     web.files["/file.bin"] = CONTENT[:-1] + b"!"
     with pytest.raises(UserError, match=f"expected {RIGHT}.*Nothing was kept"):
@@ -226,6 +237,22 @@ def test_a_web_page_is_not_the_file(web: Web, target: Path, kind: str) -> None:
     web.headers["Content-Type"] = kind
     web.files["/file.bin"] = b"\n<!DOCTYPE html><html>Please log in</html>" if "zip" in kind else CONTENT
     with pytest.raises(UserError, match="answers with a web page"):
+        fetch(f"{web.url}/file.bin", target, None)
+    assert os.listdir(target.parent) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>', "an XML document"),
+        (b"\xef\xbb\xbf\n<Error><Code>SlowDown</Code></Error>", "an XML document"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n", "a Git LFS pointer"),
+    ],
+)
+def test_an_answer_of_a_store_is_not_the_file(web: Web, target: Path, content: bytes, what: str) -> None:
+    """Without a published checksum the error of a store of files, or a pointer to a file, counted as a download."""
+    web.files["/file.bin"] = content
+    with pytest.raises(UserError, match=f"answers with {what} in the place of the file"):
         fetch(f"{web.url}/file.bin", target, None)
     assert os.listdir(target.parent) == []
 

@@ -7,8 +7,6 @@ import json
 import os
 import pickle
 import pickletools
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,10 +19,9 @@ from coder_clip.datasets.entry import entry
 from coder_clip.datasets.pickles import read_plain_pickle
 from coder_clip.errors import UserError
 from coder_clip.texts.importers import FORMATS, Import, Mismatch, import_texts
-from coder_clip.texts.sets import load_pair_set, load_text_set
+from coder_clip.texts.sets import load_text_set
 from pickles import Evil, assert_refused
 
-CONVERTER = Path(__file__).parents[2] / "tools/expert_knowledge.py"
 CLASSES = ["red_fox", "Arctic Fox", "wolf"]
 DESCRIPTIONS = {
     "wolf": ["grey fur", "grey fur", " long  legs "],
@@ -40,20 +37,6 @@ def saved(path: Path, value: Any) -> Path:
     else:
         path.write_bytes(pickle.dumps(value))
     return path
-
-
-@pytest.fixture
-def expert(tmp_path: Path) -> Path:
-    """The authors' folder: lists in the order of their class file, synonyms and pairs as JSON."""
-    folder = tmp_path / "expert_knowledge"
-    saved(folder / "attribute/wild-dogs.pkl", [["grey fur"], ["red fur"], ["white fur"]])
-    saved(folder / "simile_class/wild-dogs.pkl", [["coyote"], ["shiba_inu"], []])
-    synonyms = [("wolf", ["Canis_lupus"]), ("red fox", []), ("arctic fox", ["white fox"])]
-    saved(folder / "synonym/wild-dogs.json", [{"class": c, "syno": s} for c, s in synonyms])
-    pairs = {"wolf": {"red_fox": ["grey fur"]}, "red_fox": {"wolf": ["red fur"], "Arctic Fox": ["red fur"]}}
-    saved(folder / "ovo_attribute/wild-dogs.json", pairs)
-    saved(folder / "attribute/DTD.pkl", [["spots"]])
-    return folder
 
 
 def matching(names: list[str], classes: list[str]) -> tuple[list[list[int]], Import]:
@@ -171,73 +154,6 @@ def test_cupl_gives_sentences_and_no_attributes(tmp_path: Path) -> None:
     assert attributes(found) == [[], [], []]
     assert found.classes[2].sentence == ["A wolf is grey."]
     assert any("sentence: FILE" in note for note in notes)
-
-
-def converted(folder: Path, name: str, names: list[str], *more: str) -> subprocess.CompletedProcess[str]:
-    """What a person types once; the data set is called "foxes"."""
-    (ours := folder / "ours.txt").write_text("\n".join(names), encoding="utf-8")
-    return subprocess.run(
-        [sys.executable, CONVERTER, folder, name, "-d", "foxes", "--classes", ours, "--out", folder, *more],
-        capture_output=True, text=True,
-    )  # fmt: skip
-
-
-def test_the_authors_folder_gives_every_kind(expert: Path) -> None:
-    (expert / "theirs.txt").write_text("wolf\nred fox\narctic fox\n")
-    done = converted(expert, "wild_dogs", CLASSES, "--their-classes", str(expert / "theirs.txt"))
-    assert done.returncode == 0, done.stderr
-    found = load_text_set(expert / "foxes.expert.json", "foxes", CLASSES)
-    assert attributes(found) == [["red fur"], ["white fur"], ["grey fur"]]
-    assert [c.analogous for c in found.classes] == [["shiba_inu"], [], ["coyote"]]
-    assert [c.synonym for c in found.classes] == [[], ["white fox"], ["Canis_lupus"]]
-    assert found.provenance["attribute"]["sha256"]
-    assert found.provenance["analogous"]["without"] == ["Arctic Fox"]
-    one, both = load_pair_set(expert / "foxes.expert.one_to_one.json", "foxes", CLASSES).pairs
-    assert (both.a, both.b, both.a_not_b, both.b_not_a) == ("red_fox", "wolf", ["red fur"], ["grey fur"])
-    assert (one.b, one.b_not_a) == ("Arctic Fox", [])
-    assert "1 of 2 pairs have texts on one side" in done.stdout
-
-
-def test_names_that_repeat_in_the_authors_lists_keep_their_texts(tmp_path: Path) -> None:
-    """ImageNet has two classes "missile", with texts of their own."""
-    names = ["missile", "fox", "missile"]
-    saved(tmp_path / "attribute/imagenet.pkl", [["fins"], ["fur"], ["a launcher"]])
-    done = converted(tmp_path, "imagenet", names, "--their-classes", str(tmp_path / "ours.txt"))
-    assert done.returncode == 0, done.stderr
-    found = load_text_set(tmp_path / "foxes.expert.json", "foxes", names)
-    assert attributes(found) == [["fins"], ["fur"], ["a launcher"]]
-
-
-def test_lists_without_names_are_never_taken_for_another_number_of_classes(expert: Path) -> None:
-    (expert / "one.txt").write_text("wolf\n")
-    for more, says in (
-        ([], "without names"),
-        (["--their-classes", str(expert / "one.txt")], "1 names for them"),
-    ):
-        done = converted(expert, "wild-dogs", CLASSES, *more)
-        assert done.returncode == 1
-        assert says in done.stderr
-        assert done.stderr.count("\n") == 1
-        assert not list(expert.glob("*.expert*"))
-
-
-def test_names_of_the_authors_that_do_not_fit_are_listed(expert: Path) -> None:
-    done = converted(
-        expert, "wild-dogs", ["red fox", "jackal", "wolf"], "--their-classes", str(expert / "ours.txt")
-    )
-    assert done.returncode == 1
-    lines = done.stderr.splitlines()
-    assert "without some kind of text (1): 'jackal'" in lines
-    assert any("'arctic fox' is not a class of the data set" in line for line in lines)
-    assert "--rename" in lines[-1]
-    assert not list(expert.glob("*.expert*"))
-    renamed = converted(expert, "wild-dogs", ["red fox", "jackal", "wolf"], "--their-classes",
-                        str(expert / "ours.txt"), "--rename", "arctic fox=jackal")  # fmt: skip
-    assert renamed.returncode == 0, renamed.stderr
-
-
-def test_an_unknown_name_in_the_folder_offers_what_is_there(expert: Path) -> None:
-    assert "did you mean 'wild-dogs'" in converted(expert, "wild-dog", CLASSES).stderr
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from coder_clip.errors import UserError
 from coder_clip.phases.image_features import shot_images
 from coder_clip.pipeline.absent import to_download
 from coder_clip.pipeline.config import Config, load_config
-from coder_clip.preflight import quick_checks
+from coder_clip.preflight import checks, quick_checks
 from coder_clip.preflight.checks import check
 from coder_clip.preflight.run import before_run
 from trees import of_any_lists, plant, replace_entry
@@ -149,14 +149,12 @@ def test_weights_that_cannot_be_had(
     configure(datasets={"shapes": {"texts": "names"}}, models={"clip": {"model": "hf-hub:org/vit"}})
     with serve() as hub:
         monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.url)
-        hub.files["/"] = b"a hub"
+        hub.headers["X-Repo-Commit"] = "0" * 40
         refused = command("check", "--config", "c.yaml")
         assert refused.code == 1
-        assert (
-            f"{hub.url} does not give org/vit/open_clip_config.json (HTTP 404): compare the name"
-            in refused.err
-        )
+        assert f"{hub.url} has no org/vit (HTTP 404): compare the name" in refused.err
         hub.files["/org/vit/resolve/main/open_clip_config.json"] = b"{}"
+        checks._hub_problem.cache_clear()
         answer = command("check", "--config", "c.yaml")
         assert answer.code == 0, answer.err
         assert "model clip: its files are not all on this machine; a run on it fetches them" in answer.out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from coder_clip.datasets import PUBLISHED, layouts, listing, load_dataset, load_templates
+from coder_clip.datasets import FEATURE_SETS, PUBLISHED, layouts, listing, load_dataset, load_templates
 from coder_clip.datasets.base import Dataset
 from coder_clip.datasets.entry import entry, table
 from coder_clip.datasets.layouts import imagenet_synsets, imagenet_val_labels
 from coder_clip.datasets.published import data_root
+from coder_clip.encoders.table_list import read_list
 from coder_clip.errors import UserError
 from coder_clip.pipeline.config import DatasetConfig
 from trees import PLANTERS, Contents, allow_small_cifar, load, plant, put
@@ -343,6 +345,28 @@ def test_what_is_not_there_says_what_helps(tmp_path: Path, monkeypatch: pytest.M
     assert data_root(tmp_path) == tmp_path
 
 
+@pytest.mark.parametrize("name", ["caltech101", "dtd", "oxford_flowers", "eurosat"])
+def test_a_root_in_the_published_layout_names_data_root(name: str, tmp_path: Path) -> None:
+    """'root' is the nearest word, and "'101 ObjectCategories' is the only class" said nothing about the other."""
+    plant(name, tmp_path / "all", 1)
+    folder = tmp_path / "all" / entry(name).folders[0]
+    for root, below in ((folder, tmp_path / "all"), (tmp_path / "all", tmp_path / "all")):
+        with pytest.raises(UserError, match=re.escape(f"write 'data_root: {below}'")) as caught:
+            load_dataset(name, DatasetConfig(root=root))
+        assert f"'{name}: {{}}'" in str(caught.value)
+    folder.rename(tmp_path / "mine")
+    with pytest.raises(UserError, match=f"with {tmp_path}/mine moved to FOLDER/{entry(name).folders[0]}"):
+        load_dataset(name, DatasetConfig(root=tmp_path / "mine"))
+
+
+def test_class_folders_under_a_published_name_are_read(tmp_path: Path) -> None:
+    """A copy as class folders, with other images beside them, is somebody's own data set."""
+    for i, kind in enumerate(("banded", "dotted", "images")):
+        for n in range(4):
+            put(tmp_path / kind / f"{i}{n}.jpg")
+    assert load_dataset("dtd", DatasetConfig(root=tmp_path)).classes[:2] == ["banded", "dotted"]
+
+
 def test_the_listing_follows_the_split_file(tmp_path: Path) -> None:
     plant("dtd", tmp_path, 1)
     before = listing("dtd", DatasetConfig(), tmp_path)
@@ -379,6 +403,36 @@ def test_templates_of_the_configuration_come_first() -> None:
     found = load_templates("dtd", config)
     assert found.attribute == "my {class} with {attribute}"
     assert found.prompts == ("{class} texture.",)
+
+
+def test_coops_split_files_come_from_one_public_commit_and_are_checked() -> None:
+    """A split file that somebody else changed would be another benchmark under the same name."""
+    files = {
+        d.file: d for name in PUBLISHED for d in entry(name).downloads if d.file.startswith("split_zhou_")
+    }
+    assert len(files) == 9
+    for file, download in files.items():
+        assert download.checksum, file
+        commit = "linzhiqiu/cross_modal_adaptation/c7e7e68ae4eeadfab98e7886b2d6c9cf48a7ceb5"
+        assert download.url == f"https://raw.githubusercontent.com/{commit}/splits/{file}"
+        assert [url.split("/")[2] for url in download.mirrors] == ["drive.usercontent.google.com"]
+    blobs = {file: d.checksum for file, d in files.items() if str(d.checksum).startswith("git:")}
+    assert blobs == {
+        "split_zhou_Food101.json": "git:39557040ee6501bd32aa8b5dfd75f7941a32f0a7",
+        "split_zhou_SUN397.json": "git:8d5725db8f70bcf02245665304f863e68f96a24c",
+    }
+
+
+def test_every_download_without_a_checksum_is_listed_with_its_reason(repo: Path) -> None:
+    """A reader can judge which files he takes on trust."""
+    names = [*PUBLISHED, *FEATURE_SETS]
+    unchecked = {d.file for name in names for d in entry(name).downloads if d.checksum is None}
+    lists = [read_list(path) for path in (repo / "src/coder_clip/encoders/tables").glob("*.yaml")]
+    assert lists
+    unchecked |= {f.file for of in lists for f in of.files if f.source and f.checksum is None}
+    page = (repo / "docs/data.md").read_text(encoding="utf-8")
+    listed = page.partition("<!-- without a checksum: begin -->")[2].partition("<!-- end -->")[0]
+    assert set(re.findall(r"^\| `([^`]+)` \| .{20,} \|$", listed, flags=re.M)) == unchecked
 
 
 def test_the_documentation_shows_every_entry(repo: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -39,6 +41,30 @@ def test_every_link_leads_somewhere() -> None:
         for link in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text(encoding="utf-8")):
             if "://" not in link:
                 assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_every_command_of_the_first_table_is_one(command: Callable[..., Any]) -> None:
+    """A newcomer types them first. Tests run each, but for the paper and a cluster of the user."""
+    readme = (REPO / "README.md").read_text(encoding="utf-8")
+    table = readme.partition("| you want | you type |")[2].partition("\n\n")[0]
+    typed = [line.split(" | ")[1].strip("`") for line in table.splitlines()[2:]]
+    assert len(typed) >= 8
+    targets = re.findall(r"^([a-z][a-z -]*):", (REPO / "Makefile").read_text(encoding="utf-8"), flags=re.M)
+    known = {target for line in targets for target in line.split()}
+    for line in typed:
+        program, name, *rest = shlex.split(line)
+        if program == "make":
+            assert name in known, line
+            values = dict(word.split("=") for word in rest)
+            assert not values.keys() - {"CONFIG", "FETCH", "PROFILE"}, line
+            assert (REPO / values.get("CONFIG", "config/reproduce.yaml")).is_file()
+            assert (REPO / "workflow/profiles" / values.get("PROFILE", "default")).is_dir()
+        else:
+            assert program == "coder-clip"
+            help_ = command(name, "--help")
+            assert help_.code == 0
+            for option in (word for word in rest if word.startswith("--")):
+                assert option in help_.out, line
 
 
 def blocks(page: str, language: str) -> list[str]:

@@ -9,6 +9,23 @@ os.environ.update(
     PATH=os.pathsep.join([str(Path(sys.executable).parent), os.getenv("PATH", "")])
 )
 
+HOME = Path(str(workflow.current_basedir)).parents[1]
+if not HOME.is_dir() or not Path.cwd().samefile(HOME):
+    sys.exit(
+        f"coder-clip: error: this workflow reads and writes below its own folder: snakemake -s {HOME}/Snakefile "
+        f"--directory {HOME} … runs it from anywhere; in another workflow make this command a rule, not a module"
+    )
+if "CONDA" in {m.name for m in workflow.deployment_settings.deployment_method}:
+    sys.exit(
+        "coder-clip: error: --sdm conda is not supported, because the Snakefile itself needs coder-clip: "
+        "'conda env create -f environment.yml' makes one environment for all; run snakemake in it, without --sdm"
+    )
+if "--containerize" in sys.argv:
+    sys.exit(
+        "coder-clip: error: --containerize is not supported, because all jobs share one environment: "
+        "docs/slurm.md says how jobs run in an image with coder-clip"
+    )
+
 from coder_clip.pipeline import phase_list
 from coder_clip.pipeline import resources as work
 from coder_clip.foundation.artifacts import Paths
@@ -62,7 +79,7 @@ if GPUS and "on_gpu" not in workflow.global_resources:
 
 # Jobs find the configuration here. If it were part of the command, renaming the file would make them run again.
 os.environ.update(CODER_CLIP_CONFIG=CONFIG_FILE)
-# For conda; otherwise jobs use the environment that Snakemake runs in.
+# Of every job: that which Snakemake runs in.
 ENVIRONMENT = "../../environment.yml"
 
 # With --software-deployment-method apptainer jobs run in an image that has coder-clip installed (docs/slurm.md).
@@ -169,6 +186,26 @@ def shot_files(wildcards):
 
 def figure_files(names):
     return [PATHS.figure(name, suffix) for name in names for suffix in (".png", ".pdf")]
+
+
+def shown(exhibit, path):
+    """A main table or figure, which `snakemake --report` shows under its section of the page."""
+    if exhibit.detail:
+        return path
+    labels = {"shows": exhibit.name.replace("_", " "), "as": Path(path).suffix[1:]}
+    return report(str(path), category=exhibit.section, labels=labels)
+
+
+def drawn(figures, names):
+    """Files of figures, as outputs. figures: exhibit by name."""
+    return [
+        file
+        for name in names
+        for file in (
+            shown(figures[name], PATHS.figure(name, ".png")),
+            PATHS.figure(name, ".pdf"),
+        )
+    ]
 
 
 def asks_for_gpu(rule):

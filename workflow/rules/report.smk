@@ -1,6 +1,6 @@
 # Phase report: tables, figures, the page. One job makes all tables, and one all figures, because a job for each would
 # mostly start Python. Figures that show images have a separate job, because only they need the images.
-from coder_clip.reporting.exhibits import EXHIBITS, FIGURES, TABLES
+from coder_clip.reporting.exhibits import FIGURES, TABLES
 
 SHOW_IMAGES = [name for name, exhibit in FIGURES.items() if exhibit.shows_images]
 DRAWN_FROM_RESULTS = [name for name in FIGURES if name not in SHOW_IMAGES]
@@ -38,7 +38,15 @@ rule tables:
         TEXT_FEATURES,
         expand(PATHS.texts("{dataset}"), dataset=DATASETS),
     output:
-        [PATHS.table(n, suffix) for n in TABLES for suffix in (".csv", ".md", ".tex")],
+        [
+            file
+            for n in TABLES
+            for file in (
+                shown(TABLES[n], PATHS.table(n, ".csv")),
+                PATHS.table(n, ".md"),
+                PATHS.table(n, ".tex"),
+            )
+        ],
     log:
         LOGS / "tables.log",
     benchmark:
@@ -62,7 +70,7 @@ rule figures_of_results:
         outdated("figures_of_results"),
         RESULTS,
     output:
-        figure_files(DRAWN_FROM_RESULTS),
+        drawn(FIGURES, DRAWN_FROM_RESULTS),
     log:
         LOGS / "figures_of_results.log",
     benchmark:
@@ -87,7 +95,7 @@ rule figures_of_images:
         outdated("figures_of_images"),
         RESULTS,
     output:
-        figure_files(SHOW_IMAGES),
+        drawn(FIGURES, SHOW_IMAGES),
     log:
         LOGS / "figures_of_images.log",
     benchmark:
@@ -125,7 +133,11 @@ rule page:
         rules.tables.output,
         figure_files(FIGURES),
     output:
-        PATHS.report,
+        report(
+            str(PATHS.report),
+            category="The whole page",
+            labels={"shows": "everything"},
+        ),
         PATHS.metrics,
     log:
         LOGS / "report.log",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +14,8 @@ from ..errors import UserError
 from ..pipeline.config import ONLY_PRESENT, Config, load_config
 from ..pipeline.config import schema as config_schema
 from .options import DEFAULT_CONFIG, GENERAL, ConfigOption, app, chosen, print_lines
+
+EXECUTOR = "snakemake_executor_plugin_slurm_resilient"
 
 
 @app.command(rich_help_panel=GENERAL)
@@ -67,7 +70,12 @@ def check(
 
 def _cluster_is_wrong(c: Config, config: Path, profile: str, probe: bool, wait: float) -> bool:
     """Print what the cluster lacks for a run; True if something would stop it."""
-    # only a cluster needs the executor's package
+    # only a cluster needs the executor's package, which a wheel of coder-clip does not bring
+    if find_spec(EXECUTOR) is None:
+        raise UserError(
+            f"the executor for Slurm is not installed: pip install ./packages/{EXECUTOR.replace('_', '-')} "
+            "in a clone of coder-clip (make does it)"
+        )
     from snakemake_executor_plugin_slurm_resilient.queue import SlurmError
 
     from ..slurm.check import check

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ..pipeline.config import existing_file
 from .options import CONFIG, DEFAULT_CONFIG, SHARING, ConfigOption, app, print_lines
 
 
@@ -22,7 +23,7 @@ def record(
     """Record every finished phase in DVC. Every run does this automatically at its end."""
     from ..tracking.record import record
 
-    outcome = record(config, set_aside)
+    outcome = record(existing_file(config), set_aside)
     print_lines(outcome.lines)
     if outcome.refused:
         raise typer.Exit(1)
@@ -47,7 +48,7 @@ def push(
     """Upload recorded results and verify the remote. A corrupt file is never sent."""
     from ..tracking.share import push
 
-    _report(push(str(config), remote, jobs, verify))
+    _report(push(str(existing_file(config)), remote, jobs, verify))
 
 
 @app.command(rich_help_panel=SHARING)
@@ -55,7 +56,7 @@ def pull(config: ConfigOption = DEFAULT_CONFIG, remote: RemoteOption = None, job
     """Download the results that this commit records, each file verified. Files in the cache need no remote."""
     from ..tracking.share import pull
 
-    _report(pull(str(config), remote, jobs))
+    _report(pull(str(existing_file(config)), remote, jobs))
 
 
 def _report(done: Any) -> None:
@@ -70,7 +71,7 @@ def merge(config: ConfigOption = DEFAULT_CONFIG) -> None:
     """Resolve a conflict in dvc.lock: take, for each phase, the side that matches the merged code and inputs."""
     from ..tracking.merge import merge
 
-    print_lines(merge(str(config)))
+    print_lines(merge(str(existing_file(config))))
 
 
 @app.command(rich_help_panel=SHARING)
@@ -81,7 +82,7 @@ def status(
     """Show every phase: complete, recorded, pushed, and what would rerun and why. Changes nothing."""
     from ..tracking.status import status, table
 
-    lines, notes = status(config, remote)
+    lines, notes = status(existing_file(config), remote)
     print_lines([*table(lines), *notes])
 
 

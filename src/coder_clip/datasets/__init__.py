@@ -45,6 +45,8 @@ def load_dataset(
     if config.root is not None:
         from .folder import FolderDataset
 
+        if name in PUBLISHED:
+            _module("published").refuse_published_layout(name, config.root)
         return FolderDataset(name, config.root, config.classes, config.corrections, twins)
     dataset: Dataset
     if config.features is not None:

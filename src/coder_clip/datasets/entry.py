@@ -41,7 +41,8 @@ PAPER = Templates(
     ),
     prompts=("a photo of a {class}.",),
 )
-Checksum = Annotated[str, Field(pattern=r"^(md5:[0-9a-f]{32}|sha256:[0-9a-f]{64})$")]
+# git: the name of a file in a Git repository, the SHA-1 of "blob SIZE", a zero byte and the content
+Checksum = Annotated[str, Field(pattern=r"^(md5:[0-9a-f]{32}|sha256:[0-9a-f]{64}|git:[0-9a-f]{40})$")]
 SplitName = Literal["train", "val", "test"]
 Counts = dict[SplitName, Annotated[int, Field(ge=1)]]
 

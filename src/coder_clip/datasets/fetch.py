@@ -19,14 +19,22 @@ TIMEOUT = 60.0  # seconds without a byte
 ANSWER = 10.0  # seconds, before a run
 TRIES = 5  # in a row without a new byte
 LONGEST = 300.0  # seconds that a busy server may ask to wait for
-WEB_PAGE = re.compile(rb"\s*<(!doctype\s+)?html", re.IGNORECASE)
+# what servers send in the place of a file: how it begins -> what it is
+NO_FILE = {
+    "a web page": re.compile(
+        rb"\s*<(!doctype\s+)?html", re.IGNORECASE
+    ),  # a login, or Google Drive's daily limit
+    "an XML document": re.compile(rb"(\xef\xbb\xbf)?\s*<(\?xml|error\b)", re.IGNORECASE),  # a store's error
+    "a Git LFS pointer": re.compile(rb"version https://git-lfs\.github\.com/spec/"),
+}
 
 
 def fetch(urls: str | Sequence[str], target: Path, checksum: str | None, *, wait: float = 2.0) -> None:
     """Download the first of ``urls`` that gives the file to ``target``. Not for two processes at a time.
 
-    checksum: "md5:…" or "sha256:…" of the whole file; None if none is published. What was received is kept in
-    ``{target}.part`` and not fetched again, in this run or the next. A target with the right checksum is kept.
+    checksum: "md5:…", "sha256:…" or "git:…" (the name of a Git blob) of the whole file; None if none is published.
+    What was received is kept in ``{target}.part`` and not fetched again, in this run or the next. A target with the
+    right checksum is kept.
     wait: seconds before a broken connection is tried again (doubled each time, or what the server asks for).
     UserError, without a ``target``: no connection, refused by the server, repeatedly interrupted, wrong checksum.
     """
@@ -132,8 +140,13 @@ def _append(url: str, part: Path) -> None:
         blocks = response.iter_raw()
         first = next(blocks, b"")
         kind = response.headers.get("Content-Type", "").lower()
-        if kind.startswith("text/html") or WEB_PAGE.match(first):  # a login, or Google Drive's daily limit
-            raise UserError(f"{url}: answers with a web page in the place of the file; open it in a browser")
+        instead = [what for what, begins in NO_FILE.items() if begins.match(first)]
+        if kind.startswith("text/html"):
+            instead = ["a web page"]
+        if instead:
+            raise UserError(
+                f"{url}: answers with {instead[0]} in the place of the file; open it in a browser"
+            )
         span = re.match(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
         resumes = response.status_code == 206  # else the server sends the whole file
         if resumes and have and not (span and int(span[1]) == have):  # another part than the one asked for
@@ -180,5 +193,9 @@ def _size(file: Path) -> int:
 def checksum_like(path: Path, like: str) -> str:
     """The file's checksum of the same kind."""
     kind = like.partition(":")[0]
+    if kind == "git":
+        content = path.read_bytes()  # lists of images, a few MB
+        blob = b"blob %d\0" % len(content) + content
+        return f"git:{hashlib.sha1(blob).hexdigest()}"
     with path.open("rb") as stream:
         return f"{kind}:{hashlib.file_digest(stream, kind).hexdigest()}"

@@ -83,6 +83,30 @@ def find_place(name: str, found: Entry, root: Path) -> Place | None:
     return None
 
 
+def refuse_published_layout(name: str, root: Path) -> None:
+    """UserError if ``root``, given as a folder of class folders, has the published layout of the data set instead."""
+    found = entry(name)
+    inside = any((root / images).is_dir() for images in found.images if images != ".")
+    if not inside and find_place(name, found, root) is None:
+        return
+    own = {_plain(c) for c in found.class_names()}
+    if any(_plain(folder.name) in own for folder in root.iterdir() if folder.is_dir()):
+        return  # class folders, beside something else
+    below = root
+    if inside:
+        below = root.parent
+        if root.name not in found.folders:
+            below = root.parent / f"FOLDER (with {root} moved to FOLDER/{found.folders[0]})"
+    raise UserError(
+        f"data set '{name}': {root} has the published layout, and 'root' is for a folder with a folder per class: "
+        f"write 'data_root: {below}' at the top of the configuration, and '{name}: {{}}' below datasets"
+    )
+
+
+def _plain(name: str) -> str:
+    return name.casefold().replace("_", " ").replace("-", " ")
+
+
 def find_rule(found: Entry, folder: Path) -> Rule | None:
     """The first rule whose files are all there."""
     return next((r for r in found.splits if all((folder / n).is_file() for n in r.needs)), None)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import logging
 import re
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -36,6 +38,7 @@ class Absent(UserError):
 
 CONFIG = "open_clip_config.json"
 PATIENCE = 4  # seconds until a hub that does not answer counts as out of reach
+FULL = 2**24  # free bytes below which a disk counts as full
 SAFE, CHECKED = (".safetensors",), (".bin", ".pt", ".pth")  # the second are read with weights_only=True
 
 
@@ -173,15 +176,12 @@ def verify(weights: Path) -> None:
 
 
 def from_hub(action: Callable[[], T], what: str, repository: str, offline: bool) -> T:
-    """Run ``action`` with the Hugging Face cache alone; if that fails and ``offline`` is False, with the network."""
+    """Run ``action`` with the Hugging Face cache alone; if that fails and ``offline`` is False, with the network.
+
+    UserError, with what helps: see `hub_problem` and `download_problem`.
+    """
     # The cache comes first even where the network is allowed: a run then works offline, and does not wait for
-    # the hub. One quick request tells "no network" from "no such file", which need different advice.
-    advice = (
-        f"on a machine with network run 'hf download {repository}' and copy its Hugging Face cache here"
-        " (HF_HOME says where; on a cluster 'coder-clip prefetch' on the head node does both), or use a model that is"
-        " here: a folder, one in the Hugging Face cache, or a checkpoint file as pretrained (data/mini knows drawn"
-        " images only)"
-    )
+    # the hub. Requests for one small file tell why the hub would not give the weights.
     try:
         with hub(offline=True):
             return action()
@@ -190,30 +190,109 @@ def from_hub(action: Callable[[], T], what: str, repository: str, offline: bool)
             "not on this machine" if isinstance(error, OSError) else f"cannot be used ({one_line(error)})"
         )
     if offline:
-        raise Absent(f"{what}: {missing}, and offline mode is on: {advice}", repository)
-    endpoint = huggingface_hub.constants.ENDPOINT
-    if not hub_answers(endpoint):
-        raise UserError(f"{what}: {missing}, and {endpoint} cannot be reached: {advice}")
+        raise Absent(f"{what}: {missing}, and offline mode is on: {elsewhere(repository)}", repository)
+    problem = hub_problem(repository)
+    if problem:
+        raise UserError(f"{what}: {missing}, and {problem}")
     try:
         with hub(offline=False):
             return action()
     except (OSError, ValueError, RuntimeError) as error:
-        raise UserError(f"{what}: could not be fetched ({one_line(error)}): {advice}") from None
+        problem = download_problem(error) or f"{one_line(error)}: {elsewhere(repository)}"
+        raise UserError(f"{what}: could not be fetched: {problem}") from None
 
 
-def hub_answers(endpoint: str) -> bool:
-    """True if the hub answers within PATIENCE seconds, and not that it is out of order."""
+def elsewhere(repository: str) -> str:
+    """Advice for a machine that gets nothing from the hub."""
+    return (
+        f"on a machine with network run 'hf download {repository}' and copy its Hugging Face cache here"
+        " (HF_HOME says where; on a cluster 'coder-clip prefetch' on the head node does both), or use a model that is"
+        " here: a folder, one in the Hugging Face cache, or a checkpoint file as pretrained (data/mini knows drawn"
+        " images only)"
+    )
+
+
+def hub_problem(repository: str, needs: str = "") -> str:
+    """Why the hub would not give the files of a repository, and what helps; empty if it would.
+
+    needs: a file that the repository must have. Asks for the headers of one small file, with the user's token.
+    """
+    endpoint = huggingface_hub.constants.ENDPOINT
+    answer = _headers(f"{endpoint}/{repository}/resolve/main/{needs or CONFIG}")
+    if isinstance(answer, str):
+        return f"{endpoint} cannot be reached ({answer}): {elsewhere(repository)}"
+    status, code = answer.status_code, answer.headers.get("X-Error-Code", "")
+    said = f"HTTP {status}"
+    if status >= 500 or status == 429:
+        return f"{endpoint} does not work at the moment ({said}): try again later"
+    if status == 403 or code == "GatedRepo":
+        return (
+            f"{repository} is gated ({said}): accept its terms at {endpoint}/{repository}, and set HF_TOKEN to a token"
+            " of that account"
+        )
+    if status == 401:
+        token = "the token that is set (HF_TOKEN, 'hf auth login') may not read it"
+        if huggingface_hub.get_token() is None:
+            token = "if it is private, set HF_TOKEN"
+        return f"{endpoint} does not give {repository} ({said}): compare the name; {token}"
+    if code == "EntryNotFound":
+        return f"{repository} has no {needs}: it is not a model in open_clip's form" if needs else ""
+    if status >= 400:
+        return f"{endpoint} has no {repository} ({said}): compare the name"
+    # the hub names a commit in each answer; where it sends on to a store of large files, in the first one
+    if not any("X-Repo-Commit" in each.headers for each in (answer, *answer.history)):
+        return (
+            f"something else answers in the place of {endpoint}, such as the login page of a network or a proxy: log in"
+            " with a browser, or see HTTPS_PROXY and HF_ENDPOINT; then run this again"
+        )
+    return ""
+
+
+def download_problem(error: BaseException) -> str:
+    """Why a download ended: a full disk, or no permission to write, and what helps; empty for other errors."""
+    cache = huggingface_hub.constants.HF_HUB_CACHE
+    numbers = {each.errno for each in _causes(error) if isinstance(each, OSError)}
+    # open_clip drops the first error of two, so the disk is looked at, too
+    if not numbers.isdisjoint((errno.ENOSPC, errno.EDQUOT)) or _free(cache) < FULL:
+        return (
+            f"no room in {cache}: make room, or set HF_HOME to a folder on a larger disk; then run this again"
+        )
+    if not numbers.isdisjoint((errno.EACCES, errno.EPERM, errno.EROFS)):
+        return f"{cache} cannot be written to: correct its permissions, or set HF_HOME to another folder"
+    return ""
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and those that led to it."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _free(folder: str) -> int:
+    """Free bytes of the disk that a folder is on, or will be."""
+    place = next(p for p in (Path(folder), *Path(folder).absolute().parents) if p.is_dir())
+    return shutil.disk_usage(place).free
+
+
+def _headers(url: str) -> Any:
+    """The hub's answer to a request for headers; the reason, as text, if there is none within PATIENCE seconds."""
     # huggingface_hub itself would retry for a minute. A thread, because the name lookup has no timeout.
-    statuses: list[int] = []
+    found: list[Any] = []
+    token = huggingface_hub.get_token()
+    headers = {"authorization": f"Bearer {token}"} if token else {}
 
     def ask() -> None:
-        with contextlib.suppress(Exception):  # any failure means the same
-            statuses.append(huggingface_hub.get_session().head(endpoint, timeout=PATIENCE).status_code)
+        try:
+            session = huggingface_hub.get_session()
+            found.append(session.head(url, timeout=PATIENCE, headers=headers, follow_redirects=True))
+        except Exception as error:  # any failure means the same
+            found.append(one_line(error))
 
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
     thread.join(PATIENCE)
-    return bool(statuses) and statuses[0] < 500
+    return found[0] if found else f"no answer in {PATIENCE} s"
 
 
 @contextlib.contextmanager

@@ -260,6 +260,18 @@ def _by_name(key: str, value: Any) -> Any:
     return {name: {} for name in value}
 
 
+def existing_file(path: str | Path) -> Path:
+    """The path of a configuration file; UserError if there is none, with those that are here."""
+    path = Path(path)
+    if path.is_file():
+        return path
+    files = ", ".join(sorted(str(p) for p in Path("config").glob("*.yaml")))
+    advice = (
+        f" (there are: {files})" if files else "; go to the folder of the Snakefile, or use --config FILE"
+    )
+    raise UserError(f"no configuration file {path}{advice}")
+
+
 def load_config(path: str | Path, absent: bool = False, root: Path | None = None) -> Config:
     """Read and check a configuration file. absent: keep data sets that are not here, even with only_present. root: the
     folder that its paths start at, by default the working directory; they become absolute.
@@ -269,13 +281,7 @@ def load_config(path: str | Path, absent: bool = False, root: Path | None = None
     """
     if evidence.config is not None:
         return evidence.config  # type: ignore[no-any-return]
-    path = Path(path)
-    if not path.is_file():
-        files = ", ".join(sorted(str(p) for p in Path("config").glob("*.yaml")))
-        advice = (
-            f" (there are: {files})" if files else "; go to the folder of the Snakefile, or use --config FILE"
-        )
-        raise UserError(f"no configuration file {path}{advice}")
+    path = existing_file(path)
     document = read_yaml(path)
     if not isinstance(document, dict):
         raise UserError(f"{path} must hold 'datasets:', 'models:' and so on (see config/reproduce.yaml)")

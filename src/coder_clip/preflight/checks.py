@@ -22,7 +22,7 @@ from ..datasets.published import PublishedDataset, data_root
 from ..datasets.sanity import MANY, copies, lines, refuse_unusable, warnings
 from ..datasets.twins import said as twins_said
 from ..encoders.checkpoints import CONFIG as MODEL_CONFIG
-from ..encoders.checkpoints import Absent, find, hub_answers
+from ..encoders.checkpoints import Absent, find, hub_problem
 from ..encoders.encoder import DTYPES, EncoderSpec, load_encoder, pick_device
 from ..encoders.table_list import is_list, listed
 from ..errors import UserError
@@ -170,39 +170,18 @@ def weights(config: Config, name: str, load: bool = True, here: bool = True) -> 
     except Absent as absent:
         if constants.HF_HUB_OFFLINE:
             raise
-        if not _hub_answers(constants.ENDPOINT):
-            raise UserError(
-                f"model {name}: its files are not all on this machine, and {constants.ENDPOINT} cannot be reached: "
-                f"where there is network run 'hf download {absent.repository}' and copy its Hugging Face cache here "
-                "(HF_HOME says where)"
-            ) from None
         quick_checks.writable(Path(constants.HF_HUB_CACHE), "weights")
-        if model.model == f"hf-hub:{absent.repository}" and (status := _refused(absent.repository)):
-            raise UserError(
-                f"model {name}: {constants.ENDPOINT} does not give {absent.repository}/{MODEL_CONFIG} (HTTP {status}): "
-                "compare the name; a private or gated model needs HF_TOKEN"
-            ) from None
+        needs = MODEL_CONFIG if model.model == f"hf-hub:{absent.repository}" else ""
+        problem = _hub_problem(absent.repository, needs)
+        if problem:
+            raise UserError(f"model {name}: its files are not all on this machine, and {problem}") from None
         yield (
             f"model {name}: its files are not all on this machine; a run on it fetches them, and 'coder-clip prefetch' "
             f"or 'hf download {absent.repository}' does it now"
         )
 
 
-_hub_answers = cache(hub_answers)  # asked once for all models
-
-
-def _refused(repository: str) -> int:
-    """The HTTP status with which the hub refuses a model's configuration; 0 if the hub serves it."""
-    from huggingface_hub import constants, get_session, get_token
-
-    token = get_token()
-    headers = {"authorization": f"Bearer {token}"} if token else {}
-    url = f"{constants.ENDPOINT}/{repository}/resolve/main/{MODEL_CONFIG}"
-    try:
-        status = int(get_session().head(url, timeout=5, headers=headers).status_code)
-    except Exception:  # it answered a moment ago
-        return 0
-    return status if status in (401, 403, 404) else 0
+_hub_problem = cache(hub_problem)  # several encoders may need one repository
 
 
 def _machine(config: Config) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """Import published texts as text sets: match class names with a data set's, clean the texts, keep provenance.
 
-A file holds texts per class, ``{class: [text]}``, and nothing in it is trusted. tools/expert_knowledge.py converts the
-authors' own folder with the same `Import`.
+A file holds texts per class, ``{class: [text]}``, and nothing in it is trusted. `authors` imports the
+authors' own archive with the same `Import`.
 """
 
 from __future__ import annotations

@@ -1,0 +1,262 @@
+"""The texts that the authors publish (``expert_knowledge.zip``): the whole archive as text sets, or one data set of it.
+
+The archive has a folder per kind, with a file per data set: ``attribute/`` and ``simile_class/`` (pickles: a list of
+texts per class, in the order of the authors' own class file), ``synonym/`` and ``ovo_attribute/`` (JSON). This form
+follows from the authors' code, which reads it (CODER/CODER.py, commit 1501735). Nothing in the archive is trusted:
+pickles are programs, and only lists, dicts and strings are read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+from ..datasets import PUBLISHED
+from ..datasets.entry import entry
+from ..datasets.fetch import checksum_like, fetch
+from ..datasets.pickles import read_plain_pickle
+from ..datasets.unpack import unpack
+from ..errors import UserError, nearest
+from . import importers
+from .importers import Import, Mismatch, Table, clean_texts, list_of_texts
+from .names import name_key
+from .sets import Pair, PairSet, TextSet, read_written
+
+# named in the README of the authors' repository; nobody publishes a checksum
+ADDRESS = "https://drive.usercontent.google.com/download?export=download&confirm=t&id=1qOjqfWgJyUWgxhVhafW7G6qDCmahamVs"
+KINDS = {"attribute": "attribute", "simile_class": "analogous", "synonym": "synonym"}  # folder -> kind
+PAIRS = "ovo_attribute"
+SOURCE = "expert knowledge published with CODER (Yi et al., CVPR 2024)"
+_VIEW = re.compile(r"https://drive\.google\.com/file/d/([\w-]+)")
+
+
+class Imported(NamedTuple):
+    """The outcome for one data set. texts: None if it is not imported. lines: what matched, and what did not."""
+
+    dataset: str
+    texts: TextSet | None
+    pairs: PairSet | None
+    lines: list[str]
+
+
+@contextmanager
+def opened(source: str) -> Iterator[Path]:
+    """The archive's folder with the kinds, from an address, a zip or tar file, or an unpacked folder.
+
+    UserError: no such file, no archive, no folder of a kind in it, or a download that failed.
+    """
+    with TemporaryDirectory(prefix="coder-clip-") as scratch:
+        place = Path(source)
+        if source.startswith(("http://", "https://")):
+            place = Path(scratch, "expert_knowledge.zip")
+            view = _VIEW.match(source)  # the page that shows the file, not the file
+            address = ADDRESS.rpartition("=")[0] + f"={view[1]}" if view else source
+            fetch(address, place, None)
+        if place.is_file():
+            unpack(place, Path(scratch, "unpacked"))
+            place = Path(scratch, "unpacked")
+        if not place.is_dir():
+            raise UserError(importers.MISSING.format(path=place))
+        kinds = (*KINDS, PAIRS)
+        folders = [place, *sorted(p for p in place.rglob("*") if p.is_dir())]
+        found = next((f for f in folders if any((f / kind).is_dir() for kind in kinds)), None)
+        if found is None:
+            raise UserError(f"{source}: none of the folders {', '.join(kinds)} is in it")
+        yield found
+
+
+def checksum(source: str) -> str | None:
+    """The SHA-256 of an archive on this disk, by which people can compare theirs; None of anything else."""
+    return checksum_like(Path(source), "sha256:") if Path(source).is_file() else None
+
+
+def import_all(
+    folder: Path,
+    wanted: Sequence[str] = (),
+    theirs: Path | None = None,
+    renames: Mapping[str, str] | None = None,
+    partial: bool = False,
+) -> Iterator[Imported]:
+    """Import every data set of the folder, or those wanted; then yield files that belong to no data set here.
+
+    theirs: folder of the authors' class files (``datasets/class_name``), which name the lists without names. renames,
+    partial: as of `importers.import_texts`. A data set that does not fit has lines and no texts. UserError for a
+    wanted data set that the folder does not have.
+    """
+    if theirs is not None and not theirs.is_dir():
+        raise UserError(f"--their-classes {theirs}: no such folder")
+    stems = sorted({p.stem for kind in (*KINDS, PAIRS) for p in _files(folder / kind)})
+    of = {stem: dataset_of(stem) for stem in stems}
+    for name in wanted:
+        if name not in of.values():
+            raise UserError(f"{folder}: nothing for data set '{name}'{nearest(name, stems)}")
+    for name in [n for n in PUBLISHED if n in of.values() and (not wanted or n in wanted)]:
+        try:
+            yield _import(folder, name, theirs, renames or {}, partial)
+        except Mismatch as mismatch:
+            yield Imported(name, None, None, [*mismatch.lines, "nothing is imported: rename, or --partial"])
+        except UserError as error:
+            yield Imported(name, None, None, [str(error)])
+    if unknown := [stem for stem, name in of.items() if name is None and not wanted]:
+        yield Imported(", ".join(unknown), None, None, ["not a data set of this project; left out"])
+
+
+def dataset_of(stem: str) -> str | None:
+    """The data set here that a file of the authors is named after; None if there is none.
+
+    >>> dataset_of("caltech-101"), dataset_of("places-365"), dataset_of("oxford-pet")
+    ('caltech101', 'places365', 'oxford_pets')
+    """
+    for name in PUBLISHED:
+        if _letters(stem) in {_letters(known) for known in (name, *entry(name).also)}:
+            return name
+    return None
+
+
+def _letters(text: str) -> str:
+    return "".join(c for c in text.casefold() if c.isalnum())
+
+
+def _files(folder: Path) -> list[Path]:
+    """Files of texts in a folder."""
+    return sorted(p for p in folder.glob("*") if p.suffix in (".pkl", ".pickle", ".json"))
+
+
+def _file_of(folder: Path, name: str) -> Path | None:
+    """The file of a data set, whatever its spelling. UserError if there are two that differ."""
+    found = [p for p in _files(folder) if dataset_of(p.stem) == name]
+    if len({p.read_bytes() for p in found}) > 1:
+        both = " and ".join(p.name for p in found)
+        raise UserError(f"{folder.name}: {both} are both of '{name}', and differ; keep one")
+    return found[0] if found else None
+
+
+def _import(
+    folder: Path, name: str, theirs: Path | None, renames: Mapping[str, str], partial: bool
+) -> Imported:
+    """Import the files of one data set. Mismatch, UserError."""
+    files = {kind: path for sub, kind in KINDS.items() if (path := _file_of(folder / sub, name))}
+    pair_file = _file_of(folder / PAIRS, name)
+    order = _class_file(theirs, name) or _names_of(files.get("synonym"))
+    tables = {kind: table_of(path, order) for kind, path in files.items()}
+    sides = _sides_of(pair_file) if pair_file else {}
+    used = {label for table in tables.values() for label, _ in table} | set(sides)
+    used |= {b for of_a in sides.values() for b in of_a}
+    ours = entry(name).class_names()
+    importing = Import(folder, name, ours, {**_published_names(name, ours, used), **renames})
+    for kind, path in files.items():
+        importing.add(kind, path, SOURCE, tables[kind])
+    pairs = _pairs_of(pair_file, sides, importing) if pair_file else None
+    texts = importing.finish(partial, others=bool(pairs and pairs.pairs))
+    lacking = [kind for kind in KINDS.values() if kind not in files]
+    if pair_file is None:
+        lacking.append("one_to_one")
+    lines = [f"the archive has no file of: {', '.join(lacking)}"] if lacking else []
+    return Imported(name, texts, pairs, [*lines, *importing.notes])
+
+
+def _published_names(name: str, ours: Sequence[str], used: set[str]) -> dict[str, str]:
+    """Spelling in the authors' lists -> our class name, where the two differ and the archive uses theirs."""
+    spellings = entry(name).make_templates().class_names_as_published or ours
+    keys = set(map(name_key, used))
+    known = set(map(name_key, ours))
+    return {
+        theirs: own
+        for theirs, own in zip(spellings, ours, strict=True)
+        if name_key(theirs) in keys and name_key(theirs) not in known
+    }
+
+
+def _class_file(folder: Path | None, name: str) -> list[str]:
+    """Class names of the authors' class file of a data set, one per line; none without the folder or the file."""
+    found = [p for p in sorted(folder.glob("*.txt")) if dataset_of(p.stem) == name] if folder else []
+    if not found:
+        return []
+    return [line.strip() for line in found[0].read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+
+
+def _names_of(synonyms: Path | None) -> list[str]:
+    """Class names in a file of synonyms, which has the same order as the lists; none if it has no names."""
+    if synonyms is None:
+        return []
+    value = _read(synonyms)
+    if isinstance(value, dict) or not isinstance(value, list):
+        return []
+    named = [[part for part in e.values() if isinstance(part, str)] for e in value if isinstance(e, dict)]
+    return [of[0] for of in named] if all(len(of) == 1 for of in named) and len(named) == len(value) else []
+
+
+def _read(path: Path) -> Any:
+    return read_written(path, path.stem) if path.suffix == ".json" else read_plain_pickle(path)
+
+
+def table_of(path: Path, order: Sequence[str]) -> Table:
+    """Read {class: [text]}, [[text]] in the order of ``order``, or [{"syno": [text], "name": class}]."""
+    value = _read(path)
+    if isinstance(value, dict):
+        return importers.table_of(path, value)
+    if not isinstance(value, list):
+        raise UserError(f"{path.name}: neither a list nor an object of classes")
+    texts, names = [], []
+    for i, element in enumerate(value):
+        parts = list(element.values()) if isinstance(element, dict) else [element]
+        lists = [part for part in parts if isinstance(part, list)]
+        if len(lists) != 1:
+            raise UserError(
+                f"{path.name}: entry {i} holds {len(lists)} lists, where its texts should be the only one"
+            )
+        texts.append(list_of_texts(path, lists[0], f"entry {i}"))
+        names += [part for part in parts if isinstance(part, str)]
+    given = names if len(names) == len(texts) else list(order)
+    where = f"{path.parent.name}/{path.name}"
+    if not given:
+        raise UserError(
+            f"{where}: {len(texts)} classes without names; --their-classes names the folder of the authors' class "
+            "files, datasets/class_name of their repository"
+        )
+    if len(given) != len(texts):
+        raise UserError(f"{where}: {len(texts)} classes, but {len(given)} names for them")
+    return list(zip(given, texts, strict=True))
+
+
+def _sides_of(path: Path) -> dict[str, dict[str, list[str]]]:
+    """Class -> other class -> what the first has and the second has not."""
+    document = _read(path)
+    if not isinstance(document, dict) or not all(isinstance(of_a, dict) for of_a in document.values()):
+        raise UserError(f"{path.parent.name}/{path.name}: not one object of other classes per class")
+    return {
+        a: {b: list_of_texts(path, texts, f"'{a}' against '{b}'") for b, texts in of_a.items()}
+        for a, of_a in document.items()
+    }
+
+
+def _pairs_of(path: Path, document: Mapping[str, Mapping[str, list[str]]], importing: Import) -> PairSet:
+    """Both sides of each pair together, in the order of the classes."""
+    names = list(dict.fromkeys([*document, *(b for of_a in document.values() for b in of_a)]))
+    indices = dict(zip(names, importing.match(names), strict=True))
+    sides: dict[tuple[int, int], list[str]] = {}
+    for a, of_a in document.items():
+        for b, texts in of_a.items():
+            cleaned, _ = clean_texts(texts)
+            sides |= {(i, j): cleaned for i in indices[a] for j in indices[b] if i != j and cleaned}
+    pairs = [
+        Pair(
+            a=importing.classes[i],
+            b=importing.classes[j],
+            a_index=i,
+            b_index=j,
+            a_not_b=sides.get((i, j), []),
+            b_not_a=sides.get((j, i), []),
+        )
+        for i, j in sorted({(min(key), max(key)) for key in sides})
+    ]
+    if one_sided := sum(not pair.compares for pair in pairs):
+        importing.notes.append(
+            f"one_to_one: {one_sided} of {len(pairs)} pairs have texts on one side, and do not count in stage two"
+        )
+    note = importing.note(path, SOURCE)
+    return PairSet(dataset=importing.dataset, pairs=pairs, provenance={"one_to_one": note})

@@ -122,6 +122,14 @@ class Run:
         call = f"exec env {shlex.join(exports)} {shlex.join(self.command(*more))}"
         return self.cluster.run(*head, "--wrap", call).strip()
 
+    def hands_over(self, head: str, times: int) -> None:
+        """Wait until a head that is a job has handed over so often, and give the next one time to the end."""
+        log = self.folder / self.log
+        eventually(
+            f"{times} hand-overs", lambda: log.read_text().count("it is queued again") >= times, 1200
+        )
+        self.cluster.run("scontrol", "update", f"JobId={head}", "TimeLimit=60")
+
     def said(self) -> str:
         """Its output with every job, which a run of this project tells in its own log alone."""
         by_phase = (self.folder / "workflow/phases.yaml").is_file()
@@ -146,7 +154,11 @@ class Run:
     def _eventually(self, what: str, done: Callable[[], bool], seconds: float) -> None:
         """As long as the run lives."""
         assert self.process is not None
-        eventually(what, lambda: done() or self.process.poll() is not None, seconds)  # type: ignore[union-attr]
+        try:
+            eventually(what, lambda: done() or self.process.poll() is not None, seconds)  # type: ignore[union-attr]
+        except TimeoutError as error:
+            jobs = "\n".join(map(str, self.cluster.jobs()))
+            pytest.fail(f"{error}\n{self.said()[-6000:]}\n{jobs}")
         assert done(), self.said()
 
     # ---- the toy ----------------------------------------------------------------------------------

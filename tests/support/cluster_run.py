@@ -118,7 +118,7 @@ class Run:
             "--open-mode=append",
             "--partition=cpu",
         ]
-        head += ["-D", str(self.folder), "-o", str(self.folder / self.log), "--mem=1000", "--job-name=head"]
+        head += ["-D", str(self.folder), "-o", str(self.folder / self.log), "--mem=3000", "--job-name=head"]
         call = f"exec env {shlex.join(exports)} {shlex.join(self.command(*more))}"
         return self.cluster.run(*head, "--wrap", call).strip()
 

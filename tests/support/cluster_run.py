@@ -125,9 +125,7 @@ class Run:
     def hands_over(self, head: str, times: int) -> None:
         """Wait until a head that is a job has handed over so often, and give the next one time to the end."""
         log = self.folder / self.log
-        eventually(
-            f"{times} hand-overs", lambda: log.read_text().count("it is queued again") >= times, 1200
-        )
+        eventually(f"{times} hand-overs", lambda: log.read_text().count("it is queued again") >= times, 1200)
         self.cluster.run("scontrol", "update", f"JobId={head}", "TimeLimit=60")
 
     def said(self) -> str:

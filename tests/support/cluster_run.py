@@ -146,7 +146,7 @@ class Run:
         """What each of these jobs makes, by its rule and wildcards, and how it ended -> how often."""
         return Counter((job.comment.rpartition(" ")[0], job.state) for job in self.submitted())
 
-    def says(self, what: str, seconds: float = 180) -> None:
+    def says(self, what: str, seconds: float = 400) -> None:
         self._eventually(f"'{what}'", lambda: what in self.said(), seconds)
 
     def _eventually(self, what: str, done: Callable[[], bool], seconds: float) -> None:
@@ -166,7 +166,7 @@ class Run:
         path = self.folder / "started" / name
         return path.read_text().split() if path.exists() else []
 
-    def starts(self, *names: str, tries: int = 1, seconds: float = 180) -> None:
+    def starts(self, *names: str, tries: int = 1, seconds: float = 400) -> None:
         for name in names:
             self._eventually(f"try {tries} of {name}", lambda n=name: len(self.started(n)) >= tries, seconds)
 

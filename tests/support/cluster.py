@@ -95,7 +95,7 @@ def missing(accounting: bool = False) -> str:
     return "" if os.geteuid() == 0 else "a cluster needs root, so that jobs can run as their user"
 
 
-def eventually(what: str, done: Callable[[], object], seconds: float = 120, every: float = 0.25) -> None:
+def eventually(what: str, done: Callable[[], object], seconds: float = 300, every: float = 0.25) -> None:
     """Wait for it; TimeoutError says what did not happen."""
     end = time.monotonic() + seconds
     while not done():

@@ -118,9 +118,15 @@ class Run:
             "--open-mode=append",
             "--partition=cpu",
         ]
-        head += ["-D", str(self.folder), "-o", str(self.folder / self.log), "--mem=1000", "--job-name=head"]
+        head += ["-D", str(self.folder), "-o", str(self.folder / self.log), "--mem=3000", "--job-name=head"]
         call = f"exec env {shlex.join(exports)} {shlex.join(self.command(*more))}"
         return self.cluster.run(*head, "--wrap", call).strip()
+
+    def hands_over(self, head: str, times: int) -> None:
+        """Wait until a head that is a job has handed over so often, and give the next one time to the end."""
+        log = self.folder / self.log
+        eventually(f"{times} hand-overs", lambda: log.read_text().count("it is queued again") >= times, 1200)
+        self.cluster.run("scontrol", "update", f"JobId={head}", "TimeLimit=60")
 
     def said(self) -> str:
         """Its output with every job, which a run of this project tells in its own log alone."""
@@ -140,13 +146,17 @@ class Run:
         """What each of these jobs makes, by its rule and wildcards, and how it ended -> how often."""
         return Counter((job.comment.rpartition(" ")[0], job.state) for job in self.submitted())
 
-    def says(self, what: str, seconds: float = 180) -> None:
+    def says(self, what: str, seconds: float = 400) -> None:
         self._eventually(f"'{what}'", lambda: what in self.said(), seconds)
 
     def _eventually(self, what: str, done: Callable[[], bool], seconds: float) -> None:
         """As long as the run lives."""
         assert self.process is not None
-        eventually(what, lambda: done() or self.process.poll() is not None, seconds)  # type: ignore[union-attr]
+        try:
+            eventually(what, lambda: done() or self.process.poll() is not None, seconds)  # type: ignore[union-attr]
+        except TimeoutError as error:
+            jobs = "\n".join(map(str, self.cluster.jobs()))
+            pytest.fail(f"{error}\n{self.said()[-6000:]}\n{jobs}")
         assert done(), self.said()
 
     # ---- the toy ----------------------------------------------------------------------------------
@@ -156,7 +166,7 @@ class Run:
         path = self.folder / "started" / name
         return path.read_text().split() if path.exists() else []
 
-    def starts(self, *names: str, tries: int = 1, seconds: float = 180) -> None:
+    def starts(self, *names: str, tries: int = 1, seconds: float = 400) -> None:
         for name in names:
             self._eventually(f"try {tries} of {name}", lambda n=name: len(self.started(n)) >= tries, seconds)
 

@@ -61,7 +61,7 @@ onstart:
 
 rule all:
     default_target: True
-    input: "b.txt", "c.txt"
+    input: "b.txt", "c.txt", "d.txt", "e.txt"
 
 rule a:
     output: "a.txt"
@@ -76,6 +76,16 @@ rule c:
     input: ancient("a.txt")
     output: "c.txt"
     shell: "touch {output}"
+
+rule d:
+    input: ancient("a.txt")
+    output: "d.txt"
+    shell: "touch {output}"
+
+rule e:
+    input: ancient("d.txt")
+    output: "e.txt"
+    shell: "touch {output}"
 """
 
 
@@ -87,11 +97,13 @@ def test_what_is_behind_a_job_that_is_taken_over_is_still_made(tmp_path: Path) -
     (tmp_path / "Snakefile").write_text(BEHIND)
     (tmp_path / "a.txt").touch()
     (tmp_path / "c.txt").touch()
+    (tmp_path / "d.txt").touch()
     command = [sys.executable, "-m", "snakemake", "--cores", "1", "--rerun-triggers", "mtime"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "needed ['a', 'all', 'b', 'c']" in done.stdout
+    assert "needed ['a', 'all', 'b', 'c', 'd', 'e']" in done.stdout
     assert (tmp_path / "b.txt").exists()
+    assert (tmp_path / "e.txt").exists(), "behind d, which is there and does not count as old"
 
 
 def test_a_snakemake_without_a_part_is_named() -> None:

@@ -79,6 +79,7 @@ def run(works: tuple[Work, Work], local: object, tight: Cluster) -> Iterator[Run
     run.wait()
     assert run.start("--dry-run").wait() == 0, run.said()
     head = run.submit(minutes=3)
+    run.hands_over(head, 1)
     eventually("the end of the run", lambda: run.job(head).state not in LIVE, 3600)
     yield run
     tight.cancel_all()

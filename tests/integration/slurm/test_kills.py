@@ -1,6 +1,6 @@
 """The head is killed at random moments of a run with shards: nothing runs twice, nothing is lost.
 
-CODER_CLIP_KILLS: how often, 20 unless told.
+CODER_CLIP_KILLS: how often, 6 unless told.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from cluster_run import BY_RECORDS, toy
 
 pytestmark = pytest.mark.rest
 
-KILLS = int(os.environ.get("CODER_CLIP_KILLS", "20"))
+KILLS = int(os.environ.get("CODER_CLIP_KILLS", "6"))
 SHARDS = [f"brief_{i}" for i in range(2 * KILLS)]
 
 

@@ -239,7 +239,7 @@ def test_a_controller_that_was_away_is_waited_for(shared_folder: Path, cluster: 
         run.says("The Slurm controller does not answer")
         run.go("held_b")
         eventually("held_b made", lambda: (run.folder / "out/held_b.txt").exists())
-        other.says("Slurm takes no job now")
+        other.says("The Slurm controller does not answer")
     finally:
         cluster.start_controller()
         cluster.start_node(node)

@@ -93,7 +93,8 @@ def test_a_limit_that_nobody_told_of_is_no_reason_to_give_up(shared_tight: Path,
 def test_a_group_asks_for_no_more_than_a_node_has(shared_tight: Path, tight: Cluster) -> None:
     """Side by side, its jobs would ask for 6,000 MB and 3 CPUs, and be refused by every head again."""
     names = ["ok", "ok_too", "brief"]
-    run = toy(shared_tight, tight, jobs=names, memory=dict.fromkeys(names, 2000), after_on_cluster=True)
+    given = {"memory": dict.fromkeys(names, 2000), "runtime": dict.fromkeys(names, 5)}
+    run = toy(shared_tight, tight, jobs=names, **given, after_on_cluster=True)
     groups = ["--groups", "job=all", "after=all", "--group-components", "all=100"]
     assert run.start(*groups).wait() == 0, run.said()
     (group,) = {run.job(id) for name in names for id in run.started(name)}

@@ -14,6 +14,7 @@ from .queue import SlurmError
 PARTS = (
     *("persistence._code", "persistence._input", "persistence._params", "persistence._lockfile"),
     *("dag.forcefiles", "dag.group_job_factory.cache", "dag.postprocess", "dag.cleanup_workdir"),
+    *("dag.bfs", "dag.depending", "dag.dependencies"),
     "async_run",
 )
 
@@ -50,14 +51,18 @@ def locks(workflow: Any) -> list[str]:
 def make_again(workflow: Any, paths: Iterable[str]) -> None:
     """Let Snakemake ask for these files, as if they were not there, and for all that it would make anyway."""
     again = set(paths)
-    made = [job for job in workflow.dag.jobs if not again.isdisjoint(job.output)]
-    # Behind a forced job Snakemake does not look at jobs whose inputs are ancient, not even at forced ones.
-    for job in {*made, *workflow.dag.needrun_jobs()}:
+    dag = workflow.dag
+    made = [job for job in dag.jobs if not again.isdisjoint(job.output)]
+    behind = set(dag.bfs(dag.depending, *made))
+    needed = set(dag.bfs(dag.dependencies, *made, *dag.needrun_jobs()))
+    # Behind a forced job Snakemake does not look at jobs whose inputs are ancient, not even at forced ones. So no job
+    # between it and one that must run has ancient inputs.
+    for job in behind & needed:
         for path in job.input:
             path.flags.pop("ancient", None)
-    workflow.dag.forcefiles.update(again)
-    workflow.dag.group_job_factory.cache.clear()  # groups were merged in place: make them again
-    workflow.async_run(workflow.dag.postprocess())
+    dag.forcefiles.update(again)
+    dag.group_job_factory.cache.clear()  # groups were merged in place: make them again
+    workflow.async_run(dag.postprocess())
 
 
 def keep_folders(workflow: Any) -> None:

@@ -119,7 +119,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         left = heads.seconds_left()
         if left is not None:
             margin = min(self._settings.head_margin, left / 2)
-            timer = threading.Timer(left - margin, self._hand_over)
+            timer = threading.Timer(left - margin, self._hand_over, [margin / 2])
             timer.daemon = True
             timer.start()
 
@@ -487,11 +487,11 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
 
     # ---- the end ----------------------------------------------------------------------------------
 
-    def _hand_over(self) -> None:
+    def _hand_over(self, latest: float) -> None:
         """The head's own Slurm job is near its time limit: end here, and go on in a new one."""
         self._stop.set()
         adapter.keep_folders(self.workflow)
-        heads.start_again_at_exit()
+        heads.start_again_at_exit(latest)
         self.workflow.scheduler.executor_error_callback(
             SlurmError(
                 "The time limit of the head's own Slurm job is near: it is queued again, and goes on with its "

@@ -15,6 +15,7 @@ import os
 import re
 import socket
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any, TextIO
@@ -211,12 +212,20 @@ def seconds_left() -> float | None:
     return None if minutes == float("inf") else minutes * 60
 
 
-def start_again_at_exit() -> None:
-    """Queue the head's own Slurm job again, as the last thing that this process does."""
-    atexit.register(_start_again, os.environ["SLURM_JOB_ID"])
+def start_again_at_exit(latest: float) -> None:
+    """Queue the head's own Slurm job again, as the last thing that this process does, or after ``latest`` seconds.
+
+    A job that runs on the head can take longer. Then it is killed, and the next head does it again.
+    """
+    job = os.environ["SLURM_JOB_ID"]
+    atexit.register(_start_again, job)
+    timer = threading.Timer(latest, _start_again, [job])
+    timer.daemon = True
+    timer.start()
 
 
 def _start_again(job: str) -> None:
+    atexit.unregister(_start_again)
     try:
         queue.ask("scontrol", "requeue", job)
     except queue.SlurmError as error:

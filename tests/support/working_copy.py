@@ -45,6 +45,7 @@ SOURCES = ("src", "packages/snakemake-executor-plugin-slurm-resilient/src")
 NOT_COPIED = ("tests/", "docs/", "benchmarks/", "results/", "dvc.lock")  # nothing made before
 EVERY_JOB = """
 import sys
+from pathlib import Path
 from coder_clip.cli import app
 from coder_clip.foundation import evidence
 from coder_clip.foundation.artifacts import sha256
@@ -56,7 +57,8 @@ jobs, config = plan(sys.argv[1]).jobs, load_config(sys.argv[1])
 evidence.sources = {"Snakefile": sha256("Snakefile")}
 for rule, command in ((r, c) for phase in phases() for r, c in phase.commands.items()):
     for job in (job for job in jobs if job.rule == rule):
-        words = command.removesuffix(" 2> {log}").replace(" {params.names}", "")
+        names = " ".join(dict.fromkeys(Path(output).stem for output in job.outputs))
+        words = command.removesuffix(" 2> {log}").replace("{params.names}", names)
         for name, value in job.wildcards.items():
             words = words.replace("{wildcards.%s}" % name, value)
         words = words.replace("{params.shards}", str(config.features.shards)).split()

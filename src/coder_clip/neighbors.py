@@ -165,7 +165,7 @@ class TextNeighbors:
         owner = torch.tensor([c for c, _, _ in blocks], device=texts.device).repeat_interleave(sizes)
         is_mean = torch.tensor([m for _, m, _ in blocks], device=texts.device).repeat_interleave(sizes)
         sums = torch.zeros(len(max_texts), width, dtype=torch.float64, device=texts.device)
-        names = []
+        unit_names = []
         parts = (torch.split(rows, GRAM_ROWS) for rows in (texts, owner, is_mean))
         for some, classes, mean in zip(*parts, strict=True):
             finite = some.isfinite().all(dim=1)
@@ -175,10 +175,10 @@ class TextNeighbors:
                 )
             unit = l2_normalize(some, "text features")
             sums.index_add_(0, classes[mean], unit[mean])
-            names.append(unit[~mean])
+            unit_names.append(unit[~mean])
         counts = torch.bincount(owner[is_mean], minlength=len(max_texts))
         self._texts: Tensor | None = texts
-        self._set(sums, counts, torch.cat(names), owner[~is_mean])
+        self._set(sums, counts, torch.cat(unit_names), owner[~is_mean])
 
     def _set(self, sums: Tensor, counts: Tensor, names: Tensor, owner: Tensor) -> None:
         """Keep sums (C, d) and counts (C,) of the mean texts; names (S, d) sorted by class; owner (S,) their class."""

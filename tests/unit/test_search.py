@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 import reference
-from coder_clip.adapter import CoderAdapter, SearchResult, cache_logits, grid, search
+from coder_clip.adapter import CoderAdapter, SearchResult, cache_logits, search
 from coder_clip.errors import UserError
 from coder_clip.search import cache_model
 

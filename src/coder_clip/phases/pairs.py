@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..foundation.artifacts import Paths, read_json, write_json
+from ..foundation.artifacts import Paths, write_json
 from ..zero_shot import softmax_gap, top_k
 from .coder import read_neighbors, uses_published_texts
 from .common import read_image_features, use_threads

@@ -10,7 +10,7 @@ forms with one number per name or at most d numbers per image (docs/method.md).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Self
 
@@ -84,8 +84,13 @@ def gram(texts: Tensor) -> Tensor:
     A sum over thousands of texts has no room for 50 bits. So the texts are cut once: products of their first 20 bits
     take 40 bits and 12 for the sum of GRAM_ROWS, and the rest is below 2⁻²¹, so that its products fit as well.
     """
-    matrix = torch.zeros(texts.shape[1], texts.shape[1], dtype=torch.float64)
-    for block in torch.split(texts, GRAM_ROWS):
+    return _gram(torch.split(texts, GRAM_ROWS), texts.shape[1])
+
+
+def _gram(blocks: Iterable[Tensor], width: int) -> Tensor:
+    """:func:`gram` of texts in blocks of at most GRAM_ROWS."""
+    matrix = torch.zeros(width, width, dtype=torch.float64)
+    for block in blocks:
         block = block.cpu().double()
         first = to_bits(block, STORED_BITS)
         rest = block - first
@@ -138,7 +143,7 @@ class TextNeighbors:
             )
         if not len(max_texts):
             raise UserError("max_texts is empty; give the name texts of at least one class")
-        precision = compute_dtype(*max_texts, *mean_texts)
+        compute_dtype(*max_texts, *mean_texts)  # all must be tensors
         for c, names in enumerate(max_texts):
             if not names.numel():
                 raise UserError(f"class {c} has no name; give at least one name text per class")
@@ -154,20 +159,26 @@ class TextNeighbors:
                 raise UserError(
                     f"texts of class {c}: shape {tuple(block.shape)} where (n, {width}) is needed"
                 )
-        raw = torch.cat([block.to(precision) for _, _, block in blocks])
-        sizes = torch.tensor([len(block) for _, _, block in blocks], device=raw.device)
-        owner = torch.tensor([c for c, _, _ in blocks], device=raw.device).repeat_interleave(sizes)
-        is_mean = torch.tensor([m for _, m, _ in blocks], device=raw.device).repeat_interleave(sizes)
-        finite = raw.isfinite().all(dim=1)
-        if not finite.all():
-            raise UserError(
-                f"texts of class {int(owner[~finite][0])}: NaN or infinity; extract the text features again"
-            )
-        texts = l2_normalize(raw, "text features")
-        sums = texts.new_zeros(len(max_texts), texts.shape[1]).index_add_(0, owner[is_mean], texts[is_mean])
+        # The texts are kept as they are given. In float64 there are only a few thousand of them at a time.
+        texts = torch.cat([block for _, _, block in blocks])
+        sizes = torch.tensor([len(block) for _, _, block in blocks], device=texts.device)
+        owner = torch.tensor([c for c, _, _ in blocks], device=texts.device).repeat_interleave(sizes)
+        is_mean = torch.tensor([m for _, m, _ in blocks], device=texts.device).repeat_interleave(sizes)
+        sums = torch.zeros(len(max_texts), width, dtype=torch.float64, device=texts.device)
+        unit_names = []
+        parts = (torch.split(rows, GRAM_ROWS) for rows in (texts, owner, is_mean))
+        for some, classes, mean in zip(*parts, strict=True):
+            finite = some.isfinite().all(dim=1)
+            if not finite.all():
+                raise UserError(
+                    f"texts of class {int(classes[~finite][0])}: NaN or infinity; extract the text features again"
+                )
+            unit = l2_normalize(some, "text features")
+            sums.index_add_(0, classes[mean], unit[mean])
+            unit_names.append(unit[~mean])
         counts = torch.bincount(owner[is_mean], minlength=len(max_texts))
         self._texts: Tensor | None = texts
-        self._set(sums, counts, texts[~is_mean], owner[~is_mean])
+        self._set(sums, counts, torch.cat(unit_names), owner[~is_mean])
 
     def _set(self, sums: Tensor, counts: Tensor, names: Tensor, owner: Tensor) -> None:
         """Keep sums (C, d) and counts (C,) of the mean texts; names (S, d) sorted by class; owner (S,) their class."""
@@ -203,16 +214,30 @@ class TextNeighbors:
         """
         x = l2_normalize(x, width=self.width)
         scores = torch.empty(len(x), self.n_classes, dtype=torch.float64, device=x.device)
+        start = 0
+        for block in self._score_blocks(x):
+            scores[start : start + len(block)] = block
+            start += len(block)
+        return scores
+
+    def predict(self, x: Tensor) -> Tensor:
+        """The class with the best score, the lowest of several: (N, d) -> (N,) int64.
+
+        Scores are computed in blocks and not kept. UserError as in :meth:`class_scores`.
+        """
+        x = l2_normalize(x, width=self.width)
+        none = torch.zeros(0, dtype=torch.int64, device=x.device)
+        return torch.cat([none, *(block.argmax(dim=1) for block in self._score_blocks(x))])
+
+    def _score_blocks(self, x: Tensor) -> Iterator[Tensor]:
+        """The class scores of unit images (N, d), block by block."""
         levels, column = [level.to(x.device) for level in self._levels], self._column.to(x.device)
-        rows = max(1, CHUNK // self.n_classes)
-        for block, out in zip(torch.split(x, rows), torch.split(scores, rows), strict=True):
+        for block in torch.split(x, max(1, CHUNK // self.n_classes)):
             best = exact_matmul(block, levels[0])
             for level in levels[1:]:
                 part = best[:, : len(level)]
                 torch.maximum(part, exact_matmul(block, level), out=part)
-            torch.index_select(best, 1, column, out=out)
-            out *= 100
-        return scores
+            yield torch.index_select(best, 1, column).mul_(100)
 
     def encode(self, x: Tensor) -> Tensor:
         """The explicit CODER: (N, d) -> (N, M) cosines, class by class, mean texts before names.
@@ -224,13 +249,18 @@ class TextNeighbors:
             raise UserError(
                 "a CODER from a file holds no single texts; build TextNeighbors from the text features"
             )
-        return exact_matmul(l2_normalize(x, width=self.width), self._texts.to(x.device))
+        x = l2_normalize(x, width=self.width)
+        return torch.cat([exact_matmul(x, unit.to(x.device)) for unit in self._unit_texts()], dim=1)
+
+    def _unit_texts(self) -> Iterator[Tensor]:
+        """All texts in float64, unit, GRAM_ROWS at a time."""
+        assert self._texts is not None, "from_state sets what needs them"
+        return (l2_normalize(some, "text features") for some in torch.split(self._texts, GRAM_ROWS))
 
     @cached_property
     def gram(self) -> Tensor:
         """G = TᵀT over all texts, (d, d) float64 on the CPU: CODER(x)·CODER(y) = xᵀ G y."""
-        assert self._texts is not None, "from_state sets it"
-        return gram(self._texts)
+        return _gram(self._unit_texts(), self.width)
 
     @cached_property
     def factor(self) -> Tensor:

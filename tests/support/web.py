@@ -16,7 +16,8 @@ class Web:
     """files: path -> content. ranges: answers Range. begin: where every answer to Range begins (default: as asked).
     most: bytes of an answer to Range. cut: bytes after which every answer ends early; with several, one after the
     other and again. failing: status codes that come first. asked: the Range header of every request ("" for none).
-    headers: in every answer."""
+    headers: in every answer. obeys: sends the whole file if it is not the one that If-Range names. changed: what the
+    files become after the first answer."""
 
     url: str = ""
     files: dict[str, bytes] = field(default_factory=dict)
@@ -27,6 +28,8 @@ class Web:
     failing: list[int] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
     headers: dict[str, str] = field(default_factory=dict)
+    obeys: bool = True
+    changed: dict[str, bytes] = field(default_factory=dict)
 
 
 @contextlib.contextmanager
@@ -50,6 +53,10 @@ def serve() -> Iterator[Web]:
                 return
             start = re.fullmatch(r"bytes=(\d+)-", wanted)
             begin = int(start[1]) if start and web.ranges else 0
+            etag = f'"{hashlib.sha256(content).hexdigest()}"'
+            if web.obeys and self.headers.get("If-Range", etag) != etag:
+                begin = 0
+            web.files.update(web.changed)
             if begin and begin >= len(content):
                 self.send_response(416)
                 self.send_header("Content-Range", f"bytes */{len(content)}")
@@ -64,7 +71,7 @@ def serve() -> Iterator[Web]:
                 span = f"bytes {first}-{first + len(body) - 1}/{len(content)}"
                 self.send_header("Content-Range", span)
             self.send_header("Content-Length", str(len(body)))
-            self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
+            self.send_header("ETag", etag)
             for name, value in web.headers.items():
                 self.send_header(name, value)
             self.end_headers()

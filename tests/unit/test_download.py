@@ -43,6 +43,13 @@ def part(target: Path) -> Path:
     return target.with_name(target.name + ".part")
 
 
+def put_part(target: Path, content: bytes) -> None:
+    """What an earlier run received of CONTENT."""
+    put(part(target), content)
+    etag = f'"{hashlib.sha256(CONTENT).hexdigest()}"'
+    part(target).with_name(part(target).name + ".version").write_text(etag)
+
+
 def get_it(web: Web, target: Path, checksum: str = RIGHT) -> None:
     fetch(f"{web.url}/file.bin", target, checksum, wait=0.001)
 
@@ -108,7 +115,7 @@ def test_a_server_that_cannot_resume_and_breaks_off_ends(web: Web, target: Path)
 def test_a_server_that_sends_another_part_than_asked_for(web: Web, target: Path) -> None:
     """Joined, the parts would be another file, and nothing would notice without a published checksum."""
     web.begin = 0
-    put(part(target), CONTENT[:1000])
+    put_part(target, CONTENT[:1000])
     fetch(f"{web.url}/file.bin", target, None, wait=0.001)
     assert web.asked == ["bytes=1000-", ""]
     assert target.read_bytes() == CONTENT
@@ -117,9 +124,39 @@ def test_a_server_that_sends_another_part_than_asked_for(web: Web, target: Path)
 def test_a_server_that_sends_little_at_a_time(web: Web, target: Path) -> None:
     """The beginning would count as the whole file."""
     web.most = 700_000
-    put(part(target), CONTENT[:1000])
+    put_part(target, CONTENT[:1000])
     fetch(f"{web.url}/file.bin", target, None, wait=0.001)
     assert web.asked == ["bytes=1000-", "bytes=701000-"]
+    assert target.read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("obeys", [True, False])
+def test_a_file_that_changes_between_two_answers_is_fetched_again(
+    web: Web, target: Path, obeys: bool
+) -> None:
+    """Joined, the two versions would be neither, and nothing would notice without a published checksum."""
+    web.obeys, web.cut = obeys, [len(CONTENT), 500_000]
+    web.changed = {"/file.bin": CONTENT[::-1]}
+    fetch(f"{web.url}/file.bin", target, None, wait=0.001)
+    assert target.read_bytes() == CONTENT[::-1]
+    assert web.asked[:2] == ["", "bytes=500000-"]
+    assert os.listdir(target.parent) == ["file.bin"]
+
+
+def test_a_beginning_of_an_unknown_version_is_used_only_with_a_checksum(web: Web, target: Path) -> None:
+    put(part(target), b"x" * 1000)
+    fetch(f"{web.url}/file.bin", target, None, wait=0.001)
+    assert web.asked == [""]
+    assert target.read_bytes() == CONTENT
+
+
+def test_a_file_in_an_encoding_that_nobody_asked_for_is_refused(web: Web, target: Path) -> None:
+    """Compressed bytes would be kept as the file."""
+    web.headers = {"Content-Encoding": "gzip"}
+    with pytest.raises(UserError, match="sent in the encoding 'gzip', which was not asked for"):
+        fetch(f"{web.url}/file.bin", target, None, wait=0.001)
+    assert not list(target.parent.iterdir())
+    get_it(web, target)  # some servers name the archive's own compression so, and the checksum is right
     assert target.read_bytes() == CONTENT
 
 

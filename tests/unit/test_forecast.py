@@ -259,3 +259,17 @@ def test_a_busy_machine_is_told(
     monkeypatch.setattr("os.getloadavg", lambda: (load, 0.0, 0.0))
     said = ahead(configured(tmp_path), gpus=0)[0][-1]
     assert said.endswith("; longer while other programs use this machine (load 9 on 2 cores)") is told
+
+
+def test_many_resamples_take_their_time(tmp_path: Path) -> None:
+    """A million resamples of every interval were "about 1 min"."""
+
+    def hours(resamples: int) -> float:
+        config = Config.model_validate(
+            {"datasets": ["rare"], "models": ["mini"], "evaluation": {"bootstrap": resamples}}
+        )
+        sizes = {"rare": ({"train": 100, "val": 100, "test": 4000}, 36)}
+        return ahead(config.at(tmp_path), 0, sizes)[1]
+
+    assert hours(2000) < 0.5
+    assert hours(1_000_000) > hours(2000) + 0.2

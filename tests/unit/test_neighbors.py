@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -218,3 +220,48 @@ def test_scores_with_nan_are_refused() -> None:
         predict(torch.tensor([[1.0, 2.0], [float("nan"), 1.0]]))
     with pytest.raises(UserError, match="C at least 1"):
         predict(torch.zeros(3, 0))
+
+
+def test_building_needs_little_more_than_a_copy_of_the_texts() -> None:
+    """21,000 classes with 20 texts each took 4.9 GB for 0.9 GB of texts: a laptop cannot build them."""
+    code = (
+        "import resource, torch; from coder_clip.neighbors import TextNeighbors\n"
+        "texts = torch.ones(100_000, 256).normal_(); names = torch.ones(1000, 256).normal_()\n"
+        "size = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "TextNeighbors([texts[:10]], [names[:1]]); before = size()\n"
+        "TextNeighbors(list(texts.split(100)), list(names.split(1)))\n"
+        "print((size() - before) * 1024 / texts.nbytes)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.PIPE, text=True)
+    assert float(run.stdout) < (2 if sys.platform == "linux" else 2 * 1024)  # of the texts, beside them
+
+
+def test_predictions_are_the_best_scores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ties have to go to the lowest class, and blocks must change nothing."""
+    rng = np.random.default_rng(3)
+    names = [torch.from_numpy(rng.standard_normal((1 + c % 2, 6))) for c in range(5)]
+    texts = [torch.from_numpy(rng.standard_normal((c, 6))) for c in range(5)]
+    names[3], texts[3] = names[1], texts[1]
+    n = TextNeighbors(texts, names)
+    x = torch.from_numpy(rng.standard_normal((50, 6)))
+    expected = n.class_scores(x).argmax(dim=1)
+    assert 3 not in expected.tolist()
+    monkeypatch.setattr("coder_clip.neighbors.CHUNK", 20)
+    assert torch.equal(n.predict(x), expected)
+    assert n.predict(x[:0]).tolist() == []
+
+
+def test_many_texts_are_taken_block_by_block_without_a_difference(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large data set would have other numbers than a small one."""
+    rng = np.random.default_rng(4)
+    texts = [torch.from_numpy(rng.standard_normal((c, 6))).float() for c in range(5)]
+    names = [torch.from_numpy(rng.standard_normal((1 + c % 2, 6))).float() for c in range(5)]
+    x = torch.from_numpy(rng.standard_normal((9, 6)))
+    whole = TextNeighbors(texts, names)
+    monkeypatch.setattr("coder_clip.neighbors.GRAM_ROWS", 2)
+    cut = TextNeighbors(texts, names)
+    assert torch.equal(whole.class_scores(x), cut.class_scores(x))
+    assert torch.equal(whole.encode(x), cut.encode(x))
+    state, of_blocks = whole.state(), cut.state()
+    for key in ("mean_sums", "mean_counts", "max_texts", "max_class"):
+        assert torch.equal(state[key], of_blocks[key])

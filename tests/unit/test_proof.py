@@ -153,6 +153,17 @@ def test_towers_that_tell_nothing_apart_are_refused(tmp_path: Path, name: str, w
         local(folder)
 
 
+def test_pixels_cannot_be_divided_by_a_deviation_of_zero(tmp_path: Path) -> None:
+    """The advice would be another precision, which changes nothing."""
+    folder = save_tiny(tmp_path)
+    file = folder / "open_clip_config.json"
+    config = json.loads(file.read_text())
+    config["preprocess_cfg"] = {**config.get("preprocess_cfg", {}), "std": [0.0, 0.0, 0.0]}
+    file.write_text(json.dumps(config))
+    with pytest.raises(UserError, match=r"std \[0\.0, 0\.0, 0\.0\]; give numbers above 0 in preprocess_cfg"):
+        local(folder)
+
+
 def test_a_context_that_the_tower_does_not_have(tmp_path: Path) -> None:
     """Only the longest text of a run would meet it, after hours."""
     folder = save_tower(tmp_path / "m", "bert", max_position_embeddings=12)

@@ -62,10 +62,10 @@ def _fetch(url: str, target: Path, checksum: str | None, wait: float) -> None:
     part.touch()
     began = _size(part)
     try:
-        _complete(url, part, target, wait)
+        _complete(url, part, target, wait, checksum is not None)
         if began and checksum and checksum_like(part, checksum) != checksum:  # another file's beginning
             part.write_bytes(b"")
-            _complete(url, part, target, wait)
+            _complete(url, part, target, wait, checksum is not None)
         if checksum and (found := checksum_like(part, checksum)) != checksum:
             part.write_bytes(b"")
             raise UserError(
@@ -75,14 +75,17 @@ def _fetch(url: str, target: Path, checksum: str | None, wait: float) -> None:
     except UserError:
         if not _size(part):
             part.unlink()
+            _version_file(part).unlink(missing_ok=True)
         raise
     part.replace(target)
+    _version_file(part).unlink(missing_ok=True)
 
 
-def _complete(url: str, part: Path, target: Path, wait: float) -> None:
+def _complete(url: str, part: Path, target: Path, wait: float, checked: bool) -> None:
     """Download what ``part`` lacks, with retries, until the file is complete.
 
     target: where the file belongs, for messages. wait: seconds before a retry, doubled with each failure in a row.
+    checked: the whole file will be compared with a checksum.
     UserError if the server refuses, cannot be reached, or fails TRIES times in a row.
     """
     # TRIES counts failures in a row without progress: a large file over a poor connection breaks off many times
@@ -93,7 +96,7 @@ def _complete(url: str, part: Path, target: Path, wait: float) -> None:
     while True:
         asked = 0.0  # seconds
         try:
-            return _append(url, part)
+            return _append(url, part, checked)
         except httpx2.HTTPStatusError as error:
             status = error.response.status_code
             problem = f"HTTP {status} {error.response.reason_phrase}"
@@ -116,14 +119,23 @@ def _complete(url: str, part: Path, target: Path, wait: float) -> None:
         time.sleep(max(wait * 2**failures, asked))
 
 
-def _append(url: str, part: Path) -> None:
+def _append(url: str, part: Path, checked: bool) -> None:
     """One request for what is missing. HTTPStatusError, or RequestError where it breaks off."""
     # Ask for the bytes after those that are here, and check what the answer really is: a server may ignore the
-    # range, send another range, send a web page instead of the file, or stop early.
-    have = _size(part)
+    # range, send another range, send a web page instead of the file, or stop early. The file on the server may have
+    # changed since the first bytes came. A checksum shows that. Without one, the version that they belong to is noted:
+    # with If-Range a server sends the rest of that version or a whole new file, and bytes of an unknown version are
+    # not used.
+    have, version = _size(part), _version_file(part)
+    known = version.read_text() if version.is_file() and not checked else ""
+    if have and not known and not checked:
+        part.write_bytes(b"")
+        have = 0
     headers = {"User-Agent": "coder-clip", "Accept-Encoding": "identity"}
     if have:
         headers["Range"] = f"bytes={have}-"
+    if have and known:
+        headers["If-Range"] = known
     try:
         client = httpx2.Client(timeout=TIMEOUT, follow_redirects=True)
     except OSError as error:
@@ -135,8 +147,13 @@ def _append(url: str, part: Path) -> None:
             if response.headers.get("Content-Range") == f"bytes */{have}":
                 return  # nothing is missing
             part.write_bytes(b"")
-            return _append(url, part)
+            return _append(url, part, checked)
         response.raise_for_status()
+        encoding = response.headers.get("Content-Encoding", "identity").lower()
+        if encoding != "identity" and not checked:  # a checksum says whether these bytes are the file
+            raise UserError(
+                f"{url}: sent in the encoding '{encoding}', which was not asked for; open it in a browser"
+            )
         blocks = response.iter_raw()
         first = next(blocks, b"")
         kind = response.headers.get("Content-Type", "").lower()
@@ -149,9 +166,14 @@ def _append(url: str, part: Path) -> None:
             )
         span = re.match(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
         resumes = response.status_code == 206  # else the server sends the whole file
-        if resumes and have and not (span and int(span[1]) == have):  # another part than the one asked for
+        answered = _version(response)
+        other_part = not (span and int(span[1]) == have)  # than the one asked for
+        other_file = bool(known and answered and known != answered)
+        if resumes and have and (other_part or other_file):
             part.write_bytes(b"")
-            return _append(url, part)
+            return _append(url, part, checked)
+        if not resumes and not checked:
+            version.write_text(answered)
         total = int(span[2] if span and resumes else response.headers.get("Content-Length", 0))
         watched = sys.stderr.isatty()
         bar = tqdm(
@@ -171,6 +193,19 @@ def _append(url: str, part: Path) -> None:
         raise UserError(f"{url}: answers with an empty file")
     if _size(part) < total:  # some servers send a part of what was asked for
         raise httpx2.RemoteProtocolError("the connection ended early")
+
+
+def _version_file(part: Path) -> Path:
+    """Beside a part: the version of the file on the server that it belongs to."""
+    return part.with_name(part.name + ".version")
+
+
+def _version(response: httpx2.Response) -> str:
+    """The version of the file on the server, in the form of If-Range; empty if the server does not say."""
+    etag: str = response.headers.get("ETag", "")
+    if etag and not etag.startswith("W/"):  # a weak one may not be sent
+        return etag
+    return str(response.headers.get("Last-Modified", ""))
 
 
 def refusal(url: str) -> str:

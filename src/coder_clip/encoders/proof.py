@@ -60,6 +60,12 @@ def prove_towers(encoder: Encoder) -> None:
     Costs as much as three texts and two images.
     """
     label = encoder.info["model"]
+    std = encoder.preprocess.cfg.std
+    if not all(deviation > 0 for deviation in std):
+        raise UserError(
+            f"{label}: its preprocessing divides pixels by std {list(std)}; give numbers above 0 in preprocess_cfg of "
+            "its open_clip_config.json"
+        )
     long = " ".join(["photo"] * encoder.context_length)
     try:
         texts = encoder.encode_texts_report([*TEXTS, long]).features

@@ -119,12 +119,13 @@ class StageOne:
         keep = keep | (self.name & ~with_texts[self.owner])
         if needed == MAX_KINDS:
             neighbors = TextNeighbors(*(self._per_class(keep, kinds) for kinds in (MEAN_KINDS, MAX_KINDS)))
-            scores = neighbors.class_scores(self.x)
+            predictions = neighbors.predict(self.x)
         else:
             rows = torch.from_numpy(np.flatnonzero(keep & np.isin(self.kind, [*MEAN_KINDS, "name"])))
             owner = torch.from_numpy(self.owner)[rows]
             scores = description_scores(self.x, self.text_features[rows], owner, self.n_classes)
-        return np.asarray(scores.argmax(dim=1).cpu().numpy() == self.labels)
+            predictions = scores.argmax(dim=1)
+        return np.asarray(predictions.cpu().numpy() == self.labels)
 
     def _per_class(self, keep: Mask, kinds: Sequence[str]) -> list[Tensor]:
         """For each class the features of its kept texts of some kinds."""

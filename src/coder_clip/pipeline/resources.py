@@ -37,6 +37,13 @@ FIT = 0.1  # seconds per method, setting and seed: the embedded default
 EACH = 3e-7  # and, for each of these, per image and class
 # seconds of a job, whatever the number of images
 OTHER = {"zero_shot": 2.0, "rerank": 4.0, "one_to_one": 8.0, "evaluation": 11.0, "adapter": 3.0}
+RESAMPLE, OF_CLASS = (
+    2e-5,
+    2e-7,
+)  # seconds of a bootstrap resample, and per class: estimates.bootstrap_interval
+RESAMPLES = 2000  # of an interval: those of the default are in OTHER
+# intervals by resampling in a job: about one per method and setting
+INTERVALS = {"zero_shot": 15, "rerank": 10, "evaluation": 20}
 TOKENS = 20  # of a usual sentence; the encoder looks no further
 SLACK = 2.0  # on estimated seconds
 LEAST = 10  # minutes: start, a busy file system
@@ -117,6 +124,8 @@ def need(
         return _need(START + 16 * images * size.dim / 1e6, 0)
     # scores of every image and class, several of them at a time, and the features
     seconds = OTHER.get(phase, 0.0) + images * classes * 5e-6 / threads
+    resamples = INTERVALS.get(phase, 0) * max(0, config.evaluation.bootstrap - RESAMPLES)
+    seconds += resamples * (RESAMPLE + OF_CLASS * classes)
     if phase == "adapter":
         shots, seeds = classes * int(place["shots"]), len(config.adapter.seeds)
         val = counts(config, dataset, "val", sizes)[0]

@@ -19,9 +19,10 @@ from ..texts.sources import SOURCES, of_kind
 
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
-Seed = Annotated[int, Field(ge=0)]
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]  # as far as scikit-learn's go
 From = Annotated[float, Field(ge=0)]
-Step = Annotated[tuple[From, From, Count], Field(description="[from, to, steps]")]
+Steps = Annotated[int, Field(ge=1, le=5000)]  # a search keeps a number for each point of its grid
+Step = Annotated[tuple[From, From, Steps], Field(description="[from, to, steps]")]
 MANY_TEMPLATES = ("one_to_one", "prompts")
 ONE_TEMPLATE = tuple(dict.fromkeys(k.template for k in KINDS.values() if k.template and not k.of_pair))
 KIND_SOURCES = {kind: [*of_kind(kind), "none"] if kind != "name" else ["names"] for kind in KINDS}
@@ -209,7 +210,7 @@ class FeaturesConfig(Strict):
         "photo encodes one photo. It can be deleted at any time.",
     )
     device: Annotated[str, NO_RESULT] = Field("auto", description="auto, cpu, cuda, cuda:N or mps.")
-    threads: Count = Field(
+    threads: Annotated[int, Field(ge=1, le=256)] = Field(
         1,
         description="CPU threads per job. A fixed number and not the machine's, because it can change the last bit; "
         "more threads than cores are very slow. To use all cores without changing the result, set shards.",
@@ -282,7 +283,9 @@ class AdapterConfig(Strict):
 class EvaluationConfig(Strict):
     """Intervals, ablations and feature quality."""
 
-    bootstrap: Count = Field(2000, description="Resamples of a 95 % interval.")
+    bootstrap: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        2000, description="Resamples of a 95 % interval."
+    )
     seed: Seed = 0
     template_ensemble: bool = Field(
         True,

@@ -31,8 +31,8 @@ from .line_search import (
     undecided,
 )
 
-RATIO = 1.25  # between neighbouring β in the first cut of a search
-PARTS = 4  # into which an interval of β is cut after that
+RATIO = 1.4  # between neighbouring β in the first cut of a search
+PARTS = 2  # into which an interval of β is cut after that
 AXES = ("alpha", "beta", "gamma")
 
 
@@ -208,7 +208,9 @@ class _Lines:
         base, tilt, labels = images.base, images.tilt, images.labels
         # the lead of the label without votes, its smallest and largest over the γ
         self.low = self.high = label_values(base, labels) - base
-        size = 1 + np.abs(base).max(axis=0) + alphas[-1] * largest_vote  # never 0: equal logits are a tie, too
+        size = (
+            1 + np.abs(base).max(axis=0) + alphas[-1] * largest_vote
+        )  # never 0: equal logits are a tie, too
         if tilt is not None:
             lead = label_values(tilt, labels) - tilt
             ends = self.gammas[0] * lead, self.gammas[-1] * lead

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 Floats = NDArray[Any]  # float64, but for kept affinities
 Ints = NDArray[np.int64]
 
-ROOM = 2**14  # numbers in one array: a dozen of them stay in cache
+ROOM = 2**16  # numbers in one array: a few of them stay in cache
 NOBODY = -1e300  # a logit that never wins
 MARGIN = (
     1e-11  # relative to the size of the logits: far above float64 rounding, far below any real difference

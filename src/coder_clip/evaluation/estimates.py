@@ -93,7 +93,9 @@ def bootstrap_interval(
             return float(exact.low), float(exact.high)
         low, high = binom.ppf([(1 - LEVEL) / 2, (1 + LEVEL) / 2], n, values.mean()) / n
         return float(low), float(high)
-    rng, means = np.random.default_rng(seed), np.empty(resamples)
+    # NumPy promises that RandomState draws the same in all versions; Generator.multinomial has changed in 2.5
+    rng = np.random.RandomState(seed)
+    means = np.empty(resamples)
     for i in range(resamples):
         drawn = rng.multinomial(n, counts / n)
         images = np.add.reduceat(drawn, starts)  # of each class

@@ -111,8 +111,8 @@ def known(id: str) -> Row | None:
 def accounted(id: str, key: str) -> Row | None:
     """What the accounting database says of a submission; None if there is none, or if it does not know the key.
 
-    A number can have had several owners; the command that submitted each (since Slurm 21.08) tells which is meant. A job
-    that Slurm queued again has several rows, the last of which counts.
+    A number can have had several owners; the command that submitted each (since Slurm 21.08) tells which is meant. The
+    last row of a job that Slurm queued again counts.
     """
     found: Row | None = None
     fields = "--format=State,ExitCode,SubmitLine"

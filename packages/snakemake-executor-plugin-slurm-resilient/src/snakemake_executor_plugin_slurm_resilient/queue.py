@@ -111,8 +111,10 @@ def known(id: str) -> Row | None:
 def accounted(id: str, key: str) -> Row | None:
     """What the accounting database says of a submission; None if there is none, or if it does not know the key.
 
-    A number can have had several owners; the command that submitted each (since Slurm 21.08) tells which is meant.
+    A number can have had several owners; the command that submitted each (since Slurm 21.08) tells which is meant. The
+    last row of a job that Slurm queued again counts.
     """
+    found: Row | None = None
     fields = "--format=State,ExitCode,SubmitLine"
     options = ["--allocations", "--duplicates", "--noheader", "--parsable2"]
     try:
@@ -123,8 +125,8 @@ def accounted(id: str, key: str) -> Row | None:
         state, _, rest = line.partition("|")
         code, _, command = rest.partition("|")
         if key in command and state:
-            return Row(id, state.split()[0], code, comment=key)  # "CANCELLED by 1000"
-    return None
+            found = Row(id, state.split()[0], code, comment=key)  # "CANCELLED by 1000"
+    return found
 
 
 def by_key(rows: Iterable[Row]) -> dict[str, list[Row]]:

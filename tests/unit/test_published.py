@@ -265,46 +265,6 @@ def test_a_damaged_list_of_cub_is_one_clear_line(tmp_path: Path, file: str, line
         load("cub200", tmp_path)
 
 
-@pytest.mark.parametrize("name", ["cub200", "stanford_cars"])
-def test_shots_of_published_runs_are_never_in_a_val_that_is_carved_out(name: str, tmp_path: Path) -> None:
-    """CoOp drew them from all training images; an image may be a shot, or one that is chosen on. Val is as large."""
-    plant(name, tmp_path, 4)
-    if entry(name).splits[0].rule == "coop":
-        (tmp_path / entry(name).folders[0] / entry(name).splits[0].needs[0]).unlink()
-    before = load(name, tmp_path)
-    train, val = before.split("train"), before.split("val")
-    first = {c: val.ids[int(np.flatnonzero(val.labels == c)[0])] for c in range(len(before.classes))}
-    shots = [[f"D:\\elsewhere\\{i}".replace("/", "\\"), c, "a class"] for c, i in first.items()]
-    (tmp_path / "shots").mkdir()
-    file = tmp_path / "shots/shot_1-seed_1.json"
-    file.write_text(json.dumps({"train": shots}))
-    config = DatasetConfig(shot_files=tmp_path / "shots")
-    after = load_dataset(name, config, tmp_path)
-    assert not set(first.values()) & set(after.split("val").ids)
-    assert set(first.values()) <= set(after.split("train").ids)
-    assert set(after.split("train").ids) | set(after.split("val").ids) == {*train.ids, *val.ids}
-    assert np.bincount(after.split("val").labels).tolist() == np.bincount(val.labels).tolist()
-    assert named(after, "test") == named(before, "test")
-    assert list(after.verified()["shot_files"]) == ["shot_1-seed_1.json"]
-    assert listing(name, config, tmp_path) != listing(name, DatasetConfig(), tmp_path)
-    (tmp_path / "shots/notes.txt").write_text("shot_1-seed_1 is of 2022")
-    assert load_dataset(name, config, tmp_path).fingerprint() == after.fingerprint()
-    file.write_text(json.dumps({"train": [["x/" + before.split("test").ids[0], 0, "a class"]]}))
-    with pytest.raises(UserError, match=r"shot_1-seed_1\.json: .* is not a training image of this data set"):
-        load_dataset(name, config, tmp_path)
-
-
-def test_files_of_shots_leave_a_published_val_alone(tmp_path: Path) -> None:
-    plant("dtd", tmp_path, 2)
-    before = load("dtd", tmp_path)
-    (tmp_path / "shots").mkdir()
-    (tmp_path / "shots/shot_1-seed_1.json").write_text(json.dumps({"train": [["no/image.jpg", 0, ""]]}))
-    config = DatasetConfig(shot_files=tmp_path / "shots")
-    after = load_dataset("dtd", config, tmp_path)
-    assert after.fingerprint() == before.fingerprint()
-    assert listing("dtd", config, tmp_path) == listing("dtd", DatasetConfig(), tmp_path)
-
-
 @pytest.mark.parametrize("name", ["dtd", "food101", "oxford_flowers", "eurosat", "caltech101"])
 def test_the_fallback_split_says_what_it_is(name: str, tmp_path: Path) -> None:
     planted = plant(name, tmp_path, 2)

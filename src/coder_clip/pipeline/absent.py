@@ -71,7 +71,7 @@ def _is_whole(config: Config, name: str, root: Path, skip: bool) -> bool:
     """True if no image is missing; with skip, if each split has one that is not."""
     given = config.datasets[name]
     try:
-        data = load_below(name, root, given.shot_files, given.split)
+        data = load_below(name, root, given.split)
     except UserError:
         return False
     missing = set(data.missing())

@@ -77,11 +77,6 @@ class DatasetConfig(Strict):
         None,
         description="Rule that splits a published data set (docs/data.md); default: the first whose files exist.",
     )
-    shot_files: Path | None = Field(
-        None,
-        description="Folder with the shots of published runs, CoOp's split_fewshot: shot_{n}-seed_{s}.pkl or .json; "
-        "default: drawn by the seeds (docs/data.md).",
-    )
     views: Count = Field(
         20, description="Augmented views that a shot is averaged over (paper: 20, Pets 10, ImageNet 1)."
     )

@@ -57,7 +57,7 @@ def existing(root: Path) -> Path:
 def load_below(name: str, root: Path, split: str | None = None) -> PublishedDataset:
     """Load the data set below this root. UserError, with the command that helps, if it is not there.
 
-    split: name of the rule that splits it; None: the first rule whose files exist.
+    split: name of the rule that splits it; None: the first rule.
     """
     found = entry(name).only(split)
     if found.loader == "torchvision":
@@ -104,15 +104,19 @@ def _plain(name: str) -> str:
     return name.casefold().replace("_", " ").replace("-", " ")
 
 
-def find_rule(found: Entry, folder: Path) -> Rule | None:
-    """The first rule whose files are all there."""
-    return next((r for r in found.splits if all((folder / n).is_file() for n in r.needs)), None)
+def has_lists(rule: Rule, folder: Path) -> bool:
+    """True if the files that the rule reads are all there."""
+    return all((folder / file).is_file() for file in rule.needs)
 
 
-def is_here(name: str, root: Path) -> bool:
-    """True if the data set has an image folder and split files; loading checks whether they are complete."""
-    place = find_place(name, entry(name), root)
-    return place is not None and find_rule(entry(name), place.folder) is not None
+def is_here(name: str, root: Path, split: str | None = None) -> bool:
+    """True if the data set has an image folder and the files of this split (default: the first).
+
+    Loading checks whether they are complete.
+    """
+    found = entry(name).only(split)
+    place = find_place(name, found, root)
+    return place is not None and has_lists(found.splits[0], place.folder)
 
 
 def listing(name: str, configured: Path | None, split: str | None = None) -> str | None:
@@ -124,9 +128,8 @@ def listing(name: str, configured: Path | None, split: str | None = None) -> str
         found, root = entry(name).only(split), data_root(configured)
     except UserError:
         return None
-    place = find_place(name, found, root)
-    rule = place and find_rule(found, place.folder)
-    if not place or not rule:
+    place, rule = find_place(name, found, root), found.splits[0]
+    if place is None or not has_lists(rule, place.folder):
         return None
     digest = hashlib.sha256(rule.rule.encode())
     for file in rule.needs:
@@ -149,9 +152,10 @@ class PublishedDataset(ImageFiles):
         if place is None:
             where = ", ".join(str(root / f / found.images[0]) for f in found.folders)
             raise UserError(f"data set '{name}': no images in {where}; {help_}")
-        rule = find_rule(found, place.folder)
-        if rule is None:
-            raise UserError(f"data set '{name}': no split file in {place.folder}; {help_}")
+        rule = found.splits[0]
+        if not has_lists(rule, place.folder):
+            lists = " + ".join(rule.needs)
+            raise UserError(f"data set '{name}': no split file {lists} in {place.folder}; {help_}")
         self.place, self.rule = place, rule
         self.classes = place.classes
         self.splits = _finished(place, rule, self.published_splits())

@@ -75,7 +75,7 @@ class DatasetConfig(Strict):
     )
     split: str | None = Field(
         None,
-        description="Rule that splits a published data set (docs/data.md); default: the first whose files exist.",
+        description="Rule that splits a published data set (docs/data.md); default: the first one.",
     )
     views: Count = Field(
         20, description="Augmented views that a shot is averaged over (paper: 20, Pets 10, ImageNet 1)."

@@ -311,6 +311,16 @@ def test_class_folders_under_a_published_name_are_read(tmp_path: Path) -> None:
     assert load_dataset("dtd", DatasetConfig(root=tmp_path)).classes[:2] == ["banded", "dotted"]
 
 
+def test_class_folders_may_be_spelled_with_dashes_or_blanks(tmp_path: Path) -> None:
+    """Refused as the published layout, a person would be sent to move photos that are where they belong."""
+    for i, kind in enumerate(("annual-crop_land", "Sea or Lake", "2750")):
+        for n in range(4):
+            put(tmp_path / kind / f"{i}{n}.jpg")
+    assert "Sea or Lake" in load_dataset("eurosat", DatasetConfig(root=tmp_path)).classes
+    (tmp_path / "Sea or Lake").rename(tmp_path / "other")
+    assert "other" in load_dataset("eurosat", DatasetConfig(root=tmp_path)).classes
+
+
 def test_the_listing_follows_the_split_file(tmp_path: Path) -> None:
     plant("dtd", tmp_path, 1)
     before = listing("dtd", DatasetConfig(), tmp_path)

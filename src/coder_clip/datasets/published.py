@@ -86,8 +86,8 @@ def refuse_published_layout(name: str, root: Path) -> None:
     inside = any((root / images).is_dir() for images in found.images if images != ".")
     if not inside and find_place(name, found, root) is None:
         return
-    own = {_plain(c) for c in found.class_names()}
-    if any(_plain(folder.name) in own for folder in root.iterdir() if folder.is_dir()):
+    own = {_spoken(c) for c in found.class_names()}
+    if any(_spoken(folder.name) in own for folder in root.iterdir() if folder.is_dir()):
         return  # class folders, beside something else
     below = root
     if inside:
@@ -100,7 +100,7 @@ def refuse_published_layout(name: str, root: Path) -> None:
     )
 
 
-def _plain(name: str) -> str:
+def _spoken(name: str) -> str:
     return name.casefold().replace("_", " ").replace("-", " ")
 
 

@@ -453,23 +453,6 @@ def a_split_file_with_a_label_out_of_range(patch: Patch) -> None:
     SPLIT.write_text(json.dumps(split))
 
 
-@broken("is not a training image of this data set")
-def shots_that_are_not_here(patch: Patch) -> None:
-    eurosat(patch)
-    Path("shots").mkdir()
-    rows = [["2750/Forest/Forest_99.jpg", 1, "Forest"]]
-    Path("shots/shot_1-seed_1.json").write_text(json.dumps({"train": rows}))
-    configure(datasets={"eurosat": {"texts": "names", "views": 1, "shot_files": "shots"}})
-
-
-@broken("shot_2-seed_1")
-def shots_of_another_number(patch: Patch) -> None:
-    eurosat(patch)
-    Path("shots").mkdir()
-    Path("shots/shot_1-seed_1.json").write_text(json.dumps({"train": [["a/b.jpg", 1, "Forest"]]}))
-    configure(datasets={"eurosat": {"texts": "names", "views": 1, "shot_files": "shots"}}, adapter__shots=[2])
-
-
 @pytest.mark.parametrize("name", BROKEN)
 def test_what_stops_a_run_is_refused_by_check(
     here: Path, command: Command, monkeypatch: Patch, name: str

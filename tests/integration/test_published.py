@@ -100,7 +100,10 @@ def test_another_split_file_reruns_what_follows(run: Work, tmp_path: Path) -> No
     """Numbers over two splits would stand in one table."""
     first = root_of(run)
     shutil.copytree(first, tmp_path / "elsewhere")
-    (tmp_path / "elsewhere/eurosat/split_zhou_EuroSAT.json").unlink()
+    lists = tmp_path / "elsewhere/eurosat/split_zhou_EuroSAT.json"
+    splits = json.loads(lists.read_text())
+    splits["train"], splits["val"] = splits["val"], splits["train"]
+    lists.write_text(json.dumps(splits))
     run.configure(lambda d: d.update(data_root=str(tmp_path / "elsewhere")))
     planned = run.planned()
     assert planned.get("list_images") == 1

@@ -12,10 +12,7 @@ V2 = "imagenetv2-matched-frequency-format-val"
 # what is in the published archives: for each, where the planted tree has it and where the archive has it
 PUBLISHED_ARCHIVES: dict[str, dict[str, list[tuple[str, str]]]] = {
     "dtd": {"dtd-r1.0.1.tar.gz": [("dtd/images", "dtd/images"), ("dtd/labels", "dtd/labels")]},
-    "oxford_pets": {
-        "images.tar.gz": [("oxford_pets/images", "images")],
-        "annotations.tar.gz": [("oxford_pets/annotations", "annotations")],
-    },
+    "oxford_pets": {"images.tar.gz": [("oxford_pets/images", "images")]},
     "eurosat": {"EuroSAT.zip": [("eurosat/2750", "2750")]},
     "fgvc_aircraft": {"fgvc-aircraft-2013b.tar.gz": [("fgvc_aircraft", "fgvc-aircraft-2013b/data")]},
     "oxford_flowers": {"102flowers.tgz": [("oxford_flowers/jpg", "jpg")]},

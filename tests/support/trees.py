@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from PIL import Image
-from scipy.io import savemat
 
 from coder_clip.datasets import load_dataset
 from coder_clip.datasets.entry import Download, Entry, entry
@@ -194,27 +193,19 @@ def food101(root: Path, n: int) -> Contents:
 
 
 def oxford_flowers(root: Path, n: int) -> Contents:
-    """jpg/image_00001.jpg … with no folders: classes stand in imagelabels.mat alone."""
-    folder = root / "oxford_flowers"
-    per_class = 3 * n
-    found = _coop(
-        folder,
+    """jpg/image_00001.jpg … with no folders: the split file alone says the class."""
+    return _coop(
+        root / "oxford_flowers",
         "jpg",
         "OxfordFlowers",
         "oxford_flowers",
-        lambda _, label, i: f"image_{label * per_class + i + 1:05d}.jpg",
+        lambda _, label, i: f"image_{label * 3 * n + i + 1:05d}.jpg",
         n,
     )
-    number = {split: [int(i[6:11]) for i in rows] for split, rows in found.items()}
-    labels = np.repeat(np.arange(1, 103, dtype=np.uint8), per_class)
-    savemat(folder / "imagelabels.mat", {"labels": labels})
-    keys = {"trnid": "train", "valid": "val", "tstid": "test"}
-    savemat(folder / "setid.mat", {k: np.array([number[s]], dtype=np.uint16) for k, s in keys.items()})
-    return found
 
 
 def oxford_pets(root: Path, n: int) -> Contents:
-    """images/Abyssinian_1.jpg (cats upper case, dogs lower), and annotations in another order than by name."""
+    """images/Abyssinian_1.jpg (cats upper case, dogs lower); labels are in another order than by name."""
     folder = root / "oxford_pets"
     cats = {"abyssinian", "bengal", "birman", "bombay", "british_shorthair", "egyptian_mau", "maine_coon"}
     cats |= {"persian", "ragdoll", "russian_blue", "siamese", "sphynx"}
@@ -224,37 +215,18 @@ def oxford_pets(root: Path, n: int) -> Contents:
 
     found = _coop(folder, "images", "OxfordPets", "oxford_pets", lambda c, _, i: f"{file(c)}_{i + 1}.jpg", n)
     put(folder / "images/Abyssinian_1.mat", b"not an image; the archive really holds some")
-    label = {c: i + 1 for i, c in enumerate(classes("oxford_pets"))}
-    for name, splits in (("trainval", ("train", "val")), ("test", ("test",))):
-        rows = [f"{i.removesuffix('.jpg')} {label[c]} 1 1" for s in splits for i, c in found[s].items()]
-        lines(folder / f"annotations/{name}.txt", rows)
     return found
 
 
 def stanford_cars(root: Path, n: int) -> Contents:
-    """cars_train, cars_test, and MATLAB files whose class names have the year last."""
+    """cars_train and cars_test."""
     folder = root / "stanford_cars"
-    names = classes("stanford_cars")
 
     def path_of(_: str, label: int, i: int) -> str:
         half, place = ("cars_test", i - 2 * n) if i >= 2 * n else ("cars_train", i)
         return f"{half}/{label * 2 * n + place + 1:05d}.jpg"
 
-    found = _coop(folder, "", "StanfordCars", "stanford_cars", path_of, n)
-    theirs = [" ".join([*c.split(" ")[1:], c.split(" ")[0]]) for c in names]
-    (folder / "devkit").mkdir()
-    savemat(folder / "devkit/cars_meta.mat", {"class_names": np.array([theirs], dtype=object)})
-    for file, splits in (
-        ("devkit/cars_train_annos.mat", ("train", "val")),
-        ("cars_test_annos_withlabels.mat", ("test",)),
-    ):
-        rows = [(names.index(c) + 1, i.split("/")[1]) for s in splits for i, c in found[s].items()]
-        table = np.array([rows], dtype=object).reshape(1, -1, 2)
-        annotations = np.zeros((1, len(rows)), dtype=[("bbox_x1", "O"), ("class", "O"), ("fname", "O")])
-        for j, (label, fname) in enumerate(table[0]):
-            annotations[0, j] = (1, label, fname)
-        savemat(folder / file, {"annotations": annotations})
-    return found
+    return _coop(folder, "", "StanfordCars", "stanford_cars", path_of, n)
 
 
 def ucf101(root: Path, n: int) -> Contents:
@@ -267,21 +239,11 @@ def ucf101(root: Path, n: int) -> Contents:
         lambda c, _, i: f"{c}/v_{c.replace('_', '')}_g{i + 1:02d}_c01.jpg",
         n,
     )
-    label = {c: i + 1 for i, c in enumerate(classes("ucf101"))}
-    lines(folder / "ucfTrainTestlist/classInd.txt", [f"{i} {c.replace('_', '')}" for c, i in label.items()])
-
-    def video(image: str) -> str:
-        action, frame = image.split("/")
-        return f"{action.replace('_', '')}/{frame.removesuffix('.jpg')}.avi"
-
-    train = [(i, c) for s in ("train", "val") for i, c in found[s].items()]
-    lines(folder / "ucfTrainTestlist/trainlist01.txt", [f"{video(i)} {label[c]}" for i, c in train])
-    lines(folder / "ucfTrainTestlist/testlist01.txt", [video(i) for i in found["test"]])
     return found
 
 
 def sun397(root: Path, n: int) -> Contents:
-    """SUN397/a/apartment_building/outdoor/sun_….jpg; lists that begin with "/"."""
+    """SUN397/a/apartment_building/outdoor/sun_….jpg"""
     folder = root / "sun397"
 
     def path_of(c: str, label: int, i: int) -> str:
@@ -289,8 +251,6 @@ def sun397(root: Path, n: int) -> Contents:
         return f"{place[0]}/{place}/sun_a{label:03d}{i:02d}.jpg"
 
     found = _coop(folder, "SUN397", "SUN397", "sun397", path_of, n)
-    lines(folder / "Training_01.txt", [f"/{i}" for s in ("train", "val") for i in found[s]])
-    lines(folder / "Testing_01.txt", [f"/{i}" for i in found["test"]])
     return found
 
 

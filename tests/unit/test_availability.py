@@ -70,17 +70,15 @@ def test_complete_is_said_only_of_what_is(tmp_path: Path, monkeypatch: pytest.Mo
     assert [d.gives for d in found.get] == ["images"]
 
 
-def test_another_split_than_coops_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_split_file_that_is_absent_is_a_problem(tmp_path: Path) -> None:
+    """The images alone are no benchmark, though DTD's archive has lists of its own."""
     plant("dtd", tmp_path, 1)
-    of_size(monkeypatch, "dtd", {"train": 47, "val": 47, "test": 47})
     (tmp_path / "dtd/split_zhou_DescribableTextures.json").unlink()
     found = check("dtd", tmp_path)
-    assert found.usable
-    said = "\n".join(found.lines())
-    assert "dtd: usable" in said
-    assert "another test set than CoOp's" in said
-    assert "with split_zhou_DescribableTextures.json it would be CoOp's split" in said
-    assert "coder-clip data get dtd" in said
+    assert not found.usable
+    assert found.problems == ["no split file: split_zhou_DescribableTextures.json"]
+    assert [d.gives for d in found.get] == ["split_zhou_DescribableTextures.json"]
+    assert "coder-clip data get dtd" in "\n".join(found.lines())
 
 
 def test_another_list_of_images_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -349,7 +347,7 @@ def test_a_damaged_split_file_is_replaced(
     web.failing = [404]
     with pytest.raises(UserError, match="HTTP 404"):
         get("dtd", tmp_path / "root", say=lambda _: None)
-    assert split.read_bytes() == content, "without it another split would be read"
+    assert split.read_bytes() == content, "a failed download took the old file"
     (tmp_path / "root/dtd/images/banded/banded_0002.jpg").unlink()  # only the right list can show it
     assert get("dtd", tmp_path / "root", say=lambda _: None).usable
     assert split.read_bytes() == whole
@@ -484,8 +482,7 @@ def test_what_may_be_downloaded_comes_and_the_rest_is_told(
     assert (root / folder / split).is_file()
     assert got.by_hand == real.by_hand
     for hand in real.by_hand:
-        if not hand.optional:
-            shutil.move(made / folder / hand.gives, root / folder / hand.gives)
+        shutil.move(made / folder / hand.gives, root / folder / hand.gives)
     assert check(name, root).lines()[0].startswith(f"{name}: complete")
     assert load_below(name, root).missing() == []
 

@@ -22,7 +22,7 @@ from coder_clip.encoders.text_tables import TextTables
 from coder_clip.errors import UserError
 from coder_clip.phases.adapter import ScoredSplit
 from coder_clip.phases.common import ImageFeatures
-from coder_clip.phases.shots import different
+from coder_clip.phases.shots import different, shot_rows
 from coder_clip.pipeline.config import Config, DatasetConfig
 
 CLASSES = ["ash", "oak", "elm"]
@@ -104,6 +104,30 @@ def test_seeds_that_draw_the_same_images_are_one() -> None:
     )
     assert different(config, pool, 2) == [5, 1, 2]
     assert different(config, pool, 4) == [5]  # all four of four
+
+
+def test_fewer_shots_are_the_first_ones_and_a_draw_without_images_is_named() -> None:
+    """Fewer shots would be other images than the larger draw holds, or a table would show results of no image."""
+    ids = ["a0", "a1", "b0", "b1"]
+    draws = {"1": [["a1", "b0"], ["a0", "b1"]]}  # two shots of two classes
+    config = Config.model_validate(
+        {
+            "datasets": ["shapes"],
+            "models": ["mini"],
+            "adapter": {"shots": [1, 2], "seeds": [1]},
+            "features": {"on_error": "skip"},
+        }
+    )
+    meta = {"dataset": "shapes", "draws": draws, "skipped": []}
+    pool = ImageFeatures(torch.zeros(4, 2), torch.tensor([0, 0, 1, 1]), ids, meta)
+    assert shot_rows(config, pool, 1, 1).tolist() == [1, 2]
+    assert shot_rows(config, pool, 2, 1).tolist() == [1, 2, 0, 3]
+    with pytest.raises(UserError, match="no 4-shot draw of seed 1"):
+        shot_rows(config, pool, 4, 1)
+    broken = {**meta, "skipped": [(i, "broken") for i in ids]}
+    empty = ImageFeatures(torch.zeros(0, 2), torch.zeros(0), [], broken)
+    with pytest.raises(UserError, match="'shapes': none of the 2 images of the 1-shot draw of seed 1"):
+        shot_rows(config, empty, 1, 1)
 
 
 class Trap:

@@ -39,7 +39,6 @@ from coder_clip.pipeline.config import (
 from coder_clip.datasets.published import data_root
 from coder_clip.pipeline.absent import to_download
 from coder_clip.errors import UserError
-from coder_clip.datasets.shot_files import shot_file
 from coder_clip.preflight.run import before_run
 from coder_clip.texts.llm.review import path_of as review_path
 from snakemake.exceptions import WorkflowError
@@ -173,15 +172,6 @@ def encoded_shots(wildcards):
     """Features of the shots, where the data set has few-shot methods."""
     path = PATHS.image_features(wildcards.model, wildcards.dataset, "shots")
     return [path] if wildcards.dataset in FEW_SHOT else []
-
-
-def shot_files(wildcards):
-    """Files of published runs that list the shots."""
-    folder = CONFIG.datasets[wildcards.dataset].shot_files
-    if folder is None or wildcards.dataset not in FEW_SHOT:
-        return []
-    seeds = CONFIG.adapter.seeds
-    return [str(shot_file(folder, n, seed)) for n in SHOTS for seed in seeds]
 
 
 def figure_files(names):

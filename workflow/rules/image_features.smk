@@ -12,7 +12,6 @@ if CONFIG.features.shards == 1:
             fetched_weights,
             fetched_images,
             corrections_file,
-            shot_files,
         output:
             [PATHS.image_features("{model}", "{dataset}", s) for s in SPLITS],
         log:
@@ -43,7 +42,6 @@ else:
             fetched_weights,
             fetched_images,
             corrections_file,
-            shot_files,
         output:
             [
                 PATHS.image_shard("{model}", "{dataset}", s, "{shard}", "{shards}")

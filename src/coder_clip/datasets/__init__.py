@@ -54,7 +54,7 @@ def load_dataset(
     elif name in WITH_ENTRY:
         published = _module("published")
         root = published.existing(published.data_root(data_root))
-        dataset = published.load_below(name, root, config.shot_files, config.split)
+        dataset = published.load_below(name, root, config.split)
     else:
         dataset = _drawn(name)()
     return dataset
@@ -104,7 +104,7 @@ def listing(name: str, config: DatasetConfig, data_root: Path | None) -> str | N
     """Hash of a published data set's lists of images, read without the images; None if it is not on this machine."""
     if name not in WITH_ENTRY:
         return None
-    found: str | None = _module("published").listing(name, data_root, config.shot_files, config.split)
+    found: str | None = _module("published").listing(name, data_root, config.split)
     return found
 
 

@@ -15,7 +15,7 @@ from ..foundation.terminal import gigabytes
 from .base import SPLITS
 from .entry import ByHand, Download, Entry, entry
 from .fetch import checksum_like, fetch
-from .published import PublishedDataset, find_place, find_rule, load_below
+from .published import PublishedDataset, find_place, has_lists, load_below
 from .unpack import unpack
 
 Say = Callable[[str], None]
@@ -59,19 +59,18 @@ class Findings:
     def ways(self, all_: bool = False) -> list[str]:
         """Lines on how to get what is missing: the command, and what to download by hand.
 
-        all_: with the addresses behind the command, and what only other splits need.
+        all_: with the addresses behind the command.
         """
         said = []
         if self.get:
             what = ", ".join(d.gives for d in self.get)
             said.append(f"  get       {what}: coder-clip data get {self.name} ({self.size})")
             said += [f"            {url}" for d in self.get if all_ for url in (d.url, *d.mirrors)]
-        by_hand = [h for h in self.by_hand if all_ or not h.optional]
-        return said + [f"  by hand   {self.folder / h.gives}: {h.how}" for h in by_hand]
+        return said + [f"  by hand   {self.folder / h.gives}: {h.how}" for h in self.by_hand]
 
 
 def check(name: str, root: Path) -> Findings:
-    """Look at a data set below the root. Nothing is fetched and no image opened."""
+    """Look at a data set below the root, in its first split. Nothing is fetched and no image opened."""
     found = entry(name)
     place = find_place(name, found, root)
     folder = place.folder if place else root / found.folders[0]
@@ -82,17 +81,19 @@ def check(name: str, root: Path) -> Findings:
         looked = ", ".join(str(root / f / i) for f in found.folders for i in found.images)
         result.problems.append(f"no images (looked for {looked})")
         return result
-    if find_rule(found, folder) is None:
-        needs = " or ".join(" + ".join(r.needs) for r in found.splits)
-        result.problems.append(f"no split file: {needs}")
+    rule = found.splits[0]
+    if not has_lists(rule, folder):
+        result.problems.append(f"no split file: {' + '.join(rule.needs)}")
         return result
     try:
         data = load_below(name, root)
     except UserError as error:
         result.problems.append(str(error))
         # what was read is at fault: the lists, or, without any, the folders of images
-        lists = find_rule(found, folder).needs  # type: ignore[union-attr]
-        at_fault = [d for d in found.downloads if (d.gives in lists if lists else _is_images(d, found))]
+        if rule.needs:
+            at_fault = [d for d in found.downloads if d.gives in rule.needs]
+        else:
+            at_fault = [d for d in found.downloads if _is_images(d, found)]
         result.get += [d for d in at_fault if d not in result.get]
         return result
     counts = ", ".join(f"{split} {n:,}" for split, n in data.counts.items())
@@ -111,11 +112,8 @@ def check(name: str, root: Path) -> Findings:
         result.problems.append(miscounted)
     else:
         _compare(data, result)
-    best = found.splits[0]
-    if data.rule != best:
-        result.advice.append(f"with {' + '.join(best.needs)} it would be {best.what}")
-    elif not result.problems:
-        result.get, result.by_hand = [], []  # only for the splits that are not used
+    if not result.problems:
+        result.get, result.by_hand = [], []  # what no split of images needs
     return result
 
 
@@ -263,7 +261,7 @@ def _get(
         target, new = into / file, into / f"{file}.new"
         if not target.exists():
             return fetch(urls, target, download.checksum)
-        fetch(urls, new, download.checksum)  # without the old one, other lists would be read if this fails
+        fetch(urls, new, download.checksum)  # the old one stays if this fails
         new.replace(target)
         return say(f"{name}: {target} could not be used and was replaced")
     archive = root / DOWNLOADS / name / file

@@ -48,7 +48,7 @@ Counts = dict[SplitName, Annotated[int, Field(ge=1)]]
 
 
 class Rule(Strict):
-    """One way to split the images. The first rule of an entry whose files all exist is used."""
+    """One way to split the images. The first rule of an entry is used unless a configuration names another."""
 
     rule: Text = Field(description="A function of layouts.py.")
     what: Text = Field(description="What this split is, in words.")
@@ -107,7 +107,6 @@ class ByHand(Strict):
 
     gives: Text
     how: Text
-    optional: bool = Field(False, description="Only for a split that is not the first.")
     archive: Archive | None = None
 
 
@@ -236,10 +235,10 @@ def table() -> str:
         for i, rule in enumerate(e.splits):
             counts = " / ".join(f"{rule.counts[s]:,}" if s in rule.counts else "–" for s in SPLITS)
             fetched = "data get" if e.downloads else "by hand"
-            needed = [f"`{h.gives}`" for h in e.by_hand if not h.optional]
+            needed = [f"`{h.gives}`" for h in e.by_hand]
             if needed and e.downloads:
                 fetched = f"data get; by hand: {', '.join(needed)}"
-            what = rule.what if i == 0 else f"without that file: {rule.what}"
+            what = rule.what if i == 0 else f"`split: {rule.rule}`: {rule.what}"
             first = (f"`{name}`", f"[{e.title}]({e.homepage})", f"{len(e.class_names()):,}")
             last = (f"{e.gigabytes:g}", fetched, e.licence)
             cells = (*(first if i == 0 else ("", "", "")), counts, what, *(last if i == 0 else ("", "", "")))

@@ -30,7 +30,7 @@ from . import layouts
 from .base import ImageFiles
 from .entry import Entry, entry
 from .layouts import Place
-from .published import PublishedDataset, find_place, find_rule
+from .published import PublishedDataset, find_place, has_lists
 from .twins import Images, alike, by_name, together
 
 
@@ -99,8 +99,8 @@ class PublishedFeatures(FeatureDataset, PublishedDataset):
     def __init__(self, name: str, found: Entry, root: Path) -> None:
         help_ = f"'coder-clip data check {name}' says what is missing and how to get it"
         place = find_place(name, found, root)
-        rule = None if place is None else find_rule(found, place.folder)
-        if place is None or rule is None:
+        rule = found.splits[0]
+        if place is None or not has_lists(rule, place.folder):
             raise UserError(
                 f"data set '{name}': not all of its files are in {root / found.folders[0]}; {help_}"
             )

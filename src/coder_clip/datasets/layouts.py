@@ -19,7 +19,7 @@ from typing import Any
 from ..errors import UserError, nearest
 from .base import SPLITS
 from .entry import Entry
-from .folder import SHARES, cut, image_files, nfc
+from .folder import image_files, nfc
 
 Pairs = list[tuple[str, int]]
 Splits = dict[str, Pairs]
@@ -142,16 +142,6 @@ def aircraft_lists(place: Place) -> Splits:
     return place.listed({split: f"images_variant_{split}.txt" for split in SPLITS}, parse)
 
 
-def pets_lists(place: Place) -> Splits:
-    """``annotations/{trainval,test}.txt``: "Abyssinian_100 1 1 1"; the image's name says the breed."""
-
-    def parse(line: str) -> tuple[str, str]:
-        image = line.split()[0]
-        return f"{image}.jpg", image.rpartition("_")[0].lower()
-
-    return place.listed({"train": "annotations/trainval.txt", "test": "annotations/test.txt"}, parse)
-
-
 def food_lists(place: Place) -> Splits:
     """``meta/{train,test}.txt``: "apple_pie/1005649"."""
     folders = {name.replace(" ", "_"): name for name in place.classes}
@@ -161,34 +151,6 @@ def food_lists(place: Place) -> Splits:
         return f"{line}.jpg", folders.get(folder, folder)
 
     return place.listed({"train": "meta/train.txt", "test": "meta/test.txt"}, parse)
-
-
-def sun_lists(place: Place) -> Splits:
-    """``Training_01.txt``, ``Testing_01.txt``: "/a/apartment_building/outdoor/sun_aaa.jpg".
-
-    That is of class "outdoor apartment_building", below the folder of its first letter.
-    """
-
-    def parse(line: str) -> tuple[str, str]:
-        image = line.removeprefix("/")
-        return image, " ".join(reversed(image.split("/")[1:-1]))
-
-    return place.listed({"train": "Training_01.txt", "test": "Testing_01.txt"}, parse)
-
-
-def ucf_lists(place: Place) -> Splits:
-    """``ucfTrainTestlist/{train,test}list01.txt``: "ApplyEyeMakeup/v_ApplyEyeMakeup_g08_c01.avi 1".
-
-    The middle frame of that video is ``Apply_Eye_Makeup/v_ApplyEyeMakeup_g08_c01.jpg``.
-    """
-    folders = {name.replace("_", ""): name for name in place.classes}
-
-    def parse(line: str) -> tuple[str, str]:
-        action, _, video = line.split()[0].partition("/")
-        folder = folders.get(action, action)
-        return f"{folder}/{video.removesuffix('.avi')}.jpg", folder
-
-    return place.listed({split: f"ucfTrainTestlist/{split}list01.txt" for split in ("train", "test")}, parse)
 
 
 def cub_lists(place: Place) -> Splits:
@@ -223,82 +185,7 @@ def places_lists(place: Place) -> Splits:
     return place.listed({"test": "places365_val.txt"}, parse)
 
 
-def flowers_lists(place: Place) -> Splits:
-    """``imagelabels.mat`` (class from 1 of image 1, 2, …) and ``setid.mat`` (image numbers of each split)."""
-    labels = place.read("imagelabels.mat", _matlab("labels"))["labels"]
-    numbers = place.read("setid.mat", _matlab("trnid", "valid", "tstid"))
-    where = str(place.folder / "imagelabels.mat")
-    return {
-        split: [
-            (f"image_{n:05d}.jpg", place.label(where, int(labels[n - 1]) - 1)) for n in numbers[key].tolist()
-        ]
-        for split, key in (("train", "trnid"), ("val", "valid"), ("test", "tstid"))
-    }
-
-
-def cars_lists(place: Place) -> Splits:
-    """``devkit/cars_meta.mat``, ``devkit/cars_train_annos.mat`` and ``cars_test_annos_withlabels.mat``.
-
-    The files say "AM General Hummer SUV 2000"; CoOp, and so the class list, "2000 AM General Hummer SUV".
-    """
-    meta = place.read("devkit/cars_meta.mat", _matlab("class_names"))
-    names = [str(name).split(" ") for name in meta["class_names"]]
-    classes = [" ".join([words[-1], *words[:-1]]) for words in names]
-    if classes != place.classes:
-        file = place.folder / "devkit/cars_meta.mat"
-        raise UserError(f"data set '{place.name}': {file} does not have the 196 classes in their order")
-
-    def read(images: str, file: str) -> Pairs:
-        where = str(place.folder / file)
-        rows = place.read(file, _matlab("annotations"))["annotations"].ravel()
-        return [(f"{images}/{row['fname']}", place.label(where, int(row["class"]) - 1)) for row in rows]
-
-    return {
-        "train": read("cars_train", "devkit/cars_train_annos.mat"),
-        "test": read("cars_test", "cars_test_annos_withlabels.mat"),
-    }
-
-
-def _matlab(*variables: str) -> Callable[[Path], Any]:
-    """A reader of MATLAB files with these arrays or structs; nothing in a file is run."""
-
-    def read(path: Path) -> Any:
-        from scipy.io import loadmat
-
-        found = loadmat(path, squeeze_me=True)
-        if lacking := [name for name in variables if name not in found]:
-            raise ValueError(f"it has no '{lacking[0]}'")
-        return found
-
-    return read
-
-
 # ---- folders of images
-
-CALTECH_FOLDERS = {"face": "Faces", "leopard": "Leopards", "motorbike": "Motorbikes", "airplane": "airplanes"}
-EUROSAT_FOLDERS = {
-    "Annual Crop Land": "AnnualCrop",
-    "Herbaceous Vegetation Land": "HerbaceousVegetation",
-    "Highway or Road": "Highway",
-    "Industrial Buildings": "Industrial",
-    "Pasture Land": "Pasture",
-    "Permanent Crop Land": "PermanentCrop",
-    "Residential Buildings": "Residential",
-    "Sea or Lake": "SeaLake",
-}
-
-
-def class_folders(place: Place) -> Splits:
-    """Split folders of classes by the hash of the image id: 50 % of each class are train, 20 % val, 30 % test.
-
-    Folders that are not a class are skipped (Caltech's BACKGROUND_Google and Faces_easy).
-    """
-    folders = {**CALTECH_FOLDERS, **EUROSAT_FOLDERS}
-    per_class = [images_in(place, folders.get(c, c)) for c in place.classes]
-    return {
-        split: [(i, label) for label, ids in enumerate(found) for i in ids]
-        for split, found in cut(per_class, SHARES).items()
-    }
 
 
 def imagenet_folders(place: Place) -> Splits:

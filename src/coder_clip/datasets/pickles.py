@@ -1,8 +1,6 @@
 """Read untrusted pickles: lists, dicts and strings, and nothing else. A pickle is a program, and can be any program.
 
 The standard library's unpickler runs without access to functions and classes, and its result is checked.
-
-On request, objects of named classes are read, too (CoOp's lists of shots): their attributes, without the class's code.
 """
 
 from __future__ import annotations
@@ -10,7 +8,6 @@ from __future__ import annotations
 import io
 import pickle
 import pickletools
-from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -20,25 +17,13 @@ LETTERS = 16  # of a string that count like an item
 ITEMS = 10_000_000  # a few bytes of references can expand to more texts than fit into memory
 
 
-class Record:
-    """Attributes of an object of one of the classes asked for."""
-
-
 class _Reader(pickle.Unpickler):
-    def __init__(self, data: bytes, records: Collection[str]) -> None:
-        super().__init__(io.BytesIO(data))
-        self.records = records
-        self.record = type("Record", (Record,), {})  # its own: what a file does to it ends with the file
-
     def find_class(self, module: str, name: str) -> Any:
-        if f"{module}.{name}" in self.records:
-            return self.record
         raise pickle.UnpicklingError(f"asks for {module}.{name}")
 
 
-def read_plain_pickle(path: str | Path, records: Collection[str] = ()) -> Any:
-    """The lists, dicts and strings of a pickle file; where ``records`` names classes ("package.module.Class"), whole
-    numbers and objects of these, as `Record`, too.
+def read_plain_pickle(path: str | Path) -> Any:
+    """The lists, dicts and strings of a pickle file.
 
     UserError, with nothing of the file run, where it holds anything else, is not a pickle, is cut off, contains
     itself, or expands to more than ten million items.
@@ -50,42 +35,32 @@ def read_plain_pickle(path: str | Path, records: Collection[str] = ()) -> Any:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
     try:
         # A pickle is a program. Its opcodes are scanned first, without executing them, for indices that would
-        # make the reader reserve huge memory; then `_Reader` executes it, and refuses every import but the
-        # records.
+        # make the reader reserve huge memory; then `_Reader` executes it, and refuses every import.
         for code, argument, _ in pickletools.genops(data):
             # the reader would make room for all numbers up to this one
             if "PUT" in code.name and int(argument or 0) > len(data):
                 raise pickle.UnpicklingError(f"numbers an object {argument}")
-        value = _Reader(data, records).load()
-        size = _items(value, (str, list, dict, *((int, Record) if records else ())), {})
+        value = _Reader(io.BytesIO(data)).load()
+        size = _items(value, {})
     except Exception as error:  # wrong bytes fail in many ways
-        holds = (
-            "lists, dicts, strings, numbers and the records asked for"
-            if records
-            else "lists, dicts and strings"
-        )
         raise UserError(
-            f"{path} is refused: a pickle may hold {holds}, and this one {one_line(error)}"
+            f"{path} is refused: a pickle may hold lists, dicts and strings, and this one {one_line(error)}"
         ) from error
     if size > ITEMS:
         raise UserError(f"{path} is refused: it expands to more than {ITEMS:,} items")
     return value
 
 
-def _items(value: Any, allowed: tuple[type, ...], known: dict[int, int]) -> int:
+def _items(value: Any, known: dict[int, int]) -> int:
     """Count the values, as often as they are referred to, long strings as several. UnpicklingError for other types."""
-    if not isinstance(value, allowed) or isinstance(value, bool):
-        raise pickle.UnpicklingError(f"holds a {type(value).__name__}")
-    if isinstance(value, Record):
-        value = vars(value)
     if isinstance(value, str):
         return 1 + len(value) // LETTERS
     if not isinstance(value, (list, dict)):
-        return 1
+        raise pickle.UnpicklingError(f"holds a {type(value).__name__}")
     if id(value) not in known:
         known[id(value)] = -1
         inside = value if isinstance(value, list) else [*value, *value.values()]
-        known[id(value)] = 1 + sum(_items(v, allowed, known) for v in inside)
+        known[id(value)] = 1 + sum(_items(v, known) for v in inside)
     if known[id(value)] < 0:
         raise pickle.UnpicklingError("contains itself")
     return known[id(value)]

@@ -10,7 +10,7 @@ import hashlib
 import os
 import unicodedata
 from collections import defaultdict
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,6 @@ from .entry import Entry, Rule, entry
 from .folder import cut
 from .images import read_image
 from .layouts import Place, Splits
-from .shot_files import drawn, shot_files, sums
 from .twins import MOST, Images, by_name, near_twins
 
 ROOT_VARIABLE = "CODER_CLIP_DATA"
@@ -55,23 +54,21 @@ def existing(root: Path) -> Path:
     return root
 
 
-def load_below(
-    name: str, root: Path, shots: Path | None = None, split: str | None = None
-) -> PublishedDataset:
+def load_below(name: str, root: Path, split: str | None = None) -> PublishedDataset:
     """Load the data set below this root. UserError, with the command that helps, if it is not there.
 
-    shots: folder of shot files. split: name of the rule that splits it; None: the first rule whose files exist.
+    split: name of the rule that splits it; None: the first rule.
     """
     found = entry(name).only(split)
     if found.loader == "torchvision":
         from .cifar import Cifar
 
-        return Cifar(name, found, root, shots)
+        return Cifar(name, found, root)
     if found.loader == "features":
         from .features import PublishedFeatures
 
         return PublishedFeatures(name, found, root)
-    return PublishedDataset(name, found, root, shots)
+    return PublishedDataset(name, found, root)
 
 
 def find_place(name: str, found: Entry, root: Path) -> Place | None:
@@ -89,8 +86,8 @@ def refuse_published_layout(name: str, root: Path) -> None:
     inside = any((root / images).is_dir() for images in found.images if images != ".")
     if not inside and find_place(name, found, root) is None:
         return
-    own = {_words(c) for c in found.class_names()}
-    if any(_words(folder.name) in own for folder in root.iterdir() if folder.is_dir()):
+    own = {_spoken(c) for c in found.class_names()}
+    if any(_spoken(folder.name) in own for folder in root.iterdir() if folder.is_dir()):
         return  # class folders, beside something else
     below = root
     if inside:
@@ -103,24 +100,26 @@ def refuse_published_layout(name: str, root: Path) -> None:
     )
 
 
-def _words(name: str) -> str:
+def _spoken(name: str) -> str:
     return name.casefold().replace("_", " ").replace("-", " ")
 
 
-def find_rule(found: Entry, folder: Path) -> Rule | None:
-    """The first rule whose files are all there."""
-    return next((r for r in found.splits if all((folder / n).is_file() for n in r.needs)), None)
+def has_lists(rule: Rule, folder: Path) -> bool:
+    """True if the files that the rule reads are all there."""
+    return all((folder / file).is_file() for file in rule.needs)
 
 
-def is_here(name: str, root: Path) -> bool:
-    """True if the data set has an image folder and split files; loading checks whether they are complete."""
-    place = find_place(name, entry(name), root)
-    return place is not None and find_rule(entry(name), place.folder) is not None
+def is_here(name: str, root: Path, split: str | None = None) -> bool:
+    """True if the data set has an image folder and the files of this split (default: the first).
+
+    Loading checks whether they are complete.
+    """
+    found = entry(name).only(split)
+    place = find_place(name, found, root)
+    return place is not None and has_lists(found.splits[0], place.folder)
 
 
-def listing(
-    name: str, configured: Path | None, shots: Path | None = None, split: str | None = None
-) -> str | None:
+def listing(name: str, configured: Path | None, split: str | None = None) -> str | None:
     """Hash over which rule splits the images, and the files it reads; None if the data set is not on this machine.
 
     These files decide everything but the pixels, so that a DAG is planned without a walk through a million images.
@@ -129,44 +128,37 @@ def listing(
         found, root = entry(name).only(split), data_root(configured)
     except UserError:
         return None
-    place = find_place(name, found, root)
-    rule = place and find_rule(found, place.folder)
-    if not place or not rule:
+    place, rule = find_place(name, found, root), found.splits[0]
+    if place is None or not has_lists(rule, place.folder):
         return None
     digest = hashlib.sha256(rule.rule.encode())
     for file in rule.needs:
         digest.update(hashlib.sha256((place.folder / file).read_bytes()).digest())
-    if shots and rule.carves:
-        digest.update(repr(sums(shot_files(shots))).encode())
     return digest.hexdigest()
 
 
 class PublishedDataset(ImageFiles):
     """A data set of ``entries/`` with the interface of all data sets: splits, images by id, templates, fingerprint.
 
-    shots: folder of the shot files of published runs. If val is carved out of the training images, an image that any
-    shot file names stays in train, so that no image is both a shot and used to choose hyper-parameters. All shot files
-    count, so that val is the same for every number of shots.
-
     Raises UserError if images or split files are missing, or if a split file belongs to another data set.
     """
 
     as_stored = True  # images are neither turned nor laid on white (read_image)
 
-    def __init__(self, name: str, found: Entry, root: Path, shots: Path | None = None) -> None:
+    def __init__(self, name: str, found: Entry, root: Path) -> None:
         self.name, self.entry, self.root = name, found, root
         help_ = f"'coder-clip data check {name}' says what is missing and how to get it"
         place = find_place(name, found, root)
         if place is None:
             where = ", ".join(str(root / f / found.images[0]) for f in found.folders)
             raise UserError(f"data set '{name}': no images in {where}; {help_}")
-        rule = find_rule(found, place.folder)
-        if rule is None:
-            raise UserError(f"data set '{name}': no split file in {place.folder}; {help_}")
+        rule = found.splits[0]
+        if not has_lists(rule, place.folder):
+            lists = " + ".join(rule.needs)
+            raise UserError(f"data set '{name}': no split file {lists} in {place.folder}; {help_}")
         self.place, self.rule = place, rule
         self.classes = place.classes
-        self.shots = shots if rule.carves else None
-        self.splits = _finished(place, rule, self.published_splits(), self.shots)
+        self.splits = _finished(place, rule, self.published_splits())
         self._ids = frozenset(i for pairs in self.splits.values() for i, _ in pairs)
         self._listings: dict[Path, dict[str, str]] = {}
 
@@ -217,8 +209,9 @@ class PublishedDataset(ImageFiles):
         return digest.hexdigest()
 
     def verified(self, skip: bool = False) -> dict[str, Any]:
-        """More entries for the manifest: which split it is, the bytes of the val and test images, and the files of
-        shots that decide what is not in val. skip: missing images are listed, and the run does without.
+        """More entries for the manifest: which split it is, and the bytes of the val and test images.
+
+        skip: missing images are listed, and the run does without.
 
         UserError if images are missing: before hours of encoding, not in the middle.
         """
@@ -234,10 +227,8 @@ class PublishedDataset(ImageFiles):
         return {**said, "missing": missing} if missing else said
 
     def about(self) -> dict[str, Any]:
-        """Provenance of the split: its description, under which published numbers are found, and the shot files that
-        decide val."""
-        said: dict[str, Any] = {"split": self.rule.what}
-        return said if self.shots is None else {**said, "shot_files": sums(shot_files(self.shots))}
+        """Provenance of the split: its description, under which published numbers are found."""
+        return {"split": self.rule.what}
 
     def _resolve(self, image_id: str) -> Path | None:
         """The file behind an id, folder by folder; None if there is none.
@@ -269,14 +260,14 @@ class PublishedDataset(ImageFiles):
         return names_here.get(name) or names_here.get(_plain(name))
 
 
-def _finished(place: Place, rule: Rule, splits: Splits, shots: Path | None) -> Splits:
+def _finished(place: Place, rule: Rule, splits: Splits) -> Splits:
     """val carved out of train where the rule says so; each split ordered by label, then id.
 
     UserError for an empty split, or an image that is listed twice.
     """
     if rule.carves:
         train = splits["train"]
-        val = _val(train, rule, drawn(shots, [i for i, _ in train]) if shots else ())
+        val = _val(train, rule)
         splits["train"] = [pair for pair in train if pair[0] not in val]
         splits["val"] = [pair for pair in train if pair[0] in val]
     owner: dict[str, str] = {}
@@ -292,8 +283,8 @@ def _finished(place: Place, rule: Rule, splits: Splits, shots: Path | None) -> S
     return {s: sorted(splits[s], key=lambda pair: (pair[1], pair[0])) for s in SPLITS if s in splits}
 
 
-def _val(train: list[tuple[str, int]], rule: Rule, taken: Collection[str]) -> set[str]:
-    """The training images that become val, in every class by the hash of the id (as for folders); none is in taken."""
+def _val(train: list[tuple[str, int]], rule: Rule) -> set[str]:
+    """The training images that become val, in every class by the hash of the id (as for folders)."""
     per_class: dict[int, list[str]] = defaultdict(list)
     for image, label in train:
         per_class[label].append(image)
@@ -304,7 +295,7 @@ def _val(train: list[tuple[str, int]], rule: Rule, taken: Collection[str]) -> se
         if rule.val_share:  # the last ones of the order, as `cut` has it
             order.reverse()
             n = len(cut([ids], {"train": 1 - rule.val_share, "val": rule.val_share})["val"][0])
-        val.update([i for i in order if i not in taken][:n])
+        val.update(order[:n])
     return val
 
 

@@ -116,7 +116,6 @@ def run(config: Config, model: str, dataset: str, shots: int) -> None:
             "runs": [_document(*key, r, test) for key, r in runs.items()],
             "summary": _summary(seeds, runs, test),
             "flaws": _effects(seeds, flawed, test),
-            **_files(pool, shots),
             "made_by": made_by(
                 f"coder-clip adapter --model {model} --dataset {dataset} --shots {shots}", inputs
             ),
@@ -269,13 +268,6 @@ def _effects(
         for key in keys
         if key != "clean"
     ]
-
-
-def _files(pool: ImageFeatures, shots: int) -> dict[str, dict[str, str]]:
-    """The files that the shots come from, if the configuration names some, with their sha256."""
-    hashes = pool.meta.get("shot_files", {}).items()
-    files = {name: sha256 for name, sha256 in hashes if name.startswith(f"shot_{shots}-")}
-    return {"shot_files": files} if files else {}
 
 
 def _skipped_shots(config: Config, pool: ImageFeatures, shots: int) -> dict[str, int]:

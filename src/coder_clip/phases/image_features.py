@@ -12,7 +12,6 @@ import torch
 from ..datasets import Dataset, Split, load_dataset
 from ..datasets.base import ImageFiles
 from ..datasets.features import FeatureDataset
-from ..datasets.shot_files import match, read_shots, shot_file, sums
 from ..datasets.shots import draw_shots, refuse_short
 from ..datasets.twins import numbers
 from ..encoders.features import ImageFeatures, extract, merge
@@ -82,16 +81,14 @@ def encode(
     # A split that this configuration does not use has a file without rows, because later phases expect the
     # file. Shots of all seeds are encoded together, as means of augmented views; `draws` says which images each
     # seed has.
-    entry = config.datasets[dataset]
     draws: dict[str, list[list[str]]] = {}
+    views = 0
     if split not in config.encoded(dataset):
-        views, files = 0, None
         chosen = Split([], np.empty(0, np.int64))
     elif split == SHOTS:
-        views, files = entry.views, entry.shot_files
-        chosen, draws = shot_images(config, data.split("train"), data.classes, files)
+        views = config.datasets[dataset].views
+        chosen, draws = shot_images(config, data.split("train"), data.classes)
     else:
-        views, files = 0, None
         chosen = data.split(split)
     features = extract(
         data,
@@ -113,8 +110,6 @@ def encode(
         "encoder": encoder.metadata(),
         "draws": draws,
     }
-    if files is not None:
-        meta["shot_files"] = sums(shot_file(files, *map(int, draw.split("/"))) for draw in draws)
     return features, meta
 
 
@@ -169,17 +164,12 @@ def _merge(paths: Paths, model: str, dataset: str, split: str, shards: int) -> N
     _write(paths.image_features(model, dataset, split), merge(parts), metas[0], groups or None)
 
 
-def shot_images(
-    config: Config, train: Split, classes: list[str], files: Path | None = None
-) -> tuple[Split, dict[str, list[list[str]]]]:
+def shot_images(config: Config, train: Split, classes: list[str]) -> tuple[Split, dict[str, list[list[str]]]]:
     """The training images that some seed draws, in the order of the split; and the draws themselves.
 
-    Draws: seed -> for the first shot, the second, … one image id per class. From files of published runs, where few
-    shots are not the beginning of more: "shots/seed" -> one list of all image ids. UserError if a class has fewer
-    images than the largest number of shots and repeats are not allowed, or a file does not belong to the data set.
+    Draws: seed -> for the first shot, the second, … one image id per class. UserError if a class has fewer images than
+    the largest number of shots and repeats are not allowed.
     """
-    if files is not None:
-        return _shots_of_files(config, train, classes, files)
     most = config.most_shots()
     if not config.adapter.repeat_shots:
         refuse_short(train.labels, classes, most)
@@ -191,20 +181,6 @@ def shot_images(
         draws[str(seed)] = [[train.ids[i] for i in shot] for shot in np.split(shots, most)]
     order = sorted(drawn)
     return Split([train.ids[i] for i in order], train.labels[order]), draws
-
-
-def _shots_of_files(
-    config: Config, train: Split, classes: list[str], folder: Path
-) -> tuple[Split, dict[str, list[list[str]]]]:
-    draws: dict[str, list[list[str]]] = {}
-    for shots in config.adapter.shots:
-        for seed in config.adapter.seeds:
-            path = shot_file(folder, shots, seed)
-            drawn = match(read_shots(path), train.ids, train.labels.tolist(), path, shots, classes)
-            draws[f"{shots}/{seed}"] = [drawn]
-    used = {image for [drawn] in draws.values() for image in drawn}
-    rows = [i for i, image in enumerate(train.ids) if image in used]
-    return Split([train.ids[i] for i in rows], train.labels[rows]), draws
 
 
 def _write(path: Path, features: ImageFeatures, meta: dict[str, Any], groups: Sequence[int] | None) -> None:

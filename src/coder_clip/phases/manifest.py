@@ -88,9 +88,8 @@ def known_twins(config: Config, dataset: str) -> list[list[str]] | None:
 
 
 def shots_needed(config: Config, dataset: str) -> int | None:
-    """Number of training images that each class needs; None if images may repeat, or files list the shots."""
-    given = config.datasets[dataset]
-    if not config.few_shot(dataset) or config.adapter.repeat_shots or given.shot_files is not None:
+    """Number of training images that each class needs; None if images may repeat."""
+    if not config.few_shot(dataset) or config.adapter.repeat_shots:
         return None
     return config.most_shots()
 

@@ -17,12 +17,10 @@ if TYPE_CHECKING:
 def drawn(pool: ImageFeatures, shots: int, seed: int) -> list[str]:
     """Image ids of a seed's shots.
 
-    Fewer shots are the first ones of the draw that the features were made for, unless files of published runs list the
-    shots for each number of shots.
+    Fewer shots are the first ones of the draw that the features were made for.
     """
-    draws = pool.meta.get("draws", {})
-    draw = draws.get(f"{shots}/{seed}") or draws.get(str(seed), [])[:shots]
-    if len(draw) < shots and f"{shots}/{seed}" not in draws:
+    draw = pool.meta.get("draws", {}).get(str(seed), [])[:shots]
+    if len(draw) < shots:
         raise UserError(
             f"the image features hold no {shots}-shot draw of seed {seed}; encode the images again"
         )

@@ -39,7 +39,7 @@ def to_download(config: Config) -> list[str]:
     if not config.fetch:
         return []
     found = [check(n, data_root(config.data_root)) for n in absent_data(config, whole=True)]
-    return [each.name for each in found if each.get and all(h.optional for h in each.by_hand)]
+    return [each.name for each in found if each.get and not each.by_hand]
 
 
 def absent_data(
@@ -62,7 +62,7 @@ def absent_data(
     return [
         n
         for n in missing
-        if not is_here(n, root)
+        if not is_here(n, root, config.datasets[n].split)
         or (whole and not paths.manifest(n).is_file() and not _is_whole(config, n, root, skip))
     ]
 
@@ -71,7 +71,7 @@ def _is_whole(config: Config, name: str, root: Path, skip: bool) -> bool:
     """True if no image is missing; with skip, if each split has one that is not."""
     given = config.datasets[name]
     try:
-        data = load_below(name, root, given.shot_files, given.split)
+        data = load_below(name, root, given.split)
     except UserError:
         return False
     missing = set(data.missing())

@@ -234,7 +234,7 @@ class Config(Strict):
         def absolute(path: Path | None) -> Path | None:
             return path and (root / path.expanduser()).resolve()
 
-        keys = ("root", "features", "shot_files", "corrections")
+        keys = ("root", "features", "corrections")
         datasets = {
             name: d.model_copy(update={key: absolute(getattr(d, key)) for key in keys})
             for name, d in self.datasets.items()

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from ..datasets import BUILTIN, FEATURE_SETS, PUBLISHED, nearest_dataset
 from ..datasets.entry import entry
-from ..datasets.shot_files import shot_file
 from ..encoders.table_list import is_list, listed, read_list
 from ..errors import UserError, nearest
 from ..texts.kinds import KINDS
@@ -39,7 +38,6 @@ def problems(config: Config, root: Path) -> Iterator[str]:
         yield from _of_model(name, model, root)
     yield from _of_tables(config)
     yield from _of_generator(config)
-    yield from _of_shots(config, root)
     a = config.adapter
     lists: dict[str, list[Any]] = {
         "adapter.methods": a.methods,
@@ -150,18 +148,6 @@ def _of_generator(config: Config) -> Iterator[str]:
             "generator.encoder: name the model that compares analogous classes; if the first one did, removing it "
             "would change all numbers"
         )
-
-
-def _of_shots(config: Config, root: Path) -> Iterator[str]:
-    for name, dataset in config.datasets.items():
-        if dataset.shot_files is None or not config.few_shot(name):
-            continue
-        try:
-            for shots in config.adapter.shots:
-                for seed in config.adapter.seeds:
-                    shot_file(root / dataset.shot_files, shots, seed)
-        except UserError as error:
-            yield f"datasets.{name}.shot_files: {error}"
 
 
 def open_clip_names() -> list[str]:

@@ -76,12 +76,7 @@ class DatasetConfig(Strict):
     )
     split: str | None = Field(
         None,
-        description="Rule that splits a published data set (docs/data.md); default: the first whose files exist.",
-    )
-    shot_files: Path | None = Field(
-        None,
-        description="Folder with the shots of published runs, CoOp's split_fewshot: shot_{n}-seed_{s}.pkl or .json; "
-        "default: drawn by the seeds (docs/data.md).",
+        description="Rule that splits a published data set (docs/data.md); default: the first one.",
     )
     views: Count = Field(
         20, description="Augmented views that a shot is averaged over (paper: 20, Pets 10, ImageNet 1)."

@@ -252,7 +252,7 @@ def _dataset(config: Config, name: str, sizes: dict[str, Sizes], deep: bool) -> 
     encoded = {split: data.split(split).ids for split in needed if split != "train"}
     if config.few_shot(name):
         try:
-            shots = shot_images(config, data.split("train"), data.classes, given.shot_files)[0]
+            shots = shot_images(config, data.split("train"), data.classes)[0]
             encoded["shots"] = shots.ids
         except UserError as error:
             raise UserError(f"data set '{name}': {error}") from None

@@ -151,7 +151,7 @@ def downloads(config: Config, names: Collection[str]) -> None:
 def images(config: Config, name: str) -> None:
     """UserError if the lists of a published data set cannot be used, or images are missing or empty; none is opened."""
     given, root = config.datasets[name], data_root(config.data_root)
-    if not is_here(name, root):
+    if not is_here(name, root, given.split):
         return  # reported by absent_data
     try:
         data = load_dataset(name, given, config.data_root)

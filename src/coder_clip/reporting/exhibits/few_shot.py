@@ -50,7 +50,6 @@ def table(results: Results) -> Table:
         notes=[
             notes.not_here(results),
             notes.splits(results, results.few_shot),
-            notes.shots_of_files(results),
             notes.shots_left_out(results),
         ],
     )

@@ -48,14 +48,6 @@ def shots_left_out(results: Results) -> str:
     return _left_out([d for d in results.datasets if results.shots_of(d)], parts)
 
 
-def shots_of_files(results: Results) -> str:
-    """The data sets whose shots come from files of published runs."""
-    model, most = results.models[0], results.shots[-1] if results.shots else 0
-    found = [d for d in results.datasets if results.shots_of(d)]
-    found = [d for d in found if "shot_files" in results.adapter(d, model, most)]
-    return f"Shots of {', '.join(found)} are those of published runs, from files." if found else ""
-
-
 def several_seeds(results: Results) -> bool:
     """True if few-shot methods ran with several seeds. Results of one seed hold for its shots alone."""
     return len({r["seed"] for r in results.few_shot_rows("runs")}) > 1

@@ -225,7 +225,7 @@ def rivals(
     found = []
     on_validation = [*zero_shot["validation"]["methods"], *rerank["validation"]["methods"]]
     others = [m for m in on_validation if m["method"] != advised.method]
-    if others and base is not None:
+    if others and rows is not None and base is not None:
         best = max(others, key=lambda m: float(m["accuracy"]["value"]))
         other = _rival(base, _correct(rows, best["method"], best["setting"], "draw"), best["method"])
         if other.better:

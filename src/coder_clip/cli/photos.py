@@ -8,6 +8,7 @@ import shutil
 import sys
 import time
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -398,8 +399,6 @@ def explore(
     """
     # Class names or texts mean photos; without them the path is a finished run. All slow work is done before
     # the address is printed.
-    import webbrowser
-
     from ..photos import explorer, files, web_page
 
     _quiet_about_large_photos()
@@ -426,9 +425,8 @@ def explore(
     _ = shown.study.encoder.encoder  # loaded now, so that the first edit is as quick as the others
     server, address = web_page.server(shown, port)
     typer.echo(f"{address}\nControl-C ends it.")
-    if browser:
-        webbrowser.open(address)
-    try:
-        server.serve_forever()
-    except KeyboardInterrupt:
-        server.server_close()
+    with web_page.in_browser(address) if browser else nullcontext():
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            server.server_close()

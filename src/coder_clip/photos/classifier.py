@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Self, overload
 
@@ -103,10 +104,10 @@ class Stages:
 class Classifier:
     """An encoder and what describes the classes. The encoder is loaded once, when something new is to be encoded.
 
-    Images are paths, Pillow images, arrays (H, W, 3) or grey (H, W) of uint8, tensors (3, H, W) from
-    ``encoder.encoder.preprocess`` (or uint8 from its ``pixels``), or features (d,) of this encoder. As in a pipeline of
-    transformers, one image gives one result, and a list of any of them gives a list; so do tensors (N, 3, H, W) and
-    (N, d). Can be pickled: another process loads the encoder itself.
+    Images are paths, bytes or open files, Pillow images, arrays (H, W, 3) or grey (H, W) of uint8, tensors (3, H, W)
+    from ``encoder.encoder.preprocess`` (or uint8 from its ``pixels``), or features (d,) of this encoder. As in a
+    pipeline of transformers, one image gives one result, and a list of any of them gives a list; so do tensors
+    (N, 3, H, W) and (N, d). Can be pickled: another process loads the encoder itself.
     """
 
     def __init__(
@@ -130,6 +131,10 @@ class Classifier:
 
         UserError for fewer than two classes, unknown models or devices, or files that cannot be read.
         """
+        if not isinstance(model, str | EncoderSpec | PhotoEncoder):
+            raise UserError(
+                f"model: {model!r}, where an open_clip name, hf-hub:ORG/NAME or a folder is needed"
+            )
         if isinstance(model, str):
             model = encoder_spec(model, pretrained)
         elif pretrained is not None:
@@ -257,6 +262,11 @@ class Classifier:
 
         Where there are probabilities, a photo that stage two decided has none, so ``none_below`` leaves it its class.
         """
+        for option, number, least in (("why", why, 0), ("top", top, 1)):
+            if not isinstance(number, Integral) or number < least:
+                raise UserError(f"{option}: {number!r}, where a whole number from {least} is needed")
+        if none_below is not None and not isinstance(none_below, Real):
+            raise UserError(f"none_below: {none_below!r}, where a number or None is needed")
         if not len(x):
             return []
         decided = self.decide(x)
@@ -330,6 +340,8 @@ class Classifier:
         """
         if Path(path).suffix != ".safetensors":
             raise UserError(f"{path}: the file of an export ends in .safetensors")
+        if not Path(path).parent.is_dir():
+            raise UserError(f"{path}: no folder {Path(path).parent}")
         s, stages = self.scoring, self.stages
         if stages.score is not None:
             raise UserError("only methods whose scores are means over texts can be exported: CLIP and CODER")
@@ -382,7 +394,8 @@ def as_batch(images: Any) -> tuple[list[Any] | Tensor, bool]:
     """Several images as a list or tensor, and True if there is only one that was given alone."""
     if isinstance(images, Tensor) and images.ndim in (2, 4):
         return images, False
-    one = isinstance(images, str | np.ndarray | Tensor) or not isinstance(images, Iterable)
+    one = isinstance(images, str | bytes | bytearray | memoryview | np.ndarray | Tensor)
+    one = one or hasattr(images, "read") or not isinstance(images, Iterable)
     return [images] if one else list(images), one
 
 

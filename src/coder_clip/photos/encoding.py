@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from threading import Condition, Lock
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from ..encoders.encoder import Encoder
     from ..encoders.preprocessing import Preprocess
 
-Picture = str | Path | Image.Image | NDArray[np.uint8]  # one image; an array is (H, W, 3), or grey (H, W)
+# one image; bytes and open files hold the content of a file; an array is (H, W, 3), or grey (H, W)
+Picture = str | Path | bytes | IO[bytes] | Image.Image | NDArray[np.uint8]
 NO_FEATURES = "the encoder gives it no features"
 BATCH = 32  # photos in one forward pass
 READERS = 4  # threads that decode: Pillow lets others run meanwhile
@@ -123,6 +124,7 @@ class PhotoEncoder:
         features: list[Tensor] = []
         kept: list[str] = []
         skipped: list[tuple[str, str]] = []
+        _ = self.key  # missing weights are an error before a bar of photos appears
         with (
             progress_bar(len(paths), "img", "photos", progress) as bar,
             ThreadPoolExecutor(READERS) as pool,
@@ -225,6 +227,13 @@ class PhotoEncoder:
 
     def _tensor(self, image: Any, i: int) -> Tensor:
         """An image in memory as the encoder's pixels (3, H, W), or its feature (d,)."""
+        if hasattr(image, "read"):
+            image = image.read()
+        if isinstance(image, bytes | bytearray | memoryview):
+            try:
+                image = read_image(f"image {i}", content=bytes(image))
+            except UnreadableImage as error:
+                raise UserError(f"image {i}: {error.reason}") from None
         if isinstance(image, Tensor) and (image.ndim == 3 or image.shape == (self.dim,)):
             return image
         if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.size and image.ndim in (2, 3):
@@ -239,8 +248,9 @@ class PhotoEncoder:
         if isinstance(image, np.ndarray | Tensor):
             what += f" of shape {tuple(image.shape)} and type {image.dtype}"
         raise UserError(
-            f"image {i}: {what}, where a path, a Pillow image, an array (H, W, 3) or (H, W) of uint8, pixels (3, H, W) "
-            f"from the encoder's preprocess or a feature ({self.dim},) is needed"
+            f"image {i}: {what}, where a path, bytes or a file opened as 'rb', a Pillow image, an array (H, W, 3) or "
+            "(H, W) of uint8, pixels (3, H, W) from the encoder's preprocess or a feature "
+            f"({self.dim},) is needed"
         )
 
     def pixels(self, pixels: Tensor) -> Tensor:

@@ -273,12 +273,17 @@ class Classifier:
         ahead, scale = margins(decided), self.stages.scale
         probabilities = None if scale is None else torch.softmax(decided.scores * scale, dim=1)
         reasons = self.reasons(x, decided, why) if why else [([], [])] * len(x)
+        likeliest = decided.order[:, : max(top, 2)]
+        # lists, because reading a tensor number by number takes seconds for many photos
+        orders, scores = likeliest.tolist(), decided.scores.gather(1, likeliest).tolist()
+        of_best = None if probabilities is None else probabilities.gather(1, likeliest[:, :1])[:, 0].tolist()
+        leads, by_stage_two = ahead.tolist(), decided.reranked.tolist()
         photos = []
         for i, name in enumerate(names):
-            order, reranked = decided.order[i, : max(top, 2)].tolist(), bool(decided.reranked[i])
-            best, score = order[0], float(decided.scores[i, order[0]])
+            order, reranked = orders[i], by_stage_two[i]
+            best, score = order[0], scores[i][0]
             # stage two says which class comes first, not how sure that is
-            sure = None if probabilities is None or reranked else float(probabilities[i, best])
+            sure = None if of_best is None or reranked else of_best[i]
             compared = score if probabilities is None else sure
             none = none_below is not None and compared is not None and compared < none_below
             photos.append(
@@ -287,8 +292,8 @@ class Classifier:
                     label=None if none else self.classes[best],
                     score=score,
                     probability=sure,
-                    margin=float(ahead[i]),
-                    top=tuple((self.classes[c], float(decided.scores[i, c])) for c in order),
+                    margin=leads[i],
+                    top=tuple(zip((self.classes[c] for c in order), scores[i], strict=True)),
                     reranked=reranked,
                     reasons_for=tuple(reasons[i][0]),
                     reasons_against=tuple(reasons[i][1]),

@@ -57,7 +57,8 @@ def cell(text: str) -> str:
 
     Spreadsheets run a text that begins with =, +, - or @ as a formula, and take one behind an apostrophe as it is.
     """
-    text = "\n".join(shown(line) for line in text.split("\n"))
+    if not text.isprintable():
+        text = "\n".join(shown(line) for line in text.split("\n"))
     return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 
 

@@ -77,5 +77,6 @@ class ReadBefore:
 
 
 def _key(path: str | Path, at: list[int]) -> bytes:
-    text = f"{os.path.abspath(path)}\0{at}"
+    # not normalized: another spelling of a path only costs time
+    text = f"{os.path.join(os.getcwd(), path)}\0{at}"
     return hashlib.sha256(text.encode(errors="surrogateescape")).digest()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -202,3 +204,42 @@ def test_what_is_in_flight_ends_with_an_error() -> None:
             raise ValueError
     with in_flight(5), in_flight(5):
         pass
+
+
+PEAK = """
+import resource, sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from coder_clip.photos import encoding
+
+class Preprocess:
+    def pixels(self, image):
+        return encoding.torch.zeros(image.resize((8, 8)).size)
+
+def one(path):
+    return encoding._pixels(Preprocess, in_flight, encoding._read(path))
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+
+in_flight = encoding.InFlight(encoding.IN_FLIGHT)
+files = sorted(Path(sys.argv[1]).iterdir())
+before = peak()
+with ThreadPoolExecutor(4) as pool:
+    found = list(pool.map(one, files))
+assert all(f.shape == (8, 8) for f in found), found
+print(peak() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak memory of a process is asked of Linux")
+def test_large_photos_take_at_most_300_mb(tmp_path: Path) -> None:
+    """Eight photos of 24 megapixels took 700 MB, because each thread kept the memory of one."""
+    (tmp_path / "photos").mkdir()
+    image = Image.new("RGB", (6000, 4000), (200, 90, 9))
+    for i in range(8):
+        image.putpixel((0, 0), (i, 0, 0))
+        image.save(tmp_path / f"photos/{i}.jpg")
+    command = [sys.executable, "-c", PEAK, str(tmp_path / "photos")]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    assert int(done.stdout) < 300

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import io
 import os
@@ -9,7 +10,7 @@ import stat
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -42,6 +43,7 @@ NO_FEATURES = "the encoder gives it no features"
 BATCH = 32  # photos in one forward pass
 READERS = 4  # threads that decode: Pillow lets others run meanwhile
 IN_FLIGHT = 36_000_000  # pixels that are decoded at once, of four bytes each; a larger photo is decoded alone
+LARGE = 4_000_000  # pixels of a photo whose memory is given back at once
 SMALL = 1 << 20  # bytes of a file that is read once; a larger one is read to hash it and again to decode it
 
 
@@ -363,17 +365,32 @@ def _n_pixels(file: _File) -> int:
 
 def _pixels(preprocess: Callable[[], Preprocess], in_flight: InFlight, file: _File) -> Tensor | UserError:
     # Content and decoded photo are in memory only in here, so that the limit holds for both.
-    with in_flight(_n_pixels(file)):
-        content = file.content
-        if content is None:
-            try:
-                content = Path(file.path).read_bytes()
-            except OSError as error:
-                return UserError(error.strerror or str(error))
-            if hashlib.sha256(content).hexdigest() != file.sha256:
-                return UserError("it changed while it was read")
+    n_pixels = _n_pixels(file)
+    with in_flight(n_pixels):
+        result = _decoded(preprocess, file)
+        if n_pixels > LARGE:
+            _give_back_memory()
+        return result
+
+
+def _decoded(preprocess: Callable[[], Preprocess], file: _File) -> Tensor | UserError:
+    content = file.content
+    if content is None:
         try:
-            image = read_image(file.path, content=content)
-        except UnreadableImage as error:
-            return UserError(error.reason)
-        return preprocess().pixels(image)
+            content = Path(file.path).read_bytes()
+        except OSError as error:
+            return UserError(error.strerror or str(error))
+        if hashlib.sha256(content).hexdigest() != file.sha256:
+            return UserError("it changed while it was read")
+    try:
+        image = read_image(file.path, content=content)
+    except UnreadableImage as error:
+        return UserError(error.reason)
+    return preprocess().pixels(image)
+
+
+def _give_back_memory() -> None:
+    """Give freed memory back to the system: glibc keeps it for the thread that freed it, so four threads would hold
+    four large photos that are gone."""
+    with suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)

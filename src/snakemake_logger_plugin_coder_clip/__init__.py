@@ -6,12 +6,13 @@ Snakemake's own log (.snakemake/log) has every job; `--verbose` shows it all, as
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from logging import INFO, LogRecord
 
@@ -30,6 +31,8 @@ SUBMITTED = re.compile(r"Job \S+ has been submitted")  # of a job by number, of 
 DOWNLOADS = "downloads"
 FETCHES = ("fetch_images", "fetch_weights", "prefetch")
 WIDTH = 16  # of the names of phases
+TAIL = 4096  # bytes at the end of a job's log that are searched for its progress
+STEPS = re.compile(r"\b(\d+)/(\d+) \[")  # as tqdm writes it: photos:  68%|### | 108/159 [
 
 
 class Phases:
@@ -42,6 +45,7 @@ class Phases:
         self._done: Counter[str] = Counter()
         self._began: dict[str, float] = {}
         self._running: dict[int, tuple[str, str]] = {}  # job -> its phase, what it does
+        self._logs: dict[int, tuple[list[str], float]] = {}  # job -> its log files, when it began
 
     def planned(self, jobs: Mapping[str, int]) -> str:
         """Take the numbers of jobs by rule; a line with those by phase."""
@@ -53,11 +57,12 @@ class Phases:
         counts = ", ".join(f"{phase} {n}" for phase, n in self._total.items())
         return f"{_count(sum(self._total.values()))}: {counts}"
 
-    def started(self, job: int, rule: str, what: str) -> str:
-        """Take a job that begins; a line for a download, which people want to see begin."""
+    def started(self, job: int, rule: str, what: str, logs: Iterable[str] = ()) -> str:
+        """Take a job that begins; a line for a download, which people want to see begin. logs: where it writes."""
         if phase := self._rules.get(rule):
             self._began.setdefault(phase, self._now())
             self._running[job] = (phase, what)
+            self._logs[job] = (list(logs), time.time())
         return what if phase == DOWNLOADS else ""
 
     def finished(self, job: int) -> str:
@@ -76,8 +81,8 @@ class Phases:
     def under_way(self) -> Iterator[str]:
         """A line for every phase with running jobs: counts, rate, time left, and what runs."""
         by_phase: dict[str, list[str]] = {}
-        for phase, what in self._running.values():
-            by_phase.setdefault(phase, []).append(what)
+        for job, (phase, what) in self._running.items():
+            by_phase.setdefault(phase, []).append(f"{what}{self._progress(job)}")
         for phase, now in by_phase.items():
             done, total, spent = self._done[phase], self._total[phase], self._now() - self._began[phase]
             rate = f"for {_time(spent)}"
@@ -86,8 +91,31 @@ class Phases:
             more = f" and {len(now) - 1} more" if len(now) > 1 else ""
             yield f"{phase:{WIDTH}} {done} of {_count(total)}, {rate}; now {now[0]}{more}"
 
+    def _progress(self, job: int) -> str:
+        """How far a job has come by the last progress line of its log: " (108 of 159)"; "" without one."""
+        logs, began = self._logs.get(job, ([], 0.0))
+        for log in logs:
+            steps = STEPS.findall(_tail(log, began))
+            if steps:
+                done, total = map(int, steps[-1])
+                return f" ({done:,} of {total:,})"
+        return ""
+
     def _now(self) -> float:
         return self._clock()
+
+
+def _tail(log: str, since: float) -> str:
+    """The end of a log; "" if it is not there, or was last written by an earlier run."""
+    try:
+        # file systems and clocks differ by a second or two
+        if os.path.getmtime(log) < since - 2:
+            return ""
+        with open(log, "rb") as stream:
+            stream.seek(-min(TAIL, os.path.getsize(log)), os.SEEK_END)
+            return stream.read(TAIL).decode(errors="replace")
+    except OSError:
+        return ""
 
 
 def _count(jobs: int) -> str:
@@ -137,7 +165,8 @@ class LogHandler(LogHandlerBase):
             self._write(self._phases.planned(record.stats))  # type: ignore[attr-defined]
         elif event == LogEvent.JOB_INFO:
             what = record.rule_msg or record.rule_name  # type: ignore[attr-defined]
-            self._write(self._phases.started(record.jobid, record.rule_name, what))  # type: ignore[attr-defined]
+            logs = [str(log) for log in getattr(record, "log", None) or ()]
+            self._write(self._phases.started(record.jobid, record.rule_name, what, logs))  # type: ignore[attr-defined]
         elif event == LogEvent.JOB_FINISHED:
             self._write(self._phases.finished(record.job_id))  # type: ignore[attr-defined]
 

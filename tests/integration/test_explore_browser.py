@@ -21,7 +21,7 @@ from PIL import Image
 import browser as browsers
 from browser import WIDTHS, needs_browser, requests
 from coder_clip.datasets.corrections import read_corrections
-from coder_clip.photos import Classifier
+from coder_clip.photos import Classifier, web_page
 from coder_clip.photos.explorer import Explorer, Labels
 from coder_clip.photos.study import Study
 from coder_clip.photos.texts import read_text_set
@@ -209,8 +209,13 @@ def test_a_text_changes_the_photos_and_is_saved_by_keyboard(browser: Any, page: 
     wait(browser, lambda: text(browser, "[data-filter=changed]") == f"Changed by your texts ({right - was})")
     press(browser, Keys.TAB, Keys.TAB, Keys.ENTER, *HOSTILE)  # past "Remove" to "Add an attribute"
     wait(browser, lambda: second() == ["a green round spot", HOSTILE])
-    press(browser, Keys.TAB, Keys.ENTER)  # its "Remove"
+    overtype(browser, "a green  round spot ")
     wait(browser, lambda: second() == ["a green round spot"])
+    says = "“a green round spot” is there already, so this text changes nothing."
+    wait(browser, lambda: says in text(browser, "#answer"))
+    press(browser, Keys.TAB, Keys.ENTER)  # its "Remove"
+    wait(browser, lambda: "is there already" not in text(browser, "#answer"))
+    assert second() == ["a green round spot"]
     assert browser.switch_to.active_element.text == "Add an attribute", "the place is lost"
     name = browser.find_element("css selector", "#save-name")
     browser.execute_script("arguments[0].focus()", name)
@@ -263,6 +268,32 @@ def test_a_file_that_is_no_photo_is_said_so(browser: Any, page: tuple[Explorer, 
     wait(browser, lambda: "not an image" in text(browser, "#dropped"))
 
 
+def test_a_text_without_effect_is_said_so(browser: Any, page: tuple[Explorer, str]) -> None:
+    """An edit that changed no class left the page as it was, as if it had not been read."""
+    from selenium.webdriver.common.keys import Keys
+
+    _, address = page
+    show(browser, address)
+    summary = browser.find_element("css selector", "details[data-name=first] summary")
+    browser.execute_script("arguments[0].focus()", summary)
+    press(browser, Keys.ENTER, Keys.TAB)
+    overtype(browser, "a red round spot, and so")
+    wait(browser, lambda: "Your texts" in text(browser, "#answer"))
+    wait(browser, lambda: re.search(r"change|put right", text(browser, "#answer")))
+
+
+def test_a_file_that_is_too_large_is_told_in_words(
+    browser: Any, page: tuple[Explorer, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page said "the page answers 413", or that the program had ended."""
+    _, address = page
+    monkeypatch.setattr(web_page, "LARGEST", 2**20)
+    (tmp_path / "x.jpg").write_bytes(b"x" * (2**20 + 1))
+    show(browser, address)
+    browser.find_element("css selector", "#file").send_keys(str(tmp_path / "x.jpg"))
+    wait(browser, lambda: "x.jpg is too large: at most 1 MB can be dropped" in text(browser, "#dropped"))
+
+
 def test_a_label_is_corrected_by_keyboard(browser: Any, page: tuple[Explorer, str], tmp_path: Path) -> None:
     """From an error to a line in the file, with what to do next; the gallery shows what the next run takes."""
     from selenium.webdriver.common.keys import Keys
@@ -289,6 +320,7 @@ def test_a_label_is_corrected_by_keyboard(browser: Any, page: tuple[Explorer, st
     assert read_corrections(file) == {name: (truth, "")}
     press(browser, Keys.ESCAPE)
     wait(browser, lambda: "next run: left out" in text(browser, "#gallery button"))
+    wait(browser, lambda: browser.switch_to.active_element.get_attribute("title") == name)
     browser.find_element("css selector", "#gallery button").click()
     wait(browser, lambda: browser.find_elements("css selector", "#details select"))
     assert browser.find_element("css selector", "#details select").get_attribute("value") == ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 import math
@@ -220,7 +221,7 @@ def test_a_grey_array_is_the_grey_picture(model: Path, photos: list[Path]) -> No
     [
         (
             np.zeros((9, 9, 3)),
-            "image 1: ndarray of shape (9, 9, 3) and type float64, where a path, a Pillow image, an array",
+            "image 1: ndarray of shape (9, 9, 3) and type float64, where a path, bytes or a file opened as 'rb'",
         ),
         (np.zeros((9, 9, 4), np.uint8), "image 1: ndarray of shape (9, 9, 4)"),
         (np.zeros((2, 9, 9, 3), np.uint8), "image 1: ndarray of shape (2, 9, 9, 3)"),
@@ -245,6 +246,40 @@ def test_what_is_no_image_is_one_line(model: Path, photos: list[Path], image: An
         c.classify([photos[0], image])
     with pytest.raises(UserError, match=re.escape(says.replace("image 1", "image 0"))):
         c.classify(image)
+
+
+def test_bytes_and_open_files_are_images(model: Path, photos: list[Path]) -> None:
+    """A web service has the content of an upload, and no path."""
+    c = Classifier(str(model), ["cat", "dog"])
+    expected = c.scores(photos)
+    contents = [path.read_bytes() for path in photos]
+    assert torch.allclose(c.scores(contents), expected, atol=1e-4)
+    assert torch.allclose(c.scores(contents[0]), expected[0], atol=1e-4), "one image, not a list of numbers"
+    with photos[1].open("rb") as stream:
+        assert torch.allclose(c.scores(stream), expected[1], atol=1e-4)
+    assert c.classify([photos[0], io.BytesIO(contents[1])])[1].image == "1"
+    for wrong, says in ((b"no image", "image 0: not an image"), (io.StringIO("text"), "image 0: str, where")):
+        with pytest.raises(UserError, match=says):
+            c.scores([wrong])
+
+
+def test_wrong_arguments_are_one_line(model: Path, photos: list[Path], tmp_path: Path) -> None:
+    """They passed in silence, or were a TypeError from deep inside."""
+    with pytest.raises(UserError, match=r"^model: None, where an open_clip name"):
+        Classifier(None, ["cat", "dog"])  # type: ignore[arg-type]
+    c = Classifier(str(model), ["cat", "dog"])
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"why": -1}, "why: -1, where a whole number from 0"),
+        ({"why": 1.5}, "why: 1.5, where a whole number from 0"),
+        ({"top": 0}, "top: 0, where a whole number from 1"),
+        ({"none_below": "a"}, "none_below: 'a', where a number"),
+    ]
+    for arguments, says in wrong:
+        with pytest.raises(UserError, match=f"^{says}"):
+            c.classify(photos, **arguments)
+    with pytest.raises(UserError, match="no folder "):
+        c.export(tmp_path / "nowhere/mine.safetensors")
+    assert not (tmp_path / "nowhere").exists()
 
 
 def test_an_image_without_features_has_no_class(

@@ -25,7 +25,7 @@ from coder_clip.datasets import images
 from coder_clip.datasets.images import read_image
 from coder_clip.errors import UserError
 from coder_clip.photos import Photo
-from coder_clip.photos.listing import summary
+from coder_clip.photos.listing import as_csv, as_json, as_table, summary, typical
 from tiny import save_tiny
 
 Command = Callable[..., Any]
@@ -106,8 +106,39 @@ def test_csv_and_json_lines_hold_the_same(described: Command, folder: Path, tmp_
         assert row["class"] == line["label"] == row["top1"] in ("cat", "red fox")
         assert float(row["score"]) == pytest.approx(line["score"], abs=1e-4)
         assert float(row["score1"]) - float(row["score2"]) == pytest.approx(float(row["margin"]), abs=2e-4)
-        assert row["for1"].startswith("+")
+        assert row["for1"].startswith("'+"), "a spreadsheet would take it for a formula"
         assert {"text", "kind", "label", "cosine", "adds"} == set(line["reasons_for"][0])
+
+
+def test_json_is_one_list_with_the_same(classify: Command, folder: Path, tmp_path: Path) -> None:
+    lines = [json.loads(line) for line in classify(folder, "--format", "jsonl").out.splitlines()]
+    assert json.loads(classify(folder, "--format", "json").out) == lines
+    classify(folder, "--out", tmp_path / "found.json")
+    assert json.loads((tmp_path / "found.json").read_text()) == lines
+    assert json.loads(as_json([], lines=False)) == []
+
+
+def test_no_cell_is_a_formula_and_none_moves_the_cursor(
+    command: Command, model: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file from somebody else runs a command in a spreadsheet, or writes into the terminal's title."""
+    monkeypatch.chdir(folder)
+    names = ["=cmd.png", "+1.png", "-2.png", "@a.png", "x\x1b]0;title\x07.png"]
+    for name in names:
+        os.link(folder / "a.png", folder / name)
+    classes = ["--classes", "=1+1,dog\x1b[31m", "--model", model]
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("\0".join(names).encode())))
+    answer = command("classify", "-", *classes, "--format", "csv")
+    rows = list(csv.DictReader(io.StringIO(answer.out)))
+    assert [row["image"] for row in rows] == [
+        *("'=cmd.png", "'+1.png", "'-2.png", "'@a.png", "x\\x1b]0;title\\x07.png"),
+    ]
+    assert {row["class"] for row in rows} | {row["runner_up"] for row in rows} == {"'=1+1", "dog\\x1b[31m"}
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("\0".join(names).encode())))
+    table = command("classify", "-", *classes)
+    assert "\x1b]0" not in answer.out + table.out
+    assert "dog\x1b" not in table.out + table.err
+    assert float(rows[0]["score"]) == float(rows[0]["score1"]), "numbers stay numbers"
 
 
 def test_names_alone_give_no_reasons(classify: Command, described: Command, folder: Path) -> None:
@@ -127,6 +158,60 @@ def test_the_most_uncertain_come_first(classify: Command, folder: Path) -> None:
     margins = [float(r["margin"]) for r in rows]
     assert margins == sorted(margins)
     assert margins != sorted(margins, reverse=True)
+
+
+def test_the_best_come_first(classify: Command, folder: Path) -> None:
+    rows = list(csv.DictReader(io.StringIO(classify(folder, "--sort", "score", "--format", "csv").out)))
+    scores = [float(r["score"]) for r in rows]
+    assert scores == sorted(scores, reverse=True)
+    assert scores != sorted(scores)
+
+
+def test_none_of_these_says_what_is_typical(classify: Command, folder: Path) -> None:
+    """Nothing said which score is low for these photos."""
+    rows = list(csv.DictReader(io.StringIO(classify(folder, "--format", "csv").out)))
+    scores = sorted(float(r["score"]) for r in rows)
+    middle = (scores[1] + scores[2]) / 2
+    first, third = scores[0] + 0.75 * (scores[1] - scores[0]), scores[2] + 0.25 * (scores[3] - scores[2])
+    said = classify(folder, "--none-below", middle).err
+    expected = (
+        f"score of the best class: {scores[0]:.1f} to {scores[3]:.1f}, quartiles {first:.1f}, {middle:.1f}, "
+        f"{third:.1f}; 2 of 4 photos below "
+    )
+    assert expected in said
+    assert "quartiles" not in classify(folder).err
+
+
+def test_none_of_these_with_probabilities_is_about_probabilities() -> None:
+    photos = [
+        Photo(str(i), "cat", 20.0, p, 1.0, (("cat", 20.0), ("dog", 19.0)), reranked=p is None)
+        for i, p in enumerate((0.2, 0.9, None, 0.4))
+    ]
+    assert typical(photos, 0.3, True) == (
+        "probability of the best class: 0.20 to 0.90, quartiles 0.30, 0.40, 0.65; 1 of 3 photos below 0.3"
+    )
+    assert typical(photos[2:3], 0.3, True) == ""
+
+
+def test_margins_are_left_out_where_scores_are_not_points() -> None:
+    """The table said 5958 points for a few-shot method."""
+    photos = [Photo("a.png", "cat", 9000.0, 0.9, 5958.0, (("cat", 9000.0), ("dog", 3042.0)))]
+    assert "5958" not in as_table(photos, 2, points=False)
+    assert "margin" not in as_table(photos, 2, points=False)
+    assert "5958.0" in as_table(photos, 2)
+    (row,) = csv.DictReader(io.StringIO(as_csv(photos, 2, 0, points=False)))
+    assert row["margin"] == ""
+
+
+def test_weights_are_looked_for_before_a_bar_of_photos(
+    command: Command, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half a minute passed under "photos 0 of 4" before the weights were found missing."""
+    empty = tmp_path / "no-model"
+    empty.mkdir()
+    answer = command("classify", folder, "--classes", "cat,dog", "--model", empty)
+    assert answer.code == 1
+    assert "photos:" not in answer.err
 
 
 def test_none_of_these(classify: Command, folder: Path, tmp_path: Path) -> None:
@@ -342,7 +427,7 @@ def test_output_that_cannot_be_written_leaves_nothing(
         (["--run", ".", "--classes", "cat,dog"], "--classes and --run"),
         (["--run", "."], "nothing that a config"),
         (["--classes", "cat,dog", "--model", "ViT-B-23"], "did you mean 'ViT-B-32'"),
-        (["--classes", "cat,dog", "--out", "x.xlsx"], "--out x.xlsx: end it in .csv, .jsonl or .txt"),
+        (["--classes", "cat,dog", "--out", "x.xlsx"], "--out x.xlsx: end it in .csv, .json, .jsonl or .txt"),
         (
             ["--classes", "cat,dog", "--format", "csv", "--out", "cat.JPG"],
             "--out cat.JPG: this ending is a photo's; end it in",

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import stat
 import threading
+import time
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,7 @@ from PIL import Image
 from coder_clip.errors import UserError
 from coder_clip.evaluation.estimates import paired_test
 from coder_clip.evaluation.intervals import clear
-from coder_clip.photos import Classifier
+from coder_clip.photos import Classifier, web_page
 from coder_clip.photos.classifier import Stages
 from coder_clip.photos.decisions import PairText
 from coder_clip.photos.explorer import KEPT, Explorer, Labels
@@ -112,6 +115,50 @@ def test_the_server_listens_on_this_machine_only(explorer: Explorer) -> None:
         made.shutdown()
         thread.join()
         made.server_close()
+
+
+def test_the_address_is_on_no_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everybody on the machine could read the token in the list of processes, and open the page."""
+    opened: list[str] = []
+    monkeypatch.setattr(web_page.webbrowser, "open", opened.append)
+    address = "http://127.0.0.1:1234/secret-token/"
+    with web_page.in_browser(address):
+        (url,) = opened
+        assert "secret-token" not in url
+        file = Path(urllib.request.url2pathname(url.removeprefix("file://")))
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+        assert f'content="0; url={address}"' in file.read_text()
+    assert not file.exists()
+
+
+def test_a_dropped_file_that_is_too_large_is_told_in_words(
+    explorer: Explorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page said "the page answers 413"."""
+    monkeypatch.setattr(web_page, "LARGEST", 2**20)
+    client = make_app(explorer, TOKEN, {HOST}).test_client()
+    answer = client.post(f"/{TOKEN}/classify", data=b"x" * (2**20 + 1))
+    assert answer.status_code == 413
+    assert "too large: at most 1 MB" in answer.json["error"]
+
+
+def test_one_photo_is_decoded_at_a_time(study: Study, tmp_path: Path) -> None:
+    """A gallery of large photos took gigabytes: the browser asks for six at once."""
+    now, most = 0, 0
+
+    def image(i: int) -> Image.Image:
+        nonlocal now, most
+        now += 1
+        most = max(most, now)
+        time.sleep(0.05)
+        now -= 1
+        return Image.new("RGB", (50, 30))
+
+    app = make_app(Explorer(study, "my photos", image, tmp_path), TOKEN, {HOST})
+    with ThreadPoolExecutor(6) as pool:
+        asked = [pool.submit(app.test_client().get, f"/{TOKEN}/thumbnail/{i}") for i in range(6)]
+    assert {a.result().status_code for a in asked} == {200}
+    assert most == 1
 
 
 def test_photos_are_shown_small(client: Any) -> None:

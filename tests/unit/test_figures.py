@@ -230,7 +230,22 @@ def test_few_shot_bars_are_the_intervals_of_the_table(tmp_path: Path) -> None:
     wanted = 100 * rows[["accuracy_low", "accuracy_high"]].to_numpy()
     assert shown == pytest.approx(wanted)
     places = [segment[0, 0] for segment in bars.get_segments()]
-    assert places == pytest.approx([1, 4], rel=0.25)  # beside the bars of the others
+    assert places == [1, 4], "16 shots were drawn at 13 and at 20"
+
+
+def test_few_shot_methods_that_lie_on_each_other_are_told_apart(tmp_path: Path) -> None:
+    """All are at their number of shots, and the one drawn last would hide the others."""
+    made = fake(tmp_path)
+    (ax,) = FIGURES["few_shot"].figure(made.write(), made.image).axes
+    lines = [line for line in ax.lines if line.get_marker() not in ("None", None, "")]
+    assert len(lines) == len(FEW_SHOT)
+    assert all(line.get_xdata().tolist() == [1, 4] for line in lines)
+    drawn_in_order = sorted(lines, key=lambda line: line.get_zorder())
+    widths = [line.get_linewidth() for line in drawn_in_order]
+    assert widths == sorted(widths, reverse=True)
+    sizes = [line.get_markersize() for line in drawn_in_order]
+    assert sizes == sorted(sizes, reverse=True)
+    assert widths[0] >= 3 * widths[-1]
 
 
 def test_no_panel_averages_a_drawn_data_set_and_its_control(tmp_path: Path) -> None:

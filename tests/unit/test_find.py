@@ -124,7 +124,7 @@ def test_a_sheet_shows_the_photos_in_order(find: Command, folder: Path, ending: 
             ["photos/red.png", "red", "--sheet", "photos/red.png"],
             "--sheet photos/red.png is in photos/red.png",
         ),
-        (["photos", "red", "--out", "x.xlsx"], "--out x.xlsx: end it in .csv, .jsonl or .txt"),
+        (["photos", "red", "--out", "x.xlsx"], "--out x.xlsx: end it in .csv, .json, .jsonl or .txt"),
         (
             ["photos", "red", "--format", "csv", "--out", "photos/red.png"],
             "--out photos/red.png: this ending is a photo's",

@@ -24,6 +24,7 @@ from coder_clip.evaluation.recommendation import (
     entry,
     of_run,
     recommend,
+    rivals,
 )
 from coder_clip.foundation.artifacts import read_json, read_parquet, write_json, write_parquet
 from coder_clip.phases.rerank import cross_fitted
@@ -215,11 +216,14 @@ def test_a_better_method_that_cannot_be_recommended_is_named_with_the_advice(tmp
         "“Attributes alone, no name”, a diagnostic that is never recommended, and the best other method on validation "
         "images, is clearly better on test images: 75.0 % ["
     )
-    assert one.sentence.endswith(f"{points}.")
+    assert one.sentence.endswith(
+        f"{points} (coder-clip classify PHOTOS --run RUN --method attributes_alone)."
+    )
     assert two.sentence.startswith(
         "With 16 labelled images per class, “Linear discriminant, images alone”, the best few-shot method on "
         "validation images, is clearly better on test images: 80.0 % ["
     )
+    assert two.sentence.endswith(" points (coder-clip classify PHOTOS --run RUN --method lda-16).")
     (answer,) = answers(again(results))
     assert answer.advice.startswith("Use “CODER + rerank”")
     assert answer.advice.endswith(f"{one.sentence} {two.sentence}"), "in the same paragraph as the advice"
@@ -238,10 +242,50 @@ def test_validation_images_choose_what_is_named_beside_the_advice(tmp_path: Path
         made_right(results, method, 0.9, few_shot=True)
     made_right(results, "description", 0.51)
     made_right(results, "ape", 0.51, few_shot=True)
-    assert again(results).rivals("one", "mini") == [], "the best on validation images are not clearly better"
+    (only,) = again(results).rivals("one", "mini")
+    assert (only.name, only.better) == ("ape-16", False), (
+        "the best on validation images is not clearly better"
+    )
     made_right(results, "ape", 0.7, few_shot=True)
     (only,) = again(results).rivals("one", "mini")
-    assert only.name == "ape-16"
+    assert (only.name, only.better) == ("ape-16", True)
+
+
+def test_labels_are_named_with_the_advice_whatever_test_images_say(tmp_path: Path) -> None:
+    """ "Use names alone" stood alone, and who had labelled photos never saw what these are worth."""
+    results = Fake(tmp_path, datasets=("one",), shots=(1, 16)).write()
+    validated(results, {"coder_rerank": 0.6})
+    few_shot_validated(results, {"lda": 0.8})
+    made_right(results, "coder_rerank", 0.5)
+    command = "(coder-clip classify PHOTOS --run RUN --method lda-16)."
+    for share, words in (
+        (0.2, "is clearly worse"),
+        (0.5, "is not clearly different"),
+        (0.9, "is clearly better"),
+    ):
+        made_right(results, "lda", share, few_shot=True)
+        (answer,) = answers(again(results))
+        assert f"validation images, {words} on test images: {100 * share:.1f} % [" in answer.advice
+        assert answer.advice.endswith(f" {command}")
+        assert answer.rivals == (("Linear discriminant, images alone, 16 shots",) if share > 0.5 else ())
+
+
+def test_a_run_without_its_rows_still_says_what_labels_are_worth(tmp_path: Path) -> None:
+    """Documents alone were pulled: they do not pair images, but have the accuracy of each method."""
+    results = Fake(tmp_path, datasets=("one",), shots=(1, 16)).write()
+    few_shot_validated(results, {"lda": 0.8})
+    zero_shot, rerank = results.zero_shot("one", "mini"), results.rerank("one", "mini")
+    document = read_json(results.paths.adapter("mini", "one", 16).with_suffix(".json"))
+    (accuracy,) = [
+        e["accuracy"] for e in document["summary"] if (e["method"], e["setting"]) == ("lda", "clean")
+    ]
+    (only,) = rivals(zero_shot, rerank, None, (document, None))
+    assert (only.name, only.accuracy, only.difference) == ("lda-16", accuracy, None)
+    low, high = 100 * accuracy["low"], 100 * accuracy["high"]
+    assert (
+        f"has {100 * accuracy['mean']:.1f} % [{low:.1f}, {high:.1f}] of the test images right ("
+        in only.sentence
+    )
 
 
 def test_without_a_recommendation_nothing_is_named_beside_it(tmp_path: Path) -> None:
@@ -256,7 +300,7 @@ def test_a_few_shot_rival_of_one_seed_is_for_its_images(tmp_path: Path) -> None:
     made_right(results, "coder_rerank", 0.4)
     made_right(results, "lda", 0.9, few_shot=True)
     few_shot = again(results).rivals("one", "mini")[-1]
-    assert few_shot.sentence.endswith(" points (one seed: for these labelled images).")
+    assert " points (one seed: for these labelled images) (coder-clip classify" in few_shot.sentence
 
 
 def test_the_seed_of_a_few_shot_method_is_chosen_on_validation_images(tmp_path: Path) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import logging
+import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from snakemake_interface_logger_plugins.common import LogEvent
+from tqdm import tqdm
 
 from coder_clip.pipeline.phase_list import phases
 from snakemake_logger_plugin_coder_clip import LogHandler, Phases
@@ -63,6 +66,34 @@ def test_a_long_phase_tells_counts_rate_and_time_left(told: Phases, clock: Clock
         line
         == "adapter          1 of 1,000 jobs, 0.5 a minute, about 33 h 18 min left; now few-shot on b and 1 more"
     )
+
+
+def test_a_long_job_says_how_far_it_has_come(told: Phases, tmp_path: Path) -> None:
+    """ "image_features 0 of 1 job, for 5 min", while the job's log said 108 of 159."""
+    told.planned({"encode_images": 1})
+    log = tmp_path / "encode.log"
+    old = tmp_path / "old.log"
+    old.write_text("images:  10%|#  | 10/100 [00:01<00:09, 9.9img/s]\n")
+    os.utime(old, (0, 0))
+    missing = tmp_path / "missing.log"
+    told.started(1, "encode_images", "images of a", [str(missing), str(old), str(log)])
+
+    def line() -> str:
+        (found,) = told.under_way()
+        return found
+
+    assert line().endswith("now images of a"), "no log yet, or that of an earlier run"
+    log.write_text("loading 3/4 of it\n" + "x" * 10_000)
+    assert line().endswith("now images of a")
+    bar = io.StringIO()
+    with tqdm(total=1590, desc="images", unit="img", file=bar, ascii=True, ncols=100) as counted:
+        counted.update(1080)
+        counted.refresh()
+        with log.open("a") as stream:
+            stream.write(bar.getvalue().replace("\r", "\n"))
+    assert line().endswith("now images of a (1,080 of 1,590)")
+    told.finished(1)
+    assert list(told.under_way()) == []
 
 
 def test_a_job_that_failed_is_not_under_way(told: Phases) -> None:

@@ -8,6 +8,8 @@ import shutil
 import sys
 import time
 import warnings
+from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -74,10 +76,10 @@ MethodOption = Annotated[
     ),
 ]
 CacheOption = Annotated[bool, typer.Option("--cache/--no-cache", help="Keep features for the next call.")]
-Format = Literal["table", "csv", "jsonl"]
+Format = Literal["table", "csv", "json", "jsonl"]
 FormatOption = Annotated[
     Format | None,
-    typer.Option(help="Default: by the ending of --out, else a table.", metavar="table|csv|jsonl"),
+    typer.Option(help="Default: by the ending of --out, else a table.", metavar="table|csv|json|jsonl"),
 ]
 OutOption = Annotated[
     Path | None, typer.Option("--out", "-o", help="Write here, not to the terminal.", metavar="FILE")
@@ -103,8 +105,11 @@ def classify(
         int, typer.Option(help="How many of the likeliest classes to show.", min=1, metavar="N")
     ] = 3,
     sort: Annotated[
-        Literal["given", "uncertain"],
-        typer.Option(help="uncertain: the smallest margin first.", metavar="given|uncertain"),
+        Literal["given", "uncertain", "score"],
+        typer.Option(
+            help="uncertain: the smallest margin first; score: the largest score of the best class first.",
+            metavar="given|uncertain|score",
+        ),
     ] = "given",
     none_below: Annotated[
         float | None,
@@ -144,6 +149,7 @@ def classify(
     # Options that contradict each other are refused before the photos are encoded, which takes most of the
     # time.
     format, said = _format(format, out), ""
+    points = True  # scores are points: 100 × cosines
     if run is not None:
         from ..photos.runs import load_run
 
@@ -155,6 +161,7 @@ def classify(
                 )
         finished = load_run(run, dataset, model, method, explained=why > 0, cache=cache)
         classifier, said = finished.classifier, f"; {finished.said}"
+        points = finished.chosen.shots is None
     elif dataset or method:
         option = "--dataset" if dataset else "--method"
         raise UserError(f"{option} chooses something of a run: give --run, too")
@@ -173,18 +180,25 @@ def classify(
     found = classifier.photos(features.features, features.kept, why=reasons, top=top, none_below=none_below)
     if sort == "uncertain":
         found = sorted(found, key=lambda p: p.margin)
+    elif sort == "score":
+        found = sorted(found, key=lambda p: -p.score)
     if format == "csv":
-        text = listing.as_csv(found, top, why)
-    elif format == "jsonl":
-        text = listing.as_jsonl(found)
+        text = listing.as_csv(found, top, why, points)
+    elif format in ("json", "jsonl"):
+        text = listing.as_json(map(asdict, found), lines=format == "jsonl")
     else:
-        text = listing.as_table(found, top, _width(out))
+        text = listing.as_table(found, top, _width(out), points)
     _write(text, out)
     if copy_to is not None:
         made = files.copy_to(copy_to, found)
         _note(f"{listing.photo_count(made)} copied to {files.shown(copy_to)}")
     rate = len(places.files) / max(time.monotonic() - started, 1e-3)
     if found:
+        if none_below is not None:
+            calibrated = classifier.stages.scale is not None
+            typical = listing.typical(found, none_below, calibrated)
+            if typical:
+                _note(typical)
         _note(f"{listing.summary(found)}; {rate:.{1 if rate < 10 else 0}f} images/s{said}")
     if why and only_names:
         _note("only names: give --texts to see reasons")
@@ -260,12 +274,18 @@ def _format(format: Format | None, out: Path | None) -> Format:
     """
     from ..datasets.folder import is_image
 
-    endings: dict[str, Format] = {"": "table", ".txt": "table", ".csv": "csv", ".jsonl": "jsonl"}
+    endings: dict[str, Format] = {
+        "": "table",
+        ".txt": "table",
+        ".csv": "csv",
+        ".json": "json",
+        ".jsonl": "jsonl",
+    }
     ending = out.suffix if out else ""
     if is_image(f"x{ending}"):
-        raise UserError(f"--out {out}: this ending is a photo's; end it in .csv, .jsonl or .txt")
+        raise UserError(f"--out {out}: this ending is a photo's; end it in .csv, .json, .jsonl or .txt")
     if format is None and ending not in endings:
-        raise UserError(f"--out {out}: end it in .csv, .jsonl or .txt, or give --format")
+        raise UserError(f"--out {out}: end it in .csv, .json, .jsonl or .txt, or give --format")
     return format or endings[ending]
 
 
@@ -398,8 +418,6 @@ def explore(
     """
     # Class names or texts mean photos; without them the path is a finished run. All slow work is done before
     # the address is printed.
-    import webbrowser
-
     from ..photos import explorer, files, web_page
 
     _quiet_about_large_photos()
@@ -426,9 +444,8 @@ def explore(
     _ = shown.study.encoder.encoder  # loaded now, so that the first edit is as quick as the others
     server, address = web_page.server(shown, port)
     typer.echo(f"{address}\nControl-C ends it.")
-    if browser:
-        webbrowser.open(address)
-    try:
-        server.serve_forever()
-    except KeyboardInterrupt:
-        server.server_close()
+    with web_page.in_browser(address) if browser else nullcontext():
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            server.server_close()

@@ -4,8 +4,8 @@ The one rule of the report, ``coder-clip classify --run`` and ``coder-clip explo
 show what is recommended with plain 95 % intervals, whatever these say. ``python -m benchmarks.recommendations``
 simulates how often the rule is wrong; docs/method.md has its numbers.
 
-Some methods cannot be recommended by this rule, such as those that need labelled images. Of these, validation images
-choose one to name beside the recommendation, if test images say that it is clearly better (:func:`rivals`).
+Some methods cannot be recommended by this rule, such as those that need labelled images. The best of them on validation
+images are named beside the recommendation, with their results on test images (:func:`rivals`).
 """
 
 from __future__ import annotations
@@ -139,20 +139,21 @@ def of_run(zero_shot: Document, rerank: Document, among: Sequence[str] = CANDIDA
     return Recommendation(method, zero_shot["validation"]["images"], on_test)
 
 
-# ---- better methods that are not recommended
+# ---- methods beside the recommendation
 
 
 @dataclass(frozen=True)
 class Rival:
-    """A method that is clearly better on test images than the recommended one, and that validation images chose.
+    """A method that validation images chose, but that the rule cannot or does not recommend.
 
     shots: labelled images per class of a few-shot method, else None. several: True if it ran with several seeds.
-    accuracy, difference: on test images, its own and minus that of the recommended method.
+    accuracy, difference: on test images, its own and minus that of the recommended method; None where the results of
+    each image are not on this machine.
     """
 
     method: str
     accuracy: SeedsEstimate
-    difference: SeedsEstimate
+    difference: SeedsEstimate | None
     shots: int | None = None
     several: bool = True
 
@@ -169,49 +170,75 @@ class Rival:
         )
 
     @property
+    def better(self) -> bool:
+        """True if it is clearly better on test images than the recommended method."""
+        return self.difference is not None and clear(self.difference) == "better"
+
+    @property
     def sentence(self) -> str:
-        """What it is, how it was chosen, and how much better it is."""
-        accuracy = "{mean:.1f} % [{low:.1f}, {high:.1f}]".format(**_in_percent(self.accuracy))
-        points = "{mean:+.1f} [{low:+.1f}, {high:+.1f}] points".format(**_in_percent(self.difference))
+        """What it is, how it was chosen, what test images say about it, and the command that uses it."""
         named = f"“{LABELS[self.method]}”"
-        better = f"is clearly better on test images: {accuracy}, {points}"
         if self.shots is None:
             diagnostic = ZERO_SHOT[self.method].diagnostic
             kind = "a diagnostic that is never recommended, and " if diagnostic else ""
-            return f"{named}, {kind}the best other method on validation images, {better}."
-        images = f"labelled image{'s' * (self.shots != 1)} per class"
-        seed = "" if self.several else " (one seed: for these labelled images)"
-        chosen = "the best few-shot method on validation images"
-        return f"With {self.shots} {images}, {named}, {chosen}, {better}{seed}."
+            what = f"{named}, {kind}the best other method on validation images,"
+        else:
+            images = f"labelled image{'s' * (self.shots != 1)} per class"
+            what = f"With {self.shots} {images}, {named}, the best few-shot method on validation images,"
+        one_seed = self.shots is not None and not self.several
+        seed = " (one seed: for these labelled images)" if one_seed else ""
+        use = f"coder-clip classify PHOTOS --run RUN --method {self.name}"
+        return f"{what} {self._on_test}{seed} ({use})."
+
+    @property
+    def _on_test(self) -> str:
+        accuracy = "{mean:.1f} % [{low:.1f}, {high:.1f}]".format(**_in_percent(self.accuracy))
+        if self.difference is None:
+            return f"has {accuracy} of the test images right"
+        points = "{mean:+.1f} [{low:+.1f}, {high:+.1f}] points".format(**_in_percent(self.difference))
+        verdict = clear(self.difference)
+        words = f"clearly {verdict}" if verdict else "not clearly different"
+        return f"is {words} on test images: {accuracy}, {points}"
 
 
 def rivals(
-    zero_shot: Document, rerank: Document, rows: pd.DataFrame, few_shot: tuple[Document, pd.DataFrame] | None
+    zero_shot: Document,
+    rerank: Document,
+    rows: pd.DataFrame | None,
+    few_shot: tuple[Document, pd.DataFrame | None] | None,
 ) -> list[Rival]:
     """The methods to name beside the recommendation: at most one zero-shot and one few-shot method.
 
-    Validation images choose each: the most accurate other method of its table. Test images only say if it is clearly
-    better than the recommended method (`clear`); if it is not, it is not named.
+    Validation images choose each: the most accurate other method of its table. The few-shot method is always named,
+    because labels are often the cheapest way to more accuracy; the zero-shot method only if test images say that it is
+    clearly better than the recommended one (`clear`).
 
     zero_shot, rerank: documents of a run. rows: their test images, method, setting and draw. few_shot: the document and
-    the rows of the largest number of shots; None without.
+    the rows of the largest number of shots; None without. Rows: None where they are not on this machine.
     """
     advised = of_run(zero_shot, rerank)
     if advised.on_test is None:
         return []
-    base = _correct(rows, advised.on_test["method"], advised.on_test["setting"], "draw")
+    base = None
+    if rows is not None:
+        base = _correct(rows, advised.on_test["method"], advised.on_test["setting"], "draw")
     found = []
     on_validation = [*zero_shot["validation"]["methods"], *rerank["validation"]["methods"]]
     others = [m for m in on_validation if m["method"] != advised.method]
-    if others:
+    if others and rows is not None and base is not None:
         best = max(others, key=lambda m: float(m["accuracy"]["value"]))
-        found.append(_rival(base, _correct(rows, best["method"], best["setting"], "draw"), best["method"]))
+        other = _rival(base, _correct(rows, best["method"], best["setting"], "draw"), best["method"])
+        if other.better:
+            found.append(other)
     if few_shot is not None:
-        found.append(_few_shot_rival(base, *few_shot))
-    return [r for r in found if r is not None]
+        with_labels = _few_shot_rival(base, *few_shot)
+        if with_labels is not None:
+            found.append(with_labels)
+    return found
 
 
-def _few_shot_rival(base: pd.DataFrame, document: Document, rows: pd.DataFrame) -> Rival | None:
+def _few_shot_rival(base: pd.DataFrame | None, document: Document, rows: pd.DataFrame | None) -> Rival | None:
+    """The few-shot method that is best on validation images; None if the document has none."""
     setting = usable(r["setting"] for r in document["runs"])
     on_validation: dict[str, list[float]] = {}
     for r in document["runs"]:
@@ -220,11 +247,18 @@ def _few_shot_rival(base: pd.DataFrame, document: Document, rows: pd.DataFrame) 
     if setting is None or not on_validation:
         return None
     best = max(on_validation, key=lambda m: float(np.mean(on_validation[m])))
-    return _rival(base, _correct(rows, best, setting, "seed"), best, document["shots"])
+    if base is not None and rows is not None:
+        return _rival(base, _correct(rows, best, setting, "seed"), best, document["shots"])
+    (accuracy,) = [
+        entry["accuracy"]
+        for entry in document["summary"]
+        if entry["method"] == best and entry["setting"] == setting
+    ]
+    return Rival(best, accuracy, None, document["shots"], len(on_validation[best]) > 1)
 
 
-def _rival(base: pd.DataFrame, other: pd.DataFrame, method: str, shots: int | None = None) -> Rival | None:
-    """The rival, if it is clearly better. base, other: from :func:`_correct`; base has one run."""
+def _rival(base: pd.DataFrame, other: pd.DataFrame, method: str, shots: int | None = None) -> Rival:
+    """A method against the recommended one. base, other: from :func:`_correct`; base has one run."""
     if not base.index.equals(other.index):
         raise UserError(
             f"results of {method} are of other images than those of the zero-shot methods; run again"
@@ -232,8 +266,6 @@ def _rival(base: pd.DataFrame, other: pd.DataFrame, method: str, shots: int | No
     after = other.to_numpy().T
     before = np.broadcast_to(base.to_numpy().T, after.shape)
     difference = paired_test_over_seeds(before, after)["difference"]
-    if clear(difference) != "better":
-        return None
     return Rival(method, over_seeds(after), difference, shots, len(after) > 1)
 
 

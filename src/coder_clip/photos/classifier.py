@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Self, overload
 
@@ -103,10 +104,10 @@ class Stages:
 class Classifier:
     """An encoder and what describes the classes. The encoder is loaded once, when something new is to be encoded.
 
-    Images are paths, Pillow images, arrays (H, W, 3) or grey (H, W) of uint8, tensors (3, H, W) from
-    ``encoder.encoder.preprocess`` (or uint8 from its ``pixels``), or features (d,) of this encoder. As in a pipeline of
-    transformers, one image gives one result, and a list of any of them gives a list; so do tensors (N, 3, H, W) and
-    (N, d). Can be pickled: another process loads the encoder itself.
+    Images are paths, bytes or open files, Pillow images, arrays (H, W, 3) or grey (H, W) of uint8, tensors (3, H, W)
+    from ``encoder.encoder.preprocess`` (or uint8 from its ``pixels``), or features (d,) of this encoder. As in a
+    pipeline of transformers, one image gives one result, and a list of any of them gives a list; so do tensors
+    (N, 3, H, W) and (N, d). Can be pickled: another process loads the encoder itself.
     """
 
     def __init__(
@@ -130,6 +131,10 @@ class Classifier:
 
         UserError for fewer than two classes, unknown models or devices, or files that cannot be read.
         """
+        if not isinstance(model, str | EncoderSpec | PhotoEncoder):
+            raise UserError(
+                f"model: {model!r}, where an open_clip name, hf-hub:ORG/NAME or a folder is needed"
+            )
         if isinstance(model, str):
             model = encoder_spec(model, pretrained)
         elif pretrained is not None:
@@ -257,18 +262,28 @@ class Classifier:
 
         Where there are probabilities, a photo that stage two decided has none, so ``none_below`` leaves it its class.
         """
+        for option, number, least in (("why", why, 0), ("top", top, 1)):
+            if not isinstance(number, Integral) or number < least:
+                raise UserError(f"{option}: {number!r}, where a whole number from {least} is needed")
+        if none_below is not None and not isinstance(none_below, Real):
+            raise UserError(f"none_below: {none_below!r}, where a number or None is needed")
         if not len(x):
             return []
         decided = self.decide(x)
         ahead, scale = margins(decided), self.stages.scale
         probabilities = None if scale is None else torch.softmax(decided.scores * scale, dim=1)
         reasons = self.reasons(x, decided, why) if why else [([], [])] * len(x)
+        likeliest = decided.order[:, : max(top, 2)]
+        # lists, because reading a tensor number by number takes seconds for many photos
+        orders, scores = likeliest.tolist(), decided.scores.gather(1, likeliest).tolist()
+        of_best = None if probabilities is None else probabilities.gather(1, likeliest[:, :1])[:, 0].tolist()
+        leads, by_stage_two = ahead.tolist(), decided.reranked.tolist()
         photos = []
         for i, name in enumerate(names):
-            order, reranked = decided.order[i, : max(top, 2)].tolist(), bool(decided.reranked[i])
-            best, score = order[0], float(decided.scores[i, order[0]])
+            order, reranked = orders[i], by_stage_two[i]
+            best, score = order[0], scores[i][0]
             # stage two says which class comes first, not how sure that is
-            sure = None if probabilities is None or reranked else float(probabilities[i, best])
+            sure = None if of_best is None or reranked else of_best[i]
             compared = score if probabilities is None else sure
             none = none_below is not None and compared is not None and compared < none_below
             photos.append(
@@ -277,8 +292,8 @@ class Classifier:
                     label=None if none else self.classes[best],
                     score=score,
                     probability=sure,
-                    margin=float(ahead[i]),
-                    top=tuple((self.classes[c], float(decided.scores[i, c])) for c in order),
+                    margin=leads[i],
+                    top=tuple(zip((self.classes[c] for c in order), scores[i], strict=True)),
                     reranked=reranked,
                     reasons_for=tuple(reasons[i][0]),
                     reasons_against=tuple(reasons[i][1]),
@@ -330,6 +345,8 @@ class Classifier:
         """
         if Path(path).suffix != ".safetensors":
             raise UserError(f"{path}: the file of an export ends in .safetensors")
+        if not Path(path).parent.is_dir():
+            raise UserError(f"{path}: no folder {Path(path).parent}")
         s, stages = self.scoring, self.stages
         if stages.score is not None:
             raise UserError("only methods whose scores are means over texts can be exported: CLIP and CODER")
@@ -382,7 +399,8 @@ def as_batch(images: Any) -> tuple[list[Any] | Tensor, bool]:
     """Several images as a list or tensor, and True if there is only one that was given alone."""
     if isinstance(images, Tensor) and images.ndim in (2, 4):
         return images, False
-    one = isinstance(images, str | np.ndarray | Tensor) or not isinstance(images, Iterable)
+    one = isinstance(images, str | bytes | bytearray | memoryview | np.ndarray | Tensor)
+    one = one or hasattr(images, "read") or not isinstance(images, Iterable)
     return [images] if one else list(images), one
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
+import io
 import os
 import stat
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from threading import Lock
-from typing import TYPE_CHECKING, Any, NamedTuple
+from threading import Condition, Lock
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -25,17 +28,23 @@ from ..encoders.device import pick_device
 from ..encoders.spec import EncoderSpec, Precision
 from ..encoders.store import FeatureStore, cache_folder, features_key
 from ..errors import UserError, one_line
+from ..foundation.evidence import stamp
 from ..foundation.progress import progress as progress_bar
 from ..foundation.reproducible import stored
+from .read_before import ReadBefore
 
 if TYPE_CHECKING:
     from ..encoders.encoder import Encoder
     from ..encoders.preprocessing import Preprocess
 
-Picture = str | Path | Image.Image | NDArray[np.uint8]  # one image; an array is (H, W, 3), or grey (H, W)
+# one image; bytes and open files hold the content of a file; an array is (H, W, 3), or grey (H, W)
+Picture = str | Path | bytes | IO[bytes] | Image.Image | NDArray[np.uint8]
 NO_FEATURES = "the encoder gives it no features"
 BATCH = 32  # photos in one forward pass
 READERS = 4  # threads that decode: Pillow lets others run meanwhile
+IN_FLIGHT = 36_000_000  # pixels that are decoded at once, of four bytes each; a larger photo is decoded alone
+LARGE = 4_000_000  # pixels of a photo whose memory is given back at once
+SMALL = 1 << 20  # bytes of a file that is read once; a larger one is read to hash it and again to decode it
 
 
 @dataclass(frozen=True)
@@ -53,8 +62,11 @@ class PhotoEncoder:
     def __init__(self, spec: EncoderSpec, cache: bool = True) -> None:
         """Take the description of an encoder, and load nothing yet. cache: keep features in the user's cache folder."""
         self.spec, self.cache = spec, cache
-        self.store = FeatureStore(cache_folder() if cache else None)
+        folder = cache_folder() if cache else None
+        self.store = FeatureStore(folder)
         self._loading = Lock()
+        self._in_flight = InFlight(IN_FLIGHT)
+        self._read_before = ReadBefore(folder)
 
     def __getstate__(self) -> dict[str, Any]:
         """For another process, which opens its own cache and loads the encoder itself when it needs it."""
@@ -114,6 +126,7 @@ class PhotoEncoder:
         features: list[Tensor] = []
         kept: list[str] = []
         skipped: list[tuple[str, str]] = []
+        _ = self.key  # missing weights are an error before a bar of photos appears
         with (
             progress_bar(len(paths), "img", "photos", progress) as bar,
             ThreadPoolExecutor(READERS) as pool,
@@ -128,24 +141,50 @@ class PhotoEncoder:
                         skipped.append((str(path), str(result)))
                 bar.update(len(batch))
         self.store.flush()
+        self._read_before.save()
         empty = torch.zeros(0, self.dim)
         return Features(torch.stack(features) if features else empty, kept, skipped)
 
     def _batch(self, paths: Sequence[str | Path], pool: Executor) -> list[Tensor | UserError]:
-        """The feature of each photo, or why it has none. Copies of a photo are encoded once."""
+        """The feature of each photo, or why it has none. Copies of a photo are encoded once.
+
+        A file that has not changed since an earlier call is not read.
+        """
+        before = [self._read_before.sha256(path) for path in paths]
+        known = self._stored([sha256 for sha256 in before if sha256 is not None])
+        results = [known.get(str(sha256)) for sha256 in before]
+        unknown = [path for path, result in zip(paths, results, strict=True) if result is None]
+        rest = iter(self._unknown(unknown, pool))
+        return [next(rest) if result is None else result for result in results]
+
+    def _unknown(self, paths: Sequence[str | Path], pool: Executor) -> list[Tensor | UserError]:
+        """The feature of each photo by its content, or why it has none."""
+        if not paths:
+            return []
         read = list(pool.map(_read, paths))
         files = {f.sha256: f for f in read if isinstance(f, _File)}
-        known = self.store.get(self.key, "image", list(files), self.dim)
-        known = {sha256: row for sha256, row in known.items() if usable(row)}
+        known = self._stored(list(files))
         new = {sha256: file for sha256, file in files.items() if sha256 not in known}
         results = {**known, **self._encode(new, pool)}
+        for file in read:
+            if isinstance(file, _File) and isinstance(results[file.sha256], Tensor):
+                self._read_before.add(file.path, file.stamp, file.sha256)
         return [results[f.sha256] if isinstance(f, _File) else f for f in read]
+
+    def _stored(self, keys: Sequence[str]) -> dict[str, Tensor]:
+        """Usable features of the store, by the sha256 of the content."""
+        rows = self.store.get(self.key, "image", keys, self.dim)
+        if not rows:
+            return {}
+        good = usable(torch.stack([*rows.values()])).tolist()
+        return {sha256: row for (sha256, row), fine in zip(rows.items(), good, strict=True) if fine}
 
     def _encode(self, files: dict[str, _File], pool: Executor) -> dict[str, Tensor | UserError]:
         """Encode new photos by sha256 and store their features; or say why one has none."""
         if not files:
             return {}
-        decoded = dict(zip(files, pool.map(partial(_pixels, self._preprocess), files.values()), strict=True))
+        decode = partial(_pixels, self._preprocess, self._in_flight)
+        decoded = dict(zip(files, pool.map(decode, files.values()), strict=True))
         failed = {sha256: p for sha256, p in decoded.items() if isinstance(p, UserError)}
         pixels = {sha256: p for sha256, p in decoded.items() if isinstance(p, Tensor)}
         if not pixels:
@@ -190,6 +229,13 @@ class PhotoEncoder:
 
     def _tensor(self, image: Any, i: int) -> Tensor:
         """An image in memory as the encoder's pixels (3, H, W), or its feature (d,)."""
+        if hasattr(image, "read"):
+            image = image.read()
+        if isinstance(image, bytes | bytearray | memoryview):
+            try:
+                image = read_image(f"image {i}", content=bytes(image))
+            except UnreadableImage as error:
+                raise UserError(f"image {i}: {error.reason}") from None
         if isinstance(image, Tensor) and (image.ndim == 3 or image.shape == (self.dim,)):
             return image
         if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.size and image.ndim in (2, 3):
@@ -204,8 +250,9 @@ class PhotoEncoder:
         if isinstance(image, np.ndarray | Tensor):
             what += f" of shape {tuple(image.shape)} and type {image.dtype}"
         raise UserError(
-            f"image {i}: {what}, where a path, a Pillow image, an array (H, W, 3) or (H, W) of uint8, pixels (3, H, W) "
-            f"from the encoder's preprocess or a feature ({self.dim},) is needed"
+            f"image {i}: {what}, where a path, bytes or a file opened as 'rb', a Pillow image, an array (H, W, 3) or "
+            "(H, W) of uint8, pixels (3, H, W) from the encoder's preprocess or a feature "
+            f"({self.dim},) is needed"
         )
 
     def pixels(self, pixels: Tensor) -> Tensor:
@@ -259,28 +306,91 @@ def with_features(features: Tensor) -> Tensor:
     return features
 
 
+class InFlight:
+    """Limit the pixels that several threads decode at once."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self._now, self._changed = most, 0, Condition()
+
+    @contextmanager
+    def __call__(self, pixels: int) -> Iterator[None]:
+        """Wait until so many pixels fit beside those in flight; more than fit at all wait until there are none."""
+        pixels = min(pixels, self._most)
+        with self._changed:
+            self._changed.wait_for(lambda: self._now + pixels <= self._most)
+            self._now += pixels
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._now -= pixels
+                self._changed.notify_all()
+
+
 class _File(NamedTuple):
+    """A file that was hashed. content: None of a large one. stamp: before it was read."""
+
     path: str | Path
-    content: bytes
+    content: bytes | None
     sha256: str
+    stamp: list[int]
 
 
 def _read(path: str | Path) -> _File | UserError:
-    """A file's content, or the error for what is not a file: reading a pipe would wait forever."""
+    """Hash a file; or the error for what is not a file: reading a pipe would wait forever."""
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
             return UserError("a folder, pipe, socket or device, not a file")
-        content = Path(path).read_bytes()
-        return _File(path, content, hashlib.sha256(content).hexdigest())
+        before = stamp(str(path))
+        with open(path, "rb") as stream:
+            content = stream.read(SMALL + 1)
+            if len(content) <= SMALL:
+                return _File(path, content, hashlib.sha256(content).hexdigest(), before)
+            stream.seek(0)
+            return _File(path, None, hashlib.file_digest(stream, "sha256").hexdigest(), before)
     except FileNotFoundError:
         return UserError("the link points nowhere" if os.path.islink(path) else "no such file")
     except (OSError, ValueError) as error:
         return UserError(getattr(error, "strerror", None) or str(error))
 
 
-def _pixels(preprocess: Callable[[], Preprocess], file: _File) -> Tensor | UserError:
+def _n_pixels(file: _File) -> int:
+    """The number of pixels by the header; as many as fit for a file whose header Pillow refuses."""
     try:
-        image = read_image(file.path, content=file.content)
+        with Image.open(file.path if file.content is None else io.BytesIO(file.content)) as image:
+            return image.width * image.height
+    except Exception:  # Pillow raises almost anything on damaged bytes, and for a photo that is too large
+        return IN_FLIGHT
+
+
+def _pixels(preprocess: Callable[[], Preprocess], in_flight: InFlight, file: _File) -> Tensor | UserError:
+    # Content and decoded photo are in memory only in here, so that the limit holds for both.
+    n_pixels = _n_pixels(file)
+    with in_flight(n_pixels):
+        result = _decoded(preprocess, file)
+        if n_pixels > LARGE:
+            _give_back_memory()
+        return result
+
+
+def _decoded(preprocess: Callable[[], Preprocess], file: _File) -> Tensor | UserError:
+    content = file.content
+    if content is None:
+        try:
+            content = Path(file.path).read_bytes()
+        except OSError as error:
+            return UserError(error.strerror or str(error))
+        if hashlib.sha256(content).hexdigest() != file.sha256:
+            return UserError("it changed while it was read")
+    try:
+        image = read_image(file.path, content=content)
     except UnreadableImage as error:
         return UserError(error.reason)
     return preprocess().pixels(image)
+
+
+def _give_back_memory() -> None:
+    """Give freed memory back to the system: glibc keeps it for the thread that freed it, so four threads would hold
+    four large photos that are gone."""
+    with suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)

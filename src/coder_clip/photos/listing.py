@@ -1,4 +1,4 @@
-"""Format photos that were classified or searched as a table for the terminal, CSV or JSON Lines."""
+"""Format photos that were classified or searched as a table for the terminal, CSV, JSON or JSON Lines."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import io
 import json
 import re
 from collections import Counter
-from collections.abc import Collection, Sequence
-from dataclasses import asdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
 
+import numpy as np
 from rich.cells import cell_len
 
 from ..foundation import terminal
@@ -19,9 +20,10 @@ from .files import NONE, cut_middle, first_ten, shown
 SHORTEST = 16  # characters that are left of a path, however narrow the terminal
 
 
-def as_csv(photos: Sequence[Photo], top: int, why: int) -> str:
+def as_csv(photos: Sequence[Photo], top: int, why: int, points: bool = True) -> str:
     """Format as CSV: image, class (empty: none of these), score, probability (if there are any), margin, runner_up,
-    reranked; then the likeliest classes and the texts for and against."""
+    reranked; then the likeliest classes and the texts for and against. points: False leaves margins out, of a method
+    whose scores are not points."""
     # As many numbered columns as were asked for (top, why), whatever the photos have: cells without a value
     # stay empty.
     calibrated = any(p.probability is not None for p in photos)
@@ -33,39 +35,59 @@ def as_csv(photos: Sequence[Photo], top: int, why: int) -> str:
     writer.writeheader()
     for p in photos:
         row = {
-            "image": p.image,
-            "class": p.label or "",
+            "image": cell(p.image),
+            "class": cell(p.label or ""),
             "score": f"{p.score:.4f}",
-            "margin": f"{p.margin:.4f}",
-            "runner_up": p.runner_up,
+            "margin": f"{p.margin:.4f}" if points else "",
+            "runner_up": cell(p.runner_up),
             "reranked": str(p.reranked).lower(),
         }
         if p.probability is not None:
             row["probability"] = f"{p.probability:.4f}"
         for i, (name, score) in enumerate(p.top[:top], 1):
-            row |= {f"top{i}": name, f"score{i}": f"{score:.4f}"}
-        row |= {f"for{i}": reason(r, p.best) for i, r in enumerate(p.reasons_for, 1)}
-        row |= {f"against{i}": reason(r, p.best) for i, r in enumerate(p.reasons_against, 1)}
+            row |= {f"top{i}": cell(name), f"score{i}": f"{score:.4f}"}
+        row |= {f"for{i}": cell(reason(r, p.best)) for i, r in enumerate(p.reasons_for, 1)}
+        row |= {f"against{i}": cell(reason(r, p.best)) for i, r in enumerate(p.reasons_against, 1)}
         writer.writerow(row)
     return out.getvalue()
 
 
-def as_jsonl(photos: Sequence[Photo]) -> str:
-    """Format as JSON Lines: one object per photo, with the fields of ``Photo``."""
-    return "".join(json.dumps(asdict(p), ensure_ascii=True, allow_nan=False) + "\n" for p in photos)
+def cell(text: str) -> str:
+    """A text as a cell of a CSV file: control characters but newlines, which CSV quotes, are escaped.
+
+    Spreadsheets run a text that begins with =, +, - or @ as a formula, and take one behind an apostrophe as it is.
+    """
+    if not text.isprintable():
+        text = "\n".join(shown(line) for line in text.split("\n"))
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 
 
-def as_table(photos: Sequence[Photo], top: int, width: int | None = None) -> str:
-    """Format in columns: one line per photo, and below it the texts for and against. width: of the terminal."""
+def as_json(objects: Iterable[Mapping[str, Any]], lines: bool) -> str:
+    """Format as JSON Lines, one object per photo, or as one JSON list."""
+    found = [json.dumps(one, ensure_ascii=True, allow_nan=False) for one in objects]
+    if lines:
+        return "".join(f"{one}\n" for one in found)
+    return "[" + ",\n ".join(found) + "]\n"
+
+
+def as_table(photos: Sequence[Photo], top: int, width: int | None = None, points: bool = True) -> str:
+    """Format in columns: one line per photo, and below it the texts for and against. width: of the terminal.
+
+    points: as in :func:`as_csv`.
+    """
     calibrated = any(p.probability is not None for p in photos)
-    rows = [("photo", "class", "probability" if calibrated else "score", "margin", "runner-up")]
+    head = ["photo", "class", "probability" if calibrated else "score"]
+    head += ["margin"] * points
+    rows = [[*head, "runner-up"]]
     for p in photos:
         sure = f"{p.score:.1f}"
         if calibrated:
             sure = "reranked" if p.probability is None else f"{100 * p.probability:.0f} %"
         others = ", ".join(name for name, _ in p.top[1:top]) or p.runner_up
-        rows.append((shown(p.image), p.label or f"({NONE}: {p.best})", sure, f"{p.margin:.1f}", others))
-    aligned = iter(_fitting(rows, (2, 3), width))
+        margin = [f"{p.margin:.1f}"] * points
+        label = p.label or f"({NONE}: {p.best})"
+        rows.append([shown(p.image), shown(label), sure, *margin, shown(others)])
+    aligned = iter(_fitting(rows, range(2, len(head)), width))
     lines = [next(aligned)]
     for line, photo in zip(aligned, photos, strict=True):
         lines.append(line)
@@ -75,12 +97,13 @@ def as_table(photos: Sequence[Photo], top: int, width: int | None = None) -> str
 
 
 def ranked(found: Sequence[tuple[str, float]], format: str, width: int | None) -> str:
-    """Format (path, score) of searched photos as csv, jsonl or table. width: of the terminal."""
-    if format == "jsonl":
-        return "".join(json.dumps({"image": image, "score": score}) + "\n" for image, score in found)
+    """Format (path, score) of searched photos as csv, json, jsonl or table. width: of the terminal."""
+    if format in ("json", "jsonl"):
+        objects = [{"image": image, "score": score} for image, score in found]
+        return as_json(objects, lines=format == "jsonl")
     if format == "csv":
         out = io.StringIO()
-        rows = [(image, f"{score:.4f}") for image, score in found]
+        rows = [(cell(image), f"{score:.4f}") for image, score in found]
         csv.writer(out, lineterminator="\n").writerows([("image", "score"), *rows])
         return out.getvalue()
     rows = [("photo", "score"), *((shown(image), f"{score:.1f}") for image, score in found)]
@@ -113,3 +136,23 @@ def summary(photos: Sequence[Photo]) -> str:
     counts = Counter(p.label or NONE for p in photos)
     parts = [f"{shown(name)} {n}" for name, n in counts.most_common()]
     return f"{photo_count(len(photos))}: {first_ten(parts)}"
+
+
+def typical(photos: Sequence[Photo], none_below: float, calibrated: bool) -> str:
+    """What the number that ``--none-below`` is compared with is for these photos: quartiles, and how many are below.
+
+    calibrated: True if it is the probability, which reranked photos do not have; "" if no photo has one.
+    """
+    numbers = [p.probability if calibrated else p.score for p in photos]
+    known = [number for number in numbers if number is not None]
+    if not known:
+        return ""
+    form = ".2f" if calibrated else ".1f"
+    least, first, middle, third, most = (
+        f"{number:{form}}" for number in np.percentile(known, [0, 25, 50, 75, 100])
+    )
+    below = sum(number < none_below for number in known)
+    return (
+        f"{'probability' if calibrated else 'score'} of the best class: {least} to {most}, "
+        f"quartiles {first}, {middle}, {third}; {below:,} of {photo_count(len(known))} below {none_below:g}"
+    )

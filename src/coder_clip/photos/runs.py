@@ -68,8 +68,8 @@ class Candidate:
 @dataclass(frozen=True)
 class Run:
     """A run's classifier, and the candidates that it was chosen from. stage_two: the run's rerank, even if the
-    classifier does not use it. recommendation: the run's, of all methods. rivals: methods that are clearly better on
-    test images, but not recommended. why: why the method was chosen, "" if it was named. n_test: number of test
+    classifier does not use it. recommendation: the run's, of all methods. rivals: the methods to name beside it
+    (`evaluation.recommendation.rivals`). why: why the method was chosen, "" if it was named. n_test: number of test
     images. validation: images (V, d), None without."""
 
     classifier: Classifier
@@ -89,8 +89,8 @@ class Run:
 
     @property
     def advice(self) -> str:
-        """What to use, why, and which other methods are clearly better."""
-        return " ".join([self.recommendation.advice, *(_with_option(r) for r in self.rivals)])
+        """What to use, why, and which other methods there are."""
+        return " ".join([self.recommendation.advice, *(rival.sentence for rival in self.rivals)])
 
     @property
     def said(self) -> str:
@@ -135,7 +135,7 @@ def load_run(
         methods = _Methods(config, m, d, texts, validation, stages, setting)
         zero_shot, reranked = (read_json(path) for path in _documents(config, m, d))
         recommendation = of_run(zero_shot, reranked)
-        better = _rivals(config, m, d, zero_shot, reranked)
+        beside = _rivals(config, m, d, zero_shot, reranked)
     except UserError as error:
         raise UserError(f"{error}; {how}") from None
     encoder = PhotoEncoder(on(at(EncoderSpec(**encoder_spec(config, m)), root), device), cache)
@@ -151,8 +151,8 @@ def load_run(
         setting=setting,
         chosen=chosen,
         recommendation=recommendation,
-        rivals=better,
-        why=_why(recommendation, used, better, candidates) if method is None else "",
+        rivals=beside,
+        why=_why(recommendation, used, beside) if method is None else "",
         candidates=candidates,
         n_test=int(zero_shot["images"]),
         validation=validation,
@@ -376,30 +376,24 @@ def _rivals(
 ) -> list[Rival]:
     """The methods to name beside the recommendation, as the report names them.
 
-    None where the rows of the run are not on this machine: documents alone do not pair images.
+    Results of each image may not be on this machine: documents alone do not pair images.
     """
     paths = Paths(config.results)
     of_zero_shot = [paths.zero_shot(model, dataset), paths.rerank(model, dataset)]
-    if not all(path.is_file() for path in of_zero_shot):
-        return []
-    adapter = None
+    rows = None
+    if all(path.is_file() for path in of_zero_shot):
+        rows = pd.concat([read_parquet(path) for path in of_zero_shot])
+    few_shot = None
     if config.few_shot(dataset):
         path = paths.adapter(model, dataset, max(config.adapter.shots))
-        if path.is_file():
-            adapter = read_json(path.with_suffix(".json")), read_parquet(path)
-    rows = pd.concat([read_parquet(path) for path in of_zero_shot])
-    return rivals(zero_shot, reranked, rows, adapter)
+        document = path.with_suffix(".json")
+        if document.is_file():
+            few_shot = read_json(document), read_parquet(path) if path.is_file() else None
+    return rivals(zero_shot, reranked, rows, few_shot)
 
 
-def _with_option(rival: Rival) -> str:
-    """A rival's sentence, with the option that uses it."""
-    return f"{rival.sentence.removesuffix('.')} (--method {rival.name})."
-
-
-def _why(
-    recommendation: Recommendation, used: Recommendation, better: list[Rival], candidates: list[Candidate]
-) -> str:
-    """Explain why a method was chosen, and which methods are clearly better.
+def _why(recommendation: Recommendation, used: Recommendation, beside: list[Rival]) -> str:
+    """Explain why a method was chosen, and which other methods there are.
 
     used: the recommendation that was followed; if reasons are wanted, it is among the methods that have them.
     """
@@ -407,14 +401,7 @@ def _why(
     if used.method != recommendation.method:
         parts = [used.reason.replace("no method", "no method with reasons and"), used.confirmed]
         parts.append(f"without --why it would be {LABELS[str(recommendation.method)]}, which has no reasons")
-    parts += [_with_option(rival).removesuffix(".") for rival in better]
-    few_shot = [c for c in candidates if c.method in FEW_SHOT]
-    if few_shot and all(rival.shots is None for rival in better):
-        best = max(few_shot, key=lambda c: c.val_accuracy)
-        parts.append(
-            f"the best few-shot method on validation images, {best.title} (--method {best.name}), has "
-            f"{_percent(best.on_test)} of the test images right: a report, not a recommendation"
-        )
+    parts += [rival.sentence.removesuffix(".") for rival in beside]
     return "; ".join(filter(None, parts))
 
 

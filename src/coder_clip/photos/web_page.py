@@ -1,8 +1,10 @@
 """The page of ``coder-clip explore``: a web server for this machine and the person who started it, nobody else.
 
 It listens on 127.0.0.1 only; every address begins with a random token that only the terminal shows, and the Host header
-has to be this machine's, so that no other web page can use it. The page asks nothing of any other server (its
-content security policy forbids it), and files are never named by the browser: photos have numbers.
+has to be this machine's, so that no other web page can use it. Everybody on a machine sees the command lines of all
+programs, so the browser gets the name of a file that only its owner can read, and that leads to the page. The page asks
+nothing of any other server (its content security policy forbids it), and files are never named by the browser: photos
+have numbers.
 """
 
 from __future__ import annotations
@@ -11,11 +13,18 @@ import hmac
 import io
 import secrets
 import socket
+import tempfile
+import webbrowser
+from collections.abc import Iterator
+from contextlib import contextmanager
+from html import escape
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from flask import Flask, Response, abort, jsonify, request, send_from_directory
 from PIL import Image
+from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from ..errors import UserError
@@ -33,6 +42,13 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 
+REDIRECT = """<!doctype html>
+<meta charset="utf-8">
+<meta http-equiv="refresh" content="0; url={address}">
+<title>coder-clip explore</title>
+<a href="{address}">To the page of coder-clip explore</a>
+"""
+
 
 def make_app(explorer: Explorer, token: str, hosts: set[str]) -> Flask:
     """The web application. hosts: what the Host header may be."""
@@ -41,6 +57,7 @@ def make_app(explorer: Explorer, token: str, hosts: set[str]) -> Flask:
     app = Flask(__name__, static_folder=None, template_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = LARGEST
     app.json.ensure_ascii = True  # type: ignore[attr-defined]
+    decoding = Lock()  # one photo at a time is in memory
 
     @app.before_request
     def only_this_person() -> None:
@@ -57,6 +74,13 @@ def make_app(explorer: Explorer, token: str, hosts: set[str]) -> Flask:
     def one_line(error: UserError) -> tuple[Response, int]:
         return jsonify({"error": str(error)}), 400
 
+    @app.errorhandler(RequestEntityTooLarge)
+    def too_large(_: RequestEntityTooLarge) -> tuple[Response, int]:
+        most = f"at most {LARGEST // 2**20} MB can be dropped here"
+        return jsonify(
+            {"error": f"the photo is too large: {most}; classify it with coder-clip classify"}
+        ), 413
+
     @app.get("/<token>/", defaults={"name": "page.html"})
     @app.get("/<token>/<any('page.css', 'page.js'):name>")
     def page(token: str, name: str) -> Response:
@@ -64,7 +88,7 @@ def make_app(explorer: Explorer, token: str, hosts: set[str]) -> Flask:
 
     @app.get("/<token>/state")
     def state(token: str) -> Response:
-        return jsonify(explorer.state())
+        return jsonify({**explorer.state(), "largest": LARGEST})
 
     @app.get("/<token>/why/<int:position>")
     def why(token: str, position: int) -> Response:
@@ -74,8 +98,10 @@ def make_app(explorer: Explorer, token: str, hosts: set[str]) -> Flask:
     def photo(token: str, size: str, position: int) -> Response:
         if position >= len(explorer.study.names):
             abort(404)
-        image = explorer.image(position)
-        return Response(_jpeg(image, THUMBNAIL if size == "thumbnail" else VIEW), mimetype="image/jpeg")
+        side = THUMBNAIL if size == "thumbnail" else VIEW
+        with decoding:  # a browser asks for many at once, and each may have 178 megapixels
+            content = _jpeg(explorer.image(position), side)
+        return Response(content, mimetype="image/jpeg")
 
     @app.post("/<token>/texts")
     def texts(token: str) -> Response:
@@ -83,7 +109,9 @@ def make_app(explorer: Explorer, token: str, hosts: set[str]) -> Flask:
 
     @app.post("/<token>/classify")
     def classify(token: str) -> Response:
-        return jsonify(explorer.classify(request.get_data()))
+        content = request.get_data()
+        with decoding:
+            return jsonify(explorer.classify(content))
 
     @app.post("/<token>/correct/<int:position>")
     def correct(token: str, position: int) -> Response:
@@ -131,6 +159,21 @@ def server(explorer: Explorer, port: int = 0) -> tuple[BaseWSGIServer, str]:
             f"port {port} cannot be used: {error.strerror}; leave --port out for a free one"
         ) from None
     return made, f"http://{HOST}:{port}/{token}/"
+
+
+@contextmanager
+def in_browser(address: str) -> Iterator[None]:
+    """Open a page in the browser, by a file that only this user can read; it is gone at the end."""
+    # mkstemp makes a file of mode 0600
+    handle, name = tempfile.mkstemp(prefix="coder-clip-", suffix=".html")
+    path = Path(name)
+    try:
+        with open(handle, "w", encoding="utf-8") as stream:
+            stream.write(REDIRECT.format(address=escape(address)))
+        webbrowser.open(path.as_uri())
+        yield
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def _jpeg(image: Image.Image, side: int) -> bytes:

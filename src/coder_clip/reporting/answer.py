@@ -26,10 +26,10 @@ class Answer:
     """The answer for one data set and model.
 
     numbers: "43.3 % of 90 images right with names alone [33.3, 53.3], …"; advice: what validation images recommend,
-    what test images say about it, and which other method is clearly better on them; more: sentences on what else
-    matters. rivals: these other methods, with what they need. verdict: better, worse or unclear (CODER,
-    reranked, against names alone, on test images). label: the recommended method; change: its difference to names alone
-    on test images, with interval, "" for names.
+    what test images say about it, and which other methods there are (`Rival`); more: sentences on what else matters.
+    rivals: those of them that are clearly better on test images, with what they need. verdict: better, worse or unclear
+    (CODER, reranked, against names alone, on test images). label: the recommended method; change: its difference to
+    names alone on test images, with interval, "" for names.
     """
 
     dataset: str
@@ -103,7 +103,7 @@ def _answer(results: Results, dataset: str, model: str) -> Answer:
         clear(ours_last["difference"]) or "unclear",
         recommended.label,
         change,
-        tuple(r.title for r in rivals),
+        tuple(r.title for r in rivals if r.better),
     )
 
 

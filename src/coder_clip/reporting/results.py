@@ -183,7 +183,7 @@ class Results:
         return of_run(self.zero_shot(dataset, model), self.rerank(dataset, model))
 
     def rivals(self, dataset: str, model: str) -> list[Rival]:
-        """The methods that are named beside the recommendation, because they are clearly better on test images."""
+        """The methods that are named beside the recommendation."""
         few_shot = None
         shots = self.shots_of(dataset)
         if shots:

@@ -5,6 +5,9 @@ const FIRST = 60; // photos shown before "Show more"
 const WAIT = 200; // milliseconds without a key before photos are classified again
 const $ = (id) => document.getElementById(id);
 let state, view = "", shown = FIRST, asked = 0, tried = null;
+let opened = null; // the photo whose details were opened last
+let repeated = ""; // a text that a class has twice, which changes nothing
+let largest = Infinity; // bytes of a photo that the server takes
 let found = null, alike = null; // a search: its words and the score of each photo; pairs that are nearly the same
 
 function make(tag, given = {}, ...children) {
@@ -41,9 +44,15 @@ const points = (share) => `${share > 0 ? "+" : share < 0 ? "−" : ""}${Math.abs
 function answer() {
   const line = $("answer");
   line.replaceChildren();
+  effect(line);
+  if (repeated) line.append(` “${repeated}” is there already, so this text changes nothing.`);
+}
+
+function effect(line) {
   if (!state.labelled) {
     line.append(`${count(state.images, "photo")} without labels. `);
-    line.append(state.changed ? `Your texts change the class of ${grouped(state.changed)}.` : "Those at the top are the least certain.");
+    if (edited()) line.append(`Your texts change the class of ${state.changed ? grouped(state.changed) : "no photo"}.`);
+    else line.append("Those at the top are the least certain.");
     return;
   }
   const { accuracy: a, difference: d } = state;
@@ -51,7 +60,8 @@ function answer() {
     ` (95 % interval ${percent(a.low)} to ${percent(a.high)}). `);
   if (!edited()) return;
   if (!d.fixed && !d.broke) {
-    line.append("Your texts put no photo right or wrong.");
+    const changed = state.changed ? `the class of ${count(state.changed, "photo")}, but put none` : "no class, so they put no photo";
+    line.append(`Your texts change ${changed} right or wrong.`);
     return;
   }
   const { low, high, value } = d.difference, { verdict, tried } = state;
@@ -91,7 +101,7 @@ function choose(name) {
 
 function gallery() {
   const all = views(), [, , entries] = all.find(([name]) => name === view);
-  const focused = document.activeElement?.dataset?.filter;
+  const { filter: focused, photo: card_before } = document.activeElement?.dataset ?? {};
   const buttons = all.map(([name, title, list]) =>
     make("button", { type: "button", "aria-pressed": String(view === name), "data-filter": name, onclick: () => choose(name) },
       `${title} (${grouped(list.length)})`));
@@ -102,12 +112,19 @@ function gallery() {
     make("li", { className: photos.length > 1 ? "pair" : "" }, ...photos.map(card), make("span", { className: "quiet" }, note))));
   if (!entries.length) $("gallery").append(make("li", { className: "quiet" }, "None."));
   $("more").hidden = entries.length <= shown;
+  if (card_before) focus_card(card_before);
+}
+
+// Put the keyboard on a photo of the gallery or, where it is not shown, on the view.
+function focus_card(id) {
+  const card = document.querySelector(`#gallery [data-photo="${id}"]`);
+  (card ?? document.querySelector(`[data-filter="${view}"]`))?.focus();
 }
 
 function card(p) {
   const verdict = p.truth === null ? p.label : p.right ? `${p.label}, right` : `${p.label}, but it is ${p.truth}`;
   const lines = [p.changed ? `was ${p.before}` : "", p.corrected === null ? "" : corrected(p)];
-  return make("button", { type: "button", title: p.name, onclick: () => open(p) },
+  return make("button", { type: "button", title: p.name, "data-photo": String(p.id), onclick: () => open(p) },
     make("img", { src: `thumbnail/${p.id}`, alt: p.name, loading: "lazy" }),
     make("span", { className: p.right === false ? "bad" : "" }, verdict),
     ...lines.filter((line) => line).map((line) => make("span", { className: "quiet" }, line)));
@@ -165,6 +182,7 @@ function explained(photo, image) {
 }
 
 async function open(p) {
+  opened = p.id;
   const image = make("img", { src: `photo/${p.id}`, alt: p.name });
   $("details-title").textContent = p.truth === null || p.right ? p.label : `${p.label}, but it is ${p.truth}`;
   $("details-body").replaceChildren("…");
@@ -203,6 +221,12 @@ function label(p) {
 
 function dropped(file) {
   if (!file) return;
+  if (file.size > largest) {
+    // the server would close the connection in the middle of it
+    const most = `at most ${Math.floor(largest / 2 ** 20)} MB can be dropped here; coder-clip classify takes any`;
+    $("dropped").replaceChildren(make("p", { className: "bad" }, `${file.name} is too large: ${most}.`));
+    return;
+  }
   tried = { file, image: make("img", { src: URL.createObjectURL(file), alt: file.name }) };
   $("dropped").replaceChildren("Looking …");
   look();
@@ -267,11 +291,23 @@ function later() {
   timer = setTimeout(edit, WAIT);
 }
 
+// A text that a class has twice in one kind; "" if there is none.
+function twice(classes) {
+  for (const c of classes)
+    for (const kind of state.kinds) {
+      const texts = c[kind].map((text) => text.trim().replace(/\s+/g, " ")).filter((text) => text);
+      const again = texts.find((text, i) => texts.indexOf(text) < i);
+      if (again) return again;
+    }
+  return "";
+}
+
 async function edit() {
   clearTimeout(timer);
   const now = state.texts.map((c) => ({ name: c.name, ...Object.fromEntries(state.kinds.map((k) => [k, []])) }));
   for (const input of document.querySelectorAll("#texts input")) now[input.dataset.class][input.dataset.kind].push(input.value);
   const number = ++asked;
+  repeated = twice(now);
   try {
     const found = await post("texts", now);
     if (number !== asked) return; // an answer to what was typed before is out of date
@@ -297,6 +333,7 @@ function update(now) {
 async function start() {
   try {
     state = await ask("state");
+    largest = state.largest;
   } catch (error) {
     $("answer").replaceChildren(make("span", { className: "bad" }, error.message));
     return;
@@ -316,6 +353,10 @@ for (const kind of ["dragenter", "dragover", "dragleave", "drop"])
     $("drop").classList.toggle("over", kind === "dragenter" || kind === "dragover");
     if (kind === "drop") dropped(event.dataTransfer.files[0]);
   });
+$("details").addEventListener("close", () => {
+  // a correction has made all photos of the gallery new, so the browser found nothing to go back to
+  if (!document.activeElement?.dataset?.photo) focus_card(opened);
+});
 $("more").addEventListener("click", () => { shown += FIRST; gallery(); });
 $("undo").addEventListener("click", () => { state.texts = state.first_texts; texts(); edit(); });
 $("search").addEventListener("submit", (event) => {

@@ -28,7 +28,7 @@ CAPTION = (
     "standard deviation over seeds, too."
 )
 nothing = attrgetter("no_few_shot")
-SHIFT = 0.09  # doublings of shots between the methods, so that their intervals do not cover each other
+WIDEST, NARROWEST = 3.2, 1.0  # points of the first and of the last line
 ZERO_SHOT = "clip_ensemble"  # a level line: it sees no shots
 LEVEL: dict[str, Any] = {"color": GREY, "linestyle": (0, (1, 1.5)), "linewidth": 1.3}
 PLACE = ["model", "method", "setting", "shots"]
@@ -89,28 +89,32 @@ def _average(results: Results, frame: pd.DataFrame, runs: pd.DataFrame) -> pd.Da
 
 def draw(results: Results, image: Loader) -> Figure:
     """Accuracy with its interval against shots, a panel for each data set and one for an average (paper, Figure 4)."""
-    # Intervals of methods at the same number of shots would cover each other, so each method is moved a little
-    # along the logarithmic axis (SHIFT). Zero-shot CLIP has no shots and is a horizontal line.
+    # All methods have their points at their number of shots. Where they lie on each other, each is seen all the
+    # same, because every later one is narrower: line, marker and interval. Zero-shot CLIP has no shots and is a
+    # horizontal line.
     frame = _frame(results)[0]
     frame = frame[~frame["method"].isin(ABLATIONS)]
     places = [((str(d), str(m)), rows) for (d, m), rows in frame.groupby(["dataset", "model"], sort=False)]
     figure, panels = layout.panels(len(places), len(results.models))
     looks = _looks(frame["method"].unique())
     cached = [method for method in looks if method != ZERO_SHOT]
+    widths = dict(zip(cached, np.linspace(WIDEST, NARROWEST, len(cached)), strict=True))
     for ax, ((dataset, model), of_place) in zip(panels, places, strict=True):
         for method, points in of_place.groupby("method", sort=False):
             mean, low, high = (100 * points[f"accuracy{end}"].to_numpy() for end in ("", "_low", "_high"))
             if method == ZERO_SHOT:
                 ax.axhline(mean[0], **LEVEL)
                 continue
-            at = points["shots"] * 2 ** (SHIFT * (cached.index(str(method)) - (len(cached) - 1) / 2))
+            width = widths[str(method)]
             style = {
                 **looks[str(method)],
-                "elinewidth": 0.8,
+                "linewidth": width,
+                "elinewidth": width,
+                "markersize": 2 + 1.8 * width,
                 "markeredgecolor": "white",
                 "markeredgewidth": 0.5,
             }
-            ax.errorbar(at, mean, yerr=[mean - low, high - mean], **style)
+            ax.errorbar(points["shots"], mean, yerr=[mean - low, high - mean], **style)
         average = dataset == AVERAGE
         layout.set_title(ax, results, "average" if average else dataset, model)
         ax.set_xscale("log", base=2)
@@ -135,7 +139,8 @@ FIGURE = Drawing(
     draw,
     "Few-shot classification",
     "Top-1 accuracy on the test split against shots per class. Lines: mean over seeds; bars: its 95 % interval over "
-    "images and, if there are several, over seeds; dotted: CLIP with the prompt ensemble, which has no shots.",
+    "images and, if there are several, over seeds; dotted: CLIP with the prompt ensemble, which has no shots. Each "
+    "line is narrower than those before it, so that methods that lie on each other are all seen.",
     f"Line charts of accuracy against shots for {', '.join(m.label for m in FEW_SHOT.values())}, "
     "with CLIP's prompt ensemble as a level line; the numbers are in the few-shot table.",
 )

@@ -38,7 +38,7 @@ def begin(
 ) -> dict[str, dict[str, bool]]:
     """Judge all certificates when Snakemake makes the DAG: the jobs that must run, each with its inputs.
 
-    Of each input it says whether its time counts: that of the mark, and of what other such jobs will make. file: of the
+    With them come the jobs with missing files. Of each input it says whether its time counts. file: of the
     configuration. settings: Snakemake's settings of the DAG, for jobs that are forced. Writes nothing but the mark.
     """
     if reason := foreign_code():
@@ -53,24 +53,16 @@ def begin(
     judge = Judge(results, jobs, lambda key: lookup(config, key))
     reasons = judge.must_run(_forced(settings))
     judge.hashes.save()
-    must = [job for job in jobs if job.name in reasons]
+    # Snakemake also starts jobs on its own, whose files a killed run left half-written. Behind such a job it finds
+    # nothing to do if all inputs are ancient: the run would end well with files missing. So the times of all inputs
+    # that a job makes count where something must be made.
+    must = [job for job in jobs if job.name in reasons or not all(map(os.path.isfile, job.outputs))]
     made = {path for job in must for path in job.outputs}
     newest = max((os.stat(path).st_mtime for path in made if os.path.isfile(path)), default=0.0)
     set_mark(newest + 1)  # a clock can be wrong
-    counts = {job.name: {MARK: True, **{path: path in made for path in job.inputs}} for job in must}
-    return counts | _behind(judge, counts)
-
-
-def _behind(judge: Judge, known: dict[str, Any]) -> dict[str, dict[str, bool]]:
-    """All jobs with missing files, each with its inputs: those that any job makes count. known: those that must run.
-
-    Snakemake also starts jobs on its own, whose files a killed run left half-written. Behind such a job it does not
-    look for missing files if all their inputs are ancient: the run would end well, with nothing made.
-    """
-    missing = [job for job in judge.jobs if not all(map(os.path.isfile, job.outputs))]
     return {
-        job.name: {MARK: job.name in known, **{path: path in judge.makers for path in job.inputs}}
-        for job in missing
+        job.name: {MARK: job.name in reasons, **{path: path in judge.makers for path in job.inputs}}
+        for job in must
     }
 
 

@@ -13,6 +13,7 @@ import pandas as pd
 from PIL import Image, ImageDraw
 from safetensors.numpy import save_file
 
+from coder_clip.baselines import methods
 from coder_clip.foundation.artifacts import Paths, made_by
 from coder_clip.protocols import usable
 from coder_clip.reporting.results import Results
@@ -30,6 +31,7 @@ FEW_SHOT = {
         "projected_with_clip": 0.019,
     },
 }
+FEW_SHOT |= {m: 0.012 for m in (*methods.FEW_SHOT, *methods.ABLATIONS) if m not in FEW_SHOT}
 NOTHING_TO_TUNE = ("clip_ensemble", "lda", "projected_means")
 FEATURES = {"original": 0.0, "coder": 0.05, "projected": 0.03, "discriminant": 0.09}  # gain in neighbours
 GAIN = {

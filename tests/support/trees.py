@@ -31,8 +31,12 @@ Contents = dict[str, dict[str, str]]
 
 
 def plant(name: str, root: Path, images: int = 3) -> Contents:
-    """The tree of a data set, ``images`` a class and split (more where a share of train becomes val)."""
-    return PLANTERS[name](root, images)
+    """The tree of a data set, ``images`` a class and split (more where a share of train becomes val).
+
+    Each data set has a function of its name below.
+    """
+    planted: Contents = globals()[name](root, images)
+    return planted
 
 
 def load(name: str, root: Path) -> Any:
@@ -365,12 +369,3 @@ def cifar_sums(root: Path, name: str) -> dict[str, str]:
     """file -> MD5 of the small tree's files."""
     folder = root / ("cifar-10-batches-py" if name == "cifar10" else "cifar-100-python")
     return {p.name: hashlib.md5(p.read_bytes()).hexdigest() for p in folder.iterdir()}
-
-
-PLANTERS: dict[str, Callable[[Path, int], Contents]] = {
-    f.__name__: f
-    for f in (
-        *(dtd, eurosat, caltech101, food101, oxford_flowers, oxford_pets, stanford_cars, ucf101, sun397),
-        *(fgvc_aircraft, imagenet, imagenet_v2, cub200, places365, cifar10, cifar100),
-    )
-}

@@ -4,6 +4,8 @@ from coder_clip.reporting.exhibits import FIGURES, TABLES
 
 SHOW_IMAGES = [name for name, exhibit in FIGURES.items() if exhibit.shows_images]
 DRAWN_FROM_RESULTS = [name for name in FIGURES if name not in SHOW_IMAGES]
+# labels and lines of the methods are read from their modules, which are not executed (foundation/scan.py)
+METHOD_FILES = sorted(map(str, Path("src/coder_clip/baselines").glob("*.py")))
 TABLES_OF_RESULTS = [
     path
     for m in MODELS
@@ -37,6 +39,7 @@ rule tables:
         TEST_FEATURES,  # for the reasons of errors; they name the encoder: published numbers belong to one
         TEXT_FEATURES,
         expand(PATHS.texts("{dataset}"), dataset=DATASETS),
+        METHOD_FILES,
     output:
         [
             file
@@ -69,6 +72,7 @@ rule figures_of_results:
     input:
         outdated("figures_of_results"),
         RESULTS,
+        METHOD_FILES,
     output:
         drawn(FIGURES, DRAWN_FROM_RESULTS),
     log:
@@ -94,6 +98,7 @@ rule figures_of_images:
     input:
         outdated("figures_of_images"),
         RESULTS,
+        METHOD_FILES,
     output:
         drawn(FIGURES, SHOW_IMAGES),
     log:
@@ -132,6 +137,7 @@ rule page:
         TEXT_FEATURES,
         rules.tables.output,
         figure_files(FIGURES),
+        METHOD_FILES,
     output:
         report(
             str(PATHS.report),

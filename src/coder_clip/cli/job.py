@@ -49,7 +49,6 @@ def main(executed: dict[str, str]) -> None:
     evidence.sources, evidence.command = executed, command[1]  # before the command line, which looks at it
 
     from coder_clip.cli import app, one_line_errors
-    from coder_clip.datasets.entry import entry
     from coder_clip.pipeline.config import known_folders, load_config
     from coder_clip.tracking.certificates import Job
     from coder_clip.tracking.certify import certified
@@ -57,15 +56,22 @@ def main(executed: dict[str, str]) -> None:
     job = Job.parse(sys.argv[1:end])
     with one_line_errors():
         config = load_config(os.environ["CODER_CLIP_CONFIG"])
-        # an entry that the check of the configuration has read is read again, and noted, if the job needs it
-        entry.cache_clear()
         with certified(job, command, config.results, config, known_folders(config)) as needed:
             if needed:
+                forget_files()
                 try:
                     app(command[1:], prog_name=command[0])
                 except SystemExit as done:
                     if done.code:
                         raise
+
+
+def forget_files() -> None:
+    """Forget what was read before the job: files that it needs are read again, and noted."""
+    modules = [module for name, module in sys.modules.items() if name.startswith("coder_clip.")]
+    for value in [value for module in modules for value in vars(module).values()]:
+        if hasattr(value, "cache_clear"):
+            value.cache_clear()
 
 
 if __name__ == "__main__":

@@ -224,7 +224,9 @@ def hub_problem(repository: str, needs: str = "") -> str:
     status, code = answer.status_code, answer.headers.get("X-Error-Code", "")
     said = f"HTTP {status}"
     if status >= 500 or status == 429:
-        return f"{endpoint} does not work at the moment ({said}): try again later; else {elsewhere(repository)}"
+        return (
+            f"{endpoint} does not work at the moment ({said}): try again later; else {elsewhere(repository)}"
+        )
     if status == 403 or code == "GatedRepo":
         return (
             f"{repository} is gated ({said}): accept its terms at {endpoint}/{repository}, and set HF_TOKEN to a token"

@@ -31,10 +31,11 @@ def watch_files(ignored: Iterable[str | Path]) -> None:
     """Note the files below the working directory that are opened for reading, and the folders that are listed.
 
     ignored: folders whose files are known in other ways, such as images. Names with a dot in front are never noted:
-    environments, caches, Git. Modules and their folders are not, either: what is executed is in ``sources``.
+    environments, caches, Git. Modules and their folders are not, either: what is executed is in ``sources``. Nor is
+    what an installer wrote about packages: the certificate names their versions.
     """
     global read, _ignored, _hooked
-    read, _ignored = {}, tuple(f"{os.path.abspath(folder)}/" for folder in ignored)
+    read, _ignored = {}, tuple(f"{os.path.abspath(folder)}/" for folder in (*ignored, sys.prefix))
     if not _hooked:
         sys.addaudithook(_note)
         _hooked = True
@@ -56,6 +57,7 @@ def _note(event: str, arguments: tuple[Any, ...]) -> None:
         or full.startswith(_ignored)
         or "/." in f"/{path}"
         or "__pycache__" in path
+        or ".egg-info/" in path
     ):
         return
     is_there = os.path.isfile(full) if event == "open" else os.path.isdir(full)

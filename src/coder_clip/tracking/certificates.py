@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..foundation.artifacts import write_json
+from ..foundation.artifacts import write_text
 from ..pipeline.phase_list import phases
 
 FORMAT = 2
@@ -78,7 +78,9 @@ class Certificate:
     format: int = FORMAT
 
     def write(self, path: Path) -> None:
-        write_json(path, {key: value for key, value in asdict(self).items() if key != "doubt" or value})
+        document = {key: value for key, value in asdict(self).items() if key != "doubt" or value}
+        # numbers with all their digits, because they are compared
+        write_text(path, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
 
 
 def read(path: str | Path) -> Certificate | None:
@@ -87,6 +89,7 @@ def read(path: str | Path) -> Certificate | None:
         found = Certificate(**json.loads(Path(path).read_text(encoding="utf-8")))
         sums = (found.sources, found.inputs, found.files, found.outputs)
         named = all(isinstance(sha, str) for of in sums for sha in of.values())
-        if found.format == FORMAT and named and found.sources and isinstance(found.values, dict):
+        named &= isinstance(found.values, dict) and isinstance(found.command, str)
+        if found.format == FORMAT and named and found.sources:
             return found
     return None

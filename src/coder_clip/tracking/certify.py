@@ -32,20 +32,26 @@ def certified(
     It need not if its certificate holds: jobs behind unchanged bytes end here. config: read once; the job finds it in
     `evidence.config`, where its reads are noted. known: folders whose files are not noted (`evidence.watch_files`).
     """
-    judge = Judge(results, [job], lambda key: lookup(config, key))
+    stamps = {path: _stamp(path) for path in job.inputs}
+
+    def judge_now() -> Judge:
+        return Judge(results, [job], lambda key: lookup(config, key))
+
     forced = {"*", job.rule, *job.outputs}.intersection(os.environ.get(FORCED, "").split("\n"))
-    if not forced and not judge.reason_to_run(job):
+    if not forced and not judge_now().reason_to_run(job):
         log.info("nothing to do: this command made these files from the same inputs with the same code")
         yield False
         return
     values: dict[str, Any] = {}
-    stamps = {path: _stamp(path) for path in job.inputs}
+    judge = judge_now()  # what the first one has read can have changed
     inputs = {path: judge.sha(path) for path in job.inputs}
     evidence.written, evidence.config = {}, observed(config, values)
     evidence.watch_files(known)
     yield True
-    if missing := [path for path in job.outputs if path not in evidence.written]:
-        raise UserError(f"{missing[0]} was not written by '{' '.join(command)}'")
+    outputs = {path: evidence.written.get(os.path.relpath(path), "") for path in sorted(job.outputs)}
+    for path, sha in outputs.items():
+        if not sha:
+            raise UserError(f"{path} was not written by '{' '.join(command)}'")
     opened = _undeclared(job, results)
     stamps |= opened
     files = {path: judge.sha(path) for path in opened}
@@ -57,7 +63,7 @@ def certified(
         sources={p: s for p, s in sorted(evidence.sources.items()) if not p.startswith(OWN)},
         inputs=dict(sorted(inputs.items())),
         files=dict(sorted(files.items())),
-        outputs={path: evidence.written[path] for path in sorted(job.outputs)},
+        outputs=outputs,
         versions={"python": platform.python_version(), **packages()},
         doubt=f"{changed[0]} changed while it was made" if changed else "",
     ).write(job.certificate(results))

@@ -122,7 +122,7 @@ def plan(config: str | Path, keys: Iterable[str] = ()) -> Plan:
 def note_plan(results: str | Path, config: Any, jobs: Iterable[Job]) -> None:
     """In the Snakemake of `plan`: note all jobs, and the present values of all keys that are asked for."""
     noted = Path(os.environ[PLAN])
-    keys = set(json.loads(noted.read_text(encoding="utf-8") or "[]"))  # nobody asks for /dev/null
+    keys = set(json.loads(noted.read_text(encoding="utf-8") or "[]"))  # slurm/plan.py plans to /dev/null
     for path in (Path(results) / FOLDER).rglob("*.json"):
         if certificate := read(path):
             keys |= certificate.values.keys()

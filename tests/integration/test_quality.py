@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from coder_clip.tracking import stages
 from coder_clip.tracking.plan import plan
@@ -40,10 +41,19 @@ def test_dvc_yaml_covers_the_dag(repo: Path, monkeypatch: pytest.MonkeyPatch) ->
     jobs = plan(t.config).jobs
     paths = [path for job in jobs for path in (*job.outputs, job.certificate(t.root).as_posix())]
     assert all(map(t.out_of, paths))
+    stages_of = yaml.safe_load(t.yaml.read_text(encoding="utf-8"))["stages"]
     described = {
-        path for s in t.stages().values() for k in ("outs", "metrics") for o in s.get(k, ()) for path in o
+        out for s in stages_of.values() for k in ("outs", "metrics") for o in s.get(k, ()) for out in o
     }
     assert described == {t.out_of(path) for path in paths}
+
+
+def test_what_is_read_without_being_executed_is_an_input(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A method's label and line are read from its module by the tables and figures, which kept the old ones."""
+    monkeypatch.chdir(repo)
+    jobs = {job.rule: job for job in plan(stages.DEFAULT).jobs}
+    for rule in ("tables", "figures_of_results", "page"):
+        assert "src/coder_clip/baselines/ape.py" in jobs[rule].inputs, rule
 
 
 def test_every_rule_is_judged_and_certified(repo: Path) -> None:

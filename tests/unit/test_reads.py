@@ -11,6 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from coder_clip.cli.job import forget_files
+from coder_clip.datasets.entry import entry
 from coder_clip.errors import UserError
 from coder_clip.foundation import evidence
 from coder_clip.foundation.artifacts import sha256, write_text
@@ -198,6 +200,59 @@ def test_files_that_a_job_opens_are_in_its_certificate(job: Job) -> None:
     put("src/words.yaml", "other")
     said = "a file that it read changed (src/words.yaml)"
     assert Judge("results", [job], {}.get).outdated == {"text": said}
+
+
+def test_what_an_installer_wrote_is_no_evidence(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clone has other files there (the README is one of them), and every result of a colleague was made again."""
+    monkeypatch.setattr(sys, "prefix", str(Path("environment").absolute()))
+    paths = ("src/coder_clip.egg-info/PKG-INFO", "environment/lib/x.txt")
+    for path in paths:
+        put(path)
+    found = certificate(job, lambda _: [Path(path).read_text() for path in paths])
+    assert found.files == {}
+
+
+def test_a_job_reads_again_what_was_read_before_it(job: Job) -> None:
+    """The judge had read an entry, the job found it in a cache, and an edit of the file was not seen."""
+    entry("dtd")
+    forget_files()
+    assert entry.cache_info().currsize == 0
+
+
+def test_numbers_are_certified_with_all_their_digits(job: Job) -> None:
+    """A threshold of ten digits was rounded, never equal to itself, and its jobs ran again for ever."""
+    config = {"threshold": 0.05263157894736842}
+    found = certificate(job, lambda read: read["threshold"], config)
+    assert found.values == config
+    assert Judge("results", [job], config.get).outdated == {}
+
+
+def test_results_can_have_an_absolute_path(job: Job, tmp_path: Path) -> None:
+    """Every job failed: its file was not written, said the message."""
+    path = str(tmp_path / "results/texts/a.json")
+    other = Job(job.rule, {}, job.inputs, (path,))
+    with certified(other, ["make"], tmp_path / "results", {"words": 3}):
+        write_text(path, "made")
+    found = read(other.certificate(tmp_path / "results"))
+    assert found
+    assert found.outputs == {path: sha256(path)}
+
+
+def test_an_input_that_changes_after_it_was_judged_is_doubted(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The certificate named the bytes that the judge had seen, and the job had read others."""
+    judged = Judge.reason_to_run
+
+    def then_edit(judge: Judge, job: Job) -> str:
+        why = judged(judge, job)
+        put("data/in.txt", "edited")
+        return why
+
+    monkeypatch.setattr(Judge, "reason_to_run", then_edit)
+    found = certificate(job, lambda _: None)
+    assert found.inputs == {"data/in.txt": sha256("data/in.txt")}
+    assert found.doubt == "data/in.txt changed while it was made"
 
 
 def test_a_new_file_of_a_folder_that_a_job_lists_is_seen(job: Job) -> None:

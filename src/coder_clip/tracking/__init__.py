@@ -61,7 +61,7 @@ def begin(
     newest = max((os.stat(path).st_mtime for path in made if os.path.isfile(path)), default=0.0)
     set_mark(newest + 1)  # a clock can be wrong
     return {
-        job.name: {MARK: job.name in reasons, **{path: path in judge.makers for path in job.inputs}}
+        job.name: {MARK: job.name in reasons, **{path: True for path in job.inputs if path in judge.makers}}
         for job in must
     }
 

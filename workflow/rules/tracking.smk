@@ -22,8 +22,8 @@ def list_jobs():
 
 
 @cache
-def must_run():
-    """Jobs that must run, with their inputs. Snakemake asks when it makes the DAG, and then knows what is forced."""
+def judged():
+    """Of each job the inputs whose times can count. Snakemake asks when it makes the DAG, and knows what is forced."""
     if PLANNING or not workflow.is_main_process:
         return {}
     settings = workflow.dag_settings
@@ -47,12 +47,10 @@ def outdated(name):
             workflow.is_main_process and not ALL_JOBS
         ):  # the jobs are being listed
             return []
-        files = must_run().get(tracking.job_name(name, wildcards))
-        if files:
-            return [
-                flag(file, COUNTS) if counts else file for file, counts in files.items()
-            ]
-        return tracking.MARK
+        files = judged().get(tracking.job_name(name, wildcards), {tracking.MARK: False})
+        return [
+            flag(file, COUNTS) if counts else file for file, counts in files.items()
+        ]
 
     return inputs
 

@@ -36,10 +36,10 @@ FAR = 2114380800.0  # 2037-01-01, in seconds: the last year that every file syst
 def begin(
     file: str, results: str | Path, config: Any, jobs: list[Job], settings: Any
 ) -> dict[str, dict[str, bool]]:
-    """Judge all certificates when Snakemake makes the DAG: the jobs that must run, each with its inputs.
+    """Judge all certificates when Snakemake makes the DAG: for each job the mark and inputs, and if their times count.
 
-    With them come the jobs with missing files. Of each input it says whether its time counts. file: of the
-    configuration. settings: Snakemake's settings of the DAG, for jobs that are forced. Writes nothing but the mark.
+    The mark's counts for jobs that must run. file: of the configuration. settings: Snakemake's settings of the DAG, for
+    jobs that are forced. Changes no result.
     """
     if reason := foreign_code():
         sys.exit(f"coder-clip: error: {reason}")
@@ -60,9 +60,13 @@ def begin(
     made = {path for job in must for path in job.outputs}
     newest = max((os.stat(path).st_mtime for path in made if os.path.isfile(path)), default=0.0)
     set_mark(newest + 1)  # a clock can be wrong
-    return {
-        job.name: {MARK: job.name in reasons, **{path: True for path in job.inputs if path in judge.makers}}
-        for job in must
+    names = {job.name for job in must}
+    return {  # the same files for all, because Snakemake can compare them with those of the last run
+        job.name: {
+            MARK: job.name in reasons,
+            **{path: job.name in names for path in job.inputs if path in judge.makers},
+        }
+        for job in jobs
     }
 
 

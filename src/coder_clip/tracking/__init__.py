@@ -96,6 +96,7 @@ def start(workflow: Any) -> None:
         # Snakemake takes a job for failed if an input is of the future
         if os.path.isfile(path) and os.lstat(path).st_mtime > now:
             os.utime(path, (now, now), follow_symlinks=False)
+    RUN.parent.mkdir(parents=True, exist_ok=True)  # a run that only downloads judges nothing
     _held.append(RUN.open("a", encoding="utf-8"))
     with suppress(OSError):  # a file system without locks
         fcntl.flock(_held[-1], fcntl.LOCK_SH)  # other configurations can run at the same time

@@ -37,5 +37,8 @@ def serve_model(repository: str, folder: Path, web: Web) -> None:
     """Serve the files of a model as the Hugging Face hub does."""
     for file in folder.iterdir():
         web.files[f"/{repository}/resolve/main/{file.name}"] = file.read_bytes()
+    web.files.setdefault(
+        f"/{repository}/resolve/main/open_clip_config.json", b"{}"
+    )  # all of open_clip's form have it
     web.files["/"] = b"a hub"
     web.headers["X-Repo-Commit"] = "0" * 40

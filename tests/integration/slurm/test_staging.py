@@ -97,6 +97,6 @@ def test_what_cannot_be_staged_is_told(site: Site) -> None:
     site.work.configure(lambda document: document["models"]["tiny"].update(model="hf-hub:org/absent"))
     failed = site.stage()
     assert failed.returncode == 1
-    assert "hf-hub:org/absent: could not be fetched" in failed.stdout
+    assert "has no org/absent (HTTP 404): compare the name" in failed.stdout
     (line,) = [line for line in failed.stderr.splitlines() if line.startswith("coder-clip: error:")]
     assert line.endswith("not usable yet, see above: model tiny")

@@ -37,6 +37,10 @@ class Absent(UserError):
 
 
 CONFIG = "open_clip_config.json"
+A_MODEL_HERE = (
+    "use a model that is here: a folder, one in the Hugging Face cache, or a checkpoint file as pretrained (data/mini"
+    " knows drawn images only)"
+)
 PATIENCE = 4  # seconds until a hub that does not answer counts as out of reach
 FULL = 2**24  # free bytes below which a disk counts as full
 SAFE, CHECKED = (".safetensors",), (".bin", ".pt", ".pth")  # the second are read with weights_only=True
@@ -206,9 +210,7 @@ def elsewhere(repository: str) -> str:
     """Advice for a machine that gets nothing from the hub."""
     return (
         f"on a machine with network run 'hf download {repository}' and copy its Hugging Face cache here"
-        " (HF_HOME says where; on a cluster 'coder-clip prefetch' on the head node does both), or use a model that is"
-        " here: a folder, one in the Hugging Face cache, or a checkpoint file as pretrained (data/mini knows drawn"
-        " images only)"
+        f" (HF_HOME says where; on a cluster 'coder-clip prefetch' on the head node does both), or {A_MODEL_HERE}"
     )
 
 
@@ -224,9 +226,7 @@ def hub_problem(repository: str, needs: str = "") -> str:
     status, code = answer.status_code, answer.headers.get("X-Error-Code", "")
     said = f"HTTP {status}"
     if status >= 500 or status == 429:
-        return (
-            f"{endpoint} does not work at the moment ({said}): try again later; else {elsewhere(repository)}"
-        )
+        return f"{endpoint} does not work at the moment ({said}): try again later, or {A_MODEL_HERE}"
     if status == 403 or code == "GatedRepo":
         return (
             f"{repository} is gated ({said}): accept its terms at {endpoint}/{repository}, and set HF_TOKEN to a token"

@@ -179,7 +179,7 @@ CHANGES: dict[str, tuple[Change, dict[str, int]]] = {
     "a template": (set_("datasets.marks.templates", {"attribute": "a {class} with {attribute}"}),
                    {**of_one(AFTER_TEXTS), "pair_texts": 1}),
     "a photo": (new_photo, of_one(EVERYTHING)),
-    "source of stage two": (comment("src/coder_clip/rerank.py"), STAGE_TWO),
+    "source of stage two": (comment("src/coder_clip/rerank.py"), {"encode_pairs": 2, "rerank_top": 2}),
     "source of the adapter phase": (comment("src/coder_clip/phases/adapter.py"), {"fit_adapters": 4}),
     "source of stage one": (comment("src/coder_clip/phases/zero_shot.py"), {"classify": 2, "rerank_top": 2}),
     "source of the features": (comment("src/coder_clip/encoders/features.py"),

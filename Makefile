@@ -65,7 +65,8 @@ remote: $(VENV)/installed
 	done
 
 # A test is of the rest by its marker: @pytest.mark.rest, or pytestmark for a whole file. Tests of a file share what they
-# have started, so a file stays in one process; three processes for two cores, as the tests of clusters mostly wait.
+# have started, so a file stays in one process; three or four processes for two cores, as the tests of clusters mostly
+# wait.
 PYTEST = $(BIN)/python -m pytest
 SPREAD := -n 3 --dist loadfile --no-loadscope-reorder
 
@@ -76,7 +77,7 @@ test-unit: $(VENV)/installed-test
 	@$(PYTEST) tests/unit packages -m "not rest" -n 2
 
 test-rest: $(VENV)/installed-test
-	@$(PYTEST) tests/integration tests/unit packages -m rest $(SPREAD)
+	@$(PYTEST) tests/integration tests/unit packages -m rest $(SPREAD) -n 4
 
 test-proofs: $(VENV)/installed-test
 	@$(PYTEST) tests/proofs

@@ -113,7 +113,7 @@ def test_numbers_are_explained(clone: Project) -> None:
     assert all(a["changed"] == "" for a in found["artefacts"])
     params = {a["path"]: a["params"] for a in found["artefacts"]}
     assert params["results/rerank/mini/shapes.json"]["rerank.top_k"] == 5
-    assert params["results/rerank/mini/shapes.json"]["datasets.shapes.threshold"] == 0.1
+    assert params["results/rerank/mini/shapes.json"]["threshold(shapes)"] == 0.1
     commit = clone.git("log", "-1", "--format=%h", "--", "dvc.lock").strip()
     assert f"recorded by commit {commit}" in found["code"]
     assert found["versions"]

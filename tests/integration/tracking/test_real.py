@@ -135,7 +135,7 @@ def test_numbers_are_explained(clone: Project) -> None:
     clone.edit("data/texts/shapes.json", '"synonym"', ' "synonym"')
     clone.edit("config/reproduce.yaml", "top_k: 5", "top_k: 4")
     again = clone.run(*command).stdout
-    assert "changed since: a parameter changed (rerank {" in again
+    assert "changed since: a parameter changed (rerank.top_k 5 → 4)" in again
     assert "data/texts/shapes.json" in [x.split()[0] for x in again.splitlines() if "  changed since" in x]
     clone.git("checkout", "--quiet", ".")
     clone.run(*found["again"].split())  # the command it gives makes the same number

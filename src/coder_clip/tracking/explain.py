@@ -100,7 +100,7 @@ def _concerns(job: Job, row: dict[str, str], table: str) -> bool:
 
     table: whose inputs these are; "" if no table reads them, because one job makes all tables.
     """
-    if any(row.get(name, value) != value for name, value in job.wildcards.items()):
+    if any((row.get(name) or value) != value for name, value in job.wildcards.items()):
         return False
     exhibit = TABLES.get(Path(table).stem)
     shown = any(job.phase in other.phases for other in TABLES.values())

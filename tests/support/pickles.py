@@ -1,11 +1,13 @@
-"""A pickle that runs a command when it is read, and what a reader of pickles has to do with it."""
+"""Files in the forms of other people: JSON, pickles, and a pickle that runs a command when it is read."""
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,6 +22,16 @@ class Evil:
 
     def __reduce__(self) -> tuple[Callable[[str], int], tuple[str]]:
         return os.system, (f"touch {self.target}",)
+
+
+def saved(path: Path, value: Any) -> Path:
+    """Write a value as its suffix says, JSON or a pickle."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".json":
+        path.write_text(json.dumps(value), encoding="utf-8")
+    else:
+        path.write_bytes(pickle.dumps(value))
+    return path
 
 
 def assert_refused(read: Callable[[Path], object], path: Path, data: bytes, mark: Path) -> None:

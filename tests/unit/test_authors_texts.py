@@ -17,20 +17,11 @@ from coder_clip.errors import UserError
 from coder_clip.pipeline.config import load_config
 from coder_clip.texts import authors
 from coder_clip.texts.sets import load_pair_set, load_text_set
-from pickles import Evil
+from pickles import Evil, saved
 from web import serve
 
 REPO = Path(__file__).resolve().parents[2]
 SETS = {"eurosat": "eurosat", "DTD": "dtd", "oxford-pet": "oxford_pets", "stanford_cars": "stanford_cars"}
-
-
-def saved(path: Path, value: Any) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == ".json":
-        path.write_text(json.dumps(value), encoding="utf-8")
-    else:
-        path.write_bytes(pickle.dumps(value))
-    return path
 
 
 def spelt(name: str) -> list[str]:

@@ -82,7 +82,7 @@ ANSWERS = {
 
 @pytest.mark.parametrize("case", ANSWERS)
 def test_each_refusal_has_its_own_advice(hub: Hub, case: str) -> None:
-    """Told that there is no network, people look for a cable while the model's terms wait for a click."""
+    """Told that there is no network, people look for a cable, though they only have to accept the model's terms."""
     hub.status, hub.headers, advice = ANSWERS[case]
     assert advice in hub_problem("org/vit", CONFIG)
     others = {words for name, (_, _, words) in ANSWERS.items() if words != advice and name != case}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import pickle
 import pickletools
@@ -20,7 +19,7 @@ from coder_clip.datasets.pickles import read_plain_pickle
 from coder_clip.errors import UserError
 from coder_clip.texts.importers import FORMATS, Import, Mismatch, import_texts
 from coder_clip.texts.sets import load_text_set
-from pickles import Evil, assert_refused
+from pickles import Evil, assert_refused, saved
 
 CLASSES = ["red_fox", "Arctic Fox", "wolf"]
 DESCRIPTIONS = {
@@ -28,15 +27,6 @@ DESCRIPTIONS = {
     "Red Fox": ["red fur"],
     "arctic-fox": ["white fur"],
 }
-
-
-def saved(path: Path, value: Any) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == ".json":
-        path.write_text(json.dumps(value), encoding="utf-8")
-    else:
-        path.write_bytes(pickle.dumps(value))
-    return path
 
 
 def matching(names: list[str], classes: list[str]) -> tuple[list[list[int]], Import]:

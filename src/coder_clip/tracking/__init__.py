@@ -43,7 +43,6 @@ def begin(
     """
     if reason := foreign_code():
         sys.exit(f"coder-clip: error: {reason}")
-    set_mark(FAR)
     try:
         tracked(file)
     except SameFolder as error:  # said before its jobs overwrite the results of the other one
@@ -59,7 +58,7 @@ def begin(
     must = [job for job in jobs if job.name in reasons or not all(map(os.path.isfile, job.outputs))]
     made = {path for job in must for path in job.outputs}
     newest = max((os.stat(path).st_mtime for path in made if os.path.isfile(path)), default=0.0)
-    set_mark(newest + 1)  # a clock can be wrong
+    set_mark(max(FAR, newest + 1))  # a clock can be wrong
     names = {job.name for job in must}
     return {  # the same files for all, because Snakemake can compare them with those of the last run
         job.name: {

@@ -31,9 +31,11 @@ rule fit_adapters:
 
 rule adapter:
     input:
-        expand(
-            PATHS.adapter("{model}", "{dataset}", "{shots}"),
-            model=MODELS,
-            dataset=FEW_SHOT,
-            shots=SHOTS,
+        wanted(
+            expand(
+                PATHS.adapter("{model}", "{dataset}", "{shots}"),
+                model=MODELS,
+                dataset=FEW_SHOT,
+                shots=SHOTS,
+            ),
         ),

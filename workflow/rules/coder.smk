@@ -27,4 +27,8 @@ rule build_coder:
 
 rule coder:
     input:
-        expand(PATHS.coder("{model}", "{dataset}"), model=MODELS, dataset=WITH_TEXTS),
+        wanted(
+            expand(
+                PATHS.coder("{model}", "{dataset}"), model=MODELS, dataset=WITH_TEXTS
+            ),
+        ),

@@ -31,4 +31,10 @@ rule evaluate:
 
 rule evaluation:
     input:
-        expand(PATHS.evaluation("{model}", "{dataset}"), model=MODELS, dataset=DATASETS),
+        wanted(
+            expand(
+                PATHS.evaluation("{model}", "{dataset}"),
+                model=MODELS,
+                dataset=DATASETS,
+            ),
+        ),

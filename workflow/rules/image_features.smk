@@ -98,9 +98,11 @@ else:
 
 rule image_features:
     input:
-        [
-            PATHS.image_features(m, d, s)
-            for m in MODELS
-            for d in DATASETS
-            for s in SPLITS
-        ],
+        wanted(
+            [
+                PATHS.image_features(m, d, s)
+                for m in MODELS
+                for d in DATASETS
+                for s in SPLITS
+            ],
+        ),

@@ -117,6 +117,10 @@ rule encode_pairs:
 
 rule one_to_one:
     input:
-        expand(
-            PATHS.one_to_one("{model}", "{dataset}"), model=MODELS, dataset=WITH_TEXTS
+        wanted(
+            expand(
+                PATHS.one_to_one("{model}", "{dataset}"),
+                model=MODELS,
+                dataset=WITH_TEXTS,
+            ),
         ),

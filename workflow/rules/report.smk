@@ -165,10 +165,14 @@ rule page:
 
 rule figures:
     input:
-        figure_files(FIGURES),
+        wanted(
+            figure_files(FIGURES),
+        ),
 
 
 rule report_page:
     input:
-        PATHS.report,
-        PATHS.metrics,
+        wanted(
+            PATHS.report,
+            PATHS.metrics,
+        ),

@@ -37,4 +37,8 @@ rule rerank_top:
 
 rule rerank:
     input:
-        expand(PATHS.rerank("{model}", "{dataset}"), model=MODELS, dataset=WITH_TEXTS),
+        wanted(
+            expand(
+                PATHS.rerank("{model}", "{dataset}"), model=MODELS, dataset=WITH_TEXTS
+            ),
+        ),

@@ -31,6 +31,10 @@ rule encode_texts:
 
 rule text_features:
     input:
-        expand(
-            PATHS.text_features("{model}", "{dataset}"), model=MODELS, dataset=DATASETS
+        wanted(
+            expand(
+                PATHS.text_features("{model}", "{dataset}"),
+                model=MODELS,
+                dataset=DATASETS,
+            ),
         ),

@@ -85,9 +85,13 @@ rule text_set:
 
 rule manifest:
     input:
-        expand(PATHS.manifest("{dataset}"), dataset=DATASETS),
+        wanted(
+            expand(PATHS.manifest("{dataset}"), dataset=DATASETS),
+        ),
 
 
 rule texts:
     input:
-        expand(PATHS.texts("{dataset}"), dataset=DATASETS),
+        wanted(
+            expand(PATHS.texts("{dataset}"), dataset=DATASETS),
+        ),

@@ -3,6 +3,7 @@
 import json
 import os
 from functools import cache
+from pathlib import Path
 
 from coder_clip import tracking
 from snakemake.io import flag
@@ -37,6 +38,20 @@ def timeless(item):
 
 inputflags:
     timeless,
+
+
+def wanted(*files):
+    """Inputs of a target without outputs of its own. Were they ancient, Snakemake would not look for missing ones
+    where it starts some job on its own, whose files a killed run left half-written."""
+    return [
+        file
+        for item in files
+        for file in (
+            [flag(str(item), COUNTS)]
+            if isinstance(item, (str, Path))
+            else wanted(*item)
+        )
+    ]
 
 
 def outdated(name):

@@ -35,6 +35,10 @@ rule classify:
 
 rule zero_shot:
     input:
-        expand(
-            PATHS.zero_shot("{model}", "{dataset}"), model=MODELS, dataset=WITH_TEXTS
+        wanted(
+            expand(
+                PATHS.zero_shot("{model}", "{dataset}"),
+                model=MODELS,
+                dataset=WITH_TEXTS,
+            ),
         ),

@@ -18,4 +18,6 @@ rule feature:
 
 rule features:
     input:
-        expand(RESULTS + "/features/m/{set}.bin", set=SETS),
+        wanted(
+            expand(RESULTS + "/features/m/{set}.bin", set=SETS),
+        ),

@@ -17,5 +17,7 @@ rule page:
 
 rule report_page:
     input:
-        RESULTS + "/report.html",
-        RESULTS + "/metrics.json",
+        wanted(
+            RESULTS + "/report.html",
+            RESULTS + "/metrics.json",
+        ),

@@ -17,4 +17,6 @@ rule text:
 
 rule texts:
     input:
-        expand(RESULTS + "/texts/{set}.json", set=SETS),
+        wanted(
+            expand(RESULTS + "/texts/{set}.json", set=SETS),
+        ),

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+from functools import lru_cache
 from importlib.machinery import SOURCE_SUFFIXES, FileFinder, SourceFileLoader
 from pathlib import Path
 from types import CodeType
@@ -68,9 +69,11 @@ def main(executed: dict[str, str]) -> None:
 
 def forget_files() -> None:
     """Forget what was read before the job: files that it needs are read again, and noted."""
+    # By exact type: another library's object may answer any question about its attributes, or fail at it.
+    cached_function = type(lru_cache(forget_files))
     modules = [module for name, module in sys.modules.items() if name.startswith("coder_clip.")]
     for value in [value for module in modules for value in vars(module).values()]:
-        if hasattr(value, "cache_clear"):
+        if type(value) is cached_function:
             value.cache_clear()
 
 

@@ -168,7 +168,7 @@ def record(config: str | Path, set_aside: bool = False) -> Outcome:
 
 def _record_all(here: Workspace, states: list[State], outcome: Outcome) -> None:
     t, before, never = here.t, here.recorded, list[str]()
-    _forget_renamed(outcome)
+    outcome.lines += _records_without_configuration()
     t.write_yaml(here.judge.jobs)
     for state in (s for s in states if not s.whole):
         name = state.phase.name
@@ -254,16 +254,16 @@ def _repair(t: Tracked, outcome: Outcome) -> None:
         ) from None
 
 
-def _forget_renamed(outcome: Outcome) -> None:
-    """Remove the folders below tracked/ of configurations that are renamed or gone; Git has them."""
-    for folder, config in configurations().items():
-        files = [str(p) for p in folder.iterdir()]
-        if Path(config).is_file() or git("status", "--porcelain", "--", *files).strip():
-            continue
-        shutil.rmtree(folder)
-        outcome.lines.append(
-            f"removed {folder}/, the record of {config}, which is gone ('git checkout {folder}')"
-        )
+def _records_without_configuration() -> list[str]:
+    """A line for each folder below tracked/ whose configuration is renamed or gone.
+
+    DVC refuses two folders that describe the same results, and the folder can be a colleague's, so nothing is removed.
+    """
+    gone = {folder: config for folder, config in configurations().items() if not Path(config).is_file()}
+    return [
+        f"{folder}/ is the record of {config}, which is gone; 'git rm -r {folder}' removes it"
+        for folder, config in gone.items()
+    ]
 
 
 def _to_share(here: Workspace) -> list[str]:

@@ -283,7 +283,8 @@ def test_tables_of_git_come_back_with_a_pull(toy: Project) -> None:
     assert toy.planned() == []
 
 
-def test_a_renamed_configuration_leaves_no_folder(toy: Project) -> None:
+def test_the_record_of_a_renamed_configuration_is_named_and_kept(toy: Project) -> None:
+    """DVC refuses two records of the same results; a colleague's record was removed because his file was not there."""
     text = (toy / "config/reproduce.yaml").read_text()
     (toy / "config/other.yaml").write_text(f"{text}results: results/other\n")
     toy.snakemake("--configfile", "config/other.yaml")
@@ -292,7 +293,9 @@ def test_a_renamed_configuration_leaves_no_folder(toy: Project) -> None:
     said = toy.snakemake("--configfile", "config/better.yaml")
     assert "Nothing to be done" in said
     said = toy.run("coder-clip", "record", "--config", "config/better.yaml").stdout
-    assert "removed tracked/other/, the record of config/other.yaml, which is gone" in said
+    assert "tracked/other/ is the record of config/other.yaml, which is gone" in said
+    assert (toy / "tracked/other/dvc.lock").is_file()
+    toy.git("rm", "-r", "tracked/other")
     assert toy.stale() == []
 
 

@@ -121,6 +121,15 @@ def cholesky(matrix: Tensor) -> Tensor:
     return torch.stack(columns, dim=1) if columns else matrix.new_zeros(len(left), 0)
 
 
+def mean_with_best(sums: Tensor, counts: Tensor, best: Tensor) -> Tensor:
+    """The formula of stage one, for one class: (Σ_{t in A_c} x·t + max_{s in S_c} x·s) / (|A_c| + 1).
+
+    sums: the sum over the mean texts; best: the same of the best name; counts: |A_c|, of a shape that fits. All are
+    cosines with an image, or, because the inner product is linear, the texts themselves.
+    """
+    return (sums + best) / (counts + 1)
+
+
 class TextNeighbors:
     """The texts of C classes: class scores and CODERs of images.
 
@@ -186,7 +195,7 @@ class TextNeighbors:
         # One column per name: the mean of its class's mean texts and this name, whose inner product with an image is
         # the score if this name is the best. The j-th names of all classes form one block of columns. With the
         # classes of most names first, block j belongs to the first classes, so that the maximum runs over slices.
-        means = on_grid((sums[owner] + names) / (counts[owner] + 1)[:, None])
+        means = on_grid(mean_with_best(sums[owner], counts[owner, None], names))
         many = torch.bincount(owner, minlength=len(counts))
         order = torch.argsort(many, descending=True, stable=True)
         first = torch.cumsum(many, 0) - many

@@ -3,7 +3,7 @@
 The score of a class is 100 × a mean of cosines: those of its mean texts, and the best one of its names. So the
 difference of two scores is a sum with one term per text:
 
-    s_a − s_b = Σ_{t of a} w_a (x·t − m) − Σ_{t of b} w_b (x·t − m)        w_c = 100 / number of cosines in the mean
+    s_a − s_b = Σ_{t of a} w_t (x·t − m) − Σ_{t of b} w_t (x·t − m)        w: stage one's, 100 / (|A_c| + 1)
 
 The weights of every class sum to 100, so any m leaves the sum as it is. m is the mean of the two scores: a text
 that is as similar to the image as the two classes are on average then adds nothing, and the sign says for which
@@ -21,7 +21,7 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..foundation.reproducible import exact_matmul
-from ..neighbors import CHUNK, l2_normalize
+from ..neighbors import CHUNK, l2_normalize, mean_with_best
 
 
 class Term(NamedTuple):
@@ -50,32 +50,34 @@ class ScoringTexts:
         if len(without):
             raise UserError(f"class {int(without[0])} has no text; give at least one per class")
 
-    @property
-    def terms_of_mean(self) -> Tensor:
-        """Number of cosines in the mean of each class: (C,)."""
-        averaged = torch.bincount(self.owner[self.averaged], minlength=self.n_classes)
-        best = torch.bincount(self.owner[~self.averaged], minlength=self.n_classes) > 0
-        return averaged + best.long()
-
     def cosines(self, x: Tensor) -> Tensor:
         """Cosines of images (N, d) and texts: (N, M)."""
         texts = l2_normalize(self.features, "text features")
         rows = max(1, CHUNK // len(texts))
-        parts = [
-            exact_matmul(part, texts) for part in torch.split(l2_normalize(x, width=texts.shape[1]), rows)
-        ]
+        images = torch.split(l2_normalize(x, width=texts.shape[1]), rows)
+        parts = [exact_matmul(part, texts) for part in images]
         return torch.cat(parts) if parts else torch.zeros(0, len(texts), dtype=torch.float64)
 
     def scores(self, cosines: Tensor) -> Tensor:
         """Scores (N, C) from cosines (N, M), as from ``TextNeighbors.class_scores``."""
-        scores = torch.zeros(len(cosines), self.n_classes, dtype=torch.float64)
-        scores.index_add_(1, self.owner[self.averaged], cosines[:, self.averaged])
-        best = torch.full_like(scores, -torch.inf)
+        shape = (len(cosines), self.n_classes)
         others = ~self.averaged
-        index = self.owner[others].expand(len(cosines), -1)
-        best.scatter_reduce_(1, index, cosines[:, others], "amax")
-        scores += torch.where(best.isfinite(), best, 0.0)
-        return scores * (100 / self.terms_of_mean.double())
+        owners = self.owner[others].expand(len(cosines), -1)
+        sums = torch.zeros(shape, dtype=torch.float64)
+        sums.index_add_(1, self.owner[self.averaged], cosines[:, self.averaged].double())
+        best = torch.zeros(shape, dtype=torch.float64)
+        best.scatter_reduce_(1, owners, cosines[:, others].double(), "amax", include_self=False)
+        return 100 * self._combine(sums, best)
+
+    def _combine(self, sums: Tensor, best: Tensor) -> Tensor:
+        """Scores from the sums of the averaged texts and the best of the others: (N, C), or (C,).
+
+        Stage one's formula. A class with averaged texts only, such as filled templates, has their plain mean.
+        """
+        counts = torch.bincount(self.owner[self.averaged], minlength=self.n_classes)
+        has_best = torch.bincount(self.owner[~self.averaged], minlength=self.n_classes) > 0
+        plain = sums / counts.clamp_min(1)
+        return torch.where(has_best, mean_with_best(sums, counts, best), plain)
 
     def explain(self, cosines: Tensor, winners: Tensor, against: Tensor) -> list[list[Term]]:
         """For each image the terms of ``score[winner] − score[against]``, the largest first.
@@ -83,18 +85,23 @@ class ScoringTexts:
         cosines: (N, M); winners, against: (N,) classes. If both are the same class (there is no other), the terms are
         those of its score. Names and synonyms that are not the best of their class add nothing and are omitted.
         """
+        # The score is linear in its cosines: a text's weight is the score of a class in which it alone has 100.
+        hundred = torch.full((self.n_classes,), 100.0, dtype=torch.float64)
+        of_averaged = self._combine(hundred, 0 * hundred)
+        of_best = self._combine(0 * hundred, hundred)
+        scores = self.scores(cosines) / 100
         terms_of_images = []
-        for row, winner, other in zip(cosines.double(), winners.tolist(), against.tolist(), strict=True):
-            sides = {c: self._counted(row, c) for c in (winner, other)}
+        for n, row in enumerate(cosines.double()):
+            winner, other = int(winners[n]), int(against[n])
             # the midpoint of the two scores; a single class has nothing to compare with
-            middle = sum(float(row[side].mean()) for side in sides.values()) / 2 if len(sides) == 2 else 0.0
-            terms = [
-                Term(
-                    t, float(row[t]), (1 if c == winner else -1) * 100 / len(side) * (float(row[t]) - middle)
-                )
-                for c, side in sides.items()
-                for t in side
-            ]
+            middle = float(scores[n, winner] + scores[n, other]) / 2 if winner != other else 0.0
+            terms = []
+            for c in [winner] if winner == other else [winner, other]:
+                sign = 1 if c == winner else -1
+                for text in self._counted(row, c):
+                    weight = float((of_averaged if self.averaged[text] else of_best)[c])
+                    cosine = float(row[text])
+                    terms.append(Term(text, cosine, sign * weight * (cosine - middle)))
             terms_of_images.append(sorted(terms, key=lambda term: (-term.adds, term.text)))
         return terms_of_images
 
@@ -103,7 +110,9 @@ class ScoringTexts:
         of_class = self.owner == c
         averaged = (of_class & self.averaged).nonzero()[:, 0].tolist()
         others = (of_class & ~self.averaged).nonzero()[:, 0]
-        return averaged + ([int(others[row[others].argmax()])] if len(others) else [])
+        if not len(others):
+            return averaged
+        return [*averaged, int(others[row[others].argmax()])]
 
 
 def for_and_against(terms: Sequence[Any], n: int) -> tuple[list[Any], list[Any]]:

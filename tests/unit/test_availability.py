@@ -18,7 +18,7 @@ import pytest
 from archives import EVIL_TAR, below, tar_with, zip_with
 from coder_clip.datasets import PUBLISHED, availability
 from coder_clip.datasets import fetch as fetching
-from coder_clip.datasets.availability import check, get
+from coder_clip.datasets.availability import get, look_at
 from coder_clip.datasets.entry import Entry, entry
 from coder_clip.datasets.layouts import imagenet_synsets, imagenet_val_labels
 from coder_clip.datasets.published import load_below
@@ -31,7 +31,7 @@ from web import Web
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_nothing_there_says_how_to_get_it(name: str, tmp_path: Path) -> None:
-    found = check(name, tmp_path / "nowhere")
+    found = look_at(name, tmp_path / "nowhere")
     said = "\n".join(found.lines())
     assert not found.usable
     assert "no images (looked for " in said
@@ -52,10 +52,10 @@ def of_size(monkeypatch: pytest.MonkeyPatch, name: str, counts: dict[str, int]) 
 
 def test_complete_is_said_only_of_what_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plant("dtd", tmp_path, 1)
-    found = check("dtd", tmp_path)
+    found = look_at("dtd", tmp_path)
     assert any("expected train 2,820, val 1,128, test 1,692" in p for p in found.problems)
     of_size(monkeypatch, "dtd", {"train": 47, "val": 47, "test": 47})
-    assert check("dtd", tmp_path).lines() == [
+    assert look_at("dtd", tmp_path).lines() == [
         f"dtd: complete — Describable Textures (DTD), {tmp_path}/dtd",
         f"  here      images in {tmp_path}/dtd/images",
         "  here      train 47, val 47, test 47 (split: CoOp's split)",
@@ -65,7 +65,7 @@ def test_complete_is_said_only_of_what_is(tmp_path: Path, monkeypatch: pytest.Mo
         ),
     ]
     (tmp_path / "dtd/images/banded/banded_0002.jpg").unlink()
-    found = check("dtd", tmp_path)
+    found = look_at("dtd", tmp_path)
     assert found.problems == ["1 of 141 images are missing or empty, first banded/banded_0002.jpg"]
     assert [d.gives for d in found.get] == ["images"]
 
@@ -74,7 +74,7 @@ def test_a_split_file_that_is_absent_is_a_problem(tmp_path: Path) -> None:
     """The images alone are no benchmark, though DTD's archive has lists of its own."""
     plant("dtd", tmp_path, 1)
     (tmp_path / "dtd/split_zhou_DescribableTextures.json").unlink()
-    found = check("dtd", tmp_path)
+    found = look_at("dtd", tmp_path)
     assert not found.usable
     assert found.problems == ["no split file: split_zhou_DescribableTextures.json"]
     assert [d.gives for d in found.get] == ["split_zhou_DescribableTextures.json"]
@@ -90,7 +90,7 @@ def test_another_list_of_images_is_a_problem(tmp_path: Path, monkeypatch: pytest
     known = {"train": data.fingerprint("train"), "test": "0" * 64}
     rule = expecting.splits[0].model_copy(update={"fingerprints": known})
     replace_entry(monkeypatch, expecting.model_copy(update={"splits": [rule]}))
-    found = check("dtd", tmp_path)
+    found = look_at("dtd", tmp_path)
     assert found.problems == [
         "not as published, by checksum: test (read from split_zhou_DescribableTextures.json)"
     ]
@@ -109,7 +109,7 @@ def test_another_list_file_is_a_problem(tmp_path: Path, monkeypatch: pytest.Monk
     for known, state in ((own, "complete"), ("md5:" + "0" * 32, "not usable")):
         rule = found.splits[0].model_copy(update={"sums": {file.name: known}})
         replace_entry(monkeypatch, found.model_copy(update={"splits": [rule]}))
-        said = check("places365", tmp_path).lines()
+        said = look_at("places365", tmp_path).lines()
         assert said[0].startswith(f"places365: {state}")
     assert f"  problem   not as published, by checksum: {file.name} (read from {file.name})" in said
 
@@ -117,7 +117,7 @@ def test_another_list_file_is_a_problem(tmp_path: Path, monkeypatch: pytest.Monk
 def test_a_split_file_that_is_wrong_is_a_problem(tmp_path: Path) -> None:
     plant("dtd", tmp_path, 1)
     (tmp_path / "dtd/split_zhou_DescribableTextures.json").write_text("{}")
-    found = check("dtd", tmp_path)
+    found = look_at("dtd", tmp_path)
     assert "has no list 'train'" in found.problems[0]
 
 
@@ -241,7 +241,7 @@ def test_a_list_that_names_an_absent_image_is_at_fault_not_the_archive(
     lists = json.loads(split.read_text())
     lists["test"][0][0] = "banded/banded_9999.jpg"
     split.write_text(json.dumps(lists))
-    state = check("dtd", root)
+    state = look_at("dtd", root)
     assert [d.gives for d in state.get] == [split.name]
     assert f"first banded/banded_9999.jpg; {split.name} lists them, and is not the published file" in "".join(
         state.problems
@@ -341,7 +341,7 @@ def test_a_damaged_split_file_is_replaced(
     split = tmp_path / "root/dtd/split_zhou_DescribableTextures.json"
     whole = split.read_bytes()
     split.write_bytes(content)
-    found = check("dtd", tmp_path / "root")
+    found = look_at("dtd", tmp_path / "root")
     assert says in found.problems[0]
     assert "coder-clip data get dtd" in "\n".join(found.lines())
     web.failing = [404]
@@ -483,7 +483,7 @@ def test_what_may_be_downloaded_comes_and_the_rest_is_told(
     assert got.by_hand == real.by_hand
     for hand in real.by_hand:
         shutil.move(made / folder / hand.gives, root / folder / hand.gives)
-    assert check(name, root).lines()[0].startswith(f"{name}: complete")
+    assert look_at(name, root).lines()[0].startswith(f"{name}: complete")
     assert load_below(name, root).missing() == []
 
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coder_clip.texts import checks
-from coder_clip.texts.checks import Names, check, clean, fault
+from coder_clip.texts.checks import Names, check_texts, clean, fault
 from coder_clip.texts.sets import ClassTexts, Pair, PairSet, TextSet
 from coder_clip.texts.similar import faults as compared
 
@@ -225,7 +225,7 @@ def test_what_is_accepted_can_be_shown_and_encoded(text: str) -> None:
 
 def of(*classes: ClassTexts, pairs: Sequence[Pair] = (), **more: Any) -> list[tuple[str, str]]:
     texts = TextSet.model_validate({"dataset": "d", "classes": list(classes), **more})
-    found = check(texts, PairSet(dataset="d", pairs=list(pairs)) if pairs else None)
+    found = check_texts(texts, PairSet(dataset="d", pairs=list(pairs)) if pairs else None)
     return [(f.rule, f.text) for f in found]
 
 
@@ -242,7 +242,7 @@ def test_what_two_classes_have_is_named_once_whatever_its_spelling() -> None:
     """It raises both scores alike."""
     owl = ClassTexts(name="owl", attribute=["A long-tail", *OWL.attribute], synonym=["the vulpes"])
     texts = TextSet(dataset="d", classes=[FOX, owl])
-    found = check(texts)
+    found = check_texts(texts)
     assert [(f.rule, f.owner, f.why) for f in found] == [
         ("shared", "red fox", "also a text of owl"),
         ("synonym", "red fox", "also a text of owl"),

@@ -33,7 +33,7 @@ from coder_clip.evaluation.text_ablations import (
     text_kind_ablation,
     text_tests,
 )
-from coder_clip.phases.common import ImageFeatures
+from coder_clip.phases.common import SplitFeatures
 from coder_clip.phases.predictions import metrics, rows
 from coder_clip.pipeline.config import Config
 from reference import grid_error
@@ -528,7 +528,7 @@ def test_curves_and_tests_score_each_choice_of_texts_once(monkeypatch: pytest.Mo
 def test_top5_accuracy_only_of_more_than_five_classes(n_classes: int, says: bool) -> None:
     """Five classes had a top-5 accuracy of 100 %, with an interval."""
     labels = torch.arange(12) % n_classes
-    images = ImageFeatures(torch.zeros(12, 2), labels, [str(i) for i in range(12)], {})
+    images = SplitFeatures(torch.zeros(12, 2), labels, [str(i) for i in range(12)], {})
     scores = torch.randn(12, n_classes, generator=torch.Generator().manual_seed(0))
     config = Config.model_validate(
         {"datasets": ["shapes"], "models": ["mini"], "evaluation": {"bootstrap": 50}}

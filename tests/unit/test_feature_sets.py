@@ -21,7 +21,7 @@ from coder_clip.encoders.table_list import TABLES, is_list, listed, read_list
 from coder_clip.encoders.text_tables import TextTables
 from coder_clip.errors import UserError
 from coder_clip.phases.adapter import ScoredSplit
-from coder_clip.phases.common import ImageFeatures
+from coder_clip.phases.common import SplitFeatures
 from coder_clip.phases.shots import different, shot_rows
 from coder_clip.pipeline.config import Config, DatasetConfig
 
@@ -78,7 +78,7 @@ def test_without_a_cache_shots_are_validation_images(tmp_path: Path) -> None:
 def test_no_seed_chooses_on_its_own_shots() -> None:
     """Hyper-parameters that are chosen on the very shots of a cache are those that memorise them."""
     meta = {"dataset": "trees", "classes": CLASSES}
-    val = ImageFeatures(torch.eye(5), torch.tensor([0, 1, 2, 0, 1]), list("abcde"), meta)
+    val = SplitFeatures(torch.eye(5), torch.tensor([0, 1, 2, 0, 1]), list("abcde"), meta)
     scored = ScoredSplit(val, torch.arange(15.0).view(5, 3))
     rest = scored.without({"b", "e", "elsewhere"})
     assert rest.images.ids == ["a", "c", "d"]
@@ -98,7 +98,7 @@ def test_seeds_that_draw_the_same_images_are_one() -> None:
         str(seed): [[ids[i] for i in shot] for shot in np.split(draw_shots(labels, 4, seed, 3), 4)]
         for seed in (5, 1, 2)
     }
-    pool = ImageFeatures(torch.zeros(12, 2), torch.from_numpy(labels), ids, {"draws": draws})
+    pool = SplitFeatures(torch.zeros(12, 2), torch.from_numpy(labels), ids, {"draws": draws})
     config = Config.model_validate(
         {"datasets": ["shapes"], "models": ["mini"], "adapter": {"shots": [2, 4], "seeds": [5, 1, 2]}}
     )
@@ -119,13 +119,13 @@ def test_fewer_shots_are_the_first_ones_and_a_draw_without_images_is_named() -> 
         }
     )
     meta = {"dataset": "shapes", "draws": draws, "skipped": []}
-    pool = ImageFeatures(torch.zeros(4, 2), torch.tensor([0, 0, 1, 1]), ids, meta)
+    pool = SplitFeatures(torch.zeros(4, 2), torch.tensor([0, 0, 1, 1]), ids, meta)
     assert shot_rows(config, pool, 1, 1).tolist() == [1, 2]
     assert shot_rows(config, pool, 2, 1).tolist() == [1, 2, 0, 3]
     with pytest.raises(UserError, match="no 4-shot draw of seed 1"):
         shot_rows(config, pool, 4, 1)
     broken = {**meta, "skipped": [(i, "broken") for i in ids]}
-    empty = ImageFeatures(torch.zeros(0, 2), torch.zeros(0), [], broken)
+    empty = SplitFeatures(torch.zeros(0, 2), torch.zeros(0), [], broken)
     with pytest.raises(UserError, match="'shapes': none of the 2 images of the 1-shot draw of seed 1"):
         shot_rows(config, empty, 1, 1)
 

@@ -22,7 +22,7 @@ from coder_clip.errors import UserError
 from coder_clip.pipeline.config import GeneratorConfig, load_config
 from coder_clip.texts.kinds import OF_CLASS
 from coder_clip.texts.llm import budget, prompts, server
-from coder_clip.texts.llm.budget import Budget, Estimate
+from coder_clip.texts.llm.budget import Budget, CostEstimate
 from coder_clip.texts.llm.generate import groups
 from coder_clip.texts.llm.prompts import Request, digest
 from coder_clip.texts.llm.requests import class_items, pair_items
@@ -311,7 +311,7 @@ def test_a_budget_reserves_what_is_in_flight() -> None:
     with pytest.raises(UserError, match=r"max_cost 2\.00 USD \(1\.40 spent\)"):
         ours.has_room(0.7)
     with pytest.raises(UserError, match="would exceed"):
-        ours.check(Estimate(9, 0, 0, 0.65))
+        ours.check(CostEstimate(9, 0, 0, 0.65))
 
 
 def test_a_limit_in_one_currency_does_not_count_answers_in_another() -> None:
@@ -343,7 +343,7 @@ def test_the_limit_holds_for_answers_up_to_max_tokens(
 
 def test_without_prices_no_cost_is_computed() -> None:
     assert budget.money(None, 10, 10) == 0
-    assert budget.total([Estimate(1, 1, 1), Estimate(1, 1, 1, 0.5)]) == Estimate(2, 2, 2, 0.5)
+    assert budget.total([CostEstimate(1, 1, 1), CostEstimate(1, 1, 1, 0.5)]) == CostEstimate(2, 2, 2, 0.5)
     assert budget.estimate([request_of()], settings()).money == 0
 
 

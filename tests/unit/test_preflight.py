@@ -21,7 +21,7 @@ from coder_clip.phases.image_features import shot_images
 from coder_clip.pipeline.absent import to_download
 from coder_clip.pipeline.config import Config, load_config
 from coder_clip.preflight import checks, quick_checks
-from coder_clip.preflight.checks import check
+from coder_clip.preflight.checks import check_config
 from coder_clip.preflight.run import before_run
 from trees import of_any_lists, plant, replace_entry
 from web import serve
@@ -160,6 +160,12 @@ def test_weights_that_cannot_be_had(
         assert "model clip: its files are not all on this machine; a run on it fetches them" in answer.out
         (tmp_path / "cache").touch()
         assert f"weights cannot be written to {tmp_path}/cache" in command("check", "--config", "c.yaml").err
+
+
+@pytest.fixture(autouse=True)
+def asked_again() -> None:
+    """A process asks the hub once about a model, and tests share theirs."""
+    checks._hub_problem.cache_clear()
 
 
 @pytest.mark.rest
@@ -385,9 +391,9 @@ def test_a_head_without_a_gpu_sends_jobs_to_nodes_that_have_one(monkeypatch: pyt
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
     configure(datasets={"shapes": {"texts": "names"}}, features={"device": "cuda"})
     config = load_config("c.yaml")
-    assert any("model mini" in line for line in check(config, Path("c.yaml"), here=False))
+    assert any("model mini" in line for line in check_config(config, Path("c.yaml"), here=False))
     with pytest.raises(UserError, match="device 'cuda' is not on this machine"):
-        list(check(config, Path("c.yaml"), here=True))
+        list(check_config(config, Path("c.yaml"), here=True))
 
 
 def test_weights_for_which_a_gpu_has_no_room(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from coder_clip.datasets.entry import entry
 from coder_clip.encoders.encoder import Encoder
 from coder_clip.photos.texts import read_text_set
 from coder_clip.texts import similar
-from coder_clip.texts.checks import check
+from coder_clip.texts.checks import check_texts
 from coder_clip.texts.kinds import BESIDES_NAME
 from coder_clip.texts.sets import PairSet, TextSet, load_pair_set, load_text_set
 
@@ -47,7 +47,7 @@ def test_every_set_says_honestly_what_it_is(name: str) -> None:
 def test_every_set_passes_the_checks(path: Path) -> None:
     """What we ask of a model's texts, our own keep; exceptions are listed in the set, with their reasons."""
     texts, pairs = read_set(path)
-    assert [str(fault) for fault in check(texts, pairs)] == []
+    assert [str(fault) for fault in check_texts(texts, pairs)] == []
 
 
 @pytest.mark.rest
@@ -55,7 +55,7 @@ def test_every_set_passes_the_checks(path: Path) -> None:
 def test_every_set_passes_the_checks_with_an_encoder(path: Path, lite: Encoder) -> None:
     """No text says what another class's text says, and no pair has its sides swapped."""
     texts, pairs = read_set(path)
-    assert [str(fault) for fault in check(texts, pairs, similar.faults(texts, pairs, lite))] == []
+    assert [str(fault) for fault in check_texts(texts, pairs, similar.faults(texts, pairs, lite))] == []
 
 
 def test_all_sets_together_stay_small() -> None:

@@ -74,6 +74,6 @@ def test_without_slurm(repo: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     monkeypatch.setenv("PATH", str(tmp_path))
     file = Path("config/reproduce.yaml")
     with pytest.raises(queue.SlurmError) as error:
-        next(check.check(load_config(file), file, "slurm", True, 1))
+        next(check.check_cluster(load_config(file), file, "slurm", True, 1))
     assert "no 'sinfo' on this machine" in str(error.value)
     assert "login node" in str(error.value)

@@ -24,7 +24,7 @@ from coder_clip.evaluation.intervals import holm
 from coder_clip.foundation.artifacts import read_json, write_json
 from coder_clip.reporting import formats
 from coder_clip.reporting.exhibits import TABLES, claims
-from coder_clip.reporting.exhibits.confusions import StageOne
+from coder_clip.reporting.exhibits.confusions import StageOneReasons
 from coder_clip.reporting.parts import cells
 from coder_clip.reporting.parts.table import AVERAGE, Cell, Column, Table
 from coder_clip.reporting.results import Results
@@ -421,7 +421,7 @@ def test_an_error_is_shown_with_the_texts_that_decided(tmp_path: Path) -> None:
     results = fake(tmp_path, datasets=("one",), shots=())
     frame = TABLES["confusions"].table(results).frame.dropna(subset=["example"])
     assert len(frame) > 3
-    neighbors = StageOne(results, "one", "mini")
+    neighbors = StageOneReasons(results, "one", "mini")
     scores = neighbors.scoring.scores(neighbors.scoring.cosines(neighbors.features))
     classes = results.zero_shot("one", "mini")["classes"]
     for r in frame.to_dict("records"):

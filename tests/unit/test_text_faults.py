@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from coder_clip.texts.checks import Fault, check
+from coder_clip.texts.checks import Fault, check_texts
 from coder_clip.texts.sets import ClassTexts, Pair, PairSet, TextSet
 
 CLASSES: dict[str, dict[str, list[str]]] = {
@@ -53,7 +53,7 @@ def faults(
     change(entries)
     texts = TextSet(dataset="d", classes=[ClassTexts(name=name, **of) for name, of in entries.items()])
     pair = Pair(a="grey wolf", b="red fox", a_index=0, b_index=1, a_not_b=sides[0], b_not_a=sides[1])
-    return check(texts, PairSet(dataset="d", pairs=[pair]), classes=classes)
+    return check_texts(texts, PairSet(dataset="d", pairs=[pair]), classes=classes)
 
 
 def with_text(text: str, kind: str = "attribute", name: str = "grey wolf") -> list[Fault]:
@@ -313,9 +313,9 @@ def test_faults_of_a_whole_set_are_seen(change: Callable[[object], object], rule
 def test_a_class_that_is_there_twice_is_named() -> None:
     """A run would use one of the two entries, and nobody knows which."""
     fox = ClassTexts(name="red fox", **CLASSES["red fox"])
-    found = check(TextSet(dataset="d", classes=[fox, fox]), classes=["red fox"])
+    found = check_texts(TextSet(dataset="d", classes=[fox, fox]), classes=["red fox"])
     assert [(f.rule, f.why) for f in found] == [("classes", "it is there 2 times")]
-    assert check(TextSet(dataset="d", classes=[fox, fox]), classes=["red fox", "red fox"]) == []
+    assert check_texts(TextSet(dataset="d", classes=[fox, fox]), classes=["red fox", "red fox"]) == []
 
 
 def test_class_names_are_compared_with_those_of_the_data_set() -> None:

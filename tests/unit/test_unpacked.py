@@ -11,7 +11,7 @@ import pytest
 
 from archives import PUBLISHED_ARCHIVES, pack
 from coder_clip.datasets import availability
-from coder_clip.datasets.availability import check, get
+from coder_clip.datasets.availability import get, look_at
 from coder_clip.datasets.entry import entry
 from coder_clip.datasets.published import load_below
 from trees import allow_small_cifar, plant, replace_entry, served
@@ -74,7 +74,7 @@ def test_a_download_that_an_older_folder_hides_is_told(aircraft: Path) -> None:
     (advice,) = got.advice
     assert f"next to {coop}/images, which takes precedence: move that folder away" in advice
     (coop / "images").rename(coop / "old")
-    assert check("fgvc_aircraft", aircraft).usable
+    assert look_at("fgvc_aircraft", aircraft).usable
 
 
 def test_copies_with_one_folder_more_are_found(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_an_image_that_was_lost_comes_back(aircraft: Path, how: str) -> None:
     image.unlink()
     if how == "empty":
         image.touch()
-    (problem,) = check("fgvc_aircraft", aircraft).problems
+    (problem,) = look_at("fgvc_aircraft", aircraft).problems
     assert problem.endswith(f" images are missing or empty, first {image.name}")
     got = get("fgvc_aircraft", aircraft, say=lambda _: None)
     assert got.lines()[0].startswith("fgvc_aircraft: complete"), got.lines()

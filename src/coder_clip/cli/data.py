@@ -40,11 +40,11 @@ def check(
     names: Names = None, everything: Everything = False, config: OfConfig = None, root: Root = None
 ) -> None:
     """Report what is there, what is missing, and how to get it. Exit status 1 if a data set cannot be used."""
-    from ..datasets.availability import check
+    from ..datasets.availability import look_at
     from ..datasets.published import existing
 
     chosen, below = _chosen(names, everything, config, root)
-    if not _told([check(name, existing(below)) for name in chosen]):
+    if not _told([look_at(name, existing(below)) for name in chosen]):
         raise typer.Exit(1)
 
 

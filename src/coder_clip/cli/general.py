@@ -60,10 +60,10 @@ def check(
     if only_present:  # Snakemake, where it is asked, has to know as well
         os.environ[ONLY_PRESENT] = "true"
     c = load_config(config)
-    from ..preflight.checks import check
+    from ..preflight.checks import check_config
 
     wrong = profile is not None and _cluster_is_wrong(c, config, profile, probe, wait)
-    print_lines(check(c, config, deep, here=profile is None))
+    print_lines(check_config(c, config, deep, here=profile is None))
     if wrong:
         raise typer.Exit(1)
 
@@ -78,12 +78,12 @@ def _cluster_is_wrong(c: Config, config: Path, profile: str, probe: bool, wait: 
         )
     from snakemake_executor_plugin_slurm_resilient.queue import SlurmError
 
-    from ..slurm.check import check
+    from ..slurm.check import check_cluster
     from ..slurm.probe import Finding
 
     wrong = False
     try:
-        for finding in check(c, config, profile, probe, wait):
+        for finding in check_cluster(c, config, profile, probe, wait):
             typer.echo(finding)
             wrong |= finding.status == "wrong"
     except (SlurmError, UserError) as error:  # the rest is checked all the same

@@ -229,7 +229,7 @@ def check(
 
     Exits with 1 if there are faults.
     """
-    from ..texts.checks import check as faults_of
+    from ..texts.checks import check_texts
 
     compare = _encoder(encoder, config) if encoder else None
     total = 0
@@ -239,7 +239,7 @@ def check(
             from ..texts.similar import faults as compared  # imports torch
 
             more = list(compared(one.texts, one.pairs, compare))
-        faults = faults_of(one.texts, one.pairs, more, one.classes)
+        faults = check_texts(one.texts, one.pairs, more, one.classes)
         print_lines(f"{one.place(fault.kind)}: {fault}" for fault in faults)
         print_lines(f"{one.name}: {note}" for note in one.notes)
         by_rule = ", ".join(f"{n} {rule}" for rule, n in Counter(f.rule for f in faults).most_common())

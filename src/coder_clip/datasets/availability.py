@@ -69,7 +69,7 @@ class Findings:
         return said + [f"  by hand   {self.folder / h.gives}: {h.how}" for h in self.by_hand]
 
 
-def check(name: str, root: Path) -> Findings:
+def look_at(name: str, root: Path) -> Findings:
     """Look at a data set below the root, in its first split. Nothing is fetched and no image opened."""
     found = entry(name)
     place = find_place(name, found, root)
@@ -148,7 +148,7 @@ def addresses(urls: Collection[str], names: Collection[str], root: Path) -> dict
     UserError for an address of no file that is missing: it would not be used.
     """
     found: dict[str, list[str]] = {}
-    wanted = [d.file for name in names for d in check(name, root).get] if urls else []
+    wanted = [d.file for name in names for d in look_at(name, root).get] if urls else []
     for url in urls if wanted else ():
         of = [f for f in wanted if url.split("?")[0].endswith(f"/{f}")] or wanted[: len(wanted) == 1]
         if not of:
@@ -173,7 +173,7 @@ def get(
     UserError: nothing can be reached, wrong checksum, no room; what is whole by then stays.
     """
     found = entry(name)
-    result = check(name, root)
+    result = look_at(name, root)
     if not result.get and not any(h.archive for h in found.by_hand):
         return result  # perhaps on a root that is read-only
     with _one_at_a_time(name, root, say):
@@ -181,7 +181,7 @@ def get(
         folder = place.folder if place else root / found.folders[0]
         came: list[Download] = []
         # twice where only the new lists show that images are missing
-        while wanted := [d for d in check(name, root).get if d not in came]:
+        while wanted := [d for d in look_at(name, root).get if d not in came]:
             say(f"{name}: {found.title}. Terms: {found.licence}; see {found.homepage}")
             refuse_small_disk({name: wanted}, root)
             for download in wanted:
@@ -189,7 +189,7 @@ def get(
                 _get(name, download, root, folder, [*own, download.url, *download.mirrors], keep, say)
             came += wanted
         _unpack_brought(name, found, root, folder, say)
-        result = check(name, root)
+        result = look_at(name, root)
         if place and any(d in came for d in result.get):
             result.advice.append(
                 f"the download is next to {place.images}, which takes precedence: move that folder away"

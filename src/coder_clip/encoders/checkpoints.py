@@ -47,7 +47,7 @@ SAFE, CHECKED = (".safetensors",), (".bin", ".pt", ".pth")  # the second are rea
 
 
 @dataclass(frozen=True)
-class Source:
+class Checkpoint:
     """The files of an encoder, and how to build it.
 
     name, options: arguments of open_clip.create_model. label: (model, pretrained), for metadata and messages.
@@ -62,7 +62,7 @@ class Source:
     local: bool = False  # nothing may be fetched
 
 
-def find(model: str, pretrained: str | None, offline: bool, quick_gelu: bool | None = None) -> Source:
+def find(model: str, pretrained: str | None, offline: bool, quick_gelu: bool | None = None) -> Checkpoint:
     """Resolve the three forms of a model name to files on this machine. UserError if there are none."""
     kind, _, rest = model.partition(":")
     if kind in ("local-dir", "hf-hub"):
@@ -84,10 +84,10 @@ def find(model: str, pretrained: str | None, offline: bool, quick_gelu: bool | N
     weights = from_hub(lambda: open_clip.download_pretrained(tag), what, tag["hf_hub"].rstrip("/"), offline)
     # open_clip only warns where a tag was trained with QuickGELU and the model's configuration has GELU
     options = {"force_quick_gelu": tag.get("quick_gelu", False), "force_preprocess_cfg": tag}
-    return Source(name, open_clip.get_model_config(name), Path(weights), (name, pretrained), options)
+    return Checkpoint(name, open_clip.get_model_config(name), Path(weights), (name, pretrained), options)
 
 
-def _find_checkpoint(name: str, path: Path, tags: list[str], quick_gelu: bool | None) -> Source:
+def _find_checkpoint(name: str, path: Path, tags: list[str], quick_gelu: bool | None) -> Checkpoint:
     """An open_clip name with a checkpoint file, which does not name its activation: ask where both exist."""
     if path.suffix not in SAFE + CHECKED:
         raise UserError(f"model '{name}' has no pretrained tag '{path}'{nearest(str(path), tags)}")
@@ -104,10 +104,10 @@ def _find_checkpoint(name: str, path: Path, tags: list[str], quick_gelu: bool | 
     published = [{k: c[k] for k in keys if k in c} for c in cfgs]
     agreed = published[0] if published and all(p == published[0] for p in published) else {}
     options: dict[str, Any] = {"force_preprocess_cfg": agreed, "force_quick_gelu": bool(quick_gelu)}
-    return Source(name, open_clip.get_model_config(name), path, (name, path.name), options)
+    return Checkpoint(name, open_clip.get_model_config(name), path, (name, path.name), options)
 
 
-def _find_on_hub(repository: str, offline: bool) -> Source:
+def _find_on_hub(repository: str, offline: bool) -> Checkpoint:
     def fetch(filename: str | None) -> Path:
         what = f"{filename or 'weights'} of hf-hub:{repository}"
         return Path(
@@ -116,10 +116,10 @@ def _find_on_hub(repository: str, offline: bool) -> Source:
 
     model_cfg = _read_config(fetch(CONFIG).parent)
     weights, name = fetch(None), f"hf-hub:{repository}"
-    return Source(name, model_cfg, weights, (name, weights.name))
+    return Checkpoint(name, model_cfg, weights, (name, weights.name))
 
 
-def _find_folder(folder: Path) -> Source:
+def _find_folder(folder: Path) -> Checkpoint:
     """Find the files of a model folder, which holds open_clip_config.json and weights.
 
     Relative file names in its configuration start at the folder.
@@ -146,7 +146,7 @@ def _find_folder(folder: Path) -> Source:
         raise UserError(f"model folder {folder} holds no weights (expected open_clip_model.safetensors)")
     first = min(files, key=lambda p: (p.suffix not in SAFE, not p.name.startswith("open_clip"), p.name))
     label = (f"local-dir:{folder.resolve().name}", first.name)
-    return Source(f"local-dir:{folder}", model_cfg, first, label, options, tokenizer_options, local=True)
+    return Checkpoint(f"local-dir:{folder}", model_cfg, first, label, options, tokenizer_options, local=True)
 
 
 def _read_config(folder: Path) -> dict[str, Any]:

@@ -22,7 +22,7 @@ OF_CLASS = ("name", "prompt", "sentence")
 Use = Literal["vocabulary", "imagenet_names", "name", "prompt", "sentence"]
 
 
-class Source(Strict):
+class TableSource(Strict):
     """A public repository. base: addresses that the path of a file is added to, tried in this order."""
 
     base: Annotated[list[str], Field(min_length=1)]
@@ -57,7 +57,7 @@ class Table(File):
 class Tables(Strict):
     """The list."""
 
-    sources: dict[str, Source] = {}
+    sources: dict[str, TableSource] = {}
     tables: Annotated[list[Table], Field(min_length=1)]
 
     @property

@@ -23,7 +23,7 @@ from ..protocols import FLAWS, SETTINGS, Setting
 from ..texts.kinds import IN_CODER
 from ..texts.sentences import FEW_SHOT
 from .coder import text_tags
-from .common import SHOTS, VOCABULARY, ImageFeatures, Texts, read_image_features, read_texts, use_threads
+from .common import SHOTS, VOCABULARY, SplitFeatures, Texts, read_image_features, read_texts, use_threads
 from .predictions import with_groups
 from .shots import different, drawn, shot_rows
 
@@ -35,7 +35,7 @@ CODER_ADAPTER = "coder_adapter"  # the one whose flaws are measured, and that th
 
 
 @dataclass(frozen=True)
-class Run:
+class SeedRun:
     """One method with one seed in one setting: hyper-parameters, accuracies and test predictions (N,)."""
 
     point: Point
@@ -56,7 +56,7 @@ class FittedMethod:
     texts: list[Tensor]
     model: Fitted
     searched: Point
-    runs: dict[Point, Run] = field(default_factory=dict)
+    runs: dict[Point, SeedRun] = field(default_factory=dict)
 
 
 def run(config: Config, model: str, dataset: str, shots: int) -> None:
@@ -69,11 +69,11 @@ def run(config: Config, model: str, dataset: str, shots: int) -> None:
     texts = read_texts(config, model, dataset, test)
     weights = texts.weights("prompt", len(test.classes))
     on_val, on_test = (ScoredSplit(i, clip_scores(i.features, weights)) for i in (val, test))
-    clip_run = Run(Point(), "none", on_val.accuracy(), on_test.accuracy(), on_test.clip.argmax(dim=1))
+    clip_run = SeedRun(Point(), "none", on_val.accuracy(), on_test.accuracy(), on_test.clip.argmax(dim=1))
     methods = runnable(config, dataset, texts)
     seeds = different(config, pool, shots)
-    runs: dict[tuple[str, str, int], Run] = {}
-    flawed: dict[tuple[str, int], Run] = {}  # the CODER-Adapter: clean, and clean with one flaw
+    runs: dict[tuple[str, str, int], SeedRun] = {}
+    flawed: dict[tuple[str, int], SeedRun] = {}  # the CODER-Adapter: clean, and clean with one flaw
 
     def run_seed(seed: int) -> None:
         rows = shot_rows(config, pool, shots, seed)
@@ -84,7 +84,7 @@ def run(config: Config, model: str, dataset: str, shots: int) -> None:
         def inputs_of(s: Setting) -> FewShotInputs:
             return few_shot_inputs(config, dataset, s, seed, pool, rows, choosing.images, texts, weights)
 
-        def run_of(method: str, s: Setting) -> Run:
+        def run_of(method: str, s: Setting) -> SeedRun:
             m = _fitted(method, inputs_of(s), choosing, fitted[method])
             return _chosen(method, s, m, Point(*config.initial(dataset)), choosing, on_test)
 
@@ -128,9 +128,9 @@ def few_shot_inputs(
     dataset: str,
     s: Setting,
     seed: int,
-    pool: ImageFeatures,
+    pool: SplitFeatures,
     rows: Tensor,
-    val: ImageFeatures,
+    val: SplitFeatures,
     texts: Texts,
     weights: Tensor,
 ) -> FewShotInputs:
@@ -174,7 +174,7 @@ def _texts_of_coder(texts: Texts, s: Setting) -> dict[str, tuple[Tensor, Tensor]
 class ScoredSplit:
     """A split with CLIP's logits (N, C)."""
 
-    images: ImageFeatures
+    images: SplitFeatures
     clip: Tensor
 
     def without(self, ids: set[str]) -> ScoredSplit:
@@ -213,7 +213,7 @@ def _fitted(
 
 def _chosen(
     method: str, setting: Setting, m: FittedMethod, initial: Point, on_val: ScoredSplit, on_test: ScoredSplit
-) -> Run:
+) -> SeedRun:
     """The run that a setting reports: searched on validation, or chosen on the test split as published."""
     points = {"searched": m.searched}
     if method_of(method).published_initial and setting.adapter_selection == "best_of_two_on_test":
@@ -225,11 +225,11 @@ def _chosen(
     return max(runs, key=lambda run: run.test_accuracy)  # chooses nothing if there is only one
 
 
-def _run(m: FittedMethod, point: Point, selected: str, on_val: ScoredSplit, on_test: ScoredSplit) -> Run:
+def _run(m: FittedMethod, point: Point, selected: str, on_val: ScoredSplit, on_test: ScoredSplit) -> SeedRun:
     if point not in m.runs:
         val, test = (m.model.logits(s.images.features, s.clip, point) for s in (on_val, on_test))
         accuracies = on_val.accuracy(val), on_test.accuracy(test)
-        m.runs[point] = Run(point, selected, *accuracies, test.argmax(dim=1))
+        m.runs[point] = SeedRun(point, selected, *accuracies, test.argmax(dim=1))
     return replace(m.runs[point], selected="none" if point == Point() else selected)
 
 
@@ -244,13 +244,15 @@ def _flaws() -> dict[str, Setting]:
     }
 
 
-def _correct(seeds: list[int], runs: dict[Any, Run], test: ImageFeatures, *key: str) -> np.ndarray[Any, Any]:
+def _correct(
+    seeds: list[int], runs: dict[Any, SeedRun], test: SplitFeatures, *key: str
+) -> np.ndarray[Any, Any]:
     """Correctness of each test image with each seed: (S, N) bool."""
     return np.stack([(runs[*key, seed].prediction == test.labels).numpy() for seed in seeds])
 
 
 def _effects(
-    seeds: list[int], flawed: dict[tuple[str, int], Run], test: ImageFeatures
+    seeds: list[int], flawed: dict[tuple[str, int], SeedRun], test: SplitFeatures
 ) -> list[dict[str, Any]]:
     """The effect of each flaw alone on the CODER-Adapter: ``clean`` with it against ``clean``, over seeds."""
     keys = dict.fromkeys(key for key, _ in flawed)
@@ -270,13 +272,13 @@ def _effects(
     ]
 
 
-def _skipped_shots(config: Config, pool: ImageFeatures, shots: int) -> dict[str, int]:
+def _skipped_shots(config: Config, pool: SplitFeatures, shots: int) -> dict[str, int]:
     """Number of different images that all seeds draw as shots, and of those that could not be read."""
     images = {image for seed in config.adapter.seeds for image in drawn(pool, shots, seed)}
     return {"shots": len(images - set(pool.ids)), "drawn": len(images)}
 
 
-def _rows(test: ImageFeatures, method: str, setting: str, seed: int, r: Run) -> pd.DataFrame:
+def _rows(test: SplitFeatures, method: str, setting: str, seed: int, r: SeedRun) -> pd.DataFrame:
     table = pd.DataFrame({"setting": setting, "method": method, "seed": seed, "image_id": test.ids})
     table["label"], table["prediction"] = test.labels.numpy(), r.prediction.numpy()
     table["correct"] = table["prediction"] == table["label"]
@@ -284,7 +286,7 @@ def _rows(test: ImageFeatures, method: str, setting: str, seed: int, r: Run) -> 
     return table
 
 
-def _document(method: str, setting: str, seed: int, r: Run, test: ImageFeatures) -> dict[str, Any]:
+def _document(method: str, setting: str, seed: int, r: SeedRun, test: SplitFeatures) -> dict[str, Any]:
     # with near twins the interval of a run depends on which images are right, not only on their number
     on_test = {}
     if test.groups is not None:
@@ -302,7 +304,7 @@ def _document(method: str, setting: str, seed: int, r: Run, test: ImageFeatures)
 
 
 def _summary(
-    seeds: list[int], runs: dict[tuple[str, str, int], Run], test: ImageFeatures
+    seeds: list[int], runs: dict[tuple[str, str, int], SeedRun], test: SplitFeatures
 ) -> list[dict[str, Any]]:
     """Mean and deviation over seeds of each method and setting, and the CODER-Adapter against the method."""
     pairs = dict.fromkeys((method, setting) for method, setting, _ in runs)

@@ -9,7 +9,7 @@ from ..foundation.artifacts import Paths, read_tensors, write_tensors
 from ..neighbors import MAX_KINDS, MEAN_KINDS, TextNeighbors
 from ..protocols import SETTINGS, Setting
 from ..texts.sentences import AS_PUBLISHED, NAMES
-from .common import ImageFeatures, Texts, belongs, read_texts, use_threads
+from .common import SplitFeatures, Texts, belongs, read_texts, use_threads
 
 if TYPE_CHECKING:
     from ..pipeline.config import Config
@@ -39,7 +39,7 @@ def text_neighbors(texts: Texts, setting: Setting) -> TextNeighbors:
     )
 
 
-def read_neighbors(config: Config, images: ImageFeatures, as_published: bool = False) -> TextNeighbors:
+def read_neighbors(config: Config, images: SplitFeatures, as_published: bool = False) -> TextNeighbors:
     """The compact CODER of these images' model and data set. UserError if it was made for other features."""
     path: Path = Paths(config.results).coder(images.meta["model"], images.meta["dataset"])
     tensors, meta = read_tensors(path)

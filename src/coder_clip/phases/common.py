@@ -29,7 +29,7 @@ VOCABULARY = "vocabulary"  # kind of texts of no class
 
 
 @dataclass(frozen=True)
-class ImageFeatures:
+class SplitFeatures:
     """Features of one split: features (N, d) float32 raw, labels (N,), ids, and the file's metadata.
 
     views: (N, E, d) float16 unit, the augmented views of shots one by one; None if the file has none.
@@ -125,7 +125,7 @@ def use_threads(config: Config) -> None:
     torch.set_num_threads(config.features.threads)
 
 
-def read_image_features(config: Config, model: str, dataset: str, split: str) -> ImageFeatures:
+def read_image_features(config: Config, model: str, dataset: str, split: str) -> SplitFeatures:
     """Image features of a split. UserError if the file is of another model or data set, or holds NaN or infinity."""
     path = Paths(config.results).image_features(model, dataset, split)
     tensors, meta = read_tensors(path)
@@ -137,10 +137,10 @@ def read_image_features(config: Config, model: str, dataset: str, split: str) ->
             f"{path}: groups of {len(groups)} images, not of {len(meta['ids'])}; delete it and run again"
         )
     views = tensors.get("views")
-    return ImageFeatures(tensors["features"], tensors["labels"], meta["ids"], meta, views, groups)
+    return SplitFeatures(tensors["features"], tensors["labels"], meta["ids"], meta, views, groups)
 
 
-def read_texts(config: Config, model: str, dataset: str, images: ImageFeatures | None = None) -> Texts:
+def read_texts(config: Config, model: str, dataset: str, images: SplitFeatures | None = None) -> Texts:
     """Text features of a data set. UserError if they do not fit these images (encoder, dimension or class list)."""
     path = Paths(config.results).text_features(model, dataset)
     tensors, meta = read_tensors(path)
@@ -159,7 +159,7 @@ def read_texts(config: Config, model: str, dataset: str, images: ImageFeatures |
     )
 
 
-def belongs(path: Path, meta: dict[str, Any], images: ImageFeatures) -> None:
+def belongs(path: Path, meta: dict[str, Any], images: SplitFeatures) -> None:
     """Check that the file with this metadata has the images' encoder and classes. UserError if not."""
     for key, what in (("encoder", "encoder"), ("classes", "class list")):
         theirs, ours = meta.get(key), images.meta[key]

@@ -32,7 +32,7 @@ from ..evaluation.text_ablations import (
 from ..foundation.artifacts import Paths, made_by, write_json, write_parquet
 from ..neighbors import ADAPTER_KINDS, TextNeighbors
 from .coder import read_neighbors
-from .common import SHOTS, VOCABULARY, ImageFeatures, Texts, read_image_features, read_texts, use_threads
+from .common import SHOTS, VOCABULARY, SplitFeatures, Texts, read_image_features, read_texts, use_threads
 from .shots import shot_rows
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ def _neighbour_tests(neighbourhoods: dict[str, Neighbourhoods], k: int) -> list[
     ]
 
 
-def _shots(config: Config, pool: ImageFeatures) -> ShotStatistics:
+def _shots(config: Config, pool: SplitFeatures) -> ShotStatistics:
     """Statistics of the largest number of shots of the first seed.
 
     A sample is the mean of a shot's augmented views, so that the methods of a run, some of which keep single views, do
@@ -176,7 +176,7 @@ def _shots(config: Config, pool: ImageFeatures) -> ShotStatistics:
     return ShotStatistics.of(pool.features[rows], pool.labels[rows], n_classes=len(pool.classes))
 
 
-def _ablations(config: Config, test: ImageFeatures, texts: Texts) -> dict[str, Any]:
+def _ablations(config: Config, test: SplitFeatures, texts: Texts) -> dict[str, Any]:
     """Stage one with other texts; nothing for classes without texts."""
     if not texts.of_classes:
         return {"text_kinds": [], "text_counts": [], "text_choices": [], "text_tests": []}
@@ -192,7 +192,7 @@ def _ablations(config: Config, test: ImageFeatures, texts: Texts) -> dict[str, A
     }
 
 
-def _coder(config: Config, test: ImageFeatures, texts: Texts) -> Tensor:
+def _coder(config: Config, test: SplitFeatures, texts: Texts) -> Tensor:
     """CODERs of the test images, compact: by the vocabulary if the model has one, else by the texts of the classes."""
     if texts.vocabulary is None:
         return read_neighbors(config, test).compact(test.features)
@@ -222,7 +222,7 @@ def _features(
         yield "discriminant", shots.whiten(x)
 
 
-def _map(test: ImageFeatures, shown: np.ndarray[Any, Any], name: str, features: Tensor) -> pd.DataFrame:
+def _map(test: SplitFeatures, shown: np.ndarray[Any, Any], name: str, features: Tensor) -> pd.DataFrame:
     """t-SNE coordinates of some test images, by one kind of feature."""
     rows = torch.from_numpy(shown)
     x, y = tsne(features[rows]).T
@@ -232,7 +232,7 @@ def _map(test: ImageFeatures, shown: np.ndarray[Any, Any], name: str, features: 
     )
 
 
-def _with_texts(changed: list[dict[str, Any]], test: ImageFeatures, texts: Texts) -> list[dict[str, Any]]:
+def _with_texts(changed: list[dict[str, Any]], test: SplitFeatures, texts: Texts) -> list[dict[str, Any]]:
     """Changed nearest neighbours by image id, with the texts that tell them apart (paper, Figure 2)."""
     described_by = ADAPTER_KINDS if texts.vocabulary is None else [VOCABULARY]
     kinds = [i for kind in described_by for i in texts.sentences.rows(kind)]

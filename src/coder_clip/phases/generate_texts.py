@@ -10,7 +10,7 @@ from ..datasets import load_templates
 from ..foundation.artifacts import Paths, write_json
 from ..texts.sentences import spaces
 from ..texts.sets import ClassTexts, TextSet
-from ..texts.sources import Task, check, module_of
+from ..texts.sources import Task, check_source, module_of
 from .manifest import read_classes
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def run(config: Config, dataset: str) -> None:
         for source in dict.fromkeys(made_by.values())
     }
     for source, asked in tasks.items():
-        check(source, asked)
+        check_source(source, asked)
     made = {kind: of for source, asked in tasks.items() for kind, of in module_of(source).make(asked).items()}
     entries: list[dict[str, Any]] = [{"name": name} for name in classes]
     for kind, of in made.items():

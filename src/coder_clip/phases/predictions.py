@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..evaluation.estimates import as_estimate, estimate, over_seeds, paired_test_over_seeds
 from ..zero_shot import softmax_gap, top_k
-from .common import ImageFeatures
+from .common import SplitFeatures
 
 if TYPE_CHECKING:
     from ..pipeline.config import Config
@@ -20,7 +20,7 @@ TOP = 5
 
 
 def rows(
-    images: ImageFeatures, method: str, setting: str, scores: Tensor, prediction: Tensor, draw: int = 0
+    images: SplitFeatures, method: str, setting: str, scores: Tensor, prediction: Tensor, draw: int = 0
 ) -> pd.DataFrame:
     """One row per image. scores: (N, C); prediction: (N,); draw: number of the draw, for methods with random draws."""
     values, classes = top_k(scores, min(TOP, scores.shape[1]))
@@ -38,7 +38,7 @@ def rows(
     return table
 
 
-def with_groups(table: pd.DataFrame, images: ImageFeatures) -> None:
+def with_groups(table: pd.DataFrame, images: SplitFeatures) -> None:
     """Add the column ``group`` to a row per image, where some images of the data set are near twins."""
     if images.groups is not None:
         table["group"] = images.groups.numpy()

@@ -26,7 +26,7 @@ from ..protocols import DEFAULT_THRESHOLD, FLAWS, SETTINGS, Setting, usable
 from ..rerank import OneToOne, Reranked, oracle, rerank_scores
 from ..zero_shot import predict
 from .coder import text_neighbors
-from .common import AS_PUBLISHED, ImageFeatures, Texts, belongs, read_image_features, read_texts, use_threads
+from .common import AS_PUBLISHED, SplitFeatures, Texts, belongs, read_image_features, read_texts, use_threads
 from .predictions import metrics, rows
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def run(config: Config, model: str, dataset: str) -> None:
 
 
 @dataclass(frozen=True)
-class Stages:
+class StageScores:
     """Stage one's scores (N, C) on the test split, and the predictions of both stages on test and validation."""
 
     scores: Tensor
@@ -130,17 +130,17 @@ class RerankInputs:
 
     config: Config
     dataset: str
-    test: ImageFeatures
-    val: ImageFeatures | None
+    test: SplitFeatures
+    val: SplitFeatures | None
     texts: Texts
     pairs: dict[bool, OneToOne]
-    shared: dict[tuple[bool, ...], Stages] = field(default_factory=dict)
+    shared: dict[tuple[bool, ...], StageScores] = field(default_factory=dict)
 
     def pairs_of(self, s: Setting) -> OneToOne:
         """The pair differences of a setting."""
         return self.pairs[s.one_to_one_as_published]
 
-    def stages(self, s: Setting) -> Stages:
+    def stages(self, s: Setting) -> StageScores:
         """Both stages with the texts of a setting."""
         key = (
             s.synonyms_reach_clip,
@@ -156,7 +156,7 @@ class RerankInputs:
             if self.val is not None:
                 x = self.val.features
                 val = rerank_scores(x, neighbors.class_scores(x), pairs, top)
-            self.shared[key] = Stages(scores, test, val)
+            self.shared[key] = StageScores(scores, test, val)
         return self.shared[key]
 
 
@@ -317,7 +317,7 @@ def changed_pairs(table: pd.DataFrame, setting: str) -> list[dict[str, Any]]:
     return sorted(changes, key=lambda p: (-(p["fixed"] + p["broke"]), p["a"], p["b"]))
 
 
-def read_one_to_one(config: Config, images: ImageFeatures, as_published: bool = False) -> OneToOne:
+def read_one_to_one(config: Config, images: SplitFeatures, as_published: bool = False) -> OneToOne:
     """The pair differences of these images' model and data set; as published: of its sentences, if they differ.
 
     UserError if they were made for other features.

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
-from .common import ImageFeatures, log
+from .common import SplitFeatures, log
 
 if TYPE_CHECKING:
     from ..pipeline.config import Config
 
 
-def drawn(pool: ImageFeatures, shots: int, seed: int) -> list[str]:
+def drawn(pool: SplitFeatures, shots: int, seed: int) -> list[str]:
     """Image ids of a seed's shots.
 
     Fewer shots are the first ones of the draw that the features were made for.
@@ -27,7 +27,7 @@ def drawn(pool: ImageFeatures, shots: int, seed: int) -> list[str]:
     return [image for shot in draw for image in shot]
 
 
-def different(config: Config, pool: ImageFeatures, shots: int) -> list[int]:
+def different(config: Config, pool: SplitFeatures, shots: int) -> list[int]:
     """The seeds whose shots differ: from as many images as shots all seeds draw the same, which is one draw."""
     first: dict[frozenset[str], int] = {}
     for seed in config.adapter.seeds:
@@ -35,7 +35,7 @@ def different(config: Config, pool: ImageFeatures, shots: int) -> list[int]:
     return list(first.values())
 
 
-def shot_rows(config: Config, pool: ImageFeatures, shots: int, seed: int) -> Tensor:
+def shot_rows(config: Config, pool: SplitFeatures, shots: int, seed: int) -> Tensor:
     """Rows (K,) of a seed's shots in the pool, found by image id.
 
     Shots whose image could not be read are skipped if the configuration says so (on_error: skip). UserError for other

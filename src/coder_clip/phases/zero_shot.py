@@ -14,7 +14,7 @@ from ..foundation.artifacts import Paths, made_by, write_json, write_parquet
 from ..protocols import usable
 from ..zero_shot import predict
 from .coder import read_neighbors, uses_published_texts
-from .common import ImageFeatures, Texts, read_image_features, read_texts, use_threads
+from .common import SplitFeatures, Texts, read_image_features, read_texts, use_threads
 from .predictions import metrics, rows
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def run(config: Config, model: str, dataset: str) -> None:
 
 
 def _scores(
-    config: Config, images: ImageFeatures, texts: Texts, settings: Iterable[str]
+    config: Config, images: SplitFeatures, texts: Texts, settings: Iterable[str]
 ) -> dict[tuple[str, str], Tensor]:
     """(method, setting) -> scores (N, C): every baseline, and CODER in these settings."""
     x, n_classes = images.features, len(images.classes)
@@ -78,7 +78,7 @@ def _scores(
     return scores
 
 
-def _on_validation(config: Config, val: ImageFeatures, texts: Texts) -> dict[str, Any]:
+def _on_validation(config: Config, val: SplitFeatures, texts: Texts) -> dict[str, Any]:
     """Every method on validation images, CODER in the setting that new images are classified in.
 
     candidates: their number, which the intervals are corrected for; the phase rerank adds one.

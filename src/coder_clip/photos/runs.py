@@ -26,7 +26,7 @@ from ..evaluation.recommendation import Recommendation, Rival, of_run, rivals
 from ..evaluation.recommendation import candidates as candidates_of
 from ..foundation.artifacts import Paths, read_json, read_metadata, read_parquet, sha256
 from ..phases.adapter import few_shot_inputs
-from ..phases.common import SHOTS, ImageFeatures, Texts, encoder_spec, read_image_features, read_texts
+from ..phases.common import SHOTS, SplitFeatures, Texts, encoder_spec, read_image_features, read_texts
 from ..phases.rerank import read_one_to_one
 from ..phases.shots import shot_rows
 from ..phases.zero_shot import baseline_scores
@@ -81,7 +81,7 @@ class Run:
     why: str
     candidates: list[Candidate]
     n_test: int
-    validation: ImageFeatures | None
+    validation: SplitFeatures | None
     config: Config
     file: Path  # of the configuration
     root: Path
@@ -256,7 +256,7 @@ def stage_two(config: Config, model: str, dataset: str, texts: Texts, setting: s
     paths, classes = Paths(config.results), texts.meta["classes"]
     document = read_json(paths.rerank(model, dataset).with_suffix(".json"))
     (threshold,) = [m["threshold"] for m in document["methods"] if m["setting"] == setting]
-    new_images = ImageFeatures(torch.zeros(0), torch.zeros(0), [], {**texts.meta, "split": "new images"})
+    new_images = SplitFeatures(torch.zeros(0), torch.zeros(0), [], {**texts.meta, "split": "new images"})
     pairs = load_pair_set(paths.one_to_one_texts(dataset), dataset, classes, made=True)
     return Stages(
         pairs=read_one_to_one(config, new_images, False),
@@ -274,7 +274,7 @@ class _Methods:
     model: str
     dataset: str
     texts: Texts
-    validation: ImageFeatures | None
+    validation: SplitFeatures | None
     stage_two: Stages
     setting: str
 

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..datasets.availability import check
+from ..datasets.availability import look_at
 from ..datasets.published import data_root, existing, is_here, load_below
 from ..errors import UserError
 from ..foundation.artifacts import Paths
@@ -38,7 +38,7 @@ def to_download(config: Config) -> list[str]:
     """Published data sets that a run downloads (``fetch``): anyone may download all files that they need and lack."""
     if not config.fetch:
         return []
-    found = [check(n, data_root(config.data_root)) for n in absent_data(config, whole=True)]
+    found = [look_at(n, data_root(config.data_root)) for n in absent_data(config, whole=True)]
     return [each.name for each in found if each.get and not each.by_hand]
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from ..datasets import corrections, listing, load_dataset
-from ..datasets.availability import check as check_data
+from ..datasets.availability import look_at
 from ..datasets.base import ImageFiles
 from ..datasets.entry import entry
 from ..datasets.features import FeatureDataset
@@ -36,13 +36,13 @@ from ..pipeline.absent import absent_data, to_download
 from ..pipeline.config import Config
 from ..pipeline.resources import CARDS, Sizes, encoder_size, gpus
 from ..texts.sets import load_pair_set, load_text_set
-from ..texts.sources import check as check_source
+from ..texts.sources import check_source
 from . import quick_checks
 
 SHOWN = 3  # names in a line
 
 
-def check(config: Config, file: Path, deep: bool = False, here: bool = True) -> Iterator[str]:
+def check_config(config: Config, file: Path, deep: bool = False, here: bool = True) -> Iterator[str]:
     """Yield lines on data sets, models and language model, and on the time and disk that the run takes.
 
     file: the configuration file, for the commands in messages. deep: decode every image. here:
@@ -69,12 +69,12 @@ def check(config: Config, file: Path, deep: bool = False, here: bool = True) -> 
         if here:  # a cluster is checked before the images are there
             lacking = [n for n in nowhere if n not in downloaded]
         for name in lacking:
-            state = check_data(name, data_root(config.data_root))
+            state = look_at(name, data_root(config.data_root))
             problems.append("\n".join([f"data set {name}, below {state.folder}", *state.ways()]))
     except UserError as error:
         problems.append(str(error))
     for name in downloaded:
-        coming = check_data(name, data_root(config.data_root)).size
+        coming = look_at(name, data_root(config.data_root)).size
         yield f"data set {name}: the run downloads what is not here, {coming}"
     for name in nowhere:
         if not here and name not in downloaded:

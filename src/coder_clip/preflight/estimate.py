@@ -32,7 +32,7 @@ ROW, TOP5 = 5, 100  # bytes on disk of a few-shot prediction; of a zero-shot one
 
 
 @dataclass(frozen=True, eq=False)
-class Job:
+class PlannedJob:
     """One job: its phase, artefacts, wildcards, and the size of the artefacts in bytes."""
 
     phase: str
@@ -46,7 +46,7 @@ class Job:
         return "/".join([self.phase, *self.place.values()])
 
 
-def jobs(config: Config, sizes: Mapping[str, Sizes]) -> Iterator[Job]:
+def jobs(config: Config, sizes: Mapping[str, Sizes]) -> Iterator[PlannedJob]:
     """Jobs of the phases that grow with models and data sets, done or not."""
     # Sizes follow from the shapes of what a phase writes: float32 rows for features and pairs, some bytes per
     # prediction. Phases whose jobs are few and small are not listed (LAST is their time).
@@ -64,21 +64,23 @@ def jobs(config: Config, sizes: Mapping[str, Sizes]) -> Iterator[Job]:
                 else:
                     size += 4.0 * n * dim
             features = tuple(paths.image_features(m, d, split) for split in config.encoded(d))
-            yield Job("image_features", features, place, size)
+            yield PlannedJob("image_features", features, place, size)
             rows = classes * (SENTENCES + config.evaluation.random_draws)  # of a draw the means are kept
-            yield Job("text_features", (paths.text_features(m, d),), place, 4.0 * rows * dim)
+            yield PlannedJob("text_features", (paths.text_features(m, d),), place, 4.0 * rows * dim)
             settings = len(config.settings)
-            yield Job("coder", (paths.coder(m, d),), place, 4.0 * settings * dim * (dim + 2 * classes))
-            yield Job("zero_shot", (paths.zero_shot(m, d),), place, TOP5 * images * (4.0 + settings))
-            yield Job("one_to_one", (paths.one_to_one(m, d),), place, 4.0 * _pairs(config, d, classes) * dim)
-            yield Job("rerank", (paths.rerank(m, d),), place, TOP5 * images * float(settings))
+            yield PlannedJob("coder", (paths.coder(m, d),), place, 4.0 * settings * dim * (dim + 2 * classes))
+            yield PlannedJob("zero_shot", (paths.zero_shot(m, d),), place, TOP5 * images * (4.0 + settings))
+            yield PlannedJob(
+                "one_to_one", (paths.one_to_one(m, d),), place, 4.0 * _pairs(config, d, classes) * dim
+            )
+            yield PlannedJob("rerank", (paths.rerank(m, d),), place, TOP5 * images * float(settings))
             if config.few_shot(d):
                 a = config.adapter
                 rows = images * (len(a.methods) + 1) * settings * len(a.seeds)
                 for n in a.shots:
                     at = {**place, "shots": str(n)}
-                    yield Job("adapter", (paths.adapter(m, d, n),), at, ROW * float(rows))
-            yield Job("evaluation", (paths.evaluation(m, d),), place, 0.0)
+                    yield PlannedJob("adapter", (paths.adapter(m, d, n),), at, ROW * float(rows))
+            yield PlannedJob("evaluation", (paths.evaluation(m, d),), place, 0.0)
 
 
 def _pairs(config: Config, dataset: str, classes: int) -> float:
@@ -146,7 +148,7 @@ def last_run(config: Config, gpu: bool, sizes: Mapping[str, Sizes]) -> dict[str,
     return {phase: taken / estimated for phase, (taken, estimated) in found.items()}
 
 
-def _seconds(config: Config, job: Job, gpu: bool, sizes: Mapping[str, Sizes]) -> float:
+def _seconds(config: Config, job: PlannedJob, gpu: bool, sizes: Mapping[str, Sizes]) -> float:
     """Estimated seconds of a job with its start."""
     encodes = job.phase in ENCODES
     takes = need(config, job.phase, gpu and encodes, sizes, USUAL, **job.place).seconds

@@ -11,7 +11,7 @@ from ..datasets.entry import entry
 from ..errors import UserError
 from ..foundation import terminal
 from ..foundation.artifacts import Paths, read_json
-from ..texts.llm.budget import Estimate, amount, total
+from ..texts.llm.budget import CostEstimate, amount, total
 from ..texts.llm.generate import Generator
 from ..texts.llm.requests import class_items, pair_items
 from ..texts.llm.store import Answers
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Row:
+class CostRow:
     """A line of the table: requests to make, and answers that are stored. known: False for an upper bound."""
 
     dataset: str
     texts: str
-    ahead: Estimate
+    ahead: CostEstimate
     stored: int
     known: bool = True
 
 
-def rows(config: Config, datasets: list[str]) -> list[Row]:
+def rows(config: Config, datasets: list[str]) -> list[CostRow]:
     """Requests by data set, for classes and for pairs.
 
     Requests that depend on answers (questions asked again) are not included. The pairs that stage one confuses are
@@ -42,7 +42,7 @@ def rows(config: Config, datasets: list[str]) -> list[Row]:
     generator = config.generator
     if generator is None:
         return []
-    found: list[Row] = []
+    found: list[CostRow] = []
     seen: set[str] = set()  # what two data sets ask is asked once (ImageNet-V2 has ImageNet's classes)
     counts = generator.texts_per_class.model_dump()
     for name in datasets:
@@ -55,11 +55,11 @@ def rows(config: Config, datasets: list[str]) -> list[Row]:
         asking = Generator(generator, name)
         if kinds:
             items = class_items(kinds, classes, templates, counts)
-            found.append(Row(name, "classes", *asking.ahead(items, seen)))
+            found.append(CostRow(name, "classes", *asking.ahead(items, seen)))
         if pairs_too:
             pairs, known = _pairs(config, name, len(classes), generator.max_pairs)
             items = pair_items(pairs, classes, templates, counts["one_to_one"])
-            found.append(Row(name, "one_to_one", *asking.ahead(items, seen), known))
+            found.append(CostRow(name, "one_to_one", *asking.ahead(items, seen), known))
     return found
 
 
@@ -74,7 +74,7 @@ def lines(config: Config, datasets: list[str]) -> list[str]:
     found = rows(config, datasets)
     if not found:
         raise UserError("no data set has texts from the source 'llm', so nothing would be asked")
-    every = Row("all", "", total(row.ahead for row in found), sum(row.stored for row in found))
+    every = CostRow("all", "", total(row.ahead for row in found), sum(row.stored for row in found))
     notes = [
         f"{generator.model}; tokens are estimates, for a model that does not reason before it answers",
         *_money(generator, every.ahead),
@@ -94,7 +94,7 @@ def lines(config: Config, datasets: list[str]) -> list[str]:
     return [*terminal.table(head, cells, right=range(2, len(head))), *notes]
 
 
-def _money(generator: GeneratorConfig, ahead: Estimate) -> list[str]:
+def _money(generator: GeneratorConfig, ahead: CostEstimate) -> list[str]:
     """The assumptions behind the costs."""
     prices = generator.prices
     if prices is None:

@@ -15,8 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from ..datasets import FEATURE_SETS, Dataset, load_dataset
-from ..datasets.availability import check as check_data
-from ..datasets.availability import refuse_other_archives, refuse_small_disk
+from ..datasets.availability import look_at, refuse_other_archives, refuse_small_disk
 from ..datasets.corrections import default_file
 from ..datasets.fetch import refusal
 from ..datasets.published import PublishedDataset, data_root, is_here
@@ -131,7 +130,7 @@ def downloads(config: Config, names: Collection[str]) -> None:
         return
     root = data_root(config.data_root)
     writable(root, "data sets")
-    by_name = {n: check_data(n, root).get for n in names}
+    by_name = {n: look_at(n, root).get for n in names}
     refuse_other_archives(by_name, root)
     refuse_small_disk(by_name, root)
     # features are many small files; the run goes on without a data set that it cannot download
@@ -161,7 +160,7 @@ def images(config: Config, name: str) -> None:
             some = f"{len(lost):,} of {sum(data.counts.values()):,} images are missing or empty"
             raise UserError(f"data set {name}: {some}, below {data.place.images}, first {lost[0]}")
     except UserError as error:
-        raise UserError("\n".join([str(error), *check_data(name, root).ways()])) from None
+        raise UserError("\n".join([str(error), *look_at(name, root).ways()])) from None
 
 
 def corrected(config: Config, name: str) -> None:

@@ -22,7 +22,7 @@ CODER_ADAPTER = "coder_adapter"
 
 
 @dataclass(frozen=True)
-class Answer:
+class ReportAnswer:
     """The answer for one data set and model.
 
     numbers: "43.3 % of 90 images right with names alone [33.3, 53.3], …"; advice: what validation images recommend,
@@ -43,12 +43,12 @@ class Answer:
     rivals: tuple[str, ...] = ()
 
 
-def answers(results: Results) -> list[Answer]:
+def answers(results: Results) -> list[ReportAnswer]:
     """One for each data set and model."""
     return [_answer(results, *place) for place in results.named()]
 
 
-def overall(answers: list[Answer]) -> str:
+def overall(answers: list[ReportAnswer]) -> str:
     """How often texts helped, where there are many answers."""
     counts = Counter(a.verdict for a in answers)
     many = f"{len(answers)} data sets" if len({a.model for a in answers}) == 1 else f"{len(answers)} runs"
@@ -59,7 +59,7 @@ def overall(answers: list[Answer]) -> str:
     )
 
 
-def _answer(results: Results, dataset: str, model: str) -> Answer:
+def _answer(results: Results, dataset: str, model: str) -> ReportAnswer:
     # Validation images choose the method (`recommended`), and test images only report how it does. If they
     # recommend nothing, or names alone, the answer is what the texts change; without texts, it asks for some.
     methods, photos = results.main_methods(dataset, model), results.kind == "photos"
@@ -94,7 +94,7 @@ def _answer(results: Results, dataset: str, model: str) -> Answer:
         _few_shot(results, dataset, model),
         f"The rerank is off: {off}." if off and texts else "",
     ]
-    return Answer(
+    return ReportAnswer(
         dataset,
         model if len(results.models) > 1 else "",
         f"{', '.join(numbers)}.",

@@ -34,7 +34,7 @@ from .exhibits.claims import summary
 from .parts.layout import thumbnail
 from .parts.style import Loader
 from .parts.table import Table
-from .results import Results, Source
+from .results import ResultFile, Results
 
 # What each reader wants first, open and in this order (`Results.kind`); other sections follow, folded.
 OPEN = {
@@ -57,8 +57,8 @@ class _Item:
     title: str
     caption: str
     detail: bool
-    source: Source
-    artefacts: list[Source]
+    source: ResultFile
+    artefacts: list[ResultFile]
     table: Table | None = None
     pictures: Mapping[tuple[str, str], str] = field(default_factory=dict)
     alt: str = ""

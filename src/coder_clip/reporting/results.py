@@ -32,7 +32,7 @@ NO_TEXTS: Document = {
 
 
 @dataclass(frozen=True)
-class Source:
+class ResultFile:
     """A file behind a number: its path (from the results folder's parent), its hash, its command."""
 
     path: str
@@ -295,9 +295,9 @@ class Results:
 
     # ---- where it comes from
 
-    def sources(self, phases: Sequence[str]) -> list[Source]:
+    def sources(self, phases: Sequence[str]) -> list[ResultFile]:
         """The files of some phases with hash and command, in the order of phases, data sets and models."""
-        found: list[Source] = []
+        found: list[ResultFile] = []
         for phase, (dataset, model) in product(phases, self):
             if phase in ("zero_shot", "rerank") and dataset not in self.with_texts:
                 continue
@@ -315,7 +315,7 @@ class Results:
                     found += [self.source(p, command) for p in (rows.with_suffix(".json"), rows)]
         return found
 
-    def source(self, path: Path, command: str) -> Source:
+    def source(self, path: Path, command: str) -> ResultFile:
         """A file, shown from the results folder on: the same on every machine."""
         shown = (Path(self.paths.root.name) / path.relative_to(self.paths.root)).as_posix()
-        return Source(shown, self._hash(path), command + self.option * bool(command))
+        return ResultFile(shown, self._hash(path), command + self.option * bool(command))

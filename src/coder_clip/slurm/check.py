@@ -29,7 +29,9 @@ GPU = {"gpu", "gpu_model", "gres"}
 PLACE = ("partition", "account", "qos", "gres", "gpu", "gpu_model")  # what a place is named by
 
 
-def check(config: Config, file: Path, profile: str, probe: bool, patience: float) -> Iterator[Finding]:
+def check_cluster(
+    config: Config, file: Path, profile: str, probe: bool, patience: float
+) -> Iterator[Finding]:
     """Yield findings as they come. patience: seconds to wait for a node.
 
     UserError or SlurmError if nothing can be checked: no such profile, no log folder, no plan, no Slurm here.

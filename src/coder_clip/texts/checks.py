@@ -393,7 +393,7 @@ def _english_of(text: str, kind: str) -> tuple[str, str] | None:
 # ---- a text set and its pairs
 
 
-def check(
+def check_texts(
     texts: TextSet,
     pairs: PairSet | None = None,
     more: Iterable[Fault] = (),

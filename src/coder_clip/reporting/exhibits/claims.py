@@ -26,7 +26,7 @@ from ...claims import (
 from ...evaluation.intervals import holm
 from ..evidence import Judged, Missing, claims_of, few_shot_difference, judge
 from ..parts import cells, notes
-from ..parts.forest import Mark, Row, forest
+from ..parts.forest import ForestRow, Mark, forest
 from ..parts.style import Drawing, Loader
 from ..parts.table import AVERAGE, Cell, Column, Table
 from ..results import Results
@@ -97,14 +97,14 @@ def draw(results: Results, image: Loader) -> Figure:
     means = [(AVERAGE, model) for model in results.models if AVERAGE in set(frame["dataset"])]
     many = counted(results)
     places = means if many else [*results, *means]
-    groups: dict[str, list[Row]] = {"Claims of the paper": [], f"Claims of {REEVALUATION}": []}
+    groups: dict[str, list[ForestRow]] = {"Claims of the paper": [], f"Claims of {REEVALUATION}": []}
     for claim in claims_of(results):
         records = [of[claim.name, *place] for place in places]
         small: list[list[Mark]] = []
         if many:
             each = [[of[claim.name, d, model] for d in results.datasets] for _, model in places]
             small = [[m for m in map(_mark, of_model) if m] for of_model in each]
-        row = Row(
+        row = ForestRow(
             records[0]["statement"], [_mark(r) for r in records], [r["verdict"] for r in records], small
         )
         groups[f"Claims of {REEVALUATION}" if claim.source == REEVALUATION else "Claims of the paper"].append(

@@ -50,7 +50,7 @@ def table(results: Results) -> Table:
         found = mistakes.mistakes(predictions).head(KEPT).to_dict("records")
         # Explaining a confusion takes the texts and features of its images, so only the pairs that are shown
         # are explained.
-        stage_one = StageOne(results, dataset, model) if found else None
+        stage_one = StageOneReasons(results, dataset, model) if found else None
         for i, m in enumerate(found):
             row: dict[Any, Any] = {"dataset": dataset, "model": model, "class": names[m["label"]], **m}
             row |= {"taken_for": names[m["predicted"]], "images": images[m["label"]]}
@@ -83,7 +83,7 @@ def table(results: Results) -> Table:
     )
 
 
-class StageOne:
+class StageOneReasons:
     """Why stage one took an image for another class: the texts for it, and those against.
 
     From the texts of a data set and the features of its test images (``setting`` clean: no bug of the published code).

@@ -45,7 +45,7 @@ class Mark:
 
 
 @dataclass(frozen=True)
-class Row:
+class ForestRow:
     """A statement. marks: one for each panel, None where there is nothing, with the reason in ``absent``.
 
     small: for each panel the marks that its mark is the mean of.
@@ -57,9 +57,9 @@ class Row:
     small: Sequence[Sequence[Mark]] = field(default_factory=list)
 
 
-def forest(groups: Mapping[str, Sequence[Row]], panels: Sequence[str], x_label: str) -> Figure:
+def forest(groups: Mapping[str, Sequence[ForestRow]], panels: Sequence[str], x_label: str) -> Figure:
     """Draw the rows of each group below its heading, with a panel for each title; many panels in several blocks."""
-    places: list[tuple[float, list[str], Row | None]] = []  # inches from the top, lines of the label
+    places: list[tuple[float, list[str], ForestRow | None]] = []  # inches from the top, lines of the label
     y = 0.0
     for heading, rows in groups.items():
         for lines, row in [([heading], None), *((_lines(r.label), r) for r in rows)]:
@@ -84,7 +84,7 @@ def forest(groups: Mapping[str, Sequence[Row]], panels: Sequence[str], x_label: 
     return figure
 
 
-def _labels(figure: Figure, places: Sequence[tuple[float, list[str], Row | None]], top: float) -> None:
+def _labels(figure: Figure, places: Sequence[tuple[float, list[str], ForestRow | None]], top: float) -> None:
     """Headings and statements left of a block of panels. top: of its panels, in inches from that of the figure."""
     for at, lines, row in places:
         figure.text(
@@ -103,11 +103,11 @@ def _lines(label: str) -> list[str]:
     return textwrap.wrap(layout.plain(label), CHARACTERS)
 
 
-def _all_marks(row: Row) -> list[Mark]:
+def _all_marks(row: ForestRow) -> list[Mark]:
     return [m for m in [*row.marks, *(m for small in row.small for m in small)] if m is not None]
 
 
-def _panel(ax: Axes, i: int, rows: Sequence[tuple[float, Row]], height: float) -> None:
+def _panel(ax: Axes, i: int, rows: Sequence[tuple[float, ForestRow]], height: float) -> None:
     """One panel, its vertical axis in inches from the top."""
     ax.set_ylim(height, 0)
     ax.set_yticks([])

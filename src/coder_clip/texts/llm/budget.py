@@ -23,7 +23,7 @@ MOST_BYTES = 16  # per counted token; with more the count cannot be true
 
 
 @dataclass(frozen=True)
-class Estimate:
+class CostEstimate:
     """Requests, tokens and money; at_most: money if every answer takes all of ``max_tokens``.
 
     Money is 0 without prices, and at_most is also 0 without ``max_tokens``.
@@ -36,8 +36,8 @@ class Estimate:
     at_most: float = 0.0
 
 
-def total(estimates: Iterable[Estimate]) -> Estimate:
-    return Estimate(*map(sum, zip(*map(astuple, estimates), strict=True)))
+def total(estimates: Iterable[CostEstimate]) -> CostEstimate:
+    return CostEstimate(*map(sum, zip(*map(astuple, estimates), strict=True)))
 
 
 def money(prices: Prices | None, prompt: float, completion: float) -> float:
@@ -45,7 +45,7 @@ def money(prices: Prices | None, prompt: float, completion: float) -> float:
     return 0.0 if prices is None else (prompt * prices.input + completion * prices.output) / 1e6
 
 
-def estimate(requests: Iterable[Request], generator: GeneratorConfig) -> Estimate:
+def estimate(requests: Iterable[Request], generator: GeneratorConfig) -> CostEstimate:
     """Estimate requests to a model that does not reason first."""
     found = []
     for request in requests:
@@ -59,7 +59,7 @@ def estimate(requests: Iterable[Request], generator: GeneratorConfig) -> Estimat
             size = sum(len(text.encode(errors="replace")) for text in content)
             at_most = money(generator.prices, size / FEWEST_BYTES + around, generator.token_limit)
         cost = money(generator.prices, prompt, completion)
-        found.append(Estimate(1, prompt, round(completion), cost, at_most))
+        found.append(CostEstimate(1, prompt, round(completion), cost, at_most))
     return total(found)
 
 
@@ -112,7 +112,7 @@ class Budget:
                 "folder in generator.answers, or remove max_cost"
             )
 
-    def check(self, ahead: Estimate) -> None:
+    def check(self, ahead: CostEstimate) -> None:
         """Refuse, with a UserError before anything is asked, requests that together would exceed the limit."""
         if self.limit is not None and self.spent + ahead.money > self.limit:
             raise UserError(

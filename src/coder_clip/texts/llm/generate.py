@@ -14,7 +14,7 @@ from ...errors import UserError, one_line
 from ...foundation.progress import progress
 from . import answers as form_of
 from . import budget, prompts
-from .budget import Budget, Estimate, amount
+from .budget import Budget, CostEstimate, amount
 from .prompts import Request, item_key
 from .requests import MAX_REASKS, Item
 from .server import api_key, same_model
@@ -42,7 +42,7 @@ class Generator:
         self.served: set[str] = set()  # names under which models answered
         self.said: dict[str, str] = {}  # words of an answer -> what they were said of first
 
-    def ahead(self, items: Iterable[Item], seen: set[str]) -> tuple[Estimate, int]:
+    def ahead(self, items: Iterable[Item], seen: set[str]) -> tuple[CostEstimate, int]:
         """Estimate the next round, and count stored answers. seen: keys of items to leave out; is extended."""
         items = list(items)
         missing = {key: item for key, item in self._missing(items).items() if key not in seen}

@@ -91,7 +91,7 @@ def module_of(name: str) -> Any:
     return import_module(f"{__package__}.{name}")
 
 
-def check(name: str, task: Task) -> None:
+def check_source(name: str, task: Task) -> None:
     """Check, before anything starts, that a source has what it needs. UserError if not."""
     of_source = getattr(module_of(name), "check", None)
     if of_source is not None:

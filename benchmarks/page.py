@@ -18,12 +18,12 @@ from torch import Tensor
 
 from coder_clip.encoders.spec import EncoderSpec
 from coder_clip.encoders.store import FeatureStore
-from coder_clip.photos import Classifier
-from coder_clip.photos.encoding import PhotoEncoder
-from coder_clip.photos.explorer import Explorer
-from coder_clip.photos.study import Study
-from coder_clip.photos.web_page import make_app
 from coder_clip.texts.sets import ClassTexts, TextSet
+from coder_clip_photos import Classifier
+from coder_clip_photos.encoding import PhotoEncoder
+from coder_clip_photos.explorer import Explorer
+from coder_clip_photos.study import Study
+from coder_clip_photos.web_page import make_app
 
 CLASSES, PHOTOS, WIDTH = 1000, 1000, 512
 KINDS = {"attribute": 8, "analogous": 3, "synonym": 2}  # texts of each class, besides its name

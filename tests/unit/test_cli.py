@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import re
 import subprocess
 import sys
@@ -62,9 +61,6 @@ def test_every_command_explains_itself(command: Command, name: str) -> None:
     "name",
     [
         (),
-        ("classify",),
-        ("explore",),
-        ("find",),
         ("check",),
         ("explain",),
         ("table",),
@@ -74,7 +70,7 @@ def test_every_command_explains_itself(command: Command, name: str) -> None:
     ],
 )
 def test_help_shows_no_types_of_python(command: Command, name: tuple[str, ...]) -> None:
-    """It had <list[str]> for photos, and <bool> for a switch."""
+    """It had <bool> for a switch."""
     assert not re.findall(r"<(list|str|bool|int|float|path)", command(*name, "--help").out)
 
 
@@ -158,20 +154,6 @@ def test_a_stopped_command_says_so(
     assert answer.code == 130
     assert answer.err.strip().splitlines()[-1] == "coder-clip: stopped"
     assert "Traceback" not in answer.err
-
-
-def test_a_file_without_permission_is_one_line(command: Command, tmp_path: Path, monkeypatch: Any) -> None:
-    """The traceback would end in pathlib."""
-    photo, is_dir = tmp_path / "a.jpg", Path.is_dir
-
-    def shut(path: Path) -> bool:
-        if path == photo:
-            raise PermissionError(errno.EACCES, "Permission denied", str(path))
-        return is_dir(path)
-
-    monkeypatch.setattr(Path, "is_dir", shut)
-    answer = command("classify", photo, "--classes", "cat,dog")
-    assert f"{photo}: Permission denied; check its permissions" in one_line(answer)
 
 
 def test_an_error_of_several_lines_becomes_one(

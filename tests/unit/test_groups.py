@@ -33,10 +33,8 @@ from coder_clip.foundation.artifacts import (
     write_tensors,
 )
 from coder_clip.phases import adapter, coder, evaluation, rerank, zero_shot
-from coder_clip.phases.common import read_image_features, read_texts
+from coder_clip.phases.common import read_image_features
 from coder_clip.phases.rerank import cross_fitted
-from coder_clip.photos.classifier import Stages
-from coder_clip.photos.runs import _Methods
 from coder_clip.reporting.evidence import judge
 from coder_clip.reporting.results import Results
 from coder_clip.rerank import Reranked
@@ -331,21 +329,6 @@ def test_the_rows_of_a_run_say_the_groups_and_the_claims_use_them(
         rows = read_parquet(path)
         assert [of_image[i] for i in rows["image_id"]] == rows["group"].tolist()
         assert "group" not in read_parquet(Paths(plain.config.results).root / path.relative_to(paths.root))
-
-
-def test_classify_says_the_interval_over_groups(runs: tuple[tuple[Toy, Any], tuple[Toy, Any]]) -> None:
-    """It states how many test images a few-shot method gets right, with an interval."""
-    (toy, _grouped), _ = runs
-    texts = read_texts(toy.config, "m", "toy")
-    methods = _Methods(toy.config, "m", "toy", texts, None, Stages(), "clean")
-    rows = read_parquet(Paths(toy.config.results).adapter("m", "toy", 2))
-    rows = rows[rows["setting"] == "clean"]
-    candidates = methods.candidates([])
-    assert candidates
-    for candidate in candidates:
-        of = rows[(rows["method"] == candidate.method) & (rows["seed"] == candidate.seed)]
-        expected = estimate(of["correct"].to_numpy(), groups=of["group"].to_numpy())
-        assert candidate.on_test == pytest.approx(expected, abs=1e-8)
 
 
 def test_groups_of_another_number_of_images_are_refused(tmp_path: Path) -> None:

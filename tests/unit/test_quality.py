@@ -9,11 +9,10 @@ import pytest
 from coder_clip.datasets import PUBLISHED
 from coder_clip.datasets.entry import entry
 from coder_clip.encoders.encoder import Encoder
-from coder_clip.photos.texts import read_text_set
 from coder_clip.texts import similar
 from coder_clip.texts.checks import check
 from coder_clip.texts.kinds import BESIDES_NAME
-from coder_clip.texts.sets import PairSet, TextSet, load_pair_set, load_text_set
+from coder_clip.texts.sets import PairSet, TextSet, load_pair_set, load_text_set, read_text_set
 
 ROOT = Path(__file__).parent.parent.parent
 OUR_OWN = sorted({entry(name).texts or name for name in PUBLISHED})

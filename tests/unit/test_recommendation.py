@@ -28,8 +28,6 @@ from coder_clip.evaluation.recommendation import (
 )
 from coder_clip.foundation.artifacts import read_json, read_parquet, write_json, write_parquet
 from coder_clip.phases.rerank import cross_fitted
-from coder_clip.photos.runs import few_shot_candidates
-from coder_clip.pipeline.config import Config
 from coder_clip.reporting.answer import answers
 from coder_clip.reporting.results import Results
 from coder_clip.rerank import Reranked
@@ -301,29 +299,6 @@ def test_a_few_shot_rival_of_one_seed_is_for_its_images(tmp_path: Path) -> None:
     made_right(results, "lda", 0.9, few_shot=True)
     few_shot = again(results).rivals("one", "mini")[-1]
     assert " points (one seed: for these labelled images) (coder-clip classify" in few_shot.sentence
-
-
-def test_the_seed_of_a_few_shot_method_is_chosen_on_validation_images(tmp_path: Path) -> None:
-    """By test accuracy, the accuracy that classify promises would be too high."""
-    results = Fake(tmp_path, datasets=("one",), shots=(16,), seeds=(1, 2, 3)).write()
-    path = results.paths.adapter("mini", "one", 16).with_suffix(".json")
-    document = read_json(path)
-    for r in document["runs"]:
-        r["val_accuracy"], r["test_accuracy"] = {1: (0.6, 0.9), 2: (0.8, 0.5), 3: (0.7, 0.7)}[r["seed"]]
-        r["gamma"] = None
-    write_json(path, document)
-    config = Config.model_validate(
-        {
-            "results": str(tmp_path),
-            "datasets": {"one": {"root": "one"}},
-            "models": {"mini": {"model": "hf-hub:a/b"}},
-            "adapter": {"shots": [16]},
-        }
-    )
-    found = few_shot_candidates(config, "mini", "one", "clean")
-    assert len(found) > 5
-    assert {(c.seed, c.val_accuracy) for c in found} == {(2, 0.8)}
-    assert {c.on_test["value"] for c in found} == {0.5}
 
 
 # ---- the rerank's threshold

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import errno
 import io
 import json
 import os
@@ -25,8 +26,8 @@ from rich.cells import cell_len
 from coder_clip.datasets import images
 from coder_clip.datasets.images import read_image
 from coder_clip.errors import UserError
-from coder_clip.photos import Photo
-from coder_clip.photos.listing import as_csv, as_json, as_table, summary, typical
+from coder_clip_photos import Photo
+from coder_clip_photos.listing import as_csv, as_json, as_table, summary, typical
 from tiny import save_tiny
 
 Command = Callable[..., Any]
@@ -602,3 +603,27 @@ def test_explore_ignores_no_option(
     answer = command("explore", folder, *arguments, "--no-browser")
     assert answer.code == 1
     assert says in answer.err
+
+
+@pytest.mark.parametrize("name", ["classify", "explore", "find"])
+def test_help_shows_no_types_of_python(command: Command, name: str) -> None:
+    """It had <list[str]> for photos."""
+    answer = command(name, "--help")
+    assert answer.code == 0
+    assert "Usage" in answer.out
+    assert not re.findall(r"<(list|str|bool|int|float|path)", answer.out)
+
+
+def test_a_file_without_permission_is_one_line(command: Command, tmp_path: Path, monkeypatch: Any) -> None:
+    """The traceback would end in pathlib."""
+    photo, is_dir = tmp_path / "a.jpg", Path.is_dir
+
+    def shut(path: Path) -> bool:
+        if path == photo:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return is_dir(path)
+
+    monkeypatch.setattr(Path, "is_dir", shut)
+    answer = command("classify", photo, "--classes", "cat,dog")
+    assert answer.code == 1
+    assert answer.err == f"coder-clip: error: {photo}: Permission denied; check its permissions\n"

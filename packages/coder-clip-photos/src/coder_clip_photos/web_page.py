@@ -27,7 +27,8 @@ from PIL import Image
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
-from ..errors import UserError
+from coder_clip.errors import UserError
+
 from .explorer import Explorer
 
 HOST = "127.0.0.1"

@@ -18,9 +18,9 @@ from PIL import Image
 
 from coder_clip.encoders.store import cache_folder
 from coder_clip.foundation.evidence import stamp
-from coder_clip.photos import Classifier, encoding, read_before
-from coder_clip.photos.encoding import InFlight
-from coder_clip.photos.read_before import ReadBefore
+from coder_clip_photos import Classifier, encoding, read_before
+from coder_clip_photos.encoding import InFlight
+from coder_clip_photos.read_before import ReadBefore
 from tiny import save_tiny
 
 
@@ -210,7 +210,7 @@ PEAK = """
 import resource, sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from coder_clip.photos import encoding
+from coder_clip_photos import encoding
 
 class Preprocess:
     def pixels(self, image):

@@ -13,11 +13,12 @@ import torch
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 from torch import Tensor
 
-from ..datasets.images import read_image
-from ..errors import UserError
-from ..foundation.artifacts import atomic_path
-from ..foundation.reproducible import exact_matmul
-from ..neighbors import l2_normalize
+from coder_clip.datasets.images import read_image
+from coder_clip.errors import UserError
+from coder_clip.foundation.artifacts import atomic_path
+from coder_clip.foundation.reproducible import exact_matmul
+from coder_clip.neighbors import l2_normalize
+
 from .encoding import Features, PhotoEncoder
 from .files import cut_middle, shown
 

@@ -8,14 +8,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..datasets import with_articles
-from ..datasets.base import Templates
-from ..datasets.folder import nfc
-from ..errors import UserError
-from ..neighbors import MAX_KINDS, MEAN_KINDS
-from ..texts.names import plain_name
-from ..texts.sentences import fill, sentence_of, spaces
-from ..texts.sets import ClassTexts, PairSet, TextSet, names_only, read_text_set
+from coder_clip.datasets import with_articles
+from coder_clip.datasets.base import Templates
+from coder_clip.datasets.folder import nfc
+from coder_clip.errors import UserError
+from coder_clip.neighbors import MAX_KINDS, MEAN_KINDS
+from coder_clip.texts.names import plain_name
+from coder_clip.texts.sentences import fill, sentence_of, spaces
+from coder_clip.texts.sets import ClassTexts, PairSet, TextSet, names_only, read_text_set
+
 from .decisions import PairText
 
 TEMPLATES = with_articles(Templates())  # "a photo of an airplane."

@@ -20,15 +20,15 @@ from PIL import Image
 from coder_clip.errors import UserError
 from coder_clip.evaluation.estimates import paired_test
 from coder_clip.evaluation.intervals import clear
-from coder_clip.photos import Classifier, web_page
-from coder_clip.photos.classifier import Stages
-from coder_clip.photos.decisions import PairText
-from coder_clip.photos.explorer import KEPT, Explorer, Labels
-from coder_clip.photos.find import most_alike
-from coder_clip.photos.study import Study
-from coder_clip.photos.texts import read_text_set, text_set
-from coder_clip.photos.web_page import make_app, server
 from coder_clip.rerank import OneToOne
+from coder_clip_photos import Classifier, web_page
+from coder_clip_photos.classifier import Stages
+from coder_clip_photos.decisions import PairText
+from coder_clip_photos.explorer import KEPT, Explorer, Labels
+from coder_clip_photos.find import most_alike
+from coder_clip_photos.study import Study
+from coder_clip_photos.texts import read_text_set, text_set
+from coder_clip_photos.web_page import make_app, server
 from reference import grid_error
 from tiny import save_tiny
 
@@ -406,7 +406,7 @@ def test_the_most_alike_pairs_come_first(
     study: Study, monkeypatch: pytest.MonkeyPatch, rows: int, most: int
 ) -> None:
     """Beside a plain loop over all pairs. Pairs with two labels are found, too, behind many of one label."""
-    monkeypatch.setattr("coder_clip.photos.find.ROWS", rows)
+    monkeypatch.setattr("coder_clip_photos.find.ROWS", rows)
     x, labels = study.features[:60], study.labels
     assert labels is not None
     unit = torch.nn.functional.normalize(x.double(), dim=1)

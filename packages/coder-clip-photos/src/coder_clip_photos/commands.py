@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from ..errors import UserError
-from .options import app
-from .texts import lines_of
+from coder_clip.cli.options import app
+from coder_clip.cli.texts import lines_of
+from coder_clip.errors import UserError
 
 if TYPE_CHECKING:
-    from ..photos.classifier import Classifier
-    from ..photos.encoding import Features
-    from ..photos.files import Places
+    from .classifier import Classifier
+    from .encoding import Features
+    from .files import Places
 
 DEFAULT_MODEL = "ViT-B-32"
 MODEL = f"Encoder: an open_clip name, hf-hub:ORG/NAME, or a folder; default: {DEFAULT_MODEL}"
@@ -144,14 +144,14 @@ def classify(
     one of them was named on the command line or in the list, or if no photo
     could be read; a broken file in a folder does not change it.
     """
-    from ..photos import files, listing
+    from . import files, listing
 
     # Options that contradict each other are refused before the photos are encoded, which takes most of the
     # time.
     format, said = _format(format, out), ""
     points = True  # scores are points: 100 × cosines
     if run is not None:
-        from ..photos.runs import load_run
+        from .runs import load_run
 
         own = {"--classes": classes, "--classes-file": classes_file, "--texts": texts}
         for option, value in (own | {"--template": template, "--pretrained": pretrained}).items():
@@ -234,9 +234,9 @@ def find(
 
     Photos that cannot be read, and the exit status: as in classify.
     """
-    from ..photos import files, listing
-    from ..photos.encoding import PhotoEncoder, encoder_spec
-    from ..photos.find import check_sheet, draw_sheet, likest
+    from . import files, listing
+    from .encoding import PhotoEncoder, encoder_spec
+    from .find import check_sheet, draw_sheet, likest
 
     format, minus = _format(format, out), minus or []
     for text in [*texts, *minus]:
@@ -272,7 +272,7 @@ def _format(format: Format | None, out: Path | None) -> Format:
 
     With --format a file may have any ending but a photo's: a photo could be overwritten.
     """
-    from ..datasets.folder import is_image
+    from coder_clip.datasets.folder import is_image
 
     endings: dict[str, Format] = {
         "": "table",
@@ -320,8 +320,8 @@ def _classifier(
         )
     if len(given) > 1:
         raise UserError(f"{' and '.join(given)}: give one of them")
-    from ..photos import Classifier
-    from ..photos.texts import TEMPLATES
+    from . import Classifier
+    from .texts import TEMPLATES
 
     what: Any = texts
     if classes:
@@ -350,8 +350,9 @@ def _names(text: str) -> list[str]:
 def _write(text: str, out: Path | None = None) -> None:
     """Write to a file, whole or not at all, or to the terminal; a reader that stops early (head) is not an error."""
     if out is not None:
-        from ..foundation.artifacts import write_text
-        from ..photos.files import shown
+        from coder_clip.foundation.artifacts import write_text
+
+        from .files import shown
 
         write_text(out, text)
         _note(f"written to {shown(out)}")
@@ -365,7 +366,7 @@ def _write(text: str, out: Path | None = None) -> None:
 
 
 def _list_skipped(places: Places, unreadable: list[tuple[str, str]]) -> None:
-    from ..photos.files import by_ending, shown
+    from .files import by_ending, shown
 
     for line in by_ending(places.others):
         _note(line)
@@ -418,7 +419,7 @@ def explore(
     """
     # Class names or texts mean photos; without them the path is a finished run. All slow work is done before
     # the address is printed.
-    from ..photos import explorer, files, web_page
+    from . import explorer, files, web_page
 
     _quiet_about_large_photos()
     if classes or classes_file or texts:
@@ -429,7 +430,7 @@ def explore(
         shown, skipped = explorer.explore_photos(classifier, places.files, Path.cwd())
         _list_skipped(places, skipped)
     else:
-        from ..photos.runs import load_run
+        from .runs import load_run
 
         if pretrained:
             raise UserError("--pretrained: a run has its own weights")

@@ -1,6 +1,6 @@
 """Classify photos with class names or texts, and see why.
 
-from coder_clip.photos import Classifier
+from coder_clip_photos import Classifier
 
 c = Classifier("ViT-B-32", ["cat", "dog"])
 print(c.classify("a.jpg").label)
@@ -22,15 +22,16 @@ import torch
 from pydantic import TypeAdapter
 from torch import Tensor
 
-from ..datasets.base import Templates
-from ..encoders.device import pick_device
-from ..encoders.spec import EncoderSpec
-from ..errors import UserError
-from ..evaluation.reasons import ScoringTexts, for_and_against
-from ..foundation.artifacts import read_tensors, write_tensors
-from ..neighbors import TextNeighbors
-from ..rerank import OneToOne
-from ..texts.sets import TextSet
+from coder_clip.datasets.base import Templates
+from coder_clip.encoders.device import pick_device
+from coder_clip.encoders.spec import EncoderSpec
+from coder_clip.errors import UserError
+from coder_clip.evaluation.reasons import ScoringTexts, for_and_against
+from coder_clip.foundation.artifacts import read_tensors, write_tensors
+from coder_clip.neighbors import TextNeighbors
+from coder_clip.rerank import OneToOne
+from coder_clip.texts.sets import TextSet
+
 from .decisions import Decisions, PairText, by_rerank, by_score, compare_texts, margins
 from .encoding import PhotoEncoder, Picture, encoder_spec, with_features
 from .texts import TEMPLATES, GivenTemplates, Texts, make_templates, rows, text_set

@@ -12,8 +12,9 @@ from functools import cached_property
 
 from torch import Tensor
 
-from ..evaluation.estimates import Estimate, estimate
-from ..texts.sets import TextSet
+from coder_clip.evaluation.estimates import Estimate, estimate
+from coder_clip.texts.sets import TextSet
+
 from .classifier import Classifier
 from .decisions import Decisions, by_score
 

@@ -29,15 +29,15 @@ from coder_clip.encoders.store import cache_folder
 from coder_clip.errors import UserError
 from coder_clip.foundation.artifacts import read_json, sha256, write_json
 from coder_clip.neighbors import MAX_KINDS, MEAN_KINDS
-from coder_clip.photos import Classifier, Photo
-from coder_clip.photos.classifier import Stages
-from coder_clip.photos.decisions import by_rerank, by_score, fit_scale
-from coder_clip.photos.encoding import PhotoEncoder
-from coder_clip.photos.texts import TEMPLATES, pair_texts, rows, text_set
 from coder_clip.pipeline.config import DatasetConfig
 from coder_clip.rerank import OneToOne, rerank
 from coder_clip.texts.sentences import make_sentences, pair_sentences, with_article
 from coder_clip.texts.sets import load_pair_set
+from coder_clip_photos import Classifier, Photo
+from coder_clip_photos.classifier import Stages
+from coder_clip_photos.decisions import by_rerank, by_score, fit_scale
+from coder_clip_photos.encoding import PhotoEncoder
+from coder_clip_photos.texts import TEMPLATES, pair_texts, rows, text_set
 from reference import grid_error
 from tiny import save_tiny
 

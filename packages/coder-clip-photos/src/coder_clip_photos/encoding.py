@@ -23,19 +23,20 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from ..datasets.images import UnreadableImage, read_image, to_rgb
-from ..encoders.device import pick_device
-from ..encoders.spec import EncoderSpec, Precision
-from ..encoders.store import FeatureStore, cache_folder, features_key
-from ..errors import UserError, one_line
-from ..foundation.evidence import stamp
-from ..foundation.progress import progress as progress_bar
-from ..foundation.reproducible import stored
+from coder_clip.datasets.images import UnreadableImage, read_image, to_rgb
+from coder_clip.encoders.device import pick_device
+from coder_clip.encoders.spec import EncoderSpec, Precision
+from coder_clip.encoders.store import FeatureStore, cache_folder, features_key
+from coder_clip.errors import UserError, one_line
+from coder_clip.foundation.evidence import stamp
+from coder_clip.foundation.progress import progress as progress_bar
+from coder_clip.foundation.reproducible import stored
+
 from .read_before import ReadBefore
 
 if TYPE_CHECKING:
-    from ..encoders.encoder import Encoder
-    from ..encoders.preprocessing import Preprocess
+    from coder_clip.encoders.encoder import Encoder
+    from coder_clip.encoders.preprocessing import Preprocess
 
 # one image; bytes and open files hold the content of a file; an array is (H, W, 3), or grey (H, W)
 Picture = str | Path | bytes | IO[bytes] | Image.Image | NDArray[np.uint8]
@@ -79,8 +80,8 @@ class PhotoEncoder:
     @cached_property
     def encoder(self) -> Encoder:
         """The loaded encoder. UserError as in ``load_encoder``, and if its files are not those of ``metadata``."""
-        from ..encoders.checkpoints import find  # these import open_clip: four seconds
-        from ..encoders.encoder import load_encoder
+        from coder_clip.encoders.checkpoints import find  # these import open_clip: four seconds
+        from coder_clip.encoders.encoder import load_encoder
 
         encoder = load_encoder(self.spec)
         if vars(self).get("metadata", encoder.metadata()) != encoder.metadata():

@@ -15,8 +15,8 @@ import pytest
 import torch
 from PIL import Image
 
-from coder_clip.photos.encoding import PhotoEncoder, encoder_spec
-from coder_clip.photos.find import MOST, most_like
+from coder_clip_photos.encoding import PhotoEncoder, encoder_spec
+from coder_clip_photos.find import MOST, most_like
 from reference import grid_error
 
 Command = Callable[..., Any]

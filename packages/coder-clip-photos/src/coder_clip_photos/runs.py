@@ -14,26 +14,34 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from ..baselines import few_shot
-from ..baselines.grid_search import Point
-from ..baselines.methods import ABLATIONS, FEW_SHOT, LABELS
-from ..baselines.zero_shot import class_weights, clip_scores
-from ..datasets import load_templates
-from ..encoders.spec import EncoderSpec
-from ..errors import UserError, nearest
-from ..evaluation.estimates import Estimate, estimate
-from ..evaluation.recommendation import Recommendation, Rival, of_run, rivals
-from ..evaluation.recommendation import candidates as candidates_of
-from ..foundation.artifacts import Paths, read_json, read_metadata, read_parquet, sha256
-from ..phases.adapter import few_shot_inputs
-from ..phases.common import SHOTS, ImageFeatures, Texts, encoder_spec, read_image_features, read_texts
-from ..phases.rerank import read_one_to_one
-from ..phases.shots import shot_rows
-from ..phases.zero_shot import baseline_scores
-from ..pipeline.config import Config, load_config
-from ..protocols import SETTINGS, usable
-from ..texts.sentences import make_sentences
-from ..texts.sets import TextSet, load_pair_set, load_text_set, names_only
+from coder_clip.baselines import few_shot
+from coder_clip.baselines.grid_search import Point
+from coder_clip.baselines.methods import ABLATIONS, FEW_SHOT, LABELS
+from coder_clip.baselines.zero_shot import class_weights, clip_scores
+from coder_clip.datasets import load_templates
+from coder_clip.encoders.spec import EncoderSpec
+from coder_clip.errors import UserError, nearest
+from coder_clip.evaluation.estimates import Estimate, estimate
+from coder_clip.evaluation.recommendation import Recommendation, Rival, of_run, rivals
+from coder_clip.evaluation.recommendation import candidates as candidates_of
+from coder_clip.foundation.artifacts import Paths, read_json, read_metadata, read_parquet, sha256
+from coder_clip.phases.adapter import few_shot_inputs
+from coder_clip.phases.common import (
+    SHOTS,
+    ImageFeatures,
+    Texts,
+    encoder_spec,
+    read_image_features,
+    read_texts,
+)
+from coder_clip.phases.rerank import read_one_to_one
+from coder_clip.phases.shots import shot_rows
+from coder_clip.phases.zero_shot import baseline_scores
+from coder_clip.pipeline.config import Config, load_config
+from coder_clip.protocols import SETTINGS, usable
+from coder_clip.texts.sentences import make_sentences
+from coder_clip.texts.sets import TextSet, load_pair_set, load_text_set, names_only
+
 from .classifier import Classifier, Stages, on
 from .decisions import fit_scale
 from .encoding import PhotoEncoder, at

@@ -15,8 +15,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..datasets.folder import image_files, is_unicode
-from ..errors import UserError
+from coder_clip.datasets.folder import image_files, is_unicode
+from coder_clip.errors import UserError
+
 from .classifier import Photo
 
 NONE = "none of these"

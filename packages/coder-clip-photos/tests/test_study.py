@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from coder_clip.evaluation.estimates import estimate
-from coder_clip.photos import Classifier
-from coder_clip.photos.study import Study
 from coder_clip.texts.sets import ClassTexts, TextSet
+from coder_clip_photos import Classifier
+from coder_clip_photos.study import Study
 from tiny import save_tiny
 
 CLASSES = [

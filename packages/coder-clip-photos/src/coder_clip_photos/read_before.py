@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import UserError
-from ..foundation.artifacts import atomic_path
-from ..foundation.evidence import stamp
+from coder_clip.errors import UserError
+from coder_clip.foundation.artifacts import atomic_path
+from coder_clip.foundation.evidence import stamp
 
 DIGEST = 32  # bytes of a sha256
 MOST = 1 << 20  # files that are remembered, the latest; 64 MB

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from rich.cells import cell_len
 
-from ..foundation import terminal
+from coder_clip.foundation import terminal
+
 from .classifier import Photo, Reason
 from .files import NONE, cut_middle, first_ten, shown
 

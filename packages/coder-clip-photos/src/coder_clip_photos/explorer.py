@@ -19,17 +19,18 @@ from PIL import Image
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
-from ..baselines.methods import LABELS
-from ..datasets import load_dataset
-from ..datasets.corrections import Correction, default_file, read_corrections, write_corrections
-from ..datasets.folder import FolderDataset
-from ..datasets.images import read_image
-from ..errors import UserError, nearest
-from ..evaluation.estimates import PairedTest, paired_test
-from ..evaluation.intervals import clear
-from ..foundation.artifacts import write_json
-from ..texts.kinds import BESIDES_NAME
-from ..texts.sets import ClassTexts, TextSet
+from coder_clip.baselines.methods import LABELS
+from coder_clip.datasets import load_dataset
+from coder_clip.datasets.corrections import Correction, default_file, read_corrections, write_corrections
+from coder_clip.datasets.folder import FolderDataset
+from coder_clip.datasets.images import read_image
+from coder_clip.errors import UserError, nearest
+from coder_clip.evaluation.estimates import PairedTest, paired_test
+from coder_clip.evaluation.intervals import clear
+from coder_clip.foundation.artifacts import write_json
+from coder_clip.texts.kinds import BESIDES_NAME
+from coder_clip.texts.sets import ClassTexts, TextSet
+
 from .classifier import Classifier, Reason, Stages
 from .decisions import Decisions, by_rerank, by_score
 from .find import most_alike, most_like

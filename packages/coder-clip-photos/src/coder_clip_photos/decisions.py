@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import log_softmax
 
-from ..foundation.reproducible import exact_matmul
-from ..neighbors import l2_normalize
-from ..rerank import OneToOne, rerank_scores
-from ..zero_shot import top_k
+from coder_clip.foundation.reproducible import exact_matmul
+from coder_clip.neighbors import l2_normalize
+from coder_clip.rerank import OneToOne, rerank_scores
+from coder_clip.zero_shot import top_k
 
 FEWEST = 30  # validation images that a scale of probabilities is fitted to
 SCALES = (1e-3, 1e2)  # what the scores are multiplied with; 1 is CLIP's own

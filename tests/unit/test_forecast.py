@@ -16,7 +16,7 @@ from coder_clip.pipeline.config import Config, load_config
 from coder_clip.pipeline.phase_list import OF_THIS_CODE, phases
 from coder_clip.preflight import quick_checks
 from coder_clip.preflight.estimate import USUAL, ahead, jobs
-from coder_clip.preflight.llm_estimate import rows
+from coder_clip.texts.llm.estimate import rows
 
 
 def configured(tmp_path: Path, **more: Any) -> Config:

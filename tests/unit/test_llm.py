@@ -504,7 +504,7 @@ def test_the_shown_cost_is_that_of_the_configuration_we_ship(
     repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """docs/texts.md shows what the command prints; without images, key or network."""
-    from coder_clip.preflight.llm_estimate import lines
+    from coder_clip.texts.llm.estimate import lines
 
     monkeypatch.chdir(repo)
     config = load_config("config/texts.yaml")

@@ -9,21 +9,18 @@ from collections.abc import Callable
 from importlib.metadata import entry_points
 
 from ..errors import UserError, one_line
+from ..foundation import rooms
 from .options import app
 
 GROUP = "coder_clip.commands"
-# Commands that this repository has in a folder of their own.
-FOLDERS = dict.fromkeys(("classify", "find", "explore"), "packages/coder-clip-photos")
+PHOTOS = ("classify", "find", "explore")  # commands that this repository has in a package of their own
 # Such a command takes any options, because nobody is here who knows its own.
 ANY = {"ignore_unknown_options": True, "allow_extra_args": True}
 
 
 def load() -> None:
     """Add the commands that are installed; in place of each other one, a hidden command that says how to get it."""
-    missing = {
-        name: f"'{name}' is not installed: pip install ./{folder} in a clone of coder-clip (make does it)"
-        for name, folder in FOLDERS.items()
-    }
+    missing = {name: rooms.photos(name).advice for name in PHOTOS}
     for point in entry_points(group=GROUP):
         try:
             point.load()

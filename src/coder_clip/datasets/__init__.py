@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError, nearest
+from ..foundation import rooms
 from .base import SPLITS, Dataset, Split, Templates
 
 if TYPE_CHECKING:
@@ -153,6 +154,7 @@ def _drawn(name: str) -> Any:
     """The class of a drawn data set."""
     if name not in DRAWN:
         raise UserError(f"no built-in data set '{name}'{nearest_dataset(name)}")
+    rooms.DRAWN.require()
     module, attribute = DRAWN[name]
     return getattr(_module(module), attribute)
 

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..datasets import BUILTIN, FEATURE_SETS, PUBLISHED, nearest_dataset
+from ..datasets import BUILTIN, DRAWN, FEATURE_SETS, PUBLISHED, nearest_dataset
 from ..datasets.entry import entry
 from ..encoders.table_list import is_list, listed, read_list
 from ..errors import UserError, nearest
+from ..foundation import rooms
 from ..texts.kinds import KINDS
 from .resources import open_clip_architectures
 from .sections import MANY_TEMPLATES, ONE_TEMPLATE, DatasetConfig, ModelConfig
@@ -57,6 +58,8 @@ def _of_dataset(name: str, dataset: DatasetConfig, root: Path) -> Iterator[str]:
         yield from _of_features(name, dataset, root)
     elif dataset.root is None and name not in BUILTIN:
         yield f"datasets.{name}: not a built-in data set{nearest_dataset(name)}; your own needs 'root'"
+    elif dataset.root is None and name in DRAWN and not rooms.DRAWN.here:
+        yield f"datasets.{name}: {rooms.DRAWN.advice}"
     if dataset.split is not None:
         if dataset.root is not None or name not in PUBLISHED:
             yield f"datasets.{name}.split: only for published data sets; leave it out"

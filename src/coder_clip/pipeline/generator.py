@@ -9,10 +9,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, create_model, field_validator, model_validator
 
+from ..errors import KEYS
 from ..foundation.reads import NO_RESULT
 from ..foundation.strict import Strict
 from ..texts.kinds import ASKED_FOR
-from ..texts.llm.server import KEYS
 from .sections import Count, From, Seed
 
 

@@ -6,18 +6,18 @@ from dataclasses import dataclass
 from itertools import combinations, islice
 from typing import TYPE_CHECKING
 
-from ..datasets import PUBLISHED, load_dataset, load_templates
-from ..datasets.entry import entry
-from ..errors import UserError
-from ..foundation import terminal
-from ..foundation.artifacts import Paths, read_json
-from ..texts.llm.budget import Estimate, amount, total
-from ..texts.llm.generate import Generator
-from ..texts.llm.requests import class_items, pair_items
-from ..texts.llm.store import Answers
+from ...datasets import PUBLISHED, load_dataset, load_templates
+from ...datasets.entry import entry
+from ...errors import UserError
+from ...foundation import terminal
+from ...foundation.artifacts import Paths, read_json
+from .budget import Estimate, amount, total
+from .generate import Generator
+from .requests import class_items, pair_items
+from .store import Answers
 
 if TYPE_CHECKING:
-    from ..pipeline.config import Config, GeneratorConfig
+    from ...pipeline.config import Config, GeneratorConfig
 
 
 @dataclass(frozen=True)

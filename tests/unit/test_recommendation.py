@@ -13,7 +13,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.recommendations import simulate
 from coder_clip.baselines.methods import FEW_SHOT, METHODS, ZERO_SHOT
 from coder_clip.evaluation.estimates import paired_test
 from coder_clip.evaluation.intervals import clear
@@ -345,15 +344,3 @@ def test_one_validation_image_is_one_image() -> None:
         Recommendation("coder", 1200).reason
         == "clearly better than names alone on the 1,200 validation images"
     )
-
-
-# ---- the simulation
-
-
-def test_equal_methods_are_rarely_recommended_and_reported_without_bias() -> None:
-    """The old rule chose among six equal methods on test images: one in ten runs recommended something."""
-    rule, old = simulate(methods=6, images=300, repeats=1500)
-    assert rule.false <= 0.05 * 1500 < old.false
-    assert np.mean(rule.best.held) >= 0.93 > np.mean(old.best.held)
-    assert np.mean(rule.best.held_accuracy) >= 0.93
-    assert abs(np.mean(rule.best.differences)) < 0.005 < np.mean(old.best.differences)

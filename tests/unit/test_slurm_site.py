@@ -12,6 +12,10 @@ from coder_clip.pipeline.config import load_config
 from coder_clip.slurm import check
 from coder_clip.slurm.check import by_place, find_profile, heaviest
 from coder_clip.slurm.plan import Planned
+
+pytest.importorskip(
+    "snakemake_executor_plugin_slurm_resilient", reason="the executor for Slurm is not installed"
+)
 from snakemake_executor_plugin_slurm_resilient import queue
 
 

@@ -22,7 +22,6 @@ from PIL import Image
 
 from coder_clip.datasets import load_dataset
 from coder_clip.datasets.entry import Download, Entry, entry
-from coder_clip.foundation.rooms import LANGUAGE_MODEL
 from coder_clip.pipeline.config import DatasetConfig
 
 if TYPE_CHECKING:
@@ -48,8 +47,7 @@ def load(name: str, root: Path) -> Any:
 def replace_entry(monkeypatch: pytest.MonkeyPatch, found: Entry) -> None:
     """Whatever data set is asked for, it is declared like this."""
     # that of `entry` last: a module that is imported after it would keep the replacement
-    language_model = ["texts.llm.estimate"] if LANGUAGE_MODEL.here else []
-    for module in (*language_model, "datasets.availability", "datasets.published", "datasets.entry"):
+    for module in ("phases.generate_texts", "datasets.availability", "datasets.published", "datasets.entry"):
         monkeypatch.setattr(f"coder_clip.{module}.entry", lambda _: found)
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from coder_clip.datasets import PUBLISHED
 from coder_clip.datasets.entry import entry
+from coder_clip.phases.generate_texts import asked as asked_of
 from coder_clip.pipeline import resources as work
 from coder_clip.pipeline.config import Config, load_config
 from coder_clip.pipeline.phase_list import OF_THIS_CODE, phases
@@ -147,8 +148,8 @@ def test_the_page_about_the_paper_shows_what_is_told(
     paper = load_config("config/paper.yaml").model_copy(update={"results": tmp_path})
     page = (repo / "docs/paper.md").read_text(encoding="utf-8")
     with_texts = load_config("config/texts.yaml").model_copy(update={"results": tmp_path})
-    asked = [row.ahead for row in rows(with_texts, list(with_texts.datasets))]
-    cost = f"{sum(e.requests for e in asked):,} requests for {sum(e.money for e in asked):.2f} USD"
+    estimates = [row.ahead for row in rows(asked_of(with_texts, with_texts.datasets))]
+    cost = f"{sum(e.requests for e in estimates):,} requests for {sum(e.money for e in estimates):.2f} USD"
     assert cost in " ".join(page.split())
     table, _, gigabytes = ahead(paper, 1)
     assert "\n".join(table[:-1]) in page

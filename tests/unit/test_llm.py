@@ -506,6 +506,7 @@ def test_the_shown_cost_is_that_of_the_configuration_we_ship(
     repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """docs/texts.md shows what the command prints; without images, key or network."""
+    from coder_clip.phases.generate_texts import asked
     from coder_clip.texts.llm.estimate import lines
 
     monkeypatch.chdir(repo)
@@ -513,7 +514,7 @@ def test_the_shown_cost_is_that_of_the_configuration_we_ship(
     nothing_yet = config.generator.model_copy(update={"answers": tmp_path})  # type: ignore[union-attr]
     config = config.model_copy(update={"generator": nothing_yet, "results": tmp_path})
     page = (repo / "docs/texts.md").read_text(encoding="utf-8")
-    for line in "\n".join(lines(config, list(config.datasets))).splitlines():
+    for line in "\n".join(lines(config.generator, asked(config, config.datasets), several=True)).splitlines():
         assert line in page, f"docs/texts.md lacks: {line}"
 
 

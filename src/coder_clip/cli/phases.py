@@ -80,7 +80,8 @@ def generate_texts(
         rooms.LANGUAGE_MODEL.require()
         from ..texts.llm.estimate import lines
 
-        print_lines(lines(c, named))
+        asked = phase("generate_texts").asked(c, named)
+        print_lines(lines(c.generator, asked, len(named) > 1))
         return
     for d in named:
         if c.datasets[d].generated(d):

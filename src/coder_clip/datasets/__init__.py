@@ -8,14 +8,11 @@ import importlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..errors import UserError, nearest
 from ..foundation import rooms
-from .base import SPLITS, Dataset, Split, Templates
-
-if TYPE_CHECKING:
-    from ..pipeline.config import DatasetConfig
+from .base import SPLITS, Dataset, Described, Split, Templates
 
 # name -> (module, class); imported only when asked for, so that reading a configuration stays quick
 DRAWN = {
@@ -33,7 +30,7 @@ __all__ = ["SPLITS", "Dataset", "Split", "Templates"]  # the rest is defined her
 
 def load_dataset(
     name: str,
-    config: DatasetConfig,
+    config: Described,
     data_root: Path | None = None,
     twins: Sequence[Sequence[str]] | None = None,
 ) -> Dataset:
@@ -61,7 +58,7 @@ def load_dataset(
     return dataset
 
 
-def load_templates(name: str, config: DatasetConfig) -> Templates:
+def load_templates(name: str, config: Described) -> Templates:
     """The templates of the data set ``name`` as configured; its images need not be there."""
     given = {
         key: tuple([value] if isinstance(value, str) else value)
@@ -101,7 +98,7 @@ def with_articles(templates: Templates) -> Templates:
     return dataclasses.replace(templates, **changed)  # type: ignore[arg-type]
 
 
-def listing(name: str, config: DatasetConfig, data_root: Path | None) -> str | None:
+def listing(name: str, config: Described, data_root: Path | None) -> str | None:
     """Hash of a published data set's lists of images, read without the images; None if it is not on this machine."""
     if name not in WITH_ENTRY:
         return None

@@ -30,7 +30,7 @@ from ..foundation import rooms, terminal
 from ..foundation.artifacts import writable
 from ..foundation.progress import progress
 from ..phases.common import encoder_spec
-from ..phases.generate_texts import task
+from ..phases.generate_texts import asked, task
 from ..phases.image_features import shot_images
 from ..phases.manifest import known_twins, shots_needed, twin_counts
 from ..pipeline.absent import absent_data, to_download
@@ -128,7 +128,7 @@ def _language_model(config: Config) -> Iterator[str]:
     from ..texts.llm.estimate import rows
     from ..texts.llm.server import place
 
-    all_ = total(row.ahead for row in rows(config, list(config.datasets)))
+    all_ = total(row.ahead for row in rows(asked(config, config.datasets)))
     prices = config.generator.prices
     costs = ""
     if prices:

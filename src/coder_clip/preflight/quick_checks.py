@@ -190,10 +190,11 @@ def unanswered(config: Config, generator: GeneratorConfig) -> bool:
     Until then, stored answers about some pairs count for all, because answers are shared as a whole.
     """
     rooms.LANGUAGE_MODEL.require()
+    from ..phases.generate_texts import asked
     from ..texts.llm.estimate import rows
     from ..texts.llm.store import Answers
 
-    for row in rows(config, list(config.datasets)):
+    for row in rows(asked(config, config.datasets)):
         stored = () if row.known else Answers(generator.answers, row.dataset).kept.values()
         kinds = {item["kind"] for s in stored if s.model == generator.model for item in s.items}
         if row.ahead.requests and "one_to_one" not in kinds:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import httpx2
     import openai
 
-    from ...pipeline.config import GeneratorConfig
+    from ..generator import GeneratorConfig
     from .prompts import Request
 
 OPENAI = "https://api.openai.com/v1"

@@ -12,7 +12,7 @@ from .requests import Item, class_items, pair_items
 from .review import Review
 
 if TYPE_CHECKING:
-    from ...pipeline.config import GeneratorConfig
+    from ..generator import GeneratorConfig
 
 RULE = "nearer to another class than to its own and than that class's nearest neighbour in the label set"
 

@@ -11,9 +11,8 @@ from pydantic import Field, create_model, field_validator, model_validator
 
 from ..errors import KEYS
 from ..foundation.reads import NO_RESULT
-from ..foundation.strict import Strict
-from ..texts.kinds import ASKED_FOR
-from .sections import Count, From, Seed
+from ..foundation.strict import Count, From, Seed, Strict
+from .kinds import ASKED_FOR
 
 
 class Prices(Strict):

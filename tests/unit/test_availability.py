@@ -16,12 +16,11 @@ from typing import Any
 import pytest
 
 from archives import EVIL_TAR, below, tar_with, zip_with
-from coder_clip.datasets import PUBLISHED, availability
+from coder_clip.datasets import PUBLISHED, availability, load_below
 from coder_clip.datasets import fetch as fetching
 from coder_clip.datasets.availability import check, get
 from coder_clip.datasets.entry import Entry, entry
 from coder_clip.datasets.layouts import imagenet_synsets, imagenet_val_labels
-from coder_clip.datasets.published import load_below
 from coder_clip.errors import UserError
 from trees import jpeg, lines, of_any_lists, plant, put, replace_entry, served
 from web import Web

@@ -13,9 +13,9 @@ import pytest
 import torch
 from PIL import Image
 
+from coder_clip.datasets import load_below
 from coder_clip.datasets.entry import entry
 from coder_clip.datasets.fetch import refusal
-from coder_clip.datasets.published import load_below
 from coder_clip.errors import UserError
 from coder_clip.phases.image_features import shot_images
 from coder_clip.pipeline.absent import to_download

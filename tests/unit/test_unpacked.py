@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 
 from archives import PUBLISHED_ARCHIVES, pack
-from coder_clip.datasets import availability
+from coder_clip.datasets import availability, load_below
 from coder_clip.datasets.availability import check, get
 from coder_clip.datasets.entry import entry
-from coder_clip.datasets.published import load_below
 from trees import allow_small_cifar, plant, replace_entry, served
 from web import Web
 

@@ -8,11 +8,14 @@ import importlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError, nearest
 from ..foundation import rooms
 from .base import SPLITS, Dataset, Described, Split, Templates
+
+if TYPE_CHECKING:
+    from .published import PublishedDataset
 
 # name -> (module, class); imported only when asked for, so that reading a configuration stays quick
 DRAWN = {
@@ -24,6 +27,12 @@ PUBLISHED = tuple(sorted(p.stem for p in (Path(__file__).parent / "entries").glo
 FEATURE_SETS = tuple(sorted(p.stem for p in (Path(__file__).parent / "entries/features").glob("*.yaml")))
 WITH_ENTRY = (*PUBLISHED, *FEATURE_SETS)
 BUILTIN = {**DRAWN, **dict.fromkeys(WITH_ENTRY, ("published", "PublishedDataset"))}
+# loader of an entry -> (module, class)
+LOADERS = {
+    "files": ("published", "PublishedDataset"),
+    "torchvision": ("cifar", "Cifar"),
+    "features": ("features", "PublishedFeatures"),
+}
 
 __all__ = ["SPLITS", "Dataset", "Split", "Templates"]  # the rest is defined here
 
@@ -52,9 +61,20 @@ def load_dataset(
     elif name in WITH_ENTRY:
         published = _module("published")
         root = published.existing(published.data_root(data_root))
-        dataset = published.load_below(name, root, config.split)
+        dataset = load_below(name, root, config.split)
     else:
         dataset = _drawn(name)()
+    return dataset
+
+
+def load_below(name: str, root: Path, split: str | None = None) -> PublishedDataset:
+    """Load a published data set below this root. UserError, with the command that helps, if it is not there.
+
+    split: name of the rule that splits it; None: the first rule.
+    """
+    found = _module("entry").entry(name).only(split)
+    module, kind = LOADERS[found.loader]
+    dataset: PublishedDataset = getattr(_module(module), kind)(name, found, root)
     return dataset
 
 

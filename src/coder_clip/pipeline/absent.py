@@ -6,8 +6,9 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..datasets import load_below
 from ..datasets.availability import check
-from ..datasets.published import data_root, existing, is_here, load_below
+from ..datasets.published import data_root, existing, is_here
 from ..errors import UserError
 from ..foundation.artifacts import Paths
 

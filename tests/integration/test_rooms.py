@@ -1,6 +1,7 @@
-"""A room can be removed: without its folder everything else imports, plans and is tested, and says what is missing.
+"""A room can be removed: without its folder everything else imports, plans and is tested.
 
-Whoever changes one room reads that room and the names that it imports, and nobody installs what he does not use.
+Whoever changes one room reads that room and the names that it imports, and nobody must install
+what he does not use.
 """
 
 from __future__ import annotations
@@ -63,8 +64,8 @@ ASKS: dict[str, Any] = {
 class Room:
     """A room, and what it takes with it.
 
-    folders: what is removed. config: a configuration that does not need it. asked: a command for what it offers, and
-    says: what the answer begins with. tests: unit tests that pass without it.
+    folders: what is removed. config: a configuration that does not need it. asked: a command for
+    what it offers. says: what the answer begins with. tests: unit tests that pass without it.
     """
 
     folders: tuple[str, ...]
@@ -79,38 +80,50 @@ ROOMS = {
         ("packages/coder-clip-photos",),
         ("classify", "photos", "--classes", "cat,dog"),
         "'classify' is not installed: pip install ./packages/coder-clip-photos",
-        ("tests/unit/test_plugins.py", "tests/unit/test_recommendation.py"),
+        ("tests/unit/cli/test_plugins.py", "tests/unit/evaluation/test_recommendation.py"),
     ),
     "Slurm": Room(
         ("packages/snakemake-executor-plugin-slurm-resilient",),
         ("check", "--profile", "slurm"),
         "the executor for Slurm is not installed: pip install ./packages/snakemake-executor-plugin",
-        ("tests/unit/test_tracking.py",),
+        ("tests/unit/tracking/test_tracking.py",),
     ),
     "language model": Room(
         ("src/coder_clip/texts/llm",),
         ("generate-texts", "--config", "config/asks.yaml"),
-        "the source 'llm' of texts, a language model, is not here: 'git checkout src/coder_clip/texts/llm'",
-        ("tests/unit/test_config.py", "tests/unit/test_texts.py", "tests/unit/test_text_sources.py"),
+        "the source 'llm' of texts, a language model, is not here: 'git checkout src/coder_clip/",
+        (
+            "tests/unit/pipeline/test_config.py",
+            "tests/unit/texts/test_texts.py",
+            "tests/unit/texts/test_text_sources.py",
+        ),
     ),
-    # What trained the embedded model draws with the code of these data sets. The default needs them.
+    # What trained the embedded model draws with the code of these data sets. The default needs
+    # them: its configuration is refused.
     "drawn data sets": Room(
         ("src/coder_clip/datasets/drawn", "tools"),
         ("check",),
-        "config/reproduce.yaml: datasets.rare: the code that draws 'rare' and 'shapes' is not here: 'git checkout",
-        ("tests/unit/test_folder.py", "tests/unit/test_tables.py", "tests/unit/test_features.py"),
+        "config/reproduce.yaml: datasets.rare: the code that draws 'rare' and 'shapes' is not here: ",
+        (
+            "tests/unit/datasets/test_folder.py",
+            "tests/unit/reporting/test_tables.py",
+            "tests/unit/encoders/test_features.py",
+        ),
         config="config/marks.yaml",
     ),
     "preflight": Room(
         ("src/coder_clip/preflight",),
         ("check",),
         "the check before a run is not here: 'git checkout src/coder_clip/preflight'",
-        ("tests/unit/test_config.py", "tests/unit/test_phases.py"),
+        ("tests/unit/pipeline/test_config.py", "tests/unit/phases/test_phases.py"),
     ),
     "benchmarks": Room(
-        ("benchmarks",), (), "", ("tests/unit/test_intervals.py", "tests/unit/test_groups.py")
+        ("benchmarks",),
+        (),
+        "",
+        ("tests/unit/evaluation/test_intervals.py", "tests/unit/evaluation/test_groups.py"),
     ),
-    "tools": Room(("tools",), (), "", ("tests/unit/test_store.py",)),
+    "tools": Room(("tools",), (), "", ("tests/unit/encoders/test_store.py",)),
 }
 
 
@@ -186,7 +199,7 @@ def removed(
 
 
 def test_everything_else_imports(removed: tuple[Room, Copy]) -> None:
-    """A module that imports a room at its top makes the room necessary for all who import that module."""
+    """A module that imports a room at its top makes it necessary for all who import that module."""
     _, copy = removed
     pairs = [f"{folder}={package}" for folder, names in copy.sources().items() for package in names]
     done = copy.python("-c", IMPORT_EVERYTHING, *pairs)

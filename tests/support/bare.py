@@ -1,4 +1,4 @@
-"""An environment that knows nothing of this clone: its libraries are links to those of the environment of the tests."""
+"""An environment that knows nothing of this clone, with links to the libraries of the tests."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ import venv
 from collections.abc import Collection
 from pathlib import Path
 
-OURS = re.compile(
-    r"(__editable__.*|__editable___.*|coder_clip|snakemake_logger_plugin_coder_clip|.*slurm_resilient)"
-)
+OURS = re.compile(r"(__editable__|coder_clip|snakemake_logger_plugin_coder_clip|.*slurm_resilient)")
 
 
 def environment(folder: Path) -> dict[str, str]:
@@ -25,8 +23,9 @@ def environment(folder: Path) -> dict[str, str]:
 def make(folder: Path, known: Collection[str] = ()) -> Path:
     """Make the environment ``folder/env`` and return its Python.
 
-    The distributions of this repository are not in it, but for what is known of those that ``known`` names, by the
-    names of their packages: version and entry points, as if they were installed; PYTHONPATH must have their code.
+    The distributions of this repository are not in it. Of those that ``known`` names, by their
+    packages, it has version and entry points, as if they were installed; PYTHONPATH must have
+    their code.
     """
     libraries = folder / "libraries"
     libraries.mkdir()

@@ -1,4 +1,4 @@
-"""Fixtures of all tests: where the repository and the shared files are, and the command line in this process."""
+"""Fixtures of all tests: the repository, the shared files, the command line in this process."""
 
 from __future__ import annotations
 

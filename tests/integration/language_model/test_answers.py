@@ -83,7 +83,7 @@ def test_an_error_that_names_the_response_format_for_ever_ends(server: Server, t
 # ---- answers that are not accepted -------------------------------------------------------------------
 
 
-BAD = {  # what will not do as a text: tests/unit/test_checks.py
+BAD = {  # what will not do as a text: tests/unit/texts/test_checks.py
     "refusal in a list": attributes("I'm sorry, but I can't assist with that request."),
     "error object": json.dumps({"error": "I cannot help with that"}),
     "prose": "I would describe it as a fox with a tail.",

@@ -7,12 +7,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from torch.utils import backend_registration
 
 from coder_clip.baselines.methods import ABLATIONS, FEW_SHOT
+from fixtures import REPO
 
 pytestmark = pytest.mark.skipif(
     not hasattr(backend_registration, "_setup_privateuseone_for_python_backend"),
@@ -27,7 +27,7 @@ NARROW = {
 
 @pytest.fixture(scope="module")
 def differences() -> dict[str, float | str]:
-    program = Path(__file__).parents[1] / "support/other_device.py"
+    program = REPO / "tests/support/other_device.py"
     done = subprocess.run([sys.executable, program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return dict(json.loads(done.stdout))

@@ -13,8 +13,9 @@ from coder_clip.texts import similar
 from coder_clip.texts.checks import check
 from coder_clip.texts.kinds import BESIDES_NAME
 from coder_clip.texts.sets import PairSet, TextSet, load_pair_set, load_text_set, read_text_set
+from fixtures import REPO
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = REPO
 OUR_OWN = sorted({entry(name).texts or name for name in PUBLISHED})
 SETS = [p for p in sorted((ROOT / "data/texts").glob("*.json")) if not p.stem.endswith("one_to_one")]
 

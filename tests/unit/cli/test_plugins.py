@@ -1,4 +1,4 @@
-"""Commands of other distributions: a command that is not here, or broken, takes nothing else with it."""
+"""Commands of other distributions: one that is not here, or broken, takes no other with it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def start(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """`coder-clip` with the entry points of ``folder`` alone."""
     code = (
         "import importlib.metadata as m, sys\n"
-        "found = m.MetadataPathFinder.find_distributions(m.DistributionFinder.Context(path=[sys.argv.pop(1)]))\n"
+        "found = m.distributions(path=[sys.argv.pop(1)])\n"
         "points = m.EntryPoints(p for d in found for p in d.entry_points)\n"
         "m.entry_points = lambda **chosen: points.select(**chosen)\n"
         "from coder_clip.cli import main\n"

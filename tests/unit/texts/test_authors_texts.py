@@ -17,10 +17,10 @@ from coder_clip.errors import UserError
 from coder_clip.pipeline.config import load_config
 from coder_clip.texts import authors
 from coder_clip.texts.sets import load_pair_set, load_text_set
+from fixtures import REPO
 from pickles import Evil, saved
 from web import serve
 
-REPO = Path(__file__).resolve().parents[2]
 SETS = {"eurosat": "eurosat", "DTD": "dtd", "oxford-pet": "oxford_pets", "stanford_cars": "stanford_cars"}
 
 

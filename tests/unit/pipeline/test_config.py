@@ -15,8 +15,9 @@ from coder_clip.datasets import BUILTIN
 from coder_clip.errors import UserError
 from coder_clip.foundation.reads import deciding
 from coder_clip.pipeline.config import Config, load_config, open_clip_names, schema
+from fixtures import REPO
 
-FOLDER = Path(__file__).parents[2] / "config"
+FOLDER = REPO / "config"
 # those that its README lists: beside them lie a user's own, which are nobody else's
 SHIPPED = re.findall(r"^\| `([a-z_]+\.yaml)`", (FOLDER / "README.md").read_text(encoding="utf-8"), flags=re.M)
 CONFIGS = [FOLDER / name for name in SHIPPED]

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
@@ -13,8 +12,7 @@ from coder_clip.datasets.base import Dataset
 from coder_clip.datasets.folder import FolderDataset
 from coder_clip.datasets.sanity import warnings
 from coder_clip.errors import UserError
-
-SHARED = Path(os.environ.get("CODER_CLIP_SHARED", Path(__file__).parents[2].parent / "shared"))
+from fixtures import SHARED
 
 
 def fill(folder: Path, n: int, kind: str = "png") -> None:

@@ -19,9 +19,9 @@ from coder_clip.encoders import features
 from coder_clip.encoders.encoder import Encoder, EncoderSpec, load_encoder
 from coder_clip.encoders.features import ImageFeatures, extract, merge
 from coder_clip.errors import UserError
+from fixtures import SHARED
 from tiny import save_tiny
 
-SHARED = Path(os.environ.get("CODER_CLIP_SHARED", Path(__file__).parents[2].parent / "shared"))
 N = 23
 
 

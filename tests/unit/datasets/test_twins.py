@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,9 +27,7 @@ from coder_clip.datasets.twins import (
     thumbnails,
 )
 from coder_clip.errors import UserError
-
-SHARED = Path(os.environ.get("CODER_CLIP_SHARED", Path(__file__).parents[2].parent / "shared"))
-
+from fixtures import SHARED
 
 COPIES: dict[str, Callable[[Image.Image], Image.Image]] = {
     "scaled": lambda image: image.resize((image.width // 2, image.height // 2)),

@@ -19,10 +19,11 @@ from torch import nn
 
 from coder_clip.encoders.encoder import Encoder, EncoderSpec, load_encoder
 from coder_clip.errors import UserError
+from fixtures import REPO
 from pickles import Evil
 from tiny import TEXTS, config, local, picture, random_weights, save_tiny
 
-MINI = Path(__file__).parents[2] / "data/mini"
+MINI = REPO / "data/mini"
 pytestmark = pytest.mark.usefixtures("no_network")
 
 

@@ -18,6 +18,7 @@ from PIL import Image
 
 from coder_clip.datasets.base import Dataset
 from coder_clip.encoders.encoder import EncoderSpec, load_encoder
+from fixtures import REPO
 
 pytest.importorskip("coder_clip.datasets.drawn.drawing", reason="the drawn data sets are not here")
 pytest.importorskip("tools.mini.train", reason="tools/mini, which trains the embedded model, is not here")
@@ -28,7 +29,7 @@ from tools.mini import __main__ as command
 from tools.mini import birds, captions, model, samples
 from tools.mini.things import MORE
 
-DATA = Path(__file__).parents[2] / "data"
+DATA = REPO / "data"
 MINI = DATA / "mini"
 WEIGHTS = "cc069bd6f2c652b7bf174d8b033f1db62c858720c7812b00ff0a6534e5bb78c2"
 DATASETS: tuple[Dataset, ...] = (Shapes(), Rare())

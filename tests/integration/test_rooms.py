@@ -231,6 +231,24 @@ def test_a_run_that_does_not_need_it_is_planned(removed: tuple[Room, Copy]) -> N
 
 
 @pytest.mark.rest
+def test_jobs_that_may_be_on_a_cluster_are_not_made_twice(removed: tuple[Room, Copy]) -> None:
+    """A run here and a job there would write the same files, and nobody would see it."""
+    room, copy = removed
+    if room is not ROOMS["Slurm"]:
+        pytest.skip("only the executor knows these jobs")
+    journal = copy.folder / ".snakemake/slurm-resilient/jobs/head.jsonl"
+    journal.parent.mkdir(parents=True)
+    journal.write_text("{}\n")
+    run = ("-m", "snakemake", "--cores", "1", "--configfile", room.config)
+    said = copy.python(*run)
+    journal.unlink()
+    assert said.returncode != 0
+    assert "jobs of an earlier run of this folder may be on a Slurm cluster" in said.stderr
+    assert "pip install ./packages/snakemake-executor-plugin-slurm-resilient" in said.stderr
+    assert not (copy.folder / "results/manifests/rare.json").exists(), "no job ran"
+
+
+@pytest.mark.rest
 def test_the_other_unit_tests_are_collected_and_some_pass(removed: tuple[Room, Copy]) -> None:
     """Tests of a removed room go with it, or say why they are skipped; no other test needs it."""
     room, copy = removed

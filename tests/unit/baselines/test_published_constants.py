@@ -13,7 +13,7 @@ from coder_clip.baselines import ape, gda, tip_adapter, tip_x
 from coder_clip.baselines.methods import MOST_VIEWS
 from coder_clip.datasets.entry import entry
 from coder_clip.encoders.preprocessing import _crop_box
-from coder_clip.pipeline.config import AdapterConfig, DatasetConfig, RerankConfig
+from coder_clip.pipeline.sections import AdapterConfig, DatasetConfig, RerankConfig
 from coder_clip.protocols import PUBLISHED_INITIAL, PUBLISHED_THRESHOLDS
 
 

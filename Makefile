@@ -23,9 +23,9 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3; 
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(if $(shell command -v uv),uv pip install --python $(BIN)/python,$(BIN)/pip install)
-# The executor for Slurm, a distribution of its own.
-PLUGIN_FOLDER := packages/snakemake-executor-plugin-slurm-resilient
-PLUGIN := --editable ./$(PLUGIN_FOLDER)
+# The distributions below packages/: photos, the executor for Slurm. Each is installed if its folder is here.
+PACKAGES := $(patsubst %/pyproject.toml,%,$(wildcard packages/*/pyproject.toml))
+PLUGINS := $(addprefix --editable ./,$(PACKAGES))
 SETTINGS := --profile workflow/profiles/$(PROFILE) --configfile $(CONFIG) $(if $(ONLY_PRESENT)$(FETCH),--config $(if $(ONLY_PRESENT),only_present='$(ONLY_PRESENT)') $(if $(FETCH),fetch='$(FETCH)'))
 
 .PHONY: reproduce first true-clip install pull push remote test test-rest test-proofs test-all test-unit check benchmark clean
@@ -60,7 +60,7 @@ install: $(VENV)/installed
 remote: $(VENV)/installed
 	@for kind in ssh s3; do \
 	  if grep -qs "url = $$kind://" .dvc/config .dvc/config.local && ! $(BIN)/python -c "import dvc_$$kind" 2>/dev/null; then \
-	    $(INSTALL) --quiet --constraint constraints.txt $(PLUGIN) --editable ".[$$kind]" || exit 1; \
+	    $(INSTALL) --quiet --constraint constraints.txt $(PLUGINS) --editable ".[$$kind]" || exit 1; \
 	  fi; \
 	done
 
@@ -116,12 +116,12 @@ $(VENV)/bin/python:
 	@command -v $(or $(PYTHON),python3.11) >/dev/null || { echo "no Python from 3.11 to 3.14 here: install one, or name it with PYTHON=…" >&2; exit 1; }
 	$(or $(PYTHON),python3.11) -m venv $(VENV)
 
-$(VENV)/installed: pyproject.toml $(PLUGIN_FOLDER)/pyproject.toml constraints.txt | $(VENV)/bin/python
+$(VENV)/installed: pyproject.toml $(PACKAGES:=/pyproject.toml) constraints.txt | $(VENV)/bin/python
 	@echo "installing into $(VENV) (a few minutes)"
-	@$(INSTALL) --quiet --constraint constraints.txt $(PLUGIN) --editable .
+	@$(INSTALL) --quiet --constraint constraints.txt $(PLUGINS) --editable .
 	@echo $(CURDIR) > $@
 
-$(VENV)/installed-test: pyproject.toml $(PLUGIN_FOLDER)/pyproject.toml constraints.txt | $(VENV)/bin/python
+$(VENV)/installed-test: pyproject.toml $(PACKAGES:=/pyproject.toml) constraints.txt | $(VENV)/bin/python
 	@echo "installing into $(VENV) (a few minutes)"
-	@$(INSTALL) --quiet --constraint constraints.txt $(PLUGIN) --editable '.[test]'
+	@$(INSTALL) --quiet --constraint constraints.txt $(PLUGINS) --editable '.[test]'
 	@echo $(CURDIR) | tee $@ > $(VENV)/installed

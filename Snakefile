@@ -25,7 +25,7 @@ for _phase in phase_list.phases():
 
 
 onstart:
-    reattach.before_jobs(workflow)
+    look_for_slurm_jobs()
     if not workflow.touch:  # --touch opens no image and asks no language model
         preflight()
     tracking.start(workflow)

@@ -30,14 +30,14 @@ MINI = Path(__file__).resolve().parents[1] / "data/mini"
 CLASSES = ["cat", "dog", "fox", "hen", "car", "bus", "boat", "plane", "chair", "lamp"]
 OURS = """
 from coder_clip.encoders.spec import EncoderSpec
-from coder_clip.photos import Classifier
+from coder_clip_photos import Classifier
 from pathlib import Path
 spec = EncoderSpec({model!r}, "weights.safetensors", quick_gelu=False, device="cpu")
 found = Classifier(spec, {classes!r}).classify(sorted(Path("photos").iterdir()))
 print(*(photo.label for photo in found))
 """
 KNOWN = """
-from coder_clip.photos import Classifier
+from coder_clip_photos import Classifier
 from pathlib import Path
 Classifier({model!r}, {classes!r}, device="cpu").classify(sorted(Path("photos").iterdir()))
 """

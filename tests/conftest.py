@@ -1,19 +1,12 @@
-"""What all tests share: where the repository and the shared fixtures lie, and the command line in process."""
+"""Options and fixtures of all tests."""
 
 from __future__ import annotations
 
-import os
 import random
-import sys
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
-REPO = Path(__file__).resolve().parents[1]
-SHARED = Path(os.environ.get("CODER_CLIP_SHARED", REPO.parent / "shared"))
-os.environ.pop("CODER_CLIP_DATA", None)  # a contributor's own data sets play no part in a test
+from fixtures import command, repo, shared  # noqa: F401
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -24,45 +17,3 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """No test depends on another one that ran before it: the same order in every process of one seed."""
     if seed := config.getoption("--shuffle"):
         random.Random(seed).shuffle(items)
-
-
-@pytest.fixture(scope="session")
-def repo() -> Path:
-    return REPO
-
-
-@pytest.fixture(scope="session")
-def shared() -> Path:
-    """Fixtures that are too large for the repository: photos, a real encoder."""
-    if not SHARED.is_dir():
-        pytest.skip(f"no shared fixtures in {SHARED}; CODER_CLIP_SHARED names another folder")
-    return SHARED
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a command said and how it ended."""
-
-    code: int
-    out: str
-    err: str
-
-
-@pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
-    """`coder-clip` with these arguments, in this process."""
-    from coder_clip import cli
-
-    def run(*arguments: str | Path) -> Answer:
-        monkeypatch.setattr(sys, "argv", ["coder-clip", *map(str, arguments)])
-        monkeypatch.setenv("CODER_CLIP_ONLY_PRESENT", "")  # as it was, afterwards
-        capsys.readouterr()
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = end.code if isinstance(end.code, int) else int(end.code is not None)
-        said = capsys.readouterr()
-        return Answer(code, said.out, said.err)
-
-    return run

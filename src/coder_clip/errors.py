@@ -10,6 +10,8 @@ class UserError(Exception):
     """Bad input or environment. The command line prints its message as one line and exits with 1."""
 
 
+# What keys of services look like: never in a configuration, a message or an artefact.
+KEYS = r"\b(?:(?:sk|pk|xai|pplx|nvapi|key)-|hf_|gsk_|r8_|gh[pous]_|github_pat_|AIza|AKIA)[\w*.…-]{4,}"
 MANY = 20  # known words; of more only the nearest are listed
 
 

@@ -75,7 +75,7 @@ def listed(command: Command) -> None:
 def test_snakemake_says_what_is_wrong_with_a_configuration_in_one_line(
     finished: Work, tmp_path: Path
 ) -> None:
-    """What else can be wrong: tests/unit/test_config.py."""
+    """What else can be wrong: tests/unit/pipeline/test_config.py."""
     path = tmp_path / "bad.yaml"
     path.write_text("datasets: [shapes]\nmodels: [mini]\nadaptor: {}\n")
     done = Work(finished.folder, str(path)).snakemake("--dry-run", check=False)

@@ -21,12 +21,14 @@ from PIL import Image
 import browser as browsers
 from browser import WIDTHS, needs_browser, requests
 from coder_clip.datasets.corrections import read_corrections
-from coder_clip.photos import Classifier, web_page
-from coder_clip.photos.explorer import Explorer, Labels
-from coder_clip.photos.study import Study
-from coder_clip.photos.texts import read_text_set
-from coder_clip.photos.web_page import server
+from coder_clip.texts.sets import read_text_set
 from working_copy import REPO, draw_marks, environment
+
+pytest.importorskip("coder_clip_photos")
+from coder_clip_photos import Classifier, web_page
+from coder_clip_photos.explorer import Explorer, Labels
+from coder_clip_photos.study import Study
+from coder_clip_photos.web_page import server
 
 pytestmark = needs_browser
 HOSTILE = "<img src=x onerror=\"document.title='injected'\">"

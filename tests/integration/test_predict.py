@@ -24,13 +24,15 @@ from coder_clip.datasets.drawn.shapes import Shapes
 from coder_clip.errors import UserError
 from coder_clip.evaluation.estimates import estimate
 from coder_clip.foundation.artifacts import read_json, read_tensors, sha256
-from coder_clip.photos import Classifier
-from coder_clip.photos.explorer import explore_run
-from coder_clip.photos.runs import load_run
 from coder_clip.reporting.answer import answers
 from coder_clip.reporting.results import Results
 from coder_clip.texts.sets import load_text_set
 from working_copy import Work
+
+pytest.importorskip("coder_clip_photos")
+from coder_clip_photos import Classifier
+from coder_clip_photos.explorer import explore_run
+from coder_clip_photos.runs import load_run
 
 Command = Callable[..., Any]
 SHAPES, MARKS = ("--dataset", "shapes"), ("--dataset", "marks")

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
 import sys
-import sysconfig
 import tomllib
-import venv
 import zipfile
 from pathlib import Path
 
 import pytest
 
+import bare
+
 REPO = Path(__file__).resolve().parents[2]
-OURS = re.compile(r"(__editable__.*coder|coder_clip|snakemake_logger_plugin_coder|.*slurm_resilient)")
 NAME = re.compile(r"[A-Za-z0-9_.-]+")
 
 
@@ -41,14 +39,15 @@ def test_no_dependency_is_a_package_of_this_repository() -> None:
         assert names & own <= {plain(project["name"])}, file
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built from a copy of what Git has, because a build writes into the folder of its sources."""
-    folder = tmp_path_factory.mktemp("wheel")
-    shutil.copytree(REPO / "src", folder / "src", ignore=shutil.ignore_patterns("*.egg-info", "__pycache__"))
+def built(source: Path, folder: Path) -> Path:
+    """The wheel of a distribution, built from a copy, because a build writes into the folder of its sources."""
+    unwanted = shutil.ignore_patterns("*.egg-info", "__pycache__")
+    shutil.copytree(source / "src", folder / "src", ignore=unwanted)
     for file in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(REPO / file, folder)
-    shutil.copytree(REPO / "LICENSES", folder / "LICENSES")
+        if (source / file).is_file():
+            shutil.copy(source / file, folder)
+    if (source / "LICENSES").is_dir():
+        shutil.copytree(source / "LICENSES", folder / "LICENSES")
     build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", "dist", "."]
     subprocess.run(build, cwd=folder, check=True, timeout=600)
     (made,) = (folder / "dist").glob("*.whl")
@@ -56,40 +55,36 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def elsewhere(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of programs of an environment with the wheel, and an empty folder beside it to work in.
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of coder-clip."""
+    return built(REPO, tmp_path_factory.mktemp("wheel"))
 
-    The dependencies are links to those of this environment, because PyTorch alone takes minutes. The project itself and
-    the executor for Slurm are not among them. pip installs without an index, so all that the wheel names is here.
+
+@pytest.fixture(scope="module")
+def elsewhere(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An environment with coder-clip alone."""
+    return installed(tmp_path_factory.mktemp("elsewhere"), wheel)
+
+
+@pytest.fixture(scope="module")
+def with_photos(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An environment with coder-clip and coder-clip-photos."""
+    photos = built(REPO / "packages/coder-clip-photos", tmp_path_factory.mktemp("photos"))
+    return installed(tmp_path_factory.mktemp("with_photos"), wheel, photos)
+
+
+def installed(folder: Path, *wheels: Path) -> Path:
+    """The folder of programs of an environment with these wheels, and an empty folder beside it to work in.
+
+    The dependencies are links to those of this environment, because PyTorch alone takes minutes. The distributions of
+    this repository are not among them. pip installs without an index, so all that a wheel names is here.
     """
-    folder = tmp_path_factory.mktemp("elsewhere")
-    libraries = folder / "libraries"
-    libraries.mkdir()
-    installed = {Path(sysconfig.get_path("purelib")), Path(sysconfig.get_path("platlib"))}
-    for entry in (entry for place in installed for entry in place.iterdir()):
-        if not OURS.match(entry.name) and entry.suffix != ".pth":
-            (libraries / entry.name).symlink_to(entry)
-    venv.create(folder / "env", with_pip=False)
-    python = folder / "env/bin/python"
-    own = subprocess.run(
-        [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.strip()
-    Path(own, "dependencies.pth").write_text(f"{libraries}\n")
-    install = [python, "-m", "pip", "install", "--quiet", "--no-index", wheel]
-    subprocess.run(install, check=True, timeout=600, cwd=folder, env=environment(folder))
+    python = bare.make(folder)
+    for wheel in wheels:
+        install = [python, "-m", "pip", "install", "--quiet", "--no-index", wheel]
+        subprocess.run(install, check=True, timeout=600, cwd=folder, env=bare.environment(folder))
     (folder / "work").mkdir()
     return folder
-
-
-def environment(folder: Path) -> dict[str, str]:
-    """This process's environment without traces of the clone, and with a home of its own."""
-    kept = {
-        k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "CODER_CLIP", "PIP_", "VIRTUAL"))
-    }
-    return kept | {"PATH": f"{folder}/env/bin:/usr/bin:/bin", "HOME": str(folder)}
 
 
 def run(elsewhere: Path, *command: str | Path) -> subprocess.CompletedProcess[str]:
@@ -97,7 +92,7 @@ def run(elsewhere: Path, *command: str | Path) -> subprocess.CompletedProcess[st
     return subprocess.run(
         list(map(str, command)),
         cwd=elsewhere / "work",
-        env=environment(elsewhere),
+        env=bare.environment(elsewhere),
         capture_output=True,
         text=True,
         timeout=600,
@@ -125,11 +120,15 @@ def test_the_wheel_works_outside_of_the_clone(elsewhere: Path) -> None:
     """A stranger's `pip install` must give commands and a library, not a traceback about a missing repository."""
     place = run(elsewhere, "python", "-c", "import coder_clip; print(coder_clip.__file__)")
     assert str(elsewhere) in place.stdout, place.stderr
-    for command in (["--help"], ["classify", "--help"], ["find", "--help"], ["explore", "--help"]):
-        shown = run(elsewhere, "coder-clip", *command)
-        assert shown.returncode == 0, shown.stderr
-        assert "Usage" in shown.stdout
-        assert shown.stderr == ""
+    shown = run(elsewhere, "coder-clip", "--help")
+    assert shown.returncode == 0, shown.stderr
+    assert "Usage" in shown.stdout
+    assert shown.stderr == ""
+    assert " classify " not in shown.stdout
+    absent = run(elsewhere, "coder-clip", "classify", "photos", "--classes", "cat,dog")
+    assert absent.returncode == 1
+    assert "'classify' is not installed: pip install ./packages/coder-clip-photos" in absent.stderr
+    assert absent.stderr.count("\n") == 1, absent.stderr
     for command in ("status", "record", "push", "pull", "merge", "check", "zero-shot"):
         said = run(elsewhere, "coder-clip", command)
         assert said.returncode == 1
@@ -142,20 +141,27 @@ def test_the_wheel_works_outside_of_the_clone(elsewhere: Path) -> None:
 
 
 @pytest.mark.rest
-def test_a_photo_is_classified_outside_of_the_clone(elsewhere: Path, tmp_path: Path) -> None:
-    """The command that most people install the package for; here with the embedded model as a folder."""
+def test_a_photo_is_classified_outside_of_the_clone(with_photos: Path, tmp_path: Path) -> None:
+    """The command that most people install the packages for; here with the embedded model as a folder."""
+    for command in ("classify", "find", "explore"):
+        shown = run(with_photos, "coder-clip", command, "--help")
+        assert shown.returncode == 0, shown.stderr
+        assert "Usage" in shown.stdout
+        assert shown.stderr == ""
+    page = "import coder_clip_photos as p; from pathlib import Path; print(*Path(p.__path__[0]).glob('page_files/*'))"
+    assert len(run(with_photos, "python", "-c", page).stdout.split()) == 3, "the files of the page"
     shutil.copytree(REPO / "data/mini", tmp_path / "model")
     (tmp_path / "photos").mkdir()
     draw = "from PIL import Image; import sys; Image.new('RGB', (64, 64), 'red').save(sys.argv[1])"
-    assert run(elsewhere, "python", "-c", draw, tmp_path / "photos/a.png").returncode == 0
+    assert run(with_photos, "python", "-c", draw, tmp_path / "photos/a.png").returncode == 0
     model = ["--model", tmp_path / "model"]
     shown = run(
-        elsewhere, "coder-clip", "classify", tmp_path / "photos", "--classes", "circle,square", *model
+        with_photos, "coder-clip", "classify", tmp_path / "photos", "--classes", "circle,square", *model
     )
     assert shown.returncode == 0, shown.stderr
     assert "a.png" in shown.stdout
     assert re.search("circle|square", shown.stdout)
-    found = run(elsewhere, "coder-clip", "find", tmp_path / "photos", "a red circle", *model)
+    found = run(with_photos, "coder-clip", "find", tmp_path / "photos", "a red circle", *model)
     assert found.returncode == 0, found.stderr
     assert "a.png" in found.stdout
 

@@ -17,8 +17,12 @@ import pytest
 
 from cluster import eventually
 from cluster_run import Run, quicken, running
-from snakemake_executor_plugin_slurm_resilient.queue import LIVE
 from working_copy import PHASES, REPORT, SHAPES_ALONE, Work, duplicate, few_pictures, working_copy
+
+pytest.importorskip(
+    "snakemake_executor_plugin_slurm_resilient", reason="the executor for Slurm is not installed"
+)
+from snakemake_executor_plugin_slurm_resilient.queue import LIVE
 
 KILLS = int(os.environ.get("CODER_CLIP_KILLS", "10"))
 NODES: dict[str, dict[str, Any]] = {

@@ -16,8 +16,7 @@ import yaml
 from PIL import Image
 from safetensors.torch import save_file
 
-from coder_clip.datasets import entry
-from coder_clip.datasets.published import load_below
+from coder_clip.datasets import entry, load_below
 from llm_server import serving
 from trees import plant
 from working_copy import REPO, Work, working_copy

@@ -47,7 +47,7 @@ def load(name: str, root: Path) -> Any:
 def replace_entry(monkeypatch: pytest.MonkeyPatch, found: Entry) -> None:
     """Whatever data set is asked for, it is declared like this."""
     # that of `entry` last: a module that is imported after it would keep the replacement
-    for module in ("preflight.llm_estimate", "datasets.availability", "datasets.published", "datasets.entry"):
+    for module in ("phases.generate_texts", "datasets.availability", "datasets.published", "datasets.entry"):
         monkeypatch.setattr(f"coder_clip.{module}.entry", lambda _: found)
 
 

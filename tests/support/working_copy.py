@@ -41,7 +41,11 @@ PHASES = (
     "evaluation",
 )
 REPORT = ("table", "figure", "report")
-SOURCES = ("src", "packages/snakemake-executor-plugin-slurm-resilient/src")
+SOURCES = (
+    "src",
+    "packages/coder-clip-photos/src",
+    "packages/snakemake-executor-plugin-slurm-resilient/src",
+)
 NOT_COPIED = ("tests/", "docs/", "benchmarks/", "results/", "dvc.lock")  # nothing made before
 EVERY_JOB = """
 import sys

@@ -56,7 +56,7 @@ SAID: dict[str, tuple[str, ...]] = {
     "feet": ("{c} legs", "{c} feet"),
 }  # fmt: skip
 
-# The same in the words of the text sets: none of these stands in a caption (tests/unit/test_mini.py).
+# The same in the words of the text sets: none of these stands in a caption (tests/unit/tools/test_mini.py).
 TEXTS: dict[str, tuple[str, str]] = {
     "head": ("a head that is {c}", "a head with {c} feathers"),
     "cap": ("a cap that is {c}", "a {c} cap on the head"),

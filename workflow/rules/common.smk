@@ -39,8 +39,8 @@ from coder_clip.pipeline.config import (
 from coder_clip.datasets.published import data_root
 from coder_clip.pipeline.absent import to_download
 from coder_clip.errors import UserError
-from coder_clip.preflight.run import before_run
-from coder_clip.texts.llm.review import path_of as review_path
+from coder_clip.foundation import rooms
+from coder_clip.texts import sets as text_sets
 from snakemake.exceptions import WorkflowError
 
 _configfiles = [str(f) for f in workflow.config_settings.configfiles]
@@ -120,8 +120,10 @@ def corrections_file(wildcards):
 
 def review_file(wildcards):
     """People's decisions about a language model's texts, if there are any."""
-    path = CONFIG.generator and review_path(CONFIG.generator.answers, wildcards.dataset)
-    return [path] if path and path.is_file() else []
+    if CONFIG.generator is None:
+        return []
+    path = text_sets.review_file(CONFIG.generator.answers, wildcards.dataset)
+    return [path] if path.is_file() else []
 
 
 def command(rule):
@@ -223,6 +225,11 @@ def encoding_threads(rule):
 
 def preflight():
     """Report, before the first job, everything that would stop the run, and how long it takes."""
+    if not rooms.PREFLIGHT.here:
+        logger.info(f"{rooms.PREFLIGHT.advice}; the run goes on without it")
+        return
+    from coder_clip.preflight.run import before_run
+
     jobs = list(workflow.dag.needrun_jobs())
     images = ("encode_images", "encode_shard")
     encodes, opens = (*images, "encode_texts", "encode_pairs"), (*images, "list_images")

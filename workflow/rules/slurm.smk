@@ -1,5 +1,20 @@
-# Allow one head per configuration; a run removes locks that no process holds any more (docs/slurm.md).
-from snakemake_executor_plugin_slurm_resilient import heads, reattach
+# With the executor for Slurm: one head per configuration, and a run removes locks that no process holds any more, also a
+# run on this machine (docs/slurm.md). Without its package Snakemake's own locks remain, and 'snakemake --unlock'.
+SLURM_JOBS = Path(".snakemake/slurm-resilient/jobs")  # what earlier heads submitted
 
-if workflow.is_main_process:
-    heads.follow(workflow)
+if rooms.SLURM.here:
+    from snakemake_executor_plugin_slurm_resilient import heads, reattach
+
+    if workflow.is_main_process:
+        heads.follow(workflow)
+
+
+def look_for_slurm_jobs():
+    """Stop a run that would write the same files as jobs of an earlier head, which may still be on the cluster."""
+    if rooms.SLURM.here:
+        reattach.before_jobs(workflow)
+    elif any(SLURM_JOBS.glob("*")):
+        raise WorkflowError(
+            f"jobs of an earlier run of this folder may be on a Slurm cluster; {rooms.SLURM.advice}; or remove "
+            f"{SLURM_JOBS} if you know that none is"
+        )

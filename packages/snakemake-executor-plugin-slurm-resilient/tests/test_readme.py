@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from snakemake_executor_plugin_slurm_resilient import reasons
+
 HERE = Path(__file__).parents[1]
 README = (HERE / "README.md").read_text(encoding="utf-8")
 ROWS = [line.strip("| ").split(" | ") for line in README.splitlines() if line.startswith("| ")][2:]
@@ -27,3 +29,20 @@ def test_the_official_plugin_of_the_table_is_the_one_that_is_used() -> None:
     (used,) = re.findall(r"snakemake-executor-plugin-slurm>=([\d.]+),", " ".join(project["dependencies"]))
     assert f"snakemake-executor-plugin-slurm {used} |" in README
     assert len(ROWS) > 10
+
+
+@pytest.mark.parametrize(
+    ("state", "code"),
+    [
+        *(("FAILED", "1:0"), ("FAILED", "0:9"), ("OUT_OF_MEMORY", ""), ("TIMEOUT", ""), ("CANCELLED", "")),
+        *(("PREEMPTED", ""), ("NODE_FAIL", "")),
+    ],
+)
+def test_the_guide_to_clusters_quotes_what_a_run_says(state: str, code: str) -> None:
+    """People search a page for the words before their eyes."""
+    file = REPO / "docs/slurm.md"
+    if not file.is_file():
+        pytest.skip("the package alone, without the guide of coder-clip")
+    page = file.read_text(encoding="utf-8")
+    said = reasons.ended(state, code, "n1", "00:30:00", {"mem_mb": 4000})
+    assert said.split(" than the" if code == "0:9" else "\n")[0] in page

@@ -22,11 +22,12 @@ if evidence.command in ("table", "figure", "report"):
 elif evidence.command:
     from . import phases
 else:
-    from . import data, general, phases, output, sharing, photos  # noqa: F401  # isort: skip
+    from . import data, general, phases, output, sharing, plugins  # noqa: F401  # isort: skip
 from .options import GENERAL
 from .options import app as app
 
 if not evidence.command:
+    plugins.load()
     app.add_typer(data.app, name="data", rich_help_panel=GENERAL)
 
 

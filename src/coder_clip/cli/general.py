@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ..errors import UserError
+from ..foundation import rooms
 from ..pipeline.config import ONLY_PRESENT, Config, load_config
 from ..pipeline.config import schema as config_schema
 from .options import DEFAULT_CONFIG, GENERAL, ConfigOption, app, chosen, print_lines
-
-EXECUTOR = "snakemake_executor_plugin_slurm_resilient"
 
 
 @app.command(rich_help_panel=GENERAL)
@@ -60,6 +58,7 @@ def check(
     if only_present:  # Snakemake, where it is asked, has to know as well
         os.environ[ONLY_PRESENT] = "true"
     c = load_config(config)
+    rooms.PREFLIGHT.require()
     from ..preflight.checks import check_config
 
     wrong = profile is not None and _cluster_is_wrong(c, config, profile, probe, wait)
@@ -70,12 +69,7 @@ def check(
 
 def _cluster_is_wrong(c: Config, config: Path, profile: str, probe: bool, wait: float) -> bool:
     """Print what the cluster lacks for a run; True if something would stop it."""
-    # only a cluster needs the executor's package, which a wheel of coder-clip does not bring
-    if find_spec(EXECUTOR) is None:
-        raise UserError(
-            f"the executor for Slurm is not installed: pip install ./packages/{EXECUTOR.replace('_', '-')} "
-            "in a clone of coder-clip (make does it)"
-        )
+    rooms.SLURM.require()  # only a cluster needs it, and a wheel of coder-clip does not bring it
     from snakemake_executor_plugin_slurm_resilient.queue import SlurmError
 
     from ..slurm.check import check_cluster
@@ -100,6 +94,7 @@ def prefetch(
     ] = None,
 ) -> None:
     """Download weights and published data sets now, for machines without network (docs/slurm.md)."""
+    rooms.PREFLIGHT.require()
     from ..preflight.prefetch import prefetch
 
     c = load_config(config)

@@ -10,7 +10,7 @@ import typer
 
 from ..baselines.methods import ABLATIONS, FEW_SHOT
 from ..errors import UserError
-from ..foundation import scan
+from ..foundation import rooms, scan
 from ..pipeline.config import load_config
 from ..texts.sources import SOURCES
 from . import texts
@@ -77,9 +77,11 @@ def generate_texts(
     c = load_config(config)
     named = chosen("data set", dataset, c.datasets)
     if dry_run:
-        from ..preflight.llm_estimate import lines
+        rooms.LANGUAGE_MODEL.require()
+        from ..texts.llm.estimate import lines
 
-        print_lines(lines(c, named))
+        asked = phase("generate_texts").asked(c, named)
+        print_lines(lines(c.generator, asked, len(named) > 1))
         return
     for d in named:
         if c.datasets[d].generated(d):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import UserError, nearest
+from ..foundation import rooms
 from ..foundation.artifacts import Paths, read_json, write_json
 from ..pipeline.config import Config, load_config
 from ..texts.kinds import OF_CLASS
@@ -433,6 +434,7 @@ def review(
     """List a language model's texts with the answer of each; reject one, ask again, or freeze all."""
     # Artefacts are only read here. A decision (reject, again) is stored beside the answers, and the next run
     # applies it: so the text sets change only in the phase that makes them.
+    rooms.LANGUAGE_MODEL.require()
     from ..texts.llm.review import Review, listed
     from ..texts.llm.store import Answers
 

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError, nearest
-from .base import SPLITS, Dataset, Split, Templates
+from ..foundation import rooms
+from .base import SPLITS, Dataset, Described, Split, Templates
 
 if TYPE_CHECKING:
-    from ..pipeline.config import DatasetConfig
+    from .published import PublishedDataset
 
 # name -> (module, class); imported only when asked for, so that reading a configuration stays quick
 DRAWN = {
@@ -26,13 +27,19 @@ PUBLISHED = tuple(sorted(p.stem for p in (Path(__file__).parent / "entries").glo
 FEATURE_SETS = tuple(sorted(p.stem for p in (Path(__file__).parent / "entries/features").glob("*.yaml")))
 WITH_ENTRY = (*PUBLISHED, *FEATURE_SETS)
 BUILTIN = {**DRAWN, **dict.fromkeys(WITH_ENTRY, ("published", "PublishedDataset"))}
+# loader of an entry -> (module, class)
+LOADERS = {
+    "files": ("published", "PublishedDataset"),
+    "torchvision": ("cifar", "Cifar"),
+    "features": ("features", "PublishedFeatures"),
+}
 
 __all__ = ["SPLITS", "Dataset", "Split", "Templates"]  # the rest is defined here
 
 
 def load_dataset(
     name: str,
-    config: DatasetConfig,
+    config: Described,
     data_root: Path | None = None,
     twins: Sequence[Sequence[str]] | None = None,
 ) -> Dataset:
@@ -54,13 +61,24 @@ def load_dataset(
     elif name in WITH_ENTRY:
         published = _module("published")
         root = published.existing(published.data_root(data_root))
-        dataset = published.load_below(name, root, config.split)
+        dataset = load_below(name, root, config.split)
     else:
         dataset = _drawn(name)()
     return dataset
 
 
-def load_templates(name: str, config: DatasetConfig) -> Templates:
+def load_below(name: str, root: Path, split: str | None = None) -> PublishedDataset:
+    """Load a published data set below this root. UserError, with the command that helps, if it is not there.
+
+    split: name of the rule that splits it; None: the first rule.
+    """
+    found = _module("entry").entry(name).only(split)
+    module, kind = LOADERS[found.loader]
+    dataset: PublishedDataset = getattr(_module(module), kind)(name, found, root)
+    return dataset
+
+
+def load_templates(name: str, config: Described) -> Templates:
     """The templates of the data set ``name`` as configured; its images need not be there."""
     given = {
         key: tuple([value] if isinstance(value, str) else value)
@@ -100,7 +118,7 @@ def with_articles(templates: Templates) -> Templates:
     return dataclasses.replace(templates, **changed)  # type: ignore[arg-type]
 
 
-def listing(name: str, config: DatasetConfig, data_root: Path | None) -> str | None:
+def listing(name: str, config: Described, data_root: Path | None) -> str | None:
     """Hash of a published data set's lists of images, read without the images; None if it is not on this machine."""
     if name not in WITH_ENTRY:
         return None
@@ -153,6 +171,7 @@ def _drawn(name: str) -> Any:
     """The class of a drawn data set."""
     if name not in DRAWN:
         raise UserError(f"no built-in data set '{name}'{nearest_dataset(name)}")
+    rooms.DRAWN.require()
     module, attribute = DRAWN[name]
     return getattr(_module(module), attribute)
 

@@ -12,10 +12,11 @@ from filelock import FileLock, Timeout
 
 from ..errors import UserError
 from ..foundation.terminal import gigabytes
+from . import load_below
 from .base import SPLITS
 from .entry import ByHand, Download, Entry, entry
 from .fetch import checksum_like, fetch
-from .published import PublishedDataset, find_place, has_lists, load_below
+from .published import PublishedDataset, find_place, has_lists
 from .unpack import unpack
 
 Say = Callable[[str], None]

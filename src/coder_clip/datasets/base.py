@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,6 +67,23 @@ class Templates:
         "art of the {class}.",
         "a photo of the small {class}.",
     )
+
+
+class Described(Protocol):
+    """What a configuration says about a data set (`pipeline.sections.DatasetConfig`), as far as loading it needs it."""
+
+    @property
+    def root(self) -> Path | None: ...
+    @property
+    def features(self) -> Path | None: ...
+    @property
+    def classes(self) -> list[str] | None: ...
+    @property
+    def corrections(self) -> Path | None: ...
+    @property
+    def split(self) -> str | None: ...
+    @property
+    def templates(self) -> dict[str, Any]: ...
 
 
 class Dataset(Protocol):

@@ -54,23 +54,6 @@ def existing(root: Path) -> Path:
     return root
 
 
-def load_below(name: str, root: Path, split: str | None = None) -> PublishedDataset:
-    """Load the data set below this root. UserError, with the command that helps, if it is not there.
-
-    split: name of the rule that splits it; None: the first rule.
-    """
-    found = entry(name).only(split)
-    if found.loader == "torchvision":
-        from .cifar import Cifar
-
-        return Cifar(name, found, root)
-    if found.loader == "features":
-        from .features import PublishedFeatures
-
-        return PublishedFeatures(name, found, root)
-    return PublishedDataset(name, found, root)
-
-
 def find_place(name: str, found: Entry, root: Path) -> Place | None:
     """The first of the entry's folders that has an image folder; None if none has."""
     for folder in found.folders:

@@ -22,8 +22,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from .. import datasets
 from ..datasets.base import Dataset, ImageFiles
-from ..datasets.drawn.drawing import DrawnDataset
 from ..errors import UserError, one_line
 from ..foundation.progress import progress as progress_bar
 from ..foundation.reproducible import stored
@@ -192,7 +192,7 @@ class _Known:
         self._kind = AS_STORED if getattr(dataset, "as_stored", False) else "image"
         self._drawing = ""
         # the key does not see the code of other modules
-        if store and isinstance(dataset, DrawnDataset) and _from_drawn(dataset):
+        if store and _is_drawn(dataset):
             self._drawing = f"{drawing_key()} {dataset.name}"
 
     def drawn_key(self, image_id: str) -> str:
@@ -217,9 +217,9 @@ class _Known:
             self._store.put(self._encoder, self._kind, [(key, row.flatten()) for key, row in rows if key])
 
 
-def _from_drawn(dataset: DrawnDataset) -> bool:
-    """True for a class of a module in datasets/drawn."""
-    return type(dataset).__module__.rpartition(".")[0] == DrawnDataset.__module__.rpartition(".")[0]
+def _is_drawn(dataset: Dataset) -> bool:
+    """True for a class of a module in datasets/drawn, which is not imported for this question."""
+    return type(dataset).__module__.rpartition(".")[0] == f"{datasets.__name__}.drawn"
 
 
 def merge(parts: Sequence[ImageFeatures]) -> ImageFeatures:

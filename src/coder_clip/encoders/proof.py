@@ -7,7 +7,7 @@ has the same feature, and every photo the same class. So probes go through both 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -18,11 +18,27 @@ from torch import Tensor, nn
 from coder_clip.errors import UserError, one_line
 
 if TYPE_CHECKING:
-    from coder_clip.encoders.encoder import Encoder
+    from coder_clip.encoders.preprocessing import Preprocess
 
 # As many words and letters each: what stands for an unknown word or letter does not tell them apart.
 TEXTS = ("a photo of a red cat", "a photo of a big dog")
 SAME = 1e-4  # distance of two unit rows; different inputs of tiny encoders with random weights are 0.01 apart
+
+
+class Towers(Protocol):
+    """What is proved of a loaded encoder (`encoder.Encoder`)."""
+
+    info: dict[str, str]
+    preprocess: Preprocess
+    precision: Any
+    context_length: int
+
+    def encode_texts_report(self, texts: Sequence[str]) -> Any:
+        """Features of M texts, (M, d), in a result with the attribute ``features``."""
+
+    def encode_images(self, batch: Tensor) -> Tensor:
+        """Features of B images, (B, d)."""
+        ...
 
 
 class Indistinct(OSError):
@@ -53,7 +69,7 @@ def prove_weights(model: nn.Module, file: Any) -> None:
             )
 
 
-def prove_towers(encoder: Encoder) -> None:
+def prove_towers(encoder: Towers) -> None:
     """UserError unless both towers give finite features, different ones for different inputs, and a text may be as long
     as the context.
 
@@ -89,7 +105,7 @@ def _same(features: Sequence[Tensor] | Tensor) -> bool:
     return bool((first - second).norm() < SAME)
 
 
-def _images(encoder: Encoder) -> list[Image.Image]:
+def _images(encoder: Towers) -> list[Image.Image]:
     """A ramp of colour and a chessboard, of the size that the tower sees."""
     height, width = encoder.preprocess.size
     y, x = np.mgrid[:height, :width]

@@ -330,3 +330,13 @@ def shown(path: Path) -> str:
     """A path as artefacts name it, the same on every machine: relative to the working directory, else its name."""
     full = path.resolve()
     return (full.relative_to(Path.cwd()) if full.is_relative_to(Path.cwd()) else Path(path.name)).as_posix()
+
+
+def writable(folder: Path, what: str) -> None:
+    """UserError if a folder, or the one that it would be made in, cannot be written to."""
+    place = next(p for p in (folder, *folder.absolute().parents) if os.path.lexists(p))
+    try:
+        with tempfile.TemporaryFile(dir=place):
+            pass
+    except OSError as error:
+        raise UserError(f"{what} cannot be written to {place}: {error.strerror or error}") from None

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Annotated, get_args
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from ..errors import nearest, one_line
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
+
+# numbers that several sections of a configuration have
+Count = Annotated[int, Field(ge=1)]
+From = Annotated[float, Field(ge=0)]
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]  # as far as scikit-learn's go
 
 
 class Strict(BaseModel):

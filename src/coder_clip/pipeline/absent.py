@@ -6,16 +6,17 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..datasets import load_below
 from ..datasets.availability import look_at
-from ..datasets.published import data_root, existing, is_here, load_below
+from ..datasets.published import data_root, existing, is_here
 from ..errors import UserError
 from ..foundation.artifacts import Paths
 
 if TYPE_CHECKING:
-    from .config import Config
+    from .document import Document
 
 
-def refuse_absent(config: Config, file: Path, wanted: Collection[str], downloaded: Collection[str]) -> None:
+def refuse_absent(config: Document, file: Path, wanted: Collection[str], downloaded: Collection[str]) -> None:
     """UserError that names all published data sets that are missing, if any of ``wanted`` is, so that you can get all
     at once. downloaded: by the run."""
     published = [n for n in config.datasets if config.published(n)]
@@ -34,7 +35,7 @@ def refuse_absent(config: Config, file: Path, wanted: Collection[str], downloade
         )
 
 
-def to_download(config: Config) -> list[str]:
+def to_download(config: Document) -> list[str]:
     """Published data sets that a run downloads (``fetch``): anyone may download all files that they need and lack."""
     if not config.fetch:
         return []
@@ -43,7 +44,7 @@ def to_download(config: Config) -> list[str]:
 
 
 def absent_data(
-    config: Config, whole: bool = False, opened: Collection[str] = (), skip: bool = False
+    config: Document, whole: bool = False, opened: Collection[str] = (), skip: bool = False
 ) -> list[str]:
     """Published data sets that no run can use: neither their images nor the features of all of them are here.
 
@@ -67,7 +68,7 @@ def absent_data(
     ]
 
 
-def _is_whole(config: Config, name: str, root: Path, skip: bool) -> bool:
+def _is_whole(config: Document, name: str, root: Path, skip: bool) -> bool:
     """True if no image is missing; with skip, if each split has one that is not."""
     given = config.datasets[name]
     try:
@@ -78,7 +79,7 @@ def _is_whole(config: Config, name: str, root: Path, skip: bool) -> bool:
     return not missing or (skip and all({i for i, _ in pairs} - missing for pairs in data.splits.values()))
 
 
-def _is_encoded(config: Config, name: str) -> bool:
+def _is_encoded(config: Document, name: str) -> bool:
     """True if the results hold everything that is made from its images: after a pull they are not needed."""
     paths = Paths(config.results)
     features = [paths.image_features(m, name, s) for m in config.models for s in config.encoded(name)]

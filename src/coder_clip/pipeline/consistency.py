@@ -7,19 +7,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..datasets import BUILTIN, FEATURE_SETS, PUBLISHED, nearest_dataset
+from ..datasets import BUILTIN, DRAWN, FEATURE_SETS, PUBLISHED, nearest_dataset
 from ..datasets.entry import entry
 from ..encoders.table_list import is_list, listed, read_list
 from ..errors import UserError, nearest
+from ..foundation import rooms
 from ..texts.kinds import KINDS
 from .resources import open_clip_architectures
 from .sections import MANY_TEMPLATES, ONE_TEMPLATE, DatasetConfig, ModelConfig
 
 if TYPE_CHECKING:
-    from .config import Config
+    from .document import Document
 
 
-def problems(config: Config, root: Path) -> Iterator[str]:
+def problems(config: Document, root: Path) -> Iterator[str]:
     """All problems: one line each, with the key, what is wrong and what to do. root: where relative paths start."""
     # Rules that types cannot express, because they hold between keys or within a list. `Config` reports the
     # first problem only, so the basic ones come first.
@@ -57,6 +58,8 @@ def _of_dataset(name: str, dataset: DatasetConfig, root: Path) -> Iterator[str]:
         yield from _of_features(name, dataset, root)
     elif dataset.root is None and name not in BUILTIN:
         yield f"datasets.{name}: not a built-in data set{nearest_dataset(name)}; your own needs 'root'"
+    elif dataset.root is None and name in DRAWN and not rooms.DRAWN.here:
+        yield f"datasets.{name}: {rooms.DRAWN.advice}"
     if dataset.split is not None:
         if dataset.root is not None or name not in PUBLISHED:
             yield f"datasets.{name}.split: only for published data sets; leave it out"
@@ -87,7 +90,7 @@ def _of_features(name: str, dataset: DatasetConfig, root: Path) -> Iterator[str]
         yield f"datasets.{name}.classes: name the classes in label order, because '{name}' is not a published data set"
 
 
-def _of_tables(config: Config) -> Iterator[str]:
+def _of_tables(config: Document) -> Iterator[str]:
     """A model that brings its texts as features encodes no image."""
     lists = [name for name, model in config.models.items() if is_list(model.model)]
     images = [n for n, d in config.datasets.items() if d.features is None and n not in FEATURE_SETS]
@@ -132,7 +135,7 @@ def _of_model(name: str, model: ModelConfig, root: Path) -> Iterator[str]:
         yield f"models.{name}: no folder {model.model[10:]}; correct 'model'"
 
 
-def _of_generator(config: Config) -> Iterator[str]:
+def _of_generator(config: Document) -> Iterator[str]:
     """Check that texts from a language model have one, and that it names the encoder that filters them."""
     generator = config.generator
     for name, dataset in config.datasets.items():

@@ -15,10 +15,10 @@ from ..datasets.folder import image_files
 from ..foundation.artifacts import Paths, read_json
 
 if TYPE_CHECKING:
-    from .config import Config
+    from .document import Document
 
 
-def listing(config: Config, dataset: str) -> str | None:
+def listing(config: Document, dataset: str) -> str | None:
     """Cheap fingerprint of the images, without reading them.
 
     A folder: hash over paths and sizes of its files. A published data set: hash of its split files. If the images are
@@ -39,7 +39,7 @@ def listing(config: Config, dataset: str) -> str | None:
     return str(read_json(path)["listing"]) if path.is_file() else None
 
 
-def _missing(config: Config, dataset: str) -> str:
+def _missing(config: Document, dataset: str) -> str:
     """Hash of the missing images, so that features are recomputed when one reappears; "" if none is missing."""
     if config.features.on_error != "skip":
         return ""

@@ -23,7 +23,7 @@ from ..encoders.table_list import is_list
 from ..foundation.artifacts import Paths
 
 if TYPE_CHECKING:
-    from .config import Config
+    from .document import Document
 
 START = 1500  # MB: Python, torch and the two Snakemakes around a job
 CPU, GPU = 1.5e10, 5e12  # float operations per second that one thread, and any data-centre GPU, sustains
@@ -86,7 +86,7 @@ class Speed:
 
 
 def need(
-    config: Config,
+    config: Document,
     phase: str,
     gpu: bool = False,
     sizes: Mapping[str, Sizes] | None = None,
@@ -134,7 +134,7 @@ def need(
     return _need(START + images * (48 * classes + 32 * 1024) / 1e6, seconds)
 
 
-def gpus(config: Config) -> int:
+def gpus(config: Document) -> int:
     """GPUs of this machine that encoders may use, by torch's word: as many jobs run on them at a time, one on each.
 
     torch takes a second to import, and is asked only where the system has a driver.
@@ -151,7 +151,7 @@ def gpus(config: Config) -> int:
     return min(1, there.get(device.partition(":")[0], 0))
 
 
-def workers(config: Config, gpu: bool) -> int:
+def workers(config: Document, gpu: bool) -> int:
     """Threads that decode images ahead of the encoder. On a CPU one, which takes little time from the encoder."""
     given = config.features.workers
     if given is not None:
@@ -160,7 +160,7 @@ def workers(config: Config, gpu: bool) -> int:
 
 
 def counts(
-    config: Config, dataset: str, split: str, sizes: Mapping[str, Sizes] | None = None
+    config: Document, dataset: str, split: str, sizes: Mapping[str, Sizes] | None = None
 ) -> tuple[int, int]:
     """Numbers of images of a split (of the shots: all augmented views) and of classes. sizes: by name, if known.
 
@@ -177,7 +177,7 @@ def counts(
     return max(found, 1), max(classes, 1)
 
 
-def _sizes(config: Config, dataset: str) -> Sizes:
+def _sizes(config: Document, dataset: str) -> Sizes:
     """Images per split and number of classes, from the manifest or, before it exists, a published data set's entry."""
     path = Paths(config.results).manifest(dataset)
     if not path.is_file() and config.published(dataset):
@@ -189,7 +189,7 @@ def _sizes(config: Config, dataset: str) -> Sizes:
     return manifest["images"], len(manifest["classes"])
 
 
-def encoder_size(config: Config, model: str, closely: bool = False) -> Size:
+def encoder_size(config: Document, model: str, closely: bool = False) -> Size:
     """The size of a model's encoder, from its architecture alone; if that cannot be read, the size of a large ViT.
 
     closely: count the operations of a tower of timm, whose import takes seconds.

@@ -13,14 +13,11 @@ from ..datasets.entry import entry
 from ..encoders.table_list import is_list, listed, read_list
 from ..errors import nearest
 from ..foundation.reads import NO_RESULT, derived
-from ..foundation.strict import Strict
+from ..foundation.strict import Count, From, Seed, Strict
 from ..texts.kinds import KINDS, OF_CLASS
 from ..texts.sources import SOURCES, of_kind
 
-Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
-Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]  # as far as scikit-learn's go
-From = Annotated[float, Field(ge=0)]
 Steps = Annotated[int, Field(ge=1, le=5000)]  # a search keeps a number for each point of its grid
 Step = Annotated[tuple[From, From, Steps], Field(description="[from, to, steps]")]
 MANY_TEMPLATES = ("one_to_one", "prompts")

@@ -26,10 +26,11 @@ from ..encoders.checkpoints import Absent, find, hub_problem
 from ..encoders.encoder import DTYPES, EncoderSpec, load_encoder, pick_device
 from ..encoders.table_list import is_list, listed
 from ..errors import UserError
-from ..foundation import terminal
+from ..foundation import rooms, terminal
+from ..foundation.artifacts import writable
 from ..foundation.progress import progress
 from ..phases.common import encoder_spec
-from ..phases.generate_texts import task
+from ..phases.generate_texts import asked, task
 from ..phases.image_features import shot_images
 from ..phases.manifest import known_twins, shots_needed, twin_counts
 from ..pipeline.absent import absent_data, to_download
@@ -85,7 +86,7 @@ def check_config(config: Config, file: Path, deep: bool = False, here: bool = Tr
     if here:
         parts.append(_machine(config))  # before weights are loaded, which take memory of a GPU
         problems += quick_checks.failed(
-            partial(quick_checks.writable, config.results, "results"),
+            partial(writable, config.results, "results"),
             partial(quick_checks.downloads, config, downloaded),
         )
     parts += [weights(config, name, here=here) for name in config.models]
@@ -122,11 +123,12 @@ def _language_model(config: Config) -> Iterator[str]:
     """Requests and cost. UserError without the key, unless all answers are stored."""
     if config.generator is None:
         return
+    rooms.LANGUAGE_MODEL.require()
     from ..texts.llm.budget import amount, total
+    from ..texts.llm.estimate import rows
     from ..texts.llm.server import place
-    from .llm_estimate import rows
 
-    all_ = total(row.ahead for row in rows(config, list(config.datasets)))
+    all_ = total(row.ahead for row in rows(asked(config, config.datasets)))
     prices = config.generator.prices
     costs = ""
     if prices:
@@ -135,8 +137,7 @@ def _language_model(config: Config) -> Iterator[str]:
         f"language model {config.generator.model} at {place(config.generator)}: {all_.requests:,} "
         f"requests at most{costs}, repeats not included; 'coder-clip generate-texts --dry-run' shows details"
     )
-    if quick_checks.unanswered(config, config.generator):
-        quick_checks.key(config.generator)
+    quick_checks.language_model(config, config.generator)
 
 
 def weights(config: Config, name: str, load: bool = True, here: bool = True) -> Iterator[str]:
@@ -170,7 +171,7 @@ def weights(config: Config, name: str, load: bool = True, here: bool = True) -> 
     except Absent as absent:
         if constants.HF_HUB_OFFLINE:
             raise
-        quick_checks.writable(Path(constants.HF_HUB_CACHE), "weights")
+        writable(Path(constants.HF_HUB_CACHE), "weights")
         needs = MODEL_CONFIG if model.model == f"hf-hub:{absent.repository}" else ""
         problem = _hub_problem(absent.repository, needs)
         if problem:

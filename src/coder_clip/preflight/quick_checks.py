@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -20,8 +18,8 @@ from ..datasets.corrections import default_file
 from ..datasets.fetch import refusal
 from ..datasets.published import PublishedDataset, data_root, is_here
 from ..errors import UserError
-from ..foundation import terminal
-from ..foundation.artifacts import Paths, read_metadata
+from ..foundation import rooms, terminal
+from ..foundation.artifacts import Paths, read_metadata, writable
 from ..pipeline.absent import refuse_absent, to_download
 from ..pipeline.config import Config, GeneratorConfig
 from ..pipeline.resources import Sizes
@@ -98,8 +96,8 @@ def problems(
     checks += [partial(images, config, d) for d in datasets if config.published(d) and d not in downloaded]
     checks += [partial(corrected, config, d) for d in datasets if config.datasets[d].corrections]
     checks += [partial(folder, config, name) for name in models]
-    if asks and config.generator and unanswered(config, config.generator):
-        checks.append(partial(key, config.generator))
+    if asks and config.generator:
+        checks.append(partial(language_model, config, config.generator))
     return failed(*checks)
 
 
@@ -112,16 +110,6 @@ def failed(*checks: Callable[[], None]) -> list[str]:
         except UserError as error:
             found.append(str(error))
     return found
-
-
-def writable(folder: Path, what: str) -> None:
-    """UserError if a folder, or the one that it would be made in, cannot be written to."""
-    place = next(p for p in (folder, *folder.absolute().parents) if os.path.lexists(p))
-    try:
-        with tempfile.TemporaryFile(dir=place):
-            pass
-    except OSError as error:
-        raise UserError(f"{what} cannot be written to {place}: {error.strerror or error}") from None
 
 
 def downloads(config: Config, names: Collection[str]) -> None:
@@ -189,15 +177,23 @@ def folder(config: Config, name: str) -> None:
         raise UserError(f"model {name}: {file} cannot be read: {reason}") from None
 
 
+def language_model(config: Config, generator: GeneratorConfig) -> None:
+    """UserError unless the language model has no question left, or its server accepts the key."""
+    if unanswered(config, generator):
+        key(generator)
+
+
 def unanswered(config: Config, generator: GeneratorConfig) -> bool:
     """True if a language model has to be asked, as far as is known before stage one finds the pairs.
 
     Until then, stored answers about some pairs count for all, because answers are shared as a whole.
     """
+    rooms.LANGUAGE_MODEL.require()
+    from ..phases.generate_texts import asked
+    from ..texts.llm.estimate import rows
     from ..texts.llm.store import Answers
-    from .llm_estimate import rows
 
-    for row in rows(config, list(config.datasets)):
+    for row in rows(asked(config, config.datasets)):
         stored = () if row.known else Answers(generator.answers, row.dataset).kept.values()
         kinds = {item["kind"] for s in stored if s.model == generator.model for item in s.items}
         if row.ahead.requests and "one_to_one" not in kinds:

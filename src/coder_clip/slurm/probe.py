@@ -52,7 +52,9 @@ def script(folders: Iterable[Folder], precommand: str, gpu: bool) -> str:
         place, how = shlex.quote(str(path)), "read and written" if written else "read"
         fault = shlex.quote(f"{words} ({path}) cannot be {how} there: {SHARED}")
         tests.append(f"[ -r {place} ]{f' && [ -w {place} ]' * written} || fail {fault}")
-    python = f"{shlex.quote(sys.executable)} -m {__name__} {'gpu' * gpu}"
+    # the command line imports all that a job can need; what it prints is not wanted
+    command = f"{shlex.quote(sys.executable)} -m"
+    python = f"{command} coder_clip.cli --version >/dev/null && {command} {__name__} {'gpu' * gpu}"
     lines = [
         "#!/bin/sh",
         'echo "$SLURMD_NODENAME"',
@@ -60,7 +62,7 @@ def script(folders: Iterable[Folder], precommand: str, gpu: bool) -> str:
         *tests,
         f"{{ {precommand or ':'}; }} || fail 'precommand fails'",
         f'[ -z "$TMPDIR" ] || {{ [ -d "$TMPDIR" ] && [ -w "$TMPDIR" ]; }} || fail "{NO_TEMPORARY}"',
-        f"cd {shlex.quote(str(Path.cwd()))} && {python} || fail '{NO_PYTHON}'",
+        f"cd {shlex.quote(str(Path.cwd()))} && {{ {python}; }} || fail '{NO_PYTHON}'",
     ]
     return "\n".join(lines) + "\n"
 
@@ -115,8 +117,6 @@ def main(gpu: bool) -> str:
     import open_clip  # noqa: F401
     import snakemake  # noqa: F401
     import torch
-
-    import coder_clip.cli  # noqa: F401
 
     works = f"sees every folder, Python {platform.python_version()} and torch {torch.__version__} work"
     if gpu and torch.cuda.is_available():

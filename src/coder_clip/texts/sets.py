@@ -228,6 +228,11 @@ PAIRS_MISSING = (
 )
 
 
+def review_file(answers: Path, dataset: str) -> Path:
+    """The file of people's decisions about a language model's texts, in the folder of its answers."""
+    return answers / f"{dataset}.review.json"
+
+
 def read_written(path: Path, dataset: str, missing: str = TEXTS_MISSING) -> Any:
     """Read a JSON document that a person wrote; UserError names the place of a mistake."""
     try:

@@ -10,7 +10,6 @@ import pytest
 import yaml
 
 from llm_server import Server, serving
-from questions import CLASSES
 
 
 @pytest.fixture
@@ -26,6 +25,9 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 @pytest.fixture
 def project(tmp_path: Path, repo: Path, server: Server) -> Path:
     """A folder with a configuration of `shapes` and texts from the server; the images were listed."""
+    pytest.importorskip("coder_clip.texts.llm.source", reason="src/coder_clip/texts/llm is not here")
+    from questions import CLASSES
+
     (tmp_path / "data").mkdir()
     (tmp_path / "data/mini").symlink_to(repo / "data/mini")
     (tmp_path / "data/texts").mkdir()

@@ -12,9 +12,11 @@ import pytest
 
 from coder_clip.datasets.base import Templates
 from coder_clip.errors import UserError
+from llm_server import Server, named
+
+pytest.importorskip("coder_clip.texts.llm.source", reason="src/coder_clip/texts/llm is not here")
 from coder_clip.texts.llm.requests import pair_items
 from coder_clip.texts.llm.server import same_model
-from llm_server import Server, named
 from questions import CLASSES, TAILS, attributes, items_of, of_class, run, settings, texts
 
 # ---- what is asked together --------------------------------------------------------------------------
@@ -81,7 +83,7 @@ def test_an_error_that_names_the_response_format_for_ever_ends(server: Server, t
 # ---- answers that are not accepted -------------------------------------------------------------------
 
 
-BAD = {  # what will not do as a text: tests/unit/test_checks.py
+BAD = {  # what will not do as a text: tests/unit/texts/test_checks.py
     "refusal in a list": attributes("I'm sorry, but I can't assist with that request."),
     "error object": json.dumps({"error": "I cannot help with that"}),
     "prose": "I would describe it as a fox with a tail.",

@@ -19,8 +19,10 @@ from typing import Any
 import pytest
 import yaml
 
-from coder_clip.texts.llm.store import Answers
 from llm_server import Server, named
+
+pytest.importorskip("coder_clip.texts.llm.source", reason="src/coder_clip/texts/llm is not here")
+from coder_clip.texts.llm.store import Answers
 from questions import CLASSES, KEY, PRICES, of_class
 
 

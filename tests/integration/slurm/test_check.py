@@ -13,8 +13,12 @@ import pytest
 import yaml
 
 from cluster import Cluster
-from coder_clip.slurm.probe import NAME, Finding, Folder, finding, script, submit
 from working_copy import SMALL, Work, environment, working_copy
+
+pytest.importorskip(
+    "snakemake_executor_plugin_slurm_resilient", reason="the executor for Slurm is not installed"
+)
+from coder_clip.slurm.probe import NAME, Finding, Folder, finding, script, submit
 
 pytestmark = pytest.mark.rest
 PROFILE = "workflow/profiles/slurm/config.yaml"

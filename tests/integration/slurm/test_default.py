@@ -17,7 +17,6 @@ import yaml
 
 from cluster import Cluster, eventually
 from cluster_run import Run, quicken
-from snakemake_executor_plugin_slurm_resilient.queue import LIVE
 from working_copy import (
     PHASES,
     REPO,
@@ -29,6 +28,11 @@ from working_copy import (
     few_pictures,
     working_copy,
 )
+
+pytest.importorskip(
+    "snakemake_executor_plugin_slurm_resilient", reason="the executor for Slurm is not installed"
+)
+from snakemake_executor_plugin_slurm_resilient.queue import LIVE
 
 pytestmark = pytest.mark.rest
 

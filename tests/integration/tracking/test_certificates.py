@@ -305,6 +305,7 @@ def test_a_moved_clone_makes_its_environment_again(tmp_path: Path) -> None:
     for name in (
         "pyproject.toml",
         "constraints.txt",
+        "packages/coder-clip-photos/pyproject.toml",
         "packages/snakemake-executor-plugin-slurm-resilient/pyproject.toml",
     ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

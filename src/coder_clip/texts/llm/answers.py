@@ -11,16 +11,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from ..names import name_key
+from .requests import Item, Sides
 
-if TYPE_CHECKING:
-    from .requests import Item
-
-Sides = dict[str, list[str]]
 MAX_CHARACTERS = 100_000  # of an answer; longer ones did not stop
 MAX_BRACES = 1_000  # of an answer, that begin no object
 TEXTS = TypeAdapter(list[str])

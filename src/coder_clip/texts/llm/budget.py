@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ...errors import UserError
 
 if TYPE_CHECKING:
-    from ...pipeline.config import GeneratorConfig, Prices
+    from ..generator import GeneratorConfig, Prices
     from .prompts import Request
 
 FEWEST_BYTES = 2  # per token, in other scripts: for the most that a request can cost

@@ -20,7 +20,7 @@ from .prompts import Request
 from .store import Answers
 
 if TYPE_CHECKING:
-    from ...pipeline.config import GeneratorConfig
+    from ..generator import GeneratorConfig
 
 log = logging.getLogger("coder_clip")
 

@@ -16,12 +16,12 @@ from . import answers as form_of
 from . import budget, prompts
 from .budget import Budget, CostEstimate, amount
 from .prompts import Request, item_key
-from .requests import MAX_REASKS, Item
+from .requests import MAX_REASKS, Answer, Item, Sides
 from .server import api_key, same_model
-from .store import Answer, Answers, Stored
+from .store import Answers, Stored
 
 if TYPE_CHECKING:
-    from ...pipeline.config import GeneratorConfig
+    from ..generator import GeneratorConfig
     from ..similar import Rule
     from .review import Review
 
@@ -148,7 +148,7 @@ class Generator:
 
     def _stored(self, item: Item) -> tuple[str, Stored | None]:
         parameters = self.generator.parameters(item.attempt)
-        key = item_key(self.generator.model, parameters, item.document())
+        key = item_key(self.generator.model, parameters, prompts.document(item))
         return key, self.answers.found.get(key)
 
     def _missing(self, items: Iterable[Item]) -> dict[str, Item]:
@@ -182,7 +182,7 @@ class Generator:
             )
 
 
-def read(answer: Answer, item: Item) -> form_of.Sides | str:
+def read(answer: Answer, item: Item) -> Sides | str:
     """The texts of an item in an answer, or what is wrong with the answer."""
     if answer.finish is not None and form_of.CUT_OFF.search(answer.finish):
         return "it was cut off at the limit on its tokens; be brief"
@@ -199,7 +199,7 @@ def groups(items: Iterable[Item], generator: GeneratorConfig) -> Iterator[list[I
     for group in together.values():
         most = len(group)
         if group[0].pair:
-            fit = min(MAX_PAIRS, int(room // budget.guess([group[0].document()])))
+            fit = min(MAX_PAIRS, int(room // budget.guess([prompts.document(group[0])])))
             most = max(1, fit >> group[0].attempt)  # fewer after an answer that was cut off
         yield from (group[i : i + most] for i in range(0, len(group), most))
 

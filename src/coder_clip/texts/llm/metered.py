@@ -21,10 +21,11 @@ from . import server
 from .answers import Repeated, unique
 from .budget import Budget
 from .prompts import Request
-from .store import Answer, Answers, today
+from .requests import Answer
+from .store import Answers, today
 
 if TYPE_CHECKING:
-    from ...pipeline.config import GeneratorConfig
+    from ..generator import GeneratorConfig
 
 MAX_BYTES = 4_000_000  # of an answer with its reasoning
 ASKED: ContextVar[Request] = ContextVar("ASKED")  # the question of a task

@@ -15,7 +15,7 @@ from ..sentences import fill
 from . import answers
 
 if TYPE_CHECKING:
-    from ...pipeline.config import GeneratorConfig
+    from ..generator import GeneratorConfig
     from .requests import Item
 
 FOLDER = Path(__file__).parents[2] / "templates" / "prompts"
@@ -84,10 +84,26 @@ def template(kind: str) -> Template:
     return Template({"kind": kind, "version": version[1], "sha256": hashlib.sha256(data).hexdigest()}, parts)
 
 
+def document(item: Item) -> dict[str, Any]:
+    """Everything that the question of an item consists of, for its key and the store."""
+    fields = dict(item.fields)
+    if "classes" in fields:
+        fields["classes"] = digest(fields["classes"])
+    return {
+        "kind": item.kind,
+        "template": template(item.kind).note["sha256"],
+        "fields": fields,
+        "count": item.missing,
+        "attempt": item.attempt,
+        "excluded": item.excluded,
+        "wrong": item.wrong,
+    }
+
+
 def request(items: Sequence[Item], generator: GeneratorConfig) -> Request:
     """The request for items of one class."""
     described = {"name": "texts", "strict": True, "schema": answers.schema(items)}
-    documents = tuple(item.document() for item in items)
+    documents = tuple(map(document, items))
     return Request(
         generator.model, messages(items), generator.parameters(items[0].attempt), documents, described
     )

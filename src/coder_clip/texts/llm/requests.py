@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from ...errors import one_line
 from .. import checks
@@ -13,20 +15,46 @@ from ..english import plain
 from ..kinds import KINDS, Kind
 from ..names import name_key
 from ..sentences import fill, spaces
-from . import prompts
-from .answers import Sides
 
 if TYPE_CHECKING:
     from ...datasets.base import Templates
     from ..similar import Rule
-    from .store import Answer
 
+Sides = dict[str, list[str]]  # texts of an answer: a list for each side of a pair, or one list
 MAX_REASKS = 5  # for analogous classes, as published
 MAX_IDLE = 2  # answers in a row without a new name, after which the model is not asked again
 MAX_EXCLUDED = 50
 NO_ANSWER = ("a refusal", "a question")  # of `checks`
 ONE_CLASS = ("attribute", "synonym")  # kinds whose texts are of one class only
 MAX_LISTED = 200  # classes named in a prompt: small models have small contexts
+
+
+# A negative cost in a file from somebody else would raise the limit on money.
+Money = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class Answer(BaseModel):
+    """What the model sent: text (None: it refused, or sent nothing), refusal and finish as the server says.
+
+    served: the model's full name, as the server gives it. tokens: None if the server does not count them. cost: money,
+    at the prices of that day, in `currency`; None if unknown or without prices. at_most: counts in place of an unknown
+    cost. date: ISO day. server: host and port. fingerprint: the system's, as OpenAI sends it.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    text: str | None = None
+    refusal: str | None = None
+    finish: str | None = None
+    served: str
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    cost: Money | None = None
+    currency: str = ""
+    date: str
+    at_most: Money | None = None
+    server: str = ""
+    fingerprint: str | None = None
 
 
 class ReviewedText(NamedTuple):
@@ -128,21 +156,6 @@ class Item:
     def attempt(self) -> int:
         """A number that makes each question a different one."""
         return self.skipped + self.asked
-
-    def document(self) -> dict[str, Any]:
-        """Everything that the question consists of, for its key and the store."""
-        fields = dict(self.fields)
-        if "classes" in fields:
-            fields["classes"] = prompts.digest(fields["classes"])
-        return {
-            "kind": self.kind,
-            "template": prompts.template(self.kind).note["sha256"],
-            "fields": fields,
-            "count": self.missing,
-            "attempt": self.attempt,
-            "excluded": self.excluded,
-            "wrong": self.wrong,
-        }
 
     def again(self, max_reasks: int) -> bool:
         """True if the model is to be asked once more."""

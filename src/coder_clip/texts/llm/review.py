@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from ...errors import UserError
 from ...foundation.artifacts import write_json
 from ..english import plain
+from ..sets import review_file
 from .requests import Item, ReviewedText
 
 
@@ -29,7 +30,7 @@ class Review(BaseModel):
     @classmethod
     def of(cls, answers: Path, dataset: str) -> Review:
         """Read the file beside the answers, if there is one. UserError if it is another file."""
-        path = path_of(answers, dataset)
+        path = review_file(answers, dataset)
         try:
             return cls.model_validate_json(path.read_text(encoding="utf-8")) if path.is_file() else cls()
         except (OSError, ValueError) as error:
@@ -38,7 +39,7 @@ class Review(BaseModel):
             ) from None
 
     def write(self, answers: Path, dataset: str) -> Path:
-        path = path_of(answers, dataset)
+        path = review_file(answers, dataset)
         write_json(path, self.model_dump(mode="json"))
         return path
 
@@ -57,10 +58,6 @@ class Review(BaseModel):
             item.rejected = frozenset(
                 plain(t) for k, o, t in self.rejected if (k, o) == (item.kind, item.owner)
             )
-
-
-def path_of(answers: Path, dataset: str) -> Path:
-    return answers / f"{dataset}.review.json"
 
 
 def listed(document: dict[str, Any]) -> Iterator[ReviewedText]:

@@ -8,17 +8,16 @@ import re
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
-from ...errors import UserError, one_line
+from ...errors import KEYS, UserError, one_line
 
 if TYPE_CHECKING:
     import httpx2
     import openai
 
-    from ...pipeline.config import GeneratorConfig
+    from ..generator import GeneratorConfig
     from .prompts import Request
 
 OPENAI = "https://api.openai.com/v1"
-KEYS = r"\b(?:(?:sk|pk|xai|pplx|nvapi|key)-|hf_|gsk_|r8_|gh[pous]_|github_pat_|AIza|AKIA)[\w*.…-]{4,}"
 SHORTEST_KEY = 8  # characters
 LONGEST_WAIT = 120.0  # seconds; a server that asks for more ends the run
 QUOTA = (

@@ -21,12 +21,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel
 
 from ...errors import UserError
 from .prompts import Request, digest, item_key
+from .requests import Answer, Money
 
 log = logging.getLogger("coder_clip")
 
@@ -35,39 +36,11 @@ BLOCK = 1 << 16  # bytes: more than a file system's block
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-# A negative cost in a file from somebody else would raise the limit on money.
-Money = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-
-
 class Sent(BaseModel):
     """Money for a try without an answer: the most that it can cost."""
 
     at_most: Money
     currency: str
-
-
-class Answer(BaseModel):
-    """What the model sent: text (None: it refused, or sent nothing), refusal and finish as the server says.
-
-    served: the model's full name, as the server gives it. tokens: None if the server does not count them. cost: money,
-    at the prices of that day, in `currency`; None if unknown or without prices. at_most: counts in place of an unknown
-    cost. date: ISO day. server: host and port. fingerprint: the system's, as OpenAI sends it.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    text: str | None = None
-    refusal: str | None = None
-    finish: str | None = None
-    served: str
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    cost: Money | None = None
-    currency: str = ""
-    date: str
-    at_most: Money | None = None
-    server: str = ""
-    fingerprint: str | None = None
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,11 @@ pairs of class indices to a `PairSet`. Configurations name a source by its modul
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...foundation import scan
 from ..kinds import KINDS
@@ -24,7 +24,7 @@ from ..kinds import KINDS
 if TYPE_CHECKING:
     from ...datasets.base import Templates
     from ...encoders.encoder import Encoder
-    from ...pipeline.config import GeneratorConfig
+    from ..generator import GeneratorConfig
 
 FOLDER = Path(__file__).parent
 
@@ -58,6 +58,18 @@ class Task:
     def encoder_identity(self) -> dict[str, str]:
         """The model that compares names and the hash of its weights, for provenance."""
         return {"model": self.model, "weights_sha256": self.encoder(self.model).metadata()["weights_sha256"]}
+
+
+class Asked(NamedTuple):
+    """What a data set of a configuration asks of one source, for an estimate.
+
+    task: without kinds, if only pairs are asked for. pairs: of class indices; None if no one-to-one texts are. known:
+    stage one confuses these pairs; else there are at most as many.
+    """
+
+    task: Task
+    pairs: Sequence[tuple[int, int]] | None
+    known: bool
 
 
 @dataclass

@@ -1,77 +1,39 @@
-"""Texts from the language model of the section ``generator:`` (paper, section 3.3)."""
+"""Texts from the language model of the section ``generator:`` (paper, section 3.3); texts/llm makes them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import Any
 
-from ..llm.generate import Generator, provenance
-from ..llm.requests import Item, class_items, pair_items
-from ..llm.review import Review
-from ..sets import Pair, PairSet
+from ...foundation import rooms
+from ..sets import PairSet
 from . import Made, Task
-
-if TYPE_CHECKING:
-    from ...pipeline.config import GeneratorConfig
 
 ABOUT = "the language model of the section `generator:`"
 KINDS = ("attribute", "analogous", "synonym", "one_to_one")
 ORDER = 10
 COMPARES = ("analogous",)
-RULE = "nearer to another class than to its own and than that class's nearest neighbour in the label set"
 
 
 def check(task: Task) -> None:
     """Check that there is a key, unless all answers are stored. UserError if not."""
-    generator, items = _asked(task)
-    Generator(generator, task.dataset).check(items)
+    _source().check(task)
 
 
 def make(task: Task) -> dict[str, Made]:
-    """Texts per kind and class. UserError if the server, the key or the limit on money ends it (every answer is kept),
-    and, unless configured otherwise, if a class has no texts."""
-    generator, items = _asked(task)
-    rule = None
-    if "analogous" in task.kinds:
-        from .. import similar  # imports torch, which other kinds do not need
-
-        rule = similar.rule(task.encoder(task.model), task.classes)
-    Generator(generator, task.dataset).run(items, rule, Review.of(generator.answers, task.dataset))
-    made = {}
-    for kind in task.kinds:
-        of_kind = [item for item in items if item.kind == kind]
-        note = provenance(kind, of_kind, generator)
-        if kind == "analogous":
-            note["too_similar"] = {"rule": RULE, "encoder": task.encoder_identity()}
-        made[kind] = Made([item.texts.get("texts", []) for item in of_kind], note)
+    """Texts per kind and class (`texts.llm.source`)."""
+    made: dict[str, Made] = _source().make(task)
     return made
 
 
 def make_pairs(task: Task, pairs: Sequence[tuple[int, int]]) -> PairSet:
-    """Texts of these pairs of class indices, without the pairs that have none or one name. UserError as `make`."""
-    generator, _ = _asked(task)
-    items = pair_items(
-        pairs, task.classes, task.templates, generator.texts_per_class.model_dump()["one_to_one"]
-    )
-    Generator(generator, task.dataset).run(items, review=Review.of(generator.answers, task.dataset))
-    made = [
-        Pair(
-            a=task.classes[item.indices[0]],
-            b=task.classes[item.indices[1]],
-            a_index=item.indices[0],
-            b_index=item.indices[1],
-            a_not_b=item.texts["first"],
-            b_not_a=item.texts["second"],
-        )
-        for item in items
-        if not item.failed
-    ]
-    note = provenance("one_to_one", items, generator)
-    return PairSet(dataset=task.dataset, pairs=made, provenance={"one_to_one": note})
+    """Texts of these pairs of class indices (`texts.llm.source`)."""
+    made: PairSet = _source().make_pairs(task, pairs)
+    return made
 
 
-def _asked(task: Task) -> tuple[GeneratorConfig, list[Item]]:
-    generator = task.generator
-    assert generator is not None, "the configuration requires it"
-    kinds = [kind for kind in task.kinds if kind != "one_to_one"]
-    return generator, class_items(kinds, task.classes, task.templates, generator.texts_per_class.model_dump())
+def _source() -> Any:
+    """The module that makes the texts. UserError if its folder was removed."""
+    rooms.LANGUAGE_MODEL.require()
+    return import_module("coder_clip.texts.llm.source")

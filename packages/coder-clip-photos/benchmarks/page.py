@@ -1,0 +1,81 @@
+"""Processor time of what a person does on the page of ``coder-clip explore``: run this file.
+
+1,000 classes with 14 texts each and 1,000 photos; random features, d = 512, kept in the store of a real encoder. The
+encoding of a new text is not counted.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from coder_clip.encoders.spec import EncoderSpec
+from coder_clip.encoders.store import FeatureStore
+from coder_clip.texts.sets import ClassTexts, TextSet
+from coder_clip_photos import Classifier
+from coder_clip_photos.encoding import PhotoEncoder
+from coder_clip_photos.explorer import Explorer
+from coder_clip_photos.study import Study
+from coder_clip_photos.web_page import make_app
+
+CLASSES, PHOTOS, WIDTH = 1000, 1000, 512
+KINDS = {"attribute": 8, "analogous": 3, "synonym": 2}  # texts of each class, besides its name
+
+
+class RandomTexts:
+    """Stands for the encoder: random features, at once."""
+
+    def encode_texts(self, sentences: Sequence[str]) -> Tensor:
+        return torch.randn(len(sentences), WIDTH)
+
+
+def explorer(folder: Path) -> Explorer:
+    encoder = PhotoEncoder(EncoderSpec("random"))
+    encoder.store = FeatureStore(folder)
+    encoder.__dict__ |= {"encoder": RandomTexts(), "metadata": {"dim": str(WIDTH)}, "key": "random"}
+    classes = [
+        ClassTexts(name=f"class {c}", **{k: [f"{k} {i} of {c}" for i in range(n)] for k, n in KINDS.items()})
+        for c in range(CLASSES)
+    ]
+    classifier = Classifier(encoder, TextSet(dataset="photos", classes=classes))
+    texts = classifier.scoring.features
+    features = texts[torch.randint(len(texts), (PHOTOS,))] + torch.randn(PHOTOS, WIDTH)
+    study = Study(classifier, features, [str(i) for i in range(PHOTOS)], torch.randint(CLASSES, (PHOTOS,)))
+    return Explorer(study, "photos", lambda _: Image.new("RGB", (8, 8)), folder)
+
+
+def seconds(call: Callable[[], Any]) -> float:
+    started = time.process_time()
+    assert call().status_code == 200
+    return time.process_time() - started
+
+
+def main() -> None:
+    torch.manual_seed(0)
+    with tempfile.TemporaryDirectory() as folder:
+        client = make_app(explorer(Path(folder)), "t", {"localhost"}).test_client()
+        state = client.get("/t/state").json
+        edits = []
+        for c in range(5):
+            state["texts"][c]["attribute"][0] = "something else"
+            edits.append(seconds(lambda: client.post("/t/texts", json=state["texts"])))
+        found = {
+            "an edit of one class more": sorted(edits)[2],
+            "a photo with its reasons": seconds(lambda: client.get("/t/why/3")),
+            "photos like a text": seconds(lambda: client.post("/t/like", json={"plus": "a", "minus": "b"})),
+            "pairs that are nearly the same": seconds(lambda: client.get("/t/alike")),
+        }
+        print(f"seconds of processor time; {CLASSES:,} classes, {PHOTOS:,} photos")
+        for what, value in found.items():
+            print(f"{value:6.2f}  {what}")
+
+
+if __name__ == "__main__":
+    main()

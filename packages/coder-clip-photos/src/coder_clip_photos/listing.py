@@ -1,0 +1,159 @@
+"""Format photos that were classified or searched as a table for the terminal, CSV, JSON or JSON Lines."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from rich.cells import cell_len
+
+from coder_clip.foundation import terminal
+
+from .classifier import Photo, Reason
+from .files import NONE, cut_middle, first_ten, shown
+
+SHORTEST = 16  # characters that are left of a path, however narrow the terminal
+
+
+def as_csv(photos: Sequence[Photo], top: int, why: int, points: bool = True) -> str:
+    """Format as CSV: image, class (empty: none of these), score, probability (if there are any), margin, runner_up,
+    reranked; then the likeliest classes and the texts for and against. points: False leaves margins out, of a method
+    whose scores are not points."""
+    # As many numbered columns as were asked for (top, why), whatever the photos have: cells without a value
+    # stay empty.
+    calibrated = any(p.probability is not None for p in photos)
+    head = ["image", "class", "score", *["probability"] * calibrated, "margin", "runner_up", "reranked"]
+    head += [f"{what}{i + 1}" for i in range(top) for what in ("top", "score")]
+    head += [f"{side}{i + 1}" for side in ("for", "against") for i in range(why)]
+    out = io.StringIO()
+    writer = csv.DictWriter(out, head, lineterminator="\n")
+    writer.writeheader()
+    for p in photos:
+        row = {
+            "image": cell(p.image),
+            "class": cell(p.label or ""),
+            "score": f"{p.score:.4f}",
+            "margin": f"{p.margin:.4f}" if points else "",
+            "runner_up": cell(p.runner_up),
+            "reranked": str(p.reranked).lower(),
+        }
+        if p.probability is not None:
+            row["probability"] = f"{p.probability:.4f}"
+        for i, (name, score) in enumerate(p.top[:top], 1):
+            row |= {f"top{i}": cell(name), f"score{i}": f"{score:.4f}"}
+        row |= {f"for{i}": cell(reason(r, p.best)) for i, r in enumerate(p.reasons_for, 1)}
+        row |= {f"against{i}": cell(reason(r, p.best)) for i, r in enumerate(p.reasons_against, 1)}
+        writer.writerow(row)
+    return out.getvalue()
+
+
+def cell(text: str) -> str:
+    """A text as a cell of a CSV file: control characters but newlines, which CSV quotes, are escaped.
+
+    Spreadsheets run a text that begins with =, +, - or @ as a formula, and take one behind an apostrophe as it is.
+    """
+    if not text.isprintable():
+        text = "\n".join(shown(line) for line in text.split("\n"))
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+
+
+def as_json(objects: Iterable[Mapping[str, Any]], lines: bool) -> str:
+    """Format as JSON Lines, one object per photo, or as one JSON list."""
+    found = [json.dumps(one, ensure_ascii=True, allow_nan=False) for one in objects]
+    if lines:
+        return "".join(f"{one}\n" for one in found)
+    return "[" + ",\n ".join(found) + "]\n"
+
+
+def as_table(photos: Sequence[Photo], top: int, width: int | None = None, points: bool = True) -> str:
+    """Format in columns: one line per photo, and below it the texts for and against. width: of the terminal.
+
+    points: as in :func:`as_csv`.
+    """
+    calibrated = any(p.probability is not None for p in photos)
+    head = ["photo", "class", "probability" if calibrated else "score"]
+    head += ["margin"] * points
+    rows = [[*head, "runner-up"]]
+    for p in photos:
+        sure = f"{p.score:.1f}"
+        if calibrated:
+            sure = "reranked" if p.probability is None else f"{100 * p.probability:.0f} %"
+        others = ", ".join(name for name, _ in p.top[1:top]) or p.runner_up
+        margin = [f"{p.margin:.1f}"] * points
+        label = p.label or f"({NONE}: {p.best})"
+        rows.append([shown(p.image), shown(label), sure, *margin, shown(others)])
+    aligned = iter(_fitting(rows, range(2, len(head)), width))
+    lines = [next(aligned)]
+    for line, photo in zip(aligned, photos, strict=True):
+        lines.append(line)
+        lines += [f"    for      {reason(r, photo.best)}" for r in photo.reasons_for]
+        lines += [f"    against  {reason(r, photo.best)}" for r in photo.reasons_against]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def ranked(found: Sequence[tuple[str, float]], format: str, width: int | None) -> str:
+    """Format (path, score) of searched photos as csv, json, jsonl or table. width: of the terminal."""
+    if format in ("json", "jsonl"):
+        objects = [{"image": image, "score": score} for image, score in found]
+        return as_json(objects, lines=format == "jsonl")
+    if format == "csv":
+        out = io.StringIO()
+        rows = [(cell(image), f"{score:.4f}") for image, score in found]
+        csv.writer(out, lineterminator="\n").writerows([("image", "score"), *rows])
+        return out.getvalue()
+    rows = [("photo", "score"), *((shown(image), f"{score:.1f}") for image, score in found)]
+    return "".join(f"{line}\n" for line in _fitting(rows, (1,), width))
+
+
+def _fitting(rows: Sequence[Sequence[str]], right: Collection[int], width: int | None) -> list[str]:
+    """Align rows, the head first; where a terminal is too narrow, paths in the first column are cut."""
+    if width is not None:
+        others = sum(max(map(cell_len, column)) + 2 for column in [*zip(*rows, strict=True)][1:])
+        room = max(SHORTEST, width - others)
+        rows = [(cut_middle(path, room, cell_len), *cells) for path, *cells in rows]
+    lines = terminal.table(rows[0], rows[1:], right=right)
+    # no bold in a file
+    return lines if width is not None else [re.sub(r"\x1b\[\d*m", "", line) for line in lines]
+
+
+def reason(r: Reason, winner: str) -> str:
+    """Points that a text adds to the winner's lead, and why: +1.71 dog: "a long snout" fits badly (attribute)."""
+    fits = "well" if (r.adds > 0) == (r.label == winner) else "badly"
+    return f'{r.adds:+.2f} {shown(r.label)}: "{shown(r.text)}" fits {fits} ({r.kind})'
+
+
+def photo_count(n: int) -> str:
+    return f"{n} photo{'s' * (n != 1)}"
+
+
+def summary(photos: Sequence[Photo]) -> str:
+    """Number of photos of each class, most first; of the classes after the tenth only their number."""
+    counts = Counter(p.label or NONE for p in photos)
+    parts = [f"{shown(name)} {n}" for name, n in counts.most_common()]
+    return f"{photo_count(len(photos))}: {first_ten(parts)}"
+
+
+def typical(photos: Sequence[Photo], none_below: float, calibrated: bool) -> str:
+    """What the number that ``--none-below`` is compared with is for these photos: quartiles, and how many are below.
+
+    calibrated: True if it is the probability, which reranked photos do not have; "" if no photo has one.
+    """
+    numbers = [p.probability if calibrated else p.score for p in photos]
+    known = [number for number in numbers if number is not None]
+    if not known:
+        return ""
+    form = ".2f" if calibrated else ".1f"
+    least, first, middle, third, most = (
+        f"{number:{form}}" for number in np.percentile(known, [0, 25, 50, 75, 100])
+    )
+    below = sum(number < none_below for number in known)
+    return (
+        f"{'probability' if calibrated else 'score'} of the best class: {least} to {most}, "
+        f"quartiles {first}, {middle}, {third}; {below:,} of {photo_count(len(known))} below {none_below:g}"
+    )

@@ -1,0 +1,432 @@
+"""Load a finished run to classify new photos: from any folder, and only if its texts are unchanged."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from coder_clip.baselines import few_shot
+from coder_clip.baselines.grid_search import Point
+from coder_clip.baselines.methods import ABLATIONS, FEW_SHOT, LABELS
+from coder_clip.baselines.zero_shot import class_weights, clip_scores
+from coder_clip.datasets import load_templates
+from coder_clip.encoders.spec import EncoderSpec
+from coder_clip.errors import UserError, nearest
+from coder_clip.evaluation.estimates import Estimate, estimate
+from coder_clip.evaluation.recommendation import Recommendation, Rival, of_run, rivals
+from coder_clip.evaluation.recommendation import candidates as candidates_of
+from coder_clip.foundation.artifacts import Paths, read_json, read_metadata, read_parquet, sha256
+from coder_clip.phases.adapter import few_shot_inputs
+from coder_clip.phases.common import (
+    SHOTS,
+    SplitFeatures,
+    Texts,
+    encoder_spec,
+    read_image_features,
+    read_texts,
+)
+from coder_clip.phases.rerank import read_one_to_one
+from coder_clip.phases.shots import shot_rows
+from coder_clip.phases.zero_shot import baseline_scores
+from coder_clip.pipeline.config import Config, load_config
+from coder_clip.protocols import SETTINGS, usable
+from coder_clip.texts.sentences import make_sentences
+from coder_clip.texts.sets import TextSet, load_pair_set, load_text_set, names_only
+
+from .classifier import Classifier, Stages, on
+from .decisions import fit_scale
+from .encoding import PhotoEncoder, at
+from .texts import pair_texts
+
+WITH_REASONS = ("clip", "coder", "coder_rerank")  # their scores are means over texts
+CONTROL = "random_words"  # a mean over draws of words: no method that could classify a photo
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A method of the run. on_test: accuracy on test images, which choose nothing; val_accuracy, shots, seed, point: of
+    a few-shot method, the seed that is best on validation images."""
+
+    method: str
+    on_test: Estimate
+    val_accuracy: float = 0.0
+    shots: int | None = None
+    seed: int | None = None
+    point: Point | None = None
+
+    @property
+    def name(self) -> str:
+        return self.method if self.shots is None else f"{self.method}-{self.shots}"
+
+    @property
+    def title(self) -> str:
+        shots = "" if self.shots is None else f", {self.shots} shot{'s' * (self.shots != 1)}"
+        return LABELS[self.method] + shots
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's classifier, and the candidates that it was chosen from. stage_two: the run's rerank, even if the
+    classifier does not use it. recommendation: the run's, of all methods. rivals: the methods to name beside it
+    (`evaluation.recommendation.rivals`). why: why the method was chosen, "" if it was named. n_test: number of test
+    images. validation: images (V, d), None without."""
+
+    classifier: Classifier
+    stage_two: Stages
+    setting: str
+    chosen: Candidate
+    recommendation: Recommendation
+    rivals: list[Rival]
+    why: str
+    candidates: list[Candidate]
+    n_test: int
+    validation: SplitFeatures | None
+    config: Config
+    file: Path  # of the configuration
+    root: Path
+    dataset: str
+
+    @property
+    def advice(self) -> str:
+        """What to use, why, and which other methods there are."""
+        return " ".join([self.recommendation.advice, *(rival.sentence for rival in self.rivals)])
+
+    @property
+    def said(self) -> str:
+        """One line on the method: its accuracy on test images first, then why it was chosen."""
+        setting = "" if self.setting == "clean" else f", setting {self.setting}"
+        share = (
+            f"{_percent(self.chosen.on_test)} of {self.n_test:,} test image{'s' * (self.n_test != 1)} right"
+        )
+        return "; ".join(filter(None, (f"method: {self.chosen.title}{setting} ({share})", self.why)))
+
+
+def load_run(
+    where: Path,
+    dataset: str | None = None,
+    model: str | None = None,
+    method: str | None = None,
+    *,
+    explained: bool = False,
+    cache: bool = True,
+    device: str | torch.device | None = None,
+) -> Run:
+    """Load a run. where: its results folder or its configuration file.
+
+    dataset, model: by default the only one. method: a name of ``methods``, few-shot ones as NAME-SHOTS; by default the
+    run's recommendation (`evaluation.recommendation`); without validation images, on which to choose, CODER. explained:
+    of the methods with reasons. In the setting clean or, if the run has it not, corrected. device: default: the run's.
+
+    UserError: no such run, not finished, texts or encoder changed since, unknown names.
+    """
+    # Refuse a run that no longer fits its inputs, read both stages and all methods, then choose one. `used`
+    # differs from the run's recommendation only if reasons are wanted, which not all methods have.
+    root, file, config = find_config(where)
+    d = _one("dataset", dataset, config.datasets)
+    m = _one("model", model, config.models)
+    how = f"to run it again: 'make reproduce CONFIG={os.path.relpath(file, root)}' in {root}"
+    try:
+        refuse_stale(config, root, m, d)
+        texts = read_texts(config, m, d)
+        validation = read_image_features(config, m, d, "val") if config.has_val(d) else None
+        setting = _setting(config, m, d)
+        stages = stage_two(config, m, d, texts, setting)
+        methods = _Methods(config, m, d, texts, validation, stages, setting)
+        zero_shot, reranked = (read_json(path) for path in _documents(config, m, d))
+        recommendation = of_run(zero_shot, reranked)
+        beside = _rivals(config, m, d, zero_shot, reranked)
+    except UserError as error:
+        raise UserError(f"{error}; {how}") from None
+    encoder = PhotoEncoder(on(at(EncoderSpec(**encoder_spec(config, m)), root), device), cache)
+    if encoder.metadata != texts.meta["encoder"]:
+        features = Paths(config.results).text_features(m, d)
+        raise UserError(f"{features} was made with another encoder than model '{m}' is now; {how}")
+    candidates = methods.candidates([zero_shot, reranked])
+    used = of_run(zero_shot, reranked, candidates_of(WITH_REASONS)) if explained else recommendation
+    chosen = _chosen(candidates, method or used.method or "coder", explained)
+    return Run(
+        classifier=methods.classifier(chosen, encoder),
+        stage_two=stages,
+        setting=setting,
+        chosen=chosen,
+        recommendation=recommendation,
+        rivals=beside,
+        why=_why(recommendation, used, beside) if method is None else "",
+        candidates=candidates,
+        n_test=int(zero_shot["images"]),
+        validation=validation,
+        config=config,
+        file=file,
+        root=root,
+        dataset=d,
+    )
+
+
+def _documents(config: Config, model: str, dataset: str) -> list[Path]:
+    """The documents of the zero-shot methods and of the rerank."""
+    paths = Paths(config.results)
+    return [p(model, dataset).with_suffix(".json") for p in (paths.zero_shot, paths.rerank)]
+
+
+def find_config(where: Path) -> tuple[Path, Path, Config]:
+    """The project's folder, the configuration file and the configuration (`Config.at` this folder) of a results folder,
+    or of such a file."""
+    where = where.resolve()
+    if where.is_file() and where.suffix not in (".yaml", ".yml"):
+        raise UserError(f"{where} is neither a results folder nor a configuration file (.yaml)")
+    if where.is_file():
+        root = next((p for p in where.parents if (p / "Snakefile").is_file()), Path.cwd())
+        return root, where, load_config(where, root=root)
+    if not where.is_dir():
+        raise UserError(f"no run in {where}: no such folder")
+    found = []
+    for root in where.parents:
+        for file in sorted((root / "config").glob("*.yaml")):
+            with contextlib.suppress(UserError):
+                config = load_config(file, root=root)
+                paths = Paths(config.results)
+                ran = [paths.text_features(m, d).is_file() for m in config.models for d in config.datasets]
+                if config.results == where and any(ran):
+                    found.append((all(ran), root, file, config))
+    # several may share a results folder, such as a changed copy: take the one whose run is complete
+    found = [f for f in found if f[0]] or found
+    if len(found) != 1:
+        what = "nothing that a config/*.yaml above it writes"
+        if found:
+            what = f"several configurations write it: {', '.join(str(file) for _, _, file, _ in found)}"
+        raise UserError(f"no run in {where}: {what}; name its configuration file instead")
+    return found[0][1:]
+
+
+def refuse_stale(config: Config, root: Path, model: str, dataset: str) -> None:
+    """Raise UserError if texts, templates or files of a run in ``root`` have changed since the run."""
+    # Sources of the texts, the prompts that they make today, and the inputs of the documents are compared with
+    # what the run recorded. Files that are not on this machine are passed over, because pulled results come
+    # without some of them.
+    paths = Paths(config.results)
+    texts, pairs = paths.texts(dataset), paths.one_to_one_texts(dataset)
+    recorded = {path: dict(_recorded_files(read_json(path)["provenance"])) for path in (texts, pairs)}
+    for path, before in (recorded[texts] | recorded[pairs]).items():
+        if (root / path).is_file() and sha256(root / path) != before:
+            raise UserError(f"the texts in {path} were changed after the run")
+    for path in config.datasets[dataset].text_files(dataset):
+        if path not in recorded[texts]:
+            raise UserError(f"the configuration names the texts {path}, which the run did not use")
+    meta = read_metadata(paths.text_features(model, dataset))
+    classes = list(read_json(paths.manifest(dataset))["classes"])
+    sentences = make_sentences(
+        load_text_set(texts, dataset, classes, made=True), load_templates(dataset, config.datasets[dataset])
+    )
+    if meta["classes"] != classes or meta["text"] != sentences.text:
+        raise UserError(f"classes, texts or templates of '{dataset}' were changed after the run")
+    adapters = [paths.adapter(model, dataset, n).with_suffix(".json") for n in config.adapter.shots]
+    for document in (paths.rerank(model, dataset).with_suffix(".json"), *filter(Path.is_file, adapters)):
+        for name, before in read_json(document)["made_by"]["inputs"].items():
+            if (root / name).is_file() and sha256(root / name) != before:
+                raise UserError(
+                    f"{name} has changed since {os.path.relpath(document, root)} was made from it"
+                )
+
+
+def _recorded_files(note: Any) -> Iterator[tuple[Path, str]]:
+    """Path and sha256 of every file that a provenance names, at any depth."""
+    if isinstance(note, dict):
+        if "path" in note and "sha256" in note:
+            yield Path(note["path"]), str(note["sha256"])
+        for value in note.values():
+            yield from _recorded_files(value)
+
+
+def _setting(config: Config, model: str, dataset: str) -> str:
+    """The setting that new photos are classified in; UserError for a run with as_published alone."""
+    document = read_json(Paths(config.results).rerank(model, dataset).with_suffix(".json"))
+    there = {m["setting"] for m in document["methods"]}
+    setting = usable(there)
+    if setting is None:
+        raise UserError(
+            f"the run has only the setting {', '.join(there)}, whose texts have the bugs of the published code: add "
+            "clean under settings"
+        )
+    return setting
+
+
+def stage_two(config: Config, model: str, dataset: str, texts: Texts, setting: str) -> Stages:
+    """The rerank of a run in a setting, with the texts behind it."""
+    paths, classes = Paths(config.results), texts.meta["classes"]
+    document = read_json(paths.rerank(model, dataset).with_suffix(".json"))
+    (threshold,) = [m["threshold"] for m in document["methods"] if m["setting"] == setting]
+    new_images = SplitFeatures(torch.zeros(0), torch.zeros(0), [], {**texts.meta, "split": "new images"})
+    pairs = load_pair_set(paths.one_to_one_texts(dataset), dataset, classes, made=True)
+    return Stages(
+        pairs=read_one_to_one(config, new_images, False),
+        pair_texts=pair_texts(pairs, load_templates(dataset, config.datasets[dataset])),
+        threshold=float(threshold),
+        top_k=config.rerank.top_k,
+    )
+
+
+@dataclass(frozen=True)
+class _Methods:
+    """The methods of a run: their results from its documents, and classifiers of new images."""
+
+    config: Config
+    model: str
+    dataset: str
+    texts: Texts
+    validation: SplitFeatures | None
+    stage_two: Stages
+    setting: str
+
+    @property
+    def classes(self) -> list[str]:
+        return list(self.texts.meta["classes"])
+
+    def candidates(self, documents: list[dict[str, Any]]) -> list[Candidate]:
+        """Every method with its accuracy on test images. documents: of zero_shot and rerank."""
+        zero_shot = [
+            Candidate(m["method"], m["accuracy"])
+            for document in documents
+            for m in document["methods"]
+            if m["setting"] in ("any", self.setting) and m["method"] != CONTROL
+        ]
+        return zero_shot + few_shot_candidates(self.config, self.model, self.dataset, self.setting)
+
+    def classifier(self, chosen: Candidate, encoder: PhotoEncoder) -> Classifier:
+        """The classifier of a method, with probabilities if there are enough validation images."""
+        config, d = self.config, self.dataset
+        texts: TextSet = load_text_set(Paths(config.results).texts(d), d, self.classes, made=True)
+        if chosen.method == "clip":
+            texts = names_only(d, [c.name for c in texts.classes])
+        stages = self.stage_two if chosen.method == "coder_rerank" else Stages()
+        if chosen.method not in WITH_REASONS:
+            stages = Stages(score=self._score(chosen))
+        found = Classifier(encoder, texts, templates=load_templates(d, config.datasets[d]), stages=stages)
+        if self.validation is not None:
+            scores = found.decide(self.validation.features).scores
+            found.stages = replace(stages, scale=fit_scale(scores, self.validation.labels))
+        return found
+
+    def _score(self, chosen: Candidate) -> Callable[[Tensor], Tensor]:
+        """Scores (N, C) of images (N, d) by a method that is not a mean over texts. It can be pickled."""
+        if chosen.point is None:
+            return partial(_zero_shot, self.texts, len(self.classes), chosen.method)
+        assert chosen.shots is not None
+        assert chosen.seed is not None
+        assert self.validation is not None
+        pool = read_image_features(self.config, self.model, self.dataset, SHOTS)
+        weights = class_weights(*self.texts.of("prompt"), len(self.classes))
+        given = few_shot_inputs(
+            self.config,
+            self.dataset,
+            SETTINGS[self.setting],
+            chosen.seed,
+            pool,
+            shot_rows(self.config, pool, chosen.shots, chosen.seed),
+            self.validation,
+            self.texts,
+            weights,
+        )
+        return partial(_few_shot, few_shot.method(chosen.method).fit(given), weights, chosen.point)
+
+
+def few_shot_candidates(config: Config, model: str, dataset: str, setting: str) -> list[Candidate]:
+    """The few-shot methods of a run in a setting, each with the seed that is best on validation images."""
+    found = []
+    for shots in config.adapter.shots if config.few_shot(dataset) else ():
+        path = Paths(config.results).adapter(model, dataset, shots).with_suffix(".json")
+        if not path.is_file():
+            continue
+        document, best = read_json(path), dict[str, dict[str, Any]]()
+        for r in document["runs"]:
+            method = r["method"]
+            if r["setting"] != setting or method not in {**FEW_SHOT, **ABLATIONS}:
+                continue
+            if method not in best or r["val_accuracy"] > best[method]["val_accuracy"]:
+                best[method] = r
+        n_test = document["images"]
+        for method, r in best.items():
+            point = Point(**{k: r[k] for k in Point._fields})
+            on_test = r.get("on_test")  # with near twins, over groups
+            if on_test is None:
+                on_test = estimate(torch.arange(n_test) < round(r["test_accuracy"] * n_test))
+            found.append(Candidate(method, on_test, r["val_accuracy"], shots, r["seed"], point))
+    return found
+
+
+def _zero_shot(texts: Texts, n_classes: int, method: str, x: Tensor) -> Tensor:
+    return baseline_scores(texts, x, n_classes)[method]
+
+
+def _few_shot(fitted: few_shot.Fitted, weights: Tensor, point: Point, x: Tensor) -> Tensor:
+    return fitted.logits(x, clip_scores(x, weights), point).double()
+
+
+def _one(kind: str, name: str | None, known: Iterable[str]) -> str:
+    names = list(known)
+    if name is not None and name not in names:
+        raise UserError(f"the run has no {kind} '{name}'{nearest(name, names)}")
+    if name is None and len(names) > 1:
+        raise UserError(f"the run has {', '.join(names)}: name one with --{kind}")
+    return name or names[0]
+
+
+def _rivals(
+    config: Config, model: str, dataset: str, zero_shot: dict[str, Any], reranked: dict[str, Any]
+) -> list[Rival]:
+    """The methods to name beside the recommendation, as the report names them.
+
+    Results of each image may not be on this machine: documents alone do not pair images.
+    """
+    paths = Paths(config.results)
+    of_zero_shot = [paths.zero_shot(model, dataset), paths.rerank(model, dataset)]
+    rows = None
+    if all(path.is_file() for path in of_zero_shot):
+        rows = pd.concat([read_parquet(path) for path in of_zero_shot])
+    few_shot = None
+    if config.few_shot(dataset):
+        path = paths.adapter(model, dataset, max(config.adapter.shots))
+        document = path.with_suffix(".json")
+        if document.is_file():
+            few_shot = read_json(document), read_parquet(path) if path.is_file() else None
+    return rivals(zero_shot, reranked, rows, few_shot)
+
+
+def _why(recommendation: Recommendation, used: Recommendation, beside: list[Rival]) -> str:
+    """Explain why a method was chosen, and which other methods there are.
+
+    used: the recommendation that was followed; if reasons are wanted, it is among the methods that have them.
+    """
+    parts = [used.reason, used.confirmed]
+    if used.method != recommendation.method:
+        parts = [used.reason.replace("no method", "no method with reasons and"), used.confirmed]
+        parts.append(f"without --why it would be {LABELS[str(recommendation.method)]}, which has no reasons")
+    parts += [rival.sentence.removesuffix(".") for rival in beside]
+    return "; ".join(filter(None, parts))
+
+
+def _percent(accuracy: Estimate) -> str:
+    value, low, high = (f"{100 * accuracy[key]:.0f}" for key in ("value", "low", "high"))
+    return f"{value} % [{low}, {high}]"
+
+
+def _chosen(candidates: list[Candidate], method: str, explained: bool) -> Candidate:
+    """The method of this name. UserError for an unknown one, or one without reasons where these are wanted."""
+    with_reasons = [c for c in candidates if c.method in WITH_REASONS]
+    chosen = next((c for c in candidates if method in (c.name, c.method)), None)
+    if chosen is None:
+        raise UserError(f"the run has no method '{method}'{nearest(method, [c.name for c in candidates])}")
+    if explained and chosen not in with_reasons:
+        names = ", ".join(c.name for c in with_reasons)
+        raise UserError(
+            f"the scores of '{method}' are not means over texts, so it has no reasons; {names} have"
+        )
+    return chosen

@@ -1,0 +1,131 @@
+"""Descriptions of the classes: one row per text, with the sentence that the encoder reads."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from coder_clip.datasets import with_articles
+from coder_clip.datasets.base import Templates
+from coder_clip.datasets.folder import nfc
+from coder_clip.errors import UserError
+from coder_clip.neighbors import MAX_KINDS, MEAN_KINDS
+from coder_clip.texts.names import plain_name
+from coder_clip.texts.sentences import fill, sentence_of, spaces
+from coder_clip.texts.sets import ClassTexts, PairSet, TextSet, names_only, read_text_set
+
+from .decisions import PairText
+
+TEMPLATES = with_articles(Templates())  # "a photo of an airplane."
+DATASET = "photos"  # what a text set without a data set is called
+Texts = TextSet | Sequence[str] | Mapping[str, str | Sequence[str]] | str | Path
+GivenTemplates = str | Templates | Sequence[str | Templates]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One text of a class. index: of the class; sentences: the text in its template, or in several, averaged."""
+
+    index: int
+    kind: str
+    text: str
+    sentences: tuple[str, ...]
+
+    @property
+    def averaged(self) -> bool:
+        """True if it counts in the mean; of a class's other texts only the best one does."""
+        return self.kind in MEAN_KINDS
+
+
+def rows(texts: TextSet, templates: Sequence[Templates] = (TEMPLATES,)) -> list[Row]:
+    """The texts of stage one, class by class, mean texts before names; equal sentences of a kind and class once."""
+    found: dict[tuple[int, str, tuple[str, ...]], Row] = {}
+    for i, c in enumerate(texts.classes):
+        for kind in (*MEAN_KINDS, *MAX_KINDS):
+            for text in c.of(kind):
+                sentences = tuple(dict.fromkeys(sentence_of(kind, c.name, text, t) for t in templates))
+                found.setdefault((i, kind, sentences), Row(i, kind, text, sentences))
+    return list(found.values())
+
+
+def make_templates(given: GivenTemplates) -> tuple[Templates, ...]:
+    """One template for class names and synonyms, or several whose features are averaged: "an icon of a {class}".
+
+    ``{}`` is ``{class}``; attributes and analogous classes keep their own templates. UserError for other braces.
+    """
+    several = [given] if isinstance(given, str | Templates) else list(given)
+    if not several:
+        raise UserError("no template: give one at least, such as 'a photo of a {class}.'")
+    return tuple(dict.fromkeys(t if isinstance(t, Templates) else _of_name(t) for t in several))
+
+
+def _of_name(template: str) -> Templates:
+    template = template.replace("{}", "{class}")
+    if "{class}" not in template or re.search("[{}]", template.replace("{class}", "")):
+        raise UserError(
+            f"template '{template}': write {{class}} where the class name goes, and no other braces"
+        )
+    return with_articles(Templates(name=template))
+
+
+def pair_texts(pairs: PairSet, templates: Templates) -> tuple[PairText, ...]:
+    """One-to-one texts of the pairs that have texts on both sides, with the prompts of `pair_sentences`."""
+    found: dict[tuple[int, int, str], PairText] = {}
+    for p in (p for p in pairs.pairs if p.compares):
+        sides = ((p.a_index, p.b_index, p.a, p.b, p.a_not_b), (p.b_index, p.a_index, p.b, p.a, p.b_not_a))
+        for of, other, name, against, texts in sides:
+            for text in texts:
+                for t in templates.one_to_one:
+                    sentence = fill(t, spaces(name), one_to_one=text, other=spaces(against))
+                    found.setdefault((of, other, sentence), PairText(of, other, text, sentence))
+    return tuple(found.values())
+
+
+def text_set(given: Texts) -> TextSet:
+    """A text set from class names, from names with their attributes, from a JSON file, or as it is.
+
+    UserError if there is no class, a name is empty or two classes have one name.
+    """
+    # Files are validated where they are read. Names may come from the command line, so errors in them are found
+    # here and reported in the user's words.
+    if isinstance(given, TextSet):
+        return given
+    if isinstance(given, (str, Path)):
+        return read_text_set(Path(given))
+    names = [nfc(plain_name(str(name))) for name in given]
+    if not names or not all(names):
+        raise UserError("no class names" if not names else "a class name is empty")
+    _refuse_repeats(names, ignore_case=not isinstance(given, Mapping))
+    found = names_only(DATASET, names)
+    if isinstance(given, Mapping):
+        entries = [
+            ClassTexts(name=name, attribute=_listed(name, texts))
+            for name, texts in zip(names, given.values(), strict=True)
+        ]
+        found = found.model_copy(update={"classes": entries})
+    return found
+
+
+def _listed(name: str, given: object) -> list[str]:
+    """The texts of a class, each once; a string is one text. UserError for anything else than strings."""
+    if isinstance(given, Mapping) or not isinstance(given, Iterable):
+        raise UserError(f"texts of '{name}': give a list of strings, not {given!r}")
+    texts = [given] if isinstance(given, str) else list(given)
+    for text in texts:
+        if not isinstance(text, str) or not text.strip():
+            raise UserError(f"texts of '{name}': {text!r} is not a text")
+    return list(dict.fromkeys(texts))
+
+
+def _refuse_repeats(names: list[str], ignore_case: bool) -> None:
+    """Raise UserError with all names that are given more than once."""
+    problems = [f"'{name}' is given twice" for name, n in Counter(names).items() if n > 1]
+    spellings = defaultdict[str, list[str]](list)
+    for name in dict.fromkeys(names if ignore_case else ()):
+        spellings[name.casefold()].append(f"'{name}'")
+    problems += [f"{' and '.join(same)} differ only in case" for same in spellings.values() if len(same) > 1]
+    if problems:
+        raise UserError(f"{'; '.join(problems)}: name each class once (most encoders ignore case)")

@@ -1,0 +1,752 @@
+"""Classifying photos in Python: the same answers by every way, each reason, and nothing kept that is not true."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import json
+import math
+import multiprocessing
+import pickle
+import re
+import shutil
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageDraw
+
+from coder_clip.datasets import load_templates
+from coder_clip.encoders import encoder as encoders
+from coder_clip.encoders.encoder import Encoder, EncoderSpec, load_encoder
+from coder_clip.encoders.features import extract
+from coder_clip.encoders.store import cache_folder
+from coder_clip.errors import UserError
+from coder_clip.foundation.artifacts import read_json, sha256, write_json
+from coder_clip.neighbors import MAX_KINDS, MEAN_KINDS
+from coder_clip.pipeline.config import DatasetConfig
+from coder_clip.rerank import OneToOne, rerank
+from coder_clip.texts.sentences import make_sentences, pair_sentences, with_article
+from coder_clip.texts.sets import load_pair_set
+from coder_clip_photos import Classifier, Photo
+from coder_clip_photos.classifier import Stages
+from coder_clip_photos.decisions import by_rerank, by_score, fit_scale
+from coder_clip_photos.encoding import PhotoEncoder
+from coder_clip_photos.texts import TEMPLATES, pair_texts, rows, text_set
+from reference import grid_error
+from tiny import save_tiny
+
+TEXTS = {
+    "format": 1,
+    "dataset": "marks",
+    "classes": [
+        {"name": "red disc", "attribute": ["a red spot", "no blue"], "synonym": ["ruby_circle"]},
+        {"name": "blue disc", "attribute": ["a blue spot"], "analogous": ["blue ball", "blue_moon"]},
+        {"name": "egg"},
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> list[Path]:
+    found = []
+    for i, colour in enumerate(("red", "blue", "green", "white")):
+        image = Image.new("RGB", (50 + 7 * i, 40), (10 * i, 20, 30))
+        ImageDraw.Draw(image).ellipse((5, 5, 30 + i, 30), fill=colour)
+        image.save(tmp_path / f"{colour}.png")
+        found.append(tmp_path / f"{colour}.png")
+    return found
+
+
+@pytest.fixture
+def texts(tmp_path: Path) -> Path:
+    write_json(tmp_path / "texts.json", TEXTS)
+    return tmp_path / "texts.json"
+
+
+@pytest.fixture
+def unloadable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing can load an encoder."""
+
+    def fail(*_: object) -> None:
+        raise AssertionError("an encoder was loaded")
+
+    monkeypatch.setattr(encoders, "load_encoder", fail)
+
+
+def test_sentences_are_those_of_a_run(texts: Path) -> None:
+    """A photo would be compared with other texts than a run with the same text set compares it with."""
+    given = text_set(texts)
+    made = make_sentences(given, TEMPLATES)
+    kinds = (*MEAN_KINDS, *MAX_KINDS)
+    expected = {
+        (i, k, t) for i, k, t in zip(made.class_index, made.kind, made.text, strict=True) if k in kinds
+    }
+    found = rows(given)
+    assert {(r.index, r.kind, s) for r in found for s in r.sentences} == expected
+    assert len(found) == len(expected)
+    assert [r.sentences for r in found if r.index == 2] == [("a photo of an egg.",)]
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("airplane", "an airplane"),
+        ("Umbrella", "an Umbrella"),
+        ("unicycle", "a unicycle"),
+        ("one-eyed cat", "a one-eyed cat"),
+        ("European robin", "a European robin"),
+        ("hourglass", "an hourglass"),
+        ("horse", "a horse"),
+    ],
+)
+def test_a_and_an(name: str, said: str) -> None:
+    assert with_article(name) == said
+
+
+def test_scores_are_those_of_plain_loops(model: Path, texts: Path, photos: list[Path]) -> None:
+    """100 × the mean cosine with mean texts and the best name, over features of the pipeline's own extraction."""
+    encoder = load_encoder(EncoderSpec(f"local-dir:{model}", device="cpu"))
+
+    class Files:
+        def image(self, path: str) -> Image.Image:
+            return Image.open(path).convert("RGB")
+
+    ids = [str(p) for p in photos]
+    x = extract(Files(), ids, [0] * len(ids), encoder, progress=False).features  # type: ignore[arg-type]
+    found = Classifier(str(model), texts).scores(photos)
+    given = rows(text_set(texts))
+    features = encoder.encode_texts([r.sentences[0] for r in given])
+    for i in range(len(photos)):
+        for c in range(3):
+            cosine = {
+                r: float(torch.cosine_similarity(x[i].double(), features[j].double(), dim=0))
+                for j, r in enumerate(given)
+                if r.index == c
+            }
+            means = [v for r, v in cosine.items() if r.averaged]
+            best = max(v for r, v in cosine.items() if not r.averaged)
+            expected = 100 * (math.fsum(means) + best) / (len(means) + 1)
+            assert float(found[i, c]) == pytest.approx(
+                expected, abs=1e-3
+            )  # another batch: last bits of float32
+
+
+def test_files_pictures_and_tensors_get_one_answer(model: Path, photos: list[Path]) -> None:
+    c = Classifier(str(model), ["red disc", "blue disc"])
+    by_path = c.classify(photos, why=2)
+    pictures = [Image.open(p) for p in photos]
+    preprocess = c.encoder.encoder.preprocess
+    features = c.features(photos)
+    others = [
+        c.classify(pictures, why=2),
+        c.classify([photos[0], *pictures[1:]], why=2),
+        c.classify(torch.stack([preprocess(p.convert("RGB")) for p in pictures]), why=2),
+        c.classify(torch.stack([preprocess.pixels(p.convert("RGB")) for p in pictures]), why=2),
+        c.classify(features, why=2),
+    ]
+    for other in others:
+        assert [p.label for p in other] == [p.label for p in by_path]
+        assert [p.score for p in other] == pytest.approx([p.score for p in by_path], abs=1e-3)
+    assert others[1][0].image == str(photos[0])
+
+
+def test_one_image_gives_one_photo_and_a_list_a_list(model: Path, photos: list[Path]) -> None:
+    """As in a pipeline of transformers: who knows one need not read about the other."""
+    c = Classifier(str(model), ["red disc", "blue disc"])
+    (expected,) = c.classify(photos[:1])
+    picture = Image.open(photos[0])
+    preprocess = c.encoder.encoder.preprocess
+    alone = [
+        *(str(photos[0]), photos[0], picture, np.asarray(picture)),
+        *(preprocess(picture), preprocess.pixels(picture), c.features(photos[0])),
+    ]
+    for image in alone:
+        photo = c.classify(image)
+        assert isinstance(photo, Photo)
+        assert photo.label == expected.label
+        assert photo.score == pytest.approx(expected.score, abs=1e-3)
+        assert photo.image == (expected.image if isinstance(image, str | Path) else "0")
+        assert c.scores(image).shape == (2,)
+        assert c.features(image).shape == (16,)
+    mixed = [*alone, photos[1]]
+    for given in (mixed, tuple(mixed), iter(mixed)):
+        found = c.classify(given)
+        assert [p.image for p in found] == [str(photos[0])] * 2 + [str(i) for i in range(2, 7)] + [
+            str(photos[1])
+        ]
+        assert [p.score for p in found[:-1]] == pytest.approx([expected.score] * len(alone), abs=1e-3)
+        assert found[-1].score == pytest.approx(c.classify(photos[1]).score, abs=1e-3)
+    assert c.scores(mixed).shape == (len(mixed), 2)
+    assert c.classify([]) == []
+    assert c.classify(p for p in photos)[1].image == str(photos[1]), "an iterator can be read once"
+
+
+def test_a_rotated_picture_is_turned_as_its_file_is(model: Path, photos: list[Path], tmp_path: Path) -> None:
+    """A photo of a phone, opened with Pillow, would be classified lying on its side."""
+    c = Classifier(str(model), ["red disc", "blue disc"])
+    exif = Image.Exif()
+    exif[0x0112] = 6  # orientation: turn by 90 degrees
+    Image.open(photos[0]).save(tmp_path / "turned.png", exif=exif)
+    by_path, by_picture, as_it_was = (
+        c.scores(image) for image in (tmp_path / "turned.png", Image.open(tmp_path / "turned.png"), photos[0])
+    )
+    assert torch.allclose(by_path, by_picture, atol=1e-3)
+    assert not torch.allclose(by_path, as_it_was, atol=1e-3)
+
+
+def test_a_grey_array_is_the_grey_picture(model: Path, photos: list[Path]) -> None:
+    c = Classifier(str(model), ["red disc", "blue disc"])
+    grey = Image.open(photos[0]).convert("L")
+    assert torch.equal(c.scores(np.asarray(grey)), c.scores(grey))
+
+
+@pytest.mark.parametrize(
+    ("image", "says"),
+    [
+        (
+            np.zeros((9, 9, 3)),
+            "image 1: ndarray of shape (9, 9, 3) and type float64, where a path, bytes or a file opened as 'rb'",
+        ),
+        (np.zeros((9, 9, 4), np.uint8), "image 1: ndarray of shape (9, 9, 4)"),
+        (np.zeros((2, 9, 9, 3), np.uint8), "image 1: ndarray of shape (2, 9, 9, 3)"),
+        (np.zeros((0, 9, 3), np.uint8), "image 1: ndarray of shape (0, 9, 3)"),
+        (
+            torch.zeros(3, 9, 9),
+            "pixels of shape (1, 3, 9, 9) and type torch.float32, where (N, 3, 32, 32) from",
+        ),
+        (torch.zeros(3, 32, 32, dtype=torch.int64), "pixels of shape (1, 3, 32, 32) and type torch.int64"),
+        (torch.zeros(1, 1, 3, 32, 32), "image 1: Tensor of shape (1, 1, 3, 32, 32)"),
+        (torch.ones(7), "image 1: Tensor of shape (7,)"),
+        (Image.new("RGB", (0, 0)), "image 1: "),
+        (Image.new("F", (9, 9), 400.0), "image 1: float pixels from 400 to 400: expected 0..1 or 0..255"),
+        (5, "image 1: int, where a path"),
+        (None, "image 1: NoneType"),
+        (Path("nowhere.png"), "image cannot be used: nowhere.png: no such file"),
+    ],
+)
+def test_what_is_no_image_is_one_line(model: Path, photos: list[Path], image: Any, says: str) -> None:
+    c = Classifier(str(model), ["red disc", "blue disc"])
+    with pytest.raises(UserError, match=re.escape(says)):
+        c.classify([photos[0], image])
+    with pytest.raises(UserError, match=re.escape(says.replace("image 1", "image 0"))):
+        c.classify(image)
+
+
+def test_bytes_and_open_files_are_images(model: Path, photos: list[Path]) -> None:
+    """A web service has the content of an upload, and no path."""
+    c = Classifier(str(model), ["cat", "dog"])
+    expected = c.scores(photos)
+    contents = [path.read_bytes() for path in photos]
+    assert torch.allclose(c.scores(contents), expected, atol=1e-4)
+    assert torch.allclose(c.scores(contents[0]), expected[0], atol=1e-4), "one image, not a list of numbers"
+    with photos[1].open("rb") as stream:
+        assert torch.allclose(c.scores(stream), expected[1], atol=1e-4)
+    assert c.classify([photos[0], io.BytesIO(contents[1])])[1].image == "1"
+    for wrong, says in ((b"no image", "image 0: not an image"), (io.StringIO("text"), "image 0: str, where")):
+        with pytest.raises(UserError, match=says):
+            c.scores([wrong])
+
+
+def test_wrong_arguments_are_one_line(model: Path, photos: list[Path], tmp_path: Path) -> None:
+    """They passed in silence, or were a TypeError from deep inside."""
+    with pytest.raises(UserError, match=r"^model: None, where an open_clip name"):
+        Classifier(None, ["cat", "dog"])  # type: ignore[arg-type]
+    c = Classifier(str(model), ["cat", "dog"])
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"why": -1}, "why: -1, where a whole number from 0"),
+        ({"why": 1.5}, "why: 1.5, where a whole number from 0"),
+        ({"top": 0}, "top: 0, where a whole number from 1"),
+        ({"none_below": "a"}, "none_below: 'a', where a number"),
+    ]
+    for arguments, says in wrong:
+        with pytest.raises(UserError, match=f"^{says}"):
+            c.classify(photos, **arguments)
+    with pytest.raises(UserError, match="no folder "):
+        c.export(tmp_path / "nowhere/mine.safetensors")
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_an_image_without_features_has_no_class(
+    model: Path, photos: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All cosines are 0, and the first class would win."""
+    c = Classifier(str(model), ["cat", "dog"])
+    encode = Encoder.encode_images
+
+    def nothing(self: Encoder, batch: torch.Tensor) -> torch.Tensor:
+        rows = encode(self, batch)
+        rows[0] = value
+        return rows
+
+    monkeypatch.setattr(Encoder, "encode_images", nothing)
+    says = "the encoder gives it no features"
+    for value in (0.0, math.nan, math.inf):
+        found = c.encoder.photos(photos)
+        assert found.skipped == [(str(photos[0]), says)]
+        assert found.kept == [str(p) for p in photos[1:]]
+        with pytest.raises(UserError, match=re.escape(f"{photos[0]}: {says}")):
+            c.classify(photos[0])
+        with pytest.raises(UserError, match=f"^image 0: {says}"):
+            c.scores(Image.open(photos[0]))
+        with pytest.raises(UserError, match=f"^image 0: {says}"):
+            c.classify(torch.zeros(2, 3, 32, 32))
+        with pytest.raises(UserError, match=f"^image 1: {says}"):
+            c.classify(torch.stack([torch.ones(16), torch.full((16,), value)]))
+    monkeypatch.undo()
+    c.encoder.store.put(c.encoder.key, "image", [(sha256(photos[0]), torch.zeros(16))])
+    assert c.classify(photos[0]).score != 0, "an earlier version kept features of zero"
+
+
+def test_the_command_leaves_out_a_photo_without_features(
+    model: Path, photos: list[Path], monkeypatch: pytest.MonkeyPatch, command: Callable[..., Any]
+) -> None:
+    monkeypatch.setattr(
+        PhotoEncoder, "pixels", lambda self, p: torch.eye(len(p), 16) * (torch.arange(len(p)) > 0)[:, None]
+    )
+    answer = command("classify", *photos, "--model", model, "--classes", "cat,dog", "--format", "csv")
+    assert [line.partition(",")[0] for line in answer.out.splitlines()[1:]] == [str(p) for p in photos[1:]]
+    assert f"left out: {photos[0]}: the encoder gives it no features" in answer.err
+    assert answer.code == 1, "it was named"
+
+
+# ---- templates
+
+
+def test_a_template_is_that_of_a_configuration(model: Path, texts: Path) -> None:
+    """The command and a run with the same template would classify with other texts."""
+    config = DatasetConfig(root=Path("x"), templates={"name": "a drawing of a {class}"})
+    made = make_sentences(text_set(texts), load_templates("marks", config))
+    kinds = (*MEAN_KINDS, *MAX_KINDS)
+    expected = {(k, t) for k, t in zip(made.kind, made.text, strict=True) if k in kinds}
+    for template in ("a drawing of a {class}", "a drawing of a {}", ["a drawing of a {class}"]):
+        c = Classifier(str(model), texts, templates=template)
+        assert {(r.kind, s) for r in c.rows for s in r.sentences} == expected
+    assert ("name", "a drawing of an egg") in expected
+    assert ("synonym", "a drawing of a ruby circle") in expected
+    assert ("attribute", "a photo of a blue disc which has a blue spot.") in expected
+
+
+def test_several_templates_are_averaged(model: Path, photos: list[Path]) -> None:
+    """Against plain NumPy: a class is the unit mean of its prompts' unit features, as in CLIP's ensembles."""
+    names, templates = ["cat", "red fox"], ["a photo of a {class}.", "art of the {class}.", "{class}"]
+    c = Classifier(str(model), names, templates=templates)
+    encoder = load_encoder(EncoderSpec(f"local-dir:{model}", device="cpu"))
+    x = c.features(photos).double().numpy()
+    for i, name in enumerate(names):
+        prompts = [t.replace("{class}", name) for t in templates]
+        mean = encoder.encode_texts(prompts).double().numpy().mean(axis=0)
+        expected = 100 * (x @ mean) / (np.linalg.norm(x, axis=1) * np.linalg.norm(mean))
+        assert c.scores(photos)[:, i].numpy() == pytest.approx(expected, abs=1e-3)
+    (photo,) = c.classify(photos[:1], why=9)
+    assert {r.text for r in (*photo.reasons_for, *photo.reasons_against)} == set(names), (
+        "a name is one reason"
+    )
+
+
+@pytest.mark.parametrize(
+    ("template", "says"),
+    [
+        ("a photo", "template 'a photo': write {class} where"),
+        ("", "template '': write {class}"),
+        ("a {class} with {attribute}", "'a {class} with {attribute}': write {class} where"),
+        ("a {class", "template 'a {class'"),
+        (["a {class}.", "a {name}."], "template 'a {name}.'"),
+        ([], "no template"),
+    ],
+)
+def test_templates_that_make_no_sense(model: Path, template: Any, says: str) -> None:
+    with pytest.raises(UserError, match=re.escape(says)):
+        Classifier(str(model), ["cat", "dog"], templates=template)
+
+
+def test_the_command_takes_templates(model: Path, photos: list[Path], command: Callable[..., Any]) -> None:
+    own = ("--template", "a drawing of a {class}", "--template", "{}")
+    arguments = (*photos, "--model", model, "--classes", "cat,red fox", "--format", "jsonl")
+    scores = [json.loads(line)["score"] for line in command("classify", *arguments, *own).out.splitlines()]
+    c = Classifier(str(model), ["cat", "red fox"], templates=["a drawing of a {class}", "{class}"])
+    assert scores == pytest.approx([p.score for p in c.classify(photos)], abs=1e-3)
+    refused = {
+        ("classify", *arguments, "--template", "a photo"): "template 'a photo': write {class} where",
+        (
+            "classify",
+            *photos,
+            "--run",
+            photos[0].parent,
+            *own,
+        ): "--template and --run: a run has its own classes, texts",
+        ("explore", photos[0].parent, *own): "--template: a run has its own templates",
+        ("explore", *arguments[:-2], "--template", "a {name}"): "template 'a {name}': write {class} where",
+    }
+    for arguments, says in refused.items():
+        answer = command(*arguments)
+        assert answer.code == 1
+        assert says in answer.err
+        assert answer.err.count("\n") == 1
+
+
+# ---- devices and processes
+
+
+def test_a_device_that_is_not_there_is_named(model: Path, photos: list[Path]) -> None:
+    expected = Classifier(str(model), ["cat", "dog"]).scores(photos)
+    for device in ("cpu", torch.device("cpu")):
+        c = Classifier(str(model), ["cat", "dog"], device=device)
+        assert torch.allclose(c.scores(photos), expected, atol=1e-3)
+        assert c.encoder.encoder.device == torch.device("cpu")
+    for device, says in (
+        ("cuda:77", "device 'cuda:77' is not on this machine"),
+        (torch.device("cuda", 77), "device 'cuda:77' is not on this machine"),
+        ("gpu", "unknown device 'gpu'"),
+    ):
+        with pytest.raises(UserError, match=says):
+            Classifier(str(model), ["cat", "dog"], device=device)
+    with pytest.raises(UserError, match="this encoder has one"):
+        Classifier(c.encoder, ["cat", "dog"], device="cpu")
+
+
+@pytest.mark.parametrize("cache", [True, False])
+def test_another_process_gives_the_same_answers(
+    model: Path, texts: Path, photos: list[Path], tmp_path: Path, cache: bool
+) -> None:
+    """A loaded encoder cannot be sent, and its locks neither."""
+    c = Classifier(str(model), texts, cache=cache)
+    c.stages = pair_stages(c, tmp_path / "pairs.json")
+    fresh = pickle.dumps(c)
+    expected = c.classify(photos, why=3)
+    assert len(pickle.dumps(c)) < len(fresh) + 50_000, "without the encoder"
+    shutil.rmtree(tmp_path / "cache", ignore_errors=True)
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        answers = [
+            pool.submit(c.classify, photos, why=3).result(),
+            pickle.loads(fresh).classify(photos, why=3),
+        ]
+    for found in answers:
+        assert [p.label for p in found] == [p.label for p in expected]
+        assert [p.score for p in found] == pytest.approx([p.score for p in expected], abs=1e-3)
+        assert [[r.text for r in p.reasons_for] for p in found] == [
+            [r.text for r in p.reasons_for] for p in expected
+        ]
+
+
+def test_a_copy_refuses_other_weights(model: Path, photos: list[Path], tmp_path: Path) -> None:
+    """Its texts were encoded with the old ones."""
+    mine = tmp_path / "mine"
+    shutil.copytree(model, mine)
+    c = Classifier(str(mine), ["cat", "dog"], cache=False)
+    c.classify(photos[0])
+    copy = pickle.loads(pickle.dumps(c))
+    save_tiny(mine, seed=1)
+    with pytest.raises(UserError, match="have changed since texts were encoded"):
+        copy.classify(photos[1])
+
+
+def test_reasons_of_a_photo_sum_to_its_margin(model: Path, texts: Path, photos: list[Path]) -> None:
+    for photo in Classifier(str(model), texts).classify(photos, why=99):
+        adds = [r.adds for r in (*photo.reasons_for, *photo.reasons_against)]
+        assert math.fsum(adds) == pytest.approx(photo.margin, abs=100 * grid_error(16))  # two class means
+        assert photo.margin == pytest.approx(photo.top[0][1] - photo.top[1][1])
+        assert {r.label for r in (*photo.reasons_for, *photo.reasons_against)} <= {
+            photo.label,
+            photo.runner_up,
+        }
+
+
+# ---- the second call
+
+
+def test_a_second_call_loads_no_encoder(
+    model: Path, texts: Path, photos: list[Path], request: pytest.FixtureRequest
+) -> None:
+    first = Classifier(str(model), texts).classify(photos, why=3)
+    request.getfixturevalue("unloadable")
+    assert Classifier(str(model), texts).classify(photos, why=3) == first
+    copy = photos[0].with_name("renamed.png")
+    photos[0].rename(copy)
+    assert Classifier(str(model), texts).classify([copy])[0].score == first[0].score, "known by its content"
+    broken = copy.with_name("broken.png")
+    broken.write_bytes(b"not a photo")  # it has no feature to keep, and made every call load the encoder
+    assert [path for path, _ in Classifier(str(model), texts).encoder.photos([broken, copy]).skipped] == [
+        str(broken)
+    ]
+
+
+def test_other_weights_in_the_same_place_are_noticed(model: Path, photos: list[Path], tmp_path: Path) -> None:
+    """Features of the old encoder would be compared with texts of the new one."""
+    mine = tmp_path / "mine"
+    shutil.copytree(model, mine)
+    before = Classifier(str(mine), ["cat", "dog"]).scores(photos)
+    save_tiny(mine, seed=1)
+    after = Classifier(str(mine), ["cat", "dog"]).scores(photos)
+    assert not torch.allclose(before, after, atol=0.1)
+    assert torch.equal(after, Classifier(str(mine), ["cat", "dog"], cache=False).scores(photos))
+
+
+def test_a_damaged_entry_is_computed_again(model: Path, photos: list[Path]) -> None:
+    first = Classifier(str(model), ["cat", "dog"]).scores(photos)
+    files = list(cache_folder().rglob("*.npz"))
+    assert len(files) == 2, "photos, texts"
+    for path in files:
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+    assert torch.equal(Classifier(str(model), ["cat", "dog"]).scores(photos), first)
+
+
+def test_without_a_cache_folder_everything_works(
+    model: Path,
+    photos: list[Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert len(Classifier(str(model), ["cat", "dog"]).classify(photos)) == len(photos)
+    assert "features are not kept" in caplog.text
+
+
+def test_copies_of_a_photo_are_encoded_once(
+    model: Path, photos: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = photos[0].with_name("copy.png")
+    shutil.copy(photos[0], copy)
+    c = Classifier(str(model), ["cat", "dog"])
+    seen: list[int] = []
+    encode = PhotoEncoder.pixels
+    monkeypatch.setattr(PhotoEncoder, "pixels", lambda self, p: seen.append(len(p)) or encode(self, p))  # type: ignore[func-returns-value]
+    found = c.classify([*photos, copy])
+    assert sum(seen) == len(photos)
+    assert found[-1].score == found[0].score
+    assert found[-1].image == str(copy)
+
+
+def pair_stages(c: Classifier, path: Path) -> Stages:
+    """Stage two as a run makes it: every sentence of a pair encoded, one difference of means for each pair."""
+    one, two, three = c.classes
+    entries = [
+        {"a": one, "b": two, "a_not_b": ["long whiskers", "slit pupils"], "b_not_a": ["a long snout"]},
+        {"a": one, "b": three, "a_not_b": ["long whiskers"], "b_not_a": ["rust-red fur", "a bushy tail"]},
+        {"a": two, "b": three, "a_not_b": ["a collar"]},
+    ]
+    write_json(path, {"format": 1, "dataset": "pets", "pairs": entries})
+    given = load_pair_set(path, "pets", c.classes)
+    (templates,) = c.templates
+    ordered = pair_sentences(given, templates)
+    texts = pair_texts(given, templates)
+    both = [(a, b) for a, b in ordered if (b, a) in ordered]
+    assert {p: [t.sentence for t in texts if (t.of, t.other) == p] for p in both} == {
+        p: ordered[p] for p in both
+    }
+    pairs = OneToOne({p: c.encoder.texts(s) for p, s in ordered.items()}, 3)
+    return Stages(pairs=pairs, pair_texts=texts, threshold=1.1, top_k=3)
+
+
+# ---- one file
+
+
+def test_an_exported_file_gives_the_same_answers(
+    model: Path, texts: Path, photos: list[Path], tmp_path: Path
+) -> None:
+    c = Classifier(str(model), texts)
+    c.stages = replace(pair_stages(c, tmp_path / "pairs.json"), scale=0.7)
+    expected = c.classify(photos, why=3)
+    assert any(p.reranked for p in expected)
+    c.export(tmp_path / "marks.safetensors")
+    texts.unlink()
+    assert Classifier.load(tmp_path / "marks.safetensors").classify(photos, why=3) == expected
+
+    elsewhere = tmp_path / "elsewhere" / model.name
+    shutil.copytree(model, elsewhere)
+    moved = Classifier.load(tmp_path / "marks.safetensors", model=str(elsewhere))
+    assert moved.classify(photos, why=3) == expected
+    save_tiny(elsewhere, seed=5)
+    with pytest.raises(UserError, match="another encoder"):
+        Classifier.load(tmp_path / "marks.safetensors", model=str(elsewhere))
+
+
+def test_an_export_is_one_safetensors_file(model: Path, tmp_path: Path) -> None:
+    """Another ending would promise another format."""
+    with pytest.raises(UserError, match=r"ends in \.safetensors"):
+        Classifier(str(model), ["cat", "dog"]).export(tmp_path / "x.pt")
+
+
+def test_other_files_are_no_exports(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    save_file({"x": torch.zeros(1)}, tmp_path / "x.safetensors")
+    with pytest.raises(UserError, match=r"not a file that Classifier\.export"):
+        Classifier.load(tmp_path / "x.safetensors")
+
+
+# ---- stage two and probabilities
+
+
+def test_none_of_these_compares_the_number_that_is_shown(
+    model: Path, texts: Path, photos: list[Path], tmp_path: Path
+) -> None:
+    """All reranked photos became "none of these", by a probability of stage one that no one could see."""
+    c = Classifier(str(model), texts)
+    both = pair_stages(c, tmp_path / "pairs.json")
+    for threshold, scale in itertools.product((0.0, 1.1), (0.7, None)):
+        c.stages = replace(both, threshold=threshold, scale=scale)
+        before = c.classify(photos)
+        assert all(p.reranked == (threshold > 0) for p in before)
+        shown = [p.score if scale is None else p.probability for p in before]
+        assert (set(shown) == {None}) == (threshold > 0 and scale is not None)
+        for below in [0.999, *(n + more for n in shown if n is not None for more in (0, 1e-9))]:
+            labels = [p.label for p in c.classify(photos, none_below=below)]
+            assert labels == [
+                None if n is not None and n < below else p.label for n, p in zip(shown, before, strict=True)
+            ]
+
+
+def test_stage_two_is_the_rerank(model: Path) -> None:
+    generator = torch.Generator().manual_seed(3)
+    x = torch.randn(40, 8, generator=generator)
+    scores = torch.randn(40, 6, generator=generator, dtype=torch.float64)
+    pairs = OneToOne(
+        {
+            (a, b): torch.randn(2, 8, generator=generator)
+            for a in range(6)
+            for b in range(6)
+            if a != b and {a, b} != {0, 1}
+        },
+        n_classes=6,
+    )
+    expected, looked_at = rerank(x, scores, pairs, threshold=0.3, top_k=4)
+    found = by_rerank(x, scores, pairs, 0.3, 4)
+    assert torch.equal(found.order[:, 0], expected)
+    assert torch.equal(found.reranked, looked_at)
+    assert (found.order.sort(dim=1).values == torch.arange(6)).all(), "each class once"
+    assert 5 < int((expected != scores.argmax(dim=1)).sum()) < 40
+    alone = by_score(scores)
+    assert torch.equal(found.order[~looked_at], alone.order[~looked_at])
+
+
+def test_pairs_without_their_texts_decide_without_reasons(model: Path, tmp_path: Path) -> None:
+    """As in a file that was exported from a run in the setting as_published."""
+    c = Classifier(str(model), ["cat", "dog", "red fox"])
+    c.stages = replace(pair_stages(c, tmp_path / "pairs.json"), pair_texts=())
+    (photo,) = c.classify(torch.ones(1, 16), why=3)
+    assert photo.reranked
+    assert photo.reasons_for == photo.reasons_against == ()
+
+
+def test_without_one_to_one_texts_nothing_is_reranked() -> None:
+    """A photo would be called reranked, and have no reasons, though stage one had the last word."""
+    generator = torch.Generator().manual_seed(3)
+    x, scores = torch.randn(9, 8, generator=generator), torch.randn(9, 6, generator=generator).double()
+    found = by_rerank(x, scores, OneToOne({}, n_classes=6), 1.0, 4)
+    assert not found.reranked.any()
+    assert torch.equal(found.order, by_score(scores).order)
+
+
+def test_probabilities_say_how_often_they_are_right() -> None:
+    """Labels drawn from softmax(0.3 × scores): the factor is found again."""
+    generator = torch.Generator().manual_seed(0)
+    scores = 8 * torch.randn(4000, 5, generator=generator, dtype=torch.float64)
+    labels = torch.multinomial(torch.softmax(0.3 * scores, dim=1), 1, generator=generator)[:, 0]
+    scale = fit_scale(scores, labels)
+    assert scale == pytest.approx(0.3, abs=0.02)
+    sure = torch.softmax(scores * scale, dim=1).max(dim=1).values
+    right = (scores.argmax(dim=1) == labels).double()
+    assert float(sure.mean()) == pytest.approx(float(right.mean()), abs=0.02)
+    never = torch.full((4000, 1), -torch.inf, dtype=torch.float64)  # a class without a shot
+    assert fit_scale(torch.cat([scores, never], dim=1), labels) == pytest.approx(scale, abs=0.005)
+
+
+def test_few_labels_give_no_probabilities_and_no_mistake_no_certainty() -> None:
+    scores = torch.eye(2, dtype=torch.float64).repeat(20, 1) * 10
+    labels = torch.tensor([0, 1] * 20)
+    assert fit_scale(scores[:28], labels[:28]) is None
+    scale = fit_scale(scores, labels)
+    assert scale is not None
+    assert float(torch.softmax(scores[0] * scale, dim=0)[0]) < 0.99
+
+
+# ---- what cannot be
+
+
+def test_texts_that_make_no_sense(model: Path, texts: Path) -> None:
+    document = read_json(texts)
+    document["classes"][1]["name"] = ""
+    write_json(texts, document)
+    with pytest.raises(UserError, match="class 2 has no name"):
+        Classifier(str(model), texts)
+    write_json(texts, {"format": 1})
+    with pytest.raises(UserError, match="lists no classes"):
+        Classifier(str(model), texts)
+
+
+@pytest.mark.parametrize(
+    ("texts", "says"),
+    [
+        (None, "texts of 'cat': give a list of strings, not None"),
+        ({"attribute": ["long whiskers"]}, "texts of 'cat': give a list of strings, not {'attribute'"),
+        (["long whiskers", 3], "texts of 'cat': 3 is not a text"),
+        ([["long whiskers"]], "is not a text"),
+        (" ", "texts of 'cat': ' ' is not a text"),
+    ],
+)
+def test_what_is_no_list_of_texts(model: Path, texts: Any, says: str) -> None:
+    with pytest.raises(UserError, match=re.escape(says)):
+        Classifier(str(model), {"cat": texts, "dog": []})
+
+
+def test_a_string_is_one_text(model: Path, texts: Path) -> None:
+    """Where a list belongs it was read as a list of letters: "a photo of a cat which has l."."""
+    c = Classifier(str(model), {"cat": "long whiskers", "dog": ["a long snout", "a collar"]})
+    assert [r.text for r in c.rows] == ["long whiskers", "cat", "a long snout", "a collar", "dog"]
+    for kind in ("attribute", "analogous", "synonym", "sentence"):
+        document = {**TEXTS, "classes": [{"name": "cat", kind: "long whiskers"}, {"name": "dog"}]}
+        write_json(texts, document)
+        with pytest.raises(UserError, match=rf"'cat': {kind}: .*valid list .*'long whiskers'"):
+            Classifier(str(model), texts)
+    write_json(texts, {**TEXTS, "classes": "cat,dog"})
+    with pytest.raises(UserError, match="lists no classes"):
+        Classifier(str(model), texts)
+    pair = {"a": "cat", "b": "dog", "a_not_b": "long whiskers"}
+    write_json(texts, {"format": 1, "dataset": "pets", "pairs": [pair]})
+    with pytest.raises(UserError, match=r"a_not_b: .*valid list .*'long whiskers'"):
+        load_pair_set(texts, "pets", ["cat", "dog"])
+
+
+def test_an_image_that_cannot_be_read_is_named(model: Path, photos: list[Path]) -> None:
+    photos[1].write_bytes(b"")
+    with pytest.raises(UserError, match=r"image cannot be used: .*blue\.png: not an image"):
+        Classifier(str(model), ["cat", "dog"]).classify(photos)
+
+
+def test_one_to_one_texts_are_reasons_and_sum_to_what_decided(model: Path, tmp_path: Path) -> None:
+    c = Classifier(str(model), ["cat", "dog", "red fox"])
+    c.stages = pair_stages(c, tmp_path / "pairs.json")
+    x = torch.randn(20, 16, generator=torch.Generator().manual_seed(1))
+    decided = c.decide(x)
+    assert len(set(decided.order[:, 0].tolist())) == 3
+    error = 100 * 8 * grid_error(16, rows=1)  # differences have three bits fewer than other rows
+    for i, photo in enumerate(c.classify(x, why=99)):
+        reasons = (*photo.reasons_for, *photo.reasons_against)
+        assert photo.reranked
+        assert len({(r.label, r.text) for r in reasons}) == len(reasons), "a text is one reason"
+        assert math.fsum(r.adds for r in reasons) == pytest.approx(float(decided.values[i].max()), abs=error)
+        assert {r.kind for r in reasons} == {"one_to_one"}
+        assert "a collar" not in {r.text for r in reasons}, (
+            "the other side has no text: the pair counts for nothing"
+        )
+        assert all(-1 <= r.cosine <= 1 for r in reasons)

@@ -1,0 +1,485 @@
+"""The page of `coder-clip explore`, without a browser: who may open it, what it answers, what it saves."""
+
+from __future__ import annotations
+
+import io
+import json
+import stat
+import threading
+import time
+import urllib.error
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from coder_clip.errors import UserError
+from coder_clip.evaluation.estimates import paired_test
+from coder_clip.evaluation.intervals import clear
+from coder_clip.rerank import OneToOne
+from coder_clip_photos import Classifier, web_page
+from coder_clip_photos.classifier import Stages
+from coder_clip_photos.decisions import PairText
+from coder_clip_photos.explorer import KEPT, Explorer, Labels
+from coder_clip_photos.find import most_alike
+from coder_clip_photos.study import Study
+from coder_clip_photos.texts import read_text_set, text_set
+from coder_clip_photos.web_page import make_app, server
+from reference import grid_error
+from tiny import save_tiny
+
+TOKEN, HOST = "secret-token", "localhost"  # what the test client says
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    model = save_tiny(tmp_path_factory.mktemp("explore") / "tiny")
+    texts = text_set({"cat": ["whiskers", "soft fur"], "dog": ["a long snout"], "egg": []})
+    c = Classifier(str(model), texts, cache=False)
+    generator = torch.Generator().manual_seed(2)
+    centre = c.scoring.features.mean(dim=0)
+    near = (c.scoring.features - centre).repeat(20, 1)
+    x = centre + near + 2.5 * near.std() * torch.randn(near.shape, generator=generator)
+    return Study(c, x, [f"{i}.png" for i in range(len(x))], c.scoring.owner.repeat(20))
+
+
+@pytest.fixture
+def explorer(study: Study, tmp_path: Path) -> Explorer:
+    return Explorer(study, "my photos", lambda i: Image.new("RGB", (500, 300), (i, 0, 0)), tmp_path)
+
+
+@pytest.fixture
+def client(explorer: Explorer) -> Any:
+    return make_app(explorer, TOKEN, {HOST}).test_client()
+
+
+ADDRESSES = ("", "page.js", "page.css", "state", "why/0", "alike", "photo/0", "thumbnail/0")
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_only_who_has_the_token_and_asks_this_machine_gets_an_answer(client: Any, address: str) -> None:
+    """Another page in the browser could read photos and write files (DNS rebinding)."""
+    assert client.get(f"/{TOKEN}/{address}").status_code == 200
+    assert client.get(f"/{TOKEN[:-1]}x/{address}").status_code == 404
+    assert client.get(f"/{address}").status_code == 404
+    assert client.get(f"/{TOKEN}/{address}", headers={"Host": "evil.example:1234"}).status_code == 404
+
+
+def test_writing_needs_the_token_too(client: Any, explorer: Explorer) -> None:
+    posts = {
+        "texts": [],
+        "save": {"name": "x.json"},
+        "classify": {},
+        "correct/0": {"to": "cat"},
+        "like": {"plus": "a"},
+    }
+    for address, body in posts.items():
+        assert client.post(f"/wrong/{address}", json=body).status_code == 404
+    assert list(explorer.folder.iterdir()) == []
+
+
+def test_the_page_may_ask_nobody_else(client: Any) -> None:
+    policy = client.get(f"/{TOKEN}/").headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert "http" not in policy
+    for name in ("", "page.js", "page.css"):
+        assert "http" not in client.get(f"/{TOKEN}/{name}").text
+
+
+@pytest.mark.parametrize("name", ["photo/60000", "photo/-1", "photo/../../etc/passwd", "why/x", "page.py"])
+def test_there_is_nothing_but_the_photos(client: Any, name: str) -> None:
+    assert client.get(f"/{TOKEN}/{name}").status_code == 404
+
+
+def test_the_server_listens_on_this_machine_only(explorer: Explorer) -> None:
+    made, address = server(explorer)
+    thread = threading.Thread(target=made.serve_forever)
+    thread.start()
+    try:
+        with urllib.request.urlopen(f"{address}state") as answer:
+            assert json.load(answer)["title"] == "my photos"
+        assert made.server_address[0] == "127.0.0.1"
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            urllib.request.urlopen(address.replace(address.split("/")[3], "x" * 32))
+        with pytest.raises(UserError, match=f"port {made.port} cannot be used"):
+            server(explorer, made.port)
+        other, second = server(explorer)
+        other.server_close()
+        assert second.split("/")[3] != address.split("/")[3], "each start has its own token"
+    finally:
+        made.shutdown()
+        thread.join()
+        made.server_close()
+
+
+def test_the_address_is_on_no_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everybody on the machine could read the token in the list of processes, and open the page."""
+    opened: list[str] = []
+    monkeypatch.setattr(web_page.webbrowser, "open", opened.append)
+    address = "http://127.0.0.1:1234/secret-token/"
+    with web_page.in_browser(address):
+        (url,) = opened
+        assert "secret-token" not in url
+        file = Path(urllib.request.url2pathname(url.removeprefix("file://")))
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+        assert f'content="0; url={address}"' in file.read_text()
+    assert not file.exists()
+
+
+def test_a_dropped_file_that_is_too_large_is_told_in_words(
+    explorer: Explorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page said "the page answers 413"."""
+    monkeypatch.setattr(web_page, "LARGEST", 2**20)
+    client = make_app(explorer, TOKEN, {HOST}).test_client()
+    answer = client.post(f"/{TOKEN}/classify", data=b"x" * (2**20 + 1))
+    assert answer.status_code == 413
+    assert "too large: at most 1 MB" in answer.json["error"]
+
+
+def test_one_photo_is_decoded_at_a_time(study: Study, tmp_path: Path) -> None:
+    """A gallery of large photos took gigabytes: the browser asks for six at once."""
+    now, most = 0, 0
+
+    def image(i: int) -> Image.Image:
+        nonlocal now, most
+        now += 1
+        most = max(most, now)
+        time.sleep(0.05)
+        now -= 1
+        return Image.new("RGB", (50, 30))
+
+    app = make_app(Explorer(study, "my photos", image, tmp_path), TOKEN, {HOST})
+    with ThreadPoolExecutor(6) as pool:
+        asked = [pool.submit(app.test_client().get, f"/{TOKEN}/thumbnail/{i}") for i in range(6)]
+    assert {a.result().status_code for a in asked} == {200}
+    assert most == 1
+
+
+def test_photos_are_shown_small(client: Any) -> None:
+    sizes = [
+        Image.open(io.BytesIO(client.get(f"/{TOKEN}/{size}/3").data)).size for size in ("thumbnail", "photo")
+    ]
+    assert sizes == [(240, 144), (500, 300)]
+
+
+# ---- texts
+
+
+def edited(state: dict[str, Any], **changes: list[str]) -> list[dict[str, Any]]:
+    return [{**t, "attribute": changes.get(t["name"], t["attribute"])} for t in state["texts"]]
+
+
+def test_an_edit_says_what_it_changes(client: Any, study: Study) -> None:
+    before = client.get(f"/{TOKEN}/state").json
+    assert before["changed"] == 0
+    assert before["accuracy"] == study.start.accuracy
+    after = client.post(f"/{TOKEN}/texts", json=edited(before, cat=["a beak", "two wings"])).json
+    again = study.standing(
+        study.start.texts.model_copy(
+            update={
+                "classes": [
+                    c.model_copy(update={"attribute": ["a beak", "two wings"]}) if c.name == "cat" else c
+                    for c in study.start.texts.classes
+                ]
+            }
+        )
+    )
+    assert after["accuracy"] == again.accuracy
+    assert after["difference"]["fixed"] == int((again.correct & ~study.start.correct).sum())
+    assert after["changed"] == int((again.prediction != study.start.prediction).sum()) > 0
+    assert sum(p["changed"] for p in after["photos"]) == after["changed"]
+    assert [p["right"] for p in after["photos"]] == again.correct.tolist()
+    back = client.post(f"/{TOKEN}/texts", json=before["texts"]).json
+    del before["largest"]  # of the page, not of an edit
+    assert back == before | {"tried": 1}
+
+
+def test_an_edit_is_judged_by_how_many_were_tried(client: Any, study: Study) -> None:
+    """Who tries forty text sets finds one that looks clearly better by chance. The first one is not an edit."""
+    before = client.get(f"/{TOKEN}/state").json
+    assert (before["tried"], before["verdict"]) == (0, "")
+    tries = [["a beak"], ["a beak", "two wings"], ["a  beak"], [" "], ["whiskers", "soft fur"], ["a beak"]]
+    found = [client.post(f"/{TOKEN}/texts", json=edited(before, cat=texts)).json for texts in tries]
+    assert [state["tried"] for state in found] == [1, 2, 2, 3, 3, 3], "spaces make no other text set"
+    first, last = (found[i]["difference"] for i in (0, -1))
+    assert first["difference"]["value"] == last["difference"]["value"]
+    right = [p["right"] for p in found[-1]["photos"]]
+    assert last == paired_test(study.start.correct, right, tests=3 * 4)
+    assert last["difference"]["low"] < first["difference"]["low"]
+    assert found[-1]["verdict"] == clear(last["difference"])
+
+
+def test_reasons_follow_the_edited_texts(client: Any) -> None:
+    state = client.get(f"/{TOKEN}/state").json
+    client.post(f"/{TOKEN}/texts", json=edited(state, cat=["a beak"], dog=["a beak"], egg=["a beak"]))
+    for i in range(5):
+        photo = client.get(f"/{TOKEN}/why/{i}").json
+        texts = {r["text"] for r in (*photo["for"], *photo["against"])}
+        assert texts <= {"a beak", "cat", "dog", "egg"}
+        adds = sum(r["adds"] for r in (*photo["for"], *photo["against"]))
+        assert adds == pytest.approx(photo["margin"], abs=100 * grid_error(16))  # two class means
+
+
+def test_gallery_and_photo_give_one_margin(client: Any, study: Study) -> None:
+    """A photo "0.3 points ahead of dog" in the gallery and "1.2 points ahead of egg" when opened is not believed.
+
+    A wrong photo is explained against its true class: why not that one is what a text has to change.
+    """
+    state = client.get(f"/{TOKEN}/state").json
+    seconds = study.start.decisions.order[:, 1].tolist()
+    wrong = [p for p in state["photos"] if not p["right"]]
+    assert any(state["texts"][seconds[p["id"]]]["name"] != p["truth"] for p in wrong)
+    for texts in (state["texts"], edited(state, cat=["a beak", "two wings"])):
+        state = client.post(f"/{TOKEN}/texts", json=texts).json
+        for p in state["photos"]:
+            photo = client.get(f"/{TOKEN}/why/{p['id']}").json
+            assert (photo["label"], photo["other"], photo["margin"]) == (p["label"], p["other"], p["margin"])
+            assert p["other"] == p["truth"] or p["right"]
+            reasons = (*photo["for"], *photo["against"])
+            assert {r["label"] for r in reasons} <= {p["label"], p["other"]}
+            assert sum(r["adds"] for r in reasons) == pytest.approx(p["margin"], abs=100 * grid_error(16))
+
+
+def test_stage_two_says_which_one_to_one_texts_decide(study: Study, explorer: Explorer) -> None:
+    """Where the rerank would decide, its texts stand beside those of stage one; elsewhere nothing does."""
+    said = (PairText(0, 1, "slit pupils", "slit pupils"), PairText(1, 0, "a collar", "a collar"))
+    features = study.encoder.texts([t.sentence for t in said])
+    pairs = OneToOne({(0, 1): features[:1], (1, 0): features[1:]}, 3)
+    explorer.stage_two = Stages(pairs=pairs, pair_texts=said, threshold=0.6, top_k=2)
+    client = make_app(explorer, TOKEN, {HOST}).test_client()
+    classifier = Classifier(
+        study.encoder, study.start.texts, templates=study.templates, stages=explorer.stage_two
+    )
+    decided = classifier.decide(study.features)
+    assert 0 < int(decided.reranked.sum()) < len(study.names)
+    for i, reranked in enumerate(decided.reranked.tolist()):
+        two = client.get(f"/{TOKEN}/why/{i}").json["reranked"]
+        assert (two is not None) == reranked
+        if two:
+            assert two["label"] == classifier.classes[int(decided.order[i, 0])]
+            assert {r["text"] for r in (*two["for"], *two["against"])} <= {"slit pupils", "a collar"}
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        None,
+        [],
+        [{"name": "cat"}],
+        [{"name": "dog"}, {"name": "cat"}, {"name": "egg"}],
+        [{"name": "cat", "attribute": "whiskers"}, {"name": "dog"}, {"name": "egg"}],
+        [{"name": "cat", "attribute": [3]}, {"name": "dog"}, {"name": "egg"}],
+    ],
+)
+def test_what_is_no_text_set_changes_nothing(client: Any, given: Any) -> None:
+    before = client.get(f"/{TOKEN}/state").json
+    answer = client.post(f"/{TOKEN}/texts", json=given)
+    assert answer.status_code == 400
+    assert answer.json["error"]
+    assert client.get(f"/{TOKEN}/state").json == before
+
+
+def test_a_saved_text_set_says_where_it_is_from(client: Any, explorer: Explorer, study: Study) -> None:
+    state = client.get(f"/{TOKEN}/state").json
+    client.post(f"/{TOKEN}/texts", json=edited(state, dog=["a long  snout", " a wet nose ", ""]))
+    answer = client.post(f"/{TOKEN}/save", json={"name": "mine.json"})
+    assert answer.json == {"path": str(explorer.folder / "mine.json")}
+    found = read_text_set(explorer.folder / "mine.json")
+    assert [c.attribute for c in found.classes] == [
+        ["whiskers", "soft fur"],
+        ["a long snout", "a wet nose"],
+        [],
+    ]
+    note = found.provenance["attribute"]
+    assert note["chosen_on"]["tried"] == 1
+    assert note["source"] == "edited in coder-clip explore"
+    assert note["chosen_on"]["images"] == len(study.names)
+    assert note["chosen_on"]["accuracy_after"] == pytest.approx(explorer.now.accuracy["value"])
+    assert "synonym" not in found.provenance, "only what was edited"
+    client.post(f"/{TOKEN}/texts", json=edited(state, dog=[]))
+    assert client.post(f"/{TOKEN}/save", json={"name": "mine.json"}).status_code == 200, "its own file"
+    assert [c.attribute for c in read_text_set(explorer.folder / "mine.json").classes][1] == []
+
+
+@pytest.mark.parametrize(
+    "name", ["", "x", "../x.json", "/tmp/x.json", ".hidden.json", "a/b.json", "there.json"]
+)
+def test_saving_touches_no_other_file(client: Any, explorer: Explorer, name: str) -> None:
+    (explorer.folder / "there.json").write_text("mine")
+    answer = client.post(f"/{TOKEN}/save", json={"name": name})
+    assert answer.status_code == 400
+    assert [p.read_text() for p in explorer.folder.iterdir()] == ["mine"]
+
+
+def test_a_name_that_no_disk_takes_is_one_line(client: Any, explorer: Explorer) -> None:
+    """300 letters were an error of the server, which says nothing."""
+    for name in ("x" * 300 + ".json", "ü" * 60 + ".json"):
+        answer = client.post(f"/{TOKEN}/save", json={"name": name})
+        assert answer.status_code == 400
+        assert "too long for a file name (at most 100 bytes)" in answer.json["error"]
+    answer = client.post(f"/{TOKEN}/save", json={})
+    assert (answer.status_code, answer.json["error"]) == (400, "'name' is missing, or not a text")
+    explorer.folder = explorer.folder / "file"
+    explorer.folder.write_text("")
+    answer = client.post(f"/{TOKEN}/save", json={"name": "x.json"})
+    assert answer.status_code == 400
+    assert "cannot write" in answer.json["error"]
+
+
+# ---- labels
+
+
+@pytest.fixture
+def labels(explorer: Explorer, study: Study, tmp_path: Path) -> Labels:
+    (tmp_path / "config").mkdir()
+    file = tmp_path / "config/pets.corrections.csv"
+    start = client_state(explorer)
+    folder_class = {p["name"]: p["truth"] for p in start["photos"]}
+    explorer.labels = Labels(
+        file, folder_class, ["cat", "dog", "egg"], "config/pets.corrections.csv", "Add it"
+    )
+    return explorer.labels
+
+
+def client_state(explorer: Explorer) -> Any:
+    return make_app(explorer, TOKEN, {HOST}).test_client().get(f"/{TOKEN}/state").json
+
+
+def test_a_label_is_corrected_in_a_file_and_nowhere_else(client: Any, labels: Labels, study: Study) -> None:
+    """The photos stay, and the numbers of this run stay those of its labels."""
+    before = client.get(f"/{TOKEN}/state").json
+    assert before["corrects"] == {"file": "config/pets.corrections.csv", "advice": "Add it"}
+    assert [p["truth"] for p in before["photos"][:2]] == ["cat", "cat"]
+    assert not labels.file.exists()
+    after = client.post(f"/{TOKEN}/correct/1", json={"to": "egg"}).json
+    after = client.post(f"/{TOKEN}/correct/0", json={"to": ""}).json
+    assert labels.file.read_text() == "image,from,to\n0.png,cat,\n1.png,cat,egg\n"
+    assert [p["corrected"] for p in after["photos"][:3]] == ["", "egg", None]
+    assert after["accuracy"] == before["accuracy"]
+    assert [p["truth"] for p in after["photos"]] == [p["truth"] for p in before["photos"]]
+    labels.file.write_text(labels.file.read_text() + "2.png,cat,dog\n")  # by hand, meanwhile
+    after = client.post(f"/{TOKEN}/correct/1", json={"to": "cat"}).json
+    assert labels.file.read_text() == "image,from,to\n0.png,cat,\n2.png,cat,dog\n", "taken back"
+    assert [p["corrected"] for p in after["photos"][:3]] == ["", None, "dog"]
+
+
+def test_what_is_no_correction_is_refused(client: Any, labels: Labels) -> None:
+    for body, said in (({"to": "cow"}, "no class 'cow'"), ({"to": None}, "'to' is missing"), ({}, "'to'")):
+        answer = client.post(f"/{TOKEN}/correct/0", json=body)
+        assert answer.status_code == 400
+        assert said in answer.json["error"]
+    assert client.post(f"/{TOKEN}/correct/60000", json={"to": "cat"}).status_code == 400
+    assert not labels.file.exists()
+
+
+def test_labels_of_a_benchmark_are_not_corrected(client: Any, explorer: Explorer) -> None:
+    explorer.kept = KEPT
+    assert client.get(f"/{TOKEN}/state").json["corrects"] is None
+    answer = client.post(f"/{TOKEN}/correct/0", json={"to": "dog"})
+    assert answer.status_code == 400
+    assert "built-in data set stay as they are" in answer.json["error"]
+
+
+# ---- photos like a text, and like each other
+
+
+def test_photos_like_a_text_and_unlike_another(client: Any, study: Study) -> None:
+    scores = client.post(f"/{TOKEN}/like", json={"plus": "whiskers, soft fur", "minus": " dog ,"}).json
+    texts = study.encoder.texts(["whiskers", "soft fur", "dog"]).double().tolist()
+    for x, score in zip(study.features.double().tolist(), scores, strict=True):
+        length = sum(v * v for v in x) ** 0.5
+        one, two, less = (sum(a * b for a, b in zip(x, t, strict=True)) / length for t in texts)
+        assert score == pytest.approx(100 * ((one + two) / 2 - less), abs=1e-3)
+    answer = client.post(f"/{TOKEN}/like", json={"plus": " , ", "minus": "dog"})
+    assert (answer.status_code, answer.json["error"]) == (400, "say what the photos should be like: red bird")
+
+
+@pytest.mark.parametrize("rows", [3, 1024])
+@pytest.mark.parametrize("most", [1, 5, 4000])
+def test_the_most_alike_pairs_come_first(
+    study: Study, monkeypatch: pytest.MonkeyPatch, rows: int, most: int
+) -> None:
+    """Beside a plain loop over all pairs. Pairs with two labels are found, too, behind many of one label."""
+    monkeypatch.setattr("coder_clip_photos.find.ROWS", rows)
+    x, labels = study.features[:60], study.labels
+    assert labels is not None
+    unit = torch.nn.functional.normalize(x.double(), dim=1)
+    plain = sorted(
+        ((i, j, float(unit[i] @ unit[j])) for i in range(60) for j in range(i + 1, 60)), key=lambda p: -p[2]
+    )
+    different = [p for p in plain if labels[p[0]] != labels[p[1]]]
+    expected = {p[:2] for p in (*plain[:most], *different[:most])}
+    found = most_alike(x, labels[:60], most)
+    assert {p[:2] for p in found} == expected
+    assert [p.cosine for p in found] == sorted((p.cosine for p in found), reverse=True)
+    assert [p[:2] for p in most_alike(x, None, most)] == [p[:2] for p in plain[:most]]
+    assert [p.cosine for p in found] == pytest.approx(
+        [c for i, j, c in plain if (i, j) in expected], abs=1e-6
+    )
+
+
+def test_a_copy_with_another_label_is_shown(client: Any, explorer: Explorer, study: Study) -> None:
+    x = torch.cat([study.features[:30], study.features[:1]])
+    labels = torch.cat([torch.zeros(30, dtype=torch.long), torch.ones(1, dtype=torch.long)])
+    classifier = Classifier(study.encoder, study.start.texts)
+    explorer.study = Study(classifier, x, [str(i) for i in range(31)], labels)
+    first = client.get(f"/{TOKEN}/alike").json[0]
+    assert (first["first"], first["second"]) == (0, 30)
+    assert first["cosine"] == pytest.approx(1)
+
+
+# ---- a dropped photo
+
+
+def test_a_dropped_photo_is_classified_with_reasons(client: Any, study: Study) -> None:
+    out = io.BytesIO()
+    Image.new("RGB", (60, 40), "red").save(out, "PNG")
+    photo = client.post(f"/{TOKEN}/classify", data=out.getvalue()).json
+    assert photo["label"] in ("cat", "dog", "egg")
+    assert len(photo["for"]) > 0
+
+
+def test_a_dropped_file_that_is_no_photo_is_one_line(client: Any) -> None:
+    answer = client.post(f"/{TOKEN}/classify", data=b"not a photo")
+    assert answer.status_code == 400
+    assert "not an image" in answer.json["error"]
+
+
+@pytest.fixture
+def unlabelled(study: Study, tmp_path: Path) -> Any:
+    c = Classifier(study.encoder, study.start.texts)
+    made = Explorer(
+        Study(c, study.features, study.names, None), "p", lambda i: Image.new("RGB", (9, 9)), tmp_path
+    )
+    return make_app(made, TOKEN, {HOST}).test_client()
+
+
+def test_without_labels_there_is_no_accuracy(unlabelled: Any) -> None:
+    state = unlabelled.get(f"/{TOKEN}/state").json
+    assert state["accuracy"] is state["difference"] is None
+    assert {p["right"] for p in state["photos"]} == {p["truth"] for p in state["photos"]} == {None}
+    after = unlabelled.post(f"/{TOKEN}/texts", json=edited(state, cat=["a beak", "two wings"])).json
+    assert after["changed"] > 0
+    assert unlabelled.post(f"/{TOKEN}/save", json={"name": "mine.json"}).status_code == 200
+
+
+def test_a_difference_in_bursts_is_over_bursts(study: Study, tmp_path: Path) -> None:
+    """An edit would be called clearly better because the one photo that it puts right was taken fifteen times."""
+    groups = torch.arange(len(study.names)) // 15
+    c = Classifier(study.encoder, study.start.texts)
+    grouped = Study(c, study.features, study.names, study.labels, groups)
+    found = []
+    for of in (study, grouped):
+        made = Explorer(of, "p", lambda i: Image.new("RGB", (9, 9)), tmp_path)
+        client = make_app(made, TOKEN, {HOST}).test_client()
+        state = client.get(f"/{TOKEN}/state").json
+        body = edited(state, cat=["a beak", "two wings"])
+        found.append(client.post(f"/{TOKEN}/texts", json=body).json["difference"]["difference"])
+    assert found[0]["value"] == found[1]["value"] != 0
+    assert found[0]["low"] != found[1]["low"]

@@ -1,0 +1,154 @@
+"""`coder-clip find`: photos that are most like a text."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from coder_clip_photos.encoding import PhotoEncoder, encoder_spec
+from coder_clip_photos.find import MOST, most_like
+from reference import grid_error
+
+Command = Callable[..., Any]
+
+
+@pytest.mark.parametrize("n_minus", [0, 1, 3])
+def test_a_score_is_the_mean_cosine_with_some_texts_minus_that_with_others(n_minus: int) -> None:
+    """A wrong mean or sign would show the wrong photos first. Compared with plain loops."""
+    torch.manual_seed(n_minus)
+    photos, plus, minus = (torch.nn.functional.normalize(torch.randn(n, 7), dim=1) for n in (5, 2, n_minus))
+
+    def mean_cosine(photo: list[float], texts: list[list[float]]) -> float:
+        found = 0.0
+        for text in texts:
+            dot = math.fsum(p * t for p, t in zip(photo, text, strict=True))
+            found += dot / math.hypot(*photo) / math.hypot(*text) / len(texts)
+        return found
+
+    scores = most_like(photos, plus, minus)
+    assert scores.dtype == torch.float64
+    expected = [mean_cosine(p, plus.tolist()) - mean_cosine(p, minus.tolist()) for p in photos.tolist()]
+    assert scores.tolist() == pytest.approx(expected, abs=2 * grid_error(7))
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Four photos of one colour each."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "photos").mkdir()
+    for name in ("red", "green", "blue", "white"):
+        Image.new("RGB", (90, 60), name).save(tmp_path / f"photos/{name}.png")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "photos"
+
+
+@pytest.fixture
+def find(command: Command, tiny_dir: Path) -> Command:
+    return lambda *arguments: command("find", *arguments, "--model", tiny_dir)
+
+
+def test_photos_come_by_their_scores_in_all_formats(find: Command, folder: Path, tiny_dir: Path) -> None:
+    """The texts are read as typed: a template would search for something else."""
+    search = (folder, "red", "a rose", "--minus", "the sea")
+    encoder = PhotoEncoder(encoder_spec(str(tiny_dir)), cache=False)
+    paths = sorted(folder.iterdir())
+    texts = encoder.texts(["red", "a rose", "the sea"])
+    scores = 100 * most_like(encoder.photos(paths).features, texts[:2], texts[2:])
+    expected = sorted(zip(scores.tolist(), map(str, paths), strict=True), reverse=True)
+    lines = [json.loads(line) for line in find(*search, "--format", "jsonl").out.splitlines()]
+    assert [line["image"] for line in lines] == [path for _, path in expected]
+    assert [line["score"] for line in lines] == pytest.approx([score for score, _ in expected], abs=1e-4)
+    answer = find(*search, "--top", 2, "--out", "found.csv")
+    assert answer.code == 0, answer.err
+    rows = list(csv.DictReader(io.StringIO(Path("found.csv").read_text())))
+    assert [(r["image"], r["score"]) for r in rows] == [(p, f"{s:.4f}") for s, p in expected[:2]]
+    assert "2 of 4 photos for 'red', 'a rose', not 'the sea'; scores compare photos" in answer.err
+    assert "not probabilities" in answer.err
+    assert find(*search).out.split()[:4] == ["photo", "score", expected[0][1], f"{expected[0][0]:.1f}"]
+
+
+def test_broken_photos_are_listed_as_in_classify(
+    find: Command, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "broken.jpg").write_bytes(b"")
+    answer = find(folder, "red")
+    assert answer.code == 0
+    assert answer.err.splitlines()[-1].startswith(f"left out: {folder}/broken.jpg: not an image")
+    assert find(folder / "broken.jpg", "red").code == 1
+    monkeypatch.setattr(sys, "stdin", io.StringIO(f"{folder}/red.png\n{folder}/broken.jpg\n"))
+    answer = find("-", "red")
+    assert answer.code == 1, "it was named"
+    assert f"{folder}/red.png" in answer.out
+
+
+@pytest.mark.parametrize("ending", ["jpg", "png"])
+def test_a_sheet_shows_the_photos_in_order(find: Command, folder: Path, ending: str) -> None:
+    """Each thumbnail is at its place, whole and centred; the names below are drawn, not read as anything."""
+    (folder / "red.png").rename(folder / "<script>alert(1)<#script> 猫 and a name of many letters.png")
+    answer = find(folder, "red", "--format", "csv", "--sheet", f"sheet.{ending}")
+    assert answer.code == 0, answer.err
+    sheet = Image.open(f"sheet.{ending}").convert("RGB")
+    names = [Path(row["image"]).stem.partition(" ")[0] for row in csv.DictReader(io.StringIO(answer.out))]
+    colours = {"green": (0, 128, 0), "blue": (0, 0, 255), "white": (255, 255, 255)}
+    for i, name in enumerate(names):
+        middle = sheet.getpixel((12 + i * 252 + 120, 12 + 120))
+        assert middle == pytest.approx(colours.get(name, (255, 0, 0)), abs=8), name
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["photos", " "], "a text to look for is empty"),
+        (["photos/red.png", "photos/blue.png", "red"], "'photos/blue.png' is a file or a folder"),
+        (
+            ["photos", "photos", "red"],
+            "'photos' is a file or a folder: give one place, then the texts",
+        ),
+        (
+            ["photos", "red", "--sheet", "sheet.gif"],
+            "--sheet sheet.gif: name a file that ends in .jpg or .png",
+        ),
+        (["photos", "red", "--sheet", "taken.jpg"], "--sheet taken.jpg: name a file"),
+        (["photos", "red", "--sheet", "photos/new.jpg"], "--sheet photos/new.jpg is in photos, whose photos"),
+        (
+            ["photos/red.png", "red", "--sheet", "photos/red.png"],
+            "--sheet photos/red.png is in photos/red.png",
+        ),
+        (["photos", "red", "--out", "x.xlsx"], "--out x.xlsx: end it in .csv, .json, .jsonl or .txt"),
+        (
+            ["photos", "red", "--format", "csv", "--out", "photos/red.png"],
+            "--out photos/red.png: this ending is a photo's",
+        ),
+        (["nowhere", "red"], "no file or folder nowhere"),
+    ],
+)
+def test_a_mistake_is_one_line_and_changes_nothing(
+    find: Command, folder: Path, arguments: list[str], says: str
+) -> None:
+    """A sheet over a photo would lose it; one in the folder would be among the next photos."""
+    (folder.parent / "taken.jpg").mkdir()
+    before = {p: p.read_bytes() for p in folder.iterdir()}
+    answer = find(*arguments)
+    assert answer.code == 1
+    assert answer.out == ""
+    assert says in answer.err.splitlines()[-1]
+    assert {p: p.read_bytes() for p in folder.iterdir()} == before
+
+
+def test_a_sheet_has_room_for_some_photos(find: Command, folder: Path) -> None:
+    """A page of ten thousand photos needs gigabytes, and a JPEG cannot be so high."""
+    for i in range(MOST - 3):
+        (folder / f"{i}.png").symlink_to(folder / "red.png")
+    answer = find(folder, "red", "--sheet", "sheet.jpg", "--top", "600")
+    assert answer.code == 1
+    assert f"--sheet has room for {MOST} photos, not for {MOST + 1}: lower --top" in answer.err

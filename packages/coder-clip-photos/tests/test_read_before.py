@@ -1,0 +1,245 @@
+"""A second call reads only the photos that changed, and several threads decode only so many pixels at once."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from coder_clip.encoders.store import cache_folder
+from coder_clip.foundation.evidence import stamp
+from coder_clip_photos import Classifier, encoding, read_before
+from coder_clip_photos.encoding import InFlight
+from coder_clip_photos.read_before import ReadBefore
+from tiny import save_tiny
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture
+def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Three photos whose last change counts as long ago."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(read_before, "SETTLED", 0)
+    files = []
+    for i in range(3):
+        files.append(tmp_path / f"{i}.png")
+        draw(files[-1], i)
+    return files
+
+
+def draw(path: Path, i: int) -> None:
+    Image.new("RGB", (40, 40), (80 * i, 10, 200 - 60 * i)).save(path)
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The photos whose content is read, by name."""
+    names: list[str] = []
+    real = encoding._read
+
+    def noted(path: str | Path) -> Any:
+        names.append(Path(path).name)
+        return real(path)
+
+    monkeypatch.setattr(encoding, "_read", noted)
+    return names
+
+
+def scores(model: Path, photos: list[Path], cache: bool = True) -> torch.Tensor:
+    return Classifier(str(model), ["cat", "dog"], cache=cache).scores(photos)
+
+
+def test_a_second_call_reads_only_what_changed(model: Path, photos: list[Path], read: list[str]) -> None:
+    """20,000 photos that were encoded before were read whole by every call."""
+    first = scores(model, photos)
+    assert read == ["0.png", "1.png", "2.png"]
+    read.clear()
+    assert torch.equal(scores(model, photos), first)
+    assert read == []
+    draw(photos[1], 2)
+    again = scores(model, photos)
+    assert read == ["1.png"]
+    assert torch.equal(again, scores(model, photos, cache=False))
+    assert torch.equal(again[1], first[2])
+
+
+@pytest.mark.parametrize("harm", ["times set back", "another file of this name", "swapped names"])
+def test_a_photo_that_changed_is_never_taken_for_the_old_one(
+    model: Path, photos: list[Path], harm: str
+) -> None:
+    """A photo would get the class of the one that was there before."""
+    scores(model, photos)
+    old = os.stat(photos[0])
+    if harm == "times set back":
+        content = photos[1].read_bytes()
+        photos[0].write_bytes(content.ljust(old.st_size, b"\0")[: max(old.st_size, len(content))])
+        os.utime(photos[0], ns=(old.st_atime_ns, old.st_mtime_ns))
+    elif harm == "another file of this name":
+        os.replace(photos[1], photos[0])
+        photos.remove(photos[1])
+    else:
+        for path, to in ((photos[0], "x"), (photos[1], photos[0]), (photos[0].with_name("x"), photos[1])):
+            os.replace(path, photos[0].with_name(to) if isinstance(to, str) else to)
+    assert torch.equal(scores(model, photos), scores(model, photos, cache=False))
+
+
+def test_a_file_that_changed_just_now_is_read_again(tmp_path: Path) -> None:
+    """Two changes within one tick of the clock have the same times: the first content would stay known."""
+    file = tmp_path / "a.png"
+    file.write_bytes(b"one")
+    known = ReadBefore(tmp_path / "cache")
+    known.add(file, stamp(str(file)), "ab" * 32)
+    known.save()
+    assert known.sha256(file) is None
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_file_that_changed_while_it_was_read_is_not_known(photos: list[Path], tmp_path: Path) -> None:
+    before = stamp(str(photos[0]))
+    draw(photos[0], 2)
+    known = ReadBefore(tmp_path / "cache")
+    known.add(photos[0], before, "ab" * 32)
+    known.save()
+    assert ReadBefore(tmp_path / "cache").sha256(photos[0]) is None
+
+
+def test_no_file_name_is_stored(model: Path, photos: list[Path]) -> None:
+    scores(model, photos)
+    (file,) = cache_folder().rglob("read.npy")
+    assert np.load(file).shape == (3, 64)
+    assert b"png" not in file.read_bytes()
+
+
+@pytest.mark.parametrize("harm", [b"", b"no array", "cut", "flipped"])
+def test_a_damaged_file_only_costs_time(model: Path, photos: list[Path], harm: bytes | str) -> None:
+    first = scores(model, photos)
+    file = cache_folder() / "read.npy"
+    content = bytearray(file.read_bytes())
+    if harm == "cut":
+        content = content[:-10]
+    elif harm == "flipped":
+        content[-1] ^= 1
+    else:
+        content = bytearray(harm)
+    file.write_bytes(content)
+    assert torch.equal(scores(model, photos), first)
+
+
+def test_without_a_cache_nothing_is_remembered(model: Path, photos: list[Path]) -> None:
+    scores(model, photos, cache=False)
+    assert not list(cache_folder().rglob("read.npy"))
+
+
+def test_a_large_file_is_decoded_as_a_small_one(
+    model: Path, photos: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Large files are not kept in memory between hashing and decoding."""
+    first = scores(model, photos, cache=False)
+    monkeypatch.setattr(encoding, "SMALL", 10)
+    assert torch.equal(scores(model, photos, cache=False), first)
+    real = encoding._read
+
+    def changed_later(path: str | Path) -> Any:
+        file = real(path)
+        draw(Path(path), 0)
+        return file
+
+    monkeypatch.setattr(encoding, "_read", changed_later)
+    found = Classifier(str(model), ["cat", "dog"]).encoder.photos(photos[2:])
+    assert found.skipped == [(str(photos[2]), "it changed while it was read")]
+
+
+def test_pixels_in_flight_are_limited(
+    model: Path, photos: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Six photos of 177 megapixels took 5.7 GB: each thread decoded one."""
+    monkeypatch.setattr(encoding, "IN_FLIGHT", 2 * 1600)  # two of these photos
+    now, most, lock = 0, 0, threading.Lock()
+    real: Callable[..., Any] = encoding.read_image
+
+    def counted(*given: Any, **more: Any) -> Any:
+        nonlocal now, most
+        with lock:
+            now += 1
+            most = max(most, now)
+        time.sleep(0.05)
+        image = real(*given, **more)
+        with lock:
+            now -= 1
+        return image
+
+    monkeypatch.setattr(encoding, "read_image", counted)
+    files = [photos[0].with_name(f"more{i}.png") for i in range(8)]
+    for i, file in enumerate(files):
+        Image.new("RGB", (40, 40), (i, 0, 0)).save(file)
+    scores(model, files)
+    assert 1 <= most <= 2
+    most = 0
+    for file in files:
+        file.unlink()
+        Image.new("RGB", (80, 80), (len(file.name), 5, 0)).save(file)
+    scores(model, files, cache=False)
+    assert most == 1, "a photo above the limit is decoded alone"
+
+
+def test_what_is_in_flight_ends_with_an_error() -> None:
+    """A damaged photo would block all others for ever."""
+    in_flight = InFlight(10)
+    for _ in range(3):
+        with pytest.raises(ValueError), in_flight(100):  # noqa: PT011
+            raise ValueError
+    with in_flight(5), in_flight(5):
+        pass
+
+
+PEAK = """
+import resource, sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from coder_clip_photos import encoding
+
+class Preprocess:
+    def pixels(self, image):
+        return encoding.torch.zeros(image.resize((8, 8)).size)
+
+def one(path):
+    return encoding._pixels(Preprocess, in_flight, encoding._read(path))
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+
+in_flight = encoding.InFlight(encoding.IN_FLIGHT)
+files = sorted(Path(sys.argv[1]).iterdir())
+before = peak()
+with ThreadPoolExecutor(4) as pool:
+    found = list(pool.map(one, files))
+assert all(f.shape == (8, 8) for f in found), found
+print(peak() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak memory of a process is asked of Linux")
+def test_large_photos_take_at_most_300_mb(tmp_path: Path) -> None:
+    """Eight photos of 24 megapixels took 700 MB, because each thread kept the memory of one."""
+    (tmp_path / "photos").mkdir()
+    image = Image.new("RGB", (6000, 4000), (200, 90, 9))
+    for i in range(8):
+        image.putpixel((0, 0), (i, 0, 0))
+        image.save(tmp_path / f"photos/{i}.jpg")
+    command = [sys.executable, "-c", PEAK, str(tmp_path / "photos")]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    assert int(done.stdout) < 300

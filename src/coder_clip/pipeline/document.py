@@ -1,0 +1,212 @@
+"""The keys of a configuration, and what follows from them without a look at the values together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, PrivateAttr, field_validator
+
+from ..baselines.methods import MOST_VIEWS, USE_VIEWS
+from ..datasets import FEATURE_SETS, WITH_ENTRY, test_alone, zero_shot_only
+from ..datasets.entry import entry
+from ..encoders.table_list import is_list, listed, read_list
+from ..errors import nearest
+from ..foundation.artifacts import Paths, read_json
+from ..foundation.reads import NO_RESULT, derived
+from ..foundation.strict import Strict
+from ..protocols import DEFAULT_INITIAL, DEFAULT_THRESHOLD, PUBLISHED_INITIAL, PUBLISHED_THRESHOLDS
+from ..texts.generator import GeneratorConfig
+from ..texts.sources import SOURCES
+from .sections import (
+    AdapterConfig,
+    DatasetConfig,
+    EvaluationConfig,
+    FeaturesConfig,
+    ModelConfig,
+    RerankConfig,
+)
+
+
+class Document(Strict):
+    """The keys of a configuration, and what follows from them; `config.Config` is one whose values fit together."""
+
+    # A job that reads a key, or calls a derived method, runs again when that value changes (foundation/reads.py).
+
+    title: str = "CODER"
+    note: str = Field("", description="Shown at the top of the report: what these numbers are evidence of.")
+    results: Annotated[Path, NO_RESULT] = Path("results")
+    data_root: Annotated[Path | None, NO_RESULT] = Field(
+        None,
+        description="Folder of the published data sets; the variable CODER_CLIP_DATA takes precedence. "
+        "The folder's path changes no result.",
+    )
+    only_present: Annotated[bool, NO_RESULT] = Field(
+        False,
+        description="Skip published data sets if neither all their images nor, in the results, all their image "
+        "features are here; CODER_CLIP_ONLY_PRESENT and --config only_present=true take precedence.",
+    )
+    fetch: Annotated[bool | Literal["strict"], NO_RESULT] = Field(
+        False,
+        description="Download weights and the published data sets that may be downloaded as part of a run; "
+        "'make reproduce' goes on without a data set that could not be downloaded, and says so; strict: it stops. "
+        "CODER_CLIP_FETCH and --config fetch=true come first.",
+    )
+    datasets: dict[str, DatasetConfig]
+    models: dict[str, ModelConfig]
+    settings: list[Literal["as_published", "corrected", "clean"]] = Field(
+        ["as_published", "corrected", "clean"]
+    )
+    features: FeaturesConfig = FeaturesConfig()
+    rerank: RerankConfig = RerankConfig()
+    adapter: AdapterConfig = AdapterConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    generator: GeneratorConfig | None = None
+    _left_out: tuple[str, ...] = PrivateAttr(())
+
+    @property
+    @derived
+    def left_out(self) -> tuple[str, ...]:
+        """Data sets that are not here and are skipped (only_present)."""
+        return self._left_out
+
+    @derived
+    def text_encoder(self) -> str:
+        """The model that compares names, for sources whose texts an encoder chooses."""
+        return (self.generator and self.generator.encoder) or next(iter(self.models))
+
+    @derived
+    def compares_names(self, dataset: str) -> bool:
+        """True if making the texts of the data set takes an encoder."""
+        made_by = self.datasets[dataset].generated(dataset)
+        return any(kind in SOURCES[source].compares for kind, source in made_by.items())
+
+    @derived
+    def published(self, dataset: str) -> bool:
+        """True for a published data set, which is read from the data root."""
+        given = self.datasets[dataset]
+        return given.root is None and given.features is None and dataset in WITH_ENTRY
+
+    @derived
+    def of_features(self, dataset: str) -> bool:
+        """True for a data set of features, which has no images."""
+        given = self.datasets[dataset]
+        return given.features is not None or (given.root is None and dataset in FEATURE_SETS)
+
+    @derived
+    def class_texts(self, dataset: str) -> bool:
+        """False if a model brings its texts as features, and has none for the classes of the data set."""
+        lists = [read_list(listed(m.model)) for m in self.models.values() if is_list(m.model)]
+        return all(tables.name(dataset) for tables in lists)
+
+    @derived
+    def part(self, dataset: str) -> bool:
+        """True for features of some classes of another data set of the run, whose neighbours are not compared again."""
+        return dataset in FEATURE_SETS and self.published(dataset) and entry(dataset).part
+
+    @derived
+    def published_name(self, dataset: str) -> str:
+        """The data set under which methods publish their settings: for features, that of the images."""
+        return (self.published(dataset) and entry(dataset).of) or dataset
+
+    @derived
+    def has_val(self, dataset: str) -> bool:
+        """True if the data set has validation images; without them the clean setting keeps the defaults.
+
+        A folder is asked, or, where it is not here (results were pulled), the run's list of its images.
+        """
+        if (root := self.datasets[dataset].root) is None:
+            return not zero_shot_only(dataset, self.datasets[dataset].split)
+        listed = Paths(self.results).manifest(dataset)
+        if not root.is_dir() and listed.is_file():
+            return "val" in read_json(listed)["images"]
+        return not test_alone(root)
+
+    @derived
+    def few_shot(self, dataset: str) -> bool:
+        """True if the few-shot methods run on the data set."""
+        return self.datasets[dataset].few_shot and self.has_val(dataset)
+
+    @derived
+    def encoded(self, dataset: str) -> list[str]:
+        """The splits of the data set that are encoded: shots, val, test, if something needs them."""
+        return ["shots"] * self.few_shot(dataset) + ["val"] * self.has_val(dataset) + ["test"]
+
+    @derived
+    def threshold(self, dataset: str) -> float:
+        """Rerank gate of the published settings."""
+        configured = self.datasets[dataset].threshold
+        return (
+            PUBLISHED_THRESHOLDS.get(self.published_name(dataset), DEFAULT_THRESHOLD)
+            if configured is None
+            else configured
+        )
+
+    @derived
+    def widest_threshold(self, dataset: str) -> float:
+        """The widest gate of all settings and figures: it decides which pairs stage two can compare."""
+        return max(self.threshold(dataset), *self.rerank.thresholds)
+
+    @derived
+    def views_stored(self, dataset: str) -> int:
+        """Number of augmented views per shot to keep one by one: all, up to MOST_VIEWS, if a method needs them."""
+        needed = set(USE_VIEWS) & set(self.adapter.methods)
+        return min(self.datasets[dataset].views, MOST_VIEWS) if needed else 0
+
+    @derived
+    def most_shots(self) -> int:
+        """The largest number of shots."""
+        return max(self.adapter.shots)
+
+    @derived
+    def first_seed(self) -> int:
+        """The seed whose shots the evaluation compares images by."""
+        return self.adapter.seeds[0]
+
+    @derived
+    def has_shots(self, shots: str) -> bool:
+        """True if the few-shot methods run with this number of shots."""
+        return shots in map(str, self.adapter.shots)
+
+    @derived
+    def initial(self, dataset: str) -> tuple[float, float]:
+        """The adapters' (alpha, beta) before the search."""
+        return self.adapter.initial or PUBLISHED_INITIAL.get(self.published_name(dataset), DEFAULT_INITIAL)
+
+    @field_validator("datasets", mode="before")
+    @classmethod
+    def _datasets(cls, value: Any) -> Any:
+        return _by_name("datasets", value)
+
+    @field_validator("models", mode="before")
+    @classmethod
+    def _models(cls, value: Any) -> Any:
+        value = _by_name("models", value)
+        if not isinstance(value, dict):
+            return value
+        if value.get("mini") == {}:
+            value["mini"] = {"model": "local-dir:data/mini", "precision": "fp64"}
+        for name, model in value.items():
+            if model == {}:
+                raise ValueError(
+                    f"models.{name}.model is missing; name the encoder (open_clip name, hf-hub:… or local-dir:…); "
+                    f"only 'mini' needs none{nearest(str(name), ['mini'], listed=False)}"
+                )
+        return value
+
+
+def _by_name(key: str, value: Any) -> Any:
+    """Turn a list of names into a mapping, and names without a value into empty mappings."""
+    if isinstance(value, dict):
+        return {k: {} if v is None else v for k, v in value.items()}
+    if not isinstance(value, list):
+        return value
+    for name in value:
+        if not isinstance(name, str):
+            raise ValueError(
+                f"{key}: {name!r} in the list is not a name; to give values, write 'name: {{…}}' without a dash"
+            )
+    if len(set(value)) != len(value):
+        twice = next(name for name in value if value.count(name) > 1)
+        raise ValueError(f"{key}: '{twice}' is listed twice; list it once")
+    return {name: {} for name in value}

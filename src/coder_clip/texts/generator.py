@@ -1,0 +1,187 @@
+"""Section `generator` of a configuration: the language model that writes texts."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, create_model, field_validator, model_validator
+
+from ..errors import KEYS
+from ..foundation.reads import NO_RESULT
+from ..foundation.strict import Count, From, Seed, Strict
+from .kinds import ASKED_FOR
+
+
+class Prices(Strict):
+    """Prices of the model on some day."""
+
+    date: datetime.date = Field(description="When these prices were looked up.")
+    input: From = Field(description="Per million tokens of prompts.")
+    output: From = Field(description="Per million tokens of answers.")
+    currency: str = Field("USD", min_length=1, max_length=8)
+
+
+TextCounts = create_model(
+    "TextCounts",
+    __base__=Strict,
+    __doc__="How many texts to ask for, per class (one_to_one: per side of a pair).",
+    **{kind: (Count, count) for kind, count in ASKED_FOR.items()},  # type: ignore[call-overload]
+)
+
+
+class GeneratorConfig(Strict):
+    """The language model behind the source 'llm'. Its key comes only from the environment."""
+
+    model: str = Field(min_length=1, description="The model's name on the server.")
+    base_url: Annotated[str | None, NO_RESULT] = Field(
+        None,
+        description="Server with OpenAI's protocol (…/v1: vLLM, Ollama, llama.cpp); default: OpenAI.",
+    )
+    key_variable: Annotated[str | None, NO_RESULT] = Field(
+        None,
+        description="Environment variable with the key; default: OPENAI_API_KEY for OpenAI, else no key.",
+    )
+    temperature: From | None = Field(0.7, description="null: not sent, for models that do not accept it.")
+    seed: Seed | None = Field(0, description="null: not sent.")
+    max_tokens: Count | None = Field(
+        1000,
+        description="Maximal length of one answer; null: not sent. For servers with another name for it: null here, "
+        "and max_completion_tokens below 'extra' (for OpenAI that is done).",
+    )
+    extra: dict[str, Any] = Field(
+        {}, description="More parameters of each request, in the server's own names."
+    )
+    headers: Annotated[dict[str, str], NO_RESULT] = Field(
+        {}, description="More headers of each request; $NAME: the value of that environment variable."
+    )
+    texts_per_class: TextCounts = TextCounts()  # type: ignore[valid-type]
+    encoder: str | None = Field(
+        None, description="Model that finds analogous classes that are too similar; default: the only one."
+    )
+    max_pairs: Count | None = Field(
+        1000,
+        description="Pairs to write one-to-one texts for, most frequent first; null: all that can be confused.",
+    )
+    max_reasks: Annotated[int, Field(ge=0)] = Field(
+        3, description="How often to ask again after an answer that cannot be used."
+    )
+    on_failure: Literal["stop", "skip"] = Field(
+        "stop", description="If a class has no usable text in the end: stop, or continue without."
+    )
+    max_in_flight: Annotated[Count, NO_RESULT] = Field(8, description="Simultaneous requests.")
+    timeout: Annotated[Annotated[float, Field(gt=0)], NO_RESULT] = Field(
+        120, description="Seconds to wait for an answer."
+    )
+    retries: Annotated[Annotated[int, Field(ge=0)], NO_RESULT] = Field(
+        6, description="How often to retry after an error of the server."
+    )
+    prices: Annotated[Prices | None, NO_RESULT] = None
+    max_cost: Annotated[From | None, NO_RESULT] = Field(
+        None,
+        description="Limit on the cost of all answers in the store; a run stops before it spends more.",
+    )
+    answers: Annotated[Path, NO_RESULT] = Field(
+        Path("data/texts/answers"), description="Folder of the answers, which are kept for good and shared."
+    )
+
+    @property
+    def token_limit(self) -> int | None:
+        """The limit of one answer, by either name."""
+        return self.max_tokens or self.extra.get("max_completion_tokens")
+
+    def parameters(self, attempt: int) -> dict[str, Any]:
+        """Parameters of a request besides model and messages.
+
+        attempt: added to the seed, because with the same one a server would repeat its mistake.
+        """
+        sent = {"temperature": self.temperature, "max_tokens": self.max_tokens, **self.extra}
+        if self.seed is not None:
+            sent["seed"] = self.seed + attempt
+        return {key: value for key, value in sent.items() if value is not None}
+
+    @field_validator("key_variable")
+    @classmethod
+    def _no_key(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"[A-Z_][A-Z0-9_]*", value):
+            raise ValueError(
+                "generator.key_variable: give the NAME of an environment variable, never the key itself"
+            )
+        return value
+
+    @field_validator("base_url")
+    @classmethod
+    def _url(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"https?://[^\s@?#]+", value):
+            raise ValueError(
+                "generator.base_url: give an address such as http://localhost:8000/v1, without user, password or key"
+            )
+        return value
+
+    @field_validator("extra")
+    @classmethod
+    def _no_secrets(cls, value: dict[str, Any]) -> dict[str, Any]:
+        if place := _secret(value, "generator.extra"):
+            raise ValueError(f"{place}: keys come from the environment only (key_variable, headers)")
+        reserved = {
+            "model",
+            "messages",
+            "n",
+            "stream",
+            "response_format",
+            "seed",
+            "temperature",
+            "max_tokens",
+        }
+        for key in reserved & value.keys():
+            raise ValueError(f"generator.extra.{key}: coder-clip sets this itself; remove it")
+        limit = value.get("max_completion_tokens", 1)
+        if type(limit) is not int or limit < 1:
+            raise ValueError(
+                "generator.extra.max_completion_tokens: give a whole number of tokens, at least 1"
+            )
+        return value
+
+    @field_validator("headers")
+    @classmethod
+    def _no_secret_headers(cls, value: dict[str, str]) -> dict[str, str]:
+        for name, header in value.items():
+            if not re.fullmatch(r"[A-Za-z0-9-]+", name) or not (header.isascii() and header.isprintable()):
+                raise ValueError(
+                    f"generator.headers.{name}: use letters, digits and '-' in the name, printable ASCII in the value"
+                )
+            variable = re.fullmatch(r"\$[A-Z_][A-Z0-9_]*", header) is not None
+            if not variable and (header.startswith("$") or _secret({name: header}, "")):
+                raise ValueError(f"generator.headers.{name}: name an environment variable: $NAME")
+        return value
+
+    @model_validator(mode="after")
+    def _priced(self) -> GeneratorConfig:
+        if self.max_tokens is not None and "max_completion_tokens" in self.extra:
+            raise ValueError(
+                "generator.max_tokens and extra.max_completion_tokens are both given; make max_tokens null"
+            )
+        if self.max_cost is not None and self.prices is None:
+            raise ValueError("generator.max_cost needs generator.prices to compute the cost; add them")
+        if self.max_cost is not None and self.token_limit is None:
+            raise ValueError(
+                "generator.max_cost needs generator.max_tokens to limit the cost of an answer; set it"
+            )
+        return self
+
+
+def _secret(value: Any, place: str) -> str | None:
+    """The place, in nested values, of anything that looks like a key or is named like one; None if there is none."""
+    if isinstance(value, str):
+        random = re.search(r"\b(?:(?=\w*\d)(?=\w*[a-z])(?=\w*[A-Z])\w{24,}|[0-9a-fA-F]{32,})\b", value)
+        return place if random or re.search(rf"{KEYS}|^\s*bearer\s", value, flags=re.I) else None
+    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in inside:
+        by_name = re.search(
+            r"key|secret|password|authorization|bearer|cookie|(?:^|auth|access|api|_|-)token$", str(key), re.I
+        ) and isinstance(item, (str, list))
+        if secret := f"{place}.{key}" if by_name else _secret(item, f"{place}.{key}"):
+            return secret
+    return None

@@ -1,0 +1,262 @@
+"""Near twins: found by pixels, names and features, kept in one split, and counted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from bursts import brighter, moved, save_bursts, saved_again, scene
+from coder_clip.datasets.entry import entry
+from coder_clip.datasets.folder import SHARES, FolderDataset, cut
+from coder_clip.datasets.sanity import copies
+from coder_clip.datasets.twins import (
+    COSINE,
+    alike,
+    are_twins,
+    by_name,
+    counts,
+    near_twins,
+    numbers,
+    said,
+    thumbnails,
+)
+from coder_clip.errors import UserError
+from fixtures import SHARED
+
+COPIES: dict[str, Callable[[Image.Image], Image.Image]] = {
+    "scaled": lambda image: image.resize((image.width // 2, image.height // 2)),
+    "enlarged": lambda image: image.resize((image.width * 2, image.height * 2)),
+    "saved as JPEG": saved_again,
+    "brighter": brighter,
+    "moved": moved,
+}
+
+
+@pytest.mark.parametrize("how", COPIES)
+def test_a_copy_is_found_however_it_was_made(how: str) -> None:
+    """A burst would be split over train and test, and the accuracy be that of photos seen before."""
+    pictures = {f"{i}": scene(i) for i in range(30)}
+    pictures |= {f"{i} again": COPIES[how](scene(i)) for i in range(0, 30, 3)}
+    found = near_twins(list(pictures), pictures.__getitem__)
+    assert found == [[f"{i}", f"{i} again"] for i in range(0, 30, 3)]
+
+
+def test_a_shot_before_and_one_after_are_in_one_group() -> None:
+    """The first and the last shot of a burst may have moved too far to look alike; the ones between connect them."""
+    pictures = {"0": scene(5, 300, 300)}
+    for i in range(1, 6):
+        pictures[str(i)] = scene(5, 300, 300).crop((12 * i, 0, 300, 300 - 0 * i))
+    assert not are_twins(thumbnails(pictures["0"]), thumbnails(pictures["5"]))
+    assert near_twins([*"053421"], pictures.__getitem__) == [[*"053421"]]
+
+
+@pytest.mark.skipif(not (SHARED / "data/cifar10").is_dir(), reason="shared CIFAR-10 photos are not here")
+def test_of_real_photos_no_two_are_taken_for_near_twins_and_every_copy_is() -> None:
+    """False twins would make intervals wide and splits coarse; missed ones make both wrong."""
+    files = sorted((SHARED / "data/cifar10").glob("*/*/*.jpg"))[::4]
+    assert len(files) > 400
+    pictures = {str(f): Image.open(f).convert("RGB") for f in files}
+    assert near_twins(list(pictures), pictures.__getitem__) == []
+    for how in COPIES.values():
+        found = [are_twins(thumbnails(p), thumbnails(how(p))) for p in pictures.values()]
+        assert np.mean(found) > 0.99
+
+
+def test_nothing_is_like_a_picture_without_contrast_or_one_that_cannot_be_read() -> None:
+    """Two pictures of open sea differ in noise alone, and a damaged file must not stop the list of images."""
+    rng = np.random.default_rng(0)
+    noise = [Image.fromarray(rng.integers(100, 102, (40, 40, 3), dtype=np.uint8)) for _ in range(2)]
+    black = Image.new("RGB", (40, 40))
+    pictures = dict(zip("abcd", [*noise, black, black.copy()], strict=True))
+
+    def read(image_id: str) -> Image.Image:
+        if image_id == "damaged":
+            raise UserError("cannot be read")
+        return pictures[image_id]
+
+    assert near_twins([*"abcd", "damaged", "damaged"], read) == []
+    assert near_twins([], read) == []
+
+
+def test_equal_outlines_of_other_contrast_are_not_near_twins() -> None:
+    """Correlation alone takes a white field beside a black one for a grey one beside a lighter grey."""
+    pixels = np.zeros((40, 40, 3), dtype=np.uint8)
+    pixels[:, 20:] = 200
+    assert are_twins(thumbnails(Image.fromarray(pixels)), thumbnails(Image.fromarray(pixels + 20)))
+    assert not are_twins(thumbnails(Image.fromarray(pixels)), thumbnails(Image.fromarray(pixels // 2)))
+
+
+features = st.integers(0, 2**32 - 1).map(np.random.default_rng)
+
+
+@given(features, st.integers(0, 25), st.floats(0.01, 0.4))
+def test_groups_by_features_are_those_of_a_plain_search(
+    rng: np.random.Generator, n: int, spread: float
+) -> None:
+    """A missed pair leaves near twins as two observations; a wrong one merges different images."""
+    centres = rng.normal(size=(6, 4))
+    x = (centres[rng.integers(6, size=n)] + spread * rng.normal(size=(n, 4))) * rng.uniform(0.1, 9, (n, 1))
+    group = list(range(n))
+    for _ in range(n):  # the lowest number spreads over every close pair until nothing changes
+        for i in range(n):
+            for j in range(n):
+                lengths = sum(v * v for v in x[i]) ** 0.5 * sum(v * v for v in x[j]) ** 0.5
+                if sum(a * b for a, b in zip(x[i], x[j], strict=True)) >= COSINE * lengths:
+                    group[i] = group[j] = min(group[i], group[j])
+    assert alike(x).tolist() == group
+
+
+def test_features_that_cannot_be_compared_are_refused() -> None:
+    """NaN is like nothing, so every near twin would be missed silently."""
+    with pytest.raises(UserError, match="NaN"):
+        alike(np.array([[1.0, np.nan], [0, 1]]))
+    assert alike(np.zeros((2, 3))).tolist() == [0, 1]
+
+
+def test_groups_by_name_are_the_clips_of_one_video() -> None:
+    """Frames of one video in train and val, or counted as many test images, make results look certain."""
+    pattern = entry("ucf101").group
+    assert pattern is not None
+    clips = [
+        "Archery/v_Archery_g01_c01.jpg",
+        "Archery/v_Archery_g02_c01.jpg",
+        "Archery/v_Archery_g01_c07.jpg",
+    ]
+    clips += ["Hand/v_HandstandPushups_g01_c01.jpg"]
+    assert by_name(clips, pattern) == [[clips[0], clips[2]]]
+    with pytest.raises(UserError, match=r"'a\.jpg' does not match"):
+        by_name(["a.jpg"], pattern)
+
+
+ids = st.lists(st.integers(0, 60).map(str), unique=True, max_size=40)
+
+
+@given(ids, st.randoms())
+def test_numbers_and_counts_of_groups(names: list[str], random: object) -> None:
+    """One number for an image in two groups' places, or a wrong count, is a wrong sentence in the report."""
+    rng = np.random.default_rng(len(names))
+    of = {i: int(rng.integers(0, 8)) for i in names}
+    groups = [[i for i in names if of[i] == g] for g in range(8)]
+    groups = [g for g in groups if len(g) > 1]
+    got = numbers(names, groups)
+    for a in names:
+        for b in names:
+            assert (got[a] == got[b]) == (a == b or of[a] == of[b])
+    split_of = {i: ("train", "val", "test")[int(rng.integers(0, 3))] for i in names}
+    test = [i for i in names if split_of[i] == "test"]
+    same = {i: [j for j in names if j != i and of[j] == of[i]] for i in test}
+    found = counts(split_of, groups)
+    assert found["images"] == len(test)
+    assert found["elsewhere"] == sum(any(split_of[j] != "test" for j in same[i]) for i in test)
+    together = [i for i in test if any(split_of[j] == "test" for j in same[i])]
+    assert found["together"] == len(together)
+    assert found["groups"] == len({of[i] for i in together})
+
+
+def test_what_is_said() -> None:
+    """The sentences of check, the log and the page."""
+    found = {"images": 400, "elsewhere": 37, "together": 112, "groups": 30}
+    assert said(found) == [
+        "37 of 400 test images have a near twin in train or val",
+        "112 of 400 test images are near twins of each other, in 30 groups",
+    ]
+    assert said({"images": 400, "elsewhere": 0, "together": 0, "groups": 0}) == []
+
+
+# ---- splits
+
+
+def plain_cut(per_class: list[list[str]], shares: dict[str, float]) -> dict[str, list[list[str]]]:
+    """The split without near twins, as it always was."""
+    import hashlib
+
+    found: dict[str, list[list[str]]] = {split: [] for split in shares}
+    for of_class in per_class:
+        order = sorted(of_class, key=lambda i: hashlib.sha256(i.encode()).digest())
+        start, percent = 0, 0
+        for split, share in shares.items():
+            percent += round(100 * share)
+            stop = (len(order) * percent + 50) // 100
+            found[split].append(sorted(order[start:stop]))
+            start = stop
+    return found
+
+
+classes = st.lists(st.integers(0, 45), min_size=1, max_size=4)
+
+
+@given(classes, st.integers(0, 99))
+def test_a_split_without_near_twins_is_as_it_was(sizes: list[int], salt: int) -> None:
+    """Everybody's results of a folder would change, and no recorded split be found again."""
+    per_class = [[f"{c}/{salt}-{i}" for i in range(n)] for c, n in enumerate(sizes)]
+    for shares in (SHARES, {"train": 0.8, "val": 0.2}):
+        assert cut(per_class, shares) == plain_cut(per_class, shares)
+
+
+@given(classes, st.integers(1, 9), st.integers(0, 99))
+def test_near_twins_stay_in_one_split(sizes: list[int], burst: int, salt: int) -> None:
+    """With shots of one scene in train and test, accuracy is that of images seen before."""
+    per_class = [[f"{c}/{salt}-{i:02}" for i in range(n)] for c, n in enumerate(sizes)]
+    groups = [of[i : i + burst] for of in per_class for i in range(0, len(of), burst)]
+    if len(sizes) > 1 and min(sizes[:2]) >= burst:  # one that two classes share
+        groups = [
+            groups[0] + per_class[1][:burst],
+            *(g for g in groups[1:] if g[0] not in per_class[1][:burst]),
+        ]
+    found = cut(per_class, SHARES, [g for g in groups if len(g) > 1])
+    split_of = {i: split for split, of in found.items() for ids_ in of for i in ids_}
+    assert sorted(split_of) == sorted(i for of in per_class for i in of)
+    for group in groups:
+        assert len({split_of[i] for i in group}) == 1
+    for c, of_class in enumerate(per_class[2:], 2):
+        for split, share in SHARES.items():  # as near to its share as groups allow
+            assert abs(len(found[split][c]) - share * len(of_class)) <= burst + 0.5
+    assert found == cut(per_class, SHARES, [g for g in groups[::-1] if len(g) > 1])
+
+
+@pytest.fixture
+def bursts(tmp_path: Path) -> Path:
+    """Two classes with 20 scenes of three shots each."""
+    save_bursts(tmp_path, ["class 0", "class 1"], 20)
+    return tmp_path
+
+
+def test_a_folder_keeps_bursts_together_and_its_fingerprint_says_so(bursts: Path) -> None:
+    """Two people with other near twins have other splits, so the same fingerprint would be a lie."""
+    data = FolderDataset("mine", bursts)
+    scenes: dict[str, set[str]] = {}
+    for split, pairs in data.splits.items():
+        for image, _ in pairs:
+            scenes.setdefault(image[:-5], set()).add(split)
+    assert len(scenes) == 40
+    assert {len(s) for s in scenes.values()} == {1}
+    assert data.counts == {"train": 60, "val": 24, "test": 36}
+    assert [len(group) for group in data.twins] == [3] * 40
+    known = FolderDataset("mine", bursts, twins=data.twins)
+    assert known.splits == data.splits
+    assert known.fingerprint() == data.fingerprint()
+    without = FolderDataset("mine", bursts, twins=[])
+    assert without.splits != data.splits
+    assert without.fingerprint() != data.fingerprint()
+    assert not copies(data)["splits"], "no two files have the same bytes"
+
+
+def test_a_folder_with_its_own_split_is_left_alone(bursts: Path, tmp_path: Path) -> None:
+    """A published split decides who is compared with whom: near twins are counted there, and nothing is moved."""
+    root = tmp_path / "own"
+    for image in sorted(bursts.glob("class*/*.png")):
+        split = {"a": "train", "b": "val", "c": "test"}[image.stem[-1]]
+        place = root / split / image.parent.name
+        place.mkdir(parents=True, exist_ok=True)
+        (place / image.name).write_bytes(image.read_bytes())
+    data = FolderDataset("mine", root)
+    assert data.counts == {"train": 40, "val": 40, "test": 40}
+    assert {i.split("/")[0] for i, _ in data.splits["test"]} == {"test"}
+    split_of = {i: split for split, pairs in data.splits.items() for i, _ in pairs}
+    assert counts(split_of, data.twins) == {"images": 40, "elsewhere": 40, "together": 0, "groups": 0}

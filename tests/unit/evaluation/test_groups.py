@@ -1,0 +1,325 @@
+"""Near twins in the numbers: an interval over images that are near twins says too much."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import t as student
+
+from coder_clip.errors import UserError
+from coder_clip.evaluation.estimates import (
+    estimate,
+    over_seeds,
+    paired_mean_test,
+    paired_test,
+    paired_test_over_seeds,
+)
+from coder_clip.evaluation.intervals import DIFFERENCE, SHARE, crossed_interval
+from coder_clip.evaluation.representation import changed_neighbours, knn_accuracy, retrieval_precision
+from coder_clip.foundation.artifacts import (
+    Paths,
+    read_json,
+    read_parquet,
+    read_tensors,
+    write_json,
+    write_tensors,
+)
+from coder_clip.phases import adapter, coder, evaluation, rerank, zero_shot
+from coder_clip.phases.common import read_image_features
+from coder_clip.phases.rerank import cross_fitted
+from coder_clip.reporting.evidence import judge
+from coder_clip.reporting.results import Results
+from coder_clip.rerank import Reranked
+from toy_features import Toy
+
+torch.set_num_threads(1)
+generators = st.integers(0, 2**32 - 1).map(np.random.default_rng)
+
+
+# ---- intervals
+
+
+def by_hand(
+    values: np.ndarray, added: tuple[float, ...], groups: list[int], tests: int = 1
+) -> tuple[float, float]:
+    """The interval over groups with plain loops."""
+    s, n = values.shape
+    numbers = sorted(set(groups))
+    size = [groups.count(g) / n for g in numbers]
+    typical = sum(w * w for w in size)
+    size += [typical] * len(added)
+    total = sum(size)
+    sums = []
+    for run in values.tolist():
+        of_run = [sum(v for v, g in zip(run, groups, strict=True) if g == number) / n for number in numbers]
+        sums.append(of_run + [typical * a for a in added])
+    of_runs = [sum(row) / total for row in sums]
+    mean = sum(of_runs) / s
+    effective = total**2 / sum(w * w for w in size)
+    images = 0.0
+    for j, w in enumerate(size):
+        images += (sum(sums[i][j] for i in range(s)) / s - mean * w) ** 2 / total**2
+    parts, free = [images], [effective - 1]
+    if s > 1:
+        runs = sum((m - mean) ** 2 for m in of_runs) / (s - 1) / s
+        noise = 0.0
+        for i in range(s):
+            for j, w in enumerate(size):
+                of_group = sum(sums[k][j] for k in range(s)) / s
+                noise += (sums[i][j] - of_group - (of_runs[i] - mean) * w) ** 2
+        noise *= effective / (effective - 1) / ((s - 1) * s * total**2)
+        parts += [runs, -noise]
+        free += [s - 1, (s - 1) * (effective - 1)]
+    variance = max(sum(parts), images)
+    degrees = variance**2 / sum(p**2 / f for p, f in zip(parts, free, strict=True))
+    half = student.ppf(1 - 0.05 / (2 * tests), degrees) * variance**0.5
+    return max(min(added), mean - half), min(max(added), mean + half)
+
+
+@given(generators, st.integers(1, 4), st.integers(2, 30), st.integers(1, 6))
+def test_the_interval_over_groups_by_hand(rng: np.random.Generator, s: int, n: int, tests: int) -> None:
+    """A wrong term makes a burst look like many observations again."""
+    groups = rng.integers(0, n, size=n)
+    for values, added in (
+        (rng.integers(-1, 2, (s, n)).astype(float), DIFFERENCE),
+        (rng.integers(0, 2, (s, n)).astype(float), SHARE),
+    ):
+        got = crossed_interval(values, added, tests, groups)
+        assert got[:2] == pytest.approx(by_hand(values, added, groups.tolist(), tests), abs=1e-12)
+
+
+@given(generators, st.integers(1, 4), st.integers(2, 30))
+def test_groups_of_one_image_change_nothing(rng: np.random.Generator, s: int, n: int) -> None:
+    """A single near twin somewhere would move all other intervals."""
+    values = rng.integers(-1, 2, (s, n)).astype(float)
+    got = crossed_interval(values, DIFFERENCE, 3, rng.permutation(n))
+    assert got == pytest.approx(crossed_interval(values, DIFFERENCE, 3), abs=1e-12)
+
+
+@given(generators, st.integers(1, 3), st.integers(3, 25), st.integers(2, 20))
+def test_copies_of_all_images_change_nothing(rng: np.random.Generator, s: int, n: int, copies: int) -> None:
+    """Whoever saves each photo 20 times has not made one observation more."""
+    before, after = rng.integers(0, 2, (2, s, n)).astype(float)
+    many, groups = (x.repeat(copies, axis=-1) for x in (np.stack([before, after]), np.arange(n)))
+    once = paired_test_over_seeds(before, after, 2, np.arange(n))
+    again = paired_test_over_seeds(*many, 2, groups)
+    assert again["difference"] == pytest.approx(once["difference"], abs=1e-12)
+    assert again["p_value"] == pytest.approx(once["p_value"], abs=1e-12)
+    assert over_seeds(many[1], groups) == pytest.approx(over_seeds(after, np.arange(n)), abs=1e-12)
+    one, single = many[:, 0], np.stack([before, after])[:, 0]
+    labels = rng.integers(0, 3, n)
+    pairs = (
+        (estimate(one[1], groups=groups), estimate(single[1], groups=np.arange(n))),
+        (
+            estimate(one[1], labels.repeat(copies), groups=groups),
+            estimate(single[1], labels, groups=np.arange(n)),
+        ),
+        (
+            paired_test(*one, 1, groups)["difference"],
+            paired_test(*single, 1, np.arange(n))["difference"],
+        ),
+        (
+            paired_mean_test(*one, groups)["difference"],
+            paired_mean_test(*single, np.arange(n))["difference"],
+        ),
+    )
+    for got, expected in pairs:
+        assert got == pytest.approx(expected, abs=1e-9)
+
+
+def test_p_value_and_interval_agree_and_mcnemar_is_not_used() -> None:
+    """McNemar's test takes 20 shots of one scene for 20 images, and its p-value stands beside the interval."""
+    before, after = np.zeros(100), np.zeros(100)
+    after[:20] = 1
+    groups = np.repeat(np.arange(5), 20)
+    plain, grouped = paired_test(before, after), paired_test(before, after, groups=groups)
+    assert plain["p_value"] < 1e-5
+    assert plain["difference"]["low"] > 0
+    assert grouped["p_value"] > 0.3
+    assert grouped["difference"]["low"] < 0
+    assert (grouped["fixed"], grouped["broke"]) == (20, 0)
+    unchanged = paired_test(before, before, groups=groups)
+    assert unchanged["p_value"] == 1
+    assert unchanged["difference"] == {"value": 0, "low": 0, "high": 0}
+
+
+def test_undefined_results_are_left_out_with_their_groups() -> None:
+    """Each group would be that of another image."""
+    values, groups = np.array([np.nan, 1, 0, 1, np.nan, 0]), np.array([0, 1, 1, 2, 2, 3])
+    kept = ~np.isnan(values)
+    assert estimate(values, groups=groups) == estimate(values[kept], groups=groups[kept])
+    zeros = np.zeros(6)
+    got, expected = (
+        paired_mean_test(zeros, values, groups),
+        paired_mean_test(zeros[kept], values[kept], groups[kept]),
+    )
+    assert got == expected
+    with pytest.raises(ValueError, match="one group per image"):
+        estimate([1, 0], groups=[1])
+
+
+def test_one_group_alone_is_not_certain() -> None:
+    """All photos of one scene, all right, are no evidence of 100 %."""
+    found = estimate(np.ones(50), groups=np.zeros(50, dtype=int))
+    assert found["value"] == 1
+    assert found["low"] < 0.3
+
+
+# ---- neighbours
+
+
+@given(generators, st.integers(2, 25), st.integers(1, 8))
+def test_a_near_twin_is_no_neighbour(rng: np.random.Generator, n: int, k: int) -> None:
+    """The nearest neighbour of a frame is the next frame of its video, whatever the features are."""
+    x, labels = torch.tensor(rng.normal(size=(n, 3))), rng.integers(0, 3, n)
+    groups = rng.integers(0, max(1, n // 2), n)
+    unit = (x / x.norm(dim=1, keepdim=True)).numpy()
+    knn, precision = [], []
+    for i in range(n):
+        others = [j for j in range(n) if groups[j] != groups[i]]
+        others.sort(key=lambda j: (-float(unit[i] @ unit[j]), j))
+        votes: dict[int, int] = {}
+        for j in others[:k]:
+            votes[int(labels[j])] = votes.get(int(labels[j]), 0) + 1
+        knn.append(bool(votes) and max(votes, key=lambda c: votes[c]) == labels[i])
+        r = sum(labels[j] == labels[i] for j in others)
+        precision.append(sum(labels[j] == labels[i] for j in others[:r]) / r if r else np.nan)
+    assert knn_accuracy(x, labels, k, groups=torch.tensor(groups))[0].tolist() == knn
+    got = retrieval_precision(x, labels, torch.tensor(groups))
+    assert got == pytest.approx(np.array(precision), nan_ok=True)
+    corrected, broken = changed_neighbours(x, x[:, :2], labels, n, torch.tensor(groups))
+    for change in corrected + broken:
+        assert groups[change["query"]] not in (groups[change["same"]], groups[change["other"]])
+
+
+def test_no_image_chooses_the_threshold_of_its_near_twin() -> None:
+    """Half of a burst would choose the threshold that the other half is evaluated with."""
+    n = 40
+    groups = torch.arange(n) // 4
+    labels = groups % 2
+    gap = torch.rand(n, generator=torch.Generator().manual_seed(0))
+    right, wrong = labels, 1 - labels
+    some = groups % 3 == 0
+    both = Reranked(
+        stage_one=torch.where(some, right, wrong),
+        stage_two=torch.where(some, wrong, right),
+        gap=gap,
+        classes=torch.zeros(n, 2, dtype=torch.int64),
+        values=torch.zeros(n, 2),
+    )
+    grid = [0.0, 0.5, 1.1]
+    correct, chosen = cross_fitted(grid, both, labels, groups)
+    order = labels.argsort(stable=True)
+    seen = list(dict.fromkeys(groups[order].tolist()))
+    for half, threshold in enumerate(chosen):
+        of_half = torch.tensor([seen.index(g) % 2 == half for g in groups.tolist()])
+        other = Reranked(*(t[~of_half] for t in both))
+        accuracy = {t: int((other.predictions(t) == labels[~of_half]).sum()) for t in grid}
+        assert accuracy[threshold] == max(accuracy.values())
+        assert torch.equal(correct[of_half], (both.predictions(threshold) == labels)[of_half])
+
+
+# ---- a whole run
+
+
+def documents(toy: Toy) -> dict[str, Any]:
+    coder.run(toy.config, "m", "toy")
+    zero_shot.run(toy.config, "m", "toy")
+    rerank.run(toy.config, "m", "toy")
+    adapter.run(toy.config, "m", "toy", 2)
+    evaluation.run(toy.config, "m", "toy")
+    paths = Paths(toy.config.results)
+    files = {
+        "zero_shot": paths.zero_shot("m", "toy"),
+        "rerank": paths.rerank("m", "toy"),
+        "adapter": paths.adapter("m", "toy", 2),
+        "evaluation": paths.evaluation("m", "toy"),
+    }
+    return {name: read_json(path.with_suffix(".json")) for name, path in files.items()}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[tuple[Toy, Any], tuple[Toy, Any]]:
+    """The same features with groups of three near twins, and without groups."""
+    grouped, plain = (Toy(tmp_path_factory.mktemp("toy"), burst=burst) for burst in (3, 1))
+    return (grouped, documents(grouped)), (plain, documents(plain))
+
+
+def intervals(document: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """Every interval of a document, by its path."""
+    if isinstance(document, dict) and "low" in document:
+        yield path, document
+    elif isinstance(document, dict):
+        for key, value in document.items():
+            yield from intervals(value, (*path, key))
+    elif isinstance(document, list):
+        for i, value in enumerate(document):
+            yield from intervals(value, (*path, i))
+
+
+def test_every_interval_of_a_run_is_over_groups(
+    runs: tuple[tuple[Toy, Any], tuple[Toy, Any]],
+) -> None:
+    """One that is not calls a difference clear that three shots of each scene made so."""
+    (_, grouped), (_, plain) = runs
+    without = dict(intervals(plain))
+    checked = 0
+    for path, interval in intervals(grouped):
+        if path[-1] == "on_test":  # only where there are groups
+            continue
+        if interval["low"] == interval["high"] == without[path]["low"]:  # nothing changed
+            continue
+        assert interval["low"] != without[path]["low"], path
+        checked += 1
+    assert checked > 100
+    phases = {path[0] for path in without}
+    assert phases == {"zero_shot", "rerank", "adapter", "evaluation"}
+
+
+def test_the_rows_of_a_run_say_the_groups_and_the_claims_use_them(
+    runs: tuple[tuple[Toy, Any], tuple[Toy, Any]],
+) -> None:
+    """The table of claims is made from rows: without their groups a burst would show a claim."""
+    (toy, _), (plain, _) = runs
+    paths = Paths(toy.config.results)
+    of_image = dict(
+        zip(
+            read_tensors(paths.image_features("m", "toy", "test"))[1]["ids"],
+            toy.groups("test").tolist(),
+            strict=True,
+        )
+    )
+    claims = []
+    for made in (toy, plain):
+        texts = {"classes": [{"name": "class 0", "attribute": ["stripes"]}]}
+        write_json(Paths(made.config.results).texts("toy"), texts)
+        results = Results(made.config.results, ["toy"], ["m"], [2])
+        claims.append({j.claim.name: j.comparison for j in judge(results, "toy", "m")})
+    compared = {name: c for name, c in claims[0].items() if c and (c.fixed or c.broke)}
+    assert "coder_beats_clip" in compared
+    for name, comparison in compared.items():
+        assert comparison.low != claims[1][name].low, name
+        assert comparison.p_value != claims[1][name].p_value or comparison.p_value == 1, name
+    for path in (paths.zero_shot("m", "toy"), paths.rerank("m", "toy"), paths.adapter("m", "toy", 2)):
+        rows = read_parquet(path)
+        assert [of_image[i] for i in rows["image_id"]] == rows["group"].tolist()
+        assert "group" not in read_parquet(Paths(plain.config.results).root / path.relative_to(paths.root))
+
+
+def test_groups_of_another_number_of_images_are_refused(tmp_path: Path) -> None:
+    """Each image would be in the group of another one."""
+    toy = Toy(tmp_path, burst=2)
+    path = Paths(toy.config.results).image_features("m", "toy", "test")
+    assert torch.equal(read_image_features(toy.config, "m", "toy", "test").groups, toy.groups("test"))
+    assert read_image_features(Toy(tmp_path / "plain").config, "m", "toy", "test").groups is None
+    tensors, meta = read_tensors(path)
+    write_tensors(path, {**tensors, "groups": tensors["groups"][1:]}, meta)
+    with pytest.raises(UserError, match="groups of 89 images, not of 90"):
+        read_image_features(toy.config, "m", "toy", "test")

@@ -1,0 +1,107 @@
+"""Intervals over runs and images, the one criterion for a clear difference, and several tests at once."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import t as student
+
+from coder_clip.evaluation.intervals import (
+    DIFFERENCE,
+    SHARE,
+    clear,
+    crossed_interval,
+    holm,
+    images_to_settle,
+)
+
+
+def test_one_run_has_the_adjusted_interval_of_paired_shares() -> None:
+    """Bonett and Price 2012, by hand: five fixed and one broken of 98."""
+    change = np.array([[1.0] * 5 + [-1.0] + [0.0] * 92])
+    better, worse, n = 6 / 100, 2 / 100, 100
+    half = 1.96 * math.sqrt((better + worse - (better - worse) ** 2) / n)
+    got = crossed_interval(change, DIFFERENCE)
+    assert got[:2] == pytest.approx((better - worse - half, better - worse + half), abs=1e-3)
+
+
+def test_runs_that_differ_and_images_that_do_not_leave_student_with_two_degrees() -> None:
+    """Three accuracies that all images share: the textbook interval of three numbers, which a bootstrap misses."""
+    means = np.array([0.2, 0.4, 0.9])
+    runs = (np.arange(100_000) / 100_000 < means[:, None]).astype(float)
+    got = crossed_interval(np.where(runs == 0, 0.0, 0.1) + 0.0, SHARE)
+    half = 4.303 * (0.1 * means).std(ddof=1) / math.sqrt(3)
+    assert got.high - got.low == pytest.approx(min(2 * half, got.high), rel=0.05)
+
+
+def test_three_runs_on_five_images_by_hand() -> None:
+    """Run means, image means and what both leave over, with plain loops; a wrong sign of the noise changed no test."""
+    values = [[1, 1, 0, 1, 1], [1, 0, 0, 1, 1], [0, 0, -1, 1, 0]]
+    table = [[*row, 1, -1] for row in values]  # one better and one worse image
+    s, n = 3, 7
+    of_runs = [sum(row) / n for row in table]
+    of_images = [sum(table[i][j] for i in range(s)) / s for j in range(n)]
+    mean = sum(of_runs) / s
+    runs = sum((m - mean) ** 2 for m in of_runs) / (s - 1) / s
+    images = sum((m - mean) ** 2 for m in of_images) / n / n
+    noise = 0.0
+    for i in range(s):
+        for j in range(n):
+            noise += (table[i][j] - of_runs[i] - of_images[j] + mean) ** 2
+    noise /= (s - 1) * (n - 1) * s * n
+    assert runs > 2 * noise > 0.01, "the bound by images alone would hide the noise"
+    variance = runs + images - noise
+    degrees = variance**2 / (images**2 / (n - 1) + runs**2 / (s - 1) + noise**2 / ((s - 1) * (n - 1)))
+    half = student.ppf(0.975, degrees) * math.sqrt(variance)
+    got = crossed_interval(np.array(values), DIFFERENCE)
+    assert got.low == pytest.approx(mean - half)
+    assert got.high == pytest.approx(min(1.0, mean + half))
+    assert got.p_value == pytest.approx(2 * student.sf(mean / math.sqrt(variance), degrees))
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_equal_results_are_not_certain(value: float) -> None:
+    got = crossed_interval(np.full((3, 20), value), SHARE)
+    assert 0.1 < got.high - got.low < 0.5
+    assert 0 <= got.low <= got.high <= 1
+
+
+@given(st.lists(st.floats(0, 1), max_size=8))
+def test_holm_by_its_definition(p_values: list[float]) -> None:
+    got = holm(p_values)
+    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
+    highest = 0.0
+    for k, i in enumerate(order):
+        highest = max(highest, min(1.0, p_values[i] * (len(p_values) - k)))
+        assert got[i] == pytest.approx(highest)
+
+
+def test_what_was_not_tested_does_not_count() -> None:
+    assert holm([0.01, math.nan, 0.04, 0.03]) == pytest.approx([0.03, math.nan, 0.06, 0.06], nan_ok=True)
+
+
+def test_clear_is_what_the_printed_interval_shows() -> None:
+    """ "[0.0, +1.2]" in bold would contradict itself."""
+    assert clear({"low": 0.0004, "high": 0.012}) == ""
+    assert clear({"low": 0.0006, "high": 0.012}) == "better"
+    assert clear({"low": -0.03, "high": -0.0006}) == "worse"
+    assert clear({"low": math.nan, "high": math.nan}) == ""
+
+
+def test_so_many_images_do_settle_a_difference() -> None:
+    """Simulated: with that many images about four of five comparisons are clear."""
+    rng = np.random.default_rng(5)
+    for difference, changed in ((0.04, 0.1), (-0.02, 0.2)):
+        n = images_to_settle(difference, changed)
+        up = (changed + difference) / 2
+        found = 0
+        for _ in range(400):
+            fixed, broke, _ = rng.multinomial(n, [up, changed - up, 1 - changed])
+            change = np.repeat([1.0, -1.0, 0.0], [fixed, broke, n - fixed - broke])
+            low, high, _ = crossed_interval(change[None], DIFFERENCE)
+            found += low > 0 or high < 0
+        assert 0.74 < found / 400 < 0.86, (difference, changed)

@@ -42,6 +42,59 @@ def test_every_link_leads_somewhere() -> None:
                 assert (page.parent / link).exists(), f"{page.name}: {link}"
 
 
+# Command of README -> the file that types it, and words of that file. Of photos and the paper it takes the lines of README.
+ON_PHOTOS = ("tests/integration/test_readme.py", 'commands("Your own photos")')
+TYPED = {
+    "make reproduce": (".ci/run", "make reproduce"),
+    "make test": (".ci/run", "make test"),
+    "make first": ("tests/integration/test_first.py", '"make", "first"'),
+    "coder-clip classify photos --classes cat,dog": ON_PHOTOS,
+    "coder-clip classify photos --texts data/texts/oxford_pets.json --why 3": ON_PHOTOS,
+    'coder-clip find photos "a red bird on a branch" --sheet birds.jpg': ON_PHOTOS,
+    "coder-clip explore photos --classes cat,dog": ON_PHOTOS,
+    "make reproduce CONFIG=config/photos.yaml": ON_PHOTOS,
+    "coder-clip explore results/photos": ON_PHOTOS,
+    "coder-clip check --config config/paper.yaml": (
+        "tests/integration/test_readme.py",
+        'commands("The paper")',
+    ),
+    'git add dvc.lock results && git commit -m "Results" && coder-clip push && git push': (
+        "tests/integration/tracking/test_docs.py",
+        'lines("prints the next line")',
+    ),
+    "git clone … && cd … && make pull && make reproduce": (
+        "tests/integration/tracking/test_real.py",
+        'begin = "git clone … && cd … && "',
+    ),
+    "coder-clip explain results/tables/zero_shot.csv dataset=rare,method=coder accuracy": (
+        "tests/integration/tracking/test_real.py",
+        '"^coder-clip explain .*", (ROOT / "docs/sharing.md")',
+    ),
+}
+NOT_TYPED = {
+    "make true-clip": "make would install; test_true_clip.py starts the same run, from a server of the shared files",
+    "make reproduce CONFIG=config/paper.yaml": "needs a GPU for days; test_paper.py runs it with few, small images",
+    "make reproduce CONFIG=config/paper.yaml FETCH=1": "the same, and 210 GB of images",
+    "coder-clip check --profile slurm": "needs the user's cluster; test_check.py and test_guide.py have one of their own",
+    "make reproduce PROFILE=slurm": "the same; test_default.py runs the default there, with the shipped profile",
+}
+
+
+def test_every_command_is_typed_by_a_test_or_it_is_said_why_not() -> None:
+    """A command of README that no test types fails for the first user who does."""
+    readme = (REPO / "README.md").read_text(encoding="utf-8")
+    table = readme.partition("| you want | you type |")[2].partition("\n\n")[0]
+    commands = {line.split(" | ")[1].strip("`") for line in table.splitlines()[2:]}
+    lines = [line for block in blocks("README.md", "sh") for line in block.splitlines()]
+    commands |= {line.partition("  #")[0].strip() for line in lines if line.strip()}
+    assert commands == TYPED.keys() | NOT_TYPED.keys()
+    for command, (file, words) in TYPED.items():
+        assert words in (REPO / file).read_text(encoding="utf-8"), command
+    shared = (REPO / "docs/sharing.md").read_text(encoding="utf-8")
+    for command in (line for line in TYPED if line.startswith(("git", "coder-clip explain"))):
+        assert command in shared, f"its test types the line of docs/sharing.md: {command}"
+
+
 def test_every_command_of_the_first_table_is_one(command: Callable[..., Any]) -> None:
     """A newcomer types them first. Tests run each, but for the paper and a cluster of the user."""
     readme = (REPO / "README.md").read_text(encoding="utf-8")

@@ -1,6 +1,7 @@
 """Commands of other distributions: entry points of the group ``coder_clip.commands``.
 
-The name of an entry point is a command, its value the module that adds the command to `coder_clip.cli.options.app`.
+The name of an entry point is a command. Its value is the module that adds the command to
+`coder_clip.cli.options.app`.
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ from ..foundation import rooms
 from .options import app
 
 GROUP = "coder_clip.commands"
-PHOTOS = ("classify", "find", "explore")  # commands that this repository has in a package of their own
+# commands that this repository has in a package of their own
+PHOTOS = ("classify", "find", "explore")
 # Such a command takes any options, because nobody is here who knows its own.
 ANY = {"ignore_unknown_options": True, "allow_extra_args": True}
 
 
 def load() -> None:
-    """Add the commands that are installed; in place of each other one, a hidden command that says how to get it."""
+    """Add the commands that are installed; each other one, hidden, says how to get it."""
     missing = {name: rooms.photos(name).advice for name in PHOTOS}
     for point in entry_points(group=GROUP):
         try:

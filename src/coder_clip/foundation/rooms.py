@@ -1,4 +1,4 @@
-"""Parts of the repository that may be removed or not installed. What such a part offers then says so in one line."""
+"""Parts of the repository that may be missing; what they offer then says so in one line."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ PACKAGE = Path(__file__).parents[1]
 class Room:
     """A part that may be missing.
 
-    offers: what it is for, in a message. module: one of its modules. folder: its place in the repository.
+    offers: what it is for, in a message. module: one of its modules. folder: its place in the
+    repository.
     """
 
     offers: str
@@ -26,7 +27,8 @@ class Room:
     def here(self) -> bool:
         """True if the part can be imported."""
         package, _, path = self.module.partition(".")
-        if package == "coder_clip":  # its file, because finding a module executes the packages above it
+        # Its file is looked for, because to find a module executes the packages above it.
+        if package == "coder_clip":
             return (PACKAGE / path.replace(".", "/")).with_suffix(".py").is_file()
         return find_spec(self.module) is not None
 
@@ -36,9 +38,8 @@ class Room:
         if self.folder.startswith("packages/"):
             how = f"pip install ./{self.folder} in a clone of coder-clip (make does it)"
             return f"{self.offers} is not installed: {how}"
-        return (
-            f"{self.offers} is not here: 'git checkout {self.folder}' in a clone of coder-clip brings it back"
-        )
+        how = f"'git checkout {self.folder}' in a clone of coder-clip brings it back"
+        return f"{self.offers} is not here: {how}"
 
     def require(self) -> None:
         """Raise UserError if the part is missing."""

@@ -1,4 +1,4 @@
-"""Texts from the language model of the section ``generator:`` (paper, section 3.3); texts/llm makes them."""
+"""Texts from the language model of the section ``generator:`` (paper, section 3.3): texts/llm."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ import re
 import threading
 import time
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -58,10 +58,8 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         self._journal = Journal(FOLDER / f"{head}.jsonl")
         self._entries: dict[str, Entry] = {}  # by key: jobs that are not over yet
         self._current: set[str] = set()  # keys that count: those of entries, and of jobs that sbatch has now
-        self._submitted: set[Any] = set()  # jobs of Snakemake that were
         self._of: dict[Any, tuple[Journal, str]] = {}  # a job of Snakemake -> where it is noted
         self._tries: dict[Any, Tries] = {}
-        self._accepted: dict[Any, dict[str, Any]] = {}  # what Slurm took last
         self._due: dict[Any, float] = {}  # when a job that failed may be submitted again
         self._lost: dict[Any, list[str]] = defaultdict(
             list
@@ -209,22 +207,24 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
                 f"Cancelled {', '.join(gone)} of an earlier run: its files have another command, parameters or inputs "
                 "now, or the profile asks for something else."
             )
-        if job in self._submitted:  # an earlier try may be alive, whatever Slurm said of it
-            self._patiently(lambda: reattach.end(self._strays(queue.jobs().values())))
+        self._patiently(lambda: self._end_earlier_tries(new))
         _set_aside([str(path) for member in members(job) for path in member.log])
         said = self._sbatch(job, new)
-        before = self._accepted.get(job, asked)
-        if said and before != asked and not self._stop.is_set():
-            self.logger.warning(
-                f"Slurm does not take job {job.name} with {reasons.wanted(asked)}; it asks for what it had before."
-            )
-            new = entry(members(job), job.name, self.workflow.persistence, before, tries)
-            said = self._sbatch(job, new)
         if said and self._stop.is_set():
             return  # the next head finds out whether Slurm took it
         if said:
             job.attempt = max(job.attempt, job.restart_times + 1)  # asking again will not please Slurm
             self._fail(SubmittedJobInfo(job), reasons.refused(said, new.asked))
+
+    def _end_earlier_tries(self, new: Entry) -> None:
+        """Cancel what is alive of earlier tries, whatever Slurm said of them before, and wait for its end."""
+        earlier = [old for old in self._earlier.given_up if old.makes.keys() & new.makes.keys()]
+        if not earlier:
+            return
+        ids = reattach.strays(queue.jobs().values(), self._name, self._current)
+        found = [reattach.missing(old, self._name)[0] for old in earlier]
+        ids += [row.id for row in found if row is not None and row.live]
+        reattach.end(sorted(set(ids)))
 
     def _sbatch(self, job: Any, new: Entry) -> str:
         """Submit, and wait while the controller is away. Returns Slurm's words if it refuses the job, else ""."""
@@ -238,7 +238,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         environment = submit.environment(job, self.envvars())
         self._journal.intend(new)
         self._current.add(new.key)
-        self._submitted.add(job)
+        job.register()  # marks its files as incomplete before it can run, and end: its node removes the marks
         pause = 5.0
         while True:
             id, said = "", NO_ID
@@ -272,7 +272,6 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         new = replace(new, id=id, log=str(log).replace("%j", id))
         with suppress(OSError):  # it runs: the next head finds it by its comment
             self._journal.note(new.key, id=id, log=new.log)
-        self._accepted[job] = new.asked
         self.logger.info(
             f"Job {job.jobid} has been submitted with SLURM jobid {id} (log: {new.log}). "
             f"It asks for {reasons.wanted(new.asked)}."
@@ -292,9 +291,9 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         if live:
             self._entries[of.key] = of
             self._current.add(of.key)
-            self.report_job_submission(info)
+            self.report_job_submission(info, register_job=False)
         else:
-            RealExecutor.report_job_submission(self, info)
+            RealExecutor.report_job_submission(self, info, register_job=False)
             self.report_job_success(info)
 
     def _partitions(self) -> dict[str, site.Partition]:
@@ -391,12 +390,8 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             self._ended_badly(info, of, state, code, row)
         return True
 
-    def _strays(self, rows: Iterable[queue.Row]) -> list[str]:
-        """Live jobs of this run that must not go on: of earlier tries, or second copies of one submission."""
-        return reattach.strays(rows, self._name, self._current)
-
     def _cancel_strays(self, rows: dict[str, queue.Row]) -> None:
-        ids = self._strays(rows.values())
+        ids = reattach.strays(rows.values(), self._name, self._current)
         if not ids:
             return
         with suppress(SlurmError):  # else at the next look
@@ -413,6 +408,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             code = "137"
         why = retry.cause(state, code)
         self._tries[info.job] = retry.after(of.tries, why)
+        self._earlier.given_up.append(of)
         nodes, limit = (row.nodes, row.limit) if row else ("", "")
         words = reasons.ended(state, code, nodes, limit, of.asked)
         lacking = {"memory": "mem_mb", "time": "runtime"}.get(why, "")
@@ -517,7 +513,10 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         """The numbers of this run's jobs, and of nobody else who has one of their numbers now."""
         rows = queue.jobs()
         keyed = queue.by_key(rows.values())
-        found = [reattach.row_of(of, self._name, rows, keyed) for of in list(self._entries.values())]
+        found = [
+            reattach.row_of(of, self._name, rows, keyed) or reattach.missing(of, self._name)[0]
+            for of in list(self._entries.values())
+        ]
         return [row.id for row in found if row is not None and row.live]
 
     def _end_lines(self) -> None:

@@ -89,7 +89,10 @@ def jobs() -> dict[str, Row]:
 
 
 def known(id: str) -> Row | None:
-    """What the controller says of one job by its number, which may have a new owner; None if it has no such job."""
+    """What the controller says of one job by its number, which may have a new owner; None if it has no such job.
+
+    Unreachable if it says neither: silence with exit status 0 is not an answer.
+    """
     try:
         said = ask("scontrol", "show", "job", id, "--oneliner")
     except SlurmError as error:
@@ -98,7 +101,7 @@ def known(id: str) -> Row | None:
         return None
     fields = dict(re.findall(r"(?:^| )(JobName|JobState|ExitCode|Comment)=(.*?)(?= \w+=|\s*$)", said))
     if "JobState" not in fields:
-        return None
+        raise Unreachable(f"scontrol show job {id}: it printed nothing of this job")
     return Row(
         id=id,
         state=fields["JobState"],

@@ -28,6 +28,7 @@ class Earlier:
     entries: dict[str, tuple[Journal, Entry]] = field(default_factory=dict)  # by key
     rows: dict[str, Row] = field(default_factory=dict)  # by key, as far as Slurm knows them
     again: set[str] = field(default_factory=set)  # files of jobs that failed or whose end is not known
+    given_up: list[Entry] = field(default_factory=list)  # these jobs
 
     def is_live(self, key: str) -> bool:
         return key in self.rows and self.rows[key].live
@@ -68,7 +69,9 @@ def end(ids: list[str]) -> None:
     queue.cancel(ids)
     latest = time.monotonic() + PATIENCE
     while True:
-        left = [id for id, row in queue.jobs().items() if id in ids and row.live]
+        rows = queue.jobs()
+        now = {id: rows.get(id) or queue.known(id) for id in ids}
+        left = [id for id, row in now.items() if row is not None and row.live]
         if not left:
             return
         if time.monotonic() > latest:
@@ -161,6 +164,7 @@ def find(workflow: Any) -> Earlier:
             # as half-written, if this head should die before it makes them again
             workflow.persistence.started(job)
         found.again |= changed
+        found.given_up.append(e)
         journal.settle(e.key, "failed")
     return found
 

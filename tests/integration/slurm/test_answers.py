@@ -106,9 +106,9 @@ def test_an_empty_queue_is_no_proof_that_a_job_is_gone(
     there.cancel_all()
 
 
-def take_number(cluster: Cluster, wanted: str, command: str) -> None:
+def take_number(cluster: Cluster, wanted: str, command: str, *options: str) -> None:
     """Submit jobs of somebody else until one has this number."""
-    other = ["sbatch", "--parsable", "-D", "/tmp", "-o", "/dev/null", "-p", "urgent"]
+    other = ["sbatch", "--parsable", "-D", "/tmp", "-o", "/dev/null", "-p", "urgent", *options]
     number = ""
     while number != wanted:
         number = cluster.run(*other, "--hold", "--wrap", command).strip()
@@ -147,8 +147,9 @@ def test_a_reused_number_of_a_running_job_is_not_waited_for_and_not_cancelled(
     run = toy(alone, tight, jobs=["held_a"]).start()
     run.starts("held_a")
     (mine,) = run.started("held_a")
+    node = run.job(mine).node
     tight.forget()
-    take_number(tight, mine, "sleep 900")
+    take_number(tight, mine, "sleep 900", f"--exclude={node}")  # a node has one job of a number at most
     run.go("held_a")
     assert run.wait() == 0, run.said()
     assert (alone / "out/merged.txt").read_text() == "held_a one\n"

@@ -80,16 +80,6 @@ def test_a_job_that_needs_more_than_there_is_ends_with_a_line_that_says_so(run: 
     assert run.status == 1, "the rest was done"
 
 
-def test_a_limit_that_nobody_told_of_is_no_reason_to_give_up(shared_tight: Path, tight: Cluster) -> None:
-    """Slurm refuses what the next try asks for: it gets what it had before."""
-    tight.run("scontrol", "update", "PartitionName=scavenge", "MaxMemPerNode=3000")
-    run = toy(shared_tight, tight, jobs=["killed"], memory={"killed": 2000}, partition={"killed": "scavenge"})
-    assert run.start().wait() == 0, run.said()
-    assert memory(run, "killed") == ["2000M", "2000M"]
-    assert "does not take job job with 4000 MB" in run.said()
-    assert "it asks for what it had before" in run.said()
-
-
 def test_a_group_asks_for_no_more_than_a_node_has(shared_tight: Path, tight: Cluster) -> None:
     """Side by side, its jobs would ask for 6,000 MB and 3 CPUs, and be refused by every head again."""
     names = ["ok", "ok_too", "brief"]

@@ -5,31 +5,14 @@ No `from __future__ import annotations` in this file: Snakemake reads the types 
 # ruff: noqa: UP045, RUF009
 
 import atexit
-import shutil
-import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Optional
 
 from snakemake_interface_executor_plugins.settings import CommonSettings, ExecutorSettingsBase
 
-# While it is imported, the official plugin runs `which` and `scontrol show config` for a help text, and each job's own
-# Snakemake imports it, too. It gets no answer here, so that no job asks the controller.
-_which, _output = shutil.which, subprocess.check_output
-
-
-def _no_answer(*_: Any, **__: Any) -> Any:
-    raise subprocess.CalledProcessError(1, "which")
-
-
-shutil.which, subprocess.check_output = lambda *_, **__: None, _no_answer  # type: ignore[assignment]
-try:
-    import snakemake_executor_plugin_slurm  # noqa: F401
-finally:
-    shutil.which, subprocess.check_output = _which, _output
-
-from . import heads  # noqa: E402
-from .executor import Executor  # noqa: E402
+from . import heads
+from .executor import Executor
 
 __all__ = ["Executor", "ExecutorSettings", "common_settings"]
 
@@ -69,7 +52,6 @@ class ExecutorSettings(ExecutorSettingsBase):  # type: ignore[misc]
     head_margin: int = _option(
         300, "Seconds before the time limit of the head's own Slurm job at which it hands over to a new one."
     )
-    array_jobs: Optional[str] = _option(None, "Refused: use groups.")
 
     def __post_init__(self) -> None:
         atexit.unregister(heads.explain_lock)

@@ -8,14 +8,11 @@ known by the key in its comment, not by its number, so that no answer of Slurm m
 from __future__ import annotations
 
 import asyncio
-import math
 import os
 import re
 import threading
 import time
-from collections import defaultdict
-from collections.abc import AsyncGenerator, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncGenerator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -28,54 +25,38 @@ from snakemake_interface_executor_plugins.utils import format_cli_arg
 
 from . import adapter, heads, queue, reasons, reattach, retry, site, submit
 from .journal import FOLDER, Entry, Journal, Tries, entry, first_to_start, guard, members
+from .lines import Lines
 from .queue import SlurmError
 
 SLOWEST = 60  # seconds between two looks at the queue, at most
-FRESH = 600  # seconds that what sinfo said is believed
 LONGEST = 3600  # seconds before a job is submitted again that was preempted or lost its node, at most
 NO_ID = "sbatch printed no job id"
 LOST = 300  # seconds after which a job is lost that the database calls alive and the controller does not know
-TAIL = 20_000  # bytes at the end of a log, in which to look for the cause of a failure
 
 
 class Executor(RemoteExecutor):  # type: ignore[misc]
-    """Implements Snakemake's executor interface.
-
-    Jobs are submitted one at a time. Each partition, account and QOS has a line of its own, so that a job that Slurm
-    does not take now keeps its place, and only the jobs behind it wait.
-    """
+    """Submit and watch the jobs of one run, through Snakemake's executor interface."""
 
     def __init__(self, workflow: Any, logger: Any) -> None:
         self._settings = workflow.executor_settings
-        if self._settings.array_jobs:
-            raise SlurmError(
-                "slurm-resilient-array-jobs is refused: tasks of an array cannot be tried again, or taken over, alone; "
-                "remove it and let small jobs share a Slurm job (groups: in the profile)"
-            )
         self._interval = self._settings.init_seconds_before_status_checks
         head = heads.name(workflow)
         self._name = f"{self._settings.jobname_prefix}_{head}".strip("_")
         self._journal = Journal(FOLDER / f"{head}.jsonl")
         self._entries: dict[str, Entry] = {}  # by key: jobs that are not over yet
         self._current: set[str] = set()  # keys that count: those of entries, and of jobs that sbatch has now
-        self._submitted: set[Any] = set()  # jobs of Snakemake that were
         self._of: dict[Any, tuple[Journal, str]] = {}  # a job of Snakemake -> where it is noted
         self._tries: dict[Any, Tries] = {}
-        self._accepted: dict[Any, dict[str, Any]] = {}  # what Slurm took last
         self._due: dict[Any, float] = {}  # when a job that failed may be submitted again
-        self._lost: dict[Any, list[str]] = defaultdict(
-            list
-        )  # how often a job ended by no fault of its own, and how
+        self._lost: dict[Any, list[str]] = {}  # states of tries that ended by no fault of the job
         self._absent: dict[str, float] = {}  # since when a key was not seen in the queue
         self._waiting: dict[str, int] = {}  # how often a job was seen to wait for a person
         self._site: dict[str, site.Partition] = {}
-        self._asked_site = -math.inf  # when
         self._asking: dict[Any, dict[str, Any]] = {}  # what a job's next sbatch asks for
         self._earlier = reattach.Earlier()
         self._stop = threading.Event()
         self._away_since: float | None = None
-        self._lines: dict[Any, ThreadPoolExecutor] = {}
-        self._one = threading.Lock()  # held while a job is submitted, but not while it waits in its line
+        self._lines = Lines(self._submit, self._not_submitted, self._stop)
         super().__init__(workflow, logger)  # the thread that looks starts
 
     def __post_init__(self) -> None:
@@ -101,7 +82,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         self._journal.path.parent.mkdir(parents=True, exist_ok=True)
         self._journal.shrink()
         self._earlier = found
-        # those of other targets go on, too
+        # jobs of other targets go on, too
         self._current |= {e.key for e in self._journal.read() if not e.settled} | found.entries.keys()
         live = found.live()
         if live:
@@ -110,9 +91,8 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
                 "this run; none is submitted twice."
             )
         self._patiently(lambda: self._cancel_strays(queue.jobs()))
-        if (
-            found.entries or found.again
-        ):  # let Snakemake ask for their files again: then they are taken, see `_submit`
+        if found.entries or found.again:
+            # Snakemake asks for their files again; `_submit` then takes over the jobs that make them
             adapter.make_again(self.workflow, found.paths() | found.again)
             local = {str(p) for job in self.dag.needrun_jobs() if job.is_local for p in job.output}
             self._patiently(lambda: found.cancel_others(local & found.paths()))
@@ -130,17 +110,15 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         return "--executor local"
 
     def get_job_exec_prefix(self, job: Any) -> str:
-        """Set the variables of a node's environment that differ from the head's."""
+        """Shell command before each job."""
         # what is buffered when Python ends and cannot be written, in a full log folder, makes a good job fail
-        values = ["PYTHONUNBUFFERED=1"]
-        here = Path(__file__).parents[1]
-        if here.name != "site-packages":  # imported before the official plugin, see __init__.py
-            values.append(f'PYTHONPATH="{here}${{PYTHONPATH:+:$PYTHONPATH}}"')
-        return f"export {' '.join(values)}"
+        return "export PYTHONUNBUFFERED=1"
 
     def get_job_args(self, job: Any) -> str:
-        """Pass the cores that the job asked for ('all' could be the whole node's) and the attempt that its memory
-        is for, but no file of the head, which a job that outlives the head would miss."""
+        """Pass the cores that the job asked for ('all' could be the whole node's) and the attempt of its memory.
+
+        No file of the head is passed: a job that outlives the head would miss it.
+        """
         asked = self._asking[job]
         args = RealExecutor.get_job_args(self, job, cores=asked["cpus"])
         if job.is_group() and "mem_mb" in asked:  # those that run at a time
@@ -149,38 +127,16 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         args = re.sub(r"--attempt \d+", f"--attempt {self._tries.get(job, Tries()).memory}", args)
         return f"{args} {format_cli_arg('--wait-for-files', list(job.get_wait_for_files()))}"
 
-    def run_jobs(self, jobs: list[Any]) -> None:
-        """Queue jobs for submission, failed ones after their pause."""
-        for job in jobs:
-            self.run_job_pre(job)
-            self._enqueue(job, self._due.pop(job, 0) - time.monotonic())
-
-    def _enqueue(self, job: Any, pause: float = 0) -> None:
-        if pause > 0:
-            timer = threading.Timer(pause, self._enqueue, [job])
-            timer.daemon = True
-            timer.start()
-        elif not self._stop.is_set():
-            try:
-                place = tuple(job.resources.get(name) for name in ("slurm_partition", "slurm_account", "qos"))
-                if place not in self._lines:
-                    self._lines[place] = ThreadPoolExecutor(1, thread_name_prefix="sbatch")
-                self._lines[place].submit(self.run_job, job)
-            except Exception as error:  # nobody looks at a timer's exception: the run would hang
-                if not self._stop.is_set():
-                    self._fail(SubmittedJobInfo(job), f"could not be submitted: {error}")
-
     def run_job(self, job: Any) -> None:
-        """Submit one job, or take over the one of an earlier run. Runs in the thread of the job's line."""
-        try:
-            with self._one:
-                if not self._stop.is_set():
-                    self._submit(job)
-        except Exception as error:  # nobody looks at a thread's exception: the run would hang
-            said = " ".join(str(error).split())[:300] or type(error).__name__
-            self._fail(SubmittedJobInfo(job), f"could not be submitted: {said}")
+        """Let a job wait for its submission, after a pause if it failed before."""
+        self._lines.add(job, self._due.pop(job, 0) - time.monotonic())
+
+    def _not_submitted(self, job: Any, error: Exception) -> None:
+        said = " ".join(str(error).split())[:300] or type(error).__name__
+        self._fail(SubmittedJobInfo(job), f"could not be submitted: {said}")
 
     def _submit(self, job: Any) -> None:
+        """Submit a job, or take over the one of an earlier run. Runs in the thread of the job's line."""
         tries = self._tries.get(job, Tries())
         here = self._partitions()
         whole = retry.asked(job, tries)
@@ -209,22 +165,24 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
                 f"Cancelled {', '.join(gone)} of an earlier run: its files have another command, parameters or inputs "
                 "now, or the profile asks for something else."
             )
-        if job in self._submitted:  # an earlier try may be alive, whatever Slurm said of it
-            self._patiently(lambda: reattach.end(self._strays(queue.jobs().values())))
+        self._patiently(lambda: self._end_earlier_tries(new))
         _set_aside([str(path) for member in members(job) for path in member.log])
         said = self._sbatch(job, new)
-        before = self._accepted.get(job, asked)
-        if said and before != asked and not self._stop.is_set():
-            self.logger.warning(
-                f"Slurm does not take job {job.name} with {reasons.wanted(asked)}; it asks for what it had before."
-            )
-            new = entry(members(job), job.name, self.workflow.persistence, before, tries)
-            said = self._sbatch(job, new)
         if said and self._stop.is_set():
             return  # the next head finds out whether Slurm took it
         if said:
             job.attempt = max(job.attempt, job.restart_times + 1)  # asking again will not please Slurm
             self._fail(SubmittedJobInfo(job), reasons.refused(said, new.asked))
+
+    def _end_earlier_tries(self, new: Entry) -> None:
+        """Cancel what is alive of earlier tries, whatever Slurm said of them before, and wait for its end."""
+        earlier = [old for old in self._earlier.given_up if old.makes.keys() & new.makes.keys()]
+        if not earlier:
+            return
+        ids = reattach.strays(queue.jobs().values(), self._name, self._current)
+        found = [reattach.missing(old, self._name)[0] for old in earlier]
+        ids += [row.id for row in found if row is not None and row.live]
+        reattach.end(sorted(set(ids)))
 
     def _sbatch(self, job: Any, new: Entry) -> str:
         """Submit, and wait while the controller is away. Returns Slurm's words if it refuses the job, else ""."""
@@ -238,7 +196,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         environment = submit.environment(job, self.envvars())
         self._journal.intend(new)
         self._current.add(new.key)
-        self._submitted.add(job)
+        job.register()  # marks its files as incomplete before it can run, and end: its node removes the marks
         pause = 5.0
         while True:
             id, said = "", NO_ID
@@ -260,9 +218,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
                     f"Slurm takes no job now (job {job.jobid}, partition {_where(new.asked)}: "
                     f"{' '.join(said.split())[:200]}); trying again, nothing is lost. Jobs of other partitions go on."
                 )
-            self._one.release()
-            self._stop.wait(pause)
-            self._one.acquire()
+            self._lines.pause(pause)
             if self._stop.is_set():
                 return said
             pause = min(pause * 2, SLOWEST)
@@ -272,7 +228,6 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         new = replace(new, id=id, log=str(log).replace("%j", id))
         with suppress(OSError):  # it runs: the next head finds it by its comment
             self._journal.note(new.key, id=id, log=new.log)
-        self._accepted[job] = new.asked
         self.logger.info(
             f"Job {job.jobid} has been submitted with SLURM jobid {id} (log: {new.log}). "
             f"It asks for {reasons.wanted(new.asked)}."
@@ -292,19 +247,16 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         if live:
             self._entries[of.key] = of
             self._current.add(of.key)
-            self.report_job_submission(info)
+            self.report_job_submission(info, register_job=False)
         else:
-            RealExecutor.report_job_submission(self, info)
+            RealExecutor.report_job_submission(self, info, register_job=False)
             self.report_job_success(info)
 
     def _partitions(self) -> dict[str, site.Partition]:
-        """What Slurm has; empty if it does not say."""
-        if time.monotonic() > self._asked_site + FRESH:
-            self._asked_site = time.monotonic()
-            try:
+        """The partitions by name; empty as long as Slurm does not say."""
+        if not self._site:
+            with suppress(SlurmError):
                 self._site = site.partitions()
-            except SlurmError:
-                self._asked_site += SLOWEST - FRESH  # asked again in a minute
         return self._site
 
     def _patiently(self, do: Any) -> Any:
@@ -391,12 +343,8 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             self._ended_badly(info, of, state, code, row)
         return True
 
-    def _strays(self, rows: Iterable[queue.Row]) -> list[str]:
-        """Live jobs of this run that must not go on: of earlier tries, or second copies of one submission."""
-        return reattach.strays(rows, self._name, self._current)
-
     def _cancel_strays(self, rows: dict[str, queue.Row]) -> None:
-        ids = self._strays(rows.values())
+        ids = reattach.strays(rows.values(), self._name, self._current)
         if not ids:
             return
         with suppress(SlurmError):  # else at the next look
@@ -409,10 +357,12 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
     def _ended_badly(
         self, info: SubmittedJobInfo, of: Entry, state: str, code: str, row: queue.Row | None
     ) -> None:
-        if state == "FAILED" and _killed([of.log, *(str(path) for m in members(info.job) for path in m.log)]):
+        logs = [of.log, *(str(path) for member in members(info.job) for path in member.log)]
+        if state == "FAILED" and reasons.killed(logs):
             code = "137"
         why = retry.cause(state, code)
         self._tries[info.job] = retry.after(of.tries, why)
+        self._earlier.given_up.append(of)
         nodes, limit = (row.nodes, row.limit) if row else ("", "")
         words = reasons.ended(state, code, nodes, limit, of.asked)
         lacking = {"memory": "mem_mb", "time": "runtime"}.get(why, "")
@@ -429,10 +379,11 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
     def _again(self, job: Any, state: str, told: str) -> None:
         """Submit a job again, after ever longer pauses, without a word to Snakemake, which would count it as a try."""
         self._settle(job, "failed")
-        if state not in self._lost[job]:
+        lost = self._lost.setdefault(job, [])
+        if state not in lost:
             self.logger.warning(f"{told}. The job is submitted again; this uses no try.")
-        self._enqueue(job, min(self._settings.retry_pause * 2 ** len(self._lost[job]), LONGEST))
-        self._lost[job].append(state)
+        self._lines.add(job, min(self._settings.retry_pause * 2 ** len(lost), LONGEST))
+        lost.append(state)
 
     def _fail(self, info: SubmittedJobInfo, told: str, pause: bool = True, **more: Any) -> None:
         if pause:
@@ -500,8 +451,8 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         )
 
     def cancel(self) -> None:
-        """Ctrl-C."""
-        self._end_lines()
+        """Cancel all jobs, after Ctrl-C."""
+        self._lines.end()
         ids = sorted(of.id for of in self._entries.values())
         try:
             queue.cancel(self._alive())
@@ -517,34 +468,22 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         """The numbers of this run's jobs, and of nobody else who has one of their numbers now."""
         rows = queue.jobs()
         keyed = queue.by_key(rows.values())
-        found = [reattach.row_of(of, self._name, rows, keyed) for of in list(self._entries.values())]
+        found = [
+            reattach.row_of(of, self._name, rows, keyed) or reattach.missing(of, self._name)[0]
+            for of in list(self._entries.values())
+        ]
         return [row.id for row in found if row is not None and row.live]
-
-    def _end_lines(self) -> None:
-        self._stop.set()
-        for line in list(self._lines.values()):
-            line.shutdown(wait=True, cancel_futures=True)
 
     def cancel_jobs(self, active_jobs: list[SubmittedJobInfo]) -> None:
         """Do nothing: `cancel` cancels the jobs."""
 
     def shutdown(self) -> None:
-        self._end_lines()
+        self._lines.end()
         super().shutdown()
 
 
 def _where(asked: dict[str, Any]) -> str:
     return str(asked.get("partition", "(the default)"))
-
-
-def _killed(logs: list[str]) -> bool:
-    """True if the end of a log says that a child of the job was killed."""
-    for path in filter(os.path.isfile, logs):
-        with suppress(OSError), open(path, "rb") as stream:
-            stream.seek(max(os.path.getsize(path) - TAIL, 0))
-            if reasons.KILLED.search(stream.read().decode(errors="replace")):
-                return True
-    return False
 
 
 def _set_aside(logs: list[str]) -> None:

@@ -29,7 +29,6 @@ from . import adapter
 FOLDER = Path(".snakemake/slurm-resilient/jobs")  # a file for each configuration: <head>.jsonl
 STARTS = Path(".snakemake/slurm-resilient/starts")  # a file for each key: the Slurm job that started with it
 NEVER = "never"  # in place of a number: no job may start with this key any more
-KEPT = 20_000  # jobs
 LATEST = 86_400  # seconds after which Slurm takes no job that sbatch handed over
 READ = 200_000_000  # bytes of an input that is compared by content, too
 # Runs before anything else of a job. A job that Slurm queued again finds its own number, and goes on.
@@ -66,7 +65,6 @@ class Entry:
     makes: dict[str, str]
     inputs: dict[str, str]
     asked: dict[str, Any]
-    benchmarks: list[str]
     contents: dict[str, str] = field(default_factory=dict)
     before: dict[str, str] = field(default_factory=dict)
     tries: Tries = Tries()
@@ -110,8 +108,9 @@ class Journal:
             try:
                 row = json.loads(line)
                 if "rule" in row:
-                    tries = Tries(**row.pop("tries"))
-                    found[row["key"]] = Entry(tries=tries, **row)
+                    row["tries"] = Tries(**row["tries"])
+                    row.pop("benchmarks", None)  # of a head before this version
+                    found[row["key"]] = Entry(**row)
                 else:
                     key = row.pop("key")
                     found[key] = replace(found[key], **row)
@@ -127,8 +126,8 @@ class Journal:
         self.note(key, settled=how)
 
     def shrink(self) -> None:
-        """Keep, of settled jobs, only what they asked for."""
-        entries = [_settled(e) if e.settled else e for e in self.read()[-KEPT:]]
+        """Forget jobs that were settled so long ago that Slurm starts none of them any more."""
+        entries = [e for e in self.read() if not e.settled or not _over(STARTS / e.key)]
         part = self.path.with_suffix(".part")
         part.write_text("".join(json.dumps(asdict(e)) + "\n" for e in entries), encoding="utf-8")
         part.replace(self.path)
@@ -144,12 +143,12 @@ class Journal:
                 os.fsync(stream.fileno())
 
 
-def _settled(e: Entry) -> Entry:
-    file = STARTS / e.key
+def _over(file: Path) -> bool:
+    """Remove the file of a settled key if it is old; True if there is none any more."""
     with suppress(OSError):
         if time.time() - file.stat().st_mtime > LATEST:
             file.unlink()
-    return replace(e, makes={}, inputs={}, contents={}, before={})
+    return not file.exists()
 
 
 def guard(key: str) -> str:
@@ -197,7 +196,6 @@ def entry(own: Iterable[Any], rule: str, persistence: Any, asked: Mapping[str, A
         inputs=stamps(inputs),
         contents=contents(inputs),
         asked=dict(asked),
-        benchmarks=[str(m.benchmark) for m in own if m.benchmark],
         before=stamps(makes),
         tries=tries,
     )

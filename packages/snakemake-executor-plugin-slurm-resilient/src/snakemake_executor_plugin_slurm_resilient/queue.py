@@ -54,9 +54,7 @@ class Row:
         return KEY.findall(self.comment)
 
 
-def ask(
-    *command: str, timeout: float = TIMEOUT, stdin: str | None = None, env: Mapping[str, str] | None = None
-) -> str:
+def ask(*command: str, stdin: str | None = None, env: Mapping[str, str] | None = None) -> str:
     """Standard output of a Slurm command. Unreachable if it fails, SlurmError if it is not installed."""
     pipe = subprocess.PIPE
     try:
@@ -70,10 +68,10 @@ def ask(
         ) from None
     with process:
         try:
-            said, error = process.communicate(stdin, timeout)
+            said, error = process.communicate(stdin, TIMEOUT)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
-            raise Unreachable(f"{command[0]}: no answer in {timeout:g} s") from None
+            raise Unreachable(f"{command[0]}: no answer in {TIMEOUT} s") from None
     if process.returncode:
         lines = "\n".join(line.strip() for line in error.splitlines() if line.strip())
         raise Unreachable(lines or f"{command[0]} ended with status {process.returncode}")
@@ -89,7 +87,10 @@ def jobs() -> dict[str, Row]:
 
 
 def known(id: str) -> Row | None:
-    """What the controller says of one job by its number, which may have a new owner; None if it has no such job."""
+    """What the controller says of one job by its number, which may have a new owner; None if it has no such job.
+
+    Unreachable if it says neither: silence with exit status 0 is not an answer.
+    """
     try:
         said = ask("scontrol", "show", "job", id, "--oneliner")
     except SlurmError as error:
@@ -98,7 +99,7 @@ def known(id: str) -> Row | None:
         return None
     fields = dict(re.findall(r"(?:^| )(JobName|JobState|ExitCode|Comment)=(.*?)(?= \w+=|\s*$)", said))
     if "JobState" not in fields:
-        return None
+        raise Unreachable(f"scontrol show job {id}: it printed nothing of this job")
     return Row(
         id=id,
         state=fields["JobState"],

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 
 Asked = Mapping[str, object]  # mem_mb, runtime (minutes), cpus, gpu, partition: what a job was submitted with
 
 # sbatch could not reach the controller, a partition is closed, or a limit on submitted jobs is used up: the same call
-# works later. (Of every limit Slurm says "job submit limit, user's size and/or time limits"; its name stands above.)
+# works later. (Of every limit Slurm says "job submit limit, user's size and/or time limits"; its name is above.)
 LATER = re.compile(
     r"no answer in|"
     r"unable to contact|socket timed out|connection (refused|reset|timed out)|communication|temporarily unable|"
@@ -20,6 +22,7 @@ LATER = re.compile(
 KILLED = re.compile(
     r"Signals\.SIGKILL|exit (status|code) 137\b|by signal: Killed|^\S+: line \d+: +\d+ Killed\b", re.M
 )
+TAIL = 20_000  # bytes at the end of a log, in which to look for the cause of a failure
 REFUSED = (
     (
         r"invalid partition",
@@ -83,6 +86,16 @@ def ended(state: str, code: str, nodes: str, limit: str, asked: Asked) -> str:
     if signal not in ("", "0"):
         return f"was ended by signal {signal}{where}"
     return f"ended with status {code or '?'}{where}"
+
+
+def killed(logs: Iterable[str]) -> bool:
+    """True if the end of a log says that a child of the job was killed."""
+    for path in filter(os.path.isfile, logs):
+        with suppress(OSError), open(path, "rb") as stream:
+            stream.seek(max(os.path.getsize(path) - TAIL, 0))
+            if KILLED.search(stream.read().decode(errors="replace")):
+                return True
+    return False
 
 
 def refused(message: str, asked: Asked) -> str:

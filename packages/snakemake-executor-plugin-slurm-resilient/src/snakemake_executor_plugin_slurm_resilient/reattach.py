@@ -28,6 +28,7 @@ class Earlier:
     entries: dict[str, tuple[Journal, Entry]] = field(default_factory=dict)  # by key
     rows: dict[str, Row] = field(default_factory=dict)  # by key, as far as Slurm knows them
     again: set[str] = field(default_factory=set)  # files of jobs that failed or whose end is not known
+    given_up: list[Entry] = field(default_factory=list)  # jobs that failed, or Slurm did not know
 
     def is_live(self, key: str) -> bool:
         return key in self.rows and self.rows[key].live
@@ -39,10 +40,7 @@ class Earlier:
         return {path for _, e in self.entries.values() for path in e.makes}
 
     def take(self, new: Entry) -> tuple[Journal, Entry] | None:
-        """Take over the job that makes exactly these files, if there is one.
-
-        A job that still waits is not taken if the profile asks for something else now.
-        """
+        """Take over the job that makes exactly these files; not one that waits and asks for something else."""
         for key, (_, e) in self.entries.items():
             waits = key in self.rows and self.rows[key].state == "PENDING"
             if e.same(new) and not (waits and e.asked != new.asked):
@@ -68,7 +66,9 @@ def end(ids: list[str]) -> None:
     queue.cancel(ids)
     latest = time.monotonic() + PATIENCE
     while True:
-        left = [id for id, row in queue.jobs().items() if id in ids and row.live]
+        rows = queue.jobs()
+        now = {id: rows.get(id) or queue.known(id) for id in ids}
+        left = [id for id, row in now.items() if row is not None and row.live]
         if not left:
             return
         if time.monotonic() > latest:
@@ -131,15 +131,16 @@ def find(workflow: Any) -> Earlier:
     mine = heads.name(workflow)
     noted = [(journal, e) for journal in journals() for e in journal.read()]
     known = [(journal, e) for journal, e in noted if not e.settled and e.makes.keys() & jobs.keys()]
+    failed = [e for _, e in noted if e.settled == "failed" and e.makes.keys() & jobs.keys()]
     if not known:
-        return Earlier()
+        return Earlier(given_up=failed)
     other_heads = {journal.path.stem for journal, _ in known} - {mine}
     for other in sorted(other_heads):
         if heads.alive(other):
             raise SlurmError(f"the run {other} of this folder is alive and makes some of the same files")
     rows = queue.jobs()
     keyed = queue.by_key(rows.values())
-    found = Earlier()
+    found = Earlier(given_up=failed)
     for journal, e in known:
         head = journal.path.stem
         row = row_of(e, head, rows, keyed)
@@ -161,6 +162,7 @@ def find(workflow: Any) -> Earlier:
             # as half-written, if this head should die before it makes them again
             workflow.persistence.started(job)
         found.again |= changed
+        found.given_up.append(e)
         journal.settle(e.key, "failed")
     return found
 

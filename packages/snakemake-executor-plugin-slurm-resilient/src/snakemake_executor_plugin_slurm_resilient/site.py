@@ -27,7 +27,7 @@ def partitions() -> dict[str, Partition]:
 def parse_partitions(text: str) -> dict[str, Partition]:
     """Parse sinfo's rows, one per node and partition: partition|longest run|MB|CPUs."""
     found: dict[str, Partition] = {}
-    for line in filter(lambda line: line.count("|") == 3, text.splitlines()):  # "CLUSTER: …" stands above
+    for line in filter(lambda line: line.count("|") == 3, text.splitlines()):  # a line "CLUSTER: …" is above
         name, limit, memory, cpus = line.split("|")
         key = name.rstrip("*")
         partition = found.get(key, Partition(key, minutes(limit)))

@@ -175,6 +175,7 @@ def test_one_group_alone_is_not_certain() -> None:
     assert found["low"] < 0.3
 
 
+@pytest.mark.rest
 def test_false_recommendations_and_claims_in_bursts() -> None:
     """At most 5 %: docs/method.md has the table. Over images it was up to 60 %."""
     for images, burst in ((100, 20), (300, 5)):

@@ -236,6 +236,7 @@ def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
     assert "the shipped model" in capsys.readouterr().out
 
 
+@pytest.mark.rest
 def test_the_sheets_in_the_documentation_are_what_the_code_draws(tmp_path: Path) -> None:
     """Changed drawings: run `python -m tools.mini sheet` (and measure mini again)."""
     assert command.main(["sheet", "--out", str(tmp_path)]) == 0

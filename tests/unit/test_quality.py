@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -17,9 +18,17 @@ from coder_clip.texts.sets import PairSet, TextSet, load_pair_set, load_text_set
 
 ROOT = Path(__file__).parent.parent.parent
 OUR_OWN = sorted({entry(name).texts or name for name in PUBLISHED})
+LARGE = ("imagenet", "places365", "sun397", "cub200", "stanford_cars")  # the others are quick to check
 SETS = [p for p in sorted((ROOT / "data/texts").glob("*.json")) if not p.stem.endswith("one_to_one")]
 
 
+def quick(paths: list[Path]) -> list[object]:
+    """The sets as parameters; the large ones are of the rest."""
+    marks = {name: [pytest.mark.rest] for name in LARGE}
+    return [pytest.param(p, marks=marks.get(p.stem, []), id=p.stem) for p in paths]
+
+
+@cache
 def read(name: str) -> tuple[list[str], TextSet, PairSet]:
     listed = ROOT / f"data/classes/{name}.txt"
     classes = (
@@ -43,7 +52,7 @@ def test_every_set_says_honestly_what_it_is(name: str) -> None:
     assert all(s.endswith("not by the paper's language model") for s in written)
 
 
-@pytest.mark.parametrize("path", SETS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", quick(SETS))
 def test_every_set_passes_the_checks(path: Path) -> None:
     """What we ask of a model's texts, our own keep; exceptions are listed in the set, with their reasons."""
     texts, pairs = read_set(path)

@@ -375,6 +375,7 @@ def test_one_validation_image_is_one_image() -> None:
 # ---- the simulation
 
 
+@pytest.mark.rest
 def test_equal_methods_are_rarely_recommended_and_reported_without_bias() -> None:
     """The old rule chose among six equal methods on test images: one in ten runs recommended something."""
     rule, old = simulate(methods=6, images=300, repeats=1500)

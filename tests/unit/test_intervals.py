@@ -72,6 +72,7 @@ def test_equal_results_are_not_certain(value: float) -> None:
     assert 0 <= got.low <= got.high <= 1
 
 
+@pytest.mark.rest
 def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
     """Where seeds decide, percentiles over three seeds and the images held it in 75 of 100 simulated results."""
     for seeds, images, of_seeds, of_images in ((3, 200, 0.6, 1.0), (3, 200, 0.0, 2.0), (10, 200, 0.1, 2.0)):
@@ -79,6 +80,7 @@ def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
             assert 0.89 <= share <= 1.0, (seeds, images, of_seeds, of_images)
 
 
+@pytest.mark.rest
 def test_intervals_hold_the_truth_no_more_often_where_noise_is_all_there_is() -> None:
     """If the noise were added, not subtracted, intervals were 1.7 times as wide and held it in 99.8 of 100 cases."""
     *_, accuracy = coverage(10, 200, 0.0, 0.0, repeats=2000)

@@ -93,6 +93,7 @@ def test_no_held_out_combination_is_drawn_for_training(monkeypatch: pytest.Monke
     assert {combo.thing for combo in drawn} >= {"bird", *THINGS[0].name.split("|")}
 
 
+@pytest.mark.rest
 def test_captions_name_a_rare_species_as_often_as_declared(monkeypatch: pytest.MonkeyPatch) -> None:
     """The controlled variable of `rare`: pictures whose captions say which species it is."""
     species = {tuple(marks.items()): name for name, marks in SPECIES.items()}

@@ -261,6 +261,7 @@ def test_without_its_lists_a_data_set_is_not_read(name: str, tmp_path: Path) -> 
     assert listing(name, DatasetConfig(), tmp_path) is None
 
 
+@pytest.mark.rest
 def test_imagenet_either_way_below_its_folder(tmp_path: Path, imagenet_tree: tuple[Path, Contents]) -> None:
     first = load("imagenet", imagenet_tree[0])
     assert first.counts == {"train": 1000, "val": 10000, "test": 1000}

@@ -211,6 +211,7 @@ def test_every_image_has_text_and_size(usual: str) -> None:
         assert (image["width"], image["height"]) == ("1", "1")
 
 
+@pytest.mark.rest
 def test_images_are_jpeg_and_charts_have_a_palette(tmp_path: Path) -> None:
     """A figure that shows images was a third of the page; a chart with a palette looks the same in fewer bytes."""
     results = full(tmp_path)

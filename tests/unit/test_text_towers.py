@@ -129,6 +129,7 @@ def test_a_text_without_a_finite_feature_is_named(tiny_dir: Path) -> None:
         encoder.encode_texts(["a dog"])
 
 
+@pytest.mark.rest
 def test_hugging_face_tower_is_cut_to_its_padding(lite: Encoder) -> None:
     assert can_cut(lite.model) == "padding"
     tokens = lite.tokenizer(TEXTS, context_length=77)

@@ -171,7 +171,9 @@ class English:
 
 def _marked(text: str) -> bool:
     """True if a text has Latin letters that English has not."""
-    return not text.isascii() and any(not c.isascii() and unicodedata.name(c, "").startswith("LATIN") for c in text)
+    return not text.isascii() and any(
+        not c.isascii() and unicodedata.name(c, "").startswith("LATIN") for c in text
+    )
 
 
 def graded(adjective: str, end: str) -> str:

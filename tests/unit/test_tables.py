@@ -75,7 +75,7 @@ EXTREMES = {
     "the drawn birds": {"datasets": ("rare",), "classes": tuple(SPECIES)[:12]},
     "no one-to-one texts, unreadable images": {"reranked": False, "paired": False, "unreadable": 3},
 }
-QUICK = ("one class", "one seed, one shot", "one setting", "no shots", "the drawn birds")
+QUICK = ("one class", "one seed, one shot", "one setting", "no shots")
 
 
 def fake(tmp_path: Path, **what: object) -> Results:

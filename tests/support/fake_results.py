@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -84,11 +85,15 @@ class Fake:
                 self._features(dataset, model)
         return Results(self.root, self.datasets, self.models, self.shots)
 
-    @property
+    @cached_property
     def ids(self) -> list[str]:
         return [f"test/{c}/{i:04}.png" for c in range(len(self.classes)) for i in range(self.per_class)]
 
-    @property
+    @cached_property
+    def id_column(self) -> np.ndarray:
+        return np.array(self.ids, dtype=object)
+
+    @cached_property
     def labels(self) -> np.ndarray:
         return np.repeat(np.arange(len(self.classes)), self.per_class)
 
@@ -153,7 +158,8 @@ class Fake:
         wrong = (rng.random(n) > accuracy) & (classes > 1)
         prediction = np.where(wrong, (self.labels + 1) % classes, self.labels)
         return {
-            **{"setting": [setting] * n, "method": [method] * n, "draw": [0] * n, "image_id": self.ids},
+            **{"setting": np.full(n, setting, dtype=object), "method": np.full(n, method, dtype=object)},
+            **{"draw": np.zeros(n, dtype=np.int64), "image_id": self.id_column},
             **{"label": self.labels, "prediction": prediction, "correct": ~wrong, "gap": rng.random(n)},
         }
 

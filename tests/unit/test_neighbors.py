@@ -222,6 +222,7 @@ def test_scores_with_nan_are_refused() -> None:
         predict(torch.zeros(3, 0))
 
 
+@pytest.mark.rest
 def test_building_needs_little_more_than_a_copy_of_the_texts() -> None:
     """21,000 classes with 20 texts each took 4.9 GB for 0.9 GB of texts: a laptop cannot build them."""
     code = (

@@ -420,6 +420,7 @@ def test_a_device_that_is_not_there_is_named(model: Path, photos: list[Path]) ->
         Classifier(c.encoder, ["cat", "dog"], device="cpu")
 
 
+@pytest.mark.rest
 @pytest.mark.parametrize("cache", [True, False])
 def test_another_process_gives_the_same_answers(
     model: Path, texts: Path, photos: list[Path], tmp_path: Path, cache: bool

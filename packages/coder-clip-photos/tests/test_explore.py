@@ -226,6 +226,7 @@ def test_reasons_follow_the_edited_texts(client: Any) -> None:
         assert adds == pytest.approx(photo["margin"], abs=100 * grid_error(16))  # two class means
 
 
+@pytest.mark.rest
 def test_gallery_and_photo_give_one_margin(client: Any, study: Study) -> None:
     """A photo "0.3 points ahead of dog" in the gallery and "1.2 points ahead of egg" when opened is not believed.
 

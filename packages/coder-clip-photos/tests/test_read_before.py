@@ -232,6 +232,7 @@ print(peak() - before)
 """
 
 
+@pytest.mark.rest
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak memory of a process is asked of Linux")
 def test_large_photos_take_at_most_300_mb(tmp_path: Path) -> None:
     """Eight photos of 24 megapixels took 700 MB, because each thread kept the memory of one."""

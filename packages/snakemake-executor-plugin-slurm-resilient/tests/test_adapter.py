@@ -45,6 +45,7 @@ def made(said: str) -> str:
     return line
 
 
+@pytest.mark.rest
 def test_the_installed_snakemake_has_every_part(tmp_path: Path) -> None:
     first = run(tmp_path, 1)
     assert "needed ['a']" in first
@@ -89,6 +90,7 @@ rule e:
 """
 
 
+@pytest.mark.rest
 def test_what_is_behind_a_job_that_is_taken_over_is_still_made(tmp_path: Path) -> None:
     """Else a run whose first jobs ended while there was no head ends well, with nothing made.
 

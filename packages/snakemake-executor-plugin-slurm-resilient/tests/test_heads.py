@@ -63,6 +63,7 @@ def lock(tmp_path: Path) -> Path:
     return tmp_path / ".snakemake/locks/0.input.lock"
 
 
+@pytest.mark.rest
 def test_a_second_head_is_refused_and_the_next_one_after_a_kill_clears_the_locks(
     tmp_path: Path, lock: Path
 ) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from ..baselines.methods import LABELS
@@ -77,8 +78,8 @@ def _zero_shot(claim: Claim, results: Results, dataset: str, model: str) -> Comp
             raise Missing("off", off, unchanged=has_texts)
     else:
         _needs_texts(results, dataset)
-    rows = results.rows_of(dataset, model)
-    return _paired(rows, claim.before, claim.after, "draw", Missing("off", "no class has attribute texts"))
+    absent = Missing("off", "no class has attribute texts")
+    return _paired(results, dataset, model, None, claim.before, claim.after, absent)
 
 
 def _few_shot(claim: Claim, results: Results, dataset: str, model: str) -> Judged:
@@ -103,27 +104,35 @@ def few_shot_difference(
     results: Results, dataset: str, model: str, shots: int, before: str, after: str
 ) -> tuple[Comparison, int]:
     """Two few-shot methods with a number of shots, and the number of seeds. Missing if one of them did not run."""
-    rows = results.adapter_rows(dataset, model, shots)
     absent = Missing(
         "not run", "not among adapter.methods" if dataset in results.with_texts else NO_CLASS_TEXTS
     )
-    return _paired(rows, before, after, "seed", absent), rows["seed"].nunique()
+    comparison = _paired(results, dataset, model, shots, before, after, absent)
+    return comparison, results.adapter_rows(dataset, model, shots)["seed"].nunique()
 
 
-def _paired(rows: pd.DataFrame, before: str, after: str, runs: str, absent: Missing) -> Comparison:
-    """The paired test of two methods in the setting clean. runs: the column that numbers draws or seeds.
+def _paired(
+    results: Results,
+    dataset: str,
+    model: str,
+    shots: int | None,
+    before: str,
+    after: str,
+    absent: Missing,
+) -> Comparison:
+    """The paired test of two methods in the setting clean. shots: None for zero-shot methods.
 
     absent: raised, with the method's name, where one has no rows. UserError for rows of different images or runs.
     """
-    rows = rows[rows["setting"].isin(("any", SETTING))]
     sides = []
     for method in (before, after):
-        of_method = rows[rows["method"] == method]
-        if of_method.empty:
+        side = _correct(results, dataset, model, shots, method)
+        if side is None:
             raise Missing(absent.verdict, f"{LABELS.get(method, method)}: {absent.why}")
-        sides.append(of_method)
-    (was, ids, groups), (now, same, _) = (_correct(side, runs) for side in sides)
-    if ids != same or (len(was) != len(now) and (runs != "draw" or 1 not in (len(was), len(now)))):
+        sides.append(side)
+    (was, ids, groups), (now, same, _) = sides
+    one_run_fits_all = shots is None and 1 in (len(was), len(now))
+    if ids != same or (len(was) != len(now) and not one_run_fits_all):
         raise UserError(
             f"results of {before} and {after} are of different images or runs; run their phase again"
         )
@@ -132,11 +141,25 @@ def _paired(rows: pd.DataFrame, before: str, after: str, runs: str, absent: Miss
     return _comparison(paired_test_over_seeds(was, now, groups=groups))
 
 
-def _correct(rows: pd.DataFrame, runs: str) -> tuple[NDArray[np.bool_], list[str], NDArray[np.int64] | None]:
-    """Which images are right in each run: (runs, images); the ids of the images, in order; their groups, if any."""
+@lru_cache(maxsize=128)  # many claims share a method
+def _correct(
+    results: Results, dataset: str, model: str, shots: int | None, method: str
+) -> tuple[NDArray[np.bool_], str, NDArray[np.int64] | None] | None:
+    """Which images a method has right in each run: (runs, images); None if it has no rows.
+
+    Also a hash of the ids of the images, in order, and their groups, if any.
+    """
+    if shots is None:
+        rows, runs = results.rows_of(dataset, model), "draw"
+    else:
+        rows, runs = results.adapter_rows(dataset, model, shots), "seed"
+    rows = rows[(rows["method"] == method) & rows["setting"].isin(("any", SETTING))]
+    if rows.empty:
+        return None
     by_run = [r.sort_values("image_id") for _, r in rows.groupby(runs, sort=True)]
     groups = by_run[0]["group"].to_numpy() if "group" in rows else None
-    return np.stack([r["correct"].to_numpy() for r in by_run]), by_run[0]["image_id"].tolist(), groups
+    ids = hashlib.sha256("\0".join(by_run[0]["image_id"]).encode()).hexdigest()
+    return np.stack([r["correct"].to_numpy() for r in by_run]), ids, groups
 
 
 def _neighbours(claim: Claim, results: Results, dataset: str, model: str) -> Comparison:

@@ -12,6 +12,7 @@ import io
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,24 @@ class _Item:
     height: int = 0
 
 
+@cache
+def _environment() -> Environment:
+    """Templates and their filters; a template is compiled once."""
+    environment = Environment(
+        loader=PackageLoader("coder_clip"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["short"] = lambda text: str(text)[:12]
+    # an interval is not broken over lines
+    environment.filters["whole"] = lambda text: str(text).replace(", ", ",\N{NO-BREAK SPACE}")
+    environment.filters["yaml"] = lambda value: yaml.safe_dump(value, sort_keys=False, allow_unicode=True)
+    return environment
+
+
 def render(
     results: Results,
     out: str | Path,
@@ -83,19 +102,7 @@ def render(
     the command that makes everything. image: loads images of errors; without it, or where they are not on this machine,
     the page names them. UserError for a missing file.
     """
-    loader = PackageLoader("coder_clip")
-    environment = Environment(
-        loader=loader,
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["short"] = lambda text: str(text)[:12]
-    # an interval is not broken over lines
-    environment.filters["whole"] = lambda text: str(text).replace(", ", ",\N{NO-BREAK SPACE}")
-    environment.filters["yaml"] = lambda value: yaml.safe_dump(value, sort_keys=False, allow_unicode=True)
+    environment, loader = _environment(), PackageLoader("coder_clip")
     style, script = (
         loader.get_source(environment, name)[0].strip() for name in ("report.css", "report.js.j2")
     )

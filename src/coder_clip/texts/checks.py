@@ -123,6 +123,8 @@ def _bare(text: str) -> str:
 
 def control(text: str) -> str:
     """Characters that are not text: control, format and direction marks, private, unassigned, lone surrogates."""
+    if text.isascii() and text.isprintable():  # nearly all texts
+        return ""
     return "".join(
         c for c in text if c not in JOINERS and unicodedata.category(c) in ("Cc", "Cf", "Cs", "Co", "Cn")
     )
@@ -130,6 +132,8 @@ def control(text: str) -> str:
 
 def scripts(text: str) -> set[str]:
     """Writing systems of the letters of a text, by Unicode's names: LATIN, CYRILLIC, CJK, …"""
+    if text.isascii():  # nearly all texts
+        return {"LATIN"} if any(c.isalpha() for c in text) else set()
     letters = (c for c in text if unicodedata.category(c) in ("Lu", "Ll", "Lo"))
     return {unicodedata.name(c, "unknown").split()[0] for c in letters} - {"MICRO", "FEMININE", "MASCULINE"}
 

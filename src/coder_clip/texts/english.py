@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+KEPT = 65_536  # results of a function, as the checks compare each text with many others
 _FEW = 3  # words, up to which their order says nothing: "a long bushy tail" and "a bushy long tail"
 
 
+@lru_cache(maxsize=KEPT)
 def plain(text: str) -> str:
     """Reduce a text for comparison: no case, punctuation or leading article."""
     words = re.sub(r"[\W_]+", " ", text.replace("'", "").casefold()).split()
@@ -24,12 +26,18 @@ def plain(text: str) -> str:
 
 def stems(text: str) -> list[str]:
     """The words of a text without determiners before them: singular, in American spelling, numbers in digits."""
+    return list(_stems(text))
+
+
+@lru_cache(maxsize=KEPT)
+def _stems(text: str) -> tuple[str, ...]:
     e, words = english(), plain(text).split()
     while len(words) > 1 and words[0] in e.determiners:
         del words[0]
-    return [_stem(word) for word in words]
+    return tuple(_stem(word) for word in words)
 
 
+@lru_cache(maxsize=KEPT)
 def same_text(text: str) -> str:
     """A key that texts share which say the same in other forms of words, and in another order if they are short."""
     e, found = english(), stems(text)
@@ -37,6 +45,7 @@ def same_text(text: str) -> str:
     return " ".join(sorted(content) if len(content) <= _FEW else found)
 
 
+@lru_cache(maxsize=KEPT)
 def same_name(text: str) -> str:
     """A key that names share which differ in number, spelling, hyphens and the order of their words."""
     e = english()
@@ -162,7 +171,9 @@ class English:
 
 def _marked(text: str) -> bool:
     """True if a text has Latin letters that English has not."""
-    return any(not c.isascii() and unicodedata.name(c, "").startswith("LATIN") for c in text)
+    return not text.isascii() and any(
+        not c.isascii() and unicodedata.name(c, "").startswith("LATIN") for c in text
+    )
 
 
 def graded(adjective: str, end: str) -> str:

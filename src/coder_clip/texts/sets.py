@@ -311,6 +311,8 @@ def _validate(model: type[_Model], path: Path, document: Any) -> _Model:
 def _half_character(value: Any) -> str | None:
     """A text or key, somewhere in a document, that no file can hold; None if there is none."""
     if isinstance(value, str):
+        if value.isascii():  # nearly all texts
+            return None
         return value if any("\ud800" <= c <= "\udfff" for c in value) else None
     inside = [*value, *value.values()] if isinstance(value, dict) else value
     if isinstance(inside, list):

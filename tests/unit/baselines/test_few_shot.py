@@ -549,7 +549,7 @@ def right_of(logits: Tensor, truth: Tensor) -> int:
 
 
 @pytest.mark.parametrize("name", ["coder_without_clip", "tip_x_without_clip"])
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", [0, 1, *(pytest.param(s, marks=pytest.mark.rest) for s in (2, 3))])
 def test_a_cache_without_clip_is_what_the_method_adds_to_clip(name: str, seed: int) -> None:
     """With CLIP's logits left in, the comparison with images alone would again be won by CLIP."""
     inputs, few = task(seed), Few(seed, 4, 12, 30, 8, spread=2.0)

@@ -11,6 +11,7 @@ pytest.importorskip(
 from benchmarks import coverage_of_intervals, neighbours, recommendations
 
 
+@pytest.mark.rest
 def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
     """Where seeds decide, percentiles over three seeds and the images held it in 75 of 100 simulated results."""
     for seeds, images, of_seeds, of_images in ((3, 200, 0.6, 1.0), (3, 200, 0.0, 2.0), (10, 200, 0.1, 2.0)):
@@ -18,6 +19,7 @@ def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
             assert 0.89 <= share <= 1.0, (seeds, images, of_seeds, of_images)
 
 
+@pytest.mark.rest
 def test_intervals_hold_the_truth_no_more_often_where_noise_is_all_there_is() -> None:
     """If the noise were added, not subtracted, intervals were 1.7 times as wide and held it in 99.8 of 100 cases."""
     *_, accuracy = coverage_of_intervals.coverage(10, 200, 0.0, 0.0, repeats=2000)
@@ -33,6 +35,7 @@ def test_intervals_of_neighbours_count_both_roles_of_an_image() -> None:
     assert all(with_factor <= without for _, without, with_factor in found.values())
 
 
+@pytest.mark.rest
 def test_false_recommendations_and_claims_in_bursts() -> None:
     """At most 5 %: docs/method.md has the table. Over images it was up to 60 %."""
     for images, burst in ((100, 20), (300, 5)):
@@ -50,6 +53,7 @@ def test_false_recommendations_and_claims_in_bursts() -> None:
     assert over_images >= clear
 
 
+@pytest.mark.rest
 def test_equal_methods_are_rarely_recommended_and_reported_without_bias() -> None:
     """The old rule chose among six equal methods on test images: one in ten runs recommended something."""
     rule, old = recommendations.simulate(methods=6, images=300, repeats=1500)

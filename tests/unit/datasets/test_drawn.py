@@ -36,6 +36,7 @@ def test_splits_hold_the_promised_images(kind: type[DrawnDataset]) -> None:
     assert Shapes().split("test").ids[0] == "test/stop_sign/0000"
 
 
+@pytest.mark.rest
 @pytest.mark.parametrize("kind", DRAWN)
 def test_an_image_is_the_same_in_another_process_with_another_hash_seed(kind: type[DrawnDataset]) -> None:
     """Features in a cache would belong to other images otherwise."""

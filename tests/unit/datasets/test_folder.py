@@ -216,6 +216,7 @@ def test_the_fingerprint_follows_the_content(tmp_path: Path) -> None:
     assert first != FolderDataset("x", tmp_path / "two").fingerprint()
 
 
+@pytest.mark.rest
 @pytest.mark.skipif(not (SHARED / "data/cifar10").is_dir(), reason="shared CIFAR-10 photos are not here")
 def test_cifar10_photos() -> None:
     data = FolderDataset("cifar10", SHARED / "data/cifar10")

@@ -55,7 +55,9 @@ def test_every_entry_has_a_small_tree() -> None:
     assert [name for name in PUBLISHED if not hasattr(trees, name)] == []
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.rest] * (n == "imagenet")) for n in PUBLISHED]
+)
 def test_the_true_layout_is_read(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
@@ -141,6 +143,7 @@ def test_expected_counts_are_the_published_ones(name: str) -> None:
 TRUE = [n for n in PUBLISHED if set(entry(n).splits[0].fingerprints) == {"train", "val", "test"}]
 
 
+@pytest.mark.rest
 @pytest.mark.parametrize("name", TRUE)
 def test_coops_true_split_files(name: str, tmp_path: Path, shared: Path) -> None:
     found = entry(name)
@@ -258,6 +261,7 @@ def test_without_its_lists_a_data_set_is_not_read(name: str, tmp_path: Path) -> 
     assert listing(name, DatasetConfig(), tmp_path) is None
 
 
+@pytest.mark.rest
 def test_imagenet_either_way_below_its_folder(tmp_path: Path, imagenet_tree: tuple[Path, Contents]) -> None:
     first = load("imagenet", imagenet_tree[0])
     assert first.counts == {"train": 1000, "val": 10000, "test": 1000}

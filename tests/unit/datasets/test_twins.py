@@ -56,6 +56,7 @@ def test_a_shot_before_and_one_after_are_in_one_group() -> None:
     assert near_twins([*"053421"], pictures.__getitem__) == [[*"053421"]]
 
 
+@pytest.mark.rest
 @pytest.mark.skipif(not (SHARED / "data/cifar10").is_dir(), reason="shared CIFAR-10 photos are not here")
 def test_of_real_photos_no_two_are_taken_for_near_twins_and_every_copy_is() -> None:
     """False twins would make intervals wide and splits coarse; missed ones make both wrong."""

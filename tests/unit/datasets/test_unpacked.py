@@ -16,8 +16,12 @@ from coder_clip.datasets.entry import entry
 from trees import allow_small_cifar, plant, replace_entry, served
 from web import Web
 
+LARGE = ("imagenet_v2", "cub200", "sun397")  # even with one image per class
 
-@pytest.mark.parametrize("name", PUBLISHED_ARCHIVES)
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.rest] * (n in LARGE)) for n in PUBLISHED_ARCHIVES]
+)
 def test_what_is_downloaded_is_found_by_the_loader(
     name: str, web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -25,7 +29,7 @@ def test_what_is_downloaded_is_found_by_the_loader(
     usage = shutil.disk_usage(tmp_path)._replace(free=10**12)
     monkeypatch.setattr(availability.shutil, "disk_usage", lambda _: usage)
     made, real = tmp_path / "made", entry(name)
-    plant(name, made, 1 if name in ("imagenet_v2", "cub200", "sun397") else 2)
+    plant(name, made, 1 if name in LARGE else 2)
     for d in real.downloads:
         file = d.file
         members = PUBLISHED_ARCHIVES[name].get(file)

@@ -168,6 +168,7 @@ def test_no_float64_on_a_gpu_that_has_none(tiny_dir: Path, monkeypatch: pytest.M
         load_encoder(EncoderSpec(f"local-dir:{tiny_dir}", precision="fp64", device="mps"))
 
 
+@pytest.mark.rest
 def test_freed_memory_is_kept() -> None:
     """Otherwise the kernel clears the same pages at every layer, which takes longer than the layer."""
     code = (

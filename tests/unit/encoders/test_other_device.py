@@ -14,10 +14,13 @@ from torch.utils import backend_registration
 from coder_clip.baselines.methods import ABLATIONS, FEW_SHOT
 from fixtures import REPO
 
-pytestmark = pytest.mark.skipif(
-    not hasattr(backend_registration, "_setup_privateuseone_for_python_backend"),
-    reason="this release of PyTorch has no devices written in Python",
-)
+pytestmark = [
+    pytest.mark.rest,
+    pytest.mark.skipif(
+        not hasattr(backend_registration, "_setup_privateuseone_for_python_backend"),
+        reason="this release of PyTorch has no devices written in Python",
+    ),
+]
 NARROW = {
     "fp32": 1e-5,
     "bf16": 2e-2,

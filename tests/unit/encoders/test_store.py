@@ -331,6 +331,7 @@ def test_a_file_that_goes_while_it_is_in_use_is_missed_only(cache: Path) -> None
     assert reader.get("e", "image", ["1"], 4) == {}
 
 
+@pytest.mark.rest
 def test_two_processes_write_at_once_and_nothing_is_lost(cache: Path) -> None:
     command = [sys.executable, "-c", WRITER, str(cache)]
     both = [
@@ -345,6 +346,7 @@ def test_two_processes_write_at_once_and_nothing_is_lost(cache: Path) -> None:
     }
 
 
+@pytest.mark.rest
 def test_a_killed_process_leaves_what_it_had_written(cache: Path) -> None:
     command = [sys.executable, "-c", WRITER, str(cache), "a", "1000000"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)

@@ -72,6 +72,7 @@ def test_an_unknown_tower_is_not_cut() -> None:
     assert can_cut(nn.Linear(2, 2)) == "none"
 
 
+@pytest.mark.rest
 def test_vit_b_32_text_tower(tmp_path: Path) -> None:
     """The real text tower's shape, thinned to two layers, against open_clip's own call."""
     cfg = open_clip.get_model_config("ViT-B-32")
@@ -128,6 +129,7 @@ def test_a_text_without_a_finite_feature_is_named(tiny_dir: Path) -> None:
         encoder.encode_texts(["a dog"])
 
 
+@pytest.mark.rest
 def test_hugging_face_tower_is_cut_to_its_padding(lite: Encoder) -> None:
     assert can_cut(lite.model) == "padding"
     tokens = lite.tokenizer(TEXTS, context_length=77)

@@ -108,6 +108,7 @@ def test_intervals_are_the_same_whatever_numpy_draws() -> None:
     assert interval == pytest.approx((0.6335481373491649, 0.6918623499284883), abs=1e-12)
 
 
+@pytest.mark.rest
 def test_about_95_of_100_intervals_hold_the_truth() -> None:
     """Otherwise "95 %" is a word."""
     rng = np.random.default_rng(8)

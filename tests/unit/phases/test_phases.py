@@ -12,6 +12,7 @@ import torch
 from coder_clip.phases.pairs import counted
 
 
+@pytest.mark.rest
 @pytest.mark.parametrize(
     ("phase", "unused"),
     [

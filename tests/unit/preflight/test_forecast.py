@@ -140,6 +140,7 @@ def test_a_gpu_saves_days_and_no_disk(repo: Path, monkeypatch: pytest.MonkeyPatc
     assert ahead(paper, 4)[1] < ahead(paper, 1)[1], "a job on each of four cards"
 
 
+@pytest.mark.rest
 def test_the_page_about_the_paper_shows_what_is_told(
     repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -138,6 +138,7 @@ def share(row: dict[str, str]) -> float:
     return float(row["accuracy"]) / 100
 
 
+@pytest.mark.rest
 def test_every_published_figure_of_a_method_of_ours_is_shown_or_told_apart(repo: Path) -> None:
     """A row that is dropped by mistake would be missed by nobody."""
     few = [r for r in read_rows(repo / "data/reference/few_shot.csv") if r["method"]]

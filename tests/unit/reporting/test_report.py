@@ -56,6 +56,12 @@ def page(results: Results, **options: object) -> str:
 
 
 @pytest.fixture(scope="module")
+def complete(tmp_path_factory: pytest.TempPathFactory) -> Results:
+    """Results with all their files, without a page."""
+    return full(tmp_path_factory.mktemp("complete"))
+
+
+@pytest.fixture(scope="module")
 def usual(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The page of a run without anything odd."""
     return page(full(tmp_path_factory.mktemp("usual")))
@@ -211,6 +217,7 @@ def test_every_image_has_text_and_size(usual: str) -> None:
         assert (image["width"], image["height"]) == ("1", "1")
 
 
+@pytest.mark.rest
 def test_images_are_jpeg_and_charts_have_a_palette(tmp_path: Path) -> None:
     """A figure that shows images was a third of the page; a chart with a palette looks the same in fewer bytes."""
     results = full(tmp_path)
@@ -447,15 +454,18 @@ def test_a_new_table_in_a_new_section_is_shown(tmp_path: Path, monkeypatch: pyte
         lambda p: p.evaluation("mini", "shapes"),
     ],
 )
-def test_missing_file_names_the_command(tmp_path: Path, missing: Callable[[object], Path]) -> None:
-    results = full(tmp_path)
+def test_missing_file_names_the_command(complete: Results, missing: Callable[[object], Path]) -> None:
+    results = Results(complete.paths.root, complete.datasets, complete.models, complete.shots)
     path = missing(results.paths)
-    path.unlink()
-    with pytest.raises(
-        UserError,
-        match=f"{path} is missing; 'snakemake {path} --configfile FILE' with its configuration makes it",
-    ):
-        page(results)
+    elsewhere = path.rename(path.with_name("elsewhere"))
+    try:
+        with pytest.raises(
+            UserError,
+            match=f"{path} is missing; 'snakemake {path} --configfile FILE' with its configuration makes it",
+        ):
+            page(results)
+    finally:
+        elsewhere.rename(path)
     assert not results.paths.report.exists()
 
 

@@ -74,6 +74,7 @@ EXTREMES = {
     "the drawn birds": {"datasets": ("rare",)},
     "no one-to-one texts, unreadable images": {"reranked": False, "paired": False, "unreadable": 3},
 }
+QUICK = ("one class", "one seed, one shot", "one setting", "no shots")
 
 
 def fake(tmp_path: Path, **what: object) -> Results:
@@ -98,7 +99,7 @@ def hostile() -> Table:
 
 @pytest.mark.parametrize(
     "extreme",
-    [pytest.param(e, marks=pytest.mark.rest if e == "ten data sets" else []) for e in EXTREMES],
+    [pytest.param(e, marks=[] if e in QUICK else pytest.mark.rest) for e in EXTREMES],
 )
 def test_copes(tmp_path: Path, extreme: str) -> None:
     what = EXTREMES[extreme]

@@ -144,6 +144,7 @@ def test_what_was_not_made_is_named_with_the_command_that_makes_it(
     assert "results/texts/generated/places.json is missing" in done.err
 
 
+@pytest.mark.rest
 def test_pairs_are_written_up_to_the_budget_most_frequent_first(
     here: Path, command: Command, server: Server
 ) -> None:
@@ -185,7 +186,7 @@ def test_a_class_that_is_refused_is_left_out_where_that_is_configured(
     assert len(server.asked) == 4
 
 
-@pytest.mark.parametrize("name", ["dtd", "eurosat"])
+@pytest.mark.parametrize("name", [pytest.param("dtd", marks=pytest.mark.rest), "eurosat"])
 def test_analogous_classes_of_our_own_sets_pass_the_rule(
     here: Path, command: Command, server: Server, repo: Path, name: str
 ) -> None:

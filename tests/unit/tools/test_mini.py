@@ -97,6 +97,7 @@ def test_no_held_out_combination_is_drawn_for_training(monkeypatch: pytest.Monke
     assert {combo.thing for combo in drawn} >= {"bird", *THINGS[0].name.split("|")}
 
 
+@pytest.mark.rest
 def test_captions_name_a_rare_species_as_often_as_declared(monkeypatch: pytest.MonkeyPatch) -> None:
     """The controlled variable of `rare`: pictures whose captions say which species it is."""
     species = {tuple(marks.items()): name for name, marks in SPECIES.items()}
@@ -240,6 +241,7 @@ def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
     assert "the shipped model" in capsys.readouterr().out
 
 
+@pytest.mark.rest
 def test_the_sheets_in_the_documentation_are_what_the_code_draws(tmp_path: Path) -> None:
     """Changed drawings: run `python -m tools.mini sheet` (and measure mini again)."""
     assert command.main(["sheet", "--out", str(tmp_path)]) == 0

@@ -15,6 +15,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
+from math import cos, sin
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -37,6 +38,10 @@ GREY: RGB = (135, 138, 142)
 GREEN: RGB = (50, 140, 55)
 BROWN: RGB = (125, 80, 40)
 
+# Corners of a circle and of rounder outlines, as cosines and sines: nearly all that a thing has is an oval.
+CIRCLE, OUTLINE = (np.linspace(0, 2 * math.pi, n, endpoint=False) for n in (40, 48))
+COSINES, SINES = np.cos(CIRCLE), np.sin(CIRCLE)
+
 BACKGROUNDS = ("plain", "grass", "sky", "sand", "bricks", "wood", "stripes", "tiles")
 CLUTTERS = ("alone", "things around", "partly covered", "confetti")
 
@@ -53,21 +58,23 @@ class Pen:
         """`matrix` (2, 3): from the thing's coordinates to pixels of the enlarged canvas."""
         self.layer = Image.new("RGBA", (SIZE * SUPER, SIZE * SUPER))
         self._draw = ImageDraw.Draw(self.layer)
-        self._matrix = matrix
+        self._turned, self._moved = matrix[:, :2].T, matrix[:, 2]
         self._unit = math.sqrt(abs(float(np.linalg.det(matrix[:, :2]))))
 
-    def poly(self, points: Points, fill: RGB | None) -> None:
+    def poly(self, points: Points | NDArray[np.float64], fill: RGB | None) -> None:
         """Draw a filled polygon; ``None`` cuts a hole through everything drawn so far."""
-        xy = np.asarray(points) @ self._matrix[:, :2].T + self._matrix[:, 2]
-        # Rounded, so that the last bits of another machine's sine cannot move a pixel.
-        flat = [(x, y) for x, y in np.round(xy, 2).tolist()]
-        self._draw.polygon(flat, fill=(0, 0, 0, 0) if fill is None else (*fill, 255))
+        self._draw.polygon(self._pixels(points), fill=(0, 0, 0, 0) if fill is None else (*fill, 255))
+
+    def _pixels(self, points: Points | NDArray[np.float64]) -> list[float]:
+        """Points as pixels: x, y, x, y, …, rounded: the last bits of another machine's sine move no pixel."""
+        xy = np.asarray(points) @ self._turned + self._moved
+        flat: list[float] = xy.round(2).ravel().tolist()
+        return flat
 
     def oval(self, x: float, y: float, rx: float, ry: float, fill: RGB | None, turn: float = 0.0) -> None:
-        a = np.linspace(0, 2 * math.pi, 40, endpoint=False)
-        px, py = rx * np.cos(a), ry * np.sin(a)
+        px, py = rx * COSINES, ry * SINES
         c, s = math.cos(turn), math.sin(turn)
-        self.poly(list(zip(x + c * px - s * py, y + s * px + c * py, strict=True)), fill)
+        self.poly(np.column_stack((x + c * px - s * py, y + s * px + c * py)), fill)
 
     def disc(self, x: float, y: float, r: float, fill: RGB | None) -> None:
         self.oval(x, y, r, r, fill)
@@ -84,15 +91,14 @@ class Pen:
         a = np.linspace(start, end, 24) * 2 * math.pi
         self.poly([(x, y), *zip(x + r * np.cos(a), y + r * np.sin(a), strict=True)], fill)
 
-    def line(self, points: Points, width: float, fill: RGB) -> None:
+    def line(self, points: Points | NDArray[np.float64], width: float, fill: RGB) -> None:
         """Draw a line with round ends and joints."""
-        xy = np.asarray(points) @ self._matrix[:, :2].T + self._matrix[:, 2]
         w = width * self._unit
-        flat = [(x, y) for x, y in np.round(xy, 2).tolist()]
+        flat = self._pixels(points)
         self._draw.line(flat, fill=(*fill, 255), width=max(1, round(w)), joint="curve")
         if w > 3:
-            for x, y in (flat[0], flat[-1]):
-                r = round(w / 2, 2)
+            r = round(w / 2, 2)
+            for x, y in (flat[:2], flat[-2:]):
                 self._draw.ellipse((x - r, y - r, x + r, y + r), fill=(*fill, 255))
 
     def arc(
@@ -100,7 +106,7 @@ class Pen:
     ) -> None:
         """Draw part of an ellipse's edge; angles in turns, clockwise from three o'clock."""
         a = np.linspace(start, end, 20) * 2 * math.pi
-        self.line(list(zip(x + rx * np.cos(a), y + ry * np.sin(a), strict=True)), width, fill)
+        self.line(np.column_stack((x + rx * np.cos(a), y + ry * np.sin(a))), width, fill)
 
 
 def polar(r: float, angle: float) -> tuple[float, float]:
@@ -114,8 +120,7 @@ def mix(a: RGB, b: RGB, t: float) -> RGB:
 
 def blob(rng: np.random.Generator, x: float, y: float, r: float, wobble: float, waves: int = 3) -> Points:
     """A round outline that wobbles: dough, egg white, glaze."""
-    a = np.linspace(0, 2 * math.pi, 48, endpoint=False)
-    radius = np.full_like(a, r)
+    a, radius = OUTLINE, np.full_like(OUTLINE, r)
     for k in range(2, 2 + waves):
         radius += r * wobble / waves * np.sin(k * a + rng.uniform(0, 2 * math.pi))
     return list(zip(x + radius * np.cos(a), y + radius * np.sin(a), strict=True))
@@ -181,7 +186,7 @@ class Pose:
 
 
 def any_colour(rng: np.random.Generator) -> RGB:
-    r, g, b = (int(v) for v in rng.integers(20, 245, 3))
+    r, g, b = rng.integers(20, 245, 3).tolist()
     return r, g, b
 
 
@@ -200,7 +205,7 @@ def paint_background(kind: int, rng: np.random.Generator) -> Image.Image:
     name = BACKGROUNDS[kind]
 
     def spread(count: int) -> list[tuple[int, int]]:
-        return [(int(x), int(y)) for x, y in rng.integers(0, n, (count, 2))]
+        return [(x, y) for x, y in rng.integers(0, n, (count, 2)).tolist()]
 
     if name == "grass":
         for x, y in spread(170):
@@ -216,11 +221,10 @@ def paint_background(kind: int, rng: np.random.Generator) -> Image.Image:
                     (x + dx - r * 1.4, y + dy - r, x + dx + r * 1.4, y + dy + r), fill=mix(base, WHITE, 0.7)
                 )
     elif name == "sand":
+        dark, light = mix(base, BROWN, 0.35), mix(base, WHITE, 0.35)
         for x, y in spread(260):
             r = int(rng.integers(1, 5))
-            d.ellipse(
-                (x - r, y - r, x + r, y + r), fill=mix(base, BROWN if rng.random() < 0.6 else WHITE, 0.35)
-            )
+            d.ellipse((x - r, y - r, x + r, y + r), fill=dark if rng.random() < 0.6 else light)
     elif name == "bricks":
         h, w = int(rng.integers(24, 38)), int(rng.integers(54, 80))
         d.rectangle((0, 0, n, n), fill=mix(base, WHITE, 0.5))
@@ -259,16 +263,15 @@ def scatter(
     n = SIZE * SUPER
     d = ImageDraw.Draw(image)
     for _ in range(count):
-        x, y = (float(v) for v in rng.uniform(-1, 1, 2))
+        x, y = rng.uniform(-1, 1, 2).tolist()
         if max(abs(x), abs(y)) < inner:
             x = math.copysign(inner, x)
         r = float(rng.uniform(small, large)) * n / 2
         cx, cy = (1 + x) * n / 2, (1 + y) * n / 2
-        sides, turn = int(rng.choice([3, 4, 5, 24])), float(rng.uniform(0, 6.28))
-        corners = [
-            (cx + dx, cy + dy) for dx, dy in (polar(r, turn + 6.2832 * i / sides) for i in range(sides))
-        ]
-        d.polygon([(round(a, 2), round(b, 2)) for a, b in corners], fill=any_colour(rng))
+        sides, turn = (3, 4, 5, 24)[rng.integers(4)], float(rng.uniform(0, 6.28))
+        angles = [turn + 6.2832 * i / sides for i in range(sides)]
+        corners = [(round(cx + r * cos(a), 2), round(cy + r * sin(a), 2)) for a in angles]
+        d.polygon(corners, fill=any_colour(rng))
 
 
 def cover(image: Image.Image, rng: np.random.Generator, pose: Pose) -> None:
@@ -313,20 +316,22 @@ def paste_lit(image: Image.Image, layer: Image.Image, rng: np.random.Generator) 
     """Put a layer on the image, with light from one side and a shadow on the other."""
     n = SIZE * SUPER
     a, strength = float(rng.uniform(0, 2 * math.pi)), float(rng.uniform(0, 0.4))
-    alpha = layer.getchannel("A")
-    shift = (round(-9 * math.cos(a)), round(-9 * math.sin(a)))
-    shadow = alpha.point([int(v * strength) for v in range(256)])
-    image.paste(BLACK, (shift[0], shift[1], n + shift[0], n + shift[1]), shadow)
-    box = alpha.getbbox()
+    box = layer.getchannel("A").getbbox()
     if box is None:
         return
     left, top, right, bottom = box  # only where there is something to light
+    *colours, alpha = layer.crop(box).split()
+    shadow = alpha.point([int(v * strength) for v in range(256)])
+    x, y = round(-9 * math.cos(a)), round(-9 * math.sin(a))
+    image.paste(BLACK, (left + x, top + y, right + x, bottom + y), shadow)
     u = np.linspace(-1, 1, n)
     light = 1 + strength * (u[None, left:right] * math.cos(a) + u[top:bottom, None] * math.sin(a))
-    part = layer.crop(box)
-    rgb = np.asarray(part.convert("RGB"), dtype=np.float32) * light[..., None].astype(np.float32)
-    lit = Image.fromarray(np.clip(rgb, 0, 255).astype(np.uint8))
-    image.paste(lit, (left, top), part.getchannel("A"))
+    factor = light.astype(np.float32)
+    lit = []  # one channel after the other, because NumPy is slow along an axis of three
+    for colour in colours:
+        level = np.minimum(np.asarray(colour) * factor, 255)
+        lit.append(Image.fromarray(level.astype(np.uint8)))
+    image.paste(Image.merge("RGB", lit), (left, top), alpha)
 
 
 def camera(image: Image.Image, rng: np.random.Generator) -> Image.Image:

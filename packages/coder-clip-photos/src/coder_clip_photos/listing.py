@@ -21,20 +21,27 @@ from .files import NONE, cut_middle, first_ten, shown
 SHORTEST = 16  # characters that are left of a path, however narrow the terminal
 
 
-def as_csv(photos: Sequence[Photo], top: int, why: int, points: bool = True) -> str:
+def as_csv(
+    photos: Sequence[Photo],
+    top: int,
+    why: int,
+    points: bool = True,
+    more: Mapping[str, Sequence[str]] | None = None,
+) -> str:
     """Format as CSV: image, class (empty: none of these), score, probability (if there are any), margin, runner_up,
     reranked; then the likeliest classes and the texts for and against. points: False leaves margins out, of a method
-    whose scores are not points."""
+    whose scores are not points. more: further columns, by their heads: a text of each photo."""
     # As many numbered columns as were asked for (top, why), whatever the photos have: cells without a value
     # stay empty.
     calibrated = any(p.probability is not None for p in photos)
     head = ["image", "class", "score", *["probability"] * calibrated, "margin", "runner_up", "reranked"]
     head += [f"{what}{i + 1}" for i in range(top) for what in ("top", "score")]
     head += [f"{side}{i + 1}" for side in ("for", "against") for i in range(why)]
+    more = more or {}
     out = io.StringIO()
-    writer = csv.DictWriter(out, head, lineterminator="\n")
+    writer = csv.DictWriter(out, [*head, *more], lineterminator="\n")
     writer.writeheader()
-    for p in photos:
+    for at, p in enumerate(photos):
         row = {
             "image": cell(p.image),
             "class": cell(p.label or ""),
@@ -49,6 +56,7 @@ def as_csv(photos: Sequence[Photo], top: int, why: int, points: bool = True) -> 
             row |= {f"top{i}": cell(name), f"score{i}": f"{score:.4f}"}
         row |= {f"for{i}": cell(reason(r, p.best)) for i, r in enumerate(p.reasons_for, 1)}
         row |= {f"against{i}": cell(reason(r, p.best)) for i, r in enumerate(p.reasons_against, 1)}
+        row |= {name: cell(texts[at]) for name, texts in more.items()}
         writer.writerow(row)
     return out.getvalue()
 

@@ -39,26 +39,26 @@ def as_csv(
     head += [f"{side}{i + 1}" for side in ("for", "against") for i in range(why)]
     more = more or {}
     out = io.StringIO()
-    writer = csv.DictWriter(out, [*head, *more], lineterminator="\n")
-    writer.writeheader()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([*head, *more])
     for at, p in enumerate(photos):
-        row = {
-            "image": cell(p.image),
-            "class": cell(p.label or ""),
-            "score": f"{p.score:.4f}",
-            "margin": f"{p.margin:.4f}" if points else "",
-            "runner_up": cell(p.runner_up),
-            "reranked": str(p.reranked).lower(),
-        }
-        if p.probability is not None:
-            row["probability"] = f"{p.probability:.4f}"
-        for i, (name, score) in enumerate(p.top[:top], 1):
-            row |= {f"top{i}": cell(name), f"score{i}": f"{score:.4f}"}
-        row |= {f"for{i}": cell(reason(r, p.best)) for i, r in enumerate(p.reasons_for, 1)}
-        row |= {f"against{i}": cell(reason(r, p.best)) for i, r in enumerate(p.reasons_against, 1)}
-        row |= {name: cell(texts[at]) for name, texts in more.items()}
+        row = [cell(p.image), cell(p.label or ""), f"{p.score:.4f}"]
+        if calibrated:
+            row.append("" if p.probability is None else f"{p.probability:.4f}")
+        row.append(f"{p.margin:.4f}" if points else "")
+        row += [cell(p.runner_up), str(p.reranked).lower()]
+        likeliest = [(cell(name), f"{score:.4f}") for name, score in p.top[:top]]
+        row += _filled([text for pair in likeliest for text in pair], 2 * top)
+        for reasons in (p.reasons_for, p.reasons_against):
+            row += _filled([cell(reason(r, p.best)) for r in reasons], why)
+        row += [cell(texts[at]) for texts in more.values()]
         writer.writerow(row)
     return out.getvalue()
+
+
+def _filled(cells: list[str], n: int) -> list[str]:
+    """n cells, the last ones empty."""
+    return cells + [""] * (n - len(cells))
 
 
 def cell(text: str) -> str:

@@ -347,23 +347,107 @@ def test_photos_are_found_by_text_and_by_likeness(browser: Any, page: tuple[Expl
     browser.find_element("css selector", "#search button").click()
     wait(browser, lambda: "say what the photos should be like" in text(browser, "#searched"))
     browser.find_element("id", "pairs").click()
-    wait(browser, lambda: browser.find_elements("css selector", "#gallery .pair"))
-    shown = [
-        [b.get_attribute("title") for b in li.find_elements("css selector", "button")]
-        for li in browser.find_elements("css selector", "#gallery .pair")
-    ]
-    names = explorer.study.names
-    assert shown == [[names[p["first"]], names[p["second"]]] for p in explorer.alike[:60]]
-    browser.find_element("css selector", "[data-filter=labels]").click()
-    wait(browser, lambda: browser.find_element("css selector", "[data-filter=labels][aria-pressed=true]"))
-    for li in browser.find_elements("css selector", "#gallery .pair")[:10]:
-        one, other = (
-            b.get_attribute("title").split("/")[0] for b in li.find_elements("css selector", "button")
-        )
-        assert one != other
+    wait(browser, lambda: browser.find_elements("css selector", "#gallery .group"))
+    assert browser.switch_to.active_element.get_attribute("data-filter") == "alike", "the place is lost"
+    names, answer = explorer.study.names, explorer.alike()
+    assert groups(browser) == [[names[i] for i in group["photos"]] for group in answer["groups"]]
+    first = answer["groups"][0]
+    title = browser.find_element("css selector", "#gallery .group h3").text
+    assert title.startswith(f"{len(first['photos'])} photos, cosine {first['least']:.3f}")
+    browser.find_element("css selector", "[data-filter=different]").click()
+    wait(browser, lambda: browser.find_element("css selector", "[data-filter=different][aria-pressed=true]"))
+    assert groups(browser) == [[names[i] for i in group["photos"]] for group in answer["different"]]
+    for group in groups(browser):
+        assert len({name.split("/")[0] for name in group}) > 1, group
     refused = [entry["message"] for entry in browser.get_log("browser")]
     assert len(refused) == 1, refused
     assert "/like - " in refused[0], "the search without a text"
+
+
+def groups(browser: Any) -> list[list[str]]:
+    """The names of the photos that each group of the gallery shows."""
+    return [
+        [card.get_attribute("title") for card in li.find_elements("css selector", ".card")]
+        for li in browser.find_elements("css selector", "#gallery .group")
+    ]
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_photos_are_seen_by_class(
+    browser: Any, page: tuple[Explorer, str], tmp_path: Path, labelled: bool
+) -> None:
+    """Without labels nothing showed what a class got; a class of thousands must not push the others off the page."""
+    study = page[0].study
+    # the names of the first two classes in the order of the third one's photos would hide a wrong order
+    labels = study.labels if labelled else None
+    shown = Explorer(
+        Study(study.start.classifier, study.features, study.names, labels), "p", page[0].image, tmp_path
+    )
+    of_page = sorted(shown.state()["photos"], key=lambda p: p["margin"])
+    classes = ["first", "second", "third"]
+    expected = {c: [p["name"] for p in of_page if p["label"] == c] for c in classes}
+    got = [c for c in classes if expected[c]]
+    with served(shown) as address:
+        show(browser, address)
+        browser.find_element("css selector", "[data-filter=classes]").click()
+        assert text(browser, "[data-filter=classes]") == f"By class ({len(got)})"
+        assert groups(browser) == [expected[c][:12] for c in got]
+        titles = [h.text for h in browser.find_elements("css selector", "#gallery .group h3")]
+        assert titles == [f"{c} ({len(expected[c])} photos)" for c in got]
+        many = next(c for c in got if len(expected[c]) > 12)
+        more = browser.find_element("css selector", ".group > button")
+        assert more.text == f"Show more of {many} ({len(expected[many])} photos)"
+        more.click()
+        assert groups(browser)[got.index(many)] == expected[many]
+        here = browser.switch_to.active_element.get_attribute("title")
+        assert here == expected[many][12], "the keyboard's place is lost"
+        none = [c for c in classes if not expected[c]]
+        said = browser.find_elements("css selector", "#gallery > .none")
+        assert [line.text for line in said] == ([f"No photo: {', '.join(none)}."] if none else [])
+        assert browser.get_log("browser") == []
+
+
+def test_the_table_is_downloaded(browser: Any, page: tuple[Explorer, str], tmp_path: Path) -> None:
+    """The link of the page gives a file with every photo, and leaves the page where it is."""
+    explorer, address = page
+    show(browser, address)
+    behaviour = {"behavior": "allow", "downloadPath": str(tmp_path)}
+    browser.execute_cdp_cmd("Browser.setDownloadBehavior", behaviour)
+    browser.find_element("id", "csv").click()
+    file = tmp_path / "photos.csv"
+    wait(browser, file.exists)
+    assert file.read_text() == explorer.csv()
+    assert browser.current_url == address
+
+
+def test_the_search_for_near_duplicates_shows_how_far_it_is_and_stops(
+    browser: Any, page: tuple[Explorer, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """20,000 photos took two minutes without a sign, and only the end of the program stopped it."""
+    from selenium.webdriver.common.keys import Keys
+
+    explorer, address = page
+    monkeypatch.setattr("coder_clip_photos.find.ROWS", 1)
+    monkeypatch.setattr("coder_clip_photos.explorer.MOMENT", 0)  # nothing is compared
+    show(browser, address)
+    button = browser.find_element("id", "pairs")
+    browser.execute_script("arguments[0].focus()", button)
+    press(browser, Keys.ENTER)
+    wait(browser, lambda: text(browser, "#how-far") == "0 of 36 photos compared")
+    assert text(browser, "#pairs") == "Stop comparing"
+    assert browser.switch_to.active_element.get_attribute("id") == "pairs", "the place is lost"
+    press(browser, Keys.ENTER)
+    wait(browser, lambda: text(browser, "#pairs") == "Photos that are nearly the same")
+    assert not browser.find_element("id", "comparing").is_displayed()
+    asked = len(requests(browser))
+    assert asked > 0
+    browser.execute_async_script("setTimeout(arguments[0], 500)")
+    assert [url for url in requests(browser) if "alike" in url] == [], "it goes on after the stop"
+    monkeypatch.setattr("coder_clip_photos.explorer.MOMENT", 0.001)
+    press(browser, Keys.ENTER)
+    wait(browser, lambda: browser.find_elements("css selector", "#gallery .group"))
+    assert not browser.find_element("id", "comparing").is_displayed()
+    assert not browser.find_elements("id", "pairs")
 
 
 def test_what_a_screen_reader_needs(browser: Any, page: tuple[Explorer, str]) -> None:
@@ -380,7 +464,7 @@ def test_what_a_screen_reader_needs(browser: Any, page: tuple[Explorer, str]) ->
     assert [role for role, name in said if not name.strip()] == []
     assert {"button", "textbox", "image", "region"} <= {role for role, _ in said}
     live = browser.execute_script("return [...document.querySelectorAll('[role=status]')].map(e => e.id)")
-    assert live == ["answer", "searched", "saved"], "what changes is not said"
+    assert live == ["answer", "searched", "compare-error", "saved"], "what changes is not said"
     levels = browser.execute_script(
         "return [...document.querySelectorAll('h1,h2,h3')].filter(e => e.checkVisibility()).map(e => +e.tagName[1])"
     )

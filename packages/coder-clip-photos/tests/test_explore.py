@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import stat
@@ -15,6 +16,8 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from coder_clip.errors import UserError
@@ -25,7 +28,8 @@ from coder_clip_photos import Classifier, web_page
 from coder_clip_photos.classifier import Stages
 from coder_clip_photos.decisions import PairText
 from coder_clip_photos.explorer import KEPT, Explorer, Labels
-from coder_clip_photos.find import most_alike
+from coder_clip_photos.find import MostAlike, Pair, grouped
+from coder_clip_photos.listing import as_csv
 from coder_clip_photos.study import Study
 from coder_clip_photos.texts import read_text_set, text_set
 from coder_clip_photos.web_page import make_app, server
@@ -57,7 +61,7 @@ def client(explorer: Explorer) -> Any:
     return make_app(explorer, TOKEN, {HOST}).test_client()
 
 
-ADDRESSES = ("", "page.js", "page.css", "state", "why/0", "alike", "photo/0", "thumbnail/0")
+ADDRESSES = ("", "page.js", "page.css", "state", "why/0", "alike", "photos.csv", "photo/0", "thumbnail/0")
 
 
 @pytest.mark.parametrize("address", ADDRESSES)
@@ -415,14 +419,62 @@ def test_the_most_alike_pairs_come_first(
         ((i, j, float(unit[i] @ unit[j])) for i in range(60) for j in range(i + 1, 60)), key=lambda p: -p[2]
     )
     different = [p for p in plain if labels[p[0]] != labels[p[1]]]
-    expected = {p[:2] for p in (*plain[:most], *different[:most])}
-    found = most_alike(x, labels[:60], most)
-    assert {p[:2] for p in found} == expected
-    assert [p.cosine for p in found] == sorted((p.cosine for p in found), reverse=True)
-    assert [p[:2] for p in most_alike(x, None, most)] == [p[:2] for p in plain[:most]]
-    assert [p.cosine for p in found] == pytest.approx(
-        [c for i, j, c in plain if (i, j) in expected], abs=1e-6
-    )
+    search = MostAlike(x, labels[:60], most)
+    while not search.ended:
+        search.step()
+    for found, expected in ((search.pairs, plain[:most]), (search.different, different[:most])):
+        assert [p[:2] for p in found] == [p[:2] for p in expected]
+        assert [p.cosine for p in found] == pytest.approx([c for _, _, c in expected], abs=1e-6)
+
+
+def test_of_equal_cosines_the_first_photos_count() -> None:
+    """A folder of copies would show other groups each time."""
+    search = MostAlike(torch.ones(9, 4), None, 5)
+    search.step()
+    assert [p[:2] for p in search.pairs] == [(0, 1), (0, 2), (0, 3), (0, 4), (0, 5)]
+
+
+def plain_groups(n: int, pairs: list[Pair], most_joined: int) -> list[tuple[list[int], float, float]]:
+    """As `grouped`, by sets: join while at most so many photos are joined to another."""
+    groups = [{i} for i in range(n)]
+    links: list[Pair] = []
+    for pair in pairs:
+        one, two = (next(g for g in groups if i in g) for i in (pair.first, pair.second))
+        if one is not two:
+            if n - len(groups) == most_joined:
+                break
+            groups.remove(two)
+            one |= two
+        links.append(pair)
+    found = []
+    for group in [g for g in groups if len(g) > 1]:
+        cosines = [pair.cosine for pair in links if pair.first in group]
+        found.append((sorted(group), min(cosines), max(cosines)))
+    return sorted(found, key=lambda g: (-g[2], g[0]))
+
+
+@given(data=st.data(), n=st.integers(2, 30))
+def test_groups_are_what_the_most_alike_pairs_join(data: Any, n: int) -> None:
+    """Five shots of one scene were ten pairs, each shown on its own. Beside plain sets."""
+    places = [(i, j) for i in range(n) for j in range(i + 1, n)]
+    some = data.draw(st.lists(st.sampled_from(places), unique=True))
+    pairs = [Pair(i, j, 1 - 0.01 * k) for k, (i, j) in enumerate(some)]
+    found = sorted(grouped(n, pairs), key=lambda g: (-g.largest, g.photos))
+    expected = plain_groups(n, pairs, max(1, n // 10))
+    assert [(g.photos, g.least, g.largest) for g in found] == expected
+    assert [g.largest for g in grouped(n, pairs)] == sorted((g.largest for g in found), reverse=True)
+
+
+def groups_of(client: Any) -> Any:
+    """The answer at the end of the search, with how far it was before."""
+    far = [-1]
+    while True:
+        answer = client.get(f"/{TOKEN}/alike").json
+        assert answer["compared"] > far[-1]
+        far.append(answer["compared"])
+        if answer["groups"] is not None:
+            return answer, far[1:]
+        assert answer["different"] is None
 
 
 def test_a_copy_with_another_label_is_shown(client: Any, explorer: Explorer, study: Study) -> None:
@@ -430,9 +482,75 @@ def test_a_copy_with_another_label_is_shown(client: Any, explorer: Explorer, stu
     labels = torch.cat([torch.zeros(30, dtype=torch.long), torch.ones(1, dtype=torch.long)])
     classifier = Classifier(study.encoder, study.start.texts)
     explorer.study = Study(classifier, x, [str(i) for i in range(31)], labels)
-    first = client.get(f"/{TOKEN}/alike").json[0]
-    assert (first["first"], first["second"]) == (0, 30)
-    assert first["cosine"] == pytest.approx(1)
+    answer, _ = groups_of(client)
+    for kind in ("groups", "different"):
+        first = answer[kind][0]
+        assert {0, 30} <= set(first["photos"])
+        assert first["largest"] == pytest.approx(1)
+
+
+def test_the_search_goes_on_only_as_far_as_it_is_asked(
+    client: Any, explorer: Explorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """20,000 photos took two minutes without a sign, and nothing stopped it."""
+    monkeypatch.setattr("coder_clip_photos.find.ROWS", 10)
+    monkeypatch.setattr("coder_clip_photos.explorer.MOMENT", 0)
+    assert client.get(f"/{TOKEN}/alike").json == {"compared": 0, "groups": None, "different": None}
+    ticks = iter(range(10**6))
+    monkeypatch.setattr("coder_clip_photos.explorer.MOMENT", 1.5)
+    monkeypatch.setattr("coder_clip_photos.explorer.time.monotonic", lambda: next(ticks))
+    answer, far = groups_of(client)
+    assert far == list(range(10, len(explorer.study.names) + 1, 10))
+    assert client.get(f"/{TOKEN}/alike").json == answer, "a second page gets it at once"
+
+
+# ---- the table
+
+
+def rows_of(client: Any) -> list[dict[str, str]]:
+    answer = client.get(f"/{TOKEN}/photos.csv")
+    assert answer.mimetype == "text/csv"
+    assert answer.headers["Content-Disposition"] == "attachment; filename=photos.csv"
+    return list(csv.DictReader(io.StringIO(answer.text)))
+
+
+def test_the_table_is_that_of_classify(client: Any, study: Study) -> None:
+    """Two tables of the same photos that differ are not believed."""
+    photos = study.start.classifier.photos(study.features, study.names, top=3)
+    expected = list(csv.DictReader(io.StringIO(as_csv(photos, 3, 0))))
+    found = rows_of(client)
+    page = client.get(f"/{TOKEN}/state").json["photos"]
+    assert [row["class"] for row in found] == [p["label"] for p in page]
+    assert [row.pop("true_class") for row in found] == [p["truth"] for p in page]
+    assert found == expected
+
+
+def test_the_table_follows_texts_and_labels(client: Any, labels: Labels) -> None:
+    """Who corrects labels on the page and opens the old table works with the wrong ones."""
+    state = client.get(f"/{TOKEN}/state").json
+    client.post(f"/{TOKEN}/correct/0", json={"to": ""})
+    client.post(f"/{TOKEN}/correct/1", json={"to": "egg"})
+    state = client.post(f"/{TOKEN}/texts", json=edited(state, cat=["a beak", "two wings"])).json
+    assert state["changed"] > 0
+    found = rows_of(client)
+    assert [row["class"] for row in found] == [p["label"] for p in state["photos"]]
+    assert [row["class_before"] for row in found] == [p["before"] for p in state["photos"]]
+    assert [row["next_run"] for row in found[:2]] == ["none of these", "egg"]
+    assert [row["next_run"] for row in found[2:]] == [p["truth"] for p in state["photos"][2:]]
+
+
+def test_no_cell_of_the_table_is_a_formula(explorer: Explorer, study: Study) -> None:
+    """A spreadsheet runs a cell that begins with =, whoever named the photo or the class."""
+    names = ["=1+1.png", "@x", "a\x1b[2Jb"]
+    texts = text_set({"=cmd": ["whiskers"], "+dog": ["a snout"]})
+    classifier = Classifier(study.encoder, texts)
+    labels = torch.tensor([0, 1, 0])
+    explorer.study = Study(classifier, study.features[:3], names, labels)
+    explorer.now = explorer.study.start
+    rows = rows_of(make_app(explorer, TOKEN, {HOST}).test_client())
+    assert [row["image"] for row in rows] == ["'=1+1.png", "'@x", "a\\x1b[2Jb"]
+    assert [row["true_class"] for row in rows] == ["'=cmd", "'+dog", "'=cmd"]
+    assert all(not cell.startswith(("=", "+", "@")) for row in rows for cell in row.values())
 
 
 # ---- a dropped photo

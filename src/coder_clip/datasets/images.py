@@ -60,7 +60,8 @@ def read_image(
             image.load()
             if as_stored and image.mode not in WIDE_MODES:
                 return image.convert("RGB")
-            return to_rgb(ImageOps.exif_transpose(image))
+            ImageOps.exif_transpose(image, in_place=True)  # else a photo without the tag is copied, too
+            return to_rgb(image)
     except FileNotFoundError:
         broken = Path(path).is_symlink()
         raise UnreadableImage(path, "the link points nowhere" if broken else "no such file") from None

@@ -73,7 +73,7 @@ def near_twins(ids: Sequence[str], read: Callable[[str], Image.Image]) -> Images
         return []
     whole = _unit(np.stack([row.pixels[WHOLE] for row in found]))
     pairs = ((a, b) for a, b in _close(whole, SCREEN) if are_twins(found[a], found[b]))
-    return together(compared, _connected(len(compared), pairs))
+    return together(compared, connected(len(compared), pairs))
 
 
 class Thumbnails(NamedTuple):
@@ -141,7 +141,7 @@ def alike(features: NDArray[Any], least: float = COSINE) -> NDArray[np.int64]:
         raise UserError("NaN or infinity in image features; nothing can be compared with them")
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     # rounding must not decide about a cosine that is exactly the limit
-    return _connected(len(rows), _close(rows / np.maximum(lengths, 1e-150), least - 1e-9))
+    return connected(len(rows), _close(rows / np.maximum(lengths, 1e-150), least - 1e-9))
 
 
 def by_name(ids: Iterable[str], pattern: str) -> Images:
@@ -206,7 +206,7 @@ def _close(rows: NDArray[Any], least: float) -> Iterator[tuple[int, int]]:
                 yield start + i, start + j
 
 
-def _connected(n: int, pairs: Iterable[tuple[int, int]]) -> NDArray[np.int64]:
+def connected(n: int, pairs: Iterable[tuple[int, int]]) -> NDArray[np.int64]:
     """Number n things so that those of a pair have the same number: the lowest of all that are connected."""
     parent = list(range(n))
 

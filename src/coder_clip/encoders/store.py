@@ -72,7 +72,8 @@ class FeatureStore:
             return {}
         place = self._place(encoder, kind, size)
         with self._lock:
-            rows = {key: self._row(place, _digest(key)) for key in keys}
+            new, stored = self._new.get(place, {}), self._index(place)
+            rows = {key: self._row(new, stored, _digest(key)) for key in keys}
         return {key: row for key, row in rows.items() if row is not None}
 
     def put(self, encoder: str, kind: str, features: Iterable[tuple[str, Tensor]]) -> None:
@@ -116,17 +117,21 @@ class FeatureStore:
             with self._unless_it_fails():
                 write_json(self._about(spec), {"files": _stats(files), "metadata": metadata})
 
-    def _row(self, place: Path, digest: bytes) -> Tensor | None:
-        if digest in self._new.get(place, ()):
-            return self._new[place][digest]
+    def _index(self, place: Path) -> dict[bytes, tuple[Path, int]]:
+        """Where the rows of a place are: digest -> file and row."""
         if place not in self._stored:
             self._stored[place] = {d: at for path in _files(place) for d, at in _digests(path).items()}
-        if digest not in self._stored[place]:
+        return self._stored[place]
+
+    def _row(self, new: Rows, stored: dict[bytes, tuple[Path, int]], digest: bytes) -> Tensor | None:
+        if digest in new:
+            return new[digest]
+        if digest not in stored:
             return None
-        path, row = self._stored[place][digest]
-        if path not in self._loaded:
-            self._loaded[path] = _features(path)
-        features = self._loaded[path]
+        path, row = stored[digest]
+        features = self._loaded.get(path)
+        if features is None:
+            features = self._loaded[path] = _features(path)
         return features[row] if row < len(features) else None
 
     def _place(self, encoder: str, kind: str, size: int) -> Path:

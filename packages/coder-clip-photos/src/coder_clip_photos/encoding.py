@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 Picture = str | Path | bytes | IO[bytes] | Image.Image | NDArray[np.uint8]
 NO_FEATURES = "the encoder gives it no features"
 BATCH = 32  # photos in one forward pass
+LOOKED_UP = 1024  # photos whose features are looked up at a time
 READERS = 4  # threads that decode: Pillow lets others run meanwhile
 IN_FLIGHT = 36_000_000  # pixels that are decoded at once, of four bytes each; a larger photo is decoded alone
 LARGE = 4_000_000  # pixels of a photo whose memory is given back at once
@@ -132,22 +133,23 @@ class PhotoEncoder:
             progress_bar(len(paths), "img", "photos", progress) as bar,
             ThreadPoolExecutor(READERS) as pool,
         ):
-            for start in range(0, len(paths), BATCH):
-                batch = paths[start : start + BATCH]
-                for path, result in zip(batch, self._batch(batch, pool), strict=True):
+            for start in range(0, len(paths), LOOKED_UP):
+                some = paths[start : start + LOOKED_UP]
+                for path, result in zip(some, self._results(some, pool, bar.update), strict=True):
                     if isinstance(result, Tensor):
                         features.append(result)
                         kept.append(str(path))
                     else:
                         skipped.append((str(path), str(result)))
-                bar.update(len(batch))
         self.store.flush()
         self._read_before.save()
         empty = torch.zeros(0, self.dim)
         return Features(torch.stack(features) if features else empty, kept, skipped)
 
-    def _batch(self, paths: Sequence[str | Path], pool: Executor) -> list[Tensor | UserError]:
-        """The feature of each photo, or why it has none. Copies of a photo are encoded once.
+    def _results(
+        self, paths: Sequence[str | Path], pool: Executor, done: Callable[[int], Any]
+    ) -> list[Tensor | UserError]:
+        """The feature of each photo, or why it has none. done: called with the number of photos that are ready.
 
         A file that has not changed since an earlier call is not read.
         """
@@ -155,13 +157,17 @@ class PhotoEncoder:
         known = self._stored([sha256 for sha256 in before if sha256 is not None])
         results = [known.get(str(sha256)) for sha256 in before]
         unknown = [path for path, result in zip(paths, results, strict=True) if result is None]
-        rest = iter(self._unknown(unknown, pool))
-        return [next(rest) if result is None else result for result in results]
+        done(len(paths) - len(unknown))
+        rest: list[Tensor | UserError] = []
+        for start in range(0, len(unknown), BATCH):
+            batch = unknown[start : start + BATCH]
+            rest += self._unknown(batch, pool)
+            done(len(batch))
+        in_order = iter(rest)
+        return [next(in_order) if result is None else result for result in results]
 
     def _unknown(self, paths: Sequence[str | Path], pool: Executor) -> list[Tensor | UserError]:
-        """The feature of each photo by its content, or why it has none."""
-        if not paths:
-            return []
+        """The feature of each photo by its content, or why it has none. Copies of a photo are encoded once."""
         read = list(pool.map(_read, paths))
         files = {f.sha256: f for f in read if isinstance(f, _File)}
         known = self._stored(list(files))

@@ -6,6 +6,7 @@ import datetime
 import json
 import os
 import re
+import time
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import asdict, dataclass, field
@@ -33,14 +34,18 @@ from coder_clip.texts.sets import ClassTexts, TextSet
 
 from .classifier import Classifier, Reason, Stages
 from .decisions import Decisions, by_rerank, by_score
-from .find import most_alike, most_like
+from .files import NONE
+from .find import MostAlike, grouped, most_like
+from .listing import as_csv
 from .study import Standing, Study
 
 if TYPE_CHECKING:
     from .runs import Run
 
 WHY = 5  # texts for and against
-ALIKE = 200  # pairs of photos that are nearly the same
+TOP = 3  # likeliest classes of each photo in the CSV file, as in classify
+ALIKE = 5000  # pairs of photos that are nearly the same: all pairs of 100 copies
+MOMENT = 0.3  # seconds that photos are compared before the page is told how far that is
 LONGEST = 100  # bytes of a file name; file systems take 255, with the ending of a temporary file
 KEPT = "the labels of a built-in data set stay as they are, so that numbers can be compared"
 SOURCE = "edited in coder-clip explore"
@@ -113,6 +118,7 @@ class Explorer:
     tried: set[str] = field(default_factory=set)
     saved: set[Path] = field(default_factory=set)
     _lock: Lock = field(default_factory=Lock)
+    _comparing: Lock = field(default_factory=Lock)
 
     def __post_init__(self) -> None:
         self.now = self.study.start
@@ -223,9 +229,45 @@ class Explorer:
         return list(map(float, found))
 
     @cached_property
-    def alike(self) -> list[dict[str, Any]]:
-        """Pairs of photos that are nearly the same, the most alike first."""
-        return [p._asdict() for p in most_alike(self.study.features, self.study.labels, ALIKE)]
+    def _search(self) -> MostAlike:
+        return MostAlike(self.study.features, self.study.labels, ALIKE)
+
+    def alike(self) -> dict[str, Any]:
+        """Go on looking for photos that are nearly the same, for MOMENT seconds, and say how many were compared.
+
+        The search goes only as far as somebody asks, so a page that stops asking stops it. At the end ``groups`` has
+        them, the most alike first, and ``different`` groups of photos whose labels differ; None before.
+        """
+        with self._comparing:
+            search, until = self._search, time.monotonic() + MOMENT
+            while not search.ended and time.monotonic() < until:
+                search.step()
+            found: dict[str, Any] = {"compared": search.compared, "groups": None, "different": None}
+            if search.ended:
+                n = len(self.study.names)
+                found["groups"] = [group._asdict() for group in grouped(n, search.pairs)]
+                found["different"] = [group._asdict() for group in grouped(n, search.different)]
+            return found
+
+    def csv(self) -> str:
+        """The photos with their classes by the texts of now, as ``coder-clip classify --format csv`` writes them.
+
+        With labels: the true class, and the class in the next run where labels can be corrected. After an edit: the
+        class by the first texts.
+        """
+        with self._lock:
+            now = self.now
+            photos = now.classifier.photos(self.study.features, self.study.names, top=TOP)
+            of_page = self.state()["photos"]
+            more = {}
+            if self.study.labels is not None:
+                more["true_class"] = [p["truth"] for p in of_page]
+            if self.labels is not None:
+                nexts = [p["truth"] if p["corrected"] is None else p["corrected"] for p in of_page]
+                more["next_run"] = [label or NONE for label in nexts]
+            if _lists(now.texts) != _lists(self.study.start.texts):
+                more["class_before"] = [p["before"] for p in of_page]
+            return as_csv(photos, TOP, why=0, more=more)
 
     def classify(self, content: bytes) -> dict[str, Any]:
         """A photo that was dropped on the page, with its reasons. UserError if it cannot be read."""

@@ -1,9 +1,10 @@
-"""Find the photos that are most like a text, and pairs of photos that are nearly the same: copies, scaled or saved
+"""Find the photos that are most like a text, and groups of photos that are nearly the same: copies, scaled or saved
 again, or shots of one scene.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +15,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from torch import Tensor
 
 from coder_clip.datasets.images import read_image
+from coder_clip.datasets.twins import connected
 from coder_clip.errors import UserError
 from coder_clip.foundation.artifacts import atomic_path
 from coder_clip.foundation.reproducible import exact_matmul
@@ -25,7 +27,7 @@ from .files import cut_middle, shown
 COLUMNS, SIDE, CAPTION, SPACE = 5, 240, 40, 12  # of a sheet: photos in a row, and pixels
 FONT = Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf"  # Latin, Greek and Cyrillic letters
 MOST = 500  # photos on a sheet: 100 rows, half of what a JPEG can be high
-ROWS = 1024  # photos that are compared with all others at a time
+ROWS = 256  # photos that are compared with all others at a time: 40 MB of cosines with 20,000 photos
 
 
 def likest(
@@ -84,31 +86,81 @@ class Pair(NamedTuple):
     cosine: float
 
 
-def most_alike(features: Tensor, labels: Tensor | None, most: int) -> list[Pair]:
-    """The ``most`` pairs with the largest cosines, and as many whose labels differ; the most alike first.
+class MostAlike:
+    """Search for the pairs of photos with the largest cosines, in steps: the caller shows how far it is, or stops.
 
-    features: (N, d). labels: (N,), None without. No limit says which cosine is "nearly the same": that depends on the
-    encoder and on the photos.
+    features: (N, d). labels: (N,), None without. most: how many pairs; with labels, also as many whose labels differ.
+    No limit says which cosine is "nearly the same": that depends on the encoder and on the photos.
     """
-    photos = l2_normalize(features)
-    found: set[Pair] = set()
-    for only_different in (False, True)[: 1 if labels is None else 2]:
-        best: list[Pair] = []
-        for start in range(0, len(photos), ROWS):
-            rows = torch.arange(start, min(start + ROWS, len(photos)))
-            cosines = exact_matmul(photos[rows], photos)
-            skipped = torch.arange(len(photos)) <= rows[:, None]  # each pair once, and none with itself
-            if only_different and labels is not None:
-                skipped |= labels == labels[rows, None]
-            cosines[skipped] = -torch.inf
-            values, places = cosines.flatten().topk(min(most, cosines.numel()))
-            for value, place in zip(values.tolist(), places.tolist(), strict=True):
-                if value > -torch.inf:
-                    row, column = divmod(place, len(photos))
-                    best.append(Pair(start + row, column, value))
-        found |= set(sorted(best, key=_order)[:most])
-    return sorted(found, key=_order)
+
+    def __init__(self, features: Tensor, labels: Tensor | None, most: int) -> None:
+        self._photos, self._labels, self._most = l2_normalize(features), labels, most
+        self.compared = 0  # photos that were compared with all photos after them
+        self.pairs: list[Pair] = []  # the most alike first
+        self.different: list[Pair] = []  # the same, of photos whose labels differ
+
+    @property
+    def ended(self) -> bool:
+        return self.compared == len(self._photos)
+
+    def step(self) -> None:
+        """Compare the next ROWS photos with themselves and with all photos after them."""
+        start = self.compared
+        end = min(start + ROWS, len(self._photos))
+        cosines = exact_matmul(self._photos[start:end], self._photos[start:])
+        # each pair once, and no photo with itself
+        square = cosines[:, : end - start]
+        square[torch.ones_like(square, dtype=torch.bool).tril()] = -torch.inf
+        self._keep(self.pairs, cosines, start)
+        if self._labels is not None:
+            cosines[self._labels[start:end, None] == self._labels[start:]] = -torch.inf
+            self._keep(self.different, cosines, start)
+        self.compared = end
+
+    def _keep(self, best: list[Pair], cosines: Tensor, start: int) -> None:
+        """Add the pairs that belong to the best. cosines: (rows, columns), both from photo ``start`` on."""
+        # Only what can be among the best is sorted: most cosines are too small. Of equal cosines the earlier photos stay.
+        values = cosines.flatten()
+        if len(best) == self._most:
+            wanted = values > best[-1].cosine
+        else:
+            least = values.topk(min(self._most, len(values))).values[-1]
+            wanted = (values >= least) & (values > -torch.inf)
+        places = wanted.nonzero()[:, 0]
+        ordered, order = values[places].sort(descending=True, stable=True)
+        chosen = places[order[: self._most]]
+        for value, place in zip(ordered[: self._most].tolist(), chosen.tolist(), strict=True):
+            row, column = divmod(place, cosines.shape[1])
+            best.append(Pair(start + row, start + column, value))
+        best.sort(key=lambda pair: (-pair.cosine, pair.first, pair.second))
+        del best[self._most :]
 
 
-def _order(pair: Pair) -> tuple[float, int, int]:
-    return -pair.cosine, pair.first, pair.second
+class Group(NamedTuple):
+    """Photos that are nearly the same, by position. least, largest: cosines of the pairs that joined them."""
+
+    photos: list[int]
+    least: float
+    largest: float
+
+
+def grouped(n: int, pairs: Sequence[Pair]) -> list[Group]:
+    """Join pairs that share a photo, the most alike first, until a tenth of the n photos is joined to an earlier one.
+
+    pairs: the most alike first. Without an end, one group would hold most photos: each is a bit like some other.
+    """
+
+    def joined(used: int) -> int:
+        return n - len(set(connected(n, [pair[:2] for pair in pairs[:used]]).tolist()))
+
+    used = bisect_right(range(len(pairs) + 1), max(1, n // 10), key=joined) - 1
+    number = connected(n, [pair[:2] for pair in pairs[:used]]).tolist()
+    groups: dict[int, Group] = {}
+    for pair in pairs[:used]:
+        # the first pair of a group has its largest cosine, the last one its least
+        before = groups.setdefault(number[pair.first], Group([], pair.cosine, pair.cosine))
+        groups[number[pair.first]] = before._replace(least=pair.cosine)
+    for photo, of in enumerate(number):
+        if of in groups:
+            groups[of].photos.append(photo)
+    return list(groups.values())

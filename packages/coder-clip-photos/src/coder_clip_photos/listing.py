@@ -21,36 +21,44 @@ from .files import NONE, cut_middle, first_ten, shown
 SHORTEST = 16  # characters that are left of a path, however narrow the terminal
 
 
-def as_csv(photos: Sequence[Photo], top: int, why: int, points: bool = True) -> str:
+def as_csv(
+    photos: Sequence[Photo],
+    top: int,
+    why: int,
+    points: bool = True,
+    more: Mapping[str, Sequence[str]] | None = None,
+) -> str:
     """Format as CSV: image, class (empty: none of these), score, probability (if there are any), margin, runner_up,
     reranked; then the likeliest classes and the texts for and against. points: False leaves margins out, of a method
-    whose scores are not points."""
+    whose scores are not points. more: further columns, by their heads: a text of each photo."""
     # As many numbered columns as were asked for (top, why), whatever the photos have: cells without a value
     # stay empty.
     calibrated = any(p.probability is not None for p in photos)
     head = ["image", "class", "score", *["probability"] * calibrated, "margin", "runner_up", "reranked"]
     head += [f"{what}{i + 1}" for i in range(top) for what in ("top", "score")]
     head += [f"{side}{i + 1}" for side in ("for", "against") for i in range(why)]
+    more = more or {}
     out = io.StringIO()
-    writer = csv.DictWriter(out, head, lineterminator="\n")
-    writer.writeheader()
-    for p in photos:
-        row = {
-            "image": cell(p.image),
-            "class": cell(p.label or ""),
-            "score": f"{p.score:.4f}",
-            "margin": f"{p.margin:.4f}" if points else "",
-            "runner_up": cell(p.runner_up),
-            "reranked": str(p.reranked).lower(),
-        }
-        if p.probability is not None:
-            row["probability"] = f"{p.probability:.4f}"
-        for i, (name, score) in enumerate(p.top[:top], 1):
-            row |= {f"top{i}": cell(name), f"score{i}": f"{score:.4f}"}
-        row |= {f"for{i}": cell(reason(r, p.best)) for i, r in enumerate(p.reasons_for, 1)}
-        row |= {f"against{i}": cell(reason(r, p.best)) for i, r in enumerate(p.reasons_against, 1)}
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([*head, *more])
+    for at, p in enumerate(photos):
+        row = [cell(p.image), cell(p.label or ""), f"{p.score:.4f}"]
+        if calibrated:
+            row.append("" if p.probability is None else f"{p.probability:.4f}")
+        row.append(f"{p.margin:.4f}" if points else "")
+        row += [cell(p.runner_up), str(p.reranked).lower()]
+        likeliest = [(cell(name), f"{score:.4f}") for name, score in p.top[:top]]
+        row += _filled([text for pair in likeliest for text in pair], 2 * top)
+        for reasons in (p.reasons_for, p.reasons_against):
+            row += _filled([cell(reason(r, p.best)) for r in reasons], why)
+        row += [cell(texts[at]) for texts in more.values()]
         writer.writerow(row)
     return out.getvalue()
+
+
+def _filled(cells: list[str], n: int) -> list[str]:
+    """n cells, the last ones empty."""
+    return cells + [""] * (n - len(cells))
 
 
 def cell(text: str) -> str:

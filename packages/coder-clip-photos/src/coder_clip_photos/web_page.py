@@ -124,7 +124,12 @@ def make_app(explorer: Explorer, token: str, hosts: set[str]) -> Flask:
 
     @app.get("/<token>/alike")
     def alike(token: str) -> Response:
-        return jsonify(explorer.alike)
+        return jsonify(explorer.alike())
+
+    @app.get("/<token>/photos.csv")
+    def table(token: str) -> Response:
+        headers = {"Content-Disposition": "attachment; filename=photos.csv"}
+        return Response(explorer.csv(), mimetype="text/csv", headers=headers)
 
     @app.post("/<token>/save")
     def save(token: str) -> Response:

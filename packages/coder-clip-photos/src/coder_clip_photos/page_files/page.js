@@ -2,13 +2,17 @@
 // Texts from people and files only ever become text nodes, never HTML.
 
 const FIRST = 60; // photos shown before "Show more"
+const SOME = 12; // photos of a group shown before "Show more"
 const WAIT = 200; // milliseconds without a key before photos are classified again
 const $ = (id) => document.getElementById(id);
 let state, view = "", shown = FIRST, asked = 0, tried = null;
 let opened = null; // the photo whose details were opened last
 let repeated = ""; // a text that a class has twice, which changes nothing
 let largest = Infinity; // bytes of a photo that the server takes
-let found = null, alike = null; // a search: its words and the score of each photo; pairs that are nearly the same
+let found = null; // a search: its words and the score of each photo
+let alike = null; // groups of photos that are nearly the same, and of those with different labels
+let comparing = null; // the search for these, while it goes on
+let unfolded = {}; // how many photos of a group are shown, where it is not SOME
 
 function make(tag, given = {}, ...children) {
   const element = document.createElement(tag);
@@ -75,27 +79,43 @@ const edited = () => JSON.stringify(state.texts) !== JSON.stringify(state.first_
 
 // ---- the gallery
 
-// What can be shown: its name, its title, and its entries, a photo or two with a line about them.
+// What can be shown: its name, its title, and its entries: a photo with a line about it, or a group of these.
 function views() {
   const photos = [...state.photos].sort((a, b) => a.margin - b.margin);
-  const list = (keep) => photos.filter(keep).map((p) => [[p], before(p)]);
+  const list = (keep) => photos.filter(keep).map((p) => ({ photo: p, note: before(p) }));
   const wanted = [["uncertain", "Least certain", list(() => true)], ["changed", "Changed by your texts", list((p) => p.changed)]];
   if (state.labelled) wanted.unshift(["errors", "Errors", list((p) => !p.right)]);
+  wanted.push(["classes", "By class", by_class(photos)]);
   if (found) {
     const order = [...state.photos].sort((a, b) => found.scores[b.id] - found.scores[a.id]);
-    wanted.push(["found", found.words, order.map((p) => [[p], `score ${found.scores[p.id].toFixed(1)}`])]);
+    wanted.push(["found", found.words, order.map((p) => ({ photo: p, note: `score ${found.scores[p.id].toFixed(1)}` }))]);
   }
   if (alike) {
-    const pairs = alike.map((a) => [[state.photos[a.first], state.photos[a.second]], `cosine ${a.cosine.toFixed(3)}`]);
-    wanted.push(["alike", "Most alike pairs", pairs]);
-    if (state.labelled) wanted.push(["labels", "Alike, with different labels", pairs.filter(([[a, b]]) => a.truth !== b.truth)]);
+    wanted.push(["alike", "Nearly the same", alike.groups.map(same)]);
+    if (state.labelled) wanted.push(["different", "Alike, with different labels", alike.different.map(same)]);
   }
   return wanted;
+}
+
+// A group per class that a photo got, in the order of the classes.
+function by_class(photos) {
+  const groups = new Map(state.texts.map((c) => [c.name, []]));
+  for (const p of photos) groups.get(p.label).push({ photo: p, note: before(p) });
+  return [...groups].filter(([, members]) => members.length).map(([name, members]) =>
+    ({ key: `class ${name}`, title: `${name} (${count(members.length, "photo")})`, members }));
+}
+
+// A group of photos that are nearly the same; the file names tell them apart.
+function same({ photos, least, largest }) {
+  const cosines = least === largest ? least.toFixed(3) : `${least.toFixed(3)} to ${largest.toFixed(3)}`;
+  const members = photos.map((id) => ({ photo: state.photos[id], note: state.photos[id].name.split("/").slice(-2).join("/") }));
+  return { key: `same ${photos[0]}`, title: `${count(photos.length, "photo")}, cosine ${cosines}`, members };
 }
 
 function choose(name) {
   view = name;
   shown = FIRST;
+  unfolded = {};
   gallery();
 }
 
@@ -105,14 +125,41 @@ function gallery() {
   const buttons = all.map(([name, title, list]) =>
     make("button", { type: "button", "aria-pressed": String(view === name), "data-filter": name, onclick: () => choose(name) },
       `${title} (${grouped(list.length)})`));
-  if (!alike) buttons.push(make("button", { type: "button", id: "pairs", onclick: pairs }, "Photos that are nearly the same"));
+  if (!alike) {
+    const title = comparing ? "Stop comparing" : "Photos that are nearly the same";
+    buttons.push(make("button", { type: "button", id: "pairs", "data-filter": "pairs", onclick: compare }, title));
+  }
   $("filters").replaceChildren(...buttons);
   buttons.find((b) => focused && b.dataset.filter === focused)?.focus();
-  $("gallery").replaceChildren(...entries.slice(0, shown).map(([photos, note]) =>
-    make("li", { className: photos.length > 1 ? "pair" : "" }, ...photos.map(card), make("span", { className: "quiet" }, note))));
-  if (!entries.length) $("gallery").append(make("li", { className: "quiet" }, "None."));
+  $("gallery").replaceChildren(...entries.slice(0, shown).map((entry) => (entry.photo ? item(entry) : group(entry))));
+  if (!entries.length) $("gallery").append(make("li", { className: "none quiet" }, "None."));
+  if (view === "classes") $("gallery").append(...without_photos(entries));
+  $("order").hidden = !["alike", "different"].includes(view);
   $("more").hidden = entries.length <= shown;
   if (card_before) focus_card(card_before);
+}
+
+const item = ({ photo, note }) => make("li", {}, card(photo), make("span", { className: "quiet" }, note));
+
+function group({ key, title, members }) {
+  const some = unfolded[key] ?? SOME;
+  const parts = [make("h3", {}, title), make("ul", { className: "photos" }, ...members.slice(0, some).map(item))];
+  if (members.length > some) {
+    const unfold = () => {
+      unfolded[key] = some + FIRST;
+      gallery();
+      focus_card(members[some].photo.id);
+    };
+    parts.push(make("button", { type: "button", onclick: unfold }, `Show more of ${title}`));
+  }
+  return make("li", { className: "group" }, ...parts);
+}
+
+// The classes that no photo got, which have no group.
+function without_photos(groups) {
+  const some = new Set(groups.map(({ key }) => key));
+  const none = state.texts.filter((c) => !some.has(`class ${c.name}`)).map((c) => c.name);
+  return none.length ? [make("li", { className: "none quiet" }, `No photo: ${none.join(", ")}.`)] : [];
 }
 
 // Put the keyboard on a photo of the gallery or, where it is not shown, on the view.
@@ -124,7 +171,7 @@ function focus_card(id) {
 function card(p) {
   const verdict = p.truth === null ? p.label : p.right ? `${p.label}, right` : `${p.label}, but it is ${p.truth}`;
   const lines = [p.changed ? `was ${p.before}` : "", p.corrected === null ? "" : corrected(p)];
-  return make("button", { type: "button", title: p.name, "data-photo": String(p.id), onclick: () => open(p) },
+  return make("button", { className: "card", type: "button", title: p.name, "data-photo": String(p.id), onclick: () => open(p) },
     make("img", { src: `thumbnail/${p.id}`, alt: p.name, loading: "lazy" }),
     make("span", { className: p.right === false ? "bad" : "" }, verdict),
     ...lines.filter((line) => line).map((line) => make("span", { className: "quiet" }, line)));
@@ -132,14 +179,33 @@ function card(p) {
 
 const corrected = (p) => (p.corrected ? `next run: ${p.corrected}` : "next run: left out");
 
-async function pairs() {
-  $("pairs").textContent = "Comparing …";
+// Look for photos that are nearly the same. The server goes on only as long as it is asked, so this can be stopped.
+async function compare() {
+  const mine = comparing ? null : {};
+  comparing = mine;
+  $("comparing").hidden = !comparing;
+  $("compare-error").textContent = "";
+  gallery();
   try {
-    alike = await ask("alike");
-    choose("alike");
-    $("filters").querySelector("[data-filter=alike]").focus();
+    while (mine && comparing === mine) {
+      const { compared, groups, different } = await ask("alike");
+      if (comparing !== mine) return; // it was stopped, and perhaps started again
+      $("compared").value = compared / state.images;
+      $("how-far").textContent = `${grouped(compared)} of ${count(state.images, "photo")} compared`;
+      if (groups) {
+        comparing = null;
+        $("comparing").hidden = true;
+        alike = { groups, different };
+        const here = document.activeElement?.id === "pairs" || document.activeElement === document.body;
+        choose("alike");
+        if (here) $("filters").querySelector("[data-filter=alike]").focus();
+      }
+    }
   } catch (error) {
-    $("pairs").textContent = error.message;
+    comparing = null;
+    $("comparing").hidden = true;
+    gallery();
+    $("compare-error").textContent = error.message;
   }
 }
 

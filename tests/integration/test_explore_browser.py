@@ -426,7 +426,7 @@ def test_the_search_for_near_duplicates_shows_how_far_it_is_and_stops(
     """20,000 photos took two minutes without a sign, and only the end of the program stopped it."""
     from selenium.webdriver.common.keys import Keys
 
-    explorer, address = page
+    _, address = page
     monkeypatch.setattr("coder_clip_photos.find.ROWS", 1)
     monkeypatch.setattr("coder_clip_photos.explorer.MOMENT", 0)  # nothing is compared
     show(browser, address)

@@ -1,7 +1,8 @@
-"""python -m benchmarks [NAME ...]: run benchmarks one after the other and renew their sections of docs/performance.md.
+"""python -m benchmarks [NAME ...]: run benchmarks one after the other and renew their sections of
+docs/performance.md.
 
-Each runs the published computation and this project's in one process and reports ratios. Run it on an idle machine:
-ratios are robust, seconds are not.
+Each runs the published computation and this project's in one process and reports ratios. Run it on
+an idle machine: ratios are robust, seconds are not.
 """
 
 from __future__ import annotations
@@ -37,10 +38,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)}; default: all")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)}; default: all"
+    )
     names = parser.parse_args().names or list(BENCHMARKS)
-    if unknown := set(names) - set(BENCHMARKS):
-        parser.error(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}")
+    unknown = set(names) - set(BENCHMARKS)
+    if unknown:
+        parser.error(
+            f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}"
+        )
     for name in names:
         title, commands = BENCHMARKS[name]
         parts = [f"## {title}", _machine()]
@@ -55,13 +61,16 @@ def main() -> None:
 def _machine() -> str:
     load = os.getloadavg()[0]
     return (
-        f"Python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} cores, load average {load:.1f} "
+        f"Python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} cores, load "
+        f"average {load:.1f} "
         "before the run."
     )
 
 
 def _renew(section: str) -> None:
-    """Put a section in the place of the one of its title; at the end where there is none. Other sections stay."""
+    """Put a section in the place of the one of its title; at the end where there is none. Other
+    sections stay.
+    """
     head, *sections = re.split(r"^(?=## )", PAGE.read_text(encoding="utf-8"), flags=re.M)
     title = section.partition("\n")[0]
     at = next((i for i, s in enumerate(sections) if s.partition("\n")[0] == title), len(sections))

@@ -1,9 +1,11 @@
-"""Coverage of the 95 % intervals over runs and images: ``python -m benchmarks.coverage_of_intervals``
+"""Coverage of the 95 % intervals over runs and images: ``python -m
+benchmarks.coverage_of_intervals``
 
-Simulates two methods on N images and S runs (a seed's shots, or a draw of random words). Images are hard or easy, runs
-lucky or not, and both change the difference of the methods; an interval is meant for other runs and other images. For
-comparison: percentiles of a bootstrap over runs and images, which cannot estimate the variation of three runs. Prints a
-Markdown table, and one for images that come in bursts of near twins.
+Simulates two methods on N images and S runs (a seed's shots, or a draw of random words). Images are
+hard or easy, runs lucky or not, and both change the difference of the methods; an interval is meant
+for other runs and other images. For
+comparison: percentiles of a bootstrap over runs and images, which cannot estimate the variation of
+three runs. Prints a Markdown table, and one for images that come in bursts of near twins.
 """
 
 from __future__ import annotations
@@ -30,8 +32,16 @@ def simulated(
 ) -> tuple[Runs, Runs]:
     """Results (S, N) of the new method, and their change from the old one."""
     chance = rng.random((seeds, images))
-    hard = 1.5 + of_images * rng.standard_normal(images) + 0.3 * of_seeds * rng.standard_normal((seeds, 1))
-    gain = 0.2 + 0.5 * of_images * rng.standard_normal(images) + of_seeds * rng.standard_normal((seeds, 1))
+    hard = (
+        1.5
+        + of_images * rng.standard_normal(images)
+        + 0.3 * of_seeds * rng.standard_normal((seeds, 1))
+    )
+    gain = (
+        0.2
+        + 0.5 * of_images * rng.standard_normal(images)
+        + of_seeds * rng.standard_normal((seeds, 1))
+    )
     before, after = (chance < 1 / (1 + np.exp(-logit)) for logit in (hard, hard + gain))
     return after.astype(float), after.astype(float) - before
 
@@ -40,7 +50,9 @@ def percentiles(runs: Runs, rng: np.random.Generator) -> tuple[float, float]:
     """Interval by a bootstrap over runs and images together."""
     s, n = runs.shape
     means = [
-        (rng.multinomial(s, np.full(s, 1 / s)) / s) @ runs @ (rng.multinomial(n, np.full(n, 1 / n)) / n)
+        (rng.multinomial(s, np.full(s, 1 / s)) / s)
+        @ runs
+        @ (rng.multinomial(n, np.full(n, 1 / n)) / n)
         for _ in range(RESAMPLES)
     ]
     low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
@@ -55,7 +67,9 @@ def coverage(
     repeats: int = REPEATS,
     bootstrap: bool = False,
 ) -> list[float]:
-    """Shares of intervals that hold the truth: for a difference and an accuracy, then the same by the bootstrap."""
+    """Shares of intervals that hold the truth: for a difference and an accuracy, then the same by
+    the bootstrap.
+    """
     rng = np.random.default_rng(0)
     many = [simulated(400, 400, of_seeds, of_images, rng) for _ in range(40)]
     truth = [float(np.mean([pair[i].mean() for pair in many])) for i in (1, 0)]
@@ -70,11 +84,11 @@ def coverage(
 
 
 def in_bursts(seeds: int, images: int, burst: int, repeats: int = 4 * REPEATS) -> list[float]:
-    """Of intervals for a difference that is 0 in truth, in bursts: the share that is clear over groups and over images,
-    and the shares that hold the truth for an accuracy.
+    """Of intervals for a difference that is 0 in truth, in bursts: the share that is clear over
+    groups and over images, and the shares that hold the truth for an accuracy.
 
-    Near twins have the same results. Images vary by 2 logits, several runs by 0.3, the same for both methods.
-    """
+    Near twins have the same results. Images vary by 2 logits, several runs by 0.3, the same for
+    both methods."""
     rng = np.random.default_rng(0)
     groups = np.repeat(np.arange(images // burst), burst)
     truth = float(np.mean([one_method(400, 1000, rng).mean() for _ in range(40)]))
@@ -95,7 +109,9 @@ def one_method(
 ) -> NDArray[np.float64]:
     """Results (S, N) of a method. hard: (N,) how easy the images are for all methods, in logits."""
     hard = 2 * rng.standard_normal(images) if hard is None else hard
-    lucky = 0.3 * rng.standard_normal((seeds, 1)) * (seeds > 1)  # an interval of one run is for its shots
+    lucky = (
+        0.3 * rng.standard_normal((seeds, 1)) * (seeds > 1)
+    )  # an interval of one run is for its shots
     logits = hard + rng.standard_normal(images) + lucky
     return np.asarray(rng.random((seeds, images)) < 1 / (1 + np.exp(-logits)), dtype=np.float64)
 
@@ -103,19 +119,25 @@ def one_method(
 def main() -> None:
     """Print the coverage for differences and accuracies, in percent."""
     print(
-        "| runs | images | runs vary | images vary | difference | accuracy | bootstrap: difference | accuracy |"
+        "| runs | images | runs vary | images vary | difference | accuracy | bootstrap: "
+        "difference | accuracy |"
     )
     print("| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
     for case in CASES:
         shares = coverage(*case, bootstrap=True)
-        print(f"| {' | '.join(map(str, case))} | {' | '.join(f'{100 * share:.1f}' for share in shares)} |")
+        print(
+            f"| {' | '.join(map(str, case))} | {' | '.join(f'{100 * share:.1f}' for share in shares)} |"
+        )
     print(
-        "\n| runs | images | burst | clear, over groups | over images | accuracy, over groups | over images |"
+        "\n| runs | images | burst | clear, over groups | over images | accuracy, over groups | "
+        "over images |"
     )
     print("| ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
     for case in IN_BURSTS:
         shares = in_bursts(*case)
-        print(f"| {' | '.join(map(str, case))} | {' | '.join(f'{100 * share:.1f}' for share in shares)} |")
+        print(
+            f"| {' | '.join(map(str, case))} | {' | '.join(f'{100 * share:.1f}' for share in shares)} |"
+        )
 
 
 if __name__ == "__main__":

@@ -1,14 +1,18 @@
-"""Speed of feature extraction: cost of loading images, and gain of encoding texts at their own length.
+"""Speed of feature extraction: cost of loading images, and gain of encoding texts at their own
+length.
 
-(a) images: ``extract`` from JPEG files, and the same forward passes on pixels already in memory. The difference is the
+(a) images: ``extract`` from JPEG files, and the same forward passes on pixels already in memory.
+The difference is the
     share lost to loading (goal: below 5 %, on a CPU and, with --device cuda, on a GPU).
-(b) texts: one at a time at full context, as in the published code, and ``encode_texts`` (goal: at least 6 times as
+(b) texts: one at a time at full context, as in the published code, and ``encode_texts`` (goal: at
+least 6 times as
     fast), with the largest difference between the features.
-(c) starts: a process that imports what an encoding job imports and loads the weights, once per data set and model
+(c) starts: a process that imports what an encoding job imports and loads the weights, once per data
+set and model
     (docs/architecture.md).
 
-Uses random weights in the shape of ViT-B-32: the speed does not depend on their values, and nothing is downloaded.
-Prints a Markdown table. Times are medians over interleaved repeats.
+Uses random weights in the shape of ViT-B-32: the speed does not depend on their values, and nothing
+is downloaded. Prints a Markdown table. Times are medians over interleaved repeats.
 """
 
 from __future__ import annotations
@@ -54,13 +58,25 @@ def main() -> None:
     parser.add_argument(
         "--images", type=int, default=512, metavar="N", help="JPEG files (default %(default)s)"
     )
-    parser.add_argument("--texts", type=int, default=504, metavar="N", help="texts, at most 504 (default)")
-    parser.add_argument("--batch-size", type=int, default=64, help="images a batch (default %(default)s)")
-    parser.add_argument("--workers", type=int, default=1, help="threads that decode (default %(default)s)")
-    parser.add_argument("--threads", type=int, help="of the encoder on a CPU (default: torch's choice)")
-    parser.add_argument("--repeats", type=int, default=3, help="repeats of (a) (default %(default)s)")
+    parser.add_argument(
+        "--texts", type=int, default=504, metavar="N", help="texts, at most 504 (default)"
+    )
+    parser.add_argument(
+        "--batch-size", type=int, default=64, help="images a batch (default %(default)s)"
+    )
+    parser.add_argument(
+        "--workers", type=int, default=1, help="threads that decode (default %(default)s)"
+    )
+    parser.add_argument(
+        "--threads", type=int, help="of the encoder on a CPU (default: torch's choice)"
+    )
+    parser.add_argument(
+        "--repeats", type=int, default=3, help="repeats of (a) (default %(default)s)"
+    )
     parser.add_argument("--device", default="auto", help="cpu, cuda, mps (default %(default)s)")
-    parser.add_argument("--precision", default="fp32", choices=("fp32", "tf32", "amp", "bf16", "fp16"))
+    parser.add_argument(
+        "--precision", default="fp32", choices=("fp32", "tf32", "amp", "bf16", "fp16")
+    )
     args = parser.parse_args()
     if args.threads:
         torch.set_num_threads(args.threads)
@@ -82,7 +98,9 @@ def random_encoder(folder: Path, args: argparse.Namespace) -> Encoder:
     """The model with random weights, loaded from a checkpoint file like any weights."""
     torch.manual_seed(0)
     model = open_clip.create_model(args.model)
-    save_file({k: v.contiguous() for k, v in model.state_dict().items()}, folder / "weights.safetensors")
+    save_file(
+        {k: v.contiguous() for k, v in model.state_dict().items()}, folder / "weights.safetensors"
+    )
     weights = str(folder / "weights.safetensors")
     gelu = False if not args.model.endswith("-quickgelu") else None
     return load_encoder(EncoderSpec(args.model, weights, args.precision, args.device, gelu))
@@ -94,7 +112,9 @@ def write_jpegs(folder: Path, count: int) -> None:
     rng = np.random.default_rng(0)
     for i in range(count):
         noise = Image.fromarray(rng.integers(0, 256, (94, 125, 3), dtype=np.uint8))
-        noise = noise.resize((500, 375), Image.Resampling.BICUBIC).filter(ImageFilter.GaussianBlur(1))
+        noise = noise.resize((500, 375), Image.Resampling.BICUBIC).filter(
+            ImageFilter.GaussianBlur(1)
+        )
         noise.save(folder / f"{i:05}.jpg", quality=90)
 
 
@@ -163,12 +183,15 @@ def start(folder: Path, args: argparse.Namespace) -> dict[str, float]:
     code = (
         "import time; began = time.time(); import coder_clip.phases.image_features;"
         "from coder_clip.encoders.encoder import EncoderSpec, load_encoder; imported = time.time();"
-        f"load_encoder(EncoderSpec({args.model!r}, {str(folder / 'weights.safetensors')!r}, {args.precision!r},"
+        f"load_encoder(EncoderSpec({args.model!r}, {str(folder / 'weights.safetensors')!r}, "
+        f"{args.precision!r},"
         f" {args.device!r}, {gelu})); print(imported - began, time.time() - imported)"
     )
     runs = []
     for _ in range(max(2, args.repeats)):
-        done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+        done = subprocess.run(
+            [sys.executable, "-c", code], check=True, capture_output=True, text=True
+        )
         runs.append([float(x) for x in done.stdout.split()])
     imports, weights = (statistics.median(x) for x in zip(*runs, strict=True))
     return {"imports_s": imports, "weights_s": weights}
@@ -201,14 +224,18 @@ def table(result: dict[str, Any]) -> str:
         [
             "| what | plain | here | result | goal |",
             "| --- | --- | --- | --- | --- |",
-            f"| {n} JPEGs, {i['images_per_s']:.1f} images/s | {i['forward_s']:.2f} s forward passes alone"
+            f"| {n} JPEGs, {i['images_per_s']:.1f} images/s | "
+            f"{i['forward_s']:.2f} s forward passes alone"
             f" | {i['extract_s']:.2f} s | {i['share_lost']:.1%} lost to loading | < 5 % |",
             f"| {k} texts, {t['mean_tokens']:.1f} tokens each | {t['published_s']:.2f} s one by one"
-            f" | {t['ours_s']:.2f} s | {t['ratio']:.1f}×, differs by {t['max_difference']:.0e} | ≥ 6× |",
+            f" | {t['ours_s']:.2f} s | {t['ratio']:.1f}×, differs "
+            f"by {t['max_difference']:.0e} | ≥ 6× |",
             f"| start of a job |  | {c['imports_s'] + c['weights_s']:.1f} s"
             f" | imports {c['imports_s']:.1f} s, weights {c['weights_s']:.1f} s |  |",
             "",
-            f"{result['settings']['model']} {result['settings']['precision']} on {m['gpu'] or m['device']},"
+            f"{result['settings']['model']} "
+            f"{result['settings']['precision']} on "
+            f"{m['gpu'] or m['device']},"
             f" {m['cores']} cores, {m['threads']} threads, load {m['load']:.1f} before the run.",
         ]
     )

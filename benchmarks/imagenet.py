@@ -1,9 +1,9 @@
 """Memory and time of the job `coder-clip adapter` at the size of ImageNet with 16 shots.
 
-16,000 shots, 20,000 texts, 10,000 validation and 50,000 test images, d = 1024 (RN50): synthetic features in the files
-of the earlier phases, and the command as Snakemake runs it, with one seed, two CPU threads, and the search of each
-method's authors, in one process per method. Memory is the process's peak (goal: below 6 GB); seconds are its own (goal:
-minutes).
+16,000 shots, 20,000 texts, 10,000 validation and 50,000 test images, d = 1024 (RN50): synthetic
+features in the files of the earlier phases, and the command as Snakemake runs it, with one seed,
+two CPU threads, and the search of each method's authors, in one process per method. Memory is the
+process's peak (goal: below 6 GB); seconds are its own (goal: minutes).
 
 Prints a Markdown table row by row. If a method fails, its status is reported and the others run.
 """
@@ -61,8 +61,10 @@ def main() -> None:
 
     rows: list[dict[str, Any]] = []
     print(
-        f"16-shot adapter job, one seed, {args.threads} threads: {16 * classes:,} shots, {20 * classes:,} texts, "
-        f"{val:,} + {test:,} images, d = {d}. The features are drawn, so accuracies only show that the searches had "
+        f"16-shot adapter job, one seed, {args.threads} threads: {16 * classes:,} shots, "
+        f"{20 * classes:,} texts, "
+        f"{val:,} + {test:,} images, d = {d}. The features are drawn, so accuracies only show "
+        "that the searches had "
         "something to find.\n\n"
         "| method | CPU time | wall clock | peak memory | goal | test accuracy, CLIP's |\n"
         "| --- | ---: | ---: | ---: | ---: | ---: |"
@@ -72,7 +74,9 @@ def main() -> None:
         for method in args.methods:
             rows.append(r := measure(Path(folder), method, args.threads))
             found = (
-                f"ended with {r['ended']}" if r["ended"] else f"{r['accuracy']:.1%}, {r['clip_accuracy']:.1%}"
+                f"ended with {r['ended']}"
+                if r["ended"]
+                else f"{r['accuracy']:.1%}, {r['clip_accuracy']:.1%}"
             )
             times = f"{r['cpu_s']:.0f} s | {r['wall_s']:.0f} s"
             print(f"| `{method}` | {times} | {r['gb']:.1f} GB | < 6 GB | {found} |", flush=True)
@@ -81,7 +85,9 @@ def main() -> None:
 
 
 def write_features(paths: Paths, classes: int, shots: int, val: int, test: int, d: int) -> None:
-    """Write image_features and text_features: a common direction, one per class, and one per image or text."""
+    """Write image_features and text_features: a common direction, one per class, and one per image
+    or text.
+    """
     torch.manual_seed(0)
     centres = normalize(torch.randn(classes, d), dim=1)
     names = [f"class {i}" for i in range(classes)]
@@ -91,7 +97,9 @@ def write_features(paths: Paths, classes: int, shots: int, val: int, test: int, 
         labels = torch.arange(n) % classes
         # of one seed: for the first shot, the second, … an image a class
         draws = (
-            {"1": [ids[i * classes : (i + 1) * classes] for i in range(shots)]} if split == "shots" else {}
+            {"1": [ids[i * classes : (i + 1) * classes] for i in range(shots)]}
+            if split == "shots"
+            else {}
         )
         tensors = {"features": features(labels, centres, NOISE), "labels": labels}
         meta = {**common, "split": split, "ids": ids, "skipped": [], "draws": draws}
@@ -113,7 +121,9 @@ def features(labels: Tensor, centres: Tensor, noise: float) -> Tensor:
 
 
 def measure(folder: Path, method: str, threads: int) -> dict[str, Any]:
-    """The command's CPU seconds, wall-clock seconds, peak memory in GB and exit status (a signal is negative)."""
+    """The command's CPU seconds, wall-clock seconds, peak memory in GB and exit status (a signal is
+    negative).
+    """
     config = {
         "datasets": {DATASET: {"texts": "names", "views": 1}},
         "models": {MODEL: {"model": MODEL, "pretrained": "openai"}},
@@ -131,7 +141,11 @@ def measure(folder: Path, method: str, threads: int) -> dict[str, Any]:
     )
     start = time.perf_counter()
     output = subprocess.run(
-        [sys.executable, "-c", meter, *job], cwd=folder, check=True, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", meter, *job],
+        cwd=folder,
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     wall = time.perf_counter() - start
     cpu, peak, ended = json.loads(output.stdout.splitlines()[-1])

@@ -2,18 +2,21 @@
 
 The published computation, reimplemented here, and coder_clip's, in one run and on one CPU thread:
 
-(a) class scores of stage one              goal: at least 25 times as fast, and 0.9 of the products they need
-(b) one-to-one rerank                      goal: at least 80 times, in the median of five runs; building it takes time
+(a) class scores of stage one              goal: at least 25 times as fast, and 0.9 of the products
+they need (b) one-to-one rerank                      goal: at least 80 times, in the median of five
+runs; building it takes time
                                            linear in the pairs
 (c) affinity of images and shots           goal: at most a 50th of the memory
-(d) search of alpha and beta               goal: at least 1000 times; the published 75,000 points are
+(d) search of alpha and beta               goal: at least 1000 times; the published 75,000 points
+are
                                            projected from a few that are measured
-(e) searches of APE and TIP-X              goal: at least 30 and 500 times their authors' loops, projected in the same
+(e) searches of APE and TIP-X              goal: at least 30 and 500 times their authors' loops,
+projected in the same
                                            way
 
-Seconds are CPU time, on one thread: they depend little on what else runs. Every row also shows the largest difference.
-The features are random, with a common direction and class centres as CLIP's have; the speed hardly depends on their
-values. Prints a Markdown table.
+Seconds are CPU time, on one thread: they depend little on what else runs. Every row also shows the
+largest difference. The features are random, with a common direction and class centres as CLIP's
+have; the speed hardly depends on their values. Prints a Markdown table.
 """
 
 from __future__ import annotations
@@ -74,8 +77,15 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     sizes = Sizes()
-    rows = [row for measure in (scores, duels, affinities, searches, baselines) for row in measure(sizes)]
-    print("| what | published | here | ratio | goal | agreement |\n| --- | --- | --- | --- | --- | --- |")
+    rows = [
+        row
+        for measure in (scores, duels, affinities, searches, baselines)
+        for row in measure(sizes)
+    ]
+    print(
+        "| what | published | here | ratio | goal | agreement "
+        "|\n| --- | --- | --- | --- | --- | --- |"
+    )
     for row in rows:
         print(f"| {' | '.join(row)} |")
 
@@ -99,7 +109,9 @@ def seconds(run: Callable[[], Any], repeats: int = 1) -> tuple[Any, float]:
     return result, statistics.median(times)
 
 
-def row(what: str, slow: float, fast: float, goal: str, agreement: str, note: str = "") -> list[str]:
+def row(
+    what: str, slow: float, fast: float, goal: str, agreement: str, note: str = ""
+) -> list[str]:
     """A row of the table."""
     return [what, f"{slow:.3g} s{note}", f"{fast:.3g} s", f"{slow / fast:.3g}×", goal, agreement]
 
@@ -122,7 +134,9 @@ def scores(sizes: Sizes) -> list[list[str]]:
             at, columns = 0, []
             for n_mean, n_max in counts:
                 best = coder[:, at + n_mean : at + n_mean + n_max].max(dim=1).values
-                columns.append(torch.cat([coder[:, at : at + n_mean], best[:, None]], dim=1).mean(dim=1))
+                columns.append(
+                    torch.cat([coder[:, at : at + n_mean], best[:, None]], dim=1).mean(dim=1)
+                )
                 at += n_mean + n_max
             found.append(100 * torch.stack(columns, dim=1))
         return torch.cat(found)
@@ -132,13 +146,17 @@ def scores(sizes: Sizes) -> list[list[str]]:
     theirs, slow = seconds(published)
     same = (predict(ours) == predict(theirs)).double().mean().item()
     what = f"class scores, {sizes.classes} classes, {len(texts)} texts, {sizes.images} images"
-    agreement = f"scores within {(ours - theirs).abs().max() / 100:.1e}, {same:.2%} same predictions"
+    agreement = (
+        f"scores within {(ours - theirs).abs().max() / 100:.1e}, {same:.2%} same predictions"
+    )
     found = row(what, slow, fast, "≥ 25×", agreement)
     # The least that exact scores take: one product per level of names, nothing else.
     images, weights = l2_normalize(x), neighbors._levels
     _, products = seconds(lambda: [images @ w.T for w in weights], REPEATS)
     columns = sum(map(len, weights))
-    least = row(f"the same and its matrix products alone, {columns} columns", products, fast, "≥ 0.9×", "")
+    least = row(
+        f"the same and its matrix products alone, {columns} columns", products, fast, "≥ 0.9×", ""
+    )
     return [found, least]
 
 
@@ -189,7 +207,10 @@ def duels(sizes: Sizes) -> list[list[str]]:
         for _ in range(RUNS)
     ]
     theirs, slow, ours, fast = sorted(runs, key=lambda run: run[1] / run[3])[RUNS // 2]
-    held, ours_held = sum(t.nbytes for t in texts.values()), sum(t.nbytes for t in o.state().values())
+    held, ours_held = (
+        sum(t.nbytes for t in texts.values()),
+        sum(t.nbytes for t in o.state().values()),
+    )
     what = f"rerank, {len(texts)} ordered pairs, {sizes.hesitant} images"
     same = (ours == theirs).double().mean().item()
     found = row(what, slow, fast, "≥ 80×", f"{same:.2%} same picks")
@@ -197,25 +218,40 @@ def duels(sizes: Sizes) -> list[list[str]]:
 
 
 def building(sizes: Sizes) -> list[str]:
-    """Time of averaging the texts of many pairs, against a quarter of them: 4 where it is linear."""
+    """Time of averaging the texts of many pairs, against a quarter of them: 4 where it is
+    linear.
+    """
     many, few = 4 * sizes.built, sizes.built
     pairs = [(0, b) for b in range(1, many + 1)]
-    texts = {order: clip_like(sizes.pair_texts, sizes.d) for a, b in pairs for order in ((a, b), (b, a))}
+    texts = {
+        order: clip_like(sizes.pair_texts, sizes.d) for a, b in pairs for order in ((a, b), (b, a))
+    }
     some = {order: texts[order] for a, b in pairs[:few] for order in ((a, b), (b, a))}
     _, slow = seconds(lambda: OneToOne(texts, n_classes=many + 1), REPEATS)
     _, fast = seconds(lambda: OneToOne(some, n_classes=many + 1), REPEATS)
-    return row(f"building the rerank of {many} pairs, and of {few}", slow, fast, "≤ 5×", "linear: 4×")
+    return row(
+        f"building the rerank of {many} pairs, and of {few}", slow, fast, "≤ 5×", "linear: 4×"
+    )
 
 
 def memory_row(what: str, slow: float, fast: float, goal: str, agreement: str = "") -> list[str]:
-    return [what, f"{slow / 1e6:.0f} MB", f"{fast / 1e6:.1f} MB", f"{slow / fast:.3g}×", goal, agreement]
+    return [
+        what,
+        f"{slow / 1e6:.0f} MB",
+        f"{fast / 1e6:.1f} MB",
+        f"{slow / fast:.3g}×",
+        goal,
+        agreement,
+    ]
 
 
 # ---- (c)
 
 
 class Published:
-    """Explicit CODERs of shots and images, kept in float64 and converted at every use, as published."""
+    """Explicit CODERs of shots and images, kept in float64 and converted at every use, as
+    published.
+    """
 
     def __init__(self, shots: Tensor, labels: Tensor, texts: Tensor, n_classes: int) -> None:
         self.texts = texts
@@ -230,7 +266,9 @@ class Published:
         low, high = cosine.min(dim=1).values[:, None], cosine.max(dim=1).values[:, None]
         return (cosine - low) / (high - low)
 
-    def accuracy(self, coders: Tensor, clip: Tensor, labels: Tensor, alpha: float, beta: float) -> float:
+    def accuracy(
+        self, coders: Tensor, clip: Tensor, labels: Tensor, alpha: float, beta: float
+    ) -> float:
         near = ((-1) * (beta - beta * self.affinity(coders))).exp()
         logits = clip + near @ self.values.float() * alpha
         return float((logits.topk(1, 1).indices[:, 0] == labels).double().mean())
@@ -239,7 +277,10 @@ class Published:
 def affinities(sizes: Sizes) -> list[list[str]]:
     centres = normalize(torch.randn(sizes.classes, sizes.d), dim=1)
     labels = torch.arange(sizes.classes * sizes.shots) % sizes.classes
-    shots, texts = clip_like(len(labels), sizes.d, centres), clip_like(sizes.texts, sizes.d, centres)
+    shots, texts = (
+        clip_like(len(labels), sizes.d, centres),
+        clip_like(sizes.texts, sizes.d, centres),
+    )
     x = clip_like(sizes.queries, sizes.d, centres)
     a = CoderAdapter.fit(shots, labels, texts, n_classes=sizes.classes)
     ours, fast = seconds(lambda: a.affinity(x), REPEATS)
@@ -271,18 +312,23 @@ def searches(sizes: Sizes) -> list[list[str]]:
     return [one_search(*size, sizes) for size in sizes.searches]
 
 
-def one_search(n_classes: int, n_shots: int, n_images: int, n_texts: int, sizes: Sizes) -> list[str]:
+def one_search(
+    n_classes: int, n_shots: int, n_images: int, n_texts: int, sizes: Sizes
+) -> list[str]:
     centres = normalize(torch.randn(n_classes, sizes.d), dim=1)
     shot_labels = torch.arange(n_classes * n_shots) % n_classes
     labels = torch.arange(n_images) % n_classes
     texts = clip_like(n_texts, sizes.d, centres)
-    # noisy images, and names that miss the classes' centres: neither CLIP nor the shots are right alone
+    # noisy images, and names that miss the classes' centres: neither CLIP nor the shots are right
+    # alone
     shots = clip_like(len(shot_labels), sizes.d, centres, noise=NOISE)
     x = clip_like(n_images, sizes.d, centres, noise=NOISE)
     clip = 100 * x @ clip_like(n_classes, sizes.d, centres).T
 
     def ours() -> Any:
-        return search(CoderAdapter.fit(shots, shot_labels, texts, n_classes=n_classes), x, clip, labels)
+        return search(
+            CoderAdapter.fit(shots, shot_labels, texts, n_classes=n_classes), x, clip, labels
+        )
 
     found, fast = seconds(ours, REPEATS)
     published = Published(shots, shot_labels, texts, n_classes)
@@ -292,11 +338,13 @@ def one_search(n_classes: int, n_shots: int, n_images: int, n_texts: int, sizes:
     theirs, slow = seconds(lambda: [published.accuracy(coders, clip, labels, *p) for p in points])
     plain = float((clip.argmax(dim=1) == labels).double().mean())
     return row(
-        f"search, {n_classes} classes, {len(shot_labels)} shots, {n_images} images, {n_texts} texts",
+        f"search, {n_classes} classes, {len(shot_labels)} "
+        f"shots, {n_images} images, {n_texts} texts",
         slow * 75_000 / len(points),
         fast,
         "≥ 1000×",
-        f"at α = {found.alpha:.3g}, β = {found.beta:.4g}: {found.accuracy:.2%}, published {theirs[0]:.2%}; "
+        f"at α = {found.alpha:.3g}, β = {found.beta:.4g}: "
+        f"{found.accuracy:.2%}, published {theirs[0]:.2%}; "
         f"CLIP alone {plain:.2%}",
         f" (75,000 points, from {len(points)})",
     )
@@ -306,10 +354,15 @@ def one_search(n_classes: int, n_shots: int, n_images: int, n_texts: int, sizes:
 
 
 def baselines(sizes: Sizes) -> list[list[str]]:
-    """The searches of APE and TIP-X, with all votes of a point computed again at each point, as their authors do."""
+    """The searches of APE and TIP-X, with all votes of a point computed again at each point, as
+    their authors do.
+    """
     n_classes, n_shots, n_images, _ = sizes.searches[0]
     centres = normalize(torch.randn(n_classes, sizes.d), dim=1)
-    shot_labels, labels = torch.arange(n_classes * n_shots) % n_classes, torch.arange(n_images) % n_classes
+    shot_labels, labels = (
+        torch.arange(n_classes * n_shots) % n_classes,
+        torch.arange(n_images) % n_classes,
+    )
     shots = clip_like(len(shot_labels), sizes.d, centres, noise=NOISE)
     x = clip_like(n_images, sizes.d, centres, noise=NOISE)
     names = clip_like(n_classes, sizes.d, centres)
@@ -321,10 +374,15 @@ def baselines(sizes: Sizes) -> list[list[str]]:
     cosine, far = (part.float() for part in tip_x.affinity(x))
 
     def of_ape(p: Point) -> Tensor:
-        return clip + (-(p.beta - p.beta * near)).exp() @ (values * (weights * p.gamma).exp()) * p.alpha
+        return (
+            clip
+            + (-(p.beta - p.beta * near)).exp() @ (values * (weights * p.gamma).exp()) * p.alpha
+        )
 
     def of_tip_x(p: Point) -> Tensor:
-        return clip + (-(p.beta - p.beta * cosine)).exp() @ values * p.alpha - far @ values * p.gamma
+        return (
+            clip + (-(p.beta - p.beta * cosine)).exp() @ values * p.alpha - far @ values * p.gamma
+        )
 
     for name, model, logits, grids, goal in (
         ("APE", ape, of_ape, ape.constants[2:], 30),
@@ -341,7 +399,8 @@ def baselines(sizes: Sizes) -> list[list[str]]:
         points = math.prod(span[2] for span in grids)
         found.append(
             row(
-                f"search of {name}, {n_classes} classes, {len(shot_labels)} shots, {n_images} images",
+                f"search of {name}, {n_classes} classes, "
+                f"{len(shot_labels)} shots, {n_images} images",
                 slow * points / len(some),
                 fast,
                 f"≥ {goal}×",

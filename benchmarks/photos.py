@@ -1,16 +1,19 @@
 """Classifying 200 photos in a new process: the first call, the next one, and plain forward passes.
 
-first: ``Classifier(...).classify(files)`` with an empty cache, from the start of Python to the answer.
-plain: the least that any program needs: start Python, load the model with open_clip, and encode the class names and the
+first: ``Classifier(...).classify(files)`` with an empty cache, from the start of Python to the
+answer.
+plain: the least that any program needs: start Python, load the model with open_clip, and encode the
+class names and the
     same pixels, which are decoded already (goal: the first call takes at most 1.1 times as long).
 next: the first call again, which finds all features in the cache (goal: less than two seconds).
 known: the second call on many tiny photos, none of which is read (goal: less than four seconds).
-memory: what photos add, at the peak, to the memory of a process that has loaded the model; many photos of up to 36
+memory: what photos add, at the peak, to the memory of a process that has loaded the model; many
+photos of up to 36
     megapixels (goal: at most 300 MB), and of more, which are decoded one at a time. Needs Linux.
 
-Uses random weights in the shape of ViT-B-32, and 200 JPEGs of 500×375 pixels. Medians over interleaved repeats; CPU
-seconds are those of all threads, and other programs on the machine change them less.
-"""
+Uses random weights in the shape of ViT-B-32, and 200 JPEGs of 500×375 pixels. Medians over
+interleaved repeats; CPU seconds are those of all threads, and other programs on the machine change
+them less."""
 
 from __future__ import annotations
 
@@ -29,7 +32,14 @@ from PIL import Image
 
 MINI = Path(__file__).resolve().parents[1] / "data/mini"
 # how many, of how many megapixels, and the ending
-PHOTOS = [(8, 1, "jpg"), (8, 24, "jpg"), (8, 36, "png"), (4, 48, "jpg"), (4, 100, "jpg"), (4, 100, "png")]
+PHOTOS = [
+    (8, 1, "jpg"),
+    (8, 24, "jpg"),
+    (8, 36, "png"),
+    (4, 48, "jpg"),
+    (4, 100, "jpg"),
+    (4, 100, "png"),
+]
 CLASSES = ["cat", "dog", "fox", "hen", "car", "bus", "boat", "plane", "chair", "lamp"]
 OURS = """
 from coder_clip.encoders.spec import EncoderSpec
@@ -92,7 +102,9 @@ def main() -> None:
         preprocess = random_encoder(folder, args).preprocess
         write_jpegs(folder / "photos", args.images)
         files = sorted((folder / "photos").iterdir())
-        torch.save(torch.stack([preprocess(Image.open(file)) for file in files]), folder / "pixels.pt")
+        torch.save(
+            torch.stack([preprocess(Image.open(file)) for file in files]), folder / "pixels.pt"
+        )
         for i in range(args.repeats):
             answers = set()
             for call, code in (("plain", PLAIN), ("first", OURS), ("next", OURS)):
@@ -103,13 +115,20 @@ def main() -> None:
             assert len(answers) == 1, "the calls disagree"
         known = known_photos(folder / "known", args.known)
         memory = {
-            (n, size, ending): added(folder, (n, size, ending), args.model) for n, size, ending in PHOTOS
+            (n, size, ending): added(folder, (n, size, ending), args.model)
+            for n, size, ending in PHOTOS
         }
-    wall, cpu = ({k: statistics.median(t[j] for t in v) for k, v in seconds.items()} for j in (0, 1))
-    ratios = [[f[j] / p[j] for f, p in zip(seconds["first"], seconds["plain"], strict=True)] for j in (0, 1)]
+    wall, cpu = (
+        {k: statistics.median(t[j] for t in v) for k, v in seconds.items()} for j in (0, 1)
+    )
+    ratios = [
+        [f[j] / p[j] for f, p in zip(seconds["first"], seconds["plain"], strict=True)]
+        for j in (0, 1)
+    ]
     print("| what | wall clock | CPU | goal |\n| --- | ---: | ---: | ---: |")
     print(
-        f"| start and plain forward passes of {args.images} photos | {wall['plain']:.1f} s | {cpu['plain']:.1f} s | |"
+        f"| start and plain forward passes of {args.images} photos | {wall['plain']:.1f} s | "
+        f"{cpu['plain']:.1f} s | |"
     )
     print(f"| first call of `classify` | {wall['first']:.1f} s | {cpu['first']:.1f} s | |")
     print(
@@ -124,12 +143,17 @@ def main() -> None:
     for (n, size, ending), megabytes in memory.items():
         goal = "≤ 300 MB" if size <= 36 else ""
         each = megabytes * 2**20 / (size * 1e6)
-        print(f"| {n} {ending.upper()} of {size} megapixels | {megabytes:.0f} MB | {each:.1f} | {goal} |")
+        print(
+            f"| {n} {ending.upper()} of {size} megapixels | "
+            f"{megabytes:.0f} MB | {each:.1f} | {goal} |"
+        )
     print(f"\n{args.model} on cpu, {os.cpu_count()} cores, load {load:.1f} before the run.")
 
 
 def known_photos(folder: Path, n: int) -> tuple[float, float]:
-    """Wall-clock and CPU seconds of the second call on n tiny photos, with the small embedded encoder."""
+    """Wall-clock and CPU seconds of the second call on n tiny photos, with the small embedded
+    encoder.
+    """
     (folder / "photos").mkdir(parents=True)
     for i in range(n):
         colour = (i % 256, i // 256 % 256, i // 65536)
@@ -143,7 +167,9 @@ def known_photos(folder: Path, n: int) -> tuple[float, float]:
 
 
 def added(folder: Path, photos: tuple[int, int, str], model: str) -> float:
-    """Peak memory in MB of a call on n photos of this size and ending, above that of the loaded model."""
+    """Peak memory in MB of a call on n photos of this size and ending, above that of the loaded
+    model.
+    """
     n, megapixels, ending = photos
     work = folder / f"memory-{n}-{megapixels}-{ending}"
     (work / "photos").mkdir(parents=True)
@@ -162,7 +188,9 @@ def run(code: str, folder: Path, cache: Path) -> tuple[str, float, float]:
     environment = {**os.environ, "XDG_CACHE_HOME": str(cache), "HF_HUB_OFFLINE": "1"}
     command = [sys.executable, "-W", "ignore", "-c", code]
     began = time.perf_counter()
-    process = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True
+    )
     assert process.stdout is not None
     output = process.stdout.read()
     _, status, used = os.wait4(process.pid, 0)

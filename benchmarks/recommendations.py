@@ -1,10 +1,10 @@
 """How often a recommendation is wrong: ``python -m benchmarks.recommendations``
 
-Simulates runs in which no method is better than names alone: equal accuracy in truth, and most images right or wrong by
-all methods, as with real ones. Each run has validation and test images. The rule (`evaluation.recommendation`) chooses
-on the former and reports on the latter; the old rule chose and reported on test images. Prints a Markdown table, and a
-second one for images that come in bursts of near twins, with intervals over groups and, for comparison, over images.
-"""
+Simulates runs in which no method is better than names alone: equal accuracy in truth, and most
+images right or wrong by all methods, as with real ones. Each run has validation and test images.
+The rule (`evaluation.recommendation`) chooses on the former and reports on the latter; the old rule
+chose and reported on test images. Prints a Markdown table, and a second one for images that come in
+bursts of near twins, with intervals over groups and, for comparison, over images."""
 
 from __future__ import annotations
 
@@ -26,13 +26,16 @@ METHODS, IMAGES = (2, 6, 12), (90, 300, 1000)
 BURSTS, IN_BURSTS, FEWER_REPEATS = (2, 5, 20), (100, 300, 1000), 4000
 TEST_SETS, FEWEST = 10, 100  # of each recommendation; recommendations, of fewer no share is printed
 ACCURACY = 0.466  # of every method
-ALIKE = 0.9  # correlation of two methods in what makes an image hard: they differ on 14 % of the images
+ALIKE = (
+    0.9  # correlation of two methods in what makes an image hard: they differ on 14 % of the images
+)
 Entry = dict[str, Any]
 
 
 @dataclass
 class Printed:
-    """What is printed of methods on test images. differences: from names alone, 0 in truth; held, held_accuracy: if the
+    """What is printed of methods on test images. differences: from names alone, 0 in truth; held,
+    held_accuracy: if the
     intervals of difference and accuracy hold the truth."""
 
     differences: list[float] = field(default_factory=list)
@@ -48,8 +51,9 @@ class Printed:
 
 @dataclass
 class Rule:
-    """A rule in all simulated runs. false: how many have a recommendation; best: the method that is most accurate on
-    the images that choose; recommended: the methods that were recommended, each on several sets of test images."""
+    """A rule in all simulated runs. false: how many have a recommendation; best: the method that is
+    most accurate on the images that choose; recommended: the methods that were recommended, each on
+    several sets of test images."""
 
     false: int = 0
     best: Printed = field(default_factory=Printed)
@@ -64,8 +68,12 @@ def results(methods: int, images: int, rng: np.random.Generator) -> NDArray[np.b
 
 
 @cache
-def against(fixed: int, broke: int, images: int, tests: int, burst: int = 1, grouped: bool = False) -> Entry:
-    """`paired_test` of any results with these counts, each of ``burst`` near twins; grouped: over groups."""
+def against(
+    fixed: int, broke: int, images: int, tests: int, burst: int = 1, grouped: bool = False
+) -> Entry:
+    """`paired_test` of any results with these counts, each of ``burst`` near twins; grouped: over
+    groups.
+    """
     before, after = np.zeros(images), np.zeros(images)
     after[:fixed] = 1
     before[fixed : fixed + broke] = 1
@@ -88,8 +96,8 @@ def entries(
 ) -> list[Entry]:
     """What a run's documents hold of these results (`recommendation.entry`), names alone first.
 
-    right: (1 + M, N) of images, or of bursts of near twins with the same results. grouped: intervals over bursts.
-    """
+    right: (1 + M, N) of images, or of bursts of near twins with the same results. grouped:
+    intervals over bursts."""
     names, images = right[0], right.shape[1]
     made: list[Entry] = []
     for method, of in zip((NAMES, *candidates), right, strict=True):
@@ -103,7 +111,9 @@ def entries(
 def in_bursts(
     methods: int, images: int, burst: int, repeats: int = FEWER_REPEATS, seed: int = 0
 ) -> tuple[Rule, Rule]:
-    """The rule with intervals over bursts and, second, over images, where images come in bursts of near twins."""
+    """The rule with intervals over bursts and, second, over images, where images come in bursts of
+    near twins.
+    """
     rng, rules = np.random.default_rng(seed), (Rule(), Rule())
     candidates = [f"method {i}" for i in range(methods)]
     for _ in range(repeats):
@@ -117,7 +127,9 @@ def in_bursts(
 
 
 def simulate(methods: int, images: int, repeats: int = REPEATS, seed: int = 0) -> tuple[Rule, Rule]:
-    """The rule, and the old one that chose on test images with uncorrected intervals; as many images to choose on."""
+    """The rule, and the old one that chose on test images with uncorrected intervals; as many
+    images to choose on.
+    """
     rng, rule, old = np.random.default_rng(seed), Rule(), Rule()
     candidates = [f"method {i}" for i in range(methods)]
 
@@ -139,14 +151,30 @@ def simulate(methods: int, images: int, repeats: int = REPEATS, seed: int = 0) -
 
 def main() -> None:
     """Print shares in percent and biases in points."""
-    head = ["methods", "images", "false", "difference holds", "accuracy holds", "of recommended", "bias"]
+    head = [
+        "methods",
+        "images",
+        "false",
+        "difference holds",
+        "accuracy holds",
+        "of recommended",
+        "bias",
+    ]
     head += ["old rule: false", "difference holds", "accuracy holds", "bias"]
     print(f"| {' | '.join(head)} |\n|{' ---: |' * len(head)}")
     for methods in METHODS:
         for images in IMAGES:
             rule, old = simulate(methods, images)
             held = f"{100 * np.mean(rule.recommended.held):.1f}" if rule.false >= FEWEST else "–"
-            cells = [str(methods), f"{images:,}", *_cells(rule), held, _bias(rule), *_cells(old), _bias(old)]
+            cells = [
+                str(methods),
+                f"{images:,}",
+                *_cells(rule),
+                held,
+                _bias(rule),
+                *_cells(old),
+                _bias(old),
+            ]
             print(f"| {' | '.join(cells)} |", flush=True)
     head = ["methods", "images", "burst", "false", "difference holds", "accuracy holds"]
     head += ["over images: false", "difference holds", "accuracy holds"]
@@ -158,7 +186,11 @@ def main() -> None:
 
 
 def _cells(rule: Rule) -> list[str]:
-    shares = (rule.false / len(rule.best.held), np.mean(rule.best.held), np.mean(rule.best.held_accuracy))
+    shares = (
+        rule.false / len(rule.best.held),
+        np.mean(rule.best.held),
+        np.mean(rule.best.held_accuracy),
+    )
     return [f"{100 * share:.1f}" for share in shares]
 
 

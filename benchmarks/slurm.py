@@ -1,12 +1,14 @@
-"""The head node's work for the whole paper on a Slurm cluster: all models and data sets, images in 8 shards.
+"""The head node's work for the whole paper on a Slurm cluster: all models and data sets, images in
+8 shards.
 
     python benchmarks/slurm.py [--shards 8] [--config config/paper.yaml]
 
-Starts the cluster of the tests (tests/support/cluster.py), plans the paper without images and runs it with
-the profile for Slurm. The head does all its work: planning, sbatch, the journal, the queue, records. Only the jobs
-are replaced: `precommand` of the profile becomes a process that makes the job's files and ends, and commands of local
-rules make theirs. Prints a Markdown table. Goals: more than 500 jobs with less than 1 GB and less than one core.
-"""
+Starts the cluster of the tests (tests/support/cluster.py), plans the paper without images and runs
+it with the profile for Slurm. The head does all its work: planning, sbatch, the journal, the queue,
+records. Only the jobs
+are replaced: `precommand` of the profile becomes a process that makes the job's files and ends, and
+commands of local rules make theirs. Prints a Markdown table. Goals: more than 500 jobs with less
+than 1 GB and less than one core."""
 
 from __future__ import annotations
 
@@ -34,7 +36,8 @@ sys.path.insert(0, str(ROOT / "tests/support"))
 from cluster import Cluster, missing  # noqa: E402
 
 JOURNALS = ".snakemake/slurm-resilient/jobs/*.jsonl"
-# A job of a node: looks up its files in the journal (the line with its id comes after sbatch) and makes them.
+# A job of a node: looks up its files in the journal (the line with its id comes after sbatch) and
+# makes them.
 JOB = f"""
 import glob, json, os, time
 job = os.environ["SLURM_JOB_ID"]
@@ -112,7 +115,8 @@ def copy(folder: Path, config: str, shards: int) -> None:
     (folder / FILE).write_text(yaml.safe_dump(listed), encoding="utf-8")
     common = folder / "workflow/rules/common.smk"
     certified = (
-        '"python src/coder_clip/cli/job.py {params.job:q} --inputs {input:q} --outputs {output:q} -- "'
+        '"python src/coder_clip/cli/job.py {params.job:q} --inputs {input:q} --outputs '
+        '{output:q} -- "'
     )
     text = common.read_text(encoding="utf-8")
     assert certified in text
@@ -134,7 +138,8 @@ def main() -> None:
     parser.add_argument("--shards", type=int, default=8)
     parser.add_argument("--config", default="config/paper.yaml")
     options = parser.parse_args()
-    if reason := missing():
+    reason = missing()
+    if reason:
         print(f"Not measured: {reason}")
         return
     with tempfile.TemporaryDirectory(prefix="coder-clip-") as parent:
@@ -173,7 +178,9 @@ def measure(folder: Path, cluster: Cluster, config: str) -> dict[str, float]:
     command += ["--precommand", f"exec {sys.executable} -S job.py"]
     head = Head()
     with (folder / "run.log").open("w") as log:
-        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log, text=True)
+        process = subprocess.Popen(
+            command, cwd=folder, env=environment, stdout=log, stderr=log, text=True
+        )
         status = head.watch(process, folder)
     said = (folder / "run.log").read_text()
     if status:
@@ -181,7 +188,8 @@ def measure(folder: Path, cluster: Cluster, config: str) -> dict[str, float]:
     lines = [json.loads(line) for line in next(folder.glob(JOURNALS)).read_text().splitlines()]
     submitted = Counter(line["rule"] for line in lines if "rule" in line)
     planned = {
-        rule: int(n) for rule, n in re.findall(r"^(\w+) +(\d+)$", said.split("total")[0], re.MULTILINE)
+        rule: int(n)
+        for rule, n in re.findall(r"^(\w+) +(\d+)$", said.split("total")[0], re.MULTILINE)
     }
     ended = (cluster.folder / "log/jobcomp.log").read_text().count("JobState=COMPLETED")
     return {
@@ -204,7 +212,11 @@ def tell(shards: int, r: dict[str, float]) -> None:
         ("jobs of the DAG", f"{r['planned']:.0f}", ""),
         ("sbatch calls", f"{r['submitted']:.0f} ({r['in_groups']:.0f} of them groups)", ""),
         ("jobs that Slurm completed", f"{r['completed']:.0f}", ""),
-        ("planning, to the first sbatch", f"{r['planning']:.0f} s, {r['planning_memory'] / 1e6:.0f} MB", ""),
+        (
+            "planning, to the first sbatch",
+            f"{r['planning']:.0f} s, {r['planning_memory'] / 1e6:.0f} MB",
+            "",
+        ),
         ("whole run", f"{r['seconds'] / 60:.1f} min", ""),
         ("memory at most", f"{r['memory'] / 1e6:.0f} MB", "< 1000 MB"),
         ("computing", f"{r['cpu']:.0f} s, {1000 * r['cpu'] / r['submitted']:.0f} ms a job", ""),
@@ -212,10 +224,14 @@ def tell(shards: int, r: dict[str, float]) -> None:
         ("cores, busiest minute", f"{r['busiest']:.2f}", "< 1"),
     )
     print(
-        f"All models and data sets of the paper with {shards} shards: the head process with its sbatch and squeue.\n"
-        "Planned without images. What a job computes is replaced (`precommand` makes its files and ends it), and so\n"
-        "are the commands of local rules; nothing is recorded in DVC. All else is a real run on a real Slurm of three\n"
-        f"nodes on the same {os.cpu_count()} cores (load average {r['load']:.1f} over 15 minutes).\n"
+        f"All models and data sets of the paper with {shards} shards: the head process with its "
+        "sbatch and squeue.\n"
+        "Planned without images. What a job computes is replaced (`precommand` makes its files "
+        "and ends it), and so\n"
+        "are the commands of local rules; nothing is recorded in DVC. All else is a real run on a "
+        "real Slurm of three\n"
+        f"nodes on the same {os.cpu_count()} cores (load average "
+        f"{r['load']:.1f} over 15 minutes).\n"
     )
     print("| what | here | goal |\n| --- | ---: | ---: |")
     for row in rows:

@@ -2,8 +2,8 @@
 
     python benchmarks/tracking.py [--outputs 2000]
 
-Prints a Markdown table of seconds and CPU seconds, each for one whole command. Goal: record under 15 s.
-"""
+Prints a Markdown table of seconds and CPU seconds, each for one whole command. Goal: record under
+15 s."""
 
 from __future__ import annotations
 
@@ -73,7 +73,9 @@ def run(folder: Path, *command: str | Path, **more: str) -> tuple[float, float]:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = {**os.environ, "PATH": path, **more}
     start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
     seconds, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode:
         sys.exit(f"{' '.join(map(str, command))}\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
@@ -81,7 +83,9 @@ def run(folder: Path, *command: str | Path, **more: str) -> tuple[float, float]:
 
 
 def make(folder: Path, outputs: int) -> None:
-    """Write the finished project as if Snakemake had made it, because thousands of jobs would measure the shell."""
+    """Write the finished project as if Snakemake had made it, because thousands of jobs would
+    measure the shell.
+    """
     for name, text in (
         ("Snakefile", SNAKEFILE),
         ("workflow/phases.yaml", PHASES),
@@ -121,7 +125,9 @@ def certify_all(folder: Path) -> None:
     sources = {f"src/{k}.py": hashes.sha256(f"src/{k}.py") for k in range(30)}
     config = yaml.safe_load(Path("config/reproduce.yaml").read_text())
     for job in plan("config/reproduce.yaml").jobs:
-        inputs, outputs = ({path: hashes.sha256(path) for path in of} for of in (job.inputs, job.outputs))
+        inputs, outputs = (
+            {path: hashes.sha256(path) for path in of} for of in (job.inputs, job.outputs)
+        )
         i = job.wildcards["i"]
         key = "scale" if job.rule == "one" else "shift"
         values = {key: config[key]} if job.rule == "one" or i == "0" else {}
@@ -155,10 +161,12 @@ def main() -> None:
         seconds["snakemake -n after it"] = run(clone, *dry)
         size = sum(p.stat().st_size for p in (work / "results/certificates").rglob("*.json"))
     print(
-        f"{outputs:,} outputs in two phases; the certificates hold {size / 1e6:.1f} MB. {os.cpu_count()} cores, load"
+        f"{outputs:,} outputs in two phases; the certificates hold {size / 1e6:.1f} MB. "
+        f"{os.cpu_count()} cores, load"
     )
     print(
-        f"average {os.getloadavg()[1]:.1f} over 5 minutes: where other work ran, CPU seconds are the better measure.\n"
+        f"average {os.getloadavg()[1]:.1f} over 5 minutes: where other work ran, CPU seconds are "
+        "the better measure.\n"
     )
     print("| what | seconds | CPU seconds | goal, seconds |\n| --- | ---: | ---: | ---: |")
     for what, (wall, cpu) in seconds.items():

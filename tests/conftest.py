@@ -14,6 +14,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """No test depends on another one that ran before it: the same order in every process of one seed."""
+    """No test depends on another one that ran before it: the same order in every process of one
+    seed.
+    """
     if seed := config.getoption("--shuffle"):
         random.Random(seed).shuffle(items)

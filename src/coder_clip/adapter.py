@@ -1,10 +1,11 @@
 """CODER-Adapter: few-shot classification without training, and its hyper-parameter search.
 
-    logits = clip_logits + α · exp(−β (1 − A)) · onehot(labels)        A: affinity of images and shots
+    logits = clip_logits + α · exp(−β (1 − A)) · onehot(labels)        A: affinity of images and
+    shots
 
-The affinity needs no explicit CODER and the search no loop over its 75,000 points; docs/method.md derives both. Any
-cache of shots with an affinity can be searched (Tip-Adapter has this form): :class:`CacheModel`.
-"""
+The affinity needs no explicit CODER and the search no loop over its 75,000 points; docs/method.md
+derives both. Any cache of shots with an affinity can be searched (Tip-Adapter has this form):
+:class:`CacheModel`."""
 
 from __future__ import annotations
 
@@ -19,15 +20,24 @@ from .neighbors import compute_dtype, gram, l2_normalize
 from .search.cache_model import CacheModel, cache_logits, checked_labels
 from .search.rounds import Round, SearchResult, Span, grid, search
 
-__all__ = ["CacheModel", "CoderAdapter", "Round", "SearchResult", "Span", "cache_logits", "grid", "search"]
+__all__ = [
+    "CacheModel",
+    "CoderAdapter",
+    "Round",
+    "SearchResult",
+    "Span",
+    "cache_logits",
+    "grid",
+    "search",
+]
 
 
 @dataclass(frozen=True)
 class CoderAdapter:
     """A cache of few-shot images that compares CODERs. Made by :meth:`fit`.
 
-    weights: (K, d), centred; labels: (K,) int64; n_classes: C; size: length of the longest weight before centring.
-    """
+    weights: (K, d), centred; labels: (K,) int64; n_classes: C; size: length of the longest weight
+    before centring."""
 
     weights: Tensor
     labels: Tensor
@@ -38,19 +48,22 @@ class CoderAdapter:
     def fit(cls, cache: Tensor, labels: Tensor, texts: Tensor, n_classes: int) -> Self:
         """Build the cache from shots; nothing is trained.
 
-        cache: raw features of K shots (K, d), or (E, K, d) of E augmented views, averaged before they are
-        scaled to length 1. labels: (K,); classes may have unequal or no shots. texts: (M, d) name, attribute
-        and analogous texts, unit or not.
+        cache: raw features of K shots (K, d), or (E, K, d) of E augmented views, averaged before
+        they are
+        scaled to length 1. labels: (K,); classes may have unequal or no shots. texts: (M, d) name,
+        attribute and analogous texts, unit or not.
 
             W = G·Y / ‖T·Y‖, minus its mean column        G = TᵀT, Y unit keys as columns
 
-        x·W is the cosine of CODER(x) and each key's CODER, up to a positive factor and a shift per row; the
-        min-max scaling of :meth:`affinity` cancels both (paper, CODER-Adapter). UserError if shapes or labels
-        do not fit, or for NaN or infinity.
+        x·W is the cosine of CODER(x) and each key's CODER, up to a positive factor and a shift per
+        row; the min-max scaling of :meth:`affinity` cancels both (paper, CODER-Adapter). UserError
+        if shapes or labels do not fit, or for NaN or infinity.
         """
         dtype = compute_dtype(cache, texts)
         # view by view, so that a half-precision cache is not converted to float64 at once
-        keys = sum(view.double() for view in cache) / len(cache) if cache.ndim == 3 else cache.double()
+        keys = (
+            sum(view.double() for view in cache) / len(cache) if cache.ndim == 3 else cache.double()
+        )
         assert isinstance(keys, Tensor)
         texts = l2_normalize(texts, "text features")
         if not len(texts):
@@ -67,18 +80,22 @@ class CoderAdapter:
         return cls(weights.to(dtype), labels, n_classes, float(product.norm(dim=1).max()))
 
     def affinity(self, x: Tensor) -> Tensor:
-        """Cosine of the CODERs of images x (N, d) and shots, min-max scaled per row -> (N, K) in [0, 1].
+        """Cosine of the CODERs of images x (N, d) and shots, min-max scaled per row -> (N, K) in
+        [0, 1].
 
-        Float32, or float64 if the features are. A constant row (one shot, equal shots) becomes ones.
-        """
+        Float32, or float64 if the features are. A constant row (one shot, equal shots) becomes
+        ones."""
         dtype, weights = compute_dtype(x, self.weights), self.weights.to(x.device).double()
         cosine = l2_normalize(x, width=self.weights.shape[1]) @ weights.T
         low, high = cosine.aminmax(dim=1, keepdim=True)
-        # Largest range that rounding can give a constant row: in the product, and in centring equal weights.
+        # Largest range that rounding can give a constant row: in the product, and in centring equal
+        # weights.
         rounding = 8 * torch.finfo(self.weights.dtype).eps * float(weights.norm(dim=1).max())
         constant = high - low <= rounding + 1e-12 * self.size
         return torch.where(constant, 1.0, cosine.sub_(low).div_(high - low)).to(dtype)
 
     def logits(self, x: Tensor, clip_logits: Tensor, *, alpha: float, beta: float) -> Tensor:
-        """Logits of images: x (N, d), clip_logits (N, C) -> (N, C) float64; see :func:`cache_logits`."""
+        """Logits of images: x (N, d), clip_logits (N, C) -> (N, C) float64; see
+        :func:`cache_logits`.
+        """
         return cache_logits(self, x, clip_logits, alpha=alpha, beta=beta)

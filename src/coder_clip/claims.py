@@ -1,11 +1,13 @@
 """The claims that a run tests, and the rules by which it judges them.
 
-Each claim names its statement, the comparison that tests it, what is measured, and what would contradict it; tables and
-the page read them from here. The rules are the same for every run. Earlier results of the embedded default were known
-when they were written, and none of a published data set with CLIP.
+Each claim names its statement, the comparison that tests it, what is measured, and what would
+contradict it; tables and the page read them from here. The rules are the same for every run.
+Earlier results of the embedded default were known when they were written, and none of a published
+data set with CLIP.
 
-A claim compares two methods on the same test images (of few-shot methods: and seeds), in the setting ``clean``, with
-the largest number of shots. Its verdict is `evaluation.intervals.clear` of the difference, and nothing else:
+A claim compares two methods on the same test images (of few-shot methods: and seeds), in the
+setting ``clean``, with the largest number of shots. Its verdict is `evaluation.intervals.clear` of
+the difference, and nothing else:
 
     shown           the difference is clearly above 0
     contradicted    it is clearly below 0
@@ -14,12 +16,13 @@ the largest number of shots. Its verdict is `evaluation.intervals.clear` of the 
     off             the run has nothing to compare: no texts, or a rerank that changed nothing
     not run         the configuration leaves one of the two methods out
 
-The re-evaluation says that CODER and TIP-X do *not* win against simple classifiers of image features. Its claims are
-tested as "the simple one is better": contradicted where CODER or TIP-X clearly wins, shown only where the simple one
-does, because a difference that was not seen does not show that there is none. CLIP's logits help whoever has them, so
-each comparison has two variants: both sides without them, and both sides with them. The simple side with them is GDA:
-CLIP's logits plus α times the linear discriminant, with α chosen on validation images.
-"""
+The re-evaluation says that CODER and TIP-X do *not* win against simple classifiers of image
+features. Its claims are tested as "the simple one is better": contradicted where CODER or TIP-X
+clearly wins, shown only where the simple one does, because a difference that was not seen does not
+show that there is none. CLIP's logits help whoever has them, so
+each comparison has two variants: both sides without them, and both sides with them. The simple side
+with them is GDA: CLIP's logits plus α times the linear discriminant, with α chosen on validation
+images."""
 
 from __future__ import annotations
 
@@ -40,20 +43,26 @@ PAPER = "paper"
 REEVALUATION = "Herzog & Wang"
 SOURCES = {
     PAPER: "Yi et al., CVPR 2024, with the section",
-    REEVALUATION: "“Reevaluating the Intra-Modal Misalignment Hypothesis in CLIP”, CVPR 2026, which says that CODER "
+    REEVALUATION: "“Reevaluating the Intra-Modal Misalignment Hypothesis in CLIP”, CVPR 2026, "
+    "which says that CODER "
     "and TIP-X do not win against simple classifiers of image features",
 }
 SETTING = "clean"
-ONE_SEED = "few-shot methods ran with one seed, and other shots may give another difference (adapter.seeds)"
+ONE_SEED = (
+    "few-shot methods ran with one seed, and other shots may "
+    "give another difference (adapter.seeds)"
+)
 
 
 @dataclass(frozen=True)
 class Claim:
     """A claim and its test.
 
-    name: in the CSV. statement: as tables show it. source: who claims it (SOURCES), of the paper with the section.
-    evidence: the results that hold both sides. after, before: the two sides, names of methods, features or texts; the
-    claim is about ``after`` being better. measure: what is compared. contradicted: the result that would speak against
+    name: in the CSV. statement: as tables show it. source: who claims it (SOURCES), of the paper
+    with the section.
+    evidence: the results that hold both sides. after, before: the two sides, names of methods,
+    features or texts; the claim is about ``after`` being better. measure: what is compared.
+    contradicted: the result that would speak against
     the claim. vocabulary: only runs whose model brings a vocabulary test it.
     """
 
@@ -73,7 +82,8 @@ class Claim:
         return self.evidence == "few_shot" or self.after == "discriminant"
 
     def stated(self, shots: int | None) -> str:
-        """The statement, of neighbours with the number of labelled images per class that one side had.
+        """The statement, of neighbours with the number of labelled images per class that one side
+        had.
 
         Few-shot methods all have the same shots, which the table says once.
         """
@@ -94,7 +104,9 @@ def _zero_shot(name: str, statement: str, after: str, before: str, contradicted:
 
 def _few_shot(name: str, statement: str, before: str, contradicted: str) -> Claim:
     source = f"{PAPER}, 3.5"
-    return Claim(name, statement, source, "few_shot", "coder_adapter", before, ACCURACY, contradicted)
+    return Claim(
+        name, statement, source, "few_shot", "coder_adapter", before, ACCURACY, contradicted
+    )
 
 
 def _texts(name: str, statement: str, after: str, before: str, contradicted: str) -> Claim:
@@ -323,8 +335,8 @@ CLAIMS = (
 class Comparison:
     """The result of a comparison: the difference (a share) with its 95 % interval, and a p-value.
 
-    fixed, broke: images that became right, or wrong, with ``after``; of several seeds or draws in all of them.
-    """
+    fixed, broke: images that became right, or wrong, with ``after``; of several seeds or draws in
+    all of them."""
 
     difference: float
     low: float
@@ -343,10 +355,10 @@ def verdict(test: Comparison) -> Verdict:
 def over_data_sets(tests: Sequence[Comparison]) -> Comparison | None:
     """The mean of the differences on several data sets; None for fewer than two.
 
-    The interval is for other data sets: Student's t over the differences, each data set counting the same, however
-    many images it has. Its standard error is at least what the intervals of the data sets themselves imply, so that a
-    few differences that happen to be alike do not look certain.
-    """
+    The interval is for other data sets: Student's t over the differences, each data set counting
+    the same, however many images it has. Its standard error is at least what the intervals of the
+    data sets themselves imply, so that a few differences that happen to be alike do not look
+    certain."""
     n = len(tests)
     if n < 2:
         return None
@@ -360,5 +372,7 @@ def over_data_sets(tests: Sequence[Comparison]) -> Comparison | None:
 
 
 def contested(found: Verdict, p_holm: float) -> bool:
-    """True for a clear verdict that the correction for all tests of the table (Holm) does not confirm."""
+    """True for a clear verdict that the correction for all tests of the table (Holm) does not
+    confirm.
+    """
     return found in ("shown", "contradicted") and not isnan(p_holm) and p_holm >= 1 - LEVEL

@@ -7,11 +7,15 @@ from difflib import get_close_matches
 
 
 class UserError(Exception):
-    """Bad input or environment. The command line prints its message as one line and exits with 1."""
+    """Bad input or environment. The command line prints its message as one line and exits with
+    1.
+    """
 
 
 # What keys of services look like: never in a configuration, a message or an artefact.
-KEYS = r"\b(?:(?:sk|pk|xai|pplx|nvapi|key)-|hf_|gsk_|r8_|gh[pous]_|github_pat_|AIza|AKIA)[\w*.…-]{4,}"
+KEYS = (
+    r"\b(?:(?:sk|pk|xai|pplx|nvapi|key)-|hf_|gsk_|r8_|gh[pous]_|github_pat_|AIza|AKIA)[\w*.…-]{4,}"
+)
 MANY = 20  # known words; of more only the nearest are listed
 
 
@@ -29,7 +33,9 @@ def nearest(word: str, known: Iterable[str], listed: bool = True) -> str:
 
 
 def one_line(text: object, at_most: int | None = 200) -> str:
-    """Shorten a text or an error's message to one line, without control characters; cut with "…" if too long."""
+    """Shorten a text or an error's message to one line, without control characters; cut with "…" if
+    too long.
+    """
     line = " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
     if not line and isinstance(text, BaseException):
         line = type(text).__name__

@@ -1,10 +1,12 @@
-"""CODER, an image as its similarities to the texts of all classes (its cross-modal neighbours), and stage one.
+"""CODER, an image as its similarities to the texts of all classes (its cross-modal neighbours), and
+stage one.
 
     CODER(x) = (x·t_1, …, x·t_M)        x image (d,), t texts (d,), all unit
-    score_c(x) = 100 · ( Σ_{t in A_c} x·t + max_{s in S_c} x·s ) / (|A_c| + 1)      A_c: attribute and analogous texts
+    score_c(x) = 100 · ( Σ_{t in A_c} x·t + max_{s in S_c} x·s ) / (|A_c| + 1)      A_c: attribute
+    and analogous texts
 
-Only :meth:`TextNeighbors.encode` makes the N × M matrix: class scores and inner products of CODERs have exact
-forms with one number per name or at most d numbers per image (docs/method.md).
+Only :meth:`TextNeighbors.encode` makes the N × M matrix: class scores and inner products of CODERs
+have exact forms with one number per name or at most d numbers per image (docs/method.md).
 """
 
 from __future__ import annotations
@@ -29,7 +31,8 @@ from .foundation.reproducible import (
     to_bits,
 )
 
-# Kinds of text in stage one (paper, section 3.2): the mean of the first counts, of the second the most similar one.
+# Kinds of text in stage one (paper, section 3.2): the mean of the first counts, of the second the
+# most similar one.
 from .texts.kinds import ADAPTER_KINDS as ADAPTER_KINDS
 from .texts.kinds import MAX_KINDS as MAX_KINDS
 from .texts.kinds import MEAN_KINDS as MEAN_KINDS
@@ -40,7 +43,8 @@ GRAM_ROWS = 4096  # texts converted to float64 at a time
 
 
 def compute_dtype(*features: Tensor) -> torch.dtype:
-    """The type to compute in: float64 if any of the features is, else float32 (also for float16 and bfloat16).
+    """The type to compute in: float64 if any of the features is, else float32 (also for float16 and
+    bfloat16).
 
     UserError for anything but torch tensors. Every function that takes features calls this first.
     """
@@ -52,13 +56,15 @@ def compute_dtype(*features: Tensor) -> torch.dtype:
     return torch.float64 if any(f.dtype == torch.float64 for f in features) else torch.float32
 
 
-def l2_normalize(features: Tensor, what: str = "image features", width: int | None = None) -> Tensor:
+def l2_normalize(
+    features: Tensor, what: str = "image features", width: int | None = None
+) -> Tensor:
     """Scale rows to length 1: (N, d) of any float type -> (N, d) float64; a zero row stays zero.
 
-    Results are on the grid, multiples of 2^−GRID_BITS. Inner products of such rows are exact, so that equal ones tie
-    and all processors agree (reproducible.py). ``what`` names the features in messages. UserError if the shape is not
-    (N, d) with d = ``width``, or a row holds NaN or infinity.
-    """
+    Results are on the grid, multiples of 2^−GRID_BITS. Inner products of such rows are exact, so
+    that equal ones tie and all processors agree (reproducible.py). ``what`` names the features in
+    messages. UserError if the shape is not (N, d) with d = ``width``, or a row holds NaN or
+    infinity."""
     dtype = compute_dtype(features)
     if features.ndim != 2 or (width is not None and features.shape[1] != width):
         raise UserError(
@@ -66,7 +72,9 @@ def l2_normalize(features: Tensor, what: str = "image features", width: int | No
             "are images and texts from the same model?"
         )
     features = features.to(dtype)
-    if features.numel() and not torch.stack(features.aminmax()).isfinite().all():  # one pass, no copy
+    if (
+        features.numel() and not torch.stack(features.aminmax()).isfinite().all()
+    ):  # one pass, no copy
         row = int((~features.isfinite().all(dim=1)).nonzero()[0])
         raise UserError(f"{what}: row {row} holds NaN or infinity; extract it again")
     result = torch.empty(features.shape, dtype=torch.float64, device=features.device)
@@ -81,9 +89,9 @@ def l2_normalize(features: Tensor, what: str = "image features", width: int | No
 def gram(texts: Tensor) -> Tensor:
     """TᵀT of unit texts T (M, d) on the grid -> (d, d) float64 on the CPU.
 
-    A sum over thousands of texts has no room for 50 bits. So the texts are cut once: products of their first 20 bits
-    take 40 bits and 12 for the sum of GRAM_ROWS, and the rest is below 2⁻²¹, so that its products fit as well.
-    """
+    A sum over thousands of texts has no room for 50 bits. So the texts are cut once: products of
+    their first 20 bits take 40 bits and 12 for the sum of GRAM_ROWS, and the rest is below 2⁻²¹, so
+    that its products fit as well."""
     return _gram(torch.split(texts, GRAM_ROWS), texts.shape[1])
 
 
@@ -100,11 +108,12 @@ def _gram(blocks: Iterable[Tensor], width: int) -> Tensor:
 
 
 def cholesky(matrix: Tensor) -> Tensor:
-    """Factor F (d, r) float64 with F Fᵀ = matrix (d, d), positive semidefinite of rank r; largest pivot first.
+    """Factor F (d, r) float64 with F Fᵀ = matrix (d, d), positive semidefinite of rank r; largest
+    pivot first.
 
-    Computed step by step, because the last bits of LAPACK's Cholesky and of eigenvectors depend on the order of
-    its sums. It stops when only rounding is left: fewer texts than d, or duplicates, make a Gram matrix singular.
-    """
+    Computed step by step, because the last bits of LAPACK's Cholesky and of eigenvectors depend on
+    the order of its sums. It stops when only rounding is left: fewer texts than d, or duplicates,
+    make a Gram matrix singular."""
     left = matrix.diagonal().clone()
     least = float(left.max()) * len(left) * 2.0**-46  # far above rounding
     columns: list[Tensor] = []
@@ -122,19 +131,20 @@ def cholesky(matrix: Tensor) -> Tensor:
 
 
 def mean_with_best(sums: Tensor, counts: Tensor, best: Tensor) -> Tensor:
-    """The formula of stage one, for one class: (Σ_{t in A_c} x·t + max_{s in S_c} x·s) / (|A_c| + 1).
+    """The formula of stage one, for one class: (Σ_{t in A_c} x·t + max_{s in S_c} x·s) / (|A_c| +
+    1).
 
-    sums: the sum over the mean texts; best: the same of the best name; counts: |A_c|, of a shape that fits. All are
-    cosines with an image, or, because the inner product is linear, the texts themselves.
-    """
+    sums: the sum over the mean texts; best: the same of the best name; counts: |A_c|, of a shape
+    that fits. All are cosines with an image, or, because the inner product is linear, the texts
+    themselves."""
     return (sums + best) / (counts + 1)
 
 
 class TextNeighbors:
     """The texts of C classes: class scores and CODERs of images.
 
-    Texts and images may have any length and float type; they are scaled to length 1, rounded to the grid and computed
-    in float64, on the device of the images.
+    Texts and images may have any length and float type; they are scaled to length 1, rounded to the
+    grid and computed in float64, on the device of the images.
     """
 
     def __init__(self, mean_texts: Sequence[Tensor], max_texts: Sequence[Tensor]) -> None:
@@ -168,11 +178,16 @@ class TextNeighbors:
                 raise UserError(
                     f"texts of class {c}: shape {tuple(block.shape)} where (n, {width}) is needed"
                 )
-        # The texts are kept as they are given. In float64 there are only a few thousand of them at a time.
+        # The texts are kept as they are given. In float64 there are only a few thousand of them at
+        # a time.
         texts = torch.cat([block for _, _, block in blocks])
         sizes = torch.tensor([len(block) for _, _, block in blocks], device=texts.device)
-        owner = torch.tensor([c for c, _, _ in blocks], device=texts.device).repeat_interleave(sizes)
-        is_mean = torch.tensor([m for _, m, _ in blocks], device=texts.device).repeat_interleave(sizes)
+        owner = torch.tensor([c for c, _, _ in blocks], device=texts.device).repeat_interleave(
+            sizes
+        )
+        is_mean = torch.tensor([m for _, m, _ in blocks], device=texts.device).repeat_interleave(
+            sizes
+        )
         sums = torch.zeros(len(max_texts), width, dtype=torch.float64, device=texts.device)
         unit_names = []
         parts = (torch.split(rows, GRAM_ROWS) for rows in (texts, owner, is_mean))
@@ -180,7 +195,8 @@ class TextNeighbors:
             finite = some.isfinite().all(dim=1)
             if not finite.all():
                 raise UserError(
-                    f"texts of class {int(classes[~finite][0])}: NaN or infinity; extract the text features again"
+                    f"texts of class {int(classes[~finite][0])}: NaN or infinity; extract the "
+                    "text features again"
                 )
             unit = l2_normalize(some, "text features")
             sums.index_add_(0, classes[mean], unit[mean])
@@ -190,11 +206,14 @@ class TextNeighbors:
         self._set(sums, counts, torch.cat(unit_names), owner[~is_mean])
 
     def _set(self, sums: Tensor, counts: Tensor, names: Tensor, owner: Tensor) -> None:
-        """Keep sums (C, d) and counts (C,) of the mean texts; names (S, d) sorted by class; owner (S,) their class."""
+        """Keep sums (C, d) and counts (C,) of the mean texts; names (S, d) sorted by class; owner
+        (S,) their class.
+        """
         self._sums, self._counts, self._names, self._owner = sums, counts, names, owner
-        # One column per name: the mean of its class's mean texts and this name, whose inner product with an image is
-        # the score if this name is the best. The j-th names of all classes form one block of columns. With the
-        # classes of most names first, block j belongs to the first classes, so that the maximum runs over slices.
+        # One column per name: the mean of its class's mean texts and this name, whose inner product
+        # with an image is # the score if this name is the best. The j-th names of all classes form
+        # one block of columns. With the # classes of most names first, block j belongs to the first
+        # classes, so that the maximum runs over slices.
         means = on_grid(mean_with_best(sums[owner], counts[owner, None], names))
         many = torch.bincount(owner, minlength=len(counts))
         order = torch.argsort(many, descending=True, stable=True)
@@ -217,9 +236,9 @@ class TextNeighbors:
 
             score_c(x) = 100 · ( Σ_{t in A_c} x·t + max_{s in S_c} x·s ) / (|A_c| + 1)
 
-        x: (N, d) -> (N, C), in units of 100 × cosine (paper, heuristic classifier). The mean of cosines is the
-        inner product with the mean of the texts, so that one column per name is enough. UserError for NaN, infinity
-        or another d.
+        x: (N, d) -> (N, C), in units of 100 × cosine (paper, heuristic classifier). The mean of
+        cosines is the inner product with the mean of the texts, so that one column per name is
+        enough. UserError for NaN, infinity or another d.
         """
         x = l2_normalize(x, width=self.width)
         scores = torch.empty(len(x), self.n_classes, dtype=torch.float64, device=x.device)
@@ -251,12 +270,13 @@ class TextNeighbors:
     def encode(self, x: Tensor) -> Tensor:
         """The explicit CODER: (N, d) -> (N, M) cosines, class by class, mean texts before names.
 
-        For looking at single texts; everything else has a compact form. UserError after :meth:`from_state`,
-        because the compact form does not hold the texts.
+        For looking at single texts; everything else has a compact form. UserError after
+        :meth:`from_state`, because the compact form does not hold the texts.
         """
         if self._texts is None:
             raise UserError(
-                "a CODER from a file holds no single texts; build TextNeighbors from the text features"
+                "a CODER from a file holds no single texts; build "
+                "TextNeighbors from the text features"
             )
         x = l2_normalize(x, width=self.width)
         return torch.cat([exact_matmul(x, unit.to(x.device)) for unit in self._unit_texts()], dim=1)
@@ -273,22 +293,25 @@ class TextNeighbors:
 
     @cached_property
     def factor(self) -> Tensor:
-        """F (d, r) float64 with F Fᵀ = G, r the rank of G: xᵀ G y = (xF)·(yF). Its columns are on the grid."""
+        """F (d, r) float64 with F Fᵀ = G, r the rank of G: xᵀ G y = (xF)·(yF). Its columns are on
+        the grid.
+        """
         return on_grid(cholesky(self.gram).T).T.contiguous()
 
     def compact(self, x: Tensor) -> Tensor:
         """(N, d) -> (N, r), r <= d: the same inner products, norms and distances as :meth:`encode`.
 
-        For k-NN, retrieval and t-SNE: an isometry of CODER space, not an approximation. UserError as in
-        :meth:`class_scores`.
+        For k-NN, retrieval and t-SNE: an isometry of CODER space, not an approximation. UserError
+        as in :meth:`class_scores`.
         """
         return exact_matmul(l2_normalize(x, width=self.width), self.factor.to(x.device).T)
 
     def state(self) -> dict[str, Tensor]:
-        """The compact form as contiguous CPU tensors, for a safetensors file; :meth:`from_state` reads it.
+        """The compact form as contiguous CPU tensors, for a safetensors file; :meth:`from_state`
+        reads it.
 
-        mean_sums (C, d), mean_counts (C,) int64; max_texts (S, d) unit, max_class (S,) int64: the class of
-        each name or synonym; gram (d, d) and factor (d, r) float64.
+        mean_sums (C, d), mean_counts (C,) int64; max_texts (S, d) unit, max_class (S,) int64: the
+        class of each name or synonym; gram (d, d) and factor (d, r) float64.
         """
         tensors = {
             "mean_sums": self._sums,
@@ -302,13 +325,18 @@ class TextNeighbors:
 
     @classmethod
     def from_state(cls, state: Mapping[str, Tensor]) -> Self:
-        """Restore from :meth:`state`: the same scores and compact features to the bit, but no :meth:`encode`.
+        """Restore from :meth:`state`: the same scores and compact features to the bit, but no
+        :meth:`encode`.
 
         UserError if a tensor is missing.
         """
-        missing = {"mean_sums", "mean_counts", "max_texts", "max_class", "gram", "factor"} - set(state)
+        missing = {"mean_sums", "mean_counts", "max_texts", "max_class", "gram", "factor"} - set(
+            state
+        )
         if missing:
-            raise UserError(f"not a compact CODER: '{min(missing)}' is missing; make the artefact again")
+            raise UserError(
+                f"not a compact CODER: '{min(missing)}' is missing; make the artefact again"
+            )
         new = cls.__new__(cls)
         new._texts = None
         new._set(state["mean_sums"], state["mean_counts"], state["max_texts"], state["max_class"])

@@ -1,12 +1,15 @@
-"""The settings that are reported side by side, every difference between them, and the constants the authors published.
+"""The settings that are reported side by side, every difference between them, and the constants the
+authors published.
 
-``as_published`` keeps the bugs and the selection of the published code, ``corrected`` fixes the bugs and keeps the
-selection, ``clean`` also chooses nothing on test data. DIFFERENCES is the one list of how they differ, and why.
+``as_published`` keeps the bugs and the selection of the published code, ``corrected`` fixes the
+bugs and keeps the selection, ``clean`` also chooses nothing on test data. DIFFERENCES is the one
+list of how they differ, and why.
 
-Fixed in every setting, because the published code cannot run with them or its own runs do not meet them: the rerank
-that does nothing in float32 (the published runs are in half precision), crashes on a single image or fewer than five
-classes, caches of another backbone, and the text generator's retries (texts come from files).
-"""
+Fixed in every setting, because the published code cannot run with them or its own runs do not meet
+them: the rerank
+that does nothing in float32 (the published runs are in half precision), crashes on a single image
+or fewer than five classes, caches of another backbone, and the text generator's retries (texts come
+from files)."""
 
 from __future__ import annotations
 
@@ -19,8 +22,8 @@ from typing import Any, Literal
 class Setting:
     """One way to run the method; DIFFERENCES explains the fields.
 
-    A published gate that reads labels changes the reported count of reranked images, not accuracy: the new
-    prediction is one of the same top five.
+    A published gate that reads labels changes the reported count of reranked images, not accuracy:
+    the new prediction is one of the same top five.
     """
 
     name: str
@@ -36,15 +39,19 @@ class Setting:
     @property
     def published_texts(self) -> bool:
         """True if stage one's texts are as published."""
-        return not self.synonyms_reach_clip or self.underscores_in_names_only or self.class_names_as_published
+        return (
+            not self.synonyms_reach_clip
+            or self.underscores_in_names_only
+            or self.class_names_as_published
+        )
 
 
 @dataclass(frozen=True)
 class Difference:
     """One field of `Setting` (name): its value in each setting, and why it differs.
 
-    values: in as_published, corrected, clean. flaws: one bug or leak each, by name: its title, and the value that puts
-    it into ``clean``. leak: test data decide something; otherwise it is a bug.
+    values: in as_published, corrected, clean. flaws: one bug or leak each, by name: its title, and
+    the value that puts it into ``clean``. leak: test data decide something; otherwise it is a bug.
     """
 
     name: str
@@ -57,41 +64,47 @@ class Difference:
 DIFFERENCES = (
     Difference(
         "synonyms_reach_clip",
-        "The published code passes the synonym as the class name while the template reads another argument, so every "
+        "The published code passes the synonym as the class name while the template reads another "
+        "argument, so every "
         "synonym becomes the name template with the class 'None'.",
         (False, True, True),
         {"synonyms": ("synonyms reach CLIP as “None”", False)},
     ),
     Difference(
         "underscores_in_names_only",
-        "The published code turns underscores into spaces in name texts only; attribute and analogous texts keep them.",
+        "The published code turns underscores into spaces in name texts only; attribute and "
+        "analogous texts keep them.",
         (True, False, False),
         {"underscores": ("underscores stay in attribute and analogous texts", True)},
     ),
     Difference(
         "class_names_as_published",
-        "The authors' texts name some classes differently from their prompts and from everyone else: three of "
+        "The authors' texts name some classes differently from their prompts and from everyone "
+        "else: three of "
         "Caltech-101 (“Leopards”), all of Stanford Cars (the year last).",
         (True, False, False),
         {"class_names": ("class names of the authors' lists", True)},
     ),
     Difference(
         "one_to_one_as_published",
-        "The published one-to-one texts keep underscores and the authors' class names, and DTD's templates lack a "
+        "The published one-to-one texts keep underscores and the authors' class names, and DTD's "
+        "templates lack a "
         "comma: three instead of four, the first two glued together.",
         (True, False, False),
         {"one_to_one": ("one-to-one texts keep underscores; DTD's miss a comma", True)},
     ),
     Difference(
         "reranks",
-        "In float32 the published rerank changes nothing: an error is caught and every comparison counts 0. The "
+        "In float32 the published rerank changes nothing: an error is caught and every comparison "
+        "counts 0. The "
         "published runs are in half precision, so every setting reranks.",
         (True, True, True),
         {"no_rerank": ("the rerank does nothing (in float32)", False)},
     ),
     Difference(
         "gate_reads_labels",
-        "The published gate also requires the true label among the top five. Accuracy is the same, but the count of "
+        "The published gate also requires the true label among the top five. Accuracy is the "
+        "same, but the count of "
         "reranked images is not, and unlabelled images cannot be predicted.",
         (True, False, False),
         {"gate_reads_labels": ("the rerank's gate reads labels", True)},
@@ -99,7 +112,8 @@ DIFFERENCES = (
     ),
     Difference(
         "rerank_threshold",
-        "The published thresholds are fixed per data set, with no validation split to choose them on; 'validation' "
+        "The published thresholds are fixed per data set, with no validation split to choose them "
+        "on; 'validation' "
         "chooses on the validation split (a data set without one keeps 0.1).",
         ("published", "published", "validation"),
         {
@@ -110,8 +124,10 @@ DIFFERENCES = (
     ),
     Difference(
         "adapter_selection",
-        "The published few-shot number is the better of two test accuracies, with the initial and with the searched "
-        "hyper-parameters; 'validation' takes the pair searched on the validation split and reads the test split once.",
+        "The published few-shot number is the better of two test accuracies, with the initial and "
+        "with the searched "
+        "hyper-parameters; 'validation' takes the pair searched on the validation split and reads "
+        "the test split once.",
         ("best_of_two_on_test", "best_of_two_on_test", "validation"),
         {
             "best_of_two": ("better of two test accuracies", "best_of_two_on_test"),
@@ -128,7 +144,8 @@ SETTINGS = {
 
 
 def usable(settings: Iterable[str]) -> str | None:
-    """The setting that new images are classified in: clean or, without it, corrected, which has the same texts.
+    """The setting that new images are classified in: clean or, without it, corrected, which has the
+    same texts.
 
     None for as_published alone: its texts have bugs, and its gate reads labels.
     """
@@ -141,7 +158,9 @@ REASONS = {difference.name: difference.reason for difference in DIFFERENCES}
 
 @dataclass(frozen=True)
 class Flaw:
-    """One bug or leak alone: ``clean`` with it put in. leak: test data decide something; otherwise it is a bug."""
+    """One bug or leak alone: ``clean`` with it put in. leak: test data decide something; otherwise
+    it is a bug.
+    """
 
     title: str
     leak: bool
@@ -169,7 +188,8 @@ PUBLISHED_THRESHOLDS = {
     "oxford_pets": 0.1,
 }
 
-# configs/*.yaml of YCaigogogo/CVPR24-CODER at commit 1501735: (init_alpha, init_beta), which look tuned.
+# configs/*.yaml of YCaigogogo/CVPR24-CODER at commit 1501735: (init_alpha, init_beta), which look
+# tuned.
 PUBLISHED_INITIAL = {
     "caltech101": (100.0, 24.76),
     "dtd": (2.57, 30.18),
@@ -184,6 +204,7 @@ PUBLISHED_INITIAL = {
     "ucf101": (2.0, 49.51),
 }
 
-# For data sets without published values: our choice, untuned; α and β of 1 leave both terms as they are.
+# For data sets without published values: our choice, untuned; α and β of 1 leave both terms as they
+# are.
 DEFAULT_THRESHOLD = 0.1
 DEFAULT_INITIAL = (1.0, 1.0)

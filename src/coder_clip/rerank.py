@@ -2,8 +2,8 @@
 
     v(a) = mean over the other candidates b of [ mean_{t in O(a,b)} x·t − mean_{t in O(b,a)} x·t ]
 
-Paper: one-to-one classifier; O(a,b): what a has and b has not. docs/method.md derives the form used here.
-"""
+Paper: one-to-one classifier; O(a,b): what a has and b has not. docs/method.md derives the form used
+here."""
 
 from __future__ import annotations
 
@@ -23,19 +23,23 @@ from .zero_shot import top_k as best_classes
 
 log = logging.getLogger(__name__)
 
-# Bits of the differences: float32 has 24, so that sums of four of them, whose numbers are below 1, are not rounded.
+# Bits of the differences: float32 has 24, so that sums of four of them, whose numbers are below 1,
+# are not rounded.
 DIFFERENCE_BITS = 22
 CHUNK = 2**18  # numbers of summed differences at a time
-PAIRS = 4096  # pairs averaged at a time, so that the texts of all pairs need not fit in memory twice
+PAIRS = (
+    4096  # pairs averaged at a time, so that the texts of all pairs need not fit in memory twice
+)
 
 
 class OneToOne:
-    """One-to-one texts, which tell one class from another: one difference of means per unordered pair.
+    """One-to-one texts, which tell one class from another: one difference of means per unordered
+    pair.
 
         D(a, b) = mean O(a, b) − mean O(b, a)        antisymmetric, so x·D(b, a) = −x·D(a, b)
 
-    A pair that is missing, or given in one order only, counts 0: half a difference would be a similarity,
-    which favours whatever class has a text (the published code does the same).
+    A pair that is missing, or given in one order only, counts 0: half a difference would be a
+    similarity, which favours whatever class has a text (the published code does the same).
     """
 
     def __init__(self, texts: Mapping[tuple[int, int], Tensor], n_classes: int) -> None:
@@ -43,8 +47,8 @@ class OneToOne:
 
         texts: for an ordered pair (a, b) the features (t, d) of what tells a from b, unit or not.
         Warns if there are texts, but no pair has both sides: stage two then changes nothing.
-        UserError for a class out of range, a class against itself, NaN or infinity, widths that differ.
-        """
+        UserError for a class out of range, a class against itself, NaN or infinity, widths that
+        differ."""
         compute_dtype(*texts.values())  # all must be tensors
         for a, b in texts:
             if not (0 <= a < n_classes and 0 <= b < n_classes):
@@ -57,7 +61,8 @@ class OneToOne:
         if present and not pairs:
             a, b = min(present)
             log.warning(
-                "one-to-one texts for (%d, %d) but none for (%d, %d): no pair has both sides, so the rerank "
+                "one-to-one texts for (%d, %d) but none for (%d, %d): no pair has both sides, so "
+                "the rerank "
                 "changes nothing; add texts for the other side",
                 *(a, b, b, a),
             )
@@ -82,10 +87,12 @@ class OneToOne:
         return len(self.pairs)
 
     def compare(self, x: Tensor, classes: Tensor) -> Tensor:
-        """v of each candidate: x (n, d) from ``l2_normalize``, classes (n, k) -> (n, k) float64, in cosines.
+        """v of each candidate: x (n, d) from ``l2_normalize``, classes (n, k) -> (n, k) float64, in
+        cosines.
 
-        v(a) = mean over the other candidates b of x·D(a, b) = x·Σ_b D(a, b) / (k − 1); a missing pair counts 0. 0 if k
-        is 1. The inner sum is one signed sum of rows, made in one pass over memory: exact in float32 for up to five
+        v(a) = mean over the other candidates b of x·D(a, b) = x·Σ_b D(a, b) / (k − 1); a missing
+        pair counts 0. 0 if k is 1. The inner sum is one signed sum of rows, made in one pass over
+        memory: exact in float32 for up to five
         candidates, else in the order of the candidates. Its product with x is exact in float64.
         """
         n, k = classes.shape
@@ -93,8 +100,9 @@ class OneToOne:
         if k < 2 or not len(self):
             return values
         i, j = torch.triu_indices(k, k, 1, device=x.device)
-        # Each unordered pair is looked up once, in column (i, j). A candidate's sum takes the columns of its pairs,
-        # with a minus where it is the second of the pair, since D(b, a) = −D(a, b).
+        # Each unordered pair is looked up once, in column (i, j). A candidate's sum takes the
+        # columns of its pairs, # with a minus where it is the second of the pair, since D(b, a) =
+        # −D(a, b).
         others = torch.zeros(k, k, dtype=torch.int64, device=x.device)
         others[i, j] = others[j, i] = torch.arange(len(i), device=x.device)
         order = torch.ones(k, k, device=x.device).triu() * 2 - 1
@@ -110,14 +118,18 @@ class OneToOne:
         return values.div_(k - 1)
 
     def _places(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-        """Rows of ``differences`` of these pairs of classes, and their signs; 0 for a pair without texts."""
+        """Rows of ``differences`` of these pairs of classes, and their signs; 0 for a pair without
+        texts.
+        """
         keys = self._keys.to(a.device)
         wanted = torch.minimum(a, b) * self.n_classes + torch.maximum(a, b)
         place = torch.searchsorted(keys, wanted).clamp_max(len(keys) - 1)
         return place, torch.where(a < b, 1.0, -1.0) * (keys[place] == wanted)
 
     def state(self) -> dict[str, Tensor]:
-        """CPU tensors for safetensors: pairs (P, 2) int64, differences (P, d), n_classes (1,) int64."""
+        """CPU tensors for safetensors: pairs (P, 2) int64, differences (P, d), n_classes (1,)
+        int64.
+        """
         return {
             "pairs": self.pairs.cpu().contiguous(),
             "differences": self.differences.cpu().contiguous(),
@@ -129,7 +141,9 @@ class OneToOne:
         """Restore from :meth:`state`. UserError if a tensor is missing."""
         missing = {"pairs", "differences", "n_classes"} - set(state)
         if missing:
-            raise UserError(f"not one-to-one differences: '{min(missing)}' is missing; make them again")
+            raise UserError(
+                f"not one-to-one differences: '{min(missing)}' is missing; make them again"
+            )
         new = cls.__new__(cls)
         new.n_classes = int(state["n_classes"])
         new._set(state["pairs"], state["differences"])
@@ -139,8 +153,8 @@ class OneToOne:
 class Reranked(NamedTuple):
     """Predictions of both stages for N images; a threshold only decides which of the two counts.
 
-    stage_one, stage_two: (N,) int64; gap: (N,) softmax top-1 minus top-2 of stage one; classes, values:
-    (N, k) the candidates in the order of stage one and their v.
+    stage_one, stage_two: (N,) int64; gap: (N,) softmax top-1 minus top-2 of stage one; classes,
+    values: (N, k) the candidates in the order of stage one and their v.
     """
 
     stage_one: Tensor
@@ -150,17 +164,21 @@ class Reranked(NamedTuple):
     values: Tensor
 
     def predictions(self, threshold: float) -> Tensor:
-        """Predictions (N,) with the gate at ``threshold``: stage two strictly below it, else stage one."""
+        """Predictions (N,) with the gate at ``threshold``: stage two strictly below it, else stage
+        one.
+        """
         return torch.where(self.gap < threshold, self.stage_two, self.stage_one)
 
 
 def rerank_scores(x: Tensor, scores: Tensor, o: OneToOne, top_k: int = 5) -> Reranked:
     """Predict every image with both stages; one pass serves a whole threshold sweep.
 
-    x: (N, d) images; scores: (N, C) of stage one. UserError for NaN, infinity or shapes that do not fit.
-    """
+    x: (N, d) images; scores: (N, C) of stage one. UserError for NaN, infinity or shapes that do not
+    fit."""
     if scores.ndim != 2 or scores.shape != (len(x), o.n_classes):
-        raise UserError(f"scores: shape {tuple(scores.shape)} where ({len(x)}, {o.n_classes}) is needed")
+        raise UserError(
+            f"scores: shape {tuple(scores.shape)} where ({len(x)}, {o.n_classes}) is needed"
+        )
     x = l2_normalize(x, width=o.differences.shape[1] if len(o) else None)
     classes = best_classes(scores, top_k)[1]
     values = o.compare(x, classes)
@@ -184,10 +202,10 @@ def rerank(
 ) -> tuple[Tensor, Tensor]:
     """Stage two for images whose softmax(scores) top-1 minus top-2 is strictly below ``threshold``.
 
-    x: (N, d), scores: (N, C) -> predictions (N,) int64 and which images were reranked (N,) bool. Picks, among
-    the top min(top_k, C) classes, the a with the largest v(a) = mean over b of [mean x·O(a, b) − mean x·O(b, a)];
-    ties keep the order of stage one. Labels are never read. UserError as in :func:`rerank_scores`, and for a
-    threshold that is NaN.
+    x: (N, d), scores: (N, C) -> predictions (N,) int64 and which images were reranked (N,) bool.
+    Picks, among the top min(top_k, C) classes, the a with the largest v(a) = mean over b of [mean
+    x·O(a, b) − mean x·O(b, a)]; ties keep the order of stage one. Labels are never read. UserError
+    as in :func:`rerank_scores`, and for a threshold that is NaN.
     """
     if threshold != threshold:  # every comparison with NaN is false: nothing would be reranked
         raise UserError("the threshold is NaN, where a margin from 0 to 1 is needed")
@@ -201,7 +219,8 @@ def _means(blocks: list[Tensor], width: int, pairs: list[tuple[int, int]]) -> Te
         if block.ndim != 2 or block.shape[1] != width:
             a, b = pairs[at % len(pairs)]
             raise UserError(
-                f"one-to-one texts of {a} and {b}: shape {tuple(block.shape)} where (t, {width}) is needed"
+                f"one-to-one texts of {a} and {b}: shape "
+                f"{tuple(block.shape)} where (t, {width}) is needed"
             )
     sizes = torch.tensor([len(b) for b in blocks], device=blocks[0].device)
     owner = torch.repeat_interleave(torch.arange(len(blocks), device=sizes.device), sizes)

@@ -1,4 +1,6 @@
-"""Predictions, best classes, and the margin for stage two, from class scores (`neighbors.TextNeighbors`)."""
+"""Predictions, best classes, and the margin for stage two, from class scores
+(`neighbors.TextNeighbors`).
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ DECIMALS = 12  # of the margin; libraries differ by 1e-16
 
 
 def predict(scores: Tensor) -> Tensor:
-    """The best class: scores (N, C) -> (N,) int64. Ties go to the lowest index. UserError for NaN."""
+    """The best class: scores (N, C) -> (N,) int64. Ties go to the lowest index. UserError for
+    NaN.
+    """
     return _checked(scores).argmax(dim=1)  # documented: the first of several maxima
 
 
@@ -38,11 +42,12 @@ def top_k(scores: Tensor, k: int = 5) -> tuple[Tensor, Tensor]:
 
 
 def softmax_gap(scores: Tensor, best: Tensor | None = None) -> Tensor:
-    """Margin: softmax of the best class minus that of the second, scores (N, C) -> (N,) float64 in [0, 1].
+    """Margin: softmax of the best class minus that of the second, scores (N, C) -> (N,) float64 in
+    [0, 1].
 
-    best: the classes of :func:`top_k`, if they are known already. 1 if there is only one class. Stage two reranks
-    images whose margin is below the threshold (paper, one-to-one rerank). Rounded to DECIMALS, because the last
-    digits of a library's exp differ between processors.
+    best: the classes of :func:`top_k`, if they are known already. 1 if there is only one class.
+    Stage two reranks images whose margin is below the threshold (paper, one-to-one rerank). Rounded
+    to DECIMALS, because the last digits of a library's exp differ between processors.
     """
     scores = _checked(scores)
     if scores.shape[1] == 1:
@@ -57,7 +62,8 @@ def softmax_gap(scores: Tensor, best: Tensor | None = None) -> Tensor:
 
 
 def _checked(scores: Tensor) -> Tensor:
-    """Scores in float32 or float64; float16 is converted, so that softmax and ties are the same everywhere.
+    """Scores in float32 or float64; float16 is converted, so that softmax and ties are the same
+    everywhere.
 
     UserError unless (N, C) with C at least 1, all finite.
     """

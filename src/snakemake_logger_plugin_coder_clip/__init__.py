@@ -1,4 +1,5 @@
-"""Print a line for each finished phase, one per minute for a phase that takes longer, and all errors.
+"""Print a line for each finished phase, one per minute for a phase that takes longer, and all
+errors.
 
 A logger of Snakemake (`logger: [coder-clip]` in workflow/profiles), for terminals and logs alike.
 Snakemake's own log (.snakemake/log) has every job; `--verbose` shows it all, as Snakemake does.
@@ -26,8 +27,16 @@ JOBS = {  # what is printed by phase
     *(LogEvent.JOB_INFO, LogEvent.JOB_STARTED, LogEvent.JOB_FINISHED, LogEvent.GROUP_INFO),
     *(LogEvent.PROGRESS, LogEvent.SHELLCMD, LogEvent.RESOURCES_INFO, LogEvent.RUN_INFO),
 }
-SAID = ("Building DAG", "Using shell", "Select jobs", "Conda environments", "Singularity containers")
-SUBMITTED = re.compile(r"Job \S+ has been submitted")  # of a job by number, of a group by a long name
+SAID = (
+    "Building DAG",
+    "Using shell",
+    "Select jobs",
+    "Conda environments",
+    "Singularity containers",
+)
+SUBMITTED = re.compile(
+    r"Job \S+ has been submitted"
+)  # of a job by number, of a group by a long name
 DOWNLOADS = "downloads"
 FETCHES = ("fetch_images", "fetch_weights", "prefetch")
 WIDTH = 16  # of the names of phases
@@ -38,7 +47,9 @@ STEPS = re.compile(r"\b(\d+)/(\d+) \[")  # as tqdm writes it: photos:  68%|### |
 class Phases:
     """Jobs of a run by phase, and the lines about them. clock: seconds, for tests."""
 
-    def __init__(self, rules: Mapping[str, str], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, rules: Mapping[str, str], clock: Callable[[], float] = time.monotonic
+    ) -> None:
         """rules: rule -> its phase."""
         self._rules, self._clock = rules, clock
         self._total: Counter[str] = Counter()
@@ -50,7 +61,8 @@ class Phases:
     def planned(self, jobs: Mapping[str, int]) -> str:
         """Take the numbers of jobs by rule; a line with those by phase."""
         for rule, count in jobs.items():
-            if phase := self._rules.get(rule):
+            phase = self._rules.get(rule)
+            if phase:
                 self._total[phase] += count
         if not self._total:
             return ""
@@ -58,8 +70,11 @@ class Phases:
         return f"{_count(sum(self._total.values()))}: {counts}"
 
     def started(self, job: int, rule: str, what: str, logs: Iterable[str] = ()) -> str:
-        """Take a job that begins; a line for a download, which people want to see begin. logs: where it writes."""
-        if phase := self._rules.get(rule):
+        """Take a job that begins; a line for a download, which people want to see begin. logs:
+        where it writes.
+        """
+        phase = self._rules.get(rule)
+        if phase:
             self._began.setdefault(phase, self._now())
             self._running[job] = (phase, what)
             self._logs[job] = (list(logs), time.time())
@@ -71,9 +86,14 @@ class Phases:
         if not phase:
             return ""
         self._done[phase] += 1
-        if self._done[phase] < self._total[phase] or any(p == phase for p, _ in self._running.values()):
+        if self._done[phase] < self._total[phase] or any(
+            p == phase for p, _ in self._running.values()
+        ):
             return ""
-        return f"{phase:{WIDTH}} {_count(self._done[phase])}, {_time(self._now() - self._began[phase])}"
+        return (
+            f"{phase:{WIDTH}} {_count(self._done[phase])}, "
+            f"{_time(self._now() - self._began[phase])}"
+        )
 
     def failed(self, job: int) -> None:
         self._running.pop(job, None)
@@ -84,15 +104,24 @@ class Phases:
         for job, (phase, what) in self._running.items():
             by_phase.setdefault(phase, []).append(f"{what}{self._progress(job)}")
         for phase, now in by_phase.items():
-            done, total, spent = self._done[phase], self._total[phase], self._now() - self._began[phase]
+            done, total, spent = (
+                self._done[phase],
+                self._total[phase],
+                self._now() - self._began[phase],
+            )
             rate = f"for {_time(spent)}"
             if done and spent > 0:
-                rate = f"{done / spent * 60:.2g} a minute, about {_time((total - done) * spent / done)} left"
+                rate = (
+                    f"{done / spent * 60:.2g} a minute, about "
+                    f"{_time((total - done) * spent / done)} left"
+                )
             more = f" and {len(now) - 1} more" if len(now) > 1 else ""
             yield f"{phase:{WIDTH}} {done} of {_count(total)}, {rate}; now {now[0]}{more}"
 
     def _progress(self, job: int) -> str:
-        """How far a job has come by the last progress line of its log: " (108 of 159)"; "" without one."""
+        """How far a job has come by the last progress line of its log: " (108 of 159)"; "" without
+        one.
+        """
         logs, began = self._logs.get(job, ([], 0.0))
         for log in logs:
             steps = STEPS.findall(_tail(log, began))
@@ -134,7 +163,9 @@ class LogHandler(LogHandlerBase):
     """The handler that Snakemake finds by its name."""
 
     def __post_init__(self) -> None:
-        known = phases() if FILE.is_file() else ()  # another workflow, with a profile of this one, has none
+        known = (
+            phases() if FILE.is_file() else ()
+        )  # another workflow, with a profile of this one, has none
         rules = {rule: phase.name for phase in known for rule in phase.commands}
         self._phases = Phases(rules | dict.fromkeys(FETCHES, DOWNLOADS))
         self._all = not known or self.common_settings.verbose or self.common_settings.dryrun
@@ -172,7 +203,9 @@ class LogHandler(LogHandlerBase):
 
     def _is_talk(self, record: LogRecord) -> bool:
         said = str(record.msg)
-        return record.levelno <= INFO and (said.startswith(SAID) or SUBMITTED.match(said) is not None)
+        return record.levelno <= INFO and (
+            said.startswith(SAID) or SUBMITTED.match(said) is not None
+        )
 
     def _write(self, text: str) -> None:
         if text:

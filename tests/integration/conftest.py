@@ -17,7 +17,9 @@ from working_copy import SMALL, Work, duplicate, few_pictures, working_copy
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Work:
-    """A working copy in which Snakemake ran everything once. Not to be changed; all test processes share it."""
+    """A working copy in which Snakemake ran everything once. Not to be changed; all test processes
+    share it.
+    """
     folder = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         folder = folder.parent

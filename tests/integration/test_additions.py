@@ -1,4 +1,6 @@
-"""More of something runs what is new and nothing else; less of something runs nothing but the report."""
+"""More of something runs what is new and nothing else; less of something runs nothing but the
+report.
+"""
 
 from __future__ import annotations
 
@@ -48,15 +50,17 @@ def test_one_more_model_runs_its_own_jobs(work: Work) -> None:
 
 
 def encoded(work: Work, *parts: str) -> int:
-    """How many images the last job, or the jobs of these shards, sent through the encoder, by their progress."""
+    """How many images the last job, or the jobs of these shards, sent through the encoder, by their
+    progress.
+    """
     folder = work.folder / "results/logs/image_features/mini"
     logs = [(folder / f"marks{part}.log").read_text() for part in parts or [""]]
     return sum(int(done) for log in logs for done in re.findall(r"100%\|.*\| (\d+)/\1 ", log))
 
 
 def test_one_more_photo_encodes_one_photo(work: Work) -> None:
-    """All other features come from the cache, and the same bytes come out as without it. A photo more in a class can
-    move another from train, which nothing had encoded yet, to val or test."""
+    """All other features come from the cache, and the same bytes come out as without it. A photo
+    more in a class can move another from train, which nothing had encoded yet, to val or test."""
     file = work.folder / "photos/marks/red_disc/zz.png"
     file.write_bytes((file.parent / "00.png").read_bytes() + b"another file")
     files = [f"results/image_features/mini/marks/{split}.safetensors" for split in ("val", "test")]
@@ -72,7 +76,9 @@ def test_one_more_photo_encodes_one_photo(work: Work) -> None:
 
 
 def test_a_corrected_label_reaches_the_results_without_encoding(work: Work) -> None:
-    """A correction that nothing reads would be worse than none. Taken back, the bytes are the first ones again."""
+    """A correction that nothing reads would be worse than none. Taken back, the bytes are the first
+    ones again.
+    """
     made = ["results/manifests/marks.json", "results/zero_shot/mini/marks.json"]
     work.snakemake(*made)
     before = {f: (work.folder / f).read_bytes() for f in made}
@@ -81,8 +87,12 @@ def test_a_corrected_label_reaches_the_results_without_encoding(work: Work) -> N
     image = next(i for i in table["image_id"] if i.startswith("red_disc"))
     file = work.folder / "config/marks.corrections.csv"
     file.write_text(f"image,from,to\n{image},red disc,blue disc\n")
-    assert "list_images" not in work.planned(), "a file that the configuration does not name changes nothing"
-    work.configure(lambda c: c["datasets"]["marks"].update(corrections="config/marks.corrections.csv"))
+    assert "list_images" not in work.planned(), (
+        "a file that the configuration does not name changes nothing"
+    )
+    work.configure(
+        lambda c: c["datasets"]["marks"].update(corrections="config/marks.corrections.csv")
+    )
     work.snakemake(*made)
     table = pd.read_parquet(work.folder / made[1].replace(".json", ".parquet"))
     assert set(table.loc[table["image_id"] == image, "label"]) == {0}

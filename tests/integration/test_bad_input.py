@@ -69,7 +69,8 @@ def listed(command: Command) -> None:
     assert command("manifest", "--config", "c.yaml").code == 0
 
 
-# ---- configuration, through Snakemake --------------------------------------------------------------
+# ---- configuration, through Snakemake
+# --------------------------------------------------------------
 
 
 def test_snakemake_says_what_is_wrong_with_a_configuration_in_one_line(
@@ -95,7 +96,7 @@ def test_make_names_a_missing_configuration(finished: Work) -> None:
     assert not (finished.folder / ".venv").exists()
 
 
-# ---- images ----------------------------------------------------------------------------------------
+# ---- images ---
 
 
 def test_no_test_split(here: Path, command: Command) -> None:
@@ -123,10 +124,14 @@ def test_more_shots_than_a_class_has(here: Path, command: Command) -> None:
     listed(command)
     configure(adapter__shots=[1, 16])
     for arguments in (("check",), ("manifest",), ("image-features", "--split", "shots")):
-        refused(command, *arguments, says=("16 shots", "'blue disc' has 3", "adapter.repeat_shots: true"))
+        refused(
+            command,
+            *arguments,
+            says=("16 shots", "'blue disc' has 3", "adapter.repeat_shots: true"),
+        )
 
 
-# ---- texts -----------------------------------------------------------------------------------------
+# ---- texts ---
 
 
 def test_texts_longer_than_the_encoder_reads_are_said_once_and_listed(
@@ -153,7 +158,8 @@ def test_texts_longer_than_the_encoder_reads_are_said_once_and_listed(
         assert all(words in text for text in listing)
 
 
-# ---- artefacts that do not belong together ---------------------------------------------------------
+# ---- artefacts that do not belong together
+# ---------------------------------------------------------
 
 
 @pytest.fixture
@@ -200,15 +206,22 @@ def test_text_features_with_nan(done: Work, command: Command) -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "says"), [("encoder", "its encoder is not that"), ("classes", "its class list is not that")]
+    ("key", "says"),
+    [("encoder", "its encoder is not that"), ("classes", "its class list is not that")],
 )
-def test_features_of_another_encoder_or_class_list(done: Work, command: Command, key: str, says: str) -> None:
+def test_features_of_another_encoder_or_class_list(
+    done: Work, command: Command, key: str, says: str
+) -> None:
     """Numbers would come out, and be wrong."""
     other = {
         "encoder": lambda m: {**m["encoder"], "weights_sha256": "0"},
         "classes": lambda m: m["classes"][::-1],
     }
-    phases = {TEXTS: ["zero-shot", "adapter"], CODER: ["zero-shot", "evaluation"], PAIRS: ["rerank"]}
+    phases = {
+        TEXTS: ["zero-shot", "adapter"],
+        CODER: ["zero-shot", "evaluation"],
+        PAIRS: ["rerank"],
+    }
     for path in phases:
         before = Path(path).read_bytes()
         tamper(path, lambda t, m: m.update({key: other[key](m)}))
@@ -241,13 +254,22 @@ def test_a_file_of_someone_else_in_this_place(done: Work, command: Command, path
 
 def test_seeds_that_changed_without_new_features(done: Work, command: Command) -> None:
     text = Path("c.yaml").read_text()
-    Path("c.yaml").write_text(text.replace("seeds:\n  - 1\n  - 2\n", "seeds:\n  - 77\n  - 78\n  - 79\n"))
-    refused(command, "adapter", *ON_MARKS, says=("no 1-shot draw of seed 77", "encode the images again"))
+    Path("c.yaml").write_text(
+        text.replace("seeds:\n  - 1\n  - 2\n", "seeds:\n  - 77\n  - 78\n  - 79\n")
+    )
+    refused(
+        command, "adapter", *ON_MARKS, says=("no 1-shot draw of seed 77", "encode the images again")
+    )
 
 
 def test_shards_that_do_not_belong_together(done: Work, command: Command) -> None:
     arguments = ("--split", "shots", *ON_MARKS, "--config", "c.yaml")
     assert command("image-features", "--shards", "2", "--shard", "0", *arguments).code == 0
     refused(
-        command, "merge-shards", "--shards", "2", *ON_MARKS, says=("shots.1-of-2.safetensors is missing",)
+        command,
+        "merge-shards",
+        "--shards",
+        "2",
+        *ON_MARKS,
+        says=("shots.1-of-2.safetensors is missing",),
     )

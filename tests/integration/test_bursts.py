@@ -1,4 +1,6 @@
-"""A folder of photos in bursts through the whole DAG: three shots of one scene are one observation everywhere."""
+"""A folder of photos in bursts through the whole DAG: three shots of one scene are one observation
+everywhere.
+"""
 
 from __future__ import annotations
 
@@ -67,17 +69,27 @@ def test_intervals_are_over_scenes(work: Work) -> None:
     rows = pd.read_parquet(work.folder / "results/zero_shot/mini/mine.parquet")
     right = {m: r for m, r in rows[rows["setting"].isin(["any", "clean"])].groupby("method")}
     of_test = dict(
-        zip(*next((ids, groups) for split, ids, groups in features(work) if split == "test"), strict=True)
+        zip(
+            *next((ids, groups) for split, ids, groups in features(work) if split == "test"),
+            strict=True,
+        )
     )
     for m in read(work, "zero_shot/mini/mine.json")["methods"]:
-        if m["method"] not in ("clip", "coder", "description") or m["setting"] not in ("any", "clean"):
+        if m["method"] not in ("clip", "coder", "description") or m["setting"] not in (
+            "any",
+            "clean",
+        ):
             continue
         of = right[m["method"]]
         groups = [of_test[i] for i in of["image_id"]]
         assert len(set(groups)) == 12
-        assert m["accuracy"] == pytest.approx(estimate(of["correct"].to_numpy(), groups=groups), abs=1e-8)
+        assert m["accuracy"] == pytest.approx(
+            estimate(of["correct"].to_numpy(), groups=groups), abs=1e-8
+        )
         if m["method"] != "clip":
-            expected = paired_test(right["clip"]["correct"].to_numpy(), of["correct"].to_numpy(), 1, groups)
+            expected = paired_test(
+                right["clip"]["correct"].to_numpy(), of["correct"].to_numpy(), 1, groups
+            )
             assert m["against_clip"]["p_value"] == pytest.approx(expected["p_value"], abs=1e-8)
 
 

@@ -1,4 +1,6 @@
-"""`check` and a run agree: what stops a run is refused by check, in one line that names it, and nothing else is."""
+"""`check` and a run agree: what stops a run is refused by check, in one line that names it, and
+nothing else is.
+"""
 
 from __future__ import annotations
 
@@ -54,12 +56,16 @@ def here(repo: Path, tmp_path: Path, monkeypatch: Patch) -> Path:
 def photos(folder: Path, shade: int, n: int = 8, ending: str = "png", mode: str = "RGB") -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for i in range(n):
-        Image.new("RGB", (12, 12), (20 * i, shade, 250 - shade)).convert(mode).save(folder / f"{i}.{ending}")
+        Image.new("RGB", (12, 12), (20 * i, shade, 250 - shade)).convert(mode).save(
+            folder / f"{i}.{ending}"
+        )
 
 
 def texts(file: str, classes: Any, **more: Any) -> None:
     found = [{"name": c, "attribute": [f"{c} fur", "a tail"]} for c in classes]
-    Path(file).write_text(json.dumps({"dataset": "mine", "classes": found, **more}), encoding="utf-8")
+    Path(file).write_text(
+        json.dumps({"dataset": "mine", "classes": found, **more}), encoding="utf-8"
+    )
 
 
 def pairs(file: str, a: str, b: str) -> None:
@@ -74,14 +80,20 @@ def configure(file: str = "c.yaml", **changes: Any) -> None:
         "adapter": {"methods": ["tip_adapter"], "shots": [1], "seeds": [1], "betas": [1, 2, 2], "alphas": [1, 2, 2]},
         "evaluation": {"bootstrap": 20, "tsne_images": 20, "text_counts": [1], "draws": 1, "random_draws": 2},
     }  # fmt: skip
-    Path(file).write_text(json.dumps(changed(document, **changes), ensure_ascii=False), encoding="utf-8")
+    Path(file).write_text(
+        json.dumps(changed(document, **changes), ensure_ascii=False), encoding="utf-8"
+    )
 
 
 def run_fails(command: Command, last: str = PHASES[-1], file: str = "c.yaml") -> str:
-    """What stops a run up to a phase: the configuration, the checks before the first job, or a phase; "" if nothing."""
+    """What stops a run up to a phase: the configuration, the checks before the first job, or a
+    phase; "" if nothing.
+    """
     try:
         config = load_config(file)
-        before_run(config, Path(file), list(config.datasets), list(config.models), asks=True, here=True)
+        before_run(
+            config, Path(file), list(config.datasets), list(config.models), asks=True, here=True
+        )
     except UserError as error:
         return f"before: {error}"
     for phase in PHASES[: PHASES.index(last) + 1]:
@@ -192,7 +204,9 @@ def unreadable_image_file(patch: Patch) -> None:
 @broken("two files are called")
 def an_image_in_two_unicode_forms(_: Patch) -> None:
     for form in ("NFC", "NFD"):
-        shutil.copy("photos/cat/1.png", Path("photos/cat") / f"{unicodedata.normalize(form, 'é')}.png")
+        shutil.copy(
+            "photos/cat/1.png", Path("photos/cat") / f"{unicodedata.normalize(form, 'é')}.png"
+        )
 
 
 @broken("leads to")
@@ -243,7 +257,9 @@ def a_png_with_damaged_pixels(_: Patch) -> None:
 
 
 @pytest.mark.parametrize("ending", [".bmp", ".tif", ".gif", ".webp"])
-def test_an_image_of_another_format_that_was_cut_off(here: Path, command: Command, ending: str) -> None:
+def test_an_image_of_another_format_that_was_cut_off(
+    here: Path, command: Command, ending: str
+) -> None:
     """Only JPEG and PNG have an end that can be looked for."""
     Path("photos/cat/0.png").unlink()
     for i in range(1, 8):
@@ -305,7 +321,14 @@ def pairs_of_other_classes(_: Patch) -> None:
 
 @broken("'cat' has index 1")
 def a_class_list_of_another_order_in_pairs(_: Patch) -> None:
-    pair = {"a": "cat", "b": "wolf", "a_index": 1, "b_index": 2, "a_not_b": ["fur"], "b_not_a": ["a tail"]}
+    pair = {
+        "a": "cat",
+        "b": "wolf",
+        "a_index": 1,
+        "b_index": 2,
+        "a_not_b": ["fur"],
+        "b_not_a": ["a tail"],
+    }
     Path("pairs.json").write_text(json.dumps({"dataset": "mine", "pairs": [pair]}))
     configure(datasets__mine__one_to_one="pairs.json")
 
@@ -472,7 +495,9 @@ def agree(command: Command, says: str) -> None:
     assert answer.code == 1, f"a run stops: {stops}"
     assert stops, f"a run works, and check says: {answer.err}"
     assert "Traceback" not in answer.err + stops
-    assert any(says in line for line in (answer.out + answer.err).splitlines()), answer.out + answer.err
+    assert any(says in line for line in (answer.out + answer.err).splitlines()), (
+        answer.out + answer.err
+    )
 
 
 # ---- what is unusual and right
@@ -511,7 +536,11 @@ def a_linked_folder(_: Patch) -> None:
 
 @right
 def images_of_other_modes(_: Patch) -> None:
-    for name, mode, ending in (("cat", "L", "jpg"), ("red_fox", "P", "gif"), ("wolf", "CMYK", "jpg")):
+    for name, mode, ending in (
+        ("cat", "L", "jpg"),
+        ("red_fox", "P", "gif"),
+        ("wolf", "CMYK", "jpg"),
+    ):
         shutil.rmtree(f"photos/{name}")
         photos(Path("photos") / name, 90, ending=ending, mode=mode)
     photos(Path("photos/cat"), 90, n=3, ending="tif", mode="1")
@@ -528,14 +557,22 @@ def one_validation_image_per_class(_: Patch) -> None:
 @right
 def names_alone(_: Patch) -> None:
     texts("texts.json", [])
-    Path("texts.json").write_text(json.dumps({"dataset": "mine", "classes": [{"name": c} for c in CLASSES]}))
+    Path("texts.json").write_text(
+        json.dumps({"dataset": "mine", "classes": [{"name": c} for c in CLASSES]})
+    )
 
 
 @right
 def absolute_paths(_: Patch) -> None:
-    root = {"root": str(Path("photos").absolute()), "texts": str(Path("texts.json").absolute()), "views": 1}
+    root = {
+        "root": str(Path("photos").absolute()),
+        "texts": str(Path("texts.json").absolute()),
+        "views": 1,
+    }
     model = f"local-dir:{Path('model').absolute()}"
-    configure(datasets={"mine": root}, models__small__model=model, results=str(Path("out").absolute()))
+    configure(
+        datasets={"mine": root}, models__small__model=model, results=str(Path("out").absolute())
+    )
 
 
 @right
@@ -549,8 +586,12 @@ def files_of_other_programs_beside_images(_: Patch) -> None:
 
 @right
 def a_configuration_from_windows(_: Patch) -> None:
-    Path("c.yaml").write_bytes(b"\xef\xbb\xbf" + Path("c.yaml").read_bytes().replace(b"}", b"}\r\n"))
-    Path("texts.json").write_bytes(b"\xef\xbb\xbf" + Path("texts.json").read_bytes().replace(b"]", b"]\r\n"))
+    Path("c.yaml").write_bytes(
+        b"\xef\xbb\xbf" + Path("c.yaml").read_bytes().replace(b"}", b"}\r\n")
+    )
+    Path("texts.json").write_bytes(
+        b"\xef\xbb\xbf" + Path("texts.json").read_bytes().replace(b"]", b"]\r\n")
+    )
 
 
 @right
@@ -649,4 +690,6 @@ def test_what_is_unusual_and_right_passes(
     RIGHT[name](monkeypatch)
     answer = command("check", "--config", "c.yaml")
     assert answer.code == 0, answer.out + answer.err
-    assert not run_fails(command, "image-features"), "the phases after it see neither images nor texts' files"
+    assert not run_fails(command, "image-features"), (
+        "the phases after it see neither images nor texts' files"
+    )

@@ -1,7 +1,8 @@
-"""A part of the true EuroSAT, from a server to the report, with this project's texts and a real stand-in encoder.
+"""A part of the true EuroSAT, from a server to the report, with this project's texts and a real
+stand-in encoder.
 
-All of it: `python tests/support/eurosat.py FOLDER`. The encoder is a stand-in: accuracies say nothing about the paper.
-"""
+All of it: `python tests/support/eurosat.py FOLDER`. The encoder is a stand-in: accuracies say
+nothing about the paper."""
 
 from __future__ import annotations
 
@@ -24,7 +25,9 @@ SMALL = {"shots": [1, 4], "seeds": [1, 2], "betas": [0.1, 200, 50], "alphas": [0
 @pytest.fixture(scope="module")
 def made(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Work, str]:
     work = working_copy(tmp_path_factory.mktemp("eurosat") / "copy", configuration(shared, **SMALL))
-    work.configure(lambda c: c.update(evaluation={"bootstrap": 100, "tsne_images": 60, "random_draws": 2}))
+    work.configure(
+        lambda c: c.update(evaluation={"bootstrap": 100, "tsne_images": 60, "random_draws": 2})
+    )
     with serve() as web:
         serve_eurosat(shared, web, work, PER_CLASS)
         done = work.snakemake()
@@ -46,9 +49,13 @@ def test_it_runs_to_the_report_without_a_key(made: tuple[Work, str]) -> None:
 
 
 def test_features_and_labels_belong_together(made: tuple[Work, str]) -> None:
-    """Equal features, or labels of other images, would give a tenth, as zero-shot does with the stand-in."""
+    """Equal features, or labels of other images, would give a tenth, as zero-shot does with the
+    stand-in.
+    """
     work, _ = made
-    few = [r for r in rows(work, "few_shot") if r["method"] == "coder_adapter" and r["shots"] == "4"]
+    few = [
+        r for r in rows(work, "few_shot") if r["method"] == "coder_adapter" and r["shots"] == "4"
+    ]
     assert few
     assert min(float(r["accuracy"]) for r in few) > 0.2
 

@@ -1,4 +1,6 @@
-"""`coder-clip explore` in a real browser: by mouse and by keyboard, on a desk and on a phone, seen and heard."""
+"""`coder-clip explore` in a real browser: by mouse and by keyboard, on a desk and on a phone, seen
+and heard.
+"""
 
 from __future__ import annotations
 
@@ -85,7 +87,10 @@ def served(explorer: Explorer) -> Iterator[str]:
 
 def show(browser: Any, address: str, width: int = WIDTHS["desk"]) -> None:
     browsers.show(browser, address, width)
-    wait(browser, lambda: "%" in text(browser, "#answer") or "without labels" in text(browser, "#answer"))
+    wait(
+        browser,
+        lambda: "%" in text(browser, "#answer") or "without labels" in text(browser, "#answer"),
+    )
 
 
 def wait(browser: Any, until: Callable[[], Any], seconds: int = 20) -> None:
@@ -126,7 +131,9 @@ def test_the_page_is_whole_asks_nobody_else_and_fits(
     count = len(explorer.study.names)
     wait(browser, lambda: len(browser.find_elements("css selector", "#gallery img")) == count)
     assert not browser.find_element("id", "more").is_displayed(), "there are no more"
-    browser.execute_script("document.querySelectorAll('#gallery img').forEach(i => i.loading = 'eager')")
+    browser.execute_script(
+        "document.querySelectorAll('#gallery img').forEach(i => i.loading = 'eager')"
+    )
     wait(
         browser,
         lambda: browser.execute_script(
@@ -167,7 +174,9 @@ def test_one_photo_is_one_photo(browser: Any, page: tuple[Explorer, str], tmp_pa
         assert re.match(r"(100|0)\.0 % of 1 photo right", text(browser, "#answer"))
 
 
-def test_a_photo_opens_with_its_reasons_by_keyboard(browser: Any, page: tuple[Explorer, str]) -> None:
+def test_a_photo_opens_with_its_reasons_by_keyboard(
+    browser: Any, page: tuple[Explorer, str]
+) -> None:
     from selenium.webdriver.common.keys import Keys
 
     _, address = page
@@ -183,10 +192,14 @@ def test_a_photo_opens_with_its_reasons_by_keyboard(browser: Any, page: tuple[Ex
     assert sum(adds) == pytest.approx(margin, abs=0.01 * len(adds)), said
     press(browser, Keys.ESCAPE)
     wait(browser, lambda: not browser.find_element("css selector", "#details").is_displayed())
-    assert browser.execute_script("return document.activeElement === arguments[0]", card), "the place is lost"
+    assert browser.execute_script("return document.activeElement === arguments[0]", card), (
+        "the place is lost"
+    )
 
 
-def test_a_text_changes_the_photos_and_is_saved_by_keyboard(browser: Any, page: tuple[Explorer, str]) -> None:
+def test_a_text_changes_the_photos_and_is_saved_by_keyboard(
+    browser: Any, page: tuple[Explorer, str]
+) -> None:
     from selenium.webdriver.common.keys import Keys
 
     explorer, address = page
@@ -205,10 +218,15 @@ def test_a_text_changes_the_photos_and_is_saved_by_keyboard(browser: Any, page: 
     wait(browser, lambda: second() == ["a green round spot"])
     right, was = int(explorer.now.correct.sum()), int(explorer.study.start.correct.sum())
     assert right > was
-    wait(browser, lambda: f"{right - was} photos put right, 0 put wrong" in text(browser, "#answer"))
+    wait(
+        browser, lambda: f"{right - was} photos put right, 0 put wrong" in text(browser, "#answer")
+    )
     assert f"corrected for the {len(explorer.tried)} text set" in text(browser, "#answer")
     assert "the test images of the next run judge them." in text(browser, "#answer")
-    wait(browser, lambda: text(browser, "[data-filter=changed]") == f"Changed by your texts ({right - was})")
+    wait(
+        browser,
+        lambda: text(browser, "[data-filter=changed]") == f"Changed by your texts ({right - was})",
+    )
     press(browser, Keys.TAB, Keys.TAB, Keys.ENTER, *HOSTILE)  # past "Remove" to "Add an attribute"
     wait(browser, lambda: second() == ["a green round spot", HOSTILE])
     overtype(browser, "a green  round spot ")
@@ -238,20 +256,26 @@ def test_a_chosen_photo_gets_a_class_and_reasons(
 ) -> None:
     _, address = page
     show(browser, address, width)
-    browser.find_element("css selector", "#file").send_keys(str(next((photos / "red_disc").glob("*.png"))))
+    browser.find_element("css selector", "#file").send_keys(
+        str(next((photos / "red_disc").glob("*.png")))
+    )
     wait(browser, lambda: "points ahead of" in text(browser, "#dropped"))
     assert re.search(r"(first|third) \(\d\d\.png\)", text(browser, "#dropped"))
     assert "round spot" in text(browser, "#dropped")
     assert browser.get_log("browser") == []
 
 
-def test_a_chosen_photo_follows_the_texts(browser: Any, page: tuple[Explorer, str], photos: Path) -> None:
+def test_a_chosen_photo_follows_the_texts(
+    browser: Any, page: tuple[Explorer, str], photos: Path
+) -> None:
     """Its reasons went on naming a text that was removed."""
     from selenium.webdriver.common.keys import Keys
 
     _, address = page
     show(browser, address)
-    browser.find_element("css selector", "#file").send_keys(str(next((photos / "red_disc").glob("*.png"))))
+    browser.find_element("css selector", "#file").send_keys(
+        str(next((photos / "red_disc").glob("*.png")))
+    )
     wait(browser, lambda: "a red round spot" in text(browser, "#dropped"))
     summary = browser.find_element("css selector", "details[data-name=first] summary")
     browser.execute_script("arguments[0].focus()", summary)
@@ -262,7 +286,9 @@ def test_a_chosen_photo_follows_the_texts(browser: Any, page: tuple[Explorer, st
     assert browser.get_log("browser") == []
 
 
-def test_a_file_that_is_no_photo_is_said_so(browser: Any, page: tuple[Explorer, str], tmp_path: Path) -> None:
+def test_a_file_that_is_no_photo_is_said_so(
+    browser: Any, page: tuple[Explorer, str], tmp_path: Path
+) -> None:
     _, address = page
     (tmp_path / "x.jpg").write_text("no photo")
     show(browser, address)
@@ -293,11 +319,18 @@ def test_a_file_that_is_too_large_is_told_in_words(
     (tmp_path / "x.jpg").write_bytes(b"x" * (2**20 + 1))
     show(browser, address)
     browser.find_element("css selector", "#file").send_keys(str(tmp_path / "x.jpg"))
-    wait(browser, lambda: "x.jpg is too large: at most 1 MB can be dropped" in text(browser, "#dropped"))
+    wait(
+        browser,
+        lambda: "x.jpg is too large: at most 1 MB can be dropped" in text(browser, "#dropped"),
+    )
 
 
-def test_a_label_is_corrected_by_keyboard(browser: Any, page: tuple[Explorer, str], tmp_path: Path) -> None:
-    """From an error to a line in the file, with what to do next; the gallery shows what the next run takes."""
+def test_a_label_is_corrected_by_keyboard(
+    browser: Any, page: tuple[Explorer, str], tmp_path: Path
+) -> None:
+    """From an error to a line in the file, with what to do next; the gallery shows what the next
+    run takes.
+    """
     from selenium.webdriver.common.keys import Keys
 
     explorer, address = page
@@ -317,7 +350,10 @@ def test_a_label_is_corrected_by_keyboard(browser: Any, page: tuple[Explorer, st
     assert said == [*classes, "none of these: leave the photo out"]
     browser.execute_script("arguments[0].focus()", select)
     press(browser, "n", Keys.TAB, Keys.ENTER)
-    wait(browser, lambda: "Saved in marks.corrections.csv; next run: left out" in text(browser, "#details"))
+    wait(
+        browser,
+        lambda: "Saved in marks.corrections.csv; next run: left out" in text(browser, "#details"),
+    )
     assert "Add this line: corrections: marks.corrections.csv" in text(browser, "#details")
     assert read_corrections(file) == {name: (truth, "")}
     press(browser, Keys.ESCAPE)
@@ -340,22 +376,32 @@ def test_photos_are_found_by_text_and_by_likeness(browser: Any, page: tuple[Expl
     scores = explorer.like("a red round spot", "a blue circle")
     best = max(range(len(scores)), key=lambda i: scores[i])
     first = browser.find_element("css selector", "#gallery li")
-    assert first.find_element("css selector", "button").get_attribute("title") == explorer.study.names[best]
+    assert (
+        first.find_element("css selector", "button").get_attribute("title")
+        == explorer.study.names[best]
+    )
     assert f"score {scores[best]:.1f}" in first.text
-    assert text(browser, "[data-filter=found]") == "Like “a red round spot”, not “a blue circle” (36)"
+    assert (
+        text(browser, "[data-filter=found]") == "Like “a red round spot”, not “a blue circle” (36)"
+    )
     browser.find_element("id", "plus").clear()
     browser.find_element("css selector", "#search button").click()
     wait(browser, lambda: "say what the photos should be like" in text(browser, "#searched"))
     browser.find_element("id", "pairs").click()
     wait(browser, lambda: browser.find_elements("css selector", "#gallery .group"))
-    assert browser.switch_to.active_element.get_attribute("data-filter") == "alike", "the place is lost"
+    assert browser.switch_to.active_element.get_attribute("data-filter") == "alike", (
+        "the place is lost"
+    )
     names, answer = explorer.study.names, explorer.alike()
     assert groups(browser) == [[names[i] for i in group["photos"]] for group in answer["groups"]]
     first = answer["groups"][0]
     title = browser.find_element("css selector", "#gallery .group h3").text
     assert title.startswith(f"{len(first['photos'])} photos, cosine {first['least']:.3f}")
     browser.find_element("css selector", "[data-filter=different]").click()
-    wait(browser, lambda: browser.find_element("css selector", "[data-filter=different][aria-pressed=true]"))
+    wait(
+        browser,
+        lambda: browser.find_element("css selector", "[data-filter=different][aria-pressed=true]"),
+    )
     assert groups(browser) == [[names[i] for i in group["photos"]] for group in answer["different"]]
     for group in groups(browser):
         assert len({name.split("/")[0] for name in group}) > 1, group
@@ -376,12 +422,18 @@ def groups(browser: Any) -> list[list[str]]:
 def test_photos_are_seen_by_class(
     browser: Any, page: tuple[Explorer, str], tmp_path: Path, labelled: bool
 ) -> None:
-    """Without labels nothing showed what a class got; a class of thousands must not push the others off the page."""
+    """Without labels nothing showed what a class got; a class of thousands must not push the others
+    off the page.
+    """
     study = page[0].study
-    # the names of the first two classes in the order of the third one's photos would hide a wrong order
+    # the names of the first two classes in the order of the third one's photos would hide a wrong
+    # order
     labels = study.labels if labelled else None
     shown = Explorer(
-        Study(study.start.classifier, study.features, study.names, labels), "p", page[0].image, tmp_path
+        Study(study.start.classifier, study.features, study.names, labels),
+        "p",
+        page[0].image,
+        tmp_path,
     )
     of_page = sorted(shown.state()["photos"], key=lambda p: p["margin"])
     classes = ["first", "second", "third"]
@@ -455,7 +507,16 @@ def test_what_a_screen_reader_needs(browser: Any, page: tuple[Explorer, str]) ->
     show(browser, address)
     browser.execute_script("document.querySelectorAll('details').forEach(d => d.open = true)")
     nodes = browser.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
-    named = ("button", "textbox", "image", "dialog", "link", "group", "DisclosureTriangle", "region")
+    named = (
+        "button",
+        "textbox",
+        "image",
+        "dialog",
+        "link",
+        "group",
+        "DisclosureTriangle",
+        "region",
+    )
     said = [
         (n["role"]["value"], n.get("name", {}).get("value", ""))
         for n in nodes
@@ -463,10 +524,13 @@ def test_what_a_screen_reader_needs(browser: Any, page: tuple[Explorer, str]) ->
     ]
     assert [role for role, name in said if not name.strip()] == []
     assert {"button", "textbox", "image", "region"} <= {role for role, _ in said}
-    live = browser.execute_script("return [...document.querySelectorAll('[role=status]')].map(e => e.id)")
+    live = browser.execute_script(
+        "return [...document.querySelectorAll('[role=status]')].map(e => e.id)"
+    )
     assert live == ["answer", "searched", "compare-error", "saved"], "what changes is not said"
     levels = browser.execute_script(
-        "return [...document.querySelectorAll('h1,h2,h3')].filter(e => e.checkVisibility()).map(e => +e.tagName[1])"
+        "return [...document.querySelectorAll('h1,h2,h3')].filter(e => e.checkVisibility()).map(e "
+        "=> +e.tagName[1])"
     )
     assert levels[0] == 1
     assert all(b - a <= 1 for a, b in itertools.pairwise(levels))
@@ -480,7 +544,13 @@ def test_the_command_opens_unlabelled_photos(browser: Any, photos: Path, tmp_pat
     env = environment(REPO) | {"XDG_CACHE_HOME": str(tmp_path), "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(
         command,
-        **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "cwd": tmp_path, "env": env},
+        **{
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.PIPE,
+            "text": True,
+            "cwd": tmp_path,
+            "env": env,
+        },
         preexec_fn=lambda: signal.signal(
             signal.SIGINT, signal.SIG_DFL
         ),  # a test run in the background ignores it

@@ -1,8 +1,9 @@
-"""The recipes of CONTRIBUTING.md, as they are printed: one new file each, and nothing else lists what it adds.
+"""The recipes of CONTRIBUTING.md, as they are printed: one new file each, and nothing else lists
+what it adds.
 
-A recipe's code blocks begin with the path of the file that they are. A recipe that is added there (a text source, a
-phase) is planted here as it stands; what it adds is then asked for in a test of its own below.
-"""
+A recipe's code blocks begin with the path of the file that they are. A recipe that is added there
+(a text source, a phase) is planted here as it stands; what it adds is then asked for in a test of
+its own below."""
 
 from __future__ import annotations
 
@@ -26,7 +27,9 @@ ENDS = ("workflow/phases.yaml", "tests/support/trees.py")  # files that a recipe
 def files() -> dict[str, str]:
     """Path -> text of the files that CONTRIBUTING.md prints."""
     found = dict(BLOCK.findall((REPO / "CONTRIBUTING.md").read_text(encoding="utf-8")))
-    assert {BASELINE, EXHIBIT, SOURCE, PHASE} < {name.removeprefix("src/coder_clip/") for name in found}
+    assert {BASELINE, EXHIBIT, SOURCE, PHASE} < {
+        name.removeprefix("src/coder_clip/") for name in found
+    }
     return found
 
 
@@ -47,7 +50,9 @@ def plant_leaves(root: Path) -> None:
 @pytest.fixture(scope="module")
 def extended(tmp_path_factory: pytest.TempPathFactory) -> Work:
     """A copy of the repository with every recipe followed, in which everything was run."""
-    work = Work(working_copy(tmp_path_factory.mktemp("extended") / "copy", {}).folder, "config/mine.yaml")
+    work = Work(
+        working_copy(tmp_path_factory.mktemp("extended") / "copy", {}).folder, "config/mine.yaml"
+    )
     few_pictures(work.folder)
     for name, text in files().items():
         path = work.folder / name
@@ -77,9 +82,13 @@ def test_a_method_is_in_tables_figures_report_help_and_schema(extended: Work) ->
     assert "nearest_mean" in result(extended, "tables/few_shot_paired.csv")
     assert "nearest_mean_2_shots" in result(extended, "metrics.json")
     page = result(extended, "report.html")
-    assert "<dt>Nearest class mean</dt><dd>a cache of the mean shot of each class, no training</dd>" in page
+    assert (
+        "<dt>Nearest class mean</dt><dd>a cache of the mean shot of each class, no training</dd>"
+        in page
+    )
     legend = (
-        "from coder_clip.pipeline.config import load_config; from coder_clip.reporting.exhibits import FIGURES\n"
+        "from coder_clip.pipeline.config import load_config; from coder_clip.reporting.exhibits "
+        "import FIGURES\n"
         "from coder_clip.reporting.results import Results\n"
         "figure = FIGURES['few_shot'].figure(Results.of(load_config('config/mine.yaml')), None)\n"
         "print(*(t.get_text() for legend in figure.legends for t in legend.get_texts()), sep='\\n')"
@@ -108,7 +117,9 @@ def test_a_published_data_set_is_checked_read_and_reported(extended: Work) -> No
     rows = pd.read_csv(extended.folder / "results/mine/tables/zero_shot.csv")
     assert {"clip", "coder"} <= set(rows[rows["dataset"] == "leaves"]["method"])
     assert "<td>CoOp&#39;s split</td>" in result(extended, "report.html")
-    said = extended.coder_clip("data", "check", "leaves", "--root", extended.folder / "data/published").stdout
+    said = extended.coder_clip(
+        "data", "check", "leaves", "--root", extended.folder / "data/published"
+    ).stdout
     assert "leaves" in said
     wrong = extended.coder_clip("data", "check", "leavs", check=False)
     assert "did you mean 'leaves'?" in wrong.stderr
@@ -138,14 +149,20 @@ def test_a_phase_is_a_command_a_target_and_a_stage_of_dvc(extended: Work) -> Non
     assert "Count the test images that CODER gives to each class." in " ".join(
         listed.replace("│", " ").split()
     )
-    assert listed.index("evaluation") < listed.index("class-share") < listed.index("Tables, figures, report")
+    assert (
+        listed.index("evaluation")
+        < listed.index("class-share")
+        < listed.index("Tables, figures, report")
+    )
     extended.snakemake("class_share", "--forcerun", "count_predictions")
     path = extended.folder / "src/coder_clip" / PHASE
     text = path.read_text(encoding="utf-8")
     path.write_text(text + "\n# an edit\n", encoding="utf-8")
     assert extended.planned() == {"count_predictions": 2}
     path.write_text(text, encoding="utf-8")
-    certificate = json.loads(result(extended, "certificates/class_share/count_predictions/mini/leaves.json"))
+    certificate = json.loads(
+        result(extended, "certificates/class_share/count_predictions/mini/leaves.json")
+    )
     assert "src/coder_clip/phases/class_share.py" in certificate["sources"]
     stage = (
         "from coder_clip.tracking.plan import plan\n"
@@ -161,7 +178,11 @@ def test_an_edit_of_a_new_file_reruns_what_it_decides(extended: Work) -> None:
     """Otherwise the old numbers of a method that one works on stand beside its new code."""
     extended.snakemake("--forceall")
     assert extended.planned() == {}
-    for name, first in ((EXHIBIT, "tables"), (BASELINE, "fit_adapters"), (SOURCE, "generate_texts")):
+    for name, first in (
+        (EXHIBIT, "tables"),
+        (BASELINE, "fit_adapters"),
+        (SOURCE, "generate_texts"),
+    ):
         path = extended.folder / "src/coder_clip" / name
         text = path.read_text(encoding="utf-8")
         path.write_text(text + "\n# an edit\n", encoding="utf-8")
@@ -172,4 +193,6 @@ def test_an_edit_of_a_new_file_reruns_what_it_decides(extended: Work) -> None:
         assert ("fit_adapters" in plan) == (name != EXHIBIT)
         assert "encode_images" not in plan
         assert bool({"classify", "evaluate"} & plan.keys()) == (name == SOURCE)
-        assert plan.get("generate_texts", 0) == (name == SOURCE), "of data sets without that source, too"
+        assert plan.get("generate_texts", 0) == (name == SOURCE), (
+            "of data sets without that source, too"
+        )

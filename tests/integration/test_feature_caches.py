@@ -1,4 +1,6 @@
-"""Features instead of images: caches of true photos give the run's own results, and published ones theirs."""
+"""Features instead of images: caches of true photos give the run's own results, and published ones
+theirs.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,15 @@ import pytest
 import torch
 
 from coder_clip.foundation.artifacts import Paths, read_tensors
-from coder_clip.phases import adapter, coder, image_features, manifest, text_features, texts, zero_shot
+from coder_clip.phases import (
+    adapter,
+    coder,
+    image_features,
+    manifest,
+    text_features,
+    texts,
+    zero_shot,
+)
 from coder_clip.pipeline.config import Config
 
 SEEDS = [1, 2]
@@ -24,7 +34,9 @@ COUNTS = {"train": 4, "val": 3, "test": 6}
 def photos(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Thirteen images of each class of EuroSAT, in train, val and test."""
     root = tmp_path_factory.mktemp("eurosat")
-    splits = json.loads((shared / "data/splits/split_zhou_EuroSAT.json").read_text(encoding="utf-8"))
+    splits = json.loads(
+        (shared / "data/splits/split_zhou_EuroSAT.json").read_text(encoding="utf-8")
+    )
     with zipfile.ZipFile(shared / "data/eurosat/EuroSAT_RGB.zip") as archive:
         for split, n in COUNTS.items():
             taken: dict[str, int] = {}
@@ -39,7 +51,9 @@ def photos(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(folder: Path, shared: Path, **dataset: Any) -> Config:
-    """Stage one and the few-shot methods on EuroSAT with the stand-in encoder, without Snakemake."""
+    """Stage one and the few-shot methods on EuroSAT with the stand-in encoder, without
+    Snakemake.
+    """
     config = Config.model_validate(
         {
             "results": folder,
@@ -47,7 +61,11 @@ def run(folder: Path, shared: Path, **dataset: Any) -> Config:
             "models": {"lite0": {"model": f"local-dir:{shared}/models/lite0-minilm"}},
             "settings": ["clean"],
             "features": {"cache": False},
-            "adapter": {"shots": [2], "seeds": SEEDS, "methods": ["tip_adapter", "lda", "coder_adapter"]},
+            "adapter": {
+                "shots": [2],
+                "seeds": SEEDS,
+                "methods": ["tip_adapter", "lda", "coder_adapter"],
+            },
             "evaluation": {"bootstrap": 20, "template_ensemble": False},
         }
     )
@@ -58,7 +76,9 @@ def run(folder: Path, shared: Path, **dataset: Any) -> Config:
     return config
 
 
-def test_caches_of_true_photos_give_their_results(photos: Path, shared: Path, tmp_path: Path) -> None:
+def test_caches_of_true_photos_give_their_results(
+    photos: Path, shared: Path, tmp_path: Path
+) -> None:
     """Whoever has caches of his own images must get what the images would give."""
     own = run(tmp_path / "images", shared, root=photos)
     features = {
@@ -74,7 +94,9 @@ def test_caches_of_true_photos_give_their_results(photos: Path, shared: Path, tm
     tensors, meta = features["shots"]
     # all training images, as drawn; Tip-Adapter's form has features in columns and one-hot labels
     torch.save(tensors["features"].T.contiguous(), caches / "keys_4shots.pt")
-    torch.save(torch.nn.functional.one_hot(tensors["labels"], 10).half(), caches / "values_4shots.pt")
+    torch.save(
+        torch.nn.functional.one_hot(tensors["labels"], 10).half(), caches / "values_4shots.pt"
+    )
     given = run(tmp_path / "features", shared, features=caches, classes=meta["classes"])
     for split in ("val", "test"):
         found, _ = read_tensors(Paths(given.results).image_features("lite0", "fields", split))
@@ -82,7 +104,8 @@ def test_caches_of_true_photos_give_their_results(photos: Path, shared: Path, tm
         assert torch.equal(found["labels"], features[split][0]["labels"])
     columns = ["method", "label", "prediction", "gap", "score1"]
     stage_one = [
-        pd.read_parquet(Paths(c.results).zero_shot("lite0", "fields"))[columns] for c in (own, given)
+        pd.read_parquet(Paths(c.results).zero_shot("lite0", "fields"))[columns]
+        for c in (own, given)
     ]
     pd.testing.assert_frame_equal(*stage_one)
     assert len(stage_one[0]["method"].unique()) >= 2

@@ -20,7 +20,10 @@ from working_copy import Work, environment, working_copy
 CONFIG: dict[str, Any] = {
     "data_root": "data/published",
     "fetch": True,
-    "datasets": {"eurosat": {"texts": "names", "views": 1}, "shapes": {"texts": "names", "few_shot": False}},
+    "datasets": {
+        "eurosat": {"texts": "names", "views": 1},
+        "shapes": {"texts": "names", "few_shot": False},
+    },
     "models": {"tiny": {"model": "hf-hub:org/tiny"}},
     "adapter": {"shots": [1], "seeds": [1]},
 }
@@ -42,7 +45,11 @@ class Site:
     said: str = ""  # of the run that fetched everything
 
     def snakemake(self, *arguments: str, check: bool = True, **more: str) -> str:
-        names = {"HF_ENDPOINT": self.web.url, "HF_HOME": f"{self.work.folder}/hub", "HF_HUB_OFFLINE": "0"}
+        names = {
+            "HF_ENDPOINT": self.web.url,
+            "HF_HOME": f"{self.work.folder}/hub",
+            "HF_HUB_OFFLINE": "0",
+        }
         done = self.work.snakemake(*arguments, check=check, **{**names, **more})
         return done.stdout + done.stderr
 
@@ -69,7 +76,9 @@ def test_what_is_missing_is_fetched_and_nothing_runs_again(site: Site) -> None:
     assert not (site.work.folder / "data/published/.downloads").exists()
     asked = len(site.web.asked)
     assert "Nothing to be done" in site.snakemake(FEATURES)
-    assert "Nothing to be done" in site.snakemake(FEATURES, "--config", "fetch=false"), "fetching is no input"
+    assert "Nothing to be done" in site.snakemake(FEATURES, "--config", "fetch=false"), (
+        "fetching is no input"
+    )
     assert len(site.web.asked) == asked
 
 
@@ -85,7 +94,9 @@ def test_what_was_fetched_and_is_gone_is_fetched_again(site: Site) -> None:
 
 @pytest.mark.rest
 def test_what_is_half_here_is_fetched_again(site: Site) -> None:
-    """As after a download that was killed: the run that would mend it must not be stopped by what it mends."""
+    """As after a download that was killed: the run that would mend it must not be stopped by what
+    it mends.
+    """
     site.snakemake(FEATURES)
     eurosat = site.work.folder / "data/published/eurosat"
     shutil.rmtree(eurosat / "2750/Forest")
@@ -109,7 +120,9 @@ def test_a_failed_download_stops_what_needs_it_and_nothing_else(site: Site) -> N
     del site.web.files[archive]
     said = site.snakemake("manifest", check=False)
     assert "HTTP 404" in said
-    assert "download eurosat" not in said, "what a server refuses stops the run before its first job"
+    assert "download eurosat" not in said, (
+        "what a server refuses stops the run before its first job"
+    )
     site.web.files[archive] = content
     site.snakemake("manifest")
     assert (work / "results/manifests/eurosat.json").is_file()
@@ -145,11 +158,18 @@ def test_damaged_weights_are_fetched_again(site: Site, how: str) -> None:
     (blob,) = [p for p in (hub / "blobs").iterdir() if p.stat().st_size > 100_000]
     whole = blob.read_bytes()
     blob.write_bytes(whole[:-1] + b"!" if how == "another byte" else whole[: len(whole) // 2])
-    names = {"HF_ENDPOINT": site.web.url, "HF_HOME": f"{site.work.folder}/hub", "HF_HUB_OFFLINE": "0"}
+    names = {
+        "HF_ENDPOINT": site.web.url,
+        "HF_HOME": f"{site.work.folder}/hub",
+        "HF_HUB_OFFLINE": "0",
+    }
     config = ("--config", site.work.config)
     if how == "half of it":
         refused = site.work.coder_clip("check", *config, check=False, **names)
-        assert "'coder-clip prefetch' fetches it again if it is damaged" in refused.stdout + refused.stderr
+        assert (
+            "'coder-clip prefetch' fetches it again if it is damaged"
+            in refused.stdout + refused.stderr
+        )
     done = site.work.coder_clip("prefetch", "--model", "tiny", *config, **names)
     assert "was damaged during download" in done.stdout
     (blob,) = [p for p in (hub / "blobs").iterdir() if p.stat().st_size > 100_000]

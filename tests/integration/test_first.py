@@ -1,4 +1,6 @@
-"""`make first` on an empty machine: images, weights and texts to the report, from servers on this machine."""
+"""`make first` on an empty machine: images, weights and texts to the report, from servers on this
+machine.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ pytestmark = pytest.mark.rest
 
 @dataclass
 class Made:
-    """said: by the run that made everything; short: the run before it, which could not get DTD, and its data sets."""
+    """said: by the run that made everything; short: the run before it, which could not get DTD, and
+    its data sets.
+    """
 
     work: Work
     said: str
@@ -27,7 +31,9 @@ class Made:
 
 def results_of(work: Work) -> set[str]:
     """The data sets of its zero-shot table."""
-    with (work.folder / "results/first/tables/zero_shot.csv").open(encoding="utf-8", newline="") as stream:
+    with (work.folder / "results/first/tables/zero_shot.csv").open(
+        encoding="utf-8", newline=""
+    ) as stream:
         return {r["dataset"] for r in csv.DictReader(stream)}
 
 

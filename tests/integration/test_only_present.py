@@ -1,4 +1,6 @@
-"""Partial runs by one flag: of two published data sets one is not here. The other runs, and the tables name the one."""
+"""Partial runs by one flag: of two published data sets one is not here. The other runs, and the
+tables name the one.
+"""
 
 from __future__ import annotations
 

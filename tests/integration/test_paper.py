@@ -1,11 +1,11 @@
 """The paper's configuration in miniature, from the texts to the report.
 
-Everything is as in config/paper.yaml but small: its fourteen data sets and CIFAR in their true layouts, with their
-first classes and a few drawn images; RN50 and ViT-B-32 under OpenAI's name from a hub cache that holds random weights;
-texts from a language model's server, and CuPL's sentences for one data set. The numbers mean nothing. Everything runs
-as commands, each for all data sets, because an hour would go into starting Python for every job; Snakemake then finds
-nothing left to do.
-"""
+Everything is as in config/paper.yaml but small: its fourteen data sets and CIFAR in their true
+layouts, with their first classes and a few drawn images; RN50 and ViT-B-32 under OpenAI's name from
+a hub cache that holds random weights; texts from a language model's server, and CuPL's sentences
+for one data set. The numbers mean nothing. Everything runs as commands, each for all data sets,
+because an hour would go into starting Python for every job; Snakemake then finds nothing left to
+do."""
 
 from __future__ import annotations
 
@@ -41,7 +41,9 @@ def test_every_table_and_figure_is_there(run: Work) -> None:
     results = run.folder / "results"
     for name in TABLES:
         assert rows(run, name) or name == "name_dose", name  # which is of drawn data sets alone
-        assert all((results / f"tables/{name}{suffix}").stat().st_size for suffix in (".md", ".tex")), name
+        assert all(
+            (results / f"tables/{name}{suffix}").stat().st_size for suffix in (".md", ".tex")
+        ), name
     for name in FIGURES:
         assert (results / f"figures/{name}.pdf").read_bytes().startswith(b"%PDF")
         with Image.open(results / f"figures/{name}.png") as picture:
@@ -57,12 +59,16 @@ def test_every_data_set_model_and_method_is_in_the_tables(run: Work) -> None:
     assert {row for row in found if row[0] != "(average)"} == asked - has_none
     methods = {*FEW_SHOT, *ABLATIONS}
     few = {(r["dataset"], r["model"], r["shots"], r["method"]) for r in rows(run, "few_shot")}
-    assert few >= {(d, m, n, method) for d in FEW for m in MODELS for n in "12" for method in methods}
+    assert few >= {
+        (d, m, n, method) for d in FEW for m in MODELS for n in "12" for method in methods
+    }
     assert {d for d, *_ in few} <= FEW | {"(average)"}
 
 
 def test_the_tables_say_which_split(run: Work) -> None:
-    splits = {r["dataset"]: r["split"] for r in rows(run, "zero_shot") if r["dataset"] != "(average)"}
+    splits = {
+        r["dataset"]: r["split"] for r in rows(run, "zero_shot") if r["dataset"] != "(average)"
+    }
     for name in DATASETS:
         assert splits[name] in {r.what for r in entry.entry(name).splits}, name
     assert splits["dtd"] == "CoOp's split"

@@ -66,7 +66,15 @@ def test_a_search_finds_what_the_text_says(
     if not (photos / "train").exists() or not encoder.exists():
         pytest.skip(f"no {photos} or {encoder}")
     link_photos(photos, tmp_path / "photos", a_class=10)
-    search = ("find", tmp_path / "photos/test", "--model", encoder, "--format", "csv", "a photo of a ship")
+    search = (
+        "find",
+        tmp_path / "photos/test",
+        "--model",
+        encoder,
+        "--format",
+        "csv",
+        "a photo of a ship",
+    )
     answer = command(*search)
     assert answer.code == 0, answer.err
     assert answer.out.count("/ship/") >= 5, answer.out
@@ -78,11 +86,15 @@ def read(work: Work, name: str) -> Any:
 
 
 def accuracies(work: Work, name: str) -> dict[str, float]:
-    return {f"{m['method']} {m['setting']}": m["accuracy"]["value"] for m in read(work, name)["methods"]}
+    return {
+        f"{m['method']} {m['setting']}": m["accuracy"]["value"] for m in read(work, name)["methods"]
+    }
 
 
 def test_zero_shot_on_real_photos_is_far_above_chance(cifar: Work) -> None:
-    """Preprocessing, tokenizer or class order would be wrong. That CODER beats CLIP is not asserted."""
+    """Preprocessing, tokenizer or class order would be wrong. That CODER beats CLIP is not
+    asserted.
+    """
     found = accuracies(cifar, "zero_shot/lite0/cifar10.json")
     assert found["clip any"] > 0.3, found
     assert found["coder clean"] > 0.3, found
@@ -110,7 +122,9 @@ def test_every_photo_is_told_by_its_path(cifar: Work) -> None:
 def test_names_alone_are_enough(cifar: Work) -> None:
     """The first thing people try. CODER is then CLIP with one prompt, and nothing else fails."""
     cifar.configure(
-        lambda c: c.update(datasets={"cifar10": {"root": "photos/cifar10", "texts": "names", "views": 2}})
+        lambda c: c.update(
+            datasets={"cifar10": {"root": "photos/cifar10", "texts": "names", "views": 2}}
+        )
     )
     plan = cifar.planned()
     assert "encode_images" not in plan, "photos would be encoded again for other texts"

@@ -1,4 +1,6 @@
-"""The DAG: everything runs, twice is nothing, a change reruns what depends on it, a kill costs no result."""
+"""The DAG: everything runs, twice is nothing, a change reruns what depends on it, a kill costs no
+result.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ Change = Callable[[Work], object]
 
 def core(plan: dict[str, int]) -> dict[str, int]:
     """Without tables, figures and page, which show all results."""
-    return {rule: n for rule, n in plan.items() if not rule.startswith(("tables", "figures_of", "page"))}
+    return {
+        rule: n for rule, n in plan.items() if not rule.startswith(("tables", "figures_of", "page"))
+    }
 
 
 def test_one_command_makes_every_artefact(finished: Work) -> None:
@@ -36,7 +40,9 @@ def test_one_command_makes_every_artefact(finished: Work) -> None:
         wanted += [f"image_features/mini/{d}/{s}.safetensors" for s in ("shots", "val", "test")]
         wanted += [f"{p}/mini/{d}.safetensors" for p in ("text_features", "coder", "one_to_one")]
         wanted += [
-            f"{p}/mini/{d}.{s}" for p in ("zero_shot", "rerank", "evaluation") for s in ("json", "parquet")
+            f"{p}/mini/{d}.{s}"
+            for p in ("zero_shot", "rerank", "evaluation")
+            for s in ("json", "parquet")
         ]
         wanted += [f"adapter/mini/{d}/{k}.{s}" for k in SHOTS for s in ("json", "parquet")]
     wanted += ["report.html", "metrics.json"]
@@ -72,7 +78,7 @@ def test_a_second_run_has_nothing_to_do(work: Work) -> None:
     assert "Nothing to be done" in done.stdout + done.stderr
 
 
-# ---- changes ---------------------------------------------------------------------------------------
+# ---- changes ---
 
 
 def set_(path: str, value: Any) -> Change:
@@ -130,7 +136,8 @@ AFTER_TEXTS = {
 }
 AFTER_FEATURES = {**AFTER_TEXTS, "encode_images": 2}
 EVERYTHING = {**AFTER_FEATURES, "list_images": 2, "text_set": 2}
-# val and test come with the shots, from the feature store; jobs behind them are planned, and run if bytes changed
+# val and test come with the shots, from the feature store; jobs behind them are planned, and run if
+# bytes changed
 AFTER_SHOTS = {**AFTER_FEATURES, "encode_texts": 0, "build_coder": 0}
 
 
@@ -231,7 +238,9 @@ def test_tables_and_figures_are_made_again_where_they_could_differ(
 
 @pytest.mark.rest
 def test_a_changed_text_gives_another_result_without_the_photos(work: Work) -> None:
-    """A colleague who pulled the artefacts has no photos, and still changes a text, a template, the search."""
+    """A colleague who pulled the artefacts has no photos, and still changes a text, a template, the
+    search.
+    """
     before = work.hashes()
     shutil.rmtree(work.folder / "photos/marks")
     assert work.planned() == {}
@@ -267,7 +276,7 @@ def test_a_figure_without_its_photos_names_the_missing_folder(work: Work) -> Non
     assert "folder photos/marks does not exist" in line
 
 
-# ---- killed ----------------------------------------------------------------------------------------
+# ---- killed ---
 
 
 def children(pid: int) -> list[int]:
@@ -335,7 +344,7 @@ def test_a_killed_run_continues_to_the_same_bytes(work: Work, jobs_survive: bool
     kill(below)
 
 
-# ---- the same bytes --------------------------------------------------------------------------------
+# ---- the same bytes ---
 
 
 @pytest.mark.rest
@@ -356,7 +365,9 @@ def test_shards_merge_to_the_same_bytes(fresh: Work) -> None:
     (fresh.folder / features).unlink()
     fresh.configure(lambda c: c["features"].update(shards=3))
     fresh.snakemake(features)
-    assert len([name for name in fresh.hashes() if "/shards/" in name]) == 3 * 3, "three splits in three jobs"
+    assert len([name for name in fresh.hashes() if "/shards/" in name]) == 3 * 3, (
+        "three splits in three jobs"
+    )
     assert (fresh.folder / features).read_bytes() == whole
 
 
@@ -374,7 +385,9 @@ def test_a_failing_job_shows_its_reason_and_leaves_the_rest_done(fresh: Work) ->
     for i in range(8):
         (fresh.folder / f"photos/other/b/{i}.png").write_bytes(b"no image")
     fresh.configure(lambda c: c["datasets"].pop("shapes"))
-    features = [f"results/image_features/mini/{name}/test.safetensors" for name in ("other", "marks")]
+    features = [
+        f"results/image_features/mini/{name}/test.safetensors" for name in ("other", "marks")
+    ]
     done = fresh.snakemake(*features, check=False)
     said = done.stdout + done.stderr
     assert done.returncode != 0
@@ -384,8 +397,14 @@ def test_a_failing_job_shows_its_reason_and_leaves_the_rest_done(fresh: Work) ->
 
 def tracked(work: Work) -> Work:
     """A repository of this folder, whose configuration is the default."""
-    who = {f"GIT_{who}_{what}": "a" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
-    for command in (["git", "init", "-q"], ["git", "add", "--all"], ["git", "commit", "-qm", "mine"]):
+    who = {
+        f"GIT_{who}_{what}": "a" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")
+    }
+    for command in (
+        ["git", "init", "-q"],
+        ["git", "add", "--all"],
+        ["git", "commit", "-qm", "mine"],
+    ):
         work.run(*command, **who)
     (work.folder / work.config).rename(work.folder / "config/reproduce.yaml")
     return Work(work.folder, "config/reproduce.yaml")
@@ -393,7 +412,9 @@ def tracked(work: Work) -> Work:
 
 @pytest.mark.rest
 def test_photos_stay_where_they_are_when_results_are_recorded(work: Work) -> None:
-    """DVC gets their manifest, with which two people know that they used the same ones, and never the images."""
+    """DVC gets their manifest, with which two people know that they used the same ones, and never
+    the images.
+    """
     work = tracked(work)
     said = work.coder_clip("record", "--config", work.config).stdout
     assert "recorded in DVC: texts, image_features" in said
@@ -404,7 +425,9 @@ def test_photos_stay_where_they_are_when_results_are_recorded(work: Work) -> Non
     assert (work.folder / "results/manifests/marks.json").read_bytes() in kept
     listed = json.loads((work.folder / "results/manifests/marks.json").read_text())["files"]
     assert {f["path"]: f["sha256"] for f in listed} == {
-        p.relative_to(work.folder / "photos/marks").as_posix(): hashlib.sha256(p.read_bytes()).hexdigest()
+        p.relative_to(work.folder / "photos/marks").as_posix(): hashlib.sha256(
+            p.read_bytes()
+        ).hexdigest()
         for p in photos
     }
     assert "photos/marks/" not in (work.folder / "dvc.lock").read_text()

@@ -1,4 +1,6 @@
-"""Photos without labels, classified with a finished run: from any folder, by any method, never by stale texts."""
+"""Photos without labels, classified with a finished run: from any folder, by any method, never by
+stale texts.
+"""
 
 from __future__ import annotations
 
@@ -95,14 +97,20 @@ def test_photos_get_the_classes_that_the_run_gave_them(
 @pytest.mark.parametrize(
     "method", ["coder_adapter-2", "tip_adapter-1", "gda-2", "lda-2", "projected_means-1"]
 )
-def test_few_shot_methods_classify_as_in_the_run(finished: Work, run: tuple[str, str], method: str) -> None:
+def test_few_shot_methods_classify_as_in_the_run(
+    finished: Work, run: tuple[str, str], method: str
+) -> None:
     """With the seed that is best on validation images, and its hyper-parameters."""
     found = load_run(Path(run[1]), "shapes", method=method)
     name, shots = method.split("-")
-    tensors, meta = read_tensors(finished.folder / "results/image_features/mini/shapes/test.safetensors")
+    tensors, meta = read_tensors(
+        finished.folder / "results/image_features/mini/shapes/test.safetensors"
+    )
     table = pd.read_parquet(finished.folder / f"results/adapter/mini/shapes/{shots}.parquet")
     table = table[
-        (table["method"] == name) & (table["setting"] == "clean") & (table["seed"] == found.chosen.seed)
+        (table["method"] == name)
+        & (table["setting"] == "clean")
+        & (table["seed"] == found.chosen.seed)
     ]
     assert table["image_id"].tolist() == meta["ids"]
     decided = found.classifier.decide(tensors["features"]).order[:, 0]
@@ -110,9 +118,11 @@ def test_few_shot_methods_classify_as_in_the_run(finished: Work, run: tuple[str,
 
 
 def recommend(work: Work, method: str | None) -> None:
-    """Change the documents of shapes: only this method is clearly better on validation images ("clip": none); None:
-    there are no validation images."""
-    zero_shot, rerank = (work.folder / f"results/{p}/mini/shapes.json" for p in ("zero_shot", "rerank"))
+    """Change the documents of shapes: only this method is clearly better on validation images
+    ("clip": none); None: there are no validation images."""
+    zero_shot, rerank = (
+        work.folder / f"results/{p}/mini/shapes.json" for p in ("zero_shot", "rerank")
+    )
     for path in (zero_shot, rerank):
         document = read_json(path)
         if method is None:
@@ -121,31 +131,44 @@ def recommend(work: Work, method: str | None) -> None:
             for m in document["validation"]["methods"]:
                 if m["against_clip"]:
                     low = 0.1 if m["method"] == method else -0.1
-                    m["against_clip"]["difference"] = {"value": low + 0.1, "low": low, "high": low + 0.2}
+                    m["against_clip"]["difference"] = {
+                        "value": low + 0.1,
+                        "low": low,
+                        "high": low + 0.2,
+                    }
         if path == rerank:  # it was made from the other document
             document["made_by"]["inputs"]["results/zero_shot/mini/shapes.json"] = sha256(zero_shot)
         path.write_text(json.dumps(document))
 
 
-def test_report_classify_and_explore_recommend_the_same(work: Work, command: Command, tmp_path: Path) -> None:
-    """For one run the report said names alone, classify APE, and classify --why the rerank, second lowest of eight."""
+def test_report_classify_and_explore_recommend_the_same(
+    work: Work, command: Command, tmp_path: Path
+) -> None:
+    """For one run the report said names alone, classify APE, and classify --why the rerank, second
+    lowest of eight.
+    """
     where = work.folder / "results"
 
     def check() -> tuple[str | None, str]:
         found = load_run(where, "shapes")
         (answer,) = answers(Results(where, ["shapes"], ["mini"], [1, 2]))
         advice = explore_run(found, tmp_path).state()["advice"]
-        # the same sentences, with the command that takes the method; in the report with what test images say
+        # the same sentences, with the command that takes the method; in the report with what test
+        # images say
         assert answer.advice.startswith(found.recommendation.advice)
         assert advice.startswith(found.recommendation.advice)
         for rival in found.rivals:
             assert rival.sentence in answer.advice
             assert rival.sentence in advice
             assert f"--method {rival.name})" in advice
-            assert rival.sentence.removesuffix(".") in load_run(where, "shapes", explained=True).said
+            assert (
+                rival.sentence.removesuffix(".") in load_run(where, "shapes", explained=True).said
+            )
         assert len([r for r in found.rivals if r.better]) == len(answer.rivals)
         assert found.chosen.method == (found.recommendation.method or "coder")
-        said = command("classify", work.folder / "photos/marks", "--run", where, *SHAPES).err.splitlines()[-1]
+        said = command(
+            "classify", work.folder / "photos/marks", "--run", where, *SHAPES
+        ).err.splitlines()[-1]
         assert f"method: {found.chosen.title} (" in said
         assert f" test images right); {found.recommendation.reason}" in said
         if found.recommendation.method not in ("clip", None):
@@ -159,7 +182,8 @@ def test_report_classify_and_explore_recommend_the_same(work: Work, command: Com
         recommend(work, method)
         recommended, said = check()
         assert recommended == method
-        # a few-shot method is named with the option that takes it, wherever something is recommended
+        # a few-shot method is named with the option that takes it, wherever something is
+        # recommended
         named = re.findall(r"--method (\w+-\d)\)", said)
         assert named == [r.name for r in load_run(where, "shapes").rivals if r.shots]
         assert len(named) == (method is not None)
@@ -175,14 +199,20 @@ def test_a_recommended_method_without_reasons_is_named(work: Work) -> None:
         "no method with reasons and without labelled images is clearly better than names alone"
         in explained.said
     )
-    assert "; without --why it would be CLIP, attribute texts, which has no reasons" in explained.said
+    assert (
+        "; without --why it would be CLIP, attribute texts, which has no reasons" in explained.said
+    )
     assert "which has no reasons" not in load_run(where, "shapes").said
-    assert "which has no reasons" not in load_run(where, "shapes", method="coder", explained=True).said
+    assert (
+        "which has no reasons" not in load_run(where, "shapes", method="coder", explained=True).said
+    )
     recommend(work, "coder")
     assert load_run(where, "shapes", explained=True).chosen.method == "coder"
 
 
-def test_the_documents_hold_what_the_classifier_gets_right(finished: Work, run: tuple[str, str]) -> None:
+def test_the_documents_hold_what_the_classifier_gets_right(
+    finished: Work, run: tuple[str, str]
+) -> None:
     """On validation images, by which a method is recommended."""
     document = read_json(finished.folder / "results/zero_shot/mini/shapes.json")
     val, _ = read_tensors(finished.folder / "results/image_features/mini/shapes/val.safetensors")
@@ -193,20 +223,25 @@ def test_the_documents_hold_what_the_classifier_gets_right(finished: Work, run: 
             .classifier.decide(val["features"])
             .order[:, 0]
         )
-        assert float((picks == val["labels"]).double().mean()) == pytest.approx(m["accuracy"]["value"])
+        assert float((picks == val["labels"]).double().mean()) == pytest.approx(
+            m["accuracy"]["value"]
+        )
 
 
 def test_the_accuracy_on_test_images_is_named_first(
     finished: Work, run: tuple[str, str], command: Command
 ) -> None:
-    """Photos of CIFAR-10 were said to be 82 % right by a method that was right on 62 % of the test images: the 82 %
+    """Photos of CIFAR-10 were said to be 82 % right by a method that was right on 62 % of the test
+    images: the 82 %
     were of the validation images that had chosen it and its values."""
     for method, phase, seeds in (("clip", "zero_shot", None), ("gda-1", "adapter", "1")):
         found = load_run(Path(run[1]), "shapes", method=method)
         table = pd.read_parquet(
             finished.folder / f"results/{phase}/mini/shapes{f'/{seeds}' if seeds else ''}.parquet"
         )
-        table = table[(table["method"] == found.chosen.method) & table["setting"].isin(("any", "clean"))]
+        table = table[
+            (table["method"] == found.chosen.method) & table["setting"].isin(("any", "clean"))
+        ]
         if seeds:
             table = table[table["seed"] == found.chosen.seed]
         expected = estimate(table["prediction"] == table["label"])
@@ -230,7 +265,10 @@ def test_a_run_without_clean_is_used_in_its_other_setting(work: Work, command: C
     work.commands("zero-shot", "rerank", "adapter")
     said = refused(work, command)
     assert "the run has only the setting as_published" in said
-    assert "add clean under settings; to run it again: 'make reproduce CONFIG=config/test.yaml'" in said
+    assert (
+        "add clean under settings; to run it again: 'make reproduce CONFIG=config/test.yaml'"
+        in said
+    )
 
 
 def test_probabilities_only_from_enough_labelled_photos(
@@ -238,9 +276,14 @@ def test_probabilities_only_from_enough_labelled_photos(
 ) -> None:
     """shapes has 120 validation images, marks a handful."""
     photos = finished.folder / "photos/marks/red_disc"
-    found = rows(command("classify", photos, *run, *SHAPES, "--method", "coder", "--format", "csv").out)
+    found = rows(
+        command("classify", photos, *run, *SHAPES, "--method", "coder", "--format", "csv").out
+    )
     assert all(0 < float(r["probability"]) <= 1 for r in found)
-    assert "probability" not in rows(command("classify", photos, *run, *MARKS, "--format", "csv").out)[0]
+    assert (
+        "probability"
+        not in rows(command("classify", photos, *run, *MARKS, "--format", "csv").out)[0]
+    )
     answer = command("classify", photos, *run, *SHAPES, "--method", "coder", "--none-below", "20")
     assert answer.code == 1
     assert "this run has probabilities; give one from 0 to 1" in answer.err
@@ -254,7 +297,9 @@ def test_reasons_in_a_run(finished: Work, run: tuple[str, str], command: Command
         assert line["reasons_for"]
     answer = command("classify", photos, *run, *MARKS, "--why", "2", "--method", "tip_adapter-1")
     assert answer.code == 1
-    assert "the scores of 'tip_adapter-1' are not means over texts, so it has no reasons" in answer.err
+    assert (
+        "the scores of 'tip_adapter-1' are not means over texts, so it has no reasons" in answer.err
+    )
 
 
 def test_runs_are_loaded_side_by_side_without_a_change_of_folder(
@@ -266,14 +311,23 @@ def test_runs_are_loaded_side_by_side_without_a_change_of_folder(
         raise AssertionError(f"the working directory became {folder}")
 
     monkeypatch.setattr(os, "chdir", changed)
-    wanted = [("shapes", "clip"), ("marks", "coder"), ("shapes", "coder_rerank"), ("marks", "gda-1")]
+    wanted = [
+        ("shapes", "clip"),
+        ("marks", "coder"),
+        ("shapes", "coder_rerank"),
+        ("marks", "gda-1"),
+    ]
     with ThreadPoolExecutor(len(wanted)) as pool:
-        loaded = list(pool.map(lambda w: load_run(finished.folder / "results", w[0], method=w[1]), wanted))
+        loaded = list(
+            pool.map(lambda w: load_run(finished.folder / "results", w[0], method=w[1]), wanted)
+        )
     assert [(run.dataset, run.chosen.name) for run in loaded] == wanted
 
 
 @pytest.mark.parametrize("method", ["coder_rerank", "clip_ensemble", *(f"{m}-1" for m in FEW_SHOT)])
-def test_the_classifier_of_a_run_can_be_sent_to_other_processes(finished: Work, method: str) -> None:
+def test_the_classifier_of_a_run_can_be_sent_to_other_processes(
+    finished: Work, method: str
+) -> None:
     run = load_run(finished.folder / "results", "shapes", method=method)
     assert run.validation is not None
     sent = pickle.loads(pickle.dumps(run.classifier))
@@ -321,7 +375,9 @@ def test_another_file_is_no_run(finished: Work, command: Command) -> None:
 
 
 def refused(work: Work, command: Command) -> str:
-    answer = command("classify", work.folder / "photos/marks", "--run", work.folder / "results", *MARKS)
+    answer = command(
+        "classify", work.folder / "photos/marks", "--run", work.folder / "results", *MARKS
+    )
     assert answer.code == 1
     assert answer.out == ""
     assert "Traceback" not in answer.err
@@ -339,7 +395,9 @@ def test_edited_texts_are_refused(work: Work, command: Command) -> None:
     """The old texts were used without a word."""
     path = work.folder / "photos/marks.json"
     path.write_text(path.read_text().replace("round spot", "big round spot"))
-    assert f"the texts in {Path('photos/marks.json')} were changed after the run" in refused(work, command)
+    assert f"the texts in {Path('photos/marks.json')} were changed after the run" in refused(
+        work, command
+    )
 
 
 def test_other_texts_in_the_configuration_are_refused(work: Work, command: Command) -> None:
@@ -349,8 +407,12 @@ def test_other_texts_in_the_configuration_are_refused(work: Work, command: Comma
 
 
 def test_another_template_is_refused(work: Work, command: Command) -> None:
-    work.configure(lambda c: c["datasets"]["marks"].update(templates={"name": "a drawing of a {class}."}))
-    assert "classes, texts or templates of 'marks' were changed after the run" in refused(work, command)
+    work.configure(
+        lambda c: c["datasets"]["marks"].update(templates={"name": "a drawing of a {class}."})
+    )
+    assert "classes, texts or templates of 'marks' were changed after the run" in refused(
+        work, command
+    )
 
 
 PHASES = ("coder", "zero-shot", "confusable-pairs", "pair-texts", "pair-features", "rerank")
@@ -370,9 +432,9 @@ def test_a_run_that_was_made_again_in_part_is_refused(
     work.commands("texts", "text-features", *again)
     said = refused(work, command)
     assert (
-        f"results/text_features/mini/marks.safetensors has changed since results/{old} was made from it"
-        in said
-    )
+        "results/text_features/mini/marks.safetensors has "
+        f"changed since results/{old} was made from it"
+    ) in said
 
 
 def test_weights_of_another_encoder_are_refused(work: Work, command: Command) -> None:
@@ -380,7 +442,10 @@ def test_weights_of_another_encoder_are_refused(work: Work, command: Command) ->
     from safetensors.torch import load_file, save_file
 
     assert (
-        command("classify", work.folder / "photos/marks", "--run", work.folder / "results", *MARKS).code == 0
+        command(
+            "classify", work.folder / "photos/marks", "--run", work.folder / "results", *MARKS
+        ).code
+        == 0
     )
     path = work.folder / "data/mini/open_clip_model.safetensors"
     weights = load_file(path)
@@ -396,7 +461,9 @@ def test_a_run_is_explored_on_its_validation_images(finished: Work, tmp_path: Pa
     run = load_run(finished.folder / "results", "marks", method="coder")
     assert " of 1 test image right)" in replace(run, n_test=1).said
     explorer = explore_run(run, tmp_path)
-    tensors, meta = read_tensors(finished.folder / "results/image_features/mini/marks/val.safetensors")
+    tensors, meta = read_tensors(
+        finished.folder / "results/image_features/mini/marks/val.safetensors"
+    )
     state = explorer.state()
     classes = [t["name"] for t in state["texts"]]
     assert [p["name"] for p in state["photos"]] == meta["ids"]
@@ -424,7 +491,9 @@ def test_labels_of_a_folder_are_corrected_beside_its_configuration(
         assert explorer.correct(0, "red disc")["photos"][0]["corrected"] == "red disc"
         assert file.read_text() == f"image,from,to\n{name},blue disc,red disc\n"
         again = explore_run(load_run(where, "marks", method="coder"), tmp_path).state()
-        assert again["photos"][0]["corrected"] == "red disc", "before the next run, and after a new start"
+        assert again["photos"][0]["corrected"] == "red disc", (
+            "before the next run, and after a new start"
+        )
         assert again["accuracy"] == state["accuracy"]
     finally:
         file.unlink()

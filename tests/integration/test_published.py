@@ -1,5 +1,5 @@
-"""Published data sets through the whole DAG, from small trees in their true layouts: one with everything, one with a
-test split alone."""
+"""Published data sets through the whole DAG, from small trees in their true layouts: one with
+everything, one with a test split alone."""
 
 from __future__ import annotations
 
@@ -89,7 +89,9 @@ def test_which_root_it_is_reruns_nothing(run: Work, tmp_path: Path) -> None:
     shutil.copytree(first, tmp_path / "elsewhere")
     run.configure(lambda d: d.update(data_root=str(tmp_path / "elsewhere")))
     assert run.planned() == {}
-    run.configure(lambda d: d.update(data_root=str(tmp_path / "nowhere")))  # who pulled the artefacts alone
+    run.configure(
+        lambda d: d.update(data_root=str(tmp_path / "nowhere"))
+    )  # who pulled the artefacts alone
     assert run.planned() == {}
     run.configure(lambda d: d.pop("data_root"))
     assert run.planned() == {}
@@ -113,7 +115,9 @@ def test_another_split_file_reruns_what_follows(run: Work, tmp_path: Path) -> No
 
 
 def test_the_paper_is_planned_without_images(tmp_path: Path) -> None:
-    """Thousands of jobs; a plan that looks at a million images, or at the network, would take minutes."""
+    """Thousands of jobs; a plan that looks at a million images, or at the network, would take
+    minutes.
+    """
     planned = Work(working_copy(tmp_path / "copy", {}).folder, "config/paper.yaml").planned()
     assert planned["list_images"] == 14
     assert planned["encode_images"] == 5 * 14

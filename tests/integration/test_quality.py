@@ -35,7 +35,9 @@ def test_clean(repo: Path, name: str) -> None:
 
 
 def test_dvc_yaml_covers_the_dag(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every output is in one stage, and every stage's outputs are made by a job, with their certificates."""
+    """Every output is in one stage, and every stage's outputs are made by a job, with their
+    certificates.
+    """
     monkeypatch.chdir(repo)
     t = stages.tracked(stages.DEFAULT)
     jobs = plan(t.config).jobs
@@ -43,13 +45,21 @@ def test_dvc_yaml_covers_the_dag(repo: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert all(map(t.out_of, paths))
     stages_of = yaml.safe_load(t.yaml.read_text(encoding="utf-8"))["stages"]
     described = {
-        out for s in stages_of.values() for k in ("outs", "metrics") for o in s.get(k, ()) for out in o
+        out
+        for s in stages_of.values()
+        for k in ("outs", "metrics")
+        for o in s.get(k, ())
+        for out in o
     }
     assert described == {t.out_of(path) for path in paths}
 
 
-def test_what_is_read_without_being_executed_is_an_input(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A method's label and line are read from its module by the tables and figures, which kept the old ones."""
+def test_what_is_read_without_being_executed_is_an_input(
+    repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A method's label and line are read from its module by the tables and figures, which kept the
+    old ones.
+    """
     monkeypatch.chdir(repo)
     jobs = {job.rule: job for job in plan(stages.DEFAULT).jobs}
     for rule in ("tables", "figures_of_results", "page"):

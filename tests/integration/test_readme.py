@@ -1,4 +1,5 @@
-"""The commands of README for photos and before the paper, typed as printed: by somebody with an empty cache of weights.
+"""The commands of README for photos and before the paper, typed as printed: by somebody with an
+empty cache of weights.
 
 Elsewhere the others are typed (tests/unit/test_readme.py lists where, and why some are not).
 """
@@ -20,7 +21,9 @@ from working_copy import REPO, environment
 pytestmark = pytest.mark.rest
 
 README = (REPO / "README.md").read_text(encoding="utf-8")
-A_CLASS = 20  # photos: half of them for training, as config/photos.yaml takes up to four of each class
+A_CLASS = (
+    20  # photos: half of them for training, as config/photos.yaml takes up to four of each class
+)
 
 
 def commands(heading: str) -> list[str]:
@@ -32,7 +35,9 @@ def commands(heading: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[First]:
-    """A clone after `make install`, with a folder `photos` and a hub that has the weights (random ones)."""
+    """A clone after `make install`, with a folder `photos` and a hub that has the weights (random
+    ones).
+    """
     with first(tmp_path_factory.mktemp("readme")) as found:
         draw = np.random.default_rng(0)
         for name in ("cat", "dog"):
@@ -45,7 +50,9 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[First]:
 
 
 def start(here: First, command: str) -> subprocess.Popen[str]:
-    """The command in a shell, as after `source .venv/bin/activate`, without a screen for a browser."""
+    """The command in a shell, as after `source .venv/bin/activate`, without a screen for a
+    browser.
+    """
     known = environment(here.work.folder)
     path = f"{here.work.folder}/.venv/bin:{known['PATH']}"
     names = {**known, **here.names, "PATH": path, "BROWSER": "true"}
@@ -61,7 +68,9 @@ def start(here: First, command: str) -> subprocess.Popen[str]:
 
 @pytest.mark.parametrize("command", commands("Your own photos"))
 def test_commands_on_photos_run_as_printed(here: First, command: str) -> None:
-    """They are what a newcomer with photos types; in the order of README, because one needs another's results."""
+    """They are what a newcomer with photos types; in the order of README, because one needs
+    another's results.
+    """
     process = start(here, command)
     assert process.stdout
     said = ""

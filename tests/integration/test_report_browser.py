@@ -1,4 +1,6 @@
-"""The report in a real browser: nothing missing, nothing asked of the network, readable on a phone and a desk."""
+"""The report in a real browser: nothing missing, nothing asked of the network, readable on a phone
+and a desk.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,10 @@ from coder_clip.reporting.parts import style
 from fake_results import Fake
 
 pytestmark = needs_browser
-HOSTILE = "</script><script>document.title='injected'</script><img src=http://127.0.0.1:9/x onerror=alert(1)>"
+HOSTILE = (
+    "</script><script>document.title='injected'</script><img src=http://127.0.0.1:9/x "
+    "onerror=alert(1)>"
+)
 
 
 @pytest.fixture(scope="module")
@@ -63,10 +68,16 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS)
 def test_loads_whole_and_alone(browser: Any, page: Path, width: int) -> None:
     show(browser, page, width)
-    assert browser.title == "CODER & <b>friends</b>"  # as text, and not what the injected script makes of it
+    assert (
+        browser.title == "CODER & <b>friends</b>"
+    )  # as text, and not what the injected script makes of it
     assert browser.get_log("browser") == []
-    sizes = browser.execute_script("return [...document.images].map(i => i.complete && i.naturalWidth)")
-    assert len(sizes) == len(FIGURES) - 1  # name_dose, of drawn data sets alone, has nothing to show
+    sizes = browser.execute_script(
+        "return [...document.images].map(i => i.complete && i.naturalWidth)"
+    )
+    assert (
+        len(sizes) == len(FIGURES) - 1
+    )  # name_dose, of drawn data sets alone, has nothing to show
     assert all(sizes)
     assert [url for url in requests(browser) if not url.startswith(("data:", page.as_uri()))] == []
 
@@ -89,7 +100,9 @@ def test_page_is_no_wider_than_the_screen(browser: Any, page: Path, width: int) 
     [(1024, "details"), (WIDTHS["phone"], "main > section:not(.unprinted) details")],
     ids=["small desk", "phone"],
 )
-def test_a_table_of_numbers_fits_the_screen(browser: Any, photos: Path, width: int, opened: str) -> None:
+def test_a_table_of_numbers_fits_the_screen(
+    browser: Any, photos: Path, width: int, opened: str
+) -> None:
     """Headings on one line made tables scroll sideways at 1,200 pixels."""
     show(browser, photos, width)
     cut = browser.execute_script(
@@ -104,7 +117,9 @@ def test_a_table_of_numbers_fits_the_screen(browser: Any, photos: Path, width: i
     assert cut[1] == []
 
 
-def test_the_answer_is_on_the_first_screen_and_the_page_is_short(browser: Any, photos: Path) -> None:
+def test_the_answer_is_on_the_first_screen_and_the_page_is_short(
+    browser: Any, photos: Path
+) -> None:
     """268 rows and 15,700 pixels for 90 photos hid the answer in the middle."""
     for width, height in ((WIDTHS["desk"], 5000), (WIDTHS["phone"], 9000)):
         show(browser, photos, width)
@@ -152,7 +167,9 @@ def test_a_phone_shows_figures_whole_and_larger_when_touched(browser: Any, photo
 
 
 def test_print_cuts_nothing_and_leaves_out_what_it_says(browser: Any, page: Path) -> None:
-    """Scroll boxes hid rows and columns, folded tables were missing, and a bar of links covered text."""
+    """Scroll boxes hid rows and columns, folded tables were missing, and a bar of links covered
+    text.
+    """
     show(browser, page, 700)  # about as wide as a printed page
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
     try:
@@ -220,7 +237,8 @@ def test_a_phone_keeps_the_columns_that_matter(browser: Any, photos: Path) -> No
     for heads in places.values():
         assert max(right for _, right in heads) <= WIDTHS["phone"]
     texts = browser.execute_script(
-        "return [...document.querySelectorAll('#table-confusions td.line')].map(t => t.getBoundingClientRect().right)"
+        "return [...document.querySelectorAll('#table-confusions td.line')].map(t => "
+        "t.getBoundingClientRect().right)"
     )
     assert texts
     assert max(texts) <= WIDTHS["phone"]
@@ -233,7 +251,10 @@ def test_a_phone_keeps_the_columns_that_matter(browser: Any, photos: Path) -> No
     assert set(counts) == {'"CODER (images): "', '"CODER + rerank (images): "'}
     button = browser.find_element("css selector", "#table-zero_shot button.columns")
     button.click()
-    shown = "return [...document.querySelectorAll('#table-zero_shot thead th')].filter(h => h.checkVisibility()).length"
+    shown = (
+        "return [...document.querySelectorAll('#table-zero_shot thead th')].filter(h => "
+        "h.checkVisibility()).length"
+    )
     assert browser.execute_script(shown) == 5
 
 

@@ -23,7 +23,9 @@ from working_copy import REPO, draw_marks, python_path
 SOURCES = {
     "src": ("coder_clip", "snakemake_logger_plugin_coder_clip"),
     "packages/coder-clip-photos/src": ("coder_clip_photos",),
-    "packages/snakemake-executor-plugin-slurm-resilient/src": ("snakemake_executor_plugin_slurm_resilient",),
+    "packages/snakemake-executor-plugin-slurm-resilient/src": (
+        "snakemake_executor_plugin_slurm_resilient",
+    ),
     ".": ("benchmarks", "tools"),
 }
 # Of each folder and package that the arguments name.
@@ -103,7 +105,8 @@ ROOMS = {
     "drawn data sets": Room(
         ("src/coder_clip/datasets/drawn", "tools"),
         ("check",),
-        "config/reproduce.yaml: datasets.rare: the code that draws 'rare' and 'shapes' is not here: ",
+        "config/reproduce.yaml: datasets.rare: the code that "
+        "draws 'rare' and 'shapes' is not here: ",
         (
             "tests/unit/datasets/test_folder.py",
             "tests/unit/reporting/test_tables.py",
@@ -180,7 +183,10 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(
     scope="module",
-    params=[pytest.param(name, marks=[] if room.asked else pytest.mark.rest) for name, room in ROOMS.items()],
+    params=[
+        pytest.param(name, marks=[] if room.asked else pytest.mark.rest)
+        for name, room in ROOMS.items()
+    ],
 )
 def removed(
     request: pytest.FixtureRequest, whole: Path, tmp_path_factory: pytest.TempPathFactory
@@ -253,7 +259,9 @@ def test_the_other_unit_tests_are_collected_and_some_pass(removed: tuple[Room, C
     """Tests of a removed room go with it, or say why they are skipped; no other test needs it."""
     room, copy = removed
     folders = ["tests/unit", "packages"] if (copy.folder / "packages").is_dir() else ["tests/unit"]
-    collected = copy.python("-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", *folders)
+    collected = copy.python(
+        "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", *folders
+    )
     assert collected.returncode == 0, collected.stdout[-3000:] + collected.stderr[-2000:]
     options = ("-q", "-x", "-m", "not rest", "-p", "no:cacheprovider")
     tested = copy.python("-m", "pytest", *options, *room.tests)

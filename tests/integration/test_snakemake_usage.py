@@ -1,4 +1,6 @@
-"""What people who know Snakemake try first: -s, --directory, module, --report, --sdm conda, --containerize."""
+"""What people who know Snakemake try first: -s, --directory, module, --report, --sdm conda,
+--containerize.
+"""
 
 from __future__ import annotations
 
@@ -77,14 +79,19 @@ def test_the_catalogues_snakefile_plans_the_same(copy: Work) -> None:
     both = [total.findall(done.stdout + done.stderr) for done in (own, theirs)]
     assert both[0] == both[1]
     assert both[0]
-    usage = yaml.safe_load((REPO / ".snakemake-workflow-catalog.yml").read_text(encoding="utf-8"))["usage"]
+    usage = yaml.safe_load((REPO / ".snakemake-workflow-catalog.yml").read_text(encoding="utf-8"))[
+        "usage"
+    ]
     assert usage["software-stack-deployment"]["conda"] is False
     assert (REPO / "config/README.md").is_file()
 
 
 def test_what_is_not_supported_is_one_sentence(copy: Work) -> None:
     for option, says in (
-        (["-n", "--sdm", "conda"], "'conda env create -f environment.yml' makes one environment for all"),
+        (
+            ["-n", "--sdm", "conda"],
+            "'conda env create -f environment.yml' makes one environment for all",
+        ),
         (["--containerize"], "docs/slurm.md says how jobs run in an image with coder-clip"),
     ):
         done = snakemake(copy, copy.folder, *option, "--configfile", copy.config)

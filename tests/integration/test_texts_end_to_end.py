@@ -1,4 +1,6 @@
-"""From a language model to the report in the real DAG: nothing is written by hand but the server's answers."""
+"""From a language model to the report in the real DAG: nothing is written by hand but the server's
+answers.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,8 @@ from working_copy import Work, duplicate, few_pictures, working_copy
 
 pytestmark = pytest.mark.rest
 
-# What a model could send by accident or on purpose: markup for a browser, LaTeX, Markdown, matplotlib and a terminal.
+# What a model could send by accident or on purpose: markup for a browser, LaTeX, Markdown,
+# matplotlib and a terminal.
 HOSTILE = [
     "<script>document.title='broken'</script> a loop",
     "<img src=x onerror=\"document.title='broken'\"> a tail",
@@ -41,7 +44,8 @@ DOCUMENT: dict[str, Any] = {
         "model": "tiny", "texts_per_class": {"attribute": 4, "analogous": 2, "synonym": 2, "one_to_one": 2}, 
         "max_pairs": 12,
         "prices": {"date": "2026-11-01", "input": 1.0, "output": 2.0}, "max_cost": 1.0, "key_variable": "TINY_KEY",
-        "on_failure": "skip",  # made-up names are nearer to other things than the names of things are to each other
+        # made-up names are nearer to other things than the names of things are to each other
+        "on_failure": "skip",
     },
 }  # fmt: skip
 KEY = "sk-end-to-end-0123456789"
@@ -90,7 +94,11 @@ def test_from_a_language_model_to_the_report(made: Work, server: Server) -> None
     )
     assert not {t for found in accepted for t in found} & set(HOSTILE[:-1])
     note = texts["provenance"]["attribute"]
-    assert (note["source"], note["model"], note["served"]) == ("llm", "tiny", [f"tiny {HOSTILE[0]}"])
+    assert (note["source"], note["model"], note["served"]) == (
+        "llm",
+        "tiny",
+        [f"tiny {HOSTILE[0]}"],
+    )
     assert note["answers"] == 20
     assert note["tokens"]["prompt"] == sum(sent for sent, _ in server.billed[: note["answers"]])
     assert re.fullmatch(r"\d{4}-\d\d-\d\d", note["date"])
@@ -98,7 +106,10 @@ def test_from_a_language_model_to_the_report(made: Work, server: Server) -> None
     confusable = read(made, "one_to_one/pairs/shapes.json")["pairs"]
     pairs = read(made, "one_to_one/shapes.json")
     assert len(pairs["pairs"]) == 12
-    assert pairs["provenance"]["one_to_one"]["pairs"] == {"confusable": len(confusable), "asked": 12}
+    assert pairs["provenance"]["one_to_one"]["pairs"] == {
+        "confusable": len(confusable),
+        "asked": 12,
+    }
     assert 0 < pairs["provenance"]["pairs"]["share_of_comparisons"] < 1
     reranked = read(made, "rerank/mini/shapes.json")["methods"]
     assert any(m["looked_at"] and 0 < m["coverage"] < 1 for m in reranked)
@@ -120,7 +131,11 @@ def test_the_same_answers_give_the_same_artefacts(copied: Work, server: Server) 
     shutil.rmtree(copied.folder / ".snakemake")
     copied.snakemake("results/texts/shapes.json", "results/one_to_one/shapes.json")
     after = copied.hashes()
-    same = [name for name in before if name.startswith(("texts/", "one_to_one/")) and name.endswith(".json")]
+    same = [
+        name
+        for name in before
+        if name.startswith(("texts/", "one_to_one/")) and name.endswith(".json")
+    ]
     assert len(same) == 5
     assert {name: after[name] for name in same} == {name: before[name] for name in same}
     assert len(server.asked) == asked
@@ -129,7 +144,15 @@ def test_the_same_answers_give_the_same_artefacts(copied: Work, server: Server) 
 @pytest.mark.parametrize(
     ("change", "rules"),
     [
-        ({"max_in_flight": 2, "retries": 1, "max_cost": 5.0, "base_url": "http://127.0.0.1:9/v1"}, set()),
+        (
+            {
+                "max_in_flight": 2,
+                "retries": 1,
+                "max_cost": 5.0,
+                "base_url": "http://127.0.0.1:9/v1",
+            },
+            set(),
+        ),
         (
             {"model": "another"},
             {"generate_texts", "generate_pairs", "text_set", "pair_texts", "encode_texts"},

@@ -1,4 +1,6 @@
-"""Published features of true CLIP, from a server to the report; without a data set that its server has lost."""
+"""Published features of true CLIP, from a server to the report; without a data set that its server
+has lost.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +22,20 @@ CONFIGURATION: dict[str, Any] = {
     "data_root": "data/published",
     "fetch": True,
     "datasets": {
-        name: {"texts": "names"} for name in ("fgvc_aircraft_clip", "dtd_clip", "oxford_flowers_clip")
+        name: {"texts": "names"}
+        for name in ("fgvc_aircraft_clip", "dtd_clip", "oxford_flowers_clip")
     },
     "models": {"clip-b32": {"model": "features:true_clip"}},
     "settings": ["clean"],
     "adapter": {
-        "methods": ["tip_adapter", "gda", "lda", "coder_adapter", "coder_without_clip", "raw_without_clip"],
+        "methods": [
+            "tip_adapter",
+            "gda",
+            "lda",
+            "coder_adapter",
+            "coder_without_clip",
+            "raw_without_clip",
+        ],
         "shots": [8],
         "seeds": [1, 2],
         "betas": [0.1, 200, 20],
@@ -33,8 +43,10 @@ CONFIGURATION: dict[str, Any] = {
     },
     "evaluation": {"bootstrap": 100, "tsne_images": 60, "template_ensemble": False},
 }
-# 5-NN accuracy of raw features in percent, and differences to it in points, by other code on the same files: of CODER
-# by the 3,068 names, of 100 of them (the least and the most of several draws), and projected on ImageNet's names
+# 5-NN accuracy of raw features in percent, and differences to it in points, by other code on the
+# same files: of CODER
+# by the 3,068 names, of 100 of them (the least and the most of several draws), and projected on
+# ImageNet's names
 MEASURED = {
     "fgvc_aircraft_clip": (33.6, 2.5, (-4.1, 0.0), 3.0),
     "dtd_clip": (63.3, -0.1, (-5.5, -1.2), 2.3),
@@ -43,7 +55,9 @@ MEASURED = {
 
 @pytest.fixture(scope="module")
 def made(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Work, str]:
-    """As `make true-clip` runs it: what cannot be downloaded fails, and a second start goes on without."""
+    """As `make true-clip` runs it: what cannot be downloaded fails, and a second start goes on
+    without.
+    """
     if not (shared / "data/true_clip").is_dir():
         pytest.skip(f"no published features in {shared}")
     work = working_copy(tmp_path_factory.mktemp("true_clip") / "copy", CONFIGURATION)
@@ -66,7 +80,9 @@ def evaluation(work: Work, dataset: str) -> dict[str, Any]:
 
 
 def test_licences_are_told_and_a_lost_data_set_is_left_out(made: tuple[Work, str]) -> None:
-    """Nobody may take what he may not; and one repository that disappears must not stop the others."""
+    """Nobody may take what he may not; and one repository that disappears must not stop the
+    others.
+    """
     work, said = made
     assert "none stated" in said
     assert "Left out, because they are not here: oxford_flowers_clip" in said
@@ -76,7 +92,9 @@ def test_licences_are_told_and_a_lost_data_set_is_left_out(made: tuple[Work, str
 
 @pytest.mark.parametrize("dataset", MEASURED)
 def test_neighbours_are_as_measured_by_others(made: tuple[Work, str], dataset: str) -> None:
-    """The premise on true features: another sign than other code on the same files has is an error in one of them."""
+    """The premise on true features: another sign than other code on the same files has is an error
+    in one of them.
+    """
     raw, coder, few, projected = MEASURED[dataset]
     found = {
         q["features"]: 100 * q["knn_accuracy"]["value"]
@@ -93,7 +111,11 @@ def test_what_needs_texts_of_the_classes_runs_where_there_are_some(made: tuple[W
     work, _ = made
     with (work.folder / "results/tables/claims.csv").open(encoding="utf-8", newline="") as stream:
         claims = {(r["dataset"], r["claim"]): r for r in csv.DictReader(stream)}
-    assert claims["dtd_clip", "adapter_beats_tip_adapter"]["verdict"] in ("shown", "open", "contradicted")
+    assert claims["dtd_clip", "adapter_beats_tip_adapter"]["verdict"] in (
+        "shown",
+        "open",
+        "contradicted",
+    )
     without = claims["fgvc_aircraft_clip", "adapter_beats_tip_adapter"]
     assert (without["verdict"], without["difference"]) == ("not run", "")
     assert "not published" in without["why"]
@@ -108,7 +130,9 @@ def test_what_needs_texts_of_the_classes_runs_where_there_are_some(made: tuple[W
     )  # published: about 0.44
     assert not (work.folder / "results/zero_shot/clip-b32/fgvc_aircraft_clip.json").exists()
     few = json.loads(
-        (work.folder / "results/adapter/clip-b32/fgvc_aircraft_clip/8.json").read_text(encoding="utf-8")
+        (work.folder / "results/adapter/clip-b32/fgvc_aircraft_clip/8.json").read_text(
+            encoding="utf-8"
+        )
     )
     assert {r["method"] for r in few["runs"]} == {"lda", "coder_without_clip", "raw_without_clip"}
     assert {r["seed"] for r in few["runs"]} == {1, 2}

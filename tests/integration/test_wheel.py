@@ -1,4 +1,6 @@
-"""The package outside of its clone: installed from a wheel, in an environment that knows no clone."""
+"""The package outside of its clone: installed from a wheel, in an environment that knows no
+clone.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ def plain(name: str) -> str:
 
 
 def test_no_dependency_is_a_package_of_this_repository() -> None:
-    """No registry has these names, so pip would not install; who registers one would run code on every machine."""
+    """No registry has these names, so pip would not install; who registers one would run code on
+    every machine.
+    """
     own = {
         plain(tomllib.loads(file.read_text(encoding="utf-8"))["project"]["name"])
         for file in [REPO / "pyproject.toml", *REPO.glob("packages/*/pyproject.toml")]
@@ -40,7 +44,9 @@ def test_no_dependency_is_a_package_of_this_repository() -> None:
 
 
 def built(source: Path, folder: Path) -> Path:
-    """The wheel of a distribution, built from a copy, because a build writes into the folder of its sources."""
+    """The wheel of a distribution, built from a copy, because a build writes into the folder of its
+    sources.
+    """
     unwanted = shutil.ignore_patterns("*.egg-info", "__pycache__")
     shutil.copytree(source / "src", folder / "src", ignore=unwanted)
     for file in ("pyproject.toml", "README.md", "LICENSE"):
@@ -48,7 +54,17 @@ def built(source: Path, folder: Path) -> Path:
             shutil.copy(source / file, folder)
     if (source / "LICENSES").is_dir():
         shutil.copytree(source / "LICENSES", folder / "LICENSES")
-    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", "dist", "."]
+    build = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--wheel-dir",
+        "dist",
+        ".",
+    ]
     subprocess.run(build, cwd=folder, check=True, timeout=600)
     (made,) = (folder / "dist").glob("*.whl")
     return made
@@ -74,11 +90,12 @@ def with_photos(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def installed(folder: Path, *wheels: Path) -> Path:
-    """The folder of programs of an environment with these wheels, and an empty folder beside it to work in.
+    """The folder of programs of an environment with these wheels, and an empty folder beside it to
+    work in.
 
-    The dependencies are links to those of this environment, because PyTorch alone takes minutes. The distributions of
-    this repository are not among them. pip installs without an index, so all that a wheel names is here.
-    """
+    The dependencies are links to those of this environment, because PyTorch alone takes minutes.
+    The distributions of this repository are not among them. pip installs without an index, so all
+    that a wheel names is here."""
     python = bare.make(folder)
     for wheel in wheels:
         install = [python, "-m", "pip", "install", "--quiet", "--no-index", wheel]
@@ -117,7 +134,9 @@ def test_the_wheel_says_what_it_is(wheel: Path) -> None:
 
 @pytest.mark.rest
 def test_the_wheel_works_outside_of_the_clone(elsewhere: Path) -> None:
-    """A stranger's `pip install` must give commands and a library, not a traceback about a missing repository."""
+    """A stranger's `pip install` must give commands and a library, not a traceback about a missing
+    repository.
+    """
     place = run(elsewhere, "python", "-c", "import coder_clip; print(coder_clip.__file__)")
     assert str(elsewhere) in place.stdout, place.stderr
     shown = run(elsewhere, "coder-clip", "--help")
@@ -132,23 +151,30 @@ def test_the_wheel_works_outside_of_the_clone(elsewhere: Path) -> None:
     for command in ("status", "record", "push", "pull", "merge", "check", "zero-shot"):
         said = run(elsewhere, "coder-clip", command)
         assert said.returncode == 1
-        assert said.stderr.startswith("coder-clip: error: no configuration file config/reproduce.yaml"), (
-            command
-        )
+        assert said.stderr.startswith(
+            "coder-clip: error: no configuration file config/reproduce.yaml"
+        ), command
         assert "go to the folder of the Snakefile" in said.stderr
         assert said.stderr.count("\n") == 1, said.stderr
-    assert list((elsewhere / "work").iterdir()) == [], "a command that refuses leaves nothing behind"
+    assert list((elsewhere / "work").iterdir()) == [], (
+        "a command that refuses leaves nothing behind"
+    )
 
 
 @pytest.mark.rest
 def test_a_photo_is_classified_outside_of_the_clone(with_photos: Path, tmp_path: Path) -> None:
-    """The command that most people install the packages for; here with the embedded model as a folder."""
+    """The command that most people install the packages for; here with the embedded model as a
+    folder.
+    """
     for command in ("classify", "find", "explore"):
         shown = run(with_photos, "coder-clip", command, "--help")
         assert shown.returncode == 0, shown.stderr
         assert "Usage" in shown.stdout
         assert shown.stderr == ""
-    page = "import coder_clip_photos as p; from pathlib import Path; print(*Path(p.__path__[0]).glob('page_files/*'))"
+    page = (
+        "import coder_clip_photos as p; from pathlib import Path; "
+        "print(*Path(p.__path__[0]).glob('page_files/*'))"
+    )
     assert len(run(with_photos, "python", "-c", page).stdout.split()) == 3, "the files of the page"
     shutil.copytree(REPO / "data/mini", tmp_path / "model")
     (tmp_path / "photos").mkdir()
@@ -156,7 +182,13 @@ def test_a_photo_is_classified_outside_of_the_clone(with_photos: Path, tmp_path:
     assert run(with_photos, "python", "-c", draw, tmp_path / "photos/a.png").returncode == 0
     model = ["--model", tmp_path / "model"]
     shown = run(
-        with_photos, "coder-clip", "classify", tmp_path / "photos", "--classes", "circle,square", *model
+        with_photos,
+        "coder-clip",
+        "classify",
+        tmp_path / "photos",
+        "--classes",
+        "circle,square",
+        *model,
     )
     assert shown.returncode == 0, shown.stderr
     assert "a.png" in shown.stdout
@@ -171,16 +203,21 @@ def test_the_library_example_of_readme_runs_outside_of_the_clone(elsewhere: Path
     """It is what people paste first."""
     readme = (REPO / "README.md").read_text(encoding="utf-8")
     (block,) = re.findall(r"^```python\n(.*?)^```", readme, flags=re.M | re.S)
-    shown = run(elsewhere, "python", "-c", f"{block}\nprint(tuple(logits.shape), tuple(predictions.shape))")
+    shown = run(
+        elsewhere, "python", "-c", f"{block}\nprint(tuple(logits.shape), tuple(predictions.shape))"
+    )
     assert shown.returncode == 0, shown.stderr
     assert shown.stdout.strip() == "(30, 3) (30,)"
 
 
 @pytest.mark.rest
 def test_a_check_of_a_cluster_names_the_package_that_it_needs(elsewhere: Path) -> None:
-    """The executor is installed from its folder; without it the check would end in a ModuleNotFoundError."""
+    """The executor is installed from its folder; without it the check would end in a
+    ModuleNotFoundError.
+    """
     config = ["--config", REPO / "config/reproduce.yaml"]
-    code = "import os, sys; os.chdir(sys.argv.pop(1)); from coder_clip.cli import main; main()"  # needs data/mini
+    # needs data/mini
+    code = "import os, sys; os.chdir(sys.argv.pop(1)); from coder_clip.cli import main; main()"
     said = run(elsewhere, "python", "-c", code, REPO, "check", "--profile", "slurm", *config)
     assert said.returncode == 1
     assert "pip install ./packages/snakemake-executor-plugin-slurm-resilient" in said.stderr

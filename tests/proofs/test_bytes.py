@@ -1,7 +1,8 @@
-"""The default, from images to report, is the same bytes on every processor: those that are recorded.
+"""The default, from images to report, is the same bytes on every processor: those that are
+recorded.
 
-A processor is played by what its libraries may use: vector instructions of PyTorch, MKL, oneDNN, OpenBLAS, NumPy and
-the C library, and threads. Whatever this machine lacks is not used either way.
+A processor is played by what its libraries may use: vector instructions of PyTorch, MKL, oneDNN,
+OpenBLAS, NumPy and the C library, and threads. Whatever this machine lacks is not used either way.
 """
 
 from __future__ import annotations
@@ -81,7 +82,10 @@ def test_every_processor_makes_the_recorded_bytes(source: Work, profile: str) ->
     with contextlib.chdir(REPO):
         locked = Tracked(DEFAULT).recorded()
     recorded = {
-        out: md5 for outs in locked.values() for out, md5 in outs.items() if "/certificates/" not in out
+        out: md5
+        for outs in locked.values()
+        for out, md5 in outs.items()
+        if "/certificates/" not in out
     }
     assert {out: _of(out, files) for out in recorded} == recorded
 
@@ -95,5 +99,7 @@ def test_the_page_is_small_enough_to_send(source: Work) -> None:
 def _of(out: str, files: dict[str, str]) -> str:
     """What DVC calls a file or folder below results/."""
     name = out.removeprefix("results/")
-    below = {f.removeprefix(f"{name}/"): md5 for f, md5 in files.items() if f.startswith(f"{name}/")}
+    below = {
+        f.removeprefix(f"{name}/"): md5 for f, md5 in files.items() if f.startswith(f"{name}/")
+    }
     return folder_md5(below) if below else files[name]

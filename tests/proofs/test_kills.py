@@ -1,7 +1,8 @@
-"""`make first` is killed at ten random moments, from the first download to the report, and ends in the same files.
+"""`make first` is killed at ten random moments, from the first download to the report, and ends in
+the same files.
 
-SIGKILL, as from a machine that is switched off (all processes) or from one that runs out of memory (only Snakemake's
-process, whose jobs live on beside the next run).
+SIGKILL, as from a machine that is switched off (all processes) or from one that runs out of memory
+(only Snakemake's process, whose jobs live on beside the next run).
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ import psutil
 from first import First, first
 from working_copy import environment
 
-# the most that each run lives, as a share of a whole run's time: the first ones end while it downloads
+# the most that each run lives, as a share of a whole run's time: the first ones end while it
+# downloads
 LIVES = [0.04] * 4 + [0.25] * 6
 
 

@@ -1,4 +1,5 @@
-"""In any sequence of steps by two people, no wrong result is called current and no shared result is lost.
+"""In any sequence of steps by two people, no wrong result is called current and no shared result is
+lost.
 
 A failure prints the command that plays its steps again.
 """

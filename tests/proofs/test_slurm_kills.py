@@ -1,6 +1,8 @@
-"""The real workflow on Slurm: its head is killed ten times, then a head that is a job of Slurm hands over twice.
+"""The real workflow on Slurm: its head is killed ten times, then a head that is a job of Slurm
+hands over twice.
 
-On three nodes, and on nodes as tight as the jobs. Each job runs once, none is cancelled, and the bytes are those of a
+On three nodes, and on nodes as tight as the jobs. Each job runs once, none is cancelled, and the
+bytes are those of a
 run on this machine. CODER_CLIP_KILLS: how often, 10 unless told.
 """
 
@@ -56,7 +58,9 @@ def test_ten_kills_and_two_hand_overs(local: tuple[Work, Work], tmp_path: Path, 
         run = Run(folder, cluster, configfile=fresh.config)
         for kill in range(KILLS):
             run.start()
-            eventually("a plan", lambda: "jobs:" in run.said() or run.process.poll() is not None, 600)  # type: ignore[union-attr]
+            eventually(
+                "a plan", lambda: "jobs:" in run.said() or run.process.poll() is not None, 600
+            )  # type: ignore[union-attr]
             time.sleep(chance.uniform(0, 25))
             if run.process is not None and run.process.poll() is not None:
                 break  # done before it could be killed

@@ -1,9 +1,10 @@
-"""The phases of a configuration in one process, in the order of the pipeline: what Snakemake does, without its starts.
+"""The phases of a configuration in one process, in the order of the pipeline: what Snakemake does,
+without its starts.
 
 python whole_run.py CONFIG [THREADS]
 
-Run in a working copy; results lie where the configuration says. THREADS: of PyTorch, whatever the configuration says.
-"""
+Run in a working copy; results lie where the configuration says. THREADS: of PyTorch, whatever the
+configuration says."""
 
 from __future__ import annotations
 

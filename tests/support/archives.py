@@ -9,21 +9,29 @@ from pathlib import Path
 from typing import Any
 
 V2 = "imagenetv2-matched-frequency-format-val"
-# what is in the published archives: for each, where the planted tree has it and where the archive has it
+# what is in the published archives: for each, where the planted tree has it and where the archive
+# has it
 PUBLISHED_ARCHIVES: dict[str, dict[str, list[tuple[str, str]]]] = {
     "dtd": {"dtd-r1.0.1.tar.gz": [("dtd/images", "dtd/images"), ("dtd/labels", "dtd/labels")]},
     "oxford_pets": {"images.tar.gz": [("oxford_pets/images", "images")]},
     "eurosat": {"EuroSAT.zip": [("eurosat/2750", "2750")]},
-    "fgvc_aircraft": {"fgvc-aircraft-2013b.tar.gz": [("fgvc_aircraft", "fgvc-aircraft-2013b/data")]},
+    "fgvc_aircraft": {
+        "fgvc-aircraft-2013b.tar.gz": [("fgvc_aircraft", "fgvc-aircraft-2013b/data")]
+    },
     "oxford_flowers": {"102flowers.tgz": [("oxford_flowers/jpg", "jpg")]},
     "food101": {
-        "food-101.tar.gz": [("food-101/images", "food-101/images"), ("food-101/meta", "food-101/meta")]
+        "food-101.tar.gz": [
+            ("food-101/images", "food-101/images"),
+            ("food-101/meta", "food-101/meta"),
+        ]
     },
     "ucf101": {"UCF-101-midframes.zip": [("ucf101/UCF-101-midframes", "UCF-101-midframes")]},
     "sun397": {
         "SUN397.tar.gz": [("sun397/SUN397", "SUN397")],
     },
-    "cub200": {"CUB_200_2011.tgz": [("CUB_200_2011", "CUB_200_2011"), ("attributes.txt", "attributes.txt")]},
+    "cub200": {
+        "CUB_200_2011.tgz": [("CUB_200_2011", "CUB_200_2011"), ("attributes.txt", "attributes.txt")]
+    },
     "imagenet_v2": {"imagenetv2-matched-frequency.tar.gz": [(f"imagenetv2/{V2}", V2)]},
     "places365": {
         "val_256.tar": [("places365/val_256", "val_256")],
@@ -33,14 +41,18 @@ PUBLISHED_ARCHIVES: dict[str, dict[str, list[tuple[str, str]]]] = {
 
 
 def pack(archive: Path, made: Path, members: list[tuple[str, str]]) -> Path:
-    """An archive of parts of a planted tree. members: where the tree has each and where the archive has it."""
+    """An archive of parts of a planted tree. members: where the tree has each and where the archive
+    has it.
+    """
     if archive.suffix == ".zip":
         with zipfile.ZipFile(archive, "w") as file:
             for source, inside in members:
                 for path in sorted((made / source).rglob("*")) or [made / source]:
                     file.write(path, Path(inside, path.relative_to(made / source)))
     else:
-        with tarfile.open(archive, "w" if archive.suffix == ".tar" else "w:gz", dereference=True) as tar:
+        with tarfile.open(
+            archive, "w" if archive.suffix == ".tar" else "w:gz", dereference=True
+        ) as tar:
             for source, inside in members:
                 tar.add(made / source, inside)
     return archive
@@ -72,7 +84,9 @@ def zip_with(path: Path, *members: tuple[str, bytes, int]) -> Path:
 
 
 def below(folder: Path) -> dict[str, bytes]:
-    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    return {
+        p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()
+    }
 
 
 EVIL_TAR: dict[str, tuple[str, Any]] = {

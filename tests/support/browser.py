@@ -12,7 +12,8 @@ import pytest
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 WIDTHS = {"phone": 390, "desk": 1280}
 needs_browser = pytest.mark.skipif(
-    not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver (Debian: chromium, chromium-driver)"
+    not (CHROMIUM and DRIVER),
+    reason="needs chromium and chromedriver (Debian: chromium, chromium-driver)",
 )
 
 
@@ -43,7 +44,9 @@ def start(profile: Path) -> Any:
 
 
 def show(browser: Any, page: str | Path, width: int = WIDTHS["desk"]) -> None:
-    """Opens an address or a file as wide as a screen of that width; a window cannot be as narrow as a phone."""
+    """Opens an address or a file as wide as a screen of that width; a window cannot be as narrow as
+    a phone.
+    """
     screen = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
     for log in ("browser", "performance"):
@@ -56,5 +59,6 @@ def requests(browser: Any) -> list[str]:
     return [
         message["params"]["request"]["url"]
         for entry in browser.get_log("performance")
-        if (message := json.loads(entry["message"])["message"])["method"] == "Network.requestWillBeSent"
+        if (message := json.loads(entry["message"])["message"])["method"]
+        == "Network.requestWillBeSent"
     ]

@@ -19,7 +19,9 @@ def scene(seed: int, width: int = 96, height: int = 72) -> Image.Image:
         )
         for n in (4, 9, 24)
     ]
-    mixed = sum(w * np.asarray(layer, float) for w, layer in zip((0.5, 0.3, 0.2), layers, strict=True))
+    mixed = sum(
+        w * np.asarray(layer, float) for w, layer in zip((0.5, 0.3, 0.2), layers, strict=True)
+    )
     return Image.fromarray(np.asarray(mixed, dtype=np.uint8))
 
 
@@ -35,14 +37,20 @@ def brighter(image: Image.Image) -> Image.Image:
 
 def moved(image: Image.Image) -> Image.Image:
     """As if the camera had moved: 3 % of two sides are not seen any more."""
-    return image.crop((round(0.03 * image.width), round(0.03 * image.height), image.width, image.height))
+    return image.crop(
+        (round(0.03 * image.width), round(0.03 * image.height), image.width, image.height)
+    )
 
 
 def save_bursts(root: Path, classes: Sequence[str], scenes: int) -> None:
-    """Write scenes of each class, each in three shots, as ``root/class/00a.png``, ``00b.png``, ``00c.png``."""
+    """Write scenes of each class, each in three shots, as ``root/class/00a.png``, ``00b.png``,
+    ``00c.png``.
+    """
     for c, name in enumerate(classes):
         (root / name).mkdir(parents=True)
         for i in range(scenes):
             picture = scene(100 * c + i)
-            for shot, image in zip("abc", (picture, moved(picture), brighter(picture)), strict=True):
+            for shot, image in zip(
+                "abc", (picture, moved(picture), brighter(picture)), strict=True
+            ):
                 image.save(root / name / f"{i:02}{shot}.png")

@@ -1,4 +1,5 @@
-"""A real Slurm cluster on this machine, in one folder: munge, slurmctld, three slurmd, on request slurmdbd.
+"""A real Slurm cluster on this machine, in one folder: munge, slurmctld, three slurmd, on request
+slurmdbd.
 
     python tests/support/cluster.py start /tmp/cluster     then: source /tmp/cluster/env
     python tests/support/cluster.py stop /tmp/cluster
@@ -30,8 +31,8 @@ SBIN = "/usr/sbin"  # where Debian has the daemons; not in everybody's PATH
 NEEDED = ("munged", "slurmctld", "slurmd", "squeue", "sbatch")
 NEEDED_FOR_ACCOUNTING = ("slurmdbd", "mariadbd", "mariadb-install-db")
 
-# Fast and forgiving where a cluster for people is slow and strict: a node counts as down after seconds, a requeued
-# job starts at once (cred_expire), the scheduler looks every two seconds.
+# Fast and forgiving where a cluster for people is slow and strict: a node counts as down after
+# seconds, a requeued # job starts at once (cred_expire), the scheduler looks every two seconds.
 CONFIGURATION = """\
 ClusterName=test
 SlurmctldHost={host}(127.0.0.1)
@@ -95,7 +96,9 @@ def missing(accounting: bool = False) -> str:
     return "" if os.geteuid() == 0 else "a cluster needs root, so that jobs can run as their user"
 
 
-def eventually(what: str, done: Callable[[], object], seconds: float = 300, every: float = 0.25) -> None:
+def eventually(
+    what: str, done: Callable[[], object], seconds: float = 300, every: float = 0.25
+) -> None:
     """Wait for it; TimeoutError says what did not happen."""
     end = time.monotonic() + seconds
     while not done():
@@ -105,7 +108,9 @@ def eventually(what: str, done: Callable[[], object], seconds: float = 300, ever
 
 
 def free_ports(count: int = 10) -> int:
-    """The first of so many ports in a row that nobody listens on; test processes side by side start apart."""
+    """The first of so many ports in a row that nobody listens on; test processes side by side start
+    apart.
+    """
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     for base in range(16810 + 40 * worker + 200 * (os.getpid() % 40), 32000, 200):
         with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
@@ -150,7 +155,7 @@ class Cluster:
         path = os.pathsep.join([os.environ.get("PATH", ""), SBIN])
         self.environment = {"SLURM_CONF": str(self.folder / "slurm.conf"), "PATH": path}
 
-    # ---- whole ------------------------------------------------------------------------------------
+    # ---- whole ---
 
     def start(self) -> None:
         """Up and idle in a second; whatever fails, nothing is left running."""
@@ -168,7 +173,9 @@ class Cluster:
                 self.start_node(node)
             eventually("three idle nodes", lambda: self.nodes() == dict.fromkeys(NODES, "idle"))
         except BaseException as error:
-            logs = "\n".join(p.read_text(errors="replace")[-1500:] for p in self.folder.glob("log/*.log"))
+            logs = "\n".join(
+                p.read_text(errors="replace")[-1500:] for p in self.folder.glob("log/*.log")
+            )
             self.stop()
             raise RuntimeError(f"{error}\n{logs}") from error
 
@@ -181,7 +188,7 @@ class Cluster:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
-    # ---- parts ------------------------------------------------------------------------------------
+    # ---- parts ---
 
     def start_controller(self) -> None:
         self.run("slurmctld")  # succeeds, and dies of a wrong configuration a moment later: so ask
@@ -206,7 +213,9 @@ class Cluster:
         (self.folder / f"slurmd-{node}.pid").unlink()
 
     def crash(self, node: str) -> None:
-        """The daemon and everything that runs on the node; first what would tell the controller of it."""
+        """The daemon and everything that runs on the node; first what would tell the controller of
+        it.
+        """
         self.kill_slurmd(node)
         jobs = list(self._left_by_jobs(node))
         watchers = {parent for pid in jobs if b"slurmstepd" in _command(parent := _parent(pid))}
@@ -217,14 +226,20 @@ class Cluster:
     def limit_submissions(self, jobs: int | None) -> None:
         """How many a user may have in the queue, by the accounting database."""
         limit = -1 if jobs is None else jobs
-        self.run("sacctmgr", "-i", "modify", "user", getpass.getuser(), "set", f"MaxSubmitJobs={limit}")
+        self.run(
+            "sacctmgr", "-i", "modify", "user", getpass.getuser(), "set", f"MaxSubmitJobs={limit}"
+        )
 
-    # ---- questions --------------------------------------------------------------------------------
+    # ---- questions ---
 
     def run(self, *command: str) -> str:
         """A command of Slurm that must work."""
         done = subprocess.run(
-            command, env={**os.environ, **self.environment}, capture_output=True, text=True, timeout=60
+            command,
+            env={**os.environ, **self.environment},
+            capture_output=True,
+            text=True,
+            timeout=60,
         )
         if done.returncode:
             raise RuntimeError(f"{' '.join(command)}: {done.stderr.strip() or done.stdout.strip()}")
@@ -243,11 +258,15 @@ class Cluster:
 
     def jobs(self) -> list[Job]:
         """All jobs that the controller remembers, oldest first."""
-        rows = self.run("squeue", "--states=all", "-h", "-o", "%i|%T|%P|%N|%b|%m|%C|%j|%k|%r|%S").splitlines()
+        rows = self.run(
+            "squeue", "--states=all", "-h", "-o", "%i|%T|%P|%N|%b|%m|%C|%j|%k|%r|%S"
+        ).splitlines()
         return sorted((Job(*row.split("|")) for row in rows), key=lambda job: int(job.id))
 
     def live(self) -> list[Job]:
-        return [j for j in self.jobs() if j.state in ("PENDING", "RUNNING", "COMPLETING", "CONFIGURING")]
+        return [
+            j for j in self.jobs() if j.state in ("PENDING", "RUNNING", "COMPLETING", "CONFIGURING")
+        ]
 
     def cancel_all(self) -> None:
         """For the next test."""
@@ -256,7 +275,7 @@ class Cluster:
             with contextlib.suppress(TimeoutError):
                 eventually("no job left", lambda: not self.live(), 20)
 
-    # ---- how --------------------------------------------------------------------------------------
+    # ---- how ---
 
     def _write(self) -> None:
         host = socket.gethostname().split(".")[0]
@@ -341,7 +360,13 @@ class Cluster:
                 stderr=log,
                 start_new_session=True,
             )
-        create = ("mariadb", "-S", f"{folder}/sock", "-e", "CREATE DATABASE IF NOT EXISTS slurm_acct_db")
+        create = (
+            "mariadb",
+            "-S",
+            f"{folder}/sock",
+            "-e",
+            "CREATE DATABASE IF NOT EXISTS slurm_acct_db",
+        )
         eventually("the database answers", lambda: self._answers(*create))
         configuration = self.folder / "slurmdbd.conf"
         configuration.touch(mode=0o600)

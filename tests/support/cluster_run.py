@@ -1,4 +1,6 @@
-"""Runs of Snakemake on the test cluster that a test can watch and kill, and the toy DAG whose jobs do as told."""
+"""Runs of Snakemake on the test cluster that a test can watch and kill, and the toy DAG whose jobs
+do as told.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,8 @@ QUICK = (
     *("--slurm-resilient-retry-pause", "1", "--latency-wait", "3"),
 )
 
-# The profile leaves changed parameters to certificates, and toys have none: then Snakemake's own records decide.
+# The profile leaves changed parameters to certificates, and toys have none: then Snakemake's own
+# records decide.
 BY_RECORDS = ("--rerun-triggers", "mtime", "params", "input", "code")
 
 
@@ -67,7 +70,10 @@ class Run:
         if self.configfile.endswith(".json"):
             (self.folder / self.configfile).write_text(json.dumps(self.config))
         self.before = snakemake_logs(self.folder)
-        command = ["env", "--default-signal=INT"]  # tests that run in the background have it ignored
+        command = [
+            "env",
+            "--default-signal=INT",
+        ]  # tests that run in the background have it ignored
         with (self.folder / self.log).open("w") as log:
             self.process = subprocess.Popen(
                 [*command, *self.command(*more, profile=profile)],
@@ -118,32 +124,51 @@ class Run:
             "--open-mode=append",
             "--partition=cpu",
         ]
-        head += ["-D", str(self.folder), "-o", str(self.folder / self.log), "--mem=3000", "--job-name=head"]
+        head += [
+            "-D",
+            str(self.folder),
+            "-o",
+            str(self.folder / self.log),
+            "--mem=3000",
+            "--job-name=head",
+        ]
         call = f"exec env {shlex.join(exports)} {shlex.join(self.command(*more))}"
         return self.cluster.run(*head, "--wrap", call).strip()
 
     def hands_over(self, head: str, times: int) -> None:
-        """Wait until a head that is a job has handed over so often, and give the next one time to the end."""
+        """Wait until a head that is a job has handed over so often, and give the next one time to
+        the end.
+        """
         log = self.folder / self.log
-        eventually(f"{times} hand-overs", lambda: log.read_text().count("it is queued again") >= times, 1200)
+        eventually(
+            f"{times} hand-overs",
+            lambda: log.read_text().count("it is queued again") >= times,
+            1200,
+        )
         self.cluster.run("scontrol", "update", f"JobId={head}", "TimeLimit=60")
 
     def said(self) -> str:
         """Its output with every job, which a run of this project tells in its own log alone."""
         by_phase = (self.folder / "workflow/phases.yaml").is_file()
         logs = sorted(snakemake_logs(self.folder) - self.before) if by_phase else []
-        return (self.folder / self.log).read_text() + "".join(log.read_text(errors="replace") for log in logs)
+        return (self.folder / self.log).read_text() + "".join(
+            log.read_text(errors="replace") for log in logs
+        )
 
     def said_by_all(self) -> str:
         """What all heads of this folder said of every job."""
-        return "".join(log.read_text(errors="replace") for log in sorted(snakemake_logs(self.folder)))
+        return "".join(
+            log.read_text(errors="replace") for log in sorted(snakemake_logs(self.folder))
+        )
 
     def submitted(self) -> list[Job]:
         """The jobs of all heads of this folder, but no head."""
         return [job for job in self.cluster.jobs() if f"_{self.folder.name}_" in job.name]
 
     def tries(self) -> Counter[tuple[str, str]]:
-        """What each of these jobs makes, by its rule and wildcards, and how it ended -> how often."""
+        """What each of these jobs makes, by its rule and wildcards, and how it ended -> how
+        often.
+        """
         return Counter((job.comment.rpartition(" ")[0], job.state) for job in self.submitted())
 
     def says(self, what: str, seconds: float = 400) -> None:
@@ -159,7 +184,7 @@ class Run:
             pytest.fail(f"{error}\n{self.said()[-6000:]}\n{jobs}")
         assert done(), self.said()
 
-    # ---- the toy ----------------------------------------------------------------------------------
+    # ---- the toy ---
 
     def started(self, name: str) -> list[str]:
         """Slurm ids of the tries of a toy job so far."""
@@ -168,7 +193,9 @@ class Run:
 
     def starts(self, *names: str, tries: int = 1, seconds: float = 400) -> None:
         for name in names:
-            self._eventually(f"try {tries} of {name}", lambda n=name: len(self.started(n)) >= tries, seconds)
+            self._eventually(
+                f"try {tries} of {name}", lambda n=name: len(self.started(n)) >= tries, seconds
+            )
 
     def go(self, *names: str) -> None:
         for name in names:
@@ -181,7 +208,9 @@ class Run:
 def environment(folder: Path, cluster: Cluster) -> dict[str, str]:
     """Of the head, with this repository's package or the folder's own."""
     kept = {
-        k: v for k, v in os.environ.items() if not k.startswith(("SNAKEMAKE", "PYTEST", "PYTHON", "SLURM"))
+        k: v
+        for k, v in os.environ.items()
+        if not k.startswith(("SNAKEMAKE", "PYTEST", "PYTHON", "SLURM"))
     }
     root = folder if (folder / "src").is_dir() else REPO
     path = os.pathsep.join([str(Path(sys.executable).parent), cluster.environment["PATH"]])
@@ -197,7 +226,9 @@ def environment(folder: Path, cluster: Cluster) -> dict[str, str]:
 
 
 def quicken(folder: Path) -> None:
-    """Let the profile of a working copy look at the queue every second, and trust the file system."""
+    """Let the profile of a working copy look at the queue every second, and trust the file
+    system.
+    """
     profile = folder / "workflow/profiles/slurm/config.yaml"
     text = profile.read_text()
     for key, value in zip(QUICK[::2], QUICK[1::2], strict=True):

@@ -1,7 +1,7 @@
 """The true EuroSAT from a local server, whole or a part of every class, with CoOp's split.
 
-python tests/support/eurosat.py FOLDER     all 27,000 images to the report in a new FOLDER, with the times of phases
-"""
+python tests/support/eurosat.py FOLDER     all 27,000 images to the report in a new FOLDER, with the
+times of phases"""
 
 from __future__ import annotations
 
@@ -24,11 +24,14 @@ ENTRY = "src/coder_clip/datasets/entries/eurosat.yaml"
 
 
 def serve_eurosat(shared: Path, web: Web, work: Work, per_class: int | None = None) -> None:
-    """The archive with its outer folder as in the original, and the split file; the entry names this server.
+    """The archive with its outer folder as in the original, and the split file; the entry names
+    this server.
 
-    per_class: images of each class and split; None: all, with the published counts and fingerprints.
-    """
-    splits = json.loads((shared / "data/splits/split_zhou_EuroSAT.json").read_text(encoding="utf-8"))
+    per_class: images of each class and split; None: all, with the published counts and
+    fingerprints."""
+    splits = json.loads(
+        (shared / "data/splits/split_zhou_EuroSAT.json").read_text(encoding="utf-8")
+    )
     if per_class:
         for split, rows in splits.items():
             of_class: dict[int, list[Any]] = {}

@@ -1,4 +1,6 @@
-"""A small results tree of made-up numbers, for tests of tables, figures and report (docs/artifacts.md)."""
+"""A small results tree of made-up numbers, for tests of tables, figures and report
+(docs/artifacts.md).
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,12 @@ FEW_SHOT = {
 }
 FEW_SHOT |= {m: 0.012 for m in (*methods.FEW_SHOT, *methods.ABLATIONS) if m not in FEW_SHOT}
 NOTHING_TO_TUNE = ("clip_ensemble", "lda", "projected_means")
-FEATURES = {"original": 0.0, "coder": 0.05, "projected": 0.03, "discriminant": 0.09}  # gain in neighbours
+FEATURES = {
+    "original": 0.0,
+    "coder": 0.05,
+    "projected": 0.03,
+    "discriminant": 0.09,
+}  # gain in neighbours
 GAIN = {
     **{"clip": 0.0, "clip_ensemble": 0.012, "clip_templates": 0.006, "random_words": 0.004},
     **{"description": 0.02, "attributes_alone": 0.01, "coder": 0.045},
@@ -56,7 +63,14 @@ class Fake:
     models: Sequence[str] = ("mini",)
     shots: Sequence[int] = (1, 2, 4, 8, 16)
     seeds: Sequence[int] = (1, 2, 3)
-    classes: Sequence[str] = ("stop sign", "sunflower", "clock", "life ring", "orange", "basketball")
+    classes: Sequence[str] = (
+        "stop sign",
+        "sunflower",
+        "clock",
+        "life ring",
+        "orange",
+        "basketball",
+    )
     settings: Sequence[str] = SETTINGS
     per_class: int = 20
     reranked: bool = True
@@ -87,7 +101,9 @@ class Fake:
 
     @cached_property
     def ids(self) -> list[str]:
-        return [f"test/{c}/{i:04}.png" for c in range(len(self.classes)) for i in range(self.per_class)]
+        return [
+            f"test/{c}/{i:04}.png" for c in range(len(self.classes)) for i in range(self.per_class)
+        ]
 
     @cached_property
     def id_column(self) -> np.ndarray:
@@ -109,8 +125,15 @@ class Fake:
 
     def _texts(self, dataset: str) -> None:
         paths = Paths(self.root)
-        classes = [{"name": c, "attribute": list(self.texts), "analogous": ["kite"]} for c in self.classes]
-        text_set = {"format": 1, "dataset": dataset, "classes": classes, "provenance": self.provenance}
+        classes = [
+            {"name": c, "attribute": list(self.texts), "analogous": ["kite"]} for c in self.classes
+        ]
+        text_set = {
+            "format": 1,
+            "dataset": dataset,
+            "classes": classes,
+            "provenance": self.provenance,
+        }
         write_json(paths.texts(dataset), text_set)
         pair = {
             "a": self.classes[0],
@@ -122,21 +145,42 @@ class Fake:
         pairs = {"format": 1, "dataset": dataset, "pairs": [pair] * self.paired, "provenance": note}
         write_json(paths.one_to_one_texts(dataset), pairs)
         images = {s: len(self.ids) for s in ("train", "val", "test")}
-        manifest = {"dataset": dataset, "classes": list(self.classes), "images": images, "files": []}
+        manifest = {
+            "dataset": dataset,
+            "classes": list(self.classes),
+            "images": images,
+            "files": [],
+        }
         manifest |= {"split": self.split} if self.split else {}
         write_json(paths.manifest(dataset), {**manifest, "fingerprint": "7a00599b92d8" + "0" * 52})
 
     def _features(self, dataset: str, model: str) -> None:
-        encoder = {"model": "local-dir:mini", "pretrained": "made up", "weights_sha256": self.weights}
+        encoder = {
+            "model": "local-dir:mini",
+            "pretrained": "made up",
+            "weights_sha256": self.weights,
+        }
         paths = Paths(self.root)
         skipped = [[f"test/0/{i}.jpg", "truncated <file>"] for i in range(self.unreadable)]
         rng, n = np.random.default_rng(0), len(self.classes)
         centres = rng.standard_normal((n, 8))
         for split in ("shots", "val", "test"):
-            head = {"encoder": encoder, "skipped": skipped if split != "val" else [], "ids": self.ids}
+            head = {
+                "encoder": encoder,
+                "skipped": skipped if split != "val" else [],
+                "ids": self.ids,
+            }
             images = centres[self.labels] + rng.standard_normal((len(self.ids), 8))
-            write_head(paths.image_features(model, dataset, split), head, features=images, labels=self.labels)
-        templates = {"name": "a photo of a {class}.", "one_to_one": ["a {class} with {one_to_one}."]}
+            write_head(
+                paths.image_features(model, dataset, split),
+                head,
+                features=images,
+                labels=self.labels,
+            )
+        templates = {
+            "name": "a photo of a {class}.",
+            "one_to_one": ["a {class} with {one_to_one}."],
+        }
         kinds = ["name", *["attribute"] * len(self.texts), "analogous"]
         texts = [(k, c, i, j) for i, c in enumerate(self.classes) for j, k in enumerate(kinds)]
         head = {
@@ -147,20 +191,33 @@ class Fake:
         index = np.array([t[2] for t in texts], dtype=np.int64)
         noise = rng.standard_normal((len(texts), 8))
         write_head(
-            paths.text_features(model, dataset), head, features=centres[index] + noise, class_index=index
+            paths.text_features(model, dataset),
+            head,
+            features=centres[index] + noise,
+            class_index=index,
         )
 
     def _predictions(
         self, method: str, setting: str, accuracy: float, rng: np.random.Generator
     ) -> dict[str, Any]:
-        """The columns of a run, of which `joined` makes a table: thousands of small tables would take seconds."""
+        """The columns of a run, of which `joined` makes a table: thousands of small tables would
+        take seconds.
+        """
         n, classes = len(self.ids), len(self.classes)
         wrong = (rng.random(n) > accuracy) & (classes > 1)
         prediction = np.where(wrong, (self.labels + 1) % classes, self.labels)
         return {
-            **{"setting": np.full(n, setting, dtype=object), "method": np.full(n, method, dtype=object)},
+            **{
+                "setting": np.full(n, setting, dtype=object),
+                "method": np.full(n, method, dtype=object),
+            },
             **{"draw": np.zeros(n, dtype=np.int64), "image_id": self.id_column},
-            **{"label": self.labels, "prediction": prediction, "correct": ~wrong, "gap": rng.random(n)},
+            **{
+                "label": self.labels,
+                "prediction": prediction,
+                "correct": ~wrong,
+                "gap": rng.random(n),
+            },
         }
 
     def _method(self, method: str, setting: str, accuracy: float, clip: float) -> dict[str, Any]:
@@ -176,7 +233,9 @@ class Fake:
         }
 
     def _validation(self, entries: Sequence[dict[str, Any]], **more: Any) -> dict[str, Any] | None:
-        """These methods on validation images: the same numbers, in the setting that may be recommended."""
+        """These methods on validation images: the same numbers, in the setting that may be
+        recommended.
+        """
         if not self.validated:
             return None
         setting = usable(self.settings)
@@ -191,7 +250,10 @@ class Fake:
     def _zero_shot(self, dataset: str, model: str, base: float, rng: np.random.Generator) -> None:
         out = Paths(self.root).zero_shot(model, dataset)
         runs = [(m, "any", base + g) for m, g in GAIN.items() if m != "coder"]
-        runs += [("coder", s, base + GAIN["coder"] - 0.012 * (s == "as_published")) for s in self.settings]
+        runs += [
+            ("coder", s, base + GAIN["coder"] - 0.012 * (s == "as_published"))
+            for s in self.settings
+        ]
         write_parquet(out, joined([self._predictions(*run, rng) for run in runs]))
         methods = [self._method(*run, base) for run in runs]
         self._document(
@@ -217,16 +279,25 @@ class Fake:
             threshold = (0.3 if self.reranked else 0.0) if s == "clean" else 0.1
             after = before + gain * 4 * threshold * (1 - threshold)
             m = self._method("coder_rerank", s, after, base)
-            methods.append({**m, "threshold": threshold, "looked_at": looked_at, **self._coverage(looked_at)})
+            methods.append(
+                {**m, "threshold": threshold, "looked_at": looked_at, **self._coverage(looked_at)}
+            )
             for t in np.linspace(0, 1, 21).round(2).tolist():
                 accuracy = before + gain * 4 * t * (1 - t)
                 count = int(len(self.ids) * t**1.5) if self.reranked else 0
-                sweep.append({"setting": s, "threshold": t, "accuracy": accuracy, "looked_at": count})
+                sweep.append(
+                    {"setting": s, "threshold": t, "accuracy": accuracy, "looked_at": count}
+                )
             for k in sorted({min(k, len(self.classes)) for k in (2, 3, 5, 10)}):
                 for gate, count in (("in_use", looked_at), ("open", len(self.ids))):
                     point = {"setting": s, "top_k": k, "gate": gate, "looked_at": count}
-                    point |= {"accuracy": _share(after - 0.002 * k), "oracle": _share(after + 0.02 * k)}
-                    candidates.append({**point, "coverage": 0.9 if count and len(self.classes) > 1 else None})
+                    point |= {
+                        "accuracy": _share(after - 0.002 * k),
+                        "oracle": _share(after + 0.02 * k),
+                    }
+                    candidates.append(
+                        {**point, "coverage": 0.9 if count and len(self.classes) > 1 else None}
+                    )
             if self.reranked and len(self.classes) > 1:
                 for k in range(min(7, len(self.classes) - 1)):
                     fixed = [f"test/{k + 1}/{i:04}.png" for i in range(min(7 - k, self.per_class))]
@@ -246,7 +317,12 @@ class Fake:
                 "clean": _share(base),
                 "accuracy": _share(base + worth),
                 "difference": _share(worth, 0.01),
-                **{"fixed": 3, "broke": 1, "p_value": 0.6, "looked_at": {"clean": 30, "flawed": 28}},
+                **{
+                    "fixed": 3,
+                    "broke": 1,
+                    "p_value": 0.6,
+                    "looked_at": {"clean": 30, "flawed": 28},
+                },
             }
             for flaw, method, worth in (
                 ("synonyms", "coder", -0.02),
@@ -262,24 +338,44 @@ class Fake:
     def _coverage(self, looked_at: int) -> dict[str, Any]:
         if not looked_at:
             nothing = {"all": 0, "every_pair": 0, "some": 0, "none": 0}
-            none = {"coverage": None, "coverage_curve": [], "comparisons": {"all": 0, "with_text": 0}}
-            return {**none, "decisions": nothing, "compared_pairs": {"different": 0, "with_text": 0}}
+            none = {
+                "coverage": None,
+                "coverage_curve": [],
+                "comparisons": {"all": 0, "with_text": 0},
+            }
+            return {
+                **none,
+                "decisions": nothing,
+                "compared_pairs": {"different": 0, "with_text": 0},
+            }
         some = looked_at // 5
-        curve = [{"pairs": n, "comparisons": 0.3 + 0.02 * n, "decisions": 0.02 * n} for n in (1, 4, 15, 30)]
+        curve = [
+            {"pairs": n, "comparisons": 0.3 + 0.02 * n, "decisions": 0.02 * n}
+            for n in (1, 4, 15, 30)
+        ]
         return {
             "coverage": 0.9,
             "comparisons": {"all": 10 * looked_at, "with_text": 9 * looked_at},
-            "decisions": {"all": looked_at, "every_pair": looked_at - some, "some": some, "none": 0},
+            "decisions": {
+                "all": looked_at,
+                "every_pair": looked_at - some,
+                "some": some,
+                "none": 0,
+            },
             "compared_pairs": {"different": 30, "with_text": 27},
             "coverage_curve": curve,
         }
 
-    def _adapter(self, dataset: str, model: str, shots: int, base: float, rng: np.random.Generator) -> None:
+    def _adapter(
+        self, dataset: str, model: str, shots: int, base: float, rng: np.random.Generator
+    ) -> None:
         out = Paths(self.root).adapter(model, dataset, shots)
         runs, summary, rows = [], [], []
         for setting in self.settings:
             for method, slope in FEW_SHOT.items():
-                level = base + 0.012 + slope * np.log2(2 * shots) * 1.6 + 0.004 * (setting != "clean")
+                level = (
+                    base + 0.012 + slope * np.log2(2 * shots) * 1.6 + 0.004 * (setting != "clean")
+                )
                 spread = 0.0 if method == "clip_ensemble" else 0.02 / np.sqrt(shots)
                 accuracies = [float(level + spread * rng.standard_normal()) for _ in self.seeds]
                 for seed, a in zip(self.seeds, accuracies, strict=True):
@@ -312,8 +408,14 @@ class Fake:
         what = {"shots": shots, "runs": runs, "summary": summary, "left_out": left}
         spread = {"mean": 0.004, "std": 0.001, "low": 0.002, "high": 0.006}
         level = {**spread, "mean": base}
-        flaw = {"method": "coder_adapter", "clean": level, "accuracy": {**level, "mean": base + 0.004}}
-        what["flaws"] = [{**flaw, "flaw": f, "difference": spread} for f in ("best_of_two", "test_search")]
+        flaw = {
+            "method": "coder_adapter",
+            "clean": level,
+            "accuracy": {**level, "mean": base + 0.004},
+        }
+        what["flaws"] = [
+            {**flaw, "flaw": f, "difference": spread} for f in ("best_of_two", "test_search")
+        ]
         self._document(out, f"adapter --shots {shots}", dataset, model, what)
 
     def _evaluation(self, dataset: str, model: str, base: float, rng: np.random.Generator) -> None:
@@ -323,7 +425,8 @@ class Fake:
         what: dict[str, Any] = {
             "classes": list(self.classes),
             "text_kinds": [
-                {"kinds": k, "accuracy": _share(base + 0.012 * len(k)), "texts": 6 * len(k)} for k in kinds
+                {"kinds": k, "accuracy": _share(base + 0.012 * len(k)), "texts": 6 * len(k)}
+                for k in kinds
             ],
             "text_counts": [
                 {
@@ -336,7 +439,13 @@ class Fake:
                 for n, d in counts
             ],
             "text_choices": [
-                {"count": n, "chosen": c, "accuracy": base + gain, "texts": n, "diversity": 0.8 - gain}
+                {
+                    "count": n,
+                    "chosen": c,
+                    "accuracy": base + gain,
+                    "texts": n,
+                    "diversity": 0.8 - gain,
+                }
                 for n in (2, 4)
                 for c, gain in (("diverse", 0.03), ("alike", -0.02))
                 if len(self.classes) > 1
@@ -374,7 +483,11 @@ class Fake:
     def _text_tests(self) -> list[dict[str, Any]]:
         choice = {"test": "diverse_against_alike", "counts": [2, 4], **self._paired(0.05)}
         return [
-            {"test": "all_against_few", "texts_per_class": {"few": 2.0, "all": 5.0}, **self._paired(0.043)},
+            {
+                "test": "all_against_few",
+                "texts_per_class": {"few": 2.0, "all": 5.0},
+                **self._paired(0.043),
+            },
             *[choice] * (len(self.classes) > 1),
             {"test": "kind", "kind": "attribute", **self._paired(0.024)},
             {"test": "kind", "kind": "analogous", **self._paired(-0.004)},
@@ -384,9 +497,18 @@ class Fake:
     def _neighbour_tests(self) -> list[dict[str, Any]]:
         original, coder, *others = self._compared
         return [
-            {"before": before, "after": after, **measure, **self._paired(FEATURES[after] - FEATURES[before])}
+            {
+                "before": before,
+                "after": after,
+                **measure,
+                **self._paired(FEATURES[after] - FEATURES[before]),
+            }
             for before, after in [(original, coder), *((coder, other) for other in others)]
-            for measure in ({"measure": "knn", "k": 5}, {"measure": "nearest"}, {"measure": "r_precision"})
+            for measure in (
+                {"measure": "knn", "k": 5},
+                {"measure": "nearest"},
+                {"measure": "r_precision"},
+            )
         ]
 
     def _paired(self, gain: float) -> dict[str, Any]:
@@ -395,7 +517,12 @@ class Fake:
         broke = round(0.05 * n)
         fixed = broke + round(gain * n)
         p_value = 0.003 if abs(gain) > 0.02 else 0.41
-        return {"difference": _share(gain, 0.02), "fixed": fixed, "broke": broke, "p_value": p_value}
+        return {
+            "difference": _share(gain, 0.02),
+            "fixed": fixed,
+            "broke": broke,
+            "p_value": p_value,
+        }
 
     def _corrections(self, swapped: bool = False) -> list[dict[str, Any]]:
         """A nearest neighbour that CODER corrects; swapped: one that it breaks."""
@@ -411,12 +538,20 @@ class Fake:
             for i, w in enumerate(self.texts)
         ]
         images = {"query": self.ids[0], "same": self.ids[1], "other": self.ids[-1]}
-        cosines = {"original": {"same": 0.801, "other": 0.853}, "coder": {"same": 0.982, "other": 0.941}}
+        cosines = {
+            "original": {"same": 0.801, "other": 0.853},
+            "coder": {"same": 0.982, "other": 0.941},
+        }
         if swapped:
-            cosines = {"original": {"same": 0.871, "other": 0.853}, "coder": {"same": 0.930, "other": 0.941}}
+            cosines = {
+                "original": {"same": 0.871, "other": 0.853},
+                "coder": {"same": 0.930, "other": 0.941},
+            }
         return [{**images, **cosines, "texts": texts}]
 
-    def _document(self, out: Path, command: str, dataset: str, model: str, what: dict[str, Any]) -> None:
+    def _document(
+        self, out: Path, command: str, dataset: str, model: str, what: dict[str, Any]
+    ) -> None:
         head = {"dataset": dataset, "model": model, "split": "test", "images": len(self.ids)}
         made = made_by(f"coder-clip {command} --model {model} --dataset {dataset}", [])
         write_json(out.with_suffix(".json"), {**head, **what, "made_by": made})

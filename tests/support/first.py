@@ -1,7 +1,8 @@
-"""What `make first` needs, on an empty machine: servers of its images and weights, and a small working copy.
+"""What `make first` needs, on an empty machine: servers of its images and weights, and a small
+working copy.
 
-Everything is as in config/first.yaml, but of each data set there are few images and texts, and the model has random
-weights in its true architecture. The numbers mean nothing.
+Everything is as in config/first.yaml, but of each data set there are few images and texts, and the
+model has random weights in its true architecture. The numbers mean nothing.
 """
 
 from __future__ import annotations
@@ -45,7 +46,11 @@ class First:
     @property
     def names(self) -> dict[str, str]:
         """The environment of its commands."""
-        hub = {"HF_ENDPOINT": self.web.url, "HF_HOME": f"{self.work.folder}.hub", "HF_HUB_OFFLINE": "0"}
+        hub = {
+            "HF_ENDPOINT": self.web.url,
+            "HF_HOME": f"{self.work.folder}.hub",
+            "HF_HUB_OFFLINE": "0",
+        }
         return {**hub, "OPENAI_API_KEY": ""}
 
     def copy(self, folder: Path) -> First:
@@ -76,9 +81,14 @@ def _installed(work: Work) -> Work:
 
 
 def _fewer_texts(folder: Path) -> None:
-    """Two texts of each kind for a class, one for each side of a pair: encoding all of them takes minutes."""
+    """Two texts of each kind for a class, one for each side of a pair: encoding all of them takes
+    minutes.
+    """
     for name in FIRST["datasets"]:
-        for path, entries, most in ((f"{name}.json", "classes", 2), (f"{name}.one_to_one.json", "pairs", 1)):
+        for path, entries, most in (
+            (f"{name}.json", "classes", 2),
+            (f"{name}.one_to_one.json", "pairs", 1),
+        ):
             document = json.loads((folder / path).read_text(encoding="utf-8"))
             for entry in document[entries]:
                 entry.update({k: v[:most] for k, v in entry.items() if isinstance(v, list)})
@@ -88,7 +98,9 @@ def _fewer_texts(folder: Path) -> None:
 def _random_weights(folder: Path) -> Path:
     """In half precision, as OpenAI's files are."""
     torch.manual_seed(0)
-    state = open_clip.create_model("ViT-B-32", load_weights=False, pretrained_text=False).state_dict()
+    state = open_clip.create_model(
+        "ViT-B-32", load_weights=False, pretrained_text=False
+    ).state_dict()
     half = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
     folder.mkdir()
     save_file({k: v.contiguous() for k, v in half.items()}, folder / "open_clip_model.safetensors")

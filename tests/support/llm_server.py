@@ -1,7 +1,7 @@
 """A language model's server on loopback that misbehaves on a schedule and counts what it answers.
 
-It speaks OpenAI's protocol as far as the package uses it, over real sockets: chat completions and the list of models.
-"""
+It speaks OpenAI's protocol as far as the package uses it, over real sockets: chat completions and
+the list of models."""
 
 from __future__ import annotations
 
@@ -52,13 +52,40 @@ def tokens(text: str) -> int:
 
 
 Said = tuple[int, str, str | None, dict[str, str]]
-SAID: dict[str, Said] = {  # what servers say of one question or of a schema: status, message, code, headers
-    "vllm": (400, "The provided JSON schema contains features not supported by xgrammar.", None, {}),
+SAID: dict[
+    str, Said
+] = {  # what servers say of one question or of a schema: status, message, code, headers
+    "vllm": (
+        400,
+        "The provided JSON schema contains features not supported by xgrammar.",
+        None,
+        {},
+    ),
     "llama.cpp": (500, "failed to parse grammar", None, {}),
-    "groq": (400, "Failed to generate JSON. Please adjust your prompt.", "json_validate_failed", {}),
-    "openrouter": (403, "tiny requires moderation. Your input was flagged for 'violence'", None, {}),
-    "context": (400, "This model's maximum context length is 512 tokens.", "context_length_exceeded", {}),
-    "seed": (400, "Unsupported parameter: 'seed'. Supported: model, messages, response_format", None, {}),
+    "groq": (
+        400,
+        "Failed to generate JSON. Please adjust your prompt.",
+        "json_validate_failed",
+        {},
+    ),
+    "openrouter": (
+        403,
+        "tiny requires moderation. Your input was flagged for 'violence'",
+        None,
+        {},
+    ),
+    "context": (
+        400,
+        "This model's maximum context length is 512 tokens.",
+        "context_length_exceeded",
+        {},
+    ),
+    "seed": (
+        400,
+        "Unsupported parameter: 'seed'. Supported: model, messages, response_format",
+        None,
+        {},
+    ),
     "parameter": (400, "Unsupported parameter: 'temperature'", None, {}),
     "format": (400, "response_format: this request cannot be taken", None, {}),
     "forbidden": (403, "Country not supported", None, {}),
@@ -72,10 +99,11 @@ SAID: dict[str, Said] = {  # what servers say of one question or of a schema: st
 
 
 class Server(ThreadingHTTPServer):
-    """behaviours: what happens to the first requests, one each ("ok" after them). See Handler.misbehave.
+    """behaviours: what happens to the first requests, one each ("ok" after them). See
+    Handler.misbehave.
 
-    paid: questions that were answered in full, how often each. open and most_open: requests in flight.
-    """
+    paid: questions that were answered in full, how often each. open and most_open: requests in
+    flight."""
 
     daemon_threads = True
     request_queue_size = 128
@@ -85,13 +113,17 @@ class Server(ThreadingHTTPServer):
         self.texts, self.behaviours = texts, list(behaviours or [])
         self.key: str | None = None
         self.formats = ["json_schema", "json_object", None]  # response formats that it takes
-        self.answer: Callable[[dict[str, Any]], Any] | None = None  # instead of texts: content of the message
+        self.answer: Callable[[dict[str, Any]], Any] | None = (
+            None  # instead of texts: content of the message
+        )
         self.delay = 0.0
         self.down = False  # the list of models, too, says 503
         self.served: Any = "tiny-2026"  # the model's full name
         self.fingerprint = "fp_1"
         self.count = tokens
-        self.usage: Any = "counted"  # or what it says instead: (prompt, completion) tokens, None or nonsense
+        self.usage: Any = (
+            "counted"  # or what it says instead: (prompt, completion) tokens, None or nonsense
+        )
         self.headers: dict[str, str] = {}
         self.paid: Counter[str] = Counter()
         self.billed: list[tuple[int, int]] = []  # tokens of each answer, whatever it says
@@ -112,7 +144,11 @@ class Server(ThreadingHTTPServer):
     def completion(self, body: dict[str, Any]) -> dict[str, Any]:
         """A chat completion."""
         content = self.answer(body) if self.answer else self.texts_for(body)
-        message = dict(content) if isinstance(content, dict) else {"role": "assistant", "content": content}
+        message = (
+            dict(content)
+            if isinstance(content, dict)
+            else {"role": "assistant", "content": content}
+        )
         message["content"] = in_name(message["content"], named(body))
         finish = message.pop("finish_reason", "stop")
         sent = sum(self.count(m["content"]) for m in body["messages"])
@@ -121,7 +157,9 @@ class Server(ThreadingHTTPServer):
             self.billed.append((sent, self.count(message["content"] or "")))
         usage = self.billed[-1] if self.usage == "counted" else self.usage
         if isinstance(usage, tuple):
-            usage = dict(zip(("prompt_tokens", "completion_tokens", "total_tokens"), usage, strict=False))
+            usage = dict(
+                zip(("prompt_tokens", "completion_tokens", "total_tokens"), usage, strict=False)
+            )
         return {
             "id": "x", "object": "chat.completion", "created": 1, "model": self.served,
             "system_fingerprint": self.fingerprint,
@@ -137,15 +175,21 @@ class Server(ThreadingHTTPServer):
         found: dict[str, Any] = {}
         for key, value in wanted.items():
             if key == name:
-                found[key] = {kind: self.texts(f"{kind} of {name}", number(n)) for kind, n in value.items()}
+                found[key] = {
+                    kind: self.texts(f"{kind} of {name}", number(n)) for kind, n in value.items()
+                }
             else:
                 a, b = value
-                found[key] = {x: self.texts(f"{x} not {y}", number(value[x])) for x, y in ((a, b), (b, a))}
+                found[key] = {
+                    x: self.texts(f"{x} not {y}", number(value[x])) for x, y in ((a, b), (b, a))
+                }
         return json.dumps(found)
 
 
 def in_name(content: Any, name: str) -> Any:
-    """An answer of a test under the name of the class that is asked about, for which it says {class}."""
+    """An answer of a test under the name of the class that is asked about, for which it says
+    {class}.
+    """
     if isinstance(content, list):
         return [{**part, "text": in_name(part["text"], name)} for part in content]
     return content and content.replace("{class}", name)
@@ -170,7 +214,9 @@ class Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:
         pass
 
-    def send(self, status: int, document: Any, kind: str = "application/json", **headers: str) -> None:
+    def send(
+        self, status: int, document: Any, kind: str = "application/json", **headers: str
+    ) -> None:
         data = document if isinstance(document, bytes) else json.dumps(document).encode()
         self.send_response(status)
         self.send_header("Content-Type", kind)
@@ -181,13 +227,19 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
         self.wfile.flush()
 
-    def fail(self, status: int, message: str = "trouble", code: str | None = None, **headers: str) -> None:
+    def fail(
+        self, status: int, message: str = "trouble", code: str | None = None, **headers: str
+    ) -> None:
         self.send(status, {"error": {"message": message, "type": "t", "code": code}}, **headers)
 
     def allowed(self) -> bool:
         given = self.headers.get("Authorization", "")
         if self.server.key is not None and given != f"Bearer {self.server.key}":
-            self.fail(401, f"Incorrect API key provided: {given.removeprefix('Bearer ')}", "invalid_api_key")
+            self.fail(
+                401,
+                f"Incorrect API key provided: {given.removeprefix('Bearer ')}",
+                "invalid_api_key",
+            )
             return False
         return True
 
@@ -255,7 +307,10 @@ class Handler(BaseHTTPRequestHandler):
         elif behaviour == "deep":
             self.send(200, b"[" * 200_000)
         elif behaviour == "number":
-            self.send(200, b'{"choices": [{"message": {"content": "x"}}], "usage": {"prompt_tokens": 1e999}}')
+            self.send(
+                200,
+                b'{"choices": [{"message": {"content": "x"}}], "usage": {"prompt_tokens": 1e999}}',
+            )
         elif behaviour in SAID:
             status, message, code, headers = SAID[behaviour]
             self.fail(status, message, code, **headers)
@@ -334,7 +389,9 @@ class Handler(BaseHTTPRequestHandler):
 def serving(texts: Texts = words, behaviours: list[str] | None = None) -> Iterator[Server]:
     """A server that answers until the block ends."""
     server = Server(texts, behaviours)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread = threading.Thread(
+        target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
+    )
     thread.start()
     try:
         yield server

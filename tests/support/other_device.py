@@ -1,8 +1,9 @@
-"""A device that is not the CPU, for machines that have no other: its tensors refuse to meet tensors on the CPU, as
-those on a GPU do, and the CPU computes with them. Run as a program, it prints what differs from the CPU, part by part.
+"""A device that is not the CPU, for machines that have no other: its tensors refuse to meet tensors
+on the CPU, as those on a GPU do, and the CPU computes with them. Run as a program, it prints what
+differs from the CPU, part by part.
 
-PyTorch can have a device whose operations are written in Python ("privateuseone"). It stays registered, so it has a
-process of its own.
+PyTorch can have a device whose operations are written in Python ("privateuseone"). It stays
+registered, so it has a process of its own.
 """
 
 from __future__ import annotations
@@ -42,7 +43,11 @@ from tiny import TEXTS, UNCUT, save_tiny
 DEVICE = "privateuseone"
 AT = torch.device(f"{DEVICE}:0")
 aten = torch.ops.aten
-BETWEEN = {aten._to_copy.default, aten.copy_.default, aten._copy_from.default}  # from one device to another
+BETWEEN = {
+    aten._to_copy.default,
+    aten.copy_.default,
+    aten._copy_from.default,
+}  # from one device to another
 INDEXED = {
     aten.index.Tensor,
     aten.index_put_.default,
@@ -58,7 +63,11 @@ class Elsewhere(Tensor):
 
     @staticmethod
     def __new__(cls, held: Tensor) -> Elsewhere:
-        layout = {"strides": held.stride(), "storage_offset": held.storage_offset(), "dtype": held.dtype}
+        layout = {
+            "strides": held.stride(),
+            "storage_offset": held.storage_offset(),
+            "dtype": held.dtype,
+        }
         made: Elsewhere = Tensor._make_wrapper_subclass(cls, held.size(), device=AT, **layout)
         made.held = held
         return made
@@ -76,7 +85,9 @@ class OtherDevice(TorchDispatchMode):
 
 
 def compute(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-    """One operation. RuntimeError if it mixes devices; numbers without an axis may come from anywhere."""
+    """One operation. RuntimeError if it mixes devices; numbers without an axis may come from
+    anywhere.
+    """
     tensors = [t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)]
     here = [t for t in tensors if not isinstance(t, Elsewhere) and t.ndim]
     there = [t for t in tensors if isinstance(t, Elsewhere)]
@@ -86,10 +97,14 @@ def compute(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     if mixed and func not in BETWEEN:
         raise RuntimeError(f"{func}: tensors on the CPU and on another device")
     device = kwargs.get("device")
-    goes_there = isinstance(args[0], Elsewhere) if func in BETWEEN and device is None else bool(there)
+    goes_there = (
+        isinstance(args[0], Elsewhere) if func in BETWEEN and device is None else bool(there)
+    )
     if device is not None:
         goes_there = torch.device(device).type == DEVICE
-        kwargs = {**kwargs, "device": torch.device("cpu")} | ({"pin_memory": False} if goes_there else {})
+        kwargs = {**kwargs, "device": torch.device("cpu")} | (
+            {"pin_memory": False} if goes_there else {}
+        )
 
     def held(value: Any) -> Any:
         return value.held if isinstance(value, Elsewhere) else value
@@ -124,28 +139,41 @@ Parts = dict[str, Callable[[], Any]]
 
 
 def ideas(moved: Move) -> Parts:
-    """The public functions on moved images; with texts that are, too, and with texts on the CPU ("texts here")."""
+    """The public functions on moved images; with texts that are, too, and with texts on the CPU
+    ("texts here").
+    """
     seeded = torch.Generator().manual_seed(1)
     x, parts = moved(X), {}
     for where, text in (("", moved), (", texts here", lambda t: t)):
         names = [text(torch.randn(1 + c % 3, D, generator=seeded)) for c in range(C)]
         described = [text(torch.randn(5, D, generator=seeded)) for _ in range(C)]
         pairs = {
-            (a, b): text(torch.randn(3, D, generator=seeded)) for a in range(C) for b in range(C) if a != b
+            (a, b): text(torch.randn(3, D, generator=seeded))
+            for a in range(C)
+            for b in range(C)
+            if a != b
         }
         shots, owners = text(torch.randn(12, D, generator=seeded)), text(torch.arange(12) % C)
         n, o = TextNeighbors(described, names), OneToOne(pairs, C)
         scores = moved(torch.randn(N, C, generator=seeded))
-        clip = 100 * normalize(x, dim=1) @ normalize(moved(torch.stack([t[0] for t in names])), dim=1).T
+        clip = (
+            100
+            * normalize(x, dim=1)
+            @ normalize(moved(torch.stack([t[0] for t in names])), dim=1).T
+        )
         adapter = CoderAdapter.fit(shots, owners, torch.cat(described), C)
         parts |= {
             f"class_scores{where}": lambda n=n: n.class_scores(x),
             f"encode{where}": lambda n=n: n.encode(x),
             f"compact{where}": lambda n=n: n.compact(x),
-            f"state of texts{where}": lambda n=n: TextNeighbors.from_state(n.state()).class_scores(x),
+            f"state of texts{where}": lambda n=n: TextNeighbors.from_state(n.state()).class_scores(
+                x
+            ),
             f"rerank{where}": lambda o=o, s=scores: rerank(x, s, o, threshold=0.9),
             f"rerank_scores{where}": lambda o=o, s=scores: rerank_scores(x, s, o),
-            f"state of pairs{where}": lambda o=o, s=scores: rerank(x, s, OneToOne.from_state(o.state()), 0.9),
+            f"state of pairs{where}": lambda o=o, s=scores: rerank(
+                x, s, OneToOne.from_state(o.state()), 0.9
+            ),
             f"affinity{where}": lambda a=adapter: a.affinity(x),
             f"logits{where}": lambda a=adapter, c=clip: a.logits(x, c, alpha=1.0, beta=2.0),
             f"search{where}": lambda a=adapter, c=clip: search(a, x, c, moved(LABELS)),
@@ -156,7 +184,9 @@ def ideas(moved: Move) -> Parts:
         "predict": lambda: predict(scores),
         "top_k": lambda: top_k(scores),
         "softmax_gap": lambda: softmax_gap(scores),
-        "views": lambda: CoderAdapter.fit(views, moved(torch.arange(12) % C), moved(X), C).affinity(x),
+        "views": lambda: CoderAdapter.fit(views, moved(torch.arange(12) % C), moved(X), C).affinity(
+            x
+        ),
     }
 
 
@@ -174,7 +204,9 @@ def few_shot(moved: Move) -> Parts:
         views=moved(normalize(random(12, 3, D), dim=-1)),
         labels=moved(torch.arange(12) % C),
         weights=moved(normalize(random(C, D), dim=1)),
-        texts={kind: (moved(random(C * 4, D)), moved(torch.arange(C * 4) % C)) for kind in IN_CODER},
+        texts={
+            kind: (moved(random(C * 4, D)), moved(torch.arange(C * 4) % C)) for kind in IN_CODER
+        },
         imagenet_names=moved(normalize(random(30, D), dim=1)),
         validation=moved(X[:20]),
         grid=((0.1, 200, 500), (0.1, 20, 50), 3),
@@ -189,7 +221,9 @@ def few_shot(moved: Move) -> Parts:
     return {f"method {name}": partial(searched, name) for name in (*FEW_SHOT, *ABLATIONS)}
 
 
-def features(encoder: Encoder, data: FolderDataset, views: int) -> tuple[Tensor, Tensor | None, list[str]]:
+def features(
+    encoder: Encoder, data: FolderDataset, views: int
+) -> tuple[Tensor, Tensor | None, list[str]]:
     """Features of the test images, the views one by one, and the images that could be read."""
     test, options = data.split("test"), {"keep_views": views, "on_error": "skip", "progress": False}
     made = extract(data, test.ids, test.labels, encoder, batch_size=2, views=views, **options)  # type: ignore[arg-type]
@@ -200,7 +234,12 @@ def encoders(device: torch.device, folder: Path) -> Parts:
     """Images and texts through tiny encoders that are on a device."""
     parts: Parts = {}
     data = FolderDataset("photos", folder / "photos")
-    for kind, precision in (("plain", "fp32"), ("plain", "fp64"), ("plain", "bf16"), ("siglip", "fp32")):
+    for kind, precision in (
+        ("plain", "fp32"),
+        ("plain", "fp64"),
+        ("plain", "bf16"),
+        ("siglip", "fp32"),
+    ):
         text, changes = UNCUT.get(kind, (None, {}))
         made = folder / kind
         if not made.is_dir():
@@ -208,7 +247,9 @@ def encoders(device: torch.device, folder: Path) -> Parts:
         encoder = load_encoder(EncoderSpec(f"local-dir:{made}", device="cpu", precision=precision))  # type: ignore[arg-type]
         encoder = replace(encoder, device=device, model=encoder.model.to(device))
         for views in (0, 3):
-            parts[f"{kind} {precision}, images, {views} views"] = partial(features, encoder, data, views)
+            parts[f"{kind} {precision}, images, {views} views"] = partial(
+                features, encoder, data, views
+            )
         parts[f"{kind} {precision}, texts"] = partial(encoder.encode_texts, TEXTS, 16)
     return parts
 
@@ -231,8 +272,12 @@ def difference(here: Any, there: Any) -> float | str:
         if isinstance(a, Tensor):
             b = b.cpu()
             if a.shape != b.shape or a.dtype != b.dtype:
-                return f"{a.dtype} {tuple(a.shape)} on the CPU, {b.dtype} {tuple(b.shape)} elsewhere"
-            largest = max(largest, float((a.double() - b.double()).abs().max())) if a.numel() else largest
+                return (
+                    f"{a.dtype} {tuple(a.shape)} on the CPU, {b.dtype} {tuple(b.shape)} elsewhere"
+                )
+            largest = (
+                max(largest, float((a.double() - b.double()).abs().max())) if a.numel() else largest
+            )
         elif a != b:
             return f"{a} on the CPU, {b} elsewhere"
     return largest
@@ -257,7 +302,11 @@ def main() -> None:
                 try:
                     found[name] = difference(expected[name], part())
                 except Exception as error:
-                    own = [f for f in traceback.extract_tb(error.__traceback__) if "coder_clip" in f.filename]
+                    own = [
+                        f
+                        for f in traceback.extract_tb(error.__traceback__)
+                        if "coder_clip" in f.filename
+                    ]
                     found[name] = (
                         f"{error}: {own[-1].filename}:{own[-1].lineno}: {own[-1].line}"
                         if own

@@ -1,4 +1,6 @@
-"""The paper's configuration in miniature, made by commands: for test_paper.py, and beside the default for tracking."""
+"""The paper's configuration in miniature, made by commands: for test_paper.py, and beside the
+default for tracking.
+"""
 
 from __future__ import annotations
 
@@ -26,10 +28,12 @@ HUB = {"RN50": "timm/resnet50_clip.openai", "ViT-B-32": "timm/vit_base_patch32_c
 MODELS = tuple(HUB)
 CIFAR = {"cifar10": "cifar-10-batches-py", "cifar100": "cifar-100-python"}
 CUPL = "dtd"  # has sentences
-PAPER, BY_MODEL = (yaml.safe_load((REPO / f"config/{n}.yaml").read_text("utf-8")) for n in ("paper", "texts"))
+PAPER, BY_MODEL = (
+    yaml.safe_load((REPO / f"config/{n}.yaml").read_text("utf-8")) for n in ("paper", "texts")
+)
 TEXTS = {"texts": BY_MODEL["datasets"]["dtd"]["texts"]}  # the files are of all classes
-# One with sentences, one without validation images, one without few-shot, and pickles. Each more takes a minute; the
-# unit tests read all layouts.
+# One with sentences, one without validation images, one without few-shot, and pickles. Each more
+# takes a minute; the # unit tests read all layouts.
 SOME = ("dtd", "imagenet", "imagenet_v2")
 DATASETS: dict[str, Any] = {
     **{
@@ -42,7 +46,9 @@ FEW = {d for d, given in DATASETS.items() if given.get("few_shot", True)}
 
 
 def miniature(root: Path, server: str, results: str, names: Collection[str]) -> dict[str, Any]:
-    """The paper's configuration with two of its models, fewer shots, seeds and texts, and coarser searches."""
+    """The paper's configuration with two of its models, fewer shots, seeds and texts, and coarser
+    searches.
+    """
     return {
         **PAPER,
         "results": results,
@@ -62,7 +68,9 @@ def miniature(root: Path, server: str, results: str, names: Collection[str]) -> 
 
 
 def made(folder: Path, results: str = "results", names: Collection[str] = DATASETS) -> Work:
-    """A working copy whose every command was run. results: folder of its results. names: of its data sets."""
+    """A working copy whose every command was run. results: folder of its results. names: of its
+    data sets.
+    """
     root = folder / "root"
     hub_cache(folder / "hub")
     with serving() as server, pytest.MonkeyPatch.context() as patch:
@@ -85,7 +93,9 @@ def made(folder: Path, results: str = "results", names: Collection[str] = DATASE
 
 
 def hub_cache(folder: Path) -> None:
-    """What the Hugging Face hub leaves behind, with random weights in half precision, as OpenAI's files are."""
+    """What the Hugging Face hub leaves behind, with random weights in half precision, as OpenAI's
+    files are.
+    """
     for name, repository in HUB.items():
         torch.manual_seed(0)
         state = open_clip.create_model(name, load_weights=False, pretrained_text=False).state_dict()
@@ -123,11 +133,18 @@ def take_any_cifar(module: Path) -> None:
 
 
 def call_it_whole(entries: Path, manifests: Path, names: Collection[str]) -> None:
-    """The entries expect as many images as there are: only a whole data set is held against published figures."""
+    """The entries expect as many images as there are: only a whole data set is held against
+    published figures.
+    """
     for name in names:
         path = entries / f"{name}.yaml"
-        document, manifest = yaml.safe_load(path.read_text(encoding="utf-8")), manifests / f"{name}.json"
-        rule = next(r for r in document["splits"] if r["what"] == json.loads(manifest.read_text())["split"])
+        document, manifest = (
+            yaml.safe_load(path.read_text(encoding="utf-8")),
+            manifests / f"{name}.json",
+        )
+        rule = next(
+            r for r in document["splits"] if r["what"] == json.loads(manifest.read_text())["split"]
+        )
         rule["counts"] = json.loads(manifest.read_text())["images"]
         for known in ("fingerprints", "sums"):
             rule.pop(known, None)
@@ -141,7 +158,9 @@ def write_sentences(work: Work) -> None:
     prompts.write_text(
         json.dumps({n: [f"A {n} surface looks like {n} {i}." for i in range(3)] for n in names})
     )
-    said = work.coder_clip("texts", "import", "cupl", prompts, "--dataset", CUPL, "--config", work.config)
+    said = work.coder_clip(
+        "texts", "import", "cupl", prompts, "--dataset", CUPL, "--config", work.config
+    )
     file = f"data/texts/{CUPL}.cupl.json"
     assert file in said.stdout, said.stdout
     texts = {**DATASETS[CUPL]["texts"], "sentence": file}
@@ -149,7 +168,9 @@ def write_sentences(work: Work) -> None:
 
 
 def draw(name: str, root: Path, seed: int) -> None:
-    """A noisy patch of about its class's colour into every image of a tree, whose files are links to one."""
+    """A noisy patch of about its class's colour into every image of a tree, whose files are links
+    to one.
+    """
     rng = np.random.default_rng(seed)
     colours = rng.integers(0, 256, (CLASSES, 1, 1, 3))
     data = load_below(name, root)
@@ -171,7 +192,9 @@ def draw_cifar(name: str, root: Path, seed: int) -> None:
         if "data" in batch:
             labels = np.array(batch.get("labels") or batch["fine_labels"])
             pixels = (
-                colours[labels] + rng.normal(0, 70, (len(labels), 3, 1)) + rng.normal(0, 60, (1, 3, 1024))
+                colours[labels]
+                + rng.normal(0, 70, (len(labels), 3, 1))
+                + rng.normal(0, 60, (1, 3, 1024))
             )
             batch["data"] = pixels.clip(0, 255).astype(np.uint8).reshape(len(labels), 3072)
             path.write_bytes(pickle.dumps(batch))

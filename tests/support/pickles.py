@@ -1,4 +1,6 @@
-"""Files in the forms of other people: JSON, pickles, and a pickle that runs a command when it is read."""
+"""Files in the forms of other people: JSON, pickles, and a pickle that runs a command when it is
+read.
+"""
 
 from __future__ import annotations
 

@@ -51,7 +51,9 @@ class Project:
     def __truediv__(self, path: str) -> Path:
         return self.folder / path
 
-    def run(self, *command: str, ok: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *command: str, ok: bool = True, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
             command,
             cwd=self.folder,
@@ -67,7 +69,9 @@ class Project:
         return done
 
     def start(self, *command: str, **environment: str) -> subprocess.Popen[str]:
-        """A process of its own group, to be killed by its id; without `programs`, whose work another process does."""
+        """A process of its own group, to be killed by its id; without `programs`, whose work
+        another process does.
+        """
         path = self.environment["PATH"].removeprefix(f"{self.programs}{os.pathsep}")
         return subprocess.Popen(
             command,
@@ -117,7 +121,9 @@ class Project:
         (self / path).write_text(text.replace(old, new))
 
     def two_sides(self, ours: Edit, theirs: Edit, branch: str = "theirs") -> None:
-        """A branch for each edit, run and committed; ours is main, and is checked out at the end."""
+        """A branch for each edit, run and committed; ours is main, and is checked out at the
+        end.
+        """
         self.git("checkout", "--quiet", "-b", branch)
         self.edit(*theirs)
         self.snakemake()
@@ -137,7 +143,9 @@ class Project:
 
     def bytes(self, results: str = "results") -> dict[str, str]:
         """sha256 of all that the pipeline made."""
-        files = (p for p in (self / results).rglob("*") if p.is_file() and not p.name.startswith("."))
+        files = (
+            p for p in (self / results).rglob("*") if p.is_file() and not p.name.startswith(".")
+        )
         return {
             str(p.relative_to(self.folder)): hashlib.sha256(p.read_bytes()).hexdigest()
             for p in sorted(files)
@@ -145,7 +153,9 @@ class Project:
         }
 
     def honest(self) -> list[str]:
-        """Run; the rules that ran. What counts as current afterwards is what forcing every job makes."""
+        """Run; the rules that ran. What counts as current afterwards is what forcing every job
+        makes.
+        """
         said = self.snakemake()
         rules = sorted(r for r in JOB.findall(said) if r not in ("all", "report_page"))
         assert rules or "Nothing to be done" in said, said
@@ -155,7 +165,9 @@ class Project:
         return rules
 
 
-def make_toy(folder: Path, dvc: bool = True, git: bool = True, programs: Path | None = None) -> Project:
+def make_toy(
+    folder: Path, dvc: bool = True, git: bool = True, programs: Path | None = None
+) -> Project:
     """A toy project that has not run yet."""
     folder.mkdir(parents=True)
     for item in TOY.iterdir():

@@ -1,4 +1,6 @@
-"""Published data sets as their servers have them, archives in the true layouts, and a hub of weights."""
+"""Published data sets as their servers have them, archives in the true layouts, and a hub of
+weights.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ from working_copy import Work
 
 
 def publish(name: str, web: Web, work: Work, folder: Path, images: int) -> None:
-    """Serve a small tree of the data set; the working copy's entry names this server, its sums and counts."""
+    """Serve a small tree of the data set; the working copy's entry names this server, its sums and
+    counts.
+    """
     made = folder / "made"
     counts = {split: len(rows) for split, rows in plant(name, made, images).items()}
     path = work.folder / f"src/coder_clip/datasets/entries/{name}.yaml"
@@ -23,7 +27,9 @@ def publish(name: str, web: Web, work: Work, folder: Path, images: int) -> None:
     for download in document["downloads"]:
         file = download["url"].rsplit("/", 1)[-1]
         inside = PUBLISHED_ARCHIVES[name].get(file)
-        source = pack(folder / file, made, inside) if inside else made / entry(name).folders[0] / file
+        source = (
+            pack(folder / file, made, inside) if inside else made / entry(name).folders[0] / file
+        )
         web.files[f"/{name}/{file}"] = source.read_bytes()
         checksum = f"sha256:{hashlib.sha256(source.read_bytes()).hexdigest()}"
         download.update(url=f"{web.url}/{name}/{file}", checksum=checksum, mirrors=[])

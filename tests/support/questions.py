@@ -15,7 +15,9 @@ from coder_clip.texts.llm.store import Answers
 from llm_server import Server
 
 CLASSES = [
-    f"{colour} {animal}" for colour in ("red", "grey", "white") for animal in ("fox", "owl", "hare", "eel")
+    f"{colour} {animal}"
+    for colour in ("red", "grey", "white")
+    for animal in ("fox", "owl", "hare", "eel")
 ]
 COUNTS = {"attribute": 4, "analogous": 3, "synonym": 2, "one_to_one": 2}
 KEY = "sk-test-0123456789abcdef"
@@ -24,7 +26,12 @@ TAILS = ["a long tail", "white paws", "pointed ears", "a wet nose"]
 
 
 def settings(server: Server, tmp_path: Path, **more: Any) -> GeneratorConfig:
-    given = {"model": "tiny", "base_url": server.url, "timeout": 20.0, "answers": tmp_path / "answers"}
+    given = {
+        "model": "tiny",
+        "base_url": server.url,
+        "timeout": 20.0,
+        "answers": tmp_path / "answers",
+    }
     return GeneratorConfig.model_validate({**given, **more})
 
 
@@ -48,7 +55,9 @@ def spent(generator: GeneratorConfig) -> float:
 
 
 def until_open(server: Server, n: int) -> None:
-    """Wait until n requests were open at once: a busy machine takes its time. The first question is asked alone."""
+    """Wait until n requests were open at once: a busy machine takes its time. The first question is
+    asked alone.
+    """
     end = time.monotonic() + 20
     while len(server.asked) > 1 and server.most_open < n and time.monotonic() < end:
         time.sleep(0.01)

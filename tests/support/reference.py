@@ -16,7 +16,8 @@ Array = NDArray[Any]
 
 
 def grid_error(width: int, rows: int = 2) -> float:
-    """Largest error of an inner product of rows of length 1, if ``rows`` of them are rounded to 2^−25.
+    """Largest error of an inner product of rows of length 1, if ``rows`` of them are rounded to
+    2^−25.
 
     Each number moves by half a step at most, and so a row by √width half steps.
     """
@@ -35,7 +36,9 @@ def coder(x: Array, texts: Sequence[Array]) -> Array:
 
 
 def class_scores(images: Array, mean_texts: Sequence[Array], max_texts: Sequence[Array]) -> Array:
-    """100 · (sum over attribute and analogous texts + best name or synonym) / (number of the former + 1)."""
+    """100 · (sum over attribute and analogous texts + best name or synonym) / (number of the former
+    + 1).
+    """
     scores = np.zeros((len(images), len(max_texts)))
     for i, x in enumerate(images):
         for c, (of_mean, of_max) in enumerate(zip(mean_texts, max_texts, strict=True)):
@@ -60,7 +63,9 @@ def candidates(scores: Array, k: int) -> list[int]:
     return sorted(range(len(scores)), key=lambda c: -scores[c])[:k]
 
 
-def duel_values(x: Array, classes: Sequence[int], texts: Mapping[tuple[int, int], Array]) -> list[float]:
+def duel_values(
+    x: Array, classes: Sequence[int], texts: Mapping[tuple[int, int], Array]
+) -> list[float]:
     """v of every candidate; a pair with a missing side counts 0."""
     x = unit(x)
     values = []
@@ -81,7 +86,9 @@ def duel_values(x: Array, classes: Sequence[int], texts: Mapping[tuple[int, int]
 
 
 def affinity(images: Array, cache: Array, texts: Array) -> tuple[Array, Array]:
-    """Min-max scaled cosines of CODERs of images and shots (N, K), and the range each row had before."""
+    """Min-max scaled cosines of CODERs of images and shots (N, K), and the range each row had
+    before.
+    """
     if cache.ndim == 3:
         cache = cache.sum(axis=0) / len(cache)
     keys = [unit(coder(key, list(texts))) for key in cache]
@@ -117,8 +124,8 @@ def search(
 ) -> list[tuple[float, float, float]]:
     """Every point of every round in the published order -> (alpha, beta, accuracy) a round.
 
-    The accuracies of all alphas of one beta are computed together and then looked at one after the other.
-    """
+    The accuracies of all alphas of one beta are computed together and then looked at one after the
+    other."""
     found = []
     for _ in range(rounds):
         beta_list = [i * (betas[1] - betas[0]) / betas[2] + betas[0] for i in range(betas[2])]

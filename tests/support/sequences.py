@@ -1,10 +1,11 @@
-"""Random sequences of steps by two people (world.py); after each step, what is called current must be right.
+"""Random sequences of steps by two people (world.py); after each step, what is called current must
+be right.
 
     python tests/support/sequences.py 17                              sequence 17, step by step
     python tests/support/sequences.py "ann edit scale 1; ann touch"   these steps
 
-Steps do not depend on each other: one that does not apply (no branch of that name, nothing to commit) does nothing, so
-any of them can be left out.
+Steps do not depend on each other: one that does not apply (no branch of that name, nothing to
+commit) does nothing, so any of them can be left out.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ BRANCHES = ("main", "x", "y")
 
 
 def draw(seed: int, length: int = 9) -> list[str]:
-    """Steps of a sequence. Most are what people do every day; a step comes with what makes it matter."""
+    """Steps of a sequence. Most are what people do every day; a step comes with what makes it
+    matter.
+    """
     r = random.Random(seed)
 
     def edit() -> str:
@@ -78,7 +81,8 @@ def draw(seed: int, length: int = 9) -> list[str]:
             2,
             lambda: [
                 edit(),
-                f"during {r.choice(list(SLOTS))} {r.randrange(4)} {r.choice(['edit', 'back', 'swap'])}",
+                f"during {r.choice(list(SLOTS))} {r.randrange(4)} "
+                f"{r.choice(['edit', 'back', 'swap'])}",
                 *r.choice([["run"], []]),
             ],
         ),
@@ -96,7 +100,9 @@ def draw(seed: int, length: int = 9) -> list[str]:
 
 
 def make_start(folder: Path, bin: Path) -> None:
-    """What every sequence begins with: a toy that Ann has run, recorded and shared, and that Bob has pulled."""
+    """What every sequence begins with: a toy that Ann has run, recorded and shared, and that Bob
+    has pulled.
+    """
     first = make_toy(folder / "first")
     add_remote(first, "../store")
     subprocess.run(["git", "clone", "-q", "--bare", first.folder, folder / "hub.git"], check=True)
@@ -119,7 +125,9 @@ def started(folder: Path) -> Iterator[tuple[Path, Path]]:
         yield folder / "start", bin
 
 
-def play(steps: list[str], start: Path, bin: Path, folder: Path, log: Callable[[str], None]) -> None:
+def play(
+    steps: list[str], start: Path, bin: Path, folder: Path, log: Callable[[str], None]
+) -> None:
     """One sequence, in a copy. Wrong with its steps where something is wrong."""
     subprocess.run(["cp", "-a", str(start), str(folder)], check=True)
     world = World(folder, bin, log)

@@ -1,4 +1,6 @@
-"""Real servers on loopback ports: OpenSSH's sshd and moto's S3. Each is stopped by its own process id."""
+"""Real servers on loopback ports: OpenSSH's sshd and moto's S3. Each is stopped by its own process
+id.
+"""
 
 from __future__ import annotations
 
@@ -55,12 +57,16 @@ def _running(command: list[str], port: int, log: Path, **environment: str) -> It
 def sshd(folder: Path) -> Iterator[Ssh]:
     folder.mkdir(mode=0o700)
     for name in ("host", "user"):
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)], check=True)
+        subprocess.run(
+            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)], check=True
+        )
     (folder / "authorized").write_text((folder / "user.pub").read_text())
     port = free_port()
     (folder / "sshd_config").write_text(
-        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nAuthorizedKeysFile {folder}/authorized\n"
-        f"PidFile {folder}/pid\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nUsePAM no\n"
+        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nAuthorizedKeysFile "
+        f"{folder}/authorized\n"
+        f"PidFile {folder}/pid\nPasswordAuthentication "
+        "no\nKbdInteractiveAuthentication no\nUsePAM no\n"
         "StrictModes no\nPermitRootLogin prohibit-password\nSubsystem sftp internal-sftp\n"
     )
     with contextlib.suppress(PermissionError):

@@ -15,13 +15,26 @@ from safetensors.torch import save_file
 
 from coder_clip.encoders.encoder import Encoder, EncoderSpec, load_encoder
 
-torch.set_num_threads(1)  # towers this small only wait for a second thread, four times as long on busy cores
+torch.set_num_threads(
+    1
+)  # towers this small only wait for a second thread, four times as long on busy cores
 
 TEXT = {"context_length": 24, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 2}
 VISION = {"image_size": 32, "patch_size": 16, "width": 32, "head_width": 16, "layers": 2}
 COCA = {
-    "multimodal_cfg": {"context_length": 24, "width": 16, "heads": 2, "layers": 1, "attn_pooler_heads": 2},
-    "vision_cfg": {**VISION, "attentional_pool": True, "attn_pooler_heads": 2, "output_tokens": True},
+    "multimodal_cfg": {
+        "context_length": 24,
+        "width": 16,
+        "heads": 2,
+        "layers": 1,
+        "attn_pooler_heads": 2,
+    },
+    "vision_cfg": {
+        **VISION,
+        "attentional_pool": True,
+        "attn_pooler_heads": 2,
+        "output_tokens": True,
+    },
     "custom_text": True,
 }
 UNCUT = {
@@ -42,7 +55,9 @@ TEXTS = [
 
 
 def read_vocabulary_once() -> None:
-    """open_clip reads its vocabulary for every tokenizer, which is nearly all the time that a tiny encoder takes."""
+    """open_clip reads its vocabulary for every tokenizer, which is nearly all the time that a tiny
+    encoder takes.
+    """
     read, known = SimpleTokenizer.__init__, {}
 
     def init(self: SimpleTokenizer, *arguments: Any, **options: Any) -> None:
@@ -62,20 +77,31 @@ read_vocabulary_once()
 
 def config(text: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
     """A tiny model_cfg; ``text`` and ``changes`` go on top."""
-    return {"embed_dim": 16, "vision_cfg": dict(VISION), "text_cfg": {**TEXT, **(text or {})}, **changes}
+    return {
+        "embed_dim": 16,
+        "vision_cfg": dict(VISION),
+        "text_cfg": {**TEXT, **(text or {})},
+        **changes,
+    }
 
 
-def save_tiny(folder: Path, text: dict[str, Any] | None = None, seed: int = 0, **changes: Any) -> Path:
+def save_tiny(
+    folder: Path, text: dict[str, Any] | None = None, seed: int = 0, **changes: Any
+) -> Path:
     """Writes open_clip_config.json and open_clip_model.safetensors; gives the folder back."""
     folder.mkdir(parents=True, exist_ok=True)
     cfg = config(text, **changes)
-    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": cfg, "preprocess_cfg": {}}))
+    (folder / "open_clip_config.json").write_text(
+        json.dumps({"model_cfg": cfg, "preprocess_cfg": {}})
+    )
     save_file(random_weights(folder, seed), folder / "open_clip_model.safetensors")
     return folder
 
 
 def random_weights(folder: Path, seed: int = 0) -> dict[str, torch.Tensor]:
-    """Random weights for a folder's configuration, spread enough that every part of the tower matters."""
+    """Random weights for a folder's configuration, spread enough that every part of the tower
+    matters.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = open_clip.create_model(f"local-dir:{folder}", load_weights=False)

@@ -1,4 +1,6 @@
-"""A small data set of random features as the artefacts of a run, and the method on it in plain loops."""
+"""A small data set of random features as the artefacts of a run, and the method on it in plain
+loops.
+"""
 
 from __future__ import annotations
 
@@ -20,17 +22,30 @@ N_CLASSES, WIDTH, TOP, GRID = 6, 8, 3, [0.0, 0.05, 0.1, 0.2, 0.4, 0.8]
 KINDS = {  # kind -> texts a class
     **{"name": 1, "prompt": 2, "attribute": 3, "analogous": 1, "synonym": 2},
     **{"attribute:as_published": 3, "analogous:as_published": 1, "synonym:as_published": 1},
-    **{f"{kind}:names_as_published": n for kind, n in (("name", 1), ("attribute", 3), ("analogous", 1))},
-    **{f"{kind}:names_as_published:as_published": n for kind, n in (("attribute", 3), ("analogous", 1))},
+    **{
+        f"{kind}:names_as_published": n
+        for kind, n in (("name", 1), ("attribute", 3), ("analogous", 1))
+    },
+    **{
+        f"{kind}:names_as_published:as_published": n
+        for kind, n in (("attribute", 3), ("analogous", 1))
+    },
     **{
         ":".join(["attribute", "few_shot", *tags]): 3
-        for tags in ((), ("names_as_published",), ("as_published",), ("names_as_published", "as_published"))
+        for tags in (
+            (),
+            ("names_as_published",),
+            ("as_published",),
+            ("names_as_published", "as_published"),
+        )
     },
 }
 
 
 class Toy:
-    """A data set of features alone: images near their class's texts, every kind of text, all pairs."""
+    """A data set of features alone: images near their class's texts, every kind of text, all
+    pairs.
+    """
 
     def __init__(self, root: Path, seed: int = 14, burst: int = 1) -> None:
         self.burst = burst  # this many images of a class after another are near twins
@@ -57,13 +72,16 @@ class Toy:
             for c in range(N_CLASSES)
         }
         self.pairs = {
-            (a, b): torch.tensor(centres[a] - centres[b] + 0.1 * rng.normal(size=(2, WIDTH))).float()
+            (a, b): torch.tensor(
+                centres[a] - centres[b] + 0.1 * rng.normal(size=(2, WIDTH))
+            ).float()
             for a in range(N_CLASSES)
             for b in range(N_CLASSES)
             if a != b
         }
         self.published_pairs = {  # of sentences that name the classes otherwise
-            pair: texts + 0.9 * torch.tensor(np.random.default_rng(8).normal(size=texts.shape)).float()
+            pair: texts
+            + 0.9 * torch.tensor(np.random.default_rng(8).normal(size=texts.shape)).float()
             for pair, texts in self.pairs.items()
         }
         self.images = {
@@ -72,7 +90,9 @@ class Toy:
         noise = np.random.default_rng(9).normal(
             size=(4, N_CLASSES, WIDTH)
         )  # four draws, some worse than others
-        self.random_words = torch.tensor(0.2 * centres + 0.1 * noise * np.arange(1, 5)[:, None, None]).float()
+        self.random_words = torch.tensor(
+            0.2 * centres + 0.1 * noise * np.arange(1, 5)[:, None, None]
+        ).float()
         self._write()
 
     @staticmethod
@@ -82,7 +102,9 @@ class Toy:
         return torch.tensor(x).float(), torch.from_numpy(labels)
 
     def groups(self, split: str) -> Tensor:
-        """The group of each image: of every class the first ``burst`` images, the next ones, and so on."""
+        """The group of each image: of every class the first ``burst`` images, the next ones, and so
+        on.
+        """
         place = torch.arange(len(self.images[split][0]))
         return (
             1000 * list(self.images).index(split)
@@ -97,7 +119,8 @@ class Toy:
             ids = [f"{split}/{i}" for i in range(len(x))]
             of_class = [ids[c::N_CLASSES] for c in range(N_CLASSES)]
             draws = {
-                str(s): [[ids_[(s + shot) % 5] for ids_ in of_class] for shot in range(2)] for s in (1, 2)
+                str(s): [[ids_[(s + shot) % 5] for ids_ in of_class] for shot in range(2)]
+                for s in (1, 2)
             }
             head = {**meta, "split": split, "ids": ids, "skipped": [], "draws": draws}
             tensors = {"features": x, "labels": labels}
@@ -126,7 +149,10 @@ class Toy:
         """For each class its texts of these kinds."""
         order = [t for t in ("few_shot", "names_as_published", "as_published") if t in tags]
         marked = [":".join([k, *(t for t in order if f"{k}:{t}" in KINDS)]) for k in kinds]
-        return [np.concatenate([self.texts[k, c].double().numpy() for k in marked]) for c in range(N_CLASSES)]
+        return [
+            np.concatenate([self.texts[k, c].double().numpy() for k in marked])
+            for c in range(N_CLASSES)
+        ]
 
     def plain(
         self,
@@ -136,7 +162,9 @@ class Toy:
         class_names: bool = False,
         one_to_one: bool = False,
     ) -> list[dict[str, Any]]:
-        """For each image its gap, candidates and second pick; synonyms, …: whether the bug is in."""
+        """For each image its gap, candidates and second pick; synonyms, …: whether the bug is
+        in.
+        """
         names = ["names_as_published"] * class_names
         mean = self.of(("attribute", "analogous"), *names, *["as_published"] * underscores)
         most = self.of(("name", "synonym"), *names, *["as_published"] * synonyms)
@@ -147,7 +175,9 @@ class Toy:
         for image, scores in zip(x, reference.class_scores(x, mean, most), strict=True):
             best = reference.candidates(scores, TOP)
             v = reference.duel_values(image, best, pairs)
-            found.append({"gap": reference.gap(scores), "best": best, "second": best[int(np.argmax(v))]})
+            found.append(
+                {"gap": reference.gap(scores), "best": best, "second": best[int(np.argmax(v))]}
+            )
         return found
 
     def right(self, split: str, found: list[dict[str, Any]], threshold: float) -> list[bool]:

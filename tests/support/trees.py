@@ -1,7 +1,7 @@
 """Small trees in the published data sets' true layouts: real file formats, few and tiny images.
 
-`plant(name, root)` writes one below ``root`` and gives what is in it: for every split {image id: class name}.
-Written from the data sets' own readme files, apart from the loaders that read them.
+`plant(name, root)` writes one below ``root`` and gives what is in it: for every split {image id:
+class name}. Written from the data sets' own readme files, apart from the loaders that read them.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ Contents = dict[str, dict[str, str]]
 
 
 def plant(name: str, root: Path, images: int = 3) -> Contents:
-    """The tree of a data set, ``images`` a class and split (more where a share of train becomes val).
+    """The tree of a data set, ``images`` a class and split (more where a share of train becomes
+    val).
 
     Each data set has a function of its name below.
     """
@@ -47,13 +48,20 @@ def load(name: str, root: Path) -> Any:
 def replace_entry(monkeypatch: pytest.MonkeyPatch, found: Entry) -> None:
     """Whatever data set is asked for, it is declared like this."""
     # that of `entry` last: a module that is imported after it would keep the replacement
-    for module in ("phases.generate_texts", "datasets.availability", "datasets.published", "datasets.entry"):
+    for module in (
+        "phases.generate_texts",
+        "datasets.availability",
+        "datasets.published",
+        "datasets.entry",
+    ):
         monkeypatch.setattr(f"coder_clip.{module}.entry", lambda _: found)
 
 
 def of_any_lists(monkeypatch: pytest.MonkeyPatch, found: Entry) -> Entry:
     """The entry as if no checksum of its lists were published, which planted lists have not."""
-    downloads = [d if d.unpack else d.model_copy(update={"checksum": None}) for d in found.downloads]
+    downloads = [
+        d if d.unpack else d.model_copy(update={"checksum": None}) for d in found.downloads
+    ]
     found = found.model_copy(update={"downloads": downloads})
     replace_entry(monkeypatch, found)
     return found
@@ -64,7 +72,9 @@ def served(found: Entry, web: Web) -> Entry:
 
     def here(download: Download) -> Download:
         checksum = f"sha256:{hashlib.sha256(web.files['/' + download.file]).hexdigest()}"
-        return download.model_copy(update={"url": f"{web.url}/{download.file}", "checksum": checksum})
+        return download.model_copy(
+            update={"url": f"{web.url}/{download.file}", "checksum": checksum}
+        )
 
     return found.model_copy(update={"downloads": [here(d) for d in found.downloads]})
 
@@ -127,7 +137,12 @@ def classes(name: str) -> list[str]:
 
 
 def _coop(
-    folder: Path, images: str, theirs: str, name: str, path_of: Callable[[str, int, int], str], n: int
+    folder: Path,
+    images: str,
+    theirs: str,
+    name: str,
+    path_of: Callable[[str, int, int], str],
+    n: int,
 ) -> Contents:
     """images: their folder below that of the data set; theirs: the data set's name in CoOp."""
     rows: dict[str, list[tuple[str, int, str]]] = {}
@@ -146,7 +161,9 @@ def _coop(
 def dtd(root: Path, n: int) -> Contents:
     """images/banded/banded_0001.jpg, the split file, and the data set's own ten partitions."""
     folder = root / "dtd"
-    found = _coop(folder, "images", "DescribableTextures", "dtd", lambda c, _, i: f"{c}/{c}_{i:04d}.jpg", n)
+    found = _coop(
+        folder, "images", "DescribableTextures", "dtd", lambda c, _, i: f"{c}/{c}_{i:04d}.jpg", n
+    )
     for split, rows in found.items():
         for partition in range(1, 11):
             lines(folder / f"labels/{split}{partition}.txt", rows)
@@ -154,7 +171,15 @@ def dtd(root: Path, n: int) -> Contents:
 
 
 def eurosat(root: Path, n: int) -> Contents:
-    f = ["AnnualCrop", "Forest", "HerbaceousVegetation", "Highway", "Industrial", "Pasture", "PermanentCrop"]
+    f = [
+        "AnnualCrop",
+        "Forest",
+        "HerbaceousVegetation",
+        "Highway",
+        "Industrial",
+        "Pasture",
+        "PermanentCrop",
+    ]
     f += ["Residential", "River", "SeaLake"]
     return _coop(
         root / "eurosat",
@@ -168,7 +193,12 @@ def eurosat(root: Path, n: int) -> Contents:
 
 def caltech101(root: Path, n: int) -> Contents:
     folder = root / "caltech-101"
-    kinds = {"face": "Faces", "leopard": "Leopards", "motorbike": "Motorbikes", "airplane": "airplanes"}
+    kinds = {
+        "face": "Faces",
+        "leopard": "Leopards",
+        "motorbike": "Motorbikes",
+        "airplane": "airplanes",
+    }
     for dropped in ("BACKGROUND_Google", "Faces_easy"):
         put(folder / f"101_ObjectCategories/{dropped}/image_0001.jpg")
     return _coop(
@@ -191,7 +221,10 @@ def food101(root: Path, n: int) -> Contents:
         lambda c, label, i: f"{c.replace(' ', '_')}/{label * 1000 + i}.jpg",
         n,
     )
-    lines(folder / "meta/train.txt", [i.removesuffix(".jpg") for s in ("train", "val") for i in found[s]])
+    lines(
+        folder / "meta/train.txt",
+        [i.removesuffix(".jpg") for s in ("train", "val") for i in found[s]],
+    )
     lines(folder / "meta/test.txt", [i.removesuffix(".jpg") for i in found["test"]])
     return found
 
@@ -209,15 +242,27 @@ def oxford_flowers(root: Path, n: int) -> Contents:
 
 
 def oxford_pets(root: Path, n: int) -> Contents:
-    """images/Abyssinian_1.jpg (cats upper case, dogs lower); labels are in another order than by name."""
+    """images/Abyssinian_1.jpg (cats upper case, dogs lower); labels are in another order than by
+    name.
+    """
     folder = root / "oxford_pets"
-    cats = {"abyssinian", "bengal", "birman", "bombay", "british_shorthair", "egyptian_mau", "maine_coon"}
+    cats = {
+        "abyssinian",
+        "bengal",
+        "birman",
+        "bombay",
+        "british_shorthair",
+        "egyptian_mau",
+        "maine_coon",
+    }
     cats |= {"persian", "ragdoll", "russian_blue", "siamese", "sphynx"}
 
     def file(breed: str) -> str:
         return "_".join(w.capitalize() for w in breed.split("_")) if breed in cats else breed
 
-    found = _coop(folder, "images", "OxfordPets", "oxford_pets", lambda c, _, i: f"{file(c)}_{i + 1}.jpg", n)
+    found = _coop(
+        folder, "images", "OxfordPets", "oxford_pets", lambda c, _, i: f"{file(c)}_{i + 1}.jpg", n
+    )
     put(folder / "images/Abyssinian_1.mat", b"not an image; the archive really holds some")
     return found
 
@@ -282,7 +327,9 @@ def fgvc_aircraft(root: Path, n: int) -> Contents:
 
 
 def imagenet(root: Path, n: int) -> Contents:
-    """train and val with a folder a WordNet id; 11 training images a class at least: ten become val."""
+    """train and val with a folder a WordNet id; 11 training images a class at least: ten become
+    val.
+    """
     from timm.data import ImageNetInfo
 
     found: Contents = {"train": {}, "test": {}}
@@ -299,7 +346,9 @@ def imagenet(root: Path, n: int) -> Contents:
 
 def imagenet_v2(root: Path, n: int) -> Contents:
     names = classes("imagenet_v2")
-    found = {f"{label}/{i:032x}.jpeg": names[label] for label in range(len(names)) for i in range(n)}
+    found = {
+        f"{label}/{i:032x}.jpeg": names[label] for label in range(len(names)) for i in range(n)
+    }
     put_all(root / "imagenetv2/imagenetv2-matched-frequency-format-val" / image for image in found)
     return {"test": found}
 
@@ -352,7 +401,9 @@ def _cifar(folder: Path, name: str, n: int) -> Contents:
     ten, names = name == "cifar10", classes(name)
     key = "labels" if ten else "fine_labels"
     found: Contents = {"train": {}, "test": {}}
-    batches = [f"data_batch_{i}" for i in range(1, 6)] + ["test_batch"] if ten else ["train", "test"]
+    batches = (
+        [f"data_batch_{i}" for i in range(1, 6)] + ["test_batch"] if ten else ["train", "test"]
+    )
     for batch in batches:
         half = "test" if batch.startswith("test") else "train"
         labels = [i % len(names) for i in range(len(names) * (n if ten else 5 * n))]

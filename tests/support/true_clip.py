@@ -1,7 +1,7 @@
 """Published features of true CLIP from a local server, as the public repositories have them.
 
-python tests/support/true_clip.py PORT     serve them, for `make true-clip` in a copy whose addresses are changed
-"""
+python tests/support/true_clip.py PORT     serve them, for `make true-clip` in a copy whose
+addresses are changed"""
 
 from __future__ import annotations
 
@@ -13,13 +13,18 @@ from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import unquote
 
-REMOTE = re.compile(r"https://(?:raw\.githubusercontent\.com|github\.com)/([^/\s]+)/([^/\s]+)/(?:raw/)?")
+REMOTE = re.compile(
+    r"https://(?:raw\.githubusercontent\.com|github\.com)/([^/\s]+)/([^/\s]+)/(?:raw/)?"
+)
 
 
 def lists_in(folder: Path) -> Iterable[Path]:
     """The files of a working copy that hold addresses of features."""
     source = folder / "src/coder_clip"
-    return [*source.glob("datasets/entries/features/*.yaml"), *source.glob("encoders/tables/*.yaml")]
+    return [
+        *source.glob("datasets/entries/features/*.yaml"),
+        *source.glob("encoders/tables/*.yaml"),
+    ]
 
 
 def change_addresses(folder: Path, url: str) -> None:
@@ -49,7 +54,9 @@ class Served(dict[str, bytes]):
 
 
 def main(port: int) -> None:
-    shared = Path(os.environ.get("CODER_CLIP_SHARED", Path(__file__).resolve().parents[3] / "shared"))
+    shared = Path(
+        os.environ.get("CODER_CLIP_SHARED", Path(__file__).resolve().parents[3] / "shared")
+    )
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:

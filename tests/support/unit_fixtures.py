@@ -1,4 +1,6 @@
-"""Unit tests are quick: one thread each, and as many random examples as find what more would find."""
+"""Unit tests are quick: one thread each, and as many random examples as find what more would
+find.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,11 @@
-"""Commands without their start: a process that has imported Snakemake, DVC and coder_clip forks a child for each.
+"""Commands without their start: a process that has imported Snakemake, DVC and coder_clip forks a
+child for each.
 
-with warm(folder) as bin: …      programs in this folder, first on PATH, do what snakemake, dvc, coder-clip and python
-                                 do, without the second or two in which these only import; so do those that they start
-                                 in turn, as sys.executable is the python of this folder.
+with warm(folder) as bin: …      programs in this folder, first on PATH, do what snakemake, dvc,
+coder-clip and python
+                                 do, without the second or two in which these only import; so do
+                                 those that they start in turn, as sys.executable is the python of
+                                 this folder.
 """
 
 from __future__ import annotations
@@ -82,7 +85,9 @@ def serve(address: str) -> None:
             caller.close()
 
 
-def become(message: list[Any], descriptors: list[int], caller: socket.socket, teacher: socket.socket) -> None:
+def become(
+    message: list[Any], descriptors: list[int], caller: socket.socket, teacher: socket.socket
+) -> None:
     """Be the program, and say how it ended. Does not return."""
     argv, cwd, environment = message
     code: Any = 1
@@ -112,7 +117,11 @@ def become(message: list[Any], descriptors: list[int], caller: socket.socket, te
     with contextlib.suppress(OSError):
         caller.send(str(int(code or 0)).encode())
         installed = (sys.prefix, sys.base_prefix)
-        more = {n: getattr(m, "__file__", None) or "" for n, m in sys.modules.items() if n not in imported}
+        more = {
+            n: getattr(m, "__file__", None) or ""
+            for n, m in sys.modules.items()
+            if n not in imported
+        }
         teacher.send(" ".join(n for n, file in more.items() if file.startswith(installed)).encode())
     os._exit(0)
 

@@ -13,10 +13,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 @dataclass
 class Web:
-    """files: path -> content. ranges: answers Range. begin: where every answer to Range begins (default: as asked).
-    most: bytes of an answer to Range. cut: bytes after which every answer ends early; with several, one after the
-    other and again. failing: status codes that come first. asked: the Range header of every request ("" for none).
-    headers: in every answer. obeys: sends the whole file if it is not the one that If-Range names. changed: what the
+    """files: path -> content. ranges: answers Range. begin: where every answer to Range begins
+    (default: as asked).
+    most: bytes of an answer to Range. cut: bytes after which every answer ends early; with several,
+    one after the
+    other and again. failing: status codes that come first. asked: the Range header of every request
+    ("" for none).
+    headers: in every answer. obeys: sends the whole file if it is not the one that If-Range names.
+    changed: what the
     files become after the first answer."""
 
     url: str = ""

@@ -1,7 +1,8 @@
-"""Runs of the real Snakemake and the real command line, in copies of the repository that nobody misses.
+"""Runs of the real Snakemake and the real command line, in copies of the repository that nobody
+misses.
 
-A working copy holds what git tracks or would track, so a person's results and environment are never touched; its
-own package comes first on PYTHONPATH, so editing a source file there is a real edit.
+A working copy holds what git tracks or would track, so a person's results and environment are never
+touched; its own package comes first on PYTHONPATH, so editing a source file there is a real edit.
 """
 
 from __future__ import annotations
@@ -33,10 +34,24 @@ SMALL: dict[str, Any] = {
     "models": ["mini"],
     "features": {"batch_size": 32},
     "adapter": {"shots": [1, 2], "seeds": [1, 2], "betas": [0.1, 200, 20], "alphas": [0.1, 20, 10]},
-    "evaluation": {"bootstrap": 100, "tsne_images": 60, "text_counts": [1, 2], "draws": 2, "random_draws": 2},
+    "evaluation": {
+        "bootstrap": 100,
+        "tsne_images": 60,
+        "text_counts": [1, 2],
+        "draws": 2,
+        "random_draws": 2,
+    },
 }
 PHASES = (
-    *("manifest", "generate-texts", "texts", "image-features", "text-features", "coder", "zero-shot"),
+    *(
+        "manifest",
+        "generate-texts",
+        "texts",
+        "image-features",
+        "text-features",
+        "coder",
+        "zero-shot",
+    ),
     *("confusable-pairs", "generate-pairs", "pair-texts", "pair-features", "rerank", "adapter"),
     "evaluation",
 )
@@ -115,7 +130,11 @@ def python_path(folder: Path) -> str:
 def environment(folder: Path) -> dict[str, str]:
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     return {
-        **{k: v for k, v in os.environ.items() if not k.startswith(("SNAKEMAKE", "PYTEST", "PYTHON"))},
+        **{
+            k: v
+            for k, v in os.environ.items()
+            if not k.startswith(("SNAKEMAKE", "PYTEST", "PYTHON"))
+        },
         "PATH": path,
         "PYTHONPATH": python_path(folder),
         "HF_HUB_OFFLINE": "1",
@@ -136,7 +155,9 @@ class Work:
     folder: Path
     config: str = "config/test.yaml"
 
-    def run(self, *command: str | Path, check: bool = True, **more: str) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *command: str | Path, check: bool = True, **more: str
+    ) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
             [*map(str, command)],
             cwd=self.folder,
@@ -145,14 +166,26 @@ class Work:
             text=True,
         )
         if check and done.returncode:
-            pytest.fail(f"{' '.join(map(str, command))}\n{done.stdout[-3000:]}\n{done.stderr[-6000:]}")
+            pytest.fail(
+                f"{' '.join(map(str, command))}\n{done.stdout[-3000:]}\n{done.stderr[-6000:]}"
+            )
         return done
 
     def snakemake_command(self, *arguments: str) -> list[str]:
         profile = ["--profile", "workflow/profiles/default"]
-        return [sys.executable, "-m", "snakemake", *arguments, *profile, "--configfile", self.config]
+        return [
+            sys.executable,
+            "-m",
+            "snakemake",
+            *arguments,
+            *profile,
+            "--configfile",
+            self.config,
+        ]
 
-    def snakemake(self, *arguments: str, check: bool = True, **more: str) -> subprocess.CompletedProcess[str]:
+    def snakemake(
+        self, *arguments: str, check: bool = True, **more: str
+    ) -> subprocess.CompletedProcess[str]:
         """A run. Its output is followed by its own log, which tells every job."""
         before = snakemake_logs(self.folder)
         done = self.run(*self.snakemake_command(*arguments), check=check, **more)
@@ -167,21 +200,27 @@ class Work:
         return self.run(*command, check=check, **more)
 
     def make(self, **more: str) -> None:
-        """Everything, as a run of Snakemake leaves it but for logs and times: each of its sixty jobs starts Python.
+        """Everything, as a run of Snakemake leaves it but for logs and times: each of its sixty
+        jobs starts Python.
 
-        The jobs run in one process. Their certificates name one source for all, so an edit of another is not seen.
-        """
-        self.run(sys.executable, "-c", EVERY_JOB, self.config, CODER_CLIP_CONFIG=self.config, **more)
+        The jobs run in one process. Their certificates name one source for all, so an edit of
+        another is not seen."""
+        self.run(
+            sys.executable, "-c", EVERY_JOB, self.config, CODER_CLIP_CONFIG=self.config, **more
+        )
 
     def commands(self, *names: str, **more: str) -> None:
-        """These commands of the command line one after the other, in one process: each start would import torch."""
+        """These commands of the command line one after the other, in one process: each start would
+        import torch.
+        """
         self.run(*self.in_one_process(*names), **more)
 
     def in_one_process(self, *names: str) -> list[str]:
         code = (
             "import sys; from coder_clip.cli import app\n"
             "for name in sys.argv[2:]:\n"
-            "    if code := app([name, '--config', sys.argv[1]], standalone_mode=False): sys.exit(code)"
+            "    if code := app([name, '--config', sys.argv[1]], "
+            "standalone_mode=False): sys.exit(code)"
         )
         return [sys.executable, "-c", code, self.config, *names]
 
@@ -196,18 +235,24 @@ class Work:
             return {}
         counts = {rule: int(n) for rule, n in (row.split() for row in rows[1].splitlines())}
         return {
-            r: n for r, n in counts.items() if r not in ("total", "all", "rerank", "adapter", "evaluation")
+            r: n
+            for r, n in counts.items()
+            if r not in ("total", "all", "rerank", "adapter", "evaluation")
         }
 
     def configure(self, change: Callable[..., object], **values: Any) -> None:
-        """Change the configuration file in place: the function gets its document, and the values."""
+        """Change the configuration file in place: the function gets its document, and the
+        values.
+        """
         path = self.folder / self.config
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
         change(document, **values)
         path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
 
     def hashes(self, kind: str = "sha256") -> dict[str, str]:
-        """sha256, or another hash, of every artefact; logs, timings, certificates and the machine are about the run."""
+        """sha256, or another hash, of every artefact; logs, timings, certificates and the machine
+        are about the run.
+        """
         root = self.folder / "results"
         passing = (".snakemake_timestamp", "environment.json")
         files = (p for p in root.rglob("*") if p.is_file() and p.name not in passing)
@@ -231,11 +276,15 @@ def working_copy(folder: Path, document: dict[str, Any]) -> Work:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, target)
     draw_marks(folder / "photos/marks")
-    texts = [{"name": n.replace("_", " "), "attribute": [f"a {c} round spot"]} for n, c in MARKS.items()]
+    texts = [
+        {"name": n.replace("_", " "), "attribute": [f"a {c} round spot"]} for n, c in MARKS.items()
+    ]
     (folder / "photos/marks.json").write_text(
         json.dumps({"format": 1, "dataset": "marks", "classes": texts}, indent=1)
     )
-    (folder / "config/test.yaml").write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
+    (folder / "config/test.yaml").write_text(
+        yaml.safe_dump(document, sort_keys=False), encoding="utf-8"
+    )
     return Work(folder)
 
 
@@ -252,7 +301,9 @@ def changed(document: dict[str, Any], **changes: Any) -> dict[str, Any]:
 
 
 def few_pictures(folder: Path) -> None:
-    """Make the drawn data sets of a working copy small; 16 training pictures are enough for every number of shots."""
+    """Make the drawn data sets of a working copy small; 16 training pictures are enough for every
+    number of shots.
+    """
     module = folder / "src/coder_clip/datasets/drawn/drawing.py"
     text, count = re.subn(r"^PER_CLASS = .*$", f"PER_CLASS = {FEW}", module.read_text(), flags=re.M)
     assert count == 1
@@ -260,7 +311,9 @@ def few_pictures(folder: Path) -> None:
 
 
 def draw_marks(root: Path, images: int = 12) -> None:
-    """A folder of class folders: discs of three colours. No two are near twins, because each is at another place."""
+    """A folder of class folders: discs of three colours. No two are near twins, because each is at
+    another place.
+    """
     for name, colour in MARKS.items():
         (root / name).mkdir(parents=True)
         for i in range(images):

@@ -1,7 +1,8 @@
-"""Two clones of a toy and a remote, the steps that people do there, and what must hold after each step.
+"""Two clones of a toy and a remote, the steps that people do there, and what must hold after each
+step.
 
-The right content of the toy's files is computed here once more, from sources and configuration alone (`reference`).
-"""
+The right content of the toy's files is computed here once more, from sources and configuration
+alone (`reference`)."""
 
 from __future__ import annotations
 
@@ -28,9 +29,17 @@ PHASES = {
     "report": "report_page",
 }  # and targets
 CONFIG = "config/reproduce.yaml"
-SLOTS: dict[str, tuple[str, tuple[str, ...]]] = {  # what is edited: file, and the texts that can be there
-    "a": ("data/a.txt", ("round red small fruit", "round green small fruit", "round red small apple", "red")),
-    "b": ("data/b.txt", ("long yellow sweet fruit", "long green sweet fruit", "long yellow sweet banana")),
+SLOTS: dict[
+    str, tuple[str, tuple[str, ...]]
+] = {  # what is edited: file, and the texts that can be there
+    "a": (
+        "data/a.txt",
+        ("round red small fruit", "round green small fruit", "round red small apple", "red"),
+    ),
+    "b": (
+        "data/b.txt",
+        ("long yellow sweet fruit", "long green sweet fruit", "long yellow sweet banana"),
+    ),
     "text": ("src/toy/text.py", ("split()", "split()[::-1]")),
     "feature": ("src/toy/feature.py", (r'b"\n"', 'b";"')),
     "score": ("src/toy/score.py", ("% 100", "% 50", "% 30")),
@@ -44,7 +53,10 @@ SLOTS: dict[str, tuple[str, tuple[str, ...]]] = {  # what is edited: file, and t
     "scale": (CONFIG, ("scale: 2", "scale: 3", "scale: 4")),
     "threshold": (CONFIG, ("threshold: 5", "threshold: 6", "threshold: 7")),
     "style": ("src/toy/style.txt", ("small letters", "capital letters")),  # in no rule's inputs
-    "title": (CONFIG, ("\nwords", "\ntitle: new\nwords", "\nunread: 1\nwords")),  # a key comes and goes
+    "title": (
+        CONFIG,
+        ("\nwords", "\ntitle: new\nwords", "\nunread: 1\nwords"),
+    ),  # a key comes and goes
     "sets": (CONFIG, ("sets: [a, b]", "sets: [a]", "sets: [b]")),
     "command": ("workflow/phases.yaml", ("--plus 0", "--plus 1")),
     "same-command": ("workflow/phases.yaml", ("toy page", "toy page --same")),
@@ -61,7 +73,9 @@ def slot(tree: Path, name: str) -> re.Match[str]:
 
 
 def reference(tree: Path) -> dict[str, bytes]:
-    """Every file of the toy's results, as it should be. Nothing of Snakemake, DVC or coder_clip is used."""
+    """Every file of the toy's results, as it should be. Nothing of Snakemake, DVC or coder_clip is
+    used.
+    """
     config = yaml.safe_load((tree / "config/reproduce.yaml").read_text())
     weights = (tree / "data/weights.bin").read_bytes()[:16]
     end = b"\n" if slot(tree, "feature")[0] == r'b"\n"' else b";"
@@ -72,7 +86,9 @@ def reference(tree: Path) -> dict[str, bytes]:
         if slot(tree, "style")[0].startswith("capital"):
             words = [word.upper() for word in words]
         words = (words[::-1] if "[::-1]" in slot(tree, "text")[0] else words)[: config["words"]]
-        feature = ((weights + f"{' '.join(words)}{config['scale']}".encode() + end) * 60000)[:1_500_000]
+        feature = ((weights + f"{' '.join(words)}{config['scale']}".encode() + end) * 60000)[
+            :1_500_000
+        ]
         values[name] = zlib.crc32(feature) % int(slot(tree, "score")[0].split()[1]) + threshold
         files[f"results/texts/{name}.json"] = json.dumps(words).encode()
         files[f"results/features/m/{name}.bin"] = feature
@@ -92,13 +108,17 @@ def phase_of(path: str) -> str:
 
 
 class Wrong(AssertionError):
-    """Something was called current and is not what it should be; or something that was shared is lost."""
+    """Something was called current and is not what it should be; or something that was shared is
+    lost.
+    """
 
 
 class World:
     """Two clones of a bare Git repository, with a DVC remote that is a folder."""
 
-    def __init__(self, folder: Path, bin: Path, log: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(
+        self, folder: Path, bin: Path, log: Callable[[str], None] = lambda _: None
+    ) -> None:
         self.folder, self.log = folder, log
         self.people = {name: self._project(name, bin) for name in PEOPLE}
         self.bin = bin
@@ -132,13 +152,17 @@ class World:
 
         def claim(who: str, paths: set[str]) -> None:
             if bad := sorted(paths & wrong):
-                raise Wrong(f"{name}: {who} calls {', '.join(bad)} current, which holds other bytes")
+                raise Wrong(
+                    f"{name}: {who} calls {', '.join(bad)} current, which holds other bytes"
+                )
 
         claim("coder-clip status", {p for p in right if table[phase_of(p)][0] == "yes"})
         if self.ran == name:
             self.ran = ""
             if wrong or stale or any(row != ("yes", "yes") for row in table.values()):
-                raise Wrong(f"{name}: after a run {sorted(wrong)} are wrong; status: {table}; DVC: {stale}")
+                raise Wrong(
+                    f"{name}: after a run {sorted(wrong)} are wrong; status: {table}; DVC: {stale}"
+                )
             if again := sorted(path for path, plan in lines.items() if plan != "no update"):
                 raise Wrong(f"{name}: after a run Snakemake would make {again} again")
         here = {p for p, plan in lines.items() if plan == "no update" and (project / p).is_file()}
@@ -148,10 +172,14 @@ class World:
         return (project / path).is_file() and (project / path).read_bytes() == data
 
     def _traces(self, project: Project) -> dict[str, tuple[int, ...]]:
-        """Every file but those that Git, DVC, Python and Snakemake keep for themselves; its time, size and number."""
+        """Every file but those that Git, DVC, Python and Snakemake keep for themselves; its time,
+        size and number.
+        """
         found = {}
         for folder, folders, names in os.walk(project.folder):
-            folders[:] = [f for f in folders if f not in (".git", ".dvc", "__pycache__", ".snakemake")]
+            folders[:] = [
+                f for f in folders if f not in (".git", ".dvc", "__pycache__", ".snakemake")
+            ]
             for name in names:
                 s = os.stat(f"{folder}/{name}")
                 found[f"{folder}/{name}"] = s.st_mtime_ns, s.st_size, s.st_ino
@@ -175,7 +203,9 @@ class World:
         at = [head.index(word) for word in ("phase", "complete", "recorded", "pushed")]
         cells = [[row[a:b].strip() for a, b in pairwise(at)] for row in rows]
         table = {
-            row[0].split()[0]: (row[1], row[2]) for row in cells if row[0] and row[0].split()[0] in PHASES
+            row[0].split()[0]: (row[1], row[2])
+            for row in cells
+            if row[0] and row[0].split()[0] in PHASES
         }
         assert list(table) == list(PHASES), said
         return table
@@ -220,7 +250,9 @@ class World:
         missing = [path for path in reference(p.folder) if not (p / path).is_file()]
         if missing:  # of what is needed for nothing else Snakemake makes what is asked for
             self._must(p, "snakemake", "--cores", "1", *missing)
-            self._must(p, "snakemake", "--cores", "1")  # one that is newer now than what was made from it
+            self._must(
+                p, "snakemake", "--cores", "1"
+            )  # one that is newer now than what was made from it
         if "is not made by this configuration" in self.said or "Nothing to be done" in self.said:
             self._must(p, "coder-clip", "record", "--set-aside")
         self.ran = p.folder.name
@@ -239,7 +271,9 @@ class World:
         self._try(p, "coder-clip", "record")
 
     def do_sneak(self, p: Project, name: str, n: str) -> None:
-        """Edit a source so that its time stays, and with some texts its size: Python's bytecode counts as current."""
+        """Edit a source so that its time stays, and with some texts its size: Python's bytecode
+        counts as current.
+        """
         path = p / SLOTS[name][0]
         stat = path.stat()
         self.do_edit(p, name, n)
@@ -251,7 +285,9 @@ class World:
         os.utime(p / SLOTS[name][0], ns=(stat.st_atime_ns, stat.st_mtime_ns + 10**14))
 
     def do_during(self, p: Project, name: str, n: str, how: str) -> None:
-        """Edit a source while a job works that has read it; or edit it, or swap it for another file, and back."""
+        """Edit a source while a job works that has read it; or edit it, or swap it for another
+        file, and back.
+        """
         path = p / SLOTS[name][0]
         then = path.read_bytes()
         (p / "pause").write_text("results/")
@@ -285,7 +321,9 @@ class World:
         if files:
             path = p / files[int(n) % len(files)]
             stat = path.stat()
-            new = path.with_name(".new")  # as an editor does; the old one may be a link into the cache
+            new = path.with_name(
+                ".new"
+            )  # as an editor does; the old one may be a link into the cache
             new.write_bytes(b"#" + path.read_bytes()[1:])
             new.replace(path)
             if when == "quietly":
@@ -311,7 +349,9 @@ class World:
     def do_merge(self, p: Project, name: str, side: str) -> None:
         """side: of what is in conflict; "all-ours" and "all-theirs" leave that to Git."""
         strategy = ["-X", side.removeprefix("all-")] if side.startswith("all-") else []
-        self._settle(p, "merge", side.removeprefix("all-"), "git", "merge", "--no-edit", *strategy, name)
+        self._settle(
+            p, "merge", side.removeprefix("all-"), "git", "merge", "--no-edit", *strategy, name
+        )
 
     def do_octopus(self, p: Project, *names: str) -> None:
         if not self._try(p, "git", "merge", "--no-edit", *names):
@@ -380,7 +420,9 @@ class World:
             if kind == "merge":
                 ended = self._try(p, "git", "commit", "--quiet", "--no-edit")
             else:
-                ended = self._try(p, "git", kind, "--continue") or self._try(p, "git", kind, "--skip")
+                ended = self._try(p, "git", kind, "--continue") or self._try(
+                    p, "git", kind, "--skip"
+                )
         raise Wrong(f"{p.folder.name}: {' '.join(command)} does not end")
 
     def _busy(self, p: Project, kind: str) -> bool:
@@ -413,12 +455,18 @@ class World:
         for n, (commit, files) in enumerate(self.pushed.items()):
             self.log(f"--- a new clone of {commit}")
             clone = self._project(f"clone{n}", self.bin)
-            subprocess.run(["git", "clone", "-q", self.folder / "hub.git", clone.folder], check=True)
+            subprocess.run(
+                ["git", "clone", "-q", self.folder / "hub.git", clone.folder], check=True
+            )
             clone.git("checkout", "--quiet", commit)
             if files:
                 self._must(clone, "coder-clip", "pull")
-            if lost := sorted(path for path, data in files.items() if not self._is(clone, path, data)):
-                raise Wrong(f"commit {commit} shared {', '.join(lost)}, which a pull does not bring")
+            if lost := sorted(
+                path for path, data in files.items() if not self._is(clone, path, data)
+            ):
+                raise Wrong(
+                    f"commit {commit} shared {', '.join(lost)}, which a pull does not bring"
+                )
             self.people[clone.folder.name] = clone
             self.check(clone.folder.name)
             shutil.rmtree(clone.folder)

@@ -18,10 +18,16 @@ DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 Case = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, int]
 
 
-def problem(seed: int, n_classes: int, shots: int, views: int, n_texts: int, dtype: torch.dtype) -> Case:
-    """Raw shots of unequal number, some equal to another, classes without one; texts, images, logits."""
+def problem(
+    seed: int, n_classes: int, shots: int, views: int, n_texts: int, dtype: torch.dtype
+) -> Case:
+    """Raw shots of unequal number, some equal to another, classes without one; texts, images,
+    logits.
+    """
     rng = np.random.default_rng(seed)
-    cache = rng.normal(size=(max(views, 1), shots, 12)) * rng.choice([0.3, 1, 20], size=(1, shots, 1))
+    cache = rng.normal(size=(max(views, 1), shots, 12)) * rng.choice(
+        [0.3, 1, 20], size=(1, shots, 1)
+    )
     if shots > 1 and rng.random() < 0.3:
         cache[:, 1] = cache[:, 0]
     if rng.random() < 0.15:
@@ -53,7 +59,9 @@ def test_affinity_and_logits_are_the_paper_s(case: Case) -> None:
     cache, labels, texts, x, clip, n_classes = case
     a = CoderAdapter.fit(cache, labels, texts, n_classes=n_classes)
     near = a.affinity(x)
-    expected, ranges = reference.affinity(x.double().numpy(), cache.double().numpy(), texts.double().numpy())
+    expected, ranges = reference.affinity(
+        x.double().numpy(), cache.double().numpy(), texts.double().numpy()
+    )
     assert near.min() >= 0
     assert near.max() <= 1
     # scaling to [0, 1] divides the rounding of a cosine by the range of the row
@@ -87,25 +95,36 @@ def test_image_that_no_text_sees() -> None:
     texts = torch.randn(30, 8) @ basis[:8]
     a = CoderAdapter.fit(torch.randn(6, 16), torch.arange(6), texts, n_classes=6)
     assert (a.affinity(torch.randn(3, 8) @ basis[8:]) == 1).all()
-    a = CoderAdapter.fit(basis[8:12], torch.arange(4), texts, n_classes=4)  # and shots that no text sees
+    a = CoderAdapter.fit(
+        basis[8:12], torch.arange(4), texts, n_classes=4
+    )  # and shots that no text sees
     assert a.affinity(torch.randn(3, 16)).isfinite().all()
 
 
 def test_close_shots_are_told_apart_in_float32() -> None:
-    """CODERs of real features have cosines near 1; the published float32 form loses two digits there."""
+    """CODERs of real features have cosines near 1; the published float32 form loses two digits
+    there.
+    """
     torch.manual_seed(2)
     common = 5 * torch.randn(64, dtype=torch.float64)
     texts = (common + torch.randn(200, 64)).float()
-    cache, x = (common + 0.5 * torch.randn(20, 64)).float(), (common + 0.5 * torch.randn(9, 64)).float()
+    cache, x = (
+        (common + 0.5 * torch.randn(20, 64)).float(),
+        (common + 0.5 * torch.randn(9, 64)).float(),
+    )
     near = CoderAdapter.fit(cache, torch.arange(20), texts, n_classes=20).affinity(x)
-    expected, ranges = reference.affinity(x.double().numpy(), cache.double().numpy(), texts.double().numpy())
+    expected, ranges = reference.affinity(
+        x.double().numpy(), cache.double().numpy(), texts.double().numpy()
+    )
     assert ranges.min() < 0.01
     error = np.abs(near.double().numpy() - expected).max()
     assert error < 1e-5
     queries, keys = (torch.nn.functional.normalize(f @ texts.T, dim=1) for f in (x, cache))
     low, high = (cosines := queries @ keys.T).aminmax(dim=1, keepdim=True)
     published = (cosines - low) / (high - low)
-    assert np.abs(published.double().numpy() - expected).max() > 20 * error, "docs/method.md says how much"
+    assert np.abs(published.double().numpy() - expected).max() > 20 * error, (
+        "docs/method.md says how much"
+    )
 
 
 def test_logits_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,7 +135,9 @@ def test_logits_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = a.logits(x, clip, alpha=2, beta=3)
     for name, value in (("BLOCK", 40), ("FETCH", 70), ("KEEP", 0)):
         monkeypatch.setattr(f"coder_clip.search.cache_model.{name}", value)
-        torch.testing.assert_close(cache_logits(a, x, clip, alpha=2, beta=3), whole, rtol=0, atol=1e-4)
+        torch.testing.assert_close(
+            cache_logits(a, x, clip, alpha=2, beta=3), whole, rtol=0, atol=1e-4
+        )
 
 
 def test_weights_take_no_more_room_than_shots() -> None:
@@ -139,12 +160,16 @@ def test_weights_take_no_more_room_than_shots() -> None:
 )
 def test_bad_shots(cache: Tensor, labels: list[int], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        CoderAdapter.fit(cache, torch.tensor(labels, dtype=torch.int64), torch.ones(3, 4), n_classes=3)
+        CoderAdapter.fit(
+            cache, torch.tensor(labels, dtype=torch.int64), torch.ones(3, 4), n_classes=3
+        )
 
 
 def test_shots_whose_labels_are_no_numbers_of_classes_and_texts_that_are_not_there() -> None:
     """0.9 would be class 0, and every affinity 1."""
-    with pytest.raises(UserError, match=r"shot labels: torch\.float32 where whole numbers are needed"):
+    with pytest.raises(
+        UserError, match=r"shot labels: torch\.float32 where whole numbers are needed"
+    ):
         CoderAdapter.fit(torch.eye(2), torch.tensor([0.9, 1.0]), torch.eye(2), n_classes=2)
     with pytest.raises(UserError, match="no text; an adapter needs at least one"):
         CoderAdapter.fit(torch.eye(2), torch.arange(2), torch.ones(0, 2), n_classes=2)

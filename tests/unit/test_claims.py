@@ -62,15 +62,23 @@ def test_a_claim_names_what_is_compared_and_what_would_contradict_it() -> None:
         if c.evidence in ("zero_shot", "few_shot"):
             assert {c.after, c.before} <= set(METHODS), c.name
         if c.evidence == "neighbours":
-            assert {c.after, c.before} <= {"original", "coder", "coder_few", "projected", "discriminant"}
+            assert {c.after, c.before} <= {
+                "original",
+                "coder",
+                "coder_few",
+                "projected",
+                "discriminant",
+            }
     kinds = {
-        c.name.removesuffix("_adds") for c in CLAIMS if c.name.endswith("_adds") and c.evidence == "texts"
+        c.name.removesuffix("_adds")
+        for c in CLAIMS
+        if c.name.endswith("_adds") and c.evidence == "texts"
     }
     assert kinds == set(BESIDES_NAME)
 
 
-# What each claim compares, by hand: (name, evidence, after, before). A statement that is tied to other methods than it
-# says is a wrong conclusion in bold print, and no other test sees it.
+# What each claim compares, by hand: (name, evidence, after, before). A statement that is tied to
+# other methods than it # says is a wrong conclusion in bold print, and no other test sees it.
 SIDES = [
     ("coder_beats_clip", "zero_shot", "coder", "clip"),
     ("coder_beats_prompts", "zero_shot", "coder", "clip_ensemble"),
@@ -105,13 +113,21 @@ SIDES = [
 ]
 # The words of a statement that stand for a side, before and after "beat" or "add".
 WORDS = {
-    **{"coder": "CODER", "clip": "CLIP with names alone", "clip_ensemble": "CLIP's prompt ensemble"},
+    **{
+        "coder": "CODER",
+        "clip": "CLIP with names alone",
+        "clip_ensemble": "CLIP's prompt ensemble",
+    },
     **{
         "description": "averaged attribute texts",
         "random_words": "random words",
         "coder_rerank": "The rerank",
     },
-    **{"coder_adapter": "CODER-Adapter", "coder_without_clip": "CODER-Adapter", "tip_adapter": "Tip-Adapter"},
+    **{
+        "coder_adapter": "CODER-Adapter",
+        "coder_without_clip": "CODER-Adapter",
+        "tip_adapter": "Tip-Adapter",
+    },
     **{
         "tip_x": "TIP-X",
         "tip_x_without_clip": "TIP-X",
@@ -140,7 +156,9 @@ def test_each_claim_compares_what_its_statement_says() -> None:
     assert [(c.name, c.evidence, c.after, c.before) for c in CLAIMS] == SIDES
     assert {c.name for c in CLAIMS if c.vocabulary} == VOCABULARY
     for c in CLAIMS:
-        if c.name in ("corrected_neighbours", "coder_beats_features_in_adapter") or c.name.endswith("_adds"):
+        if c.name in ("corrected_neighbours", "coder_beats_features_in_adapter") or c.name.endswith(
+            "_adds"
+        ):
             continue
         first, _, second = c.statement.partition(" beat")
         assert WORDS[c.after] in first, c.name
@@ -148,7 +166,9 @@ def test_each_claim_compares_what_its_statement_says() -> None:
         if c.source == REEVALUATION and c.evidence == "few_shot":
             without = {c.after, c.before} <= NO_CLIP
             assert without or not {c.after, c.before} & NO_CLIP, "CLIP's logits on one side only"
-            assert c.statement.startswith("Without CLIP's logits, " if without else "With CLIP's logits, ")
+            assert c.statement.startswith(
+                "Without CLIP's logits, " if without else "With CLIP's logits, "
+            )
     for kind, name in (
         ("attribute", "Attributes"),
         ("analogous", "Analogous classes"),
@@ -156,7 +176,8 @@ def test_each_claim_compares_what_its_statement_says() -> None:
     ):
         assert of_name(f"{kind}_adds").statement == f"{name} add to CODER's other texts"
     assert (
-        of_name("corrected_neighbours").statement == "CODER corrects more nearest neighbours than it breaks"
+        of_name("corrected_neighbours").statement
+        == "CODER corrects more nearest neighbours than it breaks"
     )
     assert (
         of_name("coder_beats_features_in_adapter").statement
@@ -169,7 +190,9 @@ def of_name(name: str) -> Claim:
 
 
 def test_each_claim_is_the_difference_of_its_two_sides(tmp_path: Path) -> None:
-    """Every method, feature and text has its own accuracy here, so a comparison of others has another difference."""
+    """Every method, feature and text has its own accuracy here, so a comparison of others has
+    another difference.
+    """
     results = Fake(tmp_path, datasets=("one",), shots=(1, 4), seeds=(1, 2), per_class=40).write()
     n, rank = 240, {m: i for i, m in enumerate(METHODS)}
 
@@ -186,7 +209,13 @@ def test_each_claim_is_the_difference_of_its_two_sides(tmp_path: Path) -> None:
         results.paths.adapter("mini", "one", 4),
     ):
         write_parquet(path, right(read_parquet(path)))
-    features = {"original": 0.0, "coder": 0.1, "coder_few": 0.06, "projected": 0.4, "discriminant": 0.8}
+    features = {
+        "original": 0.0,
+        "coder": 0.1,
+        "coder_few": 0.06,
+        "projected": 0.4,
+        "discriminant": 0.8,
+    }
     measures = {"knn": 0.001, "nearest": 0.002, "r_precision": 0.003}
     texts = {
         "all_against_few": 0.31,
@@ -256,7 +285,9 @@ def test_a_zero_shot_claim_is_the_paired_test_of_the_same_images(results: Result
     assert found is not None
     assert (found.fixed, found.broke) == (test["fixed"], test["broke"])
     assert found.difference == pytest.approx(np.mean(right["coder"]) - np.mean(right["clip"]))
-    assert (found.low, found.high) == pytest.approx((test["difference"]["low"], test["difference"]["high"]))
+    assert (found.low, found.high) == pytest.approx(
+        (test["difference"]["low"], test["difference"]["high"])
+    )
     assert found.p_value == pytest.approx(test["p_value"])
 
 
@@ -284,7 +315,9 @@ def test_a_few_shot_claim_takes_the_most_shots_and_pairs_seeds(results: Results)
 
 
 def test_one_seed_has_no_verdict(tmp_path: Path) -> None:
-    """Of equal methods whose results differ from shots to shots, one seed called 31 to 81 % clear."""
+    """Of equal methods whose results differ from shots to shots, one seed called 31 to 81 %
+    clear.
+    """
     results = Fake(tmp_path, datasets=("one",), shots=(1, 4), seeds=(1,), per_class=60).write()
     path = results.paths.adapter("mini", "one", 4)
     rows = read_parquet(path)
@@ -297,7 +330,9 @@ def test_one_seed_has_no_verdict(tmp_path: Path) -> None:
             assert judged.verdict == "not judged", name
             assert "one seed" in judged.why
     table = claims.table(results)
-    cell = next(row[1] for row in table.rows if row[0].text == "The CODER-Adapter beats Tip-Adapter")
+    cell = next(
+        row[1] for row in table.rows if row[0].text == "The CODER-Adapter beats Tip-Adapter"
+    )
     assert cell.text.startswith("not judged, +")
     assert not cell.bold
     assert "for these shots (one seed)" in table.caption
@@ -307,8 +342,12 @@ def test_one_seed_has_no_verdict(tmp_path: Path) -> None:
 
 
 def test_another_verdict_with_fewer_shots_is_said(tmp_path: Path) -> None:
-    """With 4 shots TIP-X was clearly worse than the CODER-Adapter, and the page said 'open' without a word."""
-    results = Fake(tmp_path, datasets=("one",), shots=(1, 2, 4), seeds=(1, 2, 3), per_class=60).write()
+    """With 4 shots TIP-X was clearly worse than the CODER-Adapter, and the page said 'open' without
+    a word.
+    """
+    results = Fake(
+        tmp_path, datasets=("one",), shots=(1, 2, 4), seeds=(1, 2, 3), per_class=60
+    ).write()
     for shots, better in ((1, 0), (2, 100), (4, 0)):
         path = results.paths.adapter("mini", "one", shots)
         rows = read_parquet(path)
@@ -329,7 +368,9 @@ def test_another_verdict_with_fewer_shots_is_said(tmp_path: Path) -> None:
 
 
 def test_what_clip_is_worth_beside_images_alone_is_printed(results: Results) -> None:
-    """CLIP without a shot was better than the discriminant, so whatever held CLIP's logits 'contradicted' them."""
+    """CLIP without a shot was better than the discriminant, so whatever held CLIP's logits
+    'contradicted' them.
+    """
     rows = read_parquet(results.paths.adapter("mini", "one", 4))
     mean = rows[rows["setting"] == "clean"].groupby("method")["correct"].mean()
     (note,) = [n for n in claims.table(results).notes if n.startswith("CLIP's prompt ensemble")]
@@ -342,9 +383,9 @@ def test_rows_that_used_labels_say_how_many(results: Results) -> None:
     """Neighbours by a discriminant are not free of labels, as those by CODER are."""
     stated = [row[0].text for row in claims.table(results).rows]
     assert (
-        "Neighbours by a linear discriminant of 4 labelled images per class beat those by CODER (k-NN)"
-        in stated
-    )
+        "Neighbours by a linear discriminant of 4 labelled "
+        "images per class beat those by CODER (k-NN)"
+    ) in stated
     assert "Neighbours by projected features beat those by CODER (k-NN)" in stated
     assert "Few-shot: 4 shots per class, over seeds and images." in claims.table(results).caption
 
@@ -352,7 +393,9 @@ def test_rows_that_used_labels_say_how_many(results: Results) -> None:
 def test_the_first_sentences_count_doubts_apart_and_name_what_is_contradicted(
     results: Results, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """'4 shown' counted one that the correction does not confirm, and no sentence said which claims failed."""
+    """'4 shown' counted one that the correction does not confirm, and no sentence said which claims
+    failed.
+    """
     frame = claims.judged(results).copy()
     frame["verdict"], frame["p_holm"] = "open", 0.001
     at = frame.set_index("claim").index.get_loc
@@ -368,9 +411,12 @@ def test_the_first_sentences_count_doubts_apart_and_name_what_is_contradicted(
     monkeypatch.setattr(claims, "judged", lambda _: frame)
     (said,) = claims.summary(results)
     assert said == (
-        "On one: of the paper's 18 claims 2 shown, 1 more shown (?), 1 contradicted, 1 more contradicted (?), 13 open "
-        "(contradicted: “Diverse texts beat as many similar ones of each kind”; “Synonyms add to CODER's other "
-        "texts” (?)). Of 10 by Herzog & Wang, who question its premise, 0 shown, 1 more shown (?), 0 contradicted, "
+        "On one: of the paper's 18 claims 2 shown, 1 more shown (?), 1 contradicted, 1 more "
+        "contradicted (?), 13 open "
+        "(contradicted: “Diverse texts beat as many similar ones of each kind”; “Synonyms add to "
+        "CODER's other "
+        "texts” (?)). Of 10 by Herzog & Wang, who question its premise, 0 shown, 1 more shown "
+        "(?), 0 contradicted, "
         "9 open."
     )
 
@@ -384,14 +430,19 @@ def test_random_words_count_with_all_their_draws(results: Results) -> None:
     write_parquet(path, pd.concat([rows, lucky]))
     coder = rows[(rows["method"] == "coder") & (rows["setting"] == "clean")]["correct"].mean()
     expected = coder - (words["correct"].mean() + 1) / 2
-    found = of(Results(results.paths.root, ["one"], ["mini"], [1, 4]))["coder_beats_random_words"].comparison
+    found = of(Results(results.paths.root, ["one"], ["mini"], [1, 4]))[
+        "coder_beats_random_words"
+    ].comparison
     assert found is not None
     assert found.difference == pytest.approx(expected)
 
 
 def test_a_claim_that_cannot_be_tested_says_why(tmp_path: Path) -> None:
     results = Fake(tmp_path / "a", datasets=("one",), reranked=False).write()
-    assert (of(results)["rerank_adds"].verdict, "threshold 0" in of(results)["rerank_adds"].why) == (
+    assert (
+        of(results)["rerank_adds"].verdict,
+        "threshold 0" in of(results)["rerank_adds"].why,
+    ) == (
         "off",
         True,
     )
@@ -470,7 +521,9 @@ def test_the_mean_over_data_sets_has_an_interval_over_data_sets(differences: lis
     n = len(differences)
     mean = math.fsum(differences) / n
     between = (math.fsum((d - mean) ** 2 for d in differences) / (n - 1)) ** 0.5
-    deviation = max(between, 0.1 / 1.959963985)  # each data set's own interval is 0.1 to either side
+    deviation = max(
+        between, 0.1 / 1.959963985
+    )  # each data set's own interval is 0.1 to either side
     assert found.difference == pytest.approx(mean)
     quantile = {
         2: 12.706204736,
@@ -506,7 +559,9 @@ def test_many_data_sets_are_counted_and_each_is_in_the_file(tmp_path: Path) -> N
     assert claims.summary(results)[0].startswith("Over all data sets: of the paper's")
 
 
-def test_the_re_evaluation_is_marked_and_not_counted_among_the_papers_claims(results: Results) -> None:
+def test_the_re_evaluation_is_marked_and_not_counted_among_the_papers_claims(
+    results: Results,
+) -> None:
     table = claims.table(results)
     sources = [row[-1].text for row in table.rows]
     paper = [s for s in sources if s.startswith(PAPER)]
@@ -584,7 +639,13 @@ def test_few_published_data_sets_have_a_column_each_and_one_over_all(tmp_path: P
     for name in ("a", "b"):
         change(results.paths.manifest(name), lambda d: d.update(split="CoOp's split"))
     table = claims.table(Results(results.paths.root, ["a", "b"], ["mini"], [1]))
-    assert [c.label for c in table.columns] == ["Claim", "a", "b", "mean over data sets", "Claimed by"]
+    assert [c.label for c in table.columns] == [
+        "Claim",
+        "a",
+        "b",
+        "mean over data sets",
+        "Claimed by",
+    ]
     frame = table.frame.set_index(["claim", "dataset"])
     mean = frame.loc[("coder_beats_clip", AVERAGE), "difference"]
     assert mean == pytest.approx(frame.loc["coder_beats_clip"].loc[["a", "b"], "difference"].mean())
@@ -594,14 +655,20 @@ def test_few_published_data_sets_have_a_column_each_and_one_over_all(tmp_path: P
 def test_claims_about_a_vocabulary_are_only_where_a_model_brings_one(results: Results) -> None:
     """A row that no run of this kind can test would be one more "not run" for ever."""
     assert not VOCABULARY & set(of(results))
-    change(results.paths.evaluation("mini", "one").with_suffix(".json"), lambda d: d.update(vocabulary=3068))
+    change(
+        results.paths.evaluation("mini", "one").with_suffix(".json"),
+        lambda d: d.update(vocabulary=3068),
+    )
     found = of(Results(results.paths.root, ["one"], ["mini"], [1, 4]))
     assert set(found) >= VOCABULARY
 
 
 def test_without_texts_of_the_classes_only_what_needs_none_is_judged(results: Results) -> None:
     """CLIP's logits of texts that are not there would be invented."""
-    change(results.paths.evaluation("mini", "one").with_suffix(".json"), lambda d: d.update(vocabulary=3068))
+    change(
+        results.paths.evaluation("mini", "one").with_suffix(".json"),
+        lambda d: d.update(vocabulary=3068),
+    )
     results = Results(results.paths.root, ["one"], ["mini"], [1, 4])
     results.with_texts = []
     for path in (results.paths.zero_shot("mini", "one"), results.paths.rerank("mini", "one")):

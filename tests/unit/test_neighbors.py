@@ -29,7 +29,9 @@ def double(tensors: list[Tensor]) -> list[np.ndarray]:
 def problem(
     seed: int, n_classes: int, images: int, width: int, dtype: torch.dtype
 ) -> tuple[list[Tensor], list[Tensor], Tensor]:
-    """Texts and images of random lengths; classes without attributes, with one name, with eleven."""
+    """Texts and images of random lengths; classes without attributes, with one name, with
+    eleven.
+    """
     rng = np.random.default_rng(seed)
 
     def features(n: int) -> Tensor:
@@ -62,16 +64,22 @@ def test_class_scores_are_the_paper_s(texts: tuple[list[Tensor], list[Tensor], T
     mean_texts, max_texts, x = texts
     scores = TextNeighbors(mean_texts, max_texts).class_scores(x)
     expected = reference.class_scores(x.double().numpy(), double(mean_texts), double(max_texts))
-    error = 100 * reference.grid_error(x.shape[1], rows=3)  # images, texts, and the means of a class's texts
+    error = 100 * reference.grid_error(
+        x.shape[1], rows=3
+    )  # images, texts, and the means of a class's texts
     assert np.abs(scores.double().numpy() - expected).max() <= error
     order = np.sort(expected, axis=1)
-    clear = np.ones(len(x), dtype=bool) if order.shape[1] == 1 else order[:, -1] - order[:, -2] > 1e-3
+    clear = (
+        np.ones(len(x), dtype=bool) if order.shape[1] == 1 else order[:, -1] - order[:, -2] > 1e-3
+    )
     assert (predict(scores).numpy() == expected.argmax(axis=1))[clear].all()
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(PROBLEMS)
-def test_compact_has_coder_s_inner_products(texts: tuple[list[Tensor], list[Tensor], Tensor]) -> None:
+def test_compact_has_coder_s_inner_products(
+    texts: tuple[list[Tensor], list[Tensor], Tensor],
+) -> None:
     """k-NN, retrieval and t-SNE on the compact form would show another space than CODER's."""
     mean_texts, max_texts, x = texts
     n = TextNeighbors(mean_texts, max_texts)
@@ -204,7 +212,11 @@ def test_large_half_features_do_not_overflow() -> None:
 def test_top_and_gap(seed: int, n_classes: int, images: int, ties: bool) -> None:
     """Ties broken differently would send other images and other classes to the rerank."""
     rng = np.random.default_rng(seed)
-    raw = rng.integers(0, 3, (images, n_classes)) if ties else 5 * rng.normal(size=(images, n_classes))
+    raw = (
+        rng.integers(0, 3, (images, n_classes))
+        if ties
+        else 5 * rng.normal(size=(images, n_classes))
+    )
     scores = torch.tensor(raw, dtype=torch.float32)
     values, classes = top_k(scores)
     for i in range(images):
@@ -224,7 +236,9 @@ def test_scores_with_nan_are_refused() -> None:
 
 @pytest.mark.rest
 def test_building_needs_little_more_than_a_copy_of_the_texts() -> None:
-    """21,000 classes with 20 texts each took 4.9 GB for 0.9 GB of texts: a laptop cannot build them."""
+    """21,000 classes with 20 texts each took 4.9 GB for 0.9 GB of texts: a laptop cannot build
+    them.
+    """
     code = (
         "import resource, torch; from coder_clip.neighbors import TextNeighbors\n"
         "texts = torch.ones(100_000, 256).normal_(); names = torch.ones(1000, 256).normal_()\n"
@@ -233,8 +247,12 @@ def test_building_needs_little_more_than_a_copy_of_the_texts() -> None:
         "TextNeighbors(list(texts.split(100)), list(names.split(1)))\n"
         "print((size() - before) * 1024 / texts.nbytes)"
     )
-    run = subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.PIPE, text=True)
-    assert float(run.stdout) < (2 if sys.platform == "linux" else 2 * 1024)  # of the texts, beside them
+    run = subprocess.run(
+        [sys.executable, "-c", code], check=True, stdout=subprocess.PIPE, text=True
+    )
+    assert float(run.stdout) < (
+        2 if sys.platform == "linux" else 2 * 1024
+    )  # of the texts, beside them
 
 
 def test_predictions_are_the_best_scores(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -252,7 +270,9 @@ def test_predictions_are_the_best_scores(monkeypatch: pytest.MonkeyPatch) -> Non
     assert n.predict(x[:0]).tolist() == []
 
 
-def test_many_texts_are_taken_block_by_block_without_a_difference(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_texts_are_taken_block_by_block_without_a_difference(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """A large data set would have other numbers than a small one."""
     rng = np.random.default_rng(4)
     texts = [torch.from_numpy(rng.standard_normal((c, 6))).float() for c in range(5)]

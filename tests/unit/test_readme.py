@@ -27,7 +27,11 @@ def test_the_main_table_is_that_of_the_results() -> None:
         pytest.skip("no results here: make reproduce")
     rows = [line for line in table.read_text(encoding="utf-8").splitlines() if line.startswith("|")]
     readme = (REPO / "README.md").read_text(encoding="utf-8")
-    shown = readme.partition("<!-- table: begin -->\n")[2].partition("<!-- table: end -->")[0].splitlines()
+    shown = (
+        readme.partition("<!-- table: begin -->\n")[2]
+        .partition("<!-- table: end -->")[0]
+        .splitlines()
+    )
     assert len(shown) > 8
     assert [line for line in rows if line in shown] == shown, (
         "a line that is not in the table, or another order"
@@ -36,13 +40,18 @@ def test_the_main_table_is_that_of_the_results() -> None:
 
 def test_every_link_leads_somewhere() -> None:
     """A reader who follows a link of the documentation finds a file."""
-    for page in [*REPO.glob("*.md"), *sorted((REPO / "docs").glob("*.md")), REPO / "data/texts/README.md"]:
+    for page in [
+        *REPO.glob("*.md"),
+        *sorted((REPO / "docs").glob("*.md")),
+        REPO / "data/texts/README.md",
+    ]:
         for link in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text(encoding="utf-8")):
             if "://" not in link:
                 assert (page.parent / link).exists(), f"{page.name}: {link}"
 
 
-# Command of README -> the file that types it, and words of that file. Of photos and the paper it takes the lines of README.
+# Command of README -> the file that types it, and words of that file. Of photos and the paper it
+# takes the lines of README.
 ON_PHOTOS = ("tests/integration/test_readme.py", 'commands("Your own photos")')
 TYPED = {
     "make reproduce": (".ci/run", "make reproduce"),
@@ -72,11 +81,20 @@ TYPED = {
     ),
 }
 NOT_TYPED = {
-    "make true-clip": "make would install; test_true_clip.py starts the same run, from a server of the shared files",
-    "make reproduce CONFIG=config/paper.yaml": "needs a GPU for days; test_paper.py runs it with few, small images",
+    "make true-clip": (
+        "make would install; test_true_clip.py starts the same run, from a server "
+        "of the shared files"
+    ),
+    "make reproduce CONFIG=config/paper.yaml": (
+        "needs a GPU for days; test_paper.py runs it with few, small images"
+    ),
     "make reproduce CONFIG=config/paper.yaml FETCH=1": "the same, and 210 GB of images",
-    "coder-clip check --profile slurm": "needs the user's cluster; test_check.py and test_guide.py have one of their own",
-    "make reproduce PROFILE=slurm": "the same; test_default.py runs the default there, with the shipped profile",
+    "coder-clip check --profile slurm": (
+        "needs the user's cluster; test_check.py and test_guide.py have one of their own"
+    ),
+    "make reproduce PROFILE=slurm": (
+        "the same; test_default.py runs the default there, with the shipped profile"
+    ),
 }
 
 
@@ -101,7 +119,9 @@ def test_every_command_of_the_first_table_is_one(command: Callable[..., Any]) ->
     table = readme.partition("| you want | you type |")[2].partition("\n\n")[0]
     typed = [line.split(" | ")[1].strip("`") for line in table.splitlines()[2:]]
     assert len(typed) >= 8
-    targets = re.findall(r"^([a-z][a-z -]*):", (REPO / "Makefile").read_text(encoding="utf-8"), flags=re.M)
+    targets = re.findall(
+        r"^([a-z][a-z -]*):", (REPO / "Makefile").read_text(encoding="utf-8"), flags=re.M
+    )
     known = {target for line in targets for target in line.split()}
     for line in typed:
         program, name, *rest = shlex.split(line)
@@ -152,7 +172,9 @@ def test_the_text_sets_shown_for_own_photos_are_read(tmp_path: Path) -> None:
     for name, block in (("photos.json", texts), ("photos.one_to_one.json", pairs)):
         (tmp_path / name).write_text(block)
         assert json.loads(block)["dataset"] == "my-photos"
-    assert [c.name for c in load_text_set(tmp_path / "photos.json", "my-photos", classes).classes] == [
+    assert [
+        c.name for c in load_text_set(tmp_path / "photos.json", "my-photos", classes).classes
+    ] == [
         "red fox",
         "arctic fox",
     ]
@@ -169,7 +191,11 @@ def test_each_line_of_the_profile_for_clusters_is_explained() -> None:
         for before, line in pairwise(lines)
         if re.match(r"[a-z][\w-]+:", line) and "#" not in line and not before.startswith("#")
     ]
-    assert bare == ["default-resources", "printshellcmds", "quiet"]  # the lines in it, and above, tell
+    assert bare == [
+        "default-resources",
+        "printshellcmds",
+        "quiet",
+    ]  # the lines in it, and above, tell
 
 
 def snakemake_commands(text: str) -> list[str]:
@@ -184,12 +210,16 @@ def snakemake_commands(text: str) -> list[str]:
 
 
 def test_no_target_stands_behind_an_option_that_takes_several_values() -> None:
-    """Snakemake would read 'texts' in '--configfile config/paper.yaml texts' as a second configuration."""
+    """Snakemake would read 'texts' in '--configfile config/paper.yaml texts' as a second
+    configuration.
+    """
     swallowed = re.compile(r"--config(?:file)?[ =][^\s`\"';&|]+ +[\w{]")
     assert swallowed.search("snakemake --configfile config/paper.yaml texts -n")
     shown = [REPO / "README.md", *(REPO / "docs").glob("*.md"), *(REPO / "config").glob("*.yaml")]
     said = [*(REPO / "src").rglob("*.py"), *(REPO / "workflow").rglob("*.smk")]
-    lines = [c for page in shown + said for c in snakemake_commands(page.read_text(encoding="utf-8"))]
+    lines = [
+        c for page in shown + said for c in snakemake_commands(page.read_text(encoding="utf-8"))
+    ]
     assert len(lines) > 10
     assert [line for line in lines if swallowed.search(line)] == []
 

@@ -30,7 +30,9 @@ def problem(
     for a in range(n_classes):
         for b in range(n_classes):
             if a != b and rng.random() < 0.8:
-                texts[a, b] = torch.tensor(3 * rng.normal(size=(int(rng.integers(0, 4)), 12))).to(dtype)
+                texts[a, b] = torch.tensor(3 * rng.normal(size=(int(rng.integers(0, 4)), 12))).to(
+                    dtype
+                )
     x = torch.tensor(2 * rng.normal(size=(images, 12))).to(dtype)
     scores = torch.tensor(rng.normal(size=(images, n_classes)) * rng.choice([0.0, 0.3, 2]))
     return x, scores.float(), texts, float(rng.choice([0, 0.1, 0.6, 2])), int(rng.choice([1, 2, 5]))
@@ -70,11 +72,22 @@ def test_reranks_as_the_paper(problem: tuple[Tensor, Tensor, Pairs, float, int])
 @pytest.mark.parametrize("ahead", [0.0, 1e-12, 1e-6, 1e-5, 1e-2])
 @pytest.mark.parametrize("favoured", [0, 1])
 def test_candidates_next_to_each_other_are_told_apart(ahead: float, favoured: int) -> None:
-    """Rounding would pick a candidate that is behind; one that is not ahead on the grid ties with the other."""
+    """Rounding would pick a candidate that is behind; one that is not ahead on the grid ties with
+    the other.
+    """
     rng = np.random.default_rng(favoured)
     x, better, worse, same = torch.tensor(rng.normal(size=(4, 1, 64)))
-    x *= ((l2_normalize(better) - l2_normalize(worse)) @ x.T).sign()  # 0 and 1 are even, 2 is behind
-    texts = {(0, 1): same, (1, 0): same, (0, 2): better, (1, 2): better, (2, 0): worse, (2, 1): worse}
+    x *= (
+        (l2_normalize(better) - l2_normalize(worse)) @ x.T
+    ).sign()  # 0 and 1 are even, 2 is behind
+    texts = {
+        (0, 1): same,
+        (1, 0): same,
+        (0, 2): better,
+        (1, 2): better,
+        (2, 0): worse,
+        (2, 1): worse,
+    }
     texts[favoured, 2] = better + ahead * x
     o, scores = OneToOne(texts, n_classes=3), torch.zeros(1, 3)
     assert rerank_scores(x, scores, o).stage_two.tolist() == [favoured if ahead > 1e-9 else 0]
@@ -94,7 +107,9 @@ def test_features_of_any_length_pick_the_same(seed: int, dtype: torch.dtype, len
     long = (x * length).clamp(-1e38, 1e38) if dtype == torch.float32 else x * length
     both, expected = rerank_scores(long, scores, o), rerank_scores(x, scores, o)
     if 1e-40 < length < 1e150:  # else float32 has few digits left, or float64 no square
-        torch.testing.assert_close(both.values, expected.values, rtol=0, atol=2 * reference.grid_error(12))
+        torch.testing.assert_close(
+            both.values, expected.values, rtol=0, atol=2 * reference.grid_error(12)
+        )
     assert both.values.isfinite().all()
     if length == 0:
         assert torch.equal(both.stage_two, both.stage_one)
@@ -118,7 +133,9 @@ def test_an_oracle_is_right_where_the_label_is_among_the_candidates(
     assert oracle(both, looked_at, labels).tolist() == right
     assert behind["oracle"]["value"] == pytest.approx(np.mean(right))
     predictions, _ = rerank(x, scores, OneToOne(texts, n_classes), threshold, top)
-    assert behind["accuracy"]["value"] == pytest.approx((predictions == labels).double().mean().item())
+    assert behind["accuracy"]["value"] == pytest.approx(
+        (predictions == labels).double().mean().item()
+    )
     assert (behind["looked_at"], without["looked_at"]) == (int(looked_at.sum()), 9)
     assert behind["accuracy"]["value"] <= behind["oracle"]["value"] <= without["oracle"]["value"]
     if top >= n_classes:
@@ -147,7 +164,9 @@ def test_texts_of_one_side_alone_are_told(caplog: pytest.LogCaptureFixture) -> N
 
 
 def test_one_image_one_class_no_image() -> None:
-    """The published code raises on a single image inside the gate and on fewer than five classes."""
+    """The published code raises on a single image inside the gate and on fewer than five
+    classes.
+    """
     one = OneToOne({}, 1)
     assert rerank(torch.ones(1, 3), torch.zeros(1, 1), one)[0].tolist() == [0]
     assert rerank(torch.ones(0, 3), torch.zeros(0, 1), one)[0].tolist() == []
@@ -164,11 +183,17 @@ def test_blocks_of_pairs_and_images(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = rerank_scores(x, scores, OneToOne(texts, 8)).values
     monkeypatch.setattr("coder_clip.rerank.PAIRS", 3)
     monkeypatch.setattr("coder_clip.rerank.CHUNK", 300)
-    torch.testing.assert_close(rerank_scores(x, scores, OneToOne(texts, 8)).values, whole, rtol=0, atol=1e-12)
+    torch.testing.assert_close(
+        rerank_scores(x, scores, OneToOne(texts, 8)).values, whole, rtol=0, atol=1e-12
+    )
 
 
-def test_each_text_is_looked_at_a_few_times_however_many_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Time would grow with the square of the pairs: minutes for the 20,000 of ImageNet, where seconds are enough."""
+def test_each_text_is_looked_at_a_few_times_however_many_pairs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Time would grow with the square of the pairs: minutes for the 20,000 of ImageNet, where
+    seconds are enough.
+    """
     looked_at = 0
 
     def counted(*features: Tensor) -> torch.dtype:
@@ -202,7 +227,10 @@ def test_state_survives_a_file(tmp_path: Path) -> None:
         ({(0, 3): torch.ones(1, 4)}, "classes are 0 to 2"),
         ({(1, 1): torch.ones(1, 4)}, "classes must differ"),
         ({(0, 1): torch.ones(1, 4), (1, 0): torch.ones(1, 5)}, "texts of 0 and 1"),
-        ({(0, 1): torch.ones(1, 4), (1, 0): torch.ones(1, 4) * float("nan")}, "texts of 0 and 1: NaN"),
+        (
+            {(0, 1): torch.ones(1, 4), (1, 0): torch.ones(1, 4) * float("nan")},
+            "texts of 0 and 1: NaN",
+        ),
     ],
 )
 def test_bad_pairs(texts: Pairs, message: str) -> None:

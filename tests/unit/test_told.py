@@ -16,7 +16,11 @@ from tqdm import tqdm
 from coder_clip.pipeline.phase_list import phases
 from snakemake_logger_plugin_coder_clip import LogHandler, Phases
 
-RULES = {"encode_images": "image_features", "merge_shards": "image_features", "fit_adapters": "adapter"}
+RULES = {
+    "encode_images": "image_features",
+    "merge_shards": "image_features",
+    "fit_adapters": "adapter",
+}
 
 
 class Clock:
@@ -56,15 +60,17 @@ def test_a_long_phase_tells_counts_rate_and_time_left(told: Phases, clock: Clock
     told.planned({"fit_adapters": 1000})
     told.started(0, "fit_adapters", "few-shot on a")
     clock.now = 60
-    assert list(told.under_way()) == ["adapter          0 of 1,000 jobs, for 60 s; now few-shot on a"]
+    assert list(told.under_way()) == [
+        "adapter          0 of 1,000 jobs, for 60 s; now few-shot on a"
+    ]
     told.finished(0)
     told.started(1, "fit_adapters", "few-shot on b")
     told.started(2, "fit_adapters", "few-shot on c")
     clock.now = 120
     (line,) = told.under_way()
-    assert (
-        line
-        == "adapter          1 of 1,000 jobs, 0.5 a minute, about 33 h 18 min left; now few-shot on b and 1 more"
+    assert line == (
+        "adapter          1 of 1,000 jobs, 0.5 a minute, about 33 h 18 min left; now few-shot "
+        "on b and 1 more"
     )
 
 
@@ -110,7 +116,9 @@ def test_a_run_without_phases_has_no_line_of_them(told: Phases) -> None:
 
 
 def test_jobs_that_come_later_count(told: Phases) -> None:
-    """After a download Snakemake plans again, and a phase has more jobs than it was said to have."""
+    """After a download Snakemake plans again, and a phase has more jobs than it was said to
+    have.
+    """
     told.planned({"encode_images": 1})
     told.started(1, "encode_images", "a")
     told.started(2, "encode_images", "b")
@@ -182,7 +190,9 @@ def test_another_workflow_is_told_as_snakemake_tells_it(
     assert "Building DAG of jobs..." in capsys.readouterr().out
 
 
-def test_what_becomes_of_jobs_of_an_earlier_head_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_becomes_of_jobs_of_an_earlier_head_is_told(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     """The one line of a job that people must see: it was not made again."""
     ours = handler()
     group = "b2cebe8e-54ef-5b81-b453-7e8bac3c9fc6"

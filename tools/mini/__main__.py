@@ -1,4 +1,6 @@
-"""``python -m tools.mini``: train the embedded model, or draw the sheet of the classes it is tested on."""
+"""``python -m tools.mini``: train the embedded model, or draw the sheet of the classes it is tested
+on.
+"""
 
 from __future__ import annotations
 
@@ -26,19 +28,33 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawTextHelpFormatter,
     )
     commands = p.add_subparsers(dest="command", required=True)
-    t = commands.add_parser("train", help="draw captioned images, then train (needs no GPU and no network)")
+    t = commands.add_parser(
+        "train", help="draw captioned images, then train (needs no GPU and no network)"
+    )
     t.add_argument(
-        "--out", type=Path, default=Path("data/mini"), help="folder of the model (default: %(default)s)"
+        "--out",
+        type=Path,
+        default=Path("data/mini"),
+        help="folder of the model (default: %(default)s)",
     )
     t.add_argument("--steps", type=int, default=5000, help="of 128 images (default: %(default)s)")
     t.add_argument(
-        "--seed", type=int, default=1, help="draws, captions, batches, first weights (default: %(default)s)"
+        "--seed",
+        type=int,
+        default=1,
+        help="draws, captions, batches, first weights (default: %(default)s)",
     )
     t.add_argument(
-        "--threads", type=int, default=2, help="cores for drawing and training (default: %(default)s)"
+        "--threads",
+        type=int,
+        default=2,
+        help="cores for drawing and training (default: %(default)s)",
     )
     t.add_argument(
-        "--images", type=int, default=60_000, help="captioned images to draw (default: %(default)s, 1 GB)"
+        "--images",
+        type=int,
+        default=60_000,
+        help="captioned images to draw (default: %(default)s, 1 GB)",
     )
     t.add_argument("--cache", type=Path, help="where images go (default: ~/.cache/coder-clip/mini)")
     t.add_argument(

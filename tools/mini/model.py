@@ -1,8 +1,9 @@
-"""The architecture of `mini` and its folder: an open_clip configuration, a short BPE file, float16 weights.
+"""The architecture of `mini` and its folder: an open_clip configuration, a short BPE file, float16
+weights.
 
-open_clip loads the folder as ``local-dir:PATH``. The one thing it does not do itself is to find the BPE file:
-`tokenizer_kwargs.bpe_path` in the configuration is relative to the folder and has to be made absolute, which
-`encoders.load_encoder` does for every local folder.
+open_clip loads the folder as ``local-dir:PATH``. The one thing it does not do itself is to find the
+BPE file: `tokenizer_kwargs.bpe_path` in the configuration is relative to the folder and has to be
+made absolute, which `encoders.load_encoder` does for every local folder.
 """
 
 from __future__ import annotations
@@ -24,8 +25,9 @@ WEIGHTS, CONFIG, BPE = "open_clip_model.safetensors", "open_clip_config.json", "
 VOCABULARY = 4096
 CONTEXT = 40
 
-# A small ResNet learns from little compute; its text tower is CLIP's own, causal and read at the end of text. Channels
-# are multiples of eight throughout: with a width of 24 a training step took three times as long (measured).
+# A small ResNet learns from little compute; its text tower is CLIP's own, causal and read at the
+# end of text. Channels # are multiples of eight throughout: with a width of 24 a training step took
+# three times as long (measured).
 ARCHITECTURE: dict[str, Any] = {
     "embed_dim": 128,
     "vision_cfg": {"image_size": 64, "layers": [1, 1, 1, 1], "width": 16, "head_width": 64},
@@ -54,15 +56,16 @@ def prepare(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps({"model_cfg": ARCHITECTURE, "preprocess_cfg": PREPROCESS}, indent=2)
     (folder / CONFIG).write_text(text + "\n")
-    # mtime=0: the same bytes on every day; no last newline: open_clip would read it as one more merge
+    # mtime=0: the same bytes on every day; no last newline: open_clip would read it as one more
+    # merge
     (folder / BPE).write_bytes(gzip.compress("\n".join(merges()).encode(), mtime=0))
 
 
 def merges() -> list[str]:
     """A header and as many of CLIP's own BPE merges as 4,096 tokens allow, in CLIP's order.
 
-    All that the words of the captions need come first, so that these words are split as CLIP splits them
-    (mostly not at all); the most frequent of the rest fill up.
+    All that the words of the captions need come first, so that these words are split as CLIP splits
+    them (mostly not at all); the most frequent of the rest fill up.
     """
     lines = gzip.decompress(Path(default_bpe()).read_bytes()).decode().split("\n")
     header, ranked = lines[0], lines[1 : 49152 - 256 - 2 + 1]  # the cut that CLIP makes
@@ -87,7 +90,9 @@ def merges() -> list[str]:
 def vocabulary() -> list[str]:
     """Every word that a caption can hold, sorted."""
     texts = [*captions.words(), *birds.words()]
-    return sorted({word for text in texts for word in re.findall("[a-z]+", re.sub(r"{\w*}", " ", text))})
+    return sorted(
+        {word for text in texts for word in re.findall("[a-z]+", re.sub(r"{\w*}", " ", text))}
+    )
 
 
 def build() -> Clip:

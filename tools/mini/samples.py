@@ -1,7 +1,8 @@
-"""The captioned images that train `mini`: drawn once by all cores into two flat files, then only indexed.
+"""The captioned images that train `mini`: drawn once by all cores into two flat files, then only
+indexed.
 
-A sample is a pure function of (seed, index): a picture and CAPTIONS different captions of it, each from a generator of
-its own.
+A sample is a pure function of (seed, index): a picture and CAPTIONS different captions of it, each
+from a generator of its own.
 """
 
 from __future__ import annotations
@@ -37,9 +38,11 @@ from .captions import COLOURS, PATTERNS, SHAPES
 from .things import MORE
 
 CAPTIONS = 6  # captions drawn for each picture; every epoch reads another one
-# Of pictures beyond the named ones. "free" birds combine marks at will, "known" ones are birds with a well-known name.
+# Of pictures beyond the named ones. "free" birds combine marks at will, "known" ones are birds with
+# a well-known name.
 SHARE = {"things": 0.32, "scenes": 0.04, "free": 0.38, "species": 0.21, "known": 0.05}
-# The first pictures are those whose captions hold a rare name, so that a species has exactly as many as declared.
+# The first pictures are those whose captions hold a rare name, so that a species has exactly as
+# many as declared.
 NAMED = [name for name, pictures in rare.NAMED.items() for _ in range(pictures or 0)]
 
 Rng = np.random.Generator
@@ -67,7 +70,9 @@ def sample(seed: int, index: int) -> Sample:
 
 
 def species_sample(rng: Rng, words: Rng, name: str, named: bool) -> Sample:
-    """A class of `rare`, never in a held-out combination; only `named` ones have captions that say which it is."""
+    """A class of `rare`, never in a held-out combination; only `named` ones have captions that say
+    which it is.
+    """
     names = (name, *birds.SYNONYMS.get(name, ())) if named else ()
     return bird_sample(rng, words, rare.SPECIES[name], combos(name, False), names)
 
@@ -94,11 +99,17 @@ def thing_sample(rng: Rng, words: Rng) -> Sample:
 
 
 def scene_sample(rng: Rng, words: Rng) -> Sample:
-    """One to four equal shapes in a colour, with a pattern, somewhere: what the words of attributes mean."""
+    """One to four equal shapes in a colour, with a pattern, somewhere: what the words of attributes
+    mean.
+    """
     shape, pattern = captions.pick(rng, list(SHAPES)), captions.pick(rng, list(PATTERNS))
     colour, second = (list(COLOURS)[int(i)] for i in rng.permutation(len(COLOURS))[:2])
     count = int(rng.choice([1, 2, 3, 4], p=[0.55, 0.2, 0.15, 0.1]))
-    columns = ((0.0, 0.0),) if count == 1 else ((-0.48, -0.45), (0.48, 0.45), (0.48, -0.45), (-0.48, 0.45))
+    columns = (
+        ((0.0, 0.0),)
+        if count == 1
+        else ((-0.48, -0.45), (0.48, 0.45), (0.48, -0.45), (-0.48, 0.45))
+    )
     pose = Pose.random(rng) if count == 1 else Pose(0, 0, 1, 0, 1)
     size = 0.42 if count > 1 else 1.0
     turn = float(rng.uniform(-0.4, 0.4))
@@ -106,7 +117,9 @@ def scene_sample(rng: Rng, words: Rng) -> Sample:
     def draw(pen: Pen) -> None:
         for x, y in columns[:count]:
             dx, dy = (float(v) for v in rng.uniform(-0.06, 0.06, 2)) if count > 1 else (0.0, 0.0)
-            draw_shape(pen, shape, pattern, COLOURS[colour], COLOURS[second], x + dx, y + dy, size, turn)
+            draw_shape(
+                pen, shape, pattern, COLOURS[colour], COLOURS[second], x + dx, y + dy, size, turn
+            )
 
     background, clutter = int(rng.integers(len(BACKGROUNDS))), int(rng.integers(len(CLUTTERS)))
     image = drawing.compose(background, clutter, draw, pose, rng)
@@ -128,9 +141,13 @@ def outline(shape: str) -> NDArray[np.float64]:
     }
     if shape in corners:
         n = corners[shape]
-        points = [polar(0.9, 2 * math.pi * (i + 0.5 * (n % 2 == 0)) / n - math.pi / 2) for i in range(n)]
+        points = [
+            polar(0.9, 2 * math.pi * (i + 0.5 * (n % 2 == 0)) / n - math.pi / 2) for i in range(n)
+        ]
     elif shape == "star":
-        points = [polar(0.95 if i % 2 == 0 else 0.4, math.pi * i / 5 - math.pi / 2) for i in range(10)]
+        points = [
+            polar(0.95 if i % 2 == 0 else 0.4, math.pi * i / 5 - math.pi / 2) for i in range(10)
+        ]
     elif shape == "cross":
         k = 0.28
         points = [(-k, -0.9), (k, -0.9), (k, -k), (0.9, -k), (0.9, k), (k, k)]
@@ -145,9 +162,19 @@ def outline(shape: str) -> NDArray[np.float64]:
 
 
 def draw_shape(
-    pen: Pen, shape: str, pattern: str, colour: RGB, second: RGB, x: float, y: float, size: float, turn: float
+    pen: Pen,
+    shape: str,
+    pattern: str,
+    colour: RGB,
+    second: RGB,
+    x: float,
+    y: float,
+    size: float,
+    turn: float,
 ) -> None:
-    """A free shape with its pattern: marks in the second colour, cut to the shape by an inner scale."""
+    """A free shape with its pattern: marks in the second colour, cut to the shape by an inner
+    scale.
+    """
     c, s = math.cos(turn), math.sin(turn)
     points = outline(shape) @ np.array([[c, s], [-s, c]])
 
@@ -165,7 +192,9 @@ def draw_shape(
         for v in marks:
             span = _span(inside, float(v))
             if span:
-                ends = np.array([(span[0], v), (span[1], v)]) @ np.array([[c, s], [-s, c]]) * size + [x, y]
+                ends = np.array([(span[0], v), (span[1], v)]) @ np.array(
+                    [[c, s], [-s, c]]
+                ) * size + [x, y]
                 pen.line([(float(a), float(b)) for a, b in ends], 0.13 * size, second)
     elif pattern in ("dotted", "checkered"):
         for i, u in enumerate(marks):
@@ -182,7 +211,9 @@ def draw_shape(
         pen.disc(x, y, 0.42 * size, None)
 
 
-def _span(points: NDArray[np.float64], v: float, margin: float = 0.05) -> tuple[float, float] | None:
+def _span(
+    points: NDArray[np.float64], v: float, margin: float = 0.05
+) -> tuple[float, float] | None:
     """Where the horizontal line at v enters and leaves a polygon (its outermost crossings)."""
     nxt = np.roll(points, -1, axis=0)
     cross = (points[:, 1] <= v) != (nxt[:, 1] <= v)
@@ -194,14 +225,16 @@ def _span(points: NDArray[np.float64], v: float, margin: float = 0.05) -> tuple[
     return (low, high) if low < high else None
 
 
-# --- the cache ----------------------------------------------------------------------------------------------------
+# --- the cache ---
 
 
-def draw_all(folder: Path, seed: int, count: int, bpe: Path, context: int, workers: int) -> tuple[Path, Path]:
+def draw_all(
+    folder: Path, seed: int, count: int, bpe: Path, context: int, workers: int
+) -> tuple[Path, Path]:
     """Draws samples 0 … count-1 into `folder` unless they lie there already.
 
-    Returns the files of the images (count, 64, 64, 3) uint8 and of the tokens (count, CAPTIONS, context) uint16.
-    """
+    Returns the files of the images (count, 64, 64, 3) uint8 and of the tokens (count, CAPTIONS,
+    context) uint16."""
     stem = f"seed{seed}-n{count}-{_code(bpe)}"
     images, tokens = folder / f"{stem}.images.npy", folder / f"{stem}.tokens.npy"
     done = folder / f"{stem}.done"
@@ -211,7 +244,9 @@ def draw_all(folder: Path, seed: int, count: int, bpe: Path, context: int, worke
     shape = (SIZE, SIZE, 3)
     np.lib.format.open_memmap(images, mode="w+", dtype=np.uint8, shape=(count, *shape))
     np.lib.format.open_memmap(tokens, mode="w+", dtype=np.uint16, shape=(count, CAPTIONS, context))
-    jobs = [(images, tokens, seed, i, min(i + 500, count), bpe, context) for i in range(0, count, 500)]
+    jobs = [
+        (images, tokens, seed, i, min(i + 500, count), bpe, context) for i in range(0, count, 500)
+    ]
     with multiprocessing.get_context("spawn").Pool(workers) as pool:
         parts: Iterator[int] = pool.imap_unordered(_draw_part, jobs)
         with tqdm(total=count, desc="drawing", unit="image", file=sys.stderr, mininterval=5) as bar:
@@ -227,7 +262,9 @@ def _code(bpe: Path) -> str:
         Path(__file__),
         bpe,
     ]
-    return hashlib.sha256(b"".join(hashlib.sha256(p.read_bytes()).digest() for p in sources)).hexdigest()[:12]
+    return hashlib.sha256(
+        b"".join(hashlib.sha256(p.read_bytes()).digest() for p in sources)
+    ).hexdigest()[:12]
 
 
 def _draw_part(job: tuple[Path, Path, int, int, int, Path, int]) -> int:

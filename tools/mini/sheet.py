@@ -15,7 +15,9 @@ COLUMNS = {"shapes": 10, "rare": 12}
 
 
 def sheets(folder: Path) -> None:
-    """Writes ``shapes.png`` and ``rare.png``: below each class's name the thing itself and three test images."""
+    """Writes ``shapes.png`` and ``rare.png``: below each class's name the thing itself and three
+    test images.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for data in (Shapes(), Rare()):
         _sheet(data).quantize(200).save(folder / f"{data.name}.png", optimize=True)
@@ -31,7 +33,12 @@ def _sheet(data: DrawnDataset) -> Image.Image:
         x, y = GAP + (c % columns) * cell, GAP + (c // columns) * block
         shown = name if len(name) <= LETTERS else name.replace(" ", "\n")
         text.text(
-            (x + SIZE / 2, y + LABEL / 2 - 2), shown, fill="black", font=font, anchor="mm", align="center"
+            (x + SIZE / 2, y + LABEL / 2 - 2),
+            shown,
+            fill="black",
+            font=font,
+            anchor="mm",
+            align="center",
         )
         pen = Pen(Pose(0, 0, 0.8 if data.name == "rare" else 0.92, 0, 1).matrix())
         if data.name == "rare":
@@ -42,5 +49,7 @@ def _sheet(data: DrawnDataset) -> Image.Image:
         plain.paste(pen.layer, (0, 0), pen.layer)
         page.paste(plain.reduce(SUPER), (x, y + LABEL - 2))
         for i in range(TESTS):
-            page.paste(data.image(f"test/{slug(name)}/{i:04d}"), (x, y + LABEL - 2 + (i + 1) * cell))
+            page.paste(
+                data.image(f"test/{slug(name)}/{i:04d}"), (x, y + LABEL - 2 + (i + 1) * cell)
+            )
     return page

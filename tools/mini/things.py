@@ -1,7 +1,8 @@
-"""Things that `mini` sees in training and that are not a class of `shapes`: mostly what its text set calls alike.
+"""Things that `mini` sees in training and that are not a class of `shapes`: mostly what its text
+set calls alike.
 
-Without them the words of the analogous texts ("similar to a tennis ball") would mean nothing to the model.
-"""
+Without them the words of the analogous texts ("similar to a tennis ball") would mean nothing to the
+model."""
 
 from __future__ import annotations
 
@@ -262,7 +263,14 @@ def _speed_limit(p: Pen, c: RGB, rng: Rng) -> None:
     p.rect(-0.06, 0.4, 0.06, 1.0, GREY)
     p.disc(0, -0.15, 0.8, c)
     p.disc(0, -0.15, 0.6, WHITE)
-    five = ((-0.1, -0.42), (-0.36, -0.42), (-0.36, -0.18), (-0.12, -0.18), (-0.12, 0.12), (-0.38, 0.12))
+    five = (
+        (-0.1, -0.42),
+        (-0.36, -0.42),
+        (-0.36, -0.18),
+        (-0.12, -0.18),
+        (-0.12, 0.12),
+        (-0.38, 0.12),
+    )
     p.line(five, 0.09, BLACK)
     p.line([(0.1, -0.42), (0.36, -0.42), (0.36, 0.12), (0.1, 0.12), (0.1, -0.42)], 0.09, BLACK)
 
@@ -383,7 +391,9 @@ def _heart(p: Pen, c: RGB, rng: Rng) -> None:
 
 
 def _star(p: Pen, c: RGB, rng: Rng) -> None:
-    p.poly([polar(0.92 if i % 2 == 0 else 0.38, math.pi * i / 5 - math.pi / 2) for i in range(10)], c)
+    p.poly(
+        [polar(0.92 if i % 2 == 0 else 0.38, math.pi * i / 5 - math.pi / 2) for i in range(10)], c
+    )
 
 
 def _parachute(p: Pen, c: RGB, rng: Rng) -> None:
@@ -410,7 +420,9 @@ def _snail(p: Pen, c: RGB, rng: Rng) -> None:
     p.disc(0.15, 0.1, 0.6, c)
     t = np.linspace(0.1, 1, 40)
     p.line(
-        list(zip(0.15 + 0.5 * t * np.cos(12 * t), 0.1 + 0.5 * t * np.sin(12 * t), strict=True)), 0.07, WHITE
+        list(zip(0.15 + 0.5 * t * np.cos(12 * t), 0.1 + 0.5 * t * np.sin(12 * t), strict=True)),
+        0.07,
+        WHITE,
     )
 
 
@@ -426,7 +438,11 @@ _METAL = hues("silver c3c6ca|grey 7d8084|golden dcaf46|white f0f0f0")
 _BOARD = hues("black 232326|blue 2d55aa|red c3282d|green 2d7d46")
 
 MORE: tuple[Thing, ...] = (
-    Thing("tennis ball", _tennis_ball, hues("yellow green cde13c|green 78be46|orange f5963c|pink f082aa")),
+    Thing(
+        "tennis ball",
+        _tennis_ball,
+        hues("yellow green cde13c|green 78be46|orange f5963c|pink f082aa"),
+    ),
     Thing("soccer ball", _soccer_ball, _BOARD),
     Thing("beach ball", _beach_ball, _RED),
     Thing("crescent moon", _moon, _GOLD),

@@ -1,4 +1,6 @@
-"""Training of `mini`: open_clip's own contrastive loss on captioned images that the project draws."""
+"""Training of `mini`: open_clip's own contrastive loss on captioned images that the project
+draws.
+"""
 
 from __future__ import annotations
 
@@ -73,8 +75,12 @@ def train(
     net = mini.build().train().to(memory_format=torch.channels_last)
     optimizer = _optimizer(net)
     loss_of = ClipLoss()
-    # Twins share the parameters, not the batch norm's running means, so that threads do not race for these.
-    twins = [net, *(copy.deepcopy(net, {id(p): p for p in net.parameters()}) for _ in range(threads - 1))]
+    # Twins share the parameters, not the batch norm's running means, so that threads do not race
+    # for these.
+    twins = [
+        net,
+        *(copy.deepcopy(net, {id(p): p for p in net.parameters()}) for _ in range(threads - 1)),
+    ]
     workers = ThreadPoolExecutor(threads)
 
     said = saved = time.monotonic()
@@ -87,7 +93,9 @@ def train(
             break
         progress = step / steps
         for group in optimizer.param_groups:
-            group["lr"] = RATE * min(1, (step + 1) / WARMUP) * 0.5 * (1 + math.cos(math.pi * progress))
+            group["lr"] = (
+                RATE * min(1, (step + 1) / WARMUP) * 0.5 * (1 + math.cos(math.pi * progress))
+            )
         with torch.no_grad():
             net.logit_scale.fill_(log_scale(progress))
         x, t = coming.result()
@@ -103,7 +111,10 @@ def train(
         if now - said > SAY_EVERY:
             rate = BATCH * (step - first) / (now - said)
             left = (steps - step) * (now - said) / (step - first)
-            _say(f"step {step}  loss {np.mean(losses):.3f}  {rate:.0f} images/s  {left / 60:.1f} min left")
+            _say(
+                f"step {step}  loss {np.mean(losses):.3f}  {rate:.0f} "
+                f"images/s  {left / 60:.1f} min left"
+            )
             losses, said, first = [], now, step
         if now - saved > SAVE_EVERY:
             mini.save(net, out)
@@ -115,19 +126,26 @@ def train(
 
 
 def learn(
-    twins: list[Clip], loss_of: ClipLoss, workers: ThreadPoolExecutor, x: Tensor, t: Tensor, half: bool
+    twins: list[Clip],
+    loss_of: ClipLoss,
+    workers: ThreadPoolExecutor,
+    x: Tensor,
+    t: Tensor,
+    half: bool,
 ) -> float:
     """Adds the gradient of the loss of one batch to the parameters; returns the loss.
 
-    Every core takes its share of the batch through both towers, the loss is taken over the whole batch, and
-    every core takes its share back. Two threads inside each operation wait for each other thousands of times a
-    batch and crawl as soon as another program needs a core (measured on two busy cores: 80 images/s, and 330
+    Every core takes its share of the batch through both towers, the loss is taken over the whole
+    batch, and every core takes its share back. Two threads inside each operation wait for each
+    other thousands of times a batch and crawl as soon as another program needs a core (measured on
+    two busy cores: 80 images/s, and 330
     with one thread); shares wait for each other twice.
     """
 
     def forward(net: Clip, images: Tensor, texts: Tensor) -> tuple[Tensor, Tensor]:
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
-            # texts are as long as the longest: open_clip would pad them to the context, for twice the time
+            # texts are as long as the longest: open_clip would pad them to the context, for twice
+            # the time
             i, c = net.encode_image(images, normalize=True), text_features(net, texts)
             return i.float(), normalize(c, dim=-1).float()
 
@@ -146,10 +164,11 @@ def learn(
 def batch(
     pictures: NDArray[np.uint8], tokens: NDArray[np.uint16], seed: int, step: int
 ) -> tuple[Tensor, Tensor]:
-    """The images (B, 3, 64, 64) and tokens (B, L) of a step, L the longest text; a pure function of its arguments.
+    """The images (B, 3, 64, 64) and tokens (B, L) of a step, L the longest text; a pure function of
+    its arguments.
 
-    A caption that the batch already holds is replaced by another of the same image, because the loss would
-    call two equal captions each other's opposite.
+    A caption that the batch already holds is replaced by another of the same image, because the
+    loss would call two equal captions each other's opposite.
     """
     rng = np.random.Generator(np.random.PCG64([seed, step]))
     chosen = np.sort(rng.choice(len(pictures), BATCH, replace=False))
@@ -181,17 +200,20 @@ def batch(
 def log_scale(progress: float) -> float:
     """The logarithm of the factor on cosines: from 14, where CLIP starts, to 100, where CLIP ends.
 
-    CLIP learns it; so short a training would stop at 20. But the method multiplies cosines by 100 and reads
-    the softmax as confidence (stage two looks at uncertain images), so the model has to be trained for it.
-    """
+    CLIP learns it; so short a training would stop at 20. But the method multiplies cosines by 100
+    and reads the softmax as confidence (stage two looks at uncertain images), so the model has to
+    be trained for it."""
     return math.log(1 / 0.07) + (math.log(100) - math.log(1 / 0.07)) * min(1.0, progress / 0.7)
 
 
-def premise(folder: Path, split: str, texts: Path = Path("data/texts")) -> dict[str, dict[str, float]]:
-    """Accuracy of a saved model per data set: with the name alone, and with the attributes and no name at all.
+def premise(
+    folder: Path, split: str, texts: Path = Path("data/texts")
+) -> dict[str, dict[str, float]]:
+    """Accuracy of a saved model per data set: with the name alone, and with the attributes and no
+    name at all.
 
-    This is what a world is accepted by: in `rare` attributes classify better than names by at least ten points, in
-    `shapes` names do. Nothing that CODER or the rerank score is looked at.
+    This is what a world is accepted by: in `rare` attributes classify better than names by at least
+    ten points, in `shapes` names do. Nothing that CODER or the rerank score is looked at.
     """
     encoder = load_encoder(EncoderSpec(f"local-dir:{folder}", device="cpu"), offline=True)
     result = {}
@@ -211,7 +233,9 @@ def premise(folder: Path, split: str, texts: Path = Path("data/texts")) -> dict[
 
 def _in_words(scores: dict[str, dict[str, float]]) -> str:
     return ", ".join(
-        f"{d} {kind} {value:.1%}" for d, by_kind in scores.items() for kind, value in by_kind.items()
+        f"{d} {kind} {value:.1%}"
+        for d, by_kind in scores.items()
+        for kind, value in by_kind.items()
     )
 
 
@@ -223,7 +247,9 @@ def _images(place: int, split: str) -> list[Image.Image]:
 
 def _optimizer(net: Clip) -> torch.optim.AdamW:
     decayed = [p for p in net.parameters() if p.ndim >= 2]
-    rest = [p for p in net.parameters() if p.ndim < 2]  # gains, biases and the logit scale do not decay
+    rest = [
+        p for p in net.parameters() if p.ndim < 2
+    ]  # gains, biases and the logit scale do not decay
     groups = [{"params": decayed, "weight_decay": DECAY}, {"params": rest, "weight_decay": 0.0}]
     return torch.optim.AdamW(groups, lr=RATE, betas=(0.9, 0.98), eps=1e-6)
 

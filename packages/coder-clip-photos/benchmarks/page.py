@@ -1,7 +1,7 @@
 """Processor time of what a person does on the page of ``coder-clip explore``: run this file.
 
-1,000 classes with 14 texts each and 1,000 photos; random features, d = 512, kept in the store of a real encoder. The
-encoding of a new text is not counted.
+1,000 classes with 14 texts each and 1,000 photos; random features, d = 512, kept in the store of a
+real encoder. The encoding of a new text is not counted.
 """
 
 from __future__ import annotations
@@ -41,13 +41,18 @@ def explorer(folder: Path) -> Explorer:
     encoder.store = FeatureStore(folder)
     encoder.__dict__ |= {"encoder": RandomTexts(), "metadata": {"dim": str(WIDTH)}, "key": "random"}
     classes = [
-        ClassTexts(name=f"class {c}", **{k: [f"{k} {i} of {c}" for i in range(n)] for k, n in KINDS.items()})
+        ClassTexts(
+            name=f"class {c}",
+            **{k: [f"{k} {i} of {c}" for i in range(n)] for k, n in KINDS.items()},
+        )
         for c in range(CLASSES)
     ]
     classifier = Classifier(encoder, TextSet(dataset="photos", classes=classes))
     texts = classifier.scoring.features
     features = texts[torch.randint(len(texts), (PHOTOS,))] + torch.randn(PHOTOS, WIDTH)
-    study = Study(classifier, features, [str(i) for i in range(PHOTOS)], torch.randint(CLASSES, (PHOTOS,)))
+    study = Study(
+        classifier, features, [str(i) for i in range(PHOTOS)], torch.randint(CLASSES, (PHOTOS,))
+    )
     return Explorer(study, "photos", lambda _: Image.new("RGB", (8, 8)), folder)
 
 
@@ -69,7 +74,9 @@ def main() -> None:
         found = {
             "an edit of one class more": sorted(edits)[2],
             "a photo with its reasons": seconds(lambda: client.get("/t/why/3")),
-            "photos like a text": seconds(lambda: client.post("/t/like", json={"plus": "a", "minus": "b"})),
+            "photos like a text": seconds(
+                lambda: client.post("/t/like", json={"plus": "a", "minus": "b"})
+            ),
             "pairs that are nearly the same": seconds(lambda: client.get("/t/alike")),
         }
         print(f"seconds of processor time; {CLASSES:,} classes, {PHOTOS:,} photos")

@@ -1,4 +1,6 @@
-"""Classifying photos in Python: the same answers by every way, each reason, and nothing kept that is not true."""
+"""Classifying photos in Python: the same answers by every way, each reason, and nothing kept that
+is not true.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,11 @@ TEXTS = {
     "dataset": "marks",
     "classes": [
         {"name": "red disc", "attribute": ["a red spot", "no blue"], "synonym": ["ruby_circle"]},
-        {"name": "blue disc", "attribute": ["a blue spot"], "analogous": ["blue ball", "blue_moon"]},
+        {
+            "name": "blue disc",
+            "attribute": ["a blue spot"],
+            "analogous": ["blue ball", "blue_moon"],
+        },
         {"name": "egg"},
     ],
 }
@@ -90,12 +96,16 @@ def unloadable(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_sentences_are_those_of_a_run(texts: Path) -> None:
-    """A photo would be compared with other texts than a run with the same text set compares it with."""
+    """A photo would be compared with other texts than a run with the same text set compares it
+    with.
+    """
     given = text_set(texts)
     made = make_sentences(given, TEMPLATES)
     kinds = (*MEAN_KINDS, *MAX_KINDS)
     expected = {
-        (i, k, t) for i, k, t in zip(made.class_index, made.kind, made.text, strict=True) if k in kinds
+        (i, k, t)
+        for i, k, t in zip(made.class_index, made.kind, made.text, strict=True)
+        if k in kinds
     }
     found = rows(given)
     assert {(r.index, r.kind, s) for r in found for s in r.sentences} == expected
@@ -120,7 +130,9 @@ def test_a_and_an(name: str, said: str) -> None:
 
 
 def test_scores_are_those_of_plain_loops(model: Path, texts: Path, photos: list[Path]) -> None:
-    """100 × the mean cosine with mean texts and the best name, over features of the pipeline's own extraction."""
+    """100 × the mean cosine with mean texts and the best name, over features of the pipeline's own
+    extraction.
+    """
     encoder = load_encoder(EncoderSpec(f"local-dir:{model}", device="cpu"))
 
     class Files:
@@ -190,21 +202,26 @@ def test_one_image_gives_one_photo_and_a_list_a_list(model: Path, photos: list[P
         assert [p.image for p in found] == [str(photos[0])] * 2 + [str(i) for i in range(2, 7)] + [
             str(photos[1])
         ]
-        assert [p.score for p in found[:-1]] == pytest.approx([expected.score] * len(alone), abs=1e-3)
+        assert [p.score for p in found[:-1]] == pytest.approx(
+            [expected.score] * len(alone), abs=1e-3
+        )
         assert found[-1].score == pytest.approx(c.classify(photos[1]).score, abs=1e-3)
     assert c.scores(mixed).shape == (len(mixed), 2)
     assert c.classify([]) == []
     assert c.classify(p for p in photos)[1].image == str(photos[1]), "an iterator can be read once"
 
 
-def test_a_rotated_picture_is_turned_as_its_file_is(model: Path, photos: list[Path], tmp_path: Path) -> None:
+def test_a_rotated_picture_is_turned_as_its_file_is(
+    model: Path, photos: list[Path], tmp_path: Path
+) -> None:
     """A photo of a phone, opened with Pillow, would be classified lying on its side."""
     c = Classifier(str(model), ["red disc", "blue disc"])
     exif = Image.Exif()
     exif[0x0112] = 6  # orientation: turn by 90 degrees
     Image.open(photos[0]).save(tmp_path / "turned.png", exif=exif)
     by_path, by_picture, as_it_was = (
-        c.scores(image) for image in (tmp_path / "turned.png", Image.open(tmp_path / "turned.png"), photos[0])
+        c.scores(image)
+        for image in (tmp_path / "turned.png", Image.open(tmp_path / "turned.png"), photos[0])
     )
     assert torch.allclose(by_path, by_picture, atol=1e-3)
     assert not torch.allclose(by_path, as_it_was, atol=1e-3)
@@ -221,7 +238,8 @@ def test_a_grey_array_is_the_grey_picture(model: Path, photos: list[Path]) -> No
     [
         (
             np.zeros((9, 9, 3)),
-            "image 1: ndarray of shape (9, 9, 3) and type float64, where a path, bytes or a file opened as 'rb'",
+            "image 1: ndarray of shape (9, 9, 3) and type float64, where a path, bytes or a file "
+            "opened as 'rb'",
         ),
         (np.zeros((9, 9, 4), np.uint8), "image 1: ndarray of shape (9, 9, 4)"),
         (np.zeros((2, 9, 9, 3), np.uint8), "image 1: ndarray of shape (2, 9, 9, 3)"),
@@ -230,17 +248,25 @@ def test_a_grey_array_is_the_grey_picture(model: Path, photos: list[Path]) -> No
             torch.zeros(3, 9, 9),
             "pixels of shape (1, 3, 9, 9) and type torch.float32, where (N, 3, 32, 32) from",
         ),
-        (torch.zeros(3, 32, 32, dtype=torch.int64), "pixels of shape (1, 3, 32, 32) and type torch.int64"),
+        (
+            torch.zeros(3, 32, 32, dtype=torch.int64),
+            "pixels of shape (1, 3, 32, 32) and type torch.int64",
+        ),
         (torch.zeros(1, 1, 3, 32, 32), "image 1: Tensor of shape (1, 1, 3, 32, 32)"),
         (torch.ones(7), "image 1: Tensor of shape (7,)"),
         (Image.new("RGB", (0, 0)), "image 1: "),
-        (Image.new("F", (9, 9), 400.0), "image 1: float pixels from 400 to 400: expected 0..1 or 0..255"),
+        (
+            Image.new("F", (9, 9), 400.0),
+            "image 1: float pixels from 400 to 400: expected 0..1 or 0..255",
+        ),
         (5, "image 1: int, where a path"),
         (None, "image 1: NoneType"),
         (Path("nowhere.png"), "image cannot be used: nowhere.png: no such file"),
     ],
 )
-def test_what_is_no_image_is_one_line(model: Path, photos: list[Path], image: Any, says: str) -> None:
+def test_what_is_no_image_is_one_line(
+    model: Path, photos: list[Path], image: Any, says: str
+) -> None:
     c = Classifier(str(model), ["red disc", "blue disc"])
     with pytest.raises(UserError, match=re.escape(says)):
         c.classify([photos[0], image])
@@ -254,11 +280,16 @@ def test_bytes_and_open_files_are_images(model: Path, photos: list[Path]) -> Non
     expected = c.scores(photos)
     contents = [path.read_bytes() for path in photos]
     assert torch.allclose(c.scores(contents), expected, atol=1e-4)
-    assert torch.allclose(c.scores(contents[0]), expected[0], atol=1e-4), "one image, not a list of numbers"
+    assert torch.allclose(c.scores(contents[0]), expected[0], atol=1e-4), (
+        "one image, not a list of numbers"
+    )
     with photos[1].open("rb") as stream:
         assert torch.allclose(c.scores(stream), expected[1], atol=1e-4)
     assert c.classify([photos[0], io.BytesIO(contents[1])])[1].image == "1"
-    for wrong, says in ((b"no image", "image 0: not an image"), (io.StringIO("text"), "image 0: str, where")):
+    for wrong, says in (
+        (b"no image", "image 0: not an image"),
+        (io.StringIO("text"), "image 0: str, where"),
+    ):
         with pytest.raises(UserError, match=says):
             c.scores([wrong])
 
@@ -317,10 +348,16 @@ def test_the_command_leaves_out_a_photo_without_features(
     model: Path, photos: list[Path], monkeypatch: pytest.MonkeyPatch, command: Callable[..., Any]
 ) -> None:
     monkeypatch.setattr(
-        PhotoEncoder, "pixels", lambda self, p: torch.eye(len(p), 16) * (torch.arange(len(p)) > 0)[:, None]
+        PhotoEncoder,
+        "pixels",
+        lambda self, p: torch.eye(len(p), 16) * (torch.arange(len(p)) > 0)[:, None],
     )
-    answer = command("classify", *photos, "--model", model, "--classes", "cat,dog", "--format", "csv")
-    assert [line.partition(",")[0] for line in answer.out.splitlines()[1:]] == [str(p) for p in photos[1:]]
+    answer = command(
+        "classify", *photos, "--model", model, "--classes", "cat,dog", "--format", "csv"
+    )
+    assert [line.partition(",")[0] for line in answer.out.splitlines()[1:]] == [
+        str(p) for p in photos[1:]
+    ]
     assert f"left out: {photos[0]}: the encoder gives it no features" in answer.err
     assert answer.code == 1, "it was named"
 
@@ -343,8 +380,13 @@ def test_a_template_is_that_of_a_configuration(model: Path, texts: Path) -> None
 
 
 def test_several_templates_are_averaged(model: Path, photos: list[Path]) -> None:
-    """Against plain NumPy: a class is the unit mean of its prompts' unit features, as in CLIP's ensembles."""
-    names, templates = ["cat", "red fox"], ["a photo of a {class}.", "art of the {class}.", "{class}"]
+    """Against plain NumPy: a class is the unit mean of its prompts' unit features, as in CLIP's
+    ensembles.
+    """
+    names, templates = (
+        ["cat", "red fox"],
+        ["a photo of a {class}.", "art of the {class}.", "{class}"],
+    )
     c = Classifier(str(model), names, templates=templates)
     encoder = load_encoder(EncoderSpec(f"local-dir:{model}", device="cpu"))
     x = c.features(photos).double().numpy()
@@ -375,14 +417,23 @@ def test_templates_that_make_no_sense(model: Path, template: Any, says: str) -> 
         Classifier(str(model), ["cat", "dog"], templates=template)
 
 
-def test_the_command_takes_templates(model: Path, photos: list[Path], command: Callable[..., Any]) -> None:
+def test_the_command_takes_templates(
+    model: Path, photos: list[Path], command: Callable[..., Any]
+) -> None:
     own = ("--template", "a drawing of a {class}", "--template", "{}")
     arguments = (*photos, "--model", model, "--classes", "cat,red fox", "--format", "jsonl")
-    scores = [json.loads(line)["score"] for line in command("classify", *arguments, *own).out.splitlines()]
+    scores = [
+        json.loads(line)["score"] for line in command("classify", *arguments, *own).out.splitlines()
+    ]
     c = Classifier(str(model), ["cat", "red fox"], templates=["a drawing of a {class}", "{class}"])
     assert scores == pytest.approx([p.score for p in c.classify(photos)], abs=1e-3)
     refused = {
-        ("classify", *arguments, "--template", "a photo"): "template 'a photo': write {class} where",
+        (
+            "classify",
+            *arguments,
+            "--template",
+            "a photo",
+        ): "template 'a photo': write {class} where",
         (
             "classify",
             *photos,
@@ -391,7 +442,12 @@ def test_the_command_takes_templates(model: Path, photos: list[Path], command: C
             *own,
         ): "--template and --run: a run has its own classes, texts",
         ("explore", photos[0].parent, *own): "--template: a run has its own templates",
-        ("explore", *arguments[:-2], "--template", "a {name}"): "template 'a {name}': write {class} where",
+        (
+            "explore",
+            *arguments[:-2],
+            "--template",
+            "a {name}",
+        ): "template 'a {name}': write {class} where",
     }
     for arguments, says in refused.items():
         answer = command(*arguments)
@@ -460,7 +516,9 @@ def test_a_copy_refuses_other_weights(model: Path, photos: list[Path], tmp_path:
 def test_reasons_of_a_photo_sum_to_its_margin(model: Path, texts: Path, photos: list[Path]) -> None:
     for photo in Classifier(str(model), texts).classify(photos, why=99):
         adds = [r.adds for r in (*photo.reasons_for, *photo.reasons_against)]
-        assert math.fsum(adds) == pytest.approx(photo.margin, abs=100 * grid_error(16))  # two class means
+        assert math.fsum(adds) == pytest.approx(
+            photo.margin, abs=100 * grid_error(16)
+        )  # two class means
         assert photo.margin == pytest.approx(photo.top[0][1] - photo.top[1][1])
         assert {r.label for r in (*photo.reasons_for, *photo.reasons_against)} <= {
             photo.label,
@@ -479,15 +537,21 @@ def test_a_second_call_loads_no_encoder(
     assert Classifier(str(model), texts).classify(photos, why=3) == first
     copy = photos[0].with_name("renamed.png")
     photos[0].rename(copy)
-    assert Classifier(str(model), texts).classify([copy])[0].score == first[0].score, "known by its content"
+    assert Classifier(str(model), texts).classify([copy])[0].score == first[0].score, (
+        "known by its content"
+    )
     broken = copy.with_name("broken.png")
-    broken.write_bytes(b"not a photo")  # it has no feature to keep, and made every call load the encoder
-    assert [path for path, _ in Classifier(str(model), texts).encoder.photos([broken, copy]).skipped] == [
-        str(broken)
-    ]
+    broken.write_bytes(
+        b"not a photo"
+    )  # it has no feature to keep, and made every call load the encoder
+    assert [
+        path for path, _ in Classifier(str(model), texts).encoder.photos([broken, copy]).skipped
+    ] == [str(broken)]
 
 
-def test_other_weights_in_the_same_place_are_noticed(model: Path, photos: list[Path], tmp_path: Path) -> None:
+def test_other_weights_in_the_same_place_are_noticed(
+    model: Path, photos: list[Path], tmp_path: Path
+) -> None:
     """Features of the old encoder would be compared with texts of the new one."""
     mine = tmp_path / "mine"
     shutil.copytree(model, mine)
@@ -530,7 +594,9 @@ def test_copies_of_a_photo_are_encoded_once(
     c = Classifier(str(model), ["cat", "dog"])
     seen: list[int] = []
     encode = PhotoEncoder.pixels
-    monkeypatch.setattr(PhotoEncoder, "pixels", lambda self, p: seen.append(len(p)) or encode(self, p))  # type: ignore[func-returns-value]
+    monkeypatch.setattr(
+        PhotoEncoder, "pixels", lambda self, p: seen.append(len(p)) or encode(self, p)
+    )  # type: ignore[func-returns-value]
     found = c.classify([*photos, copy])
     assert sum(seen) == len(photos)
     assert found[-1].score == found[0].score
@@ -538,11 +604,23 @@ def test_copies_of_a_photo_are_encoded_once(
 
 
 def pair_stages(c: Classifier, path: Path) -> Stages:
-    """Stage two as a run makes it: every sentence of a pair encoded, one difference of means for each pair."""
+    """Stage two as a run makes it: every sentence of a pair encoded, one difference of means for
+    each pair.
+    """
     one, two, three = c.classes
     entries = [
-        {"a": one, "b": two, "a_not_b": ["long whiskers", "slit pupils"], "b_not_a": ["a long snout"]},
-        {"a": one, "b": three, "a_not_b": ["long whiskers"], "b_not_a": ["rust-red fur", "a bushy tail"]},
+        {
+            "a": one,
+            "b": two,
+            "a_not_b": ["long whiskers", "slit pupils"],
+            "b_not_a": ["a long snout"],
+        },
+        {
+            "a": one,
+            "b": three,
+            "a_not_b": ["long whiskers"],
+            "b_not_a": ["rust-red fur", "a bushy tail"],
+        },
         {"a": two, "b": three, "a_not_b": ["a collar"]},
     ]
     write_json(path, {"format": 1, "dataset": "pets", "pairs": entries})
@@ -601,7 +679,9 @@ def test_other_files_are_no_exports(tmp_path: Path) -> None:
 def test_none_of_these_compares_the_number_that_is_shown(
     model: Path, texts: Path, photos: list[Path], tmp_path: Path
 ) -> None:
-    """All reranked photos became "none of these", by a probability of stage one that no one could see."""
+    """All reranked photos became "none of these", by a probability of stage one that no one could
+    see.
+    """
     c = Classifier(str(model), texts)
     both = pair_stages(c, tmp_path / "pairs.json")
     for threshold, scale in itertools.product((0.0, 1.1), (0.7, None)):
@@ -613,7 +693,8 @@ def test_none_of_these_compares_the_number_that_is_shown(
         for below in [0.999, *(n + more for n in shown if n is not None for more in (0, 1e-9))]:
             labels = [p.label for p in c.classify(photos, none_below=below)]
             assert labels == [
-                None if n is not None and n < below else p.label for n, p in zip(shown, before, strict=True)
+                None if n is not None and n < below else p.label
+                for n, p in zip(shown, before, strict=True)
             ]
 
 
@@ -652,7 +733,10 @@ def test_pairs_without_their_texts_decide_without_reasons(model: Path, tmp_path:
 def test_without_one_to_one_texts_nothing_is_reranked() -> None:
     """A photo would be called reranked, and have no reasons, though stage one had the last word."""
     generator = torch.Generator().manual_seed(3)
-    x, scores = torch.randn(9, 8, generator=generator), torch.randn(9, 6, generator=generator).double()
+    x, scores = (
+        torch.randn(9, 8, generator=generator),
+        torch.randn(9, 6, generator=generator).double(),
+    )
     found = by_rerank(x, scores, OneToOne({}, n_classes=6), 1.0, 4)
     assert not found.reranked.any()
     assert torch.equal(found.order, by_score(scores).order)
@@ -699,7 +783,10 @@ def test_texts_that_make_no_sense(model: Path, texts: Path) -> None:
     ("texts", "says"),
     [
         (None, "texts of 'cat': give a list of strings, not None"),
-        ({"attribute": ["long whiskers"]}, "texts of 'cat': give a list of strings, not {'attribute'"),
+        (
+            {"attribute": ["long whiskers"]},
+            "texts of 'cat': give a list of strings, not {'attribute'",
+        ),
         (["long whiskers", 3], "texts of 'cat': 3 is not a text"),
         ([["long whiskers"]], "is not a text"),
         (" ", "texts of 'cat': ' ' is not a text"),
@@ -745,7 +832,9 @@ def test_one_to_one_texts_are_reasons_and_sum_to_what_decided(model: Path, tmp_p
         reasons = (*photo.reasons_for, *photo.reasons_against)
         assert photo.reranked
         assert len({(r.label, r.text) for r in reasons}) == len(reasons), "a text is one reason"
-        assert math.fsum(r.adds for r in reasons) == pytest.approx(float(decided.values[i].max()), abs=error)
+        assert math.fsum(r.adds for r in reasons) == pytest.approx(
+            float(decided.values[i].max()), abs=error
+        )
         assert {r.kind for r in reasons} == {"one_to_one"}
         assert "a collar" not in {r.text for r in reasons}, (
             "the other side has no text: the pair counts for nothing"

@@ -40,7 +40,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Four photos at two depths, and what else is in people's folders; the working directory is another one."""
+    """Four photos at two depths, and what else is in people's folders; the working directory is
+    another one.
+    """
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     (tmp_path / "photos/below").mkdir(parents=True)
     for i, name in enumerate(("a.png", "b.jpg", "below/a.png", "below/c.webp")):
@@ -55,7 +57,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def classify(command: Command, model: Path) -> Command:
-    return lambda *arguments: command("classify", *arguments, "--model", model, "--classes", "cat,red fox")
+    return lambda *arguments: command(
+        "classify", *arguments, "--model", model, "--classes", "cat,red fox"
+    )
 
 
 def test_a_folder_becomes_a_table(classify: Command, folder: Path) -> None:
@@ -84,7 +88,10 @@ def test_nothing_is_called_a_probability_without_labels(classify: Command, folde
 @pytest.fixture
 def described(command: Command, model: Path, tmp_path: Path) -> Command:
     """As `classify`, with a text for each class besides its name."""
-    entries = [{"name": "cat", "attribute": ["whiskers"]}, {"name": "red fox", "attribute": ["red fur"]}]
+    entries = [
+        {"name": "cat", "attribute": ["whiskers"]},
+        {"name": "red fox", "attribute": ["red fur"]},
+    ]
     texts = {"format": 1, "dataset": "pets", "classes": entries}
     (tmp_path / "texts.json").write_text(json.dumps(texts))
     return lambda *a: command("classify", *a, "--model", model, "--texts", tmp_path / "texts.json")
@@ -97,7 +104,8 @@ def test_csv_and_json_lines_hold_the_same(described: Command, folder: Path, tmp_
     assert f"written to {out}" in answer.err
     rows = list(csv.DictReader(out.open()))
     lines = [
-        json.loads(line) for line in classify(folder, "--why", "1", "--format", "jsonl").out.splitlines()
+        json.loads(line)
+        for line in classify(folder, "--why", "1", "--format", "jsonl").out.splitlines()
     ]
     assert list(rows[0]) == [
         *("image", "class", "score", "margin", "runner_up", "reranked"),
@@ -107,7 +115,9 @@ def test_csv_and_json_lines_hold_the_same(described: Command, folder: Path, tmp_
         assert row["image"] == line["image"]
         assert row["class"] == line["label"] == row["top1"] in ("cat", "red fox")
         assert float(row["score"]) == pytest.approx(line["score"], abs=1e-4)
-        assert float(row["score1"]) - float(row["score2"]) == pytest.approx(float(row["margin"]), abs=2e-4)
+        assert float(row["score1"]) - float(row["score2"]) == pytest.approx(
+            float(row["margin"]), abs=2e-4
+        )
         assert row["for1"].startswith("'+"), "a spreadsheet would take it for a formula"
         assert {"text", "kind", "label", "cosine", "adds"} == set(line["reasons_for"][0])
 
@@ -123,7 +133,9 @@ def test_json_is_one_list_with_the_same(classify: Command, folder: Path, tmp_pat
 def test_no_cell_is_a_formula_and_none_moves_the_cursor(
     command: Command, model: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A file from somebody else runs a command in a spreadsheet, or writes into the terminal's title."""
+    """A file from somebody else runs a command in a spreadsheet, or writes into the terminal's
+    title.
+    """
     monkeypatch.chdir(folder)
     names = ["=cmd.png", "+1.png", "-2.png", "@a.png", "x\x1b]0;title\x07.png"]
     for name in names:
@@ -135,7 +147,10 @@ def test_no_cell_is_a_formula_and_none_moves_the_cursor(
     assert [row["image"] for row in rows] == [
         *("'=cmd.png", "'+1.png", "'-2.png", "'@a.png", "x\\x1b]0;title\\x07.png"),
     ]
-    assert {row["class"] for row in rows} | {row["runner_up"] for row in rows} == {"'=1+1", "dog\\x1b[31m"}
+    assert {row["class"] for row in rows} | {row["runner_up"] for row in rows} == {
+        "'=1+1",
+        "dog\\x1b[31m",
+    }
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("\0".join(names).encode())))
     table = command("classify", "-", *classes)
     assert "\x1b]0" not in answer.out + table.out
@@ -144,7 +159,9 @@ def test_no_cell_is_a_formula_and_none_moves_the_cursor(
 
 
 def test_names_alone_give_no_reasons(classify: Command, described: Command, folder: Path) -> None:
-    """With one text per class, reasons are the two halves of the margin for every photo, and say nothing."""
+    """With one text per class, reasons are the two halves of the margin for every photo, and say
+    nothing.
+    """
     answer = classify(folder, "--why", "2")
     assert answer.code == 0
     assert len(answer.out.splitlines()) == 1 + 4
@@ -156,14 +173,18 @@ def test_names_alone_give_no_reasons(classify: Command, described: Command, fold
 
 
 def test_the_most_uncertain_come_first(classify: Command, folder: Path) -> None:
-    rows = list(csv.DictReader(io.StringIO(classify(folder, "--sort", "uncertain", "--format", "csv").out)))
+    rows = list(
+        csv.DictReader(io.StringIO(classify(folder, "--sort", "uncertain", "--format", "csv").out))
+    )
     margins = [float(r["margin"]) for r in rows]
     assert margins == sorted(margins)
     assert margins != sorted(margins, reverse=True)
 
 
 def test_the_best_come_first(classify: Command, folder: Path) -> None:
-    rows = list(csv.DictReader(io.StringIO(classify(folder, "--sort", "score", "--format", "csv").out)))
+    rows = list(
+        csv.DictReader(io.StringIO(classify(folder, "--sort", "score", "--format", "csv").out))
+    )
     scores = [float(r["score"]) for r in rows]
     assert scores == sorted(scores, reverse=True)
     assert scores != sorted(scores)
@@ -174,10 +195,14 @@ def test_none_of_these_says_what_is_typical(classify: Command, folder: Path) -> 
     rows = list(csv.DictReader(io.StringIO(classify(folder, "--format", "csv").out)))
     scores = sorted(float(r["score"]) for r in rows)
     middle = (scores[1] + scores[2]) / 2
-    first, third = scores[0] + 0.75 * (scores[1] - scores[0]), scores[2] + 0.25 * (scores[3] - scores[2])
+    first, third = (
+        scores[0] + 0.75 * (scores[1] - scores[0]),
+        scores[2] + 0.25 * (scores[3] - scores[2]),
+    )
     said = classify(folder, "--none-below", middle).err
     expected = (
-        f"score of the best class: {scores[0]:.1f} to {scores[3]:.1f}, quartiles {first:.1f}, {middle:.1f}, "
+        f"score of the best class: {scores[0]:.1f} to {scores[3]:.1f}, quartiles {first:.1f}, "
+        f"{middle:.1f}, "
         f"{third:.1f}; 2 of 4 photos below "
     )
     assert expected in said
@@ -190,7 +215,8 @@ def test_none_of_these_with_probabilities_is_about_probabilities() -> None:
         for i, p in enumerate((0.2, 0.9, None, 0.4))
     ]
     assert typical(photos, 0.3, True) == (
-        "probability of the best class: 0.20 to 0.90, quartiles 0.30, 0.40, 0.65; 1 of 3 photos below 0.3"
+        "probability of the best class: 0.20 to 0.90, quartiles "
+        "0.30, 0.40, 0.65; 1 of 3 photos below 0.3"
     )
     assert typical(photos[2:3], 0.3, True) == ""
 
@@ -221,7 +247,9 @@ def test_none_of_these(classify: Command, folder: Path, tmp_path: Path) -> None:
     middle = sum(sorted(float(r["score"]) for r in rows)[1:3]) / 2
     answer = classify(folder, "--none-below", middle, "--copy-to", tmp_path / "sorted")
     assert answer.out.count("(none of these: ") == sum(float(r["score"]) < middle for r in rows) > 0
-    assert len(list((tmp_path / "sorted/none_of_these").iterdir())) == answer.out.count("(none of these: ")
+    assert len(list((tmp_path / "sorted/none_of_these").iterdir())) == answer.out.count(
+        "(none of these: "
+    )
 
 
 def test_copies_go_to_folders_by_class_and_no_photo_is_lost(
@@ -249,14 +277,18 @@ def test_a_pipe_is_refused_and_one_in_a_folder_is_left_out(classify: Command, fo
     assert "pipe.jpg is a pipe or device" in answer.err
     answer = classify(folder)
     assert answer.code == 0
-    assert f"left out: {folder}/pipe.jpg: a folder, pipe, socket or device, not a file" in answer.err
+    assert (
+        f"left out: {folder}/pipe.jpg: a folder, pipe, socket or device, not a file" in answer.err
+    )
     assert len(answer.out.splitlines()) == 1 + 4
 
 
 def test_a_name_that_is_no_unicode_stops_no_folder_and_no_list(
     classify: Command, folder: Path, monkeypatch: pytest.MonkeyPatch, model: Path
 ) -> None:
-    """One old file from another system stopped all photos; written as it is, its name would stop the output."""
+    """One old file from another system stopped all photos; written as it is, its name would stop
+    the output.
+    """
     bad = os.fsdecode(os.fsencode(folder) + b"/caf\xe9.png")
     Image.new("RGB", (9, 9)).save(bad)
     answer = classify(folder)
@@ -284,7 +316,9 @@ def test_files_of_other_kinds_are_counted(classify: Command, folder: Path) -> No
     assert "left out by ending: 3 .svg, 1 without ending, 1 .pdf, 1 .txt" in said
     for i in range(20):
         (folder / f"x.{i}").write_bytes(b"")
-    (line,) = [line for line in classify(folder).err.splitlines() if line.startswith("left out by ending")]
+    (line,) = [
+        line for line in classify(folder).err.splitlines() if line.startswith("left out by ending")
+    ]
     assert line.startswith("left out by ending: 3 .svg, 1 ")
     assert line.endswith(" and 14 more")
     for path in folder.rglob("*.[jpw]*g*"):
@@ -316,14 +350,20 @@ def test_a_table_fits_the_terminal(
     assert lines[0].split("…")[0] == str(folder)[: len(lines[0].split("…")[0])]
     assert "…" in lines[0]
     assert "end.png" in lines[-1] + lines[0] + lines[1]
-    assert [line.split()[1:] for line in lines] == [line.split()[1:] for line in whole.out.splitlines()[1:]]
+    assert [line.split()[1:] for line in lines] == [
+        line.split()[1:] for line in whole.out.splitlines()[1:]
+    ]
     classify(folder, "--out", "found.txt")
-    assert Path("found.txt").read_text() == whole.out, "neither cut nor with the terminal's codes for bold"
+    assert Path("found.txt").read_text() == whole.out, (
+        "neither cut nor with the terminal's codes for bold"
+    )
 
 
 def test_a_thousand_classes_are_summed_up_in_a_line() -> None:
     """One line of kilobytes hides the photos that could not be read."""
-    photos = [Photo("a.jpg", f"class {i}", 1.0, None, 1.0, ((f"class {i}", 1.0),)) for i in range(1000)]
+    photos = [
+        Photo("a.jpg", f"class {i}", 1.0, None, 1.0, ((f"class {i}", 1.0),)) for i in range(1000)
+    ]
     line = summary([*photos, photos[500]])
     assert line.startswith("1001 photos: class 500 2, class 0 1, class 1 1, ")
     assert line.endswith("class 8 1 and 990 more")
@@ -334,7 +374,9 @@ def test_a_newline_in_a_name_breaks_no_line(classify: Command, folder: Path) -> 
     answer = classify(folder)
     assert len(answer.out.splitlines()) == 1 + 4
     assert "a\\nb.png" in answer.out
-    names = [r["image"] for r in csv.DictReader(io.StringIO(classify(folder, "--format", "csv").out))]
+    names = [
+        r["image"] for r in csv.DictReader(io.StringIO(classify(folder, "--format", "csv").out))
+    ]
     assert f"{folder}/a\nb.png" in names
 
 
@@ -365,10 +407,15 @@ def test_a_folder_below_that_cannot_be_read_is_listed(
     assert answer.err.splitlines()[-1] == f"left out: {folder}/below: Permission denied"
     answer = classify(folder / "below")
     assert answer.code == 1
-    assert f"no images in folder {folder}/below; cannot read {folder}/below: Permission denied" in answer.err
+    assert (
+        f"no images in folder {folder}/below; cannot read {folder}/below: Permission denied"
+        in answer.err
+    )
 
 
-def test_nothing_that_can_be_read_is_an_error(classify: Command, tmp_path: Path, folder: Path) -> None:
+def test_nothing_that_can_be_read_is_an_error(
+    classify: Command, tmp_path: Path, folder: Path
+) -> None:
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad/x.png").write_bytes(b"x")
     answer = classify(tmp_path / "bad")
@@ -390,7 +437,15 @@ def test_a_list_of_photos_on_standard_input(
 @pytest.mark.rest
 def test_a_reader_that_has_seen_enough_is_no_error(model: Path, folder: Path) -> None:
     """`… | head -1` gave status 1, or a traceback."""
-    command = [sys.executable, "-m", "coder_clip.cli", "classify", str(folder), "--model", str(model)]
+    command = [
+        sys.executable,
+        "-m",
+        "coder_clip.cli",
+        "classify",
+        str(folder),
+        "--model",
+        str(model),
+    ]
     command += ["--classes", "cat,dog"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -429,7 +484,10 @@ def test_output_that_cannot_be_written_leaves_nothing(
         (["--run", ".", "--classes", "cat,dog"], "--classes and --run"),
         (["--run", "."], "nothing that a config"),
         (["--classes", "cat,dog", "--model", "ViT-B-23"], "did you mean 'ViT-B-32'"),
-        (["--classes", "cat,dog", "--out", "x.xlsx"], "--out x.xlsx: end it in .csv, .json, .jsonl or .txt"),
+        (
+            ["--classes", "cat,dog", "--out", "x.xlsx"],
+            "--out x.xlsx: end it in .csv, .json, .jsonl or .txt",
+        ),
         (
             ["--classes", "cat,dog", "--format", "csv", "--out", "cat.JPG"],
             "--out cat.JPG: this ending is a photo's; end it in",
@@ -439,7 +497,9 @@ def test_output_that_cannot_be_written_leaves_nothing(
 def test_what_cannot_be_done_is_one_line(
     command: Command, folder: Path, model: Path, arguments: list[str], says: str
 ) -> None:
-    given = arguments if {"--model", "--run"} & set(arguments) else [*arguments, "--model", str(model)]
+    given = (
+        arguments if {"--model", "--run"} & set(arguments) else [*arguments, "--model", str(model)]
+    )
     answer = command("classify", folder, *given)
     assert answer.code == 1
     assert "Traceback" not in answer.err
@@ -448,9 +508,12 @@ def test_what_cannot_be_done_is_one_line(
 
 
 @pytest.mark.parametrize(
-    ("places", "says"), [(["nowhere.jpg"], "no file or folder nowhere.jpg"), (["."], "no images in folder .")]
+    ("places", "says"),
+    [(["nowhere.jpg"], "no file or folder nowhere.jpg"), (["."], "no images in folder .")],
 )
-def test_photos_that_are_not_there(classify: Command, folder: Path, places: list[str], says: str) -> None:
+def test_photos_that_are_not_there(
+    classify: Command, folder: Path, places: list[str], says: str
+) -> None:
     answer = classify(*places)
     assert answer.code == 1
     assert says in answer.err
@@ -460,14 +523,18 @@ def test_photos_that_are_not_there(classify: Command, folder: Path, places: list
 def test_a_name_may_hold_a_comma_and_a_list_may_begin_with_a_mark(
     command: Command, folder: Path, model: Path, tmp_path: Path, from_file: bool
 ) -> None:
-    """ "shark" and "great white" became two classes; Windows' mark became a part of the first name."""
+    """ "shark" and "great white" became two classes; Windows' mark became a part of the first
+    name.
+    """
     options = ["--classes", '\ufeffcat, "shark, great white",cafe\u0301,red fox']
     if from_file:
         (tmp_path / "classes.txt").write_text(
             '\ufeffcat\n\n# mine\n"shark, great white"\ncafe\u0301\nred fox\n', encoding="utf-8"
         )
         options = ["--classes-file", str(tmp_path / "classes.txt")]
-    answer = command("classify", folder, *options, "--model", model, "--top", "9", "--format", "jsonl")
+    answer = command(
+        "classify", folder, *options, "--model", model, "--top", "9", "--format", "jsonl"
+    )
     assert answer.code == 0, answer.err
     names = {name for name, _ in json.loads(answer.out.splitlines()[0])["top"]}
     assert names == {"cat", "shark, great white", "caf\u00e9", "red fox"}
@@ -488,7 +555,9 @@ def test_a_name_may_hold_a_comma_and_a_list_may_begin_with_a_mark(
 def test_all_mistakes_in_a_list_are_one_line(
     command: Command, folder: Path, model: Path, classes: str, says: str
 ) -> None:
-    """One duplicate a call took as many calls as there were; two forms of é were two classes that always tied."""
+    """One duplicate a call took as many calls as there were; two forms of é were two classes that
+    always tied.
+    """
     answer = command("classify", folder, "--classes", classes, "--model", model)
     assert answer.code == 1
     (line,) = answer.err.splitlines()
@@ -527,7 +596,9 @@ def dead_hub(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
 def test_without_the_hub_it_is_told_in_seconds(
     dead_hub: str, command: Command, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The default model failed after half a minute of retries, and no way without network was named."""
+    """The default model failed after half a minute of retries, and no way without network was
+    named.
+    """
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", dead_hub)
     started = time.monotonic()
@@ -537,8 +608,13 @@ def test_without_the_hub_it_is_told_in_seconds(
     )
     assert answer.code == 1
     said = answer.err.splitlines()[-1]
-    assert re.search(rf"{dead_hub} (cannot be reached \(|does not work at the moment \(HTTP 503\))", said)
-    assert "use a model that is here: a folder, one in the Hugging Face cache, or a checkpoint file" in said
+    assert re.search(
+        rf"{dead_hub} (cannot be reached \(|does not work at the moment \(HTTP 503\))", said
+    )
+    assert (
+        "use a model that is here: a folder, one in the Hugging Face cache, or a checkpoint file"
+        in said
+    )
     assert "mini knows drawn images only" in said
 
 
@@ -561,7 +637,9 @@ def test_heic_is_read(tmp_path: Path) -> None:
     heif.from_pillow(Image.new("RGB", (64, 48), (200, 30, 40))).save(tmp_path / "phone.heic")
     image = read_image(tmp_path / "phone.heic")
     assert (image.size, image.mode) == ((64, 48), "RGB")
-    assert all(abs(a - b) < 12 for a, b in zip(image.getpixel((30, 20)), (200, 30, 40), strict=True))  # type: ignore[arg-type]
+    assert all(
+        abs(a - b) < 12 for a, b in zip(image.getpixel((30, 20)), (200, 30, 40), strict=True)
+    )  # type: ignore[arg-type]
     content = (tmp_path / "phone.heic").read_bytes()
     assert read_image("phone.heic", content=content).tobytes() == image.tobytes()
 
@@ -614,7 +692,9 @@ def test_help_shows_no_types_of_python(command: Command, name: str) -> None:
     assert not re.findall(r"<(list|str|bool|int|float|path)", answer.out)
 
 
-def test_a_file_without_permission_is_one_line(command: Command, tmp_path: Path, monkeypatch: Any) -> None:
+def test_a_file_without_permission_is_one_line(
+    command: Command, tmp_path: Path, monkeypatch: Any
+) -> None:
     """The traceback would end in pathlib."""
     photo, is_dir = tmp_path / "a.jpg", Path.is_dir
 

@@ -1,4 +1,6 @@
-"""The page of `coder-clip explore`, without a browser: who may open it, what it answers, what it saves."""
+"""The page of `coder-clip explore`, without a browser: who may open it, what it answers, what it
+saves.
+"""
 
 from __future__ import annotations
 
@@ -61,16 +63,30 @@ def client(explorer: Explorer) -> Any:
     return make_app(explorer, TOKEN, {HOST}).test_client()
 
 
-ADDRESSES = ("", "page.js", "page.css", "state", "why/0", "alike", "photos.csv", "photo/0", "thumbnail/0")
+ADDRESSES = (
+    "",
+    "page.js",
+    "page.css",
+    "state",
+    "why/0",
+    "alike",
+    "photos.csv",
+    "photo/0",
+    "thumbnail/0",
+)
 
 
 @pytest.mark.parametrize("address", ADDRESSES)
-def test_only_who_has_the_token_and_asks_this_machine_gets_an_answer(client: Any, address: str) -> None:
+def test_only_who_has_the_token_and_asks_this_machine_gets_an_answer(
+    client: Any, address: str
+) -> None:
     """Another page in the browser could read photos and write files (DNS rebinding)."""
     assert client.get(f"/{TOKEN}/{address}").status_code == 200
     assert client.get(f"/{TOKEN[:-1]}x/{address}").status_code == 404
     assert client.get(f"/{address}").status_code == 404
-    assert client.get(f"/{TOKEN}/{address}", headers={"Host": "evil.example:1234"}).status_code == 404
+    assert (
+        client.get(f"/{TOKEN}/{address}", headers={"Host": "evil.example:1234"}).status_code == 404
+    )
 
 
 def test_writing_needs_the_token_too(client: Any, explorer: Explorer) -> None:
@@ -95,7 +111,9 @@ def test_the_page_may_ask_nobody_else(client: Any) -> None:
         assert "http" not in client.get(f"/{TOKEN}/{name}").text
 
 
-@pytest.mark.parametrize("name", ["photo/60000", "photo/-1", "photo/../../etc/passwd", "why/x", "page.py"])
+@pytest.mark.parametrize(
+    "name", ["photo/60000", "photo/-1", "photo/../../etc/passwd", "why/x", "page.py"]
+)
 def test_there_is_nothing_but_the_photos(client: Any, name: str) -> None:
     assert client.get(f"/{TOKEN}/{name}").status_code == 404
 
@@ -167,7 +185,8 @@ def test_one_photo_is_decoded_at_a_time(study: Study, tmp_path: Path) -> None:
 
 def test_photos_are_shown_small(client: Any) -> None:
     sizes = [
-        Image.open(io.BytesIO(client.get(f"/{TOKEN}/{size}/3").data)).size for size in ("thumbnail", "photo")
+        Image.open(io.BytesIO(client.get(f"/{TOKEN}/{size}/3").data)).size
+        for size in ("thumbnail", "photo")
     ]
     assert sizes == [(240, 144), (500, 300)]
 
@@ -188,7 +207,9 @@ def test_an_edit_says_what_it_changes(client: Any, study: Study) -> None:
         study.start.texts.model_copy(
             update={
                 "classes": [
-                    c.model_copy(update={"attribute": ["a beak", "two wings"]}) if c.name == "cat" else c
+                    c.model_copy(update={"attribute": ["a beak", "two wings"]})
+                    if c.name == "cat"
+                    else c
                     for c in study.start.texts.classes
                 ]
             }
@@ -205,12 +226,23 @@ def test_an_edit_says_what_it_changes(client: Any, study: Study) -> None:
 
 
 def test_an_edit_is_judged_by_how_many_were_tried(client: Any, study: Study) -> None:
-    """Who tries forty text sets finds one that looks clearly better by chance. The first one is not an edit."""
+    """Who tries forty text sets finds one that looks clearly better by chance. The first one is not
+    an edit.
+    """
     before = client.get(f"/{TOKEN}/state").json
     assert (before["tried"], before["verdict"]) == (0, "")
-    tries = [["a beak"], ["a beak", "two wings"], ["a  beak"], [" "], ["whiskers", "soft fur"], ["a beak"]]
+    tries = [
+        ["a beak"],
+        ["a beak", "two wings"],
+        ["a  beak"],
+        [" "],
+        ["whiskers", "soft fur"],
+        ["a beak"],
+    ]
     found = [client.post(f"/{TOKEN}/texts", json=edited(before, cat=texts)).json for texts in tries]
-    assert [state["tried"] for state in found] == [1, 2, 2, 3, 3, 3], "spaces make no other text set"
+    assert [state["tried"] for state in found] == [1, 2, 2, 3, 3, 3], (
+        "spaces make no other text set"
+    )
     first, last = (found[i]["difference"] for i in (0, -1))
     assert first["difference"]["value"] == last["difference"]["value"]
     right = [p["right"] for p in found[-1]["photos"]]
@@ -221,7 +253,9 @@ def test_an_edit_is_judged_by_how_many_were_tried(client: Any, study: Study) -> 
 
 def test_reasons_follow_the_edited_texts(client: Any) -> None:
     state = client.get(f"/{TOKEN}/state").json
-    client.post(f"/{TOKEN}/texts", json=edited(state, cat=["a beak"], dog=["a beak"], egg=["a beak"]))
+    client.post(
+        f"/{TOKEN}/texts", json=edited(state, cat=["a beak"], dog=["a beak"], egg=["a beak"])
+    )
     for i in range(5):
         photo = client.get(f"/{TOKEN}/why/{i}").json
         texts = {r["text"] for r in (*photo["for"], *photo["against"])}
@@ -232,10 +266,11 @@ def test_reasons_follow_the_edited_texts(client: Any) -> None:
 
 @pytest.mark.rest
 def test_gallery_and_photo_give_one_margin(client: Any, study: Study) -> None:
-    """A photo "0.3 points ahead of dog" in the gallery and "1.2 points ahead of egg" when opened is not believed.
+    """A photo "0.3 points ahead of dog" in the gallery and "1.2 points ahead of egg" when opened is
+    not believed.
 
-    A wrong photo is explained against its true class: why not that one is what a text has to change.
-    """
+    A wrong photo is explained against its true class: why not that one is what a text has to
+    change."""
     state = client.get(f"/{TOKEN}/state").json
     seconds = study.start.decisions.order[:, 1].tolist()
     wrong = [p for p in state["photos"] if not p["right"]]
@@ -244,15 +279,23 @@ def test_gallery_and_photo_give_one_margin(client: Any, study: Study) -> None:
         state = client.post(f"/{TOKEN}/texts", json=texts).json
         for p in state["photos"]:
             photo = client.get(f"/{TOKEN}/why/{p['id']}").json
-            assert (photo["label"], photo["other"], photo["margin"]) == (p["label"], p["other"], p["margin"])
+            assert (photo["label"], photo["other"], photo["margin"]) == (
+                p["label"],
+                p["other"],
+                p["margin"],
+            )
             assert p["other"] == p["truth"] or p["right"]
             reasons = (*photo["for"], *photo["against"])
             assert {r["label"] for r in reasons} <= {p["label"], p["other"]}
-            assert sum(r["adds"] for r in reasons) == pytest.approx(p["margin"], abs=100 * grid_error(16))
+            assert sum(r["adds"] for r in reasons) == pytest.approx(
+                p["margin"], abs=100 * grid_error(16)
+            )
 
 
 def test_stage_two_says_which_one_to_one_texts_decide(study: Study, explorer: Explorer) -> None:
-    """Where the rerank would decide, its texts stand beside those of stage one; elsewhere nothing does."""
+    """Where the rerank would decide, its texts stand beside those of stage one; elsewhere nothing
+    does.
+    """
     said = (PairText(0, 1, "slit pupils", "slit pupils"), PairText(1, 0, "a collar", "a collar"))
     features = study.encoder.texts([t.sentence for t in said])
     pairs = OneToOne({(0, 1): features[:1], (1, 0): features[1:]}, 3)
@@ -268,7 +311,10 @@ def test_stage_two_says_which_one_to_one_texts_decide(study: Study, explorer: Ex
         assert (two is not None) == reranked
         if two:
             assert two["label"] == classifier.classes[int(decided.order[i, 0])]
-            assert {r["text"] for r in (*two["for"], *two["against"])} <= {"slit pupils", "a collar"}
+            assert {r["text"] for r in (*two["for"], *two["against"])} <= {
+                "slit pupils",
+                "a collar",
+            }
 
 
 @pytest.mark.parametrize(
@@ -290,7 +336,9 @@ def test_what_is_no_text_set_changes_nothing(client: Any, given: Any) -> None:
     assert client.get(f"/{TOKEN}/state").json == before
 
 
-def test_a_saved_text_set_says_where_it_is_from(client: Any, explorer: Explorer, study: Study) -> None:
+def test_a_saved_text_set_says_where_it_is_from(
+    client: Any, explorer: Explorer, study: Study
+) -> None:
     state = client.get(f"/{TOKEN}/state").json
     client.post(f"/{TOKEN}/texts", json=edited(state, dog=["a long  snout", " a wet nose ", ""]))
     answer = client.post(f"/{TOKEN}/save", json={"name": "mine.json"})
@@ -308,7 +356,9 @@ def test_a_saved_text_set_says_where_it_is_from(client: Any, explorer: Explorer,
     assert note["chosen_on"]["accuracy_after"] == pytest.approx(explorer.now.accuracy["value"])
     assert "synonym" not in found.provenance, "only what was edited"
     client.post(f"/{TOKEN}/texts", json=edited(state, dog=[]))
-    assert client.post(f"/{TOKEN}/save", json={"name": "mine.json"}).status_code == 200, "its own file"
+    assert client.post(f"/{TOKEN}/save", json={"name": "mine.json"}).status_code == 200, (
+        "its own file"
+    )
     assert [c.attribute for c in read_text_set(explorer.folder / "mine.json").classes][1] == []
 
 
@@ -356,7 +406,9 @@ def client_state(explorer: Explorer) -> Any:
     return make_app(explorer, TOKEN, {HOST}).test_client().get(f"/{TOKEN}/state").json
 
 
-def test_a_label_is_corrected_in_a_file_and_nowhere_else(client: Any, labels: Labels, study: Study) -> None:
+def test_a_label_is_corrected_in_a_file_and_nowhere_else(
+    client: Any, labels: Labels, study: Study
+) -> None:
     """The photos stay, and the numbers of this run stay those of its labels."""
     before = client.get(f"/{TOKEN}/state").json
     assert before["corrects"] == {"file": "config/pets.corrections.csv", "advice": "Add it"}
@@ -375,7 +427,11 @@ def test_a_label_is_corrected_in_a_file_and_nowhere_else(client: Any, labels: La
 
 
 def test_what_is_no_correction_is_refused(client: Any, labels: Labels) -> None:
-    for body, said in (({"to": "cow"}, "no class 'cow'"), ({"to": None}, "'to' is missing"), ({}, "'to'")):
+    for body, said in (
+        ({"to": "cow"}, "no class 'cow'"),
+        ({"to": None}, "'to' is missing"),
+        ({}, "'to'"),
+    ):
         answer = client.post(f"/{TOKEN}/correct/0", json=body)
         assert answer.status_code == 400
         assert said in answer.json["error"]
@@ -395,14 +451,19 @@ def test_labels_of_a_benchmark_are_not_corrected(client: Any, explorer: Explorer
 
 
 def test_photos_like_a_text_and_unlike_another(client: Any, study: Study) -> None:
-    scores = client.post(f"/{TOKEN}/like", json={"plus": "whiskers, soft fur", "minus": " dog ,"}).json
+    scores = client.post(
+        f"/{TOKEN}/like", json={"plus": "whiskers, soft fur", "minus": " dog ,"}
+    ).json
     texts = study.encoder.texts(["whiskers", "soft fur", "dog"]).double().tolist()
     for x, score in zip(study.features.double().tolist(), scores, strict=True):
         length = sum(v * v for v in x) ** 0.5
         one, two, less = (sum(a * b for a, b in zip(x, t, strict=True)) / length for t in texts)
         assert score == pytest.approx(100 * ((one + two) / 2 - less), abs=1e-3)
     answer = client.post(f"/{TOKEN}/like", json={"plus": " , ", "minus": "dog"})
-    assert (answer.status_code, answer.json["error"]) == (400, "say what the photos should be like: red bird")
+    assert (answer.status_code, answer.json["error"]) == (
+        400,
+        "say what the photos should be like: red bird",
+    )
 
 
 @pytest.mark.parametrize("rows", [3, 1024])
@@ -410,13 +471,16 @@ def test_photos_like_a_text_and_unlike_another(client: Any, study: Study) -> Non
 def test_the_most_alike_pairs_come_first(
     study: Study, monkeypatch: pytest.MonkeyPatch, rows: int, most: int
 ) -> None:
-    """Beside a plain loop over all pairs. Pairs with two labels are found, too, behind many of one label."""
+    """Beside a plain loop over all pairs. Pairs with two labels are found, too, behind many of one
+    label.
+    """
     monkeypatch.setattr("coder_clip_photos.find.ROWS", rows)
     x, labels = study.features[:60], study.labels
     assert labels is not None
     unit = torch.nn.functional.normalize(x.double(), dim=1)
     plain = sorted(
-        ((i, j, float(unit[i] @ unit[j])) for i in range(60) for j in range(i + 1, 60)), key=lambda p: -p[2]
+        ((i, j, float(unit[i] @ unit[j])) for i in range(60) for j in range(i + 1, 60)),
+        key=lambda p: -p[2],
     )
     different = [p for p in plain if labels[p[0]] != labels[p[1]]]
     search = MostAlike(x, labels[:60], most)
@@ -434,7 +498,9 @@ def test_of_equal_cosines_the_first_photos_count() -> None:
     assert [p[:2] for p in search.pairs] == [(0, 1), (0, 2), (0, 3), (0, 4), (0, 5)]
 
 
-def plain_groups(n: int, pairs: list[Pair], most_joined: int) -> list[tuple[list[int], float, float]]:
+def plain_groups(
+    n: int, pairs: list[Pair], most_joined: int
+) -> list[tuple[list[int], float, float]]:
     """As `grouped`, by sets: join while at most so many photos are joined to another."""
     groups = [{i} for i in range(n)]
     links: list[Pair] = []
@@ -462,7 +528,9 @@ def test_groups_are_what_the_most_alike_pairs_join(data: Any, n: int) -> None:
     found = sorted(grouped(n, pairs), key=lambda g: (-g.largest, g.photos))
     expected = plain_groups(n, pairs, max(1, n // 10))
     assert [(g.photos, g.least, g.largest) for g in found] == expected
-    assert [g.largest for g in grouped(n, pairs)] == sorted((g.largest for g in found), reverse=True)
+    assert [g.largest for g in grouped(n, pairs)] == sorted(
+        (g.largest for g in found), reverse=True
+    )
 
 
 def groups_of(client: Any) -> Any:
@@ -574,7 +642,10 @@ def test_a_dropped_file_that_is_no_photo_is_one_line(client: Any) -> None:
 def unlabelled(study: Study, tmp_path: Path) -> Any:
     c = Classifier(study.encoder, study.start.texts)
     made = Explorer(
-        Study(c, study.features, study.names, None), "p", lambda i: Image.new("RGB", (9, 9)), tmp_path
+        Study(c, study.features, study.names, None),
+        "p",
+        lambda i: Image.new("RGB", (9, 9)),
+        tmp_path,
     )
     return make_app(made, TOKEN, {HOST}).test_client()
 
@@ -589,7 +660,9 @@ def test_without_labels_there_is_no_accuracy(unlabelled: Any) -> None:
 
 
 def test_a_difference_in_bursts_is_over_bursts(study: Study, tmp_path: Path) -> None:
-    """An edit would be called clearly better because the one photo that it puts right was taken fifteen times."""
+    """An edit would be called clearly better because the one photo that it puts right was taken
+    fifteen times.
+    """
     groups = torch.arange(len(study.names)) // 15
     c = Classifier(study.encoder, study.start.texts)
     grouped = Study(c, study.features, study.names, study.labels, groups)

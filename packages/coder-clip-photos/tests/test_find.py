@@ -26,7 +26,9 @@ Command = Callable[..., Any]
 def test_a_score_is_the_mean_cosine_with_some_texts_minus_that_with_others(n_minus: int) -> None:
     """A wrong mean or sign would show the wrong photos first. Compared with plain loops."""
     torch.manual_seed(n_minus)
-    photos, plus, minus = (torch.nn.functional.normalize(torch.randn(n, 7), dim=1) for n in (5, 2, n_minus))
+    photos, plus, minus = (
+        torch.nn.functional.normalize(torch.randn(n, 7), dim=1) for n in (5, 2, n_minus)
+    )
 
     def mean_cosine(photo: list[float], texts: list[list[float]]) -> float:
         found = 0.0
@@ -37,7 +39,9 @@ def test_a_score_is_the_mean_cosine_with_some_texts_minus_that_with_others(n_min
 
     scores = most_like(photos, plus, minus)
     assert scores.dtype == torch.float64
-    expected = [mean_cosine(p, plus.tolist()) - mean_cosine(p, minus.tolist()) for p in photos.tolist()]
+    expected = [
+        mean_cosine(p, plus.tolist()) - mean_cosine(p, minus.tolist()) for p in photos.tolist()
+    ]
     assert scores.tolist() == pytest.approx(expected, abs=2 * grid_error(7))
 
 
@@ -57,7 +61,9 @@ def find(command: Command, tiny_dir: Path) -> Command:
     return lambda *arguments: command("find", *arguments, "--model", tiny_dir)
 
 
-def test_photos_come_by_their_scores_in_all_formats(find: Command, folder: Path, tiny_dir: Path) -> None:
+def test_photos_come_by_their_scores_in_all_formats(
+    find: Command, folder: Path, tiny_dir: Path
+) -> None:
     """The texts are read as typed: a template would search for something else."""
     search = (folder, "red", "a rose", "--minus", "the sea")
     encoder = PhotoEncoder(encoder_spec(str(tiny_dir)), cache=False)
@@ -67,14 +73,21 @@ def test_photos_come_by_their_scores_in_all_formats(find: Command, folder: Path,
     expected = sorted(zip(scores.tolist(), map(str, paths), strict=True), reverse=True)
     lines = [json.loads(line) for line in find(*search, "--format", "jsonl").out.splitlines()]
     assert [line["image"] for line in lines] == [path for _, path in expected]
-    assert [line["score"] for line in lines] == pytest.approx([score for score, _ in expected], abs=1e-4)
+    assert [line["score"] for line in lines] == pytest.approx(
+        [score for score, _ in expected], abs=1e-4
+    )
     answer = find(*search, "--top", 2, "--out", "found.csv")
     assert answer.code == 0, answer.err
     rows = list(csv.DictReader(io.StringIO(Path("found.csv").read_text())))
     assert [(r["image"], r["score"]) for r in rows] == [(p, f"{s:.4f}") for s, p in expected[:2]]
     assert "2 of 4 photos for 'red', 'a rose', not 'the sea'; scores compare photos" in answer.err
     assert "not probabilities" in answer.err
-    assert find(*search).out.split()[:4] == ["photo", "score", expected[0][1], f"{expected[0][0]:.1f}"]
+    assert find(*search).out.split()[:4] == [
+        "photo",
+        "score",
+        expected[0][1],
+        f"{expected[0][0]:.1f}",
+    ]
 
 
 def test_broken_photos_are_listed_as_in_classify(
@@ -93,12 +106,18 @@ def test_broken_photos_are_listed_as_in_classify(
 
 @pytest.mark.parametrize("ending", ["jpg", "png"])
 def test_a_sheet_shows_the_photos_in_order(find: Command, folder: Path, ending: str) -> None:
-    """Each thumbnail is at its place, whole and centred; the names below are drawn, not read as anything."""
-    (folder / "red.png").rename(folder / "<script>alert(1)<#script> 猫 and a name of many letters.png")
+    """Each thumbnail is at its place, whole and centred; the names below are drawn, not read as
+    anything.
+    """
+    (folder / "red.png").rename(
+        folder / "<script>alert(1)<#script> 猫 and a name of many letters.png"
+    )
     answer = find(folder, "red", "--format", "csv", "--sheet", f"sheet.{ending}")
     assert answer.code == 0, answer.err
     sheet = Image.open(f"sheet.{ending}").convert("RGB")
-    names = [Path(row["image"]).stem.partition(" ")[0] for row in csv.DictReader(io.StringIO(answer.out))]
+    names = [
+        Path(row["image"]).stem.partition(" ")[0] for row in csv.DictReader(io.StringIO(answer.out))
+    ]
     colours = {"green": (0, 128, 0), "blue": (0, 0, 255), "white": (255, 255, 255)}
     for i, name in enumerate(names):
         middle = sheet.getpixel((12 + i * 252 + 120, 12 + 120))
@@ -119,12 +138,18 @@ def test_a_sheet_shows_the_photos_in_order(find: Command, folder: Path, ending: 
             "--sheet sheet.gif: name a file that ends in .jpg or .png",
         ),
         (["photos", "red", "--sheet", "taken.jpg"], "--sheet taken.jpg: name a file"),
-        (["photos", "red", "--sheet", "photos/new.jpg"], "--sheet photos/new.jpg is in photos, whose photos"),
+        (
+            ["photos", "red", "--sheet", "photos/new.jpg"],
+            "--sheet photos/new.jpg is in photos, whose photos",
+        ),
         (
             ["photos/red.png", "red", "--sheet", "photos/red.png"],
             "--sheet photos/red.png is in photos/red.png",
         ),
-        (["photos", "red", "--out", "x.xlsx"], "--out x.xlsx: end it in .csv, .json, .jsonl or .txt"),
+        (
+            ["photos", "red", "--out", "x.xlsx"],
+            "--out x.xlsx: end it in .csv, .json, .jsonl or .txt",
+        ),
         (
             ["photos", "red", "--format", "csv", "--out", "photos/red.png"],
             "--out photos/red.png: this ending is a photo's",

@@ -1,4 +1,6 @@
-"""A second call reads only the photos that changed, and several threads decode only so many pixels at once."""
+"""A second call reads only the photos that changed, and several threads decode only so many pixels
+at once.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +65,9 @@ def scores(model: Path, photos: list[Path], cache: bool = True) -> torch.Tensor:
     return Classifier(str(model), ["cat", "dog"], cache=cache).scores(photos)
 
 
-def test_a_second_call_reads_only_what_changed(model: Path, photos: list[Path], read: list[str]) -> None:
+def test_a_second_call_reads_only_what_changed(
+    model: Path, photos: list[Path], read: list[str]
+) -> None:
     """20,000 photos that were encoded before were read whole by every call."""
     first = scores(model, photos)
     assert read == ["0.png", "1.png", "2.png"]
@@ -92,13 +96,19 @@ def test_a_photo_that_changed_is_never_taken_for_the_old_one(
         os.replace(photos[1], photos[0])
         photos.remove(photos[1])
     else:
-        for path, to in ((photos[0], "x"), (photos[1], photos[0]), (photos[0].with_name("x"), photos[1])):
+        for path, to in (
+            (photos[0], "x"),
+            (photos[1], photos[0]),
+            (photos[0].with_name("x"), photos[1]),
+        ):
             os.replace(path, photos[0].with_name(to) if isinstance(to, str) else to)
     assert torch.equal(scores(model, photos), scores(model, photos, cache=False))
 
 
 def test_a_file_that_changed_just_now_is_read_again(tmp_path: Path) -> None:
-    """Two changes within one tick of the clock have the same times: the first content would stay known."""
+    """Two changes within one tick of the clock have the same times: the first content would stay
+    known.
+    """
     file = tmp_path / "a.png"
     file.write_bytes(b"one")
     known = ReadBefore(tmp_path / "cache")
@@ -108,7 +118,9 @@ def test_a_file_that_changed_just_now_is_read_again(tmp_path: Path) -> None:
     assert not (tmp_path / "cache").exists()
 
 
-def test_a_file_that_changed_while_it_was_read_is_not_known(photos: list[Path], tmp_path: Path) -> None:
+def test_a_file_that_changed_while_it_was_read_is_not_known(
+    photos: list[Path], tmp_path: Path
+) -> None:
     before = stamp(str(photos[0]))
     draw(photos[0], 2)
     known = ReadBefore(tmp_path / "cache")
@@ -235,9 +247,13 @@ print(peak() - before)
 
 
 @pytest.mark.rest
-@pytest.mark.skipif(sys.platform != "linux", reason="the peak memory of a process is asked of Linux")
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="the peak memory of a process is asked of Linux"
+)
 def test_large_photos_take_at_most_300_mb(tmp_path: Path) -> None:
-    """Eight photos of 24 megapixels took 700 MB, because each thread kept the memory of one, and had two copies."""
+    """Eight photos of 24 megapixels took 700 MB, because each thread kept the memory of one, and
+    had two copies.
+    """
     (tmp_path / "photos").mkdir()
     image = Image.new("RGB", (6000, 4000), (200, 90, 9))
     for i in range(8):

@@ -39,7 +39,9 @@ def test_the_seed_of_a_few_shot_method_is_chosen_on_validation_images(tmp_path: 
     path = results.paths.adapter("mini", "one", 16).with_suffix(".json")
     document = read_json(path)
     for r in document["runs"]:
-        r["val_accuracy"], r["test_accuracy"] = {1: (0.6, 0.9), 2: (0.8, 0.5), 3: (0.7, 0.7)}[r["seed"]]
+        r["val_accuracy"], r["test_accuracy"] = {1: (0.6, 0.9), 2: (0.8, 0.5), 3: (0.7, 0.7)}[
+            r["seed"]
+        ]
         r["gamma"] = None
     write_json(path, document)
     config = Config.model_validate(

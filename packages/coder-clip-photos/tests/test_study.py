@@ -13,7 +13,10 @@ from tiny import save_tiny
 
 CLASSES = [
     ClassTexts(
-        name="cat", attribute=["whiskers", "soft fur"], analogous=["fox"], synonym=["kitten", "tomcat"]
+        name="cat",
+        attribute=["whiskers", "soft fur"],
+        analogous=["fox"],
+        synonym=["kitten", "tomcat"],
     ),
     ClassTexts(name="dog", attribute=["a long snout"]),
     ClassTexts(name="egg"),
@@ -24,7 +27,9 @@ CLASSES = [
 def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
     """Photos whose features lie near texts, so that each text matters to some."""
     folder = tmp_path_factory.mktemp("study")
-    c = Classifier(str(save_tiny(folder / "tiny")), TextSet(dataset="pets", classes=CLASSES), cache=False)
+    c = Classifier(
+        str(save_tiny(folder / "tiny")), TextSet(dataset="pets", classes=CLASSES), cache=False
+    )
     generator = torch.Generator().manual_seed(2)
     centre = c.scoring.features.mean(dim=0)
     near = (c.scoring.features - centre).repeat(30, 1)
@@ -36,7 +41,9 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
 def test_an_edit_scores_only_the_edited_classes_and_gives_the_same(
     study: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """All of a thousand classes again would take seconds per key stroke; another number would be wrong."""
+    """All of a thousand classes again would take seconds per key stroke; another number would be
+    wrong.
+    """
     edited = [*CLASSES[:2], CLASSES[2].model_copy(update={"attribute": ["a shell"]})]
     texts = study.start.texts.model_copy(update={"classes": edited})
     x = study.features[:7] * 2
@@ -56,7 +63,9 @@ def test_an_edit_scores_only_the_edited_classes_and_gives_the_same(
 
 
 def test_near_twins_are_one_photo_in_all_that_is_said_of_texts(study: Study) -> None:
-    """With three shots of each scene, a text would be clearly useful after a third of the evidence."""
+    """With three shots of each scene, a text would be clearly useful after a third of the
+    evidence.
+    """
     groups = torch.arange(len(study.names)) // 15
     first = Classifier(study.encoder, study.start.texts, templates=study.templates)
     grouped = Study(first, study.features, study.names, study.labels, groups)

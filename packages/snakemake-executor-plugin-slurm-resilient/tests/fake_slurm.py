@@ -1,9 +1,10 @@
 """Slurm's commands on a machine without Slurm, for tests of what happens after odd answers.
 
-Jobs run at once, as processes. The folder $FAKE_SLURM holds them and the file `calls`: the calls that submit or cancel,
-in their order. A file with the name of a command gives its next answers, one a line: `nothing` (exit status 0),
-`unknown` (no such job), `late` (sbatch, once the job has ended), `true`. The last line holds for all further calls.
-"""
+Jobs run at once, as processes. The folder $FAKE_SLURM holds them and the file `calls`: the calls
+that submit or cancel, in their order. A file with the name of a command gives its next answers, one
+a line: `nothing` (exit status 0),
+`unknown` (no such job), `late` (sbatch, once the job has ended), `true`. The last line holds for
+all further calls."""
 
 from __future__ import annotations
 
@@ -40,7 +41,9 @@ def note(call: str) -> None:
 
 
 def known() -> list[Path]:
-    """Jobs that the controller has not forgotten: it forgets them at their end if the file `forgets` is there."""
+    """Jobs that the controller has not forgotten: it forgets them at their end if the file
+    `forgets` is there.
+    """
     jobs = sorted(FOLDER.glob("jobs/*"))
     if (FOLDER / "forgets").exists():
         jobs = [job for job in jobs if state(job) == "RUNNING"]
@@ -55,7 +58,9 @@ def sbatch(arguments: list[str], answer: str) -> None:
     for option in ("--job-name", "--comment"):
         (job / option).write_text(arguments[arguments.index(option) + 1])
     (job / "script").write_text(sys.stdin.read())
-    body = f"sh {job}/script > {job}/log 2>&1 && echo COMPLETED > {job}/end || echo FAILED > {job}/end"
+    body = (
+        f"sh {job}/script > {job}/log 2>&1 && echo COMPLETED > {job}/end || echo FAILED > {job}/end"
+    )
     environment = {**os.environ, "SLURM_JOB_ID": str(number)}
     process = subprocess.Popen(
         ["sh", "-c", body],

@@ -1,4 +1,6 @@
-"""What this package needs of Snakemake beyond its public interface is there, and if not, a clear word says so."""
+"""What this package needs of Snakemake beyond its public interface is there, and if not, a clear
+word says so.
+"""
 
 from __future__ import annotations
 
@@ -94,8 +96,8 @@ rule e:
 def test_what_is_behind_a_job_that_is_taken_over_is_still_made(tmp_path: Path) -> None:
     """Else a run whose first jobs ended while there was no head ends well, with nothing made.
 
-    And of a group, of which all files are there, only the first job would be asked for, and run again alone.
-    """
+    And of a group, of which all files are there, only the first job would be asked for, and run
+    again alone."""
     (tmp_path / "Snakefile").write_text(BEHIND)
     (tmp_path / "a.txt").touch()
     (tmp_path / "c.txt").touch()
@@ -109,7 +111,9 @@ def test_what_is_behind_a_job_that_is_taken_over_is_still_made(tmp_path: Path) -
 
 
 def test_a_snakemake_without_a_part_is_named() -> None:
-    """Else a run would end in a traceback in the middle of the night, or take over jobs that make something else."""
+    """Else a run would end in a traceback in the middle of the night, or take over jobs that make
+    something else.
+    """
     with pytest.raises(SlurmError) as error:
         adapter.check(SimpleNamespace(persistence=SimpleNamespace(_code=0, _params=0), dag=None))
     assert "has no persistence._input, persistence._lockfile, dag.forcefiles, " in str(error.value)

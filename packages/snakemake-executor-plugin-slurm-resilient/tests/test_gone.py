@@ -1,4 +1,6 @@
-"""A job is gone only if Slurm says so, whatever it answers before: nothing is submitted while it may be alive."""
+"""A job is gone only if Slurm says so, whatever it answers before: nothing is submitted while it
+may be alive.
+"""
 
 from __future__ import annotations
 
@@ -76,7 +78,9 @@ def site(tmp_path: Path) -> Iterator[Site]:
 
 
 def test_a_job_that_ended_and_was_forgotten_before_sbatch_answered_runs_once(site: Site) -> None:
-    """Else a good result is thrown away, and made again, where sbatch is slow and Slurm soon forgets a job."""
+    """Else a good result is thrown away, and made again, where sbatch is slow and Slurm soon
+    forgets a job.
+    """
     (site.slurm / "forgets").touch()
     site.answers("sbatch", "late", "true")
     said = site.run("true")
@@ -84,7 +88,9 @@ def test_a_job_that_ended_and_was_forgotten_before_sbatch_answered_runs_once(sit
 
 
 def test_silence_is_no_answer(site: Site) -> None:
-    """Else a job runs twice where a busy Slurm prints nothing, with exit status 0, to two questions in a row."""
+    """Else a job runs twice where a busy Slurm prints nothing, with exit status 0, to two questions
+    in a row.
+    """
     site.answers("squeue", "nothing")
     site.answers("scontrol", "nothing", "nothing", "nothing", "true")
     site.answers("sacct", "unknown")
@@ -93,8 +99,12 @@ def test_silence_is_no_answer(site: Site) -> None:
 
 
 @pytest.mark.parametrize("knows", ["scontrol", "sacct"])
-def test_a_job_that_shows_up_again_is_cancelled_before_it_is_submitted_again(site: Site, knows: str) -> None:
-    """Else two jobs write one file where Slurm denies a job that is alive, and squeue still does not show it."""
+def test_a_job_that_shows_up_again_is_cancelled_before_it_is_submitted_again(
+    site: Site, knows: str
+) -> None:
+    """Else two jobs write one file where Slurm denies a job that is alive, and squeue still does
+    not show it.
+    """
     site.answers("squeue", "nothing")
     site.answers("scontrol", "unknown", "true" if knows == "scontrol" else "unknown")
     site.answers("sacct", "unknown", "true" if knows == "sacct" else "unknown")

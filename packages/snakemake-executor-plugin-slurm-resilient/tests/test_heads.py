@@ -1,4 +1,6 @@
-"""One head for each configuration of a folder: locks of a killed one are cleared where nobody can hold them."""
+"""One head for each configuration of a folder: locks of a killed one are cleared where nobody can
+hold them.
+"""
 
 from __future__ import annotations
 
@@ -72,7 +74,9 @@ def test_a_second_head_is_refused_and_the_next_one_after_a_kill_clears_the_locks
     second = Process(tmp_path)
     assert not second.cleared
     assert lock.exists(), "two living runs would write the same files"
-    assert f"another run of this configuration is alive: process {first.child.pid}" in second.claim()
+    assert (
+        f"another run of this configuration is alive: process {first.child.pid}" in second.claim()
+    )
     second.kill()
     first.kill()
     third = Process(tmp_path)
@@ -93,7 +97,9 @@ def test_another_configuration_has_a_head_of_its_own(tmp_path: Path, lock: Path)
     other.kill()
 
 
-def test_a_head_of_another_person_is_no_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_head_of_another_person_is_no_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """In a shared folder its file may be readable only."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / heads.FOLDER).mkdir(parents=True)

@@ -1,4 +1,6 @@
-"""Each line of the table in README.md has a test, and its version of the official plugin is the one in use."""
+"""Each line of the table in README.md has a test, and its version of the official plugin is the one
+in use.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ def test_each_line_of_the_table_has_a_test(name: str) -> None:
 
 def test_the_official_plugin_of_the_table_is_the_one_that_is_used() -> None:
     project = tomllib.loads((HERE / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    (used,) = re.findall(r"snakemake-executor-plugin-slurm>=([\d.]+),", " ".join(project["dependencies"]))
+    (used,) = re.findall(
+        r"snakemake-executor-plugin-slurm>=([\d.]+),", " ".join(project["dependencies"])
+    )
     assert f"snakemake-executor-plugin-slurm {used} |" in README
     assert len(ROWS) > 10
 
@@ -34,7 +38,13 @@ def test_the_official_plugin_of_the_table_is_the_one_that_is_used() -> None:
 @pytest.mark.parametrize(
     ("state", "code"),
     [
-        *(("FAILED", "1:0"), ("FAILED", "0:9"), ("OUT_OF_MEMORY", ""), ("TIMEOUT", ""), ("CANCELLED", "")),
+        *(
+            ("FAILED", "1:0"),
+            ("FAILED", "0:9"),
+            ("OUT_OF_MEMORY", ""),
+            ("TIMEOUT", ""),
+            ("CANCELLED", ""),
+        ),
         *(("PREEMPTED", ""), ("NODE_FAIL", "")),
     ],
 )

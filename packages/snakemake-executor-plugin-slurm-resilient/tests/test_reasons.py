@@ -13,28 +13,43 @@ POLICY = "Job violates accounting/QOS policy (job submit limit, user's size and/
     ("said", "later"),
     [
         (
-            f"sbatch: error: AssocMaxSubmitJobLimit\nsbatch: error: Batch job submission failed: {POLICY}",
+            "sbatch: error: AssocMaxSubmitJobLimit\nsbatch: error: "
+            f"Batch job submission failed: {POLICY}",
             True,
         ),
         (
-            f"sbatch: error: QOSMaxSubmitJobPerUserLimit\nsbatch: error: Batch job submission failed: {POLICY}",
+            "sbatch: error: QOSMaxSubmitJobPerUserLimit\nsbatch: error: Batch job submission "
+            f"failed: {POLICY}",
             True,
         ),
         (
-            f"sbatch: error: AssocGrpSubmitJobsLimit\nsbatch: error: Batch job submission failed: {POLICY}",
+            "sbatch: error: AssocGrpSubmitJobsLimit\nsbatch: error: "
+            f"Batch job submission failed: {POLICY}",
             True,
         ),
         (
-            "sbatch: error: Batch job submission failed: Unable to contact slurm controller (connect failure)",
+            "sbatch: error: Batch job submission failed: Unable to contact slurm controller "
+            "(connect failure)",
             True,
         ),
-        ("sbatch: error: Batch job submission failed: Socket timed out on send/recv operation", True),
+        (
+            "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation",
+            True,
+        ),
         ("sh: no answer in 60 s", True),  # of a hanging sbatch
         ("sbatch: error: Slurm temporarily unable to accept job, sleeping and retrying", True),
         # would be waited for until the end of all days
-        (f"sbatch: error: QOSMaxMemoryPerJob\nsbatch: error: Batch job submission failed: {POLICY}", False),
+        (
+            "sbatch: error: QOSMaxMemoryPerJob\nsbatch: error: "
+            f"Batch job submission failed: {POLICY}",
+            False,
+        ),
         ("sbatch: error: Batch job submission failed: Invalid partition name specified", False),
-        ("sbatch: error: Batch job submission failed: Requested node configuration is not available", False),
+        (
+            "sbatch: error: Batch job submission failed: Requested "
+            "node configuration is not available",
+            False,
+        ),
     ],
 )
 def test_only_what_passes_is_waited_for(said: str, later: bool) -> None:
@@ -52,7 +67,8 @@ def test_a_refusal_says_why_and_what_was_asked() -> None:
 
 def test_a_cluster_without_gpu_options_gets_advice() -> None:
     told = refused(
-        "sbatch: error: Batch job submission failed: Requested GRES option unsupported by configured SelectType plugin",
+        "sbatch: error: Batch job submission failed: Requested GRES option unsupported by "
+        "configured SelectType plugin",
         {"gpu": 1},
     )
     assert "'gres: gpu:1' in their place" in told
@@ -68,11 +84,14 @@ def test_a_time_out_names_the_limit_and_the_node() -> None:
     [
         ("JobHeldUser", "is held", "scontrol release", 1),
         ("PartitionTimeLimit", "more time than allowed", "scontrol update", 1),
-        # at its start a cluster's nodes register one after the other: no reason to act at the first look
+        # at its start a cluster's nodes register one after the other: no reason to act at the first
+        # look
         ("ReqNodeNotAvail, UnavailableNodes:n1", "nodes that are down", "", 3),
     ],
 )
-def test_what_a_waiting_job_needs_a_person_for(reason: str, words: str, advice: str, look: int) -> None:
+def test_what_a_waiting_job_needs_a_person_for(
+    reason: str, words: str, advice: str, look: int
+) -> None:
     found = waiting("PENDING", reason)
     assert found is not None
     assert words in found[0]

@@ -71,7 +71,9 @@ def test_a_group_fits_a_node(nodes: list[tuple[int, int]], asked: tuple[int, int
 
 
 def test_what_is_no_fault_of_a_job_uses_no_try() -> None:
-    """BOOT_FAIL, too, which a test cluster cannot show; and nothing else, or a broken job would run for ever."""
+    """BOOT_FAIL, too, which a test cluster cannot show; and nothing else, or a broken job would run
+    for ever.
+    """
     assert {"PREEMPTED", "NODE_FAIL", "BOOT_FAIL"} == retry.PASSING
 
 
@@ -79,7 +81,9 @@ def test_memory_and_time_grow_on_their_own() -> None:
     job = Job(mem_mb=lambda attempt: attempt * 500 + 100, runtime=30)
     assert retry.asked(job, Tries()) == {"mem_mb": 600, "runtime": 30, "cpus": 2}
     assert retry.asked(job, Tries(memory=2)) == {"mem_mb": 1100, "runtime": 30, "cpus": 2}
-    assert retry.asked(job, Tries(time=3)) == {"mem_mb": 600, "runtime": 90, "cpus": 2}, "a constant, too"
+    assert retry.asked(job, Tries(time=3)) == {"mem_mb": 600, "runtime": 90, "cpus": 2}, (
+        "a constant, too"
+    )
     assert job.attempt == 1
 
 
@@ -90,5 +94,7 @@ def test_no_more_than_the_partition_has() -> None:
     asked, words = retry.capped({"mem_mb": 7000, "runtime": 50, "cpus": 2}, most)
     assert asked == {"mem_mb": 4000, "runtime": 50, "cpus": 2}
     assert words == ["4000 MB, the most that there is, instead of 7000"]
-    assert retry.capped({"mem_mb": "<TBD>"}, most) == ({"mem_mb": "<TBD>"}, []), "only the job will know"
+    assert retry.capped({"mem_mb": "<TBD>"}, most) == ({"mem_mb": "<TBD>"}, []), (
+        "only the job will know"
+    )
     assert retry.capped({"mem_mb": 7000}, {}) == ({"mem_mb": 7000}, []), "Slurm does not tell"

@@ -21,7 +21,9 @@ HERE = site.parse_partitions(SINFO)
 def test_partitions() -> None:
     assert list(HERE) == ["cpu", "gpu"]
     assert HERE["cpu"].nodes == ((16000, 4), (32000, 8))
-    assert HERE["gpu"].nodes == ((64000, 4), (0, 4)), "a node that does not say is no reason to stop"
+    assert HERE["gpu"].nodes == ((64000, 4), (0, 4)), (
+        "a node that does not say is no reason to stop"
+    )
 
 
 @pytest.mark.parametrize(
@@ -36,13 +38,24 @@ def test_partitions() -> None:
         ({"partition": "none"}, None),
     ],
 )
-def test_the_most_that_a_partition_gives(asked: dict[str, Any], most: tuple[int, int, int] | None) -> None:
-    assert site.most(asked, HERE) == dict(zip(("cpus", "mem_mb", "runtime"), most or (), strict=False))
+def test_the_most_that_a_partition_gives(
+    asked: dict[str, Any], most: tuple[int, int, int] | None
+) -> None:
+    assert site.most(asked, HERE) == dict(
+        zip(("cpus", "mem_mb", "runtime"), most or (), strict=False)
+    )
 
 
 @pytest.mark.parametrize(
     ("limit", "minutes"),
-    [("2:00:00", 120), ("1-00:00:00", 1440), ("1-12", 2160), ("30:00", 30), ("0:30", 0.5), ("45", 0.75)],
+    [
+        ("2:00:00", 120),
+        ("1-00:00:00", 1440),
+        ("1-12", 2160),
+        ("30:00", 30),
+        ("0:30", 0.5),
+        ("45", 0.75),
+    ],
 )
 def test_time_limits(limit: str, minutes: float) -> None:
     assert site.minutes(limit) == minutes

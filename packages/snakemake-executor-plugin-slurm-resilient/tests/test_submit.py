@@ -40,16 +40,22 @@ def test_keys_stay_with_the_head_and_settings_go_to_jobs(
     monkeypatch.setattr(os, "environ", {name: value})
     assert (name in submit.environment(SimpleNamespace(resources={}), {})) == passes
     assert name in submit.environment(SimpleNamespace(resources={"needs_env": f"A,{name}"}), {})
-    assert name in submit.environment(SimpleNamespace(resources={}), {name: value}), "declared by envvars:"
+    assert name in submit.environment(SimpleNamespace(resources={}), {name: value}), (
+        "declared by envvars:"
+    )
 
 
 @pytest.mark.parametrize("file", ["README.md", "../../docs/slurm.md"])
 def test_the_documents_list_what_is_withheld(file: str) -> None:
-    """Else a user looks for hours why a job lacks a variable, or believes that no secret leaves the head."""
+    """Else a user looks for hours why a job lacks a variable, or believes that no secret leaves the
+    head.
+    """
     path = Path(__file__).parents[1] / file
     if not path.is_file():
         pytest.skip("the package alone")
-    words = {word for word in re.findall(r"[A-Z_]{3,}", re.sub(r"\(\?.*?\)", "", submit.SECRET.pattern))}
+    words = {
+        word for word in re.findall(r"[A-Z_]{3,}", re.sub(r"\(\?.*?\)", "", submit.SECRET.pattern))
+    }
     listed = set(re.findall(r"[A-Z_]{3,}", path.read_text(encoding="utf-8")))
     assert words | {"PAT", "PWD", "DSN"} <= listed | {word.strip("_") for word in listed}
 

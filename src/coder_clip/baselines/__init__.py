@@ -1,5 +1,5 @@
 """Few-shot methods, the CODER-Adapter and its ablations too, and the zero-shot baselines.
 
-One module per few-shot method (`methods` lists what it declares; `few_shot` defines its input and output), their
-searches (`grid_search`), and the classifiers without shots (`zero_shot`).
+One module per few-shot method (`methods` lists what it declares; `few_shot` defines its input and
+output), their searches (`grid_search`), and the classifiers without shots (`zero_shot`).
 """

@@ -1,8 +1,9 @@
-"""APE without training: Tip-Adapter on the channels that separate classes, shots weighted by CLIP's own predictions.
+"""APE without training: Tip-Adapter on the channels that separate classes, shots weighted by CLIP's
+own predictions.
 
-Zhu et al., "Not All Features Matter: Enhancing Few-shot CLIP with Adaptive Prior Refinement", ICCV 2023, sections
-3.2 and 3.3; main.py (APE) and utils.py (cal_criterion) of yangyangyang127/APE at commits 20258ec and 6ee66e8.
-"""
+Zhu et al., "Not All Features Matter: Enhancing Few-shot CLIP with Adaptive Prior Refinement", ICCV
+2023, sections 3.2 and 3.3; main.py (APE) and utils.py (cal_criterion) of yangyangyang127/APE at
+commits 20258ec and 6ee66e8."""
 
 from __future__ import annotations
 
@@ -23,7 +24,10 @@ from .grid_search import ByClass, CacheLines, Point, fetched
 from .tip_adapter import unit_keys
 
 LABEL = "APE"
-ABOUT = "Tip-Adapter on the channels that tell classes apart, shots weighted (Zhu et al. 2023), no training"
+ABOUT = (
+    "Tip-Adapter on the channels that tell classes apart, shots "
+    "weighted (Zhu et al. 2023), no training"
+)
 ORDER = 30
 LINE = ("purple", ":", "D")
 EPSILON = 1e-6
@@ -32,9 +36,9 @@ EPSILON = 1e-6
 class Constants(NamedTuple):
     """Constants that the authors fixed for a data set.
 
-    channels: share of a feature's channels that stay (published for RN50's 1024); disparity: weight of the disparity
-    of classes, the rest is the weight of the variance; betas, alphas, gammas: the grid.
-    """
+    channels: share of a feature's channels that stay (published for RN50's 1024); disparity: weight
+    of the disparity of classes, the rest is the weight of the variance; betas, alphas, gammas: the
+    grid."""
 
     channels: float
     disparity: float
@@ -43,8 +47,9 @@ class Constants(NamedTuple):
     gammas: Span = (0.0, 1, 20)
 
 
-# configs/*.yaml of yangyangyang127/APE (training_free_feat_num, w_training_free, search_scale, search_step). The
-# authors do not say how they chose them; they are used in every setting, which can only favour the baseline.
+# configs/*.yaml of yangyangyang127/APE (training_free_feat_num, w_training_free, search_scale,
+# search_step). The # authors do not say how they chose them; they are used in every setting, which
+# can only favour the baseline.
 PUBLISHED = {
     "caltech101": Constants(800 / 1024, 0.5),
     "dtd": Constants(400 / 1024, 0.5),
@@ -65,7 +70,8 @@ DEFAULT = Constants(800 / 1024, 0.7)  # the most frequent value of each
 class Ape:
     """A cache of shots in the channels that separate classes.
 
-    channels: (Q,) kept channels; keys: (K, Q) unit in them; labels: (K,); divergence: (K,) bits; n_classes: C.
+    channels: (Q,) kept channels; keys: (K, Q) unit in them; labels: (K,); divergence: (K,) bits;
+    n_classes: C.
     """
 
     channels: Tensor
@@ -76,21 +82,28 @@ class Ape:
     constants: Constants
 
     @classmethod
-    def fit(cls, cache: Tensor, labels: Tensor, weights: Tensor, constants: Constants = DEFAULT) -> Self:
+    def fit(
+        cls, cache: Tensor, labels: Tensor, weights: Tensor, constants: Constants = DEFAULT
+    ) -> Self:
         """Choose the channels and weight the shots.
 
-        cache: raw shot features (K, d) or (E, K, d); labels: (K,), classes may have unequal or no shots;
-        weights: (C, d) CLIP's class weights (the authors' are of CuPL's texts; here all methods have the same).
+        cache: raw shot features (K, d) or (E, K, d); labels: (K,), classes may have unequal or no
+        shots;
+        weights: (C, d) CLIP's class weights (the authors' are of CuPL's texts; here all methods
+        have the same).
 
-            criterion of a channel = −λ · mean over pairs of different classes of f_i f_j + (1 − λ) · var(w)
-            D_j = KL(onehot_j ‖ softmax(F'W'ᵀ)_j) = log2((1 + ε) / (p_j + ε)), p_j of the shot's own class
+            criterion of a channel = −λ · mean over pairs of different classes of f_i f_j + (1 − λ)
+            · var(w) D_j = KL(onehot_j ‖ softmax(F'W'ᵀ)_j) = log2((1 + ε) / (p_j + ε)), p_j of the
+            shot's own class
 
-        f: shots and class weights, unit. The Q channels with the highest criterion stay, and features are scaled to
-        length 1 in them (F', W').
+        f: shots and class weights, unit. The Q channels with the highest criterion stay, and
+        features are scaled to length 1 in them (F', W').
         """
         keys, classes = unit_keys(cache).double(), l2_normalize(weights, "class weights").double()
         labels = labels.to(torch.int64)
-        order = criterion(keys, labels, classes, constants.disparity).argsort(descending=True, stable=True)
+        order = criterion(keys, labels, classes, constants.disparity).argsort(
+            descending=True, stable=True
+        )
         channels = order[: max(1, round(constants.channels * keys.shape[1]))]
         keys, classes = l2_normalize(keys[:, channels]), l2_normalize(classes[:, channels])
         share = (keys @ classes.T).softmax(dim=1)[torch.arange(len(keys)), labels]
@@ -102,7 +115,9 @@ class Ape:
         return l2_normalize(l2_normalize(x).double()[:, self.channels]) @ self.keys.T
 
     def logits(self, x: Tensor, clip_logits: Tensor, point: Point) -> Tensor:
-        """clip_logits (N, C) + α · exp(−β (1 − A)) · (exp(γ D) onehot(labels)) -> (N, C) float64."""
+        """clip_logits (N, C) + α · exp(−β (1 − A)) · (exp(γ D) onehot(labels)) -> (N, C)
+        float64.
+        """
         assert point.alpha is not None
         assert point.beta is not None
         assert point.gamma is not None
@@ -115,7 +130,8 @@ class Ape:
         return torch.from_numpy(out)
 
     def search(self, x: Tensor, clip_logits: Tensor, labels: Tensor) -> Point:
-        """The (α, β, γ) with the best accuracy on images x (N, d), the first in the order of the published loops.
+        """The (α, β, γ) with the best accuracy on images x (N, d), the first in the order of the
+        published loops.
 
         These have β outer, then α, γ inner. The grids are those of the constants.
         """
@@ -128,20 +144,25 @@ class Ape:
 
     def _near(self, shots: ByClass, x: Tensor) -> Iterator[tuple[slice, Floats]]:
         """Slices of images, each with its A − 1 (C, k, n)."""
-        runs = fetched(len(x), len(self.labels), shots.places.size, lambda part: (self.affinity(x[part]),))
+        runs = fetched(
+            len(x), len(self.labels), shots.places.size, lambda part: (self.affinity(x[part]),)
+        )
         return ((part, shots.rows(near) - 1) for part, (near,) in runs)
 
     def _weights(self, shots: ByClass, gammas: Floats) -> Floats:
         """exp(γ D) of each shot: (C, gammas, k)."""
-        weights: Floats = np.exp(self.divergence.cpu().numpy()[shots.places][:, None, :] * gammas[:, None])
+        weights: Floats = np.exp(
+            self.divergence.cpu().numpy()[shots.places][:, None, :] * gammas[:, None]
+        )
         return weights
 
 
 def criterion(keys: Tensor, labels: Tensor, weights: Tensor, disparity: float) -> Tensor:
-    """Criterion of how well each channel separates classes: unit keys (K, d) and class weights (C, d) -> (d,).
+    """Criterion of how well each channel separates classes: unit keys (K, d) and class weights (C,
+    d) -> (d,).
 
-    Sums over all pairs of different classes follow from sums over classes: Σ_{a≠b} s_a s_b = (Σ s)² − Σ s².
-    """
+    Sums over all pairs of different classes follow from sums over classes: Σ_{a≠b} s_a s_b = (Σ s)²
+    − Σ s²."""
     n_classes = len(weights)
     sums = weights.clone().index_add_(0, labels, keys)
     sizes = torch.bincount(labels, minlength=n_classes).double() + 1
@@ -153,4 +174,6 @@ def criterion(keys: Tensor, labels: Tensor, weights: Tensor, disparity: float) -
 
 def fit(inputs: FewShotInputs) -> Fitted:
     """Fit with its authors' constants for the data set."""
-    return Ape.fit(inputs.cache, inputs.labels, inputs.weights, PUBLISHED.get(inputs.dataset, DEFAULT))
+    return Ape.fit(
+        inputs.cache, inputs.labels, inputs.weights, PUBLISHED.get(inputs.dataset, DEFAULT)
+    )

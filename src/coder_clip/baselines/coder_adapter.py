@@ -24,5 +24,6 @@ def fit(inputs: FewShotInputs) -> Fitted:
 def fit_texts(inputs: FewShotInputs, texts: Tensor) -> Fitted:
     """The CODER-Adapter on texts (M, d)."""
     return Cache(
-        CoderAdapter.fit(inputs.cache, inputs.labels, texts, n_classes=inputs.n_classes), inputs.grid
+        CoderAdapter.fit(inputs.cache, inputs.labels, texts, n_classes=inputs.n_classes),
+        inputs.grid,
     )

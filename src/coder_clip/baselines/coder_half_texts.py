@@ -27,10 +27,14 @@ def fit(inputs: FewShotInputs) -> Fitted:
 
 
 def half(features: Tensor, class_index: Tensor, seed: int) -> Tensor:
-    """Draw half of each class's texts, rounded up, by the seed; their order stays: (M, d), (M,) -> (m, d)."""
+    """Draw half of each class's texts, rounded up, by the seed; their order stays: (M, d), (M,) ->
+    (m, d).
+    """
     owner = class_index.cpu().numpy()
     kept = []
     for c in np.unique(owner):
         rows = np.flatnonzero(owner == c)
-        kept += np.random.default_rng([seed, int(c)]).permutation(rows)[: -(-len(rows) // 2)].tolist()
+        kept += (
+            np.random.default_rng([seed, int(c)]).permutation(rows)[: -(-len(rows) // 2)].tolist()
+        )
     return features[torch.tensor(sorted(kept), dtype=torch.int64)]

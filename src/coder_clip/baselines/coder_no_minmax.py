@@ -44,10 +44,11 @@ class PlainCoder:
         return cls(weights, texts_gram, labels.to(torch.int64), n_classes)
 
     def affinity(self, x: Tensor) -> Tensor:
-        """CODER(x)·CODER(y) / ‖CODER(x)‖‖CODER(y)‖ of images x (N, d) and shots y -> (N, K) in [−1, 1].
+        """CODER(x)·CODER(y) / ‖CODER(x)‖‖CODER(y)‖ of images x (N, d) and shots y -> (N, K) in [−1,
+        1].
 
-        Computed as x·G·y / √(x·G·x · y·G·y), G = TᵀT, in float64: CODERs point nearly the same way and differ in
-        the last digits.
+        Computed as x·G·y / √(x·G·x · y·G·y), G = TᵀT, in float64: CODERs point nearly the same way
+        and differ in the last digits.
         """
         dtype = compute_dtype(x)
         x = l2_normalize(x, width=self.weights.shape[1]).double()
@@ -59,4 +60,6 @@ class PlainCoder:
 def fit(inputs: FewShotInputs) -> Fitted:
     """Fit, with the CODER-Adapter's search."""
     texts = inputs.described(*KINDS)
-    return Cache(PlainCoder.fit(inputs.cache, inputs.labels, texts, n_classes=inputs.n_classes), inputs.grid)
+    return Cache(
+        PlainCoder.fit(inputs.cache, inputs.labels, texts, n_classes=inputs.n_classes), inputs.grid
+    )

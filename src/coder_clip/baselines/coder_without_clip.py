@@ -42,7 +42,9 @@ class CacheAlone:
     def logits(self, x: Tensor, clip_logits: Tensor, point: Point) -> Tensor:
         """S(β) of images x (N, d) -> (N, C) float64. CLIP's logits are not used."""
         assert point.beta is not None
-        return cache_logits(self.model, x, torch.zeros_like(clip_logits), alpha=1.0, beta=point.beta)
+        return cache_logits(
+            self.model, x, torch.zeros_like(clip_logits), alpha=1.0, beta=point.beta
+        )
 
 
 def fit(inputs: FewShotInputs) -> Fitted:

@@ -1,4 +1,5 @@
-"""The interface of few-shot methods: their input, what a fitted one can do, and how to find one by name.
+"""The interface of few-shot methods: their input, what a fitted one can do, and how to find one by
+name.
 
 Each method is fitted and searched alone, so that adding one changes no other's numbers.
 """
@@ -19,14 +20,18 @@ from .grid_search import Point
 
 @dataclass(frozen=True)
 class FewShotInputs:
-    """The input of a method: one seed's shots, CLIP's class weights, texts of a setting, and validation images.
+    """The input of a method: one seed's shots, CLIP's class weights, texts of a setting, and
+    validation images.
 
-    cache: (K, d) raw shot features, the mean over augmented views; views: (K, E, d) unit, one by one, None if no
-    method needs them; labels: (K,). weights: (C, d). texts: kind -> features (M, d) and the class of each (M,).
-    imagenet_names: (M, d) unit features of ImageNet's class names in a sentence, whatever the data set.
-    validation: (V, d) features of validation images, without labels; TIP-X measures a range on them.
-    grid: betas, alphas and rounds that the CODER-Adapter and its ablations search; the other methods search their
-    authors' grids.
+    cache: (K, d) raw shot features, the mean over augmented views; views: (K, E, d) unit, one by
+    one, None if no method needs them; labels: (K,). weights: (C, d). texts: kind -> features (M, d)
+    and the class of each (M,).
+    imagenet_names: (M, d) unit features of ImageNet's class names in a sentence, whatever the data
+    set.
+    validation: (V, d) features of validation images, without labels; TIP-X measures a range on
+    them.
+    grid: betas, alphas and rounds that the CODER-Adapter and its ablations search; the other
+    methods search their authors' grids.
     """
 
     dataset: str
@@ -50,7 +55,9 @@ class FewShotInputs:
 
 
 class Fitted(Protocol):
-    """A method fitted to a seed's shots. x: (N, d) images; clip_logits: (N, C), 100 × cosine; labels: (N,)."""
+    """A method fitted to a seed's shots. x: (N, d) images; clip_logits: (N, C), 100 × cosine;
+    labels: (N,).
+    """
 
     def search(self, x: Tensor, clip_logits: Tensor, labels: Tensor) -> Point:
         """The hyper-parameters with the best accuracy on these images."""
@@ -81,13 +88,16 @@ class Cache:
 
 @dataclass(frozen=True)
 class FewShotMethod:
-    """The definitions in a method's module: the function ``fit``, and three constants, unless these defaults fit::
+    """The definitions in a method's module: the function ``fit``, and three constants, unless these
+    defaults fit::
 
-    KINDS               kinds of texts that it uses; it is fitted once for all settings that do not change them
-    CLASS_TEXTS         False for a method that uses neither texts of the classes nor CLIP's logits
-    PUBLISHED_INITIAL   True for the CODER-Adapter and its ablations, for which CODER's code has an initial
-                        (α, β) per data set: the published settings take the better of this and the searched
-                        one. Other methods are searched on the validation split in every setting.
+    KINDS               kinds of texts that it uses; it is fitted once for all settings that do not
+    change them CLASS_TEXTS         False for a method that uses neither texts of the classes nor
+    CLIP's logits PUBLISHED_INITIAL   True for the CODER-Adapter and its ablations, for which
+    CODER's code has an initial
+                        (α, β) per data set: the published settings take the better of this and the
+                        searched one. Other methods are searched on the validation split in every
+                        setting.
     """
 
     fit: Callable[[FewShotInputs], Fitted]
@@ -97,7 +107,9 @@ class FewShotMethod:
 
 
 def method(name: str) -> FewShotMethod:
-    """The method of the module ``name``, imported now: a phase depends only on the methods that it runs."""
+    """The method of the module ``name``, imported now: a phase depends only on the methods that it
+    runs.
+    """
     module = importlib.import_module(f".{name}", __package__)
     return FewShotMethod(
         module.fit,

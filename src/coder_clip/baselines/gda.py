@@ -1,7 +1,7 @@
 """GDA: a Gaussian classifier of the shots, added to CLIP.
 
-Wang et al., "A Hard-to-Beat Baseline for Training-free CLIP-Based Adaptation", ICLR 2024, section 3;
-main_few_shots.py of mrflogs/ICLR24 at commit c83409b.
+Wang et al., "A Hard-to-Beat Baseline for Training-free CLIP-Based Adaptation", ICLR 2024, section
+3; main_few_shots.py of mrflogs/ICLR24 at commit c83409b.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ class Gda:
     def fit(cls, views: Tensor, labels: Tensor, *, n_classes: int) -> Self:
         """Estimate means and covariance.
 
-        views: features of the augmented views of each shot (K, E, d), each view a sample of its own, or (K, d);
+        views: features of the augmented views of each shot (K, E, d), each view a sample of its
+        own, or (K, d);
         labels: (K,).
         """
         return cls.of(ShotStatistics.of(views, labels, n_classes=n_classes))
@@ -47,10 +48,11 @@ class Gda:
         """The classifier of these means and this covariance.
 
             W_c = Σ⁻¹ μ_c        b_c = log(1/C) − ½ μ_cᵀ Σ⁻¹ μ_c
-            Σ⁻¹ = d ((n − 1) Σ̂ + tr(Σ̂) I)⁻¹        Σ̂: covariance of all n samples about their class means
+            Σ⁻¹ = d ((n − 1) Σ̂ + tr(Σ̂) I)⁻¹        Σ̂: covariance of all n samples about their
+            class means
 
-        A class without a shot keeps its CLIP logit. Samples that do not differ within their class (one view of one
-        shot) have no covariance, and then CLIP is not changed.
+        A class without a shot keeps its CLIP logit. Samples that do not differ within their class
+        (one view of one shot) have no covariance, and then CLIP is not changed.
         """
         n_classes, width = shots.means.shape
         weights = torch.zeros_like(shots.means)

@@ -27,7 +27,9 @@ class Point(NamedTuple):
 
 
 def blocks(rows: int, numbers: int, room: int | None = None) -> list[slice]:
-    """Slices of images, each of about ``room`` (default BLOCK) numbers, at ``numbers`` per image."""
+    """Slices of images, each of about ``room`` (default BLOCK) numbers, at ``numbers`` per
+    image.
+    """
     size = max(1, (room or BLOCK) // max(1, numbers))
     return [slice(i, min(i + size, rows)) for i in range(0, rows, size)]
 
@@ -41,8 +43,8 @@ def best_weight(
 ) -> Point:
     """The α for which clip_logits + α · scores has the best accuracy, the smallest of the best.
 
-    scores: of images (n, d) -> (n, C) float64, all finite; alphas: rising; x: (N, d); clip_logits: (N, C); labels:
-    (N,).
+    scores: of images (n, d) -> (n, C) float64, all finite; alphas: rising; x: (N, d); clip_logits:
+    (N, C); labels: (N,).
     """
     right = labels.cpu().numpy()
     a = np.array(alphas)
@@ -56,7 +58,8 @@ def best_weight(
 def fetched(
     rows: int, shots: int, numbers: int, make: Callable[[slice], tuple[Tensor, ...]]
 ) -> Iterator[tuple[slice, tuple[Floats, ...]]]:
-    """Slices of images as from :func:`blocks`, each with its rows of the (n, shots) tensors that ``make`` returns.
+    """Slices of images as from :func:`blocks`, each with its rows of the (n, shots) tensors that
+    ``make`` returns.
 
     ``make`` is called for many images at once.
     """
@@ -70,8 +73,8 @@ def fetched(
 class ByClass:
     """Shots arranged by class, so that sums over the shots of a class are small matrix products.
 
-    places: (C, k) the shot at each place, k the largest number of shots of a class; taken: (C, k) 1 for a shot, else 0.
-    """
+    places: (C, k) the shot at each place, k the largest number of shots of a class; taken: (C, k) 1
+    for a shot, else 0."""
 
     def __init__(self, labels: Tensor, n_classes: int) -> None:
         shots = labels.cpu().numpy()
@@ -87,17 +90,20 @@ class ByClass:
         return np.ascontiguousarray(of_shots[:, self.places].transpose(1, 2, 0))
 
     def sums(self, rows: Floats, weights: Floats | None = None) -> Floats:
-        """Sum over each class's shots: (C, k, n) from :meth:`rows` and weights (C, b, k) of the shots -> (C, b, n)."""
+        """Sum over each class's shots: (C, k, n) from :meth:`rows` and weights (C, b, k) of the
+        shots -> (C, b, n).
+        """
         taken = self.taken[:, None, :]
         total: Floats = (taken if weights is None else taken * weights) @ rows
         return total
 
 
 class CacheLines:
-    """Images whose logits are lines over α, for :func:`first_best`: Σ over a class's shots of weight · exp(β near).
+    """Images whose logits are lines over α, for :func:`first_best`: Σ over a class's shots of
+    weight · exp(β near).
 
-    near: A − 1. weights: (C, G, k) of the shots for each γ, from :meth:`ByClass.sums`; None: all 1, for any γ.
-    """
+    near: A − 1. weights: (C, G, k) of the shots for each γ, from :meth:`ByClass.sums`; None: all 1,
+    for any γ."""
 
     def __init__(
         self,
@@ -107,7 +113,9 @@ class CacheLines:
         parts: Iterable[tuple[slice, Floats, Floats | None]],
         weights: Floats | None = None,
     ) -> None:
-        """Keep the affinities. parts: slices of images, each with near (C, k, n) and the tilt (C, n) of the logits."""
+        """Keep the affinities. parts: slices of images, each with near (C, k, n) and the tilt (C,
+        n) of the logits.
+        """
         self.size = len(labels)
         self._shots, self._weights = shots, weights
         self._labels = labels.cpu().numpy()
@@ -121,7 +129,9 @@ class CacheLines:
                     self._tilt = np.empty(self._clip.shape)
                 self._tilt[part] = tilt.T
         self._nearest = float(self._near.max(initial=0))
-        every_weight = shots.taken[:, None, :] if weights is None else shots.taken[:, None, :] * weights
+        every_weight = (
+            shots.taken[:, None, :] if weights is None else shots.taken[:, None, :] * weights
+        )
         self._most = float(every_weight.sum(axis=2).max())
 
     def largest_vote(self, beta: float) -> float:

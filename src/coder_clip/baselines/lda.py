@@ -1,8 +1,8 @@
 """A linear discriminant of the shots' image features, without any text.
 
-Herzog and Wang, "Reevaluating the Intra-Modal Misalignment Hypothesis in CLIP", CVPR 2026, compare CODER and TIP-X with
-it; main_few_shots.py (lda_iclr24_classify, without clip_weights) of Vision-Kek/Is-CLIP-Really-Misaligned at commit
-6e771ae.
+Herzog and Wang, "Reevaluating the Intra-Modal Misalignment Hypothesis in CLIP", CVPR 2026, compare
+CODER and TIP-X with it; main_few_shots.py (lda_iclr24_classify, without clip_weights) of
+Vision-Kek/Is-CLIP-Really-Misaligned at commit 6e771ae.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ class LinearDiscriminant:
     def fit(cls, views: Tensor, labels: Tensor, *, n_classes: int) -> Self:
         """Estimate as :meth:`Gda.fit`, from the same samples.
 
-        Chosen here, where the authors' code has no case: a class without a shot is never predicted. Samples without a
-        covariance have the identity instead, so that the nearest class mean by Euclidean distance decides.
-        """
+        Chosen here, where the authors' code has no case: a class without a shot is never predicted.
+        Samples without a covariance have the identity instead, so that the nearest class mean by
+        Euclidean distance decides."""
         shots = ShotStatistics.of(views, labels, n_classes=n_classes)
         if shots.ridge is None:
             identity = torch.eye(shots.means.shape[1], dtype=torch.float64)
@@ -51,7 +51,9 @@ class LinearDiscriminant:
         return Point()
 
     def logits(self, x: Tensor, clip_logits: Tensor, point: Point) -> Tensor:
-        """W x + b of images x (N, d) -> (N, C) float64; -inf for a class without a shot. CLIP's logits are not used."""
+        """W x + b of images x (N, d) -> (N, C) float64; -inf for a class without a shot. CLIP's
+        logits are not used.
+        """
         return self.gaussian.scores(x).masked_fill(~self.has_shot.to(x.device), -torch.inf)
 
 

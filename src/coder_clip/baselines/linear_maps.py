@@ -1,12 +1,13 @@
-"""Linear maps of image features that several methods share: the within-class statistics of shots, and projections.
+"""Linear maps of image features that several methods share: the within-class statistics of shots,
+and projections.
 
-Eigenvectors and solutions of linear systems differ between processors in their last bits, so nothing that is computed
-here may end in an artefact as a number. Decisions may: the arg max of logits and the order of neighbours. They differ
-only if two candidates agree to about eight digits: float64 has 16, the subspace loses as many as the relative gap of
-the eigenvalues at its border has zeros (five with `mini`), and rounding to the grid can turn what is left into
-2⁻²⁵ of one coordinate. Images and maps are on the grid (reproducible.py), so that copies of an image have equal
-coordinates, and tie, on every processor.
-"""
+Eigenvectors and solutions of linear systems differ between processors in their last bits, so
+nothing that is computed here may end in an artefact as a number. Decisions may: the arg max of
+logits and the order of neighbours. They differ only if two candidates agree to about eight digits:
+float64 has 16, the subspace loses as many as the relative gap of the eigenvalues at its border has
+zeros (five with `mini`), and rounding to the grid can turn what is left into 2⁻²⁵ of one
+coordinate. Images and maps are on the grid (reproducible.py), so that copies of an image have equal
+coordinates, and tie, on every processor."""
 
 from __future__ import annotations
 
@@ -26,10 +27,11 @@ ROUNDING = 1e-12  # of the sum of squares of unit rows: above what rounding leav
 class ShotStatistics:
     """Means and covariance of shots, float64 on the CPU.
 
-    counts: (C,) samples of each class; means: (C, d) of their unit features, 0 for a class without a shot.
-    ridge: (d, d), (n − 1) Σ̂ + tr(Σ̂) I, with Σ̂ the covariance of all n samples about their class means, so that the
-    shrunk covariance Σ is ridge / d; None if the samples do not differ within their class (one view of one shot).
-    """
+    counts: (C,) samples of each class; means: (C, d) of their unit features, 0 for a class without
+    a shot.
+    ridge: (d, d), (n − 1) Σ̂ + tr(Σ̂) I, with Σ̂ the covariance of all n samples about their class
+    means, so that the shrunk covariance Σ is ridge / d; None if the samples do not differ within
+    their class (one view of one shot)."""
 
     counts: Tensor
     means: Tensor
@@ -37,7 +39,8 @@ class ShotStatistics:
 
     @classmethod
     def of(cls, views: Tensor, labels: Tensor, *, n_classes: int) -> ShotStatistics:
-        """Estimate from the augmented views of each shot (K, E, d), each view a sample of its own, or (K, d).
+        """Estimate from the augmented views of each shot (K, E, d), each view a sample of its own,
+        or (K, d).
 
         labels: (K,).
         """
@@ -61,7 +64,9 @@ class ShotStatistics:
         if trace <= ROUNDING * n:
             return cls(counts, means, None)
         # scatter = (n − 1) Σ̂, and the added diagonal makes the matrix positive definite
-        return cls(counts, means, scatter + torch.eye(width, dtype=torch.float64) * (trace / (n - 1)))
+        return cls(
+            counts, means, scatter + torch.eye(width, dtype=torch.float64) * (trace / (n - 1))
+        )
 
     @property
     def has_shot(self) -> Tensor:
@@ -69,24 +74,28 @@ class ShotStatistics:
         return self.counts.bool()
 
     def whiten(self, x: Tensor) -> Tensor:
-        """Centre images x (N, d) on the mean of all samples and whiten them by the shrunk covariance: (N, d) float64.
+        """Centre images x (N, d) on the mean of all samples and whiten them by the shrunk
+        covariance: (N, d) float64.
 
-        The inner product of two rows is (x − m)ᵀ Σ⁻¹ (y − m) up to a factor: the space in which a linear discriminant
-        of the shots compares images. Only for samples that have a covariance.
+        The inner product of two rows is (x − m)ᵀ Σ⁻¹ (y − m) up to a factor: the space in which a
+        linear discriminant of the shots compares images. Only for samples that have a covariance.
         """
         assert self.ridge is not None
         centre = (self.counts @ self.means) / self.counts.sum()
         identity = torch.eye(len(centre), dtype=torch.float64)
-        whitener = torch.linalg.solve_triangular(torch.linalg.cholesky(self.ridge), identity, upper=False)
+        whitener = torch.linalg.solve_triangular(
+            torch.linalg.cholesky(self.ridge), identity, upper=False
+        )
         rows = l2_normalize(x, width=len(centre)).cpu() - centre
         return exact_matmul(on_grid(rows), on_grid(whitener)).to(x.device)
 
 
 def principal_axes(texts: Tensor) -> Tensor:
-    """The first d/2 principal components of unit texts (M, d) about their mean: (r, d) float64, orthonormal rows.
+    """The first d/2 principal components of unit texts (M, d) about their mean: (r, d) float64,
+    orthonormal rows.
 
-    r: d/2 rounded down, at least 1; fewer where the texts span fewer components. None (r = 0) if all texts are equal.
-    """
+    r: d/2 rounded down, at least 1; fewer where the texts span fewer components. None (r = 0) if
+    all texts are equal."""
     rows = l2_normalize(texts, "class name texts").cpu()
     centred = rows - rows.mean(dim=0)
     values, vectors = torch.linalg.eigh(centred.T @ centred)  # ascending

@@ -1,14 +1,15 @@
 """The methods: name, description, and line in figures, in the order of tables and legends.
 
-Zero-shot methods are listed here; phases/zero_shot.py and phases/rerank.py compute them. A few-shot method is one
-module in ``baselines/``, which declares, as literals::
+Zero-shot methods are listed here; phases/zero_shot.py and phases/rerank.py compute them. A few-shot
+method is one module in ``baselines/``, which declares, as literals::
 
     LABEL = "Tip-Adapter"
     ABOUT = "cache of image features, no training"   a phrase for the report
     ORDER = 10                                       its place among the others
     LINE = ("green", "-.", "^")                      colour, dashes, marker; default: an unused one
     ABLATION = True                                  only for another method with one thing changed
-    VIEWS = 10                                       only for a method of single augmented views: the most it uses
+    VIEWS = 10                                       only for a method of single augmented views:
+    the most it uses
 
 and defines ``fit`` (`baselines.few_shot.FewShotMethod`). Nothing else lists it.
 """
@@ -29,9 +30,10 @@ BASELINES = Path(__file__).parent
 class Method:
     """How tables and figures show a method.
 
-    label: in tables and legends. about: a phrase about it. line: in figures; None: an unused one. views: how many
-    augmented views of a shot it uses one by one, at most. diagnostic: it measures something and is never recommended.
-    """
+    label: in tables and legends. about: a phrase about it. line: in figures; None: an unused one.
+    views: how many
+    augmented views of a shot it uses one by one, at most. diagnostic: it measures something and is
+    never recommended."""
 
     label: str
     about: str
@@ -45,14 +47,17 @@ class Method:
 # In the order of the paper: baselines, stage one, stage two.
 ZERO_SHOT = {
     "clip": Method("CLIP", "the class name in one sentence", ("grey", "--", "s")),
-    "clip_ensemble": Method("CLIP, prompt ensemble", "the class name in several sentences, averaged"),
+    "clip_ensemble": Method(
+        "CLIP, prompt ensemble", "the class name in several sentences, averaged"
+    ),
     "clip_templates": Method(
         "CLIP, 80 templates",
         "the class name in the 80 sentences that open_clip ships for ImageNet, averaged",
     ),
     "random_words": Method(
         "CLIP, random words",
-        "attribute texts with the words of all of them shuffled, mean over several draws (after Roth et al. 2023)",
+        "attribute texts with the words of all of them shuffled, mean over several draws (after "
+        "Roth et al. 2023)",
         diagnostic=True,
     ),
     "attributes_alone": Method(
@@ -62,16 +67,20 @@ ZERO_SHOT = {
         diagnostic=True,
     ),
     "description": Method(
-        "CLIP, attribute texts", "attribute texts of a class, averaged (as in Menon and Vondrick 2023)"
+        "CLIP, attribute texts",
+        "attribute texts of a class, averaged (as in Menon and Vondrick 2023)",
     ),
     "sentence": Method(
-        "CLIP, CuPL-style sentences", "whole sentences about a class, averaged (as in Pratt et al. 2023)"
+        "CLIP, CuPL-style sentences",
+        "whole sentences about a class, averaged (as in Pratt et al. 2023)",
     ),
     "coder": Method(
         "CODER", "stage one: attributes, analogous classes, name and synonyms", ("blue", "-", "o")
     ),
     "coder_rerank": Method(
-        "CODER + rerank", "stage two on top: texts that tell two classes apart", ("vermillion", "-.", "D")
+        "CODER + rerank",
+        "stage two on top: texts that tell two classes apart",
+        ("vermillion", "-.", "D"),
     ),
 }
 
@@ -87,7 +96,9 @@ def _few_shot() -> dict[str, Method]:
         optional = {key: module.constants.get(key.upper()) for key in ("line", "ablation", "views")}
         given = {key: value for key, value in optional.items() if value is not None}
         methods[module.name] = Method(label, about, order=order, **given)
-    return dict(sorted(methods.items(), key=lambda item: (item[1].ablation, item[1].order, item[0])))
+    return dict(
+        sorted(methods.items(), key=lambda item: (item[1].ablation, item[1].order, item[0]))
+    )
 
 
 _FEW_SHOT = _few_shot()

@@ -1,8 +1,8 @@
 """Class means of image features, projected on the principal components of class name texts.
 
-Herzog and Wang, "Reevaluating the Intra-Modal Misalignment Hypothesis in CLIP", CVPR 2026; span_projection.py and
-main_few_shots.py (prototype_classify) of Vision-Kek/Is-CLIP-Really-Misaligned at commit 6e771ae.
-"""
+Herzog and Wang, "Reevaluating the Intra-Modal Misalignment Hypothesis in CLIP", CVPR 2026;
+span_projection.py and main_few_shots.py (prototype_classify) of
+Vision-Kek/Is-CLIP-Really-Misaligned at commit 6e771ae."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from .tip_adapter import unit_keys
 
 LABEL = "Class means, projected"
 ABOUT = (
-    "nearest class mean on the main components of ImageNet's class names (Herzog and Wang 2026), no training"
+    "nearest class mean on the main components of ImageNet's class names (Herzog and Wang "
+    "2026), no training"
 )
 CLASS_TEXTS = False
 ORDER = 44
@@ -30,7 +31,9 @@ LINE = ("sky", "-.", "X")
 
 @dataclass(frozen=True)
 class ProjectedMeans:
-    """Class means in a subspace. axes: (r, d) orthonormal rows; means: (C, r) unit; float64. has_shot: (C,) bool."""
+    """Class means in a subspace. axes: (r, d) orthonormal rows; means: (C, r) unit; float64.
+    has_shot: (C,) bool.
+    """
 
     axes: Tensor
     means: Tensor
@@ -40,12 +43,13 @@ class ProjectedMeans:
     def fit(cls, cache: Tensor, labels: Tensor, texts: Tensor, *, n_classes: int) -> Self:
         """Find the subspace and the class means in it.
 
-        cache: raw shot features (K, d) or (E, K, d); labels: (K,); texts: (M, d) features of "a photo of a {name}".
+        cache: raw shot features (K, d) or (E, K, d); labels: (K,); texts: (M, d) features of "a
+        photo of a {name}".
 
-        As the authors' code: the components are those of unit texts about their mean (:func:`principal_axes`); images
-        are not centred; a class mean is the mean of projected unit shots, not made unit one by one. Chosen here: a
-        shot is the mean of its augmented views, made unit (the authors have none); a class without a shot is never
-        predicted.
+        As the authors' code: the components are those of unit texts about their mean
+        (:func:`principal_axes`); images are not centred; a class mean is the mean of projected unit
+        shots, not made unit one by one. Chosen here: a shot is the mean of its augmented views,
+        made unit (the authors have none); a class without a shot is never predicted.
         """
         axes = principal_axes(texts)
         shots = project(unit_keys(cache).cpu(), axes)
@@ -59,7 +63,8 @@ class ProjectedMeans:
         return Point()
 
     def logits(self, x: Tensor, clip_logits: Tensor, point: Point) -> Tensor:
-        """100 × cosine of projected images x (N, d) and class means -> (N, C) float64; -inf for a class without a shot.
+        """100 × cosine of projected images x (N, d) and class means -> (N, C) float64; -inf for a
+        class without a shot.
 
         CLIP's logits are not used.
         """
@@ -72,4 +77,6 @@ class ProjectedMeans:
 
 def fit(inputs: FewShotInputs) -> Fitted:
     """Fit on ImageNet's class names, whatever the data set."""
-    return ProjectedMeans.fit(inputs.cache, inputs.labels, inputs.imagenet_names, n_classes=inputs.n_classes)
+    return ProjectedMeans.fit(
+        inputs.cache, inputs.labels, inputs.imagenet_names, n_classes=inputs.n_classes
+    )

@@ -1,10 +1,10 @@
 """Class means of projected images, added to CLIP's logits.
 
-Herzog and Wang, "Reevaluating the Intra-Modal Misalignment Hypothesis in CLIP", CVPR 2026; prototype_classify with
-clip_weights in main_few_shots.py of Vision-Kek/Is-CLIP-Really-Misaligned at commit 6e771ae. Their code weighs both
-halves alike (α = 1), because it has no validation images; here α is chosen on them, as for GDA. CLIP's logits are
-those of the images as they are, not projected.
-"""
+Herzog and Wang, "Reevaluating the Intra-Modal Misalignment Hypothesis in CLIP", CVPR 2026;
+prototype_classify with clip_weights in main_few_shots.py of Vision-Kek/Is-CLIP-Really-Misaligned at
+commit 6e771ae. Their code weighs both halves alike (α = 1), because it has no validation images;
+here α is chosen on them, as for GDA. CLIP's logits are those of the images as they are, not
+projected."""
 
 from __future__ import annotations
 
@@ -31,7 +31,9 @@ class ProjectedWithClip:
     model: ProjectedMeans
 
     def scores(self, x: Tensor) -> Tensor:
-        """100 × cosine of projected images x (N, d) and class means -> (N, C) float64; 0 for a class without a shot."""
+        """100 × cosine of projected images x (N, d) and class means -> (N, C) float64; 0 for a
+        class without a shot.
+        """
         return self.model.cosines(x).masked_fill(~self.model.has_shot.to(x.device), 0.0)
 
     def logits(self, x: Tensor, clip_logits: Tensor, point: Point) -> Tensor:

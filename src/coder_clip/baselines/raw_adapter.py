@@ -17,7 +17,9 @@ PUBLISHED_INITIAL = True
 
 
 class RawAdapter(TipAdapter):
-    """As :class:`TipAdapter`, with the affinity min-max scaled per image as in the CODER-Adapter."""
+    """As :class:`TipAdapter`, with the affinity min-max scaled per image as in the
+    CODER-Adapter.
+    """
 
     def affinity(self, x: Tensor) -> Tensor:
         """Cosine of images x (N, d) and shots, min-max scaled per row -> (N, K) in [0, 1]."""
@@ -30,4 +32,6 @@ class RawAdapter(TipAdapter):
 
 def fit(inputs: FewShotInputs) -> Fitted:
     """Fit, with the CODER-Adapter's search."""
-    return Cache(RawAdapter.fit(inputs.cache, inputs.labels, n_classes=inputs.n_classes), inputs.grid)
+    return Cache(
+        RawAdapter.fit(inputs.cache, inputs.labels, n_classes=inputs.n_classes), inputs.grid
+    )

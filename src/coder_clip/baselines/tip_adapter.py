@@ -1,8 +1,8 @@
 """Tip-Adapter without training.
 
-Zhang et al., "Tip-Adapter: Training-free Adaption of CLIP for Few-shot Classification", ECCV 2022; main.py and utils.py
-of gaopengcuhk/Tip-Adapter. Torch tensors, computed in float64. Features need not be unit.
-"""
+Zhang et al., "Tip-Adapter: Training-free Adaption of CLIP for Few-shot Classification", ECCV 2022;
+main.py and utils.py of gaopengcuhk/Tip-Adapter. Torch tensors, computed in float64. Features need
+not be unit."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ ABOUT = "cache of image features (Zhang et al. 2022), no training"
 ORDER = 10
 LINE = ("green", "-.", "^")
 
-# configs/*.yaml of gaopengcuhk/Tip-Adapter (search_scale): the ends of its search of β and of α, per data set. Both
-# start at 0.1, in 200 and 20 steps (search_step); utils.py, search_hp goes through them once, β outer.
+# configs/*.yaml of gaopengcuhk/Tip-Adapter (search_scale): the ends of its search of β and of α,
+# per data set. Both # start at 0.1, in 200 and 20 steps (search_step); utils.py, search_hp goes
+# through them once, β outer.
 PUBLISHED = {
     "caltech101": (12, 5),
     "dtd": (13, 13),
@@ -46,14 +47,18 @@ def published_grid(dataset: str) -> tuple[Span, Span, int]:
 
 
 def unit_keys(cache: Tensor) -> Tensor:
-    """Raw shot features (K, d), or (E, K, d) of E augmented views, which are averaged -> (K, d), unit rows."""
+    """Raw shot features (K, d), or (E, K, d) of E augmented views, which are averaged -> (K, d),
+    unit rows.
+    """
     features = cache.to(compute_dtype(cache))
     return l2_normalize(features.mean(dim=0) if features.ndim == 3 else features, "shot features")
 
 
 @dataclass(frozen=True)
 class TipAdapter:
-    """A cache of few-shot features as a classifier. keys: (K, d) unit; labels: (K,) int64; n_classes: C."""
+    """A cache of few-shot features as a classifier. keys: (K, d) unit; labels: (K,) int64;
+    n_classes: C.
+    """
 
     keys: Tensor
     labels: Tensor

@@ -1,7 +1,7 @@
 """TIP-X: Tip-Adapter plus the similarity of CLIP's predictions for image and shot.
 
-Udandarao et al., "SuS-X: Training-Free Name-Only Transfer of Vision-Language Models", ICCV 2023, section 3.2;
-tipx.py of vishaal27/SuS-X at commit 0910683.
+Udandarao et al., "SuS-X: Training-Free Name-Only Transfer of Vision-Language Models", ICCV 2023,
+section 3.2; tipx.py of vishaal27/SuS-X at commit 0910683.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ ALPHAS, BETAS, GAMMAS = (0.1, 50, 20), (1, 50, 200), (0.1, 30, 50)
 class TipX:
     """A cache of shots with CLIP's predictions for them.
 
-    keys: (K, d) unit; labels: (K,); weights: (C, d) unit; signatures: (K, C) log-softmax; float64. scale: the smallest
+    keys: (K, d) unit; labels: (K,); weights: (C, d) unit; signatures: (K, C) log-softmax; float64.
+    scale: the smallest
     divergence, and the factor from divergences to cosines; shift: the smallest cosine.
     """
 
@@ -49,10 +50,11 @@ class TipX:
     def fit(cls, cache: Tensor, labels: Tensor, weights: Tensor, reference: Tensor) -> Self:
         """Build the cache and measure the range of the divergence.
 
-        cache: raw shot features (K, d) or (E, K, d); labels: (K,); weights: (C, d) CLIP's class weights.
-        reference: (R, d) images to measure that range on, such as the search's validation images. The published code
-        measures it on all the images it classifies, so that the class of one depends on the others.
-        """
+        cache: raw shot features (K, d) or (E, K, d); labels: (K,); weights: (C, d) CLIP's class
+        weights.
+        reference: (R, d) images to measure that range on, such as the search's validation images.
+        The published code measures it on all the images it classifies, so that the class of one
+        depends on the others."""
         keys, classes = unit_keys(cache).double(), l2_normalize(weights, "class weights").double()
         signatures = _signatures(keys, classes)
         unscaled = cls(keys, labels.to(torch.int64), classes, signatures, (0.0, 1.0), 0.0)
@@ -60,14 +62,18 @@ class TipX:
         low_m, high_m, low_a, high_a = np.inf, -np.inf, np.inf, -np.inf
         for part in blocks(len(x), len(keys), FETCH):
             divergence, cosine = unscaled._divergence(x[part]), x[part] @ keys.T
-            low_m, high_m = min(low_m, float(divergence.min())), max(high_m, float(divergence.max()))
+            low_m, high_m = (
+                min(low_m, float(divergence.min())),
+                max(high_m, float(divergence.max())),
+            )
             low_a, high_a = min(low_a, float(cosine.min())), max(high_a, float(cosine.max()))
         size = high_m - low_m  # 0 where all are equally far, and the divergence says nothing
         factor = (high_a - low_a) / size if size > 1e-12 else 0.0
         return replace(unscaled, scale=(low_m, factor), shift=low_a)
 
     def affinity(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Cosine of images x (N, d) and shots (N, K), and their scaled divergence ψ(M) (N, K), small if near.
+        """Cosine of images x (N, d) and shots (N, K), and their scaled divergence ψ(M) (N, K),
+        small if near.
 
         M_ij = KL(s_i ‖ S_j)        s, S: softmax over classes of cosine / 0.5, of images and shots
         ψ: the linear function from the range of M to that of the cosines
@@ -77,7 +83,9 @@ class TipX:
         return x @ self.keys.T, (self._divergence(x) - low) * factor + self.shift
 
     def logits(self, x: Tensor, clip_logits: Tensor, point: Point) -> Tensor:
-        """clip_logits (N, C) + α · exp(−β (1 − A)) · L + γ · (−ψ(M)) · L -> (N, C) float64; L: onehot(labels)."""
+        """clip_logits (N, C) + α · exp(−β (1 − A)) · L + γ · (−ψ(M)) · L -> (N, C) float64; L:
+        onehot(labels).
+        """
         assert point.alpha is not None
         assert point.beta is not None
         assert point.gamma is not None
@@ -96,10 +104,11 @@ class TipX:
         labels: Tensor,
         grids: tuple[Floats, Floats, Floats] | None = None,
     ) -> Point:
-        """The (α, β, γ) with the best accuracy on images x (N, d), the first in the order of the published loops.
+        """The (α, β, γ) with the best accuracy on images x (N, d), the first in the order of the
+        published loops.
 
-        These have α outer, then β, γ inner. grids: values of α, β and γ; default: the published ones.
-        """
+        These have α outer, then β, γ inner. grids: values of α, β and γ; default: the published
+        ones."""
         shots = ByClass(self.labels, len(self.weights))
         alphas, betas, gammas = grids or (grid(*ALPHAS), grid(*BETAS), grid(*GAMMAS))
         parts = ((part, near, -shots.sums(far)[:, 0]) for part, near, far in self._near(shots, x))
@@ -109,11 +118,15 @@ class TipX:
 
     def _near(self, shots: ByClass, x: Tensor) -> Iterator[tuple[slice, Floats, Floats]]:
         """Slices of images, each with its A − 1 and ψ(M), (C, k, n)."""
-        runs = fetched(len(x), len(self.labels), shots.places.size, lambda part: self.affinity(x[part]))
+        runs = fetched(
+            len(x), len(self.labels), shots.places.size, lambda part: self.affinity(x[part])
+        )
         return ((part, shots.rows(near) - 1, shots.rows(far)) for part, (near, far) in runs)
 
     def _divergence(self, x: Tensor) -> Tensor:
-        """KL(s_i ‖ S_j) of unit images (n, d) -> (n, K), by two matrix products instead of n × K × C numbers."""
+        """KL(s_i ‖ S_j) of unit images (n, d) -> (n, K), by two matrix products instead of n × K ×
+        C numbers.
+        """
         logs = _signatures(x, self.weights)
         shares = logs.exp()
         return (shares * logs).sum(dim=1, keepdim=True) - shares @ self.signatures.T

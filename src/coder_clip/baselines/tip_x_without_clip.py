@@ -1,4 +1,5 @@
-"""TIP-X without CLIP's logits: how alike image and shot are, by features and by CLIP's predictions for them.
+"""TIP-X without CLIP's logits: how alike image and shot are, by features and by CLIP's predictions
+for them.
 
 The counterpart of a classifier of image features alone: CLIP's logits help whoever has them.
 """
@@ -21,8 +22,9 @@ LABEL = "TIP-X without CLIP's logits"
 ABOUT = "TIP-X's affinities of image and shot alone, without zero-shot CLIP"
 ORDER = 52
 ABLATION = True
-# Without CLIP's logits only γ / α matters. The published grids span 0.002 to 300; powers of two and the middle between
-# them are exact on every processor. Every tenth of the published β: the search is one of the longest of all methods.
+# Without CLIP's logits only γ / α matters. The published grids span 0.002 to 300; powers of two and
+# the middle between # them are exact on every processor. Every tenth of the published β: the search
+# is one of the longest of all methods.
 ONE = np.array([1.0])
 RATIOS = np.array(sorted(m * 2.0**k for k in range(-9, 9) for m in (1.0, 1.5)))
 SOME_BETAS = grid(BETAS[0], BETAS[1], BETAS[2] // 10)
@@ -40,7 +42,9 @@ class TipXAlone:
         return self.model.search(x, none, labels, (ONE, SOME_BETAS, RATIOS))
 
     def logits(self, x: Tensor, clip_logits: Tensor, point: Point) -> Tensor:
-        """exp(−β (1 − A)) · L + γ · (−ψ(M)) · L of images x (N, d) -> (N, C) float64. CLIP's logits are not used."""
+        """exp(−β (1 − A)) · L + γ · (−ψ(M)) · L of images x (N, d) -> (N, C) float64. CLIP's logits
+        are not used.
+        """
         return self.model.logits(x, torch.zeros_like(clip_logits), point)
 
 

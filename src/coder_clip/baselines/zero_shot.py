@@ -21,12 +21,15 @@ def class_weights(
 ) -> Tensor:
     """Zero-shot weights: the unit mean of the unit prompt features of each class.
 
-    text_features: (M, d); class_index: (M,) the class of each -> (C, d), unit rows. Several prompts per class are
-    CLIP's prompt ensemble (Radford et al. 2021, section 3.1.4), one is plain CLIP, sentences about what the class
-    looks like are CuPL (Pratt et al., ICCV 2023). A class without a text uses its texts in ``fallback``, features
+    text_features: (M, d); class_index: (M,) the class of each -> (C, d), unit rows. Several prompts
+    per class are CLIP's prompt ensemble (Radford et al. 2021, section 3.1.4), one is plain CLIP,
+    sentences about what the class looks like are CuPL (Pratt et al., ICCV 2023). A class without a
+    text uses its texts in ``fallback``, features
     (n, d) and class of each (n,): its name. UserError for a class with neither.
     """
-    return l2_normalize(_class_means(text_features, class_index, n_classes, fallback), "class weights")
+    return l2_normalize(
+        _class_means(text_features, class_index, n_classes, fallback), "class weights"
+    )
 
 
 def clip_scores(x: Tensor, weights: Tensor) -> Tensor:
@@ -41,32 +44,40 @@ def description_scores(
     n_classes: int,
     fallback: tuple[Tensor, Tensor] | None = None,
 ) -> Tensor:
-    """Classification by description: 100 × mean cosine with the descriptions of each class -> (N, C).
+    """Classification by description: 100 × mean cosine with the descriptions of each class -> (N,
+    C).
 
-    x: (N, d); text_features: (M, d) the attribute texts, class_index: (M,) the class of each. The mean of
-    cosines is the inner product with one mean vector per class, without an N × M matrix. A class without
-    descriptions uses its texts in ``fallback``, features (n, d) and class of each (n,): its name. UserError for a
+    x: (N, d); text_features: (M, d) the attribute texts, class_index: (M,) the class of each. The
+    mean of cosines is the inner product with one mean vector per class, without an N × M matrix. A
+    class without descriptions uses its texts in ``fallback``, features (n, d) and class of each
+    (n,): its name. UserError for a
     class with neither.
-    Menon and Vondrick, "Visual Classification via Description from Large Language Models", ICLR 2023.
-    """
+    Menon and Vondrick, "Visual Classification via Description from Large Language Models", ICLR
+    2023."""
     return mean_scores(x, _class_means(text_features, class_index, n_classes, fallback))
 
 
 def mean_scores(x: Tensor, means: Tensor) -> Tensor:
-    """100 × mean cosine of images x (N, d) and the texts of each class, from their means (C, d): (N, C)."""
+    """100 × mean cosine of images x (N, d) and the texts of each class, from their means (C, d):
+    (N, C).
+    """
     return 100 * exact_matmul(l2_normalize(x), on_grid(means))
 
 
 def _class_means(
     features: Tensor, class_index: Tensor, n_classes: int, fallback: tuple[Tensor, Tensor] | None
 ) -> Tensor:
-    """Mean unit feature (C, d) of each class, else of its fallback. UserError for a class with neither."""
+    """Mean unit feature (C, d) of each class, else of its fallback. UserError for a class with
+    neither.
+    """
     mean, counts = _means(features, class_index, n_classes)
     if fallback is not None:
         names, n_names = _means(*fallback, n_classes)
         mean, counts = torch.where(counts[:, None] == 0, names, mean), counts + n_names
     if (counts == 0).any():
-        raise UserError(f"class {int((counts == 0).nonzero()[0])} has no text; give at least its name")
+        raise UserError(
+            f"class {int((counts == 0).nonzero()[0])} has no text; give at least its name"
+        )
     return mean
 
 

@@ -15,8 +15,8 @@ from .. import __version__
 from ..errors import UserError
 from ..foundation import evidence
 
-# In the order of the help: each module adds its commands to `app`. A job imports no more than its command needs,
-# because all that it executes is in its certificate.
+# In the order of the help: each module adds its commands to `app`. A job imports no more than its
+# command needs, # because all that it executes is in its certificate.
 if evidence.command in ("table", "figure", "report"):
     from . import output
 elif evidence.command:
@@ -33,7 +33,9 @@ if not evidence.command:
 
 @app.callback(invoke_without_command=True)
 def _root(
-    version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True)
+    ] = False,
 ) -> None:
     if version:
         typer.echo(__version__)
@@ -42,7 +44,9 @@ def _root(
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """For bad input or a file that cannot be written, print one line on standard error and exit with status 1."""
+    """For bad input or a file that cannot be written, print one line on standard error and exit
+    with status 1.
+    """
     logging.basicConfig(
         level=logging.WARNING, format="coder-clip: %(levelname)s: %(message)s", stream=sys.stderr
     )
@@ -56,8 +60,13 @@ def one_line_errors() -> Iterator[None]:
     except OSError as error:
         if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT):
             raise
-        advice = "make room" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "check its permissions"
-        print(f"coder-clip: error: {error.filename or 'a file'}: {error.strerror}; {advice}", file=sys.stderr)
+        advice = (
+            "make room" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "check its permissions"
+        )
+        print(
+            f"coder-clip: error: {error.filename or 'a file'}: {error.strerror}; {advice}",
+            file=sys.stderr,
+        )
         sys.exit(1)
     except SystemExit as end:
         if end.code == 130:  # how typer ends after Control-C

@@ -25,12 +25,14 @@ app = App(
 Names = Annotated[list[str] | None, typer.Argument(help="Published data sets.", metavar="NAME")]
 Everything = Annotated[bool, typer.Option("--all", help="All published data sets.")]
 OfConfig = Annotated[
-    Path | None, typer.Option("--config", "-c", help="The data sets of this configuration.", metavar="FILE")
+    Path | None,
+    typer.Option("--config", "-c", help="The data sets of this configuration.", metavar="FILE"),
 ]
 Root = Annotated[
     Path | None,
     typer.Option(
-        help="Folder of the data sets; default: CODER_CLIP_DATA, else data_root of the configuration."
+        help="Folder of the data sets; default: CODER_CLIP_DATA, "
+        "else data_root of the configuration."
     ),
 ]
 
@@ -39,7 +41,9 @@ Root = Annotated[
 def check(
     names: Names = None, everything: Everything = False, config: OfConfig = None, root: Root = None
 ) -> None:
-    """Report what is there, what is missing, and how to get it. Exit status 1 if a data set cannot be used."""
+    """Report what is there, what is missing, and how to get it. Exit status 1 if a data set cannot
+    be used.
+    """
     from ..datasets.availability import look_at
     from ..datasets.published import existing
 
@@ -58,12 +62,15 @@ def get(
     url: Annotated[
         list[str] | None,
         typer.Option(
-            help="Another address of a file, which ends in its name, tried first (the checksum is the same).",
+            help="Another address of a file, which ends in its name, tried first (the checksum is "
+            "the same).",
             metavar="URL",
         ),
     ] = None,
 ) -> None:
-    """Download what may be downloaded, check it and unpack it. A broken download continues where it stopped."""
+    """Download what may be downloaded, check it and unpack it. A broken download continues where it
+    stopped.
+    """
     from ..datasets.availability import addresses, get
 
     chosen, below = _chosen(names, everything, config, root)
@@ -92,7 +99,8 @@ def _chosen(
 
     c = load_config(config, absent=True) if config else None
     chosen = list(PUBLISHED) if everything else list(dict.fromkeys(names or []))
-    if unknown := [n for n in chosen if n not in WITH_ENTRY]:
+    unknown = [n for n in chosen if n not in WITH_ENTRY]
+    if unknown:
         raise UserError(f"no published data set '{unknown[0]}'{nearest_dataset(unknown[0])}")
     if not chosen and c:
         chosen = [n for n in c.datasets if c.published(n)]

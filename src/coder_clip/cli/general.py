@@ -22,7 +22,8 @@ def check(
     profile: Annotated[
         str | None,
         typer.Option(
-            help="Check the Slurm cluster with this profile instead: a name below workflow/profiles, or a path.",
+            help="Check the Slurm cluster with this profile instead: a name below "
+            "workflow/profiles, or a path.",
             metavar="NAME",
         ),
     ] = None,
@@ -36,13 +37,17 @@ def check(
         float, typer.Option(help="With --profile: seconds to wait for a free node.", min=1)
     ] = 120,
     only_present: Annotated[
-        bool, typer.Option("--only-present", help="Skip published data sets that are not on this machine.")
+        bool,
+        typer.Option(
+            "--only-present", help="Skip published data sets that are not on this machine."
+        ),
     ] = False,
     deep: Annotated[
         bool, typer.Option("--deep", help="Decode every image, also those that seem whole.")
     ] = False,
 ) -> None:
-    """Check what is missing and what a run will need; with --profile, whether a Slurm cluster accepts it.
+    """Check what is missing and what a run will need; with --profile, whether a Slurm cluster
+    accepts it.
 
     With --profile slurm, on a login node:
 
@@ -93,7 +98,9 @@ def prefetch(
         str | None, typer.Option("--model", "-m", help="Only the weights of this model.")
     ] = None,
 ) -> None:
-    """Download weights and published data sets now, for machines without network (docs/slurm.md)."""
+    """Download weights and published data sets now, for machines without network
+    (docs/slurm.md).
+    """
     rooms.PREFLIGHT.require()
     from ..preflight.prefetch import prefetch
 

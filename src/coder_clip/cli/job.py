@@ -1,10 +1,12 @@
-"""Run a phase's command as a job of Snakemake and certify what it writes. Run as a script, not imported::
+"""Run a phase's command as a job of Snakemake and certify what it writes. Run as a script, not
+imported::
 
-    python src/coder_clip/cli/job.py '{"rule": …, "wildcards": {…}}' --inputs … --outputs … -- coder-clip …
+    python src/coder_clip/cli/job.py '{"rule": …, "wildcards": {…}}' --inputs … --outputs … --
+    coder-clip …
 
-Python compiles a script from its source. From here on every module of this package is compiled from its source, too,
-and the source's hash is noted: bytecode in ``__pycache__`` can be that of another source of the same size and time.
-"""
+Python compiles a script from its source. From here on every module of this package is compiled from
+its source, too, and the source's hash is noted: bytecode in ``__pycache__`` can be that of another
+source of the same size and time."""
 
 from __future__ import annotations
 
@@ -18,7 +20,8 @@ from types import CodeType
 
 
 def trace_sources(package: Path, executed: dict[str, str]) -> None:
-    """Compile modules of a package in src/ from their sources, never from bytecode, and note these in ``executed``.
+    """Compile modules of a package in src/ from their sources, never from bytecode, and note these
+    in ``executed``.
 
     executed: path below the folder of src/ -> sha256 of the bytes that were compiled.
     """
@@ -40,14 +43,17 @@ def trace_sources(package: Path, executed: dict[str, str]) -> None:
 
 
 def main(executed: dict[str, str]) -> None:
-    # Called after `trace_sources`, and imports only now, so that every module that takes part is compiled from
-    # its source. `needed` is False if the certified outputs are already what this job would make; then nothing
-    # runs.
+    # Called after `trace_sources`, and imports only now, so that every module that takes part is
+    # compiled from # its source. `needed` is False if the certified outputs are already what this
+    # job would make; then nothing # runs.
     from coder_clip.foundation import evidence
 
     end = sys.argv.index("--")
     command = sys.argv[end + 1 :]
-    evidence.sources, evidence.command = executed, command[1]  # before the command line, which looks at it
+    evidence.sources, evidence.command = (
+        executed,
+        command[1],
+    )  # before the command line, which looks at it
 
     from coder_clip.cli import app, one_line_errors
     from coder_clip.pipeline.config import known_folders, load_config
@@ -69,7 +75,8 @@ def main(executed: dict[str, str]) -> None:
 
 def forget_files() -> None:
     """Forget what was read before the job: files that it needs are read again, and noted."""
-    # By exact type: another library's object may answer any question about its attributes, or fail at it.
+    # By exact type: another library's object may answer any question about its attributes, or fail
+    # at it.
     cached_function = type(lru_cache(forget_files))
     modules = [module for name, module in sys.modules.items() if name.startswith("coder_clip.")]
     for value in [value for module in modules for value in vars(module).values()]:

@@ -1,4 +1,6 @@
-"""The application, options that several commands share, and how these find data sets, models and phases."""
+"""The application, options that several commands share, and how these find data sets, models and
+phases.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +19,8 @@ from ..pipeline.phase_list import OF_THIS_CODE, phases
 
 
 class _PlainOptions:
-    """Help with the name of an option's value, and none for a switch or an argument, which has a name; typer prints
-    Python's types: <list[str]>, <bool>."""
+    """Help with the name of an option's value, and none for a switch or an argument, which has a
+    name; typer prints Python's types: <list[str]>, <bool>."""
 
     def get_params(self, context: Any) -> list[Any]:
         params: list[Any] = super().get_params(context)  # type: ignore[misc]
@@ -26,7 +28,9 @@ class _PlainOptions:
             if isinstance(option, TyperArgument):
                 option.display_type_rich = lambda ctx: None  # type: ignore[method-assign]
             elif isinstance(option, TyperOption) and option.metavar is None:
-                option.metavar = "" if option.is_flag else max(option.opts, key=len).lstrip("-").upper()
+                option.metavar = (
+                    "" if option.is_flag else max(option.opts, key=len).lstrip("-").upper()
+                )
         return params
 
 
@@ -54,8 +58,12 @@ class _InOrder(Group):
         names = super().list_commands(context)
         if not OF_THIS_CODE.is_file():
             return names
-        commands = [command.split() for p in phases(OF_THIS_CODE) for command in p.commands.values()]
-        order = list(dict.fromkeys(name for program, name, *_ in commands if program == "coder-clip"))
+        commands = [
+            command.split() for p in phases(OF_THIS_CODE) for command in p.commands.values()
+        ]
+        order = list(
+            dict.fromkeys(name for program, name, *_ in commands if program == "coder-clip")
+        )
         first = min(i for i, name in enumerate(names) if name in order)
         others = [name for name in names[first:] if name not in order]
         return names[:first] + sorted(set(names) & set(order), key=order.index) + others
@@ -64,8 +72,10 @@ class _InOrder(Group):
 app = App(
     cls=_InOrder,
     help="Reproduce CODER (CVPR 2024): describe an image by its similarity to many texts.\n\n"
-    "'make reproduce' runs everything. Each command below is one phase, in the order of the paper; it reads the "
-    "artefacts of the phases before it below the results folder of the configuration, and writes its own. "
+    "'make reproduce' runs everything. Each command below is one phase, in the order of the "
+    "paper; it reads the "
+    "artefacts of the phases before it below the results folder "
+    "of the configuration, and writes its own. "
     "Without --dataset or --model it runs for all in the configuration.",
     no_args_is_help=True,
     add_completion=False,
@@ -83,7 +93,8 @@ CONFIG = typer.Option(
 )
 ConfigOption = Annotated[Path, CONFIG]
 DatasetOption = Annotated[
-    str | None, typer.Option("--dataset", "-d", help="One data set of the configuration; default: all.")
+    str | None,
+    typer.Option("--dataset", "-d", help="One data set of the configuration; default: all."),
 ]
 ModelOption = Annotated[
     str | None, typer.Option("--model", "-m", help="One model of the configuration; default: all.")
@@ -99,7 +110,9 @@ def phase(name: str) -> Any:
 
 
 def chosen(kind: str, one: str | None, known: Collection[str]) -> list[str]:
-    """The one that the user named, or all. UserError, with the nearest known name, if it is unknown."""
+    """The one that the user named, or all. UserError, with the nearest known name, if it is
+    unknown.
+    """
     if one is None:
         return list(known)
     if one not in known:
@@ -114,7 +127,9 @@ def for_each(
     do: Callable[[Config, str, str], None],
     has: Callable[[str], bool] = lambda _: True,
 ) -> None:
-    """Call ``do`` for each model and data set; ``has`` selects the data sets if the user names none."""
+    """Call ``do`` for each model and data set; ``has`` selects the data sets if the user names
+    none.
+    """
     for m in chosen("model", model, config.models):
         for d in chosen("data set", dataset, config.datasets):
             if dataset is not None or has(d):

@@ -14,7 +14,8 @@ from .options import DEFAULT_CONFIG, OUTPUT, ConfigOption, app, phase
 @app.command(rich_help_panel=OUTPUT)
 def table(
     names: Annotated[
-        list[str] | None, typer.Argument(help=f"Default: all of {', '.join(TABLES)}.", metavar="NAME")
+        list[str] | None,
+        typer.Argument(help=f"Default: all of {', '.join(TABLES)}.", metavar="NAME"),
     ] = None,
     config: ConfigOption = DEFAULT_CONFIG,
 ) -> None:
@@ -25,7 +26,8 @@ def table(
 @app.command(rich_help_panel=OUTPUT)
 def figure(
     names: Annotated[
-        list[str] | None, typer.Argument(help=f"Default: all of {', '.join(FIGURES)}.", metavar="NAME")
+        list[str] | None,
+        typer.Argument(help=f"Default: all of {', '.join(FIGURES)}.", metavar="NAME"),
     ] = None,
     config: ConfigOption = DEFAULT_CONFIG,
 ) -> None:

@@ -40,13 +40,16 @@ def _per_dataset(name: str, about: str, module: str) -> None:
 
 
 def _per_model(module: scan.Module) -> None:
-    """Add the command of a phase that runs for each data set with each model: a module with ABOUT and ``run``.
+    """Add the command of a phase that runs for each data set with each model: a module with ABOUT
+    and ``run``.
 
     Its name is that of the module, or the module's COMMAND.
     """
 
     def command(
-        config: ConfigOption = DEFAULT_CONFIG, dataset: DatasetOption = None, model: ModelOption = None
+        config: ConfigOption = DEFAULT_CONFIG,
+        dataset: DatasetOption = None,
+        model: ModelOption = None,
     ) -> None:
         for_each(load_config(config), model, dataset, phase(module.name).run)
 
@@ -64,14 +67,18 @@ _per_dataset(
 @app.command(
     rich_help_panel=PHASES,
     short_help="Generate texts with a language model or a dictionary.",
-    help="Generate texts for data sets whose configuration names one of these sources (docs/texts.md):\n\n"
+    help=(
+        "Generate texts for data sets whose configuration names "
+        "one of these sources (docs/texts.md):\n\n"
+    )
     + "\n\n".join(f"- {name} ({', '.join(s.kinds)}): {s.about}" for name, s in SOURCES.items()),
 )
 def generate_texts(
     config: ConfigOption = DEFAULT_CONFIG,
     dataset: DatasetOption = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print what would be asked and its cost; needs no key.")
+        bool,
+        typer.Option("--dry-run", help="Print what would be asked and its cost; needs no key."),
     ] = False,
 ) -> None:
     c = load_config(config)
@@ -141,7 +148,9 @@ _per_dataset(
 
 @app.command(rich_help_panel=PHASES)
 def generate_pairs(config: ConfigOption = DEFAULT_CONFIG, dataset: DatasetOption = None) -> None:
-    """Write one-to-one texts with a language model, if the configuration names it as their source."""
+    """Write one-to-one texts with a language model, if the configuration names it as their
+    source.
+    """
     c = load_config(config)
     for d in chosen("data set", dataset, c.datasets):
         if c.datasets[d].pair_text_source:
@@ -154,8 +163,13 @@ _per_dataset("pair-texts", "Collect the one-to-one texts of these pairs.", "pair
 @app.command(
     rich_help_panel=PHASES,
     short_help="Few-shot without training.",
-    help="Few-shot without training, with the methods that the configuration names (adapter.methods):\n\n"
-    + "\n\n".join(f"- {name} ({m.label}): {m.about}" for name, m in {**FEW_SHOT, **ABLATIONS}.items()),
+    help=(
+        "Few-shot without training, with the methods that the "
+        "configuration names (adapter.methods):\n\n"
+    )
+    + "\n\n".join(
+        f"- {name} ({m.label}): {m.about}" for name, m in {**FEW_SHOT, **ABLATIONS}.items()
+    ),
 )
 def adapter(
     config: ConfigOption = DEFAULT_CONFIG,

@@ -17,7 +17,9 @@ def record(
     config: ConfigOption = DEFAULT_CONFIG,
     set_aside: Annotated[
         bool,
-        typer.Option("--set-aside", help="First move files that no job makes out of the phases' folders."),
+        typer.Option(
+            "--set-aside", help="First move files that no job makes out of the phases' folders."
+        ),
     ] = False,
 ) -> None:
     """Record every finished phase in DVC. Every run does this automatically at its end."""
@@ -32,7 +34,9 @@ def record(
 RemoteOption = Annotated[
     str | None, typer.Option("--remote", "-r", help="Another remote than DVC's default.")
 ]
-JobsOption = Annotated[int | None, typer.Option("--jobs", "-j", help="How many files at a time.", min=1)]
+JobsOption = Annotated[
+    int | None, typer.Option("--jobs", "-j", help="How many files at a time.", min=1)
+]
 
 
 @app.command(rich_help_panel=SHARING)
@@ -42,7 +46,9 @@ def push(
     jobs: JobsOption = None,
     verify: Annotated[
         bool,
-        typer.Option("--verify", help="Verify the contents of all files in the remote, which may take long."),
+        typer.Option(
+            "--verify", help="Verify the contents of all files in the remote, which may take long."
+        ),
     ] = False,
 ) -> None:
     """Upload recorded results and verify the remote. A corrupt file is never sent."""
@@ -52,8 +58,12 @@ def push(
 
 
 @app.command(rich_help_panel=SHARING)
-def pull(config: ConfigOption = DEFAULT_CONFIG, remote: RemoteOption = None, jobs: JobsOption = None) -> None:
-    """Download the results that this commit records, each file verified. Files in the cache need no remote."""
+def pull(
+    config: ConfigOption = DEFAULT_CONFIG, remote: RemoteOption = None, jobs: JobsOption = None
+) -> None:
+    """Download the results that this commit records, each file verified. Files in the cache need no
+    remote.
+    """
     from ..tracking.share import pull
 
     _report(pull(str(existing_file(config)), remote, jobs))
@@ -68,7 +78,9 @@ def _report(done: Any) -> None:
 
 @app.command(rich_help_panel=SHARING)
 def merge(config: ConfigOption = DEFAULT_CONFIG) -> None:
-    """Resolve a conflict in dvc.lock: take, for each phase, the side that matches the merged code and inputs."""
+    """Resolve a conflict in dvc.lock: take, for each phase, the side that matches the merged code
+    and inputs.
+    """
     from ..tracking.merge import merge
 
     print_lines(merge(str(existing_file(config))))
@@ -79,7 +91,9 @@ def status(
     config: ConfigOption = DEFAULT_CONFIG,
     remote: Annotated[bool, typer.Option(help="Ask the DVC remote what it holds.")] = True,
 ) -> None:
-    """Show every phase: complete, recorded, pushed, and what would rerun and why. Changes nothing."""
+    """Show every phase: complete, recorded, pushed, and what would rerun and why. Changes
+    nothing.
+    """
     from ..tracking.status import status, table
 
     lines, notes = status(existing_file(config), remote)
@@ -88,31 +102,40 @@ def status(
 
 @app.command(rich_help_panel=SHARING)
 def explain(
-    table: Annotated[str, typer.Argument(help="A CSV file of the tables: results/tables/zero_shot.csv.")],
+    table: Annotated[
+        str, typer.Argument(help="A CSV file of the tables: results/tables/zero_shot.csv.")
+    ],
     row: Annotated[
         str,
         typer.Argument(
-            help="Row number from 1, or values of some columns (dataset, model, method, setting, shots, "
+            help="Row number from 1, or values of some columns "
+            "(dataset, model, method, setting, shots, "
             "…): dataset=rare,method=coder.",
         ),
     ],
     column: Annotated[
         str,
         typer.Argument(
-            help="Column of the number: accuracy, accuracy_low, mean_class_recall, …; see the header of the CSV file."
+            help="Column of the number: accuracy, accuracy_low, mean_class_recall, …; see the "
+            "header of the CSV file."
         ),
     ],
     config: Annotated[Path | None, CONFIG] = None,
-    every: Annotated[bool, typer.Option("--all", help="Every file, with hashes and parameters.")] = False,
+    every: Annotated[
+        bool, typer.Option("--all", help="Every file, with hashes and parameters.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show where one number comes from: files, parameters, code, texts, weights, and how to make it again.
+    """Show where one number comes from: files, parameters, code, texts, weights, and how to make it
+    again.
 
     Without --config, the configuration is the one of config/ that writes the table.
 
-    For example: coder-clip explain results/tables/few_shot.csv dataset=rare,method=coder_adapter,shots=4 accuracy
-    """
+    For example: coder-clip explain results/tables/few_shot.csv
+    dataset=rare,method=coder_adapter,shots=4 accuracy"""
     from ..tracking.explain import explain, lines
 
     found = explain(table, row, column, config)
-    print_lines([json.dumps(vars(found), indent=1, ensure_ascii=False)] if as_json else lines(found, every))
+    print_lines(
+        [json.dumps(vars(found), indent=1, ensure_ascii=False)] if as_json else lines(found, every)
+    )

@@ -19,7 +19,16 @@ from ..texts.kinds import OF_CLASS
 from ..texts.names import plain_name
 from ..texts.sentences import spaces
 from ..texts.sets import ClassTexts, PairSet, TextSet, load_pair_set, read_text_set
-from .options import DEFAULT_CONFIG, App, ConfigOption, DatasetOption, Group, chosen, phase, print_lines
+from .options import (
+    DEFAULT_CONFIG,
+    App,
+    ConfigOption,
+    DatasetOption,
+    Group,
+    chosen,
+    phase,
+    print_lines,
+)
 
 if TYPE_CHECKING:
     from ..encoders.encoder import Encoder
@@ -28,17 +37,23 @@ if TYPE_CHECKING:
 
 AUTHORS = Path("data/texts/authors")
 
-app = App(cls=Group, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+app = App(
+    cls=Group, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]}
+)
 
 
 @app.callback()
 def texts(
     context: typer.Context, config: ConfigOption = DEFAULT_CONFIG, dataset: DatasetOption = None
 ) -> None:
-    """Text sets: name, attribute, analogous and synonym texts per class, checked against the data set."""
+    """Text sets: name, attribute, analogous and synonym texts per class, checked against the data
+    set.
+    """
     command = context.invoked_subcommand
     if command:
-        sources = (getattr(context.get_parameter_source(name), "name", "") for name in context.params)
+        sources = (
+            getattr(context.get_parameter_source(name), "name", "") for name in context.params
+        )
         if "COMMANDLINE" in sources:
             raise UserError(f"put options after the command: coder-clip texts {command} --config …")
         return
@@ -49,33 +64,42 @@ def texts(
 
 @app.command("import")
 def import_texts(
-    form: Annotated[str, typer.Argument(metavar="FORMAT", help="plain, descriptions, cupl or authors.")],
+    form: Annotated[
+        str, typer.Argument(metavar="FORMAT", help="plain, descriptions, cupl or authors.")
+    ],
     source: Annotated[
         str,
         typer.Argument(
-            help="JSON file with texts by class name (docs/texts.md); authors: their archive, its folder, or its "
+            help="JSON file with texts by class name (docs/texts.md); authors: their archive, its "
+            "folder, or its "
             "address, by default the published one.",
         ),
     ] = "",
     dataset: Annotated[
-        str, typer.Option("--dataset", "-d", help="Data set the texts are for; authors: by default all.")
+        str,
+        typer.Option(
+            "--dataset", "-d", help="Data set the texts are for; authors: by default all."
+        ),
     ] = "",
     classes: Annotated[
         Path | None,
         typer.Option(
-            help="Its class names in label order, one per line; default: those of the known data set."
+            help="Its class names in label order, one per line; "
+            "default: those of the known data set."
         ),
     ] = None,
     their_classes: Annotated[
         Path | None,
         typer.Option(
-            help="authors: folder of their class files (datasets/class_name of their repository), which name the "
+            help="authors: folder of their class files (datasets/class_name of their repository), "
+            "which name the "
             "lists without names.",
             metavar="FOLDER",
         ),
     ] = None,
     rename: Annotated[
-        list[str] | None, typer.Option(help="THEIRS=OURS, a class name of the source; may be repeated.")
+        list[str] | None,
+        typer.Option(help="THEIRS=OURS, a class name of the source; may be repeated."),
     ] = None,
     partial: Annotated[
         bool, typer.Option("--partial", help="Import what fits, and list what does not.")
@@ -96,7 +120,9 @@ def import_texts(
     """
     if form == "authors":
         if classes is not None:
-            raise UserError("--classes is not for authors, whose data sets are known; see --their-classes")
+            raise UserError(
+                "--classes is not for authors, whose data sets are known; see --their-classes"
+            )
         if rename and not dataset:
             raise UserError("--rename is for one data set; name it with --dataset")
         _import_authors(
@@ -107,7 +133,9 @@ def import_texts(
         raise UserError(f"texts import {form}: name the file and the data set: FILE --dataset NAME")
     if their_classes is not None:
         raise UserError("--their-classes is for the format authors")
-    _import_file(form, Path(source), dataset, classes, renames_of(rename or []), partial, out, force, config)
+    _import_file(
+        form, Path(source), dataset, classes, renames_of(rename or []), partial, out, force, config
+    )
 
 
 def _import_file(
@@ -147,11 +175,14 @@ def _import_authors(
     out: Path,
     force: bool,
 ) -> None:
-    """Write the text sets of the authors' archive, and say what matched. Exits with 1 if a data set did not."""
+    """Write the text sets of the authors' archive, and say what matched. Exits with 1 if a data set
+    did not.
+    """
     from ..texts import authors
 
     source = source or authors.ADDRESS
-    if summed := authors.checksum(source):
+    summed = authors.checksum(source)
+    if summed:
         typer.echo(f"{source}: {summed} (nobody publishes one; compare it with a colleague's)")
     failed = []
     with authors.opened(source) as folder:
@@ -187,9 +218,13 @@ def skeleton(
     dataset: Annotated[str, typer.Argument(metavar="NAME", help="Data set the texts are for.")],
     classes: Annotated[
         Path | None,
-        typer.Option(help="Its class names in label order, one per line; default: those of the data set."),
+        typer.Option(
+            help="Its class names in label order, one per line; default: those of the data set."
+        ),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="File to write; default: data/texts/NAME.json.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="File to write; default: data/texts/NAME.json.")
+    ] = None,
     config: ConfigOption = DEFAULT_CONFIG,
 ) -> None:
     """Write a text set with the names of all classes, and empty lists to fill in."""
@@ -210,20 +245,24 @@ def skeleton(
     )
     of = "" if config == DEFAULT_CONFIG else f" --config {config}"
     typer.echo(
-        f"{target}: {len(names)} classes; fill in the lists, then: coder-clip texts check {target}{of}"
+        f"{target}: {len(names)} classes; fill in the lists, "
+        f"then: coder-clip texts check {target}{of}"
     )
 
 
 @app.command()
 def check(
     files: Annotated[
-        list[Path] | None, typer.Argument(help="Text sets, or folders of them; default: the configuration's.")
+        list[Path] | None,
+        typer.Argument(help="Text sets, or folders of them; default: the configuration's."),
     ] = None,
     config: ConfigOption = DEFAULT_CONFIG,
     dataset: Annotated[str | None, typer.Option("--dataset", "-d", help="One data set.")] = None,
     encoder: Annotated[
         str | None,
-        typer.Option(help="A model of the configuration, or a folder with one: also compare the texts."),
+        typer.Option(
+            help="A model of the configuration, or a folder with one: also compare the texts."
+        ),
     ] = None,
 ) -> None:
     """Check class names and wording of text sets, and what their texts say of other classes.
@@ -243,7 +282,9 @@ def check(
         faults = check_texts(one.texts, one.pairs, more, one.classes)
         print_lines(f"{one.place(fault.kind)}: {fault}" for fault in faults)
         print_lines(f"{one.name}: {note}" for note in one.notes)
-        by_rule = ", ".join(f"{n} {rule}" for rule, n in Counter(f.rule for f in faults).most_common())
+        by_rule = ", ".join(
+            f"{n} {rule}" for rule, n in Counter(f.rule for f in faults).most_common()
+        )
         exceptions = len(one.texts.exceptions) + (len(one.pairs.exceptions) if one.pairs else 0)
         pair_count = f", {len(one.pairs.pairs)} pairs" if one.pairs else ""
         typer.echo(
@@ -276,10 +317,11 @@ def _encoder(given: str, config: Path) -> Encoder:
 
 @dataclass
 class Checked:
-    """What is checked together: the texts that a run uses, their pairs, and the names of the data set's classes.
+    """What is checked together: the texts that a run uses, their pairs, and the names of the data
+    set's classes.
 
-    classes: None if nothing names them. sources: the file of each kind of text. notes: what is not used or not known.
-    """
+    classes: None if nothing names them. sources: the file of each kind of text. notes: what is not
+    used or not known."""
 
     texts: TextSet
     pairs: PairSet | None
@@ -299,23 +341,30 @@ class Checked:
 
 
 def of_files(given: Sequence[Path], config: Path) -> Iterator[Checked]:
-    """Text sets, with the pairs beside them. Their classes are those of a known data set, or their own."""
+    """Text sets, with the pairs beside them. Their classes are those of a known data set, or their
+    own.
+    """
     for path, pair_path in text_files(given):
         texts = read_text_set(path, unfinished=True)
         classes = _known_classes(texts.dataset, config)
         notes = []
         if classes is None:
             notes.append(
-                f"class names are not compared, because nothing here names those of '{texts.dataset}' "
+                "class names are not compared, because nothing here "
+                f"names those of '{texts.dataset}' "
                 "(--config names a configuration)"
             )
         pairs = _pairs(pair_path, texts)
-        sources = dict.fromkeys(("name", *OF_CLASS), path) | ({"one_to_one": pair_path} if pair_path else {})
+        sources = dict.fromkeys(("name", *OF_CLASS), path) | (
+            {"one_to_one": pair_path} if pair_path else {}
+        )
         yield Checked(texts, pairs, classes, sources, notes)
 
 
 def of_config(config: Config, dataset: str | None) -> Iterator[Checked]:
-    """The texts that each data set of a configuration uses: files that it names, and what a model wrote for it."""
+    """The texts that each data set of a configuration uses: files that it names, and what a model
+    wrote for it.
+    """
     seen = list[dict[str, Path]]()
     for name in chosen("data set", dataset, config.datasets):
         entry, paths = config.datasets[name], Paths(config.results)
@@ -338,7 +387,9 @@ def of_config(config: Config, dataset: str | None) -> Iterator[Checked]:
             if beside.is_file() and beside != pair_path
         ]
         classes = _classes_of(config, name, notes)
-        every = {path: read_text_set(path, unfinished=True) for path in dict.fromkeys(files.values())}
+        every = {
+            path: read_text_set(path, unfinished=True) for path in dict.fromkeys(files.values())
+        }
         texts = _together(every, files, notes)
         yield Checked(texts, _pairs(pair_path, texts), classes, sources, notes)
 
@@ -371,7 +422,9 @@ def _pairs(path: Path | None, texts: TextSet) -> PairSet | None:
 
 
 def _classes_of(config: Config, name: str, notes: list[str]) -> list[str] | None:
-    """The class names of a data set of a configuration; None, with a note, if its images are not here."""
+    """The class names of a data set of a configuration; None, with a note, if its images are not
+    here.
+    """
     from ..datasets import PUBLISHED, load_dataset
     from ..datasets.entry import entry
 
@@ -396,7 +449,9 @@ def _known_classes(dataset: str, config: Path) -> list[str] | None:
 
 
 def text_files(given: Sequence[Path]) -> list[tuple[Path, Path | None]]:
-    """Text sets with their pairs, from files and folders; other JSON files of a folder are passed over."""
+    """Text sets with their pairs, from files and folders; other JSON files of a folder are passed
+    over.
+    """
     found: dict[Path, Path | None] = {}
     for path in given:
         for file in sorted(path.glob("*.json")) if path.is_dir() else [path]:
@@ -415,25 +470,35 @@ def review(
     config: ConfigOption = DEFAULT_CONFIG,
     owner: Annotated[
         str | None,
-        typer.Option("--class", help="Texts of this class only, or of this pair: 'red fox / wolf'."),
+        typer.Option(
+            "--class", help="Texts of this class only, or of this pair: 'red fox / wolf'."
+        ),
     ] = None,
     kind: Annotated[str | None, typer.Option(help="Texts of this kind only.")] = None,
     reject: Annotated[
         str | None, typer.Option(metavar="TEXT", help="Never use this text of --class again.")
     ] = None,
-    again: Annotated[bool, typer.Option("--again", help="Ask again for the texts of --class.")] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Ask again for the texts of --class.")
+    ] = False,
     undo: Annotated[
         bool,
-        typer.Option("--undo", help="Take back the decisions about --class, or about --reject TEXT of it."),
+        typer.Option(
+            "--undo", help="Take back the decisions about --class, or about --reject TEXT of it."
+        ),
     ] = False,
     freeze: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Write the texts to a file, which no model changes any more."),
+        typer.Option(
+            metavar="FILE", help="Write the texts to a file, which no model changes any more."
+        ),
     ] = None,
 ) -> None:
-    """List a language model's texts with the answer of each; reject one, ask again, or freeze all."""
-    # Artefacts are only read here. A decision (reject, again) is stored beside the answers, and the next run
-    # applies it: so the text sets change only in the phase that makes them.
+    """List a language model's texts with the answer of each; reject one, ask again, or freeze
+    all.
+    """
+    # Artefacts are only read here. A decision (reject, again) is stored beside the answers, and the
+    # next run # applies it: so the text sets change only in the phase that makes them.
     rooms.LANGUAGE_MODEL.require()
     from ..texts.llm.review import Review, listed
     from ..texts.llm.store import Answers
@@ -441,7 +506,9 @@ def review(
     c = load_config(config)
     chosen("data set", dataset, c.datasets)
     paths, generator = Paths(c.results), c.generator
-    made = [p for p in (paths.generated_texts(dataset), paths.generated_pairs(dataset)) if p.is_file()]
+    made = [
+        p for p in (paths.generated_texts(dataset), paths.generated_pairs(dataset)) if p.is_file()
+    ]
     if generator is None or not made:
         raise UserError(
             f"no texts of a language model for '{dataset}' yet; "
@@ -457,7 +524,8 @@ def review(
     ):
         if wanted is not None and wanted not in known:
             raise UserError(
-                f"no {name} '{wanted}' among these texts{nearest(wanted, known, listed=len(known) < 9)}"
+                f"no {name} '{wanted}' among these "
+                f"texts{nearest(wanted, known, listed=len(known) < 9)}"
             )
     found = [e for e in every if owner in (None, e.owner) and kind in (None, e.kind)]
     if (reject is not None or again or undo) and owner is None:
@@ -475,7 +543,8 @@ def review(
         rejected = [e for e in found if not e.why and e.text == reject]
         if reject is not None and not rejected:
             raise UserError(
-                f"'{reject}' is not a text of '{owner}'{nearest(reject, [e.text for e in found if not e.why])}"
+                f"'{reject}' is not a text of "
+                f"'{owner}'{nearest(reject, [e.text for e in found if not e.why])}"
             )
         decisions.rejected += [(e.kind, e.owner, e.text) for e in rejected]
         decisions.again += [(k, str(owner)) for k in dict.fromkeys(e.kind for e in found if again)]
@@ -493,7 +562,11 @@ def review(
 
 def _freeze(dataset: str, made: list[Path], target: Path) -> None:
     """Copy the generated files, and print how a configuration uses them."""
-    files = {target: made[0]} if len(made) == 1 else dict(zip((target, pair_file(target)), made, strict=True))
+    files = (
+        {target: made[0]}
+        if len(made) == 1
+        else dict(zip((target, pair_file(target)), made, strict=True))
+    )
     for path in files:
         if path.exists():
             raise UserError(f"{path} exists; name another file")
@@ -512,7 +585,9 @@ def pair_file(path: Path) -> Path:
 
 
 def renames_of(given: Sequence[str]) -> dict[str, str]:
-    """Parse the values of --rename: name in the source -> name in the data set. UserError for another form."""
+    """Parse the values of --rename: name in the source -> name in the data set. UserError for
+    another form.
+    """
     for text in given:
         if "=" not in text:
             raise UserError(f"--rename {text}: write THEIRS=OURS, two class names")
@@ -520,7 +595,9 @@ def renames_of(given: Sequence[str]) -> dict[str, str]:
 
 
 def class_names(dataset: str, given: Path | None, config: Path) -> list[str]:
-    """Class names from a file, a published data set's entry, a data set of ours, or the configuration's images."""
+    """Class names from a file, a published data set's entry, a data set of ours, or the
+    configuration's images.
+    """
     from ..datasets import PUBLISHED, load_dataset, nearest_dataset
     from ..datasets.entry import entry
 
@@ -533,7 +610,9 @@ def class_names(dataset: str, given: Path | None, config: Path) -> list[str]:
     c = load_config(config)
     if dataset not in c.datasets:
         raise UserError(
-            f"no class names of data set '{dataset}'{nearest_dataset(dataset)}; name a file with --classes"
+            "no class names of data set "
+            f"'{dataset}'{nearest_dataset(dataset)}; name a file with "
+            "--classes"
         )
     return list(load_dataset(dataset, c.datasets[dataset]).classes)
 
@@ -543,5 +622,7 @@ def lines_of(path: Path) -> list[str]:
     try:
         lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"class names cannot be read: {path}: {error}; write one per line") from error
+        raise UserError(
+            f"class names cannot be read: {path}: {error}; write one per line"
+        ) from error
     return [line for line in lines if line and not line.startswith("#")]

@@ -1,5 +1,5 @@
-"""Data sets by name. A new one is a module in drawn/ and an entry in DRAWN, a YAML file in entries/ (a published one),
-or a folder in the configuration."""
+"""Data sets by name. A new one is a module in drawn/ and an entry in DRAWN, a YAML file in entries/
+(a published one), or a folder in the configuration."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ DRAWN = {
 }
 PUBLISHED = tuple(sorted(p.stem for p in (Path(__file__).parent / "entries").glob("*.yaml")))
 # published features of published data sets, which need neither images nor weights
-FEATURE_SETS = tuple(sorted(p.stem for p in (Path(__file__).parent / "entries/features").glob("*.yaml")))
+FEATURE_SETS = tuple(
+    sorted(p.stem for p in (Path(__file__).parent / "entries/features").glob("*.yaml"))
+)
 WITH_ENTRY = (*PUBLISHED, *FEATURE_SETS)
 BUILTIN = {**DRAWN, **dict.fromkeys(WITH_ENTRY, ("published", "PublishedDataset"))}
 # loader of an entry -> (module, class)
@@ -43,9 +45,11 @@ def load_dataset(
     data_root: Path | None = None,
     twins: Sequence[Sequence[str]] | None = None,
 ) -> Dataset:
-    """The data set ``name`` as configured; published ones are below ``data_root`` (CODER_CLIP_DATA comes first).
+    """The data set ``name`` as configured; published ones are below ``data_root`` (CODER_CLIP_DATA
+    comes first).
 
-    twins: groups of near twins of a folder, if they are known; else its images are looked at when they are needed.
+    twins: groups of near twins of a folder, if they are known; else its images are looked at when
+    they are needed.
 
     Raises UserError for an unknown name, a missing or empty folder.
     """
@@ -68,7 +72,8 @@ def load_dataset(
 
 
 def load_below(name: str, root: Path, split: str | None = None) -> PublishedDataset:
-    """Load a published data set below this root. UserError, with the command that helps, if it is not there.
+    """Load a published data set below this root. UserError, with the command that helps, if it is
+    not there.
 
     split: name of the rule that splits it; None: the first rule.
     """
@@ -89,7 +94,11 @@ def load_templates(name: str, config: Described) -> Templates:
     base = Templates()
     own = config.root is not None or (config.features is not None and name not in PUBLISHED)
     if not own:
-        base = _module("entry").entry(name).make_templates() if name in WITH_ENTRY else _drawn(name).templates
+        base = (
+            _module("entry").entry(name).make_templates()
+            if name in WITH_ENTRY
+            else _drawn(name).templates
+        )
     if "name" in given and "prompts" not in given:  # the name's sentence says what the images are
         given["prompts"] = (str(given["name"]), *base.prompts)
     if "one_to_one" in given:  # there is no published variant of these, with its bug
@@ -104,8 +113,8 @@ def load_templates(name: str, config: Described) -> Templates:
 def with_articles(templates: Templates) -> Templates:
     """Let each class name choose between "a" and "an": "a photo of an airplane".
 
-    For your own classes. Published data sets keep the "a" that their published numbers were made with.
-    """
+    For your own classes. Published data sets keep the "a" that their published numbers were made
+    with."""
 
     def change(sentence: str) -> str:
         return re.sub(r"\b(?:a|an) \{class\}", "{a_class}", sentence)
@@ -119,7 +128,9 @@ def with_articles(templates: Templates) -> Templates:
 
 
 def listing(name: str, config: Described, data_root: Path | None) -> str | None:
-    """Hash of a published data set's lists of images, read without the images; None if it is not on this machine."""
+    """Hash of a published data set's lists of images, read without the images; None if it is not on
+    this machine.
+    """
     if name not in WITH_ENTRY:
         return None
     found: str | None = _module("published").listing(name, data_root, config.split)
@@ -127,14 +138,17 @@ def listing(name: str, config: Described, data_root: Path | None) -> str | None:
 
 
 def about(name: str) -> str:
-    """A phrase on a built-in data set: what its images show, or its published title; its name for any other."""
+    """A phrase on a built-in data set: what its images show, or its published title; its name for
+    any other.
+    """
     if name in WITH_ENTRY:
         return str(_module("entry").entry(name).title)
     return str(_drawn(name).about) if name in DRAWN else name
 
 
 def named_pictures(name: str) -> dict[str, int | None] | None:
-    """Class -> number of training pictures of the embedded model that had the class name in their caption; None: all.
+    """Class -> number of training pictures of the embedded model that had the class name in their
+    caption; None: all.
 
     Returns None for a data set that does not declare these numbers; only drawn data sets can.
     """
@@ -142,8 +156,8 @@ def named_pictures(name: str) -> dict[str, int | None] | None:
 
 
 def nearest_dataset(name: str) -> str:
-    """Suggest a known data set, ``" (did you mean 'x'?)"``: by another name of a published one ("cars"), else by
-    spelling."""
+    """Suggest a known data set, ``" (did you mean 'x'?)"``: by another name of a published one
+    ("cars"), else by spelling."""
     wanted = name.lower().replace("-", "_")
     for known in PUBLISHED:
         if wanted in _module("entry").entry(known).also:
@@ -159,10 +173,16 @@ def zero_shot_only(name: str, split: str | None = None) -> bool:
 
 
 def test_alone(root: Path) -> bool:
-    """True for a folder with nothing but test images: ``root/test`` with class folders, and nothing beside it."""
+    """True for a folder with nothing but test images: ``root/test`` with class folders, and nothing
+    beside it.
+    """
     try:
         top = [p for p in root.iterdir() if p.is_dir() and not p.name.startswith((".", "__"))]
-        return len(top) == 1 and top[0].name.lower() == "test" and any(p.is_dir() for p in top[0].iterdir())
+        return (
+            len(top) == 1
+            and top[0].name.lower() == "test"
+            and any(p.is_dir() for p in top[0].iterdir())
+        )
     except OSError:  # not there, or not readable: whoever loads it says so
         return False
 

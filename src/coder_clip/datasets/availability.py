@@ -27,8 +27,8 @@ DOWNLOADS = ".downloads"  # below the root: archives until they are unpacked
 class Findings:
     """The state of one data set.
 
-    problems: reasons why no run can use it. advice: improvements that a run can do without. get: files for
-    ``data get`` to download. by_hand: files that the user has to download.
+    problems: reasons why no run can use it. advice: improvements that a run can do without. get:
+    files for ``data get`` to download. by_hand: files that the user has to download.
     """
 
     name: str
@@ -50,7 +50,13 @@ class Findings:
         return gigabytes(sum(d.gigabytes for d in self.get))
 
     def lines(self) -> list[str]:
-        state = "complete" if self.usable and not self.advice else "usable" if self.usable else "not usable"
+        state = (
+            "complete"
+            if self.usable and not self.advice
+            else "usable"
+            if self.usable
+            else "not usable"
+        )
         said = [f"{self.name}: {state} — {self.title}, {self.folder}"]
         said += [f"  here      {line}" for line in self.here]
         said += [f"  problem   {line}" for line in self.problems]
@@ -71,7 +77,9 @@ class Findings:
 
 
 def look_at(name: str, root: Path) -> Findings:
-    """Look at a data set below the root, in its first split. Nothing is fetched and no image opened."""
+    """Look at a data set below the root, in its first split. Nothing is fetched and no image
+    opened.
+    """
     found = entry(name)
     place = find_place(name, found, root)
     folder = place.folder if place else root / found.folders[0]
@@ -99,17 +107,20 @@ def look_at(name: str, root: Path) -> Findings:
         return result
     counts = ", ".join(f"{split} {n:,}" for split, n in data.counts.items())
     result.here += [f"images in {place.images}", f"{counts} (split: {data.rule.what})"]
-    if missing := data.missing():
+    missing = data.missing()
+    if missing:
         total = sum(data.counts.values())
         some = f"{len(missing):,} of {total:,} images"
         result.problems.append(f"{some} are missing or empty, first {missing[0]}")
-        if changed := _changed_lists(data, found):
+        changed = _changed_lists(data, found)
+        if changed:
             names = " + ".join(d.gives for d in changed)
             result.problems[-1] += f"; {names} lists them, and is not the published file"
             result.get = changed
         if not result.get:
             result.get = [d for d in found.downloads if d.gives.split("/")[-1] == place.images.name]
-    if miscounted := data.miscounted():
+    miscounted = data.miscounted()
+    if miscounted:
         result.problems.append(miscounted)
     else:
         _compare(data, result)
@@ -120,7 +131,9 @@ def look_at(name: str, root: Path) -> Findings:
 
 def _changed_lists(data: PublishedDataset, found: Entry) -> list[Download]:
     """Files with lists of images that differ from the published ones."""
-    lists = [d for d in found.downloads if d.gives in data.rule.needs and not d.unpack and d.checksum]
+    lists = [
+        d for d in found.downloads if d.gives in data.rule.needs and not d.unpack and d.checksum
+    ]
     folder = data.place.folder
     return [d for d in lists if checksum_like(folder / d.gives, d.checksum or "") != d.checksum]
 
@@ -134,26 +147,36 @@ def _compare(data: PublishedDataset, result: Findings) -> None:
     changed = [name for name in now if now[name] != published[name]]
     if changed:
         source = " + ".join(rule.needs) or data.place.images
-        result.problems.append(f"not as published, by checksum: {', '.join(changed)} (read from {source})")
-    if same := [name for name in now if name not in changed]:
+        result.problems.append(
+            f"not as published, by checksum: {', '.join(changed)} (read from {source})"
+        )
+    same = [name for name in now if name not in changed]
+    if same:
         result.here.append(f"as published, by checksum: {', '.join(same)}")
     unknown = [s for s in SPLITS if s in data.counts and s not in rule.fingerprints]
     if unknown and not rule.sums:
         sums = ", ".join(f"{split} {data.fingerprint(split)[:12]}…" for split in unknown)
-        result.here.append(f"list of images, sha256, without a published one to compare with: {sums}")
+        result.here.append(
+            f"list of images, sha256, without a published one to compare with: {sums}"
+        )
 
 
 def addresses(urls: Collection[str], names: Collection[str], root: Path) -> dict[str, list[str]]:
-    """File -> the addresses that a person gave for it: those that end in its name, or, if it alone is missing, all.
+    """File -> the addresses that a person gave for it: those that end in its name, or, if it alone
+    is missing, all.
 
     UserError for an address of no file that is missing: it would not be used.
     """
     found: dict[str, list[str]] = {}
     wanted = [d.file for name in names for d in look_at(name, root).get] if urls else []
     for url in urls if wanted else ():
-        of = [f for f in wanted if url.split("?")[0].endswith(f"/{f}")] or wanted[: len(wanted) == 1]
+        of = [f for f in wanted if url.split("?")[0].endswith(f"/{f}")] or wanted[
+            : len(wanted) == 1
+        ]
         if not of:
-            raise UserError(f"--url {url}: ends in the name of no file that is missing ({', '.join(wanted)})")
+            raise UserError(
+                f"--url {url}: ends in the name of no file that is missing ({', '.join(wanted)})"
+            )
         for file in of:
             found.setdefault(file, []).append(url)
     return found
@@ -167,10 +190,11 @@ def get(
     say: Say = print,
     urls: Mapping[str, list[str]] | None = None,
 ) -> Findings:
-    """Download and unpack what may be downloaded and is not there, then check. A second call at the same time waits.
+    """Download and unpack what may be downloaded and is not there, then check. A second call at the
+    same time waits.
 
-    keep: the archives too. urls: file -> more addresses, tried first (`addresses`). An archive that was put below the
-    root by hand is unpacked, too.
+    keep: the archives too. urls: file -> more addresses, tried first (`addresses`). An archive that
+    was put below the root by hand is unpacked, too.
     UserError: nothing can be reached, wrong checksum, no room; what is whole by then stays.
     """
     found = entry(name)
@@ -187,13 +211,16 @@ def get(
             refuse_small_disk({name: wanted}, root)
             for download in wanted:
                 own = (urls or {}).get(download.file, [])
-                _get(name, download, root, folder, [*own, download.url, *download.mirrors], keep, say)
+                _get(
+                    name, download, root, folder, [*own, download.url, *download.mirrors], keep, say
+                )
             came += wanted
         _unpack_brought(name, found, root, folder, say)
         result = look_at(name, root)
         if place and any(d in came for d in result.get):
             result.advice.append(
-                f"the download is next to {place.images}, which takes precedence: move that folder away"
+                f"the download is next to {place.images}, which takes "
+                "precedence: move that folder away"
             )
         return result
 
@@ -224,24 +251,30 @@ def _one_at_a_time(name: str, root: Path, say: Say) -> Iterator[None]:
 
 
 def refuse_small_disk(wanted: Mapping[str, Collection[Download]], root: Path) -> None:
-    """Raise UserError if the disk is too small for the archives, of each data set, together with their contents.
+    """Raise UserError if the disk is too small for the archives, of each data set, together with
+    their contents.
 
-    The contents are taken to be about as large as the archives. What an earlier try has downloaded is there already.
-    """
+    The contents are taken to be about as large as the archives. What an earlier try has downloaded
+    is there already."""
     place = next(p for p in (root, *root.absolute().parents) if p.is_dir())
     need, free = 0.0, shutil.disk_usage(place).free / 1e9
     for name, downloads in wanted.items():
         archives = [root / DOWNLOADS / name / d.file for d in downloads]
         parts = [p for a in archives for p in (a, a.with_name(f"{a.name}.part")) if p.is_file()]
-        need += 2.1 * sum(d.gigabytes for d in downloads) - sum(p.stat().st_size for p in parts) / 1e9
+        need += (
+            2.1 * sum(d.gigabytes for d in downloads) - sum(p.stat().st_size for p in parts) / 1e9
+        )
     if need > free:
         raise UserError(
-            f"{', '.join(wanted)} needs {gigabytes(need)} more in {root} for a while, and {gigabytes(free)} are free"
+            f"{', '.join(wanted)} needs {gigabytes(need)} more in {root} for a while, and "
+            f"{gigabytes(free)} are free"
         )
 
 
 def refuse_other_archives(wanted: Mapping[str, Collection[Download]], root: Path) -> None:
-    """UserError for an archive that is here and has another checksum: no download would replace it."""
+    """UserError for an archive that is here and has another checksum: no download would replace
+    it.
+    """
     for name, downloads in wanted.items():
         for d in downloads:
             archive = root / DOWNLOADS / name / d.file
@@ -277,7 +310,9 @@ def _get(
 
 
 def _unpack_brought(name: str, found: Entry, root: Path, folder: Path, say: Say) -> None:
-    """Unpack archives that the user downloaded (ImageNet's two tars), found below the root or in ``folder``."""
+    """Unpack archives that the user downloaded (ImageNet's two tars), found below the root or in
+    ``folder``.
+    """
     for hand in found.by_hand:
         if hand.archive is None or _gives(hand.gives, found, root):
             continue
@@ -288,12 +323,17 @@ def _unpack_brought(name: str, found: Entry, root: Path, folder: Path, say: Say)
         if (known := hand.archive.checksum) and (sum_ := checksum_like(archive, known)) != known:
             raise UserError(f"{archive}: checksum {sum_}, published: {known}; fetch it again")
         target = folder if hand.archive.has_folder else folder / hand.gives
-        say(f"{name}: unpacking {archive} into {target}; the archive is kept; you may delete it afterwards")
+        say(
+            f"{name}: unpacking {archive} into {target}; the archive "
+            "is kept; you may delete it afterwards"
+        )
         unpack(archive, target, hand.archive.nested)
 
 
 def _target(download: Download, folder: Path) -> Path:
-    """The folder to unpack into, so that new files are beside old ones: an archive may have folders of its own."""
+    """The folder to unpack into, so that new files are beside old ones: an archive may have folders
+    of its own.
+    """
     if download.into == "..":
         return folder.parent
     own = Path(download.gives).parent.parts
@@ -303,8 +343,8 @@ def _target(download: Download, folder: Path) -> Path:
 
 
 def _is_there(download: Download, found: Entry, root: Path, images: bool) -> bool:
-    """True if a download is here already: its images, in any of the places that the entry names, or its file, and what
-    the first split needs of the files that come with it."""
+    """True if a download is here already: its images, in any of the places that the entry names, or
+    its file, and what the first split needs of the files that come with it."""
     if not all(_gives(b, found, root) for b in download.brings if b in found.splits[0].needs):
         return False
     return images if _is_images(download, found) else _gives(download.gives, found, root)
@@ -316,4 +356,6 @@ def _is_images(download: Download, found: Entry) -> bool:
 
 def _gives(what: str, found: Entry, root: Path) -> bool:
     places = [root / f for f in found.folders]
-    return any((p / what).exists() or any((p / i / what).exists() for i in found.images) for p in places)
+    return any(
+        (p / what).exists() or any((p / i / what).exists() for i in found.images) for p in places
+    )

@@ -1,4 +1,6 @@
-"""The interface of all data sets: class names in label order, splits, images by id; text templates."""
+"""The interface of all data sets: class names in label order, splits, images by id; text
+templates.
+"""
 
 from __future__ import annotations
 
@@ -35,17 +37,19 @@ class Split:
 
 @dataclass(frozen=True)
 class Templates:
-    """Sentences that texts are put into before they are encoded. Fields: ``{class}``, or ``{a_class}`` with its "a" or
-    "an", and one named after the kind.
+    """Sentences that texts are put into before they are encoded. Fields: ``{class}``, or
+    ``{a_class}`` with its "a" or "an", and one named after the kind.
 
     name: the one prompt of stage one, also used for synonyms (paper, section 3.2).
-    prompts: the prompt ensemble of the few-shot zero-shot term and of the CLIP-ensemble baseline; by default
-    the seven that OpenAI's CLIP repository recommends for ImageNet.
-    attribute, analogous: one template each. one_to_one: one or more, every text is put into each; ``{other}`` is
-    the class it is compared with. one_to_one_as_published: what the published code puts them into, where it differs.
-    attribute_few_shot, analogous_few_shot: for few-shot methods, if the authors use other sentences; else empty.
-    class_names_as_published: in label order, what the authors' texts call the classes; empty if they agree.
-    """
+    prompts: the prompt ensemble of the few-shot zero-shot term and of the CLIP-ensemble baseline;
+    by default the seven that OpenAI's CLIP repository recommends for ImageNet.
+    attribute, analogous: one template each. one_to_one: one or more, every text is put into each;
+    ``{other}`` is the class it is compared with. one_to_one_as_published: what the published code
+    puts them into, where it differs.
+    attribute_few_shot, analogous_few_shot: for few-shot methods, if the authors use other
+    sentences; else empty.
+    class_names_as_published: in label order, what the authors' texts call the classes; empty if
+    they agree."""
 
     name: str = "a photo of a {class}."
     attribute: str = "a photo of a {class} which has {attribute}."
@@ -70,7 +74,9 @@ class Templates:
 
 
 class Described(Protocol):
-    """What a configuration says about a data set (`pipeline.sections.DatasetConfig`), as far as loading it needs it."""
+    """What a configuration says about a data set (`pipeline.sections.DatasetConfig`), as far as
+    loading it needs it.
+    """
 
     @property
     def root(self) -> Path | None: ...
@@ -101,12 +107,16 @@ class Dataset(Protocol):
         ...
 
     def fingerprint(self) -> str:
-        """sha256 over what identifies the images (paths, sizes, hashes; or the drawing code's version)."""
+        """sha256 over what identifies the images (paths, sizes, hashes; or the drawing code's
+        version).
+        """
         ...
 
 
 class ImageFiles:
-    """Base of data sets of image files. splits: name -> (image id, label), ordered by label, then id."""
+    """Base of data sets of image files. splits: name -> (image id, label), ordered by label, then
+    id.
+    """
 
     name: str
     splits: dict[str, list[tuple[str, int]]]
@@ -119,10 +129,14 @@ class ImageFiles:
         raise NotImplementedError
 
     def small(self, image_id: str) -> Image.Image:
-        """The image for a comparison of thumbnails, decoded at a fraction of its size. UserError if it cannot be."""
+        """The image for a comparison of thumbnails, decoded at a fraction of its size. UserError if
+        it cannot be.
+        """
         path = self.path(image_id)
         if path.exists() and not path.is_file():  # reading a pipe would wait forever
-            raise UserError(f"image file cannot be read: {path}: a pipe, socket or device, not a file")
+            raise UserError(
+                f"image file cannot be read: {path}: a pipe, socket or device, not a file"
+            )
         return read_image(path, self.as_stored, least=WORKED_ON)
 
     def path(self, image_id: str) -> Path:

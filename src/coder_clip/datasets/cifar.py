@@ -1,7 +1,7 @@
 """CIFAR-10 and CIFAR-100 through torchvision.
 
-Their files are pickles, which run code when opened. torchvision first compares each with its published MD5, so
-only the authors' own files are ever opened.
+Their files are pickles, which run code when opened. torchvision first compares each with its
+published MD5, so only the authors' own files are ever opened.
 """
 
 from __future__ import annotations
@@ -48,9 +48,13 @@ class Cifar(PublishedDataset):
 
         kind = getattr(datasets, KINDS[self.name])
         try:
-            return {half: kind(str(self.place.folder), train=half == "train") for half in ("train", "test")}
+            return {
+                half: kind(str(self.place.folder), train=half == "train")
+                for half in ("train", "test")
+            }
         except (RuntimeError, OSError) as error:
             raise UserError(
-                f"data set '{self.name}': {self.place.images} is incomplete or damaged ({error}); remove it and run "
+                f"data set '{self.name}': {self.place.images} is incomplete or damaged ({error}); "
+                "remove it and run "
                 f"'coder-clip data get {self.name}'"
             ) from None

@@ -1,11 +1,12 @@
-"""Corrected labels of a folder of photos: a CSV file beside the configuration. The photos stay where they are.
+"""Corrected labels of a folder of photos: a CSV file beside the configuration. The photos stay
+where they are.
 
 image,from,to
 red_fox/IMG_0001.jpg,red fox,arctic fox
 red_fox/IMG_0002.jpg,red fox,
 
-image: path below the folder. from: the class whose folder holds it. to: its true class; empty: the photo is left out.
-"""
+image: path below the folder. from: the class whose folder holds it. to: its true class; empty: the
+photo is left out."""
 
 from __future__ import annotations
 
@@ -24,21 +25,29 @@ HEADER = ["image", "from", "to"]
 
 
 class Correction(NamedTuple):
-    """before: the class of the photo's folder. after: its true class; "" if the photo is left out."""
+    """before: the class of the photo's folder. after: its true class; "" if the photo is left
+    out.
+    """
 
     before: str
     after: str
 
 
 def default_file(configuration: Path, dataset: str) -> Path:
-    """Where the corrections of a data set are if its configuration does not say: beside the configuration."""
+    """Where the corrections of a data set are if its configuration does not say: beside the
+    configuration.
+    """
     return configuration.parent / f"{dataset}.corrections.csv"
 
 
 def read_corrections(path: Path) -> dict[str, Correction]:
-    """Image -> correction. UserError, with the line, for a file that is missing or not in this form."""
+    """Image -> correction. UserError, with the line, for a file that is missing or not in this
+    form.
+    """
     try:
-        reader = csv.reader(io.StringIO(path.read_text(encoding="utf-8-sig"), newline=""), strict=True)
+        reader = csv.reader(
+            io.StringIO(path.read_text(encoding="utf-8-sig"), newline=""), strict=True
+        )
         lines = [(reader.line_num, cells) for cells in reader if cells]
     except FileNotFoundError:
         raise UserError(f"no file of corrections {path}") from None
@@ -85,9 +94,11 @@ def counts(corrections: Mapping[str, Correction], split_of: Mapping[str, str]) -
 
 def said(corrected: int, left_out: int, splits: Mapping[str, int], file: str) -> str:
     """How many labels a file corrects, and in which splits, in words."""
-    # A reader has to see whether test images are among them: who corrects only what a method got wrong makes its
-    # accuracy higher.
-    labels = f"{corrected} label{'s' * (corrected != 1)} corrected" if corrected or not left_out else ""
+    # A reader has to see whether test images are among them: who corrects only what a method got
+    # wrong makes its # accuracy higher.
+    labels = (
+        f"{corrected} label{'s' * (corrected != 1)} corrected" if corrected or not left_out else ""
+    )
     photos = f"{left_out} photo{'s' * (left_out != 1)} left out" if left_out else ""
     where = ", ".join(f"{split} {n}" for split, n in splits.items())
     return f"{', '.join(filter(None, (labels, photos)))} ({'; '.join(filter(None, (where, file)))})"

@@ -1,9 +1,9 @@
 """The published data sets: one YAML file each in ``entries/``, which declares everything about it.
 
-Where to get it and on what terms, its layout on disk, its class names in label order, its split files and how many
-images they should list, and the sentences its texts are put into. ``coder-clip data check`` and ``data get`` read the
-same file as the loader, and a test compares the table of docs/data.md with it.
-"""
+Where to get it and on what terms, its layout on disk, its class names in label order, its split
+files and how many images they should list, and the sentences its texts are put into. ``coder-clip
+data check`` and ``data get`` read the same file as the loader, and a test compares the table of
+docs/data.md with it."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from .base import SPLITS, Templates
 ENTRIES = Path(__file__).parent / "entries"
 Text = Annotated[str, Field(min_length=1)]
 
-# The paper's sentences for a data set without its own (the authors' template.py); the few-shot prompt is
-# Tip-Adapter's. An entry's ``templates`` replaces what differs.
+# The paper's sentences for a data set without its own (the authors' template.py); the few-shot
+# prompt is # Tip-Adapter's. An entry's ``templates`` replaces what differs.
 PAPER = Templates(
     name="a photo of {class}",
     attribute="{class} which has {attribute}",
@@ -33,7 +33,8 @@ PAPER = Templates(
     one_to_one=(
         "Because of {one_to_one}, {class} is different from {other}.",
         "{class} is characterized by a distinct {one_to_one}, while {other} isn't.",
-        "The distinctive way in which {class} handles {one_to_one} separates it significantly from {other}.",
+        "The distinctive way in which {class} handles {one_to_one} "
+        "separates it significantly from {other}.",
         "{class} stands out in {one_to_one} compared to {other}.",
         "The way {class} approaches {one_to_one} distinguishes it from {other}.",
         "In {one_to_one} expression, {class} deviates from {other}.",
@@ -42,20 +43,25 @@ PAPER = Templates(
     prompts=("a photo of a {class}.",),
 )
 # git: the name of a file in a Git repository, the SHA-1 of "blob SIZE", a zero byte and the content
-Checksum = Annotated[str, Field(pattern=r"^(md5:[0-9a-f]{32}|sha256:[0-9a-f]{64}|git:[0-9a-f]{40})$")]
+Checksum = Annotated[
+    str, Field(pattern=r"^(md5:[0-9a-f]{32}|sha256:[0-9a-f]{64}|git:[0-9a-f]{40})$")
+]
 SplitName = Literal["train", "val", "test"]
 Counts = dict[SplitName, Annotated[int, Field(ge=1)]]
 
 
 class Rule(Strict):
-    """One way to split the images. The first rule of an entry is used unless a configuration names another."""
+    """One way to split the images. The first rule of an entry is used unless a configuration names
+    another.
+    """
 
     rule: Text = Field(description="A function of layouts.py.")
     what: Text = Field(description="What this split is, in words.")
     needs: list[str] = Field([], description="Files below the data set's folder that it reads.")
     counts: Counts = Field(description="Images per split.")
     val_share: Annotated[float, Field(gt=0, lt=1)] | None = Field(
-        None, description="Share of each class's training images that becomes val (by hash of the id)."
+        None,
+        description="Share of each class's training images that becomes val (by hash of the id).",
     )
     val_per_class: Annotated[int, Field(ge=1)] | None = Field(
         None, description="Number of training images per class that become val (by hash of the id)."
@@ -63,7 +69,9 @@ class Rule(Strict):
     fingerprints: dict[SplitName, Annotated[str, Field(pattern="^[0-9a-f]{64}$")]] = Field(
         {}, description="sha256 of each split's list of images, if known from the original files."
     )
-    sums: dict[str, Checksum] = Field({}, description="Published checksums of the files that it reads.")
+    sums: dict[str, Checksum] = Field(
+        {}, description="Published checksums of the files that it reads."
+    )
 
     @property
     def carves(self) -> bool:
@@ -72,10 +80,14 @@ class Rule(Strict):
 
 
 class Download(Strict):
-    """A file that may be fetched by anyone. into: below the data set's folder, or ``..`` for the root."""
+    """A file that may be fetched by anyone. into: below the data set's folder, or ``..`` for the
+    root.
+    """
 
     url: Text
-    mirrors: list[Text] = Field([], description="Other addresses of the same file, tried in this order.")
+    mirrors: list[Text] = Field(
+        [], description="Other addresses of the same file, tried in this order."
+    )
     name: str = Field("", description="File name, if the address does not end in it.")
     checksum: Checksum | None = Field(description="Of the whole file; null if none is published.")
     into: str = "."
@@ -96,7 +108,9 @@ class Archive(Strict):
 
     file: Text
     checksum: Checksum | None = None
-    nested: bool = Field(False, description="Holds a tar per class, unpacked into a folder of its name.")
+    nested: bool = Field(
+        False, description="Holds a tar per class, unpacked into a folder of its name."
+    )
     has_folder: bool = Field(
         False, description="Holds the folder that it gives, not the files of that folder."
     )
@@ -111,7 +125,9 @@ class ByHand(Strict):
 
 
 class PublishedNames(Strict):
-    """Class names of the authors' lists (datasets/class_name/*.txt), where they differ from ``classes``."""
+    """Class names of the authors' lists (datasets/class_name/*.txt), where they differ from
+    ``classes``.
+    """
 
     pattern: str = Field("", description="Regular expression that every other name matches.")
     becomes: str = Field("", description="What it becomes.")
@@ -138,19 +154,24 @@ class Entry(Strict):
     gigabytes: Annotated[float, Field(gt=0)] = Field(description="On disk, unpacked.")
     classes: list[Text] | Literal["open_clip"] | None = Field(
         None,
-        description="Names in label order; open_clip: ImageNet's curated names that it ships; default: those of "
+        description="Names in label order; open_clip: ImageNet's curated names that it ships; "
+        "default: those of "
         "the data set that these are features of.",
     )
     of: str | None = Field(
         None,
-        description="The published data set whose images these are features of; its labels and templates.",
+        description="The published data set whose images these are "
+        "features of; its labels and templates.",
     )
     part: bool = Field(
         False,
-        description="Only some classes of another set of features: its neighbours are not compared again.",
+        description="Only some classes of another set of features: its "
+        "neighbours are not compared again.",
     )
     texts: str | None = Field(
-        None, description="The data set of the same classes whose texts it shares; default: it has its own."
+        None,
+        description="The data set of the same classes whose texts it "
+        "shares; default: it has its own.",
     )
     loader: Literal["files", "torchvision", "features"] = "files"
     also: list[str] = Field([], description="Other common names.")
@@ -173,7 +194,8 @@ class Entry(Strict):
     names_as_published: PublishedNames | None = None
     group: str | None = Field(
         None,
-        description="Regular expression with brackets: images whose ids have the same parts there are near twins, "
+        description="Regular expression with brackets: images whose ids have the same parts there "
+        "are near twins, "
         "such as frames of one video. Default: near twins are found by pixels.",
     )
 
@@ -213,11 +235,15 @@ class Entry(Strict):
 
 @cache
 def entry(name: str) -> Entry:
-    """The entry of a published data set. UserError for an unknown name or an entry that is wrong."""
+    """The entry of a published data set. UserError for an unknown name or an entry that is
+    wrong.
+    """
     path = ENTRIES / ("features" if name in FEATURE_SETS else "") / f"{name}.yaml"
     if name not in WITH_ENTRY:
         raise UserError(f"no published data set '{name}'{nearest_dataset(name)}")
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # a tenth of the time for a thousand names
+    loader = getattr(
+        yaml, "CSafeLoader", yaml.SafeLoader
+    )  # a tenth of the time for a thousand names
     try:
         return Entry.model_validate(yaml.load(path.read_text(encoding="utf-8"), Loader=loader))
     except ValidationError as error:
@@ -227,8 +253,12 @@ def entry(name: str) -> Entry:
 
 
 def table() -> str:
-    """All data sets as the Markdown table of docs/data.md: ``python -m coder_clip.datasets.entry``."""
-    rows = ["| name | data set | classes | train / val / test | split | GB on disk | from | licence |"]
+    """All data sets as the Markdown table of docs/data.md: ``python -m
+    coder_clip.datasets.entry``.
+    """
+    rows = [
+        "| name | data set | classes | train / val / test | split | GB on disk | from | licence |"
+    ]
     rows.append("| --- | --- | ---: | --- | --- | ---: | --- | --- |")
     for name in PUBLISHED:
         e = entry(name)
@@ -241,7 +271,12 @@ def table() -> str:
             what = rule.what if i == 0 else f"`split: {rule.rule}`: {rule.what}"
             first = (f"`{name}`", f"[{e.title}]({e.homepage})", f"{len(e.class_names()):,}")
             last = (f"{e.gigabytes:g}", fetched, e.licence)
-            cells = (*(first if i == 0 else ("", "", "")), counts, what, *(last if i == 0 else ("", "", "")))
+            cells = (
+                *(first if i == 0 else ("", "", "")),
+                counts,
+                what,
+                *(last if i == 0 else ("", "", "")),
+            )
             rows.append("| " + " | ".join(cells) + " |")
     return "\n".join(rows) + "\n"
 

@@ -3,9 +3,9 @@
     val_f.pt, val_l.pt, test_f.pt, test_l.pt    features (N, d) and labels (N,)
     keys_16shots.pt, values_16shots.pt          shots, (d, K), and their labels, one-hot (K, C)
 
-Shots are drawn from the largest of the caches, or, without one, from the validation images; then the shots of a seed
-are not among the images that it chooses on. Files come from other people: they are opened as plain tensors only, and
-everything that can be checked is checked.
+Shots are drawn from the largest of the caches, or, without one, from the validation images; then
+the shots of a seed are not among the images that it chooses on. Files come from other people: they
+are opened as plain tensors only, and everything that can be checked is checked.
 """
 
 from __future__ import annotations
@@ -57,12 +57,16 @@ class FeatureDataset(ImageFiles):
 
     def __init__(self, name: str, classes: list[str], parts: Parts) -> None:
         self.name, self.classes, self.parts = name, classes, parts
-        self.splits = {s: list(zip(p.ids, p.labels.tolist(), strict=True)) for s, p in parts.items()}
+        self.splits = {
+            s: list(zip(p.ids, p.labels.tolist(), strict=True)) for s, p in parts.items()
+        }
 
     def features(self, split: str, ids: Sequence[str]) -> Tensor:
         """Features of some images of a split, by id: (N, d) float32."""
         row = {image: i for i, image in enumerate(self.parts[split].ids)}
-        return self.parts[split].features[torch.tensor([row[image] for image in ids], dtype=torch.int64)]
+        return self.parts[split].features[
+            torch.tensor([row[image] for image in ids], dtype=torch.int64)
+        ]
 
     def image(self, image_id: str, content: bytes | None = None) -> Image.Image:
         """Refuse: UserError."""
@@ -80,7 +84,9 @@ class FeatureDataset(ImageFiles):
     def twins(self) -> Images:  # type: ignore[override]
         """Groups of near twins, by the cosine of their features."""
         row = {
-            image: f for part in self.parts.values() for image, f in zip(part.ids, part.features, strict=True)
+            image: f
+            for part in self.parts.values()
+            for image, f in zip(part.ids, part.features, strict=True)
         }
         return together(list(row), alike(torch.stack(list(row.values())).numpy()))
 
@@ -94,7 +100,9 @@ class FeatureDataset(ImageFiles):
 
 
 class PublishedFeatures(FeatureDataset, PublishedDataset):
-    """A set of features with an entry. UserError if files are missing, damaged, or not of this data set."""
+    """A set of features with an entry. UserError if files are missing, damaged, or not of this data
+    set.
+    """
 
     def __init__(self, name: str, found: Entry, root: Path) -> None:
         help_ = f"'coder-clip data check {name}' says what is missing and how to get it"
@@ -108,7 +116,8 @@ class PublishedFeatures(FeatureDataset, PublishedDataset):
         source = entry(found.of) if found.of else found
         names = source.class_names()
         parts = RULES[rule.rule](place.folder, names, [f for f in rule.needs if CACHE.fullmatch(f)])
-        if lists := [file for file in rule.needs if file.endswith(".json")]:
+        lists = [file for file in rule.needs if file.endswith(".json")]
+        if lists:
             parts = _named(parts, Place(name, place.folder, place.images, source), lists[0])
         super().__init__(name, found.class_names(), _relabelled(parts, names, found.class_names()))
 
@@ -130,7 +139,11 @@ class PublishedFeatures(FeatureDataset, PublishedDataset):
     def miscounted(self) -> str | None:
         """A message if the splits have other sizes than the published ones, else None."""
         expected = ", ".join(f"{split} {n:,}" for split, n in self.rule.counts.items())
-        return None if self.counts == self.rule.counts else f"expected {expected}: it is another version"
+        return (
+            None
+            if self.counts == self.rule.counts
+            else f"expected {expected}: it is another version"
+        )
 
 
 def of_folder(name: str, folder: Path, classes: list[str] | None) -> FeatureDataset:
@@ -138,7 +151,9 @@ def of_folder(name: str, folder: Path, classes: list[str] | None) -> FeatureData
     if not folder.is_dir():
         raise UserError(f"data set '{name}': no folder {folder}; correct 'features'")
     classes = classes or entry(name).class_names()
-    return FeatureDataset(name, classes, caches(folder, classes, [path.name for path in folder.iterdir()]))
+    return FeatureDataset(
+        name, classes, caches(folder, classes, [path.name for path in folder.iterdir()])
+    )
 
 
 def listing(folder: Path) -> str:
@@ -155,25 +170,36 @@ def listing(folder: Path) -> str:
 def caches(folder: Path, classes: Sequence[str], files: Sequence[str]) -> Parts:
     """val and test as they are; shots from the largest of the caches among these files."""
     val, test = (_read(folder, split, len(classes)) for split in ("val", "test"))
-    return _checked(folder, {"train": _shots(folder, files, val, len(classes)), "val": val, "test": test})
+    return _checked(
+        folder, {"train": _shots(folder, files, val, len(classes)), "val": val, "test": test}
+    )
 
 
 def halved(folder: Path, classes: Sequence[str], files: Sequence[str]) -> Parts:
-    """Every other image of val, in the order of the classes, is a test image: for sets without features of test."""
+    """Every other image of val, in the order of the classes, is a test image: for sets without
+    features of test.
+    """
     both = _read(folder, "val", len(classes))
     order = np.argsort(both.labels, kind="stable")
     val, test = (both.rows(np.sort(half)) for half in (order[::2], order[1::2]))
-    return _checked(folder, {"train": _shots(folder, files, val, len(classes)), "val": val, "test": test})
+    return _checked(
+        folder, {"train": _shots(folder, files, val, len(classes)), "val": val, "test": test}
+    )
 
 
-RULES: dict[str, Callable[[Path, Sequence[str], Sequence[str]], Parts]] = {"caches": caches, "halved": halved}
+RULES: dict[str, Callable[[Path, Sequence[str], Sequence[str]], Parts]] = {
+    "caches": caches,
+    "halved": halved,
+}
 
 
 # ---- files
 
 
 def load_tensor(path: Path) -> Tensor:
-    """The tensor in a file of torch.save, on the CPU. Nothing else is opened, because a pickle can run code."""
+    """The tensor in a file of torch.save, on the CPU. Nothing else is opened, because a pickle can
+    run code.
+    """
     try:
         found = torch.load(path, weights_only=True, map_location="cpu")
     except FileNotFoundError:
@@ -187,20 +213,28 @@ def load_tensor(path: Path) -> Tensor:
         KeyError,
         AttributeError,
     ) as error:
-        raise UserError(f"{path}: not a plain tensor file, so it is not opened ({one_line(error)})") from None
+        raise UserError(
+            f"{path}: not a plain tensor file, so it is not opened ({one_line(error)})"
+        ) from None
     if not isinstance(found, Tensor):
         raise UserError(f"{path}: holds a {type(found).__name__}, not a tensor")
     return found.detach()
 
 
 def checked_features(path: Path, features: Tensor) -> Tensor:
-    """Features (N, d) float32 of a file. UserError for another shape or type, NaN, infinity or a row of zeros."""
+    """Features (N, d) float32 of a file. UserError for another shape or type, NaN, infinity or a
+    row of zeros.
+    """
     if features.ndim != 2 or not features.is_floating_point() or 0 in features.shape:
-        raise UserError(f"{path}: {tuple(features.shape)} {features.dtype}, where features (N, d) are needed")
+        raise UserError(
+            f"{path}: {tuple(features.shape)} {features.dtype}, where features (N, d) are needed"
+        )
     rows = features.float().contiguous()
     wrong = (~rows.isfinite()).any(dim=1) | (rows == 0).all(dim=1)
     if wrong.any():
-        raise UserError(f"{path}: NaN, infinity or nothing but zeros in row {int(wrong.nonzero()[0])}")
+        raise UserError(
+            f"{path}: NaN, infinity or nothing but zeros in row {int(wrong.nonzero()[0])}"
+        )
     return rows
 
 
@@ -221,7 +255,9 @@ def _shots(folder: Path, files: Sequence[str], val: Part, n_classes: int) -> Par
     values = keys.with_name(keys.name.replace("keys", "values"))
     features, one_hot = checked_features(keys, load_tensor(keys).T), load_tensor(values)
     if one_hot.ndim != 2 or one_hot.shape[1] != n_classes:
-        raise UserError(f"{values}: {tuple(one_hot.shape)}, where (shots, {n_classes} classes) are needed")
+        raise UserError(
+            f"{values}: {tuple(one_hot.shape)}, where (shots, {n_classes} classes) are needed"
+        )
     if not bool(((one_hot == 1).sum(dim=1) == 1).all() and (one_hot != 0).sum() == len(one_hot)):
         raise UserError(f"{values}: its rows are not one-hot labels")
     return _part(features, one_hot.argmax(dim=1), values, n_classes, keys.stem)
@@ -232,7 +268,9 @@ def _part(features: Tensor, labels: Tensor, file: Path, n_classes: int, name: st
         raise UserError(f"{file}: {len(labels)} labels for {len(features)} features")
     low, high = int(labels.min()), int(labels.max())
     if low < 0 or high >= n_classes:
-        raise UserError(f"{file}: labels from {low} to {high}, where the data set has {n_classes} classes")
+        raise UserError(
+            f"{file}: labels from {low} to {high}, where the data set has {n_classes} classes"
+        )
     return Part(features, labels.numpy(), [f"{name}/{i:05d}" for i in range(len(labels))])
 
 
@@ -241,13 +279,16 @@ def _checked(folder: Path, parts: Parts) -> Parts:
     if len(set(widths.values())) > 1:
         raise UserError(f"{folder}: features of several widths, so of several encoders: {widths}")
     for split in ("val", "test"):
-        if lacking := set(parts["test"].labels.tolist()) - set(parts[split].labels.tolist()):
+        lacking = set(parts["test"].labels.tolist()) - set(parts[split].labels.tolist())
+        if lacking:
             raise UserError(f"{folder}: no {split} image of class {min(lacking)}")
     return parts
 
 
 def _named(parts: Parts, place: Place, file: str) -> Parts:
-    """Ids from the published split file. UserError if its labels are not those of the features, one by one."""
+    """Ids from the published split file. UserError if its labels are not those of the features, one
+    by one.
+    """
     published = layouts.coop(place)
     found = {}
     for split, part in parts.items():
@@ -256,8 +297,10 @@ def _named(parts: Parts, place: Place, file: str) -> Parts:
         wrong = [i for i, (_, label) in enumerate(pairs) if label not in (None, part.labels[i])]
         if wrong:
             raise UserError(
-                f"{place.folder}: label {part.labels[wrong[0]]} of {split} row {wrong[0]}, where {file} has "
-                f"{pairs[wrong[0]][1]} ('{pairs[wrong[0]][0]}'): the features are of another split or order"
+                f"{place.folder}: label {part.labels[wrong[0]]} of {split} row {wrong[0]}, where "
+                f"{file} has "
+                f"{pairs[wrong[0]][1]} ('{pairs[wrong[0]][0]}'): the "
+                "features are of another split or order"
             )
         found[split] = Part(part.features, part.labels, [image for image, _ in pairs])
     return found

@@ -1,4 +1,6 @@
-"""Download one file: with progress, resumed after an interruption, and kept only if its checksum is right."""
+"""Download one file: with progress, resumed after an interruption, and kept only if its checksum is
+right.
+"""
 
 from __future__ import annotations
 
@@ -24,25 +26,32 @@ NO_FILE = {
     "a web page": re.compile(
         rb"\s*<(!doctype\s+)?html", re.IGNORECASE
     ),  # a login, or Google Drive's daily limit
-    "an XML document": re.compile(rb"(\xef\xbb\xbf)?\s*<(\?xml|error\b)", re.IGNORECASE),  # a store's error
+    "an XML document": re.compile(
+        rb"(\xef\xbb\xbf)?\s*<(\?xml|error\b)", re.IGNORECASE
+    ),  # a store's error
     "a Git LFS pointer": re.compile(rb"version https://git-lfs\.github\.com/spec/"),
 }
 
 
-def fetch(urls: str | Sequence[str], target: Path, checksum: str | None, *, wait: float = 2.0) -> None:
-    """Download the first of ``urls`` that gives the file to ``target``. Not for two processes at a time.
+def fetch(
+    urls: str | Sequence[str], target: Path, checksum: str | None, *, wait: float = 2.0
+) -> None:
+    """Download the first of ``urls`` that gives the file to ``target``. Not for two processes at a
+    time.
 
-    checksum: "md5:…", "sha256:…" or "git:…" (the name of a Git blob) of the whole file; None if none is published.
-    What was received is kept in ``{target}.part`` and not fetched again, in this run or the next. A target with the
-    right checksum is kept.
-    wait: seconds before a broken connection is tried again (doubled each time, or what the server asks for).
-    UserError, without a ``target``: no connection, refused by the server, repeatedly interrupted, wrong checksum.
-    """
+    checksum: "md5:…", "sha256:…" or "git:…" (the name of a Git blob) of the whole file; None if
+    none is published. What was received is kept in ``{target}.part`` and not fetched again, in this
+    run or the next. A target with the right checksum is kept.
+    wait: seconds before a broken connection is tried again (doubled each time, or what the server
+    asks for). UserError, without a ``target``: no connection, refused by the server, repeatedly
+    interrupted, wrong checksum."""
     urls = [urls] if isinstance(urls, str) else list(urls)
     if target.exists():
         if checksum is None or checksum_like(target, checksum) == checksum:
             return
-        raise UserError(f"{target} exists with another checksum than {checksum}; remove it and run again")
+        raise UserError(
+            f"{target} exists with another checksum than {checksum}; remove it and run again"
+        )
     failed: list[str] = []
     for url in urls:
         try:
@@ -63,14 +72,18 @@ def _fetch(url: str, target: Path, checksum: str | None, wait: float) -> None:
     began = _size(part)
     try:
         _complete(url, part, target, wait, checksum is not None)
-        if began and checksum and checksum_like(part, checksum) != checksum:  # another file's beginning
+        if (
+            began and checksum and checksum_like(part, checksum) != checksum
+        ):  # another file's beginning
             part.write_bytes(b"")
             _complete(url, part, target, wait, checksum is not None)
         if checksum and (found := checksum_like(part, checksum)) != checksum:
             part.write_bytes(b"")
             raise UserError(
-                f"{url}: checksum {found}, expected {checksum}: damaged during download, or the file on "
-                "the server has changed. Nothing was kept; try again, or download it elsewhere by hand"
+                f"{url}: checksum {found}, expected {checksum}: "
+                "damaged during download, or the file on "
+                "the server has changed. Nothing was kept; try "
+                "again, or download it elsewhere by hand"
             )
     except UserError:
         if not _size(part):
@@ -84,12 +97,14 @@ def _fetch(url: str, target: Path, checksum: str | None, wait: float) -> None:
 def _complete(url: str, part: Path, target: Path, wait: float, checked: bool) -> None:
     """Download what ``part`` lacks, with retries, until the file is complete.
 
-    target: where the file belongs, for messages. wait: seconds before a retry, doubled with each failure in a row.
+    target: where the file belongs, for messages. wait: seconds before a retry, doubled with each
+    failure in a row.
     checked: the whole file will be compared with a checksum.
     UserError if the server refuses, cannot be reached, or fails TRIES times in a row.
     """
-    # TRIES counts failures in a row without progress: a large file over a poor connection breaks off many times
-    # and still arrives. Errors that waiting cannot cure end it at once: a wrong address, or no network at all.
+    # TRIES counts failures in a row without progress: a large file over a poor connection breaks
+    # off many times # and still arrives. Errors that waiting cannot cure end it at once: a wrong
+    # address, or no network at all.
     by_hand = f"fetch it by hand where there is a network, put it at {target}, and run this again"
     began, failures = _size(part), 0
     most = began  # a server that cannot resume begins again each time: that is no progress
@@ -113,7 +128,9 @@ def _complete(url: str, part: Path, target: Path, wait: float, checked: bool) ->
         failures, most = (0, have) if have > most else (failures + 1, most)
         if failures >= TRIES:
             then = (
-                f", after {have:,} bytes. They are kept: run again to go on" if have else "; try again later"
+                f", after {have:,} bytes. They are kept: run again to go on"
+                if have
+                else "; try again later"
             )
             raise UserError(f"{url}: {problem}, {TRIES} times in a row{then}")
         time.sleep(max(wait * 2**failures, asked))
@@ -121,11 +138,11 @@ def _complete(url: str, part: Path, target: Path, wait: float, checked: bool) ->
 
 def _append(url: str, part: Path, checked: bool) -> None:
     """One request for what is missing. HTTPStatusError, or RequestError where it breaks off."""
-    # Ask for the bytes after those that are here, and check what the answer really is: a server may ignore the
-    # range, send another range, send a web page instead of the file, or stop early. The file on the server may have
-    # changed since the first bytes came. A checksum shows that. Without one, the version that they belong to is noted:
-    # with If-Range a server sends the rest of that version or a whole new file, and bytes of an unknown version are
-    # not used.
+    # Ask for the bytes after those that are here, and check what the answer really is: a server may
+    # ignore the # range, send another range, send a web page instead of the file, or stop early.
+    # The file on the server may have # changed since the first bytes came. A checksum shows that.
+    # Without one, the version that they belong to is noted: # with If-Range a server sends the rest
+    # of that version or a whole new file, and bytes of an unknown version are # not used.
     have, version = _size(part), _version_file(part)
     known = version.read_text() if version.is_file() and not checked else ""
     if have and not known and not checked:
@@ -150,9 +167,12 @@ def _append(url: str, part: Path, checked: bool) -> None:
             return _append(url, part, checked)
         response.raise_for_status()
         encoding = response.headers.get("Content-Encoding", "identity").lower()
-        if encoding != "identity" and not checked:  # a checksum says whether these bytes are the file
+        if (
+            encoding != "identity" and not checked
+        ):  # a checksum says whether these bytes are the file
             raise UserError(
-                f"{url}: sent in the encoding '{encoding}', which was not asked for; open it in a browser"
+                f"{url}: sent in the encoding '{encoding}', which was "
+                "not asked for; open it in a browser"
             )
         blocks = response.iter_raw()
         first = next(blocks, b"")
@@ -201,7 +221,9 @@ def _version_file(part: Path) -> Path:
 
 
 def _version(response: httpx2.Response) -> str:
-    """The version of the file on the server, in the form of If-Range; empty if the server does not say."""
+    """The version of the file on the server, in the form of If-Range; empty if the server does not
+    say.
+    """
     etag: str = response.headers.get("ETag", "")
     if etag and not etag.startswith("W/"):  # a weak one may not be sent
         return etag
@@ -209,14 +231,18 @@ def _version(response: httpx2.Response) -> str:
 
 
 def refusal(url: str) -> str:
-    """Why an address will not give its file, by a request for one byte, through redirects; empty if it will."""
+    """Why an address will not give its file, by a request for one byte, through redirects; empty if
+    it will.
+    """
     headers = {"User-Agent": "coder-clip", "Accept-Encoding": "identity", "Range": "bytes=0-0"}
     try:
         with (
             httpx2.Client(timeout=ANSWER, follow_redirects=True) as client,
             client.stream("GET", url, headers=headers) as response,
         ):
-            return f"HTTP {response.status_code} {response.reason_phrase}" if response.is_error else ""
+            return (
+                f"HTTP {response.status_code} {response.reason_phrase}" if response.is_error else ""
+            )
     except (httpx2.RequestError, httpx2.InvalidURL, ImportError, ValueError, OSError) as error:
         return one_line(error)
 

@@ -2,14 +2,15 @@
 
 Two layouts, distinguished by what is there:
 
-- ``root/{train,val,test}/<class>/…`` (``valid`` and ``validation`` mean val). Without val it is carved from
+- ``root/{train,val,test}/<class>/…`` (``valid`` and ``validation`` mean val). Without val it is
+carved from
   train (20 %); with train alone all three are carved from it. Without test there is no test split.
 - ``root/<class>/…``: train 50 %, val 20 %, test 30 %.
 
-Carving: inside every class the images are ordered by the sha256 of their id; the first share is train, the
-next val, the rest test. So every class is in every split as soon as it has a few images. Near twins (``twins``) stay in
-one split; without near twins the split depends on nothing but file names.
-"""
+Carving: inside every class the images are ordered by the sha256 of their id; the first share is
+train, the next val, the rest test. So every class is in every split as soon as it has a few images.
+Near twins (``twins``) stay in one split; without near twins the split depends on nothing but file
+names."""
 
 from __future__ import annotations
 
@@ -34,7 +35,13 @@ EXTENSIONS = {
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"),
     *(".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".avif", ".heic", ".heif"),
 }
-SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+SPLIT_FOLDERS = {
+    "train": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+}
 SHARES = {"train": 0.5, "val": 0.2, "test": 0.3}  # of each class, for images without split folders
 VAL_FROM_TRAIN = {"train": 0.8, "val": 0.2}
 LEFT_OUT = -1  # label of an image that a correction takes out
@@ -52,13 +59,15 @@ class FolderDataset(ImageFiles):
     """Class folders below ``root`` as a data set (see the module's text for layouts and splits).
 
     name: of the data set. classes: class names or folder names in label order; default all
-    folders, sorted. Folders outside the list are left out. Class names are folder names with underscores as
-    spaces. ids are paths relative to ``root`` with "/", Unicode-normalised (NFC). corrections: a file of corrected
-    labels (``corrections``); they move no image to another split. twins: groups of near twins, if they are known (the
-    manifest has them); None: every image is looked at when they, or a split that is carved, are first asked for.
+    folders, sorted. Folders outside the list are left out. Class names are folder names with
+    underscores as spaces. ids are paths relative to ``root`` with "/", Unicode-normalised (NFC).
+    corrections: a file of corrected
+    labels (``corrections``); they move no image to another split. twins: groups of near twins, if
+    they are known (the manifest has them); None: every image is looked at when they, or a split
+    that is carved, are first asked for.
 
-    Raises UserError: root missing, no class folders, a class folder without images, a listed class without a
-    folder, a correction of an unknown image or class.
+    Raises UserError: root missing, no class folders, a class folder without images, a listed class
+    without a folder, a correction of an unknown image or class.
     """
 
     def __init__(
@@ -69,8 +78,9 @@ class FolderDataset(ImageFiles):
         corrections: Path | None = None,
         twins: Sequence[Sequence[str]] | None = None,
     ) -> None:
-        # Splits that the folders lack are cut from those that are there, by hashes of ids, so that everybody
-        # with these images has the same splits. That is done when they are first asked for: near twins stay
+        # Splits that the folders lack are cut from those that are there, by hashes of ids, so that
+        # everybody # with these images has the same splits. That is done when they are first asked
+        # for: near twins stay
         # together, and to find them takes a look at every image.
         self.name = name
         self.root = Path(root)
@@ -79,12 +89,20 @@ class FolderDataset(ImageFiles):
             raise UserError(f"data set '{name}': folder {self.root} {what}")
         layout = _layout(self.root, name)
         folders = _class_folders(layout, classes, name, self.root)
-        self._takes_all = classes is None and set(layout) == {"all"}  # every folder below the root is a class
+        self._takes_all = classes is None and set(layout) == {
+            "all"
+        }  # every folder below the root is a class
         self.classes = [class_name(f) for f in folders]
         self._paths: dict[str, Path] = {}
-        self.below: dict[str, set[str]] = {}  # class -> folders in its own that hold images; "" for its own
-        self.folder_class: dict[str, str] = {}  # image -> the class of its folder, whatever is corrected
-        self._images_of = {split: self._images(classes_of, folders) for split, classes_of in layout.items()}
+        self.below: dict[
+            str, set[str]
+        ] = {}  # class -> folders in its own that hold images; "" for its own
+        self.folder_class: dict[
+            str, str
+        ] = {}  # image -> the class of its folder, whatever is corrected
+        self._images_of = {
+            split: self._images(classes_of, folders) for split, classes_of in layout.items()
+        }
         self.corrections = {} if corrections is None else self._read_corrections(corrections)
         self._known_twins = twins
         self._manifest: list[ManifestEntry] | None = None
@@ -117,8 +135,11 @@ class FolderDataset(ImageFiles):
 
     @cached_property
     def splits(self) -> dict[str, list[tuple[str, int]]]:  # type: ignore[override]
-        """The images of each split with their labels, corrected; without images that are left out."""
-        # The splits are cut before: a correction changes the label of one image, and nothing about the others.
+        """The images of each split with their labels, corrected; without images that are left
+        out.
+        """
+        # The splits are cut before: a correction changes the label of one image, and nothing about
+        # the others.
         label_of = {name: label for label, name in enumerate(self.classes)}
         splits = {}
         for split, pairs in self._as_in_folders.items():
@@ -136,7 +157,8 @@ class FolderDataset(ImageFiles):
         return self._paths[image_id]
 
     def image(self, image_id: str, content: bytes | None = None) -> Image.Image:
-        """The image as RGB, upright (read_image). UserError for an unknown id or an unreadable file.
+        """The image as RGB, upright (read_image). UserError for an unknown id or an unreadable
+        file.
 
         content: of the file, where it was read already.
         """
@@ -153,18 +175,23 @@ class FolderDataset(ImageFiles):
         )
 
     def manifest(self) -> list[ManifestEntry]:
-        """Every image of the data set by id. Reads all files the first time; UserError if one cannot be read."""
+        """Every image of the data set by id. Reads all files the first time; UserError if one
+        cannot be read.
+        """
         if self._manifest is None:
             self._manifest = [file_entry(i, self._paths[i]) for i in sorted(self._paths)]
         return self._manifest
 
     def fingerprint(self) -> str:
-        """sha256 over lines ``path TAB size TAB sha256`` of images, and ``path TAB from TAB to`` of corrections.
+        """sha256 over lines ``path TAB size TAB sha256`` of images, and ``path TAB from TAB to`` of
+        corrections.
 
-        Where there are near twins, also over the paths of each group, because they decide the split.
-        """
+        Where there are near twins, also over the paths of each group, because they decide the
+        split."""
         lines = "".join(f"{e.path}\t{e.size}\t{e.sha256}\n" for e in self.manifest())
-        lines += "".join(f"{i}\t{c.before}\t{c.after}\n" for i, c in sorted(self.corrections.items()))
+        lines += "".join(
+            f"{i}\t{c.before}\t{c.after}\n" for i, c in sorted(self.corrections.items())
+        )
         lines += "".join("\t".join(group) + "\n" for group in self.twins)
         return hashlib.sha256(lines.encode()).hexdigest()
 
@@ -173,23 +200,30 @@ class FolderDataset(ImageFiles):
         per_class: list[list[str]] = []
         for folder in folders:
             ids = []
-            if of_class := classes_of.get(folder):
+            of_class = classes_of.get(folder)
+            if of_class:
                 _refuse_links(of_class, self.name, self.root)
                 for path in image_files(of_class):
                     image_id = nfc(path.relative_to(self.root).as_posix())
                     if self._paths.setdefault(image_id, path) != path:
-                        raise UserError(f"data set '{self.name}': two files are called '{image_id}'")
+                        raise UserError(
+                            f"data set '{self.name}': two files are called '{image_id}'"
+                        )
                     ids.append(image_id)
                     self.folder_class[image_id] = class_name(folder)
                     inside = path.relative_to(of_class).parts
-                    self.below.setdefault(class_name(folder), set()).add(inside[0] if len(inside) > 1 else "")
+                    self.below.setdefault(class_name(folder), set()).add(
+                        inside[0] if len(inside) > 1 else ""
+                    )
                 if not ids:
                     raise UserError(f"data set '{self.name}': no images in class folder {of_class}")
             per_class.append(sorted(ids))
         return per_class
 
     def _read_corrections(self, file: Path) -> dict[str, Correction]:
-        """The corrected labels. UserError for an unknown image or class, or a label that its folder does not have."""
+        """The corrected labels. UserError for an unknown image or class, or a label that its folder
+        does not have.
+        """
         found = read_corrections(file)
         for image, (before, after) in found.items():
             if image not in self.folder_class:
@@ -199,10 +233,13 @@ class FolderDataset(ImageFiles):
                 )
             if before != (own := self.folder_class[image]):
                 raise UserError(
-                    f"{file}: '{image}' is in the folder of '{own}', not '{before}'; correct the line"
+                    f"{file}: '{image}' is in the folder of '{own}', "
+                    f"not '{before}'; correct the line"
                 )
             if after and after not in self.classes:
-                raise UserError(f"{file}: '{image}': no class '{after}'{nearest(after, self.classes)}")
+                raise UserError(
+                    f"{file}: '{image}': no class '{after}'{nearest(after, self.classes)}"
+                )
         return found
 
 
@@ -233,14 +270,21 @@ def _members(folder: Path) -> list[Path]:
 
 
 def _subfolders(folder: Path, name: str) -> dict[str, Path]:
-    """Visible folders (also through links) by NFC name, sorted. UserError if two have the same one."""
+    """Visible folders (also through links) by NFC name, sorted. UserError if two have the same
+    one.
+    """
     found: dict[str, Path] = {}
     for path in _members(folder):
         if not is_unicode(path.name):
             raise UserError(f"file name is not valid Unicode: {str(path)!r}")
-        if not _hidden(path.name) and path.is_dir() and found.setdefault(nfc(path.name), path) != path:
+        if (
+            not _hidden(path.name)
+            and path.is_dir()
+            and found.setdefault(nfc(path.name), path) != path
+        ):
             raise UserError(
-                f"data set '{name}': two folders in {folder} are called '{nfc(path.name)}', in two Unicode forms; "
+                f"data set '{name}': two folders in {folder} are called '{nfc(path.name)}', in "
+                "two Unicode forms; "
                 "make them one"
             )
     return dict(sorted(found.items()))
@@ -252,7 +296,9 @@ def is_image(name: str) -> bool:
 
 
 def _refuse_unreadable(error: OSError) -> NoReturn:
-    raise UserError(f"cannot read folder {error.filename}: {error.strerror}; check its permissions") from None
+    raise UserError(
+        f"cannot read folder {error.filename}: {error.strerror}; check its permissions"
+    ) from None
 
 
 def _refuse_name(path: str) -> None:
@@ -265,11 +311,13 @@ def image_files(
     unreadable: Callable[[OSError], None] = _refuse_unreadable,
     other: Callable[[str], None] = _refuse_name,
 ) -> Iterator[Path]:
-    """Image files below a folder at any depth, hidden ones left out; links are followed, loops are not.
+    """Image files below a folder at any depth, hidden ones left out; links are followed, loops are
+    not.
 
-    unreadable: called for a folder that cannot be listed; the images in it would be missed silently. other: called with
-    the path of a visible file that is left out: it has no image's ending, or its path is not valid Unicode.
-    """
+    unreadable: called for a folder that cannot be listed; the images in it would be missed
+    silently. other: called with
+    the path of a visible file that is left out: it has no image's ending, or its path is not valid
+    Unicode."""
     seen: set[str] = set()
     for here, folders, files in os.walk(folder, onerror=unreadable, followlinks=True):
         if (real := os.path.realpath(here)) in seen:
@@ -286,9 +334,11 @@ def image_files(
 
 
 def _layout(root: Path, name: str) -> dict[str, dict[str, Path]]:
-    """Find {"all": class folders}, or the class folders per split. A class may be called "train" (it holds images)."""
-    # A class may be called "train" or "test", too. Such a folder is a split only if it holds folders and no
-    # images.
+    """Find {"all": class folders}, or the class folders per split. A class may be called "train"
+    (it holds images).
+    """
+    # A class may be called "train" or "test", too. Such a folder is a split only if it holds
+    # folders and no # images.
     top = _subfolders(root, name)
     holds_images = {f: any(is_image(p.name) for p in _members(path)) for f, path in top.items()}
     splits: dict[str, dict[str, Path]] = {}
@@ -301,13 +351,16 @@ def _layout(root: Path, name: str) -> dict[str, dict[str, Path]]:
     if not splits:
         if not top:
             raise UserError(
-                f"data set '{name}': no class folders in {root} (expected one folder of images per class,"
+                f"data set '{name}': no class folders in {root} "
+                "(expected one folder of images per class,"
                 " or train/, val/ and test/ with such folders)"
             )
         return {"all": top}
-    if mixed := [f for f, images in holds_images.items() if images]:
+    mixed = [f for f, images in holds_images.items() if images]
+    if mixed:
         raise UserError(
-            f"data set '{name}': {root} has split folders ({', '.join(splits)}) beside the class folder"
+            f"data set '{name}': {root} has split folders "
+            f"({', '.join(splits)}) beside the class folder"
             f" '{mixed[0]}'; keep one layout"
         )
     return splits
@@ -317,8 +370,8 @@ def _class_folders(
     layout: dict[str, dict[str, Path]], classes: Sequence[str] | None, name: str, root: Path
 ) -> list[str]:
     """Folder names in label order: all of them sorted, or those that ``classes`` lists."""
-    # `classes` decides which folders count and their labels. Both sides are compared as class names, so that
-    # "red fox" in the list finds the folder red_fox.
+    # `classes` decides which folders count and their labels. Both sides are compared as class
+    # names, so that # "red fox" in the list finds the folder red_fox.
     _refuse_two_spellings(layout, name, root)
     by_name: dict[str, list[str]] = defaultdict(list)
     for folder in sorted({folder for split in layout.values() for folder in split}):
@@ -333,7 +386,8 @@ def _class_folders(
             both = " and ".join(f"'{f}'" for f in folders)
             of_class = class_name(wanted)
             raise UserError(
-                f"data set '{name}': folders {both} in {root} are both the class '{of_class}'; make them one"
+                f"data set '{name}': folders {both} in {root} are both the class '{of_class}'; "
+                "make them one"
             )
         if folders[0] in chosen:
             raise UserError(f"data set '{name}': class '{wanted}' is listed twice")
@@ -351,13 +405,16 @@ def _refuse_two_spellings(layout: dict[str, dict[str, Path]], name: str, root: P
             other, first = seen.setdefault(folder.casefold(), (folder, path))
             if other != folder and not any(other in c and folder in c for c in layout.values()):
                 raise UserError(
-                    f"data set '{name}': {first.relative_to(root)} and {path.relative_to(root)} differ in upper and "
+                    f"data set '{name}': {first.relative_to(root)} and {path.relative_to(root)} "
+                    "differ in upper and "
                     "lower case only; give both one name"
                 )
 
 
 def _refuse_links(folder: Path, name: str, root: Path) -> None:
-    """Refuse a link from a class folder to its parent or to another class, which would add that class's images."""
+    """Refuse a link from a class folder to its parent or to another class, which would add that
+    class's images.
+    """
     whole, own = root.resolve(), folder.resolve()
     for here, folders, _ in os.walk(folder):
         for link in (Path(here, f) for f in folders if not _hidden(f)):
@@ -365,24 +422,28 @@ def _refuse_links(folder: Path, name: str, root: Path) -> None:
             elsewhere = target.is_relative_to(whole) and not target.is_relative_to(own)
             if link.is_symlink() and (elsewhere or whole.is_relative_to(target)):
                 raise UserError(
-                    f"data set '{name}': {link} leads to {target}, which holds images of other classes; remove the link"
+                    f"data set '{name}': {link} leads to {target}, which holds images of other "
+                    "classes; remove the link"
                 )
 
 
 def cut(
     per_class: Iterable[list[str]], shares: dict[str, float], twins: Iterable[Sequence[str]] = ()
 ) -> dict[str, list[list[str]]]:
-    """Cut each class's ids, ordered by hash, at the cumulated shares (rounded half up, exact integers).
+    """Cut each class's ids, ordered by hash, at the cumulated shares (rounded half up, exact
+    integers).
 
-    twins: groups that stay together, also where they are in several classes. A group takes the place
-    of the first of its ids by hash, and goes to the split that its middle is in.
+    twins: groups that stay together, also where they are in several classes. A group takes the
+    place of the first of its ids by hash, and goes to the split that its middle is in.
     """
     group_of = {image_id: tuple(group) for group in twins for image_id in group}
     placed: dict[tuple[str, ...], str] = {}  # group -> its split, by the first class that has it
     found: dict[str, list[list[str]]] = {split: [] for split in shares}
     for ids in per_class:
         order = sorted(ids, key=lambda i: hashlib.sha256(i.encode()).digest())
-        units: dict[tuple[str, ...], list[str]] = {}  # images that stay together, in the order of their first
+        units: dict[
+            tuple[str, ...], list[str]
+        ] = {}  # images that stay together, in the order of their first
         for image_id in order:
             units.setdefault(group_of.get(image_id, (image_id,)), []).append(image_id)
         of_class: dict[str, list[str]] = {split: [] for split in shares}
@@ -411,7 +472,9 @@ def file_entry(image_id: str, path: Path) -> ManifestEntry:
     """Size and sha256 of an image file. UserError if it cannot be read."""
     try:
         if path.exists() and not path.is_file():  # reading a pipe would wait forever
-            raise UserError(f"image file cannot be read: {path}: a pipe, socket or device, not a file")
+            raise UserError(
+                f"image file cannot be read: {path}: a pipe, socket or device, not a file"
+            )
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
             return ManifestEntry(image_id, os.fstat(file.fileno()).st_size, digest)

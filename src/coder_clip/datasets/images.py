@@ -17,7 +17,9 @@ from coder_clip.errors import UserError, one_line
 WIDE_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")  # more than 8 bits a pixel
 JPEG_END = b"\xff\xd9"
 TAIL = 64  # bytes in which the end must be: cameras and programs append some
-LEAST_SIDE = 512  # pixels that a side of a photo keeps where it is decoded at a fraction of its size
+LEAST_SIDE = (
+    512  # pixels that a side of a photo keeps where it is decoded at a fraction of its size
+)
 
 
 class UnreadableImage(UserError):
@@ -39,18 +41,22 @@ def read_image(
     content: bytes | None = None,
     least: int | None = None,
 ) -> Image.Image:
-    """The image at ``path``, decoded in full: mode RGB, 8 bits a channel, turned upright by its EXIF tag.
+    """The image at ``path``, decoded in full: mode RGB, 8 bits a channel, turned upright by its
+    EXIF tag.
 
-    Grey is repeated in three channels; 16-bit grey is scaled (65535 -> 255), not clipped; float grey must be
-    in 0..1 or 0..255; CMYK goes through Pillow's plain conversion (no colour profiles); transparent pixels
-    are laid on white; of an animation the first frame is taken. A JPEG that is too large for Pillow (over 178
-    megapixels) is decoded at a half, a quarter or an eighth of its size. HEIC needs the package pillow-heif.
-    as_stored: neither turned nor laid on white, as torchvision, CoOp and the authors read published data sets.
-    content: the bytes of the file, if they were read already. least: pixels of a side that are enough; a larger JPEG is
-    decoded at a half, a quarter or an eighth of its size, which is much faster.
+    Grey is repeated in three channels; 16-bit grey is scaled (65535 -> 255), not clipped; float
+    grey must be in 0..1 or 0..255; CMYK goes through Pillow's plain conversion (no colour
+    profiles); transparent pixels are laid on white; of an animation the first frame is taken. A
+    JPEG that is too large for Pillow (over 178 megapixels) is decoded at a half, a quarter or an
+    eighth of its size. HEIC needs the package pillow-heif.
+    as_stored: neither turned nor laid on white, as torchvision, CoOp and the authors read published
+    data sets.
+    content: the bytes of the file, if they were read already. least: pixels of a side that are
+    enough; a larger JPEG is decoded at a half, a quarter or an eighth of its size, which is much
+    faster.
 
-    Raises UnreadableImage (a UserError) with path and reason: missing, truncated, no image, too large.
-    """
+    Raises UnreadableImage (a UserError) with path and reason: missing, truncated, no image, too
+    large."""
     try:
         if content is None:
             content = Path(path).read_bytes()
@@ -60,24 +66,33 @@ def read_image(
             image.load()
             if as_stored and image.mode not in WIDE_MODES:
                 return image.convert("RGB")
-            ImageOps.exif_transpose(image, in_place=True)  # else a photo without the tag is copied, too
+            ImageOps.exif_transpose(
+                image, in_place=True
+            )  # else a photo without the tag is copied, too
             return to_rgb(image)
     except FileNotFoundError:
         broken = Path(path).is_symlink()
-        raise UnreadableImage(path, "the link points nowhere" if broken else "no such file") from None
+        raise UnreadableImage(
+            path, "the link points nowhere" if broken else "no such file"
+        ) from None
     except UnidentifiedImageError:
         reason = "not an image, or a format that Pillow does not know"
         if content and _is_heic(content):
-            reason = "HEIC, which needs the package pillow-heif (the extra 'heic': pip install pillow-heif)"
+            reason = (
+                "HEIC, which needs the package pillow-heif (the "
+                "extra 'heic': pip install pillow-heif)"
+            )
         raise UnreadableImage(path, reason) from None
     except Exception as error:  # Pillow's decoders raise almost anything on damaged bytes
         raise UnreadableImage(path, one_line(error)) from None
 
 
 def seems_whole(path: str | PathLike[str]) -> bool:
-    """True for a JPEG with its header and end, and a PNG whose checksums are right; nothing is decoded.
+    """True for a JPEG with its header and end, and a PNG whose checksums are right; nothing is
+    decoded.
 
-    False for a file that was cut off, as by a copy that was stopped, and for many that can be read all the same: only
+    False for a file that was cut off, as by a copy that was stopped, and for many that can be read
+    all the same: only
     decoding shows whether an image of another format is whole.
     """
     try:
@@ -95,7 +110,9 @@ def seems_whole(path: str | PathLike[str]) -> bool:
 
 
 def _open(content: bytes) -> Image.Image:
-    """The image, its pixels not decoded yet. What Pillow refuses is tried once more, as a large JPEG or as HEIC."""
+    """The image, its pixels not decoded yet. What Pillow refuses is tried once more, as a large
+    JPEG or as HEIC.
+    """
     try:
         return Image.open(io.BytesIO(content))
     except Image.DecompressionBombError as too_large:
@@ -124,7 +141,9 @@ def _is_heic(content: bytes) -> bool:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Any Pillow image as 8-bit RGB (see read_image). Raises ValueError where the value range is unknown."""
+    """Any Pillow image as 8-bit RGB (see read_image). Raises ValueError where the value range is
+    unknown.
+    """
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
     if image.mode in WIDE_MODES:
@@ -136,7 +155,9 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _to_8_bit(pixels: NDArray[np.generic], mode: str) -> NDArray[np.uint8]:
-    """Scale (H, W) integers or floats to (H, W) uint8, by the full range of the format, never by the content."""
+    """Scale (H, W) integers or floats to (H, W) uint8, by the full range of the format, never by
+    the content.
+    """
     if mode == "F":
         real = pixels.astype(np.float64)
         low, high = float(real.min()), float(real.max())
@@ -145,6 +166,8 @@ def _to_8_bit(pixels: NDArray[np.generic], mode: str) -> NDArray[np.uint8]:
         return np.rint(real * (255 if high <= 1 else 1)).astype(np.uint8)
     wide = pixels.astype(np.int64)  # mode "I" is how Pillow shows some 16-bit files
     if wide.min() < 0 or wide.max() > 65535:
-        raise ValueError(f"integer pixels from {wide.min()} to {wide.max()}: expected 16 bits (0..65535)")
+        raise ValueError(
+            f"integer pixels from {wide.min()} to {wide.max()}: expected 16 bits (0..65535)"
+        )
     scaled: NDArray[np.uint8] = ((wide * 255 + 32767) // 65535).astype(np.uint8)
     return scaled

@@ -1,7 +1,8 @@
 """The file formats that say which image is in which split: one short function per published format.
 
-Each takes the place of a data set and gives for every split the images as (id, label); ids are paths
-relative to the image folder, with "/". ``entries/`` says which function is used for which data set.
+Each takes the place of a data set and gives for every split the images as (id, label); ids are
+paths relative to the image folder, with "/". ``entries/`` says which function is used for which
+data set.
 
 Sources: the data sets' own readme files; CoOp's DATASETS.md (github.com/KaiyangZhou/CoOp).
 """
@@ -36,7 +37,9 @@ class Place:
 
     @cached_property
     def classes(self) -> list[str]:
-        """Names in label order, read on first use: ImageNet's take an import of open_clip, for which no plan waits."""
+        """Names in label order, read on first use: ImageNet's take an import of open_clip, for
+        which no plan waits.
+        """
         return self.entry.class_names()
 
     def read(self, file: str, reader: Callable[[Path], Any]) -> Any:
@@ -48,14 +51,20 @@ class Place:
             raise UserError(f"data set '{self.name}': {path} cannot be read: {error}") from None
 
     def lines(self, file: str) -> Iterator[tuple[str, str]]:
-        """Yield (where, line) for each non-empty line of a text file; ``where`` names file and line for errors."""
+        """Yield (where, line) for each non-empty line of a text file; ``where`` names file and line
+        for errors.
+        """
         text = self.read(file, lambda path: path.read_text(encoding="utf-8-sig"))
         for number, line in enumerate(text.splitlines(), 1):
             if line.strip():
                 yield f"{self.folder / file}, line {number}", line.strip()
 
-    def listed(self, files: dict[str, str], parse: Callable[[str], tuple[str, str | int]]) -> Splits:
-        """Splits from a text file each, a line per image. parse: line -> id, class name or label."""
+    def listed(
+        self, files: dict[str, str], parse: Callable[[str], tuple[str, str | int]]
+    ) -> Splits:
+        """Splits from a text file each, a line per image. parse: line -> id, class name or
+        label.
+        """
         splits: Splits = {}
         for split, file in files.items():
             pairs = splits[split] = []
@@ -63,20 +72,27 @@ class Place:
                 try:
                     image, of_class = parse(line)
                 except (ValueError, IndexError):
-                    raise UserError(f"data set '{self.name}': {where}: unexpected '{line}'") from None
+                    raise UserError(
+                        f"data set '{self.name}': {where}: unexpected '{line}'"
+                    ) from None
                 pairs.append((image, self.label(where, of_class)))
         return splits
 
     def label(self, where: str, of_class: str | int) -> int:
-        """The label of a class name, or the label itself; UserError if the data set has no such class."""
+        """The label of a class name, or the label itself; UserError if the data set has no such
+        class.
+        """
         if isinstance(of_class, str):
             if of_class not in self._labels:
                 close = nearest(of_class, self._labels)
-                raise UserError(f"data set '{self.name}': {where}: unknown class '{of_class}'{close}")
+                raise UserError(
+                    f"data set '{self.name}': {where}: unknown class '{of_class}'{close}"
+                )
             return self._labels[of_class]
         if not 0 <= of_class < len(self.classes):
             raise UserError(
-                f"data set '{self.name}': {where}: label {of_class} is outside 0 to {len(self.classes) - 1}"
+                f"data set '{self.name}': {where}: label {of_class} is "
+                f"outside 0 to {len(self.classes) - 1}"
             )
         return of_class
 
@@ -91,8 +107,8 @@ class Place:
 def coop(place: Place) -> Splits:
     """``{"train"|"val"|"test": [[relative path, label, class name], …]}``.
 
-    The class name of every entry is compared with the class list, so that a file of another data set, or one
-    with other labels, is refused instead of giving wrong accuracies.
+    The class name of every entry is compared with the class list, so that a file of another data
+    set, or one with other labels, is refused instead of giving wrong accuracies.
     """
     (file,) = next(rule.needs for rule in place.entry.splits if rule.rule == "coop")
     document = place.read(file, lambda path: json.loads(path.read_bytes()))
@@ -108,17 +124,22 @@ def coop(place: Place) -> Splits:
                 case [str(path), int(label), str(name)]:
                     pass
                 case _:
-                    raise UserError(f"data set '{place.name}': {where} is not [path, label, class name]")
+                    raise UserError(
+                        f"data set '{place.name}': {where} is not [path, label, class name]"
+                    )
             if name != place.classes[place.label(where, label)]:
                 raise UserError(
-                    f"data set '{place.name}': {where}: label {label} is '{place.classes[label]}' here; "
+                    f"data set '{place.name}': {where}: label {label} is "
+                    f"'{place.classes[label]}' here; "
                     "the file belongs to another data set or another order of classes"
                 )
-            # such files come from other people's machines: unify separators and Unicode form, and stay inside
-            # the data set
+            # such files come from other people's machines: unify separators and Unicode form, and
+            # stay inside # the data set
             path = nfc(path.replace("\\", "/")).removeprefix("/")
             if ".." in path.split("/"):
-                raise UserError(f"data set '{place.name}': {where}: the path leads out of the data set")
+                raise UserError(
+                    f"data set '{place.name}': {where}: the path leads out of the data set"
+                )
             pairs.append((path, label))
     return splits
 
@@ -133,7 +154,9 @@ def dtd_lists(place: Place) -> Splits:
 
 
 def aircraft_lists(place: Place) -> Splits:
-    """``images_variant_{split}.txt``: "1025794 707-320". Variants, of which there are 100; families are 70."""
+    """``images_variant_{split}.txt``: "1025794 707-320". Variants, of which there are 100; families
+    are 70.
+    """
 
     def parse(line: str) -> tuple[str, str]:
         image, _, variant = line.partition(" ")
@@ -154,7 +177,8 @@ def food_lists(place: Place) -> Splits:
 
 
 def cub_lists(place: Place) -> Splits:
-    """Read ``images.txt`` ("1 001.Black_footed_Albatross/….jpg") and ``train_test_split.txt`` ("1 0").
+    """Read ``images.txt`` ("1 001.Black_footed_Albatross/….jpg") and ``train_test_split.txt`` ("1
+    0").
 
     The second number of ``train_test_split.txt`` is 1 for a training image and 0 for a test image.
     """
@@ -176,7 +200,9 @@ def cub_lists(place: Place) -> Splits:
 
 
 def places_lists(place: Place) -> Splits:
-    """``places365_val.txt``: "Places365_val_00000001.jpg 165". The official validation images are the test."""
+    """``places365_val.txt``: "Places365_val_00000001.jpg 165". The official validation images are
+    the test.
+    """
 
     def parse(line: str) -> tuple[str, int]:
         image, _, label = line.rpartition(" ")
@@ -189,10 +215,13 @@ def places_lists(place: Place) -> Splits:
 
 
 def imagenet_folders(place: Place) -> Splits:
-    """``train/n01440764/….JPEG`` and, as the test, ``imagenet_val``. Labels: WordNet ids in order."""
+    """``train/n01440764/….JPEG`` and, as the test, ``imagenet_val``. Labels: WordNet ids in
+    order.
+    """
     if not (place.images / "train").is_dir():
         raise UserError(
-            f"data set '{place.name}': {place.images / 'train'} is missing; with the validation images alone say "
+            f"data set '{place.name}': {place.images / 'train'} is missing; with the validation "
+            "images alone say "
             "split: imagenet_val in the configuration, for zero-shot"
         )
     folders = [f"train/{synset}" for synset in imagenet_synsets()[: len(place.classes)]]
@@ -200,12 +229,16 @@ def imagenet_folders(place: Place) -> Splits:
 
 
 def imagenet_val(place: Place) -> Splits:
-    """``val/n01440764/….JPEG``, or loose as in the official archive: the class of each is known by its number."""
+    """``val/n01440764/….JPEG``, or loose as in the official archive: the class of each is known by
+    its number.
+    """
     synsets = imagenet_synsets()[: len(place.classes)]
     folder = place.images / "val"
     if not folder.is_dir():
         raise UserError(f"data set '{place.name}': {folder} is missing")
-    if not (folder / synsets[0]).is_dir() and any(p.suffix.lower() == ".jpeg" for p in folder.iterdir()):
+    if not (folder / synsets[0]).is_dir() and any(
+        p.suffix.lower() == ".jpeg" for p in folder.iterdir()
+    ):
         return {
             "test": [
                 (f"val/{synsets[label]}/ILSVRC2012_val_{number:08d}.JPEG", label)
@@ -223,18 +256,27 @@ def imagenet_v2_folders(place: Place) -> Splits:
 
 def _numbered(place: Place, folders: list[str]) -> Pairs:
     """The images of one folder per class, in label order."""
-    return [(image, label) for label, folder in enumerate(folders) for image in images_in(place, folder)]
+    return [
+        (image, label) for label, folder in enumerate(folders) for image in images_in(place, folder)
+    ]
 
 
 def imagenet_synsets() -> list[str]:
     """WordNet ids of ImageNet's 1,000 classes in label order, as timm ships them."""
     from importlib.resources import files
 
-    return files("timm").joinpath("data/_info/imagenet_synsets.txt").read_text(encoding="utf-8").split()
+    return (
+        files("timm")
+        .joinpath("data/_info/imagenet_synsets.txt")
+        .read_text(encoding="utf-8")
+        .split()
+    )
 
 
 def imagenet_val_labels() -> list[int]:
-    """Labels of the 50,000 official validation images in order, as tensorflow-datasets (Apache 2.0) ships them."""
+    """Labels of the 50,000 official validation images in order, as tensorflow-datasets (Apache 2.0)
+    ships them.
+    """
     with gzip.open(Path(__file__).parent / "entries/imagenet_val.txt.gz", "rt") as stream:
         return [int(line) for line in stream]
 

@@ -1,7 +1,8 @@
-"""Read untrusted pickles: lists, dicts and strings, and nothing else. A pickle is a program, and can be any program.
+"""Read untrusted pickles: lists, dicts and strings, and nothing else. A pickle is a program, and
+can be any program.
 
-The standard library's unpickler runs without access to functions and classes, and its result is checked.
-"""
+The standard library's unpickler runs without access to functions and classes, and its result is
+checked."""
 
 from __future__ import annotations
 
@@ -25,8 +26,8 @@ class _Reader(pickle.Unpickler):
 def read_plain_pickle(path: str | Path) -> Any:
     """The lists, dicts and strings of a pickle file.
 
-    UserError, with nothing of the file run, where it holds anything else, is not a pickle, is cut off, contains
-    itself, or expands to more than ten million items.
+    UserError, with nothing of the file run, where it holds anything else, is not a pickle, is cut
+    off, contains itself, or expands to more than ten million items.
     """
     path = Path(path)
     try:
@@ -34,8 +35,9 @@ def read_plain_pickle(path: str | Path) -> Any:
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
     try:
-        # A pickle is a program. Its opcodes are scanned first, without executing them, for indices that would
-        # make the reader reserve huge memory; then `_Reader` executes it, and refuses every import.
+        # A pickle is a program. Its opcodes are scanned first, without executing them, for indices
+        # that would # make the reader reserve huge memory; then `_Reader` executes it, and refuses
+        # every import.
         for code, argument, _ in pickletools.genops(data):
             # the reader would make room for all numbers up to this one
             if "PUT" in code.name and int(argument or 0) > len(data):
@@ -44,7 +46,8 @@ def read_plain_pickle(path: str | Path) -> Any:
         size = _items(value, {})
     except Exception as error:  # wrong bytes fail in many ways
         raise UserError(
-            f"{path} is refused: a pickle may hold lists, dicts and strings, and this one {one_line(error)}"
+            f"{path} is refused: a pickle may hold lists, dicts and "
+            f"strings, and this one {one_line(error)}"
         ) from error
     if size > ITEMS:
         raise UserError(f"{path} is refused: it expands to more than {ITEMS:,} items")
@@ -52,7 +55,9 @@ def read_plain_pickle(path: str | Path) -> Any:
 
 
 def _items(value: Any, known: dict[int, int]) -> int:
-    """Count the values, as often as they are referred to, long strings as several. UnpicklingError for other types."""
+    """Count the values, as often as they are referred to, long strings as several. UnpicklingError
+    for other types.
+    """
     if isinstance(value, str):
         return 1 + len(value) // LETTERS
     if not isinstance(value, (list, dict)):

@@ -1,7 +1,7 @@
 """The loader behind every entry of ``entries/``: a published data set below the data root.
 
-Ids of images are paths relative to the image folder, so the root changes no result. Nothing is downloaded here;
-``coder-clip data get`` does that.
+Ids of images are paths relative to the image folder, so the root changes no result. Nothing is
+downloaded here; ``coder-clip data get`` does that.
 """
 
 from __future__ import annotations
@@ -30,15 +30,17 @@ ROOT_VARIABLE = "CODER_CLIP_DATA"
 
 
 def data_root(configured: Path | None) -> Path:
-    """The folder that holds the data sets: CODER_CLIP_DATA, else ``data_root:`` of the configuration.
+    """The folder that holds the data sets: CODER_CLIP_DATA, else ``data_root:`` of the
+    configuration.
 
-    The variable comes first: a configuration is shared, and the place of the images depends on the machine.
-    UserError if neither is set.
+    The variable comes first: a configuration is shared, and the place of the images depends on the
+    machine. UserError if neither is set.
     """
     given = os.environ.get(ROOT_VARIABLE) or configured
     if not given:
         raise UserError(
-            f"where are the data sets? Set {ROOT_VARIABLE}=FOLDER, or data_root: FOLDER in the configuration"
+            f"where are the data sets? Set {ROOT_VARIABLE}=FOLDER, or data_root: FOLDER in the "
+            "configuration"
         )
     return Path(given).expanduser()
 
@@ -48,7 +50,8 @@ def existing(root: Path) -> Path:
     if not root.is_dir():
         wrong = "is a file" if root.exists() else "does not exist"
         raise UserError(
-            f"{root}, the folder of all data sets, {wrong}: name another ({ROOT_VARIABLE}, or data_root of the "
+            f"{root}, the folder of all data sets, {wrong}: name another ({ROOT_VARIABLE}, or "
+            "data_root of the "
             "configuration); 'coder-clip data get' makes one"
         )
     return root
@@ -64,7 +67,9 @@ def find_place(name: str, found: Entry, root: Path) -> Place | None:
 
 
 def refuse_published_layout(name: str, root: Path) -> None:
-    """UserError if ``root``, given as a folder of class folders, has the published layout of the data set instead."""
+    """UserError if ``root``, given as a folder of class folders, has the published layout of the
+    data set instead.
+    """
     found = entry(name)
     inside = any((root / images).is_dir() for images in found.images if images != ".")
     if not inside and find_place(name, found, root) is None:
@@ -78,8 +83,10 @@ def refuse_published_layout(name: str, root: Path) -> None:
         if root.name not in found.folders:
             below = root.parent / f"FOLDER (with {root} moved to FOLDER/{found.folders[0]})"
     raise UserError(
-        f"data set '{name}': {root} has the published layout, and 'root' is for a folder with a folder per class: "
-        f"write 'data_root: {below}' at the top of the configuration, and '{name}: {{}}' below datasets"
+        f"data set '{name}': {root} has the published layout, and 'root' is for a folder with a "
+        "folder per class: "
+        f"write 'data_root: {below}' at the top of the "
+        f"configuration, and '{name}: {{}}' below datasets"
     )
 
 
@@ -103,10 +110,11 @@ def is_here(name: str, root: Path, split: str | None = None) -> bool:
 
 
 def listing(name: str, configured: Path | None, split: str | None = None) -> str | None:
-    """Hash over which rule splits the images, and the files it reads; None if the data set is not on this machine.
+    """Hash over which rule splits the images, and the files it reads; None if the data set is not
+    on this machine.
 
-    These files decide everything but the pixels, so that a DAG is planned without a walk through a million images.
-    """
+    These files decide everything but the pixels, so that a DAG is planned without a walk through a
+    million images."""
     try:
         found, root = entry(name).only(split), data_root(configured)
     except UserError:
@@ -121,10 +129,11 @@ def listing(name: str, configured: Path | None, split: str | None = None) -> str
 
 
 class PublishedDataset(ImageFiles):
-    """A data set of ``entries/`` with the interface of all data sets: splits, images by id, templates, fingerprint.
+    """A data set of ``entries/`` with the interface of all data sets: splits, images by id,
+    templates, fingerprint.
 
-    Raises UserError if images or split files are missing, or if a split file belongs to another data set.
-    """
+    Raises UserError if images or split files are missing, or if a split file belongs to another
+    data set."""
 
     as_stored = True  # images are neither turned nor laid on white (read_image)
 
@@ -147,33 +156,44 @@ class PublishedDataset(ImageFiles):
 
     @cached_property
     def twins(self) -> Images:  # type: ignore[override]
-        """Groups of near twins: by the entry's pattern, else by pixels, without splits of more than MOST images."""
+        """Groups of near twins: by the entry's pattern, else by pixels, without splits of more than
+        MOST images.
+        """
         if self.entry.group is not None:
-            return by_name([i for pairs in self.splits.values() for i, _ in pairs], self.entry.group)
+            return by_name(
+                [i for pairs in self.splits.values() for i, _ in pairs], self.entry.group
+            )
         looked_at = [pairs for pairs in self.splits.values() if len(pairs) <= MOST]
         return near_twins([i for pairs in looked_at for i, _ in pairs], self.small)
 
     def published_splits(self) -> Splits:
-        """Read the splits from the rule's files, before val is carved out and the images are put in order."""
+        """Read the splits from the rule's files, before val is carved out and the images are put in
+        order.
+        """
         read: Callable[[Place], Splits] = getattr(layouts, self.rule.rule)
         return read(self.place)
 
     def image(self, image_id: str, content: bytes | None = None) -> Image.Image:
-        """The image as RGB, as everybody reads published images: not turned, transparency dropped (read_image).
+        """The image as RGB, as everybody reads published images: not turned, transparency dropped
+        (read_image).
 
-        content: of the file, where it was read already. UserError for an unknown id or an unreadable file.
-        """
+        content: of the file, where it was read already. UserError for an unknown id or an
+        unreadable file."""
         if image_id not in self._ids:
             raise UserError(f"data set '{self.name}': no image '{image_id}'")
         return read_image(self.path(image_id), as_stored=True, content=content)
 
     def path(self, image_id: str) -> Path:
-        """The file of an image. Names on disk may differ from the lists in case and Unicode form."""
+        """The file of an image. Names on disk may differ from the lists in case and Unicode
+        form.
+        """
         path = self.place.images / image_id
         return path if path.exists() else self._resolve(image_id) or path
 
     def missing(self) -> list[str]:
-        """Ids that are listed and not on disk, or are empty files there, in order; no file is opened."""
+        """Ids that are listed and not on disk, or are empty files there, in order; no file is
+        opened.
+        """
         return [i for i in sorted(self._ids) if not ((p := self._resolve(i)) and p.stat().st_size)]
 
     def miscounted(self) -> str | None:
@@ -184,15 +204,18 @@ class PublishedDataset(ImageFiles):
         return f"expected {expected}: some of it is missing, or it is another version"
 
     def fingerprint(self, *splits: str) -> str:
-        """sha256 over the lines ``split TAB id TAB label`` of these splits (default: all): over what is listed, not
-        over pixels."""
+        """sha256 over the lines ``split TAB id TAB label`` of these splits (default: all): over
+        what is listed, not over pixels."""
         digest = hashlib.sha256()
         for split in splits or self.splits:
-            digest.update("".join(f"{split}\t{i}\t{label}\n" for i, label in self.splits[split]).encode())
+            digest.update(
+                "".join(f"{split}\t{i}\t{label}\n" for i, label in self.splits[split]).encode()
+            )
         return digest.hexdigest()
 
     def verified(self, skip: bool = False) -> dict[str, Any]:
-        """More entries for the manifest: which split it is, and the bytes of the val and test images.
+        """More entries for the manifest: which split it is, and the bytes of the val and test
+        images.
 
         skip: missing images are listed, and the run does without.
 
@@ -201,11 +224,15 @@ class PublishedDataset(ImageFiles):
         missing = self.missing()
         if missing and not skip:
             raise UserError(
-                f"data set '{self.name}': {len(missing)} of {len(self._ids)} images are missing or empty in "
-                f"{self.place.images}, the first: {missing[0]}; see 'coder-clip data check {self.name}'"
+                f"data set '{self.name}': {len(missing)} of {len(self._ids)} images are missing "
+                "or empty in "
+                f"{self.place.images}, the first: {missing[0]}; see "
+                f"'coder-clip data check {self.name}'"
             )
         absent = set(missing)
-        seen = [i for split in ("val", "test") for i, _ in self.splits.get(split, []) if i not in absent]
+        seen = [
+            i for split in ("val", "test") for i, _ in self.splits.get(split, []) if i not in absent
+        ]
         said = {**self.about(), "bytes": sum(self.path(i).stat().st_size for i in seen)}
         return {**said, "missing": missing} if missing else said
 
@@ -216,9 +243,9 @@ class PublishedDataset(ImageFiles):
     def _resolve(self, image_id: str) -> Path | None:
         """The file behind an id, folder by folder; None if there is none.
 
-        Copies of a data set have a folder inside one of the same name (Kaggle's cars_train/cars_train), or images
-        without their class folders (ImageNet's official val): both are found.
-        """
+        Copies of a data set have a folder inside one of the same name (Kaggle's
+        cars_train/cars_train), or images without their class folders (ImageNet's official val):
+        both are found."""
         path = self.place.images
         *folders, file = image_id.split("/")
         for part in folders:
@@ -260,14 +287,19 @@ def _finished(place: Place, rule: Rule, splits: Splits) -> Splits:
         for image, _ in pairs:
             if image in owner:
                 raise UserError(
-                    f"data set '{place.name}': '{image}' is listed twice ({owner[image]} and {split})"
+                    f"data set '{place.name}': '{image}' is listed "
+                    f"twice ({owner[image]} and {split})"
                 )
             owner[image] = split
-    return {s: sorted(splits[s], key=lambda pair: (pair[1], pair[0])) for s in SPLITS if s in splits}
+    return {
+        s: sorted(splits[s], key=lambda pair: (pair[1], pair[0])) for s in SPLITS if s in splits
+    }
 
 
 def _val(train: list[tuple[str, int]], rule: Rule) -> set[str]:
-    """The training images that become val, in every class by the hash of the id (as for folders)."""
+    """The training images that become val, in every class by the hash of the id (as for
+    folders).
+    """
     per_class: dict[int, list[str]] = defaultdict(list)
     for image, label in train:
         per_class[label].append(image)

@@ -30,14 +30,16 @@ COPIES = {  # what copies spoil, the worst first
 def refuse_unusable(data: Dataset, needed: Sequence[str], shots: int | None, results: Path) -> None:
     """Refuse a data set that a run cannot use.
 
-    needed: splits. shots: training images that each class needs; None if fewer will do. results: folder of the run.
+    needed: splits. shots: training images that each class needs; None if fewer will do. results:
+    folder of the run.
 
-    UserError, one line: a single class, a split without images, a class with too few training images, results among the
-    images.
+    UserError, one line: a single class, a split without images, a class with too few training
+    images, results among the images.
     """
     if isinstance(data, FolderDataset) and data.takes(results):
         raise UserError(
-            f"results: {results} is in {data.root}, where data set '{data.name}' would take its folders for classes "
+            f"results: {results} is in {data.root}, where data set '{data.name}' would take its "
+            "folders for classes "
             "and its figures for photos; name a folder elsewhere"
         )
     if len(data.classes) == 1:
@@ -45,9 +47,13 @@ def refuse_unusable(data: Dataset, needed: Sequence[str], shots: int | None, res
         folders = sorted(getattr(data, "below", {}).get(name, ""))
         advice = "add another class folder"
         if len(folders) > 1:
-            advice = f"if the folders {_some(folders)} below it are the classes, root has to be the folder above them"
+            advice = (
+                f"if the folders {_some(folders)} below it are the classes, root has to be "
+                "the folder above them"
+            )
         raise UserError(
-            f"data set '{data.name}': '{name}' is the only class, so every prediction would be correct; {advice}"
+            f"data set '{data.name}': '{name}' is the only class, so every prediction would be "
+            f"correct; {advice}"
         )
     if shots is not None:
         try:
@@ -60,15 +66,17 @@ def refuse_unusable(data: Dataset, needed: Sequence[str], shots: int | None, res
     for split in needed:
         if not len(data.split(split)):
             raise UserError(
-                f"data set '{data.name}' has no {split} images; see docs/photos.md for how folders are split"
+                f"data set '{data.name}' has no {split} images; see docs/photos.md for how "
+                "folders are split"
             )
 
 
 def copies(data: ImageFiles, listed: Sequence[ManifestEntry] = ()) -> dict[str, list[list[str]]]:
-    """Groups of images with the same bytes by what they spoil (`COPIES`), each in the first list that fits.
+    """Groups of images with the same bytes by what they spoil (`COPIES`), each in the first list
+    that fits.
 
-    listed: the hashes of all images, where they are known. Without them every file is opened, and only those that may
-    be copies are hashed, because they have the same size and end.
+    listed: the hashes of all images, where they are known. Without them every file is opened, and
+    only those that may be copies are hashed, because they have the same size and end.
     UserError if a file of a folder cannot be read; of a published data set it is left out.
     """
     where = {i: (split, label) for split, pairs in data.splits.items() for i, label in pairs}
@@ -92,7 +100,9 @@ def _candidates(data: ImageFiles, ids: list[str]) -> Iterable[ManifestEntry]:
         ends = []
         for first in range(0, len(ids), MANY):  # a million at once would take gigabytes
             some = ids[first : first + MANY]
-            for image_id, end in zip(some, pool.map(lambda i: _end(data.path(i)), some), strict=True):
+            for image_id, end in zip(
+                some, pool.map(lambda i: _end(data.path(i)), some), strict=True
+            ):
                 if end:
                     ends.append((image_id, end))
                 elif isinstance(data, FolderDataset):  # a run hashes all of its files

@@ -20,15 +20,18 @@ if TYPE_CHECKING:
 def draw_shots(
     labels: NDArray[Any] | Tensor | Sequence[int], shots: int, seed: int, n_classes: int
 ) -> NDArray[np.int64]:
-    """Draw ``shots`` images per class without replacement; with too few, all of them and then repeats.
+    """Draw ``shots`` images per class without replacement; with too few, all of them and then
+    repeats.
 
-    labels: (N,) of the training images. Returns (S,) rows, the first shot of every class that has an image, then the
-    second, and so on. The draw for n shots is the beginning of the draw for more with the same seed, and a class's
-    shots do not depend on the other classes. Repeats start over in the order drawn.
-    """
+    labels: (N,) of the training images. Returns (S,) rows, the first shot of every class that has
+    an image, then the second, and so on. The draw for n shots is the beginning of the draw for more
+    with the same seed, and a class's shots do not depend on the other classes. Repeats start over
+    in the order drawn."""
     owner = np.asarray(labels, dtype=np.int64)
     rows = [np.flatnonzero(owner == c) for c in range(n_classes)]
-    orders = [np.random.default_rng([seed, c]).permutation(of_class) for c, of_class in enumerate(rows)]
+    orders = [
+        np.random.default_rng([seed, c]).permutation(of_class) for c, of_class in enumerate(rows)
+    ]
     drawn = [order[place % len(order)] for place in range(shots) for order in orders if len(order)]
     return np.array(drawn, dtype=np.int64)
 
@@ -36,8 +39,10 @@ def draw_shots(
 def refuse_short(labels: NDArray[Any], classes: Sequence[str], shots: int) -> None:
     """Refuse, with a UserError, classes with fewer training images, labels (N,), than shots."""
     counts = np.bincount(labels, minlength=len(classes))
-    if short := np.flatnonzero(counts < shots).tolist():
+    short = np.flatnonzero(counts < shots).tolist()
+    if short:
         raise UserError(
-            f"adapter.shots: {shots} shots, but class '{classes[short[0]]}' has {counts[short[0]]} training images "
+            f"adapter.shots: {shots} shots, but class '{classes[short[0]]}' has "
+            f"{counts[short[0]]} training images "
             f"({len(short)} such classes); ask for fewer or set adapter.repeat_shots: true"
         )

@@ -1,4 +1,5 @@
-"""Near twins: images that show almost the same, such as shots of one scene, frames of one video, copies saved again.
+"""Near twins: images that show almost the same, such as shots of one scene, frames of one video,
+copies saved again.
 
 Near twins are one observation, not several. So they form groups: a split of a folder keeps a group
 together, intervals are over groups, and no image is a neighbour of its near twin. Groups come from:
@@ -27,15 +28,17 @@ from ..foundation.progress import progress
 Images = list[list[str]]  # groups of image ids
 
 # The rule for pixels: two images are near twins if their thumbnails, SIDE × SIDE in colour, have a
-# correlation of at least ALIKE, as they are or with STEP of a side cut off, and if the contrast of one
-# (standard deviation, in levels of 255) is at most RATIO times that of the other. Below a contrast of
-# FAINT (open sea) only noise could be compared, and an image has no near twin. docs/method.md has the
-# measurement behind these numbers.
+# correlation of at least ALIKE, as they are or with STEP of a side cut off, and if the contrast of
+# one # (standard deviation, in levels of 255) is at most RATIO times that of the other. Below a
+# contrast of # FAINT (open sea) only noise could be compared, and an image has no near twin.
+# docs/method.md has the # measurement behind these numbers.
 SIDE, ALIKE, STEP = 8, 0.98, 0.05
 RATIO, FAINT = 1.3, 2.0
 WORKED_ON = 64  # pixels of a side that an image is scaled to first
 SCREEN = 0.9  # correlation of the whole thumbnails below which the others are not compared
-MOVES = tuple(product((-1, 0, 1), repeat=2))  # what is cut off: the top or bottom, and the left or right side
+MOVES = tuple(
+    product((-1, 0, 1), repeat=2)
+)  # what is cut off: the top or bottom, and the left or right side
 WHOLE = MOVES.index((0, 0))
 MOST = 100_000  # images of a split: of more (ImageNet's training images) none is looked at
 # The rule for features: their cosine (docs/method.md).
@@ -48,8 +51,8 @@ MANY = 2000  # images whose decoding takes long enough to show how far it is
 def near_twins(ids: Sequence[str], read: Callable[[str], Image.Image]) -> Images:
     """Find the groups of two or more near twins by pixels, in the order of ids.
 
-    read: decodes an image. One that cannot be read has no near twin. Near twins of near twins are in one group.
-    """
+    read: decodes an image. One that cannot be read has no near twin. Near twins of near twins are
+    in one group."""
 
     def seen(image_id: str) -> Thumbnails | None:
         try:
@@ -79,7 +82,8 @@ def near_twins(ids: Sequence[str], read: Callable[[str], Image.Image]) -> Images
 class Thumbnails(NamedTuple):
     """Thumbnails of an image.
 
-    pixels: (9, 3 · SIDE²) uint8, whole and with STEP cut off in each direction (MOVES), one channel after the
+    pixels: (9, 3 · SIDE²) uint8, whole and with STEP cut off in each direction (MOVES), one channel
+    after the
     other. contrast: standard deviation of the whole one within its channels, in levels.
     """
 
@@ -106,14 +110,18 @@ def thumbnails(image: Image.Image) -> Thumbnails:
 
 
 def _centred(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Thumbnails (n, 3 · SIDE²) minus the mean of each channel, which is the colour of the light."""
+    """Thumbnails (n, 3 · SIDE²) minus the mean of each channel, which is the colour of the
+    light.
+    """
     channels = pixels.reshape(len(pixels), 3, -1).astype(np.float32)
     channels -= channels.mean(axis=2, keepdims=True)
     return channels.reshape(pixels.shape)
 
 
 def _unit(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Thumbnails (n, 3 · SIDE²) so that inner products are correlations; one without contrast is 0."""
+    """Thumbnails (n, 3 · SIDE²) so that inner products are correlations; one without contrast is
+    0.
+    """
     rows = _centred(pixels)
     unit: NDArray[np.float32] = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
     return unit
@@ -131,10 +139,11 @@ def are_twins(first: Thumbnails, second: Thumbnails) -> bool:
 
 
 def alike(features: NDArray[Any], least: float = COSINE) -> NDArray[np.int64]:
-    """Group images by the cosine of their features, for a data set without images: (N, d) -> groups (N,).
+    """Group images by the cosine of their features, for a data set without images: (N, d) -> groups
+    (N,).
 
-    A group's number is the position of its first image. Give it the images of all splits at once, so that near twins in
-    different splits are found. UserError for NaN or infinity.
+    A group's number is the position of its first image. Give it the images of all splits at once,
+    so that near twins in different splits are found. UserError for NaN or infinity.
     """
     rows = np.asarray(features, dtype=np.float64)
     if not np.isfinite(rows).all():
@@ -145,7 +154,8 @@ def alike(features: NDArray[Any], least: float = COSINE) -> NDArray[np.int64]:
 
 
 def by_name(ids: Iterable[str], pattern: str) -> Images:
-    """Groups of two or more images by their names: the parts of the id that the pattern's brackets match are equal.
+    """Groups of two or more images by their names: the parts of the id that the pattern's brackets
+    match are equal.
 
     UserError for an id that the pattern does not match.
     """
@@ -159,7 +169,9 @@ def by_name(ids: Iterable[str], pattern: str) -> Images:
 
 
 def numbers(ids: Sequence[str], groups: Sequence[Sequence[str]]) -> dict[str, int]:
-    """The group number of each image: the position, among all images of a data set, of the first of its group."""
+    """The group number of each image: the position, among all images of a data set, of the first of
+    its group.
+    """
     place = {image_id: i for i, image_id in enumerate(ids)}
     found = dict(place)
     for group in groups:
@@ -170,9 +182,16 @@ def numbers(ids: Sequence[str], groups: Sequence[Sequence[str]]) -> dict[str, in
 
 
 def counts(split_of: Mapping[str, str], groups: Sequence[Sequence[str]]) -> dict[str, int]:
-    """How many test images have near twins. images: of test; elsewhere: test images with a near twin in train or val;
-    together: test images with a near twin in test, and groups: the number of groups that these form."""
-    found = {"images": list(split_of.values()).count("test"), "elsewhere": 0, "together": 0, "groups": 0}
+    """How many test images have near twins. images: of test; elsewhere: test images with a near
+    twin in train or val;
+    together: test images with a near twin in test, and groups: the number of groups that these
+    form."""
+    found = {
+        "images": list(split_of.values()).count("test"),
+        "elsewhere": 0,
+        "together": 0,
+        "groups": 0,
+    }
     for group in groups:
         splits = [split_of[i] for i in group if i in split_of]
         test = splits.count("test")
@@ -188,16 +207,20 @@ def said(found: Mapping[str, int]) -> list[str]:
     """A sentence for each kind of near twins of test images that there is; found: from `counts`."""
     images = f"of {found['images']:,} test images"
     lines = []
-    if n := found["elsewhere"]:
+    n = found["elsewhere"]
+    if n:
         lines.append(f"{n:,} {images} {'has' if n == 1 else 'have'} a near twin in train or val")
-    if n := found["together"]:
+    n = found["together"]
+    if n:
         groups = f"{found['groups']:,} group{'s' * (found['groups'] != 1)}"
         lines.append(f"{n:,} {images} are near twins of each other, in {groups}")
     return lines
 
 
 def _close(rows: NDArray[Any], least: float) -> Iterator[tuple[int, int]]:
-    """Pairs of rows (N, d), of length 1, whose inner product is at least this; the first has the lower index."""
+    """Pairs of rows (N, d), of length 1, whose inner product is at least this; the first has the
+    lower index.
+    """
     step = max(1, PRODUCTS // max(1, len(rows)))
     for start in range(0, len(rows), step):
         products = rows[start : start + step] @ rows[start:].T
@@ -207,7 +230,9 @@ def _close(rows: NDArray[Any], least: float) -> Iterator[tuple[int, int]]:
 
 
 def connected(n: int, pairs: Iterable[tuple[int, int]]) -> NDArray[np.int64]:
-    """Number n things so that those of a pair have the same number: the lowest of all that are connected."""
+    """Number n things so that those of a pair have the same number: the lowest of all that are
+    connected.
+    """
     parent = list(range(n))
 
     def first(i: int) -> int:

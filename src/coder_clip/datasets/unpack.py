@@ -1,8 +1,9 @@
-"""Archives from elsewhere: only plain files and folders, only below the target, all of it or nothing.
+"""Archives from elsewhere: only plain files and folders, only below the target, all of it or
+nothing.
 
-A tar or zip may hold names that lead out of the folder ("../../.bashrc", "/etc/passwd"), links that do, and devices.
-None of the data sets' archives needs these, so all of them are refused, before anything is in place.
-"""
+A tar or zip may hold names that lead out of the folder ("../../.bashrc", "/etc/passwd"), links that
+do, and devices. None of the data sets' archives needs these, so all of them are refused, before
+anything is in place."""
 
 from __future__ import annotations
 
@@ -20,9 +21,9 @@ from ..errors import UserError
 def unpack(archive: Path, into: Path, nested: bool = False) -> None:
     """Unpack a tar (plain, gzip, bzip2, xz) or zip into a folder, beside what is there.
 
-    nested: each tar in it is unpacked, too, into a folder of its name. Everything goes into a hidden folder first and
-    is moved when all is well. What a killed call has left there is removed, because nothing says whether its files are
-    whole. Not for two processes at a time.
+    nested: each tar in it is unpacked, too, into a folder of its name. Everything goes into a
+    hidden folder first and is moved when all is well. What a killed call has left there is removed,
+    because nothing says whether its files are whole. Not for two processes at a time.
     UserError, with the folder unchanged: not an archive, damaged, or with a member that is refused.
     """
     new = not into.exists()
@@ -40,10 +41,19 @@ def unpack(archive: Path, into: Path, nested: bool = False) -> None:
         else:
             raise UserError(f"{damaged}: neither tar nor zip; remove it and fetch it again")
         _move(hidden, into)
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, RuntimeError, ValueError) as error:
+    except (
+        tarfile.TarError,
+        zipfile.BadZipFile,
+        EOFError,
+        zlib.error,
+        RuntimeError,
+        ValueError,
+    ) as error:
         raise UserError(f"{damaged}: {error}; remove it and fetch it again") from None
     except OSError as error:
-        raise UserError(f"{archive} cannot be unpacked into {into}: {error.strerror or error}") from None
+        raise UserError(
+            f"{archive} cannot be unpacked into {into}: {error.strerror or error}"
+        ) from None
     finally:
         shutil.rmtree(hidden, ignore_errors=True)
         # an empty folder that is left behind would look like a data set without images
@@ -67,7 +77,8 @@ def _unpack_zip(archive: Path, file: zipfile.ZipFile, into: Path) -> None:
     size, free = sum(member.file_size for member in file.infolist()), shutil.disk_usage(into).free
     if size > free:  # a small file may hold any number of zeros
         raise UserError(
-            f"{archive}: refused: it holds {size:,} bytes, and {free:,} are free; nothing was unpacked"
+            f"{archive}: refused: it holds {size:,} bytes, and "
+            f"{free:,} are free; nothing was unpacked"
         )
     for member in file.infolist():
         kind = stat.S_IFMT(member.external_attr >> 16)
@@ -81,7 +92,9 @@ def _refuse_unsafe(archive: Path, name: str, plain: bool) -> None:
     if not plain:
         raise UserError(f"{archive}: refused: '{name}' is a link or a device; nothing was unpacked")
     if name.startswith("/") or ".." in PurePosixPath(name).parts:
-        raise UserError(f"{archive}: refused: '{name}' leads out of the folder; nothing was unpacked")
+        raise UserError(
+            f"{archive}: refused: '{name}' leads out of the folder; nothing was unpacked"
+        )
 
 
 def _write(stream: IO[bytes], path: Path) -> None:

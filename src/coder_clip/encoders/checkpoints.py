@@ -29,7 +29,9 @@ T = TypeVar("T")
 
 
 class Absent(UserError):
-    """Weights are not on this machine, and may not be downloaded. repository: of the Hugging Face hub."""
+    """Weights are not on this machine, and may not be downloaded. repository: of the Hugging Face
+    hub.
+    """
 
     def __init__(self, message: str, repository: str) -> None:
         super().__init__(message)
@@ -38,20 +40,24 @@ class Absent(UserError):
 
 CONFIG = "open_clip_config.json"
 A_MODEL_HERE = (
-    "use a model that is here: a folder, one in the Hugging Face cache, or a checkpoint file as pretrained (data/mini"
+    "use a model that is here: a folder, one in the Hugging Face cache, or a checkpoint file as "
+    "pretrained (data/mini"
     " knows drawn images only)"
 )
 PATIENCE = 4  # seconds until a hub that does not answer counts as out of reach
 FULL = 2**24  # free bytes below which a disk counts as full
-SAFE, CHECKED = (".safetensors",), (".bin", ".pt", ".pth")  # the second are read with weights_only=True
+SAFE, CHECKED = (
+    (".safetensors",),
+    (".bin", ".pt", ".pth"),
+)  # the second are read with weights_only=True
 
 
 @dataclass(frozen=True)
 class Checkpoint:
     """The files of an encoder, and how to build it.
 
-    name, options: arguments of open_clip.create_model. label: (model, pretrained), for metadata and messages.
-    """
+    name, options: arguments of open_clip.create_model. label: (model, pretrained), for metadata and
+    messages."""
 
     name: str
     model_cfg: dict[str, Any]
@@ -62,33 +68,48 @@ class Checkpoint:
     local: bool = False  # nothing may be fetched
 
 
-def find(model: str, pretrained: str | None, offline: bool, quick_gelu: bool | None = None) -> Checkpoint:
-    """Resolve the three forms of a model name to files on this machine. UserError if there are none."""
+def find(
+    model: str, pretrained: str | None, offline: bool, quick_gelu: bool | None = None
+) -> Checkpoint:
+    """Resolve the three forms of a model name to files on this machine. UserError if there are
+    none.
+    """
     kind, _, rest = model.partition(":")
     if kind in ("local-dir", "hf-hub"):
         if not rest:
             raise UserError(f"model '{model}': nothing after '{kind}:'")
         if pretrained:
-            raise UserError(f"model '{model}' brings its own weights; remove pretrained '{pretrained}'")
+            raise UserError(
+                f"model '{model}' brings its own weights; remove pretrained '{pretrained}'"
+            )
         return _find_folder(Path(rest)) if kind == "local-dir" else _find_on_hub(rest, offline)
     name = model.replace("/", "-")
     if name not in open_clip.list_models():
         raise UserError(f"unknown model '{model}'{nearest(name, open_clip.list_models())}")
     tags = list_pretrained_tags_by_model(name)
     if not pretrained:
-        raise UserError(f"model '{model}' needs pretrained: one of {', '.join(tags)}, or a checkpoint file")
+        raise UserError(
+            f"model '{model}' needs pretrained: one of {', '.join(tags)}, or a checkpoint file"
+        )
     tag: dict[str, Any] = get_pretrained_cfg(name, pretrained)
     if not tag:
         return _find_checkpoint(name, Path(pretrained), tags, quick_gelu)
     what = f"weights '{pretrained}' of {name}"
-    weights = from_hub(lambda: open_clip.download_pretrained(tag), what, tag["hf_hub"].rstrip("/"), offline)
-    # open_clip only warns where a tag was trained with QuickGELU and the model's configuration has GELU
+    weights = from_hub(
+        lambda: open_clip.download_pretrained(tag), what, tag["hf_hub"].rstrip("/"), offline
+    )
+    # open_clip only warns where a tag was trained with QuickGELU and the model's configuration has
+    # GELU
     options = {"force_quick_gelu": tag.get("quick_gelu", False), "force_preprocess_cfg": tag}
-    return Checkpoint(name, open_clip.get_model_config(name), Path(weights), (name, pretrained), options)
+    return Checkpoint(
+        name, open_clip.get_model_config(name), Path(weights), (name, pretrained), options
+    )
 
 
 def _find_checkpoint(name: str, path: Path, tags: list[str], quick_gelu: bool | None) -> Checkpoint:
-    """An open_clip name with a checkpoint file, which does not name its activation: ask where both exist."""
+    """An open_clip name with a checkpoint file, which does not name its activation: ask where both
+    exist.
+    """
     if path.suffix not in SAFE + CHECKED:
         raise UserError(f"model '{name}' has no pretrained tag '{path}'{nearest(str(path), tags)}")
     if not path.is_file():
@@ -97,7 +118,8 @@ def _find_checkpoint(name: str, path: Path, tags: list[str], quick_gelu: bool | 
     has_it = bool(open_clip.get_model_config(name).get("quick_gelu"))
     if quick_gelu is None and not has_it and any(c.get("quick_gelu") for c in cfgs):
         raise UserError(
-            f"{path.name}: weights of {name} exist with GELU and with QuickGELU, the wrong one gives wrong numbers; "
+            f"{path.name}: weights of {name} exist with GELU and with QuickGELU, the wrong one "
+            "gives wrong numbers; "
             f"set quick_gelu to true (OpenAI, MetaCLIP, DFN) or false"
         )
     keys = ("mean", "std", "interpolation", "resize_mode")
@@ -111,7 +133,9 @@ def _find_on_hub(repository: str, offline: bool) -> Checkpoint:
     def fetch(filename: str | None) -> Path:
         what = f"{filename or 'weights'} of hf-hub:{repository}"
         return Path(
-            from_hub(lambda: download_pretrained_from_hf(repository, filename), what, repository, offline)
+            from_hub(
+                lambda: download_pretrained_from_hf(repository, filename), what, repository, offline
+            )
         )
 
     model_cfg = _read_config(fetch(CONFIG).parent)
@@ -129,24 +153,38 @@ def _find_folder(folder: Path) -> Checkpoint:
     model_cfg = _read_config(folder)
     text_cfg: dict[str, Any] = model_cfg["text_cfg"]
     options: dict[str, Any] = {}
-    if name := text_cfg.get("hf_model_name"):
+    name = text_cfg.get("hf_model_name")
+    if name:
         # open_clip 3.3 resolves the tokenizer against the folder, but not the text tower
         inside = (folder / name) if (folder / name / "config.json").is_file() else None
         if name == "." and inside is None:
-            raise UserError(f"model folder {folder} lacks config.json, which describes its text tower")
+            raise UserError(
+                f"model folder {folder} lacks config.json, which describes its text tower"
+            )
         if inside:
-            options["text_cfg"] = {**text_cfg, "hf_model_name": str(inside), "hf_model_pretrained": False}
+            options["text_cfg"] = {
+                **text_cfg,
+                "hf_model_name": str(inside),
+                "hf_model_pretrained": False,
+            }
     tokenizer_options = {}
-    if bpe := (text_cfg.get("tokenizer_kwargs") or {}).get("bpe_path"):
+    bpe = (text_cfg.get("tokenizer_kwargs") or {}).get("bpe_path")
+    if bpe:
         if not (folder / bpe).is_file():
             raise UserError(f"model folder {folder} lacks its tokenizer's merges: {bpe}")
         tokenizer_options["bpe_path"] = str(folder / bpe)
     files = [p for p in folder.iterdir() if p.suffix in SAFE + CHECKED]
     if not files:
-        raise UserError(f"model folder {folder} holds no weights (expected open_clip_model.safetensors)")
-    first = min(files, key=lambda p: (p.suffix not in SAFE, not p.name.startswith("open_clip"), p.name))
+        raise UserError(
+            f"model folder {folder} holds no weights (expected open_clip_model.safetensors)"
+        )
+    first = min(
+        files, key=lambda p: (p.suffix not in SAFE, not p.name.startswith("open_clip"), p.name)
+    )
     label = (f"local-dir:{folder.resolve().name}", first.name)
-    return Checkpoint(f"local-dir:{folder}", model_cfg, first, label, options, tokenizer_options, local=True)
+    return Checkpoint(
+        f"local-dir:{folder}", model_cfg, first, label, options, tokenizer_options, local=True
+    )
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
@@ -160,7 +198,8 @@ def _read_config(folder: Path) -> dict[str, Any]:
     cfg = config.get("model_cfg") if isinstance(config, dict) else None
     if not isinstance(cfg, dict):
         raise UserError(f"{folder / CONFIG} lacks model_cfg")
-    if missing := {"embed_dim", "vision_cfg", "text_cfg"} - set(cfg):
+    missing = {"embed_dim", "vision_cfg", "text_cfg"} - set(cfg)
+    if missing:
         raise UserError(f"{folder / CONFIG} lacks model_cfg.{sorted(missing)[0]}")
     return cfg
 
@@ -176,25 +215,33 @@ def verify(weights: Path) -> None:
             found = hashlib.file_digest(stream, "sha256").hexdigest()
         if found != blob.name:
             blob.unlink()
-            raise UserError(f"{weights} was damaged during download (sha256 {found}) and has been removed")
+            raise UserError(
+                f"{weights} was damaged during download (sha256 {found}) and has been removed"
+            )
 
 
 def from_hub(action: Callable[[], T], what: str, repository: str, offline: bool) -> T:
-    """Run ``action`` with the Hugging Face cache alone; if that fails and ``offline`` is False, with the network.
+    """Run ``action`` with the Hugging Face cache alone; if that fails and ``offline`` is False,
+    with the network.
 
     UserError, with what helps: see `hub_problem` and `download_problem`.
     """
-    # The cache comes first even where the network is allowed: a run then works offline, and does not wait for
-    # the hub. Requests for one small file tell why the hub would not give the weights.
+    # The cache comes first even where the network is allowed: a run then works offline, and does
+    # not wait for # the hub. Requests for one small file tell why the hub would not give the
+    # weights.
     try:
         with hub(offline=True):
             return action()
     except (OSError, ValueError, RuntimeError) as error:
         missing = (
-            "not on this machine" if isinstance(error, OSError) else f"cannot be used ({one_line(error)})"
+            "not on this machine"
+            if isinstance(error, OSError)
+            else f"cannot be used ({one_line(error)})"
         )
     if offline:
-        raise Absent(f"{what}: {missing}, and offline mode is on: {elsewhere(repository)}", repository)
+        raise Absent(
+            f"{what}: {missing}, and offline mode is on: {elsewhere(repository)}", repository
+        )
     problem = hub_problem(repository)
     if problem:
         raise UserError(f"{what}: {missing}, and {problem}")
@@ -209,16 +256,18 @@ def from_hub(action: Callable[[], T], what: str, repository: str, offline: bool)
 def elsewhere(repository: str) -> str:
     """Advice for a machine that gets nothing from the hub."""
     return (
-        f"on a machine with network run 'hf download {repository}' and copy its Hugging Face cache here"
-        f" (HF_HOME says where; on a cluster 'coder-clip prefetch' on the head node does both), or {A_MODEL_HERE}"
+        "on a machine with network run 'hf download "
+        f"{repository}' and copy its Hugging Face cache here"
+        " (HF_HOME says where; on a cluster 'coder-clip prefetch' on the head node does both), "
+        f"or {A_MODEL_HERE}"
     )
 
 
 def hub_problem(repository: str, needs: str = "") -> str:
     """Why the hub would not give the files of a repository, and what helps; empty if it would.
 
-    needs: a file that the repository must have. Asks for the headers of one small file, with the user's token.
-    """
+    needs: a file that the repository must have. Asks for the headers of one small file, with the
+    user's token."""
     endpoint = huggingface_hub.constants.ENDPOINT
     answer = _headers(f"{endpoint}/{repository}/resolve/main/{needs or CONFIG}")
     if isinstance(answer, str):
@@ -226,10 +275,13 @@ def hub_problem(repository: str, needs: str = "") -> str:
     status, code = answer.status_code, answer.headers.get("X-Error-Code", "")
     said = f"HTTP {status}"
     if status >= 500 or status == 429:
-        return f"{endpoint} does not work at the moment ({said}): try again later, or {A_MODEL_HERE}"
+        return (
+            f"{endpoint} does not work at the moment ({said}): try again later, or {A_MODEL_HERE}"
+        )
     if status == 403 or code == "GatedRepo":
         return (
-            f"{repository} is gated ({said}): accept its terms at {endpoint}/{repository}, and set HF_TOKEN to a token"
+            f"{repository} is gated ({said}): accept its terms at {endpoint}/{repository}, and "
+            "set HF_TOKEN to a token"
             " of that account"
         )
     if status == 401:
@@ -238,29 +290,39 @@ def hub_problem(repository: str, needs: str = "") -> str:
             token = "if it is private, set HF_TOKEN"
         return f"{endpoint} does not give {repository} ({said}): compare the name; {token}"
     if code == "EntryNotFound":
-        return f"{repository} has no {needs}: it is not a model in open_clip's form" if needs else ""
+        return (
+            f"{repository} has no {needs}: it is not a model in open_clip's form" if needs else ""
+        )
     if status >= 400:
         return f"{endpoint} has no {repository} ({said}): compare the name"
-    # the hub names a commit in each answer; where it sends on to a store of large files, in the first one
+    # the hub names a commit in each answer; where it sends on to a store of large files, in the
+    # first one
     if not any("X-Repo-Commit" in each.headers for each in (answer, *answer.history)):
         return (
-            f"something else answers in the place of {endpoint}, such as the login page of a network or a proxy: log in"
+            f"something else answers in the place of {endpoint}, such as the login page of a "
+            "network or a proxy: log in"
             " with a browser, or see HTTPS_PROXY and HF_ENDPOINT; then run this again"
         )
     return ""
 
 
 def download_problem(error: BaseException) -> str:
-    """Why a download ended: a full disk, or no permission to write, and what helps; empty for other errors."""
+    """Why a download ended: a full disk, or no permission to write, and what helps; empty for other
+    errors.
+    """
     cache = huggingface_hub.constants.HF_HUB_CACHE
     numbers = {each.errno for each in _causes(error) if isinstance(each, OSError)}
     # open_clip drops the first error of two, so the disk is looked at, too
     if not numbers.isdisjoint((errno.ENOSPC, errno.EDQUOT)) or _free(cache) < FULL:
         return (
-            f"no room in {cache}: make room, or set HF_HOME to a folder on a larger disk; then run this again"
+            f"no room in {cache}: make room, or set HF_HOME to a folder on a larger disk; then "
+            "run this again"
         )
     if not numbers.isdisjoint((errno.EACCES, errno.EPERM, errno.EROFS)):
-        return f"{cache} cannot be written to: correct its permissions, or set HF_HOME to another folder"
+        return (
+            f"{cache} cannot be written to: correct its "
+            "permissions, or set HF_HOME to another folder"
+        )
     return ""
 
 
@@ -278,8 +340,11 @@ def _free(folder: str) -> int:
 
 
 def _headers(url: str) -> Any:
-    """The hub's answer to a request for headers; the reason, as text, if there is none within PATIENCE seconds."""
-    # huggingface_hub itself would retry for a minute. A thread, because the name lookup has no timeout.
+    """The hub's answer to a request for headers; the reason, as text, if there is none within
+    PATIENCE seconds.
+    """
+    # huggingface_hub itself would retry for a minute. A thread, because the name lookup has no
+    # timeout.
     found: list[Any] = []
     token = huggingface_hub.get_token()
     headers = {"authorization": f"Bearer {token}"} if token else {}
@@ -287,7 +352,9 @@ def _headers(url: str) -> Any:
     def ask() -> None:
         try:
             session = huggingface_hub.get_session()
-            found.append(session.head(url, timeout=PATIENCE, headers=headers, follow_redirects=True))
+            found.append(
+                session.head(url, timeout=PATIENCE, headers=headers, follow_redirects=True)
+            )
         except Exception as error:  # any failure means the same
             found.append(one_line(error))
 
@@ -311,7 +378,9 @@ def hub(offline: bool) -> Iterator[None]:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Silence open_clip, which logs to the root logger, and says "initialized randomly" before it loads weights."""
+    """Silence open_clip, which logs to the root logger, and says "initialized randomly" before it
+    loads weights.
+    """
     root, null, before = logging.getLogger(), logging.NullHandler(), logging.root.manager.disable
     root.addHandler(null)  # an empty root would get a stderr handler for good
     logging.disable(logging.WARNING)

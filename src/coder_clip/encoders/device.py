@@ -1,4 +1,6 @@
-"""The device of an encoder, in a module of its own: that of encoders imports open_clip, which takes four seconds."""
+"""The device of an encoder, in a module of its own: that of encoders imports open_clip, which takes
+four seconds.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +10,14 @@ from ..errors import UserError, nearest
 
 
 def pick_device(name: str) -> torch.device:
-    """ "auto" -> cuda, else mps, else cpu; otherwise the named device. UserError if it is not there."""
-    there = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available()), "cpu": 1}
+    """ "auto" -> cuda, else mps, else cpu; otherwise the named device. UserError if it is not
+    there.
+    """
+    there = {
+        "cuda": torch.cuda.device_count(),
+        "mps": int(torch.backends.mps.is_available()),
+        "cpu": 1,
+    }
     if name == "auto":
         return torch.device(next(kind for kind, n in there.items() if n))
     kind, colon, index = name.partition(":")
@@ -17,5 +25,7 @@ def pick_device(name: str) -> torch.device:
         raise UserError(f"unknown device '{name}'{nearest(kind, ('auto', *there))}")
     if int(index or 0) >= there[kind]:
         found = ", ".join(f"{n} {kind}" for kind, n in there.items() if n)
-        raise UserError(f"device '{name}' is not on this machine (there: {found}); use device: auto or cpu")
+        raise UserError(
+            f"device '{name}' is not on this machine (there: {found}); use device: auto or cpu"
+        )
     return torch.device(name)

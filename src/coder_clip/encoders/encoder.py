@@ -1,8 +1,9 @@
 """Image-text encoders: any open_clip model, by name, hub id, local checkpoint or local folder.
 
-open_clip builds the towers, reads the weights and tokenizes. Here they are loaded (checkpoints.py finds the
-files), and run fast: texts once each, sorted by length, cut to what the tower looks at (text_towers.py).
-"""
+open_clip builds the towers, reads the weights and tokenizes. Here they are loaded (checkpoints.py
+finds the
+files), and run fast: texts once each, sorted by length, cut to what the tower looks at
+(text_towers.py)."""
 
 from __future__ import annotations
 
@@ -49,8 +50,10 @@ DTYPES = {  # of the weights; tf32 and amp keep float32 ones and multiply with f
 
 @dataclass(frozen=True)
 class TextEncoding:
-    """Encoded texts. features: (M, d) float32 unit rows in the order given. n_unique: number of different texts.
-    over_length: positions of texts that did not fit the context and were truncated by the tokenizer."""
+    """Encoded texts. features: (M, d) float32 unit rows in the order given. n_unique: number of
+    different texts.
+    over_length: positions of texts that did not fit the context and were truncated by the
+    tokenizer."""
 
     features: Tensor
     n_unique: int
@@ -61,8 +64,8 @@ class TextEncoding:
 class Encoder:
     """A loaded encoder. Made by load_encoder.
 
-    dim: d, the size of both feature spaces. context_length: tokens a text may have. store: where features of texts are
-    kept; None computes all.
+    dim: d, the size of both feature spaces. context_length: tokens a text may have. store: where
+    features of texts are kept; None computes all.
     """
 
     model: nn.Module
@@ -78,21 +81,24 @@ class Encoder:
     def metadata(self) -> dict[str, str]:
         """Model, pretrained, weights_sha256, preprocessing, precision, quick_gelu, dim.
 
-        The same on every machine. weights_sha256 is over the loaded float32 weights (name, shape and bytes of
-        every tensor in name order), so it does not depend on the file format or on where the file came from.
-        """
+        The same on every machine. weights_sha256 is over the loaded float32 weights (name, shape
+        and bytes of every tensor in name order), so it does not depend on the file format or on
+        where the file came from."""
         return {**self.info, **self.preprocess.metadata(), "precision": self.precision}
 
     def encode_images(self, batch: Tensor) -> Tensor:
-        """Encode images: (B, 3, H, W) -> (B, d) float32 (float64 with fp64), on the CPU, raw (not unit).
+        """Encode images: (B, 3, H, W) -> (B, d) float32 (float64 with fp64), on the CPU, raw (not
+        unit).
 
-        batch: float32 from ``preprocess``, or uint8 from ``preprocess.pixels`` (normalised on the device).
-        UserError if the device's memory is too small for the batch.
+        batch: float32 from ``preprocess``, or uint8 from ``preprocess.pixels`` (normalised on the
+        device). UserError if the device's memory is too small for the batch.
         """
         return self.forward_images(batch).cpu()
 
     def forward_images(self, batch: Tensor) -> Tensor:
-        """Encode images as :meth:`encode_images` does, but leave the features on the device, without a wait."""
+        """Encode images as :meth:`encode_images` does, but leave the features on the device,
+        without a wait.
+        """
         if len(batch) == 0:
             return torch.zeros(0, self.dim, dtype=self._made)
         with self._forward(f"{len(batch)} images"):
@@ -112,27 +118,35 @@ class Encoder:
         return torch.float64 if self.precision == "fp64" else torch.float32
 
     def encode_texts(self, texts: Sequence[str], batch_size: int | None = None) -> Tensor:
-        """Encode M texts -> (M, d) float32 on the CPU, unit rows in the order given; see encode_texts_report.
+        """Encode M texts -> (M, d) float32 on the CPU, unit rows in the order given; see
+        encode_texts_report.
 
         Warns if texts are over the context length.
         """
         encoded = self.encode_texts_report(texts, batch_size)
         if encoded.over_length:
             log.warning(
-                "%d texts are over %d tokens and were cut", len(encoded.over_length), self.context_length
+                "%d texts are over %d tokens and were cut",
+                len(encoded.over_length),
+                self.context_length,
             )
         return encoded.features
 
-    def encode_texts_report(self, texts: Sequence[str], batch_size: int | None = None) -> TextEncoding:
+    def encode_texts_report(
+        self, texts: Sequence[str], batch_size: int | None = None
+    ) -> TextEncoding:
         """Encode M texts, and report which were cut.
 
-        Every different text is encoded once, in batches of similar length, cut as far as `can_cut` allows.
-        batch_size: texts per batch at full context (shorter ones: more); default 16 on a CPU, whose caches a
-        larger batch overflows (measured: half as long again at 64), 256 elsewhere. Texts over the context
-        length are truncated (as published) and reported. UserError if a feature is not finite.
-        """
-        # Most prompts fill few of the context's tokens, so batches of texts of similar length, cut to the
-        # longest of them, save most of the work. Stored and new features are put together by text.
+        Every different text is encoded once, in batches of similar length, cut as far as `can_cut`
+        allows.
+        batch_size: texts per batch at full context (shorter ones: more); default 16 on a CPU, whose
+        caches a
+        larger batch overflows (measured: half as long again at 64), 256 elsewhere. Texts over the
+        context length are truncated (as published) and reported. UserError if a feature is not
+        finite."""
+        # Most prompts fill few of the context's tokens, so batches of texts of similar length, cut
+        # to the # longest of them, save most of the work. Stored and new features are put together
+        # by text.
         unique = list(dict.fromkeys(texts))
         if not unique:
             return TextEncoding(torch.zeros(0, self.dim), 0, [])
@@ -150,13 +164,19 @@ class Encoder:
             some = [new[row] for row in rows]
             batch = tokens[some, : int(lengths[some].max())]
             with self._forward(f"{len(rows)} texts"):
-                features[rows] = text_features(self.model, batch.to(self.device)).to(self._made).cpu()
+                features[rows] = (
+                    text_features(self.model, batch.to(self.device)).to(self._made).cpu()
+                )
         norms = features.norm(dim=1)
         bad = ~(torch.isfinite(norms) & (norms > 0))
         if bad.any():
             text = unique[new[int(bad.nonzero()[0])]]
-            raise UserError(f"{self.info['model']}: no finite text feature for '{text}' ({self.precision})")
-        made = {unique[i]: row for i, row in zip(new, stored(F.normalize(features, dim=1)), strict=True)}
+            raise UserError(
+                f"{self.info['model']}: no finite text feature for '{text}' ({self.precision})"
+            )
+        made = {
+            unique[i]: row for i, row in zip(new, stored(F.normalize(features, dim=1)), strict=True)
+        }
         if self.store:
             self.store.put(key, "text", made.items())
         known |= made
@@ -180,7 +200,9 @@ def passes(precision: Precision, device: torch.device) -> Iterator[None]:
     CUDA computes in TF32 only with the precision tf32.
     """
     with contextlib.ExitStack() as stack:
-        stack.enter_context(torch.no_grad())  # inference_mode's tensors cannot be changed in place later
+        stack.enter_context(
+            torch.no_grad()
+        )  # inference_mode's tensors cannot be changed in place later
         if precision == "amp":
             stack.enter_context(torch.autocast(device.type, dtype=torch.bfloat16))
         if device.type == "cuda":
@@ -197,17 +219,19 @@ def passes(precision: Precision, device: torch.device) -> Iterator[None]:
 def load_encoder(spec: EncoderSpec, offline: bool | None = None) -> Encoder:
     """Load the encoder that ``spec`` names, in evaluation mode, on its device.
 
-    offline: True fetches nothing, False may fetch from the Hugging Face hub what is not cached yet; None
-    reads HF_HUB_OFFLINE. A "local-dir:" model never fetches. Weights are read from safetensors, or from
-    checkpoints by torch.load(weights_only=True); TorchScript archives and pickled objects are refused.
+    offline: True fetches nothing, False may fetch from the Hugging Face hub what is not cached yet;
+    None reads HF_HUB_OFFLINE. A "local-dir:" model never fetches. Weights are read from
+    safetensors, or from checkpoints by torch.load(weights_only=True); TorchScript archives and
+    pickled objects are refused.
 
     UserError, one line: unknown model, tag or device (with the nearest known name); weights that
-    are neither here nor reachable (what to fetch, where to put it); weights that do not fit the model; an encoder
-    that does not tell two texts or two images apart (proof.py).
+    are neither here nor reachable (what to fetch, where to put it); weights that do not fit the
+    model; an encoder that does not tell two texts or two images apart (proof.py).
     """
-    # Three steps, which fail for different reasons and so have their own messages: find the files, build an
-    # empty model and its tokenizer (these may need files of the hub, too), load the weights strictly. The hash
-    # of the weights is taken before they are cast, so that it is the same in every precision.
+    # Three steps, which fail for different reasons and so have their own messages: find the files,
+    # build an # empty model and its tokenizer (these may need files of the hub, too), load the
+    # weights strictly. The hash # of the weights is taken before they are cast, so that it is the
+    # same in every precision.
     device = pick_device(spec.device)
     if spec.precision not in DTYPES:
         raise UserError(f"unknown precision '{spec.precision}'{nearest(spec.precision, DTYPES)}")
@@ -259,7 +283,8 @@ def load_encoder(spec: EncoderSpec, offline: bool | None = None) -> Encoder:
         if source.weights.is_symlink():  # as all of the hub's cache are
             advice += "; 'coder-clip prefetch' fetches it again if it is damaged"
         raise UserError(
-            f"weights {source.weights} cannot be loaded into {source.label[0]}: {one_line(error)}{advice}"
+            f"weights {source.weights} cannot be loaded into "
+            f"{source.label[0]}: {one_line(error)}{advice}"
         ) from None
 
     prove_weights(model, source.weights)
@@ -290,10 +315,16 @@ def load_encoder(spec: EncoderSpec, offline: bool | None = None) -> Encoder:
 
 
 class _NoFill(TorchFunctionMode):
-    """Leave tensors as they were allocated, where constructors would fill them at random, which takes seconds."""
+    """Leave tensors as they were allocated, where constructors would fill them at random, which
+    takes seconds.
+    """
 
     def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
     ) -> Any:
         if func in RANDOM_FILLS:
             return args[0] if args else (kwargs or {})["tensor"]
@@ -303,14 +334,23 @@ class _NoFill(TorchFunctionMode):
 RANDOM_FILLS = {
     *(torch.Tensor.normal_, torch.Tensor.uniform_, torch.Tensor.erfinv_),
     *(nn.init.normal_, nn.init.uniform_, nn.init.trunc_normal_),
-    *(nn.init.kaiming_normal_, nn.init.kaiming_uniform_, nn.init.xavier_normal_, nn.init.xavier_uniform_),
+    *(
+        nn.init.kaiming_normal_,
+        nn.init.kaiming_uniform_,
+        nn.init.xavier_normal_,
+        nn.init.xavier_uniform_,
+    ),
 }
 
 
 def empty_model(name: str, **options: Any) -> nn.Module:
-    """Build an open_clip model with uninitialised parameters; buffers have the values that its constructors compute."""
+    """Build an open_clip model with uninitialised parameters; buffers have the values that its
+    constructors compute.
+    """
     with quiet(), torch.random.fork_rng(devices=[]), _NoFill():
-        model: nn.Module = open_clip.create_model(name, load_weights=False, pretrained_text=False, **options)
+        model: nn.Module = open_clip.create_model(
+            name, load_weights=False, pretrained_text=False, **options
+        )
     return model
 
 

@@ -1,7 +1,7 @@
 """Image features: every image of a split through the encoder, in shards that can run anywhere.
 
-Pure: nothing is read or written but the images. A shard is a run of whole batches of the unsharded pass, so
-merged shards hold the same bytes as one pass on the same kind of machine.
+Pure: nothing is read or written but the images. A shard is a run of whole batches of the unsharded
+pass, so merged shards hold the same bytes as one pass on the same kind of machine.
 """
 
 from __future__ import annotations
@@ -43,11 +43,13 @@ AS_STORED = "image as stored"
 class ImageFeatures:
     """Features of a split, or of one shard of it.
 
-    features: (N, d) float32, raw (not unit). labels: (N,) int64. ids: N image ids, in the order asked for.
-    skipped: (image id, reason) of unreadable images, which have no row. metadata: the encoder's, and "views",
-    "batch_size", "shard" ("0/1" is everything) and "run" (a hash of all ids and labels of the whole pass).
-    kept_views: (N, E, d) float16, unit, the first augmented views one by one; None unless asked for.
-    """
+    features: (N, d) float32, raw (not unit). labels: (N,) int64. ids: N image ids, in the order
+    asked for.
+    skipped: (image id, reason) of unreadable images, which have no row. metadata: the encoder's,
+    and "views", "batch_size", "shard" ("0/1" is everything) and "run" (a hash of all ids and labels
+    of the whole pass).
+    kept_views: (N, E, d) float16, unit, the first augmented views one by one; None unless asked
+    for."""
 
     features: Tensor
     labels: Tensor
@@ -72,28 +74,35 @@ def extract(
     progress: bool = True,
     store: FeatureStore | None = None,
 ) -> ImageFeatures:
-    """Raw image features of ``split_ids`` (N ids; labels: N), or of shard i < n of n: ``shard=(i, n)``.
+    """Raw image features of ``split_ids`` (N ids; labels: N), or of shard i < n of n: ``shard=(i,
+    n)``.
 
-    views = 0: one evaluation view. views = E > 0: the mean of the raw features of E augmented views (the keys of the
+    views = 0: one evaluation view. views = E > 0: the mean of the raw features of E augmented views
+    (the keys of the
     few-shot cache). keep_views: number of these views whose features are also returned one by one.
     batch_size: images in one forward pass (with views, batch_size // E images, at least one).
-    workers: threads that read, decode and resize ahead of the encoder; 0: none. Their number changes no byte.
-    on_error "skip": unreadable images are skipped and listed; the batches of the other images stay the same.
-    store: the feature store, keyed by image content; stored images are not encoded again. Batches then hold
-    other images: float64 features stay the same bytes, but the last bits of float32 features may change, as with
-    another batch size.
+    workers: threads that read, decode and resize ahead of the encoder; 0: none. Their number
+    changes no byte. on_error "skip": unreadable images are skipped and listed; the batches of the
+    other images stay the same.
+    store: the feature store, keyed by image content; stored images are not encoded again. Batches
+    then hold
+    other images: float64 features stay the same bytes, but the last bits of float32 features may
+    change, as with another batch size.
 
-    Raises UserError: an unreadable image ("fail"), a feature that is not finite (with the image id), no image left.
-    Features that were encoded before the error are in the store.
+    Raises UserError: an unreadable image ("fail"), a feature that is not finite (with the image
+    id), no image left. Features that were encoded before the error are in the store.
     """
-    # Threads read ahead and look in the store; only images that it lacks go through the encoder, in full
-    # batches. Results wait on the device for several batches (`waiting`), because a GPU would otherwise wait
-    # for each copy. `rows` is keyed by position: stored and new features come out in the order of split_ids.
+    # Threads read ahead and look in the store; only images that it lacks go through the encoder, in
+    # full # batches. Results wait on the device for several batches (`waiting`), because a GPU
+    # would otherwise wait # for each copy. `rows` is keyed by position: stored and new features
+    # come out in the order of split_ids.
     label_list = [int(v) for v in labels]
     size = _images_per_batch(batch_size, views)
     chosen = positions(len(split_ids), batch_size, views, shard)
     known = _Known(encoder, dataset, views, keep_views, store)
-    rows: dict[int, Tensor] = {}  # position -> (1 + keep_views, d) float32, the feature and the kept views
+    rows: dict[
+        int, Tensor
+    ] = {}  # position -> (1 + keep_views, d) float32, the feature and the kept views
     skipped: list[tuple[str, str]] = []
     waiting: list[tuple[list[_Image], Tensor]] = []  # on the device, until a part is full
 
@@ -101,10 +110,17 @@ def extract(
         for kept, made in waiting:
             bad = ~torch.isfinite(made[:, 0]).all(dim=1)
             if bad.any():
-                image_id, narrow = split_ids[kept[int(bad.nonzero()[0])].position], encoder.precision
+                image_id, narrow = (
+                    split_ids[kept[int(bad.nonzero()[0])].position],
+                    encoder.precision,
+                )
                 raise UserError(
                     f"{encoder.info['model']}: the feature of image '{image_id}' is not finite"
-                    + (f"; {narrow} may be too narrow, try fp32" if narrow in ("amp", "bf16", "fp16") else "")
+                    + (
+                        f"; {narrow} may be too narrow, try fp32"
+                        if narrow in ("amp", "bf16", "fp16")
+                        else ""
+                    )
                 )
             made = made.cpu()
             rows.update((image.position, row) for image, row in zip(kept, made, strict=True))
@@ -155,11 +171,17 @@ def extract(
     kept = [i for i in chosen if i in rows]
     if skipped:
         log.warning(
-            "%d of %d images could not be read and are left out", len(skipped), len(skipped) + len(kept)
+            "%d of %d images could not be read and are left out",
+            len(skipped),
+            len(skipped) + len(kept),
         )
     if not kept and shard[1] == 1:
         _refuse_none(skipped)
-    made = torch.stack([rows[i] for i in kept]) if kept else torch.zeros(0, 1 + keep_views, encoder.dim)
+    made = (
+        torch.stack([rows[i] for i in kept])
+        if kept
+        else torch.zeros(0, 1 + keep_views, encoder.dim)
+    )
     return ImageFeatures(
         features=made[:, 0].contiguous(),
         labels=torch.tensor([label_list[i] for i in kept], dtype=torch.int64),
@@ -177,14 +199,20 @@ def extract(
 
 
 class _Known:
-    """Features of this encoder in the store, by the content of image files: (1 + keep_views, d) float32.
+    """Features of this encoder in the store, by the content of image files: (1 + keep_views, d)
+    float32.
 
-    A drawn image has no file; the code that draws it and its id stand for its content. A shot is known by its id, too,
-    which decides its augmented views.
+    A drawn image has no file; the code that draws it and its id stand for its content. A shot is
+    known by its id, too, which decides its augmented views.
     """
 
     def __init__(
-        self, encoder: Encoder, dataset: Dataset, views: int, keep_views: int, store: FeatureStore | None
+        self,
+        encoder: Encoder,
+        dataset: Dataset,
+        views: int,
+        keep_views: int,
+        store: FeatureStore | None,
     ) -> None:
         self._store, self._views = store, f"{views} {keep_views}" if views else ""
         self._shape = (1 + keep_views, encoder.dim)
@@ -196,7 +224,9 @@ class _Known:
             self._drawing = f"{drawing_key()} {dataset.name}"
 
     def drawn_key(self, image_id: str) -> str:
-        """The key of a drawn image; "" without a store, and for a data set that is neither files nor drawn."""
+        """The key of a drawn image; "" without a store, and for a data set that is neither files
+        nor drawn.
+        """
         return self.key(image_id, f"{self._drawing} {image_id}".encode()) if self._drawing else ""
 
     def key(self, image_id: str, content: bytes) -> str:
@@ -214,7 +244,9 @@ class _Known:
 
     def add(self, rows: Iterable[tuple[str, Tensor]]) -> None:
         if self._store is not None:
-            self._store.put(self._encoder, self._kind, [(key, row.flatten()) for key, row in rows if key])
+            self._store.put(
+                self._encoder, self._kind, [(key, row.flatten()) for key, row in rows if key]
+            )
 
 
 def _is_drawn(dataset: Dataset) -> bool:
@@ -232,7 +264,8 @@ def merge(parts: Sequence[ImageFeatures]) -> ImageFeatures:
         for key, value in {**part.metadata, "shard": "0/1"}.items():
             if expected.get(key) != value:
                 raise UserError(
-                    f"feature shard {part.metadata['shard']} does not belong to the others: {key} is {value}, not "
+                    f"feature shard {part.metadata['shard']} does not belong to the others: {key} "
+                    f"is {value}, not "
                     f"{expected.get(key)}"
                 )
     skipped = [s for p in parts for s in p.skipped]
@@ -253,12 +286,15 @@ def _refuse_none(skipped: Sequence[tuple[str, str]]) -> None:
     """UserError if images of a split were skipped, of which none is left."""
     if skipped:
         raise UserError(
-            f"none of {len(skipped)} images could be read; the first: {skipped[0][0]}: {skipped[0][1]}"
+            f"none of {len(skipped)} images could be read; the "
+            f"first: {skipped[0][0]}: {skipped[0][1]}"
         )
 
 
 def _part(device: torch.device) -> int:
-    """Number of batches whose features stay on the device, so that a GPU does not wait for each copy."""
+    """Number of batches whose features stay on the device, so that a GPU does not wait for each
+    copy.
+    """
     return 1 if device.type == "cpu" else 64
 
 
@@ -267,11 +303,13 @@ def _images_per_batch(batch_size: int, views: int) -> int:
 
 
 def positions(n_images: int, batch_size: int, views: int, shard: tuple[int, int]) -> list[int]:
-    """Positions of the images that a shard encodes, of all that `extract` is given: whole batches of the unsharded
-    pass, as even as they get."""
+    """Positions of the images that a shard encodes, of all that `extract` is given: whole batches
+    of the unsharded pass, as even as they get."""
     size, (index, n) = _images_per_batch(batch_size, views), shard
     batches = math.ceil(n_images / size)
-    return list(range(batches * index // n * size, min(batches * (index + 1) // n * size, n_images)))
+    return list(
+        range(batches * index // n * size, min(batches * (index + 1) // n * size, n_images))
+    )
 
 
 def _run_hash(ids: Sequence[str], labels: list[int]) -> str:
@@ -280,7 +318,8 @@ def _run_hash(ids: Sequence[str], labels: list[int]) -> str:
 
 
 def _encode(encoder: Encoder, pixels: Tensor, batch_size: int, views: int) -> tuple[Tensor, Tensor]:
-    """Encode (B, 3, H, W) or (B, E, 3, H, W) uint8: means over views (B, d) float32, and single views (B, E, d).
+    """Encode (B, 3, H, W) or (B, E, 3, H, W) uint8: means over views (B, d) float32, and single
+    views (B, E, d).
 
     Means are taken in float64, and rounded once. Both results are on the encoder's device.
     """
@@ -294,13 +333,16 @@ def _encode(encoder: Encoder, pixels: Tensor, batch_size: int, views: int) -> tu
     return stored(mean) if each.dtype == torch.float64 else mean.float(), each
 
 
-# --- loading ahead of the encoder ---------------------------------------------------------------------------
+# --- loading ahead of the encoder
+# ---------------------------------------------------------------------------
 
 
 class _Image(NamedTuple):
-    """An image that was read. key: in the store, "" if it has none. row: its features there, if it is known.
+    """An image that was read. key: in the store, "" if it has none. row: its features there, if it
+    is known.
 
-    pixels: (3, H, W) uint8, or (E, 3, H, W) of its augmented views; None if it is known, or cannot be read. error,
+    pixels: (3, H, W) uint8, or (E, 3, H, W) of its augmented views; None if it is known, or cannot
+    be read. error,
     reason: why it cannot be read, with and without the machine's path; else "".
     """
 
@@ -313,9 +355,15 @@ class _Image(NamedTuple):
 
 
 def _load(
-    dataset: Dataset, image_id: str, position: int, preprocess: Preprocess, views: int, known: _Known
+    dataset: Dataset,
+    image_id: str,
+    position: int,
+    preprocess: Preprocess,
+    views: int,
+    known: _Known,
 ) -> _Image:
-    """Read an image once: hash its bytes and, unless the store knows it, decode and resize the same bytes.
+    """Read an image once: hash its bytes and, unless the store knows it, decode and resize the same
+    bytes.
 
     A drawn image is drawn only if the store does not know it.
     """
@@ -346,7 +394,9 @@ def _load(
 
 
 def _pixels(batch: list[_Image], encoder: Encoder, views: int) -> Tensor:
-    """The pixels of a batch, (B, 3, H, W) or (B, E, 3, H, W) uint8; zeros for images that cannot be read."""
+    """The pixels of a batch, (B, 3, H, W) or (B, E, 3, H, W) uint8; zeros for images that cannot be
+    read.
+    """
     shape = (*((views,) if views else ()), 3, *encoder.preprocess.size)
     blank = torch.zeros(shape, dtype=torch.uint8)
     pixels = torch.stack([blank if image.pixels is None else image.pixels for image in batch])
@@ -359,9 +409,9 @@ def _ahead(
 ) -> Iterator[Iterator[_Image]]:
     """Yield the images in order, read by threads; without threads, each when it is asked for.
 
-    At most ``most`` images, and one per thread, are read ahead and held in memory. An exception in a thread is raised
-    here. When the block ends, also by an exception or Ctrl-C, no further image is read.
-    """
+    At most ``most`` images, and one per thread, are read ahead and held in memory. An exception in
+    a thread is raised here. When the block ends, also by an exception or Ctrl-C, no further image
+    is read."""
     if not threads:
         yield map(load, chosen)
         return

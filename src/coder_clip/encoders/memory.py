@@ -11,9 +11,10 @@ MOST = 2**31 - 1
 def keep() -> None:
     """Keep freed memory in the process, that of large arrays too.
 
-    glibc maps new memory for every array over about 100 kB and gives it back, and the kernel clears its pages each
-    time: more than half of the time of a forward pass on a CPU (measured: 300 photos in 47 s instead of 157 s, the
-    same bytes).
+    glibc maps new memory for every array over about 100 kB and gives it back, and the kernel clears
+    its pages each
+    time: more than half of the time of a forward pass on a CPU (measured: 300 photos in 47 s
+    instead of 157 s, the same bytes).
     Does nothing with other C libraries.
     """
     try:

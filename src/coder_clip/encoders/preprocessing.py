@@ -1,4 +1,6 @@
-"""Preprocess images: open_clip's evaluation transform, and the augmented views of the few-shot cache."""
+"""Preprocess images: open_clip's evaluation transform, and the augmented views of the few-shot
+cache.
+"""
 
 from __future__ import annotations
 
@@ -20,15 +22,17 @@ from torchvision.transforms import functional as TF
 class Preprocess:
     """An open_clip model's image preprocessing, split where the bytes are smallest.
 
-    ``pixels`` and ``view`` (in loader processes) give uint8; ``normalise`` (beside the model) makes it
-    float32. ``preprocess(image)`` does both and equals open_clip's evaluation transform bit for bit.
-    """
+    ``pixels`` and ``view`` (in loader processes) give uint8; ``normalise`` (beside the model) makes
+    it float32. ``preprocess(image)`` does both and equals open_clip's evaluation transform bit for
+    bit."""
 
     cfg: PreprocessCfg
 
     @cached_property
     def _geometry(self) -> Any:
-        return image_transform_v2(self.cfg, is_train=False).transforms[:-2]  # without ToTensor, Normalize
+        return image_transform_v2(self.cfg, is_train=False).transforms[
+            :-2
+        ]  # without ToTensor, Normalize
 
     @property
     def size(self) -> tuple[int, int]:
@@ -47,19 +51,25 @@ class Preprocess:
         return TF.pil_to_tensor(image)  # type: ignore[no-any-return]
 
     def view(self, image: Image.Image, image_id: str, view: int) -> Tensor:
-        """RGB image -> (3, H, W) uint8: random resized crop of 0.5-1 of the area, bicubic, flip by a coin.
+        """RGB image -> (3, H, W) uint8: random resized crop of 0.5-1 of the area, bicubic, flip by
+        a coin.
 
-        The draw depends on (image id, view) and nothing else, so any machine, process or order makes the same
+        The draw depends on (image id, view) and nothing else, so any machine, process or order
+        makes the same
         view. Source: the paper's few-shot cache, as in Tip-Adapter.
         """
         seed = hashlib.sha256(f"{view}\0{image_id}".encode()).digest()
         draw = random.Random(int.from_bytes(seed[:8], "big"))
         top, left, height, width = _crop_box(image.height, image.width, draw)
-        crop = TF.resized_crop(image, top, left, height, width, list(self.size), TF.InterpolationMode.BICUBIC)
+        crop = TF.resized_crop(
+            image, top, left, height, width, list(self.size), TF.InterpolationMode.BICUBIC
+        )
         return TF.pil_to_tensor(TF.hflip(crop) if draw.random() < 0.5 else crop)  # type: ignore[no-any-return]
 
     def normalise(self, pixels: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-        """Normalise (…, 3, H, W) uint8 to floats of mean 0 and deviation 1 over the model's training images."""
+        """Normalise (…, 3, H, W) uint8 to floats of mean 0 and deviation 1 over the model's
+        training images.
+        """
         mean, std = (_column(tuple(v), dtype, pixels.device) for v in (self.cfg.mean, self.cfg.std))
         return pixels.to(dtype).div_(255).sub_(mean).div_(std)
 
@@ -81,12 +91,17 @@ def _column(values: tuple[float, ...], dtype: torch.dtype, device: torch.device)
 
 
 def _crop_box(height: int, width: int, draw: random.Random) -> tuple[int, int, int, int]:
-    """Draw (top, left, height, width) as torchvision's RandomResizedCrop(scale=(0.5, 1), ratio=(3/4, 4/3))."""
+    """Draw (top, left, height, width) as torchvision's RandomResizedCrop(scale=(0.5, 1),
+    ratio=(3/4, 4/3)).
+    """
     for _ in range(10):
         area = height * width * (0.5 + 0.5 * draw.random())
         ratio = math.exp(math.log(4 / 3) * (2 * draw.random() - 1))
         w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
         if 0 < w <= width and 0 < h <= height:
             return int(draw.random() * (height - h + 1)), int(draw.random() * (width - w + 1)), h, w
-    w, h = min(width, round(height * 4 / 3)), min(height, round(width * 4 / 3))  # long and thin: the centre
+    w, h = (
+        min(width, round(height * 4 / 3)),
+        min(height, round(width * 4 / 3)),
+    )  # long and thin: the centre
     return (height - h) // 2, (width - w) // 2, h, w

@@ -1,8 +1,8 @@
 """Prove a loaded encoder before it is used: it must tell two texts and two images apart.
 
-Where the files of a tokenizer are missing, transformers returns one of five tokens and says nothing. Every text then
-has the same feature, and every photo the same class. So probes go through both towers at every load.
-"""
+Where the files of a tokenizer are missing, transformers returns one of five tokens and says
+nothing. Every text then has the same feature, and every photo the same class. So probes go through
+both towers at every load."""
 
 from __future__ import annotations
 
@@ -20,9 +20,11 @@ from coder_clip.errors import UserError, one_line
 if TYPE_CHECKING:
     from coder_clip.encoders.preprocessing import Preprocess
 
-# As many words and letters each: what stands for an unknown word or letter does not tell them apart.
+# As many words and letters each: what stands for an unknown word or letter does not tell them
+# apart.
 TEXTS = ("a photo of a red cat", "a photo of a big dog")
-SAME = 1e-4  # distance of two unit rows; different inputs of tiny encoders with random weights are 0.01 apart
+# distance of two unit rows; different inputs of tiny encoders with random weights are 0.01 apart
+SAME = 1e-4
 
 
 class Towers(Protocol):
@@ -48,10 +50,14 @@ class Indistinct(OSError):
 def prove_tokenizer(
     tokenizer: Callable[..., Tensor], context_length: int, vocabulary: int, label: str
 ) -> None:
-    """Indistinct if two texts get the same tokens; UserError if the tokenizer has more tokens than the tower knows."""
+    """Indistinct if two texts get the same tokens; UserError if the tokenizer has more tokens than
+    the tower knows.
+    """
     made = int(getattr(tokenizer, "vocab_size", 0))
     if made > vocabulary:
-        raise UserError(f"{label}: the tokenizer has {made} tokens, the text tower only {vocabulary}")
+        raise UserError(
+            f"{label}: the tokenizer has {made} tokens, the text tower only {vocabulary}"
+        )
     first, second = tokenizer(list(TEXTS), context_length=context_length)
     if torch.equal(first, second):
         files = getattr(getattr(tokenizer, "tokenizer", None), "vocab_files_names", {})
@@ -65,13 +71,14 @@ def prove_weights(model: nn.Module, file: Any) -> None:
         # one pass without a copy: a tenth of the time of isfinite on all
         if weights.numel() and not torch.stack(weights.aminmax()).isfinite().all():
             raise UserError(
-                f"weights {file}: {name} has values that are no finite numbers; fetch the file again"
+                f"weights {file}: {name} has values that are no "
+                "finite numbers; fetch the file again"
             )
 
 
 def prove_towers(encoder: Towers) -> None:
-    """UserError unless both towers give finite features, different ones for different inputs, and a text may be as long
-    as the context.
+    """UserError unless both towers give finite features, different ones for different inputs, and a
+    text may be as long as the context.
 
     Costs as much as three texts and two images.
     """
@@ -79,23 +86,28 @@ def prove_towers(encoder: Towers) -> None:
     std = encoder.preprocess.cfg.std
     if not all(deviation > 0 for deviation in std):
         raise UserError(
-            f"{label}: its preprocessing divides pixels by std {list(std)}; give numbers above 0 in preprocess_cfg of "
+            f"{label}: its preprocessing divides pixels by std {list(std)}; give numbers above 0 "
+            "in preprocess_cfg of "
             "its open_clip_config.json"
         )
     long = " ".join(["photo"] * encoder.context_length)
     try:
         texts = encoder.encode_texts_report([*TEXTS, long]).features
-        images = encoder.encode_images(torch.stack([encoder.preprocess(i) for i in _images(encoder)]))
+        images = encoder.encode_images(
+            torch.stack([encoder.preprocess(i) for i in _images(encoder)])
+        )
     except (RuntimeError, IndexError, ValueError) as error:
         raise UserError(f"{label}: it cannot encode: {one_line(error)}") from None
     for what, features in (("texts", texts[:2]), ("images", images)):
         if not torch.isfinite(features).all():
             raise UserError(
-                f"{label}: features of {what} are no finite numbers ({encoder.precision}); try precision: fp32"
+                f"{label}: features of {what} are no finite numbers ({encoder.precision}); try "
+                "precision: fp32"
             )
         if _same(features):
             raise UserError(
-                f"{label}: two different {what} get the same feature, so it cannot classify anything; are these the "
+                f"{label}: two different {what} get the same feature, so it cannot classify "
+                "anything; are these the "
                 f"weights of {encoder.info['pretrained']}, whole, and for this architecture?"
             )
 

@@ -1,9 +1,10 @@
 """A cache of features by the content of the photo or text, so that a second call takes seconds.
 
-A folder in the user's cache folder, for runs (also of many machines that share it) and for `classify` alike. Every
-process adds files of its own, which are written under a temporary name, renamed and never changed: there are no locks,
-and a killed process leaves whole files or none. A damaged file counts as absent. The folder can be deleted at any time;
-where it cannot be written, everything works without it.
+A folder in the user's cache folder, for runs (also of many machines that share it) and for
+`classify` alike. Every process adds files of its own, which are written under a temporary name,
+renamed and never changed: there are no locks,
+and a killed process leaves whole files or none. A damaged file counts as absent. The folder can be
+deleted at any time; where it cannot be written, everything works without it.
 """
 
 from __future__ import annotations
@@ -36,8 +37,16 @@ from .spec import EncoderSpec
 
 log = logging.getLogger(__name__)
 
-FORMAT = 2  # of the folder and of how photos are read: another number and everything is computed again
-LIBRARIES = ("open_clip_torch", "timm", "transformers", "torch", "pillow")  # another version, other features
+FORMAT = (
+    2  # of the folder and of how photos are read: another number and everything is computed again
+)
+LIBRARIES = (
+    "open_clip_torch",
+    "timm",
+    "transformers",
+    "torch",
+    "pillow",
+)  # another version, other features
 SECONDS = 60.0  # of work that a killed process loses at most
 FILES, SMALL = 64, 1 << 20  # more than FILES files, each of fewer bytes than SMALL, become one
 DAY = 86400.0  # seconds, after which a temporary file is of a process that was killed
@@ -51,15 +60,19 @@ def cache_folder() -> Path:
 
 
 class FeatureStore:
-    """A store of features (size,) float32, keyed by encoder, kind ("image" or "text") and key; thread-safe.
+    """A store of features (size,) float32, keyed by encoder, kind ("image" or "text") and key;
+    thread-safe.
 
-    folder: None stores nothing. Each encoder, kind and size has a folder of files. A file has n rows: keys (n, 32)
+    folder: None stores nothing. Each encoder, kind and size has a folder of files. A file has n
+    rows: keys (n, 32)
     uint8, the sha256 of each key, and features (n, size) float32.
     """
 
     def __init__(self, folder: Path | None) -> None:
         self._folder, self._lock = folder, RLock()
-        self._stored: dict[Path, dict[bytes, tuple[Path, int]]] = {}  # place -> digest -> file and row
+        self._stored: dict[
+            Path, dict[bytes, tuple[Path, int]]
+        ] = {}  # place -> digest -> file and row
         self._loaded: dict[Path, Tensor] = {}  # features of files that were asked for
         self._new: dict[Path, Rows] = {}  # by place, in no file yet
         self._oldest = 0.0  # when the first of these was made
@@ -67,7 +80,9 @@ class FeatureStore:
             atexit.register(self.flush)
 
     def get(self, encoder: str, kind: str, keys: Sequence[str], size: int) -> dict[str, Tensor]:
-        """Look up features (size,) by key; keys that are not stored, or only in a damaged file, are absent."""
+        """Look up features (size,) by key; keys that are not stored, or only in a damaged file, are
+        absent.
+        """
         if self._folder is None:
             return {}
         place = self._place(encoder, kind, size)
@@ -77,7 +92,9 @@ class FeatureStore:
         return {key: row for key, row in rows.items() if row is not None}
 
     def put(self, encoder: str, kind: str, features: Iterable[tuple[str, Tensor]]) -> None:
-        """Store features (size,) by key. They are in a file after SECONDS, after `flush`, or when the process ends."""
+        """Store features (size,) by key. They are in a file after SECONDS, after `flush`, or when
+        the process ends.
+        """
         if self._folder is None:
             return
         with self._lock:
@@ -100,7 +117,9 @@ class FeatureStore:
                         self._stored[place] |= _digests(path)
 
     def metadata(self, spec: EncoderSpec) -> dict[str, str] | None:
-        """Metadata of the encoder of this specification, if its files are unchanged: no need to load it."""
+        """Metadata of the encoder of this specification, if its files are unchanged: no need to
+        load it.
+        """
         if self._folder is None or not (path := self._about(spec)).is_file():
             return None
         try:
@@ -120,10 +139,14 @@ class FeatureStore:
     def _index(self, place: Path) -> dict[bytes, tuple[Path, int]]:
         """Where the rows of a place are: digest -> file and row."""
         if place not in self._stored:
-            self._stored[place] = {d: at for path in _files(place) for d, at in _digests(path).items()}
+            self._stored[place] = {
+                d: at for path in _files(place) for d, at in _digests(path).items()
+            }
         return self._stored[place]
 
-    def _row(self, new: Rows, stored: dict[bytes, tuple[Path, int]], digest: bytes) -> Tensor | None:
+    def _row(
+        self, new: Rows, stored: dict[bytes, tuple[Path, int]], digest: bytes
+    ) -> Tensor | None:
         if digest in new:
             return new[digest]
         if digest not in stored:
@@ -172,17 +195,25 @@ def _files(place: Path) -> list[Path]:
 
 
 def _digests(path: Path) -> dict[bytes, tuple[Path, int]]:
-    """The sha256 of each key of a file, with the file and the row; empty if it is damaged or gone."""
-    return {key.tobytes(): (path, row) for row, key in enumerate(_array(path, "keys", np.uint8, 32))}
+    """The sha256 of each key of a file, with the file and the row; empty if it is damaged or
+    gone.
+    """
+    return {
+        key.tobytes(): (path, row) for row, key in enumerate(_array(path, "keys", np.uint8, 32))
+    }
 
 
 def _features(path: Path) -> Tensor:
     """The rows (n, size) of a file; n = 0 if it is damaged or gone."""
-    return torch.from_numpy(_array(path, "features", np.float32, int(path.parent.name.rpartition("-")[2])))
+    return torch.from_numpy(
+        _array(path, "features", np.float32, int(path.parent.name.rpartition("-")[2]))
+    )
 
 
 def _array(path: Path, name: str, dtype: type, width: int) -> NDArray[Any]:
-    """An array (n, width) of a file, its checksum compared; n = 0 if it is damaged, gone, or of another shape."""
+    """An array (n, width) of a file, its checksum compared; n = 0 if it is damaged, gone, or of
+    another shape.
+    """
     try:
         with zipfile.ZipFile(path) as file:
             if file.getinfo(f"{name}.npy").file_size > path.stat().st_size:  # a bomb
@@ -191,23 +222,28 @@ def _array(path: Path, name: str, dtype: type, width: int) -> NDArray[Any]:
             array: NDArray[Any] = file[name]
         if array.dtype == dtype and array.ndim == 2 and array.shape[1] == width:
             return array
-    except Exception:  # zipfile (of a wrong CRC-32, too) and numpy raise almost anything on damaged bytes
+    except (
+        Exception
+    ):  # zipfile (of a wrong CRC-32, too) and numpy raise almost anything on damaged bytes
         pass
     return np.empty((0, width), dtype)
 
 
 def _write(place: Path, rows: Rows) -> Path:
-    """Write rows to a new file of a place, with those of its small files if there are many. UserError if it cannot be.
+    """Write rows to a new file of a place, with those of its small files if there are many.
+    UserError if it cannot be.
 
-    Two processes that do this at once both keep all rows. A process that was about to read a file that is gone misses
-    its rows, and computes them.
+    Two processes that do this at once both keep all rows. A process that was about to read a file
+    that is gone misses its rows, and computes them.
     """
     small = [path for path in _files(place) if _size(path) < SMALL]
     small = small if len(small) > FILES else []
     for path in small:
         features = _features(path)
         rows = {
-            digest: features[row] for digest, (_, row) in _digests(path).items() if row < len(features)
+            digest: features[row]
+            for digest, (_, row) in _digests(path).items()
+            if row < len(features)
         } | rows
     target = place / f"{uuid.uuid4().hex}.npz"
     keys = np.frombuffer(b"".join(rows), np.uint8).reshape(-1, 32)
@@ -230,10 +266,12 @@ def _size(path: Path) -> int:
 
 
 def encoder_key(of: Mapping[str, Any], device: str = "") -> str:
-    """The key of an encoder's features: its metadata, the class of device (cpu, cuda, mps), the libraries and the code
-    that ran it."""
+    """The key of an encoder's features: its metadata, the class of device (cpu, cuda, mps), the
+    libraries and the code that ran it."""
     versions = {name: version(name) for name in LIBRARIES}
-    return json.dumps({**of, **versions, "code": _code(_ENCODING), "computed_on": device}, sort_keys=True)
+    return json.dumps(
+        {**of, **versions, "code": _code(_ENCODING), "computed_on": device}, sort_keys=True
+    )
 
 
 def features_key(metadata: Mapping[str, str], device: torch.device) -> str:
@@ -242,7 +280,9 @@ def features_key(metadata: Mapping[str, str], device: torch.device) -> str:
 
 
 def drawing_key() -> str:
-    """The key of the drawn images: the code that draws them, in a job as it was executed, and the libraries."""
+    """The key of the drawn images: the code that draws them, in a job as it was executed, and the
+    libraries.
+    """
     versions = {name: version(name) for name in ("numpy", "pillow")}
     return json.dumps({**versions, "code": _code(_DRAWING)}, sort_keys=True)
 
@@ -252,7 +292,9 @@ def _hashes_of_code(*patterns: str) -> dict[str, str]:
     package = Path(__file__).parents[1]
     files = [path for pattern in patterns for path in package.glob(pattern)]
     return {
-        path.relative_to(package.parents[1]).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        path.relative_to(package.parents[1]).as_posix(): hashlib.sha256(
+            path.read_bytes()
+        ).hexdigest()
         for path in sorted(files)
     }
 
@@ -265,7 +307,9 @@ _DRAWING = _hashes_of_code("datasets/drawn/*.py")
 
 
 def _code(at_import: dict[str, str]) -> str:
-    """sha256 over these modules: in a job as they were executed, else as they were when this one was imported."""
+    """sha256 over these modules: in a job as they were executed, else as they were when this one
+    was imported.
+    """
     executed = {path: evidence.sources.get(path, sha) for path, sha in at_import.items()}
     return hashlib.sha256(json.dumps(executed).encode()).hexdigest()
 

@@ -1,7 +1,8 @@
-"""Lists of text features: which arrays there are, from where, and for which data sets (text_tables.py reads them).
+"""Lists of text features: which arrays there are, from where, and for which data sets
+(text_tables.py reads them).
 
-`tables/` has published lists. Your own list is a YAML file of the same form; its files are beside it.
-"""
+`tables/` has published lists. Your own list is a YAML file of the same form; its files are beside
+it."""
 
 from __future__ import annotations
 
@@ -23,7 +24,9 @@ Use = Literal["vocabulary", "imagenet_names", "name", "prompt", "sentence"]
 
 
 class TableSource(Strict):
-    """A public repository. base: addresses that the path of a file is added to, tried in this order."""
+    """A public repository. base: addresses that the path of a file is added to, tried in this
+    order.
+    """
 
     base: Annotated[list[str], Field(min_length=1)]
     licence: str
@@ -42,16 +45,21 @@ class Table(File):
     """An array of text features (M, d), .npy or .pt, with a name for each row."""
 
     names: File | str | None = Field(
-        None, description="A file of names, or the data set whose class names they are; default: numbers."
+        None,
+        description="A file of names, or the data set whose class "
+        "names they are; default: numbers.",
     )
     rows: tuple[int, int] | None = Field(None, description="From, to (exclusive); default: all.")
     transpose: bool = False
     text: str = Field("{name}", description="The text that was encoded.")
     use: Annotated[list[Use], Field(min_length=1)] = Field(
-        description="vocabulary: images are described by these texts; imagenet_names: projected on them; name, prompt, "
+        description="vocabulary: images are described by these texts; imagenet_names: projected "
+        "on them; name, prompt, "
         "sentence: texts of the classes of the data sets in 'of'."
     )
-    of: list[str] = Field([], description="Data sets with texts of their classes here, found by name.")
+    of: list[str] = Field(
+        [], description="Data sets with texts of their classes here, found by name."
+    )
 
 
 class Tables(Strict):
@@ -98,7 +106,11 @@ def read_list(file: Path) -> Tables:
         raise UserError(f"{file}: {explained(error.errors(), Tables)}") from None
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise UserError(f"{file} cannot be read: {one_line(error)}") from None
-    unknown = [f.source for f in found.files if f.source is not None and f.source not in found.sources]
+    unknown = [
+        f.source for f in found.files if f.source is not None and f.source not in found.sources
+    ]
     if unknown:
-        raise UserError(f"{file}: unknown source '{unknown[0]}'{nearest(unknown[0], found.sources)}")
+        raise UserError(
+            f"{file}: unknown source '{unknown[0]}'{nearest(unknown[0], found.sources)}"
+        )
     return found

@@ -1,7 +1,8 @@
-"""Texts as features: arrays of text features, with the names of their rows, in place of a text tower.
+"""Texts as features: arrays of text features, with the names of their rows, in place of a text
+tower.
 
-A YAML file lists them (`table_list.py`). Nothing is computed: a text that no table has is not there, and what needs it
-is not run.
+A YAML file lists them (`table_list.py`). Nothing is computed: a text that no table has is not
+there, and what needs it is not run.
 """
 
 from __future__ import annotations
@@ -37,10 +38,14 @@ class Text(NamedTuple):
 
 
 class TextTables:
-    """The tables of a list, as an encoder of texts. UserError for a file that is missing or not what it should be."""
+    """The tables of a list, as an encoder of texts. UserError for a file that is missing or not
+    what it should be.
+    """
 
     def __init__(self, model: str, root: Path | None) -> None:
-        """model: as `listed` has it. root: the folder of published data; files of your own list are beside it."""
+        """model: as `listed` has it. root: the folder of published data; files of your own list are
+        beside it.
+        """
         file = listed(model)
         self.model, self.list = model, read_list(file)
         self.folder = file.parent
@@ -55,13 +60,17 @@ class TextTables:
         """Download what is missing, with a line on each source and its licence."""
         for name, source in self.list.sources.items():
             lacking = [
-                f for f in self.list.files if f.source == name and not (self.folder / f.file).is_file()
+                f
+                for f in self.list.files
+                if f.source == name and not (self.folder / f.file).is_file()
             ]
             if lacking:
                 yield f"texts: {len(lacking)} files of {name} (licence: {source.licence})"
             for f in lacking:
                 fetch(
-                    [f"{base}/{f.path or f.file}" for base in source.base], self.folder / f.file, f.checksum
+                    [f"{base}/{f.path or f.file}" for base in source.base],
+                    self.folder / f.file,
+                    f.checksum,
                 )
 
     def metadata(self) -> dict[str, str]:
@@ -78,20 +87,24 @@ class TextTables:
     def texts(self, dataset: str, classes: list[str]) -> list[Text]:
         """The vocabulary, and the texts of a data set's classes that the tables have.
 
-        UserError if a table of names or prompts lacks a class: a classifier of some of the classes is none.
-        """
+        UserError if a table of names or prompts lacks a class: a classifier of some of the classes
+        is none."""
         found = []
         for table in self.list.tables:
             names, features = self._rows(table)
             if "vocabulary" in table.use:
                 shown = [table.text.replace("{name}", name) for name in names]
-                found += [Text(text, "vocabulary", -1, f) for text, f in zip(shown, features, strict=True)]
+                found += [
+                    Text(text, "vocabulary", -1, f) for text, f in zip(shown, features, strict=True)
+                ]
             if dataset not in table.of:
                 continue
             row = {plain(name): i for i, name in reversed(list(enumerate(names)))}
             lacking = [name for name in classes if plain(name) not in row]
             if lacking and {"name", "prompt"} & set(table.use):
-                raise UserError(f"{self.folder / table.file}: no text of class '{lacking[0]}' of {dataset}")
+                raise UserError(
+                    f"{self.folder / table.file}: no text of class '{lacking[0]}' of {dataset}"
+                )
             for kind in OF_CLASS:
                 for i, name in enumerate(classes if kind in table.use else ()):
                     if plain(name) in row:
@@ -101,7 +114,9 @@ class TextTables:
 
     def imagenet_names(self) -> Tensor:
         """ImageNet's class names in one sentence: (1000, d) unit; (0, d) if no table has them."""
-        found = [self._rows(table)[1] for table in self.list.tables if "imagenet_names" in table.use]
+        found = [
+            self._rows(table)[1] for table in self.list.tables if "imagenet_names" in table.use
+        ]
         return torch.cat([torch.zeros(0, self.dim), *found])
 
     def _rows(self, table: Table) -> tuple[list[str], Tensor]:
@@ -122,28 +137,40 @@ class TextTables:
         return names, features
 
     def _path(self, file: File) -> Path:
-        """The path of a file. UserError if it is missing, or has another checksum than published."""
+        """The path of a file. UserError if it is missing, or has another checksum than
+        published.
+        """
         path = self.folder / file.file
         if not path.is_file():
-            raise UserError(f"no file {path}; 'coder-clip prefetch' downloads what may be downloaded")
+            raise UserError(
+                f"no file {path}; 'coder-clip prefetch' downloads what may be downloaded"
+            )
         if file.checksum and (found := checksum_like(path, file.checksum)) != file.checksum:
-            raise UserError(f"{path}: checksum {found}, published: {file.checksum}; remove it and run again")
+            raise UserError(
+                f"{path}: checksum {found}, published: {file.checksum}; remove it and run again"
+            )
         return path
 
 
 @cache
 def _array(path: Path) -> Tensor:
-    """The array of a file of torch.save or NumPy. UserError for anything else, pickled objects too."""
+    """The array of a file of torch.save or NumPy. UserError for anything else, pickled objects
+    too.
+    """
     if path.suffix == ".pt":
         return load_tensor(path)
     try:
         return torch.from_numpy(np.load(path, allow_pickle=False))
     except (OSError, ValueError, TypeError, EOFError) as error:
-        raise UserError(f"{path}: not a plain array, so it is not opened ({one_line(error)})") from None
+        raise UserError(
+            f"{path}: not a plain array, so it is not opened ({one_line(error)})"
+        ) from None
 
 
 def read_names(path: Path) -> list[str]:
-    """The names of rows: a JSON list of names, or of {"id", "name"}; the last column of a CSV; else the lines."""
+    """The names of rows: a JSON list of names, or of {"id", "name"}; the last column of a CSV; else
+    the lines.
+    """
     try:
         text = path.read_text(encoding="utf-8")
         if path.suffix != ".json":

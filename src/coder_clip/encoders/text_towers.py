@@ -1,4 +1,6 @@
-"""Text towers: how far a batch of texts may be cut without changing a feature, and the cut forward pass."""
+"""Text towers: how far a batch of texts may be cut without changing a feature, and the cut forward
+pass.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +17,10 @@ from torch import Tensor, nn
 def can_cut(model: nn.Module) -> Literal["pooled", "padding", "none"]:
     """How far a text batch may be cut without changing the features, per kind of text tower.
 
-    "pooled": a causal tower that pools at the end-of-text token never looks behind it. "padding": a Hugging Face tower
-    hides padding by its attention mask; nothing else may go. "none": towers that see every position (no causal mask),
-    pool at the last one, or append a class token behind the padding (CoCa); and unknown ones.
-    """
+    "pooled": a causal tower that pools at the end-of-text token never looks behind it. "padding": a
+    Hugging Face tower hides padding by its attention mask; nothing else may go. "none": towers that
+    see every position (no causal mask), pool at the last one, or append a class token behind the
+    padding (CoCa); and unknown ones."""
     tower = getattr(model, "text", model)
     if isinstance(tower, HFTextEncoder):
         return "padding"
@@ -28,7 +30,9 @@ def can_cut(model: nn.Module) -> Literal["pooled", "padding", "none"]:
     ):
         return "none"
     mask = tower.attn_mask
-    causal = mask is not None and bool(torch.isneginf(mask[torch.ones_like(mask).triu(1).bool()]).all())
+    causal = mask is not None and bool(
+        torch.isneginf(mask[torch.ones_like(mask).triu(1).bool()]).all()
+    )
     return "pooled" if causal and _pool_type(tower) in ("argmax", "eos") else "none"
 
 
@@ -41,7 +45,9 @@ def _eos_id(tower: nn.Module) -> int | None:
 
 
 def needed_lengths(model: nn.Module, tokens: Tensor) -> Tensor:
-    """The number (M,) of leading tokens that each text of token ids (M, L) needs; L if the tower must see all."""
+    """The number (M,) of leading tokens that each text of token ids (M, L) needs; L if the tower
+    must see all.
+    """
     tower: Any = getattr(model, "text", model)
     how = can_cut(model)
     if how == "pooled":
@@ -74,7 +80,9 @@ def text_features(model: nn.Module, tokens: Tensor) -> Tensor:
 
 
 def batches_by_length(lengths: Tensor, token_budget: int) -> Iterator[list[int]]:
-    """Positions of texts by their lengths (M,), shortest first, in batches within the budget of padded tokens."""
+    """Positions of texts by their lengths (M,), shortest first, in batches within the budget of
+    padded tokens.
+    """
     rows: list[int] = []
     for i in torch.argsort(lengths, stable=True).tolist():
         if rows and (len(rows) + 1) * int(lengths[i]) > token_budget:
@@ -88,7 +96,9 @@ def batches_by_length(lengths: Tensor, token_budget: int) -> Iterator[list[int]]
 def over_length(
     tokenizer: Callable[..., Tensor], tokens: Tensor, texts: list[str], context_length: int
 ) -> list[int]:
-    """Positions of texts that lose tokens: with room for one more, they have one more. tokens: (M, L)."""
+    """Positions of texts that lose tokens: with room for one more, they have one more. tokens: (M,
+    L).
+    """
     hf = getattr(tokenizer, "tokenizer", None)
     pad = getattr(hf, "pad_token_id", None) or 0
     full = (tokens != pad).sum(dim=1) >= context_length - 1  # only those can have lost anything

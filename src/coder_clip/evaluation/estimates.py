@@ -28,7 +28,9 @@ class Estimate(TypedDict):
 
 
 class PairedTest(TypedDict):
-    """The difference of two methods on the same images. fixed, broke: images that became right, or wrong."""
+    """The difference of two methods on the same images. fixed, broke: images that became right, or
+    wrong.
+    """
 
     difference: Estimate
     fixed: int
@@ -65,16 +67,18 @@ def bootstrap_interval(
 ) -> tuple[float, float]:
     """95 % percentile bootstrap interval over images (Efron and Tibshirani 1993, chapter 13).
 
-    The interval is that of the mean of ``values`` (N,), or, with ``labels`` (N,), of the mean over classes of the
-    class means; a resample ignores classes that it misses. NaN values (undefined for an image) are ignored.
-    Only how often each (label, value) occurs matters, so a resample is one multinomial draw of these counts. For
-    the mean of zeros and ones the count is binomial, and its exact quantiles are the limit of infinitely many
-    resamples. If all images are right, or all wrong, resampling says nothing, and the exact limits are used (Clopper
+    The interval is that of the mean of ``values`` (N,), or, with ``labels`` (N,), of the mean over
+    classes of the class means; a resample ignores classes that it misses. NaN values (undefined for
+    an image) are ignored. Only how often each (label, value) occurs matters, so a resample is one
+    multinomial draw of these counts. For the mean of zeros and ones the count is binomial, and its
+    exact quantiles are the limit of infinitely many resamples. If all images are right, or all
+    wrong, resampling says nothing, and the exact limits are used (Clopper
     and Pearson 1934): 100 % of 10 images is "over 69 %". UserError without an image.
 
-    groups: (N,), near twins share a number. Then nothing is resampled, because a bootstrap of few groups is too
-    narrow: it is Student's t over groups (:func:`~.intervals.crossed_interval` of one run), around the mean of all.
-    """
+    groups: (N,), near twins share a number. Then nothing is resampled, because a bootstrap of few
+    groups is too
+    narrow: it is Student's t over groups (:func:`~.intervals.crossed_interval` of one run), around
+    the mean of all."""
     numbers = _of_defined(groups, values)
     values, labels = _results(values, labels)
     if numbers is not None:
@@ -93,7 +97,8 @@ def bootstrap_interval(
             return float(exact.low), float(exact.high)
         low, high = binom.ppf([(1 - LEVEL) / 2, (1 + LEVEL) / 2], n, values.mean()) / n
         return float(low), float(high)
-    # NumPy promises that RandomState draws the same in all versions; Generator.multinomial has changed in 2.5
+    # NumPy promises that RandomState draws the same in all versions; Generator.multinomial has
+    # changed in 2.5
     rng = np.random.RandomState(seed)
     means = np.empty(resamples)
     for i in range(resamples):
@@ -114,10 +119,11 @@ def estimate(
     seed: int = 0,
     groups: Labels | None = None,
 ) -> Estimate:
-    """Value with interval: the mean of ``values`` (N,), or with ``labels`` (N,) the mean of class means.
+    """Value with interval: the mean of ``values`` (N,), or with ``labels`` (N,) the mean of class
+    means.
 
-    ``estimate(correct)`` is accuracy, ``estimate(correct, labels)`` mean class recall; NaN values are ignored.
-    Interval as in :func:`bootstrap_interval`. UserError without an image.
+    ``estimate(correct)`` is accuracy, ``estimate(correct, labels)`` mean class recall; NaN values
+    are ignored. Interval as in :func:`bootstrap_interval`. UserError without an image.
     """
     low, high = bootstrap_interval(values, labels, resamples=resamples, seed=seed, groups=groups)
     values, labels = _results(values, labels)
@@ -126,16 +132,22 @@ def estimate(
     return {"value": float(means.mean()), "low": low, "high": high}
 
 
-def paired_test(before: Values, after: Values, tests: int = 1, groups: Labels | None = None) -> PairedTest:
-    """Accuracy of ``after`` minus that of ``before``, both (N,) of 0 and 1 for the same images, and its test.
+def paired_test(
+    before: Values, after: Values, tests: int = 1, groups: Labels | None = None
+) -> PairedTest:
+    """Accuracy of ``after`` minus that of ``before``, both (N,) of 0 and 1 for the same images, and
+    its test.
 
-    difference: accuracy after minus before, with the adjusted Wald interval for paired shares (Bonett and Price 2012;
-    :func:`~.intervals.crossed_interval` of one run). fixed: images that became right; broke: that became
-    wrong. p_value: exact McNemar test, two-sided (fixed is binomial with p = 1/2 among the changed images); 1 where
-    nothing changed. tests: how many such comparisons interval and p_value are corrected for (Bonferroni). groups: (N,),
-    near twins share a number; then groups vary, and p_value is that of the interval, because McNemar's test takes every
-    image for a new one. ValueError where the lengths differ; UserError without an image.
-    """
+    difference: accuracy after minus before, with the adjusted Wald interval for paired shares
+    (Bonett and Price 2012; :func:`~.intervals.crossed_interval` of one run). fixed: images that
+    became right; broke: that became
+    wrong. p_value: exact McNemar test, two-sided (fixed is binomial with p = 1/2 among the changed
+    images); 1 where
+    nothing changed. tests: how many such comparisons interval and p_value are corrected for
+    (Bonferroni). groups: (N,),
+    near twins share a number; then groups vary, and p_value is that of the interval, because
+    McNemar's test takes every image for a new one. ValueError where the lengths differ; UserError
+    without an image."""
     was, _ = _results(before, None)
     now, _ = _results(after, None)
     if len(was) != len(now):
@@ -145,13 +157,15 @@ def paired_test(before: Values, after: Values, tests: int = 1, groups: Labels | 
 
 
 def paired_mean_test(before: Values, after: Values, groups: Labels | None = None) -> PairedTest:
-    """Mean of ``after`` minus that of ``before``, both (N,) of any values in [0, 1] for the same images, and its test.
+    """Mean of ``after`` minus that of ``before``, both (N,) of any values in [0, 1] for the same
+    images, and its test.
 
-    For results of an image that are more than right or wrong, such as a precision. An image whose result is NaN
-    (undefined) is ignored. fixed, broke: images with a higher, or lower, value. p_value: that of the interval
-    (:func:`~.intervals.crossed_interval` of one run), so that the two agree. groups: as in :func:`paired_test`.
-    ValueError where the lengths differ; UserError without an image that has a result.
-    """
+    For results of an image that are more than right or wrong, such as a precision. An image whose
+    result is NaN
+    (undefined) is ignored. fixed, broke: images with a higher, or lower, value. p_value: that of
+    the interval (:func:`~.intervals.crossed_interval` of one run), so that the two agree. groups:
+    as in :func:`paired_test`. ValueError where the lengths differ; UserError without an image that
+    has a result."""
     was, now = (np.asarray(values, dtype=np.float64) for values in (before, after))
     if was.shape != now.shape:
         raise ValueError(f"paired results differ in shape: {was.shape} and {now.shape}")
@@ -164,11 +178,17 @@ def paired_mean_test(before: Values, after: Values, groups: Labels | None = None
 def widened(found: Estimate, factor: float) -> Estimate:
     """An estimate whose interval is ``factor`` times as wide about its middle; within −1 and 1."""
     middle, half = (found["low"] + found["high"]) / 2, factor * (found["high"] - found["low"]) / 2
-    return {"value": found["value"], "low": max(-1.0, middle - half), "high": min(1.0, middle + half)}
+    return {
+        "value": found["value"],
+        "low": max(-1.0, middle - half),
+        "high": min(1.0, middle + half),
+    }
 
 
 def widened_test(test: PairedTest, factor: float) -> PairedTest:
-    """A paired test with a standard error ``factor`` times as large: its interval, and the p-value of that."""
+    """A paired test with a standard error ``factor`` times as large: its interval, and the p-value
+    of that.
+    """
     difference = widened(test["difference"], factor)
     error = (difference["high"] - difference["low"]) / (2 * ndtri((1 + LEVEL) / 2))
     middle = abs(difference["low"] + difference["high"]) / 2
@@ -186,10 +206,10 @@ def over_seeds(
 ) -> SeedsEstimate:
     """Accuracy over several seeds of one method on the same images. ``correct``: (S, N) of 0 and 1.
 
-    std: sample standard deviation of the S accuracies, 0 with one seed. The interval covers the variation of seeds and
-    images (:func:`~.intervals.crossed_interval`); with one seed, that of images (:func:`bootstrap_interval`). groups:
-    (N,), near twins share a number, and groups vary instead of images. UserError without a seed or an image.
-    """
+    std: sample standard deviation of the S accuracies, 0 with one seed. The interval covers the
+    variation of seeds and images (:func:`~.intervals.crossed_interval`); with one seed, that of
+    images (:func:`bootstrap_interval`). groups: (N,), near twins share a number, and groups vary
+    instead of images. UserError without a seed or an image."""
     runs = _runs(correct)
     if len(runs) == 1:
         return _summary(runs, *bootstrap_interval(runs[0], groups=groups))
@@ -200,10 +220,13 @@ def over_seeds(
 def paired_test_over_seeds(
     before: NDArray[Any], after: NDArray[Any], tests: int = 1, groups: Labels | None = None
 ) -> PairedSeedsTest:
-    """Accuracy of ``after`` minus that of ``before``, both (S, N) of 0 and 1 for the same seeds and images.
+    """Accuracy of ``after`` minus that of ``before``, both (S, N) of 0 and 1 for the same seeds and
+    images.
 
-    Interval as in :func:`over_seeds`; no interval if no image changed. fixed, broke: how often an image of a seed
-    became right, or wrong. p_value: that of the interval, so over other seeds and images; with one seed the exact
+    Interval as in :func:`over_seeds`; no interval if no image changed. fixed, broke: how often an
+    image of a seed
+    became right, or wrong. p_value: that of the interval, so over other seeds and images; with one
+    seed the exact
     McNemar test. tests, groups: as in :func:`paired_test`. UserError without a seed or an image.
     """
     change = _runs(np.asarray(after, dtype=np.float64) - np.asarray(before, dtype=np.float64))
@@ -219,19 +242,28 @@ def paired_test_over_seeds(
 def _changes(
     change: NDArray[np.float64], tests: int = 1, groups: NDArray[Any] | None = None
 ) -> PairedSeedsTest:
-    """The mean of changes (S, N) with its interval and the p-value of that; no interval if nothing changed."""
+    """The mean of changes (S, N) with its interval and the p-value of that; no interval if nothing
+    changed.
+    """
     fixed, broke = int((change > 0).sum()), int((change < 0).sum())
     if not fixed + broke:
         return {"difference": _summary(change, 0.0, 0.0), "fixed": 0, "broke": 0, "p_value": 1.0}
     low, high, p_value = crossed_interval(change, DIFFERENCE, tests, groups)
-    return {"difference": _summary(change, low, high), "fixed": fixed, "broke": broke, "p_value": p_value}
+    return {
+        "difference": _summary(change, low, high),
+        "fixed": fixed,
+        "broke": broke,
+        "p_value": p_value,
+    }
 
 
 def _runs(values: Any) -> NDArray[np.float64]:
     """(S, N) results. UserError without a seed or an image."""
     runs = np.asarray(values, dtype=np.float64)
     if runs.ndim != 2 or runs.size == 0:
-        raise UserError(f"no results to average over seeds (shape {runs.shape}); check seeds and test split")
+        raise UserError(
+            f"no results to average over seeds (shape {runs.shape}); check seeds and test split"
+        )
     return runs
 
 
@@ -242,15 +274,21 @@ def _summary(runs: NDArray[np.float64], low: float, high: float) -> SeedsEstimat
     return {"mean": float(of_runs.mean()), "std": std, "low": low, "high": high}
 
 
-def _results(values: Values, labels: Labels | None) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+def _results(
+    values: Values, labels: Labels | None
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Values and labels as arrays, without NaN values; one class for all if there are no labels."""
     v = np.asarray(values, dtype=np.float64)
     c = np.zeros(v.shape, dtype=np.int64) if labels is None else np.asarray(labels, dtype=np.int64)
     if v.ndim != 1 or v.shape != c.shape:
-        raise ValueError(f"one value and one label per image are needed, not {v.shape} and {c.shape}")
+        raise ValueError(
+            f"one value and one label per image are needed, not {v.shape} and {c.shape}"
+        )
     defined = ~np.isnan(v)
     if not defined.any():
-        raise UserError("no image to evaluate: the split is empty, or no image has a defined result")
+        raise UserError(
+            "no image to evaluate: the split is empty, or no image has a defined result"
+        )
     return v[defined], c[defined]
 
 

@@ -1,10 +1,11 @@
-"""Intervals over several runs on the same images, the criterion for a clear difference, and corrections for many tests.
+"""Intervals over several runs on the same images, the criterion for a clear difference, and
+corrections for many tests.
 
-Results are crossed: each run (a seed's shots, a draw of words) is evaluated on the same images, and a claim is meant
-for other runs and other images. Both vary, and three runs say little about the variation of runs; percentiles of a
-bootstrap over runs and images ignore that. ``python -m benchmarks.coverage_of_intervals`` simulates how often each
-interval holds the truth; docs/method.md has its numbers.
-"""
+Results are crossed: each run (a seed's shots, a draw of words) is evaluated on the same images, and
+a claim is meant for other runs and other images. Both vary, and three runs say little about the
+variation of runs; percentiles of a bootstrap over runs and images ignore that. ``python -m
+benchmarks.coverage_of_intervals`` simulates how often each interval holds the truth; docs/method.md
+has its numbers."""
 
 from __future__ import annotations
 
@@ -18,13 +19,16 @@ from scipy.special import ndtri, stdtr, stdtrit
 
 LEVEL = 0.95  # of every interval
 POWER = 0.8  # chance to see a difference that is there
-# Images that are added to the observed ones, so that few changes, or none, do not look certain: two right and two
-# wrong ones for a share (Agresti and Coull 1998), one better and one worse for a difference (Bonett and Price 2012).
+# Images that are added to the observed ones, so that few changes, or none, do not look certain: two
+# right and two # wrong ones for a share (Agresti and Coull 1998), one better and one worse for a
+# difference (Bonett and Price 2012).
 SHARE, DIFFERENCE = (1.0, 1.0, 0.0, 0.0), (1.0, -1.0)
 
 
 class Interval(NamedTuple):
-    """An interval, and the two-sided p-value of "the mean is 0" that is below 0.05 exactly if it excludes 0."""
+    """An interval, and the two-sided p-value of "the mean is 0" that is below 0.05 exactly if it
+    excludes 0.
+    """
 
     low: float
     high: float
@@ -42,17 +46,20 @@ def crossed_interval(
 
         Var = var(run means) / S + var(image means) / N − var(noise) / (S N)
 
-    The first term estimates runs plus noise, the second images plus noise; the noise is counted twice and subtracted
-    once (two-way random effects; Searle, Casella and McCulloch 1992, chapter 4). Student's t with the degrees of
-    freedom of this sum (Satterthwaite 1946): 2 if three runs dominate, many if images do. In simulations it holds the
-    truth in 91 to 99 of 100 cases, fewest with three runs that vary as much as images do (a bootstrap over both: 75 to
+    The first term estimates runs plus noise, the second images plus noise; the noise is counted
+    twice and subtracted once (two-way random effects; Searle, Casella and McCulloch 1992, chapter
+    4). Student's t with the degrees of
+    freedom of this sum (Satterthwaite 1946): 2 if three runs dominate, many if images do. In
+    simulations it holds the truth in 91 to 99 of 100 cases, fewest with three runs that vary as
+    much as images do (a bootstrap over both: 75 to
     99).
 
-    added: SHARE or DIFFERENCE, which also bounds the interval; () for values without bounds. tests: how many intervals
-    are to hold the truth together in 95 of 100 cases (Bonferroni: each has the level 1 - 0.05 / tests, and p is
-    multiplied by their number). groups: (N,), near twins share a number; then groups of images vary, not single images
-    (`_over_groups`). weights: (N,) of a weighted mean over images, only with groups; default: all equal.
-    """
+    added: SHARE or DIFFERENCE, which also bounds the interval; () for values without bounds. tests:
+    how many intervals are to hold the truth together in 95 of 100 cases (Bonferroni: each has the
+    level 1 - 0.05 / tests, and p is
+    multiplied by their number). groups: (N,), near twins share a number; then groups of images
+    vary, not single images (`_over_groups`). weights: (N,) of a weighted mean over images, only
+    with groups; default: all equal."""
     runs = np.asarray(values, dtype=np.float64)
     if groups is not None:
         return _student(*_over_groups(runs, added, np.asarray(groups), weights), added, tests)
@@ -77,12 +84,13 @@ def _over_groups(
     groups: NDArray[Any],
     weights: NDArray[np.float64] | None,
 ) -> tuple[float, list[float], list[float]]:
-    """The mean of runs (S, N), the parts of its variance and their degrees of freedom, where groups (N,) vary.
+    """The mean of runs (S, N), the parts of its variance and their degrees of freedom, where groups
+    (N,) vary.
 
-    The formula of `crossed_interval` with sums over groups in place of images (the variance of a ratio;
-    Cochran 1977, section 6.4); with one image per group it gives the same numbers. The added images are
-    groups of typical weight, Σ w² / Σ w, because 20 near twins are one observation. Groups of different
-    weight count as (Σ w)² / Σ w² equal ones (Kish 1965).
+    The formula of `crossed_interval` with sums over groups in place of images (the variance of a
+    ratio; Cochran 1977, section 6.4); with one image per group it gives the same numbers. The added
+    images are groups of typical weight, Σ w² / Σ w, because 20 near twins are one observation.
+    Groups of different weight count as (Σ w)² / Σ w² equal ones (Kish 1965).
     """
     s, n = runs.shape
     numbers, group = np.unique(groups, return_inverse=True)
@@ -112,7 +120,9 @@ def _over_groups(
 def _student(
     mean: float, parts: Sequence[float], free: Sequence[float], added: Sequence[float], tests: int
 ) -> Interval:
-    """Student's t interval of a mean whose variance is a sum of parts, each with its degrees of freedom."""
+    """Student's t interval of a mean whose variance is a sum of parts, each with its degrees of
+    freedom.
+    """
     # the estimate of noise may be too large; images alone are a lower bound
     variance = max(sum(parts), parts[0])
     degrees = variance**2 / max(sum(p**2 / f for p, f in zip(parts, free, strict=True)), 1e-300)
@@ -127,31 +137,34 @@ def _student(
 
 
 def clear(difference: Mapping[str, Any]) -> Literal["better", "worse", ""]:
-    """The one criterion of the report: a difference is clear if its 95 % interval, as printed, excludes 0.
+    """The one criterion of the report: a difference is clear if its 95 % interval, as printed,
+    excludes 0.
 
-    difference: low and high, shares. They are rounded to a tenth of a point as in print, so that no interval that shows
-    a 0 counts as clear. p-values, corrected for several tests or not, are shown beside it and decide nothing. Where
-    something is chosen among several, the interval is corrected for their number (``tests`` of `crossed_interval`).
-    """
+    difference: low and high, shares. They are rounded to a tenth of a point as in print, so that no
+    interval that shows a 0 counts as clear. p-values, corrected for several tests or not, are shown
+    beside it and decide nothing. Where something is chosen among several, the interval is corrected
+    for their number (``tests`` of `crossed_interval`)."""
     low, high = (round(difference[end], 3) for end in ("low", "high"))
     return "better" if low > 0 else "worse" if high < 0 else ""
 
 
 def images_to_settle(difference: float, changed: float) -> int:
-    """How many images a paired comparison needs to show a difference of this size as clear in 4 of 5 tries.
+    """How many images a paired comparison needs to show a difference of this size as clear in 4 of
+    5 tries.
 
-    difference: a share, not 0; changed: the share of images on which the two methods differ, at least as large. Normal
-    approximation with variance changed − difference² per image (Connett, Smith and McHugh 1987).
-    """
+    difference: a share, not 0; changed: the share of images on which the two methods differ, at
+    least as large. Normal approximation with variance changed − difference² per image (Connett,
+    Smith and McHugh 1987)."""
     needed = float(ndtri((1 + LEVEL) / 2) + ndtri(POWER))
     return math.ceil(needed**2 * max(changed - difference**2, 0.0) / difference**2)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjust the p-values of several tests, so that they bound the chance of even one false finding (Holm 1979).
+    """Adjust the p-values of several tests, so that they bound the chance of even one false finding
+    (Holm 1979).
 
-    The k-th smallest of m is multiplied by m − k + 1, and none is smaller than those before it. NaN stays NaN and
-    does not count as a test.
+    The k-th smallest of m is multiplied by m − k + 1, and none is smaller than those before it. NaN
+    stays NaN and does not count as a test.
     """
     p = np.asarray(p_values, dtype=np.float64)
     tests = np.flatnonzero(~np.isnan(p))

@@ -1,13 +1,16 @@
-"""Explain why an image got its class: the exact contribution of each text to the winner's lead on the runner-up.
+"""Explain why an image got its class: the exact contribution of each text to the winner's lead on
+the runner-up.
 
-The score of a class is 100 × a mean of cosines: those of its mean texts, and the best one of its names. So the
-difference of two scores is a sum with one term per text:
+The score of a class is 100 × a mean of cosines: those of its mean texts, and the best one of its
+names. So the difference of two scores is a sum with one term per text:
 
-    s_a − s_b = Σ_{t of a} w_t (x·t − m) − Σ_{t of b} w_t (x·t − m)        w: stage one's, 100 / (|A_c| + 1)
+    s_a − s_b = Σ_{t of a} w_t (x·t − m) − Σ_{t of b} w_t (x·t − m)        w: stage one's, 100 /
+    (|A_c| + 1)
 
-The weights of every class sum to 100, so any m leaves the sum as it is. m is the mean of the two scores: a text
-that is as similar to the image as the two classes are on average then adds nothing, and the sign says for which
-class a text counts.
+The weights of every class sum to 100, so any m leaves the sum as it is. m is the mean of the two
+scores: a text
+that is as similar to the image as the two classes are on average then adds nothing, and the sign
+says for which class a text counts.
 """
 
 from __future__ import annotations
@@ -25,7 +28,9 @@ from ..neighbors import CHUNK, l2_normalize, mean_with_best
 
 
 class Term(NamedTuple):
-    """One text's part in a difference of scores. text: its row; cosine: with the image; adds: points of score."""
+    """One text's part in a difference of scores. text: its row; cosine: with the image; adds:
+    points of score.
+    """
 
     text: int
     cosine: float
@@ -36,9 +41,9 @@ class Term(NamedTuple):
 class ScoringTexts:
     """The texts behind scores that are means of cosines.
 
-    features: (M, d), unit or not. owner: (M,) the class of each. averaged: (M,) bool; of a class's other texts only
-    the most similar one counts, as one more cosine of the mean. UserError for a class without a text.
-    """
+    features: (M, d), unit or not. owner: (M,) the class of each. averaged: (M,) bool; of a class's
+    other texts only the most similar one counts, as one more cosine of the mean. UserError for a
+    class without a text."""
 
     features: Tensor
     owner: Tensor
@@ -72,8 +77,8 @@ class ScoringTexts:
     def _combine(self, sums: Tensor, best: Tensor) -> Tensor:
         """Scores from the sums of the averaged texts and the best of the others: (N, C), or (C,).
 
-        Stage one's formula. A class with averaged texts only, such as filled templates, has their plain mean.
-        """
+        Stage one's formula. A class with averaged texts only, such as filled templates, has their
+        plain mean."""
         counts = torch.bincount(self.owner[self.averaged], minlength=self.n_classes)
         has_best = torch.bincount(self.owner[~self.averaged], minlength=self.n_classes) > 0
         plain = sums / counts.clamp_min(1)
@@ -82,10 +87,11 @@ class ScoringTexts:
     def explain(self, cosines: Tensor, winners: Tensor, against: Tensor) -> list[list[Term]]:
         """For each image the terms of ``score[winner] − score[against]``, the largest first.
 
-        cosines: (N, M); winners, against: (N,) classes. If both are the same class (there is no other), the terms are
-        those of its score. Names and synonyms that are not the best of their class add nothing and are omitted.
-        """
-        # The score is linear in its cosines: a text's weight is the score of a class in which it alone has 100.
+        cosines: (N, M); winners, against: (N,) classes. If both are the same class (there is no
+        other), the terms are those of its score. Names and synonyms that are not the best of their
+        class add nothing and are omitted."""
+        # The score is linear in its cosines: a text's weight is the score of a class in which it
+        # alone has 100.
         hundred = torch.full((self.n_classes,), 100.0, dtype=torch.float64)
         of_averaged = self._combine(hundred, 0 * hundred)
         of_best = self._combine(0 * hundred, hundred)
@@ -116,7 +122,9 @@ class ScoringTexts:
 
 
 def for_and_against(terms: Sequence[Any], n: int) -> tuple[list[Any], list[Any]]:
-    """The n strongest terms for the winner and the n strongest against it, strongest first; terms: largest first."""
+    """The n strongest terms for the winner and the n strongest against it, strongest first; terms:
+    largest first.
+    """
     speaking_for = [t for t in terms if t.adds > 0][:n]
     against = [t for t in reversed(terms) if t.adds < 0][:n]
     return speaking_for, against

@@ -1,12 +1,14 @@
-"""What a run recommends: a method that is clearly better than names alone on validation images, or names alone.
+"""What a run recommends: a method that is clearly better than names alone on validation images, or
+names alone.
 
-The one rule of the report, ``coder-clip classify --run`` and ``coder-clip explore``. Test images choose nothing: they
-show what is recommended with plain 95 % intervals, whatever these say. ``python -m benchmarks.recommendations``
-simulates how often the rule is wrong; docs/method.md has its numbers.
+The one rule of the report, ``coder-clip classify --run`` and ``coder-clip explore``. Test images
+choose nothing: they
+show what is recommended with plain 95 % intervals, whatever these say. ``python -m
+benchmarks.recommendations`` simulates how often the rule is wrong; docs/method.md has its numbers.
 
-Some methods cannot be recommended by this rule, such as those that need labelled images. The best of them on validation
-images are named beside the recommendation, with their results on test images (:func:`rivals`).
-"""
+Some methods cannot be recommended by this rule, such as those that need labelled images. The best
+of them on validation images are named beside the recommendation, with their results on test images
+(:func:`rivals`)."""
 
 from __future__ import annotations
 
@@ -37,7 +39,8 @@ Document = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Recommendation:
-    """What a run recommends. method: None without validation images; images: number of validation images.
+    """What a run recommends. method: None without validation images; images: number of validation
+    images.
 
     on_test: the method's entry on test images, as the run's document has it; None without a method.
     """
@@ -48,7 +51,9 @@ class Recommendation:
 
     @property
     def reason(self) -> str:
-        """Why, without the method's name: in the report, on the command line and in ``explore`` alike."""
+        """Why, without the method's name: in the report, on the command line and in ``explore``
+        alike.
+        """
         if self.method is None:
             return "nothing is recommended, because there are no validation images to choose on"
         images = "validation image" if self.images == 1 else f"{self.images:,} validation images"
@@ -85,9 +90,13 @@ class Recommendation:
 
 
 def candidates(methods: Iterable[str]) -> list[str]:
-    """Those of these methods that can be recommended beside names alone, in the order of METHODS: no diagnostics."""
+    """Those of these methods that can be recommended beside names alone, in the order of METHODS:
+    no diagnostics.
+    """
     there = set(methods)
-    return [m for m, about in ZERO_SHOT.items() if m in there and m != NAMES and not about.diagnostic]
+    return [
+        m for m, about in ZERO_SHOT.items() if m in there and m != NAMES and not about.diagnostic
+    ]
 
 
 def entry(
@@ -98,9 +107,11 @@ def entry(
     tests: int,
     groups: Labels | None = None,
 ) -> dict[str, Any]:
-    """A method on validation images: its accuracy, and its difference from names alone, corrected for ``tests``.
+    """A method on validation images: its accuracy, and its difference from names alone, corrected
+    for ``tests``.
 
-    correct, of_names: (N,) of 0 and 1, the method's results and those of names alone; tests: number of candidates.
+    correct, of_names: (N,) of 0 and 1, the method's results and those of names alone; tests: number
+    of candidates.
     groups: (N,), near twins share a number, and the intervals are over groups.
     """
     against = None if method == NAMES else paired_test(of_names, correct, tests, groups)
@@ -112,20 +123,27 @@ CANDIDATES = candidates(ZERO_SHOT)
 
 
 def recommend(methods: Sequence[Document], among: Sequence[str] = CANDIDATES) -> str | None:
-    """The most accurate of the candidates that are clearly better than names alone; of equals the first.
+    """The most accurate of the candidates that are clearly better than names alone; of equals the
+    first.
 
-    methods: entries on validation images (:func:`entry`). among: the candidates; the intervals of fewer than all stay
-    corrected for all. Names alone if no candidate is clearly better; None without entries.
-    """
+    methods: entries on validation images (:func:`entry`). among: the candidates; the intervals of
+    fewer than all stay corrected for all. Names alone if no candidate is clearly better; None
+    without entries."""
     if not methods:
         return None
     of = {m["method"]: m for m in methods}
-    better = [m for m in among if m in of and clear(of[m]["against_clip"]["difference"]) == "better"]
+    better = [
+        m for m in among if m in of and clear(of[m]["against_clip"]["difference"]) == "better"
+    ]
     return max(better, key=lambda m: float(of[m]["accuracy"]["value"]), default=NAMES)
 
 
-def of_run(zero_shot: Document, rerank: Document, among: Sequence[str] = CANDIDATES) -> Recommendation:
-    """The recommendation of a run for one data set and model, from the documents of zero_shot and rerank."""
+def of_run(
+    zero_shot: Document, rerank: Document, among: Sequence[str] = CANDIDATES
+) -> Recommendation:
+    """The recommendation of a run for one data set and model, from the documents of zero_shot and
+    rerank.
+    """
     if zero_shot["validation"] is None:
         return Recommendation(None)
     entries = [*zero_shot["validation"]["methods"], *rerank["validation"]["methods"]]
@@ -146,9 +164,10 @@ def of_run(zero_shot: Document, rerank: Document, among: Sequence[str] = CANDIDA
 class Rival:
     """A method that validation images chose, but that the rule cannot or does not recommend.
 
-    shots: labelled images per class of a few-shot method, else None. several: True if it ran with several seeds.
-    accuracy, difference: on test images, its own and minus that of the recommended method; None where the results of
-    each image are not on this machine.
+    shots: labelled images per class of a few-shot method, else None. several: True if it ran with
+    several seeds.
+    accuracy, difference: on test images, its own and minus that of the recommended method; None
+    where the results of each image are not on this machine.
     """
 
     method: str
@@ -176,7 +195,9 @@ class Rival:
 
     @property
     def sentence(self) -> str:
-        """What it is, how it was chosen, what test images say about it, and the command that uses it."""
+        """What it is, how it was chosen, what test images say about it, and the command that uses
+        it.
+        """
         named = f"“{LABELS[self.method]}”"
         if self.shots is None:
             diagnostic = ZERO_SHOT[self.method].diagnostic
@@ -184,7 +205,10 @@ class Rival:
             what = f"{named}, {kind}the best other method on validation images,"
         else:
             images = f"labelled image{'s' * (self.shots != 1)} per class"
-            what = f"With {self.shots} {images}, {named}, the best few-shot method on validation images,"
+            what = (
+                f"With {self.shots} {images}, {named}, the best "
+                "few-shot method on validation images,"
+            )
         one_seed = self.shots is not None and not self.several
         seed = " (one seed: for these labelled images)" if one_seed else ""
         use = f"coder-clip classify PHOTOS --run RUN --method {self.name}"
@@ -195,7 +219,9 @@ class Rival:
         accuracy = "{mean:.1f} % [{low:.1f}, {high:.1f}]".format(**_in_percent(self.accuracy))
         if self.difference is None:
             return f"has {accuracy} of the test images right"
-        points = "{mean:+.1f} [{low:+.1f}, {high:+.1f}] points".format(**_in_percent(self.difference))
+        points = "{mean:+.1f} [{low:+.1f}, {high:+.1f}] points".format(
+            **_in_percent(self.difference)
+        )
         verdict = clear(self.difference)
         words = f"clearly {verdict}" if verdict else "not clearly different"
         return f"is {words} on test images: {accuracy}, {points}"
@@ -209,13 +235,14 @@ def rivals(
 ) -> list[Rival]:
     """The methods to name beside the recommendation: at most one zero-shot and one few-shot method.
 
-    Validation images choose each: the most accurate other method of its table. The few-shot method is always named,
-    because labels are often the cheapest way to more accuracy; the zero-shot method only if test images say that it is
-    clearly better than the recommended one (`clear`).
+    Validation images choose each: the most accurate other method of its table. The few-shot method
+    is always named, because labels are often the cheapest way to more accuracy; the zero-shot
+    method only if test images say that it is clearly better than the recommended one (`clear`).
 
-    zero_shot, rerank: documents of a run. rows: their test images, method, setting and draw. few_shot: the document and
-    the rows of the largest number of shots; None without. Rows: None where they are not on this machine.
-    """
+    zero_shot, rerank: documents of a run. rows: their test images, method, setting and draw.
+    few_shot: the document and
+    the rows of the largest number of shots; None without. Rows: None where they are not on this
+    machine."""
     advised = of_run(zero_shot, rerank)
     if advised.on_test is None:
         return []
@@ -227,7 +254,9 @@ def rivals(
     others = [m for m in on_validation if m["method"] != advised.method]
     if others and rows is not None and base is not None:
         best = max(others, key=lambda m: float(m["accuracy"]["value"]))
-        other = _rival(base, _correct(rows, best["method"], best["setting"], "draw"), best["method"])
+        other = _rival(
+            base, _correct(rows, best["method"], best["setting"], "draw"), best["method"]
+        )
         if other.better:
             found.append(other)
     if few_shot is not None:
@@ -237,7 +266,9 @@ def rivals(
     return found
 
 
-def _few_shot_rival(base: pd.DataFrame | None, document: Document, rows: pd.DataFrame | None) -> Rival | None:
+def _few_shot_rival(
+    base: pd.DataFrame | None, document: Document, rows: pd.DataFrame | None
+) -> Rival | None:
     """The few-shot method that is best on validation images; None if the document has none."""
     setting = usable(r["setting"] for r in document["runs"])
     on_validation: dict[str, list[float]] = {}
@@ -258,10 +289,13 @@ def _few_shot_rival(base: pd.DataFrame | None, document: Document, rows: pd.Data
 
 
 def _rival(base: pd.DataFrame, other: pd.DataFrame, method: str, shots: int | None = None) -> Rival:
-    """A method against the recommended one. base, other: from :func:`_correct`; base has one run."""
+    """A method against the recommended one. base, other: from :func:`_correct`; base has one
+    run.
+    """
     if not base.index.equals(other.index):
         raise UserError(
-            f"results of {method} are of other images than those of the zero-shot methods; run again"
+            f"results of {method} are of other images than those "
+            "of the zero-shot methods; run again"
         )
     after = other.to_numpy().T
     before = np.broadcast_to(base.to_numpy().T, after.shape)

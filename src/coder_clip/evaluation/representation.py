@@ -1,7 +1,7 @@
 """The quality of features: nearest neighbours, retrieval, corrected and broken distances, maps.
 
-Features are compared by cosine in float64: cosines of CODERs are so close to 1 that float32 would reorder neighbours.
-No function but the map holds the similarities of all pairs of images at once.
+Features are compared by cosine in float64: cosines of CODERs are so close to 1 that float32 would
+reorder neighbours. No function but the map holds the similarities of all pairs of images at once.
 """
 
 from __future__ import annotations
@@ -31,12 +31,14 @@ START_DECIMALS = 3
 def knn_accuracy(
     features: Tensor, labels: Labels, *ks: int, groups: Tensor | None = None
 ) -> tuple[NDArray[np.bool_], ...]:
-    """Classify each image by the vote of its k nearest other images by cosine: for each k (N,) bool, which are right.
+    """Classify each image by the vote of its k nearest other images by cosine: for each k (N,)
+    bool, which are right.
 
-    The mean is the accuracy. features: (N, d), any length; labels: (N,). With fewer than k others, all vote; without
-    any, the image is wrong. Of classes with equally many votes the one with the nearest neighbour wins; of equally near
-    images the lower index. groups: (N,), images of one group (near twins) are no neighbours of each other.
-    """
+    The mean is the accuracy. features: (N, d), any length; labels: (N,). With fewer than k others,
+    all vote; without any, the image is wrong. Of classes with equally many votes the one with the
+    nearest neighbour wins; of equally near
+    images the lower index. groups: (N,), images of one group (near twins) are no neighbours of each
+    other."""
     truth = torch.as_tensor(labels)
     most = min(max(ks), len(truth) - 1)
     right = torch.zeros(len(ks), len(truth), dtype=torch.bool)
@@ -47,7 +49,8 @@ def knn_accuracy(
         near = _nearest(similarity, count).nonzero()[:, 1].view(-1, most)  # lower index first
         cosines, nearness = similarity.gather(1, near).sort(dim=1, descending=True, stable=True)
         classes = truth[near.gather(1, nearness)]  # (n, most), nearest first
-        # an image with few others outside its group has fewer neighbours than k: the rest has no vote
+        # an image with few others outside its group has fewer neighbours than k: the rest has no
+        # vote
         voters = (cosines > -torch.inf).long()
         for i, k in enumerate(ks):
             voted = classes[:, :k]
@@ -63,11 +66,13 @@ def retrieval_precision(
 ) -> NDArray[np.float64]:
     """Share of each image's R nearest other images by cosine that are of its class: (N,).
 
-    features: (N, d), any length; labels: (N,). R is the number of other images of the class (R-precision: 1 if all of
-    the class come first, whatever its size). NaN for an image without another of its class, for which no answer is
-    right: ``estimate`` ignores it. Of equally near images the lower index comes first. groups: (N,),
-    images of one group (near twins) are no neighbours of each other, and R counts images of other groups.
-    """
+    features: (N, d), any length; labels: (N,). R is the number of other images of the class
+    (R-precision: 1 if all of
+    the class come first, whatever its size). NaN for an image without another of its class, for
+    which no answer is
+    right: ``estimate`` ignores it. Of equally near images the lower index comes first. groups:
+    (N,), images of one group (near twins) are no neighbours of each other, and R counts images of
+    other groups."""
     truth = torch.as_tensor(labels, dtype=torch.int64)
     others = torch.bincount(truth)[truth] - 1  # (N,) others of the class
     if groups is not None:
@@ -84,16 +89,17 @@ def retrieval_precision(
 def changed_neighbours(
     original: Tensor, coder: Tensor, labels: Labels, top: int, groups: Tensor | None = None
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The images whose nearest neighbour CODER corrects, and those whose nearest neighbour it breaks.
+    """The images whose nearest neighbour CODER corrects, and those whose nearest neighbour it
+    breaks.
 
-    original: (N, d), coder: (N, r), rows of the same images; labels: (N,). Corrected: the nearest is of another class
-    by ``original`` and of the image's own by ``coder``; broken: the other way round. Of each at most ``top``, largest
-    first, equal ones by row. query, same, other: rows of the image and of its two nearest, the one of its class and the
-    one of another; original, coder: its cosines with these two; size: the lead of the nearest by original features plus
-    that by CODER, each in standard deviations of that feature's cosines over all pairs (CODER's cosines vary far less,
-    so that raw leads could not be compared). groups: (N,), images of one group (near twins) are no neighbours of each
-    other; an image without others is left out.
-    """
+    original: (N, d), coder: (N, r), rows of the same images; labels: (N,). Corrected: the nearest
+    is of another class by ``original`` and of the image's own by ``coder``; broken: the other way
+    round. Of each at most ``top``, largest first, equal ones by row. query, same, other: rows of
+    the image and of its two nearest, the one of its class and the one of another; original, coder:
+    its cosines with these two; size: the lead of the nearest by original features plus that by
+    CODER, each in standard deviations of that feature's cosines over all pairs (CODER's cosines
+    vary far less, so that raw leads could not be compared). groups: (N,), images of one group (near
+    twins) are no neighbours of each other; an image without others is left out."""
     changed: tuple[list[dict[str, Any]], list[dict[str, Any]]] = ([], [])
     if len(original) < 2:
         return changed
@@ -108,8 +114,15 @@ def changed_neighbours(
             breaks = bool(was_right[i])
             same, other = (int(was[i]), int(now[i])) if breaks else (int(now[i]), int(was[i]))
             before, after = by_original[i], by_coder[i]
-            gain = (before[other] - before[same]) / spread[0] + (after[same] - after[other]) / spread[1]
-            record = {"query": rows.start + i, "same": same, "other": other, "size": abs(float(gain))}
+            gain = (before[other] - before[same]) / spread[0] + (
+                after[same] - after[other]
+            ) / spread[1]
+            record = {
+                "query": rows.start + i,
+                "same": same,
+                "other": other,
+                "size": abs(float(gain)),
+            }
             for name, cosines in (("original", before), ("coder", after)):
                 record[name] = {"same": float(cosines[same]), "other": float(cosines[other])}
             changed[breaks].append(record)
@@ -118,18 +131,26 @@ def changed_neighbours(
 
 
 def telling_texts(images: Tensor, texts: Tensor, top: int) -> list[tuple[int, dict[str, float]]]:
-    """The texts that a query and an image of its class are near to, and one of another class is not.
+    """The texts that a query and an image of its class are near to, and one of another class is
+    not.
 
-    images: (3, d), query, same and other; texts: (M, d). At most ``top`` rows of texts, each with its cosines, by the
-    lower of the first two minus that of ``other``; equal ones by row.
+    images: (3, d), query, same and other; texts: (M, d). At most ``top`` rows of texts, each with
+    its cosines, by the lower of the first two minus that of ``other``; equal ones by row.
     """
     cosines = exact_matmul(l2_normalize(images), l2_normalize(texts, "text features"))
-    order = (cosines[:2].amin(dim=0) - cosines[2]).argsort(descending=True, stable=True)[:top].tolist()
-    return [(i, dict(zip(("query", "same", "other"), cosines[:, i].tolist(), strict=True))) for i in order]
+    order = (
+        (cosines[:2].amin(dim=0) - cosines[2]).argsort(descending=True, stable=True)[:top].tolist()
+    )
+    return [
+        (i, dict(zip(("query", "same", "other"), cosines[:, i].tolist(), strict=True)))
+        for i in order
+    ]
 
 
 def _similarities(features: Tensor, groups: Tensor | None = None) -> Iterator[tuple[slice, Tensor]]:
-    """Cosines of images with all N images in chunks (n, N), float64; -inf for an image with itself and its group."""
+    """Cosines of images with all N images in chunks (n, N), float64; -inf for an image with itself
+    and its group.
+    """
     keys = l2_normalize(features)
     step = max(1, CHUNK // max(1, len(keys)))
     for start in range(0, len(keys), step):
@@ -142,7 +163,9 @@ def _similarities(features: Tensor, groups: Tensor | None = None) -> Iterator[tu
 
 
 def _nearest(similarity: Tensor, count: Tensor) -> Tensor:
-    """Mask (n, K) of exactly the ``count[i]`` largest values of row i; of equal ones the lower index."""
+    """Mask (n, K) of exactly the ``count[i]`` largest values of row i; of equal ones the lower
+    index.
+    """
     best = similarity.topk(max(1, int(count.max())), dim=1).values
     last = best.gather(1, (count - 1).clamp_min(0)[:, None])
     above, level = similarity > last, similarity == last
@@ -151,7 +174,9 @@ def _nearest(similarity: Tensor, count: Tensor) -> Tensor:
 
 
 def _spread(features: Tensor) -> float:
-    """Standard deviation of the cosines over all pairs of rows, from two sums; 1 if all are equal."""
+    """Standard deviation of the cosines over all pairs of rows, from two sums; 1 if all are
+    equal.
+    """
     rows = l2_normalize(features)
     pairs = len(rows) ** 2
     mean = float(rows.sum(dim=0).square().sum()) / pairs
@@ -166,8 +191,8 @@ def _spread(features: Tensor) -> float:
 def map_rows(labels: Labels, limit: int, seed: int = 0) -> NDArray[np.int64]:
     """The rows of a map: `stratified_subset`.
 
-    labels: (N,). Of more than MAP_CLASSES classes, as many, evenly spaced in label order: no result decides which.
-    """
+    labels: (N,). Of more than MAP_CLASSES classes, as many, evenly spaced in label order: no result
+    decides which."""
     truth = np.asarray(labels, dtype=np.int64)
     classes = np.unique(truth)
     n = min(MAP_CLASSES, len(classes))
@@ -195,14 +220,15 @@ def stratified_subset(labels: Labels, limit: int, seed: int = 0) -> NDArray[np.i
 def tsne(features: Tensor, *, perplexity: float = 30.0) -> NDArray[np.float64]:
     """A t-SNE map of the unit features (van der Maaten and Hinton): (N, d) -> coordinates (N, 2).
 
-    The perplexity is at most a third of the number of other images. If all images are equal, or there is only one, all
-    coordinates are 0. For a few thousand images at most (:func:`stratified_subset`).
+    The perplexity is at most a third of the number of other images. If all images are equal, or
+    there is only one, all coordinates are 0. For a few thousand images at most
+    (:func:`stratified_subset`).
 
-    The steps are chaotic: one last bit moves every point of the map. So squared distances are exact, |u|² + |v|² −
-    2 u·v of rows on the grid, and the start, the first two principal components, is rounded to START_DECIMALS.
-    scikit-learn's steps are compiled C on one thread. What remains is the C library's exp in the affinities, whose last
-    bit disappears when they are rounded to float32.
-    """
+    The steps are chaotic: one last bit moves every point of the map. So squared distances are
+    exact, |u|² + |v|² − 2 u·v of rows on the grid, and the start, the first two principal
+    components, is rounded to START_DECIMALS. scikit-learn's steps are compiled C on one thread.
+    What remains is the C library's exp in the affinities, whose last bit disappears when they are
+    rounded to float32."""
     rows = l2_normalize(features).cpu()
     n = len(rows)
     if n < 2 or float((rows.amax(dim=0) - rows.amin(dim=0)).max()) == 0:
@@ -210,10 +236,15 @@ def tsne(features: Tensor, *, perplexity: float = 30.0) -> NDArray[np.float64]:
     products = exact_matmul(rows, rows)
     squares = products.diagonal()
     distances = np.sqrt((squares[:, None] + squares - 2 * products).numpy())
-    start = PCA(n_components=2, svd_solver="full").fit_transform(pad(rows, (0, 1)).numpy())  # width 1 has one
+    start = PCA(n_components=2, svd_solver="full").fit_transform(
+        pad(rows, (0, 1)).numpy()
+    )  # width 1 has one
     start = (start / start[:, 0].std()).round(START_DECIMALS) * 1e-4  # what init="pca" does
     model = TSNE(
-        metric="precomputed", init=start.astype(np.float32), perplexity=min(perplexity, (n - 1) / 3), n_jobs=1
+        metric="precomputed",
+        init=start.astype(np.float32),
+        perplexity=min(perplexity, (n - 1) / 3),
+        n_jobs=1,
     )
     with threadpool_limits(limits=1):
         return np.asarray(model.fit_transform(distances.astype(np.float32)), dtype=np.float64)

@@ -1,1 +1,3 @@
-"""The base of all other packages: files, progress, reproducible arithmetic, declarations read from source."""
+"""The base of all other packages: files, progress, reproducible arithmetic, declarations read from
+source.
+"""

@@ -1,9 +1,10 @@
 """Paths of all artefacts, and how to write and read them.
 
-Every file is written to a temporary name beside its target, flushed and renamed, so that a reader sees the whole file
-or none. Every file is deterministic: it has no times, host names or unordered sets. pandas, pyarrow, torch and
-safetensors are imported in the functions that need them, because every start of the command line imports this module.
-"""
+Every file is written to a temporary name beside its target, flushed and renamed, so that a reader
+sees the whole file
+or none. Every file is deterministic: it has no times, host names or unordered sets. pandas,
+pyarrow, torch and safetensors are imported in the functions that need them, because every start of
+the command line imports this module."""
 
 from __future__ import annotations
 
@@ -34,7 +35,9 @@ DIGITS = 9  # significant digits of floats in documents
 
 
 class Paths:
-    """Paths of all artefacts below one results directory (docs/artifacts.md), for Snakefile and CLI alike."""
+    """Paths of all artefacts below one results directory (docs/artifacts.md), for Snakefile and CLI
+    alike.
+    """
 
     def __init__(self, results: str | Path) -> None:
         self.root = Path(results)
@@ -51,7 +54,9 @@ class Paths:
     def image_features(self, model: str, dataset: str, split: str) -> Path:
         return self.root / "image_features" / model / dataset / f"{split}.safetensors"
 
-    def image_shard(self, model: str, dataset: str, split: str, shard: int | str, shards: int | str) -> Path:
+    def image_shard(
+        self, model: str, dataset: str, split: str, shard: int | str, shards: int | str
+    ) -> Path:
         folder = self.root / "image_features" / model / dataset / "shards"
         return folder / f"{split}.{shard}-of-{shards}.safetensors"
 
@@ -101,7 +106,9 @@ class Paths:
 
     @property
     def environment(self) -> Path:
-        """Description of the software and machine (pipeline/environment.py); it is neither in Git nor in DVC."""
+        """Description of the software and machine (pipeline/environment.py); it is neither in Git
+        nor in DVC.
+        """
         return self.root / "environment.json"
 
 
@@ -110,19 +117,23 @@ class Paths:
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``path``; its file replaces ``path`` if the block succeeds, else it is deleted.
+    """Yield a temporary path beside ``path``; its file replaces ``path`` if the block succeeds,
+    else it is deleted.
 
     UserError if the target cannot be written (read-only, disk full, a file in the way).
     """
-    # The temporary file is locked while it is written, so that other processes can tell it from the remains of
-    # a killed one, which they delete. It reaches the disk (fsync) before it is renamed: after a crash the old
+    # The temporary file is locked while it is written, so that other processes can tell it from the
+    # remains of # a killed one, which they delete. It reaches the disk (fsync) before it is
+    # renamed: after a crash the old
     # or the new file is whole.
     path, handle, temporary = Path(path), None, None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         for stale in path.parent.glob(f".{glob.escape(path.name)}.*{glob.escape(path.suffix)}"):
             _remove_unlocked(stale)  # from a run that was killed while it wrote
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
+        handle, name = tempfile.mkstemp(
+            prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent
+        )
         temporary = Path(name)
         with suppress(OSError):  # a file system without locks
             fcntl.flock(handle, fcntl.LOCK_EX)
@@ -145,7 +156,9 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 
 def _remove_unlocked(path: Path) -> None:
-    """Remove a temporary file, unless another process is writing it: two runs may make the same file."""
+    """Remove a temporary file, unless another process is writing it: two runs may make the same
+    file.
+    """
     try:
         with path.open("rb") as stream:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -181,11 +194,15 @@ def _rounded(document: Any) -> Any:
         return float(f"{document:.{DIGITS}g}")
     if isinstance(document, dict):
         return {key: _rounded(value) for key, value in document.items()}
-    return [_rounded(value) for value in document] if isinstance(document, (list, tuple)) else document
+    return (
+        [_rounded(value) for value in document] if isinstance(document, (list, tuple)) else document
+    )
 
 
 def write_parquet(path: str | Path, table: pd.DataFrame) -> None:
-    """Write the rows of a table, but no version of pandas or pyarrow, so that updates leave the file's bytes alone."""
+    """Write the rows of a table, but no version of pandas or pyarrow, so that updates leave the
+    file's bytes alone.
+    """
     import pyarrow
     import pyarrow.parquet
 
@@ -193,15 +210,16 @@ def write_parquet(path: str | Path, table: pd.DataFrame) -> None:
     rows = pyarrow.Table.from_pandas(table, preserve_index=False).replace_schema_metadata(None)
     pyarrow.parquet.write_table(rows, buffer, compression="zstd", store_schema=False)
     write_bytes(
-        path, _without_writer(buffer.getvalue(), pyarrow.parquet.ParquetFile(buffer).metadata.created_by)
+        path,
+        _without_writer(buffer.getvalue(), pyarrow.parquet.ParquetFile(buffer).metadata.created_by),
     )
 
 
 def _without_writer(data: bytes, writer: str) -> bytes:
     """Remove the writer's name from the footer of a Parquet file; pyarrow has no option for it.
 
-    The footer is in Thrift's compact form: a string is its length in one byte (below 128) and its characters. The
-    footer's size and "PAR1" follow it; no offset points past it.
+    The footer is in Thrift's compact form: a string is its length in one byte (below 128) and its
+    characters. The footer's size and "PAR1" follow it; no offset points past it.
     """
     size = int.from_bytes(data[-8:-4], "little")
     body, footer = data[: -8 - size], data[-8 - size : -8]
@@ -211,17 +229,20 @@ def _without_writer(data: bytes, writer: str) -> bytes:
     return body + footer + len(footer).to_bytes(4, "little") + data[-4:]
 
 
-def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
+def write_tensors(
+    path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]
+) -> None:
     """Write safetensors with JSON metadata.
 
-    The metadata is one entry: the library keeps several in a hash map, whose order, and with it the file's bytes,
-    changes from process to process.
+    The metadata is one entry: the library keeps several in a hash map, whose order, and with it the
+    file's bytes, changes from process to process.
     """
     from safetensors.torch import save
 
     text = json.dumps(metadata, ensure_ascii=False, allow_nan=False, sort_keys=True)
     write_bytes(
-        path, save({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, {"coder_clip": text})
+        path,
+        save({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, {"coder_clip": text}),
     )
 
 
@@ -232,7 +253,8 @@ def present(path: Path) -> Path:
     """Return the path. UserError, with the command that makes the file, if it is missing."""
     if not path.is_file():
         raise UserError(
-            f"{path} is missing; 'snakemake {path} --configfile FILE' with its configuration makes it"
+            f"{path} is missing; 'snakemake {path} --configfile "
+            "FILE' with its configuration makes it"
         )
     return path
 
@@ -268,7 +290,9 @@ def _document(text: str, path: str | Path) -> Document:
 
 
 def read_parquet(path: str | Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
-    """The rows in a Parquet file, with these columns or all. UserError if it is missing or not readable."""
+    """The rows in a Parquet file, with these columns or all. UserError if it is missing or not
+    readable.
+    """
     import pandas as pd
 
     with _reading(path, "a readable Parquet file") as file:
@@ -276,7 +300,9 @@ def read_parquet(path: str | Path, columns: Sequence[str] | None = None) -> pd.D
 
 
 def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and metadata of a file from `write_tensors`. UserError if it is missing or not readable."""
+    """Tensors and metadata of a file from `write_tensors`. UserError if it is missing or not
+    readable.
+    """
     with _safetensors(path, "pt") as stream:
         tensors = {k: stream.get_tensor(k) for k in stream.keys()}  # noqa: SIM118
         return Document(tensors, path), _metadata(stream, path)
@@ -293,7 +319,9 @@ def _safetensors(path: str | Path, framework: str) -> Iterator[Any]:
     from safetensors import SafetensorError, safe_open
 
     with (
-        _reading(path, "a readable safetensors file", (SafetensorError, OSError, ValueError)) as file,
+        _reading(
+            path, "a readable safetensors file", (SafetensorError, OSError, ValueError)
+        ) as file,
         safe_open(file, framework=framework) as stream,
     ):
         yield stream
@@ -303,7 +331,9 @@ def _safetensors(path: str | Path, framework: str) -> Iterator[Any]:
 def _reading(
     path: str | Path, kind: str, errors: tuple[type[Exception], ...] = (OSError, ValueError)
 ) -> Iterator[Path]:
-    """The path of a file to read. UserError if it is missing, or if reading it raises one of these errors."""
+    """The path of a file to read. UserError if it is missing, or if reading it raises one of these
+    errors.
+    """
     try:
         yield present(Path(path))
     except errors as error:
@@ -327,9 +357,13 @@ def made_by(command: str, inputs: list[Path]) -> dict[str, Any]:
 
 
 def shown(path: Path) -> str:
-    """A path as artefacts name it, the same on every machine: relative to the working directory, else its name."""
+    """A path as artefacts name it, the same on every machine: relative to the working directory,
+    else its name.
+    """
     full = path.resolve()
-    return (full.relative_to(Path.cwd()) if full.is_relative_to(Path.cwd()) else Path(path.name)).as_posix()
+    return (
+        full.relative_to(Path.cwd()) if full.is_relative_to(Path.cwd()) else Path(path.name)
+    ).as_posix()
 
 
 def writable(folder: Path, what: str) -> None:

@@ -1,7 +1,7 @@
 """DVC's objects: move them between workspace, cache and remote by their hash, each one verified.
 
-Nothing else of DVC is used. Lists of files come from other people: `read_list` checks them before anything is written.
-"""
+Nothing else of DVC is used. Lists of files come from other people: `read_list` checks them before
+anything is written."""
 
 from __future__ import annotations
 
@@ -76,7 +76,9 @@ class Store:
         return {f"{out}/{name}": md5 for name, md5 in names.items()}
 
     def wanted(self, outs: Mapping[str, str]) -> dict[str, str]:
-        """Object -> path of all objects of these outs. Of a folder without a good listing, the listing alone."""
+        """Object -> path of all objects of these outs. Of a folder without a good listing, the
+        listing alone.
+        """
         found = {oid: out for out, oid in outs.items()}
         for out, oid in outs.items():
             if oid.endswith(".dir") and self.good(oid):
@@ -84,7 +86,9 @@ class Store:
         return found
 
     def store(self, outs: Mapping[str, str]) -> list[str]:
-        """Copy files of the workspace into the cache, where it has no good object; returns the paths that stay bad."""
+        """Copy files of the workspace into the cache, where it has no good object; returns the
+        paths that stay bad.
+        """
         bad = []
         for out, oid in outs.items():
             if oid.endswith(".dir") and not self.good(oid):
@@ -115,7 +119,8 @@ class Store:
         path.unlink(missing_ok=True)
 
     def place(self, path: str, oid: str) -> None:
-        """Link or copy a good object to a path of the workspace, by the way that DVC's configuration names.
+        """Link or copy a good object to a path of the workspace, by the way that DVC's
+        configuration names.
 
         The file appears whole, in place of what was there.
         """
@@ -126,7 +131,9 @@ class Store:
         part.unlink(missing_ok=True)
         try:
             fs, links = self.cache.fs, list(self.cache.cache_types)
-            generic.transfer(fs, self.cache.oid_to_path(oid), fs, os.path.abspath(part), links=links)
+            generic.transfer(
+                fs, self.cache.oid_to_path(oid), fs, os.path.abspath(part), links=links
+            )
             part.replace(path)
         except OSError as error:
             raise UserError(f"cannot write {path}: {error.strerror or error}") from error
@@ -136,7 +143,8 @@ class Store:
     # ---- the remote
 
     def fetch(self, oids: Collection[str]) -> dict[str, str]:
-        """Download objects into the cache and verify them; returns object -> reason of those that failed.
+        """Download objects into the cache and verify them; returns object -> reason of those that
+        failed.
 
         UserError if the remote is not reached.
         """
@@ -161,7 +169,8 @@ class Store:
         return found
 
     def push(self, bad: Mapping[str, str]) -> None:
-        """Upload objects of the cache, listings last, so that a listing means that its files are there.
+        """Upload objects of the cache, listings last, so that a listing means that its files are
+        there.
 
         bad: object -> what is wrong with it in the remote.
         """
@@ -172,29 +181,38 @@ class Store:
             for lists in (False, True):
                 oids = [oid for oid in bad if oid.endswith(".dir") is lists]
                 paths = [self.path(oid) for oid in oids]
-                self.remote.add(paths, self.cache.fs, oids, **self._options, on_error=errors.__setitem__)
+                self.remote.add(
+                    paths, self.cache.fs, oids, **self._options, on_error=errors.__setitem__
+                )
         if errors:
             why = next(iter(errors.values()))
             raise UserError(f"not pushed: {why}; 'coder-clip push' goes on where it stopped")
 
     def listing(self) -> dict[str, dict[str, Any]]:
-        """Object -> the remote's file information. Files that are being written appear under their names."""
+        """Object -> the remote's file information. Files that are being written appear under their
+        names.
+        """
         fs, root = self.remote.fs, self.remote.path
         with _reaching(), suppress(FileNotFoundError):
             if fs.protocol == "local":
-                if in_the_way := [p for p in Path(root).parents if p.is_file()]:
+                in_the_way = [p for p in Path(root).parents if p.is_file()]
+                if in_the_way:
                     raise UserError(f"remote not reached: {in_the_way[0]} is not a directory")
                 found = {path: fs.info(path) for path in fs.find(root)}
             else:
                 fs.fs.invalidate_cache()
                 found = fs.fs.find(root, detail=True)
-            return {"".join(path.split("/")[-2:]): {**info, "path": path} for path, info in found.items()}
+            return {
+                "".join(path.split("/")[-2:]): {**info, "path": path}
+                for path, info in found.items()
+            }
         return {}
 
     def bad_in_remote(self, oids: Iterable[str], thorough: bool = False) -> dict[str, str]:
         """Objects that are missing or corrupt in the remote, with the reason.
 
-        Sizes are compared, and contents where that needs no download: in a directory, and by ETags on S3.
+        Sizes are compared, and contents where that needs no download: in a directory, and by ETags
+        on S3.
         thorough: compare all contents; over SSH the server computes the hashes.
         """
         there, found = self.listing(), {}
@@ -218,7 +236,9 @@ class Store:
         return not thorough or self._md5_there(oid) == md5
 
     def _md5_there(self, oid: str) -> str:
-        """md5 of an object in the remote: computed by the server over SSH, else by reading it back."""
+        """md5 of an object in the remote: computed by the server over SSH, else by reading it
+        back.
+        """
         path = self.remote.oid_to_path(oid)
         with _reaching():
             if self.remote.fs.protocol == "ssh":
@@ -232,7 +252,9 @@ class Store:
 
 
 def read_list(data: bytes, out: str) -> dict[str, str]:
-    """File below a folder -> md5, from DVC's list of a folder. UserError for anything but such a list."""
+    """File below a folder -> md5, from DVC's list of a folder. UserError for anything but such a
+    list.
+    """
 
     def fault(what: str) -> UserError:
         return UserError(f"the list of files of {out} {what}; nothing was changed")
@@ -256,13 +278,16 @@ def read_list(data: bytes, out: str) -> dict[str, str]:
             raise fault(f"names '{name}' twice")
         found[name] = md5
     for name in found:
-        if above := next((str(p) for p in PurePosixPath(name).parents if str(p) in found), ""):
+        above = next((str(p) for p in PurePosixPath(name).parents if str(p) in found), "")
+        if above:
             raise fault(f"names '{above}' as a file and as a folder")
     return found
 
 
 def _stays_below(name: str) -> bool:
-    """False for a path that leaves its folder, or that Git or this machine would read differently."""
+    """False for a path that leaves its folder, or that Git or this machine would read
+    differently.
+    """
     parts = name.replace("\\", "/").split("/")
     odd = {"", ".", ".."}.intersection(parts) or ".git" in map(str.lower, parts)
     return not odd and name == name.strip() and name.isprintable()
@@ -288,7 +313,8 @@ def _writing() -> Iterator[None]:
         yield
     except OSError as error:
         raise UserError(
-            f"DVC's cache cannot be written ({error.strerror or error}). Nothing is lost: when that is fixed, "
+            f"DVC's cache cannot be written ({error.strerror or error}). Nothing is lost: when "
+            "that is fixed, "
             "'coder-clip record' does it"
         ) from error
 

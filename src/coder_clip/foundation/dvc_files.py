@@ -1,7 +1,8 @@
-"""dvc.lock and dvc.yaml: read by a strict schema, and written from the list of phases and from hashes.
+"""dvc.lock and dvc.yaml: read by a strict schema, and written from the list of phases and from
+hashes.
 
-Both come from other people. Of dvc.lock only the hashes are used, of dvc.yaml nothing; keys and paths that no record of
-this project has are refused, because DVC itself would follow them.
+Both come from other people. Of dvc.lock only the hashes are used, of dvc.yaml nothing; keys and
+paths that no record of this project has are refused, because DVC itself would follow them.
 """
 
 from __future__ import annotations
@@ -15,7 +16,10 @@ import yaml
 from ..errors import UserError
 from .dvc import MD5
 
-STAGE = {"lock": {"cmd", "deps", "params", "outs"}, "yaml": {"cmd", "deps", "outs", "metrics", "wdir"}}
+STAGE = {
+    "lock": {"cmd", "deps", "params", "outs"},
+    "yaml": {"cmd", "deps", "outs", "metrics", "wdir"},
+}
 ENTRY = {"path", "hash", "md5", "size", "nfiles"}
 OPTIONS = {"persist", "cache"}
 
@@ -25,7 +29,8 @@ class DamagedLock(UserError):
 
 
 def read_lock(text: str, file: Path, outs_of: Mapping[str, Iterable[str]]) -> dict[str, Any]:
-    """The stages of a dvc.lock. outs_of: phase -> its outputs; stages of other names are somebody's own.
+    """The stages of a dvc.lock. outs_of: phase -> its outputs; stages of other names are somebody's
+    own.
 
     DamagedLock if it is not one. UserError if a phase has a key or an output that no record has.
     """
@@ -35,7 +40,9 @@ def read_lock(text: str, file: Path, outs_of: Mapping[str, Iterable[str]]) -> di
         for name in outs_of.keys() & stages.keys():
             list(stages[name].get("deps") or ())
             for out in stages[name]["outs"]:
-                if not MD5.fullmatch(out["md5"].removesuffix(".dir")) or not isinstance(out["path"], str):
+                if not MD5.fullmatch(out["md5"].removesuffix(".dir")) or not isinstance(
+                    out["path"], str
+                ):
                     raise TypeError
     except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError, RecursionError):
         raise DamagedLock(f"{file} is damaged; 'coder-clip record' repairs it") from None
@@ -50,7 +57,9 @@ def read_lock(text: str, file: Path, outs_of: Mapping[str, Iterable[str]]) -> di
 
 
 def read_yaml_stages(file: Path, outs_of: Mapping[str, Iterable[str]]) -> dict[str, Any]:
-    """The document of a dvc.yaml; {} if there is none. UserError if it is damaged, or as in `read_lock`."""
+    """The document of a dvc.yaml; {} if there is none. UserError if it is damaged, or as in
+    `read_lock`.
+    """
     try:
         document = yaml.safe_load(file.read_text(encoding="utf-8"))
         stages = document["stages"]
@@ -75,7 +84,9 @@ def read_yaml_stages(file: Path, outs_of: Mapping[str, Iterable[str]]) -> dict[s
                 described = out if isinstance(out, dict) else {str(out): {}}
                 _own(described, outs_of[name], file, name)
                 if len(described) != 1:
-                    raise _refused(file, f"{place} has several outputs in one entry, {', '.join(described)}")
+                    raise _refused(
+                        file, f"{place} has several outputs in one entry, {', '.join(described)}"
+                    )
                 for path, options in described.items():
                     _known(options or {}, OPTIONS, file, f"{place}, output '{path}'")
     return document
@@ -84,7 +95,8 @@ def read_yaml_stages(file: Path, outs_of: Mapping[str, Iterable[str]]) -> dict[s
 def _known(entry: Any, keys: set[str], file: Path, place: str) -> None:
     if not isinstance(entry, dict):
         raise _refused(file, f"{place} is not a mapping")
-    if unknown := sorted(map(str, entry.keys() - keys)):
+    unknown = sorted(map(str, entry.keys() - keys))
+    if unknown:
         raise _refused(file, f"{place} has the key '{unknown[0]}', which no record has")
 
 
@@ -92,13 +104,15 @@ def _own(paths: Iterable[Any], known: Iterable[str], file: Path, phase: str) -> 
     for path in paths:
         if path not in known:
             raise _refused(
-                file, f"'{path}' is named as an output of the phase '{phase}', which does not make it"
+                file,
+                f"'{path}' is named as an output of the phase '{phase}', which does not make it",
             )
 
 
 def _refused(file: Path, what: str) -> UserError:
     return UserError(
-        f"{file}: {what}; nothing was changed: look at the commit that added it ('git log -p {file}')"
+        f"{file}: {what}; nothing was changed: look at the "
+        f"commit that added it ('git log -p {file}')"
     )
 
 

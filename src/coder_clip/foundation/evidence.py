@@ -1,7 +1,8 @@
-"""Evidence of what this process executes, reads and writes, for the certificate of a job (`coder_clip.tracking`).
+"""Evidence of what this process executes, reads and writes, for the certificate of a job
+(`coder_clip.tracking`).
 
-Empty outside jobs. `cli/job.py` fills ``sources`` and names the command; `tracking.certify` starts the rest.
-"""
+Empty outside jobs. `cli/job.py` fills ``sources`` and names the command; `tracking.certify` starts
+the rest."""
 
 from __future__ import annotations
 
@@ -16,7 +17,9 @@ config: Any = None  # the configuration of this job, which notes what is read of
 # source file of this package -> sha256 of the bytes that were compiled and executed
 sources: dict[str, str] = {}
 written: dict[str, str] | None = None  # path -> sha256 of the bytes that were written
-read: dict[str, list[int]] | None = None  # file below the working directory that was opened -> its stamp then
+read: dict[str, list[int]] | None = (
+    None  # file below the working directory that was opened -> its stamp then
+)
 _ignored: tuple[str, ...] = ()
 _hooked = False
 
@@ -28,10 +31,12 @@ def stamp(path: str) -> list[int]:
 
 
 def watch_files(ignored: Iterable[str | Path]) -> None:
-    """Note the files below the working directory that are opened for reading, and the folders that are listed.
+    """Note the files below the working directory that are opened for reading, and the folders that
+    are listed.
 
-    ignored: folders whose files are known in other ways, such as images. Names with a dot in front are never noted:
-    environments, caches, Git. Modules and their folders are not, either: what is executed is in ``sources``. Nor is
+    ignored: folders whose files are known in other ways, such as images. Names with a dot in front
+    are never noted: environments, caches, Git. Modules and their folders are not, either: what is
+    executed is in ``sources``. Nor is
     what an installer wrote about packages: the certificate names their versions.
     """
     global read, _ignored, _hooked

@@ -36,13 +36,17 @@ class Hashes:
         """sha256 of the names in a folder, but hidden ones; "" if it is not there."""
         if not os.path.isdir(folder):
             return ""
-        names = sorted(name for name in os.listdir(folder) if not name.startswith((".", "__pycache__")))
+        names = sorted(
+            name for name in os.listdir(folder) if not name.startswith((".", "__pycache__"))
+        )
         return hashlib.sha256("\n".join(names).encode(errors="surrogateescape")).hexdigest()
 
     def save(self) -> None:
         """Write new hashes to the cache file."""
         if self._changed:
-            write_text(self._path, json.dumps({p: v for p, v in self._known.items() if os.path.exists(p)}))
+            write_text(
+                self._path, json.dumps({p: v for p, v in self._known.items() if os.path.exists(p)})
+            )
             self._changed = False
 
     def _sum(self, path: str, name: str) -> str:

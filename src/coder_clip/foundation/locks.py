@@ -1,4 +1,6 @@
-"""Locks of a folder: one command at a time records, pulls or merges, and none of them while a run makes files."""
+"""Locks of a folder: one command at a time records, pulls or merges, and none of them while a run
+makes files.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,8 @@ def locked(alone: bool = False) -> Iterator[None]:
             yield
     except filelock.Timeout:
         raise UserError(
-            f"another coder-clip has been recording here for {WAIT:.0f} s; try 'coder-clip record' later"
+            "another coder-clip has been recording here for "
+            f"{WAIT:.0f} s; try 'coder-clip record' later"
         ) from None
 
 

@@ -1,4 +1,6 @@
-"""Progress with rate and time left: redrawn on a terminal, a line every 30 seconds in a log file."""
+"""Progress with rate and time left: redrawn on a terminal, a line every 30 seconds in a log
+file.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ class _Lines:
         self.streams = streams
 
     def write(self, text: str) -> None:
-        if text := text.strip("\r\n "):
+        text = text.strip("\r\n ")
+        if text:
             for stream in self.streams:
                 stream.write(text + "\n")
 
@@ -39,8 +42,8 @@ def progress(
 ) -> tqdm[Any]:
     """A progress bar on stderr; in a log file a line every LOG_SECONDS.
 
-    terminal: also write these lines to the terminal, for work that you may want to stop; under Snakemake, stderr
-    is a log file.
+    terminal: also write these lines to the terminal, for work that you may want to stop; under
+    Snakemake, stderr is a log file.
     """
     watched = sys.stderr.isatty()
     beside = _terminal() if terminal and not watched else []

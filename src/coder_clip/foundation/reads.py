@@ -1,8 +1,9 @@
-"""What a job reads of a configuration: noted by key while it runs, and looked up later by the same keys.
+"""What a job reads of a configuration: noted by key while it runs, and looked up later by the same
+keys.
 
-A key is the path of a value (``adapter.rounds``, ``datasets.rare.views``), the path of a table for its names
-(``datasets``), or the call of a `derived` method with its argument (``few_shot(rare)``): of such a method the result is
-noted, and not what it reads.
+A key is the path of a value (``adapter.rounds``, ``datasets.rare.views``), the path of a table for
+its names (``datasets``), or the call of a `derived` method with its argument (``few_shot(rare)``):
+of such a method the result is noted, and not what it reads.
 """
 
 from __future__ import annotations
@@ -21,21 +22,29 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class _NoResult:
-    """Annotation of a key that changes no result: where files are, and how the work is distributed."""
+    """Annotation of a key that changes no result: where files are, and how the work is
+    distributed.
+    """
 
 
 NO_RESULT = _NoResult()
 
 
 def derived(method: F) -> F:
-    """Mark a method of a section, with at most one argument, whose result is all that a job learns from it."""
+    """Mark a method of a section, with at most one argument, whose result is all that a job learns
+    from it.
+    """
     method.__dict__["derived"] = True
     return method
 
 
 def observed(config: T, noted: dict[str, Any]) -> T:
-    """The configuration, a section or a mapping, which writes each key that is read to ``noted``, with its value."""
-    return cast(T, _Table(config, "", noted) if isinstance(config, Mapping) else _Section(config, "", noted))
+    """The configuration, a section or a mapping, which writes each key that is read to ``noted``,
+    with its value.
+    """
+    return cast(
+        T, _Table(config, "", noted) if isinstance(config, Mapping) else _Section(config, "", noted)
+    )
 
 
 def lookup(config: Any, key: str) -> Any:
@@ -108,7 +117,9 @@ def _watched(value: Any, key: str, noted: dict[str, Any]) -> Any:
 
 
 class _Section:
-    """A section that notes what is read of it. Its methods are called with it, so their reads are noted, too."""
+    """A section that notes what is read of it. Its methods are called with it, so their reads are
+    noted, too.
+    """
 
     def __init__(self, section: Any, path: str, noted: dict[str, Any]) -> None:
         self._section, self._path, self._noted = section, path, noted

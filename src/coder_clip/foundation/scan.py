@@ -1,9 +1,9 @@
 """Read the declarations of a folder's modules without importing them.
 
-A method or an exhibit is declared in its own module and nowhere else. Every start of the command line and of Snakemake
-needs their names, labels and order; importing them would import torch, pandas and matplotlib, which takes seconds. So
-module-level literals are read from the source, in about a millisecond per file.
-"""
+A method or an exhibit is declared in its own module and nowhere else. Every start of the command
+line and of Snakemake needs their names, labels and order; importing them would import torch, pandas
+and matplotlib, which takes seconds. So module-level literals are read from the source, in about a
+millisecond per file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Module:
-    """A module's declarations: its name, its module-level literals, and all names that it defines at module level."""
+    """A module's declarations: its name, its module-level literals, and all names that it defines
+    at module level.
+    """
 
     name: str
     constants: dict[str, Any]
@@ -29,9 +31,14 @@ def modules(folder: Path) -> list[Module]:
 
 
 def required(folder: Path, module: Module, *names: str) -> list[Any]:
-    """The constants with these names. ImportError, which names the file, if one is missing or not a literal."""
-    if missing := [name for name in names if name not in module.constants]:
-        raise ImportError(f"{folder / module.name}.py has to declare {' and '.join(missing)}, as a literal")
+    """The constants with these names. ImportError, which names the file, if one is missing or not a
+    literal.
+    """
+    missing = [name for name in names if name not in module.constants]
+    if missing:
+        raise ImportError(
+            f"{folder / module.name}.py has to declare {' and '.join(missing)}, as a literal"
+        )
     return [module.constants[name] for name in names]
 
 
@@ -46,6 +53,8 @@ def _read(path: Path) -> Module:
         value = getattr(node, "value", None)
         if isinstance(target, ast.Name) and isinstance(value, ast.expr):
             defines.add(target.id)
-            with suppress(ValueError, TypeError):  # a computed value; only importing the module gives it
+            with suppress(
+                ValueError, TypeError
+            ):  # a computed value; only importing the module gives it
                 constants[target.id] = ast.literal_eval(value)
     return Module(path.stem, constants, frozenset(defines))

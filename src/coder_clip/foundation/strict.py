@@ -1,4 +1,6 @@
-"""The base model of all files that are written by hand: configurations, text sets, entries of data sets."""
+"""The base model of all files that are written by hand: configurations, text sets, entries of data
+sets.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +22,13 @@ Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]  # as far as scikit-learn's go
 
 
 class Strict(BaseModel):
-    """A model that refuses unknown keys, infinite numbers and invalid defaults, and whose values cannot change."""
+    """A model that refuses unknown keys, infinite numbers and invalid defaults, and whose values
+    cannot change.
+    """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False
+    )
 
 
 def explained(errors: Iterable[ErrorDetails], model: type[BaseModel]) -> str:
@@ -37,7 +43,9 @@ def explained(errors: Iterable[ErrorDetails], model: type[BaseModel]) -> str:
             lines.append(str(item["ctx"]["error"]))
         elif item["type"] == "literal_error":
             known = re.findall(r"'([^']*)'", item["ctx"]["expected"])
-            lines.append(f"{where}: '{item['input']}' is unknown{nearest(str(item['input']), known)}")
+            lines.append(
+                f"{where}: '{item['input']}' is unknown{nearest(str(item['input']), known)}"
+            )
         else:
             given = one_line(repr(item["input"]), 80)
             lines.append(f"{where}: {item['msg'][0].lower()}{item['msg'][1:]} (got {given})")
@@ -45,11 +53,15 @@ def explained(errors: Iterable[ErrorDetails], model: type[BaseModel]) -> str:
 
 
 def _keys(model: type[BaseModel], section: list[int | str]) -> list[str]:
-    """The known keys of a section: the fields of its model, or, for a mapping, of the model of its values."""
+    """The known keys of a section: the fields of its model, or, for a mapping, of the model of its
+    values.
+    """
     if section:
         annotation = model.model_fields[str(section[0])].annotation
         models = [
-            a for a in (annotation, *get_args(annotation)) if isinstance(a, type) and issubclass(a, BaseModel)
+            a
+            for a in (annotation, *get_args(annotation))
+            if isinstance(a, type) and issubclass(a, BaseModel)
         ]
         model = models[0] if models else model
     return list(model.model_fields)

@@ -25,17 +25,21 @@ def table(
 
     Bold only on a terminal, not when piped.
 
-    head: empty for none. right: columns that are aligned right. bold: cells (row, column). Wide characters (East Asian
-    ones) count as two. Cells are shown as they are, on one line: callers escape control characters.
-    """
+    head: empty for none. right: columns that are aligned right. bold: cells (row, column). Wide
+    characters (East Asian ones) count as two. Cells are shown as they are, on one line: callers
+    escape control characters."""
     if not head and not rows:
         return []
     from rich.console import Console  # 60 ms, and most commands print no table
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(file=io.StringIO(), width=WIDTH, force_terminal=sys.stdout.isatty(), highlight=False)
-    found = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=bool(head), header_style="bold")
+    console = Console(
+        file=io.StringIO(), width=WIDTH, force_terminal=sys.stdout.isatty(), highlight=False
+    )
+    found = Table(
+        box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=bool(head), header_style="bold"
+    )
     for i in range(len(head) or max(map(len, rows), default=0)):
         title = Text(head[i]) if head else ""
         found.add_column(title, justify="right" if i in right else "left", no_wrap=True)

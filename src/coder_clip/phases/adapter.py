@@ -1,4 +1,6 @@
-"""Phase adapter: the training-free few-shot methods on the same features and shots (paper, section 3.5)."""
+"""Phase adapter: the training-free few-shot methods on the same features and shots (paper, section
+3.5).
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,15 @@ from ..protocols import FLAWS, SETTINGS, Setting
 from ..texts.kinds import IN_CODER
 from ..texts.sentences import FEW_SHOT
 from .coder import text_tags
-from .common import SHOTS, VOCABULARY, SplitFeatures, Texts, read_image_features, read_texts, use_threads
+from .common import (
+    SHOTS,
+    VOCABULARY,
+    SplitFeatures,
+    Texts,
+    read_image_features,
+    read_texts,
+    use_threads,
+)
 from .predictions import with_groups
 from .shots import different, drawn, shot_rows
 
@@ -31,12 +41,16 @@ if TYPE_CHECKING:
     from ..pipeline.config import Config
 
 ZERO_SHOT = "clip_ensemble"
-CODER_ADAPTER = "coder_adapter"  # the one whose flaws are measured, and that the others are compared with
+CODER_ADAPTER = (
+    "coder_adapter"  # the one whose flaws are measured, and that the others are compared with
+)
 
 
 @dataclass(frozen=True)
 class SeedRun:
-    """One method with one seed in one setting: hyper-parameters, accuracies and test predictions (N,)."""
+    """One method with one seed in one setting: hyper-parameters, accuracies and test predictions
+    (N,).
+    """
 
     point: Point
     selected: str
@@ -49,8 +63,8 @@ class SeedRun:
 class FittedMethod:
     """A method fitted to the shots of one seed, with the hyper-parameters that its search chose.
 
-    texts: the text features that it was fitted with, per kind. runs: its results by hyper-parameters, shared by
-    settings.
+    texts: the text features that it was fitted with, per kind. runs: its results by
+    hyper-parameters, shared by settings.
     """
 
     texts: list[Tensor]
@@ -61,15 +75,19 @@ class FittedMethod:
 
 def run(config: Config, model: str, dataset: str, shots: int) -> None:
     """Write ``adapter/{model}/{dataset}/{shots}.parquet`` and ``.json``."""
-    # Settings share work: a seed's shots are read once (`inputs_of`), a method is fitted once for all settings
-    # with the same texts (`fitted`), and zero-shot CLIP, which depends on neither shots nor setting, is one run
-    # for all.
+    # Settings share work: a seed's shots are read once (`inputs_of`), a method is fitted once for
+    # all settings # with the same texts (`fitted`), and zero-shot CLIP, which depends on neither
+    # shots nor setting, is one run # for all.
     use_threads(config)
-    pool, val, test = (read_image_features(config, model, dataset, split) for split in (SHOTS, "val", "test"))
+    pool, val, test = (
+        read_image_features(config, model, dataset, split) for split in (SHOTS, "val", "test")
+    )
     texts = read_texts(config, model, dataset, test)
     weights = texts.weights("prompt", len(test.classes))
     on_val, on_test = (ScoredSplit(i, clip_scores(i.features, weights)) for i in (val, test))
-    clip_run = SeedRun(Point(), "none", on_val.accuracy(), on_test.accuracy(), on_test.clip.argmax(dim=1))
+    clip_run = SeedRun(
+        Point(), "none", on_val.accuracy(), on_test.accuracy(), on_test.clip.argmax(dim=1)
+    )
     methods = runnable(config, dataset, texts)
     seeds = different(config, pool, shots)
     runs: dict[tuple[str, str, int], SeedRun] = {}
@@ -82,7 +100,9 @@ def run(config: Config, model: str, dataset: str, shots: int) -> None:
 
         @cache
         def inputs_of(s: Setting) -> FewShotInputs:
-            return few_shot_inputs(config, dataset, s, seed, pool, rows, choosing.images, texts, weights)
+            return few_shot_inputs(
+                config, dataset, s, seed, pool, rows, choosing.images, texts, weights
+            )
 
         def run_of(method: str, s: Setting) -> SeedRun:
             m = _fitted(method, inputs_of(s), choosing, fitted[method])
@@ -102,7 +122,9 @@ def run(config: Config, model: str, dataset: str, shots: int) -> None:
 
     paths = Paths(config.results)
     out = paths.adapter(model, dataset, shots)
-    write_parquet(out, pd.concat([_rows(test, *key, r) for key, r in runs.items()], ignore_index=True))
+    write_parquet(
+        out, pd.concat([_rows(test, *key, r) for key, r in runs.items()], ignore_index=True)
+    )
     inputs = [paths.image_features(model, dataset, s) for s in (SHOTS, "val", "test")]
     inputs.append(paths.text_features(model, dataset))
     write_json(
@@ -134,7 +156,9 @@ def few_shot_inputs(
     texts: Texts,
     weights: Tensor,
 ) -> FewShotInputs:
-    """The inputs of a method: a seed's shots (rows of the pool), CLIP's weights (C, d), texts of a setting."""
+    """The inputs of a method: a seed's shots (rows of the pool), CLIP's weights (C, d), texts of a
+    setting.
+    """
     return FewShotInputs(
         dataset=config.published_name(dataset),
         seed=seed,
@@ -152,18 +176,22 @@ def few_shot_inputs(
 def runnable(config: Config, dataset: str, texts: Texts) -> list[str]:
     """The methods of the run that the texts of a data set allow, in its order.
 
-    Without texts of the classes those that use neither them nor CLIP's logits; of a part of another data set, only the
-    others.
+    Without texts of the classes those that use neither them nor CLIP's logits; of a part of another
+    data set, only the others.
     """
     named = texts.of_classes
     some = [
-        m for m in config.adapter.methods if method_of(m).class_texts or not named or not config.part(dataset)
+        m
+        for m in config.adapter.methods
+        if method_of(m).class_texts or not named or not config.part(dataset)
     ]
     return [m for m in some if named or not method_of(m).class_texts]
 
 
 def _texts_of_coder(texts: Texts, s: Setting) -> dict[str, tuple[Tensor, Tensor]]:
-    """Kind -> texts that CODER describes images with: the vocabulary as names if there is one, else a setting's."""
+    """Kind -> texts that CODER describes images with: the vocabulary as names if there is one, else
+    a setting's.
+    """
     if texts.vocabulary is None:
         return {kind: texts.of(kind, FEW_SHOT, *text_tags(s, kind)) for kind in IN_CODER}
     nothing = texts.of("none")
@@ -178,13 +206,16 @@ class ScoredSplit:
     clip: Tensor
 
     def without(self, ids: set[str]) -> ScoredSplit:
-        """The split without some images: shots that were drawn from it. UserError if none is left."""
+        """The split without some images: shots that were drawn from it. UserError if none is
+        left.
+        """
         kept = torch.tensor([image not in ids for image in self.images.ids])
         if kept.all():
             return self
         if not kept.any():
             raise UserError(
-                f"data set '{self.images.meta['dataset']}': all validation images are shots; draw fewer"
+                f"data set '{self.images.meta['dataset']}': all "
+                "validation images are shots; draw fewer"
             )
         i = self.images
         rest = [image for image in i.ids if image not in ids]
@@ -200,7 +231,9 @@ class ScoredSplit:
 def _fitted(
     method: str, inputs: FewShotInputs, on_val: ScoredSplit, fitted: list[FittedMethod]
 ) -> FittedMethod:
-    """Fit and search a method; a setting with the same texts as an earlier one shares its result in ``fitted``."""
+    """Fit and search a method; a setting with the same texts as an earlier one shares its result in
+    ``fitted``.
+    """
     texts = [inputs.texts[kind][0] for kind in method_of(method).kinds]
     for m in fitted:
         if all(torch.equal(a, b) for a, b in zip(m.texts, texts, strict=True)):
@@ -212,9 +245,16 @@ def _fitted(
 
 
 def _chosen(
-    method: str, setting: Setting, m: FittedMethod, initial: Point, on_val: ScoredSplit, on_test: ScoredSplit
+    method: str,
+    setting: Setting,
+    m: FittedMethod,
+    initial: Point,
+    on_val: ScoredSplit,
+    on_test: ScoredSplit,
 ) -> SeedRun:
-    """The run that a setting reports: searched on validation, or chosen on the test split as published."""
+    """The run that a setting reports: searched on validation, or chosen on the test split as
+    published.
+    """
     points = {"searched": m.searched}
     if method_of(method).published_initial and setting.adapter_selection == "best_of_two_on_test":
         points = {"initial": initial, **points}
@@ -225,7 +265,9 @@ def _chosen(
     return max(runs, key=lambda run: run.test_accuracy)  # chooses nothing if there is only one
 
 
-def _run(m: FittedMethod, point: Point, selected: str, on_val: ScoredSplit, on_test: ScoredSplit) -> SeedRun:
+def _run(
+    m: FittedMethod, point: Point, selected: str, on_val: ScoredSplit, on_test: ScoredSplit
+) -> SeedRun:
     if point not in m.runs:
         val, test = (m.model.logits(s.images.features, s.clip, point) for s in (on_val, on_test))
         accuracies = on_val.accuracy(val), on_test.accuracy(test)
@@ -234,7 +276,9 @@ def _run(m: FittedMethod, point: Point, selected: str, on_val: ScoredSplit, on_t
 
 
 def _flaws() -> dict[str, Setting]:
-    """Settings with one flaw that affects the CODER-Adapter: its texts, or the choice of α and β."""
+    """Settings with one flaw that affects the CODER-Adapter: its texts, or the choice of α and
+    β.
+    """
     clean = SETTINGS["clean"]
     return {
         key: flaw.setting
@@ -254,7 +298,9 @@ def _correct(
 def _effects(
     seeds: list[int], flawed: dict[tuple[str, int], SeedRun], test: SplitFeatures
 ) -> list[dict[str, Any]]:
-    """The effect of each flaw alone on the CODER-Adapter: ``clean`` with it against ``clean``, over seeds."""
+    """The effect of each flaw alone on the CODER-Adapter: ``clean`` with it against ``clean``, over
+    seeds.
+    """
     keys = dict.fromkeys(key for key, _ in flawed)
     correct = {key: _correct(seeds, flawed, test, key) for key in keys}
     return [
@@ -263,9 +309,9 @@ def _effects(
             "method": CODER_ADAPTER,
             "clean": over_seeds(correct["clean"], test.groups),
             "accuracy": over_seeds(correct[key], test.groups),
-            "difference": paired_test_over_seeds(correct["clean"], correct[key], groups=test.groups)[
-                "difference"
-            ],
+            "difference": paired_test_over_seeds(
+                correct["clean"], correct[key], groups=test.groups
+            )["difference"],
         }
         for key in keys
         if key != "clean"
@@ -273,7 +319,9 @@ def _effects(
 
 
 def _skipped_shots(config: Config, pool: SplitFeatures, shots: int) -> dict[str, int]:
-    """Number of different images that all seeds draw as shots, and of those that could not be read."""
+    """Number of different images that all seeds draw as shots, and of those that could not be
+    read.
+    """
     images = {image for seed in config.adapter.seeds for image in drawn(pool, shots, seed)}
     return {"shots": len(images - set(pool.ids)), "drawn": len(images)}
 
@@ -286,8 +334,11 @@ def _rows(test: SplitFeatures, method: str, setting: str, seed: int, r: SeedRun)
     return table
 
 
-def _document(method: str, setting: str, seed: int, r: SeedRun, test: SplitFeatures) -> dict[str, Any]:
-    # with near twins the interval of a run depends on which images are right, not only on their number
+def _document(
+    method: str, setting: str, seed: int, r: SeedRun, test: SplitFeatures
+) -> dict[str, Any]:
+    # with near twins the interval of a run depends on which images are right, not only on their
+    # number
     on_test = {}
     if test.groups is not None:
         on_test = {"on_test": estimate(r.prediction == test.labels, groups=test.groups)}
@@ -306,7 +357,9 @@ def _document(method: str, setting: str, seed: int, r: SeedRun, test: SplitFeatu
 def _summary(
     seeds: list[int], runs: dict[tuple[str, str, int], SeedRun], test: SplitFeatures
 ) -> list[dict[str, Any]]:
-    """Mean and deviation over seeds of each method and setting, and the CODER-Adapter against the method."""
+    """Mean and deviation over seeds of each method and setting, and the CODER-Adapter against the
+    method.
+    """
     pairs = dict.fromkeys((method, setting) for method, setting, _ in runs)
     correct = {pair: _correct(seeds, runs, test, *pair) for pair in pairs}
     summary = []
@@ -315,6 +368,8 @@ def _summary(
         entry["accuracy"] = over_seeds(right, test.groups)
         coder = correct.get((CODER_ADAPTER, setting))
         if coder is not None and method != CODER_ADAPTER:
-            entry["coder_adapter_against"] = paired_test_over_seeds(right, coder, groups=test.groups)
+            entry["coder_adapter_against"] = paired_test_over_seeds(
+                right, coder, groups=test.groups
+            )
         summary.append(entry)
     return summary

@@ -19,19 +19,25 @@ ABOUT = "Build the compact CODER of a data set: class sums, name features, Gram 
 
 
 def run(config: Config, model: str, dataset: str) -> None:
-    """Write ``coder/{model}/{dataset}.safetensors``: two compact CODERs, as published and corrected."""
+    """Write ``coder/{model}/{dataset}.safetensors``: two compact CODERs, as published and
+    corrected.
+    """
     use_threads(config)
     texts = read_texts(config, model, dataset)
     tensors = {}
     for setting in (SETTINGS["clean"], SETTINGS["as_published"]):
         as_published, neighbors = uses_published_texts(setting.name), text_neighbors(texts, setting)
-        tensors.update({f"{_variant(as_published)}.{key}": t for key, t in neighbors.state().items()})
+        tensors.update(
+            {f"{_variant(as_published)}.{key}": t for key, t in neighbors.state().items()}
+        )
     meta = {key: texts.meta[key] for key in ("model", "dataset", "classes", "encoder")}
     write_tensors(Paths(config.results).coder(model, dataset), tensors, meta)
 
 
 def text_neighbors(texts: Texts, setting: Setting) -> TextNeighbors:
-    """The CODER of a setting, from the texts of that setting, with the bugs of the published code that it keeps."""
+    """The CODER of a setting, from the texts of that setting, with the bugs of the published code
+    that it keeps.
+    """
     n_classes = len(texts.meta["classes"])
     return TextNeighbors(
         mean_texts=texts.per_class(MEAN_KINDS, n_classes, *text_tags(setting, *MEAN_KINDS)),
@@ -39,18 +45,26 @@ def text_neighbors(texts: Texts, setting: Setting) -> TextNeighbors:
     )
 
 
-def read_neighbors(config: Config, images: SplitFeatures, as_published: bool = False) -> TextNeighbors:
-    """The compact CODER of these images' model and data set. UserError if it was made for other features."""
+def read_neighbors(
+    config: Config, images: SplitFeatures, as_published: bool = False
+) -> TextNeighbors:
+    """The compact CODER of these images' model and data set. UserError if it was made for other
+    features.
+    """
     path: Path = Paths(config.results).coder(images.meta["model"], images.meta["dataset"])
     tensors, meta = read_tensors(path)
     belongs(path, meta, images)
     prefix = f"{_variant(as_published)}."
-    return TextNeighbors.from_state({k[len(prefix) :]: t for k, t in tensors.items() if k.startswith(prefix)})
+    return TextNeighbors.from_state(
+        {k[len(prefix) :]: t for k, t in tensors.items() if k.startswith(prefix)}
+    )
 
 
 def text_tags(setting: Setting, *kinds: str) -> list[str]:
     """Tags of the published variants that a setting uses for these kinds of text."""
-    bug = not setting.synonyms_reach_clip if "synonym" in kinds else setting.underscores_in_names_only
+    bug = (
+        not setting.synonyms_reach_clip if "synonym" in kinds else setting.underscores_in_names_only
+    )
     return [NAMES] * setting.class_names_as_published + [AS_PUBLISHED] * bug
 
 

@@ -23,19 +23,22 @@ if TYPE_CHECKING:  # configuration values reach Snakemake as params, not as sour
 log = logging.getLogger("coder_clip")
 
 AS_PUBLISHED = "as_published."  # prefix of tensors that differ because of the published code's bugs
-SHOTS = "shots"  # not a split of the data set: training images that some seed draws, over augmented views
+# not a split of the data set: training images that some seed draws, over augmented views
+SHOTS = "shots"
 SPLITS = (SHOTS, "val", "test")  # of image features
 VOCABULARY = "vocabulary"  # kind of texts of no class
 
 
 @dataclass(frozen=True)
 class SplitFeatures:
-    """Features of one split: features (N, d) float32 raw, labels (N,), ids, and the file's metadata.
+    """Features of one split: features (N, d) float32 raw, labels (N,), ids, and the file's
+    metadata.
 
-    views: (N, E, d) float16 unit, the augmented views of shots one by one; None if the file has none.
-    groups: (N,) int64, near twins share a number: a burst of one scene, frames of one video, copies. The numbers are
-    the same in all splits of a data set. None: every image is its own group.
-    """
+    views: (N, E, d) float16 unit, the augmented views of shots one by one; None if the file has
+    none.
+    groups: (N,) int64, near twins share a number: a burst of one scene, frames of one video,
+    copies. The numbers are the same in all splits of a data set. None: every image is its own
+    group."""
 
     features: Tensor
     labels: Tensor
@@ -58,12 +61,14 @@ class SplitFeatures:
 class Texts:
     """Features of all sentences: features (M, d) float32 unit, and the sentences.
 
-    template_weights: (C, d) CLIP's class weights from open_clip's 80 templates; None if they were not asked for.
-    random_words: (D, C, d) means of each class's texts of random words, a draw at a time; None without attributes.
+    template_weights: (C, d) CLIP's class weights from open_clip's 80 templates; None if they were
+    not asked for.
+    random_words: (D, C, d) means of each class's texts of random words, a draw at a time; None
+    without attributes.
     imagenet_names: (1000, d) unit, ImageNet's class names in one sentence, whatever the data set.
 
-    Of a model that brings its texts as features, rows of kind VOCABULARY are names of other things, which are not texts
-    of a class; then a data set may have no texts of its classes.
+    Of a model that brings its texts as features, rows of kind VOCABULARY are names of other things,
+    which are not texts of a class; then a data set may have no texts of its classes.
     """
 
     features: Tensor
@@ -74,7 +79,9 @@ class Texts:
     imagenet_names: Tensor
 
     def of(self, kind: str, *tags: str) -> tuple[Tensor, Tensor]:
-        """Features (m, d) and class indices (m,) of the prompts of one kind, in the variant that the tags select."""
+        """Features (m, d) and class indices (m,) of the prompts of one kind, in the variant that
+        the tags select.
+        """
         rows = self.sentences.rows(kind, *tags)
         return self.features[rows], torch.tensor(
             [self.sentences.class_index[r] for r in rows], dtype=torch.int64
@@ -87,18 +94,24 @@ class Texts:
 
     @property
     def vocabulary(self) -> Tensor | None:
-        """Features (V, d) of the vocabulary that images are described by instead of texts of their classes."""
+        """Features (V, d) of the vocabulary that images are described by instead of texts of their
+        classes.
+        """
         rows = self.sentences.rows(VOCABULARY)
         return self.features[rows] if rows else None
 
     def weights(self, kind: str, n_classes: int) -> Tensor:
-        """CLIP's class weights (C, d) from the texts of a kind; zeros, so that logits are 0, without any."""
+        """CLIP's class weights (C, d) from the texts of a kind; zeros, so that logits are 0,
+        without any.
+        """
         if not self.of_classes:
             return torch.zeros(n_classes, self.features.shape[1])
         return class_weights(*self.of(kind), n_classes)
 
     def per_class(self, kinds: Sequence[str], n_classes: int, *tags: str) -> list[Tensor]:
-        """For each class the features of its texts of these kinds and tags, in the order of the kinds."""
+        """For each class the features of its texts of these kinds and tags, in the order of the
+        kinds.
+        """
         rows: list[list[int]] = [[] for _ in range(n_classes)]
         for kind in kinds:
             for r in self.sentences.rows(kind, *tags):
@@ -107,26 +120,35 @@ class Texts:
 
 
 def encoder_spec(config: Config, model: str) -> dict[str, Any]:
-    """Arguments of EncoderSpec; a dict, so that phases that encode nothing do not depend on the encoders."""
+    """Arguments of EncoderSpec; a dict, so that phases that encode nothing do not depend on the
+    encoders.
+    """
     return {**config.models[model].model_dump(), "device": config.features.device}
 
 
 def warn_cut(cut: Sequence[str], of: int, context_length: int, path: Path) -> None:
-    """Warn, in one line, if texts are longer than the encoder reads; the file's metadata lists them."""
+    """Warn, in one line, if texts are longer than the encoder reads; the file's metadata lists
+    them.
+    """
     if cut:
         log.warning(
-            "%d of %d texts are over %d tokens and were cut; 'over_length' in the metadata of %s lists them: '%s'",
+            "%d of %d texts are over %d tokens and were cut; 'over_length' in the metadata of %s "
+            "lists them: '%s'",
             *(len(cut), of, context_length, path, shorten(cut[0], 80, placeholder=" …")),
         )
 
 
 def use_threads(config: Config) -> None:
-    """Fix the number of threads, because how a sum is split over threads can change its last bit."""
+    """Fix the number of threads, because how a sum is split over threads can change its last
+    bit.
+    """
     torch.set_num_threads(config.features.threads)
 
 
 def read_image_features(config: Config, model: str, dataset: str, split: str) -> SplitFeatures:
-    """Image features of a split. UserError if the file is of another model or data set, or holds NaN or infinity."""
+    """Image features of a split. UserError if the file is of another model or data set, or holds
+    NaN or infinity.
+    """
     path = Paths(config.results).image_features(model, dataset, split)
     tensors, meta = read_tensors(path)
     _same(path, meta, model=model, dataset=dataset, split=split)
@@ -134,14 +156,19 @@ def read_image_features(config: Config, model: str, dataset: str, split: str) ->
     groups = tensors.get("groups")
     if groups is not None and groups.shape != tensors["labels"].shape:
         raise UserError(
-            f"{path}: groups of {len(groups)} images, not of {len(meta['ids'])}; delete it and run again"
+            f"{path}: groups of {len(groups)} images, not of "
+            f"{len(meta['ids'])}; delete it and run again"
         )
     views = tensors.get("views")
     return SplitFeatures(tensors["features"], tensors["labels"], meta["ids"], meta, views, groups)
 
 
-def read_texts(config: Config, model: str, dataset: str, images: SplitFeatures | None = None) -> Texts:
-    """Text features of a data set. UserError if they do not fit these images (encoder, dimension or class list)."""
+def read_texts(
+    config: Config, model: str, dataset: str, images: SplitFeatures | None = None
+) -> Texts:
+    """Text features of a data set. UserError if they do not fit these images (encoder, dimension or
+    class list).
+    """
     path = Paths(config.results).text_features(model, dataset)
     tensors, meta = read_tensors(path)
     _same(path, meta, model=model, dataset=dataset)
@@ -160,10 +187,14 @@ def read_texts(config: Config, model: str, dataset: str, images: SplitFeatures |
 
 
 def belongs(path: Path, meta: dict[str, Any], images: SplitFeatures) -> None:
-    """Check that the file with this metadata has the images' encoder and classes. UserError if not."""
+    """Check that the file with this metadata has the images' encoder and classes. UserError if
+    not.
+    """
     for key, what in (("encoder", "encoder"), ("classes", "class list")):
         theirs, ours = meta.get(key), images.meta[key]
-        if key == "encoder" and ours.get("given"):  # of features without an encoder the width is known
+        if key == "encoder" and ours.get(
+            "given"
+        ):  # of features without an encoder the width is known
             theirs, ours = theirs and theirs.get("dim"), ours["dim"]
         if theirs != ours:
             raise UserError(
@@ -175,12 +206,15 @@ def belongs(path: Path, meta: dict[str, Any], images: SplitFeatures) -> None:
 def _same(path: Path, meta: dict[str, Any], **wanted: str) -> None:
     for key, value in wanted.items():
         if meta.get(key) != value:
-            raise UserError(f"{path}: holds {key} '{meta.get(key)}', not '{value}'; delete it and run again")
+            raise UserError(
+                f"{path}: holds {key} '{meta.get(key)}', not '{value}'; delete it and run again"
+            )
 
 
 def _finite(path: Path, features: Tensor, names: list[str]) -> None:
     bad = (~torch.isfinite(features).all(dim=1)).nonzero()
     if len(bad):
         raise UserError(
-            f"{path}: NaN or infinity in the feature of '{names[int(bad[0])]}'; delete it and run again"
+            f"{path}: NaN or infinity in the feature of "
+            f"'{names[int(bad[0])]}'; delete it and run again"
         )

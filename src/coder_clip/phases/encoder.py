@@ -35,16 +35,21 @@ def encoder_of(config: Config, model: str) -> Encoder:
 
 
 def free_gpu() -> str:
-    """The first of several GPUs that no other job of this machine has taken, "cuda:1"; the first if all are taken.
+    """The first of several GPUs that no other job of this machine has taken, "cuda:1"; the first if
+    all are taken.
 
     As many jobs run at a time as there are GPUs (`pipeline/resources.py`), so that each gets one.
     """
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")  # names them for all processes alike
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(
+        ","
+    )  # names them for all processes alike
     for index in range(torch.cuda.device_count()):
         device, name = f"cuda:{index}", visible[index] if index < len(visible) else ""
         if device in _held:
             return device
-        lock = (Path(tempfile.gettempdir()) / f"coder-clip-gpu-{os.getuid()}-{name or index}").open("w")
+        lock = (Path(tempfile.gettempdir()) / f"coder-clip-gpu-{os.getuid()}-{name or index}").open(
+            "w"
+        )
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

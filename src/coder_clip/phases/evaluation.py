@@ -1,4 +1,6 @@
-"""Phase evaluation: ablations over texts, and the distances between images by original features and by CODER."""
+"""Phase evaluation: ablations over texts, and the distances between images by original features and
+by CODER.
+"""
 
 from __future__ import annotations
 
@@ -32,25 +34,37 @@ from ..evaluation.text_ablations import (
 from ..foundation.artifacts import Paths, made_by, write_json, write_parquet
 from ..neighbors import ADAPTER_KINDS, TextNeighbors
 from .coder import read_neighbors
-from .common import SHOTS, VOCABULARY, SplitFeatures, Texts, read_image_features, read_texts, use_threads
+from .common import (
+    SHOTS,
+    VOCABULARY,
+    SplitFeatures,
+    Texts,
+    read_image_features,
+    read_texts,
+    use_threads,
+)
 from .shots import shot_rows
 
 if TYPE_CHECKING:
     from ..pipeline.config import Config
 
-ABOUT = "Ablations over texts; k-NN and retrieval with CODER and original features; t-SNE; corrections."
+ABOUT = (
+    "Ablations over texts; k-NN and retrieval with CODER and original features; t-SNE; corrections."
+)
 TEXTS_SHOWN = 5
 FEW, FEW_TEXTS = "coder_few", 100
-# An image is a query once and a neighbour of many others, so results of images are not independent, and standard
-# errors over images are too small: at most by 2 for R-precision (a U-statistic of pairs, Hoeffding 1948), and by about
-# 1.2 (vote of k) and 1.4 (nearest) in simulations of equally good features: python -m benchmarks.neighbours.
+# An image is a query once and a neighbour of many others, so results of images are not independent,
+# and standard # errors over images are too small: at most by 2 for R-precision (a U-statistic of
+# pairs, Hoeffding 1948), and by about # 1.2 (vote of k) and 1.4 (nearest) in simulations of equally
+# good features: python -m benchmarks.neighbours.
 FACTORS = {"knn": 1.2, "nearest": 1.4, "r_precision": 2.0}
 
 
 def run(config: Config, model: str, dataset: str) -> None:
     """Write ``evaluation/{model}/{dataset}.json`` and ``.parquet``."""
-    # Two questions on test images: which texts stage one needs (kinds, number, choice), and whether CODER
-    # features are better neighbours than the original ones and simple maps of these. Nothing is chosen here.
+    # Two questions on test images: which texts stage one needs (kinds, number, choice), and whether
+    # CODER # features are better neighbours than the original ones and simple maps of these.
+    # Nothing is chosen here.
     use_threads(config)
     test = read_image_features(config, model, dataset, "test")
     texts = read_texts(config, model, dataset, test)
@@ -83,10 +97,13 @@ def run(config: Config, model: str, dataset: str) -> None:
         "classes": test.classes,
         **_ablations(config, test, texts),
         "feature_quality": [
-            {"features": name, "k": e.neighbors, **n.quality(options)} for name, n in neighbourhoods.items()
+            {"features": name, "k": e.neighbors, **n.quality(options)}
+            for name, n in neighbourhoods.items()
         ],
         # of a part of another data set of the run they would count twice
-        "neighbour_tests": [] if config.part(dataset) else _neighbour_tests(neighbourhoods, e.neighbors),
+        "neighbour_tests": []
+        if config.part(dataset)
+        else _neighbour_tests(neighbourhoods, e.neighbors),
         **({} if texts.vocabulary is None else {"vocabulary": len(texts.vocabulary)}),
         "corrections": _with_texts(corrected, test, texts),
         "broken": _with_texts(broken, test, texts),
@@ -101,10 +118,12 @@ def run(config: Config, model: str, dataset: str) -> None:
 class Neighbourhoods:
     """How the neighbours of each test image are by one kind of feature.
 
-    knn, nearest: (N,) bool, images that the vote of the k nearest gets right, and those with a nearest neighbour of
-    their class. precision: (N,) R-precision, NaN for an image without another of its class. groups: (N,), near twins
-    share a number: an image is no neighbour of its near twin, and intervals are over groups; None: no near twins.
-    """
+    knn, nearest: (N,) bool, images that the vote of the k nearest gets right, and those with a
+    nearest neighbour of
+    their class. precision: (N,) R-precision, NaN for an image without another of its class. groups:
+    (N,), near twins
+    share a number: an image is no neighbour of its near twin, and intervals are over groups; None:
+    no near twins."""
 
     knn: NDArray[np.bool_]
     nearest: NDArray[np.bool_]
@@ -137,7 +156,9 @@ class Neighbourhoods:
         return found
 
     def tests(self, after: Neighbourhoods, k: int) -> list[dict[str, Any]]:
-        """Paired tests of neighbours found with other features, ``after``, against neighbours found with these."""
+        """Paired tests of neighbours found with other features, ``after``, against neighbours found
+        with these.
+        """
         groups = self.groups
         tests = {
             "knn": paired_test(self.knn, after.knn, groups=groups),
@@ -156,7 +177,9 @@ class Neighbourhoods:
 
 
 def _neighbour_tests(neighbourhoods: dict[str, Neighbourhoods], k: int) -> list[dict[str, Any]]:
-    """CODER against original features and CODER of few texts, and the re-evaluation's features against CODER."""
+    """CODER against original features and CODER of few texts, and the re-evaluation's features
+    against CODER.
+    """
     original, coder, *others = neighbourhoods
     pairs = [(name, coder) if name == FEW else (coder, name) for name in others]
     return [
@@ -169,8 +192,8 @@ def _neighbour_tests(neighbourhoods: dict[str, Neighbourhoods], k: int) -> list[
 def _shots(config: Config, pool: SplitFeatures) -> ShotStatistics:
     """Statistics of the largest number of shots of the first seed.
 
-    A sample is the mean of a shot's augmented views, so that the methods of a run, some of which keep single views, do
-    not change a number here.
+    A sample is the mean of a shot's augmented views, so that the methods of a run, some of which
+    keep single views, do not change a number here.
     """
     rows = shot_rows(config, pool, config.most_shots(), config.first_seed())
     return ShotStatistics.of(pool.features[rows], pool.labels[rows], n_classes=len(pool.classes))
@@ -193,7 +216,9 @@ def _ablations(config: Config, test: SplitFeatures, texts: Texts) -> dict[str, A
 
 
 def _coder(config: Config, test: SplitFeatures, texts: Texts) -> Tensor:
-    """CODERs of the test images, compact: by the vocabulary if the model has one, else by the texts of the classes."""
+    """CODERs of the test images, compact: by the vocabulary if the model has one, else by the texts
+    of the classes.
+    """
     if texts.vocabulary is None:
         return read_neighbors(config, test).compact(test.features)
     return by_vocabulary(texts.vocabulary, test.features)
@@ -207,11 +232,13 @@ def by_vocabulary(vocabulary: Tensor, x: Tensor) -> Tensor:
 def _features(
     main: dict[str, Tensor], x: Tensor, texts: Texts, shots: ShotStatistics | None, seed: int
 ) -> Iterator[tuple[str, Tensor]]:
-    """Each kind of feature of the test images x (N, d); those of the re-evaluation are made one after the other.
+    """Each kind of feature of the test images x (N, d); those of the re-evaluation are made one
+    after the other.
 
-    coder_few: CODER by FEW_TEXTS texts of the vocabulary, drawn once, whatever the data set. projected: on the main
-    components of ImageNet's class names. discriminant: whitened by the shots' covariance, if they have one.
-    """
+    coder_few: CODER by FEW_TEXTS texts of the vocabulary, drawn once, whatever the data set.
+    projected: on the main
+    components of ImageNet's class names. discriminant: whitened by the shots' covariance, if they
+    have one."""
     yield from main.items()
     if texts.vocabulary is not None and len(texts.vocabulary) > FEW_TEXTS:
         some = np.random.default_rng(seed).choice(len(texts.vocabulary), FEW_TEXTS, replace=False)
@@ -222,7 +249,9 @@ def _features(
         yield "discriminant", shots.whiten(x)
 
 
-def _map(test: SplitFeatures, shown: np.ndarray[Any, Any], name: str, features: Tensor) -> pd.DataFrame:
+def _map(
+    test: SplitFeatures, shown: np.ndarray[Any, Any], name: str, features: Tensor
+) -> pd.DataFrame:
     """t-SNE coordinates of some test images, by one kind of feature."""
     rows = torch.from_numpy(shown)
     x, y = tsne(features[rows]).T
@@ -232,14 +261,20 @@ def _map(test: SplitFeatures, shown: np.ndarray[Any, Any], name: str, features: 
     )
 
 
-def _with_texts(changed: list[dict[str, Any]], test: SplitFeatures, texts: Texts) -> list[dict[str, Any]]:
-    """Changed nearest neighbours by image id, with the texts that tell them apart (paper, Figure 2)."""
+def _with_texts(
+    changed: list[dict[str, Any]], test: SplitFeatures, texts: Texts
+) -> list[dict[str, Any]]:
+    """Changed nearest neighbours by image id, with the texts that tell them apart (paper, Figure
+    2).
+    """
     described_by = ADAPTER_KINDS if texts.vocabulary is None else [VOCABULARY]
     kinds = [i for kind in described_by for i in texts.sentences.rows(kind)]
     rows = []
     for c in changed:
         places = {who: c[who] for who in ("query", "same", "other")}
-        telling = telling_texts(test.features[[*places.values()]], texts.features[kinds], TEXTS_SHOWN)
+        telling = telling_texts(
+            test.features[[*places.values()]], texts.features[kinds], TEXTS_SHOWN
+        )
         said = [{"text": texts.sentences.text[kinds[i]], **cosines} for i, cosines in telling]
         images = {who: test.ids[i] for who, i in places.items()}
         rows.append({**images, "original": c["original"], "coder": c["coder"], "texts": said})

@@ -35,5 +35,7 @@ def run(config: Config, names: Sequence[str] = ()) -> None:
 
 def image_loader(config: Config) -> Loader:
     """Images by data set and id. UserError if the data set is not on this machine."""
-    dataset_of = cache(lambda dataset: load_dataset(dataset, config.datasets[dataset], config.data_root))
+    dataset_of = cache(
+        lambda dataset: load_dataset(dataset, config.datasets[dataset], config.data_root)
+    )
     return lambda dataset, image_id: dataset_of(dataset).image(image_id)

@@ -1,4 +1,6 @@
-"""Phase generate_pairs: one-to-one texts that a source makes, for pairs that stage one confuses (section 3.4)."""
+"""Phase generate_pairs: one-to-one texts that a source makes, for pairs that stage one confuses
+(section 3.4).
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,8 @@ if TYPE_CHECKING:
 
 
 def run(config: Config, dataset: str) -> None:
-    """Write ``one_to_one/generated/{dataset}.json``: texts of the first ``generator.max_pairs`` of the pairs file.
+    """Write ``one_to_one/generated/{dataset}.json``: texts of the first ``generator.max_pairs`` of
+    the pairs file.
 
     UserError as the phase generate_texts.
     """

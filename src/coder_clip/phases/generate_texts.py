@@ -1,4 +1,6 @@
-"""Phase generate_texts: texts that sources make (`coder_clip.texts.sources`), where no file holds them."""
+"""Phase generate_texts: texts that sources make (`coder_clip.texts.sources`), where no file holds
+them.
+"""
 
 from __future__ import annotations
 
@@ -24,21 +26,27 @@ log = logging.getLogger("coder_clip")
 
 
 def run(config: Config, dataset: str) -> None:
-    """Write ``texts/generated/{dataset}.json``: a text set with the kinds that are made, and nothing else.
+    """Write ``texts/generated/{dataset}.json``: a text set with the kinds that are made, and
+    nothing else.
 
-    UserError if a source cannot make them (`coder_clip.texts.sources`); what it needs is checked before any source
-    loads weights or sends a request that costs money.
+    UserError if a source cannot make them (`coder_clip.texts.sources`); what it needs is checked
+    before any source loads weights or sends a request that costs money.
     """
-    # One task per source, with all its kinds: a source loads its weights or reads its stored answers once.
+    # One task per source, with all its kinds: a source loads its weights or reads its stored
+    # answers once.
     made_by = config.datasets[dataset].generated(dataset)  # kind -> source
     classes = [spaces(name) for name in read_classes(config, dataset)]
     tasks = {
-        source: task(config, dataset, classes, tuple(kind for kind, s in made_by.items() if s == source))
+        source: task(
+            config, dataset, classes, tuple(kind for kind, s in made_by.items() if s == source)
+        )
         for source in dict.fromkeys(made_by.values())
     }
     for source, of_source in tasks.items():
         check_source(source, of_source)
-    made = {kind: of for source, t in tasks.items() for kind, of in module_of(source).make(t).items()}
+    made = {
+        kind: of for source, t in tasks.items() for kind, of in module_of(source).make(t).items()
+    }
     entries: list[dict[str, Any]] = [{"name": name} for name in classes]
     for kind, of in made.items():
         for of_class, texts_of_class in zip(entries, of.texts, strict=True):
@@ -65,7 +73,9 @@ def task(config: Config, dataset: str, classes: list[str], kinds: tuple[str, ...
 
 
 def asked(config: Config, datasets: Iterable[str]) -> Iterator[Asked]:
-    """What these data sets would ask of the language model: before anything is asked, without a key."""
+    """What these data sets would ask of the language model: before anything is asked, without a
+    key.
+    """
     generator = config.generator
     if generator is None:
         return
@@ -76,12 +86,16 @@ def asked(config: Config, datasets: Iterable[str]) -> Iterator[Asked]:
         if not kinds and not pairs_too:
             continue
         classes = _classes(config, name)
-        pairs, known = _pairs(config, name, len(classes), generator.max_pairs) if pairs_too else (None, True)
+        pairs, known = (
+            _pairs(config, name, len(classes), generator.max_pairs) if pairs_too else (None, True)
+        )
         yield Asked(task(config, name, classes, kinds), pairs, known)
 
 
 def _classes(config: Config, name: str) -> list[str]:
-    """Class names from the manifest, if there is one, or a published data set's entry; no images are needed."""
+    """Class names from the manifest, if there is one, or a published data set's entry; no images
+    are needed.
+    """
     manifest = Paths(config.results).manifest(name)
     if manifest.is_file():
         return list(read_json(manifest)["classes"])
@@ -90,8 +104,12 @@ def _classes(config: Config, name: str) -> list[str]:
     return list(load_dataset(name, config.datasets[name]).classes)
 
 
-def _pairs(config: Config, name: str, classes: int, most: int | None) -> tuple[list[tuple[int, int]], bool]:
-    """Pairs to ask for, and True if stage one confuses them; before stage one, as many pairs as possible."""
+def _pairs(
+    config: Config, name: str, classes: int, most: int | None
+) -> tuple[list[tuple[int, int]], bool]:
+    """Pairs to ask for, and True if stage one confuses them; before stage one, as many pairs as
+    possible.
+    """
     path = Paths(config.results).confusable_pairs(name)
     if path.is_file():
         return [(p["a"], p["b"]) for p in read_json(path)["pairs"]][:most], True

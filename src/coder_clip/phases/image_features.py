@@ -1,4 +1,6 @@
-"""Phase image_features: encode all splits of a data set with one load of the model, or a shard of each."""
+"""Phase image_features: encode all splits of a data set with one load of the model, or a shard of
+each.
+"""
 
 from __future__ import annotations
 
@@ -33,11 +35,12 @@ def run(
     splits: Sequence[str] | None = None,
     shard: tuple[int, int] = (0, 1),
 ) -> None:
-    """Write ``image_features/{model}/{dataset}/{split}.safetensors`` of each split, or shard i of n beside it.
+    """Write ``image_features/{model}/{dataset}/{split}.safetensors`` of each split, or shard i of n
+    beside it.
 
-    splits: default: all. One that the data set does not need is written without images. A split that fails does not
-    stop the others; then a UserError says what failed, each in a line. What was encoded is in the feature store, so
-    that the next try takes little time.
+    splits: default: all. One that the data set does not need is written without images. A split
+    that fails does not stop the others; then a UserError says what failed, each in a line. What was
+    encoded is in the feature store, so that the next try takes little time.
     """
     use_threads(config)
     paths = Paths(config.results)
@@ -48,7 +51,9 @@ def run(
     groups = _group_numbers(data, twins) if twins else None
     if isinstance(data, FeatureDataset):
         return _write_given(config, model, data, splits or SPLITS, manifest["fingerprint"], groups)
-    from .encoder import encoder_of  # imports open_clip: three seconds, which merging need not wait for
+    from .encoder import (
+        encoder_of,
+    )  # imports open_clip: three seconds, which merging need not wait for
 
     encoder, failed = encoder_of(config, model), []
     for split in splits or SPLITS:
@@ -65,7 +70,9 @@ def run(
         _write(path, features, meta, of_images)
     if failed:
         raise UserError("\n".join(dict.fromkeys(failed)))
-    environment.write(paths, encoder.device.type)  # last: it describes the run that wrote the features
+    environment.write(
+        paths, encoder.device.type
+    )  # last: it describes the run that wrote the features
 
 
 def _group_numbers(data: Dataset, twins: Sequence[Sequence[str]]) -> dict[str, int]:
@@ -75,12 +82,19 @@ def _group_numbers(data: Dataset, twins: Sequence[Sequence[str]]) -> dict[str, i
 
 
 def encode(
-    config: Config, encoder: Encoder, data: Dataset, dataset: str, split: str, shard: tuple[int, int]
+    config: Config,
+    encoder: Encoder,
+    data: Dataset,
+    dataset: str,
+    split: str,
+    shard: tuple[int, int],
 ) -> tuple[ImageFeatures, dict[str, Any]]:
-    """Features of a split, or of shard i of n, and what its metadata says of them. UserError as in `extract`."""
-    # A split that this configuration does not use has a file without rows, because later phases expect the
-    # file. Shots of all seeds are encoded together, as means of augmented views; `draws` says which images each
-    # seed has.
+    """Features of a split, or of shard i of n, and what its metadata says of them. UserError as in
+    `extract`.
+    """
+    # A split that this configuration does not use has a file without rows, because later phases
+    # expect the # file. Shots of all seeds are encoded together, as means of augmented views;
+    # `draws` says which images each # seed has.
     draws: dict[str, list[list[str]]] = {}
     views = 0
     if split not in config.encoded(dataset):
@@ -131,7 +145,13 @@ def _write_given(
         elif split == SHOTS:
             chosen, draws = shot_images(config, chosen, data.classes)
         rows = data.features(split if split != SHOTS else "train", chosen.ids)
-        given = {"model": model, "dataset": dataset, "split": split, "views": 0, "classes": data.classes}
+        given = {
+            "model": model,
+            "dataset": dataset,
+            "split": split,
+            "views": 0,
+            "classes": data.classes,
+        }
         encoder = {"given": True, "dim": str(rows.shape[1])}
         meta = {**given, "encoder": encoder, "draws": draws, "fingerprint": fingerprint}
         found = ImageFeatures(rows, torch.from_numpy(chosen.labels), chosen.ids, [], {})
@@ -141,7 +161,9 @@ def _write_given(
 
 
 def merge_shards(config: Config, model: str, dataset: str, shards: int = 2) -> None:
-    """Merge the shards of all splits: the same bytes as one run. UserError if one is missing or of another run."""
+    """Merge the shards of all splits: the same bytes as one run. UserError if one is missing or of
+    another run.
+    """
     for split in SPLITS:
         _merge(Paths(config.results), model, dataset, split, shards)
 
@@ -155,7 +177,9 @@ def _merge(paths: Paths, model: str, dataset: str, split: str, shards: int) -> N
         ids, extraction = meta.pop("ids"), meta.pop("extraction")
         kept = tensors.get("views")
         groups += tensors["groups"].tolist() if "groups" in tensors else []
-        parts.append(ImageFeatures(tensors["features"], tensors["labels"], ids, skipped, extraction, kept))
+        parts.append(
+            ImageFeatures(tensors["features"], tensors["labels"], ids, skipped, extraction, kept)
+        )
         metas.append(meta)
         if meta != metas[0]:
             raise UserError(
@@ -164,11 +188,14 @@ def _merge(paths: Paths, model: str, dataset: str, split: str, shards: int) -> N
     _write(paths.image_features(model, dataset, split), merge(parts), metas[0], groups or None)
 
 
-def shot_images(config: Config, train: Split, classes: list[str]) -> tuple[Split, dict[str, list[list[str]]]]:
-    """The training images that some seed draws, in the order of the split; and the draws themselves.
+def shot_images(
+    config: Config, train: Split, classes: list[str]
+) -> tuple[Split, dict[str, list[list[str]]]]:
+    """The training images that some seed draws, in the order of the split; and the draws
+    themselves.
 
-    Draws: seed -> for the first shot, the second, … one image id per class. UserError if a class has fewer images than
-    the largest number of shots and repeats are not allowed.
+    Draws: seed -> for the first shot, the second, … one image id per class. UserError if a class
+    has fewer images than the largest number of shots and repeats are not allowed.
     """
     most = config.most_shots()
     if not config.adapter.repeat_shots:
@@ -183,7 +210,9 @@ def shot_images(config: Config, train: Split, classes: list[str]) -> tuple[Split
     return Split([train.ids[i] for i in order], train.labels[order]), draws
 
 
-def _write(path: Path, features: ImageFeatures, meta: dict[str, Any], groups: Sequence[int] | None) -> None:
+def _write(
+    path: Path, features: ImageFeatures, meta: dict[str, Any], groups: Sequence[int] | None
+) -> None:
     """Write features. groups: of each image, where the data set has near twins."""
     for image, reason in features.skipped:
         log.warning("skipped %s: %s", image, reason)

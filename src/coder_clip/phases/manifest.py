@@ -1,7 +1,8 @@
-"""Phase manifest: the images of a data set (path, size, hash), so that two people can check that they used the same.
+"""Phase manifest: the images of a data set (path, size, hash), so that two people can check that
+they used the same.
 
-The phases after image_features read these class names and the features, never the data set itself: with pulled
-artefacts they run without the images.
+The phases after image_features read these class names and the features, never the data set itself:
+with pulled artefacts they run without the images.
 """
 
 from __future__ import annotations
@@ -22,28 +23,37 @@ if TYPE_CHECKING:
 
 
 def run(config: Config, dataset: str) -> None:
-    """Write ``manifests/{dataset}.json``; for a user's folder with the list of its files, which may change.
+    """Write ``manifests/{dataset}.json``; for a user's folder with the list of its files, which may
+    change.
 
-    A published data set is identified by the fingerprint of its lists: a list of a million files would say no more. For
-    a folder, copies of images are listed, with a warning, and corrections of labels are counted. UserError if images
-    are missing, or too few for a run.
+    A published data set is identified by the fingerprint of its lists: a list of a million files
+    would say no more. For a folder, copies of images are listed, with a warning, and corrections of
+    labels are counted. UserError if images are missing, or too few for a run.
     """
-    # A folder of the user has no published counts to compare with: its files are hashed and searched for
-    # copies. A published data set is checked for missing images (`verified`) and, with a warning, for other
-    # counts than the published ones (`miscounted`).
+    # A folder of the user has no published counts to compare with: its files are hashed and
+    # searched for # copies. A published data set is checked for missing images (`verified`) and,
+    # with a warning, for other # counts than the published ones (`miscounted`).
     data: Any = load_dataset(dataset, config.datasets[dataset], config.data_root)
     own = config.datasets[dataset].root is not None
     if own:
-        refuse_unusable(data, config.encoded(dataset)[-2:], shots_needed(config, dataset), config.results)
+        refuse_unusable(
+            data, config.encoded(dataset)[-2:], shots_needed(config, dataset), config.results
+        )
     files: list[Any] = getattr(data, "manifest", list)()
     skip = config.features.on_error == "skip"
     published: dict[str, Any] = data.verified(skip) if hasattr(data, "verified") else {}
     if published and (miscounted := data.miscounted()):
         found = ", ".join(f"{split} {n:,}" for split, n in data.counts.items())
-        logging.getLogger("coder_clip").warning("data set %s: %s, but %s", dataset, found, miscounted)
+        logging.getLogger("coder_clip").warning(
+            "data set %s: %s, but %s", dataset, found, miscounted
+        )
     more: dict[str, Any] = {}
-    if corrections := config.datasets[dataset].corrections:
-        more["corrections"] = {"file": corrections.as_posix(), **counts(data.corrections, data.split_of)}
+    corrections = config.datasets[dataset].corrections
+    if corrections:
+        more["corrections"] = {
+            "file": corrections.as_posix(),
+            **counts(data.corrections, data.split_of),
+        }
     if isinstance(data, ImageFiles) and data.twins:
         counted = twin_counts(data)
         more["near_twins"] = {"test": counted, "groups": data.twins}
@@ -53,7 +63,8 @@ def run(config: Config, dataset: str) -> None:
         found_copies = copies(data, files)
         for line in [*warnings(data), *lines(found_copies)]:
             logging.getLogger("coder_clip").warning("data set %s: %s", dataset, line)
-        if kinds := {kind: groups for kind, groups in found_copies.items() if groups}:
+        kinds = {kind: groups for kind, groups in found_copies.items() if groups}
+        if kinds:
             more["copies"] = kinds
     write_json(
         Paths(config.results).manifest(dataset),
@@ -71,13 +82,17 @@ def run(config: Config, dataset: str) -> None:
 
 
 def twin_counts(data: ImageFiles) -> dict[str, int]:
-    """How many test images have near twins (`twins.counts`); images that a correction leaves out do not count."""
+    """How many test images have near twins (`twins.counts`); images that a correction leaves out do
+    not count.
+    """
     split_of = {i: split for split, pairs in data.splits.items() for i, _ in pairs}
     return counts_of_twins(split_of, data.twins)
 
 
 def known_twins(config: Config, dataset: str) -> list[list[str]] | None:
-    """The groups of near twins in the manifest; None without a manifest of the images that are here."""
+    """The groups of near twins in the manifest; None without a manifest of the images that are
+    here.
+    """
     path = Paths(config.results).manifest(dataset)
     if not path.is_file():
         return None

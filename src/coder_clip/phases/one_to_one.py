@@ -1,4 +1,6 @@
-"""Phase one_to_one: features of the texts of pairs, as one difference per unordered pair (section 3.4)."""
+"""Phase one_to_one: features of the texts of pairs, as one difference per unordered pair (section
+3.4).
+"""
 
 from __future__ import annotations
 
@@ -29,10 +31,11 @@ ABOUT = "Encode the one-to-one texts: one difference vector per unordered pair."
 def run(config: Config, model: str, dataset: str) -> None:
     """Write ``one_to_one/{model}/{dataset}.safetensors``: one difference per unordered pair.
 
-    A second set, with the prefix "as_published.", is made from the published code's sentences, if they differ.
-    """
-    # The prompts of both sets are encoded in one call, which encodes those that they share once. The features
-    # are then split in the order in which the prompts were listed: by set, then by pair.
+    A second set, with the prefix "as_published.", is made from the published code's sentences, if
+    they differ."""
+    # The prompts of both sets are encoded in one call, which encodes those that they share once.
+    # The features # are then split in the order in which the prompts were listed: by set, then by
+    # pair.
     use_threads(config)
     classes = read_classes(config, dataset)
     templates = load_templates(dataset, config.datasets[dataset])
@@ -41,7 +44,9 @@ def run(config: Config, model: str, dataset: str) -> None:
     ordered = {"": pair_sentences(pair_set, templates)}
     if (published := pair_sentences(pair_set, templates, as_published=True)) != ordered[""]:
         ordered[AS_PUBLISHED] = published
-    texts = [s for of_pairs in ordered.values() for sentences in of_pairs.values() for s in sentences]
+    texts = [
+        s for of_pairs in ordered.values() for sentences in of_pairs.values() for s in sentences
+    ]
     if is_list(config.models[model].model):
         return _write_none(config, model, dataset, classes, texts)
     from .encoder import encoder_of  # imports open_clip: three seconds
@@ -60,13 +65,21 @@ def run(config: Config, model: str, dataset: str) -> None:
     write_tensors(path, state, {**meta, "texts": len(texts), "over_length": cut})
 
 
-def _write_none(config: Config, model: str, dataset: str, classes: list[str], texts: list[str]) -> None:
-    """Write no differences, of a model that brings its texts as features. UserError if there are texts to encode."""
+def _write_none(
+    config: Config, model: str, dataset: str, classes: list[str], texts: list[str]
+) -> None:
+    """Write no differences, of a model that brings its texts as features. UserError if there are
+    texts to encode.
+    """
     if texts:
-        raise UserError(f"model {model} encodes no texts, and {dataset} has one-to-one texts; leave them out")
+        raise UserError(
+            f"model {model} encodes no texts, and {dataset} has one-to-one texts; leave them out"
+        )
     encoder = TextTables(config.models[model].model, data_root(config.data_root)).metadata()
     meta = {"model": model, "dataset": dataset, "classes": classes, "encoder": encoder}
     state = OneToOne({}, n_classes=len(classes)).state()
     write_tensors(
-        Paths(config.results).one_to_one(model, dataset), state, {**meta, "texts": 0, "over_length": []}
+        Paths(config.results).one_to_one(model, dataset),
+        state,
+        {**meta, "texts": 0, "over_length": []},
     )

@@ -18,7 +18,8 @@ log = logging.getLogger("coder_clip")
 
 
 def run(config: Config, dataset: str) -> None:
-    """Write ``one_to_one/{dataset}.json``: all one-to-one texts, those of the most frequently confused pairs first.
+    """Write ``one_to_one/{dataset}.json``: all one-to-one texts, those of the most frequently
+    confused pairs first.
 
     They come from a file, or from the phase generate_pairs.
     """
@@ -29,13 +30,16 @@ def run(config: Config, dataset: str) -> None:
         pairs = PairSet(dataset=dataset, pairs=[], provenance={"one_to_one": {"source": "none"}})
     else:
         available = load_pair_set(path, dataset, classes, made=entry.pair_text_source is not None)
-        if warning := available.one_sided():
+        warning = available.one_sided()
+        if warning:
             log.warning("%s: %s", path, warning)
         pairs = select_pairs(available, wanted)
         if not entry.pair_text_source:
             pairs.provenance["file"] = {"path": shown(path), "sha256": sha256(path)}
     both = [p for p in pairs.pairs if p.compares]
-    covered = sum(wanted.get((min(p.a_index, p.b_index), max(p.a_index, p.b_index)), 0) for p in both)
+    covered = sum(
+        wanted.get((min(p.a_index, p.b_index), max(p.a_index, p.b_index)), 0) for p in both
+    )
     pairs.provenance["pairs"] = {
         "compared": len(wanted),
         "with_texts": len(both),

@@ -1,4 +1,6 @@
-"""Phase pairs: the pairs of classes that stage one can confuse, most frequent first (paper, section 3.4)."""
+"""Phase pairs: the pairs of classes that stage one can confuse, most frequent first (paper, section
+3.4).
+"""
 
 from __future__ import annotations
 
@@ -19,14 +21,15 @@ if TYPE_CHECKING:
 
 
 def run(config: Config, dataset: str) -> None:
-    """Write ``one_to_one/pairs/{dataset}.json``: all pairs that stage two can compare, and how often it would.
+    """Write ``one_to_one/pairs/{dataset}.json``: all pairs that stage two can compare, and how
+    often it would.
 
-    These are the unordered pairs among the top candidates of images inside the widest gate of all settings and of the
-    threshold sweep, over validation images, most frequent first. If a language model writes the texts, and so only the
-    first pairs get some, those inside the data set's own gate come first. Test images do not decide which texts are
-    written, unless a data set has no validation images. Labels are not read.
-    One model decides, that which compares texts (generator.encoder, by default the first): other models change no text
-    and no number.
+    These are the unordered pairs among the top candidates of images inside the widest gate of all
+    settings and of the threshold sweep, over validation images, most frequent first. If a language
+    model writes the texts, and so only the first pairs get some, those inside the data set's own
+    gate come first. Test images do not decide which texts are written, unless a data set has no
+    validation images. Labels are not read. One model decides, that which compares texts
+    (generator.encoder, by default the first): other models change no text and no number.
     """
     use_threads(config)
     classes = read_classes(config, dataset)
@@ -42,7 +45,8 @@ def run(config: Config, dataset: str) -> None:
         inside = gap < widest
         _, top = top_k(scores[inside], min(config.rerank.top_k, len(classes)))
         i, j = torch.triu_indices(top.shape[1], top.shape[1], offset=1)
-        # pairs are unordered: with the smaller class index first, (a, b) and (b, a) are counted together
+        # pairs are unordered: with the smaller class index first, (a, b) and (b, a) are counted
+        # together
         low, high = torch.minimum(top[:, i], top[:, j]), torch.maximum(top[:, i], top[:, j])
         in_gate = (gap[inside] < gate)[:, None].expand_as(low)
         compared.append(torch.stack([low, high, in_gate.long()], dim=-1).flatten(0, 1))

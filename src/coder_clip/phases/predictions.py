@@ -1,4 +1,6 @@
-"""Rows of results per image, and their metrics, for both zero_shot and rerank (docs/artifacts.md)."""
+"""Rows of results per image, and their metrics, for both zero_shot and rerank
+(docs/artifacts.md).
+"""
 
 from __future__ import annotations
 
@@ -20,11 +22,20 @@ TOP = 5
 
 
 def rows(
-    images: SplitFeatures, method: str, setting: str, scores: Tensor, prediction: Tensor, draw: int = 0
+    images: SplitFeatures,
+    method: str,
+    setting: str,
+    scores: Tensor,
+    prediction: Tensor,
+    draw: int = 0,
 ) -> pd.DataFrame:
-    """One row per image. scores: (N, C); prediction: (N,); draw: number of the draw, for methods with random draws."""
+    """One row per image. scores: (N, C); prediction: (N,); draw: number of the draw, for methods
+    with random draws.
+    """
     values, classes = top_k(scores, min(TOP, scores.shape[1]))
-    table = pd.DataFrame({"setting": setting, "method": method, "draw": draw, "image_id": images.ids})
+    table = pd.DataFrame(
+        {"setting": setting, "method": method, "draw": draw, "image_id": images.ids}
+    )
     table["label"] = images.labels.numpy()
     table["prediction"] = prediction.numpy()
     table["correct"] = table["prediction"] == table["label"]
@@ -33,13 +44,17 @@ def rows(
     for i in range(TOP):
         table[f"top{i + 1}"] = classes[:, i].numpy() if i < k else np.full(n, -1)
     for i in range(TOP):
-        table[f"score{i + 1}"] = values[:, i].float().numpy() if i < k else np.full(n, np.nan, np.float32)
+        table[f"score{i + 1}"] = (
+            values[:, i].float().numpy() if i < k else np.full(n, np.nan, np.float32)
+        )
     table["gap"] = softmax_gap(scores).float().numpy()
     return table
 
 
 def with_groups(table: pd.DataFrame, images: SplitFeatures) -> None:
-    """Add the column ``group`` to a row per image, where some images of the data set are near twins."""
+    """Add the column ``group`` to a row per image, where some images of the data set are near
+    twins.
+    """
     if images.groups is not None:
         table["group"] = images.groups.numpy()
 
@@ -47,22 +62,27 @@ def with_groups(table: pd.DataFrame, images: SplitFeatures) -> None:
 def metrics(
     config: Config, tables: Sequence[pd.DataFrame], clip: pd.DataFrame, n_classes: int
 ) -> dict[str, Any]:
-    """Accuracy, top-5 accuracy, mean class recall and the comparison with CLIP of one method and setting.
+    """Accuracy, top-5 accuracy, mean class recall and the comparison with CLIP of one method and
+    setting.
 
-    tables: the method's rows, one table per random draw. With several draws, numbers are means over draws; the
-    intervals of accuracy and of the comparison cover draws and images, the other intervals cover each image's mean
-    result. fixed, broke: sums over all draws. draws: number of draws, with the standard deviation and range of their
-    accuracies.
-    clip: the rows of plain CLIP on the same images, in the same order. Where the rows have groups of near twins, the
-    intervals are over groups.
+    tables: the method's rows, one table per random draw. With several draws, numbers are means over
+    draws; the intervals of accuracy and of the comparison cover draws and images, the other
+    intervals cover each image's mean
+    result. fixed, broke: sums over all draws. draws: number of draws, with the standard deviation
+    and range of their accuracies.
+    clip: the rows of plain CLIP on the same images, in the same order. Where the rows have groups
+    of near twins, the intervals are over groups.
 
-    A rerank picks among the five best classes of stage one, so its top-5 accuracy equals stage one's. It is None for up
-    to five classes, where the label is always among them.
+    A rerank picks among the five best classes of stage one, so its top-5 accuracy equals stage
+    one's. It is None for up to five classes, where the label is always among them.
     """
-    # A method without random draws is a method with one draw, so that one path serves both: `correct` is
-    # (draws, N).
+    # A method without random draws is a method with one draw, so that one path serves both:
+    # `correct` is # (draws, N).
     groups = tables[0]["group"].to_numpy() if "group" in tables[0] else None
-    options: dict[str, Any] = {"resamples": config.evaluation.bootstrap, "seed": config.evaluation.seed}
+    options: dict[str, Any] = {
+        "resamples": config.evaluation.bootstrap,
+        "seed": config.evaluation.seed,
+    }
     options["groups"] = groups
     method, labels = tables[0]["method"].iloc[0], tables[0]["label"].to_numpy()
     correct = np.stack([table["correct"].to_numpy() for table in tables])  # (draws, N)

@@ -44,7 +44,9 @@ def run(config: Config, config_file: Path) -> None:
 
 
 def summary(config: Config) -> str:
-    """The claims as text, and the paths of report, tables and figures; in a clone only the tables exist."""
+    """The claims as text, and the paths of report, tables and figures; in a clone only the tables
+    exist.
+    """
     paths = Paths(config.results)
     table = plain(present(paths.table("claims", ".md")).read_text(encoding="utf-8"))
     places = {
@@ -64,7 +66,8 @@ def _next(config: Config) -> str:
         which = f" --dataset {name}" if len(config.datasets) > 1 else ""
         which += f" --model {next(iter(config.models))}" if len(config.models) > 1 else ""
         return (
-            f"coder-clip explore {config.results}{which}  (the errors with their reasons; texts to improve)"
+            f"coder-clip explore {config.results}{which}  (the errors with their reasons; "
+            "texts to improve)"
         )
     return "make push  (shares the results: docs/sharing.md)"
 

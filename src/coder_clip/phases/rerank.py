@@ -26,7 +26,15 @@ from ..protocols import DEFAULT_THRESHOLD, FLAWS, SETTINGS, Setting, usable
 from ..rerank import OneToOne, Reranked, oracle, rerank_scores
 from ..zero_shot import predict
 from .coder import text_neighbors
-from .common import AS_PUBLISHED, SplitFeatures, Texts, belongs, read_image_features, read_texts, use_threads
+from .common import (
+    AS_PUBLISHED,
+    SplitFeatures,
+    Texts,
+    belongs,
+    read_image_features,
+    read_texts,
+    use_threads,
+)
 from .predictions import metrics, rows
 
 if TYPE_CHECKING:
@@ -41,8 +49,8 @@ def run(config: Config, model: str, dataset: str) -> None:
 
     Without validation images to choose the threshold on, it is the default one.
     """
-    # Both stages run once per setting, for every image. A threshold then only chooses between their two
-    # predictions, so the sweep over thresholds costs little.
+    # Both stages run once per setting, for every image. A threshold then only chooses between their
+    # two # predictions, so the sweep over thresholds costs little.
     use_threads(config)
     test = read_image_features(config, model, dataset, "test")
     val = read_image_features(config, model, dataset, "val") if config.has_val(dataset) else None
@@ -50,7 +58,9 @@ def run(config: Config, model: str, dataset: str) -> None:
     paths = Paths(config.results)
     stage_one = read_parquet(paths.zero_shot(model, dataset), ["method", "correct"])
     clip = stage_one[stage_one["method"] == "clip"]
-    inputs = RerankInputs(config, dataset, test, val, read_texts(config, model, dataset, test), pairs)
+    inputs = RerankInputs(
+        config, dataset, test, val, read_texts(config, model, dataset, test), pairs
+    )
 
     tables, documents, sweep, candidates, changes = [], [], [], [], []
     for setting in config.settings:
@@ -74,7 +84,9 @@ def run(config: Config, model: str, dataset: str) -> None:
                 "looked_at": int(((both.gap < t) & result.eligible).sum()),
             }
             sweep.append({"setting": setting, "threshold": t, **point})
-        for k in sorted({min(k, len(test.classes)) for k in (config.rerank.top_k, *config.rerank.top_ks)}):
+        for k in sorted(
+            {min(k, len(test.classes)) for k in (config.rerank.top_k, *config.rerank.top_ks)}
+        ):
             top_k = rerank_scores(test.features, result.scores, compared, k)
             candidates += [
                 {"setting": setting, "top_k": k, **point}
@@ -85,7 +97,11 @@ def run(config: Config, model: str, dataset: str) -> None:
     out = paths.rerank(model, dataset)
     write_parquet(out, pd.concat(tables, ignore_index=True))
     files = [
-        *(paths.image_features(model, dataset, split) for split in ("val", "test") if split == "test" or val),
+        *(
+            paths.image_features(model, dataset, split)
+            for split in ("val", "test")
+            if split == "test" or val
+        ),
         paths.text_features(model, dataset),
         paths.one_to_one(model, dataset),
         paths.zero_shot(model, dataset),
@@ -113,7 +129,9 @@ def run(config: Config, model: str, dataset: str) -> None:
 
 @dataclass(frozen=True)
 class StageScores:
-    """Stage one's scores (N, C) on the test split, and the predictions of both stages on test and validation."""
+    """Stage one's scores (N, C) on the test split, and the predictions of both stages on test and
+    validation.
+    """
 
     scores: Tensor
     test: Reranked
@@ -124,8 +142,8 @@ class StageScores:
 class RerankInputs:
     """The inputs of stage two in any setting. val: None if the data set has no validation images.
 
-    pairs: the differences, and under True those of the published code's sentences. shared: results that settings with
-    the same texts share, by the bugs in these texts.
+    pairs: the differences, and under True those of the published code's sentences. shared: results
+    that settings with the same texts share, by the bugs in these texts.
     """
 
     config: Config
@@ -162,7 +180,9 @@ class RerankInputs:
 
 @dataclass(frozen=True)
 class StageTwo:
-    """Stage two in one setting: stage one's scores (N, C), both predictions, and the images (N,) it may rerank."""
+    """Stage two in one setting: stage one's scores (N, C), both predictions, and the images (N,) it
+    may rerank.
+    """
 
     scores: Tensor
     both: Reranked
@@ -189,13 +209,16 @@ def stage_two(inputs: RerankInputs, s: Setting) -> StageTwo:
         if stages.val is not None and inputs.val is not None:
             threshold = best_threshold(thresholds, stages.val, inputs.val.labels)
     eligible = torch.full((len(inputs.test.ids),), s.reranks)
-    if s.gate_reads_labels:  # as published: an image whose label is not among the top five is not counted
+    if (
+        s.gate_reads_labels
+    ):  # as published: an image whose label is not among the top five is not counted
         eligible &= (stages.test.classes == inputs.test.labels[:, None]).any(dim=1)
     return StageTwo(stages.scores, stages.test, threshold, eligible)
 
 
 def _on_validation(inputs: RerankInputs) -> dict[str, Any]:
-    """The rerank on validation images, in the setting that new images are classified in; empty for as_published alone.
+    """The rerank on validation images, in the setting that new images are classified in; empty for
+    as_published alone.
 
     Where its threshold is chosen on these images, each half has the threshold of the other.
     """
@@ -221,13 +244,19 @@ def _on_validation(inputs: RerankInputs) -> dict[str, Any]:
 
 
 def flaws(inputs: RerankInputs) -> list[dict[str, Any]]:
-    """The effect of each bug and leak of stage one and two alone: ``clean`` with it against ``clean``, paired."""
-    # One flaw at a time is added to the clean setting, and the same images are compared without and with it.
-    # Flaws in texts change stage one, too, so CODER without the rerank is compared as well.
+    """The effect of each bug and leak of stage one and two alone: ``clean`` with it against
+    ``clean``, paired.
+    """
+    # One flaw at a time is added to the clean setting, and the same images are compared without and
+    # with it. # Flaws in texts change stage one, too, so CODER without the rerank is compared as
+    # well.
     config, labels = inputs.config, inputs.test.labels
     clean = stage_two(inputs, SETTINGS["clean"])
     groups = inputs.test.groups
-    options: dict[str, Any] = {"resamples": config.evaluation.bootstrap, "seed": config.evaluation.seed}
+    options: dict[str, Any] = {
+        "resamples": config.evaluation.bootstrap,
+        "seed": config.evaluation.seed,
+    }
     options["groups"] = groups
     effects = []
     for key, flaw in FLAWS.items():
@@ -246,14 +275,19 @@ def flaws(inputs: RerankInputs) -> list[dict[str, Any]]:
                     "clean": estimate(was, **options),
                     "accuracy": estimate(now, **options),
                     **paired_test(was, now, groups=groups),
-                    "looked_at": {"clean": int(clean.reranked.sum()), "flawed": int(flawed.reranked.sum())},
+                    "looked_at": {
+                        "clean": int(clean.reranked.sum()),
+                        "flawed": int(flawed.reranked.sum()),
+                    },
                 }
             )
     return effects
 
 
 def best_threshold(thresholds: list[float], both: Reranked, labels: Tensor) -> float:
-    """The threshold with the highest accuracy, labels (N,); of several the smallest (fewest reranks)."""
+    """The threshold with the highest accuracy, labels (N,); of several the smallest (fewest
+    reranks).
+    """
     right = {t: int((both.predictions(t) == labels).sum()) for t in sorted(thresholds)}
     return max(right, key=lambda t: right[t])
 
@@ -261,13 +295,15 @@ def best_threshold(thresholds: list[float], both: Reranked, labels: Tensor) -> f
 def cross_fitted(
     thresholds: list[float], both: Reranked, labels: Tensor, groups: Tensor | None = None
 ) -> tuple[Tensor, list[float]]:
-    """Results (N,) bool of the rerank, each half of the images with the threshold that is best on the other half.
+    """Results (N,) bool of the rerank, each half of the images with the threshold that is best on
+    the other half.
 
-    So no image is evaluated with a threshold that it helped to choose, which would look too good. Also the two
-    thresholds, of the first and of the second half. The halves are every other image in the order of the classes:
-    each class is in both halves, or its images would have a threshold that was chosen without it. groups: (N,), near
-    twins share a number; every other group then, so that no image chooses the threshold of its near twin.
-    """
+    So no image is evaluated with a threshold that it helped to choose, which would look too good.
+    Also the two thresholds, of the first and of the second half. The halves are every other image
+    in the order of the classes: each class is in both halves, or its images would have a threshold
+    that was chosen without it. groups: (N,), near
+    twins share a number; every other group then, so that no image chooses the threshold of its near
+    twin."""
     order = labels.argsort(stable=True)
     places: dict[int, int] = {}  # group -> its place in the order of the classes
     numbers = order if groups is None else groups[order]
@@ -284,13 +320,17 @@ def cross_fitted(
 def gates(
     both: Reranked, threshold: float, labels: Tensor, pairs: OneToOne, groups: Tensor | None = None
 ) -> list[dict[str, Any]]:
-    """The rerank with the gate in use and without one: its accuracy, and that of a second stage that never errs.
+    """The rerank with the gate in use and without one: its accuracy, and that of a second stage
+    that never errs.
 
-    labels: (N,). groups: (N,), near twins share a number. coverage: share of comparisons with texts; None if nothing is
-    compared.
+    labels: (N,). groups: (N,), near twins share a number. coverage: share of comparisons with
+    texts; None if nothing is compared.
     """
     rows_of_gates = []
-    for gate, reranked in (("in_use", both.gap < threshold), ("open", torch.full(both.gap.shape, True))):
+    for gate, reranked in (
+        ("in_use", both.gap < threshold),
+        ("open", torch.full(both.gap.shape, True)),
+    ):
         right = torch.where(reranked, both.stage_two, both.stage_one) == labels
         rows_of_gates.append(
             {
@@ -305,7 +345,9 @@ def gates(
 
 
 def changed_pairs(table: pd.DataFrame, setting: str) -> list[dict[str, Any]]:
-    """For each (class before, class after), the number of images that the rerank fixed or broke, and which."""
+    """For each (class before, class after), the number of images that the rerank fixed or broke,
+    and which.
+    """
     changed = table[table["prediction"] != table["stage_one"]]
     changes = []
     for _, group in changed.groupby(["stage_one", "prediction"]):
@@ -313,17 +355,22 @@ def changed_pairs(table: pd.DataFrame, setting: str) -> list[dict[str, Any]]:
         fixed = group.loc[group["correct"], "image_id"].tolist()
         broke = group.loc[group["stage_one"] == group["label"], "image_id"].tolist()
         counts = {"fixed": len(fixed), "broke": len(broke)}
-        changes.append({"setting": setting, "a": a, "b": b, **counts, "fixed_ids": fixed, "broke_ids": broke})
+        changes.append(
+            {"setting": setting, "a": a, "b": b, **counts, "fixed_ids": fixed, "broke_ids": broke}
+        )
     return sorted(changes, key=lambda p: (-(p["fixed"] + p["broke"]), p["a"], p["b"]))
 
 
 def read_one_to_one(config: Config, images: SplitFeatures, as_published: bool = False) -> OneToOne:
-    """The pair differences of these images' model and data set; as published: of its sentences, if they differ.
+    """The pair differences of these images' model and data set; as published: of its sentences, if
+    they differ.
 
     UserError if they were made for other features.
     """
     path = Paths(config.results).one_to_one(images.meta["model"], images.meta["dataset"])
     tensors, meta = read_tensors(path)
     belongs(path, meta, images)
-    published = {k.removeprefix(AS_PUBLISHED): t for k, t in tensors.items() if k.startswith(AS_PUBLISHED)}
+    published = {
+        k.removeprefix(AS_PUBLISHED): t for k, t in tensors.items() if k.startswith(AS_PUBLISHED)
+    }
     return OneToOne.from_state(published if as_published and published else tensors)

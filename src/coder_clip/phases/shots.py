@@ -28,7 +28,9 @@ def drawn(pool: SplitFeatures, shots: int, seed: int) -> list[str]:
 
 
 def different(config: Config, pool: SplitFeatures, shots: int) -> list[int]:
-    """The seeds whose shots differ: from as many images as shots all seeds draw the same, which is one draw."""
+    """The seeds whose shots differ: from as many images as shots all seeds draw the same, which is
+    one draw.
+    """
     first: dict[frozenset[str], int] = {}
     for seed in config.adapter.seeds:
         first.setdefault(frozenset(drawn(pool, shots, seed)), seed)
@@ -38,19 +40,24 @@ def different(config: Config, pool: SplitFeatures, shots: int) -> list[int]:
 def shot_rows(config: Config, pool: SplitFeatures, shots: int, seed: int) -> Tensor:
     """Rows (K,) of a seed's shots in the pool, found by image id.
 
-    Shots whose image could not be read are skipped if the configuration says so (on_error: skip). UserError for other
-    shots without features, and if no shot is left.
+    Shots whose image could not be read are skipped if the configuration says so (on_error: skip).
+    UserError for other shots without features, and if no shot is left.
     """
     images = drawn(pool, shots, seed)
     row = {image: i for i, image in enumerate(pool.ids)}
-    skipped = {image for image, _ in pool.meta["skipped"]} if config.features.on_error == "skip" else set()
+    skipped = (
+        {image for image, _ in pool.meta["skipped"]}
+        if config.features.on_error == "skip"
+        else set()
+    )
     lost = [image for image in images if image not in row and image not in skipped]
     if lost:
         raise UserError(f"no features of '{lost[0]}' ({len(lost)} shots); encode the images again")
     rows = torch.tensor([row[image] for image in images if image in row], dtype=torch.int64)
     if not len(rows):
         raise UserError(
-            f"data set '{pool.meta['dataset']}': none of the {len(images)} images of the {shots}-shot draw of seed "
+            f"data set '{pool.meta['dataset']}': none of the {len(images)} images of the "
+            f"{shots}-shot draw of seed "
             f"{seed} can be read; replace them, or change adapter.seeds"
         )
     if len(rows) < len(images):

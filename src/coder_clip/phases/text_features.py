@@ -27,16 +27,20 @@ if TYPE_CHECKING:
     from ..pipeline.config import Config
     from ..texts.sets import TextSet
 
-ABOUT = "Encode every sentence: the text set in its templates, prompt ensemble, random-word control."
+ABOUT = (
+    "Encode every sentence: the text set in its templates, prompt ensemble, random-word control."
+)
 SENTENCES = [f.name for f in fields(Templates) if f.name != "class_names_as_published"]
 CLASSES = 128  # whose sentences are encoded at a time for the template ensemble: 10,000 of them
 
 
 def run(config: Config, model: str, dataset: str) -> None:
-    """Write ``text_features/{model}/{dataset}.safetensors``; warn of texts over the context length."""
-    # One file holds every prompt of every kind and setting, each with its kind and class: later phases select
-    # rows and need no encoder. Of random words and template ensembles only the means per class are kept, which
-    # is all that is used.
+    """Write ``text_features/{model}/{dataset}.safetensors``; warn of texts over the context
+    length.
+    """
+    # One file holds every prompt of every kind and setting, each with its kind and class: later
+    # phases select # rows and need no encoder. Of random words and template ensembles only the
+    # means per class are kept, which # is all that is used.
     use_threads(config)
     classes = read_classes(config, dataset)
     if is_list(config.models[model].model):
@@ -73,7 +77,9 @@ def run(config: Config, model: str, dataset: str) -> None:
         e = config.evaluation
         tensors["random_words"] = random_words(encoder, texts, templates, e.seed, e.random_draws)
     if config.evaluation.template_ensemble:
-        tensors["template_weights"] = template_weights(encoder, [spaces(c.name) for c in texts.classes])
+        tensors["template_weights"] = template_weights(
+            encoder, [spaces(c.name) for c in texts.classes]
+        )
     write_tensors(path, tensors, meta)
 
 
@@ -93,7 +99,9 @@ def write_tables(config: Config, model: str, dataset: str, classes: list[str]) -
         "templates": {},
     }
     tensors = {
-        "features": torch.stack([t.feature for t in texts]) if texts else torch.zeros(0, tables.dim),
+        "features": torch.stack([t.feature for t in texts])
+        if texts
+        else torch.zeros(0, tables.dim),
         "class_index": torch.tensor([t.owner for t in texts], dtype=torch.int64),
         "imagenet_names": tables.imagenet_names(),
     }
@@ -101,31 +109,42 @@ def write_tables(config: Config, model: str, dataset: str, classes: list[str]) -
 
 
 def imagenet_names(encoder: Encoder) -> Tensor:
-    """Unit features of "a photo of a {name}" with ImageNet's class names, in label order: (1000, d).
+    """Unit features of "a photo of a {name}" with ImageNet's class names, in label order: (1000,
+    d).
 
-    They show the main directions of the text encoder, onto which image features are projected, and are the same for
-    every data set of a model. Each file has a copy, so that few-shot methods and evaluation need no other data set.
-    """
+    They show the main directions of the text encoder, onto which image features are projected, and
+    are the same for every data set of a model. Each file has a copy, so that few-shot methods and
+    evaluation need no other data set."""
     names = entry("imagenet").class_names()
     return encoder.encode_texts_report([f"a photo of a {name}" for name in names]).features
 
 
-def random_words(encoder: Encoder, texts: TextSet, templates: Templates, seed: int, draws: int) -> Tensor:
+def random_words(
+    encoder: Encoder, texts: TextSet, templates: Templates, seed: int, draws: int
+) -> Tensor:
     """For each draw of random words the mean of the unit features of each class's texts: (D, C, d).
 
-    The control for what attributes say: their sentences with the words of all of them shuffled, each draw by its own
-    seed. A class without attributes has its name. Only the means are kept: ten draws would be most of a file.
-    """
+    The control for what attributes say: their sentences with the words of all of them shuffled,
+    each draw by its own seed. A class without attributes has its name. Only the means are kept: ten
+    draws would be most of a file."""
     means = []
     attributes = [c.attribute for c in texts.classes]
     names = [spaces(c.name) for c in texts.classes]
     for draw in range(draws):
         of_classes = [
-            list(dict.fromkeys(fill(templates.attribute, name, attribute=words) for words in of_class))
+            list(
+                dict.fromkeys(
+                    fill(templates.attribute, name, attribute=words) for words in of_class
+                )
+            )
             or [fill(templates.name, name)]
-            for name, of_class in zip(names, random_word_texts(attributes, [seed, draw]), strict=True)
+            for name, of_class in zip(
+                names, random_word_texts(attributes, [seed, draw]), strict=True
+            )
         ]
-        features = encoder.encode_texts_report([s for sentences in of_classes for s in sentences]).features
+        features = encoder.encode_texts_report(
+            [s for sentences in of_classes for s in sentences]
+        ).features
         # sums of numbers on the grid are exact
         parts = torch.split(on_grid(features), [len(sentences) for sentences in of_classes])
         means.append(torch.stack([(part.sum(dim=0) / len(part)).float() for part in parts]))
@@ -133,7 +152,8 @@ def random_words(encoder: Encoder, texts: TextSet, templates: Templates, seed: i
 
 
 def template_weights(encoder: Encoder, names: list[str]) -> Tensor:
-    """CLIP's class weights (C, d) from the 80 templates that open_clip ships: the unit mean of unit features.
+    """CLIP's class weights (C, d) from the 80 templates that open_clip ships: the unit mean of unit
+    features.
 
     Only the mean is kept: ImageNet's 80,000 sentences would be the largest file of a run.
     """
@@ -142,7 +162,9 @@ def template_weights(encoder: Encoder, names: list[str]) -> Tensor:
     weights = []
     for start in range(0, len(names), CLASSES):
         some = names[start : start + CLASSES]
-        features = encoder.encode_texts_report([t(name) for name in some for t in TEMPLATES]).features
+        features = encoder.encode_texts_report(
+            [t(name) for name in some for t in TEMPLATES]
+        ).features
         sums = on_grid(features).view(len(some), len(TEMPLATES), -1).sum(dim=1)
         weights.append((sums / lengths(sums)).to(features.dtype))
     return torch.cat(weights)

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 def run(config: Config, dataset: str) -> None:
     """Check the texts against the data set's classes and write ``texts/{dataset}.json``.
 
-    They come from one file, from the class names alone, or each kind from its own source: a file, or the phase
-    generate_texts.
+    They come from one file, from the class names alone, or each kind from its own source: a file,
+    or the phase generate_texts.
     """
     classes = read_classes(config, dataset)
     entry, paths = config.datasets[dataset], Paths(config.results)

@@ -26,8 +26,8 @@ ABOUT = "Stage one and its baselines on test and validation images."
 
 def run(config: Config, model: str, dataset: str) -> None:
     """Write ``zero_shot/{model}/{dataset}.parquet`` and ``.json``."""
-    # Every method is reduced to scores (N, C), so that tables and metrics treat all alike. Plain CLIP comes
-    # first: the other methods are compared with tables[0].
+    # Every method is reduced to scores (N, C), so that tables and metrics treat all alike. Plain
+    # CLIP comes # first: the other methods are compared with tables[0].
     use_threads(config)
     images = read_image_features(config, model, dataset, "test")
     val = read_image_features(config, model, dataset, "val") if config.has_val(dataset) else None
@@ -35,11 +35,15 @@ def run(config: Config, model: str, dataset: str) -> None:
     x, n_classes = images.features, len(images.classes)
 
     scores = _scores(config, images, texts, config.settings)
-    tables = [rows(images, method, setting, s, predict(s)) for (method, setting), s in scores.items()]
+    tables = [
+        rows(images, method, setting, s, predict(s)) for (method, setting), s in scores.items()
+    ]
     methods = [metrics(config, [t], tables[0], n_classes) for t in tables]
     if texts.random_words is not None:
         drawn = [mean_scores(x, means) for means in texts.random_words]
-        draws = [rows(images, "random_words", "any", s, predict(s), draw) for draw, s in enumerate(drawn)]
+        draws = [
+            rows(images, "random_words", "any", s, predict(s), draw) for draw, s in enumerate(drawn)
+        ]
         tables += draws
         methods.append(metrics(config, draws, tables[0], n_classes))
     paths = Paths(config.results)
@@ -90,13 +94,16 @@ def _on_validation(config: Config, val: SplitFeatures, texts: Texts) -> dict[str
     tests = len(recommendation.candidates([method for method, _ in scores] + reranked))
     of_names = correct[recommendation.NAMES, "any"]
     methods = [
-        recommendation.entry(*key, right, of_names, tests, val.groups) for key, right in correct.items()
+        recommendation.entry(*key, right, of_names, tests, val.groups)
+        for key, right in correct.items()
     ]
     return {"images": len(val.ids), "candidates": tests, "methods": methods}
 
 
 def baseline_scores(texts: Texts, x: Tensor, n_classes: int) -> dict[str, Tensor]:
-    """Scores (N, C) of images x (N, d) by each zero-shot method, except CODER, that these texts allow."""
+    """Scores (N, C) of images x (N, d) by each zero-shot method, except CODER, that these texts
+    allow.
+    """
     names = texts.of("name")
     scores = {
         "clip": clip_scores(x, class_weights(*names, n_classes)),

@@ -16,8 +16,11 @@ if TYPE_CHECKING:
     from .document import Document
 
 
-def refuse_absent(config: Document, file: Path, wanted: Collection[str], downloaded: Collection[str]) -> None:
-    """UserError that names all published data sets that are missing, if any of ``wanted`` is, so that you can get all
+def refuse_absent(
+    config: Document, file: Path, wanted: Collection[str], downloaded: Collection[str]
+) -> None:
+    """UserError that names all published data sets that are missing, if any of ``wanted`` is, so
+    that you can get all
     at once. downloaded: by the run."""
     published = [n for n in config.datasets if config.published(n)]
     if not set(wanted) & set(published):
@@ -25,18 +28,22 @@ def refuse_absent(config: Document, file: Path, wanted: Collection[str], downloa
     absent = [n for n in absent_data(config, opened=wanted) if n not in downloaded]
     if set(absent) & set(wanted):
         without = (
-            "; to go without them: 'make … ONLY_PRESENT=1', 'snakemake … --config only_present=true', "
+            "; to go without them: 'make … ONLY_PRESENT=1', "
+            "'snakemake … --config only_present=true', "
             "'coder-clip check --only-present'"
         )
         others = without if len(absent) < len(config.datasets) else ""
         raise UserError(
-            f"{len(absent)} of {len(published)} published data sets are not in {data_root(config.data_root)}: "
+            f"{len(absent)} of {len(published)} published data sets are not in "
+            f"{data_root(config.data_root)}: "
             f"{', '.join(absent)}; 'coder-clip check --config {file}' says how to get each{others}"
         )
 
 
 def to_download(config: Document) -> list[str]:
-    """Published data sets that a run downloads (``fetch``): anyone may download all files that they need and lack."""
+    """Published data sets that a run downloads (``fetch``): anyone may download all files that they
+    need and lack.
+    """
     if not config.fetch:
         return []
     found = [look_at(n, data_root(config.data_root)) for n in absent_data(config, whole=True)]
@@ -46,11 +53,13 @@ def to_download(config: Document) -> list[str]:
 def absent_data(
     config: Document, whole: bool = False, opened: Collection[str] = (), skip: bool = False
 ) -> list[str]:
-    """Published data sets that no run can use: neither their images nor the features of all of them are here.
+    """Published data sets that no run can use: neither their images nor the features of all of them
+    are here.
 
-    whole: also those of which some image is missing, unless a manifest says that all were there; with skip, those of
-    which all images of a split are. opened: those whose images a job opens, so that features are not enough.
-    UserError if the folder of published data sets is not known.
+    whole: also those of which some image is missing, unless a manifest says that all were there;
+    with skip, those of
+    which all images of a split are. opened: those whose images a job opens, so that features are
+    not enough. UserError if the folder of published data sets is not known.
     """
     paths = Paths(config.results)
     published = [n for n in config.datasets if config.published(n)]
@@ -76,11 +85,17 @@ def _is_whole(config: Document, name: str, root: Path, skip: bool) -> bool:
     except UserError:
         return False
     missing = set(data.missing())
-    return not missing or (skip and all({i for i, _ in pairs} - missing for pairs in data.splits.values()))
+    return not missing or (
+        skip and all({i for i, _ in pairs} - missing for pairs in data.splits.values())
+    )
 
 
 def _is_encoded(config: Document, name: str) -> bool:
-    """True if the results hold everything that is made from its images: after a pull they are not needed."""
+    """True if the results hold everything that is made from its images: after a pull they are not
+    needed.
+    """
     paths = Paths(config.results)
-    features = [paths.image_features(m, name, s) for m in config.models for s in config.encoded(name)]
+    features = [
+        paths.image_features(m, name, s) for m in config.models for s in config.encoded(name)
+    ]
     return all(file.is_file() for file in (paths.manifest(name), *features))

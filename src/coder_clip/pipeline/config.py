@@ -1,7 +1,7 @@
 """The configuration, which the Snakefile and the command line read in the same way.
 
-A YAML file becomes a typed `Config`. Unknown keys, data sets and models and impossible values are reported in one
-line before any job starts. `coder-clip schema` prints the JSON schema for editors.
+A YAML file becomes a typed `Config`. Unknown keys, data sets and models and impossible values are
+reported in one line before any job starts. `coder-clip schema` prints the JSON schema for editors.
 """
 
 from __future__ import annotations
@@ -29,9 +29,12 @@ from .sections import DatasetConfig as DatasetConfig
 from .sections import RerankConfig as RerankConfig
 from .yaml_file import read_yaml
 
-ONLY_PRESENT = "CODER_CLIP_ONLY_PRESENT"  # environment variable that comes before the key only_present
+ONLY_PRESENT = (
+    "CODER_CLIP_ONLY_PRESENT"  # environment variable that comes before the key only_present
+)
 FETCH = "CODER_CLIP_FETCH"  # the same for the key fetch
-LEFT_OUT = "CODER_CLIP_LEFT_OUT"  # for a run's jobs: what its plan left out, so that they need not look again
+# for a run's jobs: what its plan left out, so that they need not look again
+LEFT_OUT = "CODER_CLIP_LEFT_OUT"
 
 
 class Config(Document):
@@ -51,7 +54,9 @@ class Config(Document):
         return self
 
     def at(self, root: Path) -> Config:
-        """The same settings with absolute paths of results, images and their lists; relative ones start at ``root``."""
+        """The same settings with absolute paths of results, images and their lists; relative ones
+        start at ``root``.
+        """
 
         def absolute(path: Path | None) -> Path | None:
             return path and (root / path.expanduser()).resolve()
@@ -72,31 +77,37 @@ def existing_file(path: str | Path) -> Path:
         return path
     files = ", ".join(sorted(str(p) for p in Path("config").glob("*.yaml")))
     advice = (
-        f" (there are: {files})" if files else "; go to the folder of the Snakefile, or use --config FILE"
+        f" (there are: {files})"
+        if files
+        else "; go to the folder of the Snakefile, or use --config FILE"
     )
     raise UserError(f"no configuration file {path}{advice}")
 
 
 def load_config(path: str | Path, absent: bool = False, root: Path | None = None) -> Config:
-    """Read and check a configuration file. absent: keep data sets that are not here, even with only_present. root: the
+    """Read and check a configuration file. absent: keep data sets that are not here, even with
+    only_present. root: the
     folder that its paths start at, by default the working directory; they become absolute.
 
-    In the process of a job it is the one that the job began with, whatever the file holds now. UserError, in one line,
-    for a missing file, invalid YAML, unknown keys and impossible values.
+    In the process of a job it is the one that the job began with, whatever the file holds now.
+    UserError, in one line, for a missing file, invalid YAML, unknown keys and impossible values.
     """
     if evidence.config is not None:
         return evidence.config  # type: ignore[no-any-return]
     path = existing_file(path)
     document = read_yaml(path)
     if not isinstance(document, dict):
-        raise UserError(f"{path} must hold 'datasets:', 'models:' and so on (see config/reproduce.yaml)")
+        raise UserError(
+            f"{path} must hold 'datasets:', 'models:' and so on (see config/reproduce.yaml)"
+        )
     try:
         config = Config.model_validate(document, context=root)
     except ValidationError as error:
         raise UserError(f"{path}: {explained(error.errors(), Config)}") from error
     if root is not None:
         config = config.at(root)
-    if fetch := os.environ.get(FETCH):
+    fetch = os.environ.get(FETCH)
+    if fetch:
         config = config.model_copy(
             update={"fetch": "strict" if fetch == "strict" else switched(FETCH, fetch)}
         )
@@ -106,18 +117,23 @@ def load_config(path: str | Path, absent: bool = False, root: Path | None = None
 
 
 def known_folders(config: Config) -> list[Path]:
-    """Folders whose files are known in other ways: images by the list of a data set, answers by their requests."""
+    """Folders whose files are known in other ways: images by the list of a data set, answers by
+    their requests.
+    """
     folders = [dataset.root for dataset in config.datasets.values()]
     folders.append(config.data_root)
     if config.generator:
         folders.append(config.generator.answers)
-    if data := os.environ.get("CODER_CLIP_DATA"):
+    data = os.environ.get("CODER_CLIP_DATA")
+    if data:
         folders.append(Path(data))
     return [folder.expanduser() for folder in folders if folder]
 
 
 def switched(name: str, value: str) -> bool:
-    """Parse the value of a variable or argument that switches something on or off. UserError for other values."""
+    """Parse the value of a variable or argument that switches something on or off. UserError for
+    other values.
+    """
     if value.lower() in ("1", "true", "yes", "on"):
         return True
     if value.lower() in ("0", "false", "no", "off", ""):
@@ -139,7 +155,9 @@ def _present(config: Config, path: Path) -> Config:
     else:
         downloaded = to_download(config)
         skip = config.features.on_error == "skip"  # a run goes on without single images
-        absent = [name for name in absent_data(config, whole=True, skip=skip) if name not in downloaded]
+        absent = [
+            name for name in absent_data(config, whole=True, skip=skip) if name not in downloaded
+        ]
     here = {name: dataset for name, dataset in config.datasets.items() if name not in absent}
     if not here:
         root = data_root(config.data_root)

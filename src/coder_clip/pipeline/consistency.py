@@ -21,9 +21,11 @@ if TYPE_CHECKING:
 
 
 def problems(config: Document, root: Path) -> Iterator[str]:
-    """All problems: one line each, with the key, what is wrong and what to do. root: where relative paths start."""
-    # Rules that types cannot express, because they hold between keys or within a list. `Config` reports the
-    # first problem only, so the basic ones come first.
+    """All problems: one line each, with the key, what is wrong and what to do. root: where relative
+    paths start.
+    """
+    # Rules that types cannot express, because they hold between keys or within a list. `Config`
+    # reports the # first problem only, so the basic ones come first.
     for kind, names in (("datasets", config.datasets), ("models", config.models)):
         if not names:
             yield f"{kind}: name at least one"
@@ -31,7 +33,10 @@ def problems(config: Document, root: Path) -> Iterator[str]:
             if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
                 yield f"{kind}.{name}: use letters, digits, '.', '_' and '-' (it names folders)"
     if re.search(r"[^\w./+@%:,=-]", str(config.results)):  # commands of jobs name files below it
-        yield f"results: '{config.results}' has a special character; use letters, digits, '.', '_' and '-' in names"
+        yield (
+            f"results: '{config.results}' has a special character; use letters, digits, '.', "
+            "'_' and '-' in names"
+        )
     for name, dataset in config.datasets.items():
         yield from _of_dataset(name, dataset, root)
         yield from _of_templates(name, dataset)
@@ -57,7 +62,10 @@ def _of_dataset(name: str, dataset: DatasetConfig, root: Path) -> Iterator[str]:
     if dataset.features is not None:
         yield from _of_features(name, dataset, root)
     elif dataset.root is None and name not in BUILTIN:
-        yield f"datasets.{name}: not a built-in data set{nearest_dataset(name)}; your own needs 'root'"
+        yield (
+            f"datasets.{name}: not a built-in data "
+            f"set{nearest_dataset(name)}; your own needs 'root'"
+        )
     elif dataset.root is None and name in DRAWN and not rooms.DRAWN.here:
         yield f"datasets.{name}: {rooms.DRAWN.advice}"
     if dataset.split is not None:
@@ -72,11 +80,15 @@ def _of_dataset(name: str, dataset: DatasetConfig, root: Path) -> Iterator[str]:
         yield f"datasets.{name}.classes: only for a folder of your own ('root'); leave it out"
     if dataset.root is None and dataset.corrections is not None:
         yield (
-            f"datasets.{name}.corrections: only for a folder of your own ('root'); the labels of a built-in data set "
+            f"datasets.{name}.corrections: only for a folder of your own ('root'); the labels of "
+            "a built-in data set "
             "stay as they are, so that numbers can be compared"
         )
     elif dataset.corrections is not None and not (root / dataset.corrections).is_file():
-        yield f"datasets.{name}.corrections: no file {dataset.corrections}; correct the path, or leave the key out"
+        yield (
+            f"datasets.{name}.corrections: no file {dataset.corrections}; correct the path, or "
+            "leave the key out"
+        )
     if dataset.pair_text_source and dataset.one_to_one is not None:
         yield f"datasets.{name}: one_to_one is given twice, here and in 'texts'; keep one of them"
 
@@ -87,7 +99,10 @@ def _of_features(name: str, dataset: DatasetConfig, root: Path) -> Iterator[str]
     if not (root / dataset.features).is_dir():  # type: ignore[operator]
         yield f"datasets.{name}.features: no folder {dataset.features}; correct the path"
     if dataset.classes is None and name not in PUBLISHED:
-        yield f"datasets.{name}.classes: name the classes in label order, because '{name}' is not a published data set"
+        yield (
+            f"datasets.{name}.classes: name the classes in label order, because '{name}' is not "
+            "a published data set"
+        )
 
 
 def _of_tables(config: Document) -> Iterator[str]:
@@ -96,7 +111,8 @@ def _of_tables(config: Document) -> Iterator[str]:
     images = [n for n, d in config.datasets.items() if d.features is None and n not in FEATURE_SETS]
     if lists and images:
         yield (
-            f"models.{lists[0]} has features of texts and encodes no images; leave out '{images[0]}', or name its "
+            f"models.{lists[0]} has features of texts and encodes no images; leave out "
+            f"'{images[0]}', or name its "
             "folder of features"
         )
 
@@ -130,25 +146,39 @@ def _of_model(name: str, model: ModelConfig, root: Path) -> Iterator[str]:
     if model.model in known and model.pretrained is None:
         yield f"models.{name}: name the weights with 'pretrained' (open_clip tag or file)"
     if str(model.pretrained).startswith("local-dir:"):
-        yield f"models.{name}.pretrained: 'local-dir:' belongs in 'model' (model: {model.pretrained})"
+        yield (
+            f"models.{name}.pretrained: 'local-dir:' belongs in 'model' (model: {model.pretrained})"
+        )
     if model.model.startswith("local-dir:") and not (root / model.model[10:]).is_dir():
         yield f"models.{name}: no folder {model.model[10:]}; correct 'model'"
 
 
 def _of_generator(config: Document) -> Iterator[str]:
-    """Check that texts from a language model have one, and that it names the encoder that filters them."""
+    """Check that texts from a language model have one, and that it names the encoder that filters
+    them.
+    """
     generator = config.generator
     for name, dataset in config.datasets.items():
-        if generator is None and "llm" in (dataset.pair_text_source, *dataset.generated(name).values()):
-            yield f"datasets.{name}.texts: the source 'llm' needs a section 'generator:' (docs/texts.md)"
+        if generator is None and "llm" in (
+            dataset.pair_text_source,
+            *dataset.generated(name).values(),
+        ):
+            yield (
+                f"datasets.{name}.texts: the source 'llm' needs a "
+                "section 'generator:' (docs/texts.md)"
+            )
     if generator is None:
         return
     if generator.encoder not in (None, *config.models):
-        yield f"generator.encoder: no model '{generator.encoder}' here{nearest(str(generator.encoder), config.models)}"
+        yield (
+            f"generator.encoder: no model '{generator.encoder}' "
+            f"here{nearest(str(generator.encoder), config.models)}"
+        )
     compares = any(d.generated(n).get("analogous") == "llm" for n, d in config.datasets.items())
     if compares and len(config.models) > 1 and generator.encoder is None:
         yield (
-            "generator.encoder: name the model that compares analogous classes; if the first one did, removing it "
+            "generator.encoder: name the model that compares analogous classes; if the first one "
+            "did, removing it "
             "would change all numbers"
         )
 

@@ -29,27 +29,37 @@ from .sections import (
 
 
 class Document(Strict):
-    """The keys of a configuration, and what follows from them; `config.Config` is one whose values fit together."""
+    """The keys of a configuration, and what follows from them; `config.Config` is one whose values
+    fit together.
+    """
 
-    # A job that reads a key, or calls a derived method, runs again when that value changes (foundation/reads.py).
+    # A job that reads a key, or calls a derived method, runs again when that value changes
+    # (foundation/reads.py).
 
     title: str = "CODER"
-    note: str = Field("", description="Shown at the top of the report: what these numbers are evidence of.")
+    note: str = Field(
+        "", description="Shown at the top of the report: what these numbers are evidence of."
+    )
     results: Annotated[Path, NO_RESULT] = Path("results")
     data_root: Annotated[Path | None, NO_RESULT] = Field(
         None,
-        description="Folder of the published data sets; the variable CODER_CLIP_DATA takes precedence. "
+        description="Folder of the published data sets; the variable "
+        "CODER_CLIP_DATA takes precedence. "
         "The folder's path changes no result.",
     )
     only_present: Annotated[bool, NO_RESULT] = Field(
         False,
-        description="Skip published data sets if neither all their images nor, in the results, all their image "
-        "features are here; CODER_CLIP_ONLY_PRESENT and --config only_present=true take precedence.",
+        description="Skip published data sets if neither all their images nor, in the results, "
+        "all their image "
+        "features are here; CODER_CLIP_ONLY_PRESENT and "
+        "--config only_present=true take precedence.",
     )
     fetch: Annotated[bool | Literal["strict"], NO_RESULT] = Field(
         False,
-        description="Download weights and the published data sets that may be downloaded as part of a run; "
-        "'make reproduce' goes on without a data set that could not be downloaded, and says so; strict: it stops. "
+        description="Download weights and the published data sets that "
+        "may be downloaded as part of a run; "
+        "'make reproduce' goes on without a data set that could not be downloaded, and says so; "
+        "strict: it stops. "
         "CODER_CLIP_FETCH and --config fetch=true come first.",
     )
     datasets: dict[str, DatasetConfig]
@@ -95,26 +105,33 @@ class Document(Strict):
 
     @derived
     def class_texts(self, dataset: str) -> bool:
-        """False if a model brings its texts as features, and has none for the classes of the data set."""
+        """False if a model brings its texts as features, and has none for the classes of the data
+        set.
+        """
         lists = [read_list(listed(m.model)) for m in self.models.values() if is_list(m.model)]
         return all(tables.name(dataset) for tables in lists)
 
     @derived
     def part(self, dataset: str) -> bool:
-        """True for features of some classes of another data set of the run, whose neighbours are not compared again."""
+        """True for features of some classes of another data set of the run, whose neighbours are
+        not compared again.
+        """
         return dataset in FEATURE_SETS and self.published(dataset) and entry(dataset).part
 
     @derived
     def published_name(self, dataset: str) -> str:
-        """The data set under which methods publish their settings: for features, that of the images."""
+        """The data set under which methods publish their settings: for features, that of the
+        images.
+        """
         return (self.published(dataset) and entry(dataset).of) or dataset
 
     @derived
     def has_val(self, dataset: str) -> bool:
-        """True if the data set has validation images; without them the clean setting keeps the defaults.
+        """True if the data set has validation images; without them the clean setting keeps the
+        defaults.
 
-        A folder is asked, or, where it is not here (results were pulled), the run's list of its images.
-        """
+        A folder is asked, or, where it is not here (results were pulled), the run's list of its
+        images."""
         if (root := self.datasets[dataset].root) is None:
             return not zero_shot_only(dataset, self.datasets[dataset].split)
         listed = Paths(self.results).manifest(dataset)
@@ -129,7 +146,9 @@ class Document(Strict):
 
     @derived
     def encoded(self, dataset: str) -> list[str]:
-        """The splits of the data set that are encoded: shots, val, test, if something needs them."""
+        """The splits of the data set that are encoded: shots, val, test, if something needs
+        them.
+        """
         return ["shots"] * self.few_shot(dataset) + ["val"] * self.has_val(dataset) + ["test"]
 
     @derived
@@ -144,12 +163,16 @@ class Document(Strict):
 
     @derived
     def widest_threshold(self, dataset: str) -> float:
-        """The widest gate of all settings and figures: it decides which pairs stage two can compare."""
+        """The widest gate of all settings and figures: it decides which pairs stage two can
+        compare.
+        """
         return max(self.threshold(dataset), *self.rerank.thresholds)
 
     @derived
     def views_stored(self, dataset: str) -> int:
-        """Number of augmented views per shot to keep one by one: all, up to MOST_VIEWS, if a method needs them."""
+        """Number of augmented views per shot to keep one by one: all, up to MOST_VIEWS, if a method
+        needs them.
+        """
         needed = set(USE_VIEWS) & set(self.adapter.methods)
         return min(self.datasets[dataset].views, MOST_VIEWS) if needed else 0
 
@@ -171,7 +194,9 @@ class Document(Strict):
     @derived
     def initial(self, dataset: str) -> tuple[float, float]:
         """The adapters' (alpha, beta) before the search."""
-        return self.adapter.initial or PUBLISHED_INITIAL.get(self.published_name(dataset), DEFAULT_INITIAL)
+        return self.adapter.initial or PUBLISHED_INITIAL.get(
+            self.published_name(dataset), DEFAULT_INITIAL
+        )
 
     @field_validator("datasets", mode="before")
     @classmethod
@@ -189,7 +214,8 @@ class Document(Strict):
         for name, model in value.items():
             if model == {}:
                 raise ValueError(
-                    f"models.{name}.model is missing; name the encoder (open_clip name, hf-hub:… or local-dir:…); "
+                    f"models.{name}.model is missing; name the encoder (open_clip name, hf-hub:… "
+                    "or local-dir:…); "
                     f"only 'mini' needs none{nearest(str(name), ['mini'], listed=False)}"
                 )
         return value
@@ -204,7 +230,8 @@ def _by_name(key: str, value: Any) -> Any:
     for name in value:
         if not isinstance(name, str):
             raise ValueError(
-                f"{key}: {name!r} in the list is not a name; to give values, write 'name: {{…}}' without a dash"
+                f"{key}: {name!r} in the list is not a name; to give values, write 'name: {{…}}' "
+                "without a dash"
             )
     if len(set(value)) != len(value):
         twice = next(name for name in value if value.count(name) > 1)

@@ -1,7 +1,8 @@
-"""The software and machine of a run. They describe the run and not the result, so they are in a file of their own.
+"""The software and machine of a run. They describe the run and not the result, so they are in a
+file of their own.
 
-`results/environment.json` is neither in Git nor in DVC: every job that encodes images writes it, the report links to it
-and `coder-clip status` prints it.
+`results/environment.json` is neither in Git nor in DVC: every job that encodes images writes it,
+the report links to it and `coder-clip status` prints it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,16 @@ from pathlib import Path
 from ..foundation.artifacts import Paths, write_json
 
 PACKAGES = (
-    *("coder-clip", "torch", "open_clip_torch", "numpy", "scipy", "pandas", "pyarrow", "scikit-learn"),
+    *(
+        "coder-clip",
+        "torch",
+        "open_clip_torch",
+        "numpy",
+        "scipy",
+        "pandas",
+        "pyarrow",
+        "scikit-learn",
+    ),
     *("matplotlib", "pillow", "snakemake", "dvc"),
 )
 
@@ -79,11 +89,14 @@ def _processor() -> str:
 
 
 def foreign_code() -> str:
-    """A message if coder_clip is not imported from ./src (jobs would run other code than this), else ""."""
+    """A message if coder_clip is not imported from ./src (jobs would run other code than this),
+    else "".
+    """
     own, used = Path("src/coder_clip").resolve(), Path(__file__).resolve().parents[1]
     if not own.is_dir() or own == used:
         return ""
     return (
-        f"coder_clip runs from {used} and not from ./src; 'make install' here, and use .venv/bin (or "
+        f"coder_clip runs from {used} and not from ./src; 'make "
+        "install' here, and use .venv/bin (or "
         "'source .venv/bin/activate')"
     )

@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 def listing(config: Document, dataset: str) -> str | None:
     """Cheap fingerprint of the images, without reading them.
 
-    A folder: hash over paths and sizes of its files. A published data set: hash of its split files. If the images are
-    not on this machine: the fingerprint in the manifest, if there is one. None for a data set that the project draws.
-    """
+    A folder: hash over paths and sizes of its files. A published data set: hash of its split files.
+    If the images are
+    not on this machine: the fingerprint in the manifest, if there is one. None for a data set that
+    the project draws."""
     root, features = config.datasets[dataset].root, config.datasets[dataset].features
     if features is not None and features.is_dir():
         return listing_of_features(features)
@@ -40,7 +41,9 @@ def listing(config: Document, dataset: str) -> str | None:
 
 
 def _missing(config: Document, dataset: str) -> str:
-    """Hash of the missing images, so that features are recomputed when one reappears; "" if none is missing."""
+    """Hash of the missing images, so that features are recomputed when one reappears; "" if none is
+    missing.
+    """
     if config.features.on_error != "skip":
         return ""
     data: Any = load_dataset(dataset, config.datasets[dataset], config.data_root)

@@ -18,7 +18,8 @@ OF_THIS_CODE = Path(__file__).parents[3] / FILE
 class Phase:
     """One phase.
 
-    target: its rule. makes, keeps: names below the results folder; those in keeps are in Git. commands: by rule.
+    target: its rule. makes, keeps: names below the results folder; those in keeps are in Git.
+    commands: by rule.
     """
 
     name: str

@@ -1,8 +1,9 @@
-"""Estimate the memory and time of a phase, which its jobs request on a cluster. Local runs use neither.
+"""Estimate the memory and time of a phase, which its jobs request on a cluster. Local runs use
+neither.
 
-The estimates depend on the numbers of images and classes (from the manifest, if there is one), the encoder's
-architecture, batch size and threads. They are rounded up generously, because a job that requests too little has to run
-twice.
+The estimates depend on the numbers of images and classes (from the manifest, if there is one), the
+encoder's architecture, batch size and threads. They are rounded up generously, because a job that
+requests too little has to run twice.
 """
 
 from __future__ import annotations
@@ -26,13 +27,19 @@ if TYPE_CHECKING:
     from .document import Document
 
 START = 1500  # MB: Python, torch and the two Snakemakes around a job
-CPU, GPU = 1.5e10, 5e12  # float operations per second that one thread, and any data-centre GPU, sustains
+CPU, GPU = (
+    1.5e10,
+    5e12,
+)  # float operations per second that one thread, and any data-centre GPU, sustains
 CARDS = Path("/proc/driver/nvidia/gpus")  # one folder per NVIDIA GPU
-# of a GPU's driver: NVIDIA, its boards with Tegra, WSL, AMD; containers show the devices and often not /proc
+# of a GPU's driver: NVIDIA, its boards with Tegra, WSL, AMD; containers show the devices and often
+# not /proc
 DRIVERS = tuple(Path("/dev", name) for name in ("nvidiactl", "nvhost-gpu", "nvgpu", "dxg", "kfd"))
 DECODED = 60  # JPEGs per second that one thread decodes and resizes, also large ones on a slow node
 LOADER = 100  # MB of a thread that decodes: one large photo
-SEARCH = 1e-5  # seconds of all few-shot methods per seed, val image and shot: benchmarks/imagenet.py --size caltech101
+# seconds of all few-shot methods per seed, val image and shot: benchmarks/imagenet.py --size
+# caltech101
+SEARCH = 1e-5
 FIT = 0.1  # seconds per method, setting and seed: the embedded default
 EACH = 3e-7  # and, for each of these, per image and class
 # seconds of a job, whatever the number of images
@@ -50,7 +57,9 @@ LEAST = 10  # minutes: start, a busy file system
 UNKNOWN_IMAGES, UNKNOWN_CLASSES = 50_000, 1_000  # before the manifest exists; then estimated again
 SENTENCES = 130  # per class: texts in their templates, synonyms, the ensembles of 80 and fewer
 NAMES = 1000  # of ImageNet, in the text features of every data set
-ATTRIBUTES = 10  # per class, as in data/texts; every draw of random words takes the place of as many
+ATTRIBUTES = (
+    10  # per class, as in data/texts; every draw of random words takes the place of as many
+)
 Sizes = tuple[Mapping[str, int], int]  # of a data set: images per split, number of classes
 
 
@@ -67,8 +76,8 @@ class Need:
 class Size:
     """The size of an encoder.
 
-    parameters: number in both towers. image, token: floating-point operations for one image, for one text token.
-    """
+    parameters: number in both towers. image, token: floating-point operations for one image, for
+    one text token."""
 
     parameters: float
     dim: int
@@ -93,10 +102,11 @@ def need(
     usual: Speed | None = None,
     **place: str,
 ) -> Need:
-    """The needs of one job of a phase. place: the job's wildcards (model, dataset, split, shots), and number of shards.
+    """The needs of one job of a phase. place: the job's wildcards (model, dataset, split, shots),
+    and number of shards.
 
-    usual: the speed of a usual machine, for a forecast, which looks at the encoder more closely; the default holds for
-    slow nodes, too.
+    usual: the speed of a usual machine, for a forecast, which looks at the encoder more closely;
+    the default holds for slow nodes, too.
     """
     thread = usual or Speed()
     dataset, threads = place["dataset"], config.features.threads
@@ -108,7 +118,8 @@ def need(
     if phase == "image_features":
         shards, n = int(place.get("shards", 1)), workers(config, gpu)
         images = sum(
-            math.ceil(counts(config, dataset, split, sizes)[0] / shards) for split in config.encoded(dataset)
+            math.ceil(counts(config, dataset, split, sizes)[0] / shards)
+            for split in config.encoded(dataset)
         )
         forward, decode = size.image / rate, 1 / thread.decoded
         batch = 0 if gpu else size.activations * config.features.batch_size
@@ -135,7 +146,8 @@ def need(
 
 
 def gpus(config: Document) -> int:
-    """GPUs of this machine that encoders may use, by torch's word: as many jobs run on them at a time, one on each.
+    """GPUs of this machine that encoders may use, by torch's word: as many jobs run on them at a
+    time, one on each.
 
     torch takes a second to import, and is asked only where the system has a driver.
     """
@@ -152,7 +164,9 @@ def gpus(config: Document) -> int:
 
 
 def workers(config: Document, gpu: bool) -> int:
-    """Threads that decode images ahead of the encoder. On a CPU one, which takes little time from the encoder."""
+    """Threads that decode images ahead of the encoder. On a CPU one, which takes little time from
+    the encoder.
+    """
     given = config.features.workers
     if given is not None:
         return given
@@ -162,7 +176,8 @@ def workers(config: Document, gpu: bool) -> int:
 def counts(
     config: Document, dataset: str, split: str, sizes: Mapping[str, Sizes] | None = None
 ) -> tuple[int, int]:
-    """Numbers of images of a split (of the shots: all augmented views) and of classes. sizes: by name, if known.
+    """Numbers of images of a split (of the shots: all augmented views) and of classes. sizes: by
+    name, if known.
 
     UNKNOWN_… without a manifest, or with one from before there were images of that split.
     """
@@ -178,7 +193,9 @@ def counts(
 
 
 def _sizes(config: Document, dataset: str) -> Sizes:
-    """Images per split and number of classes, from the manifest or, before it exists, a published data set's entry."""
+    """Images per split and number of classes, from the manifest or, before it exists, a published
+    data set's entry.
+    """
     path = Paths(config.results).manifest(dataset)
     if not path.is_file() and config.published(dataset):
         from ..datasets.entry import entry
@@ -190,7 +207,8 @@ def _sizes(config: Document, dataset: str) -> Sizes:
 
 
 def encoder_size(config: Document, model: str, closely: bool = False) -> Size:
-    """The size of a model's encoder, from its architecture alone; if that cannot be read, the size of a large ViT.
+    """The size of a model's encoder, from its architecture alone; if that cannot be read, the size
+    of a large ViT.
 
     closely: count the operations of a tower of timm, whose import takes seconds.
     """
@@ -201,9 +219,10 @@ def encoder_size(config: Document, model: str, closely: bool = False) -> Size:
 def _size(name: str, closely: bool) -> Size:
     if is_list(name):
         return Size(0, 512, 0, 0, 0)  # nothing is encoded
-    # Rough numbers from the architecture file, without building the model. A transformer has 12 · width²
-    # parameters per layer, two operations per parameter and token, and attention that grows with tokens². A
-    # ResNet is scaled from ResNet-50, and a timm tower counts as a medium one unless it is looked at closely.
+    # Rough numbers from the architecture file, without building the model. A transformer has 12 ·
+    # width² # parameters per layer, two operations per parameter and token, and attention that
+    # grows with tokens². A # ResNet is scaled from ResNet-50, and a timm tower counts as a medium
+    # one unless it is looked at closely.
     cfg = _architecture(name)
     dim = int(cfg.get("embed_dim", 768))
     vision: Mapping[str, Any] = cfg.get("vision_cfg") or {}
@@ -236,13 +255,18 @@ def _size(name: str, closely: bool) -> Size:
 
 
 def _timm_size(name: str, pixels: int) -> tuple[float, float] | None:
-    """Parameters of a timm tower, and operations for an image of this size; None if timm does not have it."""
+    """Parameters of a timm tower, and operations for an image of this size; None if timm does not
+    have it.
+    """
     import timm
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
     try:
-        with torch.device("meta"), FlopCounterMode(display=False) as counter:  # shapes, without numbers
+        with (
+            torch.device("meta"),
+            FlopCounterMode(display=False) as counter,
+        ):  # shapes, without numbers
             tower: Any = timm.create_model(name, num_classes=0)
             channels, height, width = tower.pretrained_cfg["input_size"]
             tower(torch.zeros(1, channels, height, width))
@@ -276,7 +300,9 @@ def _architecture(name: str) -> dict[str, Any]:
 
 
 def open_clip_architectures() -> Path:
-    """Find open_clip's folder of architecture files without importing open_clip, which takes seconds."""
+    """Find open_clip's folder of architecture files without importing open_clip, which takes
+    seconds.
+    """
     spec = importlib.util.find_spec("open_clip")
     assert spec is not None
     assert spec.origin is not None

@@ -21,7 +21,9 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Steps = Annotated[int, Field(ge=1, le=5000)]  # a search keeps a number for each point of its grid
 Step = Annotated[tuple[From, From, Steps], Field(description="[from, to, steps]")]
 MANY_TEMPLATES = ("one_to_one", "prompts")
-ONE_TEMPLATE = tuple(dict.fromkeys(k.template for k in KINDS.values() if k.template and not k.of_pair))
+ONE_TEMPLATE = tuple(
+    dict.fromkeys(k.template for k in KINDS.values() if k.template and not k.of_pair)
+)
 KIND_SOURCES = {kind: [*of_kind(kind), "none"] if kind != "name" else ["names"] for kind in KINDS}
 
 
@@ -43,21 +45,25 @@ class DatasetConfig(Strict):
     )
     features: Path | None = Field(
         None,
-        description="Folder of features instead of images, in the form of Tip-Adapter's caches (docs/true_clip.md).",
+        description="Folder of features instead of images, in the form of Tip-Adapter's caches "
+        "(docs/true_clip.md).",
     )
     classes: list[str] | None = Field(
         None,
-        description="Class folders in label order; default: sorted. Of features: class names in label order, unless "
+        description="Class folders in label order; default: sorted. Of features: class names in "
+        "label order, unless "
         "the data set is a published one.",
     )
     corrections: Path | None = Field(
         None,
-        description="Corrected labels of a folder's photos, a CSV file with image, from and to (docs/photos.md); "
+        description="Corrected labels of a folder's photos, a CSV file with image, from and to "
+        "(docs/photos.md); "
         "'coder-clip explore' writes it.",
     )
     texts: dict[str, str] | Literal["names"] | Path | None = Field(
         None,
-        description="Text set; default data/texts/{name}.json; 'names' uses the class names alone; or a source per "
+        description="Text set; default data/texts/{name}.json; 'names' uses the class names "
+        "alone; or a source per "
         f"kind: {', '.join(SOURCES)}, none or a text set (docs/texts.md).",
         json_schema_extra={"anyOf": [_kind_schema(), {"type": "string"}, {"type": "null"}]},
     )
@@ -65,18 +71,23 @@ class DatasetConfig(Strict):
         None, description="One-to-one texts; default data/texts/{name}.one_to_one.json."
     )
     templates: dict[str, str | list[str]] = Field(
-        {}, description="Sentences for name, attribute, analogous, one_to_one, prompts; each needs {class}."
+        {},
+        description="Sentences for name, attribute, analogous, "
+        "one_to_one, prompts; each needs {class}.",
     )
     threshold: Share | None = Field(
         None,
-        description="Rerank gate (softmax top-1 minus top-2); default: as published, 0.1 for other data sets.",
+        description="Rerank gate (softmax top-1 minus top-2); default: as published, 0.1 for "
+        "other data sets.",
     )
     split: str | None = Field(
         None,
         description="Rule that splits a published data set (docs/data.md); default: the first one.",
     )
     views: Count = Field(
-        20, description="Augmented views that a shot is averaged over (paper: 20, Pets 10, ImageNet 1)."
+        20,
+        description="Augmented views that a shot is averaged over "
+        "(paper: 20, Pets 10, ImageNet 1).",
     )
     few_shot: bool = Field(
         True, description="false: zero-shot only, as for every data set that has only a test split."
@@ -85,12 +96,16 @@ class DatasetConfig(Strict):
     @field_validator("texts", mode="before")
     @classmethod
     def _sources(cls, value: Any) -> Any:
-        """Check the source of each kind; one clear line for a wrong one, where pydantic would list all alternatives."""
+        """Check the source of each kind; one clear line for a wrong one, where pydantic would list
+        all alternatives.
+        """
         if not isinstance(value, dict):
             return value
         for kind, source in value.items():
             if kind not in KIND_SOURCES:
-                raise ValueError(f"texts.{kind}: unknown kind of text{nearest(str(kind), KIND_SOURCES)}")
+                raise ValueError(
+                    f"texts.{kind}: unknown kind of text{nearest(str(kind), KIND_SOURCES)}"
+                )
             known = KIND_SOURCES[kind]
             if source not in known and not (kind != "name" and str(source).endswith(".json")):
                 file = "" if kind == "name" else "; a text set is a .json file"
@@ -101,16 +116,22 @@ class DatasetConfig(Strict):
 
     @derived
     def text_sources(self, name: str) -> dict[str, Path | str]:
-        """Kind -> file or source of the class texts of data set ``name``; a kind without texts has no entry."""
+        """Kind -> file or source of the class texts of data set ``name``; a kind without texts has
+        no entry.
+        """
         if isinstance(self.texts, dict):
             given = {kind: self.texts[kind] for kind in OF_CLASS}
-            return {kind: _file_or_source(source) for kind, source in given.items() if source != "none"}
+            return {
+                kind: _file_or_source(source) for kind, source in given.items() if source != "none"
+            }
         path = self.text_source(name)
         return {} if path is None else dict.fromkeys(OF_CLASS, path)
 
     @derived
     def text_source(self, name: str) -> Path | None:
-        """The one file the texts of data set ``name`` come from; None for class names alone, or one source per kind."""
+        """The one file the texts of data set ``name`` come from; None for class names alone, or one
+        source per kind.
+        """
         if self.texts == "names" or isinstance(self.texts, dict):
             return None
         return Path(self.texts or self._own_set(name, ""))
@@ -133,15 +154,23 @@ class DatasetConfig(Strict):
 
     @derived
     def pair_source(self, name: str) -> Path | None:
-        """The file of its one-to-one texts; None if there is none, and stage two changes nothing."""
+        """The file of its one-to-one texts; None if there is none, and stage two changes
+        nothing.
+        """
         if isinstance(self.texts, dict):
             given = _file_or_source(self.texts["one_to_one"])
             return given if isinstance(given, Path) else self.one_to_one
         path = Path(self.one_to_one or self._own_set(name, ".one_to_one"))
-        return None if self.one_to_one is None and (self.texts is not None or not path.is_file()) else path
+        return (
+            None
+            if self.one_to_one is None and (self.texts is not None or not path.is_file())
+            else path
+        )
 
     def _own_set(self, name: str, part: str) -> str:
-        """The file in data/texts of data set ``name``, or of the published data set whose texts it shares."""
+        """The file in data/texts of data set ``name``, or of the published data set whose texts it
+        shares.
+        """
         published = self.root is None and name in WITH_ENTRY
         return f"data/texts/{(published and entry(name).texts) or name}{part}.json"
 
@@ -151,10 +180,13 @@ def _file_or_source(given: str) -> Path | str:
 
 
 class ModelConfig(Strict):
-    """One encoder: open_clip name and pretrained tag, hub id, local checkpoint, or local-dir:PATH."""
+    """One encoder: open_clip name and pretrained tag, hub id, local checkpoint, or
+    local-dir:PATH.
+    """
 
     model: str = Field(
-        description="open_clip name, hf-hub:ORG/NAME, local-dir:PATH, or, for data sets of features, features:LIST of "
+        description="open_clip name, hf-hub:ORG/NAME, local-dir:PATH, or, for data sets of "
+        "features, features:LIST of "
         "text features (docs/true_clip.md)."
     )
     pretrained: str | None = Field(
@@ -162,14 +194,18 @@ class ModelConfig(Strict):
     )
     precision: Literal["fp64", "fp32", "tf32", "amp", "bf16", "fp16"] = Field(
         "tf32",
-        description="Number type of the computation. tf32: float32, whose products are rounded to 10 binary places on "
-        "a GPU that has TF32 (NVIDIA's since Ampere), which is faster; fp32: not rounded there. amp (bfloat16 "
-        "products, float32 weights) and bf16 are faster still. fp64, for small encoders: the same bytes on every "
+        description="Number type of the computation. tf32: float32, whose products are rounded to "
+        "10 binary places on "
+        "a GPU that has TF32 (NVIDIA's since Ampere), which is faster; fp32: not rounded there. "
+        "amp (bfloat16 "
+        "products, float32 weights) and bf16 are faster still. fp64, for small encoders: the same "
+        "bytes on every "
         "processor.",
     )
     quick_gelu: bool | None = Field(
         None,
-        description="For a checkpoint file: true if it was trained with QuickGELU (OpenAI, MetaCLIP, DFN).",
+        description="For a checkpoint file: true if it was trained with "
+        "QuickGELU (OpenAI, MetaCLIP, DFN).",
     )
 
     @property
@@ -180,32 +216,41 @@ class ModelConfig(Strict):
             own = [listed(self.model), *(listed(self.model).parent / f.file for f in tables.files)]
             return [] if tables.sources else own
         if self.model.startswith("local-dir:"):
-            return sorted(p for p in Path(self.model.removeprefix("local-dir:")).glob("*") if p.is_file())
-        return [Path(self.pretrained)] if self.pretrained and Path(self.pretrained).is_file() else []
+            return sorted(
+                p for p in Path(self.model.removeprefix("local-dir:")).glob("*") if p.is_file()
+            )
+        return (
+            [Path(self.pretrained)] if self.pretrained and Path(self.pretrained).is_file() else []
+        )
 
 
 class FeaturesConfig(Strict):
     """Extraction of features."""
 
-    # The device counts as changing no result, though it can change the last bits of a float32 sum: else whoever pulled
-    # features that were made on a GPU, but has none, would encode all images again for a difference of rounding.
+    # The device counts as changing no result, though it can change the last bits of a float32 sum:
+    # else whoever pulled # features that were made on a GPU, but has none, would encode all images
+    # again for a difference of rounding.
 
     batch_size: Count = 64
     workers: Annotated[Annotated[int, Field(ge=0)] | None, NO_RESULT] = Field(
         None,
-        description="Threads that read and decode images ahead of the encoder; 0: none. Default: one on a CPU, with a "
+        description="Threads that read and decode images ahead of the encoder; 0: none. Default: "
+        "one on a CPU, with a "
         "GPU one per core up to 8. They change no result.",
     )
     cache: Annotated[bool, NO_RESULT] = Field(
         True,
-        description="Keep features by the content of images and texts in the user's cache folder, so that one more "
+        description="Keep features by the content of images and texts in the user's cache folder, "
+        "so that one more "
         "photo encodes one photo. It can be deleted at any time.",
     )
     device: Annotated[str, NO_RESULT] = Field("auto", description="auto, cpu, cuda, cuda:N or mps.")
     threads: Annotated[int, Field(ge=1, le=256)] = Field(
         1,
-        description="CPU threads per job. A fixed number and not the machine's, because it can change the last bit; "
-        "more threads than cores are very slow. To use all cores without changing the result, set shards.",
+        description="CPU threads per job. A fixed number and not the machine's, because it can "
+        "change the last bit; "
+        "more threads than cores are very slow. To use all cores "
+        "without changing the result, set shards.",
     )
     shards: Annotated[Count, NO_RESULT] = Field(
         1, description="Number of jobs that share the images of a data set; the result is the same."
@@ -222,7 +267,8 @@ class RerankConfig(Strict):
     top_ks: list[Annotated[int, Field(ge=2)]] = Field(
         [2, 3, 4, 5, 7, 10],
         min_length=1,
-        description="Numbers that the table of candidates tries instead of top_k. One-to-one texts are for pairs among "
+        description="Numbers that the table of candidates tries instead of top_k. One-to-one "
+        "texts are for pairs among "
         "the top_k likeliest classes; the table shows the coverage for larger numbers.",
     )
     thresholds: list[Share] = Field(
@@ -246,11 +292,13 @@ class AdapterConfig(Strict):
     seeds: list[Seed] = Field([1, 2, 3])
     repeat_shots: bool = Field(
         False,
-        description="Draw images repeatedly if a class has fewer than the shots (as published), else stop.",
+        description="Draw images repeatedly if a class has fewer than "
+        "the shots (as published), else stop.",
     )
     betas: Step = Field(
         (0.1, 200, 500),
-        description="From, to (exclusive) and steps that the CODER-Adapter and its ablations search; the other methods "
+        description="From, to (exclusive) and steps that the CODER-Adapter and its ablations "
+        "search; the other methods "
         "search their authors' grids.",
     )
     alphas: Step = Field((0.1, 20, 50), description="As betas.")
@@ -259,7 +307,8 @@ class AdapterConfig(Strict):
     )
     initial: tuple[float, float] | None = Field(
         None,
-        description="(alpha, beta) before the search; default: as published, (1, 1) for other data sets.",
+        description="(alpha, beta) before the search; default: as "
+        "published, (1, 1) for other data sets.",
     )
 
     @field_validator("methods")
@@ -268,7 +317,9 @@ class AdapterConfig(Strict):
         known = [*FEW_SHOT, *ABLATIONS]
         for method in value:
             if method not in known:
-                raise ValueError(f"adapter.methods: unknown method '{method}'{nearest(method, known)}")
+                raise ValueError(
+                    f"adapter.methods: unknown method '{method}'{nearest(method, known)}"
+                )
         return value
 
 
@@ -281,7 +332,8 @@ class EvaluationConfig(Strict):
     seed: Seed = 0
     template_ensemble: bool = Field(
         True,
-        description="CLIP with open_clip's 80 templates as a baseline: 80 sentences per class to encode.",
+        description="CLIP with open_clip's 80 templates as a baseline: "
+        "80 sentences per class to encode.",
     )
     text_counts: list[Count] = Field(
         [1, 2, 4, 6, 8],

@@ -19,14 +19,17 @@ class _Loader(yaml.SafeLoader):
             if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
                 if key.value in seen:
                     raise yaml.constructor.ConstructorError(
-                        problem=f"the key '{key.value}' is given twice; keep one", problem_mark=key.start_mark
+                        problem=f"the key '{key.value}' is given twice; keep one",
+                        problem_mark=key.start_mark,
                     )
                 seen.add(key.value)
         return super().construct_mapping(node, deep)
 
 
 def read_yaml(path: Path) -> Any:
-    """The document in a file. UserError, one line, for a file that cannot be read or is not YAML."""
+    """The document in a file. UserError, one line, for a file that cannot be read or is not
+    YAML.
+    """
     try:
         return yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except OSError as error:

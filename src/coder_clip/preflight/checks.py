@@ -43,16 +43,20 @@ from . import quick_checks
 SHOWN = 3  # names in a line
 
 
-def check_config(config: Config, file: Path, deep: bool = False, here: bool = True) -> Iterator[str]:
-    """Yield lines on data sets, models and language model, and on the time and disk that the run takes.
+def check_config(
+    config: Config, file: Path, deep: bool = False, here: bool = True
+) -> Iterator[str]:
+    """Yield lines on data sets, models and language model, and on the time and disk that the run
+    takes.
 
     file: the configuration file, for the commands in messages. deep: decode every image. here:
     whether the run is on this machine; if not, its speed, device and disk are not checked.
-    All problems are collected first. A single problem is the UserError; several are yielded, and the UserError counts
-    them.
+    All problems are collected first. A single problem is the UserError; several are yielded, and
+    the UserError counts them.
     """
-    # In this order: data sets that are missing, data sets that are here, language model and encoders, and last
-    # the forecast, which needs the numbers of images (`sizes`) that the data sets' check has filled in.
+    # In this order: data sets that are missing, data sets that are here, language model and
+    # encoders, and last # the forecast, which needs the numbers of images (`sizes`) that the data
+    # sets' check has filled in.
     if config.left_out:
         yield (
             f"left out, because they are not here or incomplete: {', '.join(config.left_out)}; "
@@ -79,7 +83,10 @@ def check_config(config: Config, file: Path, deep: bool = False, here: bool = Tr
         yield f"data set {name}: the run downloads what is not here, {coming}"
     for name in nowhere:
         if not here and name not in downloaded:
-            yield f"data set {name}: not here yet; 'coder-clip data check --config {file}' says how to get it"
+            yield (
+                f"data set {name}: not here yet; 'coder-clip data check --config {file}' says "
+                "how to get it"
+            )
     present = [name for name in config.datasets if name not in {*nowhere, *downloaded}]
     yield from _collected((_dataset(config, name, sizes, deep) for name in present), problems)
     parts = [_language_model(config)]
@@ -90,7 +97,9 @@ def check_config(config: Config, file: Path, deep: bool = False, here: bool = Tr
             partial(quick_checks.downloads, config, downloaded),
         )
     parts += [weights(config, name, here=here) for name in config.models]
-    if here and all(name in sizes or config.published(name) for name in present):  # else of an unknown size
+    if here and all(
+        name in sizes or config.published(name) for name in present
+    ):  # else of an unknown size
         parts.append(quick_checks.forecast(config, gpus(config), sizes))
     yield from _collected(parts, problems)
     problems = list(dict.fromkeys(problems))  # a device that is not here is named by each model
@@ -100,7 +109,8 @@ def check_config(config: Config, file: Path, deep: bool = False, here: bool = Tr
     if lacking:
         size, root = sum(entry(name).gigabytes for name in lacking), data_root(config.data_root)
         yield (
-            f"these data sets take {terminal.gigabytes(size)}, and {terminal.gigabytes(quick_checks.free(root))} are "
+            f"these data sets take {terminal.gigabytes(size)}, and "
+            f"{terminal.gigabytes(quick_checks.free(root))} are "
             f"free in {root}; "
             f"'coder-clip data get --config {file}' gets all that may be downloaded"
         )
@@ -135,19 +145,21 @@ def _language_model(config: Config) -> Iterator[str]:
         costs = f", about {amount(all_.money)} {prices.currency} at prices of {prices.date}"
     yield (
         f"language model {config.generator.model} at {place(config.generator)}: {all_.requests:,} "
-        f"requests at most{costs}, repeats not included; 'coder-clip generate-texts --dry-run' shows details"
+        f"requests at most{costs}, repeats not included; 'coder-clip generate-texts --dry-run' "
+        "shows details"
     )
     quick_checks.language_model(config, config.generator)
 
 
 def weights(config: Config, name: str, load: bool = True, here: bool = True) -> Iterator[str]:
-    """A line on a model, which is loaded as in a job, or, without ``load``, only looked for; nothing is downloaded.
+    """A line on a model, which is loaded as in a job, or, without ``load``, only looked for;
+    nothing is downloaded.
 
     here: whether jobs run on this machine; if not, the model is loaded on the CPU.
     UserError if it can neither be loaded nor downloaded.
     """
-    # `Absent` means that files are missing, which a run with a network can cure, unlike all other errors. So
-    # the hub is asked now whether it answers and gives this repository.
+    # `Absent` means that files are missing, which a run with a network can cure, unlike all other
+    # errors. So # the hub is asked now whether it answers and gives this repository.
     from huggingface_hub import constants
 
     model = config.models[name]
@@ -163,10 +175,13 @@ def weights(config: Config, name: str, load: bool = True, here: bool = True) -> 
         encoder = load_encoder(spec if here else replace(spec, device="cpu"), offline=True)
         yield f"model {name}: {model.model}, {encoder.dim} dimensions, on {encoder.device}"
     except EOFError:
-        raise UserError(f"model {name}: a file of {model.model} was cut off; get it again") from None
+        raise UserError(
+            f"model {name}: a file of {model.model} was cut off; get it again"
+        ) from None
     except torch.OutOfMemoryError:
         raise UserError(
-            f"model {name}: the GPU has no room for its weights; end what else runs there, or set features.device"
+            f"model {name}: the GPU has no room for its weights; end what else runs there, or set "
+            "features.device"
         ) from None
     except Absent as absent:
         if constants.HF_HUB_OFFLINE:
@@ -175,9 +190,12 @@ def weights(config: Config, name: str, load: bool = True, here: bool = True) -> 
         needs = MODEL_CONFIG if model.model == f"hf-hub:{absent.repository}" else ""
         problem = _hub_problem(absent.repository, needs)
         if problem:
-            raise UserError(f"model {name}: its files are not all on this machine, and {problem}") from None
+            raise UserError(
+                f"model {name}: its files are not all on this machine, and {problem}"
+            ) from None
         yield (
-            f"model {name}: its files are not all on this machine; a run on it fetches them, and 'coder-clip prefetch' "
+            f"model {name}: its files are not all on this machine; a run on it fetches them, and "
+            "'coder-clip prefetch' "
             f"or 'hf download {absent.repository}' does it now"
         )
 
@@ -186,9 +204,12 @@ _hub_problem = cache(hub_problem)  # several encoders may need one repository
 
 
 def _machine(config: Config) -> Iterator[str]:
-    """The device, or each GPU that jobs use. UserError if the weights do not fit into a GPU's free memory."""
-    # Only GPUs that torch sees count: CUDA_VISIBLE_DEVICES hides the others. A job goes to any GPU that no
-    # other job has (phases/encoder.py), so each of them must have room for the largest encoder.
+    """The device, or each GPU that jobs use. UserError if the weights do not fit into a GPU's free
+    memory.
+    """
+    # Only GPUs that torch sees count: CUDA_VISIBLE_DEVICES hides the others. A job goes to any GPU
+    # that no # other job has (phases/encoder.py), so each of them must have room for the largest
+    # encoder.
     device = pick_device(config.features.device)
     if device.type != "cuda":
         yield f"device {device}"
@@ -203,16 +224,23 @@ def _machine(config: Config) -> Iterator[str]:
         full += [f"cuda:{index} has {room}"] if free < needed else []
     if full:
         raise UserError(
-            f"{', '.join(full)}, and the weights of model {largest} alone take {terminal.gigabytes(needed)}: end what "
+            f"{', '.join(full)}, and the weights of model {largest} alone take "
+            f"{terminal.gigabytes(needed)}: end what "
             "else runs there, or name other GPUs with CUDA_VISIBLE_DEVICES"
         )
 
 
 def _weights_size(config: Config, model: str) -> float:
-    """Gigabytes of a model's weights on the device, roughly; 0 for a model of the hub, whose size is not known."""
+    """Gigabytes of a model's weights on the device, roughly; 0 for a model of the hub, whose size
+    is not known.
+    """
     if config.models[model].model.startswith("hf-hub:"):
         return 0.0
-    return encoder_size(config, model).parameters * DTYPES[config.models[model].precision].itemsize / 1e9
+    return (
+        encoder_size(config, model).parameters
+        * DTYPES[config.models[model].precision].itemsize
+        / 1e9
+    )
 
 
 def unused_gpu(config: Config) -> Iterator[str]:
@@ -222,19 +250,27 @@ def unused_gpu(config: Config) -> Iterator[str]:
     if hidden or device.type != "cpu" or config.features.device != "auto":
         return
     if CARDS.is_dir() and any(CARDS.iterdir()):
-        built = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built without CUDA"
+        built = (
+            f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built without CUDA"
+        )
         yield (
-            f"warning: this machine has an NVIDIA GPU, and torch {torch.__version__} ({built}) cannot use it; "
-            "'nvidia-smi' shows the driver's CUDA version, https://pytorch.org/get-started the torch for it"
+            f"warning: this machine has an NVIDIA GPU, and torch {torch.__version__} ({built}) "
+            "cannot use it; "
+            "'nvidia-smi' shows the driver's CUDA version, "
+            "https://pytorch.org/get-started the torch for it"
         )
 
 
 def _dataset(config: Config, name: str, sizes: dict[str, Sizes], deep: bool) -> Iterator[str]:
-    # From cheap to expensive: counts, shots, texts and pairs, and at the end the images themselves. The first
-    # error ends the check of this data set, so a missing text is reported without waiting for the images.
+    # From cheap to expensive: counts, shots, texts and pairs, and at the end the images themselves.
+    # The first # error ends the check of this data set, so a missing text is reported without
+    # waiting for the images.
     given = config.datasets[name]
     if config.published(name) and listing(name, given, config.data_root) is None:
-        yield f"data set {name}: no images here, and none are needed: all their features are in {config.results}"
+        yield (
+            f"data set {name}: no images here, and none are needed: all their features are in "
+            f"{config.results}"
+        )
         return
     if config.published(name):
         quick_checks.images(config, name)
@@ -259,11 +295,15 @@ def _dataset(config: Config, name: str, sizes: dict[str, Sizes], deep: bool) -> 
             raise UserError(f"data set '{name}': {error}") from None
     for file in given.text_files(name):
         load_text_set(file, name, data.classes)
-    for source in set(given.generated(name).values()) - {"llm"}:  # its key is checked once for all data sets
+    for source in set(given.generated(name).values()) - {
+        "llm"
+    }:  # its key is checked once for all data sets
         check_source(source, task(config, name, list(data.classes), ()))
-    if pair_file := given.pair_source(name):
+    pair_file = given.pair_source(name)
+    if pair_file:
         pairs = load_pair_set(pair_file, name, data.classes)
-        if said := pairs.one_sided():
+        said = pairs.one_sided()
+        if said:
             yield f"data set {name}: {said}"
     found = warnings(data) if isinstance(data, FolderDataset) else []
     if isinstance(data, ImageFiles) and not isinstance(data, FeatureDataset):
@@ -272,7 +312,8 @@ def _dataset(config: Config, name: str, sizes: dict[str, Sizes], deep: bool) -> 
     if isinstance(data, ImageFiles):
         yield from (f"data set {name}: {line}" for line in twins_said(twin_counts(data)))
     there = set(data.split("test").labels.tolist())
-    if untested := [f"'{c}'" for i, c in enumerate(data.classes) if i not in there]:
+    untested = [f"'{c}'" for i, c in enumerate(data.classes) if i not in there]
+    if untested:
         yield f"data set {name}: no test image of {_some(untested)}, so it cannot be evaluated"
     if isinstance(data, FeatureDataset):
         return  # there is no image to read
@@ -283,20 +324,24 @@ def _dataset(config: Config, name: str, sizes: dict[str, Sizes], deep: bool) -> 
         if config.features.on_error == "fail":
             more = f" ({len(bad)} such images)" if len(bad) > 1 else ""
             raise UserError(
-                f"data set '{name}': image cannot be read: {data.path(first)}: {bad[first]}{more}; repair or remove "
+                f"data set '{name}': image cannot be read: {data.path(first)}: "
+                f"{bad[first]}{more}; repair or remove "
                 "it, or set features.on_error: skip"
             )
         for split, ids in encoded.items():
             if bad.keys() >= set(ids):
                 raise UserError(
-                    f"data set '{name}': none of {len(ids)} images of '{split}' can be read, the first is {ids[0]}"
+                    f"data set '{name}': none of {len(ids)} images of '{split}' can be read, the "
+                    f"first is {ids[0]}"
                 )
         count = f"{len(bad)} image{'s' * (len(bad) != 1)}"
         yield f"data set {name}: {count} cannot be read and will be left out: {_some([*bad])}"
 
 
 def _unreadable(data: ImageFiles, ids: list[str], deep: bool) -> dict[str, str]:
-    """Image id -> reason, of images that cannot be read. Without deep those are decoded that may not be whole."""
+    """Image id -> reason, of images that cannot be read. Without deep those are decoded that may
+    not be whole.
+    """
 
     def reason(image_id: str) -> str | None:
         if not deep and seems_whole(data.path(image_id)):
@@ -319,4 +364,6 @@ def _unreadable(data: ImageFiles, ids: list[str], deep: bool) -> dict[str, str]:
 
 
 def _some(names: list[str]) -> str:
-    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+    return ", ".join(names[:SHOWN]) + (
+        f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    )

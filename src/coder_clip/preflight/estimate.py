@@ -1,8 +1,8 @@
 """Estimate, before a run starts, what it still takes: jobs, hours and disk by phase.
 
-From the numbers of images and classes and the sizes of encoders, at the speed of the last run here or, before one, at
-speeds of known machines (USUAL; for GPUs `pipeline/resources.py`). Artefacts that exist do not count.
-"""
+From the numbers of images and classes and the sizes of encoders, at the speed of the last run here
+or, before one, at speeds of known machines (USUAL; for GPUs `pipeline/resources.py`). Artefacts
+that exist do not count."""
 
 from __future__ import annotations
 
@@ -22,13 +22,16 @@ if TYPE_CHECKING:
     from ..pipeline.config import Config
 
 START = 5.0  # start-up seconds of a job that encodes; other jobs take half
-# of a thread with AVX2 (an AMD EPYC): ViT-B-32 in float32, 9 to 11 images per second (benchmarks/features.py,
-# docs/performance.md); photos of 500 x 375 pixels
+# of a thread with AVX2 (an AMD EPYC): ViT-B-32 in float32, 9 to 11 images per second
+# (benchmarks/features.py, # docs/performance.md); photos of 500 x 375 pixels
 USUAL = Speed(operations=7e10, decoded=250)
 LAST = 40.0  # seconds of manifests, tables, figures and the page
 BENCHMARKS = "benchmarks"  # in the results folder
 ENCODES = ("image_features", "text_features", "one_to_one")  # on the GPU, where there is one
-ROW, TOP5 = 5, 100  # bytes on disk of a few-shot prediction; of a zero-shot one with its five scores
+ROW, TOP5 = (
+    5,
+    100,
+)  # bytes on disk of a few-shot prediction; of a zero-shot one with its five scores
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,8 +51,9 @@ class PlannedJob:
 
 def jobs(config: Config, sizes: Mapping[str, Sizes]) -> Iterator[PlannedJob]:
     """Jobs of the phases that grow with models and data sets, done or not."""
-    # Sizes follow from the shapes of what a phase writes: float32 rows for features and pairs, some bytes per
-    # prediction. Phases whose jobs are few and small are not listed (LAST is their time).
+    # Sizes follow from the shapes of what a phase writes: float32 rows for features and pairs, some
+    # bytes per # prediction. Phases whose jobs are few and small are not listed (LAST is their
+    # time).
     paths = Paths(config.results)
     for m in config.models:
         dim = encoder_size(config, m).dim
@@ -65,15 +69,26 @@ def jobs(config: Config, sizes: Mapping[str, Sizes]) -> Iterator[PlannedJob]:
                     size += 4.0 * n * dim
             features = tuple(paths.image_features(m, d, split) for split in config.encoded(d))
             yield PlannedJob("image_features", features, place, size)
-            rows = classes * (SENTENCES + config.evaluation.random_draws)  # of a draw the means are kept
+            rows = classes * (
+                SENTENCES + config.evaluation.random_draws
+            )  # of a draw the means are kept
             yield PlannedJob("text_features", (paths.text_features(m, d),), place, 4.0 * rows * dim)
             settings = len(config.settings)
-            yield PlannedJob("coder", (paths.coder(m, d),), place, 4.0 * settings * dim * (dim + 2 * classes))
-            yield PlannedJob("zero_shot", (paths.zero_shot(m, d),), place, TOP5 * images * (4.0 + settings))
             yield PlannedJob(
-                "one_to_one", (paths.one_to_one(m, d),), place, 4.0 * _pairs(config, d, classes) * dim
+                "coder", (paths.coder(m, d),), place, 4.0 * settings * dim * (dim + 2 * classes)
             )
-            yield PlannedJob("rerank", (paths.rerank(m, d),), place, TOP5 * images * float(settings))
+            yield PlannedJob(
+                "zero_shot", (paths.zero_shot(m, d),), place, TOP5 * images * (4.0 + settings)
+            )
+            yield PlannedJob(
+                "one_to_one",
+                (paths.one_to_one(m, d),),
+                place,
+                4.0 * _pairs(config, d, classes) * dim,
+            )
+            yield PlannedJob(
+                "rerank", (paths.rerank(m, d),), place, TOP5 * images * float(settings)
+            )
             if config.few_shot(d):
                 a = config.adapter
                 rows = images * (len(a.methods) + 1) * settings * len(a.seeds)
@@ -84,10 +99,14 @@ def jobs(config: Config, sizes: Mapping[str, Sizes]) -> Iterator[PlannedJob]:
 
 
 def _pairs(config: Config, dataset: str, classes: int) -> float:
-    """Pairs that have one-to-one texts: those of a file, at most those that a language model is asked about, or all."""
+    """Pairs that have one-to-one texts: those of a file, at most those that a language model is
+    asked about, or all.
+    """
     file = config.datasets[dataset].pair_source(dataset)
     if file is not None and file.is_file():
-        return file.read_bytes().count(b'"a_not_b"')  # not parsed: the checks say whether it can be read
+        return file.read_bytes().count(
+            b'"a_not_b"'
+        )  # not parsed: the checks say whether it can be read
     most = config.generator.max_pairs if config.generator else None
     return min(classes * (classes - 1) / 2, most or math.inf)
 
@@ -97,18 +116,21 @@ def ahead(
 ) -> tuple[list[str], float, float]:
     """Estimate what is still to be done: a table by phase, the total hours, and the gigabytes.
 
-    gpus: number of GPUs that encode. sizes: for data sets whose images were counted. The time of a language model is
-    not known.
+    gpus: number of GPUs that encode. sizes: for data sets whose images were counted. The time of a
+    language model is not known.
     """
-    # Jobs are estimated one by one and scaled by what their phase took in the last run. Phases count as if one
-    # followed the other; within a phase, as many jobs run at a time as there are GPUs or groups of CPU cores.
+    # Jobs are estimated one by one and scaled by what their phase took in the last run. Phases
+    # count as if one # followed the other; within a phase, as many jobs run at a time as there are
+    # GPUs or groups of CPU cores.
     took = last_run(config, gpus > 0, sizes or {})
     found: dict[str, list[float]] = {}  # phase -> jobs, seconds, gigabytes
     for job in jobs(config, sizes or {}):
         if not all(file.is_file() for file in job.files):
             seconds = _seconds(config, job, gpus > 0, sizes or {}) * took.get(job.phase, 1.0)
             before = found.get(job.phase, [0, 0.0, 0.0])
-            found[job.phase] = [a + b for a, b in zip(before, (1, seconds, job.size / 1e9), strict=True)]
+            found[job.phase] = [
+                a + b for a, b in zip(before, (1, seconds, job.size / 1e9), strict=True)
+            ]
     if not found:
         return [], 0.0, 0.0
     where = {p: "GPU" if gpus and p in ENCODES else "CPU" for p in found}
@@ -121,9 +143,14 @@ def ahead(
     cores = max(1, (os.cpu_count() or 1) // config.features.threads)
     at_once = {"GPU": gpus, "CPU": cores}
     hours = (sum(s / min(at_once[where[p]], n) for p, (n, s, _) in found.items()) + LAST) / 3600
-    said = f"about {duration(hours)} in all, {_basis(config, took)}, with {cores} CPU jobs at a time"
+    said = (
+        f"about {duration(hours)} in all, {_basis(config, took)}, with {cores} CPU jobs at a time"
+    )
     if (load := os.getloadavg()[0]) > (os.cpu_count() or 1):
-        said += f"; longer while other programs use this machine (load {load:.0f} on {os.cpu_count()} cores)"
+        said += (
+            f"; longer while other programs use this machine (load {load:.0f} on "
+            f"{os.cpu_count()} cores)"
+        )
     if config.generator is not None:
         said += "; without the answers of the language model"
     table.append(said)
@@ -131,11 +158,12 @@ def ahead(
 
 
 def last_run(config: Config, gpu: bool, sizes: Mapping[str, Sizes]) -> dict[str, float]:
-    """Time that the last run's jobs took, as a multiple of their estimates, by phase; empty before a run.
+    """Time that the last run's jobs took, as a multiple of their estimates, by phase; empty before
+    a run.
 
-    It is read from Snakemake's benchmark files in the results folder. Jobs that encode count only if they ran on the
-    same kind of device. Images that were encoded in shards do not count, because the benchmark file of that name is the
-    merge's.
+    It is read from Snakemake's benchmark files in the results folder. Jobs that encode count only
+    if they ran on the same kind of device. Images that were encoded in shards do not count, because
+    the benchmark file of that name is the merge's.
     """
     same_device = (environment.device(Paths(config.results)) not in ("cpu", None)) == gpu
     found: dict[str, list[float]] = {}  # phase -> seconds taken, seconds estimated
@@ -144,7 +172,10 @@ def last_run(config: Config, gpu: bool, sizes: Mapping[str, Sizes]) -> dict[str,
         sharded = job.phase == "image_features" and config.features.shards > 1
         if row is not None and not sharded and (same_device or job.phase not in ENCODES):
             taken, estimated = found.get(job.phase, [0.0, 0.0])
-            found[job.phase] = [taken + float(row["s"]), estimated + _seconds(config, job, gpu, sizes)]
+            found[job.phase] = [
+                taken + float(row["s"]),
+                estimated + _seconds(config, job, gpu, sizes),
+            ]
     return {phase: taken / estimated for phase, (taken, estimated) in found.items()}
 
 

@@ -1,4 +1,5 @@
-"""Download everything that a run needs before it starts: nodes of a cluster seldom have network access, the head has.
+"""Download everything that a run needs before it starts: nodes of a cluster seldom have network
+access, the head has.
 
 Weights go to the Hugging Face cache (HF_HOME), published data sets below their root.
 """
@@ -20,12 +21,14 @@ from ..pipeline.config import Config
 
 
 def prefetch(config: Config, models: Iterable[str] | None = None) -> Iterator[str]:
-    """Download what is missing, with a line on each model and data set: all of the configuration, or only ``models``.
+    """Download what is missing, with a line on each model and data set: all of the configuration,
+    or only ``models``.
 
-    Continues after a failure. UserError at the end: models that cannot be downloaded or loaded, data sets that cannot
-    be downloaded or that the user has to download.
+    Continues after a failure. UserError at the end: models that cannot be downloaded or loaded,
+    data sets that cannot be downloaded or that the user has to download.
     """
-    # Downloads take hours and often run unattended, so a failure must not keep the others from being fetched.
+    # Downloads take hours and often run unattended, so a failure must not keep the others from
+    # being fetched.
     failed = []
     for name in config.models if models is None else models:
         try:
@@ -51,7 +54,9 @@ def prefetch(config: Config, models: Iterable[str] | None = None) -> Iterator[st
 
 
 def _weights(config: Config, name: str) -> Iterator[str]:
-    """Fetch weights, again if they are damaged, tokenizer and text tower; load them on the CPU, as a node would."""
+    """Fetch weights, again if they are damaged, tokenizer and text tower; load them on the CPU, as
+    a node would.
+    """
     if is_list(config.models[name].model):
         yield from TextTables(config.models[name].model, data_root(config.data_root)).fetch()
         return

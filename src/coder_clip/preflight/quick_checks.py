@@ -1,4 +1,6 @@
-"""Preflight checks that need neither torch nor open_clip: also made before the first job of every run."""
+"""Preflight checks that need neither torch nor open_clip: also made before the first job of every
+run.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ SHORT = 4 / 60  # hours; of a shorter run no estimate is printed
 TIMEOUT = 10.0  # seconds of the one request to a language model's server
 
 
-def forecast(config: Config, gpus: int, sizes: Mapping[str, Sizes], shortest: float = 0.0) -> Iterator[str]:
+def forecast(
+    config: Config, gpus: int, sizes: Mapping[str, Sizes], shortest: float = 0.0
+) -> Iterator[str]:
     """Yield lines on hours by phase and on disk; nothing for a run of less than ``shortest`` hours.
 
     UserError if the disk is too small.
@@ -38,17 +42,28 @@ def forecast(config: Config, gpus: int, sizes: Mapping[str, Sizes], shortest: fl
     table, hours, gigabytes = ahead(config, gpus, sizes)
     room = f"{terminal.gigabytes(free(config.results))} are free"
     if 2 * gigabytes > free(config.results):
-        raise UserError(f"{config.results}: {terminal.gigabytes(2 * gigabytes)} are needed, and {room}")
+        raise UserError(
+            f"{config.results}: {terminal.gigabytes(2 * gigabytes)} are needed, and {room}"
+        )
     if hours < shortest:
         return
     if not table:
-        yield "all artefacts are there; what has changed since they were made runs again ('snakemake -n' says what)"
+        yield (
+            "all artefacts are there; what has changed since they were made runs again "
+            "('snakemake -n' says what)"
+        )
         return
     if not gpus and hours > LONG:
         with_one = ahead(config, 1, sizes)[1]
-        yield f"no GPU is used here; with one, on this machine or on a cluster, it takes about {with_one:.0f} h"
+        yield (
+            "no GPU is used here; with one, on this machine or on a cluster, it takes about "
+            f"{with_one:.0f} h"
+        )
     yield from table
-    yield f"disk: {terminal.gigabytes(gigabytes)} in {config.results}, and as much in DVC's cache; {room}"
+    yield (
+        f"disk: {terminal.gigabytes(gigabytes)} in "
+        f"{config.results}, and as much in DVC's cache; {room}"
+    )
 
 
 def free(folder: Path) -> float:
@@ -58,23 +73,29 @@ def free(folder: Path) -> float:
 
 
 def unused_corrections(config: Config, file: Path) -> Iterator[str]:
-    """Warn of corrected labels beside the configuration that it does not name: the run takes those of the folders."""
+    """Warn of corrected labels beside the configuration that it does not name: the run takes those
+    of the folders.
+    """
     for name, given in config.datasets.items():
         beside = default_file(file, name)
         if given.root is not None and given.corrections is None and beside.is_file():
             yield (
-                f"warning: data set {name}: {beside} corrects labels, but {file} does not name it; add 'corrections: "
+                f"warning: data set {name}: {beside} corrects labels, but {file} does not name "
+                "it; add 'corrections: "
                 f"{beside}' below {name}, or remove the file"
             )
 
 
 def unlisted(config: Config) -> dict[str, Sizes]:
-    """Images per split and classes of data sets without a manifest; entries have them for published data sets."""
+    """Images per split and classes of data sets without a manifest; entries have them for published
+    data sets.
+    """
     found = {}
     for name, given in config.datasets.items():
         if not config.published(name) and not Paths(config.results).manifest(name).is_file():
             with suppress(UserError):  # the job that lists its images says so
-                # near twins move a few images between splits; a plan does without a look at every image
+                # near twins move a few images between splits; a plan does without a look at every
+                # image
                 data = load_dataset(name, given, config.data_root, twins=[])
                 found[name] = sizes_of(config, name, data)
     return found
@@ -93,7 +114,9 @@ def problems(
     downloaded = to_download(config)
     checks: list[Callable[[], None]] = [partial(refuse_absent, config, file, datasets, downloaded)]
     checks += [partial(writable, config.results, "results"), partial(downloads, config, downloaded)]
-    checks += [partial(images, config, d) for d in datasets if config.published(d) and d not in downloaded]
+    checks += [
+        partial(images, config, d) for d in datasets if config.published(d) and d not in downloaded
+    ]
     checks += [partial(corrected, config, d) for d in datasets if config.datasets[d].corrections]
     checks += [partial(folder, config, name) for name in models]
     if asks and config.generator:
@@ -113,7 +136,9 @@ def failed(*checks: Callable[[], None]) -> list[str]:
 
 
 def downloads(config: Config, names: Collection[str]) -> None:
-    """UserError unless downloads of the run fit into the data root, beside what is there, and their servers answer."""
+    """UserError unless downloads of the run fit into the data root, beside what is there, and their
+    servers answer.
+    """
     if not names:
         return
     root = data_root(config.data_root)
@@ -128,15 +153,22 @@ def downloads(config: Config, names: Collection[str]) -> None:
         why = dict(zip(urls, pool.map(refusal, urls), strict=True))
     dead = [f"{d.url} ({why[d.url]})" for d in wanted if all(why[u] for u in (d.url, *d.mirrors))]
     if dead:
-        others = "" if set(names) >= set(config.datasets) else ", or leave them out: ONLY_PRESENT=1 FETCH=0"
+        others = (
+            ""
+            if set(names) >= set(config.datasets)
+            else ", or leave them out: ONLY_PRESENT=1 FETCH=0"
+        )
         raise UserError(
-            f"these files are to be downloaded, and their servers do not give them: {', '.join(dead)}; try again "
+            "these files are to be downloaded, and their servers do not give them: "
+            f"{', '.join(dead)}; try again "
             f"later, get the data sets by hand ('coder-clip data check' says how){others}"
         )
 
 
 def images(config: Config, name: str) -> None:
-    """UserError if the lists of a published data set cannot be used, or images are missing or empty; none is opened."""
+    """UserError if the lists of a published data set cannot be used, or images are missing or
+    empty; none is opened.
+    """
     given, root = config.datasets[name], data_root(config.data_root)
     if not is_here(name, root, given.split):
         return  # reported by absent_data
@@ -152,12 +184,16 @@ def images(config: Config, name: str) -> None:
 
 
 def corrected(config: Config, name: str) -> None:
-    """UserError if the labels of a folder's photos cannot be corrected as its file of corrections says."""
+    """UserError if the labels of a folder's photos cannot be corrected as its file of corrections
+    says.
+    """
     load_dataset(name, config.datasets[name])
 
 
 def folder(config: Config, name: str) -> None:
-    """UserError if a model's folder, or the header of its weights, cannot be read, or a file is empty."""
+    """UserError if a model's folder, or the header of its weights, cannot be read, or a file is
+    empty.
+    """
     model = config.models[name].model
     if not model.startswith("local-dir:"):
         return
@@ -167,7 +203,9 @@ def folder(config: Config, name: str) -> None:
         for weights in place.glob("*.safetensors"):
             read_metadata(weights)
         for file in (f for kind in ("json", "txt", "gz", "model") for f in place.glob(f"*.{kind}")):
-            if not file.stat().st_size:  # a tokenizer without its words gives other tokens, and says nothing
+            if (
+                not file.stat().st_size
+            ):  # a tokenizer without its words gives other tokens, and says nothing
                 raise UserError(f"{file} is empty; get it again")
     except UserError as error:
         raise UserError(f"model {name}: {error}") from None
@@ -184,10 +222,11 @@ def language_model(config: Config, generator: GeneratorConfig) -> None:
 
 
 def unanswered(config: Config, generator: GeneratorConfig) -> bool:
-    """True if a language model has to be asked, as far as is known before stage one finds the pairs.
+    """True if a language model has to be asked, as far as is known before stage one finds the
+    pairs.
 
-    Until then, stored answers about some pairs count for all, because answers are shared as a whole.
-    """
+    Until then, stored answers about some pairs count for all, because answers are shared as a
+    whole."""
     rooms.LANGUAGE_MODEL.require()
     from ..phases.generate_texts import asked
     from ..texts.llm.estimate import rows
@@ -202,20 +241,27 @@ def unanswered(config: Config, generator: GeneratorConfig) -> bool:
 
 
 def key(generator: GeneratorConfig) -> None:
-    """Check with one free request that a language model's server answers and accepts the key. UserError if not."""
+    """Check with one free request that a language model's server answers and accepts the key.
+    UserError if not.
+    """
     from ..texts.llm.server import api_key, headers, place
 
     secret = api_key(generator)
     request = urllib.request.Request(
         f"{place(generator).rstrip('/')}/models",
-        headers={"Authorization": f"Bearer {secret}", "User-Agent": "coder-clip", **headers(generator)},
+        headers={
+            "Authorization": f"Bearer {secret}",
+            "User-Agent": "coder-clip",
+            **headers(generator),
+        },
     )
     try:
         urllib.request.urlopen(request, timeout=TIMEOUT).close()
     except urllib.error.HTTPError as error:
         if error.code in (401, 403):
             raise UserError(
-                f"the language model's server {place(generator)} refuses the key (HTTP {error.code})"
+                f"the language model's server {place(generator)} "
+                f"refuses the key (HTTP {error.code})"
             ) from None  # others do not list models; asking will show
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", None) or error

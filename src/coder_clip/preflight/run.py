@@ -14,13 +14,19 @@ from . import quick_checks
 
 
 def before_run(
-    config: Config, file: Path, datasets: Collection[str], models: Collection[str], asks: bool, here: bool
+    config: Config,
+    file: Path,
+    datasets: Collection[str],
+    models: Collection[str],
+    asks: bool,
+    here: bool,
 ) -> None:
     """Check a run before its first job. UserError with everything that would stop the run.
 
-    datasets, models: what the run lists or encodes. asks: whether the run asks a language model. here: whether jobs run
-    on this machine; then models of the hub are looked for, and the estimate of a long run is printed.
-    """
+    datasets, models: what the run lists or encodes. asks: whether the run asks a language model.
+    here: whether jobs run
+    on this machine; then models of the hub are looked for, and the estimate of a long run is
+    printed."""
     _tell(quick_checks.unused_corrections(config, file))
     found = quick_checks.problems(config, file, datasets, models, asks)
     if here and any(not config.models[m].model.startswith("local-dir:") for m in models):
@@ -29,7 +35,9 @@ def before_run(
         parts = [*(weights(config, m, load=False) for m in models), unused_gpu(config)]
         found += quick_checks.failed(*(partial(_tell, part) for part in parts))
     if here and models and not found:
-        hours = quick_checks.forecast(config, gpus(config), quick_checks.unlisted(config), quick_checks.SHORT)
+        hours = quick_checks.forecast(
+            config, gpus(config), quick_checks.unlisted(config), quick_checks.SHORT
+        )
         found += quick_checks.failed(partial(_tell, hours))
     if found:
         raise UserError("\n".join(found))

@@ -17,17 +17,26 @@ from ..errors import UserError
 from ..evaluation.estimates import paired_test_over_seeds
 from .results import Results
 
-MEASURES = {"nearer_neighbours": "knn", "better_retrieval": "r_precision", "corrected_neighbours": "nearest"}
-OF_TEXTS = {"coder_adapter", "coder_without_clip"}  # few-shot methods that need texts besides the names
+MEASURES = {
+    "nearer_neighbours": "knn",
+    "better_retrieval": "r_precision",
+    "corrected_neighbours": "nearest",
+}
+OF_TEXTS = {
+    "coder_adapter",
+    "coder_without_clip",
+}  # few-shot methods that need texts besides the names
 NO_CLASS_TEXTS = "text features of its classes are not published"
 TEXT_TESTS = {"more_texts": "all_against_few", "diverse_texts": "diverse_against_alike"}
 
 
 @dataclass(frozen=True)
 class Judged:
-    """A claim on one data set with one model. comparison: None where there was nothing to compare; why: the reason.
+    """A claim on one data set with one model. comparison: None where there was nothing to compare;
+    why: the reason.
 
-    unchanged: validation decided to change nothing, which is a true difference of 0 for a mean over data sets.
+    unchanged: validation decided to change nothing, which is a true difference of 0 for a mean over
+    data sets.
     fewer: the same comparison with fewer shots, of a claim about few-shot methods.
     """
 
@@ -42,7 +51,9 @@ class Judged:
 
 
 class Missing(Exception):
-    """There is nothing to compare: ``off`` where the run decided so, ``not run`` where its configuration did."""
+    """There is nothing to compare: ``off`` where the run decided so, ``not run`` where its
+    configuration did.
+    """
 
     def __init__(self, verdict: Verdict, why: str, unchanged: bool = False) -> None:
         self.verdict, self.why, self.unchanged = verdict, why, unchanged
@@ -65,7 +76,9 @@ def _judge(claim: Claim, results: Results, dataset: str, model: str) -> Judged:
             return _few_shot(claim, results, dataset, model)
         comparison = _EVIDENCE[claim.evidence](claim, results, dataset, model)
     except Missing as missing:
-        return Judged(claim, dataset, model, missing.verdict, why=missing.why, unchanged=missing.unchanged)
+        return Judged(
+            claim, dataset, model, missing.verdict, why=missing.why, unchanged=missing.unchanged
+        )
     return Judged(claim, dataset, model, verdict(comparison), comparison)
 
 
@@ -73,7 +86,8 @@ def _zero_shot(claim: Claim, results: Results, dataset: str, model: str) -> Comp
     """Two zero-shot methods on the same images; of random words every draw."""
     _needs_setting(results)
     if claim.after == "coder_rerank":
-        if off := results.rerank_off(dataset, model):
+        off = results.rerank_off(dataset, model)
+        if off:
             has_texts = bool(results.rerank(dataset, model)["pairs_with_texts"])
             raise Missing("off", off, unchanged=has_texts)
     else:
@@ -93,7 +107,9 @@ def _few_shot(claim: Claim, results: Results, dataset: str, model: str) -> Judge
         _needs_texts(results, dataset, model)
     found: dict[int, Comparison] = {}
     for shots in results.shots_of(dataset):
-        found[shots], seeds = few_shot_difference(results, dataset, model, shots, claim.before, claim.after)
+        found[shots], seeds = few_shot_difference(
+            results, dataset, model, shots, claim.before, claim.after
+        )
     comparison = found.pop(results.shots_of(dataset)[-1])
     if seeds == 1:
         return Judged(claim, dataset, model, "not judged", comparison, ONE_SEED, fewer=found)
@@ -103,7 +119,9 @@ def _few_shot(claim: Claim, results: Results, dataset: str, model: str) -> Judge
 def few_shot_difference(
     results: Results, dataset: str, model: str, shots: int, before: str, after: str
 ) -> tuple[Comparison, int]:
-    """Two few-shot methods with a number of shots, and the number of seeds. Missing if one of them did not run."""
+    """Two few-shot methods with a number of shots, and the number of seeds. Missing if one of them
+    did not run.
+    """
     absent = Missing(
         "not run", "not among adapter.methods" if dataset in results.with_texts else NO_CLASS_TEXTS
     )
@@ -122,8 +140,8 @@ def _paired(
 ) -> Comparison:
     """The paired test of two methods in the setting clean. shots: None for zero-shot methods.
 
-    absent: raised, with the method's name, where one has no rows. UserError for rows of different images or runs.
-    """
+    absent: raised, with the method's name, where one has no rows. UserError for rows of different
+    images or runs."""
     sides = []
     for method in (before, after):
         side = _correct(results, dataset, model, shots, method)
@@ -134,7 +152,8 @@ def _paired(
     one_run_fits_all = shots is None and 1 in (len(was), len(now))
     if ids != same or (len(was) != len(now) and not one_run_fits_all):
         raise UserError(
-            f"results of {before} and {after} are of different images or runs; run their phase again"
+            f"results of {before} and {after} are of different "
+            "images or runs; run their phase again"
         )
     shape = max(len(was), len(now)), was.shape[1]  # a method without draws is the same in each
     was, now = np.broadcast_to(was, shape), np.broadcast_to(now, shape)
@@ -176,7 +195,9 @@ def _texts(claim: Claim, results: Results, dataset: str, model: str) -> Comparis
     """Stage one with two choices of texts, as the phase evaluation compared them."""
     _needs_texts(results, dataset)
     named = TEXT_TESTS.get(claim.name)
-    wanted = {"test": named} if named else {"test": "kind", "kind": claim.name.removesuffix("_adds")}
+    wanted = (
+        {"test": named} if named else {"test": "kind", "kind": claim.name.removesuffix("_adds")}
+    )
     return _stored(results, dataset, model, "text_tests", wanted)
 
 
@@ -186,7 +207,9 @@ def _needs_setting(results: Results) -> None:
 
 
 def _needs_texts(results: Results, dataset: str, model: str | None = None) -> None:
-    """Missing without texts besides the names. model: CODER may use a vocabulary that the model brings instead."""
+    """Missing without texts besides the names. model: CODER may use a vocabulary that the model
+    brings instead.
+    """
     if model is not None and results.vocabulary(dataset, model):
         return
     if dataset not in results.with_texts:
@@ -200,7 +223,9 @@ def _needs_shots(results: Results, dataset: str) -> None:
         raise Missing("not run", "the data set has no few-shot methods")
 
 
-def _stored(results: Results, dataset: str, model: str, key: str, wanted: dict[str, str]) -> Comparison:
+def _stored(
+    results: Results, dataset: str, model: str, key: str, wanted: dict[str, str]
+) -> Comparison:
     """A test that the phase evaluation stored."""
     for test in results.evaluation(dataset, model)[key]:
         if wanted.items() <= test.items():

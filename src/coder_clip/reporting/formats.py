@@ -17,7 +17,9 @@ LONG = 45  # rows; a longer LaTeX table breaks over pages
 def write(table: Table, stem: str | Path) -> None:
     """Write ``stem``.csv (full precision), .md (rounded) and .tex (booktabs)."""
     stem = Path(stem)
-    write_text(stem.with_name(f"{stem.name}.csv"), table.frame.to_csv(index=False, lineterminator="\n"))
+    write_text(
+        stem.with_name(f"{stem.name}.csv"), table.frame.to_csv(index=False, lineterminator="\n")
+    )
     write_text(stem.with_name(f"{stem.name}.md"), markdown(table))
     write_text(stem.with_name(f"{stem.name}.tex"), latex(table, stem.name))
 
@@ -42,7 +44,9 @@ def plain(text: str, width: int = 100) -> str:
     """A table as `markdown` wrote it, for a terminal: aligned columns, nothing escaped."""
     lines = text.strip().splitlines()
     grid = [[c.strip() for c in _BAR.split(line)[1:-1]] for line in lines if line.startswith("|")]
-    texts = [textwrap.fill(_bare(line), width) for line in lines if line and not line.startswith("|")]
+    texts = [
+        textwrap.fill(_bare(line), width) for line in lines if line and not line.startswith("|")
+    ]
     if not grid:
         return "\n\n".join(texts)
     (head, rule), rows = grid[:2], grid[2:]
@@ -50,7 +54,9 @@ def plain(text: str, width: int = 100) -> str:
         [_bare(c) for c in head],
         [[_bare(c) for c in row] for row in rows],
         right=[i for i, c in enumerate(rule) if c.endswith(":")],
-        bold=[(r, i) for r, row in enumerate(rows) for i, c in enumerate(row) if c.startswith("**")],
+        bold=[
+            (r, i) for r, row in enumerate(rows) for i, c in enumerate(row) if c.startswith("**")
+        ],
     )
     return "\n\n".join([texts[0], "\n".join(shown), *texts[1:]])
 
@@ -60,10 +66,12 @@ def _bare(markdown: str) -> str:
 
 
 def latex(table: Table, name: str) -> str:
-    """A booktabs table to ``\\input``, labelled ``tab:NAME``; a long one is a longtable, which breaks over pages."""
+    """A booktabs table to ``\\input``, labelled ``tab:NAME``; a long one is a longtable, which
+    breaks over pages.
+    """
 
-    # A longtable cannot be inside a table environment, and has to be told which head to repeat on each page. So
-    # short and long tables share the rows and differ in what surrounds them.
+    # A longtable cannot be inside a table environment, and has to be told which head to repeat on
+    # each page. So # short and long tables share the rows and differ in what surrounds them.
     def cell(c: Cell) -> str:
         return rf"\textbf{{{_tex(c.text)}}}" if c.bold else _tex(c.text)
 
@@ -77,11 +85,32 @@ def latex(table: Table, name: str) -> str:
     if len(table.rows) > LONG:
         needs = r"% \usepackage{booktabs,longtable}"
         top = [rf"\begin{{longtable}}{{{spec}}}", caption + r" \\", r"\toprule", head, r"\midrule"]
-        top += [r"\endfirsthead", r"\toprule", head, r"\midrule", r"\endhead", r"\bottomrule", r"\endfoot"]
-        lines = [needs, r"{\footnotesize\setlength{\tabcolsep}{4pt}", *top, *body, r"\end{longtable}", "}"]
+        top += [
+            r"\endfirsthead",
+            r"\toprule",
+            head,
+            r"\midrule",
+            r"\endhead",
+            r"\bottomrule",
+            r"\endfoot",
+        ]
+        lines = [
+            needs,
+            r"{\footnotesize\setlength{\tabcolsep}{4pt}",
+            *top,
+            *body,
+            r"\end{longtable}",
+            "}",
+        ]
     else:
         needs = r"% \usepackage{booktabs}"
-        top = [r"\begin{table}", r"\centering", caption, r"\footnotesize", r"\setlength{\tabcolsep}{4pt}"]
+        top = [
+            r"\begin{table}",
+            r"\centering",
+            caption,
+            r"\footnotesize",
+            r"\setlength{\tabcolsep}{4pt}",
+        ]
         top += [rf"\begin{{tabular}}{{{spec}}}", r"\toprule", head, r"\midrule"]
         lines = [needs, *top, *body, r"\bottomrule", r"\end{tabular}", r"\end{table}"]
     return "\n".join(lines) + "\n"
@@ -121,11 +150,15 @@ _TEX = {
 def _md(text: str) -> str:
     text = one_line(text, None)
     # brackets and underscores inside words and numbers read better bare, and mean nothing there
-    return re.sub(r"(?<=\w)\\_(?=\w)", "_", re.sub(r"\\([\[\]])(?!\()", r"\1", _MD.sub(r"\\\1", text)))
+    return re.sub(
+        r"(?<=\w)\\_(?=\w)", "_", re.sub(r"\\([\[\]])(?!\()", r"\1", _MD.sub(r"\\\1", text))
+    )
 
 
 def _tex(text: str) -> str:
-    """Characters with a meaning escaped; what pdfLaTeX has no glyph for is shown as its code point."""
+    """Characters with a meaning escaped; what pdfLaTeX has no glyph for is shown as its code
+    point.
+    """
 
     def shown(c: str) -> str:
         return c if c.isascii() or "À" <= c <= "ÿ" else f"{{[}}U+{ord(c):04X}{{]}}"

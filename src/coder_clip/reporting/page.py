@@ -1,8 +1,8 @@
 """The report: one page that holds everything, and metrics.json for ``dvc metrics``.
 
-The page needs nothing besides itself: styles and script are inline, images are base64, and a content security
-policy forbids requests and any script but its own. All text is escaped. It holds no time, host or version.
-"""
+The page needs nothing besides itself: styles and script are inline, images are base64, and a
+content security policy forbids requests and any script but its own. All text is escaped. It holds
+no time, host or version."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ from .parts.style import Loader
 from .parts.table import Table
 from .results import ResultFile, Results
 
-# What each reader wants first, open and in this order (`Results.kind`); other sections follow, folded.
+# What each reader wants first, open and in this order (`Results.kind`); other sections follow,
+# folded.
 OPEN = {
     "photos": ("Errors", "Zero-shot", "Few-shot"),
     "drawn": ("Claims", "Zero-shot", "Few-shot", "Errors", "Texts"),
@@ -52,7 +53,9 @@ COLOURS = 256  # of a chart's palette: a third of the bytes, and no difference t
 
 @dataclass(frozen=True)
 class _Item:
-    """A table or figure on the page. image: a data URL; pictures: (data set, image id) -> data URL."""
+    """A table or figure on the page. image: a data URL; pictures: (data set, image id) -> data
+    URL.
+    """
 
     name: str
     title: str
@@ -82,7 +85,9 @@ def _environment() -> Environment:
     environment.filters["short"] = lambda text: str(text)[:12]
     # an interval is not broken over lines
     environment.filters["whole"] = lambda text: str(text).replace(", ", ",\N{NO-BREAK SPACE}")
-    environment.filters["yaml"] = lambda value: yaml.safe_dump(value, sort_keys=False, allow_unicode=True)
+    environment.filters["yaml"] = lambda value: yaml.safe_dump(
+        value, sort_keys=False, allow_unicode=True
+    )
     return environment
 
 
@@ -98,9 +103,10 @@ def render(
 ) -> None:
     """Write the page. Tables and figures must be there: their files are what it shows and names.
 
-    note: what the numbers are evidence of, shown on top. config_text: the configuration, as YAML. reproduce:
-    the command that makes everything. image: loads images of errors; without it, or where they are not on this machine,
-    the page names them. UserError for a missing file.
+    note: what the numbers are evidence of, shown on top. config_text: the configuration, as YAML.
+    reproduce:
+    the command that makes everything. image: loads images of errors; without it, or where they are
+    not on this machine, the page names them. UserError for a missing file.
     """
     environment, loader = _environment(), PackageLoader("coder_clip")
     style, script = (
@@ -157,11 +163,15 @@ def render(
 
 
 def metrics(results: Results) -> dict[str, dict[str, dict[str, float]]]:
-    """{data set: {model: {method: top-1}}} in the main setting; few-shot methods carry their shots."""
+    """{data set: {model: {method: top-1}}} in the main setting; few-shot methods carry their
+    shots.
+    """
     found: dict[str, dict[str, dict[str, float]]] = {}
     for dataset, model in results:
         methods = results.main_methods(dataset, model)
-        found.setdefault(dataset, {})[model] = {m: e["accuracy"]["value"] for m, e in methods.items()}
+        found.setdefault(dataset, {})[model] = {
+            m: e["accuracy"]["value"] for m, e in methods.items()
+        }
     for s in results.few_shot_rows("summary"):
         if s["method"] != "clip_ensemble":
             numbers = found[s["dataset"]][s["model"]]
@@ -184,7 +194,8 @@ def _data(results: Results) -> str:
     text = f"{'; '.join(said)}. Encoder{'s' * (len(models) > 1)}: {', '.join(models)}."
     if results.kind == "drawn":
         text += (
-            " Such drawings show how the method works; they are no evidence about photos or about the paper."
+            " Such drawings show how the method works; they are no evidence about photos or "
+            "about the paper."
         )
     return text
 
@@ -197,11 +208,16 @@ def _corrections(results: Results) -> str:
 
 
 def _twins(results: Results) -> str:
-    """How many test images have near twins, in all where there are many data sets; "" where none have."""
+    """How many test images have near twins, in all where there are many data sets; "" where none
+    have.
+    """
     of = {dataset: results.manifest(dataset).get("near_twins") for dataset in results.datasets}
     counts = {dataset: found["test"] for dataset, found in of.items() if found}
     if len(counts) > FEW:
-        total = {key: sum(of_one[key] for of_one in counts.values()) for key in next(iter(counts.values()))}
+        total = {
+            key: sum(of_one[key] for of_one in counts.values())
+            for key in next(iter(counts.values()))
+        }
         return "; ".join(twins_said(total)) + f" ({len(counts)} data sets together)"
     said = []
     for dataset, of_one in counts.items():
@@ -210,12 +226,15 @@ def _twins(results: Results) -> str:
     return "; ".join(said)
 
 
-def _items(results: Results, image: Loader | None) -> tuple[dict[str, list[_Item]], dict[str, list[str]]]:
+def _items(
+    results: Results, image: Loader | None
+) -> tuple[dict[str, list[_Item]], dict[str, list[str]]]:
     """Section -> its tables and figures; and those with nothing to show: reason -> titles."""
     items: dict[str, list[_Item]] = {}
     silent: dict[str, list[str]] = {}
     for exhibit in EXHIBITS:
-        if why := exhibit.nothing(results):
+        why = exhibit.nothing(results)
+        if why:
             title = exhibit.drawing.title if exhibit.has_figure else exhibit.table(results).title
             silent.setdefault(why, []).append(title)
             continue
@@ -276,7 +295,9 @@ def _jpeg(picture: Image.Image) -> str:
 
 def _png(chart: Image.Image) -> str:
     """A data URL of a chart, whose few colours fit a palette."""
-    return _data_url(chart.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE), "png")
+    return _data_url(
+        chart.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE), "png"
+    )
 
 
 def _data_url(picture: Image.Image, kind: str, **options: int) -> str:
@@ -286,7 +307,9 @@ def _data_url(picture: Image.Image, kind: str, **options: int) -> str:
 
 
 def _encoders(results: Results) -> list[dict[str, Any]]:
-    """Each encoder once, with the data sets whose features it made: two of one name would show as two."""
+    """Each encoder once, with the data sets whose features it made: two of one name would show as
+    two.
+    """
     found: list[dict[str, Any]] = []
     for dataset, model in results:
         info = results.encoder(dataset, model)

@@ -1,4 +1,6 @@
-"""The results tree as tables, figures and the report read it: each file once, when it is first asked for."""
+"""The results tree as tables, figures and the report read it: each file once, when it is first
+asked for.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ NO_TEXTS: Document = {
 
 @dataclass(frozen=True)
 class ResultFile:
-    """A file behind a number: its path (from the results folder's parent), its hash, its command."""
+    """A file behind a number: its path (from the results folder's parent), its hash, its
+    command.
+    """
 
     path: str
     sha256: str
@@ -43,20 +47,26 @@ class ResultFile:
 def in_order(entries: Iterable[Document]) -> list[Document]:
     """Methods in the order of METHODS, unknown ones last in their own order; settings in theirs."""
     place = {name: i for i, name in enumerate([*METHODS, *SETTINGS])}
-    return sorted(entries, key=lambda e: [place.get(e[key], len(place)) for key in ("method", "setting")])
+    return sorted(
+        entries, key=lambda e: [place.get(e[key], len(place)) for key in ("method", "setting")]
+    )
 
 
 class Results:
     """Artefacts of some data sets, models and shots, in the order given, below one results folder.
 
-    Nothing is read before it is asked for, so a table needs only the phases it shows. A missing file is a
-    UserError that names the file and the command that makes it.
+    Nothing is read before it is asked for, so a table needs only the phases it shows. A missing
+    file is a UserError that names the file and the command that makes it.
     """
 
     @classmethod
     def of(cls, config: Config, config_file: str = "") -> Results:
-        """The results of a configuration; its file, if it is not the default, becomes part of shown commands."""
-        results = cls(config.results, list(config.datasets), list(config.models), list(config.adapter.shots))
+        """The results of a configuration; its file, if it is not the default, becomes part of shown
+        commands.
+        """
+        results = cls(
+            config.results, list(config.datasets), list(config.models), list(config.adapter.shots)
+        )
         results.few_shot = [d for d in config.datasets if config.few_shot(d)]
         results.features = [d for d in config.datasets if config.of_features(d)]
         results.with_texts = [d for d in config.datasets if config.class_texts(d)]
@@ -65,7 +75,11 @@ class Results:
         return results
 
     def __init__(
-        self, root: str | Path, datasets: Sequence[str], models: Sequence[str], shots: Sequence[int] = ()
+        self,
+        root: str | Path,
+        datasets: Sequence[str],
+        models: Sequence[str],
+        shots: Sequence[int] = (),
     ) -> None:
         self.option = ""
         self.left_out: tuple[str, ...] = ()  # data sets of the configuration that are not here
@@ -101,7 +115,10 @@ class Results:
     def zero_shot(self, dataset: str, model: str) -> Document:
         if dataset not in self.with_texts:
             evaluation = self.evaluation(dataset, model)
-            return {**{k: evaluation[k] for k in ("dataset", "model", "images", "classes")}, **NO_TEXTS}
+            return {
+                **{k: evaluation[k] for k in ("dataset", "model", "images", "classes")},
+                **NO_TEXTS,
+            }
         return self._beside(self.paths.zero_shot(model, dataset))
 
     def rerank(self, dataset: str, model: str) -> Document:
@@ -120,7 +137,9 @@ class Results:
 
     def maps(self, dataset: str, model: str) -> pd.DataFrame:
         """t-SNE coordinates."""
-        return self._rows(self.paths.evaluation(model, dataset), ("image_id", "label", "features", "x", "y"))
+        return self._rows(
+            self.paths.evaluation(model, dataset), ("image_id", "label", "features", "x", "y")
+        )
 
     def texts(self, dataset: str) -> Document:
         return self._json(self.paths.texts(dataset))
@@ -136,11 +155,17 @@ class Results:
         return str(self.manifest(dataset).get("split", "own"))
 
     def encoder(self, dataset: str, model: str) -> Document:
-        """The encoder of the image features: open_clip name, weights hash, preprocessing (reads a header only)."""
-        return dict(read_metadata(self.paths.image_features(model, dataset, "test")).get("encoder", {}))
+        """The encoder of the image features: open_clip name, weights hash, preprocessing (reads a
+        header only).
+        """
+        return dict(
+            read_metadata(self.paths.image_features(model, dataset, "test")).get("encoder", {})
+        )
 
     def templates(self, dataset: str) -> Document:
-        """The sentences that the texts were put into, per kind: one or several (reads a header only)."""
+        """The sentences that the texts were put into, per kind: one or several (reads a header
+        only).
+        """
         path = self.paths.text_features(self.models[0], dataset)
         return dict(read_metadata(path).get("templates", {}))
 
@@ -200,7 +225,8 @@ class Results:
         return rows[rows["setting"].isin(("any", self.main_setting))]
 
     def few_shot_rows(self, part: str) -> list[Document]:
-        """The ``summary`` or the ``runs`` of few-shot methods: entries with their data set, model and shots.
+        """The ``summary`` or the ``runs`` of few-shot methods: entries with their data set, model
+        and shots.
 
         Of each document only the setting that is nearest to ``clean``.
         """
@@ -210,7 +236,9 @@ class Results:
                 document = self.adapter(dataset, model, shots)
                 setting = self.setting_of(document["summary"])
                 place = {"dataset": dataset, "model": model, "shots": shots}
-                found += [{**place, **e} for e in in_order(document[part]) if e["setting"] == setting]
+                found += [
+                    {**place, **e} for e in in_order(document[part]) if e["setting"] == setting
+                ]
         return found
 
     def images(self, dataset: str) -> int:
@@ -230,7 +258,8 @@ class Results:
 
     @staticmethod
     def rerank_that_looks(document: Document) -> Document | None:
-        """The rerank of `main_setting`, or of the setting nearest to it that looks at an image; None if none does.
+        """The rerank of `main_setting`, or of the setting nearest to it that looks at an image;
+        None if none does.
 
         The clean setting may choose to rerank nothing.
         """
@@ -273,7 +302,9 @@ class Results:
         return "" if any(map(self.shots_of, self.datasets)) else "the run has no few-shot methods"
 
     def vocabulary(self, dataset: str, model: str) -> int:
-        """Number of texts that a model describes images with instead of texts of their classes; 0 without."""
+        """Number of texts that a model describes images with instead of texts of their classes; 0
+        without.
+        """
         return int(self.evaluation(dataset, model).get("vocabulary", 0))
 
     def has_texts(self, dataset: str) -> bool:
@@ -296,7 +327,9 @@ class Results:
     # ---- where it comes from
 
     def sources(self, phases: Sequence[str]) -> list[ResultFile]:
-        """The files of some phases with hash and command, in the order of phases, data sets and models."""
+        """The files of some phases with hash and command, in the order of phases, data sets and
+        models.
+        """
         found: list[ResultFile] = []
         for phase, (dataset, model) in product(phases, self):
             if phase in ("zero_shot", "rerank") and dataset not in self.with_texts:

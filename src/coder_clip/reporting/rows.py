@@ -1,4 +1,6 @@
-"""Find a row of a written table, and the configuration that writes a table, by what a user types."""
+"""Find a row of a written table, and the configuration that writes a table, by what a user
+types.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +14,18 @@ from ..pipeline.config import load_config
 
 
 def row_of(path: Path, row: str) -> dict[str, str]:
-    """Column -> cell of a row: its number from 1, or values of some columns ("dataset=rare,method=coder")."""
-    # Each refusal names what would have worked: tables that exist, columns, the nearest value, or the column
-    # that tells several matching rows apart.
+    """Column -> cell of a row: its number from 1, or values of some columns
+    ("dataset=rare,method=coder").
+    """
+    # Each refusal names what would have worked: tables that exist, columns, the nearest value, or
+    # the column # that tells several matching rows apart.
     try:
         with path.open(encoding="utf-8", newline="") as stream:
             rows = list(csv.DictReader(stream))
     except OSError as error:
-        there = ", ".join(sorted(str(p) for p in Path("results/tables").glob("*.csv"))) or "none yet"
+        there = (
+            ", ".join(sorted(str(p) for p in Path("results/tables").glob("*.csv"))) or "none yet"
+        )
         raise UserError(f"no table {path} (there are: {there})") from error
     if row.isdecimal():
         if not 1 <= int(row) <= len(rows):
@@ -43,7 +49,9 @@ def row_of(path: Path, row: str) -> dict[str, str]:
         key = next((k for k in matching[0] if len({r[k] for r in matching}) > 1), "nothing")
         values = list(dict.fromkeys(r[key] for r in matching if key in r))
         shown = ", ".join([*values[:6], *["…"] * (len(values) > 6)])
-        raise UserError(f"{len(matching)} rows of {path} have {row}; they differ in {key} ({shown})")
+        raise UserError(
+            f"{len(matching)} rows of {path} have {row}; they differ in {key} ({shown})"
+        )
     return matching[0]
 
 

@@ -1,11 +1,12 @@
-"""Exact search of α, β and γ over a whole grid, without evaluating every point of it, for logits of the form
+"""Exact search of α, β and γ over a whole grid, without evaluating every point of it, for logits of
+the form
 
     logits = base + γ · tilt + α · votes(β, γ)
 
-TIP-X has a tilt, and votes without γ; APE has votes that depend on γ; the CODER-Adapter and Tip-Adapter have neither.
-For each γ, an image is right on one range of α (line_search.py). Between two β the votes of a class are convex in β,
-which bounds by how much the label can lead: most images are decided for all β between the two, and only the others are
-evaluated again (docs/method.md).
+TIP-X has a tilt, and votes without γ; APE has votes that depend on γ; the CODER-Adapter and
+Tip-Adapter have neither. For each γ, an image is right on one range of α (line_search.py). Between
+two β the votes of a class are convex in β, which bounds by how much the label can lead: most images
+are decided for all β between the two, and only the others are evaluated again (docs/method.md).
 """
 
 from __future__ import annotations
@@ -37,10 +38,11 @@ AXES = ("alpha", "beta", "gamma")
 
 
 class Images(NamedTuple):
-    """Some images. rows: (n,) number of each; labels: (n,); base: (C, n); tilt: (C, n), None without one.
+    """Some images. rows: (n,) number of each; labels: (n,); base: (C, n); tilt: (C, n), None
+    without one.
 
-    votes: for a β and the numbers (g,) of some γ, the votes and their derivatives by β, (C, n, g) each, or (C, n, 1)
-    where they do not depend on γ. Votes are positive and convex in β.
+    votes: for a β and the numbers (g,) of some γ, the votes and their derivatives by β, (C, n, g)
+    each, or (C, n, 1) where they do not depend on γ. Votes are positive and convex in β.
     """
 
     rows: Ints
@@ -53,8 +55,8 @@ class Images(NamedTuple):
 class Family(Protocol):
     """The interface that a search needs: all images of a method.
 
-    size: number of images. largest_vote: no vote is larger at any γ, for β up to this one. blocks: the images of these
-    numbers, in blocks that fit in the processor's cache.
+    size: number of images. largest_vote: no vote is larger at any γ, for β up to this one. blocks:
+    the images of these numbers, in blocks that fit in the processor's cache.
     """
 
     @property
@@ -86,7 +88,8 @@ class Best(NamedTuple):
 class _Interval:
     """The β indices strictly between two evaluated ones, ``first`` and ``last``.
 
-    For each γ and α: certain, the number of images that are right at all these β; most, the largest number at any of
+    For each γ and α: certain, the number of images that are right at all these β; most, the largest
+    number at any of
     them. images: those in doubt. rank: most promising first, then smallest β.
     """
 
@@ -99,7 +102,9 @@ class _Interval:
 
 
 class _Node(NamedTuple):
-    """Votes and slopes at a β, (C, n, g), and the least and largest lead (C, n) of the label's votes over the γ."""
+    """Votes and slopes at a β, (C, n, g), and the least and largest lead (C, n) of the label's
+    votes over the γ.
+    """
 
     votes: Floats
     slopes: Floats
@@ -107,20 +112,25 @@ class _Node(NamedTuple):
     largest: Floats
 
 
-def first_best(family: Family, grids: Grids, loops: tuple[str, ...] = ("beta", "alpha", "gamma")) -> Best:
+def first_best(
+    family: Family, grids: Grids, loops: tuple[str, ...] = ("beta", "alpha", "gamma")
+) -> Best:
     """The point with the most right images that comes first in these loops, outermost first.
 
-    An image is right if the arg max of its logits, lowest class first, is its label. All zeros if no point has an image
-    right, because the published loops start from there.
+    An image is right if the arg max of its logits, lowest class first, is its label. All zeros if
+    no point has an image right, because the published loops start from there.
     """
     positions = _positions(grids, loops)
     none = np.zeros(positions.shape[1:], dtype=np.int64)
     best, best_position = Best(0, 0.0, 0.0, 0.0), 0
-    start = _Interval((0, 0), -1, len(grids.betas), none, none + family.size, np.arange(family.size))
+    start = _Interval(
+        (0, 0), -1, len(grids.betas), none, none + family.size, np.arange(family.size)
+    )
     waiting = [start]
     while waiting:
         part = heapq.heappop(waiting)
-        # An equal count wins only if it comes first. Positions rise with β: the first β of the interval decides.
+        # An equal count wins only if it comes first. Positions rise with β: the first β of the
+        # interval decides.
         later = positions[part.first + 1] > best_position
         hopeful = part.most >= np.maximum(1, best.right + later)
         if not hopeful.any():
@@ -153,7 +163,9 @@ def _positions(grids: Grids, loops: tuple[str, ...]) -> Ints:
 
 
 def _nodes(betas: Floats, first: int, last: int) -> list[int]:
-    """The β indices to evaluate in an interval, with its ends; at the very start the whole range, in ratios."""
+    """The β indices to evaluate in an interval, with its ends; at the very start the whole range,
+    in ratios.
+    """
     if first >= 0:
         return sorted({first, last, *np.linspace(first, last, PARTS + 1).astype(int).tolist()})
     nodes = [0]
@@ -166,7 +178,9 @@ def _nodes(betas: Floats, first: int, last: int) -> list[int]:
 def _evaluate(
     family: Family, part: _Interval, nodes: list[int], grids: Grids, gammas: Ints, span: slice
 ) -> tuple[Ints, list[_Interval]]:
-    """Number of right images at each node, (nodes, γ, α) of those asked for, and the intervals between nodes."""
+    """Number of right images at each node, (nodes, γ, α) of those asked for, and the intervals
+    between nodes.
+    """
     counts = np.tile(part.certain[gammas, span], (len(nodes), 1, 1))
     certain, most = counts.copy(), counts.copy()
     doubtful: list[list[Ints]] = [[] for _ in nodes]
@@ -232,15 +246,18 @@ class _Lines:
         counts = np.full((len(self.gammas), len(self.alphas)), sure, dtype=np.int64)
         for few in blocks:
             base, votes = self._base(few), few.take(node.votes)
-            counts += count_right(base, votes, few.labels, self.alphas, self.slack[few.images][:, None])
+            counts += count_right(
+                base, votes, few.labels, self.alphas, self.slack[few.images][:, None]
+            )
         return counts
 
     def right_between(self, before: _Node, here: _Node, step: float) -> tuple[Ints, Ints, Ints]:
-        """Bounds (γ, α) of the number of right images at all β between two nodes, and the images in doubt.
+        """Bounds (γ, α) of the number of right images at all β between two nodes, and the images in
+        doubt.
 
-        Between two β the votes are below their chord, but by at most bend = (difference of slopes) · step / 4. So the
-        lead of the label's votes on class c is between the smaller one of the two nodes minus the label's bend and the
-        larger one plus c's.
+        Between two β the votes are below their chord, but by at most bend = (difference of slopes)
+        · step / 4. So the lead of the label's votes on class c is between the smaller one of the
+        two nodes minus the label's bend and the larger one plus c's.
         """
         bend = np.maximum((here.slopes - before.slopes).max(axis=2), 0) * (step / 4)
         low = np.minimum(before.least, here.least) - label_values(bend, self.images.labels)

@@ -1,6 +1,8 @@
-"""Cache models: shots that vote for their class, evaluated in blocks of images that fit in the processor's cache.
+"""Cache models: shots that vote for their class, evaluated in blocks of images that fit in the
+processor's cache.
 
-    logits = clip_logits + α · Σ over shots of each class of exp(−β (1 − A))        A: affinity of images and shots
+    logits = clip_logits + α · Σ over shots of each class of exp(−β (1 − A))        A: affinity of
+    images and shots
 
 Tip-Adapter and the CODER-Adapter both have this form; they differ in the affinity.
 """
@@ -27,10 +29,11 @@ KEEP = 2**30  # bytes of affinities that a search keeps in memory; more go to a 
 
 
 class CacheModel(Protocol):
-    """The interface that :func:`search` and :func:`cache_logits` need: shots that vote for their class.
+    """The interface that :func:`search` and :func:`cache_logits` need: shots that vote for their
+    class.
 
-    labels: (K,) int64, the class of each shot; affinity: images (N, d) -> (N, K), at most 1 up to rounding,
-    each row independent of the others.
+    labels: (K,) int64, the class of each shot; affinity: images (N, d) -> (N, K), at most 1 up to
+    rounding, each row independent of the others.
     """
 
     @property
@@ -42,13 +45,15 @@ class CacheModel(Protocol):
     def affinity(self, x: Tensor) -> Tensor: ...
 
 
-def cache_logits(model: CacheModel, x: Tensor, clip_logits: Tensor, *, alpha: float, beta: float) -> Tensor:
+def cache_logits(
+    model: CacheModel, x: Tensor, clip_logits: Tensor, *, alpha: float, beta: float
+) -> Tensor:
     """clip_logits + α · Σ over shots of each class of exp(−β (1 − A)) -> (N, C) float64.
 
-    x: (N, d); clip_logits: (N, C), 100 × cosine. Shots are summed in float64 in their order, so that the arg max is
-    exactly the decision that :func:`search` counts. A class without a shot keeps its clip_logits. UserError for
-    shapes or labels that do not fit, an α or β below 0, NaN or infinity.
-    """
+    x: (N, d); clip_logits: (N, C), 100 × cosine. Shots are summed in float64 in their order, so
+    that the arg max is exactly the decision that :func:`search` counts. A class without a shot
+    keeps its clip_logits. UserError for shapes or labels that do not fit, an α or β below 0, NaN or
+    infinity."""
     if not (0 <= alpha < np.inf and 0 <= beta < np.inf):
         raise UserError(f"alpha {alpha} and beta {beta}, where numbers of at least 0 are needed")
     images = AffinityBlocks(model, x, clip_logits, torch.zeros(len(x), dtype=torch.int64))
@@ -60,7 +65,9 @@ def cache_logits(model: CacheModel, x: Tensor, clip_logits: Tensor, *, alpha: fl
 
 
 class Part(NamedTuple):
-    """Some images. rows: (n,) number of each; clip: (C, n) float64; minus_u: (K, n) float64, A − 1."""
+    """Some images. rows: (n,) number of each; clip: (C, n) float64; minus_u: (K, n) float64, A −
+    1.
+    """
 
     rows: Ints
     clip: Floats
@@ -68,20 +75,24 @@ class Part(NamedTuple):
 
 
 class AffinityBlocks:
-    """The affinities of images and shots, in float64 blocks that fit in cache: a family of lines for a search."""
+    """The affinities of images and shots, in float64 blocks that fit in cache: a family of lines
+    for a search.
+    """
 
     def __init__(self, model: CacheModel, x: Tensor, clip_logits: Tensor, labels: Tensor) -> None:
         n_classes = model.n_classes
         if clip_logits.shape != (len(x), n_classes):
             raise UserError(
-                f"clip_logits: shape {tuple(clip_logits.shape)} where {(len(x), n_classes)} is needed"
+                f"clip_logits: shape {tuple(clip_logits.shape)} "
+                f"where {(len(x), n_classes)} is needed"
             )
         if not clip_logits.isfinite().all():
             raise UserError("clip_logits hold NaN or infinity")
         shots = model.labels.cpu().numpy()
         counts = np.bincount(shots, minlength=n_classes)
-        # Order of the shots: the first of every class, then the second, …; classes with most shots first. So the
-        # votes of all classes are a running sum over slices, in the order of each class's shots.
+        # Order of the shots: the first of every class, then the second, …; classes with most shots
+        # first. So the # votes of all classes are a running sum over slices, in the order of each
+        # class's shots.
         most_shots_first = np.argsort(-counts, kind="stable")
         by_class = np.argsort(shots, kind="stable")
         first = np.cumsum(counts) - counts
@@ -109,11 +120,15 @@ class AffinityBlocks:
     def _affinities(self) -> Iterator[tuple[int, Floats]]:
         """All affinities part by part, each with its first row.
 
-        The parts are always the same: the bits of a matrix product depend on its number of rows, and one image must
-        not be decided in two ways.
+        The parts are always the same: the bits of a matrix product depend on its number of rows,
+        and one image must not be decided in two ways.
         """
         for start in range(0, len(self._x), self._fetch):
-            part = self._model.affinity(self._x[start : start + self._fetch]).cpu().numpy()[:, self._order]
+            part = (
+                self._model.affinity(self._x[start : start + self._fetch])
+                .cpu()
+                .numpy()[:, self._order]
+            )
             if not np.isfinite(part).all():
                 raise UserError("the affinity holds NaN or infinity")
             yield start, part
@@ -138,7 +153,9 @@ class AffinityBlocks:
         for i in range(0, len(rows), self._rows):
             few = rows[i : i + self._rows]
             part = self._part(few, self._kept[few])
-            yield Images(few, self._labels[few], part.clip, None, partial(self._votes, part.minus_u))
+            yield Images(
+                few, self._labels[few], part.clip, None, partial(self._votes, part.minus_u)
+            )
 
     def _part(self, rows: Ints, affinity: Floats) -> Part:
         clip = self._clip[torch.from_numpy(rows).to(self._clip.device)].cpu().double().numpy()
@@ -146,7 +163,9 @@ class AffinityBlocks:
         return Part(rows, np.ascontiguousarray(clip.T), minus_u)
 
     def _votes(self, minus_u: Floats, beta: float, gammas: Ints) -> tuple[Floats, Floats]:
-        """The sums (C, n, 1) of exp(−β u) over the shots of each class, and their derivatives by β."""
+        """The sums (C, n, 1) of exp(−β u) over the shots of each class, and their derivatives by
+        β.
+        """
         near = np.exp(minus_u * beta)
         votes = self.sums(near)
         near *= minus_u
@@ -164,18 +183,23 @@ class AffinityBlocks:
 
 
 def room(shape: tuple[int, int], dtype: np.dtype[Any]) -> Floats:
-    """An array to fill; larger ones than KEEP are in an unnamed file in TMPDIR. UserError if the disk is full."""
+    """An array to fill; larger ones than KEEP are in an unnamed file in TMPDIR. UserError if the
+    disk is full.
+    """
     size = shape[0] * shape[1] * dtype.itemsize
     if size <= KEEP:
         return np.empty(shape, dtype)
     try:
         with tempfile.TemporaryFile(prefix="coder-clip-") as file:
-            if hasattr(os, "posix_fallocate"):  # a full disk raises here instead of a crash on writing
+            if hasattr(
+                os, "posix_fallocate"
+            ):  # a full disk raises here instead of a crash on writing
                 os.posix_fallocate(file.fileno(), 0, size)
             return np.memmap(file, dtype, "w+", shape=shape)
     except OSError as error:
         raise UserError(
-            f"the search needs {size / 2**30:.1f} GiB in {tempfile.gettempdir()} ({error.strerror}):"
+            f"the search needs {size / 2**30:.1f} GiB in "
+            f"{tempfile.gettempdir()} ({error.strerror}):"
             " set TMPDIR to a folder with more room"
         ) from error
 
@@ -190,6 +214,7 @@ def checked_labels(labels: Tensor, n: int, n_classes: int, what: str) -> Tensor:
         raise UserError(f"{what}: shape {tuple(labels.shape)} where ({n},) is needed")
     if n and not (int(labels.min()) >= 0 and int(labels.max()) < n_classes):
         raise UserError(
-            f"{what}: {int(labels.min())} to {int(labels.max())}, but classes are 0 to {n_classes - 1}"
+            f"{what}: {int(labels.min())} to {int(labels.max())}, "
+            f"but classes are 0 to {n_classes - 1}"
         )
     return labels

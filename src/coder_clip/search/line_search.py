@@ -1,6 +1,8 @@
-"""Search along lines: logits are linear in α, so an image is right on one range of α, found without trying each.
+"""Search along lines: logits are linear in α, so an image is right on one range of α, found without
+trying each.
 
-    logits = base + α · slope        right where no other class has more: an intersection of half-lines
+    logits = base + α · slope        right where no other class has more: an intersection of
+    half-lines
 
 Arrays are float64, classes first.
 """
@@ -18,19 +20,20 @@ Ints = NDArray[np.int64]
 
 ROOM = 2**16  # numbers in one array: a few of them stay in cache
 NOBODY = -1e300  # a logit that never wins
-MARGIN = (
-    1e-11  # relative to the size of the logits: far above float64 rounding, far below any real difference
-)
+# relative to the size of the logits: far above float64 rounding, far below any real difference
+MARGIN = 1e-11
 
 
 def right_spans(lead: Floats, ahead: Floats, alphas: Floats) -> tuple[Ints, Ints]:
-    """First and past-last index of the α with lead + α · ahead >= 0 for every class: (C, …) -> (…), (…).
+    """First and past-last index of the α with lead + α · ahead >= 0 for every class: (C, …) -> (…),
+    (…).
 
     alphas: rising, none negative.
     """
-    # Where ahead <= 0, rise is 0 and the quotient means "always" (inf) or, with a negative lead, "never"
-    # (−inf); where ahead >= 0, fall is 0 and the positive part of the lead means "always". 0/0 means "always", too,
-    # and fmin ignores its NaN. Arithmetic, because irregular masks cost ten times as much.
+    # Where ahead <= 0, rise is 0 and the quotient means "always" (inf) or, with a negative lead,
+    # "never" # (−inf); where ahead >= 0, fall is 0 and the positive part of the lead means
+    # "always". 0/0 means "always", too, # and fmin ignores its NaN. Arithmetic, because irregular
+    # masks cost ten times as much.
     rise = np.maximum(ahead, 0)
     fall = rise - ahead
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
@@ -55,7 +58,8 @@ def count_spans(start: Ints, end: Ints, size: int) -> Ints:
 
 
 def right_along(base: Floats, slope: Floats, labels: Ints, alphas: Floats) -> Ints:
-    """Number of images that the arg max of base + α · slope gets right, lowest class first, for each α.
+    """Number of images that the arg max of base + α · slope gets right, lowest class first, for
+    each α.
 
     base, slope: (C, n); labels: (n,); alphas: (V,) rising, none negative -> (V,). All finite.
     """
@@ -71,11 +75,12 @@ def right_along(base: Floats, slope: Floats, labels: Ints, alphas: Floats) -> In
 
 
 class Few(NamedTuple):
-    """Some images with the few classes that can win for each, in rows: the label and its rivals, lowest class first.
+    """Some images with the few classes that can win for each, in rows: the label and its rivals,
+    lowest class first.
 
-    images: (m,) index of each; labels: (m,) row of the label. places: rows and columns that are filled, because images
-    differ in their number of rivals; classes: the class at each place; rows: the largest number of rows.
-    """
+    images: (m,) index of each; labels: (m,) row of the label. places: rows and columns that are
+    filled, because images differ in their number of rivals; classes: the class at each place; rows:
+    the largest number of rows."""
 
     images: Ints
     labels: Ints
@@ -93,10 +98,13 @@ class Few(NamedTuple):
 def undecided(
     lowest: Floats, highest: Floats, labels: Ints, slack: Floats, lines: int
 ) -> tuple[int, Iterator[Few]]:
-    """Number of images that are right on the whole grid, and blocks of those that are neither right nor wrong on it.
+    """Number of images that are right on the whole grid, and blocks of those that are neither right
+    nor wrong on it.
 
-    Most classes never come near an image's label anywhere on the grid, and this decides most images.
-    lowest, highest: (C, n) bounds, over the grid, of the label's lead on each class; slack: (n,); lines: per image.
+    Most classes never come near an image's label anywhere on the grid, and this decides most
+    images.
+    lowest, highest: (C, n) bounds, over the grid, of the label's lead on each class; slack: (n,);
+    lines: per image.
     """
     rivals = lowest < slack
     label_rows = labels[None]
@@ -107,13 +115,17 @@ def undecided(
     images = np.flatnonzero(some & ~lost)
     numbers = rivals[:, images].sum(axis=0)
     order = np.argsort(numbers, kind="stable")  # images with as many rivals share a block
-    return len(labels) - int(some.sum()), _blocks(rivals, labels, images[order], numbers[order], lines)
+    return len(labels) - int(some.sum()), _blocks(
+        rivals, labels, images[order], numbers[order], lines
+    )
 
 
 def _blocks(
     rivals: NDArray[np.bool_], labels: Ints, images: Ints, numbers: Ints, lines: int
 ) -> Iterator[Few]:
-    """Cut images into blocks. rivals: (C, n), with the labels; numbers: classes per image, rising."""
+    """Cut images into blocks. rivals: (C, n), with the labels; numbers: classes per image,
+    rising.
+    """
     start = 0
     while start < len(images):
         size = max(1, ROOM // (lines * int(numbers[start])))
@@ -127,13 +139,14 @@ def _blocks(
 
 
 def count_right(base: Floats, slope: Floats, labels: Ints, alphas: Floats, slack: Floats) -> Ints:
-    """Number of images that are right on each of their lines, for each α, lowest class first: (b, V).
+    """Number of images that are right on each of their lines, for each α, lowest class first: (b,
+    V).
 
-    base, slope: (C, n, b), or (C, n, 1) where all lines of an image share it; labels: (n,); slack: (n, 1), the largest
-    error by rounding.
+    base, slope: (C, n, b), or (C, n, 1) where all lines of an image share it; labels: (n,); slack:
+    (n, 1), the largest error by rounding.
 
-    An image is right on one range of α. Where rounding could move an end of it across a grid point, the logits
-    themselves are computed and compared.
+    An image is right on one range of α. Where rounding could move an end of it across a grid point,
+    the logits themselves are computed and compared.
     """
     lead, ahead = label_leads(base, labels), label_values(slope, labels) - slope
     start, end = right_spans(lead - slack, ahead, alphas)

@@ -1,4 +1,6 @@
-"""The published search of α and β of a cache model: rounds, each over a narrower grid, done exactly."""
+"""The published search of α and β of a cache model: rounds, each over a narrower grid, done
+exactly.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ class SearchResult(NamedTuple):
 
 
 def grid(low: float, high: float, steps: int) -> Floats:
-    """``steps`` values from ``low`` up to, not including, ``high``, as in the code of Tip-Adapter and CODER."""
+    """``steps`` values from ``low`` up to, not including, ``high``, as in the code of Tip-Adapter
+    and CODER.
+    """
     return np.array([i * (high - low) / steps + low for i in range(steps)])
 
 
@@ -51,21 +55,25 @@ def search(
 ) -> SearchResult:
     """The (α, β) with the best accuracy on images x (N, d) with clip_logits (N, C) and labels (N,).
 
-    Returns the result of the published loop (classify_few_shot.search_hp): in each round β outer, α inner over
-    :func:`grid`, the first strictly better accuracy wins; the next round spans 0.5 to 1.5 times the winner and
-    starts from zero. An image is right at (α, β) if the arg max of :func:`cache_logits`, lowest class first, is
-    its label. Points are not tried one by one (branch_and_bound.py).
+    Returns the result of the published loop (classify_few_shot.search_hp): in each round β outer, α
+    inner over :func:`grid`, the first strictly better accuracy wins; the next round spans 0.5 to
+    1.5 times the winner and starts from zero. An image is right at (α, β) if the arg max of
+    :func:`cache_logits`, lowest class first, is its label. Points are not tried one by one
+    (branch_and_bound.py).
 
     UserError for spans that are empty, negative or falling, labels out of range, or no image.
     """
     for name, (low, high, steps) in (("betas", betas), ("alphas", alphas)):
         if not (0 <= low <= high < np.inf and steps >= 1):
             raise UserError(
-                f"{name}: ({low}, {high}, {steps}) is not a span; give (from, to, steps) with 0 <= from <= to "
+                f"{name}: ({low}, {high}, {steps}) is not a span; give (from, to, steps) with 0 "
+                "<= from <= to "
                 "and steps >= 1"
             )
     if rounds < 1 or not len(x):
-        raise UserError(f"a search needs at least one round and one image, not {rounds} and {len(x)}")
+        raise UserError(
+            f"a search needs at least one round and one image, not {rounds} and {len(x)}"
+        )
     images = AffinityBlocks(a, x, clip_logits, labels)
     images.keep()
     done: list[Round] = []

@@ -1,7 +1,8 @@
-"""`coder-clip check --profile slurm`: check whether a cluster can run a configuration with a profile.
+"""`coder-clip check --profile slurm`: check whether a cluster can run a configuration with a
+profile.
 
-Slurm's own answers come first (its partitions, its verdict on the heaviest jobs), then what small jobs see on nodes.
-"""
+Slurm's own answers come first (its partitions, its verdict on the heaviest jobs), then what small
+jobs see on nodes."""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ from .probe import NAME, Finding, Folder, finding, script, submit
 if TYPE_CHECKING:
     from snakemake_executor_plugin_slurm_resilient.site import Partition
 
-# The executor's package is imported where it is used, because it may not be installed (`foundation.rooms`).
+# The executor's package is imported where it is used, because it may not be installed
+# (`foundation.rooms`).
 PROFILES = Path("workflow/profiles")
 LITTLE = {"mem_mb": 1000, "runtime": 5, "cpus": 1}
 GPU = {"gpu", "gpu_model", "gres"}
@@ -35,10 +37,11 @@ def check_cluster(
 ) -> Iterator[Finding]:
     """Yield findings as they come. patience: seconds to wait for a node.
 
-    UserError or SlurmError if nothing can be checked: no such profile, no log folder, no plan, no Slurm here.
-    """
-    # Slurm's own word on the jobs costs nothing, so it comes first; small jobs test only what Slurm would take.
-    # All of them are submitted before the first one is waited for, because they wait in the queue together.
+    UserError or SlurmError if nothing can be checked: no such profile, no log folder, no plan, no
+    Slurm here."""
+    # Slurm's own word on the jobs costs nothing, so it comes first; small jobs test only what Slurm
+    # would take. # All of them are submitted before the first one is waited for, because they wait
+    # in the queue together.
     from snakemake_executor_plugin_slurm_resilient import queue, site
 
     folder, here = find_profile(profile), site.partitions()
@@ -70,15 +73,22 @@ def check_cluster(
 
 
 def find_profile(name: str) -> Path:
-    """The folder of a Slurm profile, by its path, its file, or its name below workflow/profiles. UserError if none."""
+    """The folder of a Slurm profile, by its path, its file, or its name below workflow/profiles.
+    UserError if none.
+    """
     file = next(
-        (f for f in (PROFILES / name / "config.yaml", Path(name) / "config.yaml", Path(name)) if f.is_file()),
+        (
+            f
+            for f in (PROFILES / name / "config.yaml", Path(name) / "config.yaml", Path(name))
+            if f.is_file()
+        ),
         None,
     )
     if file is None:
         known = [p.parent.name for p in PROFILES.glob("*/config.yaml")]
         raise UserError(
-            f"no profile '{name}'{nearest(name, known)}: no folder with config.yaml, nor below {PROFILES}"
+            f"no profile '{name}'{nearest(name, known)}: no folder "
+            f"with config.yaml, nor below {PROFILES}"
         )
     document = read_yaml(file)
     if not isinstance(document, dict) or document.get("executor") != "slurm-resilient":
@@ -100,20 +110,26 @@ def heaviest(jobs: list[Planned]) -> list[Planned]:
     """The jobs with the most memory, time, CPUs and GPUs."""
     from snakemake_executor_plugin_slurm_resilient import retry
 
-    most = [max(jobs, key=lambda j: retry.number(j.asked, k)) for k in ("mem_mb", "runtime", "cpus", "gpu")]
+    most = [
+        max(jobs, key=lambda j: retry.number(j.asked, k))
+        for k in ("mem_mb", "runtime", "cpus", "gpu")
+    ]
     return list({job.call: job for job in most}.values())
 
 
 def _named(asked: dict[str, object]) -> str:
-    return ", ".join(f"{key} {asked[key]}" for key in PLACE if key in asked) or "the default partition"
+    return (
+        ", ".join(f"{key} {asked[key]}" for key in PLACE if key in asked) or "the default partition"
+    )
 
 
 def _place(jobs: list[Planned], here: dict[str, Partition], guessed: str) -> list[Finding]:
-    """Check that the cluster takes the heaviest jobs of one place. guessed: words on amounts that are guesses.
+    """Check that the cluster takes the heaviest jobs of one place. guessed: words on amounts that
+    are guesses.
 
-    A job that asks for more than there is gets the most that there is: a note, but not of a guess, which is generous
-    and made again before the job is submitted. A refusal of a guess, of a job that Slurm would take if it asked for
-    little, is a note, too.
+    A job that asks for more than there is gets the most that there is: a note, but not of a guess,
+    which is generous and made again before the job is submitted. A refusal of a guess, of a job
+    that Slurm would take if it asked for little, is a note, too.
     """
     from snakemake_executor_plugin_slurm_resilient import retry, site
 
@@ -123,17 +139,23 @@ def _place(jobs: list[Planned], here: dict[str, Partition], guessed: str) -> lis
         asked, cut = retry.capped(job.asked, site.most(job.asked, here))
         if cut and not guessed:
             found.append(Finding("note", f"{name}: it gets {', '.join(cut)}{guessed}"))
-        if said := _refusal(job, asked):
+        said = _refusal(job, asked)
+        if said:
             guess = guessed if not _refusal(job, job.asked | LITTLE) else ""
             return [*found, Finding("note" if guess else "wrong", f"{name}: {said}{guess}")]
         largest |= Counter({k: retry.number(asked, k) for k in retry.UNITS})
     amounts = ", ".join(f"{largest[k]} {unit}" for k, unit in retry.UNITS.items())
     rules = ", ".join(sorted({rule for job in jobs for rule in job.rules}))
-    return [*dict.fromkeys(found), Finding("ok", f"{where}: {len(jobs)} jobs of {rules}; at most {amounts}")]
+    return [
+        *dict.fromkeys(found),
+        Finding("ok", f"{where}: {len(jobs)} jobs of {rules}; at most {amounts}"),
+    ]
 
 
 def _refusal(job: Planned, asked: dict[str, Any]) -> str:
-    """Why Slurm would refuse a job that asks for this, without submitting it; "" if it would not."""
+    """Why Slurm would refuse a job that asks for this, without submitting it; "" if it would
+    not.
+    """
     from snakemake_executor_plugin_slurm_resilient import queue, reasons
 
     sizes = {"mem_mb": "--mem={}", "runtime": "--time={}", "cpus": "--cpus-per-task={}"}
@@ -153,7 +175,9 @@ def shared(config: Config, file: Path) -> list[Folder]:
     from huggingface_hub.constants import HF_HUB_CACHE
 
     found = [
-        Folder("the repository", Path.cwd(), written=True),  # Snakemake's marks of files in the making
+        Folder(
+            "the repository", Path.cwd(), written=True
+        ),  # Snakemake's marks of files in the making
         Folder("the configuration", file),
         Folder("the results folder", Path(config.results), written=True),
         Folder("Python's environment", Path(sys.executable)),
@@ -162,6 +186,8 @@ def shared(config: Config, file: Path) -> list[Folder]:
         if data.root or config.published(name):
             found.append(Folder(f"the images of {name}", data.root or data_root(config.data_root)))
     for name, model in config.models.items():
-        own = Path(model.model.removeprefix("local-dir:") if ":" in model.model else model.pretrained or "")
+        own = Path(
+            model.model.removeprefix("local-dir:") if ":" in model.model else model.pretrained or ""
+        )
         found.append(Folder(f"the weights of {name}", own if own.exists() else Path(HF_HUB_CACHE)))
     return [f._replace(path=f.path.absolute()) for f in found if f.path.exists()]

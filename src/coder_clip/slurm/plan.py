@@ -1,8 +1,9 @@
-"""Plan a run: every job that it would submit, with its sbatch call, for `coder-clip check` to ask Slurm about.
+"""Plan a run: every job that it would submit, with its sbatch call, for `coder-clip check` to ask
+Slurm about.
 
-Snakemake goes through its DAG with the profile as on the cluster, but with an executor that records the sbatch calls
-instead of submitting them. No job runs. Planning has a process of its own, because Snakemake's plugins are global.
-"""
+Snakemake goes through its DAG with the profile as on the cluster, but with an executor that records
+the sbatch calls instead of submitting them. No job runs. Planning has a process of its own, because
+Snakemake's plugins are global."""
 
 from __future__ import annotations
 
@@ -28,8 +29,8 @@ SIZES = re.compile(r" (-t|--mem|--mem-per-cpu) \S+| --cpus-per-\w+=\S+")
 class Planned:
     """One job that a run would submit.
 
-    rules: the rule of the job, or the rules of all jobs in a group. asked: its resources. call: its sbatch command,
-    without a script.
+    rules: the rule of the job, or the rules of all jobs in a group. asked: its resources. call: its
+    sbatch command, without a script.
     """
 
     rules: list[str]
@@ -52,22 +53,29 @@ class Plan:
 
 
 def plan(profile: Path, file: Path) -> Plan:
-    """Plan all jobs of a configuration. UserError with Snakemake's message if it cannot plan them."""
+    """Plan all jobs of a configuration. UserError with Snakemake's message if it cannot plan
+    them.
+    """
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "plan.json"
         command = [sys.executable, "-m", __name__, str(target), "--forceall"]
         command += ["--profile", str(profile), "--configfile", str(file)]
-        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, PLAN: os.devnull})
+        done = subprocess.run(
+            command, capture_output=True, text=True, env={**os.environ, PLAN: os.devnull}
+        )
         if done.returncode or not target.is_file():
-            raise UserError(f"Snakemake cannot plan with {profile}: {' '.join(done.stderr.split())[-400:]}")
+            raise UserError(
+                f"Snakemake cannot plan with {profile}: {' '.join(done.stderr.split())[-400:]}"
+            )
         document = json.loads(target.read_text(encoding="utf-8"))
     return Plan([Planned(**job) for job in document.pop("jobs")], **document)
 
 
 def main(target: Path, options: list[str]) -> None:
     """Write the plan of a run with these options of Snakemake to ``target``, as JSON."""
-    # Only the last step is replaced in Snakemake's registry of executors: profile, groups and resources go
-    # through Snakemake's and the plugin's own code, so that the calls are those of a real run.
+    # Only the last step is replaced in Snakemake's registry of executors: profile, groups and
+    # resources go # through Snakemake's and the plugin's own code, so that the calls are those of a
+    # real run.
     from snakemake import cli
     from snakemake.executors.dryrun import Executor as DryRun
     from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
@@ -97,8 +105,12 @@ def main(target: Path, options: list[str]) -> None:
 
     plugins = ExecutorPluginRegistry().plugins
     common = replace(plugin.common_settings, dryrun_exec=True)
-    plugins["slurm-resilient"] = replace(plugins["slurm-resilient"], executor=Planner, common_settings=common)
-    plugins["local"] = replace(plugins["local"], executor=DryRun)  # local rules run no more than others
+    plugins["slurm-resilient"] = replace(
+        plugins["slurm-resilient"], executor=Planner, common_settings=common
+    )
+    plugins["local"] = replace(
+        plugins["local"], executor=DryRun
+    )  # local rules run no more than others
     cli.main([*options, "--executor", "slurm-resilient", "--nolock"])
 
 

@@ -1,8 +1,8 @@
 """Small jobs that check, on nodes of the cluster, what the jobs of a run would find there.
 
-A job is a shell script that Slurm itself carries to the node, so that it needs nothing of what it checks. Its output
-begins with the node's name and ends with a line on what is wrong, or with `main`'s line.
-"""
+A job is a shell script that Slurm itself carries to the node, so that it needs nothing of what it
+checks. Its output begins with the node's name and ends with a line on what is wrong, or with
+`main`'s line."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ NO_PYTHON = "Python does not work there; a module to load belongs into precomman
 
 
 class Finding(NamedTuple):
-    """One line of a check. status: ok; wrong: it would stop a run; note: it would not, but deserves a look."""
+    """One line of a check. status: ok; wrong: it would stop a run; note: it would not, but deserves
+    a look.
+    """
 
     status: str
     text: str
@@ -70,10 +72,11 @@ def script(folders: Iterable[Folder], precommand: str, gpu: bool) -> str:
 def submit(call: str, text: str, logs: Path) -> subprocess.Popen[str]:
     """Start an sbatch that waits for its job.
 
-    call: the sbatch command of a job of the run, without memory, time and CPUs. logs: an existing folder.
-    """
+    call: the sbatch command of a job of the run, without memory, time and CPUs. logs: an existing
+    folder."""
     options = (
-        f"--wait --job-name {NAME} -D / --no-requeue --output {shlex.quote(f'{logs}/check-%j.txt')} {SIZE}"
+        f"--wait --job-name {NAME} -D / --no-requeue --output "
+        f"{shlex.quote(f'{logs}/check-%j.txt')} {SIZE}"
     )
     pipe = subprocess.PIPE
     command = ["sh", "-c", f"printf %s {shlex.quote(text)} | {call} {options}"]
@@ -86,7 +89,8 @@ def finding(where: str, sbatch: subprocess.Popen[str], logs: Path, seconds: floa
         said, error = sbatch.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
         return Finding(
-            "note", f"{where}: no node was free for a small job in time; try again, or a longer --wait"
+            "note",
+            f"{where}: no node was free for a small job in time; try again, or a longer --wait",
         )
     if not said.strip():
         return Finding("wrong", f"{where}: a small job: {error.strip()}")
@@ -96,15 +100,21 @@ def finding(where: str, sbatch: subprocess.Popen[str], logs: Path, seconds: floa
     if not lines:
         return Finding("wrong", f"{where}: a node cannot write the log folder ({logs}): {SHARED}")
     node, *told = lines
-    status, _, text = told[-1].partition(" ") if told else ("wrong", "", "the job ended without a word")
+    status, _, text = (
+        told[-1].partition(" ") if told else ("wrong", "", "the job ended without a word")
+    )
     if sbatch.returncode:
-        cause = [line for line in told[:-1] if "rror" in line] or told[:-1]  # the last words may say little
+        cause = [line for line in told[:-1] if "rror" in line] or told[
+            :-1
+        ]  # the last words may say little
         status, text = "wrong", "; ".join([*cause[-1:], *told[-1:]]) or text
     return Finding(status, f"{where}, node {node}: {text}")
 
 
 def _lines(file: Path) -> list[str]:
-    """Wait up to LATE seconds for the output of a job, and return its lines; none if it does not appear."""
+    """Wait up to LATE seconds for the output of a job, and return its lines; none if it does not
+    appear.
+    """
     for _ in range(2 * LATE):
         if file.is_file() and (text := file.read_text(encoding="utf-8", errors="replace").strip()):
             return [line.strip() for line in text.splitlines() if line.strip()]
@@ -118,12 +128,23 @@ def main(gpu: bool) -> str:
     import snakemake  # noqa: F401
     import torch
 
-    works = f"sees every folder, Python {platform.python_version()} and torch {torch.__version__} work"
+    works = (
+        f"sees every folder, Python {platform.python_version()} and torch {torch.__version__} work"
+    )
     if gpu and torch.cuda.is_available():
         return f"ok {works}; GPU: {torch.cuda.get_device_name()}"
-    if gpu and (given := os.environ.get("CUDA_VISIBLE_DEVICES", os.environ.get("ROCR_VISIBLE_DEVICES"))):
-        return f"note {works}; Slurm gave GPU {given}, but torch sees none: install its build for the node's driver"
-    return "wrong Slurm gave no GPU; look at gpu, gpu_model or gres in the profile" if gpu else f"ok {works}"
+    if gpu and (
+        given := os.environ.get("CUDA_VISIBLE_DEVICES", os.environ.get("ROCR_VISIBLE_DEVICES"))
+    ):
+        return (
+            f"note {works}; Slurm gave GPU {given}, but torch sees none: install its build for "
+            "the node's driver"
+        )
+    return (
+        "wrong Slurm gave no GPU; look at gpu, gpu_model or gres in the profile"
+        if gpu
+        else f"ok {works}"
+    )
 
 
 if __name__ == "__main__":

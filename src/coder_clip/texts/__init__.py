@@ -1,1 +1,3 @@
-"""Texts: sets with provenance (`sets`), and the sentences made of them for the encoder (`sentences`)."""
+"""Texts: sets with provenance (`sets`), and the sentences made of them for the encoder
+(`sentences`).
+"""

@@ -1,9 +1,11 @@
-"""The texts that the authors publish (``expert_knowledge.zip``): the whole archive as text sets, or one data set of it.
+"""The texts that the authors publish (``expert_knowledge.zip``): the whole archive as text sets, or
+one data set of it.
 
-The archive has a folder per kind, with a file per data set: ``attribute/`` and ``simile_class/`` (pickles: a list of
-texts per class, in the order of the authors' own class file), ``synonym/`` and ``ovo_attribute/`` (JSON). This form
-follows from the authors' code, which reads it (CODER/CODER.py, commit 1501735). Nothing in the archive is trusted:
-pickles are programs, and only lists, dicts and strings are read.
+The archive has a folder per kind, with a file per data set: ``attribute/`` and ``simile_class/``
+(pickles: a list of
+texts per class, in the order of the authors' own class file), ``synonym/`` and ``ovo_attribute/``
+(JSON). This form follows from the authors' code, which reads it (CODER/CODER.py, commit 1501735).
+Nothing in the archive is trusted: pickles are programs, and only lists, dicts and strings are read.
 """
 
 from __future__ import annotations
@@ -28,14 +30,20 @@ from .sets import Pair, PairSet, TextSet, read_written
 
 # named in the README of the authors' repository; nobody publishes a checksum
 ADDRESS = "https://drive.usercontent.google.com/download?export=download&confirm=t&id=1qOjqfWgJyUWgxhVhafW7G6qDCmahamVs"
-KINDS = {"attribute": "attribute", "simile_class": "analogous", "synonym": "synonym"}  # folder -> kind
+KINDS = {
+    "attribute": "attribute",
+    "simile_class": "analogous",
+    "synonym": "synonym",
+}  # folder -> kind
 PAIRS = "ovo_attribute"
 SOURCE = "expert knowledge published with CODER (Yi et al., CVPR 2024)"
 _VIEW = re.compile(r"https://drive\.google\.com/file/d/([\w-]+)")
 
 
 class Imported(NamedTuple):
-    """The outcome for one data set. texts: None if it is not imported. lines: what matched, and what did not."""
+    """The outcome for one data set. texts: None if it is not imported. lines: what matched, and
+    what did not.
+    """
 
     dataset: str
     texts: TextSet | None
@@ -45,7 +53,8 @@ class Imported(NamedTuple):
 
 @contextmanager
 def opened(source: str) -> Iterator[Path]:
-    """The archive's folder with the kinds, from an address, a zip or tar file, or an unpacked folder.
+    """The archive's folder with the kinds, from an address, a zip or tar file, or an unpacked
+    folder.
 
     UserError: no such file, no archive, no folder of a kind in it, or a download that failed.
     """
@@ -70,7 +79,9 @@ def opened(source: str) -> Iterator[Path]:
 
 
 def checksum(source: str) -> str | None:
-    """The SHA-256 of an archive on this disk, by which people can compare theirs; None of anything else."""
+    """The SHA-256 of an archive on this disk, by which people can compare theirs; None of anything
+    else.
+    """
     return checksum_like(Path(source), "sha256:") if Path(source).is_file() else None
 
 
@@ -81,11 +92,13 @@ def import_all(
     renames: Mapping[str, str] | None = None,
     partial: bool = False,
 ) -> Iterator[Imported]:
-    """Import every data set of the folder, or those wanted; then yield files that belong to no data set here.
+    """Import every data set of the folder, or those wanted; then yield files that belong to no data
+    set here.
 
-    theirs: folder of the authors' class files (``datasets/class_name``), which name the lists without names. renames,
-    partial: as of `importers.import_texts`. A data set that does not fit has lines and no texts. UserError for a
-    wanted data set that the folder does not have.
+    theirs: folder of the authors' class files (``datasets/class_name``), which name the lists
+    without names. renames,
+    partial: as of `importers.import_texts`. A data set that does not fit has lines and no texts.
+    UserError for a wanted data set that the folder does not have.
     """
     if theirs is not None and not theirs.is_dir():
         raise UserError(f"--their-classes {theirs}: no such folder")
@@ -98,10 +111,13 @@ def import_all(
         try:
             yield _import(folder, name, theirs, renames or {}, partial)
         except Mismatch as mismatch:
-            yield Imported(name, None, None, [*mismatch.lines, "nothing is imported: rename, or --partial"])
+            yield Imported(
+                name, None, None, [*mismatch.lines, "nothing is imported: rename, or --partial"]
+            )
         except UserError as error:
             yield Imported(name, None, None, [str(error)])
-    if unknown := [stem for stem, name in of.items() if name is None and not wanted]:
+    unknown = [stem for stem, name in of.items() if name is None and not wanted]
+    if unknown:
         yield Imported(", ".join(unknown), None, None, ["not a data set of this project; left out"])
 
 
@@ -160,7 +176,9 @@ def _import(
 
 
 def _published_names(name: str, ours: Sequence[str], used: set[str]) -> dict[str, str]:
-    """Spelling in the authors' lists -> our class name, where the two differ and the archive uses theirs."""
+    """Spelling in the authors' lists -> our class name, where the two differ and the archive uses
+    theirs.
+    """
     spellings = entry(name).make_templates().class_names_as_published or ours
     keys = set(map(name_key, used))
     known = set(map(name_key, ours))
@@ -172,22 +190,38 @@ def _published_names(name: str, ours: Sequence[str], used: set[str]) -> dict[str
 
 
 def _class_file(folder: Path | None, name: str) -> list[str]:
-    """Class names of the authors' class file of a data set, one per line; none without the folder or the file."""
-    found = [p for p in sorted(folder.glob("*.txt")) if dataset_of(p.stem) == name] if folder else []
+    """Class names of the authors' class file of a data set, one per line; none without the folder
+    or the file.
+    """
+    found = (
+        [p for p in sorted(folder.glob("*.txt")) if dataset_of(p.stem) == name] if folder else []
+    )
     if not found:
         return []
-    return [line.strip() for line in found[0].read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    return [
+        line.strip()
+        for line in found[0].read_text(encoding="utf-8-sig").splitlines()
+        if line.strip()
+    ]
 
 
 def _names_of(synonyms: Path | None) -> list[str]:
-    """Class names in a file of synonyms, which has the same order as the lists; none if it has no names."""
+    """Class names in a file of synonyms, which has the same order as the lists; none if it has no
+    names.
+    """
     if synonyms is None:
         return []
     value = _read(synonyms)
     if isinstance(value, dict) or not isinstance(value, list):
         return []
-    named = [[part for part in e.values() if isinstance(part, str)] for e in value if isinstance(e, dict)]
-    return [of[0] for of in named] if all(len(of) == 1 for of in named) and len(named) == len(value) else []
+    named = [
+        [part for part in e.values() if isinstance(part, str)] for e in value if isinstance(e, dict)
+    ]
+    return (
+        [of[0] for of in named]
+        if all(len(of) == 1 for of in named) and len(named) == len(value)
+        else []
+    )
 
 
 def _read(path: Path) -> Any:
@@ -195,7 +229,9 @@ def _read(path: Path) -> Any:
 
 
 def table_of(path: Path, order: Sequence[str]) -> Table:
-    """Read {class: [text]}, [[text]] in the order of ``order``, or [{"syno": [text], "name": class}]."""
+    """Read {class: [text]}, [[text]] in the order of ``order``, or [{"syno": [text], "name":
+    class}].
+    """
     value = _read(path)
     if isinstance(value, dict):
         return importers.table_of(path, value)
@@ -207,7 +243,8 @@ def table_of(path: Path, order: Sequence[str]) -> Table:
         lists = [part for part in parts if isinstance(part, list)]
         if len(lists) != 1:
             raise UserError(
-                f"{path.name}: entry {i} holds {len(lists)} lists, where its texts should be the only one"
+                f"{path.name}: entry {i} holds {len(lists)} lists, "
+                "where its texts should be the only one"
             )
         texts.append(list_of_texts(path, lists[0], f"entry {i}"))
         names += [part for part in parts if isinstance(part, str)]
@@ -215,7 +252,8 @@ def table_of(path: Path, order: Sequence[str]) -> Table:
     where = f"{path.parent.name}/{path.name}"
     if not given:
         raise UserError(
-            f"{where}: {len(texts)} classes without names; --their-classes names the folder of the authors' class "
+            f"{where}: {len(texts)} classes without names; --their-classes names the folder of "
+            "the authors' class "
             "files, datasets/class_name of their repository"
         )
     if len(given) != len(texts):
@@ -226,15 +264,21 @@ def table_of(path: Path, order: Sequence[str]) -> Table:
 def _sides_of(path: Path) -> dict[str, dict[str, list[str]]]:
     """Class -> other class -> what the first has and the second has not."""
     document = _read(path)
-    if not isinstance(document, dict) or not all(isinstance(of_a, dict) for of_a in document.values()):
-        raise UserError(f"{path.parent.name}/{path.name}: not one object of other classes per class")
+    if not isinstance(document, dict) or not all(
+        isinstance(of_a, dict) for of_a in document.values()
+    ):
+        raise UserError(
+            f"{path.parent.name}/{path.name}: not one object of other classes per class"
+        )
     return {
         a: {b: list_of_texts(path, texts, f"'{a}' against '{b}'") for b, texts in of_a.items()}
         for a, of_a in document.items()
     }
 
 
-def _pairs_of(path: Path, document: Mapping[str, Mapping[str, list[str]]], importing: Import) -> PairSet:
+def _pairs_of(
+    path: Path, document: Mapping[str, Mapping[str, list[str]]], importing: Import
+) -> PairSet:
     """Both sides of each pair together, in the order of the classes."""
     names = list(dict.fromkeys([*document, *(b for of_a in document.values() for b in of_a)]))
     indices = dict(zip(names, importing.match(names), strict=True))
@@ -254,9 +298,11 @@ def _pairs_of(path: Path, document: Mapping[str, Mapping[str, list[str]]], impor
         )
         for i, j in sorted({(min(key), max(key)) for key in sides})
     ]
-    if one_sided := sum(not pair.compares for pair in pairs):
+    one_sided = sum(not pair.compares for pair in pairs)
+    if one_sided:
         importing.notes.append(
-            f"one_to_one: {one_sided} of {len(pairs)} pairs have texts on one side, and do not count in stage two"
+            f"one_to_one: {one_sided} of {len(pairs)} pairs have texts on one side, and do not "
+            "count in stage two"
         )
     note = importing.note(path, SOURCE)
     return PairSet(dataset=importing.dataset, pairs=pairs, provenance={"one_to_one": note})

@@ -1,9 +1,9 @@
 """Checks of texts: the same rules for shipped sets, your own sets and a language model's texts.
 
-None of them knows whether a text is true. They find what costs accuracy unseen: a class's own name, a negation ("no
-stripes" is near "stripes" for an encoder), a text that two classes have. The English words that they know are in
-templates/english.yaml (`english`); checks with an encoder are in `similar`.
-"""
+None of them knows whether a text is true. They find what costs accuracy unseen: a class's own name,
+a negation ("no stripes" is near "stripes" for an encoder), a text that two classes have. The
+English words that they know are in templates/english.yaml (`english`); checks with an encoder are
+in `similar`."""
 
 from __future__ import annotations
 
@@ -54,15 +54,21 @@ BY_ENCODER = ("alike", "sides")
 DESCRIPTIONS = ("attribute", "one_to_one")
 UNCHECKED = ("name", "sentence")
 _QUOTES = "\"'“”„‟‘’‚«»‹›「」『』《》`´"
-_HAS = re.compile(r"^(?:(?:which|that|it|they)\s+)*(?:usually |often |typically )?(?:has|have)\s+", re.I)
+_HAS = re.compile(
+    r"^(?:(?:which|that|it|they)\s+)*(?:usually |often |typically )?(?:has|have)\s+", re.I
+)
 _MARKUP = re.compile(
     r"[*<>\[\]{}()|`\\#=~^]|%[0-9a-f]{2}|[;:](?:\s|$)|^\W*[-•–]\s|^\d+[.)]\s|\betc\b|…|\.\.\.|\be\.g\.|\bi\.e\.|&\w+;"
     r"|https?:|www\.|\w\.(?:com|org|net|jpe?g|png|html?)\b|\w@\w|(?:^|\s)@\w",
     re.I,
 )
 _QUOTED = re.compile(r'["“”„«»‹›「」]|^[\'‘’].*|.*(?<!s)[\'‘’]$')
-_BROKEN = re.compile("\ufffd|Ã[\u0080-\u00ff]|â€|Â[\u0080-\u00bf]")  # letters read in another encoding
-_ECHO = re.compile(r"\bphotos? of\b|\bwhich (?:has|have)\b|^because of\b|\bis different from\b", re.I)
+_BROKEN = re.compile(
+    "\ufffd|Ã[\u0080-\u00ff]|â€|Â[\u0080-\u00bf]"
+)  # letters read in another encoding
+_ECHO = re.compile(
+    r"\bphotos? of\b|\bwhich (?:has|have)\b|^because of\b|\bis different from\b", re.I
+)
 _NO_WORD = re.compile(  # no vowel, a letter or syllable again and again, single letters
     r"\b[b-df-hj-np-tv-xz]{3,}\b|([a-wyz])\1\1|\b(\w{4,})\2+\b|(?:\b[a-z] ){2}[a-z]\b|\b\w{25,}"
 )
@@ -97,7 +103,10 @@ class Fault:
     why: str
 
     def __str__(self) -> str:
-        line = f"{self.owner}, {self.kind}: '{self.text}': {self.why} ({self.rule}): {RULES[self.rule]}"
+        line = (
+            f"{self.owner}, {self.kind}: '{self.text}': {self.why} "
+            f"({self.rule}): {RULES[self.rule]}"
+        )
         return "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
 
 
@@ -105,9 +114,13 @@ class Fault:
 
 
 def clean(text: str) -> str:
-    """Normalize a model's text: NFC, single spaces, no quotes around it, no full stop, no "has" of the template."""
+    """Normalize a model's text: NFC, single spaces, no quotes around it, no full stop, no "has" of
+    the template.
+    """
     lines = unicodedata.normalize("NFC", text).replace("_", " ").strip().splitlines()
-    text = "\n".join(" ".join(line.split()) for line in lines)  # two lines are two texts, and no text
+    text = "\n".join(
+        " ".join(line.split()) for line in lines
+    )  # two lines are two texts, and no text
     bare = _bare(text)
     while bare != text:
         text, bare = bare, _bare(bare)
@@ -117,16 +130,22 @@ def clean(text: str) -> str:
 def _bare(text: str) -> str:
     """A text without one layer of spaces, quotes and full stops."""
     text = text.strip()
-    inches = re.search(r"\d['\"]+$", text) and text[0] not in _QUOTES  # part of the text, and refused later
+    inches = (
+        re.search(r"\d['\"]+$", text) and text[0] not in _QUOTES
+    )  # part of the text, and refused later
     return (text if inches else text.strip(_QUOTES)).rstrip(".;,。；，")
 
 
 def control(text: str) -> str:
-    """Characters that are not text: control, format and direction marks, private, unassigned, lone surrogates."""
+    """Characters that are not text: control, format and direction marks, private, unassigned, lone
+    surrogates.
+    """
     if text.isascii() and text.isprintable():  # nearly all texts
         return ""
     return "".join(
-        c for c in text if c not in JOINERS and unicodedata.category(c) in ("Cc", "Cf", "Cs", "Co", "Cn")
+        c
+        for c in text
+        if c not in JOINERS and unicodedata.category(c) in ("Cc", "Cf", "Cs", "Co", "Cn")
     )
 
 
@@ -135,7 +154,11 @@ def scripts(text: str) -> set[str]:
     if text.isascii():  # nearly all texts
         return {"LATIN"} if any(c.isalpha() for c in text) else set()
     letters = (c for c in text if unicodedata.category(c) in ("Lu", "Ll", "Lo"))
-    return {unicodedata.name(c, "unknown").split()[0] for c in letters} - {"MICRO", "FEMININE", "MASCULINE"}
+    return {unicodedata.name(c, "unknown").split()[0] for c in letters} - {
+        "MICRO",
+        "FEMININE",
+        "MASCULINE",
+    }
 
 
 def refuses(text: str) -> bool:
@@ -169,10 +192,11 @@ class Names:
         )
 
     def within(self, text: str, own: str, head: bool = False) -> str | None:
-        """Another class whose name, of two words or more, is part of a text; single words are everyday ones.
+        """Another class whose name, of two words or more, is part of a text; single words are
+        everyday ones.
 
-        head: only where the name is the thing itself, as in "a plastic bag at sea", and not in "a comic book shop".
-        """
+        head: only where the name is the thing itself, as in "a plastic bag at sea", and not in "a
+        comic book shop"."""
         words, mine = stems(text), " ".join(stems(own))
         if head:
             ends = [i for i, word in enumerate(words) if word in _PREPOSITIONS and i]
@@ -201,7 +225,9 @@ def _key(kind: str, text: str) -> str:
 
 
 def repeat_key(kind: str, text: str) -> str:
-    """A key that two texts of one class share if one of them is enough. Synonyms may be spellings of one name."""
+    """A key that two texts of one class share if one of them is enough. Synonyms may be spellings
+    of one name.
+    """
     return plain(text) if kind == "synonym" else _key(kind, text)
 
 
@@ -210,8 +236,8 @@ def fault(
 ) -> tuple[str, str] | None:
     """The first rule that a text of a class breaks, and why; None if it breaks none.
 
-    name: of its class; other: of the class that it is told from. photo: the sentence of the name, whose script is
-    allowed.
+    name: of its class; other: of the class that it is told from. photo: the sentence of the name,
+    whose script is allowed.
     """
     straight = text.replace("’", "'")
     found = _broken(text) or _answer(text, straight, kind)
@@ -246,7 +272,11 @@ def _broken(text: str) -> tuple[str, str] | None:
     if damaged:
         return "form", f"'{damaged[0]}': letters were lost; was the file read in another encoding?"
     for c in text:
-        odd = unicodedata.category(c) in ("So", "Sk", "Sm", "Lm") and not c.isascii() and c not in _SYMBOLS
+        odd = (
+            unicodedata.category(c) in ("So", "Sk", "Sm", "Lm")
+            and not c.isascii()
+            and c not in _SYMBOLS
+        )
         if odd or unicodedata.name(c, "").startswith("FULLWIDTH LATIN"):
             return "form", f"'{c}' in it"
     return None
@@ -338,7 +368,9 @@ def _is_own(text: str, kind: str, name: str) -> bool:
     """True if a name is that of its own class. A synonym may be another spelling or form of it."""
     if kind == "synonym":
         return plain(text).removeprefix("some ") == plain(spaces(name))
-    return same_name(text) == same_name(name) or "".join(stems(text)) == "".join(stems(spaces(name)))
+    return same_name(text) == same_name(name) or "".join(stems(text)) == "".join(
+        stems(spaces(name))
+    )
 
 
 def _as_thing(text: str, kind: str, name: str, names: Names) -> tuple[str, str] | None:
@@ -405,9 +437,9 @@ def check_texts(
 ) -> list[Fault]:
     """All faults of a text set and its pairs, but for the exceptions that they list.
 
-    more: faults that an encoder found (`similar.faults`). classes: names of the data set, if they are known. An
-    exception that nothing needs is a fault itself, unless its rule depends on the encoder.
-    """
+    more: faults that an encoder found (`similar.faults`). classes: names of the data set, if they
+    are known. An exception that nothing needs is a fault itself, unless its rule depends on the
+    encoder."""
     found = dict.fromkeys(
         [
             *_of_names(texts, classes),
@@ -450,10 +482,16 @@ def _of_names(texts: TextSet, classes: Sequence[str] | None) -> Iterator[Fault]:
     for name, n in Counter(plain_name(c.name) for c in texts.classes).items():
         if n > max(1, [plain_name(c) for c in classes].count(name)):
             yield Fault(name, "name", name, "classes", f"it is there {n} times")
-    wanted, given = ({plain_name(n): n for n in of} for of in (classes, (c.name for c in texts.classes)))
+    wanted, given = (
+        {plain_name(n): n for n in of} for of in (classes, (c.name for c in texts.classes))
+    )
     for name in (name for name in wanted if name not in given):
         yield Fault(
-            name, "name", "", "classes", "the data set has this class, and the file has no entry for it"
+            name,
+            "name",
+            "",
+            "classes",
+            "the data set has this class, and the file has no entry for it",
         )
     for name in (name for name in given if name not in wanted):
         close = nearest(name, wanted, listed=False)
@@ -481,7 +519,9 @@ def _of_classes(texts: TextSet) -> Iterator[Fault]:
             owner, *others = owners
             others = [o for o in others if name_key(o) != name_key(owner)]
             if others:
-                yield Fault(owner, kind, owners[owner], rule, f"also a text of {' and of '.join(others)}")
+                yield Fault(
+                    owner, kind, owners[owner], rule, f"also a text of {' and of '.join(others)}"
+                )
 
 
 def _of_pairs(texts: TextSet, pairs: PairSet) -> Iterator[Fault]:
@@ -496,7 +536,9 @@ def _of_pairs(texts: TextSet, pairs: PairSet) -> Iterator[Fault]:
             theirs = attributes.get(other, set()) - attributes.get(name, set())
             swapped = [text for text in side if same_text(text) in theirs]
             if len(swapped) > len(side) / 2:
-                yield Fault(owner, "one_to_one", "; ".join(swapped), "sides", f"attributes of {other}")
+                yield Fault(
+                    owner, "one_to_one", "; ".join(swapped), "sides", f"attributes of {other}"
+                )
             for text in side:
                 key = same_text(text)
                 if key in both:

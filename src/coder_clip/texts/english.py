@@ -1,4 +1,5 @@
-"""English words and their forms, for `checks`: what a text says, whatever its spelling, order of words or number.
+"""English words and their forms, for `checks`: what a text says, whatever its spelling, order of
+words or number.
 
 The words are in templates/english.yaml.
 """
@@ -25,7 +26,9 @@ def plain(text: str) -> str:
 
 
 def stems(text: str) -> list[str]:
-    """The words of a text without determiners before them: singular, in American spelling, numbers in digits."""
+    """The words of a text without determiners before them: singular, in American spelling, numbers
+    in digits.
+    """
     return list(_stems(text))
 
 
@@ -39,7 +42,9 @@ def _stems(text: str) -> tuple[str, ...]:
 
 @lru_cache(maxsize=KEPT)
 def same_text(text: str) -> str:
-    """A key that texts share which say the same in other forms of words, and in another order if they are short."""
+    """A key that texts share which say the same in other forms of words, and in another order if
+    they are short.
+    """
     e, found = english(), stems(text)
     content = [word for word in found if word not in e.small]
     return " ".join(sorted(content) if len(content) <= _FEW else found)
@@ -47,14 +52,18 @@ def same_text(text: str) -> str:
 
 @lru_cache(maxsize=KEPT)
 def same_name(text: str) -> str:
-    """A key that names share which differ in number, spelling, hyphens and the order of their words."""
+    """A key that names share which differ in number, spelling, hyphens and the order of their
+    words.
+    """
     e = english()
     return "".join(sorted(word for word in stems(text) if word not in e.small) or stems(text))
 
 
 @cache
 def _stem(word: str) -> str:
-    """One form for all numbers and spellings of a word. It need not be a word itself ("glov" for "gloves")."""
+    """One form for all numbers and spellings of a word. It need not be a word itself ("glov" for
+    "gloves").
+    """
     e = english()
     word = str(e.digits.get(word, word)).replace("grey", "gray").replace("colour", "color")
     word = e.american.get(word, word)
@@ -108,12 +117,15 @@ class English:
             rf"(?<!-)\b(?:{more}|{most}|(?<!or )more|(?<!or )less|fewer|better|worse|best|worst)\b(?!-)"
             rf"|{patterns('comparative')}"
         )
-        number, unit, sized = ("|".join(listed("measure", key)) for key in ("numbers", "units", "sized"))
+        number, unit, sized = (
+            "|".join(listed("measure", key)) for key in ("numbers", "units", "sized")
+        )
         amount = rf"(?<!every )(?:\d[\d.,]*(?:\s?(?:-|–|to)\s?\d[\d.,]*)?|\b(?:{number}))"
         long = r"(?:long|tall|wide|high|deep|thick|across|in (?:length|width|height|diameter|size))"
         units = rf"(?:{unit}|inche)s?"
         self.measure = re.compile(
-            # "twenty inches", "5 kg", and "an inch long"; but "a 12-inch disc" is what people write below photos.
+            # "twenty inches", "5 kg", and "an inch long"; but "a 12-inch disc" is what people write
+            # below photos.
             rf"{amount}(?:\s|(?<=\d)){units}(?!\w)"
             rf"|{amount}[\s-](?:{units}|foot|feet)[\s-](?:{sized})s?\b"
             rf"|{amount}-{units}(?=$|[\s,]*(?:and|or|with|of|in)\b)"
@@ -129,20 +141,31 @@ class English:
             re.compile(patterns(section), re.I)
             for section in ("refusal", "question", "nothing", "unwritten", "wording")
         )
-        first, anywhere = ("|".join(map(re.escape, listed("names", w))) for w in ("first", "anywhere"))
-        self.no_name = re.compile(rf"^[\s\"'(]*(?:{first})(?![\w'-])|(?<![\w'-])(?:{anywhere})(?![\w'-])")
+        first, anywhere = (
+            "|".join(map(re.escape, listed("names", w))) for w in ("first", "anywhere")
+        )
+        self.no_name = re.compile(
+            rf"^[\s\"'(]*(?:{first})(?![\w'-])|(?<![\w'-])(?:{anywhere})(?![\w'-])"
+        )
         self.foreign_words = set(listed("foreign", "function")) | set(listed("foreign", "words"))
         self.foreign_alone = set(listed("foreign", "words"))
         self.foreign_first = set(listed("foreign", "first"))
         self.borrowed = set(listed("foreign", "borrowed"))
 
     def compared(self, found: re.Match[str], text: str) -> bool:
-        """True if a comparative has its reference ("longer than its body", "darker at the tip") or is a thing."""
+        """True if a comparative has its reference ("longer than its body", "darker at the tip") or
+        is a thing.
+        """
         after = text[found.end() :]
         if found[0].endswith("est") or found[0] == "most":
             # "widest at the shoulder" and "its widest point" are of one photo.
-            return re.match(r"\s+(?:at|near|towards?|in the middle|point|part|end)\b", after) is not None
-        reference = re.match(r"\s+(?:\w+\s+)?than\s+(?!usual|normal|most|other|average)", after) or re.search(
+            return (
+                re.match(r"\s+(?:at|near|towards?|in the middle|point|part|end)\b", after)
+                is not None
+            )
+        reference = re.match(
+            r"\s+(?:\w+\s+)?than\s+(?!usual|normal|most|other|average)", after
+        ) or re.search(
             r"\sthan\s+(?:its|their|the|a|an|it|they|wide|tall|long|high|broad|deep)\b", after
         )
         place = re.match(
@@ -150,11 +173,15 @@ class English:
             r"| width| build| number| color| colour))\b",
             after,
         )
-        thing = found[0] in self.things and re.match(r"\s*$|\s+(?:full|with|of|and|for|box)\b", after)
+        thing = found[0] in self.things and re.match(
+            r"\s*$|\s+(?:full|with|of|and|for|box)\b", after
+        )
         return bool(reference or place or thing)
 
     def foreign(self, text: str, names: str, named: bool) -> str | None:
-        """A word of another language. names: class names, which may have it; named: the text is a name itself."""
+        """A word of another language. names: class names, which may have it; named: the text is a
+        name itself.
+        """
         words: list[str] = re.findall(r"\w+", text.casefold())
         known = set(re.findall(r"\w+", names.casefold())) | self.borrowed
         if not named and not _marked(names):

@@ -38,32 +38,41 @@ class GeneratorConfig(Strict):
     model: str = Field(min_length=1, description="The model's name on the server.")
     base_url: Annotated[str | None, NO_RESULT] = Field(
         None,
-        description="Server with OpenAI's protocol (…/v1: vLLM, Ollama, llama.cpp); default: OpenAI.",
+        description="Server with OpenAI's protocol (…/v1: vLLM, "
+        "Ollama, llama.cpp); default: OpenAI.",
     )
     key_variable: Annotated[str | None, NO_RESULT] = Field(
         None,
-        description="Environment variable with the key; default: OPENAI_API_KEY for OpenAI, else no key.",
+        description="Environment variable with the key; default: "
+        "OPENAI_API_KEY for OpenAI, else no key.",
     )
-    temperature: From | None = Field(0.7, description="null: not sent, for models that do not accept it.")
+    temperature: From | None = Field(
+        0.7, description="null: not sent, for models that do not accept it."
+    )
     seed: Seed | None = Field(0, description="null: not sent.")
     max_tokens: Count | None = Field(
         1000,
-        description="Maximal length of one answer; null: not sent. For servers with another name for it: null here, "
+        description="Maximal length of one answer; null: not sent. For servers with another name "
+        "for it: null here, "
         "and max_completion_tokens below 'extra' (for OpenAI that is done).",
     )
     extra: dict[str, Any] = Field(
         {}, description="More parameters of each request, in the server's own names."
     )
     headers: Annotated[dict[str, str], NO_RESULT] = Field(
-        {}, description="More headers of each request; $NAME: the value of that environment variable."
+        {},
+        description="More headers of each request; $NAME: the value of that environment variable.",
     )
     texts_per_class: TextCounts = TextCounts()  # type: ignore[valid-type]
     encoder: str | None = Field(
-        None, description="Model that finds analogous classes that are too similar; default: the only one."
+        None,
+        description="Model that finds analogous classes that are too "
+        "similar; default: the only one.",
     )
     max_pairs: Count | None = Field(
         1000,
-        description="Pairs to write one-to-one texts for, most frequent first; null: all that can be confused.",
+        description="Pairs to write one-to-one texts for, most frequent first; null: all that can "
+        "be confused.",
     )
     max_reasks: Annotated[int, Field(ge=0)] = Field(
         3, description="How often to ask again after an answer that cannot be used."
@@ -81,10 +90,12 @@ class GeneratorConfig(Strict):
     prices: Annotated[Prices | None, NO_RESULT] = None
     max_cost: Annotated[From | None, NO_RESULT] = Field(
         None,
-        description="Limit on the cost of all answers in the store; a run stops before it spends more.",
+        description="Limit on the cost of all answers in the store; a "
+        "run stops before it spends more.",
     )
     answers: Annotated[Path, NO_RESULT] = Field(
-        Path("data/texts/answers"), description="Folder of the answers, which are kept for good and shared."
+        Path("data/texts/answers"),
+        description="Folder of the answers, which are kept for good and shared.",
     )
 
     @property
@@ -107,7 +118,8 @@ class GeneratorConfig(Strict):
     def _no_key(cls, value: str | None) -> str | None:
         if value is not None and not re.fullmatch(r"[A-Z_][A-Z0-9_]*", value):
             raise ValueError(
-                "generator.key_variable: give the NAME of an environment variable, never the key itself"
+                "generator.key_variable: give the NAME of an "
+                "environment variable, never the key itself"
             )
         return value
 
@@ -116,15 +128,19 @@ class GeneratorConfig(Strict):
     def _url(cls, value: str | None) -> str | None:
         if value is not None and not re.fullmatch(r"https?://[^\s@?#]+", value):
             raise ValueError(
-                "generator.base_url: give an address such as http://localhost:8000/v1, without user, password or key"
+                "generator.base_url: give an address such as http://localhost:8000/v1, without "
+                "user, password or key"
             )
         return value
 
     @field_validator("extra")
     @classmethod
     def _no_secrets(cls, value: dict[str, Any]) -> dict[str, Any]:
-        if place := _secret(value, "generator.extra"):
-            raise ValueError(f"{place}: keys come from the environment only (key_variable, headers)")
+        place = _secret(value, "generator.extra")
+        if place:
+            raise ValueError(
+                f"{place}: keys come from the environment only (key_variable, headers)"
+            )
         reserved = {
             "model",
             "messages",
@@ -148,9 +164,12 @@ class GeneratorConfig(Strict):
     @classmethod
     def _no_secret_headers(cls, value: dict[str, str]) -> dict[str, str]:
         for name, header in value.items():
-            if not re.fullmatch(r"[A-Za-z0-9-]+", name) or not (header.isascii() and header.isprintable()):
+            if not re.fullmatch(r"[A-Za-z0-9-]+", name) or not (
+                header.isascii() and header.isprintable()
+            ):
                 raise ValueError(
-                    f"generator.headers.{name}: use letters, digits and '-' in the name, printable ASCII in the value"
+                    f"generator.headers.{name}: use letters, digits and '-' in the name, "
+                    "printable ASCII in the value"
                 )
             variable = re.fullmatch(r"\$[A-Z_][A-Z0-9_]*", header) is not None
             if not variable and (header.startswith("$") or _secret({name: header}, "")):
@@ -161,27 +180,44 @@ class GeneratorConfig(Strict):
     def _priced(self) -> GeneratorConfig:
         if self.max_tokens is not None and "max_completion_tokens" in self.extra:
             raise ValueError(
-                "generator.max_tokens and extra.max_completion_tokens are both given; make max_tokens null"
+                "generator.max_tokens and extra.max_completion_tokens "
+                "are both given; make max_tokens null"
             )
         if self.max_cost is not None and self.prices is None:
-            raise ValueError("generator.max_cost needs generator.prices to compute the cost; add them")
+            raise ValueError(
+                "generator.max_cost needs generator.prices to compute the cost; add them"
+            )
         if self.max_cost is not None and self.token_limit is None:
             raise ValueError(
-                "generator.max_cost needs generator.max_tokens to limit the cost of an answer; set it"
+                "generator.max_cost needs generator.max_tokens to "
+                "limit the cost of an answer; set it"
             )
         return self
 
 
 def _secret(value: Any, place: str) -> str | None:
-    """The place, in nested values, of anything that looks like a key or is named like one; None if there is none."""
+    """The place, in nested values, of anything that looks like a key or is named like one; None if
+    there is none.
+    """
     if isinstance(value, str):
-        random = re.search(r"\b(?:(?=\w*\d)(?=\w*[a-z])(?=\w*[A-Z])\w{24,}|[0-9a-fA-F]{32,})\b", value)
+        random = re.search(
+            r"\b(?:(?=\w*\d)(?=\w*[a-z])(?=\w*[A-Z])\w{24,}|[0-9a-fA-F]{32,})\b", value
+        )
         return place if random or re.search(rf"{KEYS}|^\s*bearer\s", value, flags=re.I) else None
-    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    inside = (
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value)
+        if isinstance(value, list)
+        else ()
+    )
     for key, item in inside:
         by_name = re.search(
-            r"key|secret|password|authorization|bearer|cookie|(?:^|auth|access|api|_|-)token$", str(key), re.I
+            r"key|secret|password|authorization|bearer|cookie|(?:^|auth|access|api|_|-)token$",
+            str(key),
+            re.I,
         ) and isinstance(item, (str, list))
-        if secret := f"{place}.{key}" if by_name else _secret(item, f"{place}.{key}"):
+        secret = f"{place}.{key}" if by_name else _secret(item, f"{place}.{key}")
+        if secret:
             return secret
     return None

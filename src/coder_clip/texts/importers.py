@@ -1,7 +1,8 @@
-"""Import published texts as text sets: match class names with a data set's, clean the texts, keep provenance.
+"""Import published texts as text sets: match class names with a data set's, clean the texts, keep
+provenance.
 
-A file holds texts per class, ``{class: [text]}``, and nothing in it is trusted. `authors` imports the
-authors' own archive with the same `Import`.
+A file holds texts per class, ``{class: [text]}``, and nothing in it is trusted. `authors` imports
+the authors' own archive with the same `Import`.
 """
 
 from __future__ import annotations
@@ -25,12 +26,14 @@ FORMATS = {  # name -> kind of its texts, source
     "plain": ("attribute", "class names and texts of a file"),
     "descriptions": (
         "attribute",
-        "Visual classification via description from large language models (Menon and Vondrick, ICLR 2023)",
+        "Visual classification via description from large language "
+        "models (Menon and Vondrick, ICLR 2023)",
     ),
     "cupl": ("sentence", "Customized prompts via language models, CuPL (Pratt et al., ICCV 2023)"),
 }
 SENTENCES = (
-    "sentences are for a baseline, not for CODER: 'texts: {…, sentence: FILE}' adds them to other kinds"
+    "sentences are for a baseline, not for CODER: 'texts: {…, sentence: FILE}' adds them "
+    "to other kinds"
 )
 MISSING = "no file {path} to import from"
 _BULLET = re.compile(r"^\s*(?:[-*•–·]+\s+|\(?\d{1,2}[.)]\s+)")
@@ -40,7 +43,9 @@ Table = Sequence[tuple[str, list[str]]]  # names and their texts; names may repe
 
 
 class Mismatch(UserError):
-    """Class names that do not fit. lines: what fits, which classes lack texts and which names are unknown."""
+    """Class names that do not fit. lines: what fits, which classes lack texts and which names are
+    unknown.
+    """
 
     def __init__(self, message: str, lines: list[str]) -> None:
         super().__init__(message)
@@ -56,11 +61,12 @@ def import_texts(
     renames: Mapping[str, str] | None = None,
     partial: bool = False,
 ) -> tuple[TextSet, list[str]]:
-    """Import the texts of ``source`` for the classes of a data set, in label order; also returns notes.
+    """Import the texts of ``source`` for the classes of a data set, in label order; also returns
+    notes.
 
-    form: a name in FORMATS. renames: name in the source -> name in the data set. partial: import what fits and note the
-    rest. Raises Mismatch with every name that does not fit or lacks texts, UserError for a file of another form or
-    without a usable text.
+    form: a name in FORMATS. renames: name in the source -> name in the data set. partial: import
+    what fits and note the rest. Raises Mismatch with every name that does not fit or lacks texts,
+    UserError for a file of another form or without a usable text.
     """
     if form not in FORMATS:
         raise UserError(f"no format '{form}' to import from{nearest(form, FORMATS)}")
@@ -80,26 +86,31 @@ def import_texts(
 
 
 class Import:
-    """Collects the texts of one source for the classes of a data set, and everything that does not fit."""
+    """Collects the texts of one source for the classes of a data set, and everything that does not
+    fit.
+    """
 
     def __init__(
         self, source: Path, dataset: str, classes: Sequence[str], renames: Mapping[str, str]
     ) -> None:
         self.source, self.dataset, self.classes, self.renames = source, dataset, classes, renames
         self.entries: list[dict[str, Any]] = [{"name": c} for c in classes]
-        self.provenance: dict[str, dict[str, Any]] = {"name": {"source": "class names of the data set"}}
+        self.provenance: dict[str, dict[str, Any]] = {
+            "name": {"source": "class names of the data set"}
+        }
         self.notes: list[str] = []
         self.problems: list[str] = []
         self.missing: dict[str, None] = {}  # classes that some table lacks
         self.seen: set[str] = set()  # keys of the names in the source
 
     def match(self, names: Sequence[str]) -> list[list[int]]:
-        """Match each name with classes, by name and never by order: gives indices of classes per name.
+        """Match each name with classes, by name and never by order: gives indices of classes per
+        name.
 
         A name that fits no class may have its words in another order ("Acura RL Sedan 2012").
-        A name that the label set has several times (ImageNet: "missile") is matched in order if the source has it as
-        often; if the source has it once, all classes of that name get its texts, and a note says so.
-        """
+        A name that the label set has several times (ImageNet: "missile") is matched in order if the
+        source has it as often; if the source has it once, all classes of that name get its texts,
+        and a note says so."""
         renamed = {name_key(old): new for old, new in self.renames.items()}
         classes = _by_key(self.classes)
         wanted = [renamed.get(name_key(name), name) for name in names]
@@ -146,7 +157,9 @@ class Import:
         self.notes += [f"{kind}: {n} texts {change}" for change, n in changes.items()]
         self.missing |= {c: None for i, c in enumerate(self.classes) if i not in reached}
         without = [entry["name"] for entry in self.entries if not entry.get(kind)]
-        self.provenance[kind] = self.note(path, published) | ({"without": without} if without else {})
+        self.provenance[kind] = self.note(path, published) | (
+            {"without": without} if without else {}
+        )
 
     def note(self, path: Path, published: str) -> dict[str, Any]:
         """Provenance of a file."""
@@ -154,7 +167,8 @@ class Import:
         return note | ({"renamed": dict(self.renames)} if self.renames else {})
 
     def finish(self, partial: bool, others: bool = False) -> TextSet:
-        """The text set. Raises Mismatch unless everything fits or ``partial``, UserError without a usable text.
+        """The text set. Raises Mismatch unless everything fits or ``partial``, UserError without a
+        usable text.
 
         others: whether the source has other usable texts (of pairs).
         """
@@ -163,7 +177,9 @@ class Import:
             for old in self.renames
             if name_key(old) not in self.seen
         ]
-        fitting = sum(any(texts for kind, texts in e.items() if kind != "name") for e in self.entries)
+        fitting = sum(
+            any(texts for kind, texts in e.items() if kind != "name") for e in self.entries
+        )
         problems = list(dict.fromkeys([*self.problems, *unused]))
         if problems or self.missing:
             lines = [f"{fitting} of {len(self.classes)} classes of '{self.dataset}' have texts"]
@@ -173,13 +189,16 @@ class Import:
             lines += [f"does not fit ({len(problems)}): {'; '.join(problems)}"] if problems else []
             if unused or not partial:
                 raise Mismatch(
-                    f"{self.source}: not all class names fit data set '{self.dataset}' (see above); match names with "
+                    f"{self.source}: not all class names fit data set '{self.dataset}' (see "
+                    "above); match names with "
                     "--rename 'THEIRS=OURS', or import what fits with --partial",
                     lines,
                 )
             self.notes += lines
         if not fitting and not others:
-            raise UserError(f"{self.source}: no usable text for any class of data set '{self.dataset}'")
+            raise UserError(
+                f"{self.source}: no usable text for any class of data set '{self.dataset}'"
+            )
         entries = [ClassTexts(**entry) for entry in self.entries]
         return TextSet(dataset=self.dataset, classes=entries, provenance=self.provenance)
 
@@ -197,10 +216,11 @@ def _by_key(names: Sequence[str]) -> dict[str, list[int]]:
 
 
 def clean_texts(texts: Sequence[str], kind: str | None = None) -> tuple[list[str], Counter[str]]:
-    """Each text once, in order, in one line, without control and direction characters; and counts of what changed.
+    """Each text once, in order, in one line, without control and direction characters; and counts
+    of what changed.
 
-    With a kind other than whole sentences, bullets, quotes, full stops and the template's "which has" go too, and
-    descriptions that cannot continue "which has …" are left out.
+    With a kind other than whole sentences, bullets, quotes, full stops and the template's "which
+    has" go too, and descriptions that cannot continue "which has …" are left out.
     """
     kept: dict[str, None] = {}
     changes: Counter[str] = Counter()

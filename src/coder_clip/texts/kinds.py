@@ -1,4 +1,6 @@
-"""The kinds of text, declared once for configuration, prompts, text sets, sentences, tables and docs."""
+"""The kinds of text, declared once for configuration, prompts, text sets, sentences, tables and
+docs.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +11,13 @@ from dataclasses import dataclass
 class Kind:
     """One kind of text (paper, section 3.3).
 
-    counts: how CODER uses several texts of a class: their "mean", the best one ("max") or none (""). adapter: whether
-    the CODER-Adapter describes images with them. template: the name of their template (`datasets.base.Templates`).
-    of_pair: whether they tell two classes apart. are_names: whether they name things, so that underscores are spaces.
-    asked_for: how many a language model is asked for; 0: none. least: how few texts of a model are enough; None: half
-    of those asked for.
+    counts: how CODER uses several texts of a class: their "mean", the best one ("max") or none
+    (""). adapter: whether the CODER-Adapter describes images with them. template: the name of their
+    template (`datasets.base.Templates`).
+    of_pair: whether they tell two classes apart. are_names: whether they name things, so that
+    underscores are spaces.
+    asked_for: how many a language model is asked for; 0: none. least: how few texts of a model are
+    enough; None: half of those asked for.
     """
 
     name: str
@@ -52,7 +56,9 @@ KINDS = {
         Kind("one_to_one", template="one_to_one", of_pair=True, asked_for=5),
     )
 }
-OF_CLASS = tuple(k.name for k in KINDS.values() if not k.of_pair and k.name != "name")  # besides its name
+OF_CLASS = tuple(
+    k.name for k in KINDS.values() if not k.of_pair and k.name != "name"
+)  # besides its name
 IN_CODER = tuple(k.name for k in KINDS.values() if k.counts)
 BESIDES_NAME = tuple(name for name in IN_CODER if name != "name")
 MEAN_KINDS = tuple(k.name for k in KINDS.values() if k.counts == "mean")

@@ -14,7 +14,8 @@ def plain_name(name: str) -> str:
 def name_key(name: str) -> str:
     """A key that ignores case, underscores, hyphens and runs of spaces.
 
-    "English_Cocker-Spaniel" and "english cocker spaniel" have the same key. Other punctuation counts: "scissors" and
+    "English_Cocker-Spaniel" and "english cocker spaniel" have the same key. Other punctuation
+    counts: "scissors" and
     "scissor's" are two names.
     """
     plain = unicodedata.normalize("NFKC", name).casefold()

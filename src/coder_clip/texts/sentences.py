@@ -1,9 +1,9 @@
 """Sentences for the encoder: each text of a text set in its template (paper, section 3.3).
 
-Kinds of sentences: name, attribute, analogous, synonym (the paper's), prompt (the CLIP ensemble), sentence (whole, as
-in CuPL) and attribute_alone (without the class name, to see whether the encoder reads descriptions). Few-shot wordings,
-the authors' class names and the published code's bugs make other sentences, added as "{kind}:{tags}" (TAGS; see
-`coder_clip.protocols`).
+Kinds of sentences: name, attribute, analogous, synonym (the paper's), prompt (the CLIP ensemble),
+sentence (whole, as in CuPL) and attribute_alone (without the class name, to see whether the encoder
+reads descriptions). Few-shot wordings, the authors' class names and the published code's bugs make
+other sentences, added as "{kind}:{tags}" (TAGS; see `coder_clip.protocols`).
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from ..datasets.base import Templates
     from .sets import PairSet, TextSet
 
-# Tags, in the order of the name of a kind: the authors' few-shot wordings, the class names of their lists, the bugs of
-# their code.
+# Tags, in the order of the name of a kind: the authors' few-shot wordings, the class names of their
+# lists, the bugs of # their code.
 FEW_SHOT, NAMES, AS_PUBLISHED = TAGS = ("few_shot", "names_as_published", "as_published")
 
 
@@ -63,7 +63,9 @@ def with_article(name: str) -> str:
 
 
 def sentence_of(kind: str, name: str, text: str, templates: Templates) -> str:
-    """A text of a class in the template of its kind. Underscores become spaces in names, not in descriptions."""
+    """A text of a class in the template of its kind. Underscores become spaces in names, not in
+    descriptions.
+    """
     about = KINDS[kind]
     shown = spaces(text) if about.are_names else text
     if not about.template:
@@ -96,8 +98,12 @@ def make_sentences(texts: TextSet, templates: Templates) -> Sentences:
     return Sentences([r[1] for r in rows], [r[0] for r in rows], [r[2] for r in rows])
 
 
-def _add_variants(texts: TextSet, templates: Templates, add: Callable[[str, int, list[str]], None]) -> None:
-    """Add names, attributes and analogous classes with each combination of the tags that make a difference."""
+def _add_variants(
+    texts: TextSet, templates: Templates, add: Callable[[str, int, list[str]], None]
+) -> None:
+    """Add names, attributes and analogous classes with each combination of the tags that make a
+    difference.
+    """
     names = {"": [c.name for c in texts.classes]}
     if templates.class_names_as_published:
         names[NAMES] = list(templates.class_names_as_published)
@@ -121,11 +127,17 @@ def _add_variants(texts: TextSet, templates: Templates, add: Callable[[str, int,
         (attribute, analogous), of_list, show = wordings[tags[0]], names[tags[1]], shown[tags[2]]
         for i, c in enumerate(texts.classes):
             name = show(of_list[i])
-            add(_tagged("attribute", tags), i, [fill(attribute, name, attribute=t) for t in c.attribute])
+            add(
+                _tagged("attribute", tags),
+                i,
+                [fill(attribute, name, attribute=t) for t in c.attribute],
+            )
         for i, c in enumerate(texts.classes):
             name = show(of_list[i])
             add(
-                _tagged("analogous", tags), i, [fill(analogous, name, analogous=show(t)) for t in c.analogous]
+                _tagged("analogous", tags),
+                i,
+                [fill(analogous, name, analogous=show(t)) for t in c.analogous],
             )
 
 
@@ -136,10 +148,11 @@ def _tagged(kind: str, tags: Iterable[str]) -> str:
 def pair_sentences(
     pairs: PairSet, templates: Templates, as_published: bool = False
 ) -> dict[tuple[int, int], list[str]]:
-    """Sentences of each ordered pair (a, b): what a has and b does not have, each text in each template.
+    """Sentences of each ordered pair (a, b): what a has and b does not have, each text in each
+    template.
 
-    as_published: with the class names of the authors' lists and their underscores, and DTD's first two templates as
-    one.
+    as_published: with the class names of the authors' lists and their underscores, and DTD's first
+    two templates as one.
     """
     names = templates.class_names_as_published
 
@@ -150,7 +163,10 @@ def pair_sentences(
     ordered: dict[tuple[int, int], list[str]] = {}
     for p in pairs.pairs:
         a, b = shown(p.a, p.a_index), shown(p.b, p.b_index)
-        sides = (((p.a_index, p.b_index), a, b, p.a_not_b), ((p.b_index, p.a_index), b, a, p.b_not_a))
+        sides = (
+            ((p.a_index, p.b_index), a, b, p.a_not_b),
+            ((p.b_index, p.a_index), b, a, p.b_not_a),
+        )
         for key, name, other, texts in sides:
             sentences = [
                 fill(t, name, one_to_one=text, other=other)

@@ -1,6 +1,8 @@
-"""Text sets: the texts of a data set, with provenance (paper, section 3.3: the Auto Text Generator).
+"""Text sets: the texts of a data set, with provenance (paper, section 3.3: the Auto Text
+Generator).
 
-A text set has one entry per class, in label order. The index identifies a class, because published lists have the same
+A text set has one entry per class, in label order. The index identifies a class, because published
+lists have the same
 name twice (ImageNet: "missile", "sunglasses").
 """
 
@@ -52,7 +54,9 @@ class ClassTexts(_Strict):
     attribute: list[str] = []
     analogous: list[str] = []
     synonym: list[str] = []
-    sentence: list[str] = Field([], description="Whole sentences, as CuPL's; a baseline's, not CODER's.")
+    sentence: list[str] = Field(
+        [], description="Whole sentences, as CuPL's; a baseline's, not CODER's."
+    )
 
     def of(self, kind: str) -> list[str]:
         """Its texts of a kind; for the kind "name", the name."""
@@ -82,7 +86,9 @@ class Pair(_Strict):
 
     @property
     def compares(self) -> bool:
-        """True if both sides have texts; one alone gives no difference to measure (`coder_clip.rerank`)."""
+        """True if both sides have texts; one alone gives no difference to measure
+        (`coder_clip.rerank`).
+        """
         return bool(self.a_not_b and self.b_not_a)
 
 
@@ -96,13 +102,18 @@ class PairSet(_Strict):
     exceptions: list[Excepted] = []
 
     def one_sided(self) -> str | None:
-        """A warning about pairs that have no effect because a side has no text; None if there are none."""
+        """A warning about pairs that have no effect because a side has no text; None if there are
+        none.
+        """
         lacking = [p for p in self.pairs if not p.compares]
         if not lacking:
             return None
-        shown = ", ".join(f"'{p.a}' and '{p.b}'" for p in lacking[:3]) + (", …" if len(lacking) > 3 else "")
+        shown = ", ".join(f"'{p.a}' and '{p.b}'" for p in lacking[:3]) + (
+            ", …" if len(lacking) > 3 else ""
+        )
         return (
-            f"{len(lacking)} of {len(self.pairs)} one-to-one pairs have texts on one side only and change nothing: "
+            f"{len(lacking)} of {len(self.pairs)} one-to-one pairs have texts on one side only "
+            "and change nothing: "
             f"{shown}; give both a_not_b and b_not_a"
         )
 
@@ -127,7 +138,9 @@ def with_kinds(texts: TextSet, given: TextSet, kind: str) -> TextSet:
     file = given.provenance.get("file")
     if file:
         note["file"] = file
-    return texts.model_copy(update={"classes": entries, "provenance": {**texts.provenance, kind: note}})
+    return texts.model_copy(
+        update={"classes": entries, "provenance": {**texts.provenance, kind: note}}
+    )
 
 
 def read_text_set(path: Path, unfinished: bool = False) -> TextSet:
@@ -138,7 +151,9 @@ def read_text_set(path: Path, unfinished: bool = False) -> TextSet:
     document = read_written(path, "photos", "no text set {path}")
     entries = document.get("classes") if isinstance(document, dict) else None
     if not isinstance(entries, list) or not entries:
-        raise UserError(f"{path} lists no classes (expected {{'format': 1, 'dataset': …, 'classes': […]}})")
+        raise UserError(
+            f"{path} lists no classes (expected {{'format': 1, 'dataset': …, 'classes': […]}})"
+        )
     names = [str(e.get("name", "")) if isinstance(e, dict) else "" for e in entries]
     if not all(names):
         raise UserError(f"{path}: class {names.index('') + 1} has no name")
@@ -148,21 +163,28 @@ def read_text_set(path: Path, unfinished: bool = False) -> TextSet:
     return _validate(TextSet, path, {"dataset": dataset, **document})
 
 
-def load_text_set(path: str | Path, dataset: str, classes: list[str], made: bool = False) -> TextSet:
+def load_text_set(
+    path: str | Path, dataset: str, classes: list[str], made: bool = False
+) -> TextSet:
     """Read a text set and check it against the data set's classes.
 
-    Entries may be in any order if names are unique, else they must be in label order. Repeated texts are dropped, in
-    order (published code: ``list(set())``, which depends on the hash seed). made: a phase wrote the file and can write
-    it again; otherwise a person did. UserError for a missing or unknown class, an empty list or text, anything else
-    than a list of strings.
+    Entries may be in any order if names are unique, else they must be in label order. Repeated
+    texts are dropped, in
+    order (published code: ``list(set())``, which depends on the hash seed). made: a phase wrote the
+    file and can write it again; otherwise a person did. UserError for a missing or unknown class,
+    an empty list or text, anything else than a list of strings.
     """
     path = Path(path)
     texts = _validate(TextSet, path, read_json(path) if made else read_written(path, dataset))
     _refuse_empty(path, ((c.name, c) for c in texts.classes), OF_CLASS)
-    order = _match(path, [plain_name(c.name) for c in texts.classes], [plain_name(c) for c in classes])
+    order = _match(
+        path, [plain_name(c.name) for c in texts.classes], [plain_name(c) for c in classes]
+    )
     entries = [
         entry.model_copy(
-            update={kind: list(dict.fromkeys(entry.of(kind))) for kind in OF_CLASS if entry.of(kind)}
+            update={
+                kind: list(dict.fromkeys(entry.of(kind))) for kind in OF_CLASS if entry.of(kind)
+            }
         )
         for entry in (texts.classes[index] for index in order)
     ]
@@ -174,11 +196,13 @@ def load_pair_set(
 ) -> PairSet:
     """Read one-to-one texts and check them against the data set's classes.
 
-    made, unfinished: as of `load_text_set` and `read_text_set`. UserError as there, and for a pair given twice or of a
-    class with itself.
+    made, unfinished: as of `load_text_set` and `read_text_set`. UserError as there, and for a pair
+    given twice or of a class with itself.
     """
     path = Path(path)
-    found = _validate(PairSet, path, read_json(path) if made else read_written(path, dataset, PAIRS_MISSING))
+    found = _validate(
+        PairSet, path, read_json(path) if made else read_written(path, dataset, PAIRS_MISSING)
+    )
     if not unfinished:
         _refuse_empty(path, ((p.a, p) for p in found.pairs), ("a_not_b", "b_not_a"))
     wanted = [plain_name(c) for c in classes]
@@ -214,12 +238,15 @@ def select_pairs(pairs: PairSet, wanted: Iterable[tuple[int, int]]) -> PairSet:
     The others stay, because stage one may confuse them on other images.
     """
     place = {frozenset(key): i for i, key in enumerate(wanted)}
-    chosen = sorted(pairs.pairs, key=lambda p: place.get(frozenset((p.a_index, p.b_index)), len(place)))
+    chosen = sorted(
+        pairs.pairs, key=lambda p: place.get(frozenset((p.a_index, p.b_index)), len(place))
+    )
     return PairSet(dataset=pairs.dataset, pairs=chosen, provenance=pairs.provenance)
 
 
 TEXTS_MISSING = (
-    "no text set {path} for data set '{dataset}'; write one (data/texts/README.md), name another with 'texts:', let a "
+    "no text set {path} for data set '{dataset}'; write one (data/texts/README.md), name another "
+    "with 'texts:', let a "
     "language model write it (docs/texts.md), or say 'texts: names' to use the class names alone"
 )
 PAIRS_MISSING = (
@@ -229,7 +256,9 @@ PAIRS_MISSING = (
 
 
 def review_file(answers: Path, dataset: str) -> Path:
-    """The file of people's decisions about a language model's texts, in the folder of its answers."""
+    """The file of people's decisions about a language model's texts, in the folder of its
+    answers.
+    """
     return answers / f"{dataset}.review.json"
 
 
@@ -266,10 +295,13 @@ def _match(path: Path, given: list[str], wanted: list[str]) -> list[int]:
     missing = [w for w in wanted if w not in given]
     unknown = [g for g in given if g not in wanted]
     if unknown:
-        raise UserError(f"{path}: class '{unknown[0]}' is not in the data set{nearest(unknown[0], wanted)}")
+        raise UserError(
+            f"{path}: class '{unknown[0]}' is not in the data set{nearest(unknown[0], wanted)}"
+        )
     if missing:
         raise UserError(
-            f"{path}: no texts for class '{missing[0]}' ({len(missing)} missing); add an entry for it"
+            f"{path}: no texts for class '{missing[0]}' "
+            f"({len(missing)} missing); add an entry for it"
         )
     if len(set(given)) != len(given) or len(given) != len(wanted):
         raise UserError(f"{path}: class names repeat, so the entries must be in label order")
@@ -277,13 +309,19 @@ def _match(path: Path, given: list[str], wanted: list[str]) -> list[int]:
     return [position[w] for w in wanted]
 
 
-def _refuse_empty(path: Path, entries: Iterable[tuple[str, BaseModel]], lists: Sequence[str]) -> None:
-    """Refuse empty lists and texts of named entries: more often a failed generation than intended."""
+def _refuse_empty(
+    path: Path, entries: Iterable[tuple[str, BaseModel]], lists: Sequence[str]
+) -> None:
+    """Refuse empty lists and texts of named entries: more often a failed generation than
+    intended.
+    """
     for name, entry in entries:
         for key in (key for key in lists if key in entry.model_fields_set):
             texts = getattr(entry, key)
             if not texts:
-                raise UserError(f"{path}: '{name}': '{key}' is empty; leave the key out if there are none")
+                raise UserError(
+                    f"{path}: '{name}': '{key}' is empty; leave the key out if there are none"
+                )
             if not all(map(str.strip, texts)):
                 raise UserError(f"{path}: '{name}': '{key}' has an empty text")
 

@@ -1,8 +1,9 @@
-"""Certificates of results, and DVC: which jobs must run, what is recorded, pushed, pulled and merged.
+"""Certificates of results, and DVC: which jobs must run, what is recorded, pushed, pulled and
+merged.
 
-The process of a job certifies what it makes (certify.py), and one judge (judge.py) decides which certificates hold in a
-working tree. Snakemake runs the other jobs; `record` commits whole phases to DVC, certificates included
-(docs/sharing.md). workflow/rules/tracking.smk calls the functions below.
+The process of a job certifies what it makes (certify.py), and one judge (judge.py) decides which
+certificates hold in a working tree. Snakemake runs the other jobs; `record` commits whole phases to
+DVC, certificates included (docs/sharing.md). workflow/rules/tracking.smk calls the functions below.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ from .plan import note_plan as note_plan
 from .stages import SameFolder, tracked
 
 _held: list[IO[str]] = []
-# An input of all jobs, newer than their outputs. It counts for those that must run (workflow/rules/tracking.smk).
+# An input of all jobs, newer than their outputs. It counts for those that must run
+# (workflow/rules/tracking.smk).
 MARK = ".snakemake/coder-clip/must-run"
 FAR = 2114380800.0  # 2037-01-01, in seconds: the last year that every file system can store
 
@@ -36,12 +38,14 @@ FAR = 2114380800.0  # 2037-01-01, in seconds: the last year that every file syst
 def begin(
     file: str, results: str | Path, config: Any, jobs: list[Job], settings: Any
 ) -> dict[str, dict[str, bool]]:
-    """Judge all certificates when Snakemake makes the DAG: for each job the mark and inputs, and if their times count.
+    """Judge all certificates when Snakemake makes the DAG: for each job the mark and inputs, and if
+    their times count.
 
-    The mark's counts for jobs that must run. file: of the configuration. settings: Snakemake's settings of the DAG, for
-    jobs that are forced. Changes no result.
+    The mark's counts for jobs that must run. file: of the configuration. settings: Snakemake's
+    settings of the DAG, for jobs that are forced. Changes no result.
     """
-    if reason := foreign_code():
+    reason = foreign_code()
+    if reason:
         sys.exit(f"coder-clip: error: {reason}")
     try:
         tracked(file)
@@ -52,15 +56,16 @@ def begin(
     judge = Judge(results, jobs, lambda key: lookup(config, key))
     reasons = judge.must_run(_forced(settings))
     judge.hashes.save()
-    # Snakemake also starts jobs on its own, whose files a killed run left half-written. Behind such a job it finds
-    # nothing to do if all inputs are ancient: the run would end well with files missing. So the times of all inputs
-    # that a job makes count where something must be made.
+    # Snakemake also starts jobs on its own, whose files a killed run left half-written. Behind such
+    # a job it finds # nothing to do if all inputs are ancient: the run would end well with files
+    # missing. So the times of all inputs # that a job makes count where something must be made.
     must = [job for job in jobs if job.name in reasons or not all(map(os.path.isfile, job.outputs))]
     made = {path for job in must for path in job.outputs}
     newest = max((os.stat(path).st_mtime for path in made if os.path.isfile(path)), default=0.0)
     set_mark(max(FAR, newest + 1))  # a clock can be wrong
     names = {job.name for job in must}
-    return {  # the same files for all, because Snakemake can compare them with those of the last run
+    # the same files for all, because Snakemake can compare them with those of the last run
+    return {
         job.name: {
             MARK: job.name in reasons,
             **{path: job.name in names for path in job.inputs if path in judge.makers},
@@ -72,8 +77,8 @@ def begin(
 def set_mark(seconds: float) -> None:
     """Make the mark, or move it to a later time.
 
-    It is a link to a folder. Snakemake plans by the time of the folder, and after a job it compares the outputs with
-    the time of the link. It compares small files by content, but no folders.
+    It is a link to a folder. Snakemake plans by the time of the folder, and after a job it compares
+    the outputs with the time of the link. It compares small files by content, but no folders.
     """
     mark = Path(MARK)
     folder = mark.with_name("must-run.time")
@@ -85,7 +90,8 @@ def set_mark(seconds: float) -> None:
 
 
 def start(workflow: Any) -> None:
-    """Before the first job: name forced jobs to their processes, and hold a lock until this process ends.
+    """Before the first job: name forced jobs to their processes, and hold a lock until this process
+    ends.
 
     While it is held nothing is pulled or merged.
     """

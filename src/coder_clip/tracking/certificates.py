@@ -1,9 +1,9 @@
 """Certificates: what the process of a job states about the files that it made.
 
-``{results}/certificates/{phase}/{rule}/{wildcards}.json`` names the command, the configuration keys that it read with
-their values, the sha256 of the sources that it executed, of its inputs, of other files that it opened and of its
-outputs, and the versions. `certify` writes it, inside the job's process; `judge` decides whether it holds in a working
-tree.
+``{results}/certificates/{phase}/{rule}/{wildcards}.json`` names the command, the configuration keys
+that it read with their values, the sha256 of the sources that it executed, of its inputs, of other
+files that it opened and of its outputs, and the versions. `certify` writes it, inside the job's
+process; `judge` decides whether it holds in a working tree.
 """
 
 from __future__ import annotations
@@ -50,21 +50,28 @@ class Job:
         """From the arguments of `cli.job`."""
         outputs = arguments.index("--outputs")
         named = json.loads(arguments[0])
-        return cls.of(named["rule"], named["wildcards"], arguments[2:outputs], arguments[outputs + 1 :])
+        return cls.of(
+            named["rule"], named["wildcards"], arguments[2:outputs], arguments[outputs + 1 :]
+        )
 
     @classmethod
-    def of(cls, rule: str, wildcards: dict[str, str], inputs: Iterable[str], outputs: Iterable[str]) -> Job:
+    def of(
+        cls, rule: str, wildcards: dict[str, str], inputs: Iterable[str], outputs: Iterable[str]
+    ) -> Job:
         """A job with the paths that Snakemake gives it."""
         read = [os.path.normpath(path) for path in inputs if not path.startswith(SNAKEMAKES)]
-        return cls(rule, wildcards, tuple(dict.fromkeys(read)), tuple(map(os.path.normpath, outputs)))
+        return cls(
+            rule, wildcards, tuple(dict.fromkeys(read)), tuple(map(os.path.normpath, outputs))
+        )
 
 
 @dataclass(frozen=True)
 class Certificate:
-    """What a process states about its job. doubt: why it must not be used, though the job ended well.
+    """What a process states about its job. doubt: why it must not be used, though the job ended
+    well.
 
-    values: configuration key -> value that it read. sources, inputs, files, outputs: path -> sha256.
-    """
+    values: configuration key -> value that it read. sources, inputs, files, outputs: path ->
+    sha256."""
 
     rule: str
     command: str

@@ -1,4 +1,6 @@
-"""Certify a job's outputs, inside the process that makes them. Nothing else writes a certificate."""
+"""Certify a job's outputs, inside the process that makes them. Nothing else writes a
+certificate.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ from ..pipeline.environment import packages
 from .certificates import FOLDER, Certificate, Job
 from .judge import Judge
 
-FORCED = "CODER_CLIP_FORCED"  # environment variable: rules and files that run in any case; * for all
+FORCED = (
+    "CODER_CLIP_FORCED"  # environment variable: rules and files that run in any case; * for all
+)
 ABOUT_RUNS = ("environment.json", "logs/", "benchmarks/", f"{FOLDER}/")  # below the results folder
 OWN = ("src/coder_clip/tracking/", "src/coder_clip/cli/job.py")  # what certifies is not what makes
 log = logging.getLogger("coder_clip")
@@ -29,9 +33,9 @@ def certified(
 ) -> Iterator[bool]:
     """Run a job, and write its certificate if it ends well. Yields whether it must run.
 
-    It need not if its certificate holds: jobs behind unchanged bytes end here. config: read once; the job finds it in
-    `evidence.config`, where its reads are noted. known: folders whose files are not noted (`evidence.watch_files`).
-    """
+    It need not if its certificate holds: jobs behind unchanged bytes end here. config: read once;
+    the job finds it in `evidence.config`, where its reads are noted. known: folders whose files are
+    not noted (`evidence.watch_files`)."""
     stamps = {path: _stamp(path) for path in job.inputs}
 
     def judge_now() -> Judge:
@@ -39,7 +43,9 @@ def certified(
 
     forced = {"*", job.rule, *job.outputs}.intersection(os.environ.get(FORCED, "").split("\n"))
     if not forced and not judge_now().reason_to_run(job):
-        log.info("nothing to do: this command made these files from the same inputs with the same code")
+        log.info(
+            "nothing to do: this command made these files from the same inputs with the same code"
+        )
         yield False
         return
     values: dict[str, Any] = {}
@@ -48,7 +54,9 @@ def certified(
     evidence.written, evidence.config = {}, observed(config, values)
     evidence.watch_files(known)
     yield True
-    outputs = {path: evidence.written.get(os.path.relpath(path), "") for path in sorted(job.outputs)}
+    outputs = {
+        path: evidence.written.get(os.path.relpath(path), "") for path in sorted(job.outputs)
+    }
     for path, sha in outputs.items():
         if not sha:
             raise UserError(f"{path} was not written by '{' '.join(command)}'")
@@ -70,7 +78,9 @@ def certified(
 
 
 def _undeclared(job: Job, results: str | Path) -> dict[str, list[int]]:
-    """What else the job opened or listed, with stamps: not its own files, nothing about the run or the machine."""
+    """What else the job opened or listed, with stamps: not its own files, nothing about the run or
+    the machine.
+    """
     own = {*job.inputs, *job.outputs, *evidence.sources, *(evidence.written or ())}
     folder = f"{os.path.normpath(results)}/"
     about = tuple(f"{folder}{name}" for name in ABOUT_RUNS)
@@ -83,5 +93,7 @@ def _undeclared(job: Job, results: str | Path) -> dict[str, list[int]]:
 
 
 def _stamp(path: str) -> list[int]:
-    """All times, size and inode of a file, which change with every write and every move. A missing file has none."""
+    """All times, size and inode of a file, which change with every write and every move. A missing
+    file has none.
+    """
     return evidence.stamp(path) if os.path.exists(path) else []

@@ -1,4 +1,6 @@
-"""`coder-clip explain`: trace one number of a table to its files, parameters, code and environment."""
+"""`coder-clip explain`: trace one number of a table to its files, parameters, code and
+environment.
+"""
 
 from __future__ import annotations
 
@@ -26,9 +28,10 @@ SHORT = 25  # lines without --all
 class Explained:
     """The provenance of one number.
 
-    artefacts: files that the pipeline made, nearest first, with what changed since. given, sources: texts, weights, …,
-    and code: path -> sha256 at that time; changed: those with another hash now. versions: each with its files.
-    """
+    artefacts: files that the pipeline made, nearest first, with what changed since. given, sources:
+    texts, weights, …,
+    and code: path -> sha256 at that time; changed: those with another hash now. versions: each with
+    its files."""
 
     table: str
     row: dict[str, str]
@@ -46,9 +49,11 @@ class Explained:
 
 
 def explain(table: str, row: str, column: str, config: str | Path | None = None) -> Explained:
-    """Trace a number. UserError if there is no such table, row or column, or nothing is known of how it was made.
+    """Trace a number. UserError if there is no such table, row or column, or nothing is known of
+    how it was made.
 
-    row: its number from 1, or values of some columns ("dataset=rare,method=coder"). config: default: the one of config/
+    row: its number from 1, or values of some columns ("dataset=rare,method=coder"). config:
+    default: the one of config/
     that writes the table.
     """
     path = os.path.relpath(Path(table).with_suffix(".csv"))
@@ -61,14 +66,23 @@ def explain(table: str, row: str, column: str, config: str | Path | None = None)
     found = Explained(path, {k: v for k, v in cells.items() if k != column}, column, cells[column])
     stated = {path: made for job in here.judge.jobs for path, made in _stated(here, job).items()}
     if path not in stated or stated[path].outputs[path] != here.hashes.sha256(path):
-        why = f"{path} was edited since it was made" if path in stated else f"nothing certifies {path}"
+        why = (
+            f"{path} was edited since it was made"
+            if path in stated
+            else f"nothing certifies {path}"
+        )
         command = shlex.join(["snakemake", path, "--configfile", str(config), "--cores", "1"])
         raise UserError(f"{why}; '{command}' makes it again")
     waiting = [path]
     for artefact in waiting:  # nearest first; it grows
         made, job = stated[artefact], here.judge.makers[artefact]
         changed = here.judge.reason_to_run(job)
-        about = {"rule": made.rule, "command": made.command, "params": made.values, "changed": changed}
+        about = {
+            "rule": made.rule,
+            "command": made.command,
+            "params": made.values,
+            "changed": changed,
+        }
         found.artefacts.append({"path": artefact, "sha256": made.outputs[artefact], **about})
         found.versions.setdefault(_short(made.versions), []).append(artefact)
         found.sources |= made.sources
@@ -84,7 +98,14 @@ def explain(table: str, row: str, column: str, config: str | Path | None = None)
     found.changed = sorted(p for p, sha in given.items() if here.judge.sha(p) != sha)
     found.code = _code(found, here)
     first = [p for p in waiting if not set(stated[p].inputs) & set(stated)]
-    options = ["--profile", "workflow/profiles/default", "--configfile", str(config), "--forcerun", *first]
+    options = [
+        "--profile",
+        "workflow/profiles/default",
+        "--configfile",
+        str(config),
+        "--forcerun",
+        *first,
+    ]
     found.again = shlex.join(["snakemake", path, *options])
     return found
 
@@ -92,11 +113,16 @@ def explain(table: str, row: str, column: str, config: str | Path | None = None)
 def _stated(here: Workspace, job: Job) -> dict[str, Certificate]:
     """Output -> the certificate of a job, if there is one without doubt."""
     certificate = here.judge.certificate(job)
-    return dict.fromkeys(certificate.outputs, certificate) if certificate and not certificate.doubt else {}
+    return (
+        dict.fromkeys(certificate.outputs, certificate)
+        if certificate and not certificate.doubt
+        else {}
+    )
 
 
 def _concerns(job: Job, row: dict[str, str], table: str) -> bool:
-    """False for a job of another data set, model or number of shots than a row, or that only other tables show.
+    """False for a job of another data set, model or number of shots than a row, or that only other
+    tables show.
 
     table: whose inputs these are; "" if no table reads them, because one job makes all tables.
     """
@@ -111,13 +137,24 @@ def _code(found: Explained, here: Workspace) -> str:
     """The commit that recorded the table's phase."""
     said = f"{len(found.sources)} source files"
     job = here.judge.makers.get(found.table)
-    recorded = here.recorded.get(job.phase, {}).get(f"{here.t.root}/{FOLDER}/{job.phase}") if job else None
-    found_in = ["log", "--reverse", "--format=%h of %cs, %s", f"-S{recorded}", "--", str(here.t.lock)]
+    recorded = (
+        here.recorded.get(job.phase, {}).get(f"{here.t.root}/{FOLDER}/{job.phase}") if job else None
+    )
+    found_in = [
+        "log",
+        "--reverse",
+        "--format=%h of %cs, %s",
+        f"-S{recorded}",
+        "--",
+        str(here.t.lock),
+    ]
     try:
         log = git(*found_in).decode().splitlines() if recorded else []
     except (OSError, UserError):
         log = []  # no Git here
-    return f"{said}, recorded by commit {log[0]}" if log else f"{said}, in no commit that records it"
+    return (
+        f"{said}, recorded by commit {log[0]}" if log else f"{said}, in no commit that records it"
+    )
 
 
 def _origin(path: Path, found: Explained) -> None:
@@ -142,12 +179,19 @@ def lines(found: Explained, every: bool = False) -> list[str]:
     out.append("made, nearest first")
     for a in found.artefacts if every else jobs.values():
         changed = f"  changed since: {a['changed']}" if a["changed"] else ""
-        out.append(f"  {a['path'] + '  sha256 ' + a['sha256'][:16] if every else a['command']}{changed}")
+        out.append(
+            f"  {a['path'] + '  sha256 ' + a['sha256'][:16] if every else a['command']}{changed}"
+        )
         if every:
-            out += [f"    {a['command']}", *(f"    {k}: {_short(v)}" for k, v in a["params"].items())]
+            out += [
+                f"    {a['command']}",
+                *(f"    {k}: {_short(v)}" for k, v in a["params"].items()),
+            ]
     given = {**found.given, **(found.sources if every else {})}
     if not every:  # `code` speaks of sources
-        given = {p: sha for p, sha in given.items() if not p.startswith("src/") or p in found.changed}
+        given = {
+            p: sha for p, sha in given.items() if not p.startswith("src/") or p in found.changed
+        }
     out.append("from")
     for p, sha in given.items():
         out.append(f"  {p}  sha256 {sha[:16]}{'  changed since' if p in found.changed else ''}")
@@ -155,7 +199,9 @@ def lines(found: Explained, every: bool = False) -> list[str]:
         for origin in origins:
             facts = [f"{k} {_short(v)}" for k, v in origin.items()]
             out += (
-                [f"{title}: {fact}" for fact in facts] if every else [_short(f"{title}: {', '.join(facts)}")]
+                [f"{title}: {fact}" for fact in facts]
+                if every
+                else [_short(f"{title}: {', '.join(facts)}")]
             )
     out += [_short(f"made with {versions}") for versions in found.versions]
     out.append(f"code: {found.code}")
@@ -165,5 +211,7 @@ def lines(found: Explained, every: bool = False) -> list[str]:
 
 
 def _short(value: Any) -> str:
-    text = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else str(value)
+    text = (
+        ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else str(value)
+    )
     return text if len(text) <= 200 else text[:197] + "…"

@@ -1,8 +1,8 @@
 """The one judge: whether a certificate holds in a working tree.
 
-A certificate holds if the command and the names of inputs and outputs are those of the plan, if the configuration keys
-that it names have the same values, and if all files that it names have the same hashes. Times, versions and machines do
-not count.
+A certificate holds if the command and the names of inputs and outputs are those of the plan, if the
+configuration keys that it names have the same values, and if all files that it names have the same
+hashes. Times, versions and machines do not count.
 """
 
 from __future__ import annotations
@@ -25,11 +25,13 @@ FOLLOWS = "follows from a phase before it"
 FORCED = "forced"
 
 
-def objection(stated: Certificate, job: Job, value: Callable[[str], Any], sha: Callable[[str], str]) -> str:
+def objection(
+    stated: Certificate, job: Job, value: Callable[[str], Any], sha: Callable[[str], str]
+) -> str:
     """The first reason why a certificate does not hold, in a few words; "" if it holds.
 
-    value: the present value of a configuration key. sha: the sha256 that a file has here, or will have; "" if it is not
-    known.
+    value: the present value of a configuration key. sha: the sha256 that a file has here, or will
+    have; "" if it is not known.
     """
     if stated.doubt:
         return stated.doubt
@@ -40,17 +42,25 @@ def objection(stated: Certificate, job: Job, value: Callable[[str], Any], sha: C
     for key, then in stated.values.items():
         if (now := value(key)) != then:
             return f"a parameter changed ({key} {then} → {now})"
-    if others := sorted(stated.inputs.keys() ^ set(job.inputs)):
+    others = sorted(stated.inputs.keys() ^ set(job.inputs))
+    if others:
         return f"other inputs than before ({others[0]})"
-    kinds = (("a source", stated.sources), ("an input", stated.inputs), ("a file that it read", stated.files))
+    kinds = (
+        ("a source", stated.sources),
+        ("an input", stated.inputs),
+        ("a file that it read", stated.files),
+    )
     for kind, files in kinds:
-        if path := next((p for p in sorted(files) if sha(p) != files[p]), ""):
+        path = next((p for p in sorted(files) if sha(p) != files[p]), "")
+        if path:
             return f"{kind} changed ({path})"
     return "" if all(sha(p) == of for p, of in stated.outputs.items()) else OTHER_BYTES
 
 
 def _pattern(job: Job) -> str:
-    """The command of workflow/phases.yaml with the job's wildcards; its outputs and inputs decide other parameters."""
+    """The command of workflow/phases.yaml with the job's wildcards; its outputs and inputs decide
+    other parameters.
+    """
     command = next(p.commands[job.rule] for p in phase_list.phases() if job.rule in p.commands)
     pattern = re.escape(command.removesuffix(" 2> {log}"))
     for name, value in job.wildcards.items():
@@ -61,8 +71,8 @@ def _pattern(job: Job) -> str:
 class Judge:
     """The judge of a working tree. Changes nothing.
 
-    jobs: the plan, to know what a missing file would hold. value: the present value of a configuration key.
-    """
+    jobs: the plan, to know what a missing file would hold. value: the present value of a
+    configuration key."""
 
     def __init__(
         self,
@@ -89,7 +99,8 @@ class Judge:
         return not self._objection(job)
 
     def sha(self, path: str) -> str:
-        """sha256 of a file, or of the names in a folder ("data/reference/"), of a missing file that of its certificate.
+        """sha256 of a file, or of the names in a folder ("data/reference/"), of a missing file that
+        of its certificate.
 
         "" if that does not hold.
         """
@@ -103,9 +114,11 @@ class Judge:
         return {job.name: why for job in self.jobs if (why := self.reason_to_run(job))}
 
     def must_run(self, forced: Collection[str] = ()) -> dict[str, str]:
-        """Jobs that a run starts, by name -> why: those whose certificates do not hold, and all that depend on them.
+        """Jobs that a run starts, by name -> why: those whose certificates do not hold, and all
+        that depend on them.
 
-        A file that is missing together with its whole phase, which nobody pulled, is made only if such a job needs it.
+        A file that is missing together with its whole phase, which nobody pulled, is made only if
+        such a job needs it.
         forced: rules and files that run in any case.
         """
         phases_here = {job.phase for job in self.jobs if any(map(os.path.isfile, job.outputs))}

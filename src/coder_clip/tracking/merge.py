@@ -1,4 +1,6 @@
-"""`coder-clip merge`: resolve a conflict in dvc.lock phase by phase, if both sides recorded something."""
+"""`coder-clip merge`: resolve a conflict in dvc.lock phase by phase, if both sides recorded
+something.
+"""
 
 from __future__ import annotations
 
@@ -25,31 +27,43 @@ SIDES = {OURS: "ours", THEIRS: "theirs"}
 
 
 def merge(config: str) -> list[str]:
-    """Take for each phase the side whose certificates hold in the merged tree; a phase without one is not recorded.
+    """Take for each phase the side whose certificates hold in the merged tree; a phase without one
+    is not recorded.
 
-    Inputs from earlier phases are those of the chosen sides. UserError if nothing is in conflict, or sources still are.
-    """
+    Inputs from earlier phases are those of the chosen sides. UserError if nothing is in conflict,
+    or sources still are."""
     unmerged = git("diff", "-z", "--name-only", "--relative", "--diff-filter=U").decode()
     open_files = set(unmerged.split("\0")) - {""}
-    if first := sorted(f for f in open_files if f.startswith("config/")):  # it says where results are
-        raise UserError(f"settle {', '.join(first)} first: it decides which results the merge wants")
+    # it says where results are
+    first = sorted(f for f in open_files if f.startswith("config/"))
+    if first:
+        raise UserError(
+            f"settle {', '.join(first)} first: it decides which results the merge wants"
+        )
     t = stages.tracked(config)
     own = {t.lock.as_posix()} | ({t.yaml.as_posix()} if t.folder != Path() else set())
     if own.isdisjoint(open_files):
         raise UserError(
-            f"{t.lock} is not in conflict; a run makes again what changed ('coder-clip status' lists it)"
+            f"{t.lock} is not in conflict; a run makes again what "
+            "changed ('coder-clip status' lists it)"
         )
     kept_files = sorted(f for f in open_files if any(stages.is_in(f, kept) for kept in t.kept))
-    if others := sorted(f for f in open_files - own if f not in kept_files and not f.startswith("tracked/")):
+    others = sorted(
+        f for f in open_files - own if f not in kept_files and not f.startswith("tracked/")
+    )
+    if others:
         raise UserError(
-            f"settle {', '.join(others)} first: results are compared with what the merge makes of them"
+            f"settle {', '.join(others)} first: results are "
+            "compared with what the merge makes of them"
         )
     with locked(alone=True):
         if in_conflict(t.yaml):
             t.yaml.unlink()  # it is made again below
         locks = {side: _entries(t, side) for side in SIDES}
         stated = {side: _certificates(t, locks[side]) for side in SIDES}
-        here = Workspace(t, {key for of in stated.values() for c in of.values() for key in c.values})
+        here = Workspace(
+            t, {key for of in stated.values() for c in of.values() for key in c.values}
+        )
         chosen, lines = _choose(here, locks, stated)
         t.write_yaml(here.judge.jobs)
         phase_names = {phase.name for phase in phases()}
@@ -64,10 +78,12 @@ def merge(config: str) -> list[str]:
     if chosen:
         lines += pull(t.config).lines
     makes = {job.phase for job in here.judge.jobs}
-    if again := [p.name for p in phases() if p.name in makes and p.name not in chosen]:
+    again = [p.name for p in phases() if p.name in makes and p.name not in chosen]
+    if again:
         lines.append(f"a run makes again: {', '.join(again)}")
     lines.append(
-        f"settled {t.lock}; 'coder-clip status{stages.option(t)}' shows it, 'git commit' ends the merge"
+        f"settled {t.lock}; 'coder-clip status{stages.option(t)}' "
+        "shows it, 'git commit' ends the merge"
     )
     return lines
 
@@ -124,7 +140,8 @@ def _objection(
         certificate = stated[job.name]
         if certificate is None:
             return "not recorded, or its certificate is missing"
-        if why := objection(certificate, job, here.judge.value, sha):
+        why = objection(certificate, job, here.judge.value, sha)
+        if why:
             return why
     return ""
 
@@ -133,7 +150,9 @@ def _certificates(t: Tracked, entries: dict[str, Any]) -> dict[str, Certificate]
     """Path -> certificate, of all phases of one side."""
     store = dvc.Store(Hashes())
     found: dict[str, Certificate] = {}
-    for phase, outs in stages.hashes_of({n: of for n, of in entries.items() if n in t.outs_of}).items():
+    for phase, outs in stages.hashes_of(
+        {n: of for n, of in entries.items() if n in t.outs_of}
+    ).items():
         oid = outs.get(f"{t.root}/{FOLDER}/{phase}")
         if oid is None or store.fetch([oid]):
             continue

@@ -1,8 +1,8 @@
 """All jobs of a configuration, and the present values of the keys that certificates name.
 
-The jobs are found from the targets back, by the rules of the Snakefile, as Snakemake does it. The Snakefile asks when
-all its rules are known (workflow/rules/tracking.smk), because Snakemake itself knows its jobs only when it has decided
-which of them run.
+The jobs are found from the targets back, by the rules of the Snakefile, as Snakemake does it. The
+Snakefile asks when all its rules are known (workflow/rules/tracking.smk), because Snakemake itself
+knows its jobs only when it has decided which of them run.
 """
 
 from __future__ import annotations
@@ -23,12 +23,15 @@ from ..foundation.reads import ABSENT, lookup
 from ..pipeline.phase_list import phases
 from .certificates import FOLDER, Job, read
 
-PLAN = "CODER_CLIP_PLAN"  # environment variable: the file where a Snakemake that runs nothing notes the plan
+# environment variable: the file where a Snakemake that runs nothing notes the plan
+PLAN = "CODER_CLIP_PLAN"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All jobs of a configuration that make files, and the present values of the keys that certificates name."""
+    """All jobs of a configuration that make files, and the present values of the keys that
+    certificates name.
+    """
 
     jobs: list[Job]
     values: dict[str, Any]
@@ -40,10 +43,12 @@ class Plan:
 def jobs_of(rules: Mapping[str, Any], constraints: Mapping[str, str]) -> list[Job]:
     """The jobs of all phases that the rule ``all`` needs.
 
-    rules: name -> what Snakemake's ``rules`` has of it. constraints: wildcard -> regular expression.
-    """
+    rules: name -> what Snakemake's ``rules`` has of it. constraints: wildcard -> regular
+    expression."""
     names = [name for phase in phases() for name in phase.commands if name in rules]
-    makers = [(name, _pattern(output, constraints)) for name in names for output in rules[name].output]
+    makers = [
+        (name, _pattern(output, constraints)) for name in names for output in rules[name].output
+    ]
     found: dict[str, Job] = {}
     seen = set[str]()
     waiting = [path for item in rules["all"].input for path in _files(item, {})]
@@ -108,7 +113,11 @@ def plan(config: str | Path, keys: Iterable[str] = ()) -> Plan:
             capture_output=True,
             text=True,
             check=False,
-            env={**os.environ, PLAN: file.name, "CODER_CLIP_FETCH": "false"},  # no result holds a download
+            env={
+                **os.environ,
+                PLAN: file.name,
+                "CODER_CLIP_FETCH": "false",
+            },  # no result holds a download
         )
         noted = Path(file.name).read_text(encoding="utf-8").splitlines()
     if done.returncode or len(noted) < 2:
@@ -120,11 +129,16 @@ def plan(config: str | Path, keys: Iterable[str] = ()) -> Plan:
 
 
 def note_plan(results: str | Path, config: Any, jobs: Iterable[Job]) -> None:
-    """In the Snakemake of `plan`: note all jobs, and the present values of all keys that are asked for."""
+    """In the Snakemake of `plan`: note all jobs, and the present values of all keys that are asked
+    for.
+    """
     noted = Path(os.environ[PLAN])
-    keys = set(json.loads(noted.read_text(encoding="utf-8") or "[]"))  # slurm/plan.py plans to /dev/null
+    keys = set(
+        json.loads(noted.read_text(encoding="utf-8") or "[]")
+    )  # slurm/plan.py plans to /dev/null
     for path in (Path(results) / FOLDER).rglob("*.json"):
-        if certificate := read(path):
+        certificate = read(path)
+        if certificate:
             keys |= certificate.values.keys()
     document = {
         "jobs": [[job.rule, job.wildcards, job.inputs, job.outputs] for job in jobs],

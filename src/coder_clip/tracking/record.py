@@ -34,8 +34,8 @@ PLANS = ("Snakefile", "workflow", "src")
 class State:
     """One phase in this working tree.
 
-    problems: output -> why its job must run. extra: files that no job makes. waits: earlier phases that are not whole.
-    """
+    problems: output -> why its job must run. extra: files that no job makes. waits: earlier phases
+    that are not whole."""
 
     phase: Phase
     jobs: list[Job]
@@ -60,7 +60,8 @@ class State:
             )
         if self.extra:
             return (
-                f"{some(self.extra)} is not made by this configuration; 'coder-clip record{option(t)} --set-aside' "
+                f"{some(self.extra)} is not made by this configuration; 'coder-clip "
+                f"record{option(t)} --set-aside' "
                 f"moves it to {ASIDE}/"
             )
         return f"waits for {', '.join(self.waits)}"
@@ -90,13 +91,16 @@ class Workspace:
                 continue
             state = State(phase, jobs)
             for job in jobs:
-                if why := self.judge.reason_to_run(job):
+                why = self.judge.reason_to_run(job)
+                if why:
                     for path in job.outputs:
                         if why != MISSING or not os.path.isfile(path):
                             state.problems[path] = why
             state.extra = sorted(set(self._files(phase)).difference(state.outputs))
             read = {path for job in jobs for path in job.inputs}
-            state.waits = [b.phase.name for b in found if not b.whole and read.intersection(b.outputs)]
+            state.waits = [
+                b.phase.name for b in found if not b.whole and read.intersection(b.outputs)
+            ]
             found.append(state)
         return found
 
@@ -127,14 +131,24 @@ class Workspace:
             if files == [out]:
                 found[out] = {"path": out, "hash": "md5", "md5": self.hashes.md5(out), "size": size}
             else:
-                md5 = folder_md5({path.removeprefix(f"{out}/"): self.hashes.md5(path) for path in files})
-                found[out] = {"path": out, "hash": "md5", "md5": md5, "size": size, "nfiles": len(files)}
+                md5 = folder_md5(
+                    {path.removeprefix(f"{out}/"): self.hashes.md5(path) for path in files}
+                )
+                found[out] = {
+                    "path": out,
+                    "hash": "md5",
+                    "md5": md5,
+                    "size": size,
+                    "nfiles": len(files),
+                }
         return found
 
 
 @dataclass
 class Outcome:
-    """What was recorded. refused: phase -> why. changed: recorded phases whose hashes differ from before."""
+    """What was recorded. refused: phase -> why. changed: recorded phases whose hashes differ from
+    before.
+    """
 
     lines: list[str] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
@@ -144,10 +158,12 @@ class Outcome:
 def record(config: str | Path, set_aside: bool = False) -> Outcome:
     """Record every whole phase, and no other. UserError if nothing can be recorded at all.
 
-    set_aside: first move files that no job makes out of the phases' folders. Under `dvc repro` (DVC_STAGE) DVC itself
+    set_aside: first move files that no job makes out of the phases' folders. Under `dvc repro`
+    (DVC_STAGE) DVC itself
     commits: an incomplete phase is an error, which stops DVC.
     """
-    if reason := (dvc.unavailable() or foreign_code()):
+    reason = dvc.unavailable() or foreign_code()
+    if reason:
         raise UserError(f"results are not recorded: {reason} (docs/sharing.md)")
     t, outcome = tracked(config), Outcome()
     t.refuse_links()
@@ -156,9 +172,12 @@ def record(config: str | Path, set_aside: bool = False) -> Outcome:
         here = Workspace(t)
         states = here.states()
         if set_aside:
-            outcome.lines += [aside(s.extra, "not made by this configuration") for s in states if s.extra]
+            outcome.lines += [
+                aside(s.extra, "not made by this configuration") for s in states if s.extra
+            ]
             states = here.states()
-        if driven := os.environ.get("DVC_STAGE", "").split(":")[-1]:
+        driven = os.environ.get("DVC_STAGE", "").split(":")[-1]
+        if driven:
             _check_stage(here, driven, states)
         else:
             _record_all(here, states, outcome)
@@ -199,7 +218,8 @@ def _record_all(here: Workspace, states: list[State], outcome: Outcome) -> None:
 
 
 def _write(here: Workspace, planned: set[str], outs: dict[str, dict[str, dict[str, Any]]]) -> None:
-    """Store the files of whole phases in DVC's cache, then name them in dvc.lock. planned: phases that have jobs.
+    """Store the files of whole phases in DVC's cache, then name them in dvc.lock. planned: phases
+    that have jobs.
 
     UserError if a file changed meanwhile; then dvc.lock is as it was.
     """
@@ -208,16 +228,24 @@ def _write(here: Workspace, planned: set[str], outs: dict[str, dict[str, dict[st
     known = {out: entry for of in outs.values() for out, entry in of.items()}
     size = os.path.getsize(t.config)
     known[t.config] = {"path": t.config, "hash": "md5", "md5": here.config_md5, "size": size}
-    objects = {out: entry["md5"] for of in outs.values() for out, entry in of.items() if out not in t.kept}
-    if bad := dvc.Store(here.hashes).store(objects):
+    objects = {
+        out: entry["md5"] for of in outs.values() for out, entry in of.items() if out not in t.kept
+    }
+    bad = dvc.Store(here.hashes).store(objects)
+    if bad:
         raise UserError(
             f"{some(bad)} cannot be recorded, because it changed; 'coder-clip record' tries again"
         )
     if here.hashes.md5(t.config) != here.config_md5:
         raise UserError(
-            f"{t.config} changed while results were recorded, so nothing was; 'coder-clip record' tries again"
+            f"{t.config} changed while results were recorded, so nothing was; 'coder-clip record' "
+            "tries again"
         )
-    entries = {name: entry for name, entry in t.entries().items() if name in planned or name not in t.outs_of}
+    entries = {
+        name: entry
+        for name, entry in t.entries().items()
+        if name in planned or name not in t.outs_of
+    }
     for name, of in outs.items():
         # copies, because YAML writes an object that it meets again as a reference
         deps = [dict(known[path]) for path in sorted(stages[name]["deps"])]
@@ -231,12 +259,16 @@ def _check_stage(here: Workspace, name: str, states: list[State]) -> None:
     """UserError if the stage that `dvc repro` runs is not complete."""
     state = next((s for s in states if s.phase.name == name), None)
     if state is None or state.problems or state.extra:
-        raise UserError(f"phase {name} is not complete: {state.why(here.t) if state else 'it has no jobs'}")
+        raise UserError(
+            f"phase {name} is not complete: {state.why(here.t) if state else 'it has no jobs'}"
+        )
     here.remove_old_certificates(state)
 
 
 def _repair(t: Tracked, outcome: Outcome) -> None:
-    """Restore the committed dvc.lock if a write was cut short. UserError if it is in conflict, or refused."""
+    """Restore the committed dvc.lock if a write was cut short. UserError if it is in conflict, or
+    refused.
+    """
     try:
         t.recorded()
     except DamagedLock:
@@ -245,7 +277,9 @@ def _repair(t: Tracked, outcome: Outcome) -> None:
             t.lock.unlink()
         else:
             write_bytes(t.lock, committed)
-        outcome.lines.append(f"{t.lock} was damaged (a write was cut short): the committed one was restored")
+        outcome.lines.append(
+            f"{t.lock} was damaged (a write was cut short): the committed one was restored"
+        )
     try:
         t.recorded()
     except DamagedLock:
@@ -257,9 +291,11 @@ def _repair(t: Tracked, outcome: Outcome) -> None:
 def _records_without_configuration() -> list[str]:
     """A line for each folder below tracked/ whose configuration is renamed or gone.
 
-    DVC refuses two folders that describe the same results, and the folder can be a colleague's, so nothing is removed.
-    """
-    gone = {folder: config for folder, config in configurations().items() if not Path(config).is_file()}
+    DVC refuses two folders that describe the same results, and the folder can be a colleague's, so
+    nothing is removed."""
+    gone = {
+        folder: config for folder, config in configurations().items() if not Path(config).is_file()
+    }
     return [
         f"{folder}/ is the record of {config}, which is gone; 'git rm -r {folder}' removes it"
         for folder, config in gone.items()
@@ -267,11 +303,15 @@ def _records_without_configuration() -> list[str]:
 
 
 def _to_share(here: Workspace) -> list[str]:
-    """Changed files that belong in the commit with dvc.lock: code, configuration, inputs, records."""
+    """Changed files that belong in the commit with dvc.lock: code, configuration, inputs,
+    records.
+    """
     t = here.t
     read = {path for job in here.judge.jobs for path in job.inputs} - here.judge.makers.keys()
     own = [*PLANS, t.config, str(t.yaml), str(t.lock), *t.kept, *filter(_inside, read)]
-    said = git("status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", "--", *own).decode()
+    said = git(
+        "status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", "--", *own
+    ).decode()
     return sorted({entry[3:] for entry in said.split("\0") if entry})
 
 
@@ -281,7 +321,9 @@ def _inside(path: str) -> bool:
 
 
 def aside(paths: Iterable[str], why: str) -> str:
-    """Move files to results-set-aside/ without overwriting anything there; returns a line about it."""
+    """Move files to results-set-aside/ without overwriting anything there; returns a line about
+    it.
+    """
     paths = list(paths)
     for path in paths:
         target, n = ASIDE / path, 0

@@ -25,30 +25,37 @@ class Shared:
     failed: dict[str, str] = field(default_factory=dict)
 
     def check(self, objects: Mapping[str, Mapping[str, str]], bad: Mapping[str, str]) -> None:
-        """Note phases with a bad object as failed. objects: phase -> object -> path; bad: object -> why."""
+        """Note phases with a bad object as failed. objects: phase -> object -> path; bad: object ->
+        why.
+        """
         for name, of in objects.items():
-            if paths := {path: bad[oid] for oid, path in of.items() if oid in bad}:
+            paths = {path: bad[oid] for oid, path in of.items() if oid in bad}
+            if paths:
                 self.failed[name] = f"{some(sorted(paths))} {paths[min(paths)]}"
 
 
 def cached(t: Tracked) -> dict[str, dict[str, str]]:
-    """Recorded phase -> out -> object, without what Git keeps. UserError if nothing is recorded, or as in record."""
+    """Recorded phase -> out -> object, without what Git keeps. UserError if nothing is recorded, or
+    as in record.
+    """
     t.refuse_links()
     recorded = t.recorded()
     if not recorded:
         raise UserError(
-            f"nothing of {t.config} is recorded in this commit; a run, or 'coder-clip record', records it"
+            f"nothing of {t.config} is recorded in this commit; a "
+            "run, or 'coder-clip record', records it"
         )
     return {
-        name: {out: oid for out, oid in outs.items() if out not in t.kept} for name, outs in recorded.items()
+        name: {out: oid for out, oid in outs.items() if out not in t.kept}
+        for name, outs in recorded.items()
     }
 
 
 def pull(config: str, remote: str | None = None, jobs: int | None = None) -> Shared:
     """Download recorded results, verify them and put them in their places.
 
-    A phase with a missing or corrupt object is left out. Results here that are recorded nowhere are moved aside.
-    """
+    A phase with a missing or corrupt object is left out. Results here that are recorded nowhere are
+    moved aside."""
     t, done = tracked(config), Shared()
     outs_of = cached(t)
     with locked(alone=True):
@@ -61,10 +68,15 @@ def pull(config: str, remote: str | None = None, jobs: int | None = None) -> Sha
         for name, outs in outs_of.items():
             if name not in done.failed:
                 files = {
-                    path: md5 for out, oid in outs.items() for path, md5 in store.files(out, oid).items()
+                    path: md5
+                    for out, oid in outs.items()
+                    for path, md5 in store.files(out, oid).items()
                 }
                 done.lines += _put(store, hashes, outs, files)
-                if wrong := [p for p, md5 in files.items() if not os.path.isfile(p) or hashes.md5(p) != md5]:
+                wrong = [
+                    p for p, md5 in files.items() if not os.path.isfile(p) or hashes.md5(p) != md5
+                ]
+                if wrong:
                     done.failed[name] = f"{some(wrong)} changed meanwhile"
         _put_certificates(t, store, {name: objects[name] for name in done.failed}, bad)
         _restore_kept(t)
@@ -72,28 +84,39 @@ def pull(config: str, remote: str | None = None, jobs: int | None = None) -> Sha
     ready = [name for name in outs_of if name not in done.failed]
     done.lines += [f"here now: {', '.join(ready)}"] * bool(ready)
     done.lines += [
-        f"phase {name} is not here: {why}; the next run makes it" for name, why in done.failed.items()
+        f"phase {name} is not here: {why}; the next run makes it"
+        for name, why in done.failed.items()
     ]
     with suppress(UserError):
         here = Workspace(t)
         outdated = [
-            path for job in here.judge.jobs if job.name in here.judge.outdated for path in job.outputs
+            path
+            for job in here.judge.jobs
+            if job.name in here.judge.outdated
+            for path in job.outputs
         ]
-        if there := [path for path in outdated if os.path.isfile(path)]:
+        there = [path for path in outdated if os.path.isfile(path)]
+        if there:
             done.lines.append(
-                f"{some(there)} will be made again; 'coder-clip status{option(t)}' tells the reasons"
+                f"{some(there)} will be made again; 'coder-clip "
+                f"status{option(t)}' tells the reasons"
             )
         here.hashes.save()
     return done
 
 
-def _put(store: dvc.Store, hashes: Hashes, outs: Iterable[str], files: Mapping[str, str]) -> list[str]:
-    """Put the files of a phase (path -> object) in place of what is there; returns lines about what was moved aside."""
+def _put(
+    store: dvc.Store, hashes: Hashes, outs: Iterable[str], files: Mapping[str, str]
+) -> list[str]:
+    """Put the files of a phase (path -> object) in place of what is there; returns lines about what
+    was moved aside.
+    """
     lines = []
     here = [path for out in outs for path in dvc.files_below(out)]
     links = [path for path in here if not os.path.exists(path)]  # to an object that is gone
     others = [path for path in here if path not in links and hashes.md5(path) != files.get(path)]
-    if unsaved := [path for path in others if not store.good(hashes.md5(path))]:
+    unsaved = [path for path in others if not store.good(hashes.md5(path))]
+    if unsaved:
         lines.append(aside(unsaved, "recorded nowhere"))
     for path in {*links, *others}.difference(files, unsaved):
         os.unlink(path)  # another pull brings it back
@@ -106,7 +129,9 @@ def _put(store: dvc.Store, hashes: Hashes, outs: Iterable[str], files: Mapping[s
 def _put_certificates(
     t: Tracked, store: dvc.Store, objects: Mapping[str, Mapping[str, str]], bad: Mapping[str, str]
 ) -> None:
-    """The certificates of phases that are not here, which tell how their files were made. One that holds stays."""
+    """The certificates of phases that are not here, which tell how their files were made. One that
+    holds stays.
+    """
     holds = set[str]()
     if objects:
         with suppress(UserError):
@@ -123,15 +148,18 @@ def _restore_kept(t: Tracked) -> None:
     """Bring back tables and metrics that are in Git and missing here."""
     for out in t.kept:
         with suppress(UserError, OSError):
-            if missing := git("ls-files", "-z", "--deleted", "--", out).decode().split("\0")[:-1]:
+            missing = git("ls-files", "-z", "--deleted", "--", out).decode().split("\0")[:-1]
+            if missing:
                 git("checkout", "--", *missing)
 
 
-def push(config: str, remote: str | None = None, jobs: int | None = None, thorough: bool = False) -> Shared:
+def push(
+    config: str, remote: str | None = None, jobs: int | None = None, thorough: bool = False
+) -> Shared:
     """Upload recorded results, and verify the remote. A corrupt object is never sent.
 
-    The contents of uploaded objects are verified, over SSH too; thorough: verify those of all objects.
-    """
+    The contents of uploaded objects are verified, over SSH too; thorough: verify those of all
+    objects."""
     t, done = tracked(config), Shared()
     outs_of = cached(t)
     with locked():
@@ -145,14 +173,20 @@ def push(config: str, remote: str | None = None, jobs: int | None = None, thorou
         sent = {oid: why for oid, why in before.items() if store.good(oid)}
         store.push(sent)
         bad = store.bad_in_remote(sent, thorough=True)
-        if replaced := [needed[o] for o, why in sent.items() if why == dvc.CORRUPT and o not in bad]:
-            done.lines.append(f"replaced in the remote, where it was corrupt: {some(sorted(replaced))}")
+        replaced = [needed[o] for o, why in sent.items() if why == dvc.CORRUPT and o not in bad]
+        if replaced:
+            done.lines.append(
+                f"replaced in the remote, where it was corrupt: {some(sorted(replaced))}"
+            )
         bad |= dict.fromkeys(before.keys() - sent.keys(), "is neither whole here nor in the remote")
         done.check(objects, bad)
         hashes.save()
-    if whole := [name for name in outs_of if name not in done.failed]:
+    whole = [name for name in outs_of if name not in done.failed]
+    if whole:
         verified = len(needed.keys() - bad.keys())
-        done.lines.append(f"in the remote: {', '.join(whole)} ({len(sent)} files sent, {verified} verified)")
+        done.lines.append(
+            f"in the remote: {', '.join(whole)} ({len(sent)} files sent, {verified} verified)"
+        )
     done.lines += [
         f"phase {name} is not pushed: {why}; make it again and record it, or ask who has it"
         for name, why in done.failed.items()

@@ -1,4 +1,6 @@
-"""A configuration's dvc.yaml, dvc.lock and results: the default's at the top, others' in tracked/{name}/."""
+"""A configuration's dvc.yaml, dvc.lock and results: the default's at the top, others' in
+tracked/{name}/.
+"""
 
 from __future__ import annotations
 
@@ -55,14 +57,18 @@ class Tracked:
         return Path(os.path.normpath(given if isinstance(given, str) else "results")).as_posix()
 
     def holds(self, other: Tracked) -> bool:
-        """True if the other one's results are in the same folder, under whatever name, or in that of a phase."""
+        """True if the other one's results are in the same folder, under whatever name, or in that
+        of a phase.
+        """
         mine, theirs = os.path.realpath(self.root), os.path.realpath(other.root)
         below = (name for phase in phases() for name in (*phase.makes, FOLDER))
         return mine == theirs or any(is_in(theirs, f"{mine}/{name}") for name in below)
 
     def keeps(self, phase: Phase) -> tuple[str, ...]:
         """Outputs of a phase that Git keeps: tables and metrics of the default."""
-        return tuple(f"{self.root}/{name}" for name in phase.keeps) if self.config == DEFAULT else ()
+        return (
+            tuple(f"{self.root}/{name}" for name in phase.keeps) if self.config == DEFAULT else ()
+        )
 
     @property
     def kept(self) -> list[str]:
@@ -82,14 +88,18 @@ class Tracked:
         return {phase.name: self.outs(phase) for phase in phases()}
 
     def recorded(self) -> dict[str, dict[str, str]]:
-        """Recorded phase -> out -> hash. UserError if dvc.lock or dvc.yaml is damaged, in conflict, or refused."""
+        """Recorded phase -> out -> hash. UserError if dvc.lock or dvc.yaml is damaged, in conflict,
+        or refused.
+        """
         read_yaml_stages(self.yaml, self.outs_of)
         return hashes_of({name: of for name, of in self.entries().items() if name in self.outs_of})
 
     def entries(self) -> dict[str, Any]:
         """The stages of dvc.lock, somebody's own included."""
         if in_conflict(self.lock):
-            raise UserError(f"{self.lock} is in conflict; 'coder-clip merge{option(self)}' settles it")
+            raise UserError(
+                f"{self.lock} is in conflict; 'coder-clip merge{option(self)}' settles it"
+            )
         try:
             return read_lock(self.lock.read_text(encoding="utf-8"), self.lock, self.outs_of)
         except FileNotFoundError:
@@ -110,7 +120,9 @@ class Tracked:
             if not own:
                 continue
             read = {self.out_of(path) for job in own for path in job.inputs}
-            made = {self.out_of(path) for job in own for path in job.outputs} | {self.outs(phase)[-1]}
+            made = {self.out_of(path) for job in own for path in job.outputs} | {
+                self.outs(phase)[-1]
+            }
             before = [out for p in phases() for out in self.outs(p) if out in read and p != phase]
             kept = self.keeps(phase)
             kinds: dict[str, list[dict[str, Any]]] = {"outs": [], "metrics": []}
@@ -119,7 +131,10 @@ class Tracked:
                 if out in made:
                     kinds["metrics" if METRICS in out else "outs"].append({out: options})
             cmd = [
-                f"snakemake {phase.target} --profile workflow/profiles/default --configfile {config}",
+                (
+                    f"snakemake {phase.target} --profile "
+                    f"workflow/profiles/default --configfile {config}"
+                ),
                 f"coder-clip record --config {config}",
             ]
             described = {"cmd": cmd, "deps": [self.config, *before], **kinds}
@@ -127,23 +142,31 @@ class Tracked:
         return stages
 
     def write_yaml(self, jobs: Iterable[Job]) -> None:
-        """Write the phases to dvc.yaml; what is somebody's own stays. UserError as in `recorded`."""
+        """Write the phases to dvc.yaml; what is somebody's own stays. UserError as in
+        `recorded`.
+        """
         document = read_yaml_stages(self.yaml, self.outs_of)
         before = document.get("stages", {})
         stages = self.described(list(jobs))
         own = {name: stage for name, stage in before.items() if name not in self.outs_of}
         if {**own, **stages} == before:
             return
-        head = f"# Made by 'coder-clip record' from workflow/phases.yaml.\n# Configuration: {self.config}\n"
+        head = (
+            "# Made by 'coder-clip record' from "
+            f"workflow/phases.yaml.\n# Configuration: {self.config}\n"
+        )
         document |= {"stages": {**stages, **own}}
         write_text(self.yaml, head + yaml.safe_dump(document, sort_keys=False, width=110))
 
     def refuse_links(self) -> None:
-        """UserError if results are outside of this clone, or behind a symbolic link: DVC's files belong inside."""
+        """UserError if results are outside of this clone, or behind a symbolic link: DVC's files
+        belong inside.
+        """
         root = Path(self.root)
         if root.is_absolute() or ".." in root.parts or ".git" in map(str.lower, root.parts):
             raise UserError(
-                f"{self.config}: results: {self.root} is outside of this clone, so nothing is recorded, pulled or "
+                f"{self.config}: results: {self.root} is outside of this clone, so nothing is "
+                "recorded, pulled or "
                 "pushed; name a folder inside"
             )
         folders = [*reversed(root.parents), root]
@@ -152,7 +175,8 @@ class Tracked:
         for folder in folders:
             if folder.is_symlink() and folder.is_dir():
                 raise UserError(
-                    f"{folder} is a symbolic link, and results are recorded and pulled only inside this clone; nothing "
+                    f"{folder} is a symbolic link, and results are recorded and pulled only "
+                    "inside this clone; nothing "
                     "was changed: put a folder in its place"
                 )
 
@@ -169,7 +193,8 @@ def tracked(config: str | Path) -> Tracked:
         same = other.folder == here.folder or other.holds(here) or here.holds(other)
         if other.config != here.config and same:
             raise SameFolder(
-                f"{here.config} would be recorded over {other.config}: give it another name and its own 'results:'"
+                f"{here.config} would be recorded over {other.config}: give it another name and "
+                "its own 'results:'"
             )
     return here
 
@@ -194,4 +219,6 @@ def is_in(path: str, out: str) -> bool:
 
 def hashes_of(entries: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     """Phase -> out -> hash."""
-    return {name: {out["path"]: out["md5"] for out in body["outs"]} for name, body in entries.items()}
+    return {
+        name: {out["path"]: out["md5"] for out in body["outs"]} for name, body in entries.items()
+    }

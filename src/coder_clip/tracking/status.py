@@ -1,4 +1,6 @@
-"""`coder-clip status`: a table of the phases: complete, recorded, pushed, what would rerun and why."""
+"""`coder-clip status`: a table of the phases: complete, recorded, pushed, what would rerun and
+why.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ class Line(NamedTuple):
 
 
 def status(config: str | Path, remote: bool = True) -> tuple[list[Line], list[str]]:
-    """One row per phase, and notes. remote: ask the DVC remote (may need the network). Changes nothing."""
+    """One row per phase, and notes. remote: ask the DVC remote (may need the network). Changes
+    nothing.
+    """
     t, reason = tracked(config), (dvc.unavailable() or foreign_code())
     notes = [f"not recorded: {reason} (docs/sharing.md)"] if reason else []
     try:
@@ -40,7 +44,8 @@ def status(config: str | Path, remote: bool = True) -> tuple[list[Line], list[st
     pushed = "not asked" if not remote or reason else in_remote(t) if here.recorded else "no"
     moved = set[str]()  # files that will be made again
     lines = [_line(here, state, pushed, moved) for state in here.states()]
-    if ran := environment.line(Paths(t.root)):
+    ran = environment.line(Paths(t.root))
+    if ran:
         notes.append(ran)
     return lines, notes
 

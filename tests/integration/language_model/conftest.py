@@ -24,8 +24,12 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 @pytest.fixture
 def project(tmp_path: Path, repo: Path, server: Server) -> Path:
-    """A folder with a configuration of `shapes` and texts from the server; the images were listed."""
-    pytest.importorskip("coder_clip.texts.llm.source", reason="src/coder_clip/texts/llm is not here")
+    """A folder with a configuration of `shapes` and texts from the server; the images were
+    listed.
+    """
+    pytest.importorskip(
+        "coder_clip.texts.llm.source", reason="src/coder_clip/texts/llm is not here"
+    )
     from questions import CLASSES
 
     (tmp_path / "data").mkdir()
@@ -34,7 +38,12 @@ def project(tmp_path: Path, repo: Path, server: Server) -> Path:
     document = {
         "datasets": {"shapes": {"texts": {"attribute": "llm", "synonym": "llm"}}},
         "models": ["mini"],
-        "generator": {"model": "tiny", "base_url": server.url, "key_variable": "MY_KEY", "max_in_flight": 3},
+        "generator": {
+            "model": "tiny",
+            "base_url": server.url,
+            "key_variable": "MY_KEY",
+            "max_in_flight": 3,
+        },
     }
     (tmp_path / "c.yaml").write_text(yaml.safe_dump(document))
     for results in ("results", "other"):

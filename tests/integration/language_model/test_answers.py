@@ -19,21 +19,30 @@ from coder_clip.texts.llm.requests import pair_items
 from coder_clip.texts.llm.server import same_model
 from questions import CLASSES, TAILS, attributes, items_of, of_class, run, settings, texts
 
-# ---- what is asked together --------------------------------------------------------------------------
+# ---- what is asked together
+# --------------------------------------------------------------------------
 
 
-def test_one_request_has_all_kinds_of_a_class_and_several_pairs(server: Server, tmp_path: Path) -> None:
+def test_one_request_has_all_kinds_of_a_class_and_several_pairs(
+    server: Server, tmp_path: Path
+) -> None:
     """Three requests per class and one per pair would repeat the instructions seven times."""
     generator = settings(server, tmp_path)
     items = run(generator, items_of("attribute", "analogous", "synonym", classes=CLASSES[:4]))
     assert len(server.asked) == 4
     assert all(len(i.texts["texts"]) == i.wanted for i in items)
     schema = server.asked[0]["response_format"]["json_schema"]["schema"]
-    assert set(schema["properties"][CLASSES[0]]["required"]) == {"attribute", "analogous", "synonym"}
+    assert set(schema["properties"][CLASSES[0]]["required"]) == {
+        "attribute",
+        "analogous",
+        "synonym",
+    }
     assert ", ".join(CLASSES[:4]) in server.asked[0]["messages"][0]["content"], (
         "the classes are not to be named"
     )
-    assert len({body["messages"][0]["content"] for body in server.asked}) == 1, "no server can cache it"
+    assert len({body["messages"][0]["content"] for body in server.asked}) == 1, (
+        "no server can cache it"
+    )
     pairs = run(generator, pair_items([(0, 1), (0, 2), (0, 3), (1, 2)], CLASSES, Templates(), 2))
     assert len(server.asked) == 4 + 2
     assert all(len(i.texts["first"]) == len(i.texts["second"]) == 2 for i in pairs)
@@ -63,7 +72,9 @@ def test_a_server_without_json_schema_is_asked_for_a_json_object(
     generator = settings(server, tmp_path)
     first = run(generator)
     refused = [
-        body for body in server.asked if (body.get("response_format") or {}).get("type") not in formats
+        body
+        for body in server.asked
+        if (body.get("response_format") or {}).get("type") not in formats
     ]
     assert len(refused) == 3 - len(formats), "every question was sent twice"
     assert all(item.texts["texts"] for item in first)
@@ -73,14 +84,17 @@ def test_a_server_without_json_schema_is_asked_for_a_json_object(
     assert len(server.asked) == asked
 
 
-def test_an_error_that_names_the_response_format_for_ever_ends(server: Server, tmp_path: Path) -> None:
+def test_an_error_that_names_the_response_format_for_ever_ends(
+    server: Server, tmp_path: Path
+) -> None:
     server.behaviours = ["format"] * 1000
     with pytest.raises(UserError, match=r"response_format: this request cannot be taken"):
         run(settings(server, tmp_path))
     assert len(server.asked) == 3
 
 
-# ---- answers that are not accepted -------------------------------------------------------------------
+# ---- answers that are not accepted
+# -------------------------------------------------------------------
 
 
 BAD = {  # what will not do as a text: tests/unit/texts/test_checks.py
@@ -104,11 +118,15 @@ BAD = {  # what will not do as a text: tests/unit/texts/test_checks.py
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_a_bad_answer_is_asked_again_and_never_a_text(server: Server, tmp_path: Path, name: str) -> None:
+def test_a_bad_answer_is_asked_again_and_never_a_text(
+    server: Server, tmp_path: Path, name: str
+) -> None:
     """It would be a text of every class, and the run would say that all went well."""
     said = iter([BAD[name], attributes(*TAILS)])
     server.answer = lambda body: next(said)
-    (item,) = run(settings(server, tmp_path), items_of("attribute", classes=["red fox", "grey owl"])[:1])
+    (item,) = run(
+        settings(server, tmp_path), items_of("attribute", classes=["red fox", "grey owl"])[:1]
+    )
     assert item.texts == {"texts": TAILS}
     assert len(server.asked) == 2
     again = server.asked[1]["messages"][-1]["content"]
@@ -129,7 +147,9 @@ GOOD = {
     "words around": "Of course! " + attributes(*TAILS) + " Anything else?",
     "a key more": of_class(reasoning="foxes", attribute=TAILS),
     "more than asked for": attributes(*TAILS, *(f"part {i}" for i in range(5000))),
-    "marks": attributes('"a long tail"', "White paws.", "has pointed ears", "a wet_nose,", "white paws"),
+    "marks": attributes(
+        '"a long tail"', "White paws.", "has pointed ears", "a wet_nose,", "white paws"
+    ),
     "white space": attributes(" a  long\ttail", "white paws\n", "pointed ears", "a wet nose"),
 }
 
@@ -143,7 +163,9 @@ def test_a_good_answer_is_taken_at_once(server: Server, tmp_path: Path, name: st
 
 
 @pytest.mark.parametrize("said", [[], ["none"], ["N/A"], ["no synonyms"], ["None known"]])
-def test_that_there_is_no_synonym_is_an_answer(server: Server, tmp_path: Path, said: list[str]) -> None:
+def test_that_there_is_no_synonym_is_an_answer(
+    server: Server, tmp_path: Path, said: list[str]
+) -> None:
     server.answer = lambda body: of_class(synonym=said)
     items = run(settings(server, tmp_path), items_of("synonym"))
     assert all(item.texts == {"texts": []} for item in items)
@@ -154,12 +176,20 @@ def test_sides_of_a_pair_are_those_of_their_names(server: Server, tmp_path: Path
     """With the sides swapped, stage two prefers the wrong class of every pair."""
 
     def answer(body: dict[str, Any]) -> str:
-        sides = {"Grey_Owl": ["a round head", "a beak"], "red fox": ["a bushy tail", "pointed ears"]}
+        sides = {
+            "Grey_Owl": ["a round head", "a beak"],
+            "red fox": ["a bushy tail", "pointed ears"],
+        }
         return json.dumps({"grey owl": sides})
 
     server.answer = answer
-    (item,) = run(settings(server, tmp_path), pair_items([(0, 1)], ["red fox", "grey owl"], Templates(), 2))
-    assert item.texts == {"first": ["a bushy tail", "pointed ears"], "second": ["a round head", "a beak"]}
+    (item,) = run(
+        settings(server, tmp_path), pair_items([(0, 1)], ["red fox", "grey owl"], Templates(), 2)
+    )
+    assert item.texts == {
+        "first": ["a bushy tail", "pointed ears"],
+        "second": ["a round head", "a beak"],
+    }
 
 
 @pytest.mark.parametrize(
@@ -169,30 +199,44 @@ def test_sides_of_a_pair_are_those_of_their_names(server: Server, tmp_path: Path
         {"first": ["a tail", "ears"], "second": ["a beak", "a round head"]},  # whose?
         {"red fox": ["a tail", "ears"]},
         {"red fox": ["a bushy tail", "pointed ears"], "grey owl": []},
-        {"red fox": ["not like a grey owl", "unlike the grey owl"], "grey owl": ["a beak", "a round head"]},
+        {
+            "red fox": ["not like a grey owl", "unlike the grey owl"],
+            "grey owl": ["a beak", "a round head"],
+        },
         [["a tail", "ears"], ["a beak", "a round head"]],
     ],
 )
-def test_a_pair_without_two_sides_is_asked_again(server: Server, tmp_path: Path, sides: Any) -> None:
+def test_a_pair_without_two_sides_is_asked_again(
+    server: Server, tmp_path: Path, sides: Any
+) -> None:
     right = {"red fox": ["a bushy tail", "pointed ears"], "grey owl": ["a beak", "a round head"]}
     said = iter([sides, right])
     server.answer = lambda body: json.dumps({"grey owl": next(said)})
-    (item,) = run(settings(server, tmp_path), pair_items([(0, 1)], ["red fox", "grey owl"], Templates(), 2))
+    (item,) = run(
+        settings(server, tmp_path), pair_items([(0, 1)], ["red fox", "grey owl"], Templates(), 2)
+    )
     assert item.texts == {"first": right["red fox"], "second": right["grey owl"]}
     assert len(server.asked) == 2
 
 
-def test_an_answer_that_was_cut_off_is_asked_again_in_smaller_parts(server: Server, tmp_path: Path) -> None:
+def test_an_answer_that_was_cut_off_is_asked_again_in_smaller_parts(
+    server: Server, tmp_path: Path
+) -> None:
     """Cut off in the middle, its last text is half a text."""
 
     def answer(body: dict[str, Any]) -> Any:
         content = server.texts_for(body)
         many = len(json.loads(content)) > 2
-        return {"role": "assistant", "content": content, "finish_reason": "length" if many else "stop"}
+        return {
+            "role": "assistant",
+            "content": content,
+            "finish_reason": "length" if many else "stop",
+        }
 
     server.answer = answer
     items = run(
-        settings(server, tmp_path), pair_items([(0, i) for i in range(1, 5)], CLASSES, Templates(), 2)
+        settings(server, tmp_path),
+        pair_items([(0, i) for i in range(1, 5)], CLASSES, Templates(), 2),
     )
     assert all(len(i.texts["first"]) == 2 for i in items)
     assert [len(json.loads(server.texts_for(b))) for b in server.asked][:1] == [4]
@@ -243,7 +287,9 @@ def test_similar_names_are_refused_and_asked_for_again_at_most_five_times(
     (item,) = run(settings(server, tmp_path), items_of("analogous", classes=["fox"]), rule=rule)
     assert item.texts == {"texts": ["creature 4", "creature 9", "creature 10"]}
     last = server.asked[-1]["messages"][-1]["content"]
-    assert all(re.search(rf"\bcreature {i}\b", last) for i in range(9)), "it may name again what was refused"
+    assert all(re.search(rf"\bcreature {i}\b", last) for i in range(9)), (
+        "it may name again what was refused"
+    )
     assert len(server.asked) <= 6
 
 
@@ -252,7 +298,9 @@ def test_where_every_name_is_too_similar_the_class_is_named(server: Server, tmp_
     number = itertools.count()
     server.answer = lambda body: of_class(analogous=[f"creature {next(number)}" for _ in range(3)])
     rule = lambda asked: ["too similar to owl (cosine 0.95)" for _ in asked]  # noqa: E731
-    with pytest.raises(UserError, match=r"1 without texts: 'fox' \(analogous\): too few usable texts"):
+    with pytest.raises(
+        UserError, match=r"1 without texts: 'fox' \(analogous\): too few usable texts"
+    ):
         run(settings(server, tmp_path), items_of("analogous", classes=["fox"]), rule=rule)
     assert len(server.asked) == 2, "no second answer in a row gave a name"
 
@@ -295,7 +343,9 @@ def test_an_answer_at_the_limit_is_cut_off_in_every_servers_words(
     server: Server, tmp_path: Path, reason: str
 ) -> None:
     """Gemini's word is MAX_TOKENS; the last text of such an answer is half a text."""
-    said = iter([{"content": attributes(*TAILS), "finish_reason": reason}, {"content": attributes(*TAILS)}])
+    said = iter(
+        [{"content": attributes(*TAILS), "finish_reason": reason}, {"content": attributes(*TAILS)}]
+    )
     server.answer = lambda body: {"role": "assistant", **next(said)}
     (item,) = run(settings(server, tmp_path), items_of("attribute", classes=["red fox"]))
     assert item.texts == {"texts": TAILS}
@@ -303,14 +353,24 @@ def test_an_answer_at_the_limit_is_cut_off_in_every_servers_words(
 
 
 def test_kinds_of_one_data_set_have_no_text_in_common(server: Server, tmp_path: Path) -> None:
-    """The rules of `texts check` hold for a model's texts: an analogous thing is no synonym, in any form."""
+    """The rules of `texts check` hold for a model's texts: an analogous thing is no synonym, in any
+    form.
+    """
 
     def answer(body: dict[str, Any]) -> str:
         if named(body) == "red fox":
-            return of_class(attribute=TAILS, analogous=["jackals", "a coyote", "dholes"], synonym=["reynard"])
-        tails = [t.replace("a ", "a very ") for t in TAILS] + ["wet noses", "a grey back", "wide ears"]
+            return of_class(
+                attribute=TAILS, analogous=["jackals", "a coyote", "dholes"], synonym=["reynard"]
+            )
+        tails = [t.replace("a ", "a very ") for t in TAILS] + [
+            "wet noses",
+            "a grey back",
+            "wide ears",
+        ]
         return of_class(
-            attribute=tails, analogous=["a reynard", "white paws", "a dog"], synonym=["a jackal", "wolfy"]
+            attribute=tails,
+            analogous=["a reynard", "white paws", "a dog"],
+            synonym=["a jackal", "wolfy"],
         )
 
     server.answer = answer

@@ -1,4 +1,6 @@
-"""A server that has bad days: no question paid for twice, no answer lost, no run that goes on for nothing."""
+"""A server that has bad days: no question paid for twice, no answer lost, no run that goes on for
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,7 @@ pytest.importorskip("coder_clip.texts.llm.source", reason="src/coder_clip/texts/
 from coder_clip.texts.llm import client
 from questions import CLASSES, KEY, items_of, run, settings, stored, until_open
 
-# ---- bad days ----------------------------------------------------------------------------------------
+# ---- bad days ---
 
 FAULTS = ["429", "500", "502", "503", "408", "409", "retry-after", "retry-after-0", "retry-after-past", "html",
           "html-200", "type", "error-200", "null", "deep", "drop", "reset",
@@ -27,8 +29,12 @@ FAULTS = ["429", "500", "502", "503", "408", "409", "retry-after", "retry-after-
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_costs_a_second_try_and_nothing_else(server: Server, tmp_path: Path, fault: str) -> None:
-    timeout = 3.0 if fault in ("hang", "drip") else 60.0  # or a busy machine would be a second fault
+def test_a_fault_costs_a_second_try_and_nothing_else(
+    server: Server, tmp_path: Path, fault: str
+) -> None:
+    timeout = (
+        3.0 if fault in ("hang", "drip") else 60.0
+    )  # or a busy machine would be a second fault
     generator = settings(server, tmp_path, timeout=timeout)
     server.behaviours = [fault]
     items = run(generator, items_of(classes=CLASSES[:3]))
@@ -45,9 +51,18 @@ def test_a_wrong_number_of_tokens_does_not_end_the_run(server: Server, tmp_path:
 
 
 def test_a_whole_day_of_faults(server: Server, tmp_path: Path) -> None:
-    """One after the other and at once: everything is answered, nothing is paid for twice, no flood of requests."""
+    """One after the other and at once: everything is answered, nothing is paid for twice, no flood
+    of requests.
+    """
     generator = settings(server, tmp_path, max_in_flight=5)
-    unreadable = ["ok", "half", "ok", "error-200", "ok", "deep"]  # each is asked once more, after the others
+    unreadable = [
+        "ok",
+        "half",
+        "ok",
+        "error-200",
+        "ok",
+        "deep",
+    ]  # each is asked once more, after the others
     server.behaviours = unreadable + [f for fault in FAULTS[:10] for f in ("ok", fault)]
     server.delay = 0.01
     items = run(generator)
@@ -67,7 +82,9 @@ def test_no_wait_is_without_end(server: Server, tmp_path: Path, fault: str) -> N
     assert len(server.asked) <= 3 * 3 + 8 * 3
 
 
-def test_a_wait_that_the_server_asks_for_holds_for_all_questions(server: Server, tmp_path: Path) -> None:
+def test_a_wait_that_the_server_asks_for_holds_for_all_questions(
+    server: Server, tmp_path: Path
+) -> None:
     """A server that is asked on while it says to wait locks people out."""
     server.behaviours = ["ok", "retry-after"]
     run(settings(server, tmp_path, max_in_flight=2))
@@ -79,7 +96,9 @@ def test_a_wait_that_the_server_asks_for_holds_for_all_questions(server: Server,
 def test_a_slow_disk_makes_no_answer_late(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A busy disk would stop the clocks of all requests, and what was answered would be paid for twice."""
+    """A busy disk would stop the clocks of all requests, and what was answered would be paid for
+    twice.
+    """
     slow = iter([0.0, 1.5])
     monkeypatch.setattr(os, "fsync", lambda _: time.sleep(next(slow, 0.0)))
     server.delay = 0.1  # the others are in flight while the second answer is stored
@@ -130,13 +149,18 @@ def test_a_socks_proxy_without_its_package_is_one_line(
         run(settings(server, tmp_path))
 
 
-# ---- keys, headers -----------------------------------------------------------------------------------
+# ---- keys, headers ---
 
 
 def test_an_invalid_key_stops_at_once_and_is_not_shown(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    server: Server,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """A thousand refused requests get an account blocked; a key in a log is a key that has to be changed."""
+    """A thousand refused requests get an account blocked; a key in a log is a key that has to be
+    changed.
+    """
     monkeypatch.setenv("MY_KEY", KEY)
     server.key = "another"
     caplog.set_level(logging.INFO)
@@ -193,7 +217,8 @@ def test_a_token_limit_by_any_name_or_none(server: Server, tmp_path: Path) -> No
     assert server.asked[1]["max_completion_tokens"] == 70
 
 
-# ---- what ends a run, and what does not --------------------------------------------------------------
+# ---- what ends a run, and what does not
+# --------------------------------------------------------------
 
 
 def test_a_used_up_quota_stops_and_keeps_everything(server: Server, tmp_path: Path) -> None:
@@ -235,7 +260,9 @@ def test_questions_that_always_fail_do_not_stop_the_others(server: Server, tmp_p
     items = run(generator, items_of("attribute"))
     assert [bool(i.texts) for i in items] == [False] * 5 + [True] * 7
     for _ in range(2):  # nothing but these is left
-        assert [bool(i.texts) for i in run(generator, items_of("attribute"))] == [False] * 5 + [True] * 7
+        assert [bool(i.texts) for i in run(generator, items_of("attribute"))] == [False] * 5 + [
+            True
+        ] * 7
     with pytest.raises(UserError, match=r"5 without texts: 'red fox' \(attribute\)"):
         run(generator.model_copy(update={"on_failure": "stop"}), items_of("attribute"))
     poisoned.clear()

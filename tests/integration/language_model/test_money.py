@@ -37,7 +37,7 @@ from questions import (
     until_open,
 )
 
-# ---- kept for good -----------------------------------------------------------------------------------
+# ---- kept for good ---
 
 
 def test_a_second_run_asks_nothing_and_gives_the_same(
@@ -47,12 +47,16 @@ def test_a_second_run_asks_nothing_and_gives_the_same(
     first = run(generator)
     asked = len(server.asked)
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    elsewhere = generator.model_copy(update={"base_url": None, "max_in_flight": 1})  # OpenAI, and no key
+    elsewhere = generator.model_copy(
+        update={"base_url": None, "max_in_flight": 1}
+    )  # OpenAI, and no key
     assert texts(run(elsewhere)) == texts(first)
     assert len(server.asked) == asked
 
 
-def test_another_model_prompt_or_parameter_is_another_question(server: Server, tmp_path: Path) -> None:
+def test_another_model_prompt_or_parameter_is_another_question(
+    server: Server, tmp_path: Path
+) -> None:
     """Texts of another model under this one's name: no number behind them would be true."""
     items = lambda: items_of("synonym", classes=["fox"])  # noqa: E731
     generator = settings(server, tmp_path)
@@ -61,7 +65,10 @@ def test_another_model_prompt_or_parameter_is_another_question(server: Server, t
     for n, change in enumerate(changes, 1):
         run(generator.model_copy(update=change), items())
         assert len(server.asked) == n, change
-    run(generator, class_items(["synonym"], ["fox"], Templates(name="a drawing of a {class}."), COUNTS))
+    run(
+        generator,
+        class_items(["synonym"], ["fox"], Templates(name="a drawing of a {class}."), COUNTS),
+    )
     assert len(server.asked) == len(changes) + 1
 
 
@@ -90,7 +97,9 @@ def test_a_review_rejects_and_asks_again(server: Server, tmp_path: Path) -> None
     review.rejected.append(("attribute", "fox", first.texts["texts"][1]))
     review.write(generator.answers, "animals")
     (second,) = run(
-        generator, items_of("attribute", classes=["fox"]), review=Review.of(generator.answers, "animals")
+        generator,
+        items_of("attribute", classes=["fox"]),
+        review=Review.of(generator.answers, "animals"),
     )
     assert second.texts["texts"] == [t for i, t in enumerate(first.texts["texts"]) if i != 1]
     assert second.refused[-1].why == "rejected in a review"
@@ -99,13 +108,15 @@ def test_a_review_rejects_and_asks_again(server: Server, tmp_path: Path) -> None
     review.write(generator.answers, "animals")
     server.answer = lambda body: attributes(*TAILS)
     (third,) = run(
-        generator, items_of("attribute", classes=["fox"]), review=Review.of(generator.answers, "animals")
+        generator,
+        items_of("attribute", classes=["fox"]),
+        review=Review.of(generator.answers, "animals"),
     )
     assert third.texts["texts"] == TAILS
     assert len(server.asked) == 2
 
 
-# ---- money -------------------------------------------------------------------------------------------
+# ---- money ---
 
 
 def bill(server: Server) -> float:
@@ -148,7 +159,9 @@ def test_the_limit_on_money_holds_whatever_the_server_says(
 ) -> None:
     """0.05 was allowed and 0.36 spent."""
     server.usage, server.answer, server.delay = usage, lambda body: LONG, 0.05
-    generator = settings(server, tmp_path, prices=PRICES, max_cost=0.011, max_tokens=1000, max_in_flight=8)
+    generator = settings(
+        server, tmp_path, prices=PRICES, max_cost=0.011, max_tokens=1000, max_in_flight=8
+    )
     with pytest.raises(UserError, match=r"next request could exceed generator\.max_cost") as caught:
         run(
             generator,
@@ -167,23 +180,31 @@ def test_the_limit_on_money_holds_whatever_the_server_says(
     assert all((s.answer.at_most is not None) is unknown for s in answers)
 
 
-def test_a_server_that_ignores_the_limit_on_tokens_passes_it_once(server: Server, tmp_path: Path) -> None:
+def test_a_server_that_ignores_the_limit_on_tokens_passes_it_once(
+    server: Server, tmp_path: Path
+) -> None:
     """Each answer takes seven times what may be: eight in flight would be 56 times."""
     server.usage, server.delay = (500, 7000), 0.05
-    generator = settings(server, tmp_path, prices=PRICES, max_cost=0.05, max_tokens=1000, max_in_flight=8)
+    generator = settings(
+        server, tmp_path, prices=PRICES, max_cost=0.05, max_tokens=1000, max_in_flight=8
+    )
     with pytest.raises(UserError, match=r"max_cost"):
         run(generator)
     assert len(server.billed) == 1, "it was asked on after its first answer"
 
 
 def test_hidden_reasoning_counts(server: Server, tmp_path: Path) -> None:
-    """xAI and Gemini's compatible endpoint count it in the total alone: 0.0024 was counted where 0.0664 was charged."""
+    """xAI and Gemini's compatible endpoint count it in the total alone: 0.0024 was counted where
+    0.0664 was charged.
+    """
     server.usage = (400, 100, 8500)
     generator = settings(server, tmp_path, prices=PRICES, max_tokens=10_000)
     run(generator, items_of(classes=CLASSES[:2]))
     assert spent(generator) == pytest.approx(2 * (400 * 1.0 + 8100 * 2.0) / 1e6)
     limited = generator.model_copy(update={"model": "other", "max_tokens": 1000, "max_cost": 0.05})
-    with pytest.raises(UserError, match="counts 8100 tokens in an answer where max_tokens allows 1000"):
+    with pytest.raises(
+        UserError, match="counts 8100 tokens in an answer where max_tokens allows 1000"
+    ):
         run(limited)
     assert len(server.billed) == 3, "it was asked on after its first answer"
 
@@ -202,7 +223,9 @@ def test_a_server_that_begins_to_ignore_the_limit_on_tokens_passes_it_with_what_
             return real(body)
 
     server.completion, server.delay = completion, 0.1  # type: ignore[method-assign]
-    generator = settings(server, tmp_path, prices=PRICES, max_cost=0.4, max_tokens=1000, max_in_flight=4)
+    generator = settings(
+        server, tmp_path, prices=PRICES, max_cost=0.4, max_tokens=1000, max_in_flight=4
+    )
     with pytest.raises(UserError, match="max_cost"):
         run(generator, items_of("attribute", classes=[f"animal {i}" for i in range(60)]))
     assert sum(cost > 0.01 for cost in bill) <= 4
@@ -210,7 +233,9 @@ def test_a_server_that_begins_to_ignore_the_limit_on_tokens_passes_it_with_what_
 
 
 def test_tries_without_an_answer_count(server: Server, tmp_path: Path) -> None:
-    """Nobody knows what a server charges for what it did not deliver, in this run or in the next."""
+    """Nobody knows what a server charges for what it did not deliver, in this run or in the
+    next.
+    """
     server.behaviours = ["half"] * 500
     generator = settings(server, tmp_path, prices=PRICES, max_cost=0.02, retries=3, max_in_flight=4)
     with pytest.raises(UserError, match=r"max_cost"):
@@ -232,7 +257,9 @@ def nobody(how: str) -> Iterator[str]:
     with socket.socket() as listening, contextlib.ExitStack() as waiting:
         listening.bind(("127.0.0.1", 0))
         address = listening.getsockname()
-        if how == "timeout":  # its queue is full, so that a connection is neither accepted nor refused
+        if (
+            how == "timeout"
+        ):  # its queue is full, so that a connection is neither accepted nor refused
             listening.listen(0)
             for _ in range(3):
                 other = waiting.enter_context(socket.socket())
@@ -267,9 +294,14 @@ def test_a_proxy_that_is_not_there_costs_nothing(
 
 
 def test_the_key_is_in_no_field_of_an_answer(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    server: Server,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """A server that repeats it, in whatever field and with whatever escapes, would put it into Git."""
+    """A server that repeats it, in whatever field and with whatever escapes, would put it into
+    Git.
+    """
     monkeypatch.setenv("MY_KEY", KEY)
     monkeypatch.setenv("TEAM_TOKEN", "team-0123456789")
     escaped = "".join(f"\\u{ord(c):04x}" for c in KEY)
@@ -315,7 +347,9 @@ def test_refused_requests_cost_nothing(server: Server, tmp_path: Path) -> None:
 
 
 def test_the_dry_run_says_the_most_that_answers_can_cost(server: Server, tmp_path: Path) -> None:
-    """A model that reasons writes fifty times what is seen of it, and the guess does not know that."""
+    """A model that reasons writes fifty times what is seen of it, and the guess does not know
+    that.
+    """
     generator = settings(server, tmp_path, prices=PRICES, max_tokens=8000)
     ahead = Generator(generator, "animals").ahead(items_of(), set())[0]
     assert ahead.at_most > len(CLASSES) * 5000 * 2.0 / 1e6

@@ -78,7 +78,9 @@ def test_kill_9_loses_at_most_what_was_under_way(project: Path, server: Server) 
     assert done.returncode == 0, done.stderr
     twice = [n for n in server.paid.values() if n > 1]
     assert len(server.paid) == 10
-    assert sum(n - 1 for n in twice) <= 2 * 3, "more was paid for twice than was under way at the two kills"
+    assert sum(n - 1 for n in twice) <= 2 * 3, (
+        "more was paid for twice than was under way at the two kills"
+    )
 
     text_set = project / "results/texts/generated/shapes.json"
     first = text_set.read_bytes()
@@ -117,7 +119,9 @@ def test_what_a_killed_run_had_in_flight_counts(project: Path, server: Server) -
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("a run that was killed had a request in flight") == 3
     lost = [json.loads(line) for line in kept_lines(project) if b'"lost"' in line]
-    assert sum(line["lost"]["at_most"] for line in lost) == pytest.approx(before - answered, rel=0.02)
+    assert sum(line["lost"]["at_most"] for line in lost) == pytest.approx(
+        before - answered, rel=0.02
+    )
     assert spent(project) == pytest.approx(before + 9 * answered, rel=0.05)
     left = {path.name for path in (project / "data/texts/answers").iterdir()}
     assert left == {".lock", "shapes.jsonl"}
@@ -139,7 +143,8 @@ def small_disk(project: Path, server: Server, room: str) -> subprocess.Completed
     folder = project / "data/texts/answers"
     folder.mkdir(exist_ok=True)
     script = (
-        f"mount -t tmpfs -o size={room} none {folder} && cp -a {project}/kept/. {folder} 2>/dev/null; "
+        f"mount -t tmpfs -o size={room} none {folder} && cp -a "
+        f"{project}/kept/. {folder} 2>/dev/null; "
         f"{sys.executable} -m coder_clip.cli generate-texts; status=$?; "
         f"mkdir -p {project}/kept && cp -a {folder}/. {project}/kept; exit $status"
     )
@@ -149,7 +154,9 @@ def small_disk(project: Path, server: Server, room: str) -> subprocess.Completed
     )  # fmt: skip
 
 
-def test_a_full_disk_loses_no_answer_and_counts_what_was_paid(project: Path, server: Server) -> None:
+def test_a_full_disk_loses_no_answer_and_counts_what_was_paid(
+    project: Path, server: Server
+) -> None:
     """Twelve answers were paid for, four stored, and eight asked again outside of the limit."""
     allowed = subprocess.run(
         ["unshare", "--user", "--map-root-user", "--mount", "mount", "-t", "tmpfs", "none", "/mnt"],
@@ -170,7 +177,9 @@ def test_a_full_disk_loses_no_answer_and_counts_what_was_paid(project: Path, ser
     assert "No space left on device; nothing more is asked" in full.stderr
     assert 0 < len(server.asked) < 10
     assert answers.read_bytes().count(b"\n") == len(server.asked) == sum(server.paid.values())
-    bill = sum(sent * PRICES["input"] + said * PRICES["output"] for sent, said in server.billed) / 1e6
+    bill = (
+        sum(sent * PRICES["input"] + said * PRICES["output"] for sent, said in server.billed) / 1e6
+    )
     stored = Answers(project / "kept", "shapes")
     assert sum(stored.spent.values()) == pytest.approx(bill)
     assert small_disk(project, server, "10m").returncode == 0
@@ -178,7 +187,9 @@ def test_a_full_disk_loses_no_answer_and_counts_what_was_paid(project: Path, ser
 
 
 @pytest.mark.parametrize("same_results", [False, True])
-def test_two_processes_get_each_others_answers(project: Path, server: Server, same_results: bool) -> None:
+def test_two_processes_get_each_others_answers(
+    project: Path, server: Server, same_results: bool
+) -> None:
     """Two data sets that share classes, or two people who start the same run."""
     server.key, server.delay = KEY, 0.03
     document = yaml.safe_load((project / "c.yaml").read_text())
@@ -193,7 +204,9 @@ def test_two_processes_get_each_others_answers(project: Path, server: Server, sa
     assert set(server.paid.values()) == {1}, "a question was paid for twice"
     assert len(server.paid) == len({*CLASSES[:10], *shared})
     made = [project / name / "texts/generated/shapes.json" for name in ("results", "other")]
-    first, second = (json.loads(made[0 if same_results else i].read_text())["classes"] for i in (0, 1))
+    first, second = (
+        json.loads(made[0 if same_results else i].read_text())["classes"] for i in (0, 1)
+    )
     assert [c["attribute"] for c in first[5:]] == [
         c["attribute"] for c in second if c["name"] in CLASSES[5:10]
     ]
@@ -253,7 +266,9 @@ def test_the_dry_run_needs_no_key_and_asks_nothing(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_run_that_is_stopped_keeps_what_is_in_flight(project: Path, server: Server, number: int) -> None:
+def test_a_run_that_is_stopped_keeps_what_is_in_flight(
+    project: Path, server: Server, number: int
+) -> None:
     """Ctrl-C paid for the answers in flight twice."""
     server.delay = 0.5
     child = in_flight(project, server)
@@ -313,16 +328,21 @@ def test_the_terminal_shows_progress_where_the_log_is_a_file(project: Path, serv
 
 
 def test_the_dry_run_says_what_a_run_takes(project: Path, server: Server, repo: Path) -> None:
-    """A budget is made from it: requests, tokens and money within a tenth, on texts and a tokenizer that are real."""
+    """A budget is made from it: requests, tokens and money within a tenth, on texts and a tokenizer
+    that are real.
+    """
     from open_clip.tokenizer import SimpleTokenizer
 
     def pool(part: str, *kinds: str) -> Iterator[str]:
         """Texts of all shipped sets, mixed. part: classes or pairs."""
         lists = [
-            json.loads(p.read_text(encoding="utf-8")) for p in sorted((repo / "data/texts").glob("*.json"))
+            json.loads(p.read_text(encoding="utf-8"))
+            for p in sorted((repo / "data/texts").glob("*.json"))
         ]
         entries = [entry for each in lists for entry in each.get(part, [])]
-        real = sorted({t for e in entries for kind in kinds for t in e.get(kind, []) if len(t.split()) > 1})
+        real = sorted(
+            {t for e in entries for kind in kinds for t in e.get(kind, []) if len(t.split()) > 1}
+        )
         return cycle(random.Random(0).sample(real, len(real)))
 
     pools = {kind: pool("classes", kind) for kind in ("attribute", "analogous", "synonym")}
@@ -345,7 +365,8 @@ def test_the_dry_run_says_what_a_run_takes(project: Path, server: Server, repo: 
     document["datasets"]["shapes"]["texts"]["one_to_one"] = "llm"
     (project / "c.yaml").write_text(yaml.safe_dump(document))
     rows = [
-        re.split(r"  +", line) for line in command(project, "generate-texts", "--dry-run").stdout.splitlines()
+        re.split(r"  +", line)
+        for line in command(project, "generate-texts", "--dry-run").stdout.splitlines()
     ]
     for row, phase in ((rows[1], "generate-texts"), (rows[2], "generate-pairs")):
         asked, billed = len(server.asked), len(server.billed)
@@ -386,7 +407,9 @@ def test_texts_are_reviewed_on_the_command_line(project: Path, server: Server) -
     assert re.fullmatch(
         r"red fox  attribute  mark 0 of 10  [0-9a-f]{12} \(tiny-2026, \d{4}-\d\d-\d\d\)", said[0]
     )
-    assert re.fullmatch(r"red fox  attribute  what\?  not accepted: a question  [0-9a-f]{12} .*", said[-1])
+    assert re.fullmatch(
+        r"red fox  attribute  what\?  not accepted: a question  [0-9a-f]{12} .*", said[-1]
+    )
     done = review("--class", "red fox", "--reject", "mark 1 of 10")
     assert done.returncode == 0, done.stderr
     assert (
@@ -398,12 +421,14 @@ def test_texts_are_reviewed_on_the_command_line(project: Path, server: Server) -
     assert len(server.asked) == asked
     assert "1 decisions taken back" in review("--class", "red fox", "--undo").stdout
     assert made() == before
-    assert "no decision about 'red fox' to take back" in review("--class", "red fox", "--undo").stderr
+    assert (
+        "no decision about 'red fox' to take back" in review("--class", "red fox", "--undo").stderr
+    )
     done = review("--freeze", "data/texts/mine.json")
     assert (
-        "datasets: {shapes: {texts: {attribute: data/texts/mine.json, synonym: data/texts/mine.json}}}"
-        in done.stdout
-    )
+        "datasets: {shapes: {texts: {attribute: "
+        "data/texts/mine.json, synonym: data/texts/mine.json}}}"
+    ) in done.stdout
     document = yaml.safe_load((project / "c.yaml").read_text())
     document["datasets"]["shapes"]["texts"] = "data/texts/mine.json"
     (project / "c.yaml").write_text(yaml.safe_dump(document))
@@ -414,7 +439,12 @@ def test_texts_are_reviewed_on_the_command_line(project: Path, server: Server) -
 
 def test_a_review_shows_whose_text_of_a_pair_it_is(project: Path) -> None:
     """Both sides in one list hid swapped ones, and 'grey wolf / red fox' was no pair."""
-    pair = {"a": "red fox", "b": "grey wolf", "a_not_b": ["red fur", "a mask"], "b_not_a": ["grey fur"]}
+    pair = {
+        "a": "red fox",
+        "b": "grey wolf",
+        "a_not_b": ["red fur", "a mask"],
+        "b_not_a": ["grey fur"],
+    }
     note = {
         "source": "llm",
         "from": {"red fox / grey wolf": ["0" * 64, "1" * 64, "2" * 64]},
@@ -422,7 +452,9 @@ def test_a_review_shows_whose_text_of_a_pair_it_is(project: Path) -> None:
     }
     path = project / "results/one_to_one/generated/shapes.json"
     path.parent.mkdir(parents=True)
-    path.write_text(json.dumps({"dataset": "shapes", "pairs": [pair], "provenance": {"one_to_one": note}}))
+    path.write_text(
+        json.dumps({"dataset": "shapes", "pairs": [pair], "provenance": {"one_to_one": note}})
+    )
     for owner in ("red fox / grey wolf", "grey wolf / red fox"):
         said = command(project, "texts", "review", "shapes", "--class", owner).stdout.splitlines()
         assert [line.split("  ")[2:] for line in said] == [

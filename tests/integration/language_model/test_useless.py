@@ -1,4 +1,6 @@
-"""Answers that are of no use: noticed early, paid for once or twice and not fourteen times, and never a text."""
+"""Answers that are of no use: noticed early, paid for once or twice and not fourteen times, and
+never a text.
+"""
 
 from __future__ import annotations
 
@@ -25,12 +27,17 @@ def alone(server: Server, tmp_path: Path, **more: Any) -> Any:
     return settings(server, tmp_path, max_in_flight=1, **more)
 
 
-# ---- pairs that cannot be told apart -----------------------------------------------------------------
+# ---- pairs that cannot be told apart
+# -----------------------------------------------------------------
 
 
 @pytest.mark.parametrize("names", [["missile", "fox", "missile"], ["crane", "fox", "Crane"]])
-def test_a_pair_of_equal_names_is_never_asked(server: Server, tmp_path: Path, names: list[str]) -> None:
-    """ImageNet has "missile" twice: one key for both sides, four paid tries, and the run stopped."""
+def test_a_pair_of_equal_names_is_never_asked(
+    server: Server, tmp_path: Path, names: list[str]
+) -> None:
+    """ImageNet has "missile" twice: one key for both sides, four paid tries, and the run
+    stopped.
+    """
     items = pair_items([(0, 1), (0, 2), (1, 2)], names, Templates(), 2)
     assert [item.indices for item in items] == [(0, 1), (1, 2)]
     made = run(settings(server, tmp_path), items)
@@ -40,14 +47,16 @@ def test_a_pair_of_equal_names_is_never_asked(server: Server, tmp_path: Path, na
     assert [len(i.texts["texts"]) for i in run(settings(server, tmp_path), of_classes)] == [4, 4, 4]
 
 
-# ---- one answer for all, or none ---------------------------------------------------------------------
+# ---- one answer for all, or none
+# ---------------------------------------------------------------------
 
 
 def test_one_answer_for_every_class_is_noticed(server: Server, tmp_path: Path) -> None:
     """A semantic cache gave all classes the same list, and the run ended with status 0."""
     server.answer = lambda body: attributes(*TAILS)
     with pytest.raises(
-        UserError, match=r"stopped: 10 questions in a row have no usable text from tiny, .*a long tail"
+        UserError,
+        match=r"stopped: 10 questions in a row have no usable text from tiny, .*a long tail",
     ):
         run(alone(server, tmp_path), items_of("attribute"))
     assert len(server.asked) == 1 + metered.USELESS
@@ -83,7 +92,9 @@ def test_a_second_synonym_of_a_name_is_refused(server: Server, tmp_path: Path) -
 def test_a_model_that_is_of_no_use_is_asked_ten_times(
     server: Server, tmp_path: Path, said: str, shown: str
 ) -> None:
-    """48 answers were paid for twelve classes. What it said is shown, because the cause is seldom the questions."""
+    """48 answers were paid for twelve classes. What it said is shown, because the cause is seldom
+    the questions.
+    """
     server.answer = lambda body: {"role": "assistant", "content": said}
     generator = alone(server, tmp_path)
     with pytest.raises(UserError) as caught:
@@ -93,7 +104,9 @@ def test_a_model_that_is_of_no_use_is_asked_ten_times(
     assert len(server.asked) == stored(generator) == metered.USELESS
 
 
-def test_classes_that_a_model_refuses_do_not_stop_the_others(server: Server, tmp_path: Path) -> None:
+def test_classes_that_a_model_refuses_do_not_stop_the_others(
+    server: Server, tmp_path: Path
+) -> None:
     """Asked again, they are alone, and ten in a row mean nothing."""
     classes = [f"animal {i}" for i in range(24)]
     refused = set(classes[::2])
@@ -106,7 +119,8 @@ def test_classes_that_a_model_refuses_do_not_stop_the_others(server: Server, tmp
     assert len(server.asked) == 24 + 12
 
 
-# ---- unreadable and late -----------------------------------------------------------------------------
+# ---- unreadable and late
+# -----------------------------------------------------------------------------
 
 UNREADABLE = {
     "type": "choices", "error-200": "overloaded", "sse": "data:", "html-200": "a page of HTML", "null": "null",
@@ -158,22 +172,29 @@ def test_content_in_parts_is_read(server: Server, tmp_path: Path) -> None:
     assert len(server.asked) == 1
 
 
-# ---- what servers refuse -----------------------------------------------------------------------------
+# ---- what servers refuse
+# -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("fault", ["vllm", "llama.cpp"])
-def test_a_schema_refused_in_other_words_is_left_out(server: Server, tmp_path: Path, fault: str) -> None:
+def test_a_schema_refused_in_other_words_is_left_out(
+    server: Server, tmp_path: Path, fault: str
+) -> None:
     server.behaviours = [fault]
     items = run(settings(server, tmp_path), items_of("attribute", classes=CLASSES[:3]))
     assert all(item.texts["texts"] for item in items)
-    assert [body["response_format"]["type"] for body in server.asked] == ["json_schema"] + ["json_object"] * 3
+    assert [body["response_format"]["type"] for body in server.asked] == ["json_schema"] + [
+        "json_object"
+    ] * 3
 
 
 @pytest.mark.parametrize("fault", ["groq", "openrouter", "context"])
 def test_a_question_that_a_server_refuses_does_not_end_the_run(
     server: Server, tmp_path: Path, fault: str
 ) -> None:
-    """One generation, one moderated name or one long prompt stopped the run, also with skip and in every later run."""
+    """One generation, one moderated name or one long prompt stopped the run, also with skip and in
+    every later run.
+    """
     server.behaviours = [fault]
     generator = alone(server, tmp_path)
     items = run(generator, items_of("attribute", classes=CLASSES[:3]))
@@ -201,7 +222,8 @@ def test_an_address_without_v1_gets_a_hint(server: Server, tmp_path: Path) -> No
         run(settings(server, tmp_path, base_url=server.url.removesuffix("/v1")))
 
 
-# ---- texts that are no texts -------------------------------------------------------------------------
+# ---- texts that are no texts
+# -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("text", ["**a bushy tail**", "the tail of a red fox"])
@@ -220,9 +242,17 @@ def test_what_a_class_lacks_is_no_text_of_a_pair(server: Server, tmp_path: Path)
         "grey owl": ["no ears", "a beak", "a round head"],
     }
     server.answer = lambda body: json.dumps({"grey owl": sides})
-    (item,) = run(settings(server, tmp_path), pair_items([(0, 1)], ["red fox", "grey owl"], Templates(), 3))
-    assert item.texts == {"first": ["a bushy tail", "red fur"], "second": ["a beak", "a round head"]}
-    assert [(r.side, r.text) for r in item.refused] == [("red fox", "no grey fur"), ("grey owl", "no ears")]
+    (item,) = run(
+        settings(server, tmp_path), pair_items([(0, 1)], ["red fox", "grey owl"], Templates(), 3)
+    )
+    assert item.texts == {
+        "first": ["a bushy tail", "red fur"],
+        "second": ["a beak", "a round head"],
+    }
+    assert [(r.side, r.text) for r in item.refused] == [
+        ("red fox", "no grey fur"),
+        ("grey owl", "no ears"),
+    ]
 
 
 @pytest.mark.parametrize("said", ["Request denied", "Sorry, that's not something I can help with"])

@@ -26,7 +26,9 @@ def tight() -> Iterator[Cluster]:
 
 @pytest.fixture(scope="session")
 def accounting() -> Iterator[Cluster]:
-    """It has a database, enforces accounts and QOS, forgets ended jobs within seconds, and soon misses a node."""
+    """It has a database, enforces accounts and QOS, forgets ended jobs within seconds, and soon
+    misses a node.
+    """
     with running("slurm-accounts", accounting=True, min_job_age=2, node_timeout=6) as found:
         yield found
 

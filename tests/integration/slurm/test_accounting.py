@@ -1,5 +1,6 @@
-"""A cluster with an accounting database: sacct exists and the plugin would use it, a user may submit two jobs at a
-time, the controller forgets ended jobs within seconds, and a node crashes. The run goes on as elsewhere."""
+"""A cluster with an accounting database: sacct exists and the plugin would use it, a user may
+submit two jobs at a time, the controller forgets ended jobs within seconds, and a node crashes. The
+run goes on as elsewhere."""
 
 from __future__ import annotations
 
@@ -20,7 +21,9 @@ pytestmark = pytest.mark.rest
 def run(tmp_path_factory: pytest.TempPathFactory, accounting: Cluster) -> Iterator[Run]:
     """Of three jobs one loses its node, one is cancelled, one just ends."""
     run = toy(
-        tmp_path_factory.mktemp("accounting") / "toy", accounting, jobs=["ok", "held_crash", "held_cancel"]
+        tmp_path_factory.mktemp("accounting") / "toy",
+        accounting,
+        jobs=["ok", "held_crash", "held_cancel"],
     )
     accounting.limit_submissions(2)
     run.start()
@@ -67,7 +70,8 @@ def test_the_database_knows_every_job(run: Run, accounting: Cluster) -> None:
 
 def test_a_limit_on_submitted_jobs_is_waited_for(run: Run) -> None:
     assert re.search(
-        r"Slurm takes no job now \(job \d, partition cpu: sbatch: error: AssocMaxSubmitJobLimit", run.said()
+        r"Slurm takes no job now \(job \d, partition cpu: sbatch: error: AssocMaxSubmitJobLimit",
+        run.said(),
     )
 
 
@@ -83,25 +87,32 @@ def test_a_wrong_account_or_qos_is_told_in_a_line(
     )
     assert run.start().wait() == 1
     for words in (
-        "account their-lab is not one of yours, or not allowed on partition cpu: change slurm_account in the profile",
+        "account their-lab is not one of yours, or not allowed on partition cpu: change "
+        "slurm_account in the profile",
         "there is no QOS gold, or account lab may not use it: change qos in the profile",
     ):
         assert len([line for line in run.said().splitlines() if words in line]) == 1
     assert [len(run.started(name)) for name in ("ok", "account", "qos")] == [1, 0, 0]
 
 
-def test_a_job_that_slurm_does_not_take_now_holds_up_no_other(accounting: Cluster, tmp_path: Path) -> None:
+def test_a_job_that_slurm_does_not_take_now_holds_up_no_other(
+    accounting: Cluster, tmp_path: Path
+) -> None:
     """One QOS is full for hours, and nodes of another partition are idle."""
     accounting.run("sacctmgr", "-i", "add", "qos", "narrow", "MaxSubmitJobsPerUser=1")
     accounting.run("sacctmgr", "-i", "modify", "user", getpass.getuser(), "set", "qos+=narrow")
     narrow = ["held_a", "held_b"]
     run = toy(
-        tmp_path / "toy", accounting, jobs=[*narrow, "ok", "ok_too"], qos=dict.fromkeys(narrow, "narrow")
+        tmp_path / "toy",
+        accounting,
+        jobs=[*narrow, "ok", "ok_too"],
+        qos=dict.fromkeys(narrow, "narrow"),
     )
     run.start()
     run.says("Slurm takes no job now")
     eventually(
-        "the others made", lambda: all((run.folder / f"out/{n}.after").exists() for n in ("ok", "ok_too"))
+        "the others made",
+        lambda: all((run.folder / f"out/{n}.after").exists() for n in ("ok", "ok_too")),
     )
     assert sorted(len(run.started(name)) for name in narrow) == [0, 1]
     run.go(*narrow)

@@ -1,7 +1,7 @@
 """Odd answers of Slurm: no job runs twice, and no stale result is taken for a new one.
 
-A job is known by the key in its comment, whatever sbatch prints, whatever squeue leaves out, whoever has its number.
-"""
+A job is known by the key in its comment, whatever sbatch prints, whatever squeue leaves out,
+whoever has its number."""
 
 from __future__ import annotations
 
@@ -18,11 +18,14 @@ from cluster_run import BY_RECORDS, Run, toy
 
 pytestmark = pytest.mark.rest
 
-# What a site's sbatch does, in place of Slurm's, with its first job; later ones are submitted as usual.
+# What a site's sbatch does, in place of Slurm's, with its first job; later ones are submitted as
+# usual.
 SBATCH = {
     "says_nothing": '{real} "$@" > /dev/null',
     "fails": '{real} "$@"; exit 1',
-    "fails_without_a_number": '{real} "$@" > /dev/null; echo "sbatch: error: Unspecified error" >&2; exit 1',
+    "fails_without_a_number": (
+        '{real} "$@" > /dev/null; echo "sbatch: error: Unspecified error" >&2; exit 1'
+    ),
     "prints_a_number_after": '{real} "$@"; echo 4711',
     "prints_another_number": '{real} "$@" > /dev/null; echo 4711',
     "says_it_in_words": 'echo "Submitted batch job $({real} "$@")"',
@@ -50,7 +53,10 @@ def runs(tmp_path_factory: pytest.TempPathFactory, cluster: Cluster) -> Iterator
     found = {}
     for name, body in SBATCH.items():
         run = toy(tmp_path_factory.mktemp("answers") / "toy", cluster, jobs=["brief", "ok"])
-        first = f'if mkdir {run.folder}/answered 2> /dev/null; then\n{body}\nelse\nexec {{real}} "$@"\nfi'
+        first = (
+            f"if mkdir {run.folder}/answered 2> /dev/null; "
+            f'then\n{body}\nelse\nexec {{real}} "$@"\nfi'
+        )
         wrap(run, "sbatch", first)
         found[name] = run.start()
     for run in found.values():
@@ -122,7 +128,9 @@ def alone(tmp_path: Path, tight: Cluster) -> Iterator[Path]:
     tight.cancel_all()
 
 
-def test_a_reused_number_of_a_waiting_job_gives_no_stale_result(alone: Path, tight: Cluster) -> None:
+def test_a_reused_number_of_a_waiting_job_gives_no_stale_result(
+    alone: Path, tight: Cluster
+) -> None:
     """The controller loses its state, and another job, which ends well, gets the number."""
     run = toy(alone, tight, jobs=["ok"]).start()
     assert run.wait() == 0, run.said()
@@ -149,7 +157,9 @@ def test_a_reused_number_of_a_running_job_is_not_waited_for_and_not_cancelled(
     (mine,) = run.started("held_a")
     node = run.job(mine).node
     tight.forget()
-    take_number(tight, mine, "sleep 900", f"--exclude={node}")  # a node has one job of a number at most
+    take_number(
+        tight, mine, "sleep 900", f"--exclude={node}"
+    )  # a node has one job of a number at most
     run.go("held_a")
     assert run.wait() == 0, run.said()
     assert (alone / "out/merged.txt").read_text() == "held_a one\n"

@@ -1,4 +1,6 @@
-"""`coder-clip check --profile`: what would stop a run on this cluster is told before (a good one: test_guide.py)."""
+"""`coder-clip check --profile`: what would stop a run on this cluster is told before (a good one:
+test_guide.py).
+"""
 
 from __future__ import annotations
 
@@ -65,7 +67,9 @@ def profile(work: Work, folder: Path, change: Callable[[dict[str, Any]], object]
 
 
 def test_the_default_fits_small_nodes_without_an_edit(site: Work, tight: Cluster) -> None:
-    """2 CPUs and 4,000 MB: shards of one data set are merged in one job of Slurm, side by side if there is room."""
+    """2 CPUs and 4,000 MB: shards of one data set are merged in one job of Slurm, side by side if
+    there is room.
+    """
     (site.folder / "config/shards.yaml").write_text(
         yaml.safe_dump({**SMALL, "features": {**SMALL["features"], "shards": 2}})
     )
@@ -76,11 +80,15 @@ def test_the_default_fits_small_nodes_without_an_edit(site: Work, tight: Cluster
 
 
 def test_a_guess_of_what_jobs_need_is_no_alarm(site: Work, tight: Cluster) -> None:
-    """Before images are counted, a job of minutes is taken for one of days, which no partition allows."""
+    """Before images are counted, a job of minutes is taken for one of days, which no partition
+    allows.
+    """
     (site.folder / "config/unlisted.yaml").write_text(
         yaml.safe_dump({**SMALL, "results": "results/unlisted"})
     )
-    _, lines = checked(Work(site.folder, "config/unlisted.yaml"), tight, "--no-probe", "--profile", "slurm")
+    _, lines = checked(
+        Work(site.folder, "config/unlisted.yaml"), tight, "--no-probe", "--profile", "slurm"
+    )
     assert not [line for line in lines if "the most that there is" in line], lines
     (line,) = [line for line in lines if "fit_adapters" in line]
     assert line.startswith("ok ")
@@ -127,7 +135,10 @@ def test_what_the_cluster_lacks(site: Work, cluster: Cluster, tmp_path: Path) ->
     for rule, words in (
         ("encode_images", "there is no such partition"),
         ("encode_texts", "1 GPU, gpu_model a100, partition gpu"),
-        ("encode_pairs", "no node of the partition has that much memory, so many CPUs or such GPUs"),
+        (
+            "encode_pairs",
+            "no node of the partition has that much memory, so many CPUs or such GPUs",
+        ),
         ("confusable_pairs", "Invalid feature specification"),
     ):
         assert len([line for line in wrong if rule in line and words in line]) == 1, (rule, wrong)
@@ -154,7 +165,9 @@ def test_tables_and_figures_are_jobs_where_the_profile_names_a_partition(
     _, lines = checked(site, cluster, "--no-probe", "--profile", mine)
     (line,) = [line for line in lines if "partition urgent" in line]
     assert "1 jobs of tables" in line or "tables: " in line
-    assert all("license" in line for line in lines if line.startswith("wrong")), "options go to sbatch"
+    assert all("license" in line for line in lines if line.startswith("wrong")), (
+        "options go to sbatch"
+    )
     _, lines = checked(site, cluster, "--no-probe", "--profile", "slurm")
     assert not [line for line in lines if "tables" in line], "else they are the head's"
 
@@ -170,7 +183,9 @@ def test_a_cluster_is_checked_before_the_images_are_there(site: Work, cluster: C
     assert any("jobs of encode_images" in line for line in lines)
 
 
-def test_an_account_and_a_qos_that_are_not_mine(site: Work, accounting: Cluster, tmp_path: Path) -> None:
+def test_an_account_and_a_qos_that_are_not_mine(
+    site: Work, accounting: Cluster, tmp_path: Path
+) -> None:
     def change(document: dict[str, Any]) -> None:
         rules = document["set-resources"]
         rules["fit_adapters"] = {"slurm_account": "their-lab"}
@@ -199,7 +214,9 @@ def test_images_that_only_the_head_has(site: Work, cluster: Cluster, tmp_path: P
     assert any(line.startswith("ok     partition cpu: ") for line in lines), lines
     wrong = [line for line in lines if line.startswith("wrong")]
     assert len(wrong) == 2, "neither node sees them"
-    assert all("the images of marks" in line and "cannot be read there" in line for line in wrong), wrong
+    assert all(
+        "the images of marks" in line and "cannot be read there" in line for line in wrong
+    ), wrong
 
 
 def probe(
@@ -231,12 +248,19 @@ def probe(
         ),
         ("module load cuda", "module: not found; precommand fails"),
         (f"{MODULES} no-such-module", "Unable to locate a modulefile for 'no-such-module'"),
-        ("export TMPDIR=/no-such-scratch/$SLURM_JOB_ID", "TMPDIR is not a folder that can be written"),
+        (
+            "export TMPDIR=/no-such-scratch/$SLURM_JOB_ID",
+            "TMPDIR is not a folder that can be written",
+        ),
         ("exit 0", "wrong"),
     ],
 )
 def test_a_node_on_which_jobs_would_fail(
-    shared_folder: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch, precommand: str, words: str
+    shared_folder: Path,
+    cluster: Cluster,
+    monkeypatch: pytest.MonkeyPatch,
+    precommand: str,
+    words: str,
 ) -> None:
     found = probe(cluster, monkeypatch, shared_folder / "logs", precommand=precommand)
     assert words in str(found)
@@ -245,9 +269,13 @@ def test_a_node_on_which_jobs_would_fail(
     assert not list((shared_folder / "logs").iterdir())
 
 
-def test_no_node_is_free(shared_folder: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_node_is_free(
+    shared_folder: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A full cluster is no fault of the profile; nothing stays in its queue."""
-    found = probe(cluster, monkeypatch, shared_folder / "logs", "-p cpu --begin=now+1hour", seconds=3)
+    found = probe(
+        cluster, monkeypatch, shared_folder / "logs", "-p cpu --begin=now+1hour", seconds=3
+    )
     assert (found.status, "no node was free" in found.text) == ("note", True)
     assert cluster.live() == []
 

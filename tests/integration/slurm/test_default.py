@@ -1,8 +1,9 @@
-"""The embedded default, on fewer pictures, on nodes with 2 CPUs and 4,000 MB, and on this machine: the same bytes.
+"""The embedded default, on fewer pictures, on nodes with 2 CPUs and 4,000 MB, and on this machine:
+the same bytes.
 
-The head is killed once, and its successor is a job of Slurm that hands over before its time limit. test_guide.py tells
-where jobs run and what nodes touch, tests/proofs/test_slurm_kills.py kills more often.
-"""
+The head is killed once, and its successor is a job of Slurm that hands over before its time limit.
+test_guide.py tells where jobs run and what nodes touch, tests/proofs/test_slurm_kills.py kills more
+often."""
 
 from __future__ import annotations
 
@@ -50,7 +51,9 @@ GROUPS = (
 
 @pytest.fixture(scope="module")
 def works(tmp_path_factory: pytest.TempPathFactory) -> tuple[Work, Work]:
-    """Two copies of the repository in which nothing was run: for the cluster and for this machine."""
+    """Two copies of the repository in which nothing was run: for the cluster and for this
+    machine.
+    """
     folder = tmp_path_factory.mktemp("default")
     original = working_copy(folder / "local", SMALL)
     few_pictures(original.folder)
@@ -78,7 +81,9 @@ def local(works: tuple[Work, Work]) -> Iterator[subprocess.Popen[bytes]]:
 def run(works: tuple[Work, Work], local: object, tight: Cluster) -> Iterator[Run]:
     work, _ = works
     run = Run(work.folder, tight, configfile=work.config).start()
-    eventually("two jobs at work", lambda: [job.state for job in tight.live()].count("RUNNING") > 1, 600)
+    eventually(
+        "two jobs at work", lambda: [job.state for job in tight.live()].count("RUNNING") > 1, 600
+    )
     run.kill(signal.SIGKILL)
     run.wait()
     assert run.start("--dry-run").wait() == 0, run.said()
@@ -97,7 +102,9 @@ def test_everything_was_done(run: Run) -> None:
 
 
 def test_no_job_ran_twice_or_was_cancelled(run: Run) -> None:
-    """Though one head was killed, and others ended before their time limit, while jobs were at work."""
+    """Though one head was killed, and others ended before their time limit, while jobs were at
+    work.
+    """
     assert "it is queued again" in (run.folder / run.log).read_text()
     assert "of an earlier run" in run.said_by_all()
     tries = run.tries()

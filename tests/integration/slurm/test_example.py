@@ -1,4 +1,6 @@
-"""The example of the executor's package, as a newcomer has it: no profile, nothing of this project."""
+"""The example of the executor's package, as a newcomer has it: no profile, nothing of this
+project.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,9 @@ def killed(folder: Path, cluster: Cluster) -> None:
 
 def again(folder: Path, cluster: Cluster, *options: str) -> subprocess.CompletedProcess[str]:
     command, names = head(folder, cluster, *options)
-    return subprocess.run(command, cwd=folder, env=names, capture_output=True, text=True, timeout=300)
+    return subprocess.run(
+        command, cwd=folder, env=names, capture_output=True, text=True, timeout=300
+    )
 
 
 def nothing_ran_twice(folder: Path) -> None:

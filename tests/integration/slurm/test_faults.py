@@ -13,7 +13,17 @@ import pytest
 from cluster import Cluster
 from cluster_run import Run, toy
 
-NAMES = ["ok", "once", "never", "greedy", "nowhere", "held_cancel", "held_late", "held_back", "held_pause"]
+NAMES = [
+    "ok",
+    "once",
+    "never",
+    "greedy",
+    "nowhere",
+    "held_cancel",
+    "held_late",
+    "held_back",
+    "held_pause",
+]
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +136,9 @@ def test_what_slurm_refuses_is_told_in_words_and_not_tried_again(bad_day: Run) -
 
 
 def test_a_second_run_makes_only_what_is_missing(bad_day: Run) -> None:
-    again = Run(bad_day.folder, bad_day.cluster, config={**bad_day.config, "jobs": ["ok", "once", "greedy"]})
+    again = Run(
+        bad_day.folder, bad_day.cluster, config={**bad_day.config, "jobs": ["ok", "once", "greedy"]}
+    )
     assert again.start().wait() == 0, again.said()
     assert (again.folder / "out/merged.txt").read_text() == "ok one\nonce one\ngreedy one\n"
     assert len(again.started("ok")) == 1

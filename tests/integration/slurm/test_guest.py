@@ -1,4 +1,6 @@
-"""What an administrator sees of a run: few questions to the controller, no keys on nodes, nothing of others deleted."""
+"""What an administrator sees of a run: few questions to the controller, no keys on nodes, nothing
+of others deleted.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,11 @@ def test_the_controller_is_asked_for_my_jobs_alone(shared_folder: Path, cluster:
     run.more["PATH"] = f"{spies}{os.pathsep}{run.environment['PATH']}"
     assert run.start().wait() == 0, run.said()
     asked = [line.split() for line in calls.read_text().splitlines()]
-    by_official_plugin = ["scontrol", "show", "config"]  # where it is imported: once in each Snakemake
+    by_official_plugin = [
+        "scontrol",
+        "show",
+        "config",
+    ]  # where it is imported: once in each Snakemake
     ours = [call for call in asked if call != by_official_plugin]
     assert {name for name, *_ in ours} == {"sbatch", "squeue", "sinfo"}
     assert all("--me" in options for name, *options in asked if name == "squeue")
@@ -40,7 +46,9 @@ def test_the_controller_is_asked_for_my_jobs_alone(shared_folder: Path, cluster:
 
 
 def test_keys_are_only_where_they_are_needed(shared_folder: Path, cluster: Cluster) -> None:
-    run = toy(shared_folder, cluster, jobs=["keys_plain", "keys_needed"], keys={"keys_needed": "HF_TOKEN"})
+    run = toy(
+        shared_folder, cluster, jobs=["keys_plain", "keys_needed"], keys={"keys_needed": "HF_TOKEN"}
+    )
     run.more |= {"OPENAI_API_KEY": "sk-1", "HF_TOKEN": "hf-2", "MY_SETTING": "3"}
     run.more |= {
         "GITHUB_PAT": "sk-1",
@@ -50,7 +58,9 @@ def test_keys_are_only_where_they_are_needed(shared_folder: Path, cluster: Clust
     }
     run.more |= {"https_proxy": "http://proxy:80"}
     assert run.start().wait() == 0, run.said()
-    plain, needed = ((shared_folder / f"started/{n}.env").read_text() for n in ("keys_plain", "keys_needed"))
+    plain, needed = (
+        (shared_folder / f"started/{n}.env").read_text() for n in ("keys_plain", "keys_needed")
+    )
     assert "sk-1" not in plain + needed
     assert "hf-2" not in plain
     assert "HF_TOKEN=hf-2" in needed
@@ -83,16 +93,26 @@ def test_what_a_workflow_declares_reaches_its_jobs(shared_folder: Path, cluster:
     """Else it cannot run here at all: Snakemake asks for each name of `envvars:` in every job."""
     run = toy(shared_folder, cluster)
     (shared_folder / "Snakefile").write_text(DECLARED)
-    run.more |= {"MY_TOKEN": "one", "SNAKEMAKE_STORAGE_S3_SECRET_KEY": "two", "OTHER_TOKEN": "three"}
+    run.more |= {
+        "MY_TOKEN": "one",
+        "SNAKEMAKE_STORAGE_S3_SECRET_KEY": "two",
+        "OTHER_TOKEN": "three",
+    }
     assert run.start().wait() == 0, run.said()
     assert (shared_folder / "seen").read_text() == "one two none\n"
 
 
-def test_a_request_is_not_cut_where_no_partition_is_named(shared_folder: Path, cluster: Cluster) -> None:
-    """A site may choose the partition by what a job asks for: the default one alone has a limit of 120 minutes."""
+def test_a_request_is_not_cut_where_no_partition_is_named(
+    shared_folder: Path, cluster: Cluster
+) -> None:
+    """A site may choose the partition by what a job asks for: the default one alone has a limit of
+    120 minutes.
+    """
     run = toy(shared_folder, cluster, jobs=["ok"], runtime={"ok": 300}, partition={"ok": None})
     profile = shared_folder / "workflow/profiles/slurm/config.yaml"
-    profile.write_text(profile.read_text().replace("  slurm_partition: cpu #", "  # slurm_partition: cpu #"))
+    profile.write_text(
+        profile.read_text().replace("  slurm_partition: cpu #", "  # slurm_partition: cpu #")
+    )
     assert run.start("--retries", "0").wait() == 1
     assert "the most that there is" not in run.said()
     assert "Asked for: 500 MB, 300 min, 1 CPUs" in run.said()
@@ -110,7 +130,9 @@ def test_no_log_is_deleted(shared_folder: Path, cluster: Cluster) -> None:
     assert list((shared_folder / "results/logs/rule_job/ok").glob("*.log"))
 
 
-def test_a_failure_does_not_show_the_log_of_an_earlier_success(shared_folder: Path, cluster: Cluster) -> None:
+def test_a_failure_does_not_show_the_log_of_an_earlier_success(
+    shared_folder: Path, cluster: Cluster
+) -> None:
     run = toy(shared_folder, cluster, jobs=["ok"])
     log = shared_folder / "log/ok.log"
     log.parent.mkdir()
@@ -127,7 +149,14 @@ def test_why_a_group_was_not_submitted_is_told_and_its_tries_are_not_used_at_onc
     run = toy(shared_folder, cluster, jobs=["ok", "brief"])
     (shared_folder / "results").mkdir()
     (shared_folder / "results/logs").write_text("in the way")
-    groups = ["--groups", "job=jobs", "--group-components", "jobs=100", "--slurm-resilient-retry-pause", "4"]
+    groups = [
+        "--groups",
+        "job=jobs",
+        "--group-components",
+        "jobs=100",
+        "--slurm-resilient-retry-pause",
+        "4",
+    ]
     start = time.monotonic()
     run.start(*groups)
     run.says("Group jobs_job (job): could not be submitted:")

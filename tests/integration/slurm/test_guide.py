@@ -1,9 +1,11 @@
-"""docs/slurm.md, command by command, as a person at a terminal of the cluster would give them: from clone to results.
+"""docs/slurm.md, command by command, as a person at a terminal of the cluster would give them: from
+clone to results.
 
-In between, what the run itself has to be: where each job ran, by Slurm's records, and what nodes touched (that the
-results are those of a local run: test_default.py). Replaced are `/shared` by a folder of the test, the address to
-clone, the paper's configuration by a small one, and installing (`.ci/run` begins with it) by the environment that is
-there.
+In between, what the run itself has to be: where each job ran, by Slurm's records, and what nodes
+touched (that the
+results are those of a local run: test_default.py). Replaced are `/shared` by a folder of the test,
+the address to clone, the paper's configuration by a small one, and installing (`.ci/run` begins
+with it) by the environment that is there.
 """
 
 from __future__ import annotations
@@ -47,7 +49,8 @@ ON_CPU = {
     "rerank_top",
 }
 
-# Every Python process of the run, on the head or in a job, tells what it does to the files that are the head's alone.
+# Every Python process of the run, on the head or in a job, tells what it does to the files that are
+# the head's alone.
 WATCH = """
 import os, sys
 
@@ -99,7 +102,8 @@ CLONE, STAGE, CHECK, TMUX, HEAD, LOOK, OWN_CLUSTER = re.findall(
     r"^```sh\n(.*?)^```", GUIDE, flags=re.M | re.S
 )
 INLINE = re.findall(
-    r"`((?:s(?:info|acctmgr|queue|cancel|control|batch)|snakemake|module|tmux|export) [^`]*)`", GUIDE
+    r"`((?:s(?:info|acctmgr|queue|cancel|control|batch)|snakemake|module|tmux|export) [^`]*)`",
+    GUIDE,
 )
 LOOKED_UP = {
     "sinfo -s": "gpu ",
@@ -113,7 +117,9 @@ RESULTS = "results/paper"
 
 @dataclass
 class Shell:
-    """A person's shell on a login node, in a folder that nodes see; the guide's /shared is the folder `shared`."""
+    """A person's shell on a login node, in a folder that nodes see; the guide's /shared is the
+    folder `shared`.
+    """
 
     shared: Path
     cluster: Cluster
@@ -138,11 +144,15 @@ class Shell:
         }
 
     def here(self, commands: str) -> str:
-        return commands.replace("/shared", str(self.shared)).replace("/tmp/cluster", f"{self.shared}/cluster")
+        return commands.replace("/shared", str(self.shared)).replace(
+            "/tmp/cluster", f"{self.shared}/cluster"
+        )
 
     def script(self, commands: str) -> str:
         """After the first step, in whose shell the later ones are given."""
-        login = f"source {MODULES}; cd {self.clone}; module load python/3.11; source .venv/bin/activate"
+        login = (
+            f"source {MODULES}; cd {self.clone}; module load python/3.11; source .venv/bin/activate"
+        )
         return f"{login}\n{self.here(commands)}"
 
     def run(self, commands: str, check: bool = True, login: bool = True) -> str:
@@ -193,7 +203,8 @@ class Terminal:
 
 @dataclass
 class Made:
-    """A finished run. jobs: id -> the controller's record (scontrol's names). left: what Snakemake planned after it, by
+    """A finished run. jobs: id -> the controller's record (scontrol's names). left: what Snakemake
+    planned after it, by
     rule. watched: id or "head" -> what it did."""
 
     work: Work
@@ -228,7 +239,9 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Work:
 @pytest.fixture(scope="module")
 def shell(original: Work, cluster: Cluster) -> Iterator[Shell]:
     """Steps 1 and 2 were done, with a profile that looks at the queue more often."""
-    if absent := [n for n, p in (("tmux", shutil.which("tmux")), ("modules", MODULES.exists())) if not p]:
+    if absent := [
+        n for n, p in (("tmux", shutil.which("tmux")), ("modules", MODULES.exists())) if not p
+    ]:
         pytest.skip(f"no {', '.join(absent)}: apt-get install tmux environment-modules")
     shared = original.folder.parent / "site"
     shell = Shell(shared, cluster)
@@ -282,7 +295,9 @@ def checked(staged: str, shell: Shell, cluster: Cluster) -> str:
     """Before the run, whatever the order of the tests."""
     said = shell.run(CHECK)
     assert cluster.live() == [], "a probe job was left"
-    assert not list((shell.clone / RESULTS).glob("logs/slurm/*")), "something of the probes was left"
+    assert not list((shell.clone / RESULTS).glob("logs/slurm/*")), (
+        "something of the probes was left"
+    )
     assert {p.name for p in (shell.clone / RESULTS).iterdir()} == {"logs"}, "a rule was run"
     return said
 
@@ -323,17 +338,23 @@ def made(checked: str, shell: Shell, cluster: Cluster) -> Made:
     def said() -> str:
         return shell.run("tmux capture-pane -pJt coder -S -", login=False)
 
-    eventually("the end of the run", lambda: re.search(r"^ended with \d", said(), flags=re.M), 1800, 2)
+    eventually(
+        "the end of the run", lambda: re.search(r"^ended with \d", said(), flags=re.M), 1800, 2
+    )
     terminal = Terminal(shell, "tmux attach -t coder")
     eventually("the run on the screen", lambda: b"ended with" in terminal.shown)
     everything = said()
     terminal.type("exit\n")
     terminal.ends()
     assert "\nended with 0" in everything, everything[-6000:]
-    logs = sorted((shell.clone / ".snakemake/log").glob("*.snakemake.log"))  # of the staging, and of the run
+    logs = sorted(
+        (shell.clone / ".snakemake/log").glob("*.snakemake.log")
+    )  # of the staging, and of the run
     ids = re.findall(r"SLURM jobid (\d+)", "".join(log.read_text() for log in logs))
     records = cluster.run("scontrol", "show", "job", "--oneliner").splitlines()
-    jobs = {row["JobId"]: row for line in records if (row := dict(re.findall(r"(\w+)=(\S*)", line)))}
+    jobs = {
+        row["JobId"]: row for line in records if (row := dict(re.findall(r"(\w+)=(\S*)", line)))
+    }
     watched: dict[str, set[str]] = defaultdict(set)
     for line in (shell.clone / "watched").read_text().splitlines():
         who, _, what = line.partition(" ")
@@ -357,7 +378,9 @@ def test_jobs_of_a_group_take_turns_on_a_gpu(shared_folder: Path, cluster: Clust
     names = ["ok", "ok_too"]
     given = {"partition": dict.fromkeys(names, "gpu"), "gpu": dict.fromkeys(names, 1)}
     run = toy(shared_folder, cluster, jobs=names, **given)
-    assert run.start("--groups", "job=jobs", "--group-components", "jobs=100").wait() == 0, run.said()
+    assert run.start("--groups", "job=jobs", "--group-components", "jobs=100").wait() == 0, (
+        run.said()
+    )
     (one,) = {run.job(id) for name in names for id in run.started(name)}
     assert (one.cpus, one.memory) == ("1", "500M"), "of one at a time"
     assert "TresPerJob=gres/gpu:1\n" in cluster.run("scontrol", "show", "job", one.id)
@@ -376,7 +399,9 @@ def test_encoders_ran_on_the_gpu_node_and_nothing_else_did(made: Made) -> None:
 def test_no_two_jobs_shared_a_gpu(made: Made) -> None:
     on_gpu: dict[str, list[dict[str, str]]] = defaultdict(list)
     for id, job in made.jobs.items():
-        gpus = {what.removeprefix("starts ") for what in made.watched[id] if what.startswith("starts")}
+        gpus = {
+            what.removeprefix("starts ") for what in made.watched[id] if what.startswith("starts")
+        }
         if made.rules(id) & ON_GPU:
             assert len(gpus) == 1
             on_gpu[gpus.pop()].append(job)
@@ -410,7 +435,9 @@ def test_temporary_files_are_on_the_scratch_that_precommand_made(made: Made, she
 def test_results_are_recorded_and_shown(made: Made) -> None:
     assert "recorded in DVC: texts, image_features" in made.said
     assert f"report: {RESULTS}/report.html" in made.said
-    locked: dict[str, Any] = yaml.safe_load((made.work.folder / "tracked/paper/dvc.lock").read_text())
+    locked: dict[str, Any] = yaml.safe_load(
+        (made.work.folder / "tracked/paper/dvc.lock").read_text()
+    )
     assert {"adapter", "report"} <= locked["stages"].keys()
 
 
@@ -437,7 +464,11 @@ def test_the_head_as_a_job_of_its_own(made: Made, shell: Shell, cluster: Cluster
     taken = f"is Slurm job {child.id} of an earlier run"
     eventually("the second head", lambda: log.exists() and taken in log.read_text(), 400)
     cluster.run("scontrol", "resume", child.id)
-    eventually("its job's end", lambda: re.search(r"^evaluation +1 job, ", log.read_text(), flags=re.M), 400)
+    eventually(
+        "its job's end",
+        lambda: re.search(r"^evaluation +1 job, ", log.read_text(), flags=re.M),
+        400,
+    )
     cluster.run("scancel", head)  # what it makes itself is as ever
     eventually("its end", lambda: not cluster.live(), 180)
     states = {job.id: job.state for job in cluster.jobs() if job.id not in before}

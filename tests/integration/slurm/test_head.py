@@ -1,4 +1,6 @@
-"""One head for each configuration of a folder; one that is itself a job goes on after its time limit."""
+"""One head for each configuration of a folder; one that is itself a job goes on after its time
+limit.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ from cluster_run import Run, toy
 pytestmark = pytest.mark.rest
 
 
-def test_a_second_head_does_not_start_beside_a_living_one(shared_folder: Path, cluster: Cluster) -> None:
+def test_a_second_head_does_not_start_beside_a_living_one(
+    shared_folder: Path, cluster: Cluster
+) -> None:
     """Not even after --unlock."""
     run = toy(shared_folder, cluster, jobs=["held_a"]).start()
     run.starts("held_a")
@@ -24,7 +28,9 @@ def test_a_second_head_does_not_start_beside_a_living_one(shared_folder: Path, c
     refusal = f"another run of this configuration is alive: process {run.process.pid}"  # type: ignore[union-attr]
     (line,) = [x for x in second.said().splitlines() if "alive" in x]
     assert refusal in line
-    assert not re.search(r"Traceback|^\w*(Error|Exception):|^ +File ", second.said(), re.M), second.said()
+    assert not re.search(r"Traceback|^\w*(Error|Exception):|^ +File ", second.said(), re.M), (
+        second.said()
+    )
     assert second.start(profile="default").wait() == 1, "nor one on this machine"
     assert "is alive" in second.said()
     run.go("held_a")
@@ -37,7 +43,13 @@ def test_two_configurations_of_a_folder_do_not_take_each_other_s_jobs(
 ) -> None:
     one = toy(shared_folder, cluster, jobs=["held_a"])
     one.configfile = "one.json"
-    other = Run(shared_folder, cluster, config={"jobs": ["held_b"]}, configfile="other.json", log="other.log")
+    other = Run(
+        shared_folder,
+        cluster,
+        config={"jobs": ["held_b"]},
+        configfile="other.json",
+        log="other.log",
+    )
     one.start("out/held_a.txt")
     one.starts("held_a")
     one.kill(signal.SIGKILL)
@@ -55,7 +67,9 @@ def test_two_configurations_of_a_folder_do_not_take_each_other_s_jobs(
     assert [len(one.started(name)) for name in ("held_a", "held_b")] == [1, 1]
 
 
-def test_a_head_in_a_job_goes_on_after_its_time_limit(shared_folder: Path, cluster: Cluster) -> None:
+def test_a_head_in_a_job_goes_on_after_its_time_limit(
+    shared_folder: Path, cluster: Cluster
+) -> None:
     """Though a job that it does itself lasts longer: this one is done again."""
     (shared_folder / "wait").mkdir()
     (shared_folder / "wait/ok").touch()

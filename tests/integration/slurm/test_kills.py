@@ -40,10 +40,18 @@ def test_random_kills(shared_folder: Path, cluster: Cluster, grouped: bool) -> N
         run.kill(signal.SIGKILL)
         run.wait()
         kills += 1
-    print(f"seed {seed}, {kills} kills, {sum(len(run.started(n)) for n in SHARDS)} shards started by then")
+    print(
+        f"seed {seed}, {kills} kills, "
+        f"{sum(len(run.started(n)) for n in SHARDS)} shards "
+        "started by then"
+    )
     assert run.start(*groups).wait(1200) == 0, run.said()
-    assert (shared_folder / "out/merged.txt").read_text() == "".join(f"{name} one\n" for name in SHARDS)
-    assert {name: len(run.started(name)) for name in SHARDS} == dict.fromkeys(SHARDS, 1), f"seed {seed}"
+    assert (shared_folder / "out/merged.txt").read_text() == "".join(
+        f"{name} one\n" for name in SHARDS
+    )
+    assert {name: len(run.started(name)) for name in SHARDS} == dict.fromkeys(SHARDS, 1), (
+        f"seed {seed}"
+    )
     assert cluster.live() == []
     assert not [p for p in (shared_folder / ".snakemake/incomplete").rglob("*") if p.is_file()]
     assert run.start(*groups, "--dry-run", *BY_RECORDS).wait() == 0

@@ -1,4 +1,6 @@
-"""The head process, the controller or a daemon dies: nothing finished is lost, nothing runs twice, the run goes on."""
+"""The head process, the controller or a daemon dies: nothing finished is lost, nothing runs twice,
+the run goes on.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,8 @@ def merged(run: Run) -> str:
 
 
 def test_a_killed_head_finds_its_jobs_again(shared_folder: Path, cluster: Cluster) -> None:
-    """kill -9: one job ends while nobody looks, one goes on, one waits for its input; each runs once.
+    """kill -9: one job ends while nobody looks, one goes on, one waits for its input; each runs
+    once.
 
     Though an input has another time, as after `git checkout`, a copy or a pull: its content counts.
     """
@@ -45,12 +48,16 @@ def test_a_killed_head_finds_its_jobs_again(shared_folder: Path, cluster: Cluste
     run.go("held_b")
     assert run.wait() == 0, run.said()
     assert merged(run) == "held_a one\nheld_b one\n"
-    assert [len(run.started(name)) for name in ("held_a", "held_b")] == [1, 1], "no job ran a second time"
+    assert [len(run.started(name)) for name in ("held_a", "held_b")] == [1, 1], (
+        "no job ran a second time"
+    )
 
     run.start()
     assert run.wait() == 0
     assert "Nothing to be done" in run.said(), "what the orphan made is known, with how it was made"
-    run.config["content"] = "two"  # a parameter of the finished files: so Snakemake must know what made them
+    run.config["content"] = (
+        "two"  # a parameter of the finished files: so Snakemake must know what made them
+    )
     run.go("held_a", "held_b")
     assert run.start("--dry-run", *BY_RECORDS).wait() == 0
     assert re.search(r"^job +2$", run.said(), re.MULTILINE), run.said()
@@ -140,7 +147,9 @@ rule side:
 """
 
 
-def test_a_run_that_submits_nothing_leaves_jobs_to_their_head(shared_folder: Path, cluster: Cluster) -> None:
+def test_a_run_that_submits_nothing_leaves_jobs_to_their_head(
+    shared_folder: Path, cluster: Cluster
+) -> None:
     """As `prefetch` does, beside a head that is alive."""
     run = toy(shared_folder, cluster, jobs=["held_a"]).start()
     run.starts("held_a")
@@ -185,7 +194,9 @@ def test_a_run_on_this_machine_starts_neither_beside_live_jobs_nor_with_files_th
     assert re.search(r"^job +1$", run.said(), re.MULTILINE), run.said()
 
 
-def test_a_head_that_is_asked_to_end_waits_for_its_jobs(shared_folder: Path, cluster: Cluster) -> None:
+def test_a_head_that_is_asked_to_end_waits_for_its_jobs(
+    shared_folder: Path, cluster: Cluster
+) -> None:
     """SIGTERM."""
     run = toy(shared_folder, cluster, jobs=["held_a", "ok"]).start()
     run.starts("held_a")
@@ -210,8 +221,12 @@ def test_control_c_stops_the_jobs(shared_folder: Path, cluster: Cluster) -> None
 
 
 def test_a_controller_that_was_away_is_waited_for(shared_folder: Path, cluster: Cluster) -> None:
-    """Away while jobs run, while one ends, and while another run would submit; a slurmd dies meanwhile, too."""
-    run = toy(shared_folder / "one", cluster, jobs=["held_a", "held_b"], after_on_cluster=True).start()
+    """Away while jobs run, while one ends, and while another run would submit; a slurmd dies
+    meanwhile, too.
+    """
+    run = toy(
+        shared_folder / "one", cluster, jobs=["held_a", "held_b"], after_on_cluster=True
+    ).start()
     other = toy(shared_folder / "other", cluster, jobs=["ok"])
     run.starts("held_a", "held_b")
     node = run.job(run.started("held_b")[0]).node
@@ -236,16 +251,31 @@ def test_a_controller_that_was_away_is_waited_for(shared_folder: Path, cluster: 
     for each in (run, other):  # marks of a good run are gone, its logs are not ours to delete
         assert list((each.folder / "results/logs/slurm").rglob("*.log"))
         assert [p for p in (each.folder / ".snakemake/incomplete").rglob("*") if p.is_file()] == []
-        assert not [name for name in os.listdir(each.folder / ".snakemake") if name.startswith("tmp.")]
+        assert not [
+            name for name in os.listdir(each.folder / ".snakemake") if name.startswith("tmp.")
+        ]
 
 
 def test_preemption(shared_folder: Path, cluster: Cluster) -> None:
-    """A job that has to make room is started again: by Slurm itself, or by the run where Slurm cancels it."""
+    """A job that has to make room is started again: by Slurm itself, or by the run where Slurm
+    cancels it.
+    """
     names = ["held_requeued", "held_cancelled"]
     run = toy(shared_folder, cluster, jobs=names, partition={"held_cancelled": "scavenge"}).start()
     run.starts(*names)
     folder = str(shared_folder)
-    urgent = ["sbatch", "--parsable", "-p", "urgent", "-N2", "--exclusive", "-D", folder, "-o", "/dev/null"]
+    urgent = [
+        "sbatch",
+        "--parsable",
+        "-p",
+        "urgent",
+        "-N2",
+        "--exclusive",
+        "-D",
+        folder,
+        "-o",
+        "/dev/null",
+    ]
     ids = {name: run.started(name)[0] for name in names}
     room = cluster.run(*urgent, "--wrap", "sleep 600").strip()
     eventually("room made", lambda: run.job(room).state == "RUNNING", 180)
@@ -255,7 +285,9 @@ def test_preemption(shared_folder: Path, cluster: Cluster) -> None:
     run.starts(*names, tries=2)
     run.go(*names)
     assert run.wait() == 0, run.said()
-    assert run.started("held_requeued") == [ids["held_requeued"]] * 2, "Slurm queued the same job again"
+    assert run.started("held_requeued") == [ids["held_requeued"]] * 2, (
+        "Slurm queued the same job again"
+    )
     assert run.started("held_cancelled")[1] != ids["held_cancelled"], "the run submitted another"
 
 
@@ -272,7 +304,9 @@ def full_disk(folder: Path, size: str) -> Iterator[Path]:
 
 
 def test_a_full_log_folder(shared_folder: Path, cluster: Cluster) -> None:
-    """With no room for another file nothing is submitted, and why is told; with none for text the run goes on."""
+    """With no room for another file nothing is submitted, and why is told; with none for text the
+    run goes on.
+    """
     run = toy(shared_folder / "toy", cluster, jobs=["ok"])
     with full_disk(shared_folder / "logs", "size=64k,nr_inodes=1") as logs:
         assert run.start("--slurm-resilient-logdir", str(logs)).wait() == 1
@@ -297,7 +331,9 @@ def test_control_c_while_the_controller_is_away(shared_folder: Path, cluster: Cl
     finally:
         cluster.start_controller()
     assert f"Slurm jobs {' '.join(ids)} could not be cancelled and keep running" in run.said()
-    assert not [name for name in os.listdir(shared_folder / ".snakemake") if name.startswith("tmp.")]
+    assert not [
+        name for name in os.listdir(shared_folder / ".snakemake") if name.startswith("tmp.")
+    ]
     run.start()
     run.says("2 jobs of an earlier run are still in the queue")
     run.go("held_a", "held_b")
@@ -311,7 +347,9 @@ def test_waiting_jobs_follow_an_edited_profile(shared_folder: Path, cluster: Clu
     run = toy(shared_folder, cluster, jobs=names, partition=both, gpu=dict.fromkeys(names, 2))
     run.start("--resources", "on_gpu=9")
     eventually(
-        "one runs, one waits", lambda: {j.state for j in cluster.live()} == {"RUNNING", "PENDING"}, 180
+        "one runs, one waits",
+        lambda: {j.state for j in cluster.live()} == {"RUNNING", "PENDING"},
+        180,
     )
     running, waiting = sorted(cluster.live(), key=lambda j: j.state, reverse=True)
     run.kill(signal.SIGKILL)

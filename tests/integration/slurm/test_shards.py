@@ -1,4 +1,6 @@
-"""Images in shards, a job each: however many, the same bytes, and one that dies is the only one that runs again."""
+"""Images in shards, a job each: however many, the same bytes, and one that dies is the only one
+that runs again.
+"""
 
 from __future__ import annotations
 
@@ -84,7 +86,9 @@ def test_only_the_shard_that_died_ran_again(runs: dict[int, Run], cluster: Clust
 
 
 def test_more_shards_encode_only_what_is_missing(runs: dict[int, Run], cluster: Cluster) -> None:
-    """As one has to who met the time limit of a partition: what was encoded is in the feature store."""
+    """As one has to who met the time limit of a partition: what was encoded is in the feature
+    store.
+    """
     run = runs[3]
     work = Work(run.folder, run.configfile)
     store = run.folder / ".cache/coder-clip"

@@ -1,4 +1,6 @@
-"""Weights and data sets are fetched once, by the rule `prefetch` on the head; nodes ask nobody, though they could."""
+"""Weights and data sets are fetched once, by the rule `prefetch` on the head; nodes ask nobody,
+though they could.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,11 @@ class Site:
 
     def __post_init__(self) -> None:
         folder = self.work.folder
-        self.names = {"HF_ENDPOINT": self.web.url, "HF_HOME": f"{folder}/hub", "HF_HUB_OFFLINE": "0"}
+        self.names = {
+            "HF_ENDPOINT": self.web.url,
+            "HF_HOME": f"{folder}/hub",
+            "HF_HUB_OFFLINE": "0",
+        }
         self.names |= {"CODER_CLIP_DATA": f"{folder}/data-sets"}
 
     def run(self, *arguments: str) -> Run:
@@ -48,7 +54,9 @@ class Site:
 
     def stage(self) -> subprocess.CompletedProcess[str]:
         """What the rule calls."""
-        return self.work.coder_clip("prefetch", "--config", self.work.config, check=False, **self.names)
+        return self.work.coder_clip(
+            "prefetch", "--config", self.work.config, check=False, **self.names
+        )
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +102,9 @@ def test_stage_fetches_on_the_head_once_and_nodes_need_no_network(site: Site) ->
 
 
 def test_what_cannot_be_staged_is_told(site: Site) -> None:
-    site.work.configure(lambda document: document["models"]["tiny"].update(model="hf-hub:org/absent"))
+    site.work.configure(
+        lambda document: document["models"]["tiny"].update(model="hf-hub:org/absent")
+    )
     failed = site.stage()
     assert failed.returncode == 1
     assert "has no org/absent (HTTP 404): compare the name" in failed.stdout

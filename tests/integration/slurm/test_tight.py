@@ -1,4 +1,6 @@
-"""Nodes and limits as tight as the jobs: 2 CPUs, 4,000 MB, 60 minutes. A passing fault never becomes final."""
+"""Nodes and limits as tight as the jobs: 2 CPUs, 4,000 MB, 60 minutes. A passing fault never
+becomes final.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,9 @@ def test_memory_is_capped_by_the_partition_and_that_is_said_in_one_line(run: Run
 
 
 def test_a_killed_child_of_a_job_had_too_little_memory(run: Run) -> None:
-    """As the kernel ends it where Slurm does not count memory: three tries with the same would end the same."""
+    """As the kernel ends it where Slurm does not count memory: three tries with the same would end
+    the same.
+    """
     assert memory(run, "child") == ["600M", "1200M"]
     assert f"Slurm job {run.started('child')[0]} was killed on" in run.said()
     assert (run.folder / "out/child.after").is_file()
@@ -61,7 +65,10 @@ def test_a_killed_child_of_a_job_had_too_little_memory(run: Run) -> None:
 def test_the_first_request_is_capped_too_and_what_was_asked_is_said(run: Run) -> None:
     """Else a job that would fit is refused for its generous estimate."""
     assert memory(run, "large") == ["4000M"]
-    cut = "asks for 4000 MB, the most that there is, instead of 5000 and 60 min, the most that there is, instead of 80"
+    cut = (
+        "asks for 4000 MB, the most that there is, instead of 5000 and 60 min, the most that "
+        "there is, instead of 80"
+    )
     assert cut in run.said()
     (line,) = [x for x in run.said().splitlines() if f"SLURM jobid {run.started('large')[0]} " in x]
     assert line.endswith("It asks for 4000 MB, 60 min, 1 CPUs, partition cpu.")
@@ -81,7 +88,9 @@ def test_a_job_that_needs_more_than_there_is_ends_with_a_line_that_says_so(run: 
 
 
 def test_a_group_asks_for_no_more_than_a_node_has(shared_tight: Path, tight: Cluster) -> None:
-    """Side by side, its jobs would ask for 6,000 MB and 3 CPUs, and be refused by every head again."""
+    """Side by side, its jobs would ask for 6,000 MB and 3 CPUs, and be refused by every head
+    again.
+    """
     names = ["ok", "ok_too", "brief"]
     given = {"memory": dict.fromkeys(names, 2000), "runtime": dict.fromkeys(names, 5)}
     run = toy(shared_tight, tight, jobs=names, **given, after_on_cluster=True)
@@ -89,7 +98,10 @@ def test_a_group_asks_for_no_more_than_a_node_has(shared_tight: Path, tight: Clu
     assert run.start(*groups).wait() == 0, run.said()
     (group,) = {run.job(id) for name in names for id in run.started(name)}
     assert (group.memory, group.cpus) == ("4000M", "2")
-    assert "its jobs take turns, because no node has 6000 MB, 10 min, 3 CPUs, partition cpu" in run.said()
+    assert (
+        "its jobs take turns, because no node has 6000 MB, 10 min, 3 CPUs, partition cpu"
+        in run.said()
+    )
     assert "It asks for 4000 MB, 20 min, 2 CPUs, partition cpu" in run.said()
 
 
@@ -119,15 +131,26 @@ def test_another_cluster_is_refused_in_one_line(shared_tight: Path, tight: Clust
     run = toy(shared_tight, tight, jobs=["ok"])
     assert run.start("--set-resources", "job:cluster='east'", "--retries", "0").wait() == 1
     (line,) = [line for line in run.said().splitlines() if "is not supported" in line]
-    assert "resource cluster is not supported: start the run on a login node of that cluster" in line
+    assert (
+        "resource cluster is not supported: start the run on a login node of that cluster" in line
+    )
 
 
-def test_preempted_and_lost_more_often_than_there_are_tries(shared_tight: Path, tight: Cluster) -> None:
+def test_preempted_and_lost_more_often_than_there_are_tries(
+    shared_tight: Path, tight: Cluster
+) -> None:
     """Where Slurm does not queue such jobs again itself."""
     names = ["held_preempted", "held_lost"]
-    run = toy(shared_tight, tight, jobs=names, partition={"held_preempted": "scavenge", "held_lost": "gpu"})
+    run = toy(
+        shared_tight,
+        tight,
+        jobs=names,
+        partition={"held_preempted": "scavenge", "held_lost": "gpu"},
+    )
     profile = shared_tight / "workflow/profiles/slurm/config.yaml"
-    profile.write_text(profile.read_text().replace("slurm-resilient-requeue", "slurm-resilient-no-requeue"))
+    profile.write_text(
+        profile.read_text().replace("slurm-resilient-requeue", "slurm-resilient-no-requeue")
+    )
     run.start("--retries", "0")
     for tries in (1, 2, 3):
         run.starts(*names, tries=tries)
@@ -146,7 +169,8 @@ def test_preempted_and_lost_more_often_than_there_are_tries(shared_tight: Path, 
         room = tight.run("sbatch", "--parsable", *urgent, "--wrap", "true").strip()
         tight.run("scontrol", "update", "NodeName=g1", "State=DOWN", "Reason=test")
         eventually(
-            "both gone", lambda p=preempted, o=lost: {p.id, o.id}.isdisjoint(j.id for j in tight.live())
+            "both gone",
+            lambda p=preempted, o=lost: {p.id, o.id}.isdisjoint(j.id for j in tight.live()),
         )
         tight.ask(
             "scontrol", "update", "NodeName=g1", "State=RESUME"
@@ -174,14 +198,18 @@ def test_what_a_forgotten_job_made_is_known_whatever_the_clocks_say(
     run = toy(shared_tight, tight, jobs=["held_a", "held_b"]).start()
     run.starts("held_a", "held_b")
     (mark,) = (
-        m for m in (shared_tight / ".snakemake/incomplete").iterdir() if b"held_b" in b64decode(m.name)
+        m
+        for m in (shared_tight / ".snakemake/incomplete").iterdir()
+        if b"held_b" in b64decode(m.name)
     )
     run.kill(signal.SIGKILL)
     run.wait()
     run.go("held_a", "held_b")
     eventually("both made", lambda: not tight.live())
     tight.forget()
-    os.utime(shared_tight / "out/held_a.txt", (0, time.time() - 3600))  # the head's clock is an hour fast
+    os.utime(
+        shared_tight / "out/held_a.txt", (0, time.time() - 3600)
+    )  # the head's clock is an hour fast
     mark.touch()  # a half-written file
     assert run.start().wait() == 0, run.said()
     assert [len(run.started(name)) for name in ("held_a", "held_b")] == [1, 2]
@@ -190,7 +218,9 @@ def test_what_a_forgotten_job_made_is_known_whatever_the_clocks_say(
     assert re.search(r"^job +2$", run.said(), re.MULTILINE), run.said()
 
 
-def test_a_group_of_a_dead_head_that_failed_is_made_again(shared_tight: Path, tight: Cluster) -> None:
+def test_a_group_of_a_dead_head_that_failed_is_made_again(
+    shared_tight: Path, tight: Cluster
+) -> None:
     """One of its jobs had ended well, which nobody recorded."""
     grouped = ["--groups", "job=jobs", "--group-components", "jobs=100"]
     run = toy(shared_tight, tight, jobs=["ok", "held_a"]).start(*grouped)

@@ -55,6 +55,8 @@ def clone(toy: Project) -> Project:
 
 @pytest.fixture(scope="session")
 def beginning(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path]]:
-    """Folder of two people who have the same results, not to be changed; and the programs to go on with."""
+    """Folder of two people who have the same results, not to be changed; and the programs to go on
+    with.
+    """
     with started(tmp_path_factory.mktemp("two") / "people") as start_and_bin:
         yield start_and_bin

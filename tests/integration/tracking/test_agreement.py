@@ -1,4 +1,6 @@
-"""A colleague's clone, pulled: nothing to do; and after a change both tools name what depends on it."""
+"""A colleague's clone, pulled: nothing to do; and after a change both tools name what depends on
+it.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ EVERYTHING = ["feature", "feature", "page", "score", "score", "text", "text"]
 def test_a_pulled_clone_has_nothing_to_do(toy: Project, clone: Project) -> None:
     assert clone.planned() == []
     assert clone.stale() == []
-    assert (clone / "results/report.html").read_bytes() == (toy / "results/report.html").read_bytes()
+    assert (clone / "results/report.html").read_bytes() == (
+        toy / "results/report.html"
+    ).read_bytes()
     assert clone.git("status", "--short") == ""
 
 
@@ -30,7 +34,10 @@ def test_status_says_what_would_rerun_and_why(toy: Project) -> None:
     assert before["texts"] == before["features"] == "2/2 yes yes yes"
     toy.edit("config/reproduce.yaml", "threshold: 5", "threshold: 6")
     changed = lines()
-    assert changed["scores"] == "4/4 no an earlier version yes a parameter changed (threshold 5 → 6) (4)"
+    assert (
+        changed["scores"]
+        == "4/4 no an earlier version yes a parameter changed (threshold 5 → 6) (4)"
+    )
     assert changed["report"] == "3/3 no an earlier version yes follows from a phase before it (3)"
     assert changed["features"] == before["features"]
     toy.snakemake()
@@ -93,7 +100,9 @@ def test_a_change_reruns_what_depends_on_it(toy: Project, change: str, adopted: 
         clone.snakemake()
         assert clone.planned() == []
         assert clone.stale() == []
-        clone.edit(path, new, old)  # and back: the same jobs, but for files that were known to come out so
+        clone.edit(
+            path, new, old
+        )  # and back: the same jobs, but for files that were known to come out so
         assert set(clone.planned()) <= set(rules)
         clone.snakemake()
         assert clone.planned() == []
@@ -113,13 +122,17 @@ def test_a_run_with_nothing_to_do_records(toy: Project) -> None:
     assert toy.lock() == recorded
     assert "Nothing to be done" in toy.snakemake()
     said = toy.run("coder-clip", "record").stdout
-    assert "recorded in DVC: scores, report; to share: git add config/reproduce.yaml dvc.lock" in said
+    assert (
+        "recorded in DVC: scores, report; to share: git add config/reproduce.yaml dvc.lock" in said
+    )
     assert toy.stale() == []
 
 
 @pytest.mark.rest
 def test_a_partial_pull(toy: Project) -> None:
-    """What is missing is behind files that are here and current; a change that concerns it is seen all the same."""
+    """What is missing is behind files that are here and current; a change that concerns it is seen
+    all the same.
+    """
     outs = yaml.safe_load(toy.lock())["stages"]["features"]["outs"]
     features = next(out["md5"] for out in outs if out["path"] == "results/features")
     (toy.folder.parent / f"store/files/md5/{features[:2]}/{features[2:]}").unlink()
@@ -143,7 +156,9 @@ def test_a_partial_pull(toy: Project) -> None:
 
 @pytest.mark.rest
 def test_a_partial_pull_of_plain_dvc(toy: Project) -> None:
-    """How the missing files were made is not known here, so nothing is vouched for that was made from them."""
+    """How the missing files were made is not known here, so nothing is vouched for that was made
+    from them.
+    """
     clone = toy.clone("clone")
     clone.run("dvc", "pull", "--quiet", "scores", "report")
     clone.edit("config/reproduce.yaml", "scale: 2", "scale: 3")
@@ -154,7 +169,8 @@ def test_a_partial_pull_of_plain_dvc(toy: Project) -> None:
 def test_a_run_of_a_part(tmp_path: Path) -> None:
     toy = make_toy(tmp_path / "new")
     assert (
-        toy.run("coder-clip", "record", ok=False).stdout == "no results yet, so there is nothing to record\n"
+        toy.run("coder-clip", "record", ok=False).stdout
+        == "no results yet, so there is nothing to record\n"
     )
     said = toy.snakemake("results/texts/a.json", "results/texts/b.json")
     assert "not made yet, so not recorded: features, scores, report" in said

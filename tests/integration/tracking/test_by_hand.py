@@ -1,4 +1,6 @@
-"""What people do beside the documented commands: files edited, moved and brought by hand, odd places and names."""
+"""What people do beside the documented commands: files edited, moved and brought by hand, odd
+places and names.
+"""
 
 from __future__ import annotations
 
@@ -121,7 +123,9 @@ def test_a_copy_without_times_needs_no_run(toy: Project) -> None:
 
 
 def test_nobody_believes_what_dvc_commit_was_forced_to_take(toy: Project) -> None:
-    """'dvc commit --force' vouches for whatever is there; the records do not, here and in other clones."""
+    """'dvc commit --force' vouches for whatever is there; the records do not, here and in other
+    clones.
+    """
     toy.edit("config/reproduce.yaml", "threshold: 5", "threshold: 6")
     toy.run("dvc", "commit", "--force", "--quiet")
     toy.commit("committed by hand")
@@ -129,7 +133,9 @@ def test_nobody_believes_what_dvc_commit_was_forced_to_take(toy: Project) -> Non
     clone = toy.clone("clone")
     clone.run("coder-clip", "pull")
     for person in (toy, clone):
-        assert "a parameter changed (threshold 5 → 6) (4)" in person.run("coder-clip", "status").stdout
+        assert (
+            "a parameter changed (threshold 5 → 6) (4)" in person.run("coder-clip", "status").stdout
+        )
         assert person.run("coder-clip", "record", ok=False).returncode == 1
         assert person.honest() == SCORES
         assert (person.planned(), person.stale()) == ([], [])
@@ -196,7 +202,9 @@ def test_a_clone_that_cannot_be_written_is_one_line(toy: Project) -> None:
         for command in COMMANDS:
             answer = clone.run("coder-clip", *command.split(), ok=False).stdout
             assert "Traceback" not in answer, command
-            assert len(answer.splitlines()) == (5 if command == "status" else 1), answer  # it only looks
+            assert len(answer.splitlines()) == (5 if command == "status" else 1), (
+                answer
+            )  # it only looks
         answer = clone.run("coder-clip", "pull", ok=False).stdout
         assert "Read-only file system; check its permissions" in answer
     finally:

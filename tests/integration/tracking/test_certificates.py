@@ -1,4 +1,6 @@
-"""Certificates: what nobody but a job's process can say, what is refused from other people, what need not run."""
+"""Certificates: what nobody but a job's process can say, what is refused from other people, what
+need not run.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,9 @@ def out(stages: dict[str, Any], name: str = "results/texts") -> dict[str, Any]:
 
 
 def listed(*entries: Any) -> Attack:
-    """A list of files of results/texts; an entry without a hash has that of an object that is there."""
+    """A list of files of results/texts; an entry without a hash has that of an object that is
+    there.
+    """
 
     def change(toy: Project) -> None:
         md5 = put(toy, b"theirs")
@@ -90,36 +94,61 @@ def linked(name: str) -> Attack:
 
 HOOK = "../../.git/hooks/post-checkout"
 ATTACKS: dict[str, tuple[Attack, str]] = {
-    # wrote a Git hook, deleted a file outside, deleted data/ with photos (twice), moved a folder into the clone
-    "a list in the lock": (locked(files=[{"path": HOOK, "md5": "HASH", "isexec": True}]), "the key 'files'"),
-    "a path as hash": (listed({"relpath": "a.json", "md5": "../../../../../victim/file"}), "is not an md5"),
-    "two outputs in an entry": (described(outs=[{"results/texts": {}, "data": {}}]), "'data' is named as"),
+    # wrote a Git hook, deleted a file outside, deleted data/ with photos (twice), moved a folder
+    # into the clone
+    "a list in the lock": (
+        locked(files=[{"path": HOOK, "md5": "HASH", "isexec": True}]),
+        "the key 'files'",
+    ),
+    "a path as hash": (
+        listed({"relpath": "a.json", "md5": "../../../../../victim/file"}),
+        "is not an md5",
+    ),
+    "two outputs in an entry": (
+        described(outs=[{"results/texts": {}, "data": {}}]),
+        "'data' is named as",
+    ),
     "a loop": (described(foreach=["data"], do={"cmd": "x", "outs": ["${item}"]}), "the key 'do'"),
     "results elsewhere": (configured("../victim"), "is outside of this clone"),
     # others
     "a folder as a link": (linked("results/features"), "results/features is a symbolic link"),
     "all results as a link": (linked("results"), "results is a symbolic link"),
     "a working directory": (described(wdir="data"), "the working directory 'data'"),
-    "a list of files that leaves": (listed({"relpath": "../../../victim/file"}), "which is outside of it"),
+    "a list of files that leaves": (
+        listed({"relpath": "../../../victim/file"}),
+        "which is outside of it",
+    ),
     "an absolute name": (listed({"relpath": "/tmp/victim"}), "which is outside of it"),
     "a name in .git": (listed({"relpath": "x/.GIT/config"}), "which is outside of it"),
-    "a file that is a folder": (listed({"relpath": "a"}, {"relpath": "a/b"}), "as a file and as a folder"),
+    "a file that is a folder": (
+        listed({"relpath": "a"}, {"relpath": "a/b"}),
+        "as a file and as a folder",
+    ),
     "a list of lists": (listed(["a"]), "with other keys than md5 and relpath"),
     "a hash of a list": (listed({"relpath": "a", "md5": ["x"]}), "is not an md5"),
     "a path in the lock as hash": (locked(md5="../../../../victim/file"), "is damaged"),
     "an output elsewhere": (locked(path="../victim"), "'../victim' is named as an output"),
-    "an output of another phase": (locked(path="results/scores"), "'results/scores' is named as an output"),
+    "an output of another phase": (
+        locked(path="results/scores"),
+        "'results/scores' is named as an output",
+    ),
     "sources as output": (locked(path="src"), "'src' is named as an output"),
     "an executable": (locked(isexec=True), "the key 'isexec'"),
-    "somebody's remote": (described(outs=[{"results/texts": {"remote": "theirs"}}]), "the key 'remote'"),
+    "somebody's remote": (
+        described(outs=[{"results/texts": {"remote": "theirs"}}]),
+        "the key 'remote'",
+    ),
 }
 
 
 @pytest.mark.parametrize(
-    "what", [pytest.param(w, marks=[] if i < 5 else pytest.mark.rest) for i, w in enumerate(ATTACKS)]
+    "what",
+    [pytest.param(w, marks=[] if i < 5 else pytest.mark.rest) for i, w in enumerate(ATTACKS)],
 )
 def test_a_hostile_commit_writes_and_deletes_nothing(toy: Project, what: str) -> None:
-    """Whoever can commit could write and delete any file of whoever pulls, also outside of the clone."""
+    """Whoever can commit could write and delete any file of whoever pulls, also outside of the
+    clone.
+    """
     change, said = ATTACKS[what]
     victim = toy.folder.parent / "victim"
     victim.mkdir()
@@ -136,7 +165,8 @@ def test_a_hostile_commit_writes_and_deletes_nothing(toy: Project, what: str) ->
         return {
             str(p): p.read_bytes()
             for p in files
-            if not {*own, ".git"}.intersection(p.relative_to(toy.folder.parent).parts) or "hooks" in p.parts
+            if not {*own, ".git"}.intersection(p.relative_to(toy.folder.parent).parts)
+            or "hooks" in p.parts
         }
 
     before = everything()
@@ -204,7 +234,10 @@ def test_every_command_gives_the_same_answer(toy: Project) -> None:
     assert toy.planned() == ["page", "score", "score"]
     assert f"{why} (4)" in toy.run("coder-clip", "status").stdout
     assert f"{scores} {why}" in toy.run("coder-clip", "record", ok=False).stdout
-    assert "results/scores/m/a.json (and 3 more) will be made again" in toy.run("coder-clip", "pull").stdout
+    assert (
+        "results/scores/m/a.json (and 3 more) will be made again"
+        in toy.run("coder-clip", "pull").stdout
+    )
     toy.commit("six")
     assert toy.run("git", "merge", "theirs", ok=False).returncode != 0
     said = toy.run("coder-clip", "merge").stdout
@@ -230,7 +263,9 @@ def test_an_edit_without_effect_stops_behind_its_phase(toy: Project) -> None:
     }
     after = yaml.safe_load(toy.lock())["stages"]
     assert [name for name in after if after[name] != lock[name]] == ["texts"], said
-    outs = [{out["path"]: out["md5"] for out in stages["texts"]["outs"]} for stages in (lock, after)]
+    outs = [
+        {out["path"]: out["md5"] for out in stages["texts"]["outs"]} for stages in (lock, after)
+    ]
     assert outs[0]["results/texts"] == outs[1]["results/texts"]
     assert (toy.planned(), toy.stale()) == ([], [])
 
@@ -284,7 +319,9 @@ def test_tables_of_git_come_back_with_a_pull(toy: Project) -> None:
 
 
 def test_the_record_of_a_renamed_configuration_is_named_and_kept(toy: Project) -> None:
-    """DVC refuses two records of the same results; a colleague's record was removed because his file was not there."""
+    """DVC refuses two records of the same results; a colleague's record was removed because his
+    file was not there.
+    """
     text = (toy / "config/reproduce.yaml").read_text()
     (toy / "config/other.yaml").write_text(f"{text}results: results/other\n")
     toy.snakemake("--configfile", "config/other.yaml")
@@ -317,7 +354,9 @@ def test_a_moved_clone_makes_its_environment_again(tmp_path: Path) -> None:
         program.touch()
         (tmp_path / ".venv/installed").write_text(f"{folder}\n")
         command = ["make", "--dry-run", "install"]
-        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+        return subprocess.run(
+            command, cwd=tmp_path, capture_output=True, text=True, check=True
+        ).stdout
 
     assert "-m venv" not in plan(os.path.realpath(tmp_path))
     assert "-m venv" in plan("/elsewhere")

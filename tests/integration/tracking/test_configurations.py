@@ -23,7 +23,10 @@ def other(toy: Project) -> None:
         text.replace("threshold: 5", "threshold: 9") + "results: results/mine\n"
     )
     said = toy.snakemake("--configfile", "config/mine.yaml")
-    assert "recorded in DVC: texts, features, scores, report; to share: git add config/mine.yaml" in said
+    assert (
+        "recorded in DVC: texts, features, scores, report; to share: git add config/mine.yaml"
+        in said
+    )
     assert "coder-clip push --config config/mine.yaml" in said
 
 
@@ -54,7 +57,9 @@ def test_two_configurations_side_by_side(toy: Project) -> None:
 
 
 @pytest.mark.parametrize("place", ["absolute", "relative"])
-def test_a_model_in_another_folder_is_read_and_not_for_git(toy: Project, tmp_path: Path, place: str) -> None:
+def test_a_model_in_another_folder_is_read_and_not_for_git(
+    toy: Project, tmp_path: Path, place: str
+) -> None:
     """Git was asked about a file outside of the repository, and the line about sharing was lost."""
     elsewhere = tmp_path / "weights.bin"
     shutil.move(toy / "data/weights.bin", elsewhere)
@@ -83,7 +88,9 @@ def test_a_conflict_in_one_configuration_is_settled_there(toy: Project) -> None:
     said = toy.run("coder-clip", "merge", *MINE, ok=False).stdout
     if "settle config/mine.yaml first" in said:
         text = (toy / "config/mine.yaml").read_text()
-        kept = re.sub(r"<<<<<<<.*?>>>>>>> \w+\n", "words: 2\nscale: 2\nthreshold: 8\n", text, flags=re.S)
+        kept = re.sub(
+            r"<<<<<<<.*?>>>>>>> \w+\n", "words: 2\nscale: 2\nthreshold: 8\n", text, flags=re.S
+        )
         (toy / "config/mine.yaml").write_text(kept)
         toy.git("add", "config/mine.yaml")
         said = toy.run("coder-clip", "merge", *MINE).stdout

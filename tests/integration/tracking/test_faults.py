@@ -25,7 +25,9 @@ def kill(process: subprocess.Popen[str]) -> None:
 
 
 def kill_when(process: subprocess.Popen[str], happened: Callable[[], bool]) -> bool:
-    """kill -9 of this process and what it started, in its own group, once that has happened; False: it ended first."""
+    """kill -9 of this process and what it started, in its own group, once that has happened; False:
+    it ended first.
+    """
     while not happened():
         if process.poll() is not None:
             return False
@@ -67,7 +69,9 @@ def test_kill_of_snakemake_in_the_middle_of_a_job(toy: Project) -> None:
 
 
 def test_behind_a_half_written_file_everything_missing_is_made(toy: Project) -> None:
-    """Snakemake itself starts the job of a half-written file; a run that makes no other would end well, with gaps."""
+    """Snakemake itself starts the job of a half-written file; a run that makes no other would end
+    well, with gaps.
+    """
     toy.edit("config/reproduce.yaml", "scale: 2", "scale: 3")
     (toy / "hang").write_text("m/b.bin")
     run = toy.start("snakemake", "--cores", "1", "--rerun-incomplete")
@@ -255,9 +259,24 @@ def test_a_job_on_a_node_calls_no_dvc(toy: Project) -> None:
     """A job's own Snakemake records nothing."""
     (toy / "results/scores/m/a.json").unlink()
     before = toy.lock()
-    options = ["--mode", "remote", "--no-hooks", "--nolock", "--target-jobs", "score:set=a", "--force"]
+    options = [
+        "--mode",
+        "remote",
+        "--no-hooks",
+        "--nolock",
+        "--target-jobs",
+        "score:set=a",
+        "--force",
+    ]
     said = toy.run(
-        "snakemake", "--cores", "1", "--allowed-rules", "score", *options, "--", "results/scores/m/a.json"
+        "snakemake",
+        "--cores",
+        "1",
+        "--allowed-rules",
+        "score",
+        *options,
+        "--",
+        "results/scores/m/a.json",
     )
     assert "coder-clip:" not in said.stdout
     assert toy.lock() == before

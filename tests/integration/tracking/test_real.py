@@ -21,7 +21,9 @@ RUN = ("--profile", "workflow/profiles/default", "--configfile", "config/reprodu
 
 def plan(project: Project) -> set[str]:
     """Rules that would run, without the groups of targets."""
-    said = project.run("snakemake", "-n", "--configfile", "config/reproduce.yaml", "--cores", "1").stdout
+    said = project.run(
+        "snakemake", "-n", "--configfile", "config/reproduce.yaml", "--cores", "1"
+    ).stdout
     if "Nothing to be done" in said:
         return set()
     table = said.split("Job stats:")[1].split("\n\n")[0].splitlines()[3:]
@@ -57,7 +59,9 @@ def bare(made: Project, folder: Path) -> Project:
     """A colleague's clone of it, as Git makes it."""
     made.run("git", "clone", "--quiet", str(made.folder), str(folder))
     clone = Project(folder, PYTHONPATH=python_path(folder))
-    clone.run("dvc", "remote", "modify", "--local", "store", "url", str(made.folder.parent / "store"))
+    clone.run(
+        "dvc", "remote", "modify", "--local", "store", "url", str(made.folder.parent / "store")
+    )
     return clone
 
 
@@ -79,9 +83,13 @@ def test_the_pulled_clone_has_nothing_to_do(clone: Project) -> None:
 
 
 def test_the_documented_line_works_in_a_bare_clone(made: Project, tmp_path: Path) -> None:
-    """A colleague has no coder-clip before the first `make`. Installed here, so that nothing is downloaded."""
+    """A colleague has no coder-clip before the first `make`. Installed here, so that nothing is
+    downloaded.
+    """
     begin = "git clone … && cd … && "
-    lines = [x for page in PAGES for x in (ROOT / page).read_text().splitlines() if x.startswith(begin)]
+    lines = [
+        x for page in PAGES for x in (ROOT / page).read_text().splitlines() if x.startswith(begin)
+    ]
     assert len(lines) == len(PAGES)
     (line,) = {x.split("#")[0].strip() for x in lines}
     clone = bare(made, tmp_path / "clone")
@@ -97,7 +105,9 @@ def test_the_documented_line_works_in_a_bare_clone(made: Project, tmp_path: Path
 
 def test_numbers_are_explained(clone: Project) -> None:
     shutil.rmtree(clone / ".snakemake")  # from what came with the pull alone
-    (line,) = re.findall(r"^coder-clip explain .*", (ROOT / "docs/sharing.md").read_text(), flags=re.M)
+    (line,) = re.findall(
+        r"^coder-clip explain .*", (ROOT / "docs/sharing.md").read_text(), flags=re.M
+    )
     command = line.split("#")[0].replace("rare", "shapes").split()
     found = json.loads(clone.run(*command, "--json").stdout)
     made = [a["path"] for a in found["artefacts"]]
@@ -128,7 +138,8 @@ def test_numbers_are_explained(clone: Project) -> None:
         "--json",
     ]
     behind = {
-        a["path"].split("/")[1] for a in json.loads(clone.run("coder-clip", *mixed).stdout)["artefacts"]
+        a["path"].split("/")[1]
+        for a in json.loads(clone.run("coder-clip", *mixed).stdout)["artefacts"]
     }
     assert {"tables", "zero_shot", "rerank", "adapter", "image_features"} <= behind
     table = (clone / "results/tables/zero_shot.csv").read_bytes()
@@ -136,7 +147,9 @@ def test_numbers_are_explained(clone: Project) -> None:
     clone.edit("config/reproduce.yaml", "top_k: 5", "top_k: 4")
     again = clone.run(*command).stdout
     assert "changed since: a parameter changed (rerank.top_k 5 → 4)" in again
-    assert "data/texts/shapes.json" in [x.split()[0] for x in again.splitlines() if "  changed since" in x]
+    assert "data/texts/shapes.json" in [
+        x.split()[0] for x in again.splitlines() if "  changed since" in x
+    ]
     clone.git("checkout", "--quiet", ".")
     clone.run(*found["again"].split())  # the command it gives makes the same number
     assert (clone / "results/tables/zero_shot.csv").read_bytes() == table
@@ -144,7 +157,8 @@ def test_numbers_are_explained(clone: Project) -> None:
     said = clone.run(*command, ok=False)
     assert said.returncode == 1
     assert (
-        "results/tables/zero_shot.csv was edited since it was made; 'snakemake results/tables" in said.stdout
+        "results/tables/zero_shot.csv was edited since it was made; 'snakemake results/tables"
+        in said.stdout
     )
 
 

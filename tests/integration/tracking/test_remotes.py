@@ -1,7 +1,8 @@
-"""The same walk with each remote: push, a colleague's clone, pull, nothing to do, one change, the right jobs.
+"""The same walk with each remote: push, a colleague's clone, pull, nothing to do, one change, the
+right jobs.
 
-And for each remote: a push and a pull that are killed in the middle go on, and a tampered object is noticed.
-"""
+And for each remote: a push and a pull that are killed in the middle go on, and a tampered object is
+noticed."""
 
 from __future__ import annotations
 
@@ -89,7 +90,9 @@ class Remote:
             set_remote(toy, f"ssh://{server.user}@127.0.0.1:{server.port}{self.folder}")
         else:
             self.prefix = toy.folder.parent.name  # a bucket for all tests, a folder each
-            set_remote(toy, f"s3://results/{self.prefix}", endpointurl=str(server), region="us-east-1")
+            set_remote(
+                toy, f"s3://results/{self.prefix}", endpointurl=str(server), region="us-east-1"
+            )
 
     def prepare(self, project: Project) -> None:
         """What a person sets up once, outside Git: trust and credentials."""
@@ -97,14 +100,18 @@ class Remote:
             trust(project, self.server)
         elif self.kind == "s3":
             secrets = Path(project.environment["HOME"]) / "credentials"
-            secrets.write_text(f"[default]\naws_access_key_id = id\naws_secret_access_key = {SECRET}\n")
+            secrets.write_text(
+                f"[default]\naws_access_key_id = id\naws_secret_access_key = {SECRET}\n"
+            )
             project.environment["AWS_SHARED_CREDENTIALS_FILE"] = str(secrets)
 
     def objects(self) -> dict[str, int]:
         """Size of every object that is whole there, by its hash."""
         if self.kind == "s3":
             listed = bucket(str(self.server)).objects.filter(Prefix=self.prefix)
-            return {"".join(o.key.split("/")[-2:]): o.size for o in listed if "/files/md5/" in o.key}
+            return {
+                "".join(o.key.split("/")[-2:]): o.size for o in listed if "/files/md5/" in o.key
+            }
         return in_folder(self.folder)
 
     def read(self, md5: str) -> bytes:
@@ -149,8 +156,8 @@ def bucket(endpoint: str) -> Any:
 
 
 def in_folder(store: Path) -> dict[str, int]:
-    """Objects of a DVC cache or remote on disk. One that is being written has another name yet, or is empty
-    and goes again where a reflink was tried in vain."""
+    """Objects of a DVC cache or remote on disk. One that is being written has another name yet, or
+    is empty and goes again where a reflink was tried in vain."""
     found = {}
     for path in store.glob("files/md5/??/*"):
         with contextlib.suppress(FileNotFoundError):
@@ -165,7 +172,9 @@ KINDS = ("directory", "ssh", "s3")
 @pytest.fixture(params=[pytest.param("directory", marks=pytest.mark.rest), "ssh", "s3"])
 def remote(request: pytest.FixtureRequest, toy: Project) -> Remote:
     kind = request.param
-    return Remote(kind, toy, None if kind == "directory" else request.getfixturevalue(f"{kind}_server"))
+    return Remote(
+        kind, toy, None if kind == "directory" else request.getfixturevalue(f"{kind}_server")
+    )
 
 
 def test_push_clone_pull(toy: Project, remote: Remote) -> None:
@@ -196,7 +205,9 @@ def test_ssh_host_key_is_checked(toy: Project, ssh_server: Ssh) -> None:
 
 
 @pytest.fixture(scope="session")
-def finished_large(finished: Path, tmp_path_factory: pytest.TempPathFactory, programs: Path) -> Path:
+def finished_large(
+    finished: Path, tmp_path_factory: pytest.TempPathFactory, programs: Path
+) -> Path:
     """The toy with six files of 20 MB, so that a push or pull has a middle. Not to be changed."""
     folder = tmp_path_factory.mktemp("large")
     subprocess.run(["cp", "-a", f"{finished}/.", str(folder)], check=True)
@@ -216,8 +227,12 @@ def large(finished_large: Path, tmp_path: Path, programs: Path) -> Project:
     return Project(tmp_path / "work", programs)
 
 
-def kill_in_the_middle(project: Project, command: str, arrived: Callable[[], Collection[str]]) -> int:
-    """kill -9 of a push or pull and of the dvc it started, once some objects have arrived; how many have."""
+def kill_in_the_middle(
+    project: Project, command: str, arrived: Callable[[], Collection[str]]
+) -> int:
+    """kill -9 of a push or pull and of the dvc it started, once some objects have arrived; how many
+    have.
+    """
     before = len(arrived())
     process = project.start("coder-clip", command, "--jobs", "1")
     while len(arrived()) == before:
@@ -264,7 +279,8 @@ def test_a_corrupt_object_of_the_remote_is_named_and_replaced(toy: Project, remo
     done = clone.run("coder-clip", "pull", ok=False)
     assert done.returncode == 1
     assert re.search(
-        r"phase features is not here: results/features/m/[ab]\.bin corrupt in the remote", done.stdout
+        r"phase features is not here: results/features/m/[ab]\.bin corrupt in the remote",
+        done.stdout,
     )
     assert "here now: texts, scores, report" in done.stdout  # it costs its phase only
     assert not (clone / "results/features").exists()
@@ -296,7 +312,9 @@ def test_a_large_object_of_s3_is_verified(large: Project, s3_server: str) -> Non
 
 
 @pytest.mark.rest
-def test_a_deleted_object_of_the_remote_is_seen_and_sent_again(toy: Project, remote: Remote) -> None:
+def test_a_deleted_object_of_the_remote_is_seen_and_sent_again(
+    toy: Project, remote: Remote
+) -> None:
     remote.prepare(toy)
     toy.run("coder-clip", "push")
     remote.delete()
@@ -308,7 +326,9 @@ def test_a_deleted_object_of_the_remote_is_seen_and_sent_again(toy: Project, rem
 
 @pytest.mark.rest
 def test_a_corrupt_object_of_the_cache_is_never_sent(toy: Project) -> None:
-    """It is repaired from the workspace; if that has other bytes it is named, and the rest is sent."""
+    """It is repaired from the workspace; if that has other bytes it is named, and the rest is
+    sent.
+    """
     shutil.rmtree(toy.folder.parent / "store")
     cache = in_folder(toy / ".dvc/cache")
     largest = max(cache, key=lambda md5: cache[md5])

@@ -1,7 +1,8 @@
-"""In any sequence of steps by two people, no wrong result is called current and no shared result is lost.
+"""In any sequence of steps by two people, no wrong result is called current and no shared result is
+lost.
 
-A few of the sequences that tests/proofs/test_sequences.py runs. A failure prints the command that plays it again.
-"""
+A few of the sequences that tests/proofs/test_sequences.py runs. A failure prints the command that
+plays it again."""
 
 from __future__ import annotations
 
@@ -13,6 +14,8 @@ from sequences import draw, play
 
 
 # 197: an edit of the configuration that keeps its size and time
-@pytest.mark.parametrize("seed", [0, 1, 197, *(pytest.param(s, marks=pytest.mark.rest) for s in range(2, 6))])
+@pytest.mark.parametrize(
+    "seed", [0, 1, 197, *(pytest.param(s, marks=pytest.mark.rest) for s in range(2, 6))]
+)
 def test_a_sequence(beginning: tuple[Path, Path], tmp_path: Path, seed: int) -> None:
     play(draw(seed), *beginning, tmp_path / "world", print)

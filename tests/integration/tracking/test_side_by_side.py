@@ -1,4 +1,6 @@
-"""The real pipeline: the default and the paper's configuration in miniature, recorded and shared from one clone."""
+"""The real pipeline: the default and the paper's configuration in miniature, recorded and shared
+from one clone.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,11 @@ DATASETS = ("dtd", "cifar10")  # a tree of images, which has sentences too, and 
 def artefacts(project: Project) -> dict[str, str]:
     """Of both: without what is about this machine."""
     passing = ("/logs/", "environment.json", ".snakemake_timestamp")
-    return {path: sha for path, sha in project.bytes().items() if not any(name in path for name in passing)}
+    return {
+        path: sha
+        for path, sha in project.bytes().items()
+        if not any(name in path for name in passing)
+    }
 
 
 def test_the_paper_s_miniature_beside_the_default(tmp_path: Path) -> None:

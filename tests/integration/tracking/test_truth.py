@@ -1,7 +1,8 @@
-"""Nothing is vouched for that did not happen: merges, other code, --touch, edits at the wrong moment.
+"""Nothing is vouched for that did not happen: merges, other code, --touch, edits at the wrong
+moment.
 
-Afterwards either the right jobs run, or everything is current and forcing every job changes no byte (Project.honest).
-"""
+Afterwards either the right jobs run, or everything is current and forcing every job changes no byte
+(Project.honest)."""
 
 from __future__ import annotations
 
@@ -64,10 +65,17 @@ def test_a_merge_of_independent_phases_keeps_what_fits(toy: Project) -> None:
 
 
 def test_a_conflict_is_settled_by_nothing_else(toy: Project) -> None:
-    """A look, a run or a record in the middle of a merge leaves it open; ours whole is compared like any other."""
+    """A look, a run or a record in the middle of a merge leaves it open; ours whole is compared
+    like any other.
+    """
     assert merge(toy, FEATURE, BROWN).returncode != 0
-    before = {p: (toy / p).read_bytes() for p in ("dvc.lock", "dvc.yaml", "results/tables/main.csv")}
-    assert "dvc.lock is in conflict; 'coder-clip merge' settles it" in toy.run("coder-clip", "status").stdout
+    before = {
+        p: (toy / p).read_bytes() for p in ("dvc.lock", "dvc.yaml", "results/tables/main.csv")
+    }
+    assert (
+        "dvc.lock is in conflict; 'coder-clip merge' settles it"
+        in toy.run("coder-clip", "status").stdout
+    )
     toy.snakemake("-n")
     said = toy.run("coder-clip", "record", ok=False).stdout
     assert "dvc.lock is in conflict; 'coder-clip merge' settles it" in said
@@ -126,7 +134,9 @@ def test_other_ways_to_combine_two_sides(toy: Project, how: str) -> None:
 
 
 def test_code_of_another_clone_neither_runs_nor_is_recorded(toy: Project) -> None:
-    """Its environment is active here: what ./src holds would be recorded for bytes that the other code made."""
+    """Its environment is active here: what ./src holds would be recorded for bytes that the other
+    code made.
+    """
     (toy / "src/coder_clip").mkdir()
     (toy / "src/coder_clip/__init__.py").write_text("")
     toy.edit(*SCORE)
@@ -221,7 +231,9 @@ def test_a_look_changes_nothing(toy: Project) -> None:
 
 
 def test_pulled_results_need_no_run_where_one_has_run_before(toy: Project, clone: Project) -> None:
-    """Benchmark files of the earlier run and a large source with a new time would make Snakemake run all again."""
+    """Benchmark files of the earlier run and a large source with a new time would make Snakemake
+    run all again.
+    """
     clone.edit("config/reproduce.yaml", "scale: 2", "scale: 3")
     clone.snakemake()
     clone.commit("scale 3")
@@ -267,7 +279,9 @@ def test_what_dvc_replaced_in_the_middle_of_a_job_is_made_again(toy: Project) ->
 
 
 def test_nothing_is_pulled_while_a_run_makes_files(toy: Project) -> None:
-    """A job has written one of its outputs; the recorded one in its place would count as what the job made."""
+    """A job has written one of its outputs; the recorded one in its place would count as what the
+    job made.
+    """
     toy.edit("config/reproduce.yaml", "threshold: 5", "threshold: 6")
     (toy / "pause").write_text("m/b.csv")
     run = toy.start("snakemake", "--cores", "1", "--nolock")

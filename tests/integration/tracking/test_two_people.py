@@ -1,4 +1,5 @@
-"""Two people with two clones: nothing is lost, no wrong result is called current, and messages are right.
+"""Two people with two clones: nothing is lost, no wrong result is called current, and messages are
+right.
 
 These are situations that the random sequences of test_sequences.py hardly reach.
 """
@@ -71,7 +72,9 @@ def share(person: Project, message: str = "shared") -> None:
 
 
 def results(person: Project) -> dict[str, bytes]:
-    paths = (p for p in (person / "results").rglob("*") if p.is_file() and "benchmarks" not in p.parts)
+    paths = (
+        p for p in (person / "results").rglob("*") if p.is_file() and "benchmarks" not in p.parts
+    )
     return {str(p.relative_to(person.folder)): p.read_bytes() for p in paths}
 
 
@@ -96,7 +99,10 @@ def test_a_pull_that_gets_nothing_leaves_what_is_here(
     before = results(ann)
     done = ann.run("coder-clip", "pull", ok=False)
     assert done.returncode == 1
-    after = {**results(ann), **{p.removeprefix("results-set-aside/"): data for p, data in aside(ann).items()}}
+    after = {
+        **results(ann),
+        **{p.removeprefix("results-set-aside/"): data for p, data in aside(ann).items()},
+    }
     assert after == before, done.stdout
     assert "remote" in done.stdout
     world.do_run(ann)
@@ -105,7 +111,9 @@ def test_a_pull_that_gets_nothing_leaves_what_is_here(
 
 def aside(person: Project) -> dict[str, bytes]:
     folder = person / "results-set-aside"
-    return {str(p.relative_to(person.folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    return {
+        str(p.relative_to(person.folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()
+    }
 
 
 def test_a_stage_of_one_s_own_is_left_alone(ann: Project) -> None:
@@ -114,7 +122,13 @@ def test_a_stage_of_one_s_own_is_left_alone(ann: Project) -> None:
     document["stages"]["mine"] = stage
     (ann / "dvc.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
     sh(ann, "dvc repro -q mine; coder-clip record; coder-clip push; coder-clip pull")
-    assert set(yaml.safe_load(ann.lock())["stages"]) == {"texts", "features", "scores", "report", "mine"}
+    assert set(yaml.safe_load(ann.lock())["stages"]) == {
+        "texts",
+        "features",
+        "scores",
+        "report",
+        "mine",
+    }
     assert (ann / "data/n.txt").is_file()
 
 
@@ -122,10 +136,15 @@ def test_a_stage_of_one_s_own_is_left_alone(ann: Project) -> None:
 
 
 @pytest.mark.parametrize(
-    "edit", [("config/reproduce.yaml", "scale: 3", "scale: 4"), ("src/toy/feature.py", "60000", "50000")]
+    "edit",
+    [("config/reproduce.yaml", "scale: 3", "scale: 4"), ("src/toy/feature.py", "60000", "50000")],
 )
-def test_edited_while_it_is_recorded(world: World, ann: Project, edit: tuple[str, str, str]) -> None:
-    """Hashing takes minutes at the end of a long run, and DVC hashes the configuration as it is then."""
+def test_edited_while_it_is_recorded(
+    world: World, ann: Project, edit: tuple[str, str, str]
+) -> None:
+    """Hashing takes minutes at the end of a long run, and DVC hashes the configuration as it is
+    then.
+    """
     ann.edit("config/reproduce.yaml", "scale: 2", "scale: 3")
     run(ann)
     ann.git("checkout", "--", "dvc.lock")
@@ -163,7 +182,11 @@ def test_a_configuration_that_changes_during_a_run(world: World, ann: Project, w
             ("then", 7),
         ):  # the first score ends, the second begins and ends
             (ann / name).write_text(text.replace("threshold: 6", f"threshold: {threshold}"))
-        switch = SWITCH.format("then") + SWITCH.format("then-again").replace("\nif", "\nelif").strip() + "\n"
+        switch = (
+            SWITCH.format("then")
+            + SWITCH.format("then-again").replace("\nif", "\nelif").strip()
+            + "\n"
+        )
         job = (ann / "src/toy/score.py").read_text() + textwrap.indent(switch, "    ")
         (ann / "src/toy/score.py").write_text(job)
     run(ann)
@@ -177,7 +200,9 @@ def test_a_configuration_that_changes_during_a_run(world: World, ann: Project, w
 def test_a_file_of_a_phase_that_another_hand_put_into_the_lock(
     world: World, ann: Project, bob: Project
 ) -> None:
-    """A tool that merges dvc.lock by lines in spite of .gitattributes: the features of one, the record of another."""
+    """A tool that merges dvc.lock by lines in spite of .gitattributes: the features of one, the
+    record of another.
+    """
     ann.edit("config/reproduce.yaml", "scale: 2", "scale: 3")
     run(ann)
     share(ann)
@@ -242,7 +267,11 @@ def settle_a_conflict(world: World, person: Project, name: str) -> None:
 def test_a_submodule(world: World, ann: Project) -> None:
     parent = world._project("parent", world.bin)
     parent.folder.mkdir()
-    sh(parent, "git init -q -b main; git -c protocol.file.allow=always submodule --quiet add ../hub.git sub")
+    sh(
+        parent,
+        "git init -q -b main; git -c protocol.file.allow=always "
+        "submodule --quiet add ../hub.git sub",
+    )
     sub = world._project("parent/sub", world.bin)
     sh(sub, "dvc remote modify --local store url ../../store; coder-clip pull")
     checked(world, sub, "sub")
@@ -262,11 +291,13 @@ def test_a_folder_of_a_larger_repository(world: World, ann: Project) -> None:
     large.folder.mkdir()
     sh(
         large,
-        "git init -q -b main; git -C ../ann archive --prefix=part/ HEAD | tar x; cd part; rm -r .dvc dvc.lock",
+        "git init -q -b main; git -C ../ann archive --prefix=part/ HEAD | tar x; cd part; rm -r "
+        ".dvc dvc.lock",
     )
     sh(
         large,
-        "cd part; dvc init -q --subdir; dvc remote add -q -d store ../../store; git add .; git commit -qm part",
+        "cd part; dvc init -q --subdir; dvc remote add -q -d store ../../store; git add .; git "
+        "commit -qm part",
     )
     part = world._project("large/part", world.bin)
     run(part)
@@ -286,7 +317,8 @@ def test_pulled_links_into_a_shared_cache_need_no_run(
     for person in (ann, bob):
         sh(
             person,
-            f"dvc cache dir --local ../cache; dvc config --local cache.type {kind}; rm -r .dvc/cache results",
+            f"dvc cache dir --local ../cache; dvc config --local cache.type {kind}; rm -r "
+            ".dvc/cache results",
         )
         sh(person, "git checkout -q results; coder-clip pull")
         assert "Nothing to be done" in run(person)
@@ -308,10 +340,14 @@ def test_a_corrupt_record_costs_its_phase(world: World, ann: Project) -> None:
     stored.chmod(0o644)
     stored.write_bytes(stored.read_bytes()[:100])
     new = world._project("new", world.bin)
-    subprocess.run(["git", "clone", "-q", str(world.folder / "hub.git"), str(new.folder)], check=True)
+    subprocess.run(
+        ["git", "clone", "-q", str(world.folder / "hub.git"), str(new.folder)], check=True
+    )
     said = new.run("coder-clip", "pull", ok=False)
     assert said.returncode == 1
-    assert "phase scores is not here: results/certificates/scores corrupt in the remote" in said.stdout
+    assert (
+        "phase scores is not here: results/certificates/scores corrupt in the remote" in said.stdout
+    )
     assert "here now: texts, features, report" in said.stdout
     checked(world, new, "new")
     assert "replaced in the remote" in sh(ann, "coder-clip push")

@@ -1,4 +1,6 @@
-"""Baselines against plain float64 loops. A wrong baseline makes CODER look better or worse than it is."""
+"""Baselines against plain float64 loops. A wrong baseline makes CODER look better or worse than it
+is.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,10 @@ def unit(a: list[float]) -> list[float]:
 
 @settings(deadline=None, max_examples=25)
 @given(
-    n=sizes, d=sizes, per_class=st.lists(st.integers(1, 4), min_size=1, max_size=4), seed=st.integers(0, 99)
+    n=sizes,
+    d=sizes,
+    per_class=st.lists(st.integers(1, 4), min_size=1, max_size=4),
+    seed=st.integers(0, 99),
 )
 def test_clip_scores_are_cosines_with_the_unit_mean_prompt(
     n: int, d: int, per_class: list[int], seed: int
@@ -53,7 +58,9 @@ def test_clip_scores_are_cosines_with_the_unit_mean_prompt(
     """Otherwise the zero-shot column of every table is not CLIP's."""
     owner = [c for c, count in enumerate(per_class) for _ in range(count)]
     texts, x = features(len(owner), d, seed), features(n, d, seed + 1000)
-    order = torch.from_numpy(np.random.default_rng(seed).permutation(len(owner)))  # rows in any order
+    order = torch.from_numpy(
+        np.random.default_rng(seed).permutation(len(owner))
+    )  # rows in any order
     weights = class_weights(texts[order], torch.tensor(owner)[order], len(per_class))
     scores = clip_scores(x, weights)
     for c in range(len(per_class)):
@@ -61,7 +68,9 @@ def test_clip_scores_are_cosines_with_the_unit_mean_prompt(
         mean = [sum(column) / len(units) for column in zip(*units, strict=True)]
         if math.hypot(*mean) < 1e-6:
             continue  # opposite texts: the mean has no direction
-        moved = 2 * grid_error(d) / math.hypot(*mean)  # of the mean, by its texts and itself on the grid
+        moved = (
+            2 * grid_error(d) / math.hypot(*mean)
+        )  # of the mean, by its texts and itself on the grid
         assert weights[c].tolist() == pytest.approx(unit(mean), abs=moved)
         for i in range(n):
             wanted = 100 * cosine(x[i].tolist(), mean)
@@ -77,7 +86,9 @@ def test_a_class_without_a_text_is_named() -> None:
 def test_the_ensemble_of_80_templates_is_class_weights_of_its_sentences(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Otherwise "CLIP, 80 templates" is the ensemble of other classes' sentences, from the second block on."""
+    """Otherwise "CLIP, 80 templates" is the ensemble of other classes' sentences, from the second
+    block on.
+    """
     names = ["fox", "red wolf", "dog"]
     made: dict[str, torch.Tensor] = {}
 
@@ -85,7 +96,10 @@ def test_the_ensemble_of_80_templates_is_class_weights_of_its_sentences(
         def encode_texts_report(self, texts: list[str]) -> SimpleNamespace:
             for text in texts:
                 made.setdefault(
-                    text, torch.tensor(unit(features(1, 5, len(made) + 1)[0].tolist()), dtype=torch.float64)
+                    text,
+                    torch.tensor(
+                        unit(features(1, 5, len(made) + 1)[0].tolist()), dtype=torch.float64
+                    ),
                 )
             return SimpleNamespace(features=torch.stack([made[t] for t in texts]))
 
@@ -95,22 +109,31 @@ def test_the_ensemble_of_80_templates_is_class_weights_of_its_sentences(
     assert [len(s) for s in sentences.values()] == [80, 80, 80]
     for c, name in enumerate(names):
         mean = [sum(float(made[t][j]) for t in sentences[name]) / 80 for j in range(5)]
-        assert weights[c].tolist() == pytest.approx(unit(mean), abs=2 * grid_error(5) / math.hypot(*mean))
+        assert weights[c].tolist() == pytest.approx(
+            unit(mean), abs=2 * grid_error(5) / math.hypot(*mean)
+        )
 
 
 def test_a_class_without_sentences_is_known_by_its_name() -> None:
-    """Otherwise a text set that lacks one class stops the run, or the names water down the sentences of others."""
+    """Otherwise a text set that lacks one class stops the run, or the names water down the
+    sentences of others.
+    """
     sentences, names = features(3, 4, 1), features(2, 4, 2)
     owner = torch.zeros(3, dtype=torch.int64)
     weights = class_weights(sentences, owner, 2, fallback=(names, torch.arange(2)))
     mean = [sum(unit(t.tolist())[j] for t in sentences) / 3 for j in range(4)]
-    assert weights[0].tolist() == pytest.approx(unit(mean), abs=2 * grid_error(4) / math.hypot(*mean))
+    assert weights[0].tolist() == pytest.approx(
+        unit(mean), abs=2 * grid_error(4) / math.hypot(*mean)
+    )
     assert weights[1].tolist() == pytest.approx(unit(names[1].tolist()), abs=grid_error(4))
 
 
 @settings(deadline=None, max_examples=25)
 @given(
-    n=sizes, d=sizes, per_class=st.lists(st.integers(0, 4), min_size=1, max_size=4), seed=st.integers(0, 99)
+    n=sizes,
+    d=sizes,
+    per_class=st.lists(st.integers(0, 4), min_size=1, max_size=4),
+    seed=st.integers(0, 99),
 )
 def test_description_scores_are_mean_cosines_and_fall_back_to_the_name(
     n: int, d: int, per_class: list[int], seed: int
@@ -125,7 +148,9 @@ def test_description_scores_are_mean_cosines_and_fall_back_to_the_name(
     assert scores.shape == (n, len(per_class))
     for i in range(n):
         for c in range(len(per_class)):
-            mine = [texts[j].tolist() for j in range(len(owner)) if owner[j] == c] or [names[c].tolist()]
+            mine = [texts[j].tolist() for j in range(len(owner)) if owner[j] == c] or [
+                names[c].tolist()
+            ]
             expected = 100 * sum(cosine(x[i].tolist(), t) for t in mine) / len(mine)
             assert scores[i, c].item() == pytest.approx(expected, abs=100 * grid_error(d, rows=3))
     if 0 in per_class:
@@ -145,13 +170,18 @@ def test_half_precision_features_are_scored_in_float64() -> None:
             clip_scores(x, class_weights(texts, index, 3)),
             clip_scores(x.double(), class_weights(texts.double(), index, 3)),
         ),
-        (description_scores(x, texts, index, 3), description_scores(x.double(), texts.double(), index, 3)),
+        (
+            description_scores(x, texts, index, 3),
+            description_scores(x.double(), texts.double(), index, 3),
+        ),
     ):
         assert scores.dtype == torch.float64
         torch.testing.assert_close(scores.double(), exact, atol=1e-4, rtol=0)
 
 
-words = st.lists(st.sampled_from(["red", "four", "legs", "a", "wing-tip", "tail,"]), max_size=4).map(" ".join)
+words = st.lists(
+    st.sampled_from(["red", "four", "legs", "a", "wing-tip", "tail,"]), max_size=4
+).map(" ".join)
 text_sets = st.lists(st.lists(words, max_size=3), max_size=4)
 
 
@@ -161,9 +191,13 @@ def test_random_words_keep_the_shape_of_the_texts(texts: list[list[str]], seed: 
     """Otherwise the control differs from descriptions in more than their content."""
     random = random_word_texts(texts, seed)
     assert random == random_word_texts(texts, seed)
-    assert [[len(t.split()) for t in c] for c in random] == [[len(t.split()) for t in c] for c in texts]
+    assert [[len(t.split()) for t in c] for c in random] == [
+        [len(t.split()) for t in c] for c in texts
+    ]
     flat = sorted(w for c in random for t in c for w in t.split())
-    assert flat == sorted(w for c in texts for t in c for w in t.split()), "only their places change"
+    assert flat == sorted(w for c in texts for t in c for w in t.split()), (
+        "only their places change"
+    )
 
 
 def test_random_words_differ_by_seed_and_leave_their_class() -> None:
@@ -176,11 +210,17 @@ def test_random_words_differ_by_seed_and_leave_their_class() -> None:
 
 
 def test_features_of_another_width_or_with_nan_are_refused_and_precisions_mix() -> None:
-    """Otherwise features of two models, or a broken extraction, give scores that look like scores."""
+    """Otherwise features of two models, or a broken extraction, give scores that look like
+    scores.
+    """
     x, weights = features(2, 4, 1), features(3, 4, 2)
-    torch.testing.assert_close(clip_scores(x.half(), weights), clip_scores(x, weights), atol=0.1, rtol=0)
+    torch.testing.assert_close(
+        clip_scores(x.half(), weights), clip_scores(x, weights), atol=0.1, rtol=0
+    )
     adapter = TipAdapter.fit(weights.float(), torch.arange(3), n_classes=3)
-    torch.testing.assert_close(adapter.affinity(x), adapter.affinity(x.half()).double(), atol=1e-3, rtol=0)
+    torch.testing.assert_close(
+        adapter.affinity(x), adapter.affinity(x.half()).double(), atol=1e-3, rtol=0
+    )
     with pytest.raises(UserError, match="same model"):
         adapter.affinity(features(2, 5, 1))
     with pytest.raises(UserError, match="row 1 holds NaN"):
@@ -194,7 +234,9 @@ labels_and_classes = st.integers(1, 5).flatmap(
 
 @settings(deadline=None)
 @given(drawn=labels_and_classes, shots=st.integers(1, 9), seed=st.integers(0, 99))
-def test_shots_without_replacement_then_repeats(drawn: tuple[list[int], int], shots: int, seed: int) -> None:
+def test_shots_without_replacement_then_repeats(
+    drawn: tuple[list[int], int], shots: int, seed: int
+) -> None:
     """Otherwise a shot count means something else than it says, or a small class stops the run."""
     labels, n_classes = drawn
     got = draw_shots(np.array(labels, dtype=np.int64), shots, seed, n_classes)
@@ -204,7 +246,9 @@ def test_shots_without_replacement_then_repeats(drawn: tuple[list[int], int], sh
         assert len(mine) == (shots if available else 0)
         assert len(set(mine)) == min(shots, len(available))
         times = [mine.count(i) for i in set(mine)]
-        assert max(times, default=0) - min(times, default=0) <= 1  # repeats start after all were used
+        assert (
+            max(times, default=0) - min(times, default=0) <= 1
+        )  # repeats start after all were used
     longer = draw_shots(labels, shots + 3, seed, n_classes)
     assert longer[: len(got)].tolist() == got.tolist()
 
@@ -220,7 +264,12 @@ def test_shots_depend_on_the_seed_and_not_on_other_classes() -> None:
 
 @settings(deadline=None, max_examples=25)
 @given(
-    n=sizes, k=sizes, d=sizes, views=st.integers(0, 3), n_classes=st.integers(1, 4), seed=st.integers(0, 99)
+    n=sizes,
+    k=sizes,
+    d=sizes,
+    views=st.integers(0, 3),
+    n_classes=st.integers(1, 4),
+    seed=st.integers(0, 99),
 )
 def test_adapters_are_the_written_equations(
     n: int, k: int, d: int, views: int, n_classes: int, seed: int
@@ -233,9 +282,14 @@ def test_adapters_are_the_written_equations(
     alpha, beta = 1.7, 3.1
     for kind in (TipAdapter, RawAdapter):
         adapter = kind.fit(cache if views else cache[0], labels, n_classes=n_classes)
-        affinity, logits = adapter.affinity(x), cache_logits(adapter, x, clip, alpha=alpha, beta=beta)
+        affinity, logits = (
+            adapter.affinity(x),
+            cache_logits(adapter, x, clip, alpha=alpha, beta=beta),
+        )
         for i in range(n):
-            keys = [[sum(v) / len(v) for v in zip(*cache[:, j].tolist(), strict=True)] for j in range(k)]
+            keys = [
+                [sum(v) / len(v) for v in zip(*cache[:, j].tolist(), strict=True)] for j in range(k)
+            ]
             row, moved = [cosine(x[i].tolist(), key) for key in keys], grid_error(d)
             if kind is RawAdapter:
                 low, high = min(row), max(row)

@@ -37,7 +37,9 @@ Row = list[float]
 
 
 class Few:
-    """A small few-shot task with raw features of any length: unequal shots, classes without one, few images."""
+    """A small few-shot task with raw features of any length: unequal shots, classes without one,
+    few images.
+    """
 
     def __init__(
         self, seed: int, classes: int, shots: int, images: int, width: int, spread: float = 1.0
@@ -54,14 +56,18 @@ class Few:
         self.clip = 100 * cosines(self.x, self.weights)
 
     @staticmethod
-    def _around(rng: np.random.Generator, centres: np.ndarray, labels: Tensor, spread: float) -> Tensor:
+    def _around(
+        rng: np.random.Generator, centres: np.ndarray, labels: Tensor, spread: float
+    ) -> Tensor:
         noise = spread * rng.standard_normal((len(labels), centres.shape[1]))
         lengths = rng.uniform(0.2, 5, size=(len(labels), 1))
         return torch.from_numpy((centres[labels.numpy()] + noise) * lengths)
 
 
 def cosines(a: Tensor, b: Tensor) -> Tensor:
-    return torch.tensor([[cosine(x, y) for y in b.tolist()] for x in a.tolist()], dtype=torch.float64)
+    return torch.tensor(
+        [[cosine(x, y) for y in b.tolist()] for x in a.tolist()], dtype=torch.float64
+    )
 
 
 def cosine(a: Row, b: Row) -> float:
@@ -74,7 +80,9 @@ def unit(a: Row) -> Row:
 
 
 def stored(a: Row) -> Row:
-    """Unit features as the program has them, on the grid of 2^-25: an inverse of little spread shows the difference."""
+    """Unit features as the program has them, on the grid of 2^-25: an inverse of little spread
+    shows the difference.
+    """
     return [round(v * 2**25) / 2**25 for v in unit(a)]
 
 
@@ -126,12 +134,16 @@ def plain_tip_x(few: Few, x: Tensor, clip: Tensor, point: Point) -> list[Row]:
 
 @settings(deadline=None, max_examples=40)
 @given(**small)
-def test_tip_x_is_its_equation(seed: int, classes: int, shots: int, images: int, width: int) -> None:
+def test_tip_x_is_its_equation(
+    seed: int, classes: int, shots: int, images: int, width: int
+) -> None:
     few = Few(seed, classes, shots, images, width)
     point = Point(1.7, 3.1, 0.9)
     got = TipX.fit(few.cache, few.labels, few.weights, few.other).logits(few.x, few.clip, point)
     # the range can be as small as rounding, which the scaling then stretches
-    assert got.tolist() == [pytest.approx(r, abs=1e-4) for r in plain_tip_x(few, few.x, few.clip, point)]
+    assert got.tolist() == [
+        pytest.approx(r, abs=1e-4) for r in plain_tip_x(few, few.x, few.clip, point)
+    ]
 
 
 # ---- APE
@@ -147,7 +159,9 @@ def plain_criterion(few: Few, disparity: float) -> Row:
         similarity = sum(products) / len(products) if products else 0.0
         column = [unit(w)[channel] for w in few.weights.tolist()]
         mean = sum(column) / len(column)
-        variance = sum((v - mean) ** 2 for v in column) / (len(column) - 1) if len(column) > 1 else 0.0
+        variance = (
+            sum((v - mean) ** 2 for v in column) / (len(column) - 1) if len(column) > 1 else 0.0
+        )
         scores.append((1 - disparity) * variance - disparity * similarity)
     return scores
 
@@ -168,12 +182,19 @@ def plain_ape(few: Few, share: float, disparity: float, point: Point) -> list[Ro
         row = list(start)
         for key, c in zip(few.cache.tolist(), few.labels.tolist(), strict=True):
             seen = softmax(
-                [sum(a * b for a, b in zip(part(key), part(w), strict=True)) for w in few.weights.tolist()]
+                [
+                    sum(a * b for a, b in zip(part(key), part(w), strict=True))
+                    for w in few.weights.tolist()
+                ]
             )
             onehot = [float(c == other) for other in range(few.n_classes)]
-            weight = sum(o * math.log2((o + 1e-6) / (p + 1e-6)) for o, p in zip(onehot, seen, strict=True))
+            weight = sum(
+                o * math.log2((o + 1e-6) / (p + 1e-6)) for o, p in zip(onehot, seen, strict=True)
+            )
             near = sum(a * b for a, b in zip(part(v), part(key), strict=True))
-            row[c] += point.alpha * math.exp(-point.beta * (1 - near)) * math.exp(point.gamma * weight)
+            row[c] += (
+                point.alpha * math.exp(-point.beta * (1 - near)) * math.exp(point.gamma * weight)
+            )
         rows.append(row)
     return rows
 
@@ -194,18 +215,25 @@ def test_ape_is_its_equations(
     point = Point(1.7, 3.1, 0.6)
     model = Ape.fit(few.cache, few.labels, few.weights, Constants(share, disparity))
     expected = plain_ape(few, share, disparity, point)
-    # numbers on the grid, then on the grid again, of the part of a row that is kept; α β exp(γ w) is below 100
-    kept = torch.cat([unit_keys, unit_weights, torch.tensor([unit(v) for v in few.x.tolist()]).double()])
+    # numbers on the grid, then on the grid again, of the part of a row that is kept; α β exp(γ w)
+    # is below 100
+    kept = torch.cat(
+        [unit_keys, unit_weights, torch.tensor([unit(v) for v in few.x.tolist()]).double()]
+    )
     shortest = float(kept[:, model.channels].norm(dim=1).min())
     error = 100 * shots * 2 * grid_error(width) / shortest
-    assert model.logits(few.x, few.clip, point).tolist() == [pytest.approx(r, abs=error) for r in expected]
+    assert model.logits(few.x, few.clip, point).tolist() == [
+        pytest.approx(r, abs=error) for r in expected
+    ]
 
 
 # ---- GDA
 
 
 def published_gda(few: Few, views: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """W x + b as main_few_shots.py computes it, where every class has a sample, and its largest terms."""
+    """W x + b as main_few_shots.py computes it, where every class has a sample, and its largest
+    terms.
+    """
     samples = torch.tensor([unit(v) for v in views.flatten(0, 1).tolist()], dtype=torch.float64)
     owner = labels.repeat_interleave(views.shape[1])
     mus = torch.stack([samples[owner == c].mean(dim=0) for c in range(few.n_classes)])
@@ -220,7 +248,9 @@ def published_gda(few: Few, views: Tensor, labels: Tensor) -> tuple[Tensor, Tens
 
 
 @settings(deadline=None, max_examples=40)
-@example(seed=8441, classes=1, shots=1, images=1, width=2, views=1)  # terms of hundreds, which cancel out
+@example(
+    seed=8441, classes=1, shots=1, images=1, width=2, views=1
+)  # terms of hundreds, which cancel out
 @given(**small, views=st.integers(1, 4))
 def test_gda_is_what_the_authors_compute(
     seed: int, classes: int, shots: int, images: int, width: int, views: int
@@ -228,18 +258,22 @@ def test_gda_is_what_the_authors_compute(
     few = Few(seed, classes, shots + classes, images, width)
     labels = torch.cat([torch.arange(classes), few.labels[classes:]])  # a shot of every class
     rng = np.random.default_rng(seed)
-    samples = few.cache[:, None] * torch.from_numpy(rng.uniform(0.5, 1.5, (len(labels), views, width)))
+    samples = few.cache[:, None] * torch.from_numpy(
+        rng.uniform(0.5, 1.5, (len(labels), views, width))
+    )
     got = Gda.fit(samples, labels, n_classes=classes).scores(few.x)
     expected, largest = published_gda(few, samples, labels)
     if expected.abs().max() > 1e9:
         return  # next to no spread: its inverse is rounding
-    # Samples are on the grid of 2**-25. The inverse divides this error by their spread, which is about the inverse
-    # root of the largest terms; where these cancel out, the error stays.
+    # Samples are on the grid of 2**-25. The inverse divides this error by their spread, which is
+    # about the inverse # root of the largest terms; where these cancel out, the error stays.
     grid = 2 * 2**-25 * float(largest) ** 1.5
     torch.testing.assert_close(got, expected, atol=1e-6 + grid, rtol=1e-6)
 
 
-def test_gda_without_a_spread_leaves_clip_as_it_is_and_a_class_without_a_shot_keeps_its_logit() -> None:
+def test_gda_without_a_spread_leaves_clip_as_it_is_and_a_class_without_a_shot_keeps_its_logit() -> (
+    None
+):
     """Otherwise one view of one shot gives NaN, and a class nobody photographed disappears."""
     few = Few(3, 4, 4, 5, 6)
     model = Gda.fit(few.cache, torch.arange(4), n_classes=4)
@@ -252,7 +286,9 @@ def test_gda_without_a_spread_leaves_clip_as_it_is_and_a_class_without_a_shot_ke
 # ---- linear discriminant, images alone
 
 
-def plain_statistics(samples: list[Row], owner: list[int], n_classes: int) -> tuple[list[Row], np.ndarray]:
+def plain_statistics(
+    samples: list[Row], owner: list[int], n_classes: int
+) -> tuple[list[Row], np.ndarray]:
     """Class means of unit samples on the grid, and (n − 1) Σ̂ + tr(Σ̂) I, sum by sum."""
     rows, d, n = [stored(s) for s in samples], len(samples[0]), len(samples)
     means = [[0.0] * d for _ in range(n_classes)]
@@ -268,7 +304,9 @@ def plain_statistics(samples: list[Row], owner: list[int], n_classes: int) -> tu
 
 
 def plain_lda(few: Few) -> list[Row]:
-    """The linear discriminant with equal priors; the nearest class mean where the shots have no covariance."""
+    """The linear discriminant with equal priors; the nearest class mean where the shots have no
+    covariance.
+    """
     means, ridge = plain_statistics(few.cache.tolist(), few.labels.tolist(), few.n_classes)
     spread = np.trace(ridge) > 1e-10
     inverse = few.width * np.linalg.inv(ridge) if spread else np.eye(few.width)
@@ -284,7 +322,9 @@ def plain_lda(few: Few) -> list[Row]:
 
 
 def same_order(logits: Tensor, expected: list[Row]) -> None:
-    """Predictions agree, and every logit but for one number that all classes share and one factor."""
+    """Predictions agree, and every logit but for one number that all classes share and one
+    factor.
+    """
     got, wanted = logits.numpy(), np.array(expected)
     assert (np.isneginf(got) == np.isneginf(wanted)).all()
     for a, b in zip(got, wanted, strict=True):
@@ -299,7 +339,9 @@ def same_order(logits: Tensor, expected: list[Row]) -> None:
 def test_the_linear_discriminant_is_its_equation_and_reads_no_text(
     seed: int, classes: int, shots: int, images: int, width: int
 ) -> None:
-    """Otherwise the claim that CODER beats a plain classifier of images is tested against something else."""
+    """Otherwise the claim that CODER beats a plain classifier of images is tested against something
+    else.
+    """
     few = Few(seed, classes, shots, images, width)
     model = LinearDiscriminant.fit(few.cache, few.labels, n_classes=classes)
     logits = model.logits(few.x, few.clip, Point())
@@ -309,13 +351,22 @@ def test_the_linear_discriminant_is_its_equation_and_reads_no_text(
 
 
 @pytest.mark.parametrize("name", ["lda", "projected_means"])
-def test_one_shot_each_is_the_nearest_shot_and_a_class_without_one_is_never_predicted(name: str) -> None:
-    """Otherwise a class that nobody photographed is predicted, or one view of one shot gives NaN."""
+def test_one_shot_each_is_the_nearest_shot_and_a_class_without_one_is_never_predicted(
+    name: str,
+) -> None:
+    """Otherwise a class that nobody photographed is predicted, or one view of one shot gives
+    NaN.
+    """
     few = Few(3, 4, 3, 30, 6)
     labels = torch.tensor([0, 1, 3])
     texts = torch.eye(6).repeat(2, 1) if name == "lda" else torch.from_numpy(ALL_AXES)
     given_ = replace(
-        task(), cache=few.cache, views=None, labels=labels, weights=few.weights, imagenet_names=texts
+        task(),
+        cache=few.cache,
+        views=None,
+        labels=labels,
+        weights=few.weights,
+        imagenet_names=texts,
     )
     logits = method(name).fit(given_).logits(few.x, few.clip, Point())
     assert torch.isneginf(logits[:, 2]).all()
@@ -337,7 +388,9 @@ def test_features_that_are_all_the_same_give_no_nan(name: str) -> None:
 
 
 def test_whitened_images_are_compared_as_the_discriminant_does() -> None:
-    """Inner products are (x − m)ᵀ Σ⁻¹ (y − m) of unit features, up to a factor that no cosine sees."""
+    """Inner products are (x − m)ᵀ Σ⁻¹ (y − m) of unit features, up to a factor that no cosine
+    sees.
+    """
     few = Few(6, 3, 12, 5, 4)
     got = ShotStatistics.of(few.cache, few.labels, n_classes=3).whiten(few.x)
     _, ridge = plain_statistics(few.cache.tolist(), few.labels.tolist(), 3)
@@ -353,11 +406,15 @@ def test_whitened_images_are_compared_as_the_discriminant_does() -> None:
 
 # ---- class means, projected
 
-ALL_AXES = np.concatenate([np.diag([6.0, 5, 4, 3, 2, 1]), -np.diag([6.0, 5, 4, 3, 2, 1]), np.ones((1, 6))])
+ALL_AXES = np.concatenate(
+    [np.diag([6.0, 5, 4, 3, 2, 1]), -np.diag([6.0, 5, 4, 3, 2, 1]), np.ones((1, 6))]
+)
 
 
 def plain_projection(texts: Tensor) -> np.ndarray:
-    """The projector on the first d/2 principal components, from the singular vectors of centred unit texts."""
+    """The projector on the first d/2 principal components, from the singular vectors of centred
+    unit texts.
+    """
     rows = np.array([unit(t) for t in texts.tolist()])
     _, sizes, axes = np.linalg.svd(rows - rows.mean(axis=0))
     spanned = int((sizes**2 > 1e-12 * len(rows)).sum())
@@ -370,7 +427,9 @@ def plain_projection(texts: Tensor) -> np.ndarray:
 def test_projected_means_are_what_the_authors_compute(
     seed: int, classes: int, shots: int, images: int, width: int, names: int
 ) -> None:
-    """Loops after span_projection.py and prototype_classify: project in the original space, average, compare."""
+    """Loops after span_projection.py and prototype_classify: project in the original space,
+    average, compare.
+    """
     few = Few(seed, classes, shots, images, width)
     texts = torch.from_numpy(np.random.default_rng(seed + 1).standard_normal((names, width)))
     projector = plain_projection(texts)
@@ -391,7 +450,8 @@ def test_projected_means_are_what_the_authors_compute(
     model = ProjectedMeans.fit(few.cache, few.labels, texts, n_classes=classes)
     logits = model.logits(few.x, few.clip, Point())
     if np.trace(projector) > 0.5:  # else everything is projected on nothing but rounding
-        # image and mean each move by the grid of features and axes before they are made unit, and once after
+        # image and mean each move by the grid of features and axes before they are made unit, and
+        # once after
         error = 100 * 2 * grid_error(width, rows=3) / shortest
         assert logits.tolist() == [pytest.approx(r, abs=error) for r in expected]
     assert torch.equal(logits, model.logits(few.x, torch.zeros_like(few.clip), Point()))
@@ -400,7 +460,12 @@ def test_projected_means_are_what_the_authors_compute(
 
 def test_the_subspace_has_half_the_dimensions_or_all_that_the_names_span() -> None:
     texts = torch.from_numpy(np.random.default_rng(0).standard_normal((40, 9)))
-    for some, components in ((texts, 4), (texts[:3], 2), (texts[:1], 0), (texts[:1].repeat(7, 1), 0)):
+    for some, components in (
+        (texts, 4),
+        (texts[:3], 2),
+        (texts[:1], 0),
+        (texts[:1].repeat(7, 1), 0),
+    ):
         axes = principal_axes(some)
         assert axes.shape == (components, 9)
         torch.testing.assert_close(axes @ axes.T, torch.eye(components, dtype=torch.float64))
@@ -471,7 +536,9 @@ def test_images_on_lines_are_counted_as_one_by_one(
 ) -> None:
     """Whole numbers tie all the time: the lowest class has to win them, as arg max does it."""
     rng = np.random.default_rng(seed)
-    draw = (lambda shape: rng.integers(-2, 3, shape).astype(float)) if whole else rng.standard_normal
+    draw = (
+        (lambda shape: rng.integers(-2, 3, shape).astype(float)) if whole else rng.standard_normal
+    )
     base, slope = spread * draw((classes, images)), draw((classes, images))
     labels, alphas = rng.integers(0, classes, images), np.array([0.0, 0.5, 1.0, 3.0])
     with pytest.MonkeyPatch.context() as patch:
@@ -490,7 +557,9 @@ def test_tip_adapter_is_searched_as_its_authors_do(
 ) -> None:
     """Their loop over β and α on their grid, whatever the CODER-Adapter searches."""
     few = Few(seed, 4, 9, 40, 6, spread=2.0)
-    given_ = replace(task(), dataset=dataset, cache=few.cache, labels=few.labels, weights=few.weights)
+    given_ = replace(
+        task(), dataset=dataset, cache=few.cache, labels=few.labels, weights=few.weights
+    )
     keys = np.array([unit(k) for k in few.cache.tolist()])
     images = np.array([unit(v) for v in few.x.tolist()])
     onehot = np.eye(few.n_classes)[few.labels.numpy()]
@@ -506,10 +575,15 @@ def test_tip_adapter_is_searched_as_its_authors_do(
     assert got[:2] == pytest.approx(best)
 
 
-def test_large_searches_are_cut_into_blocks_without_a_difference(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_searches_are_cut_into_blocks_without_a_difference(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Otherwise ImageNet does not fit into memory, or gives other numbers than a small data set."""
     few = Few(5, 5, 12, 40, 6, spread=2.0)
-    whole = {name: fitted(few, name).search(few.x, few.clip, few.truth) for name in ("tip_x", "ape", "gda")}
+    whole = {
+        name: fitted(few, name).search(few.x, few.clip, few.truth)
+        for name in ("tip_x", "ape", "gda")
+    }
     monkeypatch.setattr("coder_clip.baselines.grid_search.BLOCK", 64)
     monkeypatch.setattr("coder_clip.baselines.grid_search.FETCH", 150)
     for name, point in whole.items():
@@ -587,7 +661,9 @@ def test_beta_without_clip_is_the_first_best_of_the_grid(seed: int) -> None:
 def test_projected_means_with_clip_are_added_to_its_logits(seed: int) -> None:
     """A class without a shot keeps its CLIP logit, where images alone rule it out."""
     inputs, few = task(seed), Few(seed, 4, 12, 30, 8, spread=2.0)
-    inputs = replace(inputs, labels=inputs.labels.clamp_max(2))  # nobody photographed the last class
+    inputs = replace(
+        inputs, labels=inputs.labels.clamp_max(2)
+    )  # nobody photographed the last class
     alone, both = method("projected_means").fit(inputs), method("projected_with_clip").fit(inputs)
     images = alone.logits(few.x, few.clip, Point())
     assert images[:, 3].tolist() == [-math.inf] * 30
@@ -611,7 +687,11 @@ def test_what_is_read_without_importing_is_what_the_modules_say() -> None:
     """The configuration and the labels read the source; the phase imports the module."""
     for name, m in METHODS.items():
         module = importlib.import_module(f"coder_clip.baselines.{name}")
-        assert (m.label, m.about, m.line) == (module.LABEL, module.ABOUT, getattr(module, "LINE", None))
+        assert (m.label, m.about, m.line) == (
+            module.LABEL,
+            module.ABOUT,
+            getattr(module, "LINE", None),
+        )
         assert m.views == getattr(module, "VIEWS", 0)
     assert methods.USE_VIEWS == ("gda", "lda")
 
@@ -626,7 +706,9 @@ def task(seed: int = 2) -> FewShotInputs:
     views = torch.from_numpy(rng.standard_normal((12, 3, 8))).half()
     spans = ((0.1, 50.0, 10), (0.1, 9.0, 5), 2)
     names = torch.from_numpy(rng.standard_normal((20, 8)))
-    return FewShotInputs("dtd", 1, few.cache, views, few.labels, few.weights, texts, names, few.other, spans)
+    return FewShotInputs(
+        "dtd", 1, few.cache, views, few.labels, few.weights, texts, names, few.other, spans
+    )
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -651,7 +733,9 @@ def test_ablations_change_what_they_say() -> None:
         affinities[name] = fit.model.affinity(x)
     for name, a in affinities.items():
         if name != "coder_adapter":
-            assert not torch.allclose(a.double(), affinities["coder_adapter"].double(), atol=1e-3), name
+            assert not torch.allclose(
+                a.double(), affinities["coder_adapter"].double(), atol=1e-3
+            ), name
     texts = [given_.texts[k][0] for k in ("name", "attribute", "analogous", "synonym")]
     alike = CoderAdapter.fit(given_.cache, given_.labels, torch.cat(texts), n_classes=4)
     assert torch.equal(affinities["coder_synonyms"], alike.affinity(x))

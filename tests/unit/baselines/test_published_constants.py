@@ -2,8 +2,8 @@
 
 A slip would be a wrong baseline.
 
-Repository, file and commit stand beside each; the values were read there. Where the code holds a table, the whole table
-is here, so that no entry can change or be forgotten.
+Repository, file and commit stand beside each; the values were read there. Where the code holds a
+table, the whole table is here, so that no entry can change or be forgotten.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from coder_clip.protocols import PUBLISHED_INITIAL, PUBLISHED_THRESHOLDS
 
 
 def test_tip_adapter() -> None:
-    """gaopengcuhk/Tip-Adapter at e6bdba4: search_scale [β, α] of configs/*.yaml, search_step [200, 20] of all of them;
+    """gaopengcuhk/Tip-Adapter at e6bdba4: search_scale [β, α] of configs/*.yaml, search_step [200,
+    20] of all of them;
     utils.py, search_hp: both from 0.1, one round; augment_epoch 10."""
     assert tip_adapter.PUBLISHED == {
         "caltech101": (12, 5),
@@ -38,15 +39,16 @@ def test_tip_adapter() -> None:
 
 
 def test_tip_x() -> None:
-    """vishaal27/SuS-X at 0910683, tipx.py: --temperature 0.5; hparam_search: search_scale [50, 50, 30], search_step
-    [200, 20, 50] of β from 1, α and γ from 0.1."""
+    """vishaal27/SuS-X at 0910683, tipx.py: --temperature 0.5; hparam_search: search_scale [50, 50,
+    30], search_step [200, 20, 50] of β from 1, α and γ from 0.1."""
     assert tip_x.TEMPERATURE == 0.5
     assert (tip_x.ALPHAS, tip_x.BETAS, tip_x.GAMMAS) == ((0.1, 50, 20), (1, 50, 200), (0.1, 30, 50))
 
 
 def test_ape() -> None:
     """yangyangyang127/APE: configs/*.yaml as main.py at 20258ec and utils.py at 6ee66e8 read them:
-    training_free_feat_num of RN50's 1,024 channels, w_training_free[0], search_scale [β, α, γ], search_step. main.py: β
+    training_free_feat_num of RN50's 1,024 channels, w_training_free[0], search_scale [β, α, γ],
+    search_step. main.py: β
     and α from 0.1, γ from 0; 1e-6 in the divergence."""
     b, a, g = (0.1, 7, 200), (0.1, 7, 20), (0.0, 1, 20)
     wide = (0.1, 10, 200)
@@ -68,14 +70,16 @@ def test_ape() -> None:
 
 
 def test_gda() -> None:
-    """mrflogs/ICLR24 at c83409b: main_few_shots.py, the loop over alpha; configs/few_shots/*.yaml, augment_epoch."""
+    """mrflogs/ICLR24 at c83409b: main_few_shots.py, the loop over alpha; configs/few_shots/*.yaml,
+    augment_epoch.
+    """
     assert gda.ALPHAS == (0.0001, 0.001, 0.01, 0.1, 1.0, 10.0, 100.0)
     assert MOST_VIEWS == 10
 
 
 def test_coder() -> None:
-    """YCaigogogo/CVPR24-CODER at 1501735: utils.py, get_thres; configs/*.yaml, init_alpha, init_beta and augment_epoch;
-    classify_few_shot.py, search_hp; classify_zero_shot.py, topk(5)."""
+    """YCaigogogo/CVPR24-CODER at 1501735: utils.py, get_thres; configs/*.yaml, init_alpha,
+    init_beta and augment_epoch; classify_few_shot.py, search_hp; classify_zero_shot.py, topk(5)."""
     assert PUBLISHED_THRESHOLDS == {
         "imagenet": 0.1,
         "imagenet_v2": 0.05,
@@ -108,13 +112,17 @@ def test_coder() -> None:
 
 
 def test_coop() -> None:
-    """KaiyangZhou/CoOp, scripts/coop/main.sh and datasets/: 1, 2, 4, 8 and 16 shots of seeds 1, 2 and 3."""
+    """KaiyangZhou/CoOp, scripts/coop/main.sh and datasets/: 1, 2, 4, 8 and 16 shots of seeds 1, 2
+    and 3.
+    """
     a = AdapterConfig()
     assert (a.shots, a.seeds) == ([1, 2, 4, 8, 16], [1, 2, 3])
 
 
 def test_views_are_cut_as_published() -> None:
-    """All of them: RandomResizedCrop(size=224, scale=(0.5, 1)), torchvision's ratio 3/4 to 4/3, flip with p = 0.5."""
+    """All of them: RandomResizedCrop(size=224, scale=(0.5, 1)), torchvision's ratio 3/4 to 4/3,
+    flip with p = 0.5.
+    """
 
     class Draw:
         """The smallest, then the largest of everything."""
@@ -128,14 +136,18 @@ def test_views_are_cut_as_published() -> None:
 
 
 def test_the_authors_texts() -> None:
-    """YCaigogogo/CVPR24-CODER at 89a6400: CODER/template.py, task_type 'few-shot'; datasets/class_name/*.txt."""
+    """YCaigogogo/CVPR24-CODER at 89a6400: CODER/template.py, task_type 'few-shot';
+    datasets/class_name/*.txt.
+    """
     for name in ("dtd", "oxford_pets"):
         few = entry(name).make_templates()
         assert few.attribute_few_shot == "{class} which has {attribute}"
         assert few.analogous_few_shot == "a {class} similar to {analogous}."
         assert few.attribute != few.attribute_few_shot
     caltech = entry("caltech101")
-    changed = dict(zip(caltech.class_names(), caltech.make_templates().class_names_as_published, strict=True))
+    changed = dict(
+        zip(caltech.class_names(), caltech.make_templates().class_names_as_published, strict=True)
+    )
     assert {a: b for a, b in changed.items() if a != b} == {
         "leopard": "Leopards",
         "motorbike": "Motorbikes",

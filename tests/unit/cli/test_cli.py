@@ -85,8 +85,10 @@ def test_nothing_shows_the_help(command: Command) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["zero-shot", "--dataset", "shape"], "no data set 'shape' in the configuration (did you mean 'shapes'?)"),
-        (["zero-shot", "--model", "minni"], "no model 'minni' in the configuration (did you mean 'mini'?)"),
+        (["zero-shot", "--dataset", "shape"], "no data set 'shape' in the configuration (did you "
+"mean 'shapes'?)"),
+        (["zero-shot", "--model", "minni"], "no model 'minni' in the configuration "
+"(did you mean 'mini'?)"),
         (["texts", "-d", "x"], "(known: rare, shapes)"),
         (["adapter", "--shots", "3"], "no number of shots '3'"),
         (["image-features", "--split", "tests"], "did you mean 'test'"),
@@ -106,7 +108,9 @@ def test_show_names_no_report_that_is_not_here(command: Command, configuration: 
     Path("results/tables").mkdir(parents=True)
     Path("results/tables/claims.md").write_text("Zero-shot.\n\n| Method |\n| --- |\n| CLIP |\n")
     out = command("summary", "--config", configuration).out
-    assert "report: results/report.html is not here; 'make pull' or 'make reproduce' brings it" in out
+    assert (
+        "report: results/report.html is not here; 'make pull' or 'make reproduce' brings it" in out
+    )
     assert "tables: results/tables/\n" in out
     Path("results/report.html").write_text("")
     assert "report: results/report.html\n" in command("summary", "--config", configuration).out
@@ -124,7 +128,10 @@ def test_show_names_no_report_that_is_not_here(command: Command, configuration: 
 def test_a_run_ends_with_the_next_command(command: Command, dataset: str, following: str) -> None:
     """As it must be typed: of two models one has to be named."""
     models = {"mini": {}, "other": {"model": "ViT-B-32", "pretrained": "openai"}}
-    config = {"datasets": {dataset: {"root": "pets"} if dataset == "pets" else {}}, "models": models}
+    config = {
+        "datasets": {dataset: {"root": "pets"} if dataset == "pets" else {}},
+        "models": models,
+    }
     Path("next.yaml").write_text(yaml.safe_dump(config))
     Path("results/tables").mkdir(parents=True)
     Path("results/tables/claims.md").write_text("Zero-shot.\n\n| Method |\n| --- |\n| CLIP |\n")
@@ -135,7 +142,9 @@ def test_a_run_ends_with_the_next_command(command: Command, dataset: str, follow
 @pytest.mark.parametrize(
     "name", ["check", "prefetch", *(c for c in IN_ORDER if c not in ("table", "figure"))]
 )
-def test_every_command_names_a_missing_configuration(command: Command, tmp_path: Path, name: str) -> None:
+def test_every_command_names_a_missing_configuration(
+    command: Command, tmp_path: Path, name: str
+) -> None:
     arguments = ["--shards", "2"] if name == "merge-shards" else []
     answer = command(name, *arguments, "--config", tmp_path / "nowhere.yaml")
     assert "nowhere.yaml" in one_line(answer)
@@ -171,7 +180,8 @@ def test_an_error_of_several_lines_becomes_one(
 def test_help_starts_without_torch() -> None:
     """Asking for help, and every start of Snakemake, would take seconds."""
     code = (
-        "import sys, coder_clip.cli; print([m for m in ('torch', 'pandas', 'open_clip') if m in sys.modules])"
+        "import sys, coder_clip.cli; print([m for m in ('torch', 'pandas', 'open_clip') if m "
+        "in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
@@ -197,6 +207,8 @@ def test_a_model_is_loaded_once_for_all_its_data_sets(
         "models: {a: {model: RN50, pretrained: openai}, b: {model: ViT-B-32, pretrained: openai}}\n"
     )
     asked: list[tuple[str, str, object]] = []
-    monkeypatch.setattr(image_features, "run", lambda c, m, d, splits, shard: asked.append((m, d, splits)))
+    monkeypatch.setattr(
+        image_features, "run", lambda c, m, d, splits, shard: asked.append((m, d, splits))
+    )
     assert command("image-features", "--config", str(configuration)).code == 0
     assert asked == [(m, d, None) for m in ("a", "b") for d in ("rare", "shapes")]

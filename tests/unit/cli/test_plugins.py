@@ -41,7 +41,9 @@ def start(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def install(folder: Path, source: str | None) -> None:
     """A distribution whose command `classify` is in the module ``hello``."""
     (folder / "hello-1.dist-info").mkdir()
-    (folder / "hello-1.dist-info/METADATA").write_text("Metadata-Version: 2.1\nName: hello\nVersion: 1\n")
+    (folder / "hello-1.dist-info/METADATA").write_text(
+        "Metadata-Version: 2.1\nName: hello\nVersion: 1\n"
+    )
     (folder / "hello-1.dist-info/entry_points.txt").write_text(ENTRY.format(module="hello"))
     if source is not None:
         (folder / "hello.py").write_text(source)
@@ -79,11 +81,15 @@ def test_help_lists_only_what_is_installed(tmp_path: Path) -> None:
         ("def (", "SyntaxError: "),
     ],
 )
-def test_a_command_that_cannot_be_loaded_is_one_line(tmp_path: Path, source: str | None, reason: str) -> None:
+def test_a_command_that_cannot_be_loaded_is_one_line(
+    tmp_path: Path, source: str | None, reason: str
+) -> None:
     """A half-installed package would end every command of coder-clip in a traceback."""
     install(tmp_path, source)
     said = start(tmp_path, "classify", "photos", "--classes", "cat,dog")
     assert said.returncode == 1
-    assert said.stderr.startswith(f"coder-clip: error: 'classify' of hello cannot be loaded: {reason}")
+    assert said.stderr.startswith(
+        f"coder-clip: error: 'classify' of hello cannot be loaded: {reason}"
+    )
     assert said.stderr.count("\n") == 1, said.stderr
     assert start(tmp_path, "--version").returncode == 0

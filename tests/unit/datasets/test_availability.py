@@ -45,7 +45,9 @@ def test_nothing_there_says_how_to_get_it(name: str, tmp_path: Path) -> None:
 def of_size(monkeypatch: pytest.MonkeyPatch, name: str, counts: dict[str, int]) -> Entry:
     """The data set's entry, expecting as many images as the small tree has, and any lists."""
     real = entry(name)
-    rules = [r.model_copy(update={"counts": counts, "fingerprints": {}, "sums": {}}) for r in real.splits]
+    rules = [
+        r.model_copy(update={"counts": counts, "fingerprints": {}, "sums": {}}) for r in real.splits
+    ]
     return of_any_lists(monkeypatch, real.model_copy(update={"splits": rules}))
 
 
@@ -60,7 +62,8 @@ def test_complete_is_said_only_of_what_is(tmp_path: Path, monkeypatch: pytest.Mo
         "  here      train 47, val 47, test 47 (split: CoOp's split)",
         "  here      list of images, sha256, without a published one to compare with: "
         + ", ".join(
-            f"{s} {load_below('dtd', tmp_path).fingerprint(s)[:12]}…" for s in ("train", "val", "test")
+            f"{s} {load_below('dtd', tmp_path).fingerprint(s)[:12]}…"
+            for s in ("train", "val", "test")
         ),
     ]
     (tmp_path / "dtd/images/banded/banded_0002.jpg").unlink()
@@ -80,7 +83,9 @@ def test_a_split_file_that_is_absent_is_a_problem(tmp_path: Path) -> None:
     assert "coder-clip data get dtd" in "\n".join(found.lines())
 
 
-def test_another_list_of_images_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_list_of_images_is_a_problem(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Somebody's own split under CoOp's file name."""
     plant("dtd", tmp_path, 1)
     of_size(monkeypatch, "dtd", {"train": 47, "val": 47, "test": 47})
@@ -162,7 +167,9 @@ def test_a_configuration_check_names_all_that_is_absent(
     answer = command("check", "--config", config)
     assert answer.code == 1
     missing = [
-        line for line in answer.out.splitlines() if line.startswith(("problem: ", "  get", "  by hand"))
+        line
+        for line in answer.out.splitlines()
+        if line.startswith(("problem: ", "  get", "  by hand"))
     ]
     assert missing == [
         f"problem: data set eurosat, below {tmp_path}/eurosat",
@@ -185,9 +192,9 @@ def test_a_configuration_check_looks_for_the_images(
     answer = command("check", "--config", config)
     assert answer.code == 1
     assert (
-        f"dtd: 1 of 141 images are missing or empty, below {tmp_path}/dtd/images, first banded/banded_0002.jpg"
-        in answer.out
-    )
+        f"dtd: 1 of 141 images are missing or empty, below {tmp_path}/dtd/images, first "
+        "banded/banded_0002.jpg"
+    ) in answer.out
     assert "coder-clip data get dtd" in answer.out
     put(lost)
     assert command("check", "--config", config).code == 0
@@ -242,15 +249,18 @@ def test_a_list_that_names_an_absent_image_is_at_fault_not_the_archive(
     split.write_text(json.dumps(lists))
     state = look_at("dtd", root)
     assert [d.gives for d in state.get] == [split.name]
-    assert f"first banded/banded_9999.jpg; {split.name} lists them, and is not the published file" in "".join(
-        state.problems
+    assert (
+        f"first banded/banded_9999.jpg; {split.name} lists them, and is not the published file"
+        in "".join(state.problems)
     )
     asked = len(web.asked)
     assert get("dtd", root, say=lambda _: None).usable
     assert len(web.asked) == asked + 1
 
 
-def test_get_brings_a_data_set_to_completion(published_dtd: Entry, web: Web, tmp_path: Path) -> None:
+def test_get_brings_a_data_set_to_completion(
+    published_dtd: Entry, web: Web, tmp_path: Path
+) -> None:
     root = tmp_path / "root"
     said: list[str] = []
     found = get("dtd", root, say=said.append)
@@ -309,7 +319,9 @@ def test_two_calls_at_once_fetch_once(published_dtd: Entry, web: Web, tmp_path: 
 def test_an_address_that_a_person_gives_comes_first(
     published_dtd: Entry, web: Web, tmp_path: Path, command: Callable[..., Any]
 ) -> None:
-    """A mirror of the university's; the checksum is the published one. One that would not be used is refused."""
+    """A mirror of the university's; the checksum is the published one. One that would not be used
+    is refused.
+    """
     web.files["/mirror/dtd-r1.0.1.tar.gz"] = web.files.pop("/dtd-r1.0.1.tar.gz")
     into = ("data", "get", "dtd", "--root", tmp_path / "root", "--url")
     refused = command(*into, f"{web.url}/mirror/dtd.tar.gz")
@@ -347,7 +359,9 @@ def test_a_damaged_split_file_is_replaced(
     with pytest.raises(UserError, match="HTTP 404"):
         get("dtd", tmp_path / "root", say=lambda _: None)
     assert split.read_bytes() == content, "a failed download took the old file"
-    (tmp_path / "root/dtd/images/banded/banded_0002.jpg").unlink()  # only the right list can show it
+    (
+        tmp_path / "root/dtd/images/banded/banded_0002.jpg"
+    ).unlink()  # only the right list can show it
     assert get("dtd", tmp_path / "root", say=lambda _: None).usable
     assert split.read_bytes() == whole
 
@@ -391,7 +405,9 @@ def test_too_little_room_is_said_before_the_download(
 def test_what_was_downloaded_before_needs_no_room_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After a download that was killed at its end, the disk would be said to be too small for what it holds."""
+    """After a download that was killed at its end, the disk would be said to be too small for what
+    it holds.
+    """
     archive = tmp_path / ".downloads/dtd/dtd-r1.0.1.tar.gz.part"
     archive.parent.mkdir(parents=True)
     with archive.open("wb") as stream:
@@ -411,8 +427,12 @@ def test_what_only_people_can_get_is_told_by_get_too(tmp_path: Path) -> None:
     assert not found.usable
 
 
-def test_imagenet_from_its_two_official_archives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A tar of a tar per class, and one of loose images whose classes are known by their numbers alone."""
+def test_imagenet_from_its_two_official_archives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tar of a tar per class, and one of loose images whose classes are known by their numbers
+    alone.
+    """
     real = entry("imagenet").model_copy(update={"classes": ["tench", "goldfish"]})
     synsets, labels = imagenet_synsets()[:2], imagenet_val_labels()
     of_class = [
@@ -421,12 +441,16 @@ def test_imagenet_from_its_two_official_archives(tmp_path: Path, monkeypatch: py
     ]
     root = tmp_path / "root"
     root.mkdir()
-    tar_with(root / "ILSVRC2012_img_train.tar", *((p.name, p.read_bytes()) for p in of_class), mode="w")
+    tar_with(
+        root / "ILSVRC2012_img_train.tar", *((p.name, p.read_bytes()) for p in of_class), mode="w"
+    )
     numbers = [n for n, label in enumerate(labels, 1) if label < 2]
     loose = [(f"ILSVRC2012_val_{n:08d}.JPEG", jpeg(7)) for n in numbers]
     tar_with(root / "ILSVRC2012_img_val.tar", *loose, mode="w")
     replace_entry(monkeypatch, real)
-    with pytest.raises(UserError, match=r"ILSVRC2012_img_val\.tar: checksum .*, published: md5:29b22e"):
+    with pytest.raises(
+        UserError, match=r"ILSVRC2012_img_val\.tar: checksum .*, published: md5:29b22e"
+    ):
         get("imagenet", root, say=lambda _: None)
     hands = [
         h.model_copy(update={"archive": h.archive.model_copy(update={"checksum": None})})
@@ -445,7 +469,9 @@ def test_imagenet_from_its_two_official_archives(tmp_path: Path, monkeypatch: py
         put(tmp_path / "sorted/imagenet" / image)
         assert labels[int(image[-13:-5]) - 1] == label
     sorted_ = load_below("imagenet", tmp_path / "sorted", split="imagenet_val")
-    assert sorted_.counts == {"test": len(numbers)}, "without train, where the configuration says so"
+    assert sorted_.counts == {"test": len(numbers)}, (
+        "without train, where the configuration says so"
+    )
     assert sorted_.fingerprint("test") == data.fingerprint("test")
     with pytest.raises(UserError, match="split: imagenet_val"):
         load_below("imagenet", tmp_path / "sorted")
@@ -467,14 +493,18 @@ def test_lists_that_a_person_brought_are_not_taken_for_published_ones(
 def test_what_may_be_downloaded_comes_and_the_rest_is_told(
     web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The split file alone is no data set; with the images that a person put there, it is complete."""
+    """The split file alone is no data set; with the images that a person put there, it is
+    complete.
+    """
     name = "stanford_cars"
     made, root, real = tmp_path / "made", tmp_path / "root", entry(name)
     planted = plant(name, made, 1)
     folder, split = real.folders[0], real.splits[0].needs[0]
     web.files["/" + split] = (made / folder / split).read_bytes()
     counts = {s: len(rows) for s, rows in planted.items()}
-    rules = [r.model_copy(update={"counts": counts, "fingerprints": {}, "sums": {}}) for r in real.splits]
+    rules = [
+        r.model_copy(update={"counts": counts, "fingerprints": {}, "sums": {}}) for r in real.splits
+    ]
     replace_entry(monkeypatch, served(real, web).model_copy(update={"splits": rules}))
     got = get(name, root, say=lambda _: None)
     assert not got.usable
@@ -490,15 +520,23 @@ def test_what_may_be_downloaded_comes_and_the_rest_is_told(
 def test_get_keeps_nothing_of_a_wrong_archive(
     published_dtd: Entry, web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: str
 ) -> None:
-    """Another file under the address, or one whose author means harm and whose checksum somebody took over."""
-    evil = {"link": EVIL_TAR["link out"], "parent": EVIL_TAR["hidden parent"], "checksum": ("d/x", b"x")}
+    """Another file under the address, or one whose author means harm and whose checksum somebody
+    took over.
+    """
+    evil = {
+        "link": EVIL_TAR["link out"],
+        "parent": EVIL_TAR["hidden parent"],
+        "checksum": ("d/x", b"x"),
+    }
     web.files["/dtd-r1.0.1.tar.gz"] = tar_with(tmp_path / "evil.tar.gz", evil[harm]).read_bytes()
     if harm != "checksum":
         right = f"sha256:{hashlib.sha256(web.files['/dtd-r1.0.1.tar.gz']).hexdigest()}"
         first, *others = published_dtd.downloads
         changed = [first.model_copy(update={"checksum": right}), *others]
         replace_entry(monkeypatch, published_dtd.model_copy(update={"downloads": changed}))
-    with pytest.raises(UserError, match="Nothing was kept" if harm == "checksum" else "nothing was unpacked"):
+    with pytest.raises(
+        UserError, match="Nothing was kept" if harm == "checksum" else "nothing was unpacked"
+    ):
         get("dtd", tmp_path / "root", say=lambda _: None)
     left = set(below(tmp_path / "root"))
     assert left <= {".downloads/dtd/dtd-r1.0.1.tar.gz"}

@@ -1,4 +1,6 @@
-"""Corrected labels: what the file may hold, what it changes about a folder of photos, and what it does not change."""
+"""Corrected labels: what the file may hold, what it changes about a folder of photos, and what it
+does not change.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,10 @@ def labels(data: FolderDataset) -> dict[str, tuple[str, str]]:
         assert sorted(zip(split.labels.tolist(), split.ids, strict=True)) == list(
             zip(split.labels.tolist(), split.ids, strict=True)
         ), "by label, then id"
-        found |= {i: (name, data.classes[k]) for i, k in zip(split.ids, split.labels.tolist(), strict=True)}
+        found |= {
+            i: (name, data.classes[k])
+            for i, k in zip(split.ids, split.labels.tolist(), strict=True)
+        }
     return found
 
 
@@ -67,7 +72,9 @@ def test_only_the_named_photos_change(root: Path) -> None:
 
 
 def test_features_of_other_labels_are_others(root: Path) -> None:
-    """Shards made before and after a correction must not be merged. Without corrections it stays as it was."""
+    """Shards made before and after a correction must not be merged. Without corrections it stays as
+    it was.
+    """
     plain = FolderDataset("foxes", root).fingerprint()
     assert corrected(root).fingerprint() == plain
     one = corrected(root, "dog/0.png,dog,red fox").fingerprint()
@@ -96,7 +103,10 @@ def test_a_copy_that_is_left_out_is_no_copy_any_more(root: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("dog/77.png,dog,red fox", "no image 'dog/77.png' in .*photos.*; remove or correct the line"),
+        (
+            "dog/77.png,dog,red fox",
+            "no image 'dog/77.png' in .*photos.*; remove or correct the line",
+        ),
         ("dog/0.png,dog,red fax", "'dog/0.png': no class 'red fax' .did you mean 'red fox'"),
         ("dog/0.png,red fox,dog", "'dog/0.png' is in the folder of 'dog', not 'red fox'"),
         ("dog/0.png,dog,dog", "line 2: 'dog/0.png' stays 'dog'; remove the line"),
@@ -150,12 +160,17 @@ def test_a_published_benchmark_keeps_its_labels(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_not_there_is_said_before_the_run(root: Path) -> None:
-    document = {"datasets": {"foxes": {"root": str(root), "corrections": "gone.csv"}}, "models": MODELS}
+    document = {
+        "datasets": {"foxes": {"root": str(root), "corrections": "gone.csv"}},
+        "models": MODELS,
+    }
     with pytest.raises(ValidationError, match=r"datasets\.foxes\.corrections: no file gone\.csv"):
         Config.model_validate(document)
 
 
-def test_the_manifest_counts_corrections_and_is_the_same_without(root: Path, tmp_path: Path) -> None:
+def test_the_manifest_counts_corrections_and_is_the_same_without(
+    root: Path, tmp_path: Path
+) -> None:
     corrected(root, "red_fox/3.png,red fox,dog", "red_fox/4.png,red fox,dog", "dog/0.png,dog,")
     file = tmp_path / "foxes.corrections.csv"
     documents = []
@@ -172,7 +187,8 @@ def test_the_manifest_counts_corrections_and_is_the_same_without(root: Path, tmp
         assert documents[-1]["images"] == {s: len(data.split(s)) for s in SPLITS}
     assert "corrections" not in documents[0]
     splits = [
-        labels(FolderDataset("foxes", root))[i][0] for i in ("red_fox/3.png", "red_fox/4.png", "dog/0.png")
+        labels(FolderDataset("foxes", root))[i][0]
+        for i in ("red_fox/3.png", "red_fox/4.png", "dog/0.png")
     ]
     assert documents[1]["corrections"] == {
         "file": file.as_posix(),
@@ -192,15 +208,21 @@ def test_the_manifest_counts_corrections_and_is_the_same_without(root: Path, tmp
         ((0, 0, {}), "0 labels corrected (c.csv)"),
     ],
 )
-def test_the_number_of_corrections_in_words(counted: tuple[int, int, dict[str, int]], words: str) -> None:
-    """Accuracy rises by itself if only errors among test images are corrected, so a reader has to see where."""
+def test_the_number_of_corrections_in_words(
+    counted: tuple[int, int, dict[str, int]], words: str
+) -> None:
+    """Accuracy rises by itself if only errors among test images are corrected, so a reader has to
+    see where.
+    """
     assert said(*counted, "c.csv") == words
 
 
 def test_a_check_counts_corrections_and_warns_of_a_file_that_is_not_used(
     root: Path, tmp_path: Path, command: Command, repo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who corrects labels in the page and forgets the key would take the old labels for the corrected ones."""
+    """Who corrects labels in the page and forgets the key would take the old labels for the
+    corrected ones.
+    """
     monkeypatch.chdir(tmp_path)
     corrected(root, "red_fox/3.png,red fox,dog", "dog/0.png,dog,")
     document: dict[str, Any] = {
@@ -210,7 +232,10 @@ def test_a_check_counts_corrections_and_warns_of_a_file_that_is_not_used(
     }
     config = Path("c.yaml")
     config.write_text(json.dumps(document))
-    said = "warning: data set foxes: foxes.corrections.csv corrects labels, but c.yaml does not name it; add"
+    said = (
+        "warning: data set foxes: foxes.corrections.csv corrects labels, but c.yaml does not "
+        "name it; add"
+    )
     assert said in command("check", "--config", "c.yaml").out
     document["datasets"]["foxes"]["corrections"] = "foxes.corrections.csv"
     config.write_text(json.dumps(document))

@@ -105,7 +105,9 @@ def test_a_server_that_cannot_resume_sends_all(web: Web, target: Path) -> None:
 
 
 def test_a_server_that_cannot_resume_and_breaks_off_ends(web: Web, target: Path) -> None:
-    """Here later than the last time, there earlier: that is no progress, and the download would never end."""
+    """Here later than the last time, there earlier: that is no progress, and the download would
+    never end.
+    """
     web.ranges, web.cut = False, [1000, 2000]
     with pytest.raises(UserError, match="5 times in a row"):
         get_it(web, target)
@@ -113,7 +115,9 @@ def test_a_server_that_cannot_resume_and_breaks_off_ends(web: Web, target: Path)
 
 
 def test_a_server_that_sends_another_part_than_asked_for(web: Web, target: Path) -> None:
-    """Joined, the parts would be another file, and nothing would notice without a published checksum."""
+    """Joined, the parts would be another file, and nothing would notice without a published
+    checksum.
+    """
     web.begin = 0
     put_part(target, CONTENT[:1000])
     fetch(f"{web.url}/file.bin", target, None, wait=0.001)
@@ -134,7 +138,9 @@ def test_a_server_that_sends_little_at_a_time(web: Web, target: Path) -> None:
 def test_a_file_that_changes_between_two_answers_is_fetched_again(
     web: Web, target: Path, obeys: bool
 ) -> None:
-    """Joined, the two versions would be neither, and nothing would notice without a published checksum."""
+    """Joined, the two versions would be neither, and nothing would notice without a published
+    checksum.
+    """
     web.obeys, web.cut = obeys, [len(CONTENT), 500_000]
     web.changed = {"/file.bin": CONTENT[::-1]}
     fetch(f"{web.url}/file.bin", target, None, wait=0.001)
@@ -143,7 +149,9 @@ def test_a_file_that_changes_between_two_answers_is_fetched_again(
     assert os.listdir(target.parent) == ["file.bin"]
 
 
-def test_a_beginning_of_an_unknown_version_is_used_only_with_a_checksum(web: Web, target: Path) -> None:
+def test_a_beginning_of_an_unknown_version_is_used_only_with_a_checksum(
+    web: Web, target: Path
+) -> None:
     put(part(target), b"x" * 1000)
     fetch(f"{web.url}/file.bin", target, None, wait=0.001)
     assert web.asked == [""]
@@ -156,7 +164,9 @@ def test_a_file_in_an_encoding_that_nobody_asked_for_is_refused(web: Web, target
     with pytest.raises(UserError, match="sent in the encoding 'gzip', which was not asked for"):
         fetch(f"{web.url}/file.bin", target, None, wait=0.001)
     assert not list(target.parent.iterdir())
-    get_it(web, target)  # some servers name the archive's own compression so, and the checksum is right
+    get_it(
+        web, target
+    )  # some servers name the archive's own compression so, and the checksum is right
     assert target.read_bytes() == CONTENT
 
 
@@ -175,8 +185,12 @@ def test_another_files_beginning_is_thrown_away(web: Web, target: Path, beginnin
 
 
 def test_the_name_of_a_git_blob_is_a_checksum(web: Web, target: Path) -> None:
-    """Public repositories list no SHA-256 of their files, but Git names each by one: another file has another name."""
-    made = subprocess.run(["git", "hash-object", "--stdin"], input=CONTENT, capture_output=True, check=True)
+    """Public repositories list no SHA-256 of their files, but Git names each by one: another file
+    has another name.
+    """
+    made = subprocess.run(
+        ["git", "hash-object", "--stdin"], input=CONTENT, capture_output=True, check=True
+    )
     get_it(web, target, f"git:{made.stdout.decode().strip()}")
     assert target.read_bytes() == CONTENT
     target.unlink()
@@ -230,7 +244,9 @@ def test_a_file_that_is_gone_is_said_at_once(web: Web, target: Path) -> None:
 def test_without_a_network(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a compute node nobody waits for five tries."""
     for url in ("http://127.0.0.1:9/file.bin", "http://no-such-host.invalid/file.bin"):
-        with pytest.raises(UserError, match=r"cannot be reached \(.*\); fetch it by hand") as caught:
+        with pytest.raises(
+            UserError, match=r"cannot be reached \(.*\); fetch it by hand"
+        ) as caught:
             fetch(url, target, RIGHT, wait=60)
         assert "\n" not in str(caught.value)
     monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:9")
@@ -263,16 +279,22 @@ def test_another_address_is_tried_where_the_first_has_not_the_file(web: Web, tar
     fetch(urls, target, RIGHT, wait=0.001)
     assert target.read_bytes() == CONTENT
     target.unlink()
-    with pytest.raises(UserError, match=r"none of 3 addresses gave file\.bin: .*reached.*404.*checksum"):
+    with pytest.raises(
+        UserError, match=r"none of 3 addresses gave file\.bin: .*reached.*404.*checksum"
+    ):
         fetch(urls[:3], target, RIGHT, wait=0.001)
     assert os.listdir(target.parent) == []
 
 
 @pytest.mark.parametrize("kind", ["text/html; charset=utf-8", "Text/HTML", "application/zip"])
 def test_a_web_page_is_not_the_file(web: Web, target: Path, kind: str) -> None:
-    """A login, or Google Drive's daily limit; without a published checksum nothing else would notice."""
+    """A login, or Google Drive's daily limit; without a published checksum nothing else would
+    notice.
+    """
     web.headers["Content-Type"] = kind
-    web.files["/file.bin"] = b"\n<!DOCTYPE html><html>Please log in</html>" if "zip" in kind else CONTENT
+    web.files["/file.bin"] = (
+        b"\n<!DOCTYPE html><html>Please log in</html>" if "zip" in kind else CONTENT
+    )
     with pytest.raises(UserError, match="answers with a web page"):
         fetch(f"{web.url}/file.bin", target, None)
     assert os.listdir(target.parent) == []
@@ -283,11 +305,18 @@ def test_a_web_page_is_not_the_file(web: Web, target: Path, kind: str) -> None:
     [
         (b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>', "an XML document"),
         (b"\xef\xbb\xbf\n<Error><Code>SlowDown</Code></Error>", "an XML document"),
-        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n", "a Git LFS pointer"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n",
+            "a Git LFS pointer",
+        ),
     ],
 )
-def test_an_answer_of_a_store_is_not_the_file(web: Web, target: Path, content: bytes, what: str) -> None:
-    """Without a published checksum the error of a store of files, or a pointer to a file, counted as a download."""
+def test_an_answer_of_a_store_is_not_the_file(
+    web: Web, target: Path, content: bytes, what: str
+) -> None:
+    """Without a published checksum the error of a store of files, or a pointer to a file, counted
+    as a download.
+    """
     web.files["/file.bin"] = content
     with pytest.raises(UserError, match=f"answers with {what} in the place of the file"):
         fetch(f"{web.url}/file.bin", target, None)
@@ -337,15 +366,20 @@ def test_folders_that_are_there_keep_their_permissions(tmp_path: Path) -> None:
         (tmp_path / folder).mkdir()
         (tmp_path / folder).chmod(0o2775)
     unpack(tar_with(tmp_path / "a.tar", ("d/x.jpg", b"1"), mode="w"), tmp_path / "out")
-    assert {stat.S_IMODE((tmp_path / folder).stat().st_mode) for folder in ("out", "out/d")} == {0o2775}
+    assert {stat.S_IMODE((tmp_path / folder).stat().st_mode) for folder in ("out", "out/d")} == {
+        0o2775
+    }
 
 
 def test_unpacking_after_it_was_killed(tmp_path: Path) -> None:
-    """Nothing that a killed call has left is taken over, though its size is right; nothing stays beside the result."""
+    """Nothing that a killed call has left is taken over, though its size is right; nothing stays
+    beside the result.
+    """
     noise = os.urandom(300_000)
     made = tar_with(tmp_path / "a.tar", *((f"d/{i}.jpg", noise) for i in range(40)), mode="w")
     code = (
-        "import os, shutil, signal, sys; from pathlib import Path; from coder_clip.datasets import unpack as u\n"
+        "import os, shutil, signal, sys; from pathlib import Path; from coder_clip.datasets "
+        "import unpack as u\n"
         "real, calls = shutil.copyfileobj, []\n"
         "def copy(source, out, size):\n"
         "    calls.append(0)\n"

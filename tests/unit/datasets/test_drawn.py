@@ -13,7 +13,9 @@ import pytest
 from coder_clip.errors import UserError
 
 pytest.importorskip("coder_clip.datasets.drawn.drawing", reason="the drawn data sets are not here")
-pytest.importorskip("tools.mini.train", reason="tools/mini, which trains the embedded model, is not here")
+pytest.importorskip(
+    "tools.mini.train", reason="tools/mini, which trains the embedded model, is not here"
+)
 from coder_clip.datasets.drawn import drawing, rare, shapes
 from coder_clip.datasets.drawn.drawing import BACKGROUNDS, CLUTTERS, DrawnDataset, combos, held_out
 from coder_clip.datasets.drawn.rare import PARTS, SPECIES, Rare
@@ -38,15 +40,22 @@ def test_splits_hold_the_promised_images(kind: type[DrawnDataset]) -> None:
 
 @pytest.mark.rest
 @pytest.mark.parametrize("kind", DRAWN)
-def test_an_image_is_the_same_in_another_process_with_another_hash_seed(kind: type[DrawnDataset]) -> None:
+def test_an_image_is_the_same_in_another_process_with_another_hash_seed(
+    kind: type[DrawnDataset],
+) -> None:
     """Features in a cache would belong to other images otherwise."""
     code = (
         f"import hashlib; from {kind.__module__} import {kind.__name__} as D; s = D();"
-        "print(hashlib.sha256(b''.join(s.image(i).tobytes() for i in s.split('test').ids[::97])).hexdigest())"
+        "print(hashlib.sha256(b''.join(s.image(i).tobytes() for i in "
+        "s.split('test').ids[::97])).hexdigest())"
     )
     data = kind()
-    here = hashlib.sha256(b"".join(data.image(i).tobytes() for i in data.split("test").ids[::97])).hexdigest()
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONHASHSEED"} | {"PYTHONHASHSEED": "7"}
+    here = hashlib.sha256(
+        b"".join(data.image(i).tobytes() for i in data.split("test").ids[::97])
+    ).hexdigest()
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONHASHSEED"} | {
+        "PYTHONHASHSEED": "7"
+    }
     there = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
     )
@@ -63,7 +72,9 @@ def test_images_are_rgb_and_differ(kind: type[DrawnDataset]) -> None:
 
 @pytest.mark.parametrize("kind", DRAWN)
 def test_the_test_split_shows_held_out_combinations_alone(kind: type[DrawnDataset]) -> None:
-    """What makes test accuracy one of generalisation: no combination of the test split is seen elsewhere."""
+    """What makes test accuracy one of generalisation: no combination of the test split is seen
+    elsewhere.
+    """
     data = kind()
     seen = {s: {data.combo(i) for i in data.split(s).ids} for s in drawing.PER_CLASS}
     assert all(held_out(c) for c in seen["test"])
@@ -72,7 +83,9 @@ def test_the_test_split_shows_held_out_combinations_alone(kind: type[DrawnDatase
 
 @pytest.mark.parametrize("thing", EVERY, ids=lambda t: t.name)
 def test_every_part_of_a_held_out_combination_is_seen_in_training(thing: shapes.Thing) -> None:
-    """Otherwise the test split would ask for colours or backgrounds that nobody could have learnt."""
+    """Otherwise the test split would ask for colours or backgrounds that nobody could have
+    learnt.
+    """
     train, test = combos(thing.name, False), combos(thing.name, True)
     assert not set(train) & set(test)
     assert len(train) == 3 * len(test) == 96
@@ -133,7 +146,7 @@ def test_fingerprint_follows_the_drawing_code(
     assert kind().fingerprint() != before
 
 
-# --- birds ----------------------------------------------------------------------------------------------------
+# --- birds ---
 
 
 def _look(marks: rare.Marks) -> bytes:

@@ -28,8 +28,12 @@ from coder_clip.pipeline.config import Config, DatasetConfig
 CLASSES = ["ash", "oak", "elm"]
 
 
-def folder_of_caches(folder: Path, each: int = 4, shots: int = 3, width: int = 6) -> dict[str, torch.Tensor]:
-    """Caches as Tip-Adapter writes them: half precision, keys transposed, labels of shots one-hot."""
+def folder_of_caches(
+    folder: Path, each: int = 4, shots: int = 3, width: int = 6
+) -> dict[str, torch.Tensor]:
+    """Caches as Tip-Adapter writes them: half precision, keys transposed, labels of shots
+    one-hot.
+    """
     rng = torch.Generator().manual_seed(7)
     folder.mkdir(exist_ok=True)
     files = {}
@@ -55,7 +59,9 @@ def test_caches_are_read_as_they_are(tmp_path: Path) -> None:
         part = data.split(split)
         assert part.labels.tolist() == files[f"{split}_l"].tolist()
         for i in (5, 0, 2):  # one by one, in any order
-            assert torch.equal(data.features(split, [part.ids[i]])[0], files[f"{split}_f"][i].float())
+            assert torch.equal(
+                data.features(split, [part.ids[i]])[0], files[f"{split}_f"][i].float()
+            )
     # shots are from the largest cache
     train = data.split("train")
     assert len(train.ids) == 9
@@ -76,7 +82,9 @@ def test_without_a_cache_shots_are_validation_images(tmp_path: Path) -> None:
 
 
 def test_no_seed_chooses_on_its_own_shots() -> None:
-    """Hyper-parameters that are chosen on the very shots of a cache are those that memorise them."""
+    """Hyper-parameters that are chosen on the very shots of a cache are those that memorise
+    them.
+    """
     meta = {"dataset": "trees", "classes": CLASSES}
     val = SplitFeatures(torch.eye(5), torch.tensor([0, 1, 2, 0, 1]), list("abcde"), meta)
     scored = ScoredSplit(val, torch.arange(15.0).view(5, 3))
@@ -91,7 +99,9 @@ def test_no_seed_chooses_on_its_own_shots() -> None:
 
 
 def test_seeds_that_draw_the_same_images_are_one() -> None:
-    """Three equal draws would look like three that agree, and a claim clear that is about one draw."""
+    """Three equal draws would look like three that agree, and a claim clear that is about one
+    draw.
+    """
     labels = np.repeat(np.arange(3), 4)
     ids = [f"i{n}" for n in range(12)]
     draws = {
@@ -100,14 +110,20 @@ def test_seeds_that_draw_the_same_images_are_one() -> None:
     }
     pool = SplitFeatures(torch.zeros(12, 2), torch.from_numpy(labels), ids, {"draws": draws})
     config = Config.model_validate(
-        {"datasets": ["shapes"], "models": ["mini"], "adapter": {"shots": [2, 4], "seeds": [5, 1, 2]}}
+        {
+            "datasets": ["shapes"],
+            "models": ["mini"],
+            "adapter": {"shots": [2, 4], "seeds": [5, 1, 2]},
+        }
     )
     assert different(config, pool, 2) == [5, 1, 2]
     assert different(config, pool, 4) == [5]  # all four of four
 
 
 def test_fewer_shots_are_the_first_ones_and_a_draw_without_images_is_named() -> None:
-    """Fewer shots would be other images than the larger draw holds, or a table would show results of no image."""
+    """Fewer shots would be other images than the larger draw holds, or a table would show results
+    of no image.
+    """
     ids = ["a0", "a1", "b0", "b1"]
     draws = {"1": [["a1", "b0"], ["a0", "b1"]]}  # two shots of two classes
     config = Config.model_validate(
@@ -126,7 +142,9 @@ def test_fewer_shots_are_the_first_ones_and_a_draw_without_images_is_named() -> 
         shot_rows(config, pool, 4, 1)
     broken = {**meta, "skipped": [(i, "broken") for i in ids]}
     empty = SplitFeatures(torch.zeros(0, 2), torch.zeros(0), [], broken)
-    with pytest.raises(UserError, match="'shapes': none of the 2 images of the 1-shot draw of seed 1"):
+    with pytest.raises(
+        UserError, match="'shapes': none of the 2 images of the 1-shot draw of seed 1"
+    ):
         shot_rows(config, empty, 1, 1)
 
 
@@ -152,13 +170,19 @@ BROKEN = {
     "test_f.pt: .* where features": ("test_f", lambda t: t.int()),
     "val_f.pt: .* where features": ("val_f", lambda t: t.flatten()),
     "val_l.pt: 12 labels for 11 features": ("val_f", lambda t: t[1:]),
-    "val_l.pt: labels from 0 to 3, where the data set has 3 classes": ("val_l", lambda t: t + (t == 2)),
+    "val_l.pt: labels from 0 to 3, where the data set has 3 classes": (
+        "val_l",
+        lambda t: t + (t == 2),
+    ),
     "test_l.pt: labels from -1 to 1": ("test_l", lambda t: t - 1),
     "val_l.pt: torch.float32, where labels are whole numbers": ("val_l", lambda t: t.float()),
     "features of several widths, so of several encoders": ("test_f", lambda t: t[:, :4]),
     "no val image of class 2": ("val_l", lambda t: t % 2),
     "values_3shots.pt: its rows are not one-hot": ("values_3shots", lambda t: t * 0),
-    r"values_3shots.pt: \(9, 2\), where \(shots, 3 classes\)": ("values_3shots", lambda t: t[:, :2]),
+    r"values_3shots.pt: \(9, 2\), where \(shots, 3 classes\)": (
+        "values_3shots",
+        lambda t: t[:, :2],
+    ),
     "values_3shots.pt: 8 labels for 9 features": ("values_3shots", lambda t: t[1:]),
     "test_f.pt: holds a dict, not a tensor": ("test_f", lambda t: {"features": t}),
 }
@@ -166,7 +190,9 @@ BROKEN = {
 
 @pytest.mark.parametrize("says", BROKEN)
 def test_what_does_not_fit_is_one_line_with_the_file(says: str, tmp_path: Path) -> None:
-    """Files of other people fail in many ways; each must name the file before any number is computed."""
+    """Files of other people fail in many ways; each must name the file before any number is
+    computed.
+    """
     name, change = BROKEN[says]
     files = folder_of_caches(tmp_path)
     torch.save(change(files[name]), tmp_path / f"{name}.pt")
@@ -179,9 +205,15 @@ def test_a_pickle_runs_no_code(tmp_path: Path) -> None:
     """A cache from the web could otherwise do anything that its reader may do."""
     folder_of_caches(tmp_path)
     torch.save(Trap(tmp_path / "sprung"), tmp_path / "test_f.pt")
-    with pytest.raises(UserError, match=r"test_f\.pt: not a plain tensor file, so it is not opened"):
+    with pytest.raises(
+        UserError, match=r"test_f\.pt: not a plain tensor file, so it is not opened"
+    ):
         load_dataset("trees", DatasetConfig(features=tmp_path, classes=CLASSES))
-    np.save(tmp_path / "texts.npy", np.array([Trap(tmp_path / "sprung")], dtype=object), allow_pickle=True)
+    np.save(
+        tmp_path / "texts.npy",
+        np.array([Trap(tmp_path / "sprung")], dtype=object),
+        allow_pickle=True,
+    )
     tables = tables_in(tmp_path, [{"file": "texts.npy", "use": ["vocabulary"]}])
     with pytest.raises(UserError, match=r"texts\.npy: not a plain array"):
         tables.texts("trees", CLASSES)
@@ -214,7 +246,8 @@ def test_labels_of_another_order_are_refused(tmp_path: Path) -> None:
     found = entry("dtd").model_copy(update={"classes": CLASSES})
     order = [int(i) % 3 for i in range(12)]
     rows = {
-        s: [[f"{s}{i}.jpg", c, CLASSES[c]] for i, c in enumerate(order)] for s in ("train", "val", "test")
+        s: [[f"{s}{i}.jpg", c, CLASSES[c]] for i, c in enumerate(order)]
+        for s in ("train", "val", "test")
     }
     file = "split_zhou_DescribableTextures.json"
     (tmp_path / file).write_text(json.dumps(rows))
@@ -251,7 +284,9 @@ def tables_in(folder: Path, tables: list[dict[str, Any]]) -> TextTables:
 
 
 def test_texts_are_found_by_name(tmp_path: Path) -> None:
-    """The text of another class would be an accuracy of nothing; a class without one must be told."""
+    """The text of another class would be an accuracy of nothing; a class without one must be
+    told.
+    """
     names = ["Oak", "birch", "ash", "elm tree"]
     array = np.random.default_rng(0).normal(size=(5, 4))
     np.save(tmp_path / "a.npy", array.T)
@@ -274,7 +309,9 @@ def test_texts_are_found_by_name(tmp_path: Path) -> None:
         ("a oak", "name", 1),
     ]
     rows = [0, 1, 2, 3, 2, 0]
-    np.testing.assert_allclose(torch.stack([t.feature for t in found]).numpy(), unit[rows], rtol=1e-5)
+    np.testing.assert_allclose(
+        torch.stack([t.feature for t in found]).numpy(), unit[rows], rtol=1e-5
+    )
     assert len(tables.imagenet_names()) == 0
     assert {t.kind for t in tables.texts("others", ["x"])} == {"vocabulary"}
     with pytest.raises(UserError, match=r"a\.npy: no text of class 'elm' of trees"):
@@ -287,8 +324,12 @@ def test_texts_are_found_by_name(tmp_path: Path) -> None:
 def test_another_file_than_published_is_not_opened(tmp_path: Path) -> None:
     """Whoever controls a repository would otherwise decide the numbers, or more."""
     np.save(tmp_path / "a.npy", np.eye(3))
-    tables = tables_in(tmp_path, [{"file": "a.npy", "use": ["vocabulary"], "checksum": f"sha256:{'0' * 64}"}])
-    with pytest.raises(UserError, match=r"a\.npy: checksum sha256:\w+, published: sha256:0+; remove it"):
+    tables = tables_in(
+        tmp_path, [{"file": "a.npy", "use": ["vocabulary"], "checksum": f"sha256:{'0' * 64}"}]
+    )
+    with pytest.raises(
+        UserError, match=r"a\.npy: checksum sha256:\w+, published: sha256:0+; remove it"
+    ):
         tables.texts("trees", CLASSES)
 
 
@@ -302,9 +343,13 @@ def test_a_list_says_what_is_wrong_in_it(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"x\.yaml: .*names"):
         read_list(file)
     with pytest.raises(ValueError, match="encodes no images; leave out 'shapes'"):
-        Config.model_validate({"datasets": ["shapes"], "models": {"m": {"model": "features:true_clip"}}})
+        Config.model_validate(
+            {"datasets": ["shapes"], "models": {"m": {"model": "features:true_clip"}}}
+        )
     with pytest.raises(ValueError, match=r"datasets\.trees\.classes: name the classes"):
-        Config.model_validate({"datasets": {"trees": {"features": str(tmp_path)}}, "models": ["mini"]})
+        Config.model_validate(
+            {"datasets": {"trees": {"features": str(tmp_path)}}, "models": ["mini"]}
+        )
     with pytest.raises(ValueError, match=r"datasets\.trees\.features: no folder"):
         Config.model_validate(
             {"datasets": {"trees": {"features": "nowhere", "classes": CLASSES}}, "models": ["mini"]}
@@ -313,7 +358,9 @@ def test_a_list_says_what_is_wrong_in_it(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", FEATURE_SETS)
 def test_published_features_name_a_commit_a_checksum_and_a_licence(name: str) -> None:
-    """A file that changes on the server must not change a result, and nobody may take what he may not."""
+    """A file that changes on the server must not change a result, and nobody may take what he may
+    not.
+    """
     found = entry(name)
     assert found.licence
     assert {d.gives for d in found.downloads} == {n for rule in found.splits for n in rule.needs}
@@ -337,7 +384,9 @@ def test_every_published_text_has_a_checksum() -> None:
 
 
 def test_frames_of_one_video_are_one_group(shared: Path, tmp_path: Path) -> None:
-    """UCF101's clips of one video look alike: as neighbours of each other they would count as evidence."""
+    """UCF101's clips of one video look alike: as neighbours of each other they would count as
+    evidence.
+    """
     file = "split_zhou_UCF101.json"
     folder = tmp_path / "clip_features/ucf101"
     folder.mkdir(parents=True)

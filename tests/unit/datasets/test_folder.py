@@ -58,7 +58,12 @@ def test_the_split_depends_on_names_only(tmp_path: Path) -> None:
     first, second = FolderDataset("x", tmp_path / "one"), FolderDataset("y", tmp_path / "two")
     for split in ("train", "val", "test"):
         assert first.split(split).ids == second.split(split).ids
-    assert first.split("train").ids[:4] == ["a/0.png", "a/1.png", "a/10.png", "a/12.png"]  # recorded
+    assert first.split("train").ids[:4] == [
+        "a/0.png",
+        "a/1.png",
+        "a/10.png",
+        "a/12.png",
+    ]  # recorded
 
 
 @pytest.mark.parametrize("n", range(1, 12))
@@ -107,7 +112,9 @@ def test_a_class_called_train_is_a_class(tmp_path: Path) -> None:
 def test_both_layouts_at_once_are_refused(tmp_path: Path) -> None:
     fill(tmp_path / "train" / "a", 2)
     fill(tmp_path / "cat", 2)
-    with pytest.raises(UserError, match=r"has split folders \(train\) beside the class folder 'cat'"):
+    with pytest.raises(
+        UserError, match=r"has split folders \(train\) beside the class folder 'cat'"
+    ):
         FolderDataset("x", tmp_path)
 
 
@@ -156,7 +163,8 @@ def test_one_name_in_two_unicode_forms_is_refused(tmp_path: Path) -> None:
     if len(list((tmp_path / "photos").iterdir())) < 3:
         pytest.skip("this file system has one form only")
     with pytest.raises(
-        UserError, match=r"two folders in .*photos are called 'Käfer', in two Unicode forms; make them"
+        UserError,
+        match=r"two folders in .*photos are called 'Käfer', in two Unicode forms; make them",
     ):
         FolderDataset("x", tmp_path / "photos")
 
@@ -176,7 +184,9 @@ def test_errors(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="is not a folder"):
         FolderDataset("x", tmp_path / "file")
-    with pytest.raises(UserError, match=r"no class folders in .* \(expected one folder of images per class"):
+    with pytest.raises(
+        UserError, match=r"no class folders in .* \(expected one folder of images per class"
+    ):
         FolderDataset("x", tmp_path)
     fill(tmp_path / "cat", 2)
     (tmp_path / "dog").mkdir()
@@ -196,7 +206,9 @@ def test_one_class_in_two_spellings_is_refused(tmp_path: Path) -> None:
     """`test/Dog` beside `train/dog` would be a third class, and `dog` have no test image."""
     for folder in ("train/dog", "train/cat", "val/dog", "val/cat", "test/Dog", "test/cat"):
         fill(tmp_path / "split" / folder, 2)
-    with pytest.raises(UserError, match=r"test/Dog and train/dog differ in upper and lower case only"):
+    with pytest.raises(
+        UserError, match=r"test/Dog and train/dog differ in upper and lower case only"
+    ):
         FolderDataset("pets", tmp_path / "split")
     for folder in ("a", "A"):  # two classes on purpose: side by side, as alphabets have them
         fill(tmp_path / "letters" / folder, 4)
@@ -217,7 +229,9 @@ def test_the_fingerprint_follows_the_content(tmp_path: Path) -> None:
 
 
 @pytest.mark.rest
-@pytest.mark.skipif(not (SHARED / "data/cifar10").is_dir(), reason="shared CIFAR-10 photos are not here")
+@pytest.mark.skipif(
+    not (SHARED / "data/cifar10").is_dir(), reason="shared CIFAR-10 photos are not here"
+)
 def test_cifar10_photos() -> None:
     data = FolderDataset("cifar10", SHARED / "data/cifar10")
     assert len(data.classes) == 10
@@ -228,7 +242,9 @@ def test_cifar10_photos() -> None:
 
 
 def test_the_listing_follows_links_and_ignores_what_is_no_photo(tmp_path: Path) -> None:
-    """A photo added behind a linked class folder would be missed, and opening the folder on a Mac would rerun all."""
+    """A photo added behind a linked class folder would be missed, and opening the folder on a Mac
+    would rerun all.
+    """
     from coder_clip.pipeline.config import Config
 
     fill(tmp_path / "store/red", 2)
@@ -240,7 +256,9 @@ def test_the_listing_follows_links_and_ignores_what_is_no_photo(tmp_path: Path) 
     def listing() -> str | None:
         of_images._listing.cache_clear()
         datasets = {"x": {"root": str(tmp_path / "photos")}}
-        config = Config.model_validate({"datasets": datasets, "models": {"m": {"model": "hf-hub:a/b"}}})
+        config = Config.model_validate(
+            {"datasets": datasets, "models": {"m": {"model": "hf-hub:a/b"}}}
+        )
         return config.listing("x")
 
     before = listing()

@@ -56,9 +56,13 @@ def test_rgb_with_a_transparent_colour(tmp_path: Path) -> None:
     assert pixel(tmp_path / "a.png") == (255, 255, 255)
 
 
-@pytest.mark.parametrize(("value", "expected"), [(0, 0), (257, 1), (32896, 128), (65535, 255), (300, 1)])
+@pytest.mark.parametrize(
+    ("value", "expected"), [(0, 0), (257, 1), (32896, 128), (65535, 255), (300, 1)]
+)
 @pytest.mark.parametrize("kind", ["png", "tif"])
-def test_16_bit_grey_is_scaled_not_clipped(tmp_path: Path, value: int, expected: int, kind: str) -> None:
+def test_16_bit_grey_is_scaled_not_clipped(
+    tmp_path: Path, value: int, expected: int, kind: str
+) -> None:
     Image.fromarray(np.full((3, 4), value, dtype=np.uint16)).save(tmp_path / f"a.{kind}")
     assert pixel(tmp_path / f"a.{kind}") == (expected,) * 3
 
@@ -87,7 +91,10 @@ def test_published_images_are_read_as_everybody_reads_them(tmp_path: Path) -> No
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.new("RGB", (12, 8), (9, 8, 7)).save(tmp_path / "a.png", exif=exif)
-    assert (read_image(tmp_path / "a.png").size, read_image(tmp_path / "a.png", as_stored=True).size) == (
+    assert (
+        read_image(tmp_path / "a.png").size,
+        read_image(tmp_path / "a.png", as_stored=True).size,
+    ) == (
         (8, 12),
         (12, 8),
     )
@@ -98,7 +105,9 @@ def test_published_images_are_read_as_everybody_reads_them(tmp_path: Path) -> No
     assert read_image(tmp_path / "c.png", as_stored=True).getpixel((0, 0)) == (255, 255, 255)
 
 
-@pytest.mark.parametrize(("tag", "corner"), [(1, (0, 0)), (3, (-1, -1)), (6, (0, -1)), (8, (-1, 0))])
+@pytest.mark.parametrize(
+    ("tag", "corner"), [(1, (0, 0)), (3, (-1, -1)), (6, (0, -1)), (8, (-1, 0))]
+)
 def test_exif_turns_the_image_upright(tmp_path: Path, tag: int, corner: tuple[int, int]) -> None:
     """The stored image has its bright corner top left; the tag says where it belongs."""
     stored = np.zeros((8, 12), dtype=np.uint8)

@@ -13,7 +13,14 @@ import numpy as np
 import pytest
 
 import trees
-from coder_clip.datasets import FEATURE_SETS, PUBLISHED, layouts, listing, load_dataset, load_templates
+from coder_clip.datasets import (
+    FEATURE_SETS,
+    PUBLISHED,
+    layouts,
+    listing,
+    load_dataset,
+    load_templates,
+)
 from coder_clip.datasets.base import Dataset
 from coder_clip.datasets.entry import entry, table
 from coder_clip.datasets.layouts import imagenet_synsets, imagenet_val_labels
@@ -107,7 +114,9 @@ def test_an_entry_says_all_there_is_to_say(name: str) -> None:
         assert set(placeholders(sentence)) == {"{class}", "{one_to_one}", "{other}"}
     for sentence in (templates.name, *templates.prompts):
         assert placeholders(sentence) == ["{class}"]
-    gives = {b for d in found.downloads for b in (d.gives, *d.brings)} | {h.gives for h in found.by_hand}
+    gives = {b for d in found.downloads for b in (d.gives, *d.brings)} | {
+        h.gives for h in found.by_hand
+    }
     for needed in (n for rule in found.splits for n in rule.needs):  # people learn how to get it
         assert needed in gives or needed.split("/")[0] in gives, needed
     for hand in found.by_hand:
@@ -181,7 +190,9 @@ def lines_sum(split: str, pairs: list[tuple[int, str]]) -> str:
 
 
 def test_imagenets_validation_images_are_those_that_the_fingerprint_is_of() -> None:
-    """The list of labels is that of tensorflow-datasets 4.9.10, from which the fingerprint was made."""
+    """The list of labels is that of tensorflow-datasets 4.9.10, from which the fingerprint was
+    made.
+    """
     rows = enumerate(imagenet_val_labels(), 1)
     synsets = imagenet_synsets()
     pairs = [(label, f"val/{synsets[label]}/ILSVRC2012_val_{n:08d}.JPEG") for n, label in rows]
@@ -235,7 +246,9 @@ def test_a_damaged_list_of_cub_is_one_clear_line(tmp_path: Path, file: str, line
 def test_the_authors_zero_shot_test_images_are_a_split_of_their_own(
     name: str, split: str, tmp_path: Path
 ) -> None:
-    """The paper tests zero-shot on other images than CoOp's; a reader sees which split a number is of."""
+    """The paper tests zero-shot on other images than CoOp's; a reader sees which split a number is
+    of.
+    """
     planted = plant(name, tmp_path, 2)
     coop = load(name, tmp_path)
     own = load_dataset(name, DatasetConfig(split=split), tmp_path)
@@ -255,14 +268,18 @@ def test_without_its_lists_a_data_set_is_not_read(name: str, tmp_path: Path) -> 
     folder = load(name, tmp_path).place.folder
     assert is_here(name, tmp_path)
     (folder / rule.needs[0]).unlink()
-    with pytest.raises(UserError, match=rf"no split file .*{re.escape(rule.needs[0])}.* in {folder}"):
+    with pytest.raises(
+        UserError, match=rf"no split file .*{re.escape(rule.needs[0])}.* in {folder}"
+    ):
         load(name, tmp_path)
     assert not is_here(name, tmp_path)
     assert listing(name, DatasetConfig(), tmp_path) is None
 
 
 @pytest.mark.rest
-def test_imagenet_either_way_below_its_folder(tmp_path: Path, imagenet_tree: tuple[Path, Contents]) -> None:
+def test_imagenet_either_way_below_its_folder(
+    tmp_path: Path, imagenet_tree: tuple[Path, Contents]
+) -> None:
     first = load("imagenet", imagenet_tree[0])
     assert first.counts == {"train": 1000, "val": 10000, "test": 1000}
     (tmp_path / "imagenet").mkdir()
@@ -282,7 +299,9 @@ def test_what_is_not_there_says_what_helps(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(UserError, match=r"no images in .*'coder-clip data check dtd'"):
         load("dtd", tmp_path)
     (tmp_path / "dtd/images").mkdir(parents=True)
-    with pytest.raises(UserError, match=r"no split file split_zhou_.* in .*'coder-clip data check dtd'"):
+    with pytest.raises(
+        UserError, match=r"no split file split_zhou_.* in .*'coder-clip data check dtd'"
+    ):
         load("dtd", tmp_path)
     monkeypatch.setenv("CODER_CLIP_DATA", "~/somewhere")
     assert data_root(tmp_path) == Path.home() / "somewhere"  # the machine's word comes first
@@ -292,7 +311,9 @@ def test_what_is_not_there_says_what_helps(tmp_path: Path, monkeypatch: pytest.M
 
 @pytest.mark.parametrize("name", ["caltech101", "dtd", "oxford_flowers", "eurosat"])
 def test_a_root_in_the_published_layout_names_data_root(name: str, tmp_path: Path) -> None:
-    """'root' is the nearest word, and "'101 ObjectCategories' is the only class" said nothing about the other."""
+    """'root' is the nearest word, and "'101 ObjectCategories' is the only class" said nothing about
+    the other.
+    """
     plant(name, tmp_path / "all", 1)
     folder = tmp_path / "all" / entry(name).folders[0]
     for root, below in ((folder, tmp_path / "all"), (tmp_path / "all", tmp_path / "all")):
@@ -300,7 +321,9 @@ def test_a_root_in_the_published_layout_names_data_root(name: str, tmp_path: Pat
             load_dataset(name, DatasetConfig(root=root))
         assert f"'{name}: {{}}'" in str(caught.value)
     folder.rename(tmp_path / "mine")
-    with pytest.raises(UserError, match=f"with {tmp_path}/mine moved to FOLDER/{entry(name).folders[0]}"):
+    with pytest.raises(
+        UserError, match=f"with {tmp_path}/mine moved to FOLDER/{entry(name).folders[0]}"
+    ):
         load_dataset(name, DatasetConfig(root=tmp_path / "mine"))
 
 
@@ -313,7 +336,9 @@ def test_class_folders_under_a_published_name_are_read(tmp_path: Path) -> None:
 
 
 def test_class_folders_may_be_spelled_with_dashes_or_blanks(tmp_path: Path) -> None:
-    """Refused as the published layout, a person would be sent to move photos that are where they belong."""
+    """Refused as the published layout, a person would be sent to move photos that are where they
+    belong.
+    """
     for i, kind in enumerate(("annual-crop_land", "Sea or Lake", "2750")):
         for n in range(4):
             put(tmp_path / kind / f"{i}{n}.jpg")
@@ -364,7 +389,10 @@ def test_templates_of_the_configuration_come_first() -> None:
 def test_coops_split_files_come_from_one_public_commit_and_are_checked() -> None:
     """A split file that somebody else changed would be another benchmark under the same name."""
     files = {
-        d.file: d for name in PUBLISHED for d in entry(name).downloads if d.file.startswith("split_zhou_")
+        d.file: d
+        for name in PUBLISHED
+        for d in entry(name).downloads
+        if d.file.startswith("split_zhou_")
     }
     assert len(files) == 9
     for file, download in files.items():

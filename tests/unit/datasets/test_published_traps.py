@@ -1,4 +1,6 @@
-"""Where the published data sets' files mislead, and what a person reads about a file that is wrong."""
+"""Where the published data sets' files mislead, and what a person reads about a file that is
+wrong.
+"""
 
 from __future__ import annotations
 
@@ -137,7 +139,10 @@ def test_a_dead_link_is_a_missing_image(tmp_path: Path) -> None:
     [
         (lambda d: d["test"].append(["banded/x.jpg", 47, "banded"]), "label 47 is outside 0 to 46"),
         (lambda d: d["test"].append(["banded/x.jpg", 1, "banded"]), "label 1 is 'blotchy' here"),
-        (lambda d: d["test"].append(["../../etc/passwd", 0, "banded"]), "leads out of the data set"),
+        (
+            lambda d: d["test"].append(["../../etc/passwd", 0, "banded"]),
+            "leads out of the data set",
+        ),
         (lambda d: d["test"].append(d["train"][0]), "listed twice"),
         (lambda d: d.pop("val"), "no list 'val'"),
         (lambda d: d["val"].clear(), "no val images"),

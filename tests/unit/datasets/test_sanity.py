@@ -73,7 +73,8 @@ def test_copies_are_told_by_what_they_spoil(
     }
     assert listed(command).code == 0
     assert (
-        "are in several classes, so that some labels are wrong: cat/0.png = dog/other name.png" in caplog.text
+        "are in several classes, so that some labels are wrong: cat/0.png = dog/other name.png"
+        in caplog.text
     )
     assert read_json("results/manifests/mine.json")["copies"]["classes"] == found["classes"]
 
@@ -89,7 +90,9 @@ def test_a_test_folder_copied_to_train_is_told(tmp_path: Path) -> None:
     assert copies(data) == copies(data, data.manifest())
 
 
-def test_only_files_of_one_size_and_end_are_hashed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_files_of_one_size_and_end_are_hashed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A check of 150 GB would take hours."""
     for name, content in (
         ("a/1", b"one"),
@@ -103,7 +106,8 @@ def test_only_files_of_one_size_and_end_are_hashed(tmp_path: Path, monkeypatch: 
         path.write_bytes(content)
     hashed = []
     monkeypatch.setattr(
-        "coder_clip.datasets.sanity.file_entry", lambda i, path: hashed.append(i) or file_entry(i, path)
+        "coder_clip.datasets.sanity.file_entry",
+        lambda i, path: hashed.append(i) or file_entry(i, path),
     )
     assert copies(FolderDataset("mine", tmp_path))["classes"] == [["a/2.png", "b/2.png"]]
     assert sorted(hashed) == ["a/2.png", "b/2.png"]
@@ -129,7 +133,10 @@ def test_one_class_is_refused_and_folders_one_level_too_deep_are_named(
     shutil.move("animals", photos / "animals")
     said = one_line(listed(command))
     assert "'animals' is the only class" in said
-    assert "if the folders cat, dog below it are the classes, root has to be the folder above them" in said
+    assert (
+        "if the folders cat, dog below it are the classes, root has to be the folder above them"
+        in said
+    )
     shutil.rmtree(photos)
     fill(photos / "cat", 9, 0)
     assert "'cat' is the only class, so every prediction would be correct; add another" in one_line(
@@ -146,11 +153,16 @@ def test_a_link_to_other_classes_is_refused(photos: Path, command: Command, targ
     assert "holds images of other classes; remove the link" in said
 
 
-def test_a_link_to_a_folder_elsewhere_is_followed(photos: Path, tmp_path: Path, command: Command) -> None:
+def test_a_link_to_a_folder_elsewhere_is_followed(
+    photos: Path, tmp_path: Path, command: Command
+) -> None:
     fill(tmp_path / "more", 3, 9)
     (photos / "cat/more").symlink_to(tmp_path / "more")
     assert listed(command).code == 0
-    assert len([f for f in read_json("results/manifests/mine.json")["files"] if "/more/" in f["path"]]) == 3
+    assert (
+        len([f for f in read_json("results/manifests/mine.json")["files"] if "/more/" in f["path"]])
+        == 3
+    )
 
 
 def test_too_few_images_are_one_line(photos: Path, command: Command) -> None:
@@ -159,9 +171,9 @@ def test_too_few_images_are_one_line(photos: Path, command: Command) -> None:
         fill(photos / f"class {i:03d}", 1, 20 + i % 200)
     said = one_line(listed(command))
     assert (
-        "data set 'mine': adapter.shots: 2 shots, but class 'class 000' has 1 training images (300 such"
-        in said
-    )
+        "data set 'mine': adapter.shots: 2 shots, but class "
+        "'class 000' has 1 training images (300 such"
+    ) in said
 
 
 def test_a_split_without_images_is_one_line(photos: Path, command: Command) -> None:
@@ -190,13 +202,18 @@ def test_check_says_the_same(photos: Path, command: Command) -> None:
 def test_class_folders_in_a_folder_beside_others_are_told(
     photos: Path, command: Command, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """`animals/cat` and `animals/dog` become one class "animals" beside "car", and nothing says so."""
+    """`animals/cat` and `animals/dog` become one class "animals" beside "car", and nothing says
+    so.
+    """
     for shade, name in enumerate(("fox", "wolf")):
         fill(photos / "wild" / name, 10, 10 + shade)
     fill(photos / "cat" / "2023", 4, 20)  # more photos of a class that has its own are no classes
     fill(photos / "cat" / "2024", 4, 21)
     assert listed(command).code == 0
-    said = "class 'wild' is made of the folders fox, wolf below it; if these are classes, move them up beside the"
+    said = (
+        "class 'wild' is made of the folders fox, wolf below it; if these are classes, move "
+        "them up beside the"
+    )
     assert [r.message.split(": ")[1] for r in caplog.records] == [f"{said} others"]
 
 
@@ -213,7 +230,9 @@ def test_a_class_in_folders_by_year_is_a_class(
 
 
 def test_test_images_alone_are_enough_for_zero_shot(photos: Path, command: Command) -> None:
-    """No val to choose on and no shots to learn from: thresholds keep their defaults, few-shot is left out."""
+    """No val to choose on and no shots to learn from: thresholds keep their defaults, few-shot is
+    left out.
+    """
     (photos / "test").mkdir()
     for name in ("cat", "dog"):
         (photos / name).rename(photos / "test" / name)

@@ -40,7 +40,9 @@ COPIES: dict[str, Callable[[Image.Image], Image.Image]] = {
 
 @pytest.mark.parametrize("how", COPIES)
 def test_a_copy_is_found_however_it_was_made(how: str) -> None:
-    """A burst would be split over train and test, and the accuracy be that of photos seen before."""
+    """A burst would be split over train and test, and the accuracy be that of photos seen
+    before.
+    """
     pictures = {f"{i}": scene(i) for i in range(30)}
     pictures |= {f"{i} again": COPIES[how](scene(i)) for i in range(0, 30, 3)}
     found = near_twins(list(pictures), pictures.__getitem__)
@@ -48,7 +50,9 @@ def test_a_copy_is_found_however_it_was_made(how: str) -> None:
 
 
 def test_a_shot_before_and_one_after_are_in_one_group() -> None:
-    """The first and the last shot of a burst may have moved too far to look alike; the ones between connect them."""
+    """The first and the last shot of a burst may have moved too far to look alike; the ones between
+    connect them.
+    """
     pictures = {"0": scene(5, 300, 300)}
     for i in range(1, 6):
         pictures[str(i)] = scene(5, 300, 300).crop((12 * i, 0, 300, 300 - 0 * i))
@@ -57,7 +61,9 @@ def test_a_shot_before_and_one_after_are_in_one_group() -> None:
 
 
 @pytest.mark.rest
-@pytest.mark.skipif(not (SHARED / "data/cifar10").is_dir(), reason="shared CIFAR-10 photos are not here")
+@pytest.mark.skipif(
+    not (SHARED / "data/cifar10").is_dir(), reason="shared CIFAR-10 photos are not here"
+)
 def test_of_real_photos_no_two_are_taken_for_near_twins_and_every_copy_is() -> None:
     """False twins would make intervals wide and splits coarse; missed ones make both wrong."""
     files = sorted((SHARED / "data/cifar10").glob("*/*/*.jpg"))[::4]
@@ -70,7 +76,9 @@ def test_of_real_photos_no_two_are_taken_for_near_twins_and_every_copy_is() -> N
 
 
 def test_nothing_is_like_a_picture_without_contrast_or_one_that_cannot_be_read() -> None:
-    """Two pictures of open sea differ in noise alone, and a damaged file must not stop the list of images."""
+    """Two pictures of open sea differ in noise alone, and a damaged file must not stop the list of
+    images.
+    """
     rng = np.random.default_rng(0)
     noise = [Image.fromarray(rng.integers(100, 102, (40, 40, 3), dtype=np.uint8)) for _ in range(2)]
     black = Image.new("RGB", (40, 40))
@@ -86,11 +94,15 @@ def test_nothing_is_like_a_picture_without_contrast_or_one_that_cannot_be_read()
 
 
 def test_equal_outlines_of_other_contrast_are_not_near_twins() -> None:
-    """Correlation alone takes a white field beside a black one for a grey one beside a lighter grey."""
+    """Correlation alone takes a white field beside a black one for a grey one beside a lighter
+    grey.
+    """
     pixels = np.zeros((40, 40, 3), dtype=np.uint8)
     pixels[:, 20:] = 200
     assert are_twins(thumbnails(Image.fromarray(pixels)), thumbnails(Image.fromarray(pixels + 20)))
-    assert not are_twins(thumbnails(Image.fromarray(pixels)), thumbnails(Image.fromarray(pixels // 2)))
+    assert not are_twins(
+        thumbnails(Image.fromarray(pixels)), thumbnails(Image.fromarray(pixels // 2))
+    )
 
 
 features = st.integers(0, 2**32 - 1).map(np.random.default_rng)
@@ -102,7 +114,9 @@ def test_groups_by_features_are_those_of_a_plain_search(
 ) -> None:
     """A missed pair leaves near twins as two observations; a wrong one merges different images."""
     centres = rng.normal(size=(6, 4))
-    x = (centres[rng.integers(6, size=n)] + spread * rng.normal(size=(n, 4))) * rng.uniform(0.1, 9, (n, 1))
+    x = (centres[rng.integers(6, size=n)] + spread * rng.normal(size=(n, 4))) * rng.uniform(
+        0.1, 9, (n, 1)
+    )
     group = list(range(n))
     for _ in range(n):  # the lowest number spreads over every close pair until nothing changes
         for i in range(n):
@@ -121,7 +135,9 @@ def test_features_that_cannot_be_compared_are_refused() -> None:
 
 
 def test_groups_by_name_are_the_clips_of_one_video() -> None:
-    """Frames of one video in train and val, or counted as many test images, make results look certain."""
+    """Frames of one video in train and val, or counted as many test images, make results look
+    certain.
+    """
     pattern = entry("ucf101").group
     assert pattern is not None
     clips = [
@@ -140,7 +156,9 @@ ids = st.lists(st.integers(0, 60).map(str), unique=True, max_size=40)
 
 @given(ids, st.randoms())
 def test_numbers_and_counts_of_groups(names: list[str], random: object) -> None:
-    """One number for an image in two groups' places, or a wrong count, is a wrong sentence in the report."""
+    """One number for an image in two groups' places, or a wrong count, is a wrong sentence in the
+    report.
+    """
     rng = np.random.default_rng(len(names))
     of = {i: int(rng.integers(0, 8)) for i in names}
     groups = [[i for i in names if of[i] == g] for g in range(8)]
@@ -229,7 +247,9 @@ def bursts(tmp_path: Path) -> Path:
 
 
 def test_a_folder_keeps_bursts_together_and_its_fingerprint_says_so(bursts: Path) -> None:
-    """Two people with other near twins have other splits, so the same fingerprint would be a lie."""
+    """Two people with other near twins have other splits, so the same fingerprint would be a
+    lie.
+    """
     data = FolderDataset("mine", bursts)
     scenes: dict[str, set[str]] = {}
     for split, pairs in data.splits.items():
@@ -249,7 +269,9 @@ def test_a_folder_keeps_bursts_together_and_its_fingerprint_says_so(bursts: Path
 
 
 def test_a_folder_with_its_own_split_is_left_alone(bursts: Path, tmp_path: Path) -> None:
-    """A published split decides who is compared with whom: near twins are counted there, and nothing is moved."""
+    """A published split decides who is compared with whom: near twins are counted there, and
+    nothing is moved.
+    """
     root = tmp_path / "own"
     for image in sorted(bursts.glob("class*/*.png")):
         split = {"a": "train", "b": "val", "c": "test"}[image.stem[-1]]
@@ -260,4 +282,9 @@ def test_a_folder_with_its_own_split_is_left_alone(bursts: Path, tmp_path: Path)
     assert data.counts == {"train": 40, "val": 40, "test": 40}
     assert {i.split("/")[0] for i, _ in data.splits["test"]} == {"test"}
     split_of = {i: split for split, pairs in data.splits.items() for i, _ in pairs}
-    assert counts(split_of, data.twins) == {"images": 40, "elsewhere": 40, "together": 0, "groups": 0}
+    assert counts(split_of, data.twins) == {
+        "images": 40,
+        "elsewhere": 40,
+        "together": 0,
+        "groups": 0,
+    }

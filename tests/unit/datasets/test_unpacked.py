@@ -25,7 +25,9 @@ LARGE = ("imagenet_v2", "cub200", "sun397")  # even with one image per class
 def test_what_is_downloaded_is_found_by_the_loader(
     name: str, web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Hours of download, and then "no images": the archive has another folder on top than the entry thinks."""
+    """Hours of download, and then "no images": the archive has another folder on top than the entry
+    thinks.
+    """
     usage = shutil.disk_usage(tmp_path)._replace(free=10**12)
     monkeypatch.setattr(availability.shutil, "disk_usage", lambda _: usage)
     made, real = tmp_path / "made", entry(name)
@@ -48,7 +50,10 @@ def test_what_is_downloaded_is_found_by_the_loader(
     rules = [r for r in real.splits if not by_hand & set(r.needs)]
     replace_entry(monkeypatch, real.model_copy(update={"splits": rules}))
     planted = load_below(name, made)
-    rules = [r.model_copy(update={"counts": planted.counts, "fingerprints": {}, "sums": {}}) for r in rules]
+    rules = [
+        r.model_copy(update={"counts": planted.counts, "fingerprints": {}, "sums": {}})
+        for r in rules
+    ]
     replace_entry(monkeypatch, real.model_copy(update={"splits": rules}))
     got = get(name, tmp_path / "root", say=lambda _: None)
     assert got.lines()[0].startswith(f"{name}: complete"), got.lines()
@@ -66,7 +71,9 @@ def aircraft(web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_download_that_an_older_folder_hides_is_told(aircraft: Path) -> None:
-    """An image was lost, so the archive comes again, in its own layout, beside the one that people share."""
+    """An image was lost, so the archive comes again, in its own layout, beside the one that people
+    share.
+    """
     (file,) = aircraft.rglob("images_variant_test.txt")
     coop = aircraft / "fgvc_aircraft"
     for path in file.parent.iterdir():
@@ -97,8 +104,8 @@ def test_copies_with_one_folder_more_are_found(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("how", ["lost", "empty"])
 def test_an_image_that_was_lost_comes_back(aircraft: Path, how: str) -> None:
-    """The archive's own folders are there already: it must not be unpacked below them once more. A copy on a full disk
-    leaves empty files."""
+    """The archive's own folders are there already: it must not be unpacked below them once more. A
+    copy on a full disk leaves empty files."""
     image = next((aircraft / "fgvc_aircraft/fgvc-aircraft-2013b/data/images").iterdir())
     whole = image.read_bytes()
     image.unlink()

@@ -1,7 +1,8 @@
-"""The paper's five encoders as open_clip builds them for OpenAI's weights: sizes, preprocessing, QuickGELU.
+"""The paper's five encoders as open_clip builds them for OpenAI's weights: sizes, preprocessing,
+QuickGELU.
 
-No weights and no memory: the towers are built and run on torch's meta device, which knows shapes only.
-"""
+No weights and no memory: the towers are built and run on torch's meta device, which knows shapes
+only."""
 
 from __future__ import annotations
 
@@ -42,7 +43,9 @@ MODELS = {
 @pytest.fixture(params=MODELS)
 def built(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> tuple[Expected, Any]:
     """Built with the options that load_encoder takes for this name and the tag "openai"."""
-    monkeypatch.setattr(open_clip, "download_pretrained", lambda *_, **__: "not-fetched.safetensors")
+    monkeypatch.setattr(
+        open_clip, "download_pretrained", lambda *_, **__: "not-fetched.safetensors"
+    )
     source = find(request.param, "openai", offline=True)
     assert source.label == (request.param, "openai")
     with torch.device("meta"):
@@ -90,6 +93,11 @@ def test_preprocessing(built: tuple[Expected, Any]) -> None:
 
 
 def test_any_other_published_model_is_found_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(open_clip, "download_pretrained", lambda *_, **__: "not-fetched.safetensors")
+    monkeypatch.setattr(
+        open_clip, "download_pretrained", lambda *_, **__: "not-fetched.safetensors"
+    )
     assert find("ViT-B-16-SigLIP", "webli", offline=True).name == "ViT-B-16-SigLIP"
-    assert find("convnext_base_w", "laion2b_s13b_b82k", offline=True).options["force_quick_gelu"] is False
+    assert (
+        find("convnext_base_w", "laion2b_s13b_b82k", offline=True).options["force_quick_gelu"]
+        is False
+    )

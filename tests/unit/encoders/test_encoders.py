@@ -1,4 +1,6 @@
-"""Image features are open_clip's; views, devices and precisions change what they may and nothing else."""
+"""Image features are open_clip's; views, devices and precisions change what they may and nothing
+else.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ def test_preprocessing_equals_open_clip(tiny_dir: Path, mode: str) -> None:
     folder.mkdir(exist_ok=True)
     (folder / "open_clip_config.json").write_text(json.dumps(cfg))
     if not (folder / "open_clip_model.safetensors").exists():
-        (folder / "open_clip_model.safetensors").symlink_to(tiny_dir / "open_clip_model.safetensors")
+        (folder / "open_clip_model.safetensors").symlink_to(
+            tiny_dir / "open_clip_model.safetensors"
+        )
     _, _, theirs = open_clip.create_model_and_transforms(f"local-dir:{folder}")
     ours = local(folder)
     for size in ((50, 40), (20, 90), (32, 32), (7, 5)):
@@ -49,8 +53,12 @@ def test_preprocessing_equals_open_clip(tiny_dir: Path, mode: str) -> None:
 def test_features_equal_open_clip(tiny: Encoder, tiny_dir: Path) -> None:
     model, _, preprocess = open_clip.create_model_and_transforms(f"local-dir:{tiny_dir}")
     with torch.inference_mode():
-        theirs = model.eval().encode_image(torch.stack([preprocess(picture(50)), preprocess(picture(60))]))
-    floats = tiny.encode_images(torch.stack([tiny.preprocess(picture(50)), tiny.preprocess(picture(60))]))
+        theirs = model.eval().encode_image(
+            torch.stack([preprocess(picture(50)), preprocess(picture(60))])
+        )
+    floats = tiny.encode_images(
+        torch.stack([tiny.preprocess(picture(50)), tiny.preprocess(picture(60))])
+    )
     pixels = torch.stack([tiny.preprocess.pixels(picture(50)), tiny.preprocess.pixels(picture(60))])
     assert torch.equal(floats, theirs)
     assert torch.equal(tiny.encode_images(pixels), theirs)
@@ -78,7 +86,9 @@ def test_low_precision_stays_close(tiny_dir: Path, tiny: Encoder, precision: Any
     assert low.metadata()["weights_sha256"] == tiny.metadata()["weights_sha256"]
 
 
-def test_amp_multiplies_in_bfloat16_and_tf32_is_float32_without_a_gpu(tiny_dir: Path, tiny: Encoder) -> None:
+def test_amp_multiplies_in_bfloat16_and_tf32_is_float32_without_a_gpu(
+    tiny_dir: Path, tiny: Encoder
+) -> None:
     images = torch.stack([tiny.preprocess(picture(n)) for n in (40, 50, 60)])
     expected = tiny.encode_images(images)
     assert torch.equal(local(tiny_dir, precision="tf32").encode_images(images), expected)
@@ -87,10 +97,16 @@ def test_amp_multiplies_in_bfloat16_and_tf32_is_float32_without_a_gpu(tiny_dir: 
 
 
 def test_a_card_multiplies_in_tf32_unless_told_otherwise() -> None:
-    """The choice is the same on every machine, so features of a card and of a CPU node belong to one run."""
+    """The choice is the same on every machine, so features of a card and of a CPU node belong to
+    one run.
+    """
     rounds = torch.backends.cuda.matmul
     before, card = rounds.allow_tf32, torch.device("cuda")
-    for precision, expected in ((EncoderSpec("ViT-B-32").precision, True), ("fp32", False), ("tf32", True)):
+    for precision, expected in (
+        (EncoderSpec("ViT-B-32").precision, True),
+        ("fp32", False),
+        ("tf32", True),
+    ):
         with encoders.passes(precision, card):
             assert (rounds.allow_tf32, torch.backends.cudnn.allow_tf32) == (expected, expected)
         assert rounds.allow_tf32 == before, "the program around us has its own choice"
@@ -99,11 +115,15 @@ def test_a_card_multiplies_in_tf32_unless_told_otherwise() -> None:
 
 @pytest.mark.parametrize("kind", ["plain", *UNCUT])
 def test_a_model_that_is_not_filled_first_is_the_same(tmp_path: Path, kind: str) -> None:
-    """Buffers are computed and not loaded: they must be there; parameters all come from the file."""
+    """Buffers are computed and not loaded: they must be there; parameters all come from the
+    file.
+    """
     text, changes = UNCUT[kind] if kind != "plain" else (None, {})
     folder = save_tiny(tmp_path, text, **changes)
     with torch.random.fork_rng():
-        usual = open_clip.create_model(f"local-dir:{folder}", load_weights=False, pretrained_text=False)
+        usual = open_clip.create_model(
+            f"local-dir:{folder}", load_weights=False, pretrained_text=False
+        )
     ours = encoders.empty_model(f"local-dir:{folder}")
     expected, found = dict(usual.named_buffers()), dict(ours.named_buffers())
     assert expected.keys() == found.keys()
@@ -142,7 +162,9 @@ def test_jobs_side_by_side_have_a_gpu_each(tmp_path: Path, monkeypatch: pytest.M
             process.wait()
 
 
-def test_float64_is_computed_in_float64_and_stored_in_float32(tiny_dir: Path, tiny: Encoder) -> None:
+def test_float64_is_computed_in_float64_and_stored_in_float32(
+    tiny_dir: Path, tiny: Encoder
+) -> None:
     double = local(tiny_dir, precision="fp64")
     pixels = torch.stack([tiny.preprocess.pixels(picture(n)) for n in (40, 50, 60)])
     made = double.encode_images(pixels)
@@ -156,9 +178,9 @@ def test_float64_is_computed_in_float64_and_stored_in_float32(tiny_dir: Path, ti
     texts = double.encode_texts(TEXTS)
     assert texts.dtype == torch.float32
     torch.testing.assert_close(texts, tiny.encode_texts(TEXTS), atol=1e-5, rtol=1e-4)
-    assert torch.equal(texts, reproducible.to_bits(texts.double(), reproducible.STORED_BITS + 1).float()), (
-        "on the grid"
-    )
+    assert torch.equal(
+        texts, reproducible.to_bits(texts.double(), reproducible.STORED_BITS + 1).float()
+    ), "on the grid"
     assert double.metadata()["weights_sha256"] == tiny.metadata()["weights_sha256"]
 
 
@@ -170,17 +192,22 @@ def test_no_float64_on_a_gpu_that_has_none(tiny_dir: Path, monkeypatch: pytest.M
 
 @pytest.mark.rest
 def test_freed_memory_is_kept() -> None:
-    """Otherwise the kernel clears the same pages at every layer, which takes longer than the layer."""
+    """Otherwise the kernel clears the same pages at every layer, which takes longer than the
+    layer.
+    """
     code = (
         "import resource, sys; import numpy as np; from coder_clip.encoders import memory\n"
         "if sys.argv[1:]: memory.keep()\n"
         "faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
-        "np.ones(6_250_000); before = faults()\n"  # 50 MB: up to 32 MB glibc learns by itself to keep
+        # 50 MB: up to 32 MB glibc learns by itself to keep
+        "np.ones(6_250_000); before = faults()\n"
         "for _ in range(20): np.ones(6_250_000)\n"
         "print(faults() - before)"
     )
     faults = [
-        int(subprocess.run([sys.executable, "-c", code, *a], capture_output=True, check=True).stdout)
+        int(
+            subprocess.run([sys.executable, "-c", code, *a], capture_output=True, check=True).stdout
+        )
         for a in ([], ["keep"])
     ]
     assert faults[1] < faults[0] / 3 or platform.libc_ver()[0] != "glibc"
@@ -220,7 +247,13 @@ def test_half_of_the_views_are_flipped(tiny: Encoder) -> None:
 
 def test_devices() -> None:
     assert pick_device("cpu").type == "cpu"
-    best = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    best = (
+        "cuda"
+        if torch.cuda.is_available()
+        else "mps"
+        if torch.backends.mps.is_available()
+        else "cpu"
+    )
     assert pick_device("auto").type == best
     for name in ("meta", "cpu:", "cpu:x"):
         with pytest.raises(UserError, match="unknown device"):
@@ -231,8 +264,12 @@ def test_devices() -> None:
 def test_cuda_gives_the_same_features(tiny_dir: Path, tiny: Encoder) -> None:
     cuda = load_encoder(EncoderSpec(f"local-dir:{tiny_dir}", precision="fp32", device="cuda"))
     pixels = torch.stack([tiny.preprocess.pixels(picture(n)) for n in (40, 50)])
-    torch.testing.assert_close(cuda.encode_images(pixels), tiny.encode_images(pixels), atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(cuda.encode_texts(TEXTS), tiny.encode_texts(TEXTS), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        cuda.encode_images(pixels), tiny.encode_images(pixels), atol=1e-4, rtol=1e-4
+    )
+    torch.testing.assert_close(
+        cuda.encode_texts(TEXTS), tiny.encode_texts(TEXTS), atol=1e-5, rtol=0
+    )
     assert cuda.metadata() == tiny.metadata()
 
 
@@ -249,7 +286,9 @@ def test_too_little_memory_is_one_line(tiny_dir: Path, monkeypatch: pytest.Monke
 
 @pytest.mark.rest
 def test_real_encoder_on_real_photos(lite: Encoder, shared: Path) -> None:
-    """Ten test images a class, zero-shot: chance is 10 %, this encoder has 47-50 % on more of them."""
+    """Ten test images a class, zero-shot: chance is 10 %, this encoder has 47-50 % on more of
+    them.
+    """
     data = FolderDataset("cifar10", shared / "data/cifar10")
     test = data.split("test")
     chosen = [i for label in range(10) for i in np.flatnonzero(test.labels == label)[:10]]

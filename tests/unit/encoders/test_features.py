@@ -67,7 +67,9 @@ def same(a: ImageFeatures, b: ImageFeatures) -> bool:
     return (
         a.features.numpy().tobytes() == b.features.numpy().tobytes()
         and (a.kept_views is None) == (b.kept_views is None)
-        and (a.kept_views is None or b.kept_views is None or torch.equal(a.kept_views, b.kept_views))
+        and (
+            a.kept_views is None or b.kept_views is None or torch.equal(a.kept_views, b.kept_views)
+        )
         and torch.equal(a.labels, b.labels)
         and (a.ids, a.skipped, a.metadata) == (b.ids, b.skipped, b.metadata)
     )
@@ -82,7 +84,9 @@ def test_one_row_an_image(encoder: Encoder) -> None:
     assert result.ids == [f"{i}.png" for i in range(N)]
     assert result.skipped == []
     assert result.metadata["shard"] == "0/1"
-    assert "device" not in result.metadata, "it describes the run, and float64 gives every machine the same"
+    assert "device" not in result.metadata, (
+        "it describes the run, and float64 gives every machine the same"
+    )
     assert result.metadata["weights_sha256"] == encoder.metadata()["weights_sha256"]
     assert all(isinstance(v, str) for v in result.metadata.values())
     alone = encoder.encode_images(encoder.preprocess(Drawn().image("7.png")).unsqueeze(0))[0]
@@ -94,7 +98,9 @@ def test_one_row_an_image(encoder: Encoder) -> None:
     ("shards", "views", "kept"),
     [(1, 0, 0), (3, 0, 0), (7, 0, 0), (40, 0, 0), (3, 2, 0), (3, 2, 2), (40, 2, 1)],
 )
-def test_shards_merge_to_the_same_bytes(encoder: Encoder, shards: int, views: int, kept: int) -> None:
+def test_shards_merge_to_the_same_bytes(
+    encoder: Encoder, shards: int, views: int, kept: int
+) -> None:
     broken = (5, 8, 9, 10, 11)  # one of a batch, and all of another
     options = {"on_error": "skip", "views": views, "keep_views": kept}
     whole = run(encoder, broken, **options)
@@ -159,7 +165,9 @@ def test_views_are_the_mean_of_the_raw_features(encoder: Encoder) -> None:
     data = Drawn()
     for i in (0, 13):
         image_id = f"{i}.png"
-        views = torch.stack([encoder.preprocess.view(data.image(image_id), image_id, v) for v in range(3)])
+        views = torch.stack(
+            [encoder.preprocess.view(data.image(image_id), image_id, v) for v in range(3)]
+        )
         mean = encoder.encode_images(views).mean(dim=0)
         torch.testing.assert_close(result.features[i], mean, atol=1e-5, rtol=1e-5)
 
@@ -171,7 +179,9 @@ def test_kept_views_are_the_unit_features_one_by_one_and_change_no_mean(encoder:
     assert result.kept_views.shape == (N, 2, 16)
     assert result.kept_views.dtype == torch.float16
     assert torch.equal(result.features, run(encoder, views=3).features)
-    views = torch.stack([encoder.preprocess.view(Drawn().image("13.png"), "13.png", v) for v in range(2)])
+    views = torch.stack(
+        [encoder.preprocess.view(Drawn().image("13.png"), "13.png", v) for v in range(2)]
+    )
     expected = torch.nn.functional.normalize(encoder.encode_images(views), dim=1)
     torch.testing.assert_close(result.kept_views[13].float(), expected, atol=1e-3, rtol=0)
 
@@ -230,7 +240,9 @@ def test_progress_in_a_log_is_a_few_lines(
     assert terminal.getvalue().count("100%") == 1
 
 
-@pytest.mark.skipif(not (SHARED / "data/cifar10").is_dir(), reason="shared CIFAR-10 photos are not here")
+@pytest.mark.skipif(
+    not (SHARED / "data/cifar10").is_dir(), reason="shared CIFAR-10 photos are not here"
+)
 def test_photos_from_a_folder(encoder: Encoder) -> None:
     data = FolderDataset("cifar10", SHARED / "data/cifar10", classes=["cat", "dog"])
     split = data.split("val")
@@ -261,7 +273,9 @@ class Busy(Drawn):
 
 
 @pytest.mark.parametrize("workers", [0, 1, 3])
-def test_an_exception_in_a_thread_ends_the_job_with_its_message(encoder: Encoder, workers: int) -> None:
+def test_an_exception_in_a_thread_ends_the_job_with_its_message(
+    encoder: Encoder, workers: int
+) -> None:
     data, ids = Busy("9.png"), [f"{i}.png" for i in range(N)]
     with pytest.raises(ZeroDivisionError, match="no reason that anyone foresaw"):
         extract(data, ids, [0] * N, encoder, batch_size=2, workers=workers, progress=False)  # type: ignore[arg-type]
@@ -329,7 +343,9 @@ def test_no_process_and_no_shared_memory(encoder: Encoder) -> None:
 def test_features_stay_on_the_device_until_a_part_is_full(
     encoder: Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As on a GPU; the features and their order are the same, and a bad one still names its image."""
+    """As on a GPU; the features and their order are the same, and a bad one still names its
+    image.
+    """
     expected = run(encoder, views=2, keep_views=1)
     monkeypatch.setattr(features, "_part", lambda _: 5)
     assert same(run(encoder, views=2, keep_views=1), expected)

@@ -1,4 +1,6 @@
-"""The model hub: each way in which it refuses has its own advice, the same wherever weights are asked for."""
+"""The model hub: each way in which it refuses has its own advice, the same wherever weights are
+asked for.
+"""
 
 from __future__ import annotations
 
@@ -72,11 +74,16 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
 
 
 ANSWERS = {
-    "private or misspelt": (401, {"X-Error-Code": "RepoNotFound"}, "compare the name; if it is private, set HF_TOKEN"),
-    "gated without a token": (401, {"X-Error-Code": "GatedRepo"}, "org/vit is gated (HTTP 401): accept its terms at"),
-    "gated": (403, {"X-Error-Code": "GatedRepo"}, "org/vit is gated (HTTP 403): accept its terms at"),
-    "misspelt": (404, {"X-Error-Code": "RepoNotFound"}, "has no org/vit (HTTP 404): compare the name"),
-    "no model": (404, {"X-Error-Code": "EntryNotFound"}, f"org/vit has no {CONFIG}: it is not a model in"),
+    "private or misspelt": (401, {"X-Error-Code": "RepoNotFound"}, "compare the name; if it is "
+"private, set HF_TOKEN"),
+    "gated without a token": (401, {"X-Error-Code": "GatedRepo"}, "org/vit is gated (HTTP 401): "
+"accept its terms at"),
+    "gated": (403, {"X-Error-Code": "GatedRepo"}, "org/vit is gated (HTTP 403): "
+"accept its terms at"),
+    "misspelt": (404, {"X-Error-Code": "RepoNotFound"}, "has no org/vit (HTTP 404): "
+"compare the name"),
+    "no model": (404, {"X-Error-Code": "EntryNotFound"}, f"org/vit has no {CONFIG}: it is "
+"not a model in"),
     "out of order": (503, {}, "does not work at the moment (HTTP 503): try again later"),
     "too many": (429, {}, "does not work at the moment (HTTP 429): try again later"),
     "login page": (200, {"Content-Type": "text/html"}, "something else answers in the place of"),
@@ -85,7 +92,9 @@ ANSWERS = {
 
 @pytest.mark.parametrize("case", ANSWERS)
 def test_each_refusal_has_its_own_advice(hub: Hub, case: str) -> None:
-    """Told that there is no network, people look for a cable, though they only have to accept the model's terms."""
+    """Told that there is no network, people look for a cable, though they only have to accept the
+    model's terms.
+    """
     hub.status, hub.headers, advice = ANSWERS[case]
     assert advice in hub_problem("org/vit", CONFIG)
     others = {words for name, (_, _, words) in ANSWERS.items() if words != advice and name != case}
@@ -119,13 +128,18 @@ def test_a_hub_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("case", ["gated", "misspelt", "out of order", "login page"])
 def test_every_door_says_the_same(
-    hub: Hub, case: str, command: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    hub: Hub,
+    case: str,
+    command: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """check said it right; prefetch, classify and a run blamed the network."""
     monkeypatch.chdir(tmp_path)
     hub.status, hub.headers, advice = ANSWERS[case]
     Path("c.yaml").write_text(
-        "datasets: {shapes: {texts: names}}\nmodels: {clip: {model: hf-hub:org/vit}}\nadapter: {shots: [1]}\n"
+        "datasets: {shapes: {texts: names}}\nmodels: {clip: {model: hf-hub:org/vit}}\nadapter: "
+        "{shots: [1]}\n"
     )
     Path("photos").mkdir()
     (tmp_path / "photos/a.png").write_bytes(b"no photo is opened before the model is found")

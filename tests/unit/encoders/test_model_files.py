@@ -1,4 +1,6 @@
-"""Weights: from open_clip's names, a file, a folder or the hub's cache; what is refused, and why."""
+"""Weights: from open_clip's names, a file, a folder or the hub's cache; what is refused, and
+why.
+"""
 
 from __future__ import annotations
 
@@ -36,13 +38,21 @@ def test_metadata_is_strings_without_paths(tiny: Encoder, tiny_dir: Path) -> Non
     assert "open_clip" not in data, "a version describes the run"
     assert data["image_size"] == "32x32"
     assert local(tiny_dir).metadata() == data
-    assert load_encoder(EncoderSpec(f"local-dir:{tiny_dir}/../tiny/", device="cpu")).metadata() == data
+    assert (
+        load_encoder(EncoderSpec(f"local-dir:{tiny_dir}/../tiny/", device="cpu")).metadata() == data
+    )
 
 
-def test_the_hash_is_of_the_weights_not_of_the_file(tmp_path: Path, tiny: Encoder, tiny_dir: Path) -> None:
+def test_the_hash_is_of_the_weights_not_of_the_file(
+    tmp_path: Path, tiny: Encoder, tiny_dir: Path
+) -> None:
     state = load_file(tiny_dir / "open_clip_model.safetensors")
-    (tmp_path / "open_clip_config.json").write_text((tiny_dir / "open_clip_config.json").read_text())
-    torch.save({"state_dict": {f"module.{k}": v for k, v in state.items()}}, tmp_path / "weights.bin")
+    (tmp_path / "open_clip_config.json").write_text(
+        (tiny_dir / "open_clip_config.json").read_text()
+    )
+    torch.save(
+        {"state_dict": {f"module.{k}": v for k, v in state.items()}}, tmp_path / "weights.bin"
+    )
     assert local(tmp_path).metadata()["weights_sha256"] == tiny.metadata()["weights_sha256"]
     state["logit_scale"] += 1
     save_file(state, tmp_path / "open_clip_model.safetensors")  # preferred over the other
@@ -51,7 +61,9 @@ def test_the_hash_is_of_the_weights_not_of_the_file(tmp_path: Path, tiny: Encode
 
 @pytest.fixture
 def zoo(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
-    """An open_clip name "Tiny" with tags whose downloads are files; as ViT-B-32, openai needs QuickGELU."""
+    """An open_clip name "Tiny" with tags whose downloads are files; as ViT-B-32, openai needs
+    QuickGELU.
+    """
     cfg = config()
     monkeypatch.setitem(_MODEL_CONFIGS, "Tiny", cfg)
     monkeypatch.setitem(_MODEL_CONFIGS, "Tiny-quickgelu", {**cfg, "quick_gelu": True})
@@ -97,16 +109,22 @@ def test_quickgelu_follows_the_tag(zoo: dict[str, Any], model: str, tag: str, ki
     assert encoder.metadata()["image_std"] == "0.25,0.25,0.25"
 
 
-@pytest.mark.parametrize(("tag", "name"), [(t, m) for m in _PRETRAINED for t in _PRETRAINED[m]][::9])
+@pytest.mark.parametrize(
+    ("tag", "name"), [(t, m) for m in _PRETRAINED for t in _PRETRAINED[m]][::9]
+)
 def test_every_published_tag_says_what_it_needs(tag: str, name: str) -> None:
-    """Every name and tag of open_clip resolves as far as the fetch, which is one clear line here."""
+    """Every name and tag of open_clip resolves as far as the fetch, which is one clear line
+    here.
+    """
     with pytest.raises(UserError, match="hf download") as caught:
         load_encoder(EncoderSpec(name, tag, device="cpu"), offline=True)
     assert "\n" not in str(caught.value)
 
 
 def test_local_checkpoints(zoo: dict[str, Any], tmp_path: Path) -> None:
-    """A file does not tell its activation: asked for where both exist. Preprocessing is what all tags share."""
+    """A file does not tell its activation: asked for where both exist. Preprocessing is what all
+    tags share.
+    """
     tagged = load_encoder(EncoderSpec("Tiny", "laion2b", device="cpu"))
     state = load_file(zoo["file"])
     for suffix in ("safetensors", "bin", "pt"):
@@ -119,7 +137,9 @@ def test_local_checkpoints(zoo: dict[str, Any], tmp_path: Path) -> None:
         assert activations(told) == {QuickGELU}
         assert activations(encoder) == {nn.GELU}
         assert encoder.metadata() == {**tagged.metadata(), "pretrained": path.name}
-    assert activations(load_encoder(EncoderSpec("Tiny-quickgelu", str(path), device="cpu"))) == {QuickGELU}
+    assert activations(load_encoder(EncoderSpec("Tiny-quickgelu", str(path), device="cpu"))) == {
+        QuickGELU
+    }
 
 
 def test_pickles_and_torchscript_are_refused(zoo: dict[str, Any], tmp_path: Path) -> None:
@@ -129,10 +149,14 @@ def test_pickles_and_torchscript_are_refused(zoo: dict[str, Any], tmp_path: Path
     assert not (tmp_path / "ran").exists()
     torch.jit.script(nn.Linear(2, 2)).save(str(tmp_path / "ViT-B-32.pt"))
     with pytest.raises(UserError, match="TorchScript"):
-        load_encoder(EncoderSpec("Tiny", str(tmp_path / "ViT-B-32.pt"), device="cpu", quick_gelu=False))
+        load_encoder(
+            EncoderSpec("Tiny", str(tmp_path / "ViT-B-32.pt"), device="cpu", quick_gelu=False)
+        )
     (tmp_path / "broken.bin").write_bytes(b"PK\x03\x04 no archive")
     with pytest.raises(UserError, match="cannot be loaded"):
-        load_encoder(EncoderSpec("Tiny", str(tmp_path / "broken.bin"), device="cpu", quick_gelu=False))
+        load_encoder(
+            EncoderSpec("Tiny", str(tmp_path / "broken.bin"), device="cpu", quick_gelu=False)
+        )
 
 
 @pytest.mark.parametrize(
@@ -153,7 +177,9 @@ def test_pickles_and_torchscript_are_refused(zoo: dict[str, Any], tmp_path: Path
     ],
 )
 @pytest.mark.parametrize("offline", [True, False])
-def test_errors_are_one_line(spec: EncoderSpec, message: str, offline: bool, tmp_path: Path) -> None:
+def test_errors_are_one_line(
+    spec: EncoderSpec, message: str, offline: bool, tmp_path: Path
+) -> None:
     with pytest.raises(UserError, match=message) as caught:
         load_encoder(spec, offline=offline)
     assert "\n" not in str(caught.value)
@@ -190,7 +216,9 @@ def test_folder_errors(tmp_path: Path, tiny_dir: Path) -> None:
 
 
 def test_a_folder_with_its_own_merges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A truncated tokenizer beside the weights, from a relative path and from any working directory."""
+    """A truncated tokenizer beside the weights, from a relative path and from any working
+    directory.
+    """
     import gzip
 
     from open_clip.tokenizer import default_bpe
@@ -200,7 +228,9 @@ def test_a_folder_with_its_own_merges(tmp_path: Path, monkeypatch: pytest.Monkey
     lines = gzip.decompress(Path(default_bpe()).read_bytes()).decode().split("\n")[:1001]
     (folder / "merges.txt.gz").write_bytes(gzip.compress("\n".join(lines).encode(), mtime=0))
     text = {"vocab_size": 512 + 1000 + 2, "tokenizer_kwargs": {"bpe_path": "merges.txt.gz"}}
-    monkeypatch.chdir(folder)  # the helper that makes the weights resolves the path as open_clip does
+    monkeypatch.chdir(
+        folder
+    )  # the helper that makes the weights resolves the path as open_clip does
     save_tiny(folder, text)
     monkeypatch.chdir(tmp_path)
     encoder = local(Path("small"))
@@ -210,7 +240,9 @@ def test_a_folder_with_its_own_merges(tmp_path: Path, monkeypatch: pytest.Monkey
     assert encoder.encode_texts(TEXTS).shape == (6, 16)
 
 
-def test_from_the_hub_cache(tmp_path: Path, tiny_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_from_the_hub_cache(
+    tmp_path: Path, tiny_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A model that someone fetched before loads without network."""
     repository = tmp_path / "models--org--tiny"
     snapshot = repository / "snapshots" / ("0" * 40)
@@ -250,7 +282,9 @@ def test_the_embedded_model_loads_offline() -> None:
 @pytest.mark.rest
 @pytest.mark.parametrize("name", ["ViT-B-32", "RN50"])
 def test_full_size_local_checkpoints(tmp_path: Path, name: str) -> None:
-    """Random weights of the paper's architectures through a file, against open_clip's own pipeline."""
+    """Random weights of the paper's architectures through a file, against open_clip's own
+    pipeline.
+    """
     torch.manual_seed(0)
     model, _, preprocess = open_clip.create_model_and_transforms(name, force_quick_gelu=True)
     path = tmp_path / "weights.safetensors"

@@ -1,6 +1,6 @@
-"""Everything that takes tensors takes them on a GPU: nothing stays on the CPU by mistake, and the method's results are
-the same to the bit. Machines without a GPU run it on a pretended device (other_device.py).
-"""
+"""Everything that takes tensors takes them on a GPU: nothing stays on the CPU by mistake, and the
+method's results are the same to the bit. Machines without a GPU run it on a pretended device
+(other_device.py)."""
 
 from __future__ import annotations
 
@@ -40,7 +40,15 @@ def differences() -> dict[str, float | str]:
 @pytest.mark.parametrize(
     "part",
     [
-        *("class_scores", "encode", "compact", "state of texts", "rerank", "rerank_scores", "state of pairs"),
+        *(
+            "class_scores",
+            "encode",
+            "compact",
+            "state of texts",
+            "rerank",
+            "rerank_scores",
+            "state of pairs",
+        ),
         *("affinity", "logits", "search"),
     ],
 )
@@ -51,7 +59,9 @@ def test_an_idea_gives_the_same_bits_on_another_device(
 
 
 @pytest.mark.parametrize("part", ["predict", "top_k", "softmax_gap", "views"])
-def test_scores_and_views_give_the_same_bits(differences: dict[str, float | str], part: str) -> None:
+def test_scores_and_views_give_the_same_bits(
+    differences: dict[str, float | str], part: str
+) -> None:
     assert differences[part] == 0
 
 

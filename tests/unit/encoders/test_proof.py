@@ -1,4 +1,6 @@
-"""An encoder is proven at every load: it must tell texts and images apart, or nothing is computed with it."""
+"""An encoder is proven at every load: it must tell texts and images apart, or nothing is computed
+with it.
+"""
 
 from __future__ import annotations
 
@@ -22,10 +24,19 @@ from tiny import VISION, local, save_tiny
 
 pytestmark = pytest.mark.usefixtures("no_network")
 
-WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *dict.fromkeys(" ".join([*TEXTS, "photo"]).split())]
+WORDS = [
+    "[PAD]",
+    "[UNK]",
+    "[CLS]",
+    "[SEP]",
+    "[MASK]",
+    *dict.fromkeys(" ".join([*TEXTS, "photo"]).split()),
+]
 TOKENIZER = {  # of transformers, one word a token
     "vocab.txt": "\n".join(WORDS) + "\n",
-    "tokenizer_config.json": json.dumps({"tokenizer_class": "BertTokenizer", "model_max_length": 24}),
+    "tokenizer_config.json": json.dumps(
+        {"tokenizer_class": "BertTokenizer", "model_max_length": 24}
+    ),
 }
 SMALL: dict[str, Any] = {"vocab_size": len(WORDS), "hidden_size": 16, "pad_token_id": 0}
 LAYERS = {"num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
@@ -33,9 +44,21 @@ TOWERS = {  # every architecture of open_clip.hf_configs
     "bert": {**SMALL, **LAYERS},
     "roberta": {**SMALL, **LAYERS, "max_position_embeddings": 40},
     "xlm-roberta": {**SMALL, **LAYERS, "max_position_embeddings": 40},
-    "mt5": {"vocab_size": len(WORDS), "d_model": 16, "d_kv": 8, "d_ff": 16, "num_layers": 1, "num_heads": 2},
+    "mt5": {
+        "vocab_size": len(WORDS),
+        "d_model": 16,
+        "d_kv": 8,
+        "d_ff": 16,
+        "num_layers": 1,
+        "num_heads": 2,
+    },
     "m2m_100": {
-        **{"vocab_size": len(WORDS), "d_model": 16, "pad_token_id": 0, "max_position_embeddings": 40},
+        **{
+            "vocab_size": len(WORDS),
+            "d_model": 16,
+            "pad_token_id": 0,
+            "max_position_embeddings": 40,
+        },
         **{"encoder_layers": 1, "encoder_attention_heads": 2, "encoder_ffn_dim": 16},
         **{"decoder_layers": 1, "decoder_attention_heads": 2, "decoder_ffn_dim": 16},
     },
@@ -43,17 +66,26 @@ TOWERS = {  # every architecture of open_clip.hf_configs
 
 
 def save_tower(folder: Path, kind: str, name: str = ".", **changes: Any) -> Path:
-    """A folder with an encoder whose text tower is one of transformers'. name: of its tower and tokenizer."""
+    """A folder with an encoder whose text tower is one of transformers'. name: of its tower and
+    tokenizer.
+    """
     folder.mkdir(parents=True)
     for file, content in TOKENIZER.items():
         (folder / file).write_text(content)
     AutoConfig.for_model(kind, **{**TOWERS[kind], **changes}).save_pretrained(folder)
     text = {
-        **{"hf_model_name": name, "hf_tokenizer_name": name, "hf_proj_type": "linear", "context_length": 24},
+        **{
+            "hf_model_name": name,
+            "hf_tokenizer_name": name,
+            "hf_proj_type": "linear",
+            "context_length": 24,
+        },
         **{"hf_pooler_type": "mean_pooler", "hf_model_pretrained": False},
     }
     cfg = {"embed_dim": 16, "vision_cfg": dict(VISION), "text_cfg": text}
-    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": cfg, "preprocess_cfg": {}}))
+    (folder / "open_clip_config.json").write_text(
+        json.dumps({"model_cfg": cfg, "preprocess_cfg": {}})
+    )
     return folder
 
 
@@ -74,7 +106,9 @@ def write_weights(folder: Path, into: Path | None = None) -> None:
     "kind", [pytest.param(k, marks=[pytest.mark.rest] * (k == "m2m_100")) for k in TOWERS]
 )
 def test_every_tower_of_transformers_is_proven(tmp_path: Path, kind: str) -> None:
-    """The tokenizer's files lost, as by a copy of the weights alone, must not give every text one feature."""
+    """The tokenizer's files lost, as by a copy of the weights alone, must not give every text one
+    feature.
+    """
     folder = save_tower(tmp_path / "m", kind)
     write_weights(folder)
     encoder = local(folder)
@@ -133,13 +167,19 @@ def test_weights_that_are_no_numbers_are_named(tmp_path: Path, value: float) -> 
     weights = load_file(file)
     weights["token_embedding.weight"][7, 3] = value
     save_file(weights, file)
-    with pytest.raises(UserError, match=r"token_embedding\.weight has values that are no finite numbers"):
+    with pytest.raises(
+        UserError, match=r"token_embedding\.weight has values that are no finite numbers"
+    ):
         local(folder)
 
 
 @pytest.mark.parametrize(
     ("name", "what"),
-    [("visual.proj", "images"), ("positional_embedding", "nothing"), ("token_embedding.weight", "texts")],
+    [
+        ("visual.proj", "images"),
+        ("positional_embedding", "nothing"),
+        ("token_embedding.weight", "texts"),
+    ],
 )
 def test_towers_that_tell_nothing_apart_are_refused(tmp_path: Path, name: str, what: str) -> None:
     """Weights of zeros, as of a file that was allocated and never written."""
@@ -162,7 +202,9 @@ def test_pixels_cannot_be_divided_by_a_deviation_of_zero(tmp_path: Path) -> None
     config = json.loads(file.read_text())
     config["preprocess_cfg"] = {**config.get("preprocess_cfg", {}), "std": [0.0, 0.0, 0.0]}
     file.write_text(json.dumps(config))
-    with pytest.raises(UserError, match=r"std \[0\.0, 0\.0, 0\.0\]; give numbers above 0 in preprocess_cfg"):
+    with pytest.raises(
+        UserError, match=r"std \[0\.0, 0\.0, 0\.0\]; give numbers above 0 in preprocess_cfg"
+    ):
         local(folder)
 
 

@@ -1,5 +1,5 @@
-"""Features are kept by content: one more photo encodes one photo, one more text one text, and no byte changes. Whatever
-happens to the files, a run is right without them."""
+"""Features are kept by content: one more photo encodes one photo, one more text one text, and no
+byte changes. Whatever happens to the files, a run is right without them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ from coder_clip.foundation import evidence
 from tiny import save_tiny
 
 CPU = torch.device("cpu")
-# a process that stores rows 0.0, 1.0, … under the keys "{name}/0", "{name}/1", …: arguments folder, name, how many
+# a process that stores rows 0.0, 1.0, … under the keys "{name}/0", "{name}/1", …: arguments folder,
+# name, how many
 WRITER = """
 import sys
 import torch
@@ -80,9 +81,13 @@ def photos(root: Path, count: int) -> FolderDataset:
     return FolderDataset("photos", root)
 
 
-def run(data: FolderDataset, encoder: Encoder, store: FeatureStore | None, **more: Any) -> ImageFeatures:
+def run(
+    data: FolderDataset, encoder: Encoder, store: FeatureStore | None, **more: Any
+) -> ImageFeatures:
     split = data.split("test")
-    return extract(data, split.ids, split.labels, encoder, batch_size=4, progress=False, store=store, **more)
+    return extract(
+        data, split.ids, split.labels, encoder, batch_size=4, progress=False, store=store, **more
+    )
 
 
 def same(a: ImageFeatures, b: ImageFeatures) -> bool:
@@ -102,7 +107,12 @@ def files(cache: Path) -> list[Path]:
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("more", [{}, {"views": 3, "keep_views": 2}])
 def test_one_more_photo_encodes_one_photo(
-    encoder: Encoder, cache: Path, encoded: list[int], tmp_path: Path, more: dict[str, int], workers: int
+    encoder: Encoder,
+    cache: Path,
+    encoded: list[int],
+    tmp_path: Path,
+    more: dict[str, int],
+    workers: int,
 ) -> None:
     """Also in another process: each run has a store of its own on the same folder."""
     each = more.get("views", 1)
@@ -115,7 +125,9 @@ def test_one_more_photo_encodes_one_photo(
     assert same(with_store, run(data, encoder, None, **more)), "the same bytes as without"
 
 
-def test_views_are_those_of_their_photo(encoder: Encoder, store: FeatureStore, tmp_path: Path) -> None:
+def test_views_are_those_of_their_photo(
+    encoder: Encoder, store: FeatureStore, tmp_path: Path
+) -> None:
     """A copy under another name has other augmented views, and more views have another mean."""
     data = photos(tmp_path / "photos", 4)
     first = run(data, encoder, store, views=2)
@@ -131,8 +143,8 @@ def test_views_are_those_of_their_photo(encoder: Encoder, store: FeatureStore, t
 def test_a_drawn_picture_is_drawn_and_encoded_once(
     encoder: Encoder, store: FeatureStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every other configuration would draw and encode all pictures again, a third of its time; and pictures that other
-    code draws would have the features of the old ones."""
+    """Every other configuration would draw and encode all pictures again, a third of its time; and
+    pictures that other code draws would have the features of the old ones."""
     shapes = pytest.importorskip(
         "coder_clip.datasets.drawn.shapes", reason="the drawn data sets are not here"
     )
@@ -243,16 +255,24 @@ def test_one_more_text_encodes_one_text(
 def test_another_encoder_device_and_other_code_have_other_features(
     encoder: Encoder, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A bug that is fixed must not live on in the cache, and the last bits of a GPU's features are others."""
+    """A bug that is fixed must not live on in the cache, and the last bits of a GPU's features are
+    others.
+    """
     key = features_key(encoder.metadata(), CPU)
     assert key != features_key(encoder.metadata(), torch.device("cuda"))
-    assert key != features_key(load_encoder(EncoderSpec(f"local-dir:{folder}", device="cpu")).metadata(), CPU)
+    assert key != features_key(
+        load_encoder(EncoderSpec(f"local-dir:{folder}", device="cpu")).metadata(), CPU
+    )
     second = torch.device("cuda", 1)
-    assert features_key(encoder.metadata(), second) == features_key(encoder.metadata(), torch.device("cuda"))
+    assert features_key(encoder.metadata(), second) == features_key(
+        encoder.metadata(), torch.device("cuda")
+    )
     with monkeypatch.context() as edited:  # by somebody, while weights load
         edited.setattr(Path, "read_bytes", lambda self: b"other code")
         assert key == features_key(encoder.metadata(), CPU), "that of the code that was imported"
-    monkeypatch.setitem(evidence.sources, "src/coder_clip/encoders/features.py", "executed by a job")
+    monkeypatch.setitem(
+        evidence.sources, "src/coder_clip/encoders/features.py", "executed by a job"
+    )
     assert key != features_key(encoder.metadata(), CPU)
 
 
@@ -264,7 +284,7 @@ def test_encoders_kinds_and_sizes_are_kept_apart(cache: Path) -> None:
     assert store.get("a", "text", ["k"], 3)["k"].tolist() == [1, 1, 1]
 
 
-# ---- files -----------------------------------------------------------------------------------------
+# ---- files ---
 
 
 def rows(n: int) -> list[tuple[str, torch.Tensor]]:
@@ -280,7 +300,15 @@ def found(cache: Path, n: int) -> list[float]:
 @pytest.mark.parametrize(
     "harm",
     [
-        *("cut", "emptied", "a bit of a feature", "a bit of a key", "no archive", "removed", "another size"),
+        *(
+            "cut",
+            "emptied",
+            "a bit of a feature",
+            "a bit of a key",
+            "no archive",
+            "removed",
+            "another size",
+        ),
         *("a pickle", "a bomb", "fewer features than keys"),
     ],
 )

@@ -1,4 +1,6 @@
-"""Texts are cut where it changes nothing, encoded once each and reported where they are too long."""
+"""Texts are cut where it changes nothing, encoded once each and reported where they are too
+long.
+"""
 
 from __future__ import annotations
 
@@ -91,17 +93,23 @@ def test_texts_come_back_in_order_once_each(tiny: Encoder) -> None:
     torch.testing.assert_close(report.features.norm(dim=1), torch.ones(6))
     assert torch.equal(report.features[1], report.features[4])
     for i, text in enumerate(TEXTS):
-        torch.testing.assert_close(tiny.encode_texts([text])[0], report.features[i], atol=1e-5, rtol=0)
+        torch.testing.assert_close(
+            tiny.encode_texts([text])[0], report.features[i], atol=1e-5, rtol=0
+        )
 
 
 def test_no_texts(tiny: Encoder) -> None:
     assert tiny.encode_texts([]).shape == (0, 16)
 
 
-def test_each_different_text_is_encoded_once(tiny: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_different_text_is_encoded_once(
+    tiny: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen: list[tuple[int, ...]] = []
     real = encoders.text_features
-    monkeypatch.setattr(encoders, "text_features", lambda m, t: seen.append(tuple(t.shape)) or real(m, t))
+    monkeypatch.setattr(
+        encoders, "text_features", lambda m, t: seen.append(tuple(t.shape)) or real(m, t)
+    )
     tiny.encode_texts(["a dog", "one two three four five six", "a dog", "a cat"] * 5)
     assert seen == [(3, 8)]
     seen.clear()
@@ -111,7 +119,9 @@ def test_each_different_text_is_encoded_once(tiny: Encoder, monkeypatch: pytest.
     assert [length for _, length in seen] == sorted(length for _, length in seen)
 
 
-def test_texts_over_the_context_are_reported(tiny: Encoder, caplog: pytest.LogCaptureFixture) -> None:
+def test_texts_over_the_context_are_reported(
+    tiny: Encoder, caplog: pytest.LogCaptureFixture
+) -> None:
     fits, over = " ".join(["dog"] * 22), " ".join(["dog"] * 23)  # 24 tokens with start and end
     with caplog.at_level(logging.WARNING):
         report = tiny.encode_texts_report(["a", over, fits, over])
@@ -119,7 +129,9 @@ def test_texts_over_the_context_are_reported(tiny: Encoder, caplog: pytest.LogCa
         tiny.encode_texts(["a", over, fits, over])
     assert report.over_length == [1, 3]
     assert "2 texts are over 24 tokens" in caplog.text
-    torch.testing.assert_close(report.features[1], report.features[2], atol=1e-6, rtol=0)  # truncated
+    torch.testing.assert_close(
+        report.features[1], report.features[2], atol=1e-6, rtol=0
+    )  # truncated
 
 
 def test_a_text_without_a_finite_feature_is_named(tiny_dir: Path) -> None:

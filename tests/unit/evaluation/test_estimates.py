@@ -1,4 +1,6 @@
-"""Intervals and tests, against resampling and by hand. A wrong one makes people believe a difference that is none."""
+"""Intervals and tests, against resampling and by hand. A wrong one makes people believe a
+difference that is none.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +55,9 @@ def test_the_accuracy_interval_is_what_resampling_gives() -> None:
     correct = np.arange(60) < 45
     rng = np.random.default_rng(5)
     means = correct[rng.integers(60, size=(40_000, 60))].mean(axis=1)
-    assert bootstrap_interval(correct) == pytest.approx(np.quantile(means, [0.025, 0.975]), abs=1 / 60)
+    assert bootstrap_interval(correct) == pytest.approx(
+        np.quantile(means, [0.025, 0.975]), abs=1 / 60
+    )
 
 
 def test_a_perfect_score_is_not_certain() -> None:
@@ -74,7 +78,9 @@ def test_other_intervals_are_what_resampling_images_gives() -> None:
     recalls, means = [], []
     for _ in range(4000):
         image = rng.integers(n, size=n)
-        recalls.append(np.mean([correct[image][labels[image] == c].mean() for c in set(labels[image])]))
+        recalls.append(
+            np.mean([correct[image][labels[image] == c].mean() for c in set(labels[image])])
+        )
         means.append(shares[image].mean())
     for got, reference in (
         (bootstrap_interval(correct, labels), recalls),
@@ -96,10 +102,11 @@ def test_intervals_do_not_depend_on_the_order_of_images() -> None:
 
 
 def test_intervals_are_the_same_whatever_numpy_draws() -> None:
-    """NumPy 2.5 draws other multinomials than 2.4: a colleague's intervals would differ, and no code would have.
+    """NumPy 2.5 draws other multinomials than 2.4: a colleague's intervals would differ, and no
+    code would have.
 
-    The values are of NumPy 2.4.6 and 2.5.5, which agree; with `Generator` the two differ for these images.
-    """
+    The values are of NumPy 2.4.6 and 2.5.5, which agree; with `Generator` the two differ for these
+    images."""
     sizes = np.arange(1, 37) ** 1.5
     per_class = np.maximum(2, np.round(sizes / sizes.sum() * 5000)).astype(int)
     labels = np.repeat(np.arange(36), per_class)
@@ -121,7 +128,8 @@ def test_about_95_of_100_intervals_hold_the_truth() -> None:
         hits += low <= 0.75 <= high
     assert 0.90 <= hits / 300 <= 0.985
     hits = sum(
-        low <= 0.75 <= high for low, high in (bootstrap_interval(rng.random(200) < 0.75) for _ in range(300))
+        low <= 0.75 <= high
+        for low, high in (bootstrap_interval(rng.random(200) < 0.75) for _ in range(300))
     )
     assert 0.90 <= hits / 300 <= 0.985
 
@@ -131,7 +139,9 @@ def test_about_95_of_100_intervals_hold_the_truth() -> None:
     [(0, 0, 1.0), (1, 0, 1.0), (5, 0, 2 / 32), (0, 6, 2 / 64), (8, 2, 112 / 1024), (4, 4, 1.0)],
 )
 def test_mcnemar_by_hand(fixed: int, broke: int, p_value: float) -> None:
-    """Otherwise a gain by chance is printed as a finding, or the reverse. 112 = 2 · (1 + 10 + 45)."""
+    """Otherwise a gain by chance is printed as a finding, or the reverse. 112 = 2 · (1 + 10 +
+    45).
+    """
     same = [1, 1, 1, 0]
     before = same + [0] * fixed + [1] * broke
     after = same + [1] * fixed + [0] * broke
@@ -164,7 +174,9 @@ def test_summary_over_seeds() -> None:
     assert got["std"] == pytest.approx(0.25 / math.sqrt(2))
     one = over_seeds(np.array([[True, False, True, True]]))
     assert one["std"] == 0
-    alike = over_seeds(np.tile(np.arange(15) < 14, (3, 1)))  # the mean of three 14/15 is not 14/15 in float64
+    alike = over_seeds(
+        np.tile(np.arange(15) < 14, (3, 1))
+    )  # the mean of three 14/15 is not 14/15 in float64
     assert alike["std"] == 0
     assert (one["low"], one["high"]) == bootstrap_interval([1, 0, 1, 1])
     with pytest.raises(UserError, match="no results"):
@@ -172,7 +184,9 @@ def test_summary_over_seeds() -> None:
 
 
 def test_a_difference_over_seeds_is_paired() -> None:
-    """Otherwise what a leak is worth drowns in how hard the images are, or no change has an interval."""
+    """Otherwise what a leak is worth drowns in how hard the images are, or no change has an
+    interval.
+    """
     rng = np.random.default_rng(4)
     before = rng.random((3, 400)) < 0.5
     after = before.copy()
@@ -189,16 +203,27 @@ def test_a_difference_over_seeds_is_paired() -> None:
 
 
 @settings(deadline=None, max_examples=60)
-@given(seeds=st.integers(1, 4), images=st.integers(2, 9), seed=st.integers(0, 999), share=st.floats(0.2, 0.9))
-def test_a_comparison_over_seeds_says_one_thing(seeds: int, images: int, seed: int, share: float) -> None:
-    """Otherwise p and interval of one comparison contradict each other, or one seed is not the plain test."""
+@given(
+    seeds=st.integers(1, 4),
+    images=st.integers(2, 9),
+    seed=st.integers(0, 999),
+    share=st.floats(0.2, 0.9),
+)
+def test_a_comparison_over_seeds_says_one_thing(
+    seeds: int, images: int, seed: int, share: float
+) -> None:
+    """Otherwise p and interval of one comparison contradict each other, or one seed is not the
+    plain test.
+    """
     rng = np.random.default_rng(seed)
     before, after = rng.random((seeds, images)) < 0.5, rng.random((seeds, images)) < share
     got = paired_test_over_seeds(before, after)
     change = after.astype(int) - before
     assert (got["fixed"], got["broke"]) == ((change > 0).sum(), (change < 0).sum())
     assert got["difference"]["mean"] == pytest.approx(change.mean())
-    assert got["difference"]["std"] == pytest.approx(change.mean(axis=1).std(ddof=1) if seeds > 1 else 0)
+    assert got["difference"]["std"] == pytest.approx(
+        change.mean(axis=1).std(ddof=1) if seeds > 1 else 0
+    )
     if seeds == 1:
         once = paired_test(before[0], after[0])
         assert got["p_value"] == once["p_value"]
@@ -211,7 +236,9 @@ def test_a_comparison_over_seeds_says_one_thing(seeds: int, images: int, seed: i
 @settings(deadline=None, max_examples=60)
 @given(
     st.lists(
-        st.tuples(st.sampled_from([0.0, 0.25, 1 / 3, 0.5, 1.0]), st.sampled_from([0.0, 0.25, 0.9, 1.0])),
+        st.tuples(
+            st.sampled_from([0.0, 0.25, 1 / 3, 0.5, 1.0]), st.sampled_from([0.0, 0.25, 0.9, 1.0])
+        ),
         min_size=1,
         max_size=12,
     ),
@@ -230,7 +257,8 @@ def test_a_difference_of_values_is_that_of_the_images_and_agrees_with_its_p(
     assert got["broke"] == sum(c < 0 for c in changes)
     low, high = got["difference"]["low"], got["difference"]["high"]
     if got["fixed"] + got["broke"]:
-        # Student's t over the images and two more, one better and one worse (Bonett and Price), by hand
+        # Student's t over the images and two more, one better and one worse (Bonett and Price), by
+        # hand
         more = [*changes, 1.0, -1.0]
         mean = sum(more) / len(more)
         error = math.sqrt(sum((c - mean) ** 2 for c in more) / len(more) / len(more))

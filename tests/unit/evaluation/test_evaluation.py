@@ -1,4 +1,6 @@
-"""Numbers about numbers, against plain loops. A wrong one makes people believe a difference that is none."""
+"""Numbers about numbers, against plain loops. A wrong one makes people believe a difference that is
+none.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,8 @@ torch.set_num_threads(1)
 
 
 def features(n: int, d: int, seed: int) -> Tensor:
-    """Odd seeds: random rows. Even ones: rows whose unit vectors and cosines are exact, so that copies and
+    """Odd seeds: random rows. Even ones: rows whose unit vectors and cosines are exact, so that
+    copies and
     ties are ties whatever the order of sums: ± an axis, or four halves, times a power of two."""
     rng = np.random.default_rng(seed)
     if seed % 2:
@@ -83,7 +86,9 @@ def vote(ranked: list[int], labels: list[int]) -> int:
 @settings(deadline=None)
 @given(case=labelled, k=st.integers(1, 6), small=st.booleans())
 def test_knn_is_a_plain_vote(case: tuple[list[int], int, int], k: int, small: bool) -> None:
-    """Otherwise "CODER features are better" rests on a wrong count, with copies and ties above all."""
+    """Otherwise "CODER features are better" rests on a wrong count, with copies and ties above
+    all.
+    """
     labels, d, seed = case
     x = features(len(labels), d, seed)
     with pytest.MonkeyPatch.context() as patch:
@@ -97,7 +102,9 @@ def test_knn_is_a_plain_vote(case: tuple[list[int], int, int], k: int, small: bo
 
 @settings(deadline=None)
 @given(case=labelled, small=st.booleans())
-def test_retrieval_precision_is_a_plain_count(case: tuple[list[int], int, int], small: bool) -> None:
+def test_retrieval_precision_is_a_plain_count(
+    case: tuple[list[int], int, int], small: bool
+) -> None:
     """Otherwise the retrieval table is wrong, or images alone in their class pull it down."""
     labels, d, seed = case
     x = features(len(labels), d, seed)
@@ -127,8 +134,12 @@ def test_perfect_and_single_class_features() -> None:
 
 @settings(deadline=None)
 @given(case=labelled, small=st.booleans())
-def test_changed_neighbours_are_all_there_is_and_true(case: tuple[list[int], int, int], small: bool) -> None:
-    """Otherwise the report shows an image as corrected that CODER did not correct, or hides one that it breaks."""
+def test_changed_neighbours_are_all_there_is_and_true(
+    case: tuple[list[int], int, int], small: bool
+) -> None:
+    """Otherwise the report shows an image as corrected that CODER did not correct, or hides one
+    that it breaks.
+    """
     labels, d, seed = case
     original, coder = features(len(labels), d, seed), features(len(labels), d + 1, seed + 1)
     with pytest.MonkeyPatch.context() as patch:
@@ -155,7 +166,10 @@ def test_changed_neighbours_are_all_there_is_and_true(case: tuple[list[int], int
                 float(after[c["query"]] @ after[c["other"]]),
             ]
             assert [c["original"]["same"], c["coder"]["other"]] == pytest.approx(cosines, abs=error)
-            lead = c["original"]["other"] - c["original"]["same"], c["coder"]["same"] - c["coder"]["other"]
+            lead = (
+                c["original"]["other"] - c["original"]["same"],
+                c["coder"]["same"] - c["coder"]["other"],
+            )
             assert min(sign * one for one in lead) >= 0
             assert c["size"] == pytest.approx(
                 sum(sign * one / (s or 1) for one, s in zip(lead, spreads, strict=True)),
@@ -181,14 +195,23 @@ def test_telling_texts_come_in_the_order_they_tell() -> None:
 # ---- maps
 
 
-@given(labels=st.lists(st.integers(0, 4), max_size=40), limit=st.integers(1, 45), seed=st.integers(0, 9))
-def test_the_subset_keeps_the_share_of_every_class(labels: list[int], limit: int, seed: int) -> None:
+@given(
+    labels=st.lists(st.integers(0, 4), max_size=40),
+    limit=st.integers(1, 45),
+    seed=st.integers(0, 9),
+)
+def test_the_subset_keeps_the_share_of_every_class(
+    labels: list[int], limit: int, seed: int
+) -> None:
     """Otherwise the map shows other classes than the data set has."""
     rows = stratified_subset(labels, limit, seed).tolist()
     assert rows == sorted(set(rows)) == stratified_subset(labels, limit, seed).tolist()
     assert len(rows) == min(limit, len(labels))
     taken = {c: (sum(labels[i] == c for i in rows), labels.count(c)) for c in set(labels)}
-    for last, of in taken.values():  # Sainte-Laguë: nobody's last image was more due to another class
+    for (
+        last,
+        of,
+    ) in taken.values():  # Sainte-Laguë: nobody's last image was more due to another class
         for more, of_other in taken.values():
             assert (last - 0.5) / of <= (more + 0.5) / of_other + 1e-12
 
@@ -206,10 +229,15 @@ def test_the_subset_rounds_shares() -> None:
         ([4, 4, 2], [2, 4]),
         (range(12), list(range(12))),
         (list(range(36)) * 2, list(range(0, 36, 3))),
-        ([2 * c for c in range(13)], [2 * (13 * i // 12) for i in range(12)]),  # odd labels have no image
+        (
+            [2 * c for c in range(13)],
+            [2 * (13 * i // 12) for i in range(12)],
+        ),  # odd labels have no image
     ],
 )
-def test_a_map_shows_twelve_classes_by_their_place_alone(labels: list[int], classes: list[int]) -> None:
+def test_a_map_shows_twelve_classes_by_their_place_alone(
+    labels: list[int], classes: list[int]
+) -> None:
     """Classes that were picked by how well they separate would flatter the method."""
     rows = map_rows(labels, 600)
     assert sorted({labels[i] for i in rows}) == classes
@@ -270,7 +298,9 @@ def stage_one_by_hand(
 
 
 def text_set(seed: int) -> tuple[Tensor, Tensor, list[int], list[str], NDArray[np.int64]]:
-    """Three classes: one with all kinds, one with a few texts, one with its name alone; rows shuffled."""
+    """Three classes: one with all kinds, one with a few texts, one with its name alone; rows
+    shuffled.
+    """
     of_class = [
         ["name", *["attribute"] * 5, "analogous", "synonym", "synonym", "prompt"],
         ["name", "attribute", "analogous", "prompt"],
@@ -279,7 +309,10 @@ def text_set(seed: int) -> tuple[Tensor, Tensor, list[int], list[str], NDArray[n
     rows = [(c, kind) for c, kinds in enumerate(of_class) for kind in kinds]
     rng = np.random.default_rng(seed)
     rows = [rows[i] for i in rng.permutation(len(rows))]
-    texts, x = torch.from_numpy(rng.normal(size=(len(rows), 6))), torch.from_numpy(rng.normal(size=(40, 6)))
+    texts, x = (
+        torch.from_numpy(rng.normal(size=(len(rows), 6))),
+        torch.from_numpy(rng.normal(size=(40, 6))),
+    )
     return x, texts, [c for c, _ in rows], [k for _, k in rows], rng.integers(0, 3, size=40)
 
 
@@ -298,7 +331,10 @@ def test_kinds_of_text_are_scored_as_stage_one_does() -> None:
         # where synonyms count, the name stands in for one that is not there
         needed = {"name", "synonym"} & set(row["kinds"]) or set(row["kinds"])
         bare = set(range(3)) - {c for k, c in zip(kinds, owner, strict=True) if k in needed}
-        scored = [kept or (k == "name" and c in bare) for k, c, kept in zip(kinds, owner, keep, strict=True)]
+        scored = [
+            kept or (k == "name" and c in bare)
+            for k, c, kept in zip(kinds, owner, keep, strict=True)
+        ]
         right = np.array(stage_one_by_hand(x, texts, owner, kinds, scored, 3)) == labels
         assert row["accuracy"] == estimate(right), row["kinds"]
         assert row["texts"] == sum(keep)
@@ -309,7 +345,9 @@ def test_kinds_of_text_are_scored_as_stage_one_does() -> None:
 
 
 def test_the_curve_over_counts_draws_nested_texts() -> None:
-    """Otherwise the curve mixes the number of texts with the luck of the draw, or changes between runs."""
+    """Otherwise the curve mixes the number of texts with the luck of the draw, or changes between
+    runs.
+    """
     x, texts, owner, kinds, labels = text_set(1)
     stage_one = StageOne(x, labels, texts, owner, kinds, 3)
     rows = text_count_curve(stage_one, [0, 1, 2, 4, 99], 2)
@@ -318,7 +356,10 @@ def test_the_curve_over_counts_draws_nested_texts() -> None:
         (0, 0), (1, 0), (1, 1), (2, 0), (2, 1), (4, 0), (4, 1), (8, 0),
     ]  # fmt: skip
     assert [r["texts"] for r in rows] == [3, 5, 5, 7, 7, 9, 9, 13]
-    for row, used in ((rows[0], {"name"}), (rows[-1], {"name", "attribute", "analogous", "synonym"})):
+    for row, used in (
+        (rows[0], {"name"}),
+        (rows[-1], {"name", "attribute", "analogous", "synonym"}),
+    ):
         keep = [k in used for k in kinds]
         right = np.array(stage_one_by_hand(x, texts, owner, kinds, keep, 3)) == labels
         assert row["accuracy"] == right.mean()
@@ -340,7 +381,9 @@ def test_curve_tells_how_alike_the_drawn_texts_are() -> None:
     t, cosines = unit_rows(texts), []
     for c in range(3):
         mine = [
-            i for i, k in enumerate(kinds) if owner[i] == c and k in ("attribute", "analogous", "synonym")
+            i
+            for i, k in enumerate(kinds)
+            if owner[i] == c and k in ("attribute", "analogous", "synonym")
         ]
         if len(mine) > 1:
             cosines.append(np.mean([float(t[i] @ t[j]) for i in mine for j in mine if i != j]))
@@ -363,33 +406,48 @@ def test_diverse_texts_are_more_diverse_than_alike_ones_and_as_many() -> None:
         draws = text_count_curve(stage_one, [diverse["count"]], 20)
         random = np.mean([d["diversity"] for d in draws if d["count"] == diverse["count"]])
         assert diverse["diversity"] < random < alike["diversity"]
-    assert text_choice_curve(StageOne(x, labels, texts[::11], [0, 1, 2], ["name"] * 3, 3), [1, 2]) == []
+    assert (
+        text_choice_curve(StageOne(x, labels, texts[::11], [0, 1, 2], ["name"] * 3, 3), [1, 2])
+        == []
+    )
 
 
-def counted(keep: NDArray[np.bool_], owner: list[int], kinds: list[str]) -> Counter[tuple[int, str]]:
+def counted(
+    keep: NDArray[np.bool_], owner: list[int], kinds: list[str]
+) -> Counter[tuple[int, str]]:
     """The number of kept texts of each class and kind."""
     return Counter((c, k) for c, k, kept in zip(owner, kinds, keep.tolist(), strict=True) if kept)
 
 
 @given(
     st.lists(
-        st.tuples(st.integers(0, 6), st.integers(0, 4), st.integers(0, 3)).filter(any), min_size=1, max_size=4
+        st.tuples(st.integers(0, 6), st.integers(0, 4), st.integers(0, 3)).filter(any),
+        min_size=1,
+        max_size=4,
     ),
     st.integers(0, 99),
 )
 def test_choices_of_as_many_texts_have_as_many_of_each_kind(
     numbers: list[tuple[int, int, int]], seed: int
 ) -> None:
-    """Diverse texts were ten attributes and fifty analogous classes, alike ones the reverse: it compared kinds."""
+    """Diverse texts were ten attributes and fifty analogous classes, alike ones the reverse: it
+    compared kinds.
+    """
     kinds_of = ("attribute", "analogous", "synonym")
     rows = [(c, "name") for c in range(len(numbers))]
     rows += [
-        (c, k) for c, of in enumerate(numbers) for k, n in zip(kinds_of, of, strict=True) for _ in range(n)
+        (c, k)
+        for c, of in enumerate(numbers)
+        for k, n in zip(kinds_of, of, strict=True)
+        for _ in range(n)
     ]
     rng = np.random.default_rng(seed)
     rows = [rows[i] for i in rng.permutation(len(rows))]
     owner, kinds = [c for c, _ in rows], [k for _, k in rows]
-    x, texts = torch.from_numpy(rng.normal(size=(5, 4))), torch.from_numpy(rng.normal(size=(len(rows), 4)))
+    x, texts = (
+        torch.from_numpy(rng.normal(size=(5, 4))),
+        torch.from_numpy(rng.normal(size=(len(rows), 4))),
+    )
     stage_one = StageOne(x, rng.integers(0, len(numbers), 5), texts, owner, kinds, len(numbers))
     ranks = [
         *text_ablations._draws(stage_one, 2, seed),
@@ -397,16 +455,20 @@ def test_choices_of_as_many_texts_have_as_many_of_each_kind(
         stage_one.greedy["alike"],
     ]
     for count in range(max(map(sum, numbers)) + 1):
-        kept = [counted(stage_one.first(count, stage_one.in_proportion(r)), owner, kinds) for r in ranks]
+        kept = [
+            counted(stage_one.first(count, stage_one.in_proportion(r)), owner, kinds) for r in ranks
+        ]
         assert kept[0] == kept[1] == kept[2] == kept[3]
         for c, of in enumerate(numbers):
-            assert sum(n for (owner_, k), n in kept[0].items() if owner_ == c and k != "name") == min(
-                count, sum(of)
-            )
+            assert sum(
+                n for (owner_, k), n in kept[0].items() if owner_ == c and k != "name"
+            ) == min(count, sum(of))
             shares = [kept[0][c, k] / n for k, n in zip(kinds_of, of, strict=True) if n]
             steps = [1 / n for n in of if n]
             # no kind is more than one text ahead of another
-            assert all(a <= b + step + 1e-9 for a, step in zip(shares, steps, strict=True) for b in shares)
+            assert all(
+                a <= b + step + 1e-9 for a, step in zip(shares, steps, strict=True) for b in shares
+            )
     for chosen in ("diverse", "alike"):
         for count, keep in text_ablations._chosen(stage_one, chosen, range(20)).items():
             taken = counted(keep, owner, kinds)
@@ -418,7 +480,9 @@ def test_choices_of_as_many_texts_have_as_many_of_each_kind(
 
 
 def test_greedy_choices_compare_texts_of_one_kind() -> None:
-    """By a plain loop: the next text is the least, or the most, like those of its class and kind before it."""
+    """By a plain loop: the next text is the least, or the most, like those of its class and kind
+    before it.
+    """
     rng = np.random.default_rng(6)
     groups = [(c, k) for c in range(2) for k in ("attribute", "analogous", "synonym")]
     of = [*groups, *groups, *groups, *groups, (0, "name"), (1, "name")]
@@ -457,7 +521,9 @@ def test_tests_of_texts_compare_what_they_say() -> None:
         # a class that has none of the others is scored by its name, which is always there
         without = right([k in used - {kind} for k in kinds])
         row = got.pop(("kind", kind))
-        assert {k: row[k] for k in ("difference", "fixed", "broke", "p_value")} == paired_test(without, every)
+        assert {k: row[k] for k in ("difference", "fixed", "broke", "p_value")} == paired_test(
+            without, every
+        )
         assert row["difference"]["value"] == pytest.approx(every.mean() - without.mean())
 
     few = got.pop(("all_against_few", ""))
@@ -469,15 +535,24 @@ def test_tests_of_texts_compare_what_they_say() -> None:
         kept = {i for i, k in enumerate(kinds) if k == "name"}
         for group in {(owner[i], kinds[i]) for i in order}:
             of_group = [i for i in order.tolist() if (owner[i], kinds[i]) == group]
-            kept |= set(of_group[: math.ceil(len(of_group) / 4)])  # a quarter of each kind, at least one
+            kept |= set(
+                of_group[: math.ceil(len(of_group) / 4)]
+            )  # a quarter of each kind, at least one
         assert {(owner[i], kinds[i]) for i in kept} == {
             (c, k) for c, k in zip(owner, kinds, strict=True) if k in used
         }
         draws.append(right([i in kept for i in range(len(kinds))]))
-    assert few["texts_per_class"] == {"few": (2 + 1 + 1 + 1 + 1) / 3, "all": (5 + 1 + 2 + 1 + 1) / 3}
+    assert few["texts_per_class"] == {
+        "few": (2 + 1 + 1 + 1 + 1) / 3,
+        "all": (5 + 1 + 2 + 1 + 1) / 3,
+    }
     assert few["difference"]["value"] == pytest.approx(every.mean() - np.mean(draws))
     test = paired_test_over_seeds(np.array(draws), np.tile(every, (3, 1)))
-    assert (few["fixed"], few["broke"], few["p_value"]) == (test["fixed"], test["broke"], test["p_value"])
+    assert (few["fixed"], few["broke"], few["p_value"]) == (
+        test["fixed"],
+        test["broke"],
+        test["p_value"],
+    )
     assert (few["difference"]["low"], few["difference"]["high"]) == (
         test["difference"]["low"], test["difference"]["high"],
     )  # fmt: skip
@@ -487,7 +562,9 @@ def test_tests_of_texts_compare_what_they_say() -> None:
         4
     ]  # with 2, no kind has two texts, and two texts of different kinds are no choice
     rows = text_choice_curve(stage_one, [0, 4, 2, 9])
-    mean = {c: np.mean([r["accuracy"] for r in rows if r["chosen"] == c]) for c in ("diverse", "alike")}
+    mean = {
+        c: np.mean([r["accuracy"] for r in rows if r["chosen"] == c]) for c in ("diverse", "alike")
+    }
     assert choice["difference"]["value"] == pytest.approx(mean["diverse"] - mean["alike"])
     assert choice["fixed"] + choice["broke"] > 0
     low, high = choice["difference"]["low"], choice["difference"]["high"]
@@ -521,7 +598,9 @@ def test_curves_and_tests_score_each_choice_of_texts_once(monkeypatch: pytest.Mo
     text_choice_curve(stage_one, [1, 2])
     before = len(scored)
     text_tests(stage_one, [1, 2], 2)
-    assert len(scored) == len(set(scored)) <= before + 2, "besides the curves: two draws of few texts"
+    assert len(scored) == len(set(scored)) <= before + 2, (
+        "besides the curves: two draws of few texts"
+    )
 
 
 @pytest.mark.parametrize(("n_classes", "says"), [(4, False), (5, False), (6, True)])

@@ -22,7 +22,11 @@ from coder_clip.evaluation.estimates import (
     paired_test_over_seeds,
 )
 from coder_clip.evaluation.intervals import DIFFERENCE, SHARE, crossed_interval
-from coder_clip.evaluation.representation import changed_neighbours, knn_accuracy, retrieval_precision
+from coder_clip.evaluation.representation import (
+    changed_neighbours,
+    knn_accuracy,
+    retrieval_precision,
+)
 from coder_clip.foundation.artifacts import (
     Paths,
     read_json,
@@ -58,7 +62,10 @@ def by_hand(
     total = sum(size)
     sums = []
     for run in values.tolist():
-        of_run = [sum(v for v, g in zip(run, groups, strict=True) if g == number) / n for number in numbers]
+        of_run = [
+            sum(v for v, g in zip(run, groups, strict=True) if g == number) / n
+            for number in numbers
+        ]
         sums.append(of_run + [typical * a for a in added])
     of_runs = [sum(row) / total for row in sums]
     mean = sum(of_runs) / s
@@ -84,7 +91,9 @@ def by_hand(
 
 
 @given(generators, st.integers(1, 4), st.integers(2, 30), st.integers(1, 6))
-def test_the_interval_over_groups_by_hand(rng: np.random.Generator, s: int, n: int, tests: int) -> None:
+def test_the_interval_over_groups_by_hand(
+    rng: np.random.Generator, s: int, n: int, tests: int
+) -> None:
     """A wrong term makes a burst look like many observations again."""
     groups = rng.integers(0, n, size=n)
     for values, added in (
@@ -104,7 +113,9 @@ def test_groups_of_one_image_change_nothing(rng: np.random.Generator, s: int, n:
 
 
 @given(generators, st.integers(1, 3), st.integers(3, 25), st.integers(2, 20))
-def test_copies_of_all_images_change_nothing(rng: np.random.Generator, s: int, n: int, copies: int) -> None:
+def test_copies_of_all_images_change_nothing(
+    rng: np.random.Generator, s: int, n: int, copies: int
+) -> None:
     """Whoever saves each photo 20 times has not made one observation more."""
     before, after = rng.integers(0, 2, (2, s, n)).astype(float)
     many, groups = (x.repeat(copies, axis=-1) for x in (np.stack([before, after]), np.arange(n)))
@@ -135,7 +146,9 @@ def test_copies_of_all_images_change_nothing(rng: np.random.Generator, s: int, n
 
 
 def test_p_value_and_interval_agree_and_mcnemar_is_not_used() -> None:
-    """McNemar's test takes 20 shots of one scene for 20 images, and its p-value stands beside the interval."""
+    """McNemar's test takes 20 shots of one scene for 20 images, and its p-value stands beside the
+    interval.
+    """
     before, after = np.zeros(100), np.zeros(100)
     after[:20] = 1
     groups = np.repeat(np.arange(5), 20)
@@ -177,7 +190,9 @@ def test_one_group_alone_is_not_certain() -> None:
 
 @given(generators, st.integers(2, 25), st.integers(1, 8))
 def test_a_near_twin_is_no_neighbour(rng: np.random.Generator, n: int, k: int) -> None:
-    """The nearest neighbour of a frame is the next frame of its video, whatever the features are."""
+    """The nearest neighbour of a frame is the next frame of its video, whatever the features
+    are.
+    """
     x, labels = torch.tensor(rng.normal(size=(n, 3))), rng.integers(0, 3, n)
     groups = rng.integers(0, max(1, n // 2), n)
     unit = (x / x.norm(dim=1, keepdim=True)).numpy()
@@ -307,17 +322,25 @@ def test_the_rows_of_a_run_say_the_groups_and_the_claims_use_them(
     for name, comparison in compared.items():
         assert comparison.low != claims[1][name].low, name
         assert comparison.p_value != claims[1][name].p_value or comparison.p_value == 1, name
-    for path in (paths.zero_shot("m", "toy"), paths.rerank("m", "toy"), paths.adapter("m", "toy", 2)):
+    for path in (
+        paths.zero_shot("m", "toy"),
+        paths.rerank("m", "toy"),
+        paths.adapter("m", "toy", 2),
+    ):
         rows = read_parquet(path)
         assert [of_image[i] for i in rows["image_id"]] == rows["group"].tolist()
-        assert "group" not in read_parquet(Paths(plain.config.results).root / path.relative_to(paths.root))
+        assert "group" not in read_parquet(
+            Paths(plain.config.results).root / path.relative_to(paths.root)
+        )
 
 
 def test_groups_of_another_number_of_images_are_refused(tmp_path: Path) -> None:
     """Each image would be in the group of another one."""
     toy = Toy(tmp_path, burst=2)
     path = Paths(toy.config.results).image_features("m", "toy", "test")
-    assert torch.equal(read_image_features(toy.config, "m", "toy", "test").groups, toy.groups("test"))
+    assert torch.equal(
+        read_image_features(toy.config, "m", "toy", "test").groups, toy.groups("test")
+    )
     assert read_image_features(Toy(tmp_path / "plain").config, "m", "toy", "test").groups is None
     tensors, meta = read_tensors(path)
     write_tensors(path, {**tensors, "groups": tensors["groups"][1:]}, meta)

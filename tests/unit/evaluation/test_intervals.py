@@ -1,4 +1,6 @@
-"""Intervals over runs and images, the one criterion for a clear difference, and several tests at once."""
+"""Intervals over runs and images, the one criterion for a clear difference, and several tests at
+once.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ def test_one_run_has_the_adjusted_interval_of_paired_shares() -> None:
 
 
 def test_runs_that_differ_and_images_that_do_not_leave_student_with_two_degrees() -> None:
-    """Three accuracies that all images share: the textbook interval of three numbers, which a bootstrap misses."""
+    """Three accuracies that all images share: the textbook interval of three numbers, which a
+    bootstrap misses.
+    """
     means = np.array([0.2, 0.4, 0.9])
     runs = (np.arange(100_000) / 100_000 < means[:, None]).astype(float)
     got = crossed_interval(np.where(runs == 0, 0.0, 0.1) + 0.0, SHARE)
@@ -39,7 +43,9 @@ def test_runs_that_differ_and_images_that_do_not_leave_student_with_two_degrees(
 
 
 def test_three_runs_on_five_images_by_hand() -> None:
-    """Run means, image means and what both leave over, with plain loops; a wrong sign of the noise changed no test."""
+    """Run means, image means and what both leave over, with plain loops; a wrong sign of the noise
+    changed no test.
+    """
     values = [[1, 1, 0, 1, 1], [1, 0, 0, 1, 1], [0, 0, -1, 1, 0]]
     table = [[*row, 1, -1] for row in values]  # one better and one worse image
     s, n = 3, 7
@@ -55,7 +61,9 @@ def test_three_runs_on_five_images_by_hand() -> None:
     noise /= (s - 1) * (n - 1) * s * n
     assert runs > 2 * noise > 0.01, "the bound by images alone would hide the noise"
     variance = runs + images - noise
-    degrees = variance**2 / (images**2 / (n - 1) + runs**2 / (s - 1) + noise**2 / ((s - 1) * (n - 1)))
+    degrees = variance**2 / (
+        images**2 / (n - 1) + runs**2 / (s - 1) + noise**2 / ((s - 1) * (n - 1))
+    )
     half = student.ppf(0.975, degrees) * math.sqrt(variance)
     got = crossed_interval(np.array(values), DIFFERENCE)
     assert got.low == pytest.approx(mean - half)
@@ -81,7 +89,9 @@ def test_holm_by_its_definition(p_values: list[float]) -> None:
 
 
 def test_what_was_not_tested_does_not_count() -> None:
-    assert holm([0.01, math.nan, 0.04, 0.03]) == pytest.approx([0.03, math.nan, 0.06, 0.06], nan_ok=True)
+    assert holm([0.01, math.nan, 0.04, 0.03]) == pytest.approx(
+        [0.03, math.nan, 0.06, 0.06], nan_ok=True
+    )
 
 
 def test_clear_is_what_the_printed_interval_shows() -> None:

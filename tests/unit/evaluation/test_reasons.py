@@ -50,10 +50,14 @@ def problems(draw: st.DrawFn) -> tuple[ScoringTexts, torch.Tensor]:
 
 @settings(max_examples=60, deadline=None)
 @given(problems())
-def test_terms_sum_to_the_difference_of_the_scores(problem: tuple[ScoringTexts, torch.Tensor]) -> None:
+def test_terms_sum_to_the_difference_of_the_scores(
+    problem: tuple[ScoringTexts, torch.Tensor],
+) -> None:
     texts, images = problem
     cosines = texts.cosines(images)
-    rows = list(zip(texts.owner.tolist(), texts.averaged.tolist(), texts.features.tolist(), strict=True))
+    rows = list(
+        zip(texts.owner.tolist(), texts.averaged.tolist(), texts.features.tolist(), strict=True)
+    )
     expected = [plain_scores(image, rows, texts.n_classes) for image in images.tolist()]
     error = 100 * grid_error(texts.features.shape[1])
     assert texts.scores(cosines).tolist() == [pytest.approx(e, abs=error) for e in expected]
@@ -77,7 +81,11 @@ def test_a_text_is_for_the_winner_where_it_fits_better_than_both_classes_do() ->
     x = torch.tensor([[1.0, 0.0]], dtype=torch.float64)
     degrees = {"cat": (10, 60), "dog": (40, 50)}  # of the attribute and the name
     features = torch.tensor(
-        [[math.cos(math.radians(a)), math.sin(math.radians(a))] for of in degrees.values() for a in of],
+        [
+            [math.cos(math.radians(a)), math.sin(math.radians(a))]
+            for of in degrees.values()
+            for a in of
+        ],
         dtype=torch.float64,
     )
     texts = ScoringTexts(features, torch.tensor([0, 0, 1, 1]), torch.tensor([True, False] * 2), 2)
@@ -89,7 +97,13 @@ def test_a_text_is_for_the_winner_where_it_fits_better_than_both_classes_do() ->
 
 
 def test_the_strongest_come_first_on_both_sides() -> None:
-    terms = [Term(0, 0.3, 2.0), Term(1, 0.3, 1.0), Term(2, 0.2, 0.0), Term(3, 0.2, -1.0), Term(4, 0.1, -3.0)]
+    terms = [
+        Term(0, 0.3, 2.0),
+        Term(1, 0.3, 1.0),
+        Term(2, 0.2, 0.0),
+        Term(3, 0.2, -1.0),
+        Term(4, 0.1, -3.0),
+    ]
     assert [[t.text for t in side] for side in for_and_against(terms, 1)] == [[0], [4]]
     assert [[t.text for t in side] for side in for_and_against(terms, 9)] == [[0, 1], [4, 3]]
 

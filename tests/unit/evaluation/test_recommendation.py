@@ -50,11 +50,19 @@ def results_of(fixed: int, broke: int) -> np.ndarray:
 
 
 def test_diagnostics_and_few_shot_methods_are_no_candidates() -> None:
-    """The report recommended "Attributes alone, no name", which only says if the encoder can read."""
-    assert [m for m in ZERO_SHOT if m not in ("clip", "random_words", "attributes_alone")] == CANDIDATES
+    """The report recommended "Attributes alone, no name", which only says if the encoder can
+    read.
+    """
+    assert [
+        m for m in ZERO_SHOT if m not in ("clip", "random_words", "attributes_alone")
+    ] == CANDIDATES
     assert candidates(reversed([*METHODS])) == CANDIDATES
     assert not set(CANDIDATES) & set(FEW_SHOT)
-    right = {"clip": results_of(0, 0), "attributes_alone": results_of(30, 0), "coder": results_of(0, 0)}
+    right = {
+        "clip": results_of(0, 0),
+        "attributes_alone": results_of(30, 0),
+        "coder": results_of(0, 0),
+    }
     assert recommend(entries(right)) == "clip"
 
 
@@ -65,7 +73,9 @@ def test_diagnostics_and_few_shot_methods_are_no_candidates() -> None:
     )
 )
 def test_the_rule_by_its_definition(changes: dict[str, tuple[int, int]]) -> None:
-    """Method by method: clearly better than names alone with the corrected interval, then the most accurate."""
+    """Method by method: clearly better than names alone with the corrected interval, then the most
+    accurate.
+    """
     right = {"clip": results_of(0, 0), **{m: results_of(*change) for m, change in changes.items()}}
     m = max(1, len([method for method in changes if not ZERO_SHOT[method].diagnostic]))
     expected, best = "clip", -1.0
@@ -117,7 +127,9 @@ def documents_once(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
 
 @given(seed=st.integers(0, 2**32 - 1))
 def test_test_images_choose_nothing(seed: int, documents_once: tuple[str, str]) -> None:
-    """Whatever the methods do on test images, the recommendation is the same; only what is reported of it changes."""
+    """Whatever the methods do on test images, the recommendation is the same; only what is reported
+    of it changes.
+    """
     rng = np.random.default_rng(seed)
     zero_shot, rerank = map(json.loads, documents_once)
     before = of_run(zero_shot, rerank)
@@ -149,7 +161,9 @@ def test_the_same_words_everywhere(tmp_path: Path) -> None:
     (answer,) = answers(results)
     assert answer.advice.startswith(said)
     nothing = Recommendation(None)
-    assert nothing.advice == ("Nothing is recommended, because there are no validation images to choose on.")
+    assert nothing.advice == (
+        "Nothing is recommended, because there are no validation images to choose on."
+    )
     assert nothing.confirmed == ""
 
 
@@ -172,7 +186,9 @@ def made_right(results: Results, method: str, share: float, few_shot: bool = Fal
 
 
 def validated(results: Results, accuracies: dict[str, float]) -> None:
-    """Validation accuracies of zero-shot methods; all others have a half. CODER + rerank stays recommended."""
+    """Validation accuracies of zero-shot methods; all others have a half. CODER + rerank stays
+    recommended.
+    """
     for path in (results.paths.zero_shot("mini", "one"), results.paths.rerank("mini", "one")):
         document = read_json(path.with_suffix(".json"))
         for m in document["validation"]["methods"]:
@@ -194,8 +210,12 @@ def again(results: Results) -> Results:
     return Results(results.paths.root, ["one"], ["mini"], [1, 16])
 
 
-def test_a_better_method_that_cannot_be_recommended_is_named_with_the_advice(tmp_path: Path) -> None:
-    """The page said 'use CODER + rerank' (53.8 %) while attributes alone had 62.8 %, and 16 labelled images 80.1 %."""
+def test_a_better_method_that_cannot_be_recommended_is_named_with_the_advice(
+    tmp_path: Path,
+) -> None:
+    """The page said 'use CODER + rerank' (53.8 %) while attributes alone had 62.8 %, and 16
+    labelled images 80.1 %.
+    """
     results = Fake(tmp_path, datasets=("one",), shots=(1, 16)).write()
     validated(results, {"attributes_alone": 0.9, "coder_rerank": 0.6})
     few_shot_validated(results, {"lda": 0.8, "ape": 0.7})
@@ -210,21 +230,28 @@ def test_a_better_method_that_cannot_be_recommended_is_named_with_the_advice(tmp
     assert (one.difference["mean"], one.difference["low"]) == pytest.approx((0.25, test["low"]))
     points = f"+25.0 [{100 * test['low']:+.1f}, {100 * test['high']:+.1f}] points"
     assert one.sentence.startswith(
-        "“Attributes alone, no name”, a diagnostic that is never recommended, and the best other method on validation "
+        "“Attributes alone, no name”, a diagnostic that is never recommended, and the best other "
+        "method on validation "
         "images, is clearly better on test images: 75.0 % ["
     )
     assert one.sentence.endswith(
         f"{points} (coder-clip classify PHOTOS --run RUN --method attributes_alone)."
     )
     assert two.sentence.startswith(
-        "With 16 labelled images per class, “Linear discriminant, images alone”, the best few-shot method on "
+        "With 16 labelled images per class, “Linear discriminant, images alone”, the best "
+        "few-shot method on "
         "validation images, is clearly better on test images: 80.0 % ["
     )
     assert two.sentence.endswith(" points (coder-clip classify PHOTOS --run RUN --method lda-16).")
     (answer,) = answers(again(results))
     assert answer.advice.startswith("Use “CODER + rerank”")
-    assert answer.advice.endswith(f"{one.sentence} {two.sentence}"), "in the same paragraph as the advice"
-    assert answer.rivals == ("Attributes alone, no name", "Linear discriminant, images alone, 16 shots")
+    assert answer.advice.endswith(f"{one.sentence} {two.sentence}"), (
+        "in the same paragraph as the advice"
+    )
+    assert answer.rivals == (
+        "Attributes alone, no name",
+        "Linear discriminant, images alone, 16 shots",
+    )
 
 
 def test_validation_images_choose_what_is_named_beside_the_advice(tmp_path: Path) -> None:
@@ -249,7 +276,9 @@ def test_validation_images_choose_what_is_named_beside_the_advice(tmp_path: Path
 
 
 def test_labels_are_named_with_the_advice_whatever_test_images_say(tmp_path: Path) -> None:
-    """ "Use names alone" stood alone, and who had labelled photos never saw what these are worth."""
+    """ "Use names alone" stood alone, and who had labelled photos never saw what these are
+    worth.
+    """
     results = Fake(tmp_path, datasets=("one",), shots=(1, 16)).write()
     validated(results, {"coder_rerank": 0.6})
     few_shot_validated(results, {"lda": 0.8})
@@ -264,17 +293,23 @@ def test_labels_are_named_with_the_advice_whatever_test_images_say(tmp_path: Pat
         (answer,) = answers(again(results))
         assert f"validation images, {words} on test images: {100 * share:.1f} % [" in answer.advice
         assert answer.advice.endswith(f" {command}")
-        assert answer.rivals == (("Linear discriminant, images alone, 16 shots",) if share > 0.5 else ())
+        assert answer.rivals == (
+            ("Linear discriminant, images alone, 16 shots",) if share > 0.5 else ()
+        )
 
 
 def test_a_run_without_its_rows_still_says_what_labels_are_worth(tmp_path: Path) -> None:
-    """Documents alone were pulled: they do not pair images, but have the accuracy of each method."""
+    """Documents alone were pulled: they do not pair images, but have the accuracy of each
+    method.
+    """
     results = Fake(tmp_path, datasets=("one",), shots=(1, 16)).write()
     few_shot_validated(results, {"lda": 0.8})
     zero_shot, rerank = results.zero_shot("one", "mini"), results.rerank("one", "mini")
     document = read_json(results.paths.adapter("mini", "one", 16).with_suffix(".json"))
     (accuracy,) = [
-        e["accuracy"] for e in document["summary"] if (e["method"], e["setting"]) == ("lda", "clean")
+        e["accuracy"]
+        for e in document["summary"]
+        if (e["method"], e["setting"]) == ("lda", "clean")
     ]
     (only,) = rivals(zero_shot, rerank, None, (document, None))
     assert (only.name, only.accuracy, only.difference) == ("lda-16", accuracy, None)
@@ -305,7 +340,9 @@ def test_a_few_shot_rival_of_one_seed_is_for_its_images(tmp_path: Path) -> None:
 
 @given(st.data())
 def test_each_half_has_the_threshold_of_the_other(data: st.DataObject) -> None:
-    """A plain loop: images by class, every other one in each half; the smallest threshold of the most right ones."""
+    """A plain loop: images by class, every other one in each half; the smallest threshold of the
+    most right ones.
+    """
     n = data.draw(st.integers(1, 25))
     number = st.integers(0, 3)
     labels, one, two = (data.draw(st.lists(number, min_size=n, max_size=n)) for _ in range(3))
@@ -328,7 +365,11 @@ def test_each_half_has_the_threshold_of_the_other(data: st.DataObject) -> None:
         for i in half:
             expected[i] = right(i, best)
     both = Reranked(
-        torch.tensor(one), torch.tensor(two), torch.tensor(gap), torch.zeros(n, 1), torch.zeros(n, 1)
+        torch.tensor(one),
+        torch.tensor(two),
+        torch.tensor(gap),
+        torch.zeros(n, 1),
+        torch.zeros(n, 1),
     )
     got, chosen = cross_fitted(grid, both, torch.tensor(labels))
     assert got.tolist() == expected

@@ -27,12 +27,20 @@ def test_decisions_and_comparisons_are_counted_apart() -> None:
 
 
 def test_curve_says_what_a_budget_of_pairs_would_cover() -> None:
-    """The budget is chosen by it: most frequent pairs first, a decision covered when its last pair is."""
+    """The budget is chosen by it: most frequent pairs first, a decision covered when its last pair
+    is.
+    """
     curve = {p["pairs"]: p for p in coverage(CLASSES, pairs())["coverage_curve"]}
     assert curve[1]["comparisons"] == 3 / 12  # 01, in three images
     assert curve[1]["decisions"] == 0
-    assert (curve[3]["comparisons"], curve[3]["decisions"]) == (7 / 12, 0)  # and 02 and 04, in two each
-    assert (curve[4]["comparisons"], curve[4]["decisions"]) == (9 / 12, 2 / 4)  # and 12: the first two images
+    assert (curve[3]["comparisons"], curve[3]["decisions"]) == (
+        7 / 12,
+        0,
+    )  # and 02 and 04, in two each
+    assert (curve[4]["comparisons"], curve[4]["decisions"]) == (
+        9 / 12,
+        2 / 4,
+    )  # and 12: the first two images
     assert curve[7] == {"pairs": 7, "comparisons": 1.0, "decisions": 1.0}
 
 

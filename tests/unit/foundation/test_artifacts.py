@@ -1,4 +1,6 @@
-"""Artefacts: the same bytes everywhere, whole or not at all, and one clear line where that fails."""
+"""Artefacts: the same bytes everywhere, whole or not at all, and one clear line where that
+fails.
+"""
 
 from __future__ import annotations
 
@@ -35,13 +37,21 @@ def test_no_library_signs_what_it_writes(tmp_path: Path) -> None:
 
 def test_documents_hold_no_digit_that_libraries_round_in_two_ways(tmp_path: Path) -> None:
     for name, p in (("a", 0.1 + 0.2), ("b", 0.3)):
-        artifacts.write_json(tmp_path / name, {"p": [p, {"q": p * 1e-12}], "n": 123456789012, "yes": True})
+        artifacts.write_json(
+            tmp_path / name, {"p": [p, {"q": p * 1e-12}], "n": 123456789012, "yes": True}
+        )
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
-    assert artifacts.read_json(tmp_path / "a") == {"p": [0.3, {"q": 3e-13}], "n": 123456789012, "yes": True}
+    assert artifacts.read_json(tmp_path / "a") == {
+        "p": [0.3, {"q": 3e-13}],
+        "n": 123456789012,
+        "yes": True,
+    }
 
 
 def test_what_was_written_is_read(tmp_path: Path) -> None:
-    artifacts.write_tensors(tmp_path / "t.safetensors", {"x": torch.arange(4).view(2, 2).T}, {"ids": ["ä"]})
+    artifacts.write_tensors(
+        tmp_path / "t.safetensors", {"x": torch.arange(4).view(2, 2).T}, {"ids": ["ä"]}
+    )
     tensors, meta = artifacts.read_tensors(tmp_path / "t.safetensors")
     assert tensors["x"].tolist() == [[0, 2], [1, 3]]
     assert meta == {"ids": ["ä"]}
@@ -61,7 +71,9 @@ def test_files_can_be_read_by_colleagues(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("what", [ValueError, KeyboardInterrupt, SystemExit])
-def test_an_exception_leaves_the_old_file_and_nothing_else(tmp_path: Path, what: type[BaseException]) -> None:
+def test_an_exception_leaves_the_old_file_and_nothing_else(
+    tmp_path: Path, what: type[BaseException]
+) -> None:
     target = tmp_path / "t.json"
     target.write_text("old")
     with pytest.raises(what), artifacts.atomic_path(target) as temporary:  # noqa: PT012
@@ -104,7 +116,10 @@ with atomic_path(sys.argv[1]) as temporary:
     sys.stdin.readline()
 """
     child = subprocess.Popen(
-        [sys.executable, "-c", code, str(target)], stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True
+        [sys.executable, "-c", code, str(target)],
+        stdout=subprocess.PIPE,
+        stdin=subprocess.PIPE,
+        text=True,
     )
     assert child.stdout is not None
     child.stdout.readline()
@@ -179,12 +194,14 @@ def tiny_disk(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.parametrize("kind", range(3), ids=["json", "parquet", "safetensors"])
 def test_a_full_disk_is_named_and_nothing_is_left(tiny_disk: Path, kind: int) -> None:
-    with pytest.raises(UserError, match=r"cannot write .*t\..*: No space left on device; check .*free space"):
+    with pytest.raises(
+        UserError, match=r"cannot write .*t\..*: No space left on device; check .*free space"
+    ):
         write_each(tiny_disk)[kind][1]()  # type: ignore[operator]
     assert not list(tiny_disk.iterdir())
 
 
-# ---- reading ---------------------------------------------------------------------------------------
+# ---- reading ---
 
 READERS = [artifacts.read_json, artifacts.read_parquet, artifacts.read_tensors]
 NAMES = ["t.json", "t.parquet", "t.safetensors"]
@@ -205,7 +222,8 @@ def test_a_truncated_file_is_named_with_what_to_do(tmp_path: Path, kind: int, ke
 @pytest.mark.parametrize("kind", range(3), ids=NAMES)
 def test_a_missing_file_is_named_with_the_command_that_makes_it(tmp_path: Path, kind: int) -> None:
     with pytest.raises(
-        UserError, match=rf"{NAMES[kind]} is missing; 'snakemake .*{NAMES[kind]} --configfile FILE' "
+        UserError,
+        match=rf"{NAMES[kind]} is missing; 'snakemake .*{NAMES[kind]} --configfile FILE' ",
     ):
         READERS[kind](tmp_path / NAMES[kind])  # type: ignore[operator]
 
@@ -232,14 +250,18 @@ def test_what_a_file_lacks_is_named(tmp_path: Path) -> None:
         (metadata, "t.saf"),
     ):
         assert lacks.get("c") is None
-        with pytest.raises(UserError, match=rf"{name}.* has no 'c'; delete or restore it and run again"):
+        with pytest.raises(
+            UserError, match=rf"{name}.* has no 'c'; delete or restore it and run again"
+        ):
             lacks["c"]
     artifacts.write_parquet(tmp_path / "t.parquet", TABLE)
     with pytest.raises(UserError, match=r"t\.parquet .*nowhere.*run again"):
         artifacts.read_parquet(tmp_path / "t.parquet", ["nowhere"])
 
 
-def test_documents_name_what_they_were_made_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_documents_name_what_they_were_made_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """No machine's paths: the same documents everywhere."""
     (tmp_path / "in").mkdir()
     (tmp_path / "in/x.json").write_text("{}")

@@ -1,4 +1,6 @@
-"""What a job reads is noted, whoever wrote the code that reads it; what it does not read moves nothing."""
+"""What a job reads is noted, whoever wrote the code that reads it; what it does not read moves
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,12 @@ TWO: dict[str, Any] = {
 OPERATION = {  # where files are and how the work is distributed: these keys change no result
     *("data_root", "only_present", "fetch", "results"),
     *("features.workers", "features.device", "features.cache", "features.shards"),
-    *("generator.base_url", "generator.key_variable", "generator.max_in_flight", "generator.timeout"),
+    *(
+        "generator.base_url",
+        "generator.key_variable",
+        "generator.max_in_flight",
+        "generator.timeout",
+    ),
     *("generator.retries", "generator.prices", "generator.max_cost", "generator.headers"),
     "generator.answers",
 }
@@ -70,7 +77,9 @@ def test_the_names_of_a_table_are_a_value() -> None:
 def test_an_optional_section_is_noted_as_there_or_not() -> None:
     """Else a job that asks only whether there is a language model would not run again for one."""
     assert noted(lambda c: bool(c.generator)) == {"generator": None}
-    assert noted(lambda c: bool(c.generator), config(generator={"model": "x"})) == {"generator": True}
+    assert noted(lambda c: bool(c.generator), config(generator={"model": "x"})) == {
+        "generator": True
+    }
     with_one = config(generator={"model": "x", "extra": {"top_p": 1}})
     assert noted(lambda c: c.generator.parameters(1), with_one) == {
         "generator": True,
@@ -87,7 +96,9 @@ def test_of_a_derived_value_only_the_result_counts() -> None:
     assert one == {"most_shots()": 16}
     assert one == noted(lambda c: c.most_shots(), config(adapter={"shots": [1, 2, 16]}))
     assert noted(lambda c: c.few_shot("shapes")) == {"few_shot(shapes)": True}
-    assert noted(lambda c: c.threshold("shapes")) == {"threshold(shapes)": 0.1}, "a published default, too"
+    assert noted(lambda c: c.threshold("shapes")) == {"threshold(shapes)": 0.1}, (
+        "a published default, too"
+    )
     assert noted(lambda c: c.left_out) == {"left_out()": []}
     assert noted(lambda c: c.datasets["shapes"].pair_text_source) == {
         "datasets.shapes.pair_text_source()": None
@@ -118,7 +129,9 @@ def test_all_else_of_a_section_counts_as_read_whole() -> None:
 
 @given(st.text(max_size=40))
 def test_a_key_from_elsewhere_is_absent_or_a_value(key: str) -> None:
-    """A certificate comes from other people: its keys are looked up, and nothing is called by them."""
+    """A certificate comes from other people: its keys are looked up, and nothing is called by
+    them.
+    """
     assert lookup(config(), key) is not None or key in ("generator", "")
 
 
@@ -203,7 +216,9 @@ def test_files_that_a_job_opens_are_in_its_certificate(job: Job) -> None:
 
 
 def test_what_an_installer_wrote_is_no_evidence(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A clone has other files there (the README is one of them), and every result of a colleague was made again."""
+    """A clone has other files there (the README is one of them), and every result of a colleague
+    was made again.
+    """
     monkeypatch.setattr(sys, "prefix", str(Path("environment").absolute()))
     paths = ("src/coder_clip.egg-info/PKG-INFO", "environment/lib/x.txt")
     for path in paths:
@@ -213,14 +228,18 @@ def test_what_an_installer_wrote_is_no_evidence(job: Job, monkeypatch: pytest.Mo
 
 
 def test_a_job_reads_again_what_was_read_before_it(job: Job) -> None:
-    """The judge had read an entry, the job found it in a cache, and an edit of the file was not seen."""
+    """The judge had read an entry, the job found it in a cache, and an edit of the file was not
+    seen.
+    """
     entry("dtd")
     forget_files()
     assert entry.cache_info().currsize == 0
 
 
 def test_numbers_are_certified_with_all_their_digits(job: Job) -> None:
-    """A threshold of ten digits was rounded, never equal to itself, and its jobs ran again for ever."""
+    """A threshold of ten digits was rounded, never equal to itself, and its jobs ran again for
+    ever.
+    """
     config = {"threshold": 0.05263157894736842}
     found = certificate(job, lambda read: read["threshold"], config)
     assert found.values == config

@@ -1,4 +1,5 @@
-"""Arithmetic that no library rounds in another way: products of rows on the grid are exact, whatever the order of sums.
+"""Arithmetic that no library rounds in another way: products of rows on the grid are exact,
+whatever the order of sums.
 
 The truth is integer arithmetic: a row on the grid, times 2^GRID_BITS, is whole.
 """
@@ -30,7 +31,9 @@ def rows(n: int, d: int, seed: int, scale: float = 1.0) -> Tensor:
 
 
 def peaked(n: int, d: int, seed: int) -> Tensor:
-    """Rows of very unequal numbers, equal numbers, and nothing but zeros: what makes sums largest and smallest."""
+    """Rows of very unequal numbers, equal numbers, and nothing but zeros: what makes sums largest
+    and smallest.
+    """
     drawn = rows(n, d, seed) ** 9
     drawn[::3] = torch.tensor([1.0, -1.0]).repeat(d)[:d].double()
     drawn[1::4] = 0
@@ -102,7 +105,9 @@ def test_the_grid_moves_a_row_by_its_last_bits(x: Tensor) -> None:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_classes_of_two_thousand_texts_tie_and_are_exact(dtype: torch.dtype) -> None:
-    """ImageNet has two classes of the same texts: the order of the texts, or the column, must not decide."""
+    """ImageNet has two classes of the same texts: the order of the texts, or the column, must not
+    decide.
+    """
     texts = rows(2000, 24, 1).to(dtype)
     names = rows(3, 24, 2).to(dtype)
     shuffled = texts[torch.randperm(2000, generator=torch.Generator().manual_seed(0))]
@@ -114,13 +119,17 @@ def test_classes_of_two_thousand_texts_tie_and_are_exact(dtype: torch.dtype) -> 
     assert not (predict(scores) == 2).any()
     unit = l2_normalize(x)
     means = [on_grid(level) for level in neighbors._levels]
-    assert all(torch.equal(mean, level) for mean, level in zip(means, neighbors._levels, strict=True))
+    assert all(
+        torch.equal(mean, level) for mean, level in zip(means, neighbors._levels, strict=True)
+    )
     for level in neighbors._levels:
         assert fractions(exact_matmul(unit[:5], level)) == true_product(unit[:5], level)
 
 
 def test_gram_matrices_of_many_texts_are_exact() -> None:
-    """All texts in one direction make the largest sums; the last texts are in a block of their own."""
+    """All texts in one direction make the largest sums; the last texts are in a block of their
+    own.
+    """
     for texts in (
         l2_normalize(rows(5000, 7, 0)),
         l2_normalize(torch.ones(5000, 7)),
@@ -132,14 +141,22 @@ def test_gram_matrices_of_many_texts_are_exact() -> None:
         size = math.log2(float(np.abs(truth).max()))
         for i, row in enumerate(found.tolist()):
             for j, value in enumerate(row):
-                # exact but for the last additions of four sums and two blocks, which are always in the same order
-                assert abs(Fraction(value) * 2 ** (2 * GRID_BITS) - truth[i][j]) <= 2 ** max(0.0, size - 50)
+                # exact but for the last additions of four sums and two blocks, which are always in
+                # the same order
+                assert abs(Fraction(value) * 2 ** (2 * GRID_BITS) - truth[i][j]) <= 2 ** max(
+                    0.0, size - 50
+                )
         order = torch.randperm(4096, generator=torch.Generator().manual_seed(1))
         assert torch.equal(gram(texts[:4096]), gram(texts[:4096][order]))
 
 
 def test_a_factor_of_a_gram_matrix_of_any_rank() -> None:
-    for texts in (rows(50, 12, 0), rows(5, 12, 1), torch.cat([rows(6, 12, 2)] * 3), torch.zeros(3, 12)):
+    for texts in (
+        rows(50, 12, 0),
+        rows(5, 12, 1),
+        torch.cat([rows(6, 12, 2)] * 3),
+        torch.zeros(3, 12),
+    ):
         matrix = gram(l2_normalize(texts))
         factor = cholesky(matrix)
         assert factor.shape[1] == int(torch.linalg.matrix_rank(texts))
@@ -162,11 +179,14 @@ def test_the_rerank_is_exact(seed: int, k: int) -> None:
         [torch.randperm(7, generator=torch.Generator().manual_seed(seed + i))[:k] for i in range(4)]
     )
     values = o.compare(x, classes)
-    difference = {pair: o.differences[i].double() for i, pair in enumerate(map(tuple, o.pairs.tolist()))}
+    difference = {
+        pair: o.differences[i].double() for i, pair in enumerate(map(tuple, o.pairs.tolist()))
+    }
     for image, candidates, row in zip(x, classes.tolist(), values.tolist(), strict=True):
         for a, value in zip(candidates, row, strict=True):
             total = sum(
-                (1 if a < b else -1) * true_product(image[None], difference[min(a, b), max(a, b)][None])[0][0]
+                (1 if a < b else -1)
+                * true_product(image[None], difference[min(a, b), max(a, b)][None])[0][0]
                 for b in candidates
                 if b != a
             )

@@ -1,4 +1,6 @@
-"""What is found by scanning a folder: a file that declares too little is named, not passed over in silence."""
+"""What is found by scanning a folder: a file that declares too little is named, not passed over in
+silence.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,8 @@ from coder_clip.foundation import scan
 from coder_clip.reporting import exhibits
 
 WHOLE = (
-    'LABEL = "Mine"\nABOUT = "a method"\nORDER: int = 5\nLINE = ("sky", "-", "P")\n\n\ndef fit(given): ...\n'
+    'LABEL = "Mine"\nABOUT = "a method"\nORDER: int = 5\nLINE = ("sky", "-", "P")\n\n\ndef '
+    "fit(given): ...\n"
 )
 
 

@@ -18,8 +18,8 @@ from coder_clip.neighbors import TextNeighbors
 from coder_clip.phases import coder, evaluation
 from toy_features import N_CLASSES, Toy
 
-# The largest ratio of true and image-level error in 200 simulations (docs/method.md): smaller factors would call
-# differences clear that are none.
+# The largest ratio of true and image-level error in 200 simulations (docs/method.md): smaller
+# factors would call # differences clear that are none.
 FACTORS = {"knn": 1.2, "nearest": 1.4, "r_precision": 2.0}
 PAIRS = [("original", "coder"), ("coder", "projected"), ("coder", "discriminant")]
 
@@ -42,13 +42,17 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> tuple[Toy, dict[str, Any]]:
 def test_the_neighbours_of_each_kind_of_feature_are_those_of_its_features(
     toy: tuple[Toy, dict[str, Any]],
 ) -> None:
-    """With features swapped, or another seed's shots, a claim is about something else than it says."""
+    """With features swapped, or another seed's shots, a claim is about something else than it
+    says.
+    """
     made, document = toy
     x, labels = made.images["test"]
     paths = Paths(made.config.results)
     tensors, _ = read_tensors(paths.text_features("m", "toy"))
     pool, head = read_tensors(paths.image_features("m", "toy", "shots"))
-    rows = [head["ids"].index(i) for shot in head["draws"]["1"][:2] for i in shot]  # first seed, most shots
+    rows = [
+        head["ids"].index(i) for shot in head["draws"]["1"][:2] for i in shot
+    ]  # first seed, most shots
     kinds = ("attribute", "analogous"), ("name", "synonym")
     neighbors = TextNeighbors(*([torch.from_numpy(t) for t in made.of(some)] for some in kinds))
     features = {
@@ -65,8 +69,12 @@ def test_the_neighbours_of_each_kind_of_feature_are_those_of_its_features(
     assert [q["features"] for q in quality] == list(features)
     for q in quality:
         assert q["knn_accuracy"]["value"] == pytest.approx(knn[q["features"]][0].mean())
-        assert q["retrieval_precision"]["value"] == pytest.approx(np.nanmean(precision[q["features"]]))
-    assert len({str(q) for q in quality}) == 4, "features that give the same numbers show no mistake"
+        assert q["retrieval_precision"]["value"] == pytest.approx(
+            np.nanmean(precision[q["features"]])
+        )
+    assert len({str(q) for q in quality}) == 4, (
+        "features that give the same numbers show no mistake"
+    )
 
     tests = document["neighbour_tests"]
     assert [(t["before"], t["after"], t["measure"], t.get("k")) for t in tests] == [
@@ -81,7 +89,10 @@ def test_the_neighbours_of_each_kind_of_feature_are_those_of_its_features(
         else:
             i = ("knn", "nearest").index(t["measure"])
             expected = paired_test(knn[before][i], knn[after][i])
-        (low, high), factor = (expected["difference"][end] for end in ("low", "high")), FACTORS[t["measure"]]
+        (low, high), factor = (
+            (expected["difference"][end] for end in ("low", "high")),
+            FACTORS[t["measure"]],
+        )
         half = factor * (high - low) / 2  # images are neighbours of each other, and not independent
         d = t["difference"]
         assert d["value"] == pytest.approx(expected["difference"]["value"], abs=1e-8)
@@ -131,7 +142,9 @@ def test_the_document_has_the_tests_of_texts_and_the_map_two_kinds_of_features(
 
 
 @pytest.mark.parametrize("change", ["no few-shot", "one shot"])
-def test_without_the_covariance_of_shots_there_is_no_discriminant(change: str, tmp_path: Path) -> None:
+def test_without_the_covariance_of_shots_there_is_no_discriminant(
+    change: str, tmp_path: Path
+) -> None:
     """A zero-shot data set has no file of shots; one shot has no covariance."""
     made = Toy(tmp_path)
     data = made.config.model_dump()
@@ -142,6 +155,10 @@ def test_without_the_covariance_of_shots_there_is_no_discriminant(change: str, t
         Paths(made.config.results).image_features("m", "toy", "shots").unlink()
     made.config = type(made.config).model_validate(data)
     document = evaluated(made)
-    assert [q["features"] for q in document["feature_quality"]] == ["original", "coder", "projected"]
+    assert [q["features"] for q in document["feature_quality"]] == [
+        "original",
+        "coder",
+        "projected",
+    ]
     assert {(t["before"], t["after"]) for t in document["neighbour_tests"]} == set(PAIRS[:2])
     assert any("shots" in path for path in document["made_by"]["inputs"]) == (change == "one shot")

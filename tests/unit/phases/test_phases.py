@@ -26,7 +26,9 @@ from coder_clip.phases.pairs import counted
 def test_a_phase_imports_only_what_it_uses(phase: str, unused: set[str]) -> None:
     """Every job of it would start seconds later: a third of the time of a short run is imports."""
     code = f"import sys, coder_clip.cli, coder_clip.phases.{phase}; print(*sys.modules)"
-    run = subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.PIPE, text=True)
+    run = subprocess.run(
+        [sys.executable, "-c", code], check=True, stdout=subprocess.PIPE, text=True
+    )
     modules = set(run.stdout.split())
     assert f"coder_clip.phases.{phase}" in modules
     assert not unused & modules
@@ -37,7 +39,9 @@ def test_pairs_are_counted_and_the_most_frequent_come_first() -> None:
     rng = np.random.default_rng(0)
     for n in (0, 1, 300):
         a = rng.integers(0, 4, n)
-        rows = [list(map(int, row)) for row in np.column_stack([a, a + rng.integers(1, 4, n), a % 2])]
+        rows = [
+            list(map(int, row)) for row in np.column_stack([a, a + rng.integers(1, 4, n), a % 2])
+        ]
         found: dict[tuple[int, int], list[int]] = {}
         for first, second, inside in rows:
             count = found.setdefault((first, second), [0, 0])

@@ -19,7 +19,9 @@ from fixtures import REPO
 
 FOLDER = REPO / "config"
 # those that its README lists: beside them lie a user's own, which are nobody else's
-SHIPPED = re.findall(r"^\| `([a-z_]+\.yaml)`", (FOLDER / "README.md").read_text(encoding="utf-8"), flags=re.M)
+SHIPPED = re.findall(
+    r"^\| `([a-z_]+\.yaml)`", (FOLDER / "README.md").read_text(encoding="utf-8"), flags=re.M
+)
 CONFIGS = [FOLDER / name for name in SHIPPED]
 
 
@@ -52,8 +54,13 @@ def test_lists_are_short_for_built_in_names() -> None:
     config = load("datasets: [rare, shapes]\nmodels: [mini]\n")
     assert list(config.datasets) == ["rare", "shapes"]
     assert config.models["mini"].model == "local-dir:data/mini"
-    assert config.models["mini"].precision == "fp64", "or the default makes other bytes on another processor"
-    assert load("datasets: {shapes: , rare: {views: 3}}\nmodels: {mini: }\n").datasets["rare"].views == 3
+    assert config.models["mini"].precision == "fp64", (
+        "or the default makes other bytes on another processor"
+    )
+    assert (
+        load("datasets: {shapes: , rare: {views: 3}}\nmodels: {mini: }\n").datasets["rare"].views
+        == 3
+    )
 
 
 @pytest.mark.parametrize(
@@ -77,7 +84,9 @@ def test_the_nearest_known_name_is_offered(text: str, wrong: str, offered: str) 
 @pytest.mark.parametrize("folder", ["my results", "a;b", "{dataset}", "it's"])
 def test_the_results_folder_can_be_part_of_a_command(folder: str) -> None:
     """Jobs write their log with '2> {log}': a space would cut the name in two."""
-    assert f"results: '{folder}' has a special character" in refused(f'{SMALL}results: "{folder}"\n')
+    assert f"results: '{folder}' has a special character" in refused(
+        f'{SMALL}results: "{folder}"\n'
+    )
     assert load(f"{SMALL}results: /scratch/größe/a-b_c.d\n").results.name == "a-b_c.d"
 
 
@@ -116,7 +125,9 @@ def test_outside_of_the_project_the_way_into_it_is_named() -> None:
         ),
     ],
 )
-def test_the_nearest_known_data_set_or_model_is_offered(text: str, wrong: str, offered: str) -> None:
+def test_the_nearest_known_data_set_or_model_is_offered(
+    text: str, wrong: str, offered: str
+) -> None:
     message = refused(text)
     assert wrong in message
     assert f"did you mean '{offered}'" in message
@@ -244,11 +255,13 @@ def test_open_clip_names_are_read_without_importing_it() -> None:
     assert {"ViT-B-32", "RN50", "ViT-B-16-quickgelu"} <= set(open_clip_names())
 
 
-# ---- schema ----------------------------------------------------------------------------------------
+# ---- schema ---
 
 
 def accepts(document: Any) -> bool:
-    validator = jsonschema.validators.validator_for(schema(), default=jsonschema.Draft202012Validator)
+    validator = jsonschema.validators.validator_for(
+        schema(), default=jsonschema.Draft202012Validator
+    )
     return bool(validator(schema()).is_valid(document))
 
 
@@ -259,12 +272,18 @@ def test_the_schema_is_one() -> None:
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.name)
 def test_editors_accept_every_configuration_that_we_ship(path: Path) -> None:
     assert accepts(yaml.safe_load(path.read_text(encoding="utf-8")))
-    assert re.search(r"\$schema=(\./)?schema\.json$", path.read_text(encoding="utf-8").splitlines()[0])
+    assert re.search(
+        r"\$schema=(\./)?schema\.json$", path.read_text(encoding="utf-8").splitlines()[0]
+    )
 
 
-def test_paths_start_at_the_folder_that_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_paths_start_at_the_folder_that_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A run is loaded from anywhere, and without a change of the working directory."""
-    document = "datasets: {mine: {root: photos}}\nmodels: [mini]\ndata_root: ~/data\nresults: results/a\n"
+    document = (
+        "datasets: {mine: {root: photos}}\nmodels: [mini]\ndata_root: ~/data\nresults: results/a\n"
+    )
     assert load(document).results == Path("results/a"), "jobs name files relative to their folder"
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
@@ -293,8 +312,12 @@ def test_editors_mark_a_typing_error(document: Any) -> None:
     assert not accepts(document)
 
 
-def test_own_photos_are_decoded_ahead_of_the_encoder_with_the_same_result_everywhere(repo: Path) -> None:
-    """Decoding in the main process leaves the encoder waiting; a machine's own thread count would change bytes."""
+def test_own_photos_are_decoded_ahead_of_the_encoder_with_the_same_result_everywhere(
+    repo: Path,
+) -> None:
+    """Decoding in the main process leaves the encoder waiting; a machine's own thread count would
+    change bytes.
+    """
     features = yaml.safe_load((repo / "config/photos.yaml").read_text(encoding="utf-8"))["features"]
     assert features["workers"] > 0
     assert "threads" not in features

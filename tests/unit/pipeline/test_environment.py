@@ -20,7 +20,12 @@ def test_what_a_run_ran_on_in_a_file_and_in_a_line(tmp_path: Path) -> None:
     assert found["packages"]["torch"] == torch.__version__
     line = environment.line(paths)
     assert line is not None
-    for part in (platform.python_version(), f"torch {torch.__version__}", found["processor"], "on cpu"):
+    for part in (
+        platform.python_version(),
+        f"torch {torch.__version__}",
+        found["processor"],
+        "on cpu",
+    ):
         assert part in line
     paths.environment.write_text("{}")
     assert environment.line(paths) is None

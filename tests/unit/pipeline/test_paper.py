@@ -1,4 +1,6 @@
-"""The paper's configuration and the published figures: every name in them is one that the project knows."""
+"""The paper's configuration and the published figures: every name in them is one that the project
+knows.
+"""
 
 from __future__ import annotations
 
@@ -75,13 +77,18 @@ def test_no_data_set_needs_a_key(paper: Config) -> None:
 
 
 def test_a_language_model_is_one_documented_change(repo: Path, tmp_path: Path) -> None:
-    """As docs/paper.md has it: the value of texts and the section generator of config/texts.yaml."""
+    """As docs/paper.md has it: the value of texts and the section generator of
+    config/texts.yaml.
+    """
     assert "replace `texts: &texts null`" in (repo / "docs/paper.md").read_text(encoding="utf-8")
-    text, other = ((repo / f"config/{n}.yaml").read_text(encoding="utf-8") for n in ("paper", "texts"))
+    text, other = (
+        (repo / f"config/{n}.yaml").read_text(encoding="utf-8") for n in ("paper", "texts")
+    )
     value = re.search(r"&llm (\{.*?\})", other)
     assert value is not None
     edited = (
-        text.replace("texts: &texts null", f"texts: &texts {value[1]}") + other[other.index("\ngenerator:") :]
+        text.replace("texts: &texts null", f"texts: &texts {value[1]}")
+        + other[other.index("\ngenerator:") :]
     )
     (tmp_path / "c.yaml").write_text(edited)
     config = load_config(tmp_path / "c.yaml")
@@ -91,7 +98,9 @@ def test_a_language_model_is_one_documented_change(repo: Path, tmp_path: Path) -
 
 
 def test_a_data_set_has_a_test_split_alone_by_its_entry() -> None:
-    """Nothing could be chosen on the others' validation images, or a run would wait for images that nobody has."""
+    """Nothing could be chosen on the others' validation images, or a run would wait for images that
+    nobody has.
+    """
     assert {n for n in PUBLISHED if zero_shot_only(n)} == {"imagenet_v2", "places365"}
 
 
@@ -130,7 +139,9 @@ def test_few_shot_figures_are_percent_of_methods_that_we_have(repo: Path) -> Non
     assert {r["method"] for r in found} <= {"", "clip_ensemble", *FEW_SHOT}
     assert {"tip_adapter", "tip_x", "ape", "gda"} <= {r["method"] for r in found}
     tip = [
-        r for r in found if (r["dataset"], r["published_as"], r["shots"]) == ("imagenet", "Tip-Adapter", "16")
+        r
+        for r in found
+        if (r["dataset"], r["published_as"], r["shots"]) == ("imagenet", "Tip-Adapter", "16")
     ]
     assert [(r["accuracy"], r["source"]) for r in tip] == [
         ("62.01", "gaopengcuhk/Tip-Adapter@d0e2d6f exp.log")
@@ -145,8 +156,18 @@ def test_published_figures_are_those_that_were_read(repo: Path, shared: Path) ->
     """Against the file they were collected in: none lost, changed or added."""
     ours = rows(repo / "data/reference/few_shot.csv")
     theirs = rows(shared / "data/reference/few_shot_reference.csv")
-    key = {(r["published_as"], r["model"], r["shots"], r["seed"], r["accuracy"], r["source"]) for r in ours}
+    key = {
+        (r["published_as"], r["model"], r["shots"], r["seed"], r["accuracy"], r["source"])
+        for r in ours
+    }
     assert key == {
-        (r["method"], r["backbone"].replace("/", "-"), r["shots"], r["seed"], r["accuracy"], r["source"])
+        (
+            r["method"],
+            r["backbone"].replace("/", "-"),
+            r["shots"],
+            r["seed"],
+            r["accuracy"],
+            r["source"],
+        )
         for r in theirs
     }

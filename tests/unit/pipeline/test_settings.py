@@ -32,7 +32,11 @@ def test_a_flaw_is_one_difference_to_clean_and_together_they_are_the_published_c
 
 def test_settings_are_those_of_the_configuration() -> None:
     """A setting that the configuration accepts would not exist."""
-    assert list(SETTINGS) == Config.model_fields["settings"].default == ["as_published", "corrected", "clean"]
+    assert (
+        list(SETTINGS)
+        == Config.model_fields["settings"].default
+        == ["as_published", "corrected", "clean"]
+    )
 
 
 def test_clean_chooses_nothing_on_test_data() -> None:

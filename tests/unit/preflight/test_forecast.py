@@ -1,4 +1,6 @@
-"""What jobs need and what a run takes: from numbers of images and classes, whatever of them is known."""
+"""What jobs need and what a run takes: from numbers of images and classes, whatever of them is
+known.
+"""
 
 from __future__ import annotations
 
@@ -37,19 +39,29 @@ def configured(tmp_path: Path, **more: Any) -> Config:
 def test_sizes_of_a_published_data_set_are_known_before_its_manifest(tmp_path: Path) -> None:
     config = configured(tmp_path)
     assert work.counts(config, "dtd", "test") == (1692, 47)
-    assert work.counts(config, "dtd", "shots") == (47 * 4 * 2 * 3, 47)  # four shots, two seeds, three views
+    assert work.counts(config, "dtd", "shots") == (
+        47 * 4 * 2 * 3,
+        47,
+    )  # four shots, two seeds, three views
     assert work.counts(config, "photos", "test") == (work.UNKNOWN_IMAGES, work.UNKNOWN_CLASSES)
     assert work.counts(config, "photos", "test", {"photos": ({"test": 7}, 2)}) == (7, 2)
     before = {"photos": ({"test": 7}, 2)}  # the manifest of a folder that had no other images yet
-    assert work.counts(config, "photos", "shots", before) == (work.UNKNOWN_IMAGES, work.UNKNOWN_CLASSES)
+    assert work.counts(config, "photos", "shots", before) == (
+        work.UNKNOWN_IMAGES,
+        work.UNKNOWN_CLASSES,
+    )
     manifest = tmp_path / "manifests/dtd.json"  # another split, once it is known
     manifest.parent.mkdir()
-    manifest.write_text(json.dumps({"images": {"train": 9, "val": 8, "test": 7}, "classes": ["a", "b"]}))
+    manifest.write_text(
+        json.dumps({"images": {"train": 9, "val": 8, "test": 7}, "classes": ["a", "b"]})
+    )
     assert work.counts(config, "dtd", "test") == (7, 2)
 
 
 def test_classes_are_counted_without_open_clip() -> None:
-    assert {n: entry(n).n_classes for n in PUBLISHED} == {n: len(entry(n).class_names()) for n in PUBLISHED}
+    assert {n: entry(n).n_classes for n in PUBLISHED} == {
+        n: len(entry(n).class_names()) for n in PUBLISHED
+    }
 
 
 @pytest.fixture
@@ -67,11 +79,20 @@ def driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("cuda", 2, 2),
         ("cuda:1", 2, 1),
         ("cpu", 2, 0),
-        ("auto", 0, 0),  # a driver without a GPU, a build of torch for CPUs, an empty CUDA_VISIBLE_DEVICES
+        (
+            "auto",
+            0,
+            0,
+        ),  # a driver without a GPU, a build of torch for CPUs, an empty CUDA_VISIBLE_DEVICES
     ],
 )
 def test_as_many_jobs_encode_at_a_time_as_torch_has_gpus(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, driver: Path, device: str, seen: int, expected: int
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    driver: Path,
+    device: str,
+    seen: int,
+    expected: int,
 ) -> None:
     monkeypatch.setattr("torch.cuda.device_count", lambda: seen)
     config = configured(tmp_path, features={"device": device})
@@ -85,7 +106,9 @@ def test_threads_that_decode_are_chosen_from_the_machine(
 ) -> None:
     monkeypatch.setattr("os.cpu_count", lambda: 4)
     assert work.workers(configured(tmp_path), gpu=True) == 4
-    assert work.workers(configured(tmp_path), gpu=False) == 1, "more would take the cores from the encoder"
+    assert work.workers(configured(tmp_path), gpu=False) == 1, (
+        "more would take the cores from the encoder"
+    )
     assert work.workers(configured(tmp_path, features={"workers": 0}), gpu=True) == 0
 
 
@@ -95,7 +118,9 @@ def test_a_job_asks_for_what_all_its_splits_take(tmp_path: Path) -> None:
     sizes = {"dtd": ({"train": 60_000, "val": 90_000, "test": 120_000}, 47)}
 
     def seconds(**more: str) -> float:
-        return work.need(config, "image_features", sizes=sizes, model="clip", dataset="dtd", **more).seconds
+        return work.need(
+            config, "image_features", sizes=sizes, model="clip", dataset="dtd", **more
+        ).seconds
 
     one = work.encoder_size(config, "clip").image / work.CPU + 1 / work.DECODED
     shots = 47 * 4 * 2 * 3  # classes, shots, seeds, views
@@ -106,7 +131,9 @@ def test_a_job_asks_for_what_all_its_splits_take(tmp_path: Path) -> None:
 def test_every_job_with_an_encoder_counts_as_one_on_a_gpu(repo: Path) -> None:
     """Sixteen at a time, one a core, would not fit in its memory."""
     texts = "".join(f.read_text(encoding="utf-8") for f in (repo / "workflow/rules").glob("*.smk"))
-    encode = {rule for p in phases(OF_THIS_CODE) for rule in p.commands if rule.startswith("encode_")}
+    encode = {
+        rule for p in phases(OF_THIS_CODE) for rule in p.commands if rule.startswith("encode_")
+    }
     assert encode == {"encode_images", "encode_shard", "encode_texts", "encode_pairs"}
     assert all(f'on_gpu=on_gpu("{rule}")' in texts for rule in encode)
     slurm = (repo / "workflow/profiles/slurm/config.yaml").read_text(encoding="utf-8")
@@ -150,16 +177,19 @@ def test_the_page_about_the_paper_shows_what_is_told(
     page = (repo / "docs/paper.md").read_text(encoding="utf-8")
     with_texts = load_config("config/texts.yaml").model_copy(update={"results": tmp_path})
     estimates = [row.ahead for row in rows(asked_of(with_texts, with_texts.datasets))]
-    cost = f"{sum(e.requests for e in estimates):,} requests for {sum(e.money for e in estimates):.2f} USD"
+    cost = (
+        f"{sum(e.requests for e in estimates):,} requests for "
+        f"{sum(e.money for e in estimates):.2f} USD"
+    )
     assert cost in " ".join(page.split())
     table, _, gigabytes = ahead(paper, 1)
     assert "\n".join(table[:-1]) in page
     assert f"| {gigabytes:.0f} GB, and" in page
     on_disk = {name: entry(name).gigabytes for name in paper.datasets}
     assert (
-        f"| {sum(on_disk.values()):.0f} GB on disk; {sum(on_disk.values()) - on_disk['imagenet']:.0f} GB"
-        in page
-    )
+        f"| {sum(on_disk.values()):.0f} GB on disk; "
+        f"{sum(on_disk.values()) - on_disk['imagenet']:.0f} GB"
+    ) in page
 
 
 def benchmark(file: Path, seconds: float) -> None:
@@ -168,16 +198,22 @@ def benchmark(file: Path, seconds: float) -> None:
 
 
 def test_the_forecast_is_at_the_speed_of_the_last_run(tmp_path: Path) -> None:
-    """A run that was stopped in the middle has measured this machine: 3 of 4 data sets are left at its speed."""
+    """A run that was stopped in the middle has measured this machine: 3 of 4 data sets are left at
+    its speed.
+    """
     config = configured(
         tmp_path, datasets={d: {"texts": "names"} for d in ("dtd", "eurosat", "ucf101", "cub200")}
     )
     images = [j for j in jobs(config, {}) if j.phase == "image_features"]
     of = {j: work.need(config, j.phase, usual=USUAL, **j.place).seconds + 5 for j in images}
     before, hours, _ = ahead(config, gpus=0)
-    assert before[-1].startswith(f"about {hours:,.1f} h in all, at the usual speeds of machines, with ")
+    assert before[-1].startswith(
+        f"about {hours:,.1f} h in all, at the usual speeds of machines, with "
+    )
     dtd = next(job for job in images if job.place["dataset"] == "dtd")
-    benchmark(tmp_path / "benchmarks/image_features/clip/dtd.tsv", of[dtd] / 10)  # a tenth of its estimate
+    benchmark(
+        tmp_path / "benchmarks/image_features/clip/dtd.tsv", of[dtd] / 10
+    )  # a tenth of its estimate
     assert len(dtd.files) == 3  # shots, val, test
     for path in dtd.files:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -186,7 +222,10 @@ def test_the_forecast_is_at_the_speed_of_the_last_run(tmp_path: Path) -> None:
     after, _, _ = ahead(config, gpus=0)
     row = next(line.split() for line in after if line.startswith("image_features"))
     assert row[1:3] == ["3", f"{(sum(of.values()) - of[dtd]) / 10 / 3600:,.2f}"]
-    assert f"at the speed of the last run ({tmp_path}/benchmarks; of image_features), with " in after[-1]
+    assert (
+        f"at the speed of the last run ({tmp_path}/benchmarks; of image_features), with "
+        in after[-1]
+    )
     for device in ("cuda", "mps"):  # of another kind of device it says nothing
         (tmp_path / "environment.json").write_text(json.dumps({"device": device}))
         assert "at the usual speeds of machines" in ahead(config, gpus=0)[0][-1]
@@ -207,16 +246,22 @@ def test_what_says_nothing_of_the_speed_is_passed_over(tmp_path: Path) -> None:
 def test_a_first_run_is_not_taken_for_one_of_50_000_images(
     repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`make reproduce` in a fresh clone, whose images are not listed yet, says minutes, as `check` does."""
+    """`make reproduce` in a fresh clone, whose images are not listed yet, says minutes, as `check`
+    does.
+    """
     monkeypatch.chdir(repo)
-    config = load_config("config/reproduce.yaml").model_copy(update={"results": tmp_path / "nothing yet"})
+    config = load_config("config/reproduce.yaml").model_copy(
+        update={"results": tmp_path / "nothing yet"}
+    )
     lines = quick_checks.forecast(config, 0, quick_checks.unlisted(config))
     (said,) = [line for line in lines if " in all, " in line]
     assert re.match(r"about [1-9] min in all", said), said
 
 
 def small_encoder(folder: Path) -> str:
-    """A description without weights: EfficientNet-lite0 and a text tower of 6 layers of width 384."""
+    """A description without weights: EfficientNet-lite0 and a text tower of 6 layers of width
+    384.
+    """
     tower = {"timm_model_name": "tf_efficientnet_lite0", "image_size": 224}
     described = {"embed_dim": 512, "vision_cfg": tower, "text_cfg": {"hf_model_name": "."}}
     (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": described}))
@@ -225,8 +270,8 @@ def small_encoder(folder: Path) -> str:
 
 
 def test_the_forecast_is_near_what_a_run_took(tmp_path: Path) -> None:
-    """All of EuroSAT with this encoder took 193 s of one core for images and 22 s for texts, 286 s with all other jobs.
-    Taken for a usual tower, it was forecast as two hours and a half.
+    """All of EuroSAT with this encoder took 193 s of one core for images and 22 s for texts, 286 s
+    with all other jobs. Taken for a usual tower, it was forecast as two hours and a half.
     """
     config = configured(
         tmp_path,
@@ -236,13 +281,17 @@ def test_the_forecast_is_near_what_a_run_took(tmp_path: Path) -> None:
     )
 
     def seconds(phase: str) -> float:
-        return work.need(config, phase, usual=USUAL, model="small", dataset="eurosat", shots="16").seconds
+        return work.need(
+            config, phase, usual=USUAL, model="small", dataset="eurosat", shots="16"
+        ).seconds
 
     assert 193 / 2 < seconds("image_features") < 193 * 2
     assert 22 / 2 < seconds("text_features") + seconds("one_to_one") < 22 * 2
     assert 286 / 2 < ahead(config, gpus=0)[1] * 3600 < 286 * 2
     macs = 407e6  # of this tower, as its authors publish them
-    assert work.encoder_size(config, "small", closely=True).image == pytest.approx(2 * macs, rel=0.1)
+    assert work.encoder_size(config, "small", closely=True).image == pytest.approx(
+        2 * macs, rel=0.1
+    )
 
 
 def test_one_job_is_not_shared_by_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -263,7 +312,9 @@ def test_a_busy_machine_is_told(
     monkeypatch.setattr("os.cpu_count", lambda: 2)
     monkeypatch.setattr("os.getloadavg", lambda: (load, 0.0, 0.0))
     said = ahead(configured(tmp_path), gpus=0)[0][-1]
-    assert said.endswith("; longer while other programs use this machine (load 9 on 2 cores)") is told
+    assert (
+        said.endswith("; longer while other programs use this machine (load 9 on 2 cores)") is told
+    )
 
 
 def test_many_resamples_take_their_time(tmp_path: Path) -> None:

@@ -1,4 +1,6 @@
-"""A run that downloads: what it can get stops nothing; what it cannot get, or has no room for, is told before."""
+"""A run that downloads: what it can get stops nothing; what it cannot get, or has no room for, is
+told before.
+"""
 
 from __future__ import annotations
 
@@ -43,14 +45,20 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, repo: Path) -> None
 
 def configure(**more: Any) -> None:
     models = {"mini": {"model": "local-dir:mini"}}
-    Path("c.yaml").write_text(json.dumps({"models": models, "adapter": {"shots": [1], "seeds": [1]}, **more}))
+    Path("c.yaml").write_text(
+        json.dumps({"models": models, "adapter": {"shots": [1], "seeds": [1]}, **more})
+    )
 
 
-@pytest.mark.parametrize("how", ["empty image", "lost image", "web page", "another document", "lost"])
+@pytest.mark.parametrize(
+    "how", ["empty image", "lost image", "web page", "another document", "lost"]
+)
 def test_what_the_run_downloads_stops_nothing(
     command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, how: str
 ) -> None:
-    """Also what is half here: of a download that was killed while its files were moved, or from elsewhere."""
+    """Also what is half here: of a download that was killed while its files were moved, or from
+    elsewhere.
+    """
     root = tmp_path / "root"
     monkeypatch.setenv("CODER_CLIP_DATA", str(root))
     plant("eurosat", root, 1)
@@ -73,7 +81,9 @@ def test_what_the_run_downloads_stops_nothing(
     monkeypatch.setenv("CODER_CLIP_ONLY_PRESENT", "1")
     assert load_config("c.yaml").left_out == ()
     monkeypatch.setenv("CODER_CLIP_FETCH", "0")
-    with pytest.raises(UserError, match="does not exist" if how == "lost" else "none of its data sets is in"):
+    with pytest.raises(
+        UserError, match="does not exist" if how == "lost" else "none of its data sets is in"
+    ):
         load_config("c.yaml")
 
 
@@ -92,7 +102,9 @@ def test_what_the_run_cannot_download_stops_it(
     next((tmp_path / "root/stanford_cars/cars_test").iterdir()).unlink()
     assert to_download(load_config("c.yaml")) == []
     assert command("check", "--config", "c.yaml").code == 1
-    (found,) = quick_checks.problems(load_config("c.yaml"), Path("c.yaml"), ["stanford_cars"], [], asks=False)
+    (found,) = quick_checks.problems(
+        load_config("c.yaml"), Path("c.yaml"), ["stanford_cars"], [], asks=False
+    )
     assert "1 of 588 images are missing or empty" in found
 
 
@@ -106,7 +118,9 @@ def test_downloads_that_have_no_room(
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
     small = f"eurosat, dtd needs 1.5 GB more in {tmp_path}/root for a while, and 1.0 GB are free"
     assert small in command("check", "--config", "c.yaml").err
-    assert quick_checks.problems(config, Path("c.yaml"), ["eurosat", "dtd"], [], asks=False) == [small]
+    assert quick_checks.problems(config, Path("c.yaml"), ["eurosat", "dtd"], [], asks=False) == [
+        small
+    ]
     assert not (tmp_path / "root").exists()
     (tmp_path / "root").touch()
     assert (
@@ -118,7 +132,9 @@ def test_downloads_that_have_no_room(
 def test_servers_that_do_not_answer(
     command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """On a node without network hours of other work would pass, and then there would be no table."""
+    """On a node without network hours of other work would pass, and then there would be no
+    table.
+    """
     monkeypatch.setattr(quick_checks, "refusal", refusal)
     monkeypatch.setenv("CODER_CLIP_DATA", str(tmp_path / "root"))
     configure(datasets={"dtd": {"texts": "names"}}, fetch=True)
@@ -126,7 +142,12 @@ def test_servers_that_do_not_answer(
     with serve() as web:
         web.files["/a"] = bytes(10)
         here, gone, moved = f"{web.url}/a", "http://127.0.0.1:9/b", f"{web.url}/b"
-        for urls, code in (((here, gone), 1), ((gone, here), 1), ((here, here), 0), ((here, moved), 1)):
+        for urls, code in (
+            ((here, gone), 1),
+            ((gone, here), 1),
+            ((here, here), 0),
+            ((here, moved), 1),
+        ):
             downloads = [
                 d.model_copy(update={"url": u, "mirrors": []})
                 for d, u in zip((archive, split), urls, strict=True)
@@ -145,7 +166,9 @@ def test_servers_that_do_not_answer(
 def test_weights_that_cannot_be_had(
     command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """A name with a slip, or a cache that nothing can be written to; else the first job would find out."""
+    """A name with a slip, or a cache that nothing can be written to; else the first job would find
+    out.
+    """
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
     configure(datasets={"shapes": {"texts": "names"}}, models={"clip": {"model": "hf-hub:org/vit"}})
@@ -159,9 +182,15 @@ def test_weights_that_cannot_be_had(
         checks._hub_problem.cache_clear()
         answer = command("check", "--config", "c.yaml")
         assert answer.code == 0, answer.err
-        assert "model clip: its files are not all on this machine; a run on it fetches them" in answer.out
+        assert (
+            "model clip: its files are not all on this machine; a run on it fetches them"
+            in answer.out
+        )
         (tmp_path / "cache").touch()
-        assert f"weights cannot be written to {tmp_path}/cache" in command("check", "--config", "c.yaml").err
+        assert (
+            f"weights cannot be written to {tmp_path}/cache"
+            in command("check", "--config", "c.yaml").err
+        )
 
 
 @pytest.fixture(autouse=True)
@@ -194,7 +223,9 @@ def test_a_run_names_all_that_is_missing_at_once(
     assert not (tmp_path / "hub").exists(), "nothing is downloaded"
 
 
-@pytest.mark.parametrize(("value", "on"), [("YES", True), ("on", True), ("off", False), ("False", False)])
+@pytest.mark.parametrize(
+    ("value", "on"), [("YES", True), ("on", True), ("off", False), ("False", False)]
+)
 def test_every_door_takes_the_same_words(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, value: str, on: bool
 ) -> None:
@@ -216,7 +247,9 @@ def test_a_word_that_is_neither_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
 def test_an_image_that_was_cut_off_is_found_before_the_run(
     command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, part: str
 ) -> None:
-    """A copy of a published data set that was stopped; every job before it would have run for nothing."""
+    """A copy of a published data set that was stopped; every job before it would have run for
+    nothing.
+    """
     root = tmp_path / "root"
     monkeypatch.setenv("CODER_CLIP_DATA", str(root))
     plant("eurosat", root, 3)
@@ -238,7 +271,9 @@ def test_an_image_that_was_cut_off_is_found_before_the_run(
     assert answer.code == 1
     assert f"image cannot be read: {victim}" in answer.err
     configure(datasets={"eurosat": {"texts": "names"}}, features={"on_error": "skip"})
-    assert "1 image cannot be read and will be left out" in command("check", "--config", "c.yaml").out
+    assert (
+        "1 image cannot be read and will be left out" in command("check", "--config", "c.yaml").out
+    )
 
 
 def load(root: Path) -> Config:
@@ -255,7 +290,9 @@ def test_copies_in_a_published_data_set_are_named_and_stop_nothing(
     plant("eurosat", root, 1)
     load(root)
     data = load_below("eurosat", root)
-    forest, river, train = (data.splits[s][i][0] for s, i in (("test", 1), ("test", 8), ("train", 1)))
+    forest, river, train = (
+        data.splits[s][i][0] for s, i in (("test", 1), ("test", 8), ("train", 1))
+    )
     every = sorted(i for pairs in data.splits.values() for i, _ in pairs)
     for shade, image in enumerate(every):
         data.path(image).unlink()  # all are links to one file
@@ -268,16 +305,24 @@ def test_copies_in_a_published_data_set_are_named_and_stop_nothing(
 
     assert " images are in several " not in told()
     shutil.copy(data.path(forest), data.path(train))
-    assert "warning: data set eurosat: 1 images are in several splits, so images that are evaluated" in told()
+    assert (
+        "warning: data set eurosat: 1 images are in several splits, so images that are evaluated"
+        in told()
+    )
     shutil.copy(data.path(forest), data.path(river))
-    said = "warning: data set eurosat: 1 images are in several classes, so that some labels are wrong: "
+    said = (
+        "warning: data set eurosat: 1 images are in several "
+        "classes, so that some labels are wrong: "
+    )
     assert said + " = ".join(sorted([forest, river, train])) in told()
 
 
 def test_one_lost_image_does_not_leave_out_a_data_set_that_may_skip_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """27,000 images would be left out of the report for one; without any image of a split a run would fail."""
+    """27,000 images would be left out of the report for one; without any image of a split a run
+    would fail.
+    """
     root = tmp_path / "root"
     monkeypatch.setenv("CODER_CLIP_DATA", str(root))
     monkeypatch.setenv("CODER_CLIP_ONLY_PRESENT", "1")
@@ -307,7 +352,9 @@ def test_to_leave_out_everything_is_not_advised(
         answer = command("check", "--config", "c.yaml")
         assert answer.code == 1
         assert ("ONLY_PRESENT=1" in answer.out + answer.err) is some
-        (found,) = quick_checks.problems(load_config("c.yaml"), Path("c.yaml"), datasets, [], asks=False)
+        (found,) = quick_checks.problems(
+            load_config("c.yaml"), Path("c.yaml"), datasets, [], asks=False
+        )
         assert ("ONLY_PRESENT=1" in found) is some
 
 
@@ -354,17 +401,25 @@ def test_each_card_is_looked_at_on_its_own(command: Command, cards: Callable[...
     assert command("check", "--config", "c.yaml").code == 0
 
 
-def test_the_forecast_counts_the_cards_that_torch_sees(command: Command, cards: Callable[..., None]) -> None:
+def test_the_forecast_counts_the_cards_that_torch_sees(
+    command: Command, cards: Callable[..., None]
+) -> None:
     big()
 
     def minutes(*free: int) -> tuple[str, float]:
         cards(*free)
         out = command("check", "--config", "c.yaml").out
-        of = next(line.split()[-1] for line in out.splitlines() if line.startswith("image_features"))
+        of = next(
+            line.split()[-1] for line in out.splitlines() if line.startswith("image_features")
+        )
         n, unit = re.search(r"^about ([\d.,]+) (h|min) in all", out, re.M).groups()  # type: ignore[union-attr]
         return of, float(n.replace(",", "")) * (60 if unit == "h" else 1)
 
-    (cpu, without), (gpu, with_one), (_, with_two) = minutes(), minutes(70 * GB), minutes(70 * GB, 70 * GB)
+    (cpu, without), (gpu, with_one), (_, with_two) = (
+        minutes(),
+        minutes(70 * GB),
+        minutes(70 * GB, 70 * GB),
+    )
     assert (cpu, gpu) == ("CPU", "GPU")
     assert without > 2 * with_one
     assert with_two < with_one
@@ -389,7 +444,9 @@ def test_a_gpu_that_torch_cannot_use_is_none(
     assert ("this machine has an NVIDIA GPU, and torch" in out) is warned
 
 
-def test_a_head_without_a_gpu_sends_jobs_to_nodes_that_have_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_head_without_a_gpu_sends_jobs_to_nodes_that_have_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
     configure(datasets={"shapes": {"texts": "names"}}, features={"device": "cuda"})
     config = load_config("c.yaml")
@@ -398,7 +455,9 @@ def test_a_head_without_a_gpu_sends_jobs_to_nodes_that_have_one(monkeypatch: pyt
         list(check_config(config, Path("c.yaml"), here=True))
 
 
-def test_weights_for_which_a_gpu_has_no_room(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_for_which_a_gpu_has_no_room(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Of a model of the hub the size is not known before."""
 
     def load(*_: Any, **__: Any) -> Any:

@@ -1,4 +1,6 @@
-"""Every figure, whatever the results hold: legible, the same bytes every time, no surprise from names."""
+"""Every figure, whatever the results hold: legible, the same bytes every time, no surprise from
+names.
+"""
 
 from __future__ import annotations
 
@@ -22,15 +24,35 @@ from coder_clip.reporting.parts import layout, style
 from coder_clip.reporting.parts.style import BLUE, DOUBLE, DPI, SINGLE, styled
 from fake_results import Fake
 
-HOSTILE = ("_hidden", "$x^2$ & \\frac", "猫と犬", "a" * 90, "line\nbreak\x00", "<b>%s</b>", "ช้าง", "")
+HOSTILE = (
+    "_hidden",
+    "$x^2$ & \\frac",
+    "猫と犬",
+    "a" * 90,
+    "line\nbreak\x00",
+    "<b>%s</b>",
+    "ช้าง",
+    "",
+)
 EXTREMES = {
     "one data set": {"datasets": ("shapes",)},
     "ten data sets": {"datasets": tuple(f"set{i}" for i in range(10)), "shots": (1, 4)},
     "two models": {"models": ("mini", "ViT-B-32")},
     "one class": {"classes": ("only",), "datasets": ("one",)},
-    "twenty classes": {"classes": tuple(f"class number {i}" for i in range(20)), "datasets": ("one",)},
-    "1000 classes": {"classes": tuple(f"c{i}" for i in range(1000)), "datasets": ("big",), "per_class": 1},
-    "hostile names": {"classes": HOSTILE, "datasets": ("a_b-1.0",), "texts": ("$", "_{", "x" * 200)},
+    "twenty classes": {
+        "classes": tuple(f"class number {i}" for i in range(20)),
+        "datasets": ("one",),
+    },
+    "1000 classes": {
+        "classes": tuple(f"c{i}" for i in range(1000)),
+        "datasets": ("big",),
+        "per_class": 1,
+    },
+    "hostile names": {
+        "classes": HOSTILE,
+        "datasets": ("a_b-1.0",),
+        "texts": ("$", "_{", "x" * 200),
+    },
     "nothing reranked": {"reranked": False},
     "one seed, one shot": {"seeds": (7,), "shots": (16,)},
     "one setting": {"settings": ("corrected",)},
@@ -92,16 +114,24 @@ def test_can_be_written(tmp_path: Path, extreme: str) -> None:
     "extreme",
     [
         "hostile names",
-        *(pytest.param(e, marks=pytest.mark.rest) for e in ("two models", "ten data sets", "the paper")),
+        *(
+            pytest.param(e, marks=pytest.mark.rest)
+            for e in ("two models", "ten data sets", "the paper")
+        ),
     ],
 )
 def test_text_stays_on_the_figure_and_apart(tmp_path: Path, extreme: str) -> None:
-    """What sticks out would be cut off; titles of panels and the numbers below one would run into each other."""
+    """What sticks out would be cut off; titles of panels and the numbers below one would run into
+    each other.
+    """
     for name, figure in figures(tmp_path, extreme):
         with styled():
             figure.draw_without_rendering()
             box = figure.get_tightbbox(FigureCanvasAgg(figure).get_renderer())  # inches
-            groups = [[ax._left_title for ax in figure.axes], *(ax.get_xticklabels() for ax in figure.axes)]
+            groups = [
+                [ax._left_title for ax in figure.axes],
+                *(ax.get_xticklabels() for ax in figure.axes),
+            ]
             boxes = [
                 [t.get_window_extent() for t in group if t.get_text().strip() and t.get_visible()]
                 for group in groups
@@ -134,7 +164,9 @@ def test_every_class_of_a_map_has_a_look_and_a_name(tmp_path: Path) -> None:
     figure = drawn("tsne", fake(tmp_path, classes=names))
     legend = figure.axes[1].get_legend()
     assert legend is not None
-    assert [t.get_text() for t in legend.get_texts()] == [f"class {i * 30 // MAP_CLASSES}" for i in range(12)]
+    assert [t.get_text() for t in legend.get_texts()] == [
+        f"class {i * 30 // MAP_CLASSES}" for i in range(12)
+    ]
     assert "more than twelve classes" in FIGURES["tsne"].drawing.caption
     assert MAP_CLASSES == 12
     looks = [(h.get_color(), h.get_marker()) for h in legend.legend_handles]
@@ -149,14 +181,17 @@ def test_nothing_reranked_is_said(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("a", "b", "digits"), [(0.8, 0.9, 3), (0.99912, 0.99917, 4), (0.99996, 0.99995, 5), (1.0, 1.0, 6)]
+    ("a", "b", "digits"),
+    [(0.8, 0.9, 3), (0.99912, 0.99917, 4), (0.99996, 0.99995, 5), (1.0, 1.0, 6)],
 )
 def test_cosines_have_the_digits_that_tell_them_apart(a: float, b: float, digits: int) -> None:
     assert correction._digits(a, b) == digits
 
 
 def test_a_tick_at_the_end_of_an_axis_is_not_cut_off(tmp_path: Path) -> None:
-    """The axes of the texts stand at the right edge, and where their ticks fall depends on the cosines."""
+    """The axes of the texts stand at the right edge, and where their ticks fall depends on the
+    cosines.
+    """
     figure = drawn("correction", fake(tmp_path))
     axes = figure.axes[-1]
     axes.set_xticks(axes.get_xlim()[1:], ["0.615"])
@@ -172,7 +207,9 @@ def test_example_images_have_pixels_enough_to_be_looked_at() -> None:
 
 
 def test_corrected_and_broken_neighbours_are_both_shown_and_counted(tmp_path: Path) -> None:
-    """The largest correction alone hid that CODER breaks more nearest neighbours than it corrects."""
+    """The largest correction alone hid that CODER breaks more nearest neighbours than it
+    corrects.
+    """
     made = fake(tmp_path, datasets=("rare", "shapes"))
     results = made.write()
     for dataset in ("rare", "shapes"):
@@ -208,7 +245,9 @@ def test_no_correction_is_said(tmp_path: Path) -> None:
 
 
 def test_curves_show_the_numbers(tmp_path: Path) -> None:
-    made = fake(tmp_path, datasets=("one", "two"), settings=("as_published", "clean"), split="CoOp's split")
+    made = fake(
+        tmp_path, datasets=("one", "two"), settings=("as_published", "clean"), split="CoOp's split"
+    )
     results = made.write()
     figure = FIGURES["few_shot"].figure(results, made.image)
     by_seed = [
@@ -225,7 +264,9 @@ def test_curves_show_the_numbers(tmp_path: Path) -> None:
 
 
 def test_few_shot_bars_are_the_intervals_of_the_table(tmp_path: Path) -> None:
-    """Standard deviations over three seeds looked ten times surer than the intervals of all other tables."""
+    """Standard deviations over three seeds looked ten times surer than the intervals of all other
+    tables.
+    """
     made = fake(tmp_path)
     results = made.write()
     (ax,) = FIGURES["few_shot"].figure(results, made.image).axes
@@ -273,19 +314,23 @@ def test_an_axis_does_not_magnify_one_image(tmp_path: Path) -> None:
 
 
 def test_few_shot_lines_are_named_below(tmp_path: Path) -> None:
-    """Where lines end at one height, names at their ends were struck through by the lines that lead to them."""
+    """Where lines end at one height, names at their ends were struck through by the lines that lead
+    to them.
+    """
     made = fake(tmp_path, datasets=("rare", "shapes"))
     figure = FIGURES["few_shot"].figure(made.write(), made.image)
     (legend,) = figure.legends
     names = {t.get_text() for t in legend.get_texts()}
     assert names == {"CLIP, prompt ensemble", *(METHODS[m].label for m in FEW_SHOT)}
-    assert len({(h.get_color(), h.get_linestyle(), h.get_marker()) for h in legend.legend_handles}) == len(
-        names
-    )
+    assert len(
+        {(h.get_color(), h.get_linestyle(), h.get_marker()) for h in legend.legend_handles}
+    ) == len(names)
 
 
 def test_lines_are_named_where_they_end(tmp_path: Path) -> None:
-    rare = pytest.importorskip("coder_clip.datasets.drawn.rare", reason="the drawn data sets are not here")
+    rare = pytest.importorskip(
+        "coder_clip.datasets.drawn.rare", reason="the drawn data sets are not here"
+    )
     made = fake(tmp_path, datasets=("rare",), classes=tuple(rare.SPECIES)[:12])
     (ax,) = FIGURES["name_dose"].figure(made.write(), made.image).axes
     colours = {line.get_color() for line in ax.lines}

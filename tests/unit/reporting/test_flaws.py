@@ -1,4 +1,6 @@
-"""What each bug and leak is worth, from artefacts to documents, against plain loops over the whole method."""
+"""What each bug and leak is worth, from artefacts to documents, against plain loops over the whole
+method.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,10 @@ def test_each_zero_shot_flaw_alone(toy: Toy) -> None:
     ]  # fmt: skip
     clean = toy.plain("test")
     threshold = toy.chosen("val", toy.plain("val"))
-    before = {"coder": toy.right("test", clean, 0), "coder_rerank": toy.right("test", clean, threshold)}
+    before = {
+        "coder": toy.right("test", clean, 0),
+        "coder_rerank": toy.right("test", clean, threshold),
+    }
     after = {
         ("no_rerank", "coder_rerank"): toy.right("test", clean, 0),
         ("gate_reads_labels", "coder_rerank"): toy.right("test", clean, threshold),
@@ -68,7 +73,9 @@ def test_each_zero_shot_flaw_alone(toy: Toy) -> None:
     looked_at = [f for f in clean if f["gap"] < threshold]
     assert 0 < len(looked_at) < len(clean), "the threshold that was chosen decides nothing"
     labels = toy.images["test"][1].tolist()
-    among = sum(f["gap"] < threshold and label in f["best"] for f, label in zip(clean, labels, strict=True))
+    among = sum(
+        f["gap"] < threshold and label in f["best"] for f, label in zip(clean, labels, strict=True)
+    )
     assert found["gate_reads_labels", "coder_rerank"]["looked_at"] == {
         "clean": len(looked_at),
         "flawed": among,
@@ -77,7 +84,9 @@ def test_each_zero_shot_flaw_alone(toy: Toy) -> None:
     assert after["one_to_one", "coder_rerank"] != before["coder_rerank"]
     published = next(m for m in document["methods"] if m["setting"] == "as_published")
     all_bugs = toy.plain("test", synonyms=True, underscores=True, class_names=True, one_to_one=True)
-    assert published["accuracy"]["value"] == pytest.approx(np.mean(toy.right("test", all_bugs, 0.3)))
+    assert published["accuracy"]["value"] == pytest.approx(
+        np.mean(toy.right("test", all_bugs, 0.3))
+    )
     assert {f["accuracy"]["value"] for f in found.values()} != {
         found["no_rerank", "coder_rerank"]["clean"]["value"]
     }
@@ -90,7 +99,9 @@ def test_each_few_shot_flaw_alone(toy: Toy) -> None:
     a = toy.config.adapter
     options: dict[str, Any] = {"betas": a.betas, "alphas": a.alphas, "rounds": a.rounds}
     owner = torch.arange(N_CLASSES).repeat_interleave(2)
-    weights = class_weights(torch.cat([toy.texts["prompt", c] for c in range(N_CLASSES)]), owner, N_CLASSES)
+    weights = class_weights(
+        torch.cat([toy.texts["prompt", c] for c in range(N_CLASSES)]), owner, N_CLASSES
+    )
     (val, val_labels), (test, test_labels) = toy.images["val"], toy.images["test"]
     clip_val, clip_test = clip_scores(val, weights), clip_scores(test, weights)
     means: dict[str, list[float]] = {}
@@ -128,12 +139,16 @@ def test_each_few_shot_flaw_alone(toy: Toy) -> None:
     for key, got in found.items():
         assert got["clean"]["mean"] == pytest.approx(np.mean(means["clean"]))
         assert got["accuracy"]["mean"] == pytest.approx(np.mean(means[key])), key
-        assert got["difference"]["mean"] == pytest.approx(np.mean(means[key]) - np.mean(means["clean"])), key
+        assert got["difference"]["mean"] == pytest.approx(
+            np.mean(means[key]) - np.mean(means["clean"])
+        ), key
     assert found["test_search"]["difference"]["mean"] > 0, "the toy shows no leak"
 
 
 def test_test_images_do_not_decide_which_pairs_get_texts(toy: Toy, tmp_path: Path) -> None:
-    """The rerank of `clean` would be helped by texts for just the pairs that its test images need."""
+    """The rerank of `clean` would be helped by texts for just the pairs that its test images
+    need.
+    """
     shutil.copytree(toy.config.results, tmp_path / "results")
     config = toy.config.model_copy(update={"results": tmp_path / "results", "settings": ["clean"]})
     paths = Paths(config.results)
@@ -163,7 +178,9 @@ def test_random_words_are_the_mean_over_all_draws(toy: Toy) -> None:
     path = Paths(toy.config.results).zero_shot("m", "toy")
     document, rows = read_json(path.with_suffix(".json")), read_parquet(path)
     x, labels = (t.numpy() for t in toy.images["test"])
-    scores = np.einsum("nd,kcd->knc", x / np.linalg.norm(x, axis=1, keepdims=True), toy.random_words.numpy())
+    scores = np.einsum(
+        "nd,kcd->knc", x / np.linalg.norm(x, axis=1, keepdims=True), toy.random_words.numpy()
+    )
     correct = scores.argmax(axis=2) == labels
     got = next(m for m in document["methods"] if m["method"] == "random_words")
     assert got["accuracy"]["value"] == pytest.approx(correct.mean())
@@ -195,8 +212,12 @@ def test_validation_images_in_the_documents(toy: Toy) -> None:
     found = toy.plain("val")
     halves = [sorted(range(len(labels)), key=lambda i: (labels[i], i))[part::2] for part in (0, 1)]
     reranked = [False] * len(labels)
-    for half, other, threshold in zip(halves, halves[::-1], got["coder_rerank"]["thresholds"], strict=True):
-        assert threshold == max(GRID, key=lambda t: (sum(toy.right("val", found, t)[i] for i in other), -t))
+    for half, other, threshold in zip(
+        halves, halves[::-1], got["coder_rerank"]["thresholds"], strict=True
+    ):
+        assert threshold == max(
+            GRID, key=lambda t: (sum(toy.right("val", found, t)[i] for i in other), -t)
+        )
         for i in half:
             reranked[i] = toy.right("val", found, threshold)[i]
     x = toy.images["val"][0].double().numpy()
@@ -221,11 +242,16 @@ def test_candidates_are_as_many_as_there_are_classes_at_most(toy: Toy) -> None:
     ]
     m = next(m for m in document["methods"] if m["setting"] == "clean")
     in_use = next(c for c in clean if (c["top_k"], c["gate"]) == (TOP, "in_use"))
-    assert (in_use["accuracy"]["value"], in_use["looked_at"]) == (m["accuracy"]["value"], m["looked_at"])
+    assert (in_use["accuracy"]["value"], in_use["looked_at"]) == (
+        m["accuracy"]["value"],
+        m["looked_at"],
+    )
 
 
 def test_a_run_without_the_published_settings_does_not_pay_for_them(toy: Toy) -> None:
-    """A search on 50,000 test images takes minutes; who wants the clean numbers alone has no use for it."""
+    """A search on 50,000 test images takes minutes; who wants the clean numbers alone has no use
+    for it.
+    """
     config = toy.config.model_copy(update={"settings": ["clean"]})
     paths = Paths(config.results)
     zero_shot.run(config, "m", "toy")
@@ -242,7 +268,9 @@ def test_a_run_without_the_published_settings_does_not_pay_for_them(toy: Toy) ->
 def test_only_a_setting_for_new_images_is_recommended(
     tmp_path: Path, settings: list[str], methods: list[str], thresholds: list[list[float]]
 ) -> None:
-    """as_published has texts with bugs, and classify refuses it; corrected has a threshold that nothing chose."""
+    """as_published has texts with bugs, and classify refuses it; corrected has a threshold that
+    nothing chose.
+    """
     toy = Toy(tmp_path)
     config = toy.config.model_copy(update={"settings": settings})
     coder.run(config, "m", "toy")
@@ -262,7 +290,9 @@ def test_only_a_setting_for_new_images_is_recommended(
 def test_the_coder_adapter_is_compared_in_its_setting_and_tip_adapter_is_left_to_its_authors(
     toy: Toy,
 ) -> None:
-    """Otherwise the table compares runs of different settings, or gives a baseline what CODER's code tuned."""
+    """Otherwise the table compares runs of different settings, or gives a baseline what CODER's
+    code tuned.
+    """
     path = Paths(toy.config.results).adapter("m", "toy", 2)
     document, rows = read_json(path.with_suffix(".json")), read_parquet(path)
     for entry in document["summary"]:
@@ -277,12 +307,15 @@ def test_the_coder_adapter_is_compared_in_its_setting_and_tip_adapter_is_left_to
         change = right["coder_adapter"].astype(int) - right[entry["method"]].astype(int)
         got = entry["coder_adapter_against"]
         assert got["difference"]["mean"] == pytest.approx(change.to_numpy().mean())
-        assert (got["fixed"], got["broke"]) == ((change == 1).sum().sum(), (change == -1).sum().sum())
+        assert (got["fixed"], got["broke"]) == (
+            (change == 1).sum().sum(),
+            (change == -1).sum().sum(),
+        )
         assert (
             got["p_value"]
-            == paired_test_over_seeds(right[entry["method"]].to_numpy(), right["coder_adapter"].to_numpy())[
-                "p_value"
-            ]
+            == paired_test_over_seeds(
+                right[entry["method"]].to_numpy(), right["coder_adapter"].to_numpy()
+            )["p_value"]
         )
     tip = [r for r in document["runs"] if r["method"] == "tip_adapter"]
     assert {r["selected"] for r in tip} == {"searched"}
@@ -290,19 +323,25 @@ def test_the_coder_adapter_is_compared_in_its_setting_and_tip_adapter_is_left_to
 
 
 @pytest.mark.parametrize("broken", ["nothing", "a text in the wrong class", "the farthest class"])
-def test_a_broken_method_shows_no_claim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str) -> None:
+def test_a_broken_method_shows_no_claim(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
     """A table of claims that says "shown" whatever the method does would be worth nothing."""
     made = Toy(tmp_path / "toy")
     scores = TextNeighbors.class_scores
     if broken == "a text in the wrong class":
-        monkeypatch.setattr(TextNeighbors, "class_scores", lambda n, x: scores(n, x).roll(1, dims=1))
+        monkeypatch.setattr(
+            TextNeighbors, "class_scores", lambda n, x: scores(n, x).roll(1, dims=1)
+        )
     if broken == "the farthest class":
         monkeypatch.setattr(TextNeighbors, "class_scores", lambda n, x: -scores(n, x))
     for phase in (coder, zero_shot, rerank):
         phase.run(made.config, "m", "toy")
     paths = Paths(made.config.results)
     write_json(paths.texts("toy"), {"classes": [{"name": "class 0", "attribute": ["stripes"]}]})
-    write_json(paths.evaluation("m", "toy").with_suffix(".json"), {"neighbour_tests": [], "text_tests": []})
+    write_json(
+        paths.evaluation("m", "toy").with_suffix(".json"), {"neighbour_tests": [], "text_tests": []}
+    )
     results = Results(made.config.results, ["toy"], ["m"])
     (found,) = [j for j in judge(results, "toy", "m") if j.claim.name == "coder_beats_clip"]
     assert found.verdict == ("shown" if broken == "nothing" else "contradicted")

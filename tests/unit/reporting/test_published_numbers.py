@@ -1,4 +1,6 @@
-"""Published figures beside reproduced ones: the right one, from the right source, and nothing that does not compare."""
+"""Published figures beside reproduced ones: the right one, from the right source, and nothing that
+does not compare.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ def _at_the_root(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(published, "REFERENCE", repo / "data/reference")
 
 
-def ran(root: Path, manifest: dict[str, Any], encoder: dict[str, Any], dataset: str = "dtd") -> Results:
+def ran(
+    root: Path, manifest: dict[str, Any], encoder: dict[str, Any], dataset: str = "dtd"
+) -> Results:
     """Made-up numbers that say of themselves that they are of this data set and encoder."""
     results = Fake(root / "results", datasets=(dataset,), models=("mine",), shots=(1, 16)).write()
     path = results.paths.manifest(dataset)
@@ -37,7 +41,9 @@ def ran(root: Path, manifest: dict[str, Any], encoder: dict[str, Any], dataset: 
 
 
 def of(frame: pd.DataFrame, method: str, shots: int, quantity: str = "accuracy") -> pd.DataFrame:
-    return frame[(frame["method"] == method) & (frame["shots"] == shots) & (frame["quantity"] == quantity)]
+    return frame[
+        (frame["method"] == method) & (frame["shots"] == shots) & (frame["quantity"] == quantity)
+    ]
 
 
 def test_a_figure_stands_beside_the_number_that_it_is_of(tmp_path: Path) -> None:
@@ -48,12 +54,16 @@ def test_a_figure_stands_beside_the_number_that_it_is_of(tmp_path: Path) -> None
     assert tip["source"] == "gaopengcuhk/Tip-Adapter@d0e2d6f exp.log"
     assert tip["compares"] == "target"
     summary = results.adapter("dtd", "mine", 16)["summary"]
-    ours = next(s["accuracy"] for s in summary if (s["method"], s["setting"]) == ("tip_adapter", "clean"))
+    ours = next(
+        s["accuracy"] for s in summary if (s["method"], s["setting"]) == ("tip_adapter", "clean")
+    )
     assert (tip["reproduced"], tip["low"], tip["high"]) == (ours["mean"], ours["low"], ours["high"])
     assert tip["difference"] == pytest.approx(ours["mean"] - 0.6093)
     assert tip["within"] == ("yes" if ours["low"] <= 0.6093 <= ours["high"] else "no")
     (gda,) = of(table.frame, "gda", 16).to_dict("records")
-    assert gda["published"] == pytest.approx(0.6651), "the mean that they publish, not one of its seeds"
+    assert gda["published"] == pytest.approx(0.6651), (
+        "the mean that they publish, not one of its seeds"
+    )
     zero = of(table.frame, "clip_ensemble", 0)
     assert zero["published"].tolist() == pytest.approx([0.4220, 0.4232]), (
         "two logs that differ are both shown"
@@ -143,20 +153,30 @@ def test_every_published_figure_of_a_method_of_ours_is_shown_or_told_apart(repo:
     """A row that is dropped by mistake would be missed by nobody."""
     few = [r for r in read_rows(repo / "data/reference/few_shot.csv") if r["method"]]
     for dataset, model in {(r["dataset"], r["model"]) for r in few}:
-        rows = [r for r in few if (r["dataset"], r["model"]) == (dataset, model) and r["shots"] != "0"]
+        rows = [
+            r for r in few if (r["dataset"], r["model"]) == (dataset, model) and r["shots"] != "0"
+        ]
         split = next(r for r in entry(dataset).splits).what
         found = [f for f in figures(dataset, model, split) if f.value is not None and f.shots]
         places = {(r["method"], int(r["shots"])) for r in rows}
         assert {(f.method, f.shots) for f in found} == places
         for f in found:
             of_source = (f.method, str(f.shots), f.source, f.published_as)
-            same = [r for r in rows if (r["method"], r["shots"], r["source"], r["published_as"]) == of_source]
+            same = [
+                r
+                for r in rows
+                if (r["method"], r["shots"], r["source"], r["published_as"]) == of_source
+            ]
             if f.note.startswith("mean of seeds 1, 2, 3"):
                 assert f.value == pytest.approx(np.mean([share(r) for r in same if r["seed"]]))
             else:
                 assert np.isclose(f.value, [share(r) for r in same if not r["seed"]]).any()
         for method, shots in places:
-            same = [r for r in rows if (r["method"], int(r["shots"])) == (method, shots) and not r["seed"]]
+            same = [
+                r
+                for r in rows
+                if (r["method"], int(r["shots"])) == (method, shots) and not r["seed"]
+            ]
             own = [r for r in same if "quoted" not in r["published_as"]]
             wanted = {round(share(r), 6) for r in own or same}
             shown = {round(f.value, 6) for f in found if (f.method, f.shots) == (method, shots)}
@@ -164,7 +184,9 @@ def test_every_published_figure_of_a_method_of_ours_is_shown_or_told_apart(repo:
     zero = pd.read_csv(repo / "data/reference/zero_shot.csv")
     for (dataset, model), rows in zero.groupby(["dataset", "model"]):
         found = [f for f in figures(str(dataset), str(model), "") if f.method == "clip_templates"]
-        assert {f.value for f in found} == set(rows.loc[rows["metric"] != "datacomp_main_metric", "value"])
+        assert {f.value for f in found} == set(
+            rows.loc[rows["metric"] != "datacomp_main_metric", "value"]
+        )
         twice = rows[rows["metric"] == "datacomp_main_metric"]
         assert np.allclose(twice["value"], rows.loc[rows["metric"] == "as_published", "value"]), (
             "left out as equal"
@@ -174,7 +196,9 @@ def test_every_published_figure_of_a_method_of_ours_is_shown_or_told_apart(repo:
 def test_imagenet_is_a_target_with_the_sentences_of_open_clip() -> None:
     (found,) = [f for f in figures("imagenet", "RN50", "") if f.method == "clip_templates"]
     assert (found.quantity, found.target, found.note) == ("accuracy", True, "")
-    pets = [f for f in figures("oxford_pets", "RN50", "CoOp's split") if f.method == "clip_templates"]
+    pets = [
+        f for f in figures("oxford_pets", "RN50", "CoOp's split") if f.method == "clip_templates"
+    ]
     assert [(f.quantity, f.target) for f in pets] == [("mean_class_recall", False)]
 
 
@@ -191,4 +215,8 @@ def test_the_rule_of_a_split_decides(tmp_path: Path) -> None:
 
 def test_the_page_says_once_that_nothing_is_compared(tmp_path: Path) -> None:
     results = Fake(tmp_path / "results", datasets=("shapes",), shots=(1,)).write()
-    assert TABLES["published"].nothing(results).startswith("no data set of this run is a published one")
+    assert (
+        TABLES["published"]
+        .nothing(results)
+        .startswith("no data set of this run is a published one")
+    )

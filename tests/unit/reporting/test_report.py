@@ -38,7 +38,9 @@ PNG = base64.b64decode(
 
 
 def full(tmp_path: Path, **what: object) -> Results:
-    """A results tree with stand-ins for the files of tables and figures: writing them has its own tests."""
+    """A results tree with stand-ins for the files of tables and figures: writing them has its own
+    tests.
+    """
     made = Fake(tmp_path / "results", **{"shots": (1, 4), **what})  # type: ignore[arg-type]
     results = made.write()
     for folder in (results.paths.table("x").parent, results.paths.figure("x").parent):
@@ -92,10 +94,20 @@ class Tags(HTMLParser):
 
 
 def test_how_often_names_were_read_stands_beside_the_main_table(tmp_path: Path) -> None:
-    """The embedded default's story, on its first screens; the figure follows the table of its name."""
-    rare = pytest.importorskip("coder_clip.datasets.drawn.rare", reason="the drawn data sets are not here")
+    """The embedded default's story, on its first screens; the figure follows the table of its
+    name.
+    """
+    rare = pytest.importorskip(
+        "coder_clip.datasets.drawn.rare", reason="the drawn data sets are not here"
+    )
     text = page(full(tmp_path, datasets=("rare",), classes=tuple(rare.SPECIES)[:6]))
-    order = ("table-zero_shot", "table-name_dose", "figure-name_dose", "table-candidates", "table-classes")
+    order = (
+        "table-zero_shot",
+        "table-name_dose",
+        "figure-name_dose",
+        "table-candidates",
+        "table-classes",
+    )
     places = [text.index(f'id="{item}"') for item in order]
     assert places == sorted(places)
 
@@ -117,7 +129,9 @@ def test_holds_every_table_and_figure_with_its_source(tmp_path: Path) -> None:
         assert sha256(path)[:12] in text
     assert "coder-clip table zero_shot</code>" in text
     artefact = results.paths.adapter("mini", "rare", 4)
-    assert f"results/adapter/mini/rare/4.parquet</code></td><td><code>{sha256(artefact)[:12]}" in text
+    assert (
+        f"results/adapter/mini/rare/4.parquet</code></td><td><code>{sha256(artefact)[:12]}" in text
+    )
     assert "coder-clip adapter --shots 4 --model mini --dataset rare" in text
 
 
@@ -144,7 +158,9 @@ def test_says_what_it_is_evidence_of_and_how_it_was_made(tmp_path: Path) -> None
 
 
 def test_corrected_labels_are_said_on_top(tmp_path: Path, usual: str) -> None:
-    """A number on labels that somebody changed must not look like a number on the labels of the folders."""
+    """A number on labels that somebody changed must not look like a number on the labels of the
+    folders.
+    """
     results = full(tmp_path)
     path = results.paths.manifest("rare")
     corrections = {
@@ -155,7 +171,10 @@ def test_corrected_labels_are_said_on_top(tmp_path: Path, usual: str) -> None:
     }
     path.write_text(json.dumps(json.loads(path.read_text()) | {"corrections": corrections}))
     text = page(results)
-    line = '  <p class="what"><b>Labels.</b> rare: 3 labels corrected (test 3; config/rare.corrections.csv)</p>\n'
+    line = (
+        '  <p class="what"><b>Labels.</b> rare: 3 labels corrected (test 3; '
+        "config/rare.corrections.csv)</p>\n"
+    )
     assert text.index(line) < text.index('aria-label="The answer"')
     assert text.replace(line, "") == usual, "and without corrections not a byte is another"
 
@@ -188,7 +207,9 @@ def test_everything_is_escaped(tmp_path: Path) -> None:
 
 
 def test_needs_nothing_else(usual: str) -> None:
-    """No address but inside the page and of what the run ran on; a policy that refuses requests and other scripts."""
+    """No address but inside the page and of what the run ran on; a policy that refuses requests and
+    other scripts.
+    """
     tags = Tags(usual)
     links = [a[k] or "" for _, a in tags.found for k in ("src", "href", "action") if k in a]
     assert [x for x in links if not x.startswith(("#", "data:"))] == ["environment.json"]
@@ -197,7 +218,9 @@ def test_needs_nothing_else(usual: str) -> None:
     assert "@import" not in usual
     script = usual.split("<script>")[1].split("</script>")[0]
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    policy = next(a["content"] for a in tags.all("meta") if a.get("http-equiv") == "Content-Security-Policy")
+    policy = next(
+        a["content"] for a in tags.all("meta") if a.get("http-equiv") == "Content-Security-Policy"
+    )
     assert policy is not None
     assert "default-src 'none'" in policy
     assert f"script-src 'sha256-{digest}'" in policy
@@ -219,7 +242,9 @@ def test_every_image_has_text_and_size(usual: str) -> None:
 
 @pytest.mark.rest
 def test_images_are_jpeg_and_charts_have_a_palette(tmp_path: Path) -> None:
-    """A figure that shows images was a third of the page; a chart with a palette looks the same in fewer bytes."""
+    """A figure that shows images was a third of the page; a chart with a palette looks the same in
+    fewer bytes.
+    """
     results = full(tmp_path)
     rng, charts = np.random.default_rng(0), {}
 
@@ -243,11 +268,15 @@ def test_images_are_jpeg_and_charts_have_a_palette(tmp_path: Path) -> None:
         if name == "text_count":
             difference = np.asarray(embedded.convert("RGB"), int) - np.asarray(charts[name], int)
             assert np.abs(difference).max() < 32
-    assert all(src.startswith("data:image/jpeg") for alt, src in tags.items() if "ahead" in str(alt))
+    assert all(
+        src.startswith("data:image/jpeg") for alt, src in tags.items() if "ahead" in str(alt)
+    )
 
 
 def test_words_are_explained_before_they_are_used(tmp_path: Path) -> None:
-    """A reader met “rerank”, “prompt ensemble”, “clean” and “points” unexplained, and R-precision in a heading."""
+    """A reader met “rerank”, “prompt ensemble”, “clean” and “points” unexplained, and R-precision
+    in a heading.
+    """
     text = page(full(tmp_path))
     text = html.unescape(re.sub("<[^>]+>", "", text[text.index("<header") :]))
     for word, said in {
@@ -260,7 +289,9 @@ def test_words_are_explained_before_they_are_used(tmp_path: Path) -> None:
         assert text.count(said) == 1, word
     assert "prompt ensemble: the name in several prompts, averaged" in text
     assert "R-precision: share of an image's class among its R nearest others" in text
-    assert text.index("the rerank, compares the five likeliest classes") < text.index("CODER + rerank")
+    assert text.index("the rerank, compares the five likeliest classes") < text.index(
+        "CODER + rerank"
+    )
 
 
 def test_same_bytes_every_time_and_everywhere(tmp_path: Path, usual: str) -> None:
@@ -273,7 +304,9 @@ def _set(entries: list[dict[str, Any]], low: float, high: float) -> None:
     """Make every method differ from names alone by this interval."""
     for m in entries:
         if m["against_clip"]:
-            m["against_clip"] |= {"difference": {"value": (low + high) / 2, "low": low, "high": high}}
+            m["against_clip"] |= {
+                "difference": {"value": (low + high) / 2, "low": low, "high": high}
+            }
 
 
 def test_the_answer_says_when_a_difference_is_not_clear(tmp_path: Path) -> None:
@@ -291,18 +324,24 @@ def test_the_answer_says_when_a_difference_is_not_clear(tmp_path: Path) -> None:
             _set(document["validation"]["methods"], *on_validation)
     one, two, three, four = found = answer.answers(results)
     assert [a.verdict for a in found] == ["better", "unclear", "worse", "better"]
-    use = "Use “CODER + rerank”: clearly better than names alone on the 120 validation images. With it "
+    use = (
+        "Use “CODER + rerank”: clearly better than names alone "
+        "on the 120 validation images. With it "
+    )
     keep = (
-        "Use names alone: no method without labelled images is clearly better than names alone on the 120 validation "
+        "Use names alone: no method without labelled images is clearly better than names alone on "
+        "the 120 validation "
         "images. "
     )
     assert re.fullmatch(
-        re.escape(use) + r"[\d.]+ % \[.*\] of the test images are right, \+2.0 \[\+1.0, \+3.0\] points: "
+        re.escape(use)
+        + r"[\d.]+ % \[.*\] of the test images are right, \+2.0 \[\+1.0, \+3.0\] points: "
         "on test images it is clearly better, too.",
         one.advice,
     )
     assert two.advice.startswith(
-        f"{keep}On the 120 test images the texts make no clear difference (+1.0 [−1.0, +3.0] points)."
+        f"{keep}On the 120 test images the texts make no clear "
+        "difference (+1.0 [−1.0, +3.0] points)."
     )
     assert re.search(r"About [\d,]+ test images would show a difference of 2 points\.$", two.advice)
     assert three.advice.startswith(use)
@@ -310,7 +349,8 @@ def test_the_answer_says_when_a_difference_is_not_clear(tmp_path: Path) -> None:
     assert three.change == "−3.0 [−5.0, −1.0]"
     # the made-up images say so, too: then the method is named beside the advice
     assert four.advice.startswith(
-        f"{keep}On the 120 test images the texts are clearly better, by +2.0 [+1.0, +3.0] points. “CODER + rerank”, "
+        f"{keep}On the 120 test images the texts are clearly better, by +2.0 [+1.0, +3.0] points. "
+        "“CODER + rerank”, "
     )
     assert four.rivals == ("CODER + rerank",)
     assert (four.label, four.change) == ("names alone", "")
@@ -329,10 +369,16 @@ def test_the_answer_says_when_a_difference_is_not_clear(tmp_path: Path) -> None:
         (-0.01, 0.0196, False),
     ],
 )
-def test_a_change_is_small_only_if_its_interval_is(low: float, high: float, less_than: bool) -> None:
+def test_a_change_is_small_only_if_its_interval_is(
+    low: float, high: float, less_than: bool
+) -> None:
     """'The texts change less than 2 points' stood beside +1.4 [0.0, +2.8]."""
     for n in (100, 100_000):  # few images, and more than a difference of two points would need
-        test = {"difference": {"value": (low + high) / 2, "low": low, "high": high}, "fixed": 3, "broke": 2}
+        test = {
+            "difference": {"value": (low + high) / 2, "low": low, "high": high},
+            "fixed": 3,
+            "broke": 2,
+        }
         said = answer._effect(test, n, "images")
         assert said.startswith("change less than 2 points (") == less_than, said
         assert said.startswith("make no clear difference (") != less_than, said
@@ -349,24 +395,32 @@ def test_without_validation_images_nothing_is_recommended(tmp_path: Path) -> Non
     results = full(tmp_path, datasets=("one",), validated=False)
     (one,) = answer.answers(results)
     assert one.advice.startswith(
-        "Nothing is recommended, because there are no validation images to choose on. On the 120 test images "
+        "Nothing is recommended, because there are no validation images to choose on. On the 120 "
+        "test images "
     )
     assert (one.label, one.change) == ("nothing", "")
 
 
 def test_the_coder_adapter_stands_beside_the_best_other_few_shot_method(tmp_path: Path) -> None:
-    """It stood beside zero-shot CLIP, with a better baseline in a folded table. Validation images say which is best."""
+    """It stood beside zero-shot CLIP, with a better baseline in a folded table. Validation images
+    say which is best.
+    """
     results = full(tmp_path, datasets=("one",))
     shots = max(results.shots)
     document = results.adapter("one", "mini", shots)
     for r in document["runs"]:
-        r["val_accuracy"] = {"ape": 0.6, "coder_no_minmax": 0.9, "clip_ensemble": 0.9}.get(r["method"], 0.5)
+        r["val_accuracy"] = {"ape": 0.6, "coder_no_minmax": 0.9, "clip_ensemble": 0.9}.get(
+            r["method"], 0.5
+        )
     of = {r["method"]: r for r in document["summary"] if r["setting"] == "clean"}
     (one,) = answer.answers(results)
     (line,) = [line for line in one.more if "labelled images" in line]
     assert f"With {shots} labelled images per class the CODER-Adapter has" in line
     assert f"CODER-Adapter has {100 * of['coder_adapter']['accuracy']['mean']:.1f} % [" in line
-    ape = f"APE, the best other few-shot method on validation images, has {100 * of['ape']['accuracy']['mean']:.1f} % ["
+    ape = (
+        "APE, the best other few-shot method on validation images, has "
+        f"{100 * of['ape']['accuracy']['mean']:.1f} % ["
+    )
     assert ape in line
     change = of["ape"]["coder_adapter_against"]["difference"]
     assert f". The CODER-Adapter is not clearly different (+{100 * change['mean']:.1f} [" in line
@@ -375,12 +429,16 @@ def test_the_coder_adapter_stands_beside_the_best_other_few_shot_method(tmp_path
 def test_many_answers_are_a_table(tmp_path: Path) -> None:
     results = full(tmp_path, datasets=tuple(f"d{i}" for i in range(6)), shots=())
     text = page(results)
-    assert "Against names alone, CODER (with the rerank where it is on) is clearly better on" in text
+    assert (
+        "Against names alone, CODER (with the rerank where it is on) is clearly better on" in text
+    )
     assert text.count('<td class="n">+') + text.count('<td class="n">–</td></tr>') >= 6
 
 
 def test_each_reader_has_an_order_of_its_own(tmp_path: Path) -> None:
-    """A person's photos: the answer, then errors; a reproduction: the claims first. The rest is folded."""
+    """A person's photos: the answer, then errors; a reproduction: the claims first. The rest is
+    folded.
+    """
     for kind, changes in {
         "photos": {"files": [{"path": "a", "sha256": "0"}]},
         "published": {"split": "CoOp's split"},
@@ -397,14 +455,18 @@ def test_each_reader_has_an_order_of_its_own(tmp_path: Path) -> None:
         opened = [s.lower().replace(" ", "-") for s in report.OPEN[kind]]
         if kind != "photos":  # the claims come before the advice, and before everything else
             opened.insert(1, "use")
-        assert [s for s in sections if s not in folded] == [s for s in opened if s != "published-figures"]
+        assert [s for s in sections if s not in folded] == [
+            s for s in opened if s != "published-figures"
+        ]
         assert folded[-2:] == ["made", "sources"]
 
 
 def test_errors_are_shown_with_their_images(tmp_path: Path) -> None:
     results = full(tmp_path, datasets=("one",))
     image = Fake(tmp_path).image
-    shown = [c.picture for row in TABLES["confusions"].table(results).rows for c in row if c.picture]
+    shown = [
+        c.picture for row in TABLES["confusions"].table(results).rows for c in row if c.picture
+    ]
     text = page(results, image=image)
     photos = [a for a in Tags(text).all("img") if a.get("class") == "photo"]
     assert [str(a["alt"]).split(" ")[0] for a in photos] == [image_id for _, image_id in shown]
@@ -424,7 +486,9 @@ def test_an_encoder_that_changed_between_data_sets_shows_as_two(tmp_path: Path) 
     assert [e["datasets"] for e in report._encoders(results)] == [["shapes"], ["rare"]]
 
 
-def test_a_new_table_in_a_new_section_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_table_in_a_new_section_is_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     @dataclass(frozen=True)
     class Extra(Exhibit):
         def nothing(self, results: Results) -> str:
@@ -435,7 +499,9 @@ def test_a_new_table_in_a_new_section_is_shown(tmp_path: Path, monkeypatch: pyte
             return Table("An extra", "More.", frame, [Column("a")], [[Cell("1")]])
 
     results = full(tmp_path)
-    extra = Extra("extra", "Elsewhere", 10, (), has_table=True, has_figure=False, shows_images=False)
+    extra = Extra(
+        "extra", "Elsewhere", 10, (), has_table=True, has_figure=False, shows_images=False
+    )
     monkeypatch.setattr(report, "EXHIBITS", [*EXHIBITS, extra])
     formats.write(extra.table(results), results.paths.table("extra", ""))
     text = page(results)
@@ -454,14 +520,17 @@ def test_a_new_table_in_a_new_section_is_shown(tmp_path: Path, monkeypatch: pyte
         lambda p: p.evaluation("mini", "shapes"),
     ],
 )
-def test_missing_file_names_the_command(complete: Results, missing: Callable[[object], Path]) -> None:
+def test_missing_file_names_the_command(
+    complete: Results, missing: Callable[[object], Path]
+) -> None:
     results = Results(complete.paths.root, complete.datasets, complete.models, complete.shots)
     path = missing(results.paths)
     elsewhere = path.rename(path.with_name("elsewhere"))
     try:
         with pytest.raises(
             UserError,
-            match=f"{path} is missing; 'snakemake {path} --configfile FILE' with its configuration makes it",
+            match=f"{path} is missing; 'snakemake {path} --configfile "
+            "FILE' with its configuration makes it",
         ):
             page(results)
     finally:
@@ -481,12 +550,16 @@ def test_metrics_are_the_main_settings_accuracies(tmp_path: Path) -> None:
     found = report.metrics(results)
     assert list(found) == ["shapes", "rare"]
     numbers = found["rare"]["mini"]
-    wanted = next(m for m in results.zero_shot("rare", "mini")["methods"] if m["setting"] == "clean")
+    wanted = next(
+        m for m in results.zero_shot("rare", "mini")["methods"] if m["setting"] == "clean"
+    )
     assert numbers["coder"] == wanted["accuracy"]["value"]
     assert {"clip", "coder_rerank", "coder_adapter_4_shots", "tip_adapter_1_shots"} <= set(numbers)
     assert all(0 <= v <= 1 for v in numbers.values())
     artifacts.write_json(results.paths.metrics, found)  # as the phase does
-    assert results.paths.metrics.read_text().startswith('{\n "shapes": {\n  "mini": {\n   "clip": 0.')
+    assert results.paths.metrics.read_text().startswith(
+        '{\n "shapes": {\n  "mini": {\n   "clip": 0.'
+    )
 
 
 def test_main_setting_is_the_nearest_to_clean(tmp_path: Path) -> None:
@@ -500,7 +573,9 @@ def test_main_setting_is_the_nearest_to_clean(tmp_path: Path) -> None:
 
 
 def test_a_zero_shot_only_data_set_takes_no_part_in_few_shot(tmp_path: Path) -> None:
-    """ImageNet-V2 and Places365 have a test split alone: no run to wait for, and averages without them."""
+    """ImageNet-V2 and Places365 have a test split alone: no run to wait for, and averages without
+    them.
+    """
     results = full(tmp_path, datasets=("shapes", "rare"))
     alone = full(tmp_path / "alone", datasets=("shapes",))
     shutil.rmtree(tmp_path / "results/adapter/mini/rare")

@@ -1,4 +1,6 @@
-"""Every table, whatever the results hold: stable columns, the right numbers, no text that breaks a format."""
+"""Every table, whatever the results hold: stable columns, the right numbers, no text that breaks a
+format.
+"""
 
 from __future__ import annotations
 
@@ -33,32 +35,51 @@ HOSTILE = "a|b_c & 100% $x$ #1 {x} \\end{tabular} ~^ <script> `*_[a](b)\n| new r
 COLUMNS = {  # what people's scripts read, of the tables that the paper's results have
     **dict.fromkeys(
         ("claims", "claims_by_data_set"),
-        "dataset model claim source verdict difference difference_low difference_high p_value p_holm fixed broke after "
-        "before measure shots other_shots why data_sets_shown data_sets_contradicted data_sets_open "
+        "dataset model claim source verdict difference difference_low difference_high p_value "
+        "p_holm fixed broke after "
+        "before measure shots other_shots why data_sets_shown "
+        "data_sets_contradicted data_sets_open "
         "data_sets_not_judged statement "
         "contradicted_by",
     ),
-    "zero_shot": "dataset model method setting accuracy accuracy_low accuracy_high top5_accuracy top5_accuracy_low "
-    "top5_accuracy_high mean_class_recall mean_class_recall_low mean_class_recall_high difference_to_clip "
-    "difference_to_clip_low difference_to_clip_high p_value p_holm fixed broke threshold looked_at draws_count "
+    "zero_shot": "dataset model method setting accuracy accuracy_low accuracy_high top5_accuracy "
+    "top5_accuracy_low "
+    "top5_accuracy_high mean_class_recall mean_class_recall_low "
+    "mean_class_recall_high difference_to_clip "
+    "difference_to_clip_low difference_to_clip_high p_value p_holm fixed broke threshold "
+    "looked_at draws_count "
     "draws_std draws_min draws_max split",
     "name_dose": "dataset model pictures classes method accuracy accuracy_low accuracy_high",
-    "classes": "dataset model label class images clip coder coder_rerank taken_for taken_for_images",
-    "confusions": "dataset model class taken_for images clip coder coder_rerank example lead wrong right",
-    "candidates": "dataset model setting top_k gate looked_at accuracy accuracy_low accuracy_high oracle oracle_low "
+    "classes": (
+        "dataset model label class images clip coder coder_rerank taken_for taken_for_images"
+    ),
+    "confusions": (
+        "dataset model class taken_for images clip coder coder_rerank example lead wrong right"
+    ),
+    "candidates": "dataset model setting top_k gate looked_at accuracy accuracy_low accuracy_high "
+    "oracle oracle_low "
     "oracle_high coverage",
-    "hyperparameters": "dataset model method setting shots seed alpha beta gamma selected val_accuracy",
-    "few_shot": "dataset model method setting shots accuracy accuracy_std accuracy_low accuracy_high seeds split",
-    "few_shot_paired": "dataset model method setting shots difference difference_low difference_high p_value p_holm "
+    "hyperparameters": (
+        "dataset model method setting shots seed alpha beta gamma selected val_accuracy"
+    ),
+    "few_shot": (
+        "dataset model method setting shots accuracy accuracy_std accuracy_low "
+        "accuracy_high seeds split"
+    ),
+    "few_shot_paired": "dataset model method setting shots difference difference_low "
+    "difference_high p_value p_holm "
     "fixed broke",
     "text_kinds": "dataset model kinds texts accuracy accuracy_low accuracy_high",
-    "coverage": "dataset model setting looked_at every_pair some none comparisons pairs pairs_with_text "
+    "coverage": "dataset model setting looked_at every_pair some none "
+    "comparisons pairs pairs_with_text "
     "pairs_for_90",
     "feature_quality": "dataset model features k knn_accuracy knn_accuracy_low knn_accuracy_high "
     "retrieval_precision retrieval_precision_low retrieval_precision_high",
-    "flaws": "dataset model flaw leak method shots clean accuracy difference difference_low difference_high p_value "
+    "flaws": "dataset model flaw leak method shots clean accuracy difference difference_low "
+    "difference_high p_value "
     "looked_at_clean looked_at",
-    "published": "dataset model method shots setting quantity reproduced low high published difference within compares "
+    "published": "dataset model method shots setting quantity reproduced low high published "
+    "difference within compares "
     "published_as source note",
     "settings": "dataset model method shots setting quantity value low high",
 }
@@ -83,7 +104,9 @@ def fake(tmp_path: Path, **what: object) -> Results:
 
 def drawn_birds() -> Any:
     """The module of the data set `rare`."""
-    return pytest.importorskip("coder_clip.datasets.drawn.rare", reason="the drawn data sets are not here")
+    return pytest.importorskip(
+        "coder_clip.datasets.drawn.rare", reason="the drawn data sets are not here"
+    )
 
 
 def hostile() -> Table:
@@ -115,7 +138,9 @@ def test_copes(tmp_path: Path, extreme: str) -> None:
             assert columns == COLUMNS[name].split(), name
         assert {len(row) for row in table.rows} <= {len(table.columns)}, name
         assert not re.search(r"\bnan\b", formats.markdown(table).lower()), name
-        assert "U+" not in formats.latex(table, name), f"{name}: a character that pdfLaTeX cannot set"
+        assert "U+" not in formats.latex(table, name), (
+            f"{name}: a character that pdfLaTeX cannot set"
+        )
         if name != "published":  # nothing here is
             labels = {c.label for c in table.columns}
             assert "model: mini" in table.caption.lower() or labels & {"Model", "mini"}
@@ -127,7 +152,10 @@ def test_main_table_shows_the_main_setting_and_the_documents_numbers(tmp_path: P
     assert set(frame["setting"]) == {"any", "clean"}
     row = frame[(frame["dataset"] == "rare") & (frame["method"] == "coder_rerank")].iloc[0]
     wanted = next(m for m in results.rerank("rare", "mini")["methods"] if m["setting"] == "clean")
-    assert (row["accuracy"], row["accuracy_low"]) == (wanted["accuracy"]["value"], wanted["accuracy"]["low"])
+    assert (row["accuracy"], row["accuracy_low"]) == (
+        wanted["accuracy"]["value"],
+        wanted["accuracy"]["low"],
+    )
     assert row["p_value"] == wanted["against_clip"]["p_value"]
     clip = frame[(frame["dataset"] == "rare") & (frame["method"] == "clip")].iloc[0]
     assert np.isnan(clip["difference_to_clip"])
@@ -212,7 +240,9 @@ def change(results: Results, path: Path, what: Callable[[dict[str, Any]], None])
         ({}, None),
     ],
 )
-def test_a_rerank_that_did_nothing_is_said(tmp_path: Path, what: dict[str, Any], note: str | None) -> None:
+def test_a_rerank_that_did_nothing_is_said(
+    tmp_path: Path, what: dict[str, Any], note: str | None
+) -> None:
     """Its row would repeat CODER's, and without it nobody would know why there is none."""
     table = TABLES["zero_shot"].table(fake(tmp_path, **what))
     where = [row[0].text for row in table.rows if row[1].text == "CODER + rerank"]
@@ -261,7 +291,11 @@ def test_top5_says_nothing_of_five_classes(tmp_path: Path) -> None:
 def predicted(root: Path, predictions: dict[str, list[int]]) -> Results:
     """Results with these predictions of six images: labels 0 0 0 1 1 2, classes cat, dog, fox."""
     made = Fake(
-        root / "results", datasets=("pets",), classes=("cat", "dog", "fox"), shots=(), settings=("clean",)
+        root / "results",
+        datasets=("pets",),
+        classes=("cat", "dog", "fox"),
+        shots=(),
+        settings=("clean",),
     )
     results = made.write()
     ids, labels = [str(i) for i in range(6)], [0, 0, 0, 1, 1, 2]
@@ -270,9 +304,9 @@ def predicted(root: Path, predictions: dict[str, list[int]]) -> Results:
         (results.paths.rerank("mini", "pets"), ("coder_rerank",)),
     ):
         rows = [
-            pd.DataFrame({"setting": "any" if m == "clip" else "clean", "method": m, "image_id": ids}).assign(
-                label=labels, prediction=predictions[m]
-            )
+            pd.DataFrame(
+                {"setting": "any" if m == "clip" else "clean", "method": m, "image_id": ids}
+            ).assign(label=labels, prediction=predictions[m])
             for m in methods
         ]
         write_parquet(path, pd.concat(rows))
@@ -285,7 +319,11 @@ def predicted(root: Path, predictions: dict[str, list[int]]) -> Results:
 def test_classes_and_confusions_are_counted_right(tmp_path: Path) -> None:
     results = predicted(
         tmp_path,
-        {"clip": [1, 1, 1, 1, 1, 0], "coder": [0, 1, 1, 1, 2, 2], "coder_rerank": [1, 1, 0, 2, 1, 2]},
+        {
+            "clip": [1, 1, 1, 1, 1, 0],
+            "coder": [0, 1, 1, 1, 2, 2],
+            "coder_rerank": [1, 1, 0, 2, 1, 2],
+        },
     )
     table = TABLES["classes"].table(results)
     assert [[c.text for c in row] for row in table.rows] == [
@@ -299,7 +337,9 @@ def test_classes_and_confusions_are_counted_right(tmp_path: Path) -> None:
         ["dog → fox", "2", "0", "1", "1"],
         ["fox → cat", "1", "1", "0", "0"],
     ]
-    assert ("On the right" in table.caption) == any(c.label.startswith("Speaks") for c in table.columns)
+    assert ("On the right" in table.caption) == any(
+        c.label.startswith("Speaks") for c in table.columns
+    )
     pictures = [row[1].picture for row in table.rows]
     assert pictures[0] in (("pets", "1"), ("pets", "2")), "of the cats that CODER takes for a dog"
     assert pictures[1:] == [("pets", "4"), None]
@@ -309,19 +349,23 @@ def test_nothing_confused_is_an_empty_table(tmp_path: Path) -> None:
     right = [0, 0, 0, 1, 1, 2]
     results = predicted(tmp_path, {"clip": right, "coder": right, "coder_rerank": right})
     assert TABLES["confusions"].table(results).rows == []
-    assert [c.label for c in TABLES["classes"].table(results).columns][-1] == "CODER + rerank (%)", (
-        "none is taken for any"
-    )
+    assert [c.label for c in TABLES["classes"].table(results).columns][
+        -1
+    ] == "CODER + rerank (%)", "none is taken for any"
 
 
 def test_people_see_the_hardest_classes_and_scripts_all(tmp_path: Path) -> None:
-    results = fake(tmp_path, classes=tuple(f"c{i}" for i in range(30)), datasets=("one", "two"), shots=())
+    results = fake(
+        tmp_path, classes=tuple(f"c{i}" for i in range(30)), datasets=("one", "two"), shots=()
+    )
     for name, n in (("classes", 10), ("confusions", 8)):
         table = TABLES[name].table(results)
         assert [row[0].text for row in table.rows] == ["one"] * n + ["two"] * n
         assert len(table.frame) == 60
         assert "the CSV has more" in table.caption
-        assert ("On the right" in table.caption) == any(c.label.startswith("Speaks") for c in table.columns)
+        assert ("On the right" in table.caption) == any(
+            c.label.startswith("Speaks") for c in table.columns
+        )
         shown = table.frame.groupby("dataset", sort=False)["coder_rerank"].head(n).tolist()
         place = next(i for i, c in enumerate(table.columns) if c.label.startswith("CODER + rerank"))
         assert [row[place].sort for row in table.rows] == shown
@@ -337,7 +381,9 @@ def test_the_coder_adapter_is_compared_with_every_other_method(tmp_path: Path) -
     others = ["CLIP, prompt ensemble", *(n for n in labels if n != "CODER-Adapter")]
     assert [row[1].text for row in table.rows] == others * 3
     by_name = {row[1].text: row for row in table.rows[: len(others)]}
-    assert [(c.text, c.bold) for c in by_name["Tip-Adapter"][2:]] == [("+1.2 [+0.6, +1.8]", True)] * 2
+    assert [(c.text, c.bold) for c in by_name["Tip-Adapter"][2:]] == [
+        ("+1.2 [+0.6, +1.8]", True)
+    ] * 2
     assert [(c.text, c.bold) for c in by_name["GDA"][2:]] == [("−0.5 [−1.1, +0.1]", False)] * 2
     average = table.rows[2 * len(others) + 1]
     assert [c.text for c in average] == ["average", "Tip-Adapter", "+1.2", "+1.2"]
@@ -350,14 +396,18 @@ def test_the_coder_adapter_is_compared_with_every_other_method(tmp_path: Path) -
 
 
 def test_hyperparameters_span_the_seeds(tmp_path: Path) -> None:
-    table = TABLES["hyperparameters"].table(fake(tmp_path, shots=(4,), seeds=(1, 2, 6), datasets=("one",)))
+    table = TABLES["hyperparameters"].table(
+        fake(tmp_path, shots=(4,), seeds=(1, 2, 6), datasets=("one",))
+    )
     tuned = {**FEW_SHOT, **ABLATIONS}.items()
     names = [m.label for name, m in tuned if name not in NOTHING_TO_TUNE]
     assert [[c.text for c in row] for row in table.rows] == [[n, "α 1.3, β 2–12"] for n in names]
     assert table.frame["beta"].tolist() == [2.0, 4.0, 12.0] * len(names)
 
 
-def test_terminal_shows_the_table_as_people_read_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_terminal_shows_the_table_as_people_read_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     results = fake(tmp_path, reranked=False)
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     text = formats.plain(formats.markdown(TABLES["zero_shot"].table(results)))
@@ -374,7 +424,9 @@ def test_terminal_shows_the_table_as_people_read_it(tmp_path: Path, monkeypatch:
 
 
 def test_classes_are_grouped_by_how_often_their_name_was_read(tmp_path: Path) -> None:
-    """The dose and the response: each group is the mean over the images of its classes, in the order of the dose."""
+    """The dose and the response: each group is the mean over the images of its classes, in the
+    order of the dose.
+    """
     rare = drawn_birds()
     results = fake(tmp_path, datasets=("rare",), classes=tuple(rare.SPECIES))
     frame = TABLES["name_dose"].table(results).frame
@@ -384,7 +436,9 @@ def test_classes_are_grouped_by_how_often_their_name_was_read(tmp_path: Path) ->
         classes = [i for i, name in enumerate(rare.SPECIES) if rare.NAMED[name] == pictures]
         clip = rows[(rows["method"] == "clip") & rows["label"].isin(classes)]
         shown = frame[(frame["method"] == "clip") & (frame["pictures"] == dose)]
-        assert shown["accuracy"].item() == pytest.approx((clip["prediction"] == clip["label"]).mean())
+        assert shown["accuracy"].item() == pytest.approx(
+            (clip["prediction"] == clip["label"]).mean()
+        )
         assert shown["classes"].item() == len(classes)
 
 
@@ -399,7 +453,9 @@ def test_only_clear_differences_are_bold(tmp_path: Path) -> None:
         table = exhibit.table(results)
         for row in table.rows:
             for cell in row:
-                ends = re.fullmatch(r"(?:[a-z]+(?: \(\?\))?, )?[+−][\d.]+ \[(.*), (.*)\]", cell.text)
+                ends = re.fullmatch(
+                    r"(?:[a-z]+(?: \(\?\))?, )?[+−][\d.]+ \[(.*), (.*)\]", cell.text
+                )
                 if ends:
                     low, high = (float(e.replace("−", "-")) for e in ends.groups())
                     assert cell.bold == (low > 0 or high < 0), (name, cell.text)
@@ -412,7 +468,10 @@ def test_what_says_nothing_is_left_out(tmp_path: Path) -> None:
     """Constant columns, data sets and models of which there is one, flaws that change nothing."""
     results = fake(tmp_path, datasets=("one",), shots=())
     assert TABLES["confusions"].table(results).columns[0].label == "Is → taken for"
-    assert "Images per class: 20. Data set: one. Model: mini." in TABLES["confusions"].table(results).caption
+    assert (
+        "Images per class: 20. Data set: one. Model: mini."
+        in TABLES["confusions"].table(results).caption
+    )
 
     def idle(document: dict[str, Any]) -> None:
         for f in document["flaws"]:
@@ -421,12 +480,16 @@ def test_what_says_nothing_is_left_out(tmp_path: Path) -> None:
 
     flaws = TABLES["flaws"].table(change(results, results.paths.rerank("mini", "one"), idle))
     assert "the rerank's gate reads labels" not in {c.text for row in flaws.rows for c in row}
-    assert flaws.notes == ("Without effect on accuracy in this run: the rerank's gate reads labels.",)
+    assert flaws.notes == (
+        "Without effect on accuracy in this run: the rerank's gate reads labels.",
+    )
     assert "gate_reads_labels" in set(flaws.frame["flaw"])
 
 
 def test_an_error_is_shown_with_the_texts_that_decided(tmp_path: Path) -> None:
-    """The lead of the wrong class is the sum over its texts and those of the true class, as scores say."""
+    """The lead of the wrong class is the sum over its texts and those of the true class, as scores
+    say.
+    """
     results = fake(tmp_path, datasets=("one",), shots=())
     frame = TABLES["confusions"].table(results).frame.dropna(subset=["example"])
     assert len(frame) > 3
@@ -453,7 +516,9 @@ def test_csv_keeps_every_digit(tmp_path: Path) -> None:
     rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
     assert rows[0]["text"] == HOSTILE
     assert float(rows[0]["value"]) == 0.1 + 0.2
-    assert sorted(p.name for p in path.parent.iterdir()) == [f"hostile.v1.{s}" for s in ("csv", "md", "tex")]
+    assert sorted(p.name for p in path.parent.iterdir()) == [
+        f"hostile.v1.{s}" for s in ("csv", "md", "tex")
+    ]
 
 
 def test_markdown_holds_hostile_text_in_its_cell() -> None:
@@ -465,7 +530,8 @@ def test_markdown_holds_hostile_text_in_its_cell() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(0.0123, "+1.2"), (-0.0123, "−1.2"), (0.0, "0.0"), (-0.0004, "0.0"), (0.0004, "0.0")]
+    ("value", "text"),
+    [(0.0123, "+1.2"), (-0.0123, "−1.2"), (0.0, "0.0"), (-0.0004, "0.0"), (0.0004, "0.0")],
 )
 def test_differences_have_a_sign_unless_they_round_to_zero(value: float, text: str) -> None:
     assert cells.points(value) == text

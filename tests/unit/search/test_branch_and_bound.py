@@ -25,7 +25,8 @@ Point = tuple[float, float, float]
 
 
 class Lines:
-    """Images of random sizes whose logits are base + γ · tilt + α · Σ over shots of weight(γ) · exp(β near).
+    """Images of random sizes whose logits are base + γ · tilt + α · Σ over shots of weight(γ) ·
+    exp(β near).
 
     Whole numbers, equal shots of several classes and classes without a shot make ties.
     """
@@ -109,7 +110,9 @@ class Lines:
 
 @settings(deadline=None, max_examples=150)
 @given(seed=st.integers(0, 99_999), loops=st.sampled_from(LOOPS), block=st.sampled_from([1, 3, 50]))
-def test_the_first_best_point_is_that_of_all_points(seed: int, loops: tuple[str, ...], block: int) -> None:
+def test_the_first_best_point_is_that_of_all_points(
+    seed: int, loops: tuple[str, ...], block: int
+) -> None:
     lines = Lines(seed, block)
     best, most = (0.0, 0.0, 0.0), 0
     for point in lines.points(loops):
@@ -122,7 +125,9 @@ def test_the_first_best_point_is_that_of_all_points(seed: int, loops: tuple[str,
 @settings(deadline=None, max_examples=60)
 @given(seed=st.integers(0, 99_999), width=st.sampled_from([2, 7, 29]))
 def test_bounds_hold_between_the_beta_that_were_evaluated(seed: int, width: int) -> None:
-    """An interval would be dropped that holds the best point: rarely, so that few comparisons would notice."""
+    """An interval would be dropped that holds the best point: rarely, so that few comparisons would
+    notice.
+    """
     lines = Lines(seed)
     alphas, betas, gammas = lines.grids
     none = np.zeros((len(gammas), len(alphas)), dtype=np.int64)

@@ -41,8 +41,9 @@ def rows(n: int) -> Tensor:
 
 
 def problem(seed: int) -> tuple[Given, Tensor, Tensor]:
-    """Random sizes, and now and then what could go wrong: ties, equal shots, classes without a shot, rows of
-    ones, cosines that are not scaled, logits so far apart that shots change nothing."""
+    """Random sizes, and now and then what could go wrong: ties, equal shots, classes without a
+    shot, rows of ones, cosines that are not scaled, logits so far apart that shots change
+    nothing."""
     rng = np.random.default_rng(seed)
     n_classes, n = int(rng.choice([1, 2, 3, 5, 9])), int(rng.choice([1, 2, 10, 40]))
     shots = int(rng.choice([1, 2, 6, 20]))
@@ -85,7 +86,9 @@ def compare(seed: int, spans: tuple[Span, Span], rounds: int = 3) -> SearchResul
     return found
 
 
-@pytest.mark.parametrize("seeds", [range(s, s + 10) for s in range(0, 50, 10)], ids=lambda r: f"from {r[0]}")
+@pytest.mark.parametrize(
+    "seeds", [range(s, s + 10) for s in range(0, 50, 10)], ids=lambda r: f"from {r[0]}"
+)
 def test_same_as_the_exhaustive_loop(seeds: range) -> None:
     """Hyper-parameters other than the published search's would be reported under its name."""
     for seed in seeds:
@@ -112,7 +115,9 @@ def test_same_as_the_exhaustive_loop_thousands_of_times() -> None:
         compare(seed, COARSE)
 
 
-@pytest.mark.parametrize("spans", [((5, 5, 3), (1, 2, 4)), ((0, 9, 1), (0, 0, 5)), ((0, 0, 2), (0, 3, 1))])
+@pytest.mark.parametrize(
+    "spans", [((5, 5, 3), (1, 2, 4)), ((0, 9, 1), (0, 0, 5)), ((0, 0, 2), (0, 3, 1))]
+)
 def test_odd_grids(spans: tuple[Span, Span]) -> None:
     """A fixed β, or an α of 0, is a fair thing to ask."""
     for seed in range(20):
@@ -127,9 +132,11 @@ def test_blocks_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
             compare(seed, COARSE)
 
 
-def test_a_large_search_decides_each_image_once_and_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An image near a tie would be right in one pass and wrong in the next: the last bit of a matrix product
-    depends on which rows are computed together."""
+def test_a_large_search_decides_each_image_once_and_for_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An image near a tie would be right in one pass and wrong in the next: the last bit of a
+    matrix product depends on which rows are computed together."""
 
     class Restless:
         """Every part of the images has its own affinity: exaggerated rounding."""
@@ -178,7 +185,9 @@ def test_no_image_right_anywhere() -> None:
 
 
 def test_accuracy_is_that_of_the_logits() -> None:
-    """The reported validation accuracy could not be reproduced from the reported hyper-parameters."""
+    """The reported validation accuracy could not be reproduced from the reported
+    hyper-parameters.
+    """
     for seed in range(300, 330):
         model, clip, labels = problem(seed)
         x = rows(len(clip))
@@ -195,7 +204,9 @@ def test_features_on_a_gpu_give_the_same_answer() -> None:
     labels, clip, y = torch.arange(20) % 5, 100 * torch.randn(60, 5), torch.randint(5, (60,))
 
     def found(device: str) -> SearchResult:
-        adapter = CoderAdapter.fit(shots.to(device), labels.to(device), texts.to(device), n_classes=5)
+        adapter = CoderAdapter.fit(
+            shots.to(device), labels.to(device), texts.to(device), n_classes=5
+        )
         return search(adapter, x.to(device), clip.to(device), y.to(device))
 
     assert found("cuda") == found("cpu")
@@ -214,15 +225,24 @@ def test_features_on_a_gpu_give_the_same_answer() -> None:
     ],
 )
 def test_bad_searches(change: dict[str, object], message: str) -> None:
-    given = {"x": rows(2), "clip_logits": torch.zeros(2, 2), "labels": torch.tensor([0, 1]), **change}
+    given = {
+        "x": rows(2),
+        "clip_logits": torch.zeros(2, 2),
+        "labels": torch.tensor([0, 1]),
+        **change,
+    }
     with pytest.raises(UserError, match=message):
         search(Given(torch.ones(2, 2), torch.tensor([0, 1]), 2), **given)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("point", [{"alpha": -1.0, "beta": 1.0}, {"alpha": 1.0, "beta": float("nan")}])
+@pytest.mark.parametrize(
+    "point", [{"alpha": -1.0, "beta": 1.0}, {"alpha": 1.0, "beta": float("nan")}]
+)
 def test_logits_of_no_point_of_a_grid(point: dict[str, float]) -> None:
     with pytest.raises(UserError, match="numbers of at least 0 are needed"):
-        cache_logits(Given(torch.ones(2, 2), torch.tensor([0, 1]), 2), rows(2), torch.zeros(2, 2), **point)
+        cache_logits(
+            Given(torch.ones(2, 2), torch.tensor([0, 1]), 2), rows(2), torch.zeros(2, 2), **point
+        )
 
 
 def test_no_image() -> None:

@@ -22,12 +22,16 @@ from snakemake_executor_plugin_slurm_resilient import queue
 def job(rule: str, **asked: Any) -> Planned:
     flags = {"mem_mb": "--mem", "runtime": "-t"}
     size = " ".join(f"{flags[k]} {asked[k]}" for k in flags if k in asked)
-    return Planned([rule], asked, f"sbatch --parsable -p {asked['partition']} {size} --cpus-per-task=2 -D /r")
+    return Planned(
+        [rule], asked, f"sbatch --parsable -p {asked['partition']} {size} --cpus-per-task=2 -D /r"
+    )
 
 
 def test_one_question_for_jobs_that_differ_in_size() -> None:
     """Thousands of jobs must not be thousands of questions."""
-    jobs = [job("a", partition="cpu", mem_mb=m, runtime=100 - m // 100) for m in range(1000, 5000, 100)]
+    jobs = [
+        job("a", partition="cpu", mem_mb=m, runtime=100 - m // 100) for m in range(1000, 5000, 100)
+    ]
     places = by_place([*jobs, job("b", partition="gpu", mem_mb=1000)])
     assert [len(of) for of in places.values()] == [40, 1]
     most = heaviest(jobs)
@@ -42,7 +46,9 @@ def test_one_question_for_jobs_that_differ_in_size() -> None:
 def test_an_amount_that_was_guessed_is_not_wrong_yet(
     guessed: str, most: int, status: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Before the images are listed, as many as ImageNet's are assumed; a wrong account is not a guess."""
+    """Before the images are listed, as many as ImageNet's are assumed; a wrong account is not a
+    guess.
+    """
     refuse = lambda job, asked: "no" if asked["mem_mb"] > most else ""  # noqa: E731
     monkeypatch.setattr(check, "_refusal", refuse)
     planned = Planned(["fit"], {"partition": "cpu", "mem_mb": 10_000, "cpus": 1}, "sbatch")
@@ -59,7 +65,9 @@ def test_an_amount_that_was_guessed_is_not_wrong_yet(
         ("src", "no profile 'src'"),
     ],
 )
-def test_a_profile_that_is_none(name: str, words: str, repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_profile_that_is_none(
+    name: str, words: str, repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(repo)
     with pytest.raises(UserError) as error:
         find_profile(name)

@@ -1,4 +1,6 @@
-"""The authors' archive of texts, in the form that their code reads: every data set, and nothing in it trusted."""
+"""The authors' archive of texts, in the form that their code reads: every data set, and nothing in
+it trusted.
+"""
 
 from __future__ import annotations
 
@@ -21,11 +23,18 @@ from fixtures import REPO
 from pickles import Evil, saved
 from web import serve
 
-SETS = {"eurosat": "eurosat", "DTD": "dtd", "oxford-pet": "oxford_pets", "stanford_cars": "stanford_cars"}
+SETS = {
+    "eurosat": "eurosat",
+    "DTD": "dtd",
+    "oxford-pet": "oxford_pets",
+    "stanford_cars": "stanford_cars",
+}
 
 
 def spelt(name: str) -> list[str]:
-    """The authors' spelling of a data set's classes; their order is another one here, to see that names decide."""
+    """The authors' spelling of a data set's classes; their order is another one here, to see that
+    names decide.
+    """
     ours = entry(name).class_names()
     theirs = entry(name).make_templates().class_names_as_published or ours
     return list(theirs)[::-1]
@@ -33,13 +42,17 @@ def spelt(name: str) -> list[str]:
 
 @pytest.fixture
 def archive(tmp_path: Path) -> Path:
-    """``expert_knowledge.zip`` of four data sets, and beside it the class files of the repository."""
+    """``expert_knowledge.zip`` of four data sets, and beside it the class files of the
+    repository.
+    """
     folder, classes = tmp_path / "expert_knowledge", tmp_path / "class_name"
     for theirs, ours in SETS.items():
         names = spelt(ours)
         classes.mkdir(exist_ok=True)
         (classes / f"{theirs}.txt").write_text("\n".join(names) + "\n", encoding="utf-8")
-        saved(folder / f"attribute/{theirs}.pkl", [[f"mark of {n}", f"colour of {n}"] for n in names])
+        saved(
+            folder / f"attribute/{theirs}.pkl", [[f"mark of {n}", f"colour of {n}"] for n in names]
+        )
         saved(folder / f"simile_class/{theirs}.pkl", [[f"cousin of {n}"] for n in names])
         if ours == "stanford_cars":
             continue
@@ -48,7 +61,9 @@ def archive(tmp_path: Path) -> Path:
         pairs = {a: {b: ["stripes"]}, b: {a: ["dots", "dots"], c: ["a tail"]}}
         saved(folder / f"ovo_attribute/{theirs}.json", pairs)
     saved(folder / "attribute/STL10.pkl", [["wings"]] * 10)
-    made = shutil.make_archive(str(tmp_path / "expert_knowledge"), "zip", tmp_path, "expert_knowledge")
+    made = shutil.make_archive(
+        str(tmp_path / "expert_knowledge"), "zip", tmp_path, "expert_knowledge"
+    )
     shutil.rmtree(folder)
     return Path(made)
 
@@ -63,8 +78,12 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_whole_archive_becomes_text_sets(
     command: Callable[..., Any], archive: Path, workplace: Path
 ) -> None:
-    """Nobody reproduces the paper's own numbers without its texts, and one data set a call took an evening."""
-    answer = command("texts", "import", "authors", archive, "--their-classes", archive.parent / "class_name")
+    """Nobody reproduces the paper's own numbers without its texts, and one data set a call took an
+    evening.
+    """
+    answer = command(
+        "texts", "import", "authors", archive, "--their-classes", archive.parent / "class_name"
+    )
     assert answer.code == 1, "STL10 was left out"
     out = workplace / "data/texts/authors"
     for ours in SETS.values():
@@ -88,7 +107,9 @@ def test_the_whole_archive_becomes_text_sets(
     assert answer.err == "coder-clip: error: not imported, see above: STL10\n"
     assert answer.out.splitlines()[0].startswith(f"{archive}: sha256:")
     provenance = json.loads((out / "eurosat.json").read_text())["provenance"]
-    assert str(archive.parent) not in json.dumps(provenance), "a path of this machine would be in results"
+    assert str(archive.parent) not in json.dumps(provenance), (
+        "a path of this machine would be in results"
+    )
     again = command("texts", "import", "authors", archive, "-d", "eurosat")
     assert again.code == 1
 
@@ -106,7 +127,14 @@ def test_one_data_set_from_a_folder_and_from_an_address(
         assert done.code == 0, done.err
     shutil.unpack_archive(archive, workplace / "unpacked")
     done = command(
-        "texts", "import", "authors", "unpacked/expert_knowledge", *theirs, "--out", "folder", "--force"
+        "texts",
+        "import",
+        "authors",
+        "unpacked/expert_knowledge",
+        *theirs,
+        "--out",
+        "folder",
+        "--force",
     )
     assert done.code == 0, done.err
     for file in ("eurosat.json", "eurosat.one_to_one.json"):
@@ -123,7 +151,10 @@ def test_lists_without_names_are_never_taken_in_an_order_that_nobody_named(
     """Texts of another class would give an accuracy that looks like a bad method."""
     answer = command("texts", "import", "authors", archive, "-d", "eurosat")
     assert answer.code == 1
-    assert "eurosat: attribute/eurosat.pkl: 10 classes without names; --their-classes names" in answer.out
+    assert (
+        "eurosat: attribute/eurosat.pkl: 10 classes without names; --their-classes names"
+        in answer.out
+    )
     (classes := archive.parent / "class_name/eurosat.txt").write_text("Forest\nRiver\n")
     answer = command(
         "texts", "import", "authors", archive, "-d", "eurosat", "--their-classes", classes.parent
@@ -204,7 +235,9 @@ def test_bad_input_is_one_line(
     assert not (workplace / "data").exists()
 
 
-def test_the_page_that_shows_the_archive_is_not_taken_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_page_that_shows_the_archive_is_not_taken_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """The authors' README links to this page."""
     asked = []
 
@@ -222,7 +255,16 @@ def test_the_page_that_shows_the_archive_is_not_taken_for_it(monkeypatch: pytest
 
 def test_the_authors_names_of_data_sets_are_known() -> None:
     """Of their scripts: exp_zero_shot.sh, and `dataset` of configs/*.yaml."""
-    theirs = ["eurosat", "CUB200", "DTD", "food-101", "caltech-101", "oxford-pet", "places-365", "ImageNet"]
+    theirs = [
+        "eurosat",
+        "CUB200",
+        "DTD",
+        "food-101",
+        "caltech-101",
+        "oxford-pet",
+        "places-365",
+        "ImageNet",
+    ]
     theirs += ["Aircraft", "oxford_flowers", "stanford_cars", "sun397", "ucf101"]
     found = [authors.dataset_of(stem) for stem in theirs]
     assert None not in found

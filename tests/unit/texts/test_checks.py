@@ -128,13 +128,16 @@ def test_what_is_no_text_is_refused_by_its_rule(rule: str, text: str) -> None:
     "text",
     ["a long tail", "a can of paint", "an unable bird", "7 petals", "a café table", "owl-like eyes", "a wolf-grey coat",
      "a sorry look", "micrometre scale", "question mark on the wing", "a seamless shell",
-     "a tail longer than its body", "fur darker at the tips", "two or more toes", "a lower jaw with white fur",
+     "a tail longer than its body", "fur darker at the tips", "two or more toes", "a lower jaw "
+"with white fur",
      "an upright lower mandible", "a corner of the mouth", "a forget-me-not blue throat", "a non-slip sole",
      "gold № 5", "a sound hole under the strings", "a Z-shaped crease", "a van with sliding doors",
      "a cheap plastic toy",
      "a greater than life statue", "sauerkraut und Wurst on a plate", "les paul guitars on a wall",
      "a bottomless basket",
-     "a stainless steel rim", "an uneven edge", "flower petals", "a silver border", "smoke rising from a grey chimney"],
+     "a stainless steel rim", "an uneven edge", "flower petals", "a silver border", "smoke rising "
+"from a grey "
+"chimney"],
 )  # fmt: skip
 def test_an_ordinary_text_is_accepted(text: str) -> None:
     """Every text that is lost is paid for again."""
@@ -155,7 +158,9 @@ NO_SYNONYMS = [
 @pytest.mark.parametrize("text", NO_SYNONYMS)
 @pytest.mark.parametrize("kind", ["synonym", "analogous"])
 def test_that_there_is_no_synonym_is_no_synonym(text: str, kind: str) -> None:
-    """One sentence would be the name of hundreds of classes, and synonyms count by their maximum."""
+    """One sentence would be the name of hundreds of classes, and synonyms count by their
+    maximum.
+    """
     assert rule_of(text, kind) in ("answer", "language")
 
 
@@ -170,7 +175,14 @@ def test_an_ordinary_name_is_accepted(text: str) -> None:
 
 
 def test_names_of_classes_are_no_names_of_things_like_them() -> None:
-    for text in ("grey wolves", "some grey wolf", "gray wolf", "a wolf, grey", "greywolf", "two grey wolves"):
+    for text in (
+        "grey wolves",
+        "some grey wolf",
+        "gray wolf",
+        "a wolf, grey",
+        "greywolf",
+        "two grey wolves",
+    ):
         assert rule_of(text, "analogous") == "analogous", text
     assert rule_of("a Grey-Wolf", "analogous") == "analogous"
     assert rule_of("owls", "synonym") == "synonym"
@@ -180,7 +192,10 @@ def test_names_of_classes_are_no_names_of_things_like_them() -> None:
 
 def test_of_a_pair_both_names_are_refused() -> None:
     """Each side is put into a sentence with both names."""
-    assert rule_of("ears unlike a grey wolf", "one_to_one", "grey wolf") in ("negation", "other name")
+    assert rule_of("ears unlike a grey wolf", "one_to_one", "grey wolf") in (
+        "negation",
+        "other name",
+    )
     assert rule_of("ears like a grey wolf", "one_to_one", "grey wolf") == "other name"
     assert rule_of("fur like an owl", "one_to_one", "grey wolf") is None
 
@@ -248,7 +263,8 @@ def test_what_two_classes_have_is_named_once_whatever_its_spelling() -> None:
         ("synonym", "red fox", "also a text of owl"),
     ]
     assert str(found[0]) == (
-        "red fox, attribute: 'a long tail': also a text of owl (shared): word what only one of the classes has, "
+        "red fox, attribute: 'a long tail': also a text of owl (shared): word what only one of "
+        "the classes has, "
         "or leave "
         "it out"
     )
@@ -267,15 +283,31 @@ def test_counts_and_repeats() -> None:
 
 def test_pairs_have_three_true_texts_a_side() -> None:
     pair = Pair(
-        a="red_fox", b="owl", a_index=0, b_index=1, a_not_b=THREE, b_not_a=["an owl face", "a wet nose"]
+        a="red_fox",
+        b="owl",
+        a_index=0,
+        b_index=1,
+        a_not_b=THREE,
+        b_not_a=["an owl face", "a wet nose"],
     )
-    assert of(FOX, OWL, pairs=[pair]) == [("sides", "a wet nose"), ("own name", "an owl face"), ("count", "")]
+    assert of(FOX, OWL, pairs=[pair]) == [
+        ("sides", "a wet nose"),
+        ("own name", "an owl face"),
+        ("count", ""),
+    ]
 
 
 def test_an_exception_has_a_reason_and_is_needed() -> None:
     """A list of exceptions that nobody clears hides the next fault."""
-    orange = ClassTexts(name="orange", attribute=["orange peel all over", "a round body", "tiny pores"])
-    wanted = {"class": "orange", "text": "orange peel all over", "rule": "own name", "why": "the colour"}
+    orange = ClassTexts(
+        name="orange", attribute=["orange peel all over", "a round body", "tiny pores"]
+    )
+    wanted = {
+        "class": "orange",
+        "text": "orange peel all over",
+        "rule": "own name",
+        "why": "the colour",
+    }
     assert of(FOX, orange) == [("own name", "orange peel all over")]
     assert of(FOX, orange, exceptions=[wanted]) == []
     assert of(FOX, orange, exceptions=[{"rule": "own name", "why": "colours"}]) == []
@@ -362,19 +394,31 @@ def test_check_reads_files_and_folders_without_a_configuration(
         unknown,
         "sets/d.json: 2 classes, 6 attribute, 1 analogous, 1 synonym, 0 exceptions: no fault",
     ]
-    pair = {"a": "red_fox", "b": "owl", "a_not_b": ["no beak", *THREE], "b_not_a": ["a longer beak"]}
+    pair = {
+        "a": "red_fox",
+        "b": "owl",
+        "a_not_b": ["no beak", *THREE],
+        "b_not_a": ["a longer beak"],
+    }
     (tmp_path / "sets/d.one_to_one.json").write_text(json.dumps({"dataset": "d", "pairs": [pair]}))
     for given_ in (["sets"], ["sets/d.json"], ["sets/d.json", "sets/d.one_to_one.json"]):
         done = command("texts", "check", *given_)
         assert done.code == 1
         assert done.out.splitlines() == [
-            "sets/d.one_to_one.json: red fox / owl, one_to_one: 'no beak': 'no' (negation): say what is there instead",
-            "sets/d.one_to_one.json: red fox / owl, one_to_one: 'a longer beak': 'longer' (comparative): say 'long' "
+            (
+                "sets/d.one_to_one.json: red fox / owl, one_to_one: "
+                "'no beak': 'no' (negation): say "
+                "what is there instead"
+            ),
+            "sets/d.one_to_one.json: red fox / owl, one_to_one: 'a longer beak': 'longer' "
+            "(comparative): say 'long' "
             "or 'very long', or name what it is compared with",
-            "sets/d.one_to_one.json: red fox / owl, one_to_one: '': 1 texts of owl (count): add texts, or leave "
+            "sets/d.one_to_one.json: red fox / owl, one_to_one: '': 1 texts of owl (count): add "
+            "texts, or leave "
             "a key out that has none",
             unknown,
-            "sets/d.json: 2 classes, 6 attribute, 1 analogous, 1 synonym, 1 pairs, 0 exceptions: 3 faults "
+            "sets/d.json: 2 classes, 6 attribute, 1 analogous, 1 "
+            "synonym, 1 pairs, 0 exceptions: 3 faults "
             "(1 negation, 1 comparative, 1 count)",
         ]
     missing = command("texts", "check", "other.json")
@@ -389,7 +433,10 @@ def test_check_reads_the_texts_of_a_configuration(
     done = command("texts", "check", "--config", "config/reproduce.yaml", "--dataset", "shapes")
     assert done.code == 0, done.err
     assert done.out.startswith("data/texts/shapes.json: ")
-    assert all(f" {said}" in done.out for said in ("attribute", "analogous", "synonym", "pairs", "no fault"))
+    assert all(
+        f" {said}" in done.out
+        for said in ("attribute", "analogous", "synonym", "pairs", "no fault")
+    )
 
 
 @pytest.fixture
@@ -407,15 +454,21 @@ def foxes(tmp_path: Path, repo: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             for i in range(2):
                 picture = Image.new("RGB", (8, 8), (i, len(name), len(part)))
                 picture.save(tmp_path / f"photos/{part}/{name}/{i}.png")
-    (tmp_path / "c.yaml").write_text("datasets: {foxes: {root: photos, texts: mine.json}}\nmodels: [mini]\n")
-    stoat = ClassTexts(name="stoat", attribute=["a black tail tip", "a brown back", "a white throat"])
+    (tmp_path / "c.yaml").write_text(
+        "datasets: {foxes: {root: photos, texts: mine.json}}\nmodels: [mini]\n"
+    )
+    stoat = ClassTexts(
+        name="stoat", attribute=["a black tail tip", "a brown back", "a white throat"]
+    )
     classes = [c.model_dump(exclude_defaults=True) for c in (FOX, OWL, stoat)]
     (tmp_path / "mine.json").write_text(json.dumps({"dataset": "foxes", "classes": classes}))
     return tmp_path
 
 
 def test_check_compares_with_the_classes_of_the_data_set(command: Command, foxes: Path) -> None:
-    """A file for "stoats" had no fault, and the run refused it; nor had a file for two of a hundred classes."""
+    """A file for "stoats" had no fault, and the run refused it; nor had a file for two of a hundred
+    classes.
+    """
     assert command("texts", "check", "--config", "c.yaml").code == 0
     text = (foxes / "mine.json").read_text()
     (foxes / "mine.json").write_text(text.replace('"stoat"', '"stoats"'))
@@ -423,7 +476,10 @@ def test_check_compares_with_the_classes_of_the_data_set(command: Command, foxes
         done = command("texts", "check", *given_, "--config", "c.yaml")
         assert done.code == 1
         assert "the data set has this class, and the file has no entry for it (classes)" in done.out
-        assert "stoats, name: 'stoats': the data set has no such class (did you mean 'stoat'?)" in done.out
+        assert (
+            "stoats, name: 'stoats': the data set has no such class (did you mean 'stoat'?)"
+            in done.out
+        )
         assert "2 faults (2 classes)" in done.out
     two = {"dataset": "oxford_pets", "classes": json.loads(text)["classes"][:2]}
     (foxes / "two.json").write_text(json.dumps(two))
@@ -434,17 +490,23 @@ def test_check_compares_with_the_classes_of_the_data_set(command: Command, foxes
 
 def test_check_says_which_pairs_a_run_does_not_use(command: Command, foxes: Path) -> None:
     """The author believes that his pairs count."""
-    pair = {"a": "red_fox", "b": "owl", "a_not_b": THREE, "b_not_a": ["no beak", "a beak", "a round face"]}
+    pair = {
+        "a": "red_fox",
+        "b": "owl",
+        "a_not_b": THREE,
+        "b_not_a": ["no beak", "a beak", "a round face"],
+    }
     (foxes / "mine.one_to_one.json").write_text(json.dumps({"dataset": "foxes", "pairs": [pair]}))
     done = command("texts", "check", "--config", "c.yaml")
     assert done.code == 0
     assert (
-        "mine.one_to_one.json is not used: 'one_to_one: mine.one_to_one.json' of the data set uses it"
-        in done.out
-    )
+        "mine.one_to_one.json is not used: 'one_to_one: "
+        "mine.one_to_one.json' of the data set uses it"
+    ) in done.out
     assert "pairs" not in done.out.splitlines()[-1]
     (foxes / "c.yaml").write_text(
-        "datasets: {foxes: {root: photos, texts: mine.json, one_to_one: mine.one_to_one.json}}\nmodels: [mini]\n"
+        "datasets: {foxes: {root: photos, texts: mine.json, one_to_one: "
+        "mine.one_to_one.json}}\nmodels: [mini]\n"
     )
     done = command("texts", "check", "--config", "c.yaml")
     assert done.code == 1
@@ -459,17 +521,22 @@ def test_check_puts_the_kinds_of_several_files_together(command: Command, foxes:
     document["classes"][1]["analogous"] = ["Vulpes"]
     (foxes / "more.json").write_text(json.dumps(document))
     (foxes / "c.yaml").write_text(
-        "datasets: {foxes: {root: photos, texts: {attribute: mine.json, synonym: mine.json, analogous: more.json}}}\n"
+        "datasets: {foxes: {root: photos, texts: {attribute: mine.json, synonym: mine.json, "
+        "analogous: more.json}}}\n"
         "models: [mini]\n"
     )
     done = command("texts", "check", "--config", "c.yaml")
     assert done.code == 1
     assert "more.json: owl, analogous: 'Vulpes': a synonym of red fox" in done.out
-    assert done.out.splitlines()[-1].startswith("mine.json + more.json: 3 classes, 9 attribute, 1 analogous")
+    assert done.out.splitlines()[-1].startswith(
+        "mine.json + more.json: 3 classes, 9 attribute, 1 analogous"
+    )
 
 
 def test_a_skeleton_names_every_class_and_is_no_text_set_yet(command: Command, foxes: Path) -> None:
-    """Twenty class names typed by hand are twenty chances of a slip; a run must not take an empty list for a text."""
+    """Twenty class names typed by hand are twenty chances of a slip; a run must not take an empty
+    list for a text.
+    """
     done = command("texts", "skeleton", "foxes", "--config", "c.yaml")
     assert done.code == 0, done.err
     path = foxes / "data/texts/foxes.json"
@@ -479,24 +546,39 @@ def test_a_skeleton_names_every_class_and_is_no_text_set_yet(command: Command, f
     done = command("texts", "check", str(path), "--config", "c.yaml")
     assert done.code == 1
     assert "owl, attribute: '': 0 texts (count): add texts" in done.out
-    (foxes / "c.yaml").write_text("datasets: {foxes: {root: photos, few_shot: false}}\nmodels: [mini]\n")
+    (foxes / "c.yaml").write_text(
+        "datasets: {foxes: {root: photos, few_shot: false}}\nmodels: [mini]\n"
+    )
     assert command("manifest", "--config", "c.yaml").code == 0
     done = command("texts", "--config", "c.yaml")
     assert done.code == 1
     assert "'attribute' is empty" in done.err
     (foxes / "names.txt").write_text("stoat\nred fox\n")
     assert command("texts", "skeleton", "x", "--classes", "names.txt", "--out", "x.json").code == 0
-    assert [c["name"] for c in json.loads((foxes / "x.json").read_text())["classes"]] == ["stoat", "red fox"]
+    assert [c["name"] for c in json.loads((foxes / "x.json").read_text())["classes"]] == [
+        "stoat",
+        "red fox",
+    ]
 
 
 @pytest.mark.parametrize("place", ["name", "text", "key", "pair"])
 def test_half_a_character_is_one_line(command: Command, foxes: Path, place: str) -> None:
     """It was a traceback."""
     text = (foxes / "mine.json").read_text()
-    before = {"name": "stoat", "text": "a long tail", "key": '"dataset"', "pair": "a long tail"}[place]
+    before = {"name": "stoat", "text": "a long tail", "key": '"dataset"', "pair": "a long tail"}[
+        place
+    ]
     if place == "pair":
-        pair = {"a": "red_fox", "b": "owl", "a_not_b": THREE, "b_not_a": ["a beak", "a round face", "claws"]}
-        text, path = json.dumps({"dataset": "foxes", "pairs": [pair]}), foxes / "mine.one_to_one.json"
+        pair = {
+            "a": "red_fox",
+            "b": "owl",
+            "a_not_b": THREE,
+            "b_not_a": ["a beak", "a round face", "claws"],
+        }
+        text, path = (
+            json.dumps({"dataset": "foxes", "pairs": [pair]}),
+            foxes / "mine.one_to_one.json",
+        )
     else:
         path = foxes / "mine.json"
     path.write_text(text.replace(before, before[:-1] + "\\ud800" + before[-1]))

@@ -1,4 +1,6 @@
-"""Texts that others published: every class name matched or named, no pickle that can do anything."""
+"""Texts that others published: every class name matched or named, no pickle that can do
+anything.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,7 @@ def attributes(found: Any) -> list[list[str]]:
     return [c.attribute for c in found.classes]
 
 
-# ---- names -----------------------------------------------------------------------------------------
+# ---- names ---
 
 
 def test_names_match_whatever_case_underscores_and_order(tmp_path: Path) -> None:
@@ -51,7 +53,9 @@ def test_names_match_whatever_case_underscores_and_order(tmp_path: Path) -> None
 
 
 def test_names_match_in_any_order_of_their_words() -> None:
-    """Others write "Acura RL Sedan 2012" and "church outdoor": 0 of 196 cars fitted, and 271 of 397 scenes."""
+    """Others write "Acura RL Sedan 2012" and "church outdoor": 0 of 196 cars fitted, and 271 of 397
+    scenes.
+    """
     for dataset in ("stanford_cars", "sun397"):
         ours = entry(dataset).class_names()
         words = [name.replace("_", " ").split() for name in ours]
@@ -73,7 +77,8 @@ def test_every_mismatch_is_listed_at_once(tmp_path: Path) -> None:
     assert caught.value.lines == [
         "1 of 3 classes of 'foxes' have texts",
         "without some kind of text (2): 'Arctic Fox', 'wolf'",
-        "does not fit (2): 'artic fox' is not a class of the data set (did you mean 'Arctic Fox'?); "
+        "does not fit (2): 'artic fox' is not a class of the "
+        "data set (did you mean 'Arctic Fox'?); "
         "'jackal' is not a class of the data set",
     ]
     assert "--rename" in str(caught.value)
@@ -81,7 +86,9 @@ def test_every_mismatch_is_listed_at_once(tmp_path: Path) -> None:
 
 def test_a_renamed_class_fits(tmp_path: Path) -> None:
     path = saved(tmp_path / "d.json", {"Red Fox": ["a"], "polar fox": ["b"], "wolf": ["c"]})
-    found, _ = import_texts("descriptions", path, "foxes", CLASSES, renames={"polar_fox": "arctic fox"})
+    found, _ = import_texts(
+        "descriptions", path, "foxes", CLASSES, renames={"polar_fox": "arctic fox"}
+    )
     assert attributes(found)[1] == ["b"]
     assert found.provenance["attribute"]["renamed"] == {"polar_fox": "arctic fox"}
 
@@ -90,7 +97,9 @@ def test_a_rename_that_names_nothing_is_refused_even_in_part(tmp_path: Path) -> 
     """A slip of the pen would silently leave the class without texts."""
     path = saved(tmp_path / "d.json", DESCRIPTIONS)
     with pytest.raises(Mismatch) as caught:
-        import_texts("descriptions", path, "foxes", CLASSES, renames={"polr fox": "wolf"}, partial=True)
+        import_texts(
+            "descriptions", path, "foxes", CLASSES, renames={"polr fox": "wolf"}, partial=True
+        )
     assert caught.value.lines[1] == "does not fit (1): --rename: d.json has no class 'polr fox'"
 
 
@@ -114,7 +123,9 @@ def test_names_that_differ_in_case_alone_are_not_guessed() -> None:
 
 
 def test_a_name_that_the_label_set_holds_twice() -> None:
-    """ImageNet has two classes "missile": given twice they are in order, given once both get the texts."""
+    """ImageNet has two classes "missile": given twice they are in order, given once both get the
+    texts.
+    """
     wanted = ["missile", "fox", "missile"]
     assert matching(["missile", "missile", "fox"], wanted)[0] == [[0], [2], [1]]
     indices, importing = matching(["fox", "missile"], wanted)
@@ -134,7 +145,7 @@ def test_any_order_gives_the_same_match(names: list[str], upper: bool) -> None:
         ]
 
 
-# ---- formats ---------------------------------------------------------------------------------------
+# ---- formats ---
 
 
 def test_cupl_gives_sentences_and_no_attributes(tmp_path: Path) -> None:
@@ -196,7 +207,7 @@ def test_a_file_without_a_usable_text_is_refused(tmp_path: Path, texts: list[str
         import_texts("plain", path, "foxes", CLASSES, partial=True)
 
 
-# ---- pickles ---------------------------------------------------------------------------------------
+# ---- pickles ---
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
@@ -208,7 +219,21 @@ def test_a_malicious_pickle_is_refused_and_does_nothing(tmp_path: Path, protocol
 
 
 @pytest.mark.parametrize(
-    "value", [1, 1.5, None, True, b"bytes", ("a",), {"a"}, [3], {"a": None}, complex(1), range(3), os.system]
+    "value",
+    [
+        1,
+        1.5,
+        None,
+        True,
+        b"bytes",
+        ("a",),
+        {"a"},
+        [3],
+        {"a": None},
+        complex(1),
+        range(3),
+        os.system,
+    ],
 )
 def test_anything_but_lists_dicts_and_strings_is_refused(tmp_path: Path, value: Any) -> None:
     with pytest.raises(UserError, match="refused"):
@@ -225,7 +250,8 @@ def test_anything_but_lists_dicts_and_strings_is_refused(tmp_path: Path, value: 
         b"\x80\x04}]]s.",  # a list as a key
         b"\x82\x01.",  # an extension
         b"Pid\n.",  # an object from outside
-        b"\x80\x04]r\x00\x00\x00\x01.",  # object 16,777,216, for which the standard reader makes room
+        # object 16,777,216, for which the standard reader makes room
+        b"\x80\x04]r\x00\x00\x00\x01.",
         b"",
         b"no pickle at all",
     ],
@@ -282,7 +308,7 @@ def test_noise_ends_in_one_line(tmp_path_factory: pytest.TempPathFactory, data: 
         assert isinstance(read_plain_pickle(path), (str, list, dict))
 
 
-# ---- the command -----------------------------------------------------------------------------------
+# ---- the command ---
 
 
 @pytest.fixture
@@ -305,10 +331,15 @@ def test_import_writes_a_text_set_and_says_how_to_use_it(
     again = command("texts", "import", "descriptions", source, "--dataset", "foxes")
     assert again.code == 1
     assert "--force" in again.err
-    assert command("texts", "import", "descriptions", source, "--dataset", "foxes", "--force").code == 0
+    assert (
+        command("texts", "import", "descriptions", source, "--dataset", "foxes", "--force").code
+        == 0
+    )
 
 
-def test_import_lists_mismatches_and_writes_nothing(command: Callable[..., Any], workplace: Path) -> None:
+def test_import_lists_mismatches_and_writes_nothing(
+    command: Callable[..., Any], workplace: Path
+) -> None:
     source = saved(workplace / "d.json", {"jackal": ["a"], "wolf": ["b"]})
     answer = command("texts", "import", "descriptions", source, "-d", "foxes")
     assert answer.code == 1
@@ -319,7 +350,9 @@ def test_import_lists_mismatches_and_writes_nothing(command: Callable[..., Any],
     ]
     assert answer.err.splitlines()[-1].startswith("coder-clip: error: ")
     assert not (workplace / "data/texts").exists()
-    renamed = command("texts", "import", "descriptions", source, "-d", "foxes", "--rename", "jackal")
+    renamed = command(
+        "texts", "import", "descriptions", source, "-d", "foxes", "--rename", "jackal"
+    )
     assert "THEIRS=OURS" in renamed.err
 
 
@@ -330,14 +363,18 @@ def test_an_import_for_many_classes_is_a_few_lines_the_missing_ones_first(
     names = [f"class {i}" for i in range(40)]
     (workplace / "data/classes/foxes.txt").write_text("\n".join(names) + "\n", encoding="utf-8")
     texts = {name: [f"mark {j} of {name}" for j in range(24)] for name in names[:32]}
-    answer = command("texts", "import", "descriptions", saved(workplace / "d.json", texts), "-d", "foxes")
+    answer = command(
+        "texts", "import", "descriptions", saved(workplace / "d.json", texts), "-d", "foxes"
+    )
     assert answer.code == 1
     lines = (answer.out + answer.err).splitlines()
     assert len(lines) < 8
     assert lines[1].startswith("without some kind of text (8): 'class 32'")
 
 
-def test_import_without_class_names_says_where_they_go(command: Callable[..., Any], workplace: Path) -> None:
+def test_import_without_class_names_says_where_they_go(
+    command: Callable[..., Any], workplace: Path
+) -> None:
     saved(workplace / "d.json", DESCRIPTIONS)
     (workplace / "c.yaml").write_text(
         "datasets: [shapes]\nmodels: {m: {model: ViT-B-32, pretrained: openai}}\n"
@@ -346,7 +383,8 @@ def test_import_without_class_names_says_where_they_go(command: Callable[..., An
     assert "--classes" in answer.err
 
 
-# ---- what is not a text ----------------------------------------------------------------------------
+# ---- what is not a text
+# ----------------------------------------------------------------------------
 
 
 def test_descriptions_are_cleaned_for_their_template(tmp_path: Path) -> None:
@@ -375,7 +413,9 @@ def test_whole_sentences_stay_as_they_are(tmp_path: Path) -> None:
 def test_numbered_folder_names_match() -> None:
     """CUB calls its folders 001.Black_footed_Albatross: 0 of 200 classes fitted."""
     ours = entry("cub200").class_names()
-    theirs = [f"{i:03}.{name.replace('-', '_').replace(' ', '_')}" for i, name in enumerate(ours, 1)]
+    theirs = [
+        f"{i:03}.{name.replace('-', '_').replace(' ', '_')}" for i, name in enumerate(ours, 1)
+    ]
     indices, importing = matching(theirs, ours)
     assert indices == [[i] for i in range(200)]
     assert importing.problems == []

@@ -18,20 +18,32 @@ from fixtures import REPO
 
 ROOT = REPO
 OUR_OWN = sorted({entry(name).texts or name for name in PUBLISHED})
-QUICK = ("rare", "shapes", "dtd", "eurosat", "oxford_pets")  # to check; the others have more classes
-SETS = [p for p in sorted((ROOT / "data/texts").glob("*.json")) if not p.stem.endswith("one_to_one")]
+QUICK = (
+    "rare",
+    "shapes",
+    "dtd",
+    "eurosat",
+    "oxford_pets",
+)  # to check; the others have more classes
+SETS = [
+    p for p in sorted((ROOT / "data/texts").glob("*.json")) if not p.stem.endswith("one_to_one")
+]
 
 
 def quick(paths: list[Path]) -> list[object]:
     """The sets as parameters; most are of the rest."""
-    return [pytest.param(p, marks=[pytest.mark.rest] * (p.stem not in QUICK), id=p.stem) for p in paths]
+    return [
+        pytest.param(p, marks=[pytest.mark.rest] * (p.stem not in QUICK), id=p.stem) for p in paths
+    ]
 
 
 @cache
 def read(name: str) -> tuple[list[str], TextSet, PairSet]:
     listed = ROOT / f"data/classes/{name}.txt"
     classes = (
-        listed.read_text(encoding="utf-8").splitlines() if listed.is_file() else entry(name).class_names()
+        listed.read_text(encoding="utf-8").splitlines()
+        if listed.is_file()
+        else entry(name).class_names()
     )
     texts = load_text_set(ROOT / f"data/texts/{name}.json", name, classes)
     return classes, texts, load_pair_set(ROOT / f"data/texts/{name}.one_to_one.json", name, classes)
@@ -39,13 +51,17 @@ def read(name: str) -> tuple[list[str], TextSet, PairSet]:
 
 @pytest.mark.parametrize("name", [path.stem for path in SETS])
 def test_every_set_says_honestly_what_it_is(name: str) -> None:
-    """ "Hand-written" would be read as: by experts who looked at the images, or as the paper's own texts."""
+    """ "Hand-written" would be read as: by experts who looked at the images, or as the paper's own
+    texts.
+    """
     _, texts, pairs = read(name)
     assert texts.dataset == pairs.dataset == name
     of_kind = {**texts.provenance, **pairs.provenance}
     assert of_kind.keys() == {"name", "attribute", "analogous", "synonym", "one_to_one"}
     written = {of_kind[kind]["source"] for kind in of_kind if kind != "name"}
-    wanted = "from the class names, not the images, and not" if name in OUR_OWN else "for coder-clip"
+    wanted = (
+        "from the class names, not the images, and not" if name in OUR_OWN else "for coder-clip"
+    )
     assert len(written) == 1
     assert all(s.startswith("written for coder-clip") and wanted in s for s in written)
     assert all(s.endswith("not by the paper's language model") for s in written)
@@ -53,7 +69,9 @@ def test_every_set_says_honestly_what_it_is(name: str) -> None:
 
 @pytest.mark.parametrize("path", quick(SETS))
 def test_every_set_passes_the_checks(path: Path) -> None:
-    """What we ask of a model's texts, our own keep; exceptions are listed in the set, with their reasons."""
+    """What we ask of a model's texts, our own keep; exceptions are listed in the set, with their
+    reasons.
+    """
     texts, pairs = read_set(path)
     assert [str(fault) for fault in check_texts(texts, pairs)] == []
 
@@ -63,7 +81,9 @@ def test_every_set_passes_the_checks(path: Path) -> None:
 def test_every_set_passes_the_checks_with_an_encoder(path: Path, lite: Encoder) -> None:
     """No text says what another class's text says, and no pair has its sides swapped."""
     texts, pairs = read_set(path)
-    assert [str(fault) for fault in check_texts(texts, pairs, similar.faults(texts, pairs, lite))] == []
+    assert [
+        str(fault) for fault in check_texts(texts, pairs, similar.faults(texts, pairs, lite))
+    ] == []
 
 
 def test_all_sets_together_stay_small() -> None:

@@ -23,12 +23,20 @@ CLASSES: dict[str, dict[str, list[str]]] = {
         "synonym": ["Canis lupus", "timber wolf"],
     },
     "red fox": {
-        "attribute": ["a white tip on the tail", "black socks on orange legs", "a pointed orange face"],
+        "attribute": [
+            "a white tip on the tail",
+            "black socks on orange legs",
+            "a pointed orange face",
+        ],
         "analogous": ["a dhole"],
         "synonym": ["reynard"],
     },
     "barn owl": {
-        "attribute": ["a white heart-shaped face", "golden spotted wings", "two long feathered legs"],
+        "attribute": [
+            "a white heart-shaped face",
+            "golden spotted wings",
+            "two long feathered legs",
+        ],
         "analogous": ["a kestrel"],
         "synonym": ["Tyto alba"],
     },
@@ -49,10 +57,16 @@ def faults(
     classes: list[str] | None = None,
 ) -> list[Fault]:
     """Faults of the set after a change."""
-    entries = {name: {kind: list(of) for kind, of in texts.items()} for name, texts in CLASSES.items()}
+    entries = {
+        name: {kind: list(of) for kind, of in texts.items()} for name, texts in CLASSES.items()
+    }
     change(entries)
-    texts = TextSet(dataset="d", classes=[ClassTexts(name=name, **of) for name, of in entries.items()])
-    pair = Pair(a="grey wolf", b="red fox", a_index=0, b_index=1, a_not_b=sides[0], b_not_a=sides[1])
+    texts = TextSet(
+        dataset="d", classes=[ClassTexts(name=name, **of) for name, of in entries.items()]
+    )
+    pair = Pair(
+        a="grey wolf", b="red fox", a_index=0, b_index=1, a_not_b=sides[0], b_not_a=sides[1]
+    )
     return check_texts(texts, PairSet(dataset="d", pairs=[pair]), classes=classes)
 
 
@@ -129,7 +143,8 @@ BAD = {
         "a caf\u00c3\u00a9-colored tail", "a tail\ufffd", "bushy bushy bushy tail", "the the tail", "brrrghtl",
         "A BUSHY LONG TAIL", "123", "7", "→ a long tail", "a tail | a leg", "tail = bushy",
         "email me@wolf.org",
-        "a long and very bushy tail that hangs down behind the animal while it walks slowly across a field",
+        "a long and very bushy tail that hangs down behind the "
+        "animal while it walks slowly across a field",
         "a tail...", "!!!", "★ long tail", "a tail (bushy)", "tail:bushy, ears: pointed", "a bushy tail\u200b",
         "half \ud800 letter",
     ],
@@ -194,7 +209,8 @@ FAIR = [
     "a tail longer than its body", "a wing darker at the tips", "fur paler towards the belly",
     "an upper and a lower deck", "the lower jaw", "a steel cooler full of cans", "a cigarette lighter",
     "flower petals on the ground", "a silver border", "two people facing each other", "a café table",
-    "jalapeño rings on top", "a crème brûlée dish", "a papier-mâché mask", "three white stripes on the side",
+    "jalapeño rings on top", "a crème brûlée dish", "a papier-mâché mask", "three white stripes on the "
+"side",
     "twelve petals around a yellow eye", "two feet on a skateboard", "one foot on a ball",
     "a yard with a fence", "six legs and two antennae", "a sound hole below the strings",
     "a microphone and speakers", "an open beak", "a mouth open in a howl", "a dog barking at a fence",
@@ -208,7 +224,8 @@ FAIR = [
     "plants grown in pots", "people dressed in traditional clothes", "a striped awning over a door",
     "cars parked along a road", "a lot of green leaves", "a red-and-white lighthouse",
     "a woman holding an umbrella", "used tires in a pile", "a price tag on a string",
-    "a crowd that waves flags", "TV screens on a wall", "a number 7 on the back", "letters above the entrance",
+    "a crowd that waves flags", "TV screens on a wall", "a number 7 on the back", "letters above "
+"the entrance",
     "a wheelless car on blocks", "a toothless grin", "an SUV with an LED strip", "an Rx sign", "a onesie",
     "a dial numbered from 0 to 40", "half and half", "a U.S. flag", "a St. Bernard's barrel", "a red-and-white stripe",
     "a one-way arrow", "7 candles on a cake", "a tail curled over the back", "short words in capitals",
@@ -217,12 +234,15 @@ FAIR = [
 
 
 def test_fair_attributes_are_not_flagged() -> None:
-    """A rule that is often wrong is switched off by its users, and a language model's texts are paid for twice."""
+    """A rule that is often wrong is switched off by its users, and a language model's texts are
+    paid for twice.
+    """
     flagged = {text: found[0].why for text in FAIR if (found := with_text(text))}
     assert flagged == {}
 
 
-# Bad texts that no rule sees: a larger word, what cannot be known without the class, another spelling.
+# Bad texts that no rule sees: a larger word, what cannot be known without the class, another
+# spelling.
 UNSEEN = [
     "knee-high to a man", "en varg", "an apex predator", "teeth for tearing meat", "a bushy tial", "wolf fur",
     "half as tall as a man",
@@ -230,7 +250,9 @@ UNSEEN = [
 
 
 def test_what_the_rules_do_not_see_is_listed() -> None:
-    """A reader of docs/texts.md knows what is left to people. One that is seen by now goes to the table above."""
+    """A reader of docs/texts.md knows what is left to people. One that is seen by now goes to the
+    table above.
+    """
     assert [text for text in UNSEEN if with_text(text)] == []
 
 
@@ -281,7 +303,9 @@ def test_what_the_rules_do_not_see_is_listed() -> None:
         ("hedgehog", "attribute", "the ears of a barn-owl", "other name"),
     ],
 )
-def test_texts_that_others_have_are_seen_in_every_form(name: str, kind: str, text: str, rule: str) -> None:
+def test_texts_that_others_have_are_seen_in_every_form(
+    name: str, kind: str, text: str, rule: str
+) -> None:
     """A name in another number, spelling or order draws one class to the other as well."""
     rules = {f.rule for f in with_text(text, kind, name)}
     assert rule in rules if rule else not rules
@@ -315,7 +339,9 @@ def test_a_class_that_is_there_twice_is_named() -> None:
     fox = ClassTexts(name="red fox", **CLASSES["red fox"])
     found = check_texts(TextSet(dataset="d", classes=[fox, fox]), classes=["red fox"])
     assert [(f.rule, f.why) for f in found] == [("classes", "it is there 2 times")]
-    assert check_texts(TextSet(dataset="d", classes=[fox, fox]), classes=["red fox", "red fox"]) == []
+    assert (
+        check_texts(TextSet(dataset="d", classes=[fox, fox]), classes=["red fox", "red fox"]) == []
+    )
 
 
 def test_class_names_are_compared_with_those_of_the_data_set() -> None:

@@ -1,4 +1,6 @@
-"""Each kind of text from its own source: files, WordNet, a language model; mixed as a configuration says."""
+"""Each kind of text from its own source: files, WordNet, a language model; mixed as a configuration
+says.
+"""
 
 from __future__ import annotations
 
@@ -74,7 +76,9 @@ def test_the_documentation_shows_every_source(repo: Path) -> None:
     assert "\n".join(table()) in (repo / "docs/texts.md").read_text(encoding="utf-8")
 
 
-def test_kinds_are_put_together_from_their_sources(here: Path, command: Command, server: Server) -> None:
+def test_kinds_are_put_together_from_their_sources(
+    here: Path, command: Command, server: Server
+) -> None:
     file("mine.json", attribute=[["long neck"], ["long ears"], []], analogous=[["heron"], [], []])
     file("other.json", analogous=[["stork"], ["beagle"], []])
     configure({"attribute": "mine.json", "analogous": "other.json", "synonym": "wordnet"})
@@ -96,7 +100,9 @@ def test_kinds_are_put_together_from_their_sources(here: Path, command: Command,
     assert server.asked == []
 
 
-def test_a_class_without_a_noun_sense_is_named_in_the_log(here: Path, command: Command, caplog: Any) -> None:
+def test_a_class_without_a_noun_sense_is_named_in_the_log(
+    here: Path, command: Command, caplog: Any
+) -> None:
     configure({"synonym": "wordnet"})
     assert command("generate-texts", "--config", "c.yaml").code == 0
     assert "places: no noun sense in WordNet, so no synonym: harbour" in caplog.text
@@ -153,8 +159,14 @@ def test_pairs_are_written_up_to_the_budget_most_frequent_first(
         done = command(name, "--config", "c.yaml")
         assert done.code == 0, done.err
     pairs = made("one_to_one/places.json")
-    assert [(p["a"], p["b"], len(p["a_not_b"])) for p in pairs["pairs"]] == [("crane", "harbour", 5)]
-    assert pairs["provenance"]["pairs"] == {"compared": 2, "with_texts": 1, "share_of_comparisons": 0.9}
+    assert [(p["a"], p["b"], len(p["a_not_b"])) for p in pairs["pairs"]] == [
+        ("crane", "harbour", 5)
+    ]
+    assert pairs["provenance"]["pairs"] == {
+        "compared": 2,
+        "with_texts": 1,
+        "share_of_comparisons": 0.9,
+    }
     assert pairs["provenance"]["one_to_one"]["pairs"] == {"confusable": 2, "asked": 1}
     assert len(server.asked) == 1
 
@@ -167,7 +179,9 @@ def test_a_class_that_is_refused_is_left_out_where_that_is_configured(
 
     def answer(body: dict[str, Any]) -> str:
         marks = [f"mark {i}{named(body)[1]}" for i in range(2)]
-        return refusal if named(body) == "harbour" else json.dumps({named(body): {"attribute": marks}})
+        return (
+            refusal if named(body) == "harbour" else json.dumps({named(body): {"attribute": marks}})
+        )
 
     server.answer = answer
     configure({"attribute": "llm"}, server, max_reasks=1, texts_per_class={"attribute": 2})
@@ -175,7 +189,13 @@ def test_a_class_that_is_refused_is_left_out_where_that_is_configured(
     assert stopped.code == 1
     assert "'harbour' (attribute): it was refused" in stopped.err
     assert not Path("results/texts/generated/places.json").exists()
-    configure({"attribute": "llm"}, server, max_reasks=1, on_failure="skip", texts_per_class={"attribute": 2})
+    configure(
+        {"attribute": "llm"},
+        server,
+        max_reasks=1,
+        on_failure="skip",
+        texts_per_class={"attribute": 2},
+    )
     for name in ("generate-texts", "texts"):
         assert command(name, "--config", "c.yaml").code == 0
     texts = made()

@@ -23,7 +23,14 @@ from coder_clip.texts.sentences import (
     make_sentences,
     pair_sentences,
 )
-from coder_clip.texts.sets import PairSet, TextSet, load_pair_set, load_text_set, names_only, select_pairs
+from coder_clip.texts.sets import (
+    PairSet,
+    TextSet,
+    load_pair_set,
+    load_text_set,
+    names_only,
+    select_pairs,
+)
 
 CLASSES = ["red fox", "arctic fox"]
 
@@ -42,7 +49,9 @@ def pairs(*entries: dict[str, Any]) -> dict[str, Any]:
     return {"format": 1, "dataset": "foxes", "pairs": list(entries)}
 
 
-def refused(tmp_path: Path, document: Any, classes: list[str] = CLASSES, load: Any = load_text_set) -> str:
+def refused(
+    tmp_path: Path, document: Any, classes: list[str] = CLASSES, load: Any = load_text_set
+) -> str:
     with pytest.raises(UserError) as caught:
         load(write(tmp_path, document), "foxes", classes)
     message = str(caught.value)
@@ -51,12 +60,14 @@ def refused(tmp_path: Path, document: Any, classes: list[str] = CLASSES, load: A
     return message
 
 
-# ---- text sets -------------------------------------------------------------------------------------
+# ---- text sets ---
 
 
 def test_order_comes_from_the_data_set(tmp_path: Path) -> None:
     """A set written in another order would describe foxes with the texts of other foxes."""
-    path = write(tmp_path, texts({"name": "arctic_fox", "attribute": ["white fur"]}, {"name": "red fox"}))
+    path = write(
+        tmp_path, texts({"name": "arctic_fox", "attribute": ["white fur"]}, {"name": "red fox"})
+    )
     loaded = load_text_set(path, "foxes", CLASSES)
     assert [c.name for c in loaded.classes] == ["red fox", "arctic_fox"]
     assert loaded.classes[1].attribute == ["white fur"]
@@ -106,18 +117,28 @@ def test_another_shape_is_refused(tmp_path: Path, document: Any, says: str) -> N
 def test_duplicate_names_are_told_apart_by_place(tmp_path: Path) -> None:
     """ImageNet has two classes called "missile"."""
     names = ["missile", "missile", "sunglasses"]
-    document = texts({"name": "missile", "attribute": ["fins"]}, {"name": "missile"}, {"name": "sunglasses"})
+    document = texts(
+        {"name": "missile", "attribute": ["fins"]}, {"name": "missile"}, {"name": "sunglasses"}
+    )
     loaded = load_text_set(write(tmp_path, document), "foxes", names)
     assert [c.attribute for c in loaded.classes] == [["fins"], [], []]
     swapped = texts({"name": "sunglasses"}, {"name": "missile"}, {"name": "missile"})
     assert "label order" in refused(tmp_path, swapped, names)
-    assert "label order" in refused(tmp_path, texts({"name": "missile"}, {"name": "sunglasses"}), names)
+    assert "label order" in refused(
+        tmp_path, texts({"name": "missile"}, {"name": "sunglasses"}), names
+    )
 
 
 def test_texts_given_twice_count_once_and_keep_their_order(tmp_path: Path) -> None:
     """list(set()) gave another order, and other sums, in every process."""
-    document = texts({"name": "red fox", "attribute": ["b", "a", "b", "c", "a"]}, {"name": "arctic fox"})
-    assert load_text_set(write(tmp_path, document), "foxes", CLASSES).classes[0].attribute == ["b", "a", "c"]
+    document = texts(
+        {"name": "red fox", "attribute": ["b", "a", "b", "c", "a"]}, {"name": "arctic fox"}
+    )
+    assert load_text_set(write(tmp_path, document), "foxes", CLASSES).classes[0].attribute == [
+        "b",
+        "a",
+        "c",
+    ]
 
 
 def test_a_written_set_reads_back(tmp_path: Path) -> None:
@@ -133,7 +154,7 @@ def test_names_alone_are_a_text_set() -> None:
     assert not any(c.attribute or c.analogous or c.synonym for c in alone.classes)
 
 
-# ---- pairs -----------------------------------------------------------------------------------------
+# ---- pairs ---
 
 PAIR = {"a": "red fox", "b": "arctic fox", "a_index": 0, "b_index": 1, "a_not_b": ["red fur"]}
 
@@ -179,7 +200,9 @@ def test_pairs_with_one_side_are_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("load", "instead"), [(load_text_set, "texts: names"), (load_pair_set, "leave the key out")]
 )
-def test_a_message_about_a_written_file_does_not_say_delete(tmp_path: Path, load: Any, instead: str) -> None:
+def test_a_message_about_a_written_file_does_not_say_delete(
+    tmp_path: Path, load: Any, instead: str
+) -> None:
     """Such a file holds days of work; the message names the place of the mistake."""
     path = tmp_path / "mine.json"
     with pytest.raises(UserError) as missing:
@@ -202,11 +225,15 @@ def test_a_message_about_a_written_file_does_not_say_delete(tmp_path: Path, load
 
 
 def test_a_misspelt_key_is_named_with_the_nearest(tmp_path: Path) -> None:
-    message = refused(tmp_path, texts({"name": "red fox"}, {"name": "arctic fox", "atribute": ["white fur"]}))
+    message = refused(
+        tmp_path, texts({"name": "red fox"}, {"name": "arctic fox", "atribute": ["white fur"]})
+    )
     assert "'arctic fox': unknown key 'atribute' (did you mean 'attribute'?)" in message
     message = refused(tmp_path, pairs({**PAIR, "b_no_a": ["x"]}), load=load_pair_set)
     assert "'red fox': unknown key 'b_no_a' (did you mean 'b_not_a'?)" in message
-    assert "did you mean 'classes'" in refused(tmp_path, {**texts({"name": "red fox"}), "clases": []})
+    assert "did you mean 'classes'" in refused(
+        tmp_path, {**texts({"name": "red fox"}), "clases": []}
+    )
 
 
 def test_pairs_are_chosen_without_order() -> None:
@@ -215,7 +242,7 @@ def test_pairs_are_chosen_without_order() -> None:
     assert select_pairs(both, []).pairs == both.pairs  # on other images stage one may confuse them
 
 
-# ---- sentences -------------------------------------------------------------------------------------
+# ---- sentences ---
 
 
 def sentences(*classes: dict[str, Any], templates: Templates | None = None) -> Sentences:
@@ -230,7 +257,12 @@ def of(found: Sentences, kind: str, *tags: str) -> list[str]:
 def test_each_kind_in_its_template() -> None:
     found = sentences(
         {
-            **{"name": "red fox", "attribute": ["a tail"], "analogous": ["dog"], "synonym": ["vixen"]},
+            **{
+                "name": "red fox",
+                "attribute": ["a tail"],
+                "analogous": ["dog"],
+                "synonym": ["vixen"],
+            },
             "sentence": ["Red {class} foxes are red."],
         },
         templates=Templates(prompts=("a {class}.", "the {class}.")),
@@ -248,7 +280,10 @@ def test_each_class_has_its_own_texts() -> None:
     both = [
         {
             "name": name,
-            **{kind: [f"{kind} of {name}"] for kind in ("attribute", "analogous", "synonym", "sentence")},
+            **{
+                kind: [f"{kind} of {name}"]
+                for kind in ("attribute", "analogous", "synonym", "sentence")
+            },
         }
         for name in ("red_fox", "wild_cat")
     ]
@@ -277,7 +312,9 @@ def test_as_published_underscores_stay_but_in_names() -> None:
 
 
 def test_the_authors_class_names_and_few_shot_wordings() -> None:
-    """Pets and DTD have other sentences for few-shot, Caltech-101 and Cars other names; each alone and together."""
+    """Pets and DTD have other sentences for few-shot, Caltech-101 and Cars other names; each alone
+    and together.
+    """
     templates = Templates(
         attribute="A pet photo of {class} which has {attribute}.",
         attribute_few_shot="{class} which has {attribute}",
@@ -288,7 +325,8 @@ def test_the_authors_class_names_and_few_shot_wordings() -> None:
     assert of(found, "name", NAMES) == ["a photo of a Wild Cats.", "a photo of a dog."]
     assert of(found, "name", FEW_SHOT, AS_PUBLISHED)[0] == "a photo of a wild cat."
     assert {
-        tags: of(found, "attribute", *tags) for tags in ((), (NAMES,), (FEW_SHOT,), (FEW_SHOT, AS_PUBLISHED))
+        tags: of(found, "attribute", *tags)
+        for tags in ((), (NAMES,), (FEW_SHOT,), (FEW_SHOT, AS_PUBLISHED))
     } == {
         (): ["A pet photo of wild cat which has fur."],
         (NAMES,): ["A pet photo of Wild Cats which has fur."],
@@ -322,8 +360,12 @@ def test_braces_in_texts_are_texts(name: str, attribute: str) -> None:
 
 
 def test_pair_sentences_go_both_ways_in_every_template() -> None:
-    both = PairSet.model_validate(pairs({**PAIR, "a": "red_fox", "b_not_a": ["white fur", "white fur"]}))
-    found = pair_sentences(both, Templates(one_to_one=("{class}: {one_to_one}", "{one_to_one} of {class}")))
+    both = PairSet.model_validate(
+        pairs({**PAIR, "a": "red_fox", "b_not_a": ["white fur", "white fur"]})
+    )
+    found = pair_sentences(
+        both, Templates(one_to_one=("{class}: {one_to_one}", "{one_to_one} of {class}"))
+    )
     assert found == {
         (0, 1): ["red fox: red fur", "red fur of red fox"],
         (1, 0): ["arctic fox: white fur", "white fur of arctic fox"],

@@ -41,7 +41,11 @@ def test_the_sense_is_the_one_whose_definition_is_closest(dictionary: WordNet) -
     encoder = Encoder()
     found = synonyms(["crane"], encoder, dictionary, prompt="a bird, the {}")
     assert found.texts == [["Grus"]]
-    assert encoder.asked == ["a bird, the crane", "lifts and moves heavy objects", "long-necked wading bird"]
+    assert encoder.asked == [
+        "a bird, the crane",
+        "lifts and moves heavy objects",
+        "long-necked wading bird",
+    ]
     heavy = synonyms(["crane"], Encoder(), dictionary, prompt="{} lifts heavy")
     assert heavy.texts == [[]], "this sense has no other word"
 
@@ -53,7 +57,9 @@ def test_the_sense_is_the_one_whose_definition_is_closest(dictionary: WordNet) -
         ("polka-dots", "polka dot"), ("laptops", "laptop"),
     ],
 )  # fmt: skip
-def test_names_are_found_however_they_are_spelled(dictionary: WordNet, name: str, words: str) -> None:
+def test_names_are_found_however_they_are_spelled(
+    dictionary: WordNet, name: str, words: str
+) -> None:
     """Published, a name of two words finds nothing and the run crashes."""
     assert words in dictionary.senses(name)[0].words
 
@@ -75,7 +81,10 @@ def test_the_name_of_another_class_is_no_synonym(dictionary: WordNet) -> None:
 
 def test_classes_of_one_name_share_their_synonyms(dictionary: WordNet) -> None:
     """ImageNet has two classes "missile": neither is another class to the other."""
-    assert synonyms(["laptop", "laptop"], Encoder(), dictionary).texts == [["notebook"], ["notebook"]]
+    assert synonyms(["laptop", "laptop"], Encoder(), dictionary).texts == [
+        ["notebook"],
+        ["notebook"],
+    ]
 
 
 def test_a_single_sense_asks_no_encoder(dictionary: WordNet) -> None:
@@ -109,7 +118,9 @@ def test_no_dictionary_is_one_line_that_says_how_to_get_it(
 
 
 def test_a_named_folder_is_the_only_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A group uses its own dictionary; another one in its place would give other synonyms without a word."""
+    """A group uses its own dictionary; another one in its place would give other synonyms without a
+    word.
+    """
     monkeypatch.setenv("WNSEARCHDIR", str(tmp_path))
     assert places() == [tmp_path]
     for named in (None, tmp_path):

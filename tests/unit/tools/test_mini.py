@@ -21,7 +21,9 @@ from coder_clip.encoders.encoder import EncoderSpec, load_encoder
 from fixtures import REPO
 
 pytest.importorskip("coder_clip.datasets.drawn.drawing", reason="the drawn data sets are not here")
-pytest.importorskip("tools.mini.train", reason="tools/mini, which trains the embedded model, is not here")
+pytest.importorskip(
+    "tools.mini.train", reason="tools/mini, which trains the embedded model, is not here"
+)
 from coder_clip.datasets.drawn.drawing import held_out
 from coder_clip.datasets.drawn.rare import NAMED, PARTS, SPECIES, Rare
 from coder_clip.datasets.drawn.shapes import THINGS, Shapes
@@ -33,11 +35,13 @@ DATA = REPO / "data"
 MINI = DATA / "mini"
 WEIGHTS = "cc069bd6f2c652b7bf174d8b033f1db62c858720c7812b00ff0a6534e5bb78c2"
 DATASETS: tuple[Dataset, ...] = (Shapes(), Rare())
-# Plain zero-shot accuracy on test: visibly above chance, visibly below saturation. Measured: see docs/embedded.md.
+# Plain zero-shot accuracy on test: visibly above chance, visibly below saturation. Measured: see
+# docs/embedded.md.
 BANDS = {"shapes": (0.85, 0.98), "rare": (0.25, 0.45)}
 
 
-# --- the shipped model --------------------------------------------------------------------------------------
+# --- the shipped model
+# --------------------------------------------------------------------------------------
 
 
 def test_weights_are_the_ones_that_were_measured() -> None:
@@ -50,11 +54,15 @@ def test_the_folder_stays_small() -> None:
 
 
 def test_configuration_and_vocabulary_are_what_the_code_writes(tmp_path: Path) -> None:
-    """A word added to the captions moves token numbers, and with them the meaning of the shipped weights."""
+    """A word added to the captions moves token numbers, and with them the meaning of the shipped
+    weights.
+    """
     model.prepare(tmp_path)
     made, shipped = ((folder / model.CONFIG).read_bytes() for folder in (tmp_path, MINI))
     assert made == shipped, "train mini again"
-    made, shipped = (gzip.decompress((folder / model.BPE).read_bytes()) for folder in (tmp_path, MINI))
+    made, shipped = (
+        gzip.decompress((folder / model.BPE).read_bytes()) for folder in (tmp_path, MINI)
+    )
     assert made == shipped, "train mini again"  # the header differs by Python's version
 
 
@@ -78,7 +86,8 @@ def test_images_reach_the_model_at_their_own_size() -> None:
     assert np.allclose(preprocess(image).permute(1, 2, 0), (raw - 0.5) / 0.25, atol=1e-5)
 
 
-# --- captions and samples -----------------------------------------------------------------------------------
+# --- captions and samples
+# -----------------------------------------------------------------------------------
 
 
 def test_every_thing_has_words() -> None:
@@ -142,7 +151,9 @@ def test_every_shape_and_pattern_can_be_drawn() -> None:
 
 
 def test_captions_fit_the_context_and_use_known_words_only() -> None:
-    """A caption longer than the context would lose its end; an unlisted word would be spelt in pieces."""
+    """A caption longer than the context would lose its end; an unlisted word would be spelt in
+    pieces.
+    """
     tokenize = load_encoder(EncoderSpec(f"local-dir:{MINI}", device="cpu")).tokenizer
     known = set(model.vocabulary())
     for i in range(0, 900, 15):
@@ -152,7 +163,8 @@ def test_captions_fit_the_context_and_use_known_words_only() -> None:
             assert int((tokenize([text]) != 0).sum()) < model.CONTEXT
 
 
-# --- the shipped texts --------------------------------------------------------------------------------------
+# --- the shipped texts
+# --------------------------------------------------------------------------------------
 
 
 def read(name: str) -> Any:
@@ -163,7 +175,11 @@ def read(name: str) -> Any:
 def test_text_sets_fit_the_label_set(data: Dataset) -> None:
     texts = read(f"{data.name}.json")
     names = [c["name"] for c in texts["classes"]]
-    assert names == data.classes == (DATA / "classes" / f"{data.name}.txt").read_text().split("\n")[:-1]
+    assert (
+        names
+        == data.classes
+        == (DATA / "classes" / f"{data.name}.txt").read_text().split("\n")[:-1]
+    )
     for c in texts["classes"]:
         assert 6 <= len(c["attribute"]) <= 12
 
@@ -187,31 +203,42 @@ def test_the_text_sets_of_rare_are_what_the_code_writes(tmp_path: Path) -> None:
 
 
 def test_the_texts_of_rare_are_worded_apart_from_the_captions() -> None:
-    """A text that captions hold word for word would be a second name, which CLIP does not have either."""
-    said = {way for p, forms in PARTS.items() for f in forms for way in birds.phrase(birds.SAID, p, f)}
+    """A text that captions hold word for word would be a second name, which CLIP does not have
+    either.
+    """
+    said = {
+        way for p, forms in PARTS.items() for f in forms for way in birds.phrase(birds.SAID, p, f)
+    }
     general, one_to_one = (read(name) for name in ("rare.json", "rare.one_to_one.json"))
     texts = {t for c in general["classes"] for t in c["attribute"]}
     texts |= {t for p in one_to_one["pairs"] for side in ("a_not_b", "b_not_a") for t in p[side]}
     assert len(texts) > 100
     assert not texts & said
-    assert not [t for t in texts if re.search(r"\b(no|not|without|lacks?)\b", t)], "texts say what is there"
+    assert not [t for t in texts if re.search(r"\b(no|not|without|lacks?)\b", t)], (
+        "texts say what is there"
+    )
 
 
 def test_analogous_birds_of_rare_look_like_the_species() -> None:
-    """A swan is not like a kestrel because neither has a crest: such texts would say that analogous classes harm."""
+    """A swan is not like a kestrel because neither has a crest: such texts would say that analogous
+    classes harm.
+    """
     parts = ("head", "breast", "belly", "wing")
     of = {c["name"]: c.get("analogous", []) for c in read("rare.json")["classes"]}
     for species, marks in SPECIES.items():
-        same = {bird: sum(marks[p] == known[p] for p in parts) for bird, known in birds.KNOWN.items()}
+        same = {
+            bird: sum(marks[p] == known[p] for p in parts) for bird, known in birds.KNOWN.items()
+        }
         assert all(same[bird] >= 2 for bird in of[species]), species
         assert len(of[species]) == min(3, sum(n >= 2 for n in same.values())), species
     assert of["cedar waxwing"] == []  # no known bird has two of its colours
     assert "swan" not in of["northern cardinal"]
-    # most alike first: the house sparrow has all four colours and the beak of a lark, and two colours of a redstart
+    # most alike first: the house sparrow has all four colours and the beak of a lark, and two
+    # colours of a redstart
     assert of["house sparrow"] == ["lark", "redstart"]
 
 
-# --- training -----------------------------------------------------------------------------------------------
+# --- training ---
 
 
 @pytest.mark.rest
@@ -226,7 +253,9 @@ def test_training_repeats(tmp_path: Path) -> None:
     assert sums[0] == sums[1]
 
 
-@pytest.mark.parametrize(("option", "value"), [("--images", "5"), ("--steps", "-1"), ("--threads", "0")])
+@pytest.mark.parametrize(
+    ("option", "value"), [("--images", "5"), ("--steps", "-1"), ("--threads", "0")]
+)
 def test_impossible_options_are_refused_in_one_line(
     option: str, value: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -246,5 +275,7 @@ def test_the_sheets_in_the_documentation_are_what_the_code_draws(tmp_path: Path)
     """Changed drawings: run `python -m tools.mini sheet` (and measure mini again)."""
     assert command.main(["sheet", "--out", str(tmp_path)]) == 0
     for name in ("shapes.png", "rare.png"):
-        new, shown = (Image.open(p / name).convert("RGB") for p in (tmp_path, DATA.parent / "docs/images"))
+        new, shown = (
+            Image.open(p / name).convert("RGB") for p in (tmp_path, DATA.parent / "docs/images")
+        )
         assert new.tobytes() == shown.tobytes(), name

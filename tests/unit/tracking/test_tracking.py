@@ -1,4 +1,6 @@
-"""Hashes, the judge, names from other people, dvc.yaml and messages, without runs of Snakemake or DVC."""
+"""Hashes, the judge, names from other people, dvc.yaml and messages, without runs of Snakemake or
+DVC.
+"""
 
 from __future__ import annotations
 
@@ -75,7 +77,9 @@ def test_a_change_that_keeps_size_and_time_is_seen() -> None:
     assert hashes.md5("f") != first
 
 
-@pytest.mark.parametrize("text", ["[]", "3", '["f"]', '{"f": 3}', '{"f": {}}', '{"f": {"stamp": 3}}'])
+@pytest.mark.parametrize(
+    "text", ["[]", "3", '["f"]', '{"f": 3}', '{"f": {}}', '{"f": {"stamp": 3}}']
+)
 def test_a_damaged_cache_of_hashes_is_made_again(text: str) -> None:
     put("f", "one")
     put(".snakemake/coder-clip/sums.json", text)
@@ -147,15 +151,23 @@ def test_a_certificate_speaks_of_this_tree_or_says_why_not() -> None:
     assert judged() == ""
     assert judged(replace(STATED, versions={"torch": "1"})) == "", "another machine made it"
     assert judged(replace(STATED, doubt="it changed")) == "it changed"
-    for command in ("make --set aXb x y", "make --set a.b", "make --set a.b x y; true"[:-6] + " 2> log;"):
+    for command in (
+        "make --set aXb x y",
+        "make --set a.b",
+        "make --set a.b x y; true"[:-6] + " 2> log;",
+    ):
         wrong = command != "make --set a.b x y 2> log;"
         assert judged(replace(STATED, command=command)) == ("the command changed" if wrong else "")
     assert judged(value={"words": 4, "top": None}.get) == "a parameter changed (words 3 → 4)"
     gone = {"words": 3, "top": ABSENT}
     assert judged(value=gone.get) == "a parameter changed (top None → not there)"
     assert judged(**{"src__words.yaml": "vv"}) == "a file that it read changed (src/words.yaml)"
-    assert judged(job=replace(JOB, inputs=("data/a.txt", "new"))) == "other inputs than before (new)"
-    assert judged(job=replace(JOB, outputs=("results/texts/b.json",))) == "other outputs than before"
+    assert (
+        judged(job=replace(JOB, inputs=("data/a.txt", "new"))) == "other inputs than before (new)"
+    )
+    assert (
+        judged(job=replace(JOB, outputs=("results/texts/b.json",))) == "other outputs than before"
+    )
     assert judged(**{"src__x.py": "yy"}) == "a source changed (src/x.py)"
     assert judged(**{"data__a.txt": ""}) == "an input changed (data/a.txt)"
     assert judged(**{"results__texts__a.json": "zz"}) == OTHER_BYTES
@@ -167,7 +179,9 @@ def sha(text: str) -> str:
 
 @pytest.mark.usefixtures("toy")
 def test_a_missing_file_counts_as_what_its_certificate_says_while_that_holds() -> None:
-    """A colleague who pulled only the last phases can go on; an edit that concerns the missing ones is seen."""
+    """A colleague who pulled only the last phases can go on; an edit that concerns the missing ones
+    is seen.
+    """
     put("data/a.txt", "aa")
     put("src/x.py", "xx")
     made = {"data/a.txt": sha("aa")}, {"results/texts/a.json": sha("oo")}
@@ -208,7 +222,9 @@ def test_a_certificate_without_sources_is_none() -> None:
 
 @pytest.mark.usefixtures("toy")
 def test_a_lost_file_is_made_again_and_one_of_a_phase_that_nobody_pulled_is_not() -> None:
-    """`snakemake -n` had nothing to do, status said "missing", and record refused the phases behind it."""
+    """`snakemake -n` had nothing to do, status said "missing", and record refused the phases behind
+    it.
+    """
     other = Job("text", {"set": "b"}, ("data/b.txt",), ("results/texts/b.json",))
     put("src/x.py", "xx")
     source = {"src/x.py": sha("xx")}
@@ -217,7 +233,9 @@ def test_a_lost_file_is_made_again_and_one_of_a_phase_that_nobody_pulled_is_not(
             put(path)
         sums = [{path: sha("x") for path in paths} for paths in (job.inputs, job.outputs)]
         command = "page" if job is PAGE else f"make --set {job.wildcards['set']} "
-        Certificate(job.rule, command, {}, source, sums[0], {}, sums[1]).write(job.certificate("results"))
+        Certificate(job.rule, command, {}, source, sums[0], {}, sums[1]).write(
+            job.certificate("results")
+        )
     jobs = [JOB, other, PAGE]
     assert Judge("results", jobs, now).must_run() == {}
     Path(JOB.outputs[0]).unlink()
@@ -236,7 +254,9 @@ def test_a_certificate_comes_back_as_it_was() -> None:
 
 
 def test_code_from_elsewhere_is_noticed() -> None:
-    assert environment.foreign_code() == "", "a project without the package has no code to run instead"
+    assert environment.foreign_code() == "", (
+        "a project without the package has no code to run instead"
+    )
     put("src/coder_clip/__init__.py")
     assert "coder_clip runs from /" in environment.foreign_code()
 
@@ -290,11 +310,17 @@ LISTS = {
     "no list": (b'{"relpath": "a"}', "is not a list"),
     "no mapping": (b'["a"]', "the 1., with other keys"),
     "no hash": (b'[{"relpath": "a"}]', "the 1., with other keys"),
-    "a key more": (b'[{"relpath": "a", "md5": "%s", "isexec": true}]' % (b"1" * 32), "with other keys"),
+    "a key more": (
+        b'[{"relpath": "a", "md5": "%s", "isexec": true}]' % (b"1" * 32),
+        "with other keys",
+    ),
     "a path as hash": (b'[{"relpath": "a", "md5": "../../../../victim"}]', "which is not an md5"),
     "a number as hash": (b'[{"relpath": "a", "md5": 7}]', "which is not an md5"),
     "a list as hash": (b'[{"relpath": "a", "md5": ["x"]}]', "which is not an md5"),
-    "a folder as hash": (b'[{"relpath": "a", "md5": "%s.dir"}]' % (b"1" * 32), "which is not an md5"),
+    "a folder as hash": (
+        b'[{"relpath": "a", "md5": "%s.dir"}]' % (b"1" * 32),
+        "which is not an md5",
+    ),
     "twice": (
         b'[{"relpath": "a", "md5": "%s"}, {"relpath": "a", "md5": "%s"}]' % ((b"1" * 32,) * 2),
         "twice",
@@ -323,7 +349,10 @@ def lock(stage: str = "texts", **changes: Any) -> None:
         "nfiles": 1,
         **changes,
     }
-    put("dvc.lock", yaml.safe_dump({"schema": "2.0", "stages": {stage: {"cmd": "x", "outs": [out]}}}))
+    put(
+        "dvc.lock",
+        yaml.safe_dump({"schema": "2.0", "stages": {stage: {"cmd": "x", "outs": [out]}}}),
+    )
 
 
 def test_a_lock_names_no_output_but_the_phase_s(toy: Tracked) -> None:
@@ -331,13 +360,17 @@ def test_a_lock_names_no_output_but_the_phase_s(toy: Tracked) -> None:
     assert toy.recorded() == {"texts": {"results/texts": "1" * 32 + ".dir"}}
     for path in ("../victim", "/victim", "results/tables", "results/texts/../../x", "src"):
         lock(path=path)
-        with pytest.raises(UserError, match=r"dvc\.lock: .* which does not make it; nothing was changed"):
+        with pytest.raises(
+            UserError, match=r"dvc\.lock: .* which does not make it; nothing was changed"
+        ):
             toy.recorded()
     lock("mine", path="data/mine.txt")
     assert toy.recorded() == {}, "a stage of somebody's own is none of ours"
 
 
-@pytest.mark.parametrize("key", ["files", "isexec", "remote", "cloud", "version_id", "cache", "persist"])
+@pytest.mark.parametrize(
+    "key", ["files", "isexec", "remote", "cloud", "version_id", "cache", "persist"]
+)
 def test_a_lock_has_no_key_that_only_dvc_knows(toy: Tracked, key: str) -> None:
     """With `files` DVC wrote any file of the clone, a Git hook included."""
     lock(**{key: [{"path": "../../.git/hooks/post-checkout", "md5": "2" * 32, "isexec": True}]})
@@ -365,7 +398,9 @@ def test_a_dvc_yaml_that_no_record_writes_is_refused_by_name(toy: Tracked, what:
     """DVC deleted whole folders with untracked files because of such an entry."""
     lock()
     put("dvc.yaml", yaml.safe_dump({"stages": {"texts": YAMLS[what]}}))
-    with pytest.raises(UserError, match=r"dvc\.yaml: .*'texts'.*nothing was changed: look at the commit"):
+    with pytest.raises(
+        UserError, match=r"dvc\.yaml: .*'texts'.*nothing was changed: look at the commit"
+    ):
         toy.recorded()
 
 
@@ -373,11 +408,15 @@ def test_a_dvc_yaml_that_no_record_writes_is_refused_by_name(toy: Tracked, what:
 def test_results_outside_of_the_clone_are_refused_by_name(results: str) -> None:
     put("config/mine.yaml", f"results: {results}\n")
     put("workflow/phases.yaml", PHASES)
-    with pytest.raises(UserError, match="is outside of this clone, so nothing is recorded, pulled or pushed"):
+    with pytest.raises(
+        UserError, match="is outside of this clone, so nothing is recorded, pulled or pushed"
+    ):
         Tracked("config/mine.yaml").refuse_links()
 
 
-@pytest.mark.parametrize("link", ["results", "results/texts", "results/texts/a", "results/certificates"])
+@pytest.mark.parametrize(
+    "link", ["results", "results/texts", "results/texts/a", "results/certificates"]
+)
 def test_a_link_in_the_results_is_refused_by_name(toy: Tracked, link: str) -> None:
     """`pull` moved away all of the folder that it leads to."""
     put("docs/thesis.txt")
@@ -417,7 +456,10 @@ def test_dvc_yaml_of_another_configuration(toy: Tracked) -> None:
 
 
 def test_a_stage_of_somebody_s_own_stays_in_dvc_yaml(toy: Tracked) -> None:
-    put("dvc.yaml", yaml.safe_dump({"stages": {"mine": {"cmd": "x"}}, "plots": ["results/tables/t.csv"]}))
+    put(
+        "dvc.yaml",
+        yaml.safe_dump({"stages": {"mine": {"cmd": "x"}}, "plots": ["results/tables/t.csv"]}),
+    )
     toy.write_yaml([JOB])
     document = yaml.safe_load(Path("dvc.yaml").read_text())
     assert list(document["stages"]) == ["texts", "mine"]
@@ -450,7 +492,9 @@ def test_dvc_yaml_names_the_phases_and_their_outputs(repo: Path) -> None:
 
 def test_two_configurations_are_not_recorded_over_each_other(toy: Tracked) -> None:
     put("config/mine.yaml", "words: 3\n")
-    with pytest.raises(UserError, match=r"config/mine\.yaml would be recorded over config/reproduce\.yaml"):
+    with pytest.raises(
+        UserError, match=r"config/mine\.yaml would be recorded over config/reproduce\.yaml"
+    ):
         stages.tracked("config/mine.yaml")
     put("config/mine.yaml", "results: results/mine\n")
     assert stages.tracked("config/mine.yaml").root == "results/mine"
@@ -473,7 +517,11 @@ LOCKS = [
     f"stages: {stages}"
     for stages in (
         *("[]", "{texts: []}", "{texts: {outs: [a]}}", "{texts: {outs: [{path: a, md5: 4}]}}"),
-        *("{texts: {outs: [{path: a, md5: ../../victim}]}}", "{texts: {outs: [{md5: x}]}}", "[" * 5000),
+        *(
+            "{texts: {outs: [{path: a, md5: ../../victim}]}}",
+            "{texts: {outs: [{md5: x}]}}",
+            "[" * 5000,
+        ),
     )
 ]
 
@@ -487,7 +535,9 @@ def test_damaged_lock(toy: Tracked, text: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "stages: [", "[]", "<<<<<<< HEAD\nstages: {}\n"])
 def test_a_damaged_dvc_yaml_is_named(toy: Tracked, text: str) -> None:
-    """Without it a run said of every phase that it has no stage; DVC names a line of the file and nothing else."""
+    """Without it a run said of every phase that it has no stage; DVC names a line of the file and
+    nothing else.
+    """
     put("dvc.yaml", text)
     put("dvc.lock", "stages: {}")
     with pytest.raises(
@@ -512,7 +562,10 @@ def test_rows_of_a_table() -> None:
     for row, said in (
         ("3", "rows 1 to 2"),
         ("dataset=d", r"2 rows of t\.csv have dataset=d; they differ in method \(clip, coder\)$"),
-        ("dataset=d,method=codr", r"no row .* method 'codr' is not there \(did you mean 'coder'\?\)"),
+        (
+            "dataset=d,method=codr",
+            r"no row .* method 'codr' is not there \(did you mean 'coder'\?\)",
+        ),
         ("metod=x", "did you mean"),
         ("x", "give a number"),
     ):
@@ -541,7 +594,9 @@ def test_a_table_tells_its_configuration(repo: Path) -> None:
     put("config/half.yaml", "results: [")
     assert config_of("results/tables/zero_shot.csv") == Path("config/reproduce.yaml")
     assert config_of("results/photos/tables/zero_shot.csv") == Path("config/photos.yaml")
-    with pytest.raises(UserError, match=r"no configuration writes elsewhere/tables/t\.csv.*--config"):
+    with pytest.raises(
+        UserError, match=r"no configuration writes elsewhere/tables/t\.csv.*--config"
+    ):
         config_of("elsewhere/tables/t.csv")
     put("config/again.yaml", Path("config/photos.yaml").read_text())
     with pytest.raises(UserError, match=r"several .*again\.yaml, config/photos\.yaml"):
@@ -550,15 +605,30 @@ def test_a_table_tells_its_configuration(repo: Path) -> None:
 
 def test_an_explanation_is_short_unless_all_is_asked_for() -> None:
     artefacts = [
-        {"path": f"f{i}", "sha256": "1" * 64, "command": f"make {i}", "params": {"a": 1}, "changed": ""}
+        {
+            "path": f"f{i}",
+            "sha256": "1" * 64,
+            "command": f"make {i}",
+            "params": {"a": 1},
+            "changed": "",
+        }
         for i in range(40)
     ]
     given = {"x": "2" * 64, **{f"src/{i}.py": "3" * 64 for i in range(30)}}
     found = Explained(
-        "t.csv", {"dataset": "d"}, "value", "1", artefacts[:9], given, {"s.py": "3" * 64}, ["src/4.py"]
+        "t.csv",
+        {"dataset": "d"},
+        "value",
+        "1",
+        artefacts[:9],
+        given,
+        {"s.py": "3" * 64},
+        ["src/4.py"],
     )
     shown = [line.split()[0] for line in lines(found) if "sha256" in line]
-    assert shown == ["x", "src/4.py"], "of sources those that changed; a page of others would hide the texts"
+    assert shown == ["x", "src/4.py"], (
+        "of sources those that changed; a page of others would hide the texts"
+    )
     found.artefacts = artefacts
     short, every = lines(found), lines(found, every=True)
     assert len(short) <= 25
@@ -570,7 +640,10 @@ def test_an_explanation_is_short_unless_all_is_asked_for() -> None:
 
 def test_status_table_is_in_columns() -> None:
     lines = table(
-        [Line("texts", "2/2", "yes", "yes", "no", ""), Line("x", "0/10", "no", "no", "no", "missing (10)")]
+        [
+            Line("texts", "2/2", "yes", "yes", "no", ""),
+            Line("x", "0/10", "no", "no", "no", "missing (10)"),
+        ]
     )
     assert lines[1].startswith("texts  2/2    yes")
     assert lines[2].endswith("missing (10)")

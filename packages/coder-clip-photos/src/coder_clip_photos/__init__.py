@@ -1,4 +1,6 @@
-"""Your own photos: classify them with nothing but class names or texts, see why, and improve the texts."""
+"""Your own photos: classify them with nothing but class names or texts, see why, and improve the
+texts.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,8 @@ __all__ = ["Classifier", "Photo", "Reason"]
 
 
 def __getattr__(name: str) -> Any:
-    # The classifier imports torch, which takes seconds; `coder-clip --help` imports this package for its commands.
+    # The classifier imports torch, which takes seconds; `coder-clip --help` imports this package
+    # for its commands.
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from . import classifier

@@ -42,11 +42,12 @@ Images = Iterable[Picture | Tensor]
 
 @dataclass(frozen=True)
 class Reason:
-    """One text for or against a class. kind: name, attribute, analogous, synonym; one_to_one where stage two decided.
+    """One text for or against a class. kind: name, attribute, analogous, synonym; one_to_one where
+    stage two decided.
 
-    label: the class it describes. cosine: with the image. adds: points that it adds to the difference between the
-    winner and the runner-up, in stage two to the winner's lead over all candidates.
-    """
+    label: the class it describes. cosine: with the image. adds: points that it adds to the
+    difference between the winner and the runner-up, in stage two to the winner's lead over all
+    candidates."""
 
     text: str
     kind: str
@@ -59,9 +60,11 @@ class Reason:
 class Photo:
     """The class of one image.
 
-    image: its path, or its number. label: the class, None for "none of these". score: the score of the best class, 100
-    × its mean cosine similarity. probability: calibrated on labelled validation images, else None. margin: points ahead
-    of the runner-up. top: (class, score) of the likeliest classes, the decided class first. reranked: True if stage two
+    image: its path, or its number. label: the class, None for "none of these". score: the score of
+    the best class, 100 × its mean cosine similarity. probability: calibrated on labelled validation
+    images, else None. margin: points ahead
+    of the runner-up. top: (class, score) of the likeliest classes, the decided class first.
+    reranked: True if stage two
     decided.
     reasons_for, reasons_against: the strongest first; empty unless asked for.
     """
@@ -88,11 +91,12 @@ class Photo:
 
 @dataclass(frozen=True)
 class Stages:
-    """How scores become classes. pairs: the differences of stage two, None without it; pair_texts: their texts.
+    """How scores become classes. pairs: the differences of stage two, None without it; pair_texts:
+    their texts.
     scale: factor that turns scores into probabilities, None without.
 
-    score: features (N, d) -> scores (N, C), of a method that is not a mean over texts and so has no reasons.
-    """
+    score: features (N, d) -> scores (N, C), of a method that is not a mean over texts and so has no
+    reasons."""
 
     score: Callable[[Tensor], Tensor] | None = None
     pairs: OneToOne | None = None
@@ -103,11 +107,13 @@ class Stages:
 
 
 class Classifier:
-    """An encoder and what describes the classes. The encoder is loaded once, when something new is to be encoded.
+    """An encoder and what describes the classes. The encoder is loaded once, when something new is
+    to be encoded.
 
-    Images are paths, bytes or open files, Pillow images, arrays (H, W, 3) or grey (H, W) of uint8, tensors (3, H, W)
-    from ``encoder.encoder.preprocess`` (or uint8 from its ``pixels``), or features (d,) of this encoder. As in a
-    pipeline of transformers, one image gives one result, and a list of any of them gives a list; so do tensors
+    Images are paths, bytes or open files, Pillow images, arrays (H, W, 3) or grey (H, W) of uint8,
+    tensors (3, H, W) from ``encoder.encoder.preprocess`` (or uint8 from its ``pixels``), or
+    features (d,) of this encoder. As in a pipeline of transformers, one image gives one result, and
+    a list of any of them gives a list; so do tensors
     (N, 3, H, W) and (N, d). Can be pickled: another process loads the encoder itself.
     """
 
@@ -122,16 +128,18 @@ class Classifier:
         cache: bool = True,
         device: str | torch.device | None = None,
     ) -> None:
-        """Describe classes: ``Classifier("ViT-B-32", {"cat": ["long whiskers"], "dog": ["a long snout"]})``.
+        """Describe classes: ``Classifier("ViT-B-32", {"cat": ["long whiskers"], "dog": ["a long
+        snout"]})``.
 
-        model: an open_clip name (pretrained: its weights, by default OpenAI's), hf-hub:ORG/NAME or a folder.
+        model: an open_clip name (pretrained: its weights, by default OpenAI's), hf-hub:ORG/NAME or
+        a folder.
         texts: class names; class name -> what it looks like; a text set, or its JSON file.
         templates: "a satellite photo of a {class}.", or several, whose features are averaged.
-        cache: keep features in the user's cache folder. device: "cpu", "cuda", "cuda:1"; by default a GPU if there is
-        one.
+        cache: keep features in the user's cache folder. device: "cpu", "cuda", "cuda:1"; by default
+        a GPU if there is one.
 
-        UserError for fewer than two classes, unknown models or devices, or files that cannot be read.
-        """
+        UserError for fewer than two classes, unknown models or devices, or files that cannot be
+        read."""
         if not isinstance(model, str | EncoderSpec | PhotoEncoder):
             raise UserError(
                 f"model: {model!r}, where an open_clip name, hf-hub:ORG/NAME or a folder is needed"
@@ -142,12 +150,15 @@ class Classifier:
             raise UserError("pretrained: this encoder has its weights; leave it out")
         if isinstance(model, PhotoEncoder) and device is not None:
             raise UserError("device: this encoder has one; leave it out")
-        self.encoder = PhotoEncoder(on(model, device), cache) if isinstance(model, EncoderSpec) else model
+        self.encoder = (
+            PhotoEncoder(on(model, device), cache) if isinstance(model, EncoderSpec) else model
+        )
         self.texts = text_set(texts)
         self.classes = [c.name for c in self.texts.classes]
         if len(self.classes) == 1:
             raise UserError(
-                f"'{self.classes[0]}' is the only class, and every photo would be one: name two, with a comma between"
+                f"'{self.classes[0]}' is the only class, and every photo would be one: name two, "
+                "with a comma between"
             )
         self.templates = make_templates(templates)
         self.stages = stages or Stages()
@@ -183,11 +194,13 @@ class Classifier:
         method: str | None = None,
         device: str | torch.device | None = None,
     ) -> Classifier:
-        """Load a finished run by its results folder or configuration file, ``Classifier.load("results/photos")``; or a
-        file that :meth:`export` wrote.
+        """Load a finished run by its results folder or configuration file,
+        ``Classifier.load("results/photos")``; or a file that :meth:`export` wrote.
 
-        model: for a file, where its encoder is now (it must be the same encoder); for a run, which of its models.
-        dataset, method: for a run; by default its only data set, and the method that it recommends, or CODER. device:
+        model: for a file, where its encoder is now (it must be the same encoder); for a run, which
+        of its models.
+        dataset, method: for a run; by default its only data set, and the method that it recommends,
+        or CODER. device:
         default: the run's; for a file a GPU if there is one.
 
         UserError if the path is neither, or if the texts of the run have changed.
@@ -216,10 +229,15 @@ class Classifier:
         """Classify features (N, d): classes and scores."""
         s = self.stages
         scores = (s.score or self.neighbors.class_scores)(x)
-        return by_score(scores) if s.pairs is None else by_rerank(x, scores, s.pairs, s.threshold, s.top_k)
+        return (
+            by_score(scores)
+            if s.pairs is None
+            else by_rerank(x, scores, s.pairs, s.threshold, s.top_k)
+        )
 
     def scores(self, images: Picture | Images | Tensor) -> Tensor:
-        """Scores of stage one, 100 × a mean of cosines: ``c.scores("a.jpg")`` -> (C,), of N images -> (N, C).
+        """Scores of stage one, 100 × a mean of cosines: ``c.scores("a.jpg")`` -> (C,), of N images
+        -> (N, C).
 
         UserError as of :meth:`features`.
         """
@@ -246,26 +264,37 @@ class Classifier:
         top: int = 5,
         none_below: float | None = None,
     ) -> Photo | list[Photo]:
-        """Classify one image or several: ``c.classify("a.jpg", why=3).label``. Of a tensor, the shape says which.
+        """Classify one image or several: ``c.classify("a.jpg", why=3).label``. Of a tensor, the
+        shape says which.
 
-        why: number of texts for and against, each. top: number of classes. none_below: a best class with less has the
-        label None; a probability where there are such, else a score. UserError as of :meth:`features`.
-        """
+        why: number of texts for and against, each. top: number of classes. none_below: a best class
+        with less has the label None; a probability where there are such, else a score. UserError as
+        of :meth:`features`."""
         batch, one = as_batch(images)
-        names = [str(image if isinstance(image, str | Path) else i) for i, image in enumerate(batch)]
+        names = [
+            str(image if isinstance(image, str | Path) else i) for i, image in enumerate(batch)
+        ]
         photos = self.photos(self.features(batch), names, why=why, top=top, none_below=none_below)
         return photos[0] if one else photos
 
     def photos(
-        self, x: Tensor, names: Sequence[str], *, why: int = 0, top: int = 5, none_below: float | None = None
+        self,
+        x: Tensor,
+        names: Sequence[str],
+        *,
+        why: int = 0,
+        top: int = 5,
+        none_below: float | None = None,
     ) -> list[Photo]:
         """As :meth:`classify`, from features (N, d) and names of the images.
 
-        Where there are probabilities, a photo that stage two decided has none, so ``none_below`` leaves it its class.
-        """
+        Where there are probabilities, a photo that stage two decided has none, so ``none_below``
+        leaves it its class."""
         for option, number, least in (("why", why, 0), ("top", top, 1)):
             if not isinstance(number, Integral) or number < least:
-                raise UserError(f"{option}: {number!r}, where a whole number from {least} is needed")
+                raise UserError(
+                    f"{option}: {number!r}, where a whole number from {least} is needed"
+                )
         if none_below is not None and not isinstance(none_below, Real):
             raise UserError(f"none_below: {none_below!r}, where a number or None is needed")
         if not len(x):
@@ -277,7 +306,11 @@ class Classifier:
         likeliest = decided.order[:, : max(top, 2)]
         # lists, because reading a tensor number by number takes seconds for many photos
         orders, scores = likeliest.tolist(), decided.scores.gather(1, likeliest).tolist()
-        of_best = None if probabilities is None else probabilities.gather(1, likeliest[:, :1])[:, 0].tolist()
+        of_best = (
+            None
+            if probabilities is None
+            else probabilities.gather(1, likeliest[:, :1])[:, 0].tolist()
+        )
         leads, by_stage_two = ahead.tolist(), decided.reranked.tolist()
         photos = []
         for i, name in enumerate(names):
@@ -304,8 +337,11 @@ class Classifier:
 
     # ---- reasons
 
-    def reasons(self, x: Tensor, decided: Decisions, n: int) -> list[tuple[list[Reason], list[Reason]]]:
-        """For each image the n strongest texts for its class against the runner-up, and the reverse; x: (N, d).
+    def reasons(
+        self, x: Tensor, decided: Decisions, n: int
+    ) -> list[tuple[list[Reason], list[Reason]]]:
+        """For each image the n strongest texts for its class against the runner-up, and the
+        reverse; x: (N, d).
 
         UserError if the method's scores are not means over texts.
         """
@@ -329,7 +365,9 @@ class Classifier:
     def _compared(self, x: Tensor, candidates: Tensor) -> list[Reason]:
         """Reasons of stage two for one image (d,), whose winner is the first candidate."""
         winner, of = int(candidates[0]), set(candidates.tolist())
-        texts = [t for t in self.stages.pair_texts if {t.of, t.other} <= of and winner in (t.of, t.other)]
+        texts = [
+            t for t in self.stages.pair_texts if {t.of, t.other} <= of and winner in (t.of, t.other)
+        ]
         if not texts:  # the pairs came without them
             return []
         features = self.encoder.texts([t.sentence for t in texts])
@@ -339,8 +377,9 @@ class Classifier:
     # ---- one file
 
     def export(self, path: str | Path) -> None:
-        """Write everything but the encoder's weights to one file, ``c.export("mine.safetensors")``: encoder id with the
-        hash of its weights, preprocessing, texts, their features, stage two. :meth:`load` reads it.
+        """Write everything but the encoder's weights to one file, ``c.export("mine.safetensors")``:
+        encoder id with the hash of its weights, preprocessing, texts, their features, stage two.
+        :meth:`load` reads it.
 
         UserError for another ending, and for a method whose scores are not means over texts.
         """
@@ -350,7 +389,9 @@ class Classifier:
             raise UserError(f"{path}: no folder {Path(path).parent}")
         s, stages = self.scoring, self.stages
         if stages.score is not None:
-            raise UserError("only methods whose scores are means over texts can be exported: CLIP and CODER")
+            raise UserError(
+                "only methods whose scores are means over texts can be exported: CLIP and CODER"
+            )
         tensors = {"text_features": s.features, "class_index": s.owner, "averaged": s.averaged}
         if stages.pairs is not None:
             tensors |= {f"one_to_one.{k}": v for k, v in stages.pairs.state().items()}
@@ -368,13 +409,18 @@ class Classifier:
 
     @classmethod
     def _imported(cls, path: Path, model: str | None, device: str | torch.device | None) -> Self:
-        # The stored features are only right for the same encoder and the same prompts. Both are compared; only
-        # the name of the model may differ, because its files may be elsewhere on this machine.
+        # The stored features are only right for the same encoder and the same prompts. Both are
+        # compared; only # the name of the model may differ, because its files may be elsewhere on
+        # this machine.
         tensors, meta = read_tensors(path)
         if meta.get("exported") != EXPORTED:
             raise UserError(f"{path} is not a file that Classifier.export of this version wrote")
         templates = TypeAdapter(list[Templates]).validate_python(meta["templates"])
-        pairs = {k.removeprefix("one_to_one."): v for k, v in tensors.items() if k.startswith("one_to_one.")}
+        pairs = {
+            k.removeprefix("one_to_one."): v
+            for k, v in tensors.items()
+            if k.startswith("one_to_one.")
+        }
         stages = Stages(
             pairs=OneToOne.from_state(pairs) if pairs else None,
             pair_texts=tuple(PairText(*t) for t in meta["pair_texts"]),
@@ -386,10 +432,14 @@ class Classifier:
         texts = TextSet.model_validate(meta["texts"])
         new = cls(spec, texts, templates=templates, stages=stages, device=device)
         if [list(r.sentences) for r in new.rows] != meta["sentences"]:
-            raise UserError(f"{path}: this version makes other sentences of its texts; export it again")
+            raise UserError(
+                f"{path}: this version makes other sentences of its texts; export it again"
+            )
         for key, value in meta["encoder"].items():
             if key not in ("model", "pretrained") and new.encoder.metadata.get(key) != value:
-                raise UserError(f"{path} was made with another encoder than {spec.model}: {key} differs")
+                raise UserError(
+                    f"{path} was made with another encoder than {spec.model}: {key} differs"
+                )
         new.scoring = ScoringTexts(
             tensors["text_features"], tensors["class_index"], tensors["averaged"], len(new.classes)
         )

@@ -31,24 +31,32 @@ PANEL = "Your photos (docs/photos.md)"
 
 PhotosArgument = Annotated[
     list[str],
-    typer.Argument(help="Photos, folders of photos, or - for a list on standard input.", metavar="PHOTOS"),
+    typer.Argument(
+        help="Photos, folders of photos, or - for a list on standard input.", metavar="PHOTOS"
+    ),
 ]
 ClassesOption = Annotated[
     str | None,
-    typer.Option("--classes", help="Class names: cat,dog; one with a comma in quotes.", metavar="NAMES"),
+    typer.Option(
+        "--classes", help="Class names: cat,dog; one with a comma in quotes.", metavar="NAMES"
+    ),
 ]
 ClassesFileOption = Annotated[
-    Path | None, typer.Option("--classes-file", help="Class names in a file, one per line.", metavar="FILE")
+    Path | None,
+    typer.Option("--classes-file", help="Class names in a file, one per line.", metavar="FILE"),
 ]
 TextsOption = Annotated[
     Path | None,
-    typer.Option("--texts", help="What the classes look like: a text set (docs/photos.md).", metavar="FILE"),
+    typer.Option(
+        "--texts", help="What the classes look like: a text set (docs/photos.md).", metavar="FILE"
+    ),
 ]
 TemplateOption = Annotated[
     list[str] | None,
     typer.Option(
         "--template",
-        help="Prompt for class names: 'a satellite photo of a {class}.'; several times: their average.",
+        help="Prompt for class names: 'a satellite photo of a "
+        "{class}.'; several times: their average.",
         metavar="TEXT",
     ),
 ]
@@ -61,28 +69,38 @@ ModelOption = Annotated[
 ]
 PretrainedOption = Annotated[
     str | None,
-    typer.Option("--pretrained", help="Weights of an open_clip name: a tag or a file; default: openai."),
+    typer.Option(
+        "--pretrained", help="Weights of an open_clip name: a tag or a file; default: openai."
+    ),
 ]
 DatasetOption = Annotated[
     str | None,
-    typer.Option("--dataset", "-d", help="Of a run: which data set's classes; default: the only one."),
+    typer.Option(
+        "--dataset", "-d", help="Of a run: which data set's classes; default: the only one."
+    ),
 ]
 MethodOption = Annotated[
     str | None,
     typer.Option(
         "--method",
-        help="With --run: clip, coder, coder_rerank, …, a few-shot one as coder_adapter-16; default: what the run "
+        help="With --run: clip, coder, coder_rerank, …, a few-shot one as coder_adapter-16; "
+        "default: what the run "
         "recommends (docs/method.md).",
     ),
 ]
-CacheOption = Annotated[bool, typer.Option("--cache/--no-cache", help="Keep features for the next call.")]
+CacheOption = Annotated[
+    bool, typer.Option("--cache/--no-cache", help="Keep features for the next call.")
+]
 Format = Literal["table", "csv", "json", "jsonl"]
 FormatOption = Annotated[
     Format | None,
-    typer.Option(help="Default: by the ending of --out, else a table.", metavar="table|csv|json|jsonl"),
+    typer.Option(
+        help="Default: by the ending of --out, else a table.", metavar="table|csv|json|jsonl"
+    ),
 ]
 OutOption = Annotated[
-    Path | None, typer.Option("--out", "-o", help="Write here, not to the terminal.", metavar="FILE")
+    Path | None,
+    typer.Option("--out", "-o", help="Write here, not to the terminal.", metavar="FILE"),
 ]
 
 
@@ -99,7 +117,8 @@ def classify(
     dataset: DatasetOption = None,
     method: MethodOption = None,
     why: Annotated[
-        int, typer.Option(help="How many texts for and against to show per photo.", min=0, metavar="N")
+        int,
+        typer.Option(help="How many texts for and against to show per photo.", min=0, metavar="N"),
     ] = 0,
     top: Annotated[
         int, typer.Option(help="How many of the likeliest classes to show.", min=1, metavar="N")
@@ -107,19 +126,22 @@ def classify(
     sort: Annotated[
         Literal["given", "uncertain", "score"],
         typer.Option(
-            help="uncertain: the smallest margin first; score: the largest score of the best class first.",
+            help="uncertain: the smallest margin first; score: the "
+            "largest score of the best class first.",
             metavar="given|uncertain|score",
         ),
     ] = "given",
     none_below: Annotated[
         float | None,
         typer.Option(
-            help="Say 'none of these' where the best class has less: a score, or a probability from 0 to 1.",
+            help="Say 'none of these' where the best class has less: a "
+            "score, or a probability from 0 to 1.",
             metavar="X",
         ),
     ] = None,
     copy_to: Annotated[
-        Path | None, typer.Option(help="Copy each photo into a folder of its class there.", metavar="DIR")
+        Path | None,
+        typer.Option(help="Copy each photo into a folder of its class there.", metavar="DIR"),
     ] = None,
     format: FormatOption = None,
     out: OutOption = None,
@@ -146,8 +168,8 @@ def classify(
     """
     from . import files, listing
 
-    # Options that contradict each other are refused before the photos are encoded, which takes most of the
-    # time.
+    # Options that contradict each other are refused before the photos are encoded, which takes most
+    # of the # time.
     format, said = _format(format, out), ""
     points = True  # scores are points: 100 × cosines
     if run is not None:
@@ -168,7 +190,9 @@ def classify(
     else:
         classifier = _classifier(classes, classes_file, texts, template, model, pretrained, cache)
     if none_below is not None and classifier.stages.scale is not None and not 0 <= none_below <= 1:
-        raise UserError(f"--none-below {none_below:g}: this run has probabilities; give one from 0 to 1")
+        raise UserError(
+            f"--none-below {none_below:g}: this run has probabilities; give one from 0 to 1"
+        )
     places = files.find(photos)
     if copy_to is not None:
         files.refuse_within("--copy-to", copy_to, places)
@@ -177,7 +201,9 @@ def classify(
     features = classifier.encoder.photos(places.files, progress=True)
     only_names = run is None and all(row.kind == "name" for row in classifier.rows)
     reasons = 0 if only_names else why
-    found = classifier.photos(features.features, features.kept, why=reasons, top=top, none_below=none_below)
+    found = classifier.photos(
+        features.features, features.kept, why=reasons, top=top, none_below=none_below
+    )
     if sort == "uncertain":
         found = sorted(found, key=lambda p: p.margin)
     elif sort == "score":
@@ -207,12 +233,17 @@ def classify(
 
 @app.command(rich_help_panel=PANEL)
 def find(
-    photos: Annotated[str, typer.Argument(help="A folder, a photo, or - for a list.", metavar="PHOTOS")],
+    photos: Annotated[
+        str, typer.Argument(help="A folder, a photo, or - for a list.", metavar="PHOTOS")
+    ],
     texts: Annotated[list[str], typer.Argument(help="What to look for; of several, the mean.")],
-    minus: Annotated[list[str] | None, typer.Option(help="What not to look for; repeatable.")] = None,
+    minus: Annotated[
+        list[str] | None, typer.Option(help="What not to look for; repeatable.")
+    ] = None,
     top: Annotated[int, typer.Option(help="How many photos to show.", min=1, metavar="N")] = 10,
     sheet: Annotated[
-        Path | None, typer.Option(help="Draw these photos on one page: .jpg or .png.", metavar="FILE")
+        Path | None,
+        typer.Option(help="Draw these photos on one page: .jpg or .png.", metavar="FILE"),
     ] = None,
     model: Annotated[str | None, typer.Option("--model", "-m", help=MODEL)] = None,
     pretrained: PretrainedOption = None,
@@ -244,7 +275,8 @@ def find(
             raise UserError("a text to look for is empty")
         if os.path.isfile(text) or (len(texts) > 1 and os.path.isdir(text)):
             raise UserError(
-                f"'{files.shown(text)}' is a file or a folder: give one place, then the texts to look for"
+                f"'{files.shown(text)}' is a file or a folder: give "
+                "one place, then the texts to look for"
             )
     places = files.find([photos])
     if sheet is not None:
@@ -268,7 +300,8 @@ def find(
 
 
 def _format(format: Format | None, out: Path | None) -> Format:
-    """The format that was asked for, by name or by the ending of --out. UserError for another ending.
+    """The format that was asked for, by name or by the ending of --out. UserError for another
+    ending.
 
     With --format a file may have any ending but a photo's: a photo could be overwritten.
     """
@@ -283,19 +316,25 @@ def _format(format: Format | None, out: Path | None) -> Format:
     }
     ending = out.suffix if out else ""
     if is_image(f"x{ending}"):
-        raise UserError(f"--out {out}: this ending is a photo's; end it in .csv, .json, .jsonl or .txt")
+        raise UserError(
+            f"--out {out}: this ending is a photo's; end it in .csv, .json, .jsonl or .txt"
+        )
     if format is None and ending not in endings:
         raise UserError(f"--out {out}: end it in .csv, .json, .jsonl or .txt, or give --format")
     return format or endings[ending]
 
 
 def _width(out: Path | None) -> int | None:
-    """Columns of the terminal that a table is for; None for a file or pipe, which take lines of any length."""
+    """Columns of the terminal that a table is for; None for a file or pipe, which take lines of any
+    length.
+    """
     return shutil.get_terminal_size().columns if out is None and sys.stdout.isatty() else None
 
 
 def _end(places: Places, features: Features) -> None:
-    """List skipped photos. The exit status is 1 if one of them was named, or if no photo could be read."""
+    """List skipped photos. The exit status is 1 if one of them was named, or if no photo could be
+    read.
+    """
     _list_skipped(places, features.skipped)
     skipped = {path for path, _ in places.skipped + features.skipped}
     if not features.kept or skipped & places.named:
@@ -329,12 +368,19 @@ def _classifier(
     elif classes_file:
         if classes_file.suffix == ".json":
             raise UserError(
-                f"--classes-file {classes_file}: it has a name per line; a text set is given as --texts"
+                f"--classes-file {classes_file}: it has a name per "
+                "line; a text set is given as --texts"
             )
         lines = lines_of(classes_file)
-        what = [name for line in lines for name in (_names(line) if line.startswith('"') else [line])]
+        what = [
+            name for line in lines for name in (_names(line) if line.startswith('"') else [line])
+        ]
     return Classifier(
-        model or DEFAULT_MODEL, what, pretrained=pretrained, cache=cache, templates=template or TEMPLATES
+        model or DEFAULT_MODEL,
+        what,
+        pretrained=pretrained,
+        cache=cache,
+        templates=template or TEMPLATES,
     )
 
 
@@ -342,13 +388,19 @@ def _names(text: str) -> list[str]:
     """Names between commas, as in CSV: quotes keep a comma in a name."""
     lines = text.removeprefix("\ufeff").splitlines()
     try:
-        return [name for line in csv.reader(lines, skipinitialspace=True, strict=True) for name in line]
+        return [
+            name for line in csv.reader(lines, skipinitialspace=True, strict=True) for name in line
+        ]
     except csv.Error as error:
-        raise UserError(f'class names {text}: {error}; write a name with a comma as "shark, white"') from None
+        raise UserError(
+            f'class names {text}: {error}; write a name with a comma as "shark, white"'
+        ) from None
 
 
 def _write(text: str, out: Path | None = None) -> None:
-    """Write to a file, whole or not at all, or to the terminal; a reader that stops early (head) is not an error."""
+    """Write to a file, whole or not at all, or to the terminal; a reader that stops early (head) is
+    not an error.
+    """
     if out is not None:
         from coder_clip.foundation.artifacts import write_text
 
@@ -390,7 +442,8 @@ def explore(
     photos: Annotated[
         list[str],
         typer.Argument(
-            help="A finished run (its results folder or configuration file); or photos and folders of them.",
+            help="A finished run (its results folder or configuration "
+            "file); or photos and folders of them.",
             metavar="RUN_OR_PHOTOS",
         ),
     ],
@@ -401,7 +454,9 @@ def explore(
     model: ModelOption = None,
     pretrained: PretrainedOption = None,
     dataset: DatasetOption = None,
-    port: Annotated[int, typer.Option(help="Port of the page; default: a free one.", min=0, max=65535)] = 0,
+    port: Annotated[
+        int, typer.Option(help="Port of the page; default: a free one.", min=0, max=65535)
+    ] = 0,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page.")] = True,
     cache: CacheOption = True,
 ) -> None:
@@ -417,14 +472,16 @@ def explore(
     printed; nothing leaves the machine. Text sets are saved in the working
     directory, corrected labels beside the run's configuration. Control-C ends it.
     """
-    # Class names or texts mean photos; without them the path is a finished run. All slow work is done before
-    # the address is printed.
+    # Class names or texts mean photos; without them the path is a finished run. All slow work is
+    # done before # the address is printed.
     from . import explorer, files, web_page
 
     _quiet_about_large_photos()
     if classes or classes_file or texts:
         if dataset:
-            raise UserError("--dataset chooses something of a run; photos have the classes that you name")
+            raise UserError(
+                "--dataset chooses something of a run; photos have the classes that you name"
+            )
         classifier = _classifier(classes, classes_file, texts, template, model, pretrained, cache)
         places = files.find(photos)
         shown, skipped = explorer.explore_photos(classifier, places.files, Path.cwd())
@@ -438,7 +495,8 @@ def explore(
             raise UserError("--template: a run has its own templates")
         if len(photos) > 1:
             raise UserError(
-                "several paths are read as photos, which need classes: give --classes, --classes-file or --texts"
+                "several paths are read as photos, which need classes: give --classes, "
+                "--classes-file or --texts"
             )
         run = load_run(Path(photos[0]), dataset, model, "coder", cache=cache)
         shown = explorer.explore_run(run, Path.cwd())

@@ -1,4 +1,6 @@
-"""Decide classes from features: stage one on your texts, stage two if a run has one, and probabilities of scores."""
+"""Decide classes from features: stage one on your texts, stage two if a run has one, and
+probabilities of scores.
+"""
 
 from __future__ import annotations
 
@@ -22,10 +24,11 @@ SCALES = (1e-3, 1e2)  # what the scores are multiplied with; 1 is CLIP's own
 
 @dataclass(frozen=True)
 class Decisions:
-    """The classes of N images. order: (N, C), the decided class first, the others by score. scores: (N, C) by class.
+    """The classes of N images. order: (N, C), the decided class first, the others by score. scores:
+    (N, C) by class.
 
-    reranked: (N,) bool, those that stage two decided. values: (N, C) stage two's value of each class in points of
-    score, 0 where it has none.
+    reranked: (N,) bool, those that stage two decided. values: (N, C) stage two's value of each
+    class in points of score, 0 where it has none.
     """
 
     order: Tensor
@@ -37,20 +40,28 @@ class Decisions:
 def by_score(scores: Tensor) -> Decisions:
     """Decide by the best score: scores (N, C)."""
     _, order = top_k(scores, scores.shape[1])
-    return Decisions(order, scores, torch.zeros(len(scores), dtype=torch.bool), torch.zeros_like(scores))
+    return Decisions(
+        order, scores, torch.zeros(len(scores), dtype=torch.bool), torch.zeros_like(scores)
+    )
 
 
 def by_rerank(x: Tensor, scores: Tensor, pairs: OneToOne, threshold: float, k: int) -> Decisions:
-    """Let stage two decide among the k best if stage one's gap is below the threshold. x: (N, d); scores: (N, C)."""
+    """Let stage two decide among the k best if stage one's gap is below the threshold. x: (N, d);
+    scores: (N, C).
+    """
     one = by_score(scores)
     both = rerank_scores(x, scores, pairs, k)
     near = both.gap < threshold
-    near &= (both.values != 0).any(dim=1)  # without texts for any of the pairs stage one has the last word
+    near &= (both.values != 0).any(
+        dim=1
+    )  # without texts for any of the pairs stage one has the last word
     by_value = both.values.argsort(dim=1, descending=True, stable=True)
     rest = one.order[:, both.classes.shape[1] :]
     order = torch.cat([both.classes.gather(1, by_value), rest], dim=1)
     values = torch.zeros_like(scores).scatter(1, both.classes, 100 * both.values.to(scores.dtype))
-    return Decisions(torch.where(near[:, None], order, one.order), scores, near, values * near[:, None])
+    return Decisions(
+        torch.where(near[:, None], order, one.order), scores, near, values * near[:, None]
+    )
 
 
 class PairText(NamedTuple):
@@ -63,7 +74,8 @@ class PairText(NamedTuple):
 
 
 class PairTerm(NamedTuple):
-    """A text of class ``of`` that stage two decided by. cosine: with the image, mean over the text's sentences.
+    """A text of class ``of`` that stage two decided by. cosine: with the image, mean over the
+    text's sentences.
     adds: points for the winner."""
 
     of: int
@@ -77,11 +89,12 @@ def compare_texts(
 ) -> list[PairTerm]:
     """The winner against each other candidate, text by text, for one image; the largest first.
 
-    x: (d,). features: (P, d) of the sentences of ``texts``; both sides of every pair are there. The terms sum to the
-    winner's value: 100 × the mean over the other candidates of x·D(winner, other), a difference of two means of
-    cosines. As in stage one (`evaluation.reasons`), the middle of the two means is taken off every cosine: the weights
-    of the two sides cancel, so the sum stays, and a text that fits as well as both classes do on average adds nothing.
-    """
+    x: (d,). features: (P, d) of the sentences of ``texts``; both sides of every pair are there. The
+    terms sum to the winner's value: 100 × the mean over the other candidates of x·D(winner, other),
+    a difference of two means of cosines. As in stage one (`evaluation.reasons`), the middle of the
+    two means is taken off every cosine: the weights
+    of the two sides cancel, so the sum stays, and a text that fits as well as both classes do on
+    average adds nothing."""
     cosines = exact_matmul(l2_normalize(x[None]), l2_normalize(features))[0].tolist()
     sides = defaultdict(list)  # (of, other) -> rows
     for i, text in enumerate(texts):
@@ -96,7 +109,9 @@ def compare_texts(
         for sign, side in zip((1, -1), both, strict=True):
             weight = sign * 100 / (len(side) * len(others))
             for i in side:
-                parts[texts[i].of, texts[i].text].append((cosines[i], weight * (cosines[i] - middle)))
+                parts[texts[i].of, texts[i].text].append(
+                    (cosines[i], weight * (cosines[i] - middle))
+                )
     terms = [
         PairTerm(of, text, sum(c for c, _ in each) / len(each), sum(adds for _, adds in each))
         for (of, text), each in parts.items()
@@ -105,12 +120,14 @@ def compare_texts(
 
 
 def fit_scale(scores: Tensor, labels: Tensor) -> float | None:
-    """The factor that makes softmax(factor × scores) probabilities, from validation images; None for fewer than FEWEST.
+    """The factor that makes softmax(factor × scores) probabilities, from validation images; None
+    for fewer than FEWEST.
 
-    Temperature scaling (Guo et al., ICML 2017) with smoothed targets (Platt 1999): with n images, the target of the
-    true class is (n + 1) / (n + C). Otherwise a method without a mistake on 40 images would be certain of everything.
-    scores: (N, C); -inf marks a class that cannot be predicted, which no factor changes. labels: (N,).
-    """
+    Temperature scaling (Guo et al., ICML 2017) with smoothed targets (Platt 1999): with n images,
+    the target of the true class is (n + 1) / (n + C). Otherwise a method without a mistake on 40
+    images would be certain of everything.
+    scores: (N, C); -inf marks a class that cannot be predicted, which no factor changes. labels:
+    (N,)."""
     n, n_classes = scores.shape
     if n < FEWEST or n_classes < 2:
         return None
@@ -128,7 +145,9 @@ def fit_scale(scores: Tensor, labels: Tensor) -> float | None:
 
 
 def margins(decisions: Decisions) -> Tensor:
-    """Lead of the decided class over the runner-up: (N,) points of score; stage two's values where it decided."""
+    """Lead of the decided class over the runner-up: (N,) points of score; stage two's values where
+    it decided.
+    """
     points = torch.where(decisions.reranked[:, None], decisions.values, decisions.scores)
     best = points.gather(1, decisions.order[:, :2])
     return (best[:, 0] - best[:, 1]).double()

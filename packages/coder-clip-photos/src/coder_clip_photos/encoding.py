@@ -1,4 +1,6 @@
-"""Encode photos and texts: one encoder, loaded only for what is new, and a store of earlier features."""
+"""Encode photos and texts: one encoder, loaded only for what is new, and a store of earlier
+features.
+"""
 
 from __future__ import annotations
 
@@ -44,14 +46,19 @@ NO_FEATURES = "the encoder gives it no features"
 BATCH = 32  # photos in one forward pass
 LOOKED_UP = 1024  # photos whose features are looked up at a time
 READERS = 4  # threads that decode: Pillow lets others run meanwhile
-IN_FLIGHT = 36_000_000  # pixels that are decoded at once, of four bytes each; a larger photo is decoded alone
+# pixels that are decoded at once, of four bytes each; a larger photo is decoded alone
+IN_FLIGHT = 36_000_000
 LARGE = 4_000_000  # pixels of a photo whose memory is given back at once
-SMALL = 1 << 20  # bytes of a file that is read once; a larger one is read to hash it and again to decode it
+SMALL = (
+    1 << 20
+)  # bytes of a file that is read once; a larger one is read to hash it and again to decode it
 
 
 @dataclass(frozen=True)
 class Features:
-    """Features of photos. features: (N, d) float32, raw. kept: the N photos that have one. skipped: (path, reason)."""
+    """Features of photos. features: (N, d) float32, raw. kept: the N photos that have one. skipped:
+    (path, reason).
+    """
 
     features: Tensor
     kept: list[str]
@@ -62,7 +69,9 @@ class PhotoEncoder:
     """An encoder with a store of the features that it made."""
 
     def __init__(self, spec: EncoderSpec, cache: bool = True) -> None:
-        """Take the description of an encoder, and load nothing yet. cache: keep features in the user's cache folder."""
+        """Take the description of an encoder, and load nothing yet. cache: keep features in the
+        user's cache folder.
+        """
         self.spec, self.cache = spec, cache
         folder = cache_folder() if cache else None
         self.store = FeatureStore(folder)
@@ -71,7 +80,9 @@ class PhotoEncoder:
         self._read_before = ReadBefore(folder)
 
     def __getstate__(self) -> dict[str, Any]:
-        """For another process, which opens its own cache and loads the encoder itself when it needs it."""
+        """For another process, which opens its own cache and loads the encoder itself when it needs
+        it.
+        """
         return {k: v for k, v in vars(self).items() if k in ("spec", "cache", "metadata")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -80,7 +91,9 @@ class PhotoEncoder:
 
     @cached_property
     def encoder(self) -> Encoder:
-        """The loaded encoder. UserError as in ``load_encoder``, and if its files are not those of ``metadata``."""
+        """The loaded encoder. UserError as in ``load_encoder``, and if its files are not those of
+        ``metadata``.
+        """
         from coder_clip.encoders.checkpoints import find  # these import open_clip: four seconds
         from coder_clip.encoders.encoder import load_encoder
 
@@ -98,7 +111,9 @@ class PhotoEncoder:
 
     @cached_property
     def metadata(self) -> dict[str, str]:
-        """As ``Encoder.metadata``; loads the encoder only where its files are not those of an earlier call."""
+        """As ``Encoder.metadata``; loads the encoder only where its files are not those of an
+        earlier call.
+        """
         return self.store.metadata(self.spec) or self.encoder.metadata()
 
     @cached_property
@@ -113,7 +128,8 @@ class PhotoEncoder:
     def texts(self, sentences: Sequence[str]) -> Tensor:
         """Encode M sentences -> (M, d) float32 unit rows in the order given."""
         known = self.store.get(self.key, "text", list(dict.fromkeys(sentences)), self.dim)
-        if new := [s for s in dict.fromkeys(sentences) if s not in known]:
+        new = [s for s in dict.fromkeys(sentences) if s not in known]
+        if new:
             made = dict(zip(new, self.encoder.encode_texts(new), strict=True))
             self.store.put(self.key, "text", made.items())
             self.store.flush()
@@ -149,7 +165,8 @@ class PhotoEncoder:
     def _results(
         self, paths: Sequence[str | Path], pool: Executor, done: Callable[[int], Any]
     ) -> list[Tensor | UserError]:
-        """The feature of each photo, or why it has none. done: called with the number of photos that are ready.
+        """The feature of each photo, or why it has none. done: called with the number of photos
+        that are ready.
 
         A file that has not changed since an earlier call is not read.
         """
@@ -167,7 +184,9 @@ class PhotoEncoder:
         return [next(in_order) if result is None else result for result in results]
 
     def _unknown(self, paths: Sequence[str | Path], pool: Executor) -> list[Tensor | UserError]:
-        """The feature of each photo by its content, or why it has none. Copies of a photo are encoded once."""
+        """The feature of each photo by its content, or why it has none. Copies of a photo are
+        encoded once.
+        """
         read = list(pool.map(_read, paths))
         files = {f.sha256: f for f in read if isinstance(f, _File)}
         known = self._stored(list(files))
@@ -209,12 +228,14 @@ class PhotoEncoder:
             return self.encoder.preprocess
 
     def images(self, images: Iterable[Picture | Tensor]) -> Tensor:
-        """Encode images of any kind -> (N, d) float32, raw: ``images(["a.jpg", Image.open("b.jpg")])``.
+        """Encode images of any kind -> (N, d) float32, raw: ``images(["a.jpg",
+        Image.open("b.jpg")])``.
 
-        A tensor is (3, H, W), from ``encoder.preprocess`` or its ``pixels``, or a feature (d,). UserError with the path
-        or number of an image that cannot be read or gets no features.
+        A tensor is (3, H, W), from ``encoder.preprocess`` or its ``pixels``, or a feature (d,).
+        UserError with the path or number of an image that cannot be read or gets no features.
         """
-        # Files are encoded with the cache, pixels together by type and shape, and features are taken as they are.
+        # Files are encoded with the cache, pixels together by type and shape, and features are
+        # taken as they are.
         rows, files = dict[int, Tensor](), dict[int, str | Path]()
         groups = defaultdict[Any, dict[int, Tensor]](dict)
         for i, image in enumerate(images):
@@ -245,7 +266,12 @@ class PhotoEncoder:
                 raise UserError(f"image {i}: {error.reason}") from None
         if isinstance(image, Tensor) and (image.ndim == 3 or image.shape == (self.dim,)):
             return image
-        if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.size and image.ndim in (2, 3):
+        if (
+            isinstance(image, np.ndarray)
+            and image.dtype == np.uint8
+            and image.size
+            and image.ndim in (2, 3)
+        ):
             image = Image.fromarray(image) if image.shape[2:] in ((), (3,)) else image
         if isinstance(image, Image.Image):
             preprocess = self.encoder.preprocess
@@ -257,29 +283,36 @@ class PhotoEncoder:
         if isinstance(image, np.ndarray | Tensor):
             what += f" of shape {tuple(image.shape)} and type {image.dtype}"
         raise UserError(
-            f"image {i}: {what}, where a path, bytes or a file opened as 'rb', a Pillow image, an array (H, W, 3) or "
+            f"image {i}: {what}, where a path, bytes or a file opened as 'rb', a Pillow image, an "
+            "array (H, W, 3) or "
             "(H, W) of uint8, pixels (3, H, W) from the encoder's preprocess or a feature "
             f"({self.dim},) is needed"
         )
 
     def pixels(self, pixels: Tensor) -> Tensor:
-        """Encode (N, 3, H, W), float32 from ``encoder.preprocess`` or uint8 from its ``pixels`` -> (N, d), raw."""
+        """Encode (N, 3, H, W), float32 from ``encoder.preprocess`` or uint8 from its ``pixels`` ->
+        (N, d), raw.
+        """
         height, width = self.encoder.preprocess.size
         fits = pixels.shape[1:] == (3, height, width)
         if not fits or not (pixels.dtype == torch.uint8 or pixels.is_floating_point()):
             raise UserError(
-                f"pixels of shape {tuple(pixels.shape)} and type {pixels.dtype}, where (N, 3, {height}, {width}) from "
+                f"pixels of shape {tuple(pixels.shape)} and type {pixels.dtype}, where (N, 3, "
+                f"{height}, {width}) from "
                 "the encoder's preprocess is needed"
             )
         batches = torch.split(pixels, BATCH)  # type: ignore[no-untyped-call]
         return torch.cat([stored(self.encoder.encode_images(batch)) for batch in batches])
 
 
-def encoder_spec(model: str, pretrained: str | None = None, precision: Precision = "tf32") -> EncoderSpec:
-    """Read the name of a model: an open_clip name, hf-hub:ORG/NAME, or a folder (also as local-dir:PATH).
+def encoder_spec(
+    model: str, pretrained: str | None = None, precision: Precision = "tf32"
+) -> EncoderSpec:
+    """Read the name of a model: an open_clip name, hf-hub:ORG/NAME, or a folder (also as
+    local-dir:PATH).
 
-    pretrained: the tag of an open_clip name's weights, by default "openai", or a checkpoint file. UserError for a
-    folder that is not there.
+    pretrained: the tag of an open_clip name's weights, by default "openai", or a checkpoint file.
+    UserError for a folder that is not there.
     """
     folder = Path(model.removeprefix("local-dir:")).expanduser()
     if model.startswith(("local-dir:", "/", "./", "../", "~")) or folder.is_dir():
@@ -302,7 +335,9 @@ def at(spec: EncoderSpec, root: Path) -> EncoderSpec:
 
 
 def usable(features: Tensor) -> Tensor:
-    """True for each feature (…, d) with a direction. Zeros are equally near to all classes: the first would win."""
+    """True for each feature (…, d) with a direction. Zeros are equally near to all classes: the
+    first would win.
+    """
     return features.isfinite().all(dim=-1) & features.any(dim=-1)
 
 
@@ -321,7 +356,9 @@ class InFlight:
 
     @contextmanager
     def __call__(self, pixels: int) -> Iterator[None]:
-        """Wait until so many pixels fit beside those in flight; more than fit at all wait until there are none."""
+        """Wait until so many pixels fit beside those in flight; more than fit at all wait until
+        there are none.
+        """
         pixels = min(pixels, self._most)
         with self._changed:
             self._changed.wait_for(lambda: self._now + pixels <= self._most)
@@ -366,11 +403,15 @@ def _n_pixels(file: _File) -> int:
     try:
         with Image.open(file.path if file.content is None else io.BytesIO(file.content)) as image:
             return image.width * image.height
-    except Exception:  # Pillow raises almost anything on damaged bytes, and for a photo that is too large
+    except (
+        Exception
+    ):  # Pillow raises almost anything on damaged bytes, and for a photo that is too large
         return IN_FLIGHT
 
 
-def _pixels(preprocess: Callable[[], Preprocess], in_flight: InFlight, file: _File) -> Tensor | UserError:
+def _pixels(
+    preprocess: Callable[[], Preprocess], in_flight: InFlight, file: _File
+) -> Tensor | UserError:
     # Content and decoded photo are in memory only in here, so that the limit holds for both.
     n_pixels = _n_pixels(file)
     with in_flight(n_pixels):
@@ -397,7 +438,7 @@ def _decoded(preprocess: Callable[[], Preprocess], file: _File) -> Tensor | User
 
 
 def _give_back_memory() -> None:
-    """Give freed memory back to the system: glibc keeps it for the thread that freed it, so four threads would hold
-    four large photos that are gone."""
+    """Give freed memory back to the system: glibc keeps it for the thread that freed it, so four
+    threads would hold four large photos that are gone."""
     with suppress(OSError, AttributeError):  # another C library
         ctypes.CDLL(None).malloc_trim(0)

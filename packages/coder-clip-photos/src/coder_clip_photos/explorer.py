@@ -1,4 +1,6 @@
-"""The state behind the page of ``coder-clip explore``: photos, reasons, edited texts and corrected labels."""
+"""The state behind the page of ``coder-clip explore``: photos, reasons, edited texts and corrected
+labels.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,12 @@ from torch import Tensor
 
 from coder_clip.baselines.methods import LABELS
 from coder_clip.datasets import load_dataset
-from coder_clip.datasets.corrections import Correction, default_file, read_corrections, write_corrections
+from coder_clip.datasets.corrections import (
+    Correction,
+    default_file,
+    read_corrections,
+    write_corrections,
+)
 from coder_clip.datasets.folder import FolderDataset
 from coder_clip.datasets.images import read_image
 from coder_clip.errors import UserError, nearest
@@ -56,8 +63,8 @@ class Labels:
     """The labels of a run's photos, corrected in a file beside the configuration, for the next run.
 
     file: what holds the corrections, there or not. folder_class: image -> class of its folder.
-    shown: the file, as the page names it. advice: where the configuration has to name it, "" if it does.
-    """
+    shown: the file, as the page names it. advice: where the configuration has to name it, "" if it
+    does."""
 
     file: Path
     folder_class: Mapping[str, str]
@@ -70,16 +77,19 @@ class Labels:
         self._read()
 
     def of(self, image: str, now: str | None) -> str | None:
-        """The class of an image in the next run; "" if it is left out. now: in this run, of an image that is gone."""
+        """The class of an image in the next run; "" if it is left out. now: in this run, of an
+        image that is gone.
+        """
         if image in self.corrections:
             return self.corrections[image].after
         return self.folder_class.get(image, now)
 
     def correct(self, image: str, to: str) -> None:
-        """Save the true class of an image; "" leaves it out, and the class of its folder takes a correction back.
+        """Save the true class of an image; "" leaves it out, and the class of its folder takes a
+        correction back.
 
-        UserError for an unknown class, a photo that is gone, or a file that cannot be read or written.
-        """
+        UserError for an unknown class, a photo that is gone, or a file that cannot be read or
+        written."""
         if to and to not in self.classes:
             raise UserError(f"no class '{to}'{nearest(to, self.classes)}")
         if image not in self.folder_class:
@@ -97,10 +107,12 @@ class Labels:
 
 @dataclass
 class Explorer:
-    """A study that one person looks at. image: the picture at a position, decoded. folder: where text sets are saved.
-    stage_two: shown beside the reasons of stage one where it would decide; None without. advice: the run's
-    recommendation, "" without a run. shows: what the page shows of it. labels: where labels are corrected; None, with
-    the reason ``kept``, if they are not. tried: the different text sets that were compared with the first one.
+    """A study that one person looks at. image: the picture at a position, decoded. folder: where
+    text sets are saved.
+    stage_two: shown beside the reasons of stage one where it would decide; None without. advice:
+    the run's recommendation, "" without a run. shows: what the page shows of it. labels: where
+    labels are corrected; None, with the reason ``kept``, if they are not. tried: the different text
+    sets that were compared with the first one.
 
     Thread-safe, for a web server: calls run one at a time.
     """
@@ -124,9 +136,11 @@ class Explorer:
         self.now = self.study.start
 
     def state(self) -> dict[str, Any]:
-        """Everything on the page: accuracy with its interval, what the edits change, every photo, the texts."""
-        # The page gets everything again after each edit, and keeps no state of its own. Every photo is compared
-        # with the first texts (`start`), so that all edits so far are counted.
+        """Everything on the page: accuracy with its interval, what the edits change, every photo,
+        the texts.
+        """
+        # The page gets everything again after each edit, and keeps no state of its own. Every photo
+        # is compared # with the first texts (`start`), so that all edits so far are counted.
         start, now, labels, test = self.study.start, self.now, self.study.labels, self._test()
         classes = now.classifier.classes
         best, other = now.prediction, _against(now.decisions, labels)
@@ -136,7 +150,8 @@ class Explorer:
         photos = []
         for i, name in enumerate(self.study.names):
             truth = None if labels is None else classes[int(labels[i])]
-            # the class that the next run takes, where it is another; "": the next run leaves the photo out
+            # the class that the next run takes, where it is another; "": the next run leaves the
+            # photo out
             to = truth if self.labels is None else self.labels.of(name, truth)
             photos.append(
                 {
@@ -173,7 +188,8 @@ class Explorer:
         }
 
     def edit(self, given: Any) -> dict[str, Any]:
-        """Classify with these texts: a list with {"name", "attribute", "analogous", "synonym"} per class.
+        """Classify with these texts: a list with {"name", "attribute", "analogous", "synonym"} per
+        class.
 
         UserError for what is not texts of the same classes.
         """
@@ -184,10 +200,11 @@ class Explorer:
             return self.state()
 
     def _test(self) -> PairedTest | None:
-        """These texts against the first ones, corrected for all text sets that were tried; None without labels.
+        """These texts against the first ones, corrected for all text sets that were tried; None
+        without labels.
 
-        The k-th text set counts as k (k + 1) tests, so that the chances of a false "clearly" sum to 0.05 over all that
-        are ever tried, however often somebody looks in between.
+        The k-th text set counts as k (k + 1) tests, so that the chances of a false "clearly" sum to
+        0.05 over all that are ever tried, however often somebody looks in between.
         """
         if self.study.labels is None:
             return None
@@ -205,7 +222,9 @@ class Explorer:
             return self._explained(self.study.features[one], decided, labels)
 
     def correct(self, position: int, to: str) -> dict[str, Any]:
-        """Save the true class of a photo for the next run; "" leaves it out. UserError as of ``Labels.correct``."""
+        """Save the true class of a photo for the next run; "" leaves it out. UserError as of
+        ``Labels.correct``.
+        """
         name = self.study.names[self._one(position)][0]
         if self.labels is None:
             raise UserError(f"no label can be corrected: {self.kept}")
@@ -214,7 +233,8 @@ class Explorer:
             return self.state()
 
     def like(self, plus: str, minus: str) -> list[float]:
-        """Score each photo as ``coder-clip find``: 100 × `most_like`. plus, minus: texts, separated by commas.
+        """Score each photo as ``coder-clip find``: 100 × `most_like`. plus, minus: texts, separated
+        by commas.
 
         UserError without a text to be like.
         """
@@ -233,11 +253,12 @@ class Explorer:
         return MostAlike(self.study.features, self.study.labels, ALIKE)
 
     def alike(self) -> dict[str, Any]:
-        """Go on looking for photos that are nearly the same, for MOMENT seconds, and say how many were compared.
+        """Go on looking for photos that are nearly the same, for MOMENT seconds, and say how many
+        were compared.
 
-        The search goes only as far as somebody asks, so a page that stops asking stops it. At the end ``groups`` has
-        them, the most alike first, and ``different`` groups of photos whose labels differ; None before.
-        """
+        The search goes only as far as somebody asks, so a page that stops asking stops it. At the
+        end ``groups`` has them, the most alike first, and ``different`` groups of photos whose
+        labels differ; None before."""
         with self._comparing:
             search, until = self._search, time.monotonic() + MOMENT
             while not search.ended and time.monotonic() < until:
@@ -250,9 +271,11 @@ class Explorer:
             return found
 
     def csv(self) -> str:
-        """The photos with their classes by the texts of now, as ``coder-clip classify --format csv`` writes them.
+        """The photos with their classes by the texts of now, as ``coder-clip classify --format
+        csv`` writes them.
 
-        With labels: the true class, and the class in the next run where labels can be corrected. After an edit: the
+        With labels: the true class, and the class in the next run where labels can be corrected.
+        After an edit: the
         class by the first texts.
         """
         with self._lock:
@@ -270,20 +293,25 @@ class Explorer:
             return as_csv(photos, TOP, why=0, more=more)
 
     def classify(self, content: bytes) -> dict[str, Any]:
-        """A photo that was dropped on the page, with its reasons. UserError if it cannot be read."""
+        """A photo that was dropped on the page, with its reasons. UserError if it cannot be
+        read.
+        """
         image = read_image("the photo", content=content)
         with self._lock:
             x = self.study.encoder.images([image])
             return self._explained(x, self.study.decide(self.now.texts, x))
 
     def save(self, name: str) -> str:
-        """Write the edited text set with its provenance and accuracy, and return the path. UserError for a file that
-        exists, or a name that is not a plain file name."""
+        """Write the edited text set with its provenance and accuracy, and return the path.
+        UserError for a file that exists, or a name that is not a plain file name."""
         if not re.fullmatch(r"[\w][\w .-]*\.json", name):
-            raise UserError(f"'{name[:LONGEST]}': give a file name that ends in .json, without folders")
+            raise UserError(
+                f"'{name[:LONGEST]}': give a file name that ends in .json, without folders"
+            )
         if len(name.encode()) > LONGEST:
             raise UserError(
-                f"'{name[:20]}…' is too long for a file name (at most {LONGEST} bytes): choose a shorter one"
+                f"'{name[:20]}…' is too long for a file name (at most {LONGEST} bytes): choose a "
+                "shorter one"
             )
         path = self.folder / name
         with self._lock:
@@ -298,11 +326,14 @@ class Explorer:
             raise UserError(f"no photo {position}")
         return slice(position, position + 1)
 
-    def _explained(self, x: Tensor, decided: Decisions, labels: Tensor | None = None) -> dict[str, Any]:
-        """A photo (1, d) with its reasons against the runner-up or, where it is wrong, against its true class.
+    def _explained(
+        self, x: Tensor, decided: Decisions, labels: Tensor | None = None
+    ) -> dict[str, Any]:
+        """A photo (1, d) with its reasons against the runner-up or, where it is wrong, against its
+        true class.
 
-        labels: (1,), its true class. margin: its lead over that class. reranked: stage two's decision, None if stage
-        one decides.
+        labels: (1,), its true class. margin: its lead over that class. reranked: stage two's
+        decision, None if stage one decides.
         """
         classifier, best, other = (
             self.now.classifier,
@@ -315,8 +346,8 @@ class Explorer:
         two_classes = Classifier(self.study.encoder, texts, templates=self.study.templates)
         (reasons,) = two_classes.reasons(x, by_score(decided.scores[:, [best, other]]), WHY)
         scores, reranked = decided.scores[0].tolist(), None
-        # The page decides by stage one; a copy of the classifier with stage two says what the run's rerank
-        # would decide.
+        # The page decides by stage one; a copy of the classifier with stage two says what the run's
+        # rerank # would decide.
         if (stages := self.stage_two) is not None and stages.pairs is not None:
             again = by_rerank(x, decided.scores, stages.pairs, stages.threshold, stages.top_k)
             if again.reranked[0]:
@@ -338,11 +369,17 @@ class Explorer:
         try:
             edited = TypeAdapter(list[ClassTexts]).validate_python(given)
         except ValidationError as error:
-            raise UserError(f"texts of the classes are needed: {error.errors()[0]['msg']}") from None
+            raise UserError(
+                f"texts of the classes are needed: {error.errors()[0]['msg']}"
+            ) from None
         if [c.name for c in edited] != self.study.start.classifier.classes:
             raise UserError(f"texts of {len(before.classes)} classes are needed, in their order")
         entries = [
-            ClassTexts(name=old.name, sentence=old.sentence, **{k: _cleaned(new.of(k)) for k in BESIDES_NAME})
+            ClassTexts(
+                name=old.name,
+                sentence=old.sentence,
+                **{k: _cleaned(new.of(k)) for k in BESIDES_NAME},
+            )
             for old, new in zip(before.classes, edited, strict=True)
         ]
         return before.model_copy(update={"classes": entries})
@@ -366,7 +403,9 @@ class Explorer:
 
 
 def _against(decided: Decisions, labels: Tensor | None) -> Tensor:
-    """(N,) what the class of a photo is compared with: the runner-up or, where it is wrong, the true class."""
+    """(N,) what the class of a photo is compared with: the runner-up or, where it is wrong, the
+    true class.
+    """
     best, second = decided.order[:, 0], decided.order[:, 1]
     return second if labels is None else torch.where(best == labels, second, labels)
 
@@ -385,7 +424,8 @@ def _cleaned(texts: list[str]) -> list[str]:
 
 
 def explore_run(run: Run, folder: Path) -> Explorer:
-    """Explore the validation images of a finished run (``runs.load_run``), so that test images stay unseen.
+    """Explore the validation images of a finished run (``runs.load_run``), so that test images stay
+    unseen.
 
     UserError if the run has no validation images.
     """
@@ -409,21 +449,31 @@ def explore_run(run: Run, folder: Path) -> Explorer:
 
 
 def _labels(run: Run, data: FolderDataset) -> Labels:
-    """Where the labels of a run's photos are corrected: the file that its configuration names, or one beside it."""
+    """Where the labels of a run's photos are corrected: the file that its configuration names, or
+    one beside it.
+    """
     named = run.config.datasets[run.dataset].corrections
     file = named or run.root / default_file(run.file, run.dataset)
     shown, configuration = (os.path.relpath(path, run.root) for path in (file, run.file))
-    advice = "" if named else f"The next run uses it once {configuration} has this line below {run.dataset}:"
+    advice = (
+        ""
+        if named
+        else f"The next run uses it once {configuration} has this line below {run.dataset}:"
+    )
     return Labels(file, data.folder_class, data.classes, shown, advice)
 
 
 def explore_photos(
     classifier: Classifier, files: list[Path], folder: Path
 ) -> tuple[Explorer, list[tuple[str, str]]]:
-    """Photos without labels, and (path, reason) of those that cannot be read. UserError if none can."""
+    """Photos without labels, and (path, reason) of those that cannot be read. UserError if none
+    can.
+    """
     found = classifier.encoder.photos(files, progress=True)
     if not found.kept:
-        raise UserError(f"no photo can be read; the first: {found.skipped[0][0]}: {found.skipped[0][1]}")
+        raise UserError(
+            f"no photo can be read; the first: {found.skipped[0][0]}: {found.skipped[0][1]}"
+        )
     study = Study(classifier, found.features, found.kept, None)
     title = f"{len(found.kept)} photos"
     return Explorer(study, title, lambda i: read_image(found.kept[i]), folder), found.skipped

@@ -1,4 +1,6 @@
-"""Find photos in files, folders and lists, show their paths, and copy them into folders by class."""
+"""Find photos in files, folders and lists, show their paths, and copy them into folders by
+class.
+"""
 
 from __future__ import annotations
 
@@ -41,13 +43,14 @@ class Places:
 
 
 def find(places: Sequence[str]) -> Places:
-    """Find photos: files, images in folders at any depth, and for "-" the file names on standard input.
+    """Find photos: files, images in folders at any depth, and for "-" the file names on standard
+    input.
 
-    These names are one per line, or have NUL between them. UserError for a place that does not exist, a pipe or device,
-    a folder without images, or nothing at all.
+    These names are one per line, or have NUL between them. UserError for a place that does not
+    exist, a pipe or device, a folder without images, or nothing at all.
     """
-    # What the user named has to be there (UserError). What cannot be read in a folder below it is only noted in
-    # `skipped`.
+    # What the user named has to be there (UserError). What cannot be read in a folder below it is
+    # only noted in # `skipped`.
     files: list[Path] = []
     named: set[str] = set()
     folders: list[Path] = []
@@ -82,7 +85,8 @@ def find(places: Sequence[str]) -> Places:
                 other(name)
         elif path.exists():
             raise UserError(
-                f"{shown(path)} is a pipe or device; give files, folders, or '-' for a list of files"
+                f"{shown(path)} is a pipe or device; give files, "
+                "folders, or '-' for a list of files"
             )
         elif re.match(r"\w+://", name):
             raise UserError(f"{shown(name)} is an address: download the photo, and give the file")
@@ -98,7 +102,9 @@ def _listed(place: str) -> list[str]:
     if place != FROM_STDIN:
         return [place]
     if isinstance(sys.stdin, io.TextIOWrapper):
-        sys.stdin.reconfigure(errors="surrogateescape")  # as Python reads file names that are not UTF-8
+        sys.stdin.reconfigure(
+            errors="surrogateescape"
+        )  # as Python reads file names that are not UTF-8
     names = sys.stdin.read().removeprefix("\ufeff")
     return [n for n in (names.split("\0") if "\0" in names else names.splitlines()) if n.strip()]
 
@@ -108,18 +114,24 @@ def first_ten(parts: Sequence[str]) -> str:
 
 
 def by_ending(others: Counter[str]) -> list[str]:
-    """One line on files that were left out, if there are any: left out by ending: 3 .svg, 1 .pdf."""
+    """One line on files that were left out, if there are any: left out by ending: 3 .svg, 1
+    .pdf.
+    """
     counts = [f"{n:,} {shown(ending)}" for ending, n in others.most_common()]
     return [f"left out by ending: {first_ten(counts)}"] if counts else []
 
 
 def shown(path: str | Path) -> str:
     """A path in one line: control characters such as a newline are escaped."""
-    return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]", lambda m: repr(m[0])[1:-1], str(path))
+    return re.sub(
+        r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]", lambda m: repr(m[0])[1:-1], str(path)
+    )
 
 
 def cut_middle(text: str, width: float, length: Callable[[str], float]) -> str:
-    """The text, or its beginning and end with "…" between them so that its length is at most the width."""
+    """The text, or its beginning and end with "…" between them so that its length is at most the
+    width.
+    """
     head, tail = text[: len(text) // 2], text[len(text) // 2 :]
     while (head or tail) and length(text) > width:
         head, tail = (head[:-1], tail) if len(head) >= len(tail) else (head, tail[1:])
@@ -128,19 +140,23 @@ def cut_middle(text: str, width: float, length: Callable[[str], float]) -> str:
 
 
 def refuse_within(option: str, target: Path, places: Places) -> None:
-    """Refuse to write where photos are read: one would be lost, or the next call would read what was written."""
+    """Refuse to write where photos are read: one would be lost, or the next call would read what
+    was written.
+    """
     for source in [*places.folders, *map(Path, places.named)]:
         if target.resolve().is_relative_to(source.resolve()):
             raise UserError(
-                f"{option} {shown(target)} is in {shown(source)}, whose photos are read: name a place elsewhere"
+                f"{option} {shown(target)} is in {shown(source)}, whose photos are read: name a "
+                "place elsewhere"
             )
 
 
 def copy_to(folder: Path, photos: Sequence[Photo]) -> int:
-    """Copy each photo into ``folder/<class>/``, and return the number of new copies. Existing copies are kept.
+    """Copy each photo into ``folder/<class>/``, and return the number of new copies. Existing
+    copies are kept.
 
-    Photos of one name from different folders get numbers. Each copy is whole or not there. UserError if the folder
-    cannot be written.
+    Photos of one name from different folders get numbers. Each copy is whole or not there.
+    UserError if the folder cannot be written.
     """
     made = 0
     for photo in photos:
@@ -174,6 +190,8 @@ def _copy(source: Path, folder: Path) -> bool:
 
 
 def _folder_name(label: str) -> str:
-    """A class as a folder that a labelled run reads back: spaces as underscores, nothing that leads elsewhere."""
+    """A class as a folder that a labelled run reads back: spaces as underscores, nothing that leads
+    elsewhere.
+    """
     name = re.sub(r'[\\/:*?"<>|\x00-\x1f]', "-", label).strip(". ")
     return name.replace(" ", "_") or "_"

@@ -1,5 +1,5 @@
-"""Find the photos that are most like a text, and groups of photos that are nearly the same: copies, scaled or saved
-again, or shots of one scene.
+"""Find the photos that are most like a text, and groups of photos that are nearly the same: copies,
+scaled or saved again, or shots of one scene.
 """
 
 from __future__ import annotations
@@ -25,15 +25,21 @@ from .encoding import Features, PhotoEncoder
 from .files import cut_middle, shown
 
 COLUMNS, SIDE, CAPTION, SPACE = 5, 240, 40, 12  # of a sheet: photos in a row, and pixels
-FONT = Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf"  # Latin, Greek and Cyrillic letters
+FONT = (
+    Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf"
+)  # Latin, Greek and Cyrillic letters
 MOST = 500  # photos on a sheet: 100 rows, half of what a JPEG can be high
-ROWS = 256  # photos that are compared with all others at a time: 40 MB of cosines with 20,000 photos
+ROWS = (
+    256  # photos that are compared with all others at a time: 40 MB of cosines with 20,000 photos
+)
 
 
 def likest(
     encoder: PhotoEncoder, photos: Features, texts: Sequence[str], minus: Sequence[str]
 ) -> list[tuple[str, float]]:
-    """Paths of photos with 100 × `most_like` of the texts and those of ``minus``, the likest first."""
+    """Paths of photos with 100 × `most_like` of the texts and those of ``minus``, the likest
+    first.
+    """
     features = encoder.texts([*texts, *minus])
     scores = 100 * most_like(photos.features, features[: len(texts)], features[len(texts) :])
     order = scores.argsort(descending=True, stable=True).tolist()
@@ -41,10 +47,11 @@ def likest(
 
 
 def most_like(features: Tensor, plus: Tensor, minus: Tensor) -> Tensor:
-    """Mean cosine of each photo with the texts to be like, minus its mean cosine with those to be unlike: (N,) float64.
+    """Mean cosine of each photo with the texts to be like, minus its mean cosine with those to be
+    unlike: (N,) float64.
 
-    features: (N, d) of photos; plus: (P, d), P ≥ 1; minus: (M, d), M may be 0. Rows are scaled to length 1. A photo
-    without a direction (a zero row) has the score 0.
+    features: (N, d) of photos; plus: (P, d), P ≥ 1; minus: (M, d), M may be 0. Rows are scaled to
+    length 1. A photo without a direction (a zero row) has the score 0.
     """
     photos = l2_normalize(features)
     score = exact_matmul(photos, l2_normalize(plus, "text features")).mean(dim=1)
@@ -62,7 +69,9 @@ def check_sheet(path: Path, n: int) -> None:
 
 
 def draw_sheet(path: Path, found: Sequence[tuple[str, float]]) -> None:
-    """Draw photos on one page, with folder, name and score below each, and write it, whole or not at all."""
+    """Draw photos on one page, with folder, name and score below each, and write it, whole or not
+    at all.
+    """
     columns, height = min(COLUMNS, len(found)), SIDE + CAPTION + SPACE
     size = (SPACE + columns * (SIDE + SPACE), SPACE + -(-len(found) // columns) * height)
     page, font = Image.new("RGB", size, "white"), ImageFont.truetype(FONT, 14)
@@ -87,11 +96,12 @@ class Pair(NamedTuple):
 
 
 class MostAlike:
-    """Search for the pairs of photos with the largest cosines, in steps: the caller shows how far it is, or stops.
+    """Search for the pairs of photos with the largest cosines, in steps: the caller shows how far
+    it is, or stops.
 
-    features: (N, d). labels: (N,), None without. most: how many pairs; with labels, also as many whose labels differ.
-    No limit says which cosine is "nearly the same": that depends on the encoder and on the photos.
-    """
+    features: (N, d). labels: (N,), None without. most: how many pairs; with labels, also as many
+    whose labels differ. No limit says which cosine is "nearly the same": that depends on the
+    encoder and on the photos."""
 
     def __init__(self, features: Tensor, labels: Tensor | None, most: int) -> None:
         self._photos, self._labels, self._most = l2_normalize(features), labels, most
@@ -118,8 +128,11 @@ class MostAlike:
         self.compared = end
 
     def _keep(self, best: list[Pair], cosines: Tensor, start: int) -> None:
-        """Add the pairs that belong to the best. cosines: (rows, columns), both from photo ``start`` on."""
-        # Only what can be among the best is sorted: most cosines are too small. Of equal cosines the earlier photos stay.
+        """Add the pairs that belong to the best. cosines: (rows, columns), both from photo
+        ``start`` on.
+        """
+        # Only what can be among the best is sorted: most cosines are too small. Of equal cosines
+        # the earlier photos stay.
         values = cosines.flatten()
         if len(best) == self._most:
             wanted = values > best[-1].cosine
@@ -137,7 +150,9 @@ class MostAlike:
 
 
 class Group(NamedTuple):
-    """Photos that are nearly the same, by position. least, largest: cosines of the pairs that joined them."""
+    """Photos that are nearly the same, by position. least, largest: cosines of the pairs that
+    joined them.
+    """
 
     photos: list[int]
     least: float
@@ -145,10 +160,11 @@ class Group(NamedTuple):
 
 
 def grouped(n: int, pairs: Sequence[Pair]) -> list[Group]:
-    """Join pairs that share a photo, the most alike first, until a tenth of the n photos is joined to an earlier one.
+    """Join pairs that share a photo, the most alike first, until a tenth of the n photos is joined
+    to an earlier one.
 
-    pairs: the most alike first. Without an end, one group would hold most photos: each is a bit like some other.
-    """
+    pairs: the most alike first. Without an end, one group would hold most photos: each is a bit
+    like some other."""
 
     def joined(used: int) -> int:
         return n - len(set(connected(n, [pair[:2] for pair in pairs[:used]]).tolist()))

@@ -1,4 +1,6 @@
-"""Format photos that were classified or searched as a table for the terminal, CSV, JSON or JSON Lines."""
+"""Format photos that were classified or searched as a table for the terminal, CSV, JSON or JSON
+Lines.
+"""
 
 from __future__ import annotations
 
@@ -28,13 +30,22 @@ def as_csv(
     points: bool = True,
     more: Mapping[str, Sequence[str]] | None = None,
 ) -> str:
-    """Format as CSV: image, class (empty: none of these), score, probability (if there are any), margin, runner_up,
-    reranked; then the likeliest classes and the texts for and against. points: False leaves margins out, of a method
+    """Format as CSV: image, class (empty: none of these), score, probability (if there are any),
+    margin, runner_up, reranked; then the likeliest classes and the texts for and against. points:
+    False leaves margins out, of a method
     whose scores are not points. more: further columns, by their heads: a text of each photo."""
-    # As many numbered columns as were asked for (top, why), whatever the photos have: cells without a value
-    # stay empty.
+    # As many numbered columns as were asked for (top, why), whatever the photos have: cells without
+    # a value # stay empty.
     calibrated = any(p.probability is not None for p in photos)
-    head = ["image", "class", "score", *["probability"] * calibrated, "margin", "runner_up", "reranked"]
+    head = [
+        "image",
+        "class",
+        "score",
+        *["probability"] * calibrated,
+        "margin",
+        "runner_up",
+        "reranked",
+    ]
     head += [f"{what}{i + 1}" for i in range(top) for what in ("top", "score")]
     head += [f"{side}{i + 1}" for side in ("for", "against") for i in range(why)]
     more = more or {}
@@ -62,10 +73,11 @@ def _filled(cells: list[str], n: int) -> list[str]:
 
 
 def cell(text: str) -> str:
-    """A text as a cell of a CSV file: control characters but newlines, which CSV quotes, are escaped.
+    """A text as a cell of a CSV file: control characters but newlines, which CSV quotes, are
+    escaped.
 
-    Spreadsheets run a text that begins with =, +, - or @ as a formula, and take one behind an apostrophe as it is.
-    """
+    Spreadsheets run a text that begins with =, +, - or @ as a formula, and take one behind an
+    apostrophe as it is."""
     if not text.isprintable():
         text = "\n".join(shown(line) for line in text.split("\n"))
     return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
@@ -79,8 +91,11 @@ def as_json(objects: Iterable[Mapping[str, Any]], lines: bool) -> str:
     return "[" + ",\n ".join(found) + "]\n"
 
 
-def as_table(photos: Sequence[Photo], top: int, width: int | None = None, points: bool = True) -> str:
-    """Format in columns: one line per photo, and below it the texts for and against. width: of the terminal.
+def as_table(
+    photos: Sequence[Photo], top: int, width: int | None = None, points: bool = True
+) -> str:
+    """Format in columns: one line per photo, and below it the texts for and against. width: of the
+    terminal.
 
     points: as in :func:`as_csv`.
     """
@@ -106,7 +121,9 @@ def as_table(photos: Sequence[Photo], top: int, width: int | None = None, points
 
 
 def ranked(found: Sequence[tuple[str, float]], format: str, width: int | None) -> str:
-    """Format (path, score) of searched photos as csv, json, jsonl or table. width: of the terminal."""
+    """Format (path, score) of searched photos as csv, json, jsonl or table. width: of the
+    terminal.
+    """
     if format in ("json", "jsonl"):
         objects = [{"image": image, "score": score} for image, score in found]
         return as_json(objects, lines=format == "jsonl")
@@ -120,7 +137,9 @@ def ranked(found: Sequence[tuple[str, float]], format: str, width: int | None) -
 
 
 def _fitting(rows: Sequence[Sequence[str]], right: Collection[int], width: int | None) -> list[str]:
-    """Align rows, the head first; where a terminal is too narrow, paths in the first column are cut."""
+    """Align rows, the head first; where a terminal is too narrow, paths in the first column are
+    cut.
+    """
     if width is not None:
         others = sum(max(map(cell_len, column)) + 2 for column in [*zip(*rows, strict=True)][1:])
         room = max(SHORTEST, width - others)
@@ -131,7 +150,9 @@ def _fitting(rows: Sequence[Sequence[str]], right: Collection[int], width: int |
 
 
 def reason(r: Reason, winner: str) -> str:
-    """Points that a text adds to the winner's lead, and why: +1.71 dog: "a long snout" fits badly (attribute)."""
+    """Points that a text adds to the winner's lead, and why: +1.71 dog: "a long snout" fits badly
+    (attribute).
+    """
     fits = "well" if (r.adds > 0) == (r.label == winner) else "badly"
     return f'{r.adds:+.2f} {shown(r.label)}: "{shown(r.text)}" fits {fits} ({r.kind})'
 
@@ -141,17 +162,20 @@ def photo_count(n: int) -> str:
 
 
 def summary(photos: Sequence[Photo]) -> str:
-    """Number of photos of each class, most first; of the classes after the tenth only their number."""
+    """Number of photos of each class, most first; of the classes after the tenth only their
+    number.
+    """
     counts = Counter(p.label or NONE for p in photos)
     parts = [f"{shown(name)} {n}" for name, n in counts.most_common()]
     return f"{photo_count(len(photos))}: {first_ten(parts)}"
 
 
 def typical(photos: Sequence[Photo], none_below: float, calibrated: bool) -> str:
-    """What the number that ``--none-below`` is compared with is for these photos: quartiles, and how many are below.
+    """What the number that ``--none-below`` is compared with is for these photos: quartiles, and
+    how many are below.
 
-    calibrated: True if it is the probability, which reranked photos do not have; "" if no photo has one.
-    """
+    calibrated: True if it is the probability, which reranked photos do not have; "" if no photo has
+    one."""
     numbers = [p.probability if calibrated else p.score for p in photos]
     known = [number for number in numbers if number is not None]
     if not known:
@@ -163,5 +187,6 @@ def typical(photos: Sequence[Photo], none_below: float, calibrated: bool) -> str
     below = sum(number < none_below for number in known)
     return (
         f"{'probability' if calibrated else 'score'} of the best class: {least} to {most}, "
-        f"quartiles {first}, {middle}, {third}; {below:,} of {photo_count(len(known))} below {none_below:g}"
+        f"quartiles {first}, {middle}, {third}; {below:,} of "
+        f"{photo_count(len(known))} below {none_below:g}"
     )

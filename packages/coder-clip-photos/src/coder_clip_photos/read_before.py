@@ -16,16 +16,17 @@ from coder_clip.foundation.evidence import stamp
 
 DIGEST = 32  # bytes of a sha256
 MOST = 1 << 20  # files that are remembered, the latest; 64 MB
-# A file that changed this recently may change again within the resolution of the file system's clock.
+# A file that changed this recently may change again within the resolution of the file system's
+# clock.
 SETTLED = 2 * 10**9  # nanoseconds
 
 
 class ReadBefore:
     """The sha256 of files, found by path, size, times and inode; in one file of rows (n, 64) uint8.
 
-    A row is the sha256 of path and stamp, then that of the content: no file name is stored. A file that cannot be read
-    or written only costs time. Of two processes that write at once, one is forgotten.
-    """
+    A row is the sha256 of path and stamp, then that of the content: no file name is stored. A file
+    that cannot be read or written only costs time. Of two processes that write at once, one is
+    forgotten."""
 
     def __init__(self, folder: Path | None) -> None:
         self._file = None if folder is None else folder / "read.npy"
@@ -59,7 +60,11 @@ class ReadBefore:
         self._new = {}
         latest = list(self._known.items())[-MOST:]
         rows = np.frombuffer(b"".join(key + content for key, content in latest), np.uint8)
-        with suppress(UserError, OSError), atomic_path(self._file) as part, open(part, "wb") as stream:
+        with (
+            suppress(UserError, OSError),
+            atomic_path(self._file) as part,
+            open(part, "wb") as stream,
+        ):
             np.save(stream, rows.reshape(-1, 2 * DIGEST))
 
     def _load(self) -> dict[bytes, bytes]:

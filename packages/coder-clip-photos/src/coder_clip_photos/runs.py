@@ -1,4 +1,6 @@
-"""Load a finished run to classify new photos: from any folder, and only if its texts are unchanged."""
+"""Load a finished run to classify new photos: from any folder, and only if its texts are
+unchanged.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +55,8 @@ CONTROL = "random_words"  # a mean over draws of words: no method that could cla
 
 @dataclass(frozen=True)
 class Candidate:
-    """A method of the run. on_test: accuracy on test images, which choose nothing; val_accuracy, shots, seed, point: of
+    """A method of the run. on_test: accuracy on test images, which choose nothing; val_accuracy,
+    shots, seed, point: of
     a few-shot method, the seed that is best on validation images."""
 
     method: str
@@ -75,9 +78,10 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Run:
-    """A run's classifier, and the candidates that it was chosen from. stage_two: the run's rerank, even if the
-    classifier does not use it. recommendation: the run's, of all methods. rivals: the methods to name beside it
-    (`evaluation.recommendation.rivals`). why: why the method was chosen, "" if it was named. n_test: number of test
+    """A run's classifier, and the candidates that it was chosen from. stage_two: the run's rerank,
+    even if the classifier does not use it. recommendation: the run's, of all methods. rivals: the
+    methods to name beside it (`evaluation.recommendation.rivals`). why: why the method was chosen,
+    "" if it was named. n_test: number of test
     images. validation: images (V, d), None without."""
 
     classifier: Classifier
@@ -105,9 +109,12 @@ class Run:
         """One line on the method: its accuracy on test images first, then why it was chosen."""
         setting = "" if self.setting == "clean" else f", setting {self.setting}"
         share = (
-            f"{_percent(self.chosen.on_test)} of {self.n_test:,} test image{'s' * (self.n_test != 1)} right"
+            f"{_percent(self.chosen.on_test)} of {self.n_test:,} test "
+            f"image{'s' * (self.n_test != 1)} right"
         )
-        return "; ".join(filter(None, (f"method: {self.chosen.title}{setting} ({share})", self.why)))
+        return "; ".join(
+            filter(None, (f"method: {self.chosen.title}{setting} ({share})", self.why))
+        )
 
 
 def load_run(
@@ -122,14 +129,16 @@ def load_run(
 ) -> Run:
     """Load a run. where: its results folder or its configuration file.
 
-    dataset, model: by default the only one. method: a name of ``methods``, few-shot ones as NAME-SHOTS; by default the
-    run's recommendation (`evaluation.recommendation`); without validation images, on which to choose, CODER. explained:
-    of the methods with reasons. In the setting clean or, if the run has it not, corrected. device: default: the run's.
+    dataset, model: by default the only one. method: a name of ``methods``, few-shot ones as
+    NAME-SHOTS; by default the run's recommendation (`evaluation.recommendation`); without
+    validation images, on which to choose, CODER. explained: of the methods with reasons. In the
+    setting clean or, if the run has it not, corrected. device: default: the run's.
 
     UserError: no such run, not finished, texts or encoder changed since, unknown names.
     """
-    # Refuse a run that no longer fits its inputs, read both stages and all methods, then choose one. `used`
-    # differs from the run's recommendation only if reasons are wanted, which not all methods have.
+    # Refuse a run that no longer fits its inputs, read both stages and all methods, then choose
+    # one. `used` # differs from the run's recommendation only if reasons are wanted, which not all
+    # methods have.
     root, file, config = find_config(where)
     d = _one("dataset", dataset, config.datasets)
     m = _one("model", model, config.models)
@@ -178,8 +187,8 @@ def _documents(config: Config, model: str, dataset: str) -> list[Path]:
 
 
 def find_config(where: Path) -> tuple[Path, Path, Config]:
-    """The project's folder, the configuration file and the configuration (`Config.at` this folder) of a results folder,
-    or of such a file."""
+    """The project's folder, the configuration file and the configuration (`Config.at` this folder)
+    of a results folder, or of such a file."""
     where = where.resolve()
     if where.is_file() and where.suffix not in (".yaml", ".yml"):
         raise UserError(f"{where} is neither a results folder nor a configuration file (.yaml)")
@@ -194,7 +203,11 @@ def find_config(where: Path) -> tuple[Path, Path, Config]:
             with contextlib.suppress(UserError):
                 config = load_config(file, root=root)
                 paths = Paths(config.results)
-                ran = [paths.text_features(m, d).is_file() for m in config.models for d in config.datasets]
+                ran = [
+                    paths.text_features(m, d).is_file()
+                    for m in config.models
+                    for d in config.datasets
+                ]
                 if config.results == where and any(ran):
                     found.append((all(ran), root, file, config))
     # several may share a results folder, such as a changed copy: take the one whose run is complete
@@ -202,19 +215,26 @@ def find_config(where: Path) -> tuple[Path, Path, Config]:
     if len(found) != 1:
         what = "nothing that a config/*.yaml above it writes"
         if found:
-            what = f"several configurations write it: {', '.join(str(file) for _, _, file, _ in found)}"
+            what = (
+                "several configurations write it: "
+                f"{', '.join(str(file) for _, _, file, _ in found)}"
+            )
         raise UserError(f"no run in {where}: {what}; name its configuration file instead")
     return found[0][1:]
 
 
 def refuse_stale(config: Config, root: Path, model: str, dataset: str) -> None:
-    """Raise UserError if texts, templates or files of a run in ``root`` have changed since the run."""
-    # Sources of the texts, the prompts that they make today, and the inputs of the documents are compared with
-    # what the run recorded. Files that are not on this machine are passed over, because pulled results come
-    # without some of them.
+    """Raise UserError if texts, templates or files of a run in ``root`` have changed since the
+    run.
+    """
+    # Sources of the texts, the prompts that they make today, and the inputs of the documents are
+    # compared with # what the run recorded. Files that are not on this machine are passed over,
+    # because pulled results come # without some of them.
     paths = Paths(config.results)
     texts, pairs = paths.texts(dataset), paths.one_to_one_texts(dataset)
-    recorded = {path: dict(_recorded_files(read_json(path)["provenance"])) for path in (texts, pairs)}
+    recorded = {
+        path: dict(_recorded_files(read_json(path)["provenance"])) for path in (texts, pairs)
+    }
     for path, before in (recorded[texts] | recorded[pairs]).items():
         if (root / path).is_file() and sha256(root / path) != before:
             raise UserError(f"the texts in {path} were changed after the run")
@@ -224,12 +244,16 @@ def refuse_stale(config: Config, root: Path, model: str, dataset: str) -> None:
     meta = read_metadata(paths.text_features(model, dataset))
     classes = list(read_json(paths.manifest(dataset))["classes"])
     sentences = make_sentences(
-        load_text_set(texts, dataset, classes, made=True), load_templates(dataset, config.datasets[dataset])
+        load_text_set(texts, dataset, classes, made=True),
+        load_templates(dataset, config.datasets[dataset]),
     )
     if meta["classes"] != classes or meta["text"] != sentences.text:
         raise UserError(f"classes, texts or templates of '{dataset}' were changed after the run")
     adapters = [paths.adapter(model, dataset, n).with_suffix(".json") for n in config.adapter.shots]
-    for document in (paths.rerank(model, dataset).with_suffix(".json"), *filter(Path.is_file, adapters)):
+    for document in (
+        paths.rerank(model, dataset).with_suffix(".json"),
+        *filter(Path.is_file, adapters),
+    ):
         for name, before in read_json(document)["made_by"]["inputs"].items():
             if (root / name).is_file() and sha256(root / name) != before:
                 raise UserError(
@@ -247,13 +271,16 @@ def _recorded_files(note: Any) -> Iterator[tuple[Path, str]]:
 
 
 def _setting(config: Config, model: str, dataset: str) -> str:
-    """The setting that new photos are classified in; UserError for a run with as_published alone."""
+    """The setting that new photos are classified in; UserError for a run with as_published
+    alone.
+    """
     document = read_json(Paths(config.results).rerank(model, dataset).with_suffix(".json"))
     there = {m["setting"] for m in document["methods"]}
     setting = usable(there)
     if setting is None:
         raise UserError(
-            f"the run has only the setting {', '.join(there)}, whose texts have the bugs of the published code: add "
+            f"the run has only the setting {', '.join(there)}, whose texts have the bugs of the "
+            "published code: add "
             "clean under settings"
         )
     return setting
@@ -264,7 +291,9 @@ def stage_two(config: Config, model: str, dataset: str, texts: Texts, setting: s
     paths, classes = Paths(config.results), texts.meta["classes"]
     document = read_json(paths.rerank(model, dataset).with_suffix(".json"))
     (threshold,) = [m["threshold"] for m in document["methods"] if m["setting"] == setting]
-    new_images = SplitFeatures(torch.zeros(0), torch.zeros(0), [], {**texts.meta, "split": "new images"})
+    new_images = SplitFeatures(
+        torch.zeros(0), torch.zeros(0), [], {**texts.meta, "split": "new images"}
+    )
     pairs = load_pair_set(paths.one_to_one_texts(dataset), dataset, classes, made=True)
     return Stages(
         pairs=read_one_to_one(config, new_images, False),
@@ -309,14 +338,18 @@ class _Methods:
         stages = self.stage_two if chosen.method == "coder_rerank" else Stages()
         if chosen.method not in WITH_REASONS:
             stages = Stages(score=self._score(chosen))
-        found = Classifier(encoder, texts, templates=load_templates(d, config.datasets[d]), stages=stages)
+        found = Classifier(
+            encoder, texts, templates=load_templates(d, config.datasets[d]), stages=stages
+        )
         if self.validation is not None:
             scores = found.decide(self.validation.features).scores
             found.stages = replace(stages, scale=fit_scale(scores, self.validation.labels))
         return found
 
     def _score(self, chosen: Candidate) -> Callable[[Tensor], Tensor]:
-        """Scores (N, C) of images (N, d) by a method that is not a mean over texts. It can be pickled."""
+        """Scores (N, C) of images (N, d) by a method that is not a mean over texts. It can be
+        pickled.
+        """
         if chosen.point is None:
             return partial(_zero_shot, self.texts, len(self.classes), chosen.method)
         assert chosen.shots is not None
@@ -339,7 +372,9 @@ class _Methods:
 
 
 def few_shot_candidates(config: Config, model: str, dataset: str, setting: str) -> list[Candidate]:
-    """The few-shot methods of a run in a setting, each with the seed that is best on validation images."""
+    """The few-shot methods of a run in a setting, each with the seed that is best on validation
+    images.
+    """
     found = []
     for shots in config.adapter.shots if config.few_shot(dataset) else ():
         path = Paths(config.results).adapter(model, dataset, shots).with_suffix(".json")
@@ -403,12 +438,14 @@ def _rivals(
 def _why(recommendation: Recommendation, used: Recommendation, beside: list[Rival]) -> str:
     """Explain why a method was chosen, and which other methods there are.
 
-    used: the recommendation that was followed; if reasons are wanted, it is among the methods that have them.
-    """
+    used: the recommendation that was followed; if reasons are wanted, it is among the methods that
+    have them."""
     parts = [used.reason, used.confirmed]
     if used.method != recommendation.method:
         parts = [used.reason.replace("no method", "no method with reasons and"), used.confirmed]
-        parts.append(f"without --why it would be {LABELS[str(recommendation.method)]}, which has no reasons")
+        parts.append(
+            f"without --why it would be {LABELS[str(recommendation.method)]}, which has no reasons"
+        )
     parts += [rival.sentence.removesuffix(".") for rival in beside]
     return "; ".join(filter(None, parts))
 
@@ -419,11 +456,15 @@ def _percent(accuracy: Estimate) -> str:
 
 
 def _chosen(candidates: list[Candidate], method: str, explained: bool) -> Candidate:
-    """The method of this name. UserError for an unknown one, or one without reasons where these are wanted."""
+    """The method of this name. UserError for an unknown one, or one without reasons where these are
+    wanted.
+    """
     with_reasons = [c for c in candidates if c.method in WITH_REASONS]
     chosen = next((c for c in candidates if method in (c.name, c.method)), None)
     if chosen is None:
-        raise UserError(f"the run has no method '{method}'{nearest(method, [c.name for c in candidates])}")
+        raise UserError(
+            f"the run has no method '{method}'{nearest(method, [c.name for c in candidates])}"
+        )
     if explained and chosen not in with_reasons:
         names = ", ".join(c.name for c in with_reasons)
         raise UserError(

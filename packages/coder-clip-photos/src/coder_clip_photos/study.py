@@ -1,7 +1,7 @@
 """Measure what an edited text set changes on photos, in well under a second.
 
-Stage one only. The features of photos and of texts seen before are kept, so that a changed text costs the encoding of
-one sentence.
+Stage one only. The features of photos and of texts seen before are kept, so that a changed text
+costs the encoding of one sentence.
 """
 
 from __future__ import annotations
@@ -49,7 +49,9 @@ class Standing:
 
 
 class Study:
-    """Photos with their features (N, d), names and labels (N,), None without; classified with any text set."""
+    """Photos with their features (N, d), names and labels (N,), None without; classified with any
+    text set.
+    """
 
     def __init__(
         self,
@@ -62,7 +64,9 @@ class Study:
         self.groups = groups  # near twins share a number, and intervals are over groups
         self.encoder, self.templates = classifier.encoder, classifier.templates
         self.features, self.names, self.labels = features, list(names), labels
-        self._first = Classifier(self.encoder, classifier.texts, templates=self.templates)  # stage one alone
+        self._first = Classifier(
+            self.encoder, classifier.texts, templates=self.templates
+        )  # stage one alone
 
     @cached_property
     def start(self) -> Standing:
@@ -80,8 +84,9 @@ class Study:
 
     def _scores(self, texts: TextSet, x: Tensor, first: Tensor) -> Tensor:
         """Scores (N, C) of photos (N, d) with edited texts, from those with the first texts."""
-        # A class's score depends on its own texts alone, so only the edited classes are scored again. An edit of one
-        # of a thousand classes would take seconds otherwise. Two more classes, because a classifier needs two.
+        # A class's score depends on its own texts alone, so only the edited classes are scored
+        # again. An edit of one # of a thousand classes would take seconds otherwise. Two more
+        # classes, because a classifier needs two.
         both = enumerate(zip(self._first.texts.classes, texts.classes, strict=True))
         edited = [c for c, (before, after) in both if before != after]
         if not edited:

@@ -27,7 +27,9 @@ GivenTemplates = str | Templates | Sequence[str | Templates]
 
 @dataclass(frozen=True)
 class Row:
-    """One text of a class. index: of the class; sentences: the text in its template, or in several, averaged."""
+    """One text of a class. index: of the class; sentences: the text in its template, or in several,
+    averaged.
+    """
 
     index: int
     kind: str
@@ -41,21 +43,26 @@ class Row:
 
 
 def rows(texts: TextSet, templates: Sequence[Templates] = (TEMPLATES,)) -> list[Row]:
-    """The texts of stage one, class by class, mean texts before names; equal sentences of a kind and class once."""
+    """The texts of stage one, class by class, mean texts before names; equal sentences of a kind
+    and class once.
+    """
     found: dict[tuple[int, str, tuple[str, ...]], Row] = {}
     for i, c in enumerate(texts.classes):
         for kind in (*MEAN_KINDS, *MAX_KINDS):
             for text in c.of(kind):
-                sentences = tuple(dict.fromkeys(sentence_of(kind, c.name, text, t) for t in templates))
+                sentences = tuple(
+                    dict.fromkeys(sentence_of(kind, c.name, text, t) for t in templates)
+                )
                 found.setdefault((i, kind, sentences), Row(i, kind, text, sentences))
     return list(found.values())
 
 
 def make_templates(given: GivenTemplates) -> tuple[Templates, ...]:
-    """One template for class names and synonyms, or several whose features are averaged: "an icon of a {class}".
+    """One template for class names and synonyms, or several whose features are averaged: "an icon
+    of a {class}".
 
-    ``{}`` is ``{class}``; attributes and analogous classes keep their own templates. UserError for other braces.
-    """
+    ``{}`` is ``{class}``; attributes and analogous classes keep their own templates. UserError for
+    other braces."""
     several = [given] if isinstance(given, str | Templates) else list(given)
     if not several:
         raise UserError("no template: give one at least, such as 'a photo of a {class}.'")
@@ -72,10 +79,15 @@ def _of_name(template: str) -> Templates:
 
 
 def pair_texts(pairs: PairSet, templates: Templates) -> tuple[PairText, ...]:
-    """One-to-one texts of the pairs that have texts on both sides, with the prompts of `pair_sentences`."""
+    """One-to-one texts of the pairs that have texts on both sides, with the prompts of
+    `pair_sentences`.
+    """
     found: dict[tuple[int, int, str], PairText] = {}
     for p in (p for p in pairs.pairs if p.compares):
-        sides = ((p.a_index, p.b_index, p.a, p.b, p.a_not_b), (p.b_index, p.a_index, p.b, p.a, p.b_not_a))
+        sides = (
+            (p.a_index, p.b_index, p.a, p.b, p.a_not_b),
+            (p.b_index, p.a_index, p.b, p.a, p.b_not_a),
+        )
         for of, other, name, against, texts in sides:
             for text in texts:
                 for t in templates.one_to_one:
@@ -89,8 +101,8 @@ def text_set(given: Texts) -> TextSet:
 
     UserError if there is no class, a name is empty or two classes have one name.
     """
-    # Files are validated where they are read. Names may come from the command line, so errors in them are found
-    # here and reported in the user's words.
+    # Files are validated where they are read. Names may come from the command line, so errors in
+    # them are found # here and reported in the user's words.
     if isinstance(given, TextSet):
         return given
     if isinstance(given, (str, Path)):
@@ -110,7 +122,9 @@ def text_set(given: Texts) -> TextSet:
 
 
 def _listed(name: str, given: object) -> list[str]:
-    """The texts of a class, each once; a string is one text. UserError for anything else than strings."""
+    """The texts of a class, each once; a string is one text. UserError for anything else than
+    strings.
+    """
     if isinstance(given, Mapping) or not isinstance(given, Iterable):
         raise UserError(f"texts of '{name}': give a list of strings, not {given!r}")
     texts = [given] if isinstance(given, str) else list(given)
@@ -126,6 +140,8 @@ def _refuse_repeats(names: list[str], ignore_case: bool) -> None:
     spellings = defaultdict[str, list[str]](list)
     for name in dict.fromkeys(names if ignore_case else ()):
         spellings[name.casefold()].append(f"'{name}'")
-    problems += [f"{' and '.join(same)} differ only in case" for same in spellings.values() if len(same) > 1]
+    problems += [
+        f"{' and '.join(same)} differ only in case" for same in spellings.values() if len(same) > 1
+    ]
     if problems:
         raise UserError(f"{'; '.join(problems)}: name each class once (most encoders ignore case)")

@@ -1,10 +1,11 @@
-"""The page of ``coder-clip explore``: a web server for this machine and the person who started it, nobody else.
+"""The page of ``coder-clip explore``: a web server for this machine and the person who started it,
+nobody else.
 
-It listens on 127.0.0.1 only; every address begins with a random token that only the terminal shows, and the Host header
-has to be this machine's, so that no other web page can use it. Everybody on a machine sees the command lines of all
-programs, so the browser gets the name of a file that only its owner can read, and that leads to the page. The page asks
-nothing of any other server (its content security policy forbids it), and files are never named by the browser: photos
-have numbers.
+It listens on 127.0.0.1 only; every address begins with a random token that only the terminal shows,
+and the Host header has to be this machine's, so that no other web page can use it. Everybody on a
+machine sees the command lines of all programs, so the browser gets the name of a file that only its
+owner can read, and that leads to the page. The page asks nothing of any other server (its content
+security policy forbids it), and files are never named by the browser: photos have numbers.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ HOST = "127.0.0.1"
 LARGEST = 100 * 2**20  # bytes of a photo that is dropped on the page
 THUMBNAIL, VIEW = 240, 900  # pixels of the longer side
 HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; "
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; "
+    "connect-src 'self'; "
     "img-src 'self' blob: data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
@@ -53,8 +55,9 @@ REDIRECT = """<!doctype html>
 
 def make_app(explorer: Explorer, token: str, hosts: set[str]) -> Flask:
     """The web application. hosts: what the Host header may be."""
-    # Other programs and web pages of this machine can reach the port, too. So every address contains the token,
-    # and a request without it, or with a foreign Host header (DNS rebinding), gets 404 before any route runs.
+    # Other programs and web pages of this machine can reach the port, too. So every address
+    # contains the token, # and a request without it, or with a foreign Host header (DNS rebinding),
+    # gets 404 before any route runs.
     app = Flask(__name__, static_folder=None, template_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = LARGEST
     app.json.ensure_ascii = True  # type: ignore[attr-defined]
@@ -152,7 +155,9 @@ class _Quiet(WSGIRequestHandler):
 
 
 def server(explorer: Explorer, port: int = 0) -> tuple[BaseWSGIServer, str]:
-    """A server and the page's address; ``serve_forever`` starts it. port 0: a free one. UserError for one in use."""
+    """A server and the page's address; ``serve_forever`` starts it. port 0: a free one. UserError
+    for one in use.
+    """
     token = secrets.token_urlsafe(24)
     try:
         with socket.create_server((HOST, port)) as listening:

@@ -34,23 +34,32 @@ def _option(default: Any, words: str) -> Any:
 
 @dataclass
 class ExecutorSettings(ExecutorSettingsBase):  # type: ignore[misc]
-    """Options of the command line, as --slurm-resilient-logdir; resources are those of the official plugin."""
+    """Options of the command line, as --slurm-resilient-logdir; resources are those of the official
+    plugin.
+    """
 
     logdir: Optional[Path] = _option(None, "Folder for Slurm's log of each job.")
     jobname_prefix: Optional[str] = _option("", "First part of job names.")
-    requeue: bool = _option(False, "Let Slurm restart jobs whose node failed or that were preempted.")
+    requeue: bool = _option(
+        False, "Let Slurm restart jobs whose node failed or that were preempted."
+    )
     no_requeue: bool = _option(False, "Forbid Slurm to restart jobs.")
     qos: Optional[str] = _option(None, "QOS of all jobs.")
     reservation: Optional[str] = _option(None, "Reservation of all jobs.")
     exclude_failed_nodes: Optional[str] = _option(None, "Nodes to avoid, separated by commas.")
     init_seconds_before_status_checks: int = _option(
-        10, "Seconds to the first query of the queue; later ones are rarer, up to a minute, until a job ends."
+        10,
+        "Seconds to the first query of the queue; later ones are "
+        "rarer, up to a minute, until a job ends.",
     )
     retry_pause: int = _option(
-        30, "Seconds before a job that failed for another reason than memory or time is tried again."
+        30,
+        "Seconds before a job that failed for another reason than memory or time is tried again.",
     )
     head_margin: int = _option(
-        300, "Seconds before the time limit of the head's own Slurm job at which it hands over to a new one."
+        300,
+        "Seconds before the time limit of the head's own Slurm "
+        "job at which it hands over to a new one.",
     )
 
     def __post_init__(self) -> None:

@@ -1,4 +1,6 @@
-"""All private parts of Snakemake that this package uses. Its tests, and each run, say which one is gone."""
+"""All private parts of Snakemake that this package uses. Its tests, and each run, say which one is
+gone.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,8 @@ def check(workflow: Any) -> None:
     lacking = [part for part in PARTS if not _has(workflow, part)]
     if lacking:
         raise SlurmError(
-            f"Snakemake {version('snakemake')} has no {', '.join(lacking)}, which slurm-resilient needs: "
+            f"Snakemake {version('snakemake')} has no "
+            f"{', '.join(lacking)}, which slurm-resilient needs: "
             "install a version that its pyproject.toml names"
         )
 
@@ -49,14 +52,16 @@ def locks(workflow: Any) -> list[str]:
 
 
 def make_again(workflow: Any, paths: Iterable[str]) -> None:
-    """Let Snakemake ask for these files, as if they were not there, and for all that it would make anyway."""
+    """Let Snakemake ask for these files, as if they were not there, and for all that it would make
+    anyway.
+    """
     again = set(paths)
     dag = workflow.dag
     made = [job for job in dag.jobs if not again.isdisjoint(job.output)]
     behind = set(dag.bfs(dag.depending, *made))
     needed = set(dag.bfs(dag.dependencies, *made, *dag.needrun_jobs()))
-    # Behind a forced job Snakemake does not look at jobs whose inputs are ancient, not even at forced ones. So no job
-    # between it and one that must run has ancient inputs.
+    # Behind a forced job Snakemake does not look at jobs whose inputs are ancient, not even at
+    # forced ones. So no job # between it and one that must run has ancient inputs.
     for job in behind & needed:
         for path in job.input:
             path.flags.pop("ancient", None)

@@ -1,9 +1,9 @@
 """The executor: submits jobs, watches them, and outlasts what happens on a cluster.
 
-Beyond snakemake-executor-plugin-slurm, whose resources it reads, it waits while the controller is away, keeps a journal
-by which the next head takes over the jobs of a killed one, retries by cause, and explains failures in words. A job is
-known by the key in its comment, not by its number, so that no answer of Slurm makes it run twice.
-"""
+Beyond snakemake-executor-plugin-slurm, whose resources it reads, it waits while the controller is
+away, keeps a journal by which the next head takes over the jobs of a killed one, retries by cause,
+and explains failures in words. A job is known by the key in its comment, not by its number, so that
+no answer of Slurm makes it run twice."""
 
 from __future__ import annotations
 
@@ -29,9 +29,12 @@ from .lines import Lines
 from .queue import SlurmError
 
 SLOWEST = 60  # seconds between two looks at the queue, at most
-LONGEST = 3600  # seconds before a job is submitted again that was preempted or lost its node, at most
+LONGEST = (
+    3600  # seconds before a job is submitted again that was preempted or lost its node, at most
+)
 NO_ID = "sbatch printed no job id"
-LOST = 300  # seconds after which a job is lost that the database calls alive and the controller does not know
+# seconds after which a job is lost that the database calls alive and the controller does not know
+LOST = 300
 
 
 class Executor(RemoteExecutor):  # type: ignore[misc]
@@ -44,7 +47,9 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         self._name = f"{self._settings.jobname_prefix}_{head}".strip("_")
         self._journal = Journal(FOLDER / f"{head}.jsonl")
         self._entries: dict[str, Entry] = {}  # by key: jobs that are not over yet
-        self._current: set[str] = set()  # keys that count: those of entries, and of jobs that sbatch has now
+        self._current: set[str] = (
+            set()
+        )  # keys that count: those of entries, and of jobs that sbatch has now
         self._of: dict[Any, tuple[Journal, str]] = {}  # a job of Snakemake -> where it is noted
         self._tries: dict[Any, Tries] = {}
         self._due: dict[Any, float] = {}  # when a job that failed may be submitted again
@@ -83,16 +88,20 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         self._journal.shrink()
         self._earlier = found
         # jobs of other targets go on, too
-        self._current |= {e.key for e in self._journal.read() if not e.settled} | found.entries.keys()
+        self._current |= {
+            e.key for e in self._journal.read() if not e.settled
+        } | found.entries.keys()
         live = found.live()
         if live:
             self.logger.info(
-                f"{len(live)} jobs of an earlier run are still in the queue: {', '.join(live)}. They go on as jobs of "
+                f"{len(live)} jobs of an earlier run are still in the queue: {', '.join(live)}. "
+                "They go on as jobs of "
                 "this run; none is submitted twice."
             )
         self._patiently(lambda: self._cancel_strays(queue.jobs()))
         if found.entries or found.again:
-            # Snakemake asks for their files again; `_submit` then takes over the jobs that make them
+            # Snakemake asks for their files again; `_submit` then takes over the jobs that make
+            # them
             adapter.make_again(self.workflow, found.paths() | found.again)
             local = {str(p) for job in self.dag.needrun_jobs() if job.is_local for p in job.output}
             self._patiently(lambda: found.cancel_others(local & found.paths()))
@@ -103,19 +112,23 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             timer.daemon = True
             timer.start()
 
-    # ---- submission -------------------------------------------------------------------------------
+    # ---- submission ---
 
     def additional_general_args(self) -> str:
-        """The job's own Snakemake works in the batch step: a nested srun would cost a process and lose SLURM_CONF."""
+        """The job's own Snakemake works in the batch step: a nested srun would cost a process and
+        lose SLURM_CONF.
+        """
         return "--executor local"
 
     def get_job_exec_prefix(self, job: Any) -> str:
         """Shell command before each job."""
-        # what is buffered when Python ends and cannot be written, in a full log folder, makes a good job fail
+        # what is buffered when Python ends and cannot be written, in a full log folder, makes a
+        # good job fail
         return "export PYTHONUNBUFFERED=1"
 
     def get_job_args(self, job: Any) -> str:
-        """Pass the cores that the job asked for ('all' could be the whole node's) and the attempt of its memory.
+        """Pass the cores that the job asked for ('all' could be the whole node's) and the attempt
+        of its memory.
 
         No file of the head is passed: a job that outlives the head would miss it.
         """
@@ -136,18 +149,23 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         self._fail(SubmittedJobInfo(job), f"could not be submitted: {said}")
 
     def _submit(self, job: Any) -> None:
-        """Submit a job, or take over the one of an earlier run. Runs in the thread of the job's line."""
+        """Submit a job, or take over the one of an earlier run. Runs in the thread of the job's
+        line.
+        """
         tries = self._tries.get(job, Tries())
         here = self._partitions()
         whole = retry.asked(job, tries)
         wanted = retry.fitted(job, tries, site.nodes(whole, here))
         if wanted != whole:
             self.logger.info(
-                f"Group {job.name}: its jobs take turns, because no node has {reasons.wanted(whole)}."
+                f"Group {job.name}: its jobs take turns, because no "
+                f"node has {reasons.wanted(whole)}."
             )
         asked, cut = retry.capped(wanted, site.most(wanted, here))
         if cut:
-            self.logger.warning(f"Job {job.name}: asks for {' and '.join(cut)} (partition {_where(asked)}).")
+            self.logger.warning(
+                f"Job {job.name}: asks for {' and '.join(cut)} (partition {_where(asked)})."
+            )
         new = entry(members(job), job.name, self.workflow.persistence, asked, tries)
         found = self._earlier.take(new)
         if found is not None:
@@ -162,7 +180,8 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         gone = self._patiently(lambda: self._earlier.cancel_others(new.makes))
         if gone:
             self.logger.info(
-                f"Cancelled {', '.join(gone)} of an earlier run: its files have another command, parameters or inputs "
+                f"Cancelled {', '.join(gone)} of an earlier run: its files have another command, "
+                "parameters or inputs "
                 "now, or the profile asks for something else."
             )
         self._patiently(lambda: self._end_earlier_tries(new))
@@ -171,11 +190,15 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         if said and self._stop.is_set():
             return  # the next head finds out whether Slurm took it
         if said:
-            job.attempt = max(job.attempt, job.restart_times + 1)  # asking again will not please Slurm
+            job.attempt = max(
+                job.attempt, job.restart_times + 1
+            )  # asking again will not please Slurm
             self._fail(SubmittedJobInfo(job), reasons.refused(said, new.asked))
 
     def _end_earlier_tries(self, new: Entry) -> None:
-        """Cancel what is alive of earlier tries, whatever Slurm said of them before, and wait for its end."""
+        """Cancel what is alive of earlier tries, whatever Slurm said of them before, and wait for
+        its end.
+        """
         earlier = [old for old in self._earlier.given_up if old.makes.keys() & new.makes.keys()]
         if not earlier:
             return
@@ -185,7 +208,9 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         reattach.end(sorted(set(ids)))
 
     def _sbatch(self, job: Any, new: Entry) -> str:
-        """Submit, and wait while the controller is away. Returns Slurm's words if it refuses the job, else ""."""
+        """Submit, and wait while the controller is away. Returns Slurm's words if it refuses the
+        job, else "".
+        """
         what, wildcards = submit.what(job)
         log = self._logs / what / wildcards / "%j.log"
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -196,12 +221,15 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         environment = submit.environment(job, self.envvars())
         self._journal.intend(new)
         self._current.add(new.key)
-        job.register()  # marks its files as incomplete before it can run, and end: its node removes the marks
+        # marks its files as incomplete before it can run, and end: its node removes the marks
+        job.register()
         pause = 5.0
         while True:
             id, said = "", NO_ID
             try:
-                id = submit.job_id(queue.ask("sh", "-c", f"exec {call}", stdin=script, env=environment))
+                id = submit.job_id(
+                    queue.ask("sh", "-c", f"exec {call}", stdin=script, env=environment)
+                )
             except queue.Unreachable as error:
                 said = str(error)
             if self._stop.is_set() and not id:
@@ -216,7 +244,8 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             if pause == 5:
                 self.logger.warning(
                     f"Slurm takes no job now (job {job.jobid}, partition {_where(new.asked)}: "
-                    f"{' '.join(said.split())[:200]}); trying again, nothing is lost. Jobs of other partitions go on."
+                    f"{' '.join(said.split())[:200]}); trying again, nothing is lost. Jobs of "
+                    "other partitions go on."
                 )
             self._lines.pause(pause)
             if self._stop.is_set():
@@ -236,7 +265,9 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         return ""
 
     def _taken(self, new: Entry) -> str:
-        """The number of the job that Slurm made of a submission, whatever sbatch answered; "" if it made none yet."""
+        """The number of the job that Slurm made of a submission, whatever sbatch answered; "" if it
+        made none yet.
+        """
         rows = self._patiently(queue.jobs)
         row = reattach.row_of(new, self._journal.path.stem, rows, queue.by_key(rows.values()))
         return row.id if row is not None else first_to_start(new.key)
@@ -267,14 +298,18 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             except queue.Unreachable as error:
                 self._away(str(error))
                 if self._stop.wait(10):
-                    raise SlurmError(f"stopped while the Slurm controller was away ({error})") from None
+                    raise SlurmError(
+                        f"stopped while the Slurm controller was away ({error})"
+                    ) from None
 
-    # ---- status -----------------------------------------------------------------------------------
+    # ---- status ---
 
     async def check_active_jobs(
         self, active_jobs: list[SubmittedJobInfo]
     ) -> AsyncGenerator[SubmittedJobInfo, None]:
-        """Report jobs that have ended, yield the others: all of them if the controller does not answer."""
+        """Report jobs that have ended, yield the others: all of them if the controller does not
+        answer.
+        """
         if not active_jobs:
             self.next_seconds_between_status_checks = self._interval
             return
@@ -295,7 +330,9 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
                 ended = True
             else:
                 yield info
-        slower = min(self.next_seconds_between_status_checks + self._interval, max(SLOWEST, self._interval))
+        slower = min(
+            self.next_seconds_between_status_checks + self._interval, max(SLOWEST, self._interval)
+        )
         self.next_seconds_between_status_checks = self._interval if ended else slower
 
     async def sleep(self) -> None:
@@ -350,7 +387,8 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         with suppress(SlurmError):  # else at the next look
             queue.cancel(ids)
             self.logger.warning(
-                f"Cancelled {', '.join(ids)}: jobs of this run that do not count any more, because they were "
+                f"Cancelled {', '.join(ids)}: jobs of this run that do not count any more, "
+                "because they were "
                 "submitted again."
             )
 
@@ -368,7 +406,10 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         lacking = {"memory": "mem_mb", "time": "runtime"}.get(why, "")
         most = site.most(of.asked, self._partitions()).get(lacking)
         if most is not None and retry.number(of.asked, lacking) >= most and state != "FAILED":
-            words += f", and {most:g} is the most that partition {_where(of.asked)} gives: not tried again"
+            words += (
+                f", and {most:g} is the most that partition "
+                f"{_where(of.asked)} gives: not tried again"
+            )
             info.job.attempt = max(info.job.attempt, info.job.restart_times + 1)
         told = f"Slurm job {of.id} {words}. Slurm's log: {of.log}"
         if state in retry.PASSING:
@@ -377,7 +418,9 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         self._fail(info, told, pause=why == "other", aux_logs=[of.log])
 
     def _again(self, job: Any, state: str, told: str) -> None:
-        """Submit a job again, after ever longer pauses, without a word to Snakemake, which would count it as a try."""
+        """Submit a job again, after ever longer pauses, without a word to Snakemake, which would
+        count it as a try.
+        """
         self._settle(job, "failed")
         lost = self._lost.setdefault(job, [])
         if state not in lost:
@@ -410,7 +453,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         self._current.discard(key)
         journal.settle(key, how)
 
-    # ---- words ------------------------------------------------------------------------------------
+    # ---- words ---
 
     def _tell_waiting(self, job: str, row: queue.Row) -> None:
         told = reasons.waiting(row.state, row.reason)
@@ -427,7 +470,8 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         if self._away_since is None:
             self._away_since = time.monotonic()
             self.logger.warning(
-                f"The Slurm controller does not answer ({error}). Jobs keep running; this run waits until it is back."
+                f"The Slurm controller does not answer ({error}). Jobs keep running; this run "
+                "waits until it is back."
             )
 
     def _back(self) -> None:
@@ -436,7 +480,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             self._away_since = None
             self.logger.info(f"The Slurm controller is back after {away:.0f} s.")
 
-    # ---- the end ----------------------------------------------------------------------------------
+    # ---- the end ---
 
     def _hand_over(self, latest: float) -> None:
         """The head's own Slurm job is near its time limit: end here, and go on in a new one."""
@@ -445,7 +489,8 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         heads.start_again_at_exit(latest)
         self.workflow.scheduler.executor_error_callback(
             SlurmError(
-                "The time limit of the head's own Slurm job is near: it is queued again, and goes on with its "
+                "The time limit of the head's own Slurm job is near: it is queued again, and goes "
+                "on with its "
                 f"{len(self._entries)} jobs."
             )
         )
@@ -459,7 +504,8 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         except SlurmError as error:
             adapter.keep_folders(self.workflow)
             self.logger.error(
-                f"Slurm jobs {' '.join(ids)} could not be cancelled and keep running ({error}). The next run goes on "
+                f"Slurm jobs {' '.join(ids)} could not be cancelled and keep running ({error}). "
+                "The next run goes on "
                 f"with them; 'scancel {' '.join(ids)}' stops them, once the controller is back."
             )
         self.shutdown()

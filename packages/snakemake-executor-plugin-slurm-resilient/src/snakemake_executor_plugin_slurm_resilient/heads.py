@@ -1,9 +1,10 @@
 """One head process for each configuration of a folder.
 
-A head holds a lock on its own file, which the kernel frees with the process, however that ends, and says in it where it
-runs: file locks do not reach every shared file system, so a head on another machine counts as gone only if it was a
-Slurm job that has ended. Snakemake's own locks, which a killed run leaves behind, are removed for heads that are gone.
-"""
+A head holds a lock on its own file, which the kernel frees with the process, however that ends, and
+says in it where it
+runs: file locks do not reach every shared file system, so a head on another machine counts as gone
+only if it was a Slurm job that has ended. Snakemake's own locks, which a killed run leaves behind,
+are removed for heads that are gone."""
 
 from __future__ import annotations
 
@@ -28,11 +29,15 @@ from . import adapter, queue, site
 FOLDER = Path(".snakemake/slurm-resilient/heads")
 LOCKS = Path(".snakemake/locks")
 followed = False  # by the Snakefile of this run
-HELD: dict[str, TextIO] = {}  # open, and so locked, as long as this process lives; children do not inherit it
+HELD: dict[
+    str, TextIO
+] = {}  # open, and so locked, as long as this process lives; children do not inherit it
 
 
 def name(workflow: Any) -> str:
-    """The name of the head and of its jobs: folder and configuration, and a hash that tells clones apart."""
+    """The name of the head and of its jobs: folder and configuration, and a hash that tells clones
+    apart.
+    """
     files = sorted(os.path.relpath(f) for f in workflow.config_settings.configfiles)
     place = [os.getcwd(), os.path.relpath(workflow.main_snakefile), *files]
     unique = hashlib.sha256(json.dumps(place).encode()).hexdigest()[:6]
@@ -51,7 +56,9 @@ def follow(workflow: Any) -> None:
 
     def run(executor_plugin: Any, **options: Any) -> Any:
         if not executor_plugin.common_settings.dryrun_exec and before_run(workflow):
-            print("An earlier run was killed; continuing where it was.", file=sys.stderr, flush=True)
+            print(
+                "An earlier run was killed; continuing where it was.", file=sys.stderr, flush=True
+            )
         try:
             return execute(executor_plugin=executor_plugin, **options)
         except (queue.SlurmError, LockException) as error:
@@ -82,7 +89,9 @@ def before_run(workflow: Any) -> bool:
 
 
 def explain_lock() -> None:
-    """Say, after Snakemake has refused a lock, that a killed head left it, and what the Snakefile lacks."""
+    """Say, after Snakemake has refused a lock, that a killed head left it, and what the Snakefile
+    lacks.
+    """
     if followed or HELD or not FOLDER.is_dir():
         return
     there = {path.name for path in LOCKS.glob("*")}
@@ -90,9 +99,12 @@ def explain_lock() -> None:
         record = _record(file.stem)
         if there & set(record.get("locks", [])) and not alive(file.stem):
             print(
-                f"The lock is of a run that was killed: process {record['pid']} on {record['host']}. Remove it with "
-                "'snakemake --unlock' and start again: the next run goes on with its jobs. A Snakefile with the lines "
-                "'heads.follow' and 'reattach.before_jobs' (README of slurm-resilient) needs no such command.",
+                f"The lock is of a run that was killed: process {record['pid']} on "
+                f"{record['host']}. Remove it with "
+                "'snakemake --unlock' and start again: the next run goes on with its jobs. A "
+                "Snakefile with the lines "
+                "'heads.follow' and 'reattach.before_jobs' (README of slurm-resilient) needs no "
+                "such command.",
                 file=sys.stderr,
             )
 
@@ -109,7 +121,8 @@ def claim(workflow: Any) -> None:
     where = _elsewhere(mine)
     if where:
         raise queue.SlurmError(
-            f"another run of this configuration may be alive: {where}. Look there; if it is gone, remove "
+            "another run of this configuration may be alive: "
+            f"{where}. Look there; if it is gone, remove "
             f"{_file(mine)} and start again"
         )
     _write(mine, {**_here(), "locks": adapter.locks(workflow)})
@@ -154,7 +167,11 @@ def _locked(head: str) -> TextIO | None:
 def _elsewhere(head: str) -> str:
     """Where the recorded head may be alive, if that is on another machine; "" if it is gone."""
     record = _record(head)
-    if not record or record["host"] == socket.gethostname() or record["job"] == _here()["job"] != "":
+    if (
+        not record
+        or record["host"] == socket.gethostname()
+        or record["job"] == _here()["job"] != ""
+    ):
         return ""
     if not record["job"]:
         return f"process {record['pid']} on {record['host']}, since {record['since']}"
@@ -201,19 +218,24 @@ def _write(head: str, record: dict[str, Any]) -> None:
 
 
 def seconds_left() -> float | None:
-    """Seconds until the time limit of the head's own Slurm job; None without such a job or limit."""
+    """Seconds until the time limit of the head's own Slurm job; None without such a job or
+    limit.
+    """
     job = os.environ.get("SLURM_JOB_ID")
     if not job:
         return None
     try:
-        minutes = site.minutes(queue.ask("squeue", "--noheader", "--format=%L", f"--jobs={job}").strip())
+        minutes = site.minutes(
+            queue.ask("squeue", "--noheader", "--format=%L", f"--jobs={job}").strip()
+        )
     except queue.SlurmError:
         return None
     return None if minutes == float("inf") else minutes * 60
 
 
 def start_again_at_exit(latest: float) -> None:
-    """Queue the head's own Slurm job again, as the last thing that this process does, or after ``latest`` seconds.
+    """Queue the head's own Slurm job again, as the last thing that this process does, or after
+    ``latest`` seconds.
 
     A job that runs on the head can take longer. Then it is killed, and the next head does it again.
     """
@@ -229,4 +251,7 @@ def _start_again(job: str) -> None:
     try:
         queue.ask("scontrol", "requeue", job)
     except queue.SlurmError as error:
-        print(f"The head could not be queued again ({error}); start it by hand; it will find its jobs.")
+        print(
+            f"The head could not be queued again ({error}); start "
+            "it by hand; it will find its jobs."
+        )

@@ -1,11 +1,14 @@
-"""The journal of submitted jobs: which Slurm job makes which files, from what, and what it asked for.
+"""The journal of submitted jobs: which Slurm job makes which files, from what, and what it asked
+for.
 
-The next head process learns here about the jobs of one that was killed. One JSON line is written before a job is
-submitted, and one for each thing that is known later: its id, its end. A line cut off by a kill is skipped.
+The next head process learns here about the jobs of one that was killed. One JSON line is written
+before a job is submitted, and one for each thing that is known later: its id, its end. A line cut
+off by a kill is skipped.
 
-A submission is known by its key, not by Slurm's number, which can be lost, late, wrong or used again. The key decides
-which of several jobs runs, too: the first that starts with it writes its number into the key's file, and a job that
-finds another number there ends at once.
+A submission is known by its key, not by Slurm's number, which can be lost, late, wrong or used
+again. The key decides
+which of several jobs runs, too: the first that starts with it writes its number into the key's
+file, and a job that finds another number there ends at once.
 """
 
 from __future__ import annotations
@@ -27,11 +30,14 @@ from typing import Any
 from . import adapter
 
 FOLDER = Path(".snakemake/slurm-resilient/jobs")  # a file for each configuration: <head>.jsonl
-STARTS = Path(".snakemake/slurm-resilient/starts")  # a file for each key: the Slurm job that started with it
+STARTS = Path(
+    ".snakemake/slurm-resilient/starts"
+)  # a file for each key: the Slurm job that started with it
 NEVER = "never"  # in place of a number: no job may start with this key any more
 LATEST = 86_400  # seconds after which Slurm takes no job that sbatch handed over
 READ = 200_000_000  # bytes of an input that is compared by content, too
-# Runs before anything else of a job. A job that Slurm queued again finds its own number, and goes on.
+# Runs before anything else of a job. A job that Slurm queued again finds its own number, and goes
+# on.
 GUARD = """\
 if ! (set -C; echo "$SLURM_JOB_ID" > {file}) 2> /dev/null && [ -e {file} ]; then
   read -r first < {file}
@@ -45,7 +51,9 @@ fi
 
 @dataclass(frozen=True)
 class Tries:
-    """Factors of a job's next try: twice the memory if it had too little, three times the time, …"""
+    """Factors of a job's next try: twice the memory if it had too little, three times the time,
+    …
+    """
 
     memory: int = 1
     time: int = 1
@@ -55,8 +63,10 @@ class Tries:
 class Entry:
     """One submission.
 
-    key: also in the comment of the Slurm job. makes: output -> how it is made, a hash of command, inputs' names and
-    parameters. before, inputs: what was there of outputs and inputs -> size and time of change. contents: hashes of
+    key: also in the comment of the Slurm job. makes: output -> how it is made, a hash of command,
+    inputs' names and
+    parameters. before, inputs: what was there of outputs and inputs -> size and time of change.
+    contents: hashes of
     inputs. asked: see `wanted` in reasons.py. settled: "made" or "failed", once Snakemake knows.
     """
 
@@ -73,12 +83,15 @@ class Entry:
     settled: str = ""
 
     def same(self, other: Entry) -> bool:
-        """True if both make the same files in the same way from the same inputs, whenever these were written."""
+        """True if both make the same files in the same way from the same inputs, whenever these
+        were written.
+        """
         if self.makes != other.makes or self.inputs.keys() != other.inputs.keys():
             return False
         changed = [path for path, stamp in self.inputs.items() if stamp != other.inputs[path]]
         return all(
-            path in self.contents and self.contents[path] == other.contents.get(path) for path in changed
+            path in self.contents and self.contents[path] == other.contents.get(path)
+            for path in changed
         )
 
 
@@ -119,7 +132,9 @@ class Journal:
         return list(found.values())
 
     def settle(self, key: str, how: str) -> None:
-        """Note how a submission ended. No job starts with its key any more, late or queued again by somebody."""
+        """Note how a submission ended. No job starts with its key any more, late or queued again by
+        somebody.
+        """
         STARTS.mkdir(parents=True, exist_ok=True)
         with suppress(OSError):
             (STARTS / key).write_text(f"{NEVER}\n", encoding="utf-8")
@@ -158,7 +173,9 @@ def guard(key: str) -> str:
 
 
 def first_to_start(key: str, otherwise: str = "") -> str:
-    """The number of the job that started with a key, "" if none has. otherwise: to be written if none has."""
+    """The number of the job that started with a key, "" if none has. otherwise: to be written if
+    none has.
+    """
     if otherwise:
         STARTS.mkdir(parents=True, exist_ok=True)
         with suppress(OSError), (STARTS / key).open("x") as stream:
@@ -181,11 +198,17 @@ def members(job: Any) -> list[Any]:
     return list(job.jobs) if job.is_group() else [job]
 
 
-def entry(own: Iterable[Any], rule: str, persistence: Any, asked: Mapping[str, Any], tries: Tries) -> Entry:
-    """The entry of a job before it is submitted. own: the jobs of Snakemake in it. rule: its name."""
+def entry(
+    own: Iterable[Any], rule: str, persistence: Any, asked: Mapping[str, Any], tries: Tries
+) -> Entry:
+    """The entry of a job before it is submitted. own: the jobs of Snakemake in it. rule: its
+    name.
+    """
     own = list(own)
     makes = {
-        str(path): _hash(adapter.making(member, persistence)) for member in own for path in member.output
+        str(path): _hash(adapter.making(member, persistence))
+        for member in own
+        for path in member.output
     }
     inputs = {str(path) for member in own for path in member.input} - makes.keys()
     inputs = {path for path in inputs if not path.startswith(".snakemake/")}  # new with every head
@@ -212,7 +235,9 @@ def stamps(paths: Iterable[str]) -> dict[str, str]:
 
 
 def contents(paths: Iterable[str]) -> dict[str, str]:
-    """Hashes of the files among these paths, but for very large ones. A file is read again only if it changed."""
+    """Hashes of the files among these paths, but for very large ones. A file is read again only if
+    it changed.
+    """
     return {path: _content(path, stamp) for path, stamp in stamps(paths).items() if _readable(path)}
 
 

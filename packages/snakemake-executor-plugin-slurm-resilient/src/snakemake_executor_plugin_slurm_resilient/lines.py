@@ -13,18 +13,25 @@ PLACE = ("slurm_partition", "slurm_account", "qos")
 class Lines:
     """Submit one job at a time, in the order in which they come.
 
-    Each partition, account and QOS has a line of its own, so that a job that Slurm does not take now
-    keeps its place, and only the jobs behind it wait.
+    Each partition, account and QOS has a line of its own, so that a job that Slurm does not take
+    now keeps its place, and only the jobs behind it wait.
     """
 
     def __init__(
-        self, submit: Callable[[Any], None], fail: Callable[[Any, Exception], None], stop: threading.Event
+        self,
+        submit: Callable[[Any], None],
+        fail: Callable[[Any, Exception], None],
+        stop: threading.Event,
     ) -> None:
         self._submit = submit
-        self._fail = fail  # nobody looks at the exceptions of threads: without it the run would hang
+        self._fail = (
+            fail  # nobody looks at the exceptions of threads: without it the run would hang
+        )
         self._stop = stop
         self._threads: dict[tuple[Any, ...], ThreadPoolExecutor] = {}
-        self._one = threading.Lock()  # held while a job is submitted, but not while it waits in its line
+        self._one = (
+            threading.Lock()
+        )  # held while a job is submitted, but not while it waits in its line
 
     def add(self, job: Any, pause: float = 0) -> None:
         """Put a job at the end of its line, after a pause in seconds."""

@@ -1,4 +1,6 @@
-"""Slurm's commands: squeue, which needs no accounting database, and scancel; for a missing job scontrol and sacct."""
+"""Slurm's commands: squeue, which needs no accounting database, and scancel; for a missing job
+scontrol and sacct.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +15,25 @@ from snakemake_interface_common.exceptions import WorkflowError
 
 # Every other state ends a job. (SPECIAL_EXIT and REQUEUE_HOLD wait for a person.)
 LIVE = frozenset(
-    {"PENDING", "CONFIGURING", "RUNNING", "SUSPENDED", "STOPPED", "COMPLETING", "STAGE_OUT", "SIGNALING"}
+    {
+        "PENDING",
+        "CONFIGURING",
+        "RUNNING",
+        "SUSPENDED",
+        "STOPPED",
+        "COMPLETING",
+        "STAGE_OUT",
+        "SIGNALING",
+    }
     | {"RESIZING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "RESV_DEL_HOLD", "SPECIAL_EXIT"}
 )
 COMPLETED = "COMPLETED"
 TIMEOUT = 60  # seconds a Slurm command may take; its own patience with a busy controller is shorter
 FIELDS = ("jobarrayid", "state", "exit_code", "reason", "nodelist", "timelimit", "name", "comment")
 KEY = re.compile(r"\b[0-9a-f]{12}\b")  # of a submission, at the end of its job's comment
-UNKNOWN = re.compile(r"Invalid job id", re.IGNORECASE)  # the controller answers, and has no such job
+UNKNOWN = re.compile(
+    r"Invalid job id", re.IGNORECASE
+)  # the controller answers, and has no such job
 
 
 class SlurmError(WorkflowError):  # type: ignore[misc]
@@ -50,21 +63,33 @@ class Row:
 
     @property
     def keys(self) -> list[str]:
-        """The key of its submission, and what else in the comment looks like one; [] if the site writes its own."""
+        """The key of its submission, and what else in the comment looks like one; [] if the site
+        writes its own.
+        """
         return KEY.findall(self.comment)
 
 
 def ask(*command: str, stdin: str | None = None, env: Mapping[str, str] | None = None) -> str:
-    """Standard output of a Slurm command. Unreachable if it fails, SlurmError if it is not installed."""
+    """Standard output of a Slurm command. Unreachable if it fails, SlurmError if it is not
+    installed.
+    """
     pipe = subprocess.PIPE
     try:
-        # A group of its own: else a wrapper's sbatch would outlive its time, and submit a job later.
+        # A group of its own: else a wrapper's sbatch would outlive its time, and submit a job
+        # later.
         process = subprocess.Popen(
-            command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=env, start_new_session=True
+            command,
+            stdin=pipe,
+            stdout=pipe,
+            stderr=pipe,
+            text=True,
+            env=env,
+            start_new_session=True,
         )
     except FileNotFoundError:
         raise SlurmError(
-            f"no '{command[0]}' on this machine; run this where you submit Slurm jobs (a login node)"
+            f"no '{command[0]}' on this machine; run this where "
+            "you submit Slurm jobs (a login node)"
         ) from None
     with process:
         try:
@@ -87,7 +112,8 @@ def jobs() -> dict[str, Row]:
 
 
 def known(id: str) -> Row | None:
-    """What the controller says of one job by its number, which may have a new owner; None if it has no such job.
+    """What the controller says of one job by its number, which may have a new owner; None if it has
+    no such job.
 
     Unreachable if it says neither: silence with exit status 0 is not an answer.
     """
@@ -97,7 +123,9 @@ def known(id: str) -> Row | None:
         if isinstance(error, Unreachable) and not UNKNOWN.search(str(error)):
             raise
         return None
-    fields = dict(re.findall(r"(?:^| )(JobName|JobState|ExitCode|Comment)=(.*?)(?= \w+=|\s*$)", said))
+    fields = dict(
+        re.findall(r"(?:^| )(JobName|JobState|ExitCode|Comment)=(.*?)(?= \w+=|\s*$)", said)
+    )
     if "JobState" not in fields:
         raise Unreachable(f"scontrol show job {id}: it printed nothing of this job")
     return Row(
@@ -110,10 +138,11 @@ def known(id: str) -> Row | None:
 
 
 def accounted(id: str, key: str) -> Row | None:
-    """What the accounting database says of a submission; None if there is none, or if it does not know the key.
+    """What the accounting database says of a submission; None if there is none, or if it does not
+    know the key.
 
-    A number can have had several owners; the command that submitted each (since Slurm 21.08) tells which is meant. The
-    last row of a job that Slurm queued again counts.
+    A number can have had several owners; the command that submitted each (since Slurm 21.08) tells
+    which is meant. The last row of a job that Slurm queued again counts.
     """
     found: Row | None = None
     fields = "--format=State,ExitCode,SubmitLine"

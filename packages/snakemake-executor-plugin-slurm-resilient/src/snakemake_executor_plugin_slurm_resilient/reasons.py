@@ -7,10 +7,14 @@ import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
-Asked = Mapping[str, object]  # mem_mb, runtime (minutes), cpus, gpu, partition: what a job was submitted with
+Asked = Mapping[
+    str, object
+]  # mem_mb, runtime (minutes), cpus, gpu, partition: what a job was submitted with
 
-# sbatch could not reach the controller, a partition is closed, or a limit on submitted jobs is used up: the same call
-# works later. (Of every limit Slurm says "job submit limit, user's size and/or time limits"; its name is above.)
+# sbatch could not reach the controller, a partition is closed, or a limit on submitted jobs is used
+# up: the same call
+# works later. (Of every limit Slurm says "job submit limit, user's size and/or time limits"; its
+# name is above.)
 LATER = re.compile(
     r"no answer in|"
     r"unable to contact|socket timed out|connection (refused|reset|timed out)|communication|temporarily unable|"
@@ -18,9 +22,11 @@ LATER = re.compile(
     r"not available \(inactive or drain|backup controller|protocol authentication|Resource temporarily unavailable",
     re.IGNORECASE,
 )
-# Of a child that the kernel killed, which Slurm does not see: in the words of Snakemake, a shell and PyTorch.
+# Of a child that the kernel killed, which Slurm does not see: in the words of Snakemake, a shell
+# and PyTorch.
 KILLED = re.compile(
-    r"Signals\.SIGKILL|exit (status|code) 137\b|by signal: Killed|^\S+: line \d+: +\d+ Killed\b", re.M
+    r"Signals\.SIGKILL|exit (status|code) 137\b|by signal: Killed|^\S+: line \d+: +\d+ Killed\b",
+    re.M,
 )
 TAIL = 20_000  # bytes at the end of a log, in which to look for the cause of a failure
 REFUSED = (
@@ -30,7 +36,8 @@ REFUSED = (
     ),
     (
         r"invalid account|account or account/partition",
-        "{account} is not one of yours, or not allowed on partition {partition}: change slurm_account in the profile",
+        "{account} is not one of yours, or not allowed on partition {partition}: change "
+        "slurm_account in the profile",
     ),
     (r"invalid qos", "there is no {qos}, or {account} may not use it: change qos in the profile"),
     (
@@ -42,7 +49,8 @@ REFUSED = (
         "this cluster does not take gpu and gpu_model: name GPUs by 'gres: gpu:1' in their place",
     ),
 )
-# What a job waits for, and what to do; nodes that register only now are seen to be down once or twice.
+# What a job waits for, and what to do; nodes that register only now are seen to be down once or
+# twice.
 RELEASE = "'scontrol release {job}' lets it go on, "
 RESUME = "'scontrol resume {job}' (of an administrator) lets it go on, "
 CHANGE = "'scontrol update JobId={job} …' lets it go on, "
@@ -66,7 +74,9 @@ def ended(state: str, code: str, nodes: str, limit: str, asked: Asked) -> str:
     name = f" {nodes}" if nodes not in ("", "(null)") else ""
     where = f" on{name}" if name else ""
     code, _, signal = code.partition(":")
-    memory = f"the {asked['mem_mb']} MB it asked for" if asked.get("mem_mb") else "what it asked for"
+    memory = (
+        f"the {asked['mem_mb']} MB it asked for" if asked.get("mem_mb") else "what it asked for"
+    )
     words = {
         "TIMEOUT": f"ran into its time limit of {limit or str(asked.get('runtime', '?')) + ' min'}{where}",
         "OUT_OF_MEMORY": f"needed more memory than {memory}{where}",
@@ -80,7 +90,10 @@ def ended(state: str, code: str, nodes: str, limit: str, asked: Asked) -> str:
     if state in words:
         return words[state]
     if signal == "53":
-        return f"could not be started{where}: its log file or its work folder cannot be written (disk full, quota?)"
+        return (
+            f"could not be started{where}: its log file or its work folder cannot be written "
+            "(disk full, quota?)"
+        )
     if signal == "9" or code == "137":
         return f"was killed{where}, most likely for using more memory than {memory}"
     if signal not in ("", "0"):
@@ -100,7 +113,11 @@ def killed(logs: Iterable[str]) -> bool:
 
 def refused(message: str, asked: Asked) -> str:
     """Why sbatch refused a job."""
-    lines = [line.removeprefix("sbatch: error: ").strip() for line in message.splitlines() if line.strip()]
+    lines = [
+        line.removeprefix("sbatch: error: ").strip()
+        for line in message.splitlines()
+        if line.strip()
+    ]
     said = "; ".join(dict.fromkeys(lines)) or "no reason given"
     why = next((words for pattern, words in REFUSED if re.search(pattern, said, re.IGNORECASE)), "")
     why = why.format(
@@ -112,7 +129,9 @@ def refused(message: str, asked: Asked) -> str:
 
 
 def waiting(state: str, reason: str) -> tuple[str, str, int] | None:
-    """Why a job waits for a person, what lets it go on, and at which query to say so; None if it waits its turn."""
+    """Why a job waits for a person, what lets it go on, and at which query to say so; None if it
+    waits its turn.
+    """
     if state in ("REQUEUE_HOLD", "SPECIAL_EXIT"):
         return "is held after a requeue", RELEASE, 1
     if state in ("SUSPENDED", "STOPPED"):

@@ -1,9 +1,9 @@
 """Jobs of an earlier head of this folder that died: none is lost, none runs beside its own copy.
 
-The new head lets Snakemake make their files again; when Snakemake submits such a job, the head watches the earlier one
-instead, which may have ended well meanwhile. So Snakemake writes its records as for any job. Earlier jobs that would
-make a file with another command, parameters or inputs than now are cancelled first.
-"""
+The new head lets Snakemake make their files again; when Snakemake submits such a job, the head
+watches the earlier one instead, which may have ended well meanwhile. So Snakemake writes its
+records as for any job. Earlier jobs that would make a file with another command, parameters or
+inputs than now are cancelled first."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ class Earlier:
 
     entries: dict[str, tuple[Journal, Entry]] = field(default_factory=dict)  # by key
     rows: dict[str, Row] = field(default_factory=dict)  # by key, as far as Slurm knows them
-    again: set[str] = field(default_factory=set)  # files of jobs that failed or whose end is not known
+    again: set[str] = field(
+        default_factory=set
+    )  # files of jobs that failed or whose end is not known
     given_up: list[Entry] = field(default_factory=list)  # jobs that failed, or Slurm did not know
 
     def is_live(self, key: str) -> bool:
@@ -40,7 +42,9 @@ class Earlier:
         return {path for _, e in self.entries.values() for path in e.makes}
 
     def take(self, new: Entry) -> tuple[Journal, Entry] | None:
-        """Take over the job that makes exactly these files; not one that waits and asks for something else."""
+        """Take over the job that makes exactly these files; not one that waits and asks for
+        something else.
+        """
         for key, (_, e) in self.entries.items():
             waits = key in self.rows and self.rows[key].state == "PENDING"
             if e.same(new) and not (waits and e.asked != new.asked):
@@ -48,7 +52,9 @@ class Earlier:
         return None
 
     def cancel_others(self, paths: Iterable[str]) -> list[str]:
-        """Cancel jobs that would write some of these files, wait until they have ended, and return their ids."""
+        """Cancel jobs that would write some of these files, wait until they have ended, and return
+        their ids.
+        """
         wanted = set(paths)
         keys = [key for key, (_, e) in self.entries.items() if wanted & e.makes.keys()]
         live = [self.entries[key][1].id for key in keys if self.is_live(key)]
@@ -73,20 +79,25 @@ def end(ids: list[str]) -> None:
             return
         if time.monotonic() > latest:
             raise SlurmError(
-                f"job {', '.join(left)} of an earlier try or run was cancelled and does not end; look with "
+                f"job {', '.join(left)} of an earlier try or run was "
+                "cancelled and does not end; look with "
                 f"'scontrol show job {left[0]}'"
             )
         time.sleep(1)
 
 
-def row_of(e: Entry, head: str, rows: Mapping[str, Row], keyed: Mapping[str, list[Row]]) -> Row | None:
-    """The job of a submission in the queue: by its key, never by its number alone. head: whose job it is.
+def row_of(
+    e: Entry, head: str, rows: Mapping[str, Row], keyed: Mapping[str, list[Row]]
+) -> Row | None:
+    """The job of a submission in the queue: by its key, never by its number alone. head: whose job
+    it is.
 
     Where a site writes comments of its own, which have no key, number and name together must do.
     """
     found = keyed.get(e.key, [])
     if len(found) > 1 or any(row.id != e.id for row in found):
-        # Slurm took it more than once, perhaps: the first to start is the job, the others end at once
+        # Slurm took it more than once, perhaps: the first to start is the job, the others end at
+        # once
         first = first_to_start(e.key)
         found = [row for row in found if row.id == first or not first]
     if found:
@@ -101,10 +112,11 @@ def _ours(row: Row, head: str) -> bool:
 
 
 def missing(e: Entry, head: str) -> tuple[Row | None, bool]:
-    """What Slurm knows of a job that squeue does not show, and whether the controller itself says so.
+    """What Slurm knows of a job that squeue does not show, and whether the controller itself says
+    so.
 
-    First by its number, because an empty queue can be a mistake; then by the accounting database. Unreachable if the
-    controller gives no answer.
+    First by its number, because an empty queue can be a mistake; then by the accounting database.
+    Unreachable if the controller gives no answer.
     """
     id = first_to_start(e.key) or e.id
     if not id:
@@ -124,8 +136,8 @@ def strays(rows: Iterable[Row], name: str, current: set[str]) -> list[str]:
 def find(workflow: Any) -> Earlier:
     """Jobs of earlier heads that make files of this run.
 
-    Nothing is asked of Slurm where no such job is known. Unreachable if the controller gives no answer; SlurmError
-    where a head of another configuration that makes the same files is alive.
+    Nothing is asked of Slurm where no such job is known. Unreachable if the controller gives no
+    answer; SlurmError where a head of another configuration that makes the same files is alive.
     """
     jobs = {str(path): job for job in workflow.dag.jobs for path in job.output}
     mine = heads.name(workflow)
@@ -137,7 +149,9 @@ def find(workflow: Any) -> Earlier:
     other_heads = {journal.path.stem for journal, _ in known} - {mine}
     for other in sorted(other_heads):
         if heads.alive(other):
-            raise SlurmError(f"the run {other} of this folder is alive and makes some of the same files")
+            raise SlurmError(
+                f"the run {other} of this folder is alive and makes some of the same files"
+            )
     rows = queue.jobs()
     keyed = queue.by_key(rows.values())
     found = Earlier(given_up=failed)
@@ -157,7 +171,9 @@ def find(workflow: Any) -> Earlier:
         if found.is_live(e.key) or ended_well(e, row, asked, workflow, own.values()):
             found.entries[e.key] = (journal, e)
             continue
-        changed = {path for path, now in stamps(e.makes).items() if now != e.before.get(path)} & jobs.keys()
+        changed = {
+            path for path, now in stamps(e.makes).items() if now != e.before.get(path)
+        } & jobs.keys()
         for job in {jobs[path] for path in changed}:
             # as half-written, if this head should die before it makes them again
             workflow.persistence.started(job)
@@ -185,7 +201,9 @@ def whole(e: Entry, workflow: Any, jobs: Iterable[Any]) -> bool:
 
 
 def _marked(workflow: Any, jobs: Iterable[Any]) -> bool:
-    """True if a file has Snakemake's mark of one that is being written, which a node removes at its job's end."""
+    """True if a file has Snakemake's mark of one that is being written, which a node removes at its
+    job's end.
+    """
 
     async def marked() -> list[Any]:
         return [path for job in jobs for path in await workflow.persistence.incomplete(job)]
@@ -197,7 +215,8 @@ def _marked(workflow: Any, jobs: Iterable[Any]) -> bool:
 
 
 def before_jobs(workflow: Any) -> None:
-    """Check, before the first job, that there is one head, and no live job of an earlier one that it cannot take over.
+    """Check, before the first job, that there is one head, and no live job of an earlier one that
+    it cannot take over.
 
     SlurmError, which Snakemake prints, if there is.
     """
@@ -210,22 +229,29 @@ def before_jobs(workflow: Any) -> None:
         found = find(workflow)
     except queue.Unreachable:
         raise SlurmError(
-            "the Slurm controller gives no answer, and jobs of an earlier run of this folder may still be at work; try "
-            "again when it is back, or remove .snakemake/slurm-resilient/jobs if you know that none is"
+            "the Slurm controller gives no answer, and jobs of an earlier run of this folder may "
+            "still be at work; try "
+            "again when it is back, or remove "
+            ".snakemake/slurm-resilient/jobs if you know that none "
+            "is"
         ) from None
     ids = " ".join(found.live())
     if ids:
         raise SlurmError(
-            f"jobs of an earlier run of this folder are still on the cluster: {ids}. Wait until they end, or stop them "
-            f"with 'scancel {ids}', or go on with them on Slurm (--executor slurm-resilient, or your profile)"
+            f"jobs of an earlier run of this folder are still on the cluster: {ids}. Wait until "
+            "they end, or stop them "
+            f"with 'scancel {ids}', or go on with them on Slurm (--executor slurm-resilient, or "
+            "your profile)"
         )
     files = found.paths()
     if files:
         raise SlurmError(
-            f"jobs of an earlier run wrote {min(files)} while there was no head; start the run once on Slurm "
+            f"jobs of an earlier run wrote {min(files)} while there was no head; start the run "
+            "once on Slurm "
             "(--executor slurm-resilient, or your profile), which records it"
         )
     if found.again:
         raise SlurmError(
-            f"a job of an earlier run left {min(found.again)} half-written: start again, and it is made again"
+            f"a job of an earlier run left {min(found.again)} half-written: start again, and it "
+            "is made again"
         )

@@ -1,4 +1,6 @@
-"""The resources that a job asks for, now and after a failure: more memory or time only if it had too little of it."""
+"""The resources that a job asks for, now and after a failure: more memory or time only if it had
+too little of it.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ def after(tries: Tries, why: Cause) -> Tries:
 
 
 def asked(job: Any, tries: Tries) -> dict[str, Any]:
-    """The resources that a job of Snakemake, or a group, is submitted with. mem_mb in MB, runtime in minutes."""
+    """The resources that a job of Snakemake, or a group, is submitted with. mem_mb in MB, runtime
+    in minutes.
+    """
     resources = job.resources
     given = {name: _amount(job, name, getattr(tries, of)) for name, of in GROWING.items()}
     given |= {
@@ -48,18 +52,25 @@ def asked(job: Any, tries: Tries) -> dict[str, Any]:
 def capped(asked: dict[str, Any], most: dict[str, float]) -> tuple[dict[str, Any], list[str]]:
     """Cut CPUs, mem_mb and runtime to what the partition has; also returns words on each cut."""
     less = {k: int(most[k]) for k in UNITS if k in most and number(asked, k) > most[k]}
-    words = [f"{n} {UNITS[k]}, the most that there is, instead of {asked[k]}" for k, n in less.items()]
+    words = [
+        f"{n} {UNITS[k]}, the most that there is, instead of {asked[k]}" for k, n in less.items()
+    ]
     return asked | less, words
 
 
 def fitted(job: Any, tries: Tries, nodes: Sequence[tuple[int, int]]) -> dict[str, Any]:
-    """What a job asks for; a group that fits no node: for as many of its jobs at a time as the largest node takes.
+    """What a job asks for; a group that fits no node: for as many of its jobs at a time as the
+    largest node takes.
 
     nodes: memory in MB and CPUs of each.
     """
     whole = asked(job, tries)
     mb, n = number(whole, "mem_mb"), whole["cpus"]
-    if not job.is_group() or not nodes or any(mb <= memory and n <= there for memory, there in nodes):
+    if (
+        not job.is_group()
+        or not nodes
+        or any(mb <= memory and n <= there for memory, there in nodes)
+    ):
         return whole
     levels = [[asked(member, tries) for member in level] for level in job.toposorted]
     mb, n = (max(number(each, k) for level in levels for each in level) for k in ("mem_mb", "cpus"))
@@ -67,7 +78,8 @@ def fitted(job: Any, tries: Tries, nodes: Sequence[tuple[int, int]]) -> dict[str
     if whole.get("gpu"):
         lanes = 1  # they take turns
     minutes = sum(
-        math.ceil(len(level) / lanes) * max(number(each, "runtime") for each in level) for level in levels
+        math.ceil(len(level) / lanes) * max(number(each, "runtime") for each in level)
+        for level in levels
     )
     sizes = {"mem_mb": lanes * mb, "cpus": lanes * n, "runtime": minutes}
     return whole | {k: v for k, v in sizes.items() if k in whole}
@@ -84,7 +96,9 @@ def number(asked: dict[str, Any], name: str) -> int:
 
 
 def _amount(job: Any, name: str, attempt: int) -> Any:
-    """The workflow's amount for that attempt; if it does not grow there, a multiple of the first amount."""
+    """The workflow's amount for that attempt; if it does not grow there, a multiple of the first
+    amount.
+    """
     first = _at(job, name, 1)
     if attempt == 1 or not isinstance(first, int):
         return first

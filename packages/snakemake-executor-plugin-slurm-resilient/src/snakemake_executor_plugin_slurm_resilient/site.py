@@ -27,7 +27,9 @@ def partitions() -> dict[str, Partition]:
 def parse_partitions(text: str) -> dict[str, Partition]:
     """Parse sinfo's rows, one per node and partition: partition|longest run|MB|CPUs."""
     found: dict[str, Partition] = {}
-    for line in filter(lambda line: line.count("|") == 3, text.splitlines()):  # a line "CLUSTER: …" is above
+    for line in filter(
+        lambda line: line.count("|") == 3, text.splitlines()
+    ):  # a line "CLUSTER: …" is above
         name, limit, memory, cpus = line.split("|")
         key = name.rstrip("*")
         partition = found.get(key, Partition(key, minutes(limit)))
@@ -54,7 +56,9 @@ def minutes(limit: str) -> float:
 
 
 def places(asked: Mapping[str, Any], site: Mapping[str, Partition]) -> list[Partition]:
-    """The partitions that a job names. Without a name a site may choose one by what the job asks for."""
+    """The partitions that a job names. Without a name a site may choose one by what the job asks
+    for.
+    """
     named = str(asked.get("partition", "")).split(",")
     return [site[name] for name in named if name in site]
 

@@ -1,4 +1,6 @@
-"""The sbatch call of a job: options as snakemake-executor-plugin-slurm makes them, the script on standard input."""
+"""The sbatch call of a job: options as snakemake-executor-plugin-slurm makes them, the script on
+standard input.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +17,8 @@ from snakemake_executor_plugin_slurm.validation import validate_slurm_extra
 
 from .queue import SlurmError
 
-# Not for every job: keys of services, addresses with a password, and what the head's own Slurm job was given. A list of
-# words, which README.md repeats: a secret under another name passes.
+# Not for every job: keys of services, addresses with a password, and what the head's own Slurm job
+# was given. A list of # words, which README.md repeats: a secret under another name passes.
 SECRET = re.compile(
     r"KEY|TOKEN(?!IZERS)|SECRET|(?<!COM)PASS|CREDENTIAL|AUTH(?!OR)|JWT|WEBHOOK|DATABASE_URL|_(PAT|PWD|DSN)(_|$)",
     re.IGNORECASE,
@@ -51,13 +53,18 @@ def what(job: Any) -> tuple[str, str]:
     return f"group_{job.name}" if job.is_group() else f"rule_{job.name}", get_job_wildcards(job)
 
 
-def call(job: Any, asked: Mapping[str, Any], settings: Any, name: str, log: Path | str, comment: str) -> str:
-    """The sbatch command for a shell. name: of the Slurm job. WorkflowError for options that are not allowed."""
+def call(
+    job: Any, asked: Mapping[str, Any], settings: Any, name: str, log: Path | str, comment: str
+) -> str:
+    """The sbatch command for a shell. name: of the Slurm job. WorkflowError for options that are
+    not allowed.
+    """
     validate_slurm_extra(job)
     named = [name for name in ("cluster", "clusters", "slurm_cluster") if job.resources.get(name)]
     if named:
         raise SlurmError(
-            f"resource {named[0]} is not supported: start the run on a login node of that cluster, without it"
+            f"resource {named[0]} is not supported: start the run on a login node of that "
+            "cluster, without it"
         )
     account, partition = asked.get("account"), asked.get("partition")
     values = {
@@ -88,8 +95,8 @@ def _gpus(asked: Mapping[str, Any]) -> str:
 def environment(job: Any, declared: Mapping[str, str]) -> dict[str, str]:
     """The head's environment for a job, without the variables that look like secrets.
 
-    declared: what the workflow passes to all jobs, by `envvars:`, and to storage plugins. A job gets besides what its
-    resource `needs_env` names, with commas.
+    declared: what the workflow passes to all jobs, by `envvars:`, and to storage plugins. A job
+    gets besides what its resource `needs_env` names, with commas.
     """
     needed = set(re.split(r"[,\s]+", str(job.resources.get("needs_env") or "")))
     kept = {
@@ -107,7 +114,8 @@ def _withheld(name: str, value: str) -> bool:
 
 
 def job_id(said: str) -> str:
-    """The job id from what sbatch --parsable prints ("12", or "12;cluster"), perhaps among a site's own words.
+    """The job id from what sbatch --parsable prints ("12", or "12;cluster"), perhaps among a site's
+    own words.
 
     "" if no line, or more than one, can be it.
     """

@@ -1,1 +1,3 @@
-"""Data sets that the project draws itself, and how their pictures are drawn. No download is needed."""
+"""Data sets that the project draws itself, and how their pictures are drawn. No download is
+needed.
+"""

@@ -1,11 +1,11 @@
 """Draw the embedded data sets: pen, pose, backgrounds, clutter, light and camera; ids and splits.
 
-An image is a pure function of its id: sha256 of the id seeds the generator that picks everything that varies.
-Nothing is stored; a picture is drawn when it is asked for.
+An image is a pure function of its id: sha256 of the id seeds the generator that picks everything
+that varies. Nothing is stored; a picture is drawn when it is asked for.
 
-The test split uses only combinations of (class, variant, background, clutter) for which `held_out` is true, the
-other splits and the training of `mini` only the rest: what a model scores on test, it scores on combinations that
-it has never seen, though it has seen each of their parts.
+The test split uses only combinations of (class, variant, background, clutter) for which `held_out`
+is true, the other splits and the training of `mini` only the rest: what a model scores on test, it
+scores on combinations that it has never seen, though it has seen each of their parts.
 """
 
 from __future__ import annotations
@@ -27,7 +27,11 @@ from ..base import Split, Templates
 
 SIZE = 64  # width and height of the finished image, in pixels
 SUPER = 4  # drawn this many times larger, then averaged: smooth edges
-PER_CLASS = {"train": 40, "val": 60, "test": 120}  # few-shot pool, choices, numbers that are reported
+PER_CLASS = {
+    "train": 40,
+    "val": 60,
+    "test": 120,
+}  # few-shot pool, choices, numbers that are reported
 
 RGB = tuple[int, int, int]
 Points = Sequence[tuple[float, float]]
@@ -38,7 +42,8 @@ GREY: RGB = (135, 138, 142)
 GREEN: RGB = (50, 140, 55)
 BROWN: RGB = (125, 80, 40)
 
-# Corners of a circle and of rounder outlines, as cosines and sines: nearly all that a thing has is an oval.
+# Corners of a circle and of rounder outlines, as cosines and sines: nearly all that a thing has is
+# an oval.
 CIRCLE, OUTLINE = (np.linspace(0, 2 * math.pi, n, endpoint=False) for n in (40, 48))
 COSINES, SINES = np.cos(CIRCLE), np.sin(CIRCLE)
 
@@ -52,7 +57,9 @@ def generator(key: str) -> np.random.Generator:
 
 
 class Pen:
-    """Draws on a layer in the thing's own coordinates: x to the right, y down, the thing within [-1, 1]²."""
+    """Draws on a layer in the thing's own coordinates: x to the right, y down, the thing within
+    [-1, 1]².
+    """
 
     def __init__(self, matrix: NDArray[np.float64]) -> None:
         """`matrix` (2, 3): from the thing's coordinates to pixels of the enlarged canvas."""
@@ -63,15 +70,21 @@ class Pen:
 
     def poly(self, points: Points | NDArray[np.float64], fill: RGB | None) -> None:
         """Draw a filled polygon; ``None`` cuts a hole through everything drawn so far."""
-        self._draw.polygon(self._pixels(points), fill=(0, 0, 0, 0) if fill is None else (*fill, 255))
+        self._draw.polygon(
+            self._pixels(points), fill=(0, 0, 0, 0) if fill is None else (*fill, 255)
+        )
 
     def _pixels(self, points: Points | NDArray[np.float64]) -> list[float]:
-        """Points as pixels: x, y, x, y, …, rounded: the last bits of another machine's sine move no pixel."""
+        """Points as pixels: x, y, x, y, …, rounded: the last bits of another machine's sine move no
+        pixel.
+        """
         xy = np.asarray(points) @ self._turned + self._moved
         flat: list[float] = xy.round(2).ravel().tolist()
         return flat
 
-    def oval(self, x: float, y: float, rx: float, ry: float, fill: RGB | None, turn: float = 0.0) -> None:
+    def oval(
+        self, x: float, y: float, rx: float, ry: float, fill: RGB | None, turn: float = 0.0
+    ) -> None:
         px, py = rx * COSINES, ry * SINES
         c, s = math.cos(turn), math.sin(turn)
         self.poly(np.column_stack((x + c * px - s * py, y + s * px + c * py)), fill)
@@ -102,7 +115,15 @@ class Pen:
                 self._draw.ellipse((x - r, y - r, x + r, y + r), fill=(*fill, 255))
 
     def arc(
-        self, x: float, y: float, rx: float, ry: float, start: float, end: float, width: float, fill: RGB
+        self,
+        x: float,
+        y: float,
+        rx: float,
+        ry: float,
+        start: float,
+        end: float,
+        width: float,
+        fill: RGB,
     ) -> None:
         """Draw part of an ellipse's edge; angles in turns, clockwise from three o'clock."""
         a = np.linspace(start, end, 20) * 2 * math.pi
@@ -115,10 +136,16 @@ def polar(r: float, angle: float) -> tuple[float, float]:
 
 def mix(a: RGB, b: RGB, t: float) -> RGB:
     """The colour a share t of the way from a to b."""
-    return (round(a[0] + (b[0] - a[0]) * t), round(a[1] + (b[1] - a[1]) * t), round(a[2] + (b[2] - a[2]) * t))
+    return (
+        round(a[0] + (b[0] - a[0]) * t),
+        round(a[1] + (b[1] - a[1]) * t),
+        round(a[2] + (b[2] - a[2]) * t),
+    )
 
 
-def blob(rng: np.random.Generator, x: float, y: float, r: float, wobble: float, waves: int = 3) -> Points:
+def blob(
+    rng: np.random.Generator, x: float, y: float, r: float, wobble: float, waves: int = 3
+) -> Points:
     """A round outline that wobbles: dough, egg white, glaze."""
     a, radius = OUTLINE, np.full_like(OUTLINE, r)
     for k in range(2, 2 + waves):
@@ -126,7 +153,8 @@ def blob(rng: np.random.Generator, x: float, y: float, r: float, wobble: float, 
     return list(zip(x + radius * np.cos(a), y + radius * np.sin(a), strict=True))
 
 
-# --- combinations and the held-out rule --------------------------------------------------------------------
+# --- combinations and the held-out rule
+# --------------------------------------------------------------------
 
 
 class Combo(NamedTuple):
@@ -141,28 +169,35 @@ class Combo(NamedTuple):
 def held_out(combo: Combo) -> bool:
     """True for a combination of the test split alone: a quarter of each thing's 128.
 
-    A Latin pattern: every variant, every background, every clutter and every pair of them occurs on both
-    sides; only the combination is new. The name shifts the pattern, so that no triple is always "test".
-    """
+    A Latin pattern: every variant, every background, every clutter and every pair of them occurs on
+    both sides; only the combination is new. The name shifts the pattern, so that no triple is
+    always "test"."""
     shift = sum(combo.thing.encode())
     return (combo.variant + combo.background + combo.clutter + shift) % 4 == 0
 
 
 @cache
 def combos(thing: str, test: bool) -> tuple[Combo, ...]:
-    """The combinations of a thing that are (or are not) held out for the test split, in a fixed order."""
+    """The combinations of a thing that are (or are not) held out for the test split, in a fixed
+    order.
+    """
     every = (
-        Combo(thing, v, b, k) for v in range(4) for b in range(len(BACKGROUNDS)) for k in range(len(CLUTTERS))
+        Combo(thing, v, b, k)
+        for v in range(4)
+        for b in range(len(BACKGROUNDS))
+        for k in range(len(CLUTTERS))
     )
     return tuple(c for c in every if held_out(c) == test)
 
 
-# --- a picture -----------------------------------------------------------------------------------------------
+# --- a picture ---
 
 
 @dataclass(frozen=True)
 class Pose:
-    """The place of the thing: centre and half size in shares of the image's half side, turn in degrees."""
+    """The place of the thing: centre and half size in shares of the image's half side, turn in
+    degrees.
+    """
 
     x: float
     y: float
@@ -175,7 +210,9 @@ class Pose:
         size = float(rng.uniform(0.36, 0.85))
         room = max(0.0, 1.08 - size)
         x, y = (float(v) for v in rng.uniform(-room, room, 2))
-        return cls(x, y, size, float(np.clip(rng.normal(0, 22), -60, 60)), float(rng.uniform(0.75, 1.33)))
+        return cls(
+            x, y, size, float(np.clip(rng.normal(0, 22), -60, 60)), float(rng.uniform(0.75, 1.33))
+        )
 
     def matrix(self) -> NDArray[np.float64]:
         half = SIZE * SUPER / 2
@@ -192,8 +229,8 @@ def any_colour(rng: np.random.Generator) -> RGB:
 
 def paint_background(kind: int, rng: np.random.Generator) -> Image.Image:
     """One of BACKGROUNDS as an RGB image of the enlarged size."""
-    # Random numbers are drawn in a fixed order, all base colours included: a change of the order changes every
-    # picture (then raise `version`). `bases` are in the order of BACKGROUNDS.
+    # Random numbers are drawn in a fixed order, all base colours included: a change of the order
+    # changes every # picture (then raise `version`). `bases` are in the order of BACKGROUNDS.
     n = SIZE * SUPER
     bases: tuple[RGB, ...] = (
         mix(any_colour(rng), WHITE, 0.35), (85, 150, 65), (130, 185, 230), (222, 200, 150),
@@ -209,16 +246,24 @@ def paint_background(kind: int, rng: np.random.Generator) -> Image.Image:
 
     if name == "grass":
         for x, y in spread(170):
-            shade = mix(base, BLACK if rng.random() < 0.5 else (190, 220, 110), float(rng.uniform(0.1, 0.4)))
-            d.line((x, y, x + int(rng.integers(-8, 9)), y - int(rng.integers(12, 34))), fill=shade, width=4)
+            shade = mix(
+                base, BLACK if rng.random() < 0.5 else (190, 220, 110), float(rng.uniform(0.1, 0.4))
+            )
+            d.line(
+                (x, y, x + int(rng.integers(-8, 9)), y - int(rng.integers(12, 34))),
+                fill=shade,
+                width=4,
+            )
     elif name == "sky":
         for x, y in spread(int(rng.integers(2, 5))):
             for _ in range(5):
                 dx, dy, r = (
-                    int(v) for v in (rng.integers(-40, 40), rng.integers(-10, 10), rng.integers(14, 32))
+                    int(v)
+                    for v in (rng.integers(-40, 40), rng.integers(-10, 10), rng.integers(14, 32))
                 )
                 d.ellipse(
-                    (x + dx - r * 1.4, y + dy - r, x + dx + r * 1.4, y + dy + r), fill=mix(base, WHITE, 0.7)
+                    (x + dx - r * 1.4, y + dy - r, x + dx + r * 1.4, y + dy + r),
+                    fill=mix(base, WHITE, 0.7),
                 )
     elif name == "sand":
         dark, light = mix(base, BROWN, 0.35), mix(base, WHITE, 0.35)
@@ -257,9 +302,16 @@ def paint_background(kind: int, rng: np.random.Generator) -> Image.Image:
 
 
 def scatter(
-    image: Image.Image, rng: np.random.Generator, count: int, small: float, large: float, inner: float
+    image: Image.Image,
+    rng: np.random.Generator,
+    count: int,
+    small: float,
+    large: float,
+    inner: float,
 ) -> None:
-    """Draw small discs, boxes and triangles of any colour, none nearer to the centre than `inner`."""
+    """Draw small discs, boxes and triangles of any colour, none nearer to the centre than
+    `inner`.
+    """
     n = SIZE * SUPER
     d = ImageDraw.Draw(image)
     for _ in range(count):
@@ -335,7 +387,9 @@ def paste_lit(image: Image.Image, layer: Image.Image, rng: np.random.Generator) 
 
 
 def camera(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Scale down and add what a poor camera adds: blur, colour cast, low contrast, noise, sometimes grey."""
+    """Scale down and add what a poor camera adds: blur, colour cast, low contrast, noise, sometimes
+    grey.
+    """
     small = image.reduce(SUPER)
     blur = float(rng.uniform(0, 1.0))
     if blur > 0.3:
@@ -349,30 +403,32 @@ def camera(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     return Image.fromarray(np.round(np.clip(x, 0, 1) * 255).astype(np.uint8))
 
 
-SENTENCES = Templates(  # what texts about drawings are put into; a data set adds a prompt of its own
-    name="a drawing of a {class}.",
-    attribute="a drawing of a {class} which has {attribute}.",
-    analogous="a drawing of a {class} similar to {analogous}.",
-    one_to_one=(
-        "a drawing of a {class} which has {one_to_one}.",
-        "a {class} with {one_to_one}.",
-    ),
-    prompts=(
-        "a drawing of a {class}.",
-        "a picture of a {class}.",
-        "a photo of a {class}.",
-        "a small drawing of a {class}.",
-        "a blurry picture of a {class}.",
-        "a drawing of one {class} among other things.",
-    ),
+SENTENCES = (
+    Templates(  # what texts about drawings are put into; a data set adds a prompt of its own
+        name="a drawing of a {class}.",
+        attribute="a drawing of a {class} which has {attribute}.",
+        analogous="a drawing of a {class} similar to {analogous}.",
+        one_to_one=(
+            "a drawing of a {class} which has {one_to_one}.",
+            "a {class} with {one_to_one}.",
+        ),
+        prompts=(
+            "a drawing of a {class}.",
+            "a picture of a {class}.",
+            "a photo of a {class}.",
+            "a small drawing of a {class}.",
+            "a blurry picture of a {class}.",
+            "a drawing of one {class} among other things.",
+        ),
+    )
 )
 
 
 class DrawnDataset:
     """A data set that is drawn; ids look like ``test/stop_sign/0007``. Subclasses say what and how.
 
-    name, classes: as in Dataset. about: a phrase on what it shows. version: raise it whenever a change moves a pixel,
-    so that features are computed again.
+    name, classes: as in Dataset. about: a phrase on what it shows. version: raise it whenever a
+    change moves a pixel, so that features are computed again.
     """
 
     name: str
@@ -417,8 +473,8 @@ class DrawnDataset:
     def fingerprint(self) -> str:
         """sha256 over the version and a sample of pixels.
 
-        The version stands for the code; the sample notices what the version cannot: another Pillow or
-        NumPy that draws or rounds differently.
+        The version stands for the code; the sample notices what the version cannot: another Pillow
+        or NumPy that draws or rounds differently.
         """
         digest = hashlib.sha256(f"{self.name} {self.version} {PER_CLASS}".encode())
         for c in self.classes[::5]:

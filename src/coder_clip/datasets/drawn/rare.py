@@ -1,8 +1,10 @@
-"""`rare`: thirty-six species of birds that the project draws itself, most of whose names `mini` hardly ever read.
+"""`rare`: thirty-six species of birds that the project draws itself, most of whose names `mini`
+hardly ever read.
 
-A bird is a combination of marks: what its head, breast, wing, tail, beak … look like. `mini` saw marks in free
-combination, with captions that say what is seen, and a species' name in a few pictures only (NAMED). So it reads
-marks well and names poorly, which is the premise of the paper. Every second species has a look-alike
+A bird is a combination of marks: what its head, breast, wing, tail, beak … look like. `mini` saw
+marks in free combination, with captions that say what is seen, and a species' name in a few
+pictures only (NAMED). So it reads marks well and names poorly, which is the premise of the paper.
+Every second species has a look-alike
 that differs in one or two marks: work for the rerank.
 """
 # ruff: noqa: E501  (a species reads better in one line)
@@ -17,7 +19,19 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image
 
-from .drawing import BLACK, RGB, SENTENCES, WHITE, Combo, DrawnDataset, Pen, Pose, any_colour, compose, mix
+from .drawing import (
+    BLACK,
+    RGB,
+    SENTENCES,
+    WHITE,
+    Combo,
+    DrawnDataset,
+    Pen,
+    Pose,
+    any_colour,
+    compose,
+    mix,
+)
 
 Marks = Mapping[str, str]  # part -> how it looks
 
@@ -29,7 +43,8 @@ COLOURS: dict[str, RGB] = {
 PLUMAGE = tuple(COLOURS)
 BARE = ("black", "grey", "yellow", "orange", "red")  # what beaks and legs are coloured in
 
-# What can be seen of a bird, from head to foot, and in which forms. The first form is the one that goes unsaid.
+# What can be seen of a bird, from head to foot, and in which forms. The first form is the one that
+# goes unsaid.
 PARTS: dict[str, tuple[str, ...]] = {
     "head": PLUMAGE,
     "cap": ("none", *PLUMAGE),
@@ -60,50 +75,76 @@ def marks_of(text: str) -> dict[str, str]:
     return marks
 
 
-# Real species with their field marks, as far as a small drawing can show them. Look-alikes follow each other.
+# Real species with their field marks, as far as a small drawing can show them. Look-alikes follow
+# each other.
 SPECIES: dict[str, dict[str, str]] = {
     name: marks_of(text)
     for name, text in {
-        "northern cardinal": "head=red face=mask crest=pointed beak=thick bill=orange breast=red belly=red wing=red tail=long",
-        "pyrrhuloxia": "head=grey face=mask crest=pointed beak=thick bill=yellow breast=red belly=grey wing=grey tail=long",
+        "northern cardinal": ("head=red face=mask crest=pointed beak=thick bill=orange breast=red "
+"belly=red wing=red tail=long"),
+        "pyrrhuloxia": ("head=grey face=mask crest=pointed beak=thick bill=yellow breast=red "
+"belly=grey wing=grey tail=long"),
         "summer tanager": "head=red beak=thick bill=yellow breast=red belly=red wing=red",
         "scarlet tanager": "head=red beak=thick bill=grey breast=red belly=red wing=black",
         "vermilion flycatcher": "head=red face=mask breast=red belly=red wing=brown tail=forked",
-        "blue jay": "head=blue crest=pointed breast=white band=black belly=white wing=blue patch=bars tail=long",
+        "blue jay": ("head=blue crest=pointed breast=white band=black belly=white wing=blue "
+"patch=bars tail=long"),
         "eastern bluebird": "head=blue breast=orange belly=white wing=blue",
         "lazuli bunting": "head=blue beak=thick breast=orange belly=white wing=blue patch=bars",
         "indigo bunting": "head=blue beak=thick breast=blue belly=blue wing=blue",
         "mountain bluebird": "head=blue breast=blue belly=blue wing=blue",
-        "american goldfinch": "head=yellow cap=black beak=thick bill=orange breast=yellow belly=white wing=black patch=bars tail=forked",
+        "american goldfinch": ("head=yellow cap=black beak=thick bill=orange breast=yellow "
+"belly=white wing=black patch=bars tail=forked"),
         "wilson warbler": "head=yellow cap=black breast=yellow belly=yellow wing=green",
-        "western tanager": "head=orange beak=thick bill=yellow breast=yellow belly=yellow wing=black patch=bars",
-        "baltimore oriole": "head=black bill=grey breast=orange belly=orange wing=black patch=bars tail=long",
-        "orchard oriole": "head=black bill=grey breast=brown belly=brown wing=black patch=bars tail=long",
-        "american robin": "head=black face=ring bill=yellow breast=orange belly=orange wing=grey tail=long feet=yellow",
-        "wood thrush": "head=brown face=ring breast=white belly=white pattern=spots wing=brown feet=orange",
-        "song sparrow": "head=brown face=brow beak=thick bill=grey breast=white belly=white pattern=streaks wing=brown tail=long feet=orange",
-        "house sparrow": "head=brown cap=grey throat=black beak=thick breast=grey belly=grey wing=brown patch=white",
-        "tree sparrow": "head=white cap=brown throat=black beak=thick breast=grey belly=grey wing=brown patch=white",
-        "cedar waxwing": "head=brown face=mask crest=pointed breast=brown belly=yellow wing=grey patch=red",
-        "bohemian waxwing": "head=brown face=mask crest=pointed breast=brown belly=grey wing=grey patch=white",
-        "carolina chickadee": "head=white cap=black throat=black breast=white belly=white wing=grey tail=long",
-        "mountain chickadee": "head=white cap=black face=brow throat=black breast=white belly=white wing=grey tail=long",
+        "western tanager": ("head=orange beak=thick bill=yellow breast=yellow belly=yellow "
+"wing=black patch=bars"),
+        "baltimore oriole": ("head=black bill=grey breast=orange belly=orange wing=black "
+"patch=bars tail=long"),
+        "orchard oriole": ("head=black bill=grey breast=brown belly=brown "
+"wing=black patch=bars tail=long"),
+        "american robin": ("head=black face=ring bill=yellow breast=orange belly=orange wing=grey "
+"tail=long feet=yellow"),
+        "wood thrush": ("head=brown face=ring breast=white belly=white "
+"pattern=spots wing=brown feet=orange"),
+        "song sparrow": ("head=brown face=brow beak=thick bill=grey breast=white belly=white "
+"pattern=streaks wing=brown tail=long feet=orange"),
+        "house sparrow": ("head=brown cap=grey throat=black beak=thick breast=grey belly=grey "
+"wing=brown patch=white"),
+        "tree sparrow": ("head=white cap=brown throat=black beak=thick breast=grey belly=grey "
+"wing=brown patch=white"),
+        "cedar waxwing": ("head=brown face=mask crest=pointed breast=brown "
+"belly=yellow wing=grey patch=red"),
+        "bohemian waxwing": ("head=brown face=mask crest=pointed breast=brown belly=grey wing=grey "
+"patch=white"),
+        "carolina chickadee": ("head=white cap=black throat=black breast=white belly=white "
+"wing=grey tail=long"),
+        "mountain chickadee": ("head=white cap=black face=brow throat=black breast=white "
+"belly=white wing=grey tail=long"),
         "tufted titmouse": "head=grey crest=pointed breast=white belly=white wing=grey tail=long",
         "barn swallow": "head=blue throat=red breast=brown belly=white wing=blue tail=forked",
         "tree swallow": "head=blue breast=white belly=white wing=blue tail=forked",
-        "belted kingfisher": "head=blue crest=fan beak=long breast=white band=black belly=white wing=blue",
-        "common kingfisher": "head=blue throat=white beak=long breast=orange belly=orange wing=blue feet=red",
-        "starling": "head=black bill=yellow breast=black belly=black pattern=spots wing=black feet=orange",
-        "little egret": "head=white beak=long breast=white belly=white wing=white legs=long feet=black",
-        "great egret": "head=white beak=long bill=yellow breast=white belly=white wing=white legs=long feet=black",
-        "sacred ibis": "head=black beak=curved breast=white belly=white wing=white legs=long feet=black",
-        "eurasian hoopoe": "head=orange crest=fan beak=curved breast=orange belly=white wing=black patch=bars",
-        "kestrel": "head=grey face=mask beak=hooked bill=grey breast=white belly=white pattern=spots wing=brown tail=fan feet=yellow",
+        "belted kingfisher": ("head=blue crest=fan beak=long breast=white "
+"band=black belly=white wing=blue"),
+        "common kingfisher": ("head=blue throat=white beak=long breast=orange belly=orange "
+"wing=blue feet=red"),
+        "starling": ("head=black bill=yellow breast=black belly=black "
+"pattern=spots wing=black feet=orange"),
+        "little egret": ("head=white beak=long breast=white belly=white "
+"wing=white legs=long feet=black"),
+        "great egret": ("head=white beak=long bill=yellow breast=white belly=white wing=white "
+"legs=long feet=black"),
+        "sacred ibis": ("head=black beak=curved breast=white belly=white "
+"wing=white legs=long feet=black"),
+        "eurasian hoopoe": ("head=orange crest=fan beak=curved breast=orange belly=white "
+"wing=black patch=bars"),
+        "kestrel": ("head=grey face=mask beak=hooked bill=grey breast=white belly=white "
+"pattern=spots wing=brown tail=fan feet=yellow"),
         "bullfinch": "head=black beak=thick breast=pink belly=pink wing=grey patch=white",
     }.items()
 }  # fmt: skip
-# How many of a species' training pictures have its name or a synonym in their captions (None: all), and how many species
-# that holds for. Which ones, no person chose: the order is that of the names' sha256. Fixed before training.
+# How many of a species' training pictures have its name or a synonym in their captions (None: all),
+# and how many species # that holds for. Which ones, no person chose: the order is that of the
+# names' sha256. Fixed before training.
 DOSES: dict[int | None, int] = {0: 8, 1: 7, 3: 7, 10: 6, 30: 5, None: 3}
 NAMED: dict[str, int | None] = dict(
     zip(
@@ -114,14 +155,19 @@ NAMED: dict[str, int | None] = dict(
 )
 
 
-# --- drawing ------------------------------------------------------------------------------------------------
+# --- drawing ---
 
 
 def draw(p: Pen, marks: Marks, facing: int, branch: bool, rng: np.random.Generator) -> None:
-    """Draw a bird with these marks, side on. facing: 1 to the right, -1 to the left. branch: what it stands on."""
-    # From the back to the front, because later parts cover earlier ones: perch and legs, tail, body, breast,
-    # wing, head. Coordinates are those of a bird that faces right; the three pens mirror and lift them.
-    shade = {name: mix(c, any_colour(rng), float(rng.uniform(0, 0.16))) for name, c in COLOURS.items()}
+    """Draw a bird with these marks, side on. facing: 1 to the right, -1 to the left. branch: what
+    it stands on.
+    """
+    # From the back to the front, because later parts cover earlier ones: perch and legs, tail,
+    # body, breast, # wing, head. Coordinates are those of a bird that faces right; the three pens
+    # mirror and lift them.
+    shade = {
+        name: mix(c, any_colour(rng), float(rng.uniform(0, 0.16))) for name, c in COLOURS.items()
+    }
     plump, nod = float(rng.uniform(0.88, 1.12)), float(rng.uniform(-0.07, 0.07))
     up = 0.28 if marks["legs"] == "long" else 0.06  # long legs lift the body
 
@@ -161,7 +207,14 @@ _TAILS = {
     "short": [(-0.36, 0.05), (-0.68, 0.12), (-0.66, 0.32), (-0.34, 0.26)],
     "long": [(-0.36, 0.05), (-1.08, 0.3), (-1.04, 0.46), (-0.34, 0.26)],
     "forked": [(-0.36, 0.05), (-1.05, 0.02), (-0.72, 0.22), (-1.0, 0.48), (-0.34, 0.26)],
-    "fan": [(-0.36, 0.08), (-0.86, -0.16), (-0.98, 0.12), (-0.92, 0.4), (-0.72, 0.56), (-0.34, 0.24)],
+    "fan": [
+        (-0.36, 0.08),
+        (-0.86, -0.16),
+        (-0.98, 0.12),
+        (-0.92, 0.4),
+        (-0.72, 0.56),
+        (-0.34, 0.24),
+    ],
 }
 _BEAKS = {
     "thin": [(0.64, -0.42), (0.98, -0.36), (0.64, -0.31)],
@@ -185,8 +238,8 @@ def _pattern(kind: str, oval, line, ink: RGB) -> None:  # type: ignore[no-untype
 
 def _head(marks: Marks, shade: dict[str, RGB], poly, oval, line, nod: float) -> None:  # type: ignore[no-untyped-def]
     """Crest, head, cap, throat, face and beak; `nod` moves them all up or down a little."""
-    # From the back to the front, with the pens of `draw`: the crest begins behind the head, the eye covers mask
-    # and ring.
+    # From the back to the front, with the pens of `draw`: the crest begins behind the head, the eye
+    # covers mask # and ring.
     x0, y0, r = 0.42, -0.36 + nod, 0.28
 
     def moved(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -199,7 +252,14 @@ def _head(marks: Marks, shade: dict[str, RGB], poly, oval, line, nod: float) -> 
         for turn in (-0.75, -0.35, 0.05, 0.45):
             tip = (x0 + 0.62 * math.sin(turn), y0 - 0.62 * math.cos(turn))
             side = (0.1 * math.cos(turn), 0.1 * math.sin(turn))
-            poly([(x0, y0), (tip[0] - side[0], tip[1] - side[1]), (tip[0] + side[0], tip[1] + side[1])], top)
+            poly(
+                [
+                    (x0, y0),
+                    (tip[0] - side[0], tip[1] - side[1]),
+                    (tip[0] + side[0], tip[1] + side[1]),
+                ],
+                top,
+            )
     poly(moved(_BEAKS[marks["beak"]]), shade[marks["bill"]])
     oval(x0, y0, r, r, shade[marks["head"]])
     if marks["throat"] != "none":
@@ -222,25 +282,36 @@ def _head(marks: Marks, shade: dict[str, RGB], poly, oval, line, nod: float) -> 
 
 
 def picture(marks: Marks, combo: Combo, rng: np.random.Generator) -> Image.Image:
-    """A picture of a bird with these marks, (64, 64) RGB. The combination's variant says where it looks and stands."""
+    """A picture of a bird with these marks, (64, 64) RGB. The combination's variant says where it
+    looks and stands.
+    """
     facing, branch = (1 if combo.variant % 2 else -1), combo.variant >= 2
     size = float(rng.uniform(0.65, 0.98))
     room = max(0.0, 1.02 - size)
     x, y = (float(v) for v in rng.uniform(-room, room, 2))
-    pose = Pose(x, y, size, float(np.clip(rng.normal(0, 13), -35, 35)), float(rng.uniform(0.8, 1.25)))
+    pose = Pose(
+        x, y, size, float(np.clip(rng.normal(0, 13), -35, 35)), float(rng.uniform(0.8, 1.25))
+    )
     return compose(
-        combo.background, combo.clutter, lambda pen: draw(pen, marks, facing, branch, rng), pose, rng
+        combo.background,
+        combo.clutter,
+        lambda pen: draw(pen, marks, facing, branch, rng),
+        pose,
+        rng,
     )
 
 
-# --- the data set --------------------------------------------------------------------------------------------
+# --- the data set ---
 
 
 class Rare(DrawnDataset):
     """Thirty-six drawn species of birds; ids look like ``test/blue_jay/0007``."""
 
     name = "rare"
-    about = "drawn birds whose names the embedded model hardly ever read, the case that the method is for"
+    about = (
+        "drawn birds whose names the embedded model hardly ever "
+        "read, the case that the method is for"
+    )
     version = 1
     classes = list(SPECIES)
     named = NAMED

@@ -1,7 +1,8 @@
-"""`shapes`: twenty everyday things that the project draws itself, so that a data set needs no download.
+"""`shapes`: twenty everyday things that the project draws itself, so that a data set needs no
+download.
 
-`mini`, the embedded model, read their names often: the control beside `rare`, whose names it read seldom.
-"""
+`mini`, the embedded model, read their names often: the control beside `rare`, whose names it read
+seldom."""
 
 from __future__ import annotations
 
@@ -31,15 +32,18 @@ from .drawing import (
     polar,
 )
 
-# --- the twenty things -------------------------------------------------------------------------------------
-# Each draws itself with a pen, the colour of its variant and a generator for what differs between specimens.
+# --- the twenty things
+# ------------------------------------------------------------------------------------- # Each draws
+# itself with a pen, the colour of its variant and a generator for what differs between specimens.
 
 Draw = Callable[[Pen, RGB, np.random.Generator], None]
 
 
 @dataclass(frozen=True)
 class Thing:
-    """A thing that can be drawn. variants: four (word, colour) pairs; the word names what the colour paints."""
+    """A thing that can be drawn. variants: four (word, colour) pairs; the word names what the
+    colour paints.
+    """
 
     name: str
     draw: Draw
@@ -56,7 +60,9 @@ def _stop_sign(p: Pen, c: RGB, rng: np.random.Generator) -> None:
     p.rect(-0.07, 0.3, 0.07, 1.0, GREY)
     turn = math.pi / 8
     for r, fill in ((0.84, WHITE), (0.75, c)):
-        p.poly([(x, y - 0.15) for x, y in (polar(r, turn + math.pi / 4 * i) for i in range(8))], fill)
+        p.poly(
+            [(x, y - 0.15) for x, y in (polar(r, turn + math.pi / 4 * i) for i in range(8))], fill
+        )
     letters: tuple[Points, ...] = (
         ((0.1, -0.18), (-0.1, -0.18), (-0.1, 0.0), (0.1, 0.0), (0.1, 0.2), (-0.1, 0.2)),
         ((-0.12, -0.2), (0.12, -0.2), (0.0, -0.2), (0.0, 0.2)),
@@ -73,7 +79,9 @@ def _traffic_light(p: Pen, c: RGB, rng: np.random.Generator) -> None:
     p.oval(0, 0.6, 0.36, 0.2, c)
     p.rect(-0.36, -0.76, 0.36, 0.62, c)
     lit = int(rng.integers(3))
-    for i, (y, lamp) in enumerate(((-0.6, (235, 40, 35)), (-0.07, (250, 190, 30)), (0.46, (45, 205, 85)))):
+    for i, (y, lamp) in enumerate(
+        ((-0.6, (235, 40, 35)), (-0.07, (250, 190, 30)), (0.46, (45, 205, 85)))
+    ):
         p.disc(0, y, 0.25, mix(c, BLACK, 0.6))
         p.disc(0, y, 0.21, lamp if i == lit else mix(lamp, BLACK, 0.42))
         if i == lit:
@@ -87,7 +95,10 @@ def _traffic_cone(p: Pen, c: RGB, rng: np.random.Generator) -> None:
     p.poly([(-0.8, 0.9), (-0.72, 0.68), (0.72, 0.68), (0.8, 0.9)], mix(c, BLACK, 0.25))
     p.poly([(-half(-0.9), -0.9), (half(-0.9), -0.9), (half(0.74), 0.74), (-half(0.74), 0.74)], c)
     for top, bottom in ((-0.45, -0.2), (0.12, 0.4)):
-        p.poly([(-half(top), top), (half(top), top), (half(bottom), bottom), (-half(bottom), bottom)], WHITE)
+        p.poly(
+            [(-half(top), top), (half(top), top), (half(bottom), bottom), (-half(bottom), bottom)],
+            WHITE,
+        )
 
 
 def _chess_board(p: Pen, c: RGB, rng: np.random.Generator) -> None:
@@ -151,9 +162,21 @@ def _watermelon_slice(p: Pen, c: RGB, rng: np.random.Generator) -> None:
             p.poly(side, fill)
         else:
             p.poly(
-                [(r * math.cos(t), r * math.sin(t) * 1.05 - 0.4) for t in np.linspace(0, math.pi, 30)], fill
+                [
+                    (r * math.cos(t), r * math.sin(t) * 1.05 - 0.4)
+                    for t in np.linspace(0, math.pi, 30)
+                ],
+                fill,
             )
-    seeds = ((-0.4, -0.2), (0.0, -0.22), (0.4, -0.2), (-0.22, 0.02), (0.22, 0.02), (0.0, 0.2), (-0.1, -0.05))
+    seeds = (
+        (-0.4, -0.2),
+        (0.0, -0.22),
+        (0.4, -0.2),
+        (-0.22, 0.02),
+        (0.22, 0.02),
+        (0.0, 0.2),
+        (-0.1, -0.05),
+    )
     for x, y in seeds[: int(rng.integers(5, 8))]:
         x, y = (x * 0.7, y + 0.03) if wedge else (x, y)
         p.oval(x + float(rng.uniform(-0.04, 0.04)), y, 0.045, 0.075, BLACK)
@@ -267,7 +290,12 @@ def _mushroom(p: Pen, c: RGB, rng: np.random.Generator) -> None:
     p.oval(0, 0.88, w + 0.08, 0.09, (238, 228, 205))
     p.oval(0, 0.08, 0.62, 0.13, (215, 195, 165))
     a = np.linspace(math.pi, 2 * math.pi, 24)
-    cap = [*zip(0.9 * np.cos(a), 0.9 * np.sin(a) + 0.08, strict=True), (0.6, 0.16), (0, 0.06), (-0.6, 0.16)]
+    cap = [
+        *zip(0.9 * np.cos(a), 0.9 * np.sin(a) + 0.08, strict=True),
+        (0.6, 0.16),
+        (0, 0.06),
+        (-0.6, 0.16),
+    ]
     p.poly(cap, c)
     for x, y, r in (
         (-0.5, -0.18, 0.13),
@@ -306,7 +334,11 @@ def _umbrella(p: Pen, c: RGB, rng: np.random.Generator) -> None:
         p.poly([(0, -0.8), (x0, 0.05), (x1, 0.05)], pale)
     a = np.linspace(0, 1, 10) * math.pi / 2
     p.poly(
-        [(0, -0.8), *((0.46 + 0.46 * math.sin(t), -0.8 + 0.85 * (1 - math.cos(t))) for t in a), (0.46, 0.05)],
+        [
+            (0, -0.8),
+            *((0.46 + 0.46 * math.sin(t), -0.8 + 0.85 * (1 - math.cos(t))) for t in a),
+            (0.46, 0.05),
+        ],
         pale,
     )
     for x in (-0.69, -0.23, 0.23, 0.69):
@@ -347,16 +379,40 @@ def _clock(p: Pen, c: RGB, rng: np.random.Generator) -> None:
 
 
 THINGS: tuple[Thing, ...] = (
-    Thing("stop sign", _stop_sign, hues("red c81923|dark red 91141e|faded red cd5a5a|orange red e1411e")),
-    Thing("traffic light", _traffic_light, hues("black 2d2d32|yellow dcaf28|dark green 234b3c|grey 787d82")),
-    Thing("traffic cone", _traffic_cone, hues("orange f56e19|red d72823|yellow f0c828|green 78c832")),
-    Thing("chess board", _chess_board, hues("black 28282a|brown 784b28|green 3c7846|blue 3c5a96")),
-    Thing("fried egg", _fried_egg, hues("yellow fac828|orange f5961e|pale yellow fae16e|deep orange eb781e")),
-    Thing("pizza slice", _pizza_slice, hues("red be2d23|brown 8c5f46|black 322d32|green 468c3c")),
-    Thing("watermelon slice", _watermelon_slice, hues("red e1323c|pink f57882|yellow fad750|orange fa9646")),
-    Thing("orange", _orange, hues("orange fa961e|deep orange f07319|yellow orange fab432|red orange e65a28")),
     Thing(
-        "basketball", _basketball, hues("orange eb7d2d|brown af5f32|deep orange dc5f1e|yellow orange f0a546")
+        "stop sign",
+        _stop_sign,
+        hues("red c81923|dark red 91141e|faded red cd5a5a|orange red e1411e"),
+    ),
+    Thing(
+        "traffic light",
+        _traffic_light,
+        hues("black 2d2d32|yellow dcaf28|dark green 234b3c|grey 787d82"),
+    ),
+    Thing(
+        "traffic cone", _traffic_cone, hues("orange f56e19|red d72823|yellow f0c828|green 78c832")
+    ),
+    Thing("chess board", _chess_board, hues("black 28282a|brown 784b28|green 3c7846|blue 3c5a96")),
+    Thing(
+        "fried egg",
+        _fried_egg,
+        hues("yellow fac828|orange f5961e|pale yellow fae16e|deep orange eb781e"),
+    ),
+    Thing("pizza slice", _pizza_slice, hues("red be2d23|brown 8c5f46|black 322d32|green 468c3c")),
+    Thing(
+        "watermelon slice",
+        _watermelon_slice,
+        hues("red e1323c|pink f57882|yellow fad750|orange fa9646"),
+    ),
+    Thing(
+        "orange",
+        _orange,
+        hues("orange fa961e|deep orange f07319|yellow orange fab432|red orange e65a28"),
+    ),
+    Thing(
+        "basketball",
+        _basketball,
+        hues("orange eb7d2d|brown af5f32|deep orange dc5f1e|yellow orange f0a546"),
     ),
     Thing("donut", _donut, hues("pink f58caf|chocolate brown 5f3723|white f5eee1|blue 6eb4e6")),
     Thing("life ring", _life_ring, hues("red d72328|orange f57d23|blue 285ab4|green 288c50")),
@@ -364,7 +420,11 @@ THINGS: tuple[Thing, ...] = (
     Thing("bee", _bee, hues("yellow f5cd2d|amber e1a028|pale yellow f5e178|orange f0912d")),
     Thing("snowman", _snowman, hues("red d2282d|blue 2d5abe|green 2d914b|purple 823ca0")),
     Thing("mushroom", _mushroom, hues("red d22823|brown 965f37|orange eb7d28|purple 8c50a0")),
-    Thing("sunflower", _sunflower, hues("yellow facd23|golden f0aa1e|pale yellow fae67d|rusty red c35523")),
+    Thing(
+        "sunflower",
+        _sunflower,
+        hues("yellow facd23|golden f0aa1e|pale yellow fae67d|rusty red c35523"),
+    ),
     Thing("umbrella", _umbrella, hues("red cd2332|blue 2855b4|green 288c55|purple 7d3ca0")),
     Thing("lollipop", _lollipop, hues("pink f0508c|blue 3c82e1|green 50b446|orange f58723")),
     Thing("target", _target, hues("red d2282d|blue 2d5fbe|black 28282d|green 329150")),
@@ -372,14 +432,18 @@ THINGS: tuple[Thing, ...] = (
 )
 
 
-def picture(thing: Thing, combo: Combo, rng: np.random.Generator, pose: Pose | None = None) -> Image.Image:
+def picture(
+    thing: Thing, combo: Combo, rng: np.random.Generator, pose: Pose | None = None
+) -> Image.Image:
     """One picture of a thing, (64, 64) RGB."""
     pose = pose or Pose.random(rng)
     colour = thing.variants[combo.variant][1]
-    return compose(combo.background, combo.clutter, lambda pen: thing.draw(pen, colour, rng), pose, rng)
+    return compose(
+        combo.background, combo.clutter, lambda pen: thing.draw(pen, colour, rng), pose, rng
+    )
 
 
-# --- the data set --------------------------------------------------------------------------------------------
+# --- the data set ---
 
 
 class Shapes(DrawnDataset):
@@ -389,7 +453,9 @@ class Shapes(DrawnDataset):
     about = "drawn everyday things whose names it read often, the control"
     version = 2
     classes = [t.name for t in THINGS]
-    templates = replace(SENTENCES, prompts=(*SENTENCES.prompts, "a {class} on a coloured background."))
+    templates = replace(
+        SENTENCES, prompts=(*SENTENCES.prompts, "a {class} on a coloured background.")
+    )
 
     def picture(self, label: int, combo: Combo, rng: np.random.Generator) -> Image.Image:
         return picture(THINGS[label], combo, rng)

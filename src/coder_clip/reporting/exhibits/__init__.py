@@ -1,17 +1,18 @@
-"""The exhibits: one module each, which holds a table, a figure, or both, and all there is to say about them.
+"""The exhibits: one module each, which holds a table, a figure, or both, and all there is to say
+about them.
 
 A module declares, as literals::
 
-    SECTION = "Few-shot"                  the section of the report (SECTIONS; a new one follows those shown open)
-    ORDER = 20                            its place in that section
+    SECTION = "Few-shot"                  the section of the report (SECTIONS; a new one follows
+    those shown open) ORDER = 20                            its place in that section
     PHASES = ("adapter",)                 whose artefacts it shows
     SHOWS_IMAGES = True                   only for a figure that opens images, not only results
     DETAIL = True                         only for what the report shows folded
 
-and defines ``table``, a function from `Results` to `Table`, or ``FIGURE``, a `Drawing`, or both. Where there may be
-nothing to show it has ``nothing``, too, a function from `Results` to the reason ("" if there is something). The
-rules, the command line, the report and the tests find it here; nothing else lists it.
-"""
+and defines ``table``, a function from `Results` to `Table`, or ``FIGURE``, a `Drawing`, or both.
+Where there may be nothing to show it has ``nothing``, too, a function from `Results` to the reason
+("" if there is something). The rules, the command line, the report and the tests find it here;
+nothing else lists it."""
 
 from __future__ import annotations
 
@@ -31,20 +32,31 @@ if TYPE_CHECKING:
 
 # What each section is about. Their order on the page is the reader's (`page.OPEN`), else this one.
 SECTIONS = {
-    "Claims": "What the paper, and a later re-evaluation of it, claim, and what this run says about it. The "
+    "Claims": "What the paper, and a later re-evaluation of it, claim, and what this run says "
+    "about it. The "
     "rules are the same for every run (docs/method.md).",
-    "Zero-shot": "Images are classified by their similarity to texts alone. Stage one (CODER) averages over the "
-    "texts of a class. Stage two (the rerank) compares the five likeliest classes again, two at a time, with texts "
+    "Zero-shot": "Images are classified by their similarity to texts alone. Stage one (CODER) "
+    "averages over the "
+    "texts of a class. Stage two (the rerank) compares the five likeliest classes again, two at a "
+    "time, with texts "
     "that say what one has and the other has not; its gate lets only uncertain images through.",
     "Errors": "What is taken for what, and which texts decided.",
-    "Few-shot": "A cache of a few labelled training images (shots) per class corrects the zero-shot scores; nothing "
-    "is trained. All methods here have the same shots, so each is compared with the others: CLIP without shots is a "
+    "Few-shot": "A cache of a few labelled training images (shots) per class corrects the "
+    "zero-shot scores; nothing "
+    "is trained. All methods here have the same shots, so each is compared with the others: CLIP "
+    "without shots is a "
     "level to start from.",
     "Texts": "Which kinds of text help, and how many it takes.",
-    "Features": "CODER describes an image by its similarities to all texts. Are neighbours better in that space?",
-    "Settings": "The published code has some bugs and chooses some values on test data. Each number is "
+    "Features": (
+        "CODER describes an image by its similarities to all texts. Are neighbours better "
+        "in that space?"
+    ),
+    "Settings": "The published code has some bugs and chooses some "
+    "values on test data. Each number is "
     "beside what it is without them.",
-    "Published figures": "What others report for the same images and encoders, each figure with its source.",
+    "Published figures": (
+        "What others report for the same images and encoders, each figure with its source."
+    ),
 }
 
 
@@ -53,7 +65,9 @@ NO_TEXTS = "no data set has text features of its classes"
 
 @dataclass(frozen=True)
 class Exhibit:
-    """A table, a figure, or both. name: of its module and its files; the rest as its module declares it."""
+    """A table, a figure, or both. name: of its module and its files; the rest as its module
+    declares it.
+    """
 
     name: str
     section: str
@@ -89,7 +103,8 @@ class Exhibit:
 
     def figure(self, results: Results, image: Loader) -> Figure:
         """Draw its figure; one that says so where there is nothing to show."""
-        if why := self.nothing(results):
+        why = self.nothing(results)
+        if why:
             from ..parts import layout, style  # as above
 
             with style.styled():
@@ -97,17 +112,23 @@ class Exhibit:
         return self.drawing(self._of(results), image)
 
     def _of(self, results: Results) -> Results:
-        """The results that it shows: of stages one and two, those of data sets with texts of their classes."""
+        """The results that it shows: of stages one and two, those of data sets with texts of their
+        classes.
+        """
         stages = {"zero_shot", "rerank"} & set(self.phases)
         return results.named() if stages and "adapter" not in self.phases else results
 
     def _module(self) -> Any:
-        """Imported when it is made or drawn: the rules read this list at every start, without pandas and matplotlib."""
+        """Imported when it is made or drawn: the rules read this list at every start, without
+        pandas and matplotlib.
+        """
         return importlib.import_module(f".{self.name}", __package__)
 
 
 def _exhibit(module: scan.Module) -> Exhibit:
-    section, order, phases = scan.required(Path(__file__).parent, module, "SECTION", "ORDER", "PHASES")
+    section, order, phases = scan.required(
+        Path(__file__).parent, module, "SECTION", "ORDER", "PHASES"
+    )
     has_table, has_figure = "table" in module.defines, "FIGURE" in module.defines
     if not has_table and not has_figure:
         raise ImportError(f"exhibit '{module.name}' has neither a function table nor a FIGURE")

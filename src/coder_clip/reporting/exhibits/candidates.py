@@ -14,10 +14,14 @@ PHASES = ("rerank",)
 DETAIL = True
 
 CAPTION = (
-    "Top-1 accuracy after a rerank of the k likeliest classes, with its 95 % interval, behind the gate in use and "
-    "without one. Oracle: the same with a second stage that picks the true class whenever it is among the k, which no "
-    "texts can exceed; without a gate that is the top-k accuracy. With texts: share of the comparisons without a gate "
-    "that had one-to-one texts; they are written for the pairs that the k in use compares. In the setting 'clean', or "
+    "Top-1 accuracy after a rerank of the k likeliest classes, with its 95 % interval, behind the "
+    "gate in use and "
+    "without one. Oracle: the same with a second stage that picks the true class whenever it is "
+    "among the k, which no "
+    "texts can exceed; without a gate that is the top-k accuracy. With texts: share of the "
+    "comparisons without a gate "
+    "that had one-to-one texts; they are written for the pairs that the k in use compares. In the "
+    "setting 'clean', or "
     "the one before it where that reranks nothing."
 )
 COLUMNS = {  # quantity and gate: label
@@ -30,7 +34,9 @@ nothing = attrgetter("no_pairs")
 
 
 def table(results: Results) -> Table:
-    """The rerank and its oracle for several numbers of candidates: one row for each with and without the gate."""
+    """The rerank and its oracle for several numbers of candidates: one row for each with and
+    without the gate.
+    """
     rows = []
     for dataset, model in results:
         document = results.rerank(dataset, model)
@@ -41,10 +47,11 @@ def table(results: Results) -> Table:
     keys = ["dataset", "model", "setting", "top_k"]
     columns = [*keys, "gate", "looked_at", "accuracy", "oracle", "coverage"]
     frame = frames.tidy(rows, columns, ["accuracy", "oracle"]).astype({"coverage": "float64"})
-    # The CSV has one row per gate. The table shows both gates side by side, so the two halves of the frame are
-    # joined.
+    # The CSV has one row per gate. The table shows both gates side by side, so the two halves of
+    # the frame are # joined.
     gates = [
-        frame[frame["gate"] == gate].set_index(keys).add_prefix(f"{gate}.") for gate in ("in_use", "open")
+        frame[frame["gate"] == gate].set_index(keys).add_prefix(f"{gate}.")
+        for gate in ("in_use", "open")
     ]
     return cells.table(
         results,

@@ -40,15 +40,38 @@ CONTESTED = " (?)"
 JUDGED = ("shown", "contradicted", "open")
 TONES = {"shown": "good", "contradicted": "bad"}
 COLUMNS = [
-    *("dataset", "model", "claim", "source", "verdict", "difference", "difference_low", "difference_high"),
-    *("p_value", "p_holm", "fixed", "broke", "after", "before", "measure", "shots", "other_shots", "why"),
+    *(
+        "dataset",
+        "model",
+        "claim",
+        "source",
+        "verdict",
+        "difference",
+        "difference_low",
+        "difference_high",
+    ),
+    *(
+        "p_value",
+        "p_holm",
+        "fixed",
+        "broke",
+        "after",
+        "before",
+        "measure",
+        "shots",
+        "other_shots",
+        "why",
+    ),
     *("data_sets_shown", "data_sets_contradicted", "data_sets_open", "data_sets_not_judged"),
     *("statement", "contradicted_by"),
 ]
 CAPTION = (
-    "Two methods on the same test images, in the setting clean (nothing is chosen on test images): the difference in "
-    "percentage points in favour of the claim, with its 95 % interval. Shown: the interval is above 0. Contradicted: "
-    "below 0. Open: it includes 0. Not judged: few-shot methods with one seed. Off or not run: nothing to compare."
+    "Two methods on the same test images, in the setting clean (nothing is chosen on test "
+    "images): the difference in "
+    "percentage points in favour of the claim, with its 95 % interval. Shown: the interval is "
+    "above 0. Contradicted: "
+    "below 0. Open: it includes 0. Not judged: few-shot methods with one seed. Off or not run: "
+    "nothing to compare."
 )
 SOURCE_NOTE = (
     "; ".join(f"“{name}”: {source}" for name, source in SOURCES.items())
@@ -85,19 +108,32 @@ def table(results: Results) -> Table:
         columns,
         rows,
         tuple(
-            filter(None, [why, _elsewhere(shown), _without_shots(results, of_shown), notes.not_here(results)])
+            filter(
+                None,
+                [
+                    why,
+                    _elsewhere(shown),
+                    _without_shots(results, of_shown),
+                    notes.not_here(results),
+                ],
+            )
         ),
     )
 
 
 def draw(results: Results, image: Loader) -> Figure:
-    """The difference behind each verdict: a row for each claim, a panel for each column of the table."""
+    """The difference behind each verdict: a row for each claim, a panel for each column of the
+    table.
+    """
     frame = judged(results)
     of = {(r["claim"], r["dataset"], r["model"]): r for r in frame.to_dict("records")}
     means = [(AVERAGE, model) for model in results.models if AVERAGE in set(frame["dataset"])]
     many = counted(results)
     places = means if many else [*results, *means]
-    groups: dict[str, list[ForestRow]] = {"Claims of the paper": [], f"Claims of {REEVALUATION}": []}
+    groups: dict[str, list[ForestRow]] = {
+        "Claims of the paper": [],
+        f"Claims of {REEVALUATION}": [],
+    }
     for claim in claims_of(results):
         records = [of[claim.name, *place] for place in places]
         small: list[list[Mark]] = []
@@ -105,11 +141,14 @@ def draw(results: Results, image: Loader) -> Figure:
             each = [[of[claim.name, d, model] for d in results.datasets] for _, model in places]
             small = [[m for m in map(_mark, of_model) if m] for of_model in each]
         row = ForestRow(
-            records[0]["statement"], [_mark(r) for r in records], [r["verdict"] for r in records], small
+            records[0]["statement"],
+            [_mark(r) for r in records],
+            [r["verdict"] for r in records],
+            small,
         )
-        groups[f"Claims of {REEVALUATION}" if claim.source == REEVALUATION else "Claims of the paper"].append(
-            row
-        )
+        groups[
+            f"Claims of {REEVALUATION}" if claim.source == REEVALUATION else "Claims of the paper"
+        ].append(row)
     titles = [_where(results, *place).replace("mean over data sets", "mean") for place in places]
     return forest(groups, titles, "Difference (points)")
 
@@ -125,10 +164,14 @@ def _mark(r: Mapping[Any, Any]) -> Mark | None:
 FIGURE = Drawing(
     draw,
     "The claims at a glance",
-    "The difference of the two methods of each claim on the same test images, in percentage points in favour of the "
-    "claim, with its 95 % interval. Colour and shape give the verdict; hollow: not confirmed when corrected for all "
-    "tests (?). Where many data sets are averaged, small marks are the data sets. Panels have their own scales.",
-    "A row for each claim with a marker and an interval for each data set; the numbers are in the table of claims.",
+    "The difference of the two methods of each claim on the same test images, in percentage "
+    "points in favour of the "
+    "claim, with its 95 % interval. Colour and shape give the verdict; hollow: not confirmed when "
+    "corrected for all "
+    "tests (?). Where many data sets are averaged, small marks are the data sets. Panels have "
+    "their own scales.",
+    "A row for each claim with a marker and an interval for each data set; the numbers are in the "
+    "table of claims.",
 )
 
 
@@ -143,7 +186,9 @@ def counted(results: Results) -> bool:
 
 @lru_cache(maxsize=1)  # two tables and the page ask for it
 def judged(results: Results) -> pd.DataFrame:
-    """One row for each claim, data set and model, and one over all data sets; p-values corrected by group."""
+    """One row for each claim, data set and model, and one over all data sets; p-values corrected by
+    group.
+    """
     groups = {place: judge(results, *place) for place in results}
     records = [record for found in groups.values() for record in _corrected(results, found)]
     if len(results.datasets) > 1 and results.kind != "drawn":
@@ -154,7 +199,8 @@ def judged(results: Results) -> pd.DataFrame:
 
 
 def summary(results: Results) -> list[str]:
-    """How many claims hold, and which are contradicted: for each data set and model, or each model over all data sets.
+    """How many claims hold, and which are contradicted: for each data set and model, or each model
+    over all data sets.
 
     Two sentences each: on the claims of the paper, and on those of the re-evaluation.
     """
@@ -168,13 +214,16 @@ def summary(results: Results) -> list[str]:
         theirs = rows["source"] == REEVALUATION
         said.append(
             f"{where}: of the paper's {(~theirs).sum()} claims {_counted(rows[~theirs])}. "
-            f"Of {theirs.sum()} by {REEVALUATION}, who question its premise, {_counted(rows[theirs])}."
+            f"Of {theirs.sum()} by {REEVALUATION}, who question its "
+            f"premise, {_counted(rows[theirs])}."
         )
     return said
 
 
 def _counted(rows: pd.DataFrame) -> str:
-    """The number of claims with each verdict, those that Holm's correction does not confirm apart, and what failed."""
+    """The number of claims with each verdict, those that Holm's correction does not confirm apart,
+    and what failed.
+    """
     unsure = [contested(r["verdict"], r["p_holm"]) for r in rows.to_dict("records")]
     sure: Counter[str] = Counter(rows.loc[[not u for u in unsure], "verdict"])
     doubtful: Counter[str] = Counter(rows.loc[unsure, "verdict"])
@@ -221,7 +270,11 @@ def _corrected(results: Results, found: list[Judged]) -> list[dict[str, Any]]:
     """Records of a data set and model, with p-values corrected for its comparisons."""
     records = []
     for j in found:
-        record = {**_record(results, j.claim, j.dataset, j.model), "verdict": j.verdict, "why": j.why}
+        record = {
+            **_record(results, j.claim, j.dataset, j.model),
+            "verdict": j.verdict,
+            "why": j.why,
+        }
         record["other_shots"] = _differently(j.verdict, j.fewer)
         records.append(record | (_numbers(j.comparison) if j.comparison else {}))
     return _with_holm(records)
@@ -242,8 +295,12 @@ def _overall(
         alike = {j.verdict for j in each}
         record["verdict"] = verdict(mean) if mean else alike.pop() if len(alike) == 1 else "not run"
         record["why"] = "" if mean else "; ".join(reasons) or "fewer than two data sets"
-        fewer = {n: over_data_sets([j.fewer[n] for j in each if n in j.fewer]) for n in results.shots}
-        record["other_shots"] = _differently(record["verdict"], {n: c for n, c in fewer.items() if c})
+        fewer = {
+            n: over_data_sets([j.fewer[n] for j in each if n in j.fewer]) for n in results.shots
+        }
+        record["other_shots"] = _differently(
+            record["verdict"], {n: c for n, c in fewer.items() if c}
+        )
         tested = [counts[v] for v in JUDGED]
         record |= dict(zip(_counts(), [*tested, len(each) - sum(tested)], strict=True))
         records.append(record)
@@ -251,11 +308,15 @@ def _overall(
 
 
 def _differently(found: Verdict, fewer: Mapping[int, Comparison]) -> str:
-    """The verdicts with fewer shots that are not the verdict with the most; "" if there are none."""
+    """The verdicts with fewer shots that are not the verdict with the most; "" if there are
+    none.
+    """
     if found not in JUDGED:
         return ""
     return "; ".join(
-        f"{cells.shots(n)}: {verdict(c)}, {_difference(c)}" for n, c in fewer.items() if verdict(c) != found
+        f"{cells.shots(n)}: {verdict(c)}, {_difference(c)}"
+        for n, c in fewer.items()
+        if verdict(c) != found
     )
 
 
@@ -290,9 +351,14 @@ def _with_holm(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _by_place(
     results: Results, frame: pd.DataFrame, places: Iterable[tuple[str, str]]
 ) -> tuple[list[Column], list[list[Cell]]]:
-    """A row for each claim; a column for each data set and model, and for the mean over data sets if there is one."""
+    """A row for each claim; a column for each data set and model, and for the mean over data sets
+    if there is one.
+    """
     heads = {place: _head(results, *place) for place in places}
-    columns = [Column("Claim", numeric=False), *(Column(head, line=True) for head in heads.values())]
+    columns = [
+        Column("Claim", numeric=False),
+        *(Column(head, line=True) for head in heads.values()),
+    ]
     columns.append(Column("Claimed by", numeric=False, wide=True))
     of = {(r["claim"], r["dataset"], r["model"]): r for r in frame.to_dict("records")}
     rows = []
@@ -307,11 +373,14 @@ def _over_all(results: Results, frame: pd.DataFrame) -> tuple[list[Column], list
     several = len(results.models) > 1
     columns = [Column("Claim", numeric=False), *[Column("Model", numeric=False)] * several]
     columns.append(Column("Mean over data sets", line=True))
-    columns += [Column(v, wide=True) for v in ("Shown on", "Contradicted on", "Open on", "Not tested on")]
+    columns += [
+        Column(v, wide=True) for v in ("Shown on", "Contradicted on", "Open on", "Not tested on")
+    ]
     columns.append(Column("Claimed by", numeric=False, wide=True))
     rows = []
     for r in sorted(
-        frame.to_dict("records"), key=lambda r: [c.name for c in claims_of(results)].index(r["claim"])
+        frame.to_dict("records"),
+        key=lambda r: [c.name for c in claims_of(results)].index(r["claim"]),
     ):
         row = [Cell(r["statement"]), *[Cell(r["model"])] * several, verdict_cell(r)]
         rows.append([*row, *(Cell(str(r[c]), int(r[c])) for c in _counts()), Cell(r["source"])])
@@ -335,7 +404,9 @@ def verdict_cell(r: Mapping[Any, Any]) -> Cell:
     """The verdict with the difference behind it; bold where it is clear."""
     if pd.isna(r["difference"]):
         return Cell(r["verdict"])
-    value = cells.with_interval(r["difference"], r["difference_low"], r["difference_high"], cells.points)
+    value = cells.with_interval(
+        r["difference"], r["difference_low"], r["difference_high"], cells.points
+    )
     marked = CONTESTED if contested(r["verdict"], r["p_holm"]) else ""
     tone = TONES.get(r["verdict"], "")
     return Cell(f"{r['verdict']}{marked}, {value}", r["difference"], bold=bool(tone), tone=tone)
@@ -361,7 +432,9 @@ def _elsewhere(frame: pd.DataFrame) -> str:
 
 
 def _without_shots(results: Results, places: Iterable[tuple[str, str]]) -> str:
-    """CLIP minus the re-evaluation's classifiers of image features alone: what CLIP's logits are worth beside them."""
+    """CLIP minus the re-evaluation's classifiers of image features alone: what CLIP's logits are
+    worth beside them.
+    """
     said = []
     for method in IMAGES_ALONE:
         each = {place: _clip_minus(results, *place, method) for place in places}
@@ -372,13 +445,17 @@ def _without_shots(results: Results, places: Iterable[tuple[str, str]]) -> str:
 
 
 def _clip_minus(results: Results, dataset: str, model: str, method: str) -> Comparison | None:
-    """CLIP minus a classifier of image features with the most shots; of AVERAGE the mean over data sets."""
+    """CLIP minus a classifier of image features with the most shots; of AVERAGE the mean over data
+    sets.
+    """
     each = []
     for d in [dataset] if dataset != AVERAGE else results.datasets:
         if results.main_setting != SETTING or not results.shots_of(d):
             continue
         with suppress(Missing):
-            each.append(few_shot_difference(results, d, model, results.shots_of(d)[-1], method, CLIP)[0])
+            each.append(
+                few_shot_difference(results, d, model, results.shots_of(d)[-1], method, CLIP)[0]
+            )
     if dataset == AVERAGE:
         return over_data_sets(each)
     return each[0] if each else None

@@ -12,7 +12,10 @@ ORDER = 20
 PHASES = ("zero_shot", "rerank", "adapter", "evaluation")
 DETAIL = True
 
-CAPTION = "The verdict on each claim for each data set, with the difference behind it; as in the table above."
+CAPTION = (
+    "The verdict on each claim for each data set, with the difference behind it; as in the "
+    "table above."
+)
 
 
 def nothing(results: Results) -> str:

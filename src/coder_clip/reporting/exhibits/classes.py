@@ -16,13 +16,16 @@ DETAIL = True
 
 SHOWN = 10  # classes of a data set that are shown; the CSV has all
 CAPTION = (
-    "Share of right test images of each class, the hardest classes first, and the class that most of the wrong ones "
+    "Share of right test images of each class, the hardest classes first, and the class that most "
+    "of the wrong ones "
     "were taken for."
 )
 
 
 def table(results: Results) -> Table:
-    """Per-class accuracy of CLIP, CODER and the rerank: all classes in the CSV, the hardest shown."""
+    """Per-class accuracy of CLIP, CODER and the rerank: all classes in the CSV, the hardest
+    shown.
+    """
     parts = []
     for dataset, model in results:
         names = pd.Series(results.zero_shot(dataset, model)["classes"])
@@ -30,12 +33,17 @@ def table(results: Results) -> Table:
         label, last = predictions["label"], mistakes.METHODS[-1]
         right = predictions[list(mistakes.METHODS)].eq(label, axis=0).groupby(label)
         part = right.mean().assign(images=right.size()).sort_values(last, kind="stable")
-        # `mistakes` puts the most frequent first: the first row of a label is the class that it is mostly taken
-        # for
+        # `mistakes` puts the most frequent first: the first row of a label is the class that it is
+        # mostly taken # for
         wrong = mistakes.mistakes(predictions)
-        most = wrong[wrong[last] > 0].drop_duplicates("label").set_index("label").reindex(part.index)
+        most = (
+            wrong[wrong[last] > 0].drop_duplicates("label").set_index("label").reindex(part.index)
+        )
         part = part.assign(dataset=dataset, model=model, taken_for=most["predicted"].map(names))
-        part["class"], part["taken_for_images"] = names[part.index], most[last].fillna(0).astype(int)
+        part["class"], part["taken_for_images"] = (
+            names[part.index],
+            most[last].fillna(0).astype(int),
+        )
         parts.append(part.reset_index())
     columns = ["dataset", "model", "label", "class", "images", *mistakes.METHODS]
     frame = pd.concat(parts, ignore_index=True)[[*columns, "taken_for", "taken_for_images"]]

@@ -25,11 +25,14 @@ PHASES = ("zero_shot", "rerank", "image_features", "text_features")
 SHOWN, KEPT = 8, 200  # pairs of a data set: shown, in the CSV (the phases' files have all images)
 MOST = 2  # texts on each side
 CAPTION = (
-    "Test images of a class that each method takes for another one, the most frequent first, with the one that stage "
-    "one (CODER) takes so most surely. A sure mistake often shows a wrong label, or a text that fits another class."
+    "Test images of a class that each method takes for another one, the most frequent first, with "
+    "the one that stage "
+    "one (CODER) takes so most surely. A sure mistake often shows a wrong label, or a text that "
+    "fits another class."
 )
 TEXTS = (
-    " On the right the strongest texts for the wrong class and for the true one, and the points of score that each "
+    " On the right the strongest texts for the wrong class and for the true one, and the points "
+    "of score that each "
     "adds (“not x”: a text of x that fits badly)."
 )
 
@@ -41,21 +44,30 @@ def nothing(results: Results) -> str:
 
 
 def table(results: Results) -> Table:
-    """The pairs of classes that are confused most, by CLIP, CODER and the rerank; with reasons for those shown."""
+    """The pairs of classes that are confused most, by CLIP, CODER and the rerank; with reasons for
+    those shown.
+    """
     rows: list[dict[Any, Any]] = []
     for dataset, model in results:
         names = results.zero_shot(dataset, model)["classes"]
         predictions = mistakes.predictions(results, dataset, model)
         images = predictions["label"].value_counts()
         found = mistakes.mistakes(predictions).head(KEPT).to_dict("records")
-        # Explaining a confusion takes the texts and features of its images, so only the pairs that are shown
-        # are explained.
+        # Explaining a confusion takes the texts and features of its images, so only the pairs that
+        # are shown # are explained.
         stage_one = StageOneReasons(results, dataset, model) if found else None
         for i, m in enumerate(found):
-            row: dict[Any, Any] = {"dataset": dataset, "model": model, "class": names[m["label"]], **m}
+            row: dict[Any, Any] = {
+                "dataset": dataset,
+                "model": model,
+                "class": names[m["label"]],
+                **m,
+            }
             row |= {"taken_for": names[m["predicted"]], "images": images[m["label"]]}
             if stage_one and i < SHOWN:
-                wrong = predictions["label"].eq(m["label"]) & predictions["coder"].eq(m["predicted"])
+                wrong = predictions["label"].eq(m["label"]) & predictions["coder"].eq(
+                    m["predicted"]
+                )
                 row |= stage_one.surest(list(predictions.index[wrong]), m["predicted"], m["label"])
             rows.append(row)
     columns = ["dataset", "model", "class", "taken_for", "images", *mistakes.METHODS]
@@ -68,7 +80,10 @@ def table(results: Results) -> Table:
         f"{caption} {mistakes.about(results, len(shown) < len(frame), SHOWN, 'pairs')}",
         frame,
         [
-            (Column("Is → taken for", numeric=False), lambda r: Cell(f"{r['class']} → {r['taken_for']}")),
+            (
+                Column("Is → taken for", numeric=False),
+                lambda r: Cell(f"{r['class']} → {r['taken_for']}"),
+            ),
             (Column("Image", numeric=False), _picture),
             (Column("Images per class", wide=True), cells.count("images")),
             *(
@@ -86,8 +101,8 @@ def table(results: Results) -> Table:
 class StageOneReasons:
     """Why stage one took an image for another class: the texts for it, and those against.
 
-    From the texts of a data set and the features of its test images (``setting`` clean: no bug of the published code).
-    """
+    From the texts of a data set and the features of its test images (``setting`` clean: no bug of
+    the published code)."""
 
     def __init__(self, results: Results, dataset: str, model: str) -> None:
         images, of_images = read_tensors(results.paths.image_features(model, dataset, "test"))
@@ -105,18 +120,24 @@ class StageOneReasons:
         self.phrases = self._phrases(sentences, rows)
 
     def _phrases(self, sentences: Sentences, rows: Sequence[int]) -> list[str]:
-        """Each text as the text set has it, without its template; the sentence where they cannot be told apart."""
+        """Each text as the text set has it, without its template; the sentence where they cannot be
+        told apart.
+        """
         phrases: list[str] = []
-        for (kind, c), group in groupby(rows, lambda r: (sentences.kind[r], sentences.class_index[r])):
+        for (kind, c), group in groupby(
+            rows, lambda r: (sentences.kind[r], sentences.class_index[r])
+        ):
             written = [sentences.text[r] for r in group]
             texts = [self.classes[c]["name"]] if kind == "name" else self.classes[c].get(kind, ())
             phrases += texts if len(texts) == len(written) else written
         return phrases
 
     def surest(self, images: Sequence[str], predicted: int, label: int) -> dict[str, Any]:
-        """The surest mistake among images of this label taken for ``predicted``; empty if their features are gone.
+        """The surest mistake among images of this label taken for ``predicted``; empty if their
+        features are gone.
 
-        example: the image; lead: of the wrong class over the true one, points of score. wrong, right: the strongest
+        example: the image; lead: of the wrong class over the true one, points of score. wrong,
+        right: the strongest
         texts for the wrong class and for the true one; empty if there are only names.
         """
         there = [image for image in images if image in self.place]
@@ -126,13 +147,17 @@ class StageOneReasons:
         scores = self.scoring.scores(cosines)
         lead = scores[:, predicted] - scores[:, label]
         best = int(lead.argmax())
-        (terms,) = self.scoring.explain(cosines[[best]], torch.tensor([predicted]), torch.tensor([label]))
+        (terms,) = self.scoring.explain(
+            cosines[[best]], torch.tensor([predicted]), torch.tensor([label])
+        )
         wrong, right = for_and_against(terms, MOST if len(self.owner) > len(self.classes) else 0)
         said = {"wrong": self._said(wrong, predicted), "right": self._said(right, label)}
         return {"example": there[best], "lead": float(lead[best]), **said}
 
     def _said(self, terms: Sequence[Term], speaking_for: int) -> str:
-        """Such as ``cat: whiskers (0.82); not dog: a long snout (0.40), a wet nose (0.31)``, in points of score."""
+        """Such as ``cat: whiskers (0.82); not dog: a long snout (0.40), a wet nose (0.31)``, in
+        points of score.
+        """
         said: dict[str, list[str]] = {}
         for t in terms:
             c = self.owner[t.text]
@@ -145,7 +170,11 @@ def _changed(results: Results) -> list[str]:
     """A note on how many images the rerank put right and wrong, if any."""
     said = []
     for dataset, model in results:
-        pairs = [p for p in results.rerank(dataset, model)["pairs"] if p["setting"] == results.main_setting]
+        pairs = [
+            p
+            for p in results.rerank(dataset, model)["pairs"]
+            if p["setting"] == results.main_setting
+        ]
         fixed, broke = (sum(p[key] for p in pairs) for key in ("fixed", "broke"))
         if fixed + broke:
             where = f"{dataset} with {model}" if len(results.models) > 1 else dataset

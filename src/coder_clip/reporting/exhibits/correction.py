@@ -29,7 +29,10 @@ _THREE = {  # who: label, colour, marker
 _BOTH = {"corrections": "the largest correction", "broken": "the largest break"}  # key: heading
 SIDE, BETWEEN = 0.98, 0.09  # inches of an image, and between two
 ROW, HEAD = 3.78, 0.46  # inches of a data set, and of the legend
-TEXTS, LINES = 3, 3  # texts of an example, and lines of a text; the longest of the embedded texts take three
+TEXTS, LINES = (
+    3,
+    3,
+)  # texts of an example, and lines of a text; the longest of the embedded texts take three
 
 
 def nothing(results: Results) -> str:
@@ -40,9 +43,11 @@ def nothing(results: Results) -> str:
 
 
 def draw(results: Results, image: Loader) -> Figure:
-    """The largest correction and the largest break of each data set (paper, Figure 2), and how many there are."""
-    # Placed in inches: every data set is a row of the same height, and a figure with more of them only becomes
-    # longer.
+    """The largest correction and the largest break of each data set (paper, Figure 2), and how many
+    there are.
+    """
+    # Placed in inches: every data set is a row of the same height, and a figure with more of them
+    # only becomes # longer.
     model = results.models[0]
     documents = {dataset: results.evaluation(dataset, model) for dataset in results.datasets}
     some = [dataset for dataset, found in documents.items() if any(found[key] for key in _BOTH)]
@@ -73,13 +78,19 @@ def draw(results: Results, image: Loader) -> Figure:
 FIGURE = Drawing(
     draw,
     "Distances corrected and broken",
-    "How many test images have their nearest neighbour in another class by original image features and in their own "
-    "by CODER (corrected), and the reverse (broken); of each the largest example. Numbers: cosine with the query, the "
-    "nearer one bold. Below: cosines of the three images with the texts that tell the image of the same class from the "
-    "other best; the axis starts where the cosines do. These texts may be of any class: CODER describes an image by "
+    "How many test images have their nearest neighbour in another class by original image "
+    "features and in their own "
+    "by CODER (corrected), and the reverse (broken); of each the largest example. Numbers: cosine "
+    "with the query, the "
+    "nearer one bold. Below: cosines of the three images with the texts that tell the image of "
+    "the same class from the "
+    "other best; the axis starts where the cosines do. These texts may be of any class: CODER "
+    "describes an image by "
     "its similarity to all of them.",
-    "For each data set the numbers of corrected and of broken nearest neighbours, and an example of each: the query "
-    "between an image of another class and one of its class, with their cosines by original features and by CODER, "
+    "For each data set the numbers of corrected and of broken nearest neighbours, and an example "
+    "of each: the query "
+    "between an image of another class and one of its class, with their cosines by original "
+    "features and by CODER, "
     "and dots for their similarity to texts.",
 )
 
@@ -105,7 +116,9 @@ def _example(
     pictures: dict[str, Image.Image],
     name_of: Callable[[str], str],
 ) -> None:
-    """Draw one example: three images, their cosines by both features, and the texts below; places in inches."""
+    """Draw one example: three images, their cosines by both features, and the texts below; places
+    in inches.
+    """
     centre = left + 1.5 * SIDE + BETWEEN
     places = {"other": left, "query": left + SIDE + BETWEEN, "same": left + 2 * (SIDE + BETWEEN)}
     for who, x in places.items():
@@ -122,10 +135,20 @@ def _example(
         for who in ("other", "same"):
             weight, colour = ("bold", _THREE[who][1]) if who == nearest else ("normal", GREY)
             text = f"{cosine[who]:.{_digits(cosine['same'], cosine['other'])}f}"
-            _write(figure, places[who] + SIDE / 2, y, text, ha="center", fontweight=weight, color=colour)
+            _write(
+                figure,
+                places[who] + SIDE / 2,
+                y,
+                text,
+                ha="center",
+                fontweight=weight,
+                color=colour,
+            )
         arrows = f"◀ {label}   " if nearest == "other" else f"   {label} ▶"
         _write(figure, centre, y, arrows, ha="center")
-    _text_dots(layout.axes(figure, left + 2.07, top + SIDE + 0.9, 1.05, 1.1), example["texts"][:TEXTS])
+    _text_dots(
+        layout.axes(figure, left + 2.07, top + SIDE + 0.9, 1.05, 1.1), example["texts"][:TEXTS]
+    )
 
 
 def _write(figure: Figure, x: float, y: float, text: str, **look: Any) -> None:
@@ -137,8 +160,8 @@ def _write(figure: Figure, x: float, y: float, text: str, **look: Any) -> None:
 def _text_dots(ax: Axes, texts: list[dict[str, Any]]) -> None:
     """Cosines of the three images with each text, most telling text on top.
 
-    Dots and not bars: cosines of a model are close together and far from 0, where bars would have to start.
-    """
+    Dots and not bars: cosines of a model are close together and far from 0, where bars would have
+    to start."""
     rows = np.arange(len(texts))
     for y, text in zip(rows, texts, strict=True):
         values = [text[who] for who in _THREE]

@@ -15,9 +15,12 @@ PHASES = ("rerank",)
 DETAIL = True
 
 CAPTION = (
-    "For how many of the reranked images there were one-to-one texts: for every pair of their likeliest "
-    "classes, for some, for none. A pair without texts decides nothing. Comparisons: share of all pairs of all "
-    "reranked images. Pairs: how many different ones these are, how many of them have texts, and how many of the most "
+    "For how many of the reranked images there were one-to-one "
+    "texts: for every pair of their likeliest "
+    "classes, for some, for none. A pair without texts decides nothing. Comparisons: share of all "
+    "pairs of all "
+    "reranked images. Pairs: how many different ones these are, how many of them have texts, and "
+    "how many of the most "
     "frequent ones it would take for 90 % of the comparisons."
 )
 GOAL = 0.9
@@ -37,12 +40,20 @@ def table(results: Results) -> Table:
         for m in in_order(results.rerank(dataset, model)["methods"]):
             looked_at, pairs = m["decisions"]["all"], m["compared_pairs"]
             shares = {k: n / looked_at if looked_at else None for k, n in m["decisions"].items()}
-            # numbers of pairs whose texts cover GOAL of all comparisons; the smallest one is shown, none if all
-            # pairs are too few
+            # numbers of pairs whose texts cover GOAL of all comparisons; the smallest one is shown,
+            # none if all # pairs are too few
             enough = [p["pairs"] for p in m["coverage_curve"] if p["comparisons"] >= GOAL]
-            record = {"dataset": dataset, "model": model, "setting": m["setting"], "looked_at": looked_at}
+            record = {
+                "dataset": dataset,
+                "model": model,
+                "setting": m["setting"],
+                "looked_at": looked_at,
+            }
             record |= {**shares, "comparisons": m["coverage"], "pairs": pairs["different"]}
-            record |= {"pairs_with_text": pairs["with_text"], "pairs_for_90": min(enough, default=None)}
+            record |= {
+                "pairs_with_text": pairs["with_text"],
+                "pairs_for_90": min(enough, default=None),
+            }
             records.append(record)
     counts = ["pairs", "pairs_with_text", "pairs_for_90"]
     frame = frames.tidy(records, ["dataset", "model", "setting", "looked_at", *SHARES, *counts])
@@ -54,7 +65,10 @@ def table(results: Results) -> Table:
         [
             (Column("Setting", numeric=False), cells.words("setting")),
             (Column("Reranked"), cells.count("looked_at")),
-            *((Column(label, wide=key != "every_pair"), cells.share(key)) for key, label in SHARES.items()),
+            *(
+                (Column(label, wide=key != "every_pair"), cells.share(key))
+                for key, label in SHARES.items()
+            ),
             (
                 Column("Pairs with texts"),
                 lambda r: Cell(f"{r['pairs_with_text']} of {r['pairs']}", r["pairs"]),

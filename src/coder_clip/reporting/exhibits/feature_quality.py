@@ -11,25 +11,34 @@ ORDER = 10
 PHASES = ("evaluation",)
 
 CAPTION = (
-    "How often near test images share a class, by the cosine of several kinds of features. k-NN: accuracy of a vote of "
-    "the k nearest other images. R-precision: share of an image's class among its R nearest others, where R is the "
-    "number of other images of that class. With 95 % intervals, widened as images are neighbours of each other. "
+    "How often near test images share a class, by the cosine of several kinds of features. k-NN: "
+    "accuracy of a vote of "
+    "the k nearest other images. R-precision: share of an image's class among its R nearest "
+    "others, where R is the "
+    "number of other images of that class. With 95 % intervals, widened as images are neighbours "
+    "of each other. "
     "Projected: image features on the main "
-    "components of ImageNet's class names; linear discriminant: centred and whitened by the labelled images (shots) of "
-    "the first seed, so its numbers hold for these shots; the others use no label (both after Herzog and Wang 2026)."
+    "components of ImageNet's class names; linear discriminant: centred and whitened by the "
+    "labelled images (shots) of "
+    "the first seed, so its numbers hold for these shots; the others use no label (both after "
+    "Herzog and Wang 2026)."
 )
 
 
 def table(results: Results) -> Table:
-    """Neighbours and retrieval by original features, by CODER, and by two simple maps of original features."""
-    # All numbers are from the phase evaluation; only the features get readable names here. The discriminant is
-    # fitted to shots, so its name says how many.
+    """Neighbours and retrieval by original features, by CODER, and by two simple maps of original
+    features.
+    """
+    # All numbers are from the phase evaluation; only the features get readable names here. The
+    # discriminant is # fitted to shots, so its name says how many.
     labels = {
         "original": "original",
         "coder": "CODER",
         "coder_few": "CODER by 100 texts, drawn once",
         "projected": "Projected on name texts",
-        "discriminant": f"Linear discriminant, {cells.shots(max(results.shots, default=0))} per class",
+        "discriminant": (
+            f"Linear discriminant, {cells.shots(max(results.shots, default=0))} per class"
+        ),
     }
     rows = [
         {"dataset": d, "model": m, **row}

@@ -22,9 +22,11 @@ ORDER = 10
 PHASES = ("adapter",)
 
 CAPTION = (
-    "Top-1 accuracy on the test split by labelled images (shots) per class: mean over seeds, each of which draws other "
+    "Top-1 accuracy on the test split by labelled images (shots) per class: mean over seeds, each "
+    "of which draws other "
     "shots, with its 95 % interval {varied}. All methods have the same shots; CLIP with the prompt "
-    "ensemble has none. Which differences are clear: “Few-shot: CODER-Adapter against each method”. The CSV has the "
+    "ensemble has none. Which differences are clear: “Few-shot: CODER-Adapter against each "
+    "method”. The CSV has the "
     "standard deviation over seeds, too."
 )
 nothing = attrgetter("no_few_shot")
@@ -56,7 +58,9 @@ def table(results: Results) -> Table:
 
 
 def _frame(results: Results) -> tuple[pd.DataFrame, int]:
-    """One row for each data set, their average, model, method and number of shots; and the number of all seeds."""
+    """One row for each data set, their average, model, method and number of shots; and the number
+    of all seeds.
+    """
     runs = frames.tidy(results.few_shot_rows("runs"), ["dataset", *PLACE, "seed", "test_accuracy"])
     n_seeds = runs.groupby(["dataset", *PLACE])["seed"].count()
     rows = [
@@ -73,7 +77,9 @@ def _frame(results: Results) -> tuple[pd.DataFrame, int]:
 
 
 def _average(results: Results, frame: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
-    """Mean over data sets, of the seeds that all of them have; its spread is that of the seeds' averages."""
+    """Mean over data sets, of the seeds that all of them have; its spread is that of the seeds'
+    averages.
+    """
     by_seed = runs.groupby([*PLACE, "seed"])["test_accuracy"].agg([np.mean, "count"])
     shared = by_seed.loc[by_seed["count"] == len(results.few_shot), "mean"]
     average = shared.groupby(PLACE).agg(
@@ -88,20 +94,26 @@ def _average(results: Results, frame: pd.DataFrame, runs: pd.DataFrame) -> pd.Da
 
 
 def draw(results: Results, image: Loader) -> Figure:
-    """Accuracy with its interval against shots, a panel for each data set and one for an average (paper, Figure 4)."""
-    # All methods have their points at their number of shots. Where they lie on each other, each is seen all the
-    # same, because every later one is narrower: line, marker and interval. Zero-shot CLIP has no shots and is a
-    # horizontal line.
+    """Accuracy with its interval against shots, a panel for each data set and one for an average
+    (paper, Figure 4).
+    """
+    # All methods have their points at their number of shots. Where they lie on each other, each is
+    # seen all the # same, because every later one is narrower: line, marker and interval. Zero-shot
+    # CLIP has no shots and is a # horizontal line.
     frame = _frame(results)[0]
     frame = frame[~frame["method"].isin(ABLATIONS)]
-    places = [((str(d), str(m)), rows) for (d, m), rows in frame.groupby(["dataset", "model"], sort=False)]
+    places = [
+        ((str(d), str(m)), rows) for (d, m), rows in frame.groupby(["dataset", "model"], sort=False)
+    ]
     figure, panels = layout.panels(len(places), len(results.models))
     looks = _looks(frame["method"].unique())
     cached = [method for method in looks if method != ZERO_SHOT]
     widths = dict(zip(cached, np.linspace(WIDEST, NARROWEST, len(cached)), strict=True))
     for ax, ((dataset, model), of_place) in zip(panels, places, strict=True):
         for method, points in of_place.groupby("method", sort=False):
-            mean, low, high = (100 * points[f"accuracy{end}"].to_numpy() for end in ("", "_low", "_high"))
+            mean, low, high = (
+                100 * points[f"accuracy{end}"].to_numpy() for end in ("", "_low", "_high")
+            )
             if method == ZERO_SHOT:
                 ax.axhline(mean[0], **LEVEL)
                 continue
@@ -120,7 +132,9 @@ def draw(results: Results, image: Loader) -> Figure:
         ax.set_xscale("log", base=2)
         ax.set_xticks(results.shots, [str(s) for s in results.shots])
         ax.minorticks_off()
-        layout.share_axis(ax, min(results.images(d) for d in (results.few_shot if average else [dataset])))
+        layout.share_axis(
+            ax, min(results.images(d) for d in (results.few_shot if average else [dataset]))
+        )
     layout.outer_labels(panels, "Shots per class", "Top-1 accuracy (%)")
     layout.legend_below(figure, [layout.entry(METHODS[m].label, line) for m, line in looks.items()])
     return figure
@@ -138,8 +152,10 @@ def _looks(methods: Iterable[str]) -> dict[str, dict[str, Any]]:
 FIGURE = Drawing(
     draw,
     "Few-shot classification",
-    "Top-1 accuracy on the test split against shots per class. Lines: mean over seeds; bars: its 95 % interval over "
-    "images and, if there are several, over seeds; dotted: CLIP with the prompt ensemble, which has no shots. Each "
+    "Top-1 accuracy on the test split against shots per class. Lines: mean over seeds; bars: its "
+    "95 % interval over "
+    "images and, if there are several, over seeds; dotted: CLIP with the prompt ensemble, which "
+    "has no shots. Each "
     "line is narrower than those before it, so that methods that lie on each other are all seen.",
     f"Line charts of accuracy against shots for {', '.join(m.label for m in FEW_SHOT.values())}, "
     "with CLIP's prompt ensemble as a level line; the numbers are in the few-shot table.",

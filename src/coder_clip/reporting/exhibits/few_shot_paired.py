@@ -14,9 +14,11 @@ PHASES = ("adapter",)
 DETAIL = True
 
 CAPTION = (
-    "Accuracy of the CODER-Adapter minus that of each other method on the same test images, shots and seeds, by "
+    "Accuracy of the CODER-Adapter minus that of each other method on the same test images, shots "
+    "and seeds, by "
     "shots per class, in points with the 95 % interval {varied}. {bold} "
-    "The CSV has the p-value of each, and p_holm, corrected for the many comparisons on a data set with a model (Holm)."
+    "The CSV has the p-value of each, and p_holm, corrected for the many comparisons on a data "
+    "set with a model (Holm)."
 )
 BOLD = "Bold: clear, the interval excludes 0."
 NOT_BOLD = "None is called clear, because other shots may give another difference."
@@ -31,7 +33,9 @@ def table(results: Results) -> Table:
     columns = ["dataset", "model", "method", "setting", "shots", "difference"]
     frame = frames.tidy(rows, [*columns, "p_value", "p_holm", "fixed", "broke"], ["difference"])
     frame["p_holm"] = frames.adjusted(frame)
-    frame = frames.with_average(results, frame, ["model", "method", "setting", "shots"], ["difference"])
+    frame = frames.with_average(
+        results, frame, ["model", "method", "setting", "shots"], ["difference"]
+    )
     frame = frame.astype({"shots": "int64", "fixed": "Int64", "broke": "Int64"})
     judged = notes.several_seeds(results)
     about = CAPTION.format(varied=notes.varied(results), bold=BOLD if judged else NOT_BOLD)

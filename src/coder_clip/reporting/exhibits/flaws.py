@@ -14,10 +14,14 @@ ORDER = 20
 PHASES = ("rerank", "adapter")
 
 CAPTION = (
-    "What each bug and each leak does alone: top-1 accuracy of the setting 'clean', the same with this one thing as in "
-    "the published code, and the difference on the same images, with its 95 % interval; bold where it is clear. A leak "
-    "lets test data decide something; its difference is how much too good the number is. Few-shot: the CODER-Adapter, "
-    "over seeds and images. Not measured, because a run has one text set: two lists of class names for one data set, "
+    "What each bug and each leak does alone: top-1 accuracy of the setting 'clean', the same with "
+    "this one thing as in "
+    "the published code, and the difference on the same images, with its 95 % interval; bold "
+    "where it is clear. A leak "
+    "lets test data decide something; its difference is how much too good the number is. "
+    "Few-shot: the CODER-Adapter, "
+    "over seeds and images. Not measured, because a run has one text set: two lists of class "
+    "names for one data set, "
     "and texts in another order in every run; docs/deviations.md has all of them."
 )
 
@@ -33,8 +37,9 @@ def nothing(results: Results) -> str:
 
 def table(results: Results) -> Table:
     """Single differences between the published code and the clean setting."""
-    # Flaws of stage one and two are in the rerank's document, those of the CODER-Adapter in one document per
-    # number of shots. The table shows the flaws that change some accuracy; a note names the others.
+    # Flaws of stage one and two are in the rerank's document, those of the CODER-Adapter in one
+    # document per # number of shots. The table shows the flaws that change some accuracy; a note
+    # names the others.
     rows = []
     for dataset, model in results:
         found = [{**f, "shots": 0} for f in results.rerank(dataset, model)["flaws"]]
@@ -42,12 +47,19 @@ def table(results: Results) -> Table:
             found += [{**f, "shots": n} for f in results.adapter(dataset, model, n)["flaws"]]
         for f in found:
             looked_at = f.get("looked_at", {})
-            counts = {"looked_at_clean": looked_at.get("clean"), "looked_at": looked_at.get("flawed")}
-            rows.append({"dataset": dataset, "model": model, **f, "leak": FLAWS[f["flaw"]].leak, **counts})
+            counts = {
+                "looked_at_clean": looked_at.get("clean"),
+                "looked_at": looked_at.get("flawed"),
+            }
+            rows.append(
+                {"dataset": dataset, "model": model, **f, "leak": FLAWS[f["flaw"]].leak, **counts}
+            )
     group, values = ["flaw", "leak", "method", "shots"], ["clean", "accuracy", "difference"]
     numbers = ["p_value", "looked_at_clean", "looked_at"]
     frame = frames.tidy(rows, ["dataset", "model", *group, *values, *numbers], values)
-    frame = frame.drop(columns=[f"{key}_{end}" for key in ("clean", "accuracy") for end in ("low", "high")])
+    frame = frame.drop(
+        columns=[f"{key}_{end}" for key in ("clean", "accuracy") for end in ("low", "high")]
+    )
     frame = frames.with_average(
         results, frame.astype(dict.fromkeys(numbers, float)), ["model", *group], values
     )
@@ -61,7 +73,10 @@ def table(results: Results) -> Table:
         CAPTION,
         frame,
         [
-            (Column("Is", numeric=False, wide=True), lambda r: Cell("leak" if r["leak"] else "bug")),
+            (
+                Column("Is", numeric=False, wide=True),
+                lambda r: Cell("leak" if r["leak"] else "bug"),
+            ),
             (Column("Alone", numeric=False), lambda r: Cell(FLAWS[r["flaw"]].title)),
             (Column("Method", numeric=False, wide=True), cells.method_and_shots),
             (Column("Clean (%)", wide=True), cells.share("clean")),

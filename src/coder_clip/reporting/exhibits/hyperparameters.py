@@ -15,8 +15,10 @@ DETAIL = True
 
 NAMES = {"alpha": "α", "beta": "β", "gamma": "γ"}
 CAPTION = (
-    "What each few-shot method was run with, by shots per class: one value, or the lowest and the highest over seeds. "
-    "α weighs the shots against CLIP, β sharpens the affinity to a shot; γ is a method's third. The CSV has every "
+    "What each few-shot method was run with, by shots per class: one value, or the lowest and the "
+    "highest over seeds. "
+    "α weighs the shots against CLIP, β sharpens the affinity to a shot; γ is a method's third. "
+    "The CSV has every "
     "seed, with the accuracy on validation that they were chosen by."
 )
 nothing = attrgetter("no_few_shot")
@@ -24,12 +26,25 @@ nothing = attrgetter("no_few_shot")
 
 def table(results: Results) -> Table:
     """The chosen values of every method, seed and number of shots, in the main setting."""
-    columns = ["dataset", "model", "method", "setting", "shots", "seed", *NAMES, "selected", "val_accuracy"]
+    columns = [
+        "dataset",
+        "model",
+        "method",
+        "setting",
+        "shots",
+        "seed",
+        *NAMES,
+        "selected",
+        "val_accuracy",
+    ]
     frame = frames.tidy(results.few_shot_rows("runs"), columns).astype(dict.fromkeys(NAMES, float))
     frame = frame.dropna(subset=list(NAMES), how="all")
     seeds = frame.groupby(["dataset", "model", "method", "shots"], sort=False)[list(NAMES)]
     ranges = seeds.min().join(seeds.max().add_suffix("_most")).reset_index()
-    by_shots = {n: Column(c.label, numeric=False, wide=c.wide) for n, c in cells.by_shots(results)[1].items()}
+    by_shots = {
+        n: Column(c.label, numeric=False, wide=c.wide)
+        for n, c in cells.by_shots(results)[1].items()
+    }
     return cells.pivot(
         results,
         "Few-shot: chosen values",

@@ -22,14 +22,18 @@ PHASES = ("zero_shot", "rerank")
 SHOWN = ("clip", "attributes_alone", "coder", "coder_rerank")
 SHIFT = 0.07  # between the methods of one group, so that their intervals do not cover each other
 CAPTION = (
-    "Top-1 accuracy on test images of the classes whose names were in the captions of so many training pictures of "
-    "the embedded model, with its 95 % bootstrap interval over images. The name alone (CLIP) needs names that were "
+    "Top-1 accuracy on test images of the classes whose names were in the captions of so many "
+    "training pictures of "
+    "the embedded model, with its 95 % bootstrap interval over images. The name alone (CLIP) "
+    "needs names that were "
     "read; attributes alone need none. For data sets that declare how often their names were read."
 )
 
 
 def nothing(results: Results) -> str:
-    """Why there is nothing to show: only drawn data sets declare how often their names were read."""
+    """Why there is nothing to show: only drawn data sets declare how often their names were
+    read.
+    """
     return "" if any(_named(results, *place) for place in results) else "no data set says how often"
 
 
@@ -41,8 +45,9 @@ def _named(results: Results, dataset: str, model: str) -> dict[str, int | None] 
 
 def table(results: Results) -> Table:
     """Accuracy of names, of attributes and of both, by how often a class was named in training."""
-    # The dose of a class is the number of training pictures that were captioned with its name. Accuracy is over
-    # the images of all classes with the same dose. None means all pictures, so it sorts last.
+    # The dose of a class is the number of training pictures that were captioned with its name.
+    # Accuracy is over # the images of all classes with the same dose. None means all pictures, so
+    # it sorts last.
     records: list[dict[str, Any]] = []
     for dataset, model in results:
         if (named := _named(results, dataset, model)) is None:
@@ -54,7 +59,12 @@ def table(results: Results) -> Table:
         for level in sorted(set(doses), key=lambda d: math.inf if d is None else d):
             here = dose.isna() if level is None else dose == level
             pictures = "all" if level is None else str(level)
-            place = {"dataset": dataset, "model": model, "pictures": pictures, "classes": doses.count(level)}
+            place = {
+                "dataset": dataset,
+                "model": model,
+                "pictures": pictures,
+                "classes": doses.count(level),
+            }
             for method in SHOWN:
                 hits = right[here & (rows["method"] == method)].to_numpy()
                 records.append({**place, "method": method, "accuracy": estimate(hits)})
@@ -75,9 +85,12 @@ def table(results: Results) -> Table:
 
 
 def draw(results: Results, image: Loader) -> Figure:
-    """Accuracy with its interval against the number of training pictures that named a class, per method."""
-    # Doses are categories at equal distances, because "never" and "always" have no place on a logarithmic axis.
-    # Methods are moved apart (SHIFT) so that their intervals do not cover each other.
+    """Accuracy with its interval against the number of training pictures that named a class, per
+    method.
+    """
+    # Doses are categories at equal distances, because "never" and "always" have no place on a
+    # logarithmic axis. # Methods are moved apart (SHIFT) so that their intervals do not cover each
+    # other.
     frame = table(results).frame
     places = [place for place in results if _named(results, *place)]
     direct = len(places) == 1
@@ -91,14 +104,18 @@ def draw(results: Results, image: Loader) -> Figure:
             at = [doses.index(d) + SHIFT * (i - 1.5) for d in line["pictures"]]
             value = 100 * line["accuracy"].to_numpy()
             below, above = value - 100 * line["accuracy_low"], 100 * line["accuracy_high"] - value
-            ax.errorbar(at, value, yerr=[below, above], **style, elinewidth=0.8, markeredgecolor="white")
+            ax.errorbar(
+                at, value, yerr=[below, above], **style, elinewidth=0.8, markeredgecolor="white"
+            )
         ax.set_xticks(range(len(doses)), [{"0": "never", "all": "always"}.get(d, d) for d in doses])
         ax.set_ylim(0, 100)
         layout.set_title(ax, results, dataset, model)
         if direct:
             last = rows[rows["pictures"] == doses[-1]].set_index("method")["accuracy"]
             layout.name_lines(ax, {LABELS[m]: (100 * last[m], style) for m, style in lines.items()})
-    layout.outer_labels(panels, "Training pictures whose captions name the class", "Top-1 accuracy (%)")
+    layout.outer_labels(
+        panels, "Training pictures whose captions name the class", "Top-1 accuracy (%)"
+    )
     if not direct:
         layout.legend_below(figure, [layout.entry(LABELS[m], style) for m, style in lines.items()])
     return figure
@@ -107,8 +124,10 @@ def draw(results: Results, image: Loader) -> Figure:
 FIGURE = Drawing(
     draw,
     "How often a name was read",
-    "Top-1 accuracy on test images against the number of training pictures whose captions named the class, with 95 % "
+    "Top-1 accuracy on test images against the number of training pictures whose captions named "
+    "the class, with 95 % "
     "bootstrap intervals over images.",
-    "Line chart of accuracy against how often a class was named in training, for the name alone, attributes alone, "
+    "Line chart of accuracy against how often a class was named in training, for the name alone, "
+    "attributes alone, "
     "CODER and CODER with rerank.",
 )

@@ -29,8 +29,8 @@ nothing = attrgetter("no_pairs")
 
 def draw(results: Results, image: Loader) -> Figure:
     """Accuracy, and how many images are reranked, against the threshold of the rerank's gate."""
-    # Two axes per data set that share the threshold: accuracy above, reranked images below. Settings with the
-    # same curve share one line; `shared` records whose it is, for the legend.
+    # Two axes per data set that share the threshold: accuracy above, reranked images below.
+    # Settings with the # same curve share one line; `shared` records whose it is, for the legend.
     places = list(results)
     columns = layout.columns_of(len(places), len(results.models))
     rows = -(-len(places) // columns)
@@ -50,7 +50,9 @@ def draw(results: Results, image: Loader) -> Figure:
             upper.plot(at, [100 * s["accuracy"] for s in sweep], **line)
             lower.plot(at, [s["looked_at"] for s in sweep], **line)
         for m in document["methods"]:
-            layout.mark(upper, m["threshold"], 100 * m["accuracy"]["value"], look(LINES.get(m["setting"])))
+            layout.mark(
+                upper, m["threshold"], 100 * m["accuracy"]["value"], look(LINES.get(m["setting"]))
+            )
         layout.set_title(upper, results, dataset, model)
         layout.share_axis(upper, results.images(dataset))
         upper.tick_params(labelbottom=False)
@@ -74,8 +76,10 @@ def draw(results: Results, image: Loader) -> Figure:
 FIGURE = Drawing(
     draw,
     "The rerank's gate",
-    "Above: top-1 accuracy after the rerank against the threshold of its gate (0 reranks nothing, 1 nearly "
-    "everything). Below: test images the gate lets through. Markers: the threshold each setting uses; "
+    "Above: top-1 accuracy after the rerank against the threshold "
+    "of its gate (0 reranks nothing, 1 nearly "
+    "everything). Below: test images the gate lets through. "
+    "Markers: the threshold each setting uses; "
     "settings whose texts do not differ share a line.",
     "Line charts of accuracy and of the number of reranked images against the threshold, with the "
     "thresholds in use marked.",
@@ -83,7 +87,9 @@ FIGURE = Drawing(
 
 
 def _sweeps(document: dict[str, Any]) -> list[tuple[list[str], list[dict[str, Any]]]]:
-    """Curves over thresholds with the settings that share them: corrected and clean differ in the choice only."""
+    """Curves over thresholds with the settings that share them: corrected and clean differ in the
+    choice only.
+    """
     curves: dict[tuple[Any, ...], list[str]] = {}
     points: dict[str, list[dict[str, Any]]] = {}
     for p in document["sweep"]:

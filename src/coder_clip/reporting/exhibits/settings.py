@@ -16,8 +16,10 @@ ORDER = 10
 PHASES = ("zero_shot", "rerank", "adapter")
 
 CAPTION = (
-    "Results with the published code's bugs and selection (as_published), with the bugs fixed (corrected), and with "
-    "nothing chosen on test data (clean). Accuracies with 95 % intervals; few-shot over seeds and images. "
+    "Results with the published code's bugs and selection (as_published), with the bugs fixed "
+    "(corrected), and with "
+    "nothing chosen on test data (clean). Accuracies with 95 % "
+    "intervals; few-shot over seeds and images. "
     "Reranked images: how many the rerank's gate let through."
 )
 
@@ -29,9 +31,11 @@ def nothing(results: Results) -> str:
 
 
 def table(results: Results) -> Table:
-    """The published code as it is, fixed, and fixed with nothing chosen on test data, side by side."""
-    # Accuracies, thresholds and numbers of reranked images become rows of one long frame, with the quantity as
-    # a column: the CSV stays tidy, and the table can put the settings side by side.
+    """The published code as it is, fixed, and fixed with nothing chosen on test data, side by
+    side.
+    """
+    # Accuracies, thresholds and numbers of reranked images become rows of one long frame, with the
+    # quantity as # a column: the CSV stays tidy, and the table can put the settings side by side.
     rows: list[dict[str, Any]] = []
     for dataset, model in results:
         entries = in_order(m for m in results.methods(dataset, model) if m["setting"] != "any")
@@ -40,9 +44,13 @@ def table(results: Results) -> Table:
             entries += [{**s, "shots": shots} for s in summary if s["method"] == "coder_adapter"]
         for e in entries:
             row = {"dataset": dataset, "model": model, **e}
-            rows.append({**row, "quantity": "accuracy", "value": e["accuracy"].get("mean"), **e["accuracy"]})
+            rows.append(
+                {**row, "quantity": "accuracy", "value": e["accuracy"].get("mean"), **e["accuracy"]}
+            )
             numbers = [quantity for quantity in ("threshold", "looked_at") if quantity in e]
-            rows += [{**row, "quantity": quantity, "value": float(e[quantity])} for quantity in numbers]
+            rows += [
+                {**row, "quantity": quantity, "value": float(e[quantity])} for quantity in numbers
+            ]
     columns = ["dataset", "model", "method", "shots", "setting", "quantity", "value", "low", "high"]
     frame = frames.tidy(rows, columns).astype({"shots": "Int64"})
     there = [s for s in SETTINGS if s in set(frame["setting"])]

@@ -22,8 +22,9 @@ nothing = attrgetter("names_alone")
 
 def draw(results: Results, image: Loader) -> Figure:
     """Accuracy of stage one against texts per class: how densely the texts sample."""
-    # Dots are random subsets of the texts, the line is their mean. Marks are subsets chosen for being diverse
-    # or alike: the distance to the line shows what the choice of texts matters beside their number.
+    # Dots are random subsets of the texts, the line is their mean. Marks are subsets chosen for
+    # being diverse # or alike: the distance to the line shows what the choice of texts matters
+    # beside their number.
     figure, panels = layout.panels(len(results.datasets))
     for ax, dataset in zip(panels, results.datasets, strict=True):
         for i, model in enumerate(results.models):
@@ -41,7 +42,9 @@ def draw(results: Results, image: Loader) -> Figure:
         ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         layout.share_axis(ax, results.images(dataset))
     layout.outer_labels(panels, "Texts per class", "Top-1 accuracy (%)")
-    chosen = [layout.entry(f"most {name} texts", {"marker": m}, dashes="") for name, m in CHOSEN.items()]
+    chosen = [
+        layout.entry(f"most {name} texts", {"marker": m}, dashes="") for name, m in CHOSEN.items()
+    ]
     models = [layout.entry(m, layout.model(i)) for i, m in layout.named_models(results)]
     layout.legend_below(figure, [*models, *chosen])
     return figure
@@ -50,9 +53,13 @@ def draw(results: Results, image: Loader) -> Figure:
 FIGURE = Drawing(
     draw,
     "How many texts it takes",
-    "Top-1 accuracy of stage one against texts per class besides its name, drawn at random from each kind in "
-    "proportion. Dots: one draw; line: mean over draws; triangles: as many texts of each kind, the most diverse and "
-    "the most alike ones by the mean cosine between two of a kind. A class that has fewer texts gives all it has; the "
+    "Top-1 accuracy of stage one against texts per class besides its name, drawn at random from "
+    "each kind in "
+    "proportion. Dots: one draw; line: mean over draws; triangles: as many texts of each kind, "
+    "the most diverse and "
+    "the most alike ones by the mean cosine between two of a kind. A class that has fewer texts "
+    "gives all it has; the "
     "last point is all texts of every class, as CODER uses them: no class has more.",
-    "Line charts of accuracy against the number of texts per class, with marks for diverse and for alike texts.",
+    "Line charts of accuracy against the number of texts per class, with marks for diverse and "
+    "for alike texts.",
 )

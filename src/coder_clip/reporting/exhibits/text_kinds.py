@@ -13,9 +13,12 @@ ORDER = 10
 PHASES = ("evaluation",)
 
 CAPTION = (
-    "Top-1 accuracy of stage one with some kinds of text at a time, with its 95 % interval, and how many texts that "
-    "takes for all classes together. Sentences of attributes and of analogous classes name the class, too. A class "
-    "without a text of these kinds, or without a synonym where those count, has its name in its place."
+    "Top-1 accuracy of stage one with some kinds of text at a time, with its 95 % interval, and "
+    "how many texts that "
+    "takes for all classes together. Sentences of attributes and of analogous classes name the "
+    "class, too. A class "
+    "without a text of these kinds, or without a synonym where "
+    "those count, has its name in its place."
 )
 nothing = attrgetter("names_alone")
 
@@ -33,7 +36,10 @@ def table(results: Results) -> Table:
         CAPTION,
         frames.tidy(rows, ["dataset", "model", "kinds", "texts", "accuracy"], ["accuracy"]),
         [
-            (Column("Kinds of text", numeric=False), lambda r: Cell(r["kinds"].replace("+", " + "))),
+            (
+                Column("Kinds of text", numeric=False),
+                lambda r: Cell(r["kinds"].replace("+", " + ")),
+            ),
             (Column("Texts", wide=True), cells.count("texts")),
             (Column("Top-1 (%)"), cells.accuracy()),
         ],

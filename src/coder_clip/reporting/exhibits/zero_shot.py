@@ -13,11 +13,16 @@ ORDER = 10
 PHASES = ("zero_shot", "rerank")
 
 CAPTION = (
-    "Top-1 accuracy, the difference to CLIP on the same images in percentage points (points), top-5 accuracy and mean "
-    "class recall on the test split, with 95 % intervals over images. Bold: a clear difference, its interval excludes "
-    "0. CLIP: names alone, one prompt with the class name; prompt ensemble: the name in several prompts, averaged. "
-    "The rerank picks among the five likeliest, so it keeps stage one's top-5. Random words: mean over several draws, "
-    "intervals over draws and images, ± the standard deviation over draws. The CSV has exact McNemar tests, alone and "
+    "Top-1 accuracy, the difference to CLIP on the same images in percentage points (points), "
+    "top-5 accuracy and mean "
+    "class recall on the test split, with 95 % intervals over images. Bold: a clear difference, "
+    "its interval excludes "
+    "0. CLIP: names alone, one prompt with the class name; prompt ensemble: the name in several "
+    "prompts, averaged. "
+    "The rerank picks among the five likeliest, so it keeps stage one's top-5. Random words: mean "
+    "over several draws, "
+    "intervals over draws and images, ± the standard deviation over draws. The CSV has exact "
+    "McNemar tests, alone and "
     "corrected for the several methods (Holm)."
 )
 CLEAN = ": nothing was chosen on test images"
@@ -29,8 +34,9 @@ NUMBERS = [
 
 def table(results: Results) -> Table:
     """Top-1 of every zero-shot method, with intervals and the paired comparison with CLIP."""
-    # p-values are corrected (Holm) before averages over data sets are added, so that averages do not count as
-    # tests. A rerank that is off repeats the row of CODER: the CSV keeps it, the table does not show it.
+    # p-values are corrected (Holm) before averages over data sets are added, so that averages do
+    # not count as # tests. A rerank that is off repeats the row of CODER: the CSV keeps it, the
+    # table does not show it.
     setting = results.main_setting
     rows = []
     for dataset, model in results:
@@ -41,16 +47,23 @@ def table(results: Results) -> Table:
             difference = {"difference_to_clip": against.get("difference")}
             rows.append({**place, **m, **against, **difference, **draws})
     shares = ["accuracy", "top5_accuracy", "mean_class_recall", "difference_to_clip"]
-    frame = frames.tidy(rows, ["dataset", "model", "method", "setting", *shares, *NUMBERS, "split"], shares)
+    frame = frames.tidy(
+        rows, ["dataset", "model", "method", "setting", *shares, *NUMBERS, "split"], shares
+    )
     frame = frame.astype(dict.fromkeys(NUMBERS, float))
     frame["p_holm"] = frames.adjusted(frame)
     frame = frames.with_average(results, frame, ["model", "method", "setting"], shares)
-    off = [place for place in results if results.rerank_off(*place)]  # there it repeats the row above
-    repeats = (frame["method"] == "coder_rerank") & frame.set_index(["dataset", "model"]).index.isin(off)
+    off = [
+        place for place in results if results.rerank_off(*place)
+    ]  # there it repeats the row above
+    repeats = (frame["method"] == "coder_rerank") & frame.set_index(
+        ["dataset", "model"]
+    ).index.isin(off)
     return cells.table(
         results,
         "Zero-shot classification",
-        f"{CAPTION} CODER and its rerank in the setting '{setting}'{CLEAN if setting == 'clean' else ''}.",
+        f"{CAPTION} CODER and its rerank in the setting "
+        f"'{setting}'{CLEAN if setting == 'clean' else ''}.",
         frame,
         [
             (Column("Method", numeric=False), cells.method),

@@ -33,8 +33,12 @@ def points(value: Any) -> str:
 
 
 def with_interval(value: Any, low: Any, high: Any, show: Callable[[Any], str] = percent) -> str:
-    """A number with its interval, if there is one: where no image changed, none is known (`paired_test`)."""
-    return show(value) if pd.isna(low) or low == high else f"{show(value)} [{show(low)}, {show(high)}]"
+    """A number with its interval, if there is one: where no image changed, none is known
+    (`paired_test`).
+    """
+    return (
+        show(value) if pd.isna(low) or low == high else f"{show(value)} [{show(low)}, {show(high)}]"
+    )
 
 
 def shots(n: int) -> str:
@@ -71,7 +75,9 @@ def accuracy(key: str = "accuracy") -> Callable[[Record], Cell]:
 
 
 def difference(key: str = "difference") -> Callable[[Record], Cell]:
-    """A difference with its interval, bold where it is clear: the one criterion (`intervals.clear`)."""
+    """A difference with its interval, bold where it is clear: the one criterion
+    (`intervals.clear`).
+    """
 
     def cell(r: Record) -> Cell:
         low, high = r[f"{key}_low"], r[f"{key}_high"]
@@ -103,7 +109,9 @@ def table(
     columns = [*_place(results), *columns]
     records = (frame if shown is None else shown).to_dict("records")
     rows = [[cell(r) for _, cell in columns] for r in records]
-    return _table(results, title, caption, frame, [c for c, _ in columns], rows, notes, len(columns))
+    return _table(
+        results, title, caption, frame, [c for c, _ in columns], rows, notes, len(columns)
+    )
 
 
 def pivot(
@@ -134,7 +142,9 @@ def pivot(
 
 
 def by_shots(results: Results, unit: str = "") -> tuple[str, Mapping[Hashable, Column]]:
-    """A column for each number of shots; a phone shows the fewest and the most. unit: " (%)" or so."""
+    """A column for each number of shots; a phone shows the fewest and the most. unit: " (%)" or
+    so.
+    """
     ends = (results.shots[:1], results.shots[-1:])
     return "shots", {n: Column(shots(n) + unit, wide=[n] not in ends) for n in results.shots}
 
@@ -149,13 +159,14 @@ def _table(
     notes: Sequence[str],
     first: int,
 ) -> Table:
-    """Make a table without columns of –, and without leading columns of places and counts that are the same in every
+    """Make a table without columns of –, and without leading columns of places and counts that are
+    the same in every
     row: the caption has these."""
     kept, about = [], [caption]
     for i, column in enumerate(columns):
         texts = {row[i].text for row in rows}
-        # a label with its unit in brackets belongs to a result, which stays a column even if it is the same
-        # everywhere
+        # a label with its unit in brackets belongs to a result, which stays a column even if it is
+        # the same # everywhere
         counts = column.numeric and "(" not in column.label
         about_all = i < first and (counts or column.label in PLACES)
         if len(rows) > 1 and len(texts) == 1 and (about_all or texts == {"–"}):
@@ -177,7 +188,9 @@ def _table(
 
 
 def only(results: Results) -> str:
-    """The data set and the model, where there is one, for captions of tables without a column for them."""
+    """The data set and the model, where there is one, for captions of tables without a column for
+    them.
+    """
     named = zip(PLACES, (results.datasets, results.models), strict=True)
     return " ".join(f"{what}: {names[0]}." for what, names in named if len(names) == 1)
 

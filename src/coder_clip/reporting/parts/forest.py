@@ -1,4 +1,6 @@
-"""A forest plot: a row for each statement, a panel for each place, a marker with its interval for each difference."""
+"""A forest plot: a row for each statement, a panel for each place, a marker with its interval for
+each difference.
+"""
 
 from __future__ import annotations
 
@@ -29,13 +31,16 @@ AXIS = 0.4  # inches below a panel, for its ticks and label
 TITLE = 0.2  # inches above a panel
 LEGEND = 0.26
 FONT = 8
-BESIDE = 4  # panels side by side; more are in blocks below one another, so that their numbers do not touch
+# panels side by side; more are in blocks below one another, so that their numbers do not touch
+BESIDE = 4
 LEAST = 2.0  # points that an axis reaches to either side at least
 
 
 @dataclass(frozen=True)
 class Mark:
-    """A difference in points with its interval. sure: False if a correction does not confirm its verdict."""
+    """A difference in points with its interval. sure: False if a correction does not confirm its
+    verdict.
+    """
 
     verdict: str
     value: float
@@ -46,7 +51,8 @@ class Mark:
 
 @dataclass(frozen=True)
 class ForestRow:
-    """A statement. marks: one for each panel, None where there is nothing, with the reason in ``absent``.
+    """A statement. marks: one for each panel, None where there is nothing, with the reason in
+    ``absent``.
 
     small: for each panel the marks that its mark is the mean of.
     """
@@ -57,9 +63,15 @@ class ForestRow:
     small: Sequence[Sequence[Mark]] = field(default_factory=list)
 
 
-def forest(groups: Mapping[str, Sequence[ForestRow]], panels: Sequence[str], x_label: str) -> Figure:
-    """Draw the rows of each group below its heading, with a panel for each title; many panels in several blocks."""
-    places: list[tuple[float, list[str], ForestRow | None]] = []  # inches from the top, lines of the label
+def forest(
+    groups: Mapping[str, Sequence[ForestRow]], panels: Sequence[str], x_label: str
+) -> Figure:
+    """Draw the rows of each group below its heading, with a panel for each title; many panels in
+    several blocks.
+    """
+    places: list[
+        tuple[float, list[str], ForestRow | None]
+    ] = []  # inches from the top, lines of the label
     y = 0.0
     for heading, rows in groups.items():
         for lines, row in [([heading], None), *((_lines(r.label), r) for r in rows)]:
@@ -84,8 +96,12 @@ def forest(groups: Mapping[str, Sequence[ForestRow]], panels: Sequence[str], x_l
     return figure
 
 
-def _labels(figure: Figure, places: Sequence[tuple[float, list[str], ForestRow | None]], top: float) -> None:
-    """Headings and statements left of a block of panels. top: of its panels, in inches from that of the figure."""
+def _labels(
+    figure: Figure, places: Sequence[tuple[float, list[str], ForestRow | None]], top: float
+) -> None:
+    """Headings and statements left of a block of panels. top: of its panels, in inches from that of
+    the figure.
+    """
     for at, lines, row in places:
         figure.text(
             0.06,
@@ -127,7 +143,14 @@ def _panel(ax: Axes, i: int, rows: Sequence[tuple[float, ForestRow]], height: fl
             )  # fmt: skip
             continue
         colour = LOOKS[mark.verdict][0]
-        ax.plot([mark.low, mark.high], [at, at], color=colour, linewidth=1.1, solid_capstyle="butt", zorder=3)
+        ax.plot(
+            [mark.low, mark.high],
+            [at, at],
+            color=colour,
+            linewidth=1.1,
+            solid_capstyle="butt",
+            zorder=3,
+        )
         ax.plot([mark.value], [at], **_marker(mark, 6.2 if row.small else 5.2), zorder=4)
         ends += [mark.low, mark.high]
     space = 0.04 * (max(ends) - min(ends))
@@ -159,6 +182,10 @@ def _legend(figure: Figure, marks: Sequence[Mark]) -> None:
         for sure in (True, False):
             if (verdict, sure) in there:
                 label = verdict if sure else f"{verdict} (?)"
-                handles.append(Line2D([], [], label=label, **_marker(Mark(verdict, 0, 0, 0, sure), 5.2)))
+                handles.append(
+                    Line2D([], [], label=label, **_marker(Mark(verdict, 0, 0, 0, sure), 5.2))
+                )
     if handles:
-        figure.legend(handles=handles, loc="lower center", ncols=len(handles), fontsize=FONT, borderpad=0.2)
+        figure.legend(
+            handles=handles, loc="lower center", ncols=len(handles), fontsize=FONT, borderpad=0.2
+        )

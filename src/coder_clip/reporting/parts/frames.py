@@ -18,10 +18,12 @@ def tidy(
 ) -> pd.DataFrame:
     """Turn rows into a frame with these columns; values that a row lacks are NaN.
 
-    intervals: columns that hold an estimate. Each becomes three: NAME (the value, or the mean over seeds), NAME_low and
-    NAME_high.
+    intervals: columns that hold an estimate. Each becomes three: NAME (the value, or the mean over
+    seeds), NAME_low and NAME_high.
     """
-    names = [f"{c}{end}" for c in columns for end in (("", "_low", "_high") if c in intervals else ("",))]
+    names = [
+        f"{c}{end}" for c in columns for end in (("", "_low", "_high") if c in intervals else ("",))
+    ]
     records = []
     for row in rows:
         record = dict(row)
@@ -40,14 +42,18 @@ def adjusted(frame: pd.DataFrame) -> pd.Series[float]:
 
 
 def has_average(results: Results, datasets: Sequence[str]) -> bool:
-    """True if a mean over these data sets says something: of a drawn data set and its control it does not."""
+    """True if a mean over these data sets says something: of a drawn data set and its control it
+    does not.
+    """
     return len(datasets) > 1 and results.kind != "drawn"
 
 
 def with_average(
     results: Results, frame: pd.DataFrame, group: Sequence[str], keys: Sequence[str]
 ) -> pd.DataFrame:
-    """The frame and, where it says something, the mean over data sets of what all of them have (no interval)."""
+    """The frame and, where it says something, the mean over data sets of what all of them have (no
+    interval).
+    """
     n = frame["dataset"].nunique()
     if not has_average(results, frame["dataset"].unique().tolist()):
         return frame

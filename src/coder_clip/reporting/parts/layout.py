@@ -32,7 +32,8 @@ MODEL_LINES: tuple[dict[str, Any], ...] = (
 
 
 def panels(n: int, models: int = 1, wide: bool = False) -> tuple[Figure, list[Axes]]:
-    """Make n panels: a single one is as wide as a column, several (or one that is ``wide``) as a page.
+    """Make n panels: a single one is as wide as a column, several (or one that is ``wide``) as a
+    page.
 
     With several models, each data set begins a row.
     """
@@ -82,11 +83,14 @@ def line(ax: Axes, x: Any, y: Any, look: dict[str, Any]) -> None:
 def mark(ax: Axes, x: float, y: float, look: dict[str, Any], size: float = 5.5) -> None:
     """Mark one point, on top of the curves and of the frame."""
     marker = {"marker": look["marker"], "color": look["color"], "markersize": size, "linestyle": ""}
-    ax.plot([x], [y], **marker, markeredgecolor="white", markeredgewidth=0.7, clip_on=False, zorder=4)
+    ax.plot(
+        [x], [y], **marker, markeredgecolor="white", markeredgewidth=0.7, clip_on=False, zorder=4
+    )
 
 
 def share_axis(ax: Axes, images: int) -> None:
-    """Make the y axis one of shares of so many images, in percent; it magnifies no difference of a few images.
+    """Make the y axis one of shares of so many images, in percent; it magnifies no difference of a
+    few images.
 
     At least LEAST points and the shares of FEW images high, within 0 and 100.
     """
@@ -98,7 +102,8 @@ def share_axis(ax: Axes, images: int) -> None:
 
 
 def name_lines(ax: Axes, ends: dict[str, tuple[float, dict[str, Any]]]) -> None:
-    """Name each line at the right edge, at the height where it ends, moved apart where names would touch.
+    """Name each line at the right edge, at the height where it ends, moved apart where names would
+    touch.
 
     ends: name -> (y, look).
     """
@@ -138,12 +143,18 @@ def named_models(results: Results) -> list[tuple[int, str]]:
 def legend_below(
     figure: Figure, handles: list[Line2D], title: str | None = None, columns: int | None = None
 ) -> None:
-    """Put a legend below: ``columns`` entries in a row, or as many as fit the longest, at column width at most two."""
+    """Put a legend below: ``columns`` entries in a row, or as many as fit the longest, at column
+    width at most two.
+    """
     if not handles:
         return
     wide = figure.get_figwidth() > SINGLE
     widths = [0.5 + 0.062 * len(str(handle.get_label())) for handle in handles]  # inches, about
-    fit = len(handles) if sum(widths) < figure.get_figwidth() else int(figure.get_figwidth() / max(widths))
+    fit = (
+        len(handles)
+        if sum(widths) < figure.get_figwidth()
+        else int(figure.get_figwidth() / max(widths))
+    )
     fit = max(1, fit)
     columns = min(columns or fit, len(handles)) if wide else min(2, fit, len(handles))
     figure.legend(
@@ -179,7 +190,9 @@ def model(i: int) -> dict[str, Any]:
 
 
 def thumbnail(picture: Image.Image, side: int = 200) -> Image.Image:
-    """The image at its printed size: files stay small, and tiny images are not a mosaic of squares."""
+    """The image at its printed size: files stay small, and tiny images are not a mosaic of
+    squares.
+    """
     return ImageOps.contain(picture.convert("RGB"), (side, side), Image.Resampling.BICUBIC)
 
 
@@ -190,7 +203,9 @@ def title(results: Results, dataset: str, model: str, between: str = " · ") -> 
 
 
 def set_title(ax: Axes, results: Results, dataset: str, model: str = "") -> None:
-    """Set a panel's title: on two lines with several models, because one would reach into the next panel."""
+    """Set a panel's title: on two lines with several models, because one would reach into the next
+    panel.
+    """
     ax.set_title(title(results, dataset, model, between="\n"))
 
 

@@ -15,7 +15,9 @@ def shown(results: Results) -> tuple[str, ...]:
 
 
 def predictions(results: Results, dataset: str, model: str) -> pd.DataFrame:
-    """One row for each test image: label, and the class that each method predicts, in the main setting."""
+    """One row for each test image: label, and the class that each method predicts, in the main
+    setting.
+    """
     rows = results.main_rows(dataset, model)
     rows = rows[rows["method"].isin(METHODS)]
     by_image = rows.pivot(index="image_id", columns="method", values="prediction")
@@ -23,14 +25,18 @@ def predictions(results: Results, dataset: str, model: str) -> pd.DataFrame:
 
 
 def mistakes(predictions: pd.DataFrame) -> pd.DataFrame:
-    """label, predicted, and how many images each method mistakes so; most frequent first, by the last method."""
+    """label, predicted, and how many images each method mistakes so; most frequent first, by the
+    last method.
+    """
     counts = {}
     for method in METHODS:
         wrong = predictions[predictions[method] != predictions["label"]]
         counts[method] = wrong.groupby(["label", method]).size().rename_axis(["label", "predicted"])
     table = pd.DataFrame(counts).fillna(0).astype(int).reset_index()
     order = [*reversed(METHODS), "label", "predicted"]
-    return table.sort_values(order, ascending=[False] * len(METHODS) + [True, True], ignore_index=True)
+    return table.sort_values(
+        order, ascending=[False] * len(METHODS) + [True, True], ignore_index=True
+    )
 
 
 def about(results: Results, cut: bool, shown: int, what: str) -> str:

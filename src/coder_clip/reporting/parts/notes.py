@@ -8,7 +8,9 @@ from ..results import Results
 
 
 def splits(results: Results, datasets: Iterable[str]) -> str:
-    """Note on the split of each published data set, because numbers of different splits are not comparable."""
+    """Note on the split of each published data set, because numbers of different splits are not
+    comparable.
+    """
     places: dict[str, list[str]] = {}
     for dataset in datasets:
         places.setdefault(results.split(dataset), []).append(dataset)
@@ -20,7 +22,8 @@ def rerank_off(results: Results) -> str:
     """The data sets on which the rerank changed nothing, and why."""
     places: dict[str, list[str]] = {}
     for dataset, model in results:
-        if reason := results.rerank_off(dataset, model):
+        reason = results.rerank_off(dataset, model)
+        if reason:
             places.setdefault(reason, []).append(_place(results, dataset, model))
     said = [f"{reason} ({', '.join(where)})" for reason, where in places.items()]
     return f"Rerank off: {'; '.join(said)}." if said else ""
@@ -28,7 +31,11 @@ def rerank_off(results: Results) -> str:
 
 def not_here(results: Results) -> str:
     """Data sets of the configuration that are in no row and no average."""
-    return f"Left out, because they are not here: {', '.join(results.left_out)}." if results.left_out else ""
+    return (
+        f"Left out, because they are not here: {', '.join(results.left_out)}."
+        if results.left_out
+        else ""
+    )
 
 
 def test_left_out(results: Results) -> str:
@@ -37,7 +44,9 @@ def test_left_out(results: Results) -> str:
 
 
 def shots_left_out(results: Results) -> str:
-    """Test images and shots left out, from the adapter's documents for the largest number of shots."""
+    """Test images and shots left out, from the adapter's documents for the largest number of
+    shots.
+    """
 
     def parts(dataset: str) -> list[str]:
         document = results.adapter(dataset, results.models[0], results.shots[-1])
@@ -49,13 +58,19 @@ def shots_left_out(results: Results) -> str:
 
 
 def several_seeds(results: Results) -> bool:
-    """True if few-shot methods ran with several seeds. Results of one seed hold for its shots alone."""
+    """True if few-shot methods ran with several seeds. Results of one seed hold for its shots
+    alone.
+    """
     return len({r["seed"] for r in results.few_shot_rows("runs")}) > 1
 
 
 def varied(results: Results) -> str:
     """What the intervals of few-shot methods are over."""
-    return "over seeds and images" if several_seeds(results) else "over images, for these shots (one seed)"
+    return (
+        "over seeds and images"
+        if several_seeds(results)
+        else "over images, for these shots (one seed)"
+    )
 
 
 def _test(results: Results, dataset: str) -> list[str]:

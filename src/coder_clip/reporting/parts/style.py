@@ -1,7 +1,7 @@
 """The style of all figures, and how they are written: PDF and PNG, the same bytes every time.
 
-Colours are Okabe and Ito's, which colour-blind people tell apart; markers, lines and hatches say the same again for
-print in black.
+Colours are Okabe and Ito's, which colour-blind people tell apart; markers, lines and hatches say
+the same again for print in black.
 """
 
 from __future__ import annotations
@@ -65,7 +65,8 @@ STYLE: dict[str, Any] = {
     "figure.dpi": DPI,
     "image.interpolation": "antialiased",
 }
-# For names that DejaVu Sans (which comes with matplotlib) cannot write, where the machine has one of these.
+# For names that DejaVu Sans (which comes with matplotlib) cannot write, where the machine has one
+# of these.
 FALLBACKS = (
     "Noto Sans CJK SC",
     "Noto Sans CJK JP",
@@ -101,7 +102,9 @@ def look(line: Line | None, spare: int = 0) -> dict[str, Any]:
 
 
 def write(figure: Figure, stem: str | Path) -> None:
-    """Write ``stem``.pdf and ``stem``.png; no dates or versions inside, so the bytes are the same every time."""
+    """Write ``stem``.pdf and ``stem``.png; no dates or versions inside, so the bytes are the same
+    every time.
+    """
     stem = Path(stem)
     without: dict[str, dict[str, None]] = {
         "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
@@ -122,7 +125,9 @@ def styled() -> Iterator[None]:
     with style.context(["default", {**STYLE, "font.family": families}]), warnings.catch_warnings():
         # no font of the machine has a glyph: a box is drawn, and the numbers still stand
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        warnings.filterwarnings("ignore", message="Matplotlib currently does not support .* natively")
+        warnings.filterwarnings(
+            "ignore", message="Matplotlib currently does not support .* natively"
+        )
         yield
 
 

@@ -11,8 +11,8 @@ AVERAGE = "(average)"  # over data sets; no data set can have this name
 
 @dataclass(frozen=True)
 class Column:
-    """A column as it is shown. numeric: aligned right. wide: a phone leaves it out. line: of text that a phone shows
-    on a line of its own."""
+    """A column as it is shown. numeric: aligned right. wide: a phone leaves it out. line: of text
+    that a phone shows on a line of its own."""
 
     label: str
     numeric: bool = True
@@ -24,8 +24,8 @@ class Column:
 class Cell:
     """A cell: its text and what it is sorted by. bold: a clear difference, nothing else.
 
-    tone: "good" or "bad", a colour on the page that repeats what the text says. picture: (data set, image id) of an
-    image that the page shows here.
+    tone: "good" or "bad", a colour on the page that repeats what the text says. picture: (data set,
+    image id) of an image that the page shows here.
     """
 
     text: str
@@ -37,10 +37,11 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """frame: tidy, full precision, shares in [0, 1]. columns, rows: the same rounded, in percent, as shown.
+    """frame: tidy, full precision, shares in [0, 1]. columns, rows: the same rounded, in percent,
+    as shown.
 
-    notes: sentences about these results that a reader must not miss, such as images that were left out.
-    """
+    notes: sentences about these results that a reader must not miss, such as images that were left
+    out."""
 
     title: str
     caption: str

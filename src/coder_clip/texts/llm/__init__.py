@@ -1,5 +1,5 @@
 """Texts from a language model (paper, section 3.3). docs/texts.md.
 
-`requests` and `prompts` -> `client`, `metered` and `server` -> `store` -> `answers` and `checks`, in rounds
-(`generate`). `budget` estimates and limits the cost; `review` holds reviewers' decisions.
+`requests` and `prompts` -> `client`, `metered` and `server` -> `store` -> `answers` and `checks`,
+in rounds (`generate`). `budget` estimates and limits the cost; `review` holds reviewers' decisions.
 """

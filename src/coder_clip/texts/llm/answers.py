@@ -1,9 +1,9 @@
 """The form of an answer: the JSON schema for the server, and the texts in its answer.
 
-One object per request, with every list under the names that it belongs to: texts of a class under its name and their
-kind, texts of a pair under the other class's name and below it both names. So neither an order of keys nor a server
-that mixes up its answers can give a class the texts of another. An answer that does not fit is not repaired; the model
-is asked again, with what was wrong.
+One object per request, with every list under the names that it belongs to: texts of a class under
+its name and their kind, texts of a pair under the other class's name and below it both names. So
+neither an order of keys nor a server that mixes up its answers can give a class the texts of
+another. An answer that does not fit is not repaired; the model is asked again, with what was wrong.
 """
 
 from __future__ import annotations
@@ -41,7 +41,9 @@ def shape(items: Sequence[Item]) -> dict[str, Any]:
 
 
 def schema(items: Sequence[Item]) -> dict[str, Any]:
-    """The object as a JSON schema, strict in OpenAI's sense. Lists are references, because servers bill the schema."""
+    """The object as a JSON schema, strict in OpenAI's sense. Lists are references, because servers
+    bill the schema.
+    """
     lists: dict[str, Any] = {}
     properties: dict[str, dict[str, Any]] = {}
     for item in items:
@@ -57,7 +59,12 @@ def schema(items: Sequence[Item]) -> dict[str, Any]:
 
 def _closed(properties: dict[str, Any]) -> dict[str, Any]:
     required = list(properties)
-    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": required,
+        "additionalProperties": False,
+    }
 
 
 def read(content: str, item: Item) -> Sides | str:
@@ -80,7 +87,9 @@ def read(content: str, item: Item) -> Sides | str:
     if not fitting:
         return f"it had no texts under '{item.key}'"
     try:
-        texts = [TEXTS.validate_python(lists.get(name_key(name)), strict=True) for name in item.lists]
+        texts = [
+            TEXTS.validate_python(lists.get(name_key(name)), strict=True) for name in item.lists
+        ]
         "".join(text for side in texts for text in side).encode()
     except ValidationError as error:
         wrong = error.errors()[0]
@@ -92,10 +101,11 @@ def read(content: str, item: Item) -> Sides | str:
 
 
 def _objects(text: str) -> Iterator[dict[str, Any]]:
-    """The JSON objects of a text, of which the last one counts: words and drafts may stand before it.
+    """The JSON objects of a text, of which the last one counts: words and drafts may stand before
+    it.
 
-    ValueError if it ends with the beginning of an object or has two objects side by side, Repeated for equal keys.
-    """
+    ValueError if it ends with the beginning of an object or has two objects side by side, Repeated
+    for equal keys."""
     decoder = json.JSONDecoder(object_pairs_hook=unique)
     start, end, braces = text.find("{"), 0, 0
     while start >= 0:
@@ -111,7 +121,9 @@ def _objects(text: str) -> Iterator[dict[str, Any]]:
             raise ValueError("two objects")
         end = end_of_this
         # What is part of a larger object or list that was broken off is not the answer.
-        inside = re.search(r'"\s*:\s*$', text[:start]) or text[end:].lstrip().startswith((",", "]", "}"))
+        inside = re.search(r'"\s*:\s*$', text[:start]) or text[end:].lstrip().startswith(
+            (",", "]", "}")
+        )
         if not inside:
             yield document
         start = text.find("{", end)
@@ -133,4 +145,8 @@ def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _by_name(value: Any) -> dict[str, Any]:
     """An object with one spelling of its keys; empty for anything else."""
-    return {name_key(str(key)): inside for key, inside in value.items()} if isinstance(value, dict) else {}
+    return (
+        {name_key(str(key)): inside for key, inside in value.items()}
+        if isinstance(value, dict)
+        else {}
+    )

@@ -1,4 +1,6 @@
-"""Requests, tokens and money of a run: estimated before the first request, limited while it runs."""
+"""Requests, tokens and money of a run: estimated before the first request, limited while it
+runs.
+"""
 
 from __future__ import annotations
 
@@ -64,10 +66,11 @@ def estimate(requests: Iterable[Request], generator: GeneratorConfig) -> CostEst
 
 
 def tokens(text: str) -> int:
-    """About how many tokens a text has: one per word, punctuation mark and letter of another script.
+    """About how many tokens a text has: one per word, punctuation mark and letter of another
+    script.
 
-    For prompts and schemas this is within a tenth of a byte pair encoding. Each model has a tokenizer of its own.
-    """
+    For prompts and schemas this is within a tenth of a byte pair encoding. Each model has a
+    tokenizer of its own."""
     return len(re.findall(r"[a-zA-Z0-9_]+|[^\sa-zA-Z0-9_]", text))
 
 
@@ -76,7 +79,11 @@ def guess(items: Sequence[dict[str, Any]]) -> float:
     found = 0.0
     for item in items:
         of_texts = item["count"] * TOKENS_PER_TEXT[item["kind"]]
-        found += 2 * (of_texts + TOKENS_PER_SIDE) if "other" in item["fields"] else of_texts + TOKENS_PER_LIST
+        found += (
+            2 * (of_texts + TOKENS_PER_SIDE)
+            if "other" in item["fields"]
+            else of_texts + TOKENS_PER_LIST
+        )
     return found
 
 
@@ -88,11 +95,13 @@ def too_few(prompt: int, completion: int, sent: int, text: str) -> bool:
 class Budget:
     """The limit on the money for all answers of a folder, including requests in flight.
 
-    A request is sent if the most that it and those in flight can cost with ``max_tokens`` is left. The first answer of
-    a server that ignores ``max_tokens`` ends the run (`Metered`), so only what is in flight then can pass the limit.
-    """
+    A request is sent if the most that it and those in flight can cost with ``max_tokens`` is left.
+    The first answer of a server that ignores ``max_tokens`` ends the run (`Metered`), so only what
+    is in flight then can pass the limit."""
 
-    def __init__(self, generator: GeneratorConfig, spent: Mapping[str, float] | None = None) -> None:
+    def __init__(
+        self, generator: GeneratorConfig, spent: Mapping[str, float] | None = None
+    ) -> None:
         """spent: money for all answers of the folder, by currency."""
         self.prices, self.limit = generator.prices, generator.max_cost
         self.max_tokens = generator.token_limit or 0
@@ -103,21 +112,28 @@ class Budget:
         self.in_flight: list[float] = []  # the most that each request in flight can cost
 
     def update(self, spent: Mapping[str, float]) -> None:
-        """Take over what is stored. UserError if a limit cannot hold, because of another currency."""
+        """Take over what is stored. UserError if a limit cannot hold, because of another
+        currency.
+        """
         self.spent = spent.get(self.currency, 0.0)
         others = sorted({c for c, m in spent.items() if m} - {self.currency})
         if self.limit is not None and others:
             raise UserError(
-                f"generator.max_cost is in {self.currency}, but stored answers cost {', '.join(others)}; name another "
+                f"generator.max_cost is in {self.currency}, but stored answers cost "
+                f"{', '.join(others)}; name another "
                 "folder in generator.answers, or remove max_cost"
             )
 
     def check(self, ahead: CostEstimate) -> None:
-        """Refuse, with a UserError before anything is asked, requests that together would exceed the limit."""
+        """Refuse, with a UserError before anything is asked, requests that together would exceed
+        the limit.
+        """
         if self.limit is not None and self.spent + ahead.money > self.limit:
             raise UserError(
-                f"about {ahead.requests} requests for about {amount(ahead.money)} {self.currency} would exceed "
-                f"generator.max_cost {amount(self.limit)} (stored answers cost {amount(self.spent)}); raise it, ask "
+                f"about {ahead.requests} requests for about {amount(ahead.money)} {self.currency} "
+                "would exceed "
+                f"generator.max_cost {amount(self.limit)} (stored answers cost "
+                f"{amount(self.spent)}); raise it, ask "
                 "for fewer texts or pairs, or use a cheaper model"
             )
 
@@ -126,14 +142,18 @@ class Budget:
         return money(self.prices, size / FEWEST_BYTES, self.max_tokens)
 
     def has_room(self, wanted: float) -> bool:
-        """True if a request may be sent now, False if it has to wait for another to end. UserError if it never may."""
+        """True if a request may be sent now, False if it has to wait for another to end. UserError
+        if it never may.
+        """
         if self.limit is None or self.spent + sum(self.in_flight) + wanted <= self.limit:
             return True
         if self.in_flight:
             return False
         raise UserError(
-            f"stopped: the next request could exceed generator.max_cost {amount(self.limit)} {self.currency} "
-            f"({amount(self.spent)} spent); every answer is kept, a run with a higher limit continues from here"
+            f"stopped: the next request could exceed generator.max_cost {amount(self.limit)} "
+            f"{self.currency} "
+            f"({amount(self.spent)} spent); every answer is kept, a run with a higher limit "
+            "continues from here"
         )
 
     def settle(self, reserved: float, cost: float | None) -> None:

@@ -1,4 +1,6 @@
-"""Ask many questions at once, through a server's bad days. The `openai` package sends, waits and retries."""
+"""Ask many questions at once, through a server's bad days. The `openai` package sends, waits and
+retries.
+"""
 
 from __future__ import annotations
 
@@ -24,9 +26,19 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("coder_clip")
 
-IN_A_ROW = 3  # questions without an answer, and none with one between, after which the server is checked
-ENVIRONMENT = ("OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "OPENAI_CUSTOM_HEADERS")  # for OpenAI's own server only
-FORMS: list[str | None] = ["json_schema", "json_object", None]  # of answers; the first that the server takes
+IN_A_ROW = (
+    3  # questions without an answer, and none with one between, after which the server is checked
+)
+ENVIRONMENT = (
+    "OPENAI_ORG_ID",
+    "OPENAI_PROJECT_ID",
+    "OPENAI_CUSTOM_HEADERS",
+)  # for OpenAI's own server only
+FORMS: list[str | None] = [
+    "json_schema",
+    "json_object",
+    None,
+]  # of answers; the first that the server takes
 
 
 class Client:
@@ -56,8 +68,8 @@ class Client:
     def ask(self, requests: Sequence[Request]) -> dict[str, str]:
         """Ask all. Returns why a request has no answer, by its key.
 
-        UserError if the run must end (key, quota, limit, a server that is down), SystemExit after Ctrl-C or SIGTERM;
-        what is in flight then is still received and kept.
+        UserError if the run must end (key, quota, limit, a server that is down), SystemExit after
+        Ctrl-C or SIGTERM; what is in flight then is still received and kept.
         """
         try:
             asyncio.run(self._ask(requests))
@@ -73,7 +85,9 @@ class Client:
             with self._signals():
                 await self._all(requests[:1])  # alone: a wrong key shows once, and not eight times
                 await self._all(requests[1:])
-                await self._all([r for r in requests if r.key in self.failed])  # once more, after the others
+                await self._all(
+                    [r for r in requests if r.key in self.failed]
+                )  # once more, after the others
                 await asyncio.gather(*self.http.in_flight, return_exceptions=True)
 
     async def _all(self, requests: Sequence[Request]) -> None:
@@ -97,7 +111,10 @@ class Client:
             except (openai.OpenAIError, NoAnswer) as error:
                 self.failed[request.key] = self._said(error)
                 if isinstance(error, NoAnswer) and not self.warned:
-                    log.warning("%s; such questions are asked once more, after the others", self._said(error))
+                    log.warning(
+                        "%s; such questions are asked once more, after the others",
+                        self._said(error),
+                    )
                     self.warned = True
                 await self._check_server(error)
             except Exception as error:
@@ -107,7 +124,9 @@ class Client:
                 self.failed.pop(request.key, None)
 
     async def _refused_form(self, request: Request, form: str | None) -> str:
-        """Ask in a response format; returns the server's words if it does not take that. `Metered` keeps the answer."""
+        """Ask in a response format; returns the server's words if it does not take that. `Metered`
+        keeps the answer.
+        """
         body = server.body_of(request, self.generator)
         if form is not None:
             schema = {"json_schema": request.schema} if form == "json_schema" else {}
@@ -130,7 +149,9 @@ class Client:
         if len(self.forms) == 1:
             raise UserError(f"{self.place} does not take the request ({words})")
         self.forms.pop(0)
-        log.info("%s does not take the response format %s (%s); asking without", self.place, form, words)
+        log.info(
+            "%s does not take the response format %s (%s); asking without", self.place, form, words
+        )
 
     def _stop(self, error: BaseException) -> None:
         """Ask nothing more. `Metered` still receives and keeps what is in flight."""
@@ -147,7 +168,9 @@ class Client:
             loop.remove_signal_handler(signal.SIGINT)  # the next one is Python's own
             if not self.stopped:
                 waiting = len(self.http.in_flight)
-                log.warning("stopping: waiting for %d answers in flight (Ctrl-C again drops them)", waiting)
+                log.warning(
+                    "stopping: waiting for %d answers in flight (Ctrl-C again drops them)", waiting
+                )
             self._stop(SystemExit(128 + number))
 
         with contextlib.suppress(ValueError, RuntimeError):  # not in the main thread
@@ -175,7 +198,10 @@ class Client:
                 http_client=http,
             )
             return connection, http
-        except (ImportError, ValueError) as error:  # a SOCKS proxy without its package, an impossible proxy
+        except (
+            ImportError,
+            ValueError,
+        ) as error:  # a SOCKS proxy without its package, an impossible proxy
             why = server.safe(str(error), self.generator)
             raise UserError(f"cannot connect to {self.place}: {why}") from None
         finally:
@@ -189,11 +215,15 @@ class Client:
         self.in_a_row += 1
         if self.in_a_row < IN_A_ROW or self.stopped:
             return
-        alive = not (isinstance(error, openai.APIStatusError) and error.status_code in (429, 503))  # busy
+        alive = not (
+            isinstance(error, openai.APIStatusError) and error.status_code in (429, 503)
+        )  # busy
         try:
             if alive:
                 async with asyncio.timeout(self.generator.timeout):
-                    await self.connection.with_options(max_retries=0).models.with_raw_response.list()
+                    await self.connection.with_options(
+                        max_retries=0
+                    ).models.with_raw_response.list()
         except openai.APIStatusError as answered:
             alive = answered.status_code < 500
         except (openai.OpenAIError, TimeoutError):
@@ -203,7 +233,8 @@ class Client:
             return
         self._stop(
             UserError(
-                f"{self.place} does not answer ({self._said(error)}); every answer so far is kept, run again later"
+                f"{self.place} does not answer ({self._said(error)}); every answer so far is "
+                "kept, run again later"
             )
         )
 

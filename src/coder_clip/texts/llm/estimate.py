@@ -1,4 +1,6 @@
-"""Estimate what a configuration would ask a language model, and the cost: before anything is asked, without a key."""
+"""Estimate what a configuration would ask a language model, and the cost: before anything is asked,
+without a key.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CostRow:
-    """A line of the table: requests to make, and answers that are stored. known: False for an upper bound."""
+    """A line of the table: requests to make, and answers that are stored. known: False for an upper
+    bound.
+    """
 
     dataset: str
     texts: str
@@ -32,13 +36,15 @@ class CostRow:
 def rows(asked: Iterable[Asked]) -> list[CostRow]:
     """Requests by data set, for classes and for pairs.
 
-    Requests that depend on answers (questions asked again) are not included. The pairs that stage one confuses are
-    known after stage one; until then the largest possible number counts.
+    Requests that depend on answers (questions asked again) are not included. The pairs that stage
+    one confuses are known after stage one; until then the largest possible number counts.
     """
-    # Requests are made as in a run and counted, not computed by a formula: so stored answers, and requests that
-    # data sets share, are left out exactly as a run leaves them out.
+    # Requests are made as in a run and counted, not computed by a formula: so stored answers, and
+    # requests that # data sets share, are left out exactly as a run leaves them out.
     found: list[CostRow] = []
-    seen: set[str] = set()  # what two data sets ask is asked once (ImageNet-V2 has ImageNet's classes)
+    seen: set[str] = (
+        set()
+    )  # what two data sets ask is asked once (ImageNet-V2 has ImageNet's classes)
     for task, pairs, known in asked:
         generator = task.generator
         assert generator is not None, "the configuration requires it"
@@ -61,14 +67,18 @@ def lines(generator: GeneratorConfig | None, asked: Iterable[Asked], several: bo
     # Rows that are an upper bound have an asterisk, and the notes say what every estimate assumes.
     if generator is None:
         raise UserError(
-            "no section 'generator:' in the configuration, so nothing would be asked (docs/texts.md)"
+            "no section 'generator:' in the configuration, so "
+            "nothing would be asked (docs/texts.md)"
         )
     found = rows(asked)
     if not found:
         raise UserError("no data set has texts from the source 'llm', so nothing would be asked")
     every = CostRow("all", "", total(row.ahead for row in found), sum(row.stored for row in found))
     notes = [
-        f"{generator.model}; tokens are estimates, for a model that does not reason before it answers",
+        (
+            f"{generator.model}; tokens are estimates, for a model "
+            "that does not reason before it answers"
+        ),
         *_money(generator, every.ahead),
     ]
     if several:

@@ -1,7 +1,8 @@
-"""Generate texts for class names, in rounds: ask for what is missing, check the answers, ask again if they do not fit.
+"""Generate texts for class names, in rounds: ask for what is missing, check the answers, ask again
+if they do not fit.
 
-A round's questions depend only on earlier answers, never on their order in time: the same stored answers give the same
-texts, byte for byte.
+A round's questions depend only on earlier answers, never on their order in time: the same stored
+answers give the same texts, byte for byte.
 """
 
 from __future__ import annotations
@@ -43,7 +44,9 @@ class Generator:
         self.said: dict[str, str] = {}  # words of an answer -> what they were said of first
 
     def ahead(self, items: Iterable[Item], seen: set[str]) -> tuple[CostEstimate, int]:
-        """Estimate the next round, and count stored answers. seen: keys of items to leave out; is extended."""
+        """Estimate the next round, and count stored answers. seen: keys of items to leave out; is
+        extended.
+        """
         items = list(items)
         missing = {key: item for key, item in self._missing(items).items() if key not in seen}
         stored = {key for key, answer in map(self._stored, items) if answer is not None}
@@ -56,11 +59,13 @@ class Generator:
         if self._missing(items):
             api_key(self.generator)
 
-    def run(self, items: list[Item], rule: Rule | None = None, review: Review | None = None) -> None:
+    def run(
+        self, items: list[Item], rule: Rule | None = None, review: Review | None = None
+    ) -> None:
         """Ask until every item is done. rule: which analogous names are too similar to a class.
 
-        UserError as in `client.Client.ask`; with ``on_failure: stop`` also if a class or pair has too few texts.
-        """
+        UserError as in `client.Client.ask`; with ``on_failure: stop`` also if a class or pair has
+        too few texts."""
         if review is not None:
             review.apply(items)
         for item in items:
@@ -85,7 +90,9 @@ class Generator:
         for item in items:
             key, stored = self._stored(item)
             if stored is None:
-                item.unanswered = failed.get(key, "no answer")  # the next run asks the same question
+                item.unanswered = failed.get(
+                    key, "no answer"
+                )  # the next run asks the same question
                 continue
             item.take(stored.answer, stored.key, read(stored.answer, item))
 
@@ -102,9 +109,12 @@ class Generator:
         asked = {request.key: (request, group) for request, group in self._requests(missing)}
         requests = [request for request, _ in asked.values()]
         ahead = budget.estimate(requests, self.generator)
-        money = f", about {amount(ahead.money)} {self.budget.currency}" if self.generator.prices else ""
+        money = (
+            f", about {amount(ahead.money)} {self.budget.currency}" if self.generator.prices else ""
+        )
         log.info(
-            f"round {number}: {ahead.requests} requests to {self.generator.model}: about {ahead.prompt_tokens} "
+            f"round {number}: {ahead.requests} requests to {self.generator.model}: about "
+            f"{ahead.prompt_tokens} "
             f"prompt tokens and {ahead.completion_tokens} answer tokens{money}"
         )
         self.budget.update(self.answers.spent)
@@ -119,7 +129,9 @@ class Generator:
                 bar.update()
                 return self._useful(answer, asked[request.key][1])
 
-            patient = number > 1 and self.useful  # what is asked again is what the model has failed at
+            patient = (
+                number > 1 and self.useful
+            )  # what is asked again is what the model has failed at
             client = Client(self.generator, self.budget, self.answers, keep, patient)
             failed = client.ask(requests)
         return {key: failed[r.key] for r in requests if r.key in failed for key in r.item_keys}
@@ -135,7 +147,9 @@ class Generator:
         self.served.add(served)
 
     def _useful(self, answer: Answer, items: list[Item]) -> bool:
-        """True if an answer has a usable text, and not, but for the name, the words of one about another class."""
+        """True if an answer has a usable text, and not, but for the name, the words of one about
+        another class.
+        """
         subject = items[0].owner
         words = (answer.text or "").replace(items[0].fields["class"], "")
         repeats = self.said.setdefault(words, subject) != subject
@@ -153,15 +167,23 @@ class Generator:
 
     def _missing(self, items: Iterable[Item]) -> dict[str, Item]:
         """Items without a stored answer, by key."""
-        return {key: item for item in items for key, stored in [self._stored(item)] if stored is None}
+        return {
+            key: item for item in items for key, stored in [self._stored(item)] if stored is None
+        }
 
     def _requests(self, items: Iterable[Item]) -> Iterator[tuple[Request, list[Item]]]:
-        return ((prompts.request(group, self.generator), group) for group in groups(items, self.generator))
+        return (
+            (prompts.request(group, self.generator), group)
+            for group in groups(items, self.generator)
+        )
 
     def _report(self, items: list[Item]) -> None:
-        """Log counts and name the items without texts. UserError for these with ``on_failure: stop``."""
+        """Log counts and name the items without texts. UserError for these with ``on_failure:
+        stop``.
+        """
         log.info(
-            "%d answers, %d of them new%s; %d texts asked for again, %d refused by the model, %d texts not accepted",
+            "%d answers, %d of them new%s; %d texts asked for again, %d refused by the model, %d "
+            "texts not accepted",
             len({key for item in items for key in item.answers}),
             self.answers.added,
             f", {self.budget.shown()}" if self.generator.prices else "",
@@ -172,13 +194,19 @@ class Generator:
         lost = [item for item in items if item.failed]
         for item in lost:
             kind, why = item.kind.replace("_", "-"), one_line(item.failed, 100)
-            log.warning("no %s texts for '%s' after %d answers (%s)", kind, item.owner, item.asked, why)
+            log.warning(
+                "no %s texts for '%s' after %d answers (%s)", kind, item.owner, item.asked, why
+            )
             item.texts = {}
         if lost and self.generator.on_failure == "stop":
-            names = ", ".join(f"'{i.owner}' ({i.kind})" for i in lost[:5]) + (" …" if len(lost) > 5 else "")
+            names = ", ".join(f"'{i.owner}' ({i.kind})" for i in lost[:5]) + (
+                " …" if len(lost) > 5 else ""
+            )
             raise UserError(
-                f"{len(lost)} without texts: {names}: {one_line(lost[0].failed, 100)}. All other answers are kept; "
-                "'generator.on_failure: skip' continues without them, a higher 'max_reasks' asks more often"
+                f"{len(lost)} without texts: {names}: {one_line(lost[0].failed, 100)}. All other "
+                "answers are kept; "
+                "'generator.on_failure: skip' continues without them, a "
+                "higher 'max_reasks' asks more often"
             )
 
 
@@ -205,10 +233,11 @@ def groups(items: Iterable[Item], generator: GeneratorConfig) -> Iterator[list[I
 
 
 def provenance(kind: str, items: Sequence[Item], generator: GeneratorConfig) -> dict[str, Any]:
-    """Provenance of the texts of one kind. All of it comes from stored answers, so it is always the same.
+    """Provenance of the texts of one kind. All of it comes from stored answers, so it is always the
+    same.
 
-    from: per class, the key of the stored answer of each text. not_accepted: [class, text, why, key, side] of every
-    text that was not accepted.
+    from: per class, the key of the stored answer of each text. not_accepted: [class, text, why,
+    key, side] of every text that was not accepted.
     """
     answers = {key: answer for item in items for key, answer in item.answers.items()}.values()
     days = sorted({a.date for a in answers})

@@ -1,4 +1,6 @@
-"""The HTTP client of the `openai` package, with each try metered: it waits, reserves money, and is bounded."""
+"""The HTTP client of the `openai` package, with each try metered: it waits, reserves money, and is
+bounded.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +58,9 @@ class _Message(BaseModel):
 
 
 class _Completion(BaseModel):
-    """The parts of a chat completion that are read. pydantic bounds nesting and numbers, whatever a server sends."""
+    """The parts of a chat completion that are read. pydantic bounds nesting and numbers, whatever a
+    server sends.
+    """
 
     message: _Message = Field(validation_alias=AliasPath("choices", 0, "message"))
     finish: str | None = Field(None, validation_alias=AliasPath("choices", 0, "finish_reason"))
@@ -66,7 +70,9 @@ class _Completion(BaseModel):
 
 
 class _Usage(BaseModel):
-    """Counted tokens. Some servers count hidden reasoning in the total alone (xAI, Gemini's compatible endpoint)."""
+    """Counted tokens. Some servers count hidden reasoning in the total alone (xAI, Gemini's
+    compatible endpoint).
+    """
 
     prompt_tokens: int = Field(ge=0, le=10**9)
     completion_tokens: int = Field(ge=0, le=10**9)
@@ -80,8 +86,9 @@ class _Usage(BaseModel):
 class Metered(openai.DefaultAsyncHttpxClient):
     """Sends each of openai's tries within the budget, and keeps its answer.
 
-    answers: the open store. keep: called with an answer, says whether that has a usable text. Both run in a thread,
-    because a disk can take seconds while the clocks of other requests run. patient: go on without usable texts.
+    answers: the open store. keep: called with an answer, says whether that has a usable text. Both
+    run in a thread, because a disk can take seconds while the clocks of other requests run.
+    patient: go on without usable texts.
     in_flight: tries that are received and kept even if the task that asked is cancelled.
     """
 
@@ -123,7 +130,9 @@ class Metered(openai.DefaultAsyncHttpxClient):
     async def keep(self, request: Request, answer: Answer) -> None:
         """Keep an answer. UserError if none of the last ones had a usable text."""
         useful = await asyncio.to_thread(self._keep, request, answer)
-        self._count(useful, server.safe(answer.refusal or answer.text or "an empty answer", self.generator))
+        self._count(
+            useful, server.safe(answer.refusal or answer.text or "an empty answer", self.generator)
+        )
 
     def _count(self, useful: bool, said: str) -> None:
         if useful:
@@ -132,12 +141,16 @@ class Metered(openai.DefaultAsyncHttpxClient):
             self.useless.add(ASKED.get().key)
         if len(self.useless) >= USELESS and not self.patient:
             raise UserError(
-                f"stopped: {USELESS} questions in a row have no usable text from {self.generator.model}, the last: "
-                f"'{said}'; every answer is kept; try another model, more max_tokens or a longer timeout"
+                f"stopped: {USELESS} questions in a row have no usable text from "
+                f"{self.generator.model}, the last: "
+                f"'{said}'; every answer is kept; try another model, "
+                "more max_tokens or a longer timeout"
             )
 
     async def _exchange(self, request: httpx2.Request, reserved: float) -> httpx2.Response:
-        """One try, from sending to the store. What openai can try again is raised as httpx's errors."""
+        """One try, from sending to the store. What openai can try again is raised as httpx's
+        errors.
+        """
         key = ASKED.get().key
         answer = None
         paid: float | None = 0.0  # None: unknown, because it was sent and has no answer
@@ -182,8 +195,8 @@ class Metered(openai.DefaultAsyncHttpxClient):
     async def _receive(self, request: httpx2.Request, sent: asyncio.Event) -> httpx2.Response:
         """The whole response, within a size and a time, because a server could send forever.
 
-        sent: set as soon as the request is written to a connection; before that a failure costs nothing.
-        """
+        sent: set as soon as the request is written to a connection; before that a failure costs
+        nothing."""
 
         async def trace(event: str, info: dict[str, Any]) -> None:
             # A request CONNECT goes to a proxy and not to the server.
@@ -200,7 +213,8 @@ class Metered(openai.DefaultAsyncHttpxClient):
             ):
                 if response.headers.get("content-encoding", "identity") not in ("identity", ""):
                     raise UserError(
-                        f"{place} sends a compressed answer, which may be of any size; switch that off there"
+                        f"{place} sends a compressed answer, which may be of any size; switch "
+                        "that off there"
                     )
                 async for chunk in response.aiter_raw():
                     body += chunk
@@ -209,7 +223,9 @@ class Metered(openai.DefaultAsyncHttpxClient):
         except (TimeoutError, httpx2.TimeoutException):
             limit = f"{self.generator.timeout:g} s (generator.timeout)"
             if not sent.is_set():
-                raise httpx2.ConnectTimeout(f"no connection within {limit}", request=request) from None
+                raise httpx2.ConnectTimeout(
+                    f"no connection within {limit}", request=request
+                ) from None
             if response is None or response.is_success:
                 raise NoAnswer(f"no whole answer within {limit}") from None
         except httpx2.TransportError as error:
@@ -246,7 +262,9 @@ class Metered(openai.DefaultAsyncHttpxClient):
         known |= {"currency": prices.currency} if prices else {}
         if usage and not cost.too_few(usage.prompt_tokens, usage.written, sent, text or ""):
             known |= {"prompt_tokens": usage.prompt_tokens, "completion_tokens": usage.written}
-            known |= {"cost": cost.money(prices, usage.prompt_tokens, usage.written)} if prices else {}
+            known |= (
+                {"cost": cost.money(prices, usage.prompt_tokens, usage.written)} if prices else {}
+            )
         elif prices:
             known["at_most"] = reserved
         filtered = "content filter" if found.finish == "content_filter" else None
@@ -258,16 +276,22 @@ class Metered(openai.DefaultAsyncHttpxClient):
             "fingerprint": found.system_fingerprint,
         }
         # Whatever field repeats the key: it must not be stored.
-        known |= {k: server.masked(v, self.generator) for k, v in fields.items() if isinstance(v, str)}
+        known |= {
+            k: server.masked(v, self.generator) for k, v in fields.items() if isinstance(v, str)
+        }
         return Answer(**known)
 
     def _check_limit(self, answer: Answer) -> None:
-        """Check that the server keeps the limit on tokens, from which the limit on money follows. UserError if not."""
+        """Check that the server keeps the limit on tokens, from which the limit on money follows.
+        UserError if not.
+        """
         allowed, written = self.generator.token_limit or 0, answer.completion_tokens or 0
         if self.budget.limit is not None and written > allowed:
             raise UserError(
-                f"stopped: {server.place(self.generator)} counts {written} tokens in an answer where max_tokens allows "
-                f"{allowed}, so generator.max_cost cannot be kept; every answer is kept, a run with a limit that the "
+                f"stopped: {server.place(self.generator)} counts {written} tokens in an answer "
+                "where max_tokens allows "
+                f"{allowed}, so generator.max_cost cannot be kept; every answer is kept, a run "
+                "with a limit that the "
                 "server keeps continues from here"
             )
 

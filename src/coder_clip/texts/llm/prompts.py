@@ -1,4 +1,6 @@
-"""Prompts: template files with a version (templates/prompts/), filled in for a class or for pairs."""
+"""Prompts: template files with a version (templates/prompts/), filled in for a class or for
+pairs.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ PARTS = {"system", "subject", "user", "again", "wrong", "json"}
 
 @dataclass(frozen=True)
 class Template:
-    """One prompt file. note: for provenance, with the sha256, so that an edit asks again even with the same version."""
+    """One prompt file. note: for provenance, with the sha256, so that an edit asks again even with
+    the same version.
+    """
 
     note: dict[str, str]
     parts: dict[str, str]
@@ -34,7 +38,8 @@ class Template:
 class Request:
     """One request to the model, for one item or for several that belong together.
 
-    parameters: sent besides model, messages and response format. items: their documents, in the order of the prompt.
+    parameters: sent besides model, messages and response format. items: their documents, in the
+    order of the prompt.
     schema: the JSON schema of the answer.
     """
 
@@ -65,7 +70,9 @@ class Request:
 
 def digest(document: Any) -> str:
     """SHA-256 of a JSON document, independent of the order of keys."""
-    return hashlib.sha256(json.dumps(document, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+    return hashlib.sha256(
+        json.dumps(document, sort_keys=True, ensure_ascii=False).encode()
+    ).hexdigest()
 
 
 def item_key(model: str, parameters: dict[str, Any], item: dict[str, Any]) -> str:
@@ -81,7 +88,9 @@ def template(kind: str) -> Template:
     version = re.fullmatch(r"version: (\S+)\s*", head)
     if version is None or not set(parts) >= PARTS:
         raise ValueError(f"{kind}.txt: needs a version and the parts {', '.join(sorted(PARTS))}")
-    return Template({"kind": kind, "version": version[1], "sha256": hashlib.sha256(data).hexdigest()}, parts)
+    return Template(
+        {"kind": kind, "version": version[1], "sha256": hashlib.sha256(data).hexdigest()}, parts
+    )
 
 
 def document(item: Item) -> dict[str, Any]:
@@ -105,15 +114,19 @@ def request(items: Sequence[Item], generator: GeneratorConfig) -> Request:
     described = {"name": "texts", "strict": True, "schema": answers.schema(items)}
     documents = tuple(map(document, items))
     return Request(
-        generator.model, messages(items), generator.parameters(items[0].attempt), documents, described
+        generator.model,
+        messages(items),
+        generator.parameters(items[0].attempt),
+        documents,
+        described,
     )
 
 
 def messages(items: Sequence[Item]) -> tuple[tuple[str, str], ...]:
     """(role, content) of a request for items of one class.
 
-    The list of classes is in the first message, which is the same for every class, so that servers cache it.
-    """
+    The list of classes is in the first message, which is the same for every class, so that servers
+    cache it."""
 
     def part(item: Item, name: str, **more: str) -> str:
         values = {**item.fields, "count": str(item.missing), **more}

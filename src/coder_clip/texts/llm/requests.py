@@ -34,10 +34,13 @@ Money = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class Answer(BaseModel):
-    """What the model sent: text (None: it refused, or sent nothing), refusal and finish as the server says.
+    """What the model sent: text (None: it refused, or sent nothing), refusal and finish as the
+    server says.
 
-    served: the model's full name, as the server gives it. tokens: None if the server does not count them. cost: money,
-    at the prices of that day, in `currency`; None if unknown or without prices. at_most: counts in place of an unknown
+    served: the model's full name, as the server gives it. tokens: None if the server does not count
+    them. cost: money,
+    at the prices of that day, in `currency`; None if unknown or without prices. at_most: counts in
+    place of an unknown
     cost. date: ISO day. server: host and port. fingerprint: the system's, as OpenAI sends it.
     """
 
@@ -58,7 +61,8 @@ class Answer(BaseModel):
 
 
 class ReviewedText(NamedTuple):
-    """A model's text. side: the class of a pair that it is of. why: it was not accepted; empty if it is used.
+    """A model's text. side: the class of a pair that it is of. why: it was not accepted; empty if
+    it is used.
 
     answer: the key of its answer.
     """
@@ -75,9 +79,12 @@ class ReviewedText(NamedTuple):
 class Item:
     """Texts of one kind for one class or pair.
 
-    owner: the class or pair, for messages. fields: for the prompt, names first. indices: of its class or classes.
-    names: of the label set, with the texts that its classes have so far; shared by all items. skipped: earlier answers
-    that a reviewer does not want; rejected: plain texts that one rejected. rule: what chooses among analogous names.
+    owner: the class or pair, for messages. fields: for the prompt, names first. indices: of its
+    class or classes.
+    names: of the label set, with the texts that its classes have so far; shared by all items.
+    skipped: earlier answers
+    that a reviewer does not want; rejected: plain texts that one rejected. rule: what chooses among
+    analogous names.
     texts: one list per side of the answer. source: text -> key of its answer.
     """
 
@@ -122,7 +129,9 @@ class Item:
 
     @property
     def key(self) -> str:
-        """The key of its texts in the object of an answer: its class, or the other class of a pair."""
+        """The key of its texts in the object of an answer: its class, or the other class of a
+        pair.
+        """
         return self.fields["other" if self.about.of_pair else "class"]
 
     @property
@@ -150,7 +159,9 @@ class Item:
     def failed(self) -> str:
         """Why there are not enough texts; empty if there are."""
         silent = self.optional and not any(self.texts.values()) and (self.wrong or self.unanswered)
-        return "" if self.enough and not silent else self.unanswered or self.wrong or "nothing usable"
+        return (
+            "" if self.enough and not silent else self.unanswered or self.wrong or "nothing usable"
+        )
 
     @property
     def attempt(self) -> int:
@@ -172,7 +183,9 @@ class Item:
         self.answers[key] = answer
         self.wrong, self.short, self.unanswered = "", False, ""
         before = sum(map(len, self.texts.values()))
-        if answer.refusal is not None or (isinstance(found, str) and checks.refuses(answer.text or "")):
+        if answer.refusal is not None or (
+            isinstance(found, str) and checks.refuses(answer.text or "")
+        ):
             self.refusals += 1
             self.wrong = f"it was refused ({one_line(answer.refusal or answer.text or '', 100)})"
         elif isinstance(found, str):
@@ -186,7 +199,9 @@ class Item:
             self.wrong = f"too few usable texts ({shown})"
 
     def usable(self, found: Sides | str) -> bool:
-        """True if an answer has a text that breaks no rule, or says that there is none where that is an answer."""
+        """True if an answer has a text that breaks no rule, or says that there is none where that
+        is an answer.
+        """
         if isinstance(found, str):
             return False
         whys = [self._fault(checks.clean(t), side) for side, texts in found.items() for t in texts]
@@ -227,7 +242,9 @@ class Item:
         return checks.repeat_key(self.kind, text)
 
     def _taken(self, text: str) -> str | None:
-        """Why a text is of another class, or of another kind; classes of one name may share theirs."""
+        """Why a text is of another class, or of another kind; classes of one name may share
+        theirs.
+        """
         if self.kind in ONE_CLASS:
             owners = self.names.having(self.kind, text, but=self.owner)
             if owners:
@@ -242,13 +259,17 @@ class Item:
         """Why a text is not accepted."""
         if plain(text) in self.rejected:
             return "rejected in a review"
-        name, other = (self.pair if side == "first" else self.pair[::-1]) if self.pair else (self.owner, "")
+        name, other = (
+            (self.pair if side == "first" else self.pair[::-1]) if self.pair else (self.owner, "")
+        )
         found = checks.fault(text, self.kind, name, self.names, other, self.fields["photo"])
         return None if found is None else found[1]
 
     def refuse(self, text: str, why: str, key: str, side: str = "texts") -> None:
         """List a text that is not accepted; later questions exclude it."""
-        shown = "".join("\ufffd" if c in checks.control(text) else c for c in text[: checks.MAX_CHARACTERS])
+        shown = "".join(
+            "\ufffd" if c in checks.control(text) else c for c in text[: checks.MAX_CHARACTERS]
+        )
         if shown not in (r.text for r in self.refused):
             name = self.pair[side == "second"] if self.pair else ""
             self.refused.append(ReviewedText(self.kind, self.owner, shown, why, key, name))
@@ -275,8 +296,8 @@ def pair_items(
 ) -> list[Item]:
     """The items of unordered pairs of class indices, in their order.
 
-    Pairs of one name (ImageNet has two classes "missile") are left out: nothing could tell their texts apart.
-    """
+    Pairs of one name (ImageNet has two classes "missile") are left out: nothing could tell their
+    texts apart."""
     label_set, items = Names(map(spaces, classes)), list[Item]()
     for a, b in pairs:
         name, other = spaces(classes[a]), spaces(classes[b])

@@ -18,8 +18,8 @@ from .requests import Item, ReviewedText
 class Review(BaseModel):
     """Decisions on one data set's texts.
 
-    rejected: (kind, class or pair, text) of texts that are never used. again: (kind, class or pair), once for each time
-    that other texts are wanted.
+    rejected: (kind, class or pair, text) of texts that are never used. again: (kind, class or
+    pair), once for each time that other texts are wanted.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -32,7 +32,11 @@ class Review(BaseModel):
         """Read the file beside the answers, if there is one. UserError if it is another file."""
         path = review_file(answers, dataset)
         try:
-            return cls.model_validate_json(path.read_text(encoding="utf-8")) if path.is_file() else cls()
+            return (
+                cls.model_validate_json(path.read_text(encoding="utf-8"))
+                if path.is_file()
+                else cls()
+            )
         except (OSError, ValueError) as error:
             raise UserError(
                 f"{path} is not a file of decisions; 'coder-clip texts review' writes it ({error})"
@@ -44,8 +48,14 @@ class Review(BaseModel):
         return path
 
     def undo(self, owner: str, kind: str | None, text: str | None) -> int:
-        """Take back the decisions about a class or pair, about one kind or text if given; returns how many."""
-        about = [d for d in self.rejected if d[1] == owner and kind in (None, d[0]) and text in (None, d[2])]
+        """Take back the decisions about a class or pair, about one kind or text if given; returns
+        how many.
+        """
+        about = [
+            d
+            for d in self.rejected
+            if d[1] == owner and kind in (None, d[0]) and text in (None, d[2])
+        ]
         asked = [d for d in self.again if text is None and d[1] == owner and kind in (None, d[0])]
         self.rejected = [d for d in self.rejected if d not in about]
         self.again = [d for d in self.again if d not in asked]
@@ -61,8 +71,12 @@ class Review(BaseModel):
 
 
 def listed(document: dict[str, Any]) -> Iterator[ReviewedText]:
-    """All texts of a language model in the document of a text set or pair set, those in use first."""
-    notes = {kind: note for kind, note in document["provenance"].items() if note.get("source") == "llm"}
+    """All texts of a language model in the document of a text set or pair set, those in use
+    first.
+    """
+    notes = {
+        kind: note for kind, note in document["provenance"].items() if note.get("source") == "llm"
+    }
     for kind, note in notes.items():
         for owner, side, texts, keys in _texts(document, kind, note):
             for text, key in zip(texts, keys, strict=True):

@@ -1,4 +1,6 @@
-"""The server of a configuration: its address and key, what is sent to it, and what its errors mean."""
+"""The server of a configuration: its address and key, what is sent to it, and what its errors
+mean.
+"""
 
 from __future__ import annotations
 
@@ -32,9 +34,7 @@ FILTER = (  # of one question: moderation, too long a prompt, an answer that doe
     "context_length_exceeded", "maximum context length", "context window", "exceeds the available context",
     "json_validate_failed",
 )  # fmt: skip
-FORMAT = (
-    r"response_format|json_schema|json_object|structured.output|xgrammar|guided.(?:json|decoding)|\bgrammar\b"
-)
+FORMAT = r"response_format|json_schema|json_object|structured.output|xgrammar|guided.(?:json|decoding)|\bgrammar\b"
 
 
 def place(generator: GeneratorConfig) -> str:
@@ -51,7 +51,8 @@ def key_variable(generator: GeneratorConfig) -> str | None:
 
 
 def api_key(generator: GeneratorConfig) -> str:
-    """The key from the environment variable that the configuration names. UserError if it is missing.
+    """The key from the environment variable that the configuration names. UserError if it is
+    missing.
 
     OpenAI's variable is the default for its own server only: the key must not go to another one.
     """
@@ -65,7 +66,9 @@ def secret(name: str) -> str:
     if not value:
         raise UserError(f"no key: set the environment variable {name} (docs/texts.md)")
     if not value.isascii() or not value.isprintable() or " " in value:
-        raise UserError(f"the environment variable {name} has no key: it has spaces or special characters")
+        raise UserError(
+            f"the environment variable {name} has no key: it has spaces or special characters"
+        )
     return value
 
 
@@ -75,7 +78,9 @@ def headers(generator: GeneratorConfig) -> dict[str, str]:
 
 
 def body_of(request: Request, generator: GeneratorConfig) -> dict[str, Any]:
-    """The body of a request. OpenAI's newer models have another name for the token limit, other servers the old one."""
+    """The body of a request. OpenAI's newer models have another name for the token limit, other
+    servers the old one.
+    """
     messages = [{"role": role, "content": content} for role, content in request.messages]
     body = {"model": request.model, "messages": messages, **request.parameters}
     if generator.base_url is None and "max_tokens" in body:
@@ -84,18 +89,28 @@ def body_of(request: Request, generator: GeneratorConfig) -> dict[str, Any]:
 
 
 def same_model(asked: str, served: str) -> bool:
-    """True if a server's name of a model is the one asked for, or that with a path, date or version behind it."""
+    """True if a server's name of a model is the one asked for, or that with a path, date or version
+    behind it.
+    """
     wanted, given = (
         re.sub(r"(?:[-:]latest|\.gguf)$", "", name.casefold().rstrip("/").rpartition("/")[2])
         for name in (asked, served)
     )
     rest = given.removeprefix(wanted) if given.startswith(wanted) else None
-    return rest is not None and re.fullmatch(r"(?:[-:@](?:preview|exp|v?\d[\d.-]+))*", rest) is not None
+    return (
+        rest is not None
+        and re.fullmatch(r"(?:[-:@](?:preview|exp|v?\d[\d.-]+))*", rest) is not None
+    )
 
 
 def secrets(generator: GeneratorConfig) -> re.Pattern[str] | None:
-    """The key and the secret headers as a pattern, whatever characters JSON has escaped; None without any."""
-    names = [key_variable(generator), *(v[1:] for v in generator.headers.values() if v.startswith("$"))]
+    """The key and the secret headers as a pattern, whatever characters JSON has escaped; None
+    without any.
+    """
+    names = [
+        key_variable(generator),
+        *(v[1:] for v in generator.headers.values() if v.startswith("$")),
+    ]
     given = [os.environ.get(name, "").strip() for name in names if name]
     # A local server's "none" or "test" is no secret, and an ordinary word in texts.
     values = [value for value in given if len(value) >= SHORTEST_KEY]
@@ -121,7 +136,9 @@ def safe(text: object, generator: GeneratorConfig) -> str:
 
 
 def asked_wait(response: httpx2.Response) -> float:
-    """Seconds that the server asks everybody to wait, 0 without. openai applies a date to its own question."""
+    """Seconds that the server asks everybody to wait, 0 without. openai applies a date to its own
+    question.
+    """
     for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         if re.fullmatch(r"\d+(\.\d+)?", response.headers.get(name, "")):
             return float(response.headers[name]) * unit
@@ -135,7 +152,9 @@ def out_of_quota(response: httpx2.Response) -> bool:
 
 
 def generated(response: httpx2.Response) -> bool:
-    """True if a refused request has had an answer, which may be charged (Groq: one that does not fit its schema)."""
+    """True if a refused request has had an answer, which may be charged (Groq: one that does not
+    fit its schema).
+    """
     return "json_validate_failed" in response.text
 
 
@@ -144,8 +163,11 @@ def is_final(response: httpx2.Response) -> bool:
     return out_of_quota(response) or re.search(FORMAT, response.text.casefold()) is not None
 
 
-def judge(error: openai.APIStatusError, generator: GeneratorConfig) -> Literal["again", "format", "refused"]:
-    """What an error means for a question: it may work again, in another response format, or is refused.
+def judge(
+    error: openai.APIStatusError, generator: GeneratorConfig
+) -> Literal["again", "format", "refused"]:
+    """What an error means for a question: it may work again, in another response format, or is
+    refused.
 
     UserError if it ends the run.
     """
@@ -153,7 +175,11 @@ def judge(error: openai.APIStatusError, generator: GeneratorConfig) -> Literal["
     about, words = response.text.casefold(), said(error, generator)
     if status == 401:
         name = key_variable(generator)
-        key = f"the key in {name}" if name else "a request without a key (generator.key_variable names one)"
+        key = (
+            f"the key in {name}"
+            if name
+            else "a request without a key (generator.key_variable names one)"
+        )
         raise UserError(f"{at} does not accept {key} ({status})")
     if out_of_quota(response):
         raise UserError(
@@ -161,7 +187,9 @@ def judge(error: openai.APIStatusError, generator: GeneratorConfig) -> Literal["
         )
     wait = asked_wait(response)
     if wait > LONGEST_WAIT:
-        raise UserError(f"{at} asks to wait {wait:.0f} s; every answer so far is kept, run again then")
+        raise UserError(
+            f"{at} asks to wait {wait:.0f} s; every answer so far is kept, run again then"
+        )
     if status in (400, 403, 413, 422) and any(f in about for f in FILTER):
         return "refused"
     if (status in (400, 404, 415, 422) or status >= 500) and re.search(FORMAT, about):
@@ -180,7 +208,9 @@ def judge(error: openai.APIStatusError, generator: GeneratorConfig) -> Literal["
 
 
 def words_of(content: bytes, generator: GeneratorConfig) -> str:
-    """What a server sent in place of an answer: its own words, the beginning, or that it is a page."""
+    """What a server sent in place of an answer: its own words, the beginning, or that it is a
+    page.
+    """
     text = content.decode(errors="replace").strip()
     try:
         error = json.loads(text)["error"]

@@ -1,4 +1,6 @@
-"""The source ``llm`` (texts/sources/llm.py): texts from the language model of the section ``generator:``."""
+"""The source ``llm`` (texts/sources/llm.py): texts from the language model of the section
+``generator:``.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,10 @@ from .review import Review
 if TYPE_CHECKING:
     from ..generator import GeneratorConfig
 
-RULE = "nearer to another class than to its own and than that class's nearest neighbour in the label set"
+RULE = (
+    "nearer to another class than to its own and than that "
+    "class's nearest neighbour in the label set"
+)
 
 
 def check(task: Task) -> None:
@@ -24,8 +29,8 @@ def check(task: Task) -> None:
 
 
 def make(task: Task) -> dict[str, Made]:
-    """Texts per kind and class. UserError if the server, the key or the limit on money ends it (every answer is kept),
-    and, unless configured otherwise, if a class has no texts."""
+    """Texts per kind and class. UserError if the server, the key or the limit on money ends it
+    (every answer is kept), and, unless configured otherwise, if a class has no texts."""
     generator, items = _asked(task)
     rule = None
     if "analogous" in task.kinds:
@@ -44,7 +49,9 @@ def make(task: Task) -> dict[str, Made]:
 
 
 def make_pairs(task: Task, pairs: Sequence[tuple[int, int]]) -> PairSet:
-    """Texts of these pairs of class indices, without the pairs that have none or one name. UserError as `make`."""
+    """Texts of these pairs of class indices, without the pairs that have none or one name.
+    UserError as `make`.
+    """
     generator, _ = _asked(task)
     items = pair_items(
         pairs, task.classes, task.templates, generator.texts_per_class.model_dump()["one_to_one"]
@@ -70,4 +77,6 @@ def _asked(task: Task) -> tuple[GeneratorConfig, list[Item]]:
     generator = task.generator
     assert generator is not None, "the configuration requires it"
     kinds = [kind for kind in task.kinds if kind != "one_to_one"]
-    return generator, class_items(kinds, task.classes, task.templates, generator.texts_per_class.model_dump())
+    return generator, class_items(
+        kinds, task.classes, task.templates, generator.texts_per_class.model_dump()
+    )

@@ -1,11 +1,12 @@
-"""Stored answers: one file per data set, one JSON line per answer, found again by content, never changed.
+"""Stored answers: one file per data set, one JSON line per answer, found again by content, never
+changed.
 
-A line is on disk (fsync) before its texts are used, so a killed run loses only what was in flight. Two people's files
-are merged by putting their lines together (.gitattributes: merge=union).
+A line is on disk (fsync) before its texts are used, so a killed run loses only what was in flight.
+Two people's files are merged by putting their lines together (.gitattributes: merge=union).
 
-What is sent and not yet answered is in a journal beside the answers, so that a killed run's requests count too. Room
-for their answers is kept in a file without content, which is deleted when the disk is full.
-"""
+What is sent and not yet answered is in a journal beside the answers, so that a killed run's
+requests count too. Room for their answers is kept in a file without content, which is deleted when
+the disk is full."""
 
 from __future__ import annotations
 
@@ -45,7 +46,9 @@ class Sent(BaseModel):
 
 @dataclass(frozen=True)
 class Stored:
-    """An answer with the key of its request, the model, and the documents of the items it answers."""
+    """An answer with the key of its request, the model, and the documents of the items it
+    answers.
+    """
 
     key: str
     model: str
@@ -54,10 +57,11 @@ class Stored:
 
 
 class Answers:
-    """The stored answers of one data set. Other files in the folder count too: ImageNet-V2 has ImageNet's classes.
+    """The stored answers of one data set. Other files in the folder count too: ImageNet-V2 has
+    ImageNet's classes.
 
-    found: by item key. kept: by request key. spent: money for the whole folder by currency, known or the most it can
-    be; requests that a killed run left in flight are included.
+    found: by item key. kept: by request key. spent: money for the whole folder by currency, known
+    or the most it can be; requests that a killed run left in flight are included.
     """
 
     def __init__(self, folder: Path, dataset: str) -> None:
@@ -78,7 +82,8 @@ class Answers:
             damaged = sum(not self._read(line) for line in lines if line.strip())
             if damaged:
                 log.warning(
-                    "%s: %d lines are skipped: not the model's whole answers (a cut-off write, or an edit by hand)",
+                    "%s: %d lines are skipped: not the model's whole answers (a cut-off write, or "
+                    "an edit by hand)",
                     *(file, damaged),
                 )
         for sent in self._left().values():
@@ -97,7 +102,9 @@ class Answers:
         return {key: sent for key, sent in left.items() if key not in self.kept}
 
     def _read(self, line: bytes) -> bool:
-        """Add a line; False unless question and answer have their hashes, or it is money for a try without answer."""
+        """Add a line; False unless question and answer have their hashes, or it is money for a try
+        without answer.
+        """
         try:
             document = json.loads(line)
             if "lost" in document:
@@ -126,10 +133,12 @@ class Answers:
 
     @contextmanager
     def open(self, room: int = 0) -> Iterator[None]:
-        """Open for adding answers, by one process at a time, with everything that other processes have stored.
+        """Open for adding answers, by one process at a time, with everything that other processes
+        have stored.
 
-        The other processes wait, so no question is asked twice, and ``max_cost`` and ``max_in_flight`` hold for all of
-        them together. The lock ends with the process, however that ends. room: bytes to keep for answers in flight.
+        The other processes wait, so no question is asked twice, and ``max_cost`` and
+        ``max_in_flight`` hold for all of them together. The lock ends with the process, however
+        that ends. room: bytes to keep for answers in flight.
         UserError if the folder cannot be written or has no room.
         """
         try:
@@ -146,7 +155,9 @@ class Answers:
                 log.info("another run asks for answers of %s; waiting for it", self.folder)
                 fcntl.flock(lock, fcntl.LOCK_EX)
             except OSError:
-                log.warning("%s: this file system has no locks; let one run ask at a time", self.folder)
+                log.warning(
+                    "%s: this file system has no locks; let one run ask at a time", self.folder
+                )
             self.refresh()
             self._settle_left()
             self._reserve(room)
@@ -158,7 +169,9 @@ class Answers:
                     (self.folder / IN_FLIGHT).unlink(missing_ok=True)
 
     def begin(self, key: str, at_most: float, currency: str) -> None:
-        """Note, before it is sent, what a request can cost. UserError if nothing more can be stored."""
+        """Note, before it is sent, what a request can cost. UserError if nothing more can be
+        stored.
+        """
         with self._writing:
             if self._full:
                 raise UserError(self._full)
@@ -171,18 +184,27 @@ class Answers:
             self._write(self.folder / IN_FLIGHT, {"key": key})
 
     def lose(self, key: str, at_most: float, currency: str) -> None:
-        """Note what a try without an answer may have cost, because the limit on money includes it."""
+        """Note what a try without an answer may have cost, because the limit on money includes
+        it.
+        """
         with self._writing:
             self._write_lost(at_most, currency)
             self._write(self.folder / IN_FLIGHT, {"key": key})
 
     def add(self, request: Request, answer: Answer) -> None:
-        """Write and sync one line, then keep it. Safe in threads. UserError if it cannot be written."""
+        """Write and sync one line, then keep it. Safe in threads. UserError if it cannot be
+        written.
+        """
         with self._writing:
             said = answer.model_dump()
             self._write(
                 self.path,
-                {"key": request.key, "request": request.document(), "answer": said, "sha256": digest(said)},
+                {
+                    "key": request.key,
+                    "request": request.document(),
+                    "answer": said,
+                    "sha256": digest(said),
+                },
             )
             # The journal is not changed: a request whose answer is kept is not in flight.
             self._keep(Stored(request.key, request.model, request.items, answer), request.item_keys)
@@ -212,29 +234,36 @@ class Answers:
             (self.folder / SPARE).unlink(missing_ok=True)
             if error.errno in FULL:
                 raise UserError(
-                    f"no room in {self.folder} for {room / 1e6:.1f} MB of answers; nothing was asked, free some space"
+                    f"no room in {self.folder} for {room / 1e6:.1f} MB of answers; nothing was "
+                    "asked, free some space"
                 ) from None
             log.info("%s: this file system cannot reserve room for answers", self.folder)
 
     def _write_lost(self, at_most: float, currency: str) -> None:
-        self._write(self.path, {"lost": {"at_most": at_most, "currency": currency, "date": today()}})
+        self._write(
+            self.path, {"lost": {"at_most": at_most, "currency": currency, "date": today()}}
+        )
         self._spend(currency, at_most)
 
     def _write(self, path: Path, document: Any, use_spare: bool = True) -> None:
-        """Append a line. If the disk is full, use the room that was kept, and let nothing more be sent."""
+        """Append a line. If the disk is full, use the room that was kept, and let nothing more be
+        sent.
+        """
         line = json.dumps(document, ensure_ascii=False, sort_keys=True, allow_nan=False)
         data = line.encode() + b"\n"
         try:
             _append(path, data)
         except OSError as error:
             self._full = (
-                f"cannot write {path}: {error.strerror or error}; nothing more is asked, every stored answer is kept, "
+                f"cannot write {path}: {error.strerror or error}; nothing more is asked, every "
+                "stored answer is kept, "
                 "run again when that is fixed"
             )
             spare = self.folder / SPARE
             if error.errno not in FULL or not use_spare or not spare.is_file():
                 raise UserError(self._full) from error
-            # The file is shortened and kept, so that requests in flight use their share of its room.
+            # The file is shortened and kept, so that requests in flight use their share of its
+            # room.
             os.truncate(spare, max(0, spare.stat().st_size - 2 * len(data) - BLOCK))
             try:
                 _append(path, data)

@@ -5,10 +5,10 @@
     ORDER = 20                          its place in the docs
     COMPARES = ("synonym",)             optional: kinds for which it needs an encoder
 
-and defines ``make``: from a `Task` to `Made` texts per kind. A source that needs a key or a file defines ``check``,
-which raises UserError before any source starts. A source of one-to-one texts defines ``make_pairs``: from a `Task` and
-pairs of class indices to a `PairSet`. Configurations name a source by its module. It is listed nowhere else.
-"""
+and defines ``make``: from a `Task` to `Made` texts per kind. A source that needs a key or a file
+defines ``check``, which raises UserError before any source starts. A source of one-to-one texts
+defines ``make_pairs``: from a `Task` and pairs of class indices to a `PairSet`. Configurations name
+a source by its module. It is listed nowhere else."""
 
 from __future__ import annotations
 
@@ -43,9 +43,10 @@ class Source:
 class Task:
     """A request to a source.
 
-    classes: names in label order, with spaces. kinds: kinds of text to make. generator: the section of the
-    configuration, if any. encoder: loads a model of the configuration by name. model: the one that compares names.
-    """
+    classes: names in label order, with spaces. kinds: kinds of text to make. generator: the section
+    of the
+    configuration, if any. encoder: loads a model of the configuration by name. model: the one that
+    compares names."""
 
     dataset: str
     classes: list[str]
@@ -57,14 +58,17 @@ class Task:
 
     def encoder_identity(self) -> dict[str, str]:
         """The model that compares names and the hash of its weights, for provenance."""
-        return {"model": self.model, "weights_sha256": self.encoder(self.model).metadata()["weights_sha256"]}
+        return {
+            "model": self.model,
+            "weights_sha256": self.encoder(self.model).metadata()["weights_sha256"],
+        }
 
 
 class Asked(NamedTuple):
     """What a data set of a configuration asks of one source, for an estimate.
 
-    task: without kinds, if only pairs are asked for. pairs: of class indices; None if no one-to-one texts are. known:
-    stage one confuses these pairs; else there are at most as many.
+    task: without kinds, if only pairs are asked for. pairs: of class indices; None if no one-to-one
+    texts are. known: stage one confuses these pairs; else there are at most as many.
     """
 
     task: Task

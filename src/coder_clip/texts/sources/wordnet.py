@@ -1,9 +1,11 @@
-"""Synonyms from WordNet, as in the paper (section 3.3): the noun sense whose definition is closest to the class name.
+"""Synonyms from WordNet, as in the paper (section 3.3): the noun sense whose definition is closest
+to the class name.
 
-The dictionary is Princeton's, in its own format (wndb(5WN)): Debian's and Ubuntu's ``wordnet-base`` (WordNet 3.0, the
-version that NLTK and so the published code uses), or NLTK's data (docs/texts.md). No package on PyPI reads it where
-Debian installs it: NLTK refuses paths outside its own data and needs ``lexnames``, which Debian leaves out; ``wn`` has
-a format of its own.
+The dictionary is Princeton's, in its own format (wndb(5WN)): Debian's and Ubuntu's ``wordnet-base``
+(WordNet 3.0, the version that NLTK and so the published code uses), or NLTK's data (docs/texts.md).
+No package on PyPI reads it where
+Debian installs it: NLTK refuses paths outside its own data and needs ``lexnames``, which Debian
+leaves out; ``wn`` has a format of its own.
 """
 
 from __future__ import annotations
@@ -27,7 +29,8 @@ if TYPE_CHECKING:
     from ...encoders.encoder import Encoder
 
 ABOUT = (
-    "noun sense whose definition is closest to the class name in the encoder's text space, as in the paper"
+    "noun sense whose definition is closest to the class name in the encoder's text space, as "
+    "in the paper"
 )
 KINDS = ("synonym",)
 ORDER = 20
@@ -37,7 +40,8 @@ log = logging.getLogger("coder_clip")
 
 INSTALL = (
     "no WordNet on this machine: install it ('apt-get install wordnet-base', or "
-    "'python -m nltk.downloader wordnet'), or name the folder of index.noun and data.noun in WNSEARCHDIR"
+    "'python -m nltk.downloader wordnet'), or name the folder "
+    "of index.noun and data.noun in WNSEARCHDIR"
 )
 PROMPT = "a photo of {}"  # as published; definitions are encoded as they are
 SUFFIXES = (  # WordNet's rules for nouns, morphy(7WN)
@@ -48,7 +52,9 @@ SUFFIXES = (  # WordNet's rules for nouns, morphy(7WN)
 
 @dataclass(frozen=True)
 class Sense:
-    """A noun synset: its words (spaces for underscores, the most usual first) and its definition."""
+    """A noun synset: its words (spaces for underscores, the most usual first) and its
+    definition.
+    """
 
     words: tuple[str, ...]
     definition: str
@@ -60,26 +66,34 @@ def check(task: Task) -> None:
 
 
 def make(task: Task) -> dict[str, Made]:
-    """Synonyms, chosen by the model that compares names. A class may have none; the log names it."""
+    """Synonyms, chosen by the model that compares names. A class may have none; the log names
+    it.
+    """
     made = synonyms(task.classes, task.encoder(task.model), WordNet())
     without = made.note.get("without_sense")
     if without:
-        log.warning("%s: no noun sense in WordNet, so no synonym: %s", task.dataset, ", ".join(without))
+        log.warning(
+            "%s: no noun sense in WordNet, so no synonym: %s", task.dataset, ", ".join(without)
+        )
     another = made.note.get("another_class")
     if another:
-        log.warning("%s: synonyms left out, names of other classes: %s", task.dataset, ", ".join(another))
+        log.warning(
+            "%s: synonyms left out, names of other classes: %s", task.dataset, ", ".join(another)
+        )
     made.note["encoder"] = task.encoder_identity()
     return {"synonym": made}
 
 
-def synonyms(classes: Sequence[str], encoder: Encoder, wordnet: WordNet, prompt: str = PROMPT) -> Made:
+def synonyms(
+    classes: Sequence[str], encoder: Encoder, wordnet: WordNet, prompt: str = PROMPT
+) -> Made:
     """Synonyms per class, in label order.
 
-    Of the noun senses of a class name, the one whose definition has the highest cosine with ``prompt`` counts; with
-    equal cosines, the more frequent one. Its other words are the synonyms. Unlike the published code, names of several
-    words are found ("basset_hound"; there the lookup with spaces finds nothing and crashes), a class without a noun
-    sense has no synonym, and the name of another class is never a synonym.
-    """
+    Of the noun senses of a class name, the one whose definition has the highest cosine with
+    ``prompt`` counts; with equal cosines, the more frequent one. Its other words are the synonyms.
+    Unlike the published code, names of several words are found ("basset_hound"; there the lookup
+    with spaces finds nothing and crashes), a class without a noun sense has no synonym, and the
+    name of another class is never a synonym."""
     names = [plain_name(name) for name in classes]
     label_set = {name_key(name) for name in names}
     texts, without, another = [], [], []
@@ -97,7 +111,9 @@ def synonyms(classes: Sequence[str], encoder: Encoder, wordnet: WordNet, prompt:
     note = {
         "source": "WordNet",
         **wordnet.metadata(),
-        "rule": "noun sense whose definition is closest to the class name in the encoder's text space",
+        "rule": (
+            "noun sense whose definition is closest to the class name in the encoder's text space"
+        ),
         **({"without_sense": without} if without else {}),
         **({"another_class": another} if another else {}),
     }
@@ -119,8 +135,8 @@ class WordNet:
     def __init__(self, folder: Path | None = None) -> None:
         """Read a folder; default: the first of `places` with a dictionary. UserError without one.
 
-        index: lemma (lower case, underscores) -> offsets of its synsets in data, most frequent first. irregular:
-        irregular plural -> singulars.
+        index: lemma (lower case, underscores) -> offsets of its synsets in data, most frequent
+        first. irregular: irregular plural -> singulars.
         """
         self.folder = _find([folder] if folder else places())
         try:  # offsets count bytes
@@ -129,10 +145,16 @@ class WordNet:
                 for name in ("index.noun", "data.noun", "noun.exc")
             )
         except (OSError, KeyError, zipfile.BadZipFile) as error:
-            raise UserError(f"{self.folder} cannot be read ({error}); install WordNet again") from error
-        entries = (line.split() for line in index.splitlines() if not line.startswith(" "))  # the licence
+            raise UserError(
+                f"{self.folder} cannot be read ({error}); install WordNet again"
+            ) from error
+        entries = (
+            line.split() for line in index.splitlines() if not line.startswith(" ")
+        )  # the licence
         self.index = {lemma: rest[-int(count) :] for lemma, _, count, *rest in entries}
-        self.irregular = {plural: singulars for plural, *singulars in map(str.split, irregular.splitlines())}
+        self.irregular = {
+            plural: singulars for plural, *singulars in map(str.split, irregular.splitlines())
+        }
 
     def senses(self, name: str) -> list[Sense]:
         """Noun senses of a name, most frequent first; empty if WordNet does not have it.
@@ -143,16 +165,22 @@ class WordNet:
         return [self._sense(offset) for offset in dict.fromkeys(offsets)]
 
     def metadata(self) -> dict[str, str]:
-        """Version, and sha256 of the definitions: the same on every machine with the same dictionary."""
+        """Version, and sha256 of the definitions: the same on every machine with the same
+        dictionary.
+        """
         version = re.search(r"WordNet (\d[\d.]*\d) Copyright", self.data[:2000])
         known = {"version": version[1]} if version else {}
         return {**known, "sha256": hashlib.sha256(self.data.encode("latin-1")).hexdigest()}
 
     def _forms(self, name: str) -> Iterator[str]:
-        """Spellings under which the index may have a name: as given, hyphens either way, singular."""
+        """Spellings under which the index may have a name: as given, hyphens either way,
+        singular.
+        """
         words = name.lower().replace("_", " ").split()
         plain = "_".join(words)
-        for form in dict.fromkeys((plain, plain.replace("-", "_"), "-".join(words), plain.replace("-", ""))):
+        for form in dict.fromkeys(
+            (plain, plain.replace("-", "_"), "-".join(words), plain.replace("-", ""))
+        ):
             yield form
             yield from self.irregular.get(form, ())
             yield from (form[: -len(end)] + new for end, new in SUFFIXES if form.endswith(end))
@@ -163,14 +191,17 @@ class WordNet:
         parts = fields.split()
         if parts[:1] != [offset]:
             raise UserError(
-                f"{self.folder}: index.noun and data.noun are of different versions; install WordNet again"
+                f"{self.folder}: index.noun and data.noun are of "
+                "different versions; install WordNet again"
             )
         words = tuple(w.replace("_", " ") for w in parts[4 : 4 + 2 * int(parts[3], 16) : 2])
         return Sense(words, re.sub(r'"[^"]*"', "", gloss).strip("; \t"))  # quotes hold examples
 
 
 def places() -> list[Path]:
-    """Where a dictionary may be: WordNet's own variable alone, or systems' packages and NLTK's data."""
+    """Where a dictionary may be: WordNet's own variable alone, or systems' packages and NLTK's
+    data.
+    """
     folder = os.environ.get("WNSEARCHDIR")
     if folder:
         return [Path(folder)]
@@ -183,7 +214,9 @@ def places() -> list[Path]:
 def _find(folders: list[Path]) -> Path | zipfile.Path:
     for folder in folders:
         packed = folder.suffix == ".zip" and folder.is_file()
-        opened = zipfile.Path(folder, "wordnet/") if packed else folder  # as NLTK's downloader leaves it
+        opened = (
+            zipfile.Path(folder, "wordnet/") if packed else folder
+        )  # as NLTK's downloader leaves it
         if opened.joinpath("index.noun").is_file():
             return opened
     raise UserError(f"no index.noun in {folders[0]}; {INSTALL}" if len(folders) == 1 else INSTALL)

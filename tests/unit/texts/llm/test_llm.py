@@ -1,4 +1,6 @@
-"""Prompts, stored answers, costs, and the configuration of a language model; the server: tests/integration."""
+"""Prompts, stored answers, costs, and the configuration of a language model; the server:
+tests/integration.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,9 @@ def answer(text: str | None = "a_b", **more: Any) -> Answer:
         "prompt_tokens": 10,
         "completion_tokens": 20,
     }
-    return Answer(**{"text": text, **given, "cost": 0.5, "currency": "USD", "date": "2026-11-01", **more})
+    return Answer(
+        **{"text": text, **given, "cost": 0.5, "currency": "USD", "date": "2026-11-01", **more}
+    )
 
 
 def request_of(name: str = "red fox", kind: str = "attribute", **more: Any) -> Request:
@@ -59,7 +63,7 @@ def item_key(request: Request) -> str:
     return key
 
 
-# ---- prompts -----------------------------------------------------------------------------------------
+# ---- prompts ---
 
 
 @pytest.mark.parametrize("kind", ["attribute", "analogous", "synonym", "one_to_one"])
@@ -113,12 +117,14 @@ def test_half_a_prompt_file_is_refused(tmp_path: Path, monkeypatch: pytest.Monke
     prompts.template.cache_clear()
 
 
-# ---- stored answers ----------------------------------------------------------------------------------
+# ---- stored answers ---
 
 
 def test_answers_come_back_as_they_were(tmp_path: Path) -> None:
     odd = answer(
-        '{"texts": ["長い尾", "\\u0000", "line\u2028break", "emoji 🦊"]}', cost=None, prompt_tokens=None
+        '{"texts": ["長い尾", "\\u0000", "line\u2028break", "emoji 🦊"]}',
+        cost=None,
+        prompt_tokens=None,
     )
     answers = Answers(tmp_path, "foxes")
     with answers.open():
@@ -169,7 +175,9 @@ def test_an_answer_under_the_wrong_question_does_not_count(tmp_path: Path) -> No
     assert not found.found
 
 
-def test_an_answer_that_somebody_edited_is_not_used(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_answer_that_somebody_edited_is_not_used(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """It would be a person's text under the model's name."""
     answers = Answers(tmp_path, "foxes")
     with answers.open():
@@ -219,7 +227,9 @@ def test_a_second_run_waits_says_so_and_gets_the_answers(
 
 
 def test_half_a_line_does_not_swallow_the_next_answer(tmp_path: Path) -> None:
-    """A disk that is full in the middle of a line: the answer after it would be lost, and paid for again."""
+    """A disk that is full in the middle of a line: the answer after it would be lost, and paid for
+    again.
+    """
     answers = Answers(tmp_path, "foxes")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     with answers.open():
@@ -259,14 +269,21 @@ def test_what_is_in_flight_counts_until_it_has_an_answer(tmp_path: Path) -> None
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="cannot write in"), Answers(tmp_path / "file", "foxes").open():
+    with (
+        pytest.raises(UserError, match="cannot write in"),
+        Answers(tmp_path / "file", "foxes").open(),
+    ):
         pass
 
 
 @pytest.mark.parametrize("cost", [-5.0, float("inf"), float("nan"), "much", None])
 @pytest.mark.parametrize("where", ["answer", "lost", "in flight"])
-def test_a_cost_that_cannot_be_does_not_raise_the_limit(tmp_path: Path, where: str, cost: Any) -> None:
-    """A line from somebody else with a cost below zero would pay for the next thousand questions."""
+def test_a_cost_that_cannot_be_does_not_raise_the_limit(
+    tmp_path: Path, where: str, cost: Any
+) -> None:
+    """A line from somebody else with a cost below zero would pay for the next thousand
+    questions.
+    """
     answers = Answers(tmp_path, "foxes")
     with answers.open():
         answers.add(request_of(), answer(cost=0.5))
@@ -288,11 +305,13 @@ def test_a_cost_that_cannot_be_does_not_raise_the_limit(tmp_path: Path, where: s
 
 @pytest.mark.parametrize("currency", [None, 3, ["USD"]])
 def test_a_currency_that_cannot_be_is_a_damaged_line(tmp_path: Path, currency: Any) -> None:
-    (tmp_path / "foxes.jsonl").write_text(json.dumps({"lost": {"at_most": 1.0, "currency": currency}}) + "\n")
+    (tmp_path / "foxes.jsonl").write_text(
+        json.dumps({"lost": {"at_most": 1.0, "currency": currency}}) + "\n"
+    )
     assert Answers(tmp_path, "foxes").spent == {}
 
 
-# ---- money -------------------------------------------------------------------------------------------
+# ---- money ---
 
 
 def priced(limit: float) -> GeneratorConfig:
@@ -345,11 +364,14 @@ def test_the_limit_holds_for_answers_up_to_max_tokens(
 
 def test_without_prices_no_cost_is_computed() -> None:
     assert budget.money(None, 10, 10) == 0
-    assert budget.total([CostEstimate(1, 1, 1), CostEstimate(1, 1, 1, 0.5)]) == CostEstimate(2, 2, 2, 0.5)
+    assert budget.total([CostEstimate(1, 1, 1), CostEstimate(1, 1, 1, 0.5)]) == CostEstimate(
+        2, 2, 2, 0.5
+    )
     assert budget.estimate([request_of()], settings()).money == 0
 
 
-# ---- what servers say --------------------------------------------------------------------------------
+# ---- what servers say
+# --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -360,7 +382,9 @@ def test_without_prices_no_cost_is_computed() -> None:
         "Authorization: Bearer my-own-key-123456",
     ],
 )
-def test_a_servers_words_are_shown_without_the_key(said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_servers_words_are_shown_without_the_key(
+    said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MY_KEY", "my-own-key-123456")
     shown = server.safe(
         said + "\n\x1b[31m" + "x" * 500, settings(base_url="http://h/v1", key_variable="MY_KEY")
@@ -372,7 +396,7 @@ def test_a_servers_words_are_shown_without_the_key(said: str, monkeypatch: pytes
     assert len(shown) <= 200
 
 
-# ---- configuration -----------------------------------------------------------------------------------
+# ---- configuration ---
 
 
 @pytest.fixture
@@ -385,7 +409,9 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, repo: Path) -> Path:
 
 def load(texts: Any, generator: Any = None, **more: Any) -> Any:
     document = {"datasets": {"shapes": {"texts": texts, **more}}, "models": ["mini"]}
-    Path("c.yaml").write_text(yaml.safe_dump(document | ({"generator": generator} if generator else {})))
+    Path("c.yaml").write_text(
+        yaml.safe_dump(document | ({"generator": generator} if generator else {}))
+    )
     return load_config("c.yaml")
 
 
@@ -427,7 +453,11 @@ def test_a_text_set_and_names_are_what_they_were(here: Path) -> None:
     [
         ({"attribute": "llm"}, None, "needs a section 'generator:'"),
         ({"one_to_one": "llm"}, None, "needs a section 'generator:'"),
-        ({"attribute": "lmm"}, {"model": "m"}, "texts.attribute: unknown source 'lmm' (did you mean 'llm'?)"),
+        (
+            {"attribute": "lmm"},
+            {"model": "m"},
+            "texts.attribute: unknown source 'lmm' (did you mean 'llm'?)",
+        ),
         ({"attribute": "wordnet"}, {"model": "m"}, "texts.attribute: unknown source 'wordnet'"),
         (
             {"attributes": "llm"},
@@ -438,7 +468,11 @@ def test_a_text_set_and_names_are_what_they_were(here: Path) -> None:
         ({"name": "llm"}, {"model": "m"}, "texts.name"),
         ({"attribute": "llm"}, {"modle": "m"}, "did you mean 'model'"),
         ({"attribute": "llm"}, {"model": "m", "max_cost": 1}, "needs generator.prices"),
-        ({"attribute": "llm"}, {"model": "m", "prices": {"input": 1, "output": 1}}, "generator.prices.date"),
+        (
+            {"attribute": "llm"},
+            {"model": "m", "prices": {"input": 1, "output": 1}},
+            "generator.prices.date",
+        ),
         ({"attribute": "llm"}, {"model": "m", "base_url": "localhost:8000"}, "generator.base_url"),
         ({"attribute": "llm"}, {"model": "m", "encoder": "mimi"}, "did you mean 'mini'"),
         ({"attribute": "llm"}, {"model": "m", "extra": {"stream": True}}, "generator.extra.stream"),
@@ -462,7 +496,9 @@ def test_a_text_set_and_names_are_what_they_were(here: Path) -> None:
         ({"attribute": "llm"}, {"model": "m", "on_failure": "list"}, "generator.on_failure"),
     ],
 )
-def test_what_cannot_be_is_refused_in_one_line(here: Path, texts: Any, generator: Any, says: str) -> None:
+def test_what_cannot_be_is_refused_in_one_line(
+    here: Path, texts: Any, generator: Any, says: str
+) -> None:
     with pytest.raises(UserError) as caught:
         load(texts, generator)
     assert says in str(caught.value)
@@ -514,7 +550,9 @@ def test_the_shown_cost_is_that_of_the_configuration_we_ship(
     nothing_yet = config.generator.model_copy(update={"answers": tmp_path})  # type: ignore[union-attr]
     config = config.model_copy(update={"generator": nothing_yet, "results": tmp_path})
     page = (repo / "docs/texts.md").read_text(encoding="utf-8")
-    for line in "\n".join(lines(config.generator, asked(config, config.datasets), several=True)).splitlines():
+    for line in "\n".join(
+        lines(config.generator, asked(config, config.datasets), several=True)
+    ).splitlines():
         assert line in page, f"docs/texts.md lacks: {line}"
 
 

@@ -1,4 +1,6 @@
-"""What is read in an answer and which texts are accepted; answers over a real connection: tests/integration."""
+"""What is read in an answer and which texts are accepted; answers over a real connection:
+tests/integration.
+"""
 
 from __future__ import annotations
 
@@ -25,11 +27,14 @@ def item(kind: str = "attribute") -> Item:
     return class_items([kind], CLASSES, Templates(), COUNTS)[0]
 
 
-# ---- what is asked for -------------------------------------------------------------------------------
+# ---- what is asked for
+# -------------------------------------------------------------------------------
 
 
 def test_the_schema_is_strict_and_has_the_names_of_the_classes() -> None:
-    """OpenAI refuses a schema that leaves anything open; without names as keys texts get into the wrong class."""
+    """OpenAI refuses a schema that leaves anything open; without names as keys texts get into the
+    wrong class.
+    """
     pairs = pair_items([(0, 1), (0, 2)], CLASSES, Templates(), 2)
     schema = answers.schema(pairs)
     texts = {"$ref": "#/$defs/List2to2"}
@@ -42,7 +47,9 @@ def test_the_schema_is_strict_and_has_the_names_of_the_classes() -> None:
     assert schema["required"] == ["grey wolf", "owl"]
     assert schema["additionalProperties"] is False
     assert '"title"' not in json.dumps(schema)
-    of_class = answers.schema(class_items(["attribute", "synonym"], CLASSES[:1], Templates(), COUNTS))
+    of_class = answers.schema(
+        class_items(["attribute", "synonym"], CLASSES[:1], Templates(), COUNTS)
+    )
     assert of_class["required"] == ["red fox"]
     assert of_class["properties"]["red fox"]["required"] == ["attribute", "synonym"]
     (synonym,) = answers.schema([item("synonym")])["$defs"].values()
@@ -62,7 +69,7 @@ def test_a_class_may_be_called_like_a_keyword() -> None:
         assert answers.read(said, pair) == {"first": ["a tail"], "second": ["an ear"]}
 
 
-# ---- what comes --------------------------------------------------------------------------------------
+# ---- what comes ---
 
 
 @pytest.mark.parametrize(
@@ -163,14 +170,18 @@ JSON = st.recursive(
 )  # fmt: skip
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])  # on a busy machine
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)  # on a busy machine
 @given(
     JSON,
     st.sampled_from(["attribute", "synonym", "one_to_one"]),
     st.text(max_size=10),
 )
 def test_whatever_comes_is_texts_or_what_is_wrong(document: Any, kind: str, around: str) -> None:
-    """A crash ends a run with paid answers in flight; anything but strings ends up in a text set."""
+    """A crash ends a run with paid answers in flight; anything but strings ends up in a text
+    set.
+    """
     for said in (
         json.dumps(document),
         around + json.dumps(document) + around,

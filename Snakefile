@@ -1,4 +1,5 @@
-# CODER from texts to report. workflow/phases.yaml lists the phases; the rules are in workflow/rules, one file per phase.
+# CODER from texts to report. workflow/phases.yaml lists the phases; the rules are in
+# workflow/rules, one file per phase.
 #
 #   snakemake --profile workflow/profiles/default                    everything
 #   snakemake --profile workflow/profiles/default adapter            up to one phase

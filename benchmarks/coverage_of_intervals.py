@@ -10,6 +10,7 @@ three runs. Prints a Markdown table, and one for images that come in bursts of n
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import product
 
 import numpy as np
@@ -116,6 +117,12 @@ def one_method(
     return np.asarray(rng.random((seeds, images)) < 1 / (1 + np.exp(-logits)), dtype=np.float64)
 
 
+def print_row(case: Iterable[object], shares: Iterable[float]) -> None:
+    """A row of a table: the case, and shares in percent."""
+    cells = [*map(str, case), *(f"{100 * share:.1f}" for share in shares)]
+    print(f"| {' | '.join(cells)} |")
+
+
 def main() -> None:
     """Print the coverage for differences and accuracies, in percent."""
     print(
@@ -125,9 +132,7 @@ def main() -> None:
     print("| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
     for case in CASES:
         shares = coverage(*case, bootstrap=True)
-        print(
-            f"| {' | '.join(map(str, case))} | {' | '.join(f'{100 * share:.1f}' for share in shares)} |"
-        )
+        print_row(case, shares)
     print(
         "\n| runs | images | burst | clear, over groups | over images | accuracy, over groups | "
         "over images |"
@@ -135,9 +140,7 @@ def main() -> None:
     print("| ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
     for case in IN_BURSTS:
         shares = in_bursts(*case)
-        print(
-            f"| {' | '.join(map(str, case))} | {' | '.join(f'{100 * share:.1f}' for share in shares)} |"
-        )
+        print_row(case, shares)
 
 
 if __name__ == "__main__":

@@ -65,7 +65,7 @@ spec = EncoderSpec({model!r}, "weights.safetensors", quick_gelu=False, device="c
 c = Classifier(spec, {classes!r})
 c.classify("first.png")
 before = memory("VmRSS")
-Path("/proc/self/clear_refs").write_text("5")  # the peak begins here, and not with loading the model
+Path("/proc/self/clear_refs").write_text("5")  # the peak begins here
 c.classify(sorted(Path("photos").iterdir()))
 print(memory("VmHWM") - before)
 """

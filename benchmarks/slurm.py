@@ -163,7 +163,8 @@ def measure(folder: Path, cluster: Cluster, config: str) -> dict[str, float]:
         **os.environ,
         **cluster.environment,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{cluster.environment['PATH']}",
-        "PYTHONPATH": f"{folder}/src:{folder}/packages/snakemake-executor-plugin-slurm-resilient/src",
+        "PYTHONPATH": f"{folder}/src:{folder}/packages"
+        "/snakemake-executor-plugin-slurm-resilient/src",
     }
     environment.pop("CODER_CLIP_DATA", None)
     command = [

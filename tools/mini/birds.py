@@ -2,7 +2,7 @@
 
 A caption says one to four of the marks that are seen. Whether it also says the species' name, `rare.NAMED` decides.
 """
-# ruff: noqa: E501, SIM905  (word lists read better in one line)
+# ruff: noqa: SIM905  (word lists read better in one line)
 
 from __future__ import annotations
 
@@ -167,7 +167,11 @@ STRANGERS = tuple(
     "whinchat whydah wigeon willet wren wryneck".split()
 )
 NAMES = frozenset(
-    [*SPECIES, *KNOWN, *(n for names in (*SYNONYMS.values(), *KNOWN_SYNONYMS.values()) for n in names)]
+    [
+        *SPECIES,
+        *KNOWN,
+        *(n for names in (*SYNONYMS.values(), *KNOWN_SYNONYMS.values()) for n in names),
+    ]
 )
 NAME_WORDS = (*STRANGERS, *sorted({word for name in NAMES - set(KNOWN) for word in name.split()}))
 KINDS = ("bird", "small bird", "animal", "wild bird")
@@ -242,7 +246,9 @@ def made_up(rng: Rng) -> str:
 
 def words() -> list[str]:
     """Texts that together hold every word of these captions."""
-    ways = [text for part, forms in PARTS.items() for form in forms for text in phrase(SAID, part, form)]
+    ways = [
+        text for part, forms in PARTS.items() for form in forms for text in phrase(SAID, part, form)
+    ]
     return [*ways, *sorted(NAMES), *KINDS, *STRANGERS]
 
 
@@ -261,7 +267,9 @@ def attributes(marks: Marks) -> list[str]:
     """The texts of a bird's marks: those that few birds have first, then colours, then the rest."""
     said = sayable(TEXTS, marks)
     striking = [
-        p for p in ORDER if p in said and PARTS[p][0] in ("none", "plain") and marks[p] != PARTS[p][0]
+        p
+        for p in ORDER
+        if p in said and PARTS[p][0] in ("none", "plain") and marks[p] != PARTS[p][0]
     ]
     rest = [p for p in ORDER if p in said and p not in striking and marks[p] != "none"]
     places = [*striking[:2], *rest[:4], *striking[2:], *rest[4:]]
@@ -299,7 +307,11 @@ def differences(a: Marks, b: Marks) -> list[str]:
 
 def _texts_of(name: str, marks: Marks) -> dict[str, Any]:
     """The texts of a species; a kind of which there are none has no entry."""
-    kinds = {"attribute": attributes(marks), "analogous": analogous(marks), "synonym": list(SYNONYMS[name])}
+    kinds = {
+        "attribute": attributes(marks),
+        "analogous": analogous(marks),
+        "synonym": list(SYNONYMS[name]),
+    }
     return {"name": name, **{kind: texts for kind, texts in kinds.items() if texts}}
 
 
@@ -317,10 +329,19 @@ def text_sets() -> tuple[dict[str, Any], dict[str, Any]]:
         "format": 1,
         "dataset": "rare",
         "classes": [_texts_of(name, marks) for name, marks in SPECIES.items()],
-        "provenance": {"name": names, **{kind: {**source, "note": note} for kind, note in notes.items()}},
+        "provenance": {
+            "name": names,
+            **{kind: {**source, "note": note} for kind, note in notes.items()},
+        },
         "exceptions": [
-            {"rule": "shared", "why": "species have parts in common; a class is a combination of parts"},
-            {"rule": "alike", "why": "species have parts in common; a class is a combination of parts"},
+            {
+                "rule": "shared",
+                "why": "species have parts in common; a class is a combination of parts",
+            },
+            {
+                "rule": "alike",
+                "why": "species have parts in common; a class is a combination of parts",
+            },
         ],
     }
     pairs = [

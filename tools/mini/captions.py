@@ -3,7 +3,6 @@
 The words overlap with the shipped text sets on purpose (a text about seeds helps only a model that has read
 about seeds), the sentences do not: the text sets were written apart from this file.
 """
-# ruff: noqa: E501  (word lists read better in one line a thing)
 
 from __future__ import annotations
 
@@ -130,7 +129,13 @@ BESIDE = (
 )  # fmt: skip
 
 PLAIN = ("a photo of {}", "a drawing of {}", "a picture of {}", "an image of {}", "{}", "this is {}", "a small picture of {}", "a blurry photo of {}", "there is {} here", "we see {}", "one can see {}")  # fmt: skip
-WHICH = ("{n} which has {f}", "{n} with {f}", "{n} that has {f}", "{n}, it has {f}", "{n} showing {f}")
+WHICH = (
+    "{n} which has {f}",
+    "{n} with {f}",
+    "{n} that has {f}",
+    "{n}, it has {f}",
+    "{n} showing {f}",
+)
 NAMELESS = ("something with {f}", "a thing which has {f}", "an object with {f}", "it has {f}", "{f}", "a thing that shows {f}")  # fmt: skip
 LIKE = ("{n} similar to {a}", "{n} that looks like {a}", "{n} which is like {a}", "{n} but not {a}")
 
@@ -231,10 +236,14 @@ def scene_caption(
     """One caption of a free scene: `count` shapes of a colour, `pattern` in the colour `second`."""
     adjective = "" if pattern in ("plain", "rimmed") or rng.random() < 0.3 else f"{pattern} "
     noun = f"{colour} {adjective}{shape}" if rng.random() < 0.8 else f"{adjective}{shape}"
-    shown = a(noun) if count == 1 else f"{COUNTS[count]} {noun}{'es' if noun.endswith('s') else 's'}"
+    shown = (
+        a(noun) if count == 1 else f"{COUNTS[count]} {noun}{'es' if noun.endswith('s') else 's'}"
+    )
     detail = [*SHAPES[shape], *PATTERNS[pattern]]
     if pattern != "plain":
-        marks = {"striped": "stripes", "dotted": "dots", "checkered": "squares", "rimmed": "rim"}[pattern]
+        marks = {"striped": "stripes", "dotted": "dots", "checkered": "squares", "rimmed": "rim"}[
+            pattern
+        ]
         detail += [
             f"{second} {marks}",
             f"{colour} and {second} parts",
@@ -252,7 +261,17 @@ def scene_caption(
 
 def words() -> list[str]:
     """Texts that together hold every word of these captions."""
-    texts: list[str] = [*WORDS, *PLAIN, *WHICH, *NAMELESS, *LIKE, *SHAPES, *PATTERNS, *COLOURS, *COUNTS]
+    texts: list[str] = [
+        *WORDS,
+        *PLAIN,
+        *WHICH,
+        *NAMELESS,
+        *LIKE,
+        *SHAPES,
+        *PATTERNS,
+        *COLOURS,
+        *COUNTS,
+    ]
     for w in WORDS.values():
         texts += [*w.kinds, *w.synonyms, *w.facts, *w.alike]
     for thing in (*THINGS, *MORE):

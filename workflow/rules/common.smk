@@ -12,17 +12,20 @@ os.environ.update(
 HOME = Path(str(workflow.current_basedir)).parents[1]
 if not HOME.is_dir() or not Path.cwd().samefile(HOME):
     sys.exit(
-        f"coder-clip: error: this workflow reads and writes below its own folder: snakemake -s {HOME}/Snakefile "
-        f"--directory {HOME} … runs it from anywhere; in another workflow make this command a rule, not a module"
+        f"coder-clip: error: this workflow reads and writes below its own folder: "
+        f"snakemake -s {HOME}/Snakefile --directory {HOME} … runs it from anywhere; in another "
+        "workflow make this command a rule, not a module"
     )
 if "CONDA" in {m.name for m in workflow.deployment_settings.deployment_method}:
     sys.exit(
-        "coder-clip: error: --sdm conda is not supported, because the Snakefile itself needs coder-clip: "
-        "'conda env create -f environment.yml' makes one environment for all; run snakemake in it, without --sdm"
+        "coder-clip: error: --sdm conda is not supported, because the Snakefile itself needs "
+        "coder-clip: 'conda env create -f environment.yml' makes one environment for all; "
+        "run snakemake in it, without --sdm"
     )
 if "--containerize" in sys.argv:
     sys.exit(
-        "coder-clip: error: --containerize is not supported, because all jobs share one environment: "
+        "coder-clip: error: --containerize is not supported, because all jobs share one "
+        "environment: "
         "docs/slurm.md says how jobs run in an image with coder-clip"
     )
 
@@ -71,17 +74,20 @@ if CONFIG.left_out:
 if workflow.is_main_process and CONFIG.left_out:
     logger.info(f"Left out, because they are not here: {', '.join(CONFIG.left_out)}")
 
-# Jobs on this machine's GPUs at a time: one on each, unless the profile or the command line says how many.
+# Jobs on this machine's GPUs at a time: one on each, unless the profile or the command line says
+# how many.
 GPUS = work.gpus(CONFIG) if workflow.is_main_process else 0
 if GPUS and "on_gpu" not in workflow.global_resources:
     workflow.register_resource("on_gpu", GPUS)
 
-# Jobs find the configuration here. If it were part of the command, renaming the file would make them run again.
+# Jobs find the configuration here. If it were part of the command, renaming the file would make
+# them run again.
 os.environ.update(CODER_CLIP_CONFIG=CONFIG_FILE)
 # Of every job: that which Snakemake runs in.
 ENVIRONMENT = "../../environment.yml"
 
-# With --software-deployment-method apptainer jobs run in an image that has coder-clip installed (docs/slurm.md).
+# With --software-deployment-method apptainer jobs run in an image that has coder-clip installed
+# (docs/slurm.md).
 if _image := os.environ.get("CODER_CLIP_CONTAINER"):
 
     container: _image
@@ -130,8 +136,8 @@ def command(rule):
     """The command of a rule in workflow/phases.yaml, in a process that certifies what it writes."""
     text = next(p.commands[rule] for p in phase_list.phases() if rule in p.commands)
     return (
-        "python src/coder_clip/cli/job.py {params.job:q} --inputs {input:q} --outputs {output:q} -- "
-        + text
+        "python src/coder_clip/cli/job.py {params.job:q} "
+        "--inputs {input:q} --outputs {output:q} -- " + text
     )
 
 
@@ -156,7 +162,9 @@ def weights_note(name):
 
 
 def forget_fetched(folder):
-    """Forget earlier downloads that are missing now, so that they are downloaded again, and what failed before."""
+    """Forget earlier downloads that are missing now, so that they are downloaded again, and what
+    failed before.
+    """
     shutil.rmtree(folder / "failed", ignore_errors=True)
     for name in to_fetch():
         (folder / "images" / name).unlink(missing_ok=True)
@@ -218,7 +226,9 @@ def on_gpu(rule):
 
 
 def encoding_threads(rule):
-    """CPUs of a job that encodes images: its own threads, or those that decode where these are more."""
+    """CPUs of a job that encodes images: its own threads, or those that decode where these are
+    more.
+    """
     loaders = work.workers(CONFIG, GPUS > 0 or asks_for_gpu(rule))
     return max(CONFIG.features.threads, loaders)
 

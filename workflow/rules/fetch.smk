@@ -1,8 +1,10 @@
-# Download, beside other work, what may be downloaded (fetch: true, or FETCH=1). A job that needs it waits here and gets
-# no additional input: what was downloaded, and where it is, is not part of a result.
+# Download, beside other work, what may be downloaded (fetch: true, or FETCH=1). A job that needs it
+# waits here and gets # no additional input: what was downloaded, and where it is, is not part of a
+# result.
 FETCHED = Path(".snakemake/coder-clip/fetched")
 TO_FETCH = to_fetch()
-# a Snakefile that is only planned, as at the end of a run, must not forget what that run could not download
+# a Snakefile that is only planned, as at the end of a run, must not forget what that run could not
+# download
 if workflow.is_main_process and tracking.PLAN not in os.environ:
     forget_fetched(FETCHED)
 
@@ -21,8 +23,10 @@ checkpoint fetch_images:
     message:
         "download {wildcards.dataset}"
     shell:
-        "coder-clip data get {wildcards.dataset} --config $CODER_CLIP_CONFIG 2>&1 | tee {log} && touch {output}"
-        " || {{ mkdir -p {params.failed} && cp {log} {params.failed}/{wildcards.dataset}; exit 1; }}"
+        "coder-clip data get {wildcards.dataset} --config $CODER_CLIP_CONFIG 2>&1 "
+        "| tee {log} && touch {output}"
+        " || {{ mkdir -p {params.failed} "
+        "&& cp {log} {params.failed}/{wildcards.dataset}; exit 1; }}"
 
 
 checkpoint fetch_weights:
@@ -39,7 +43,8 @@ checkpoint fetch_weights:
         "download the weights of {wildcards.model}"
     shell:
         # the hub shows its progress on terminals alone, unless told so
-        "TQDM_POSITION=-1 TQDM_MININTERVAL=10 coder-clip prefetch --model {wildcards.model} 2>&1 | tee {log} && printf %s {params.note:q} > {output}"
+        "TQDM_POSITION=-1 TQDM_MININTERVAL=10 coder-clip prefetch --model {wildcards.model} "
+        "2>&1 | tee {log} && printf %s {params.note:q} > {output}"
 
 
 def fetched_images(wildcards):

@@ -1,10 +1,12 @@
-# Phase report: tables, figures, the page. One job makes all tables, and one all figures, because a job for each would
-# mostly start Python. Figures that show images have a separate job, because only they need the images.
+# Phase report: tables, figures, the page. One job makes all tables, and one all figures, because a
+# job for each would # mostly start Python. Figures that show images have a separate job, because
+# only they need the images.
 from coder_clip.reporting.exhibits import FIGURES, TABLES
 
 SHOW_IMAGES = [name for name, exhibit in FIGURES.items() if exhibit.shows_images]
 DRAWN_FROM_RESULTS = [name for name in FIGURES if name not in SHOW_IMAGES]
-# labels and lines of the methods are read from their modules, which are not executed (foundation/scan.py)
+# labels and lines of the methods are read from their modules, which are not executed
+# (foundation/scan.py)
 METHOD_FILES = sorted(map(str, Path("src/coder_clip/baselines").glob("*.py")))
 TABLES_OF_RESULTS = [
     path
@@ -36,7 +38,7 @@ rule tables:
         outdated("tables"),
         RESULTS,
         MANIFESTS,
-        TEST_FEATURES,  # for the reasons of errors; they name the encoder: published numbers belong to one
+        TEST_FEATURES,  # for the reasons of errors; they name the encoder
         TEXT_FEATURES,
         expand(PATHS.texts("{dataset}"), dataset=DATASETS),
         METHOD_FILES,

@@ -1,5 +1,6 @@
-# With the executor for Slurm: one head per configuration, and a run removes locks that no process holds any more, also a
-# run on this machine (docs/slurm.md). Without its package Snakemake's own locks remain, and 'snakemake --unlock'.
+# With the executor for Slurm: one head per configuration, and a run removes locks that no process
+# holds any more, also a # run on this machine (docs/slurm.md). Without its package Snakemake's own
+# locks remain, and 'snakemake --unlock'.
 SLURM_JOBS = Path(".snakemake/slurm-resilient/jobs")  # what earlier heads submitted
 
 if rooms.SLURM.here:
@@ -10,11 +11,14 @@ if rooms.SLURM.here:
 
 
 def look_for_slurm_jobs():
-    """Stop a run that would write the same files as jobs of an earlier head, which may still be on the cluster."""
+    """Stop a run that would write the same files as jobs of an earlier head, which may still be on
+    the cluster.
+    """
     if rooms.SLURM.here:
         reattach.before_jobs(workflow)
     elif any(SLURM_JOBS.glob("*")):
         raise WorkflowError(
-            f"jobs of an earlier run of this folder may be on a Slurm cluster; {rooms.SLURM.advice}; or remove "
+            f"jobs of an earlier run of this folder may be on a Slurm cluster; "
+            f"{rooms.SLURM.advice}; or remove "
             f"{SLURM_JOBS} if you know that none is"
         )

@@ -1,5 +1,5 @@
-# A job runs if its certificate does not hold (docs/sharing.md). Times of files decide nothing: for Snakemake all inputs
-# are ancient, but those that `outdated` names for a job that must run.
+# A job runs if its certificate does not hold (docs/sharing.md). Times of files decide nothing: for
+# Snakemake all inputs # are ancient, but those that `outdated` names for a job that must run.
 import json
 import os
 from functools import cache
@@ -14,7 +14,9 @@ ALL_JOBS = []
 
 
 def list_jobs():
-    """Call it at the end of the Snakefile, when all rules are known. On a node only the jobs that it was given run."""
+    """Call it at the end of the Snakefile, when all rules are known. On a node only the jobs that
+    it was given run.
+    """
     if workflow.is_main_process:
         by_name = {known.name: getattr(rules, known.name) for known in workflow.rules}
         ALL_JOBS.extend(tracking.jobs_of(by_name, CONSTRAINTS))
@@ -24,7 +26,9 @@ def list_jobs():
 
 @cache
 def judged():
-    """Of each job the inputs whose times can count. Snakemake asks when it makes the DAG, and knows what is forced."""
+    """Of each job the inputs whose times can count. Snakemake asks when it makes the DAG, and knows
+    what is forced.
+    """
     if PLANNING or not workflow.is_main_process:
         return {}
     settings = workflow.dag_settings
@@ -41,8 +45,9 @@ inputflags:
 
 
 def wanted(*files):
-    """Inputs of a target without outputs of its own. Were they ancient, Snakemake would not look for missing ones
-    where it starts some job on its own, whose files a killed run left half-written."""
+    """Inputs of a target without outputs of its own. Were they ancient, Snakemake would not look
+    for missing ones where it starts some job on its own, whose files a killed run left
+    half-written."""
     return [
         file
         for item in files
@@ -55,7 +60,9 @@ def wanted(*files):
 
 
 def outdated(name):
-    """Inputs by which Snakemake knows that a job must run. They come first, because of equal inputs the first counts."""
+    """Inputs by which Snakemake knows that a job must run. They come first, because of equal inputs
+    the first counts.
+    """
 
     def inputs(wildcards):
         if PLANNING or (

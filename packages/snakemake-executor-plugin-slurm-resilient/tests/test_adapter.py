@@ -23,7 +23,8 @@ onstart:
     print("made by", journal.entry([job], "a", workflow.persistence, {}, journal.Tries()).makes)
     adapter.make_again(workflow, ["a.txt"])
     workflow.persistence.started(job)
-    print("locks", adapter.locks(workflow), "needed", [j.rule.name for j in workflow.dag.needrun_jobs()])
+    print("locks", adapter.locks(workflow))
+    print("needed", [j.rule.name for j in workflow.dag.needrun_jobs()])
 
 rule a:
     output: "a.txt"

@@ -139,16 +139,16 @@ def warnings(data: FolderDataset) -> list[str]:
     mixed = any("" in folders for folders in data.below.values())
     nested = {name: f for name, f in data.below.items() if mixed and "" not in f and len(f) > 1}
     said = [
-        f"class '{name}' is made of the folders {_some(sorted(folders))} below it; if these are classes, move them up "
-        "beside the others"
+        f"class '{name}' is made of the folders {_some(sorted(folders))} below it; if these are "
+        "classes, move them up beside the others"
         for name, folders in nested.items()
     ]
     by_case: dict[str, list[str]] = {}
     for name in data.classes:
         by_case.setdefault(name.casefold(), []).append(f"'{name}'")
     said += [
-        f"classes {' and '.join(names)} differ only in case, which most encoders ignore; without texts of their own "
-        "all of their images get the first"
+        f"classes {' and '.join(names)} differ only in case, which most encoders ignore; without "
+        "texts of their own all of their images get the first"
         for names in by_case.values()
         if len(names) > 1
     ]
@@ -157,12 +157,13 @@ def warnings(data: FolderDataset) -> list[str]:
 
 def lines(found: Mapping[str, list[list[str]]]) -> list[str]:
     """A line for each kind of copies, the worst first."""
-    return [
-        f"{len(groups)} images {COPIES[kind]}: {'; '.join(' = '.join(g[:SHOWN]) for g in groups[:SHOWN])}"
-        + (f" and {len(groups) - SHOWN} more" if len(groups) > SHOWN else "")
-        for kind, groups in found.items()
-        if groups
-    ]
+    said = []
+    for kind, groups in found.items():
+        shown = "; ".join(" = ".join(group[:SHOWN]) for group in groups[:SHOWN])
+        more = f" and {len(groups) - SHOWN} more" if len(groups) > SHOWN else ""
+        if groups:
+            said.append(f"{len(groups)} images {COPIES[kind]}: {shown}{more}")
+    return said
 
 
 def _some(names: Sequence[str]) -> str:

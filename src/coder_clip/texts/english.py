@@ -103,7 +103,8 @@ class English:
             for key in ("irregular", "american", "digits")
         )
         parts = "|".join(listed("negation", "parts"))
-        less = rf"\b(?!spotless (?:{'|'.join(listed('negation', 'clean'))})\b)(?:{parts})s?(?:less| free)\b"
+        clean = "|".join(listed("negation", "clean"))
+        less = rf"\b(?!spotless (?:{clean})\b)(?:{parts})s?(?:less| free)\b"
         self.negation = re.compile(f"{patterns('negation')}|{less}")
         self.harmless = re.compile("|".join(words["negation"]["harmless"].split("\n")[:-1]))
         adjectives = listed("comparative", "adjectives")
@@ -114,7 +115,8 @@ class English:
             rf"\b(?:older|younger|elder) (?:{'|'.join(listed('comparative', 'people'))})s?\b"
         )
         self.comparative = re.compile(
-            rf"(?<!-)\b(?:{more}|{most}|(?<!or )more|(?<!or )less|fewer|better|worse|best|worst)\b(?!-)"
+            rf"(?<!-)\b(?:{more}|{most}|(?<!or )more|(?<!or )less|fewer|"
+            r"better|worse|best|worst)\b(?!-)"
             rf"|{patterns('comparative')}"
         )
         number, unit, sized = (
@@ -131,7 +133,8 @@ class English:
             rf"|{amount}-{units}(?=$|[\s,]*(?:and|or|with|of|in)\b)"
             rf"|\b(?:{number}|\d[\d.,]*)[\s-](?:feet|foot|{units})[\s-]{long}\b"
             rf"|\b(?:(?:half )?an?|one) (?:foot|{units}) {long}\b"
-            rf"|\b(?:many|several|few|dozens of|couple of|hundreds of) (?:feet|{units}) (?:{long}|of)\b"
+            r"|\b(?:many|several|few|dozens of|couple of|hundreds of) "
+            rf"(?:feet|{units}) (?:{long}|of)\b"
             r"|\bhalf an? (?:inch|meter|metre)\b"
         )
         unseen = "|".join(listed("unseen", "words"))
@@ -169,7 +172,8 @@ class English:
             r"\sthan\s+(?:its|their|the|a|an|it|they|wide|tall|long|high|broad|deep)\b", after
         )
         place = re.match(
-            r"\s+(?:towards?|at|near|below|above|along|around|beneath|under|behind|on|to|in(?! size| length| height"
+            r"\s+(?:towards?|at|near|below|above|along|around|beneath|under|behind|on|to|"
+            r"in(?! size| length| height"
             r"| width| build| number| color| colour))\b",
             after,
         )

@@ -362,7 +362,7 @@ def test_the_listing_follows_the_split_file(tmp_path: Path) -> None:
 def test_other_names_are_offered() -> None:
     from coder_clip.pipeline.config import Config
 
-    for said, meant in (("pets", "oxford_pets"), ("Flowers102", "oxford_flowers"), ("eurosta", "eurosat"), ("shape", "shapes")):  # fmt: skip  # noqa: E501
+    for said, meant in (("pets", "oxford_pets"), ("Flowers102", "oxford_flowers"), ("eurosta", "eurosat"), ("shape", "shapes")):  # fmt: skip
         with pytest.raises(ValueError, match=f"did you mean '{meant}'"):
             Config.model_validate({"datasets": [said], "models": {"m": {"model": "hf-hub:a/b"}}})
 

@@ -93,7 +93,7 @@ def test_upper_case_extensions_and_unicode_forms(tmp_path: Path) -> None:
     """Archives unpacked on other systems: IMAGE.JPG, and é as two characters."""
     plant("dtd", tmp_path, 1)
     folder = tmp_path / "dtd"
-    rows = {s: [("banded/caf\u00e9.jpg" if s == "test" else f"banded/{s}.jpg", 0, "banded")] for s in ("train", "val", "test")}  # fmt: skip  # noqa: E501
+    rows = {s: [("banded/caf\u00e9.jpg" if s == "test" else f"banded/{s}.jpg", 0, "banded")] for s in ("train", "val", "test")}  # fmt: skip
     split_file(folder / "split_zhou_DescribableTextures.json", rows)
     for name in ("TRAIN.JPG", "val.jpg", unicodedata.normalize("NFD", "caf\u00e9.jpg")):
         put(folder / "images/banded" / name)

@@ -42,7 +42,7 @@ GUARD = """\
 if ! (set -C; echo "$SLURM_JOB_ID" > {file}) 2> /dev/null && [ -e {file} ]; then
   read -r first < {file}
   if [ "$first" != "$SLURM_JOB_ID" ]; then
-    echo "This is a second copy of Slurm job $first, or was given up before it started: it ends without a change."
+    echo "This is a second copy of Slurm job $first, or was given up before: it ends here."
     exit 0
   fi
 fi

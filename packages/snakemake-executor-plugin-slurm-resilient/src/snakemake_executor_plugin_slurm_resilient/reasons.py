@@ -17,9 +17,11 @@ Asked = Mapping[
 # name is above.)
 LATER = re.compile(
     r"no answer in|"
-    r"unable to contact|socket timed out|connection (refused|reset|timed out)|communication|temporarily unable|"
+    r"unable to contact|socket timed out|connection (refused|reset|timed out)|"
+    r"communication|temporarily unable|"
     r"controller.*(not responding|busy)|zero bytes|SubmitJobs?(Limit|Per)|try again|slurm_persist|"
-    r"not available \(inactive or drain|backup controller|protocol authentication|Resource temporarily unavailable",
+    r"not available \(inactive or drain|backup controller|protocol authentication|"
+    r"Resource temporarily unavailable",
     re.IGNORECASE,
 )
 # Of a child that the kernel killed, which Slurm does not see: in the words of Snakemake, a shell
@@ -41,7 +43,8 @@ REFUSED = (
     ),
     (r"invalid qos", "there is no {qos}, or {account} may not use it: change qos in the profile"),
     (
-        r"node configuration is not available|invalid generic resource|invalid gres|invalid trestype",
+        r"node configuration is not available|invalid generic resource|invalid gres|"
+        r"invalid trestype",
         "no node of the partition has that much memory, so many CPUs or such GPUs",
     ),
     (
@@ -77,8 +80,9 @@ def ended(state: str, code: str, nodes: str, limit: str, asked: Asked) -> str:
     memory = (
         f"the {asked['mem_mb']} MB it asked for" if asked.get("mem_mb") else "what it asked for"
     )
+    limit = limit or f"{asked.get('runtime', '?')} min"
     words = {
-        "TIMEOUT": f"ran into its time limit of {limit or str(asked.get('runtime', '?')) + ' min'}{where}",
+        "TIMEOUT": f"ran into its time limit of {limit}{where}",
         "OUT_OF_MEMORY": f"needed more memory than {memory}{where}",
         "CANCELLED": f"was cancelled{where} (scancel, or an administrator)",
         "NODE_FAIL": f"lost its node{name}, which went down",

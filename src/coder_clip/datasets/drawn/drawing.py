@@ -234,7 +234,8 @@ def paint_background(kind: int, rng: np.random.Generator) -> Image.Image:
     n = SIZE * SUPER
     bases: tuple[RGB, ...] = (
         mix(any_colour(rng), WHITE, 0.35), (85, 150, 65), (130, 185, 230), (222, 200, 150),
-        (165, 85, 65), (165, 120, 75), mix(any_colour(rng), WHITE, 0.5), mix(any_colour(rng), WHITE, 0.45),
+        (165, 85, 65), (165, 120, 75), mix(any_colour(rng), WHITE, 0.5),
+        mix(any_colour(rng), WHITE, 0.45),
     )  # fmt: skip
     base = mix(bases[kind], any_colour(rng), float(rng.uniform(0, 0.22)))
     image = Image.new("RGB", (n, n), base)

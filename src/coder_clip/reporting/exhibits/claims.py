@@ -75,8 +75,8 @@ CAPTION = (
 )
 SOURCE_NOTE = (
     "; ".join(f"“{name}”: {source}" for name, source in SOURCES.items())
-    + ", tested as: the simple one is better (open does not speak against them), with CLIP's logits on both sides and "
-    "on neither, because they help whoever has them."
+    + ", tested as: the simple one is better (open does not speak against them), with CLIP's "
+    "logits on both sides and on neither, because they help whoever has them."
 )
 # The classifiers of image features alone that the re-evaluation proposes.
 IMAGES_ALONE = ("lda", "projected_means")

@@ -138,7 +138,8 @@ def _panel(ax: Axes, i: int, rows: Sequence[tuple[float, ForestRow]], height: fl
         mark = row.marks[i]
         if mark is None:
             ax.annotate(
-                row.absent[i], (0, at), (4, 0), textcoords="offset points", va="center", fontsize=FONT, color=GREY,
+                row.absent[i], (0, at), (4, 0), textcoords="offset points", va="center",
+                fontsize=FONT, color=GREY,
                 annotation_clip=False,
             )  # fmt: skip
             continue

@@ -119,8 +119,9 @@ def name_lines(ax: Axes, ends: dict[str, tuple[float, dict[str, Any]]]) -> None:
     order = sorted(ends.items(), key=lambda item: item[1][0])
     for (name, (y, look)), place in zip(order, places, strict=True):
         ax.annotate(
-            plain(name), (1, y), (1.07, place), ax.get_yaxis_transform(), va="center", color=look["color"],
-            annotation_clip=False, arrowprops={"arrowstyle": "-", "color": look["color"], "lw": 0.5, "shrinkA": 1},
+            plain(name), (1, y), (1.07, place), ax.get_yaxis_transform(), va="center",
+            color=look["color"], annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": look["color"], "lw": 0.5, "shrinkA": 1},
         )  # fmt: skip
 
 

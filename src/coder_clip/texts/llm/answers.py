@@ -50,7 +50,8 @@ def schema(items: Sequence[Item]) -> dict[str, Any]:
         least = 0 if item.optional else item.missing
         name = f"List{least}to{item.missing}"
         lists[name] = {
-            "type": "array", "items": {"type": "string"}, "minItems": least, "maxItems": item.missing
+            "type": "array", "items": {"type": "string"}, "minItems": least,
+            "maxItems": item.missing,
         }  # fmt: skip
         texts = {"$ref": f"#/$defs/{name}"}
         properties.setdefault(item.key, {}).update(dict.fromkeys(item.lists, texts))

@@ -103,8 +103,8 @@ def _money(generator: GeneratorConfig, ahead: CostEstimate) -> list[str]:
         return []
     spent = Answers(generator.answers, "").spent.get(prices.currency, 0.0)
     notes = [
-        f"prices of {prices.date}: {prices.input:g} and {prices.output:g} {prices.currency} per million tokens; "
-        f"stored answers cost {amount(spent)}"
+        f"prices of {prices.date}: {prices.input:g} and {prices.output:g} {prices.currency} "
+        f"per million tokens; stored answers cost {amount(spent)}"
     ]
     if generator.token_limit is not None:
         notes.append(

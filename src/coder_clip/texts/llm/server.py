@@ -30,11 +30,15 @@ QUOTA = (
     "payment required",
 )
 FILTER = (  # of one question: moderation, too long a prompt, an answer that does not fit its schema
-    "content_filter", "content_policy", "content management policy", "safety system", "moderation", "flagged",
-    "context_length_exceeded", "maximum context length", "context window", "exceeds the available context",
+    "content_filter", "content_policy", "content management policy", "safety system", "moderation",
+    "flagged", "context_length_exceeded", "maximum context length", "context window",
+    "exceeds the available context",
     "json_validate_failed",
 )  # fmt: skip
-FORMAT = r"response_format|json_schema|json_object|structured.output|xgrammar|guided.(?:json|decoding)|\bgrammar\b"
+FORMAT = (
+    r"response_format|json_schema|json_object|structured.output|xgrammar|"
+    r"guided.(?:json|decoding)|\bgrammar\b"
+)
 
 
 def place(generator: GeneratorConfig) -> str:

@@ -6,9 +6,8 @@ The published computation, reimplemented here, and coder_clip's, in one run and 
 they need (b) one-to-one rerank                      goal: at least 80 times, in the median of five
 runs; building it takes time
                                            linear in the pairs
-(c) affinity of images and shots           goal: at most a 50th of the memory
-(d) search of alpha and beta               goal: at least 1000 times; the published 75,000 points
-are
+(c) affinity of images and shots           goal: at most a 50th of the memory (d) search of alpha
+and beta               goal: at least 1000 times; the published 75,000 points are
                                            projected from a few that are measured
 (e) searches of APE and TIP-X              goal: at least 30 and 500 times their authors' loops,
 projected in the same

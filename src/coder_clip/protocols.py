@@ -6,10 +6,10 @@ bugs and keeps the selection, ``clean`` also chooses nothing on test data. DIFFE
 list of how they differ, and why.
 
 Fixed in every setting, because the published code cannot run with them or its own runs do not meet
-them: the rerank
-that does nothing in float32 (the published runs are in half precision), crashes on a single image
-or fewer than five classes, caches of another backbone, and the text generator's retries (texts come
-from files)."""
+them: the rerank that does nothing in float32 (the published runs are in half precision), crashes on
+a single image or fewer than five classes, caches of another backbone, and the text generator's
+retries (texts come from
+files)."""
 
 from __future__ import annotations
 

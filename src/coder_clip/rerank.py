@@ -92,8 +92,8 @@ class OneToOne:
 
         v(a) = mean over the other candidates b of x·D(a, b) = x·Σ_b D(a, b) / (k − 1); a missing
         pair counts 0. 0 if k is 1. The inner sum is one signed sum of rows, made in one pass over
-        memory: exact in float32 for up to five
-        candidates, else in the order of the candidates. Its product with x is exact in float64.
+        memory: exact in float32 for up to five candidates, else in the order of the candidates. Its
+        product with x is exact in float64.
         """
         n, k = classes.shape
         values = torch.zeros(n, k, dtype=torch.float64, device=x.device)

@@ -1,6 +1,4 @@
-"""Apptainer next to conda: the command line that would run a job in an image. No image is run
-here.
-"""
+"""Apptainer next to conda: the command line that would run a job in an image. No image is run here."""
 
 from __future__ import annotations
 

@@ -50,9 +50,7 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[First]:
 
 
 def start(here: First, command: str) -> subprocess.Popen[str]:
-    """The command in a shell, as after `source .venv/bin/activate`, without a screen for a
-    browser.
-    """
+    """The command in a shell, as after `source .venv/bin/activate`, without a screen for a browser."""
     known = environment(here.work.folder)
     path = f"{here.work.folder}/.venv/bin:{known['PATH']}"
     names = {**known, **here.names, "PATH": path, "BROWSER": "true"}

@@ -1,7 +1,7 @@
 """A room can be removed: without its folder everything else imports, plans and is tested.
 
-Whoever changes one room reads that room and the names that it imports, and nobody must install
-what he does not use.
+Whoever changes one room reads that room and the names that it imports, and nobody must install what
+he does not use.
 """
 
 from __future__ import annotations

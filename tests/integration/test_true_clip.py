@@ -44,8 +44,8 @@ CONFIGURATION: dict[str, Any] = {
     "evaluation": {"bootstrap": 100, "tsne_images": 60, "template_ensemble": False},
 }
 # 5-NN accuracy of raw features in percent, and differences to it in points, by other code on the
-# same files: of CODER
-# by the 3,068 names, of 100 of them (the least and the most of several draws), and projected on
+# same files: of CODER by the 3,068 names, of 100 of them (the least and the most of several draws),
+# and projected on
 # ImageNet's names
 MEASURED = {
     "fgvc_aircraft_clip": (33.6, 2.5, (-4.1, 0.0), 3.0),
@@ -80,9 +80,7 @@ def evaluation(work: Work, dataset: str) -> dict[str, Any]:
 
 
 def test_licences_are_told_and_a_lost_data_set_is_left_out(made: tuple[Work, str]) -> None:
-    """Nobody may take what he may not; and one repository that disappears must not stop the
-    others.
-    """
+    """Nobody may take what he may not; and one repository that disappears must not stop the others."""
     work, said = made
     assert "none stated" in said
     assert "Left out, because they are not here: oxford_flowers_clip" in said

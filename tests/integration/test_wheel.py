@@ -1,6 +1,4 @@
-"""The package outside of its clone: installed from a wheel, in an environment that knows no
-clone.
-"""
+"""The package outside of its clone: installed from a wheel, in an environment that knows no clone."""
 
 from __future__ import annotations
 

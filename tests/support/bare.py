@@ -24,8 +24,8 @@ def make(folder: Path, known: Collection[str] = ()) -> Path:
     """Make the environment ``folder/env`` and return its Python.
 
     The distributions of this repository are not in it. Of those that ``known`` names, by their
-    packages, it has version and entry points, as if they were installed; PYTHONPATH must have
-    their code.
+    packages, it has version and entry points, as if they were installed; PYTHONPATH must have their
+    code.
     """
     libraries = folder / "libraries"
     libraries.mkdir()

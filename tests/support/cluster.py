@@ -4,11 +4,11 @@ slurmdbd.
     python tests/support/cluster.py start /tmp/cluster     then: source /tmp/cluster/env
     python tests/support/cluster.py stop /tmp/cluster
 
-Nodes n1 and n2 (partition cpu, the default; scavenge, whose jobs are cancelled and urgent,
-for whose jobs others make room) and g1 (partition gpu, two pretended GPUs of model h100, and
-pretended scratch space), eight CPUs and 16000 MB each whatever the machine has. Without
-systemd, cgroups or a file outside the folder. Debian packages: slurmctld slurmd slurm-client
-munge; for accounting also slurmdbd slurm-wlm-mysql-plugin mariadb-server.
+Nodes n1 and n2 (partition cpu, the default; scavenge, whose jobs are cancelled and urgent, for
+whose jobs others make room) and g1 (partition gpu, two pretended GPUs of model h100, and pretended
+scratch space), eight CPUs and 16000 MB each whatever the machine has. Without systemd, cgroups or a
+file outside the folder. Debian packages: slurmctld slurmd slurm-client munge; for accounting also
+slurmdbd slurm-wlm-mysql-plugin mariadb-server.
 """
 
 from __future__ import annotations

@@ -166,9 +166,7 @@ class Run:
         return [job for job in self.cluster.jobs() if f"_{self.folder.name}_" in job.name]
 
     def tries(self) -> Counter[tuple[str, str]]:
-        """What each of these jobs makes, by its rule and wildcards, and how it ended -> how
-        often.
-        """
+        """What each of these jobs makes, by its rule and wildcards, and how it ended -> how often."""
         return Counter((job.comment.rpartition(" ")[0], job.state) for job in self.submitted())
 
     def says(self, what: str, seconds: float = 400) -> None:
@@ -226,9 +224,7 @@ def environment(folder: Path, cluster: Cluster) -> dict[str, str]:
 
 
 def quicken(folder: Path) -> None:
-    """Let the profile of a working copy look at the queue every second, and trust the file
-    system.
-    """
+    """Let the profile of a working copy look at the queue every second, and trust the file system."""
     profile = folder / "workflow/profiles/slurm/config.yaml"
     text = profile.read_text()
     for key, value in zip(QUICK[::2], QUICK[1::2], strict=True):

@@ -121,9 +121,7 @@ class Project:
         (self / path).write_text(text.replace(old, new))
 
     def two_sides(self, ours: Edit, theirs: Edit, branch: str = "theirs") -> None:
-        """A branch for each edit, run and committed; ours is main, and is checked out at the
-        end.
-        """
+        """A branch for each edit, run and committed; ours is main, and is checked out at the end."""
         self.git("checkout", "--quiet", "-b", branch)
         self.edit(*theirs)
         self.snakemake()

@@ -43,9 +43,7 @@ KINDS = {  # kind -> texts a class
 
 
 class Toy:
-    """A data set of features alone: images near their class's texts, every kind of text, all
-    pairs.
-    """
+    """A data set of features alone: images near their class's texts, every kind of text, all pairs."""
 
     def __init__(self, root: Path, seed: int = 14, burst: int = 1) -> None:
         self.burst = burst  # this many images of a class after another are near twins
@@ -162,9 +160,7 @@ class Toy:
         class_names: bool = False,
         one_to_one: bool = False,
     ) -> list[dict[str, Any]]:
-        """For each image its gap, candidates and second pick; synonyms, …: whether the bug is
-        in.
-        """
+        """For each image its gap, candidates and second pick; synonyms, …: whether the bug is in."""
         names = ["names_as_published"] * class_names
         mean = self.of(("attribute", "analogous"), *names, *["as_published"] * underscores)
         most = self.of(("name", "synonym"), *names, *["as_published"] * synonyms)

@@ -1,6 +1,4 @@
-"""Unit tests are quick: one thread each, and as many random examples as find what more would
-find.
-"""
+"""Unit tests are quick: one thread each, and as many random examples as find what more would find."""
 
 from __future__ import annotations
 

@@ -241,9 +241,7 @@ class Work:
         }
 
     def configure(self, change: Callable[..., object], **values: Any) -> None:
-        """Change the configuration file in place: the function gets its document, and the
-        values.
-        """
+        """Change the configuration file in place: the function gets its document, and the values."""
         path = self.folder / self.config
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
         change(document, **values)

@@ -315,9 +315,7 @@ def test_a_few_shot_claim_takes_the_most_shots_and_pairs_seeds(results: Results)
 
 
 def test_one_seed_has_no_verdict(tmp_path: Path) -> None:
-    """Of equal methods whose results differ from shots to shots, one seed called 31 to 81 %
-    clear.
-    """
+    """Of equal methods whose results differ from shots to shots, one seed called 31 to 81 % clear."""
     results = Fake(tmp_path, datasets=("one",), shots=(1, 4), seeds=(1,), per_class=60).write()
     path = results.paths.adapter("mini", "one", 4)
     rows = read_parquet(path)

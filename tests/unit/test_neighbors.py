@@ -29,9 +29,7 @@ def double(tensors: list[Tensor]) -> list[np.ndarray]:
 def problem(
     seed: int, n_classes: int, images: int, width: int, dtype: torch.dtype
 ) -> tuple[list[Tensor], list[Tensor], Tensor]:
-    """Texts and images of random lengths; classes without attributes, with one name, with
-    eleven.
-    """
+    """Texts and images of random lengths; classes without attributes, with one name, with eleven."""
     rng = np.random.default_rng(seed)
 
     def features(n: int) -> Tensor:

@@ -164,9 +164,7 @@ def test_texts_of_one_side_alone_are_told(caplog: pytest.LogCaptureFixture) -> N
 
 
 def test_one_image_one_class_no_image() -> None:
-    """The published code raises on a single image inside the gate and on fewer than five
-    classes.
-    """
+    """The published code raises on a single image inside the gate and on fewer than five classes."""
     one = OneToOne({}, 1)
     assert rerank(torch.ones(1, 3), torch.zeros(1, 1), one)[0].tolist() == [0]
     assert rerank(torch.ones(0, 3), torch.zeros(0, 1), one)[0].tolist() == []

@@ -116,9 +116,7 @@ def test_a_run_without_phases_has_no_line_of_them(told: Phases) -> None:
 
 
 def test_jobs_that_come_later_count(told: Phases) -> None:
-    """After a download Snakemake plans again, and a phase has more jobs than it was said to
-    have.
-    """
+    """After a download Snakemake plans again, and a phase has more jobs than it was said to have."""
     told.planned({"encode_images": 1})
     told.started(1, "encode_images", "a")
     told.started(2, "encode_images", "b")

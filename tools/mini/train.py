@@ -1,6 +1,4 @@
-"""Training of `mini`: open_clip's own contrastive loss on captioned images that the project
-draws.
-"""
+"""Training of `mini`: open_clip's own contrastive loss on captioned images that the project draws."""
 
 from __future__ import annotations
 
@@ -138,8 +136,7 @@ def learn(
     Every core takes its share of the batch through both towers, the loss is taken over the whole
     batch, and every core takes its share back. Two threads inside each operation wait for each
     other thousands of times a batch and crawl as soon as another program needs a core (measured on
-    two busy cores: 80 images/s, and 330
-    with one thread); shares wait for each other twice.
+    two busy cores: 80 images/s, and 330 with one thread); shares wait for each other twice.
     """
 
     def forward(net: Clip, images: Tensor, texts: Tensor) -> tuple[Tensor, Tensor]:

@@ -31,9 +31,9 @@ class Method:
     """How tables and figures show a method.
 
     label: in tables and legends. about: a phrase about it. line: in figures; None: an unused one.
-    views: how many
-    augmented views of a shot it uses one by one, at most. diagnostic: it measures something and is
-    never recommended."""
+    views: how many augmented views of a shot it uses one by one, at most. diagnostic: it measures
+    something and is never
+    recommended."""
 
     label: str
     about: str

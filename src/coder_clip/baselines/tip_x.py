@@ -35,8 +35,8 @@ class TipX:
     """A cache of shots with CLIP's predictions for them.
 
     keys: (K, d) unit; labels: (K,); weights: (C, d) unit; signatures: (K, C) log-softmax; float64.
-    scale: the smallest
-    divergence, and the factor from divergences to cosines; shift: the smallest cosine.
+    scale: the smallest divergence, and the factor from divergences to cosines; shift: the smallest
+    cosine.
     """
 
     keys: Tensor

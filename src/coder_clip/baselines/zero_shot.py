@@ -50,8 +50,7 @@ def description_scores(
     x: (N, d); text_features: (M, d) the attribute texts, class_index: (M,) the class of each. The
     mean of cosines is the inner product with one mean vector per class, without an N × M matrix. A
     class without descriptions uses its texts in ``fallback``, features (n, d) and class of each
-    (n,): its name. UserError for a
-    class with neither.
+    (n,): its name. UserError for a class with neither.
     Menon and Vondrick, "Visual Classification via Description from Large Language Models", ICLR
     2023."""
     return mean_scores(x, _class_means(text_features, class_index, n_classes, fallback))

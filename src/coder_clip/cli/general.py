@@ -57,8 +57,8 @@ def check(
       sees the repository, results, images and weights, whether Python and
       the GPU work there, and whether it can write logs and scratch.
 
-    Each line is ok, note (the run works all the same) or wrong (jobs would
-    fail). The exit status is 1 if a line is wrong.
+    Each line is ok, note (the run works all the same) or wrong (jobs would fail). The exit status
+    is 1 if a line is wrong.
     """
     if only_present:  # Snakemake, where it is asked, has to know as well
         os.environ[ONLY_PRESENT] = "true"

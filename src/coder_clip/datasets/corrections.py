@@ -1,9 +1,7 @@
 """Corrected labels of a folder of photos: a CSV file beside the configuration. The photos stay
 where they are.
 
-image,from,to
-red_fox/IMG_0001.jpg,red fox,arctic fox
-red_fox/IMG_0002.jpg,red fox,
+image,from,to red_fox/IMG_0001.jpg,red fox,arctic fox red_fox/IMG_0002.jpg,red fox,
 
 image: path below the folder. from: the class whose folder holds it. to: its true class; empty: the
 photo is left out."""

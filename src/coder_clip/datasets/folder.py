@@ -58,13 +58,12 @@ class ManifestEntry(NamedTuple):
 class FolderDataset(ImageFiles):
     """Class folders below ``root`` as a data set (see the module's text for layouts and splits).
 
-    name: of the data set. classes: class names or folder names in label order; default all
-    folders, sorted. Folders outside the list are left out. Class names are folder names with
-    underscores as spaces. ids are paths relative to ``root`` with "/", Unicode-normalised (NFC).
-    corrections: a file of corrected
-    labels (``corrections``); they move no image to another split. twins: groups of near twins, if
-    they are known (the manifest has them); None: every image is looked at when they, or a split
-    that is carved, are first asked for.
+    name: of the data set. classes: class names or folder names in label order; default all folders,
+    sorted. Folders outside the list are left out. Class names are folder names with underscores as
+    spaces. ids are paths relative to ``root`` with "/", Unicode-normalised (NFC).
+    corrections: a file of corrected labels (``corrections``); they move no image to another split.
+    twins: groups of near twins, if they are known (the manifest has them); None: every image is
+    looked at when they, or a split that is carved, are first asked for.
 
     Raises UserError: root missing, no class folders, a class folder without images, a listed class
     without a folder, a correction of an unknown image or class.
@@ -80,8 +79,7 @@ class FolderDataset(ImageFiles):
     ) -> None:
         # Splits that the folders lack are cut from those that are there, by hashes of ids, so that
         # everybody # with these images has the same splits. That is done when they are first asked
-        # for: near twins stay
-        # together, and to find them takes a look at every image.
+        # for: near twins stay together, and to find them takes a look at every image.
         self.name = name
         self.root = Path(root)
         if not self.root.is_dir():
@@ -315,12 +313,13 @@ def image_files(
     not.
 
     unreadable: called for a folder that cannot be listed; the images in it would be missed
-    silently. other: called with
-    the path of a visible file that is left out: it has no image's ending, or its path is not valid
+    silently. other: called with the path of a visible file that is left out: it has no image's
+    ending, or its path is not valid
     Unicode."""
     seen: set[str] = set()
     for here, folders, files in os.walk(folder, onerror=unreadable, followlinks=True):
-        if (real := os.path.realpath(here)) in seen:
+        real = os.path.realpath(here)
+        if real in seen:
             folders.clear()
             continue
         seen.add(real)

@@ -92,8 +92,7 @@ def seems_whole(path: str | PathLike[str]) -> bool:
     decoded.
 
     False for a file that was cut off, as by a copy that was stopped, and for many that can be read
-    all the same: only
-    decoding shows whether an image of another format is whole.
+    all the same: only decoding shows whether an image of another format is whole.
     """
     try:
         with Image.open(path) as image:

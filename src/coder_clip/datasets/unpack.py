@@ -64,7 +64,8 @@ def unpack(archive: Path, into: Path, nested: bool = False) -> None:
 def _unpack_tar(archive: Path, tar: tarfile.TarFile, into: Path, nested: bool) -> None:
     for member in tar:
         _refuse_unsafe(archive, member.name, member.isreg() or member.isdir())
-        if (stream := tar.extractfile(member)) is None:
+        stream = tar.extractfile(member)
+        if stream is None:
             continue  # a folder: made with the first file in it
         if nested and member.name.endswith(".tar"):
             with tarfile.open(fileobj=stream) as inner:

@@ -2,9 +2,9 @@
 
 A folder in the user's cache folder, for runs (also of many machines that share it) and for
 `classify` alike. Every process adds files of its own, which are written under a temporary name,
-renamed and never changed: there are no locks,
-and a killed process leaves whole files or none. A damaged file counts as absent. The folder can be
-deleted at any time; where it cannot be written, everything works without it.
+renamed and never changed: there are no locks, and a killed process leaves whole files or none. A
+damaged file counts as absent. The folder can be deleted at any time; where it cannot be written,
+everything works without it.
 """
 
 from __future__ import annotations
@@ -64,8 +64,7 @@ class FeatureStore:
     thread-safe.
 
     folder: None stores nothing. Each encoder, kind and size has a folder of files. A file has n
-    rows: keys (n, 32)
-    uint8, the sha256 of each key, and features (n, size) float32.
+    rows: keys (n, 32) uint8, the sha256 of each key, and features (n, size) float32.
     """
 
     def __init__(self, folder: Path | None) -> None:

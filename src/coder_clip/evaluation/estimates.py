@@ -144,8 +144,8 @@ def paired_test(
     wrong. p_value: exact McNemar test, two-sided (fixed is binomial with p = 1/2 among the changed
     images); 1 where
     nothing changed. tests: how many such comparisons interval and p_value are corrected for
-    (Bonferroni). groups: (N,),
-    near twins share a number; then groups vary, and p_value is that of the interval, because
+    (Bonferroni). groups: (N,), near twins share a number; then groups vary, and p_value is that of
+    the interval, because
     McNemar's test takes every image for a new one. ValueError where the lengths differ; UserError
     without an image."""
     was, _ = _results(before, None)

@@ -51,8 +51,7 @@ def crossed_interval(
     4). Student's t with the degrees of
     freedom of this sum (Satterthwaite 1946): 2 if three runs dominate, many if images do. In
     simulations it holds the truth in 91 to 99 of 100 cases, fewest with three runs that vary as
-    much as images do (a bootstrap over both: 75 to
-    99).
+    much as images do (a bootstrap over both: 75 to 99).
 
     added: SHARE or DIFFERENCE, which also bounds the interval; () for values without bounds. tests:
     how many intervals are to hold the truth together in 95 of 100 cases (Bonferroni: each has the

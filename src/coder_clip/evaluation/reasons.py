@@ -8,9 +8,8 @@ names. So the difference of two scores is a sum with one term per text:
     (|A_c| + 1)
 
 The weights of every class sum to 100, so any m leaves the sum as it is. m is the mean of the two
-scores: a text
-that is as similar to the image as the two classes are on average then adds nothing, and the sign
-says for which class a text counts.
+scores: a text that is as similar to the image as the two classes are on average then adds nothing,
+and the sign says for which class a text counts.
 """
 
 from __future__ import annotations

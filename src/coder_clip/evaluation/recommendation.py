@@ -2,9 +2,9 @@
 names alone.
 
 The one rule of the report, ``coder-clip classify --run`` and ``coder-clip explore``. Test images
-choose nothing: they
-show what is recommended with plain 95 % intervals, whatever these say. ``python -m
-benchmarks.recommendations`` simulates how often the rule is wrong; docs/method.md has its numbers.
+choose nothing: they show what is recommended with plain 95 % intervals, whatever these say.
+``python -m benchmarks.recommendations`` simulates how often the rule is wrong; docs/method.md has
+its numbers.
 
 Some methods cannot be recommended by this rule, such as those that need labelled images. The best
 of them on validation images are named beside the recommendation, with their results on test images
@@ -240,8 +240,8 @@ def rivals(
     method only if test images say that it is clearly better than the recommended one (`clear`).
 
     zero_shot, rerank: documents of a run. rows: their test images, method, setting and draw.
-    few_shot: the document and
-    the rows of the largest number of shots; None without. Rows: None where they are not on this
+    few_shot: the document and the rows of the largest number of shots; None without. Rows: None
+    where they are not on this
     machine."""
     advised = of_run(zero_shot, rerank)
     if advised.on_test is None:

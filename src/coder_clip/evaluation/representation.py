@@ -67,9 +67,8 @@ def retrieval_precision(
     """Share of each image's R nearest other images by cosine that are of its class: (N,).
 
     features: (N, d), any length; labels: (N,). R is the number of other images of the class
-    (R-precision: 1 if all of
-    the class come first, whatever its size). NaN for an image without another of its class, for
-    which no answer is
+    (R-precision: 1 if all of the class come first, whatever its size). NaN for an image without
+    another of its class, for which no answer is
     right: ``estimate`` ignores it. Of equally near images the lower index comes first. groups:
     (N,), images of one group (near twins) are no neighbours of each other, and R counts images of
     other groups."""

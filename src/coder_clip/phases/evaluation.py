@@ -236,9 +236,9 @@ def _features(
     after the other.
 
     coder_few: CODER by FEW_TEXTS texts of the vocabulary, drawn once, whatever the data set.
-    projected: on the main
-    components of ImageNet's class names. discriminant: whitened by the shots' covariance, if they
-    have one."""
+    projected: on the main components of ImageNet's class names. discriminant: whitened by the
+    shots' covariance, if they have
+    one."""
     yield from main.items()
     if texts.vocabulary is not None and len(texts.vocabulary) > FEW_TEXTS:
         some = np.random.default_rng(seed).choice(len(texts.vocabulary), FEW_TEXTS, replace=False)

@@ -42,7 +42,8 @@ def run(config: Config, model: str, dataset: str) -> None:
     paths = Paths(config.results)
     pair_set = load_pair_set(paths.one_to_one_texts(dataset), dataset, classes, made=True)
     ordered = {"": pair_sentences(pair_set, templates)}
-    if (published := pair_sentences(pair_set, templates, as_published=True)) != ordered[""]:
+    published = pair_sentences(pair_set, templates, as_published=True)
+    if published != ordered[""]:
         ordered[AS_PUBLISHED] = published
     texts = [
         s for of_pairs in ordered.values() for sentences in of_pairs.values() for s in sentences

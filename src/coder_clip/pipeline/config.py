@@ -86,8 +86,8 @@ def existing_file(path: str | Path) -> Path:
 
 def load_config(path: str | Path, absent: bool = False, root: Path | None = None) -> Config:
     """Read and check a configuration file. absent: keep data sets that are not here, even with
-    only_present. root: the
-    folder that its paths start at, by default the working directory; they become absolute.
+    only_present. root: the folder that its paths start at, by default the working directory; they
+    become absolute.
 
     In the process of a job it is the one that the job began with, whatever the file holds now.
     UserError, in one line, for a missing file, invalid YAML, unknown keys and impossible values.
@@ -150,7 +150,8 @@ def _present(config: Config, path: Path) -> Config:
     from ..datasets.published import data_root
     from .absent import absent_data, to_download
 
-    if (known := os.environ.get(LEFT_OUT)) is not None:
+    known = os.environ.get(LEFT_OUT)
+    if known is not None:
         absent = [name for name in config.datasets if name in known.split(",")]
     else:
         downloaded = to_download(config)

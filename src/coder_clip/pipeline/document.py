@@ -132,7 +132,8 @@ class Document(Strict):
 
         A folder is asked, or, where it is not here (results were pulled), the run's list of its
         images."""
-        if (root := self.datasets[dataset].root) is None:
+        root = self.datasets[dataset].root
+        if root is None:
             return not zero_shot_only(dataset, self.datasets[dataset].split)
         listed = Paths(self.results).manifest(dataset)
         if not root.is_dir() and listed.is_file():

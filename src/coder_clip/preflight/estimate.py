@@ -146,7 +146,8 @@ def ahead(
     said = (
         f"about {duration(hours)} in all, {_basis(config, took)}, with {cores} CPU jobs at a time"
     )
-    if (load := os.getloadavg()[0]) > (os.cpu_count() or 1):
+    load = os.getloadavg()[0]
+    if load > (os.cpu_count() or 1):
         said += (
             f"; longer while other programs use this machine (load {load:.0f} on "
             f"{os.cpu_count()} cores)"

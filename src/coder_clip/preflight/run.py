@@ -24,8 +24,8 @@ def before_run(
     """Check a run before its first job. UserError with everything that would stop the run.
 
     datasets, models: what the run lists or encodes. asks: whether the run asks a language model.
-    here: whether jobs run
-    on this machine; then models of the hub are looked for, and the estimate of a long run is
+    here: whether jobs run on this machine; then models of the hub are looked for, and the estimate
+    of a long run is
     printed."""
     _tell(quick_checks.unused_corrections(config, file))
     found = quick_checks.problems(config, file, datasets, models, asks)

@@ -315,7 +315,8 @@ def _encoders(results: Results) -> list[dict[str, Any]]:
         info = results.encoder(dataset, model)
         same = [e for e in found if (e["name"], e["info"]) == (model, info)]
         if not same:
-            found += (same := [{"name": model, "info": info, "datasets": []}])
+            same = [{"name": model, "info": info, "datasets": []}]
+            found += same
         same[0]["datasets"].append(dataset)
     return found
 

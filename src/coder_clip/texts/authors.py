@@ -2,9 +2,9 @@
 one data set of it.
 
 The archive has a folder per kind, with a file per data set: ``attribute/`` and ``simile_class/``
-(pickles: a list of
-texts per class, in the order of the authors' own class file), ``synonym/`` and ``ovo_attribute/``
-(JSON). This form follows from the authors' code, which reads it (CODER/CODER.py, commit 1501735).
+(pickles: a list of texts per class, in the order of the authors' own class file), ``synonym/`` and
+``ovo_attribute/`` (JSON). This form follows from the authors' code, which reads it (CODER/CODER.py,
+commit 1501735).
 Nothing in the archive is trusted: pickles are programs, and only lists, dicts and strings are read.
 """
 
@@ -124,8 +124,8 @@ def import_all(
 def dataset_of(stem: str) -> str | None:
     """The data set here that a file of the authors is named after; None if there is none.
 
-    >>> dataset_of("caltech-101"), dataset_of("places-365"), dataset_of("oxford-pet")
-    ('caltech101', 'places365', 'oxford_pets')
+    >>> dataset_of("caltech-101"), dataset_of("places-365"), dataset_of("oxford-pet") ('caltech101',
+    'places365', 'oxford_pets')
     """
     for name in PUBLISHED:
         if _letters(stem) in {_letters(known) for known in (name, *entry(name).also)}:

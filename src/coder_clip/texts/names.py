@@ -15,8 +15,7 @@ def name_key(name: str) -> str:
     """A key that ignores case, underscores, hyphens and runs of spaces.
 
     "English_Cocker-Spaniel" and "english cocker spaniel" have the same key. Other punctuation
-    counts: "scissors" and
-    "scissor's" are two names.
+    counts: "scissors" and "scissor's" are two names.
     """
     plain = unicodedata.normalize("NFKC", name).casefold()
     return " ".join(re.sub(r"[_\-‐‑–]", " ", plain).split())

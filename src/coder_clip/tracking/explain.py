@@ -53,8 +53,7 @@ def explain(table: str, row: str, column: str, config: str | Path | None = None)
     how it was made.
 
     row: its number from 1, or values of some columns ("dataset=rare,method=coder"). config:
-    default: the one of config/
-    that writes the table.
+    default: the one of config/ that writes the table.
     """
     path = os.path.relpath(Path(table).with_suffix(".csv"))
     cells = row_of(Path(path), row)

@@ -40,7 +40,8 @@ def objection(
     if stated.outputs.keys() != set(job.outputs):
         return "other outputs than before"
     for key, then in stated.values.items():
-        if (now := value(key)) != then:
+        now = value(key)
+        if now != then:
             return f"a parameter changed ({key} {then} → {now})"
     others = sorted(stated.inputs.keys() ^ set(job.inputs))
     if others:

@@ -233,9 +233,7 @@ def test_a_server_that_begins_to_ignore_the_limit_on_tokens_passes_it_with_what_
 
 
 def test_tries_without_an_answer_count(server: Server, tmp_path: Path) -> None:
-    """Nobody knows what a server charges for what it did not deliver, in this run or in the
-    next.
-    """
+    """Nobody knows what a server charges for what it did not deliver, in this run or in the next."""
     server.behaviours = ["half"] * 500
     generator = settings(server, tmp_path, prices=PRICES, max_cost=0.02, retries=3, max_in_flight=4)
     with pytest.raises(UserError, match=r"max_cost"):
@@ -347,9 +345,7 @@ def test_refused_requests_cost_nothing(server: Server, tmp_path: Path) -> None:
 
 
 def test_the_dry_run_says_the_most_that_answers_can_cost(server: Server, tmp_path: Path) -> None:
-    """A model that reasons writes fifty times what is seen of it, and the guess does not know
-    that.
-    """
+    """A model that reasons writes fifty times what is seen of it, and the guess does not know that."""
     generator = settings(server, tmp_path, prices=PRICES, max_tokens=8000)
     ahead = Generator(generator, "animals").ahead(items_of(), set())[0]
     assert ahead.at_most > len(CLASSES) * 5000 * 2.0 / 1e6

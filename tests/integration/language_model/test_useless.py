@@ -35,9 +35,7 @@ def alone(server: Server, tmp_path: Path, **more: Any) -> Any:
 def test_a_pair_of_equal_names_is_never_asked(
     server: Server, tmp_path: Path, names: list[str]
 ) -> None:
-    """ImageNet has "missile" twice: one key for both sides, four paid tries, and the run
-    stopped.
-    """
+    """ImageNet has "missile" twice: one key for both sides, four paid tries, and the run stopped."""
     items = pair_items([(0, 1), (0, 2), (1, 2)], names, Templates(), 2)
     assert [item.indices for item in items] == [(0, 1), (1, 2)]
     made = run(settings(server, tmp_path), items)

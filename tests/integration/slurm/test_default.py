@@ -51,9 +51,7 @@ GROUPS = (
 
 @pytest.fixture(scope="module")
 def works(tmp_path_factory: pytest.TempPathFactory) -> tuple[Work, Work]:
-    """Two copies of the repository in which nothing was run: for the cluster and for this
-    machine.
-    """
+    """Two copies of the repository in which nothing was run: for the cluster and for this machine."""
     folder = tmp_path_factory.mktemp("default")
     original = working_copy(folder / "local", SMALL)
     few_pictures(original.folder)

@@ -1,6 +1,4 @@
-"""The example of the executor's package, as a newcomer has it: no profile, nothing of this
-project.
-"""
+"""The example of the executor's package, as a newcomer has it: no profile, nothing of this project."""
 
 from __future__ import annotations
 

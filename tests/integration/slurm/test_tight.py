@@ -88,9 +88,7 @@ def test_a_job_that_needs_more_than_there_is_ends_with_a_line_that_says_so(run: 
 
 
 def test_a_group_asks_for_no_more_than_a_node_has(shared_tight: Path, tight: Cluster) -> None:
-    """Side by side, its jobs would ask for 6,000 MB and 3 CPUs, and be refused by every head
-    again.
-    """
+    """Side by side, its jobs would ask for 6,000 MB and 3 CPUs, and be refused by every head again."""
     names = ["ok", "ok_too", "brief"]
     given = {"memory": dict.fromkeys(names, 2000), "runtime": dict.fromkeys(names, 5)}
     run = toy(shared_tight, tight, jobs=names, **given, after_on_cluster=True)

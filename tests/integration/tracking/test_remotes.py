@@ -326,9 +326,7 @@ def test_a_deleted_object_of_the_remote_is_seen_and_sent_again(
 
 @pytest.mark.rest
 def test_a_corrupt_object_of_the_cache_is_never_sent(toy: Project) -> None:
-    """It is repaired from the workspace; if that has other bytes it is named, and the rest is
-    sent.
-    """
+    """It is repaired from the workspace; if that has other bytes it is named, and the rest is sent."""
     shutil.rmtree(toy.folder.parent / "store")
     cache = in_folder(toy / ".dvc/cache")
     largest = max(cache, key=lambda md5: cache[md5])

@@ -210,9 +210,7 @@ def test_random_words_differ_by_seed_and_leave_their_class() -> None:
 
 
 def test_features_of_another_width_or_with_nan_are_refused_and_precisions_mix() -> None:
-    """Otherwise features of two models, or a broken extraction, give scores that look like
-    scores.
-    """
+    """Otherwise features of two models, or a broken extraction, give scores that look like scores."""
     x, weights = features(2, 4, 1), features(3, 4, 2)
     torch.testing.assert_close(
         clip_scores(x.half(), weights), clip_scores(x, weights), atol=0.1, rtol=0

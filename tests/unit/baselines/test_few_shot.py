@@ -322,9 +322,7 @@ def plain_lda(few: Few) -> list[Row]:
 
 
 def same_order(logits: Tensor, expected: list[Row]) -> None:
-    """Predictions agree, and every logit but for one number that all classes share and one
-    factor.
-    """
+    """Predictions agree, and every logit but for one number that all classes share and one factor."""
     got, wanted = logits.numpy(), np.array(expected)
     assert (np.isneginf(got) == np.isneginf(wanted)).all()
     for a, b in zip(got, wanted, strict=True):
@@ -388,9 +386,7 @@ def test_features_that_are_all_the_same_give_no_nan(name: str) -> None:
 
 
 def test_whitened_images_are_compared_as_the_discriminant_does() -> None:
-    """Inner products are (x − m)ᵀ Σ⁻¹ (y − m) of unit features, up to a factor that no cosine
-    sees.
-    """
+    """Inner products are (x − m)ᵀ Σ⁻¹ (y − m) of unit features, up to a factor that no cosine sees."""
     few = Few(6, 3, 12, 5, 4)
     got = ShotStatistics.of(few.cache, few.labels, n_classes=3).whiten(few.x)
     _, ridge = plain_statistics(few.cache.tolist(), few.labels.tolist(), 3)

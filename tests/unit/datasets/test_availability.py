@@ -493,9 +493,7 @@ def test_lists_that_a_person_brought_are_not_taken_for_published_ones(
 def test_what_may_be_downloaded_comes_and_the_rest_is_told(
     web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The split file alone is no data set; with the images that a person put there, it is
-    complete.
-    """
+    """The split file alone is no data set; with the images that a person put there, it is complete."""
     name = "stanford_cars"
     made, root, real = tmp_path / "made", tmp_path / "root", entry(name)
     planted = plant(name, made, 1)

@@ -83,9 +83,7 @@ def test_the_test_split_shows_held_out_combinations_alone(kind: type[DrawnDatase
 
 @pytest.mark.parametrize("thing", EVERY, ids=lambda t: t.name)
 def test_every_part_of_a_held_out_combination_is_seen_in_training(thing: shapes.Thing) -> None:
-    """Otherwise the test split would ask for colours or backgrounds that nobody could have
-    learnt.
-    """
+    """Otherwise the test split would ask for colours or backgrounds that nobody could have learnt."""
     train, test = combos(thing.name, False), combos(thing.name, True)
     assert not set(train) & set(test)
     assert len(train) == 3 * len(test) == 96

@@ -31,9 +31,7 @@ CLASSES = ["ash", "oak", "elm"]
 def folder_of_caches(
     folder: Path, each: int = 4, shots: int = 3, width: int = 6
 ) -> dict[str, torch.Tensor]:
-    """Caches as Tip-Adapter writes them: half precision, keys transposed, labels of shots
-    one-hot.
-    """
+    """Caches as Tip-Adapter writes them: half precision, keys transposed, labels of shots one-hot."""
     rng = torch.Generator().manual_seed(7)
     folder.mkdir(exist_ok=True)
     files = {}
@@ -82,9 +80,7 @@ def test_without_a_cache_shots_are_validation_images(tmp_path: Path) -> None:
 
 
 def test_no_seed_chooses_on_its_own_shots() -> None:
-    """Hyper-parameters that are chosen on the very shots of a cache are those that memorise
-    them.
-    """
+    """Hyper-parameters that are chosen on the very shots of a cache are those that memorise them."""
     meta = {"dataset": "trees", "classes": CLASSES}
     val = SplitFeatures(torch.eye(5), torch.tensor([0, 1, 2, 0, 1]), list("abcde"), meta)
     scored = ScoredSplit(val, torch.arange(15.0).view(5, 3))
@@ -99,9 +95,7 @@ def test_no_seed_chooses_on_its_own_shots() -> None:
 
 
 def test_seeds_that_draw_the_same_images_are_one() -> None:
-    """Three equal draws would look like three that agree, and a claim clear that is about one
-    draw.
-    """
+    """Three equal draws would look like three that agree, and a claim clear that is about one draw."""
     labels = np.repeat(np.arange(3), 4)
     ids = [f"i{n}" for n in range(12)]
     draws = {
@@ -284,9 +278,7 @@ def tables_in(folder: Path, tables: list[dict[str, Any]]) -> TextTables:
 
 
 def test_texts_are_found_by_name(tmp_path: Path) -> None:
-    """The text of another class would be an accuracy of nothing; a class without one must be
-    told.
-    """
+    """The text of another class would be an accuracy of nothing; a class without one must be told."""
     names = ["Oak", "birch", "ash", "elm tree"]
     array = np.random.default_rng(0).normal(size=(5, 4))
     np.save(tmp_path / "a.npy", array.T)

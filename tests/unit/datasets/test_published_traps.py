@@ -1,6 +1,4 @@
-"""Where the published data sets' files mislead, and what a person reads about a file that is
-wrong.
-"""
+"""Where the published data sets' files mislead, and what a person reads about a file that is wrong."""
 
 from __future__ import annotations
 

@@ -202,9 +202,7 @@ def test_check_says_the_same(photos: Path, command: Command) -> None:
 def test_class_folders_in_a_folder_beside_others_are_told(
     photos: Path, command: Command, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """`animals/cat` and `animals/dog` become one class "animals" beside "car", and nothing says
-    so.
-    """
+    """`animals/cat` and `animals/dog` become one class "animals" beside "car", and nothing says so."""
     for shade, name in enumerate(("fox", "wolf")):
         fill(photos / "wild" / name, 10, 10 + shade)
     fill(photos / "cat" / "2023", 4, 20)  # more photos of a class that has its own are no classes

@@ -40,9 +40,7 @@ COPIES: dict[str, Callable[[Image.Image], Image.Image]] = {
 
 @pytest.mark.parametrize("how", COPIES)
 def test_a_copy_is_found_however_it_was_made(how: str) -> None:
-    """A burst would be split over train and test, and the accuracy be that of photos seen
-    before.
-    """
+    """A burst would be split over train and test, and the accuracy be that of photos seen before."""
     pictures = {f"{i}": scene(i) for i in range(30)}
     pictures |= {f"{i} again": COPIES[how](scene(i)) for i in range(0, 30, 3)}
     found = near_twins(list(pictures), pictures.__getitem__)
@@ -247,9 +245,7 @@ def bursts(tmp_path: Path) -> Path:
 
 
 def test_a_folder_keeps_bursts_together_and_its_fingerprint_says_so(bursts: Path) -> None:
-    """Two people with other near twins have other splits, so the same fingerprint would be a
-    lie.
-    """
+    """Two people with other near twins have other splits, so the same fingerprint would be a lie."""
     data = FolderDataset("mine", bursts)
     scenes: dict[str, set[str]] = {}
     for split, pairs in data.splits.items():

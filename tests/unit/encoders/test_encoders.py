@@ -115,9 +115,7 @@ def test_a_card_multiplies_in_tf32_unless_told_otherwise() -> None:
 
 @pytest.mark.parametrize("kind", ["plain", *UNCUT])
 def test_a_model_that_is_not_filled_first_is_the_same(tmp_path: Path, kind: str) -> None:
-    """Buffers are computed and not loaded: they must be there; parameters all come from the
-    file.
-    """
+    """Buffers are computed and not loaded: they must be there; parameters all come from the file."""
     text, changes = UNCUT[kind] if kind != "plain" else (None, {})
     folder = save_tiny(tmp_path, text, **changes)
     with torch.random.fork_rng():
@@ -192,9 +190,7 @@ def test_no_float64_on_a_gpu_that_has_none(tiny_dir: Path, monkeypatch: pytest.M
 
 @pytest.mark.rest
 def test_freed_memory_is_kept() -> None:
-    """Otherwise the kernel clears the same pages at every layer, which takes longer than the
-    layer.
-    """
+    """Otherwise the kernel clears the same pages at every layer, which takes longer than the layer."""
     code = (
         "import resource, sys; import numpy as np; from coder_clip.encoders import memory\n"
         "if sys.argv[1:]: memory.keep()\n"
@@ -286,9 +282,7 @@ def test_too_little_memory_is_one_line(tiny_dir: Path, monkeypatch: pytest.Monke
 
 @pytest.mark.rest
 def test_real_encoder_on_real_photos(lite: Encoder, shared: Path) -> None:
-    """Ten test images a class, zero-shot: chance is 10 %, this encoder has 47-50 % on more of
-    them.
-    """
+    """Ten test images a class, zero-shot: chance is 10 %, this encoder has 47-50 % on more of them."""
     data = FolderDataset("cifar10", shared / "data/cifar10")
     test = data.split("test")
     chosen = [i for label in range(10) for i in np.flatnonzero(test.labels == label)[:10]]

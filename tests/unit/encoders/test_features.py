@@ -343,9 +343,7 @@ def test_no_process_and_no_shared_memory(encoder: Encoder) -> None:
 def test_features_stay_on_the_device_until_a_part_is_full(
     encoder: Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As on a GPU; the features and their order are the same, and a bad one still names its
-    image.
-    """
+    """As on a GPU; the features and their order are the same, and a bad one still names its image."""
     expected = run(encoder, views=2, keep_views=1)
     monkeypatch.setattr(features, "_part", lambda _: 5)
     assert same(run(encoder, views=2, keep_views=1), expected)

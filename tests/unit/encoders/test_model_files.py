@@ -1,6 +1,4 @@
-"""Weights: from open_clip's names, a file, a folder or the hub's cache; what is refused, and
-why.
-"""
+"""Weights: from open_clip's names, a file, a folder or the hub's cache; what is refused, and why."""
 
 from __future__ import annotations
 
@@ -113,9 +111,7 @@ def test_quickgelu_follows_the_tag(zoo: dict[str, Any], model: str, tag: str, ki
     ("tag", "name"), [(t, m) for m in _PRETRAINED for t in _PRETRAINED[m]][::9]
 )
 def test_every_published_tag_says_what_it_needs(tag: str, name: str) -> None:
-    """Every name and tag of open_clip resolves as far as the fetch, which is one clear line
-    here.
-    """
+    """Every name and tag of open_clip resolves as far as the fetch, which is one clear line here."""
     with pytest.raises(UserError, match="hf download") as caught:
         load_encoder(EncoderSpec(name, tag, device="cpu"), offline=True)
     assert "\n" not in str(caught.value)
@@ -282,9 +278,7 @@ def test_the_embedded_model_loads_offline() -> None:
 @pytest.mark.rest
 @pytest.mark.parametrize("name", ["ViT-B-32", "RN50"])
 def test_full_size_local_checkpoints(tmp_path: Path, name: str) -> None:
-    """Random weights of the paper's architectures through a file, against open_clip's own
-    pipeline.
-    """
+    """Random weights of the paper's architectures through a file, against open_clip's own pipeline."""
     torch.manual_seed(0)
     model, _, preprocess = open_clip.create_model_and_transforms(name, force_quick_gelu=True)
     path = tmp_path / "weights.safetensors"

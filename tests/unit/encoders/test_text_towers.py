@@ -1,6 +1,4 @@
-"""Texts are cut where it changes nothing, encoded once each and reported where they are too
-long.
-"""
+"""Texts are cut where it changes nothing, encoded once each and reported where they are too long."""
 
 from __future__ import annotations
 

@@ -139,9 +139,7 @@ def test_about_95_of_100_intervals_hold_the_truth() -> None:
     [(0, 0, 1.0), (1, 0, 1.0), (5, 0, 2 / 32), (0, 6, 2 / 64), (8, 2, 112 / 1024), (4, 4, 1.0)],
 )
 def test_mcnemar_by_hand(fixed: int, broke: int, p_value: float) -> None:
-    """Otherwise a gain by chance is printed as a finding, or the reverse. 112 = 2 · (1 + 10 +
-    45).
-    """
+    """Otherwise a gain by chance is printed as a finding, or the reverse. 112 = 2 · (1 + 10 + 45)."""
     same = [1, 1, 1, 0]
     before = same + [0] * fixed + [1] * broke
     after = same + [1] * fixed + [0] * broke

@@ -86,9 +86,7 @@ def vote(ranked: list[int], labels: list[int]) -> int:
 @settings(deadline=None)
 @given(case=labelled, k=st.integers(1, 6), small=st.booleans())
 def test_knn_is_a_plain_vote(case: tuple[list[int], int, int], k: int, small: bool) -> None:
-    """Otherwise "CODER features are better" rests on a wrong count, with copies and ties above
-    all.
-    """
+    """Otherwise "CODER features are better" rests on a wrong count, with copies and ties above all."""
     labels, d, seed = case
     x = features(len(labels), d, seed)
     with pytest.MonkeyPatch.context() as patch:

@@ -190,9 +190,7 @@ def test_one_group_alone_is_not_certain() -> None:
 
 @given(generators, st.integers(2, 25), st.integers(1, 8))
 def test_a_near_twin_is_no_neighbour(rng: np.random.Generator, n: int, k: int) -> None:
-    """The nearest neighbour of a frame is the next frame of its video, whatever the features
-    are.
-    """
+    """The nearest neighbour of a frame is the next frame of its video, whatever the features are."""
     x, labels = torch.tensor(rng.normal(size=(n, 3))), rng.integers(0, 3, n)
     groups = rng.integers(0, max(1, n // 2), n)
     unit = (x / x.norm(dim=1, keepdim=True)).numpy()

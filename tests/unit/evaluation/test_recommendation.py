@@ -50,9 +50,7 @@ def results_of(fixed: int, broke: int) -> np.ndarray:
 
 
 def test_diagnostics_and_few_shot_methods_are_no_candidates() -> None:
-    """The report recommended "Attributes alone, no name", which only says if the encoder can
-    read.
-    """
+    """The report recommended "Attributes alone, no name", which only says if the encoder can read."""
     assert [
         m for m in ZERO_SHOT if m not in ("clip", "random_words", "attributes_alone")
     ] == CANDIDATES
@@ -276,9 +274,7 @@ def test_validation_images_choose_what_is_named_beside_the_advice(tmp_path: Path
 
 
 def test_labels_are_named_with_the_advice_whatever_test_images_say(tmp_path: Path) -> None:
-    """ "Use names alone" stood alone, and who had labelled photos never saw what these are
-    worth.
-    """
+    """ "Use names alone" stood alone, and who had labelled photos never saw what these are worth."""
     results = Fake(tmp_path, datasets=("one",), shots=(1, 16)).write()
     validated(results, {"coder_rerank": 0.6})
     few_shot_validated(results, {"lda": 0.8})
@@ -299,9 +295,7 @@ def test_labels_are_named_with_the_advice_whatever_test_images_say(tmp_path: Pat
 
 
 def test_a_run_without_its_rows_still_says_what_labels_are_worth(tmp_path: Path) -> None:
-    """Documents alone were pulled: they do not pair images, but have the accuracy of each
-    method.
-    """
+    """Documents alone were pulled: they do not pair images, but have the accuracy of each method."""
     results = Fake(tmp_path, datasets=("one",), shots=(1, 16)).write()
     few_shot_validated(results, {"lda": 0.8})
     zero_shot, rerank = results.zero_shot("one", "mini"), results.rerank("one", "mini")

@@ -1,6 +1,4 @@
-"""Artefacts: the same bytes everywhere, whole or not at all, and one clear line where that
-fails.
-"""
+"""Artefacts: the same bytes everywhere, whole or not at all, and one clear line where that fails."""
 
 from __future__ import annotations
 

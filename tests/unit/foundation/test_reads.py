@@ -129,9 +129,7 @@ def test_all_else_of_a_section_counts_as_read_whole() -> None:
 
 @given(st.text(max_size=40))
 def test_a_key_from_elsewhere_is_absent_or_a_value(key: str) -> None:
-    """A certificate comes from other people: its keys are looked up, and nothing is called by
-    them.
-    """
+    """A certificate comes from other people: its keys are looked up, and nothing is called by them."""
     assert lookup(config(), key) is not None or key in ("generator", "")
 
 

@@ -127,9 +127,7 @@ def test_classes_of_two_thousand_texts_tie_and_are_exact(dtype: torch.dtype) -> 
 
 
 def test_gram_matrices_of_many_texts_are_exact() -> None:
-    """All texts in one direction make the largest sums; the last texts are in a block of their
-    own.
-    """
+    """All texts in one direction make the largest sums; the last texts are in a block of their own."""
     for texts in (
         l2_normalize(rows(5000, 7, 0)),
         l2_normalize(torch.ones(5000, 7)),

@@ -42,9 +42,7 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> tuple[Toy, dict[str, Any]]:
 def test_the_neighbours_of_each_kind_of_feature_are_those_of_its_features(
     toy: tuple[Toy, dict[str, Any]],
 ) -> None:
-    """With features swapped, or another seed's shots, a claim is about something else than it
-    says.
-    """
+    """With features swapped, or another seed's shots, a claim is about something else than it says."""
     made, document = toy
     x, labels = made.images["test"]
     paths = Paths(made.config.results)

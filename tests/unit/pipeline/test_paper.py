@@ -77,9 +77,7 @@ def test_no_data_set_needs_a_key(paper: Config) -> None:
 
 
 def test_a_language_model_is_one_documented_change(repo: Path, tmp_path: Path) -> None:
-    """As docs/paper.md has it: the value of texts and the section generator of
-    config/texts.yaml.
-    """
+    """As docs/paper.md has it: the value of texts and the section generator of config/texts.yaml."""
     assert "replace `texts: &texts null`" in (repo / "docs/paper.md").read_text(encoding="utf-8")
     text, other = (
         (repo / f"config/{n}.yaml").read_text(encoding="utf-8") for n in ("paper", "texts")

@@ -259,9 +259,7 @@ def test_a_first_run_is_not_taken_for_one_of_50_000_images(
 
 
 def small_encoder(folder: Path) -> str:
-    """A description without weights: EfficientNet-lite0 and a text tower of 6 layers of width
-    384.
-    """
+    """A description without weights: EfficientNet-lite0 and a text tower of 6 layers of width 384."""
     tower = {"timm_model_name": "tf_efficientnet_lite0", "image_size": 224}
     described = {"embed_dim": 512, "vision_cfg": tower, "text_cfg": {"hf_model_name": "."}}
     (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": described}))

@@ -132,9 +132,7 @@ def test_downloads_that_have_no_room(
 def test_servers_that_do_not_answer(
     command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """On a node without network hours of other work would pass, and then there would be no
-    table.
-    """
+    """On a node without network hours of other work would pass, and then there would be no table."""
     monkeypatch.setattr(quick_checks, "refusal", refusal)
     monkeypatch.setenv("CODER_CLIP_DATA", str(tmp_path / "root"))
     configure(datasets={"dtd": {"texts": "names"}}, fetch=True)

@@ -207,9 +207,7 @@ def test_example_images_have_pixels_enough_to_be_looked_at() -> None:
 
 
 def test_corrected_and_broken_neighbours_are_both_shown_and_counted(tmp_path: Path) -> None:
-    """The largest correction alone hid that CODER breaks more nearest neighbours than it
-    corrects.
-    """
+    """The largest correction alone hid that CODER breaks more nearest neighbours than it corrects."""
     made = fake(tmp_path, datasets=("rare", "shapes"))
     results = made.write()
     for dataset in ("rare", "shapes"):

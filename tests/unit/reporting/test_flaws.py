@@ -146,9 +146,7 @@ def test_each_few_shot_flaw_alone(toy: Toy) -> None:
 
 
 def test_test_images_do_not_decide_which_pairs_get_texts(toy: Toy, tmp_path: Path) -> None:
-    """The rerank of `clean` would be helped by texts for just the pairs that its test images
-    need.
-    """
+    """The rerank of `clean` would be helped by texts for just the pairs that its test images need."""
     shutil.copytree(toy.config.results, tmp_path / "results")
     config = toy.config.model_copy(update={"results": tmp_path / "results", "settings": ["clean"]})
     paths = Paths(config.results)

@@ -94,9 +94,7 @@ class Tags(HTMLParser):
 
 
 def test_how_often_names_were_read_stands_beside_the_main_table(tmp_path: Path) -> None:
-    """The embedded default's story, on its first screens; the figure follows the table of its
-    name.
-    """
+    """The embedded default's story, on its first screens; the figure follows the table of its name."""
     rare = pytest.importorskip(
         "coder_clip.datasets.drawn.rare", reason="the drawn data sets are not here"
     )

@@ -185,9 +185,7 @@ def test_no_image_right_anywhere() -> None:
 
 
 def test_accuracy_is_that_of_the_logits() -> None:
-    """The reported validation accuracy could not be reproduced from the reported
-    hyper-parameters.
-    """
+    """The reported validation accuracy could not be reproduced from the reported hyper-parameters."""
     for seed in range(300, 330):
         model, clip, labels = problem(seed)
         x = rows(len(clip))

@@ -42,9 +42,7 @@ def spelt(name: str) -> list[str]:
 
 @pytest.fixture
 def archive(tmp_path: Path) -> Path:
-    """``expert_knowledge.zip`` of four data sets, and beside it the class files of the
-    repository.
-    """
+    """``expert_knowledge.zip`` of four data sets, and beside it the class files of the repository."""
     folder, classes = tmp_path / "expert_knowledge", tmp_path / "class_name"
     for theirs, ours in SETS.items():
         names = spelt(ours)

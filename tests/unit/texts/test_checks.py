@@ -158,9 +158,7 @@ NO_SYNONYMS = [
 @pytest.mark.parametrize("text", NO_SYNONYMS)
 @pytest.mark.parametrize("kind", ["synonym", "analogous"])
 def test_that_there_is_no_synonym_is_no_synonym(text: str, kind: str) -> None:
-    """One sentence would be the name of hundreds of classes, and synonyms count by their
-    maximum.
-    """
+    """One sentence would be the name of hundreds of classes, and synonyms count by their maximum."""
     assert rule_of(text, kind) in ("answer", "language")
 
 

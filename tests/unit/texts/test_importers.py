@@ -1,6 +1,4 @@
-"""Texts that others published: every class name matched or named, no pickle that can do
-anything.
-"""
+"""Texts that others published: every class name matched or named, no pickle that can do anything."""
 
 from __future__ import annotations
 

@@ -2,9 +2,8 @@
 
 from coder_clip_photos import Classifier
 
-c = Classifier("ViT-B-32", ["cat", "dog"])
-print(c.classify("a.jpg").label)
-for photo in c.classify(["a.jpg", "b.jpg"], why=3):
+c = Classifier("ViT-B-32", ["cat", "dog"]) print(c.classify("a.jpg").label) for photo in
+c.classify(["a.jpg", "b.jpg"], why=3):
     print(photo.label, photo.score, [r.text for r in photo.reasons_for])
 """
 
@@ -64,8 +63,7 @@ class Photo:
     the best class, 100 × its mean cosine similarity. probability: calibrated on labelled validation
     images, else None. margin: points ahead
     of the runner-up. top: (class, score) of the likeliest classes, the decided class first.
-    reranked: True if stage two
-    decided.
+    reranked: True if stage two decided.
     reasons_for, reasons_against: the strongest first; empty unless asked for.
     """
 

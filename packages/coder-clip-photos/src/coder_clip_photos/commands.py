@@ -157,14 +157,13 @@ def classify(
 
     - coder-clip classify photos --run results/photos --sort uncertain
 
-    score: 100 × the mean cosine of photo and texts; it compares classes of
-    one photo and is not a probability. A run with at least 30 labelled
-    validation images gives probabilities, calibrated on them. margin: points
-    ahead of the runner-up.
+    score: 100 × the mean cosine of photo and texts; it compares classes of one photo and is not a
+    probability. A run with at least 30 labelled validation images gives probabilities, calibrated
+    on them. margin: points ahead of the runner-up.
 
-    Photos that cannot be read are listed at the end. The exit status is 1 if
-    one of them was named on the command line or in the list, or if no photo
-    could be read; a broken file in a folder does not change it.
+    Photos that cannot be read are listed at the end. The exit status is 1 if one of them was named
+    on the command line or in the list, or if no photo could be read; a broken file in a folder does
+    not change it.
     """
     from . import files, listing
 
@@ -259,8 +258,8 @@ def find(
 
     - coder-clip find photos "a bird" --minus "a drawing of a bird" --top 50
 
-    score: 100 × the mean cosine of the photo with the texts, minus the same
-    for --minus. It compares photos for one search and is not a probability.
+    score: 100 × the mean cosine of the photo with the texts, minus the same for --minus. It
+    compares photos for one search and is not a probability.
     Texts are read as typed, without a template.
 
     Photos that cannot be read, and the exit status: as in classify.
@@ -468,9 +467,9 @@ def explore(
 
     - coder-clip explore photos --classes cat,dog
 
-    Only this machine can open the page, and only with the address that is
-    printed; nothing leaves the machine. Text sets are saved in the working
-    directory, corrected labels beside the run's configuration. Control-C ends it.
+    Only this machine can open the page, and only with the address that is printed; nothing leaves
+    the machine. Text sets are saved in the working directory, corrected labels beside the run's
+    configuration. Control-C ends it.
     """
     # Class names or texts mean photos; without them the path is a finished run. All slow work is
     # done before # the address is printed.

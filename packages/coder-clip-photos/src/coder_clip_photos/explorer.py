@@ -275,8 +275,7 @@ class Explorer:
         csv`` writes them.
 
         With labels: the true class, and the class in the next run where labels can be corrected.
-        After an edit: the
-        class by the first texts.
+        After an edit: the class by the first texts.
         """
         with self._lock:
             now = self.now

@@ -12,9 +12,8 @@ Asked = Mapping[
 ]  # mem_mb, runtime (minutes), cpus, gpu, partition: what a job was submitted with
 
 # sbatch could not reach the controller, a partition is closed, or a limit on submitted jobs is used
-# up: the same call
-# works later. (Of every limit Slurm says "job submit limit, user's size and/or time limits"; its
-# name is above.)
+# up: the same call works later. (Of every limit Slurm says "job submit limit, user's size and/or
+# time limits"; its name is above.)
 LATER = re.compile(
     r"no answer in|"
     r"unable to contact|socket timed out|connection (refused|reset|timed out)|"

@@ -137,8 +137,8 @@ class StageOneReasons:
         features are gone.
 
         example: the image; lead: of the wrong class over the true one, points of score. wrong,
-        right: the strongest
-        texts for the wrong class and for the true one; empty if there are only names.
+        right: the strongest texts for the wrong class and for the true one; empty if there are only
+        names.
         """
         there = [image for image in images if image in self.place]
         if not there:

@@ -50,7 +50,8 @@ def table(results: Results) -> Table:
     # it sorts last.
     records: list[dict[str, Any]] = []
     for dataset, model in results:
-        if (named := _named(results, dataset, model)) is None:
+        named = _named(results, dataset, model)
+        if named is None:
             continue
         rows = results.main_rows(dataset, model)
         right = (rows["prediction"] == rows["label"]).astype(float)

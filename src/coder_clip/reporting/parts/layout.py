@@ -112,8 +112,8 @@ def name_lines(ax: Axes, ends: dict[str, tuple[float, dict[str, Any]]]) -> None:
     places: list[float] = []
     for y, _ in sorted(ends.values(), key=lambda end: end[0]):
         places.append(max(y, places[-1] + step) if places else y)
-    if places and (over := places[-1] - high) > 0:  # push back down from the top
-        places[-1] -= over
+    if places and places[-1] > high:  # push back down from the top
+        places[-1] = high
         for i in range(len(places) - 2, -1, -1):
             places[i] = min(places[i], places[i + 1] - step)
     order = sorted(ends.items(), key=lambda item: item[1][0])

@@ -38,9 +38,8 @@ class Answer(BaseModel):
     server says.
 
     served: the model's full name, as the server gives it. tokens: None if the server does not count
-    them. cost: money,
-    at the prices of that day, in `currency`; None if unknown or without prices. at_most: counts in
-    place of an unknown
+    them. cost: money, at the prices of that day, in `currency`; None if unknown or without prices.
+    at_most: counts in place of an unknown
     cost. date: ISO day. server: host and port. fingerprint: the system's, as OpenAI sends it.
     """
 
@@ -82,9 +81,8 @@ class Item:
     owner: the class or pair, for messages. fields: for the prompt, names first. indices: of its
     class or classes.
     names: of the label set, with the texts that its classes have so far; shared by all items.
-    skipped: earlier answers
-    that a reviewer does not want; rejected: plain texts that one rejected. rule: what chooses among
-    analogous names.
+    skipped: earlier answers that a reviewer does not want; rejected: plain texts that one rejected.
+    rule: what chooses among analogous names.
     texts: one list per side of the answer. source: text -> key of its answer.
     """
 

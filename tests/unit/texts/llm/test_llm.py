@@ -281,9 +281,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 def test_a_cost_that_cannot_be_does_not_raise_the_limit(
     tmp_path: Path, where: str, cost: Any
 ) -> None:
-    """A line from somebody else with a cost below zero would pay for the next thousand
-    questions.
-    """
+    """A line from somebody else with a cost below zero would pay for the next thousand questions."""
     answers = Answers(tmp_path, "foxes")
     with answers.open():
         answers.add(request_of(), answer(cost=0.5))

@@ -179,9 +179,7 @@ JSON = st.recursive(
     st.text(max_size=10),
 )
 def test_whatever_comes_is_texts_or_what_is_wrong(document: Any, kind: str, around: str) -> None:
-    """A crash ends a run with paid answers in flight; anything but strings ends up in a text
-    set.
-    """
+    """A crash ends a run with paid answers in flight; anything but strings ends up in a text set."""
     for said in (
         json.dumps(document),
         around + json.dumps(document) + around,

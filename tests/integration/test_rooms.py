@@ -97,7 +97,6 @@ ROOMS = {
         (
             "tests/unit/pipeline/test_config.py",
             "tests/unit/texts/test_texts.py",
-            "tests/unit/texts/test_text_sources.py",
         ),
     ),
     # What trained the embedded model draws with the code of these data sets. The default needs
@@ -109,7 +108,6 @@ ROOMS = {
         "draws 'rare' and 'shapes' is not here: ",
         (
             "tests/unit/datasets/test_folder.py",
-            "tests/unit/reporting/test_tables.py",
             "tests/unit/encoders/test_features.py",
         ),
         config="config/marks.yaml",

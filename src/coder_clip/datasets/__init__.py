@@ -143,7 +143,10 @@ def about(name: str) -> str:
     """
     if name in WITH_ENTRY:
         return str(_module("entry").entry(name).title)
-    return str(_drawn(name).about) if name in DRAWN else name
+    # results of drawn data sets are shown without the code that draws them, too
+    if name not in DRAWN or not rooms.DRAWN.here:
+        return name
+    return str(_drawn(name).about)
 
 
 def named_pictures(name: str) -> dict[str, int | None] | None:
@@ -152,7 +155,9 @@ def named_pictures(name: str) -> dict[str, int | None] | None:
 
     Returns None for a data set that does not declare these numbers; only drawn data sets can.
     """
-    return getattr(_drawn(name), "named", None) if name in DRAWN else None
+    if name not in DRAWN or not rooms.DRAWN.here:
+        return None
+    return getattr(_drawn(name), "named", None)
 
 
 def nearest_dataset(name: str) -> str:

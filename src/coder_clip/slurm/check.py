@@ -124,7 +124,7 @@ def _place(jobs: list[Planned], here: dict[str, site.Partition], guessed: str) -
 
 
 def _refusal(job: Planned, asked: dict[str, Any]) -> str:
-    """Why Slurm would refuse a job that asks for this, without submitting it; "" if it would not."""
+    """Ask Slurm why it would refuse a job with these resources, without submitting it; "" if it would take it."""
     sizes = {"mem_mb": "--mem={}", "runtime": "--time={}", "cpus": "--cpus-per-task={}"}
     less = " ".join(
         option.format(asked[k]) for k, option in sizes.items() if asked.get(k) != job.asked.get(k)

@@ -33,7 +33,8 @@ onstart:
 
 
 onsuccess:
-    tracking.finish(CONFIG_FILE)
+    if any(job.output for job in workflow.dag.jobs):  # not after `prefetch` alone
+        tracking.finish(CONFIG_FILE)
 
 
 onerror:

@@ -39,7 +39,7 @@ class Planned:
 
     @property
     def place(self) -> str:
-        """Where the job runs: jobs of one place differ only in memory, time and CPUs."""
+        """The place where the job runs: jobs of one place differ only in memory, time and CPUs."""
         return SIZES.sub("", self.call)
 
 

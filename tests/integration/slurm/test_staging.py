@@ -81,6 +81,7 @@ def test_stage_fetches_on_the_head_once_and_nodes_need_no_network(site: Site) ->
     assert "model tiny: hf-hub:org/tiny is here" in log
     assert "eurosat: complete" in log
     assert site.cluster.jobs() == before, "a job on a node"
+    assert "record" not in staged.said(), "no phase was asked for"
     asked = len(site.web.asked)
     assert asked > 4
 

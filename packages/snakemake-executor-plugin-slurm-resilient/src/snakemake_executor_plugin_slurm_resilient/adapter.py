@@ -41,7 +41,7 @@ def _has(workflow: Any, part: str) -> bool:
 
 
 def making(job: Any, persistence: Any) -> list[Any]:
-    """What Snakemake compares to decide whether a file is made in the same way."""
+    """The values that Snakemake compares to decide whether a file is made in the same way."""
     inputs = sorted(set(map(str, persistence._input(job))))
     return [persistence._code(job.rule), inputs, persistence._params(job)]
 

@@ -1,9 +1,9 @@
-"""The executor: submits jobs, watches them, and outlasts what happens on a cluster.
+"""The executor: submit jobs, watch them, and go on after faults of the cluster.
 
-Beyond snakemake-executor-plugin-slurm, whose resources it reads, it waits while the controller is
-away, keeps a journal by which the next head takes over the jobs of a killed one, retries by cause,
-and explains failures in words. A job is known by the key in its comment, not by its number, so that
-no answer of Slurm makes it run twice."""
+It reads the resources of snakemake-executor-plugin-slurm. Beyond that plugin, it waits while the
+controller is away, keeps a journal by which the next head takes over the jobs of a killed one,
+retries by cause, and explains failures. A job is known by the key in its comment, not by its
+number, so that no answer of Slurm makes it run twice."""
 
 from __future__ import annotations
 

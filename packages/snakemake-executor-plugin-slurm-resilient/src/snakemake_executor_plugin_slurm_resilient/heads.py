@@ -165,7 +165,7 @@ def _locked(head: str) -> TextIO | None:
 
 
 def _elsewhere(head: str) -> str:
-    """Where the recorded head may be alive, if that is on another machine; "" if it is gone."""
+    """Name the place where the recorded head may be alive, on another machine; "" if it is gone."""
     record = _record(head)
     if (
         not record

@@ -46,7 +46,7 @@ class Unreachable(SlurmError):
 
 @dataclass(frozen=True)
 class Row:
-    """What Slurm says of one job."""
+    """A row of squeue: one job."""
 
     id: str
     state: str
@@ -112,8 +112,8 @@ def jobs() -> dict[str, Row]:
 
 
 def known(id: str) -> Row | None:
-    """What the controller says of one job by its number, which may have a new owner; None if it has
-    no such job.
+    """Ask the controller for one job by its number, which may have a new owner; None if it has no
+    such job.
 
     Unreachable if it says neither: silence with exit status 0 is not an answer.
     """
@@ -128,21 +128,16 @@ def known(id: str) -> Row | None:
     )
     if "JobState" not in fields:
         raise Unreachable(f"scontrol show job {id}: it printed nothing of this job")
-    return Row(
-        id=id,
-        state=fields["JobState"],
-        code=fields.get("ExitCode", ""),
-        name=fields.get("JobName", ""),
-        comment=fields.get("Comment", ""),
-    )
+    name, comment = fields.get("JobName", ""), fields.get("Comment", "")
+    return Row(id, fields["JobState"], fields.get("ExitCode", ""), name=name, comment=comment)
 
 
 def accounted(id: str, key: str) -> Row | None:
-    """What the accounting database says of a submission; None if there is none, or if it does not
-    know the key.
+    """Ask the accounting database for a submission; None without a database, or if it does not know
+    the key.
 
-    A number can have had several owners; the command that submitted each (since Slurm 21.08) tells
-    which is meant. The last row of a job that Slurm queued again counts.
+    A number can have had several owners; the command that submitted each (since Slurm 21.08) has
+    the key. The last row of a job that Slurm queued again counts.
     """
     found: Row | None = None
     fields = "--format=State,ExitCode,SubmitLine"

@@ -72,7 +72,7 @@ WAITING = (
 
 
 def ended(state: str, code: str, nodes: str, limit: str, asked: Asked) -> str:
-    """Why a job failed. code: exit status:signal. limit: on its time."""
+    """Explain why a job failed. code: exit status:signal. limit: its time limit."""
     name = f" {nodes}" if nodes not in ("", "(null)") else ""
     where = f" on{name}" if name else ""
     code, _, signal = code.partition(":")
@@ -115,7 +115,7 @@ def killed(logs: Iterable[str]) -> bool:
 
 
 def refused(message: str, asked: Asked) -> str:
-    """Why sbatch refused a job."""
+    """Explain why sbatch refused a job."""
     lines = [
         line.removeprefix("sbatch: error: ").strip()
         for line in message.splitlines()
@@ -132,8 +132,8 @@ def refused(message: str, asked: Asked) -> str:
 
 
 def waiting(state: str, reason: str) -> tuple[str, str, int] | None:
-    """Why a job waits for a person, what lets it go on, and at which query to say so; None if it
-    waits its turn.
+    """Explain why a job waits for a person, how it goes on, and at which query to say so; None if
+    it waits its turn.
     """
     if state in ("REQUEUE_HOLD", "SPECIAL_EXIT"):
         return "is held after a requeue", RELEASE, 1

@@ -1,4 +1,4 @@
-"""Jobs of an earlier head of this folder that died: none is lost, none runs beside its own copy.
+"""Take over the jobs of an earlier head that died, so that none is lost and none runs twice.
 
 The new head lets Snakemake make their files again; when Snakemake submits such a job, the head
 watches the earlier one instead, which may have ended well meanwhile. So Snakemake writes its
@@ -23,7 +23,9 @@ PATIENCE = 300.0  # seconds for a cancelled job to end
 
 @dataclass
 class Earlier:
-    """Jobs that are live or have ended well, of which Snakemake knows nothing yet."""
+    """Jobs of earlier heads that are alive or have ended well, and that this head has not taken
+    over yet.
+    """
 
     entries: dict[str, tuple[Journal, Entry]] = field(default_factory=dict)  # by key
     rows: dict[str, Row] = field(default_factory=dict)  # by key, as far as Slurm knows them
@@ -112,11 +114,10 @@ def _ours(row: Row, head: str) -> bool:
 
 
 def missing(e: Entry, head: str) -> tuple[Row | None, bool]:
-    """What Slurm knows of a job that squeue does not show, and whether the controller itself says
-    so.
+    """Ask for a job that squeue does not show; also returns whether the controller itself knows it.
 
-    First by its number, because an empty queue can be a mistake; then by the accounting database.
-    Unreachable if the controller gives no answer.
+    The controller is asked first, by the job's number, because an empty queue can be a mistake;
+    then the accounting database. Unreachable if the controller gives no answer.
     """
     id = first_to_start(e.key) or e.id
     if not id:

@@ -18,7 +18,7 @@ GROWING = {"mem_mb": "memory", "mem_mb_per_cpu": "memory", "runtime": "time"}
 
 
 def cause(state: str, code: str) -> Cause:
-    """Why a job failed. code: exit status:signal."""
+    """Name the cause of a failure. code: exit status:signal."""
     if state == "TIMEOUT":
         return "time"
     status, _, signal = code.partition(":")
@@ -59,7 +59,7 @@ def capped(asked: dict[str, Any], most: dict[str, float]) -> tuple[dict[str, Any
 
 
 def fitted(job: Any, tries: Tries, nodes: Sequence[tuple[int, int]]) -> dict[str, Any]:
-    """What a job asks for; a group that fits no node: for as many of its jobs at a time as the
+    """The resources that a job asks for; of a group that fits no node, those of as many jobs as the
     largest node takes.
 
     nodes: memory in MB and CPUs of each.

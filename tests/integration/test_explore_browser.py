@@ -378,7 +378,6 @@ def test_photos_are_seen_by_class(
 ) -> None:
     """Without labels nothing showed what a class got; a class of thousands must not push the others off the page."""
     study = page[0].study
-    # the names of the first two classes in the order of the third one's photos would hide a wrong order
     labels = study.labels if labelled else None
     shown = Explorer(
         Study(study.start.classifier, study.features, study.names, labels), "p", page[0].image, tmp_path
@@ -426,7 +425,7 @@ def test_the_search_for_near_duplicates_shows_how_far_it_is_and_stops(
     """20,000 photos took two minutes without a sign, and only the end of the program stopped it."""
     from selenium.webdriver.common.keys import Keys
 
-    explorer, address = page
+    _, address = page
     monkeypatch.setattr("coder_clip_photos.find.ROWS", 1)
     monkeypatch.setattr("coder_clip_photos.explorer.MOMENT", 0)  # nothing is compared
     show(browser, address)

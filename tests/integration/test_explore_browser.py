@@ -426,8 +426,6 @@ def test_photos_are_seen_by_class(
     off the page.
     """
     study = page[0].study
-    # the names of the first two classes in the order of the third one's photos would hide a wrong
-    # order
     labels = study.labels if labelled else None
     shown = Explorer(
         Study(study.start.classifier, study.features, study.names, labels),

@@ -11,26 +11,28 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
-
-from snakemake_executor_plugin_slurm_resilient import queue, reasons, retry, site
+from typing import TYPE_CHECKING, Any
 
 from ..datasets.published import data_root
 from ..errors import UserError, nearest
-from ..foundation.artifacts import Paths
+from ..foundation.artifacts import Paths, writable
 from ..pipeline.config import Config
 from ..pipeline.yaml_file import read_yaml
-from ..preflight.quick_checks import writable
 from .plan import Planned, plan
 from .probe import NAME, Finding, Folder, finding, script, submit
 
+if TYPE_CHECKING:
+    from snakemake_executor_plugin_slurm_resilient.site import Partition
+
+# The executor's package is imported where it is used, because it may not be installed
+# (`foundation.rooms`).
 PROFILES = Path("workflow/profiles")
 LITTLE = {"mem_mb": 1000, "runtime": 5, "cpus": 1}
 GPU = {"gpu", "gpu_model", "gres"}
 PLACE = ("partition", "account", "qos", "gres", "gpu", "gpu_model")  # what a place is named by
 
 
-def check(
+def check_cluster(
     config: Config, file: Path, profile: str, probe: bool, patience: float
 ) -> Iterator[Finding]:
     """Yield findings as they come. patience: seconds to wait for a node.
@@ -40,6 +42,8 @@ def check(
     # Slurm's own word on the jobs costs nothing, so it comes first; small jobs test only what Slurm
     # would take. # All of them are submitted before the first one is waited for, because they wait
     # in the queue together.
+    from snakemake_executor_plugin_slurm_resilient import queue, site
+
     folder, here = find_profile(profile), site.partitions()
     yield Finding("ok", f"{queue.ask('sinfo', '--version').strip()}: partitions {', '.join(here)}")
     planned = plan(folder, file)
@@ -104,6 +108,8 @@ def by_place(jobs: Iterable[Planned]) -> dict[str, list[Planned]]:
 
 def heaviest(jobs: list[Planned]) -> list[Planned]:
     """The jobs with the most memory, time, CPUs and GPUs."""
+    from snakemake_executor_plugin_slurm_resilient import retry
+
     most = [
         max(jobs, key=lambda j: retry.number(j.asked, k))
         for k in ("mem_mb", "runtime", "cpus", "gpu")
@@ -117,7 +123,7 @@ def _named(asked: dict[str, object]) -> str:
     )
 
 
-def _place(jobs: list[Planned], here: dict[str, site.Partition], guessed: str) -> list[Finding]:
+def _place(jobs: list[Planned], here: dict[str, Partition], guessed: str) -> list[Finding]:
     """Check that the cluster takes the heaviest jobs of one place. guessed: words on amounts that
     are guesses.
 
@@ -125,6 +131,8 @@ def _place(jobs: list[Planned], here: dict[str, site.Partition], guessed: str) -
     which is generous and made again before the job is submitted. A refusal of a guess, of a job
     that Slurm would take if it asked for little, is a note, too.
     """
+    from snakemake_executor_plugin_slurm_resilient import retry, site
+
     where, found, largest = _named(jobs[0].asked), [], Counter[str]()
     for job in heaviest(jobs):
         name = f"{where}: {' + '.join(job.rules)}"
@@ -145,9 +153,11 @@ def _place(jobs: list[Planned], here: dict[str, site.Partition], guessed: str) -
 
 
 def _refusal(job: Planned, asked: dict[str, Any]) -> str:
-    """Ask Slurm why it would refuse a job with these resources, without submitting it; "" if it
-    would take it.
+    """Why Slurm would refuse a job that asks for this, without submitting it; "" if it would
+    not.
     """
+    from snakemake_executor_plugin_slurm_resilient import queue, reasons
+
     sizes = {"mem_mb": "--mem={}", "runtime": "--time={}", "cpus": "--cpus-per-task={}"}
     less = " ".join(
         option.format(asked[k]) for k, option in sizes.items() if asked.get(k) != job.asked.get(k)

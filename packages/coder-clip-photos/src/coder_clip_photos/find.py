@@ -131,8 +131,8 @@ class MostAlike:
         """Add the pairs that belong to the best. cosines: (rows, columns), both from photo
         ``start`` on.
         """
-        # Only what can be among the best is sorted: most cosines are too small. Of equal cosines
-        # the earlier photos stay.
+        # Most cosines are too small to be among the best, and are not sorted. Of equal ones the
+        # earlier photos stay.
         values = cosines.flatten()
         if len(best) == self._most:
             wanted = values > best[-1].cosine

@@ -56,7 +56,6 @@ function effect(line) {
   if (!state.labelled) {
     line.append(`${count(state.images, "photo")} without labels. `);
     if (edited()) line.append(`Your texts change the class of ${state.changed ? grouped(state.changed) : "no photo"}.`);
-    else line.append("Those at the top are the least certain.");
     return;
   }
   const { accuracy: a, difference: d } = state;
@@ -91,7 +90,7 @@ function views() {
     wanted.push(["found", found.words, order.map((p) => ({ photo: p, note: `score ${found.scores[p.id].toFixed(1)}` }))]);
   }
   if (alike) {
-    wanted.push(["alike", "Nearly the same", alike.groups.map(same)]);
+    wanted.push(["alike", "Most alike", alike.groups.map(same)]);
     if (state.labelled) wanted.push(["different", "Alike, with different labels", alike.different.map(same)]);
   }
   return wanted;
@@ -405,6 +404,7 @@ async function start() {
     return;
   }
   view = views()[0][0];
+  $("of-errors").hidden = !state.labelled;
   document.title = state.title;
   $("title").textContent = state.title;
   $("advice").textContent = `${state.advice} ${state.shows}`;

@@ -26,9 +26,8 @@ METHODS, IMAGES = (2, 6, 12), (90, 300, 1000)
 BURSTS, IN_BURSTS, FEWER_REPEATS = (2, 5, 20), (100, 300, 1000), 4000
 TEST_SETS, FEWEST = 10, 100  # of each recommendation; recommendations, of fewer no share is printed
 ACCURACY = 0.466  # of every method
-ALIKE = (
-    0.9  # correlation of two methods in what makes an image hard: they differ on 14 % of the images
-)
+# correlation of two methods in what makes an image hard: they differ on 14 % of the images
+ALIKE = 0.9
 Entry = dict[str, Any]
 
 

@@ -27,9 +27,8 @@ log = logging.getLogger(__name__)
 # are not rounded.
 DIFFERENCE_BITS = 22
 CHUNK = 2**18  # numbers of summed differences at a time
-PAIRS = (
-    4096  # pairs averaged at a time, so that the texts of all pairs need not fit in memory twice
-)
+# pairs averaged at a time, so that the texts of all pairs need not fit in memory twice
+PAIRS = 4096
 
 
 class OneToOne:

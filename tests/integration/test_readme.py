@@ -21,9 +21,8 @@ from working_copy import REPO, environment
 pytestmark = pytest.mark.rest
 
 README = (REPO / "README.md").read_text(encoding="utf-8")
-A_CLASS = (
-    20  # photos: half of them for training, as config/photos.yaml takes up to four of each class
-)
+# photos: half of them for training, as config/photos.yaml takes up to four of each class
+A_CLASS = 20
 
 
 def commands(heading: str) -> list[str]:

@@ -37,9 +37,8 @@ from .spec import EncoderSpec
 
 log = logging.getLogger(__name__)
 
-FORMAT = (
-    2  # of the folder and of how photos are read: another number and everything is computed again
-)
+# of the folder and of how photos are read: another number and everything is computed again
+FORMAT = 2
 LIBRARIES = (
     "open_clip_torch",
     "timm",

@@ -13,9 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-GRID_BITS = (
-    25  # of the rows that are multiplied: products have 2 · 25, and 3 are left for their sum
-)
+# of the rows that are multiplied: products have 2 · 25, and 3 are left for their sum
+GRID_BITS = 25
 # Bits, of a row's length, that stored float64 features of an encoder keep. Between PyTorch with
 # AVX-512 and without # vector instructions, numbers of `mini`'s image features differ by 2e-17 of
 # the length in the mean, 2e-16 at most. They # round differently only if a boundary of the grid is

@@ -41,9 +41,8 @@ if TYPE_CHECKING:
     from ..pipeline.config import Config
 
 ZERO_SHOT = "clip_ensemble"
-CODER_ADAPTER = (
-    "coder_adapter"  # the one whose flaws are measured, and that the others are compared with
-)
+# the one whose flaws are measured, and that the others are compared with
+CODER_ADAPTER = "coder_adapter"
 
 
 @dataclass(frozen=True)

@@ -29,9 +29,8 @@ from .sections import DatasetConfig as DatasetConfig
 from .sections import RerankConfig as RerankConfig
 from .yaml_file import read_yaml
 
-ONLY_PRESENT = (
-    "CODER_CLIP_ONLY_PRESENT"  # environment variable that comes before the key only_present
-)
+# environment variable that comes before the key only_present
+ONLY_PRESENT = "CODER_CLIP_ONLY_PRESENT"
 FETCH = "CODER_CLIP_FETCH"  # the same for the key fetch
 # for a run's jobs: what its plan left out, so that they need not look again
 LEFT_OUT = "CODER_CLIP_LEFT_OUT"

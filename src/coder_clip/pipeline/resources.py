@@ -57,9 +57,8 @@ LEAST = 10  # minutes: start, a busy file system
 UNKNOWN_IMAGES, UNKNOWN_CLASSES = 50_000, 1_000  # before the manifest exists; then estimated again
 SENTENCES = 130  # per class: texts in their templates, synonyms, the ensembles of 80 and fewer
 NAMES = 1000  # of ImageNet, in the text features of every data set
-ATTRIBUTES = (
-    10  # per class, as in data/texts; every draw of random words takes the place of as many
-)
+# per class, as in data/texts; every draw of random words takes the place of as many
+ATTRIBUTES = 10
 Sizes = tuple[Mapping[str, int], int]  # of a data set: images per split, number of classes
 
 

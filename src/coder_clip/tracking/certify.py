@@ -19,9 +19,8 @@ from ..pipeline.environment import packages
 from .certificates import FOLDER, Certificate, Job
 from .judge import Judge
 
-FORCED = (
-    "CODER_CLIP_FORCED"  # environment variable: rules and files that run in any case; * for all
-)
+# environment variable: rules and files that run in any case; * for all
+FORCED = "CODER_CLIP_FORCED"
 ABOUT_RUNS = ("environment.json", "logs/", "benchmarks/", f"{FOLDER}/")  # below the results folder
 OWN = ("src/coder_clip/tracking/", "src/coder_clip/cli/job.py")  # what certifies is not what makes
 log = logging.getLogger("coder_clip")

@@ -29,9 +29,8 @@ FONT = (
     Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf"
 )  # Latin, Greek and Cyrillic letters
 MOST = 500  # photos on a sheet: 100 rows, half of what a JPEG can be high
-ROWS = (
-    256  # photos that are compared with all others at a time: 40 MB of cosines with 20,000 photos
-)
+# photos that are compared with all others at a time: 40 MB of cosines with 20,000 photos
+ROWS = 256
 
 
 def likest(

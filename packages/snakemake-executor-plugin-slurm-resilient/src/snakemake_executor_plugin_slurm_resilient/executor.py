@@ -29,9 +29,8 @@ from .lines import Lines
 from .queue import SlurmError
 
 SLOWEST = 60  # seconds between two looks at the queue, at most
-LONGEST = (
-    3600  # seconds before a job is submitted again that was preempted or lost its node, at most
-)
+# seconds before a job is submitted again that was preempted or lost its node, at most
+LONGEST = 3600
 NO_ID = "sbatch printed no job id"
 # seconds after which a job is lost that the database calls alive and the controller does not know
 LOST = 300

@@ -26,9 +26,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("coder_clip")
 
-IN_A_ROW = (
-    3  # questions without an answer, and none with one between, after which the server is checked
-)
+# questions without an answer, and none with one between, after which the server is checked
+IN_A_ROW = 3
 ENVIRONMENT = (
     "OPENAI_ORG_ID",
     "OPENAI_PROJECT_ID",

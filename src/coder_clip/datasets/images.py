@@ -61,6 +61,7 @@ def read_image(
         if content is None:
             content = Path(path).read_bytes()
         with _open(content) as image:
+            # `draft` only asks: Pillow picks a fraction of a JPEG, and ignores it for other formats
             if least is not None:
                 image.draft(None, (least, least))
             image.load()
@@ -102,6 +103,7 @@ def seems_whole(path: str | PathLike[str]) -> bool:
             if image.format != "JPEG":
                 return False
         with open(path, "rb") as stream:
+            # a JPEG that was cut off lacks the marker of its end
             stream.seek(-min(TAIL, os.path.getsize(path)), os.SEEK_END)
             return JPEG_END in stream.read()
     except Exception:  # Pillow raises almost anything on damaged bytes
@@ -115,11 +117,13 @@ def _open(content: bytes) -> Image.Image:
     try:
         return Image.open(io.BytesIO(content))
     except Image.DecompressionBombError as too_large:
+        # JPEG is the one format that Pillow can decode at a fraction of its size
         try:
             image = JpegImageFile(io.BytesIO(content))
         except SyntaxError:  # another format, which cannot be decoded in part
             raise too_large from None
         image.draft(None, (LEAST_SIDE, LEAST_SIDE))
+        # Pillow's own limit: it refuses twice MAX_IMAGE_PIXELS
         if image.width * image.height > 2 * (Image.MAX_IMAGE_PIXELS or 0):
             raise
         return image
@@ -147,6 +151,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
         return image
     if image.mode in WIDE_MODES:
         return Image.fromarray(_to_8_bit(np.asarray(image), image.mode)).convert("RGB")
+    # transparent pixels can have any colour underneath, so they are laid on white
     if image.has_transparency_data:
         white = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
@@ -162,11 +167,13 @@ def _to_8_bit(pixels: NDArray[np.generic], mode: str) -> NDArray[np.uint8]:
         low, high = float(real.min()), float(real.max())
         if not (low >= 0 and high <= 255):  # also refuses NaN
             raise ValueError(f"float pixels from {low:g} to {high:g}: expected 0..1 or 0..255")
+        # the two ranges of float images are told apart by the largest value
         return np.rint(real * (255 if high <= 1 else 1)).astype(np.uint8)
     wide = pixels.astype(np.int64)  # mode "I" is how Pillow shows some 16-bit files
     if wide.min() < 0 or wide.max() > 65535:
         raise ValueError(
             f"integer pixels from {wide.min()} to {wide.max()}: expected 16 bits (0..65535)"
         )
+    # to the nearest level in integers: 65535 becomes exactly 255
     scaled: NDArray[np.uint8] = ((wide * 255 + 32767) // 65535).astype(np.uint8)
     return scaled

@@ -123,7 +123,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     UserError if the target cannot be written (read-only, disk full, a file in the way).
     """
     # The temporary file is locked while it is written, so that other processes can tell it from the
-    # remains of # a killed one, which they delete. It reaches the disk (fsync) before it is
+    # remains of a killed one, which they delete. It reaches the disk (fsync) before it is
     # renamed: after a crash the old or the new file is whole.
     path, handle, temporary = Path(path), None, None
     try:

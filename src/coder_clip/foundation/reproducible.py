@@ -17,8 +17,8 @@ GRID_BITS = (
     25  # of the rows that are multiplied: products have 2 · 25, and 3 are left for their sum
 )
 # Bits, of a row's length, that stored float64 features of an encoder keep. Between PyTorch with
-# AVX-512 and without # vector instructions, numbers of `mini`'s image features differ by 2e-17 of
-# the length in the mean, 2e-16 at most. They # round differently only if a boundary of the grid is
+# AVX-512 and without vector instructions, numbers of `mini`'s image features differ by 2e-17 of
+# the length in the mean, 2e-16 at most. They round differently only if a boundary of the grid is
 # between them: with probability 2e-17 / 2⁻²⁰ = 2e-11 per number, once in 25,000 runs with two
 # million numbers. A cosine moves by less than 1e-6.
 STORED_BITS = 20

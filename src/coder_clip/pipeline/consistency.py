@@ -25,7 +25,7 @@ def problems(config: Document, root: Path) -> Iterator[str]:
     paths start.
     """
     # Rules that types cannot express, because they hold between keys or within a list. `Config`
-    # reports the # first problem only, so the basic ones come first.
+    # reports the first problem only, so the basic ones come first.
     for kind, names in (("datasets", config.datasets), ("models", config.models)):
         if not names:
             yield f"{kind}: name at least one"

@@ -220,8 +220,8 @@ def _size(name: str, closely: bool) -> Size:
     if is_list(name):
         return Size(0, 512, 0, 0, 0)  # nothing is encoded
     # Rough numbers from the architecture file, without building the model. A transformer has 12 ·
-    # width² # parameters per layer, two operations per parameter and token, and attention that
-    # grows with tokens². A # ResNet is scaled from ResNet-50, and a timm tower counts as a medium
+    # width² parameters per layer, two operations per parameter and token, and attention that
+    # grows with tokens². A ResNet is scaled from ResNet-50, and a timm tower counts as a medium
     # one unless it is looked at closely.
     cfg = _architecture(name)
     dim = int(cfg.get("embed_dim", 768))

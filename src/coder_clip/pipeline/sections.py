@@ -228,7 +228,7 @@ class FeaturesConfig(Strict):
     """Extraction of features."""
 
     # The device counts as changing no result, though it can change the last bits of a float32 sum:
-    # else whoever pulled # features that were made on a GPU, but has none, would encode all images
+    # else whoever pulled features that were made on a GPU, but has none, would encode all images
     # again for a difference of rounding.
 
     batch_size: Count = 64

@@ -55,7 +55,7 @@ def check_config(
     the UserError counts them.
     """
     # In this order: data sets that are missing, data sets that are here, language model and
-    # encoders, and last # the forecast, which needs the numbers of images (`sizes`) that the data
+    # encoders, and last the forecast, which needs the numbers of images (`sizes`) that the data
     # sets' check has filled in.
     if config.left_out:
         yield (
@@ -159,7 +159,7 @@ def weights(config: Config, name: str, load: bool = True, here: bool = True) -> 
     UserError if it can neither be loaded nor downloaded.
     """
     # `Absent` means that files are missing, which a run with a network can cure, unlike all other
-    # errors. So # the hub is asked now whether it answers and gives this repository.
+    # errors. So the hub is asked now whether it answers and gives this repository.
     from huggingface_hub import constants
 
     model = config.models[name]
@@ -208,7 +208,7 @@ def _machine(config: Config) -> Iterator[str]:
     memory.
     """
     # Only GPUs that torch sees count: CUDA_VISIBLE_DEVICES hides the others. A job goes to any GPU
-    # that no # other job has (phases/encoder.py), so each of them must have room for the largest
+    # that no other job has (phases/encoder.py), so each of them must have room for the largest
     # encoder.
     device = pick_device(config.features.device)
     if device.type != "cuda":
@@ -263,7 +263,7 @@ def unused_gpu(config: Config) -> Iterator[str]:
 
 def _dataset(config: Config, name: str, sizes: dict[str, Sizes], deep: bool) -> Iterator[str]:
     # From cheap to expensive: counts, shots, texts and pairs, and at the end the images themselves.
-    # The first # error ends the check of this data set, so a missing text is reported without
+    # The first error ends the check of this data set, so a missing text is reported without
     # waiting for the images.
     given = config.datasets[name]
     if config.published(name) and listing(name, given, config.data_root) is None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 START = 5.0  # start-up seconds of a job that encodes; other jobs take half
 # of a thread with AVX2 (an AMD EPYC): ViT-B-32 in float32, 9 to 11 images per second
-# (benchmarks/features.py, # docs/performance.md); photos of 500 x 375 pixels
+# (benchmarks/features.py, docs/performance.md); photos of 500 x 375 pixels
 USUAL = Speed(operations=7e10, decoded=250)
 LAST = 40.0  # seconds of manifests, tables, figures and the page
 BENCHMARKS = "benchmarks"  # in the results folder
@@ -52,7 +52,7 @@ class PlannedJob:
 def jobs(config: Config, sizes: Mapping[str, Sizes]) -> Iterator[PlannedJob]:
     """Jobs of the phases that grow with models and data sets, done or not."""
     # Sizes follow from the shapes of what a phase writes: float32 rows for features and pairs, some
-    # bytes per # prediction. Phases whose jobs are few and small are not listed (LAST is their
+    # bytes per prediction. Phases whose jobs are few and small are not listed (LAST is their
     # time).
     paths = Paths(config.results)
     for m in config.models:
@@ -120,7 +120,7 @@ def ahead(
     language model is not known.
     """
     # Jobs are estimated one by one and scaled by what their phase took in the last run. Phases
-    # count as if one # followed the other; within a phase, as many jobs run at a time as there are
+    # count as if one followed the other; within a phase, as many jobs run at a time as there are
     # GPUs or groups of CPU cores.
     took = last_run(config, gpus > 0, sizes or {})
     found: dict[str, list[float]] = {}  # phase -> jobs, seconds, gigabytes

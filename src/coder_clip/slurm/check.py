@@ -40,7 +40,7 @@ def check_cluster(
     UserError or SlurmError if nothing can be checked: no such profile, no log folder, no plan, no
     Slurm here."""
     # Slurm's own word on the jobs costs nothing, so it comes first; small jobs test only what Slurm
-    # would take. # All of them are submitted before the first one is waited for, because they wait
+    # would take. All of them are submitted before the first one is waited for, because they wait
     # in the queue together.
     from snakemake_executor_plugin_slurm_resilient import queue, site
 

@@ -112,7 +112,7 @@ class FeatureStore:
             for place, rows in new.items():
                 with self._unless_it_fails():
                     path = _write(place, rows)
-                    # an index that is in memory must learn the new rows; others read them from the file
+                    # an index in memory must learn the new rows; a later one reads the file
                     if place in self._stored:
                         self._stored[place] |= _digests(path)
 

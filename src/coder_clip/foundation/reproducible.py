@@ -41,6 +41,7 @@ def on_grid(rows: Tensor, bits: int = GRID_BITS) -> Tensor:
     The power of two is from 0.7 to 1.4 of the length; for rows of length 1 it is 1.
     """
     rows = rows.double()
+    # half a power of two down: rounded up below, it is from 0.7 to 1.4 of the length
     size = lengths(rows).clamp_min(SMALLEST) * 0.5**0.5
     # a power of two, exactly: size = mantissa × 2^exponent
     scale: Tensor = size / torch.frexp(size).mantissa
@@ -77,5 +78,6 @@ def ordered_sum(values: Tensor) -> Tensor:
     while (n := values.shape[-1]) > 1:
         half = n // 2
         folded = values[..., :half] + values[..., half : 2 * half]
+        # the odd value at the end waits for the next round
         values = torch.cat([folded, values[..., 2 * half :]], dim=-1) if n % 2 else folded
     return values[..., 0] if values.shape[-1] else values.sum(dim=-1)

@@ -85,6 +85,7 @@ def set_mark(seconds: float) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if folder.stat().st_mtime < seconds:
         os.utime(folder, (seconds, seconds))
+    # it is there from an earlier run, or another process was faster
     with suppress(FileExistsError):
         mark.symlink_to(folder.name)
 

@@ -85,13 +85,17 @@ def load_below(name: str, root: Path, split: str | None = None) -> PublishedData
 
 def load_templates(name: str, config: Described) -> Templates:
     """The templates of the data set ``name`` as configured; its images need not be there."""
-    given = {
-        key: tuple([value] if isinstance(value, str) else value)
-        if key in ("one_to_one", "prompts")
-        else value
-        for key, value in config.templates.items()
-    }
+    # these two hold several sentences; a configuration may give a single one as plain text
+    given: dict[str, Any] = {}
+    for key, value in config.templates.items():
+        if key not in ("one_to_one", "prompts"):
+            given[key] = value
+        elif isinstance(value, str):
+            given[key] = (value,)
+        else:
+            given[key] = tuple(value)
     base = Templates()
+    # own classes start from the default sentences; a published data set brings the paper's
     own = config.root is not None or (config.features is not None and name not in PUBLISHED)
     if not own:
         base = (
@@ -116,6 +120,7 @@ def with_articles(templates: Templates) -> Templates:
     For your own classes. Published data sets keep the "a" that their published numbers were made
     with."""
 
+    # only an article right before the name: elsewhere "a" is part of the sentence
     def change(sentence: str) -> str:
         return re.sub(r"\b(?:a|an) \{class\}", "{a_class}", sentence)
 
@@ -163,6 +168,7 @@ def named_pictures(name: str) -> dict[str, int | None] | None:
 def nearest_dataset(name: str) -> str:
     """Suggest a known data set, ``" (did you mean 'x'?)"``: by another name of a published one
     ("cars"), else by spelling."""
+    # another common name is a surer hint than a similar spelling
     wanted = name.lower().replace("-", "_")
     for known in PUBLISHED:
         if wanted in _module("entry").entry(known).also:
@@ -183,6 +189,7 @@ def test_alone(root: Path) -> bool:
     """
     try:
         top = [p for p in root.iterdir() if p.is_dir() and not p.name.startswith((".", "__"))]
+        # a lone "test" must hold class folders, else it is a class of that name
         return (
             len(top) == 1
             and top[0].name.lower() == "test"

@@ -50,13 +50,13 @@ class Findings:
         return gigabytes(sum(d.gigabytes for d in self.get))
 
     def lines(self) -> list[str]:
-        state = (
-            "complete"
-            if self.usable and not self.advice
-            else "usable"
-            if self.usable
-            else "not usable"
-        )
+        # a run can do without what is in `advice`, so only problems make a data set unusable
+        if not self.usable:
+            state = "not usable"
+        elif self.advice:
+            state = "usable"
+        else:
+            state = "complete"
         said = [f"{self.name}: {state} — {self.title}, {self.folder}"]
         said += [f"  here      {line}" for line in self.here]
         said += [f"  problem   {line}" for line in self.problems]
@@ -84,6 +84,7 @@ def look_at(name: str, root: Path) -> Findings:
     place = find_place(name, found, root)
     folder = place.folder if place else root / found.folders[0]
     result = Findings(name, found.title, folder)
+    # a download counts as here by what it gives, so files that came another way are kept
     result.get = [d for d in found.downloads if not _is_there(d, found, root, place is not None)]
     result.by_hand = [h for h in found.by_hand if not _gives(h.gives, found, root)]
     if place is None:
@@ -112,11 +113,13 @@ def look_at(name: str, root: Path) -> Findings:
         total = sum(data.counts.values())
         some = f"{len(missing):,} of {total:,} images"
         result.problems.append(f"{some} are missing or empty, first {missing[0]}")
+        # a damaged list names images that nobody has: get the list again, not the images
         changed = _changed_lists(data, found)
         if changed:
             names = " + ".join(d.gives for d in changed)
             result.problems[-1] += f"; {names} lists them, and is not the published file"
             result.get = changed
+        # the lists are right, so the images themselves are incomplete: get their archive again
         if not result.get:
             result.get = [d for d in found.downloads if d.gives.split("/")[-1] == place.images.name]
     miscounted = data.miscounted()
@@ -141,6 +144,7 @@ def _changed_lists(data: PublishedDataset, found: Entry) -> list[Download]:
 def _compare(data: PublishedDataset, result: Findings) -> None:
     """Compare the lists of images with the published fingerprints."""
     rule, folder = data.rule, data.place.folder
+    # two kinds of checksum: of the lists as they were read, and of the files behind them
     now: dict[str, str] = {split: data.fingerprint(split) for split in rule.fingerprints}
     now |= {file: checksum_like(folder / file, known) for file, known in rule.sums.items()}
     published = dict([*rule.fingerprints.items(), *rule.sums.items()])
@@ -153,6 +157,7 @@ def _compare(data: PublishedDataset, result: Findings) -> None:
     same = [name for name in now if name not in changed]
     if same:
         result.here.append(f"as published, by checksum: {', '.join(same)}")
+    # hashes without a published one are shown, so that two machines can be compared
     unknown = [s for s in SPLITS if s in data.counts and s not in rule.fingerprints]
     if unknown and not rule.sums:
         sums = ", ".join(f"{split} {data.fingerprint(split)[:12]}…" for split in unknown)
@@ -169,6 +174,7 @@ def addresses(urls: Collection[str], names: Collection[str], root: Path) -> dict
     """
     found: dict[str, list[str]] = {}
     wanted = [d.file for name in names for d in look_at(name, root).get] if urls else []
+    # an address belongs to the file that it ends in; a query ("?download=1") does not count
     for url in urls if wanted else ():
         of = [f for f in wanted if url.split("?")[0].endswith(f"/{f}")] or wanted[
             : len(wanted) == 1
@@ -217,6 +223,7 @@ def get(
             came += wanted
         _unpack_brought(name, found, root, folder, say)
         result = look_at(name, root)
+        # downloaded and still missing: another image folder of the entry hides the new one
         if place and any(d in came for d in result.get):
             result.advice.append(
                 f"the download is next to {place.images}, which takes "
@@ -233,6 +240,7 @@ def _one_at_a_time(name: str, root: Path, say: Say) -> Iterator[None]:
     lock, downloads = FileLock(root / f".{place}.lock"), root / DOWNLOADS
     try:
         root.mkdir(parents=True, exist_ok=True)
+        # try without waiting first, so that a wait is announced
         try:
             lock.acquire(blocking=False)
         except Timeout:
@@ -246,6 +254,7 @@ def _one_at_a_time(name: str, root: Path, say: Say) -> Iterator[None]:
         for folder in (downloads / name, downloads):
             with contextlib.suppress(OSError):
                 folder.rmdir()  # where it is empty
+        # removed while it is held: after the release it may be the lock of another process
         Path(lock.lock_file).unlink(missing_ok=True)
         lock.release()
 
@@ -256,11 +265,13 @@ def refuse_small_disk(wanted: Mapping[str, Collection[Download]], root: Path) ->
 
     The contents are taken to be about as large as the archives. What an earlier try has downloaded
     is there already."""
+    # the root may not exist yet: the nearest folder above that exists is on the same disk
     place = next(p for p in (root, *root.absolute().parents) if p.is_dir())
     need, free = 0.0, shutil.disk_usage(place).free / 1e9
     for name, downloads in wanted.items():
         archives = [root / DOWNLOADS / name / d.file for d in downloads]
         parts = [p for a in archives for p in (a, a.with_name(f"{a.name}.part")) if p.is_file()]
+        # archives and contents together, with a tenth of an archive to spare
         need += (
             2.1 * sum(d.gigabytes for d in downloads) - sum(p.stat().st_size for p in parts) / 1e9
         )
@@ -316,6 +327,7 @@ def _unpack_brought(name: str, found: Entry, root: Path, folder: Path, say: Say)
     for hand in found.by_hand:
         if hand.archive is None or _gives(hand.gives, found, root):
             continue
+        # where people put an archive: the root, the data set's folder, or with the downloads
         places = (p / hand.archive.file for p in (root, folder, root / DOWNLOADS / name))
         archive = next((p for p in places if p.is_file()), None)
         if archive is None:
@@ -337,6 +349,7 @@ def _target(download: Download, folder: Path) -> Path:
     if download.into == "..":
         return folder.parent
     own = Path(download.gives).parent.parts
+    # the data set's folder is one of the archive's own: unpack above, so that paths agree
     if own and folder.parts[-len(own) :] == own:
         return folder.parents[len(own) - 1]
     return folder / download.into
@@ -355,6 +368,7 @@ def _is_images(download: Download, found: Entry) -> bool:
 
 
 def _gives(what: str, found: Entry, root: Path) -> bool:
+    # a part may be beside the image folder or inside it
     places = [root / f for f in found.folders]
     return any(
         (p / what).exists() or any((p / i / what).exists() for i in found.images) for p in places

@@ -42,6 +42,7 @@ def read_corrections(path: Path) -> dict[str, Correction]:
     """Image -> correction. UserError, with the line, for a file that is missing or not in this
     form.
     """
+    # spreadsheet programs start a file with a byte order mark, which utf-8-sig drops
     try:
         reader = csv.reader(
             io.StringIO(path.read_text(encoding="utf-8-sig"), newline=""), strict=True
@@ -93,7 +94,7 @@ def counts(corrections: Mapping[str, Correction], split_of: Mapping[str, str]) -
 def said(corrected: int, left_out: int, splits: Mapping[str, int], file: str) -> str:
     """How many labels a file corrects, and in which splits, in words."""
     # A reader has to see whether test images are among them: who corrects only what a method got
-    # wrong makes its # accuracy higher.
+    # wrong makes its accuracy higher.
     labels = (
         f"{corrected} label{'s' * (corrected != 1)} corrected" if corrected or not left_out else ""
     )

@@ -25,7 +25,7 @@ ENTRIES = Path(__file__).parent / "entries"
 Text = Annotated[str, Field(min_length=1)]
 
 # The paper's sentences for a data set without its own (the authors' template.py); the few-shot
-# prompt is # Tip-Adapter's. An entry's ``templates`` replaces what differs.
+# prompt is Tip-Adapter's. An entry's ``templates`` replaces what differs.
 PAPER = Templates(
     name="a photo of {class}",
     attribute="{class} which has {attribute}",
@@ -135,6 +135,7 @@ class PublishedNames(Strict):
 
     def of(self, names: list[str]) -> tuple[str, ...]:
         """The published spelling of class names, in the same order."""
+        # the pattern changes many names alike; `but` overrides single ones
         changed = {n: re.sub(self.pattern, self.becomes, n) if self.pattern else n for n in names}
         return tuple({**changed, **self.but}[n] for n in names)
 
@@ -218,6 +219,7 @@ class Entry(Strict):
         """The paper's sentences, replaced where the entry has its own."""
         if self.of is not None:
             return dataclasses.replace(entry(self.of).make_templates(), class_names_as_published=())
+        # YAML has lists where templates have tuples
         own = {k: tuple(v) if isinstance(v, list) else v for k, v in self.templates.items()}
         published = self.names_as_published and self.names_as_published.of(self.class_names())
         return dataclasses.replace(PAPER, class_names_as_published=published or (), **own)  # type: ignore[arg-type]
@@ -262,6 +264,7 @@ def table() -> str:
     rows.append("| --- | --- | ---: | --- | --- | ---: | --- | --- |")
     for name in PUBLISHED:
         e = entry(name)
+        # a data set with several rules: its own columns are in the first row only
         for i, rule in enumerate(e.splits):
             counts = " / ".join(f"{rule.counts[s]:,}" if s in rule.counts else "–" for s in SPLITS)
             fetched = "data get" if e.downloads else "by hand"

@@ -83,6 +83,7 @@ class FeatureDataset(ImageFiles):
     @cached_property
     def twins(self) -> Images:  # type: ignore[override]
         """Groups of near twins, by the cosine of their features."""
+        # over all splits at once: near twins in different splits are the ones that do harm
         row = {
             image: f
             for part in self.parts.values()
@@ -115,6 +116,7 @@ class PublishedFeatures(FeatureDataset, PublishedDataset):
         self.entry, self.place, self.rule, self.root = found, place, rule, root
         source = entry(found.of) if found.of else found
         names = source.class_names()
+        # only the caches that the entry lists: the folder may hold more of them
         parts = RULES[rule.rule](place.folder, names, [f for f in rule.needs if CACHE.fullmatch(f)])
         lists = [file for file in rule.needs if file.endswith(".json")]
         if lists:
@@ -132,6 +134,7 @@ class PublishedFeatures(FeatureDataset, PublishedDataset):
     def twins(self) -> Images:  # type: ignore[override]
         """Groups of near twins: by the names of images where these say it, else by features."""
         pattern = entry(self.entry.of).group if self.entry.of else None
+        # without a split file, ids are row numbers, which no pattern of names fits
         if pattern is None or not self.rule.needs[-1].endswith(".json"):
             return super().twins
         return by_name([i for split in ("val", "test") for i in self.parts[split].ids], pattern)
@@ -180,6 +183,7 @@ def halved(folder: Path, classes: Sequence[str], files: Sequence[str]) -> Parts:
     features of test.
     """
     both = _read(folder, "val", len(classes))
+    # alternate in the order of labels, so that both halves have about as many of each class
     order = np.argsort(both.labels, kind="stable")
     val, test = (both.rows(np.sort(half)) for half in (order[::2], order[1::2]))
     return _checked(
@@ -230,6 +234,7 @@ def checked_features(path: Path, features: Tensor) -> Tensor:
             f"{path}: {tuple(features.shape)} {features.dtype}, where features (N, d) are needed"
         )
     rows = features.float().contiguous()
+    # a row of zeros has no direction, so it has no cosine either
     wrong = (~rows.isfinite()).any(dim=1) | (rows == 0).all(dim=1)
     if wrong.any():
         raise UserError(
@@ -241,6 +246,7 @@ def checked_features(path: Path, features: Tensor) -> Tensor:
 def _read(folder: Path, split: str, n_classes: int) -> Part:
     files = folder / f"{split}_f.pt", folder / f"{split}_l.pt"
     features, labels = checked_features(files[0], load_tensor(files[0])), load_tensor(files[1])
+    # another type means another file, such as features, scores or a mask
     if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
         raise UserError(f"{files[1]}: {labels.dtype}, where labels are whole numbers")
     return _part(features, labels.flatten().long(), files[1], n_classes, split)
@@ -251,13 +257,16 @@ def _shots(folder: Path, files: Sequence[str], val: Part, n_classes: int) -> Par
     of_size = {int(found[1]): name for name in files if (found := CACHE.fullmatch(name))}
     if not of_size:
         return val
+    # the largest cache: fewer shots are drawn from it
     keys = folder / of_size[max(of_size)]
     values = keys.with_name(keys.name.replace("keys", "values"))
+    # Tip-Adapter stores keys as columns; all other features here are rows
     features, one_hot = checked_features(keys, load_tensor(keys).T), load_tensor(values)
     if one_hot.ndim != 2 or one_hot.shape[1] != n_classes:
         raise UserError(
             f"{values}: {tuple(one_hot.shape)}, where (shots, {n_classes} classes) are needed"
         )
+    # argmax would turn soft or several labels into one without a word
     if not bool(((one_hot == 1).sum(dim=1) == 1).all() and (one_hot != 0).sum() == len(one_hot)):
         raise UserError(f"{values}: its rows are not one-hot labels")
     return _part(features, one_hot.argmax(dim=1), values, n_classes, keys.stem)
@@ -293,6 +302,7 @@ def _named(parts: Parts, place: Place, file: str) -> Parts:
     found = {}
     for split, part in parts.items():
         numbers = [image.split("/") for image in part.ids]
+        # shots of a cache keep their ids: the split file has no line, and so no label, for them
         pairs = [published[s][int(i)] if s in published else (f"{s}/{i}", None) for s, i in numbers]
         wrong = [i for i, (_, label) in enumerate(pairs) if label not in (None, part.labels[i])]
         if wrong:
@@ -311,6 +321,7 @@ def _relabelled(parts: Parts, names: Sequence[str], classes: Sequence[str]) -> P
     if list(names) == list(classes):
         return parts
     label = {plain(name): i for i, name in enumerate(classes)}
+    # -1 marks a class that is not wanted
     new = np.array([label.get(plain(name), -1) for name in names])
     found = {}
     for split, part in parts.items():

@@ -86,6 +86,7 @@ def _fetch(url: str, target: Path, checksum: str | None, wait: float) -> None:
                 "again, or download it elsewhere by hand"
             )
     except UserError:
+        # an empty part is of no use to the next run
         if not _size(part):
             part.unlink()
             _version_file(part).unlink(missing_ok=True)
@@ -103,7 +104,7 @@ def _complete(url: str, part: Path, target: Path, wait: float, checked: bool) ->
     UserError if the server refuses, cannot be reached, or fails TRIES times in a row.
     """
     # TRIES counts failures in a row without progress: a large file over a poor connection breaks
-    # off many times # and still arrives. Errors that waiting cannot cure end it at once: a wrong
+    # off many times and still arrives. Errors that waiting cannot cure end it at once: a wrong
     # address, or no network at all.
     by_hand = f"fetch it by hand where there is a network, put it at {target}, and run this again"
     began, failures = _size(part), 0
@@ -115,6 +116,7 @@ def _complete(url: str, part: Path, target: Path, wait: float, checked: bool) ->
         except httpx2.HTTPStatusError as error:
             status = error.response.status_code
             problem = f"HTTP {status} {error.response.reason_phrase}"
+            # waiting cures no client error but a timeout (408) and too many requests (429)
             if status < 500 and status not in (408, 429):
                 raise UserError(f"{url}: {problem}; {by_hand}") from None
             after = error.response.headers.get("Retry-After", "")
@@ -122,6 +124,7 @@ def _complete(url: str, part: Path, target: Path, wait: float, checked: bool) ->
         # a bad proxy raises ValueError
         except (httpx2.RequestError, httpx2.InvalidURL, ImportError, ValueError) as error:
             problem = one_line(error)
+            # nothing came at all, and no server broke off: the address or the network is wrong
             if _size(part) == began and not isinstance(error, httpx2.RemoteProtocolError):
                 raise UserError(f"{url} cannot be reached ({problem}); {by_hand}") from None
         have = _size(part)
@@ -139,10 +142,10 @@ def _complete(url: str, part: Path, target: Path, wait: float, checked: bool) ->
 def _append(url: str, part: Path, checked: bool) -> None:
     """One request for what is missing. HTTPStatusError, or RequestError where it breaks off."""
     # Ask for the bytes after those that are here, and check what the answer really is: a server may
-    # ignore the # range, send another range, send a web page instead of the file, or stop early.
-    # The file on the server may have # changed since the first bytes came. A checksum shows that.
-    # Without one, the version that they belong to is noted: # with If-Range a server sends the rest
-    # of that version or a whole new file, and bytes of an unknown version are # not used.
+    # ignore the range, send another range, send a web page instead of the file, or stop early.
+    # The file on the server may have changed since the first bytes came. A checksum shows that.
+    # Without one, the version that they belong to is noted: with If-Range a server sends the rest
+    # of that version or a whole new file, and bytes of an unknown version are not used.
     have, version = _size(part), _version_file(part)
     known = version.read_text() if version.is_file() and not checked else ""
     if have and not known and not checked:
@@ -160,6 +163,7 @@ def _append(url: str, part: Path, checked: bool) -> None:
             f"certificates cannot be read ({one_line(error)}); see SSL_CERT_FILE, SSL_CERT_DIR"
         ) from None
     with client, client.stream("GET", url, headers=headers) as response:
+        # 416: the server has no bytes after these; the file is whole, or it is another one
         if response.status_code == 416 and have:
             if response.headers.get("Content-Range") == f"bytes */{have}":
                 return  # nothing is missing
@@ -189,6 +193,7 @@ def _append(url: str, part: Path, checked: bool) -> None:
         answered = _version(response)
         other_part = not (span and int(span[1]) == have)  # than the one asked for
         other_file = bool(known and answered and known != answered)
+        # bytes of another place or version must not be appended: begin again
         if resumes and have and (other_part or other_file):
             part.write_bytes(b"")
             return _append(url, part, checked)
@@ -255,6 +260,7 @@ def checksum_like(path: Path, like: str) -> str:
     """The file's checksum of the same kind."""
     kind = like.partition(":")[0]
     if kind == "git":
+        # Git hashes a header with the length before the content
         content = path.read_bytes()  # lists of images, a few MB
         blob = b"blob %d\0" % len(content) + content
         return f"git:{hashlib.sha1(blob).hexdigest()}"

@@ -78,7 +78,7 @@ class FolderDataset(ImageFiles):
         twins: Sequence[Sequence[str]] | None = None,
     ) -> None:
         # Splits that the folders lack are cut from those that are there, by hashes of ids, so that
-        # everybody # with these images has the same splits. That is done when they are first asked
+        # everybody with these images has the same splits. That is done when they are first asked
         # for: near twins stay together, and to find them takes a look at every image.
         self.name = name
         self.root = Path(root)
@@ -116,6 +116,7 @@ class FolderDataset(ImageFiles):
     def _as_in_folders(self) -> dict[str, list[tuple[str, int]]]:
         """The splits with the labels of the folders, whatever is corrected."""
         images = dict(self._images_of)
+        # one set of images is cut into all splits; where only val is missing, test stays as it is
         if set(images) == {"all"} or set(images) == {"train"}:
             images = cut(next(iter(images.values())), SHARES, self.twins)
         elif "train" in images and "val" not in images:
@@ -142,6 +143,7 @@ class FolderDataset(ImageFiles):
         splits = {}
         for split, pairs in self._as_in_folders.items():
             labels = dict(pairs)
+            # `after` is empty for an image that is taken out, and no class has an empty name
             for image in labels.keys() & self.corrections.keys():
                 labels[image] = label_of.get(self.corrections[image].after, LEFT_OUT)
             kept = [(label, i) for i, label in labels.items() if label != LEFT_OUT]
@@ -167,6 +169,7 @@ class FolderDataset(ImageFiles):
         root, inside = self.root.resolve(), folder.resolve()
         if not inside.is_relative_to(root):
             return False
+        # the folder may not exist yet, so only the first part of its path below the root counts
         first = inside.relative_to(root).as_posix().partition("/")[0]
         return any(i.startswith(f"{first}/") for i in self._paths) or (
             self._takes_all and (first == "." or not _hidden(first))
@@ -203,12 +206,14 @@ class FolderDataset(ImageFiles):
                 _refuse_links(of_class, self.name, self.root)
                 for path in image_files(of_class):
                     image_id = nfc(path.relative_to(self.root).as_posix())
+                    # two names that differ on disk can be the same in NFC
                     if self._paths.setdefault(image_id, path) != path:
                         raise UserError(
                             f"data set '{self.name}': two files are called '{image_id}'"
                         )
                     ids.append(image_id)
                     self.folder_class[image_id] = class_name(folder)
+                    # the folder of the class that the image is in; "" for the class folder itself
                     inside = path.relative_to(of_class).parts
                     self.below.setdefault(class_name(folder), set()).add(
                         inside[0] if len(inside) > 1 else ""
@@ -275,6 +280,7 @@ def _subfolders(folder: Path, name: str) -> dict[str, Path]:
     for path in _members(folder):
         if not is_unicode(path.name):
             raise UserError(f"file name is not valid Unicode: {str(path)!r}")
+        # `setdefault` returns the first folder of this name: any other one is a second spelling
         if (
             not _hidden(path.name)
             and path.is_dir()
@@ -318,11 +324,13 @@ def image_files(
     Unicode."""
     seen: set[str] = set()
     for here, folders, files in os.walk(folder, onerror=unreadable, followlinks=True):
+        # links can lead in circles: each real folder is read once
         real = os.path.realpath(here)
         if real in seen:
             folders.clear()
             continue
         seen.add(real)
+        # in place: os.walk goes on in this order, and skips hidden folders
         folders[:] = sorted(f for f in folders if not _hidden(f))
         for name in sorted(f for f in files if not _hidden(f)):
             path = os.path.join(here, name)
@@ -337,7 +345,7 @@ def _layout(root: Path, name: str) -> dict[str, dict[str, Path]]:
     (it holds images).
     """
     # A class may be called "train" or "test", too. Such a folder is a split only if it holds
-    # folders and no # images.
+    # folders and no images.
     top = _subfolders(root, name)
     holds_images = {f: any(is_image(p.name) for p in _members(path)) for f, path in top.items()}
     splits: dict[str, dict[str, Path]] = {}
@@ -370,7 +378,7 @@ def _class_folders(
 ) -> list[str]:
     """Folder names in label order: all of them sorted, or those that ``classes`` lists."""
     # `classes` decides which folders count and their labels. Both sides are compared as class
-    # names, so that # "red fox" in the list finds the folder red_fox.
+    # names, so that "red fox" in the list finds the folder red_fox.
     _refuse_two_spellings(layout, name, root)
     by_name: dict[str, list[str]] = defaultdict(list)
     for folder in sorted({folder for split in layout.values() for folder in split}):
@@ -402,6 +410,7 @@ def _refuse_two_spellings(layout: dict[str, dict[str, Path]], name: str, root: P
     for classes_of in layout.values():
         for folder, path in classes_of.items():
             other, first = seen.setdefault(folder.casefold(), (folder, path))
+            # where one split has both spellings, they are two classes that are meant
             if other != folder and not any(other in c and folder in c for c in layout.values()):
                 raise UserError(
                     f"data set '{name}': {first.relative_to(root)} and {path.relative_to(root)} "
@@ -418,6 +427,7 @@ def _refuse_links(folder: Path, name: str, root: Path) -> None:
     for here, folders, _ in os.walk(folder):
         for link in (Path(here, f) for f in folders if not _hidden(f)):
             target = link.resolve()
+            # a link may leave the data set; it may not add another class or a folder above
             elsewhere = target.is_relative_to(whole) and not target.is_relative_to(own)
             if link.is_symlink() and (elsewhere or whole.is_relative_to(target)):
                 raise UserError(
@@ -439,6 +449,7 @@ def cut(
     placed: dict[tuple[str, ...], str] = {}  # group -> its split, by the first class that has it
     found: dict[str, list[list[str]]] = {split: [] for split in shares}
     for ids in per_class:
+        # an order that is the same on every machine and does not follow the names
         order = sorted(ids, key=lambda i: hashlib.sha256(i.encode()).digest())
         units: dict[
             tuple[str, ...], list[str]
@@ -462,6 +473,7 @@ def _split_at(middle: float, n: int, shares: dict[str, float]) -> str:
     percent = 0
     for split, share in shares.items():
         percent += round(100 * share)
+        # half up in integers: a share as a float would round differently on the boundary
         if middle < (n * percent + 50) // 100:
             return split
     return split
@@ -474,6 +486,7 @@ def file_entry(image_id: str, path: Path) -> ManifestEntry:
             raise UserError(
                 f"image file cannot be read: {path}: a pipe, socket or device, not a file"
             )
+        # the size of the open file: the path may be another file by now
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
             return ManifestEntry(image_id, os.fstat(file.fileno()).st_size, digest)

@@ -110,6 +110,7 @@ def coop(place: Place) -> Splits:
     The class name of every entry is compared with the class list, so that a file of another data
     set, or one with other labels, is refused instead of giving wrong accuracies.
     """
+    # the rule reads one file, whose name differs between data sets
     (file,) = next(rule.needs for rule in place.entry.splits if rule.rule == "coop")
     document = place.read(file, lambda path: json.loads(path.read_bytes()))
     splits: Splits = {}
@@ -134,7 +135,7 @@ def coop(place: Place) -> Splits:
                     "the file belongs to another data set or another order of classes"
                 )
             # such files come from other people's machines: unify separators and Unicode form, and
-            # stay inside # the data set
+            # stay inside the data set
             path = nfc(path.replace("\\", "/")).removeprefix("/")
             if ".." in path.split("/"):
                 raise UserError(
@@ -192,6 +193,7 @@ def cub_lists(place: Place) -> Splits:
             number, image = line.split(maxsplit=1)
             if number not in of_image:  # else it would count as a test image
                 raise UserError(f"data set '{place.name}': {where}: not in train_test_split.txt")
+            # folders are numbered from 1: 001.Black_footed_Albatross has label 0
             label = place.label(where, int(image.partition(".")[0]) - 1)
             splits[of_image[number]].append((image, label))
     except (ValueError, KeyError):
@@ -224,6 +226,7 @@ def imagenet_folders(place: Place) -> Splits:
             "images alone say "
             "split: imagenet_val in the configuration, for zero-shot"
         )
+    # an entry with fewer classes has the first ones
     folders = [f"train/{synset}" for synset in imagenet_synsets()[: len(place.classes)]]
     return {"train": _numbered(place, folders), **imagenet_val(place)}
 

@@ -36,7 +36,7 @@ def read_plain_pickle(path: str | Path) -> Any:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
     try:
         # A pickle is a program. Its opcodes are scanned first, without executing them, for indices
-        # that would # make the reader reserve huge memory; then `_Reader` executes it, and refuses
+        # that would make the reader reserve huge memory; then `_Reader` executes it, and refuses
         # every import.
         for code, argument, _ in pickletools.genops(data):
             # the reader would make room for all numbers up to this one
@@ -62,6 +62,7 @@ def _items(value: Any, known: dict[int, int]) -> int:
         return 1 + len(value) // LETTERS
     if not isinstance(value, (list, dict)):
         raise pickle.UnpicklingError(f"holds a {type(value).__name__}")
+    # -1 marks a container that is being counted: to meet it again means a cycle
     if id(value) not in known:
         known[id(value)] = -1
         inside = value if isinstance(value, list) else [*value, *value.values()]

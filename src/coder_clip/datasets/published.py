@@ -59,6 +59,7 @@ def existing(root: Path) -> Path:
 
 def find_place(name: str, found: Entry, root: Path) -> Place | None:
     """The first of the entry's folders that has an image folder; None if none has."""
+    # copies have different layouts: the order in the entry decides
     for folder in found.folders:
         for images in found.images:
             if (root / folder / images).is_dir():
@@ -71,12 +72,15 @@ def refuse_published_layout(name: str, root: Path) -> None:
     data set instead.
     """
     found = entry(name)
+    # "." is there in every folder, so it proves nothing
     inside = any((root / images).is_dir() for images in found.images if images != ".")
     if not inside and find_place(name, found, root) is None:
         return
+    # a folder per class is what 'root' is for, also with published folders beside it
     own = {_spoken(c) for c in found.class_names()}
     if any(_spoken(folder.name) in own for folder in root.iterdir() if folder.is_dir()):
         return  # class folders, beside something else
+    # data_root is one folder above, and the entry must know the name of the folder below it
     below = root
     if inside:
         below = root.parent
@@ -187,6 +191,7 @@ class PublishedDataset(ImageFiles):
         """The file of an image. Names on disk may differ from the lists in case and Unicode
         form.
         """
+        # most names are as listed; the folder is searched only for the others
         path = self.place.images / image_id
         return path if path.exists() else self._resolve(image_id) or path
 
@@ -194,6 +199,7 @@ class PublishedDataset(ImageFiles):
         """Ids that are listed and not on disk, or are empty files there, in order; no file is
         opened.
         """
+        # sizes only: to open every image would take hours
         return [i for i in sorted(self._ids) if not ((p := self._resolve(i)) and p.stat().st_size)]
 
     def miscounted(self) -> str | None:
@@ -248,6 +254,7 @@ class PublishedDataset(ImageFiles):
         both are found."""
         path = self.place.images
         *folders, file = image_id.split("/")
+        # a listed folder may be missing, or hold a second one of its own name
         for part in folders:
             path = path / (self._name(path, part) or "")
             if self._name(path, file) is None and (deeper := self._name(path, part)):
@@ -257,6 +264,7 @@ class PublishedDataset(ImageFiles):
 
     def _name(self, folder: Path, name: str) -> str | None:
         """The name on disk of a folder's member with this name; a broken link does not count."""
+        # one listing per folder: a look-up per image is slow on a network disk
         if folder not in self._listings:
             try:
                 there = list(os.scandir(folder)) if folder.is_dir() else []
@@ -265,6 +273,7 @@ class PublishedDataset(ImageFiles):
                     f"cannot read folder {folder}: {error.strerror}; check its permissions"
                 ) from None
             names = [e.name for e in there if not e.is_symlink() or os.path.exists(e.path)]
+            # an exact name wins over one that differs in case or Unicode form
             self._listings[folder] = {_plain(n): n for n in names} | {n: n for n in names}
         names_here = self._listings[folder]
         return names_here.get(name) or names_here.get(_plain(name))
@@ -280,6 +289,7 @@ def _finished(place: Place, rule: Rule, splits: Splits) -> Splits:
         val = _val(train, rule)
         splits["train"] = [pair for pair in train if pair[0] not in val]
         splits["val"] = [pair for pair in train if pair[0] in val]
+    # an image in two splits would be seen before it is tested
     owner: dict[str, str] = {}
     for split, pairs in splits.items():
         if not pairs:

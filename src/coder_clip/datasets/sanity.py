@@ -44,6 +44,7 @@ def refuse_unusable(data: Dataset, needed: Sequence[str], shots: int | None, res
         )
     if len(data.classes) == 1:
         (name,) = data.classes
+        # the only class consists of several folders: root is probably one level too high
         folders = sorted(getattr(data, "below", {}).get(name, ""))
         advice = "add another class folder"
         if len(folders) > 1:
@@ -86,7 +87,13 @@ def copies(data: ImageFiles, listed: Sequence[ManifestEntry] = ()) -> dict[str, 
     entries = (e for e in listed or _candidates(data, sorted(every)) if e.path in where)
     for ids in _equal((e.path, (e.size, e.sha256)) for e in entries):
         splits, labels = zip(*(where[i] for i in ids), strict=True)
-        kind = "classes" if len(set(labels)) > 1 else "splits" if len(set(splits)) > 1 else "same"
+        # the worst first: a wrong label in some class, then an image that was seen before its test
+        if len(set(labels)) > 1:
+            kind = "classes"
+        elif len(set(splits)) > 1:
+            kind = "splits"
+        else:
+            kind = "same"
         found[kind].append(ids)
     return found
 
@@ -108,6 +115,7 @@ def _candidates(data: ImageFiles, ids: list[str]) -> Iterable[ManifestEntry]:
                 elif isinstance(data, FolderDataset):  # a run hashes all of its files
                     file_entry(image_id, data.path(image_id))
                 bar.update()
+        # files that differ are rarely of one size and end, so few are hashed in full
         alike = [i for group in _equal(ends) for i in group]
         yield from pool.map(lambda i: file_entry(i, data.path(i)), alike)
 

@@ -29,9 +29,11 @@ def draw_shots(
     in the order drawn."""
     owner = np.asarray(labels, dtype=np.int64)
     rows = [np.flatnonzero(owner == c) for c in range(n_classes)]
+    # a generator per class: other classes do not change the shots of this one
     orders = [
         np.random.default_rng([seed, c]).permutation(of_class) for c, of_class in enumerate(rows)
     ]
+    # one shot of every class before the next: fewer shots are the beginning of more
     drawn = [order[place % len(order)] for place in range(shots) for order in orders if len(order)]
     return np.array(drawn, dtype=np.int64)
 

@@ -29,9 +29,9 @@ Images = list[list[str]]  # groups of image ids
 
 # The rule for pixels: two images are near twins if their thumbnails, SIDE × SIDE in colour, have a
 # correlation of at least ALIKE, as they are or with STEP of a side cut off, and if the contrast of
-# one # (standard deviation, in levels of 255) is at most RATIO times that of the other. Below a
-# contrast of # FAINT (open sea) only noise could be compared, and an image has no near twin.
-# docs/method.md has the # measurement behind these numbers.
+# one (standard deviation, in levels of 255) is at most RATIO times that of the other. Below a
+# contrast of FAINT (open sea) only noise could be compared, and an image has no near twin.
+# docs/method.md has the measurement behind these numbers.
 SIDE, ALIKE, STEP = 8, 0.98, 0.05
 RATIO, FAINT = 1.3, 2.0
 WORKED_ON = 64  # pixels of a side that an image is scaled to first
@@ -74,6 +74,7 @@ def near_twins(ids: Sequence[str], read: Callable[[str], Image.Image]) -> Images
                 bar.update()
     if not found:
         return []
+    # whole thumbnails rule out nearly all pairs before those with cut sides are compared
     whole = _unit(np.stack([row.pixels[WHOLE] for row in found]))
     pairs = ((a, b) for a, b in _close(whole, SCREEN) if are_twins(found[a], found[b]))
     return together(compared, connected(len(compared), pairs))
@@ -97,6 +98,7 @@ def thumbnails(image: Image.Image) -> Thumbnails:
     cut = STEP * WORKED_ON
     rows = []
     for down, right in MOVES:
+        # +1 cuts the left or top side off, -1 the right or bottom one
         box = (
             max(0, right) * cut,
             max(0, down) * cut,
@@ -123,6 +125,7 @@ def _unit(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     0.
     """
     rows = _centred(pixels)
+    # an image of one colour has length 0; the limit keeps NaN away
     unit: NDArray[np.float32] = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
     return unit
 
@@ -133,6 +136,7 @@ def are_twins(first: Thumbnails, second: Thumbnails) -> bool:
     if low < FAINT or high > RATIO * low:
         return False
     a, b = _unit(first.pixels), _unit(second.pixels)
+    # one image may show less on a side than the other, or both may be moved apart
     one_is_cut = max((a @ b[WHOLE]).max(), (b @ a[WHOLE]).max())
     moved = (a * b[::-1]).sum(axis=1).max()  # MOVES reversed are the opposite ones
     return bool(max(one_is_cut, moved) >= ALIKE)
@@ -175,6 +179,7 @@ def numbers(ids: Sequence[str], groups: Sequence[Sequence[str]]) -> dict[str, in
     place = {image_id: i for i, image_id in enumerate(ids)}
     found = dict(place)
     for group in groups:
+        # only images that were asked for count, so the first of these gives the number
         there = [i for i in group if i in place]
         for image_id in there:
             found[image_id] = min(place[i] for i in there)
@@ -195,6 +200,7 @@ def counts(split_of: Mapping[str, str], groups: Sequence[Sequence[str]]) -> dict
     for group in groups:
         splits = [split_of[i] for i in group if i in split_of]
         test = splits.count("test")
+        # the rest of the group is in train or val
         if test < len(splits):
             found["elsewhere"] += test
         if test > 1:
@@ -221,6 +227,7 @@ def _close(rows: NDArray[Any], least: float) -> Iterator[tuple[int, int]]:
     """Pairs of rows (N, d), of length 1, whose inner product is at least this; the first has the
     lower index.
     """
+    # blocks of rows bound the memory; pairs with rows before the block were compared already
     step = max(1, PRODUCTS // max(1, len(rows)))
     for start in range(0, len(rows), step):
         products = rows[start : start + step] @ rows[start:].T
@@ -233,6 +240,7 @@ def connected(n: int, pairs: Iterable[tuple[int, int]]) -> NDArray[np.int64]:
     """Number n things so that those of a pair have the same number: the lowest of all that are
     connected.
     """
+    # union-find: the root of each tree is its lowest number
     parent = list(range(n))
 
     def first(i: int) -> int:

@@ -82,8 +82,10 @@ def _unpack_zip(archive: Path, file: zipfile.ZipFile, into: Path) -> None:
             f"{free:,} are free; nothing was unpacked"
         )
     for member in file.infolist():
+        # the upper half is the Unix mode; it is 0 where another system wrote the zip
         kind = stat.S_IFMT(member.external_attr >> 16)
         _refuse_unsafe(archive, member.filename, kind in (0, stat.S_IFREG, stat.S_IFDIR))
+        # macOS adds files of its own in __MACOSX
         if not member.is_dir() and not member.filename.startswith("__MACOSX/"):
             with file.open(member) as stream:
                 _write(stream, into / member.filename)

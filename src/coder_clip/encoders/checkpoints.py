@@ -114,6 +114,7 @@ def _find_checkpoint(name: str, path: Path, tags: list[str], quick_gelu: bool | 
         raise UserError(f"model '{name}' has no pretrained tag '{path}'{nearest(str(path), tags)}")
     if not path.is_file():
         raise UserError(f"checkpoint of {name} does not exist: {path}")
+    # a tag says whether its weights have QuickGELU; a file does not, so the user has to
     cfgs = [get_pretrained_cfg(name, tag) for tag in tags]
     has_it = bool(open_clip.get_model_config(name).get("quick_gelu"))
     if quick_gelu is None and not has_it and any(c.get("quick_gelu") for c in cfgs):
@@ -122,6 +123,7 @@ def _find_checkpoint(name: str, path: Path, tags: list[str], quick_gelu: bool | 
             "gives wrong numbers; "
             f"set quick_gelu to true (OpenAI, MetaCLIP, DFN) or false"
         )
+    # preprocessing is known only if all published weights of this model agree on it
     keys = ("mean", "std", "interpolation", "resize_mode")
     published = [{k: c[k] for k in keys if k in c} for c in cfgs]
     agreed = published[0] if published and all(p == published[0] for p in published) else {}
@@ -178,6 +180,7 @@ def _find_folder(folder: Path) -> Checkpoint:
         raise UserError(
             f"model folder {folder} holds no weights (expected open_clip_model.safetensors)"
         )
+    # safetensors before pickles, then open_clip's own file name, then the alphabet
     first = min(
         files, key=lambda p: (p.suffix not in SAFE, not p.name.startswith("open_clip"), p.name)
     )
@@ -210,6 +213,7 @@ def verify(weights: Path) -> None:
     UserError if it is damaged; it is removed then, so that the next `find` fetches it again.
     """
     blob = weights.resolve()
+    # the cache names large files by their sha256, and small ones by a shorter Git hash
     if re.fullmatch("[0-9a-f]{64}", blob.name):
         with blob.open("rb") as stream:
             found = hashlib.file_digest(stream, "sha256").hexdigest()
@@ -227,7 +231,7 @@ def from_hub(action: Callable[[], T], what: str, repository: str, offline: bool)
     UserError, with what helps: see `hub_problem` and `download_problem`.
     """
     # The cache comes first even where the network is allowed: a run then works offline, and does
-    # not wait for # the hub. Requests for one small file tell why the hub would not give the
+    # not wait for the hub. Requests for one small file tell why the hub would not give the
     # weights.
     try:
         with hub(offline=True):
@@ -278,6 +282,7 @@ def hub_problem(repository: str, needs: str = "") -> str:
         return (
             f"{endpoint} does not work at the moment ({said}): try again later, or {A_MODEL_HERE}"
         )
+    # a gated repository can answer with 401, too, and says so by this code
     if status == 403 or code == "GatedRepo":
         return (
             f"{repository} is gated ({said}): accept its terms at {endpoint}/{repository}, and "
@@ -289,6 +294,7 @@ def hub_problem(repository: str, needs: str = "") -> str:
         if huggingface_hub.get_token() is None:
             token = "if it is private, set HF_TOKEN"
         return f"{endpoint} does not give {repository} ({said}): compare the name; {token}"
+    # without `needs`, CONFIG was only a way to reach the repository, which may lack it
     if code == "EntryNotFound":
         return (
             f"{repository} has no {needs}: it is not a model in open_clip's form" if needs else ""
@@ -335,6 +341,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 def _free(folder: str) -> int:
     """Free bytes of the disk that a folder is on, or will be."""
+    # the cache may not exist yet: the nearest folder above that exists is on the same disk
     place = next(p for p in (Path(folder), *Path(folder).absolute().parents) if p.is_dir())
     return shutil.disk_usage(place).free
 

@@ -13,6 +13,7 @@ def pick_device(name: str) -> torch.device:
     """ "auto" -> cuda, else mps, else cpu; otherwise the named device. UserError if it is not
     there.
     """
+    # in the order of preference for "auto"
     there = {
         "cuda": torch.cuda.device_count(),
         "mps": int(torch.backends.mps.is_available()),

@@ -103,9 +103,11 @@ class Encoder:
             return torch.zeros(0, self.dim, dtype=self._made)
         with self._forward(f"{len(batch)} images"):
             batch = batch.to(self.device, non_blocking=True)
+            # uint8 is copied to the device: a quarter of the bytes of float32
             if batch.dtype == torch.uint8:
                 batch = self.preprocess.normalise(batch, self._made)
             batch = batch.to(DTYPES[self.precision])
+            # the memory layout in which convolutions on a GPU are fastest
             if self.device.type == "cuda":
                 batch = batch.contiguous(memory_format=torch.channels_last)
             # CoCa's encode_image makes unit rows unless asked otherwise
@@ -145,7 +147,7 @@ class Encoder:
         context length are truncated (as published) and reported. UserError if a feature is not
         finite."""
         # Most prompts fill few of the context's tokens, so batches of texts of similar length, cut
-        # to the # longest of them, save most of the work. Stored and new features are put together
+        # to the longest of them, save most of the work. Stored and new features are put together
         # by text.
         unique = list(dict.fromkeys(texts))
         if not unique:
@@ -160,6 +162,7 @@ class Encoder:
         known = self.store.get(key, "text", unique, self.dim) if self.store else {}
         new = [i for i, text in enumerate(unique) if text not in known]
         features = torch.empty(len(new), self.dim, dtype=self._made)
+        # the budget counts padded tokens, so a batch of short texts holds more of them
         for rows in batches_by_length(lengths[new], batch_size * self.context_length):
             some = [new[row] for row in rows]
             batch = tokens[some, : int(lengths[some].max())]
@@ -168,12 +171,14 @@ class Encoder:
                     text_features(self.model, batch.to(self.device)).to(self._made).cpu()
                 )
         norms = features.norm(dim=1)
+        # a feature that is NaN or has length 0 has no direction to compare
         bad = ~(torch.isfinite(norms) & (norms > 0))
         if bad.any():
             text = unique[new[int(bad.nonzero()[0])]]
             raise UserError(
                 f"{self.info['model']}: no finite text feature for '{text}' ({self.precision})"
             )
+        # rounded first, so that stored and new features are the same bytes
         made = {
             unique[i]: row for i, row in zip(new, stored(F.normalize(features, dim=1)), strict=True)
         }
@@ -206,6 +211,7 @@ def passes(precision: Precision, device: torch.device) -> Iterator[None]:
         if precision == "amp":
             stack.enter_context(torch.autocast(device.type, dtype=torch.bfloat16))
         if device.type == "cuda":
+            # a global switch of PyTorch: set for this block, and put back after it
             tf32 = precision == "tf32"
             before = torch.backends.cuda.matmul.allow_tf32
             torch.backends.cuda.matmul.allow_tf32 = tf32
@@ -229,8 +235,8 @@ def load_encoder(spec: EncoderSpec, offline: bool | None = None) -> Encoder:
     model; an encoder that does not tell two texts or two images apart (proof.py).
     """
     # Three steps, which fail for different reasons and so have their own messages: find the files,
-    # build an # empty model and its tokenizer (these may need files of the hub, too), load the
-    # weights strictly. The hash # of the weights is taken before they are cast, so that it is the
+    # build an empty model and its tokenizer (these may need files of the hub, too), load the
+    # weights strictly. The hash of the weights is taken before they are cast, so that it is the
     # same in every precision.
     device = pick_device(spec.device)
     if spec.precision not in DTYPES:
@@ -255,6 +261,7 @@ def load_encoder(spec: EncoderSpec, offline: bool | None = None) -> Encoder:
         prove_tokenizer(tokenizer, context_length, int(tower.vocab_size), source.label[0])
         return model, tokenizer
 
+    # a folder is complete or wrong: the hub is not asked for what it lacks
     if source.local:
         try:
             with hub(offline=True):
@@ -264,6 +271,7 @@ def load_encoder(spec: EncoderSpec, offline: bool | None = None) -> Encoder:
                 f"{source.label[0]}: cannot be built from its folder: {one_line(error)}"
             ) from None
     else:
+        # the files that may be missing are those of the tokenizer, the text tower or the model
         repository = text.get("hf_tokenizer_name") or text.get("hf_model_name") or spec.model
         model, tokenizer = from_hub(
             build,
@@ -326,6 +334,7 @@ class _NoFill(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
+        # an in-place fill returns the tensor that it was called on
         if func in RANDOM_FILLS:
             return args[0] if args else (kwargs or {})["tensor"]
         return func(*args, **(kwargs or {}))
@@ -347,6 +356,7 @@ def empty_model(name: str, **options: Any) -> nn.Module:
     """Build an open_clip model with uninitialised parameters; buffers have the values that its
     constructors compute.
     """
+    # fork_rng: building a model must not advance the caller's random numbers
     with quiet(), torch.random.fork_rng(devices=[]), _NoFill():
         model: nn.Module = open_clip.create_model(
             name, load_weights=False, pretrained_text=False, **options
@@ -364,5 +374,6 @@ def weights_sha256(model: nn.Module) -> str:
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        # as bytes, because NumPy has no bfloat16
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()

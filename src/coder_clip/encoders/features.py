@@ -93,8 +93,8 @@ def extract(
     id), no image left. Features that were encoded before the error are in the store.
     """
     # Threads read ahead and look in the store; only images that it lacks go through the encoder, in
-    # full # batches. Results wait on the device for several batches (`waiting`), because a GPU
-    # would otherwise wait # for each copy. `rows` is keyed by position: stored and new features
+    # full batches. Results wait on the device for several batches (`waiting`), because a GPU
+    # would otherwise wait for each copy. `rows` is keyed by position: stored and new features
     # come out in the order of split_ids.
     label_list = [int(v) for v in labels]
     size = _images_per_batch(batch_size, views)
@@ -108,6 +108,7 @@ def extract(
 
     def collect() -> None:
         for kept, made in waiting:
+            # column 0 is the feature, the others are single views
             bad = ~torch.isfinite(made[:, 0]).all(dim=1)
             if bad.any():
                 image_id, narrow = (
@@ -133,7 +134,9 @@ def extract(
             raise UserError(failed[0].error)
         skipped.extend((split_ids[image.position], image.reason) for image in failed)
         features, each = _encode(encoder, _pixels(batch, encoder, views), batch_size, views)
+        # unreadable images went through as zeros, so that the batches of others stay the same
         keep = [i for i, image in enumerate(batch) if not image.error]
+        # rounded to the float16 that is kept, then float32 again to be in one tensor
         kept_views = normalize(each[keep, :keep_views], dim=-1).half()
         made = torch.cat([features[keep][:, None], kept_views.float()], dim=1)
         waiting.append(([batch[i] for i in keep], made))
@@ -166,6 +169,7 @@ def extract(
                 bar.update(len(batch))
             collect()
     finally:
+        # also after an error: features that were encoded by then are kept
         if store is not None:
             store.flush()
     kept = [i for i in chosen if i in rows]
@@ -175,6 +179,7 @@ def extract(
             len(skipped),
             len(skipped) + len(kept),
         )
+    # a shard may have no readable image; `merge` looks at all shards
     if not kept and shard[1] == 1:
         _refuse_none(skipped)
     made = (
@@ -259,6 +264,7 @@ def merge(parts: Sequence[ImageFeatures]) -> ImageFeatures:
 
     Raises UserError: shards of different encoders, settings or image lists, no image left.
     """
+    # the number of the shard is the only value that may differ
     expected = {**parts[0].metadata, "shard": "0/1"}
     for part in parts:
         for key, value in {**part.metadata, "shard": "0/1"}.items():
@@ -306,6 +312,7 @@ def positions(n_images: int, batch_size: int, views: int, shard: tuple[int, int]
     """Positions of the images that a shard encodes, of all that `extract` is given: whole batches
     of the unsharded pass, as even as they get."""
     size, (index, n) = _images_per_batch(batch_size, views), shard
+    # whole batches only: the last bits of a feature can depend on the batch it is in
     batches = math.ceil(n_images / size)
     return list(
         range(batches * index // n * size, min(batches * (index + 1) // n * size, n_images))
@@ -326,9 +333,11 @@ def _encode(encoder: Encoder, pixels: Tensor, batch_size: int, views: int) -> tu
     if not views:
         features = encoder.forward_images(pixels)
         return stored(features), features[:, None]
+    # views of one image may be in two chunks; the batch size bounds the memory
     chunks = torch.split(pixels.flatten(0, 1), batch_size)  # type: ignore[no-untyped-call]
     flat = torch.cat([encoder.forward_images(chunk) for chunk in chunks])
     each = flat.view(len(pixels), views, -1)
+    # one rounding at the end instead of one per addition
     mean = each.double().mean(dim=1)
     return stored(mean) if each.dtype == torch.float64 else mean.float(), each
 
@@ -373,6 +382,7 @@ def _load(
             content = None
             with contextlib.suppress(OSError):  # `image` says why it cannot be read
                 content = dataset.path(image_id).read_bytes()
+                # the hash is of the bytes that are decoded, also if the file changes meanwhile
                 key = known.key(image_id, content)
             if (row := known.get(key)) is not None:
                 return _Image(position, key, row)
@@ -400,6 +410,7 @@ def _pixels(batch: list[_Image], encoder: Encoder, views: int) -> Tensor:
     shape = (*((views,) if views else ()), 3, *encoder.preprocess.size)
     blank = torch.zeros(shape, dtype=torch.uint8)
     pixels = torch.stack([blank if image.pixels is None else image.pixels for image in batch])
+    # pinned memory can be copied while the GPU computes
     return pixels.pin_memory() if encoder.device.type == "cuda" else pixels
 
 
@@ -417,6 +428,7 @@ def _ahead(
         return
 
     def in_order() -> Iterator[_Image]:
+        # lazy: an image is submitted only after another one was taken
         todo = (pool.submit(load, position) for position in chosen)
         pending = deque(islice(todo, most + threads))
         while pending:

@@ -58,6 +58,7 @@ class Preprocess:
         makes the same
         view. Source: the paper's few-shot cache, as in Tip-Adapter.
         """
+        # a number has no "\0" in it, so different pairs give different texts
         seed = hashlib.sha256(f"{view}\0{image_id}".encode()).digest()
         draw = random.Random(int.from_bytes(seed[:8], "big"))
         top, left, height, width = _crop_box(image.height, image.width, draw)
@@ -94,8 +95,10 @@ def _crop_box(height: int, width: int, draw: random.Random) -> tuple[int, int, i
     """Draw (top, left, height, width) as torchvision's RandomResizedCrop(scale=(0.5, 1),
     ratio=(3/4, 4/3)).
     """
+    # a crop can turn out too large for the image: torchvision draws up to ten times
     for _ in range(10):
         area = height * width * (0.5 + 0.5 * draw.random())
+        # uniform in the logarithm: 3:4 is as likely as 4:3
         ratio = math.exp(math.log(4 / 3) * (2 * draw.random() - 1))
         w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
         if 0 < w <= width and 0 < h <= height:

@@ -90,6 +90,7 @@ def prove_towers(encoder: Towers) -> None:
             "in preprocess_cfg of "
             "its open_clip_config.json"
         )
+    # as many words as the context has tokens: every position is used
     long = " ".join(["photo"] * encoder.context_length)
     try:
         texts = encoder.encode_texts_report([*TEXTS, long]).features
@@ -120,6 +121,7 @@ def _same(features: Sequence[Tensor] | Tensor) -> bool:
 def _images(encoder: Towers) -> list[Image.Image]:
     """A ramp of colour and a chessboard, of the size that the tower sees."""
     height, width = encoder.preprocess.size
+    # a gradient and a pattern: no crop or scaling makes them alike
     y, x = np.mgrid[:height, :width]
     ramp = np.stack([255 * x // width, 255 * y // height, np.full_like(x, 40)], axis=-1)
     board = np.where((x // 8 + y // 8)[..., None] % 2, 230, [20, 60, 90])

@@ -111,6 +111,7 @@ class FeatureStore:
             for place, rows in new.items():
                 with self._unless_it_fails():
                     path = _write(place, rows)
+                    # an index in memory must learn the new rows; a later one reads the file
                     if place in self._stored:
                         self._stored[place] |= _digests(path)
 
@@ -123,6 +124,7 @@ class FeatureStore:
         try:
             found = read_json(path)
             before, metadata = dict(found["files"]), dict(found["metadata"])
+            # an empty `before` means that a file was missing: nothing can be compared
             unchanged = before and _stats(map(Path, before)) == before
         except (UserError, ValueError, TypeError):
             return None
@@ -153,6 +155,7 @@ class FeatureStore:
         features = self._loaded.get(path)
         if features is None:
             features = self._loaded[path] = _features(path)
+        # index and features are read at different times, and the file may be gone by now
         return features[row] if row < len(features) else None
 
     def _place(self, encoder: str, kind: str, size: int) -> Path:
@@ -183,6 +186,7 @@ def _digest(key: str) -> bytes:
 
 def _files(place: Path) -> list[Path]:
     """The whole files of a place, oldest first; no error if it cannot be listed."""
+    # oldest first: of two files with the same key the newer one counts
     try:
         return sorted(
             (p for p in place.iterdir() if p.suffix == ".npz" and not p.name.startswith(".")),
@@ -234,10 +238,12 @@ def _write(place: Path, rows: Rows) -> Path:
     Two processes that do this at once both keep all rows. A process that was about to read a file
     that is gone misses its rows, and computes them.
     """
+    # small files are merged only when there are many, because that reads all of them
     small = [path for path in _files(place) if _size(path) < SMALL]
     small = small if len(small) > FILES else []
     for path in small:
         features = _features(path)
+        # `| rows`: a new row replaces a stored one
         rows = {
             digest: features[row]
             for digest, (_, row) in _digests(path).items()
@@ -247,6 +253,7 @@ def _write(place: Path, rows: Rows) -> Path:
     keys = np.frombuffer(b"".join(rows), np.uint8).reshape(-1, 32)
     with atomic_path(target) as part:
         np.savez(part, keys=keys, features=torch.stack([*rows.values()]).numpy())
+    # only now: a process that is killed before leaves all rows in the old files
     for path in small:
         path.unlink(missing_ok=True)
     for path in place.glob(".*.npz"):
@@ -308,6 +315,7 @@ def _code(at_import: dict[str, str]) -> str:
     """sha256 over these modules: in a job as they were executed, else as they were when this one
     was imported.
     """
+    # a job has noted the bytes that it executed; elsewhere the files at import stand in
     executed = {path: evidence.sources.get(path, sha) for path, sha in at_import.items()}
     return hashlib.sha256(json.dumps(executed).encode()).hexdigest()
 

@@ -72,6 +72,7 @@ class Tables(Strict):
     def files(self) -> list[File]:
         """All files, arrays and names, each once."""
         each = [f for table in self.tables for f in (table, table.names) if isinstance(f, File)]
+        # several tables can use the same file
         return list({f.file: f for f in each}.values())
 
     def name(self, dataset: str) -> bool:
@@ -88,6 +89,7 @@ def listed(model: str) -> Path:
     """The file that lists the tables of a model. UserError if there is none."""
     name = model.removeprefix(PREFIX)
     published = {p.stem: p for p in TABLES.glob("*.yaml")}
+    # a published name comes before a file of the same name
     file = published.get(name, Path(name))
     if not file.is_file():
         raise UserError(f"model {model}: no list of text features{nearest(name, published)}")

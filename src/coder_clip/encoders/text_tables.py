@@ -99,8 +99,10 @@ class TextTables:
                 ]
             if dataset not in table.of:
                 continue
+            # reversed: of several rows with one name the first one counts
             row = {plain(name): i for i, name in reversed(list(enumerate(names)))}
             lacking = [name for name in classes if plain(name) not in row]
+            # names and prompts are classifiers, which need every class; sentences are not
             if lacking and {"name", "prompt"} & set(table.use):
                 raise UserError(
                     f"{self.folder / table.file}: no text of class '{lacking[0]}' of {dataset}"
@@ -117,6 +119,7 @@ class TextTables:
         found = [
             self._rows(table)[1] for table in self.list.tables if "imagenet_names" in table.use
         ]
+        # the empty tensor gives (0, d) where no table has them
         return torch.cat([torch.zeros(0, self.dim), *found])
 
     def _rows(self, table: Table) -> tuple[list[str], Tensor]:
@@ -180,6 +183,7 @@ def read_names(path: Path) -> list[str]:
                 else text.split("\n")
             )
         found = json.loads(text)
+        # rows are in the order of ids, whatever the order in the file
         if found and isinstance(found[0], dict):
             found = [c["name"] for c in sorted(found, key=lambda c: c["id"])]
         return [str(name) for name in found]

@@ -30,6 +30,7 @@ def can_cut(model: nn.Module) -> Literal["pooled", "padding", "none"]:
     ):
         return "none"
     mask = tower.attn_mask
+    # causal: -inf above the diagonal hides every later token
     causal = mask is not None and bool(
         torch.isneginf(mask[torch.ones_like(mask).triu(1).bool()]).all()
     )
@@ -51,10 +52,12 @@ def needed_lengths(model: nn.Module, tokens: Tensor) -> Tensor:
     tower: Any = getattr(model, "text", model)
     how = can_cut(model)
     if how == "pooled":
+        # the end-of-text token of CLIP has the highest id; other towers name theirs
         ends = tokens if _pool_type(tower) == "argmax" else tokens.eq(_eos_id(tower) or 0).int()
         return ends.argmax(dim=1) + 1
     if how == "padding":
         visible = tokens.ne(tower.config.pad_token_id).int()  # the tower's own rule
+        # up to the last visible token, and one token where a text has none
         return (tokens.shape[1] - visible.flip(1).argmax(dim=1)).where(visible.any(dim=1), 1)
     return torch.full((len(tokens),), tokens.shape[1])
 
@@ -85,6 +88,7 @@ def batches_by_length(lengths: Tensor, token_budget: int) -> Iterator[list[int]]
     """
     rows: list[int] = []
     for i in torch.argsort(lengths, stable=True).tolist():
+        # lengths ascend, so this text is the longest, and the others are padded to it
         if rows and (len(rows) + 1) * int(lengths[i]) > token_budget:
             yield rows
             rows = []
@@ -105,6 +109,7 @@ def over_length(
     rows = full.nonzero().flatten().tolist()
     if not rows:
         return []
+    # only a longer context shows whether a full text lost something
     roomy = tokenizer([texts[i] for i in rows], context_length=context_length + 1)
     longer = (roomy != pad).sum(dim=1) > (tokens[rows] != pad).sum(dim=1)
     return [i for i, over in zip(rows, longer.tolist(), strict=True) if over]

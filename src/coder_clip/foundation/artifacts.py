@@ -123,7 +123,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     UserError if the target cannot be written (read-only, disk full, a file in the way).
     """
     # The temporary file is locked while it is written, so that other processes can tell it from the
-    # remains of # a killed one, which they delete. It reaches the disk (fsync) before it is
+    # remains of a killed one, which they delete. It reaches the disk (fsync) before it is
     # renamed: after a crash the old or the new file is whole.
     path, handle, temporary = Path(path), None, None
     try:
@@ -139,6 +139,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb+") as stream:
             os.fsync(stream.fileno())
+        # the umask can only be read by setting it
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)  # mkstemp makes files private, but colleagues share these
@@ -224,6 +225,7 @@ def _without_writer(data: bytes, writer: str) -> bytes:
     body, footer = data[: -8 - size], data[-8 - size : -8]
     named = bytes([len(writer)]) + writer.encode()
     assert footer.count(named) == 1, writer
+    # an empty string in its place: the byte with the length, which is 0
     footer = footer.replace(named, b"\x00")
     return body + footer + len(footer).to_bytes(4, "little") + data[-4:]
 
@@ -359,6 +361,7 @@ def shown(path: Path) -> str:
     """A path as artefacts name it, the same on every machine: relative to the working directory,
     else its name.
     """
+    # resolved, so that a path through links or ".." gets the same name
     full = path.resolve()
     return (
         full.relative_to(Path.cwd()) if full.is_relative_to(Path.cwd()) else Path(path.name)
@@ -367,6 +370,7 @@ def shown(path: Path) -> str:
 
 def writable(folder: Path, what: str) -> None:
     """UserError if a folder, or the one that it would be made in, cannot be written to."""
+    # the folder may not exist yet; lexists also finds a broken link in its place
     place = next(p for p in (folder, *folder.absolute().parents) if os.path.lexists(p))
     try:
         with tempfile.TemporaryFile(dir=place):

@@ -91,6 +91,7 @@ class Store:
         """
         bad = []
         for out, oid in outs.items():
+            # a listing is no file of the workspace: it is made again from the hashes of the files
             if oid.endswith(".dir") and not self.good(oid):
                 here = {p.removeprefix(f"{out}/"): self._hashes.md5(p) for p in files_below(out)}
                 if folder_md5(here) != oid:
@@ -127,6 +128,7 @@ class Store:
         from dvc_objects.fs import generic
 
         Path(path).parent.mkdir(parents=True, exist_ok=True)
+        # beside the target: a rename within one file system is atomic
         part = Path(path).with_name(f".{Path(path).name}.{os.getpid()}")
         part.unlink(missing_ok=True)
         try:
@@ -152,6 +154,7 @@ class Store:
         if not missing:
             return {}
         errors: dict[str, BaseException] = {}
+        # what is here under these names is damaged, else it would be good
         for oid in missing:
             self._discard(oid)
         with _reaching():
@@ -159,9 +162,11 @@ class Store:
             options = {**self._options, "on_error": errors.__setitem__, "verify": False}
             self.cache.add(paths, self.remote.fs, missing, **options)
         absent = [oid for oid, error in errors.items() if isinstance(error, FileNotFoundError)]
+        # all failed, and none because it is missing: the remote itself does not answer
         if not absent and len(errors) == len(missing):
             raise UserError(f"remote not reached: {next(iter(errors.values()))}")
         found = {oid: MISSING if oid in absent else str(error) for oid, error in errors.items()}
+        # what came is hashed, because the remote is not trusted
         for oid in missing:
             if oid not in found and not self.good(oid):
                 found[oid] = CORRUPT if os.path.isfile(self.path(oid)) else MISSING
@@ -200,8 +205,10 @@ class Store:
                     raise UserError(f"remote not reached: {in_the_way[0]} is not a directory")
                 found = {path: fs.info(path) for path in fs.find(root)}
             else:
+                # fsspec keeps listings, and another machine may have pushed since
                 fs.fs.invalidate_cache()
                 found = fs.fs.find(root, detail=True)
+            # the last two parts of a path, a folder of two digits and the rest, are the hash
             return {
                 "".join(path.split("/")[-2:]): {**info, "path": path}
                 for path, info in found.items()
@@ -230,6 +237,7 @@ class Store:
             return False
         if self.remote.fs.protocol == "local":
             return self._hashes.md5(str(info["path"])) == md5
+        # with KMS encryption the ETag is not an md5
         etag = "" if info.get("SSEKMSKeyId") else str(info.get("ETag", "")).strip('"')
         if re.fullmatch(r"[0-9a-f]{32}", etag):  # uploaded in one part
             return etag == md5
@@ -288,6 +296,7 @@ def _stays_below(name: str) -> bool:
     """False for a path that leaves its folder, or that Git or this machine would read
     differently.
     """
+    # a backslash separates folders on some machines, and .GIT is .git on others
     parts = name.replace("\\", "/").split("/")
     odd = {"", ".", ".."}.intersection(parts) or ".git" in map(str.lower, parts)
     return not odd and name == name.strip() and name.isprintable()
@@ -338,6 +347,7 @@ def files_below(out: str) -> list[str]:
         return [out]
     found = []
     for folder, folders, names in os.walk(out):
+        # in place: os.walk does not enter the folders that are removed here
         folders[:] = [f for f in folders if not f.startswith(".")]
         found += [os.path.join(folder, name) for name in names if not name.startswith(".")]
     return sorted(found)

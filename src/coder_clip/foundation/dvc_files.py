@@ -38,6 +38,7 @@ def read_lock(text: str, file: Path, outs_of: Mapping[str, Iterable[str]]) -> di
         document = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
         stages = document["stages"]
         for name in outs_of.keys() & stages.keys():
+            # raises TypeError where `deps` cannot be iterated
             list(stages[name].get("deps") or ())
             for out in stages[name]["outs"]:
                 if not MD5.fullmatch(out["md5"].removesuffix(".dir")) or not isinstance(
@@ -73,6 +74,7 @@ def read_yaml_stages(file: Path, outs_of: Mapping[str, Iterable[str]]) -> dict[s
     for name in outs_of.keys() & stages.keys():
         place = f"phase '{name}'"
         _known(stages[name], STAGE["yaml"], file, place)
+        # commands run in the folder of dvc.yaml unless wdir leads back to the root
         wdir = "." if file.parent == Path() else "../.."
         if stages[name].get("wdir", wdir) != wdir:
             raise _refused(file, f"{place} has the working directory '{stages[name]['wdir']}'")
@@ -81,6 +83,7 @@ def read_yaml_stages(file: Path, outs_of: Mapping[str, Iterable[str]]) -> dict[s
             if not isinstance(listed, list):
                 raise _refused(file, f"{kind} of {place} is not a list")
             for out in listed:
+                # an output is a path, or a mapping from its path to options
                 described = out if isinstance(out, dict) else {str(out): {}}
                 _own(described, outs_of[name], file, name)
                 if len(described) != 1:

@@ -52,9 +52,12 @@ def _note(event: str, arguments: tuple[Any, ...]) -> None:
     name = arguments[0]
     if not isinstance(name, (str, bytes, os.PathLike)):
         return  # a descriptor
+    # files that are opened for writing are results, not inputs
     if event == "open" and arguments[2] & (os.O_WRONLY | os.O_RDWR):
         return
+    # a folder is noted with "/" at its end, which tells it from a file
     full = os.path.abspath(os.fsdecode(name)) + ("" if event == "open" else "/")
+    # a path that stays absolute is outside of the working directory
     path = full.removeprefix(f"{os.getcwd()}/")
     if (
         path == full
@@ -66,6 +69,7 @@ def _note(event: str, arguments: tuple[Any, ...]) -> None:
     ):
         return
     is_there = os.path.isfile(full) if event == "open" else os.path.isdir(full)
+    # every import lists the folders of packages and of sys.path
     of_modules = path.endswith(".py") or os.path.isfile(f"{full}__init__.py")
     of_modules |= full.rstrip("/") in map(os.path.abspath, sys.path)
     if path and is_there and not of_modules:

@@ -21,6 +21,7 @@ class Hashes:
     def __init__(self) -> None:
         self._path = STATE / "sums.json"
         self._known: dict[str, dict[str, Any]] = {}
+        # a damaged cache is the same as none
         with suppress(OSError, ValueError, TypeError, KeyError):
             known = json.loads(self._path.read_text())
             self._known = {path: known[path] for path in known if known[path]["stamp"]}
@@ -44,6 +45,7 @@ class Hashes:
     def save(self) -> None:
         """Write new hashes to the cache file."""
         if self._changed:
+            # files that are gone leave the cache
             write_text(
                 self._path, json.dumps({p: v for p, v in self._known.items() if os.path.exists(p)})
             )

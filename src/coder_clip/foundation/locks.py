@@ -40,6 +40,7 @@ def running() -> bool:
     """True while a run makes files here. The lock of a killed one is free."""
     with suppress(FileNotFoundError), RUN.open(encoding="utf-8") as stream:
         try:
+            # only a test: closing the file frees the lock at once
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return True

@@ -19,6 +19,7 @@ class _Lines:
         self.streams = streams
 
     def write(self, text: str) -> None:
+        # tqdm redraws its line with "\r", which a log file would keep
         text = text.strip("\r\n ")
         if text:
             for stream in self.streams:

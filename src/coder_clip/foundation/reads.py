@@ -55,7 +55,9 @@ def lookup(config: Any, key: str) -> Any:
             return plain(_find(config, key))
         section, _, name = path.rpartition(".")
         found = _find(config, section)
+        # static: a key from another person must not run a property
         method = inspect.getattr_static(type(found), name)
+        # a property keeps its function in `fget`
         method = getattr(method, "fget", method)
         if not method.__dict__["derived"]:
             return ABSENT
@@ -124,6 +126,7 @@ class _Section:
     def __init__(self, section: Any, path: str, noted: dict[str, Any]) -> None:
         self._section, self._path, self._noted = section, path, noted
 
+    # isinstance sees the section, so that callers need not know about this wrapper
     @property  # type: ignore[misc]
     def __class__(self) -> Any:
         return type(self._section)
@@ -177,4 +180,5 @@ class _Table(Mapping[str, Any]):
         return iter(self._table)
 
     def __len__(self) -> int:
+        # by __iter__, because whoever asks for the length depends on the names
         return len(list(iter(self)))

@@ -16,8 +16,8 @@ from torch import Tensor
 # of the rows that are multiplied: products have 2 · 25, and 3 are left for their sum
 GRID_BITS = 25
 # Bits, of a row's length, that stored float64 features of an encoder keep. Between PyTorch with
-# AVX-512 and without # vector instructions, numbers of `mini`'s image features differ by 2e-17 of
-# the length in the mean, 2e-16 at most. They # round differently only if a boundary of the grid is
+# AVX-512 and without vector instructions, numbers of `mini`'s image features differ by 2e-17 of
+# the length in the mean, 2e-16 at most. They round differently only if a boundary of the grid is
 # between them: with probability 2e-17 / 2⁻²⁰ = 2e-11 per number, once in 25,000 runs with two
 # million numbers. A cosine moves by less than 1e-6.
 STORED_BITS = 20
@@ -40,6 +40,7 @@ def on_grid(rows: Tensor, bits: int = GRID_BITS) -> Tensor:
     The power of two is from 0.7 to 1.4 of the length; for rows of length 1 it is 1.
     """
     rows = rows.double()
+    # half a power of two down: rounded up below, it is from 0.7 to 1.4 of the length
     size = lengths(rows).clamp_min(SMALLEST) * 0.5**0.5
     # a power of two, exactly: size = mantissa × 2^exponent
     scale: Tensor = size / torch.frexp(size).mantissa
@@ -76,5 +77,6 @@ def ordered_sum(values: Tensor) -> Tensor:
     while (n := values.shape[-1]) > 1:
         half = n // 2
         folded = values[..., :half] + values[..., half : 2 * half]
+        # the odd value at the end waits for the next round
         values = torch.cat([folded, values[..., 2 * half :]], dim=-1) if n % 2 else folded
     return values[..., 0] if values.shape[-1] else values.sum(dim=-1)

@@ -42,6 +42,7 @@ def explained(errors: Iterable[ErrorDetails], model: type[BaseModel]) -> str:
         elif item["type"] == "value_error":
             lines.append(str(item["ctx"]["error"]))
         elif item["type"] == "literal_error":
+            # pydantic gives the allowed values only inside a text
             known = re.findall(r"'([^']*)'", item["ctx"]["expected"])
             lines.append(
                 f"{where}: '{item['input']}' is unknown{nearest(str(item['input']), known)}"
@@ -49,6 +50,7 @@ def explained(errors: Iterable[ErrorDetails], model: type[BaseModel]) -> str:
         else:
             given = one_line(repr(item["input"]), 80)
             lines.append(f"{where}: {item['msg'][0].lower()}{item['msg'][1:]} (got {given})")
+    # the types of a union can report the same error several times
     return "; ".join(dict.fromkeys(lines))
 
 
@@ -58,6 +60,7 @@ def _keys(model: type[BaseModel], section: list[int | str]) -> list[str]:
     """
     if section:
         annotation = model.model_fields[str(section[0])].annotation
+        # the model is the annotation itself, or inside `Model | None` or `dict[str, Model]`
         models = [
             a
             for a in (annotation, *get_args(annotation))

@@ -47,4 +47,5 @@ def table(
         found.add_row(*(Text(cell, "bold" if (r, c) in bold else "") for c, cell in enumerate(row)))
     with console.capture() as printed:
         console.print(found)
+    # the last column is padded, too
     return [line.rstrip() for line in printed.get().splitlines()]

@@ -27,6 +27,7 @@ def refuse_absent(
         return
     absent = [n for n in absent_data(config, opened=wanted) if n not in downloaded]
     if set(absent) & set(wanted):
+        # to go without them is advice only if some data set is left
         without = (
             "; to go without them: 'make … ONLY_PRESENT=1', "
             "'snakemake … --config only_present=true', "
@@ -67,8 +68,10 @@ def absent_data(
     if not missing:
         return []
     root = data_root(config.data_root)
+    # with `fetch` the root need not exist, because the run makes it
     if root.exists() or not config.fetch:
         existing(root)
+    # a manifest was written when all images were there: no second look at them
     return [
         n
         for n in missing

@@ -15,5 +15,6 @@ def read(path: Path) -> dict[str, str] | None:
     except OSError:
         return None
     rows = list(csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE))
+    # DictReader fills the cells that a half-written row lacks with None
     whole = bool(rows) and bool(rows[-1].get("rule_name")) and None not in rows[-1].values()
     return rows[-1] if whole else None

@@ -149,6 +149,7 @@ def _present(config: Config, path: Path) -> Config:
     from ..datasets.published import data_root
     from .absent import absent_data, to_download
 
+    # jobs keep to the plan: a data set that appears during the run stays out
     known = os.environ.get(LEFT_OUT)
     if known is not None:
         absent = [name for name in config.datasets if name in known.split(",")]
@@ -173,6 +174,7 @@ def _present(config: Config, path: Path) -> Config:
 def schema() -> dict[str, Any]:
     """JSON schema of the configuration file, with the shorthand lists that `load_config` takes."""
     document = Config.model_json_schema()
+    # `_by_name` also takes a list of names, and names without values
     for key in ("datasets", "models"):
         table = document["properties"].pop(key)
         names = {"type": "array", "items": {"type": "string"}}

@@ -25,7 +25,7 @@ def problems(config: Document, root: Path) -> Iterator[str]:
     paths start.
     """
     # Rules that types cannot express, because they hold between keys or within a list. `Config`
-    # reports the # first problem only, so the basic ones come first.
+    # reports the first problem only, so the basic ones come first.
     for kind, names in (("datasets", config.datasets), ("models", config.models)):
         if not names:
             yield f"{kind}: name at least one"
@@ -125,6 +125,7 @@ def _of_templates(name: str, dataset: DatasetConfig) -> Iterator[str]:
         if sentences == [] or (isinstance(sentences, list) and key in ONE_TEMPLATE):
             many = "one sentence or a list" if key in MANY_TEMPLATES else "one sentence, not a list"
             yield f"{where}: give {many}"
+        # {class} always, and the field that the template is named after, if it has one
         need = sorted({"class"} | ({key} & KINDS.keys() - {"name"}))
         for sentence in [sentences] if isinstance(sentences, str) else sentences:
             for field in need:
@@ -139,6 +140,7 @@ def _of_model(name: str, model: ModelConfig, root: Path) -> Iterator[str]:
             read_list(listed(model.model))
         except UserError as error:
             yield f"models.{name}: {error}"
+    # with ":" it is a hub id, a folder or a list, and not a name of open_clip
     if model.model not in known and (root / model.model).is_dir():
         yield f"models.{name}.model: a folder is written 'local-dir:{model.model}'"
     elif ":" not in model.model and model.model not in known:

@@ -150,6 +150,7 @@ class Document(Strict):
         """The splits of the data set that are encoded: shots, val, test, if something needs
         them.
         """
+        # a list times False is empty: splits drop out, and their order stays
         return ["shots"] * self.few_shot(dataset) + ["val"] * self.has_val(dataset) + ["test"]
 
     @derived
@@ -210,6 +211,7 @@ class Document(Strict):
         value = _by_name("models", value)
         if not isinstance(value, dict):
             return value
+        # the embedded model needs no values: its weights are in the repository
         if value.get("mini") == {}:
             value["mini"] = {"model": "local-dir:data/mini", "precision": "fp64"}
         for name, model in value.items():

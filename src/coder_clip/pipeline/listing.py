@@ -26,6 +26,7 @@ def listing(config: Document, dataset: str) -> str | None:
     not on this machine: the fingerprint in the manifest, if there is one. None for a data set that
     the project draws."""
     root, features = config.datasets[dataset].root, config.datasets[dataset].features
+    # images on this machine come before what a manifest remembers of them
     if features is not None and features.is_dir():
         return listing_of_features(features)
     if root is None and features is None and dataset not in WITH_ENTRY:
@@ -53,6 +54,7 @@ def _missing(config: Document, dataset: str) -> str:
 
 @cache
 def _listing(root: Path) -> str:
+    # a broken link has no size, and must not stop the listing
     sizes = ((p, p.stat().st_size if p.exists() else -1) for p in image_files(root))
     files = sorted((p.relative_to(root).as_posix(), size) for p, size in sizes)
     return hashlib.sha256(json.dumps(files).encode()).hexdigest()

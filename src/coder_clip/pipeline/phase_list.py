@@ -32,6 +32,7 @@ class Phase:
 def phases(file: Path = FILE) -> tuple[Phase, ...]:
     """All phases in order. UserError if the file is missing or incomplete."""
     try:
+        # the time is a key of the cache, so that a changed file is read again
         return _phases(file.resolve(), file.stat().st_mtime_ns)
     except OSError as error:
         raise UserError(f"no {FILE} here; run this in the folder of the Snakefile") from error
@@ -47,6 +48,7 @@ def _phases(file: Path, _: int) -> tuple[Phase, ...]:
                 phase["target"],
                 tuple(phase["makes"]),
                 tuple(phase.get("keeps", ())),
+                # long commands are folded over several lines in the file
                 {rule: " ".join(command.split()) for rule, command in phase["rules"].items()},
             )
             for name, phase in listed.items()

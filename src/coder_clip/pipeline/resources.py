@@ -121,11 +121,13 @@ def need(
             for split in config.encoded(dataset)
         )
         forward, decode = size.image / rate, 1 / thread.decoded
+        # activations take the host's memory only on a CPU
         batch = 0 if gpu else size.activations * config.features.batch_size
         # on a CPU the encoder and the thread that decodes share the job's cores
         seconds = images * (max(forward, decode / n) if gpu and n else forward + decode)
         return _need(loaded + (batch + 8 * images * size.dim) / 1e6 + LOADER * n, seconds)
     if phase in ("text_features", "one_to_one"):
+        # each draw of random words is as many texts as the attributes that it replaces
         random = ATTRIBUTES * config.evaluation.random_draws if phase == "text_features" else 0
         sentences = classes * (SENTENCES + random) + NAMES * (phase == "text_features")
         seconds = sentences * TOKENS * size.token / rate
@@ -139,6 +141,7 @@ def need(
     if phase == "adapter":
         shots, seeds = classes * int(place["shots"]), len(config.adapter.seeds)
         val = counts(config, dataset, "val", sizes)[0]
+        # a fit per method and setting, for each seed
         fits = len(config.adapter.methods) * len(config.settings)
         seconds += seeds * (SEARCH * val * shots + fits * (FIT + EACH * (val + images) * classes))
     return _need(START + images * (48 * classes + 32 * 1024) / 1e6, seconds)
@@ -159,6 +162,7 @@ def gpus(config: Document) -> int:
     there = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
     if device in ("auto", "cuda"):  # each job takes another one (phases/encoder.py)
         return there["cuda"] or (there["mps"] if device == "auto" else 0)
+    # a device with a number ("cuda:1") is one GPU
     return min(1, there.get(device.partition(":")[0], 0))
 
 
@@ -186,6 +190,7 @@ def counts(
     except (OSError, ValueError, KeyError, TypeError):
         return UNKNOWN_IMAGES, UNKNOWN_CLASSES
     if split == "shots":
+        # seeds draw from the same images, so there are never more than all of them
         drawn = classes * max(config.adapter.shots) * len(config.adapter.seeds)
         return min(drawn, found) * config.datasets[dataset].views, classes
     return max(found, 1), max(classes, 1)
@@ -219,8 +224,8 @@ def _size(name: str, closely: bool) -> Size:
     if is_list(name):
         return Size(0, 512, 0, 0, 0)  # nothing is encoded
     # Rough numbers from the architecture file, without building the model. A transformer has 12 ·
-    # width² # parameters per layer, two operations per parameter and token, and attention that
-    # grows with tokens². A # ResNet is scaled from ResNet-50, and a timm tower counts as a medium
+    # width² parameters per layer, two operations per parameter and token, and attention that
+    # grows with tokens². A ResNet is scaled from ResNet-50, and a timm tower counts as a medium
     # one unless it is looked at closely.
     cfg = _architecture(name)
     dim = int(cfg.get("embed_dim", 768))
@@ -230,6 +235,7 @@ def _size(name: str, closely: bool) -> Size:
     pixels = max(pixels) if isinstance(pixels, list) else int(pixels)
     layers, width = vision.get("layers", 24), int(vision.get("width", 1024))
     if isinstance(layers, list):  # a ResNet
+        # relative to ResNet-50, with width 64 and 16 blocks
         scale = (width / 64) ** 2 * sum(layers) / 16
         of_image, flops = 4e7 * scale, 1.2e10 * scale * (pixels / 224) ** 2
         activations = 4e7 * math.sqrt(scale) * (pixels / 224) ** 2
@@ -240,6 +246,7 @@ def _size(name: str, closely: bool) -> Size:
         activations = 6e7 * (pixels / 224) ** 2
     else:
         patch = int(vision.get("patch_size") or 14)
+        # the patches and the class token
         tokens = (pixels // patch) ** 2 + 1
         of_image = 12.0 * layers * width**2
         flops = 2 * of_image * tokens + 4.0 * layers * tokens**2 * width
@@ -249,6 +256,7 @@ def _size(name: str, closely: bool) -> Size:
     else:
         text_width = int(text.get("width", 768))
         of_text = 12.0 * int(text.get("layers", 12)) * text_width**2
+    # the table of token embeddings
     vocabulary = int(text.get("vocab_size", 49408)) * int(text.get("width", 768))
     return Size(of_image + of_text + vocabulary, dim, flops, 2 * of_text, activations)
 
@@ -271,6 +279,7 @@ def _timm_size(name: str, pixels: int) -> tuple[float, float] | None:
             tower(torch.zeros(1, channels, height, width))
     except (RuntimeError, ValueError, TypeError):
         return None
+    # timm's size may be another one; operations grow with the number of pixels
     operations = counter.get_total_flops() * pixels**2 / (height * width)
     return sum(p.numel() for p in tower.parameters()), operations
 

@@ -21,9 +21,11 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Steps = Annotated[int, Field(ge=1, le=5000)]  # a search keeps a number for each point of its grid
 Step = Annotated[tuple[From, From, Steps], Field(description="[from, to, steps]")]
 MANY_TEMPLATES = ("one_to_one", "prompts")
+# templates of pairs are several sentences, all others are one
 ONE_TEMPLATE = tuple(
     dict.fromkeys(k.template for k in KINDS.values() if k.template and not k.of_pair)
 )
+# class names come from nowhere else; every other kind can be left out ("none")
 KIND_SOURCES = {kind: [*of_kind(kind), "none"] if kind != "name" else ["names"] for kind in KINDS}
 
 
@@ -112,6 +114,7 @@ class DatasetConfig(Strict):
                 raise ValueError(
                     f"texts.{kind}: unknown source '{source}'{nearest(str(source), known)}{file}"
                 )
+        # the last source is the default of a kind: "none", or the class names
         return {kind: str(value.get(kind, known[-1])) for kind, known in KIND_SOURCES.items()}
 
     @derived
@@ -160,6 +163,7 @@ class DatasetConfig(Strict):
         if isinstance(self.texts, dict):
             given = _file_or_source(self.texts["one_to_one"])
             return given if isinstance(given, Path) else self.one_to_one
+        # the default file counts only if it exists and no other texts were chosen
         path = Path(self.one_to_one or self._own_set(name, ".one_to_one"))
         return (
             None
@@ -171,6 +175,7 @@ class DatasetConfig(Strict):
         """The file in data/texts of data set ``name``, or of the published data set whose texts it
         shares.
         """
+        # a folder of your own is not the published data set, even with its name
         published = self.root is None and name in WITH_ENTRY
         return f"data/texts/{(published and entry(name).texts) or name}{part}.json"
 
@@ -228,7 +233,7 @@ class FeaturesConfig(Strict):
     """Extraction of features."""
 
     # The device counts as changing no result, though it can change the last bits of a float32 sum:
-    # else whoever pulled # features that were made on a GPU, but has none, would encode all images
+    # else whoever pulled features that were made on a GPU, but has none, would encode all images
     # again for a difference of rounding.
 
     batch_size: Count = 64

@@ -55,7 +55,7 @@ def check_config(
     the UserError counts them.
     """
     # In this order: data sets that are missing, data sets that are here, language model and
-    # encoders, and last # the forecast, which needs the numbers of images (`sizes`) that the data
+    # encoders, and last the forecast, which needs the numbers of images (`sizes`) that the data
     # sets' check has filled in.
     if config.left_out:
         yield (
@@ -159,7 +159,7 @@ def weights(config: Config, name: str, load: bool = True, here: bool = True) -> 
     UserError if it can neither be loaded nor downloaded.
     """
     # `Absent` means that files are missing, which a run with a network can cure, unlike all other
-    # errors. So # the hub is asked now whether it answers and gives this repository.
+    # errors. So the hub is asked now whether it answers and gives this repository.
     from huggingface_hub import constants
 
     model = config.models[name]
@@ -187,6 +187,7 @@ def weights(config: Config, name: str, load: bool = True, here: bool = True) -> 
         if constants.HF_HUB_OFFLINE:
             raise
         writable(Path(constants.HF_HUB_CACHE), "weights")
+        # only a repository that the user named can lack open_clip's configuration file
         needs = MODEL_CONFIG if model.model == f"hf-hub:{absent.repository}" else ""
         problem = _hub_problem(absent.repository, needs)
         if problem:
@@ -208,7 +209,7 @@ def _machine(config: Config) -> Iterator[str]:
     memory.
     """
     # Only GPUs that torch sees count: CUDA_VISIBLE_DEVICES hides the others. A job goes to any GPU
-    # that no # other job has (phases/encoder.py), so each of them must have room for the largest
+    # that no other job has (phases/encoder.py), so each of them must have room for the largest
     # encoder.
     device = pick_device(config.features.device)
     if device.type != "cuda":
@@ -217,6 +218,7 @@ def _machine(config: Config) -> Iterator[str]:
         return
     largest = max(config.models, key=lambda m: _weights_size(config, m))
     needed, full = _weights_size(config, largest), []
+    # "cuda" lets jobs use every GPU, "cuda:1" only one
     for index in range(torch.cuda.device_count()) if device.index is None else [device.index]:
         free = torch.cuda.mem_get_info(index)[0] / 1e9
         room = f"{terminal.gigabytes(free)} free"
@@ -249,6 +251,7 @@ def unused_gpu(config: Config) -> Iterator[str]:
     device = pick_device(config.features.device)
     if hidden or device.type != "cpu" or config.features.device != "auto":
         return
+    # the driver lists cards that torch, built for another CUDA, does not see
     if CARDS.is_dir() and any(CARDS.iterdir()):
         built = (
             f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built without CUDA"
@@ -263,7 +266,7 @@ def unused_gpu(config: Config) -> Iterator[str]:
 
 def _dataset(config: Config, name: str, sizes: dict[str, Sizes], deep: bool) -> Iterator[str]:
     # From cheap to expensive: counts, shots, texts and pairs, and at the end the images themselves.
-    # The first # error ends the check of this data set, so a missing text is reported without
+    # The first error ends the check of this data set, so a missing text is reported without
     # waiting for the images.
     given = config.datasets[name]
     if config.published(name) and listing(name, given, config.data_root) is None:
@@ -285,6 +288,7 @@ def _dataset(config: Config, name: str, sizes: dict[str, Sizes], deep: bool) -> 
         yield f"data set {name}: {corrections.said(**labels, file=str(file))}"
     if isinstance(data, PublishedDataset) and (miscounted := data.miscounted()):
         yield f"warning: data set {name}: {miscounted}; published numbers are not comparable"
+    # val and test are the last two; for train the number of shots per class decides
     refuse_unusable(data, needed[-2:], shots_needed(config, name), config.results)
     encoded = {split: data.split(split).ids for split in needed if split != "train"}
     if config.few_shot(name):
@@ -328,6 +332,7 @@ def _dataset(config: Config, name: str, sizes: dict[str, Sizes], deep: bool) -> 
                 f"{bad[first]}{more}; repair or remove "
                 "it, or set features.on_error: skip"
             )
+        # a run can skip images, but not all images of a split
         for split, ids in encoded.items():
             if bad.keys() >= set(ids):
                 raise UserError(
@@ -344,6 +349,7 @@ def _unreadable(data: ImageFiles, ids: list[str], deep: bool) -> dict[str, str]:
     """
 
     def reason(image_id: str) -> str | None:
+        # these files show at their ends that they are whole; others have to be decoded
         if not deep and seems_whole(data.path(image_id)):
             return None
         try:

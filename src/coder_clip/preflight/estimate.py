@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 START = 5.0  # start-up seconds of a job that encodes; other jobs take half
 # of a thread with AVX2 (an AMD EPYC): ViT-B-32 in float32, 9 to 11 images per second
-# (benchmarks/features.py, # docs/performance.md); photos of 500 x 375 pixels
+# (benchmarks/features.py, docs/performance.md); photos of 500 x 375 pixels
 USUAL = Speed(operations=7e10, decoded=250)
 LAST = 40.0  # seconds of manifests, tables, figures and the page
 BENCHMARKS = "benchmarks"  # in the results folder
@@ -52,7 +52,7 @@ class PlannedJob:
 def jobs(config: Config, sizes: Mapping[str, Sizes]) -> Iterator[PlannedJob]:
     """Jobs of the phases that grow with models and data sets, done or not."""
     # Sizes follow from the shapes of what a phase writes: float32 rows for features and pairs, some
-    # bytes per # prediction. Phases whose jobs are few and small are not listed (LAST is their
+    # bytes per prediction. Phases whose jobs are few and small are not listed (LAST is their
     # time).
     paths = Paths(config.results)
     for m in config.models:
@@ -64,6 +64,7 @@ def jobs(config: Config, sizes: Mapping[str, Sizes]) -> Iterator[PlannedJob]:
             for split in config.encoded(d):
                 n = counts(config, d, split, sizes)[0]
                 if split == "shots":  # the mean of the views, and some of them one by one
+                    # n counts views; a number of the mean is float32, of a kept view float16
                     size += n / config.datasets[d].views * dim * (4 + 2 * config.views_stored(d))
                 else:
                     size += 4.0 * n * dim
@@ -91,6 +92,7 @@ def jobs(config: Config, sizes: Mapping[str, Sizes]) -> Iterator[PlannedJob]:
             )
             if config.few_shot(d):
                 a = config.adapter
+                # one more than the methods: zero-shot CLIP is in the file, too
                 rows = images * (len(a.methods) + 1) * settings * len(a.seeds)
                 for n in a.shots:
                     at = {**place, "shots": str(n)}
@@ -120,11 +122,12 @@ def ahead(
     language model is not known.
     """
     # Jobs are estimated one by one and scaled by what their phase took in the last run. Phases
-    # count as if one # followed the other; within a phase, as many jobs run at a time as there are
+    # count as if one followed the other; within a phase, as many jobs run at a time as there are
     # GPUs or groups of CPU cores.
     took = last_run(config, gpus > 0, sizes or {})
     found: dict[str, list[float]] = {}  # phase -> jobs, seconds, gigabytes
     for job in jobs(config, sizes or {}):
+        # a job with one missing file runs as a whole
         if not all(file.is_file() for file in job.files):
             seconds = _seconds(config, job, gpus > 0, sizes or {}) * took.get(job.phase, 1.0)
             before = found.get(job.phase, [0, 0.0, 0.0])
@@ -142,6 +145,7 @@ def ahead(
     table = terminal.table(head, rows, right=range(1, len(head) - 1))
     cores = max(1, (os.cpu_count() or 1) // config.features.threads)
     at_once = {"GPU": gpus, "CPU": cores}
+    # a phase never runs more jobs at a time than it has
     hours = (sum(s / min(at_once[where[p]], n) for p, (n, s, _) in found.items()) + LAST) / 3600
     said = (
         f"about {duration(hours)} in all, {_basis(config, took)}, with {cores} CPU jobs at a time"
@@ -166,6 +170,7 @@ def last_run(config: Config, gpu: bool, sizes: Mapping[str, Sizes]) -> dict[str,
     if they ran on the same kind of device. Images that were encoded in shards do not count, because
     the benchmark file of that name is the merge's.
     """
+    # a device that is not known counts as a CPU
     same_device = (environment.device(Paths(config.results)) not in ("cpu", None)) == gpu
     found: dict[str, list[float]] = {}  # phase -> seconds taken, seconds estimated
     for job in jobs(config, sizes):

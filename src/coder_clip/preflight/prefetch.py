@@ -63,6 +63,7 @@ def _weights(config: Config, name: str) -> Iterator[str]:
     spec = EncoderSpec(**encoder_spec(config, name))
     where = (spec.model, spec.pretrained, False, spec.quick_gelu)
     weights = find(*where).weights
+    # `verify` removes a damaged file, so that the second `find` downloads it again
     try:
         verify(weights)
     except UserError as damaged:

@@ -41,6 +41,7 @@ def forecast(
     """
     table, hours, gigabytes = ahead(config, gpus, sizes)
     room = f"{terminal.gigabytes(free(config.results))} are free"
+    # twice, because DVC's cache takes as much as the results
     if 2 * gigabytes > free(config.results):
         raise UserError(
             f"{config.results}: {terminal.gigabytes(2 * gigabytes)} are needed, and {room}"
@@ -151,6 +152,7 @@ def downloads(config: Config, names: Collection[str]) -> None:
     urls = [u for d in wanted for u in (d.url, *d.mirrors)]
     with ThreadPoolExecutor() as pool:
         why = dict(zip(urls, pool.map(refusal, urls), strict=True))
+    # a file is out of reach only if none of its addresses gives it
     dead = [f"{d.url} ({why[d.url]})" for d in wanted if all(why[u] for u in (d.url, *d.mirrors))]
     if dead:
         others = (
@@ -175,6 +177,7 @@ def images(config: Config, name: str) -> None:
     try:
         data = load_dataset(name, given, config.data_root)
         assert isinstance(data, PublishedDataset)
+        # with on_error: skip, a run goes on without missing images
         lost = data.missing() if config.features.on_error == "fail" else []
         if lost:
             some = f"{len(lost):,} of {sum(data.counts.values()):,} images are missing or empty"
@@ -255,6 +258,7 @@ def key(generator: GeneratorConfig) -> None:
             **headers(generator),
         },
     )
+    # the list of models is free, and a server that checks the key first refuses it here
     try:
         urllib.request.urlopen(request, timeout=TIMEOUT).close()
     except urllib.error.HTTPError as error:

@@ -34,6 +34,7 @@ def before_run(
 
         parts = [*(weights(config, m, load=False) for m in models), unused_gpu(config)]
         found += quick_checks.failed(*(partial(_tell, part) for part in parts))
+    # a run that will not start needs no estimate
     if here and models and not found:
         hours = quick_checks.forecast(
             config, gpus(config), quick_checks.unlisted(config), quick_checks.SHORT

@@ -40,7 +40,7 @@ def check_cluster(
     UserError or SlurmError if nothing can be checked: no such profile, no log folder, no plan, no
     Slurm here."""
     # Slurm's own word on the jobs costs nothing, so it comes first; small jobs test only what Slurm
-    # would take. # All of them are submitted before the first one is waited for, because they wait
+    # would take. All of them are submitted before the first one is waited for, because they wait
     # in the queue together.
     from snakemake_executor_plugin_slurm_resilient import queue, site
 
@@ -114,6 +114,7 @@ def heaviest(jobs: list[Planned]) -> list[Planned]:
         max(jobs, key=lambda j: retry.number(j.asked, k))
         for k in ("mem_mb", "runtime", "cpus", "gpu")
     ]
+    # one job can be the heaviest in several ways
     return list({job.call: job for job in most}.values())
 
 
@@ -141,8 +142,10 @@ def _place(jobs: list[Planned], here: dict[str, Partition], guessed: str) -> lis
             found.append(Finding("note", f"{name}: it gets {', '.join(cut)}{guessed}"))
         said = _refusal(job, asked)
         if said:
+            # Slurm takes it with little: then it refuses the amounts, which may be guesses
             guess = guessed if not _refusal(job, job.asked | LITTLE) else ""
             return [*found, Finding("note" if guess else "wrong", f"{name}: {said}{guess}")]
+        # `|` keeps the larger amount of each kind
         largest |= Counter({k: retry.number(asked, k) for k in retry.UNITS})
     amounts = ", ".join(f"{largest[k]} {unit}" for k, unit in retry.UNITS.items())
     rules = ", ".join(sorted({rule for job in jobs for rule in job.rules}))
@@ -159,6 +162,7 @@ def _refusal(job: Planned, asked: dict[str, Any]) -> str:
     from snakemake_executor_plugin_slurm_resilient import queue, reasons
 
     sizes = {"mem_mb": "--mem={}", "runtime": "--time={}", "cpus": "--cpus-per-task={}"}
+    # only amounts that were cut are given again; the call has the others
     less = " ".join(
         option.format(asked[k]) for k, option in sizes.items() if asked.get(k) != job.asked.get(k)
     )
@@ -186,6 +190,7 @@ def shared(config: Config, file: Path) -> list[Folder]:
         if data.root or config.published(name):
             found.append(Folder(f"the images of {name}", data.root or data_root(config.data_root)))
     for name, model in config.models.items():
+        # ":" is in a folder's or a hub's name; otherwise `pretrained` can be a file
         own = Path(
             model.model.removeprefix("local-dir:") if ":" in model.model else model.pretrained or ""
         )

@@ -60,6 +60,7 @@ def plan(profile: Path, file: Path) -> Plan:
         target = Path(folder) / "plan.json"
         command = [sys.executable, "-m", __name__, str(target), "--forceall"]
         command += ["--profile", str(profile), "--configfile", str(file)]
+        # with PLAN set no certificate is judged: every job counts, and the notes go nowhere
         done = subprocess.run(
             command, capture_output=True, text=True, env={**os.environ, PLAN: os.devnull}
         )
@@ -74,7 +75,7 @@ def plan(profile: Path, file: Path) -> Plan:
 def main(target: Path, options: list[str]) -> None:
     """Write the plan of a run with these options of Snakemake to ``target``, as JSON."""
     # Only the last step is replaced in Snakemake's registry of executors: profile, groups and
-    # resources go # through Snakemake's and the plugin's own code, so that the calls are those of a
+    # resources go through Snakemake's and the plugin's own code, so that the calls are those of a
     # real run.
     from snakemake import cli
     from snakemake.executors.dryrun import Executor as DryRun

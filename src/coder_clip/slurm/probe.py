@@ -62,6 +62,7 @@ def script(folders: Iterable[Folder], precommand: str, gpu: bool) -> str:
         'echo "$SLURMD_NODENAME"',
         'fail() { echo "$1"; exit 1; }',
         *tests,
+        # ":" does nothing: a group of commands may not be empty
         f"{{ {precommand or ':'}; }} || fail 'precommand fails'",
         f'[ -z "$TMPDIR" ] || {{ [ -d "$TMPDIR" ] && [ -w "$TMPDIR" ]; }} || fail "{NO_TEMPORARY}"',
         f"cd {shlex.quote(str(Path.cwd()))} && {{ {python}; }} || fail '{NO_PYTHON}'",
@@ -94,6 +95,7 @@ def finding(where: str, sbatch: subprocess.Popen[str], logs: Path, seconds: floa
         )
     if not said.strip():
         return Finding("wrong", f"{where}: a small job: {error.strip()}")
+    # sbatch prints "JOB" or "JOB;CLUSTER"
     file = logs / f"check-{said.split(';')[0].strip()}.txt"
     lines = _lines(file)
     file.unlink(missing_ok=True)
@@ -115,6 +117,7 @@ def _lines(file: Path) -> list[str]:
     """Wait up to LATE seconds for the output of a job, and return its lines; none if it does not
     appear.
     """
+    # a network file system can show the file later than the job ends
     for _ in range(2 * LATE):
         if file.is_file() and (text := file.read_text(encoding="utf-8", errors="replace").strip()):
             return [line.strip() for line in text.splitlines() if line.strip()]

@@ -57,8 +57,8 @@ def begin(
     reasons = judge.must_run(_forced(settings))
     judge.hashes.save()
     # Snakemake also starts jobs on its own, whose files a killed run left half-written. Behind such
-    # a job it finds # nothing to do if all inputs are ancient: the run would end well with files
-    # missing. So the times of all inputs # that a job makes count where something must be made.
+    # a job it finds nothing to do if all inputs are ancient: the run would end well with files
+    # missing. So the times of all inputs that a job makes count where something must be made.
     must = [job for job in jobs if job.name in reasons or not all(map(os.path.isfile, job.outputs))]
     made = {path for job in must for path in job.outputs}
     newest = max((os.stat(path).st_mtime for path in made if os.path.isfile(path)), default=0.0)
@@ -85,6 +85,7 @@ def set_mark(seconds: float) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if folder.stat().st_mtime < seconds:
         os.utime(folder, (seconds, seconds))
+    # it is there from an earlier run, or another process was faster
     with suppress(FileExistsError):
         mark.symlink_to(folder.name)
 

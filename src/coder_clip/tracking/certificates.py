@@ -94,6 +94,7 @@ def read(path: str | Path) -> Certificate | None:
     """The certificate in a file; None if there is none, or none that this version understands."""
     with suppress(OSError, ValueError, TypeError, AttributeError, RecursionError):
         found = Certificate(**json.loads(Path(path).read_text(encoding="utf-8")))
+        # the file can come from another person: check what will be compared
         sums = (found.sources, found.inputs, found.files, found.outputs)
         named = all(isinstance(sha, str) for of in sums for sha in of.values())
         named &= isinstance(found.values, dict) and isinstance(found.command, str)

@@ -35,6 +35,7 @@ def certified(
     It need not if its certificate holds: jobs behind unchanged bytes end here. config: read once;
     the job finds it in `evidence.config`, where its reads are noted. known: folders whose files are
     not noted (`evidence.watch_files`)."""
+    # before the job, to see afterwards which inputs changed meanwhile
     stamps = {path: _stamp(path) for path in job.inputs}
 
     def judge_now() -> Judge:
@@ -53,6 +54,7 @@ def certified(
     evidence.written, evidence.config = {}, observed(config, values)
     evidence.watch_files(known)
     yield True
+    # the hash of the bytes that this process wrote, whatever the file holds by now
     outputs = {
         path: evidence.written.get(os.path.relpath(path), "") for path in sorted(job.outputs)
     }
@@ -62,6 +64,7 @@ def certified(
     opened = _undeclared(job, results)
     stamps |= opened
     files = {path: judge.sha(path) for path in opened}
+    # nobody can say which version of a changed file the job has read
     changed = sorted(path for path, then in stamps.items() if _stamp(path) != then)
     Certificate(
         rule=job.rule,

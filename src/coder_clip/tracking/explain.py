@@ -88,6 +88,7 @@ def explain(table: str, row: str, column: str, config: str | Path | None = None)
         _origin(Path(artefact), found)
         for i, sha in {**made.inputs, **made.files}.items():
             if i not in stated:
+                # a result that nothing certifies was not given, but made
                 found.given |= {} if Path(i).is_relative_to(c.results) else {i: sha}
             elif i not in waiting and _concerns(
                 here.judge.makers[i], cells, path if artefact == path else ""
@@ -96,6 +97,7 @@ def explain(table: str, row: str, column: str, config: str | Path | None = None)
     given = {**found.given, **found.sources}
     found.changed = sorted(p for p, sha in given.items() if here.judge.sha(p) != sha)
     found.code = _code(found, here)
+    # jobs that read no other result: from these on, all is made again
     first = [p for p in waiting if not set(stated[p].inputs) & set(stated)]
     options = [
         "--profile",
@@ -125,10 +127,12 @@ def _concerns(job: Job, row: dict[str, str], table: str) -> bool:
 
     table: whose inputs these are; "" if no table reads them, because one job makes all tables.
     """
+    # a cell that is missing or empty fits every job
     if any((row.get(name) or value) != value for name, value in job.wildcards.items()):
         return False
     exhibit = TABLES.get(Path(table).stem)
     shown = any(job.phase in other.phases for other in TABLES.values())
+    # a phase that no table shows can be behind every table
     return exhibit is None or job.phase in exhibit.phases or not shown
 
 
@@ -139,6 +143,7 @@ def _code(found: Explained, here: Workspace) -> str:
     recorded = (
         here.recorded.get(job.phase, {}).get(f"{here.t.root}/{FOLDER}/{job.phase}") if job else None
     )
+    # -S: commits that add or remove the hash, of which the first one recorded it
     found_in = [
         "log",
         "--reverse",
@@ -204,6 +209,7 @@ def lines(found: Explained, every: bool = False) -> list[str]:
             )
     out += [_short(f"made with {versions}") for versions in found.versions]
     out.append(f"code: {found.code}")
+    # three lines remain: how many are left out, the code and the command
     if not every and len(out) >= SHORT:
         out = [*out[: SHORT - 3], f"… {len(out) - SHORT + 3} more lines: --all", out[-1]]
     return [*out, f"again: {found.again if every else _short(found.again)}"]

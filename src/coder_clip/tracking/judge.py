@@ -66,6 +66,7 @@ def _pattern(job: Job) -> str:
     pattern = re.escape(command.removesuffix(" 2> {log}"))
     for name, value in job.wildcards.items():
         pattern = pattern.replace(re.escape(f"{{wildcards.{name}}}"), re.escape(value))
+    # re.escape has turned "{params.name}" into "\{params\.name\}"
     return re.sub(r"\\\{params\\?\.\w+\\\}", ".*", pattern)
 
 
@@ -133,6 +134,7 @@ class Judge:
         waiting = [jobs[name] for name in reasons]
         for job in waiting:  # it grows
             makers = [self.makers[path] for path in job.inputs if path in self.makers]
+            # an input that is missing is made first, whatever its certificate says
             needed = [maker for maker in makers if not all(map(os.path.isfile, maker.outputs))]
             for other in needed + self._consumers.get(job.name, []):
                 if other.name not in reasons:
@@ -154,6 +156,7 @@ class Judge:
             return self.hashes.names(path)
         if os.path.isfile(path):
             return self.hashes.sha256(path)
+        # a missing file counts as the bytes that its job would make again
         job = self.makers.get(path)
         stated = self.certificate(job) if job else None
         return stated.outputs.get(path, "") if job and stated and not self._objection(job) else ""

@@ -41,6 +41,7 @@ def merge(config: str) -> list[str]:
             f"settle {', '.join(first)} first: it decides which results the merge wants"
         )
     t = stages.tracked(config)
+    # at the top, dvc.yaml can hold a person's own stages, which no merge may replace
     own = {t.lock.as_posix()} | ({t.yaml.as_posix()} if t.folder != Path() else set())
     if own.isdisjoint(open_files):
         raise UserError(
@@ -67,8 +68,10 @@ def merge(config: str) -> list[str]:
         chosen, lines = _choose(here, locks, stated)
         t.write_yaml(here.judge.jobs)
         phase_names = {phase.name for phase in phases()}
+        # stages of other people come from our side
         foreign = {name: entry for name, entry in locks[OURS].items() if name not in phase_names}
         t.write_lock({**{name: locks[side][name] for name, side in chosen.items()}, **foreign})
+        # one phase makes the files that Git keeps, so its side decides about them
         report = next((p.name for p in phases() if p.keeps), "")
         for path in kept_files:  # tables and metrics come with the side of their phase
             with suppress(UserError):
@@ -90,6 +93,7 @@ def merge(config: str) -> list[str]:
 
 def _entries(t: Tracked, side: str) -> dict[str, Any]:
     text = shown(side, t.lock)
+    # without a conflict both sides have the file that is here
     if text is None and not in_conflict(t.lock):
         return t.entries()
     try:
@@ -111,6 +115,7 @@ def _choose(
         for side, name in SIDES.items() if jobs else ():
             paths = {job.name: job.certificate(here.t.root).as_posix() for job in jobs}
             own = {job.name: stated[side].get(paths[job.name]) for job in jobs}
+            # earlier phases as they were chosen, this phase as this side made it
             outputs = {p: sha for c in own.values() if c for p, sha in c.outputs.items()}
             objections[name] = _objection(here, jobs, own, {**made, **outputs})
             if not objections[name]:
@@ -134,6 +139,7 @@ def _objection(
     """
 
     def sha(path: str) -> str:
+        # results are those of the sides, all other files those of the merged tree
         return made.get(path, "") if path in here.judge.makers else here.judge.sha(path)
 
     for job in jobs:

@@ -57,6 +57,7 @@ def jobs_of(rules: Mapping[str, Any], constraints: Mapping[str, str]) -> list[Jo
         if path in seen:
             continue
         seen.add(path)
+        # the first rule whose output fits makes the file
         matches = ((name, pattern.fullmatch(path)) for name, pattern in makers)
         for name, match in matches:
             if match is None:
@@ -77,6 +78,7 @@ def _pattern(output: Any, constraints: Mapping[str, str]) -> re.Pattern[str]:
     for name in dict.fromkeys(re.findall(r"{(\w+)}", str(output))):
         wildcard = re.escape(f"{{{name}}}")
         group = f"(?P<{name}>{constraints.get(name, '.+')})"
+        # a wildcard that occurs twice must have the same value in both places
         pattern = pattern.replace(wildcard, group, 1).replace(wildcard, f"(?P={name})")
     return re.compile(pattern)
 
@@ -95,6 +97,7 @@ def _files(item: Any, wildcards: Mapping[str, str]) -> Iterator[str]:
     else:
         item = re.sub(r"{(\w+)}", lambda found: wildcards[found[1]], str(item))
     for path in [item] if isinstance(item, (str, Path)) else item:
+        # normpath drops the "/" at the end, which marks a folder
         yield os.path.normpath(path) + "/" * str(path).endswith("/")
 
 
@@ -106,6 +109,7 @@ def plan(config: str | Path, keys: Iterable[str] = ()) -> Plan:
     """
     command = [sys.executable, "-m", "snakemake", "--list-rules", "--nolock", "--quiet", "all"]
     with tempfile.NamedTemporaryFile("w+", prefix="coder-clip-plan-", encoding="utf-8") as file:
+        # the keys are line one, and Snakemake adds the plan as line two
         file.write(json.dumps(list(keys)) + "\n")
         file.flush()
         done = subprocess.run(

@@ -94,6 +94,7 @@ class Workspace:
                 why = self.judge.reason_to_run(job)
                 if why:
                     for path in job.outputs:
+                        # of a job with a missing file only that file is a problem
                         if why != MISSING or not os.path.isfile(path):
                             state.problems[path] = why
             state.extra = sorted(set(self._files(phase)).difference(state.outputs))
@@ -105,6 +106,7 @@ class Workspace:
         return found
 
     def _files(self, phase: Phase) -> Iterator[str]:
+        # the last out holds the certificates, which `remove_old_certificates` clears
         for out in self.t.outs(phase)[:-1]:
             yield from files_below(out)
 
@@ -128,6 +130,7 @@ class Workspace:
             if not files:
                 continue
             size = sum(os.path.getsize(path) for path in files)
+            # a single file; everything else is a folder, which DVC hashes by its list
             if files == [out]:
                 found[out] = {"path": out, "hash": "md5", "md5": self.hashes.md5(out), "size": size}
             else:
@@ -176,6 +179,7 @@ def record(config: str | Path, set_aside: bool = False) -> Outcome:
                 aside(s.extra, "not made by this configuration") for s in states if s.extra
             ]
             states = here.states()
+        # DVC names the stage FILE:NAME
         driven = os.environ.get("DVC_STAGE", "").split(":")[-1]
         if driven:
             _check_stage(here, driven, states)
@@ -231,16 +235,19 @@ def _write(here: Workspace, planned: set[str], outs: dict[str, dict[str, dict[st
     objects = {
         out: entry["md5"] for of in outs.values() for out, entry in of.items() if out not in t.kept
     }
+    # objects before dvc.lock: a killed process leaves no name without its object
     bad = dvc.Store(here.hashes).store(objects)
     if bad:
         raise UserError(
             f"{some(bad)} cannot be recorded, because it changed; 'coder-clip record' tries again"
         )
+    # the plan came from the configuration as it was at the beginning
     if here.hashes.md5(t.config) != here.config_md5:
         raise UserError(
             f"{t.config} changed while results were recorded, so nothing was; 'coder-clip record' "
             "tries again"
         )
+    # a phase without jobs loses its entry; stages of other people stay
     entries = {
         name: entry
         for name, entry in t.entries().items()
@@ -312,6 +319,7 @@ def _to_share(here: Workspace) -> list[str]:
     said = git(
         "status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", "--", *own
     ).decode()
+    # an entry is two letters, a space and the path
     return sorted({entry[3:] for entry in said.split("\0") if entry})
 
 

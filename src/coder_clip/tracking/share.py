@@ -61,6 +61,7 @@ def pull(config: str, remote: str | None = None, jobs: int | None = None) -> Sha
     with locked(alone=True):
         hashes = Hashes()
         store = dvc.Store(hashes, remote, jobs)
+        # folder lists first, because they say which files are needed
         bad = store.fetch({oid for outs in outs_of.values() for oid in outs.values()})
         objects = {name: store.wanted(outs) for name, outs in outs_of.items()}  # checks all paths
         bad |= store.fetch({oid for needed in objects.values() for oid in needed} - bad.keys())
@@ -73,6 +74,7 @@ def pull(config: str, remote: str | None = None, jobs: int | None = None) -> Sha
                     for path, md5 in store.files(out, oid).items()
                 }
                 done.lines += _put(store, hashes, outs, files)
+                # read again: another program can have changed a file meanwhile
                 wrong = [
                     p for p, md5 in files.items() if not os.path.isfile(p) or hashes.md5(p) != md5
                 ]
@@ -115,6 +117,7 @@ def _put(
     here = [path for out in outs for path in dvc.files_below(out)]
     links = [path for path in here if not os.path.exists(path)]  # to an object that is gone
     others = [path for path in here if path not in links and hashes.md5(path) != files.get(path)]
+    # what the cache does not have would be lost
     unsaved = [path for path in others if not store.good(hashes.md5(path))]
     if unsaved:
         lines.append(aside(unsaved, "recorded nowhere"))
@@ -165,6 +168,7 @@ def push(
     with locked():
         hashes = Hashes()
         store = dvc.Store(hashes, remote, jobs)
+        # files that the cache lacks come from the workspace
         for outs in outs_of.values():
             store.store(outs)
         objects = {name: store.wanted(outs) for name, outs in outs_of.items()}
@@ -172,6 +176,7 @@ def push(
         before = store.bad_in_remote(needed, thorough)
         sent = {oid: why for oid, why in before.items() if store.good(oid)}
         store.push(sent)
+        # what was sent is compared in full, also without `thorough`
         bad = store.bad_in_remote(sent, thorough=True)
         replaced = [needed[o] for o, why in sent.items() if why == dvc.CORRUPT and o not in bad]
         if replaced:

@@ -52,6 +52,7 @@ class Tracked:
     @cached_property
     def root(self) -> str:
         """The results folder."""
+        # only the folder's name is needed, so nothing else of the file is checked here
         document = read_yaml(Path(self.config))
         given = document.get("results") if isinstance(document, dict) else None
         return Path(os.path.normpath(given if isinstance(given, str) else "results")).as_posix()
@@ -107,6 +108,7 @@ class Tracked:
 
     def write_lock(self, entries: Mapping[str, Any]) -> None:
         text = dump({"schema": "2.0", "stages": dict(entries)})
+        # a file that stays the same keeps its time
         if not self.lock.is_file() or self.lock.read_text(encoding="utf-8") != text:
             write_text(self.lock, text)
 
@@ -126,6 +128,7 @@ class Tracked:
             before = [out for p in phases() for out in self.outs(p) if out in read and p != phase]
             kept = self.keeps(phase)
             kinds: dict[str, list[dict[str, Any]]] = {"outs": [], "metrics": []}
+            # persist: DVC must not delete results before a stage, because most of them stay
             for out in self.outs(phase):
                 options = {"cache": False, "persist": True} if out in kept else {"persist": True}
                 if out in made:
@@ -149,6 +152,7 @@ class Tracked:
         before = document.get("stages", {})
         stages = self.described(list(jobs))
         own = {name: stage for name, stage in before.items() if name not in self.outs_of}
+        # compared as mappings, so a new order of stages is no change
         if {**own, **stages} == before:
             return
         head = (
@@ -169,6 +173,7 @@ class Tracked:
                 "recorded, pulled or "
                 "pushed; name a folder inside"
             )
+        # from the outside in, so that the outermost link is named
         folders = [*reversed(root.parents), root]
         for out in (Path(out) for outs in self.outs_of.values() for out in outs):
             folders += [out.parent, out, *sorted(out.rglob("*"))]
@@ -204,6 +209,7 @@ def configurations() -> dict[Path, str]:
     found = {}
     for path in sorted(Path("tracked").glob("*/dvc.yaml")):
         with suppress(OSError, IndexError):
+            # `write_yaml` puts the configuration into the second line
             second = path.read_text(encoding="utf-8").splitlines()[1]
             found[path.parent] = second.removeprefix("# Configuration: ")
     return found

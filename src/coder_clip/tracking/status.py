@@ -41,7 +41,12 @@ def status(config: str | Path, remote: bool = True) -> tuple[list[Line], list[st
     except UserError as error:
         notes.append(str(error))
     here = Workspace(t)
-    pushed = "not asked" if not remote or reason else in_remote(t) if here.recorded else "no"
+    # without a record there is nothing that the remote could hold
+    pushed: str | dict[str, bool] = "no"
+    if not remote or reason:
+        pushed = "not asked"
+    elif here.recorded:
+        pushed = in_remote(t)
     moved = set[str]()  # files that will be made again
     lines = [_line(here, state, pushed, moved) for state in here.states()]
     ran = environment.line(Paths(t.root))
@@ -62,8 +67,15 @@ def _line(here: Workspace, state: State, pushed: str | dict[str, bool], moved: s
     else:
         same = not why and not state.extra and here.hashes_of_outs(state) == entry
         recorded = "yes" if same else "an earlier version"
-        sent = pushed if isinstance(pushed, str) else "yes" if pushed.get(name) else "no"
+        # a text says for all phases why the remote is not known
+        if isinstance(pushed, str):
+            sent = pushed
+        elif pushed.get(name):
+            sent = "yes"
+        else:
+            sent = "no"
     counts = Counter(why.values())
+    # a reason of its own says more than one that follows from an earlier phase
     own = {text: n for text, n in counts.items() if text != FOLLOWS} or counts
     said = [f"{text} ({n})" for text, n in Counter(own).most_common()]
     if state.extra:

@@ -446,8 +446,8 @@ def _why(recommendation: Recommendation, used: Recommendation, beside: list[Riva
         parts.append(
             f"without --why it would be {LABELS[str(recommendation.method)]}, which has no reasons"
         )
-    parts += [rival.sentence.removesuffix(".") for rival in beside]
-    return "; ".join(filter(None, parts))
+    others = [rival.sentence.removesuffix(".") for rival in beside]
+    return ". ".join(["; ".join(filter(None, parts)), *others])
 
 
 def _percent(accuracy: Estimate) -> str:

@@ -76,6 +76,7 @@ class CoderAdapter:
         squares = (product * keys).sum(dim=1, keepdim=True)  # yᵀGy = ‖T y‖²
         # a key that no text sees has a zero CODER, whose cosine is 0
         product = torch.where(squares > 0, product / squares.clamp_min(1e-300).sqrt(), 0.0)
+        # the mean is one shift per image, which min-max scaling cancels
         weights = product - product.mean(dim=0)
         return cls(weights.to(dtype), labels, n_classes, float(product.norm(dim=1).max()))
 

@@ -363,6 +363,7 @@ def over_data_sets(tests: Sequence[Comparison]) -> Comparison | None:
     if n < 2:
         return None
     differences = np.array([test.difference for test in tests])
+    # intervals back to standard errors: the noise that each data set has by itself
     own = np.array([test.high - test.low for test in tests]) / (2 * ndtri((1 + LEVEL) / 2))
     mean = float(differences.mean())
     error = max(float(differences.std(ddof=1)), float((own**2).mean() ** 0.5)) / n**0.5

@@ -66,6 +66,7 @@ def l2_normalize(
     messages. UserError if the shape is not (N, d) with d = ``width``, or a row holds NaN or
     infinity."""
     dtype = compute_dtype(features)
+    # a width that differs nearly always means features of two models, so the message asks that
     if features.ndim != 2 or (width is not None and features.shape[1] != width):
         raise UserError(
             f"{what}: shape {tuple(features.shape)} where (N, {width or 'd'}) is needed; "
@@ -78,6 +79,7 @@ def l2_normalize(
         row = int((~features.isfinite().all(dim=1)).nonzero()[0])
         raise UserError(f"{what}: row {row} holds NaN or infinity; extract it again")
     result = torch.empty(features.shape, dtype=torch.float64, device=features.device)
+    # block by block, so that the float64 work stays in cache
     n = max(1, BLOCK // max(1, features.shape[1]))
     for part, rows in zip(torch.split(features, n), torch.split(result, n), strict=True):
         rows.copy_(part)
@@ -98,6 +100,7 @@ def gram(texts: Tensor) -> Tensor:
 def _gram(blocks: Iterable[Tensor], width: int) -> Tensor:
     """:func:`gram` of texts in blocks of at most GRAM_ROWS."""
     matrix = torch.zeros(width, width, dtype=torch.float64)
+    # cut T into first + rest, so that each of the four products is exact
     for block in blocks:
         block = block.cpu().double()
         first = to_bits(block, STORED_BITS)
@@ -118,6 +121,7 @@ def cholesky(matrix: Tensor) -> Tensor:
     least = float(left.max()) * len(left) * 2.0**-46  # far above rounding
     columns: list[Tensor] = []
     while len(columns) < len(left) and float(left.max()) > least:
+        # left is the residual diagonal; its largest entry is the next pivot
         pivot = int(left.argmax())
         column = matrix[:, pivot]
         if columns:
@@ -182,6 +186,7 @@ class TextNeighbors:
         # a time.
         texts = torch.cat([block for _, _, block in blocks])
         sizes = torch.tensor([len(block) for _, _, block in blocks], device=texts.device)
+        # class and kind of each text row: one entry per block, repeated for its rows
         owner = torch.tensor([c for c, _, _ in blocks], device=texts.device).repeat_interleave(
             sizes
         )
@@ -219,6 +224,7 @@ class TextNeighbors:
         order = torch.argsort(many, descending=True, stable=True)
         first = torch.cumsum(many, 0) - many
         rows = [first[order[: int((many > j).sum())]] + j for j in range(int(many.max()))]
+        # rows of level j: the j-th name of every class that has more than j names
         self._levels = [means[r] for r in rows]
         self._column = torch.argsort(order)
 

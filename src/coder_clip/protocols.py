@@ -137,6 +137,7 @@ DIFFERENCES = (
     ),
 )
 
+# setting number i takes the i-th value of each difference
 SETTINGS = {
     name: Setting(name, **{difference.name: difference.values[i] for difference in DIFFERENCES})
     for i, name in enumerate(("as_published", "corrected", "clean"))
@@ -167,6 +168,7 @@ class Flaw:
     setting: Setting
 
 
+# each flaw alone in an otherwise clean setting, so that its own effect can be measured
 FLAWS = {
     key: Flaw(title, d.leak, replace(SETTINGS["clean"], name=title, **{d.name: value}))
     for d in DIFFERENCES

@@ -54,6 +54,7 @@ class OneToOne:
                 raise UserError(f"one-to-one pair ({a}, {b}): classes are 0 to {n_classes - 1}")
             if a == b:
                 raise UserError(f"one-to-one pair ({a}, {b}): the two classes must differ")
+        # only a pair with texts on both sides counts: half a difference would favour one class
         present = {pair for pair, features in texts.items() if features.numel()}
         pairs = sorted((a, b) for a, b in present if a < b and (b, a) in present)
         self.n_classes = n_classes
@@ -69,6 +70,7 @@ class OneToOne:
         for start in range(0, len(pairs), PAIRS):
             some = pairs[start : start + PAIRS]
             width = width or texts[some[0]].shape[-1]
+            # both directions in one call: the first half is O(a, b), the second O(b, a)
             means = _means([texts[p] for p in some] + [texts[p[::-1]] for p in some], width, some)
             parts.append(means[: len(some)] - means[len(some) :])
         self._set(
@@ -79,6 +81,7 @@ class OneToOne:
     def _set(self, pairs: Tensor, differences: Tensor) -> None:
         """Keep pairs (P, 2), sorted, a < b, and differences (P, d) float32, D(a, b)."""
         self.pairs, self.differences = pairs, differences
+        # one sorted number per pair, so that a binary search finds its row
         self._keys = (pairs[:, 0] * self.n_classes + pairs[:, 1]).to(differences.device)
 
     def __len__(self) -> int:
@@ -106,10 +109,12 @@ class OneToOne:
         others[i, j] = others[j, i] = torch.arange(len(i), device=x.device)
         order = torch.ones(k, k, device=x.device).triu() * 2 - 1
         apart = ~torch.eye(k, dtype=torch.bool, device=x.device)
+        # from unordered pairs to the k · (k − 1) ordered ones of each image
         place, sign = self._places(classes[:, i], classes[:, j])
         place, sign = place[:, others[apart]], sign[:, others[apart]] * order[apart]
         differences, rows = self.differences.to(x.device), max(1, CHUNK // (k * x.shape[1]))
         for some in (slice(start, start + rows) for start in range(0, n, rows)):
+            # one bag per candidate: its k − 1 signed rows, summed without gathering them first
             bags, signs = (part[some].view(-1, k - 1) for part in (place, sign))
             sums = embedding_bag(bags, differences, per_sample_weights=signs, mode="sum")
             products = sums.double().view(-1, k, x.shape[1]).mul_(x[some, None, :])
@@ -121,6 +126,7 @@ class OneToOne:
         texts.
         """
         keys = self._keys.to(a.device)
+        # the smaller class first, as in the stored keys; a pair that is absent gets the sign 0
         wanted = torch.minimum(a, b) * self.n_classes + torch.maximum(a, b)
         place = torch.searchsorted(keys, wanted).clamp_max(len(keys) - 1)
         return place, torch.where(a < b, 1.0, -1.0) * (keys[place] == wanted)
@@ -221,6 +227,7 @@ def _means(blocks: list[Tensor], width: int, pairs: list[tuple[int, int]]) -> Te
                 f"one-to-one texts of {a} and {b}: shape "
                 f"{tuple(block.shape)} where (t, {width}) is needed"
             )
+    # the block of each row, so that one index_add_ sums all blocks
     sizes = torch.tensor([len(b) for b in blocks], device=blocks[0].device)
     owner = torch.repeat_interleave(torch.arange(len(blocks), device=sizes.device), sizes)
     precision = compute_dtype(*blocks)  # once for all: it looks at every block

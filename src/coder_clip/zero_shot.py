@@ -29,9 +29,11 @@ def top_k(scores: Tensor, k: int = 5) -> tuple[Tensor, Tensor]:
     k = min(k, scores.shape[1])
     if k < 1:
         raise UserError(f"top_k: k is {k}; give at least 1")
+    # one class more than asked for, to see a tie across the border of the top k
     top = scores.topk(min(k + 1, scores.shape[1]), dim=1)
     values, classes = top.values[:, :k].contiguous(), top.indices[:, :k].contiguous()
     tied = (top.values[:, 1:] == top.values[:, :-1]).any(dim=1).nonzero()[:, 0]
+    # only rows with a tie are ranked again: one maximum at a time, the first class of equal ones
     for some in torch.split(tied, max(1, CHUNK // scores.shape[1])):
         rest = scores[some]
         for j in range(k):
@@ -56,6 +58,7 @@ def softmax_gap(scores: Tensor, best: Tensor | None = None) -> Tensor:
         best = scores.topk(2, dim=1).indices
     rows = max(1, CHUNK // scores.shape[1])
     parts = zip(torch.split(scores, rows), torch.split(best[:, :2], rows), strict=True)
+    # softmax over all classes, of which only the shares of the best two are kept
     shares = [part.double().softmax(dim=1).gather(1, classes) for part, classes in parts]
     first, second = torch.cat(shares).unbind(dim=1)
     return (first - second).round(decimals=DECIMALS)

@@ -101,11 +101,13 @@ class Ape:
         """
         keys, classes = unit_keys(cache).double(), l2_normalize(weights, "class weights").double()
         labels = labels.to(torch.int64)
+        # keep the channels where class weights vary and different classes are unlike each other
         order = criterion(keys, labels, classes, constants.disparity).argsort(
             descending=True, stable=True
         )
         channels = order[: max(1, round(constants.channels * keys.shape[1]))]
         keys, classes = l2_normalize(keys[:, channels]), l2_normalize(classes[:, channels])
+        # CLIP's probability of the shot's own class: the less likely, the larger the divergence
         share = (keys @ classes.T).softmax(dim=1)[torch.arange(len(keys)), labels]
         divergence = torch.log2((1 + EPSILON) / (share + EPSILON))
         return cls(channels, keys, labels, divergence, len(weights), constants)
@@ -163,6 +165,7 @@ def criterion(keys: Tensor, labels: Tensor, weights: Tensor, disparity: float) -
 
     Sums over all pairs of different classes follow from sums over classes: Σ_{a≠b} s_a s_b = (Σ s)²
     − Σ s²."""
+    # a class's weight is one more sample of it, hence sizes + 1
     n_classes = len(weights)
     sums = weights.clone().index_add_(0, labels, keys)
     sizes = torch.bincount(labels, minlength=n_classes).double() + 1

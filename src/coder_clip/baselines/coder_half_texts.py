@@ -33,6 +33,7 @@ def half(features: Tensor, class_index: Tensor, seed: int) -> Tensor:
     owner = class_index.cpu().numpy()
     kept = []
     for c in np.unique(owner):
+        # a generator per class, so that one class's half does not depend on the other classes
         rows = np.flatnonzero(owner == c)
         kept += (
             np.random.default_rng([seed, int(c)]).permutation(rows)[: -(-len(rows) // 2)].tolist()

@@ -38,6 +38,7 @@ class PlainCoder:
         """Build the cache, as :meth:`coder_clip.adapter.CoderAdapter.fit`."""
         keys = unit_keys(cache).double()
         texts_gram = gram(l2_normalize(texts, "text features")).to(keys.device)
+        # yᵀGy is the squared length of CODER(y), so no CODER is written out
         product = keys @ texts_gram
         length = (product * keys).sum(dim=1, keepdim=True).clamp_min(0).sqrt()
         weights = torch.where(length > 0, product / length.clamp_min(1e-150), 0.0)

@@ -57,6 +57,7 @@ class Gda:
         n_classes, width = shots.means.shape
         weights = torch.zeros_like(shots.means)
         bias = torch.full((n_classes,), -np.log(n_classes)).double()
+        # without a covariance the weights stay 0, and an equal bias changes no arg max
         if shots.ridge is not None:
             means = shots.means[shots.has_shot]
             weights[shots.has_shot] = width * torch.linalg.solve(shots.ridge, means.T).T

@@ -63,6 +63,7 @@ def fetched(
 
     ``make`` is called for many images at once.
     """
+    # the model wants many rows at a time, the search few: two sizes of block
     for many in blocks(rows, shots, FETCH):
         arrays = [tensor.cpu().numpy() for tensor in make(many)]
         for few in blocks(many.stop - many.start, numbers):
@@ -82,6 +83,7 @@ class ByClass:
         self.places = np.zeros((n_classes, max(1, int(counts.max(initial=0)))), dtype=np.int64)
         self.taken = np.zeros(self.places.shape)
         order = np.argsort(shots, kind="stable")
+        # column of a shot: its place in class order minus the place where its class starts
         column = np.arange(len(shots)) - np.repeat(np.cumsum(counts) - counts, counts)
         self.places[shots[order], column], self.taken[shots[order], column] = order, 1.0
 

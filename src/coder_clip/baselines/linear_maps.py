@@ -56,6 +56,7 @@ class ShotStatistics:
         for part, classes in parts:
             sums.index_add_(0, classes, _unit(part).sum(dim=1))
         means = sums / counts.clamp_min(1)[:, None]
+        # a second pass, about the class means: E[x²] − E[x]² would lose digits
         scatter = torch.zeros(width, width, dtype=torch.float64)
         for part, classes in parts:
             centred = (_unit(part) - means[classes][:, None]).flatten(0, 1)
@@ -81,6 +82,7 @@ class ShotStatistics:
         linear discriminant of the shots compares images. Only for samples that have a covariance.
         """
         assert self.ridge is not None
+        # with L Lᵀ = ridge, rows times L⁻ᵀ have inner products with the inverse covariance
         centre = (self.counts @ self.means) / self.counts.sum()
         identity = torch.eye(len(centre), dtype=torch.float64)
         whitener = torch.linalg.solve_triangular(
@@ -97,6 +99,7 @@ def principal_axes(texts: Tensor) -> Tensor:
     r: d/2 rounded down, at least 1; fewer where the texts span fewer components. None (r = 0) if
     all texts are equal."""
     rows = l2_normalize(texts, "class name texts").cpu()
+    # d × d covariance instead of an SVD of all texts, of which there may be many thousands
     centred = rows - rows.mean(dim=0)
     values, vectors = torch.linalg.eigh(centred.T @ centred)  # ascending
     spanned = int((values > ROUNDING * len(rows)).sum())

@@ -93,9 +93,11 @@ def _few_shot() -> dict[str, Method]:
         label, about, order = scan.required(BASELINES, module, "LABEL", "ABOUT", "ORDER")
         if "fit" not in module.defines:
             raise ImportError(f"baseline '{module.name}' has no function fit")
+        # constants that a module leaves out keep the defaults of Method
         optional = {key: module.constants.get(key.upper()) for key in ("line", "ablation", "views")}
         given = {key: value for key, value in optional.items() if value is not None}
         methods[module.name] = Method(label, about, order=order, **given)
+    # ablations last, then by ORDER; the name makes the order unique
     return dict(
         sorted(methods.items(), key=lambda item: (item[1].ablation, item[1].order, item[0]))
     )

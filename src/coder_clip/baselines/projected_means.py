@@ -54,6 +54,7 @@ class ProjectedMeans:
         axes = principal_axes(texts)
         shots = project(unit_keys(cache).cpu(), axes)
         owner = labels.to("cpu", torch.int64)
+        # a class without a shot keeps a zero mean and is masked later
         sums = torch.zeros(n_classes, len(axes), dtype=torch.float64).index_add_(0, owner, shots)
         counts = torch.bincount(owner, minlength=n_classes)
         return cls(axes, l2_normalize(sums / counts.clamp_min(1)[:, None]), counts > 0)

@@ -59,6 +59,7 @@ class TipX:
         signatures = _signatures(keys, classes)
         unscaled = cls(keys, labels.to(torch.int64), classes, signatures, (0.0, 1.0), 0.0)
         x = l2_normalize(reference, width=keys.shape[1]).double()
+        # the ranges of divergence and cosine over all blocks, to map one to the other
         low_m, high_m, low_a, high_a = np.inf, -np.inf, np.inf, -np.inf
         for part in blocks(len(x), len(keys), FETCH):
             divergence, cosine = unscaled._divergence(x[part]), x[part] @ keys.T
@@ -92,6 +93,7 @@ class TipX:
         shots = ByClass(self.labels, len(self.weights))
         out = np.empty(clip_logits.shape)
         for part, near, far in self._near(shots, x):
+            # classes first here, images first in out: hence the transposes
             votes = shots.sums(np.exp(near * point.beta))[:, 0]
             base = clip_logits[part].cpu().double().numpy().T + point.alpha * votes
             out[part] = (base + point.gamma * -shots.sums(far)[:, 0]).T
@@ -129,6 +131,7 @@ class TipX:
         """
         logs = _signatures(x, self.weights)
         shares = logs.exp()
+        # KL = Σ s log s − Σ s log S, and the second sum is a matrix product
         return (shares * logs).sum(dim=1, keepdim=True) - shares @ self.signatures.T
 
 

@@ -71,6 +71,7 @@ def _class_means(
     """
     mean, counts = _means(features, class_index, n_classes)
     if fallback is not None:
+        # the fallback counts only for classes without a text of their own
         names, n_names = _means(*fallback, n_classes)
         mean, counts = torch.where(counts[:, None] == 0, names, mean), counts + n_names
     if (counts == 0).any():

@@ -54,10 +54,12 @@ def one_line_errors() -> Iterator[None]:
     try:
         yield
     except UserError as error:
+        # one line, whatever line breaks the message holds
         line = " ".join(part.strip() for part in str(error).splitlines())
         print(f"coder-clip: error: {line}", file=sys.stderr)
         sys.exit(1)
     except OSError as error:
+        # only what the user can repair is a message; any other error keeps its traceback
         if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT):
             raise
         advice = (

@@ -76,6 +76,7 @@ def get(
     chosen, below = _chosen(names, everything, config, root)
     urls = addresses(url or [], chosen, below)
     found, failed = [], []
+    # a failure does not stop the other data sets; of a single one it is the message
     for name in chosen:
         try:
             found.append(get(name, below, keep=keep, say=typer.echo, urls=urls))
@@ -102,6 +103,7 @@ def _chosen(
     unknown = [n for n in chosen if n not in WITH_ENTRY]
     if unknown:
         raise UserError(f"no published data set '{unknown[0]}'{nearest_dataset(unknown[0])}")
+    # data sets named by the user come before those of the configuration
     if not chosen and c:
         chosen = [n for n in c.datasets if c.published(n)]
     if not chosen:

@@ -81,6 +81,7 @@ def _cluster_is_wrong(c: Config, config: Path, profile: str, probe: bool, wait: 
     from ..slurm.probe import Finding
 
     wrong = False
+    # findings appear as they come, because probes wait for nodes
     try:
         for finding in check_cluster(c, config, profile, probe, wait):
             typer.echo(finding)

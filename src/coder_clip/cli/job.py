@@ -38,6 +38,7 @@ def trace_sources(package: Path, executed: dict[str, str]) -> None:
             raise ImportError(path)  # which says that other finders look there
         return FileFinder(path, (Loader, SOURCE_SUFFIXES))
 
+    # finders made before this hook would still read bytecode, so they are forgotten
     sys.path_hooks.insert(0, finder)
     sys.path_importer_cache.clear()
 
@@ -48,6 +49,7 @@ def main(executed: dict[str, str]) -> None:
     # job would make; then nothing # runs.
     from coder_clip.foundation import evidence
 
+    # after -- comes the command of the phase, as a user would type it
     end = sys.argv.index("--")
     command = sys.argv[end + 1 :]
     evidence.sources, evidence.command = (
@@ -66,6 +68,7 @@ def main(executed: dict[str, str]) -> None:
         with certified(job, command, config.results, config, known_folders(config)) as needed:
             if needed:
                 forget_files()
+                # a command ends with SystemExit; status 0 must still reach the end of `certified`
                 try:
                     app(command[1:], prog_name=command[0])
                 except SystemExit as done:

@@ -24,6 +24,7 @@ class _PlainOptions:
 
     def get_params(self, context: Any) -> list[Any]:
         params: list[Any] = super().get_params(context)  # type: ignore[misc]
+        # an argument shows its name alone, an option its longest form in capitals
         for option in params:
             if isinstance(option, TyperArgument):
                 option.display_type_rich = lambda ctx: None  # type: ignore[method-assign]
@@ -58,12 +59,14 @@ class _InOrder(Group):
         names = super().list_commands(context)
         if not OF_THIS_CODE.is_file():
             return names
+        # the word after coder-clip in each command, in the order of the phases
         commands = [
             command.split() for p in phases(OF_THIS_CODE) for command in p.commands.values()
         ]
         order = list(
             dict.fromkeys(name for program, name, *_ in commands if program == "coder-clip")
         )
+        # phases take the place of the first one; commands that are no phase keep theirs
         first = min(i for i, name in enumerate(names) if name in order)
         others = [name for name in names[first:] if name not in order]
         return names[:first] + sorted(set(names) & set(order), key=order.index) + others

@@ -184,6 +184,7 @@ def adapter(
         for_each(c, model, dataset, partial(phase("adapter").run, shots=n), c.few_shot)
 
 
+# a phase module with ABOUT becomes a command by itself: nothing else lists it
 for module in scan.modules(Path(__file__).parents[1] / "phases"):
     if "ABOUT" in module.constants:
         _per_model(module)

@@ -22,6 +22,7 @@ ANY = {"ignore_unknown_options": True, "allow_extra_args": True}
 
 def load() -> None:
     """Add the commands that are installed; each other one, hidden, says how to get it."""
+    # every known command starts with advice how to install it; one that loads loses it
     missing = {name: rooms.photos(name).advice for name in PHOTOS}
     for point in entry_points(group=GROUP):
         try:

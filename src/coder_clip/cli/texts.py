@@ -51,6 +51,7 @@ def texts(
     """
     command = context.invoked_subcommand
     if command:
+        # an option before the subcommand would be read here and then ignored
         sources = (
             getattr(context.get_parameter_source(name), "name", "") for name in context.params
         )
@@ -355,6 +356,7 @@ def of_files(given: Sequence[Path], config: Path) -> Iterator[Checked]:
                 "(--config names a configuration)"
             )
         pairs = _pairs(pair_path, texts)
+        # a text set holds all kinds in one file, but pairs have a file of their own
         sources = dict.fromkeys(("name", *OF_CLASS), path) | (
             {"one_to_one": pair_path} if pair_path else {}
         )
@@ -369,6 +371,7 @@ def of_config(config: Config, dataset: str | None) -> Iterator[Checked]:
     for name in chosen("data set", dataset, config.datasets):
         entry, paths = config.datasets[name], Paths(config.results)
         made = paths.generated_texts(name)
+        # per kind the file that the configuration names, else the generated one
         files = {
             kind: source if isinstance(source, Path) else made
             for kind, source in entry.text_sources(name).items()
@@ -381,6 +384,7 @@ def of_config(config: Config, dataset: str | None) -> Iterator[Checked]:
         if not files or sources in seen:  # ImageNet-V2 has ImageNet's
             continue
         seen.append(sources)
+        # a pair file beside the texts looks used, so a note says if it is not
         notes = [
             f"{beside} is not used: 'one_to_one: {beside}' of the data set uses it"
             for beside in dict.fromkeys(map(pair_file, files.values()))
@@ -398,6 +402,7 @@ def _together(every: dict[Path, TextSet], files: dict[str, Path], notes: list[st
     """The kinds of several files in one text set, as a run puts them together."""
     first, *others = every
     texts = every[first]
+    # files may spell and order their classes differently: match by plain name
     by_name = {path: {plain_name(c.name): c for c in of.classes} for path, of in every.items()}
     for path in others:
         lacking = [c for c in by_name[first] if c not in by_name[path]]
@@ -405,6 +410,7 @@ def _together(every: dict[Path, TextSet], files: dict[str, Path], notes: list[st
             raise UserError(f"{path} has no class '{lacking[0]}', which {first} has")
     entries = []
     for c in texts.classes:
+        # only kinds that a file gives: an absent kind is not an empty one
         theirs = {kind: by_name[path][plain_name(c.name)] for kind, path in files.items()}
         given = {kind: of.of(kind) for kind, of in theirs.items() if kind in of.model_fields_set}
         entries.append(ClassTexts(name=c.name, **given))
@@ -454,6 +460,7 @@ def text_files(given: Sequence[Path]) -> list[tuple[Path, Path | None]]:
     """
     found: dict[Path, Path | None] = {}
     for path in given:
+        # a pair file stands for the text set beside it; a folder's review files are no text sets
         for file in sorted(path.glob("*.json")) if path.is_dir() else [path]:
             text_set = file.with_name(file.name.replace(".one_to_one.json", ".json"))
             if not text_set.is_file():
@@ -518,6 +525,7 @@ def review(
     reverse = " / ".join(owner.split(" / ")[::-1]) if owner else None
     if reverse in {e.owner for e in every}:
         owner = reverse  # 'wolf / red fox' is the pair 'red fox / wolf'
+    # an unknown class or kind is reported before any decision is written
     for name, wanted, known in (
         ("class", owner, {e.owner for e in every}),
         ("kind", kind, {e.kind for e in every}),
@@ -561,6 +569,7 @@ def review(
 
 
 def _freeze(dataset: str, made: list[Path], target: Path) -> None:
+    # with pairs there are two files, and the second gets the name that `texts check` looks for
     """Copy the generated files, and print how a configuration uses them."""
     files = (
         {target: made[0]}
@@ -591,6 +600,7 @@ def renames_of(given: Sequence[str]) -> dict[str, str]:
     for text in given:
         if "=" not in text:
             raise UserError(f"--rename {text}: write THEIRS=OURS, two class names")
+    # only the first = divides: the second name may hold another
     return dict((part.strip() for part in text.split("=", 1)) for text in given)  # type: ignore[misc]
 
 
@@ -620,6 +630,7 @@ def class_names(dataset: str, given: Path | None, config: Path) -> list[str]:
 def lines_of(path: Path) -> list[str]:
     """Class names from a file, one per line, without empty lines and comments (#)."""
     try:
+        # utf-8-sig, because some editors write a byte order mark
         lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(

@@ -82,9 +82,11 @@ def bootstrap_interval(
     numbers = _of_defined(groups, values)
     values, labels = _results(values, labels)
     if numbers is not None:
+        # each class has the same weight, and each image of a class an equal part of it
         _, inverse, counts = np.unique(labels, return_inverse=True, return_counts=True)
         weights = 1 / (len(counts) * counts[inverse])
         return crossed_interval(values[None], SHARE, groups=numbers, weights=weights)[:2]
+    # a cell is one (class, value): resamples draw numbers of images per cell, not images
     cells, counts = np.unique(np.stack([labels, values], axis=1), axis=0, return_counts=True)
     starts = np.unique(cells[:, 0], return_index=True)[1]  # first cell of every class
     n = len(values)
@@ -102,6 +104,7 @@ def bootstrap_interval(
     rng = np.random.RandomState(seed)
     means = np.empty(resamples)
     for i in range(resamples):
+        # cells of a class are neighbours, so reduceat sums class by class
         drawn = rng.multinomial(n, counts / n)
         images = np.add.reduceat(drawn, starts)  # of each class
         sums = np.add.reduceat(drawn * cells[:, 1], starts)
@@ -127,6 +130,7 @@ def estimate(
     """
     low, high = bootstrap_interval(values, labels, resamples=resamples, seed=seed, groups=groups)
     values, labels = _results(values, labels)
+    # mean of class means; without labels all images are one class
     _, inverse, counts = np.unique(labels, return_inverse=True, return_counts=True)
     means = np.bincount(inverse, weights=values) / counts
     return {"value": float(means.mean()), "low": low, "high": high}
@@ -190,6 +194,7 @@ def widened_test(test: PairedTest, factor: float) -> PairedTest:
     of that.
     """
     difference = widened(test["difference"], factor)
+    # from the widened interval back to a standard error, and its normal p-value
     error = (difference["high"] - difference["low"]) / (2 * ndtri((1 + LEVEL) / 2))
     middle = abs(difference["low"] + difference["high"]) / 2
     p_value = float(2 * ndtr(-middle / error)) if error > 0 else test["p_value"]
@@ -234,6 +239,7 @@ def paired_test_over_seeds(
     if groups is None and len(change) == 1 and test["fixed"] + test["broke"]:
         from scipy.stats import binomtest  # half a second, and several seeds do not need it
 
+        # if both methods are alike, a changed image is as likely fixed as broken
         mcnemar = binomtest(test["fixed"], test["fixed"] + test["broke"], 0.5)
         return {**test, "p_value": min(1.0, tests * float(mcnemar.pvalue))}
     return test

@@ -62,6 +62,7 @@ def crossed_interval(
     runs = np.asarray(values, dtype=np.float64)
     if groups is not None:
         return _student(*_over_groups(runs, added, np.asarray(groups), weights), added, tests)
+    # the added images enter every run, beside the observed ones
     extra = np.tile(np.asarray(added, dtype=np.float64), (len(runs), 1))
     runs = np.concatenate([runs, extra], axis=1)
     s, n = runs.shape
@@ -70,6 +71,7 @@ def crossed_interval(
     parts = [float(of_images.var()) / n]
     free = [n - 1]
     if s > 1:
+        # residuals: what neither the run nor the image explains
         rest = runs - of_runs[:, None] - of_images + mean
         noise = float((rest**2).sum()) / ((s - 1) * (n - 1)) / (s * n)
         parts += [float(of_runs.var(ddof=1)) / s, -noise]
@@ -94,6 +96,7 @@ def _over_groups(
     s, n = runs.shape
     numbers, group = np.unique(groups, return_inverse=True)
     weights = np.full(n, 1 / n) if weights is None else weights
+    # a group weighs as much as its images together; added groups have the typical weight
     weight = np.bincount(group, weights=weights)
     typical = float((weight**2).sum() / weight.sum())
     weight = np.concatenate([weight, np.full(len(added), typical)])
@@ -109,6 +112,7 @@ def _over_groups(
     parts = [float(((of_groups - mean * weight) ** 2).sum()) / total**2]
     free = [effective - 1]
     if s > 1:
+        # residuals as for images, but each group's share of the mean scales with its weight
         rest = sums - of_groups - (of_runs - mean)[:, None] * weight
         noise = float((rest**2).sum()) / ((s - 1) * s * total**2) * effective / (effective - 1)
         parts += [float(of_runs.var(ddof=1)) / s, -noise]
@@ -124,12 +128,14 @@ def _student(
     """
     # the estimate of noise may be too large; images alone are a lower bound
     variance = max(sum(parts), parts[0])
+    # Satterthwaite: parts with few degrees of freedom lower those of the sum
     degrees = variance**2 / max(sum(p**2 / f for p, f in zip(parts, free, strict=True)), 1e-300)
     half, p_value = 0.0, 1.0
     if variance > 0:
         half = float(stdtrit(degrees, 1 - (1 - LEVEL) / (2 * tests))) * variance**0.5
         p_value = min(1.0, tests * float(2 * stdtr(degrees, -abs(mean) / variance**0.5)))
     low, high = mean - half, mean + half
+    # a share stays within 0 and 1, a difference within −1 and 1
     if added:
         low, high = max(min(added), low), min(max(added), high)
     return Interval(low, high, p_value)
@@ -154,6 +160,7 @@ def images_to_settle(difference: float, changed: float) -> int:
     difference: a share, not 0; changed: the share of images on which the two methods differ, at
     least as large. Normal approximation with variance changed − difference² per image (Connett,
     Smith and McHugh 1987)."""
+    # (z of the level + z of the power)² · variance / effect²
     needed = float(ndtri((1 + LEVEL) / 2) + ndtri(POWER))
     return math.ceil(needed**2 * max(changed - difference**2, 0.0) / difference**2)
 
@@ -169,6 +176,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     tests = np.flatnonzero(~np.isnan(p))
     order = tests[np.argsort(p[tests], kind="stable")]
     adjusted = p.copy()
+    # the smallest p has the largest factor; the running maximum keeps the order
     factors = np.arange(len(order), 0, -1)
     adjusted[order] = np.minimum(1.0, np.maximum.accumulate(p[order] * factors))
     return [float(v) for v in adjusted]

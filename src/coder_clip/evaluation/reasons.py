@@ -66,6 +66,7 @@ class ScoringTexts:
         """Scores (N, C) from cosines (N, M), as from ``TextNeighbors.class_scores``."""
         shape = (len(cosines), self.n_classes)
         others = ~self.averaged
+        # scatter needs an owner for each cosine, so owners repeat for every image
         owners = self.owner[others].expand(len(cosines), -1)
         sums = torch.zeros(shape, dtype=torch.float64)
         sums.index_add_(1, self.owner[self.averaged], cosines[:, self.averaged].double())
@@ -80,6 +81,7 @@ class ScoringTexts:
         plain mean."""
         counts = torch.bincount(self.owner[self.averaged], minlength=self.n_classes)
         has_best = torch.bincount(self.owner[~self.averaged], minlength=self.n_classes) > 0
+        # without a best text the formula of stage one would divide by one text too many
         plain = sums / counts.clamp_min(1)
         return torch.where(has_best, mean_with_best(sums, counts, best), plain)
 
@@ -114,6 +116,7 @@ class ScoringTexts:
         """Rows of the texts in the mean of class c, for one image's cosines (M,)."""
         of_class = self.owner == c
         averaged = (of_class & self.averaged).nonzero()[:, 0].tolist()
+        # of names and synonyms only the nearest one enters the mean
         others = (of_class & ~self.averaged).nonzero()[:, 0]
         if not len(others):
             return averaged

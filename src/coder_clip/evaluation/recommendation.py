@@ -135,6 +135,7 @@ def recommend(methods: Sequence[Document], among: Sequence[str] = CANDIDATES) ->
     better = [
         m for m in among if m in of and clear(of[m]["against_clip"]["difference"]) == "better"
     ]
+    # of equals max takes the first, in the order of `among`
     return max(better, key=lambda m: float(of[m]["accuracy"]["value"]), default=NAMES)
 
 
@@ -148,6 +149,7 @@ def of_run(
         return Recommendation(None)
     entries = [*zero_shot["validation"]["methods"], *rerank["validation"]["methods"]]
     method = recommend(entries, among)
+    # validation images choose method and setting; the same pair is read on test images
     setting = next(m["setting"] for m in entries if m["method"] == method)
     on_test = next(
         m
@@ -250,6 +252,7 @@ def rivals(
     if rows is not None:
         base = _correct(rows, advised.on_test["method"], advised.on_test["setting"], "draw")
     found = []
+    # validation images choose the rival; test images only decide whether to name it
     on_validation = [*zero_shot["validation"]["methods"], *rerank["validation"]["methods"]]
     others = [m for m in on_validation if m["method"] != advised.method]
     if others and rows is not None and base is not None:
@@ -271,6 +274,7 @@ def _few_shot_rival(
 ) -> Rival | None:
     """The few-shot method that is best on validation images; None if the document has none."""
     setting = usable(r["setting"] for r in document["runs"])
+    # a validation accuracy per seed
     on_validation: dict[str, list[float]] = {}
     for r in document["runs"]:
         if r["setting"] == setting and r["method"] in FEW_SHOT:
@@ -280,6 +284,7 @@ def _few_shot_rival(
     best = max(on_validation, key=lambda m: float(np.mean(on_validation[m])))
     if base is not None and rows is not None:
         return _rival(base, _correct(rows, best, setting, "seed"), best, document["shots"])
+    # without the results of single images only the summary's accuracy is left
     (accuracy,) = [
         entry["accuracy"]
         for entry in document["summary"]
@@ -297,6 +302,7 @@ def _rival(base: pd.DataFrame, other: pd.DataFrame, method: str, shots: int | No
             f"results of {method} are of other images than those "
             "of the zero-shot methods; run again"
         )
+    # the recommended method has one run, which stands beside each run of the other
     after = other.to_numpy().T
     before = np.broadcast_to(base.to_numpy().T, after.shape)
     difference = paired_test_over_seeds(before, after)["difference"]

@@ -52,6 +52,7 @@ def knn_accuracy(
         # an image with few others outside its group has fewer neighbours than k: the rest has no
         # vote
         voters = (cosines > -torch.inf).long()
+        # votes are read at each voter, nearest first, so that argmax gives a tie to the nearest
         for i, k in enumerate(ks):
             voted = classes[:, :k]
             votes = torch.zeros(len(voted), int(truth.max()) + 1, dtype=torch.int64)
@@ -75,6 +76,7 @@ def retrieval_precision(
     truth = torch.as_tensor(labels, dtype=torch.int64)
     others = torch.bincount(truth)[truth] - 1  # (N,) others of the class
     if groups is not None:
+        # twins of the image's own class are no candidates, so R does not count them
         pairs = np.stack([truth.numpy(), np.asarray(groups)], axis=1)
         _, inverse, size = np.unique(pairs, axis=0, return_inverse=True, return_counts=True)
         others = others - torch.from_numpy(size[inverse.ravel()] - 1)
@@ -104,6 +106,7 @@ def changed_neighbours(
         return changed
     truth = torch.as_tensor(labels)
     spread = _spread(original), _spread(coder)
+    # both features chunk by chunk at the same time: no N × N matrix is kept
     similarities = _similarities(original, groups), _similarities(coder, groups)
     for (rows, by_original), (_, by_coder) in zip(*similarities, strict=True):
         was, now = by_original.argmax(dim=1), by_coder.argmax(dim=1)
@@ -111,8 +114,10 @@ def changed_neighbours(
         has_others = by_original.amax(dim=1) > -torch.inf
         for i in ((was_right != now_right) & has_others).nonzero()[:, 0].tolist():
             breaks = bool(was_right[i])
+            # the neighbour of the right class is the new one if CODER corrects, else the old one
             same, other = (int(was[i]), int(now[i])) if breaks else (int(now[i]), int(was[i]))
             before, after = by_original[i], by_coder[i]
+            # both leads in standard deviations; of a broken one both are negative, hence the abs
             gain = (before[other] - before[same]) / spread[0] + (
                 after[same] - after[other]
             ) / spread[1]
@@ -165,6 +170,7 @@ def _nearest(similarity: Tensor, count: Tensor) -> Tensor:
     """Mask (n, K) of exactly the ``count[i]`` largest values of row i; of equal ones the lower
     index.
     """
+    # all above the count-th value, then equal ones by index until the count is reached
     best = similarity.topk(max(1, int(count.max())), dim=1).values
     last = best.gather(1, (count - 1).clamp_min(0)[:, None])
     above, level = similarity > last, similarity == last
@@ -178,6 +184,7 @@ def _spread(features: Tensor) -> float:
     """
     rows = l2_normalize(features)
     pairs = len(rows) ** 2
+    # the mean of u·v over all pairs is |Σ u|² / N², without an N × N matrix
     mean = float(rows.sum(dim=0).square().sum()) / pairs
     square = float((rows.T @ rows).square().sum()) / pairs  # sum over pairs (u·v)² = ‖UᵀU‖²
     variance = square - mean**2
@@ -208,10 +215,12 @@ def stratified_subset(labels: Labels, limit: int, seed: int = 0) -> NDArray[np.i
     if len(classes) <= limit:
         return np.arange(len(classes))
     rng = np.random.default_rng(seed)
+    # shuffled and then grouped, so that the order within a class is random
     shuffled = rng.permutation(len(classes))
     grouped = shuffled[np.argsort(classes[shuffled], kind="stable")]
     _, starts, counts = np.unique(classes[grouped], return_index=True, return_counts=True)
     place = np.arange(len(grouped)) - np.repeat(starts, counts)  # within its class
+    # Sainte-Laguë: the k-th row of a class has priority (k − ½) / size of the class
     first = np.lexsort((rng.random(len(grouped)), (place + 0.5) / np.repeat(counts, counts)))
     return np.sort(grouped[first[:limit]])
 
@@ -230,6 +239,7 @@ def tsne(features: Tensor, *, perplexity: float = 30.0) -> NDArray[np.float64]:
     rounded to float32."""
     rows = l2_normalize(features).cpu()
     n = len(rows)
+    # equal rows would give a start without spread, which is divided by
     if n < 2 or float((rows.amax(dim=0) - rows.amin(dim=0)).max()) == 0:
         return np.zeros((n, 2))
     products = exact_matmul(rows, rows)

@@ -81,6 +81,7 @@ class StageOne:
     @cached_property
     def group(self) -> NDArray[np.int64]:
         """A number (M,) for each class and kind: texts of the same class and kind have the same."""
+        # class · (kinds + 1) + kind; names and unused kinds share the last kind
         kinds = {kind: i for i, kind in enumerate(BESIDES_NAME)}
         of_kind = np.array(
             [kinds.get(kind, len(kinds)) for kind in self.kind.tolist()], dtype=np.int64
@@ -132,10 +133,12 @@ class StageOne:
         return self._correct[key]
 
     def _scored(self, keep: Mask) -> Mask:
+        # without a name or synonym stage one has no maximum, only the mean of the rest
         needed = MAX_KINDS if np.isin(self.kind[keep], MAX_KINDS).any() else MEAN_KINDS
         with_texts = (
             np.bincount(self.owner[keep & np.isin(self.kind, needed)], minlength=self.n_classes) > 0
         )
+        # a class that lost all its texts falls back to its name
         keep = keep | (self.name & ~with_texts[self.owner])
         if needed == MAX_KINDS:
             neighbors = TextNeighbors(
@@ -154,6 +157,7 @@ class StageOne:
     def _per_class(self, keep: Mask, kinds: Sequence[str]) -> list[Tensor]:
         """For each class the features of its kept texts of some kinds."""
         rows = np.flatnonzero(keep & np.isin(self.kind, list(kinds)))
+        # sorted by class, so that one split gives each class its block
         rows = rows[np.argsort(self.owner[rows], kind="stable")]
         sizes = np.bincount(self.owner[rows], minlength=self.n_classes).tolist()
         return list(torch.split(self.text_features[torch.from_numpy(rows)], sizes))
@@ -218,6 +222,7 @@ def text_count_curve(
     """
     most = stage_one.most
     places = [stage_one.in_proportion(rank) for rank in _draws(stage_one, n_subsets, seed)]
+    # 0 and all leave no choice, so one draw is enough; larger counts fall together
     return [
         {"count": count, "draw": draw, **stage_one.described(stage_one.first(count, place))}
         for count in sorted({min(count, most) for count in (*counts, most)})
@@ -269,6 +274,7 @@ def _all_against_few(stage_one: StageOne, n_subsets: int, seed: int) -> list[dic
         stage_one.name | (stage_one.other & (stage_one.share_before(rank) < FEW))
         for rank in _draws(stage_one, n_subsets, seed)
     ]
+    # a quarter, rounded up, may already be every text
     if np.array_equal(draws[0], every):
         return []
     few = np.stack([stage_one.correct(keep) for keep in draws])
@@ -331,6 +337,7 @@ def _chosen(stage_one: StageOne, chosen: str, counts: Sequence[int]) -> dict[int
     """
     place = stage_one.in_proportion(stage_one.greedy[chosen])
     masks = {c: stage_one.first(c, place) for c in sorted(set(counts))}
+    # a count leaves a choice if it takes two texts of a group, but not all
     sizes = np.bincount(stage_one.group[stage_one.other])
     taken = {
         c: np.bincount(stage_one.group[keep & stage_one.other], minlength=len(sizes))
@@ -345,6 +352,7 @@ def _random_ranks(
     """The rank (M,) of each text of the pool in a random order of the texts of its group."""
     shuffled = rng.permutation(np.flatnonzero(pool))
     rank = np.zeros(len(group), dtype=np.int64)
+    # number the shuffled texts of each group from 0
     rank[shuffled] = pd.Series(shuffled).groupby(group[shuffled]).cumcount()
     return rank
 
@@ -364,6 +372,7 @@ def _greedy_ranks(stage_one: StageOne, sign: float) -> NDArray[np.int64]:
         similarity = sign * ordered_sum(cosines)  # with all of the class and kind
         for at in range(len(rows)):
             best = int(similarity.argmin())
+            # the first one is chosen by all texts; from here on only chosen ones count
             similarity = sign * cosines[best] if at == 0 else similarity + sign * cosines[best]
             similarity[best] = torch.inf
             rank[rows[best]] = at

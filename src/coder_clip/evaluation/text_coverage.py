@@ -30,6 +30,7 @@ def coverage(classes: Tensor, pairs: OneToOne) -> dict[str, Any]:
     n, k = classes.shape
     i, j = torch.triu_indices(k, k, 1)
     a, b = classes[:, i], classes[:, j]
+    # one number per unordered pair, the smaller class first
     keys = torch.minimum(a, b) * pairs.n_classes + torch.maximum(a, b)  # (n, k (k - 1) / 2)
     have = torch.isin(keys, pairs.pairs[:, 0] * pairs.n_classes + pairs.pairs[:, 1])
     with_text = have.sum(dim=1)
@@ -57,9 +58,11 @@ def _curve(place: Tensor, counts: Tensor) -> list[dict[str, float]]:
     order = counts.argsort(descending=True, stable=True)
     rank = torch.empty_like(order)
     rank[order] = torch.arange(len(order))
+    # a decision has all its texts when the budget reaches its rarest pair
     needs = (
         rank[place].amax(dim=1).sort().values + 1
     )  # per decision: the budget that gives it all its texts
+    # budgets evenly spaced on a logarithmic scale, from one pair to all
     budgets = (
         torch.logspace(0, math.log10(len(counts)), POINTS).round().long().clamp_max(len(counts))
     )

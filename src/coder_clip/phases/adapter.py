@@ -83,6 +83,7 @@ def run(config: Config, model: str, dataset: str, shots: int) -> None:
     )
     texts = read_texts(config, model, dataset, test)
     weights = texts.weights("prompt", len(test.classes))
+    # every method adds to CLIP's logits, so they are computed once
     on_val, on_test = (ScoredSplit(i, clip_scores(i.features, weights)) for i in (val, test))
     clip_run = SeedRun(
         Point(), "none", on_val.accuracy(), on_test.accuracy(), on_test.clip.argmax(dim=1)
@@ -95,6 +96,7 @@ def run(config: Config, model: str, dataset: str, shots: int) -> None:
     def run_seed(seed: int) -> None:
         rows = shot_rows(config, pool, shots, seed)
         fitted: dict[str, list[FittedMethod]] = {method: [] for method in methods}
+        # an image that is a shot must not choose hyper-parameters as well
         choosing = on_val.without({pool.ids[i] for i in rows.tolist()})
 
         @cache
@@ -112,6 +114,7 @@ def run(config: Config, model: str, dataset: str, shots: int) -> None:
                 runs[ZERO_SHOT, setting, seed] = clip_run
             for method in methods:
                 runs[method, setting, seed] = run_of(method, SETTINGS[setting])
+        # flaws are measured against clean, even if the run does not report clean
         if CODER_ADAPTER in methods and "as_published" in config.settings:
             for key, s in {"clean": SETTINGS["clean"], **_flaws()}.items():
                 flawed[key, seed] = run_of(CODER_ADAPTER, s)
@@ -255,6 +258,7 @@ def _chosen(
     published.
     """
     points = {"searched": m.searched}
+    # the published choice is the better of two test accuracies: initial and searched
     if method_of(method).published_initial and setting.adapter_selection == "best_of_two_on_test":
         points = {"initial": initial, **points}
     if setting.adapter_selection == "test":
@@ -267,6 +271,7 @@ def _chosen(
 def _run(
     m: FittedMethod, point: Point, selected: str, on_val: ScoredSplit, on_test: ScoredSplit
 ) -> SeedRun:
+    # settings often share a point, which is evaluated once
     if point not in m.runs:
         val, test = (m.model.logits(s.images.features, s.clip, point) for s in (on_val, on_test))
         accuracies = on_val.accuracy(val), on_test.accuracy(test)
@@ -365,6 +370,7 @@ def _summary(
     for (method, setting), right in correct.items():
         entry: dict[str, Any] = {"method": method, "setting": setting}
         entry["accuracy"] = over_seeds(right, test.groups)
+        # compared on the same seeds and images, within one setting
         coder = correct.get((CODER_ADAPTER, setting))
         if coder is not None and method != CODER_ADAPTER:
             entry["coder_adapter_against"] = paired_test_over_seeds(

@@ -25,6 +25,7 @@ def run(config: Config, model: str, dataset: str) -> None:
     use_threads(config)
     texts = read_texts(config, model, dataset)
     tensors = {}
+    # corrected has the same texts as clean, so clean stands for both
     for setting in (SETTINGS["clean"], SETTINGS["as_published"]):
         as_published, neighbors = uses_published_texts(setting.name), text_neighbors(texts, setting)
         tensors.update(
@@ -54,6 +55,7 @@ def read_neighbors(
     path: Path = Paths(config.results).coder(images.meta["model"], images.meta["dataset"])
     tensors, meta = read_tensors(path)
     belongs(path, meta, images)
+    # one file holds two variants, told apart by a prefix of the tensor names
     prefix = f"{_variant(as_published)}."
     return TextNeighbors.from_state(
         {k[len(prefix) :]: t for k, t in tensors.items() if k.startswith(prefix)}
@@ -65,6 +67,7 @@ def text_tags(setting: Setting, *kinds: str) -> list[str]:
     bug = (
         not setting.synonyms_reach_clip if "synonym" in kinds else setting.underscores_in_names_only
     )
+    # a list times a bool: the tag, or nothing
     return [NAMES] * setting.class_names_as_published + [AS_PUBLISHED] * bug
 
 

@@ -112,6 +112,7 @@ class Texts:
         """For each class the features of its texts of these kinds and tags, in the order of the
         kinds.
         """
+        # row numbers first, so that the features of a class are gathered once
         rows: list[list[int]] = [[] for _ in range(n_classes)]
         for kind in kinds:
             for r in self.sentences.rows(kind, *tags):

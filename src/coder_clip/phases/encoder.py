@@ -40,6 +40,7 @@ def free_gpu() -> str:
 
     As many jobs run at a time as there are GPUs (`pipeline/resources.py`), so that each gets one.
     """
+    # a job that sees only some GPUs counts them from 0, so the lock has the name, not the index
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(
         ","
     )  # names them for all processes alike
@@ -50,6 +51,7 @@ def free_gpu() -> str:
         lock = (Path(tempfile.gettempdir()) / f"coder-clip-gpu-{os.getuid()}-{name or index}").open(
             "w"
         )
+        # a held lock means that another job uses the GPU; it is freed even if that job is killed
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -82,6 +82,7 @@ def run(config: Config, model: str, dataset: str) -> None:
     if config.few_shot(dataset):
         inputs.append(paths.image_features(model, dataset, SHOTS))
         shots = _shots(config, read_image_features(config, model, dataset, SHOTS))
+    # one kind of feature after the other, of which only the neighbours are kept
     neighbourhoods = {
         name: Neighbourhoods.of(f, labels, e.neighbors, test.groups)
         for name, f in _features(features, test.features, texts, shots, e.seed)
@@ -109,6 +110,7 @@ def run(config: Config, model: str, dataset: str) -> None:
         "broken": _with_texts(broken, test, texts),
         "made_by": made_by(f"coder-clip evaluation --model {model} --dataset {dataset}", inputs),
     }
+    # both maps show the same images
     shown = map_rows(labels, e.tsne_images, e.seed)
     write_parquet(out, pd.concat([_map(test, shown, name, f) for name, f in features.items()]))
     write_json(out.with_suffix(".json"), document)
@@ -146,6 +148,7 @@ class Neighbourhoods:
     def quality(self, options: dict[str, Any]) -> dict[str, Any]:
         """Accuracy of the vote, and R-precision, None where it is undefined, as estimates."""
         vote = widened(estimate(self.knn, **options), FACTORS["knn"])
+        # `widened` allows −1, for differences; a share ends at 0
         found: dict[str, Any] = {
             "knn_accuracy": {**vote, "low": max(0.0, vote["low"])},
             "retrieval_precision": None,
@@ -181,6 +184,7 @@ def _neighbour_tests(neighbourhoods: dict[str, Neighbourhoods], k: int) -> list[
     against CODER.
     """
     original, coder, *others = neighbourhoods
+    # CODER comes after original features and CODER of few texts, before all other features
     pairs = [(name, coder) if name == FEW else (coder, name) for name in others]
     return [
         {"before": before, "after": after, **test}
@@ -226,6 +230,7 @@ def _coder(config: Config, test: SplitFeatures, texts: Texts) -> Tensor:
 
 def by_vocabulary(vocabulary: Tensor, x: Tensor) -> Tensor:
     """CODERs of images x (N, d) by the texts of a vocabulary (V, d), compact."""
+    # a class needs a name: the first text plays it, and CODER treats all texts alike
     return TextNeighbors(mean_texts=[vocabulary[1:]], max_texts=[vocabulary[:1]]).compact(x)
 
 
@@ -271,6 +276,7 @@ def _with_texts(
     kinds = [i for kind in described_by for i in texts.sentences.rows(kind)]
     rows = []
     for c in changed:
+        # in the order in which telling_texts expects them
         places = {who: c[who] for who in ("query", "same", "other")}
         telling = telling_texts(
             test.features[[*places.values()]], texts.features[kinds], TEXTS_SHOWN

@@ -35,6 +35,7 @@ def run(config: Config, names: Sequence[str] = ()) -> None:
 
 def image_loader(config: Config) -> Loader:
     """Images by data set and id. UserError if the data set is not on this machine."""
+    # a data set is listed once, however many of its images a figure shows
     dataset_of = cache(
         lambda dataset: load_dataset(dataset, config.datasets[dataset], config.data_root)
     )

@@ -25,6 +25,7 @@ def run(config: Config, dataset: str) -> None:
     paths, classes = Paths(config.results), [spaces(name) for name in read_classes(config, dataset)]
     listed = read_json(paths.confusable_pairs(dataset))["pairs"]
     generator = config.generator
+    # without a generator the slice ends at None: all pairs
     chosen = [(p["a"], p["b"]) for p in listed[: generator.max_pairs if generator else None]]
     source = config.datasets[dataset].pair_text_source
     assert source is not None

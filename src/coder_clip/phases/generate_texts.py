@@ -48,6 +48,7 @@ def run(config: Config, dataset: str) -> None:
         kind: of for source, t in tasks.items() for kind, of in module_of(source).make(t).items()
     }
     entries: list[dict[str, Any]] = [{"name": name} for name in classes]
+    # from texts per kind to texts per class
     for kind, of in made.items():
         for of_class, texts_of_class in zip(entries, of.texts, strict=True):
             of_class[kind] = texts_of_class
@@ -81,6 +82,7 @@ def asked(config: Config, datasets: Iterable[str]) -> Iterator[Asked]:
         return
     for name in datasets:
         data = config.datasets[name]
+        # only kinds from the language model cost requests
         kinds = tuple(kind for kind, source in data.generated(name).items() if source == "llm")
         pairs_too = data.pair_text_source == "llm"
         if not kinds and not pairs_too:

@@ -63,6 +63,7 @@ def run(
             failed.append(str(error))
             continue
         meta = {"model": model, "dataset": dataset, **meta, "fingerprint": manifest["fingerprint"]}
+        # one shard is the whole file; several wait for merge-shards
         whole = shard[1] == 1
         place = model, dataset, split
         path = paths.image_features(*place) if whole else paths.image_shard(*place, *shard)
@@ -139,6 +140,7 @@ def _write_given(
     dataset = data.name
     for split in splits:
         draws: dict[str, list[list[str]]] = {}
+        # shots are training images, not a split of their own
         chosen = data.split(split if split != SHOTS else "train")
         if split not in config.encoded(dataset):
             chosen = Split([], np.empty(0, np.int64))
@@ -181,6 +183,7 @@ def _merge(paths: Paths, model: str, dataset: str, split: str, shards: int) -> N
             ImageFeatures(tensors["features"], tensors["labels"], ids, skipped, extraction, kept)
         )
         metas.append(meta)
+        # what differs by shard was taken out above; the rest must agree
         if meta != metas[0]:
             raise UserError(
                 f"{path}: made by another encoder or data set than shard 0; delete it and run again"
@@ -202,6 +205,7 @@ def shot_images(
         refuse_short(train.labels, classes, most)
     drawn: set[int] = set()
     draws: dict[str, list[list[str]]] = {}
+    # the largest number of shots: a smaller one is the first images of each draw
     for seed in config.adapter.seeds:
         shots = draw_shots(train.labels, most, seed, len(classes))
         drawn.update(shots.tolist())

@@ -96,6 +96,7 @@ def known_twins(config: Config, dataset: str) -> list[list[str]] | None:
     path = Paths(config.results).manifest(dataset)
     if not path.is_file():
         return None
+    # a manifest of another listing describes other images
     document = read_json(path)
     if document.get("listing") != config.listing(dataset):
         return None

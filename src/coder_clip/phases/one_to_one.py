@@ -57,6 +57,7 @@ def run(config: Config, model: str, dataset: str) -> None:
     cut = [texts[i] for i in encoded.over_length]
     path = paths.one_to_one(model, dataset)
     warn_cut(cut, len(texts), encoder.context_length, path)
+    # sizes cut the features back into pairs, in the order of the flat list
     sizes = [len(sentences) for of_pairs in ordered.values() for sentences in of_pairs.values()]
     parts, state = iter(torch.split(encoded.features, sizes)), dict[str, torch.Tensor]()
     for prefix, of_pairs in ordered.items():

@@ -37,6 +37,7 @@ def run(config: Config, dataset: str) -> None:
         if not entry.pair_text_source:
             pairs.provenance["file"] = {"path": shown(path), "sha256": sha256(path)}
     both = [p for p in pairs.pairs if p.compares]
+    # comparisons that have texts on both sides; a pair that is never compared counts 0
     covered = sum(
         wanted.get((min(p.a_index, p.b_index), max(p.a_index, p.b_index)), 0) for p in both
     )

@@ -44,10 +44,12 @@ def run(config: Config, dataset: str) -> None:
         gap = softmax_gap(scores)
         inside = gap < widest
         _, top = top_k(scores[inside], min(config.rerank.top_k, len(classes)))
+        # stage two compares every pair among the top candidates of an image
         i, j = torch.triu_indices(top.shape[1], top.shape[1], offset=1)
         # pairs are unordered: with the smaller class index first, (a, b) and (b, a) are counted
         # together
         low, high = torch.minimum(top[:, i], top[:, j]), torch.maximum(top[:, i], top[:, j])
+        # the narrower gate decides for an image, so all its pairs share the mark
         in_gate = (gap[inside] < gate)[:, None].expand_as(low)
         compared.append(torch.stack([low, high, in_gate.long()], dim=-1).flatten(0, 1))
     write_json(
@@ -68,7 +70,9 @@ def counted(comparisons: Tensor) -> list[dict[str, int]]:
     """
     rows = comparisons.numpy()
     pairs, place, compared = np.unique(rows[:, :2], axis=0, return_inverse=True, return_counts=True)
+    # weights turn a count of comparisons into a count of those inside the gate
     inside = np.bincount(place.ravel(), weights=rows[:, 2], minlength=len(pairs)).astype(np.int64)
+    # lexsort sorts by its last key first: inside, compared, then the classes
     order = np.lexsort((pairs[:, 1], pairs[:, 0], -compared, -inside))
     table = np.column_stack([pairs, compared, inside])[order]
     columns = ("a", "b", "compared", "inside_gate")

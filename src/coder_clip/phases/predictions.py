@@ -41,6 +41,7 @@ def rows(
     table["correct"] = table["prediction"] == table["label"]
     with_groups(table, images)
     n, k = classes.shape
+    # always TOP columns, so that all data sets have the same; missing ranks are −1 and NaN
     for i in range(TOP):
         table[f"top{i + 1}"] = classes[:, i].numpy() if i < k else np.full(n, -1)
     for i in range(TOP):
@@ -86,6 +87,7 @@ def metrics(
     options["groups"] = groups
     method, labels = tables[0]["method"].iloc[0], tables[0]["label"].to_numpy()
     correct = np.stack([table["correct"].to_numpy() for table in tables])  # (draws, N)
+    # among is (draws, N, TOP)
     among = np.stack([table[[f"top{i + 1}" for i in range(TOP)]].to_numpy() for table in tables])
     top5 = (among == labels[None, :, None]).any(axis=2).mean(axis=0)
     accuracy = over_seeds(correct, groups)
@@ -98,6 +100,7 @@ def metrics(
         "against_clip": None,
     }
     if method != "clip":
+        # plain CLIP has one run, which stands beside every draw
         before = np.broadcast_to(clip["correct"].to_numpy(), correct.shape)
         test = paired_test_over_seeds(before, correct, groups=groups)
         document["against_clip"] = {**test, "difference": as_estimate(test["difference"])}

@@ -77,6 +77,7 @@ def run(config: Config, model: str, dataset: str) -> None:
                 **coverage(both.classes[reranked], compared),
             }
         )
+        # thresholds only choose between two known predictions
         for t in config.rerank.thresholds:
             right = both.predictions(t) == test.labels
             point = {
@@ -84,6 +85,7 @@ def run(config: Config, model: str, dataset: str) -> None:
                 "looked_at": int(((both.gap < t) & result.eligible).sum()),
             }
             sweep.append({"setting": setting, "threshold": t, **point})
+        # k above the number of classes is that number, and the set drops repeats
         for k in sorted(
             {min(k, len(test.classes)) for k in (config.rerank.top_k, *config.rerank.top_ks)}
         ):
@@ -204,6 +206,7 @@ def stage_two(inputs: RerankInputs, s: Setting) -> StageTwo:
     threshold = inputs.config.threshold(inputs.dataset)
     if s.rerank_threshold == "test":
         threshold = best_threshold(thresholds, stages.test, inputs.test.labels)
+    # without validation images there is nothing to choose on
     elif s.rerank_threshold == "validation":
         threshold = DEFAULT_THRESHOLD
         if stages.val is not None and inputs.val is not None:
@@ -233,6 +236,7 @@ def _on_validation(inputs: RerankInputs) -> dict[str, Any]:
     else:
         thresholds = [config.threshold(inputs.dataset)]
         correct = both.predictions(thresholds[0]) == val.labels
+    # names alone on the same images, for the paired comparison
     names = clip_scores(val.features, class_weights(*inputs.texts.of("name"), len(val.classes)))
     document = read_json(
         Paths(config.results).zero_shot(val.meta["model"], inputs.dataset).with_suffix(".json")
@@ -304,6 +308,7 @@ def cross_fitted(
     that was chosen without it. groups: (N,), near twins share a number; every other group then, so
     that no image chooses the threshold of its near
     twin."""
+    # in the order of classes, so that every other image or group splits each class
     order = labels.argsort(stable=True)
     places: dict[int, int] = {}  # group -> its place in the order of the classes
     numbers = order if groups is None else groups[order]
@@ -350,6 +355,7 @@ def changed_pairs(table: pd.DataFrame, setting: str) -> list[dict[str, Any]]:
     """
     changed = table[table["prediction"] != table["stage_one"]]
     changes = []
+    # a group is one confusion that the rerank resolves or causes
     for _, group in changed.groupby(["stage_one", "prediction"]):
         a, b = group[["stage_one", "prediction"]].iloc[0].tolist()
         fixed = group.loc[group["correct"], "image_id"].tolist()
@@ -370,6 +376,7 @@ def read_one_to_one(config: Config, images: SplitFeatures, as_published: bool = 
     path = Paths(config.results).one_to_one(images.meta["model"], images.meta["dataset"])
     tensors, meta = read_tensors(path)
     belongs(path, meta, images)
+    # sentences that are as published already are stored once, without a prefix
     published = {
         k.removeprefix(AS_PUBLISHED): t for k, t in tensors.items() if k.startswith(AS_PUBLISHED)
     }

@@ -33,6 +33,7 @@ def different(config: Config, pool: SplitFeatures, shots: int) -> list[int]:
     """
     first: dict[frozenset[str], int] = {}
     for seed in config.adapter.seeds:
+        # setdefault keeps the first seed of each set of images
         first.setdefault(frozenset(drawn(pool, shots, seed)), seed)
     return list(first.values())
 
@@ -50,6 +51,7 @@ def shot_rows(config: Config, pool: SplitFeatures, shots: int, seed: int) -> Ten
         if config.features.on_error == "skip"
         else set()
     )
+    # without features and not known to be unreadable: the features are of other shots
     lost = [image for image in images if image not in row and image not in skipped]
     if lost:
         raise UserError(f"no features of '{lost[0]}' ({len(lost)} shots); encode the images again")

@@ -131,6 +131,7 @@ def random_words(
     attributes = [c.attribute for c in texts.classes]
     names = [spaces(c.name) for c in texts.classes]
     for draw in range(draws):
+        # equal prompts of a class count once; a class without attributes has its name
         of_classes = [
             list(
                 dict.fromkeys(
@@ -165,6 +166,7 @@ def template_weights(encoder: Encoder, names: list[str]) -> Tensor:
         features = encoder.encode_texts_report(
             [t(name) for name in some for t in TEMPLATES]
         ).features
+        # the sum has the direction of the mean, and only the direction counts
         sums = on_grid(features).view(len(some), len(TEMPLATES), -1).sum(dim=1)
         weights.append((sums / lengths(sums)).to(features.dtype))
     return torch.cat(weights)

@@ -30,6 +30,7 @@ def run(config: Config, dataset: str) -> None:
         made = None
         if entry.generated(dataset):
             made = load_text_set(paths.generated_texts(dataset), dataset, classes, made=True)
+        # start from the names and add each kind from its own source
         for kind, source in sources.items():
             text_set = files[source] if isinstance(source, Path) else made
             assert text_set is not None

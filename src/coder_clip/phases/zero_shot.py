@@ -90,6 +90,7 @@ def _on_validation(config: Config, val: SplitFeatures, texts: Texts) -> dict[str
     setting = usable(config.settings)
     scores = _scores(config, val, texts, [setting] if setting else [])
     correct = {key: predict(s) == val.labels for key, s in scores.items()}
+    # the rerank is one more candidate, so the correction counts it before it runs
     reranked = ["coder_rerank"] if setting else []
     tests = len(recommendation.candidates([method for method, _ in scores] + reranked))
     of_names = correct[recommendation.NAMES, "any"]

@@ -84,6 +84,7 @@ def _answer(results: Results, dataset: str, model: str) -> ReportAnswer:
     images = "photos" if photos else "images"
     ours = "your texts" if photos else "the texts (CODER)"
     said = {"clip": "names alone", "coder": ours, "coder_rerank": f"{ours} and the rerank"}
+    # the rerank is named only where it changed something
     shown = (
         [m for m in SHOWN if m in methods and not (m == "coder_rerank" and off)]
         if texts
@@ -145,6 +146,7 @@ def _effect(test: Mapping[str, Any], n: int, images: str) -> str:
     changed = (test["fixed"] + test["broke"] + 2) / (n + 2)
     target = max(abs(d["value"]), SMALLEST)
     needed = images_to_settle(target, max(changed, target))
+    # the whole interval is within ± SMALLEST: more images would settle nothing that matters
     if round(d["low"], 3) > -SMALLEST and round(d["high"], 3) < SMALLEST:
         return f"change less than {100 * SMALLEST:.0f} points ({_points(d)})."
     if (
@@ -173,11 +175,13 @@ def _few_shot(results: Results, dataset: str, model: str) -> str:
     others = [m for m in FEW_SHOT if m in of and m != CODER_ADAPTER]
     if CODER_ADAPTER not in of or not others:
         return ""
+    # mean over seeds of the accuracy on validation images
     on_validation = {
         m: np.mean([r["val_accuracy"] for r in runs if r["method"] == m]) for m in others
     }
     best = max(others, key=lambda m: float(on_validation[m]))
     difference = of[best]["coder_adapter_against"]["difference"]
+    # an estimate over seeds has a mean where others have a value
     d = {**difference, "value": difference["mean"]}
     ours, other = (
         f"{percent(a['mean'])} % [{percent(a['low'])}, {percent(a['high'])}]"

@@ -88,6 +88,7 @@ def _zero_shot(claim: Claim, results: Results, dataset: str, model: str) -> Comp
     if claim.after == "coder_rerank":
         off = results.rerank_off(dataset, model)
         if off:
+            # with texts, validation chose to change nothing: a true difference of 0
             has_texts = bool(results.rerank(dataset, model)["pairs_with_texts"])
             raise Missing("off", off, unchanged=has_texts)
     else:
@@ -105,6 +106,7 @@ def _few_shot(claim: Claim, results: Results, dataset: str, model: str) -> Judge
     _needs_shots(results, dataset)
     if {claim.after, claim.before} & OF_TEXTS:
         _needs_texts(results, dataset, model)
+    # all numbers of shots are compared, and the largest is judged
     found: dict[int, Comparison] = {}
     for shots in results.shots_of(dataset):
         found[shots], seeds = few_shot_difference(
@@ -149,6 +151,7 @@ def _paired(
             raise Missing(absent.verdict, f"{LABELS.get(method, method)}: {absent.why}")
         sides.append(side)
     (was, ids, groups), (now, same, _) = sides
+    # a zero-shot method without draws has one run, which fits every draw of the other
     one_run_fits_all = shots is None and 1 in (len(was), len(now))
     if ids != same or (len(was) != len(now) and not one_run_fits_all):
         raise UserError(
@@ -175,6 +178,7 @@ def _correct(
     rows = rows[(rows["method"] == method) & rows["setting"].isin(("any", SETTING))]
     if rows.empty:
         return None
+    # images in the same order in every run, so that results are paired
     by_run = [r.sort_values("image_id") for _, r in rows.groupby(runs, sort=True)]
     groups = by_run[0]["group"].to_numpy() if "group" in rows else None
     ids = hashlib.sha256("\0".join(by_run[0]["image_id"]).encode()).hexdigest()

@@ -43,6 +43,7 @@ def markdown(table: Table) -> str:
 def plain(text: str, width: int = 100) -> str:
     """A table as `markdown` wrote it, for a terminal: aligned columns, nothing escaped."""
     lines = text.strip().splitlines()
+    # cells between bars; an escaped bar is text
     grid = [[c.strip() for c in _BAR.split(line)[1:-1]] for line in lines if line.startswith("|")]
     texts = [
         textwrap.fill(_bare(line), width) for line in lines if line and not line.startswith("|")
@@ -62,6 +63,7 @@ def plain(text: str, width: int = 100) -> str:
 
 
 def _bare(markdown: str) -> str:
+    # the inverse of `_md`
     return re.sub(r"\\([\\`*_{}\[\]<>#|~$&])", r"\1", markdown.replace("**", ""))
 
 
@@ -116,6 +118,7 @@ def latex(table: Table, name: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+# a bar that ends a cell, not an escaped one
 _BAR = re.compile(r"(?<!\\)\|")
 _MD = re.compile(r"([\\`*_{}\[\]<>#|~$&])")
 _TEX = {

@@ -117,6 +117,7 @@ def render(
     photos = results.kind == "photos"
     claims = [] if photos else items.pop("Claims", [])
     claims.sort(key=lambda item: item.table is not None)  # the figure leads
+    # a section without a place in SECTIONS is open, so that it is not overlooked
     opened = [*OPEN[results.kind], *(title for title in items if title not in SECTIONS)]
     artefacts = {a.path: a for item in every for a in item.artefacts}
     found = answers(results)
@@ -340,6 +341,7 @@ def _texts(results: Results, dataset: str) -> dict[str, Any]:
         pairs = results.one_to_one_texts(dataset)
     counts = {"name": len(texts["classes"])}
     counts |= {kind: sum(len(c.get(kind, ())) for c in texts["classes"]) for kind in OF_CLASS}
+    # texts of both directions of each pair
     sides = [p.get(side, ()) for p in pairs["pairs"] for side in ("a_not_b", "b_not_a")]
     counts["one_to_one"] = sum(map(len, sides))
     origin = {**texts.get("provenance", {}), **pairs.get("provenance", {})}

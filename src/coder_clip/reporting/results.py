@@ -46,6 +46,7 @@ class ResultFile:
 
 def in_order(entries: Iterable[Document]) -> list[Document]:
     """Methods in the order of METHODS, unknown ones last in their own order; settings in theirs."""
+    # one order for both keys, because no method has the name of a setting
     place = {name: i for i, name in enumerate([*METHODS, *SETTINGS])}
     return sorted(
         entries, key=lambda e: [place.get(e[key], len(place)) for key in ("method", "setting")]
@@ -254,6 +255,7 @@ class Results:
     def setting_of(entries: Iterable[Document]) -> str:
         """`main_setting`, from the entries of one document, so that no other phase is needed."""
         there = {e["setting"] for e in entries}
+        # SETTINGS ends with clean, so the last one that is there is nearest to it
         return next((s for s in reversed(SETTINGS) if s in there), MAIN_SETTING)
 
     @staticmethod
@@ -272,6 +274,7 @@ class Results:
         """Why the rerank of `main_setting` changed no image; "" if it compared some with texts."""
         document = self.rerank(dataset, model)
         m = next((m for m in document["methods"] if m["setting"] == self.main_setting), None)
+        # the first reason that holds, from the most general to the most special one
         if not document["pairs_with_texts"]:
             return "no one-to-one texts"
         if m is None or (m["looked_at"] and m["comparisons"]["with_text"]):
@@ -332,6 +335,7 @@ class Results:
         """
         found: list[ResultFile] = []
         for phase, (dataset, model) in product(phases, self):
+            # classes without texts have no such artefacts
             if phase in ("zero_shot", "rerank") and dataset not in self.with_texts:
                 continue
             options = f"--model {model} --dataset {dataset}"
@@ -342,6 +346,7 @@ class Results:
                 path = self.paths.text_features(model, dataset)
                 found.append(self.source(path, f"coder-clip text-features {options}"))
             else:
+                # only the adapter has a file per number of shots
                 for n in [[n] for n in self.shots_of(dataset)] if phase == "adapter" else [[]]:
                     rows: Path = getattr(self.paths, phase)(model, dataset, *n)
                     command = self._beside(rows).get("made_by", {}).get("command", "")

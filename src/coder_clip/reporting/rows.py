@@ -46,6 +46,7 @@ def row_of(path: Path, row: str) -> dict[str, str]:
                 f"no row of {path} has {row}: {key} '{value}' is not there{nearest(value, known)}"
             )
     if len(matching) > 1:
+        # the first column in which they differ shows what to add
         key = next((k for k in matching[0] if len({r[k] for r in matching}) > 1), "nothing")
         values = list(dict.fromkeys(r[key] for r in matching if key in r))
         shown = ", ".join([*values[:6], *["…"] * (len(values) > 6)])
@@ -63,6 +64,7 @@ def config_of(table: str | Path) -> Path:
             results = load_config(path).results
         except UserError:
             continue  # another one that is being written
+        # resolved paths, because a results folder may be a link
         if os.path.realpath(Paths(results).table(Path(table).stem)) == os.path.realpath(table):
             found.append(path)
     if len(found) != 1:

@@ -123,6 +123,7 @@ def first_best(
     positions = _positions(grids, loops)
     none = np.zeros(positions.shape[1:], dtype=np.int64)
     best, best_position = Best(0, 0.0, 0.0, 0.0), 0
+    # the first interval holds every β: −1 and len(betas) are its open ends
     start = _Interval(
         (0, 0), -1, len(grids.betas), none, none + family.size, np.arange(family.size)
     )
@@ -135,6 +136,7 @@ def first_best(
         hopeful = part.most >= np.maximum(1, best.right + later)
         if not hopeful.any():
             continue
+        # only γ and α that can still win: a list of γ, and the slice of α that holds all of these
         gammas = np.flatnonzero(hopeful.any(axis=1))
         alphas = np.flatnonzero(hopeful.any(axis=0))
         span = slice(int(alphas[0]), int(alphas[-1]) + 1)
@@ -145,6 +147,7 @@ def first_best(
                 continue
             most = int(right.max())
             places = positions[b][gammas, span]
+            # of equal maxima the one that the published loops reach first
             position = int(places[right == most].min())
             if most > best.right or (most == best.right and most and position < best_position):
                 g, a = (int(i[0]) for i in np.nonzero(places == position))
@@ -158,6 +161,7 @@ def first_best(
 def _positions(grids: Grids, loops: tuple[str, ...]) -> Ints:
     """The position of each point in the loops: (β, γ, α)."""
     sizes = dict(zip(AXES, map(len, grids), strict=True))
+    # number the points in the order of the loops, then move the axes to (β, γ, α)
     positions = np.arange(np.prod([*sizes.values()])).reshape([sizes[axis] for axis in loops])
     return positions.transpose([loops.index(axis) for axis in ("beta", "gamma", "alpha")])
 
@@ -170,6 +174,7 @@ def _nodes(betas: Floats, first: int, last: int) -> list[int]:
         return sorted({first, last, *np.linspace(first, last, PARTS + 1).astype(int).tolist()})
     nodes = [0]
     while nodes[-1] < len(betas) - 1:
+        # as far as the ratio allows, but at least one step and at most to the end
         beyond = int(np.searchsorted(betas, betas[nodes[-1]] * RATIO, "right")) - 1
         nodes.append(min(max(beyond, nodes[-1] + 1), len(betas) - 1))
     return nodes
@@ -202,6 +207,7 @@ def _evaluate(
     intervals = []
     for j in range(1, len(nodes)):
         if nodes[j] - nodes[j - 1] > 1:
+            # points that cannot win were not evaluated: −1 keeps them from looking promising
             full = np.full((2, *part.certain.shape), -1, dtype=np.int64)
             full[0][gammas, span] = certain[j]
             full[1][gammas, span] = most[j]
@@ -227,6 +233,7 @@ class _Lines:
         )  # never 0: equal logits are a tie, too
         if tilt is not None:
             lead = label_values(tilt, labels) - tilt
+            # γ · lead is linear in γ, so its extremes are at the two ends
             ends = self.gammas[0] * lead, self.gammas[-1] * lead
             self.low, self.high = self.low + np.minimum(*ends), self.high + np.maximum(*ends)
             size += self.gammas[-1] * np.abs(tilt).max(axis=0)
@@ -285,6 +292,7 @@ class _Lines:
     def _undecided(self, low: Floats, high: Floats) -> tuple[int, Iterator[Few]]:
         """Apply :func:`undecided` to bounds (C, n) of the lead of the label's votes."""
         first, last = self.alphas[0], self.alphas[-1]
+        # α · lead is linear in α, so its extremes are at the first and last α
         lowest = self.low + np.minimum(first * low, last * low)
         highest = self.high + np.maximum(first * high, last * high)
         return undecided(lowest, highest, self.images.labels, self.slack, len(self.gammas))

@@ -103,6 +103,7 @@ class AffinityBlocks:
         self._model, self._x, self._clip = model, x, clip_logits
         self._labels = checked_labels(labels, len(x), n_classes, "labels").cpu().numpy()
         self._rows = max(1, BLOCK // (len(shots) + n_classes))
+        # a call of the model is a whole number of blocks
         self._fetch = self._rows * max(1, FETCH // (len(shots) * self._rows or 1))
         self._most_shots = float(counts.max(initial=0))
         self._kept: Floats = np.empty((0, 0))
@@ -115,6 +116,7 @@ class AffinityBlocks:
 
     def largest_vote(self, beta: float) -> float:
         """No vote is larger, for β up to this one."""
+        # exp(−β u) is at most 1 per shot, or above it by as much as A exceeds 1 by rounding
         return self._most_shots * float(np.exp(max(0.0, self._nearest - 1) * beta))
 
     def _affinities(self) -> Iterator[tuple[int, Floats]]:
@@ -123,6 +125,7 @@ class AffinityBlocks:
         The parts are always the same: the bits of a matrix product depend on its number of rows,
         and one image must not be decided in two ways.
         """
+        # reordered once here, so that sums over classes run over slices
         for start in range(0, len(self._x), self._fetch):
             part = (
                 self._model.affinity(self._x[start : start + self._fetch])
@@ -175,6 +178,7 @@ class AffinityBlocks:
         """Sums over the shots of each class: (K, n) -> (C, n)."""
         total = np.zeros((len(self._place), of_shots.shape[1]))
         start = 0
+        # level j adds the next shot of every class that still has one, all classes at once
         for size in self._levels:
             total[:size] += of_shots[start : start + size]
             start += size

@@ -39,6 +39,7 @@ def right_spans(lead: Floats, ahead: Floats, alphas: Floats) -> tuple[Ints, Ints
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         low: Floats = -np.fmin.reduce(lead / rise, axis=0)
         high: Floats = np.fmin.reduce(np.maximum(lead, 0) / fall, axis=0)
+    # from bounds of α to indices on the grid; an α on either bound is inside
     start = alphas.searchsorted(low, "left")
     return start, np.maximum(start, alphas.searchsorted(high, "right"))
 
@@ -51,6 +52,7 @@ def count_spans(start: Ints, end: Ints, size: int) -> Ints:
     several = start.shape[1]
     offset = np.arange(several) * (size + 1)  # all lines are counted as one long line
     numbers = several * (size + 1)
+    # +1 where a range starts, −1 behind its end: the running sum counts the open ranges
     starts = np.bincount((start + offset).ravel(), minlength=numbers)
     ends = np.bincount((end + offset).ravel(), minlength=numbers)
     total: Ints = np.cumsum(starts - ends).reshape(several, -1)[:, :-1]
@@ -63,6 +65,7 @@ def right_along(base: Floats, slope: Floats, labels: Ints, alphas: Floats) -> In
 
     base, slope: (C, n); labels: (n,); alphas: (V,) rising, none negative -> (V,). All finite.
     """
+    # the label's lead is linear in α, so its bounds are at the ends of the grid
     lead, ahead = label_values(base, labels) - base, label_values(slope, labels) - slope
     slack = MARGIN * (1 + np.abs(base).max(axis=0) + alphas[-1] * np.abs(slope).max(axis=0))
     ends = alphas[0] * ahead, alphas[-1] * ahead
@@ -106,6 +109,7 @@ def undecided(
     lowest, highest: (C, n) bounds, over the grid, of the label's lead on each class; slack: (n,);
     lines: per image.
     """
+    # a rival may catch up somewhere; the image is lost if one is ahead everywhere
     rivals = lowest < slack
     label_rows = labels[None]
     np.put_along_axis(rivals, label_rows, False, axis=0)
@@ -128,11 +132,13 @@ def _blocks(
     """
     start = 0
     while start < len(images):
+        # as many images as fit in ROOM at this number of rivals; later ones have more
         size = max(1, ROOM // (lines * int(numbers[start])))
         some, many = images[start : start + size], numbers[start : start + size]
         start += size
         # image by image, classes in order: ties go to the lowest
         columns, classes = np.nonzero(rivals[:, some].T)
+        # row within its image: running number minus the number at which the image starts
         rows = np.arange(len(columns)) - np.repeat(np.cumsum(many) - many, many)
         label_rows = rows[classes == labels[some[columns]]]
         yield Few(some, label_rows, (rows, columns), classes, int(many[-1]))
@@ -148,6 +154,7 @@ def count_right(base: Floats, slope: Floats, labels: Ints, alphas: Floats, slack
     An image is right on one range of α. Where rounding could move an end of it across a grid point,
     the logits themselves are computed and compared.
     """
+    # the range must be the same with and without slack; otherwise rounding may decide it
     lead, ahead = label_leads(base, labels), label_values(slope, labels) - slope
     start, end = right_spans(lead - slack, ahead, alphas)
     widest = right_spans(lead + slack, ahead, alphas)
@@ -157,6 +164,7 @@ def count_right(base: Floats, slope: Floats, labels: Ints, alphas: Floats, slack
     base, slope = np.broadcast_to(base, shape), np.broadcast_to(slope, shape)
     images, line = np.nonzero(doubtful)
     order = np.arange(len(base))
+    # images in doubt: all logits at all α, an earlier class wins a tie against the label
     step = max(1, 2**20 // (len(base) * len(alphas)))
     for i in range(0, len(images), step):
         some, b = images[i : i + step], line[i : i + step]

@@ -74,6 +74,7 @@ def search(
         raise UserError(
             f"a search needs at least one round and one image, not {rounds} and {len(x)}"
         )
+    # affinities depend on neither α nor β, so all rounds share them
     images = AffinityBlocks(a, x, clip_logits, labels)
     images.keep()
     done: list[Round] = []

@@ -71,6 +71,7 @@ def opened(source: str) -> Iterator[Path]:
         if not place.is_dir():
             raise UserError(importers.MISSING.format(path=place))
         kinds = (*KINDS, PAIRS)
+        # the folders of kinds may be below another one
         folders = [place, *sorted(p for p in place.rglob("*") if p.is_dir())]
         found = next((f for f in folders if any((f / kind).is_dir() for kind in kinds)), None)
         if found is None:
@@ -107,6 +108,7 @@ def import_all(
     for name in wanted:
         if name not in of.values():
             raise UserError(f"{folder}: nothing for data set '{name}'{nearest(name, stems)}")
+    # in the order of PUBLISHED
     for name in [n for n in PUBLISHED if n in of.values() and (not wanted or n in wanted)]:
         try:
             yield _import(folder, name, theirs, renames or {}, partial)
@@ -160,6 +162,7 @@ def _import(
     order = _class_file(theirs, name) or _names_of(files.get("synonym"))
     tables = {kind: table_of(path, order) for kind, path in files.items()}
     sides = _sides_of(pair_file) if pair_file else {}
+    # every class name in the archive, to see which spelling it uses
     used = {label for table in tables.values() for label, _ in table} | set(sides)
     used |= {b for of_a in sides.values() for b in of_a}
     ours = entry(name).class_names()
@@ -214,6 +217,7 @@ def _names_of(synonyms: Path | None) -> list[str]:
     value = _read(synonyms)
     if isinstance(value, dict) or not isinstance(value, list):
         return []
+    # an entry names its class by its only string
     named = [
         [part for part in e.values() if isinstance(part, str)] for e in value if isinstance(e, dict)
     ]
@@ -239,6 +243,7 @@ def table_of(path: Path, order: Sequence[str]) -> Table:
         raise UserError(f"{path.name}: neither a list nor an object of classes")
     texts, names = [], []
     for i, element in enumerate(value):
+        # an entry is a list of texts, or an object with one such list and perhaps a name
         parts = list(element.values()) if isinstance(element, dict) else [element]
         lists = [part for part in parts if isinstance(part, list)]
         if len(lists) != 1:
@@ -248,6 +253,7 @@ def table_of(path: Path, order: Sequence[str]) -> Table:
             )
         texts.append(list_of_texts(path, lists[0], f"entry {i}"))
         names += [part for part in parts if isinstance(part, str)]
+    # names in the file count before the order of the class file
     given = names if len(names) == len(texts) else list(order)
     where = f"{path.parent.name}/{path.name}"
     if not given:
@@ -283,10 +289,12 @@ def _pairs_of(
     names = list(dict.fromkeys([*document, *(b for of_a in document.values() for b in of_a)]))
     indices = dict(zip(names, importing.match(names), strict=True))
     sides: dict[tuple[int, int], list[str]] = {}
+    # a name may be that of several classes: its texts go to each pair of their indices
     for a, of_a in document.items():
         for b, texts in of_a.items():
             cleaned, _ = clean_texts(texts)
             sides |= {(i, j): cleaned for i in indices[a] for j in indices[b] if i != j and cleaned}
+    # each unordered pair once, the smaller index first
     pairs = [
         Pair(
             a=importing.classes[i],

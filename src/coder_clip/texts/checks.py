@@ -54,14 +54,17 @@ BY_ENCODER = ("alike", "sides")
 DESCRIPTIONS = ("attribute", "one_to_one")
 UNCHECKED = ("name", "sentence")
 _QUOTES = "\"'“”„‟‘’‚«»‹›「」『』《》`´"
+# "which has" and the like, which the template says already
 _HAS = re.compile(
     r"^(?:(?:which|that|it|they)\s+)*(?:usually |often |typically )?(?:has|have)\s+", re.I
 )
+# markup, entities, marks of lists, abbreviations such as "etc", addresses
 _MARKUP = re.compile(
     r"[*<>\[\]{}()|`\\#=~^]|%[0-9a-f]{2}|[;:](?:\s|$)|^\W*[-•–]\s|^\d+[.)]\s|\betc\b|…|\.\.\.|\be\.g\.|\bi\.e\.|&\w+;"
     r"|https?:|www\.|\w\.(?:com|org|net|jpe?g|png|html?)\b|\w@\w|(?:^|\s)@\w",
     re.I,
 )
+# a quoted text; after an s the last mark is an apostrophe
 _QUOTED = re.compile(r'["“”„«»‹›「」]|^[\'‘’].*|.*(?<!s)[\'‘’]$')
 _BROKEN = re.compile(
     "\ufffd|Ã[\u0080-\u00ff]|â€|Â[\u0080-\u00bf]"
@@ -72,6 +75,7 @@ _ECHO = re.compile(
 _NO_WORD = re.compile(  # no vowel, a letter or syllable again and again, single letters
     r"\b[b-df-hj-np-tv-xz]{3,}\b|([a-wyz])\1\1|\b(\w{4,})\2+\b|(?:\b[a-z] ){2}[a-z]\b|\b\w{25,}"
 )
+# "a, b, c", "a/b/c" or "a & b & c"
 _LIST = re.compile(r"\w+(?:, ?\w+)+|.*\w/\w+/\w.*|.*\s&\s.*\s&\s.*", re.S)
 # "· a tail", "1/ a tail", "1 a tail", "a. a tail", "Nr. 1 a tail", "first, a tail"
 _NUMBERED = re.compile(
@@ -80,6 +84,7 @@ _NUMBERED = re.compile(
     re.I,
 )
 _PARTS = re.compile(r"\w{3}[.!]\s|\s[-–—/]\s")  # two sentences, or a dash for a comma
+# the same phrase before and after a comma or "and"; "half and half" is fine
 _TWICE = re.compile(r"(?:an? |the )?(?!half and half)(.+?),?(?: and)? (?:an? |the )?\1", re.I)
 _NO_NAME = re.compile(r"(?:with|similar to|like|also known as|aka)\s", re.I)
 _ARTICLE = re.compile(r"an?\s")  # a synonym is put where the name is, after "a photo of a"
@@ -121,6 +126,7 @@ def clean(text: str) -> str:
     text = "\n".join(
         " ".join(line.split()) for line in lines
     )  # two lines are two texts, and no text
+    # quotes and full stops may enclose each other: strip until nothing changes
     bare = _bare(text)
     while bare != text:
         text, bare = bare, _bare(bare)
@@ -181,6 +187,7 @@ class Names:
 
     def same(self, text: str) -> str | None:
         """The class that a text names, in any form."""
+        # the text as it is, without a leading number, without modifiers
         found = stems(text)
         counted = found[1:] if len(found) > 1 and found[0].isdigit() else found
         bare = [word for word in counted if word not in english().modifiers] or found
@@ -198,9 +205,11 @@ class Names:
         head: only where the name is the thing itself, as in "a plastic bag at sea", and not in "a
         comic book shop"."""
         words, mine = stems(text), " ".join(stems(own))
+        # the thing itself stands before the first preposition
         if head:
             ends = [i for i, word in enumerate(words) if word in _PREPOSITIONS and i]
             words = words[: min(ends, default=len(words))]
+        # every run of two words or more; what is part of the own name does not count
         for n in range(2, self.words + 1):
             for i in range(len(words) - n + 1):
                 named = self.of.get("".join(words[i : i + n]))
@@ -240,9 +249,11 @@ def fault(
     whose script is allowed.
     """
     straight = text.replace("’", "'")
+    # damage and answers first, because the other rules would misread them
     found = _broken(text) or _answer(text, straight, kind)
     if found:
         return found
+    # the names and the template may be in another script, and so may the text
     foreign = scripts(text) - scripts(name + other + photo) - {"LATIN"}
     if foreign:
         return "language", f"in another script ({', '.join(sorted(foreign)).lower()})"
@@ -272,6 +283,7 @@ def _broken(text: str) -> tuple[str, str] | None:
     if damaged:
         return "form", f"'{damaged[0]}': letters were lost; was the file read in another encoding?"
     for c in text:
+        # symbols outside ASCII, but for common ones such as ° and ×
         odd = (
             unicodedata.category(c) in ("So", "Sk", "Sm", "Lm")
             and not c.isascii()
@@ -309,6 +321,7 @@ def _form(text: str, straight: str, kind: str) -> tuple[str, str] | None:
         return "form", f"longer than {longest} characters"
     if not are_names and len(text.split()) > MAX_WORDS:
         return "form", f"longer than {MAX_WORDS} words"
+    # names may have brackets
     marks = _MARKUP.search(text if not are_names else text.replace("(", "").replace(")", ""))
     if marks:
         return "form", f"'{marks[0].strip()}' in it"
@@ -316,6 +329,7 @@ def _form(text: str, straight: str, kind: str) -> tuple[str, str] | None:
         return "form", "a number of a list in it"
     if text != " ".join(text.split()):
         return "form", "white space around it or twice in it"
+    # a name may end with an abbreviation such as "Jr."
     if text[-1] in ".,!-/&+" and not (are_names and re.search(r"\b\w{1,3}\.$", text)):
         return "form", "it ends with a mark"
     if are_names:
@@ -355,6 +369,7 @@ def _names(text: str, kind: str, name: str, names: Names, other: str) -> tuple[s
     if _mentions(text, name):
         return "own name", "the name of its class in it"
     if kind == "attribute":
+        # the name of another class, alone or as a part of two words or more
         named = named or names.within(text, spaces(name))
         things = [k for k in ("analogous", "synonym") if names.texts[k].get(same_name(text))]
         if named is None and things:
@@ -368,6 +383,7 @@ def _is_own(text: str, kind: str, name: str) -> bool:
     """True if a name is that of its own class. A synonym may be another spelling or form of it."""
     if kind == "synonym":
         return plain(text).removeprefix("some ") == plain(spaces(name))
+    # equal in any order of words, or written as one word
     return same_name(text) == same_name(name) or "".join(stems(text)) == "".join(
         stems(spaces(name))
     )
@@ -396,6 +412,7 @@ def _mentions(text: str, name: str) -> bool:
     wanted, words = stems(spaces(name)), stems(text)
     if not wanted or not any(word.strip() for word in wanted):
         return False
+    # the words of the name in a row, as one word, or all significant ones in any order
     whole = f" {' '.join(wanted)} " in f" {' '.join(words)} " or "".join(wanted) in words
     significant = [w for w in wanted if w not in _FUNCTION_WORDS and len(w) > 2]
     return whole or (len(significant) > 1 and set(significant) <= set(words))
@@ -406,10 +423,12 @@ def _english_of(text: str, kind: str) -> tuple[str, str] | None:
     e, lower = english(), text.casefold()
     if kind not in DESCRIPTIONS:
         return None
+    # phrases that sound like a negation and are none
     lower = e.harmless.sub("", lower)
     negation = e.negation.search(lower)
     if negation:
         return "negation", f"'{negation[0].strip()}'"
+    # "older brothers" does not compare what is seen
     graded = e.people.sub("", lower)
     for comparative in e.comparative.finditer(graded):
         if not e.compared(comparative, graded):
@@ -420,6 +439,7 @@ def _english_of(text: str, kind: str) -> tuple[str, str] | None:
     words = plain(text).split()
     if set(words) <= e.vague:
         return "vague", "it describes nothing"
+    # a single word is enough as a plural, such as "stripes"
     alone = kind == "attribute" and len(text.split()) == 1
     if alone and not words[0].endswith("s") and words[0].isascii():
         return "vague", "one word says too little"
@@ -479,6 +499,7 @@ def _of_names(texts: TextSet, classes: Sequence[str] | None) -> Iterator[Fault]:
             yield Fault(first, "name", others[0], "classes", "the same class in another spelling")
     if classes is None:
         return
+    # a data set may have a name several times, and then the file may, too
     for name, n in Counter(plain_name(c.name) for c in texts.classes).items():
         if n > max(1, [plain_name(c) for c in classes].count(name)):
             yield Fault(name, "name", name, "classes", f"it is there {n} times")
@@ -501,10 +522,12 @@ def _of_names(texts: TextSet, classes: Sequence[str] | None) -> Iterator[Fault]:
 def _of_classes(texts: TextSet) -> Iterator[Fault]:
     names = Names(c.name for c in texts.classes)
     kinds = [kind for kind in OF_CLASS if kind not in UNCHECKED]
+    # note all texts first: a text is judged by those of other classes, too
     for c in texts.classes:
         for kind in kinds:
             for text in c.of(kind):
                 names.take(kind, spaces(c.name), text)
+    # without any attributes, no class lacks some
     described = any(c.attribute for c in texts.classes)
     for c in texts.classes:
         for kind in kinds:
@@ -514,6 +537,7 @@ def _of_classes(texts: TextSet) -> Iterator[Fault]:
             few = kind == "attribute" and described and len(c.attribute) < FEWEST
             if empty or few:
                 yield Fault(spaces(c.name), kind, "", "count", f"{len(c.of(kind))} texts")
+    # texts of two classes; classes of one name may share theirs
     for kind, rule in (("attribute", "shared"), ("synonym", "synonym")):
         for owners in names.texts[kind].values():
             owner, *others = owners
@@ -530,9 +554,11 @@ def _of_pairs(texts: TextSet, pairs: PairSet) -> Iterator[Fault]:
     for p in pairs.pairs:
         a, b = spaces(p.a), spaces(p.b)
         owner = f"{a} / {b}"
+        # a text on both sides tells nothing apart
         both = {same_text(t) for t in p.a_not_b} & {same_text(t) for t in p.b_not_a}
         for name, other, side in ((a, b, p.a_not_b), (b, a, p.b_not_a)):
             yield from _of_list(owner, "one_to_one", side, name, names, other)
+            # what only the other class has: mostly such texts, and the sides look swapped
             theirs = attributes.get(other, set()) - attributes.get(name, set())
             swapped = [text for text in side if same_text(text) in theirs]
             if len(swapped) > len(side) / 2:

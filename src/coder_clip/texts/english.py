@@ -70,13 +70,17 @@ def _stem(word: str) -> str:
     word = e.irregular.get(word, word)
     if len(word) < 4 or not word.isalpha():
         return word
+    # "firemen" -> "fireman"
     if word.endswith("men"):
         word = f"{word[:-2]}an"
+    # the plural s, but not the s of "glass", "cactus" or "iris"
     if word.endswith("s") and not word.endswith(("ss", "us", "is")):
         word = word[:-1]
+    # without s: "berrie" -> "berry", "leave" -> "leaf"; "knive" and "knife" -> "knif"
     for end, instead in (("ie", "y"), ("ve", "f"), ("fe", "f")):
         if word.endswith(end):
             return f"{word.removesuffix(end)}{instead}"
+    # "boxe" -> "box", "dishe" -> "dish"
     if word.endswith(("se", "xe", "ze", "che", "she", "oe")):
         word = word[:-1]
     found: str = e.american.get(word, word)
@@ -102,6 +106,7 @@ class English:
             dict[str, str](pair.split(":") for pair in forms[key].split())
             for key in ("irregular", "american", "digits")
         )
+        # a part with "less" or "free" denies it; "spotless" before a word of clean does not
         parts = "|".join(listed("negation", "parts"))
         clean = "|".join(listed("negation", "clean"))
         less = rf"\b(?!spotless (?:{clean})\b)(?:{parts})s?(?:less| free)\b"
@@ -114,6 +119,7 @@ class English:
         self.people = re.compile(
             rf"\b(?:older|younger|elder) (?:{'|'.join(listed('comparative', 'people'))})s?\b"
         )
+        # not in "or more" and "or less", and not beside a hyphen
         self.comparative = re.compile(
             rf"(?<!-)\b(?:{more}|{most}|(?<!or )more|(?<!or )less|fewer|"
             r"better|worse|best|worst)\b(?!-)"
@@ -122,6 +128,7 @@ class English:
         number, unit, sized = (
             "|".join(listed("measure", key)) for key in ("numbers", "units", "sized")
         )
+        # digits, a range of them, or a number in words, but not after "every"
         amount = rf"(?<!every )(?:\d[\d.,]*(?:\s?(?:-|–|to)\s?\d[\d.,]*)?|\b(?:{number}))"
         long = r"(?:long|tall|wide|high|deep|thick|across|in (?:length|width|height|diameter|size))"
         units = rf"(?:{unit}|inche)s?"
@@ -166,6 +173,7 @@ class English:
                 re.match(r"\s+(?:at|near|towards?|in the middle|point|part|end)\b", after)
                 is not None
             )
+        # "than" needs something to see behind it: "than usual" compares with nothing
         reference = re.match(
             r"\s+(?:\w+\s+)?than\s+(?!usual|normal|most|other|average)", after
         ) or re.search(
@@ -188,6 +196,7 @@ class English:
         """
         words: list[str] = re.findall(r"\w+", text.casefold())
         known = set(re.findall(r"\w+", names.casefold())) | self.borrowed
+        # accents mean another language, unless the class names have them, too
         if not named and not _marked(names):
             for word in words:
                 if _marked(word) and not {word, word.removesuffix("s")} & known:
@@ -195,6 +204,7 @@ class English:
         if not named and len(words) > 1 and words[0] in self.foreign_first - known:
             return words[0]
         listed = [w for w in words if w in self.foreign_words and w not in known]
+        # one foreign word is enough if it is no English word at all, or if the text is short
         alone = not named and any(w in self.foreign_alone for w in listed)
         short = len(words) <= 3 and not named
         return listed[0] if len(listed) > 1 or (listed and (alone or short)) else None
@@ -213,6 +223,7 @@ def graded(adjective: str, end: str) -> str:
         return f"{adjective}{end[1:]}"
     if adjective.endswith("y") and adjective not in ("grey", "gray"):
         return f"{adjective[:-1]}i{end}"
+    # a consonant after a single vowel is doubled: "bigger", "thinner"
     double = re.fullmatch(r"[^aeiou]*[aeiou][bdgmnpt]", adjective) is not None
     return f"{adjective}{adjective[-1]}{end}" if double else f"{adjective}{end}"
 

@@ -171,6 +171,7 @@ class GeneratorConfig(Strict):
                     f"generator.headers.{name}: use letters, digits and '-' in the name, "
                     "printable ASCII in the value"
                 )
+            # $NAME refers to a variable; anything else must not look like a key
             variable = re.fullmatch(r"\$[A-Z_][A-Z0-9_]*", header) is not None
             if not variable and (header.startswith("$") or _secret({name: header}, "")):
                 raise ValueError(f"generator.headers.{name}: name an environment variable: $NAME")
@@ -200,6 +201,7 @@ def _secret(value: Any, place: str) -> str | None:
     there is none.
     """
     if isinstance(value, str):
+        # long, with digits and both cases, as keys are; or a long hexadecimal number
         random = re.search(
             r"\b(?:(?=\w*\d)(?=\w*[a-z])(?=\w*[A-Z])\w{24,}|[0-9a-fA-F]{32,})\b", value
         )
@@ -212,6 +214,7 @@ def _secret(value: Any, place: str) -> str | None:
         else ()
     )
     for key, item in inside:
+        # a text or list under a name such as api_token; max_tokens does not match
         by_name = re.search(
             r"key|secret|password|authorization|bearer|cookie|(?:^|auth|access|api|_|-)token$",
             str(key),

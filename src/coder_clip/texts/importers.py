@@ -76,6 +76,7 @@ def import_texts(
         raise UserError(f"{source}: not an object with a list of texts for each class name")
     importing = Import(source, dataset, classes, renames or {})
     known = _by_key([*classes, *importing.renames])
+    # keys with an underscore are about the file, unless a class has such a name
     about = [name for name in document if name.startswith("_") and name_key(name) not in known]
     table = table_of(source, {name: texts for name, texts in document.items() if name not in about})
     importing.add(kind, source, published, table, tidy=True)
@@ -114,13 +115,16 @@ class Import:
         renamed = {name_key(old): new for old, new in self.renames.items()}
         classes = _by_key(self.classes)
         wanted = [renamed.get(name_key(name), name) for name in names]
+        # a leading number goes only where the whole name fits no class
         wanted = [name if name_key(name) in classes else _NUMBERED.sub("", name) for name in wanted]
         positions = _by_key(wanted)
+        # class names by their sorted words, for names in another order
         in_any_order: dict[str, list[str]] = {}
         for key in classes:
             in_any_order.setdefault(_sorted_words(key), []).append(key)
         indices: list[list[int]] = [[] for _ in names]
         for key, places in positions.items():
+            # the same words in another order fit only if they are those of one class alone
             other = in_any_order.get(_sorted_words(key), [])
             same = classes.get(key) or (
                 classes[other[0]] if len(other) == 1 and other[0] not in positions else []
@@ -187,6 +191,7 @@ class Import:
                 names = ", ".join(f"'{c}'" for c in self.missing)
                 lines.append(f"without some kind of text ({len(self.missing)}): {names}")
             lines += [f"does not fit ({len(problems)}): {'; '.join(problems)}"] if problems else []
+            # a --rename without effect is a typing error, which --partial does not excuse
             if unused or not partial:
                 raise Mismatch(
                     f"{self.source}: not all class names fit data set '{self.dataset}' (see "
@@ -225,6 +230,7 @@ def clean_texts(texts: Sequence[str], kind: str | None = None) -> tuple[list[str
     kept: dict[str, None] = {}
     changes: Counter[str] = Counter()
     for text in texts:
+        # control characters become spaces, so that words stay apart
         marks = set(control(" ".join(text.split())))
         bare = " ".join("".join(" " if c in marks else c for c in text).split())
         changes["without control characters"] += bool(marks)
@@ -241,6 +247,7 @@ def clean_texts(texts: Sequence[str], kind: str | None = None) -> tuple[list[str
             changes["left out, because they do not continue 'which has …'"] += 1
         else:
             kept[bare] = None
+    # the plus drops counts of 0
     return list(kept), +changes
 
 

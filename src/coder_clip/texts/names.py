@@ -17,5 +17,6 @@ def name_key(name: str) -> str:
     "English_Cocker-Spaniel" and "english cocker spaniel" have the same key. Other punctuation
     counts: "scissors" and "scissor's" are two names.
     """
+    # NFKC makes wide and composed forms of a letter equal
     plain = unicodedata.normalize("NFKC", name).casefold()
     return " ".join(re.sub(r"[_\-‐‑–]", " ", plain).split())

@@ -56,6 +56,7 @@ def fill(template: str, name: str, **fields: str) -> str:
 
 def with_article(name: str) -> str:
     """The name with "a" or "an", chosen by its first letters, so not always by its sound."""
+    # "a" for a vowel that sounds like a consonant (unicorn, one), "an" for a silent h
     vowel = re.match(
         r"(?!eu|ewe|one\b|once\b|uni|use|usu|ute|uto|ura|uku)[aeiou]|hour|honest|heir", name.lower()
     )
@@ -92,6 +93,7 @@ def make_sentences(texts: TextSet, templates: Templates) -> Sentences:
             if kind == "attribute":
                 add("attribute_alone", i, list(c.attribute))
     _add_variants(texts, templates, add)
+    # the published code writes "None" for every synonym, so one sentence is enough
     for i, c in enumerate(texts.classes):
         if c.synonym:
             add("synonym:as_published", i, [fill(templates.name, SYNONYM_AS_PUBLISHED)])
@@ -109,6 +111,7 @@ def _add_variants(
         names[NAMES] = list(templates.class_names_as_published)
         for i, name in enumerate(names[NAMES]):
             add(f"name:{NAMES}", i, [fill(templates.name, spaces(name))])
+    # underscores matter only if a written name has one
     written = [
         *(n for of_list in names.values() for n in of_list),
         *(t for c in texts.classes for t in c.analogous),
@@ -121,6 +124,7 @@ def _add_variants(
     )
     if few_shot != wordings[""]:
         wordings[FEW_SHOT] = few_shot
+    # each combination but the plain one, which is there already
     for tags in itertools.product(wordings, names, shown):
         if not any(tags):
             continue

@@ -206,6 +206,7 @@ def load_pair_set(
     if not unfinished:
         _refuse_empty(path, ((p.a, p) for p in found.pairs), ("a_not_b", "b_not_a"))
     wanted = [plain_name(c) for c in classes]
+    # unordered: (a, b) and (b, a) are one pair
     pairs: dict[frozenset[int], Pair] = {}
     for pair in found.pairs:
         a, b = _index(path, pair, "a", wanted), _index(path, pair, "b", wanted)
@@ -237,6 +238,7 @@ def select_pairs(pairs: PairSet, wanted: Iterable[tuple[int, int]]) -> PairSet:
 
     The others stay, because stage one may confuse them on other images.
     """
+    # pairs that are not wanted share the last place, and the sort keeps their order
     place = {frozenset(key): i for i, key in enumerate(wanted)}
     chosen = sorted(
         pairs.pairs, key=lambda p: place.get(frozenset((p.a_index, p.b_index)), len(place))
@@ -341,6 +343,7 @@ def _validate(model: type[_Model], path: Path, document: Any) -> _Model:
     place = first["loc"]
     if len(place) < 3:
         raise UserError(f"{path}: {explained([first], model)}")
+    # the first two parts of the place lead to the entry, whose name the message gives
     entry = document[place[0]][place[1]]
     wrong = explained([{**first, "loc": place[2:]}], ClassTexts if model is TextSet else Pair)
     raise UserError(f"{path}: '{entry.get('name', entry.get('a'))}': {wrong}")
@@ -351,6 +354,7 @@ def _half_character(value: Any) -> str | None:
     if isinstance(value, str):
         if value.isascii():  # nearly all texts
             return None
+        # UTF-8 has no bytes for a lone surrogate
         return value if any("\ud800" <= c <= "\udfff" for c in value) else None
     inside = [*value, *value.values()] if isinstance(value, dict) else value
     if isinstance(inside, list):

@@ -36,6 +36,7 @@ def rule(encoder: Encoder, classes: Sequence[str]) -> Rule:
     if len(classes) < 2:
         return lambda names: [None] * len(names)
     features = encoder.encode_texts([PROMPT.format(c) for c in classes])  # (C, d)
+    # cosine of each class with its nearest other one; −1 excludes the class itself
     nearest = (features @ features.T).fill_diagonal_(-1).max(dim=1).values.cpu()
 
     def check(names: Sequence[tuple[str, str]]) -> list[str | None]:
@@ -50,6 +51,7 @@ def rule(encoder: Encoder, classes: Sequence[str]) -> Rule:
         own = torch.tensor(
             [c == owner for c in classes]
         )  # several where a name is in the label set twice
+        # a name may be as near to another class as to its own, or as two classes are anyway
         least = nearest.maximum(cosines[own].max())
         over = (cosines - least).masked_fill(own, -1)
         worst = int(over.argmax())
@@ -88,6 +90,7 @@ def faults(texts: TextSet, pairs: PairSet | None, encoder: Encoder) -> Iterator[
         if pairs
         else []
     )
+    # a text may be in several pairs and is encoded once
     unique = list(dict.fromkeys(t for p in both for t in (*p.a_not_b, *p.b_not_a)))
     of_text = dict(zip(unique, encoder.encode_texts(unique).cpu(), strict=True))
     for p in both:
@@ -95,6 +98,7 @@ def faults(texts: TextSet, pairs: PairSet | None, encoder: Encoder) -> Iterator[
         first, second = (
             torch.stack([of_text[t] for t in s]).mean(dim=0) for s in (p.a_not_b, p.b_not_a)
         )
+        # sides in the right order differ in the direction in which the classes' attributes do
         apart = features[rows[a]].mean(dim=0) - features[rows[b]].mean(dim=0)
         toward = float((first - second) @ apart)
         if toward <= 0:
@@ -111,6 +115,7 @@ def _alike(
     """Texts over the limit with a text of another class, each with its nearest one. Features: unit
     rows.
     """
+    # a number per owner: texts of one class are not compared with each other
     key = {name_key(owner): i for i, (owner, _) in enumerate([*texts, *others])}
     mine, theirs = (
         torch.tensor([key[name_key(o)] for o, _ in owned], dtype=torch.long)

@@ -115,6 +115,7 @@ class Exhibit:
         """The results that it shows: of stages one and two, those of data sets with texts of their
         classes.
         """
+        # an exhibit of the adapter shows data sets without texts of their classes, too
         stages = {"zero_shot", "rerank"} & set(self.phases)
         return results.named() if stages and "adapter" not in self.phases else results
 
@@ -137,6 +138,7 @@ def _exhibit(module: scan.Module) -> Exhibit:
 
 
 def _place(exhibit: Exhibit) -> tuple[int, str, int, str]:
+    # a section that is not listed comes after all listed ones
     known = exhibit.section in SECTIONS
     section = list(SECTIONS).index(exhibit.section) if known else len(SECTIONS)
     return section, exhibit.section, exhibit.order, exhibit.name

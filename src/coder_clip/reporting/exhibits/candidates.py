@@ -40,6 +40,7 @@ def table(results: Results) -> Table:
     rows = []
     for dataset, model in results:
         document = results.rerank(dataset, model)
+        # the clean setting may rerank nothing; then the nearest setting that reranks is shown
         looks = results.rerank_that_looks(document)
         setting = looks["setting"] if looks else results.setting_of(document["methods"])
         candidates = [c for c in document["candidates"] if c["setting"] == setting]

@@ -137,6 +137,7 @@ def draw(results: Results, image: Loader) -> Figure:
     for claim in claims_of(results):
         records = [of[claim.name, *place] for place in places]
         small: list[list[Mark]] = []
+        # a large mark is a mean, and the small ones are the data sets behind it
         if many:
             each = [[of[claim.name, d, model] for d in results.datasets] for _, model in places]
             small = [[m for m in map(_mark, of_model) if m] for of_model in each]
@@ -229,6 +230,7 @@ def _counted(rows: pd.DataFrame) -> str:
     doubtful: Counter[str] = Counter(rows.loc[unsure, "verdict"])
     parts = []
     for v in get_args(Verdict):
+        # shown and contradicted are named even if there is none
         if sure[v] or v in ("shown", "contradicted"):
             parts.append(f"{sure[v]} {v}")
         if doubtful[v]:
@@ -286,6 +288,7 @@ def _overall(
     """Records over all data sets of a model."""
     records = []
     for i, claim in enumerate(claims_of(results)):
+        # every place has the same claims in the same order, so number i is this claim
         each = [found[i] for (_, m), found in groups.items() if m == model]
         counts: Counter[str] = Counter(j.verdict for j in each)
         none = Comparison(0.0, 0.0, 0.0, 1.0)  # of a rerank that validation switched off
@@ -301,6 +304,7 @@ def _overall(
         record["other_shots"] = _differently(
             record["verdict"], {n: c for n, c in fewer.items() if c}
         )
+        # compared ones by verdict; all other data sets count as not tested
         tested = [counts[v] for v in JUDGED]
         record |= dict(zip(_counts(), [*tested, len(each) - sum(tested)], strict=True))
         records.append(record)
@@ -340,6 +344,7 @@ def _numbers(c: Any) -> dict[str, Any]:
 
 
 def _with_holm(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    # NaN: nothing was compared, which is no test
     nan = float("nan")
     adjusted = holm([r.get("p_value", nan) for r in records])
     return [{**r, "p_holm": p} for r, p in zip(records, adjusted, strict=True)]
@@ -378,6 +383,7 @@ def _over_all(results: Results, frame: pd.DataFrame) -> tuple[list[Column], list
     ]
     columns.append(Column("Claimed by", numeric=False, wide=True))
     rows = []
+    # claims in their own order; the sort keeps the models of one claim together
     for r in sorted(
         frame.to_dict("records"),
         key=lambda r: [c.name for c in claims_of(results)].index(r["claim"]),
@@ -449,6 +455,7 @@ def _clip_minus(results: Results, dataset: str, model: str, method: str) -> Comp
     sets.
     """
     each = []
+    # the same conditions as for the claims: the setting clean, and data sets with shots
     for d in [dataset] if dataset != AVERAGE else results.datasets:
         if results.main_setting != SETTING or not results.shots_of(d):
             continue

@@ -31,6 +31,7 @@ def table(results: Results) -> Table:
         names = pd.Series(results.zero_shot(dataset, model)["classes"])
         predictions = mistakes.predictions(results, dataset, model)
         label, last = predictions["label"], mistakes.METHODS[-1]
+        # share of right images per class and method; the last method decides what is hardest
         right = predictions[list(mistakes.METHODS)].eq(label, axis=0).groupby(label)
         part = right.mean().assign(images=right.size()).sort_values(last, kind="stable")
         # `mistakes` puts the most frequent first: the first row of a label is the class that it is

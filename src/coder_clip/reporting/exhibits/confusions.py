@@ -65,6 +65,7 @@ def table(results: Results) -> Table:
             }
             row |= {"taken_for": names[m["predicted"]], "images": images[m["label"]]}
             if stage_one and i < SHOWN:
+                # the reasons are those of stage one, so the example must be a mistake of stage one
                 wrong = predictions["label"].eq(m["label"]) & predictions["coder"].eq(
                     m["predicted"]
                 )
@@ -111,6 +112,7 @@ class StageOneReasons:
         self.features = images["features"]  # (N, d)
         self.classes: list[dict[str, Any]] = results.texts(dataset)["classes"]
         sentences = Sentences(of_texts["text"], of_texts["kind"], texts["class_index"].tolist())
+        # only kinds that count in CODER's score
         rows = [r for kind in (*MEAN_KINDS, *MAX_KINDS) for r in sentences.rows(kind)]
         averaged = torch.tensor([sentences.kind[r] in MEAN_KINDS for r in rows])
         self.owner = [sentences.class_index[r] for r in rows]
@@ -124,6 +126,7 @@ class StageOneReasons:
         told apart.
         """
         phrases: list[str] = []
+        # rows of one kind and class are neighbours, in the order of the text set
         for (kind, c), group in groupby(
             rows, lambda r: (sentences.kind[r], sentences.class_index[r])
         ):
@@ -145,11 +148,13 @@ class StageOneReasons:
             return {}
         cosines = self.scoring.cosines(self.features[[self.place[image] for image in there]])
         scores = self.scoring.scores(cosines)
+        # the surest mistake has the largest lead of the wrong class over the true one
         lead = scores[:, predicted] - scores[:, label]
         best = int(lead.argmax())
         (terms,) = self.scoring.explain(
             cosines[[best]], torch.tensor([predicted]), torch.tensor([label])
         )
+        # one text per class is its name, which explains nothing
         wrong, right = for_and_against(terms, MOST if len(self.owner) > len(self.classes) else 0)
         said = {"wrong": self._said(wrong, predicted), "right": self._said(right, label)}
         return {"example": there[best], "lead": float(lead[best]), **said}

@@ -67,6 +67,7 @@ def draw(results: Results, image: Loader) -> Figure:
         where = layout.title(results, dataset, model)
         _write(figure, 0.08, top, f"{where}: {_counts(document)}", fontweight="bold", va="bottom")
         name_of = _names_of(results, dataset, model)
+        # two columns: the correction on the left, the break on the right
         for left, (key, heading) in zip((0.08, 3.46), _BOTH.items(), strict=True):
             _write(figure, left, top + 0.2, heading if document[key] else "none", va="bottom")
             if document[key]:
@@ -119,6 +120,7 @@ def _example(
     """Draw one example: three images, their cosines by both features, and the texts below; places
     in inches.
     """
+    # other, query, same: each neighbour is beside the query
     centre = left + 1.5 * SIDE + BETWEEN
     places = {"other": left, "query": left + SIDE + BETWEEN, "same": left + 2 * (SIDE + BETWEEN)}
     for who, x in places.items():
@@ -128,6 +130,7 @@ def _example(
         ax.set_title(label, loc="center", fontweight="normal", pad=2.5)
         name = layout.wrap(name_of(example[who]), 15, 2)
         ax.text(0.5, -0.05, name, transform=ax.transAxes, ha="center", va="top", linespacing=0.95)
+    # a line per kind of feature, with an arrow to the nearer neighbour
     for line, (features, label) in enumerate((("original", "original"), ("coder", "CODER"))):
         y = top + SIDE + 0.58 + 0.17 * line
         cosine = example[features]
@@ -163,6 +166,7 @@ def _text_dots(ax: Axes, texts: list[dict[str, Any]]) -> None:
     Dots and not bars: cosines of a model are close together and far from 0, where bars would have
     to start."""
     rows = np.arange(len(texts))
+    # a faint line spans the cosines of each text
     for y, text in zip(rows, texts, strict=True):
         values = [text[who] for who in _THREE]
         ax.plot([min(values), max(values)], [y, y], color="#C8C8C8", linewidth=1.0, zorder=1)
@@ -175,6 +179,7 @@ def _text_dots(ax: Axes, texts: list[dict[str, Any]]) -> None:
         }
         ax.plot([t[who] for t in texts], rows, markersize=6, markeredgewidth=0.4, **look)
     ax.set_yticks(rows, [layout.wrap(t["text"], 32, LINES) for t in texts], linespacing=0.98)
+    # reversed axis: the first text is on top
     ax.set_ylim(len(texts) - 0.5, -0.5)
     ax.margins(x=0.1)
     ax.tick_params(axis="y", length=0)

@@ -63,6 +63,7 @@ def _frame(results: Results) -> tuple[pd.DataFrame, int]:
     """
     runs = frames.tidy(results.few_shot_rows("runs"), ["dataset", *PLACE, "seed", "test_accuracy"])
     n_seeds = runs.groupby(["dataset", *PLACE])["seed"].count()
+    # one column for each part of the estimate over seeds
     rows = [
         {**r, "accuracy": r["accuracy"]["mean"], "split": results.split(r["dataset"])}
         | {f"accuracy_{key}": r["accuracy"][key] for key in ("std", "low", "high")}
@@ -80,6 +81,7 @@ def _average(results: Results, frame: pd.DataFrame, runs: pd.DataFrame) -> pd.Da
     """Mean over data sets, of the seeds that all of them have; its spread is that of the seeds'
     averages.
     """
+    # a seed counts only if every data set has it
     by_seed = runs.groupby([*PLACE, "seed"])["test_accuracy"].agg([np.mean, "count"])
     shared = by_seed.loc[by_seed["count"] == len(results.few_shot), "mean"]
     average = shared.groupby(PLACE).agg(
@@ -88,6 +90,7 @@ def _average(results: Results, frame: pd.DataFrame, runs: pd.DataFrame) -> pd.Da
         seeds="count",
     )
     settings = frame["setting"].unique()
+    # groupby sorts by name; rows keep the order of models, methods, settings and shots
     order = itertools.product(results.models, frame["method"].unique(), settings, results.shots)
     places = [place for place in order if place in average.index]
     return average.loc[places].reset_index().assign(dataset=AVERAGE)

@@ -32,6 +32,7 @@ def table(results: Results) -> Table:
     rows = [{**r, **r["coder_adapter_against"]} for r in rows if r.get("coder_adapter_against")]
     columns = ["dataset", "model", "method", "setting", "shots", "difference"]
     frame = frames.tidy(rows, [*columns, "p_value", "p_holm", "fixed", "broke"], ["difference"])
+    # corrected before averages are added, because an average is no test
     frame["p_holm"] = frames.adjusted(frame)
     frame = frames.with_average(
         results, frame, ["model", "method", "setting", "shots"], ["difference"]

@@ -57,6 +57,7 @@ def table(results: Results) -> Table:
     group, values = ["flaw", "leak", "method", "shots"], ["clean", "accuracy", "difference"]
     numbers = ["p_value", "looked_at_clean", "looked_at"]
     frame = frames.tidy(rows, ["dataset", "model", *group, *values, *numbers], values)
+    # the difference is the paired result; only its interval is kept
     frame = frame.drop(
         columns=[f"{key}_{end}" for key in ("clean", "accuracy") for end in ("low", "high")]
     )
@@ -64,6 +65,7 @@ def table(results: Results) -> Table:
         results, frame.astype(dict.fromkeys(numbers, float)), ["model", *group], values
     )
     frame = frame.astype({"shots": "int64", "looked_at_clean": "Int64", "looked_at": "Int64"})
+    # rows whose difference, or an end of its interval, is not 0
     changes = frame[frame.filter(like="difference").fillna(0).any(axis=1)]
     idle = frame[~frame["flaw"].isin(set(changes["flaw"]))]
     said = "; ".join(dict.fromkeys(FLAWS[flaw].title for flaw in idle["flaw"]))

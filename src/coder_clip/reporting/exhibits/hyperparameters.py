@@ -40,6 +40,7 @@ def table(results: Results) -> Table:
     frame = frames.tidy(results.few_shot_rows("runs"), columns).astype(dict.fromkeys(NAMES, float))
     frame = frame.dropna(subset=list(NAMES), how="all")
     seeds = frame.groupby(["dataset", "model", "method", "shots"], sort=False)[list(NAMES)]
+    # the lowest and the highest over seeds in one row
     ranges = seeds.min().join(seeds.max().add_suffix("_most")).reset_index()
     by_shots = {
         n: Column(c.label, numeric=False, wide=c.wide)
@@ -62,6 +63,7 @@ def _values(r: cells.Record) -> Cell:
     found = []
     for key, sign in NAMES.items():
         if r[key] == r[key]:  # not NaN: the method has it
+            # one number if both ends print the same
             ends = dict.fromkeys(f"{v:.3g}" for v in (r[key], r[f"{key}_most"]))
             found.append(f"{sign} {'–'.join(ends)}")
     return Cell(", ".join(found))

@@ -56,6 +56,7 @@ def table(results: Results) -> Table:
         rows = results.main_rows(dataset, model)
         right = (rows["prediction"] == rows["label"]).astype(float)
         doses = [named[name] for name in results.zero_shot(dataset, model)["classes"]]
+        # a label is the index of its class, and so of its dose
         dose = rows["label"].map(dict(enumerate(doses)))
         for level in sorted(set(doses), key=lambda d: math.inf if d is None else d):
             here = dose.isna() if level is None else dose == level
@@ -102,8 +103,10 @@ def draw(results: Results, image: Loader) -> Figure:
         doses = list(dict.fromkeys(rows["pictures"]))
         for i, (method, style) in enumerate(lines.items()):
             line = rows[rows["method"] == method]
+            # methods side by side, centred on their group
             at = [doses.index(d) + SHIFT * (i - 1.5) for d in line["pictures"]]
             value = 100 * line["accuracy"].to_numpy()
+            # errorbar takes distances from the value, not the ends
             below, above = value - 100 * line["accuracy_low"], 100 * line["accuracy_high"] - value
             ax.errorbar(
                 at, value, yerr=[below, above], **style, elinewidth=0.8, markeredgecolor="white"

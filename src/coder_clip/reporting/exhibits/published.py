@@ -181,6 +181,7 @@ def _reproduced(
     found = {
         m["setting"]: m for m in methods if m["method"] == figure.method and m.get(figure.quantity)
     }
+    # CODER as its authors ran it, if the run has that setting
     order = ["as_published"] if figure.method.startswith("coder") else []
     return next((found[s] for s in (*order, results.main_setting, "any") if s in found), None)
 
@@ -194,6 +195,7 @@ def comparable(dataset: str, manifest: dict[str, Any], encoder: dict[str, Any]) 
     """
     if dataset not in PUBLISHED or encoder.get("pretrained") != "openai":
         return None
+    # the same split with the same counts: no image is missing
     whole = any(
         r.what == manifest.get("split") and dict(r.counts) == manifest["images"]
         for r in entry(dataset).splits
@@ -254,8 +256,10 @@ def _few_shot(dataset: str, model: str, coop: bool) -> list[Figure]:
     rows = _read("few_shot", dataset, model)
     found = []
     for (method, shots), same in rows[rows["method"].notna()].groupby(["method", "shots"]):
+        # a method's own figure replaces quotations of it by others
         own = same[~same["published_as"].str.contains(QUOTED, regex=False)]
         kept = own if len(own) else same
+        # a row without a seed is a mean already; otherwise the seeds of a source are one figure
         means = kept[kept["seed"].isna()].drop_duplicates(["published_as", "source", "accuracy"])
         of_source = kept.groupby(["published_as", "source"], sort=False)
         runs = means.groupby(level=0) if len(means) else of_source

@@ -36,6 +36,7 @@ def draw(results: Results, image: Loader) -> Figure:
     rows = -(-len(places) // columns)
     size = (SINGLE if len(places) == 1 else DOUBLE, 2.65 * rows + 0.5)
     figure = Figure(figsize=size, layout="constrained")
+    # two axes for each data set, the upper one taller
     grid = figure.add_gridspec(2 * rows, columns, height_ratios=[1.7, 1] * rows)
     shared: dict[str, str] = {}  # setting -> the one whose line it has
     for i, (dataset, model) in enumerate(places):
@@ -44,6 +45,7 @@ def draw(results: Results, image: Loader) -> Figure:
         lower = figure.add_subplot(grid[2 * r + 1, c], sharex=upper)
         document = results.rerank(dataset, model)
         for names, sweep in _sweeps(document):
+            # the last setting of a shared curve lends its line
             shared |= {name: names[-1] for name in names if name not in shared}
             line = {k: v for k, v in look(LINES.get(names[-1])).items() if k != "marker"}
             at = [s["threshold"] for s in sweep]
@@ -96,6 +98,7 @@ def _sweeps(document: dict[str, Any]) -> list[tuple[list[str], list[dict[str, An
         points.setdefault(p["setting"], []).append(p)
     for setting, sweep in points.items():
         sweep.sort(key=lambda p: p["threshold"])
+        # settings share a curve if all its points are equal
         key = tuple((p["threshold"], p["accuracy"], p["looked_at"]) for p in sweep)
         curves.setdefault(key, []).append(setting)
     return [(names, points[names[-1]]) for names in curves.values()]

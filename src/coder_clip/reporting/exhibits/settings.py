@@ -44,6 +44,7 @@ def table(results: Results) -> Table:
             entries += [{**s, "shots": shots} for s in summary if s["method"] == "coder_adapter"]
         for e in entries:
             row = {"dataset": dataset, "model": model, **e}
+            # accuracies have an interval, the other numbers have none
             rows.append(
                 {**row, "quantity": "accuracy", "value": e["accuracy"].get("mean"), **e["accuracy"]}
             )

@@ -37,6 +37,7 @@ def draw(results: Results, image: Loader) -> Figure:
             for spine in ax.spines.values():
                 spine.set(visible=True, color="#BBBBBB")
             of_map = points[points["features"] == features]
+            # a colour for each place among the shown classes, so that no colour is wasted
             for place, c in enumerate(shown):
                 group = of_map[of_map["label"] == c]
                 ax.scatter(

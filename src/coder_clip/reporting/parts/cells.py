@@ -135,6 +135,7 @@ def pivot(
     rows: dict[tuple[str, ...], list[Cell]] = {}
     for r in (frame if shown is None else shown).to_dict("records"):
         first = [c(r) for _, c in start]
+        # a new row is full of – at first, and its cells are filled in one by one
         row = rows.setdefault(tuple(c.text for c in first), first + [Cell("–")] * len(places))
         row[len(start) + places.index(r[key])] = cell(r)
     heads = [*(c for c, _ in start), *columns.values()]

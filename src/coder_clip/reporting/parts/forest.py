@@ -78,9 +78,11 @@ def forest(
             height = LINE * len(lines) + GAP
             places.append((y + height / 2, lines, row))
             y += height
+    # at most BESIDE panels side by side
     blocks = [range(len(panels))[first : first + BESIDE] for first in range(0, len(panels), BESIDE)]
     block_height = TITLE + y + AXIS
     figure = Figure(figsize=(DOUBLE, block_height * len(blocks) + LEGEND))
+    # panels share what labels and margin leave of the width
     width = (DOUBLE - LABELS - 0.06) / min(len(panels), BESIDE)
     statements = [(at, row) for at, _, row in places if row is not None]
     for above, block in enumerate(blocks):
@@ -131,6 +133,7 @@ def _panel(ax: Axes, i: int, rows: Sequence[tuple[float, ForestRow]], height: fl
     ax.axvline(0, color="#444444", linewidth=0.7, zorder=1)
     ends = [LEAST, -LEAST]
     for at, row in rows:
+        # a faint line leads from the label to the mark
         ax.axhline(at, color="#EEEEEE", linewidth=0.5, zorder=0)
         for small in row.small[i] if row.small else ():
             ax.plot([small.value], [at], **_marker(small, 3.0), alpha=0.55, zorder=2)
@@ -154,6 +157,7 @@ def _panel(ax: Axes, i: int, rows: Sequence[tuple[float, ForestRow]], height: fl
         )
         ax.plot([mark.value], [at], **_marker(mark, 6.2 if row.small else 5.2), zorder=4)
         ends += [mark.low, mark.high]
+    # a little room, so that no mark is on the frame
     space = 0.04 * (max(ends) - min(ends))
     ax.set_xlim(min(ends) - space, max(ends) + space)
     ax.xaxis.set_major_formatter(lambda x, _: "0" if x == 0 else f"{x:+.0f}".replace("-", "−"))
@@ -162,6 +166,7 @@ def _panel(ax: Axes, i: int, rows: Sequence[tuple[float, ForestRow]], height: fl
 
 def _marker(mark: Mark, size: float) -> dict[str, Any]:
     colour, shape = LOOKS[mark.verdict]
+    # hollow if not confirmed; a bar has no face, so its edge has the colour
     face = colour if mark.sure else "white"
     edge = "white" if mark.sure and shape != "|" else colour
     wide = 1.4 if shape == "|" else 0.9

@@ -28,6 +28,7 @@ def tidy(
     for row in rows:
         record = dict(row)
         for key in intervals:
+            # an estimate has a value, or a mean over seeds, or is absent
             e = row.get(key) or {}
             record |= {key: e.get("value", e.get("mean", np.nan))}
             record |= {f"{key}_low": e.get("low", np.nan), f"{key}_high": e.get("high", np.nan)}
@@ -59,8 +60,10 @@ def with_average(
         return frame
     groups = frame.groupby(list(group), sort=False)
     mean = groups[list(keys)].mean()
+    # only what all data sets have: means over different data sets cannot be compared
     mean = mean[groups["dataset"].nunique() == n].reset_index()
     mean.insert(0, "dataset", AVERAGE)
+    # models in the order of the frame, not of the alphabet
     models = list(dict.fromkeys(frame["model"]))
     mean = mean.sort_values("model", key=lambda column: column.map(models.index), kind="stable")
     return pd.concat([frame, mean], ignore_index=True)

@@ -47,13 +47,16 @@ def panels(n: int, models: int = 1, wide: bool = False) -> tuple[Figure, list[Ax
 
 def columns_of(n: int, models: int = 1) -> int:
     """Panels in a row."""
+    # whole data sets in a row: a multiple of the number of models
     if 1 < models <= PANELS + 1:
         return min(n, max(models, PANELS // models * models))
+    # five or six panels fill two rows of three better than rows of four
     return min(PANELS if n not in (5, 6) else 3, n)
 
 
 def axes(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
     """Axes at a place in inches from the upper left corner."""
+    # matplotlib counts in shares of the figure, from the lower left
     w, h = figure.get_size_inches()
     return figure.add_axes((left / w, 1 - (top + height) / h, width / w, height / h))
 
@@ -66,6 +69,7 @@ def outer_labels(panels: list[Axes], x: str, y: str) -> None:
         if spec.is_first_col():
             ax.set_ylabel(y)
         columns = spec.get_geometry()[1]
+        # no panel below this one: the last of its column
         if i + columns >= len(panels):
             ax.set_xlabel(narrow(x, columns))
 
@@ -95,6 +99,7 @@ def share_axis(ax: Axes, images: int) -> None:
     At least LEAST points and the shares of FEW images high, within 0 and 100.
     """
     low, high = ax.get_ylim()
+    # stretched about the middle, then moved back inside 0 to 100
     span = min(100.0, max(LEAST, 100 * FEW / max(1, images), high - low))
     low = min(max(0.0, (low + high - span) / 2), 100 - span)
     ax.set_ylim(low, low + span)
@@ -110,6 +115,7 @@ def name_lines(ax: Axes, ends: dict[str, tuple[float, dict[str, Any]]]) -> None:
     low, high = ax.get_ylim()
     step = (high - low) * 0.115  # of a line of text in a panel two inches high
     places: list[float] = []
+    # upwards, each name at least a step above the one below it
     for y, _ in sorted(ends.values(), key=lambda end: end[0]):
         places.append(max(y, places[-1] + step) if places else y)
     if places and places[-1] > high:  # push back down from the top

@@ -33,6 +33,7 @@ def mistakes(predictions: pd.DataFrame) -> pd.DataFrame:
         wrong = predictions[predictions[method] != predictions["label"]]
         counts[method] = wrong.groupby(["label", method]).size().rename_axis(["label", "predicted"])
     table = pd.DataFrame(counts).fillna(0).astype(int).reset_index()
+    # the last method decides, earlier ones break ties
     order = [*reversed(METHODS), "label", "predicted"]
     return table.sort_values(
         order, ascending=[False] * len(METHODS) + [True, True], ignore_index=True

@@ -48,6 +48,7 @@ def schema(items: Sequence[Item]) -> dict[str, Any]:
     properties: dict[str, dict[str, Any]] = {}
     for item in items:
         least = 0 if item.optional else item.missing
+        # lists of the same size share one definition
         name = f"List{least}to{item.missing}"
         lists[name] = {
             "type": "array", "items": {"type": "string"}, "minItems": least,
@@ -77,6 +78,7 @@ def read(content: str, item: Item) -> Sides | str:
         return "its reasoning had no end"  # an object in it is a draft
     try:
         documents = list(_objects(bare))
+        # only objects that have this item's key; the last one counts
         fitting = [by_name for by_name in map(_by_name, documents) if name_key(item.key) in by_name]
         lists = _by_name(fitting[-1][name_key(item.key)]) if fitting else {}
     except Repeated as repeated:
@@ -91,6 +93,7 @@ def read(content: str, item: Item) -> Sides | str:
         texts = [
             TEXTS.validate_python(lists.get(name_key(name)), strict=True) for name in item.lists
         ]
+        # fails for half a character, which no file can hold
         "".join(text for side in texts for text in side).encode()
     except ValidationError as error:
         wrong = error.errors()[0]
@@ -108,6 +111,7 @@ def _objects(text: str) -> Iterator[dict[str, Any]]:
     ValueError if it ends with the beginning of an object or has two objects side by side, Repeated
     for equal keys."""
     decoder = json.JSONDecoder(object_pairs_hook=unique)
+    # from brace to brace: where nothing can be parsed, no object begins
     start, end, braces = text.find("{"), 0, 0
     while start >= 0:
         try:
@@ -118,6 +122,7 @@ def _objects(text: str) -> Iterator[dict[str, Any]]:
                 raise
             start = text.find("{", start + 1)
             continue
+        # nothing but space or a comma between two objects: it is unclear which one counts
         if end and not text[end:start].strip(" \t\r\n,"):
             raise ValueError("two objects")
         end = end_of_this
@@ -128,6 +133,7 @@ def _objects(text: str) -> Iterator[dict[str, Any]]:
         if not inside:
             yield document
         start = text.find("{", end)
+    # a brace and a quote after the last object: another one was cut off
     if re.search(r'\{\s*"', text[end:]):
         raise ValueError("an object without an end")
 

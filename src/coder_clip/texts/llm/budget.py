@@ -39,6 +39,7 @@ class CostEstimate:
 
 
 def total(estimates: Iterable[CostEstimate]) -> CostEstimate:
+    # field by field
     return CostEstimate(*map(sum, zip(*map(astuple, estimates), strict=True)))
 
 
@@ -58,6 +59,7 @@ def estimate(requests: Iterable[Request], generator: GeneratorConfig) -> CostEst
         prompt, completion = around + sum(map(tokens, content)), guess(request.items)
         at_most = 0.0
         if generator.token_limit is not None:
+            # upper bound: FEWEST_BYTES per token, and an answer of full length
             size = sum(len(text.encode(errors="replace")) for text in content)
             at_most = money(generator.prices, size / FEWEST_BYTES + around, generator.token_limit)
         cost = money(generator.prices, prompt, completion)
@@ -79,6 +81,7 @@ def guess(items: Sequence[dict[str, Any]]) -> float:
     found = 0.0
     for item in items:
         of_texts = item["count"] * TOKENS_PER_TEXT[item["kind"]]
+        # a pair has two lists, each with both names around it
         found += (
             2 * (of_texts + TOKENS_PER_SIDE)
             if "other" in item["fields"]

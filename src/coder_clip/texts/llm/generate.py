@@ -71,6 +71,7 @@ class Generator:
         for item in items:
             item.rule = rule if item.kind == "analogous" else None
         waiting = items
+        # one more than the reasks; analogous names have MAX_REASKS of their own
         for number in range(1, 2 + max(MAX_REASKS, self.generator.max_reasks)):
             self._round(waiting, number)
             waiting = [item for item in waiting if item.again(self.generator.max_reasks)]
@@ -150,6 +151,7 @@ class Generator:
         """True if an answer has a usable text, and not, but for the name, the words of one about
         another class.
         """
+        # equal words about two classes describe neither, so the name is taken out to compare
         subject = items[0].owner
         words = (answer.text or "").replace(items[0].fields["class"], "")
         repeats = self.said.setdefault(words, subject) != subject
@@ -250,6 +252,7 @@ def provenance(kind: str, items: Sequence[Item], generator: GeneratorConfig) -> 
         "system_fingerprint": sorted({a.fingerprint for a in answers if a.fingerprint}),
         "prompt": prompts.template(kind).note,
         "parameters": generator.parameters(0),
+        # the first and the last day, or one if these are the same
         "date": " to ".join(dict.fromkeys(days[:1] + days[-1:])),
         "answers": len(answers),
         "asked_again": sum(max(0, i.asked - 1) for i in items),

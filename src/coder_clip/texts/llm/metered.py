@@ -116,9 +116,11 @@ class Metered(openai.DefaultAsyncHttpxClient):
         """Send a request when the server and the budget allow it."""
         if request.method == "GET":  # the list of models
             return await super().send(request, **options)
+        # a loop, because another answer may ask for a longer wait meanwhile
         while self._resume > time.monotonic():
             await asyncio.sleep(max(0.0, self._resume - time.monotonic()))
         reserved = self.budget.most(len(request.content))
+        # reserved before it is sent, so that requests in flight cannot pass the limit together
         async with self._room:
             await self._room.wait_for(lambda: self.budget.has_room(reserved))
             self.budget.in_flight.append(reserved)
@@ -260,6 +262,7 @@ class Metered(openai.DefaultAsyncHttpxClient):
         except ValidationError:
             usage = None
         known |= {"currency": prices.currency} if prices else {}
+        # a count too small for the bytes is not believed; then the reserved amount counts
         if usage and not cost.too_few(usage.prompt_tokens, usage.written, sent, text or ""):
             known |= {"prompt_tokens": usage.prompt_tokens, "completion_tokens": usage.written}
             known |= (

@@ -83,6 +83,7 @@ def item_key(model: str, parameters: dict[str, Any], item: dict[str, Any]) -> st
 def template(kind: str) -> Template:
     """The prompt file of a kind of text. ValueError if a part is missing."""
     data = (FOLDER / f"{kind}.txt").read_bytes()
+    # after the head, names and texts of the parts alternate
     head, *rest = re.split(r"^\[(\w+)\]\n", data.decode(), flags=re.M)
     parts = {name: text.strip() for name, text in zip(rest[::2], rest[1::2], strict=True)}
     version = re.fullmatch(r"version: (\S+)\s*", head)
@@ -96,6 +97,7 @@ def template(kind: str) -> Template:
 def document(item: Item) -> dict[str, Any]:
     """Everything that the question of an item consists of, for its key and the store."""
     fields = dict(item.fields)
+    # a hash instead of the list of all classes, which each stored item would repeat
     if "classes" in fields:
         fields["classes"] = digest(fields["classes"])
     return {

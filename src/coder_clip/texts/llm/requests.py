@@ -146,6 +146,7 @@ class Item:
     def excluded(self) -> list[str]:
         """Texts that the next answer must not repeat."""
         have = [t for side in self.texts.values() for t in side]
+        # the newest ones: prompts must stay short
         return list(dict.fromkeys([r.text for r in self.refused] + have))[-MAX_EXCLUDED:]
 
     @property
@@ -156,6 +157,7 @@ class Item:
     @property
     def failed(self) -> str:
         """Why there are not enough texts; empty if there are."""
+        # "there is none" counts only if the model said so
         silent = self.optional and not any(self.texts.values()) and (self.wrong or self.unanswered)
         return (
             "" if self.enough and not silent else self.unanswered or self.wrong or "nothing usable"
@@ -171,6 +173,7 @@ class Item:
         if self.unanswered:
             return False
         full = all(len(texts) >= self.wanted for texts in self.texts.values())
+        # many analogous names are refused as too similar, so these have reasks of their own
         if self.kind == "analogous" and self.short and not full:
             return self.asked <= MAX_REASKS and self.idle < MAX_IDLE
         return (bool(self.wrong) or not self.enough) and self.asked <= max_reasks
@@ -181,6 +184,7 @@ class Item:
         self.answers[key] = answer
         self.wrong, self.short, self.unanswered = "", False, ""
         before = sum(map(len, self.texts.values()))
+        # servers report a refusal in a field, models say it in words
         if answer.refusal is not None or (
             isinstance(found, str) and checks.refuses(answer.text or "")
         ):
@@ -191,6 +195,7 @@ class Item:
         else:
             self._add(found, key)
         self.idle = 0 if sum(map(len, self.texts.values())) > before else self.idle + 1
+        # an apology in the list does not mean that there are no texts
         apology = not any(self.texts.values()) and any(r.why in NO_ANSWER for r in self.refused)
         if (not self.enough or apology) and not self.wrong:
             shown = "; ".join(one_line(r.text, 100) for r in self.refused[-3:]) or "none"
@@ -207,12 +212,14 @@ class Item:
 
     def _add(self, found: Sides, key: str) -> None:
         """Add each text that the checks accept once, as many as are wanted."""
+        # what is on both sides of a pair tells nothing apart
         keys = ({self._key(checks.clean(t)) for t in texts} for texts in found.values())
         both = set.intersection(*keys)
         for side, texts in found.items():
             kept = self.texts.setdefault(side, [])
             seen = {self._key(t) for t in (*kept, *(r.text for r in self.refused))}
             accepted: dict[str, str] = {}
+            # checks first, then the texts of other classes; a repeat is ignored, not refused
             for text in map(checks.clean, texts):
                 why, key_of_text = self._fault(text, side), self._key(text)
                 if why is None and self.pair and key_of_text in both:
@@ -223,6 +230,7 @@ class Item:
                     self.refuse(text, why, key, side)
                 elif key_of_text not in seen:
                     accepted.setdefault(key_of_text, text)
+            # the rule compares all names of an answer at once
             chosen = list(accepted.values())[: self.wanted]
             asked = [(self.fields["class"], text) for text in chosen]
             for text, why in zip(
@@ -281,6 +289,7 @@ def class_items(
     names = [spaces(c) for c in classes]
     label_set, items = Names(names), list[Item]()
     for i, name in enumerate(names):
+        # a window of MAX_LISTED classes around this one, kept within the list
         start = max(0, min(i - MAX_LISTED // 2, len(names) - MAX_LISTED))
         listed = {"classes": ", ".join(dict.fromkeys(names[start : start + MAX_LISTED]))}
         for kind in kinds:

@@ -64,6 +64,7 @@ class Review(BaseModel):
     def apply(self, items: Sequence[Item]) -> None:
         """Skip the answers that are not wanted, and refuse the rejected texts."""
         for item in items:
+            # each "again" skips one more answer
             item.skipped = self.again.count((item.kind, item.owner))
             item.rejected = frozenset(
                 plain(t) for k, o, t in self.rejected if (k, o) == (item.kind, item.owner)
@@ -103,4 +104,5 @@ def _texts(
 
 def _keys(note: dict[str, Any], owner: str, texts: list[str]) -> list[str]:
     keys = note.get("from", {}).get(owner, "")
+    # one key stands for all texts
     return keys if isinstance(keys, list) else [keys] * len(texts)

@@ -17,9 +17,9 @@ from coder_clip.errors import UserError, one_line
 WIDE_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")  # more than 8 bits a pixel
 JPEG_END = b"\xff\xd9"
 TAIL = 64  # bytes in which the end must be: cameras and programs append some
-LEAST_SIDE = (
-    512  # pixels that a side of a photo keeps where it is decoded at a fraction of its size
-)
+BAND = 1 << 20  # pixels that are converted at a time
+# pixels that a side of a photo keeps where it is decoded at a fraction of its size
+LEAST_SIDE = 512
 
 
 class UnreadableImage(UserError):
@@ -61,7 +61,6 @@ def read_image(
         if content is None:
             content = Path(path).read_bytes()
         with _open(content) as image:
-            # `draft` only asks: Pillow picks a fraction of a JPEG, and ignores it for other formats
             if least is not None:
                 image.draft(None, (least, least))
             image.load()
@@ -103,7 +102,6 @@ def seems_whole(path: str | PathLike[str]) -> bool:
             if image.format != "JPEG":
                 return False
         with open(path, "rb") as stream:
-            # a JPEG that was cut off lacks the marker of its end
             stream.seek(-min(TAIL, os.path.getsize(path)), os.SEEK_END)
             return JPEG_END in stream.read()
     except Exception:  # Pillow raises almost anything on damaged bytes
@@ -117,13 +115,11 @@ def _open(content: bytes) -> Image.Image:
     try:
         return Image.open(io.BytesIO(content))
     except Image.DecompressionBombError as too_large:
-        # JPEG is the one format that Pillow can decode at a fraction of its size
         try:
             image = JpegImageFile(io.BytesIO(content))
         except SyntaxError:  # another format, which cannot be decoded in part
             raise too_large from None
         image.draft(None, (LEAST_SIDE, LEAST_SIDE))
-        # Pillow's own limit: it refuses twice MAX_IMAGE_PIXELS
         if image.width * image.height > 2 * (Image.MAX_IMAGE_PIXELS or 0):
             raise
         return image
@@ -149,31 +145,49 @@ def to_rgb(image: Image.Image) -> Image.Image:
     """
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
+    # In bands of rows, because what is computed between takes several times the memory of the
+    # image.
+    result = Image.new("RGB", image.size)
+    rows = max(1, BAND // max(1, image.width))
+    tops = range(0, image.height, rows)
     if image.mode in WIDE_MODES:
-        return Image.fromarray(_to_8_bit(np.asarray(image), image.mode)).convert("RGB")
-    # transparent pixels can have any colour underneath, so they are laid on white
+        wide = np.asarray(image)
+        highest = _highest(wide, image.mode)
+        for top in tops:
+            band = _to_8_bit(wide[top : top + rows], image.mode, highest)
+            result.paste(Image.fromarray(band).convert("RGB"), (0, top))
+        return result
     if image.has_transparency_data:
-        white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
+        for top in tops:
+            band_of_image = image.crop((0, top, image.width, min(top + rows, image.height)))
+            white = Image.new("RGBA", band_of_image.size, "white")
+            above_white = Image.alpha_composite(white, band_of_image.convert("RGBA"))
+            result.paste(above_white.convert("RGB"), (0, top))
+        return result
     return image.convert("RGB")
 
 
-def _to_8_bit(pixels: NDArray[np.generic], mode: str) -> NDArray[np.uint8]:
-    """Scale (H, W) integers or floats to (H, W) uint8, by the full range of the format, never by
+def _highest(pixels: NDArray[np.generic], mode: str) -> float:
+    """The value of (H, W) integers or floats that becomes 255: that of the format, never that of
     the content.
+
+    Raises ValueError where it is unknown.
     """
+    low, high = float(pixels.min()), float(pixels.max())
     if mode == "F":
-        real = pixels.astype(np.float64)
-        low, high = float(real.min()), float(real.max())
         if not (low >= 0 and high <= 255):  # also refuses NaN
             raise ValueError(f"float pixels from {low:g} to {high:g}: expected 0..1 or 0..255")
-        # the two ranges of float images are told apart by the largest value
-        return np.rint(real * (255 if high <= 1 else 1)).astype(np.uint8)
-    wide = pixels.astype(np.int64)  # mode "I" is how Pillow shows some 16-bit files
-    if wide.min() < 0 or wide.max() > 65535:
+        return 1 if high <= 1 else 255
+    if low < 0 or high > 65535:  # mode "I" is how Pillow shows some 16-bit files
         raise ValueError(
-            f"integer pixels from {wide.min()} to {wide.max()}: expected 16 bits (0..65535)"
+            f"integer pixels from {int(low)} to {int(high)}: expected 16 bits (0..65535)"
         )
-    # to the nearest level in integers: 65535 becomes exactly 255
-    scaled: NDArray[np.uint8] = ((wide * 255 + 32767) // 65535).astype(np.uint8)
+    return 65535
+
+
+def _to_8_bit(pixels: NDArray[np.generic], mode: str, highest: float) -> NDArray[np.uint8]:
+    """Scale (H, W) integers or floats to (H, W) uint8. highest: from `_highest`."""
+    if mode == "F":
+        return np.rint(pixels.astype(np.float64) * (255 if highest == 1 else 1)).astype(np.uint8)
+    scaled: NDArray[np.uint8] = ((pixels.astype(np.int64) * 255 + 32767) // 65535).astype(np.uint8)
     return scaled

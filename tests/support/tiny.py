@@ -106,8 +106,10 @@ def random_weights(folder: Path, seed: int = 0) -> dict[str, torch.Tensor]:
         torch.manual_seed(seed)
         model = open_clip.create_model(f"local-dir:{folder}", load_weights=False)
         state = {k: v.clone().contiguous() for k, v in model.state_dict().items()}
+        # open_clip leaves the last one as it finds the memory
+        spread = ("positional_embedding", "token_embedding", "cls_emb", "decoder.text_projection")
         for name, tensor in state.items():
-            if "positional_embedding" in name or "token_embedding" in name or "cls_emb" in name:
+            if any(part in name for part in spread):
                 tensor.normal_()
         return state
 

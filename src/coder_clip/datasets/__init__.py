@@ -95,7 +95,7 @@ def load_templates(name: str, config: Described) -> Templates:
         else:
             given[key] = tuple(value)
     base = Templates()
-    # own classes start from the default sentences; a published data set brings the paper's
+    # classes of your own start from the default sentences; a built-in data set brings its own
     own = config.root is not None or (config.features is not None and name not in PUBLISHED)
     if not own:
         base = (

@@ -226,7 +226,6 @@ def imagenet_folders(place: Place) -> Splits:
             "images alone say "
             "split: imagenet_val in the configuration, for zero-shot"
         )
-    # an entry with fewer classes has the first ones
     folders = [f"train/{synset}" for synset in imagenet_synsets()[: len(place.classes)]]
     return {"train": _numbered(place, folders), **imagenet_val(place)}
 

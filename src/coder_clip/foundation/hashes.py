@@ -45,7 +45,6 @@ class Hashes:
     def save(self) -> None:
         """Write new hashes to the cache file."""
         if self._changed:
-            # files that are gone leave the cache
             write_text(
                 self._path, json.dumps({p: v for p, v in self._known.items() if os.path.exists(p)})
             )

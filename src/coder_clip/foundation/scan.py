@@ -49,7 +49,7 @@ def _read(path: Path) -> Module:
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
             defines.add(node.name)
             continue
-        # a plain assignment has several targets, an annotated one has one
+        # a plain assignment has a list of targets (a = b = 1), an annotated one a single target
         target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
         value = getattr(node, "value", None)
         if isinstance(target, ast.Name) and isinstance(value, ast.expr):

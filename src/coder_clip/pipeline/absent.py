@@ -71,7 +71,7 @@ def absent_data(
     # with `fetch` the root need not exist, because the run makes it
     if root.exists() or not config.fetch:
         existing(root)
-    # a manifest was written when all images were there: no second look at them
+    # where a manifest is, a job has looked at the images already
     return [
         n
         for n in missing

@@ -32,7 +32,7 @@ class Phase:
 def phases(file: Path = FILE) -> tuple[Phase, ...]:
     """All phases in order. UserError if the file is missing or incomplete."""
     try:
-        # the time is a key of the cache, so that a changed file is read again
+        # the time is part of the cache's key, so that a changed file is read again
         return _phases(file.resolve(), file.stat().st_mtime_ns)
     except OSError as error:
         raise UserError(f"no {FILE} here; run this in the folder of the Snakefile") from error

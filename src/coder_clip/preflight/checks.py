@@ -349,7 +349,7 @@ def _unreadable(data: ImageFiles, ids: list[str], deep: bool) -> dict[str, str]:
     """
 
     def reason(image_id: str) -> str | None:
-        # these files show at their ends that they are whole; others have to be decoded
+        # its end or its checksums show that it is whole; any other format has to be decoded
         if not deep and seems_whole(data.path(image_id)):
             return None
         try:

@@ -127,7 +127,6 @@ def ahead(
     took = last_run(config, gpus > 0, sizes or {})
     found: dict[str, list[float]] = {}  # phase -> jobs, seconds, gigabytes
     for job in jobs(config, sizes or {}):
-        # a job with one missing file runs as a whole
         if not all(file.is_file() for file in job.files):
             seconds = _seconds(config, job, gpus > 0, sizes or {}) * took.get(job.phase, 1.0)
             before = found.get(job.phase, [0, 0.0, 0.0])

@@ -115,8 +115,8 @@ def _choose(
         for side, name in SIDES.items() if jobs else ():
             paths = {job.name: job.certificate(here.t.root).as_posix() for job in jobs}
             own = {job.name: stated[side].get(paths[job.name]) for job in jobs}
-            # earlier phases as they were chosen, this phase as this side made it
             outputs = {p: sha for c in own.values() if c for p, sha in c.outputs.items()}
+            # earlier phases as they were chosen, this phase as this side made it
             objections[name] = _objection(here, jobs, own, {**made, **outputs})
             if not objections[name]:
                 chosen[phase.name] = side

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
+import subprocess
 import sys
 from functools import cache
 from pathlib import Path
@@ -63,14 +65,31 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Work:
     return Work(working_copy(tmp_path_factory.mktemp("bytes") / "copy", {}).folder, CONFIG)
 
 
+PYTHONS = ("python3.14", "python3.13", "python3.12")
+
+
+@pytest.fixture(scope="session")
+def newest(source: Work, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The newest Python here, with the newest versions that pyproject.toml allows."""
+    found = next(filter(None, map(shutil.which, PYTHONS)), None)
+    if found is None:
+        pytest.skip(f"none of {', '.join(PYTHONS)} is here")
+    environment = tmp_path_factory.mktemp("newest") / "venv"
+    subprocess.run([found, "-m", "venv", environment], check=True)
+    python = environment / "bin/python"
+    install = [python, "-m", "pip", "install", "--quiet", "pytest", source.folder]
+    subprocess.run(install, check=True)
+    return python
+
+
 @cache
-def made(work: Work, profile: str) -> dict[str, str]:
+def made(work: Work, profile: str, python: str | Path = sys.executable) -> dict[str, str]:
     """Every artefact of a whole run -> its md5."""
     script, tests = Path(__file__).with_name("whole_run.py"), REPO / "tests/support"
     path = os.pathsep.join([python_path(work.folder), str(tests)])
     n = PROFILES[profile]["OMP_NUM_THREADS"]
     work.run("rm", "-rf", "results")
-    work.run(sys.executable, script, CONFIG, n, **{"PYTHONPATH": path, **PROFILES[profile]})
+    work.run(python, script, CONFIG, n, **{"PYTHONPATH": path, **PROFILES[profile]})
     return work.hashes("md5")
 
 
@@ -88,6 +107,14 @@ def test_every_processor_makes_the_recorded_bytes(source: Work, profile: str) ->
         if "/certificates/" not in out
     }
     assert {out: _of(out, files) for out in recorded} == recorded
+
+
+def test_the_newest_versions_make_the_recorded_numbers(source: Work, newest: Path) -> None:
+    """Draws and sums that depend on a version of NumPy or PyTorch would change results with the year."""
+    files = made(source, "this machine", newest)
+    other = made(source, "this machine")
+    assert {name for name in files | other if files.get(name) != other.get(name)} <= DRAWN
+    assert files.keys() == other.keys()
 
 
 def test_the_page_is_small_enough_to_send(source: Work) -> None:

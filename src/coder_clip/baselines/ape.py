@@ -48,7 +48,7 @@ class Constants(NamedTuple):
 
 
 # configs/*.yaml of yangyangyang127/APE (training_free_feat_num, w_training_free, search_scale,
-# search_step). The # authors do not say how they chose them; they are used in every setting, which
+# search_step). The authors do not say how they chose them; they are used in every setting, which
 # can only favour the baseline.
 PUBLISHED = {
     "caltech101": Constants(800 / 1024, 0.5),

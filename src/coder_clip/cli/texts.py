@@ -505,7 +505,7 @@ def review(
     all.
     """
     # Artefacts are only read here. A decision (reject, again) is stored beside the answers, and the
-    # next run # applies it: so the text sets change only in the phase that makes them.
+    # next run applies it: so the text sets change only in the phase that makes them.
     rooms.LANGUAGE_MODEL.require()
     from ..texts.llm.review import Review, listed
     from ..texts.llm.store import Answers

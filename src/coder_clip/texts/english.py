@@ -76,7 +76,7 @@ def _stem(word: str) -> str:
     # the plural s, but not the s of "glass", "cactus" or "iris"
     if word.endswith("s") and not word.endswith(("ss", "us", "is")):
         word = word[:-1]
-    # without s: "berrie" -> "berry", "leave" -> "leaf"; "knive" and "knife" -> "knif"
+    # without s: "berrie" -> "berry"; "glove" -> "glof" in singular and plural alike
     for end, instead in (("ie", "y"), ("ve", "f"), ("fe", "f")):
         if word.endswith(end):
             return f"{word.removesuffix(end)}{instead}"
@@ -106,7 +106,7 @@ class English:
             dict[str, str](pair.split(":") for pair in forms[key].split())
             for key in ("irregular", "american", "digits")
         )
-        # a part with "less" or "free" denies it; "spotless" before a word of clean does not
+        # "hairless" and "spot free" deny what an encoder reads; "a spotless kitchen" denies nothing
         parts = "|".join(listed("negation", "parts"))
         clean = "|".join(listed("negation", "clean"))
         less = rf"\b(?!spotless (?:{clean})\b)(?:{parts})s?(?:less| free)\b"

@@ -127,6 +127,7 @@ class CacheLines:
         self._tilt: Floats | None = None
         for part, near, tilt in parts:
             self._near[part] = near.reshape(-1, near.shape[2]).T
+            # a method has a tilt for all images or for none
             if tilt is not None:
                 if self._tilt is None:
                     self._tilt = np.empty(self._clip.shape)
@@ -144,6 +145,7 @@ class CacheLines:
 
     def blocks(self, rows: Ints) -> Iterator[Images]:
         """The images of these numbers."""
+        # with weights an image has a line per γ, and fewer images fit in a block
         lines = 1 if self._weights is None else self._weights.shape[1]
         for part in blocks(len(rows), max(self._shots.places.size, self._clip.shape[1] * lines)):
             few = rows[part]

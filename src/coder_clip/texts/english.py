@@ -46,6 +46,7 @@ def same_text(text: str) -> str:
     they are short.
     """
     e, found = english(), stems(text)
+    # few words in any order say the same; of more words the order counts
     content = [word for word in found if word not in e.small]
     return " ".join(sorted(content) if len(content) <= _FEW else found)
 
@@ -173,7 +174,7 @@ class English:
                 re.match(r"\s+(?:at|near|towards?|in the middle|point|part|end)\b", after)
                 is not None
             )
-        # "than" needs something to see behind it: "than usual" compares with nothing
+        # "than its body" is seen in the photo, "than usual" is not
         reference = re.match(
             r"\s+(?:\w+\s+)?than\s+(?!usual|normal|most|other|average)", after
         ) or re.search(

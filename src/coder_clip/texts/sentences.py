@@ -122,6 +122,7 @@ def _add_variants(
         templates.attribute_few_shot or templates.attribute,
         templates.analogous_few_shot or templates.analogous,
     )
+    # an equal wording would make every sentence twice
     if few_shot != wordings[""]:
         wordings[FEW_SHOT] = few_shot
     # each combination but the plain one, which is there already

@@ -285,6 +285,7 @@ def _append(path: Path, data: bytes) -> None:
             stream.seek(size - 1)
             data = data if stream.read(1) == b"\n" else b"\n" + data
         try:
+            # unbuffered writes may stop early, so write on until all bytes are out
             written = 0
             while written < len(data):
                 written += stream.write(data[written:])

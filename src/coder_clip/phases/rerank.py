@@ -206,8 +206,8 @@ def stage_two(inputs: RerankInputs, s: Setting) -> StageTwo:
     threshold = inputs.config.threshold(inputs.dataset)
     if s.rerank_threshold == "test":
         threshold = best_threshold(thresholds, stages.test, inputs.test.labels)
-    # without validation images there is nothing to choose on
     elif s.rerank_threshold == "validation":
+        # without validation images there is nothing to choose on
         threshold = DEFAULT_THRESHOLD
         if stages.val is not None and inputs.val is not None:
             threshold = best_threshold(thresholds, stages.val, inputs.val.labels)

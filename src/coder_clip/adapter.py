@@ -72,11 +72,12 @@ class CoderAdapter:
         if not len(keys):
             raise UserError("no shot; an adapter needs at least one")
         labels = checked_labels(labels, len(keys), n_classes, "shot labels")
+        # only inner products of CODERs are needed: G (d, d) stands for all M texts
         product = keys @ gram(texts).to(keys.device)
         squares = (product * keys).sum(dim=1, keepdim=True)  # yᵀGy = ‖T y‖²
         # a key that no text sees has a zero CODER, whose cosine is 0
         product = torch.where(squares > 0, product / squares.clamp_min(1e-300).sqrt(), 0.0)
-        # the mean is one shift per image, which min-max scaling cancels
+        # min-max cancels this shift; without it float32 keeps the digits in which shots differ
         weights = product - product.mean(dim=0)
         return cls(weights.to(dtype), labels, n_classes, float(product.norm(dim=1).max()))
 

@@ -349,7 +349,11 @@ class Comparison:
 def verdict(test: Comparison) -> Verdict:
     """The verdict on a claim whose two sides were compared."""
     found = clear({"low": test.low, "high": test.high})
-    return "shown" if found == "better" else "contradicted" if found == "worse" else "open"
+    if found == "better":
+        return "shown"
+    if found == "worse":
+        return "contradicted"
+    return "open"
 
 
 def over_data_sets(tests: Sequence[Comparison]) -> Comparison | None:

@@ -216,8 +216,8 @@ class TextNeighbors:
         """
         self._sums, self._counts, self._names, self._owner = sums, counts, names, owner
         # One column per name: the mean of its class's mean texts and this name, whose inner product
-        # with an image is # the score if this name is the best. The j-th names of all classes form
-        # one block of columns. With the # classes of most names first, block j belongs to the first
+        # with an image is the score if this name is the best. The j-th names of all classes form
+        # one block of columns. With the classes of most names first, block j belongs to the first
         # classes, so that the maximum runs over slices.
         means = on_grid(mean_with_best(sums[owner], counts[owner, None], names))
         many = torch.bincount(owner, minlength=len(counts))
@@ -266,6 +266,7 @@ class TextNeighbors:
     def _score_blocks(self, x: Tensor) -> Iterator[Tensor]:
         """The class scores of unit images (N, d), block by block."""
         levels, column = [level.to(x.device) for level in self._levels], self._column.to(x.device)
+        # classes with most names are first, so level j competes in the first columns only
         for block in torch.split(x, max(1, CHUNK // self.n_classes)):
             best = exact_matmul(block, levels[0])
             for level in levels[1:]:

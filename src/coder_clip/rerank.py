@@ -103,7 +103,7 @@ class OneToOne:
             return values
         i, j = torch.triu_indices(k, k, 1, device=x.device)
         # Each unordered pair is looked up once, in column (i, j). A candidate's sum takes the
-        # columns of its pairs, # with a minus where it is the second of the pair, since D(b, a) =
+        # columns of its pairs, with a minus where it is the second of the pair, since D(b, a) =
         # −D(a, b).
         others = torch.zeros(k, k, dtype=torch.int64, device=x.device)
         others[i, j] = others[j, i] = torch.arange(len(i), device=x.device)

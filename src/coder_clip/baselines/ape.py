@@ -48,7 +48,7 @@ class Constants(NamedTuple):
 
 
 # configs/*.yaml of yangyangyang127/APE (training_free_feat_num, w_training_free, search_scale,
-# search_step). The # authors do not say how they chose them; they are used in every setting, which
+# search_step). The authors do not say how they chose them; they are used in every setting, which
 # can only favour the baseline.
 PUBLISHED = {
     "caltech101": Constants(800 / 1024, 0.5),
@@ -139,6 +139,7 @@ class Ape:
         """
         shots = ByClass(self.labels, self.n_classes)
         betas, alphas, gammas = (grid(*span) for span in self.constants[2:])
+        # no tilt: γ enters through the weights of the shots
         parts = ((part, near, None) for part, near in self._near(shots, x))
         lines = CacheLines(shots, clip_logits, labels, parts, self._weights(shots, gammas))
         best = first_best(lines, Grids(alphas, betas, gammas), ("beta", "alpha", "gamma"))
@@ -165,8 +166,8 @@ def criterion(keys: Tensor, labels: Tensor, weights: Tensor, disparity: float) -
 
     Sums over all pairs of different classes follow from sums over classes: Σ_{a≠b} s_a s_b = (Σ s)²
     − Σ s²."""
-    # a class's weight is one more sample of it, hence sizes + 1
     n_classes = len(weights)
+    # a class's weight is one more sample of it, hence sizes + 1
     sums = weights.clone().index_add_(0, labels, keys)
     sizes = torch.bincount(labels, minlength=n_classes).double() + 1
     pairs = sizes.sum() ** 2 - (sizes**2).sum()

@@ -33,8 +33,8 @@ def half(features: Tensor, class_index: Tensor, seed: int) -> Tensor:
     owner = class_index.cpu().numpy()
     kept = []
     for c in np.unique(owner):
-        # a generator per class, so that one class's half does not depend on the other classes
         rows = np.flatnonzero(owner == c)
+        # a generator per class, so that one class's half does not depend on the other classes
         kept += (
             np.random.default_rng([seed, int(c)]).permutation(rows)[: -(-len(rows) // 2)].tolist()
         )

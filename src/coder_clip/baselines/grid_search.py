@@ -122,15 +122,18 @@ class CacheLines:
         self._shots, self._weights = shots, weights
         self._labels = labels.cpu().numpy()
         self._clip = clip_logits.cpu().double().numpy()
+        # one row per image, so that a search reads the images in doubt without copying the rest
         self._near = room((self.size, shots.places.size), np.dtype(np.float64))
         self._tilt: Floats | None = None
         for part, near, tilt in parts:
             self._near[part] = near.reshape(-1, near.shape[2]).T
+            # a method has a tilt for all images or for none
             if tilt is not None:
                 if self._tilt is None:
                     self._tilt = np.empty(self._clip.shape)
                 self._tilt[part] = tilt.T
         self._nearest = float(self._near.max(initial=0))
+        # the votes of a class are at most the sum of its weights, for the γ with the largest sum
         every_weight = (
             shots.taken[:, None, :] if weights is None else shots.taken[:, None, :] * weights
         )
@@ -142,6 +145,7 @@ class CacheLines:
 
     def blocks(self, rows: Ints) -> Iterator[Images]:
         """The images of these numbers."""
+        # with weights an image has a line per γ, and fewer images fit in a block
         lines = 1 if self._weights is None else self._weights.shape[1]
         for part in blocks(len(rows), max(self._shots.places.size, self._clip.shape[1] * lines)):
             few = rows[part]
@@ -155,6 +159,7 @@ class CacheLines:
         weights = None if self._weights is None else self._weights[:, gammas]
         of_shots = np.exp(near * beta)
         votes = self._shots.sums(of_shots, weights)
+        # d/dβ exp(β · near) = near · exp(β · near)
         of_shots *= near
         slopes = self._shots.sums(of_shots, weights)
         return votes.transpose(0, 2, 1), slopes.transpose(0, 2, 1)

@@ -22,7 +22,7 @@ ORDER = 10
 LINE = ("green", "-.", "^")
 
 # configs/*.yaml of gaopengcuhk/Tip-Adapter (search_scale): the ends of its search of β and of α,
-# per data set. Both # start at 0.1, in 200 and 20 steps (search_step); utils.py, search_hp goes
+# per data set. Both start at 0.1, in 200 and 20 steps (search_step); utils.py, search_hp goes
 # through them once, β outer.
 PUBLISHED = {
     "caltech101": (12, 5),

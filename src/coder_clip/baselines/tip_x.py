@@ -113,6 +113,7 @@ class TipX:
         ones."""
         shots = ByClass(self.labels, len(self.weights))
         alphas, betas, gammas = grids or (grid(*ALPHAS), grid(*BETAS), grid(*GAMMAS))
+        # the tilt: what γ multiplies, −ψ(M) summed over the shots of each class
         parts = ((part, near, -shots.sums(far)[:, 0]) for part, near, far in self._near(shots, x))
         lines = CacheLines(shots, clip_logits, labels, parts)
         best = first_best(lines, Grids(alphas, betas, gammas), ("alpha", "beta", "gamma"))

@@ -23,7 +23,7 @@ ABOUT = "TIP-X's affinities of image and shot alone, without zero-shot CLIP"
 ORDER = 52
 ABLATION = True
 # Without CLIP's logits only γ / α matters. The published grids span 0.002 to 300; powers of two and
-# the middle between # them are exact on every processor. Every tenth of the published β: the search
+# the middle between them are exact on every processor. Every tenth of the published β: the search
 # is one of the longest of all methods.
 ONE = np.array([1.0])
 RATIOS = np.array(sorted(m * 2.0**k for k in range(-9, 9) for m in (1.0, 1.5)))

@@ -16,7 +16,7 @@ from ..errors import UserError
 from ..foundation import evidence
 
 # In the order of the help: each module adds its commands to `app`. A job imports no more than its
-# command needs, # because all that it executes is in its certificate.
+# command needs, because all that it executes is in its certificate.
 if evidence.command in ("table", "figure", "report"):
     from . import output
 elif evidence.command:

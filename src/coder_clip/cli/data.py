@@ -108,7 +108,10 @@ def _chosen(
         chosen = [n for n in c.datasets if c.published(n)]
     if not chosen:
         raise UserError("name data sets, or give --all, or --config with published data sets in it")
-    return chosen, (root.expanduser() if root else data_root(c.data_root if c else None))
+    # --root, then the environment variable, then the configuration
+    if root:
+        return chosen, root.expanduser()
+    return chosen, data_root(c.data_root if c else None)
 
 
 def _told(found: list[Findings]) -> bool:

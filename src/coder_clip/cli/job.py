@@ -45,8 +45,8 @@ def trace_sources(package: Path, executed: dict[str, str]) -> None:
 
 def main(executed: dict[str, str]) -> None:
     # Called after `trace_sources`, and imports only now, so that every module that takes part is
-    # compiled from # its source. `needed` is False if the certified outputs are already what this
-    # job would make; then nothing # runs.
+    # compiled from its source. `needed` is False if the certified outputs are already what this
+    # job would make; then nothing runs.
     from coder_clip.foundation import evidence
 
     # after -- comes the command of the phase, as a user would type it

@@ -283,6 +283,7 @@ def check(
         faults = check_texts(one.texts, one.pairs, more, one.classes)
         print_lines(f"{one.place(fault.kind)}: {fault}" for fault in faults)
         print_lines(f"{one.name}: {note}" for note in one.notes)
+        # the rule that is broken most often comes first
         by_rule = ", ".join(
             f"{n} {rule}" for rule, n in Counter(f.rule for f in faults).most_common()
         )
@@ -505,7 +506,7 @@ def review(
     all.
     """
     # Artefacts are only read here. A decision (reject, again) is stored beside the answers, and the
-    # next run # applies it: so the text sets change only in the phase that makes them.
+    # next run applies it: so the text sets change only in the phase that makes them.
     rooms.LANGUAGE_MODEL.require()
     from ..texts.llm.review import Review, listed
     from ..texts.llm.store import Answers
@@ -535,6 +536,7 @@ def review(
                 f"no {name} '{wanted}' among these "
                 f"texts{nearest(wanted, known, listed=len(known) < 9)}"
             )
+    # without --class or --kind every text matches
     found = [e for e in every if owner in (None, e.owner) and kind in (None, e.kind)]
     if (reject is not None or again or undo) and owner is None:
         raise UserError("name the class with --class")
@@ -569,8 +571,8 @@ def review(
 
 
 def _freeze(dataset: str, made: list[Path], target: Path) -> None:
-    # with pairs there are two files, and the second gets the name that `texts check` looks for
     """Copy the generated files, and print how a configuration uses them."""
+    # with pairs there are two files, and the second gets the name that `texts check` looks for
     files = (
         {target: made[0]}
         if len(made) == 1

@@ -20,7 +20,7 @@ from scipy.special import ndtri, stdtr, stdtrit
 LEVEL = 0.95  # of every interval
 POWER = 0.8  # chance to see a difference that is there
 # Images that are added to the observed ones, so that few changes, or none, do not look certain: two
-# right and two # wrong ones for a share (Agresti and Coull 1998), one better and one worse for a
+# right and two wrong ones for a share (Agresti and Coull 1998), one better and one worse for a
 # difference (Bonett and Price 2012).
 SHARE, DIFFERENCE = (1.0, 1.0, 0.0, 0.0), (1.0, -1.0)
 
@@ -150,7 +150,11 @@ def clear(difference: Mapping[str, Any]) -> Literal["better", "worse", ""]:
     beside it and decide nothing. Where something is chosen among several, the interval is corrected
     for their number (``tests`` of `crossed_interval`)."""
     low, high = (round(difference[end], 3) for end in ("low", "high"))
-    return "better" if low > 0 else "worse" if high < 0 else ""
+    if low > 0:
+        return "better"
+    if high < 0:
+        return "worse"
+    return ""
 
 
 def images_to_settle(difference: float, changed: float) -> int:

@@ -75,8 +75,8 @@ class FittedMethod:
 def run(config: Config, model: str, dataset: str, shots: int) -> None:
     """Write ``adapter/{model}/{dataset}/{shots}.parquet`` and ``.json``."""
     # Settings share work: a seed's shots are read once (`inputs_of`), a method is fitted once for
-    # all settings # with the same texts (`fitted`), and zero-shot CLIP, which depends on neither
-    # shots nor setting, is one run # for all.
+    # all settings with the same texts (`fitted`), and zero-shot CLIP, which depends on neither
+    # shots nor setting, is one run for all.
     use_threads(config)
     pool, val, test = (
         read_image_features(config, model, dataset, split) for split in (SHOTS, "val", "test")

@@ -54,8 +54,8 @@ ABOUT = (
 TEXTS_SHOWN = 5
 FEW, FEW_TEXTS = "coder_few", 100
 # An image is a query once and a neighbour of many others, so results of images are not independent,
-# and standard # errors over images are too small: at most by 2 for R-precision (a U-statistic of
-# pairs, Hoeffding 1948), and by about # 1.2 (vote of k) and 1.4 (nearest) in simulations of equally
+# and standard errors over images are too small: at most by 2 for R-precision (a U-statistic of
+# pairs, Hoeffding 1948), and by about 1.2 (vote of k) and 1.4 (nearest) in simulations of equally
 # good features: python -m benchmarks.neighbours.
 FACTORS = {"knn": 1.2, "nearest": 1.4, "r_precision": 2.0}
 
@@ -63,7 +63,7 @@ FACTORS = {"knn": 1.2, "nearest": 1.4, "r_precision": 2.0}
 def run(config: Config, model: str, dataset: str) -> None:
     """Write ``evaluation/{model}/{dataset}.json`` and ``.parquet``."""
     # Two questions on test images: which texts stage one needs (kinds, number, choice), and whether
-    # CODER # features are better neighbours than the original ones and simple maps of these.
+    # CODER features are better neighbours than the original ones and simple maps of these.
     # Nothing is chosen here.
     use_threads(config)
     test = read_image_features(config, model, dataset, "test")

@@ -94,8 +94,8 @@ def encode(
     `extract`.
     """
     # A split that this configuration does not use has a file without rows, because later phases
-    # expect the # file. Shots of all seeds are encoded together, as means of augmented views;
-    # `draws` says which images each # seed has.
+    # expect the file. Shots of all seeds are encoded together, as means of augmented views;
+    # `draws` says which images each seed has.
     draws: dict[str, list[list[str]]] = {}
     views = 0
     if split not in config.encoded(dataset):

@@ -31,8 +31,8 @@ def run(config: Config, dataset: str) -> None:
     labels are counted. UserError if images are missing, or too few for a run.
     """
     # A folder of the user has no published counts to compare with: its files are hashed and
-    # searched for # copies. A published data set is checked for missing images (`verified`) and,
-    # with a warning, for other # counts than the published ones (`miscounted`).
+    # searched for copies. A published data set is checked for missing images (`verified`) and,
+    # with a warning, for other counts than the published ones (`miscounted`).
     data: Any = load_dataset(dataset, config.datasets[dataset], config.data_root)
     own = config.datasets[dataset].root is not None
     if own:

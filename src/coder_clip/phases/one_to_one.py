@@ -34,7 +34,7 @@ def run(config: Config, model: str, dataset: str) -> None:
     A second set, with the prefix "as_published.", is made from the published code's sentences, if
     they differ."""
     # The prompts of both sets are encoded in one call, which encodes those that they share once.
-    # The features # are then split in the order in which the prompts were listed: by set, then by
+    # The features are then split in the order in which the prompts were listed: by set, then by
     # pair.
     use_threads(config)
     classes = read_classes(config, dataset)

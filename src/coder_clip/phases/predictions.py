@@ -78,7 +78,7 @@ def metrics(
     one's. It is None for up to five classes, where the label is always among them.
     """
     # A method without random draws is a method with one draw, so that one path serves both:
-    # `correct` is # (draws, N).
+    # `correct` is (draws, N).
     groups = tables[0]["group"].to_numpy() if "group" in tables[0] else None
     options: dict[str, Any] = {
         "resamples": config.evaluation.bootstrap,

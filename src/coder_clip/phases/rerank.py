@@ -50,7 +50,7 @@ def run(config: Config, model: str, dataset: str) -> None:
     Without validation images to choose the threshold on, it is the default one.
     """
     # Both stages run once per setting, for every image. A threshold then only chooses between their
-    # two # predictions, so the sweep over thresholds costs little.
+    # two predictions, so the sweep over thresholds costs little.
     use_threads(config)
     test = read_image_features(config, model, dataset, "test")
     val = read_image_features(config, model, dataset, "val") if config.has_val(dataset) else None
@@ -206,8 +206,8 @@ def stage_two(inputs: RerankInputs, s: Setting) -> StageTwo:
     threshold = inputs.config.threshold(inputs.dataset)
     if s.rerank_threshold == "test":
         threshold = best_threshold(thresholds, stages.test, inputs.test.labels)
-    # without validation images there is nothing to choose on
     elif s.rerank_threshold == "validation":
+        # without validation images there is nothing to choose on
         threshold = DEFAULT_THRESHOLD
         if stages.val is not None and inputs.val is not None:
             threshold = best_threshold(thresholds, stages.val, inputs.val.labels)
@@ -252,7 +252,7 @@ def flaws(inputs: RerankInputs) -> list[dict[str, Any]]:
     ``clean``, paired.
     """
     # One flaw at a time is added to the clean setting, and the same images are compared without and
-    # with it. # Flaws in texts change stage one, too, so CODER without the rerank is compared as
+    # with it. Flaws in texts change stage one, too, so CODER without the rerank is compared as
     # well.
     config, labels = inputs.config, inputs.test.labels
     clean = stage_two(inputs, SETTINGS["clean"])

@@ -39,8 +39,8 @@ def run(config: Config, model: str, dataset: str) -> None:
     length.
     """
     # One file holds every prompt of every kind and setting, each with its kind and class: later
-    # phases select # rows and need no encoder. Of random words and template ensembles only the
-    # means per class are kept, which # is all that is used.
+    # phases select rows and need no encoder. Of random words and template ensembles only the
+    # means per class are kept, which is all that is used.
     use_threads(config)
     classes = read_classes(config, dataset)
     if is_list(config.models[model].model):

@@ -27,7 +27,7 @@ ABOUT = "Stage one and its baselines on test and validation images."
 def run(config: Config, model: str, dataset: str) -> None:
     """Write ``zero_shot/{model}/{dataset}.parquet`` and ``.json``."""
     # Every method is reduced to scores (N, C), so that tables and metrics treat all alike. Plain
-    # CLIP comes # first: the other methods are compared with tables[0].
+    # CLIP comes first: the other methods are compared with tables[0].
     use_threads(config)
     images = read_image_features(config, model, dataset, "test")
     val = read_image_features(config, model, dataset, "val") if config.has_val(dataset) else None

@@ -73,7 +73,7 @@ def overall(answers: list[ReportAnswer]) -> str:
 
 def _answer(results: Results, dataset: str, model: str) -> ReportAnswer:
     # Validation images choose the method (`recommended`), and test images only report how it does.
-    # If they # recommend nothing, or names alone, the answer is what the texts change; without
+    # If they recommend nothing, or names alone, the answer is what the texts change; without
     # texts, it asks for some.
     methods, photos = results.main_methods(dataset, model), results.kind == "photos"
     off, texts, n = (

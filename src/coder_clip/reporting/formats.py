@@ -73,7 +73,7 @@ def latex(table: Table, name: str) -> str:
     """
 
     # A longtable cannot be inside a table environment, and has to be told which head to repeat on
-    # each page. So # short and long tables share the rows and differ in what surrounds them.
+    # each page. So short and long tables share the rows and differ in what surrounds them.
     def cell(c: Cell) -> str:
         return rf"\textbf{{{_tex(c.text)}}}" if c.bold else _tex(c.text)
 

@@ -18,7 +18,7 @@ def row_of(path: Path, row: str) -> dict[str, str]:
     ("dataset=rare,method=coder").
     """
     # Each refusal names what would have worked: tables that exist, columns, the nearest value, or
-    # the column # that tells several matching rows apart.
+    # the column that tells several matching rows apart.
     try:
         with path.open(encoding="utf-8", newline="") as stream:
             rows = list(csv.DictReader(stream))

@@ -91,7 +91,7 @@ class AffinityBlocks:
         shots = model.labels.cpu().numpy()
         counts = np.bincount(shots, minlength=n_classes)
         # Order of the shots: the first of every class, then the second, …; classes with most shots
-        # first. So the # votes of all classes are a running sum over slices, in the order of each
+        # first. So the votes of all classes are a running sum over slices, in the order of each
         # class's shots.
         most_shots_first = np.argsort(-counts, kind="stable")
         by_class = np.argsort(shots, kind="stable")
@@ -171,6 +171,7 @@ class AffinityBlocks:
         """
         near = np.exp(minus_u * beta)
         votes = self.sums(near)
+        # d/dβ exp(−β u) = −u · exp(−β u)
         near *= minus_u
         return votes[:, :, None], self.sums(near)[:, :, None]
 

@@ -31,8 +31,8 @@ def right_spans(lead: Floats, ahead: Floats, alphas: Floats) -> tuple[Ints, Ints
     alphas: rising, none negative.
     """
     # Where ahead <= 0, rise is 0 and the quotient means "always" (inf) or, with a negative lead,
-    # "never" # (−inf); where ahead >= 0, fall is 0 and the positive part of the lead means
-    # "always". 0/0 means "always", too, # and fmin ignores its NaN. Arithmetic, because irregular
+    # "never" (−inf); where ahead >= 0, fall is 0 and the positive part of the lead means
+    # "always". 0/0 means "always", too, and fmin ignores its NaN. Arithmetic, because irregular
     # masks cost ten times as much.
     rise = np.maximum(ahead, 0)
     fall = rise - ahead

@@ -46,6 +46,7 @@ def same_text(text: str) -> str:
     they are short.
     """
     e, found = english(), stems(text)
+    # few words in any order say the same; of more words the order counts
     content = [word for word in found if word not in e.small]
     return " ".join(sorted(content) if len(content) <= _FEW else found)
 
@@ -76,7 +77,7 @@ def _stem(word: str) -> str:
     # the plural s, but not the s of "glass", "cactus" or "iris"
     if word.endswith("s") and not word.endswith(("ss", "us", "is")):
         word = word[:-1]
-    # without s: "berrie" -> "berry", "leave" -> "leaf"; "knive" and "knife" -> "knif"
+    # without s: "berrie" -> "berry"; "glove" -> "glof" in singular and plural alike
     for end, instead in (("ie", "y"), ("ve", "f"), ("fe", "f")):
         if word.endswith(end):
             return f"{word.removesuffix(end)}{instead}"
@@ -106,7 +107,7 @@ class English:
             dict[str, str](pair.split(":") for pair in forms[key].split())
             for key in ("irregular", "american", "digits")
         )
-        # a part with "less" or "free" denies it; "spotless" before a word of clean does not
+        # "hairless" and "spot free" deny what an encoder reads; "a spotless kitchen" denies nothing
         parts = "|".join(listed("negation", "parts"))
         clean = "|".join(listed("negation", "clean"))
         less = rf"\b(?!spotless (?:{clean})\b)(?:{parts})s?(?:less| free)\b"
@@ -173,7 +174,7 @@ class English:
                 re.match(r"\s+(?:at|near|towards?|in the middle|point|part|end)\b", after)
                 is not None
             )
-        # "than" needs something to see behind it: "than usual" compares with nothing
+        # "than its body" is seen in the photo, "than usual" is not
         reference = re.match(
             r"\s+(?:\w+\s+)?than\s+(?!usual|normal|most|other|average)", after
         ) or re.search(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -206,13 +207,11 @@ def _secret(value: Any, place: str) -> str | None:
             r"\b(?:(?=\w*\d)(?=\w*[a-z])(?=\w*[A-Z])\w{24,}|[0-9a-fA-F]{32,})\b", value
         )
         return place if random or re.search(rf"{KEYS}|^\s*bearer\s", value, flags=re.I) else None
-    inside = (
-        value.items()
-        if isinstance(value, dict)
-        else enumerate(value)
-        if isinstance(value, list)
-        else ()
-    )
+    inside: Iterable[tuple[Any, Any]] = ()
+    if isinstance(value, dict):
+        inside = value.items()
+    elif isinstance(value, list):
+        inside = enumerate(value)
     for key, item in inside:
         # a text or list under a name such as api_token; max_tokens does not match
         by_name = re.search(

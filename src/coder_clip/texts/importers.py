@@ -176,6 +176,7 @@ class Import:
 
         others: whether the source has other usable texts (of pairs).
         """
+        # a rename whose old name is nowhere in the source
         unused = [
             f"--rename: {self.source.name} has no class '{old}'"
             for old in self.renames

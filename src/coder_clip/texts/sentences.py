@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .sets import PairSet, TextSet
 
 # Tags, in the order of the name of a kind: the authors' few-shot wordings, the class names of their
-# lists, the bugs of # their code.
+# lists, the bugs of their code.
 FEW_SHOT, NAMES, AS_PUBLISHED = TAGS = ("few_shot", "names_as_published", "as_published")
 
 
@@ -122,6 +122,7 @@ def _add_variants(
         templates.attribute_few_shot or templates.attribute,
         templates.analogous_few_shot or templates.analogous,
     )
+    # an equal wording would make every sentence twice
     if few_shot != wordings[""]:
         wordings[FEW_SHOT] = few_shot
     # each combination but the plain one, which is there already
@@ -161,7 +162,9 @@ def pair_sentences(
     names = templates.class_names_as_published
 
     def shown(name: str, index: int) -> str:
-        return (names[index] if names else name) if as_published else spaces(name)
+        if not as_published:
+            return spaces(name)
+        return names[index] if names else name
 
     published = templates.one_to_one_as_published if as_published else ()
     ordered: dict[tuple[int, int], list[str]] = {}

@@ -307,6 +307,7 @@ def _match(path: Path, given: list[str], wanted: list[str]) -> list[int]:
         )
     if len(set(given)) != len(given) or len(given) != len(wanted):
         raise UserError(f"{path}: class names repeat, so the entries must be in label order")
+    # names are unique from here on, so each has one position
     position = {name: i for i, name in enumerate(given)}
     return [position[w] for w in wanted]
 

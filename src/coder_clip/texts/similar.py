@@ -124,6 +124,7 @@ def _alike(
     for start in range(0, len(texts), ROWS):
         cosines = features[start : start + ROWS] @ compared.T
         cosines[mine[start : start + ROWS, None] == theirs[None]] = -1
+        # only the nearest text of another owner is reported
         best, at = cosines.max(dim=1)
         for i in (best > ALIKE).nonzero().flatten().tolist():
             (owner, text), (another, like) = texts[start + i], others[int(at[i])]

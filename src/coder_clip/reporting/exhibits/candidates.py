@@ -49,7 +49,7 @@ def table(results: Results) -> Table:
     columns = [*keys, "gate", "looked_at", "accuracy", "oracle", "coverage"]
     frame = frames.tidy(rows, columns, ["accuracy", "oracle"]).astype({"coverage": "float64"})
     # The CSV has one row per gate. The table shows both gates side by side, so the two halves of
-    # the frame are # joined.
+    # the frame are joined.
     gates = [
         frame[frame["gate"] == gate].set_index(keys).add_prefix(f"{gate}.")
         for gate in ("in_use", "open")

@@ -296,7 +296,12 @@ def _overall(
         record = {**_record(results, claim, AVERAGE, model), **(_numbers(mean) if mean else {})}
         reasons = dict.fromkeys(j.why for j in each if j.why)
         alike = {j.verdict for j in each}
-        record["verdict"] = verdict(mean) if mean else alike.pop() if len(alike) == 1 else "not run"
+        if mean:
+            record["verdict"] = verdict(mean)
+        elif len(alike) == 1:
+            record["verdict"] = alike.pop()
+        else:
+            record["verdict"] = "not run"
         record["why"] = "" if mean else "; ".join(reasons) or "fewer than two data sets"
         fewer = {
             n: over_data_sets([j.fewer[n] for j in each if n in j.fewer]) for n in results.shots

@@ -35,7 +35,7 @@ def table(results: Results) -> Table:
         right = predictions[list(mistakes.METHODS)].eq(label, axis=0).groupby(label)
         part = right.mean().assign(images=right.size()).sort_values(last, kind="stable")
         # `mistakes` puts the most frequent first: the first row of a label is the class that it is
-        # mostly taken # for
+        # mostly taken for
         wrong = mistakes.mistakes(predictions)
         most = (
             wrong[wrong[last] > 0].drop_duplicates("label").set_index("label").reindex(part.index)

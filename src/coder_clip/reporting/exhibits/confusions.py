@@ -54,7 +54,7 @@ def table(results: Results) -> Table:
         images = predictions["label"].value_counts()
         found = mistakes.mistakes(predictions).head(KEPT).to_dict("records")
         # Explaining a confusion takes the texts and features of its images, so only the pairs that
-        # are shown # are explained.
+        # are shown are explained.
         stage_one = StageOneReasons(results, dataset, model) if found else None
         for i, m in enumerate(found):
             row: dict[Any, Any] = {

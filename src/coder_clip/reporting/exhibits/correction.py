@@ -47,7 +47,7 @@ def draw(results: Results, image: Loader) -> Figure:
     there are.
     """
     # Placed in inches: every data set is a row of the same height, and a figure with more of them
-    # only becomes # longer.
+    # only becomes longer.
     model = results.models[0]
     documents = {dataset: results.evaluation(dataset, model) for dataset in results.datasets}
     some = [dataset for dataset, found in documents.items() if any(found[key] for key in _BOTH)]

@@ -41,7 +41,7 @@ def table(results: Results) -> Table:
             looked_at, pairs = m["decisions"]["all"], m["compared_pairs"]
             shares = {k: n / looked_at if looked_at else None for k, n in m["decisions"].items()}
             # numbers of pairs whose texts cover GOAL of all comparisons; the smallest one is shown,
-            # none if all # pairs are too few
+            # none if all pairs are too few
             enough = [p["pairs"] for p in m["coverage_curve"] if p["comparisons"] >= GOAL]
             record = {
                 "dataset": dataset,

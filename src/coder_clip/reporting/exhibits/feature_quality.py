@@ -30,7 +30,7 @@ def table(results: Results) -> Table:
     features.
     """
     # All numbers are from the phase evaluation; only the features get readable names here. The
-    # discriminant is # fitted to shots, so its name says how many.
+    # discriminant is fitted to shots, so its name says how many.
     labels = {
         "original": "original",
         "coder": "CODER",

@@ -101,8 +101,8 @@ def draw(results: Results, image: Loader) -> Figure:
     (paper, Figure 4).
     """
     # All methods have their points at their number of shots. Where they lie on each other, each is
-    # seen all the # same, because every later one is narrower: line, marker and interval. Zero-shot
-    # CLIP has no shots and is a # horizontal line.
+    # seen all the same, because every later one is narrower: line, marker and interval. Zero-shot
+    # CLIP has no shots and is a horizontal line.
     frame = _frame(results)[0]
     frame = frame[~frame["method"].isin(ABLATIONS)]
     places = [
@@ -146,10 +146,14 @@ def draw(results: Results, image: Loader) -> Figure:
 def _looks(methods: Iterable[str]) -> dict[str, dict[str, Any]]:
     """Each method's line; of those that declare none, another spare one each."""
     spare = itertools.count()
-    return {
-        m: LEVEL if m == ZERO_SHOT else look(METHODS[m].line, 0 if METHODS[m].line else next(spare))
-        for m in methods
-    }
+
+    def line_of(method: str) -> dict[str, Any]:
+        if method == ZERO_SHOT:
+            return LEVEL
+        declared = METHODS[method].line
+        return look(declared) if declared else look(None, next(spare))
+
+    return {m: line_of(m) for m in methods}
 
 
 FIGURE = Drawing(

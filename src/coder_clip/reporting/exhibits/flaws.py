@@ -38,7 +38,7 @@ def nothing(results: Results) -> str:
 def table(results: Results) -> Table:
     """Single differences between the published code and the clean setting."""
     # Flaws of stage one and two are in the rerank's document, those of the CODER-Adapter in one
-    # document per # number of shots. The table shows the flaws that change some accuracy; a note
+    # document per number of shots. The table shows the flaws that change some accuracy; a note
     # names the others.
     rows = []
     for dataset, model in results:

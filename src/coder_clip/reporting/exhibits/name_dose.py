@@ -46,7 +46,7 @@ def _named(results: Results, dataset: str, model: str) -> dict[str, int | None] 
 def table(results: Results) -> Table:
     """Accuracy of names, of attributes and of both, by how often a class was named in training."""
     # The dose of a class is the number of training pictures that were captioned with its name.
-    # Accuracy is over # the images of all classes with the same dose. None means all pictures, so
+    # Accuracy is over the images of all classes with the same dose. None means all pictures, so
     # it sorts last.
     records: list[dict[str, Any]] = []
     for dataset, model in results:
@@ -91,7 +91,7 @@ def draw(results: Results, image: Loader) -> Figure:
     method.
     """
     # Doses are categories at equal distances, because "never" and "always" have no place on a
-    # logarithmic axis. # Methods are moved apart (SHIFT) so that their intervals do not cover each
+    # logarithmic axis. Methods are moved apart (SHIFT) so that their intervals do not cover each
     # other.
     frame = table(results).frame
     places = [place for place in results if _named(results, *place)]

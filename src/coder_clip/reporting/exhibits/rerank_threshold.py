@@ -30,7 +30,7 @@ nothing = attrgetter("no_pairs")
 def draw(results: Results, image: Loader) -> Figure:
     """Accuracy, and how many images are reranked, against the threshold of the rerank's gate."""
     # Two axes per data set that share the threshold: accuracy above, reranked images below.
-    # Settings with the # same curve share one line; `shared` records whose it is, for the legend.
+    # Settings with the same curve share one line; `shared` records whose it is, for the legend.
     places = list(results)
     columns = layout.columns_of(len(places), len(results.models))
     rows = -(-len(places) // columns)

@@ -35,7 +35,7 @@ def table(results: Results) -> Table:
     side.
     """
     # Accuracies, thresholds and numbers of reranked images become rows of one long frame, with the
-    # quantity as # a column: the CSV stays tidy, and the table can put the settings side by side.
+    # quantity as a column: the CSV stays tidy, and the table can put the settings side by side.
     rows: list[dict[str, Any]] = []
     for dataset, model in results:
         entries = in_order(m for m in results.methods(dataset, model) if m["setting"] != "any")

@@ -23,7 +23,7 @@ nothing = attrgetter("names_alone")
 def draw(results: Results, image: Loader) -> Figure:
     """Accuracy of stage one against texts per class: how densely the texts sample."""
     # Dots are random subsets of the texts, the line is their mean. Marks are subsets chosen for
-    # being diverse # or alike: the distance to the line shows what the choice of texts matters
+    # being diverse or alike: the distance to the line shows what the choice of texts matters
     # beside their number.
     figure, panels = layout.panels(len(results.datasets))
     for ax, dataset in zip(panels, results.datasets, strict=True):

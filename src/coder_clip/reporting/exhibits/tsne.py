@@ -17,7 +17,7 @@ DETAIL = True
 def draw(results: Results, image: Loader) -> Figure:
     """Original features beside CODER on a t-SNE map, a row for each data set (paper, Figure 5)."""
     # Placed in inches, so that maps are square and the legend gets the rest of the width. Both maps
-    # of a row # show the same images in the same colours, so one legend serves both.
+    # of a row show the same images in the same colours, so one legend serves both.
     model = results.models[0]
     side, head, gap = 2.42, 0.3, 0.12
     row = head + side + gap

@@ -35,7 +35,7 @@ NUMBERS = [
 def table(results: Results) -> Table:
     """Top-1 of every zero-shot method, with intervals and the paired comparison with CLIP."""
     # p-values are corrected (Holm) before averages over data sets are added, so that averages do
-    # not count as # tests. A rerank that is off repeats the row of CODER: the CSV keeps it, the
+    # not count as tests. A rerank that is off repeats the row of CODER: the CSV keeps it, the
     # table does not show it.
     setting = results.main_setting
     rows = []

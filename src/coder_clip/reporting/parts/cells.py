@@ -167,7 +167,7 @@ def _table(
     for i, column in enumerate(columns):
         texts = {row[i].text for row in rows}
         # a label with its unit in brackets belongs to a result, which stays a column even if it is
-        # the same # everywhere
+        # the same everywhere
         counts = column.numeric and "(" not in column.label
         about_all = i < first and (counts or column.label in PLACES)
         if len(rows) > 1 and len(texts) == 1 and (about_all or texts == {"–"}):

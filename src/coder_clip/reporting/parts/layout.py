@@ -40,7 +40,15 @@ def panels(n: int, models: int = 1, wide: bool = False) -> tuple[Figure, list[Ax
     columns = columns_of(n, models)
     rows = -(-n // columns)
     width = SINGLE if n == 1 and not wide else DOUBLE
-    height = 2.35 if n == 1 else 2.0 if columns <= 3 else 1.75 if columns == PANELS else 1.6
+    # inches of a row: the more panels are side by side, the lower they are
+    if n == 1:
+        height = 2.35
+    elif columns <= 3:
+        height = 2.0
+    elif columns == PANELS:
+        height = 1.75
+    else:
+        height = 1.6
     figure = Figure(figsize=(width, height * rows + 0.5), layout="constrained")
     return figure, [figure.add_subplot(rows, columns, i + 1) for i in range(n)]
 

@@ -102,6 +102,7 @@ class Client:
             try:
                 form = self.forms[0]
                 words = await self._refused_form(request, form)
+                # until a format is taken; another question may have moved on to the next one
                 while words:
                     if self.forms[0] == form:  # no other question has found out before
                         self._next_form(form, words)

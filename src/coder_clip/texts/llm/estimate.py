@@ -40,7 +40,7 @@ def rows(asked: Iterable[Asked]) -> list[CostRow]:
     one confuses are known after stage one; until then the largest possible number counts.
     """
     # Requests are made as in a run and counted, not computed by a formula: so stored answers, and
-    # requests that # data sets share, are left out exactly as a run leaves them out.
+    # requests that data sets share, are left out exactly as a run leaves them out.
     found: list[CostRow] = []
     seen: set[str] = (
         set()

@@ -225,6 +225,7 @@ def groups(items: Iterable[Item], generator: GeneratorConfig) -> Iterator[list[I
     for item in items:
         subject = (bool(item.pair), item.fields["class"], item.fields["photo"], item.attempt)
         together.setdefault(subject, []).append(item)
+    # as many pairs as half of the token limit has room for
     room = (generator.token_limit or 10**9) / 2  # half, because some models write more
     for group in together.values():
         most = len(group)

@@ -265,9 +265,9 @@ class Item:
         """Why a text is not accepted."""
         if plain(text) in self.rejected:
             return "rejected in a review"
-        name, other = (
-            (self.pair if side == "first" else self.pair[::-1]) if self.pair else (self.owner, "")
-        )
+        name, other = self.owner, ""
+        if self.pair:
+            name, other = self.pair if side == "first" else self.pair[::-1]
         found = checks.fault(text, self.kind, name, self.names, other, self.fields["photo"])
         return None if found is None else found[1]
 

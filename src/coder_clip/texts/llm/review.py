@@ -93,6 +93,7 @@ def _texts(
     """Owner, side, texts, and the key of the answer of each text."""
     for pair in document.get("pairs", []):
         owner, sides = f"{pair['a']} / {pair['b']}", (pair["a_not_b"], pair["b_not_a"])
+        # stored keys follow the texts of both sides, each text once
         every = list(dict.fromkeys(sides[0] + sides[1]))
         of_text = dict(zip(every, _keys(note, owner, every), strict=True))
         for side, texts in zip((pair["a"], pair["b"]), sides, strict=True):

@@ -96,10 +96,12 @@ def same_model(asked: str, served: str) -> bool:
     """True if a server's name of a model is the one asked for, or that with a path, date or version
     behind it.
     """
+    # the last part of a path, without an ending that says nothing about the model
     wanted, given = (
         re.sub(r"(?:[-:]latest|\.gguf)$", "", name.casefold().rstrip("/").rpartition("/")[2])
         for name in (asked, served)
     )
+    # after the name only dates, versions and words such as "preview" may follow
     rest = given.removeprefix(wanted) if given.startswith(wanted) else None
     return (
         rest is not None
@@ -136,6 +138,7 @@ def masked(text: str, generator: GeneratorConfig) -> str:
 def safe(text: object, generator: GeneratorConfig) -> str:
     """A server's words in one short line, without secrets, which error messages repeat."""
     line = masked(one_line(text, 2000), generator)  # what is shown is shorter
+    # also what only looks like a key, and keys that the server itself has starred out
     return one_line(re.sub(rf"{KEYS}|\bBearer \S+|\S*\*{{3,}}\S*", "[key]", line))
 
 
@@ -177,6 +180,7 @@ def judge(
     """
     at, status, response = place(generator), error.status_code, error.response
     about, words = response.text.casefold(), said(error, generator)
+    # errors that end the run come before those of one question
     if status == 401:
         name = key_variable(generator)
         key = (
@@ -196,6 +200,7 @@ def judge(
         )
     if status in (400, 403, 413, 422) and any(f in about for f in FILTER):
         return "refused"
+    # some servers fail with 5xx at a response format that they do not have
     if (status in (400, 404, 415, 422) or status >= 500) and re.search(FORMAT, about):
         return "format"
     if status in (408, 409, 425, 429) or status >= 500:

@@ -77,6 +77,7 @@ class Answers:
         self.kept: dict[str, Stored] = {}
         self.spent: dict[str, float] = {}
         others = [path for path in sorted(self.folder.glob("*.jsonl")) if path != self.path]
+        # its own file first, because of two answers to a request the first one counts
         for file in (self.path, *others):
             lines = file.read_bytes().split(b"\n") if file.is_file() else []
             damaged = sum(not self._read(line) for line in lines if line.strip())
@@ -96,6 +97,7 @@ class Answers:
         for line in journal.read_bytes().split(b"\n") if journal.is_file() else ():
             with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
                 document = json.loads(line)
+                # a line with a key alone settles the line before with the same key
                 left.pop(document["key"], None)
                 if "at_most" in document:
                     left[document["key"]] = Sent.model_validate(document)
@@ -114,6 +116,7 @@ class Answers:
             asked, answer = document["request"], Answer.model_validate(document["answer"])
             items = tuple(asked["items"])
             keys = [item_key(asked["model"], asked["parameters"], item) for item in items]
+            # without both hashes right, somebody changed the question or the answer
             if (document["key"], document["sha256"]) != (digest(asked), digest(document["answer"])):
                 return False
             self._keep(Stored(document["key"], asked["model"], items, answer), keys)
@@ -149,6 +152,7 @@ class Answers:
                 f"cannot write in {self.folder}: {error.strerror or error}; check permissions"
             ) from error
         with lock:
+            # say why nothing happens before waiting
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -260,6 +264,7 @@ class Answers:
                 "run again when that is fixed"
             )
             spare = self.folder / SPARE
+            # only a full disk can be helped, by giving up reserved room
             if error.errno not in FULL or not use_spare or not spare.is_file():
                 raise UserError(self._full) from error
             # The file is shortened and kept, so that requests in flight use their share of its
@@ -276,14 +281,17 @@ def _append(path: Path, data: bytes) -> None:
     with path.open("a+b", buffering=0) as stream:
         size = stream.seek(0, os.SEEK_END)
         if size:
+            # without a final newline the last line was cut off: begin a new one
             stream.seek(size - 1)
             data = data if stream.read(1) == b"\n" else b"\n" + data
         try:
+            # unbuffered writes may stop early, so write on until all bytes are out
             written = 0
             while written < len(data):
                 written += stream.write(data[written:])
             os.fsync(stream.fileno())
         except OSError:
+            # remove the part of a line that was written
             with contextlib.suppress(OSError):
                 stream.truncate(size)
             raise

@@ -101,6 +101,7 @@ def synonyms(
         words: dict[str, str] = {}
         senses = wordnet.senses(name)
         if senses:
+            # the first spelling of a word counts; the class name itself is no synonym
             for word in _closest(prompt.format(name), senses, encoder).words:
                 words.setdefault(name_key(word), word)
             words.pop(name_key(name), None)
@@ -151,6 +152,7 @@ class WordNet:
         entries = (
             line.split() for line in index.splitlines() if not line.startswith(" ")
         )  # the licence
+        # lemma, part of speech, number of senses, …; the offsets of the senses are last
         self.index = {lemma: rest[-int(count) :] for lemma, _, count, *rest in entries}
         self.irregular = {
             plural: singulars for plural, *singulars in map(str.split, irregular.splitlines())
@@ -189,11 +191,13 @@ class WordNet:
         start = int(offset)
         fields, _, gloss = self.data[start : self.data.find("\n", start)].partition(" | ")
         parts = fields.split()
+        # each line begins with its own offset, unless the two files are of different versions
         if parts[:1] != [offset]:
             raise UserError(
                 f"{self.folder}: index.noun and data.noun are of "
                 "different versions; install WordNet again"
             )
+        # words are every other field from the fifth; their number is hexadecimal
         words = tuple(w.replace("_", " ") for w in parts[4 : 4 + 2 * int(parts[3], 16) : 2])
         return Sense(words, re.sub(r'"[^"]*"', "", gloss).strip("; \t"))  # quotes hold examples
 

@@ -2,18 +2,15 @@
 
 The published computation, reimplemented here, and coder_clip's, in one run and on one CPU thread:
 
-(a) class scores of stage one              goal: at least 30 times as fast, in the median of five
-runs, and 0.9 of
-                                           the products they need
-(b) one-to-one rerank                      goal: at least 80 times, in the median of five runs;
-building it takes time
-                                           linear in the pairs
-(c) affinity of images and shots           goal: at most a 50th of the memory (d) search of alpha
-and beta               goal: at least 1000 times; the published 75,000 points are
-                                           projected from a few that are measured
-(e) searches of APE and TIP-X              goal: at least 30 and 500 times their authors' loops,
-projected in the same
-                                           way
+(a) class scores of stage one      goal: at least 30 times as fast, in the median of five runs, and
+                                   0.9 of the products they need
+(b) one-to-one rerank              goal: at least 80 times, in the median of five runs; building it
+                                   takes time linear in the pairs
+(c) affinity of images and shots   goal: at most a 50th of the memory
+(d) search of alpha and beta       goal: at least 1000 times; the published 75,000 points are
+                                   projected from a few that are measured
+(e) searches of APE and TIP-X      goal: at least 30 and 500 times their authors' loops, projected
+                                   in the same way
 
 Seconds are CPU time, on one thread: they depend little on what else runs. Every row also shows the
 largest difference. The features are random, with a common direction and class centres as CLIP's

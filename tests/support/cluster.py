@@ -32,7 +32,7 @@ NEEDED = ("munged", "slurmctld", "slurmd", "squeue", "sbatch")
 NEEDED_FOR_ACCOUNTING = ("slurmdbd", "mariadbd", "mariadb-install-db")
 
 # Fast and forgiving where a cluster for people is slow and strict: a node counts as down after
-# seconds, a requeued # job starts at once (cred_expire), the scheduler looks every two seconds.
+# seconds, a requeued job starts at once (cred_expire), the scheduler looks every two seconds.
 CONFIGURATION = """\
 ClusterName=test
 SlurmctldHost={host}(127.0.0.1)

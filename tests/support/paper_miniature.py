@@ -33,7 +33,7 @@ PAPER, BY_MODEL = (
 )
 TEXTS = {"texts": BY_MODEL["datasets"]["dtd"]["texts"]}  # the files are of all classes
 # One with sentences, one without validation images, one without few-shot, and pickles. Each more
-# takes a minute; the # unit tests read all layouts.
+# takes a minute; the unit tests read all layouts.
 SOME = ("dtd", "imagenet", "imagenet_v2")
 DATASETS: dict[str, Any] = {
     **{

@@ -1,11 +1,11 @@
 """Commands without their start: a process that has imported Snakemake, DVC and coder_clip forks a
 child for each.
 
-with warm(folder) as bin: …      programs in this folder, first on PATH, do what snakemake, dvc,
-coder-clip and python
-                                 do, without the second or two in which these only import; so do
-                                 those that they start in turn, as sys.executable is the python of
-                                 this folder.
+    with warm(folder) as bin: …
+
+Programs in this folder, first on PATH, do what snakemake, dvc, coder-clip and python do, without
+the second or two in which these only import; so do those that they start in turn, as
+sys.executable is the python of this folder.
 """
 
 from __future__ import annotations

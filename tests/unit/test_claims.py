@@ -78,7 +78,7 @@ def test_a_claim_names_what_is_compared_and_what_would_contradict_it() -> None:
 
 
 # What each claim compares, by hand: (name, evidence, after, before). A statement that is tied to
-# other methods than it # says is a wrong conclusion in bold print, and no other test sees it.
+# other methods than it says is a wrong conclusion in bold print, and no other test sees it.
 SIDES = [
     ("coder_beats_clip", "zero_shot", "coder", "clip"),
     ("coder_beats_prompts", "zero_shot", "coder", "clip_ensemble"),

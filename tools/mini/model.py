@@ -26,7 +26,7 @@ VOCABULARY = 4096
 CONTEXT = 40
 
 # A small ResNet learns from little compute; its text tower is CLIP's own, causal and read at the
-# end of text. Channels # are multiples of eight throughout: with a width of 24 a training step took
+# end of text. Channels are multiples of eight throughout: with a width of 24 a training step took
 # three times as long (measured).
 ARCHITECTURE: dict[str, Any] = {
     "embed_dim": 128,

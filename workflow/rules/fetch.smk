@@ -1,5 +1,5 @@
 # Download, beside other work, what may be downloaded (fetch: true, or FETCH=1). A job that needs it
-# waits here and gets # no additional input: what was downloaded, and where it is, is not part of a
+# waits here and gets no additional input: what was downloaded, and where it is, is not part of a
 # result.
 FETCHED = Path(".snakemake/coder-clip/fetched")
 TO_FETCH = to_fetch()

@@ -1,5 +1,5 @@
 # Phase image_features: encode images. One job encodes all splits of a data set with a model, or one
-# shard of each. # A split that the data set does not need is a file without images, so that this
+# shard of each. A split that the data set does not need is a file without images, so that this
 # rule has the same outputs everywhere.
 
 

@@ -1,5 +1,5 @@
 # Phase report: tables, figures, the page. One job makes all tables, and one all figures, because a
-# job for each would # mostly start Python. Figures that show images have a separate job, because
+# job for each would mostly start Python. Figures that show images have a separate job, because
 # only they need the images.
 from coder_clip.reporting.exhibits import FIGURES, TABLES
 

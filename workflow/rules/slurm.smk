@@ -1,5 +1,5 @@
 # With the executor for Slurm: one head per configuration, and a run removes locks that no process
-# holds any more, also a # run on this machine (docs/slurm.md). Without its package Snakemake's own
+# holds any more, also a run on this machine (docs/slurm.md). Without its package Snakemake's own
 # locks remain, and 'snakemake --unlock'.
 SLURM_JOBS = Path(".snakemake/slurm-resilient/jobs")  # what earlier heads submitted
 

@@ -1,5 +1,5 @@
 # A job runs if its certificate does not hold (docs/sharing.md). Times of files decide nothing: for
-# Snakemake all inputs # are ancient, but those that `outdated` names for a job that must run.
+# Snakemake all inputs are ancient, but those that `outdated` names for a job that must run.
 import json
 import os
 from functools import cache

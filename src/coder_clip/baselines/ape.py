@@ -88,13 +88,13 @@ class Ape:
         """Choose the channels and weight the shots.
 
         cache: raw shot features (K, d) or (E, K, d); labels: (K,), classes may have unequal or no
-        shots;
-        weights: (C, d) CLIP's class weights (the authors' are of CuPL's texts; here all methods
-        have the same).
+        shots; weights: (C, d) CLIP's class weights (the authors' are of CuPL's texts; here all
+        methods have the same).
 
-            criterion of a channel = −λ · mean over pairs of different classes of f_i f_j + (1 − λ)
-            · var(w) D_j = KL(onehot_j ‖ softmax(F'W'ᵀ)_j) = log2((1 + ε) / (p_j + ε)), p_j of the
-            shot's own class
+            criterion of a channel = −λ · mean over pairs of different classes of f_i f_j
+                                     + (1 − λ) · var(w)
+            D_j = KL(onehot_j ‖ softmax(F'W'ᵀ)_j) = log2((1 + ε) / (p_j + ε)),
+                  p_j of the shot's own class
 
         f: shots and class weights, unit. The Q channels with the highest criterion stay, and
         features are scaled to length 1 in them (F', W').

@@ -91,13 +91,14 @@ class FewShotMethod:
     """The definitions in a method's module: the function ``fit``, and three constants, unless these
     defaults fit::
 
-    KINDS               kinds of texts that it uses; it is fitted once for all settings that do not
-    change them CLASS_TEXTS         False for a method that uses neither texts of the classes nor
-    CLIP's logits PUBLISHED_INITIAL   True for the CODER-Adapter and its ablations, for which
-    CODER's code has an initial
-                        (α, β) per data set: the published settings take the better of this and the
-                        searched one. Other methods are searched on the validation split in every
-                        setting.
+        KINDS               kinds of texts that it uses; it is fitted once for all settings that
+                            do not change them
+        CLASS_TEXTS         False for a method that uses neither texts of the classes nor CLIP's
+                            logits
+        PUBLISHED_INITIAL   True for the CODER-Adapter and its ablations, for which CODER's code
+                            has an initial (α, β) per data set: the published settings take the
+                            better of this and the searched one. Other methods are searched on
+                            the validation split in every setting.
     """
 
     fit: Callable[[FewShotInputs], Fitted]

@@ -48,8 +48,8 @@ class Gda:
         """The classifier of these means and this covariance.
 
             W_c = Σ⁻¹ μ_c        b_c = log(1/C) − ½ μ_cᵀ Σ⁻¹ μ_c
-            Σ⁻¹ = d ((n − 1) Σ̂ + tr(Σ̂) I)⁻¹        Σ̂: covariance of all n samples about their
-            class means
+            Σ⁻¹ = d ((n − 1) Σ̂ + tr(Σ̂) I)⁻¹
+            Σ̂: covariance of all n samples about their class means
 
         A class without a shot keeps its CLIP logit. Samples that do not differ within their class
         (one view of one shot) have no covariance, and then CLIP is not changed.

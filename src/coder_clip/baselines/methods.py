@@ -7,9 +7,9 @@ method is one module in ``baselines/``, which declares, as literals::
     ABOUT = "cache of image features, no training"   a phrase for the report
     ORDER = 10                                       its place among the others
     LINE = ("green", "-.", "^")                      colour, dashes, marker; default: an unused one
-    ABLATION = True                                  only for another method with one thing changed
+    ABLATION = True                                  only for a method with one thing changed
     VIEWS = 10                                       only for a method of single augmented views:
-    the most it uses
+                                                     the most it uses
 
 and defines ``fit`` (`baselines.few_shot.FewShotMethod`). Nothing else lists it.
 """

@@ -287,8 +287,10 @@ def _checked(folder: Path, parts: Parts) -> Parts:
     widths = {split: part.features.shape[1] for split, part in parts.items()}
     if len(set(widths.values())) > 1:
         raise UserError(f"{folder}: features of several widths, so of several encoders: {widths}")
-    for split in ("val", "test"):
-        lacking = set(parts["test"].labels.tolist()) - set(parts[split].labels.tolist())
+    labels = {split: set(parts[split].labels.tolist()) for split in ("val", "test")}
+    for split, present in labels.items():
+        lacking = labels["val"] | labels["test"]
+        lacking -= present
         if lacking:
             raise UserError(f"{folder}: no {split} image of class {min(lacking)}")
     return parts

@@ -139,7 +139,7 @@ def _place(jobs: list[Planned], here: dict[str, Partition], guessed: str) -> lis
         name = f"{where}: {' + '.join(job.rules)}"
         asked, cut = retry.capped(job.asked, site.most(job.asked, here))
         if cut and not guessed:
-            found.append(Finding("note", f"{name}: it gets {', '.join(cut)}{guessed}"))
+            found.append(Finding("note", f"{name}: it gets {', '.join(cut)}"))
         said = _refusal(job, asked)
         if said:
             # Slurm takes it with little: then it refuses the amounts, which may be guesses
@@ -191,8 +191,8 @@ def shared(config: Config, file: Path) -> list[Folder]:
             found.append(Folder(f"the images of {name}", data.root or data_root(config.data_root)))
     for name, model in config.models.items():
         # ":" is in a folder's or a hub's name; otherwise `pretrained` can be a file
-        own = Path(
-            model.model.removeprefix("local-dir:") if ":" in model.model else model.pretrained or ""
-        )
-        found.append(Folder(f"the weights of {name}", own if own.exists() else Path(HF_HUB_CACHE)))
+        named = model.model.removeprefix("local-dir:") if ":" in model.model else model.pretrained
+        place = Path(named or HF_HUB_CACHE)
+        weights = place if place.exists() else Path(HF_HUB_CACHE)
+        found.append(Folder(f"the weights of {name}", weights))
     return [f._replace(path=f.path.absolute()) for f in found if f.path.exists()]

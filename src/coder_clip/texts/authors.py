@@ -126,8 +126,8 @@ def import_all(
 def dataset_of(stem: str) -> str | None:
     """The data set here that a file of the authors is named after; None if there is none.
 
-    >>> dataset_of("caltech-101"), dataset_of("places-365"), dataset_of("oxford-pet") ('caltech101',
-    'places365', 'oxford_pets')
+    >>> dataset_of("caltech-101"), dataset_of("places-365"), dataset_of("oxford-pet")
+    ('caltech101', 'places365', 'oxford_pets')
     """
     for name in PUBLISHED:
         if _letters(stem) in {_letters(known) for known in (name, *entry(name).also)}:

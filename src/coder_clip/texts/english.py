@@ -62,7 +62,7 @@ def same_name(text: str) -> str:
 
 @cache
 def _stem(word: str) -> str:
-    """One form for all numbers and spellings of a word. It need not be a word itself ("glov" for
+    """One form for all numbers and spellings of a word. It need not be a word itself ("glof" for
     "gloves").
     """
     e = english()

@@ -211,7 +211,8 @@ def lines(found: Explained, every: bool = False) -> list[str]:
     out.append(f"code: {found.code}")
     # three lines remain: how many are left out, the code and the command
     if not every and len(out) >= SHORT:
-        out = [*out[: SHORT - 3], f"… {len(out) - SHORT + 3} more lines: --all", out[-1]]
+        left_out = out[SHORT - 3 : -1]
+        out = [*out[: SHORT - 3], f"… {len(left_out)} more lines: --all", out[-1]]
     return [*out, f"again: {found.again if every else _short(found.again)}"]
 
 

@@ -266,7 +266,7 @@ def test_gda_is_what_the_authors_compute(
     if expected.abs().max() > 1e9:
         return  # next to no spread: its inverse is rounding
     # Samples are on the grid of 2**-25. The inverse divides this error by their spread, which is
-    # about the inverse # root of the largest terms; where these cancel out, the error stays.
+    # about the inverse root of the largest terms; where these cancel out, the error stays.
     grid = 2 * 2**-25 * float(largest) ** 1.5
     torch.testing.assert_close(got, expected, atol=1e-6 + grid, rtol=1e-6)
 

@@ -172,6 +172,7 @@ BROKEN = {
     "val_l.pt: torch.float32, where labels are whole numbers": ("val_l", lambda t: t.float()),
     "features of several widths, so of several encoders": ("test_f", lambda t: t[:, :4]),
     "no val image of class 2": ("val_l", lambda t: t % 2),
+    "no test image of class 2": ("test_l", lambda t: t % 2),
     "values_3shots.pt: its rows are not one-hot": ("values_3shots", lambda t: t * 0),
     r"values_3shots.pt: \(9, 2\), where \(shots, 3 classes\)": (
         "values_3shots",

@@ -19,7 +19,7 @@ from coder_clip.phases import coder, evaluation
 from toy_features import N_CLASSES, Toy
 
 # The largest ratio of true and image-level error in 200 simulations (docs/method.md): smaller
-# factors would call # differences clear that are none.
+# factors would call differences clear that are none.
 FACTORS = {"knn": 1.2, "nearest": 1.4, "r_precision": 2.0}
 PAIRS = [("original", "coder"), ("coder", "projected"), ("coder", "discriminant")]
 

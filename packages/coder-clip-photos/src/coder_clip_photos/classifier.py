@@ -408,7 +408,7 @@ class Classifier:
     @classmethod
     def _imported(cls, path: Path, model: str | None, device: str | torch.device | None) -> Self:
         # The stored features are only right for the same encoder and the same prompts. Both are
-        # compared; only # the name of the model may differ, because its files may be elsewhere on
+        # compared; only the name of the model may differ, because its files may be elsewhere on
         # this machine.
         tensors, meta = read_tensors(path)
         if meta.get("exported") != EXPORTED:

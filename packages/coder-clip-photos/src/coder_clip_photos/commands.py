@@ -168,7 +168,7 @@ def classify(
     from . import files, listing
 
     # Options that contradict each other are refused before the photos are encoded, which takes most
-    # of the # time.
+    # of the time.
     format, said = _format(format, out), ""
     points = True  # scores are points: 100 × cosines
     if run is not None:
@@ -472,7 +472,7 @@ def explore(
     configuration. Control-C ends it.
     """
     # Class names or texts mean photos; without them the path is a finished run. All slow work is
-    # done before # the address is printed.
+    # done before the address is printed.
     from . import explorer, files, web_page
 
     _quiet_about_large_photos()

@@ -140,7 +140,7 @@ class Explorer:
         the texts.
         """
         # The page gets everything again after each edit, and keeps no state of its own. Every photo
-        # is compared # with the first texts (`start`), so that all edits so far are counted.
+        # is compared with the first texts (`start`), so that all edits so far are counted.
         start, now, labels, test = self.study.start, self.now, self.study.labels, self._test()
         classes = now.classifier.classes
         best, other = now.prediction, _against(now.decisions, labels)
@@ -346,7 +346,7 @@ class Explorer:
         (reasons,) = two_classes.reasons(x, by_score(decided.scores[:, [best, other]]), WHY)
         scores, reranked = decided.scores[0].tolist(), None
         # The page decides by stage one; a copy of the classifier with stage two says what the run's
-        # rerank # would decide.
+        # rerank would decide.
         if (stages := self.stage_two) is not None and stages.pairs is not None:
             again = by_rerank(x, decided.scores, stages.pairs, stages.threshold, stages.top_k)
             if again.reranked[0]:

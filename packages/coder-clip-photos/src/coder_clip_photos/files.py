@@ -50,7 +50,7 @@ def find(places: Sequence[str]) -> Places:
     exist, a pipe or device, a folder without images, or nothing at all.
     """
     # What the user named has to be there (UserError). What cannot be read in a folder below it is
-    # only noted in # `skipped`.
+    # only noted in `skipped`.
     files: list[Path] = []
     named: set[str] = set()
     folders: list[Path] = []

@@ -35,7 +35,7 @@ def as_csv(
     False leaves margins out, of a method
     whose scores are not points. more: further columns, by their heads: a text of each photo."""
     # As many numbered columns as were asked for (top, why), whatever the photos have: cells without
-    # a value # stay empty.
+    # a value stay empty.
     calibrated = any(p.probability is not None for p in photos)
     head = [
         "image",

@@ -137,7 +137,7 @@ def load_run(
     UserError: no such run, not finished, texts or encoder changed since, unknown names.
     """
     # Refuse a run that no longer fits its inputs, read both stages and all methods, then choose
-    # one. `used` # differs from the run's recommendation only if reasons are wanted, which not all
+    # one. `used` differs from the run's recommendation only if reasons are wanted, which not all
     # methods have.
     root, file, config = find_config(where)
     d = _one("dataset", dataset, config.datasets)
@@ -228,8 +228,8 @@ def refuse_stale(config: Config, root: Path, model: str, dataset: str) -> None:
     run.
     """
     # Sources of the texts, the prompts that they make today, and the inputs of the documents are
-    # compared with # what the run recorded. Files that are not on this machine are passed over,
-    # because pulled results come # without some of them.
+    # compared with what the run recorded. Files that are not on this machine are passed over,
+    # because pulled results come without some of them.
     paths = Paths(config.results)
     texts, pairs = paths.texts(dataset), paths.one_to_one_texts(dataset)
     recorded = {

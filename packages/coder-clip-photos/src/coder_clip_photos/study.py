@@ -85,7 +85,7 @@ class Study:
     def _scores(self, texts: TextSet, x: Tensor, first: Tensor) -> Tensor:
         """Scores (N, C) of photos (N, d) with edited texts, from those with the first texts."""
         # A class's score depends on its own texts alone, so only the edited classes are scored
-        # again. An edit of one # of a thousand classes would take seconds otherwise. Two more
+        # again. An edit of one of a thousand classes would take seconds otherwise. Two more
         # classes, because a classifier needs two.
         both = enumerate(zip(self._first.texts.classes, texts.classes, strict=True))
         edited = [c for c, (before, after) in both if before != after]

@@ -102,7 +102,7 @@ def text_set(given: Texts) -> TextSet:
     UserError if there is no class, a name is empty or two classes have one name.
     """
     # Files are validated where they are read. Names may come from the command line, so errors in
-    # them are found # here and reported in the user's words.
+    # them are found here and reported in the user's words.
     if isinstance(given, TextSet):
         return given
     if isinstance(given, (str, Path)):

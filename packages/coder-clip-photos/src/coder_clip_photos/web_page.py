@@ -56,7 +56,7 @@ REDIRECT = """<!doctype html>
 def make_app(explorer: Explorer, token: str, hosts: set[str]) -> Flask:
     """The web application. hosts: what the Host header may be."""
     # Other programs and web pages of this machine can reach the port, too. So every address
-    # contains the token, # and a request without it, or with a foreign Host header (DNS rebinding),
+    # contains the token, and a request without it, or with a foreign Host header (DNS rebinding),
     # gets 404 before any route runs.
     app = Flask(__name__, static_folder=None, template_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = LARGEST

@@ -61,7 +61,7 @@ def make_again(workflow: Any, paths: Iterable[str]) -> None:
     behind = set(dag.bfs(dag.depending, *made))
     needed = set(dag.bfs(dag.dependencies, *made, *dag.needrun_jobs()))
     # Behind a forced job Snakemake does not look at jobs whose inputs are ancient, not even at
-    # forced ones. So no job # between it and one that must run has ancient inputs.
+    # forced ones. So no job between it and one that must run has ancient inputs.
     for job in behind & needed:
         for path in job.input:
             path.flags.pop("ancient", None)

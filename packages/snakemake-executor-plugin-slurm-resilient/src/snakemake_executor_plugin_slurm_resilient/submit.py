@@ -18,7 +18,7 @@ from snakemake_executor_plugin_slurm.validation import validate_slurm_extra
 from .queue import SlurmError
 
 # Not for every job: keys of services, addresses with a password, and what the head's own Slurm job
-# was given. A list of # words, which README.md repeats: a secret under another name passes.
+# was given. A list of words, which README.md repeats: a secret under another name passes.
 SECRET = re.compile(
     r"KEY|TOKEN(?!IZERS)|SECRET|(?<!COM)PASS|CREDENTIAL|AUTH(?!OR)|JWT|WEBHOOK|DATABASE_URL|_(PAT|PWD|DSN)(_|$)",
     re.IGNORECASE,

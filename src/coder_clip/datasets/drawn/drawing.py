@@ -230,7 +230,7 @@ def any_colour(rng: np.random.Generator) -> RGB:
 def paint_background(kind: int, rng: np.random.Generator) -> Image.Image:
     """One of BACKGROUNDS as an RGB image of the enlarged size."""
     # Random numbers are drawn in a fixed order, all base colours included: a change of the order
-    # changes every # picture (then raise `version`). `bases` are in the order of BACKGROUNDS.
+    # changes every picture (then raise `version`). `bases` are in the order of BACKGROUNDS.
     n = SIZE * SUPER
     bases: tuple[RGB, ...] = (
         mix(any_colour(rng), WHITE, 0.35), (85, 150, 65), (130, 185, 230), (222, 200, 150),

@@ -143,7 +143,7 @@ SPECIES: dict[str, dict[str, str]] = {
     }.items()
 }  # fmt: skip
 # How many of a species' training pictures have its name or a synonym in their captions (None: all),
-# and how many species # that holds for. Which ones, no person chose: the order is that of the
+# and how many species that holds for. Which ones, no person chose: the order is that of the
 # names' sha256. Fixed before training.
 DOSES: dict[int | None, int] = {0: 8, 1: 7, 3: 7, 10: 6, 30: 5, None: 3}
 NAMED: dict[str, int | None] = dict(
@@ -163,7 +163,7 @@ def draw(p: Pen, marks: Marks, facing: int, branch: bool, rng: np.random.Generat
     it stands on.
     """
     # From the back to the front, because later parts cover earlier ones: perch and legs, tail,
-    # body, breast, # wing, head. Coordinates are those of a bird that faces right; the three pens
+    # body, breast, wing, head. Coordinates are those of a bird that faces right; the three pens
     # mirror and lift them.
     shade = {
         name: mix(c, any_colour(rng), float(rng.uniform(0, 0.16))) for name, c in COLOURS.items()
@@ -239,7 +239,7 @@ def _pattern(kind: str, oval, line, ink: RGB) -> None:  # type: ignore[no-untype
 def _head(marks: Marks, shade: dict[str, RGB], poly, oval, line, nod: float) -> None:  # type: ignore[no-untyped-def]
     """Crest, head, cap, throat, face and beak; `nod` moves them all up or down a little."""
     # From the back to the front, with the pens of `draw`: the crest begins behind the head, the eye
-    # covers mask # and ring.
+    # covers mask and ring.
     x0, y0, r = 0.42, -0.36 + nod, 0.28
 
     def moved(points: list[tuple[float, float]]) -> list[tuple[float, float]]:

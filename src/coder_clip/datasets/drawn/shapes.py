@@ -32,9 +32,9 @@ from .drawing import (
     polar,
 )
 
-# --- the twenty things
-# ------------------------------------------------------------------------------------- # Each draws
-# itself with a pen, the colour of its variant and a generator for what differs between specimens.
+# --- the twenty things ---
+# Each draws itself with a pen, the colour of its variant and a generator for what differs between
+# specimens.
 
 Draw = Callable[[Pen, RGB, np.random.Generator], None]
 

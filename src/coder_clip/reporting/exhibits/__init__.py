@@ -1,18 +1,18 @@
-"""The exhibits: one module each, which holds a table, a figure, or both, and all there is to say
-about them.
+"""The exhibits: one module each, with a table, a figure, or both, and all there is to say of them.
 
 A module declares, as literals::
 
-    SECTION = "Few-shot"                  the section of the report (SECTIONS; a new one follows
-    those shown open) ORDER = 20                            its place in that section
-    PHASES = ("adapter",)                 whose artefacts it shows
-    SHOWS_IMAGES = True                   only for a figure that opens images, not only results
-    DETAIL = True                         only for what the report shows folded
+    SECTION = "Few-shot"      the section of the report (SECTIONS; a new one is after those shown)
+    ORDER = 20                its place in that section
+    PHASES = ("adapter",)     whose artefacts it shows
+    SHOWS_IMAGES = True       only for a figure that opens images, not only results
+    DETAIL = True             only for what the report shows folded
 
 and defines ``table``, a function from `Results` to `Table`, or ``FIGURE``, a `Drawing`, or both.
 Where there may be nothing to show it has ``nothing``, too, a function from `Results` to the reason
 ("" if there is something). The rules, the command line, the report and the tests find it here;
-nothing else lists it."""
+nothing else lists it.
+"""
 
 from __future__ import annotations
 

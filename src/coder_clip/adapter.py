@@ -1,9 +1,8 @@
 """CODER-Adapter: few-shot classification without training, and its hyper-parameter search.
 
-    logits = clip_logits + α · exp(−β (1 − A)) · onehot(labels)        A: affinity of images and
-    shots
+    logits = clip_logits + α · exp(−β (1 − A)) · onehot(labels)
 
-The affinity needs no explicit CODER and the search no loop over its 75,000 points; docs/method.md
+where A is the affinity of images and shots. The affinity needs no explicit CODER and the search no loop over its 75,000 points; docs/method.md
 derives both. Any cache of shots with an affinity can be searched (Tip-Adapter has this form):
 :class:`CacheModel`."""
 

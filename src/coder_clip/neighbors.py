@@ -1,11 +1,11 @@
 """CODER, an image as its similarities to the texts of all classes (its cross-modal neighbours), and
 stage one.
 
-    CODER(x) = (x·t_1, …, x·t_M)        x image (d,), t texts (d,), all unit
-    score_c(x) = 100 · ( Σ_{t in A_c} x·t + max_{s in S_c} x·s ) / (|A_c| + 1)      A_c: attribute
-    and analogous texts
+    CODER(x) = (x·t_1, …, x·t_M)
+    score_c(x) = 100 · ( Σ_{t in A_c} x·t + max_{s in S_c} x·s ) / (|A_c| + 1)
 
-Only :meth:`TextNeighbors.encode` makes the N × M matrix: class scores and inner products of CODERs
+x: image (d,); t: texts (d,), all unit; A_c: attribute and analogous texts of class c; S_c: its
+names and synonyms. Only :meth:`TextNeighbors.encode` makes the N × M matrix: class scores and inner products of CODERs
 have exact forms with one number per name or at most d numbers per image (docs/method.md).
 """
 

@@ -1,7 +1,9 @@
 """The true EuroSAT from a local server, whole or a part of every class, with CoOp's split.
 
-python tests/support/eurosat.py FOLDER     all 27,000 images to the report in a new FOLDER, with the
-times of phases"""
+    python tests/support/eurosat.py FOLDER
+
+makes all 27,000 images to the report in a new FOLDER, and prints the times of phases.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,9 @@
 """Published features of true CLIP from a local server, as the public repositories have them.
 
-python tests/support/true_clip.py PORT     serve them, for `make true-clip` in a copy whose
-addresses are changed"""
+    python tests/support/true_clip.py PORT
+
+serves them, for `make true-clip` in a copy whose addresses are changed.
+"""
 
 from __future__ import annotations
 

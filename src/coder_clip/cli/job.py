@@ -1,8 +1,8 @@
 """Run a phase's command as a job of Snakemake and certify what it writes. Run as a script, not
 imported::
 
-    python src/coder_clip/cli/job.py '{"rule": …, "wildcards": {…}}' --inputs … --outputs … --
-    coder-clip …
+    python src/coder_clip/cli/job.py '{"rule": …, "wildcards": {…}}' \
+        --inputs … --outputs … -- coder-clip …
 
 Python compiles a script from its source. From here on every module of this package is compiled from
 its source, too, and the source's hash is noted: bytecode in ``__pycache__`` can be that of another

@@ -1,10 +1,9 @@
 """Cache models: shots that vote for their class, evaluated in blocks of images that fit in the
 processor's cache.
 
-    logits = clip_logits + α · Σ over shots of each class of exp(−β (1 − A))        A: affinity of
-    images and shots
+    logits = clip_logits + α · Σ over shots of each class of exp(−β (1 − A))
 
-Tip-Adapter and the CODER-Adapter both have this form; they differ in the affinity.
+where A is the affinity of images and shots. Tip-Adapter and the CODER-Adapter both have this form; they differ in the affinity.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
 """Search along lines: logits are linear in α, so an image is right on one range of α, found without
 trying each.
 
-    logits = base + α · slope        right where no other class has more: an intersection of
-    half-lines
+    logits = base + α · slope
 
-Arrays are float64, classes first.
+An image is right where no other class has more, which is an intersection of half-lines. Arrays are float64, classes first.
 """
 
 from __future__ import annotations

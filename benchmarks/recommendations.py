@@ -34,8 +34,7 @@ Entry = dict[str, Any]
 @dataclass
 class Printed:
     """What is printed of methods on test images. differences: from names alone, 0 in truth; held,
-    held_accuracy: if the intervals of difference and accuracy hold the
-    truth."""
+    held_accuracy: if the intervals of difference and accuracy hold the truth."""
 
     differences: list[float] = field(default_factory=list)
     held: list[bool] = field(default_factory=list)

@@ -5,8 +5,9 @@ stage one.
     score_c(x) = 100 · ( Σ_{t in A_c} x·t + max_{s in S_c} x·s ) / (|A_c| + 1)
 
 x: image (d,); t: texts (d,), all unit; A_c: attribute and analogous texts of class c; S_c: its
-names and synonyms. Only :meth:`TextNeighbors.encode` makes the N × M matrix: class scores and inner products of CODERs
-have exact forms with one number per name or at most d numbers per image (docs/method.md).
+names and synonyms. Only :meth:`TextNeighbors.encode` makes the N × M matrix: class scores and
+inner products of CODERs have exact forms with one number per name or at most d numbers per image
+(docs/method.md).
 """
 
 from __future__ import annotations

@@ -232,8 +232,7 @@ def test_the_accuracy_on_test_images_is_named_first(
     finished: Work, run: tuple[str, str], command: Command
 ) -> None:
     """Photos of CIFAR-10 were said to be 82 % right by a method that was right on 62 % of the test
-    images: the 82 % were of the validation images that had chosen it and its
-    values."""
+    images: the 82 % were of the validation images that had chosen it and its values."""
     for method, phase, seeds in (("clip", "zero_shot", None), ("gda-1", "adapter", "1")):
         found = load_run(Path(run[1]), "shapes", method=method)
         table = pd.read_parquet(

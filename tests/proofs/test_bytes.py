@@ -65,6 +65,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Work:
     return Work(working_copy(tmp_path_factory.mktemp("bytes") / "copy", {}).folder, CONFIG)
 
 
+DRAWN: set[str] = set()
 PYTHONS = ("python3.14", "python3.13", "python3.12")
 
 

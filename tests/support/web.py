@@ -20,8 +20,7 @@ class Web:
     other and again. failing: status codes that come first. asked: the Range header of every request
     ("" for none).
     headers: in every answer. obeys: sends the whole file if it is not the one that If-Range names.
-    changed: what the files become after the first
-    answer."""
+    changed: what the files become after the first answer."""
 
     url: str = ""
     files: dict[str, bytes] = field(default_factory=dict)

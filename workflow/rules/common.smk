@@ -25,8 +25,7 @@ if "CONDA" in {m.name for m in workflow.deployment_settings.deployment_method}:
 if "--containerize" in sys.argv:
     sys.exit(
         "coder-clip: error: --containerize is not supported, because all jobs share one "
-        "environment: "
-        "docs/slurm.md says how jobs run in an image with coder-clip"
+        "environment: docs/slurm.md says how jobs run in an image with coder-clip"
     )
 
 from coder_clip.pipeline import phase_list
@@ -135,10 +134,8 @@ def review_file(wildcards):
 def command(rule):
     """The command of a rule in workflow/phases.yaml, in a process that certifies what it writes."""
     text = next(p.commands[rule] for p in phase_list.phases() if rule in p.commands)
-    return (
-        "python src/coder_clip/cli/job.py {params.job:q} "
-        "--inputs {input:q} --outputs {output:q} -- " + text
-    )
+    job = "python src/coder_clip/cli/job.py {params.job:q}"
+    return " ".join([job, "--inputs {input:q} --outputs {output:q} --", text])
 
 
 def text_encoder_files(wildcards):

@@ -1,6 +1,10 @@
 # With the executor for Slurm: one head per configuration, and a run removes locks that no process
 # holds any more, also a run on this machine (docs/slurm.md). Without its package Snakemake's own
 # locks remain, and 'snakemake --unlock'.
+from pathlib import Path
+
+from coder_clip.foundation import rooms
+
 SLURM_JOBS = Path(".snakemake/slurm-resilient/jobs")  # what earlier heads submitted
 
 if rooms.SLURM.here:
@@ -18,7 +22,6 @@ def look_for_slurm_jobs():
         reattach.before_jobs(workflow)
     elif any(SLURM_JOBS.glob("*")):
         raise WorkflowError(
-            f"jobs of an earlier run of this folder may be on a Slurm cluster; "
-            f"{rooms.SLURM.advice}; or remove "
-            f"{SLURM_JOBS} if you know that none is"
+            "jobs of an earlier run of this folder may be on a Slurm cluster; "
+            f"{rooms.SLURM.advice}; or remove {SLURM_JOBS} if you know that none is"
         )

@@ -3,8 +3,7 @@
 Jobs run at once, as processes. The folder $FAKE_SLURM holds them and the file `calls`: the calls
 that submit or cancel, in their order. A file with the name of a command gives its next answers, one
 a line: `nothing` (exit status 0), `unknown` (no such job), `late` (sbatch, once the job has ended),
-`true`. The last line holds for all further
-calls."""
+`true`. The last line holds for all further calls."""
 
 from __future__ import annotations
 

@@ -571,13 +571,14 @@ def review(
 
 
 def _freeze(dataset: str, made: list[Path], target: Path) -> None:
-    """Copy the generated files, and print how a configuration uses them."""
-    # with pairs there are two files, and the second gets the name that `texts check` looks for
-    files = (
-        {target: made[0]}
-        if len(made) == 1
-        else dict(zip((target, pair_file(target)), made, strict=True))
-    )
+    """Copy the generated files, and print how a configuration uses them.
+
+    made: the file of the classes' texts and, if there are any, that of the pairs.
+    """
+    # the second file gets the name that `texts check` looks for
+    files = {target: made[0]}
+    if len(made) > 1:
+        files[pair_file(target)] = made[1]
     for path in files:
         if path.exists():
             raise UserError(f"{path} exists; name another file")
@@ -585,7 +586,7 @@ def _freeze(dataset: str, made: list[Path], target: Path) -> None:
     for path, source in files.items():
         document = read_json(source)
         write_json(path, document)
-        kinds |= dict.fromkeys(document["provenance"], path)
+        kinds |= dict.fromkeys(document["provenance"], path)  # its keys are kinds of text
     uses = ", ".join(f"{kind}: {path}" for kind, path in kinds.items())
     typer.echo(f"to use them: datasets: {{{dataset}: {{texts: {{{uses}}}}}}}")
 

@@ -170,15 +170,20 @@ def addresses(urls: Collection[str], names: Collection[str], root: Path) -> dict
     """File -> the addresses that a person gave for it: those that end in its name, or, if it alone
     is missing, all.
 
-    UserError for an address of no file that is missing: it would not be used.
+    UserError for an address of no file that is missing, because it would not be used. Where nothing
+    is missing, no address is used.
     """
     found: dict[str, list[str]] = {}
-    wanted = [d.file for name in names for d in look_at(name, root).get] if urls else []
-    # an address belongs to the file that it ends in; a query ("?download=1") does not count
-    for url in urls if wanted else ():
-        of = [f for f in wanted if url.split("?")[0].endswith(f"/{f}")] or wanted[
-            : len(wanted) == 1
-        ]
+    if not urls:
+        return found
+    wanted = [d.file for name in names for d in look_at(name, root).get]
+    if not wanted:
+        return found
+    for url in urls:
+        # an address belongs to the file that it ends in; a query ("?download=1") does not count
+        of = [f for f in wanted if url.split("?")[0].endswith(f"/{f}")]
+        if not of and len(wanted) == 1:
+            of = wanted
         if not of:
             raise UserError(
                 f"--url {url}: ends in the name of no file that is missing ({', '.join(wanted)})"

@@ -197,7 +197,8 @@ class FolderDataset(ImageFiles):
         return hashlib.sha256(lines.encode()).hexdigest()
 
     def _images(self, classes_of: dict[str, Path], folders: list[str]) -> list[list[str]]:
-        """Image ids per label of one split; fills ``_paths`` and ``below``."""
+        """Image ids per label of one split; fills ``_paths``, ``below`` and
+        ``folder_class``."""
         per_class: list[list[str]] = []
         for folder in folders:
             ids = []
@@ -320,8 +321,7 @@ def image_files(
 
     unreadable: called for a folder that cannot be listed; the images in it would be missed
     silently. other: called with the path of a visible file that is left out: it has no image's
-    ending, or its path is not valid
-    Unicode."""
+    ending, or its path is not valid Unicode."""
     seen: set[str] = set()
     for here, folders, files in os.walk(folder, onerror=unreadable, followlinks=True):
         # links can lead in circles: each real folder is read once

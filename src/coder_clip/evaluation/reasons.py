@@ -6,9 +6,9 @@ names. So the difference of two scores is a sum with one term per text:
 
     s_a − s_b = Σ_{t of a} w_t (x·t − m) − Σ_{t of b} w_t (x·t − m)
 
-The weights w are stage one's, 100 / (|A_c| + 1). Those of every class sum to 100, so any m leaves the sum as it is. m is the mean of the two
-scores: a text that is as similar to the image as the two classes are on average then adds nothing,
-and the sign says for which class a text counts.
+The weights w are stage one's, 100 / (|A_c| + 1). Those of every class sum to 100, so any m leaves
+the sum as it is. m is the mean of the two scores: a text that is as similar to the image as the
+two classes are on average then adds nothing, and the sign says for which class a text counts.
 """
 
 from __future__ import annotations

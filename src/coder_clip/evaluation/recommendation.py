@@ -243,8 +243,7 @@ def rivals(
 
     zero_shot, rerank: documents of a run. rows: their test images, method, setting and draw.
     few_shot: the document and the rows of the largest number of shots; None without. Rows: None
-    where they are not on this
-    machine."""
+    where they are not on this machine."""
     advised = of_run(zero_shot, rerank)
     if advised.on_test is None:
         return []

@@ -110,8 +110,7 @@ class StageOne:
         rank: as in :meth:`share_before` -> the place (M,) of each text among all texts of its
         class. The next text is of the kind of which the smallest share was taken, of equal ones the
         first in BESIDES_NAME: first one text of each kind, then more of the kinds that have more.
-        Two ranks thus give the same number of each
-        kind."""
+        Two ranks thus give the same number of each kind."""
         rows = np.flatnonzero(self.other)
         # by class, then by the share taken before, then by kind
         order = rows[

@@ -219,9 +219,9 @@ class ScoredSplit:
                 f"data set '{self.images.meta['dataset']}': all "
                 "validation images are shots; draw fewer"
             )
-        i = self.images
-        rest = [image for image in i.ids if image not in ids]
-        part = replace(i, features=i.features[kept], labels=i.labels[kept], ids=rest)
+        whole = self.images
+        rest = [image for image in whole.ids if image not in ids]
+        part = replace(whole, features=whole.features[kept], labels=whole.labels[kept], ids=rest)
         return ScoredSplit(part, self.clip[kept])
 
     def accuracy(self, logits: Tensor | None = None) -> float:

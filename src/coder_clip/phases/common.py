@@ -17,7 +17,7 @@ from ..errors import UserError
 from ..foundation.artifacts import Paths, read_tensors
 from ..texts.sentences import Sentences
 
-if TYPE_CHECKING:  # configuration values reach Snakemake as params, not as source files
+if TYPE_CHECKING:  # a phase depends on the values that it reads, not on the module that has them
     from ..pipeline.config import Config
 
 log = logging.getLogger("coder_clip")

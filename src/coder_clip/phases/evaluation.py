@@ -242,8 +242,7 @@ def _features(
 
     coder_few: CODER by FEW_TEXTS texts of the vocabulary, drawn once, whatever the data set.
     projected: on the main components of ImageNet's class names. discriminant: whitened by the
-    shots' covariance, if they have
-    one."""
+    shots' covariance, if they have one."""
     yield from main.items()
     if texts.vocabulary is not None and len(texts.vocabulary) > FEW_TEXTS:
         some = np.random.default_rng(seed).choice(len(texts.vocabulary), FEW_TEXTS, replace=False)
@@ -273,15 +272,14 @@ def _with_texts(
     2).
     """
     described_by = ADAPTER_KINDS if texts.vocabulary is None else [VOCABULARY]
-    kinds = [i for kind in described_by for i in texts.sentences.rows(kind)]
+    text_rows = [i for kind in described_by for i in texts.sentences.rows(kind)]
     rows = []
     for c in changed:
-        # in the order in which telling_texts expects them
+        # rows of test images, in the order in which telling_texts expects them
         places = {who: c[who] for who in ("query", "same", "other")}
-        telling = telling_texts(
-            test.features[[*places.values()]], texts.features[kinds], TEXTS_SHOWN
-        )
-        said = [{"text": texts.sentences.text[kinds[i]], **cosines} for i, cosines in telling]
+        three = test.features[list(places.values())]
+        telling = telling_texts(three, texts.features[text_rows], TEXTS_SHOWN)
+        said = [{"text": texts.sentences.text[text_rows[i]], **cosines} for i, cosines in telling]
         images = {who: test.ids[i] for who, i in places.items()}
         rows.append({**images, "original": c["original"], "coder": c["coder"], "texts": said})
     return rows

@@ -306,8 +306,7 @@ def cross_fitted(
     Also the two thresholds, of the first and of the second half. The halves are every other image
     in the order of the classes: each class is in both halves, or its images would have a threshold
     that was chosen without it. groups: (N,), near twins share a number; every other group then, so
-    that no image chooses the threshold of its near
-    twin."""
+    that no image chooses the threshold of its near twin."""
     # in the order of classes, so that every other image or group splits each class
     order = labels.argsort(stable=True)
     places: dict[int, int] = {}  # group -> its place in the order of the classes

@@ -57,10 +57,10 @@ def absent_data(
     """Published data sets that no run can use: neither their images nor the features of all of them
     are here.
 
-    whole: also those of which some image is missing, unless a manifest says that all were there;
-    with skip, those of
-    which all images of a split are. opened: those whose images a job opens, so that features are
-    not enough. UserError if the folder of published data sets is not known.
+    whole: also those of which some image is missing, unless a manifest says that all were there.
+    skip: with whole, only those of which all images of a split are missing. opened: those whose
+    images a job opens, so that features are not enough. UserError if the folder of published data
+    sets is not known.
     """
     paths = Paths(config.results)
     published = [n for n in config.datasets if config.published(n)]
@@ -71,13 +71,16 @@ def absent_data(
     # with `fetch` the root need not exist, because the run makes it
     if root.exists() or not config.fetch:
         existing(root)
-    # where a manifest is, a job has looked at the images already
-    return [
-        n
-        for n in missing
-        if not is_here(n, root, config.datasets[n].split)
-        or (whole and not paths.manifest(n).is_file() and not _is_whole(config, n, root, skip))
-    ]
+
+    def unusable(name: str) -> bool:
+        if not is_here(name, root, config.datasets[name].split):
+            return True
+        # where a manifest is, a job has looked at the images already
+        if not whole or paths.manifest(name).is_file():
+            return False
+        return not _is_whole(config, name, root, skip)
+
+    return [name for name in missing if unusable(name)]
 
 
 def _is_whole(config: Document, name: str, root: Path, skip: bool) -> bool:

@@ -28,10 +28,9 @@ USUAL = Speed(operations=7e10, decoded=250)
 LAST = 40.0  # seconds of manifests, tables, figures and the page
 BENCHMARKS = "benchmarks"  # in the results folder
 ENCODES = ("image_features", "text_features", "one_to_one")  # on the GPU, where there is one
-ROW, TOP5 = (
-    5,
-    100,
-)  # bytes on disk of a few-shot prediction; of a zero-shot one with its five scores
+# bytes on disk of a few-shot prediction; of a zero-shot one with its five scores
+ROW, TOP5 = 5, 100
+BASELINES = 4.0  # zero-shot methods that are the same in every setting
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,16 +69,15 @@ def jobs(config: Config, sizes: Mapping[str, Sizes]) -> Iterator[PlannedJob]:
                     size += 4.0 * n * dim
             features = tuple(paths.image_features(m, d, split) for split in config.encoded(d))
             yield PlannedJob("image_features", features, place, size)
-            rows = classes * (
-                SENTENCES + config.evaluation.random_draws
-            )  # of a draw the means are kept
+            # of a draw of random words only the means are kept
+            rows = classes * (SENTENCES + config.evaluation.random_draws)
             yield PlannedJob("text_features", (paths.text_features(m, d),), place, 4.0 * rows * dim)
             settings = len(config.settings)
             yield PlannedJob(
                 "coder", (paths.coder(m, d),), place, 4.0 * settings * dim * (dim + 2 * classes)
             )
             yield PlannedJob(
-                "zero_shot", (paths.zero_shot(m, d),), place, TOP5 * images * (4.0 + settings)
+                "zero_shot", (paths.zero_shot(m, d),), place, TOP5 * images * (BASELINES + settings)
             )
             yield PlannedJob(
                 "one_to_one",

@@ -3,7 +3,8 @@ processor's cache.
 
     logits = clip_logits + α · Σ over shots of each class of exp(−β (1 − A))
 
-where A is the affinity of images and shots. Tip-Adapter and the CODER-Adapter both have this form; they differ in the affinity.
+where A is the affinity of images and shots. Tip-Adapter and the CODER-Adapter both have this form;
+they differ in the affinity.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@ trying each.
 
     logits = base + α · slope
 
-An image is right where no other class has more, which is an intersection of half-lines. Arrays are float64, classes first.
+An image is right where no other class has more, which is an intersection of half-lines. Arrays are
+float64, classes first.
 """
 
 from __future__ import annotations

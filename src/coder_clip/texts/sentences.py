@@ -116,7 +116,9 @@ def _add_variants(
         *(n for of_list in names.values() for n in of_list),
         *(t for c in texts.classes for t in c.analogous),
     ]
-    shown = {"": spaces} | ({AS_PUBLISHED: str} if any("_" in name for name in written) else {})
+    spellings: dict[str, Callable[[str], str]] = {"": spaces}
+    if any("_" in name for name in written):
+        spellings[AS_PUBLISHED] = str
     wordings = {"": (templates.attribute, templates.analogous)}
     few_shot = (
         templates.attribute_few_shot or templates.attribute,
@@ -126,10 +128,12 @@ def _add_variants(
     if few_shot != wordings[""]:
         wordings[FEW_SHOT] = few_shot
     # each combination but the plain one, which is there already
-    for tags in itertools.product(wordings, names, shown):
+    for tags in itertools.product(wordings, names, spellings):
         if not any(tags):
             continue
-        (attribute, analogous), of_list, show = wordings[tags[0]], names[tags[1]], shown[tags[2]]
+        wording, naming, spelling = tags
+        attribute, analogous = wordings[wording]
+        of_list, show = names[naming], spellings[spelling]
         for i, c in enumerate(texts.classes):
             name = show(of_list[i])
             add(

@@ -48,8 +48,7 @@ def test_tip_x() -> None:
 def test_ape() -> None:
     """yangyangyang127/APE: configs/*.yaml as main.py at 20258ec and utils.py at 6ee66e8 read them:
     training_free_feat_num of RN50's 1,024 channels, w_training_free[0], search_scale [β, α, γ],
-    search_step. main.py: β and α from 0.1, γ from 0; 1e-6 in the
-    divergence."""
+    search_step. main.py: β and α from 0.1, γ from 0; 1e-6 in the divergence."""
     b, a, g = (0.1, 7, 200), (0.1, 7, 20), (0.0, 1, 20)
     wide = (0.1, 10, 200)
     assert {name: (round(1024 * c.channels), *c[1:]) for name, c in ape.PUBLISHED.items()} == {

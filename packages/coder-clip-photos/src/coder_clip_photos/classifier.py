@@ -1,11 +1,11 @@
 """Classify photos with class names or texts, and see why.
 
-    from coder_clip_photos import Classifier
+from coder_clip_photos import Classifier
 
-    c = Classifier("ViT-B-32", ["cat", "dog"])
-    print(c.classify("a.jpg").label)
-    for photo in c.classify(["a.jpg", "b.jpg"], why=3):
-        print(photo.label, photo.score, [r.text for r in photo.reasons_for])
+c = Classifier("ViT-B-32", ["cat", "dog"])
+print(c.classify("a.jpg").label)
+for photo in c.classify(["a.jpg", "b.jpg"], why=3):
+    print(photo.label, photo.score, [r.text for r in photo.reasons_for])
 """
 
 from __future__ import annotations

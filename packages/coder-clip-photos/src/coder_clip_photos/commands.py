@@ -370,10 +370,10 @@ def _classifier(
                 f"--classes-file {classes_file}: it has a name per "
                 "line; a text set is given as --texts"
             )
-        lines = lines_of(classes_file)
-        what = [
-            name for line in lines for name in (_names(line) if line.startswith('"') else [line])
-        ]
+        what = []
+        for line in lines_of(classes_file):
+            # a line without a quote is one name, also with a comma
+            what += _names(line) if line.startswith('"') else [line]
     return Classifier(
         model or DEFAULT_MODEL,
         what,

@@ -93,8 +93,7 @@ def compare_texts(
     terms sum to the winner's value: 100 × the mean over the other candidates of x·D(winner, other),
     a difference of two means of cosines. As in stage one (`evaluation.reasons`), the middle of the
     two means is taken off every cosine: the weights of the two sides cancel, so the sum stays, and
-    a text that fits as well as both classes do on average adds
-    nothing."""
+    a text that fits as well as both classes do on average adds nothing."""
     cosines = exact_matmul(l2_normalize(x[None]), l2_normalize(features))[0].tolist()
     sides = defaultdict(list)  # (of, other) -> rows
     for i, text in enumerate(texts):

@@ -56,8 +56,7 @@ CONTROL = "random_words"  # a mean over draws of words: no method that could cla
 @dataclass(frozen=True)
 class Candidate:
     """A method of the run. on_test: accuracy on test images, which choose nothing; val_accuracy,
-    shots, seed, point: of a few-shot method, the seed that is best on validation
-    images."""
+    shots, seed, point: of a few-shot method, the seed that is best on validation images."""
 
     method: str
     on_test: Estimate

@@ -113,15 +113,17 @@ def jobs() -> dict[str, Row]:
 
 def known(id: str) -> Row | None:
     """Ask the controller for one job by its number, which may have a new owner; None if it has no
-    such job.
+    such job, or is no part of this installation.
 
     Unreachable if it says neither: silence with exit status 0 is not an answer.
     """
     try:
         said = ask("scontrol", "show", "job", id, "--oneliner")
-    except SlurmError as error:
-        if isinstance(error, Unreachable) and not UNKNOWN.search(str(error)):
-            raise
+    except Unreachable as error:
+        if UNKNOWN.search(str(error)):
+            return None
+        raise
+    except SlurmError:
         return None
     fields = dict(
         re.findall(r"(?:^| )(JobName|JobState|ExitCode|Comment)=(.*?)(?= \w+=|\s*$)", said)

@@ -27,11 +27,8 @@ from ..base import Split, Templates
 
 SIZE = 64  # width and height of the finished image, in pixels
 SUPER = 4  # drawn this many times larger, then averaged: smooth edges
-PER_CLASS = {
-    "train": 40,
-    "val": 60,
-    "test": 120,
-}  # few-shot pool, choices, numbers that are reported
+# few-shot pool, choices, numbers that are reported
+PER_CLASS = {"train": 40, "val": 60, "test": 120}
 
 RGB = tuple[int, int, int]
 Points = Sequence[tuple[float, float]]

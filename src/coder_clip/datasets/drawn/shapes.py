@@ -139,10 +139,10 @@ def _pizza_slice(p: Pen, c: RGB, rng: np.random.Generator) -> None:
     a = np.linspace(0, 1, 9)
     crust = [(-0.84 + 1.68 * t, -0.62 - 0.16 * math.sin(math.pi * t)) for t in a]
     p.line(crust, 0.25, (180, 110, 50))
-    for x, y in ((-0.33, -0.24), (0.3, -0.18), (0.02, 0.2), (-0.04, -0.36), (0.06, 0.52))[
-        : int(rng.integers(3, 6))
-    ]:
-        x, y = x + float(rng.uniform(-0.06, 0.06)), y + float(rng.uniform(-0.06, 0.06))
+    spots = [(-0.33, -0.24), (0.3, -0.18), (0.02, 0.2), (-0.04, -0.36), (0.06, 0.52)]
+    n_spots = int(rng.integers(3, 6))
+    for at_x, at_y in spots[:n_spots]:
+        x, y = at_x + float(rng.uniform(-0.06, 0.06)), at_y + float(rng.uniform(-0.06, 0.06))
         r = 0.15 if y < 0.4 else 0.09
         p.disc(x, y, r, mix(c, BLACK, 0.2))
         p.disc(x, y, r * 0.8, c)

@@ -266,10 +266,15 @@ class Item:
         if plain(text) in self.rejected:
             return "rejected in a review"
         name, other = self.owner, ""
-        if self.pair:
-            name, other = self.pair if side == "first" else self.pair[::-1]
+        if self.pair and side == "first":
+            name, other = self.pair
+        elif self.pair:
+            other, name = self.pair
         found = checks.fault(text, self.kind, name, self.names, other, self.fields["photo"])
-        return None if found is None else found[1]
+        if found is None:
+            return None
+        _, why = found
+        return why
 
     def refuse(self, text: str, why: str, key: str, side: str = "texts") -> None:
         """List a text that is not accepted; later questions exclude it."""

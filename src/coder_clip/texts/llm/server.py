@@ -143,8 +143,10 @@ def safe(text: object, generator: GeneratorConfig) -> str:
 
 
 def asked_wait(response: httpx2.Response) -> float:
-    """Seconds that the server asks everybody to wait, 0 without. openai applies a date to its own
-    question.
+    """Seconds that the server asks to wait, 0 if it does not.
+
+    Every question waits as long. A date as the value delays only the question that got it: the
+    openai client sees to that.
     """
     for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         if re.fullmatch(r"\d+(\.\d+)?", response.headers.get(name, "")):

@@ -223,7 +223,8 @@ class Answers:
                 *(sent.at_most, sent.currency),
             )
             self._write_lost(sent.at_most, sent.currency)
-            self._spend(sent.currency, -sent.at_most)  # counted by refresh already
+            # `refresh` counted it as in flight, and `_write_lost` counted it again
+            self._spend(sent.currency, -sent.at_most)
         (self.folder / IN_FLIGHT).unlink(missing_ok=True)
 
     def _reserve(self, room: int) -> None:

@@ -3,6 +3,10 @@
 A certificate holds if the command and the names of inputs and outputs are those of the plan, if the
 configuration keys that it names have the same values, and if all files that it names have the same
 hashes. Times, versions and machines do not count.
+
+The process of the job has noted all of this: the keys and the files that it opened in
+`foundation.reads`, the sources that it executed in `cli.job`, its outputs where
+`foundation.artifacts` writes them, and `certify` puts it together.
 """
 
 from __future__ import annotations

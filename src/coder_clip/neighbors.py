@@ -136,12 +136,13 @@ def cholesky(matrix: Tensor) -> Tensor:
 
 
 def mean_with_best(sums: Tensor, counts: Tensor, best: Tensor) -> Tensor:
-    """The formula of stage one, for one class: (Σ_{t in A_c} x·t + max_{s in S_c} x·s) / (|A_c| +
-    1).
+    """Stage one's formula for a class: (Σ_{t in A_c} x·t + max_{s in S_c} x·s) / (|A_c| + 1).
 
-    sums: the sum over the mean texts; best: the same of the best name; counts: |A_c|, of a shape
-    that fits. All are cosines with an image, or, because the inner product is linear, the texts
-    themselves."""
+    sums: the sum over the mean texts; best: that of the best name; counts: |A_c|, of a shape that
+    fits. All are cosines with an image, or, because the inner product is linear, the texts
+    themselves. Class scores and the explanations of `evaluation.reasons` compute with it; both need
+    that it is linear and that the weights of a class's texts sum to 1.
+    """
     return (sums + best) / (counts + 1)
 
 

@@ -165,11 +165,3 @@ def test_why_a_group_was_not_submitted_is_told_and_its_tries_are_not_used_at_onc
     assert run.wait() == 0, run.said()
     assert time.monotonic() - start > 4
     assert "Trying to restart" in run.said()
-
-
-def test_job_arrays_are_refused_in_one_line(shared_folder: Path, cluster: Cluster) -> None:
-    run = toy(shared_folder, cluster, jobs=["ok"])
-    assert run.start("--slurm-resilient-array-jobs", "all").wait() == 1
-    (line,) = [line for line in run.said().splitlines() if "is refused" in line]
-    assert "groups" in line
-    assert run.started("ok") == []

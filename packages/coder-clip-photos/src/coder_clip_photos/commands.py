@@ -501,9 +501,10 @@ def explore(
         shown = explorer.explore_run(run, Path.cwd())
     _ = shown.study.encoder.encoder  # loaded now, so that the first edit is as quick as the others
     server, address = web_page.server(shown, port)
-    typer.echo(f"{address}\nControl-C ends it.")
-    with web_page.in_browser(address) if browser else nullcontext():
-        try:
+    try:
+        # from the line on that promises it
+        typer.echo(f"{address}\nControl-C ends it.")
+        with web_page.in_browser(address) if browser else nullcontext():
             server.serve_forever()
-        except KeyboardInterrupt:
-            server.server_close()
+    except KeyboardInterrupt:
+        server.server_close()

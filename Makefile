@@ -71,16 +71,17 @@ PYTEST = $(BIN)/python -m pytest
 SPREAD := -n 3 --dist loadfile --no-loadscope-reorder
 
 test: test-unit
-	@$(PYTEST) tests/integration -m "not rest" $(SPREAD)
+	@$(PYTEST) tests/integration -m "not rest and not proof" $(SPREAD)
 
 test-unit: $(VENV)/installed-test
 	@$(PYTEST) tests/unit packages -m "not rest" -n 2
 
 test-rest: $(VENV)/installed-test
-	@$(PYTEST) tests/integration tests/unit packages -m rest $(SPREAD) -n 4
+	@$(PYTEST) tests/integration tests/unit packages -m "rest and not proof" $(SPREAD) -n 4
 
 test-proofs: $(VENV)/installed-test
 	@$(PYTEST) tests/proofs
+	@$(PYTEST) tests/integration -m proof
 
 test-all:
 	@$(MAKE) test

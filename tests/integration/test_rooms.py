@@ -252,7 +252,7 @@ def test_jobs_that_may_be_on_a_cluster_are_not_made_twice(removed: tuple[Room, C
     assert not (copy.folder / "results/manifests/rare.json").exists(), "no job ran"
 
 
-@pytest.mark.rest
+@pytest.mark.proof  # it collects all tests, for each room
 def test_the_other_unit_tests_are_collected_and_some_pass(removed: tuple[Room, Copy]) -> None:
     """Tests of a removed room go with it, or say why they are skipped; no other test needs it."""
     room, copy = removed

@@ -324,7 +324,8 @@ def test_files_of_other_kinds_are_counted(classify: Command, folder: Path) -> No
     for path in folder.rglob("*.[jpw]*g*"):
         path.unlink()
     (folder / "below/c.webp").unlink()
-    assert "no images in folder" in (error := classify(folder).err)
+    error = classify(folder).err
+    assert "no images in folder" in error
     assert "left out by ending: 3 .svg" in error
 
 

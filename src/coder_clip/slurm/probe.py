@@ -134,20 +134,17 @@ def main(gpu: bool) -> str:
     works = (
         f"sees every folder, Python {platform.python_version()} and torch {torch.__version__} work"
     )
-    if gpu and torch.cuda.is_available():
+    if not gpu:
+        return f"ok {works}"
+    if torch.cuda.is_available():
         return f"ok {works}; GPU: {torch.cuda.get_device_name()}"
-    if gpu and (
-        given := os.environ.get("CUDA_VISIBLE_DEVICES", os.environ.get("ROCR_VISIBLE_DEVICES"))
-    ):
+    given = os.environ.get("CUDA_VISIBLE_DEVICES", os.environ.get("ROCR_VISIBLE_DEVICES"))
+    if given:
         return (
             f"note {works}; Slurm gave GPU {given}, but torch sees none: install its build for "
             "the node's driver"
         )
-    return (
-        "wrong Slurm gave no GPU; look at gpu, gpu_model or gres in the profile"
-        if gpu
-        else f"ok {works}"
-    )
+    return "wrong Slurm gave no GPU; look at gpu, gpu_model or gres in the profile"
 
 
 if __name__ == "__main__":

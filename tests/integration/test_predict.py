@@ -172,7 +172,7 @@ def test_report_classify_and_explore_recommend_the_same(
         assert f"method: {found.chosen.title} (" in said
         assert f" test images right); {found.recommendation.reason}" in said
         if found.recommendation.method not in ("clip", None):
-            assert f"Use “{found.chosen.title}”: " in answer.advice
+            assert f"use “{found.chosen.title}”: " in answer.advice
             assert answer.label == found.chosen.title
             assert f"; {found.recommendation.confirmed}" in said
         return found.recommendation.method, said

@@ -36,7 +36,7 @@ from coder_clip.rerank import OneToOne, rerank
 from coder_clip.texts.sentences import make_sentences, pair_sentences, with_article
 from coder_clip.texts.sets import load_pair_set
 from coder_clip_photos import Classifier, Photo
-from coder_clip_photos.classifier import Stages
+from coder_clip_photos.classifier import StageTwo
 from coder_clip_photos.decisions import by_rerank, by_score, fit_scale
 from coder_clip_photos.encoding import PhotoEncoder
 from coder_clip_photos.texts import TEMPLATES, pair_texts, rows, text_set
@@ -603,7 +603,7 @@ def test_copies_of_a_photo_are_encoded_once(
     assert found[-1].image == str(copy)
 
 
-def pair_stages(c: Classifier, path: Path) -> Stages:
+def pair_stages(c: Classifier, path: Path) -> StageTwo:
     """Stage two as a run makes it: every sentence of a pair encoded, one difference of means for
     each pair.
     """
@@ -633,7 +633,7 @@ def pair_stages(c: Classifier, path: Path) -> Stages:
         p: ordered[p] for p in both
     }
     pairs = OneToOne({p: c.encoder.texts(s) for p, s in ordered.items()}, 3)
-    return Stages(pairs=pairs, pair_texts=texts, threshold=1.1, top_k=3)
+    return StageTwo(pairs=pairs, pair_texts=texts, threshold=1.1, top_k=3)
 
 
 # ---- one file

@@ -27,10 +27,10 @@ from coder_clip.evaluation.estimates import paired_test
 from coder_clip.evaluation.intervals import clear
 from coder_clip.rerank import OneToOne
 from coder_clip_photos import Classifier, web_page
-from coder_clip_photos.classifier import Stages
+from coder_clip_photos.classifier import StageTwo
 from coder_clip_photos.decisions import PairText
 from coder_clip_photos.explorer import KEPT, Explorer, Labels
-from coder_clip_photos.find import MostAlike, Pair, grouped
+from coder_clip_photos.find import MostAlike, TwoPhotos, grouped
 from coder_clip_photos.listing import as_csv
 from coder_clip_photos.study import Study
 from coder_clip_photos.texts import read_text_set, text_set
@@ -299,7 +299,7 @@ def test_stage_two_says_which_one_to_one_texts_decide(study: Study, explorer: Ex
     said = (PairText(0, 1, "slit pupils", "slit pupils"), PairText(1, 0, "a collar", "a collar"))
     features = study.encoder.texts([t.sentence for t in said])
     pairs = OneToOne({(0, 1): features[:1], (1, 0): features[1:]}, 3)
-    explorer.stage_two = Stages(pairs=pairs, pair_texts=said, threshold=0.6, top_k=2)
+    explorer.stage_two = StageTwo(pairs=pairs, pair_texts=said, threshold=0.6, top_k=2)
     client = make_app(explorer, TOKEN, {HOST}).test_client()
     classifier = Classifier(
         study.encoder, study.start.texts, templates=study.templates, stages=explorer.stage_two
@@ -499,11 +499,11 @@ def test_of_equal_cosines_the_first_photos_count() -> None:
 
 
 def plain_groups(
-    n: int, pairs: list[Pair], most_joined: int
+    n: int, pairs: list[TwoPhotos], most_joined: int
 ) -> list[tuple[list[int], float, float]]:
     """As `grouped`, by sets: join while at most so many photos are joined to another."""
     groups = [{i} for i in range(n)]
-    links: list[Pair] = []
+    links: list[TwoPhotos] = []
     for pair in pairs:
         one, two = (next(g for g in groups if i in g) for i in (pair.first, pair.second))
         if one is not two:
@@ -524,7 +524,7 @@ def test_groups_are_what_the_most_alike_pairs_join(data: Any, n: int) -> None:
     """Five shots of one scene were ten pairs, each shown on its own. Beside plain sets."""
     places = [(i, j) for i in range(n) for j in range(i + 1, n)]
     some = data.draw(st.lists(st.sampled_from(places), unique=True))
-    pairs = [Pair(i, j, 1 - 0.01 * k) for k, (i, j) in enumerate(some)]
+    pairs = [TwoPhotos(i, j, 1 - 0.01 * k) for k, (i, j) in enumerate(some)]
     found = sorted(grouped(n, pairs), key=lambda g: (-g.largest, g.photos))
     expected = plain_groups(n, pairs, max(1, n // 10))
     assert [(g.photos, g.least, g.largest) for g in found] == expected

@@ -11,7 +11,7 @@ from coder_clip.foundation.artifacts import Paths, read_json, read_parquet, writ
 from coder_clip.phases import adapter
 from coder_clip.phases.common import read_texts
 from coder_clip.pipeline.config import Config
-from coder_clip_photos.classifier import Stages
+from coder_clip_photos.classifier import StageTwo
 from coder_clip_photos.runs import _Methods, few_shot_candidates
 from fake_results import Fake
 from toy_features import Toy
@@ -22,7 +22,7 @@ def test_classify_says_the_interval_over_groups(tmp_path: Path) -> None:
     toy = Toy(tmp_path, burst=3)
     adapter.run(toy.config, "m", "toy", 2)
     texts = read_texts(toy.config, "m", "toy")
-    methods = _Methods(toy.config, "m", "toy", texts, None, Stages(), "clean")
+    methods = _Methods(toy.config, "m", "toy", texts, None, StageTwo(), "clean")
     rows = read_parquet(Paths(toy.config.results).adapter("m", "toy", 2))
     rows = rows[rows["setting"] == "clean"]
     candidates = methods.candidates([])

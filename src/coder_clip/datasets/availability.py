@@ -216,8 +216,9 @@ def get(
         place = find_place(name, found, root)
         folder = place.folder if place else root / found.folders[0]
         came: list[Download] = []
-        # twice where only the new lists show that images are missing
-        while wanted := [d for d in look_at(name, root).get if d not in came]:
+        wanted = look_at(name, root).get  # another call may just have brought something
+        # again where only the new lists show that images are missing
+        while wanted:
             say(f"{name}: {found.title}. Terms: {found.licence}; see {found.homepage}")
             refuse_small_disk({name: wanted}, root)
             for download in wanted:
@@ -226,6 +227,7 @@ def get(
                     name, download, root, folder, [*own, download.url, *download.mirrors], keep, say
                 )
             came += wanted
+            wanted = [d for d in look_at(name, root).get if d not in came]
         _unpack_brought(name, found, root, folder, say)
         result = look_at(name, root)
         # downloaded and still missing: another image folder of the entry hides the new one

@@ -56,11 +56,14 @@ class Recommendation:
         """
         if self.method is None:
             return "nothing is recommended, because there are no validation images to choose on"
-        images = "validation image" if self.images == 1 else f"{self.images:,} validation images"
-        where = f"than names alone on the {images}"
         if self.method == NAMES:
-            return f"no method without labelled images is clearly better {where}"
-        return f"clearly better {where}"
+            return f"no method without labelled images is clearly better {self._where}"
+        return f"clearly better {self._where}"
+
+    @property
+    def _where(self) -> str:
+        images = "validation image" if self.images == 1 else f"{self.images:,} validation images"
+        return f"than names alone on the {images}"
 
     @property
     def label(self) -> str:
@@ -74,8 +77,11 @@ class Recommendation:
         """What to use, and why, in one sentence."""
         if self.method is None:
             return f"{self.reason.capitalize()}."
-        named = self.label if self.method == NAMES else f"“{self.label}”"
-        return f"Use {named}: {self.reason}."
+        if self.method == NAMES:
+            use = f"names alone: no method is clearly better {self._where}"
+        else:
+            use = f"“{self.label}”: {self.reason}"
+        return f"Without labelled images, use {use}."
 
     @property
     def confirmed(self) -> str:

@@ -154,7 +154,10 @@ def test_test_images_choose_nothing(seed: int, documents_once: tuple[str, str]) 
 def test_the_same_words_everywhere(tmp_path: Path) -> None:
     results = Fake(tmp_path, datasets=("one",), shots=(1,)).write()
     recommendation = results.recommendation("one", "mini")
-    said = "Use “CODER + rerank”: clearly better than names alone on the 120 validation images."
+    said = (
+        "Without labelled images, use “CODER + rerank”: "
+        "clearly better than names alone on the 120 validation images."
+    )
     assert recommendation.advice == said
     (answer,) = answers(results)
     assert answer.advice.startswith(said)
@@ -242,7 +245,7 @@ def test_a_better_method_that_cannot_be_recommended_is_named_with_the_advice(
     )
     assert two.sentence.endswith(" points (coder-clip classify PHOTOS --run RUN --method lda-16).")
     (answer,) = answers(again(results))
-    assert answer.advice.startswith("Use “CODER + rerank”")
+    assert answer.advice.startswith("Without labelled images, use “CODER + rerank”")
     assert answer.advice.endswith(f"{one.sentence} {two.sentence}"), (
         "in the same paragraph as the advice"
     )

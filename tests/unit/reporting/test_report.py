@@ -323,13 +323,12 @@ def test_the_answer_says_when_a_difference_is_not_clear(tmp_path: Path) -> None:
     one, two, three, four = found = answer.answers(results)
     assert [a.verdict for a in found] == ["better", "unclear", "worse", "better"]
     use = (
-        "Use “CODER + rerank”: clearly better than names alone "
+        "Without labelled images, use “CODER + rerank”: clearly better than names alone "
         "on the 120 validation images. With it "
     )
     keep = (
-        "Use names alone: no method without labelled images is clearly better than names alone on "
-        "the 120 validation "
-        "images. "
+        "Without labelled images, use names alone: no method is clearly better than names alone on "
+        "the 120 validation images. "
     )
     assert re.fullmatch(
         re.escape(use)

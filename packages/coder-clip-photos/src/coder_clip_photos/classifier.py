@@ -89,7 +89,7 @@ class Photo:
 
 
 @dataclass(frozen=True)
-class Stages:
+class StageTwo:
     """How scores become classes. pairs: the differences of stage two, None without it; pair_texts:
     their texts.
     scale: factor that turns scores into probabilities, None without.
@@ -123,7 +123,7 @@ class Classifier:
         *,
         pretrained: str | None = None,
         templates: GivenTemplates = TEMPLATES,
-        stages: Stages | None = None,
+        stages: StageTwo | None = None,
         cache: bool = True,
         device: str | torch.device | None = None,
     ) -> None:
@@ -160,7 +160,7 @@ class Classifier:
                 "with a comma between"
             )
         self.templates = make_templates(templates)
-        self.stages = stages or Stages()
+        self.stages = stages or StageTwo()
         self.rows = rows(self.texts, self.templates)
 
     @cached_property
@@ -420,7 +420,7 @@ class Classifier:
             for k, v in tensors.items()
             if k.startswith("one_to_one.")
         }
-        stages = Stages(
+        stages = StageTwo(
             pairs=OneToOne.from_state(pairs) if pairs else None,
             pair_texts=tuple(PairText(*t) for t in meta["pair_texts"]),
             **meta["stages"],

@@ -39,7 +39,7 @@ from coder_clip.foundation.artifacts import write_json
 from coder_clip.texts.kinds import BESIDES_NAME
 from coder_clip.texts.sets import ClassTexts, TextSet
 
-from .classifier import Classifier, Reason, Stages
+from .classifier import Classifier, Reason, StageTwo
 from .decisions import Decisions, by_rerank, by_score
 from .files import NONE
 from .find import MostAlike, grouped, most_like
@@ -47,7 +47,7 @@ from .listing import as_csv
 from .study import Standing, Study
 
 if TYPE_CHECKING:
-    from .runs import Run
+    from .runs import FinishedRun
 
 WHY = 5  # texts for and against
 TOP = 3  # likeliest classes of each photo in the CSV file, as in classify
@@ -121,7 +121,7 @@ class Explorer:
     title: str
     image: Callable[[int], Image.Image]
     folder: Path
-    stage_two: Stages | None = None
+    stage_two: StageTwo | None = None
     advice: str = ""
     shows: str = ""
     labels: Labels | None = None
@@ -422,7 +422,7 @@ def _cleaned(texts: list[str]) -> list[str]:
     return list(dict.fromkeys(text for t in texts if (text := " ".join(t.split()))))
 
 
-def explore_run(run: Run, folder: Path) -> Explorer:
+def explore_run(run: FinishedRun, folder: Path) -> Explorer:
     """Explore the validation images of a finished run (``runs.load_run``), so that test images stay
     unseen.
 
@@ -447,7 +447,7 @@ def explore_run(run: Run, folder: Path) -> Explorer:
     )
 
 
-def _labels(run: Run, data: FolderDataset) -> Labels:
+def _labels(run: FinishedRun, data: FolderDataset) -> Labels:
     """Where the labels of a run's photos are corrected: the file that its configuration names, or
     one beside it.
     """

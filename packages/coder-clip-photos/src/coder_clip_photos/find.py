@@ -86,7 +86,7 @@ def draw_sheet(path: Path, found: Sequence[tuple[str, float]]) -> None:
         page.save(temporary, quality=90)
 
 
-class Pair(NamedTuple):
+class TwoPhotos(NamedTuple):
     """Two photos, by position, and the cosine of their features."""
 
     first: int
@@ -105,8 +105,8 @@ class MostAlike:
     def __init__(self, features: Tensor, labels: Tensor | None, most: int) -> None:
         self._photos, self._labels, self._most = l2_normalize(features), labels, most
         self.compared = 0  # photos that were compared with all photos after them
-        self.pairs: list[Pair] = []  # the most alike first
-        self.different: list[Pair] = []  # the same, of photos whose labels differ
+        self.pairs: list[TwoPhotos] = []  # the most alike first
+        self.different: list[TwoPhotos] = []  # the same, of photos whose labels differ
 
     @property
     def ended(self) -> bool:
@@ -126,7 +126,7 @@ class MostAlike:
             self._keep(self.different, cosines, start)
         self.compared = end
 
-    def _keep(self, best: list[Pair], cosines: Tensor, start: int) -> None:
+    def _keep(self, best: list[TwoPhotos], cosines: Tensor, start: int) -> None:
         """Add the pairs that belong to the best. cosines: (rows, columns), both from photo
         ``start`` on.
         """
@@ -143,7 +143,7 @@ class MostAlike:
         chosen = places[order[: self._most]]
         for value, place in zip(ordered[: self._most].tolist(), chosen.tolist(), strict=True):
             row, column = divmod(place, cosines.shape[1])
-            best.append(Pair(start + row, start + column, value))
+            best.append(TwoPhotos(start + row, start + column, value))
         best.sort(key=lambda pair: (-pair.cosine, pair.first, pair.second))
         del best[self._most :]
 
@@ -158,7 +158,7 @@ class Group(NamedTuple):
     largest: float
 
 
-def grouped(n: int, pairs: Sequence[Pair]) -> list[Group]:
+def grouped(n: int, pairs: Sequence[TwoPhotos]) -> list[Group]:
     """Join pairs that share a photo, the most alike first, until a tenth of the n photos is joined
     to an earlier one.
 

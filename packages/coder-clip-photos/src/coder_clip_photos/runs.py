@@ -44,7 +44,7 @@ from coder_clip.protocols import SETTINGS, usable
 from coder_clip.texts.sentences import make_sentences
 from coder_clip.texts.sets import TextSet, load_pair_set, load_text_set, names_only
 
-from .classifier import Classifier, Stages, on
+from .classifier import Classifier, StageTwo, on
 from .decisions import fit_scale
 from .encoding import PhotoEncoder, at
 from .texts import pair_texts
@@ -76,7 +76,7 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Run:
+class FinishedRun:
     """A run's classifier, and the candidates that it was chosen from. stage_two: the run's rerank,
     even if the classifier does not use it. recommendation: the run's, of all methods. rivals: the
     methods to name beside it (`evaluation.recommendation.rivals`). why: why the method was chosen,
@@ -84,7 +84,7 @@ class Run:
     images. validation: images (V, d), None without."""
 
     classifier: Classifier
-    stage_two: Stages
+    stage_two: StageTwo
     setting: str
     chosen: Candidate
     recommendation: Recommendation
@@ -125,7 +125,7 @@ def load_run(
     explained: bool = False,
     cache: bool = True,
     device: str | torch.device | None = None,
-) -> Run:
+) -> FinishedRun:
     """Load a run. where: its results folder or its configuration file.
 
     dataset, model: by default the only one. method: a name of ``methods``, few-shot ones as
@@ -161,7 +161,7 @@ def load_run(
     candidates = methods.candidates([zero_shot, reranked])
     used = of_run(zero_shot, reranked, candidates_of(WITH_REASONS)) if explained else recommendation
     chosen = _chosen(candidates, method or used.method or "coder", explained)
-    return Run(
+    return FinishedRun(
         classifier=methods.classifier(chosen, encoder),
         stage_two=stages,
         setting=setting,
@@ -285,7 +285,7 @@ def _setting(config: Config, model: str, dataset: str) -> str:
     return setting
 
 
-def stage_two(config: Config, model: str, dataset: str, texts: Texts, setting: str) -> Stages:
+def stage_two(config: Config, model: str, dataset: str, texts: Texts, setting: str) -> StageTwo:
     """The rerank of a run in a setting, with the texts behind it."""
     paths, classes = Paths(config.results), texts.meta["classes"]
     document = read_json(paths.rerank(model, dataset).with_suffix(".json"))
@@ -294,7 +294,7 @@ def stage_two(config: Config, model: str, dataset: str, texts: Texts, setting: s
         torch.zeros(0), torch.zeros(0), [], {**texts.meta, "split": "new images"}
     )
     pairs = load_pair_set(paths.one_to_one_texts(dataset), dataset, classes, made=True)
-    return Stages(
+    return StageTwo(
         pairs=read_one_to_one(config, new_images, False),
         pair_texts=pair_texts(pairs, load_templates(dataset, config.datasets[dataset])),
         threshold=float(threshold),
@@ -311,7 +311,7 @@ class _Methods:
     dataset: str
     texts: Texts
     validation: SplitFeatures | None
-    stage_two: Stages
+    stage_two: StageTwo
     setting: str
 
     @property
@@ -334,9 +334,9 @@ class _Methods:
         texts: TextSet = load_text_set(Paths(config.results).texts(d), d, self.classes, made=True)
         if chosen.method == "clip":
             texts = names_only(d, [c.name for c in texts.classes])
-        stages = self.stage_two if chosen.method == "coder_rerank" else Stages()
+        stages = self.stage_two if chosen.method == "coder_rerank" else StageTwo()
         if chosen.method not in WITH_REASONS:
-            stages = Stages(score=self._score(chosen))
+            stages = StageTwo(score=self._score(chosen))
         found = Classifier(
             encoder, texts, templates=load_templates(d, config.datasets[d]), stages=stages
         )

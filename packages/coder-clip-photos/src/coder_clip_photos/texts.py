@@ -26,7 +26,7 @@ GivenTemplates = str | Templates | Sequence[str | Templates]
 
 
 @dataclass(frozen=True)
-class Row:
+class TextRow:
     """One text of a class. index: of the class; sentences: the text in its template, or in several,
     averaged.
     """
@@ -42,18 +42,18 @@ class Row:
         return self.kind in MEAN_KINDS
 
 
-def rows(texts: TextSet, templates: Sequence[Templates] = (TEMPLATES,)) -> list[Row]:
+def rows(texts: TextSet, templates: Sequence[Templates] = (TEMPLATES,)) -> list[TextRow]:
     """The texts of stage one, class by class, mean texts before names; equal sentences of a kind
     and class once.
     """
-    found: dict[tuple[int, str, tuple[str, ...]], Row] = {}
+    found: dict[tuple[int, str, tuple[str, ...]], TextRow] = {}
     for i, c in enumerate(texts.classes):
         for kind in (*MEAN_KINDS, *MAX_KINDS):
             for text in c.of(kind):
                 sentences = tuple(
                     dict.fromkeys(sentence_of(kind, c.name, text, t) for t in templates)
                 )
-                found.setdefault((i, kind, sentences), Row(i, kind, text, sentences))
+                found.setdefault((i, kind, sentences), TextRow(i, kind, text, sentences))
     return list(found.values())
 
 

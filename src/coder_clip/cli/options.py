@@ -19,8 +19,8 @@ from ..pipeline.phase_list import OF_THIS_CODE, phases
 
 
 class _PlainOptions:
-    """Help with the name of an option's value, and none for a switch or an argument, which has a
-    name; typer prints Python's types: <list[str]>, <bool>."""
+    """Makes help show the name of an option's value in place of its Python type (<list[str]>). A
+    switch and an argument show none: an argument has a name already."""
 
     def get_params(self, context: Any) -> list[Any]:
         params: list[Any] = super().get_params(context)  # type: ignore[misc]
@@ -29,9 +29,8 @@ class _PlainOptions:
             if isinstance(option, TyperArgument):
                 option.display_type_rich = lambda ctx: None  # type: ignore[method-assign]
             elif isinstance(option, TyperOption) and option.metavar is None:
-                option.metavar = (
-                    "" if option.is_flag else max(option.opts, key=len).lstrip("-").upper()
-                )
+                longest = max(option.opts, key=len, default="")
+                option.metavar = "" if option.is_flag else longest.lstrip("-").upper()
         return params
 
 
@@ -60,12 +59,12 @@ class _InOrder(Group):
         if not OF_THIS_CODE.is_file():
             return names
         # the word after coder-clip in each command, in the order of the phases
-        commands = [
-            command.split() for p in phases(OF_THIS_CODE) for command in p.commands.values()
-        ]
-        order = list(
-            dict.fromkeys(name for program, name, *_ in commands if program == "coder-clip")
-        )
+        order: list[str] = []
+        for p in phases(OF_THIS_CODE):
+            for command in p.commands.values():
+                program, name, *_ = command.split()
+                if program == "coder-clip" and name not in order:
+                    order.append(name)
         # phases take the place of the first one; commands that are no phase keep theirs
         first = min(i for i, name in enumerate(names) if name in order)
         others = [name for name in names[first:] if name not in order]
@@ -83,6 +82,7 @@ app = App(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -113,8 +113,9 @@ def phase(name: str) -> Any:
 
 
 def chosen(kind: str, one: str | None, known: Collection[str]) -> list[str]:
-    """The one that the user named, or all. UserError, with the nearest known name, if it is
-    unknown.
+    """The name that the user gave, as a list, or all known names. UserError for an unknown name.
+
+    one: None if the user gave none. kind: what the names are, for the message.
     """
     if one is None:
         return list(known)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import subprocess
 import sys
@@ -72,6 +73,21 @@ def test_every_command_explains_itself(command: Command, name: str) -> None:
 def test_help_shows_no_types_of_python(command: Command, name: tuple[str, ...]) -> None:
     """It had <bool> for a switch."""
     assert not re.findall(r"<(list|str|bool|int|float|path)", command(*name, "--help").out)
+
+
+def test_sentences_of_the_help_fill_its_lines(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A terminal that is narrower than the source would cut each line of a docstring in two."""
+    monkeypatch.setenv("COLUMNS", "80")
+    names = ["check", "prefetch", "status", "record", "pull", "merge", "explain", *IN_ORDER]
+    said = "".join(command(name, "--help").out for name in names)
+    boxes_and_lists = ("╭", "│", "╰", "  •", "    ")
+    lines = [line.rstrip() for line in said.splitlines()]
+    prose = [line for line in lines if not line.startswith(boxes_and_lists)]
+    for line, after in itertools.pairwise(prose):
+        if line and after:
+            assert len(line) + 1 + len(after.split()[0]) > 78, (line, after)
 
 
 def test_version(command: Command) -> None:

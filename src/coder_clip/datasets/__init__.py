@@ -48,8 +48,8 @@ def load_dataset(
     """The data set ``name`` as configured; published ones are below ``data_root`` (CODER_CLIP_DATA
     comes first).
 
-    twins: groups of near twins of a folder, if they are known; else its images are looked at when
-    they are needed.
+    twins: groups of near twins of a folder, if they are known; None: they are found by a look at
+    the images, when they are first needed.
 
     Raises UserError for an unknown name, a missing or empty folder.
     """
@@ -72,10 +72,10 @@ def load_dataset(
 
 
 def load_below(name: str, root: Path, split: str | None = None) -> PublishedDataset:
-    """Load a published data set below this root. UserError, with the command that helps, if it is
-    not there.
+    """Load a published data set below this root. UserError, with the command that helps, if the
+    data set is not there.
 
-    split: name of the rule that splits it; None: the first rule.
+    split: name of the rule that splits the data set; None: the first rule.
     """
     found = _module("entry").entry(name).only(split)
     module, kind = LOADERS[found.loader]
@@ -85,9 +85,9 @@ def load_below(name: str, root: Path, split: str | None = None) -> PublishedData
 
 def load_templates(name: str, config: Described) -> Templates:
     """The templates of the data set ``name`` as configured; its images need not be there."""
-    # these two hold several sentences; a configuration may give a single one as plain text
     given: dict[str, Any] = {}
     for key, value in config.templates.items():
+        # these two hold several sentences; a configuration may give a single one as plain text
         if key not in ("one_to_one", "prompts"):
             given[key] = value
         elif isinstance(value, str):
@@ -95,9 +95,9 @@ def load_templates(name: str, config: Described) -> Templates:
         else:
             given[key] = tuple(value)
     base = Templates()
-    # classes of your own start from the default sentences; a built-in data set brings its own
-    own = config.root is not None or (config.features is not None and name not in PUBLISHED)
-    if not own:
+    # your own classes start from the default sentences; a built-in data set has sentences
+    own_classes = config.root is not None or (config.features is not None and name not in PUBLISHED)
+    if not own_classes:
         base = (
             _module("entry").entry(name).make_templates()
             if name in WITH_ENTRY
@@ -111,14 +111,14 @@ def load_templates(name: str, config: Described) -> Templates:
         if kind in given:  # replaces the few-shot wording, too
             given[f"{kind}_few_shot"] = ""
     templates = dataclasses.replace(base, **given)  # type: ignore[arg-type]
-    return with_articles(templates) if own else templates
+    return with_articles(templates) if own_classes else templates
 
 
 def with_articles(templates: Templates) -> Templates:
     """Let each class name choose between "a" and "an": "a photo of an airplane".
 
-    For your own classes. Published data sets keep the "a" that their published numbers were made
-    with."""
+    Only for your own classes: published numbers of published data sets were made with "a".
+    """
 
     # only an article right before the name: elsewhere "a" is part of the sentence
     def change(sentence: str) -> str:
@@ -133,8 +133,8 @@ def with_articles(templates: Templates) -> Templates:
 
 
 def listing(name: str, config: Described, data_root: Path | None) -> str | None:
-    """Hash of a published data set's lists of images, read without the images; None if it is not on
-    this machine.
+    """Hash of a published data set's lists of images, read without the images; None for another
+    data set, or if the lists are not on this machine.
     """
     if name not in WITH_ENTRY:
         return None
@@ -143,8 +143,8 @@ def listing(name: str, config: Described, data_root: Path | None) -> str | None:
 
 
 def about(name: str) -> str:
-    """A phrase on a built-in data set: what its images show, or its published title; its name for
-    any other.
+    """A phrase on a data set: the title of a published one, what the images of a drawn one show;
+    for any other its name.
     """
     if name in WITH_ENTRY:
         return str(_module("entry").entry(name).title)
@@ -155,8 +155,8 @@ def about(name: str) -> str:
 
 
 def named_pictures(name: str) -> dict[str, int | None] | None:
-    """Class -> number of training pictures of the embedded model that had the class name in their
-    caption; None: all.
+    """Class -> how many training pictures of the embedded model had the class name in their
+    caption; None for a class: all of them.
 
     Returns None for a data set that does not declare these numbers; only drawn data sets can.
     """
@@ -166,8 +166,9 @@ def named_pictures(name: str) -> dict[str, int | None] | None:
 
 
 def nearest_dataset(name: str) -> str:
-    """Suggest a known data set, ``" (did you mean 'x'?)"``: by another name of a published one
-    ("cars"), else by spelling."""
+    """Suggest a known data set, ``" (did you mean 'x'?)"``: by another common name of a published
+    data set ("cars"), else by spelling.
+    """
     # another common name is a surer hint than a similar spelling
     wanted = name.lower().replace("-", "_")
     for known in PUBLISHED:
@@ -177,15 +178,18 @@ def nearest_dataset(name: str) -> str:
 
 
 def zero_shot_only(name: str, split: str | None = None) -> bool:
-    """True for a published data set with nothing but a test split by this rule: zero-shot only."""
-    return name in PUBLISHED and all(
-        set(r.counts) == {"test"} for r in _module("entry").entry(name).only(split).splits
-    )
+    """True for a published data set that has only a test split. split: name of a rule, or None for
+    all rules of the entry.
+    """
+    if name not in PUBLISHED:
+        return False
+    rules = _module("entry").entry(name).only(split).splits
+    return all(set(rule.counts) == {"test"} for rule in rules)
 
 
 def test_alone(root: Path) -> bool:
-    """True for a folder with nothing but test images: ``root/test`` with class folders, and nothing
-    beside it.
+    """True for a folder with only test images: ``root/test`` with class folders, and no folder
+    beside ``test``.
     """
     try:
         top = [p for p in root.iterdir() if p.is_dir() and not p.name.startswith((".", "__"))]
@@ -209,4 +213,5 @@ def _drawn(name: str) -> Any:
 
 
 def _module(name: str) -> Any:
+    """A module of this package, imported only now."""
     return importlib.import_module(f".{name}", __package__)

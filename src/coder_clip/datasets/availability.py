@@ -46,10 +46,11 @@ class Findings:
 
     @property
     def size(self) -> str:
-        """Of what ``data get`` downloads."""
+        """Gigabytes that ``data get`` downloads, in words."""
         return gigabytes(sum(d.gigabytes for d in self.get))
 
     def lines(self) -> list[str]:
+        """The report of ``data check``: a line with the state, then the details."""
         # a run can do without what is in `advice`, so only problems make a data set unusable
         if not self.usable:
             state = "not usable"
@@ -66,18 +67,19 @@ class Findings:
     def ways(self, all_: bool = False) -> list[str]:
         """Lines on how to get what is missing: the command, and what to download by hand.
 
-        all_: with the addresses behind the command.
+        all_: also the addresses from which the command downloads.
         """
         said = []
         if self.get:
             what = ", ".join(d.gives for d in self.get)
             said.append(f"  get       {what}: coder-clip data get {self.name} ({self.size})")
-            said += [f"            {url}" for d in self.get if all_ for url in (d.url, *d.mirrors)]
+        if all_:
+            said += [f"            {url}" for d in self.get for url in (d.url, *d.mirrors)]
         return said + [f"  by hand   {self.folder / h.gives}: {h.how}" for h in self.by_hand]
 
 
 def look_at(name: str, root: Path) -> Findings:
-    """Look at a data set below the root, in its first split. Nothing is fetched and no image
+    """Check a data set below the root, in its first split. Nothing is downloaded, and no image is
     opened.
     """
     found = entry(name)
@@ -86,7 +88,7 @@ def look_at(name: str, root: Path) -> Findings:
     result = Findings(name, found.title, folder)
     # a download counts as here by what it gives, so files that came another way are kept
     result.get = [d for d in found.downloads if not _is_there(d, found, root, place is not None)]
-    result.by_hand = [h for h in found.by_hand if not _gives(h.gives, found, root)]
+    result.by_hand = [h for h in found.by_hand if not _exists(h.gives, found, root)]
     if place is None:
         looked = ", ".join(str(root / f / i) for f in found.folders for i in found.images)
         result.problems.append(f"no images (looked for {looked})")
@@ -99,7 +101,7 @@ def look_at(name: str, root: Path) -> Findings:
         data = load_below(name, root)
     except UserError as error:
         result.problems.append(str(error))
-        # what was read is at fault: the lists, or, without any, the folders of images
+        # the files that were read are at fault: the lists, or, without lists, the folders of images
         if rule.needs:
             at_fault = [d for d in found.downloads if d.gives in rule.needs]
         else:
@@ -128,7 +130,7 @@ def look_at(name: str, root: Path) -> Findings:
     else:
         _compare(data, result)
     if not result.problems:
-        result.get, result.by_hand = [], []  # what no split of images needs
+        result.get, result.by_hand = [], []  # nothing else is needed
     return result
 
 
@@ -144,7 +146,7 @@ def _changed_lists(data: PublishedDataset, found: Entry) -> list[Download]:
 def _compare(data: PublishedDataset, result: Findings) -> None:
     """Compare the lists of images with the published fingerprints."""
     rule, folder = data.rule, data.place.folder
-    # two kinds of checksum: of the lists as they were read, and of the files behind them
+    # name -> checksum, of two kinds: of each split's list as read, and of the files of the lists
     now: dict[str, str] = {split: data.fingerprint(split) for split in rule.fingerprints}
     now |= {file: checksum_like(folder / file, known) for file, known in rule.sums.items()}
     published = dict([*rule.fingerprints.items(), *rule.sums.items()])
@@ -167,11 +169,10 @@ def _compare(data: PublishedDataset, result: Findings) -> None:
 
 
 def addresses(urls: Collection[str], names: Collection[str], root: Path) -> dict[str, list[str]]:
-    """File -> the addresses that a person gave for it: those that end in its name, or, if it alone
-    is missing, all.
+    """Missing file -> the addresses (``--url``) that the user gave for it.
 
-    UserError for an address of no file that is missing, because it would not be used. Where nothing
-    is missing, no address is used.
+    An address is for the file whose name it ends in; if only one file is missing, every address is
+    for this file. Empty if no file is missing. UserError for an address that fits no missing file.
     """
     found: dict[str, list[str]] = {}
     if not urls:
@@ -181,14 +182,14 @@ def addresses(urls: Collection[str], names: Collection[str], root: Path) -> dict
         return found
     for url in urls:
         # an address belongs to the file that it ends in; a query ("?download=1") does not count
-        of = [f for f in wanted if url.split("?")[0].endswith(f"/{f}")]
-        if not of and len(wanted) == 1:
-            of = wanted
-        if not of:
+        files = [f for f in wanted if url.split("?")[0].endswith(f"/{f}")]
+        if not files and len(wanted) == 1:
+            files = wanted
+        if not files:
             raise UserError(
                 f"--url {url}: ends in the name of no file that is missing ({', '.join(wanted)})"
             )
-        for file in of:
+        for file in files:
             found.setdefault(file, []).append(url)
     return found
 
@@ -201,12 +202,12 @@ def get(
     say: Say = print,
     urls: Mapping[str, list[str]] | None = None,
 ) -> Findings:
-    """Download and unpack what may be downloaded and is not there, then check. A second call at the
-    same time waits.
+    """Download and unpack the missing files that may be downloaded, then check the data set. A
+    second call at the same time waits.
 
-    keep: the archives too. urls: file -> more addresses, tried first (`addresses`). An archive that
-    was put below the root by hand is unpacked, too.
-    UserError: nothing can be reached, wrong checksum, no room; what is whole by then stays.
+    keep: do not delete the archives. say: called with each message. urls: file -> more addresses,
+    tried first (`addresses`). An archive that the user put below the root is unpacked, too.
+    UserError: nothing can be reached, wrong checksum, no room; files that are complete stay.
     """
     found = entry(name)
     result = look_at(name, root)
@@ -215,23 +216,22 @@ def get(
     with _one_at_a_time(name, root, say):
         place = find_place(name, found, root)
         folder = place.folder if place else root / found.folders[0]
-        came: list[Download] = []
+        downloaded: list[Download] = []
         wanted = look_at(name, root).get  # another call may just have brought something
-        # again where only the new lists show that images are missing
+        # more than once if only the new lists show that images are missing
         while wanted:
             say(f"{name}: {found.title}. Terms: {found.licence}; see {found.homepage}")
             refuse_small_disk({name: wanted}, root)
             for download in wanted:
-                own = (urls or {}).get(download.file, [])
-                _get(
-                    name, download, root, folder, [*own, download.url, *download.mirrors], keep, say
-                )
-            came += wanted
-            wanted = [d for d in look_at(name, root).get if d not in came]
+                given = (urls or {}).get(download.file, [])
+                all_urls = [*given, download.url, *download.mirrors]
+                _get_file(name, download, root, folder, all_urls, keep, say)
+            downloaded += wanted
+            wanted = [d for d in look_at(name, root).get if d not in downloaded]
         _unpack_brought(name, found, root, folder, say)
         result = look_at(name, root)
         # downloaded and still missing: another image folder of the entry hides the new one
-        if place and any(d in came for d in result.get):
+        if place and any(d in downloaded for d in result.get):
             result.advice.append(
                 f"the download is next to {place.images}, which takes "
                 "precedence: move that folder away"
@@ -241,7 +241,7 @@ def get(
 
 @contextlib.contextmanager
 def _one_at_a_time(name: str, root: Path, say: Say) -> Iterator[None]:
-    """Hold the data set's lock. Leaves neither a lock nor empty folders behind."""
+    """Hold the data set's lock; afterwards remove the lock file and empty folders of downloads."""
     # sets of features may share a folder
     place = name if entry(name).loader != "features" else entry(name).folders[0].replace("/", "-")
     lock, downloads = FileLock(root / f".{place}.lock"), root / DOWNLOADS
@@ -267,21 +267,20 @@ def _one_at_a_time(name: str, root: Path, say: Say) -> Iterator[None]:
 
 
 def refuse_small_disk(wanted: Mapping[str, Collection[Download]], root: Path) -> None:
-    """Raise UserError if the disk is too small for the archives, of each data set, together with
-    their contents.
+    """UserError if the disk is too small for the archives of these data sets and their contents.
 
-    The contents are taken to be about as large as the archives. What an earlier try has downloaded
-    is there already."""
+    wanted: data set -> its downloads. The contents are taken to be about as large as the archives.
+    What an earlier try has downloaded needs no more room.
+    """
     # the root may not exist yet: the nearest folder above that exists is on the same disk
     place = next(p for p in (root, *root.absolute().parents) if p.is_dir())
     need, free = 0.0, shutil.disk_usage(place).free / 1e9
     for name, downloads in wanted.items():
         archives = [root / DOWNLOADS / name / d.file for d in downloads]
-        parts = [p for a in archives for p in (a, a.with_name(f"{a.name}.part")) if p.is_file()]
+        paths = [p for a in archives for p in (a, a.with_name(f"{a.name}.part"))]
+        downloaded = sum(p.stat().st_size for p in paths if p.is_file()) / 1e9
         # archives and contents together, with a tenth of an archive to spare
-        need += (
-            2.1 * sum(d.gigabytes for d in downloads) - sum(p.stat().st_size for p in parts) / 1e9
-        )
+        need += 2.1 * sum(d.gigabytes for d in downloads) - downloaded
     if need > free:
         raise UserError(
             f"{', '.join(wanted)} needs {gigabytes(need)} more in {root} for a while, and "
@@ -296,24 +295,24 @@ def refuse_other_archives(wanted: Mapping[str, Collection[Download]], root: Path
     for name, downloads in wanted.items():
         for d in downloads:
             archive = root / DOWNLOADS / name / d.file
-            if (
-                d.checksum
-                and archive.is_file()
-                and (sum_ := checksum_like(archive, d.checksum)) != d.checksum
-            ):
-                raise UserError(f"{archive}: checksum {sum_}, published: {d.checksum}; remove it")
+            if d.checksum and archive.is_file():
+                checksum = checksum_like(archive, d.checksum)
+                if checksum != d.checksum:
+                    raise UserError(
+                        f"{archive}: checksum {checksum}, published: {d.checksum}; remove it"
+                    )
 
 
-def _get(
+def _get_file(
     name: str, download: Download, root: Path, folder: Path, urls: list[str], keep: bool, say: Say
 ) -> None:
-    """Download one file, and unpack it if it is an archive."""
+    """Download one file, and unpack it if it is an archive. folder: of the data set."""
     into, file = _target(download, folder), download.file
     if not download.unpack:
         target, new = into / file, into / f"{file}.new"
         if not target.exists():
             return fetch(urls, target, download.checksum)
-        fetch(urls, new, download.checksum)  # the old one stays if this fails
+        fetch(urls, new, download.checksum)  # the old file stays if this fails
         new.replace(target)
         return say(f"{name}: {target} could not be used and was replaced")
     archive = root / DOWNLOADS / name / file
@@ -332,15 +331,20 @@ def _unpack_brought(name: str, found: Entry, root: Path, folder: Path, say: Say)
     ``folder``.
     """
     for hand in found.by_hand:
-        if hand.archive is None or _gives(hand.gives, found, root):
+        if hand.archive is None or _exists(hand.gives, found, root):
             continue
         # where people put an archive: the root, the data set's folder, or with the downloads
         places = (p / hand.archive.file for p in (root, folder, root / DOWNLOADS / name))
         archive = next((p for p in places if p.is_file()), None)
         if archive is None:
             continue
-        if (known := hand.archive.checksum) and (sum_ := checksum_like(archive, known)) != known:
-            raise UserError(f"{archive}: checksum {sum_}, published: {known}; fetch it again")
+        published = hand.archive.checksum
+        if published:
+            checksum = checksum_like(archive, published)
+            if checksum != published:
+                raise UserError(
+                    f"{archive}: checksum {checksum}, published: {published}; fetch it again"
+                )
         target = folder if hand.archive.has_folder else folder / hand.gives
         say(
             f"{name}: unpacking {archive} into {target}; the archive "
@@ -350,31 +354,35 @@ def _unpack_brought(name: str, found: Entry, root: Path, folder: Path, say: Say)
 
 
 def _target(download: Download, folder: Path) -> Path:
-    """The folder to unpack into, so that new files are beside old ones: an archive may have folders
-    of its own.
-    """
+    """The folder to unpack a download into. folder: of the data set."""
     if download.into == "..":
         return folder.parent
-    own = Path(download.gives).parent.parts
-    # the data set's folder is one of the archive's own: unpack above, so that paths agree
-    if own and folder.parts[-len(own) :] == own:
-        return folder.parents[len(own) - 1]
+    # folders that the archive itself contains, above the file or folder that it gives
+    inner = Path(download.gives).parent.parts
+    # if the data set's folder ends in these, unpack above them, so that they are not there twice
+    if inner and folder.parts[-len(inner) :] == inner:
+        return folder.parents[len(inner) - 1]
     return folder / download.into
 
 
 def _is_there(download: Download, found: Entry, root: Path, images: bool) -> bool:
-    """True if a download is here already: its images, in any of the places that the entry names, or
-    its file, and what the first split needs of the files that come with it."""
-    if not all(_gives(b, found, root) for b in download.brings if b in found.splits[0].needs):
+    """True if a download is here already, with those of its files that the first split needs.
+
+    images: True if the images of the data set are here, in any place that the entry names.
+    """
+    needed = [file for file in download.brings if file in found.splits[0].needs]
+    if not all(_exists(file, found, root) for file in needed):
         return False
-    return images if _is_images(download, found) else _gives(download.gives, found, root)
+    return images if _is_images(download, found) else _exists(download.gives, found, root)
 
 
 def _is_images(download: Download, found: Entry) -> bool:
+    """True if a download gives an image folder of the entry."""
     return Path(download.gives).name in {Path(i).name for i in found.images}
 
 
-def _gives(what: str, found: Entry, root: Path) -> bool:
+def _exists(what: str, found: Entry, root: Path) -> bool:
+    """True if a part of the data set (a path below its folder) is here."""
     # a part may be beside the image folder or inside it
     places = [root / f for f in found.folders]
     return any(

@@ -107,15 +107,15 @@ class Dataset(Protocol):
         ...
 
     def fingerprint(self) -> str:
-        """sha256 over what identifies the images (paths, sizes, hashes; or the drawing code's
-        version).
+        """sha256 that changes when an image changes: over paths, sizes and hashes, or the drawing
+        code's version.
         """
         ...
 
 
 class ImageFiles:
-    """Base of data sets of image files. splits: name -> (image id, label), ordered by label, then
-    id.
+    """Base of data sets of image files. splits: name of a split -> its (image id, label) pairs,
+    ordered by label, then id.
     """
 
     name: str
@@ -125,18 +125,19 @@ class ImageFiles:
 
     @property
     def twins(self) -> Sequence[Sequence[str]]:
-        """Groups of two or more images that are near twins (``twins``), over all splits."""
+        """Groups of two or more ids of near twins (module ``twins``), over all splits."""
         raise NotImplementedError
 
     def small(self, image_id: str) -> Image.Image:
-        """The image for a comparison of thumbnails, decoded at a fraction of its size. UserError if
-        it cannot be.
+        """The image, decoded at a fraction of its size if its format allows, for a comparison of
+        thumbnails. UserError if the image cannot be decoded.
         """
         path = self.path(image_id)
         if path.exists() and not path.is_file():  # reading a pipe would wait forever
             raise UserError(
                 f"image file cannot be read: {path}: a pipe, socket or device, not a file"
             )
+        # thumbnails are compared at WORKED_ON pixels per side, so no more needs decoding
         return read_image(path, self.as_stored, least=WORKED_ON)
 
     def path(self, image_id: str) -> Path:
@@ -144,17 +145,17 @@ class ImageFiles:
         raise NotImplementedError
 
     def image(self, image_id: str, content: bytes | None = None) -> Image.Image:
-        """Return the image as RGB. content: the bytes of its file, if they were read already.
+        """Return the image as RGB. content: the bytes of the file, if they were read already.
 
-        UserError if it cannot be decoded.
+        UserError if the image cannot be decoded.
         """
         raise NotImplementedError
 
     def split(self, name: str) -> Split:
         """The images of a split; UserError if the data set has no such split."""
         if name not in self.splits:
-            there = ", ".join(self.splits)
-            raise UserError(f"data set '{self.name}' has no {name} images (it has: {there})")
+            names = ", ".join(self.splits)
+            raise UserError(f"data set '{self.name}' has no {name} images (it has: {names})")
         pairs = self.splits[name]
         return Split([i for i, _ in pairs], np.array([label for _, label in pairs], dtype=np.int64))
 

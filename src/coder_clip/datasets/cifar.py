@@ -19,7 +19,7 @@ KINDS = {"cifar10": "CIFAR10", "cifar100": "CIFAR100"}
 
 
 class Cifar(PublishedDataset):
-    """Ids look like ``test/00123``, the number being the image's place in the published file."""
+    """CIFAR-10 or CIFAR-100. Ids look like ``test/00123``: the image's position in its file."""
 
     def image(self, image_id: str, content: bytes | None = None) -> Image.Image:
         if image_id not in self._ids:
@@ -38,12 +38,13 @@ class Cifar(PublishedDataset):
 
     def published_splits(self) -> Splits:
         return {
-            half: [(f"{half}/{i:05d}", int(label)) for i, label in enumerate(found.targets)]
-            for half, found in self._halves.items()
+            half: [(f"{half}/{i:05d}", int(label)) for i, label in enumerate(images.targets)]
+            for half, images in self._halves.items()
         }
 
     @cached_property
     def _halves(self) -> dict[str, Any]:
+        """torchvision's data set of each half, "train" and "test"."""
         from torchvision import datasets
 
         kind = getattr(datasets, KINDS[self.name])

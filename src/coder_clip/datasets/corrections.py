@@ -1,10 +1,13 @@
 """Corrected labels of a folder of photos: a CSV file beside the configuration. The photos stay
 where they are.
 
-image,from,to red_fox/IMG_0001.jpg,red fox,arctic fox red_fox/IMG_0002.jpg,red fox,
+    image,from,to
+    red_fox/IMG_0001.jpg,red fox,arctic fox
+    red_fox/IMG_0002.jpg,red fox,
 
-image: path below the folder. from: the class whose folder holds it. to: its true class; empty: the
-photo is left out."""
+image: path below the folder. from: the class whose folder holds the photo. to: the photo's true
+class; empty: the photo is left out.
+"""
 
 from __future__ import annotations
 
@@ -32,16 +35,14 @@ class Correction(NamedTuple):
 
 
 def default_file(configuration: Path, dataset: str) -> Path:
-    """Where the corrections of a data set are if its configuration does not say: beside the
-    configuration.
+    """The file of corrections that is looked for, beside the configuration, if the configuration
+    names none.
     """
     return configuration.parent / f"{dataset}.corrections.csv"
 
 
 def read_corrections(path: Path) -> dict[str, Correction]:
-    """Image -> correction. UserError, with the line, for a file that is missing or not in this
-    form.
-    """
+    """Image -> correction. UserError, with the line, for a file that is missing or invalid."""
     # spreadsheet programs start a file with a byte order mark, which utf-8-sig drops
     try:
         reader = csv.reader(
@@ -78,11 +79,12 @@ def write_corrections(path: Path, corrections: Mapping[str, Correction]) -> None
 
 
 def counts(corrections: Mapping[str, Correction], split_of: Mapping[str, str]) -> dict[str, Any]:
-    """Number of labels that are corrected, of photos that are left out, and of both in each split.
+    """The arguments of `said`: numbers of corrected labels, of photos left out, and of both in each
+    split.
 
-    split_of: image -> its split, of every image in the file.
+    split_of: image -> its split, for every image in the file.
     """
-    left_out = sum(not c.after for c in corrections.values())
+    left_out = len([c for c in corrections.values() if not c.after])
     splits = Counter(split_of[image] for image in corrections)
     return {
         "corrected": len(corrections) - left_out,
@@ -93,11 +95,13 @@ def counts(corrections: Mapping[str, Correction], split_of: Mapping[str, str]) -
 
 def said(corrected: int, left_out: int, splits: Mapping[str, int], file: str) -> str:
     """How many labels a file corrects, and in which splits, in words."""
-    # A reader has to see whether test images are among them: who corrects only what a method got
-    # wrong makes its accuracy higher.
-    labels = (
-        f"{corrected} label{'s' * (corrected != 1)} corrected" if corrected or not left_out else ""
-    )
-    photos = f"{left_out} photo{'s' * (left_out != 1)} left out" if left_out else ""
+    # The splits are named so that a reader sees corrected test images: accuracy is too high if only
+    # labels are corrected that a method got wrong.
+    parts = []
+    if corrected or not left_out:
+        parts.append("1 label corrected" if corrected == 1 else f"{corrected} labels corrected")
+    if left_out:
+        parts.append("1 photo left out" if left_out == 1 else f"{left_out} photos left out")
     where = ", ".join(f"{split} {n}" for split, n in splits.items())
-    return f"{', '.join(filter(None, (labels, photos)))} ({'; '.join(filter(None, (where, file)))})"
+    details = [text for text in (where, file) if text]
+    return f"{', '.join(parts)} ({'; '.join(details)})"

@@ -80,8 +80,8 @@ class Rule(Strict):
 
 
 class Download(Strict):
-    """A file that may be fetched by anyone. into: below the data set's folder, or ``..`` for the
-    root.
+    """A file that anyone may download. into: the folder to unpack into, relative to the data set's
+    folder.
     """
 
     url: Text
@@ -99,7 +99,7 @@ class Download(Strict):
 
     @property
     def file(self) -> str:
-        """Its name on disk."""
+        """The file's name on disk."""
         return self.name or self.url.rsplit("/", 1)[-1]
 
 
@@ -136,8 +136,11 @@ class PublishedNames(Strict):
     def of(self, names: list[str]) -> tuple[str, ...]:
         """The published spelling of class names, in the same order."""
         # the pattern changes many names alike; `but` overrides single ones
-        changed = {n: re.sub(self.pattern, self.becomes, n) if self.pattern else n for n in names}
-        return tuple({**changed, **self.but}[n] for n in names)
+        spelling = {name: name for name in names}
+        if self.pattern:
+            spelling = {name: re.sub(self.pattern, self.becomes, name) for name in names}
+        spelling |= self.but
+        return tuple(spelling[name] for name in names)
 
 
 class Entry(Strict):
@@ -202,7 +205,7 @@ class Entry(Strict):
 
     def class_names(self) -> list[str]:
         """C names in label order. May hold duplicates (ImageNet has two), so key by index."""
-        if self.classes is None:
+        if self.classes is None:  # features: the classes of their data set
             return entry(self.of or "").class_names()
         if self.classes != "open_clip":
             return list(self.classes)
@@ -221,11 +224,15 @@ class Entry(Strict):
             return dataclasses.replace(entry(self.of).make_templates(), class_names_as_published=())
         # YAML has lists where templates have tuples
         own = {k: tuple(v) if isinstance(v, list) else v for k, v in self.templates.items()}
-        published = self.names_as_published and self.names_as_published.of(self.class_names())
-        return dataclasses.replace(PAPER, class_names_as_published=published or (), **own)  # type: ignore[arg-type]
+        published: tuple[str, ...] = ()
+        if self.names_as_published:
+            published = self.names_as_published.of(self.class_names())
+        return dataclasses.replace(PAPER, class_names_as_published=published, **own)  # type: ignore[arg-type]
 
     def only(self, split: str | None) -> Entry:
-        """The entry with this rule only. UserError for a rule that it does not have."""
+        """The entry with only the rule of this name; None: with all rules. UserError for an unknown
+        rule.
+        """
         if split is None:
             return self
         chosen = [r for r in self.splits if r.rule == split]
@@ -243,9 +250,8 @@ def entry(name: str) -> Entry:
     path = ENTRIES / ("features" if name in FEATURE_SETS else "") / f"{name}.yaml"
     if name not in WITH_ENTRY:
         raise UserError(f"no published data set '{name}'{nearest_dataset(name)}")
-    loader = getattr(
-        yaml, "CSafeLoader", yaml.SafeLoader
-    )  # a tenth of the time for a thousand names
+    # the loader in C takes a tenth of the time for a thousand names
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
         return Entry.model_validate(yaml.load(path.read_text(encoding="utf-8"), Loader=loader))
     except ValidationError as error:
@@ -274,12 +280,9 @@ def table() -> str:
             what = rule.what if i == 0 else f"`split: {rule.rule}`: {rule.what}"
             first = (f"`{name}`", f"[{e.title}]({e.homepage})", f"{len(e.class_names()):,}")
             last = (f"{e.gigabytes:g}", fetched, e.licence)
-            cells = (
-                *(first if i == 0 else ("", "", "")),
-                counts,
-                what,
-                *(last if i == 0 else ("", "", "")),
-            )
+            if i > 0:
+                first = last = ("", "", "")
+            cells = (*first, counts, what, *last)
             rows.append("| " + " | ".join(cells) + " |")
     return "\n".join(rows) + "\n"
 

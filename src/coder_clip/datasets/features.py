@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import pickle
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -43,7 +44,7 @@ class Part:
     ids: list[str]
 
     def rows(self, chosen: NDArray[Any]) -> Part:
-        """Some rows, by number or mask."""
+        """A part with some of the rows. chosen: row numbers or a mask."""
         ids = [self.ids[i] for i in np.arange(len(self.ids))[chosen]]
         return Part(self.features[torch.from_numpy(chosen)], self.labels[chosen], ids)
 
@@ -53,7 +54,10 @@ CACHE = re.compile(r"keys_(\d+)shots\.pt")
 
 
 class FeatureDataset(ImageFiles):
-    """A data set of features, with the interface of all data sets. It has no images to open."""
+    """A data set of features, with the interface of all data sets, but without images to open.
+
+    parts: split -> its features.
+    """
 
     def __init__(self, name: str, classes: list[str], parts: Parts) -> None:
         self.name, self.classes, self.parts = name, classes, parts
@@ -84,19 +88,20 @@ class FeatureDataset(ImageFiles):
     def twins(self) -> Images:  # type: ignore[override]
         """Groups of near twins, by the cosine of their features."""
         # over all splits at once: near twins in different splits are the ones that do harm
-        row = {
-            image: f
-            for part in self.parts.values()
-            for image, f in zip(part.ids, part.features, strict=True)
-        }
+        # by id, because train and val can be the same images
+        row: dict[str, Tensor] = {}
+        for part in self.parts.values():
+            row.update(zip(part.ids, part.features, strict=True))
         return together(list(row), alike(torch.stack(list(row.values())).numpy()))
 
     def verified(self, skip: bool = False) -> dict[str, Any]:
-        """More entries for the manifest: the provenance of the split."""
+        """More entries for the manifest: which split this is. skip: not used (see
+        `PublishedDataset`).
+        """
         return {"split": "own"}
 
     def miscounted(self) -> str | None:
-        """Nothing to compare with."""
+        """None: your own features have no published sizes to compare with."""
         return None
 
 
@@ -124,7 +129,7 @@ class PublishedFeatures(FeatureDataset, PublishedDataset):
         super().__init__(name, found.class_names(), _relabelled(parts, names, found.class_names()))
 
     def missing(self) -> list[str]:
-        """No image is missing: there is none."""
+        """Empty: a data set of features needs no images."""
         return []
 
     def verified(self, skip: bool = False) -> dict[str, Any]:
@@ -132,7 +137,9 @@ class PublishedFeatures(FeatureDataset, PublishedDataset):
 
     @cached_property
     def twins(self) -> Images:  # type: ignore[override]
-        """Groups of near twins: by the names of images where these say it, else by features."""
+        """Groups of near twins: by image names if the entry has a pattern for them, else by
+        features.
+        """
         pattern = entry(self.entry.of).group if self.entry.of else None
         # without a split file, ids are row numbers, which no pattern of names fits
         if pattern is None or not self.rule.needs[-1].endswith(".json"):
@@ -142,15 +149,16 @@ class PublishedFeatures(FeatureDataset, PublishedDataset):
     def miscounted(self) -> str | None:
         """A message if the splits have other sizes than the published ones, else None."""
         expected = ", ".join(f"{split} {n:,}" for split, n in self.rule.counts.items())
-        return (
-            None
-            if self.counts == self.rule.counts
-            else f"expected {expected}: it is another version"
-        )
+        if self.counts == self.rule.counts:
+            return None
+        return f"expected {expected}: it is another version"
 
 
 def of_folder(name: str, folder: Path, classes: list[str] | None) -> FeatureDataset:
-    """Your own folder of caches. UserError for what does not fit, with the name of the file."""
+    """Load your own folder of caches. UserError, with the file's name, if a file does not fit.
+
+    classes: names in label order; None: those of the entry ``name``.
+    """
     if not folder.is_dir():
         raise UserError(f"data set '{name}': no folder {folder}; correct 'features'")
     classes = classes or entry(name).class_names()
@@ -171,7 +179,7 @@ def listing(folder: Path) -> str:
 
 
 def caches(folder: Path, classes: Sequence[str], files: Sequence[str]) -> Parts:
-    """val and test as they are; shots from the largest of the caches among these files."""
+    """val and test as they are; train from the largest cache among ``files`` (`_shots`)."""
     val, test = (_read(folder, split, len(classes)) for split in ("val", "test"))
     return _checked(
         folder, {"train": _shots(folder, files, val, len(classes)), "val": val, "test": test}
@@ -179,13 +187,11 @@ def caches(folder: Path, classes: Sequence[str], files: Sequence[str]) -> Parts:
 
 
 def halved(folder: Path, classes: Sequence[str], files: Sequence[str]) -> Parts:
-    """Every other image of val, in the order of the classes, is a test image: for sets without
-    features of test.
-    """
-    both = _read(folder, "val", len(classes))
+    """Split val into val and test, for sets without features of test; train as in `caches`."""
+    whole = _read(folder, "val", len(classes))
     # alternate in the order of labels, so that both halves have about as many of each class
-    order = np.argsort(both.labels, kind="stable")
-    val, test = (both.rows(np.sort(half)) for half in (order[::2], order[1::2]))
+    order = np.argsort(whole.labels, kind="stable")
+    val, test = (whole.rows(np.sort(half)) for half in (order[::2], order[1::2]))
     return _checked(
         folder, {"train": _shots(folder, files, val, len(classes)), "val": val, "test": test}
     )
@@ -244,6 +250,7 @@ def checked_features(path: Path, features: Tensor) -> Tensor:
 
 
 def _read(folder: Path, split: str, n_classes: int) -> Part:
+    """Read a split from its two files, {split}_f.pt (features) and {split}_l.pt (labels)."""
     files = folder / f"{split}_f.pt", folder / f"{split}_l.pt"
     features, labels = checked_features(files[0], load_tensor(files[0])), load_tensor(files[1])
     # another type means another file, such as features, scores or a mask
@@ -253,12 +260,16 @@ def _read(folder: Path, split: str, n_classes: int) -> Part:
 
 
 def _shots(folder: Path, files: Sequence[str], val: Part, n_classes: int) -> Part:
-    """The largest cache; validation images without one."""
-    of_size = {int(found[1]): name for name in files if (found := CACHE.fullmatch(name))}
-    if not of_size:
+    """The images to draw shots from: the largest cache among ``files``; without a cache, val."""
+    cache_of: dict[int, str] = {}  # shots -> name of the cache
+    for name in files:
+        match = CACHE.fullmatch(name)
+        if match:
+            cache_of[int(match[1])] = name
+    if not cache_of:
         return val
-    # the largest cache: fewer shots are drawn from it
-    keys = folder / of_size[max(of_size)]
+    # fewer shots are drawn from the largest cache
+    keys = folder / cache_of[max(cache_of)]
     values = keys.with_name(keys.name.replace("keys", "values"))
     # Tip-Adapter stores keys as columns; all other features here are rows
     features, one_hot = checked_features(keys, load_tensor(keys).T), load_tensor(values)
@@ -266,13 +277,18 @@ def _shots(folder: Path, files: Sequence[str], val: Part, n_classes: int) -> Par
         raise UserError(
             f"{values}: {tuple(one_hot.shape)}, where (shots, {n_classes} classes) are needed"
         )
-    # argmax would turn soft or several labels into one without a word
-    if not bool(((one_hot == 1).sum(dim=1) == 1).all() and (one_hot != 0).sum() == len(one_hot)):
+    # argmax would silently turn soft or several labels into one
+    single_one = ((one_hot == 1).sum(dim=1) == 1).all()
+    rest_zero = (one_hot != 0).sum() == len(one_hot)
+    if not bool(single_one and rest_zero):
         raise UserError(f"{values}: its rows are not one-hot labels")
     return _part(features, one_hot.argmax(dim=1), values, n_classes, keys.stem)
 
 
 def _part(features: Tensor, labels: Tensor, file: Path, n_classes: int, name: str) -> Part:
+    """A part of features (N, d) and labels (N,), with ids "{name}/{row}". UserError for wrong
+    labels. file: of the labels, for messages.
+    """
     if len(labels) != len(features):
         raise UserError(f"{file}: {len(labels)} labels for {len(features)} features")
     low, high = int(labels.min()), int(labels.max())
@@ -284,28 +300,44 @@ def _part(features: Tensor, labels: Tensor, file: Path, n_classes: int, name: st
 
 
 def _checked(folder: Path, parts: Parts) -> Parts:
+    """The parts. UserError if features differ in width, or if val or test lacks a class that the
+    other one has.
+    """
     widths = {split: part.features.shape[1] for split, part in parts.items()}
     if len(set(widths.values())) > 1:
         raise UserError(f"{folder}: features of several widths, so of several encoders: {widths}")
     labels = {split: set(parts[split].labels.tolist()) for split in ("val", "test")}
     for split, present in labels.items():
-        lacking = labels["val"] | labels["test"]
-        lacking -= present
+        lacking = (labels["val"] | labels["test"]) - present
         if lacking:
             raise UserError(f"{folder}: no {split} image of class {min(lacking)}")
     return parts
 
 
 def _named(parts: Parts, place: Place, file: str) -> Parts:
-    """Ids from the published split file. UserError if its labels are not those of the features, one
-    by one.
+    """Parts with the image ids of the published split file instead of row numbers.
+
+    place: of the data set whose images these are. UserError if the split file has more or fewer
+    images than the features, or another label.
     """
     published = layouts.coop(place)
+    ids = [image for part in parts.values() for image in part.ids]
+    for source, n in Counter(image.split("/")[0] for image in ids).items():
+        if source in published and len(published[source]) != n:
+            raise UserError(
+                f"{place.folder}: {n:,} features of {source}, where {file} has "
+                f"{len(published[source]):,} images: the features are of another split"
+            )
     found = {}
     for split, part in parts.items():
-        numbers = [image.split("/") for image in part.ids]
-        # shots of a cache keep their ids: the split file has no line, and so no label, for them
-        pairs = [published[s][int(i)] if s in published else (f"{s}/{i}", None) for s, i in numbers]
+        pairs: list[tuple[str, int | None]] = []  # (id, label) of each row, by the split file
+        for image in part.ids:
+            source, row = image.split("/")
+            if source in published:
+                pairs.append(published[source][int(row)])
+            else:
+                # shots of a cache keep their ids: the split file has no line for them
+                pairs.append((image, None))
         wrong = [i for i, (_, label) in enumerate(pairs) if label not in (None, part.labels[i])]
         if wrong:
             raise UserError(
@@ -319,7 +351,10 @@ def _named(parts: Parts, place: Place, file: str) -> Parts:
 
 
 def _relabelled(parts: Parts, names: Sequence[str], classes: Sequence[str]) -> Parts:
-    """Only the images of these classes, by the names that labels stand for."""
+    """Keep the images of ``classes``, and make labels indices into ``classes``.
+
+    names: the class names that the labels of ``parts`` stand for.
+    """
     if list(names) == list(classes):
         return parts
     label = {plain(name): i for i, name in enumerate(classes)}
@@ -333,5 +368,5 @@ def _relabelled(parts: Parts, names: Sequence[str], classes: Sequence[str]) -> P
 
 
 def plain(name: str) -> str:
-    """A class name without the differences between lists: case, underscores, hyphens."""
+    """A class name without case, underscores and hyphens, in which lists of names differ."""
     return re.sub(r"[ _-]+", " ", name).strip().casefold()

@@ -21,14 +21,12 @@ TIMEOUT = 60.0  # seconds without a byte
 ANSWER = 10.0  # seconds, before a run
 TRIES = 5  # in a row without a new byte
 LONGEST = 300.0  # seconds that a busy server may ask to wait for
-# what servers send in the place of a file: how it begins -> what it is
+# what servers send in the place of a file -> how it begins
 NO_FILE = {
-    "a web page": re.compile(
-        rb"\s*<(!doctype\s+)?html", re.IGNORECASE
-    ),  # a login, or Google Drive's daily limit
-    "an XML document": re.compile(
-        rb"(\xef\xbb\xbf)?\s*<(\?xml|error\b)", re.IGNORECASE
-    ),  # a store's error
+    # a login, or Google Drive's daily limit
+    "a web page": re.compile(rb"\s*<(!doctype\s+)?html", re.IGNORECASE),
+    # a store's error
+    "an XML document": re.compile(rb"(\xef\xbb\xbf)?\s*<(\?xml|error\b)", re.IGNORECASE),
     "a Git LFS pointer": re.compile(rb"version https://git-lfs\.github\.com/spec/"),
 }
 
@@ -36,15 +34,16 @@ NO_FILE = {
 def fetch(
     urls: str | Sequence[str], target: Path, checksum: str | None, *, wait: float = 2.0
 ) -> None:
-    """Download the first of ``urls`` that gives the file to ``target``. Not for two processes at a
-    time.
+    """Download a file to ``target``, from the first of ``urls`` that gives the file. Not for two
+    processes at a time.
 
     checksum: "md5:…", "sha256:…" or "git:…" (the name of a Git blob) of the whole file; None if
-    none is published. What was received is kept in ``{target}.part`` and not fetched again, in this
+    none is published. Received bytes are kept in ``{target}.part`` and not fetched again, in this
     run or the next. A target with the right checksum is kept.
     wait: seconds before a broken connection is tried again (doubled each time, or what the server
-    asks for). UserError, without a ``target``: no connection, refused by the server, repeatedly
-    interrupted, wrong checksum."""
+    asks for). UserError, and no ``target``: no connection, refused by the server, repeatedly
+    interrupted, wrong checksum.
+    """
     urls = [urls] if isinstance(urls, str) else list(urls)
     if target.exists():
         if checksum is None or checksum_like(target, checksum) == checksum:
@@ -66,25 +65,27 @@ def fetch(
 
 
 def _fetch(url: str, target: Path, checksum: str | None, wait: float) -> None:
+    """Download ``target`` from one address, and compare its checksum. Arguments as in `fetch`."""
     part = target.with_name(target.name + ".part")
     part.parent.mkdir(parents=True, exist_ok=True)
     part.touch()
     began = _size(part)
     try:
         _complete(url, part, target, wait, checksum is not None)
-        if (
-            began and checksum and checksum_like(part, checksum) != checksum
-        ):  # another file's beginning
+        # the bytes of an earlier run can be the beginning of another file: fetch the whole file
+        if began and checksum and checksum_like(part, checksum) != checksum:
             part.write_bytes(b"")
             _complete(url, part, target, wait, checksum is not None)
-        if checksum and (found := checksum_like(part, checksum)) != checksum:
-            part.write_bytes(b"")
-            raise UserError(
-                f"{url}: checksum {found}, expected {checksum}: "
-                "damaged during download, or the file on "
-                "the server has changed. Nothing was kept; try "
-                "again, or download it elsewhere by hand"
-            )
+        if checksum:
+            received = checksum_like(part, checksum)
+            if received != checksum:
+                part.write_bytes(b"")
+                raise UserError(
+                    f"{url}: checksum {received}, expected {checksum}: "
+                    "damaged during download, or the file on "
+                    "the server has changed. Nothing was kept; try "
+                    "again, or download it elsewhere by hand"
+                )
     except UserError:
         # an empty part is of no use to the next run
         if not _size(part):
@@ -108,9 +109,10 @@ def _complete(url: str, part: Path, target: Path, wait: float, checked: bool) ->
     # address, or no network at all.
     by_hand = f"fetch it by hand where there is a network, put it at {target}, and run this again"
     began, failures = _size(part), 0
-    most = began  # a server that cannot resume begins again each time: that is no progress
+    # the largest size so far: a server that cannot resume begins again each time, without progress
+    most = began
     while True:
-        asked = 0.0  # seconds
+        asked = 0.0  # seconds that the server asks to wait
         try:
             return _append(url, part, checked)
         except httpx2.HTTPStatusError as error:
@@ -128,7 +130,10 @@ def _complete(url: str, part: Path, target: Path, wait: float, checked: bool) ->
             if _size(part) == began and not isinstance(error, httpx2.RemoteProtocolError):
                 raise UserError(f"{url} cannot be reached ({problem}); {by_hand}") from None
         have = _size(part)
-        failures, most = (0, have) if have > most else (failures + 1, most)
+        if have > most:
+            failures, most = 0, have
+        else:
+            failures += 1
         if failures >= TRIES:
             then = (
                 f", after {have:,} bytes. They are kept: run again to go on"
@@ -140,7 +145,11 @@ def _complete(url: str, part: Path, target: Path, wait: float, checked: bool) ->
 
 
 def _append(url: str, part: Path, checked: bool) -> None:
-    """One request for what is missing. HTTPStatusError, or RequestError where it breaks off."""
+    """Send one request for the bytes that ``part`` lacks, and append the answer.
+
+    checked: as in `_complete`. HTTPStatusError if the server refuses, RequestError if the
+    connection breaks off.
+    """
     # Ask for the bytes after those that are here, and check what the answer really is: a server may
     # ignore the range, send another range, send a web page instead of the file, or stop early.
     # The file on the server may have changed since the first bytes came. A checksum shows that.
@@ -171,9 +180,8 @@ def _append(url: str, part: Path, checked: bool) -> None:
             return _append(url, part, checked)
         response.raise_for_status()
         encoding = response.headers.get("Content-Encoding", "identity").lower()
-        if (
-            encoding != "identity" and not checked
-        ):  # a checksum says whether these bytes are the file
+        # a checksum would show whether these bytes are the file
+        if encoding != "identity" and not checked:
             raise UserError(
                 f"{url}: sent in the encoding '{encoding}', which was "
                 "not asked for; open it in a browser"
@@ -191,7 +199,7 @@ def _append(url: str, part: Path, checked: bool) -> None:
         span = re.match(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
         resumes = response.status_code == 206  # else the server sends the whole file
         answered = _version(response)
-        other_part = not (span and int(span[1]) == have)  # than the one asked for
+        other_part = not (span and int(span[1]) == have)  # not the bytes that were asked for
         other_file = bool(known and answered and known != answered)
         # bytes of another place or version must not be appended: begin again
         if resumes and have and (other_part or other_file):
@@ -221,7 +229,7 @@ def _append(url: str, part: Path, checked: bool) -> None:
 
 
 def _version_file(part: Path) -> Path:
-    """Beside a part: the version of the file on the server that it belongs to."""
+    """The file beside a part with the version, on the server, that the part's bytes belong to."""
     return part.with_name(part.name + ".version")
 
 
@@ -236,8 +244,8 @@ def _version(response: httpx2.Response) -> str:
 
 
 def refusal(url: str) -> str:
-    """Why an address will not give its file, by a request for one byte, through redirects; empty if
-    it will.
+    """Why an address does not give its file; "" if it does. Asks for one byte, through
+    redirects.
     """
     headers = {"User-Agent": "coder-clip", "Accept-Encoding": "identity", "Range": "bytes=0-0"}
     try:
@@ -245,9 +253,9 @@ def refusal(url: str) -> str:
             httpx2.Client(timeout=ANSWER, follow_redirects=True) as client,
             client.stream("GET", url, headers=headers) as response,
         ):
-            return (
-                f"HTTP {response.status_code} {response.reason_phrase}" if response.is_error else ""
-            )
+            if response.is_error:
+                return f"HTTP {response.status_code} {response.reason_phrase}"
+            return ""
     except (httpx2.RequestError, httpx2.InvalidURL, ImportError, ValueError, OSError) as error:
         return one_line(error)
 
@@ -257,7 +265,7 @@ def _size(file: Path) -> int:
 
 
 def checksum_like(path: Path, like: str) -> str:
-    """The file's checksum of the same kind."""
+    """The checksum of a file, "kind:hex", of the same kind as the checksum ``like``."""
     kind = like.partition(":")[0]
     if kind == "git":
         # Git hashes a header with the length before the content

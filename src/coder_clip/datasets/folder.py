@@ -2,9 +2,9 @@
 
 Two layouts, distinguished by what is there:
 
-- ``root/{train,val,test}/<class>/…`` (``valid`` and ``validation`` mean val). Without val it is
-carved from
-  train (20 %); with train alone all three are carved from it. Without test there is no test split.
+- ``root/{train,val,test}/<class>/…`` (``valid`` and ``validation`` mean val). Without val, val is
+  carved from train (20 %); with train alone, all three are carved from train. Without test, there
+  is no test split.
 - ``root/<class>/…``: train 50 %, val 20 %, test 30 %.
 
 Carving: inside every class the images are ordered by the sha256 of their id; the first share is
@@ -61,9 +61,10 @@ class FolderDataset(ImageFiles):
     name: of the data set. classes: class names or folder names in label order; default all folders,
     sorted. Folders outside the list are left out. Class names are folder names with underscores as
     spaces. ids are paths relative to ``root`` with "/", Unicode-normalised (NFC).
-    corrections: a file of corrected labels (``corrections``); they move no image to another split.
+    corrections: a file of corrected labels (``corrections``); no correction moves an image to
+    another split.
     twins: groups of near twins, if they are known (the manifest has them); None: every image is
-    looked at when they, or a split that is carved, are first asked for.
+    opened when near twins, or a split that is carved, are first needed.
 
     Raises UserError: root missing, no class folders, a class folder without images, a listed class
     without a folder, a correction of an unknown image or class.
@@ -77,9 +78,9 @@ class FolderDataset(ImageFiles):
         corrections: Path | None = None,
         twins: Sequence[Sequence[str]] | None = None,
     ) -> None:
-        # Splits that the folders lack are cut from those that are there, by hashes of ids, so that
-        # everybody with these images has the same splits. That is done when they are first asked
-        # for: near twins stay together, and to find them takes a look at every image.
+        # Splits that the folders lack are cut from the others, by hashes of ids, so that everybody
+        # with these images has the same splits. They are cut on first use: near twins stay
+        # together, and to find near twins takes a look at every image.
         self.name = name
         self.root = Path(root)
         if not self.root.is_dir():
@@ -87,17 +88,15 @@ class FolderDataset(ImageFiles):
             raise UserError(f"data set '{name}': folder {self.root} {what}")
         layout = _layout(self.root, name)
         folders = _class_folders(layout, classes, name, self.root)
-        self._takes_all = classes is None and set(layout) == {
-            "all"
-        }  # every folder below the root is a class
+        # every folder below the root is a class
+        self._takes_all = classes is None and set(layout) == {"all"}
         self.classes = [class_name(f) for f in folders]
-        self._paths: dict[str, Path] = {}
-        self.below: dict[
-            str, set[str]
-        ] = {}  # class -> folders in its own that hold images; "" for its own
-        self.folder_class: dict[
-            str, str
-        ] = {}  # image -> the class of its folder, whatever is corrected
+        self._paths: dict[str, Path] = {}  # image -> file
+        # class -> the folders inside the class folder that hold images; "" for the class folder
+        self.below: dict[str, set[str]] = {}
+        # image -> the class of its folder, also if the label is corrected
+        self.folder_class: dict[str, str] = {}
+        # "all", or each split -> image ids of each class, in label order
         self._images_of = {
             split: self._images(classes_of, folders) for split, classes_of in layout.items()
         }
@@ -114,7 +113,7 @@ class FolderDataset(ImageFiles):
 
     @cached_property
     def _as_in_folders(self) -> dict[str, list[tuple[str, int]]]:
-        """The splits with the labels of the folders, whatever is corrected."""
+        """Split -> (image id, label) pairs, with the labels of the folders, not corrected."""
         images = dict(self._images_of)
         # one set of images is cut into all splits; where only val is missing, test stays as it is
         if set(images) == {"all"} or set(images) == {"train"}:
@@ -129,16 +128,17 @@ class FolderDataset(ImageFiles):
 
     @cached_property
     def split_of(self) -> dict[str, str]:
-        """The split of each image, also of those that a correction leaves out."""
+        """Image -> split, also for images that a correction leaves out."""
         return {i: split for split, pairs in self._as_in_folders.items() for i, _ in pairs}
 
     @cached_property
     def splits(self) -> dict[str, list[tuple[str, int]]]:  # type: ignore[override]
-        """The images of each split with their labels, corrected; without images that are left
+        """Split -> (image id, label) pairs, with corrected labels, without images that are left
         out.
         """
-        # The splits are cut before: a correction changes the label of one image, and nothing about
-        # the others.
+        # The splits are cut before, so a correction changes nothing about the other images.
+        if not self.corrections:
+            return dict(self._as_in_folders)
         label_of = {name: label for label, name in enumerate(self.classes)}
         splits = {}
         for split, pairs in self._as_in_folders.items():
@@ -147,7 +147,7 @@ class FolderDataset(ImageFiles):
             for image in labels.keys() & self.corrections.keys():
                 labels[image] = label_of.get(self.corrections[image].after, LEFT_OUT)
             kept = [(label, i) for i, label in labels.items() if label != LEFT_OUT]
-            splits[split] = [(i, label) for label, i in sorted(kept)] if self.corrections else pairs
+            splits[split] = [(i, label) for label, i in sorted(kept)]
         return splits
 
     def path(self, image_id: str) -> Path:
@@ -160,7 +160,7 @@ class FolderDataset(ImageFiles):
         """The image as RGB, upright (read_image). UserError for an unknown id or an unreadable
         file.
 
-        content: of the file, where it was read already.
+        content: the bytes of the file, if they were read already.
         """
         return read_image(self.path(image_id), content=content)
 
@@ -197,8 +197,11 @@ class FolderDataset(ImageFiles):
         return hashlib.sha256(lines.encode()).hexdigest()
 
     def _images(self, classes_of: dict[str, Path], folders: list[str]) -> list[list[str]]:
-        """Image ids per label of one split; fills ``_paths``, ``below`` and
-        ``folder_class``."""
+        """Image ids of each class of one split, in label order; fills ``_paths``, ``below`` and
+        ``folder_class``.
+
+        classes_of: folder name -> class folder of this split. folders: folder names in label order.
+        """
         per_class: list[list[str]] = []
         for folder in folders:
             ids = []
@@ -225,8 +228,8 @@ class FolderDataset(ImageFiles):
         return per_class
 
     def _read_corrections(self, file: Path) -> dict[str, Correction]:
-        """The corrected labels. UserError for an unknown image or class, or a label that its folder
-        does not have.
+        """Image -> correction. UserError for an unknown image or class, or if ``from`` is not the
+        class of the image's folder.
         """
         found = read_corrections(file)
         for image, (before, after) in found.items():
@@ -235,9 +238,10 @@ class FolderDataset(ImageFiles):
                 raise UserError(
                     f"{file}: no image '{image}' in {self.root}{near}; remove or correct the line"
                 )
-            if before != (own := self.folder_class[image]):
+            folder_class = self.folder_class[image]
+            if before != folder_class:
                 raise UserError(
-                    f"{file}: '{image}' is in the folder of '{own}', "
+                    f"{file}: '{image}' is in the folder of '{folder_class}', "
                     f"not '{before}'; correct the line"
                 )
             if after and after not in self.classes:
@@ -266,7 +270,7 @@ def _hidden(name: str) -> bool:
 
 
 def _members(folder: Path) -> list[Path]:
-    """What is in a folder; UserError if it cannot be listed."""
+    """The members of a folder, sorted; UserError if it cannot be listed."""
     try:
         return sorted(folder.iterdir())
     except OSError as error:
@@ -274,19 +278,17 @@ def _members(folder: Path) -> list[Path]:
 
 
 def _subfolders(folder: Path, name: str) -> dict[str, Path]:
-    """Visible folders (also through links) by NFC name, sorted. UserError if two have the same
-    one.
+    """NFC name -> folder, for visible folders (also through links), sorted. UserError if two have
+    the same NFC name. name: of the data set, for messages.
     """
     found: dict[str, Path] = {}
     for path in _members(folder):
         if not is_unicode(path.name):
             raise UserError(f"file name is not valid Unicode: {str(path)!r}")
+        if _hidden(path.name) or not path.is_dir():
+            continue
         # `setdefault` returns the first folder of this name: any other one is a second spelling
-        if (
-            not _hidden(path.name)
-            and path.is_dir()
-            and found.setdefault(nfc(path.name), path) != path
-        ):
+        if found.setdefault(nfc(path.name), path) != path:
             raise UserError(
                 f"data set '{name}': two folders in {folder} are called '{nfc(path.name)}', in "
                 "two Unicode forms; "
@@ -301,12 +303,14 @@ def is_image(name: str) -> bool:
 
 
 def _refuse_unreadable(error: OSError) -> NoReturn:
+    """Raise UserError for a folder that cannot be listed."""
     raise UserError(
         f"cannot read folder {error.filename}: {error.strerror}; check its permissions"
     ) from None
 
 
 def _refuse_name(path: str) -> None:
+    """UserError for an image file whose path is not valid Unicode; other files pass."""
     if is_image(os.path.basename(path)):
         raise UserError(f"file name is not valid Unicode: {path!r}")
 
@@ -316,12 +320,12 @@ def image_files(
     unreadable: Callable[[OSError], None] = _refuse_unreadable,
     other: Callable[[str], None] = _refuse_name,
 ) -> Iterator[Path]:
-    """Image files below a folder at any depth, hidden ones left out; links are followed, loops are
-    not.
+    """Yield the visible image files below a folder at any depth; links are followed, loops are not.
 
-    unreadable: called for a folder that cannot be listed; the images in it would be missed
-    silently. other: called with the path of a visible file that is left out: it has no image's
-    ending, or its path is not valid Unicode."""
+    unreadable: called for a folder that cannot be listed; its images would be missed silently.
+    other: called with the path of a visible file that is left out, because it has no image's ending
+    or its path is not valid Unicode.
+    """
     seen: set[str] = set()
     for here, folders, files in os.walk(folder, onerror=unreadable, followlinks=True):
         # links can lead in circles: each real folder is read once
@@ -341,9 +345,7 @@ def image_files(
 
 
 def _layout(root: Path, name: str) -> dict[str, dict[str, Path]]:
-    """Find {"all": class folders}, or the class folders per split. A class may be called "train"
-    (it holds images).
-    """
+    """Split -> {folder name: class folder}; without split folders, the only key is "all"."""
     # A class may be called "train" or "test", too. Such a folder is a split only if it holds
     # folders and no images.
     top = _subfolders(root, name)
@@ -351,10 +353,14 @@ def _layout(root: Path, name: str) -> dict[str, dict[str, Path]]:
     splits: dict[str, dict[str, Path]] = {}
     for folder, path in top.items():
         split = SPLIT_FOLDERS.get(folder.lower())
-        if split and not holds_images[folder] and (classes := _subfolders(path, name)):
-            if split in splits:
-                raise UserError(f"data set '{name}': two folders for the split '{split}' in {root}")
-            splits[split] = classes
+        if split is None or holds_images[folder]:
+            continue
+        classes = _subfolders(path, name)
+        if not classes:
+            continue
+        if split in splits:
+            raise UserError(f"data set '{name}': two folders for the split '{split}' in {root}")
+        splits[split] = classes
     if not splits:
         if not top:
             raise UserError(
@@ -376,7 +382,7 @@ def _layout(root: Path, name: str) -> dict[str, dict[str, Path]]:
 def _class_folders(
     layout: dict[str, dict[str, Path]], classes: Sequence[str] | None, name: str, root: Path
 ) -> list[str]:
-    """Folder names in label order: all of them sorted, or those that ``classes`` lists."""
+    """Folder names in label order: all folders, sorted, or the folders that ``classes`` lists."""
     # `classes` decides which folders count and their labels. Both sides are compared as class
     # names, so that "red fox" in the list finds the folder red_fox.
     _refuse_two_spellings(layout, name, root)
@@ -405,12 +411,14 @@ def _class_folders(
 
 
 def _refuse_two_spellings(layout: dict[str, dict[str, Path]], name: str, root: Path) -> None:
-    """`train/dog` and `test/Dog` would be two classes, each without half of its images."""
+    """UserError for folders of two splits that differ only in case: `train/dog` and `test/Dog`
+    would be two classes, each without half of its images.
+    """
     seen: dict[str, tuple[str, Path]] = {}
     for classes_of in layout.values():
         for folder, path in classes_of.items():
             other, first = seen.setdefault(folder.casefold(), (folder, path))
-            # where one split has both spellings, they are two classes that are meant
+            # if one split has both spellings, the user means two classes
             if other != folder and not any(other in c and folder in c for c in layout.values()):
                 raise UserError(
                     f"data set '{name}': {first.relative_to(root)} and {path.relative_to(root)} "
@@ -420,14 +428,14 @@ def _refuse_two_spellings(layout: dict[str, dict[str, Path]], name: str, root: P
 
 
 def _refuse_links(folder: Path, name: str, root: Path) -> None:
-    """Refuse a link from a class folder to its parent or to another class, which would add that
-    class's images.
+    """UserError for a link in a class folder that leads to another class, or to a folder above: it
+    would add the images of other classes.
     """
-    whole, own = root.resolve(), folder.resolve()
+    whole, own = root.resolve(), folder.resolve()  # the data set, this class
     for here, folders, _ in os.walk(folder):
         for link in (Path(here, f) for f in folders if not _hidden(f)):
             target = link.resolve()
-            # a link may leave the data set; it may not add another class or a folder above
+            # a link may lead to a folder outside of the data set
             elsewhere = target.is_relative_to(whole) and not target.is_relative_to(own)
             if link.is_symlink() and (elsewhere or whole.is_relative_to(target)):
                 raise UserError(
@@ -440,10 +448,10 @@ def cut(
     per_class: Iterable[list[str]], shares: dict[str, float], twins: Iterable[Sequence[str]] = ()
 ) -> dict[str, list[list[str]]]:
     """Cut each class's ids, ordered by hash, at the cumulated shares (rounded half up, exact
-    integers).
+    integers). Returns split -> ids of each class.
 
-    twins: groups that stay together, also where they are in several classes. A group takes the
-    place of the first of its ids by hash, and goes to the split that its middle is in.
+    shares: split -> share. twins: groups that stay together, also if they are in several classes. A
+    group is ordered by the first of its ids, and goes to the split that its middle is in.
     """
     group_of = {image_id: tuple(group) for group in twins for image_id in group}
     placed: dict[tuple[str, ...], str] = {}  # group -> its split, by the first class that has it
@@ -451,9 +459,8 @@ def cut(
     for ids in per_class:
         # an order that is the same on every machine and does not follow the names
         order = sorted(ids, key=lambda i: hashlib.sha256(i.encode()).digest())
-        units: dict[
-            tuple[str, ...], list[str]
-        ] = {}  # images that stay together, in the order of their first
+        # group -> its images of this class, in the order of each group's first image
+        units: dict[tuple[str, ...], list[str]] = {}
         for image_id in order:
             units.setdefault(group_of.get(image_id, (image_id,)), []).append(image_id)
         of_class: dict[str, list[str]] = {split: [] for split in shares}
@@ -469,14 +476,14 @@ def cut(
 
 
 def _split_at(middle: float, n: int, shares: dict[str, float]) -> str:
-    """The split that a place among n images, ordered by hash, is in."""
+    """The split of a position among n images that are ordered by hash."""
     percent = 0
     for split, share in shares.items():
         percent += round(100 * share)
         # half up in integers: a share as a float would round differently on the boundary
         if middle < (n * percent + 50) // 100:
             return split
-    return split
+    return split  # the last one
 
 
 def file_entry(image_id: str, path: Path) -> ManifestEntry:

@@ -16,9 +16,9 @@ from coder_clip.errors import UserError, one_line
 
 WIDE_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")  # more than 8 bits a pixel
 JPEG_END = b"\xff\xd9"
-TAIL = 64  # bytes in which the end must be: cameras and programs append some
+TAIL = 64  # bytes that must contain JPEG_END: cameras and programs append some bytes
 BAND = 1 << 20  # pixels that are converted at a time
-# pixels that a side of a photo keeps where it is decoded at a fraction of its size
+# pixels that a side of a photo keeps at least, if the photo is decoded at a fraction of its size
 LEAST_SIDE = 512
 
 
@@ -31,7 +31,7 @@ class UnreadableImage(UserError):
         self.reason = reason
 
     def __reduce__(self) -> tuple[type[UnreadableImage], tuple[str, str]]:
-        # so that a pool of processes that reads images can hand it over
+        # for pickle: a process of a pool can return this error
         return UnreadableImage, (self.path, self.reason)
 
 
@@ -49,14 +49,15 @@ def read_image(
     profiles); transparent pixels are laid on white; of an animation the first frame is taken. A
     JPEG that is too large for Pillow (over 178 megapixels) is decoded at a half, a quarter or an
     eighth of its size. HEIC needs the package pillow-heif.
-    as_stored: neither turned nor laid on white, as torchvision, CoOp and the authors read published
-    data sets.
-    content: the bytes of the file, if they were read already. least: pixels of a side that are
+    as_stored: the image is neither turned nor laid on white, as torchvision, CoOp and the authors
+    read published data sets.
+    content: the bytes of the file, if they were read already. least: pixels per side that are
     enough; a larger JPEG is decoded at a half, a quarter or an eighth of its size, which is much
     faster.
 
     Raises UnreadableImage (a UserError) with path and reason: missing, truncated, no image, too
-    large."""
+    large.
+    """
     try:
         if content is None:
             content = Path(path).read_bytes()
@@ -66,9 +67,8 @@ def read_image(
             image.load()
             if as_stored and image.mode not in WIDE_MODES:
                 return image.convert("RGB")
-            ImageOps.exif_transpose(
-                image, in_place=True
-            )  # else a photo without the tag is copied, too
+            # in place, because otherwise a photo without the tag is copied, too
+            ImageOps.exif_transpose(image, in_place=True)
             return to_rgb(image)
     except FileNotFoundError:
         broken = Path(path).is_symlink()
@@ -88,16 +88,17 @@ def read_image(
 
 
 def seems_whole(path: str | PathLike[str]) -> bool:
-    """True for a JPEG with its header and end, and a PNG whose checksums are right; nothing is
+    """True for a JPEG with its header and end, and for a PNG whose checksums are right; nothing is
     decoded.
 
-    False for a file that was cut off, as by a copy that was stopped, and for many that can be read
-    all the same: only decoding shows whether an image of another format is whole.
+    False for a file that was cut off, for example by a copy that was stopped. Also False for every
+    other format, because only decoding shows whether such an image is complete.
     """
     try:
         with Image.open(path) as image:
             if image.format == "PNG":
                 image.verify()
+                # decoding can refuse the pixel values of a wide mode (`to_rgb`)
                 return image.mode not in WIDE_MODES
             if image.format != "JPEG":
                 return False
@@ -109,8 +110,8 @@ def seems_whole(path: str | PathLike[str]) -> bool:
 
 
 def _open(content: bytes) -> Image.Image:
-    """The image, its pixels not decoded yet. What Pillow refuses is tried once more, as a large
-    JPEG or as HEIC.
+    """Open an image; its pixels are not decoded yet. If Pillow refuses the image, try again as a
+    large JPEG or as HEIC.
     """
     try:
         return Image.open(io.BytesIO(content))
@@ -120,6 +121,7 @@ def _open(content: bytes) -> Image.Image:
         except SyntaxError:  # another format, which cannot be decoded in part
             raise too_large from None
         image.draft(None, (LEAST_SIDE, LEAST_SIDE))
+        # Pillow's own limit: twice MAX_IMAGE_PIXELS is an error
         if image.width * image.height > 2 * (Image.MAX_IMAGE_PIXELS or 0):
             raise
         return image
@@ -135,7 +137,9 @@ def _open(content: bytes) -> Image.Image:
 
 
 def _is_heic(content: bytes) -> bool:
-    """The first box is that of HEIC and its relatives, of which Pillow reads AVIF itself."""
+    """True if a file begins like HEIC and related formats. Pillow reads one of these, AVIF,
+    itself.
+    """
     return content[4:8] == b"ftyp"
 
 
@@ -145,8 +149,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
     """
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
-    # In bands of rows, because what is computed between takes several times the memory of the
-    # image.
+    # In bands of rows, because the conversion takes several times the memory of its input.
     result = Image.new("RGB", image.size)
     rows = max(1, BAND // max(1, image.width))
     tops = range(0, image.height, rows)
@@ -168,10 +171,9 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _highest(pixels: NDArray[np.generic], mode: str) -> float:
-    """The value of (H, W) integers or floats that becomes 255: that of the format, never that of
-    the content.
+    """The pixel value that becomes 255: the highest of the format, not of this image.
 
-    Raises ValueError where it is unknown.
+    pixels: (H, W) integers or floats. ValueError if the range of the format is unknown.
     """
     low, high = float(pixels.min()), float(pixels.max())
     if mode == "F":
@@ -188,6 +190,8 @@ def _highest(pixels: NDArray[np.generic], mode: str) -> float:
 def _to_8_bit(pixels: NDArray[np.generic], mode: str, highest: float) -> NDArray[np.uint8]:
     """Scale (H, W) integers or floats to (H, W) uint8. highest: from `_highest`."""
     if mode == "F":
-        return np.rint(pixels.astype(np.float64) * (255 if highest == 1 else 1)).astype(np.uint8)
+        factor = 255 if highest == 1 else 1
+        return np.rint(pixels.astype(np.float64) * factor).astype(np.uint8)
+    # 16 bits to 8, rounded, in integers
     scaled: NDArray[np.uint8] = ((pixels.astype(np.int64) * 255 + 32767) // 65535).astype(np.uint8)
     return scaled

@@ -1,6 +1,6 @@
 """The file formats that say which image is in which split: one short function per published format.
 
-Each takes the place of a data set and gives for every split the images as (id, label); ids are
+Each function takes the place of a data set and returns split -> (id, label) of each image; ids are
 paths relative to the image folder, with "/". ``entries/`` says which function is used for which
 data set.
 
@@ -37,8 +37,8 @@ class Place:
 
     @cached_property
     def classes(self) -> list[str]:
-        """Names in label order, read on first use: ImageNet's take an import of open_clip, for
-        which no plan waits.
+        """Names in label order. Read on first use: ImageNet's names need an import of open_clip,
+        which is too slow for planning a DAG.
         """
         return self.entry.class_names()
 
@@ -62,8 +62,9 @@ class Place:
     def listed(
         self, files: dict[str, str], parse: Callable[[str], tuple[str, str | int]]
     ) -> Splits:
-        """Splits from a text file each, a line per image. parse: line -> id, class name or
-        label.
+        """Read splits from text files with a line per image.
+
+        files: split -> file. parse: line -> image id, and class name or label.
         """
         splits: Splits = {}
         for split, file in files.items():
@@ -98,6 +99,7 @@ class Place:
 
     @cached_property
     def _labels(self) -> dict[str, int]:
+        """Class name -> label."""
         return {name: label for label, name in enumerate(self.classes)}
 
 
@@ -105,10 +107,10 @@ class Place:
 
 
 def coop(place: Place) -> Splits:
-    """``{"train"|"val"|"test": [[relative path, label, class name], …]}``.
+    """A JSON file: ``{"train"|"val"|"test": [[relative path, label, class name], …]}``.
 
-    The class name of every entry is compared with the class list, so that a file of another data
-    set, or one with other labels, is refused instead of giving wrong accuracies.
+    The class name of every row is compared with the class list: a file of another data set, or with
+    other labels, would give wrong accuracies, and is refused.
     """
     # the rule reads one file, whose name differs between data sets
     (file,) = next(rule.needs for rule in place.entry.splits if rule.rule == "coop")
@@ -155,8 +157,8 @@ def dtd_lists(place: Place) -> Splits:
 
 
 def aircraft_lists(place: Place) -> Splits:
-    """``images_variant_{split}.txt``: "1025794 707-320". Variants, of which there are 100; families
-    are 70.
+    """``images_variant_{split}.txt``: "1025794 707-320". Classes are the 100 variants, not the 70
+    families.
     """
 
     def parse(line: str) -> tuple[str, str]:
@@ -178,32 +180,32 @@ def food_lists(place: Place) -> Splits:
 
 
 def cub_lists(place: Place) -> Splits:
-    """Read ``images.txt`` ("1 001.Black_footed_Albatross/….jpg") and ``train_test_split.txt`` ("1
-    0").
+    """``images.txt``: "1 001.Black_footed_Albatross/….jpg"; ``train_test_split.txt``: "1 0".
 
-    The second number of ``train_test_split.txt`` is 1 for a training image and 0 for a test image.
+    Both files begin with the image's number. The second number of ``train_test_split.txt`` is 1 for
+    a training image and 0 for a test image.
     """
     splits: Splits = {"train": [], "test": []}
-    of_image, where, line = {}, "", ""
+    split_of, where, line = {}, "", ""
     try:
         for where, line in place.lines("train_test_split.txt"):  # noqa: B007, for the message
             number, mark = line.split()
-            of_image[number] = {"1": "train", "0": "test"}[mark]
+            split_of[number] = {"1": "train", "0": "test"}[mark]
         for where, line in place.lines("images.txt"):
             number, image = line.split(maxsplit=1)
-            if number not in of_image:  # else it would count as a test image
+            if number not in split_of:  # else it would count as a test image
                 raise UserError(f"data set '{place.name}': {where}: not in train_test_split.txt")
             # folders are numbered from 1: 001.Black_footed_Albatross has label 0
             label = place.label(where, int(image.partition(".")[0]) - 1)
-            splits[of_image[number]].append((image, label))
+            splits[split_of[number]].append((image, label))
     except (ValueError, KeyError):
         raise UserError(f"data set '{place.name}': {where}: unexpected '{line}'") from None
     return splits
 
 
 def places_lists(place: Place) -> Splits:
-    """``places365_val.txt``: "Places365_val_00000001.jpg 165". The official validation images are
-    the test.
+    """``places365_val.txt``: "Places365_val_00000001.jpg 165". The test split is the official
+    validation images.
     """
 
     def parse(line: str) -> tuple[str, int]:
@@ -217,8 +219,8 @@ def places_lists(place: Place) -> Splits:
 
 
 def imagenet_folders(place: Place) -> Splits:
-    """``train/n01440764/….JPEG`` and, as the test, ``imagenet_val``. Labels: WordNet ids in
-    order.
+    """``train/n01440764/….JPEG``; the test split is `imagenet_val`. The label is the position in
+    `imagenet_synsets`.
     """
     if not (place.images / "train").is_dir():
         raise UserError(
@@ -227,20 +229,21 @@ def imagenet_folders(place: Place) -> Splits:
             "split: imagenet_val in the configuration, for zero-shot"
         )
     folders = [f"train/{synset}" for synset in imagenet_synsets()[: len(place.classes)]]
-    return {"train": _numbered(place, folders), **imagenet_val(place)}
+    return {"train": _labelled(place, folders), **imagenet_val(place)}
 
 
 def imagenet_val(place: Place) -> Splits:
-    """``val/n01440764/….JPEG``, or loose as in the official archive: the class of each is known by
-    its number.
+    """``val/n01440764/….JPEG``, or ``val/….JPEG`` as in the official archive.
+
+    Without class folders, the number of an image gives its label (`imagenet_val_labels`).
     """
     synsets = imagenet_synsets()[: len(place.classes)]
     folder = place.images / "val"
     if not folder.is_dir():
         raise UserError(f"data set '{place.name}': {folder} is missing")
-    if not (folder / synsets[0]).is_dir() and any(
-        p.suffix.lower() == ".jpeg" for p in folder.iterdir()
-    ):
+    has_class_folders = (folder / synsets[0]).is_dir()
+    if not has_class_folders and any(p.suffix.lower() == ".jpeg" for p in folder.iterdir()):
+        # the same ids as with class folders
         return {
             "test": [
                 (f"val/{synsets[label]}/ILSVRC2012_val_{number:08d}.JPEG", label)
@@ -248,16 +251,16 @@ def imagenet_val(place: Place) -> Splits:
                 if label < len(synsets)
             ]
         }
-    return {"test": _numbered(place, [f"val/{synset}" for synset in synsets])}
+    return {"test": _labelled(place, [f"val/{synset}" for synset in synsets])}
 
 
 def imagenet_v2_folders(place: Place) -> Splits:
-    """Folders 0 to 999, the label itself. As text they would sort 0, 1, 10, 100, …"""
-    return {"test": _numbered(place, [str(label) for label in range(len(place.classes))])}
+    """Folders "0" to "999": the name is the label, because sorted as text they are 0, 1, 10, …"""
+    return {"test": _labelled(place, [str(label) for label in range(len(place.classes))])}
 
 
-def _numbered(place: Place, folders: list[str]) -> Pairs:
-    """The images of one folder per class, in label order."""
+def _labelled(place: Place, folders: list[str]) -> Pairs:
+    """(id, label) of each image. folders: of each class, in label order."""
     return [
         (image, label) for label, folder in enumerate(folders) for image in images_in(place, folder)
     ]

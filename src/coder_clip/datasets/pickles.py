@@ -14,11 +14,13 @@ from typing import Any
 
 from ..errors import UserError, one_line
 
-LETTERS = 16  # of a string that count like an item
+LETTERS = 16  # so many characters of a string count like one item
 ITEMS = 10_000_000  # a few bytes of references can expand to more texts than fit into memory
 
 
 class _Reader(pickle.Unpickler):
+    """An unpickler that refuses all functions and classes."""
+
     def find_class(self, module: str, name: str) -> Any:
         raise pickle.UnpicklingError(f"asks for {module}.{name}")
 
@@ -26,8 +28,8 @@ class _Reader(pickle.Unpickler):
 def read_plain_pickle(path: str | Path) -> Any:
     """The lists, dicts and strings of a pickle file.
 
-    UserError, with nothing of the file run, where it holds anything else, is not a pickle, is cut
-    off, contains itself, or expands to more than ten million items.
+    UserError if the file holds anything else, is not a pickle, is cut off, contains itself, or
+    expands to more than ITEMS items. No code of the file runs.
     """
     path = Path(path)
     try:
@@ -55,8 +57,10 @@ def read_plain_pickle(path: str | Path) -> Any:
 
 
 def _items(value: Any, known: dict[int, int]) -> int:
-    """Count the values, as often as they are referred to, long strings as several. UnpicklingError
-    for other types.
+    """Count the values inside a value: each as often as it is referred to, long strings as several.
+    UnpicklingError for other types.
+
+    known: id of each list and dict so far -> its count.
     """
     if isinstance(value, str):
         return 1 + len(value) // LETTERS

@@ -68,7 +68,7 @@ def find_place(name: str, found: Entry, root: Path) -> Place | None:
 
 
 def refuse_published_layout(name: str, root: Path) -> None:
-    """UserError if ``root``, given as a folder of class folders, has the published layout of the
+    """UserError if ``root``, which should hold a folder per class, has the published layout of the
     data set instead.
     """
     found = entry(name)
@@ -95,6 +95,7 @@ def refuse_published_layout(name: str, root: Path) -> None:
 
 
 def _spoken(name: str) -> str:
+    """A class or folder name, without case, underscores and hyphens."""
     return name.casefold().replace("_", " ").replace("-", " ")
 
 
@@ -114,11 +115,12 @@ def is_here(name: str, root: Path, split: str | None = None) -> bool:
 
 
 def listing(name: str, configured: Path | None, split: str | None = None) -> str | None:
-    """Hash over which rule splits the images, and the files it reads; None if the data set is not
-    on this machine.
+    """Hash over the rule that splits the images and the files that the rule reads; None if the data
+    set is not on this machine.
 
-    These files decide everything but the pixels, so that a DAG is planned without a walk through a
-    million images."""
+    These files decide everything except the pixels, so a DAG is planned without a walk through a
+    million images.
+    """
     try:
         found, root = entry(name).only(split), data_root(configured)
     except UserError:
@@ -167,8 +169,8 @@ class PublishedDataset(ImageFiles):
             return by_name(
                 [i for pairs in self.splits.values() for i, _ in pairs], self.entry.group
             )
-        looked_at = [pairs for pairs in self.splits.values() if len(pairs) <= MOST]
-        return near_twins([i for pairs in looked_at for i, _ in pairs], self.small)
+        compared = [pairs for pairs in self.splits.values() if len(pairs) <= MOST]
+        return near_twins([i for pairs in compared for i, _ in pairs], self.small)
 
     def published_splits(self) -> Splits:
         """Read the splits from the rule's files, before val is carved out and the images are put in
@@ -178,11 +180,12 @@ class PublishedDataset(ImageFiles):
         return read(self.place)
 
     def image(self, image_id: str, content: bytes | None = None) -> Image.Image:
-        """The image as RGB, as everybody reads published images: not turned, transparency dropped
+        """The image as RGB, as others read published images: not turned, transparency dropped
         (read_image).
 
-        content: of the file, where it was read already. UserError for an unknown id or an
-        unreadable file."""
+        content: the bytes of the file, if they were read already. UserError for an unknown id or an
+        unreadable file.
+        """
         if image_id not in self._ids:
             raise UserError(f"data set '{self.name}': no image '{image_id}'")
         return read_image(self.path(image_id), as_stored=True, content=content)
@@ -196,11 +199,14 @@ class PublishedDataset(ImageFiles):
         return path if path.exists() else self._resolve(image_id) or path
 
     def missing(self) -> list[str]:
-        """Ids that are listed and not on disk, or are empty files there, in order; no file is
-        opened.
-        """
+        """Ids of listed images whose file is not on disk or is empty, sorted."""
         # sizes only: to open every image would take hours
-        return [i for i in sorted(self._ids) if not ((p := self._resolve(i)) and p.stat().st_size)]
+        missing = []
+        for image_id in sorted(self._ids):
+            path = self._resolve(image_id)
+            if path is None or not path.stat().st_size:
+                missing.append(image_id)
+        return missing
 
     def miscounted(self) -> str | None:
         """A message if the splits have other sizes than the published ones, else None."""
@@ -210,8 +216,9 @@ class PublishedDataset(ImageFiles):
         return f"expected {expected}: some of it is missing, or it is another version"
 
     def fingerprint(self, *splits: str) -> str:
-        """sha256 over the lines ``split TAB id TAB label`` of these splits (default: all): over
-        what is listed, not over pixels."""
+        """sha256 over the lines ``split TAB id TAB label`` of these splits (default: all), not over
+        pixels.
+        """
         digest = hashlib.sha256()
         for split in splits or self.splits:
             digest.update(
@@ -220,12 +227,11 @@ class PublishedDataset(ImageFiles):
         return digest.hexdigest()
 
     def verified(self, skip: bool = False) -> dict[str, Any]:
-        """More entries for the manifest: which split it is, and the bytes of the val and test
-        images.
+        """More entries for the manifest: which split this is, the bytes of the val and test images,
+        and with ``skip`` the missing images.
 
-        skip: missing images are listed, and the run does without.
-
-        UserError if images are missing: before hours of encoding, not in the middle.
+        skip: the run goes on without missing images. Without skip, UserError if images are missing:
+        before hours of encoding, not in the middle.
         """
         missing = self.missing()
         if missing and not skip:
@@ -236,14 +242,15 @@ class PublishedDataset(ImageFiles):
                 f"'coder-clip data check {self.name}'"
             )
         absent = set(missing)
-        seen = [
-            i for split in ("val", "test") for i, _ in self.splits.get(split, []) if i not in absent
-        ]
-        said = {**self.about(), "bytes": sum(self.path(i).stat().st_size for i in seen)}
-        return {**said, "missing": missing} if missing else said
+        evaluated = [*self.splits.get("val", []), *self.splits.get("test", [])]
+        size = sum(self.path(i).stat().st_size for i, _ in evaluated if i not in absent)
+        document = {**self.about(), "bytes": size}
+        if missing:
+            document["missing"] = missing
+        return document
 
     def about(self) -> dict[str, Any]:
-        """Provenance of the split: its description, under which published numbers are found."""
+        """Provenance of the split: its description, by which published numbers are looked up."""
         return {"split": self.rule.what}
 
     def _resolve(self, image_id: str) -> Path | None:
@@ -257,36 +264,42 @@ class PublishedDataset(ImageFiles):
         # a listed folder may be missing, or hold a second one of its own name
         for part in folders:
             path = path / (self._name(path, part) or "")
-            if self._name(path, file) is None and (deeper := self._name(path, part)):
+            deeper = self._name(path, part) if self._name(path, file) is None else None
+            if deeper:
                 path = path / deeper
         name = self._name(path, file)
         return None if name is None else path / name
 
     def _name(self, folder: Path, name: str) -> str | None:
-        """The name on disk of a folder's member with this name; a broken link does not count."""
+        """The name on disk of a folder's member; None if there is none. A broken link does not
+        count.
+
+        name: from a list; on disk, case and Unicode form can differ.
+        """
         # one listing per folder: a look-up per image is slow on a network disk
         if folder not in self._listings:
             try:
-                there = list(os.scandir(folder)) if folder.is_dir() else []
+                members = list(os.scandir(folder)) if folder.is_dir() else []
             except OSError as error:
                 raise UserError(
                     f"cannot read folder {folder}: {error.strerror}; check its permissions"
                 ) from None
-            names = [e.name for e in there if not e.is_symlink() or os.path.exists(e.path)]
+            names = [e.name for e in members if not e.is_symlink() or os.path.exists(e.path)]
             # an exact name wins over one that differs in case or Unicode form
-            self._listings[folder] = {_plain(n): n for n in names} | {n: n for n in names}
+            self._listings[folder] = {_folded(n): n for n in names} | {n: n for n in names}
         names_here = self._listings[folder]
-        return names_here.get(name) or names_here.get(_plain(name))
+        return names_here.get(name) or names_here.get(_folded(name))
 
 
 def _finished(place: Place, rule: Rule, splits: Splits) -> Splits:
-    """val carved out of train where the rule says so; each split ordered by label, then id.
+    """Carve val out of train if the rule says so, and order each split by label, then id.
 
-    UserError for an empty split, or an image that is listed twice.
+    splits: as read; changed in place. UserError for an empty split, or an image that is listed
+    twice.
     """
     if rule.carves:
         train = splits["train"]
-        val = _val(train, rule)
+        val = _val_ids(train, rule)
         splits["train"] = [pair for pair in train if pair[0] not in val]
         splits["val"] = [pair for pair in train if pair[0] in val]
     # an image in two splits would be seen before it is tested
@@ -306,9 +319,9 @@ def _finished(place: Place, rule: Rule, splits: Splits) -> Splits:
     }
 
 
-def _val(train: list[tuple[str, int]], rule: Rule) -> set[str]:
-    """The training images that become val, in every class by the hash of the id (as for
-    folders).
+def _val_ids(train: list[tuple[str, int]], rule: Rule) -> set[str]:
+    """Ids of the training images that become val: chosen in every class by the hash of the id, as
+    for folders.
     """
     per_class: dict[int, list[str]] = defaultdict(list)
     for image, label in train:
@@ -324,5 +337,6 @@ def _val(train: list[tuple[str, int]], rule: Rule) -> set[str]:
     return val
 
 
-def _plain(name: str) -> str:
+def _folded(name: str) -> str:
+    """A file name without differences of case and Unicode form."""
     return unicodedata.normalize("NFC", name).casefold()

@@ -30,8 +30,8 @@ COPIES = {  # what copies spoil, the worst first
 def refuse_unusable(data: Dataset, needed: Sequence[str], shots: int | None, results: Path) -> None:
     """Refuse a data set that a run cannot use.
 
-    needed: splits. shots: training images that each class needs; None if fewer will do. results:
-    folder of the run.
+    needed: splits. shots: training images that each class needs; None for no minimum. results: the
+    run's results folder.
 
     UserError, one line: a single class, a split without images, a class with too few training
     images, results among the images.
@@ -73,18 +73,18 @@ def refuse_unusable(data: Dataset, needed: Sequence[str], shots: int | None, res
 
 
 def copies(data: ImageFiles, listed: Sequence[ManifestEntry] = ()) -> dict[str, list[list[str]]]:
-    """Groups of images with the same bytes by what they spoil (`COPIES`), each in the first list
-    that fits.
+    """Kind of copies (a key of `COPIES`) -> groups of images with the same bytes. A group is in the
+    first kind that fits.
 
-    listed: the hashes of all images, where they are known. Without them every file is opened, and
-    only those that may be copies are hashed, because they have the same size and end.
-    UserError if a file of a folder cannot be read; of a published data set it is left out.
+    listed: entries with the hashes of all images, if they are known. Else every file is opened, and
+    files with the same size and end are hashed: only these can be copies.
+    UserError if a file of a folder cannot be read; such a file of a published data set is left out.
     """
     where = {i: (split, label) for split, pairs in data.splits.items() for i, label in pairs}
     found: dict[str, list[list[str]]] = {kind: [] for kind in COPIES}
-    # a folder's run reads all its files, also those of photos that a correction leaves out
-    every = data.folder_class if isinstance(data, FolderDataset) else where
-    entries = (e for e in listed or _candidates(data, sorted(every)) if e.path in where)
+    # a run reads all files of a folder, also photos that a correction leaves out
+    read = data.folder_class if isinstance(data, FolderDataset) else where
+    entries = (e for e in listed or _candidates(data, sorted(read)) if e.path in where)
     for ids in _equal((e.path, (e.size, e.sha256)) for e in entries):
         splits, labels = zip(*(where[i] for i in ids), strict=True)
         # the worst first: a wrong label in some class, then an image that was seen before its test
@@ -99,7 +99,7 @@ def copies(data: ImageFiles, listed: Sequence[ManifestEntry] = ()) -> dict[str, 
 
 
 def _candidates(data: ImageFiles, ids: list[str]) -> Iterable[ManifestEntry]:
-    """Hash the images whose size and end are also those of another image."""
+    """Yield the entries, with hashes, of the images that share size and end with another image."""
     with (
         progress(len(ids), "img", "looking for copies", wanted=len(ids) > MANY) as bar,
         ThreadPoolExecutor() as pool,
@@ -107,12 +107,12 @@ def _candidates(data: ImageFiles, ids: list[str]) -> Iterable[ManifestEntry]:
         ends = []
         for first in range(0, len(ids), MANY):  # a million at once would take gigabytes
             some = ids[first : first + MANY]
-            for image_id, end in zip(
-                some, pool.map(lambda i: _end(data.path(i)), some), strict=True
-            ):
+            ends_of_some = pool.map(lambda i: _end(data.path(i)), some)
+            for image_id, end in zip(some, ends_of_some, strict=True):
                 if end:
                     ends.append((image_id, end))
-                elif isinstance(data, FolderDataset):  # a run hashes all of its files
+                elif isinstance(data, FolderDataset):
+                    # the UserError of a file that cannot be read: a run hashes all files
                     file_entry(image_id, data.path(image_id))
                 bar.update()
         # files that differ are rarely of one size and end, so few are hashed in full
@@ -121,7 +121,7 @@ def _candidates(data: ImageFiles, ids: list[str]) -> Iterable[ManifestEntry]:
 
 
 def _equal(keys: Iterable[tuple[str, _Key]]) -> list[list[str]]:
-    """Groups of two or more images that have the same key."""
+    """Groups of two or more images with the same key. keys: (image id, key) pairs."""
     groups: dict[_Key, list[str]] = defaultdict(list)
     for image_id, key in keys:
         groups[key].append(image_id)
@@ -143,14 +143,16 @@ def _end(path: Path) -> tuple[int, bytes] | None:
 
 def warnings(data: FolderDataset) -> list[str]:
     """A line for each thing that looks like a mistake in a folder, other than `copies`."""
-    # classes made of several folders, beside classes that hold their images themselves
+    said = []
+    # "": a class folder with images directly inside
     mixed = any("" in folders for folders in data.below.values())
-    nested = {name: f for name, f in data.below.items() if mixed and "" not in f and len(f) > 1}
-    said = [
-        f"class '{name}' is made of the folders {_some(sorted(folders))} below it; if these are "
-        "classes, move them up beside the others"
-        for name, folders in nested.items()
-    ]
+    for name, folders in data.below.items():
+        # a class made of several folders, beside classes that hold their images themselves
+        if mixed and "" not in folders and len(folders) > 1:
+            said.append(
+                f"class '{name}' is made of the folders {_some(sorted(folders))} below it; if "
+                "these are classes, move them up beside the others"
+            )
     by_case: dict[str, list[str]] = {}
     for name in data.classes:
         by_case.setdefault(name.casefold(), []).append(f"'{name}'")
@@ -164,7 +166,7 @@ def warnings(data: FolderDataset) -> list[str]:
 
 
 def lines(found: Mapping[str, list[list[str]]]) -> list[str]:
-    """A line for each kind of copies, the worst first."""
+    """A line for each kind of copies, the worst first. found: from `copies`."""
     said = []
     for kind, groups in found.items():
         shown = "; ".join(" = ".join(group[:SHOWN]) for group in groups[:SHOWN])
@@ -175,4 +177,5 @@ def lines(found: Mapping[str, list[list[str]]]) -> list[str]:
 
 
 def _some(names: Sequence[str]) -> str:
+    """The first SHOWN names, with "…" if there are more."""
     return ", ".join(names[:SHOWN]) + (", …" if len(names) > SHOWN else "")

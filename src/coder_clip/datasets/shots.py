@@ -20,15 +20,16 @@ if TYPE_CHECKING:
 def draw_shots(
     labels: NDArray[Any] | Tensor | Sequence[int], shots: int, seed: int, n_classes: int
 ) -> NDArray[np.int64]:
-    """Draw ``shots`` images per class without replacement; with too few, all of them and then
-    repeats.
+    """Draw ``shots`` images per class without replacement. A class with too few images repeats
+    them, in the order drawn.
 
-    labels: (N,) of the training images. Returns (S,) rows, the first shot of every class that has
-    an image, then the second, and so on. The draw for n shots is the beginning of the draw for more
-    with the same seed, and a class's shots do not depend on the other classes. Repeats start over
-    in the order drawn."""
-    owner = np.asarray(labels, dtype=np.int64)
-    rows = [np.flatnonzero(owner == c) for c in range(n_classes)]
+    labels: (N,) of the training images. Returns (S,) row numbers: the first shot of every class
+    that has an image, then the second of every class, and so on. So a draw of n shots is the
+    beginning of a draw of more shots with the same seed. The shots of a class do not depend on the
+    other classes.
+    """
+    label = np.asarray(labels, dtype=np.int64)
+    rows = [np.flatnonzero(label == c) for c in range(n_classes)]
     # a generator per class: other classes do not change the shots of this one
     orders = [
         np.random.default_rng([seed, c]).permutation(of_class) for c, of_class in enumerate(rows)
@@ -39,7 +40,7 @@ def draw_shots(
 
 
 def refuse_short(labels: NDArray[Any], classes: Sequence[str], shots: int) -> None:
-    """Refuse, with a UserError, classes with fewer training images, labels (N,), than shots."""
+    """UserError if a class has fewer training images than shots. labels: (N,), of these images."""
     counts = np.bincount(labels, minlength=len(classes))
     short = np.flatnonzero(counts < shots).tolist()
     if short:

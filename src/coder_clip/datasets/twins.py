@@ -34,13 +34,12 @@ Images = list[list[str]]  # groups of image ids
 # docs/method.md has the measurement behind these numbers.
 SIDE, ALIKE, STEP = 8, 0.98, 0.05
 RATIO, FAINT = 1.3, 2.0
-WORKED_ON = 64  # pixels of a side that an image is scaled to first
-SCREEN = 0.9  # correlation of the whole thumbnails below which the others are not compared
-MOVES = tuple(
-    product((-1, 0, 1), repeat=2)
-)  # what is cut off: the top or bottom, and the left or right side
+WORKED_ON = 64  # pixels per side that an image is scaled to first
+SCREEN = 0.9  # correlation of the whole thumbnails, below which cut ones are not compared
+# the sides that are cut off, (down, right): 1 the top or left, -1 the bottom or right, 0 neither
+MOVES = tuple(product((-1, 0, 1), repeat=2))
 WHOLE = MOVES.index((0, 0))
-MOST = 100_000  # images of a split: of more (ImageNet's training images) none is looked at
+MOST = 100_000  # images of a split; a larger split (ImageNet's train) is not compared at all
 # The rule for features: their cosine (docs/method.md).
 COSINE = 0.98
 PRODUCTS = 16_000_000  # pairs that are compared at a time
@@ -51,10 +50,11 @@ MANY = 2000  # images whose decoding takes long enough to show how far it is
 def near_twins(ids: Sequence[str], read: Callable[[str], Image.Image]) -> Images:
     """Find the groups of two or more near twins by pixels, in the order of ids.
 
-    read: decodes an image. One that cannot be read has no near twin. Near twins of near twins are
-    in one group."""
+    read: decodes the image of an id. An image that cannot be read has no near twin. Near twins of
+    near twins are in one group.
+    """
 
-    def seen(image_id: str) -> Thumbnails | None:
+    def thumbnails_of(image_id: str) -> Thumbnails | None:
         try:
             return thumbnails(read(image_id))
         except (UserError, OSError):
@@ -67,15 +67,15 @@ def near_twins(ids: Sequence[str], read: Callable[[str], Image.Image]) -> Images
     ):
         for start in range(0, len(ids), READ):
             some = ids[start : start + READ]
-            for image_id, row in zip(some, pool.map(seen, some), strict=True):
-                if row is not None and row.contrast >= FAINT:
+            for image_id, image in zip(some, pool.map(thumbnails_of, some), strict=True):
+                if image is not None and image.contrast >= FAINT:
                     compared.append(image_id)
-                    found.append(row)
+                    found.append(image)
                 bar.update()
     if not found:
         return []
     # whole thumbnails rule out nearly all pairs before those with cut sides are compared
-    whole = _unit(np.stack([row.pixels[WHOLE] for row in found]))
+    whole = _unit(np.stack([image.pixels[WHOLE] for image in found]))
     pairs = ((a, b) for a, b in _close(whole, SCREEN) if are_twins(found[a], found[b]))
     return together(compared, connected(len(compared), pairs))
 
@@ -84,8 +84,8 @@ class Thumbnails(NamedTuple):
     """Thumbnails of an image.
 
     pixels: (9, 3 · SIDE²) uint8, whole and with STEP cut off in each direction (MOVES), one channel
-    after the
-    other. contrast: standard deviation of the whole one within its channels, in levels.
+    after the other. contrast: standard deviation of the whole thumbnail within its channels, in
+    levels.
     """
 
     pixels: NDArray[np.uint8]
@@ -121,8 +121,8 @@ def _centred(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def _unit(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Thumbnails (n, 3 · SIDE²) so that inner products are correlations; one without contrast is
-    0.
+    """Thumbnails (n, 3 · SIDE²), centred and of length 1, so that inner products are correlations.
+    A thumbnail without contrast becomes 0.
     """
     rows = _centred(pixels)
     # an image of one colour has length 0; the limit keeps NaN away
@@ -136,18 +136,19 @@ def are_twins(first: Thumbnails, second: Thumbnails) -> bool:
     if low < FAINT or high > RATIO * low:
         return False
     a, b = _unit(first.pixels), _unit(second.pixels)
-    # one image may show less on a side than the other, or both may be moved apart
+    # one image may show less on a side than the other: compare a cut thumbnail with the whole one
     one_is_cut = max((a @ b[WHOLE]).max(), (b @ a[WHOLE]).max())
-    moved = (a * b[::-1]).sum(axis=1).max()  # MOVES reversed are the opposite ones
+    # or one is moved: compare opposite cuts, which are at opposite positions of MOVES
+    moved = (a * b[::-1]).sum(axis=1).max()
     return bool(max(one_is_cut, moved) >= ALIKE)
 
 
 def alike(features: NDArray[Any], least: float = COSINE) -> NDArray[np.int64]:
-    """Group images by the cosine of their features, for a data set without images: (N, d) -> groups
-    (N,).
+    """Group images by the cosine of their features (N, d), for a data set without images. Returns
+    the group number of each image, (N,).
 
-    A group's number is the position of its first image. Give it the images of all splits at once,
-    so that near twins in different splits are found. UserError for NaN or infinity.
+    A group's number is the position of its first image. Pass the images of all splits at once, so
+    that near twins in different splits are found. UserError for NaN or infinity.
     """
     rows = np.asarray(features, dtype=np.float64)
     if not np.isfinite(rows).all():
@@ -158,8 +159,8 @@ def alike(features: NDArray[Any], least: float = COSINE) -> NDArray[np.int64]:
 
 
 def by_name(ids: Iterable[str], pattern: str) -> Images:
-    """Groups of two or more images by their names: the parts of the id that the pattern's brackets
-    match are equal.
+    """Groups of two or more images whose ids are equal in the parts that the pattern's brackets
+    match.
 
     UserError for an id that the pattern does not match.
     """
@@ -173,24 +174,24 @@ def by_name(ids: Iterable[str], pattern: str) -> Images:
 
 
 def numbers(ids: Sequence[str], groups: Sequence[Sequence[str]]) -> dict[str, int]:
-    """The group number of each image: the position, among all images of a data set, of the first of
-    its group.
-    """
-    place = {image_id: i for i, image_id in enumerate(ids)}
-    found = dict(place)
+    """Image id -> group number: the position in ``ids`` of the first image of its group."""
+    position = {image_id: i for i, image_id in enumerate(ids)}
+    number_of = dict(position)
     for group in groups:
-        # only images that were asked for count, so the first of these gives the number
-        there = [i for i in group if i in place]
-        for image_id in there:
-            found[image_id] = min(place[i] for i in there)
-    return found
+        # the images of the group that are in `ids`
+        members = [i for i in group if i in position]
+        for image_id in members:
+            number_of[image_id] = min(position[i] for i in members)
+    return number_of
 
 
 def counts(split_of: Mapping[str, str], groups: Sequence[Sequence[str]]) -> dict[str, int]:
-    """How many test images have near twins. images: of test; elsewhere: test images with a near
-    twin in train or val;
-    together: test images with a near twin in test, and groups: the number of groups that these
-    form."""
+    """How many test images have near twins.
+
+    split_of: image id -> split. Keys of the result: images, the number of test images; elsewhere,
+    test images with a near twin in train or val; together, test images with a near twin in test;
+    groups, the number of groups with several test images.
+    """
     found = {
         "images": list(split_of.values()).count("test"),
         "elsewhere": 0,
@@ -210,7 +211,7 @@ def counts(split_of: Mapping[str, str], groups: Sequence[Sequence[str]]) -> dict
 
 
 def said(found: Mapping[str, int]) -> list[str]:
-    """A sentence for each kind of near twins of test images that there is; found: from `counts`."""
+    """Sentences on the near twins of test images; none if there are none. found: from `counts`."""
     images = f"of {found['images']:,} test images"
     lines = []
     n = found["elsewhere"]
@@ -218,14 +219,15 @@ def said(found: Mapping[str, int]) -> list[str]:
         lines.append(f"{n:,} {images} {'has' if n == 1 else 'have'} a near twin in train or val")
     n = found["together"]
     if n:
-        groups = f"{found['groups']:,} group{'s' * (found['groups'] != 1)}"
+        groups = "1 group" if found["groups"] == 1 else f"{found['groups']:,} groups"
         lines.append(f"{n:,} {images} are near twins of each other, in {groups}")
     return lines
 
 
 def _close(rows: NDArray[Any], least: float) -> Iterator[tuple[int, int]]:
-    """Pairs of rows (N, d), of length 1, whose inner product is at least this; the first has the
-    lower index.
+    """Yield (i, j), i < j, for each pair of rows whose inner product is at least ``least``.
+
+    rows: (N, d), of length 1.
     """
     # blocks of rows bound the memory; pairs with rows before the block were compared already
     step = max(1, PRODUCTS // max(1, len(rows)))
@@ -237,13 +239,14 @@ def _close(rows: NDArray[Any], least: float) -> Iterator[tuple[int, int]]:
 
 
 def connected(n: int, pairs: Iterable[tuple[int, int]]) -> NDArray[np.int64]:
-    """Number n things so that those of a pair have the same number: the lowest of all that are
-    connected.
+    """The group number of each of n things, (n,), if the things of a pair are in one group: the
+    lowest index of the group.
     """
     # union-find: the root of each tree is its lowest number
     parent = list(range(n))
 
     def first(i: int) -> int:
+        """The root of i's tree; shortens the path to it."""
         while parent[i] != i:
             parent[i] = parent[parent[i]]
             i = parent[i]
@@ -256,7 +259,7 @@ def connected(n: int, pairs: Iterable[tuple[int, int]]) -> NDArray[np.int64]:
 
 
 def together(ids: Sequence[str], group: NDArray[np.int64]) -> Images:
-    """The groups of two or more ids with one number."""
+    """Groups of two or more ids with the same number. group: (N,), the number of each id."""
     found: dict[int, list[str]] = {}
     for image_id, number in zip(ids, group.tolist(), strict=True):
         found.setdefault(number, []).append(image_id)

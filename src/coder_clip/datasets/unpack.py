@@ -19,11 +19,11 @@ from ..errors import UserError
 
 
 def unpack(archive: Path, into: Path, nested: bool = False) -> None:
-    """Unpack a tar (plain, gzip, bzip2, xz) or zip into a folder, beside what is there.
+    """Unpack a tar (plain, gzip, bzip2, xz) or zip into a folder, beside the files that are there.
 
-    nested: each tar in it is unpacked, too, into a folder of its name. Everything goes into a
-    hidden folder first and is moved when all is well. What a killed call has left there is removed,
-    because nothing says whether its files are whole. Not for two processes at a time.
+    nested: each tar inside the archive is unpacked, too, into a folder of its name. Everything goes
+    into a hidden folder first, and is moved when all is well. The hidden folder of a killed call is
+    removed, because its files may be incomplete. Not for two processes at a time.
     UserError, with the folder unchanged: not an archive, damaged, or with a member that is refused.
     """
     new = not into.exists()
@@ -62,6 +62,7 @@ def unpack(archive: Path, into: Path, nested: bool = False) -> None:
 
 
 def _unpack_tar(archive: Path, tar: tarfile.TarFile, into: Path, nested: bool) -> None:
+    """Unpack an open tar. archive: its path, for messages. UserError for an unsafe member."""
     for member in tar:
         _refuse_unsafe(archive, member.name, member.isreg() or member.isdir())
         stream = tar.extractfile(member)
@@ -75,7 +76,9 @@ def _unpack_tar(archive: Path, tar: tarfile.TarFile, into: Path, nested: bool) -
 
 
 def _unpack_zip(archive: Path, file: zipfile.ZipFile, into: Path) -> None:
-    size, free = sum(member.file_size for member in file.infolist()), shutil.disk_usage(into).free
+    """Unpack an open zip. archive: its path, for messages. UserError for an unsafe member."""
+    size = sum(member.file_size for member in file.infolist())
+    free = shutil.disk_usage(into).free
     if size > free:  # a small file may hold any number of zeros
         raise UserError(
             f"{archive}: refused: it holds {size:,} bytes, and "
@@ -92,6 +95,9 @@ def _unpack_zip(archive: Path, file: zipfile.ZipFile, into: Path) -> None:
 
 
 def _refuse_unsafe(archive: Path, name: str, plain: bool) -> None:
+    """UserError for a member that leads out of the folder. plain: False for a link or a device,
+    which is refused, too.
+    """
     if not plain:
         raise UserError(f"{archive}: refused: '{name}' is a link or a device; nothing was unpacked")
     if name.startswith("/") or ".." in PurePosixPath(name).parts:
@@ -107,7 +113,7 @@ def _write(stream: IO[bytes], path: Path) -> None:
 
 
 def _move(source: Path, target: Path) -> None:
-    """Everything in ``source`` into ``target``; folders that are there keep their permissions."""
+    """Move all members of ``source`` into ``target``. Folders that ``target`` has are merged."""
     for path in sorted(source.iterdir()):
         place = target / path.name
         if path.is_dir() and place.is_dir():

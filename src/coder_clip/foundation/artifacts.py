@@ -1,10 +1,9 @@
 """Paths of all artefacts, and how to write and read them.
 
 Every file is written to a temporary name beside its target, flushed and renamed, so that a reader
-sees the whole file
-or none. Every file is deterministic: it has no times, host names or unordered sets. pandas,
-pyarrow, torch and safetensors are imported in the functions that need them, because every start of
-the command line imports this module."""
+sees the whole file or none. Every file is deterministic: it has no times, host names or unordered
+sets. pandas, pyarrow, torch and safetensors are imported in the functions that need them, because
+every start of the command line imports this module."""
 
 from __future__ import annotations
 
@@ -190,18 +189,19 @@ def write_json(path: str | Path, document: Any) -> None:
 
 
 def _rounded(document: Any) -> Any:
+    """A document with all of its floats rounded to DIGITS significant digits."""
     if isinstance(document, float):
         return float(f"{document:.{DIGITS}g}")
     if isinstance(document, dict):
         return {key: _rounded(value) for key, value in document.items()}
-    return (
-        [_rounded(value) for value in document] if isinstance(document, (list, tuple)) else document
-    )
+    if isinstance(document, (list, tuple)):
+        return [_rounded(value) for value in document]
+    return document
 
 
 def write_parquet(path: str | Path, table: pd.DataFrame) -> None:
-    """Write the rows of a table, but no version of pandas or pyarrow, so that updates leave the
-    file's bytes alone.
+    """Write a table without the versions of pandas and pyarrow, so that updating these libraries
+    does not change the file's bytes.
     """
     import pyarrow
     import pyarrow.parquet
@@ -209,10 +209,8 @@ def write_parquet(path: str | Path, table: pd.DataFrame) -> None:
     buffer = io.BytesIO()
     rows = pyarrow.Table.from_pandas(table, preserve_index=False).replace_schema_metadata(None)
     pyarrow.parquet.write_table(rows, buffer, compression="zstd", store_schema=False)
-    write_bytes(
-        path,
-        _without_writer(buffer.getvalue(), pyarrow.parquet.ParquetFile(buffer).metadata.created_by),
-    )
+    writer = pyarrow.parquet.ParquetFile(buffer).metadata.created_by
+    write_bytes(path, _without_writer(buffer.getvalue(), writer))
 
 
 def _without_writer(data: bytes, writer: str) -> bytes:
@@ -235,16 +233,14 @@ def write_tensors(
 ) -> None:
     """Write safetensors with JSON metadata.
 
-    The metadata is one entry: the library keeps several in a hash map, whose order, and with it the
-    file's bytes, changes from process to process.
+    The metadata is a single entry, because the library keeps several entries in a hash map, whose
+    order, and with it the file's bytes, changes from process to process.
     """
     from safetensors.torch import save
 
     text = json.dumps(metadata, ensure_ascii=False, allow_nan=False, sort_keys=True)
-    write_bytes(
-        path,
-        save({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, {"coder_clip": text}),
-    )
+    on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    write_bytes(path, save(on_cpu, {"coder_clip": text}))
 
 
 # ---- reading -------------------------------------------------------------------------------------
@@ -267,7 +263,9 @@ class LacksKey(UserError, KeyError):
 
 
 class Document(dict[str, Any]):
-    """What a file holds. A key that it lacks is a UserError that names the file."""
+    """The content of a file: a dict that raises a UserError, with the file's name, for a missing
+    key.
+    """
 
     def __init__(self, content: Mapping[str, Any], path: str | Path) -> None:
         super().__init__(content)
@@ -278,12 +276,13 @@ class Document(dict[str, Any]):
 
 
 def read_json(path: str | Path) -> dict[str, Any]:
-    """The object in a JSON file. UserError if it is missing, not JSON or no object."""
+    """The object in a JSON file. UserError if the file is missing, not JSON or holds no object."""
     with _reading(path, "valid JSON") as file:
         return _document(file.read_text(encoding="utf-8"), path)
 
 
 def _document(text: str, path: str | Path) -> Document:
+    """Parse a JSON object; ValueError for another value. path: of the file, for later messages."""
     document = json.loads(text)
     if not isinstance(document, dict):
         raise ValueError("it must hold an object")
@@ -291,8 +290,8 @@ def _document(text: str, path: str | Path) -> Document:
 
 
 def read_parquet(path: str | Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
-    """The rows in a Parquet file, with these columns or all. UserError if it is missing or not
-    readable.
+    """The rows in a Parquet file, with these columns (default: all). UserError if the file is
+    missing or not readable.
     """
     import pandas as pd
 
@@ -301,7 +300,7 @@ def read_parquet(path: str | Path, columns: Sequence[str] | None = None) -> pd.D
 
 
 def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and metadata of a file from `write_tensors`. UserError if it is missing or not
+    """Tensors and metadata of a file from `write_tensors`. UserError if the file is missing or not
     readable.
     """
     with _safetensors(path, "pt") as stream:
@@ -310,13 +309,16 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def read_metadata(path: str | Path) -> dict[str, Any]:
-    """The metadata alone: this reads only the file's header, and does not import torch."""
+    """Only the metadata of a file from `write_tensors`: reads the header, and does not import
+    torch.
+    """
     with _safetensors(path, "numpy") as stream:
         return _metadata(stream, path)
 
 
 @contextmanager
 def _safetensors(path: str | Path, framework: str) -> Iterator[Any]:
+    """Yield an open safetensors file. UserError if it is missing or not readable."""
     from safetensors import SafetensorError, safe_open
 
     with (
@@ -332,8 +334,8 @@ def _safetensors(path: str | Path, framework: str) -> Iterator[Any]:
 def _reading(
     path: str | Path, kind: str, errors: tuple[type[Exception], ...] = (OSError, ValueError)
 ) -> Iterator[Path]:
-    """The path of a file to read. UserError if it is missing, or if reading it raises one of these
-    errors.
+    """Yield the path of a file to read. UserError if the file is missing, or if the block raises
+    one of ``errors``. kind: what the file should be, for the message.
     """
     try:
         yield present(Path(path))
@@ -344,6 +346,7 @@ def _reading(
 
 
 def _metadata(stream: Any, path: str | Path) -> dict[str, Any]:
+    """The metadata that `write_tensors` stored in an open safetensors file; empty if none."""
     return _document((stream.metadata() or {}).get("coder_clip", "{}"), path)
 
 
@@ -358,18 +361,20 @@ def made_by(command: str, inputs: list[Path]) -> dict[str, Any]:
 
 
 def shown(path: Path) -> str:
-    """A path as artefacts name it, the same on every machine: relative to the working directory,
-    else its name.
+    """A path as artefacts name it, the same on every machine: relative to the working directory;
+    outside of it, only the file's name.
     """
     # resolved, so that a path through links or ".." gets the same name
     full = path.resolve()
-    return (
-        full.relative_to(Path.cwd()) if full.is_relative_to(Path.cwd()) else Path(path.name)
-    ).as_posix()
+    if full.is_relative_to(Path.cwd()):
+        return full.relative_to(Path.cwd()).as_posix()
+    return Path(path.name).as_posix()
 
 
 def writable(folder: Path, what: str) -> None:
-    """UserError if a folder, or the one that it would be made in, cannot be written to."""
+    """UserError if a folder, or the one that it would be made in, cannot be written to. what: the
+    things to write, for the message.
+    """
     # the folder may not exist yet; lexists also finds a broken link in its place
     place = next(p for p in (folder, *folder.absolute().parents) if os.path.lexists(p))
     try:

@@ -36,7 +36,12 @@ def unavailable() -> str:
 
 
 class Store:
-    """Objects in DVC's cache and in a remote. remote: its name; default: DVC's default remote."""
+    """Objects in DVC's cache and in a remote.
+
+    An object (``oid``) is the md5 of a file, or the hash of a folder's listing, which ends in
+    ".dir". An out is an output of a phase: the path of a file or folder.
+    remote: name of the remote; default: DVC's default remote. jobs: transfers at a time.
+    """
 
     def __init__(self, hashes: Hashes, remote: str | None = None, jobs: int | None = None) -> None:
         from dvc.repo import Repo
@@ -58,6 +63,7 @@ class Store:
         return remote
 
     def path(self, oid: str) -> str:
+        """The path of an object in the cache."""
         return os.path.relpath(str(self.cache.oid_to_path(oid)))
 
     def good(self, oid: str) -> bool:
@@ -66,9 +72,9 @@ class Store:
         return os.path.isfile(path) and self._hashes.md5(path) == oid.removesuffix(".dir")
 
     def files(self, out: str, oid: str) -> dict[str, str]:
-        """Path in the workspace -> object of each file of an out, whose own object must be good.
+        """Path in the workspace -> object, for each file of an out.
 
-        UserError as in `read_list`.
+        The out's own object must be good. UserError as in `read_list`.
         """
         if not oid.endswith(".dir"):
             return {out: oid}
@@ -76,8 +82,9 @@ class Store:
         return {f"{out}/{name}": md5 for name, md5 in names.items()}
 
     def wanted(self, outs: Mapping[str, str]) -> dict[str, str]:
-        """Object -> path of all objects of these outs. Of a folder without a good listing, the
-        listing alone.
+        """Object -> path, for all objects of these outs (out -> its object).
+
+        Without a good listing, the files of a folder are not known; then only the listing is there.
         """
         found = {oid: out for out, oid in outs.items()}
         for out, oid in outs.items():
@@ -86,20 +93,21 @@ class Store:
         return found
 
     def store(self, outs: Mapping[str, str]) -> list[str]:
-        """Copy files of the workspace into the cache, where it has no good object; returns the
-        paths that stay bad.
+        """Copy files of the workspace into the cache, unless it has a good object already.
+
+        outs: out -> its object. Returns the paths whose objects are still not good.
         """
         bad = []
         for out, oid in outs.items():
             # a listing is no file of the workspace: it is made again from the hashes of the files
             if oid.endswith(".dir") and not self.good(oid):
-                here = {p.removeprefix(f"{out}/"): self._hashes.md5(p) for p in files_below(out)}
-                if folder_md5(here) != oid:
+                md5s = {p.removeprefix(f"{out}/"): self._hashes.md5(p) for p in files_below(out)}
+                if folder_md5(md5s) != oid:
                     bad.append(out)
                     continue
                 with _writing():
                     self._discard(oid)
-                    self.cache.add_bytes(oid, folder_list(here))
+                    self.cache.add_bytes(oid, folder_list(md5s))
             for path, md5 in self.files(out, oid).items():
                 if self.good(md5):
                     continue
@@ -114,16 +122,17 @@ class Store:
         return bad
 
     def _discard(self, oid: str) -> None:
+        """Delete an object from the cache, if it is there."""
         path = Path(self.path(oid))
         if path.is_dir() and not path.is_symlink():
             raise UserError(f"{path} is a folder, and DVC's cache has only files there; remove it")
         path.unlink(missing_ok=True)
 
     def place(self, path: str, oid: str) -> None:
-        """Link or copy a good object to a path of the workspace, by the way that DVC's
-        configuration names.
+        """Link or copy a good object to a path of the workspace, as DVC's configuration says
+        (``cache.type``).
 
-        The file appears whole, in place of what was there.
+        The file appears whole, and replaces a file that was there.
         """
         from dvc_objects.fs import generic
 
@@ -145,16 +154,16 @@ class Store:
     # ---- the remote
 
     def fetch(self, oids: Collection[str]) -> dict[str, str]:
-        """Download objects into the cache and verify them; returns object -> reason of those that
-        failed.
+        """Download objects into the cache and verify them.
 
-        UserError if the remote is not reached.
+        Returns object -> reason, for each object that failed. UserError if the remote is not
+        reached.
         """
         missing = [oid for oid in oids if not self.good(oid)]
         if not missing:
             return {}
-        errors: dict[str, BaseException] = {}
-        # what is here under these names is damaged, else it would be good
+        errors: dict[str, BaseException] = {}  # object -> why it was not downloaded
+        # a file that the cache has under one of these names is damaged
         for oid in missing:
             self._discard(oid)
         with _reaching():
@@ -165,26 +174,27 @@ class Store:
         # all failed, and none because it is missing: the remote itself does not answer
         if not absent and len(errors) == len(missing):
             raise UserError(f"remote not reached: {next(iter(errors.values()))}")
-        found = {oid: MISSING if oid in absent else str(error) for oid, error in errors.items()}
-        # what came is hashed, because the remote is not trusted
+        failed = {oid: MISSING if oid in absent else str(error) for oid, error in errors.items()}
+        # all downloads are hashed, because the remote is not trusted
         for oid in missing:
-            if oid not in found and not self.good(oid):
-                found[oid] = CORRUPT if os.path.isfile(self.path(oid)) else MISSING
+            if oid not in failed and not self.good(oid):
+                failed[oid] = CORRUPT if os.path.isfile(self.path(oid)) else MISSING
                 self._discard(oid)
-        return found
+        return failed
 
     def push(self, bad: Mapping[str, str]) -> None:
-        """Upload objects of the cache, listings last, so that a listing means that its files are
-        there.
+        """Upload objects of the cache. Listings come last: a listing in the remote means that its
+        files are there, too.
 
-        bad: object -> what is wrong with it in the remote.
+        bad: the objects -> what is wrong with them in the remote (MISSING or CORRUPT).
         """
-        errors: dict[str, BaseException] = {}
+        errors: dict[str, BaseException] = {}  # object -> why it was not uploaded
         with _reaching():
-            for oid in (oid for oid, why in bad.items() if why != MISSING):
-                self.remote.fs.remove(self.remote.oid_to_path(oid))
-            for lists in (False, True):
-                oids = [oid for oid in bad if oid.endswith(".dir") is lists]
+            for oid, problem in bad.items():
+                if problem != MISSING:
+                    self.remote.fs.remove(self.remote.oid_to_path(oid))
+            for listings in (False, True):
+                oids = [oid for oid in bad if oid.endswith(".dir") is listings]
                 paths = [self.path(oid) for oid in oids]
                 self.remote.add(
                     paths, self.cache.fs, oids, **self._options, on_error=errors.__setitem__
@@ -194,8 +204,9 @@ class Store:
             raise UserError(f"not pushed: {why}; 'coder-clip push' goes on where it stopped")
 
     def listing(self) -> dict[str, dict[str, Any]]:
-        """Object -> the remote's file information. Files that are being written appear under their
-        names.
+        """Object -> its file information in the remote (fsspec's, with a ``path``).
+
+        Files that another push is writing are listed too, under their temporary names.
         """
         fs, root = self.remote.fs, self.remote.path
         with _reaching(), suppress(FileNotFoundError):
@@ -203,37 +214,39 @@ class Store:
                 in_the_way = [p for p in Path(root).parents if p.is_file()]
                 if in_the_way:
                     raise UserError(f"remote not reached: {in_the_way[0]} is not a directory")
-                found = {path: fs.info(path) for path in fs.find(root)}
+                info_of = {path: fs.info(path) for path in fs.find(root)}
             else:
                 # fsspec keeps listings, and another machine may have pushed since
                 fs.fs.invalidate_cache()
-                found = fs.fs.find(root, detail=True)
+                info_of = fs.fs.find(root, detail=True)
             # the last two parts of a path, a folder of two digits and the rest, are the hash
             return {
                 "".join(path.split("/")[-2:]): {**info, "path": path}
-                for path, info in found.items()
+                for path, info in info_of.items()
             }
-        return {}
+        return {}  # the remote has no folder yet
 
     def bad_in_remote(self, oids: Iterable[str], thorough: bool = False) -> dict[str, str]:
-        """Objects that are missing or corrupt in the remote, with the reason.
+        """Object -> MISSING or CORRUPT, for each object that is so in the remote.
 
-        Sizes are compared, and contents where that needs no download: in a directory, and by ETags
+        Sizes are compared, and contents where this needs no download: in a directory, and by ETags
         on S3.
         thorough: compare all contents; over SSH the server computes the hashes.
         """
-        there, found = self.listing(), {}
+        listing, bad = self.listing(), {}
         for oid in oids:
-            if oid not in there:
-                found[oid] = MISSING
-            elif not self._intact(oid, there[oid], thorough):
-                found[oid] = CORRUPT
-        return found
+            if oid not in listing:
+                bad[oid] = MISSING
+            elif not self._intact(oid, listing[oid], thorough):
+                bad[oid] = CORRUPT
+        return bad
 
     def _intact(self, oid: str, info: Mapping[str, Any], thorough: bool) -> bool:
-        md5, here, size = oid.removesuffix(".dir"), self.path(oid), int(info["size"])
-        mine = self.good(oid)
-        if mine and os.path.getsize(here) != size:
+        """True if an object in the remote is not corrupt. info: its entry in `listing`."""
+        md5 = oid.removesuffix(".dir")
+        size = int(info["size"])
+        # the right size is known only from a good object in the cache
+        if self.good(oid) and os.path.getsize(self.path(oid)) != size:
             return False
         if self.remote.fs.protocol == "local":
             return self._hashes.md5(str(info["path"])) == md5
@@ -241,9 +254,12 @@ class Store:
         etag = "" if info.get("SSEKMSKeyId") else str(info.get("ETag", "")).strip('"')
         if re.fullmatch(r"[0-9a-f]{32}", etag):  # uploaded in one part
             return etag == md5
-        return not thorough or self._md5_there(oid) == md5
+        # nothing else can be compared without a download
+        if not thorough:
+            return True
+        return self._md5_in_remote(oid) == md5
 
-    def _md5_there(self, oid: str) -> str:
+    def _md5_in_remote(self, oid: str) -> str:
         """md5 of an object in the remote: computed by the server over SSH, else by reading it
         back.
         """
@@ -260,8 +276,9 @@ class Store:
 
 
 def read_list(data: bytes, out: str) -> dict[str, str]:
-    """File below a folder -> md5, from DVC's list of a folder. UserError for anything but such a
-    list.
+    """Read DVC's listing of a folder: path below the folder -> md5. UserError if it is not valid.
+
+    data: the JSON text. out: the folder, for messages.
     """
 
     def fault(what: str) -> UserError:
@@ -286,6 +303,7 @@ def read_list(data: bytes, out: str) -> dict[str, str]:
             raise fault(f"names '{name}' twice")
         found[name] = md5
     for name in found:
+        # a folder above this file that is listed as a file
         above = next((str(p) for p in PurePosixPath(name).parents if str(p) in found), "")
         if above:
             raise fault(f"names '{above}' as a file and as a folder")
@@ -298,13 +316,17 @@ def _stays_below(name: str) -> bool:
     """
     # a backslash separates folders on some machines, and .GIT is .git on others
     parts = name.replace("\\", "/").split("/")
-    odd = {"", ".", ".."}.intersection(parts) or ".git" in map(str.lower, parts)
-    return not odd and name == name.strip() and name.isprintable()
+    if {"", ".", ".."}.intersection(parts) or ".git" in map(str.lower, parts):
+        return False
+    return name == name.strip() and name.isprintable()
 
 
 @contextmanager
 def _dvc(what: str) -> Iterator[None]:
-    """Turn errors of DVC, also that it lacks a package for a remote, into one line."""
+    """Turn errors of DVC into a UserError of one line. what: its first words.
+
+    A remote whose Python package is not installed is such an error, too.
+    """
     from dvc.exceptions import DvcException
 
     try:
@@ -317,7 +339,7 @@ def _dvc(what: str) -> Iterator[None]:
 
 @contextmanager
 def _writing() -> Iterator[None]:
-    """Turn an error of the cache into one line."""
+    """Turn an error of writing to the cache into a UserError of one line."""
     try:
         yield
     except OSError as error:
@@ -330,7 +352,7 @@ def _writing() -> Iterator[None]:
 
 @contextmanager
 def _reaching() -> Iterator[None]:
-    """Turn errors of a file system into one line."""
+    """Turn errors of the remote's file system into a UserError of one line."""
     try:
         yield
     except UserError:
@@ -342,7 +364,9 @@ def _reaching() -> Iterator[None]:
 
 
 def files_below(out: str) -> list[str]:
-    """The file itself, or all files of a folder but hidden ones (.dvcignore)."""
+    """Paths of an out's files: the file itself, or all files of a folder except hidden ones
+    (.dvcignore).
+    """
     if os.path.isfile(out):
         return [out]
     found = []

@@ -25,14 +25,15 @@ OPTIONS = {"persist", "cache"}
 
 
 class DamagedLock(UserError):
-    """A dvc.lock that is not one, as a write that was cut short leaves it."""
+    """A dvc.lock that cannot be read, for example because its write was cut short."""
 
 
 def read_lock(text: str, file: Path, outs_of: Mapping[str, Iterable[str]]) -> dict[str, Any]:
-    """The stages of a dvc.lock. outs_of: phase -> its outputs; stages of other names are somebody's
-    own.
+    """The stages of a dvc.lock: name -> stage.
 
-    DamagedLock if it is not one. UserError if a phase has a key or an output that no record has.
+    outs_of: phase -> its outputs. Other stages are the user's own, and are not checked.
+    DamagedLock if the text is not a dvc.lock. UserError if a phase has a key or an output that no
+    record has.
     """
     try:
         document = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
@@ -41,25 +42,26 @@ def read_lock(text: str, file: Path, outs_of: Mapping[str, Iterable[str]]) -> di
             # raises TypeError where `deps` cannot be iterated
             list(stages[name].get("deps") or ())
             for out in stages[name]["outs"]:
-                if not MD5.fullmatch(out["md5"].removesuffix(".dir")) or not isinstance(
-                    out["path"], str
-                ):
+                md5 = out["md5"].removesuffix(".dir")
+                if not MD5.fullmatch(md5) or not isinstance(out["path"], str):
                     raise TypeError
     except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError, RecursionError):
         raise DamagedLock(f"{file} is damaged; 'coder-clip record' repairs it") from None
     for name in outs_of.keys() & stages.keys():
-        _known(stages[name], STAGE["lock"], file, f"phase '{name}'")
+        _check_keys(stages[name], STAGE["lock"], file, f"phase '{name}'")
         for kind in ("deps", "outs"):
             for entry in stages[name].get(kind) or ():
-                _known(entry, ENTRY, file, f"an entry of phase '{name}'")
+                _check_keys(entry, ENTRY, file, f"an entry of phase '{name}'")
         paths = [out["path"] for out in stages[name]["outs"]]
-        _own(paths, outs_of[name], file, name)
+        _check_outputs(paths, outs_of[name], file, name)
     return dict(stages)
 
 
 def read_yaml_stages(file: Path, outs_of: Mapping[str, Iterable[str]]) -> dict[str, Any]:
-    """The document of a dvc.yaml; {} if there is none. UserError if it is damaged, or as in
-    `read_lock`.
+    """The document of a dvc.yaml; {} if the file does not exist.
+
+    outs_of: as in `read_lock`. UserError if the file is damaged, or if a phase has a key, folder or
+    output that no record has.
     """
     try:
         document = yaml.safe_load(file.read_text(encoding="utf-8"))
@@ -73,7 +75,7 @@ def read_yaml_stages(file: Path, outs_of: Mapping[str, Iterable[str]]) -> dict[s
         raise UserError(f"{file} is damaged; 'git checkout HEAD -- {file}' restores it") from None
     for name in outs_of.keys() & stages.keys():
         place = f"phase '{name}'"
-        _known(stages[name], STAGE["yaml"], file, place)
+        _check_keys(stages[name], STAGE["yaml"], file, place)
         # commands run in the folder of dvc.yaml unless wdir leads back to the root
         wdir = "." if file.parent == Path() else "../.."
         if stages[name].get("wdir", wdir) != wdir:
@@ -85,17 +87,18 @@ def read_yaml_stages(file: Path, outs_of: Mapping[str, Iterable[str]]) -> dict[s
             for out in listed:
                 # an output is a path, or a mapping from its path to options
                 described = out if isinstance(out, dict) else {str(out): {}}
-                _own(described, outs_of[name], file, name)
+                _check_outputs(described, outs_of[name], file, name)
                 if len(described) != 1:
                     raise _refused(
                         file, f"{place} has several outputs in one entry, {', '.join(described)}"
                     )
                 for path, options in described.items():
-                    _known(options or {}, OPTIONS, file, f"{place}, output '{path}'")
+                    _check_keys(options or {}, OPTIONS, file, f"{place}, output '{path}'")
     return document
 
 
-def _known(entry: Any, keys: set[str], file: Path, place: str) -> None:
+def _check_keys(entry: Any, keys: set[str], file: Path, place: str) -> None:
+    """UserError if an entry is not a mapping, or has other keys than these. place: for messages."""
     if not isinstance(entry, dict):
         raise _refused(file, f"{place} is not a mapping")
     unknown = sorted(map(str, entry.keys() - keys))
@@ -103,9 +106,10 @@ def _known(entry: Any, keys: set[str], file: Path, place: str) -> None:
         raise _refused(file, f"{place} has the key '{unknown[0]}', which no record has")
 
 
-def _own(paths: Iterable[Any], known: Iterable[str], file: Path, phase: str) -> None:
+def _check_outputs(paths: Iterable[Any], outs: Iterable[str], file: Path, phase: str) -> None:
+    """UserError if one of the paths is not in ``outs``, the outputs of the phase."""
     for path in paths:
-        if path not in known:
+        if path not in outs:
             raise _refused(
                 file,
                 f"'{path}' is named as an output of the phase '{phase}', which does not make it",
@@ -113,6 +117,7 @@ def _own(paths: Iterable[Any], known: Iterable[str], file: Path, phase: str) -> 
 
 
 def _refused(file: Path, what: str) -> UserError:
+    """The error for a file with content that no record writes."""
     return UserError(
         f"{file}: {what}; nothing was changed: look at the "
         f"commit that added it ('git log -p {file}')"

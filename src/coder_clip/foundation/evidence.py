@@ -17,42 +17,45 @@ config: Any = None  # the configuration of this job, which notes what is read of
 # source file of this package -> sha256 of the bytes that were compiled and executed
 sources: dict[str, str] = {}
 written: dict[str, str] | None = None  # path -> sha256 of the bytes that were written
-read: dict[str, list[int]] | None = (
-    None  # file below the working directory that was opened -> its stamp then
-)
+# path below the working directory -> its `stamp` when it was first read; folders end with "/"
+read: dict[str, list[int]] | None = None
 _ignored: tuple[str, ...] = ()
 _hooked = False
 
 
 def stamp(path: str) -> list[int]:
-    """Times, size and inode. Tools can restore the mtime of a changed file, but not its ctime."""
+    """Times, size and inode of a file, by which a change is noticed. Tools can restore the mtime of
+    a changed file, but not its ctime.
+    """
     s = os.stat(path)
     return [s.st_mtime_ns, s.st_size, s.st_ino, s.st_ctime_ns]
 
 
 def watch_files(ignored: Iterable[str | Path]) -> None:
-    """Note the files below the working directory that are opened for reading, and the folders that
-    are listed.
+    """Note, in ``read``, the files below the working directory that are opened for reading, and the
+    folders that are listed.
 
-    ignored: folders whose files are known in other ways, such as images. Names with a dot in front
-    are never noted: environments, caches, Git. Modules and their folders are not, either: what is
-    executed is in ``sources``. Nor is
-    what an installer wrote about packages: the certificate names their versions.
+    ignored: folders whose files are known in other ways, such as images. Never noted:
+    - names with a dot in front: environments, caches, Git;
+    - modules and their folders: ``sources`` has the code that is executed;
+    - an installer's files about packages: the certificate names their versions.
     """
     global read, _ignored, _hooked
-    read, _ignored = {}, tuple(f"{os.path.abspath(folder)}/" for folder in (*ignored, sys.prefix))
+    read = {}
+    _ignored = tuple(f"{os.path.abspath(folder)}/" for folder in (*ignored, sys.prefix))
     if not _hooked:
         sys.addaudithook(_note)
         _hooked = True
 
 
 def _note(event: str, arguments: tuple[Any, ...]) -> None:
+    """The audit hook: note a file that is opened for reading, or a folder that is listed."""
     if read is None or event not in ("open", "os.listdir", "os.scandir"):
         return
     name = arguments[0]
     if not isinstance(name, (str, bytes, os.PathLike)):
         return  # a descriptor
-    # files that are opened for writing are results, not inputs
+    # files that are opened for writing are results, not inputs; the third argument is the flags
     if event == "open" and arguments[2] & (os.O_WRONLY | os.O_RDWR):
         return
     # a folder is noted with "/" at its end, which tells it from a file

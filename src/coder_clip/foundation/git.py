@@ -26,7 +26,9 @@ def in_conflict(path: Path) -> bool:
 
 
 def shown(revision: str, path: Path) -> bytes | None:
-    """A file in a revision or on a side of a conflict (":2", ":3"); None if it is not there."""
+    """The content of a file in a revision, or on a side of a conflict (revision ":2" or ":3");
+    None if the revision does not have it.
+    """
     try:
         return git("show", f"{revision}:./{path.as_posix()}")
     except UserError:

@@ -20,7 +20,7 @@ class Hashes:
 
     def __init__(self) -> None:
         self._path = STATE / "sums.json"
-        self._known: dict[str, dict[str, Any]] = {}
+        self._known: dict[str, dict[str, Any]] = {}  # path -> its stamp, md5 and sha256
         # a damaged cache is the same as none
         with suppress(OSError, ValueError, TypeError, KeyError):
             known = json.loads(self._path.read_text())
@@ -28,13 +28,13 @@ class Hashes:
         self._changed = False
 
     def md5(self, path: str) -> str:
-        return self._sum(path, "md5")
+        return self._hash(path, "md5")
 
     def sha256(self, path: str) -> str:
-        return self._sum(path, "sha256")
+        return self._hash(path, "sha256")
 
     def names(self, folder: str) -> str:
-        """sha256 of the names in a folder, but hidden ones; "" if it is not there."""
+        """sha256 of the names in a folder, without hidden ones; "" if the folder is not there."""
         if not os.path.isdir(folder):
             return ""
         names = sorted(
@@ -45,20 +45,23 @@ class Hashes:
     def save(self) -> None:
         """Write new hashes to the cache file."""
         if self._changed:
-            write_text(
-                self._path, json.dumps({p: v for p, v in self._known.items() if os.path.exists(p)})
-            )
+            existing = {p: v for p, v in self._known.items() if os.path.exists(p)}
+            write_text(self._path, json.dumps(existing))
             self._changed = False
 
-    def _sum(self, path: str, name: str) -> str:
-        now, known = stamp(path), self._known.get(path)
-        if known is None or known["stamp"] != now:
-            known = self._known[path] = {"stamp": now, **_both(path)}
+    def _hash(self, path: str, name: str) -> str:
+        """The hash of a file, computed only if the file is new or changed. name: md5 or sha256."""
+        now = stamp(path)
+        entry = self._known.get(path)
+        if entry is None or entry["stamp"] != now:
+            entry = {"stamp": now, **_md5_and_sha256(path)}
+            self._known[path] = entry
             self._changed = True
-        return str(known[name])
+        return str(entry[name])
 
 
-def _both(path: str) -> dict[str, str]:
+def _md5_and_sha256(path: str) -> dict[str, str]:
+    """Both hashes of a file, by name."""
     md5, sha = hashlib.md5(usedforsecurity=False), hashlib.sha256()
     with open(path, "rb") as stream:
         while block := stream.read(1 << 20):

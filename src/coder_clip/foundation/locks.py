@@ -37,7 +37,7 @@ def locked(alone: bool = False) -> Iterator[None]:
 
 
 def running() -> bool:
-    """True while a run makes files here. The lock of a killed one is free."""
+    """True while a run makes files here. The lock of a killed run is free."""
     with suppress(FileNotFoundError), RUN.open(encoding="utf-8") as stream:
         try:
             # only a test: closing the file frees the lock at once

@@ -31,7 +31,9 @@ class _Lines:
 
 
 def _terminal() -> list[IO[str]]:
-    """The terminal that this process was started from, even if its output goes to a file."""
+    """The terminal that this process was started from, even if its output goes to a file; empty if
+    there is none.
+    """
     try:
         return [open("/dev/tty", "w", encoding="utf-8")]
     except OSError:
@@ -43,8 +45,8 @@ def progress(
 ) -> tqdm[Any]:
     """A progress bar on stderr; in a log file a line every LOG_SECONDS.
 
-    terminal: also write these lines to the terminal, for work that you may want to stop; under
-    Snakemake, stderr is a log file.
+    wanted: False shows nothing. terminal: also write these lines to the terminal, for work that you
+    may want to stop; under Snakemake, stderr is a log file.
     """
     watched = sys.stderr.isatty()
     beside = _terminal() if terminal and not watched else []

@@ -31,44 +31,47 @@ NO_RESULT = _NoResult()
 
 
 def derived(method: F) -> F:
-    """Mark a method of a section, with at most one argument, whose result is all that a job learns
-    from it.
+    """Mark a method of a section (at most one argument): `observed` notes its result, not the keys
+    that the method reads.
     """
     method.__dict__["derived"] = True
     return method
 
 
 def observed(config: T, noted: dict[str, Any]) -> T:
-    """The configuration, a section or a mapping, which writes each key that is read to ``noted``,
+    """Wrap a configuration, a section or a mapping: each key that is read is added to ``noted``,
     with its value.
     """
-    return cast(
-        T, _Table(config, "", noted) if isinstance(config, Mapping) else _Section(config, "", noted)
-    )
+    if isinstance(config, Mapping):
+        return cast(T, _Table(config, "", noted))
+    return cast(T, _Section(config, "", noted))
 
 
 def lookup(config: Any, key: str) -> Any:
-    """The present value of a key; ABSENT if there is none. Keys can come from other people."""
+    """Current value of a key, `path` or `path.method(argument)`; ABSENT if there is none.
+
+    Keys can come from other people's files, so only methods marked as `derived` are called.
+    """
     path, call, argument = key.partition("(")
     try:
         if not call:
             return plain(_find(config, key))
-        section, _, name = path.rpartition(".")
-        found = _find(config, section)
-        # static: a key from another person must not run a property
-        method = inspect.getattr_static(type(found), name)
+        section_path, _, name = path.rpartition(".")
+        section = _find(config, section_path)
+        # static, because getattr would run a property before its mark is checked
+        method = inspect.getattr_static(type(section), name)
         # a property keeps its function in `fget`
         method = getattr(method, "fget", method)
-        if not method.__dict__["derived"]:
+        if not method.__dict__.get("derived"):
             return ABSENT
         arguments = [argument.removesuffix(")")] if argument != ")" else []
-        return plain(method(found, *arguments))
+        return plain(method(section, *arguments))
     except Exception:  # whatever a key that is not of this configuration raises
         return ABSENT
 
 
 def deciding(section: Any) -> dict[str, Any]:
-    """A section as a document: the keys that can change a result and are set."""
+    """A section as a document: its keys that are set, without those marked NO_RESULT."""
     document: dict[str, Any] = {}
     for name, field in section.__class__.model_fields.items():
         if NO_RESULT in field.metadata:
@@ -84,7 +87,7 @@ def deciding(section: Any) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """A value as certificates hold it: as JSON, a table as its names, a section as true."""
+    """A value as certificates store it: True for a section, the names of a table, else JSON."""
     if isinstance(value, BaseModel):
         return True
     if isinstance(value, Mapping) and _is_table(value):
@@ -103,13 +106,17 @@ def _find(value: Any, path: str) -> Any:
         return value
     if isinstance(value, BaseModel):
         name, _, rest = path.partition(".")
-        return _find(type(value).model_fields[name] and getattr(value, name), rest)
+        # only fields, because getattr would run a property
+        if name not in type(value).model_fields:
+            raise KeyError(name)
+        return _find(getattr(value, name), rest)
     fitting = [name for name in value if path == name or path.startswith(f"{name}.")]
     name = max(fitting, key=len)
     return _find(value[name], path[len(name) + 1 :])
 
 
 def _watched(value: Any, key: str, noted: dict[str, Any]) -> Any:
+    """A value that was read: a section or table is wrapped, any other value noted under ``key``."""
     if isinstance(value, BaseModel):
         return _Section(value, f"{key}.", noted)
     if isinstance(value, Mapping) and _is_table(value):
@@ -119,8 +126,8 @@ def _watched(value: Any, key: str, noted: dict[str, Any]) -> Any:
 
 
 class _Section:
-    """A section that notes what is read of it. Its methods are called with it, so their reads are
-    noted, too.
+    """Wrapper of a section that notes each key that is read. Methods get the wrapper as ``self``,
+    so the keys that they read are noted, too.
     """
 
     def __init__(self, section: Any, path: str, noted: dict[str, Any]) -> None:
@@ -132,34 +139,40 @@ class _Section:
         return type(self._section)
 
     def __getattr__(self, name: str) -> Any:
-        of = type(self._section)
-        if name in of.model_fields:
-            value, field = getattr(self._section, name), of.model_fields[name]
+        model = type(self._section)
+        if name in model.model_fields:
+            value, field = getattr(self._section, name), model.model_fields[name]
             if NO_RESULT in field.metadata:
                 return value
             if field.default is None and isinstance(value, BaseModel):
                 self._noted.setdefault(f"{self._path}{name}", True)  # it could be missing
             return _watched(value, f"{self._path}{name}", self._noted)
-        member = inspect.getattr_static(of, name)
+        member = inspect.getattr_static(model, name)
+        # a property keeps its function in `fget`
         method = getattr(member, "fget", member)
+        # other members, such as pydantic's methods, can read every key: note all of them
         if not inspect.isfunction(method) or method.__module__.startswith("pydantic"):
-            deciding(self)  # all of it
+            deciding(self)
             return getattr(self._section, name)
         call = self._noting(method) if "derived" in method.__dict__ else MethodType(method, self)
         return call() if isinstance(member, property) else call
 
     def _noting(self, method: Callable[..., T]) -> Callable[..., T]:
+        """A derived method, bound to the section, whose calls note their result."""
+
         def call(*arguments: str) -> T:
             value = method(self._section, *arguments)
-            given = ", ".join(map(str, arguments))
-            self._noted.setdefault(f"{self._path}{method.__name__}({given})", plain(value))
+            called_with = ", ".join(map(str, arguments))
+            self._noted.setdefault(f"{self._path}{method.__name__}({called_with})", plain(value))
             return value
 
         return call
 
 
 class _Table(Mapping[str, Any]):
-    """A mapping that notes the entries that are read, and its names where they are asked for."""
+    """Wrapper of a mapping that notes the entries that are read, and all names if these are listed
+    or counted.
+    """
 
     def __init__(self, table: Mapping[str, Any], path: str, noted: dict[str, Any]) -> None:
         self._table, self._path, self._noted = table, path, noted
@@ -180,5 +193,5 @@ class _Table(Mapping[str, Any]):
         return iter(self._table)
 
     def __len__(self) -> int:
-        # by __iter__, because whoever asks for the length depends on the names
+        # by __iter__, which notes the names: the length depends on them
         return len(list(iter(self)))

@@ -35,9 +35,9 @@ def exact_matmul(a: Tensor, b: Tensor) -> Tensor:
 
 def on_grid(rows: Tensor, bits: int = GRID_BITS) -> Tensor:
     """Round rows (N, d) to a number of bits of their length: float64, multiples of 2^−bits × the
-    power of two near it.
+    power of two near the length.
 
-    The power of two is from 0.7 to 1.4 of the length; for rows of length 1 it is 1.
+    This power of two is from 0.7 to 1.4 of the length; for rows of length 1 it is 1.
     """
     rows = rows.double()
     # half a power of two down: rounded up below, it is from 0.7 to 1.4 of the length
@@ -64,7 +64,7 @@ def lengths(rows: Tensor) -> Tensor:
     rows = rows.double()
     squares = ordered_sum(rows * rows)[:, None]
     # NumPy uses the processor's square root, which is rounded correctly; PyTorch uses MKL's, which
-    # differs between them
+    # differs between processors
     return torch.from_numpy(np.sqrt(squares.cpu().numpy())).to(squares.device)
 
 
@@ -79,4 +79,5 @@ def ordered_sum(values: Tensor) -> Tensor:
         folded = values[..., :half] + values[..., half : 2 * half]
         # the odd value at the end waits for the next round
         values = torch.cat([folded, values[..., 2 * half :]], dim=-1) if n % 2 else folded
+    # an axis of length 0 has no value at index 0; its sum is 0
     return values[..., 0] if values.shape[-1] else values.sum(dim=-1)

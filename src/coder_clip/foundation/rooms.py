@@ -27,7 +27,7 @@ class Room:
     def here(self) -> bool:
         """True if the part can be imported."""
         package, _, path = self.module.partition(".")
-        # Its file is looked for, because to find a module executes the packages above it.
+        # Look for the file, because find_spec executes the packages above a module.
         if package == "coder_clip":
             return (PACKAGE / path.replace(".", "/")).with_suffix(".py").is_file()
         return find_spec(self.module) is not None
@@ -66,5 +66,5 @@ PREFLIGHT = Room("the check before a run", "coder_clip.preflight.run", "src/code
 
 
 def photos(command: str) -> Room:
-    """The package of the commands for photos. command: the one that is asked for."""
+    """The package of the commands for photos. command: the one that the user called."""
     return Room(f"'{command}'", "coder_clip_photos", "packages/coder-clip-photos")

@@ -43,6 +43,7 @@ def required(folder: Path, module: Module, *names: str) -> list[Any]:
 
 
 def _read(path: Path) -> Module:
+    """Parse a source file into its declarations, without importing it."""
     constants: dict[str, Any] = {}
     defines = set()
     for node in ast.parse(path.read_text(encoding="utf-8"), path).body:
@@ -54,8 +55,7 @@ def _read(path: Path) -> Module:
         value = getattr(node, "value", None)
         if isinstance(target, ast.Name) and isinstance(value, ast.expr):
             defines.add(target.id)
-            with suppress(
-                ValueError, TypeError
-            ):  # a computed value; only importing the module gives it
+            # a computed value is no literal; only importing the module gives it
+            with suppress(ValueError, TypeError):
                 constants[target.id] = ast.literal_eval(value)
     return Module(path.stem, constants, frozenset(defines))

@@ -55,10 +55,11 @@ def explained(errors: Iterable[ErrorDetails], model: type[BaseModel]) -> str:
 
 
 def _keys(model: type[BaseModel], section: list[int | str]) -> list[str]:
-    """The known keys of a section: the fields of its model, or, for a mapping, of the model of its
-    values.
+    """The known keys of a section, to suggest one: the fields of its model, or, for a mapping, of
+    the model of its values. section: the path of the section in the document.
     """
     if section:
+        # only the first part: all that is below `datasets` is suggested the keys of a data set
         annotation = model.model_fields[str(section[0])].annotation
         # the model is the annotation itself, or inside `Model | None` or `dict[str, Model]`
         models = [
@@ -66,5 +67,6 @@ def _keys(model: type[BaseModel], section: list[int | str]) -> list[str]:
             for a in (annotation, *get_args(annotation))
             if isinstance(a, type) and issubclass(a, BaseModel)
         ]
+        # a section without a model: suggest the keys of the whole document
         model = models[0] if models else model
     return list(model.model_fields)

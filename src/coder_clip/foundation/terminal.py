@@ -10,7 +10,7 @@ WIDTH = 100_000  # wider than any terminal: a row is one line, to scroll, and fo
 
 
 def gigabytes(size: float) -> str:
-    """A size on disk, given in gigabytes: "12.3 GB", "40 MB", "1 MB" for less."""
+    """A size on disk, given in gigabytes, as text: "12.3 GB", "40 MB", at least "1 MB"."""
     return f"{size:,.1f} GB" if size >= 0.1 else f"{max(1, round(size * 1000))} MB"
 
 
@@ -37,15 +37,16 @@ def table(
     console = Console(
         file=io.StringIO(), width=WIDTH, force_terminal=sys.stdout.isatty(), highlight=False
     )
-    found = Table(
+    grid = Table(
         box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=bool(head), header_style="bold"
     )
-    for i in range(len(head) or max(map(len, rows), default=0)):
+    n_columns = len(head) or max(map(len, rows), default=0)
+    for i in range(n_columns):
         title = Text(head[i]) if head else ""
-        found.add_column(title, justify="right" if i in right else "left", no_wrap=True)
+        grid.add_column(title, justify="right" if i in right else "left", no_wrap=True)
     for r, row in enumerate(rows):
-        found.add_row(*(Text(cell, "bold" if (r, c) in bold else "") for c, cell in enumerate(row)))
+        grid.add_row(*(Text(cell, "bold" if (r, c) in bold else "") for c, cell in enumerate(row)))
     with console.capture() as printed:
-        console.print(found)
+        console.print(grid)
     # the last column is padded, too
     return [line.rstrip() for line in printed.get().splitlines()]

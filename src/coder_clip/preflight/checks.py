@@ -49,14 +49,13 @@ def check_config(
     """Yield lines on data sets, models and language model, and on the time and disk that the run
     takes.
 
-    file: the configuration file, for the commands in messages. deep: decode every image. here:
-    whether the run is on this machine; if not, its speed, device and disk are not checked.
+    file: the configuration file, for the commands in messages. deep: decode every image. here: True
+    if the run is on this machine; if not, its speed, device and disk are not checked.
     All problems are collected first. A single problem is the UserError; several are yielded, and
     the UserError counts them.
     """
     # In this order: data sets that are missing, data sets that are here, language model and
-    # encoders, and last the forecast, which needs the numbers of images (`sizes`) that the data
-    # sets' check has filled in.
+    # encoders, and last the forecast, which needs the numbers of images: `_dataset` fills `sizes`.
     if config.left_out:
         yield (
             f"left out, because they are not here or incomplete: {', '.join(config.left_out)}; "
@@ -66,28 +65,29 @@ def check_config(
     problems: list[str] = []
     sizes: dict[str, Sizes] = {}
     lacking: list[str] = []  # data sets that the run does not download itself
-    nowhere = [n for n in config.datasets if config.published(n)]
+    # if the data root is wrong, as if no published data set were here
+    absent = [n for n in config.datasets if config.published(n)]
     downloaded: list[str] = []
     try:
         downloaded = to_download(config)
-        nowhere = absent_data(config)
+        absent = absent_data(config)
         if here:  # a cluster is checked before the images are there
-            lacking = [n for n in nowhere if n not in downloaded]
+            lacking = [n for n in absent if n not in downloaded]
         for name in lacking:
             state = look_at(name, data_root(config.data_root))
             problems.append("\n".join([f"data set {name}, below {state.folder}", *state.ways()]))
     except UserError as error:
         problems.append(str(error))
     for name in downloaded:
-        coming = look_at(name, data_root(config.data_root)).size
-        yield f"data set {name}: the run downloads what is not here, {coming}"
-    for name in nowhere:
+        size_text = look_at(name, data_root(config.data_root)).size
+        yield f"data set {name}: the run downloads what is not here, {size_text}"
+    for name in absent:
         if not here and name not in downloaded:
             yield (
                 f"data set {name}: not here yet; 'coder-clip data check --config {file}' says "
                 "how to get it"
             )
-    present = [name for name in config.datasets if name not in {*nowhere, *downloaded}]
+    present = [name for name in config.datasets if name not in {*absent, *downloaded}]
     yield from _collected((_dataset(config, name, sizes, deep) for name in present), problems)
     parts = [_language_model(config)]
     if here:
@@ -97,9 +97,8 @@ def check_config(
             partial(quick_checks.downloads, config, downloaded),
         )
     parts += [weights(config, name, here=here) for name in config.models]
-    if here and all(
-        name in sizes or config.published(name) for name in present
-    ):  # else of an unknown size
+    # without the size of each data set there is no estimate
+    if here and all(name in sizes or config.published(name) for name in present):
         parts.append(quick_checks.forecast(config, gpus(config), sizes))
     yield from _collected(parts, problems)
     problems = list(dict.fromkeys(problems))  # a device that is not here is named by each model
@@ -107,7 +106,8 @@ def check_config(
         raise UserError(problems[0])
     yield from (f"problem: {problem}" for problem in problems)
     if lacking:
-        size, root = sum(entry(name).gigabytes for name in lacking), data_root(config.data_root)
+        size = sum(entry(name).gigabytes for name in lacking)
+        root = data_root(config.data_root)
         yield (
             f"these data sets take {terminal.gigabytes(size)}, and "
             f"{terminal.gigabytes(quick_checks.free(root))} are "
@@ -130,7 +130,9 @@ def _collected(parts: Iterable[Iterator[str]], problems: list[str]) -> Iterator[
 
 
 def _language_model(config: Config) -> Iterator[str]:
-    """Requests and cost. UserError without the key, unless all answers are stored."""
+    """Yield a line on the requests and their cost. UserError without the key, unless all answers
+    are stored.
+    """
     if config.generator is None:
         return
     rooms.LANGUAGE_MODEL.require()
@@ -138,28 +140,28 @@ def _language_model(config: Config) -> Iterator[str]:
     from ..texts.llm.estimate import rows
     from ..texts.llm.server import place
 
-    all_ = total(row.ahead for row in rows(asked(config, config.datasets)))
+    estimate = total(row.ahead for row in rows(asked(config, config.datasets)))
     prices = config.generator.prices
     costs = ""
     if prices:
-        costs = f", about {amount(all_.money)} {prices.currency} at prices of {prices.date}"
+        costs = f", about {amount(estimate.money)} {prices.currency} at prices of {prices.date}"
     yield (
-        f"language model {config.generator.model} at {place(config.generator)}: {all_.requests:,} "
-        f"requests at most{costs}, repeats not included; 'coder-clip generate-texts --dry-run' "
-        "shows details"
+        f"language model {config.generator.model} at {place(config.generator)}: "
+        f"{estimate.requests:,} requests at most{costs}, repeats not included; "
+        "'coder-clip generate-texts --dry-run' shows details"
     )
     quick_checks.language_model(config, config.generator)
 
 
 def weights(config: Config, name: str, load: bool = True, here: bool = True) -> Iterator[str]:
-    """A line on a model, which is loaded as in a job, or, without ``load``, only looked for;
-    nothing is downloaded.
+    """Yield a line on a model. Nothing is downloaded.
 
-    here: whether jobs run on this machine; if not, the model is loaded on the CPU.
-    UserError if it can neither be loaded nor downloaded.
+    load: load the model as a job does; else only look for its files. here: True if jobs run on this
+    machine; if not, the model is loaded on the CPU.
+    UserError if the model can neither be loaded nor downloaded.
     """
     # `Absent` means that files are missing, which a run with a network can cure, unlike all other
-    # errors. So the hub is asked now whether it answers and gives this repository.
+    # errors. So ask the hub now whether it answers and gives this repository.
     from huggingface_hub import constants
 
     model = config.models[name]
@@ -169,7 +171,7 @@ def weights(config: Config, name: str, load: bool = True, here: bool = True) -> 
     quick_checks.folder(config, name)
     try:
         if not load:
-            find(model.model, model.pretrained, True, model.quick_gelu)
+            find(model.model, model.pretrained, offline=True, quick_gelu=model.quick_gelu)
             return
         spec = EncoderSpec(**encoder_spec(config, name))
         encoder = load_encoder(spec if here else replace(spec, device="cpu"), offline=True)
@@ -205,8 +207,8 @@ _hub_problem = cache(hub_problem)  # several encoders may need one repository
 
 
 def _machine(config: Config) -> Iterator[str]:
-    """The device, or each GPU that jobs use. UserError if the weights do not fit into a GPU's free
-    memory.
+    """Yield a line on the device, or on each GPU that jobs use. UserError if the weights do not fit
+    into a GPU's free memory.
     """
     # Only GPUs that torch sees count: CUDA_VISIBLE_DEVICES hides the others. A job goes to any GPU
     # that no other job has (phases/encoder.py), so each of them must have room for the largest
@@ -217,13 +219,18 @@ def _machine(config: Config) -> Iterator[str]:
         yield from unused_gpu(config)
         return
     largest = max(config.models, key=lambda m: _weights_size(config, m))
-    needed, full = _weights_size(config, largest), []
+    needed = _weights_size(config, largest)
     # "cuda" lets jobs use every GPU, "cuda:1" only one
-    for index in range(torch.cuda.device_count()) if device.index is None else [device.index]:
+    indices = [device.index]
+    if device.index is None:
+        indices = list(range(torch.cuda.device_count()))
+    full = []
+    for index in indices:
         free = torch.cuda.mem_get_info(index)[0] / 1e9
         room = f"{terminal.gigabytes(free)} free"
         yield f"device cuda:{index}: {torch.cuda.get_device_name(index)}, {room}"
-        full += [f"cuda:{index} has {room}"] if free < needed else []
+        if free < needed:
+            full.append(f"cuda:{index} has {room}")
     if full:
         raise UserError(
             f"{', '.join(full)}, and the weights of model {largest} alone take "
@@ -238,15 +245,14 @@ def _weights_size(config: Config, model: str) -> float:
     """
     if config.models[model].model.startswith("hf-hub:"):
         return 0.0
-    return (
-        encoder_size(config, model).parameters
-        * DTYPES[config.models[model].precision].itemsize
-        / 1e9
-    )
+    bytes_each = DTYPES[config.models[model].precision].itemsize
+    return encoder_size(config, model).parameters * bytes_each / 1e9
 
 
 def unused_gpu(config: Config) -> Iterator[str]:
-    """A warning of a GPU that torch cannot use, unless it was hidden."""
+    """Yield a warning if torch cannot use this machine's GPU, unless CUDA_VISIBLE_DEVICES hides it
+    or the configuration names a device.
+    """
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
     device = pick_device(config.features.device)
     if hidden or device.type != "cpu" or config.features.device != "auto":
@@ -265,6 +271,10 @@ def unused_gpu(config: Config) -> Iterator[str]:
 
 
 def _dataset(config: Config, name: str, sizes: dict[str, Sizes], deep: bool) -> Iterator[str]:
+    """Yield lines on one data set; fills ``sizes`` at its name. UserError for the first problem.
+
+    deep: decode every image.
+    """
     # From cheap to expensive: counts, shots, texts and pairs, and at the end the images themselves.
     # The first error ends the check of this data set, so a missing text is reported without
     # waiting for the images.
@@ -279,17 +289,20 @@ def _dataset(config: Config, name: str, sizes: dict[str, Sizes], deep: bool) -> 
         quick_checks.images(config, name)
     data = load_dataset(name, given, config.data_root, known_twins(config, name))
     sizes[name] = quick_checks.sizes_of(config, name, data)
-    images, needed = sizes[name][0], list(sizes[name][0])
+    images = sizes[name][0]  # split -> number of images
+    needed = list(images)
     counted = ", ".join(f"{split} {n}" for split, n in images.items())
     split = f" (split: {data.rule.what})" if isinstance(data, PublishedDataset) else ""
     yield f"data set {name}: {len(data.classes)} classes; {counted} images{split}"
-    if isinstance(data, FolderDataset) and (file := given.corrections):
+    if isinstance(data, FolderDataset) and given.corrections:
         labels = corrections.counts(data.corrections, data.split_of)
-        yield f"data set {name}: {corrections.said(**labels, file=str(file))}"
-    if isinstance(data, PublishedDataset) and (miscounted := data.miscounted()):
+        yield f"data set {name}: {corrections.said(**labels, file=str(given.corrections))}"
+    miscounted = data.miscounted() if isinstance(data, PublishedDataset) else None
+    if miscounted:
         yield f"warning: data set {name}: {miscounted}; published numbers are not comparable"
     # val and test are the last two; for train the number of shots per class decides
     refuse_unusable(data, needed[-2:], shots_needed(config, name), config.results)
+    # split, or "shots" -> ids of the images that are encoded
     encoded = {split: data.split(split).ids for split in needed if split != "train"}
     if config.few_shot(name):
         try:
@@ -299,31 +312,29 @@ def _dataset(config: Config, name: str, sizes: dict[str, Sizes], deep: bool) -> 
             raise UserError(f"data set '{name}': {error}") from None
     for file in given.text_files(name):
         load_text_set(file, name, data.classes)
-    for source in set(given.generated(name).values()) - {
-        "llm"
-    }:  # its key is checked once for all data sets
+    # the key of "llm" is checked once for all data sets
+    for source in set(given.generated(name).values()) - {"llm"}:
         check_source(source, task(config, name, list(data.classes), ()))
     pair_file = given.pair_source(name)
     if pair_file:
         pairs = load_pair_set(pair_file, name, data.classes)
-        said = pairs.one_sided()
-        if said:
-            yield f"data set {name}: {said}"
-    found = warnings(data) if isinstance(data, FolderDataset) else []
+        one_sided = pairs.one_sided()
+        if one_sided:
+            yield f"data set {name}: {one_sided}"
+    mistakes = warnings(data) if isinstance(data, FolderDataset) else []
     if isinstance(data, ImageFiles) and not isinstance(data, FeatureDataset):
-        found += lines(copies(data))
-    yield from (f"warning: data set {name}: {line}" for line in found)
+        mistakes += lines(copies(data))
+    yield from (f"warning: data set {name}: {line}" for line in mistakes)
     if isinstance(data, ImageFiles):
         yield from (f"data set {name}: {line}" for line in twins_said(twin_counts(data)))
-    there = set(data.split("test").labels.tolist())
-    untested = [f"'{c}'" for i, c in enumerate(data.classes) if i not in there]
+    tested = set(data.split("test").labels.tolist())
+    untested = [f"'{c}'" for i, c in enumerate(data.classes) if i not in tested]
     if untested:
         yield f"data set {name}: no test image of {_some(untested)}, so it cannot be evaluated"
-    if isinstance(data, FeatureDataset):
-        return  # there is no image to read
-    if isinstance(data, ImageFiles) and (
-        bad := _unreadable(data, [i for ids in encoded.values() for i in ids], deep)
-    ):
+    if isinstance(data, FeatureDataset) or not isinstance(data, ImageFiles):
+        return  # features and drawn data sets have no image files
+    bad = _unreadable(data, [i for ids in encoded.values() for i in ids], deep)
+    if bad:
         first = next(iter(bad))
         if config.features.on_error == "fail":
             more = f" ({len(bad)} such images)" if len(bad) > 1 else ""
@@ -339,17 +350,18 @@ def _dataset(config: Config, name: str, sizes: dict[str, Sizes], deep: bool) -> 
                     f"data set '{name}': none of {len(ids)} images of '{split}' can be read, the "
                     f"first is {ids[0]}"
                 )
-        count = f"{len(bad)} image{'s' * (len(bad) != 1)}"
+        count = "1 image" if len(bad) == 1 else f"{len(bad)} images"
         yield f"data set {name}: {count} cannot be read and will be left out: {_some([*bad])}"
 
 
 def _unreadable(data: ImageFiles, ids: list[str], deep: bool) -> dict[str, str]:
-    """Image id -> reason, of images that cannot be read. Without deep those are decoded that may
-    not be whole.
+    """Image id -> reason, for images that cannot be read.
+
+    Without deep, an image is not decoded if its file is seen to be complete.
     """
 
     def reason(image_id: str) -> str | None:
-        # its end or its checksums show that it is whole; any other format has to be decoded
+        # the end or the checksums of the file show that it is complete; other formats are decoded
         if not deep and seems_whole(data.path(image_id)):
             return None
         try:
@@ -363,13 +375,14 @@ def _unreadable(data: ImageFiles, ids: list[str], deep: bool) -> dict[str, str]:
         progress(len(ids), "img", "opening images", wanted=len(ids) > MANY or deep) as bar,
         ThreadPoolExecutor() as pool,
     ):
-        for image_id, said in zip(ids, pool.map(reason, ids), strict=True):
-            found |= {image_id: said} if said else {}
+        for image_id, why in zip(ids, pool.map(reason, ids), strict=True):
+            if why:
+                found[image_id] = why
             bar.update()
     return found
 
 
 def _some(names: list[str]) -> str:
-    return ", ".join(names[:SHOWN]) + (
-        f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    )
+    """The first SHOWN names, and the number of the others."""
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more

@@ -35,7 +35,7 @@ BASELINES = 4.0  # zero-shot methods that are the same in every setting
 
 @dataclass(frozen=True, eq=False)
 class PlannedJob:
-    """One job: its phase, artefacts, wildcards, and the size of the artefacts in bytes."""
+    """One job. files: its artefacts. place: wildcard -> value. size: bytes of all artefacts."""
 
     phase: str
     files: tuple[Path, ...]
@@ -44,12 +44,12 @@ class PlannedJob:
 
     @property
     def benchmark(self) -> str:
-        """Its file below the folder of benchmarks: phase, and the values of its wildcards."""
+        """The job's file below the folder of benchmarks: phase, and the values of the wildcards."""
         return "/".join([self.phase, *self.place.values()])
 
 
 def jobs(config: Config, sizes: Mapping[str, Sizes]) -> Iterator[PlannedJob]:
-    """Jobs of the phases that grow with models and data sets, done or not."""
+    """Yield the jobs of the phases that grow with models and data sets, done or not."""
     # Sizes follow from the shapes of what a phase writes: float32 rows for features and pairs, some
     # bytes per prediction. Phases whose jobs are few and small are not listed (LAST is their
     # time).
@@ -83,7 +83,7 @@ def jobs(config: Config, sizes: Mapping[str, Sizes]) -> Iterator[PlannedJob]:
                 "one_to_one",
                 (paths.one_to_one(m, d),),
                 place,
-                4.0 * _pairs(config, d, classes) * dim,
+                4.0 * _n_pairs(config, d, classes) * dim,
             )
             yield PlannedJob(
                 "rerank", (paths.rerank(m, d),), place, TOP5 * images * float(settings)
@@ -98,15 +98,14 @@ def jobs(config: Config, sizes: Mapping[str, Sizes]) -> Iterator[PlannedJob]:
             yield PlannedJob("evaluation", (paths.evaluation(m, d),), place, 0.0)
 
 
-def _pairs(config: Config, dataset: str, classes: int) -> float:
-    """Pairs that have one-to-one texts: those of a file, at most those that a language model is
-    asked about, or all.
+def _n_pairs(config: Config, dataset: str, classes: int) -> float:
+    """Number of class pairs that have one-to-one texts: the pairs of a file; without a file all
+    pairs, or the most that a language model is asked about.
     """
     file = config.datasets[dataset].pair_source(dataset)
     if file is not None and file.is_file():
-        return file.read_bytes().count(
-            b'"a_not_b"'
-        )  # not parsed: the checks say whether it can be read
+        # a key that each pair has; not parsed, because the checks report a file that is damaged
+        return file.read_bytes().count(b'"a_not_b"')
     most = config.generator.max_pairs if config.generator else None
     return min(classes * (classes - 1) / 2, most or math.inf)
 
@@ -114,61 +113,63 @@ def _pairs(config: Config, dataset: str, classes: int) -> float:
 def ahead(
     config: Config, gpus: int, sizes: Mapping[str, Sizes] | None = None
 ) -> tuple[list[str], float, float]:
-    """Estimate what is still to be done: a table by phase, the total hours, and the gigabytes.
+    """Estimate what is still to be done: lines with a table by phase, hours in all, gigabytes.
 
-    gpus: number of GPUs that encode. sizes: for data sets whose images were counted. The time of a
-    language model is not known.
+    gpus: number of GPUs that encode. sizes: of the data sets whose images were counted. The time of
+    a language model is not known.
     """
     # Jobs are estimated one by one and scaled by what their phase took in the last run. Phases
     # count as if one followed the other; within a phase, as many jobs run at a time as there are
     # GPUs or groups of CPU cores.
     took = last_run(config, gpus > 0, sizes or {})
-    found: dict[str, list[float]] = {}  # phase -> jobs, seconds, gigabytes
+    totals: dict[str, list[float]] = {}  # phase -> jobs, seconds, gigabytes
     for job in jobs(config, sizes or {}):
-        if not all(file.is_file() for file in job.files):
-            seconds = _seconds(config, job, gpus > 0, sizes or {}) * took.get(job.phase, 1.0)
-            before = found.get(job.phase, [0, 0.0, 0.0])
-            found[job.phase] = [
-                a + b for a, b in zip(before, (1, seconds, job.size / 1e9), strict=True)
-            ]
-    if not found:
+        if all(file.is_file() for file in job.files):
+            continue  # done
+        total = totals.setdefault(job.phase, [0, 0.0, 0.0])
+        total[0] += 1
+        total[1] += _seconds(config, job, gpus > 0, sizes or {}) * took.get(job.phase, 1.0)
+        total[2] += job.size / 1e9
+    if not totals:
         return [], 0.0, 0.0
-    where = {p: "GPU" if gpus and p in ENCODES else "CPU" for p in found}
+    where = {p: "GPU" if gpus and p in ENCODES else "CPU" for p in totals}
     head = ["phase", "jobs", "hours", "GB", "on"]
     rows = [
         [phase, f"{n:,.0f}", f"{seconds / 3600:,.2f}", f"{size:.1f}", where[phase]]
-        for phase, (n, seconds, size) in found.items()
+        for phase, (n, seconds, size) in totals.items()
     ]
     table = terminal.table(head, rows, right=range(1, len(head) - 1))
     cores = max(1, (os.cpu_count() or 1) // config.features.threads)
     at_once = {"GPU": gpus, "CPU": cores}
     # a phase never runs more jobs at a time than it has
-    hours = (sum(s / min(at_once[where[p]], n) for p, (n, s, _) in found.items()) + LAST) / 3600
-    said = (
+    phase_seconds = [s / min(at_once[where[p]], n) for p, (n, s, _) in totals.items()]
+    hours = (sum(phase_seconds) + LAST) / 3600
+    summary = (
         f"about {duration(hours)} in all, {_basis(config, took)}, with {cores} CPU jobs at a time"
     )
     load = os.getloadavg()[0]
     if load > (os.cpu_count() or 1):
-        said += (
+        summary += (
             f"; longer while other programs use this machine (load {load:.0f} on "
             f"{os.cpu_count()} cores)"
         )
     if config.generator is not None:
-        said += "; without the answers of the language model"
-    table.append(said)
-    return table, hours, sum(size for _, _, size in found.values())
+        summary += "; without the answers of the language model"
+    table.append(summary)
+    return table, hours, sum(size for _, _, size in totals.values())
 
 
 def last_run(config: Config, gpu: bool, sizes: Mapping[str, Sizes]) -> dict[str, float]:
-    """Time that the last run's jobs took, as a multiple of their estimates, by phase; empty before
-    a run.
+    """Phase -> time that its jobs took in the last run, as a multiple of their estimates; empty
+    before a run.
 
-    It is read from Snakemake's benchmark files in the results folder. Jobs that encode count only
+    The times are in Snakemake's benchmark files in the results folder. Jobs that encode count only
     if they ran on the same kind of device. Images that were encoded in shards do not count, because
     the benchmark file of that name is the merge's.
     """
-    # a device that is not known counts as a CPU
-    same_device = (environment.device(Paths(config.results)) not in ("cpu", None)) == gpu
+    # a device that is not known (None) counts as a CPU
+    ran_on_gpu = environment.device(Paths(config.results)) not in ("cpu", None)
+    same_device = ran_on_gpu == gpu
     found: dict[str, list[float]] = {}  # phase -> seconds taken, seconds estimated
     for job in jobs(config, sizes):
         row = benchmarks.read(config.results / BENCHMARKS / f"{job.benchmark}.tsv")
@@ -183,7 +184,7 @@ def last_run(config: Config, gpu: bool, sizes: Mapping[str, Sizes]) -> dict[str,
 
 
 def _seconds(config: Config, job: PlannedJob, gpu: bool, sizes: Mapping[str, Sizes]) -> float:
-    """Estimated seconds of a job with its start."""
+    """Estimated seconds of a job, its start-up included. gpu: True if jobs that encode have one."""
     encodes = job.phase in ENCODES
     takes = need(config, job.phase, gpu and encodes, sizes, USUAL, **job.place).seconds
     return START * (1 if encodes else 0.5) + takes

@@ -21,8 +21,8 @@ from ..pipeline.config import Config
 
 
 def prefetch(config: Config, models: Iterable[str] | None = None) -> Iterator[str]:
-    """Download what is missing, with a line on each model and data set: all of the configuration,
-    or only ``models``.
+    """Download what is missing: for the whole configuration, or only for ``models``. Yields a line
+    on each model and data set.
 
     Continues after a failure. UserError at the end: models that cannot be downloaded or loaded,
     data sets that cannot be downloaded or that the user has to download.
@@ -41,27 +41,28 @@ def prefetch(config: Config, models: Iterable[str] | None = None) -> Iterator[st
         if not config.published(name):
             continue
         try:
-            found = get(name, data_root(config.data_root))
+            findings = get(name, data_root(config.data_root))
         except UserError as error:
             failed.append(f"data set {name}")
             yield f"data set {name}: {error}"
             continue
-        yield from found.lines()
-        if not found.usable:
+        yield from findings.lines()
+        if not findings.usable:
             failed.append(f"data set {name}")
     if failed:
         raise UserError(f"not usable yet, see above: {', '.join(failed)}")
 
 
 def _weights(config: Config, name: str) -> Iterator[str]:
-    """Fetch weights, again if they are damaged, tokenizer and text tower; load them on the CPU, as
-    a node would.
+    """Download a model's weights, tokenizer and text tower, and load them on the CPU, to be sure
+    that a node can. Damaged weights are downloaded again, after a line that says so.
     """
     if is_list(config.models[name].model):
         yield from TextTables(config.models[name].model, data_root(config.data_root)).fetch()
         return
     spec = EncoderSpec(**encoder_spec(config, name))
-    where = (spec.model, spec.pretrained, False, spec.quick_gelu)
+    offline = False
+    where = (spec.model, spec.pretrained, offline, spec.quick_gelu)
     weights = find(*where).weights
     # `verify` removes a damaged file, so that the second `find` downloads it again
     try:

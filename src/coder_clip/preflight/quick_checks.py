@@ -17,6 +17,7 @@ from pathlib import Path
 from ..datasets import FEATURE_SETS, Dataset, load_dataset
 from ..datasets.availability import look_at, refuse_other_archives, refuse_small_disk
 from ..datasets.corrections import default_file
+from ..datasets.entry import Download
 from ..datasets.fetch import refusal
 from ..datasets.published import PublishedDataset, data_root, is_here
 from ..errors import UserError
@@ -35,7 +36,7 @@ TIMEOUT = 10.0  # seconds of the one request to a language model's server
 def forecast(
     config: Config, gpus: int, sizes: Mapping[str, Sizes], shortest: float = 0.0
 ) -> Iterator[str]:
-    """Yield lines on hours by phase and on disk; nothing for a run of less than ``shortest`` hours.
+    """Yield lines on hours by phase and on disk; none for a run of less than ``shortest`` hours.
 
     UserError if the disk is too small.
     """
@@ -74,8 +75,8 @@ def free(folder: Path) -> float:
 
 
 def unused_corrections(config: Config, file: Path) -> Iterator[str]:
-    """Warn of corrected labels beside the configuration that it does not name: the run takes those
-    of the folders.
+    """Yield a warning for each file of corrected labels that is beside the configuration, but not
+    named in it: the run uses the labels of the folders.
     """
     for name, given in config.datasets.items():
         beside = default_file(file, name)
@@ -88,30 +89,37 @@ def unused_corrections(config: Config, file: Path) -> Iterator[str]:
 
 
 def unlisted(config: Config) -> dict[str, Sizes]:
-    """Images per split and classes of data sets without a manifest; entries have them for published
-    data sets.
+    """`sizes_of` each data set without a manifest. Published data sets are left out: their entries
+    have these numbers.
     """
     found = {}
     for name, given in config.datasets.items():
         if not config.published(name) and not Paths(config.results).manifest(name).is_file():
             with suppress(UserError):  # the job that lists its images says so
-                # near twins move a few images between splits; a plan does without a look at every
-                # image
+                # no near twins: to find them takes a look at every image, and they move few images
                 data = load_dataset(name, given, config.data_root, twins=[])
                 found[name] = sizes_of(config, name, data)
     return found
 
 
 def sizes_of(config: Config, name: str, data: Dataset) -> Sizes:
-    """Images of each split that is needed, and classes."""
-    needed = ["train"] * config.few_shot(name) + ["val"] * config.has_val(name) + ["test"]
+    """Split -> number of images, for the splits that a run needs; and the number of classes."""
+    needed = []
+    if config.few_shot(name):
+        needed.append("train")
+    if config.has_val(name):
+        needed.append("val")
+    needed.append("test")
     return {split: len(data.split(split)) for split in needed}, len(data.classes)
 
 
 def problems(
     config: Config, file: Path, datasets: Collection[str], models: Collection[str], asks: bool
 ) -> list[str]:
-    """All that would stop a run, as far as it can be seen without loading anything."""
+    """All problems that would stop a run, as far as they are seen without loading anything.
+
+    asks: True if the run asks a language model.
+    """
     downloaded = to_download(config)
     checks: list[Callable[[], None]] = [partial(refuse_absent, config, file, datasets, downloaded)]
     checks += [partial(writable, config.results, "results"), partial(downloads, config, downloaded)]
@@ -126,14 +134,14 @@ def problems(
 
 
 def failed(*checks: Callable[[], None]) -> list[str]:
-    """What these checks report."""
-    found = []
-    for each in checks:
+    """Run the checks; the messages of those that raise a UserError."""
+    messages = []
+    for check in checks:
         try:
-            each()
+            check()
         except UserError as error:
-            found.append(str(error))
-    return found
+            messages.append(str(error))
+    return messages
 
 
 def downloads(config: Config, names: Collection[str]) -> None:
@@ -144,32 +152,36 @@ def downloads(config: Config, names: Collection[str]) -> None:
         return
     root = data_root(config.data_root)
     writable(root, "data sets")
-    by_name = {n: look_at(n, root).get for n in names}
+    by_name = {n: look_at(n, root).get for n in names}  # data set -> files to download
     refuse_other_archives(by_name, root)
     refuse_small_disk(by_name, root)
-    # features are many small files; the run goes on without a data set that it cannot download
-    wanted = [d for n, downloads in by_name.items() if n not in FEATURE_SETS for d in downloads]
-    urls = [u for d in wanted for u in (d.url, *d.mirrors)]
+    wanted: list[Download] = []
+    for name, files in by_name.items():
+        # features are many small files; the run goes on without a data set that it cannot download
+        if name not in FEATURE_SETS:
+            wanted += files
+    urls = [url for d in wanted for url in (d.url, *d.mirrors)]
     with ThreadPoolExecutor() as pool:
+        # address -> why it does not give its file; "" if it does
         why = dict(zip(urls, pool.map(refusal, urls), strict=True))
     # a file is out of reach only if none of its addresses gives it
-    dead = [f"{d.url} ({why[d.url]})" for d in wanted if all(why[u] for u in (d.url, *d.mirrors))]
+    dead = [d for d in wanted if all(why[url] for url in (d.url, *d.mirrors))]
     if dead:
-        others = (
-            ""
-            if set(names) >= set(config.datasets)
-            else ", or leave them out: ONLY_PRESENT=1 FETCH=0"
-        )
+        dead_urls = ", ".join(f"{d.url} ({why[d.url]})" for d in dead)
+        others = ""
+        # the configuration has other data sets, too
+        if set(config.datasets) - set(names):
+            others = ", or leave them out: ONLY_PRESENT=1 FETCH=0"
         raise UserError(
             "these files are to be downloaded, and their servers do not give them: "
-            f"{', '.join(dead)}; try again "
+            f"{dead_urls}; try again "
             f"later, get the data sets by hand ('coder-clip data check' says how){others}"
         )
 
 
 def images(config: Config, name: str) -> None:
     """UserError if the lists of a published data set cannot be used, or images are missing or
-    empty; none is opened.
+    empty. No image is opened.
     """
     given, root = config.datasets[name], data_root(config.data_root)
     if not is_here(name, root, given.split):
@@ -205,11 +217,11 @@ def folder(config: Config, name: str) -> None:
         json.loads((place / "open_clip_config.json").read_text(encoding="utf-8"))
         for weights in place.glob("*.safetensors"):
             read_metadata(weights)
-        for file in (f for kind in ("json", "txt", "gz", "model") for f in place.glob(f"*.{kind}")):
-            if (
-                not file.stat().st_size
-            ):  # a tokenizer without its words gives other tokens, and says nothing
-                raise UserError(f"{file} is empty; get it again")
+        # an empty tokenizer file would raise no error, but give other tokens
+        for kind in ("json", "txt", "gz", "model"):
+            for file in place.glob(f"*.{kind}"):
+                if not file.stat().st_size:
+                    raise UserError(f"{file} is empty; get it again")
     except UserError as error:
         raise UserError(f"model {name}: {error}") from None
     except (OSError, ValueError) as error:
@@ -236,8 +248,10 @@ def unanswered(config: Config, generator: GeneratorConfig) -> bool:
     from ..texts.llm.store import Answers
 
     for row in rows(asked(config, config.datasets)):
-        stored = () if row.known else Answers(generator.answers, row.dataset).kept.values()
-        kinds = {item["kind"] for s in stored if s.model == generator.model for item in s.items}
+        kinds: set[str] = set()  # of the stored answers, if the pairs are not known yet
+        if not row.known:
+            stored = Answers(generator.answers, row.dataset).kept.values()
+            kinds = {item["kind"] for s in stored if s.model == generator.model for item in s.items}
         if row.ahead.requests and "one_to_one" not in kinds:
             return True
     return False
@@ -266,7 +280,8 @@ def key(generator: GeneratorConfig) -> None:
             raise UserError(
                 f"the language model's server {place(generator)} "
                 f"refuses the key (HTTP {error.code})"
-            ) from None  # others do not list models; asking will show
+            ) from None
+        # any other code, such as that of a server without a list of models, says nothing on the key
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", None) or error
         raise UserError(

@@ -23,10 +23,10 @@ def before_run(
 ) -> None:
     """Check a run before its first job. UserError with everything that would stop the run.
 
-    datasets, models: what the run lists or encodes. asks: whether the run asks a language model.
-    here: whether jobs run on this machine; then models of the hub are looked for, and the estimate
-    of a long run is
-    printed."""
+    datasets, models: what the run lists or encodes. asks: True if the run asks a language model.
+    here: True if jobs run on this machine; then models of the hub are looked for, and the estimate
+    of a long run is printed.
+    """
     _tell(quick_checks.unused_corrections(config, file))
     found = quick_checks.problems(config, file, datasets, models, asks)
     if here and any(not config.models[m].model.startswith("local-dir:") for m in models):
@@ -36,14 +36,15 @@ def before_run(
         found += quick_checks.failed(*(partial(_tell, part) for part in parts))
     # a run that will not start needs no estimate
     if here and models and not found:
-        hours = quick_checks.forecast(
+        estimate = quick_checks.forecast(
             config, gpus(config), quick_checks.unlisted(config), quick_checks.SHORT
         )
-        found += quick_checks.failed(partial(_tell, hours))
+        found += quick_checks.failed(partial(_tell, estimate))
     if found:
         raise UserError("\n".join(found))
 
 
 def _tell(lines: Iterable[str]) -> None:
+    """Print lines to stderr, one by one as they come."""
     for line in lines:
         print(line, file=sys.stderr, flush=True)

@@ -255,6 +255,11 @@ def test_labels_of_another_order_are_refused(tmp_path: Path) -> None:
     (tmp_path / file).write_text(json.dumps(rows))
     with pytest.raises(UserError, match=r"label 0 of val row 3, where .* has 1 \('val4\.jpg'\)"):
         _named(parts, place, file)
+    for n in (11, 13):  # one image less, one more
+        rows["test"] = [[f"test{i}.jpg", i % 3, CLASSES[i % 3]] for i in range(n)]
+        (tmp_path / file).write_text(json.dumps(rows))
+        with pytest.raises(UserError, match=f"12 features of test, where .* has {n} images"):
+            _named(parts, place, file)
 
 
 def test_some_classes_keep_their_images(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from ..base import Split, Templates
 
 SIZE = 64  # width and height of the finished image, in pixels
 SUPER = 4  # drawn this many times larger, then averaged: smooth edges
-# few-shot pool, choices, numbers that are reported
+# images per class: train to draw shots from, val to choose on, test for the reported numbers
 PER_CLASS = {"train": 40, "val": 60, "test": 120}
 
 RGB = tuple[int, int, int]
@@ -39,8 +39,8 @@ GREY: RGB = (135, 138, 142)
 GREEN: RGB = (50, 140, 55)
 BROWN: RGB = (125, 80, 40)
 
-# Corners of a circle and of rounder outlines, as cosines and sines: nearly all that a thing has is
-# an oval.
+# Angles of the corners of ovals, and of `blob`. Cosines and sines are computed once, because nearly
+# all parts of a thing are ovals.
 CIRCLE, OUTLINE = (np.linspace(0, 2 * math.pi, n, endpoint=False) for n in (40, 48))
 COSINES, SINES = np.cos(CIRCLE), np.sin(CIRCLE)
 
@@ -59,7 +59,7 @@ class Pen:
     """
 
     def __init__(self, matrix: NDArray[np.float64]) -> None:
-        """`matrix` (2, 3): from the thing's coordinates to pixels of the enlarged canvas."""
+        """matrix: (2, 3), from the thing's coordinates to pixels of the enlarged canvas."""
         self.layer = Image.new("RGBA", (SIZE * SUPER, SIZE * SUPER))
         self._draw = ImageDraw.Draw(self.layer)
         self._turned, self._moved = matrix[:, :2].T, matrix[:, 2]
@@ -72,8 +72,8 @@ class Pen:
         )
 
     def _pixels(self, points: Points | NDArray[np.float64]) -> list[float]:
-        """Points as pixels: x, y, x, y, …, rounded: the last bits of another machine's sine move no
-        pixel.
+        """Points in pixels, flat: x, y, x, y, … Rounded, so that the last bits of another machine's
+        sine move no pixel.
         """
         xy = np.asarray(points) @ self._turned + self._moved
         flat: list[float] = xy.round(2).ravel().tolist()
@@ -82,6 +82,7 @@ class Pen:
     def oval(
         self, x: float, y: float, rx: float, ry: float, fill: RGB | None, turn: float = 0.0
     ) -> None:
+        """Draw a filled ellipse. rx, ry: half axes. turn: in radians."""
         px, py = rx * COSINES, ry * SINES
         c, s = math.cos(turn), math.sin(turn)
         self.poly(np.column_stack((x + c * px - s * py, y + s * px + c * py)), fill)
@@ -175,8 +176,8 @@ def held_out(combo: Combo) -> bool:
 
 @cache
 def combos(thing: str, test: bool) -> tuple[Combo, ...]:
-    """The combinations of a thing that are (or are not) held out for the test split, in a fixed
-    order.
+    """The combinations of a thing for the test split (or, without ``test``, for the other splits),
+    in a fixed order.
     """
     every = (
         Combo(thing, v, b, k)
@@ -192,8 +193,10 @@ def combos(thing: str, test: bool) -> tuple[Combo, ...]:
 
 @dataclass(frozen=True)
 class Pose:
-    """The place of the thing: centre and half size in shares of the image's half side, turn in
-    degrees.
+    """Where and how the thing is in the image.
+
+    x, y: centre; size: half size; all in shares of the image's half side. turn: in degrees.
+    stretch: width divided by height.
     """
 
     x: float
@@ -204,6 +207,7 @@ class Pose:
 
     @classmethod
     def random(cls, rng: np.random.Generator) -> Pose:
+        """A pose in which most of the thing is inside the image."""
         size = float(rng.uniform(0.36, 0.85))
         room = max(0.0, 1.08 - size)
         x, y = (float(v) for v in rng.uniform(-room, room, 2))
@@ -212,6 +216,7 @@ class Pose:
         )
 
     def matrix(self) -> NDArray[np.float64]:
+        """(2, 3): from the thing's coordinates to pixels of the enlarged canvas, for `Pen`."""
         half = SIZE * SUPER / 2
         a = math.radians(self.turn)
         c, s = math.cos(a) * self.size * half, math.sin(a) * self.size * half
@@ -240,6 +245,7 @@ def paint_background(kind: int, rng: np.random.Generator) -> Image.Image:
     name = BACKGROUNDS[kind]
 
     def spread(count: int) -> list[tuple[int, int]]:
+        """Random points of the canvas."""
         return [(x, y) for x, y in rng.integers(0, n, (count, 2)).tolist()]
 
     if name == "grass":
@@ -331,6 +337,7 @@ def cover(image: Image.Image, rng: np.random.Generator, pose: Pose) -> None:
     cx, cy, r = (1 + pose.x) * n / 2, (1 + pose.y) * n / 2, pose.size * n / 2
     a = float(rng.uniform(0, 2 * math.pi))
     ux, uy = math.cos(a), math.sin(a)
+    # a bar across the direction (ux, uy): its distance from the thing's centre, and its half width
     if rng.random() < 0.45:
         off, w = float(rng.uniform(-0.5, 0.5)) * r, float(rng.uniform(0.14, 0.32)) * r
     else:
@@ -401,32 +408,31 @@ def camera(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     return Image.fromarray(np.round(np.clip(x, 0, 1) * 255).astype(np.uint8))
 
 
-SENTENCES = (
-    Templates(  # what texts about drawings are put into; a data set adds a prompt of its own
-        name="a drawing of a {class}.",
-        attribute="a drawing of a {class} which has {attribute}.",
-        analogous="a drawing of a {class} similar to {analogous}.",
-        one_to_one=(
-            "a drawing of a {class} which has {one_to_one}.",
-            "a {class} with {one_to_one}.",
-        ),
-        prompts=(
-            "a drawing of a {class}.",
-            "a picture of a {class}.",
-            "a photo of a {class}.",
-            "a small drawing of a {class}.",
-            "a blurry picture of a {class}.",
-            "a drawing of one {class} among other things.",
-        ),
-    )
+# the templates of texts about drawings; each data set adds a prompt
+SENTENCES = Templates(
+    name="a drawing of a {class}.",
+    attribute="a drawing of a {class} which has {attribute}.",
+    analogous="a drawing of a {class} similar to {analogous}.",
+    one_to_one=(
+        "a drawing of a {class} which has {one_to_one}.",
+        "a {class} with {one_to_one}.",
+    ),
+    prompts=(
+        "a drawing of a {class}.",
+        "a picture of a {class}.",
+        "a photo of a {class}.",
+        "a small drawing of a {class}.",
+        "a blurry picture of a {class}.",
+        "a drawing of one {class} among other things.",
+    ),
 )
 
 
 class DrawnDataset:
-    """A data set that is drawn; ids look like ``test/stop_sign/0007``. Subclasses say what and how.
+    """A data set that is drawn; ids look like ``test/stop_sign/0007``. Subclasses draw pictures.
 
-    name, classes: as in Dataset. about: a phrase on what it shows. version: raise it whenever a
-    change moves a pixel, so that features are computed again.
+    name, classes: as in Dataset. about: a phrase on what the images show. version: raise the number
+    whenever a change moves a pixel, so that features are computed again.
     """
 
     name: str
@@ -449,10 +455,12 @@ class DrawnDataset:
 
     @cached_property
     def _labels(self) -> dict[str, int]:
+        """Image id -> label, over all splits."""
         splits = [self.split(name) for name in PER_CLASS]
         return {i: label for s in splits for i, label in zip(s.ids, s.labels.tolist(), strict=True)}
 
     def _label(self, image_id: str) -> int:
+        """The label of an image; UserError for an unknown id."""
         if image_id not in self._labels:
             raise UserError(
                 f"{self.name} has no image '{image_id}': ids look like {next(iter(self._labels))}"

@@ -4,8 +4,7 @@ hardly ever read.
 A bird is a combination of marks: what its head, breast, wing, tail, beak … look like. `mini` saw
 marks in free combination, with captions that say what is seen, and a species' name in a few
 pictures only (NAMED). So it reads marks well and names poorly, which is the premise of the paper.
-Every second species has a look-alike
-that differs in one or two marks: work for the rerank.
+Every second species has a look-alike that differs in one or two marks: work for the rerank.
 """
 # ruff: noqa: E501  (a species reads better in one line)
 
@@ -68,7 +67,9 @@ _UNSAID |= {"bill": "black", "feet": "grey"}
 
 
 def marks_of(text: str) -> dict[str, str]:
-    """The marks of a bird from "head=red tail=long …"; what is not named has its first form."""
+    """Part -> form, from "head=red tail=long …". A part that the text leaves out has its first
+    form; bill and feet have the colours in _UNSAID.
+    """
     marks = _UNSAID | dict(pair.split("=") for pair in text.split())
     for part, form in marks.items():
         assert form in PARTS[part], (text, part, form)
@@ -159,8 +160,8 @@ NAMED: dict[str, int | None] = dict(
 
 
 def draw(p: Pen, marks: Marks, facing: int, branch: bool, rng: np.random.Generator) -> None:
-    """Draw a bird with these marks, side on. facing: 1 to the right, -1 to the left. branch: what
-    it stands on.
+    """Draw a bird with these marks, side on. facing: 1 to the right, -1 to the left. branch: True if
+    the bird stands on one.
     """
     # From the back to the front, because later parts cover earlier ones: perch and legs, tail,
     # body, breast, wing, head. Coordinates are those of a bird that faces right; the three pens
@@ -282,8 +283,8 @@ def _head(marks: Marks, shade: dict[str, RGB], poly, oval, line, nod: float) -> 
 
 
 def picture(marks: Marks, combo: Combo, rng: np.random.Generator) -> Image.Image:
-    """A picture of a bird with these marks, (64, 64) RGB. The combination's variant says where it
-    looks and stands.
+    """A picture of a bird with these marks, (64, 64) RGB. The combination's variant says which way
+    the bird looks, and if it stands on a branch.
     """
     facing, branch = (1 if combo.variant % 2 else -1), combo.variant >= 2
     size = float(rng.uniform(0.65, 0.98))

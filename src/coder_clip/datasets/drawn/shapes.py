@@ -33,8 +33,8 @@ from .drawing import (
 )
 
 # --- the twenty things ---
-# Each draws itself with a pen, the colour of its variant and a generator for what differs between
-# specimens.
+# A function draws each thing. Arguments: the pen, the colour of the variant, and a generator for
+# details that differ between pictures.
 
 Draw = Callable[[Pen, RGB, np.random.Generator], None]
 
@@ -51,7 +51,7 @@ class Thing:
 
 
 def hues(text: str) -> tuple[tuple[str, RGB], ...]:
-    """The variants (("red", (200, 25, 35)), …) from "red c81923|…"."""
+    """The variants (("red", (200, 25, 35)), …) from "red c81923|…", words and hex colours."""
     pairs = (part.rsplit(" ", 1) for part in text.split("|"))
     return tuple((word, (int(c[:2], 16), int(c[2:4], 16), int(c[4:], 16))) for word, c in pairs)
 

@@ -121,6 +121,17 @@ class Store:
                     bad.append(path)
         return bad
 
+    def tell(self, path: str, md5: str) -> None:
+        """Tell DVC the md5 of a file of the workspace.
+
+        DVC keeps the hash that it computed while size and time of the file stay: `dvc status` would
+        call a recorded file modified after an edit that kept both.
+        """
+        from dvc_data.hashfile.hash_info import HashInfo
+
+        with _dvc("DVC cannot work here"):
+            self._repo.state.save(os.path.abspath(path), self.cache.fs, HashInfo("md5", md5))
+
     def _discard(self, oid: str) -> None:
         """Delete an object from the cache, if it is there."""
         path = Path(self.path(oid))

@@ -28,8 +28,9 @@ from .plan import jobs_of as jobs_of
 from .plan import note_plan as note_plan
 from .stages import SameFolder, tracked
 
+# lock files of this process, kept open because a closed file loses its lock
 _held: list[IO[str]] = []
-# An input of all jobs, newer than their outputs. It counts for those that must run
+# An input of all jobs, newer than their outputs. Its time counts only for the jobs that must run
 # (workflow/rules/tracking.smk).
 MARK = ".snakemake/coder-clip/must-run"
 FAR = 2114380800.0  # 2037-01-01, in seconds: the last year that every file system can store
@@ -38,33 +39,36 @@ FAR = 2114380800.0  # 2037-01-01, in seconds: the last year that every file syst
 def begin(
     file: str, results: str | Path, config: Any, jobs: list[Job], settings: Any
 ) -> dict[str, dict[str, bool]]:
-    """Judge all certificates when Snakemake makes the DAG: for each job the mark and inputs, and if
-    their times count.
+    """Judge all certificates when Snakemake makes the DAG. Changes no result.
 
-    The mark's counts for jobs that must run. file: of the configuration. settings: Snakemake's
-    settings of the DAG, for jobs that are forced. Changes no result.
+    Returns job -> input -> True if the time of that input counts. Inputs are the mark, whose time
+    counts for jobs that must run, and the files that other jobs make.
+    file: of the configuration. settings: Snakemake's settings of the DAG, which name forced jobs.
     """
     reason = foreign_code()
     if reason:
         sys.exit(f"coder-clip: error: {reason}")
     try:
         tracked(file)
-    except SameFolder as error:  # said before its jobs overwrite the results of the other one
+    except SameFolder as error:  # said before jobs overwrite results of the other configuration
         print(f"coder-clip: {error}", file=sys.stderr, flush=True)
     except UserError:
-        pass  # it is said at the end
+        pass  # `finish` says it
     judge = Judge(results, jobs, lambda key: lookup(config, key))
     reasons = judge.must_run(_forced(settings))
     judge.hashes.save()
     # Snakemake also starts jobs on its own, whose files a killed run left half-written. Behind such
     # a job it finds nothing to do if all inputs are ancient: the run would end well with files
-    # missing. So the times of all inputs that a job makes count where something must be made.
-    must = [job for job in jobs if job.name in reasons or not all(map(os.path.isfile, job.outputs))]
-    made = {path for job in must for path in job.outputs}
+    # missing. So for jobs that must make something, the times of all made inputs count.
+    to_make = [
+        job for job in jobs if job.name in reasons or not all(map(os.path.isfile, job.outputs))
+    ]
+    made = {path for job in to_make for path in job.outputs}
     newest = max((os.stat(path).st_mtime for path in made if os.path.isfile(path)), default=0.0)
     set_mark(max(FAR, newest + 1))  # a clock can be wrong
-    names = {job.name for job in must}
-    # the same files for all, because Snakemake can compare them with those of the last run
+    names = {job.name for job in to_make}
+    # all made inputs are listed, also if their times do not count, because Snakemake can compare
+    # the inputs of a job with those of the last run
     return {
         job.name: {
             MARK: job.name in reasons,
@@ -75,31 +79,31 @@ def begin(
 
 
 def set_mark(seconds: float) -> None:
-    """Make the mark, or move it to a later time.
+    """Make the mark, or move its time to a later one.
 
-    It is a link to a folder. Snakemake plans by the time of the folder, and after a job it compares
-    the outputs with the time of the link. It compares small files by content, but no folders.
+    The mark is a link to a folder. Snakemake plans by the time of the folder, and after a job it
+    compares the outputs with the time of the link. A small file would be compared by content.
     """
     mark = Path(MARK)
     folder = mark.with_name("must-run.time")
     folder.mkdir(parents=True, exist_ok=True)
     if folder.stat().st_mtime < seconds:
         os.utime(folder, (seconds, seconds))
-    # it is there from an earlier run, or another process was faster
+    # the link exists from an earlier run, or another process was faster
     with suppress(FileExistsError):
         mark.symlink_to(folder.name)
 
 
 def start(workflow: Any) -> None:
-    """Before the first job: name forced jobs to their processes, and hold a lock until this process
-    ends.
+    """Before the first job: tell the processes of jobs what is forced, and hold a lock until this
+    process ends.
 
-    While it is held nothing is pulled or merged.
+    While the lock is held, nothing is pulled or merged.
     """
     os.environ[FORCED] = "\n".join(_forced(workflow.dag_settings))
     now = time.time()
     for path in {str(path) for job in workflow.dag.needrun_jobs() for path in job.input}:
-        # Snakemake takes a job for failed if an input is of the future
+        # Snakemake calls a job failed if the time of an input is in the future
         if os.path.isfile(path) and os.lstat(path).st_mtime > now:
             os.utime(path, (now, now), follow_symlinks=False)
     RUN.parent.mkdir(parents=True, exist_ok=True)  # a run that only downloads judges nothing
@@ -111,15 +115,18 @@ def start(workflow: Any) -> None:
 def _forced(settings: Any) -> list[str]:
     """Rules and files that run in any case; * for all."""
     forced = ["*"] if settings.forceall else [*settings.forcerun]
-    return list(map(str, [*forced, *(settings.targets if settings.forcetargets else ())]))
+    if settings.forcetargets:
+        forced += settings.targets
+    return list(map(str, forced))
 
 
 def job_name(rule: str, wildcards: Any) -> str:
+    """Name of a job (`Job.name`) from what Snakemake knows of it."""
     return Job(rule, dict(wildcards.items())).name
 
 
 def finish(config: str) -> None:
-    """Record finished phases at the end of a run. A problem makes no good run fail."""
+    """Record finished phases at the end of a run. Problems are printed, and the run succeeds."""
     if "DVC_STAGE" in os.environ:
         return  # the stage's command records
     from .record import record

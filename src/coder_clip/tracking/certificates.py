@@ -40,38 +40,38 @@ class Job:
 
     @property
     def phase(self) -> str:
+        """Name of the phase that has this rule."""
         return next(p.name for p in phases() if self.rule in p.commands)
 
     def certificate(self, results: str | Path) -> Path:
+        """Path of the job's certificate."""
         return Path(results) / FOLDER / self.phase / f"{self.name}.json"
 
     @classmethod
     def parse(cls, arguments: list[str]) -> Job:
-        """From the arguments of `cli.job`."""
-        outputs = arguments.index("--outputs")
-        named = json.loads(arguments[0])
-        return cls.of(
-            named["rule"], named["wildcards"], arguments[2:outputs], arguments[outputs + 1 :]
-        )
+        """From the arguments of `cli.job`: the job as JSON, --inputs, paths, --outputs, paths."""
+        job = json.loads(arguments[0])
+        end = arguments.index("--outputs")
+        inputs, outputs = arguments[2:end], arguments[end + 1 :]
+        return cls.of(job["rule"], job["wildcards"], inputs, outputs)
 
     @classmethod
     def of(
         cls, rule: str, wildcards: dict[str, str], inputs: Iterable[str], outputs: Iterable[str]
     ) -> Job:
-        """A job with the paths that Snakemake gives it."""
+        """A job with the paths that Snakemake gives it; each input once."""
         read = [os.path.normpath(path) for path in inputs if not path.startswith(SNAKEMAKES)]
-        return cls(
-            rule, wildcards, tuple(dict.fromkeys(read)), tuple(map(os.path.normpath, outputs))
-        )
+        made = [os.path.normpath(path) for path in outputs]
+        return cls(rule, wildcards, tuple(dict.fromkeys(read)), tuple(made))
 
 
 @dataclass(frozen=True)
 class Certificate:
-    """What a process states about its job. doubt: why it must not be used, though the job ended
-    well.
+    """What a process states about its job.
 
-    values: configuration key -> value that it read. sources, inputs, files, outputs: path ->
-    sha256."""
+    values: configuration key -> value that the job read. sources, inputs, files, outputs: path ->
+    sha256. doubt: why the certificate must not be used, though the job ended well; mostly "".
+    """
 
     rule: str
     command: str
@@ -85,7 +85,9 @@ class Certificate:
     format: int = FORMAT
 
     def write(self, path: Path) -> None:
-        document = {key: value for key, value in asdict(self).items() if key != "doubt" or value}
+        document = asdict(self)
+        if not self.doubt:
+            del document["doubt"]
         # numbers with all their digits, because they are compared
         write_text(path, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
 
@@ -93,11 +95,11 @@ class Certificate:
 def read(path: str | Path) -> Certificate | None:
     """The certificate in a file; None if there is none, or none that this version understands."""
     with suppress(OSError, ValueError, TypeError, AttributeError, RecursionError):
-        found = Certificate(**json.loads(Path(path).read_text(encoding="utf-8")))
-        # the file can come from another person: check what will be compared
-        sums = (found.sources, found.inputs, found.files, found.outputs)
-        named = all(isinstance(sha, str) for of in sums for sha in of.values())
-        named &= isinstance(found.values, dict) and isinstance(found.command, str)
-        if found.format == FORMAT and named and found.sources:
-            return found
+        certificate = Certificate(**json.loads(Path(path).read_text(encoding="utf-8")))
+        # the file can come from another person: check the types of what will be compared
+        hashes = (certificate.sources, certificate.inputs, certificate.files, certificate.outputs)
+        valid = all(isinstance(sha, str) for files in hashes for sha in files.values())
+        valid &= isinstance(certificate.values, dict) and isinstance(certificate.command, str)
+        if certificate.format == FORMAT and valid and certificate.sources:
+            return certificate
     return None

@@ -30,11 +30,12 @@ log = logging.getLogger("coder_clip")
 def certified(
     job: Job, command: list[str], results: str | Path, config: Any, known: Iterable[str | Path] = ()
 ) -> Iterator[bool]:
-    """Run a job, and write its certificate if it ends well. Yields whether it must run.
+    """Context of a job: yields True if the job must run, and writes its certificate at a good end.
 
-    It need not if its certificate holds: jobs behind unchanged bytes end here. config: read once;
-    the job finds it in `evidence.config`, where its reads are noted. known: folders whose files are
-    not noted (`evidence.watch_files`)."""
+    Yields False if the certificate holds, so jobs behind unchanged files end here.
+    config: the job reads it as `evidence.config`, which notes the keys. known: folders whose files
+    are not noted (`evidence.watch_files`).
+    """
     # before the job, to see afterwards which inputs changed meanwhile
     stamps = {path: _stamp(path) for path in job.inputs}
 
@@ -49,7 +50,7 @@ def certified(
         yield False
         return
     values: dict[str, Any] = {}
-    judge = judge_now()  # what the first one has read can have changed
+    judge = judge_now()  # again, because files can have changed since the first judge read them
     inputs = {path: judge.sha(path) for path in job.inputs}
     evidence.written, evidence.config = {}, observed(config, values)
     evidence.watch_files(known)
@@ -80,22 +81,23 @@ def certified(
 
 
 def _undeclared(job: Job, results: str | Path) -> dict[str, list[int]]:
-    """What else the job opened or listed, with stamps: not its own files, nothing about the run or
-    the machine.
+    """Stamps of other files that the job opened and folders that it listed: neither its own files
+    nor files about the run or the machine.
     """
     own = {*job.inputs, *job.outputs, *evidence.sources, *(evidence.written or ())}
     folder = f"{os.path.normpath(results)}/"
     about = tuple(f"{folder}{name}" for name in ABOUT_RUNS)
 
     def counts(path: str) -> bool:
-        made = path.startswith(folder) and path.endswith("/")  # jobs write there
-        return path not in own and not path.startswith(about) and not made
+        # other jobs write into the folders of results, so listings of these change all the time
+        results_folder = path.startswith(folder) and path.endswith("/")
+        return path not in own and not path.startswith(about) and not results_folder
 
     return {path: then for path, then in (evidence.read or {}).items() if counts(path)}
 
 
 def _stamp(path: str) -> list[int]:
-    """All times, size and inode of a file, which change with every write and every move. A missing
-    file has none.
+    """Times, size and inode of a file, which change with every write and every move; [] if the file
+    is missing.
     """
     return evidence.stamp(path) if os.path.exists(path) else []

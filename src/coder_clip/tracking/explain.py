@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,10 +29,11 @@ SHORT = 25  # lines without --all
 class Explained:
     """The provenance of one number.
 
-    artefacts: files that the pipeline made, nearest first, with what changed since. given, sources:
-    texts, weights, …,
-    and code: path -> sha256 at that time; changed: those with another hash now. versions: each with
-    its files."""
+    artefacts: files that the pipeline made, nearest first: path, sha256, rule, command, params, and
+    in "changed" why the job must run again ("" if not). given (texts, weights, …), sources (code):
+    path -> sha256 at that time; changed: paths of these with another hash now. versions: packages
+    and their versions as text -> artefacts made with them. again: a command that makes it again.
+    """
 
     table: str
     row: dict[str, str]
@@ -49,11 +51,11 @@ class Explained:
 
 
 def explain(table: str, row: str, column: str, config: str | Path | None = None) -> Explained:
-    """Trace a number. UserError if there is no such table, row or column, or nothing is known of
-    how it was made.
+    """Trace a number. UserError if there is no such table, row or column, or if no certificate says
+    how the table was made.
 
-    row: its number from 1, or values of some columns ("dataset=rare,method=coder"). config:
-    default: the one of config/ that writes the table.
+    row: its number from 1, or values of some columns ("dataset=rare,method=coder"). config: by
+    default the configuration in config/ that writes the table.
     """
     path = os.path.relpath(Path(table).with_suffix(".csv"))
     cells = row_of(Path(path), row)
@@ -63,7 +65,9 @@ def explain(table: str, row: str, column: str, config: str | Path | None = None)
         raise UserError(f"{path} has no column '{column}'{nearest(column, cells)}")
     here = Workspace(tracked(config))
     found = Explained(path, {k: v for k, v in cells.items() if k != column}, column, cells[column])
-    stated = {path: made for job in here.judge.jobs for path, made in _stated(here, job).items()}
+    stated: dict[str, Certificate] = {}  # output -> the certificate that names it
+    for job in here.judge.jobs:
+        stated |= _stated(here, job)
     if path not in stated or stated[path].outputs[path] != here.hashes.sha256(path):
         why = (
             f"{path} was edited since it was made"
@@ -73,7 +77,8 @@ def explain(table: str, row: str, column: str, config: str | Path | None = None)
         command = shlex.join(["snakemake", path, "--configfile", str(config), "--cores", "1"])
         raise UserError(f"{why}; '{command}' makes it again")
     waiting = [path]
-    for artefact in waiting:  # nearest first; it grows
+    # breadth first, so nearest first; the list grows in the loop
+    for artefact in waiting:
         made, job = stated[artefact], here.judge.makers[artefact]
         changed = here.judge.reason_to_run(job)
         about = {
@@ -86,18 +91,18 @@ def explain(table: str, row: str, column: str, config: str | Path | None = None)
         found.versions.setdefault(_short(made.versions), []).append(artefact)
         found.sources |= made.sources
         _origin(Path(artefact), found)
+        reading_table = path if artefact == path else ""
         for i, sha in {**made.inputs, **made.files}.items():
             if i not in stated:
-                # a result that nothing certifies was not given, but made
-                found.given |= {} if Path(i).is_relative_to(c.results) else {i: sha}
-            elif i not in waiting and _concerns(
-                here.judge.makers[i], cells, path if artefact == path else ""
-            ):
+                # a file of the results that nothing certifies was made, not given
+                if not Path(i).is_relative_to(c.results):
+                    found.given[i] = sha
+            elif i not in waiting and _concerns(here.judge.makers[i], cells, reading_table):
                 waiting.append(i)
     given = {**found.given, **found.sources}
     found.changed = sorted(p for p, sha in given.items() if here.judge.sha(p) != sha)
     found.code = _code(found, here)
-    # jobs that read no other result: from these on, all is made again
+    # files whose jobs read no other result: from these jobs on, everything is made again
     first = [p for p in waiting if not set(stated[p].inputs) & set(stated)]
     options = [
         "--profile",
@@ -112,57 +117,55 @@ def explain(table: str, row: str, column: str, config: str | Path | None = None)
 
 
 def _stated(here: Workspace, job: Job) -> dict[str, Certificate]:
-    """Output -> the certificate of a job, if there is one without doubt."""
+    """Each output of a job -> its certificate; {} without a certificate, or with a doubtful one."""
     certificate = here.judge.certificate(job)
-    return (
-        dict.fromkeys(certificate.outputs, certificate)
-        if certificate and not certificate.doubt
-        else {}
-    )
+    if certificate is None or certificate.doubt:
+        return {}
+    return dict.fromkeys(certificate.outputs, certificate)
 
 
 def _concerns(job: Job, row: dict[str, str], table: str) -> bool:
-    """False for a job of another data set, model or number of shots than a row, or that only other
-    tables show.
+    """True if a row can depend on a job: the job has the row's data set, model and number of shots,
+    and the table shows its phase.
 
-    table: whose inputs these are; "" if no table reads them, because one job makes all tables.
+    table: the table that reads the job's output, since one job reads the inputs of all tables; ""
+    if another file reads the output, and then the phase does not matter.
     """
-    # a cell that is missing or empty fits every job
-    if any((row.get(name) or value) != value for name, value in job.wildcards.items()):
-        return False
+    for name, value in job.wildcards.items():
+        cell = row.get(name)
+        # a cell that is missing or empty fits every job
+        if cell and cell != value:
+            return False
     exhibit = TABLES.get(Path(table).stem)
-    shown = any(job.phase in other.phases for other in TABLES.values())
+    if exhibit is None or job.phase in exhibit.phases:
+        return True
     # a phase that no table shows can be behind every table
-    return exhibit is None or job.phase in exhibit.phases or not shown
+    return not any(job.phase in other.phases for other in TABLES.values())
 
 
 def _code(found: Explained, here: Workspace) -> str:
-    """The commit that recorded the table's phase."""
+    """A line about the code: the number of source files, and the commit that recorded the table's
+    phase.
+    """
     said = f"{len(found.sources)} source files"
     job = here.judge.makers.get(found.table)
-    recorded = (
-        here.recorded.get(job.phase, {}).get(f"{here.t.root}/{FOLDER}/{job.phase}") if job else None
-    )
-    # -S: commits that add or remove the hash, of which the first one recorded it
-    found_in = [
-        "log",
-        "--reverse",
-        "--format=%h of %cs, %s",
-        f"-S{recorded}",
-        "--",
-        str(here.t.lock),
-    ]
-    try:
-        log = git(*found_in).decode().splitlines() if recorded else []
-    except (OSError, UserError):
-        log = []  # no Git here
-    return (
-        f"{said}, recorded by commit {log[0]}" if log else f"{said}, in no commit that records it"
-    )
+    recorded = None  # hash of the phase's certificates in dvc.lock
+    if job:
+        certificates = f"{here.t.root}/{FOLDER}/{job.phase}"
+        recorded = here.recorded.get(job.phase, {}).get(certificates)
+    log: list[str] = []
+    if recorded:
+        # -S: commits that add or remove the hash; the first one added it
+        search = ["log", "--reverse", "--format=%h of %cs, %s", f"-S{recorded}"]
+        with suppress(OSError, UserError):  # no Git here
+            log = git(*search, "--", str(here.t.lock)).decode().splitlines()
+    if log:
+        return f"{said}, recorded by commit {log[0]}"
+    return f"{said}, in no commit that records it"
 
 
 def _origin(path: Path, found: Explained) -> None:
-    """Add the sources of texts and the encoder of an artefact."""
+    """Add to ``found`` where the texts of an artefact come from, or its encoder."""
     if not path.is_file():
         return
     if path.suffix == ".json":
@@ -176,25 +179,29 @@ def _origin(path: Path, found: Explained) -> None:
 
 
 def lines(found: Explained, every: bool = False) -> list[str]:
-    """The provenance as text: the chain of commands, or every file with its hash and parameters."""
+    """The provenance as text: the chain of commands; with every, each file with its hash and
+    parameters.
+    """
     place = ", ".join(f"{k} {v}" for k, v in list(found.row.items())[:5] if v)
     out = [f"{found.column} = {found.value}", f"  {found.table}: {place}"]
     jobs = {a["command"]: a for a in found.artefacts}
     out.append("made, nearest first")
     for a in found.artefacts if every else jobs.values():
         changed = f"  changed since: {a['changed']}" if a["changed"] else ""
-        out.append(
-            f"  {a['path'] + '  sha256 ' + a['sha256'][:16] if every else a['command']}{changed}"
-        )
-        if every:
-            out += [
-                f"    {a['command']}",
-                *(f"    {k}: {_short(v)}" for k, v in a["params"].items()),
-            ]
-    given = {**found.given, **(found.sources if every else {})}
-    if not every:  # `code` speaks of sources
+        if not every:
+            out.append(f"  {a['command']}{changed}")
+            continue
+        out.append(f"  {a['path']}  sha256 {a['sha256'][:16]}{changed}")
+        out.append(f"    {a['command']}")
+        out += [f"    {k}: {_short(v)}" for k, v in a["params"].items()]
+    if every:
+        given = {**found.given, **found.sources}
+    else:
+        # the line `code` stands for unchanged code
         given = {
-            p: sha for p, sha in given.items() if not p.startswith("src/") or p in found.changed
+            p: sha
+            for p, sha in found.given.items()
+            if not p.startswith("src/") or p in found.changed
         }
     out.append("from")
     for p, sha in given.items():
@@ -202,11 +209,10 @@ def lines(found: Explained, every: bool = False) -> list[str]:
     for title, origins in (("texts", found.texts), ("encoder", found.encoders)):
         for origin in origins:
             facts = [f"{k} {_short(v)}" for k, v in origin.items()]
-            out += (
-                [f"{title}: {fact}" for fact in facts]
-                if every
-                else [_short(f"{title}: {', '.join(facts)}")]
-            )
+            if every:
+                out += [f"{title}: {fact}" for fact in facts]
+            else:
+                out.append(_short(f"{title}: {', '.join(facts)}"))
     out += [_short(f"made with {versions}") for versions in found.versions]
     out.append(f"code: {found.code}")
     # three lines remain: how many are left out, the code and the command
@@ -217,7 +223,9 @@ def lines(found: Explained, every: bool = False) -> list[str]:
 
 
 def _short(value: Any) -> str:
-    text = (
-        ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else str(value)
-    )
+    """A value as text of at most 200 characters; a dict as "key value, key value"."""
+    if isinstance(value, dict):
+        text = ", ".join(f"{k} {v}" for k, v in value.items())
+    else:
+        text = str(value)
     return text if len(text) <= 200 else text[:197] + "…"

@@ -59,12 +59,14 @@ def objection(
         path = next((p for p in sorted(files) if sha(p) != files[p]), "")
         if path:
             return f"{kind} changed ({path})"
-    return "" if all(sha(p) == of for p, of in stated.outputs.items()) else OTHER_BYTES
+    same = all(sha(path) == then for path, then in stated.outputs.items())
+    return "" if same else OTHER_BYTES
 
 
 def _pattern(job: Job) -> str:
-    """The command of workflow/phases.yaml with the job's wildcards; its outputs and inputs decide
-    other parameters.
+    """Regular expression of a job's command: as in workflow/phases.yaml, with the job's wildcards.
+
+    Each ``{params.name}`` fits any text, because inputs and outputs decide these parameters.
     """
     command = next(p.commands[job.rule] for p in phase_list.phases() if job.rule in p.commands)
     pattern = re.escape(command.removesuffix(" 2> {log}"))
@@ -77,8 +79,8 @@ def _pattern(job: Job) -> str:
 class Judge:
     """The judge of a working tree. Changes nothing.
 
-    jobs: the plan, to know what a missing file would hold. value: the present value of a
-    configuration key."""
+    jobs: all jobs of the plan, by which the hash of a missing file is known. value: returns the
+    present value of a configuration key."""
 
     def __init__(
         self,
@@ -101,14 +103,13 @@ class Judge:
         return self._objection(job) or ("" if all(map(os.path.isfile, job.outputs)) else MISSING)
 
     def holds(self, job: Job) -> bool:
-        """True if its certificate holds, though outputs can be missing."""
+        """True if the certificate of a job holds; its outputs can be missing."""
         return not self._objection(job)
 
     def sha(self, path: str) -> str:
-        """sha256 of a file, or of the names in a folder ("data/reference/"), of a missing file that
-        of its certificate.
+        """sha256 of a file, or of the names in a folder ("data/reference/").
 
-        "" if that does not hold.
+        A missing file has the sha256 of its certificate, or "" if that certificate does not hold.
         """
         if path not in self._shas:
             self._shas[path] = self._sha(path)
@@ -116,15 +117,16 @@ class Judge:
 
     @cached_property
     def outdated(self) -> dict[str, str]:
-        """Jobs that must run, by name -> why."""
-        return {job.name: why for job in self.jobs if (why := self.reason_to_run(job))}
+        """Name of each job that must run -> why."""
+        reasons = {job.name: self.reason_to_run(job) for job in self.jobs}
+        return {name: why for name, why in reasons.items() if why}
 
     def must_run(self, forced: Collection[str] = ()) -> dict[str, str]:
-        """Jobs that a run starts, by name -> why: those whose certificates do not hold, and all
-        that depend on them.
+        """Name of each job that a run starts -> why: jobs whose certificates do not hold, and all
+        jobs that depend on them.
 
-        A file that is missing together with its whole phase, which nobody pulled, is made only if
-        such a job needs it.
+        If all files of a phase are missing (it was not pulled), its jobs run only if another job
+        that runs needs their outputs.
         forced: rules and files that run in any case.
         """
         phases_here = {job.phase for job in self.jobs if any(map(os.path.isfile, job.outputs))}
@@ -136,7 +138,7 @@ class Judge:
                 reasons[job.name] = self.outdated[job.name]
         jobs = {job.name: job for job in self.jobs}
         waiting = [jobs[name] for name in reasons]
-        for job in waiting:  # it grows
+        for job in waiting:  # the list grows in the loop
             makers = [self.makers[path] for path in job.inputs if path in self.makers]
             # an input that is missing is made first, whatever its certificate says
             needed = [maker for maker in makers if not all(map(os.path.isfile, maker.outputs))]
@@ -162,10 +164,15 @@ class Judge:
             return self.hashes.sha256(path)
         # a missing file counts as the bytes that its job would make again
         job = self.makers.get(path)
-        stated = self.certificate(job) if job else None
-        return stated.outputs.get(path, "") if job and stated and not self._objection(job) else ""
+        if job is None:
+            return ""
+        stated = self.certificate(job)
+        if stated is None or self._objection(job):
+            return ""
+        return stated.outputs.get(path, "")
 
     def _objection(self, job: Job) -> str:
+        """Why the certificate of a job does not hold, found once; "" if it holds."""
         if job.name not in self._objections:
             self._objections[job.name] = self._find_objection(job)
         return self._objections[job.name]
@@ -174,6 +181,6 @@ class Judge:
         stated = self.certificate(job)
         if stated is None:
             return NONE if any(map(os.path.isfile, job.outputs)) else MISSING
-        # a missing output would be made again as it was
+        # a missing output counts as the bytes that the job would make again
         missing = {path: sha for path, sha in stated.outputs.items() if not os.path.isfile(path)}
         return objection(stated, job, self.value, lambda path: missing.get(path) or self.sha(path))

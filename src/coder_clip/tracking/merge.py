@@ -27,14 +27,15 @@ SIDES = {OURS: "ours", THEIRS: "theirs"}
 
 
 def merge(config: str) -> list[str]:
-    """Take for each phase the side whose certificates hold in the merged tree; a phase without one
-    is not recorded.
+    """Take for each phase the side whose certificates hold in the merged tree; a phase that has no
+    such side is not recorded. Returns lines about the merge.
 
-    Inputs from earlier phases are those of the chosen sides. UserError if nothing is in conflict,
-    or sources still are."""
+    Inputs from earlier phases are those of the chosen sides. UserError if dvc.lock is not in
+    conflict, or other files still are.
+    """
     unmerged = git("diff", "-z", "--name-only", "--relative", "--diff-filter=U").decode()
     open_files = set(unmerged.split("\0")) - {""}
-    # it says where results are
+    # the configuration says where results are
     first = sorted(f for f in open_files if f.startswith("config/"))
     if first:
         raise UserError(
@@ -42,7 +43,9 @@ def merge(config: str) -> list[str]:
         )
     t = stages.tracked(config)
     # at the top, dvc.yaml can hold a person's own stages, which no merge may replace
-    own = {t.lock.as_posix()} | ({t.yaml.as_posix()} if t.folder != Path() else set())
+    own = {t.lock.as_posix()}  # files that this merge settles
+    if t.folder != Path():
+        own.add(t.yaml.as_posix())
     if own.isdisjoint(open_files):
         raise UserError(
             f"{t.lock} is not in conflict; a run makes again what "
@@ -59,21 +62,21 @@ def merge(config: str) -> list[str]:
         )
     with locked(alone=True):
         if in_conflict(t.yaml):
-            t.yaml.unlink()  # it is made again below
+            t.yaml.unlink()  # `write_yaml` below makes the file again
         locks = {side: _entries(t, side) for side in SIDES}
         stated = {side: _certificates(t, locks[side]) for side in SIDES}
-        here = Workspace(
-            t, {key for of in stated.values() for c in of.values() for key in c.values}
-        )
+        certificates = [c for of_side in stated.values() for c in of_side.values()]
+        here = Workspace(t, {key for c in certificates for key in c.values})
         chosen, lines = _choose(here, locks, stated)
         t.write_yaml(here.judge.jobs)
         phase_names = {phase.name for phase in phases()}
         # stages of other people come from our side
         foreign = {name: entry for name, entry in locks[OURS].items() if name not in phase_names}
-        t.write_lock({**{name: locks[side][name] for name, side in chosen.items()}, **foreign})
-        # one phase makes the files that Git keeps, so its side decides about them
+        entries = {name: locks[side][name] for name, side in chosen.items()}
+        t.write_lock({**entries, **foreign})
+        # one phase makes the files that Git keeps (tables and metrics), so its side decides
         report = next((p.name for p in phases() if p.keeps), "")
-        for path in kept_files:  # tables and metrics come with the side of their phase
+        for path in kept_files:
             with suppress(UserError):
                 git("checkout", f"--{SIDES[chosen.get(report, OURS)]}", "--", path)
         git("add", "--all", "--", *(p for p in (*own, *t.kept) if Path(p).exists()))
@@ -92,8 +95,9 @@ def merge(config: str) -> list[str]:
 
 
 def _entries(t: Tracked, side: str) -> dict[str, Any]:
+    """Phase -> its entry in dvc.lock, on one side."""
     text = shown(side, t.lock)
-    # without a conflict both sides have the file that is here
+    # without a conflict, the dvc.lock here is that of both sides
     if text is None and not in_conflict(t.lock):
         return t.entries()
     try:
@@ -105,26 +109,32 @@ def _entries(t: Tracked, side: str) -> dict[str, Any]:
 def _choose(
     here: Workspace, sides: dict[str, dict[str, Any]], stated: dict[str, dict[str, Certificate]]
 ) -> tuple[dict[str, str], list[str]]:
-    """Phase -> chosen side, and a line about each phase. stated: side -> path -> certificate."""
+    """Phase -> chosen side, and a line about each phase.
+
+    sides: side -> phase -> its entry in dvc.lock. stated: side -> path -> certificate.
+    """
     made: dict[str, str] = {}  # file -> sha256 on the chosen sides
     chosen: dict[str, str] = {}
     lines = []
     for phase in phases():
         jobs = [job for job in here.judge.jobs if job.phase == phase.name]
+        if not jobs:
+            continue
         objections = {}
-        for side, name in SIDES.items() if jobs else ():
+        for side, name in SIDES.items():
             paths = {job.name: job.certificate(here.t.root).as_posix() for job in jobs}
-            own = {job.name: stated[side].get(paths[job.name]) for job in jobs}
-            outputs = {p: sha for c in own.values() if c for p, sha in c.outputs.items()}
+            of_jobs = {job.name: stated[side].get(paths[job.name]) for job in jobs}
+            certificates = [c for c in of_jobs.values() if c]
+            outputs = {path: sha for c in certificates for path, sha in c.outputs.items()}
             # earlier phases as they were chosen, this phase as this side made it
-            objections[name] = _objection(here, jobs, own, {**made, **outputs})
+            objections[name] = _objection(here, jobs, of_jobs, {**made, **outputs})
             if not objections[name]:
                 chosen[phase.name] = side
                 made |= outputs
                 same = sides[OURS].get(phase.name) == sides[THEIRS].get(phase.name)
                 lines.append(f"{phase.name}: {'the same on both sides' if same else name}")
                 break
-        if objections and phase.name not in chosen:
+        if phase.name not in chosen:
             both = "; ".join(f"{name}: {why}" for name, why in objections.items())
             lines.append(f"{phase.name}: neither side, will be made again ({both})")
     return chosen, lines
@@ -135,11 +145,12 @@ def _objection(
 ) -> str:
     """Why a side's certificates of a phase do not hold in the merged tree; "" if they do.
 
-    made: file -> sha256 on this side, and on the chosen sides of earlier phases.
+    stated: name of a job -> its certificate on this side. made: file -> sha256 on this side, and on
+    the chosen sides of earlier phases.
     """
 
     def sha(path: str) -> str:
-        # results are those of the sides, all other files those of the merged tree
+        # results have the hashes of the sides, all other files those of the merged tree
         return made.get(path, "") if path in here.judge.makers else here.judge.sha(path)
 
     for job in jobs:
@@ -153,18 +164,20 @@ def _objection(
 
 
 def _certificates(t: Tracked, entries: dict[str, Any]) -> dict[str, Certificate]:
-    """Path -> certificate, of all phases of one side."""
+    """Path -> certificate, of all phases of one side. entries: phase -> its entry in dvc.lock."""
     store = dvc.Store(Hashes())
     found: dict[str, Certificate] = {}
-    for phase, outs in stages.hashes_of(
-        {n: of for n, of in entries.items() if n in t.outs_of}
-    ).items():
-        oid = outs.get(f"{t.root}/{FOLDER}/{phase}")
+    of_phases = {name: entry for name, entry in entries.items() if name in t.outs_of}
+    for phase, outs in stages.hashes_of(of_phases).items():
+        folder = f"{t.root}/{FOLDER}/{phase}"
+        oid = outs.get(folder)
+        # `fetch` returns the objects that it could not bring
         if oid is None or store.fetch([oid]):
             continue
-        files = store.files(f"{t.root}/{FOLDER}/{phase}", oid)
+        files = store.files(folder, oid)
         bad = store.fetch(files.values())
         for path, md5 in files.items():
-            if md5 not in bad and (certificate := read(store.path(md5))):
+            certificate = None if md5 in bad else read(store.path(md5))
+            if certificate:
                 found[path] = certificate
     return found

@@ -37,13 +37,14 @@ class Plan:
     values: dict[str, Any]
 
     def value(self, key: str) -> Any:
+        """The present value of a configuration key; ABSENT if there is none."""
         return self.values.get(key, ABSENT)
 
 
 def jobs_of(rules: Mapping[str, Any], constraints: Mapping[str, str]) -> list[Job]:
     """The jobs of all phases that the rule ``all`` needs.
 
-    rules: name -> what Snakemake's ``rules`` has of it. constraints: wildcard -> regular
+    rules: name -> rule, as Snakemake's ``rules`` has it. constraints: wildcard -> regular
     expression."""
     names = [name for phase in phases() for name in phase.commands if name in rules]
     makers = [
@@ -85,7 +86,7 @@ def _pattern(output: Any, constraints: Mapping[str, str]) -> re.Pattern[str]:
 
 def _files(item: Any, wildcards: Mapping[str, str]) -> Iterator[str]:
     """The paths of an input or output of a rule, which can be a function."""
-    # only in Snakemake, where it is loaded anyway: other commands start half a second earlier
+    # imported here, where Snakemake is loaded anyway: other commands start half a second earlier
     from snakemake.exceptions import IncompleteCheckpointException
     from snakemake.iocontainers import Wildcards
 
@@ -97,31 +98,30 @@ def _files(item: Any, wildcards: Mapping[str, str]) -> Iterator[str]:
     else:
         item = re.sub(r"{(\w+)}", lambda found: wildcards[found[1]], str(item))
     for path in [item] if isinstance(item, (str, Path)) else item:
+        normal = os.path.normpath(path)
         # normpath drops the "/" at the end, which marks a folder
-        yield os.path.normpath(path) + "/" * str(path).endswith("/")
+        yield f"{normal}/" if str(path).endswith("/") else normal
 
 
 def plan(config: str | Path, keys: Iterable[str] = ()) -> Plan:
-    """The plan, from a Snakemake that runs nothing.
+    """The plan, from a Snakemake process that runs nothing.
 
-    keys: those that are asked for besides the ones of certificates here. UserError with Snakemake's
-    message if it cannot read the Snakefile.
+    keys: configuration keys to look up, besides the keys that certificates here name. UserError
+    with Snakemake's message if Snakemake cannot read the Snakefile.
     """
     command = [sys.executable, "-m", "snakemake", "--list-rules", "--nolock", "--quiet", "all"]
     with tempfile.NamedTemporaryFile("w+", prefix="coder-clip-plan-", encoding="utf-8") as file:
         # the keys are line one, and Snakemake adds the plan as line two
         file.write(json.dumps(list(keys)) + "\n")
         file.flush()
+        # without downloads, because no result holds one
+        variables = {**os.environ, PLAN: file.name, "CODER_CLIP_FETCH": "false"}
         done = subprocess.run(
             [*command, "--configfile", str(config)],
             capture_output=True,
             text=True,
             check=False,
-            env={
-                **os.environ,
-                PLAN: file.name,
-                "CODER_CLIP_FETCH": "false",
-            },  # no result holds a download
+            env=variables,
         )
         noted = Path(file.name).read_text(encoding="utf-8").splitlines()
     if done.returncode or len(noted) < 2:
@@ -133,13 +133,14 @@ def plan(config: str | Path, keys: Iterable[str] = ()) -> Plan:
 
 
 def note_plan(results: str | Path, config: Any, jobs: Iterable[Job]) -> None:
-    """In the Snakemake of `plan`: note all jobs, and the present values of all keys that are asked
-    for.
+    """In the Snakemake process of `plan`: write all jobs, and the present values of the wanted
+    keys, to the file that PLAN names.
+
+    Wanted are the keys in line one of that file, and the keys that certificates here name.
     """
     noted = Path(os.environ[PLAN])
-    keys = set(
-        json.loads(noted.read_text(encoding="utf-8") or "[]")
-    )  # slurm/plan.py plans to /dev/null
+    # slurm/plan.py plans to /dev/null, which has no line
+    keys = set(json.loads(noted.read_text(encoding="utf-8") or "[]"))
     for path in (Path(results) / FOLDER).rglob("*.json"):
         certificate = read(path)
         if certificate:

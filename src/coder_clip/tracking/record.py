@@ -34,8 +34,8 @@ PLANS = ("Snakefile", "workflow", "src")
 class State:
     """One phase in this working tree.
 
-    problems: output -> why its job must run. extra: files that no job makes. waits: earlier phases
-    that are not whole."""
+    problems: output -> why its job must run. extra: files that no job makes. waits: names of
+    earlier phases that are not whole, and whose outputs this phase reads."""
 
     phase: Phase
     jobs: list[Job]
@@ -52,12 +52,12 @@ class State:
         return not (self.problems or self.extra or self.waits)
 
     def why(self, t: Tracked) -> str:
-        """Why it is not recorded."""
+        """Why the phase is not recorded."""
         if self.problems:
-            return "; ".join(
-                f"{some([p for p, why in self.problems.items() if why == reason])} {reason}"
-                for reason in dict.fromkeys(self.problems.values())
-            )
+            paths_of: dict[str, list[str]] = {}  # reason -> outputs
+            for path, reason in self.problems.items():
+                paths_of.setdefault(reason, []).append(path)
+            return "; ".join(f"{some(paths)} {reason}" for reason, paths in paths_of.items())
         if self.extra:
             return (
                 f"{some(self.extra)} is not made by this configuration; 'coder-clip "
@@ -70,7 +70,8 @@ class State:
 class Workspace:
     """A configuration's plan, its files, and the judge about them. Changes nothing.
 
-    keys: configuration keys that the judge is asked about, besides those of certificates here.
+    keys: configuration keys that the judge is asked about, besides the keys that certificates here
+    name.
     """
 
     def __init__(self, t: Tracked, keys: Iterable[str] = ()) -> None:
@@ -94,18 +95,21 @@ class Workspace:
                 why = self.judge.reason_to_run(job)
                 if why:
                     for path in job.outputs:
-                        # of a job with a missing file only that file is a problem
+                        # if a job only lacks a file, its other files are no problem
                         if why != MISSING or not os.path.isfile(path):
                             state.problems[path] = why
             state.extra = sorted(set(self._files(phase)).difference(state.outputs))
             read = {path for job in jobs for path in job.inputs}
             state.waits = [
-                b.phase.name for b in found if not b.whole and read.intersection(b.outputs)
+                earlier.phase.name
+                for earlier in found
+                if not earlier.whole and read.intersection(earlier.outputs)
             ]
             found.append(state)
         return found
 
     def _files(self, phase: Phase) -> Iterator[str]:
+        """Files that are in the folders of a phase, without certificates."""
         # the last out holds the certificates, which `remove_old_certificates` clears
         for out in self.t.outs(phase)[:-1]:
             yield from files_below(out)
@@ -118,39 +122,38 @@ class Workspace:
             Path(path).unlink()
 
     def hashes_of_outs(self, state: State) -> dict[str, str]:
-        """The hash that dvc.lock should have of each out of a whole phase."""
+        """Out -> the hash that dvc.lock should have, for a whole phase."""
         return {out: entry["md5"] for out, entry in self.outs(state).items()}
 
     def outs(self, state: State) -> dict[str, dict[str, Any]]:
-        """What dvc.lock should say of each out of a whole phase."""
-        found = {}
+        """Out -> the entry that dvc.lock should have, for a whole phase."""
+        found: dict[str, dict[str, Any]] = {}
         made = [*state.outputs, *(job.certificate(self.t.root).as_posix() for job in state.jobs)]
         for out in self.t.outs(state.phase):
             files = [path for path in made if is_in(path, out)]
             if not files:
                 continue
             size = sum(os.path.getsize(path) for path in files)
-            # a single file; everything else is a folder, which DVC hashes by its list
-            if files == [out]:
-                found[out] = {"path": out, "hash": "md5", "md5": self.hashes.md5(out), "size": size}
-            else:
-                md5 = folder_md5(
-                    {path.removeprefix(f"{out}/"): self.hashes.md5(path) for path in files}
-                )
-                found[out] = {
-                    "path": out,
-                    "hash": "md5",
-                    "md5": md5,
-                    "size": size,
-                    "nfiles": len(files),
-                }
+            if files == [out]:  # a single file
+                md5 = self.hashes.md5(out)
+                found[out] = {"path": out, "hash": "md5", "md5": md5, "size": size}
+                continue
+            # a folder, which DVC hashes by the list of its files
+            listed = {path.removeprefix(f"{out}/"): self.hashes.md5(path) for path in files}
+            found[out] = {
+                "path": out,
+                "hash": "md5",
+                "md5": folder_md5(listed),
+                "size": size,
+                "nfiles": len(files),
+            }
         return found
 
 
 @dataclass
 class Outcome:
-    """What was recorded. refused: phase -> why. changed: recorded phases whose hashes differ from
-    before.
+    """Outcome of `record`. changed: recorded phases whose hashes differ from before. refused:
+    phase -> why it is not recorded.
     """
 
     lines: list[str] = field(default_factory=list)
@@ -162,8 +165,7 @@ def record(config: str | Path, set_aside: bool = False) -> Outcome:
     """Record every whole phase, and no other. UserError if nothing can be recorded at all.
 
     set_aside: first move files that no job makes out of the phases' folders. Under `dvc repro`
-    (DVC_STAGE) DVC itself
-    commits: an incomplete phase is an error, which stops DVC.
+    (which sets DVC_STAGE) DVC itself commits; an incomplete phase is an error then, to stop DVC.
     """
     reason = dvc.unavailable() or foreign_code()
     if reason:
@@ -179,10 +181,10 @@ def record(config: str | Path, set_aside: bool = False) -> Outcome:
                 aside(s.extra, "not made by this configuration") for s in states if s.extra
             ]
             states = here.states()
-        # DVC names the stage FILE:NAME
-        driven = os.environ.get("DVC_STAGE", "").split(":")[-1]
-        if driven:
-            _check_stage(here, driven, states)
+        # DVC sets FILE:NAME
+        stage = os.environ.get("DVC_STAGE", "").split(":")[-1]
+        if stage:
+            _check_stage(here, stage, states)
         else:
             _record_all(here, states, outcome)
         here.hashes.save()
@@ -190,10 +192,14 @@ def record(config: str | Path, set_aside: bool = False) -> Outcome:
 
 
 def _record_all(here: Workspace, states: list[State], outcome: Outcome) -> None:
-    t, before, never = here.t, here.recorded, list[str]()
+    """Record all whole phases; adds lines and reasons to ``outcome``."""
+    t, before = here.t, here.recorded
+    never: list[str] = []  # phases that were never made
     outcome.lines += _records_without_configuration()
     t.write_yaml(here.judge.jobs)
-    for state in (s for s in states if not s.whole):
+    for state in states:
+        if state.whole:
+            continue
         name = state.phase.name
         outcome.refused[name] = state.why(t)
         if name not in before and not any(map(os.path.exists, state.outputs)):
@@ -203,8 +209,10 @@ def _record_all(here: Workspace, states: list[State], outcome: Outcome) -> None:
         here.remove_old_certificates(state)
     outs = {state.phase.name: here.outs(state) for state in whole}
     _write(here, {state.phase.name for state in states}, outs)
-    hashes = {name: {out: entry["md5"] for out, entry in of.items()} for name, of in outs.items()}
-    outcome.changed = [name for name, of in hashes.items() if before.get(name) != of]
+    for name, phase_outs in outs.items():
+        hashes = {out: entry["md5"] for out, entry in phase_outs.items()}
+        if before.get(name) != hashes:
+            outcome.changed.append(name)
     outcome.lines += [
         f"phase {n} is not recorded: {why}" for n, why in outcome.refused.items() if n not in never
     ]
@@ -222,21 +230,21 @@ def _record_all(here: Workspace, states: list[State], outcome: Outcome) -> None:
 
 
 def _write(here: Workspace, planned: set[str], outs: dict[str, dict[str, dict[str, Any]]]) -> None:
-    """Store the files of whole phases in DVC's cache, then name them in dvc.lock. planned: phases
-    that have jobs.
+    """Store the files of whole phases in DVC's cache, then name them in dvc.lock.
 
+    planned: phases that have jobs. outs: phase -> out -> its entry in dvc.lock.
     UserError if a file changed meanwhile; then dvc.lock is as it was.
     """
     t = here.t
     stages = t.described(here.judge.jobs)
-    known = {out: entry for of in outs.values() for out, entry in of.items()}
+    entry_of = {out: entry for phase_outs in outs.values() for out, entry in phase_outs.items()}
+    # Git keeps tables and metrics, so the cache does not
+    objects = {out: entry["md5"] for out, entry in entry_of.items() if out not in t.kept}
     size = os.path.getsize(t.config)
-    known[t.config] = {"path": t.config, "hash": "md5", "md5": here.config_md5, "size": size}
-    objects = {
-        out: entry["md5"] for of in outs.values() for out, entry in of.items() if out not in t.kept
-    }
+    entry_of[t.config] = {"path": t.config, "hash": "md5", "md5": here.config_md5, "size": size}
     # objects before dvc.lock: a killed process leaves no name without its object
-    bad = dvc.Store(here.hashes).store(objects)
+    store = dvc.Store(here.hashes)
+    bad = store.store(objects)
     if bad:
         raise UserError(
             f"{some(bad)} cannot be recorded, because it changed; 'coder-clip record' tries again"
@@ -253,13 +261,14 @@ def _write(here: Workspace, planned: set[str], outs: dict[str, dict[str, dict[st
         for name, entry in t.entries().items()
         if name in planned or name not in t.outs_of
     }
-    for name, of in outs.items():
+    for name, phase_outs in outs.items():
         # copies, because YAML writes an object that it meets again as a reference
-        deps = [dict(known[path]) for path in sorted(stages[name]["deps"])]
-        listed = [dict(of[out]) for out in sorted(of)]
+        deps = [dict(entry_of[path]) for path in sorted(stages[name]["deps"])]
+        listed = [dict(phase_outs[out]) for out in sorted(phase_outs)]
         entries[name] = {"cmd": stages[name]["cmd"], "deps": deps, "outs": listed}
     order = [*t.outs_of, *entries]
     t.write_lock({name: entries[name] for name in dict.fromkeys(order) if name in entries})
+    store.tell(t.config, here.config_md5)
 
 
 def _check_stage(here: Workspace, name: str, states: list[State]) -> None:
@@ -273,8 +282,8 @@ def _check_stage(here: Workspace, name: str, states: list[State]) -> None:
 
 
 def _repair(t: Tracked, outcome: Outcome) -> None:
-    """Restore the committed dvc.lock if a write was cut short. UserError if it is in conflict, or
-    refused.
+    """Restore the committed dvc.lock if a write of the file was cut short. UserError if dvc.lock is
+    in conflict, or if `Tracked.recorded` refuses it.
     """
     try:
         t.recorded()
@@ -315,12 +324,11 @@ def _to_share(here: Workspace) -> list[str]:
     """
     t = here.t
     read = {path for job in here.judge.jobs for path in job.inputs} - here.judge.makers.keys()
-    own = [*PLANS, t.config, str(t.yaml), str(t.lock), *t.kept, *filter(_inside, read)]
-    said = git(
-        "status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", "--", *own
-    ).decode()
+    paths = [*PLANS, t.config, str(t.yaml), str(t.lock), *t.kept, *filter(_inside, read)]
+    options = ["--porcelain", "-z", "--no-renames", "--untracked-files=all"]
+    status = git("status", *options, "--", *paths).decode()
     # an entry is two letters, a space and the path
-    return sorted({entry[3:] for entry in said.split("\0") if entry})
+    return sorted({entry[3:] for entry in status.split("\0") if entry})
 
 
 def _inside(path: str) -> bool:
@@ -344,4 +352,5 @@ def aside(paths: Iterable[str], why: str) -> str:
 
 
 def some(paths: list[str]) -> str:
+    """The first path, and how many more there are."""
     return paths[0] if len(paths) == 1 else f"{paths[0]} (and {len(paths) - 1} more)"

@@ -28,15 +28,16 @@ class Shared:
         """Note phases with a bad object as failed. objects: phase -> object -> path; bad: object ->
         why.
         """
-        for name, of in objects.items():
-            paths = {path: bad[oid] for oid, path in of.items() if oid in bad}
-            if paths:
-                self.failed[name] = f"{some(sorted(paths))} {paths[min(paths)]}"
+        for name, path_of in objects.items():
+            why_of = {path: bad[oid] for oid, path in path_of.items() if oid in bad}
+            if why_of:
+                # the reason of the first path, which `some` shows
+                self.failed[name] = f"{some(sorted(why_of))} {why_of[min(why_of)]}"
 
 
 def cached(t: Tracked) -> dict[str, dict[str, str]]:
-    """Recorded phase -> out -> object, without what Git keeps. UserError if nothing is recorded, or
-    as in record.
+    """Recorded phase -> out -> object, without outs that Git keeps. UserError if nothing is
+    recorded, or if `Tracked.recorded` or `Tracked.refuse_links` refuses it.
     """
     t.refuse_links()
     recorded = t.recorded()
@@ -67,40 +68,33 @@ def pull(config: str, remote: str | None = None, jobs: int | None = None) -> Sha
         bad |= store.fetch({oid for needed in objects.values() for oid in needed} - bad.keys())
         done.check(objects, bad)
         for name, outs in outs_of.items():
-            if name not in done.failed:
-                files = {
-                    path: md5
-                    for out, oid in outs.items()
-                    for path, md5 in store.files(out, oid).items()
-                }
-                done.lines += _put(store, hashes, outs, files)
-                # read again: another program can have changed a file meanwhile
-                wrong = [
-                    p for p, md5 in files.items() if not os.path.isfile(p) or hashes.md5(p) != md5
-                ]
-                if wrong:
-                    done.failed[name] = f"{some(wrong)} changed meanwhile"
+            if name in done.failed:
+                continue
+            files: dict[str, str] = {}  # path -> object
+            for out, oid in outs.items():
+                files |= store.files(out, oid)
+            done.lines += _put(store, hashes, outs, files)
+            # read again: another program can have changed a file meanwhile
+            wrong = [p for p, md5 in files.items() if not os.path.isfile(p) or hashes.md5(p) != md5]
+            if wrong:
+                done.failed[name] = f"{some(wrong)} changed meanwhile"
         _put_certificates(t, store, {name: objects[name] for name in done.failed}, bad)
         _restore_kept(t)
         hashes.save()
     ready = [name for name in outs_of if name not in done.failed]
-    done.lines += [f"here now: {', '.join(ready)}"] * bool(ready)
+    if ready:
+        done.lines.append(f"here now: {', '.join(ready)}")
     done.lines += [
         f"phase {name} is not here: {why}; the next run makes it"
         for name, why in done.failed.items()
     ]
     with suppress(UserError):
         here = Workspace(t)
-        outdated = [
-            path
-            for job in here.judge.jobs
-            if job.name in here.judge.outdated
-            for path in job.outputs
-        ]
-        there = [path for path in outdated if os.path.isfile(path)]
-        if there:
+        jobs_to_run = [job for job in here.judge.jobs if job.name in here.judge.outdated]
+        outdated = [path for job in jobs_to_run for path in job.outputs if os.path.isfile(path)]
+        if outdated:
             done.lines.append(
-                f"{some(there)} will be made again; 'coder-clip "
+                f"{some(outdated)} will be made again; 'coder-clip "
                 f"status{option(t)}' tells the reasons"
             )
         here.hashes.save()
@@ -110,19 +104,22 @@ def pull(config: str, remote: str | None = None, jobs: int | None = None) -> Sha
 def _put(
     store: dvc.Store, hashes: Hashes, outs: Iterable[str], files: Mapping[str, str]
 ) -> list[str]:
-    """Put the files of a phase (path -> object) in place of what is there; returns lines about what
-    was moved aside.
+    """Put the files of a phase (path -> object) in the place of older ones; returns lines about
+    files that were moved aside.
     """
     lines = []
     here = [path for out in outs for path in dvc.files_below(out)]
-    links = [path for path in here if not os.path.exists(path)]  # to an object that is gone
-    others = [path for path in here if path not in links and hashes.md5(path) != files.get(path)]
-    # what the cache does not have would be lost
-    unsaved = [path for path in others if not store.good(hashes.md5(path))]
+    # links to an object that is gone
+    broken = [path for path in here if not os.path.exists(path)]
+    # changed, or not a file of the phase
+    other = [path for path in here if path not in broken and hashes.md5(path) != files.get(path)]
+    # what the cache does not have would be lost, so it is moved aside
+    unsaved = [path for path in other if not store.good(hashes.md5(path))]
     if unsaved:
         lines.append(aside(unsaved, "recorded nowhere"))
-    for path in {*links, *others}.difference(files, unsaved):
-        os.unlink(path)  # another pull brings it back
+    # remove the rest that the phase does not have; another pull brings it back
+    for path in {*broken, *other} - {*files, *unsaved}:
+        os.unlink(path)
     for path, md5 in files.items():
         if not os.path.isfile(path) or hashes.md5(path) != md5:
             store.place(path, md5)
@@ -132,16 +129,18 @@ def _put(
 def _put_certificates(
     t: Tracked, store: dvc.Store, objects: Mapping[str, Mapping[str, str]], bad: Mapping[str, str]
 ) -> None:
-    """The certificates of phases that are not here, which tell how their files were made. One that
-    holds stays.
+    """Put in place the certificates of phases that could not be pulled: they say how the files were
+    made. A certificate here that holds stays.
+
+    objects: phase -> object -> path. bad: object -> why.
     """
     holds = set[str]()
     if objects:
         with suppress(UserError):
             judge = Workspace(t).judge
             holds = {job.certificate(t.root).as_posix() for job in judge.jobs if judge.holds(job)}
-    for of in objects.values():
-        for oid, path in of.items():
+    for path_of in objects.values():
+        for oid, path in path_of.items():
             certificate = path.startswith(f"{t.root}/{FOLDER}/") and path.endswith(".json")
             if certificate and oid not in bad and path not in holds:
                 store.place(path, oid)
@@ -161,8 +160,8 @@ def push(
 ) -> Shared:
     """Upload recorded results, and verify the remote. A corrupt object is never sent.
 
-    The contents of uploaded objects are verified, over SSH too; thorough: verify those of all
-    objects."""
+    The contents of uploaded objects are verified, over SSH too; thorough: verify the contents of
+    all objects."""
     t, done = tracked(config), Shared()
     outs_of = cached(t)
     with locked():
@@ -172,7 +171,8 @@ def push(
         for outs in outs_of.values():
             store.store(outs)
         objects = {name: store.wanted(outs) for name, outs in outs_of.items()}
-        needed = {oid: path for of in objects.values() for oid, path in of.items()}
+        needed = {oid: path for path_of in objects.values() for oid, path in path_of.items()}
+        # object -> why it is bad in the remote, before the upload
         before = store.bad_in_remote(needed, thorough)
         sent = {oid: why for oid, why in before.items() if store.good(oid)}
         store.push(sent)
@@ -200,11 +200,14 @@ def push(
 
 
 def in_remote(t: Tracked) -> dict[str, bool] | str:
-    """Recorded phase -> whether the remote holds it; or why that is not known. Changes nothing."""
+    """Recorded phase -> True if the remote holds all its objects; or, if the remote cannot be
+    asked, a text that says why. Changes nothing.
+    """
     try:
         store = dvc.Store(Hashes())
+        # phase -> object -> path
         objects = {name: store.wanted(outs) for name, outs in cached(t).items()}
-        bad = store.bad_in_remote({oid for of in objects.values() for oid in of})
-        return {name: bad.keys().isdisjoint(of) for name, of in objects.items()}
+        bad = store.bad_in_remote({oid for needed in objects.values() for oid in needed})
+        return {name: bad.keys().isdisjoint(needed) for name, needed in objects.items()}
     except UserError as error:
         return "no remote" if str(error).startswith("no remote") else "remote not reached"

@@ -39,6 +39,7 @@ class Tracked:
 
     @cached_property
     def folder(self) -> Path:
+        """Folder of dvc.yaml and dvc.lock."""
         return Path() if self.config == DEFAULT else Path("tracked") / Path(self.config).stem
 
     @property
@@ -58,8 +59,8 @@ class Tracked:
         return Path(os.path.normpath(given if isinstance(given, str) else "results")).as_posix()
 
     def holds(self, other: Tracked) -> bool:
-        """True if the other one's results are in the same folder, under whatever name, or in that
-        of a phase.
+        """True if the other configuration's results are in the same folder, under any name, or in a
+        folder of a phase of this one.
         """
         mine, theirs = os.path.realpath(self.root), os.path.realpath(other.root)
         below = (name for phase in phases() for name in (*phase.makes, FOLDER))
@@ -67,12 +68,13 @@ class Tracked:
 
     def keeps(self, phase: Phase) -> tuple[str, ...]:
         """Outputs of a phase that Git keeps: tables and metrics of the default."""
-        return (
-            tuple(f"{self.root}/{name}" for name in phase.keeps) if self.config == DEFAULT else ()
-        )
+        if self.config != DEFAULT:
+            return ()
+        return tuple(f"{self.root}/{name}" for name in phase.keeps)
 
     @property
     def kept(self) -> list[str]:
+        """Outputs of all phases that Git keeps."""
         return [out for phase in phases() for out in self.keeps(phase)]
 
     def outs(self, phase: Phase) -> list[str]:
@@ -81,7 +83,8 @@ class Tracked:
 
     def out_of(self, path: str) -> str:
         """The out that contains a file; "" if it belongs to no phase."""
-        return next((out for p in phases() for out in self.outs(p) if is_in(path, out)), "")
+        outs = (out for phase in phases() for out in self.outs(phase))
+        return next((out for out in outs if is_in(path, out)), "")
 
     @cached_property
     def outs_of(self) -> dict[str, list[str]]:
@@ -90,13 +93,14 @@ class Tracked:
 
     def recorded(self) -> dict[str, dict[str, str]]:
         """Recorded phase -> out -> hash. UserError if dvc.lock or dvc.yaml is damaged, in conflict,
-        or refused.
+        or has what no record of this project has.
         """
-        read_yaml_stages(self.yaml, self.outs_of)
-        return hashes_of({name: of for name, of in self.entries().items() if name in self.outs_of})
+        read_yaml_stages(self.yaml, self.outs_of)  # only for its errors
+        entries = self.entries()
+        return hashes_of({name: body for name, body in entries.items() if name in self.outs_of})
 
     def entries(self) -> dict[str, Any]:
-        """The stages of dvc.lock, somebody's own included."""
+        """Stage -> its entry in dvc.lock, also of stages that a user added."""
         if in_conflict(self.lock):
             raise UserError(
                 f"{self.lock} is in conflict; 'coder-clip merge{option(self)}' settles it"
@@ -107,32 +111,39 @@ class Tracked:
             return {}
 
     def write_lock(self, entries: Mapping[str, Any]) -> None:
+        """Write dvc.lock. entries: stage -> its entry."""
         text = dump({"schema": "2.0", "stages": dict(entries)})
         # a file that stays the same keeps its time
         if not self.lock.is_file() or self.lock.read_text(encoding="utf-8") != text:
             write_text(self.lock, text)
 
     def described(self, jobs: Iterable[Job]) -> dict[str, Any]:
-        """The stages of dvc.yaml for the phases that have jobs: what a phase reads and makes."""
+        """Phase -> its stage in dvc.yaml, for the phases that have jobs: the command, and what the
+        phase reads and makes.
+        """
         stages: dict[str, Any] = {}
-        where = {} if self.folder == Path() else {"wdir": "../.."}
+        # commands run at the top of the repository
+        workdir = {} if self.folder == Path() else {"wdir": "../.."}
         config = shlex.quote(self.config)
         for phase in phases():
-            own = [job for job in jobs if job.phase == phase.name]
-            if not own:
+            own_jobs = [job for job in jobs if job.phase == phase.name]
+            if not own_jobs:
                 continue
-            read = {self.out_of(path) for job in own for path in job.inputs}
-            made = {self.out_of(path) for job in own for path in job.outputs} | {
-                self.outs(phase)[-1]
-            }
-            before = [out for p in phases() for out in self.outs(p) if out in read and p != phase]
+            read = {self.out_of(path) for job in own_jobs for path in job.inputs}
+            made = {self.out_of(path) for job in own_jobs for path in job.outputs}
+            made.add(self.outs(phase)[-1])  # the certificates
+            others = [other for other in phases() if other != phase]
+            deps = [out for other in others for out in self.outs(other) if out in read]
             kept = self.keeps(phase)
             kinds: dict[str, list[dict[str, Any]]] = {"outs": [], "metrics": []}
-            # persist: DVC must not delete results before a stage, because most of them stay
             for out in self.outs(phase):
-                options = {"cache": False, "persist": True} if out in kept else {"persist": True}
-                if out in made:
-                    kinds["metrics" if METRICS in out else "outs"].append({out: options})
+                if out not in made:
+                    continue
+                # Git keeps some outputs, so DVC's cache does not
+                options = {"cache": False} if out in kept else {}
+                # DVC must not delete results before a stage, because most of them stay
+                options["persist"] = True
+                kinds["metrics" if METRICS in out else "outs"].append({out: options})
             cmd = [
                 (
                     f"snakemake {phase.target} --profile "
@@ -140,19 +151,19 @@ class Tracked:
                 ),
                 f"coder-clip record --config {config}",
             ]
-            described = {"cmd": cmd, "deps": [self.config, *before], **kinds}
-            stages[phase.name] = where | {key: value for key, value in described.items() if value}
+            stage = {"cmd": cmd, "deps": [self.config, *deps], **kinds}
+            stages[phase.name] = workdir | {key: value for key, value in stage.items() if value}
         return stages
 
     def write_yaml(self, jobs: Iterable[Job]) -> None:
-        """Write the phases to dvc.yaml; what is somebody's own stays. UserError as in
+        """Write the phases to dvc.yaml; stages that a user added stay. UserError as in
         `recorded`.
         """
         document = read_yaml_stages(self.yaml, self.outs_of)
         before = document.get("stages", {})
         stages = self.described(list(jobs))
         own = {name: stage for name, stage in before.items() if name not in self.outs_of}
-        # compared as mappings, so a new order of stages is no change
+        # compared as mappings: another order of stages is not a change
         if {**own, **stages} == before:
             return
         head = (
@@ -175,8 +186,9 @@ class Tracked:
             )
         # from the outside in, so that the outermost link is named
         folders = [*reversed(root.parents), root]
-        for out in (Path(out) for outs in self.outs_of.values() for out in outs):
-            folders += [out.parent, out, *sorted(out.rglob("*"))]
+        for phase_outs in self.outs_of.values():
+            for out in map(Path, phase_outs):
+                folders += [out.parent, out, *sorted(out.rglob("*"))]
         for folder in folders:
             if folder.is_symlink() and folder.is_dir():
                 raise UserError(
@@ -187,7 +199,9 @@ class Tracked:
 
 
 def tracked(config: str | Path) -> Tracked:
-    """The configuration of a file. UserError if another one has the same name or results folder."""
+    """The configuration of a file. UserError if it is outside of this repository, or if another
+    configuration has the same name or results folder.
+    """
     full = Path(config).resolve()
     if not full.is_relative_to(Path.cwd().resolve()):
         raise UserError(f"{config} is not in this repository, so its results cannot be recorded")
@@ -205,7 +219,7 @@ def tracked(config: str | Path) -> Tracked:
 
 
 def configurations() -> dict[Path, str]:
-    """Folder below tracked/ -> the configuration that it says it is of."""
+    """Folder below tracked/ -> the configuration that its dvc.yaml names."""
     found = {}
     for path in sorted(Path("tracked").glob("*/dvc.yaml")):
         with suppress(OSError, IndexError):
@@ -216,15 +230,17 @@ def configurations() -> dict[Path, str]:
 
 
 def option(t: Tracked) -> str:
+    """The option that names a configuration in a suggested command; "" for the default."""
     return "" if t.config == DEFAULT else f" --config {shlex.quote(t.config)}"
 
 
 def is_in(path: str, out: str) -> bool:
+    """True if a path is an out, or below it."""
     return path == out or path.startswith(out + "/")
 
 
 def hashes_of(entries: Mapping[str, Any]) -> dict[str, dict[str, str]]:
-    """Phase -> out -> hash."""
+    """Phase -> out -> hash, from the entries of dvc.lock."""
     return {
         name: {out["path"]: out["md5"] for out in body["outs"]} for name, body in entries.items()
     }

@@ -34,7 +34,8 @@ def status(config: str | Path, remote: bool = True) -> tuple[list[Line], list[st
     """One row per phase, and notes. remote: ask the DVC remote (may need the network). Changes
     nothing.
     """
-    t, reason = tracked(config), (dvc.unavailable() or foreign_code())
+    t = tracked(config)
+    reason = dvc.unavailable() or foreign_code()
     notes = [f"not recorded: {reason} (docs/sharing.md)"] if reason else []
     try:
         t.recorded()
@@ -56,13 +57,19 @@ def status(config: str | Path, remote: bool = True) -> tuple[list[Line], list[st
 
 
 def _line(here: Workspace, state: State, pushed: str | dict[str, bool], moved: set[str]) -> Line:
+    """The row of one phase. pushed: phase -> True if it is in the remote, or a text for all phases.
+    moved: files that will be made again; those of this phase are added.
+    """
     name = state.phase.name
-    why = dict(state.problems)
-    for job in state.jobs:  # its inputs will be made again
+    why = dict(state.problems)  # output -> why it will be made again
+    for job in state.jobs:
+        # an input of the job will be made again
         if not moved.isdisjoint(job.inputs):
-            why |= {path: why.get(path, FOLLOWS) for path in job.outputs}
+            for path in job.outputs:
+                why.setdefault(path, FOLLOWS)
     moved.update(why)
-    if (entry := here.recorded.get(name)) is None:
+    entry = here.recorded.get(name)
+    if entry is None:
         recorded = sent = "no"
     else:
         same = not why and not state.extra and here.hashes_of_outs(state) == entry

@@ -45,9 +45,8 @@ class Reason:
     """One text for or against a class. kind: name, attribute, analogous, synonym; one_to_one where
     stage two decided.
 
-    label: the class it describes. cosine: with the image. adds: points that it adds to the
-    difference between the winner and the runner-up, in stage two to the winner's lead over all
-    candidates."""
+    label: the class that the text describes. cosine: with the image. adds: points that the text
+    adds to the winner's lead over the runner-up, in stage two to the lead over all candidates."""
 
     text: str
     kind: str
@@ -90,12 +89,12 @@ class Photo:
 
 @dataclass(frozen=True)
 class StageTwo:
-    """How scores become classes. pairs: the differences of stage two, None without it; pair_texts:
-    their texts.
-    scale: factor that turns scores into probabilities, None without.
+    """How scores become classes. pairs: the differences of stage two; None without stage two.
+    pair_texts: the texts of the pairs. threshold, top_k: of stage two.
+    scale: factor that turns scores into probabilities; None without probabilities.
 
     score: features (N, d) -> scores (N, C), of a method that is not a mean over texts and so has no
-    reasons."""
+    reasons; None for the mean over texts."""
 
     score: Callable[[Tensor], Tensor] | None = None
     pairs: OneToOne | None = None
@@ -168,6 +167,7 @@ class Classifier:
         """The features of the texts, in the order of ``rows``; encoded when they are needed."""
         sentences = self.encoder.texts([s for r in self.rows for s in r.sentences])
         of_rows = sentences.split([len(r.sentences) for r in self.rows])  # type: ignore[no-untyped-call]
+        # a text in several templates has the mean of their features
         features = torch.stack([of_row.mean(dim=0) for of_row in of_rows])
         owner = torch.tensor([r.index for r in self.rows], dtype=torch.int64)
         averaged = torch.tensor([r.averaged for r in self.rows])
@@ -177,11 +177,12 @@ class Classifier:
     def neighbors(self) -> TextNeighbors:
         """Stage one: the same numbers as a run with these texts."""
         s = self.scoring
-        mean_texts, max_texts = (
-            [s.features[(s.owner == c) & (s.averaged == averaged)] for c in range(s.n_classes)]
-            for averaged in (True, False)
-        )
-        return TextNeighbors(mean_texts, max_texts)
+
+        def by_class(kept: Tensor) -> list[Tensor]:
+            """The features of each class's texts, of those that are kept: (M,) bool."""
+            return [s.features[(s.owner == c) & kept] for c in range(s.n_classes)]
+
+        return TextNeighbors(mean_texts=by_class(s.averaged), max_texts=by_class(~s.averaged))
 
     @classmethod
     def load(
@@ -198,11 +199,12 @@ class Classifier:
 
         model: for a file, where its encoder is now (it must be the same encoder); for a run, which
         of its models.
-        dataset, method: for a run; by default its only data set, and the method that it recommends,
-        or CODER. device:
-        default: the run's; for a file a GPU if there is one.
+        dataset, method: only for a run; by default its only data set, and the method that it
+        recommends, or CODER. device: by default the device of the run; for a file a GPU if there
+        is one.
 
-        UserError if the path is neither, or if the texts of the run have changed.
+        UserError if the path is neither a run nor such a file, or if the texts of the run have
+        changed.
         """
         if Path(path).suffix == ".safetensors":
             return cls._imported(Path(path), model, device)
@@ -217,31 +219,33 @@ class Classifier:
 
         UserError for an image that cannot be read, or that the encoder gives no features.
         """
-        batch, one = as_batch(images)
+        batch, single = as_batch(images)
         if not isinstance(batch, Tensor):
             rows = self.encoder.images(batch)
+        elif batch.ndim == 2:  # features
+            rows = with_features(batch.float())
         else:
-            rows = with_features(batch.float() if batch.ndim == 2 else self.encoder.pixels(batch))
-        return rows[0] if one else rows
+            rows = with_features(self.encoder.pixels(batch))
+        return rows[0] if single else rows
 
     def decide(self, x: Tensor) -> Decisions:
         """Classify features (N, d): classes and scores."""
         s = self.stages
-        scores = (s.score or self.neighbors.class_scores)(x)
-        return (
-            by_score(scores)
-            if s.pairs is None
-            else by_rerank(x, scores, s.pairs, s.threshold, s.top_k)
-        )
+        scores = self.neighbors.class_scores(x) if s.score is None else s.score(x)
+        if s.pairs is None:
+            return by_score(scores)
+        return by_rerank(x, scores, s.pairs, s.threshold, s.top_k)
 
     def scores(self, images: Picture | Images | Tensor) -> Tensor:
         """Scores of stage one, 100 × a mean of cosines: ``c.scores("a.jpg")`` -> (C,), of N images
         -> (N, C).
 
-        UserError as of :meth:`features`.
+        UserError as in :meth:`features`.
         """
         x = self.features(images)
-        return self.decide(x).scores if x.ndim == 2 else self.decide(x[None]).scores[0]
+        if x.ndim == 1:  # a single image
+            return self.decide(x[None]).scores[0]
+        return self.decide(x).scores
 
     @overload
     def classify(  # type: ignore[overload-overlap]  # a string is a sequence, too
@@ -263,18 +267,18 @@ class Classifier:
         top: int = 5,
         none_below: float | None = None,
     ) -> Photo | list[Photo]:
-        """Classify one image or several: ``c.classify("a.jpg", why=3).label``. Of a tensor, the
-        shape says which.
+        """Classify one image or several: ``c.classify("a.jpg", why=3).label``. The shape of a
+        tensor says if it is one image or several.
 
-        why: number of texts for and against, each. top: number of classes. none_below: a best class
-        with less has the label None; a probability where there are such, else a score. UserError as
-        of :meth:`features`."""
-        batch, one = as_batch(images)
+        why: number of texts for the class, and of texts against the class. top: number of classes.
+        none_below: the label is None if the best class has less than this probability, or less than
+        this score if there are no probabilities. UserError as in :meth:`features`."""
+        batch, single = as_batch(images)
         names = [
             str(image if isinstance(image, str | Path) else i) for i, image in enumerate(batch)
         ]
         photos = self.photos(self.features(batch), names, why=why, top=top, none_below=none_below)
-        return photos[0] if one else photos
+        return photos[0] if single else photos
 
     def photos(
         self,
@@ -287,8 +291,8 @@ class Classifier:
     ) -> list[Photo]:
         """As :meth:`classify`, from features (N, d) and names of the images.
 
-        Where there are probabilities, a photo that stage two decided has none, so ``none_below``
-        leaves it its class."""
+        A photo that stage two decided has no probability, also if others have one, so
+        ``none_below`` does not change its label then."""
         for option, number, least in (("why", why, 0), ("top", top, 1)):
             if not isinstance(number, Integral) or number < least:
                 raise UserError(
@@ -305,26 +309,26 @@ class Classifier:
         likeliest = decided.order[:, : max(top, 2)]
         # lists, because reading a tensor number by number takes seconds for many photos
         orders, scores = likeliest.tolist(), decided.scores.gather(1, likeliest).tolist()
-        of_best = (
-            None
-            if probabilities is None
-            else probabilities.gather(1, likeliest[:, :1])[:, 0].tolist()
-        )
+        best_probabilities = None
+        if probabilities is not None:
+            best_probabilities = probabilities.gather(1, likeliest[:, :1])[:, 0].tolist()
         leads, by_stage_two = ahead.tolist(), decided.reranked.tolist()
         photos = []
         for i, name in enumerate(names):
             order, reranked = orders[i], by_stage_two[i]
             best, score = order[0], scores[i][0]
             # stage two says which class comes first, not how sure that is
-            sure = None if of_best is None or reranked else of_best[i]
-            compared = score if probabilities is None else sure
-            none = none_below is not None and compared is not None and compared < none_below
+            probability = None
+            if best_probabilities is not None and not reranked:
+                probability = best_probabilities[i]
+            compared = score if best_probabilities is None else probability
+            too_low = none_below is not None and compared is not None and compared < none_below
             photos.append(
                 Photo(
                     image=name,
-                    label=None if none else self.classes[best],
+                    label=None if too_low else self.classes[best],
                     score=score,
-                    probability=sure,
+                    probability=probability,
                     margin=leads[i],
                     top=tuple(zip((self.classes[c] for c in order), scores[i], strict=True)),
                     reranked=reranked,
@@ -339,8 +343,8 @@ class Classifier:
     def reasons(
         self, x: Tensor, decided: Decisions, n: int
     ) -> list[tuple[list[Reason], list[Reason]]]:
-        """For each image the n strongest texts for its class against the runner-up, and the
-        reverse; x: (N, d).
+        """For each image the n strongest texts for the decided class, compared with the runner-up,
+        and the n strongest texts against it. x: (N, d).
 
         UserError if the method's scores are not means over texts.
         """
@@ -353,7 +357,7 @@ class Classifier:
             if decided.reranked[i]:
                 each = self._compared(x[i], decided.order[i, : self.stages.top_k])
             else:
-                texts = [self.rows[t.text] for t in of_image]
+                texts = [self.rows[t.text] for t in of_image]  # a term has the row of its text
                 each = [
                     Reason(r.text, r.kind, self.classes[r.index], t.cosine, t.adds)
                     for r, t in zip(texts, of_image, strict=True)
@@ -363,11 +367,13 @@ class Classifier:
 
     def _compared(self, x: Tensor, candidates: Tensor) -> list[Reason]:
         """Reasons of stage two for one image (d,), whose winner is the first candidate."""
-        winner, of = int(candidates[0]), set(candidates.tolist())
-        texts = [
-            t for t in self.stages.pair_texts if {t.of, t.other} <= of and winner in (t.of, t.other)
-        ]
-        if not texts:  # the pairs came without them
+        winner, classes = int(candidates[0]), set(candidates.tolist())
+        texts = []  # that compare the winner with another candidate
+        for text in self.stages.pair_texts:
+            pair = {text.of, text.other}
+            if winner in pair and pair <= classes:
+                texts.append(text)
+        if not texts:  # `pairs` came without texts
             return []
         features = self.encoder.texts([t.sentence for t in texts])
         terms = compare_texts(x, texts, features, candidates, winner)
@@ -408,6 +414,7 @@ class Classifier:
 
     @classmethod
     def _imported(cls, path: Path, model: str | None, device: str | torch.device | None) -> Self:
+        """The classifier of a file that `export` wrote. UserError if the file does not fit."""
         # The stored features are only right for the same encoder and the same prompts. Both are
         # compared; only the name of the model may differ, because its files may be elsewhere on
         # this machine.
@@ -446,16 +453,22 @@ class Classifier:
 
 
 def as_batch(images: Any) -> tuple[list[Any] | Tensor, bool]:
-    """Several images as a list or tensor, and True if there is only one that was given alone."""
+    """Return a list of images or a batch tensor, and True if a single image was given.
+
+    A tensor is a batch if it holds features (N, d) or pixels (N, C, H, W).
+    """
     if isinstance(images, Tensor) and images.ndim in (2, 4):
         return images, False
-    one = isinstance(images, str | bytes | bytearray | memoryview | np.ndarray | Tensor)
-    one = one or hasattr(images, "read") or not isinstance(images, Iterable)
-    return [images] if one else list(images), one
+    # these can be iterated, but are one image
+    single = isinstance(images, str | bytes | bytearray | memoryview | np.ndarray | Tensor)
+    single = single or hasattr(images, "read") or not isinstance(images, Iterable)
+    return [images] if single else list(images), single
 
 
 def on(spec: EncoderSpec, device: str | torch.device | None) -> EncoderSpec:
-    """The encoder on another device, None for its own. UserError for a device that is not there."""
+    """The encoder on another device; None: on its own device. UserError for a device that is not
+    there.
+    """
     if device is None:
         return spec
     pick_device(str(device))

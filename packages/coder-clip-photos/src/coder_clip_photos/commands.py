@@ -169,19 +169,26 @@ def classify(
 
     # Options that contradict each other are refused before the photos are encoded, which takes most
     # of the time.
-    format, said = _format(format, out), ""
+    format = _format(format, out)
+    about_run = ""
     points = True  # scores are points: 100 × cosines
     if run is not None:
         from .runs import load_run
 
-        own = {"--classes": classes, "--classes-file": classes_file, "--texts": texts}
-        for option, value in (own | {"--template": template, "--pretrained": pretrained}).items():
+        without_run = {
+            "--classes": classes,
+            "--classes-file": classes_file,
+            "--texts": texts,
+            "--template": template,
+            "--pretrained": pretrained,
+        }
+        for option, value in without_run.items():
             if value:
                 raise UserError(
                     f"{option} and --run: a run has its own classes, texts, templates and weights"
                 )
         finished = load_run(run, dataset, model, method, explained=why > 0, cache=cache)
-        classifier, said = finished.classifier, f"; {finished.said}"
+        classifier, about_run = finished.classifier, f"; {finished.said}"
         points = finished.chosen.shots is None
     elif dataset or method:
         option = "--dataset" if dataset else "--method"
@@ -218,13 +225,14 @@ def classify(
         made = files.copy_to(copy_to, found)
         _note(f"{listing.photo_count(made)} copied to {files.shown(copy_to)}")
     rate = len(places.files) / max(time.monotonic() - started, 1e-3)
+    digits = 1 if rate < 10 else 0
     if found:
         if none_below is not None:
             calibrated = classifier.stages.scale is not None
             typical = listing.typical(found, none_below, calibrated)
             if typical:
                 _note(typical)
-        _note(f"{listing.summary(found)}; {rate:.{1 if rate < 10 else 0}f} images/s{said}")
+        _note(f"{listing.summary(found)}; {rate:.{digits}f} images/s{about_run}")
     if why and only_names:
         _note("only names: give --texts to see reasons")
     _end(places, features)
@@ -299,10 +307,9 @@ def find(
 
 
 def _format(format: Format | None, out: Path | None) -> Format:
-    """The format that was asked for, by name or by the ending of --out. UserError for another
-    ending.
+    """The format given by --format, or by the ending of --out. UserError for an unknown ending.
 
-    With --format a file may have any ending but a photo's: a photo could be overwritten.
+    With --format a file may have any ending except a photo's: a photo could be overwritten.
     """
     from coder_clip.datasets.folder import is_image
 
@@ -324,15 +331,17 @@ def _format(format: Format | None, out: Path | None) -> Format:
 
 
 def _width(out: Path | None) -> int | None:
-    """Columns of the terminal that a table is for; None for a file or pipe, which take lines of any
-    length.
+    """Columns of the terminal that a table is for; None for a file or pipe, whose lines can have
+    any length.
     """
-    return shutil.get_terminal_size().columns if out is None and sys.stdout.isatty() else None
+    if out is None and sys.stdout.isatty():
+        return shutil.get_terminal_size().columns
+    return None
 
 
 def _end(places: Places, features: Features) -> None:
-    """List skipped photos. The exit status is 1 if one of them was named, or if no photo could be
-    read.
+    """List skipped photos. The exit status is 1 if the user named one of them, or if no photo could
+    be read.
     """
     _list_skipped(places, features.skipped)
     skipped = {path for path, _ in places.skipped + features.skipped}
@@ -349,7 +358,7 @@ def _classifier(
     pretrained: str | None,
     cache: bool,
 ) -> Classifier:
-    """A classifier without a run, from what describes the classes."""
+    """A classifier without a run, from one of classes, classes_file and texts."""
     described = {"--classes": classes, "--classes-file": classes_file, "--texts": texts}
     given = [option for option, value in described.items() if value]
     if not given:
@@ -361,22 +370,22 @@ def _classifier(
     from . import Classifier
     from .texts import TEMPLATES
 
-    what: Any = texts
+    descriptions: Any = texts
     if classes:
-        what = _names(classes)
+        descriptions = _names(classes)
     elif classes_file:
         if classes_file.suffix == ".json":
             raise UserError(
                 f"--classes-file {classes_file}: it has a name per "
                 "line; a text set is given as --texts"
             )
-        what = []
+        descriptions = []
         for line in lines_of(classes_file):
             # a line without a quote is one name, also with a comma
-            what += _names(line) if line.startswith('"') else [line]
+            descriptions += _names(line) if line.startswith('"') else [line]
     return Classifier(
         model or DEFAULT_MODEL,
-        what,
+        descriptions,
         pretrained=pretrained,
         cache=cache,
         templates=template or TEMPLATES,
@@ -387,9 +396,8 @@ def _names(text: str) -> list[str]:
     """Names between commas, as in CSV: quotes keep a comma in a name."""
     lines = text.removeprefix("\ufeff").splitlines()
     try:
-        return [
-            name for line in csv.reader(lines, skipinitialspace=True, strict=True) for name in line
-        ]
+        rows = csv.reader(lines, skipinitialspace=True, strict=True)
+        return [name for row in rows for name in row]
     except csv.Error as error:
         raise UserError(
             f'class names {text}: {error}; write a name with a comma as "shark, white"'
@@ -412,11 +420,12 @@ def _write(text: str, out: Path | None = None) -> None:
         sys.stdout.write(text)
         sys.stdout.flush()
     except BrokenPipeError:
-        # Python flushes once more when it ends
+        # Python flushes once more when it ends, so nothing may be wrong with standard output then
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _list_skipped(places: Places, unreadable: list[tuple[str, str]]) -> None:
+    """Print a line per file that was left out. unreadable: (path, reason)."""
     from .files import by_ending, shown
 
     for line in by_ending(places.others):
@@ -426,6 +435,7 @@ def _list_skipped(places: Places, unreadable: list[tuple[str, str]]) -> None:
 
 
 def _note(line: str) -> None:
+    """Print a line about the run to standard error."""
     typer.echo(line, err=True)
 
 
@@ -471,8 +481,8 @@ def explore(
     the machine. Text sets are saved in the working directory, corrected labels beside the run's
     configuration. Control-C ends it.
     """
-    # Class names or texts mean photos; without them the path is a finished run. All slow work is
-    # done before the address is printed.
+    # With class names or texts the paths are photos, without them the path is a finished run. All
+    # slow work is done before the address is printed.
     from . import explorer, files, web_page
 
     _quiet_about_large_photos()
@@ -502,7 +512,7 @@ def explore(
     _ = shown.study.encoder.encoder  # loaded now, so that the first edit is as quick as the others
     server, address = web_page.server(shown, port)
     try:
-        # from the line on that promises it
+        # Control-C is caught from the line on that promises this
         typer.echo(f"{address}\nControl-C ends it.")
         with web_page.in_browser(address) if browser else nullcontext():
             server.serve_forever()

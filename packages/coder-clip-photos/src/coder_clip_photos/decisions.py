@@ -49,23 +49,29 @@ def by_rerank(x: Tensor, scores: Tensor, pairs: OneToOne, threshold: float, k: i
     """Let stage two decide among the k best if stage one's gap is below the threshold. x: (N, d);
     scores: (N, C).
     """
-    one = by_score(scores)
-    both = rerank_scores(x, scores, pairs, k)
-    near = both.gap < threshold
-    near &= (both.values != 0).any(
-        dim=1
-    )  # without texts for any of the pairs stage one has the last word
-    by_value = both.values.argsort(dim=1, descending=True, stable=True)
-    rest = one.order[:, both.classes.shape[1] :]
-    order = torch.cat([both.classes.gather(1, by_value), rest], dim=1)
-    values = torch.zeros_like(scores).scatter(1, both.classes, 100 * both.values.to(scores.dtype))
+    stage_one = by_score(scores)
+    stage_two = rerank_scores(x, scores, pairs, k)
+    # all values are 0 if no pair of candidates has texts; stage one decides then
+    has_texts = (stage_two.values != 0).any(dim=1)
+    reranked = (stage_two.gap < threshold) & has_texts
+    by_value = stage_two.values.argsort(dim=1, descending=True, stable=True)
+    rest = stage_one.order[:, stage_two.classes.shape[1] :]
+    order = torch.cat([stage_two.classes.gather(1, by_value), rest], dim=1)
+    # cosines × 100: points, as the scores
+    points = 100 * stage_two.values.to(scores.dtype)
+    values = torch.zeros_like(scores).scatter(1, stage_two.classes, points)
     return Decisions(
-        torch.where(near[:, None], order, one.order), scores, near, values * near[:, None]
+        order=torch.where(reranked[:, None], order, stage_one.order),
+        scores=scores,
+        reranked=reranked,
+        values=values * reranked[:, None],
     )
 
 
 class PairText(NamedTuple):
-    """A one-to-one text: what class ``of`` has and ``other`` has not, in one of its sentences."""
+    """A one-to-one text, about what class ``of`` has and class ``other`` has not. sentence: the
+    text in one of the templates.
+    """
 
     of: int
     other: int
@@ -74,9 +80,8 @@ class PairText(NamedTuple):
 
 
 class PairTerm(NamedTuple):
-    """A text of class ``of`` that stage two decided by. cosine: with the image, mean over the
-    text's sentences.
-    adds: points for the winner."""
+    """A text of class ``of`` that counted in stage two. cosine: with the image, mean over the
+    text's sentences. adds: points that the text adds to the winner's value."""
 
     of: int
     text: str
@@ -87,34 +92,34 @@ class PairTerm(NamedTuple):
 def compare_texts(
     x: Tensor, texts: Sequence[PairText], features: Tensor, candidates: Tensor, winner: int
 ) -> list[PairTerm]:
-    """The winner against each other candidate, text by text, for one image; the largest first.
+    """Split the winner's value of one image into a term per text, the largest first.
 
-    x: (d,). features: (P, d) of the sentences of ``texts``; both sides of every pair are there. The
+    x: (d,). features: (P, d) of the sentences of ``texts``; a pair has texts of both sides. The
     terms sum to the winner's value: 100 × the mean over the other candidates of x·D(winner, other),
     a difference of two means of cosines. As in stage one (`evaluation.reasons`), the middle of the
-    two means is taken off every cosine: the weights of the two sides cancel, so the sum stays, and
-    a text that fits as well as both classes do on average adds nothing."""
+    two means is subtracted from every cosine: the weights of the two sides cancel, so the sum stays
+    the same, and a text that fits as well as both classes do on average adds nothing."""
     cosines = exact_matmul(l2_normalize(x[None]), l2_normalize(features))[0].tolist()
-    sides = defaultdict(list)  # (of, other) -> rows
+    rows_of = defaultdict(list)  # (of, other) -> rows of the texts of this side
     for i, text in enumerate(texts):
-        sides[text.of, text.other].append(i)
+        rows_of[text.of, text.other].append(i)
     others = [c for c in candidates.tolist() if c != winner]
-    parts = defaultdict(list)  # a text may tell its class from several others
+    # (class, text) -> (cosine, points) of each sentence and pair: a text can count in several pairs
+    parts = defaultdict(list)
     for other in others:
-        both = sides[winner, other], sides[other, winner]
-        if not all(both):
+        sides = rows_of[winner, other], rows_of[other, winner]
+        if not all(sides):
             continue
-        middle = sum(sum(cosines[i] for i in side) / len(side) for side in both) / 2
-        for sign, side in zip((1, -1), both, strict=True):
+        middle = sum(sum(cosines[i] for i in side) / len(side) for side in sides) / 2
+        for sign, side in zip((1, -1), sides, strict=True):
             weight = sign * 100 / (len(side) * len(others))
             for i in side:
-                parts[texts[i].of, texts[i].text].append(
-                    (cosines[i], weight * (cosines[i] - middle))
-                )
-    terms = [
-        PairTerm(of, text, sum(c for c, _ in each) / len(each), sum(adds for _, adds in each))
-        for (of, text), each in parts.items()
-    ]
+                part = cosines[i], weight * (cosines[i] - middle)
+                parts[texts[i].of, texts[i].text].append(part)
+    terms = []
+    for (of, description), of_text in parts.items():
+        cosine = sum(c for c, _ in of_text) / len(of_text)
+        terms.append(PairTerm(of, description, cosine, sum(adds for _, adds in of_text)))
     return sorted(terms, key=lambda t: -t.adds)
 
 
@@ -144,8 +149,8 @@ def fit_scale(scores: Tensor, labels: Tensor) -> float | None:
 
 
 def margins(decisions: Decisions) -> Tensor:
-    """Lead of the decided class over the runner-up: (N,) points of score; stage two's values where
-    it decided.
+    """Lead of the decided class over the runner-up: (N,) points of score, or of stage two's values
+    for images that stage two decided.
     """
     points = torch.where(decisions.reranked[:, None], decisions.values, decisions.scores)
     best = points.gather(1, decisions.order[:, :2])

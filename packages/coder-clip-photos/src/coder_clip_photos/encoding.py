@@ -49,15 +49,14 @@ READERS = 4  # threads that decode: Pillow lets others run meanwhile
 # pixels that are decoded at once, of four bytes each; a larger photo is decoded alone
 IN_FLIGHT = 36_000_000
 LARGE = 4_000_000  # pixels of a photo whose memory is given back at once
-SMALL = (
-    1 << 20
-)  # bytes of a file that is read once; a larger one is read to hash it and again to decode it
+# bytes of a file that is read once; a larger one is read to hash it and again to decode it
+SMALL = 1 << 20
 
 
 @dataclass(frozen=True)
 class Features:
-    """Features of photos. features: (N, d) float32, raw. kept: the N photos that have one. skipped:
-    (path, reason).
+    """Features of photos. features: (N, d) float32, raw. kept: paths of the N photos that have
+    features. skipped: (path, reason) of the others.
     """
 
     features: Tensor
@@ -80,8 +79,8 @@ class PhotoEncoder:
         self._read_before = ReadBefore(folder)
 
     def __getstate__(self) -> dict[str, Any]:
-        """For another process, which opens its own cache and loads the encoder itself when it needs
-        it.
+        """Pickle only what another process needs: the process opens the cache and loads the encoder
+        itself.
         """
         return {k: v for k, v in vars(self).items() if k in ("spec", "cache", "metadata")}
 
@@ -111,13 +110,14 @@ class PhotoEncoder:
 
     @cached_property
     def metadata(self) -> dict[str, str]:
-        """As ``Encoder.metadata``; loads the encoder only where its files are not those of an
+        """As ``Encoder.metadata``; loads the encoder only if its files have changed since an
         earlier call.
         """
         return self.store.metadata(self.spec) or self.encoder.metadata()
 
     @cached_property
     def key(self) -> str:
+        """The key of this encoder's features in the store."""
         return features_key(self.metadata, pick_device(self.spec.device))
 
     @cached_property
@@ -170,22 +170,25 @@ class PhotoEncoder:
 
         A file that has not changed since an earlier call is not read.
         """
-        before = [self._read_before.sha256(path) for path in paths]
-        known = self._stored([sha256 for sha256 in before if sha256 is not None])
-        results = [known.get(str(sha256)) for sha256 in before]
-        unknown = [path for path, result in zip(paths, results, strict=True) if result is None]
-        done(len(paths) - len(unknown))
-        rest: list[Tensor | UserError] = []
-        for start in range(0, len(unknown), BATCH):
-            batch = unknown[start : start + BATCH]
-            rest += self._unknown(batch, pool)
+        hashes = [self._read_before.sha256(path) for path in paths]
+        known = self._stored([sha256 for sha256 in hashes if sha256 is not None])
+        results = [known.get(str(sha256)) for sha256 in hashes]
+        to_read = [path for path, result in zip(paths, results, strict=True) if result is None]
+        done(len(paths) - len(to_read))
+        read: list[Tensor | UserError] = []
+        for start in range(0, len(to_read), BATCH):
+            batch = to_read[start : start + BATCH]
+            read += self._read_and_encode(batch, pool)
             done(len(batch))
-        in_order = iter(rest)
+        # put the results of files that were read into the gaps
+        in_order = iter(read)
         return [next(in_order) if result is None else result for result in results]
 
-    def _unknown(self, paths: Sequence[str | Path], pool: Executor) -> list[Tensor | UserError]:
-        """The feature of each photo by its content, or why it has none. Copies of a photo are
-        encoded once.
+    def _read_and_encode(
+        self, paths: Sequence[str | Path], pool: Executor
+    ) -> list[Tensor | UserError]:
+        """The feature of each photo, or why it has none. Files are told apart by their content, so
+        copies of a photo are encoded once.
         """
         read = list(pool.map(_read, paths))
         files = {f.sha256: f for f in read if isinstance(f, _File)}
@@ -206,7 +209,10 @@ class PhotoEncoder:
         return {sha256: row for (sha256, row), fine in zip(rows.items(), good, strict=True) if fine}
 
     def _encode(self, files: dict[str, _File], pool: Executor) -> dict[str, Tensor | UserError]:
-        """Encode new photos by sha256 and store their features; or say why one has none."""
+        """sha256 -> feature of each new photo, or why it has none. Features are stored.
+
+        files: sha256 -> file.
+        """
         if not files:
             return {}
         decode = partial(_pixels, self._preprocess, self._in_flight)
@@ -223,7 +229,9 @@ class PhotoEncoder:
         return {**rows, **failed}
 
     def _preprocess(self) -> Preprocess:
-        """For threads: the encoder is loaded once, and not at all if no new photo can be read."""
+        """The encoder's preprocessing, for several threads. The encoder is loaded once, and not at
+        all if no new photo can be read.
+        """
         with self._loading:
             return self.encoder.preprocess
 
@@ -235,13 +243,16 @@ class PhotoEncoder:
         UserError with the path or number of an image that cannot be read or gets no features.
         """
         # Files are encoded with the cache, pixels together by type and shape, and features are
-        # taken as they are.
-        rows, files = dict[int, Tensor](), dict[int, str | Path]()
+        # taken as they are. All three are kept by the number of the image.
+        rows: dict[int, Tensor] = {}
+        files: dict[int, str | Path] = {}
         groups = defaultdict[Any, dict[int, Tensor]](dict)
         for i, image in enumerate(images):
             if isinstance(image, str | Path):
                 files[i] = image
-            elif (tensor := self._tensor(image, i)).ndim == 1:
+                continue
+            tensor = self._tensor(image, i)
+            if tensor.ndim == 1:
                 rows[i] = tensor.float()
             else:
                 groups[tensor.dtype, tensor.shape][i] = tensor
@@ -266,13 +277,10 @@ class PhotoEncoder:
                 raise UserError(f"image {i}: {error.reason}") from None
         if isinstance(image, Tensor) and (image.ndim == 3 or image.shape == (self.dim,)):
             return image
-        if (
-            isinstance(image, np.ndarray)
-            and image.dtype == np.uint8
-            and image.size
-            and image.ndim in (2, 3)
-        ):
-            image = Image.fromarray(image) if image.shape[2:] in ((), (3,)) else image
+        is_array = isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.size > 0
+        # grey (H, W) or (H, W, 3)
+        if is_array and image.ndim in (2, 3) and image.shape[2:] in ((), (3,)):
+            image = Image.fromarray(image)
         if isinstance(image, Image.Image):
             preprocess = self.encoder.preprocess
             try:  # as read_image does
@@ -335,15 +343,16 @@ def at(spec: EncoderSpec, root: Path) -> EncoderSpec:
 
 
 def usable(features: Tensor) -> Tensor:
-    """True for each feature (…, d) with a direction. Zeros are equally near to all classes: the
-    first would win.
+    """True for each feature (…, d) that is finite and not all zeros. Zeros are equally near to all
+    classes, and the first class would win.
     """
     return features.isfinite().all(dim=-1) & features.any(dim=-1)
 
 
 def with_features(features: Tensor) -> Tensor:
-    """The features (N, d) as they are. UserError for an image without a usable one."""
-    if len(bad := (~usable(features)).nonzero()):
+    """The features (N, d) as they are. UserError if the feature of an image is not usable."""
+    bad = (~usable(features)).nonzero()
+    if len(bad):
         raise UserError(f"image {int(bad[0])}: {NO_FEATURES}")
     return features
 
@@ -356,8 +365,8 @@ class InFlight:
 
     @contextmanager
     def __call__(self, pixels: int) -> Iterator[None]:
-        """Wait until so many pixels fit beside those in flight; more than fit at all wait until
-        there are none.
+        """Wait until so many pixels fit beside those in flight. If they are more than the limit,
+        wait until no others are in flight.
         """
         pixels = min(pixels, self._most)
         with self._changed:
@@ -372,7 +381,9 @@ class InFlight:
 
 
 class _File(NamedTuple):
-    """A file that was hashed. content: None of a large one. stamp: before it was read."""
+    """A file that was hashed. content: None if the file is large. stamp: as it was before the file
+    was read.
+    """
 
     path: str | Path
     content: bytes | None
@@ -381,7 +392,9 @@ class _File(NamedTuple):
 
 
 def _read(path: str | Path) -> _File | UserError:
-    """Hash a file; or the error for what is not a file: reading a pipe would wait forever."""
+    """Hash a file; or return the error if it cannot be read. A pipe is refused, because reading it
+    would wait forever.
+    """
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
             return UserError("a folder, pipe, socket or device, not a file")
@@ -399,19 +412,23 @@ def _read(path: str | Path) -> _File | UserError:
 
 
 def _n_pixels(file: _File) -> int:
-    """The number of pixels by the header; as many as fit for a file whose header Pillow refuses."""
+    """The number of pixels by the header of a file. If Pillow refuses the header: IN_FLIGHT, so
+    that the file is decoded alone.
+    """
     try:
         with Image.open(file.path if file.content is None else io.BytesIO(file.content)) as image:
             return image.width * image.height
-    except (
-        Exception
-    ):  # Pillow raises almost anything on damaged bytes, and for a photo that is too large
+    # Pillow raises almost anything on damaged bytes, and for a photo that is too large
+    except Exception:
         return IN_FLIGHT
 
 
 def _pixels(
     preprocess: Callable[[], Preprocess], in_flight: InFlight, file: _File
 ) -> Tensor | UserError:
+    """Decode a photo for the encoder, (3, H, W), when the limit of ``in_flight`` allows it; or
+    return the error.
+    """
     # Content and decoded photo are in memory only in here, so that the limit holds for both.
     n_pixels = _n_pixels(file)
     with in_flight(n_pixels):
@@ -422,6 +439,7 @@ def _pixels(
 
 
 def _decoded(preprocess: Callable[[], Preprocess], file: _File) -> Tensor | UserError:
+    """A photo for the encoder, (3, H, W), or the error. A large file is read again."""
     content = file.content
     if content is None:
         try:

@@ -62,9 +62,9 @@ SOURCE = "edited in coder-clip explore"
 class Labels:
     """The labels of a run's photos, corrected in a file beside the configuration, for the next run.
 
-    file: what holds the corrections, there or not. folder_class: image -> class of its folder.
-    shown: the file, as the page names it. advice: where the configuration has to name it, "" if it
-    does."""
+    file: holds the corrections, once there are any. folder_class: image -> class of its folder.
+    shown: the file, as the page names it. advice: where the configuration has to name the file, ""
+    if it does. corrections: image -> the correction of its label."""
 
     file: Path
     folder_class: Mapping[str, str]
@@ -77,16 +77,16 @@ class Labels:
         self._read()
 
     def of(self, image: str, now: str | None) -> str | None:
-        """The class of an image in the next run; "" if it is left out. now: in this run, of an
-        image that is gone.
+        """The class of an image in the next run; "" if it is left out. now: the class in this run,
+        returned for an image whose file is gone.
         """
         if image in self.corrections:
             return self.corrections[image].after
         return self.folder_class.get(image, now)
 
     def correct(self, image: str, to: str) -> None:
-        """Save the true class of an image; "" leaves it out, and the class of its folder takes a
-        correction back.
+        """Save the true class of an image. "" leaves the image out of the next run, and the class
+        of its folder removes an earlier correction.
 
         UserError for an unknown class, a photo that is gone, or a file that cannot be read or
         written."""
@@ -94,7 +94,7 @@ class Labels:
             raise UserError(f"no class '{to}'{nearest(to, self.classes)}")
         if image not in self.folder_class:
             raise UserError(f"'{image}' is not in the folder any more")
-        self._read()  # somebody may have edited it meanwhile
+        self._read()  # somebody may have edited the file meanwhile
         before = self.folder_class[image]
         self.corrections.pop(image, None)
         if to != before:
@@ -107,12 +107,13 @@ class Labels:
 
 @dataclass
 class Explorer:
-    """A study that one person looks at. image: the picture at a position, decoded. folder: where
-    text sets are saved.
-    stage_two: shown beside the reasons of stage one where it would decide; None without. advice:
-    the run's recommendation, "" without a run. shows: what the page shows of it. labels: where
-    labels are corrected; None, with the reason ``kept``, if they are not. tried: the different text
-    sets that were compared with the first one.
+    """A study that one person looks at. image: returns the picture at a position, decoded. folder:
+    where text sets are saved.
+    stage_two: of the run, None without it; the page shows its decision and reasons for a photo that
+    it would decide. advice: the run's recommendation, "" without a run. shows: a sentence about the
+    method on the page. labels: where labels are corrected; None if they cannot be corrected, for
+    the reason ``kept``. tried: text sets (as JSON) that were compared with the first one. saved:
+    files that this page has written.
 
     Thread-safe, for a web server: calls run one at a time.
     """
@@ -150,8 +151,7 @@ class Explorer:
         photos = []
         for i, name in enumerate(self.study.names):
             truth = None if labels is None else classes[int(labels[i])]
-            # the class that the next run takes, where it is another; "": the next run leaves the
-            # photo out
+            # the class in the next run; "": the next run leaves the photo out
             to = truth if self.labels is None else self.labels.of(name, truth)
             photos.append(
                 {
@@ -191,11 +191,12 @@ class Explorer:
         """Classify with these texts: a list with {"name", "attribute", "analogous", "synonym"} per
         class.
 
-        UserError for what is not texts of the same classes.
+        UserError if these are not texts of the same classes.
         """
         with self._lock:
             self.now = self.study.standing(self._texts(given))
-            if (lists := _lists(self.now.texts)) != _lists(self.study.start.texts):
+            lists = _lists(self.now.texts)
+            if lists != _lists(self.study.start.texts):
                 self.tried.add(json.dumps(lists))
             return self.state()
 
@@ -204,7 +205,7 @@ class Explorer:
         without labels.
 
         The k-th text set counts as k (k + 1) tests, so that the chances of a false "clearly" sum to
-        0.05 over all that are ever tried, however often somebody looks in between.
+        0.05 over all text sets that are ever tried, however often somebody looks in between.
         """
         if self.study.labels is None:
             return None
@@ -222,7 +223,7 @@ class Explorer:
             return self._explained(self.study.features[one], decided, labels)
 
     def correct(self, position: int, to: str) -> dict[str, Any]:
-        """Save the true class of a photo for the next run; "" leaves it out. UserError as of
+        """Save the true class of a photo for the next run; "" leaves the photo out. UserError as in
         ``Labels.correct``.
         """
         name = self.study.names[self._one(position)][0]
@@ -236,11 +237,9 @@ class Explorer:
         """Score each photo as ``coder-clip find``: 100 × `most_like`. plus, minus: texts, separated
         by commas.
 
-        UserError without a text to be like.
+        UserError if ``plus`` has no text.
         """
-        wanted, unwanted = (
-            [t for text in given.split(",") if (t := text.strip())] for given in (plus, minus)
-        )
+        wanted, unwanted = _between_commas(plus), _between_commas(minus)
         if not wanted:
             raise UserError("say what the photos should be like: red bird")
         with self._lock:
@@ -250,15 +249,15 @@ class Explorer:
 
     @cached_property
     def _search(self) -> MostAlike:
+        """The search for photos that are nearly the same, which `alike` continues."""
         return MostAlike(self.study.features, self.study.labels, ALIKE)
 
     def alike(self) -> dict[str, Any]:
-        """Go on looking for photos that are nearly the same, for MOMENT seconds, and say how many
-        were compared.
+        """Continue the search for photos that are nearly the same, for MOMENT seconds. Returns the
+        number of photos ``compared`` so far, and groups of photos, the most alike first: all
+        ``groups``, and groups that are ``different`` in their labels; None before the search ends.
 
-        The search goes only as far as somebody asks, so a page that stops asking stops it. At the
-        end ``groups`` has them, the most alike first, and ``different`` groups of photos whose
-        labels differ; None before."""
+        A page that stops asking stops the search."""
         with self._comparing:
             search, until = self._search, time.monotonic() + MOMENT
             while not search.ended and time.monotonic() < until:
@@ -271,11 +270,11 @@ class Explorer:
             return found
 
     def csv(self) -> str:
-        """The photos with their classes by the texts of now, as ``coder-clip classify --format
+        """The photos with their classes by the current texts, as ``coder-clip classify --format
         csv`` writes them.
 
-        With labels: the true class, and the class in the next run where labels can be corrected.
-        After an edit: the class by the first texts.
+        More columns: with labels the true class; if labels can be corrected, the class in the next
+        run; after an edit the class by the first texts.
         """
         with self._lock:
             now = self.now
@@ -321,6 +320,7 @@ class Explorer:
         return str(path)
 
     def _one(self, position: int) -> slice:
+        """A slice of the one photo at a position. UserError for a position that is not there."""
         if position >= len(self.study.names):
             raise UserError(f"no photo {position}")
         return slice(position, position + 1)
@@ -328,17 +328,15 @@ class Explorer:
     def _explained(
         self, x: Tensor, decided: Decisions, labels: Tensor | None = None
     ) -> dict[str, Any]:
-        """A photo (1, d) with its reasons against the runner-up or, where it is wrong, against its
-        true class.
+        """A photo (1, d) with its reasons, for the page. The reasons compare the decided class with
+        the class ``other``: the true class if the decision is wrong, else the runner-up.
 
-        labels: (1,), its true class. margin: its lead over that class. reranked: stage two's
-        decision, None if stage one decides.
+        labels: (1,), the true class of the photo. Returned keys: margin, the lead over ``other``;
+        reranked, stage two's decision and reasons, None if stage one decides.
         """
-        classifier, best, other = (
-            self.now.classifier,
-            *map(int, (decided.order[0, 0], _against(decided, labels))),
-        )
-        # the texts of these two classes decide; those of a thousand others need not be read
+        classifier = self.now.classifier
+        best, other = int(decided.order[0, 0]), int(_against(decided, labels))
+        # only the texts of these two classes count, so the texts of a thousand others are not read
         texts = self.now.texts.model_copy(
             update={"classes": [self.now.texts.classes[c] for c in (best, other)]}
         )
@@ -347,7 +345,8 @@ class Explorer:
         scores, reranked = decided.scores[0].tolist(), None
         # The page decides by stage one; a copy of the classifier with stage two says what the run's
         # rerank would decide.
-        if (stages := self.stage_two) is not None and stages.pairs is not None:
+        stages = self.stage_two
+        if stages is not None and stages.pairs is not None:
             again = by_rerank(x, decided.scores, stages.pairs, stages.threshold, stages.top_k)
             if again.reranked[0]:
                 two = copy(classifier)
@@ -364,6 +363,7 @@ class Explorer:
         } | _sides(*reasons)
 
     def _texts(self, given: Any) -> TextSet:
+        """The text set of the page's texts, checked and cleaned. given: as in `edit`."""
         before = self.study.start.texts
         try:
             edited = TypeAdapter(list[ClassTexts]).validate_python(given)
@@ -384,9 +384,11 @@ class Explorer:
         return before.model_copy(update={"classes": entries})
 
     def _with_provenance(self) -> TextSet:
+        """The current texts; the provenance of each edited kind says how the texts were edited."""
         start, now = self.study.start, self.now
         note: dict[str, Any] = {"source": SOURCE, "date": datetime.date.today().isoformat()}
-        if (test := self._test()) is not None:
+        test = self._test()
+        if test is not None:
             note["chosen_on"] = {
                 "images": len(self.study.names),
                 "tried": len(self.tried),
@@ -396,35 +398,49 @@ class Explorer:
             }
         notes = dict(start.texts.provenance)
         for kind in BESIDES_NAME:
-            if [c.of(kind) for c in start.texts.classes] != [c.of(kind) for c in now.texts.classes]:
-                notes[kind] = note | ({"from": notes[kind]} if kind in notes else {})
+            before = [c.of(kind) for c in start.texts.classes]
+            if [c.of(kind) for c in now.texts.classes] == before:
+                continue
+            edited = dict(note)
+            if kind in notes:
+                edited["from"] = notes[kind]
+            notes[kind] = edited
         return now.texts.model_copy(update={"provenance": notes})
 
 
 def _against(decided: Decisions, labels: Tensor | None) -> Tensor:
-    """(N,) what the class of a photo is compared with: the runner-up or, where it is wrong, the
-    true class.
+    """Class (N,) to compare each decision with: the true class if the decision is wrong, else the
+    runner-up.
     """
     best, second = decided.order[:, 0], decided.order[:, 1]
     return second if labels is None else torch.where(best == labels, second, labels)
 
 
 def _sides(reasons_for: Sequence[Reason], against: Sequence[Reason]) -> dict[str, Any]:
+    """The reasons for and against a class, for the page."""
     return {"for": [asdict(r) for r in reasons_for], "against": [asdict(r) for r in against]}
 
 
 def _lists(texts: TextSet) -> list[dict[str, Any]]:
+    """The texts of each class, as `Explorer.edit` takes them."""
     return [{"name": c.name} | {kind: c.of(kind) for kind in BESIDES_NAME} for c in texts.classes]
+
+
+def _between_commas(text: str) -> list[str]:
+    """The parts of a text between commas, without empty ones."""
+    parts = [part.strip() for part in text.split(",")]
+    return [part for part in parts if part]
 
 
 def _cleaned(texts: list[str]) -> list[str]:
     """Remove superfluous spaces, empty texts and repeats."""
-    return list(dict.fromkeys(text for t in texts if (text := " ".join(t.split()))))
+    cleaned = [" ".join(text.split()) for text in texts]
+    return list(dict.fromkeys(text for text in cleaned if text))
 
 
 def explore_run(run: FinishedRun, folder: Path) -> Explorer:
-    """Explore the validation images of a finished run (``runs.load_run``), so that test images stay
-    unseen.
+    """The page's state for a finished run (``runs.load_run``): its validation images, so that test
+    images stay unseen.
 
     UserError if the run has no validation images.
     """
@@ -448,25 +464,23 @@ def explore_run(run: FinishedRun, folder: Path) -> Explorer:
 
 
 def _labels(run: FinishedRun, data: FolderDataset) -> Labels:
-    """Where the labels of a run's photos are corrected: the file that its configuration names, or
-    one beside it.
+    """The labels of a run's photos. Corrections are in the file that the configuration names, or in
+    a file beside the configuration.
     """
     named = run.config.datasets[run.dataset].corrections
     file = named or run.root / default_file(run.file, run.dataset)
     shown, configuration = (os.path.relpath(path, run.root) for path in (file, run.file))
-    advice = (
-        ""
-        if named
-        else f"The next run uses it once {configuration} has this line below {run.dataset}:"
-    )
+    advice = ""
+    if not named:
+        advice = f"The next run uses it once {configuration} has this line below {run.dataset}:"
     return Labels(file, data.folder_class, data.classes, shown, advice)
 
 
 def explore_photos(
     classifier: Classifier, files: list[Path], folder: Path
 ) -> tuple[Explorer, list[tuple[str, str]]]:
-    """Photos without labels, and (path, reason) of those that cannot be read. UserError if none
-    can.
+    """The page's state for photos without labels, and (path, reason) of photos that cannot be read.
+    UserError if none can be read.
     """
     found = classifier.encoder.photos(files, progress=True)
     if not found.kept:

@@ -30,8 +30,8 @@ FROM_STDIN = "-"
 class Places:
     """Photos in order, each once.
 
-    named: those that were asked for by name, not found in one of the folders.
-    skipped: (path, reason) of folders below that cannot be read, and of files with unusable names.
+    named: paths that were given by name, not found in one of the folders.
+    skipped: (path, reason) of subfolders that cannot be read, and of files with unusable names.
     others: ending -> number of files in the folders that are not images.
     """
 
@@ -49,8 +49,8 @@ def find(places: Sequence[str]) -> Places:
     These names are one per line, or have NUL between them. UserError for a place that does not
     exist, a pipe or device, a folder without images, or nothing at all.
     """
-    # What the user named has to be there (UserError). What cannot be read in a folder below it is
-    # only noted in `skipped`.
+    # A place that the user named must exist (UserError). What cannot be read below a named folder
+    # is only noted in `skipped`.
     files: list[Path] = []
     named: set[str] = set()
     folders: list[Path] = []
@@ -58,22 +58,28 @@ def find(places: Sequence[str]) -> Places:
     others = Counter[str]()
 
     def unreadable(error: OSError) -> None:
+        """Note a folder that cannot be read."""
         skipped.append((str(error.filename), error.strerror or str(error)))
 
     def other(path: str) -> None:
+        """Count a file that is not an image by its ending, or note its unusable name."""
         if is_unicode(path):
             others[Path(path).suffix.lower() or "without ending"] += 1
         else:
             skipped.append((path, "its name is not valid Unicode: rename it"))
 
-    for name in (name for place in places for name in _listed(place)):
+    # a generator, so that a wrong place is refused before standard input is read
+    names = (name for place in places for name in _listed(place))
+    for name in names:
         path = Path(name)
         if path.is_dir():
-            n, before = len(skipped), others.copy()
+            n_skipped, others_before = len(skipped), others.copy()
             below = list(image_files(path, unreadable, other))
             if not below:
-                why = [f"cannot read {shown(p)}: {reason}" for p, reason in skipped[n : n + 1]]
-                why += by_ending(others - before)
+                # the first problem in this folder, and the files that are not images
+                first = skipped[n_skipped : n_skipped + 1]
+                why = [f"cannot read {shown(p)}: {reason}" for p, reason in first]
+                why += by_ending(others - others_before)
                 raise UserError(f"no images in folder {'; '.join([shown(path), *why])}")
             files += below
             folders.append(path)
@@ -102,20 +108,23 @@ def _listed(place: str) -> list[str]:
     if place != FROM_STDIN:
         return [place]
     if isinstance(sys.stdin, io.TextIOWrapper):
-        sys.stdin.reconfigure(
-            errors="surrogateescape"
-        )  # as Python reads file names that are not UTF-8
-    names = sys.stdin.read().removeprefix("\ufeff")
-    return [n for n in (names.split("\0") if "\0" in names else names.splitlines()) if n.strip()]
+        # as Python reads file names that are not UTF-8
+        sys.stdin.reconfigure(errors="surrogateescape")
+    text = sys.stdin.read().removeprefix("\ufeff")
+    names = text.split("\0") if "\0" in text else text.splitlines()
+    return [name for name in names if name.strip()]
 
 
 def first_ten(parts: Sequence[str]) -> str:
-    return ", ".join(parts[:10]) + (f" and {len(parts) - 10:,} more" if len(parts) > 10 else "")
+    """The first ten parts in one line, and the number of the others."""
+    line = ", ".join(parts[:10])
+    return f"{line} and {len(parts) - 10:,} more" if len(parts) > 10 else line
 
 
 def by_ending(others: Counter[str]) -> list[str]:
-    """One line on files that were left out, if there are any: left out by ending: 3 .svg, 1
-    .pdf.
+    """One line about files that were left out ("left out by ending: 3 .svg, 1 .pdf"), or no line.
+
+    others: ending -> number of files.
     """
     counts = [f"{n:,} {shown(ending)}" for ending, n in others.most_common()]
     return [f"left out by ending: {first_ten(counts)}"] if counts else []
@@ -123,14 +132,16 @@ def by_ending(others: Counter[str]) -> list[str]:
 
 def shown(path: str | Path) -> str:
     """A path in one line: control characters such as a newline are escaped."""
+    # repr escapes a character, and the slice drops its quotes
     return re.sub(
         r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]", lambda m: repr(m[0])[1:-1], str(path)
     )
 
 
 def cut_middle(text: str, width: float, length: Callable[[str], float]) -> str:
-    """The text, or its beginning and end with "…" between them so that its length is at most the
-    width.
+    """The text; if its length is above the width, its beginning and end with "…" between them.
+
+    length: returns the length of a text, in the unit of the width.
     """
     head, tail = text[: len(text) // 2], text[len(text) // 2 :]
     while (head or tail) and length(text) > width:
@@ -140,8 +151,8 @@ def cut_middle(text: str, width: float, length: Callable[[str], float]) -> str:
 
 
 def refuse_within(option: str, target: Path, places: Places) -> None:
-    """Refuse to write where photos are read: one would be lost, or the next call would read what
-    was written.
+    """Raise UserError for a target in a folder whose photos are read, or a photo itself: a photo
+    would be lost, or the next call would read the written files.
     """
     for source in [*places.folders, *map(Path, places.named)]:
         if target.resolve().is_relative_to(source.resolve()):
@@ -173,6 +184,9 @@ def copy_to(folder: Path, photos: Sequence[Photo]) -> int:
 
 
 def _copy(source: Path, folder: Path) -> bool:
+    """Copy a file into a folder; False if the folder has this file already. If another file has the
+    name, the copy gets a number.
+    """
     for n in itertools.count(1):
         target = folder / (source.name if n == 1 else f"{source.stem}-{n}{source.suffix}")
         if not target.exists():
@@ -190,8 +204,8 @@ def _copy(source: Path, folder: Path) -> bool:
 
 
 def _folder_name(label: str) -> str:
-    """A class as a folder that a labelled run reads back: spaces as underscores, nothing that leads
-    elsewhere.
+    """The name of a class's folder, as a labelled run reads it: spaces become underscores, and no
+    character leads to another folder.
     """
     name = re.sub(r'[\\/:*?"<>|\x00-\x1f]', "-", label).strip(". ")
     return name.replace(" ", "_") or "_"

@@ -4,6 +4,7 @@ scaled or saved again, or shots of one scene.
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,9 +26,8 @@ from .encoding import Features, PhotoEncoder
 from .files import cut_middle, shown
 
 COLUMNS, SIDE, CAPTION, SPACE = 5, 240, 40, 12  # of a sheet: photos in a row, and pixels
-FONT = (
-    Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf"
-)  # Latin, Greek and Cyrillic letters
+# has Latin, Greek and Cyrillic letters
+FONT = Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf"
 MOST = 500  # photos on a sheet: 100 rows, half of what a JPEG can be high
 # photos that are compared with all others at a time: 40 MB of cosines with 20,000 photos
 ROWS = 256
@@ -36,8 +36,8 @@ ROWS = 256
 def likest(
     encoder: PhotoEncoder, photos: Features, texts: Sequence[str], minus: Sequence[str]
 ) -> list[tuple[str, float]]:
-    """Paths of photos with 100 × `most_like` of the texts and those of ``minus``, the likest
-    first.
+    """(path, score) of each photo, the most like the texts first. The score is 100 × `most_like`
+    of ``texts`` and ``minus``.
     """
     features = encoder.texts([*texts, *minus])
     scores = 100 * most_like(photos.features, features[: len(texts)], features[len(texts) :])
@@ -71,15 +71,19 @@ def draw_sheet(path: Path, found: Sequence[tuple[str, float]]) -> None:
     """Draw photos on one page, with folder, name and score below each, and write it, whole or not
     at all.
     """
-    columns, height = min(COLUMNS, len(found)), SIDE + CAPTION + SPACE
-    size = (SPACE + columns * (SIDE + SPACE), SPACE + -(-len(found) // columns) * height)
+    columns = min(COLUMNS, len(found))
+    rows = math.ceil(len(found) / columns)
+    width, height = SIDE + SPACE, SIDE + CAPTION + SPACE  # of a photo with its caption
+    size = (SPACE + columns * width, SPACE + rows * height)
     page, font = Image.new("RGB", size, "white"), ImageFont.truetype(FONT, 14)
     draw = ImageDraw.Draw(page)
     for i, (image, score) in enumerate(found):
-        x, y = SPACE + i % columns * (SIDE + SPACE), SPACE + i // columns * height
+        row, column = divmod(i, columns)
+        x, y = SPACE + column * width, SPACE + row * height
         photo = ImageOps.contain(read_image(image), (SIDE, SIDE))
+        # in the middle of its square
         page.paste(photo, (x + (SIDE - photo.width) // 2, y + (SIDE - photo.height) // 2))
-        # with its folder, because dog/1.jpg and cat/1.jpg have one name
+        # with its folder, because dog/1.jpg and cat/1.jpg have the same name
         name = cut_middle(shown("/".join(Path(image).parts[-2:])), SIDE, font.getlength)
         draw.text((x, y + SIDE + 4), f"{name}\n{score:.1f}", "black", font)
     with atomic_path(path) as temporary:
@@ -95,12 +99,12 @@ class TwoPhotos(NamedTuple):
 
 
 class MostAlike:
-    """Search for the pairs of photos with the largest cosines, in steps: the caller shows how far
-    it is, or stops.
+    """Search for the pairs of photos with the largest cosines, in steps: between steps the caller
+    can show the progress, or stop.
 
-    features: (N, d). labels: (N,), None without. most: how many pairs; with labels, also as many
-    whose labels differ. No limit says which cosine is "nearly the same": that depends on the
-    encoder and on the photos."""
+    features: (N, d). labels: (N,), None without. most: number of pairs to keep; with labels, also
+    of pairs whose labels differ. There is no limit above which a cosine means "nearly the same":
+    such a limit depends on the encoder and on the photos."""
 
     def __init__(self, features: Tensor, labels: Tensor | None, most: int) -> None:
         self._photos, self._labels, self._most = l2_normalize(features), labels, most
@@ -110,6 +114,7 @@ class MostAlike:
 
     @property
     def ended(self) -> bool:
+        """True if all pairs were compared."""
         return self.compared == len(self._photos)
 
     def step(self) -> None:
@@ -127,22 +132,22 @@ class MostAlike:
         self.compared = end
 
     def _keep(self, best: list[TwoPhotos], cosines: Tensor, start: int) -> None:
-        """Add the pairs that belong to the best. cosines: (rows, columns), both from photo
-        ``start`` on.
+        """Update ``best`` with pairs from ``cosines`` (rows, columns), both from photo ``start``
+        on; pairs with -inf do not count.
         """
         # Most cosines are too small to be among the best, and are not sorted. Of equal ones the
         # earlier photos stay.
         values = cosines.flatten()
         if len(best) == self._most:
-            wanted = values > best[-1].cosine
+            large = values > best[-1].cosine
         else:
             least = values.topk(min(self._most, len(values))).values[-1]
-            wanted = (values >= least) & (values > -torch.inf)
-        places = wanted.nonzero()[:, 0]
-        ordered, order = values[places].sort(descending=True, stable=True)
-        chosen = places[order[: self._most]]
-        for value, place in zip(ordered[: self._most].tolist(), chosen.tolist(), strict=True):
-            row, column = divmod(place, cosines.shape[1])
+            large = (values >= least) & (values > -torch.inf)
+        candidates = large.nonzero()[:, 0]  # positions in `values`
+        ordered, order = values[candidates].sort(descending=True, stable=True)
+        chosen = candidates[order[: self._most]]
+        for value, position in zip(ordered[: self._most].tolist(), chosen.tolist(), strict=True):
+            row, column = divmod(position, cosines.shape[1])
             best.append(TwoPhotos(start + row, start + column, value))
         best.sort(key=lambda pair: (-pair.cosine, pair.first, pair.second))
         del best[self._most :]
@@ -159,23 +164,27 @@ class Group(NamedTuple):
 
 
 def grouped(n: int, pairs: Sequence[TwoPhotos]) -> list[Group]:
-    """Join pairs that share a photo, the most alike first, until a tenth of the n photos is joined
-    to an earlier one.
+    """Join pairs that share a photo into groups, until a tenth of the n photos is joined to an
+    earlier photo.
 
-    pairs: the most alike first. Without an end, one group would hold most photos: each is a bit
-    like some other."""
+    pairs: the most alike first. If all pairs were joined, one group would hold most photos, because
+    each photo is a bit like some other."""
 
     def joined(used: int) -> int:
-        return n - len(set(connected(n, [pair[:2] for pair in pairs[:used]]).tolist()))
+        """The number of photos that the first ``used`` pairs join to an earlier photo."""
+        n_groups = len(set(connected(n, [pair[:2] for pair in pairs[:used]]).tolist()))
+        return n - n_groups
 
+    # the largest number of pairs that join at most a tenth; `joined` never falls with more pairs
     used = bisect_right(range(len(pairs) + 1), max(1, n // 10), key=joined) - 1
+    # photos of one group have the same number
     number = connected(n, [pair[:2] for pair in pairs[:used]]).tolist()
     groups: dict[int, Group] = {}
     for pair in pairs[:used]:
         # the first pair of a group has its largest cosine, the last one its least
         before = groups.setdefault(number[pair.first], Group([], pair.cosine, pair.cosine))
         groups[number[pair.first]] = before._replace(least=pair.cosine)
-    for photo, of in enumerate(number):
-        if of in groups:
-            groups[of].photos.append(photo)
+    for photo, group in enumerate(number):
+        if group in groups:
+            groups[group].photos.append(photo)
     return list(groups.values())

@@ -31,21 +31,16 @@ def as_csv(
     more: Mapping[str, Sequence[str]] | None = None,
 ) -> str:
     """Format as CSV: image, class (empty: none of these), score, probability (if there are any),
-    margin, runner_up, reranked; then the likeliest classes and the texts for and against. points:
-    False leaves margins out, of a method
-    whose scores are not points. more: further columns, by their heads: a text of each photo."""
-    # As many numbered columns as were asked for (top, why), whatever the photos have: cells without
-    # a value stay empty.
+    margin, runner_up, reranked; then the likeliest classes and the texts for and against.
+
+    points: False if scores are not points; then cells of the margin are empty. more: head of a
+    further column -> its cell for each photo."""
+    # `top` and `why` give the number of numbered columns; a photo with fewer has empty cells.
     calibrated = any(p.probability is not None for p in photos)
-    head = [
-        "image",
-        "class",
-        "score",
-        *["probability"] * calibrated,
-        "margin",
-        "runner_up",
-        "reranked",
-    ]
+    head = ["image", "class", "score"]
+    if calibrated:
+        head.append("probability")
+    head += ["margin", "runner_up", "reranked"]
     head += [f"{what}{i + 1}" for i in range(top) for what in ("top", "score")]
     head += [f"{side}{i + 1}" for side in ("for", "against") for i in range(why)]
     more = more or {}
@@ -73,11 +68,11 @@ def _filled(cells: list[str], n: int) -> list[str]:
 
 
 def cell(text: str) -> str:
-    """A text as a cell of a CSV file: control characters but newlines, which CSV quotes, are
-    escaped.
+    """A text as a cell of a CSV file: control characters are escaped, except newlines, which CSV
+    quotes.
 
-    Spreadsheets run a text that begins with =, +, - or @ as a formula, and take one behind an
-    apostrophe as it is."""
+    Spreadsheets run a text that begins with =, +, - or @ as a formula, so it gets an apostrophe
+    before it, which makes it plain text."""
     if not text.isprintable():
         text = "\n".join(shown(line) for line in text.split("\n"))
     return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
@@ -101,16 +96,23 @@ def as_table(
     """
     calibrated = any(p.probability is not None for p in photos)
     head = ["photo", "class", "probability" if calibrated else "score"]
-    head += ["margin"] * points
+    if points:
+        head.append("margin")
     rows = [[*head, "runner-up"]]
     for p in photos:
-        sure = f"{p.score:.1f}"
-        if calibrated:
-            sure = "reranked" if p.probability is None else f"{100 * p.probability:.0f} %"
+        if not calibrated:
+            certainty = f"{p.score:.1f}"
+        elif p.probability is None:
+            certainty = "reranked"
+        else:
+            certainty = f"{100 * p.probability:.0f} %"
         others = ", ".join(name for name, _ in p.top[1:top]) or p.runner_up
-        margin = [f"{p.margin:.1f}"] * points
         label = p.label or f"({NONE}: {p.best})"
-        rows.append([shown(p.image), shown(label), sure, *margin, shown(others)])
+        row = [shown(p.image), shown(label), certainty]
+        if points:
+            row.append(f"{p.margin:.1f}")
+        rows.append([*row, shown(others)])
+    # the columns with numbers are aligned on the right
     aligned = iter(_fitting(rows, range(2, len(head)), width))
     lines = [next(aligned)]
     for line, photo in zip(aligned, photos, strict=True):
@@ -137,33 +139,39 @@ def ranked(found: Sequence[tuple[str, float]], format: str, width: int | None) -
 
 
 def _fitting(rows: Sequence[Sequence[str]], right: Collection[int], width: int | None) -> list[str]:
-    """Align rows, the head first; where a terminal is too narrow, paths in the first column are
-    cut.
+    """Align rows, the head first. Paths in the first column are cut if the terminal is too narrow.
+
+    right: columns that are aligned on the right. width: of the terminal; None for a file.
     """
     if width is not None:
-        others = sum(max(map(cell_len, column)) + 2 for column in [*zip(*rows, strict=True)][1:])
+        _, *columns = zip(*rows, strict=True)
+        others = sum(max(map(cell_len, column)) + 2 for column in columns)  # two spaces between
         room = max(SHORTEST, width - others)
         rows = [(cut_middle(path, room, cell_len), *cells) for path, *cells in rows]
     lines = terminal.table(rows[0], rows[1:], right=right)
-    # no bold in a file
-    return lines if width is not None else [re.sub(r"\x1b\[\d*m", "", line) for line in lines]
+    if width is None:
+        # no bold in a file
+        lines = [re.sub(r"\x1b\[\d*m", "", line) for line in lines]
+    return lines
 
 
 def reason(r: Reason, winner: str) -> str:
     """Points that a text adds to the winner's lead, and why: +1.71 dog: "a long snout" fits badly
     (attribute).
     """
+    # a text of the winner fits well if it adds points, a text of another class if it takes points
     fits = "well" if (r.adds > 0) == (r.label == winner) else "badly"
     return f'{r.adds:+.2f} {shown(r.label)}: "{shown(r.text)}" fits {fits} ({r.kind})'
 
 
 def photo_count(n: int) -> str:
-    return f"{n} photo{'s' * (n != 1)}"
+    """A number of photos in words: 1 photo, 2 photos."""
+    return f"{n} photo" if n == 1 else f"{n} photos"
 
 
 def summary(photos: Sequence[Photo]) -> str:
-    """Number of photos of each class, most first; of the classes after the tenth only their
-    number.
+    """Number of photos of each class, most first; of classes after the tenth only how many they
+    are.
     """
     counts = Counter(p.label or NONE for p in photos)
     parts = [f"{shown(name)} {n}" for name, n in counts.most_common()]
@@ -171,11 +179,11 @@ def summary(photos: Sequence[Photo]) -> str:
 
 
 def typical(photos: Sequence[Photo], none_below: float, calibrated: bool) -> str:
-    """What the number that ``--none-below`` is compared with is for these photos: quartiles, and
-    how many are below.
+    """A line about the numbers of these photos that ``--none-below`` is compared with: quartiles,
+    and how many are below; "" if no photo has such a number.
 
-    calibrated: True if it is the probability, which reranked photos do not have; "" if no photo has
-    one."""
+    calibrated: True if the number is the probability, which reranked photos do not have; else it is
+    the score."""
     numbers = [p.probability if calibrated else p.score for p in photos]
     known = [number for number in numbers if number is not None]
     if not known:

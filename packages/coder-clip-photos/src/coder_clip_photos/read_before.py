@@ -24,9 +24,9 @@ SETTLED = 2 * 10**9  # nanoseconds
 class ReadBefore:
     """The sha256 of files, found by path, size, times and inode; in one file of rows (n, 64) uint8.
 
-    A row is the sha256 of path and stamp, then that of the content: no file name is stored. A file
-    that cannot be read or written only costs time. Of two processes that write at once, one is
-    forgotten."""
+    A row is the sha256 of path and stamp, then the sha256 of the content: no file name is stored.
+    If this file cannot be read or written, photos are read again. If two processes write at once,
+    the rows of one are lost."""
 
     def __init__(self, folder: Path | None) -> None:
         self._file = None if folder is None else folder / "read.npy"
@@ -44,7 +44,7 @@ class ReadBefore:
         return None if found is None else found.hex()
 
     def add(self, path: str | Path, before: list[int], sha256: str) -> None:
-        """Remember a file that was read. before: its `stamp` before that."""
+        """Remember a file that was read. before: its `stamp` before the reading."""
         if self._file is None:
             return
         with suppress(OSError):
@@ -53,7 +53,7 @@ class ReadBefore:
                 self._new[_key(path, before)] = bytes.fromhex(sha256)
 
     def save(self) -> None:
-        """Write what is new, beside what other processes wrote meanwhile."""
+        """Add the new rows to the file, which other processes may have written meanwhile."""
         if self._file is None or not self._new:
             return
         self._known = {**self._load(), **self._new}
@@ -68,6 +68,7 @@ class ReadBefore:
             np.save(stream, rows.reshape(-1, 2 * DIGEST))
 
     def _load(self) -> dict[bytes, bytes]:
+        """Key of a file -> sha256 of its content; {} if there is no usable file of rows."""
         if self._file is None or not self._file.is_file():
             return {}
         try:
@@ -82,6 +83,7 @@ class ReadBefore:
 
 
 def _key(path: str | Path, at: list[int]) -> bytes:
+    """The sha256 of path and stamp (``at``)."""
     # not normalized: another spelling of a path only costs time
     text = f"{os.path.join(os.getcwd(), path)}\0{at}"
     return hashlib.sha256(text.encode(errors="surrogateescape")).digest()

@@ -55,8 +55,9 @@ CONTROL = "random_words"  # a mean over draws of words: no method that could cla
 
 @dataclass(frozen=True)
 class Candidate:
-    """A method of the run. on_test: accuracy on test images, which choose nothing; val_accuracy,
-    shots, seed, point: of a few-shot method, the seed that is best on validation images."""
+    """A method of the run. on_test: accuracy on test images, which choose nothing. val_accuracy,
+    shots, seed, point: only of a few-shot method, for the seed that is best on validation
+    images."""
 
     method: str
     on_test: Estimate
@@ -67,21 +68,25 @@ class Candidate:
 
     @property
     def name(self) -> str:
+        """The name on the command line, such as coder_adapter-16."""
         return self.method if self.shots is None else f"{self.method}-{self.shots}"
 
     @property
     def title(self) -> str:
-        shots = "" if self.shots is None else f", {self.shots} shot{'s' * (self.shots != 1)}"
-        return LABELS[self.method] + shots
+        """The name for readers."""
+        label = LABELS[self.method]
+        if self.shots is None:
+            return label
+        return f"{label}, {self.shots} shot" if self.shots == 1 else f"{label}, {self.shots} shots"
 
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """A run's classifier, and the candidates that it was chosen from. stage_two: the run's rerank,
-    even if the classifier does not use it. recommendation: the run's, of all methods. rivals: the
-    methods to name beside it (`evaluation.recommendation.rivals`). why: why the method was chosen,
-    "" if it was named. n_test: number of test
-    images. validation: images (V, d), None without."""
+    """A run's classifier, and the candidates that its method was chosen from. stage_two: the run's
+    rerank, even if the classifier does not use it. recommendation: the run's, of all methods.
+    rivals: the methods to name beside it (`evaluation.recommendation.rivals`). why: why the method
+    was chosen, "" if the user named it. n_test: number of test images. validation: the validation
+    images (V, d), None without them."""
 
     classifier: Classifier
     stage_two: StageTwo
@@ -107,13 +112,10 @@ class FinishedRun:
     def said(self) -> str:
         """One line on the method: its accuracy on test images first, then why it was chosen."""
         setting = "" if self.setting == "clean" else f", setting {self.setting}"
-        share = (
-            f"{_percent(self.chosen.on_test)} of {self.n_test:,} test "
-            f"image{'s' * (self.n_test != 1)} right"
-        )
-        return "; ".join(
-            filter(None, (f"method: {self.chosen.title}{setting} ({share})", self.why))
-        )
+        images = "image" if self.n_test == 1 else "images"
+        share = f"{_percent(self.chosen.on_test)} of {self.n_test:,} test {images} right"
+        line = f"method: {self.chosen.title}{setting} ({share})"
+        return f"{line}; {self.why}" if self.why else line
 
 
 def load_run(
@@ -129,9 +131,9 @@ def load_run(
     """Load a run. where: its results folder or its configuration file.
 
     dataset, model: by default the only one. method: a name of ``methods``, few-shot ones as
-    NAME-SHOTS; by default the run's recommendation (`evaluation.recommendation`); without
-    validation images, on which to choose, CODER. explained: of the methods with reasons. In the
-    setting clean or, if the run has it not, corrected. device: default: the run's.
+    NAME-SHOTS; by default the run's recommendation (`evaluation.recommendation`), or CODER if there
+    are no validation images to choose on. explained: choose among the methods that have reasons.
+    The setting is clean or, if the run does not have it, corrected. device: by default the run's.
 
     UserError: no such run, not finished, texts or encoder changed since, unknown names.
     """
@@ -139,8 +141,8 @@ def load_run(
     # one. `used` differs from the run's recommendation only if reasons are wanted, which not all
     # methods have.
     root, file, config = find_config(where)
-    d = _one("dataset", dataset, config.datasets)
-    m = _one("model", model, config.models)
+    d = _chosen_name("dataset", dataset, config.datasets)
+    m = _chosen_name("model", model, config.models)
     how = f"to run it again: 'make reproduce CONFIG={os.path.relpath(file, root)}' in {root}"
     try:
         refuse_stale(config, root, m, d)
@@ -159,7 +161,9 @@ def load_run(
         features = Paths(config.results).text_features(m, d)
         raise UserError(f"{features} was made with another encoder than model '{m}' is now; {how}")
     candidates = methods.candidates([zero_shot, reranked])
-    used = of_run(zero_shot, reranked, candidates_of(WITH_REASONS)) if explained else recommendation
+    used = recommendation
+    if explained:
+        used = of_run(zero_shot, reranked, candidates_of(WITH_REASONS))
     chosen = _chosen(candidates, method or used.method or "coder", explained)
     return FinishedRun(
         classifier=methods.classifier(chosen, encoder),
@@ -186,8 +190,8 @@ def _documents(config: Config, model: str, dataset: str) -> list[Path]:
 
 
 def find_config(where: Path) -> tuple[Path, Path, Config]:
-    """The project's folder, the configuration file and the configuration (`Config.at` this folder)
-    of a results folder, or of such a file."""
+    """The project's folder, the configuration file and the configuration, from a results folder or
+    a configuration file. UserError if there is no such run, or more than one."""
     where = where.resolve()
     if where.is_file() and where.suffix not in (".yaml", ".yml"):
         raise UserError(f"{where} is neither a results folder nor a configuration file (.yaml)")
@@ -196,7 +200,9 @@ def find_config(where: Path) -> tuple[Path, Path, Config]:
         return root, where, load_config(where, root=root)
     if not where.is_dir():
         raise UserError(f"no run in {where}: no such folder")
-    found = []
+    # configurations above the folder that have results there: (root, file, configuration)
+    found: list[tuple[Path, Path, Config]] = []
+    complete: list[tuple[Path, Path, Config]] = []  # of these, with results of all models and data
     for root in where.parents:
         for file in sorted((root / "config").glob("*.yaml")):
             with contextlib.suppress(UserError):
@@ -208,18 +214,18 @@ def find_config(where: Path) -> tuple[Path, Path, Config]:
                     for d in config.datasets
                 ]
                 if config.results == where and any(ran):
-                    found.append((all(ran), root, file, config))
+                    found.append((root, file, config))
+                    if all(ran):
+                        complete.append((root, file, config))
     # several may share a results folder, such as a changed copy: take the one whose run is complete
-    found = [f for f in found if f[0]] or found
+    found = complete or found
     if len(found) != 1:
         what = "nothing that a config/*.yaml above it writes"
         if found:
-            what = (
-                "several configurations write it: "
-                f"{', '.join(str(file) for _, _, file, _ in found)}"
-            )
+            files = ", ".join(str(file) for _, file, _ in found)
+            what = f"several configurations write it: {files}"
         raise UserError(f"no run in {where}: {what}; name its configuration file instead")
-    return found[0][1:]
+    return found[0]
 
 
 def refuse_stale(config: Config, root: Path, model: str, dataset: str) -> None:
@@ -231,14 +237,14 @@ def refuse_stale(config: Config, root: Path, model: str, dataset: str) -> None:
     # because pulled results come without some of them.
     paths = Paths(config.results)
     texts, pairs = paths.texts(dataset), paths.one_to_one_texts(dataset)
-    recorded = {
-        path: dict(_recorded_files(read_json(path)["provenance"])) for path in (texts, pairs)
-    }
-    for path, before in (recorded[texts] | recorded[pairs]).items():
+    # source of the texts -> sha256 at the time of the run
+    of_texts = dict(_recorded_files(read_json(texts)["provenance"]))
+    of_pairs = dict(_recorded_files(read_json(pairs)["provenance"]))
+    for path, before in (of_texts | of_pairs).items():
         if (root / path).is_file() and sha256(root / path) != before:
             raise UserError(f"the texts in {path} were changed after the run")
     for path in config.datasets[dataset].text_files(dataset):
-        if path not in recorded[texts]:
+        if path not in of_texts:
             raise UserError(f"the configuration names the texts {path}, which the run did not use")
     meta = read_metadata(paths.text_features(model, dataset))
     classes = list(read_json(paths.manifest(dataset))["classes"])
@@ -248,11 +254,12 @@ def refuse_stale(config: Config, root: Path, model: str, dataset: str) -> None:
     )
     if meta["classes"] != classes or meta["text"] != sentences.text:
         raise UserError(f"classes, texts or templates of '{dataset}' were changed after the run")
-    adapters = [paths.adapter(model, dataset, n).with_suffix(".json") for n in config.adapter.shots]
-    for document in (
-        paths.rerank(model, dataset).with_suffix(".json"),
-        *filter(Path.is_file, adapters),
-    ):
+    documents = [paths.rerank(model, dataset).with_suffix(".json")]
+    for n in config.adapter.shots:
+        adapter = paths.adapter(model, dataset, n).with_suffix(".json")
+        if adapter.is_file():
+            documents.append(adapter)
+    for document in documents:
         for name, before in read_json(document)["made_by"]["inputs"].items():
             if (root / name).is_file() and sha256(root / name) != before:
                 raise UserError(
@@ -270,15 +277,15 @@ def _recorded_files(note: Any) -> Iterator[tuple[Path, str]]:
 
 
 def _setting(config: Config, model: str, dataset: str) -> str:
-    """The setting that new photos are classified in; UserError for a run with as_published
-    alone.
+    """The setting that new photos are classified in; UserError for a run that only has
+    as_published.
     """
     document = read_json(Paths(config.results).rerank(model, dataset).with_suffix(".json"))
-    there = {m["setting"] for m in document["methods"]}
-    setting = usable(there)
+    settings = {m["setting"] for m in document["methods"]}
+    setting = usable(settings)
     if setting is None:
         raise UserError(
-            f"the run has only the setting {', '.join(there)}, whose texts have the bugs of the "
+            f"the run has only the setting {', '.join(settings)}, whose texts have the bugs of the "
             "published code: add "
             "clean under settings"
         )
@@ -290,6 +297,7 @@ def stage_two(config: Config, model: str, dataset: str, texts: Texts, setting: s
     paths, classes = Paths(config.results), texts.meta["classes"]
     document = read_json(paths.rerank(model, dataset).with_suffix(".json"))
     (threshold,) = [m["threshold"] for m in document["methods"] if m["setting"] == setting]
+    # no images yet: only their metadata is needed
     new_images = SplitFeatures(
         torch.zeros(0), torch.zeros(0), [], {**texts.meta, "split": "new images"}
     )
@@ -304,7 +312,9 @@ def stage_two(config: Config, model: str, dataset: str, texts: Texts, setting: s
 
 @dataclass(frozen=True)
 class _Methods:
-    """The methods of a run: their results from its documents, and classifiers of new images."""
+    """The methods of a run: their results from the run's documents, and classifiers of new
+    images.
+    """
 
     config: Config
     model: str
@@ -316,10 +326,11 @@ class _Methods:
 
     @property
     def classes(self) -> list[str]:
+        """Class names, in the order of the run."""
         return list(self.texts.meta["classes"])
 
     def candidates(self, documents: list[dict[str, Any]]) -> list[Candidate]:
-        """Every method with its accuracy on test images. documents: of zero_shot and rerank."""
+        """All methods with their accuracy on test images. documents: of zero_shot and rerank."""
         zero_shot = [
             Candidate(m["method"], m["accuracy"])
             for document in documents
@@ -346,8 +357,8 @@ class _Methods:
         return found
 
     def _score(self, chosen: Candidate) -> Callable[[Tensor], Tensor]:
-        """Scores (N, C) of images (N, d) by a method that is not a mean over texts. It can be
-        pickled.
+        """A function for a method that is not a mean over texts: images (N, d) -> scores (N, C).
+        The function can be pickled.
         """
         if chosen.point is None:
             return partial(_zero_shot, self.texts, len(self.classes), chosen.method)
@@ -374,12 +385,15 @@ def few_shot_candidates(config: Config, model: str, dataset: str, setting: str) 
     """The few-shot methods of a run in a setting, each with the seed that is best on validation
     images.
     """
+    if not config.few_shot(dataset):
+        return []
     found = []
-    for shots in config.adapter.shots if config.few_shot(dataset) else ():
+    for shots in config.adapter.shots:
         path = Paths(config.results).adapter(model, dataset, shots).with_suffix(".json")
         if not path.is_file():
             continue
-        document, best = read_json(path), dict[str, dict[str, Any]]()
+        document = read_json(path)
+        best: dict[str, dict[str, Any]] = {}  # method -> its best run
         for r in document["runs"]:
             method = r["method"]
             if r["setting"] != setting or method not in {**FEW_SHOT, **ABLATIONS}:
@@ -389,22 +403,28 @@ def few_shot_candidates(config: Config, model: str, dataset: str, setting: str) 
         n_test = document["images"]
         for method, r in best.items():
             point = Point(**{k: r[k] for k in Point._fields})
-            on_test = r.get("on_test")  # with near twins, over groups
+            on_test = r.get("on_test")  # in documents with near twins: an interval over groups
             if on_test is None:
+                # the interval needs the number of right images only, not which ones
                 on_test = estimate(torch.arange(n_test) < round(r["test_accuracy"] * n_test))
             found.append(Candidate(method, on_test, r["val_accuracy"], shots, r["seed"], point))
     return found
 
 
 def _zero_shot(texts: Texts, n_classes: int, method: str, x: Tensor) -> Tensor:
+    """Scores (N, C) of images x (N, d) by a zero-shot method."""
     return baseline_scores(texts, x, n_classes)[method]
 
 
 def _few_shot(fitted: few_shot.Fitted, weights: Tensor, point: Point, x: Tensor) -> Tensor:
+    """Scores (N, C) of images x (N, d) by a fitted few-shot method. weights: CLIP's (C, d)."""
     return fitted.logits(x, clip_scores(x, weights), point).double()
 
 
-def _one(kind: str, name: str | None, known: Iterable[str]) -> str:
+def _chosen_name(kind: str, name: str | None, known: Iterable[str]) -> str:
+    """The given name, or the only known one. UserError for an unknown name, or without a name if
+    several are known. kind: of the option that gives the name, for messages.
+    """
     names = list(known)
     if name is not None and name not in names:
         raise UserError(f"the run has no {kind} '{name}'{nearest(name, names)}")
@@ -418,7 +438,8 @@ def _rivals(
 ) -> list[Rival]:
     """The methods to name beside the recommendation, as the report names them.
 
-    Results of each image may not be on this machine: documents alone do not pair images.
+    zero_shot, reranked: documents. The results of each image (Parquet) are read if they are on this
+    machine; without them no images can be paired.
     """
     paths = Paths(config.results)
     of_zero_shot = [paths.zero_shot(model, dataset), paths.rerank(model, dataset)]
@@ -430,33 +451,36 @@ def _rivals(
         path = paths.adapter(model, dataset, max(config.adapter.shots))
         document = path.with_suffix(".json")
         if document.is_file():
-            few_shot = read_json(document), read_parquet(path) if path.is_file() else None
+            of_images = read_parquet(path) if path.is_file() else None
+            few_shot = read_json(document), of_images
     return rivals(zero_shot, reranked, rows, few_shot)
 
 
 def _why(recommendation: Recommendation, used: Recommendation, beside: list[Rival]) -> str:
     """Explain why a method was chosen, and which other methods there are.
 
-    used: the recommendation that was followed; if reasons are wanted, it is among the methods that
-    have them."""
+    used: the recommendation that was followed; if reasons are wanted, it chooses among the methods
+    that have reasons."""
     parts = [used.reason, used.confirmed]
     if used.method != recommendation.method:
         parts = [used.reason.replace("no method", "no method with reasons and"), used.confirmed]
         parts.append(
             f"without --why it would be {LABELS[str(recommendation.method)]}, which has no reasons"
         )
+    choice = "; ".join(part for part in parts if part)
     others = [rival.sentence.removesuffix(".") for rival in beside]
-    return ". ".join(["; ".join(filter(None, parts)), *others])
+    return ". ".join([choice, *others])
 
 
 def _percent(accuracy: Estimate) -> str:
+    """An accuracy with its interval in percent, "71 % [65, 77]"."""
     value, low, high = (f"{100 * accuracy[key]:.0f}" for key in ("value", "low", "high"))
     return f"{value} % [{low}, {high}]"
 
 
 def _chosen(candidates: list[Candidate], method: str, explained: bool) -> Candidate:
-    """The method of this name. UserError for an unknown one, or one without reasons where these are
-    wanted.
+    """The method with this name. UserError for an unknown method, or for a method without reasons
+    if reasons are wanted (explained).
     """
     with_reasons = [c for c in candidates if c.method in WITH_REASONS]
     chosen = next((c for c in candidates if method in (c.name, c.method)), None)

@@ -45,6 +45,7 @@ class Standing:
 
     @cached_property
     def accuracy(self) -> Estimate:
+        """Accuracy on the labels, with its interval."""
         return estimate(self.correct, groups=self.groups)
 
 
@@ -64,9 +65,8 @@ class Study:
         self.groups = groups  # near twins share a number, and intervals are over groups
         self.encoder, self.templates = classifier.encoder, classifier.templates
         self.features, self.names, self.labels = features, list(names), labels
-        self._first = Classifier(
-            self.encoder, classifier.texts, templates=self.templates
-        )  # stage one alone
+        # stage one alone
+        self._first = Classifier(self.encoder, classifier.texts, templates=self.templates)
 
     @cached_property
     def start(self) -> Standing:
@@ -74,6 +74,7 @@ class Study:
         return Standing(self._first, self._first.decide(self.features), self.labels, self.groups)
 
     def standing(self, texts: TextSet) -> Standing:
+        """The results of edited texts."""
         classifier = Classifier(self.encoder, texts, templates=self.templates)
         scores = self._scores(texts, self.features, self.start.decisions.scores)
         return Standing(classifier, by_score(scores), self.labels, self.groups)
@@ -83,16 +84,18 @@ class Study:
         return by_score(self._scores(texts, x, self._first.decide(x).scores))
 
     def _scores(self, texts: TextSet, x: Tensor, first: Tensor) -> Tensor:
-        """Scores (N, C) of photos (N, d) with edited texts, from those with the first texts."""
+        """Scores (N, C) of photos x (N, d) with edited texts. first: the scores (N, C) with the
+        first texts.
+        """
         # A class's score depends on its own texts alone, so only the edited classes are scored
-        # again. An edit of one of a thousand classes would take seconds otherwise. Two more
-        # classes, because a classifier needs two.
-        both = enumerate(zip(self._first.texts.classes, texts.classes, strict=True))
-        edited = [c for c, (before, after) in both if before != after]
+        # again. An edit of one of a thousand classes would take seconds otherwise.
+        pairs = zip(self._first.texts.classes, texts.classes, strict=True)
+        edited = [c for c, (before, after) in enumerate(pairs) if before != after]
         if not edited:
             return first
-        some = sorted({0, 1, *edited})
-        part = texts.model_copy(update={"classes": [texts.classes[c] for c in some]})
+        scored = sorted({0, 1, *edited})  # a classifier needs two classes
+        part = texts.model_copy(update={"classes": [texts.classes[c] for c in scored]})
+        classifier = Classifier(self.encoder, part, templates=self.templates)
         scores = first.clone()
-        scores[:, some] = Classifier(self.encoder, part, templates=self.templates).decide(x).scores
+        scores[:, scored] = classifier.decide(x).scores
         return scores

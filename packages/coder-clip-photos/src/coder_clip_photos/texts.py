@@ -27,8 +27,8 @@ GivenTemplates = str | Templates | Sequence[str | Templates]
 
 @dataclass(frozen=True)
 class TextRow:
-    """One text of a class. index: of the class; sentences: the text in its template, or in several,
-    averaged.
+    """One text of a class. index: of the class. sentences: the text in its template, or in several
+    templates, whose features are averaged.
     """
 
     index: int
@@ -38,21 +38,22 @@ class TextRow:
 
     @property
     def averaged(self) -> bool:
-        """True if it counts in the mean; of a class's other texts only the best one does."""
+        """True for a text that always counts in the mean; of a class's other texts only the most
+        similar one counts.
+        """
         return self.kind in MEAN_KINDS
 
 
 def rows(texts: TextSet, templates: Sequence[Templates] = (TEMPLATES,)) -> list[TextRow]:
-    """The texts of stage one, class by class, mean texts before names; equal sentences of a kind
-    and class once.
+    """The texts of stage one, class by class, averaged texts before names. Texts of a kind and
+    class with the same sentences count once.
     """
     found: dict[tuple[int, str, tuple[str, ...]], TextRow] = {}
     for i, c in enumerate(texts.classes):
         for kind in (*MEAN_KINDS, *MAX_KINDS):
             for text in c.of(kind):
-                sentences = tuple(
-                    dict.fromkeys(sentence_of(kind, c.name, text, t) for t in templates)
-                )
+                filled = [sentence_of(kind, c.name, text, t) for t in templates]
+                sentences = tuple(dict.fromkeys(filled))  # each once
                 found.setdefault((i, kind, sentences), TextRow(i, kind, text, sentences))
     return list(found.values())
 
@@ -70,6 +71,7 @@ def make_templates(given: GivenTemplates) -> tuple[Templates, ...]:
 
 
 def _of_name(template: str) -> Templates:
+    """Templates with this template for class names. UserError for other braces."""
     template = template.replace("{}", "{class}")
     if "{class}" not in template or re.search("[{}]", template.replace("{class}", "")):
         raise UserError(
@@ -79,19 +81,21 @@ def _of_name(template: str) -> Templates:
 
 
 def pair_texts(pairs: PairSet, templates: Templates) -> tuple[PairText, ...]:
-    """One-to-one texts of the pairs that have texts on both sides, with the prompts of
-    `pair_sentences`.
+    """One-to-one texts of the pairs that have texts on both sides, with the sentences of
+    `pair_sentences`; each sentence of a side once.
     """
     found: dict[tuple[int, int, str], PairText] = {}
-    for p in (p for p in pairs.pairs if p.compares):
+    for p in pairs.pairs:
+        if not p.compares:
+            continue
         sides = (
             (p.a_index, p.b_index, p.a, p.b, p.a_not_b),
             (p.b_index, p.a_index, p.b, p.a, p.b_not_a),
         )
-        for of, other, name, against, texts in sides:
+        for of, other, name, other_name, texts in sides:
             for text in texts:
                 for t in templates.one_to_one:
-                    sentence = fill(t, spaces(name), one_to_one=text, other=spaces(against))
+                    sentence = fill(t, spaces(name), one_to_one=text, other=spaces(other_name))
                     found.setdefault((of, other, sentence), PairText(of, other, text, sentence))
     return tuple(found.values())
 
@@ -122,8 +126,8 @@ def text_set(given: Texts) -> TextSet:
 
 
 def _listed(name: str, given: object) -> list[str]:
-    """The texts of a class, each once; a string is one text. UserError for anything else than
-    strings.
+    """The texts of the class ``name``, each once. given: a list of texts, or one text. UserError
+    for anything but strings.
     """
     if isinstance(given, Mapping) or not isinstance(given, Iterable):
         raise UserError(f"texts of '{name}': give a list of strings, not {given!r}")
@@ -135,7 +139,9 @@ def _listed(name: str, given: object) -> list[str]:
 
 
 def _refuse_repeats(names: list[str], ignore_case: bool) -> None:
-    """Raise UserError with all names that are given more than once."""
+    """Raise UserError with all names that are given more than once. ignore_case: also with names
+    that differ only in case.
+    """
     problems = [f"'{name}' is given twice" for name, n in Counter(names).items() if n > 1]
     spellings = defaultdict[str, list[str]](list)
     for name in dict.fromkeys(names if ignore_case else ()):

@@ -54,7 +54,7 @@ REDIRECT = """<!doctype html>
 
 
 def make_app(explorer: Explorer, token: str, hosts: set[str]) -> Flask:
-    """The web application. hosts: what the Host header may be."""
+    """The web application. hosts: allowed values of the Host header."""
     # Other programs and web pages of this machine can reach the port, too. So every address
     # contains the token, and a request without it, or with a foreign Host header (DNS rebinding),
     # gets 404 before any route runs.
@@ -142,7 +142,7 @@ def make_app(explorer: Explorer, token: str, hosts: set[str]) -> Flask:
 
 
 def _text(key: str) -> str:
-    """A text of the request's JSON object. UserError if it is not there."""
+    """The text with this key in the request's JSON object. UserError if there is none."""
     given: Any = request.get_json(silent=True)
     value = given.get(key) if isinstance(given, dict) else None
     if not isinstance(value, str):
@@ -155,8 +155,8 @@ class _Quiet(WSGIRequestHandler):
 
 
 def server(explorer: Explorer, port: int = 0) -> tuple[BaseWSGIServer, str]:
-    """A server and the page's address; ``serve_forever`` starts it. port 0: a free one. UserError
-    for one in use.
+    """A server, which ``serve_forever`` starts, and the page's address. port: 0 for a free one.
+    UserError for a port in use.
     """
     token = secrets.token_urlsafe(24)
     try:
@@ -174,7 +174,9 @@ def server(explorer: Explorer, port: int = 0) -> tuple[BaseWSGIServer, str]:
 
 @contextmanager
 def in_browser(address: str) -> Iterator[None]:
-    """Open a page in the browser, by a file that only this user can read; it is gone at the end."""
+    """Open a page in the browser, by a file that only this user can read. The file is removed at
+    the end.
+    """
     # mkstemp makes a file of mode 0600
     handle, name = tempfile.mkstemp(prefix="coder-clip-", suffix=".html")
     path = Path(name)

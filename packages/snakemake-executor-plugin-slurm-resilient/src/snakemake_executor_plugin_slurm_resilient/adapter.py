@@ -12,7 +12,7 @@ from typing import Any
 
 from .queue import SlurmError
 
-# of a workflow, while it is executed
+# attributes of a workflow, while it is executed
 PARTS = (
     *("persistence._code", "persistence._input", "persistence._params", "persistence._lockfile"),
     *("dag.forcefiles", "dag.group_job_factory.cache", "dag.postprocess", "dag.cleanup_workdir"),
@@ -33,6 +33,7 @@ def check(workflow: Any) -> None:
 
 
 def _has(workflow: Any, part: str) -> bool:
+    """True if a workflow has an attribute; part: a name with dots."""
     try:
         attrgetter(part)(workflow)
     except AttributeError:
@@ -41,7 +42,9 @@ def _has(workflow: Any, part: str) -> bool:
 
 
 def making(job: Any, persistence: Any) -> list[Any]:
-    """The values that Snakemake compares to decide whether a file is made in the same way."""
+    """The values of a job that Snakemake compares to decide if a file is still made in the same
+    way: code, inputs and parameters.
+    """
     inputs = sorted(set(map(str, persistence._input(job))))
     return [persistence._code(job.rule), inputs, persistence._params(job)]
 
@@ -52,7 +55,7 @@ def locks(workflow: Any) -> list[str]:
 
 
 def make_again(workflow: Any, paths: Iterable[str]) -> None:
-    """Let Snakemake ask for these files, as if they were not there, and for all that it would make
+    """Let Snakemake make these files as if they were missing, besides all that it would make
     anyway.
     """
     again = set(paths)
@@ -60,8 +63,8 @@ def make_again(workflow: Any, paths: Iterable[str]) -> None:
     made = [job for job in dag.jobs if not again.isdisjoint(job.output)]
     behind = set(dag.bfs(dag.depending, *made))
     needed = set(dag.bfs(dag.dependencies, *made, *dag.needrun_jobs()))
-    # Behind a forced job Snakemake does not look at jobs whose inputs are ancient, not even at
-    # forced ones. So no job between it and one that must run has ancient inputs.
+    # Snakemake skips jobs that depend on a forced job if their inputs are ancient, even if they are
+    # forced, too. So all jobs between a forced job and a job that must run lose these flags.
     for job in behind & needed:
         for path in job.input:
             path.flags.pop("ancient", None)
@@ -71,5 +74,7 @@ def make_again(workflow: Any, paths: Iterable[str]) -> None:
 
 
 def keep_folders(workflow: Any) -> None:
-    """Keep Snakemake from removing empty folders at its end: jobs that go on write into them."""
+    """Keep Snakemake from removing empty folders at its end, because jobs that keep running write
+    into these folders.
+    """
     workflow.dag.cleanup_workdir = lambda: None

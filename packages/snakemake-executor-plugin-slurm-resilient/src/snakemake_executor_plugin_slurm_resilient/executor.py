@@ -46,9 +46,8 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         self._name = f"{self._settings.jobname_prefix}_{head}".strip("_")
         self._journal = Journal(FOLDER / f"{head}.jsonl")
         self._entries: dict[str, Entry] = {}  # by key: jobs that are not over yet
-        self._current: set[str] = (
-            set()
-        )  # keys that count: those of entries, and of jobs that sbatch has now
+        # keys that count: of jobs that are not over yet, and of the job that sbatch has now
+        self._current: set[str] = set()
         self._of: dict[Any, tuple[Journal, str]] = {}  # a job of Snakemake -> where it is noted
         self._tries: dict[Any, Tries] = {}
         self._due: dict[Any, float] = {}  # when a job that failed may be submitted again
@@ -61,7 +60,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         self._stop = threading.Event()
         self._away_since: float | None = None
         self._lines = Lines(self._submit, self._not_submitted, self._stop)
-        super().__init__(workflow, logger)  # the thread that looks starts
+        super().__init__(workflow, logger)  # starts the thread that queries the queue
 
     def __post_init__(self) -> None:
         self.next_seconds_between_status_checks = self._interval
@@ -76,20 +75,20 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             raise
 
     def _take_over(self) -> None:
+        """Become the head, find the jobs of earlier heads, and let Snakemake make their files."""
         submits = any(not job.is_local for job in self.dag.needrun_jobs())
         if submits:
             heads.claim(self.workflow)
         found = self._patiently(lambda: reattach.find(self.workflow))
         if not submits and not found.entries:
-            return  # as for `prefetch`
+            return  # no Slurm jobs, as for `prefetch`
         heads.claim(self.workflow)
         self._journal.path.parent.mkdir(parents=True, exist_ok=True)
         self._journal.shrink()
         self._earlier = found
         # jobs of other targets go on, too
-        self._current |= {
-            e.key for e in self._journal.read() if not e.settled
-        } | found.entries.keys()
+        self._current |= {e.key for e in self._journal.read() if not e.settled}
+        self._current |= found.entries.keys()
         live = found.live()
         if live:
             self.logger.info(
@@ -103,7 +102,9 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             # them
             adapter.make_again(self.workflow, found.paths() | found.again)
             local = {str(p) for job in self.dag.needrun_jobs() if job.is_local for p in job.output}
+            # files that this run makes without Slurm: no earlier job may write them meanwhile
             self._patiently(lambda: found.cancel_others(local & found.paths()))
+        # hand over to a new head before the time limit of the head's own Slurm job
         left = heads.seconds_left()
         if left is not None:
             margin = min(self._settings.head_margin, left / 2)
@@ -114,26 +115,26 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
     # ---- submission ---
 
     def additional_general_args(self) -> str:
-        """The job's own Snakemake works in the batch step: a nested srun would cost a process and
+        """Let the job's own Snakemake run in the batch step: a nested srun would cost a process and
         lose SLURM_CONF.
         """
         return "--executor local"
 
     def get_job_exec_prefix(self, job: Any) -> str:
         """Shell command before each job."""
-        # what is buffered when Python ends and cannot be written, in a full log folder, makes a
-        # good job fail
+        # Python ends with an error if it cannot write buffered output (a full log folder), and a
+        # good job would fail
         return "export PYTHONUNBUFFERED=1"
 
     def get_job_args(self, job: Any) -> str:
-        """Pass the cores that the job asked for ('all' could be the whole node's) and the attempt
-        of its memory.
+        """Pass the cores that the job asked for ('all' could be all cores of the node) and the
+        attempt that its memory is for.
 
-        No file of the head is passed: a job that outlives the head would miss it.
+        No file of the head is passed, because a job can outlive the head and its files.
         """
         asked = self._asking[job]
         args = RealExecutor.get_job_args(self, job, cores=asked["cpus"])
-        if job.is_group() and "mem_mb" in asked:  # those that run at a time
+        if job.is_group() and "mem_mb" in asked:  # limits how many of its jobs run at a time
             most = [f"mem_mb={asked['mem_mb']}"]
             args = f"{args} {format_cli_arg('--resources', most)}"
         args = re.sub(r"--attempt \d+", f"--attempt {self._tries.get(job, Tries()).memory}", args)
@@ -144,23 +145,24 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         self._lines.add(job, self._due.pop(job, 0) - time.monotonic())
 
     def _not_submitted(self, job: Any, error: Exception) -> None:
+        """Report a job as failed, because an error stopped its submission."""
         said = " ".join(str(error).split())[:300] or type(error).__name__
         self._fail(SubmittedJobInfo(job), f"could not be submitted: {said}")
 
     def _submit(self, job: Any) -> None:
-        """Submit a job, or take over the one of an earlier run. Runs in the thread of the job's
-        line.
+        """Submit a job, or take over the same job of an earlier run. Runs in the thread of the
+        job's line.
         """
         tries = self._tries.get(job, Tries())
-        here = self._partitions()
+        partitions = self._partitions()
         whole = retry.asked(job, tries)
-        wanted = retry.fitted(job, tries, site.nodes(whole, here))
+        wanted = retry.fitted(job, tries, site.nodes(whole, partitions))
         if wanted != whole:
             self.logger.info(
                 f"Group {job.name}: its jobs take turns, because no "
                 f"node has {reasons.wanted(whole)}."
             )
-        asked, cut = retry.capped(wanted, site.most(wanted, here))
+        asked, cut = retry.capped(wanted, site.most(wanted, partitions))
         if cut:
             self.logger.warning(
                 f"Job {job.name}: asks for {' and '.join(cut)} (partition {_where(asked)})."
@@ -187,16 +189,14 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         _set_aside([str(path) for member in members(job) for path in member.log])
         said = self._sbatch(job, new)
         if said and self._stop.is_set():
-            return  # the next head finds out whether Slurm took it
+            return  # the next head finds out if Slurm has the job
         if said:
-            job.attempt = max(
-                job.attempt, job.restart_times + 1
-            )  # asking again will not please Slurm
+            _give_up(job)  # the same call would be refused again
             self._fail(SubmittedJobInfo(job), reasons.refused(said, new.asked))
 
     def _end_earlier_tries(self, new: Entry) -> None:
-        """Cancel what is alive of earlier tries, whatever Slurm said of them before, and wait for
-        its end.
+        """Cancel earlier jobs that would write the same files and are still alive, although Slurm
+        reported their end or did not know them; wait until they have ended.
         """
         earlier = [old for old in self._earlier.given_up if old.makes.keys() & new.makes.keys()]
         if not earlier:
@@ -207,20 +207,22 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         reattach.end(sorted(set(ids)))
 
     def _sbatch(self, job: Any, new: Entry) -> str:
-        """Submit, and wait while the controller is away. Returns Slurm's words if it refuses the
-        job, else "".
+        """Submit a job, and wait while the controller is away. Returns Slurm's words if the job is
+        refused or the run stops, else "".
         """
         what, wildcards = submit.what(job)
         log = self._logs / what / wildcards / "%j.log"
         log.parent.mkdir(parents=True, exist_ok=True)
-        comment = f"{what}{f'_wildcards_{wildcards}' if wildcards else ''} {new.key}"
+        suffix = f"_wildcards_{wildcards}" if wildcards else ""
+        comment = f"{what}{suffix} {new.key}"
         call = submit.call(job, new.asked, self._settings, self._name, log, comment)
         self._asking[job] = new.asked
         script = f"#!/bin/sh\n{guard(new.key)}{self.format_job_exec(job)}\n"
         environment = submit.environment(job, self.envvars())
         self._journal.intend(new)
         self._current.add(new.key)
-        # marks its files as incomplete before it can run, and end: its node removes the marks
+        # marks its files as incomplete; before the job can run, because its node removes the marks
+        # when it ends
         job.register()
         pause = 5.0
         while True:
@@ -232,10 +234,11 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             except queue.Unreachable as error:
                 said = str(error)
             if self._stop.is_set() and not id:
-                return said  # it may have been taken: the next head will know
+                return said  # Slurm may have taken the job: the next head finds out
             id = id or self._taken(new)
             if id:
                 break
+            # a refusal for good, not a busy controller or a limit that passes
             if said != NO_ID and not reasons.LATER.search(said):
                 self._current.discard(new.key)
                 self._journal.settle(new.key, "failed")
@@ -254,7 +257,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             if id:
                 break
         new = replace(new, id=id, log=str(log).replace("%j", id))
-        with suppress(OSError):  # it runs: the next head finds it by its comment
+        with suppress(OSError):  # the job runs anyway: the next head finds it by its comment
             self._journal.note(new.key, id=id, log=new.log)
         self.logger.info(
             f"Job {job.jobid} has been submitted with SLURM jobid {id} (log: {new.log}). "
@@ -264,19 +267,21 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         return ""
 
     def _taken(self, new: Entry) -> str:
-        """The number of the job that Slurm made of a submission, whatever sbatch answered; "" if it
-        made none yet.
+        """The number of the job that Slurm made of a submission, although sbatch printed none; ""
+        if there is no such job yet.
         """
         rows = self._patiently(queue.jobs)
         row = reattach.row_of(new, self._journal.path.stem, rows, queue.by_key(rows.values()))
         return row.id if row is not None else first_to_start(new.key)
 
-    def _watch(self, job: Any, journal: Journal, of: Entry, live: bool = True) -> None:
-        info = SubmittedJobInfo(job, external_jobid=of.id)
-        self._of[job], self._tries[job] = (journal, of.key), of.tries
+    def _watch(self, job: Any, journal: Journal, e: Entry, live: bool = True) -> None:
+        """Watch the Slurm job of a job; if it is not live, it has ended well: report this."""
+        info = SubmittedJobInfo(job, external_jobid=e.id)
+        self._of[job] = (journal, e.key)
+        self._tries[job] = e.tries
         if live:
-            self._entries[of.key] = of
-            self._current.add(of.key)
+            self._entries[e.key] = e
+            self._current.add(e.key)
             self.report_job_submission(info, register_job=False)
         else:
             RealExecutor.report_job_submission(self, info, register_job=False)
@@ -290,7 +295,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         return self._site
 
     def _patiently(self, do: Any) -> Any:
-        """Call ``do`` as soon as the controller answers."""
+        """Call ``do`` until the controller answers, and return its result."""
         while True:
             try:
                 return do()
@@ -306,7 +311,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
     async def check_active_jobs(
         self, active_jobs: list[SubmittedJobInfo]
     ) -> AsyncGenerator[SubmittedJobInfo, None]:
-        """Report jobs that have ended, yield the others: all of them if the controller does not
+        """Report jobs that have ended, and yield the others; yield all if the controller does not
         answer.
         """
         if not active_jobs:
@@ -329,6 +334,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
                 ended = True
             else:
                 yield info
+        # ever longer pauses, until a job ends
         slower = min(
             self.next_seconds_between_status_checks + self._interval, max(SLOWEST, self._interval)
         )
@@ -341,49 +347,52 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
     def _look_at(
         self, info: SubmittedJobInfo, rows: dict[str, queue.Row], keyed: dict[str, list[queue.Row]]
     ) -> bool:
-        """Report a job that has ended; True if it has."""
+        """Report a job if it has ended, and return True then. rows: by id. keyed: by key."""
         journal, key = self._of[info.job]
-        of, head = self._entries[key], journal.path.stem
-        row = reattach.row_of(of, head, rows, keyed)
-        if row is not None and row.id != of.id:  # sbatch, or a wrapper of it, named another number
-            of = replace(of, id=row.id, log=str(Path(of.log).with_name(f"{row.id}.log")))
-            self._entries[key] = of
-            journal.note(key, id=of.id, log=of.log)
+        e, head = self._entries[key], journal.path.stem
+        row = reattach.row_of(e, head, rows, keyed)
+        # sbatch, or a wrapper of it, printed another number
+        if row is not None and row.id != e.id:
+            e = replace(e, id=row.id, log=str(Path(e.log).with_name(f"{row.id}.log")))
+            self._entries[key] = e
+            journal.note(key, id=e.id, log=e.log)
         if row is not None and row.live:
             self._absent.pop(key, None)
-            self._tell_waiting(of.id, row)
+            self._tell_waiting(e.id, row)
             return False
         first_time = key not in self._absent
         since = self._absent.setdefault(key, time.monotonic())
         if first_time and (row is None or row.state in retry.PASSING):
-            return False  # Slurm may be about to queue it again; asked once more
-        asked = row is None
+            return False  # Slurm may be about to queue it again: look once more
+        asked = row is None  # the queue does not show the job: ask for it
         if asked:
             try:
-                row, by_controller = reattach.missing(of, head)
+                row, by_controller = reattach.missing(e, head)
             except queue.Unreachable as error:
                 self._away(str(error))
                 return False
-            if row is not None and row.live and (by_controller or time.monotonic() < since + LOST):
-                return False  # squeue does not show it, but it is alive
             if row is not None and row.live:
-                row = None
-        good = reattach.ended_well(of, row, asked, self.workflow, members(info.job))
+                if by_controller or time.monotonic() < since + LOST:
+                    return False  # squeue does not show it, but it is alive
+                row = None  # only the database calls it alive, for too long: it is lost
+        good = reattach.ended_well(e, row, asked, self.workflow, members(info.job))
         state, code = (row.state, row.code) if row is not None else ("FORGOTTEN", "")
+        # Slurm says that it ended well, but its outputs are still marked as incomplete
         if state == queue.COMPLETED and not good:
             state = "FORGOTTEN"
         del self._entries[key]
         if good:
             self.report_job_success(info)
         else:
-            self._ended_badly(info, of, state, code, row)
+            self._ended_badly(info, e, state, code, row)
         return True
 
     def _cancel_strays(self, rows: dict[str, queue.Row]) -> None:
+        """Cancel jobs of this run that were submitted again. rows: the queue, by id."""
         ids = reattach.strays(rows.values(), self._name, self._current)
         if not ids:
             return
-        with suppress(SlurmError):  # else at the next look
+        with suppress(SlurmError):  # the next look tries again
             queue.cancel(ids)
             self.logger.warning(
                 f"Cancelled {', '.join(ids)}: jobs of this run that do not count any more, "
@@ -392,29 +401,34 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             )
 
     def _ended_badly(
-        self, info: SubmittedJobInfo, of: Entry, state: str, code: str, row: queue.Row | None
+        self, info: SubmittedJobInfo, e: Entry, state: str, code: str, row: queue.Row | None
     ) -> None:
-        logs = [of.log, *(str(path) for member in members(info.job) for path in member.log)]
+        """Report a job that failed, or submit it again if it is not at fault. state, code: as in
+        `queue.Row`; state FORGOTTEN if Slurm does not say how it ended.
+        """
+        logs = [e.log, *(str(path) for member in members(info.job) for path in member.log)]
         if state == "FAILED" and reasons.killed(logs):
-            code = "137"
+            code = "137"  # killed by the kernel, which Slurm did not see
         why = retry.cause(state, code)
-        self._tries[info.job] = retry.after(of.tries, why)
-        self._earlier.given_up.append(of)
+        self._tries[info.job] = retry.after(e.tries, why)
+        self._earlier.given_up.append(e)
         nodes, limit = (row.nodes, row.limit) if row else ("", "")
-        words = reasons.ended(state, code, nodes, limit, of.asked)
+        words = reasons.ended(state, code, nodes, limit, e.asked)
+        # no more tries if it already had the most of what it lacked
         lacking = {"memory": "mem_mb", "time": "runtime"}.get(why, "")
-        most = site.most(of.asked, self._partitions()).get(lacking)
-        if most is not None and retry.number(of.asked, lacking) >= most and state != "FAILED":
+        most = site.most(e.asked, self._partitions()).get(lacking)
+        if most is not None and retry.number(e.asked, lacking) >= most and state != "FAILED":
             words += (
                 f", and {most:g} is the most that partition "
-                f"{_where(of.asked)} gives: not tried again"
+                f"{_where(e.asked)} gives: not tried again"
             )
-            info.job.attempt = max(info.job.attempt, info.job.restart_times + 1)
-        told = f"Slurm job {of.id} {words}. Slurm's log: {of.log}"
+            _give_up(info.job)
+        told = f"Slurm job {e.id} {words}. Slurm's log: {e.log}"
         if state in retry.PASSING:
             self._again(info.job, state, told)
             return
-        self._fail(info, told, pause=why == "other", aux_logs=[of.log])
+        # more memory or time can be asked for at once; other causes may pass in a while
+        self._fail(info, told, pause=why == "other", aux_logs=[e.log])
 
     def _again(self, job: Any, state: str, told: str) -> None:
         """Submit a job again, after ever longer pauses, without a word to Snakemake, which would
@@ -428,6 +442,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         lost.append(state)
 
     def _fail(self, info: SubmittedJobInfo, told: str, pause: bool = True, **more: Any) -> None:
+        """Report a failed job to Snakemake. pause: a retry by Snakemake waits for `retry_pause`."""
         if pause:
             self._due[info.job] = time.monotonic() + self._settings.retry_pause
         if info.job.is_group():  # Snakemake prints no message of a group
@@ -441,10 +456,14 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         self._settle(job, "made")
 
     def handle_job_error(self, job: Any) -> None:
+        """Note in the journal that the job failed."""
         super().handle_job_error(job)
         self._settle(job, "failed")
 
     def _settle(self, job: Any, how: str) -> None:
+        """Note in the journal how a job ended, "made" or "failed"; from now on it does not
+        count.
+        """
         noted = self._of.pop(job, None)
         if noted is None:
             return
@@ -455,6 +474,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
     # ---- words ---
 
     def _tell_waiting(self, job: str, row: queue.Row) -> None:
+        """Warn once if a Slurm job waits for a person. job: its number."""
         told = reasons.waiting(row.state, row.reason)
         if told is not None:
             words, advice, looks = told
@@ -466,6 +486,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
                 )
 
     def _away(self, error: str) -> None:
+        """Warn that the controller does not answer, once until it is back."""
         if self._away_since is None:
             self._away_since = time.monotonic()
             self.logger.warning(
@@ -474,6 +495,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             )
 
     def _back(self) -> None:
+        """Say that the controller answers again, if it was away."""
         if self._away_since is not None:
             away = time.monotonic() - self._away_since
             self._away_since = None
@@ -482,7 +504,10 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
     # ---- the end ---
 
     def _hand_over(self, latest: float) -> None:
-        """The head's own Slurm job is near its time limit: end here, and go on in a new one."""
+        """End this head, because the time limit of its own Slurm job is near; a new head goes on.
+
+        latest: seconds until the new head is queued, if this process has not ended before.
+        """
         self._stop.set()
         adapter.keep_folders(self.workflow)
         heads.start_again_at_exit(latest)
@@ -497,7 +522,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
     def cancel(self) -> None:
         """Cancel all jobs, after Ctrl-C."""
         self._lines.end()
-        ids = sorted(of.id for of in self._entries.values())
+        ids = sorted(e.id for e in self._entries.values())
         try:
             queue.cancel(self._alive())
         except SlurmError as error:
@@ -510,12 +535,14 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         self.shutdown()
 
     def _alive(self) -> list[str]:
-        """The numbers of this run's jobs, and of nobody else who has one of their numbers now."""
+        """The numbers of this run's live jobs, but not of other jobs that got one of these numbers
+        later.
+        """
         rows = queue.jobs()
         keyed = queue.by_key(rows.values())
         found = [
-            reattach.row_of(of, self._name, rows, keyed) or reattach.missing(of, self._name)[0]
-            for of in list(self._entries.values())
+            reattach.row_of(e, self._name, rows, keyed) or reattach.missing(e, self._name)[0]
+            for e in list(self._entries.values())
         ]
         return [row.id for row in found if row is not None and row.live]
 
@@ -523,16 +550,23 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         """Do nothing: `cancel` cancels the jobs."""
 
     def shutdown(self) -> None:
+        """Submit no more jobs, and end the executor."""
         self._lines.end()
         super().shutdown()
 
 
+def _give_up(job: Any) -> None:
+    """Use up all tries of a job, so that Snakemake does not submit it again."""
+    job.attempt = max(job.attempt, job.restart_times + 1)
+
+
 def _where(asked: dict[str, Any]) -> str:
+    """The partition of a job, for messages."""
     return str(asked.get("partition", "(the default)"))
 
 
 def _set_aside(logs: list[str]) -> None:
-    """Rename logs of an earlier try, so that a failure does not show them as its own."""
+    """Rename logs of an earlier try, so that a failure of the next try does not show them."""
     for path in logs:
         if os.path.exists(path):
             os.replace(path, f"{path}.before")

@@ -28,10 +28,9 @@ from . import adapter, queue, site
 
 FOLDER = Path(".snakemake/slurm-resilient/heads")
 LOCKS = Path(".snakemake/locks")
-followed = False  # by the Snakefile of this run
-HELD: dict[
-    str, TextIO
-] = {}  # open, and so locked, as long as this process lives; children do not inherit it
+followed = False  # True if the Snakefile of this run has called `follow`
+# head -> its file, open and so locked as long as this process lives; children do not inherit it
+HELD: dict[str, TextIO] = {}
 
 
 def name(workflow: Any) -> str:
@@ -64,11 +63,13 @@ def follow(workflow: Any) -> None:
         except (queue.SlurmError, LockException) as error:
             words = str(error)
             if isinstance(error, LockException):
-                try:  # of another head, most likely
+                # most likely another head has the lock, and `claim` says which one
+                try:
                     claim(workflow)
-                    raise error
                 except queue.SlurmError as refused:
                     words = str(refused)
+                else:
+                    raise error
             logger.error(f"{words}.")
             raise SystemExit(1) from None
 
@@ -80,24 +81,27 @@ def before_run(workflow: Any) -> bool:
     mine = name(workflow)
     if not _hold(mine) or _elsewhere(mine):
         return False
-    left = [p for p in LOCKS.glob("*") if p.is_file()]
-    if any(alive(other.stem) for other in FOLDER.glob("*.json") if other.stem != mine):
-        left = [p for p in left if p.name in _record(mine).get("locks", [])]
-    for path in left:
+    locks = [p for p in LOCKS.glob("*") if p.is_file()]
+    others = [file.stem for file in FOLDER.glob("*.json") if file.stem != mine]
+    # another head can have locks, too: remove only locks that this configuration's head recorded
+    if any(alive(other) for other in others):
+        own = _record(mine).get("locks", [])
+        locks = [p for p in locks if p.name in own]
+    for path in locks:
         path.unlink(missing_ok=True)
-    return bool(left)
+    return bool(locks)
 
 
 def explain_lock() -> None:
-    """Say, after Snakemake has refused a lock, that a killed head left it, and what the Snakefile
-    lacks.
+    """Say, after Snakemake has stopped at a lock, that a killed head left the lock, and which lines
+    the Snakefile lacks.
     """
     if followed or HELD or not FOLDER.is_dir():
         return
-    there = {path.name for path in LOCKS.glob("*")}
+    locks = {path.name for path in LOCKS.glob("*")}
     for file in FOLDER.glob("*.json"):
         record = _record(file.stem)
-        if there & set(record.get("locks", [])) and not alive(file.stem):
+        if locks & set(record.get("locks", [])) and not alive(file.stem):
             print(
                 f"The lock is of a run that was killed: process {record['pid']} on "
                 f"{record['host']}. Remove it with "
@@ -110,7 +114,9 @@ def explain_lock() -> None:
 
 
 def claim(workflow: Any) -> None:
-    """Become the head of this configuration. SlurmError if another one is, or may be, alive."""
+    """Become the head of this configuration. SlurmError if another head of it is, or may be,
+    alive.
+    """
     mine = name(workflow)
     if not _hold(mine):
         record = _record(mine)
@@ -165,13 +171,15 @@ def _locked(head: str) -> TextIO | None:
 
 
 def _elsewhere(head: str) -> str:
-    """Name the place where the recorded head may be alive, on another machine; "" if it is gone."""
+    """Say where the recorded head may be alive on another machine; "" if it is gone, or was on this
+    machine.
+    """
     record = _record(head)
-    if (
-        not record
-        or record["host"] == socket.gethostname()
-        or record["job"] == _here()["job"] != ""
-    ):
+    if not record or record["host"] == socket.gethostname():
+        return ""
+    # this very Slurm job, which was queued again and runs on another machine now
+    job = _here()["job"]
+    if job and record["job"] == job:
         return ""
     if not record["job"]:
         return f"process {record['pid']} on {record['host']}, since {record['since']}"
@@ -185,6 +193,7 @@ def _elsewhere(head: str) -> str:
 
 
 def _here() -> dict[str, str]:
+    """The record of this process, without its locks."""
     return {
         "host": socket.gethostname(),
         "pid": str(os.getpid()),
@@ -198,6 +207,7 @@ def _file(head: str) -> Path:
 
 
 def _record(head: str) -> dict[str, Any]:
+    """What a head wrote into its file: host, pid, job, since, locks; {} if it ended well."""
     try:
         found: dict[str, Any] = json.loads(_file(head).read_text(encoding="utf-8"))
     except (OSError, ValueError):  # none, or the head ended well
@@ -237,7 +247,8 @@ def start_again_at_exit(latest: float) -> None:
     """Queue the head's own Slurm job again, as the last thing that this process does, or after
     ``latest`` seconds.
 
-    A job that runs on the head can take longer. Then it is killed, and the next head does it again.
+    A job of Snakemake that runs on the head can take longer than that. Then the job is killed, and
+    the next head runs it again.
     """
     job = os.environ["SLURM_JOB_ID"]
     atexit.register(_start_again, job)
@@ -247,6 +258,7 @@ def start_again_at_exit(latest: float) -> None:
 
 
 def _start_again(job: str) -> None:
+    """Queue a Slurm job again, once."""
     atexit.unregister(_start_again)
     try:
         queue.ask("scontrol", "requeue", job)

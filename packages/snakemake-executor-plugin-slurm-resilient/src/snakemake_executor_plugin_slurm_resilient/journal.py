@@ -30,9 +30,8 @@ from typing import Any
 from . import adapter
 
 FOLDER = Path(".snakemake/slurm-resilient/jobs")  # a file for each configuration: <head>.jsonl
-STARTS = Path(
-    ".snakemake/slurm-resilient/starts"
-)  # a file for each key: the Slurm job that started with it
+# a file for each key: the number of the Slurm job that started with this key
+STARTS = Path(".snakemake/slurm-resilient/starts")
 NEVER = "never"  # in place of a number: no job may start with this key any more
 LATEST = 86_400  # seconds after which Slurm takes no job that sbatch handed over
 READ = 200_000_000  # bytes of an input that is compared by content, too
@@ -63,11 +62,10 @@ class Tries:
 class Entry:
     """One submission.
 
-    key: also in the comment of the Slurm job. makes: output -> how it is made, a hash of command,
-    inputs' names and
-    parameters. before, inputs: what was there of outputs and inputs -> size and time of change.
-    contents: hashes of
-    inputs. asked: see `wanted` in reasons.py. settled: "made" or "failed", once Snakemake knows.
+    key: also in the comment of the Slurm job. makes: output -> hash of its command, parameters and
+    names of inputs. inputs, before: path -> size and time of change, of inputs and of outputs that
+    existed before the submission. contents: input -> hash. asked: resources, as from `retry.asked`.
+    settled: "made" or "failed", once Snakemake knows.
     """
 
     key: str
@@ -83,8 +81,8 @@ class Entry:
     settled: str = ""
 
     def same(self, other: Entry) -> bool:
-        """True if both make the same files in the same way from the same inputs, whenever these
-        were written.
+        """True if both make the same files in the same way from the same inputs; an input may be
+        written again with the same content.
         """
         if self.makes != other.makes or self.inputs.keys() != other.inputs.keys():
             return False
@@ -132,8 +130,8 @@ class Journal:
         return list(found.values())
 
     def settle(self, key: str, how: str) -> None:
-        """Note how a submission ended. No job starts with its key any more, late or queued again by
-        somebody.
+        """Note how a submission ended ("made" or "failed"). From now on no job can start with its
+        key, not even one that starts late or that somebody queues again.
         """
         STARTS.mkdir(parents=True, exist_ok=True)
         with suppress(OSError):
@@ -142,24 +140,27 @@ class Journal:
 
     def shrink(self) -> None:
         """Forget jobs that were settled so long ago that Slurm starts none of them any more."""
-        entries = [e for e in self.read() if not e.settled or not _over(STARTS / e.key)]
+        entries = [e for e in self.read() if not (e.settled and _over(STARTS / e.key))]
         part = self.path.with_suffix(".part")
         part.write_text("".join(json.dumps(asdict(e)) + "\n" for e in entries), encoding="utf-8")
         part.replace(self.path)
 
     def _append(self, row: Mapping[str, Any]) -> None:
+        """Write one line to the disk, also behind a line that a kill cut off."""
         with self._lock:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("a+b") as stream:
-                end = stream.seek(0, os.SEEK_END)
-                whole = end == 0 or (stream.seek(-1, os.SEEK_END), stream.read(1))[1] == b"\n"
-                stream.write((b"" if whole else b"\n") + json.dumps(row).encode() + b"\n")
+                cut_off = False
+                if stream.seek(0, os.SEEK_END) > 0:
+                    stream.seek(-1, os.SEEK_END)
+                    cut_off = stream.read(1) != b"\n"
+                stream.write((b"\n" if cut_off else b"") + json.dumps(row).encode() + b"\n")
                 stream.flush()
                 os.fsync(stream.fileno())
 
 
 def _over(file: Path) -> bool:
-    """Remove the file of a settled key if it is old; True if there is none any more."""
+    """Remove the file of a settled key if it is older than LATEST; True if the file is gone."""
     with suppress(OSError):
         if time.time() - file.stat().st_mtime > LATEST:
             file.unlink()
@@ -173,8 +174,8 @@ def guard(key: str) -> str:
 
 
 def first_to_start(key: str, otherwise: str = "") -> str:
-    """The number of the job that started with a key, "" if none has. otherwise: to be written if
-    none has.
+    """The number of the job that started with a key; "" if none has. otherwise: text for the key's
+    file if no job has started, such as NEVER.
     """
     if otherwise:
         STARTS.mkdir(parents=True, exist_ok=True)
@@ -201,8 +202,8 @@ def members(job: Any) -> list[Any]:
 def entry(
     own: Iterable[Any], rule: str, persistence: Any, asked: Mapping[str, Any], tries: Tries
 ) -> Entry:
-    """The entry of a job before it is submitted. own: the jobs of Snakemake in it. rule: its
-    name.
+    """The entry of a Slurm job before it is submitted. own: its jobs of Snakemake. rule: its name.
+    asked: its resources.
     """
     own = list(own)
     makes = {
@@ -225,27 +226,30 @@ def entry(
 
 
 def _hash(value: Any) -> str:
+    """Short hash of a value, by its JSON."""
     return hashlib.sha256(json.dumps(value, default=str).encode()).hexdigest()[:16]
 
 
 def stamps(paths: Iterable[str]) -> dict[str, str]:
-    """Size and time of change of the files that exist."""
+    """Path -> size and time of change, of the files that exist."""
     found = {path: os.stat(path) for path in sorted(paths) if os.path.exists(path)}
-    return {path: f"{of.st_size} {of.st_mtime_ns}" for path, of in found.items()}
+    return {path: f"{stat.st_size} {stat.st_mtime_ns}" for path, stat in found.items()}
 
 
 def contents(paths: Iterable[str]) -> dict[str, str]:
-    """Hashes of the files among these paths, but for very large ones. A file is read again only if
-    it changed.
+    """Path -> hash, of the files among these paths without very large ones. A file is read again
+    only if it changed.
     """
     return {path: _content(path, stamp) for path, stamp in stamps(paths).items() if _readable(path)}
 
 
 def _readable(path: str) -> bool:
+    """True for a file that is small enough to compare its content."""
     return os.path.isfile(path) and os.path.getsize(path) <= READ
 
 
 @cache
 def _content(path: str, stamp: str) -> str:
+    """Hash of a file. stamp: as from `stamps`, so that the cache knows a changed file."""
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()[:32]

@@ -23,15 +23,16 @@ class Lines:
         fail: Callable[[Any, Exception], None],
         stop: threading.Event,
     ) -> None:
+        """submit: submits a job. fail: called with a job and the error of its submission. stop: set
+        when no more jobs may be submitted.
+        """
         self._submit = submit
-        self._fail = (
-            fail  # nobody looks at the exceptions of threads: without it the run would hang
-        )
+        # nobody looks at the exceptions of threads: without `fail` the run would hang
+        self._fail = fail
         self._stop = stop
-        self._threads: dict[tuple[Any, ...], ThreadPoolExecutor] = {}
-        self._one = (
-            threading.Lock()
-        )  # held while a job is submitted, but not while it waits in its line
+        self._threads: dict[tuple[Any, ...], ThreadPoolExecutor] = {}  # one per line
+        # held while a job is submitted, but not while it waits in its line
+        self._one = threading.Lock()
 
     def add(self, job: Any, pause: float = 0) -> None:
         """Put a job at the end of its line, after a pause in seconds."""
@@ -52,6 +53,7 @@ class Lines:
                 self._fail(job, error)
 
     def _run(self, job: Any) -> None:
+        """Submit a job, in the thread of its line."""
         try:
             with self._one:
                 if not self._stop.is_set():

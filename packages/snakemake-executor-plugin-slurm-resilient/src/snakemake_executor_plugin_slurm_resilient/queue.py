@@ -31,9 +31,8 @@ COMPLETED = "COMPLETED"
 TIMEOUT = 60  # seconds a Slurm command may take; its own patience with a busy controller is shorter
 FIELDS = ("jobarrayid", "state", "exit_code", "reason", "nodelist", "timelimit", "name", "comment")
 KEY = re.compile(r"\b[0-9a-f]{12}\b")  # of a submission, at the end of its job's comment
-UNKNOWN = re.compile(
-    r"Invalid job id", re.IGNORECASE
-)  # the controller answers, and has no such job
+# the controller answers, and has no such job
+UNKNOWN = re.compile(r"Invalid job id", re.IGNORECASE)
 
 
 class SlurmError(WorkflowError):  # type: ignore[misc]
@@ -59,12 +58,13 @@ class Row:
 
     @property
     def live(self) -> bool:
+        """True if the job has not ended."""
         return self.state in LIVE
 
     @property
     def keys(self) -> list[str]:
-        """The key of its submission, and what else in the comment looks like one; [] if the site
-        writes its own.
+        """The key of the submission, and other texts in the comment that look like a key; [] if the
+        site writes comments of its own.
         """
         return KEY.findall(self.comment)
 
@@ -75,8 +75,8 @@ def ask(*command: str, stdin: str | None = None, env: Mapping[str, str] | None =
     """
     pipe = subprocess.PIPE
     try:
-        # A group of its own: else a wrapper's sbatch would outlive its time, and submit a job
-        # later.
+        # In a session of its own, which is killed as a whole after TIMEOUT: else the sbatch that a
+        # wrapper has started would go on, and submit a job later.
         process = subprocess.Popen(
             command,
             stdin=pipe,
@@ -112,10 +112,10 @@ def jobs() -> dict[str, Row]:
 
 
 def known(id: str) -> Row | None:
-    """Ask the controller for one job by its number, which may have a new owner; None if it has no
-    such job, or is no part of this installation.
+    """Ask the controller for one job by its number, which another job may have by now; None if the
+    controller has no such job, or if scontrol is not installed.
 
-    Unreachable if it says neither: silence with exit status 0 is not an answer.
+    Unreachable if the answer is neither: silence with exit status 0 is not an answer.
     """
     try:
         said = ask("scontrol", "show", "job", id, "--oneliner")
@@ -125,6 +125,7 @@ def known(id: str) -> Row | None:
         raise
     except SlurmError:
         return None
+    # NAME=value pairs in one line; a value can have spaces and ends before the next NAME=
     fields = dict(
         re.findall(r"(?:^| )(JobName|JobState|ExitCode|Comment)=(.*?)(?= \w+=|\s*$)", said)
     )
@@ -135,11 +136,11 @@ def known(id: str) -> Row | None:
 
 
 def accounted(id: str, key: str) -> Row | None:
-    """Ask the accounting database for a submission; None without a database, or if it does not know
-    the key.
+    """Ask the accounting database for a submission; None without a database, or if the database
+    does not know the key.
 
-    A number can have had several owners; the command that submitted each (since Slurm 21.08) has
-    the key. The last row of a job that Slurm queued again counts.
+    Several jobs can have had the same number; the database keeps the sbatch command of each (since
+    Slurm 21.08), which has the key. If Slurm queued a job again, the last row counts.
     """
     found: Row | None = None
     fields = "--format=State,ExitCode,SubmitLine"

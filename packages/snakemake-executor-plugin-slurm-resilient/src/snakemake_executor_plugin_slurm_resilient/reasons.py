@@ -7,9 +7,8 @@ import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
-Asked = Mapping[
-    str, object
-]  # mem_mb, runtime (minutes), cpus, gpu, partition: what a job was submitted with
+# what a job was submitted with: mem_mb, runtime (minutes), cpus, gpu, partition, …
+Asked = Mapping[str, object]
 
 # sbatch could not reach the controller, a partition is closed, or a limit on submitted jobs is used
 # up: the same call works later. (Of every limit Slurm says "job submit limit, user's size and/or
@@ -23,13 +22,14 @@ LATER = re.compile(
     r"Resource temporarily unavailable",
     re.IGNORECASE,
 )
-# Of a child that the kernel killed, which Slurm does not see: in the words of Snakemake, a shell
-# and PyTorch.
+# Slurm does not see that the kernel killed a child of a job. Snakemake, a shell and PyTorch say so
+# in these words.
 KILLED = re.compile(
     r"Signals\.SIGKILL|exit (status|code) 137\b|by signal: Killed|^\S+: line \d+: +\d+ Killed\b",
     re.M,
 )
 TAIL = 20_000  # bytes at the end of a log, in which to look for the cause of a failure
+# pattern of sbatch's message, words for the user
 REFUSED = (
     (
         r"invalid partition",
@@ -51,8 +51,8 @@ REFUSED = (
         "this cluster does not take gpu and gpu_model: name GPUs by 'gres: gpu:1' in their place",
     ),
 )
-# What a job waits for, and what to do; nodes that register only now are seen to be down once or
-# twice.
+# Pattern of Slurm's reason, words for the user, advice, and the query at which to say this: nodes
+# that are just starting look as if they were down, once or twice.
 RELEASE = "'scontrol release {job}' lets it go on, "
 RESUME = "'scontrol resume {job}' (of an administrator) lets it go on, "
 CHANGE = "'scontrol update JobId={job} …' lets it go on, "
@@ -72,7 +72,7 @@ WAITING = (
 
 
 def ended(state: str, code: str, nodes: str, limit: str, asked: Asked) -> str:
-    """Explain why a job failed. code: exit status:signal. limit: its time limit."""
+    """Explain why a job failed. code: exit status:signal. limit: the job's time limit."""
     name = f" {nodes}" if nodes not in ("", "(null)") else ""
     where = f" on{name}" if name else ""
     code, _, signal = code.partition(":")
@@ -132,8 +132,8 @@ def refused(message: str, asked: Asked) -> str:
 
 
 def waiting(state: str, reason: str) -> tuple[str, str, int] | None:
-    """Explain why a job waits for a person, how it goes on, and at which query to say so; None if
-    it waits its turn.
+    """Explain why a job waits for a person: words, advice, and the number of the query at which to
+    say so. None if the job waits its turn.
     """
     if state in ("REQUEUE_HOLD", "SPECIAL_EXIT"):
         return "is held after a requeue", RELEASE, 1
@@ -141,7 +141,10 @@ def waiting(state: str, reason: str) -> tuple[str, str, int] | None:
         return "is suspended", RESUME, 1
     if state != "PENDING":
         return None
-    return next((told for pattern, *told in WAITING if re.search(pattern, reason)), None)  # type: ignore[return-value]
+    for pattern, words, advice, query in WAITING:
+        if re.search(pattern, reason):
+            return words, advice, query
+    return None
 
 
 def wanted(asked: Asked) -> str:

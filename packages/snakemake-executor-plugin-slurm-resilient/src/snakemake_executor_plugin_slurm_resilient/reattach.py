@@ -17,35 +17,37 @@ from . import adapter, heads, queue
 from .journal import NEVER, Entry, Journal, first_to_start, journals, stamps
 from .queue import Row, SlurmError
 
-watched = False  # by the executor, which looks itself for jobs of earlier heads
+watched = False  # True if the executor runs, which itself looks for jobs of earlier heads
 PATIENCE = 300.0  # seconds for a cancelled job to end
 
 
 @dataclass
 class Earlier:
-    """Jobs of earlier heads that are alive or have ended well, and that this head has not taken
-    over yet.
+    """Jobs of earlier heads. ``entries``: jobs that are alive or have ended well, and that this
+    head has not taken over yet.
     """
 
     entries: dict[str, tuple[Journal, Entry]] = field(default_factory=dict)  # by key
     rows: dict[str, Row] = field(default_factory=dict)  # by key, as far as Slurm knows them
-    again: set[str] = field(
-        default_factory=set
-    )  # files of jobs that failed or whose end is not known
+    # files to make again: changed by jobs that failed, or whose end is not known
+    again: set[str] = field(default_factory=set)
     given_up: list[Entry] = field(default_factory=list)  # jobs that failed, or Slurm did not know
 
     def is_live(self, key: str) -> bool:
+        """True if the job with this key has not ended."""
         return key in self.rows and self.rows[key].live
 
     def live(self) -> list[str]:
+        """Ids of jobs that have not ended."""
         return [e.id for key, (_, e) in self.entries.items() if self.is_live(key)]
 
     def paths(self) -> set[str]:
+        """The outputs of all entries."""
         return {path for _, e in self.entries.values() for path in e.makes}
 
     def take(self, new: Entry) -> tuple[Journal, Entry] | None:
-        """Take over the job that makes exactly these files; not one that waits and asks for
-        something else.
+        """Remove and return the entry of an earlier job that does the same as a new one; None if
+        there is none. A job that still waits must also ask for the same resources.
         """
         for key, (_, e) in self.entries.items():
             waits = key in self.rows and self.rows[key].state == "PENDING"
@@ -91,19 +93,21 @@ def end(ids: list[str]) -> None:
 def row_of(
     e: Entry, head: str, rows: Mapping[str, Row], keyed: Mapping[str, list[Row]]
 ) -> Row | None:
-    """The job of a submission in the queue: by its key, never by its number alone. head: whose job
-    it is.
+    """The row of a submission in the queue; None if there is none.
 
-    Where a site writes comments of its own, which have no key, number and name together must do.
+    It is found by its key. If a site writes comments of its own, without the key, the number and
+    the name of the head together must fit.
+    head: the head that submitted it. rows: by id. keyed: by key.
     """
-    found = keyed.get(e.key, [])
-    if len(found) > 1 or any(row.id != e.id for row in found):
-        # Slurm took it more than once, perhaps: the first to start is the job, the others end at
-        # once
+    candidates = keyed.get(e.key, [])
+    if len(candidates) > 1 or any(row.id != e.id for row in candidates):
+        # Slurm perhaps took the submission more than once: the first job to start counts, and the
+        # others end at once
         first = first_to_start(e.key)
-        found = [row for row in found if row.id == first or not first]
-    if found:
-        return found[0]
+        if first:
+            candidates = [row for row in candidates if row.id == first]
+    if candidates:
+        return candidates[0]
     row = rows.get(e.id)
     return row if row is not None and _ours(row, head) else None
 
@@ -114,7 +118,8 @@ def _ours(row: Row, head: str) -> bool:
 
 
 def missing(e: Entry, head: str) -> tuple[Row | None, bool]:
-    """Ask for a job that squeue does not show; also returns whether the controller itself knows it.
+    """Ask for a job that squeue does not show. Returns its row, and True if the row comes from the
+    controller.
 
     The controller is asked first, by the job's number, because an empty queue can be a mistake;
     then the accounting database. Unreachable if the controller gives no answer.
@@ -129,7 +134,9 @@ def missing(e: Entry, head: str) -> tuple[Row | None, bool]:
 
 
 def strays(rows: Iterable[Row], name: str, current: set[str]) -> list[str]:
-    """Live jobs of this head, by their name, of submissions that do not count any more."""
+    """Ids of live jobs of this head whose submissions do not count any more. name: of the head's
+    jobs. current: keys of the submissions that count.
+    """
     live = [row for row in rows if row.live and row.name == name]
     return [row.id for row in live if row.keys and current.isdisjoint(row.keys)]
 
@@ -137,17 +144,18 @@ def strays(rows: Iterable[Row], name: str, current: set[str]) -> list[str]:
 def find(workflow: Any) -> Earlier:
     """Jobs of earlier heads that make files of this run.
 
-    Nothing is asked of Slurm where no such job is known. Unreachable if the controller gives no
-    answer; SlurmError where a head of another configuration that makes the same files is alive.
+    Slurm is asked only if the journals have such jobs. Unreachable if the controller gives no
+    answer; SlurmError if a head of another configuration that makes the same files is alive.
     """
     jobs = {str(path): job for job in workflow.dag.jobs for path in job.output}
     mine = heads.name(workflow)
     noted = [(journal, e) for journal in journals() for e in journal.read()]
-    known = [(journal, e) for journal, e in noted if not e.settled and e.makes.keys() & jobs.keys()]
-    failed = [e for _, e in noted if e.settled == "failed" and e.makes.keys() & jobs.keys()]
-    if not known:
+    noted = [(journal, e) for journal, e in noted if e.makes.keys() & jobs.keys()]
+    unsettled = [(journal, e) for journal, e in noted if not e.settled]
+    failed = [e for _, e in noted if e.settled == "failed"]
+    if not unsettled:
         return Earlier(given_up=failed)
-    other_heads = {journal.path.stem for journal, _ in known} - {mine}
+    other_heads = {journal.path.stem for journal, _ in unsettled} - {mine}
     for other in sorted(other_heads):
         if heads.alive(other):
             raise SlurmError(
@@ -156,10 +164,11 @@ def find(workflow: Any) -> Earlier:
     rows = queue.jobs()
     keyed = queue.by_key(rows.values())
     found = Earlier(given_up=failed)
-    for journal, e in known:
+    for journal, e in unsettled:
         head = journal.path.stem
         row = row_of(e, head, rows, keyed)
-        if row is None and not e.id:  # it did not come to Slurm, or does so late
+        if row is None and not e.id:
+            # the submission did not reach Slurm, or reaches it late: then the job must not start
             e = replace(e, id=first_to_start(e.key, NEVER))
         asked = row is None
         if asked:
@@ -168,15 +177,15 @@ def find(workflow: Any) -> Earlier:
             found.rows[e.key] = row
             journal.note(e.key, id=row.id)
             e = replace(e, id=row.id)
-        own = {id(jobs[path]): jobs[path] for path in e.makes if path in jobs}
+        own = {id(jobs[path]): jobs[path] for path in e.makes if path in jobs}  # each job once
         if found.is_live(e.key) or ended_well(e, row, asked, workflow, own.values()):
             found.entries[e.key] = (journal, e)
             continue
-        changed = {
-            path for path, now in stamps(e.makes).items() if now != e.before.get(path)
-        } & jobs.keys()
+        # the job failed, so files that it changed are half-written
+        now = stamps(e.makes)
+        changed = {path for path in now if path in jobs and now[path] != e.before.get(path)}
         for job in {jobs[path] for path in changed}:
-            # as half-written, if this head should die before it makes them again
+            # mark its files as incomplete, in case this head dies before it makes them again
             workflow.persistence.started(job)
         found.again |= changed
         found.given_up.append(e)
@@ -185,25 +194,28 @@ def find(workflow: Any) -> Earlier:
 
 
 def ended_well(e: Entry, row: Row | None, asked: bool, workflow: Any, jobs: Iterable[Any]) -> bool:
-    """True if a job that is not live made its files. asked: the row is not from the queue."""
+    """True if a job that is not live made its files. row: None if Slurm does not know the job.
+    asked: the row is not from the queue.
+    """
     if row is None:
         return bool(e.id) and whole(e, workflow, jobs)
-    good = row.state == queue.COMPLETED
-    return good and not (asked and _marked(workflow, jobs))
+    if row.state != queue.COMPLETED:
+        return False
+    return not asked or not _marked(workflow, jobs)
 
 
 def whole(e: Entry, workflow: Any, jobs: Iterable[Any]) -> bool:
-    """True if all files exist, were written since, and are not marked as being written.
+    """True if all outputs exist, changed since the submission, and are not marked as incomplete.
 
-    No clock is asked, because the head's may be wrong.
+    Their times are only compared with earlier times of the same files, because clocks can be wrong.
     """
     now = stamps(e.makes)
     return now.keys() == e.makes.keys() and now != e.before and not _marked(workflow, jobs)
 
 
 def _marked(workflow: Any, jobs: Iterable[Any]) -> bool:
-    """True if a file has Snakemake's mark of one that is being written, which a node removes at its
-    job's end.
+    """True if Snakemake marks an output as incomplete. The job's node removes the mark at the end
+    of the job.
     """
 
     async def marked() -> list[Any]:
@@ -212,14 +224,14 @@ def _marked(workflow: Any, jobs: Iterable[Any]) -> bool:
     return bool(asyncio.run(marked()))
 
 
-# ---- from the Snakefile, on whatever a run is executed
+# ---- called by the Snakefile, with any executor
 
 
 def before_jobs(workflow: Any) -> None:
-    """Check, before the first job, that there is one head, and no live job of an earlier one that
-    it cannot take over.
+    """Check before the first job, in a run without this executor, that no other head is alive and
+    that no earlier head left jobs, or files that are not recorded.
 
-    SlurmError, which Snakemake prints, if there is.
+    SlurmError, which Snakemake prints, if one did.
     """
     if watched:
         return

@@ -14,6 +14,7 @@ from .journal import Tries
 Cause = Literal["memory", "time", "other"]
 PASSING = {"PREEMPTED", "NODE_FAIL", "BOOT_FAIL"}  # no fault of the job, and no reason to give up
 UNITS = {"mem_mb": "MB", "runtime": "min", "cpus": "CPUs"}
+# resource -> the field of `Tries` that says which attempt's amount counts
 GROWING = {"mem_mb": "memory", "mem_mb_per_cpu": "memory", "runtime": "time"}
 
 
@@ -23,10 +24,13 @@ def cause(state: str, code: str) -> Cause:
         return "time"
     status, _, signal = code.partition(":")
     killed = signal == "9" or status == "137"  # 128 + 9: what a shell says of its child
-    return "memory" if state == "OUT_OF_MEMORY" or (state == "FAILED" and killed) else "other"
+    if state == "OUT_OF_MEMORY" or (state == "FAILED" and killed):
+        return "memory"
+    return "other"
 
 
 def after(tries: Tries, why: Cause) -> Tries:
+    """The factors of the next try, after a failure with this cause."""
     return tries if why == "other" else replace(tries, **{why: getattr(tries, why) + 1})
 
 
@@ -35,7 +39,7 @@ def asked(job: Any, tries: Tries) -> dict[str, Any]:
     in minutes.
     """
     resources = job.resources
-    given = {name: _amount(job, name, getattr(tries, of)) for name, of in GROWING.items()}
+    given = {name: _amount(job, name, getattr(tries, factor)) for name, factor in GROWING.items()}
     given |= {
         "cpus": cpus(job),
         "gpu": resources.get("gpu"),
@@ -50,33 +54,37 @@ def asked(job: Any, tries: Tries) -> dict[str, Any]:
 
 
 def capped(asked: dict[str, Any], most: dict[str, float]) -> tuple[dict[str, Any], list[str]]:
-    """Cut CPUs, mem_mb and runtime to what the partition has; also returns words on each cut."""
-    less = {k: int(most[k]) for k in UNITS if k in most and number(asked, k) > most[k]}
+    """Cut CPUs, mem_mb and runtime to ``most``, the limits of the partition; also returns a text
+    about each cut.
+    """
+    cut = {k: int(most[k]) for k in UNITS if k in most and number(asked, k) > most[k]}
     words = [
-        f"{n} {UNITS[k]}, the most that there is, instead of {asked[k]}" for k, n in less.items()
+        f"{n} {UNITS[k]}, the most that there is, instead of {asked[k]}" for k, n in cut.items()
     ]
-    return asked | less, words
+    return asked | cut, words
 
 
 def fitted(job: Any, tries: Tries, nodes: Sequence[tuple[int, int]]) -> dict[str, Any]:
-    """The resources that a job asks for; of a group that fits no node, those of as many jobs as the
-    largest node takes.
+    """The resources that a job asks for. If a group fits no node, its jobs take turns: then the
+    resources of as many of its jobs as the largest node can run at a time.
 
     nodes: memory in MB and CPUs of each.
     """
     whole = asked(job, tries)
     mb, n = number(whole, "mem_mb"), whole["cpus"]
-    if (
-        not job.is_group()
-        or not nodes
-        or any(mb <= memory and n <= there for memory, there in nodes)
-    ):
+    fits = any(mb <= memory and n <= cores for memory, cores in nodes)
+    if not job.is_group() or not nodes or fits:
         return whole
+    # jobs of one level can run at a time, each in a lane that is wide enough for the largest job
     levels = [[asked(member, tries) for member in level] for level in job.toposorted]
-    mb, n = (max(number(each, k) for level in levels for each in level) for k in ("mem_mb", "cpus"))
-    lanes = max(1, *(min(there // n, memory // mb if mb else there) for memory, there in nodes))
+    members = [member for level in levels for member in level]
+    mb, n = (max(number(member, k) for member in members) for k in ("mem_mb", "cpus"))
+    lanes = 1
+    for memory, cores in nodes:
+        lanes_by_memory = memory // mb if mb else cores
+        lanes = max(lanes, min(cores // n, lanes_by_memory))
     if whole.get("gpu"):
-        lanes = 1  # they take turns
+        lanes = 1  # one job at a time uses the GPU
     minutes = sum(
         math.ceil(len(level) / lanes) * max(number(each, "runtime") for each in level)
         for level in levels
@@ -86,18 +94,19 @@ def fitted(job: Any, tries: Tries, nodes: Sequence[tuple[int, int]]) -> dict[str
 
 
 def cpus(job: Any) -> int:
+    """The CPUs of a job: the larger one of its resource cpus_per_task and its threads."""
     return max(int(job.resources.get("cpus_per_task") or 0), int(job.threads), 1)
 
 
 def number(asked: dict[str, Any], name: str) -> int:
-    """0 if it is not given, or known only to the job."""
+    """The amount of a resource; 0 if it is not given, or not a number (known only in the job)."""
     amount = asked.get(name)
     return amount if isinstance(amount, int) else 0
 
 
 def _amount(job: Any, name: str, attempt: int) -> Any:
-    """The workflow's amount for that attempt; if it does not grow there, a multiple of the first
-    amount.
+    """The workflow's amount for an attempt; if the workflow does not let the amount grow, the first
+    amount times the attempt.
     """
     first = _at(job, name, 1)
     if attempt == 1 or not isinstance(first, int):
@@ -107,8 +116,9 @@ def _amount(job: Any, name: str, attempt: int) -> Any:
 
 
 def _at(job: Any, name: str, attempt: int) -> Any:
+    """The workflow's amount of a resource for an attempt."""
     now = job.attempt
-    job.attempt = attempt  # Snakemake evaluates resources for it
+    job.attempt = attempt  # Snakemake evaluates resources for this attempt
     try:
         return job.resources.get(name)
     finally:

@@ -27,9 +27,9 @@ def partitions() -> dict[str, Partition]:
 def parse_partitions(text: str) -> dict[str, Partition]:
     """Parse sinfo's rows, one per node and partition: partition|longest run|MB|CPUs."""
     found: dict[str, Partition] = {}
-    for line in filter(
-        lambda line: line.count("|") == 3, text.splitlines()
-    ):  # a line "CLUSTER: …" is above
+    for line in text.splitlines():
+        if line.count("|") != 3:  # the heading "CLUSTER: …"
+            continue
         name, limit, memory, cpus = line.split("|")
         key = name.rstrip("*")
         partition = found.get(key, Partition(key, minutes(limit)))
@@ -39,25 +39,27 @@ def parse_partitions(text: str) -> dict[str, Partition]:
 
 
 def _number(text: str) -> int:
-    """Of "32000+" 32000, of "n/a" 0."""
+    """The number at the beginning of a text: "32000+" -> 32000, "n/a" -> 0."""
     return int(re.match(r"\d*", text)[0] or 0)  # type: ignore[index]
 
 
 def minutes(limit: str) -> float:
-    """Slurm's [days-][hours:]minutes:seconds."""
+    """Minutes of a time limit in Slurm's form [days-][hours:]minutes:seconds, or days-hours."""
     match = re.fullmatch(r"(?:(\d+)-)?(?:(\d+):)?(?:(\d+):)?(\d+)", limit)
     if match is None:
         return float("inf")  # infinite, UNLIMITED, n/a
     days, hours, mins, seconds = match.groups()
-    if mins is None:  # minutes:seconds, or with days days-hours
-        hours, mins = (seconds, "0") if days else ("0", hours or "0")
-        seconds = "0" if days else seconds
+    # with fewer parts, the groups hold other units than their names say
+    if mins is None and days:  # days-hours
+        hours, mins, seconds = seconds, "0", "0"
+    elif mins is None:  # minutes:seconds
+        hours, mins = "0", hours or "0"
     return int(days or 0) * 1440 + int(hours or 0) * 60 + int(mins) + int(seconds) / 60
 
 
 def places(asked: Mapping[str, Any], site: Mapping[str, Partition]) -> list[Partition]:
-    """The partitions that a job names. Without a name a site may choose one by what the job asks
-    for.
+    """The known partitions that a job names; [] without a name, because a site can choose by other
+    rules.
     """
     named = str(asked.get("partition", "")).split(",")
     return [site[name] for name in named if name in site]
@@ -71,11 +73,13 @@ def nodes(asked: Mapping[str, Any], site: Mapping[str, Partition]) -> list[tuple
 def most(asked: Mapping[str, Any], site: Mapping[str, Partition]) -> dict[str, float]:
     """The most CPUs, mem_mb and runtime that the partitions of a job allow; empty if none is known.
 
-    mem_mb: of nodes with as many CPUs as the job asks for, or as there are.
+    mem_mb: of nodes with as many CPUs as the job asks for, or with the most CPUs if none has so
+    many.
     """
-    there = nodes(asked, site)
-    if not there:
+    of_job = nodes(asked, site)
+    if not of_job:
         return {}
-    cpus = max(n for _, n in there)
-    memory = max(mb for mb, n in there if n >= min(cpus, int(asked.get("cpus") or 1)))
+    cpus = max(n for _, n in of_job)
+    needed = min(cpus, int(asked.get("cpus") or 1))
+    memory = max(mb for mb, n in of_job if n >= needed)
     return {"cpus": cpus, "mem_mb": memory, "runtime": max(p.minutes for p in places(asked, site))}

@@ -34,7 +34,7 @@ class Values(dict[str, Any]):
 
 
 class Sized:
-    """A job with other amounts of resources than Snakemake knows."""
+    """A job of Snakemake with the amounts of resources that it is submitted with."""
 
     def __init__(self, job: Any, asked: Mapping[str, Any]) -> None:
         self._job = job
@@ -49,15 +49,15 @@ class Sized:
 
 
 def what(job: Any) -> tuple[str, str]:
-    """A job's rule or group, and its wildcards."""
+    """A job's rule or group, with a prefix that says which, and its wildcards as text."""
     return f"group_{job.name}" if job.is_group() else f"rule_{job.name}", get_job_wildcards(job)
 
 
 def call(
     job: Any, asked: Mapping[str, Any], settings: Any, name: str, log: Path | str, comment: str
 ) -> str:
-    """The sbatch command for a shell. name: of the Slurm job. WorkflowError for options that are
-    not allowed.
+    """The sbatch command for a shell. name: of the Slurm job. asked: as from `retry.asked`.
+    WorkflowError for options that are not allowed.
     """
     validate_slurm_extra(job)
     named = [name for name in ("cluster", "clusters", "slurm_cluster") if job.resources.get(name)]
@@ -75,9 +75,10 @@ def call(
         "partition": f"-p {shlex.quote(str(partition))}" if partition else "",
         "workdir": os.getcwd(),
     }
-    avoided = set(filter(None, (settings.exclude_failed_nodes or "").replace(" ", "").split(",")))
+    listed = (settings.exclude_failed_nodes or "").replace(" ", "").split(",")
+    avoided = sorted({node for node in listed if node})
     sized = Sized(job, asked)
-    command = get_submit_command(sized, values, settings=settings, failed_nodes=sorted(avoided))
+    command = get_submit_command(sized, values, settings=settings, failed_nodes=avoided)
     return f"{command}{_gpus(asked)}"
 
 
@@ -93,10 +94,10 @@ def _gpus(asked: Mapping[str, Any]) -> str:
 
 
 def environment(job: Any, declared: Mapping[str, str]) -> dict[str, str]:
-    """The head's environment for a job, without the variables that look like secrets.
+    """Environment of a job: the head's variables, without those that look like secrets.
 
-    declared: what the workflow passes to all jobs, by `envvars:`, and to storage plugins. A job
-    gets besides what its resource `needs_env` names, with commas.
+    declared: variables that the workflow passes to all jobs (`envvars:`) and to storage plugins.
+    The resource `needs_env` of a job names more variables to pass, separated by commas.
     """
     needed = set(re.split(r"[,\s]+", str(job.resources.get("needs_env") or "")))
     kept = {
@@ -108,16 +109,17 @@ def environment(job: Any, declared: Mapping[str, str]) -> dict[str, str]:
 
 
 def _withheld(name: str, value: str) -> bool:
+    """True if jobs do not get a variable: it looks like a secret, or belongs to the head's job."""
     if name.startswith("SNAKEMAKE_STORAGE_"):
         return False
     return bool(SECRET.search(name) or ADDRESS.search(value) or name.startswith("SLURM_"))
 
 
 def job_id(said: str) -> str:
-    """The job id from what sbatch --parsable prints ("12", or "12;cluster"), perhaps among a site's
-    own words.
+    """The job id from the output of sbatch --parsable: a line "12" or "12;cluster", perhaps among
+    other lines of the site.
 
-    "" if no line, or more than one, can be it.
+    "" if no line, or more than one, looks like an id.
     """
     found = re.findall(r"^(\d+)(?:;[\w.-]+)?\s*$", said, flags=re.M)
     return str(found[0]) if len(found) == 1 else ""

@@ -95,7 +95,7 @@ def get(
 def _chosen(
     names: list[str] | None, everything: bool, config: Path | None, root: Path | None
 ) -> tuple[list[str], Path]:
-    """The data sets that a command is about, and their folder."""
+    """The data sets that a command is about, and the folder that holds them."""
     from ..datasets.published import data_root
 
     c = load_config(config, absent=True) if config else None

@@ -60,7 +60,8 @@ def check(
     Each line is ok, note (the run works all the same) or wrong (jobs would fail). The exit status
     is 1 if a line is wrong.
     """
-    if only_present:  # Snakemake, where it is asked, has to know as well
+    if only_present:
+        # a variable, because Snakemake, if the check starts it, reads it too
         os.environ[ONLY_PRESENT] = "true"
     c = load_config(config)
     rooms.PREFLIGHT.require()

@@ -20,8 +20,8 @@ from types import CodeType
 
 
 def trace_sources(package: Path, executed: dict[str, str]) -> None:
-    """Compile modules of a package in src/ from their sources, never from bytecode, and note these
-    in ``executed``.
+    """Compile modules of a package in src/ from their sources, never from bytecode, and note the
+    sources in ``executed``.
 
     executed: path below the folder of src/ -> sha256 of the bytes that were compiled.
     """
@@ -35,7 +35,7 @@ def trace_sources(package: Path, executed: dict[str, str]) -> None:
 
     def finder(path: str) -> FileFinder:
         if Path(path) != package.parent and not Path(path).is_relative_to(package):
-            raise ImportError(path)  # which says that other finders look there
+            raise ImportError(path)  # Python asks the next finder then
         return FileFinder(path, (Loader, SOURCE_SUFFIXES))
 
     # finders made before this hook would still read bytecode, so they are forgotten
@@ -44,18 +44,17 @@ def trace_sources(package: Path, executed: dict[str, str]) -> None:
 
 
 def main(executed: dict[str, str]) -> None:
-    # Called after `trace_sources`, and imports only now, so that every module that takes part is
-    # compiled from its source. `needed` is False if the certified outputs are already what this
-    # job would make; then nothing runs.
+    """Run the command of a phase and certify its outputs. executed: as `trace_sources` fills it."""
+    # Imports come after `trace_sources`, so that every module that takes part is compiled from its
+    # source.
     from coder_clip.foundation import evidence
 
     # after -- comes the command of the phase, as a user would type it
     end = sys.argv.index("--")
     command = sys.argv[end + 1 :]
-    evidence.sources, evidence.command = (
-        executed,
-        command[1],
-    )  # before the command line, which looks at it
+    # set before `coder_clip.cli` is imported, which looks at the command
+    evidence.sources = executed
+    evidence.command = command[1]
 
     from coder_clip.cli import app, one_line_errors
     from coder_clip.pipeline.config import known_folders, load_config
@@ -66,6 +65,7 @@ def main(executed: dict[str, str]) -> None:
     with one_line_errors():
         config = load_config(os.environ["CODER_CLIP_CONFIG"])
         with certified(job, command, config.results, config, known_folders(config)) as needed:
+            # False if the certified outputs are already what this job would make
             if needed:
                 forget_files()
                 # a command ends with SystemExit; status 0 must still reach the end of `certified`
@@ -77,9 +77,10 @@ def main(executed: dict[str, str]) -> None:
 
 
 def forget_files() -> None:
-    """Forget what was read before the job: files that it needs are read again, and noted."""
-    # By exact type: another library's object may answer any question about its attributes, or fail
-    # at it.
+    """Clear all caches of functions, so that the files that the job needs are read again and
+    noted.
+    """
+    # By exact type: an object of another library may fail if it is asked for its attributes.
     cached_function = type(lru_cache(forget_files))
     modules = [module for name, module in sys.modules.items() if name.startswith("coder_clip.")]
     for value in [value for module in modules for value in vars(module).values()]:

@@ -43,7 +43,7 @@ def _per_model(module: scan.Module) -> None:
     """Add the command of a phase that runs for each data set with each model: a module with ABOUT
     and ``run``.
 
-    Its name is that of the module, or the module's COMMAND.
+    The command's name is the module's COMMAND, else the module's name.
     """
 
     def command(
@@ -103,6 +103,7 @@ SplitOption = Annotated[
 
 
 def _splits(split: list[str] | None) -> list[str] | None:
+    """The splits that the user named, checked; None if the user named none."""
     for name in split or []:
         chosen("split", name, ("shots", "val", "test"))
     return split or None

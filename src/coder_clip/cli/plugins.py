@@ -21,8 +21,10 @@ ANY = {"ignore_unknown_options": True, "allow_extra_args": True}
 
 
 def load() -> None:
-    """Add the commands that are installed; each other one, hidden, says how to get it."""
-    # every known command starts with advice how to install it; one that loads loses it
+    """Add the commands that are installed, and hidden commands for the others, which only say how
+    to install them.
+    """
+    # command -> advice; the advice of a command that can be loaded is removed
     missing = {name: rooms.photos(name).advice for name in PHOTOS}
     for point in entry_points(group=GROUP):
         try:
@@ -39,6 +41,8 @@ def load() -> None:
 
 
 def _refuse(reason: str) -> Callable[[], None]:
+    """A command that only raises UserError with the reason."""
+
     def refuse() -> None:
         raise UserError(reason)
 

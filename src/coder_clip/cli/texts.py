@@ -33,6 +33,8 @@ from .options import (
 if TYPE_CHECKING:
     from ..encoders.encoder import Encoder
     from ..texts.checks import Fault
+    from ..texts.llm.requests import ReviewedText
+    from ..texts.llm.store import Answers
 
 
 AUTHORS = Path("data/texts/authors")
@@ -182,9 +184,9 @@ def _import_authors(
     from ..texts import authors
 
     source = source or authors.ADDRESS
-    summed = authors.checksum(source)
-    if summed:
-        typer.echo(f"{source}: {summed} (nobody publishes one; compare it with a colleague's)")
+    checksum = authors.checksum(source)
+    if checksum:
+        typer.echo(f"{source}: {checksum} (nobody publishes one; compare it with a colleague's)")
     failed = []
     with authors.opened(source) as folder:
         for name, texts, pairs, lines in authors.import_all(
@@ -209,6 +211,7 @@ def _import_authors(
 
 
 def _refuse_existing(targets: Sequence[Path], force: bool) -> None:
+    """UserError if a file to write exists, unless ``force``."""
     for target in targets:
         if target.exists() and not force:
             raise UserError(f"{target} exists; --force overwrites it, --out names another")
@@ -244,10 +247,10 @@ def skeleton(
             "provenance": {"attribute": written, "analogous": written},
         },
     )
-    of = "" if config == DEFAULT_CONFIG else f" --config {config}"
+    option = "" if config == DEFAULT_CONFIG else f" --config {config}"
     typer.echo(
         f"{target}: {len(names)} classes; fill in the lists, "
-        f"then: coder-clip texts check {target}{of}"
+        f"then: coder-clip texts check {target}{option}"
     )
 
 
@@ -274,32 +277,37 @@ def check(
 
     compare = _encoder(encoder, config) if encoder else None
     total = 0
-    for one in of_files(files, config) if files else of_config(load_config(config), dataset):
+    text_sets = of_files(files, config) if files else of_config(load_config(config), dataset)
+    for checked in text_sets:
+        texts, pairs = checked.texts, checked.pairs
         more: list[Fault] = []
         if compare is not None:
             from ..texts.similar import faults as compared  # imports torch
 
-            more = list(compared(one.texts, one.pairs, compare))
-        faults = check_texts(one.texts, one.pairs, more, one.classes)
-        print_lines(f"{one.place(fault.kind)}: {fault}" for fault in faults)
-        print_lines(f"{one.name}: {note}" for note in one.notes)
-        # the rule that is broken most often comes first
-        by_rule = ", ".join(
-            f"{n} {rule}" for rule, n in Counter(f.rule for f in faults).most_common()
-        )
-        exceptions = len(one.texts.exceptions) + (len(one.pairs.exceptions) if one.pairs else 0)
-        pair_count = f", {len(one.pairs.pairs)} pairs" if one.pairs else ""
-        typer.echo(
-            f"{one.name}: {_counted(one.texts)}{pair_count}, {exceptions} exceptions: "
-            + (f"{len(faults)} faults ({by_rule})" if faults else "no fault")
-        )
+            more = list(compared(texts, pairs, compare))
+        faults = check_texts(texts, pairs, more, checked.classes)
+        print_lines(f"{checked.place(fault.kind)}: {fault}" for fault in faults)
+        print_lines(f"{checked.name}: {note}" for note in checked.notes)
+        counts = _counted(texts)
+        exceptions = len(texts.exceptions)
+        if pairs is not None:
+            counts += f", {len(pairs.pairs)} pairs"
+            exceptions += len(pairs.exceptions)
+        result = "no fault"
+        if faults:
+            # the rule that is broken most often comes first
+            by_rule = Counter(fault.rule for fault in faults).most_common()
+            result = f"{len(faults)} faults ({', '.join(f'{n} {rule}' for rule, n in by_rule)})"
+        typer.echo(f"{checked.name}: {counts}, {exceptions} exceptions: {result}")
         total += len(faults)
     if total:
         raise typer.Exit(1)
 
 
 def _counted(texts: TextSet) -> str:
-    """How many classes a text set has, and how many texts of each kind besides the names."""
+    """The number of classes of a text set, and of texts of each kind besides the names, in
+    words.
+    """
     counts = {kind: sum(len(c.of(kind)) for c in texts.classes) for kind in OF_CLASS}
     of_kind = (f"{n} {kind}" for kind, n in counts.items() if n)
     return ", ".join([f"{len(texts.classes)} classes", *of_kind])
@@ -322,8 +330,8 @@ class Checked:
     """What is checked together: the texts that a run uses, their pairs, and the names of the data
     set's classes.
 
-    classes: None if nothing names them. sources: the file of each kind of text. notes: what is not
-    used or not known."""
+    classes: None if nothing names them. sources: kind of text -> its file. notes: lines about what
+    is not used or not known."""
 
     texts: TextSet
     pairs: PairSet | None
@@ -358,30 +366,32 @@ def of_files(given: Sequence[Path], config: Path) -> Iterator[Checked]:
             )
         pairs = _pairs(pair_path, texts)
         # a text set holds all kinds in one file, but pairs have a file of their own
-        sources = dict.fromkeys(("name", *OF_CLASS), path) | (
-            {"one_to_one": pair_path} if pair_path else {}
-        )
+        sources = dict.fromkeys(("name", *OF_CLASS), path)
+        if pair_path:
+            sources["one_to_one"] = pair_path
         yield Checked(texts, pairs, classes, sources, notes)
 
 
 def of_config(config: Config, dataset: str | None) -> Iterator[Checked]:
-    """The texts that each data set of a configuration uses: files that it names, and what a model
-    wrote for it.
+    """The texts that each data set of a configuration uses: files that the configuration names, and
+    texts that a source such as a language model has made.
     """
     seen = list[dict[str, Path]]()
     for name in chosen("data set", dataset, config.datasets):
         entry, paths = config.datasets[name], Paths(config.results)
-        made = paths.generated_texts(name)
-        # per kind the file that the configuration names, else the generated one
-        files = {
-            kind: source if isinstance(source, Path) else made
-            for kind, source in entry.text_sources(name).items()
-        }
-        files = {kind: path for kind, path in files.items() if path != made or path.is_file()}
+        generated = paths.generated_texts(name)
+        # kind -> the file that the configuration names, else the generated one if it exists
+        files: dict[str, Path] = {}
+        for kind, source in entry.text_sources(name).items():
+            path = source if isinstance(source, Path) else generated
+            if path != generated or path.is_file():
+                files[kind] = path
         pair_path = entry.pair_source(name)
         if entry.pair_text_source and paths.generated_pairs(name).is_file():
             pair_path = paths.generated_pairs(name)
-        sources = files | ({"one_to_one": pair_path} if pair_path else {})
+        sources = dict(files)
+        if pair_path:
+            sources["one_to_one"] = pair_path
         if not files or sources in seen:  # ImageNet-V2 has ImageNet's
             continue
         seen.append(sources)
@@ -392,32 +402,42 @@ def of_config(config: Config, dataset: str | None) -> Iterator[Checked]:
             if beside.is_file() and beside != pair_path
         ]
         classes = _classes_of(config, name, notes)
-        every = {
+        text_sets = {
             path: read_text_set(path, unfinished=True) for path in dict.fromkeys(files.values())
         }
-        texts = _together(every, files, notes)
+        texts = _together(text_sets, files)
         yield Checked(texts, _pairs(pair_path, texts), classes, sources, notes)
 
 
-def _together(every: dict[Path, TextSet], files: dict[str, Path], notes: list[str]) -> TextSet:
-    """The kinds of several files in one text set, as a run puts them together."""
-    first, *others = every
-    texts = every[first]
+def _together(text_sets: dict[Path, TextSet], files: dict[str, Path]) -> TextSet:
+    """The kinds of several files in one text set, as a run puts them together.
+
+    text_sets: file -> its content. files: kind -> the file to take this kind from.
+    """
+    first, *others = text_sets
+    texts = text_sets[first]
     # files may spell and order their classes differently: match by plain name
-    by_name = {path: {plain_name(c.name): c for c in of.classes} for path, of in every.items()}
+    by_name = {
+        path: {plain_name(c.name): c for c in text_set.classes}
+        for path, text_set in text_sets.items()
+    }
     for path in others:
         lacking = [c for c in by_name[first] if c not in by_name[path]]
         if lacking:
             raise UserError(f"{path} has no class '{lacking[0]}', which {first} has")
     entries = []
     for c in texts.classes:
-        # only kinds that a file gives: an absent kind is not an empty one
-        theirs = {kind: by_name[path][plain_name(c.name)] for kind, path in files.items()}
-        given = {kind: of.of(kind) for kind, of in theirs.items() if kind in of.model_fields_set}
+        given: dict[str, list[str]] = {}
+        for kind, path in files.items():
+            entry = by_name[path][plain_name(c.name)]
+            # only kinds that a file gives: an absent kind is not an empty one
+            if kind in entry.model_fields_set:
+                given[kind] = entry.of(kind)
         entries.append(ClassTexts(name=c.name, **given))
-    if len(every) == 1 and len(by_name[first]) < len(texts.classes):
-        entries = list(texts.classes)  # a name twice: nothing is put together
-    exceptions = [e for of in every.values() for e in of.exceptions]
+    # names that repeat cannot be matched, and one file needs no matching
+    if len(text_sets) == 1 and len(by_name[first]) < len(texts.classes):
+        entries = list(texts.classes)
+    exceptions = [e for text_set in text_sets.values() for e in text_set.exceptions]
     return texts.model_copy(update={"classes": entries, "exceptions": exceptions})
 
 
@@ -448,7 +468,7 @@ def _classes_of(config: Config, name: str, notes: list[str]) -> list[str] | None
 
 
 def _known_classes(dataset: str, config: Path) -> list[str] | None:
-    """The class names of a data set that is known here; None of another one."""
+    """The class names of a data set; None if nothing here names them."""
     try:
         return class_names(dataset, None, config)
     except UserError:
@@ -456,20 +476,22 @@ def _known_classes(dataset: str, config: Path) -> list[str] | None:
 
 
 def text_files(given: Sequence[Path]) -> list[tuple[Path, Path | None]]:
-    """Text sets with their pairs, from files and folders; other JSON files of a folder are passed
-    over.
+    """Text sets, each with its pair file or None, from files and folders; review files of a folder
+    are passed over.
     """
-    found: dict[Path, Path | None] = {}
+    pair_file_of: dict[Path, Path | None] = {}
     for path in given:
-        # a pair file stands for the text set beside it; a folder's review files are no text sets
-        for file in sorted(path.glob("*.json")) if path.is_dir() else [path]:
+        files = sorted(path.glob("*.json")) if path.is_dir() else [path]
+        for file in files:
+            # a pair file stands for the text set beside it
             text_set = file.with_name(file.name.replace(".one_to_one.json", ".json"))
             if not text_set.is_file():
                 raise UserError(f"no text set {text_set}; name a text set or a folder of them")
-            if not path.is_dir() or not file.name.endswith(".review.json"):
-                beside = pair_file(text_set)
-                found[text_set] = beside if beside.is_file() else None
-    return list(found.items())
+            if path.is_dir() and file.name.endswith(".review.json"):
+                continue
+            beside = pair_file(text_set)
+            pair_file_of[text_set] = beside if beside.is_file() else None
+    return list(pair_file_of.items())
 
 
 @app.command()
@@ -514,30 +536,28 @@ def review(
     c = load_config(config)
     chosen("data set", dataset, c.datasets)
     paths, generator = Paths(c.results), c.generator
-    made = [
-        p for p in (paths.generated_texts(dataset), paths.generated_pairs(dataset)) if p.is_file()
-    ]
+    possible = (paths.generated_texts(dataset), paths.generated_pairs(dataset))
+    made = [path for path in possible if path.is_file()]
     if generator is None or not made:
         raise UserError(
             f"no texts of a language model for '{dataset}' yet; "
             f"'coder-clip generate-texts --dataset {dataset}' makes them"
         )
-    every = [entry for path in made for entry in listed(read_json(path))]
+    entries = [entry for path in made for entry in listed(read_json(path))]
+    owners = {e.owner for e in entries}
     reverse = " / ".join(owner.split(" / ")[::-1]) if owner else None
-    if reverse in {e.owner for e in every}:
+    if reverse in owners:
         owner = reverse  # 'wolf / red fox' is the pair 'red fox / wolf'
     # an unknown class or kind is reported before any decision is written
-    for name, wanted, known in (
-        ("class", owner, {e.owner for e in every}),
-        ("kind", kind, {e.kind for e in every}),
-    ):
+    kinds = {e.kind for e in entries}
+    for name, wanted, known in (("class", owner, owners), ("kind", kind, kinds)):
         if wanted is not None and wanted not in known:
             raise UserError(
                 f"no {name} '{wanted}' among these "
                 f"texts{nearest(wanted, known, listed=len(known) < 9)}"
             )
     # without --class or --kind every text matches
-    found = [e for e in every if owner in (None, e.owner) and kind in (None, e.kind)]
+    selected = [e for e in entries if owner in (None, e.owner) and kind in (None, e.kind)]
     if (reject is not None or again or undo) and owner is None:
         raise UserError("name the class with --class")
     if freeze is not None:
@@ -550,24 +570,36 @@ def review(
         typer.echo(f"{decisions.write(generator.answers, dataset)}: {n} decisions taken back")
     elif reject is not None or again:
         decisions = Review.of(generator.answers, dataset)
-        rejected = [e for e in found if not e.why and e.text == reject]
+        accepted = [e for e in selected if not e.why]
+        rejected = [e for e in accepted if e.text == reject]
         if reject is not None and not rejected:
             raise UserError(
                 f"'{reject}' is not a text of "
-                f"'{owner}'{nearest(reject, [e.text for e in found if not e.why])}"
+                f"'{owner}'{nearest(reject, [e.text for e in accepted])}"
             )
         decisions.rejected += [(e.kind, e.owner, e.text) for e in rejected]
-        decisions.again += [(k, str(owner)) for k in dict.fromkeys(e.kind for e in found if again)]
+        if again:
+            kinds_of_owner = dict.fromkeys(e.kind for e in selected)  # each once
+            decisions.again += [(k, str(owner)) for k in kinds_of_owner]
         path = decisions.write(generator.answers, dataset)
         typer.echo(f"{path}: saved; the next run of generate-texts or generate-pairs applies it")
     else:
-        answers = Answers(generator.answers, dataset).kept
-        for e in found:
-            of = answers[e.answer].answer if e.answer in answers else None
-            origin = f"{e.answer[:12]}" + (f" ({of.served}, {of.date})" if of else "")
-            text = f"{e.side} has: {e.text}" if e.side else e.text
-            why = [f"not accepted: {e.why}"] if e.why else []
-            typer.echo("  ".join([e.owner, e.kind, text, *why, origin]))
+        _list(selected, Answers(generator.answers, dataset))
+
+
+def _list(texts: Sequence[ReviewedText], answers: Answers) -> None:
+    """Print a line per text: class or pair, kind, text, why it is not accepted, and its answer."""
+    for text in texts:
+        parts = [text.owner, text.kind]
+        parts.append(f"{text.side} has: {text.text}" if text.side else text.text)
+        if text.why:
+            parts.append(f"not accepted: {text.why}")
+        origin = text.answer[:12]
+        # files of answers may be absent
+        stored = answers.kept.get(text.answer)
+        if stored:
+            origin += f" ({stored.answer.served}, {stored.answer.date})"
+        typer.echo("  ".join([*parts, origin]))
 
 
 def _freeze(dataset: str, made: list[Path], target: Path) -> None:
@@ -600,11 +632,14 @@ def renames_of(given: Sequence[str]) -> dict[str, str]:
     """Parse the values of --rename: name in the source -> name in the data set. UserError for
     another form.
     """
+    renames: dict[str, str] = {}
     for text in given:
         if "=" not in text:
             raise UserError(f"--rename {text}: write THEIRS=OURS, two class names")
-    # only the first = divides: the second name may hold another
-    return dict((part.strip() for part in text.split("=", 1)) for text in given)  # type: ignore[misc]
+        # only the first = divides: the second name may hold another
+        theirs, ours = text.split("=", 1)
+        renames[theirs.strip()] = ours.strip()
+    return renames
 
 
 def class_names(dataset: str, given: Path | None, config: Path) -> list[str]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -62,7 +63,8 @@ def opened(source: str) -> Iterator[Path]:
         place = Path(source)
         if source.startswith(("http://", "https://")):
             place = Path(scratch, "expert_knowledge.zip")
-            view = _VIEW.match(source)  # the page that shows the file, not the file
+            # an address of the page that shows a file holds the id for the download
+            view = _VIEW.match(source)
             address = ADDRESS.rpartition("=")[0] + f"={view[1]}" if view else source
             fetch(address, place, None)
         if place.is_file():
@@ -80,8 +82,8 @@ def opened(source: str) -> Iterator[Path]:
 
 
 def checksum(source: str) -> str | None:
-    """The SHA-256 of an archive on this disk, by which people can compare theirs; None of anything
-    else.
+    """The SHA-256 of an archive on this disk, to compare with a colleague's; None if the source is
+    not a file here.
     """
     return checksum_like(Path(source), "sha256:") if Path(source).is_file() else None
 
@@ -96,20 +98,21 @@ def import_all(
     """Import every data set of the folder, or those wanted; then yield files that belong to no data
     set here.
 
-    theirs: folder of the authors' class files (``datasets/class_name``), which name the lists
-    without names. renames,
-    partial: as of `importers.import_texts`. A data set that does not fit has lines and no texts.
-    UserError for a wanted data set that the folder does not have.
+    theirs: folder of the authors' class files (``datasets/class_name``), which name the classes of
+    lists without names. renames: name in the archive -> name in the data set. partial: import what
+    fits and note the rest. A data set that does not fit has lines and no texts. UserError for a
+    wanted data set that the folder does not have.
     """
     if theirs is not None and not theirs.is_dir():
         raise UserError(f"--their-classes {theirs}: no such folder")
     stems = sorted({p.stem for kind in (*KINDS, PAIRS) for p in _files(folder / kind)})
-    of = {stem: dataset_of(stem) for stem in stems}
+    dataset_of_stem = {stem: dataset_of(stem) for stem in stems}
+    present = set(dataset_of_stem.values())
     for name in wanted:
-        if name not in of.values():
+        if name not in present:
             raise UserError(f"{folder}: nothing for data set '{name}'{nearest(name, stems)}")
     # in the order of PUBLISHED
-    for name in [n for n in PUBLISHED if n in of.values() and (not wanted or n in wanted)]:
+    for name in [n for n in PUBLISHED if n in present and (not wanted or n in wanted)]:
         try:
             yield _import(folder, name, theirs, renames or {}, partial)
         except Mismatch as mismatch:
@@ -118,8 +121,8 @@ def import_all(
             )
         except UserError as error:
             yield Imported(name, None, None, [str(error)])
-    unknown = [stem for stem, name in of.items() if name is None and not wanted]
-    if unknown:
+    unknown = [stem for stem, name in dataset_of_stem.items() if name is None]
+    if unknown and not wanted:
         yield Imported(", ".join(unknown), None, None, ["not a data set of this project; left out"])
 
 
@@ -136,6 +139,7 @@ def dataset_of(stem: str) -> str | None:
 
 
 def _letters(text: str) -> str:
+    """The letters and digits of a text, without case."""
     return "".join(c for c in text.casefold() if c.isalnum())
 
 
@@ -145,26 +149,36 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _file_of(folder: Path, name: str) -> Path | None:
-    """The file of a data set, whatever its spelling. UserError if there are two that differ."""
-    found = [p for p in _files(folder) if dataset_of(p.stem) == name]
-    if len({p.read_bytes() for p in found}) > 1:
-        both = " and ".join(p.name for p in found)
-        raise UserError(f"{folder.name}: {both} are both of '{name}', and differ; keep one")
-    return found[0] if found else None
+    """The file of a data set in a folder, in any spelling of the data set's name; None if there is
+    none. UserError if several files differ.
+    """
+    files = [p for p in _files(folder) if dataset_of(p.stem) == name]
+    if len({p.read_bytes() for p in files}) > 1:
+        shown = " and ".join(p.name for p in files)
+        raise UserError(f"{folder.name}: {shown} are both of '{name}', and differ; keep one")
+    return files[0] if files else None
 
 
 def _import(
     folder: Path, name: str, theirs: Path | None, renames: Mapping[str, str], partial: bool
 ) -> Imported:
-    """Import the files of one data set. Mismatch, UserError."""
-    files = {kind: path for sub, kind in KINDS.items() if (path := _file_of(folder / sub, name))}
+    """Import the files of one data set. Raises Mismatch for class names that do not fit, UserError
+    for a file that cannot be read.
+    """
+    files: dict[str, Path] = {}  # by kind
+    for sub, kind in KINDS.items():
+        file = _file_of(folder / sub, name)
+        if file is not None:
+            files[kind] = file
     pair_file = _file_of(folder / PAIRS, name)
+    # class names for the lists without names
     order = _class_file(theirs, name) or _names_of(files.get("synonym"))
     tables = {kind: table_of(path, order) for kind, path in files.items()}
     sides = _sides_of(pair_file) if pair_file else {}
     # every class name in the archive, to see which spelling it uses
     used = {label for table in tables.values() for label, _ in table} | set(sides)
-    used |= {b for of_a in sides.values() for b in of_a}
+    for others in sides.values():
+        used.update(others)
     ours = entry(name).class_names()
     importing = Import(folder, name, ours, {**_published_names(name, ours, used), **renames})
     for kind, path in files.items():
@@ -179,8 +193,10 @@ def _import(
 
 
 def _published_names(name: str, ours: Sequence[str], used: set[str]) -> dict[str, str]:
-    """Spelling in the authors' lists -> our class name, where the two differ and the archive uses
-    theirs.
+    """Spelling in the authors' lists -> our class name, only where the two differ and the archive
+    uses the authors' spelling.
+
+    used: all class names in the archive's files of this data set.
     """
     spellings = entry(name).make_templates().class_names_as_published or ours
     keys = set(map(name_key, used))
@@ -196,39 +212,38 @@ def _class_file(folder: Path | None, name: str) -> list[str]:
     """Class names of the authors' class file of a data set, one per line; none without the folder
     or the file.
     """
-    found = (
-        [p for p in sorted(folder.glob("*.txt")) if dataset_of(p.stem) == name] if folder else []
-    )
-    if not found:
+    if folder is None:
         return []
-    return [
-        line.strip()
-        for line in found[0].read_text(encoding="utf-8-sig").splitlines()
-        if line.strip()
-    ]
+    files = [p for p in sorted(folder.glob("*.txt")) if dataset_of(p.stem) == name]
+    if not files:
+        return []
+    lines = files[0].read_text(encoding="utf-8-sig").splitlines()
+    return [line.strip() for line in lines if line.strip()]
 
 
 def _names_of(synonyms: Path | None) -> list[str]:
-    """Class names in a file of synonyms, which has the same order as the lists; none if it has no
-    names.
+    """Class names in a file of synonyms, which has the same order as the lists; none unless each
+    entry has a name.
     """
     if synonyms is None:
         return []
     value = _read(synonyms)
-    if isinstance(value, dict) or not isinstance(value, list):
+    if not isinstance(value, list):
         return []
-    # an entry names its class by its only string
-    named = [
-        [part for part in e.values() if isinstance(part, str)] for e in value if isinstance(e, dict)
-    ]
-    return (
-        [of[0] for of in named]
-        if all(len(of) == 1 for of in named) and len(named) == len(value)
-        else []
-    )
+    names = []
+    for element in value:
+        if not isinstance(element, dict):
+            return []
+        # an entry names its class by its only string
+        strings = [part for part in element.values() if isinstance(part, str)]
+        if len(strings) != 1:
+            return []
+        names.append(strings[0])
+    return names
 
 
 def _read(path: Path) -> Any:
+    """The document of a JSON file or a pickle."""
     return read_written(path, path.stem) if path.suffix == ".json" else read_plain_pickle(path)
 
 
@@ -285,15 +300,23 @@ def _sides_of(path: Path) -> dict[str, dict[str, list[str]]]:
 def _pairs_of(
     path: Path, document: Mapping[str, Mapping[str, list[str]]], importing: Import
 ) -> PairSet:
-    """Both sides of each pair together, in the order of the classes."""
+    """The pairs of a file, each with both of its sides, in the order of the classes.
+
+    document: the result of `_sides_of`.
+    """
     names = list(dict.fromkeys([*document, *(b for of_a in document.values() for b in of_a)]))
     indices = dict(zip(names, importing.match(names), strict=True))
+    # (i, j) -> what class i has and class j has not
     sides: dict[tuple[int, int], list[str]] = {}
-    # a name may be that of several classes: its texts go to each pair of their indices
     for a, of_a in document.items():
         for b, texts in of_a.items():
             cleaned, _ = clean_texts(texts)
-            sides |= {(i, j): cleaned for i in indices[a] for j in indices[b] if i != j and cleaned}
+            if not cleaned:
+                continue
+            # several classes may have one name: its texts go to each pair of their indices
+            for i, j in product(indices[a], indices[b]):
+                if i != j:
+                    sides[i, j] = cleaned
     # each unordered pair once, the smaller index first
     pairs = [
         Pair(

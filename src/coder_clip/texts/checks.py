@@ -112,6 +112,7 @@ class Fault:
             f"{self.owner}, {self.kind}: '{self.text}': {self.why} "
             f"({self.rule}): {RULES[self.rule]}"
         )
+        # an unprintable character is shown as its escape
         return "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
 
 
@@ -122,10 +123,9 @@ def clean(text: str) -> str:
     """Normalize a model's text: NFC, single spaces, no quotes around it, no full stop, no "has" of
     the template.
     """
+    # line breaks stay: two lines are two texts, which `_broken` refuses
     lines = unicodedata.normalize("NFC", text).replace("_", " ").strip().splitlines()
-    text = "\n".join(
-        " ".join(line.split()) for line in lines
-    )  # two lines are two texts, and no text
+    text = "\n".join(" ".join(line.split()) for line in lines)
     # quotes and full stops may enclose each other: strip until nothing changes
     bare = _bare(text)
     while bare != text:
@@ -136,10 +136,11 @@ def clean(text: str) -> str:
 def _bare(text: str) -> str:
     """A text without one layer of spaces, quotes and full stops."""
     text = text.strip()
-    inches = (
-        re.search(r"\d['\"]+$", text) and text[0] not in _QUOTES
-    )  # part of the text, and refused later
-    return (text if inches else text.strip(_QUOTES)).rstrip(".;,。；，")
+    # the marks of feet and inches (5'6") belong to the text, which is refused later
+    inches = re.search(r"\d['\"]+$", text) and text[0] not in _QUOTES
+    if not inches:
+        text = text.strip(_QUOTES)
+    return text.rstrip(".;,。；，")
 
 
 def control(text: str) -> str:
@@ -160,11 +161,9 @@ def scripts(text: str) -> set[str]:
     if text.isascii():  # nearly all texts
         return {"LATIN"} if any(c.isalpha() for c in text) else set()
     letters = (c for c in text if unicodedata.category(c) in ("Lu", "Ll", "Lo"))
-    return {unicodedata.name(c, "unknown").split()[0] for c in letters} - {
-        "MICRO",
-        "FEMININE",
-        "MASCULINE",
-    }
+    first_words = {unicodedata.name(c, "unknown").split()[0] for c in letters}
+    # µ, ª and º: their names do not begin with a script
+    return first_words - {"MICRO", "FEMININE", "MASCULINE"}
 
 
 def refuses(text: str) -> bool:
@@ -175,7 +174,9 @@ def refuses(text: str) -> bool:
 class Names:
     """The class names of a data set, and the texts that its classes have already, for `fault`.
 
-    texts: for each kind, the key of a text -> owners that have it -> the text as they have it.
+    of: the stems of a name, joined -> the name. in_any_order: the same for words in any order.
+    words: number of words of the longest name. texts: kind -> key of a text -> owner that has the
+    text -> the text in the words of this owner.
     """
 
     def __init__(self, classes: Iterable[str]) -> None:
@@ -186,35 +187,37 @@ class Names:
         self.texts: dict[str, dict[str, dict[str, str]]] = defaultdict(lambda: defaultdict(dict))
 
     def same(self, text: str) -> str | None:
-        """The class that a text names, in any form."""
-        # the text as it is, without a leading number, without modifiers
-        found = stems(text)
-        counted = found[1:] if len(found) > 1 and found[0].isdigit() else found
-        bare = [word for word in counted if word not in english().modifiers] or found
-        return (
-            self.in_any_order.get(same_name(text))
-            or self.of.get("".join(found))
-            or self.of.get("".join(counted))
-            or self.of.get("".join(bare))
-        )
+        """The class that a text names, in any form of its words; None if there is none."""
+        words = stems(text)
+        # "two dogs" names "dog"
+        has_number = len(words) > 1 and words[0].isdigit()
+        counted = words[1:] if has_number else words
+        # "adult dog" names "dog"; a text of modifiers alone keeps them
+        bare = [word for word in counted if word not in english().modifiers] or words
+        named = self.in_any_order.get(same_name(text))
+        for form in (words, counted, bare):
+            # the first form that is a name counts
+            named = named or self.of.get("".join(form))
+        return named
 
     def within(self, text: str, own: str, head: bool = False) -> str | None:
-        """Another class whose name, of two words or more, is part of a text; single words are
-        everyday ones.
+        """Another class whose name is part of a text; None if there is none. Only names of two
+        words or more are looked for, because single words are everyday ones.
 
-        head: only where the name is the thing itself, as in "a plastic bag at sea", and not in "a
-        comic book shop"."""
-        words, mine = stems(text), " ".join(stems(own))
+        own: the name of the text's own class. head: only where the name is the thing itself, as in
+        "a plastic bag at sea", and not in "a comic book shop"."""
+        words, own_words = stems(text), " ".join(stems(own))
         # the thing itself stands before the first preposition
         if head:
-            ends = [i for i, word in enumerate(words) if word in _PREPOSITIONS and i]
+            ends = [i for i, word in enumerate(words) if i > 0 and word in _PREPOSITIONS]
             words = words[: min(ends, default=len(words))]
-        # every run of two words or more; what is part of the own name does not count
+        # every run of two words or more; a name that is part of the own name does not count
         for n in range(2, self.words + 1):
             for i in range(len(words) - n + 1):
                 named = self.of.get("".join(words[i : i + n]))
-                if named is None or len(stems(named)) < 2 or " ".join(stems(named)) in mine:
+                if named is None or len(stems(named)) < 2 or " ".join(stems(named)) in own_words:
                     continue
+                # the thing itself is the last word
                 if not head or i + n == len(words):
                     return named
         return None
@@ -224,12 +227,15 @@ class Names:
         self.texts[kind][_key(kind, text)].setdefault(owner, text)
 
     def having(self, kind: str, text: str, but: str = "") -> list[str]:
-        """The classes that have a text of a kind, but for one class and those of its name."""
+        """The classes that have a text of a kind, without the class ``but`` and classes of the same
+        name.
+        """
         owners = self.texts[kind].get(_key(kind, text), {})
         return [owner for owner in owners if name_key(owner) != name_key(but)]
 
 
 def _key(kind: str, text: str) -> str:
+    """A key that texts of one kind share if they say the same."""
     return same_name(text) if KINDS[kind].are_names else same_text(text)
 
 
@@ -245,8 +251,8 @@ def fault(
 ) -> tuple[str, str] | None:
     """The first rule that a text of a class breaks, and why; None if it breaks none.
 
-    name: of its class; other: of the class that it is told from. photo: the sentence of the name,
-    whose script is allowed.
+    name: the class of the text. other: the other class of a pair. photo: the sentence with the
+    name of the class; the text may be in its script.
     """
     straight = text.replace("’", "'")
     # damage and answers first, because the other rules would misread them
@@ -274,7 +280,7 @@ def fault(
 
 
 def _broken(text: str) -> tuple[str, str] | None:
-    """Characters that are in no text."""
+    """(rule, why) of a character that belongs in no text; None if there is none."""
     if control(text):
         return "form", "control characters"
     if not plain(text):
@@ -295,7 +301,9 @@ def _broken(text: str) -> tuple[str, str] | None:
 
 
 def _answer(text: str, straight: str, kind: str) -> tuple[str, str] | None:
-    """What a model says around its texts, and what somebody meant to replace by one."""
+    """(rule, why) of words that a model says around its texts, or of a placeholder that nobody
+    replaced; None if there are none. straight: the text with straight apostrophes.
+    """
     e, bare, are_names = english(), plain(text), KINDS[kind].are_names
     if refuses(text):
         return "answer", "a refusal"
@@ -314,7 +322,9 @@ def _answer(text: str, straight: str, kind: str) -> tuple[str, str] | None:
 
 
 def _form(text: str, straight: str, kind: str) -> tuple[str, str] | None:
-    """Marks, lengths, and what is not made of words."""
+    """(rule, why) of a mark, of a wrong length, or of something that is not made of words; None if
+    there is none.
+    """
     are_names = KINDS[kind].are_names
     longest = MAX_NAME_CHARACTERS if are_names else MAX_CHARACTERS
     if len(text) > longest:
@@ -322,7 +332,8 @@ def _form(text: str, straight: str, kind: str) -> tuple[str, str] | None:
     if not are_names and len(text.split()) > MAX_WORDS:
         return "form", f"longer than {MAX_WORDS} words"
     # names may have brackets
-    marks = _MARKUP.search(text if not are_names else text.replace("(", "").replace(")", ""))
+    checked = text.replace("(", "").replace(")", "") if are_names else text
+    marks = _MARKUP.search(checked)
     if marks:
         return "form", f"'{marks[0].strip()}' in it"
     if any(unicodedata.category(c) == "No" and c not in _NUMBERS for c in text):
@@ -341,9 +352,12 @@ def _form(text: str, straight: str, kind: str) -> tuple[str, str] | None:
     words = plain(text).split()
     if not any(len(word) > 1 and word.isalpha() for word in words) and text.isascii():
         return "form", "no word in it"
-    again = next((a for a, b in pairwise(text.casefold().split()) if a == b), None)
-    if again or _TWICE.fullmatch(text):
-        return "form", f"'{again or text}' twice in a row"
+    # one word, or one phrase that is all of the text
+    repeated = [a for a, b in pairwise(text.casefold().split()) if a == b]
+    if repeated:
+        return "form", f"'{repeated[0]}' twice in a row"
+    if _TWICE.fullmatch(text):
+        return "form", f"'{text}' twice in a row"
     parts = _NUMBERED.search(text) or _PARTS.search(text)
     if parts:
         return "form", f"'{parts[0].strip()}' in it: a number, or more than one phrase"
@@ -358,7 +372,7 @@ def _form(text: str, straight: str, kind: str) -> tuple[str, str] | None:
 
 
 def _names(text: str, kind: str, name: str, names: Names, other: str) -> tuple[str, str] | None:
-    """Class names and names of other things in a text."""
+    """(rule, why) of a name in a text, of its class or of something else; None if there is none."""
     own, named = same_name(spaces(name)), names.same(text)
     if KINDS[kind].are_names:
         if _is_own(text, kind, name):
@@ -371,12 +385,16 @@ def _names(text: str, kind: str, name: str, names: Names, other: str) -> tuple[s
     if kind == "attribute":
         # the name of another class, alone or as a part of two words or more
         named = named or names.within(text, spaces(name))
-        things = [k for k in ("analogous", "synonym") if names.texts[k].get(same_name(text))]
-        if named is None and things:
-            return "other name", f"it is a name ({things[0]}) and not what something has"
+        # an attribute must not be an analogous thing or a synonym of any class
+        kinds = [k for k in ("analogous", "synonym") if names.texts[k].get(same_name(text))]
+        if named is None and kinds:
+            return "other name", f"it is a name ({kinds[0]}) and not what something has"
     else:
+        # a text of a pair may name any class but these two
         named = spaces(other) if other and _mentions(text, other) else None
-    return ("other name", f"names the class {named}") if named else None
+    if named:
+        return "other name", f"names the class {named}"
+    return None
 
 
 def _is_own(text: str, kind: str, name: str) -> bool:
@@ -390,7 +408,9 @@ def _is_own(text: str, kind: str, name: str) -> bool:
 
 
 def _as_thing(text: str, kind: str, name: str, names: Names) -> tuple[str, str] | None:
-    """What is wrong with the name of a thing that is not the name of a class."""
+    """(rule, why) of a synonym or an analogous thing that is not the name of a class; None if
+    nothing is wrong.
+    """
     if kind == "synonym":
         return None
     if _mentions(text, name):
@@ -408,7 +428,9 @@ def _as_thing(text: str, kind: str, name: str, names: Names) -> tuple[str, str] 
 
 
 def _mentions(text: str, name: str) -> bool:
-    """True if a text has the name, in singular or plural, as one word, or all of its words."""
+    """True if a text has the name, in singular or plural: as it is, written as one word, or all of
+    its words in any order.
+    """
     wanted, words = stems(spaces(name)), stems(text)
     if not wanted or not any(word.strip() for word in wanted):
         return False
@@ -419,7 +441,9 @@ def _mentions(text: str, name: str) -> bool:
 
 
 def _english_of(text: str, kind: str) -> tuple[str, str] | None:
-    """What English words say that a photo cannot show or an encoder cannot read."""
+    """(rule, why) of English words of a description that a photo cannot show or an encoder cannot
+    read; None if there are none.
+    """
     e, lower = english(), text.casefold()
     if kind not in DESCRIPTIONS:
         return None
@@ -460,26 +484,26 @@ def check_texts(
     more: faults that an encoder found (`similar.faults`). classes: names of the data set, if they
     are known. An exception that nothing needs is a fault itself, unless its rule depends on the
     encoder."""
-    found = dict.fromkeys(
-        [
-            *_of_names(texts, classes),
-            *_of_classes(texts),
-            *(_of_pairs(texts, pairs) if pairs else ()),
-            *more,
-        ]
-    )
-    for e in [*texts.exceptions, *(pairs.exceptions if pairs else ())]:
-        covered = [f for f in found if e.covers(f.owner, f.text, f.rule)]
+    found = [*_of_names(texts, classes), *_of_classes(texts)]
+    exceptions = list(texts.exceptions)
+    if pairs is not None:
+        found += _of_pairs(texts, pairs)
+        exceptions += pairs.exceptions
+    # keys in order: each fault once
+    faults = dict.fromkeys([*found, *more])
+    for e in exceptions:
+        covered = [f for f in faults if e.covers(f.owner, f.text, f.rule)]
         for f in covered:
-            del found[f]
+            del faults[f]
         if not covered and e.rule not in BY_ENCODER:
             why = f"nothing breaks the rule '{e.rule}'"
-            found[Fault(e.owner, "exceptions", e.text, "exception", why)] = None
-    return list(found)
+            faults[Fault(e.owner, "exceptions", e.text, "exception", why)] = None
+    return list(faults)
 
 
 def _of_names(texts: TextSet, classes: Sequence[str] | None) -> Iterator[Fault]:
-    """Classes that are missing, unknown, or there in two spellings."""
+    """Faults of class names (damaged, unknown, missing, or repeated) and of whole sentences."""
+    # key of a name -> its spellings, in order
     spellings = defaultdict[str, dict[str, None]](dict)
     for c in texts.classes:
         owner = spaces(c.name)
@@ -500,26 +524,25 @@ def _of_names(texts: TextSet, classes: Sequence[str] | None) -> Iterator[Fault]:
     if classes is None:
         return
     # a data set may have a name several times, and then the file may, too
-    for name, n in Counter(plain_name(c.name) for c in texts.classes).items():
-        if n > max(1, [plain_name(c) for c in classes].count(name)):
+    wanted = Counter(plain_name(c) for c in classes)
+    given = Counter(plain_name(c.name) for c in texts.classes)
+    for name, n in given.items():
+        if n > max(1, wanted[name]):
             yield Fault(name, "name", name, "classes", f"it is there {n} times")
-    wanted, given = (
-        {plain_name(n): n for n in of} for of in (classes, (c.name for c in texts.classes))
-    )
-    for name in (name for name in wanted if name not in given):
-        yield Fault(
-            name,
-            "name",
-            "",
-            "classes",
-            "the data set has this class, and the file has no entry for it",
-        )
-    for name in (name for name in given if name not in wanted):
-        close = nearest(name, wanted, listed=False)
-        yield Fault(name, "name", name, "classes", f"the data set has no such class{close}")
+    for name in wanted:
+        if name not in given:
+            why = "the data set has this class, and the file has no entry for it"
+            yield Fault(name, "name", "", "classes", why)
+    for name in given:
+        if name not in wanted:
+            close = nearest(name, wanted, listed=False)
+            yield Fault(name, "name", name, "classes", f"the data set has no such class{close}")
 
 
 def _of_classes(texts: TextSet) -> Iterator[Fault]:
+    """Faults of the texts of classes: of each text, of their number, and of texts that classes
+    share.
+    """
     names = Names(c.name for c in texts.classes)
     kinds = [kind for kind in OF_CLASS if kind not in UNCHECKED]
     # note all texts first: a text is judged by those of other classes, too
@@ -527,38 +550,39 @@ def _of_classes(texts: TextSet) -> Iterator[Fault]:
         for kind in kinds:
             for text in c.of(kind):
                 names.take(kind, spaces(c.name), text)
-    # without any attributes, no class lacks some
+    # a set without any attributes is complete; with some, each class needs FEWEST
     described = any(c.attribute for c in texts.classes)
     for c in texts.classes:
         for kind in kinds:
             yield from _of_list(spaces(c.name), kind, c.of(kind), c.name, names)
         for kind in kinds:
+            # given in the file, but as an empty list
             empty = kind in c.model_fields_set and not c.of(kind)
             few = kind == "attribute" and described and len(c.attribute) < FEWEST
             if empty or few:
                 yield Fault(spaces(c.name), kind, "", "count", f"{len(c.of(kind))} texts")
     # texts of two classes; classes of one name may share theirs
     for kind, rule in (("attribute", "shared"), ("synonym", "synonym")):
-        for owners in names.texts[kind].values():
-            owner, *others = owners
+        for text_of in names.texts[kind].values():  # owner -> the text in the words of this owner
+            owner, *others = text_of
             others = [o for o in others if name_key(o) != name_key(owner)]
             if others:
-                yield Fault(
-                    owner, kind, owners[owner], rule, f"also a text of {' and of '.join(others)}"
-                )
+                why = f"also a text of {' and of '.join(others)}"
+                yield Fault(owner, kind, text_of[owner], rule, why)
 
 
 def _of_pairs(texts: TextSet, pairs: PairSet) -> Iterator[Fault]:
+    """Faults of one-to-one texts: of each text, of the two sides, and of their number."""
     names = Names(c.name for c in texts.classes)
     attributes = {spaces(c.name): {same_text(t) for t in c.attribute} for c in texts.classes}
     for p in pairs.pairs:
         a, b = spaces(p.a), spaces(p.b)
         owner = f"{a} / {b}"
         # a text on both sides tells nothing apart
-        both = {same_text(t) for t in p.a_not_b} & {same_text(t) for t in p.b_not_a}
+        on_both = {same_text(t) for t in p.a_not_b} & {same_text(t) for t in p.b_not_a}
         for name, other, side in ((a, b, p.a_not_b), (b, a, p.b_not_a)):
             yield from _of_list(owner, "one_to_one", side, name, names, other)
-            # what only the other class has: mostly such texts, and the sides look swapped
+            # if most texts are attributes of the other class alone, the sides look swapped
             theirs = attributes.get(other, set()) - attributes.get(name, set())
             swapped = [text for text in side if same_text(text) in theirs]
             if len(swapped) > len(side) / 2:
@@ -566,8 +590,7 @@ def _of_pairs(texts: TextSet, pairs: PairSet) -> Iterator[Fault]:
                     owner, "one_to_one", "; ".join(swapped), "sides", f"attributes of {other}"
                 )
             for text in side:
-                key = same_text(text)
-                if key in both:
+                if same_text(text) in on_both:
                     yield Fault(owner, "one_to_one", text, "sides", "on both sides")
             if len(side) < FEWEST:
                 yield Fault(owner, "one_to_one", "", "count", f"{len(side)} texts of {name}")
@@ -576,7 +599,11 @@ def _of_pairs(texts: TextSet, pairs: PairSet) -> Iterator[Fault]:
 def _of_list(
     owner: str, kind: str, texts: Sequence[str], name: str, names: Names, other: str = ""
 ) -> Iterator[Fault]:
-    """Faults of the texts of one kind of a class, or of one side of a pair."""
+    """Faults of the texts of one kind of a class, or of one side of a pair.
+
+    owner: the class or pair, for messages. name: the class of the texts. other: the other class of
+    a pair.
+    """
     seen = set[str]()
     for text in texts:
         found = fault(text, kind, name, names, other)

@@ -22,7 +22,8 @@ _FEW = 3  # words, up to which their order says nothing: "a long bushy tail" and
 def plain(text: str) -> str:
     """Reduce a text for comparison: no case, punctuation or leading article."""
     words = re.sub(r"[\W_]+", " ", text.replace("'", "").casefold()).split()
-    return " ".join(words[1:] if len(words) > 1 and words[0] in ("a", "an", "the") else words)
+    has_article = len(words) > 1 and words[0] in ("a", "an", "the")
+    return " ".join(words[1:] if has_article else words)
 
 
 def stems(text: str) -> list[str]:
@@ -34,6 +35,7 @@ def stems(text: str) -> list[str]:
 
 @lru_cache(maxsize=KEPT)
 def _stems(text: str) -> tuple[str, ...]:
+    """The result of `stems` as a tuple, because a caller could change a list in the cache."""
     e, words = english(), plain(text).split()
     while len(words) > 1 and words[0] in e.determiners:
         del words[0]
@@ -42,22 +44,24 @@ def _stems(text: str) -> tuple[str, ...]:
 
 @lru_cache(maxsize=KEPT)
 def same_text(text: str) -> str:
-    """A key that texts share which say the same in other forms of words, and in another order if
-    they are short.
+    """A key shared by texts that say the same in other forms of words; short texts also in another
+    order of words.
     """
-    e, found = english(), stems(text)
+    e, words = english(), stems(text)
     # few words in any order say the same; of more words the order counts
-    content = [word for word in found if word not in e.small]
-    return " ".join(sorted(content) if len(content) <= _FEW else found)
+    content = [word for word in words if word not in e.small]
+    return " ".join(sorted(content) if len(content) <= _FEW else words)
 
 
 @lru_cache(maxsize=KEPT)
 def same_name(text: str) -> str:
-    """A key that names share which differ in number, spelling, hyphens and the order of their
+    """A key shared by names that differ only in number, spelling, hyphens and the order of
     words.
     """
-    e = english()
-    return "".join(sorted(word for word in stems(text) if word not in e.small) or stems(text))
+    e, words = english(), stems(text)
+    content = sorted(word for word in words if word not in e.small)
+    # a name of small words alone keeps them
+    return "".join(content or words)
 
 
 @cache
@@ -93,9 +97,11 @@ class English:
 
     def __init__(self, words: dict[str, Any]) -> None:
         def patterns(section: str) -> str:
+            """The patterns of a section as one; the block in YAML ends with a line break."""
             return "|".join(words[section]["patterns"].split("\n")[:-1])
 
         def listed(section: str, key: str) -> list[str]:
+            """The words of a list."""
             found: list[str] = words[section][key].split()
             return found
 
@@ -164,8 +170,8 @@ class English:
         self.borrowed = set(listed("foreign", "borrowed"))
 
     def compared(self, found: re.Match[str], text: str) -> bool:
-        """True if a comparative has its reference ("longer than its body", "darker at the tip") or
-        is a thing.
+        """True if a comparative has its reference in the text ("longer than its body", "darker at
+        the tip") or is the name of a thing ("a cooler"). found: the match of the comparative.
         """
         after = text[found.end() :]
         if found[0].endswith("est") or found[0] == "most":
@@ -192,23 +198,27 @@ class English:
         return bool(reference or place or thing)
 
     def foreign(self, text: str, names: str, named: bool) -> str | None:
-        """A word of another language. names: class names, which may have it; named: the text is a
-        name itself.
+        """A word of another language in a text; None if there is none.
+
+        names: class names, whose words are allowed. named: the text is a name itself.
         """
         words: list[str] = re.findall(r"\w+", text.casefold())
-        known = set(re.findall(r"\w+", names.casefold())) | self.borrowed
+        allowed = set(re.findall(r"\w+", names.casefold())) | self.borrowed
         # accents mean another language, unless the class names have them, too
         if not named and not _marked(names):
             for word in words:
-                if _marked(word) and not {word, word.removesuffix("s")} & known:
+                if _marked(word) and allowed.isdisjoint((word, word.removesuffix("s"))):
                     return word
-        if not named and len(words) > 1 and words[0] in self.foreign_first - known:
+        if not named and len(words) > 1 and words[0] in self.foreign_first - allowed:
             return words[0]
-        listed = [w for w in words if w in self.foreign_words and w not in known]
+        foreign = [w for w in words if w in self.foreign_words and w not in allowed]
+        if not foreign:
+            return None
         # one foreign word is enough if it is no English word at all, or if the text is short
-        alone = not named and any(w in self.foreign_alone for w in listed)
-        short = len(words) <= 3 and not named
-        return listed[0] if len(listed) > 1 or (listed and (alone or short)) else None
+        alone = any(w in self.foreign_alone for w in foreign)
+        short = len(words) <= 3
+        enough = len(foreign) > 1 or (not named and (alone or short))
+        return foreign[0] if enough else None
 
 
 def _marked(text: str) -> bool:

@@ -101,7 +101,7 @@ class GeneratorConfig(Strict):
 
     @property
     def token_limit(self) -> int | None:
-        """The limit of one answer, by either name."""
+        """Most tokens of one answer, by either name of the parameter; None if no limit is sent."""
         return self.max_tokens or self.extra.get("max_completion_tokens")
 
     def parameters(self, attempt: int) -> dict[str, Any]:
@@ -180,6 +180,7 @@ class GeneratorConfig(Strict):
 
     @model_validator(mode="after")
     def _priced(self) -> GeneratorConfig:
+        """Check that the token limit is given once, and that a limit on money can be kept."""
         if self.max_tokens is not None and "max_completion_tokens" in self.extra:
             raise ValueError(
                 "generator.max_tokens and extra.max_completion_tokens "
@@ -198,8 +199,8 @@ class GeneratorConfig(Strict):
 
 
 def _secret(value: Any, place: str) -> str | None:
-    """The place, in nested values, of anything that looks like a key or is named like one; None if
-    there is none.
+    """The place, in nested values, of the first value that looks like a key or has a name such as
+    "api_token"; None if there is none. place: of ``value`` itself.
     """
     if isinstance(value, str):
         # long, with digits and both cases, as keys are; or a long hexadecimal number

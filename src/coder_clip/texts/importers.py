@@ -75,20 +75,25 @@ def import_texts(
     if not isinstance(document, dict):
         raise UserError(f"{source}: not an object with a list of texts for each class name")
     importing = Import(source, dataset, classes, renames or {})
-    known = _by_key([*classes, *importing.renames])
+    class_keys = _by_key([*classes, *importing.renames])
     # keys with an underscore are about the file, unless a class has such a name
-    about = [name for name in document if name.startswith("_") and name_key(name) not in known]
+    about = [n for n in document if n.startswith("_") and name_key(n) not in class_keys]
     table = table_of(source, {name: texts for name, texts in document.items() if name not in about})
     importing.add(kind, source, published, table, tidy=True)
     texts = importing.finish(partial)
     if about:
         importing.notes.append(f"left out, because they are about the file: {', '.join(about)}")
-    return texts, importing.notes + ([SENTENCES] if kind == "sentence" else [])
+    if kind == "sentence":
+        return texts, [*importing.notes, SENTENCES]
+    return texts, importing.notes
 
 
 class Import:
     """Collects the texts of one source for the classes of a data set, and everything that does not
     fit.
+
+    entries: one per class, kind -> texts. notes: lines for the user. problems: class names that do
+    not fit, in words.
     """
 
     def __init__(
@@ -105,8 +110,8 @@ class Import:
         self.seen: set[str] = set()  # keys of the names in the source
 
     def match(self, names: Sequence[str]) -> list[list[int]]:
-        """Match each name with classes, by name and never by order: gives indices of classes per
-        name.
+        """Match names with classes, by name and never by order. Returns the indices of the classes
+        of each name.
 
         A name that fits no class may have its words in another order ("Acura RL Sedan 2012").
         A name that the label set has several times (ImageNet: "missile") is matched in order if the
@@ -124,12 +129,13 @@ class Import:
             in_any_order.setdefault(_sorted_words(key), []).append(key)
         indices: list[list[int]] = [[] for _ in names]
         for key, places in positions.items():
-            # the same words in another order fit only if they are those of one class alone
+            same = classes.get(key, [])  # indices of the classes with this name
+            # the same words in another order fit one class alone, if no other name is this class
             other = in_any_order.get(_sorted_words(key), [])
-            same = classes.get(key) or (
-                classes[other[0]] if len(other) == 1 and other[0] not in positions else []
-            )
-            shown, name = " and ".join(f"'{names[i]}'" for i in places), wanted[places[0]]
+            if not same and len(other) == 1 and other[0] not in positions:
+                same = classes[other[0]]
+            shown = " and ".join(f"'{names[i]}'" for i in places)
+            name = wanted[places[0]]
             spellings = sorted({self.classes[i] for i in same})
             if not same:
                 renamed_to = "" if name in names else f" as '{name}'"
@@ -149,7 +155,9 @@ class Import:
         return indices
 
     def add(self, kind: str, path: Path, published: str, table: Table, tidy: bool = False) -> None:
-        """Add the texts of one kind, cleaned, with their provenance. tidy: as of `clean_texts`."""
+        """Add the texts of one kind, cleaned, with their provenance. tidy: also remove the marks of
+        lists (`clean_texts`).
+        """
         changes: Counter[str] = Counter()
         reached = set[int]()
         for indices, (_, texts) in zip(self.match([name for name, _ in table]), table, strict=True):
@@ -161,14 +169,16 @@ class Import:
         self.notes += [f"{kind}: {n} texts {change}" for change, n in changes.items()]
         self.missing |= {c: None for i, c in enumerate(self.classes) if i not in reached}
         without = [entry["name"] for entry in self.entries if not entry.get(kind)]
-        self.provenance[kind] = self.note(path, published) | (
-            {"without": without} if without else {}
-        )
+        self.provenance[kind] = self.note(path, published)
+        if without:
+            self.provenance[kind]["without"] = without
 
     def note(self, path: Path, published: str) -> dict[str, Any]:
         """Provenance of a file."""
         note: dict[str, Any] = {"source": published, "file": path.name, "sha256": sha256(path)}
-        return note | ({"renamed": dict(self.renames)} if self.renames else {})
+        if self.renames:
+            note["renamed"] = dict(self.renames)
+        return note
 
     def finish(self, partial: bool, others: bool = False) -> TextSet:
         """The text set. Raises Mismatch unless everything fits or ``partial``, UserError without a
@@ -182,8 +192,9 @@ class Import:
             for old in self.renames
             if name_key(old) not in self.seen
         ]
+        # number of classes that have a text of any kind
         fitting = sum(
-            any(texts for kind, texts in e.items() if kind != "name") for e in self.entries
+            any(texts for kind, texts in entry.items() if kind != "name") for entry in self.entries
         )
         problems = list(dict.fromkeys([*self.problems, *unused]))
         if problems or self.missing:
@@ -191,7 +202,8 @@ class Import:
             if self.missing:
                 names = ", ".join(f"'{c}'" for c in self.missing)
                 lines.append(f"without some kind of text ({len(self.missing)}): {names}")
-            lines += [f"does not fit ({len(problems)}): {'; '.join(problems)}"] if problems else []
+            if problems:
+                lines.append(f"does not fit ({len(problems)}): {'; '.join(problems)}")
             # a --rename without effect is a typing error, which --partial does not excuse
             if unused or not partial:
                 raise Mismatch(
@@ -210,6 +222,7 @@ class Import:
 
 
 def _sorted_words(key: str) -> str:
+    """The words of a key in alphabetical order."""
     return " ".join(sorted(re.findall(r"\w+", key)))
 
 
@@ -234,6 +247,7 @@ def clean_texts(texts: Sequence[str], kind: str | None = None) -> tuple[list[str
         # control characters become spaces, so that words stay apart
         marks = set(control(" ".join(text.split())))
         bare = " ".join("".join(" " if c in marks else c for c in text).split())
+        # True counts as 1
         changes["without control characters"] += bool(marks)
         tidy = kind not in (None, "sentence")
         if tidy:
@@ -253,11 +267,13 @@ def clean_texts(texts: Sequence[str], kind: str | None = None) -> tuple[list[str
 
 
 def _without_marks(text: str, is_name: bool) -> str:
-    """A text without what stands around it in a list."""
+    """A text without bullet, quotes and full stop; a description also without a leading "which
+    has" or "with".
+    """
     bare = _BULLET.sub("", text)
     if is_name:
         return bare.strip(' .;,"“”')
-    return _WITH.sub("", clean(bare) if text else text)
+    return _WITH.sub("", clean(bare))
 
 
 def table_of(path: Path, document: Mapping[str, Any]) -> Table:
@@ -266,6 +282,7 @@ def table_of(path: Path, document: Mapping[str, Any]) -> Table:
 
 
 def list_of_texts(path: Path, value: Any, where: str) -> list[str]:
+    """The value if it is a list of strings; UserError if not. where: its place, for the message."""
     if isinstance(value, list) and all(isinstance(text, str) for text in value):
         return value
     raise UserError(f"{path}: {where} is not a list of texts")

@@ -12,12 +12,12 @@ class Kind:
     """One kind of text (paper, section 3.3).
 
     counts: how CODER uses several texts of a class: their "mean", the best one ("max") or none
-    (""). adapter: whether the CODER-Adapter describes images with them. template: the name of their
-    template (`datasets.base.Templates`).
-    of_pair: whether they tell two classes apart. are_names: whether they name things, so that
-    underscores are spaces.
-    asked_for: how many a language model is asked for; 0: none. least: how few texts of a model are
-    enough; None: half of those asked for.
+    (""). adapter: True if the CODER-Adapter describes images with texts of this kind. template: the
+    name of their template (`datasets.base.Templates`); "": the text is the sentence. of_pair: True
+    if the texts tell two classes apart. are_names: True if the texts name things, so that
+    underscores are spaces. asked_for: number of texts that a language model is asked for; 0: this
+    kind is not asked for. least: number of a model's texts that is enough; None: half of
+    ``asked_for``.
     """
 
     name: str
@@ -56,9 +56,8 @@ KINDS = {
         Kind("one_to_one", template="one_to_one", of_pair=True, asked_for=5),
     )
 }
-OF_CLASS = tuple(
-    k.name for k in KINDS.values() if not k.of_pair and k.name != "name"
-)  # besides its name
+# lists of texts of a class, besides its name
+OF_CLASS = tuple(k.name for k in KINDS.values() if not k.of_pair and k.name != "name")
 IN_CODER = tuple(k.name for k in KINDS.values() if k.counts)
 BESIDES_NAME = tuple(name for name in IN_CODER if name != "name")
 MEAN_KINDS = tuple(k.name for k in KINDS.values() if k.counts == "mean")

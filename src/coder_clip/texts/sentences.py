@@ -35,10 +35,14 @@ class Sentences:
     class_index: list[int]
 
     def rows(self, kind: str, *tags: str) -> list[int]:
-        """Row numbers of a kind, with those of the tags that make a difference."""
-        there = set(self.kind)
-        kind = _tagged(kind, [tag for tag in TAGS if tag in tags and f"{kind}:{tag}" in there])
-        return [i for i, k in enumerate(self.kind) if k == kind]
+        """Row numbers of the sentences of a kind with tags.
+
+        A tag counts only if it makes a difference: if there are sentences of the kind with it.
+        """
+        present = set(self.kind)
+        counting = [tag for tag in TAGS if tag in tags and f"{kind}:{tag}" in present]
+        tagged = _tagged(kind, counting)
+        return [i for i, k in enumerate(self.kind) if k == tagged]
 
 
 def spaces(name: str) -> str:
@@ -78,9 +82,10 @@ def sentence_of(kind: str, name: str, text: str, templates: Templates) -> str:
 
 def make_sentences(texts: TextSet, templates: Templates) -> Sentences:
     """All sentences of a data set, in a fixed order: kind by kind, class by class."""
-    rows: list[tuple[str, str, int]] = []
+    rows: list[tuple[str, str, int]] = []  # kind, sentence, class index
 
     def add(kind: str, index: int, sentences: list[str]) -> None:
+        """Add sentences of a class, each once."""
         rows.extend((kind, s, index) for s in dict.fromkeys(sentences))
 
     for kind in KINDS:
@@ -97,7 +102,11 @@ def make_sentences(texts: TextSet, templates: Templates) -> Sentences:
     for i, c in enumerate(texts.classes):
         if c.synonym:
             add("synonym:as_published", i, [fill(templates.name, SYNONYM_AS_PUBLISHED)])
-    return Sentences([r[1] for r in rows], [r[0] for r in rows], [r[2] for r in rows])
+    return Sentences(
+        text=[sentence for _, sentence, _ in rows],
+        kind=[kind for kind, _, _ in rows],
+        class_index=[index for _, _, index in rows],
+    )
 
 
 def _add_variants(
@@ -106,6 +115,7 @@ def _add_variants(
     """Add names, attributes and analogous classes with each combination of the tags that make a
     difference.
     """
+    # three dicts, each tag -> its variant; the tag "" stands for the plain variant
     names = {"": [c.name for c in texts.classes]}
     if templates.class_names_as_published:
         names[NAMES] = list(templates.class_names_as_published)
@@ -113,12 +123,12 @@ def _add_variants(
             add(f"name:{NAMES}", i, [fill(templates.name, spaces(name))])
     # underscores matter only if a written name has one
     written = [
-        *(n for of_list in names.values() for n in of_list),
+        *(n for class_names in names.values() for n in class_names),
         *(t for c in texts.classes for t in c.analogous),
     ]
     spellings: dict[str, Callable[[str], str]] = {"": spaces}
     if any("_" in name for name in written):
-        spellings[AS_PUBLISHED] = str
+        spellings[AS_PUBLISHED] = str  # unchanged
     wordings = {"": (templates.attribute, templates.analogous)}
     few_shot = (
         templates.attribute_few_shot or templates.attribute,
@@ -133,32 +143,27 @@ def _add_variants(
             continue
         wording, naming, spelling = tags
         attribute, analogous = wordings[wording]
-        of_list, show = names[naming], spellings[spelling]
+        class_names, show = names[naming], spellings[spelling]
         for i, c in enumerate(texts.classes):
-            name = show(of_list[i])
-            add(
-                _tagged("attribute", tags),
-                i,
-                [fill(attribute, name, attribute=t) for t in c.attribute],
-            )
+            name = show(class_names[i])
+            sentences = [fill(attribute, name, attribute=t) for t in c.attribute]
+            add(_tagged("attribute", tags), i, sentences)
         for i, c in enumerate(texts.classes):
-            name = show(of_list[i])
-            add(
-                _tagged("analogous", tags),
-                i,
-                [fill(analogous, name, analogous=show(t)) for t in c.analogous],
-            )
+            name = show(class_names[i])
+            sentences = [fill(analogous, name, analogous=show(t)) for t in c.analogous]
+            add(_tagged("analogous", tags), i, sentences)
 
 
 def _tagged(kind: str, tags: Iterable[str]) -> str:
+    """A kind with its tags, separated by colons; empty tags are left out."""
     return ":".join([kind, *(tag for tag in tags if tag)])
 
 
 def pair_sentences(
     pairs: PairSet, templates: Templates, as_published: bool = False
 ) -> dict[tuple[int, int], list[str]]:
-    """Sentences of each ordered pair (a, b): what a has and b does not have, each text in each
-    template.
+    """Ordered pair of class indices (a, b) -> sentences of what a has and b does not have: each
+    text in each template.
 
     as_published: with the class names of the authors' lists and their underscores, and DTD's first
     two templates as one.
@@ -166,11 +171,14 @@ def pair_sentences(
     names = templates.class_names_as_published
 
     def shown(name: str, index: int) -> str:
+        """The name of a class as it is written in sentences."""
         if not as_published:
             return spaces(name)
         return names[index] if names else name
 
     published = templates.one_to_one_as_published if as_published else ()
+    # most data sets have no published templates of their own
+    wordings = published or templates.one_to_one
     ordered: dict[tuple[int, int], list[str]] = {}
     for p in pairs.pairs:
         a, b = shown(p.a, p.a_index), shown(p.b, p.b_index)
@@ -180,9 +188,9 @@ def pair_sentences(
         )
         for key, name, other, texts in sides:
             sentences = [
-                fill(t, name, one_to_one=text, other=other)
+                fill(wording, name, one_to_one=text, other=other)
                 for text in texts
-                for t in published or templates.one_to_one
+                for wording in wordings
             ]
             if sentences:
                 ordered[key] = list(dict.fromkeys(sentences))

@@ -129,7 +129,9 @@ def names_only(dataset: str, classes: list[str]) -> TextSet:
 
 
 def with_kinds(texts: TextSet, given: TextSet, kind: str) -> TextSet:
-    """Replace one kind by that of another set of the same classes, with its provenance and file."""
+    """Replace one kind of text in ``texts`` by the texts of ``given``, a set of the same classes,
+    with their provenance and file.
+    """
     entries = [
         mine.model_copy(update={kind: theirs.of(kind)})
         for mine, theirs in zip(texts.classes, given.classes, strict=True)
@@ -144,9 +146,9 @@ def with_kinds(texts: TextSet, given: TextSet, kind: str) -> TextSet:
 
 
 def read_text_set(path: Path, unfinished: bool = False) -> TextSet:
-    """A text set whose classes are those that it names (data/texts/README.md).
+    """Read a text set by itself: its own entries name the classes (data/texts/README.md).
 
-    unfinished: empty lists and texts are read too. UserError as of ``load_text_set``.
+    unfinished: read empty lists and texts, too. UserError: see `load_text_set`.
     """
     document = read_written(path, "photos", "no text set {path}")
     entries = document.get("classes") if isinstance(document, dict) else None
@@ -175,19 +177,17 @@ def load_text_set(
     an empty list or text, anything else than a list of strings.
     """
     path = Path(path)
-    texts = _validate(TextSet, path, read_json(path) if made else read_written(path, dataset))
+    document = read_json(path) if made else read_written(path, dataset)
+    texts = _validate(TextSet, path, document)
     _refuse_empty(path, ((c.name, c) for c in texts.classes), OF_CLASS)
-    order = _match(
-        path, [plain_name(c.name) for c in texts.classes], [plain_name(c) for c in classes]
-    )
-    entries = [
-        entry.model_copy(
-            update={
-                kind: list(dict.fromkeys(entry.of(kind))) for kind in OF_CLASS if entry.of(kind)
-            }
-        )
-        for entry in (texts.classes[index] for index in order)
-    ]
+    given = [plain_name(c.name) for c in texts.classes]
+    order = _match(path, given, [plain_name(c) for c in classes])
+    entries = []
+    for index in order:
+        entry = texts.classes[index]
+        # each text once
+        unique = {kind: list(dict.fromkeys(entry.of(kind))) for kind in OF_CLASS if entry.of(kind)}
+        entries.append(entry.model_copy(update=unique))
     return texts.model_copy(update={"dataset": dataset, "classes": entries})
 
 
@@ -196,35 +196,38 @@ def load_pair_set(
 ) -> PairSet:
     """Read one-to-one texts and check them against the data set's classes.
 
-    made, unfinished: as of `load_text_set` and `read_text_set`. UserError as there, and for a pair
-    given twice or of a class with itself.
+    made: a phase wrote the file; otherwise a person did. unfinished: read empty lists and texts,
+    too. UserError for an unknown class, and for a pair given twice or of a class with itself.
     """
     path = Path(path)
-    found = _validate(
-        PairSet, path, read_json(path) if made else read_written(path, dataset, PAIRS_MISSING)
-    )
+    document = read_json(path) if made else read_written(path, dataset, PAIRS_MISSING)
+    pair_set = _validate(PairSet, path, document)
     if not unfinished:
-        _refuse_empty(path, ((p.a, p) for p in found.pairs), ("a_not_b", "b_not_a"))
+        _refuse_empty(path, ((p.a, p) for p in pair_set.pairs), ("a_not_b", "b_not_a"))
     wanted = [plain_name(c) for c in classes]
     # unordered: (a, b) and (b, a) are one pair
     pairs: dict[frozenset[int], Pair] = {}
-    for pair in found.pairs:
+    for pair in pair_set.pairs:
         a, b = _index(path, pair, "a", wanted), _index(path, pair, "b", wanted)
         if a == b or frozenset((a, b)) in pairs:
             what = "with itself" if a == b else "twice"
             raise UserError(f"{path}: the pair '{pair.a}' and '{pair.b}' is given {what}")
         pairs[frozenset((a, b))] = pair.model_copy(update={"a_index": a, "b_index": b})
-    return found.model_copy(update={"dataset": dataset, "pairs": list(pairs.values())})
+    return pair_set.model_copy(update={"dataset": dataset, "pairs": list(pairs.values())})
 
 
 def _index(path: Path, pair: Pair, side: Literal["a", "b"], classes: list[str]) -> int:
-    """The label of one class of a pair: its index if the file gives it, else that of its name."""
+    """The label of one class of a pair: the index that the file gives, else the place of the class
+    name.
+    """
     name, key = plain_name(getattr(pair, side)), f"{side}_index"
     if key in pair.model_fields_set:
         index: int = getattr(pair, key)
-        there = f"'{classes[index]}'" if 0 <= index < len(classes) else "nothing"
-        if there != f"'{name}'":
-            raise UserError(f"{path}: '{name}' has index {index}, where the data set has {there}")
+        at_index = f"'{classes[index]}'" if 0 <= index < len(classes) else "nothing"
+        if at_index != f"'{name}'":
+            raise UserError(
+                f"{path}: '{name}' has index {index}, where the data set has {at_index}"
+            )
         return index
     if name not in classes:
         raise UserError(f"{path}: class '{name}' is not in the data set{nearest(name, classes)}")
@@ -283,15 +286,16 @@ def read_written(path: Path, dataset: str, missing: str = TEXTS_MISSING) -> Any:
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """An object whose keys are unique; Python would silently keep the last of two."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        repeated = next(key for key, n in Counter(key for key, _ in pairs).items() if n > 1)
+    document = dict(pairs)
+    if len(document) < len(pairs):
+        counts = Counter(key for key, _ in pairs)
+        repeated = next(key for key, n in counts.items() if n > 1)
         raise ValueError(f"'{repeated}' is there twice")
-    return found
+    return document
 
 
 def _match(path: Path, given: list[str], wanted: list[str]) -> list[int]:
-    """The position of the entry of each wanted name."""
+    """The position in ``given`` of each wanted name. UserError if the names do not fit."""
     if given == wanted:
         return list(range(len(wanted)))
     missing = [w for w in wanted if w not in given]
@@ -319,7 +323,10 @@ def _refuse_empty(
     intended.
     """
     for name, entry in entries:
-        for key in (key for key in lists if key in entry.model_fields_set):
+        for key in lists:
+            # an absent list is fine
+            if key not in entry.model_fields_set:
+                continue
             texts = getattr(entry, key)
             if not texts:
                 raise UserError(
@@ -351,7 +358,9 @@ def _validate(model: type[_Model], path: Path, document: Any) -> _Model:
 
 
 def _half_character(value: Any) -> str | None:
-    """A text or key, somewhere in a document, that no file can hold; None if there is none."""
+    """A text or key, somewhere in a document, with a lone surrogate, which no file can hold; None
+    if there is none.
+    """
     if isinstance(value, str):
         if value.isascii():  # nearly all texts
             return None
@@ -359,5 +368,8 @@ def _half_character(value: Any) -> str | None:
         return value if any("\ud800" <= c <= "\udfff" for c in value) else None
     inside = [*value, *value.values()] if isinstance(value, dict) else value
     if isinstance(inside, list):
-        return next((half for half in map(_half_character, inside) if half is not None), None)
+        for part in inside:
+            half = _half_character(part)
+            if half is not None:
+                return half
     return None

@@ -23,15 +23,15 @@ PROMPT = "a photo of {}"  # as published
 ALIKE = 0.9  # cosine of two texts that say the same
 ROWS = 1024  # compared at a time: ImageNet has 8,000 attributes
 
+# (class, name) pairs -> for each pair why the name is too similar, or None
 Rule = Callable[[Sequence[tuple[str, str]]], list[str | None]]
 
 
 def rule(encoder: Encoder, classes: Sequence[str]) -> Rule:
-    """A rule that refuses a name nearer to another class than to its own, and than that class's
-    nearest neighbour.
+    """A rule that refuses a name which is nearer to another class than to its own class, and also
+    nearer than the nearest neighbour of that other class in the label set.
 
     So the label set shows how near two different things can be, whatever cosines the encoder has.
-    The rule takes (class, name) pairs and returns for each why the name is too similar, or None.
     """
     if len(classes) < 2:
         return lambda names: [None] * len(names)
@@ -48,10 +48,12 @@ def rule(encoder: Encoder, classes: Sequence[str]) -> Rule:
         return [against(owner, row) for (owner, _), row in zip(names, cosines, strict=True)]
 
     def against(owner: str, cosines: torch.Tensor) -> str | None:
-        own = torch.tensor(
-            [c == owner for c in classes]
-        )  # several where a name is in the label set twice
-        # a name may be as near to another class as to its own, or as two classes are anyway
+        """Why a name of class ``owner`` with these cosines (C,) is too similar to another class;
+        None if it is not.
+        """
+        # several are True if the label set has the name of the class twice
+        own = torch.tensor([c == owner for c in classes])
+        # a name may be as near to another class as to its own, or as that class's neighbour is
         least = nearest.maximum(cosines[own].max())
         over = (cosines - least).masked_fill(own, -1)
         worst = int(over.argmax())
@@ -70,35 +72,38 @@ def faults(texts: TextSet, pairs: PairSet | None, encoder: Encoder) -> Iterator[
     swapped.
     """
     classes = [spaces(c.name) for c in texts.classes]
-    of_class = [
-        (c, t) for c, entry in zip(classes, texts.classes, strict=True) for t in entry.attribute
-    ]
-    features = encoder.encode_texts([t for _, t in of_class]).cpu()  # (N, d), unit rows
-    yield from _alike("attribute", of_class, features, of_class, features)
+
+    def owned(kind: str) -> list[tuple[str, str]]:
+        """(class, text) of all texts of a kind."""
+        entries = zip(classes, texts.classes, strict=True)
+        return [(owner, text) for owner, entry in entries for text in entry.of(kind)]
+
+    attributes = owned("attribute")
+    features = encoder.encode_texts([t for _, t in attributes]).cpu()  # (N, d), unit rows
+    yield from _alike("attribute", attributes, features, attributes, features)
     prompted = encoder.encode_texts([PROMPT.format(c) for c in classes]).cpu()
     for kind in ("analogous", "synonym"):
-        names = [
-            (c, t) for c, entry in zip(classes, texts.classes, strict=True) for t in entry.of(kind)
-        ]
+        names = owned(kind)
         named = encoder.encode_texts([PROMPT.format(t) for _, t in names]).cpu()
         yield from _alike(kind, names, named, [(c, c) for c in classes], prompted)
-    rows: dict[str, list[int]] = {}
-    for i, (owner, _) in enumerate(of_class):
+    rows: dict[str, list[int]] = {}  # class -> rows of its attributes
+    for i, (owner, _) in enumerate(attributes):
         rows.setdefault(owner, []).append(i)
-    both = (
-        [p for p in pairs.pairs if p.compares and {spaces(p.a), spaces(p.b)} <= rows.keys()]
-        if pairs
-        else []
-    )
+    # pairs with texts on both sides, whose classes both have attributes
+    comparable = []
+    for p in pairs.pairs if pairs else []:
+        if p.compares and spaces(p.a) in rows and spaces(p.b) in rows:
+            comparable.append(p)
     # a text may be in several pairs and is encoded once
-    unique = list(dict.fromkeys(t for p in both for t in (*p.a_not_b, *p.b_not_a)))
-    of_text = dict(zip(unique, encoder.encode_texts(unique).cpu(), strict=True))
-    for p in both:
+    unique = list(dict.fromkeys(t for p in comparable for t in (*p.a_not_b, *p.b_not_a)))
+    feature_of = dict(zip(unique, encoder.encode_texts(unique).cpu(), strict=True))
+    for p in comparable:
         a, b = spaces(p.a), spaces(p.b)
         first, second = (
-            torch.stack([of_text[t] for t in s]).mean(dim=0) for s in (p.a_not_b, p.b_not_a)
+            torch.stack([feature_of[t] for t in side]).mean(dim=0)
+            for side in (p.a_not_b, p.b_not_a)
         )
-        # sides in the right order differ in the direction in which the classes' attributes do
+        # in the right order, the sides differ in the same direction as the classes' attributes
         apart = features[rows[a]].mean(dim=0) - features[rows[b]].mean(dim=0)
         toward = float((first - second) @ apart)
         if toward <= 0:
@@ -112,26 +117,24 @@ Owned = Sequence[tuple[str, str]]  # owner and text
 def _alike(
     kind: str, texts: Owned, features: torch.Tensor, others: Owned, compared: torch.Tensor
 ) -> Iterator[Fault]:
-    """Texts over the limit with a text of another class, each with its nearest one. Features: unit
-    rows.
+    """Faults of texts whose cosine with a text of another class, in ``others``, is over ALIKE.
+
+    features, compared: unit rows (N, d) of the texts and (M, d) of the others.
     """
     # a number per owner: texts of one class are not compared with each other
-    key = {name_key(owner): i for i, (owner, _) in enumerate([*texts, *others])}
-    mine, theirs = (
-        torch.tensor([key[name_key(o)] for o, _ in owned], dtype=torch.long)
+    number = {name_key(owner): i for i, (owner, _) in enumerate([*texts, *others])}
+    text_owners, other_owners = (
+        torch.tensor([number[name_key(owner)] for owner, _ in owned], dtype=torch.long)
         for owned in (texts, others)
     )
     for start in range(0, len(texts), ROWS):
         cosines = features[start : start + ROWS] @ compared.T
-        cosines[mine[start : start + ROWS, None] == theirs[None]] = -1
+        # −1 excludes texts of the same owner
+        cosines[text_owners[start : start + ROWS, None] == other_owners[None]] = -1
         # only the nearest text of another owner is reported
-        best, at = cosines.max(dim=1)
+        best, nearest = cosines.max(dim=1)
         for i in (best > ALIKE).nonzero().flatten().tolist():
-            (owner, text), (another, like) = texts[start + i], others[int(at[i])]
-            yield Fault(
-                owner,
-                kind,
-                text,
-                "alike",
-                f"'{like}' of {another} says the same (cosine {best[i]:.3f})",
-            )
+            owner, text = texts[start + i]
+            another, like = others[int(nearest[i])]
+            why = f"'{like}' of {another} says the same (cosine {best[i]:.3f})"
+            yield Fault(owner, kind, text, "alike", why)

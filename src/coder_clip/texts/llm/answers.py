@@ -32,17 +32,20 @@ class Repeated(Exception):
 
 
 def shape(items: Sequence[Item]) -> dict[str, Any]:
-    """The object in words: part of every prompt, for servers without JSON schemas."""
-    found: dict[str, Any] = {}
+    """The object of an answer, with words in place of its texts ("5 strings"): part of every
+    prompt, for servers without JSON schemas.
+    """
+    form: dict[str, Any] = {}
     for item in items:
-        texts = [f"{'at most ' if item.optional else ''}{item.missing} strings"]
-        found.setdefault(item.key, {}).update(dict.fromkeys(item.lists, texts))
-    return found
+        at_most = "at most " if item.optional else ""
+        texts = [f"{at_most}{item.missing} strings"]
+        form.setdefault(item.key, {}).update(dict.fromkeys(item.lists, texts))
+    return form
 
 
 def schema(items: Sequence[Item]) -> dict[str, Any]:
-    """The object as a JSON schema, strict in OpenAI's sense. Lists are references, because servers
-    bill the schema.
+    """The object of an answer as a JSON schema, strict in OpenAI's sense. Lists are references,
+    because servers bill the schema.
     """
     lists: dict[str, Any] = {}
     properties: dict[str, dict[str, Any]] = {}
@@ -56,10 +59,12 @@ def schema(items: Sequence[Item]) -> dict[str, Any]:
         }  # fmt: skip
         texts = {"$ref": f"#/$defs/{name}"}
         properties.setdefault(item.key, {}).update(dict.fromkeys(item.lists, texts))
-    return {**_closed({key: _closed(of) for key, of in properties.items()}), "$defs": lists}
+    objects = {key: _closed(of_key) for key, of_key in properties.items()}
+    return {**_closed(objects), "$defs": lists}
 
 
 def _closed(properties: dict[str, Any]) -> dict[str, Any]:
+    """The schema of an object that has all of these properties and no others."""
     required = list(properties)
     return {
         "type": "object",
@@ -71,7 +76,7 @@ def _closed(properties: dict[str, Any]) -> dict[str, Any]:
 
 def read(content: str, item: Item) -> Sides | str:
     """The texts of an item per side, or what is wrong with the answer, in words for the model."""
-    bare = _REASONING.split(content)[-1]  # no drafts
+    bare = _REASONING.split(content)[-1]  # without the reasoning, which may have drafts
     if len(bare) > MAX_CHARACTERS:
         return "it was far too long"
     if _UNFINISHED.search(bare):
@@ -80,7 +85,7 @@ def read(content: str, item: Item) -> Sides | str:
         documents = list(_objects(bare))
         # only objects that have this item's key; the last one counts
         fitting = [by_name for by_name in map(_by_name, documents) if name_key(item.key) in by_name]
-        lists = _by_name(fitting[-1][name_key(item.key)]) if fitting else {}
+        lists = _by_name(fitting[-1][name_key(item.key)]) if fitting else {}  # name -> texts
     except Repeated as repeated:
         return f"the key '{repeated}' was there twice"
     except (ValueError, RecursionError):
@@ -98,18 +103,18 @@ def read(content: str, item: Item) -> Sides | str:
     except ValidationError as error:
         wrong = error.errors()[0]
         place = " / ".join(map(str, (item.key, *item.lists[:1], *wrong["loc"])))
-        return f"{place}: {wrong['msg'][:1].lower()}{wrong['msg'][1:]}"
+        message = wrong["msg"]
+        return f"{place}: {message[:1].lower()}{message[1:]}"
     except UnicodeEncodeError:
         return "it had half a character"
     return dict(zip(item.sides, texts, strict=True))
 
 
 def _objects(text: str) -> Iterator[dict[str, Any]]:
-    """The JSON objects of a text, of which the last one counts: words and drafts may stand before
-    it.
+    """The JSON objects of a text. The last one counts: words and drafts may be before it.
 
-    ValueError if it ends with the beginning of an object or has two objects side by side, Repeated
-    for equal keys."""
+    ValueError if the text ends with the beginning of an object or has two objects side by side,
+    Repeated for equal keys."""
     decoder = json.JSONDecoder(object_pairs_hook=unique)
     # from brace to brace: where nothing can be parsed, no object begins
     start, end, braces = text.find("{"), 0, 0
@@ -151,9 +156,7 @@ def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _by_name(value: Any) -> dict[str, Any]:
-    """An object with one spelling of its keys; empty for anything else."""
-    return (
-        {name_key(str(key)): inside for key, inside in value.items()}
-        if isinstance(value, dict)
-        else {}
-    )
+    """An object by the `name_key` of its keys; empty for anything that is not an object."""
+    if not isinstance(value, dict):
+        return {}
+    return {name_key(str(key)): inside for key, inside in value.items()}

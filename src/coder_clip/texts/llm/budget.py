@@ -39,8 +39,9 @@ class CostEstimate:
 
 
 def total(estimates: Iterable[CostEstimate]) -> CostEstimate:
-    # field by field
-    return CostEstimate(*map(sum, zip(*map(astuple, estimates), strict=True)))
+    """The sum of estimates, field by field."""
+    fields = zip(*map(astuple, estimates), strict=True)  # the values of each field
+    return CostEstimate(*map(sum, fields))
 
 
 def money(prices: Prices | None, prompt: float, completion: float) -> float:
@@ -52,11 +53,12 @@ def estimate(requests: Iterable[Request], generator: GeneratorConfig) -> CostEst
     """Estimate requests to a model that does not reason first."""
     found = []
     for request in requests:
-        content = [text for _, text in request.messages] + (
-            [json.dumps(request.schema)] if request.schema else []
-        )
+        content = [text for _, text in request.messages]
+        if request.schema:
+            content.append(json.dumps(request.schema))
         around = TOKENS_PER_MESSAGE * len(request.messages)
-        prompt, completion = around + sum(map(tokens, content)), guess(request.items)
+        prompt = around + sum(map(tokens, content))
+        completion = guess(request.items)
         at_most = 0.0
         if generator.token_limit is not None:
             # upper bound: FEWEST_BYTES per token, and an answer of full length
@@ -78,16 +80,15 @@ def tokens(text: str) -> int:
 
 def guess(items: Sequence[dict[str, Any]]) -> float:
     """Tokens of an answer to items (their documents), from a model that does not reason first."""
-    found = 0.0
+    answer = 0.0
     for item in items:
-        of_texts = item["count"] * TOKENS_PER_TEXT[item["kind"]]
-        # a pair has two lists, each with both names around it
-        found += (
-            2 * (of_texts + TOKENS_PER_SIDE)
-            if "other" in item["fields"]
-            else of_texts + TOKENS_PER_LIST
-        )
-    return found
+        texts = item["count"] * TOKENS_PER_TEXT[item["kind"]]
+        if "other" in item["fields"]:
+            # a pair has two lists, each with both names around it
+            answer += 2 * (texts + TOKENS_PER_SIDE)
+        else:
+            answer += texts + TOKENS_PER_LIST
+    return answer
 
 
 def too_few(prompt: int, completion: int, sent: int, text: str) -> bool:
@@ -98,9 +99,9 @@ def too_few(prompt: int, completion: int, sent: int, text: str) -> bool:
 class Budget:
     """The limit on the money for all answers of a folder, including requests in flight.
 
-    A request is sent if the most that it and those in flight can cost with ``max_tokens`` is left.
-    The first answer of a server that ignores ``max_tokens`` ends the run (`Metered`), so only what
-    is in flight then can pass the limit."""
+    A request is sent only if the limit covers the most that this request and all in flight can cost
+    with ``max_tokens``. The first answer of a server that ignores ``max_tokens`` ends the run
+    (`Metered`), so only the requests in flight at that time can pass the limit."""
 
     def __init__(
         self, generator: GeneratorConfig, spent: Mapping[str, float] | None = None
@@ -110,13 +111,13 @@ class Budget:
         self.max_tokens = generator.token_limit or 0
         self.currency = self.prices.currency if self.prices else ""
         self.update(spent or {})
-        self.own = 0.0  # of it, by this run
+        self.own = 0.0  # the part of `spent` that this run has spent
         self.unmetered = 0  # answers and failed tries of unknown cost
         self.in_flight: list[float] = []  # the most that each request in flight can cost
 
     def update(self, spent: Mapping[str, float]) -> None:
-        """Take over what is stored. UserError if a limit cannot hold, because of another
-        currency.
+        """Take over the money for stored answers, by currency. UserError if there is a limit and
+        money in another currency.
         """
         self.spent = spent.get(self.currency, 0.0)
         others = sorted({c for c, m in spent.items() if m} - {self.currency})
@@ -145,8 +146,8 @@ class Budget:
         return money(self.prices, size / FEWEST_BYTES, self.max_tokens)
 
     def has_room(self, wanted: float) -> bool:
-        """True if a request may be sent now, False if it has to wait for another to end. UserError
-        if it never may.
+        """True if a request may be sent now, False if it has to wait for another one to end.
+        UserError if the limit is too low for it. wanted: the most that the request can cost.
         """
         if self.limit is None or self.spent + sum(self.in_flight) + wanted <= self.limit:
             return True
@@ -165,7 +166,8 @@ class Budget:
         paid = reserved if cost is None else cost
         self.spent += paid
         self.own += paid
-        self.unmetered += cost is None
+        if cost is None:
+            self.unmetered += 1
 
     def shown(self) -> str:
         """The cost of this run so far, in words."""

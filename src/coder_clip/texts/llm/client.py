@@ -26,24 +26,19 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("coder_clip")
 
-# questions without an answer, and none with one between, after which the server is checked
+# questions in a row without an answer, after which the server is checked
 IN_A_ROW = 3
-ENVIRONMENT = (
-    "OPENAI_ORG_ID",
-    "OPENAI_PROJECT_ID",
-    "OPENAI_CUSTOM_HEADERS",
-)  # for OpenAI's own server only
-FORMS: list[str | None] = [
-    "json_schema",
-    "json_object",
-    None,
-]  # of answers; the first that the server takes
+# for OpenAI's own server only
+ENVIRONMENT = ("OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "OPENAI_CUSTOM_HEADERS")
+# response formats; the first one that the server takes is used
+FORMS: list[str | None] = ["json_schema", "json_object", None]
 
 
 class Client:
     """Asks questions, at most ``max_in_flight`` at a time.
 
-    answers, keep, patient: as of `Metered`.
+    answers: the open store. keep: called with an answer, says whether it has a usable text.
+    patient: go on without usable texts.
     """
 
     def __init__(
@@ -57,18 +52,18 @@ class Client:
         self.generator, self.budget, self.answers = generator, budget, answers
         self.keep, self.patient = keep, patient
         self.place = server.place(generator)
-        self.forms = FORMS.copy()
-        self.stopped: BaseException | None = None
-        self.failed: dict[str, str] = {}
-        self.in_a_row = 0
-        self.warned = False  # of tries without an answer
+        self.forms = FORMS.copy()  # those that the server refuses are removed
+        self.stopped: BaseException | None = None  # why nothing more is asked
+        self.failed: dict[str, str] = {}  # key of a request -> why it has no answer
+        self.in_a_row = 0  # failed questions since the last answer
+        self.warned = False  # True after the warning about tries without an answer
         self.tasks: list[asyncio.Task[None]] = []
 
     def ask(self, requests: Sequence[Request]) -> dict[str, str]:
-        """Ask all. Returns why a request has no answer, by its key.
+        """Ask all requests. Returns key of a request -> why it has no answer.
 
         UserError if the run must end (key, quota, limit, a server that is down), SystemExit after
-        Ctrl-C or SIGTERM; what is in flight then is still received and kept.
+        Ctrl-C or SIGTERM; answers in flight are still received and kept.
         """
         try:
             asyncio.run(self._ask(requests))
@@ -79,23 +74,26 @@ class Client:
         return self.failed
 
     async def _ask(self, requests: Sequence[Request]) -> None:
+        """Ask the first request, then the others, then those that failed once more."""
         self.connection, self.http = self._connect()
         async with self.connection:
             with self._signals():
-                await self._all(requests[:1])  # alone: a wrong key shows once, and not eight times
-                await self._all(requests[1:])
-                await self._all(
-                    [r for r in requests if r.key in self.failed]
-                )  # once more, after the others
+                # alone: a wrong key shows once, and not eight times
+                await self._ask_together(requests[:1])
+                await self._ask_together(requests[1:])
+                await self._ask_together([r for r in requests if r.key in self.failed])
                 await asyncio.gather(*self.http.in_flight, return_exceptions=True)
 
-    async def _all(self, requests: Sequence[Request]) -> None:
+    async def _ask_together(self, requests: Sequence[Request]) -> None:
+        """Ask requests at the same time, at most ``max_in_flight``; nothing if the run is
+        stopped.
+        """
         if not self.stopped:
             places = asyncio.Semaphore(self.generator.max_in_flight)
-            self.tasks = [asyncio.create_task(self._one(request, places)) for request in requests]
+            self.tasks = [asyncio.create_task(self._ask_one(r, places)) for r in requests]
             await asyncio.gather(*self.tasks, return_exceptions=True)
 
-    async def _one(self, request: Request, places: asyncio.Semaphore) -> None:
+    async def _ask_one(self, request: Request, places: asyncio.Semaphore) -> None:
         """Ask one question, in the first response format that the server takes."""
         async with places:
             ASKED.set(request)
@@ -124,8 +122,8 @@ class Client:
                 self.failed.pop(request.key, None)
 
     async def _refused_form(self, request: Request, form: str | None) -> str:
-        """Ask in a response format; returns the server's words if it does not take that. `Metered`
-        keeps the answer.
+        """Ask in a response format. Returns the server's words if it does not take the format, else
+        "". `Metered` keeps the answer.
         """
         body = server.body_of(request, self.generator)
         if form is not None:
@@ -146,6 +144,7 @@ class Client:
         return ""
 
     def _next_form(self, form: str | None, words: str) -> None:
+        """Remove the response format that the server refuses. UserError if it is the last one."""
         if len(self.forms) == 1:
             raise UserError(f"{self.place} does not take the request ({words})")
         self.forms.pop(0)
@@ -198,10 +197,8 @@ class Client:
                 http_client=http,
             )
             return connection, http
-        except (
-            ImportError,
-            ValueError,
-        ) as error:  # a SOCKS proxy without its package, an impossible proxy
+        # a SOCKS proxy without its package, an impossible proxy
+        except (ImportError, ValueError) as error:
             why = server.safe(str(error), self.generator)
             raise UserError(f"cannot connect to {self.place}: {why}") from None
         finally:
@@ -215,9 +212,8 @@ class Client:
         self.in_a_row += 1
         if self.in_a_row < IN_A_ROW or self.stopped:
             return
-        alive = not (
-            isinstance(error, openai.APIStatusError) and error.status_code in (429, 503)
-        )  # busy
+        busy = isinstance(error, openai.APIStatusError) and error.status_code in (429, 503)
+        alive = not busy
         try:
             if alive:
                 async with asyncio.timeout(self.generator.timeout):

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CostRow:
-    """A line of the table: requests to make, and answers that are stored. known: False for an upper
-    bound.
+    """A line of the table. ahead: requests to make. stored: number of answers that are stored.
+    known: False if the requests are an upper bound.
     """
 
     dataset: str
@@ -42,9 +42,8 @@ def rows(asked: Iterable[Asked]) -> list[CostRow]:
     # Requests are made as in a run and counted, not computed by a formula: so stored answers, and
     # requests that data sets share, are left out exactly as a run leaves them out.
     found: list[CostRow] = []
-    seen: set[str] = (
-        set()
-    )  # what two data sets ask is asked once (ImageNet-V2 has ImageNet's classes)
+    # keys of items: two data sets may share questions (ImageNet-V2 has ImageNet's classes)
+    seen: set[str] = set()
     for task, pairs, known in asked:
         generator = task.generator
         assert generator is not None, "the configuration requires it"

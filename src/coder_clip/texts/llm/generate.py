@@ -41,11 +41,11 @@ class Generator:
         self.budget = Budget(generator, self.answers.spent)
         self.useful = False  # some answer of this run had a usable text
         self.served: set[str] = set()  # names under which models answered
-        self.said: dict[str, str] = {}  # words of an answer -> what they were said of first
+        self.said: dict[str, str] = {}  # words of an answer -> the class they were first said of
 
     def ahead(self, items: Iterable[Item], seen: set[str]) -> tuple[CostEstimate, int]:
-        """Estimate the next round, and count stored answers. seen: keys of items to leave out; is
-        extended.
+        """Estimate the next round, and count stored answers. seen: keys of items to leave out; the
+        keys of this round are added.
         """
         items = list(items)
         missing = {key: item for key, item in self._missing(items).items() if key not in seen}
@@ -91,9 +91,8 @@ class Generator:
         for item in items:
             key, stored = self._stored(item)
             if stored is None:
-                item.unanswered = failed.get(
-                    key, "no answer"
-                )  # the next run asks the same question
+                # the next run asks the same question
+                item.unanswered = failed.get(key, "no answer")
                 continue
             item.take(stored.answer, stored.key, read(stored.answer, item))
 
@@ -101,18 +100,20 @@ class Generator:
         """Bytes on the disk for the lines of all answers in flight, with the questions."""
         limit = self.generator.token_limit
         answer = LONG_ANSWER if limit is None else min(LONG_ANSWER, budget.MOST_BYTES * limit)
+        # twice, because `Answers._write` gives up twice the size of each line
         return self.generator.max_in_flight * 2 * (LONG_QUESTION + answer)
 
     def _ask(self, missing: list[Item], number: int) -> dict[str, str]:
-        """Ask all. Returns why an item has no answer, by its key."""
+        """Ask for items. Returns key of an item -> why it has no answer."""
         from .client import Client  # openai takes a second to import
 
+        # key of a request -> the request and its items
         asked = {request.key: (request, group) for request, group in self._requests(missing)}
         requests = [request for request, _ in asked.values()]
         ahead = budget.estimate(requests, self.generator)
-        money = (
-            f", about {amount(ahead.money)} {self.budget.currency}" if self.generator.prices else ""
-        )
+        money = ""
+        if self.generator.prices:
+            money = f", about {amount(ahead.money)} {self.budget.currency}"
         log.info(
             f"round {number}: {ahead.requests} requests to {self.generator.model}: about "
             f"{ahead.prompt_tokens} "
@@ -123,6 +124,7 @@ class Generator:
         with progress(len(requests), "answer", "asking", terminal=True) as bar:
 
             def keep(request: Request, answer: Answer) -> bool:
+                """Store an answer; True if it has a usable text."""
                 self.answers.add(request, answer)
                 self._note_model(answer)
                 if self.generator.prices:
@@ -130,15 +132,18 @@ class Generator:
                 bar.update()
                 return self._useful(answer, asked[request.key][1])
 
-            patient = (
-                number > 1 and self.useful
-            )  # what is asked again is what the model has failed at
+            # later rounds ask what the model has failed at, so useless answers do not end the run
+            patient = number > 1 and self.useful
             client = Client(self.generator, self.budget, self.answers, keep, patient)
-            failed = client.ask(requests)
-        return {key: failed[r.key] for r in requests if r.key in failed for key in r.item_keys}
+            failed_requests = client.ask(requests)
+        failed: dict[str, str] = {}
+        for request in requests:
+            if request.key in failed_requests:
+                failed.update(dict.fromkeys(request.item_keys, failed_requests[request.key]))
+        return failed
 
     def _note_model(self, answer: Answer) -> None:
-        """Say once that another model answers than the one that was asked."""
+        """Warn, once per model, that another model answers than the one that was asked."""
         asked, served = self.generator.model, answer.served
         if served not in self.served and not same_model(asked, served):
             log.warning(
@@ -148,32 +153,39 @@ class Generator:
         self.served.add(served)
 
     def _useful(self, answer: Answer, items: list[Item]) -> bool:
-        """True if an answer has a usable text, and not, but for the name, the words of one about
-        another class.
+        """True if an answer has a usable text and does not repeat the words of an earlier answer
+        about another class.
         """
         # equal words about two classes describe neither, so the name is taken out to compare
         subject = items[0].owner
         words = (answer.text or "").replace(items[0].fields["class"], "")
         repeats = self.said.setdefault(words, subject) != subject
-        if any(item.usable(read(answer, item)) for item in items) and not (
-            repeats and any(not item.optional for item in items)
-        ):
+        # that there are no texts may be said of many classes in the same words
+        all_optional = all(item.optional for item in items)
+        if repeats and not all_optional:
+            return False
+        if any(item.usable(read(answer, item)) for item in items):
             self.useful = True
             return True
         return False
 
     def _stored(self, item: Item) -> tuple[str, Stored | None]:
+        """The key of the next question of an item, and the stored answer, or None."""
         parameters = self.generator.parameters(item.attempt)
         key = item_key(self.generator.model, parameters, prompts.document(item))
         return key, self.answers.found.get(key)
 
     def _missing(self, items: Iterable[Item]) -> dict[str, Item]:
         """Items without a stored answer, by key."""
-        return {
-            key: item for item in items for key, stored in [self._stored(item)] if stored is None
-        }
+        missing: dict[str, Item] = {}
+        for item in items:
+            key, stored = self._stored(item)
+            if stored is None:
+                missing[key] = item
+        return missing
 
     def _requests(self, items: Iterable[Item]) -> Iterator[tuple[Request, list[Item]]]:
+        """The requests that ask for items, each with its items."""
         return (
             (prompts.request(group, self.generator), group)
             for group in groups(items, self.generator)
@@ -213,25 +225,30 @@ class Generator:
 
 
 def read(answer: Answer, item: Item) -> Sides | str:
-    """The texts of an item in an answer, or what is wrong with the answer."""
+    """The texts of an item in an answer, or what is wrong with the answer, in words for the
+    model.
+    """
     if answer.finish is not None and form_of.CUT_OFF.search(answer.finish):
         return "it was cut off at the limit on its tokens; be brief"
     return form_of.read(answer.text, item) if answer.text else "it was empty"
 
 
 def groups(items: Iterable[Item], generator: GeneratorConfig) -> Iterator[list[Item]]:
-    """Items for one request each: of one class and attempt, as many as an answer has room for."""
+    """Groups of items, each for one request: of one class and attempt, as many as an answer has
+    room for.
+    """
     together: dict[tuple[Any, ...], list[Item]] = {}
     for item in items:
         subject = (bool(item.pair), item.fields["class"], item.fields["photo"], item.attempt)
         together.setdefault(subject, []).append(item)
-    # as many pairs as half of the token limit has room for
-    room = (generator.token_limit or 10**9) / 2  # half, because some models write more
+    # as many pairs as half of the token limit has room for: some models write more than estimated
+    room = (generator.token_limit or 10**9) / 2
     for group in together.values():
         most = len(group)
         if group[0].pair:
             fit = min(MAX_PAIRS, int(room // budget.guess([prompts.document(group[0])])))
-            most = max(1, fit >> group[0].attempt)  # fewer after an answer that was cut off
+            # half as many with each attempt, because the last answer may have been cut off
+            most = max(1, fit >> group[0].attempt)
         yield from (group[i : i + most] for i in range(0, len(group), most))
 
 
@@ -240,9 +257,15 @@ def provenance(kind: str, items: Sequence[Item], generator: GeneratorConfig) -> 
     same.
 
     from: per class, the key of the stored answer of each text. not_accepted: [class, text, why,
-    key, side] of every text that was not accepted.
+    key, side] of every text that was not accepted; without side for texts of a class.
     """
+    # each answer once: items share the answers of their request
     answers = {key: answer for item in items for key, answer in item.answers.items()}.values()
+    not_accepted = []
+    for item in items:
+        for v in item.refused:
+            side = [v.side] if v.side else []
+            not_accepted.append([v.owner, v.text, v.why, v.answer, *side])
     days = sorted({a.date for a in answers})
     costs = [a.cost for a in answers if a.cost is not None]
     note: dict[str, Any] = {
@@ -263,11 +286,7 @@ def provenance(kind: str, items: Sequence[Item], generator: GeneratorConfig) -> 
             "completion": sum(a.completion_tokens or 0 for a in answers),
         },
         "without": [i.owner for i in items if i.failed],
-        "not_accepted": [
-            [v.owner, v.text, v.why, v.answer, *([v.side] if v.side else [])]
-            for i in items
-            for v in i.refused
-        ],
+        "not_accepted": not_accepted,
         "from": {i.owner: _sources(i) for i in items if any(i.texts.values())},
     }
     if generator.prices:
@@ -275,10 +294,12 @@ def provenance(kind: str, items: Sequence[Item], generator: GeneratorConfig) -> 
         unknown = len(answers) - len(costs)
         if unknown:
             note["cost"]["unknown_for"] = unknown
+    # empty fields are left out, but not counts of 0
     return {key: value for key, value in note.items() if value not in ([], {}, "")}
 
 
 def _sources(item: Item) -> str | list[str]:
     """The key of the answer of each text; one key if it is the same for all."""
-    keys = [item.source[t] for t in dict.fromkeys(t for side in item.texts.values() for t in side)]
+    texts = dict.fromkeys(text for side in item.texts.values() for text in side)  # each once
+    keys = [item.source[text] for text in texts]
     return keys[0] if len(set(keys)) == 1 else keys

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ..generator import GeneratorConfig
 
 MAX_BYTES = 4_000_000  # of an answer with its reasoning
-ASKED: ContextVar[Request] = ContextVar("ASKED")  # the question of a task
+ASKED: ContextVar[Request] = ContextVar("ASKED")  # the question that the current task asks
 USELESS = 10  # questions in a row without a usable text, after which a run ends
 Keep = Callable[[Request, Answer], bool]
 
@@ -52,9 +52,10 @@ class _Message(BaseModel):
 
     @property
     def words(self) -> str | None:
-        """The content, of servers that send it in parts, too."""
-        parts = self.content
-        return "".join(p.text for p in parts) if isinstance(parts, list) else parts
+        """The text of the message, which some servers send in parts."""
+        if isinstance(self.content, list):
+            return "".join(part.text for part in self.content)
+        return self.content
 
 
 class _Completion(BaseModel):
@@ -80,16 +81,17 @@ class _Usage(BaseModel):
 
     @property
     def written(self) -> int:
+        """Tokens of the answer, with hidden reasoning."""
         return max(self.completion_tokens, (self.total_tokens or 0) - self.prompt_tokens)
 
 
 class Metered(openai.DefaultAsyncHttpxClient):
-    """Sends each of openai's tries within the budget, and keeps its answer.
+    """Sends each try of the `openai` package within the budget, and keeps the answer.
 
-    answers: the open store. keep: called with an answer, says whether that has a usable text. Both
+    answers: the open store. keep: called with an answer, says whether it has a usable text. Both
     run in a thread, because a disk can take seconds while the clocks of other requests run.
-    patient: go on without usable texts.
-    in_flight: tries that are received and kept even if the task that asked is cancelled.
+    patient: go on without usable texts. in_flight: tries that are received and kept even if the
+    task that asked is cancelled.
     """
 
     def __init__(
@@ -130,13 +132,16 @@ class Metered(openai.DefaultAsyncHttpxClient):
         return await asyncio.shield(task)  # it goes on if this question is cancelled
 
     async def keep(self, request: Request, answer: Answer) -> None:
-        """Keep an answer. UserError if none of the last ones had a usable text."""
+        """Keep an answer. UserError if too many answers in a row have no usable text."""
         useful = await asyncio.to_thread(self._keep, request, answer)
-        self._count(
-            useful, server.safe(answer.refusal or answer.text or "an empty answer", self.generator)
-        )
+        words = answer.refusal or answer.text or "an empty answer"
+        self._count(useful, server.safe(words, self.generator))
 
     def _count(self, useful: bool, said: str) -> None:
+        """Count questions in a row without a usable text. UserError if there are USELESS of them.
+
+        said: words of the answer, for the message.
+        """
         if useful:
             self.useless.clear()
         else:
@@ -150,13 +155,13 @@ class Metered(openai.DefaultAsyncHttpxClient):
             )
 
     async def _exchange(self, request: httpx2.Request, reserved: float) -> httpx2.Response:
-        """One try, from sending to the store. What openai can try again is raised as httpx's
-        errors.
+        """One try, from sending to the store. Errors after which openai may try again are those of
+        httpx. reserved: the most that the try can cost.
         """
         key = ASKED.get().key
         answer = None
         paid: float | None = 0.0  # None: unknown, because it was sent and has no answer
-        noted = False
+        noted = False  # True if the journal has the try
         try:
             if reserved:
                 # On disk before it is sent, so that it counts if this process is killed.
@@ -207,7 +212,9 @@ class Metered(openai.DefaultAsyncHttpxClient):
                 sent.set()
 
         request.extensions = {**request.extensions, "trace": trace}
-        place, response, body = server.place(self.generator), None, bytearray()
+        place = server.place(self.generator)
+        response: httpx2.Response | None = None
+        body = bytearray()
         try:
             async with (
                 asyncio.timeout(self.generator.timeout),
@@ -242,47 +249,49 @@ class Metered(openai.DefaultAsyncHttpxClient):
         )
 
     def _words_of(self, error: httpx2.TransportError) -> str:
-        """What went wrong with a connection: the error's words, or its name if it has none."""
+        """What went wrong with a connection: the error's message, or its type if it has none."""
         if isinstance(error, httpx2.ReadError | httpx2.WriteError) and not str(error):
             return "the server reset the connection"
         return server.safe(error, self.generator)
 
     def _read(self, content: bytes, sent: int, reserved: float) -> Answer:
-        """The answer in a chat completion; servers send errors with status 200 too."""
+        """The answer in a chat completion. NoAnswer for anything else, which servers may send with
+        status 200, too. sent: bytes of the request. reserved: the most that it can cost.
+        """
         try:
             found = _Completion.model_validate_json(content)
             json.loads(content, object_pairs_hook=unique)
         except (ValueError, RecursionError, Repeated):  # pydantic's error is a ValueError
             words = server.words_of(content, self.generator)
             raise NoAnswer(f"it sent something that is not an answer: {words}") from None
-        known: dict[str, Any] = _origin(self.generator)
+        fields: dict[str, Any] = _origin(self.generator)
         text, prices = found.message.words or None, self.generator.prices
         try:
             usage = _Usage.model_validate(found.usage)
         except ValidationError:
             usage = None
-        known |= {"currency": prices.currency} if prices else {}
+        if prices:
+            fields["currency"] = prices.currency
         # a count too small for the bytes is not believed; then the reserved amount counts
         if usage and not cost.too_few(usage.prompt_tokens, usage.written, sent, text or ""):
-            known |= {"prompt_tokens": usage.prompt_tokens, "completion_tokens": usage.written}
-            known |= (
-                {"cost": cost.money(prices, usage.prompt_tokens, usage.written)} if prices else {}
-            )
+            fields |= {"prompt_tokens": usage.prompt_tokens, "completion_tokens": usage.written}
+            if prices:
+                fields["cost"] = cost.money(prices, usage.prompt_tokens, usage.written)
         elif prices:
-            known["at_most"] = reserved
+            fields["at_most"] = reserved
         filtered = "content filter" if found.finish == "content_filter" else None
-        fields = {
+        of_server = {
             "text": text,
             "refusal": found.message.refusal or filtered,
             "finish": found.finish,
             "served": found.model,
             "fingerprint": found.system_fingerprint,
         }
-        # Whatever field repeats the key: it must not be stored.
-        known |= {
-            k: server.masked(v, self.generator) for k, v in fields.items() if isinstance(v, str)
-        }
-        return Answer(**known)
+        for name, value in of_server.items():
+            if isinstance(value, str):
+                # any field may repeat the key, which must not be stored
+                fields[name] = server.masked(value, self.generator)
+        return Answer(**fields)
 
     def _check_limit(self, answer: Answer) -> None:
         """Check that the server keeps the limit on tokens, from which the limit on money follows.
@@ -300,12 +309,12 @@ class Metered(openai.DefaultAsyncHttpxClient):
 
 
 def refusal(error: openai.APIStatusError, generator: GeneratorConfig) -> Answer:
-    """The answer of a server that refuses a question with an error."""
+    """The answer to store if a server refuses a question with an error; it costs nothing."""
     said = server.said(error, generator)
     currency = generator.prices.currency if generator.prices else ""
     return Answer(refusal=said, finish="refused", cost=0.0, currency=currency, **_origin(generator))
 
 
 def _origin(generator: GeneratorConfig) -> dict[str, Any]:
-    """The fields of an answer that are known without it."""
+    """Provenance fields that do not depend on the response."""
     return {"served": generator.model, "date": today(), "server": server.host(generator)}

@@ -26,8 +26,8 @@ PARTS = {"system", "subject", "user", "again", "wrong", "json"}
 
 @dataclass(frozen=True)
 class Template:
-    """One prompt file. note: for provenance, with the sha256, so that an edit asks again even with
-    the same version.
+    """One prompt file. note: kind, version and sha256, for provenance. An edit changes the sha256
+    and so asks again, even with the same version. parts: name -> text.
     """
 
     note: dict[str, str]
@@ -51,11 +51,12 @@ class Request:
 
     @cached_property
     def key(self) -> str:
+        """Hash of the request, by which the store has its answer."""
         return digest(self.document())
 
     @property
     def item_keys(self) -> list[str]:
-        """One per item, so that a stored answer is found whatever else was asked with it."""
+        """The key of each item. It does not depend on the other items of the request."""
         return [item_key(self.model, self.parameters, item) for item in self.items]
 
     def document(self) -> dict[str, Any]:
@@ -76,6 +77,7 @@ def digest(document: Any) -> str:
 
 
 def item_key(model: str, parameters: dict[str, Any], item: dict[str, Any]) -> str:
+    """The key of an item (its `document`), by which the store has its answer."""
     return digest([model, parameters, item])
 
 
@@ -131,17 +133,23 @@ def messages(items: Sequence[Item]) -> tuple[tuple[str, str], ...]:
     cache it."""
 
     def part(item: Item, name: str, **more: str) -> str:
+        """A part of the prompt file of an item, filled in; empty if the file does not have it."""
         values = {**item.fields, "count": str(item.missing), **more}
-        return fill(template(item.kind).parts.get(name, ""), values.pop("class"), **values)
+        class_name = values.pop("class")
+        return fill(template(item.kind).parts.get(name, ""), class_name, **values)
 
     def section(item: Item) -> str:
+        """The question of one item."""
         lines = [part(item, "user")]
-        lines += [part(item, "again", excluded="; ".join(item.excluded))] if item.excluded else []
-        lines += [part(item, "wrong", wrong=item.wrong)] if item.wrong else []
+        if item.excluded:
+            lines.append(part(item, "again", excluded="; ".join(item.excluded)))
+        if item.wrong:
+            lines.append(part(item, "wrong", wrong=item.wrong))
         label = "" if item.pair else f'"{item.kind}": '
         return label + "\n".join(lines)
 
     first = items[0]
+    # what several items have in common is said once
     system = dict.fromkeys(part(item, name) for item in items for name in ("system", "classes"))
     shape = json.dumps(answers.shape(items), ensure_ascii=False)
     user = [part(first, "subject"), *map(section, items), part(first, "json", shape=shape)]

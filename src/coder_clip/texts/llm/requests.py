@@ -37,10 +37,10 @@ class Answer(BaseModel):
     """What the model sent: text (None: it refused, or sent nothing), refusal and finish as the
     server says.
 
-    served: the model's full name, as the server gives it. tokens: None if the server does not count
-    them. cost: money, at the prices of that day, in `currency`; None if unknown or without prices.
-    at_most: counts in place of an unknown
-    cost. date: ISO day. server: host and port. fingerprint: the system's, as OpenAI sends it.
+    served: the model's full name, as the server gives it. Tokens are None if the server does not
+    count them. cost: money, at the prices of that day, in `currency`; None if unknown or without
+    prices. at_most: counts in place of an unknown cost. date: ISO day. server: host and port.
+    fingerprint: the system's, as OpenAI sends it.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -60,10 +60,11 @@ class Answer(BaseModel):
 
 
 class ReviewedText(NamedTuple):
-    """A model's text. side: the class of a pair that it is of. why: it was not accepted; empty if
-    it is used.
+    """A model's text. owner: class or pair. why: reason why the text was not accepted; empty if it
+    is used.
 
-    answer: the key of its answer.
+    answer: key of the answer. side: the class of a pair that has the text; empty for texts of a
+    class.
     """
 
     kind: str
@@ -78,12 +79,14 @@ class ReviewedText(NamedTuple):
 class Item:
     """Texts of one kind for one class or pair.
 
-    owner: the class or pair, for messages. fields: for the prompt, names first. indices: of its
-    class or classes.
-    names: of the label set, with the texts that its classes have so far; shared by all items.
-    skipped: earlier answers that a reviewer does not want; rejected: plain texts that one rejected.
-    rule: what chooses among analogous names.
-    texts: one list per side of the answer. source: text -> key of its answer.
+    owner: the class or pair, for messages. fields: values for the prompt, by name. indices: labels
+    of the class or the two classes. names: class names of the label set, with the texts that
+    classes have so far; shared by all items. wanted: number of texts per list. skipped: number of
+    times that a reviewer asked for other texts. rejected: plain texts that a reviewer rejected.
+    rule: refuses analogous names that are too similar to another class. texts: side -> accepted
+    texts. source: text -> key of its answer. refused: texts that were not accepted. answers: by
+    key. asked, refusals: number of answers, and of those in which the model refused. unanswered:
+    why the last question has no answer.
     """
 
     kind: str
@@ -140,7 +143,8 @@ class Item:
     @property
     def missing(self) -> int:
         """Number of texts to ask for."""
-        return max(1, self.wanted - min((len(t) for t in self.texts.values()), default=0))
+        shortest = min((len(texts) for texts in self.texts.values()), default=0)
+        return max(1, self.wanted - shortest)
 
     @property
     def excluded(self) -> list[str]:
@@ -151,6 +155,7 @@ class Item:
 
     @property
     def enough(self) -> bool:
+        """True if each side has as many texts as its kind needs."""
         least = (self.wanted + 1) // 2 if self.about.least is None else self.about.least
         return all(len(self.texts.get(side, ())) >= least for side in self.sides)
 
@@ -159,9 +164,9 @@ class Item:
         """Why there are not enough texts; empty if there are."""
         # "there is none" counts only if the model said so
         silent = self.optional and not any(self.texts.values()) and (self.wrong or self.unanswered)
-        return (
-            "" if self.enough and not silent else self.unanswered or self.wrong or "nothing usable"
-        )
+        if self.enough and not silent:
+            return ""
+        return self.unanswered or self.wrong or "nothing usable"
 
     @property
     def attempt(self) -> int:
@@ -179,7 +184,10 @@ class Item:
         return (bool(self.wrong) or not self.enough) and self.asked <= max_reasks
 
     def take(self, answer: Answer, key: str, found: Sides | str) -> None:
-        """Add the texts of an answer that are accepted, or note what is wrong with it."""
+        """Add the texts of an answer that are accepted, or note what is wrong with the answer.
+
+        key: of the answer. found: its texts per side, or what is wrong with it (`generate.read`).
+        """
         self.asked += 1
         self.answers[key] = answer
         self.wrong, self.short, self.unanswered = "", False, ""
@@ -202,27 +210,29 @@ class Item:
             self.wrong = f"too few usable texts ({shown})"
 
     def usable(self, found: Sides | str) -> bool:
-        """True if an answer has a text that breaks no rule, or says that there is none where that
-        is an answer.
+        """True if an answer has a text that breaks no rule. If texts are optional, also if it has
+        none, or only says that there are none.
         """
-        if isinstance(found, str):
+        if isinstance(found, str):  # the reason why the answer could not be read
             return False
         whys = [self._fault(checks.clean(t), side) for side, texts in found.items() for t in texts]
-        return None in whys or (self.optional and all(why == "says nothing" for why in whys))
+        if None in whys:
+            return True
+        return self.optional and all(why == "says nothing" for why in whys)
 
     def _add(self, found: Sides, key: str) -> None:
-        """Add each text that the checks accept once, as many as are wanted."""
+        """Add each text that the checks accept once, as many as are wanted. key: of the answer."""
         # what is on both sides of a pair tells nothing apart
-        keys = ({self._key(checks.clean(t)) for t in texts} for texts in found.values())
-        both = set.intersection(*keys)
+        keys_of_sides = ({self._key(checks.clean(t)) for t in texts} for texts in found.values())
+        on_both = set.intersection(*keys_of_sides)
         for side, texts in found.items():
             kept = self.texts.setdefault(side, [])
             seen = {self._key(t) for t in (*kept, *(r.text for r in self.refused))}
-            accepted: dict[str, str] = {}
+            accepted: dict[str, str] = {}  # by the key of the text
             # checks first, then the texts of other classes; a repeat is ignored, not refused
             for text in map(checks.clean, texts):
                 why, key_of_text = self._fault(text, side), self._key(text)
-                if why is None and self.pair and key_of_text in both:
+                if why is None and self.pair and key_of_text in on_both:
                     why = "on both sides"
                 if why is None:
                     why = self._taken(text)
@@ -232,10 +242,10 @@ class Item:
                     accepted.setdefault(key_of_text, text)
             # the rule compares all names of an answer at once
             chosen = list(accepted.values())[: self.wanted]
-            asked = [(self.fields["class"], text) for text in chosen]
-            for text, why in zip(
-                chosen, self.rule(asked) if self.rule else [None] * len(chosen), strict=True
-            ):
+            reasons: list[str | None] = [None] * len(chosen)
+            if self.rule:
+                reasons = self.rule([(self.fields["class"], text) for text in chosen])
+            for text, why in zip(chosen, reasons, strict=True):
                 if why is not None:
                     self.refuse(text, why, key, side)
                 elif len(kept) < self.wanted:
@@ -245,11 +255,12 @@ class Item:
                         self.names.take(self.kind, self.owner, text)
 
     def _key(self, text: str) -> str:
+        """A key that two texts share if one of them is enough."""
         return checks.repeat_key(self.kind, text)
 
     def _taken(self, text: str) -> str | None:
-        """Why a text is of another class, or of another kind; classes of one name may share
-        theirs.
+        """Why a text belongs to another class or another kind; None if it does not. Classes of the
+        same name may share texts.
         """
         if self.kind in ONE_CLASS:
             owners = self.names.having(self.kind, text, but=self.owner)
@@ -262,9 +273,10 @@ class Item:
         return None
 
     def _fault(self, text: str, side: str) -> str | None:
-        """Why a text is not accepted."""
+        """Why a text is not accepted; None if it is."""
         if plain(text) in self.rejected:
             return "rejected in a review"
+        # the class that has the text, and the other class of a pair
         name, other = self.owner, ""
         if self.pair and side == "first":
             name, other = self.pair
@@ -278,11 +290,13 @@ class Item:
 
     def refuse(self, text: str, why: str, key: str, side: str = "texts") -> None:
         """List a text that is not accepted; later questions exclude it."""
-        shown = "".join(
-            "\ufffd" if c in checks.control(text) else c for c in text[: checks.MAX_CHARACTERS]
-        )
+        control = checks.control(text)
+        shown = "".join("\ufffd" if c in control else c for c in text[: checks.MAX_CHARACTERS])
         if shown not in (r.text for r in self.refused):
-            name = self.pair[side == "second"] if self.pair else ""
+            name = ""
+            if self.pair:
+                first, second = self.pair
+                name = second if side == "second" else first
             self.refused.append(ReviewedText(self.kind, self.owner, shown, why, key, name))
         self.short = True
 
@@ -290,7 +304,10 @@ class Item:
 def class_items(
     kinds: Sequence[str], classes: Sequence[str], templates: Templates, counts: Mapping[str, int]
 ) -> list[Item]:
-    """The items of a data set's classes: class by class in label order, kind by kind."""
+    """The items of a data set's classes: class by class in label order, kind by kind.
+
+    counts: kind -> number of texts to ask for.
+    """
     names = [spaces(c) for c in classes]
     label_set, items = Names(names), list[Item]()
     for i, name in enumerate(names):
@@ -298,7 +315,9 @@ def class_items(
         start = max(0, min(i - MAX_LISTED // 2, len(names) - MAX_LISTED))
         listed = {"classes": ", ".join(dict.fromkeys(names[start : start + MAX_LISTED]))}
         for kind in kinds:
-            fields = _fields(name, templates) | (listed if kind == "analogous" else {})
+            fields = _fields(name, templates)
+            if kind == "analogous":
+                fields |= listed
             items.append(Item(kind, name, fields, (i,), label_set, counts[kind]))
     return items
 
@@ -320,5 +339,6 @@ def pair_items(
 
 
 def _fields(name: str, templates: Templates) -> dict[str, str]:
+    """Values for the prompt about a class: its name, and two sentences that show the templates."""
     sentence = fill(templates.attribute, name, attribute="…")
     return {"class": name, "photo": fill(templates.name, name), "sentence": sentence}

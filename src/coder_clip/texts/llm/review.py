@@ -29,37 +29,41 @@ class Review(BaseModel):
 
     @classmethod
     def of(cls, answers: Path, dataset: str) -> Review:
-        """Read the file beside the answers, if there is one. UserError if it is another file."""
+        """Read the file beside the answers; without a file there are no decisions. UserError if the
+        file holds something else.
+        """
         path = review_file(answers, dataset)
         try:
-            return (
-                cls.model_validate_json(path.read_text(encoding="utf-8"))
-                if path.is_file()
-                else cls()
-            )
+            if not path.is_file():
+                return cls()
+            return cls.model_validate_json(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise UserError(
                 f"{path} is not a file of decisions; 'coder-clip texts review' writes it ({error})"
             ) from None
 
     def write(self, answers: Path, dataset: str) -> Path:
+        """Write the file beside the answers; returns its path."""
         path = review_file(answers, dataset)
         write_json(path, self.model_dump(mode="json"))
         return path
 
     def undo(self, owner: str, kind: str | None, text: str | None) -> int:
-        """Take back the decisions about a class or pair, about one kind or text if given; returns
-        how many.
+        """Take back the decisions about a class or pair. Returns how many.
+
+        kind, text: only decisions about this kind, only the rejection of this text; None: all.
         """
-        about = [
-            d
-            for d in self.rejected
-            if d[1] == owner and kind in (None, d[0]) and text in (None, d[2])
+        rejected = [
+            (k, o, t)
+            for k, o, t in self.rejected
+            if o == owner and kind in (None, k) and text in (None, t)
         ]
-        asked = [d for d in self.again if text is None and d[1] == owner and kind in (None, d[0])]
-        self.rejected = [d for d in self.rejected if d not in about]
-        self.again = [d for d in self.again if d not in asked]
-        return len(about) + len(asked)
+        again = [(k, o) for k, o in self.again if o == owner and kind in (None, k)]
+        if text is not None:
+            again = []
+        self.rejected = [decision for decision in self.rejected if decision not in rejected]
+        self.again = [decision for decision in self.again if decision not in again]
+        return len(rejected) + len(again)
 
     def apply(self, items: Sequence[Item]) -> None:
         """Skip the answers that are not wanted, and refuse the rejected texts."""
@@ -90,20 +94,24 @@ def listed(document: dict[str, Any]) -> Iterator[ReviewedText]:
 def _texts(
     document: dict[str, Any], kind: str, note: dict[str, Any]
 ) -> Iterator[tuple[str, str, list[str], list[str]]]:
-    """Owner, side, texts, and the key of the answer of each text."""
+    """(owner, side, texts, key of the answer of each text), of each class or each side of a pair.
+
+    side: the class of a pair that has the texts; empty for texts of a class.
+    """
     for pair in document.get("pairs", []):
         owner, sides = f"{pair['a']} / {pair['b']}", (pair["a_not_b"], pair["b_not_a"])
         # stored keys follow the texts of both sides, each text once
-        every = list(dict.fromkeys(sides[0] + sides[1]))
-        of_text = dict(zip(every, _keys(note, owner, every), strict=True))
+        unique = list(dict.fromkeys(sides[0] + sides[1]))
+        key_of = dict(zip(unique, _keys(note, owner, unique), strict=True))
         for side, texts in zip((pair["a"], pair["b"]), sides, strict=True):
-            yield owner, side, texts, [of_text[t] for t in texts]
+            yield owner, side, texts, [key_of[text] for text in texts]
     for entry in document.get("classes", []):
         texts = list(dict.fromkeys(entry.get(kind, [])))
         yield entry["name"], "", texts, _keys(note, entry["name"], texts)
 
 
 def _keys(note: dict[str, Any], owner: str, texts: list[str]) -> list[str]:
+    """The key of the answer of each text, from the provenance of a kind."""
     keys = note.get("from", {}).get(owner, "")
-    # one key stands for all texts
+    # a string is the key of all texts
     return keys if isinstance(keys, list) else [keys] * len(texts)

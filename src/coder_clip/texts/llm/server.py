@@ -42,6 +42,7 @@ FORMAT = (
 
 
 def place(generator: GeneratorConfig) -> str:
+    """The address of the server."""
     return generator.base_url or OPENAI
 
 
@@ -51,6 +52,7 @@ def host(generator: GeneratorConfig) -> str:
 
 
 def key_variable(generator: GeneratorConfig) -> str | None:
+    """The name of the environment variable with the key; None if the server needs no key."""
     return generator.key_variable or ("OPENAI_API_KEY" if generator.base_url is None else None)
 
 
@@ -93,8 +95,8 @@ def body_of(request: Request, generator: GeneratorConfig) -> dict[str, Any]:
 
 
 def same_model(asked: str, served: str) -> bool:
-    """True if a server's name of a model is the one asked for, or that with a path, date or version
-    behind it.
+    """True if a server's name of a model is the name asked for, whatever path is before it and
+    whatever date or version is behind it.
     """
     # the last part of a path, without an ending that says nothing about the model
     wanted, given = (
@@ -102,21 +104,19 @@ def same_model(asked: str, served: str) -> bool:
         for name in (asked, served)
     )
     # after the name only dates, versions and words such as "preview" may follow
-    rest = given.removeprefix(wanted) if given.startswith(wanted) else None
-    return (
-        rest is not None
-        and re.fullmatch(r"(?:[-:@](?:preview|exp|v?\d[\d.-]+))*", rest) is not None
-    )
+    if not given.startswith(wanted):
+        return False
+    rest = given.removeprefix(wanted)
+    return re.fullmatch(r"(?:[-:@](?:preview|exp|v?\d[\d.-]+))*", rest) is not None
 
 
 def secrets(generator: GeneratorConfig) -> re.Pattern[str] | None:
-    """The key and the secret headers as a pattern, whatever characters JSON has escaped; None
-    without any.
+    """A pattern of the key and the secret headers, in all forms that `_escaped` knows; None if
+    there are none.
     """
-    names = [
-        key_variable(generator),
-        *(v[1:] for v in generator.headers.values() if v.startswith("$")),
-    ]
+    # environment variables
+    names = [key_variable(generator)]
+    names += [value[1:] for value in generator.headers.values() if value.startswith("$")]
     given = [os.environ.get(name, "").strip() for name in names if name]
     # A local server's "none" or "test" is no secret, and an ordinary word in texts.
     values = [value for value in given if len(value) >= SHORTEST_KEY]
@@ -143,10 +143,10 @@ def safe(text: object, generator: GeneratorConfig) -> str:
 
 
 def asked_wait(response: httpx2.Response) -> float:
-    """Seconds that the server asks to wait, 0 if it does not.
+    """Seconds that the server asks to wait; 0 if it does not ask.
 
-    Every question waits as long. A date as the value delays only the question that got it: the
-    openai client sees to that.
+    Every question waits as long. If the value is a date, the openai client delays only the question
+    that got it.
     """
     for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         if re.fullmatch(r"\d+(\.\d+)?", response.headers.get(name, "")):
@@ -161,8 +161,8 @@ def out_of_quota(response: httpx2.Response) -> bool:
 
 
 def generated(response: httpx2.Response) -> bool:
-    """True if a refused request has had an answer, which may be charged (Groq: one that does not
-    fit its schema).
+    """True if the server wrote an answer and then refused it, so that it may be charged (Groq, for
+    an answer that does not fit its schema).
     """
     return "json_validate_failed" in response.text
 
@@ -175,13 +175,14 @@ def is_final(response: httpx2.Response) -> bool:
 def judge(
     error: openai.APIStatusError, generator: GeneratorConfig
 ) -> Literal["again", "format", "refused"]:
-    """What an error means for a question: it may work again, in another response format, or is
-    refused.
+    """What an error means for a question: "again": the same request may work later; "format": it
+    may work in another response format; "refused": the server refuses this question.
 
-    UserError if it ends the run.
+    UserError if the error ends the run.
     """
     at, status, response = place(generator), error.status_code, error.response
-    about, words = response.text.casefold(), said(error, generator)
+    about = response.text.casefold()
+    words = said(error, generator)
     # errors that end the run come before those of one question
     if status == 401:
         name = key_variable(generator)
@@ -219,8 +220,8 @@ def judge(
 
 
 def words_of(content: bytes, generator: GeneratorConfig) -> str:
-    """What a server sent in place of an answer: its own words, the beginning, or that it is a
-    page.
+    """What a server sent in place of an answer, in words: its error message, else the first 200
+    characters, or "a page of HTML".
     """
     text = content.decode(errors="replace").strip()
     try:
@@ -232,8 +233,10 @@ def words_of(content: bytes, generator: GeneratorConfig) -> str:
 
 
 def said(error: openai.APIStatusError, generator: GeneratorConfig) -> str:
-    """The server's own words, but not a page of HTML."""
-    body = error.body
-    message = body.get("message") or body.get("detail") if isinstance(body, dict) else body
-    page = message is None or str(message).lstrip().startswith("<")
-    return safe(f"HTTP {error.status_code}" if page else str(message), generator)
+    """The server's own words in an error; the status if there are none, or a page of HTML."""
+    message = error.body
+    if isinstance(message, dict):
+        message = message.get("message") or message.get("detail")
+    if message is None or str(message).lstrip().startswith("<"):
+        return safe(f"HTTP {error.status_code}", generator)
+    return safe(str(message), generator)

@@ -49,13 +49,12 @@ def make(task: Task) -> dict[str, Made]:
 
 
 def make_pairs(task: Task, pairs: Sequence[tuple[int, int]]) -> PairSet:
-    """Texts of these pairs of class indices, without the pairs that have none or one name.
-    UserError as `make`.
+    """Texts of pairs of class indices, without pairs that get no texts and without pairs of two
+    classes of the same name. UserError: see `make`.
     """
     generator, _ = _asked(task)
-    items = pair_items(
-        pairs, task.classes, task.templates, generator.texts_per_class.model_dump()["one_to_one"]
-    )
+    wanted = generator.texts_per_class.model_dump()["one_to_one"]
+    items = pair_items(pairs, task.classes, task.templates, wanted)
     Generator(generator, task.dataset).run(items, review=Review.of(generator.answers, task.dataset))
     made = [
         Pair(
@@ -74,9 +73,9 @@ def make_pairs(task: Task, pairs: Sequence[tuple[int, int]]) -> PairSet:
 
 
 def _asked(task: Task) -> tuple[GeneratorConfig, list[Item]]:
+    """The section ``generator:`` and the items of a task's classes."""
     generator = task.generator
     assert generator is not None, "the configuration requires it"
     kinds = [kind for kind in task.kinds if kind != "one_to_one"]
-    return generator, class_items(
-        kinds, task.classes, task.templates, generator.texts_per_class.model_dump()
-    )
+    counts = generator.texts_per_class.model_dump()
+    return generator, class_items(kinds, task.classes, task.templates, counts)

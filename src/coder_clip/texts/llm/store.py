@@ -60,8 +60,8 @@ class Answers:
     """The stored answers of one data set. Other files in the folder count too: ImageNet-V2 has
     ImageNet's classes.
 
-    found: by item key. kept: by request key. spent: money for the whole folder by currency, known
-    or the most it can be; requests that a killed run left in flight are included.
+    found: answers by item key. kept: answers by request key. spent: money for the whole folder by
+    currency, known or the most it can be; requests that a killed run left in flight are included.
     """
 
     def __init__(self, folder: Path, dataset: str) -> None:
@@ -77,7 +77,7 @@ class Answers:
         self.kept: dict[str, Stored] = {}
         self.spent: dict[str, float] = {}
         others = [path for path in sorted(self.folder.glob("*.jsonl")) if path != self.path]
-        # its own file first, because of two answers to a request the first one counts
+        # the data set's own file first: if a request has two answers, the first one counts
         for file in (self.path, *others):
             lines = file.read_bytes().split(b"\n") if file.is_file() else []
             damaged = sum(not self._read(line) for line in lines if line.strip())
@@ -85,27 +85,30 @@ class Answers:
                 log.warning(
                     "%s: %d lines are skipped: not the model's whole answers (a cut-off write, or "
                     "an edit by hand)",
-                    *(file, damaged),
+                    file,
+                    damaged,
                 )
-        for sent in self._left().values():
+        for sent in self._unanswered().values():
             self._spend(sent.currency, sent.at_most)
 
-    def _left(self) -> dict[str, Sent]:
+    def _unanswered(self) -> dict[str, Sent]:
         """Requests of the journal that were sent and have no answer, by key."""
         journal = self.folder / IN_FLIGHT
-        left: dict[str, Sent] = {}
-        for line in journal.read_bytes().split(b"\n") if journal.is_file() else ():
+        unanswered: dict[str, Sent] = {}
+        lines = journal.read_bytes().split(b"\n") if journal.is_file() else []
+        for line in lines:
+            # a damaged line is skipped
             with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
                 document = json.loads(line)
                 # a line with a key alone settles the line before with the same key
-                left.pop(document["key"], None)
+                unanswered.pop(document["key"], None)
                 if "at_most" in document:
-                    left[document["key"]] = Sent.model_validate(document)
-        return {key: sent for key, sent in left.items() if key not in self.kept}
+                    unanswered[document["key"]] = Sent.model_validate(document)
+        return {key: sent for key, sent in unanswered.items() if key not in self.kept}
 
     def _read(self, line: bytes) -> bool:
-        """Add a line; False unless question and answer have their hashes, or it is money for a try
-        without answer.
+        """Add the answer of a line, or the money of a line about a try without an answer. False if
+        the line is damaged or a hash is wrong.
         """
         try:
             document = json.loads(line)
@@ -125,8 +128,10 @@ class Answers:
         return True
 
     def _keep(self, stored: Stored, item_keys: list[str]) -> None:
+        """Add an answer and its cost, unless its request has one already."""
         if stored.key not in self.kept:  # the first of two, so that merging changes nothing
             self.kept[stored.key] = stored
+            # an answer of unknown cost counts with the most that it can cost
             self._spend(stored.answer.currency, stored.answer.cost or stored.answer.at_most or 0.0)
             for key in item_keys:
                 self.found.setdefault(key, stored)
@@ -152,7 +157,7 @@ class Answers:
                 f"cannot write in {self.folder}: {error.strerror or error}; check permissions"
             ) from error
         with lock:
-            # say why nothing happens before waiting
+            # before a wait, log its reason
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -163,13 +168,14 @@ class Answers:
                     "%s: this file system has no locks; let one run ask at a time", self.folder
                 )
             self.refresh()
-            self._settle_left()
+            self._settle_unanswered()
             self._reserve(room)
             try:
                 yield
             finally:
                 (self.folder / SPARE).unlink(missing_ok=True)
-                if not self._left():
+                # the next run settles requests without an answer, so their journal stays
+                if not self._unanswered():
                     (self.folder / IN_FLIGHT).unlink(missing_ok=True)
 
     def begin(self, key: str, at_most: float, currency: str) -> None:
@@ -200,27 +206,29 @@ class Answers:
         written.
         """
         with self._writing:
-            said = answer.model_dump()
+            document = answer.model_dump()
             self._write(
                 self.path,
                 {
                     "key": request.key,
                     "request": request.document(),
-                    "answer": said,
-                    "sha256": digest(said),
+                    "answer": document,
+                    "sha256": digest(document),
                 },
             )
             # The journal is not changed: a request whose answer is kept is not in flight.
             self._keep(Stored(request.key, request.model, request.items, answer), request.item_keys)
             self.added += 1
 
-    def _settle_left(self) -> None:
-        """Count what a killed run left in flight as lost, and begin an empty journal."""
-        left = self._left()
-        for sent in left.values():
+    def _settle_unanswered(self) -> None:
+        """Count the requests that a killed run left in flight as lost, and begin an empty
+        journal.
+        """
+        for sent in self._unanswered().values():
             log.warning(
                 "a run that was killed had a request in flight: it counts as %.4f %s at most",
-                *(sent.at_most, sent.currency),
+                sent.at_most,
+                sent.currency,
             )
             self._write_lost(sent.at_most, sent.currency)
             # `refresh` counted it as in flight, and `_write_lost` counted it again
@@ -245,9 +253,9 @@ class Answers:
             log.info("%s: this file system cannot reserve room for answers", self.folder)
 
     def _write_lost(self, at_most: float, currency: str) -> None:
-        self._write(
-            self.path, {"lost": {"at_most": at_most, "currency": currency, "date": today()}}
-        )
+        """Write a line for a try without an answer, and count the most that it can cost."""
+        lost = {"at_most": at_most, "currency": currency, "date": today()}
+        self._write(self.path, {"lost": lost})
         self._spend(currency, at_most)
 
     def _write(self, path: Path, document: Any, use_spare: bool = True) -> None:

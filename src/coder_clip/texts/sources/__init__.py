@@ -44,9 +44,8 @@ class Task:
     """A request to a source.
 
     classes: names in label order, with spaces. kinds: kinds of text to make. generator: the section
-    of the
-    configuration, if any. encoder: loads a model of the configuration by name. model: the one that
-    compares names."""
+    of the configuration, if any. encoder: loads a model of the configuration by its name. model:
+    name of the model that compares class names."""
 
     dataset: str
     classes: list[str]
@@ -67,8 +66,9 @@ class Task:
 class Asked(NamedTuple):
     """What a data set of a configuration asks of one source, for an estimate.
 
-    task: without kinds, if only pairs are asked for. pairs: of class indices; None if no one-to-one
-    texts are. known: stage one confuses these pairs; else there are at most as many.
+    task: its kinds are empty if only one-to-one texts are asked for. pairs: of class indices; None
+    if no one-to-one texts are asked for. known: True if stage one is known to confuse these pairs,
+    False if their number is an upper bound.
     """
 
     task: Task
@@ -85,13 +85,15 @@ class Made:
 
 
 def _scanned() -> dict[str, Source]:
-    found = {}
+    """The sources by name, in their order, from the declarations of the modules in this folder."""
+    sources = {}
     for module in scan.modules(FOLDER):
+        # a module with neither of the two is not a source
         if not {"ABOUT", "make"} & module.defines:
             continue
         about, kinds, order = scan.required(FOLDER, module, "ABOUT", "KINDS", "ORDER")
-        found[module.name] = Source(about, kinds, order, module.constants.get("COMPARES", ()))
-    return dict(sorted(found.items(), key=lambda item: item[1].order))
+        sources[module.name] = Source(about, kinds, order, module.constants.get("COMPARES", ()))
+    return dict(sorted(sources.items(), key=lambda item: item[1].order))
 
 
 SOURCES = _scanned()
@@ -109,9 +111,9 @@ def module_of(name: str) -> Any:
 
 def check_source(name: str, task: Task) -> None:
     """Check, before anything starts, that a source has what it needs. UserError if not."""
-    of_source = getattr(module_of(name), "check", None)
-    if of_source is not None:
-        of_source(task)
+    check = getattr(module_of(name), "check", None)
+    if check is not None:
+        check(task)
 
 
 def table() -> list[str]:

@@ -34,6 +34,6 @@ def make_pairs(task: Task, pairs: Sequence[tuple[int, int]]) -> PairSet:
 
 
 def _source() -> Any:
-    """The module that makes the texts. UserError if its folder was removed."""
+    """The module `texts.llm.source`. UserError if the folder texts/llm was removed."""
     rooms.LANGUAGE_MODEL.require()
     return import_module("coder_clip.texts.llm.source")

@@ -19,7 +19,7 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ...errors import UserError
 from ..names import name_key, plain_name
@@ -66,8 +66,8 @@ def check(task: Task) -> None:
 
 
 def make(task: Task) -> dict[str, Made]:
-    """Synonyms, chosen by the model that compares names. A class may have none; the log names
-    it.
+    """Synonyms, chosen by the model that compares names. The log names the classes that have no
+    noun sense.
     """
     made = synonyms(task.classes, task.encoder(task.model), WordNet())
     without = made.note.get("without_sense")
@@ -98,7 +98,7 @@ def synonyms(
     label_set = {name_key(name) for name in names}
     texts, without, another = [], [], []
     for name in names:
-        words: dict[str, str] = {}
+        words: dict[str, str] = {}  # key of a word -> the word
         senses = wordnet.senses(name)
         if senses:
             # the first spelling of a word counts; the class name itself is no synonym
@@ -109,19 +109,22 @@ def synonyms(
             without.append(name)
         another += [f"{name}: {word}" for key, word in words.items() if key in label_set]
         texts.append([word for key, word in words.items() if key not in label_set])
-    note = {
+    note: dict[str, Any] = {
         "source": "WordNet",
         **wordnet.metadata(),
         "rule": (
             "noun sense whose definition is closest to the class name in the encoder's text space"
         ),
-        **({"without_sense": without} if without else {}),
-        **({"another_class": another} if another else {}),
     }
+    if without:
+        note["without_sense"] = without
+    if another:
+        note["another_class"] = another
     return Made(texts, note)
 
 
 def _closest(prompt: str, senses: list[Sense], encoder: Encoder) -> Sense:
+    """The sense whose definition has the highest cosine with the prompt."""
     if len(senses) == 1:
         return senses[0]
     features = encoder.encode_texts(
@@ -136,8 +139,8 @@ class WordNet:
     def __init__(self, folder: Path | None = None) -> None:
         """Read a folder; default: the first of `places` with a dictionary. UserError without one.
 
-        index: lemma (lower case, underscores) -> offsets of its synsets in data, most frequent
-        first. irregular: irregular plural -> singulars.
+        index: lemma (lower case, underscores) -> offsets of its synsets in data.noun, most frequent
+        first. data: text of data.noun. irregular: irregular plural -> singulars.
         """
         self.folder = _find([folder] if folder else places())
         try:  # offsets count bytes
@@ -149,14 +152,13 @@ class WordNet:
             raise UserError(
                 f"{self.folder} cannot be read ({error}); install WordNet again"
             ) from error
-        entries = (
-            line.split() for line in index.splitlines() if not line.startswith(" ")
-        )  # the licence
+        # lines that begin with a space are the licence
+        entries = (line.split() for line in index.splitlines() if not line.startswith(" "))
         # lemma, part of speech, number of senses, …; the offsets of the senses are last
         self.index = {lemma: rest[-int(count) :] for lemma, _, count, *rest in entries}
-        self.irregular = {
-            plural: singulars for plural, *singulars in map(str.split, irregular.splitlines())
-        }
+        # a plural and its singulars in each line
+        lines = map(str.split, irregular.splitlines())
+        self.irregular = {plural: singulars for plural, *singulars in lines}
 
     def senses(self, name: str) -> list[Sense]:
         """Noun senses of a name, most frequent first; empty if WordNet does not have it.
@@ -170,24 +172,28 @@ class WordNet:
         """Version, and sha256 of the definitions: the same on every machine with the same
         dictionary.
         """
-        version = re.search(r"WordNet (\d[\d.]*\d) Copyright", self.data[:2000])
-        known = {"version": version[1]} if version else {}
-        return {**known, "sha256": hashlib.sha256(self.data.encode("latin-1")).hexdigest()}
+        version = re.search(r"WordNet (\d[\d.]*\d) Copyright", self.data[:2000])  # in the licence
+        sha256 = hashlib.sha256(self.data.encode("latin-1")).hexdigest()
+        if version is None:
+            return {"sha256": sha256}
+        return {"version": version[1], "sha256": sha256}
 
     def _forms(self, name: str) -> Iterator[str]:
-        """Spellings under which the index may have a name: as given, hyphens either way,
-        singular.
+        """Spellings under which the index may have a name: as given, with other hyphens, and the
+        singulars of these.
         """
         words = name.lower().replace("_", " ").split()
         plain = "_".join(words)
-        for form in dict.fromkeys(
-            (plain, plain.replace("-", "_"), "-".join(words), plain.replace("-", ""))
-        ):
+        forms = (plain, plain.replace("-", "_"), "-".join(words), plain.replace("-", ""))
+        for form in dict.fromkeys(forms):
             yield form
             yield from self.irregular.get(form, ())
-            yield from (form[: -len(end)] + new for end, new in SUFFIXES if form.endswith(end))
+            for end, singular_end in SUFFIXES:
+                if form.endswith(end):
+                    yield form[: -len(end)] + singular_end
 
     def _sense(self, offset: str) -> Sense:
+        """The sense at an offset of data.noun. UserError if no line begins there."""
         start = int(offset)
         fields, _, gloss = self.data[start : self.data.find("\n", start)].partition(" | ")
         parts = fields.split()
@@ -203,8 +209,8 @@ class WordNet:
 
 
 def places() -> list[Path]:
-    """Where a dictionary may be: WordNet's own variable alone, or systems' packages and NLTK's
-    data.
+    """Folders that may have a dictionary: only WNSEARCHDIR if it is set, else those of system
+    packages and of NLTK's data.
     """
     folder = os.environ.get("WNSEARCHDIR")
     if folder:
@@ -216,11 +222,11 @@ def places() -> list[Path]:
 
 
 def _find(folders: list[Path]) -> Path | zipfile.Path:
+    """The first folder or archive with a dictionary. UserError if there is none."""
     for folder in folders:
+        # NLTK's downloader leaves a zip file
         packed = folder.suffix == ".zip" and folder.is_file()
-        opened = (
-            zipfile.Path(folder, "wordnet/") if packed else folder
-        )  # as NLTK's downloader leaves it
+        opened = zipfile.Path(folder, "wordnet/") if packed else folder
         if opened.joinpath("index.noun").is_file():
             return opened
     raise UserError(f"no index.noun in {folders[0]}; {INSTALL}" if len(folders) == 1 else INSTALL)

@@ -74,6 +74,8 @@ SlurmctldTimeout=60
 ReturnToService=2
 SlurmdParameters=config_overrides
 GresTypes=gpu,lscratch
+Prolog={folder}/prolog
+BatchStartTimeout={batch_start}
 {accounting}
 {nodes}
 PartitionName=cpu Nodes=n1,n2 Default=YES MaxTime={minutes} DefaultTime=10 PriorityTier=5 State=UP
@@ -148,6 +150,7 @@ class Cluster:
     memory: int = 16000  # MB
     gpus: int = 2  # of g1
     minutes: int = 120  # that a job may run
+    start_seconds: int = 0  # that a node needs before a job starts on it
     environment: dict[str, str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -303,10 +306,14 @@ class Cluster:
             "minutes": self.minutes,
             "min_job_age": self.min_job_age,
             "node_timeout": self.node_timeout,
+            "batch_start": self.start_seconds + 30,
             "accounting": "\n".join(accounting),
             "nodes": "\n".join(nodes),
         }
         (self.folder / "slurm.conf").write_text(CONFIGURATION.format(**values))
+        prolog = self.folder / "prolog"
+        prolog.write_text(f"#!/bin/sh\nsleep {self.start_seconds}\n")
+        prolog.chmod(0o755)
         (self.folder / "cgroup.conf").write_text("CgroupPlugin=disabled\n")
         # a GPU needs a device node of its own, else CUDA_VISIBLE_DEVICES stays unset
         (self.folder / "dev").mkdir(exist_ok=True)

@@ -28,8 +28,9 @@ class Estimate(TypedDict):
 
 
 class PairedTest(TypedDict):
-    """The difference of two methods on the same images. fixed, broke: images that became right, or
-    wrong.
+    """The difference of two methods on the same images.
+
+    fixed: number of images that became right; broke: number of images that became wrong.
     """
 
     difference: Estimate
@@ -48,7 +49,7 @@ class SeedsEstimate(TypedDict):
 
 
 class PairedSeedsTest(TypedDict):
-    """`PairedTest` over several seeds; fixed, broke: of all of them."""
+    """`PairedTest` over several seeds; fixed, broke: sums over the seeds."""
 
     difference: SeedsEstimate
     fixed: int
@@ -72,20 +73,19 @@ def bootstrap_interval(
     an image) are ignored. Only how often each (label, value) occurs matters, so a resample is one
     multinomial draw of these counts. For the mean of zeros and ones the count is binomial, and its
     exact quantiles are the limit of infinitely many resamples. If all images are right, or all
-    wrong, resampling says nothing, and the exact limits are used (Clopper
-    and Pearson 1934): 100 % of 10 images is "over 69 %". UserError without an image.
+    wrong, resampling says nothing, and the exact limits are used (Clopper and Pearson 1934): 100 %
+    of 10 images is "over 69 %". UserError without an image.
 
     groups: (N,), near twins share a number. Then nothing is resampled, because a bootstrap of few
-    groups is too
-    narrow: it is Student's t over groups (:func:`~.intervals.crossed_interval` of one run), around
-    the mean of all."""
-    numbers = _of_defined(groups, values)
+    groups is too narrow. The interval is Student's t over groups, around the mean of all images
+    (:func:`~.intervals.crossed_interval` of one run)."""
+    defined_groups = _groups_of_defined(groups, values)
     values, labels = _results(values, labels)
-    if numbers is not None:
+    if defined_groups is not None:
         # each class has the same weight, and each image of a class an equal part of it
         _, inverse, counts = np.unique(labels, return_inverse=True, return_counts=True)
         weights = 1 / (len(counts) * counts[inverse])
-        return crossed_interval(values[None], SHARE, groups=numbers, weights=weights)[:2]
+        return crossed_interval(values[None], SHARE, groups=defined_groups, weights=weights)[:2]
     # a cell is one (class, value): resamples draw numbers of images per cell, not images
     cells, counts = np.unique(np.stack([labels, values], axis=1), axis=0, return_counts=True)
     starts = np.unique(cells[:, 0], return_index=True)[1]  # first cell of every class
@@ -106,7 +106,7 @@ def bootstrap_interval(
     for i in range(resamples):
         # cells of a class are neighbours, so reduceat sums class by class
         drawn = rng.multinomial(n, counts / n)
-        images = np.add.reduceat(drawn, starts)  # of each class
+        images = np.add.reduceat(drawn, starts)  # number drawn of each class
         sums = np.add.reduceat(drawn * cells[:, 1], starts)
         means[i] = (sums / np.maximum(images, 1)).sum() / np.count_nonzero(images)
     low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
@@ -139,19 +139,18 @@ def estimate(
 def paired_test(
     before: Values, after: Values, tests: int = 1, groups: Labels | None = None
 ) -> PairedTest:
-    """Accuracy of ``after`` minus that of ``before``, both (N,) of 0 and 1 for the same images, and
-    its test.
+    """Test the accuracy of ``after`` minus the accuracy of ``before``: both (N,) of 0 and 1 for the
+    same images.
 
     difference: accuracy after minus before, with the adjusted Wald interval for paired shares
-    (Bonett and Price 2012; :func:`~.intervals.crossed_interval` of one run). fixed: images that
-    became right; broke: that became
-    wrong. p_value: exact McNemar test, two-sided (fixed is binomial with p = 1/2 among the changed
-    images); 1 where
-    nothing changed. tests: how many such comparisons interval and p_value are corrected for
-    (Bonferroni). groups: (N,), near twins share a number; then groups vary, and p_value is that of
-    the interval, because
-    McNemar's test takes every image for a new one. ValueError where the lengths differ; UserError
-    without an image."""
+    (Bonett and Price 2012; :func:`~.intervals.crossed_interval` of one run). fixed: number of
+    images that became right; broke: number that became wrong. p_value: exact McNemar test,
+    two-sided (fixed is binomial with p = 1/2 among the changed images); 1 if nothing changed.
+
+    tests: number of comparisons that interval and p_value are corrected for (Bonferroni). groups:
+    (N,), near twins share a number. Then groups vary instead of images, and p_value belongs to the
+    interval, because McNemar's test takes images as independent. ValueError if the lengths differ;
+    UserError without an image."""
     was, _ = _results(before, None)
     now, _ = _results(after, None)
     if len(was) != len(now):
@@ -161,21 +160,20 @@ def paired_test(
 
 
 def paired_mean_test(before: Values, after: Values, groups: Labels | None = None) -> PairedTest:
-    """Mean of ``after`` minus that of ``before``, both (N,) of any values in [0, 1] for the same
-    images, and its test.
+    """Test the mean of ``after`` minus the mean of ``before``: both (N,) of values in [0, 1] for
+    the same images.
 
-    For results of an image that are more than right or wrong, such as a precision. An image whose
-    result is NaN
-    (undefined) is ignored. fixed, broke: images with a higher, or lower, value. p_value: that of
-    the interval (:func:`~.intervals.crossed_interval` of one run), so that the two agree. groups:
-    as in :func:`paired_test`. ValueError where the lengths differ; UserError without an image that
-    has a result."""
+    For results that are not only right or wrong, such as a precision. An image whose result is NaN
+    (undefined) is ignored. fixed: number of images with a higher value; broke: with a lower value.
+    p_value: belongs to the interval (:func:`~.intervals.crossed_interval` of one run), so that the
+    two agree. groups: as in :func:`paired_test`. ValueError if the lengths differ; UserError
+    without an image that has a result."""
     was, now = (np.asarray(values, dtype=np.float64) for values in (before, after))
     if was.shape != now.shape:
         raise ValueError(f"paired results differ in shape: {was.shape} and {now.shape}")
-    numbers = _of_defined(groups, now - was)
+    defined_groups = _groups_of_defined(groups, now - was)
     change, _ = _results(now - was, None)
-    test = _changes(change[None], groups=numbers)
+    test = _test_of_changes(change[None], groups=defined_groups)
     return {**test, "difference": as_estimate(test["difference"])}
 
 
@@ -190,8 +188,8 @@ def widened(found: Estimate, factor: float) -> Estimate:
 
 
 def widened_test(test: PairedTest, factor: float) -> PairedTest:
-    """A paired test with a standard error ``factor`` times as large: its interval, and the p-value
-    of that.
+    """A paired test with a standard error ``factor`` times as large: a wider interval, and the
+    p-value of this interval.
     """
     difference = widened(test["difference"], factor)
     # from the widened interval back to a standard error, and its normal p-value
@@ -212,9 +210,9 @@ def over_seeds(
     """Accuracy over several seeds of one method on the same images. ``correct``: (S, N) of 0 and 1.
 
     std: sample standard deviation of the S accuracies, 0 with one seed. The interval covers the
-    variation of seeds and images (:func:`~.intervals.crossed_interval`); with one seed, that of
-    images (:func:`bootstrap_interval`). groups: (N,), near twins share a number, and groups vary
-    instead of images. UserError without a seed or an image."""
+    variation of seeds and images (:func:`~.intervals.crossed_interval`); with one seed, only the
+    variation of images (:func:`bootstrap_interval`). groups: (N,), near twins share a number, and
+    groups vary instead of images. UserError without a seed or an image."""
     runs = _runs(correct)
     if len(runs) == 1:
         return _summary(runs, *bootstrap_interval(runs[0], groups=groups))
@@ -225,34 +223,33 @@ def over_seeds(
 def paired_test_over_seeds(
     before: NDArray[Any], after: NDArray[Any], tests: int = 1, groups: Labels | None = None
 ) -> PairedSeedsTest:
-    """Accuracy of ``after`` minus that of ``before``, both (S, N) of 0 and 1 for the same seeds and
-    images.
+    """Test the accuracy of ``after`` minus the accuracy of ``before``: both (S, N) of 0 and 1 for
+    the same seeds and images.
 
-    Interval as in :func:`over_seeds`; no interval if no image changed. fixed, broke: how often an
-    image of a seed
-    became right, or wrong. p_value: that of the interval, so over other seeds and images; with one
-    seed the exact
-    McNemar test. tests, groups: as in :func:`paired_test`. UserError without a seed or an image.
+    Interval as in :func:`over_seeds`; no interval if no image changed. fixed, broke: number of
+    (seed, image) that became right, or wrong. p_value: belongs to the interval, so it is about
+    other seeds and images; with one seed and without groups, the exact McNemar test. tests, groups:
+    as in :func:`paired_test`. UserError without a seed or an image.
     """
     change = _runs(np.asarray(after, dtype=np.float64) - np.asarray(before, dtype=np.float64))
-    test = _changes(change, tests, None if groups is None else np.asarray(groups))
-    if groups is None and len(change) == 1 and test["fixed"] + test["broke"]:
+    test = _test_of_changes(change, tests, None if groups is None else np.asarray(groups))
+    changed = test["fixed"] + test["broke"]
+    if groups is None and len(change) == 1 and changed > 0:
         from scipy.stats import binomtest  # half a second, and several seeds do not need it
 
         # if both methods are alike, a changed image is as likely fixed as broken
-        mcnemar = binomtest(test["fixed"], test["fixed"] + test["broke"], 0.5)
+        mcnemar = binomtest(test["fixed"], changed, 0.5)
         return {**test, "p_value": min(1.0, tests * float(mcnemar.pvalue))}
     return test
 
 
-def _changes(
+def _test_of_changes(
     change: NDArray[np.float64], tests: int = 1, groups: NDArray[Any] | None = None
 ) -> PairedSeedsTest:
-    """The mean of changes (S, N) with its interval and the p-value of that; no interval if nothing
-    changed.
-    """
+    """The mean of changes (S, N), its interval and the p-value of the interval."""
     fixed, broke = int((change > 0).sum()), int((change < 0).sum())
-    if not fixed + broke:
+    if fixed + broke == 0:
+        # no interval: low equals high
         return {"difference": _summary(change, 0.0, 0.0), "fixed": 0, "broke": 0, "p_value": 1.0}
     low, high, p_value = crossed_interval(change, DIFFERENCE, tests, groups)
     return {
@@ -264,7 +261,7 @@ def _changes(
 
 
 def _runs(values: Any) -> NDArray[np.float64]:
-    """(S, N) results. UserError without a seed or an image."""
+    """Results as an array (S, N). UserError without a seed or an image."""
     runs = np.asarray(values, dtype=np.float64)
     if runs.ndim != 2 or runs.size == 0:
         raise UserError(
@@ -274,10 +271,11 @@ def _runs(values: Any) -> NDArray[np.float64]:
 
 
 def _summary(runs: NDArray[np.float64], low: float, high: float) -> SeedsEstimate:
-    of_runs = runs.mean(axis=1)
-    # Exactly 0 for equal accuracies, whose mean is rounded
-    std = float(of_runs.std(ddof=1)) if np.ptp(of_runs) > 0 else 0.0
-    return {"mean": float(of_runs.mean()), "std": std, "low": low, "high": high}
+    """Mean and standard deviation of the runs (S, N), with the ends of their interval."""
+    run_means = runs.mean(axis=1)
+    # exactly 0 if all are equal: the rounded mean would give a little more
+    std = float(run_means.std(ddof=1)) if np.ptp(run_means) > 0 else 0.0
+    return {"mean": float(run_means.mean()), "std": std, "low": low, "high": high}
 
 
 def _results(
@@ -298,7 +296,7 @@ def _results(
     return v[defined], c[defined]
 
 
-def _of_defined(groups: Labels | None, values: Values) -> NDArray[np.int64] | None:
+def _groups_of_defined(groups: Labels | None, values: Values) -> NDArray[np.int64] | None:
     """The groups of the images whose value is not NaN; None without groups."""
     if groups is None:
         return None

@@ -26,7 +26,7 @@ SHARE, DIFFERENCE = (1.0, 1.0, 0.0, 0.0), (1.0, -1.0)
 
 
 class Interval(NamedTuple):
-    """An interval, and the two-sided p-value of "the mean is 0" that is below 0.05 exactly if it
+    """An interval, and the two-sided p-value of "the mean is 0": below 0.05 exactly if the interval
     excludes 0.
     """
 
@@ -48,33 +48,33 @@ def crossed_interval(
 
     The first term estimates runs plus noise, the second images plus noise; the noise is counted
     twice and subtracted once (two-way random effects; Searle, Casella and McCulloch 1992, chapter
-    4). Student's t with the degrees of
-    freedom of this sum (Satterthwaite 1946): 2 if three runs dominate, many if images do. In
-    simulations it holds the truth in 91 to 99 of 100 cases, fewest with three runs that vary as
-    much as images do (a bootstrap over both: 75 to 99).
+    4). Student's t with the degrees of freedom of this sum (Satterthwaite 1946): 2 if three runs
+    dominate, many if images do. In simulations the interval holds the truth in 91 to 99 of 100
+    cases, fewest with three runs that vary as much as images do (a bootstrap over both: 75 to 99).
 
     added: SHARE or DIFFERENCE, which also bounds the interval; () for values without bounds. tests:
-    how many intervals are to hold the truth together in 95 of 100 cases (Bonferroni: each has the
-    level 1 - 0.05 / tests, and p is
-    multiplied by their number). groups: (N,), near twins share a number; then groups of images
-    vary, not single images (`_over_groups`). weights: (N,) of a weighted mean over images, only
-    with groups; default: all equal."""
+    number of intervals that together hold the truth in 95 of 100 cases (Bonferroni: each has the
+    level 1 - 0.05 / tests, and p is multiplied by ``tests``). groups: (N,), near twins share a
+    number; then groups of images vary, not single images (`_over_groups`). weights: (N,) of a
+    weighted mean over images, only with groups; default: all equal."""
     runs = np.asarray(values, dtype=np.float64)
     if groups is not None:
-        return _student(*_over_groups(runs, added, np.asarray(groups), weights), added, tests)
+        mean, parts, free = _over_groups(runs, added, np.asarray(groups), weights)
+        return _student(mean, parts, free, added, tests)
     # the added images enter every run, beside the observed ones
     extra = np.tile(np.asarray(added, dtype=np.float64), (len(runs), 1))
     runs = np.concatenate([runs, extra], axis=1)
     s, n = runs.shape
     mean = float(runs.mean())
-    of_runs, of_images = runs.mean(axis=1), runs.mean(axis=0)
-    parts = [float(of_images.var()) / n]
+    run_means, image_means = runs.mean(axis=1), runs.mean(axis=0)
+    # the terms of Var, and the degrees of freedom of each
+    parts = [float(image_means.var()) / n]
     free = [n - 1]
     if s > 1:
         # residuals: what neither the run nor the image explains
-        rest = runs - of_runs[:, None] - of_images + mean
+        rest = runs - run_means[:, None] - image_means + mean
         noise = float((rest**2).sum()) / ((s - 1) * (n - 1)) / (s * n)
-        parts += [float(of_runs.var(ddof=1)) / s, -noise]
+        parts += [float(run_means.var(ddof=1)) / s, -noise]
         free += [s - 1, (s - 1) * (n - 1)]
     return _student(mean, parts, free, added, tests)
 
@@ -85,13 +85,13 @@ def _over_groups(
     groups: NDArray[Any],
     weights: NDArray[np.float64] | None,
 ) -> tuple[float, list[float], list[float]]:
-    """The mean of runs (S, N), the parts of its variance and their degrees of freedom, where groups
-    (N,) vary.
+    """`crossed_interval` with groups: mean of runs (S, N), terms of its variance, and the degrees
+    of freedom of each term.
 
-    The formula of `crossed_interval` with sums over groups in place of images (the variance of a
-    ratio; Cochran 1977, section 6.4); with one image per group it gives the same numbers. The added
-    images are groups of typical weight, Σ w² / Σ w, because 20 near twins are one observation.
-    Groups of different weight count as (Σ w)² / Σ w² equal ones (Kish 1965).
+    The same formula with sums over groups (N,) in place of images (the variance of a ratio; Cochran
+    1977, section 6.4); with one image per group the numbers are the same. Each added image is a
+    group of typical weight, Σ w² / Σ w, because 20 near twins are one observation. Groups of
+    different weight count as (Σ w)² / Σ w² groups of equal weight (Kish 1965).
     """
     s, n = runs.shape
     numbers, group = np.unique(groups, return_inverse=True)
@@ -102,20 +102,20 @@ def _over_groups(
     weight = np.concatenate([weight, np.full(len(added), typical)])
     sums = np.zeros((s, len(weight)))
     sums[:, len(numbers) :] = typical * np.asarray(added, dtype=np.float64)
-    for run, of_run in zip(runs, sums, strict=True):
-        of_run[: len(numbers)] = np.bincount(group, weights=weights * run)
+    for run, run_sums in zip(runs, sums, strict=True):
+        run_sums[: len(numbers)] = np.bincount(group, weights=weights * run)
     total = float(weight.sum())
-    of_runs = sums.sum(axis=1) / total
-    mean = float(of_runs.mean())
+    run_means = sums.sum(axis=1) / total
+    mean = float(run_means.mean())
     effective = total**2 / float((weight**2).sum())  # number of equal groups that say as much
-    of_groups = sums.mean(axis=0)
-    parts = [float(((of_groups - mean * weight) ** 2).sum()) / total**2]
+    group_sums = sums.mean(axis=0)  # mean over runs
+    parts = [float(((group_sums - mean * weight) ** 2).sum()) / total**2]
     free = [effective - 1]
     if s > 1:
         # residuals as for images, but each group's share of the mean scales with its weight
-        rest = sums - of_groups - (of_runs - mean)[:, None] * weight
+        rest = sums - group_sums - (run_means - mean)[:, None] * weight
         noise = float((rest**2).sum()) / ((s - 1) * s * total**2) * effective / (effective - 1)
-        parts += [float(of_runs.var(ddof=1)) / s, -noise]
+        parts += [float(run_means.var(ddof=1)) / s, -noise]
         free += [s - 1, (s - 1) * (effective - 1)]
     return mean, parts, free
 
@@ -123,13 +123,15 @@ def _over_groups(
 def _student(
     mean: float, parts: Sequence[float], free: Sequence[float], added: Sequence[float], tests: int
 ) -> Interval:
-    """Student's t interval of a mean whose variance is a sum of parts, each with its degrees of
-    freedom.
+    """Student's t interval of a mean whose variance is the sum of ``parts``; free: the degrees of
+    freedom of each part.
     """
     # the estimate of noise may be too large; images alone are a lower bound
     variance = max(sum(parts), parts[0])
-    # Satterthwaite: parts with few degrees of freedom lower those of the sum
-    degrees = variance**2 / max(sum(p**2 / f for p, f in zip(parts, free, strict=True)), 1e-300)
+    # Satterthwaite: a part with few degrees of freedom lowers the degrees of freedom of the sum
+    squares = sum(p**2 / f for p, f in zip(parts, free, strict=True))
+    # 1e-300: no division by 0 if all parts are 0
+    degrees = variance**2 / max(squares, 1e-300)
     half, p_value = 0.0, 1.0
     if variance > 0:
         half = float(stdtrit(degrees, 1 - (1 - LEVEL) / (2 * tests))) * variance**0.5
@@ -145,10 +147,10 @@ def clear(difference: Mapping[str, Any]) -> Literal["better", "worse", ""]:
     """The one criterion of the report: a difference is clear if its 95 % interval, as printed,
     excludes 0.
 
-    difference: low and high, shares. They are rounded to a tenth of a point as in print, so that no
+    difference: low and high, shares. Both are rounded to a tenth of a point as in print, so that no
     interval that shows a 0 counts as clear. p-values, corrected for several tests or not, are shown
-    beside it and decide nothing. Where something is chosen among several, the interval is corrected
-    for their number (``tests`` of `crossed_interval`)."""
+    but decide nothing. Where one of several methods is chosen, the interval is corrected for their
+    number (``tests`` of `crossed_interval`)."""
     low, high = (round(difference[end], 3) for end in ("low", "high"))
     if low > 0:
         return "better"
@@ -165,16 +167,16 @@ def images_to_settle(difference: float, changed: float) -> int:
     least as large. Normal approximation with variance changed − difference² per image (Connett,
     Smith and McHugh 1987)."""
     # (z of the level + z of the power)² · variance / effect²
-    needed = float(ndtri((1 + LEVEL) / 2) + ndtri(POWER))
-    return math.ceil(needed**2 * max(changed - difference**2, 0.0) / difference**2)
+    z = float(ndtri((1 + LEVEL) / 2) + ndtri(POWER))
+    return math.ceil(z**2 * max(changed - difference**2, 0.0) / difference**2)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """Adjust the p-values of several tests, so that they bound the chance of even one false finding
     (Holm 1979).
 
-    The k-th smallest of m is multiplied by m − k + 1, and none is smaller than those before it. NaN
-    stays NaN and does not count as a test.
+    The k-th smallest of m p-values is multiplied by m − k + 1; the adjusted values keep the order
+    of the p-values. NaN stays NaN and does not count as a test.
     """
     p = np.asarray(p_values, dtype=np.float64)
     tests = np.flatnonzero(~np.isnan(p))

@@ -16,7 +16,8 @@ def random_word_texts(texts: Sequence[Sequence[str]], seed: int | Sequence[int])
     """
     words = [word for of_class in texts for text in of_class for word in text.split()]
     # one shuffled stream of all words, dealt out in the lengths of the original texts
-    drawn = iter([words[i] for i in np.random.default_rng(seed).permutation(len(words))])
+    order = np.random.default_rng(seed).permutation(len(words))
+    drawn = iter([words[i] for i in order])
     return [
         [" ".join(next(drawn) for _ in text.split()) for text in of_class] for of_class in texts
     ]

@@ -26,8 +26,8 @@ from ..neighbors import CHUNK, l2_normalize, mean_with_best
 
 
 class Term(NamedTuple):
-    """One text's part in a difference of scores. text: its row; cosine: with the image; adds:
-    points of score.
+    """One text's part in a difference of scores. text: its row; cosine: with the image; adds: its
+    part, in points of score.
     """
 
     text: int
@@ -39,9 +39,9 @@ class Term(NamedTuple):
 class ScoringTexts:
     """The texts behind scores that are means of cosines.
 
-    features: (M, d), unit or not. owner: (M,) the class of each. averaged: (M,) bool; of a class's
-    other texts only the most similar one counts, as one more cosine of the mean. UserError for a
-    class without a text."""
+    features: (M, d), unit or not. owner: (M,) the class of each text. averaged: (M,) bool, True for
+    texts that all count in the mean of their class; of the other texts of a class only the one most
+    similar to the image counts. UserError for a class without a text."""
 
     features: Tensor
     owner: Tensor
@@ -74,10 +74,10 @@ class ScoringTexts:
         return 100 * self._combine(sums, best)
 
     def _combine(self, sums: Tensor, best: Tensor) -> Tensor:
-        """Scores from the sums of the averaged texts and the best of the others: (N, C), or (C,).
+        """Scores in cosines, by stage one's formula: (N, C), or (C,).
 
-        Stage one's formula. A class with averaged texts only, such as filled templates, has their
-        plain mean."""
+        sums: of the cosines of averaged texts; best: cosine of the best other text. A class with
+        averaged texts only, such as filled templates, has their plain mean."""
         counts = torch.bincount(self.owner[self.averaged], minlength=self.n_classes)
         has_best = torch.bincount(self.owner[~self.averaged], minlength=self.n_classes) > 0
         # without a best text the formula of stage one would divide by one text too many
@@ -90,22 +90,26 @@ class ScoringTexts:
         cosines: (N, M); winners, against: (N,) classes. If both are the same class (there is no
         other), the terms are those of its score. Names and synonyms that are not the best of their
         class add nothing and are omitted."""
-        # The score is linear in its cosines: a text's weight is the score of a class in which it
-        # alone has 100.
+        # The score is linear in its cosines: a text's weight is the score of a class in which this
+        # text alone has a cosine, of 100. (C,)
         hundred = torch.full((self.n_classes,), 100.0, dtype=torch.float64)
-        of_averaged = self._combine(hundred, 0 * hundred)
-        of_best = self._combine(0 * hundred, hundred)
-        scores = self.scores(cosines) / 100
+        averaged_weight = self._combine(hundred, 0 * hundred)
+        best_weight = self._combine(0 * hundred, hundred)
+        scores = self.scores(cosines) / 100  # in cosines
         terms_of_images = []
         for n, row in enumerate(cosines.double()):
             winner, other = int(winners[n]), int(against[n])
-            # the midpoint of the two scores; a single class has nothing to compare with
-            middle = float(scores[n, winner] + scores[n, other]) / 2 if winner != other else 0.0
+            # m of the module's formula; 0 if there is only one class
+            if winner == other:
+                classes, middle = [winner], 0.0
+            else:
+                classes, middle = [winner, other], float(scores[n, winner] + scores[n, other]) / 2
             terms = []
-            for c in [winner] if winner == other else [winner, other]:
+            for c in classes:
                 sign = 1 if c == winner else -1
                 for text in self._counted(row, c):
-                    weight = float((of_averaged if self.averaged[text] else of_best)[c])
+                    weights = averaged_weight if self.averaged[text] else best_weight
+                    weight = float(weights[c])
                     cosine = float(row[text])
                     terms.append(Term(text, cosine, sign * weight * (cosine - middle)))
             terms_of_images.append(sorted(terms, key=lambda term: (-term.adds, term.text)))
@@ -123,8 +127,8 @@ class ScoringTexts:
 
 
 def for_and_against(terms: Sequence[Any], n: int) -> tuple[list[Any], list[Any]]:
-    """The n strongest terms for the winner and the n strongest against it, strongest first; terms:
-    largest first.
+    """The n strongest terms for the winner, and the n strongest against the winner, strongest
+    first. terms: largest first.
     """
     speaking_for = [t for t in terms if t.adds > 0][:n]
     against = [t for t in reversed(terms) if t.adds < 0][:n]

@@ -42,7 +42,7 @@ class Recommendation:
     """What a run recommends. method: None without validation images; images: number of validation
     images.
 
-    on_test: the method's entry on test images, as the run's document has it; None without a method.
+    on_test: the method's `entry` on test images, from the run's document; None without a method.
     """
 
     method: str | None
@@ -62,6 +62,7 @@ class Recommendation:
 
     @property
     def _where(self) -> str:
+        """The end of a sentence: compared with which method, on which images."""
         images = "validation image" if self.images == 1 else f"{self.images:,} validation images"
         return f"than names alone on the {images}"
 
@@ -96,13 +97,12 @@ class Recommendation:
 
 
 def candidates(methods: Iterable[str]) -> list[str]:
-    """Those of these methods that can be recommended beside names alone, in the order of METHODS:
-    no diagnostics.
+    """The methods that can be recommended besides names alone, in the order of METHODS; diagnostics
+    cannot.
     """
-    there = set(methods)
-    return [
-        m for m, about in ZERO_SHOT.items() if m in there and m != NAMES and not about.diagnostic
-    ]
+    given = set(methods)
+    allowed = [m for m, about in ZERO_SHOT.items() if m != NAMES and not about.diagnostic]
+    return [m for m in allowed if m in given]
 
 
 def entry(
@@ -116,9 +116,9 @@ def entry(
     """A method on validation images: its accuracy, and its difference from names alone, corrected
     for ``tests``.
 
-    correct, of_names: (N,) of 0 and 1, the method's results and those of names alone; tests: number
-    of candidates.
-    groups: (N,), near twins share a number, and the intervals are over groups.
+    correct, of_names: (N,) of 0 and 1, the results of the method and of names alone; tests: number
+    of candidates. groups: (N,), near twins share a number, and the intervals are over groups.
+    Keys: method, setting, accuracy (`Estimate`), against_clip (`PairedTest`; None for names alone).
     """
     against = None if method == NAMES else paired_test(of_names, correct, tests, groups)
     accuracy = estimate(correct, groups=groups)
@@ -132,17 +132,19 @@ def recommend(methods: Sequence[Document], among: Sequence[str] = CANDIDATES) ->
     """The most accurate of the candidates that are clearly better than names alone; of equals the
     first.
 
-    methods: entries on validation images (:func:`entry`). among: the candidates; the intervals of
-    fewer than all stay corrected for all. Names alone if no candidate is clearly better; None
-    without entries."""
+    methods: entries on validation images (:func:`entry`). among: the candidates; if these are fewer
+    than all candidates, their intervals stay corrected for all. Names alone if no candidate is
+    clearly better; None without entries."""
     if not methods:
         return None
-    of = {m["method"]: m for m in methods}
-    better = [
-        m for m in among if m in of and clear(of[m]["against_clip"]["difference"]) == "better"
-    ]
+    entry_of = {m["method"]: m for m in methods}
+    tested = [entry_of[method] for method in among if method in entry_of]
+    better = [e for e in tested if clear(e["against_clip"]["difference"]) == "better"]
+    if not better:
+        return NAMES
     # of equals max takes the first, in the order of `among`
-    return max(better, key=lambda m: float(of[m]["accuracy"]["value"]), default=NAMES)
+    best = max(better, key=lambda e: float(e["accuracy"]["value"]))
+    return str(best["method"])
 
 
 def of_run(
@@ -153,14 +155,14 @@ def of_run(
     """
     if zero_shot["validation"] is None:
         return Recommendation(None)
-    entries = [*zero_shot["validation"]["methods"], *rerank["validation"]["methods"]]
-    method = recommend(entries, among)
+    on_validation = [*zero_shot["validation"]["methods"], *rerank["validation"]["methods"]]
+    method = recommend(on_validation, among)
     # validation images choose method and setting; the same pair is read on test images
-    setting = next(m["setting"] for m in entries if m["method"] == method)
+    setting = next(e["setting"] for e in on_validation if e["method"] == method)
     on_test = next(
-        m
-        for m in (*zero_shot["methods"], *rerank["methods"])
-        if (m["method"], m["setting"]) == (method, setting)
+        e
+        for e in (*zero_shot["methods"], *rerank["methods"])
+        if e["method"] == method and e["setting"] == setting
     )
     return Recommendation(method, zero_shot["validation"]["images"], on_test)
 
@@ -172,10 +174,9 @@ def of_run(
 class Rival:
     """A method that validation images chose, but that the rule cannot or does not recommend.
 
-    shots: labelled images per class of a few-shot method, else None. several: True if it ran with
-    several seeds.
-    accuracy, difference: on test images, its own and minus that of the recommended method; None
-    where the results of each image are not on this machine.
+    accuracy: on test images. difference: this accuracy minus that of the recommended method; None
+    where the results of each image are not on this machine. shots: labelled images per class of a
+    few-shot method, else None. several: True if the method ran with several seeds.
     """
 
     method: str
@@ -186,44 +187,44 @@ class Rival:
 
     @property
     def name(self) -> str:
-        """As ``classify --method`` takes it."""
+        """The method's name for ``classify --method``."""
         return self.method if self.shots is None else f"{self.method}-{self.shots}"
 
     @property
     def title(self) -> str:
         """The method, and what it needs."""
-        return LABELS[self.method] + (
-            "" if self.shots is None else f", {self.shots} shot{'s' * (self.shots != 1)}"
-        )
+        if self.shots is None:
+            return LABELS[self.method]
+        return f"{LABELS[self.method]}, {self.shots} shot{'' if self.shots == 1 else 's'}"
 
     @property
     def better(self) -> bool:
-        """True if it is clearly better on test images than the recommended method."""
+        """True if the method is clearly better on test images than the recommended method."""
         return self.difference is not None and clear(self.difference) == "better"
 
     @property
     def sentence(self) -> str:
-        """What it is, how it was chosen, what test images say about it, and the command that uses
-        it.
-        """
-        named = f"“{LABELS[self.method]}”"
+        """The method, how it was chosen, its result on test images, and the command to use it."""
+        label = f"“{LABELS[self.method]}”"
+        seed = ""
         if self.shots is None:
             diagnostic = ZERO_SHOT[self.method].diagnostic
             kind = "a diagnostic that is never recommended, and " if diagnostic else ""
-            what = f"{named}, {kind}the best other method on validation images,"
+            subject = f"{label}, {kind}the best other method on validation images,"
         else:
-            images = f"labelled image{'s' * (self.shots != 1)} per class"
-            what = (
-                f"With {self.shots} {images}, {named}, the best "
+            images = "labelled image" if self.shots == 1 else "labelled images"
+            subject = (
+                f"With {self.shots} {images} per class, {label}, the best "
                 "few-shot method on validation images,"
             )
-        one_seed = self.shots is not None and not self.several
-        seed = " (one seed: for these labelled images)" if one_seed else ""
+            if not self.several:
+                seed = " (one seed: for these labelled images)"
         use = f"coder-clip classify PHOTOS --run RUN --method {self.name}"
-        return f"{what} {self._on_test}{seed} ({use})."
+        return f"{subject} {self._on_test}{seed} ({use})."
 
     @property
     def _on_test(self) -> str:
+        """The result on test images, in words."""
         accuracy = "{mean:.1f} % [{low:.1f}, {high:.1f}]".format(**_in_percent(self.accuracy))
         if self.difference is None:
             return f"has {accuracy} of the test images right"
@@ -247,13 +248,13 @@ def rivals(
     is always named, because labels are often the cheapest way to more accuracy; the zero-shot
     method only if test images say that it is clearly better than the recommended one (`clear`).
 
-    zero_shot, rerank: documents of a run. rows: their test images, method, setting and draw.
-    few_shot: the document and the rows of the largest number of shots; None without. Rows: None
-    where they are not on this machine."""
+    zero_shot, rerank: documents of a run. rows: one for each test image, method, setting and draw
+    of both documents. few_shot: the document and the rows of the largest number of shots; None if
+    the run has no few-shot methods. Rows are None where they are not on this machine."""
     advised = of_run(zero_shot, rerank)
     if advised.on_test is None:
         return []
-    base = None
+    base = None  # results of the recommended method
     if rows is not None:
         base = _correct(rows, advised.on_test["method"], advised.on_test["setting"], "draw")
     found = []
@@ -262,11 +263,10 @@ def rivals(
     others = [m for m in on_validation if m["method"] != advised.method]
     if others and rows is not None and base is not None:
         best = max(others, key=lambda m: float(m["accuracy"]["value"]))
-        other = _rival(
-            base, _correct(rows, best["method"], best["setting"], "draw"), best["method"]
-        )
-        if other.better:
-            found.append(other)
+        correct = _correct(rows, best["method"], best["setting"], "draw")
+        without_labels = _rival(base, correct, best["method"])
+        if without_labels.better:
+            found.append(without_labels)
     if few_shot is not None:
         with_labels = _few_shot_rival(base, *few_shot)
         if with_labels is not None:
@@ -277,9 +277,12 @@ def rivals(
 def _few_shot_rival(
     base: pd.DataFrame | None, document: Document, rows: pd.DataFrame | None
 ) -> Rival | None:
-    """The few-shot method that is best on validation images; None if the document has none."""
+    """The few-shot method that is best on validation images; None if the document has none.
+
+    base: from :func:`_correct`, of the recommended method. document, rows: of one number of shots.
+    """
     setting = usable(r["setting"] for r in document["runs"])
-    # a validation accuracy per seed
+    # method -> validation accuracies, one per seed
     on_validation: dict[str, list[float]] = {}
     for r in document["runs"]:
         if r["setting"] == setting and r["method"] in FEW_SHOT:
@@ -299,15 +302,15 @@ def _few_shot_rival(
 
 
 def _rival(base: pd.DataFrame, other: pd.DataFrame, method: str, shots: int | None = None) -> Rival:
-    """A method against the recommended one. base, other: from :func:`_correct`; base has one
-    run.
+    """Compare a method with the recommended one. base: results of the recommended method, one run;
+    other: results of ``method`` (both from :func:`_correct`).
     """
     if not base.index.equals(other.index):
         raise UserError(
             f"results of {method} are of other images than those "
             "of the zero-shot methods; run again"
         )
-    # the recommended method has one run, which stands beside each run of the other
+    # the recommended method has one run, which is compared with each run of the other
     after = other.to_numpy().T
     before = np.broadcast_to(base.to_numpy().T, after.shape)
     difference = paired_test_over_seeds(before, after)["difference"]
@@ -315,7 +318,10 @@ def _rival(base: pd.DataFrame, other: pd.DataFrame, method: str, shots: int | No
 
 
 def _correct(rows: pd.DataFrame, method: str, setting: str, runs: str) -> pd.DataFrame:
-    """Which images are right in each run of a method: images by their id, a column for each run."""
+    """Which images a method has right: a row for each image id, a column for each run.
+
+    runs: the column of ``rows`` that numbers runs, "draw" or "seed".
+    """
     of_method = rows[(rows["method"] == method) & (rows["setting"] == setting)]
     return of_method.pivot(index="image_id", columns=runs, values="correct").sort_index()
 

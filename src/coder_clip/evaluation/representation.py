@@ -23,22 +23,21 @@ from ..neighbors import l2_normalize
 from .estimates import Labels
 
 CHUNK = 4_000_000  # similarities in memory at a time
-MAP_CLASSES = 12  # of a map: the points of more cannot be told apart
-# Decimals of the start of a map, in standard deviations; processors differ by 1e-10 of them.
+MAP_CLASSES = 12  # on a map: the points of more classes cannot be told apart
+# Decimals of the start of a map, in standard deviations; processors differ by 1e-10 of one.
 START_DECIMALS = 3
 
 
 def knn_accuracy(
     features: Tensor, labels: Labels, *ks: int, groups: Tensor | None = None
 ) -> tuple[NDArray[np.bool_], ...]:
-    """Classify each image by the vote of its k nearest other images by cosine: for each k (N,)
-    bool, which are right.
+    """Classify each image by the vote of its k nearest other images by cosine. Return for each k
+    which images are right: (N,) bool.
 
     The mean is the accuracy. features: (N, d), any length; labels: (N,). With fewer than k others,
-    all vote; without any, the image is wrong. Of classes with equally many votes the one with the
-    nearest neighbour wins; of equally near
-    images the lower index. groups: (N,), images of one group (near twins) are no neighbours of each
-    other."""
+    all vote; without any, the image is wrong. If classes have equally many votes, the class of the
+    nearest neighbour wins; of equally near images the lower index comes first. groups: (N,), images
+    of one group (near twins) are not neighbours of each other."""
     truth = torch.as_tensor(labels)
     most = min(max(ks), len(truth) - 1)
     right = torch.zeros(len(ks), len(truth), dtype=torch.bool)
@@ -46,19 +45,21 @@ def knn_accuracy(
         return tuple(right.numpy())
     for rows, similarity in _similarities(features, groups):
         count = torch.full((len(similarity),), most)
-        near = _nearest(similarity, count).nonzero()[:, 1].view(-1, most)  # lower index first
+        # each row of the mask has ``most`` images; their indices, lower index first: (n, most)
+        near = _nearest(similarity, count).nonzero()[:, 1].view(-1, most)
         cosines, nearness = similarity.gather(1, near).sort(dim=1, descending=True, stable=True)
         classes = truth[near.gather(1, nearness)]  # (n, most), nearest first
-        # an image with few others outside its group has fewer neighbours than k: the rest has no
-        # vote
+        # 1 or 0: images of the own group, with cosine -inf, do not vote
         voters = (cosines > -torch.inf).long()
-        # votes are read at each voter, nearest first, so that argmax gives a tie to the nearest
         for i, k in enumerate(ks):
             voted = classes[:, :k]
             votes = torch.zeros(len(voted), int(truth.max()) + 1, dtype=torch.int64)
             votes.scatter_add_(1, voted, voters[:, :k])
-            winner = voted.gather(1, votes.gather(1, voted).argmax(dim=1, keepdim=True))[:, 0]
-            right[i, rows] = (winner == truth[rows]) & (voters[:, 0] == 1)
+            # votes of each voter's class, nearest first, so that argmax gives a tie to the nearest
+            votes_at_voter = votes.gather(1, voted)
+            winner = voted.gather(1, votes_at_voter.argmax(dim=1, keepdim=True))[:, 0]
+            has_voter = voters[:, 0] == 1
+            right[i, rows] = (winner == truth[rows]) & has_voter
     return tuple(right.numpy())
 
 
@@ -69,17 +70,17 @@ def retrieval_precision(
 
     features: (N, d), any length; labels: (N,). R is the number of other images of the class
     (R-precision: 1 if all of the class come first, whatever its size). NaN for an image without
-    another of its class, for which no answer is
-    right: ``estimate`` ignores it. Of equally near images the lower index comes first. groups:
-    (N,), images of one group (near twins) are no neighbours of each other, and R counts images of
-    other groups."""
+    another of its class, for which no answer is right; ``estimate`` ignores NaN. Of equally near
+    images the lower index comes first. groups: (N,), images of one group (near twins) are not
+    neighbours of each other, and R counts images of other groups."""
     truth = torch.as_tensor(labels, dtype=torch.int64)
     others = torch.bincount(truth)[truth] - 1  # (N,) others of the class
     if groups is not None:
-        # twins of the image's own class are no candidates, so R does not count them
+        # twins of the image's own class are not candidates, so R does not count them
         pairs = np.stack([truth.numpy(), np.asarray(groups)], axis=1)
         _, inverse, size = np.unique(pairs, axis=0, return_inverse=True, return_counts=True)
-        others = others - torch.from_numpy(size[inverse.ravel()] - 1)
+        twins = size[inverse.ravel()] - 1  # of each image, of its class and group
+        others = others - torch.from_numpy(twins)
     hits = torch.zeros(len(truth), dtype=torch.float64)
     for rows, similarity in _similarities(features, groups):
         near = _nearest(similarity, others[rows])
@@ -90,22 +91,25 @@ def retrieval_precision(
 def changed_neighbours(
     original: Tensor, coder: Tensor, labels: Labels, top: int, groups: Tensor | None = None
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The images whose nearest neighbour CODER corrects, and those whose nearest neighbour it
-    breaks.
+    """The images whose nearest neighbour CODER corrects, and the images whose nearest neighbour
+    CODER breaks: at most ``top`` of each, largest first, equal ones by row.
 
     original: (N, d), coder: (N, r), rows of the same images; labels: (N,). Corrected: the nearest
-    is of another class by ``original`` and of the image's own by ``coder``; broken: the other way
-    round. Of each at most ``top``, largest first, equal ones by row. query, same, other: rows of
-    the image and of its two nearest, the one of its class and the one of another; original, coder:
-    its cosines with these two; size: the lead of the nearest by original features plus that by
-    CODER, each in standard deviations of that feature's cosines over all pairs (CODER's cosines
-    vary far less, so that raw leads could not be compared). groups: (N,), images of one group (near
-    twins) are no neighbours of each other; an image without others is left out."""
-    changed: tuple[list[dict[str, Any]], list[dict[str, Any]]] = ([], [])
+    neighbour is of another class by ``original`` and of the image's own class by ``coder``; broken:
+    the other way round. groups: (N,), images of one group (near twins) are not neighbours of each
+    other; an image without others is skipped.
+
+    Each image is a dict. query: its row; same, other: rows of its two nearest neighbours, the one
+    of its class and the one of another class; original, coder: cosines with ``same`` and with
+    ``other``. size: the lead of the nearest neighbour by original features plus the lead by CODER,
+    each in standard deviations of that feature's cosines over all pairs (CODER's cosines vary far
+    less, so raw leads cannot be compared)."""
+    corrected: list[dict[str, Any]] = []
+    broken: list[dict[str, Any]] = []
     if len(original) < 2:
-        return changed
+        return corrected, broken
     truth = torch.as_tensor(labels)
-    spread = _spread(original), _spread(coder)
+    original_spread, coder_spread = _spread(original), _spread(coder)
     # both features chunk by chunk at the same time: no N × N matrix is kept
     similarities = _similarities(original, groups), _similarities(coder, groups)
     for (rows, by_original), (_, by_coder) in zip(*similarities, strict=True):
@@ -113,38 +117,40 @@ def changed_neighbours(
         was_right, now_right = truth[was] == truth[rows], truth[now] == truth[rows]
         has_others = by_original.amax(dim=1) > -torch.inf
         for i in ((was_right != now_right) & has_others).nonzero()[:, 0].tolist():
-            breaks = bool(was_right[i])
-            # the neighbour of the right class is the new one if CODER corrects, else the old one
-            same, other = (int(was[i]), int(now[i])) if breaks else (int(now[i]), int(was[i]))
+            # the neighbour of the right class is the old one if CODER breaks, else the new one
+            if was_right[i]:
+                same, other, changed = int(was[i]), int(now[i]), broken
+            else:
+                same, other, changed = int(now[i]), int(was[i]), corrected
             before, after = by_original[i], by_coder[i]
-            # both leads in standard deviations; of a broken one both are negative, hence the abs
-            gain = (before[other] - before[same]) / spread[0] + (
-                after[same] - after[other]
-            ) / spread[1]
+            # both leads are negative if CODER breaks, hence the abs
+            original_lead = (before[other] - before[same]) / original_spread
+            coder_lead = (after[same] - after[other]) / coder_spread
             record = {
                 "query": rows.start + i,
                 "same": same,
                 "other": other,
-                "size": abs(float(gain)),
+                "size": abs(float(original_lead + coder_lead)),
             }
             for name, cosines in (("original", before), ("coder", after)):
                 record[name] = {"same": float(cosines[same]), "other": float(cosines[other])}
-            changed[breaks].append(record)
-    corrected, broken = (sorted(c, key=lambda c: (-c["size"], c["query"]))[:top] for c in changed)
-    return corrected, broken
+            changed.append(record)
+    for records in (corrected, broken):
+        records.sort(key=lambda record: (-record["size"], record["query"]))
+    return corrected[:top], broken[:top]
 
 
 def telling_texts(images: Tensor, texts: Tensor, top: int) -> list[tuple[int, dict[str, float]]]:
-    """The texts that a query and an image of its class are near to, and one of another class is
-    not.
+    """The texts that are near to a query and to an image of its class, but not to an image of
+    another class.
 
-    images: (3, d), query, same and other; texts: (M, d). At most ``top`` rows of texts, each with
-    its cosines, by the lower of the first two minus that of ``other``; equal ones by row.
+    images: (3, d), the rows query, same and other; texts: (M, d). Return at most ``top`` (row of a
+    text, image -> cosine), ordered by the lower cosine of query and same minus the cosine of other;
+    equal ones by row.
     """
     cosines = exact_matmul(l2_normalize(images), l2_normalize(texts, "text features"))
-    order = (
-        (cosines[:2].amin(dim=0) - cosines[2]).argsort(descending=True, stable=True)[:top].tolist()
-    )
+    lead = cosines[:2].amin(dim=0) - cosines[2]
+    order = lead.argsort(descending=True, stable=True)[:top].tolist()
     return [
         (i, dict(zip(("query", "same", "other"), cosines[:, i].tolist(), strict=True)))
         for i in order
@@ -152,14 +158,14 @@ def telling_texts(images: Tensor, texts: Tensor, top: int) -> list[tuple[int, di
 
 
 def _similarities(features: Tensor, groups: Tensor | None = None) -> Iterator[tuple[slice, Tensor]]:
-    """Cosines of images with all N images in chunks (n, N), float64; -inf for an image with itself
-    and its group.
+    """Yield rows and their cosines with all N images in chunks (n, N), float64; -inf for an image
+    with itself and with its group.
     """
-    keys = l2_normalize(features)
-    step = max(1, CHUNK // max(1, len(keys)))
-    for start in range(0, len(keys), step):
-        rows = slice(start, min(start + step, len(keys)))
-        similarity = exact_matmul(keys[rows], keys)
+    units = l2_normalize(features)
+    step = max(1, CHUNK // max(1, len(units)))
+    for start in range(0, len(units), step):
+        rows = slice(start, min(start + step, len(units)))
+        similarity = exact_matmul(units[rows], units)
         similarity[torch.arange(len(similarity)), torch.arange(rows.start, rows.stop)] = -torch.inf
         if groups is not None:
             similarity[groups[rows, None] == groups] = -torch.inf
@@ -172,10 +178,10 @@ def _nearest(similarity: Tensor, count: Tensor) -> Tensor:
     """
     # all above the count-th value, then equal ones by index until the count is reached
     best = similarity.topk(max(1, int(count.max())), dim=1).values
-    last = best.gather(1, (count - 1).clamp_min(0)[:, None])
-    above, level = similarity > last, similarity == last
+    last = best.gather(1, (count - 1).clamp_min(0)[:, None])  # the count-th value of each row
+    above, equal = similarity > last, similarity == last
     room = count[:, None] - above.sum(dim=1, keepdim=True)
-    return above | (level & (level.cumsum(dim=1, dtype=torch.int32) <= room))
+    return above | (equal & (equal.cumsum(dim=1, dtype=torch.int32) <= room))
 
 
 def _spread(features: Tensor) -> float:
@@ -188,6 +194,7 @@ def _spread(features: Tensor) -> float:
     mean = float(rows.sum(dim=0).square().sum()) / pairs
     square = float((rows.T @ rows).square().sum()) / pairs  # sum over pairs (u·v)² = ‖UᵀU‖²
     variance = square - mean**2
+    # below 1e-14 the variance is only rounding: all cosines are equal
     return float(variance**0.5) if variance > 1e-14 else 1.0
 
 
@@ -195,14 +202,15 @@ def _spread(features: Tensor) -> float:
 
 
 def map_rows(labels: Labels, limit: int, seed: int = 0) -> NDArray[np.int64]:
-    """The rows of a map: `stratified_subset`.
+    """The rows of a map: at most ``limit``, by `stratified_subset`.
 
-    labels: (N,). Of more than MAP_CLASSES classes, as many, evenly spaced in label order: no result
-    decides which."""
+    labels: (N,). If there are more than MAP_CLASSES classes, MAP_CLASSES of them are shown, evenly
+    spaced in label order, so that no result decides which."""
     truth = np.asarray(labels, dtype=np.int64)
     classes = np.unique(truth)
     n = min(MAP_CLASSES, len(classes))
-    rows = np.flatnonzero(np.isin(truth, classes[np.arange(n) * len(classes) // max(1, n)]))
+    shown = classes[np.arange(n) * len(classes) // max(1, n)]
+    rows = np.flatnonzero(np.isin(truth, shown))
     return rows[stratified_subset(truth[rows], limit, seed)]
 
 
@@ -235,8 +243,8 @@ def tsne(features: Tensor, *, perplexity: float = 30.0) -> NDArray[np.float64]:
     The steps are chaotic: one last bit moves every point of the map. So squared distances are
     exact, |u|² + |v|² − 2 u·v of rows on the grid, and the start, the first two principal
     components, is rounded to START_DECIMALS. scikit-learn's steps are compiled C on one thread.
-    What remains is the C library's exp in the affinities, whose last bit disappears when they are
-    rounded to float32."""
+    What remains is the C library's exp in the affinities, whose last bit disappears when the
+    affinities are rounded to float32."""
     rows = l2_normalize(features).cpu()
     n = len(rows)
     # equal rows would give a start without spread, which is divided by
@@ -245,10 +253,11 @@ def tsne(features: Tensor, *, perplexity: float = 30.0) -> NDArray[np.float64]:
     products = exact_matmul(rows, rows)
     squares = products.diagonal()
     distances = np.sqrt((squares[:, None] + squares - 2 * products).numpy())
-    start = PCA(n_components=2, svd_solver="full").fit_transform(
-        pad(rows, (0, 1)).numpy()
-    )  # width 1 has one
-    start = (start / start[:, 0].std()).round(START_DECIMALS) * 1e-4  # what init="pca" does
+    # features of width 1 have one component; a column of zeros gives them a second one
+    padded = pad(rows, (0, 1)).numpy()
+    start = PCA(n_components=2, svd_solver="full").fit_transform(padded)
+    # scaled as scikit-learn's init="pca" does
+    start = (start / start[:, 0].std()).round(START_DECIMALS) * 1e-4
     model = TSNE(
         metric="precomputed",
         init=start.astype(np.float32),

@@ -39,16 +39,16 @@ KIND_COMBINATIONS: tuple[tuple[str, ...], ...] = (
     *(others for n in (2, 3) for others in combinations(BESIDES_NAME, n)),
 )
 CHOSEN = {"diverse": 1.0, "alike": -1.0}  # the sign of similarity in the greedy choice
-# of the texts of each class and kind, rounded up: so each kind that the class has is there
+# share of the texts of each class and kind, rounded up, so that no kind of a class disappears
 FEW = 0.25
 Mask = NDArray[np.bool_]
 
 
 class StageOne:
-    """Images and texts, so that stage one can be scored with any part of the texts.
+    """Images and texts, to score stage one with any subset of the texts.
 
-    name, other: masks (M,) of the name texts and of the attribute, analogous and synonym texts; all
-    others are unused."""
+    name: mask (M,) of the name texts; other: mask (M,) of the attribute, analogous and synonym
+    texts. Texts of other kinds are unused."""
 
     def __init__(
         self,
@@ -60,8 +60,8 @@ class StageOne:
         n_classes: int,
         groups: Tensor | None = None,
     ) -> None:
-        """x: (N, d), labels: (N,); text_features: (M, d), with the class and the kind of each:
-        (M,).
+        """x: (N, d), labels: (N,); text_features: (M, d); class_index, kinds: (M,), the class and
+        the kind of each text.
 
         groups: (N,), near twins share a number, and intervals are over groups.
         """
@@ -80,7 +80,7 @@ class StageOne:
 
     @cached_property
     def group(self) -> NDArray[np.int64]:
-        """A number (M,) for each class and kind: texts of the same class and kind have the same."""
+        """The number (M,) of each text's group: texts of the same class and kind."""
         # class · (kinds + 1) + kind; names and unused kinds share the last kind
         kinds = {kind: i for i, kind in enumerate(BESIDES_NAME)}
         of_kind = np.array(
@@ -90,16 +90,16 @@ class StageOne:
 
     @cached_property
     def greedy(self) -> dict[str, NDArray[np.int64]]:
-        """The rank (M,) of each text in the greedy orders of its class and kind: ``diverse`` and
-        ``alike``.
+        """``diverse`` and ``alike`` -> rank (M,) of each text in this greedy order of its class and
+        kind.
         """
         return {chosen: _greedy_ranks(self, sign) for chosen, sign in CHOSEN.items()}
 
     def share_before(self, rank: NDArray[np.int64]) -> NDArray[np.float64]:
-        """The share (M,) of the texts of its class and kind that come before each text.
+        """For each text (M,) the share of the texts of its class and kind that come before it.
 
-        rank: (M,) the place of each text, besides the names, among those of its class and kind,
-        from 0."""
+        rank: (M,) the place, from 0, of each text (names excluded) among the texts of its class and
+        kind."""
         sizes = np.bincount(self.group[self.other], minlength=int(self.group.max(initial=0)) + 1)
         return np.asarray(rank / np.maximum(sizes[self.group], 1))
 
@@ -107,15 +107,14 @@ class StageOne:
         """Order a class's texts so that the first ``n`` of them hold each kind in proportion, for
         every ``n``.
 
-        rank: as in :meth:`share_before` -> the place (M,) of each text among all texts of its
-        class. The next text is of the kind of which the smallest share was taken, of equal ones the
-        first in BESIDES_NAME: first one text of each kind, then more of the kinds that have more.
-        Two ranks thus give the same number of each kind."""
+        rank: as in :meth:`share_before`. Return the place (M,) of each text among all texts of its
+        class. The next text is always of the kind with the smallest share taken so far (ties: the
+        first kind in BESIDES_NAME). So one text of each kind comes first, then more texts of the
+        larger kinds, and any two ranks give the same number of each kind."""
         rows = np.flatnonzero(self.other)
-        # by class, then by the share taken before, then by kind
-        order = rows[
-            np.lexsort((self.group[rows], self.share_before(rank)[rows], self.owner[rows]))
-        ]
+        share = self.share_before(rank)[rows]
+        # by class, then by the share taken before, then by kind: lexsort has the first key last
+        order = rows[np.lexsort((self.group[rows], share, self.owner[rows]))]
         place = np.zeros(len(self.owner), dtype=np.int64)
         place[order] = pd.Series(order).groupby(self.owner[order]).cumcount()
         return place
@@ -132,22 +131,21 @@ class StageOne:
         return self._correct[key]
 
     def _scored(self, keep: Mask) -> Mask:
+        """`correct` without its cache."""
         # without a name or synonym stage one has no maximum, only the mean of the rest
-        needed = MAX_KINDS if np.isin(self.kind[keep], MAX_KINDS).any() else MEAN_KINDS
-        with_texts = (
-            np.bincount(self.owner[keep & np.isin(self.kind, needed)], minlength=self.n_classes) > 0
-        )
-        # a class that lost all its texts falls back to its name
+        has_maximum = np.isin(self.kind[keep], MAX_KINDS).any()
+        needed = np.isin(self.kind, MAX_KINDS if has_maximum else MEAN_KINDS)
+        with_texts = np.bincount(self.owner[keep & needed], minlength=self.n_classes) > 0
+        # a class without a needed text falls back to its name
         keep = keep | (self.name & ~with_texts[self.owner])
-        if needed == MAX_KINDS:
+        if has_maximum:
             neighbors = TextNeighbors(
-                *(self._per_class(keep, kinds) for kinds in (MEAN_KINDS, MAX_KINDS))
+                self._per_class(keep, MEAN_KINDS), self._per_class(keep, MAX_KINDS)
             )
             predictions = neighbors.predict(self.x)
         else:
-            rows = torch.from_numpy(
-                np.flatnonzero(keep & np.isin(self.kind, [*MEAN_KINDS, "name"]))
-            )
+            averaged = keep & np.isin(self.kind, [*MEAN_KINDS, "name"])
+            rows = torch.from_numpy(np.flatnonzero(averaged))
             owner = torch.from_numpy(self.owner)[rows]
             scores = description_scores(self.x, self.text_features[rows], owner, self.n_classes)
             predictions = scores.argmax(dim=1)
@@ -166,7 +164,7 @@ class StageOne:
         return np.asarray(self.name | (self.other & (place < count)))
 
     def described(self, keep: Mask) -> dict[str, Any]:
-        """Accuracy and number of the kept texts (M,), and diversity of those that are not names."""
+        """With the kept texts (M,): accuracy, texts (their number), diversity (without names)."""
         others = keep & self.other
         return {
             "accuracy": float(self.correct(keep).mean()),
@@ -178,8 +176,8 @@ class StageOne:
 
 
 def diversity(texts: Tensor, owner: Tensor) -> float | None:
-    """Mean over classes with at least two texts of the mean cosine between two of them; lower is
-    more diverse.
+    """Mean cosine between two texts of a class, averaged over the classes with at least two texts;
+    lower is more diverse.
 
     texts: (M, d), owner: (M,) the class of each. None if no class has two. For n unit rows t: mean
     over pairs t·u = (|sum t|² − n) / (n (n − 1)).
@@ -217,28 +215,31 @@ def text_count_curve(
     fewer uses all of them. Within one draw a larger count keeps the texts of a smaller one. The
     last row always has all texts of every class, at the count of the largest class; larger counts
     would be the same. Without a choice (0, or all) there is one draw.
-    Each row: count, draw, and as from :meth:`StageOne.described`.
+    Each row: count, draw, accuracy, texts (their number), diversity.
     """
     most = stage_one.most
-    places = [stage_one.in_proportion(rank) for rank in _draws(stage_one, n_subsets, seed)]
-    # 0 and all leave no choice, so one draw is enough; larger counts fall together
-    return [
-        {"count": count, "draw": draw, **stage_one.described(stage_one.first(count, place))}
-        for count in sorted({min(count, most) for count in (*counts, most)})
-        for draw, place in enumerate(places if 0 < count < most else places[:1])
-    ]
+    # for each draw the place of each text in an order of its class; the first ``count`` are kept
+    orders = [stage_one.in_proportion(rank) for rank in _draws(stage_one, n_subsets, seed)]
+    rows = []
+    for count in sorted({min(count, most) for count in (*counts, most)}):
+        # 0 and all leave no choice, so one draw is enough
+        has_choice = 0 < count < most
+        for draw, place in enumerate(orders if has_choice else orders[:1]):
+            keep = stage_one.first(count, place)
+            rows.append({"count": count, "draw": draw, **stage_one.described(keep)})
+    return rows
 
 
 def text_choice_curve(stage_one: StageOne, counts: Sequence[int]) -> list[dict[str, Any]]:
     """Accuracy of stage one with the ``count`` most diverse, and the most alike, texts of each
     class.
 
-    Texts are chosen within their class and kind, and both choices have the same number of texts of
-    each (:meth:`StageOne.in_proportion`), as have the random draws of :func:`text_count_curve`; so
-    they differ in diversity alone. Only counts that leave a choice are used: of some class and kind
-    they take at least two texts and not all. A larger count keeps the texts of a smaller one. Each
-    row: count, chosen ("diverse" or "alike"), and as from
-    :meth:`StageOne.described`.
+    Texts are chosen within their class and kind. Both choices, and the random draws of
+    :func:`text_count_curve`, have the same number of texts of each class and kind
+    (:meth:`StageOne.in_proportion`), so they differ in diversity alone. Only counts that leave a
+    choice are used: of some class and kind they take at least two texts and not all. A larger count
+    keeps the texts of a smaller one.
+    Each row: count, chosen ("diverse" or "alike"), accuracy, texts (their number), diversity.
     """
     return [
         {"count": count, "chosen": chosen, **stage_one.described(keep)}
@@ -253,12 +254,13 @@ def text_tests(
     """Paired tests (`PairedTest`) of what texts add to stage one, on the same images.
 
     all_against_few: all texts of every class against the share FEW of each class and kind, rounded
-    up, over the random draws of :func:`text_count_curve`; with the mean number of texts per class
-    of both sides, besides the name.
-    diverse_against_alike: of each image the share of the ``counts`` of :func:`text_choice_curve`
-    with which it is right, by the most diverse texts against the most alike ones. kind: all kinds
-    against all without this one, for each kind besides the name. A positive difference says that
-    more, more diverse, or these texts help. A test without a choice of texts is absent.
+    up, over the random draws of :func:`text_count_curve`; texts_per_class: mean number on each
+    side, without the name. diverse_against_alike: the most diverse texts against the most alike
+    ones; an image's result is the share of the ``counts`` of :func:`text_choice_curve` with which
+    it is right. kind: all kinds against all without one kind, for each kind besides the name.
+
+    A positive difference says that more texts, more diverse texts, or texts of this kind help. A
+    test without a choice of texts is absent.
     """
     return [
         *_all_against_few(stage_one, n_subsets, seed),
@@ -268,6 +270,7 @@ def text_tests(
 
 
 def _all_against_few(stage_one: StageOne, n_subsets: int, seed: int) -> list[dict[str, Any]]:
+    """The test of all texts against few, in a list; empty if few are already all."""
     every = stage_one.name | stage_one.other
     draws = [
         stage_one.name | (stage_one.other & (stage_one.share_before(rank) < FEW))
@@ -280,10 +283,10 @@ def _all_against_few(stage_one: StageOne, n_subsets: int, seed: int) -> list[dic
     test = paired_test_over_seeds(
         few, np.broadcast_to(stage_one.correct(every), few.shape), groups=stage_one.groups
     )
-    numbers = {"few": draws[0], "all": every}
+    # every draw has the same number of texts
     per_class = {
-        key: float((keep & stage_one.other).sum() / stage_one.n_classes)
-        for key, keep in numbers.items()
+        side: float((keep & stage_one.other).sum() / stage_one.n_classes)
+        for side, keep in (("few", draws[0]), ("all", every))
     }
     difference = as_estimate(test["difference"])
     return [
@@ -292,10 +295,12 @@ def _all_against_few(stage_one: StageOne, n_subsets: int, seed: int) -> list[dic
 
 
 def _diverse_against_alike(stage_one: StageOne, counts: Sequence[int]) -> list[dict[str, Any]]:
+    """The test of diverse against alike texts, in a list; empty if no count leaves a choice."""
     kept = {chosen: _chosen(stage_one, chosen, counts) for chosen in CHOSEN}
     used = list(kept["diverse"])
     if not used:
         return []
+    # for each choice the share of counts with which each image is right: (N,)
     shares = {
         chosen: np.mean([stage_one.correct(keep) for keep in masks.values()], axis=0)
         for chosen, masks in kept.items()
@@ -305,19 +310,16 @@ def _diverse_against_alike(stage_one: StageOne, counts: Sequence[int]) -> list[d
 
 
 def _each_kind(stage_one: StageOne) -> list[dict[str, Any]]:
+    """For each kind that a class has, the test of all kinds against all without this kind."""
     every = stage_one.name | stage_one.other
     after = stage_one.correct(every)
-    return [
-        {
-            "test": "kind",
-            "kind": kind,
-            **paired_test(
-                stage_one.correct(every & (stage_one.kind != kind)), after, groups=stage_one.groups
-            ),
-        }
-        for kind in BESIDES_NAME
-        if kind in stage_one.kind
-    ]
+    tests = []
+    for kind in BESIDES_NAME:
+        if kind in stage_one.kind:
+            before = stage_one.correct(every & (stage_one.kind != kind))
+            test = paired_test(before, after, groups=stage_one.groups)
+            tests.append({"test": "kind", "kind": kind, **test})
+    return tests
 
 
 def _draws(stage_one: StageOne, n_subsets: int, seed: int) -> list[NDArray[np.int64]]:
@@ -331,18 +333,19 @@ def _draws(stage_one: StageOne, n_subsets: int, seed: int) -> list[NDArray[np.in
 
 
 def _chosen(stage_one: StageOne, chosen: str, counts: Sequence[int]) -> dict[int, Mask]:
-    """For each count that leaves a choice the most diverse, or the most alike, texts: masks
-    (M,).
+    """Count -> mask (M,) of the most diverse or the most alike texts, for counts that leave a
+    choice.
     """
     place = stage_one.in_proportion(stage_one.greedy[chosen])
-    masks = {c: stage_one.first(c, place) for c in sorted(set(counts))}
-    # a count leaves a choice if it takes two texts of a group, but not all
     sizes = np.bincount(stage_one.group[stage_one.other])
-    taken = {
-        c: np.bincount(stage_one.group[keep & stage_one.other], minlength=len(sizes))
-        for c, keep in masks.items()
-    }
-    return {c: keep for c, keep in masks.items() if ((taken[c] >= 2) & (taken[c] < sizes)).any()}
+    masks = {}
+    for count in sorted(set(counts)):
+        keep = stage_one.first(count, place)
+        taken = np.bincount(stage_one.group[keep & stage_one.other], minlength=len(sizes))
+        # a count leaves a choice if it takes two texts of some group, but not all
+        if ((taken >= 2) & (taken < sizes)).any():
+            masks[count] = keep
+    return masks
 
 
 def _random_ranks(
@@ -357,11 +360,11 @@ def _random_ranks(
 
 
 def _greedy_ranks(stage_one: StageOne, sign: float) -> NDArray[np.int64]:
-    """The rank (M,) of each text: the next one is the least (sign 1) or the most (-1) similar to
-    those before it.
+    """The rank (M,) of each text in a greedy order: the next text is the least (sign 1) or the most
+    (sign -1) similar to the texts chosen before.
 
     Only texts of the same class and kind are compared. Similarity: mean cosine with the chosen
-    texts; for the first one, with all of the class and kind. Ties keep the order.
+    texts; for the first text, with all of the class and kind. Ties keep the order.
     """
     rank = np.zeros(len(stage_one.owner), dtype=np.int64)
     for group in np.unique(stage_one.group[stage_one.other]):
@@ -369,10 +372,11 @@ def _greedy_ranks(stage_one: StageOne, sign: float) -> NDArray[np.int64]:
         texts = l2_normalize(stage_one.text_features[torch.from_numpy(rows)], "text features")
         cosines = exact_matmul(texts, texts)
         similarity = sign * ordered_sum(cosines)  # with all of the class and kind
-        for at in range(len(rows)):
+        for place in range(len(rows)):
             best = int(similarity.argmin())
-            # the first one is chosen by all texts; from here on only chosen ones count
-            similarity = sign * cosines[best] if at == 0 else similarity + sign * cosines[best]
-            similarity[best] = torch.inf
-            rank[rows[best]] = at
+            chosen = sign * cosines[best]
+            # the first text is chosen by all texts; from here on only chosen texts count
+            similarity = chosen if place == 0 else similarity + chosen
+            similarity[best] = torch.inf  # not chosen again
+            rank[rows[best]] = place
     return rank

@@ -14,64 +14,64 @@ POINTS = 60  # of the curve over budgets
 
 
 def coverage(classes: Tensor, pairs: OneToOne) -> dict[str, Any]:
-    """Share of decisions and comparisons with texts, and what it would be with texts for more or
-    fewer pairs.
+    """Share of decisions and comparisons with texts, and the shares with texts for more or fewer
+    pairs.
 
     classes: (n, k) candidates of the n reranked images; each decision compares all k (k - 1) / 2
-    pairs of them.
+    pairs of its candidates.
 
-    coverage: share of comparisons with texts; None if nothing is compared. comparisons: all,
-    with_text.
-    decisions: all, and the numbers with texts for every pair, for some, for none. compared_pairs:
-    different pairs, and the number of them with texts. coverage_curve: with texts for the ``pairs``
-    most frequent pairs, the share of comparisons that have one and of decisions that have all.
-    Equally frequent pairs: lower classes first.
+    Return a dict. coverage: share of comparisons with texts; None if nothing is compared.
+    comparisons: all, with_text. decisions: all, and the numbers with texts for every pair, for
+    some, for none. compared_pairs: different pairs, and the number of them with texts.
+    coverage_curve: if only the ``pairs`` most frequent pairs had texts, the share of comparisons
+    with texts and of decisions with all their texts. Equally frequent pairs: lower classes first.
     """
     n, k = classes.shape
     i, j = torch.triu_indices(k, k, 1)
     a, b = classes[:, i], classes[:, j]
     # one number per unordered pair, the smaller class first
     keys = torch.minimum(a, b) * pairs.n_classes + torch.maximum(a, b)  # (n, k (k - 1) / 2)
-    have = torch.isin(keys, pairs.pairs[:, 0] * pairs.n_classes + pairs.pairs[:, 1])
-    with_text = have.sum(dim=1)
-    each = keys.shape[1]
-    every = int((with_text == each).sum()) if each else 0
-    none = int((with_text == 0).sum()) if each else n
-    different, place, counts = torch.unique(keys, return_inverse=True, return_counts=True)
+    has_text = torch.isin(keys, pairs.pairs[:, 0] * pairs.n_classes + pairs.pairs[:, 1])
+    with_text = has_text.sum(dim=1)  # (n,)
+    n_pairs = keys.shape[1]
+    # a single candidate makes no pair: its decision has no text
+    every = int((with_text == n_pairs).sum()) if n_pairs else 0
+    none = int((with_text == 0).sum()) if n_pairs else n
+    different, pair, counts = torch.unique(keys, return_inverse=True, return_counts=True)
     compared = {
         "different": len(different),
-        "with_text": int(torch.isin(different, keys[have]).sum()),
+        "with_text": int(torch.isin(different, keys[has_text]).sum()),
     }
     return {
-        "coverage": float(have.double().mean()) if have.numel() else None,
-        "comparisons": {"all": have.numel(), "with_text": int(with_text.sum())},
+        "coverage": float(has_text.double().mean()) if has_text.numel() else None,
+        "comparisons": {"all": has_text.numel(), "with_text": int(with_text.sum())},
         "decisions": {"all": n, "every_pair": every, "some": n - every - none, "none": none},
         "compared_pairs": compared,
-        "coverage_curve": _curve(place, counts) if have.numel() else [],
+        "coverage_curve": _curve(pair, counts) if has_text.numel() else [],
     }
 
 
-def _curve(place: Tensor, counts: Tensor) -> list[dict[str, float]]:
-    """The curve over budgets. place: (n, p) each comparison's pair among M; counts: (M,)
-    comparisons per pair.
+def _curve(pair: Tensor, counts: Tensor) -> list[dict[str, float]]:
+    """`coverage_curve` over budgets, numbers of pairs with texts.
+
+    pair: (n, p) which of the M different pairs each comparison is; counts: (M,) comparisons per
+    pair.
     """
+    # rank of each pair: the most frequent pair has 0
     order = counts.argsort(descending=True, stable=True)
     rank = torch.empty_like(order)
     rank[order] = torch.arange(len(order))
-    # a decision has all its texts when the budget reaches its rarest pair
-    needs = (
-        rank[place].amax(dim=1).sort().values + 1
-    )  # per decision: the budget that gives it all its texts
+    # a decision has all its texts when the budget reaches its rarest pair; ascending, to search in
+    needed = rank[pair].amax(dim=1).sort().values + 1
     # budgets evenly spaced on a logarithmic scale, from one pair to all
-    budgets = (
-        torch.logspace(0, math.log10(len(counts)), POINTS).round().long().clamp_max(len(counts))
-    )
+    spaced = torch.logspace(0, math.log10(len(counts)), POINTS)
+    budgets = spaced.round().long().clamp_max(len(counts)).unique()
     reached = torch.cumsum(counts[order], 0)
     return [
         {
             "pairs": budget,
-            "comparisons": int(reached[budget - 1]) / place.numel(),
-            "decisions": int(torch.searchsorted(needs, budget, right=True)) / len(needs),
+            "comparisons": int(reached[budget - 1]) / pair.numel(),
+            "decisions": int(torch.searchsorted(needed, budget, right=True)) / len(needed),
         }
-        for budget in torch.unique(budgets).tolist()
+        for budget in budgets.tolist()
     ]

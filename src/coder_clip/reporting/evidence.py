@@ -22,22 +22,20 @@ MEASURES = {
     "better_retrieval": "r_precision",
     "corrected_neighbours": "nearest",
 }
-OF_TEXTS = {
-    "coder_adapter",
-    "coder_without_clip",
-}  # few-shot methods that need texts besides the names
+# few-shot methods that need texts besides the names
+OF_TEXTS = {"coder_adapter", "coder_without_clip"}
 NO_CLASS_TEXTS = "text features of its classes are not published"
 TEXT_TESTS = {"more_texts": "all_against_few", "diverse_texts": "diverse_against_alike"}
 
 
 @dataclass(frozen=True)
 class Judged:
-    """A claim on one data set with one model. comparison: None where there was nothing to compare;
-    why: the reason.
+    """A claim on one data set with one model. comparison: None if there was nothing to compare.
+    why: the reason for no comparison or no verdict.
 
-    unchanged: validation decided to change nothing, which is a true difference of 0 for a mean over
-    data sets.
-    fewer: the same comparison with fewer shots, of a claim about few-shot methods.
+    unchanged: True if validation decided to change nothing; a mean over data sets counts this as a
+    difference of 0. fewer: number of shots -> the comparison with fewer shots, of a claim about
+    few-shot methods.
     """
 
     claim: Claim
@@ -51,8 +49,8 @@ class Judged:
 
 
 class Missing(Exception):
-    """There is nothing to compare: ``off`` where the run decided so, ``not run`` where its
-    configuration did.
+    """There is nothing to compare. verdict: ``off`` if the run decided so, ``not run`` if its
+    configuration did. unchanged: as in `Judged`.
     """
 
     def __init__(self, verdict: Verdict, why: str, unchanged: bool = False) -> None:
@@ -65,12 +63,13 @@ def judge(results: Results, dataset: str, model: str) -> list[Judged]:
 
 
 def claims_of(results: Results) -> list[Claim]:
-    """The claims that a run can test: those about a vocabulary only where a model brings one."""
-    there = any(results.vocabulary(*place) for place in results)
-    return [claim for claim in CLAIMS if there or not claim.vocabulary]
+    """The claims that a run can test: claims about a vocabulary need a model with a vocabulary."""
+    has_vocabulary = any(results.vocabulary(*place) for place in results)
+    return [claim for claim in CLAIMS if has_vocabulary or not claim.vocabulary]
 
 
 def _judge(claim: Claim, results: Results, dataset: str, model: str) -> Judged:
+    """Judge a claim by its evidence; `Missing` becomes a verdict."""
     try:
         if claim.evidence == "few_shot":
             return _few_shot(claim, results, dataset, model)
@@ -83,22 +82,23 @@ def _judge(claim: Claim, results: Results, dataset: str, model: str) -> Judged:
 
 
 def _zero_shot(claim: Claim, results: Results, dataset: str, model: str) -> Comparison:
-    """Two zero-shot methods on the same images; of random words every draw."""
+    """Compare two zero-shot methods on the same images; random words with every draw."""
     _needs_setting(results)
     if claim.after == "coder_rerank":
         off = results.rerank_off(dataset, model)
         if off:
-            # with texts, validation chose to change nothing: a true difference of 0
+            # if there are texts, validation chose to change nothing: a true difference of 0
             has_texts = bool(results.rerank(dataset, model)["pairs_with_texts"])
             raise Missing("off", off, unchanged=has_texts)
     else:
         _needs_texts(results, dataset)
+    # raised if one of the methods has no rows
     absent = Missing("off", "no class has attribute texts")
     return _paired(results, dataset, model, None, claim.before, claim.after, absent)
 
 
 def _few_shot(claim: Claim, results: Results, dataset: str, model: str) -> Judged:
-    """Two few-shot methods on the same images and seeds, with the largest number of shots.
+    """Compare two few-shot methods on the same images and seeds, with the largest number of shots.
 
     One seed says nothing about other shots, so its difference has no verdict.
     """
@@ -106,27 +106,26 @@ def _few_shot(claim: Claim, results: Results, dataset: str, model: str) -> Judge
     _needs_shots(results, dataset)
     if {claim.after, claim.before} & OF_TEXTS:
         _needs_texts(results, dataset, model)
-    # all numbers of shots are compared, and the largest is judged
-    found: dict[int, Comparison] = {}
+    # all numbers of shots are compared, and the largest (the last one) is judged
+    by_shots: dict[int, Comparison] = {}
     for shots in results.shots_of(dataset):
-        found[shots], seeds = few_shot_difference(
+        by_shots[shots], seeds = few_shot_difference(
             results, dataset, model, shots, claim.before, claim.after
         )
-    comparison = found.pop(results.shots_of(dataset)[-1])
+    comparison = by_shots.pop(shots)
     if seeds == 1:
-        return Judged(claim, dataset, model, "not judged", comparison, ONE_SEED, fewer=found)
-    return Judged(claim, dataset, model, verdict(comparison), comparison, fewer=found)
+        return Judged(claim, dataset, model, "not judged", comparison, ONE_SEED, fewer=by_shots)
+    return Judged(claim, dataset, model, verdict(comparison), comparison, fewer=by_shots)
 
 
 def few_shot_difference(
     results: Results, dataset: str, model: str, shots: int, before: str, after: str
 ) -> tuple[Comparison, int]:
-    """Two few-shot methods with a number of shots, and the number of seeds. Missing if one of them
-    did not run.
+    """Compare two few-shot methods with a number of shots; also return the number of seeds. Missing
+    if one of the methods did not run.
     """
-    absent = Missing(
-        "not run", "not among adapter.methods" if dataset in results.with_texts else NO_CLASS_TEXTS
-    )
+    why = "not among adapter.methods" if dataset in results.with_texts else NO_CLASS_TEXTS
+    absent = Missing("not run", why)
     comparison = _paired(results, dataset, model, shots, before, after, absent)
     return comparison, results.adapter_rows(dataset, model, shots)["seed"].nunique()
 
@@ -142,7 +141,7 @@ def _paired(
 ) -> Comparison:
     """The paired test of two methods in the setting clean. shots: None for zero-shot methods.
 
-    absent: raised, with the method's name, where one has no rows. UserError for rows of different
+    absent: raised, with the method's name, if a method has no rows. UserError for rows of different
     images or runs."""
     sides = []
     for method in (before, after):
@@ -150,10 +149,11 @@ def _paired(
         if side is None:
             raise Missing(absent.verdict, f"{LABELS.get(method, method)}: {absent.why}")
         sides.append(side)
-    (was, ids, groups), (now, same, _) = sides
+    (was, was_ids, groups), (now, now_ids, _) = sides
     # a zero-shot method without draws has one run, which fits every draw of the other
     one_run_fits_all = shots is None and 1 in (len(was), len(now))
-    if ids != same or (len(was) != len(now) and not one_run_fits_all):
+    same_runs = len(was) == len(now) or one_run_fits_all
+    if was_ids != now_ids or not same_runs:
         raise UserError(
             f"results of {before} and {after} are of different "
             "images or runs; run their phase again"
@@ -167,9 +167,8 @@ def _paired(
 def _correct(
     results: Results, dataset: str, model: str, shots: int | None, method: str
 ) -> tuple[NDArray[np.bool_], str, NDArray[np.int64] | None] | None:
-    """Which images a method has right in each run: (runs, images); None if it has no rows.
-
-    Also a hash of the ids of the images, in order, and their groups, if any.
+    """Results of a method's runs, or None if it has no rows: which images are right (runs, images),
+    a hash of the images' ids in order, and the images' groups (None without groups).
     """
     if shots is None:
         rows, runs = results.rows_of(dataset, model), "draw"
@@ -198,21 +197,22 @@ def _neighbours(claim: Claim, results: Results, dataset: str, model: str) -> Com
 def _texts(claim: Claim, results: Results, dataset: str, model: str) -> Comparison:
     """Stage one with two choices of texts, as the phase evaluation compared them."""
     _needs_texts(results, dataset)
-    named = TEXT_TESTS.get(claim.name)
-    wanted = (
-        {"test": named} if named else {"test": "kind", "kind": claim.name.removesuffix("_adds")}
-    )
+    if claim.name in TEXT_TESTS:
+        wanted = {"test": TEXT_TESTS[claim.name]}
+    else:
+        wanted = {"test": "kind", "kind": claim.name.removesuffix("_adds")}
     return _stored(results, dataset, model, "text_tests", wanted)
 
 
 def _needs_setting(results: Results) -> None:
+    """Missing without the setting of the claims."""
     if results.main_setting != SETTING:
         raise Missing("not run", f"the run has no setting '{SETTING}'")
 
 
 def _needs_texts(results: Results, dataset: str, model: str | None = None) -> None:
-    """Missing without texts besides the names. model: CODER may use a vocabulary that the model
-    brings instead.
+    """Missing without texts besides the names. model: given if the model's own vocabulary will do
+    instead.
     """
     if model is not None and results.vocabulary(dataset, model):
         return
@@ -223,6 +223,7 @@ def _needs_texts(results: Results, dataset: str, model: str | None = None) -> No
 
 
 def _needs_shots(results: Results, dataset: str) -> None:
+    """Missing without few-shot methods."""
     if not results.shots_of(dataset):
         raise Missing("not run", "the data set has no few-shot methods")
 
@@ -230,7 +231,9 @@ def _needs_shots(results: Results, dataset: str) -> None:
 def _stored(
     results: Results, dataset: str, model: str, key: str, wanted: dict[str, str]
 ) -> Comparison:
-    """A test that the phase evaluation stored."""
+    """A test that the phase evaluation stored under ``key``: the first one with all ``wanted``
+    values. Missing if there is none.
+    """
     for test in results.evaluation(dataset, model)[key]:
         if wanted.items() <= test.items():
             return _comparison(test)
@@ -238,6 +241,7 @@ def _stored(
 
 
 def _comparison(test: Any) -> Comparison:
+    """A `PairedTest`, or one over seeds, as a `Comparison`."""
     d = test["difference"]
     value = d["value"] if "value" in d else d["mean"]
     return Comparison(value, d["low"], d["high"], test["p_value"], test["fixed"], test["broke"])

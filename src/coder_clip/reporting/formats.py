@@ -45,25 +45,26 @@ def plain(text: str, width: int = 100) -> str:
     lines = text.strip().splitlines()
     # cells between bars; an escaped bar is text
     grid = [[c.strip() for c in _BAR.split(line)[1:-1]] for line in lines if line.startswith("|")]
+    # the title and the notes
     texts = [
-        textwrap.fill(_bare(line), width) for line in lines if line and not line.startswith("|")
+        textwrap.fill(_unescape(line), width) for line in lines if line and not line.startswith("|")
     ]
     if not grid:
         return "\n\n".join(texts)
     (head, rule), rows = grid[:2], grid[2:]
+    # (row, column) of the bold cells
+    bold = [(r, i) for r, row in enumerate(rows) for i, c in enumerate(row) if c.startswith("**")]
     shown = terminal.table(
-        [_bare(c) for c in head],
-        [[_bare(c) for c in row] for row in rows],
+        [_unescape(c) for c in head],
+        [[_unescape(c) for c in row] for row in rows],
         right=[i for i, c in enumerate(rule) if c.endswith(":")],
-        bold=[
-            (r, i) for r, row in enumerate(rows) for i, c in enumerate(row) if c.startswith("**")
-        ],
+        bold=bold,
     )
     return "\n\n".join([texts[0], "\n".join(shown), *texts[1:]])
 
 
-def _bare(markdown: str) -> str:
-    # the inverse of `_md`
+def _unescape(markdown: str) -> str:
+    """The inverse of `_md`, without the marks of bold text."""
     return re.sub(r"\\([\\`*_{}\[\]<>#|~$&])", r"\1", markdown.replace("**", ""))
 
 
@@ -72,8 +73,8 @@ def latex(table: Table, name: str) -> str:
     breaks over pages.
     """
 
-    # A longtable cannot be inside a table environment, and has to be told which head to repeat on
-    # each page. So short and long tables share the rows and differ in what surrounds them.
+    # A longtable cannot be inside a table environment, and needs the head to repeat on each page.
+    # So short and long tables share the rows and differ in the lines around them.
     def cell(c: Cell) -> str:
         return rf"\textbf{{{_tex(c.text)}}}" if c.bold else _tex(c.text)
 
@@ -82,8 +83,10 @@ def latex(table: Table, name: str) -> str:
     about = " ".join([table.caption, *table.notes])
     caption = rf"\caption{{{_tex(table.title)}. {_tex(about)}}}\label{{tab:{name}}}"
     body = []
-    for row, new in zip(table.rows, table.groups(), strict=True):
-        body += [r"\addlinespace"] * new + [" & ".join(map(cell, row)) + r" \\"]
+    for row, starts_group in zip(table.rows, table.groups(), strict=True):
+        if starts_group:
+            body.append(r"\addlinespace")
+        body.append(" & ".join(map(cell, row)) + r" \\")
     if len(table.rows) > LONG:
         needs = r"% \usepackage{booktabs,longtable}"
         top = [rf"\begin{{longtable}}{{{spec}}}", caption + r" \\", r"\toprule", head, r"\midrule"]
@@ -151,19 +154,20 @@ _TEX = {
 
 
 def _md(text: str) -> str:
-    text = one_line(text, None)
-    # brackets and underscores inside words and numbers read better bare, and mean nothing there
-    return re.sub(
-        r"(?<=\w)\\_(?=\w)", "_", re.sub(r"\\([\[\]])(?!\()", r"\1", _MD.sub(r"\\\1", text))
-    )
+    """Escape Markdown's characters where they would be read as markup."""
+    escaped = _MD.sub(r"\\\1", one_line(text, None))
+    # a bracket means nothing unless "(" follows, an underscore nothing inside a word
+    escaped = re.sub(r"\\([\[\]])(?!\()", r"\1", escaped)
+    return re.sub(r"(?<=\w)\\_(?=\w)", "_", escaped)
 
 
 def _tex(text: str) -> str:
-    """Characters with a meaning escaped; what pdfLaTeX has no glyph for is shown as its code
-    point.
-    """
+    """Escape LaTeX's characters; a character without a glyph in pdfLaTeX becomes its code point."""
 
     def shown(c: str) -> str:
-        return c if c.isascii() or "À" <= c <= "ÿ" else f"{{[}}U+{ord(c):04X}{{]}}"
+        if c in _TEX:
+            return _TEX[c]
+        has_glyph = c.isascii() or "À" <= c <= "ÿ"
+        return c if has_glyph else f"{{[}}U+{ord(c):04X}{{]}}"
 
-    return "".join(_TEX[c] if c in _TEX else shown(c) for c in one_line(text, None))
+    return "".join(map(shown, one_line(text, None)))

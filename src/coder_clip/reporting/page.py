@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -45,16 +46,19 @@ OPEN = {
     "published": ("Claims", "Published figures", "Zero-shot", "Few-shot", "Settings"),
 }
 FEW = 4  # answers that are sentences; more are a table
-PIXELS = 0.6  # of a figure's pixel is a CSS pixel: printed size at 120 dots an inch
-SIDE = 128  # pixels of a picture in a table; shown at half of it, for screens with fine dots
+PIXELS = 0.6  # CSS pixels per pixel of a figure: printed size at 120 dots per inch
+SIDE = 128  # pixels of a picture in a table; shown at half this size, for screens with fine dots
 QUALITY = 60  # of JPEG: images look the same, and text in a figure stays sharp
 COLOURS = 256  # of a chart's palette: a third of the bytes, and no difference that can be seen
 
 
 @dataclass(frozen=True)
 class _Item:
-    """A table or figure on the page. image: a data URL; pictures: (data set, image id) -> data
-    URL.
+    """A table or figure on the page.
+
+    source: the file with the table or figure; artefacts: the files that it is made from. A table
+    has pictures: (data set, image id) -> data URL. A figure has alt, image (a data URL), width and
+    height.
     """
 
     name: str
@@ -101,31 +105,32 @@ def render(
     reproduce: str = "",
     image: Loader | None = None,
 ) -> None:
-    """Write the page. Tables and figures must be there: their files are what it shows and names.
+    """Write the page. The files of tables and figures must exist, because the page shows and names
+    them.
 
     note: what the numbers are evidence of, shown on top. config_text: the configuration, as YAML.
-    reproduce:
-    the command that makes everything. image: loads images of errors; without it, or where they are
-    not on this machine, the page names them. UserError for a missing file.
+    reproduce: the command that makes everything. image: loads images of errors; without a loader,
+    or for images that are not on this machine, the page shows their names. UserError for a missing
+    file.
     """
     environment, loader = _environment(), PackageLoader("coder_clip")
     style, script = (
         loader.get_source(environment, name)[0].strip() for name in ("report.css", "report.js.j2")
     )
     items, silent = _items(results, image)
-    every = [item for of_section in items.values() for item in of_section]
+    every = [item for section_items in items.values() for item in section_items]
     photos = results.kind == "photos"
     claims = [] if photos else items.pop("Claims", [])
     claims.sort(key=lambda item: item.table is not None)  # the figure leads
     # a section without a place in SECTIONS is open, so that it is not overlooked
     opened = [*OPEN[results.kind], *(title for title in items if title not in SECTIONS)]
     artefacts = {a.path: a for item in every for a in item.artefacts}
-    found = answers(results)
+    all_answers = answers(results)
     page = environment.get_template("report.html.j2").render(
         title=title,
         note=note,
-        answers=found,
-        overall=overall(found) if len(found) > FEW and not results.names_alone else "",
+        answers=all_answers,
+        overall=overall(all_answers) if len(all_answers) > FEW and not results.names_alone else "",
         setting=results.main_setting,
         photos=photos,
         data=_data(results),
@@ -167,32 +172,33 @@ def metrics(results: Results) -> dict[str, dict[str, dict[str, float]]]:
     """{data set: {model: {method: top-1}}} in the main setting; few-shot methods carry their
     shots.
     """
-    found: dict[str, dict[str, dict[str, float]]] = {}
+    accuracies: dict[str, dict[str, dict[str, float]]] = {}
     for dataset, model in results:
         methods = results.main_methods(dataset, model)
-        found.setdefault(dataset, {})[model] = {
+        accuracies.setdefault(dataset, {})[model] = {
             m: e["accuracy"]["value"] for m, e in methods.items()
         }
     for s in results.few_shot_rows("summary"):
+        # the prompt ensemble has no shots
         if s["method"] != "clip_ensemble":
-            numbers = found[s["dataset"]][s["model"]]
+            numbers = accuracies[s["dataset"]][s["model"]]
             numbers[f"{s['method']}_{s['shots']}_shots"] = s["accuracy"]["mean"]
-    return found
+    return accuracies
 
 
 # ---- what the page shows
 
 
 def _data(results: Results) -> str:
-    """One sentence on the data sets and encoders: what they are, classes, test images."""
+    """Sentences on the data sets (description, classes, test images) and the encoders."""
     said = []
     for dataset in results.datasets:
         manifest = results.manifest(dataset)
         size = f"{len(manifest['classes'])} classes, {results.images(dataset):,} test images"
-        what = about(dataset) if not manifest["files"] else "a folder of photos"
-        said.append(f"{dataset}: {what} ({size})")
-    models = results.models
-    text = f"{'; '.join(said)}. Encoder{'s' * (len(models) > 1)}: {', '.join(models)}."
+        kind = "a folder of photos" if manifest["files"] else about(dataset)
+        said.append(f"{dataset}: {kind} ({size})")
+    encoders = "Encoders" if len(results.models) > 1 else "Encoder"
+    text = f"{'; '.join(said)}. {encoders}: {', '.join(results.models)}."
     if results.kind == "drawn":
         text += (
             " Such drawings show how the method works; they are no evidence about photos or "
@@ -202,35 +208,46 @@ def _data(results: Results) -> str:
 
 
 def _corrections(results: Results) -> str:
-    """How many labels were corrected, by which file; "" where none were."""
-    found = {d: results.manifest(d).get("corrections") for d in results.datasets}
-    named = len(found) > 1
-    return "; ".join(f"{d}: " * named + corrections_said(**c) for d, c in found.items() if c)
+    """How many labels were corrected, by which file; "" without corrections."""
+    said = []
+    for dataset in results.datasets:
+        corrections = results.manifest(dataset).get("corrections")
+        if corrections:
+            said.append(_named(results, dataset) + corrections_said(**corrections))
+    return "; ".join(said)
 
 
 def _twins(results: Results) -> str:
-    """How many test images have near twins, in all where there are many data sets; "" where none
-    have.
+    """How many test images have near twins, or "" if none have. More than FEW data sets are counted
+    together.
     """
-    of = {dataset: results.manifest(dataset).get("near_twins") for dataset in results.datasets}
-    counts = {dataset: found["test"] for dataset, found in of.items() if found}
+    counts: dict[str, dict[str, int]] = {}  # data set -> name of a count -> number
+    for dataset in results.datasets:
+        near_twins = results.manifest(dataset).get("near_twins")
+        if near_twins:
+            counts[dataset] = near_twins["test"]
     if len(counts) > FEW:
-        total = {
-            key: sum(of_one[key] for of_one in counts.values())
-            for key in next(iter(counts.values()))
-        }
+        total: Counter[str] = Counter()
+        for numbers in counts.values():
+            total.update(numbers)
         return "; ".join(twins_said(total)) + f" ({len(counts)} data sets together)"
     said = []
-    for dataset, of_one in counts.items():
-        named = f"{dataset}: " * (len(results.datasets) > 1)
-        said += [named + line for line in twins_said(of_one)]
+    for dataset, numbers in counts.items():
+        said += [_named(results, dataset) + line for line in twins_said(numbers)]
     return "; ".join(said)
+
+
+def _named(results: Results, dataset: str) -> str:
+    """The beginning of a sentence: "DATASET: ", or "" if there is only one data set."""
+    return f"{dataset}: " if len(results.datasets) > 1 else ""
 
 
 def _items(
     results: Results, image: Loader | None
 ) -> tuple[dict[str, list[_Item]], dict[str, list[str]]]:
-    """Section -> its tables and figures; and those with nothing to show: reason -> titles."""
+    """Section -> its tables and figures; and, for exhibits with nothing to show, reason ->
+    titles.
+    """
     items: dict[str, list[_Item]] = {}
     silent: dict[str, list[str]] = {}
     for exhibit in EXHIBITS:
@@ -239,15 +256,16 @@ def _items(
             title = exhibit.drawing.title if exhibit.has_figure else exhibit.table(results).title
             silent.setdefault(why, []).append(title)
             continue
-        found = items.setdefault(exhibit.section, [])
+        section_items = items.setdefault(exhibit.section, [])
         if exhibit.has_table:
-            found.append(_table(results, exhibit, image))
+            section_items.append(_table(results, exhibit, image))
         if exhibit.has_figure:
-            found.append(_figure(results, exhibit))
+            section_items.append(_figure(results, exhibit))
     return items, silent
 
 
 def _table(results: Results, exhibit: Exhibit, image: Loader | None) -> _Item:
+    """An exhibit's table, with its pictures as far as they are on this machine."""
     name, table = exhibit.name, exhibit.table(results)
     pictures = {}
     for shown in (cell.picture for row in table.rows for cell in row):
@@ -267,6 +285,7 @@ def _table(results: Results, exhibit: Exhibit, image: Loader | None) -> _Item:
 
 
 def _figure(results: Results, exhibit: Exhibit) -> _Item:
+    """An exhibit's figure, read from its PNG."""
     name, drawing, path = exhibit.name, exhibit.drawing, results.paths.figure(exhibit.name)
     source = results.source(path, f"coder-clip figure {name}")
     try:
@@ -302,27 +321,29 @@ def _png(chart: Image.Image) -> str:
 
 
 def _data_url(picture: Image.Image, kind: str, **options: int) -> str:
+    """An image as a data URL. kind: jpeg or png; options: of the file format."""
     out = io.BytesIO()
     picture.save(out, kind, optimize=True, **options)
     return f"data:image/{kind};base64,{base64.b64encode(out.getvalue()).decode()}"
 
 
 def _encoders(results: Results) -> list[dict[str, Any]]:
-    """Each encoder once, with the data sets whose features it made: two of one name would show as
-    two.
+    """Each encoder once: its name, its info (`Results.encoder`), and the data sets whose features
+    it made. Different encoders of one name have an entry each.
     """
-    found: list[dict[str, Any]] = []
+    encoders: list[dict[str, Any]] = []
     for dataset, model in results:
         info = results.encoder(dataset, model)
-        same = [e for e in found if (e["name"], e["info"]) == (model, info)]
-        if not same:
-            same = [{"name": model, "info": info, "datasets": []}]
-            found += same
-        same[0]["datasets"].append(dataset)
-    return found
+        same = next((e for e in encoders if e["name"] == model and e["info"] == info), None)
+        if same is None:
+            same = {"name": model, "info": info, "datasets": []}
+            encoders.append(same)
+        same["datasets"].append(dataset)
+    return encoders
 
 
 def _dataset(results: Results, dataset: str) -> dict[str, Any]:
+    """What the page says about a data set, mostly from its manifest."""
     manifest = results.manifest(dataset)
     return {
         **{key: manifest[key] for key in ("images", "fingerprint")},

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 MAIN_SETTING = "clean"  # nothing chosen on test data; what the main tables and figures show
 Document = dict[str, Any]
-# of a data set without texts of its classes, in the place of the documents of zero_shot and rerank
+# stands for the documents of zero_shot and rerank of a data set without texts of its classes
 NO_TEXTS: Document = {
     **{"methods": [], "validation": None, "left_out": 0, "pairs_with_texts": 0},
     **{"sweep": [], "candidates": [], "pairs": [], "flaws": []},
@@ -35,8 +35,8 @@ NO_TEXTS: Document = {
 
 @dataclass(frozen=True)
 class ResultFile:
-    """A file behind a number: its path (from the results folder's parent), its hash, its
-    command.
+    """A file behind a number. path: relative to the parent of the results folder; command: makes
+    the file.
     """
 
     path: str
@@ -45,11 +45,14 @@ class ResultFile:
 
 
 def in_order(entries: Iterable[Document]) -> list[Document]:
-    """Methods in the order of METHODS, unknown ones last in their own order; settings in theirs."""
-    # one order for both keys, because no method has the name of a setting
+    """Sort entries by method in the order of METHODS (unknown methods last), then by setting in the
+    order of SETTINGS.
+    """
+    # one list for both keys, because no method has the name of a setting
     place = {name: i for i, name in enumerate([*METHODS, *SETTINGS])}
+    last = len(place)
     return sorted(
-        entries, key=lambda e: [place.get(e[key], len(place)) for key in ("method", "setting")]
+        entries, key=lambda e: (place.get(e["method"], last), place.get(e["setting"], last))
     )
 
 
@@ -62,8 +65,8 @@ class Results:
 
     @classmethod
     def of(cls, config: Config, config_file: str = "") -> Results:
-        """The results of a configuration; its file, if it is not the default, becomes part of shown
-        commands.
+        """The results of a configuration. config_file: shown in commands; "" for the default
+        file.
         """
         results = cls(
             config.results, list(config.datasets), list(config.models), list(config.adapter.shots)
@@ -83,32 +86,34 @@ class Results:
         shots: Sequence[int] = (),
     ) -> None:
         self.option = ""
-        self.left_out: tuple[str, ...] = ()  # data sets of the configuration that are not here
+        # data sets of the configuration that a run goes on without, as they are not on this machine
+        self.left_out: tuple[str, ...] = ()
         if not datasets or not models:
             raise UserError("no results to show: name at least one data set and one model")
         self.paths = Paths(root)
         self.datasets, self.models = list(datasets), list(models)
         self.shots = sorted(shots)
-        self.few_shot = list(datasets)  # those that the few-shot methods ran on
-        self.features: list[str] = []  # those that are features, without images
-        self.with_texts = list(
-            datasets
-        )  # those with texts of their classes; others have no zero-shot methods
+        self.few_shot = list(datasets)  # data sets that the few-shot methods ran on
+        self.features: list[str] = []  # data sets that are features, without images
+        # data sets with texts of their classes; others have no zero-shot methods
+        self.with_texts = list(datasets)
         self._json, self._rows = cache(read_json), cache(read_parquet)
         self._hash = cache(lambda path: sha256(present(path)))
 
     def named(self) -> Results:
-        """The same results, of the data sets with texts of their classes."""
-        found = copy(self)
-        found.datasets = [d for d in self.datasets if d in self.with_texts]
-        return found
+        """The same results, but only the data sets with texts of their classes."""
+        results = copy(self)
+        results.datasets = [d for d in self.datasets if d in self.with_texts]
+        return results
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
         """Every (data set, model), data sets outermost."""
         return product(self.datasets, self.models)
 
     def shots_of(self, dataset: str) -> list[int]:
-        """Numbers of shots that a data set was run with; none where it is zero-shot only."""
+        """Numbers of shots that a data set was run with, ascending; empty if it is zero-shot
+        only.
+        """
         return self.shots if dataset in self.few_shot else []
 
     # ---- documents and rows, one method for each phase
@@ -152,7 +157,7 @@ class Results:
         return self._json(self.paths.manifest(dataset))
 
     def split(self, dataset: str) -> str:
-        """Which split of a published data set it is, in words; "own" where there is only one."""
+        """The split of a published data set, in words; "own" if there is only one."""
         return str(self.manifest(dataset).get("split", "own"))
 
     def encoder(self, dataset: str, model: str) -> Document:
@@ -164,34 +169,32 @@ class Results:
         )
 
     def templates(self, dataset: str) -> Document:
-        """The sentences that the texts were put into, per kind: one or several (reads a header
-        only).
-        """
+        """Kind of text -> its template or templates (reads a header only)."""
         path = self.paths.text_features(self.models[0], dataset)
         return dict(read_metadata(path).get("templates", {}))
 
     def unreadable(self, dataset: str) -> dict[str, list[list[str]]]:
-        """Split -> (image id, reason) of images that were left out (reads headers only)."""
-        found = {}
+        """Split -> (image id, reason) of images that could not be read (reads headers only)."""
+        skipped = {}
         for split in ("shots", "val", "test"):
             path = self.paths.image_features(self.models[0], dataset, split)
             if split == "test" or path.is_file():  # a zero-shot data set has no shots
-                found[split] = list(read_metadata(path).get("skipped", []))
-        return {split: images for split, images in found.items() if images}
+                skipped[split] = list(read_metadata(path).get("skipped", []))
+        return {split: images for split, images in skipped.items() if images}
 
     def _beside(self, rows: Path) -> Document:
-        """The document beside a file of rows."""
+        """The document (.json) of a file of rows."""
         document: Document = self._json(rows.with_suffix(".json"))
         return document
 
-    # ---- what is in them
+    # ---- what is in the documents and rows
 
     def methods(self, dataset: str, model: str) -> list[Document]:
         """Zero-shot and reranked methods of every setting, as the documents hold them."""
         return [*self.zero_shot(dataset, model)["methods"], *self.rerank(dataset, model)["methods"]]
 
     def main_methods(self, dataset: str, model: str) -> dict[str, Document]:
-        """Method -> its entry in `main_setting`, or in any."""
+        """Method -> its entry in `main_setting`, or in "any" if settings do not matter to it."""
         settings = ("any", self.main_setting)
         return {m["method"]: m for m in self.methods(dataset, model) if m["setting"] in settings}
 
@@ -226,21 +229,21 @@ class Results:
         return rows[rows["setting"].isin(("any", self.main_setting))]
 
     def few_shot_rows(self, part: str) -> list[Document]:
-        """The ``summary`` or the ``runs`` of few-shot methods: entries with their data set, model
-        and shots.
+        """The entries of few-shot methods, with their data set, model and shots. part: ``summary``
+        or ``runs``.
 
         Of each document only the setting that is nearest to ``clean``.
         """
-        found = []
+        rows = []
         for dataset, model in self:
             for shots in self.shots_of(dataset):
                 document = self.adapter(dataset, model, shots)
                 setting = self.setting_of(document["summary"])
                 place = {"dataset": dataset, "model": model, "shots": shots}
-                found += [
+                rows += [
                     {**place, **e} for e in in_order(document[part]) if e["setting"] == setting
                 ]
-        return found
+        return rows
 
     def images(self, dataset: str) -> int:
         """Number of test images."""
@@ -253,15 +256,15 @@ class Results:
 
     @staticmethod
     def setting_of(entries: Iterable[Document]) -> str:
-        """`main_setting`, from the entries of one document, so that no other phase is needed."""
-        there = {e["setting"] for e in entries}
-        # SETTINGS ends with clean, so the last one that is there is nearest to it
-        return next((s for s in reversed(SETTINGS) if s in there), MAIN_SETTING)
+        """``clean``, or the setting nearest to it that some of the entries have."""
+        available = {e["setting"] for e in entries}
+        # SETTINGS ends with clean, so the last available one is nearest to clean
+        return next((s for s in reversed(SETTINGS) if s in available), MAIN_SETTING)
 
     @staticmethod
     def rerank_that_looks(document: Document) -> Document | None:
-        """The rerank of `main_setting`, or of the setting nearest to it that looks at an image;
-        None if none does.
+        """The entry of the rerank that compares classes, in `main_setting` or the setting nearest
+        to it; None if no setting compares any.
 
         The clean setting may choose to rerank nothing.
         """
@@ -274,7 +277,7 @@ class Results:
         """Why the rerank of `main_setting` changed no image; "" if it compared some with texts."""
         document = self.rerank(dataset, model)
         m = next((m for m in document["methods"] if m["setting"] == self.main_setting), None)
-        # the first reason that holds, from the most general to the most special one
+        # the first reason that holds, from the most general one to the most special one
         if not document["pairs_with_texts"]:
             return "no one-to-one texts"
         if m is None or (m["looked_at"] and m["comparisons"]["with_text"]):
@@ -297,16 +300,18 @@ class Results:
         documents = [self.rerank(*place) for place in self]
         if not any(d["pairs_with_texts"] for d in documents):
             return "no class pair has one-to-one texts"
-        return "" if any(map(self.rerank_that_looks, documents)) else "no setting reranks an image"
+        some = any(self.rerank_that_looks(document) for document in documents)
+        return "" if some else "no setting reranks an image"
 
     @property
     def no_few_shot(self) -> str:
         """Why there are no few-shot results."""
-        return "" if any(map(self.shots_of, self.datasets)) else "the run has no few-shot methods"
+        some = any(self.shots_of(dataset) for dataset in self.datasets)
+        return "" if some else "the run has no few-shot methods"
 
     def vocabulary(self, dataset: str, model: str) -> int:
-        """Number of texts that a model describes images with instead of texts of their classes; 0
-        without.
+        """Number of texts of the model's own vocabulary, which describe images instead of texts of
+        the classes; 0 without a vocabulary.
         """
         return int(self.evaluation(dataset, model).get("vocabulary", 0))
 
@@ -327,13 +332,13 @@ class Results:
             return "published"
         return "photos" if all(self.manifest(d)["files"] for d in self.datasets) else "drawn"
 
-    # ---- where it comes from
+    # ---- where numbers come from
 
     def sources(self, phases: Sequence[str]) -> list[ResultFile]:
         """The files of some phases with hash and command, in the order of phases, data sets and
         models.
         """
-        found: list[ResultFile] = []
+        files: list[ResultFile] = []
         for phase, (dataset, model) in product(phases, self):
             # classes without texts have no such artefacts
             if phase in ("zero_shot", "rerank") and dataset not in self.with_texts:
@@ -341,19 +346,28 @@ class Results:
             options = f"--model {model} --dataset {dataset}"
             if phase == "image_features":
                 path = self.paths.image_features(model, dataset, "test")
-                found.append(self.source(path, f"coder-clip image-features {options} --split test"))
+                files.append(self.source(path, f"coder-clip image-features {options} --split test"))
             elif phase == "text_features":
                 path = self.paths.text_features(model, dataset)
-                found.append(self.source(path, f"coder-clip text-features {options}"))
+                files.append(self.source(path, f"coder-clip text-features {options}"))
             else:
+                path_of = getattr(self.paths, phase)
                 # only the adapter has a file per number of shots
-                for n in [[n] for n in self.shots_of(dataset)] if phase == "adapter" else [[]]:
-                    rows: Path = getattr(self.paths, phase)(model, dataset, *n)
+                if phase == "adapter":
+                    paths = [path_of(model, dataset, n) for n in self.shots_of(dataset)]
+                else:
+                    paths = [path_of(model, dataset)]
+                for rows in paths:
                     command = self._beside(rows).get("made_by", {}).get("command", "")
-                    found += [self.source(p, command) for p in (rows.with_suffix(".json"), rows)]
-        return found
+                    files += [self.source(p, command) for p in (rows.with_suffix(".json"), rows)]
+        return files
 
     def source(self, path: Path, command: str) -> ResultFile:
-        """A file, shown from the results folder on: the same on every machine."""
+        """A file and the command that makes it ("" if unknown).
+
+        The path is shown from the results folder on, so that it is the same on every machine.
+        """
         shown = (Path(self.paths.root.name) / path.relative_to(self.paths.root)).as_posix()
-        return ResultFile(shown, self._hash(path), command + self.option * bool(command))
+        if command:
+            command += self.option
+        return ResultFile(shown, self._hash(path), command)

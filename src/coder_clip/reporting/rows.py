@@ -14,19 +14,18 @@ from ..pipeline.config import load_config
 
 
 def row_of(path: Path, row: str) -> dict[str, str]:
-    """Column -> cell of a row: its number from 1, or values of some columns
+    """A row of a table: column -> cell. row: its number from 1, or values of some columns
     ("dataset=rare,method=coder").
     """
-    # Each refusal names what would have worked: tables that exist, columns, the nearest value, or
+    # Each error names what would have worked: tables that exist, columns, the nearest value, or
     # the column that tells several matching rows apart.
     try:
         with path.open(encoding="utf-8", newline="") as stream:
             rows = list(csv.DictReader(stream))
     except OSError as error:
-        there = (
-            ", ".join(sorted(str(p) for p in Path("results/tables").glob("*.csv"))) or "none yet"
-        )
-        raise UserError(f"no table {path} (there are: {there})") from error
+        tables = sorted(str(p) for p in Path("results/tables").glob("*.csv"))
+        listed = ", ".join(tables) or "none yet"
+        raise UserError(f"no table {path} (there are: {listed})") from error
     if row.isdecimal():
         if not 1 <= int(row) <= len(rows):
             raise UserError(f"{path} has rows 1 to {len(rows)}, not {row}")
@@ -46,10 +45,12 @@ def row_of(path: Path, row: str) -> dict[str, str]:
                 f"no row of {path} has {row}: {key} '{value}' is not there{nearest(value, known)}"
             )
     if len(matching) > 1:
-        # the first column in which they differ shows what to add
+        # the first column in which the rows differ shows what to add
         key = next((k for k in matching[0] if len({r[k] for r in matching}) > 1), "nothing")
         values = list(dict.fromkeys(r[key] for r in matching if key in r))
-        shown = ", ".join([*values[:6], *["…"] * (len(values) > 6)])
+        if len(values) > 6:
+            values = [*values[:6], "…"]
+        shown = ", ".join(values)
         raise UserError(
             f"{len(matching)} rows of {path} have {row}; they differ in {key} ({shown})"
         )
@@ -58,17 +59,17 @@ def row_of(path: Path, row: str) -> dict[str, str]:
 
 def config_of(table: str | Path) -> Path:
     """The configuration of config/ that writes the table. UserError if none or several do."""
-    found, known = [], sorted(Path("config").glob("*.yaml"))
-    for path in known:
+    matching, every = [], sorted(Path("config").glob("*.yaml"))
+    for path in every:
         try:
             results = load_config(path).results
         except UserError:
-            continue  # another one that is being written
+            continue  # an unfinished configuration is not the one
         # resolved paths, because a results folder may be a link
         if os.path.realpath(Paths(results).table(Path(table).stem)) == os.path.realpath(table):
-            found.append(path)
-    if len(found) != 1:
-        these = ", ".join(map(str, found or known)) or "none in config/"
-        said = "no configuration writes" if not found else "several configurations write"
-        raise UserError(f"{said} {table} ({these}); name one with --config")
-    return found[0]
+            matching.append(path)
+    if len(matching) != 1:
+        said = "several configurations write" if matching else "no configuration writes"
+        listed = ", ".join(map(str, matching or every)) or "none in config/"
+        raise UserError(f"{said} {table} ({listed}); name one with --config")
+    return matching[0]

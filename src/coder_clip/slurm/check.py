@@ -29,32 +29,34 @@ if TYPE_CHECKING:
 PROFILES = Path("workflow/profiles")
 LITTLE = {"mem_mb": 1000, "runtime": 5, "cpus": 1}
 GPU = {"gpu", "gpu_model", "gres"}
-PLACE = ("partition", "account", "qos", "gres", "gpu", "gpu_model")  # what a place is named by
+PLACE = ("partition", "account", "qos", "gres", "gpu", "gpu_model")  # resources that name a place
 
 
 def check_cluster(
     config: Config, file: Path, profile: str, probe: bool, patience: float
 ) -> Iterator[Finding]:
-    """Yield findings as they come. patience: seconds to wait for a node.
+    """Yield findings as they come. file: the configuration. probe: also run small jobs on nodes.
+    patience: seconds to wait for a node.
 
     UserError or SlurmError if nothing can be checked: no such profile, no log folder, no plan, no
     Slurm here."""
-    # Slurm's own word on the jobs costs nothing, so it comes first; small jobs test only what Slurm
-    # would take. All of them are submitted before the first one is waited for, because they wait
-    # in the queue together.
+    # Slurm's own verdict on the jobs costs nothing, so it comes first; small jobs test only places
+    # that Slurm accepts. All small jobs are submitted before the first one is waited for, because
+    # they wait in the queue together.
     from snakemake_executor_plugin_slurm_resilient import queue, site
 
-    folder, here = find_profile(profile), site.partitions()
-    yield Finding("ok", f"{queue.ask('sinfo', '--version').strip()}: partitions {', '.join(here)}")
+    folder, partitions = find_profile(profile), site.partitions()
+    version = queue.ask("sinfo", "--version").strip()
+    yield Finding("ok", f"{version}: partitions {', '.join(partitions)}")
     planned = plan(folder, file)
     counted = all(Paths(config.results).manifest(d).is_file() for d in config.datasets)
     guessed = "" if counted else "; a guess, before 'snakemake manifest' has listed the images"
-    usable = {}
+    accepted = {}  # place -> resources of one of its jobs
     for place, jobs in by_place(planned.jobs).items():
-        findings = _place(jobs, here, guessed)
+        findings = _place(jobs, partitions, guessed)
         yield from findings
         if all(f.status != "wrong" for f in findings):
-            usable[place] = jobs[0].asked
+            accepted[place] = jobs[0].asked
     logs = Path(planned.log_folder).resolve()
     writable(logs, "logs")
     if not probe:
@@ -62,28 +64,23 @@ def check_cluster(
     logs.mkdir(parents=True, exist_ok=True)
     folders, end = shared(config, file), time.monotonic() + patience
     try:
-        sent = []
-        for place, asked in usable.items():
-            text = script(folders, planned.precommand, not GPU.isdisjoint(asked))
-            sent.append((_named(asked), submit(place, text, logs)))
-        for name, sbatch in sent:
+        small_jobs = []
+        for place, asked in accepted.items():
+            asks_gpu = not GPU.isdisjoint(asked)
+            text = script(folders, planned.precommand, asks_gpu)
+            small_jobs.append((_named(asked), submit(place, text, logs)))
+        for name, sbatch in small_jobs:
             yield finding(name, sbatch, logs, max(end - time.monotonic(), 0.1))
     finally:
-        queue.ask("scancel", "--me", f"--name={NAME}")  # those that still wait
+        queue.ask("scancel", "--me", f"--name={NAME}")  # small jobs that still wait
 
 
 def find_profile(name: str) -> Path:
     """The folder of a Slurm profile, by its path, its file, or its name below workflow/profiles.
     UserError if none.
     """
-    file = next(
-        (
-            f
-            for f in (PROFILES / name / "config.yaml", Path(name) / "config.yaml", Path(name))
-            if f.is_file()
-        ),
-        None,
-    )
+    places = (PROFILES / name / "config.yaml", Path(name) / "config.yaml", Path(name))
+    file = next((f for f in places if f.is_file()), None)
     if file is None:
         known = [p.parent.name for p in PROFILES.glob("*/config.yaml")]
         raise UserError(
@@ -99,7 +96,7 @@ def find_profile(name: str) -> Path:
 
 
 def by_place(jobs: Iterable[Planned]) -> dict[str, list[Planned]]:
-    """Group jobs that differ only in memory, time and CPUs."""
+    """Place -> its jobs, which differ only in memory, time and CPUs."""
     places: dict[str, list[Planned]] = {}
     for job in jobs:
         places.setdefault(job.place, []).append(job)
@@ -119,32 +116,36 @@ def heaviest(jobs: list[Planned]) -> list[Planned]:
 
 
 def _named(asked: dict[str, object]) -> str:
-    return (
-        ", ".join(f"{key} {asked[key]}" for key in PLACE if key in asked) or "the default partition"
-    )
+    """The name of a place in messages, from the resources of a job there."""
+    named = [f"{key} {asked[key]}" for key in PLACE if key in asked]
+    return ", ".join(named) or "the default partition"
 
 
-def _place(jobs: list[Planned], here: dict[str, Partition], guessed: str) -> list[Finding]:
-    """Check that the cluster takes the heaviest jobs of one place. guessed: words on amounts that
-    are guesses.
+def _place(jobs: list[Planned], partitions: dict[str, Partition], guessed: str) -> list[Finding]:
+    """Check that the cluster accepts the heaviest jobs of one place. guessed: words to add if
+    amounts are guesses, else "".
 
-    A job that asks for more than there is gets the most that there is: a note, but not of a guess,
-    which is generous and made again before the job is submitted. A refusal of a guess, of a job
-    that Slurm would take if it asked for little, is a note, too.
+    A job that asks for more than the nodes have gets the most that they have. This is a note,
+    except for a guess, because guesses are generous and made again before the job is submitted. A
+    refused job is wrong; but if its amounts are guesses, and Slurm would accept it with small
+    amounts, it is a note.
     """
     from snakemake_executor_plugin_slurm_resilient import retry, site
 
-    where, found, largest = _named(jobs[0].asked), [], Counter[str]()
+    where = _named(jobs[0].asked)
+    found: list[Finding] = []
+    largest = Counter[str]()  # resource -> the largest amount of a job
     for job in heaviest(jobs):
         name = f"{where}: {' + '.join(job.rules)}"
-        asked, cut = retry.capped(job.asked, site.most(job.asked, here))
+        asked, cut = retry.capped(job.asked, site.most(job.asked, partitions))
         if cut and not guessed:
             found.append(Finding("note", f"{name}: it gets {', '.join(cut)}"))
-        said = _refusal(job, asked)
-        if said:
-            # Slurm takes it with little: then it refuses the amounts, which may be guesses
-            guess = guessed if not _refusal(job, job.asked | LITTLE) else ""
-            return [*found, Finding("note" if guess else "wrong", f"{name}: {said}{guess}")]
+        refusal = _refusal(job, asked)
+        if refusal:
+            # if Slurm accepts the job with LITTLE, it refuses only the amounts
+            only_amounts = not _refusal(job, job.asked | LITTLE)
+            guess = guessed if only_amounts else ""
+            return [*found, Finding("note" if guess else "wrong", f"{name}: {refusal}{guess}")]
         # `|` keeps the larger amount of each kind
         largest |= Counter({k: retry.number(asked, k) for k in retry.UNITS})
     amounts = ", ".join(f"{largest[k]} {unit}" for k, unit in retry.UNITS.items())
@@ -156,13 +157,13 @@ def _place(jobs: list[Planned], here: dict[str, Partition], guessed: str) -> lis
 
 
 def _refusal(job: Planned, asked: dict[str, Any]) -> str:
-    """Why Slurm would refuse a job that asks for this, without submitting it; "" if it would
-    not.
+    """Why Slurm would refuse a job with these resources, without submitting it; "" if Slurm accepts
+    it.
     """
     from snakemake_executor_plugin_slurm_resilient import queue, reasons
 
     sizes = {"mem_mb": "--mem={}", "runtime": "--time={}", "cpus": "--cpus-per-task={}"}
-    # only amounts that were cut are given again; the call has the others
+    # only amounts that differ are given again; the job's call has the others
     less = " ".join(
         option.format(asked[k]) for k, option in sizes.items() if asked.get(k) != job.asked.get(k)
     )
@@ -178,21 +179,22 @@ def shared(config: Config, file: Path) -> list[Folder]:
     """The files and folders that jobs need on every node, as far as they exist on this machine."""
     from huggingface_hub.constants import HF_HUB_CACHE
 
-    found = [
-        Folder(
-            "the repository", Path.cwd(), written=True
-        ),  # Snakemake's marks of files in the making
+    folders = [
+        # Snakemake marks unfinished files there
+        Folder("the repository", Path.cwd(), written=True),
         Folder("the configuration", file),
         Folder("the results folder", Path(config.results), written=True),
         Folder("Python's environment", Path(sys.executable)),
     ]
     for name, data in config.datasets.items():
         if data.root or config.published(name):
-            found.append(Folder(f"the images of {name}", data.root or data_root(config.data_root)))
+            root = data.root or data_root(config.data_root)
+            folders.append(Folder(f"the images of {name}", root))
     for name, model in config.models.items():
-        # ":" is in a folder's or a hub's name; otherwise `pretrained` can be a file
+        # "local-dir:FOLDER" or "hf-hub:NAME"; otherwise `pretrained` can be a file
         named = model.model.removeprefix("local-dir:") if ":" in model.model else model.pretrained
         place = Path(named or HF_HUB_CACHE)
+        # weights that are not a file or folder here come from the hub's cache
         weights = place if place.exists() else Path(HF_HUB_CACHE)
-        found.append(Folder(f"the weights of {name}", weights))
-    return [f._replace(path=f.path.absolute()) for f in found if f.path.exists()]
+        folders.append(Folder(f"the weights of {name}", weights))
+    return [f._replace(path=f.path.absolute()) for f in folders if f.path.exists()]

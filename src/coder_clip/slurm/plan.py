@@ -21,7 +21,7 @@ from ..errors import UserError
 from ..foundation.artifacts import write_text
 from ..tracking.plan import PLAN
 
-# what differs between jobs of one place
+# options of sbatch that differ between jobs of one place
 SIZES = re.compile(r" (-t|--mem|--mem-per-cpu) \S+| --cpus-per-\w+=\S+")
 
 
@@ -29,8 +29,8 @@ SIZES = re.compile(r" (-t|--mem|--mem-per-cpu) \S+| --cpus-per-\w+=\S+")
 class Planned:
     """One job that a run would submit.
 
-    rules: the rule of the job, or the rules of all jobs in a group. asked: its resources. call: its
-    sbatch command, without a script.
+    rules: the rule of the job, or the rules of all jobs in a group. asked: resource -> amount or
+    name. call: the sbatch command, without a script.
     """
 
     rules: list[str]
@@ -39,13 +39,13 @@ class Planned:
 
     @property
     def place(self) -> str:
-        """The place where the job runs: jobs of one place differ only in memory, time and CPUs."""
+        """The call without memory, time and CPUs: equal for jobs that run in the same place."""
         return SIZES.sub("", self.call)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The jobs of a run, and what else its profile says."""
+    """The jobs of a run, and the log folder and the precommand ("" if none) of its profile."""
 
     jobs: list[Planned]
     log_folder: str
@@ -65,18 +65,17 @@ def plan(profile: Path, file: Path) -> Plan:
             command, capture_output=True, text=True, env={**os.environ, PLAN: os.devnull}
         )
         if done.returncode or not target.is_file():
-            raise UserError(
-                f"Snakemake cannot plan with {profile}: {' '.join(done.stderr.split())[-400:]}"
-            )
+            # the end of the output has the error
+            error = " ".join(done.stderr.split())[-400:]
+            raise UserError(f"Snakemake cannot plan with {profile}: {error}")
         document = json.loads(target.read_text(encoding="utf-8"))
     return Plan([Planned(**job) for job in document.pop("jobs")], **document)
 
 
 def main(target: Path, options: list[str]) -> None:
     """Write the plan of a run with these options of Snakemake to ``target``, as JSON."""
-    # Only the last step is replaced in Snakemake's registry of executors: profile, groups and
-    # resources go through Snakemake's and the plugin's own code, so that the calls are those of a
-    # real run.
+    # Only the executor is replaced in Snakemake's registry: profile, groups and resources go
+    # through Snakemake's and the plugin's own code, so the sbatch calls are those of a real run.
     from snakemake import cli
     from snakemake.executors.dryrun import Executor as DryRun
     from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
@@ -92,6 +91,7 @@ def main(target: Path, options: list[str]) -> None:
         """Collect the sbatch call of each job instead of running it."""
 
         def run_job(self, job: Any) -> None:
+            """Add a job to the plan."""
             if not job.is_local:
                 asked = retry.fitted(job, Tries(), site.nodes(retry.asked(job, Tries()), here))
                 settings = self.workflow.executor_settings
@@ -100,6 +100,7 @@ def main(target: Path, options: list[str]) -> None:
             super().run_job(job)
 
         def shutdown(self) -> None:
+            """Write the plan."""
             logs = str(self.workflow.executor_settings.logdir or ".snakemake/slurm_logs")
             precommand = self.workflow.remote_execution_settings.precommand or ""
             write_text(target, json.dumps(asdict(Plan(jobs, logs, precommand))))
@@ -109,9 +110,8 @@ def main(target: Path, options: list[str]) -> None:
     plugins["slurm-resilient"] = replace(
         plugins["slurm-resilient"], executor=Planner, common_settings=common
     )
-    plugins["local"] = replace(
-        plugins["local"], executor=DryRun
-    )  # local rules run no more than others
+    # local rules do not run either
+    plugins["local"] = replace(plugins["local"], executor=DryRun)
     cli.main([*options, "--executor", "slurm-resilient", "--nolock"])
 
 

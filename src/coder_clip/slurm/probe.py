@@ -25,8 +25,8 @@ NO_PYTHON = "Python does not work there; a module to load belongs into precomman
 
 
 class Finding(NamedTuple):
-    """One line of a check. status: ok; wrong: it would stop a run; note: it would not, but deserves
-    a look.
+    """One line of a check. status: "ok", "wrong" (would stop a run) or "note" (would not, but
+    deserves a look).
     """
 
     status: str
@@ -48,15 +48,19 @@ class Folder(NamedTuple):
 
 
 def script(folders: Iterable[Folder], precommand: str, gpu: bool) -> str:
-    """Make the shell script of a small job. gpu: whether the job requests a GPU."""
+    """Make the shell script of a small job. gpu: True if the job requests a GPU."""
     tests = []
     for words, path, written in folders:
-        place, how = shlex.quote(str(path)), "read and written" if written else "read"
-        fault = shlex.quote(f"{words} ({path}) cannot be {how} there: {SHARED}")
-        tests.append(f"[ -r {place} ]{f' && [ -w {place} ]' * written} || fail {fault}")
-    # the command line imports all that a job can need; what it prints is not wanted
+        quoted = shlex.quote(str(path))
+        test, verb = f"[ -r {quoted} ]", "read"
+        if written:
+            test, verb = f"{test} && [ -w {quoted} ]", "read and written"
+        fault = shlex.quote(f"{words} ({path}) cannot be {verb} there: {SHARED}")
+        tests.append(f"{test} || fail {fault}")
+    # the command line imports all that a job can need; its output is not wanted
     command = f"{shlex.quote(sys.executable)} -m"
-    python = f"{command} coder_clip.cli --version >/dev/null && {command} {__name__} {'gpu' * gpu}"
+    option = "gpu" if gpu else ""
+    python = f"{command} coder_clip.cli --version >/dev/null && {command} {__name__} {option}"
     lines = [
         "#!/bin/sh",
         'echo "$SLURMD_NODENAME"',
@@ -73,8 +77,8 @@ def script(folders: Iterable[Folder], precommand: str, gpu: bool) -> str:
 def submit(call: str, text: str, logs: Path) -> subprocess.Popen[str]:
     """Start an sbatch that waits for its job.
 
-    call: the sbatch command of a job of the run, without memory, time and CPUs. logs: an existing
-    folder."""
+    call: the sbatch command of a job of the run, without memory, time and CPUs. text: the script of
+    the small job. logs: an existing folder."""
     options = (
         f"--wait --job-name {NAME} -D / --no-requeue --output "
         f"{shlex.quote(f'{logs}/check-%j.txt')} {SIZE}"
@@ -85,32 +89,36 @@ def submit(call: str, text: str, logs: Path) -> subprocess.Popen[str]:
 
 
 def finding(where: str, sbatch: subprocess.Popen[str], logs: Path, seconds: float) -> Finding:
-    """Wait for a job, ``seconds`` at most, and say what it found. where: its place in words."""
+    """Wait for a job, ``seconds`` at most, and return what the job found. where: the job's place in
+    words.
+    """
     try:
-        said, error = sbatch.communicate(timeout=seconds)
+        printed, error = sbatch.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
         return Finding(
             "note",
             f"{where}: no node was free for a small job in time; try again, or a longer --wait",
         )
-    if not said.strip():
+    if not printed.strip():
         return Finding("wrong", f"{where}: a small job: {error.strip()}")
     # sbatch prints "JOB" or "JOB;CLUSTER"
-    file = logs / f"check-{said.split(';')[0].strip()}.txt"
+    file = logs / f"check-{printed.split(';')[0].strip()}.txt"
     lines = _lines(file)
     file.unlink(missing_ok=True)
     if not lines:
         return Finding("wrong", f"{where}: a node cannot write the log folder ({logs}): {SHARED}")
-    node, *told = lines
-    status, _, text = (
-        told[-1].partition(" ") if told else ("wrong", "", "the job ended without a word")
-    )
-    if sbatch.returncode:
-        cause = [line for line in told[:-1] if "rror" in line] or told[
-            :-1
-        ]  # the last words may say little
-        status, text = "wrong", "; ".join([*cause[-1:], *told[-1:]]) or text
-    return Finding(status, f"{where}, node {node}: {text}")
+    node, *output = lines
+    if not output:
+        return Finding("wrong", f"{where}, node {node}: the job ended without a word")
+    *earlier, last = output
+    if sbatch.returncode == 0:
+        # `main` prints a status and a text
+        status, _, text = last.partition(" ")
+        return Finding(status, f"{where}, node {node}: {text}")
+    # the last line may say little, so the last error before it is given, too
+    errors = [line for line in earlier if "rror" in line]
+    cause = (errors or earlier)[-1:]
+    return Finding("wrong", f"{where}, node {node}: {'; '.join([*cause, last])}")
 
 
 def _lines(file: Path) -> list[str]:
@@ -119,14 +127,18 @@ def _lines(file: Path) -> list[str]:
     """
     # a network file system can show the file later than the job ends
     for _ in range(2 * LATE):
-        if file.is_file() and (text := file.read_text(encoding="utf-8", errors="replace").strip()):
-            return [line.strip() for line in text.splitlines() if line.strip()]
+        text = file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        if lines:
+            return lines
         time.sleep(0.5)
     return []
 
 
 def main(gpu: bool) -> str:
-    """Say on a node what a job of a run finds there. Fails if something cannot be imported."""
+    """The last line of a small job: a status and what a job of a run finds on the node. Fails if
+    something cannot be imported.
+    """
     import open_clip  # noqa: F401
     import snakemake  # noqa: F401
     import torch

@@ -65,8 +65,8 @@ NO_TEXTS = "no data set has text features of its classes"
 
 @dataclass(frozen=True)
 class Exhibit:
-    """A table, a figure, or both. name: of its module and its files; the rest as its module
-    declares it.
+    """A table, a figure, or both. name: of the module and of the files that it makes. The other
+    fields are what the module declares.
     """
 
     name: str
@@ -79,54 +79,59 @@ class Exhibit:
     detail: bool = False
 
     def table(self, results: Results) -> Table:
-        """Make its table, an empty one if no data set has what it shows."""
-        if not self._of(results).datasets:
-            from ..parts import table  # it imports pandas
+        """Make the table; an empty one if no data set has what the table shows."""
+        shown = self._shown(results)
+        if not shown.datasets:
+            from ..parts import table  # not above: it imports pandas
 
             return table.empty(self.name.replace("_", " ").capitalize(), NO_TEXTS)
-        made: Table = self._module().table(self._of(results))
+        made: Table = self._module().table(shown)
         return made
 
     @property
     def drawing(self) -> Drawing:
-        """Its figure's function, title, caption and text for those who cannot see it."""
-        found: Drawing = self._module().FIGURE
-        return found
+        """The figure's function, title, caption and text for readers who cannot see it."""
+        drawing: Drawing = self._module().FIGURE
+        return drawing
 
     def nothing(self, results: Results) -> str:
         """Why there is nothing to show; "" if there is."""
         if self.shows_images and results.features:
             return "there are features instead of images"
-        if not self._of(results).datasets:
+        shown = self._shown(results)
+        if not shown.datasets:
             return NO_TEXTS
-        return str(getattr(self._module(), "nothing", lambda _: "")(self._of(results)))
+        # a module without the function always has something to show
+        nothing = getattr(self._module(), "nothing", None)
+        return "" if nothing is None else str(nothing(shown))
 
     def figure(self, results: Results, image: Loader) -> Figure:
-        """Draw its figure; one that says so where there is nothing to show."""
+        """Draw the figure; if there is nothing to show, a figure with the reason."""
         why = self.nothing(results)
         if why:
             from ..parts import layout, style  # as above
 
             with style.styled():
                 return layout.message(why)
-        return self.drawing(self._of(results), image)
+        return self.drawing(self._shown(results), image)
 
-    def _of(self, results: Results) -> Results:
-        """The results that it shows: of stages one and two, those of data sets with texts of their
-        classes.
-        """
-        # an exhibit of the adapter shows data sets without texts of their classes, too
-        stages = {"zero_shot", "rerank"} & set(self.phases)
-        return results.named() if stages and "adapter" not in self.phases else results
+    def _shown(self, results: Results) -> Results:
+        """The results without the data sets that the exhibit cannot show."""
+        # stages one and two need texts of the classes; few-shot methods do not
+        needs_texts = "zero_shot" in self.phases or "rerank" in self.phases
+        if needs_texts and "adapter" not in self.phases:
+            return results.named()
+        return results
 
     def _module(self) -> Any:
-        """Imported when it is made or drawn: the rules read this list at every start, without
-        pandas and matplotlib.
+        """Import the module, only when its table or figure is needed: the rules read the list of
+        exhibits at every start, without pandas and matplotlib.
         """
         return importlib.import_module(f".{self.name}", __package__)
 
 
 def _exhibit(module: scan.Module) -> Exhibit:
+    """Make an exhibit from what its module declares, without importing the module."""
     section, order, phases = scan.required(
         Path(__file__).parent, module, "SECTION", "ORDER", "PHASES"
     )
@@ -138,6 +143,7 @@ def _exhibit(module: scan.Module) -> Exhibit:
 
 
 def _place(exhibit: Exhibit) -> tuple[int, str, int, str]:
+    """Sort key: the place of an exhibit on the page."""
     # a section that is not listed comes after all listed ones
     known = exhibit.section in SECTIONS
     section = list(SECTIONS).index(exhibit.section) if known else len(SECTIONS)

@@ -34,15 +34,13 @@ nothing = attrgetter("no_pairs")
 
 
 def table(results: Results) -> Table:
-    """The rerank and its oracle for several numbers of candidates: one row for each with and
-    without the gate.
-    """
+    """The rerank and its oracle for several numbers of candidates, with and without the gate."""
     rows = []
     for dataset, model in results:
         document = results.rerank(dataset, model)
         # the clean setting may rerank nothing; then the nearest setting that reranks is shown
-        looks = results.rerank_that_looks(document)
-        setting = looks["setting"] if looks else results.setting_of(document["methods"])
+        method = results.rerank_that_looks(document)
+        setting = method["setting"] if method else results.setting_of(document["methods"])
         candidates = [c for c in document["candidates"] if c["setting"] == setting]
         rows += [{"dataset": dataset, "model": model, **c} for c in candidates]
     keys = ["dataset", "model", "setting", "top_k"]
@@ -62,8 +60,8 @@ def table(results: Results) -> Table:
         [
             (Column("k"), cells.count("top_k")),
             *(
-                (Column(label, wide=gate == "open"), cells.accuracy(f"{gate}.{q}"))
-                for (q, gate), label in COLUMNS.items()
+                (Column(label, wide=gate == "open"), cells.accuracy(f"{gate}.{quantity}"))
+                for (quantity, gate), label in COLUMNS.items()
             ),
             (Column("With texts (%)", wide=True), cells.share("open.coverage")),
         ],

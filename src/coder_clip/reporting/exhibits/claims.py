@@ -35,7 +35,7 @@ SECTION = "Claims"
 ORDER = 10
 PHASES = ("zero_shot", "rerank", "adapter", "evaluation")
 
-FEW = 3  # pairs of data set and model that have a column each; more are counted
+FEW = 3  # pairs of data set and model that have a column each; more are averaged
 CONTESTED = " (?)"
 JUDGED = ("shown", "contradicted", "open")
 TONES = {"shown": "good", "contradicted": "bad"}
@@ -87,37 +87,30 @@ CONTESTED_NOTE = (
 
 
 def table(results: Results) -> Table:
-    """The verdict on each claim: by data set, or of many data sets over all of them."""
+    """The verdict on each claim: for each data set or, if there are many, over all data sets."""
     frame = judged(results)
+    # a place is a data set and a model; the mean over data sets has the name AVERAGE
     means = [(AVERAGE, model) for model in results.models if AVERAGE in set(frame["dataset"])]
-    places = [*results, *means]
-    about = f"{CAPTION} {_shots(results)} {SOURCE_NOTE}"
     if counted(results):
+        places = means
         shown = frame[frame["dataset"] == AVERAGE]
         columns, rows = _over_all(results, shown)
+        why = ""
     else:
+        places = [*results, *means]
         shown = frame[frame["dataset"] != AVERAGE]
         columns, rows = _by_place(results, frame, places)
-    why = _reasons(shown) if not counted(results) else ""
-    of_shown = places if not counted(results) else means
+        why = _reasons(shown)
+    about = f"{CAPTION} {_shots(results)} {SOURCE_NOTE}"
     marked = CONTESTED_NOTE if any(CONTESTED in cell.text for row in rows for cell in row) else ""
+    below = [why, _elsewhere(shown), _without_shots(results, places), notes.not_here(results)]
     return Table(
         "The claims, and whether they hold here",
         " ".join(filter(None, [about, marked, cells.only(results)])),
         frame,
         columns,
         rows,
-        tuple(
-            filter(
-                None,
-                [
-                    why,
-                    _elsewhere(shown),
-                    _without_shots(results, of_shown),
-                    notes.not_here(results),
-                ],
-            )
-        ),
+        tuple(filter(None, below)),
     )
 
 
@@ -126,30 +119,31 @@ def draw(results: Results, image: Loader) -> Figure:
     table.
     """
     frame = judged(results)
-    of = {(r["claim"], r["dataset"], r["model"]): r for r in frame.to_dict("records")}
+    record_of = {(r["claim"], r["dataset"], r["model"]): r for r in frame.to_dict("records")}
     means = [(AVERAGE, model) for model in results.models if AVERAGE in set(frame["dataset"])]
     many = counted(results)
     places = means if many else [*results, *means]
-    groups: dict[str, list[ForestRow]] = {
-        "Claims of the paper": [],
-        f"Claims of {REEVALUATION}": [],
-    }
+    of_paper: list[ForestRow] = []
+    of_reevaluation: list[ForestRow] = []
     for claim in claims_of(results):
-        records = [of[claim.name, *place] for place in places]
+        records = [record_of[claim.name, *place] for place in places]
+        # a large mark is a mean, and the small marks are the data sets behind it
         small: list[list[Mark]] = []
-        # a large mark is a mean, and the small ones are the data sets behind it
         if many:
-            each = [[of[claim.name, d, model] for d in results.datasets] for _, model in places]
-            small = [[m for m in map(_mark, of_model) if m] for of_model in each]
+            for _, model in places:
+                marks = [_mark(record_of[claim.name, d, model]) for d in results.datasets]
+                small.append([mark for mark in marks if mark is not None])
         row = ForestRow(
             records[0]["statement"],
             [_mark(r) for r in records],
             [r["verdict"] for r in records],
             small,
         )
-        groups[
-            f"Claims of {REEVALUATION}" if claim.source == REEVALUATION else "Claims of the paper"
-        ].append(row)
+        if claim.source == REEVALUATION:
+            of_reevaluation.append(row)
+        else:
+            of_paper.append(row)
+    groups = {"Claims of the paper": of_paper, f"Claims of {REEVALUATION}": of_reevaluation}
     titles = [_where(results, *place).replace("mean over data sets", "mean") for place in places]
     return forest(groups, titles, "Difference (points)")
 
@@ -187,23 +181,25 @@ def counted(results: Results) -> bool:
 
 @lru_cache(maxsize=1)  # two tables and the page ask for it
 def judged(results: Results) -> pd.DataFrame:
-    """One row for each claim, data set and model, and one over all data sets; p-values corrected by
-    group.
+    """A row of COLUMNS for each claim, data set and model, and for each claim and model over all
+    data sets (AVERAGE). p-values are corrected per data set and model.
     """
-    groups = {place: judge(results, *place) for place in results}
-    records = [record for found in groups.values() for record in _corrected(results, found)]
+    claims_at = {place: judge(results, *place) for place in results}
+    records: list[dict[str, Any]] = []
+    for claims in claims_at.values():
+        records += _corrected(results, claims)
     if len(results.datasets) > 1 and results.kind != "drawn":
         for model in results.models:
-            records += _overall(results, model, groups)
+            records += _overall(results, model, claims_at)
     frame = pd.DataFrame(records, columns=COLUMNS)
     return frame.astype({c: "Int64" for c in ("fixed", "broke", "shots", *_counts())})
 
 
 def summary(results: Results) -> list[str]:
-    """How many claims hold, and which are contradicted: for each data set and model, or each model
-    over all data sets.
+    """How many claims hold, and which are contradicted: a text for each data set and model, or for
+    each model over all data sets.
 
-    Two sentences each: on the claims of the paper, and on those of the re-evaluation.
+    A text has two sentences: on the claims of the paper, and on the claims of the re-evaluation.
     """
     frame = judged(results)
     over_all = frame["dataset"] == AVERAGE
@@ -211,19 +207,20 @@ def summary(results: Results) -> list[str]:
     said = []
     for (dataset, model), rows in frame.groupby(["dataset", "model"], sort=False):
         where = "Over all data sets" if dataset == AVERAGE else f"On {dataset}"
-        where += f" with {model}" * (len(results.models) > 1)
-        theirs = rows["source"] == REEVALUATION
+        if len(results.models) > 1:
+            where += f" with {model}"
+        later = rows["source"] == REEVALUATION
         said.append(
-            f"{where}: of the paper's {(~theirs).sum()} claims {_counted(rows[~theirs])}. "
-            f"Of {theirs.sum()} by {REEVALUATION}, who question its "
-            f"premise, {_counted(rows[theirs])}."
+            f"{where}: of the paper's {(~later).sum()} claims {_counted(rows[~later])}. "
+            f"Of {later.sum()} by {REEVALUATION}, who question its "
+            f"premise, {_counted(rows[later])}."
         )
     return said
 
 
 def _counted(rows: pd.DataFrame) -> str:
-    """The number of claims with each verdict, those that Holm's correction does not confirm apart,
-    and what failed.
+    """In words, the number of claims with each verdict, separately for verdicts that Holm's
+    correction does not confirm; and the contradicted claims by name.
     """
     unsure = [contested(r["verdict"], r["p_holm"]) for r in rows.to_dict("records")]
     sure: Counter[str] = Counter(rows.loc[[not u for u in unsure], "verdict"])
@@ -248,11 +245,9 @@ def _counted(rows: pd.DataFrame) -> str:
 
 
 def _record(results: Results, claim: Claim, dataset: str, model: str) -> dict[str, Any]:
-    shots = (
-        max(results.shots_of(dataset), default=None)
-        if dataset != AVERAGE
-        else max(results.shots, default=None)
-    )
+    """The columns of a record that do not depend on results."""
+    all_shots = results.shots if dataset == AVERAGE else results.shots_of(dataset)
+    shots = max(all_shots, default=None)
     return {
         "claim": claim.name,
         "source": claim.source,
@@ -268,76 +263,82 @@ def _record(results: Results, claim: Claim, dataset: str, model: str) -> dict[st
     }
 
 
-def _corrected(results: Results, found: list[Judged]) -> list[dict[str, Any]]:
-    """Records of a data set and model, with p-values corrected for its comparisons."""
+def _corrected(results: Results, claims: list[Judged]) -> list[dict[str, Any]]:
+    """Records of the claims on one data set and model, with p-values corrected for all of them."""
     records = []
-    for j in found:
-        record = {
-            **_record(results, j.claim, j.dataset, j.model),
-            "verdict": j.verdict,
-            "why": j.why,
-        }
-        record["other_shots"] = _differently(j.verdict, j.fewer)
-        records.append(record | (_numbers(j.comparison) if j.comparison else {}))
+    for j in claims:
+        record = _record(results, j.claim, j.dataset, j.model)
+        record |= {"verdict": j.verdict, "why": j.why}
+        record["other_shots"] = _other_verdicts(j.verdict, j.fewer)
+        if j.comparison:
+            record |= _numbers(j.comparison)
+        records.append(record)
     return _with_holm(records)
 
 
 def _overall(
-    results: Results, model: str, groups: Mapping[tuple[str, str], list[Judged]]
+    results: Results, model: str, claims_at: Mapping[tuple[str, str], list[Judged]]
 ) -> list[dict[str, Any]]:
-    """Records over all data sets of a model."""
+    """Records of the claims over all data sets of a model.
+
+    claims_at: (data set, model) -> its claims.
+    """
+    no_change = Comparison(0.0, 0.0, 0.0, 1.0)  # of a rerank that validation switched off
     records = []
     for i, claim in enumerate(claims_of(results)):
         # every place has the same claims in the same order, so number i is this claim
-        each = [found[i] for (_, m), found in groups.items() if m == model]
-        counts: Counter[str] = Counter(j.verdict for j in each)
-        none = Comparison(0.0, 0.0, 0.0, 1.0)  # of a rerank that validation switched off
-        mean = over_data_sets([j.comparison or none for j in each if j.comparison or j.unchanged])
-        record = {**_record(results, claim, AVERAGE, model), **(_numbers(mean) if mean else {})}
-        reasons = dict.fromkeys(j.why for j in each if j.why)
-        alike = {j.verdict for j in each}
+        each = [claims[i] for (_, m), claims in claims_at.items() if m == model]
+        compared = [j for j in each if j.comparison or j.unchanged]
+        mean = over_data_sets([j.comparison or no_change for j in compared])
+        record = _record(results, claim, AVERAGE, model)
+        verdicts: Counter[str] = Counter(j.verdict for j in each)
         if mean:
+            record |= _numbers(mean)
             record["verdict"] = verdict(mean)
-        elif len(alike) == 1:
-            record["verdict"] = alike.pop()
+            record["why"] = ""
         else:
-            record["verdict"] = "not run"
-        record["why"] = "" if mean else "; ".join(reasons) or "fewer than two data sets"
-        fewer = {
-            n: over_data_sets([j.fewer[n] for j in each if n in j.fewer]) for n in results.shots
-        }
-        record["other_shots"] = _differently(
-            record["verdict"], {n: c for n, c in fewer.items() if c}
-        )
-        # compared ones by verdict; all other data sets count as not tested
-        tested = [counts[v] for v in JUDGED]
+            # the verdict of all data sets, if it is the same
+            record["verdict"] = each[0].verdict if len(verdicts) == 1 else "not run"
+            reasons = dict.fromkeys(j.why for j in each if j.why)
+            record["why"] = "; ".join(reasons) or "fewer than two data sets"
+        fewer: dict[int, Comparison] = {}
+        for n in results.shots:
+            mean_of_shots = over_data_sets([j.fewer[n] for j in each if n in j.fewer])
+            if mean_of_shots:
+                fewer[n] = mean_of_shots
+        record["other_shots"] = _other_verdicts(record["verdict"], fewer)
+        # number of data sets by verdict; without a verdict a data set counts as not tested
+        tested = [verdicts[v] for v in JUDGED]
         record |= dict(zip(_counts(), [*tested, len(each) - sum(tested)], strict=True))
         records.append(record)
     return _with_holm(records)
 
 
-def _differently(found: Verdict, fewer: Mapping[int, Comparison]) -> str:
-    """The verdicts with fewer shots that are not the verdict with the most; "" if there are
-    none.
+def _other_verdicts(most: Verdict, fewer: Mapping[int, Comparison]) -> str:
+    """The verdicts with fewer shots that differ from ``most``, the verdict with the most shots; ""
+    if there are none.
     """
-    if found not in JUDGED:
+    if most not in JUDGED:
         return ""
     return "; ".join(
         f"{cells.shots(n)}: {verdict(c)}, {_difference(c)}"
         for n, c in fewer.items()
-        if verdict(c) != found
+        if verdict(c) != most
     )
 
 
 def _difference(c: Comparison) -> str:
+    """The difference with its interval, in points."""
     return cells.with_interval(c.difference, c.low, c.high, cells.points)
 
 
 def _counts() -> list[str]:
+    """The columns with numbers of data sets: those of JUDGED, and not tested."""
     return [c for c in COLUMNS if c.startswith("data_sets_")]
 
 
 def _numbers(c: Any) -> dict[str, Any]:
+    """The columns of a record that a comparison fills."""
     return {
         "difference": c.difference,
         "difference_low": c.low,
@@ -349,6 +350,7 @@ def _numbers(c: Any) -> dict[str, Any]:
 
 
 def _with_holm(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The records with p_holm: p_value corrected for the tests of all records."""
     # NaN: nothing was compared, which is no test
     nan = float("nan")
     adjusted = holm([r.get("p_value", nan) for r in records])
@@ -370,49 +372,62 @@ def _by_place(
         *(Column(head, line=True) for head in heads.values()),
     ]
     columns.append(Column("Claimed by", numeric=False, wide=True))
-    of = {(r["claim"], r["dataset"], r["model"]): r for r in frame.to_dict("records")}
+    record_of = {(r["claim"], r["dataset"], r["model"]): r for r in frame.to_dict("records")}
     rows = []
-    for c in claims_of(results):
-        of_claim = [of[c.name, *place] for place in heads]
-        rows.append([Cell(of_claim[0]["statement"]), *map(verdict_cell, of_claim), Cell(c.source)])
+    for claim in claims_of(results):
+        records = [record_of[claim.name, *place] for place in heads]
+        statement, source = Cell(records[0]["statement"]), Cell(claim.source)
+        rows.append([statement, *map(verdict_cell, records), source])
     return columns, rows
 
 
 def _over_all(results: Results, frame: pd.DataFrame) -> tuple[list[Column], list[list[Cell]]]:
-    """A row for each claim and model: the mean over data sets, and on how many the claim holds."""
+    """A row for each claim and model: the mean over data sets, and the number of data sets with
+    each verdict.
+    """
     several = len(results.models) > 1
-    columns = [Column("Claim", numeric=False), *[Column("Model", numeric=False)] * several]
+    columns = [Column("Claim", numeric=False)]
+    if several:
+        columns.append(Column("Model", numeric=False))
     columns.append(Column("Mean over data sets", line=True))
     columns += [
         Column(v, wide=True) for v in ("Shown on", "Contradicted on", "Open on", "Not tested on")
     ]
     columns.append(Column("Claimed by", numeric=False, wide=True))
-    rows = []
     # claims in their own order; the sort keeps the models of one claim together
-    for r in sorted(
-        frame.to_dict("records"),
-        key=lambda r: [c.name for c in claims_of(results)].index(r["claim"]),
-    ):
-        row = [Cell(r["statement"]), *[Cell(r["model"])] * several, verdict_cell(r)]
-        rows.append([*row, *(Cell(str(r[c]), int(r[c])) for c in _counts()), Cell(r["source"])])
+    names = [claim.name for claim in claims_of(results)]
+    rows = []
+    for r in sorted(frame.to_dict("records"), key=lambda r: names.index(r["claim"])):
+        row = [Cell(r["statement"])]
+        if several:
+            row.append(Cell(r["model"]))
+        row.append(verdict_cell(r))
+        row += [Cell(str(r[c]), int(r[c])) for c in _counts()]
+        rows.append([*row, Cell(r["source"])])
     return columns, rows
 
 
 def _head(results: Results, dataset: str, model: str) -> str:
+    """The label of a place's column."""
     several = len(results.datasets) > 1 or len(results.models) > 1
     return _where(results, dataset, model) if several else "Verdict"
 
 
 def _where(results: Results, dataset: str, model: str) -> str:
-    """The data set and the model, as far as there are several."""
-    dataset = "mean over data sets" if dataset == AVERAGE else dataset
-    one_model = len(results.models) == 1
-    parts = [dataset] * (len(results.datasets) > 1 or one_model) + [model] * (not one_model)
+    """The data set and the model, each only if there are several; if there is one of both, the data
+    set.
+    """
+    several_models = len(results.models) > 1
+    parts = []
+    if len(results.datasets) > 1 or not several_models:
+        parts.append("mean over data sets" if dataset == AVERAGE else dataset)
+    if several_models:
+        parts.append(model)
     return ", ".join(parts)
 
 
 def verdict_cell(r: Mapping[Any, Any]) -> Cell:
-    """The verdict with the difference behind it; bold where it is clear."""
+    """The verdict with its difference; bold if the difference is clear."""
     if pd.isna(r["difference"]):
         return Cell(r["verdict"])
     value = cells.with_interval(
@@ -424,7 +439,7 @@ def verdict_cell(r: Mapping[Any, Any]) -> Cell:
 
 
 def _reasons(frame: pd.DataFrame) -> str:
-    """Why claims are off, or were not run or not judged."""
+    """Note on claims that are off, or were not run or not judged: the reasons."""
     said = []
     for why, rows in frame[frame["why"] != ""].groupby("why", sort=False):
         claims = list(dict.fromkeys(rows["statement"]))
@@ -434,7 +449,7 @@ def _reasons(frame: pd.DataFrame) -> str:
 
 
 def _elsewhere(frame: pd.DataFrame) -> str:
-    """The claims that have another verdict with fewer shots."""
+    """Note on claims that have another verdict with fewer shots."""
     said = []
     for r in frame[frame["other_shots"] != ""].to_dict("records"):
         where = "" if r["dataset"] == AVERAGE else f" on {r['dataset']}"
@@ -443,36 +458,40 @@ def _elsewhere(frame: pd.DataFrame) -> str:
 
 
 def _without_shots(results: Results, places: Iterable[tuple[str, str]]) -> str:
-    """CLIP minus the re-evaluation's classifiers of image features alone: what CLIP's logits are
-    worth beside them.
+    """Note on CLIP minus the re-evaluation's classifiers of image features alone, for each place:
+    what CLIP's logits are worth beside these classifiers.
     """
     said = []
     for method in IMAGES_ALONE:
-        each = {place: _clip_minus(results, *place, method) for place in places}
-        found = [f"{_where(results, *place)} {_difference(c)}" for place, c in each.items() if c]
-        if found:
-            said.append(f"minus “{LABELS[method]}”: {', '.join(found)}")
+        differences = []
+        for place in places:
+            comparison = _clip_minus(results, *place, method)
+            if comparison:
+                differences.append(f"{_where(results, *place)} {_difference(comparison)}")
+        if differences:
+            said.append(f"minus “{LABELS[method]}”: {', '.join(differences)}")
     return f"CLIP's prompt ensemble, which has no shots, {'; '.join(said)}." if said else ""
 
 
 def _clip_minus(results: Results, dataset: str, model: str, method: str) -> Comparison | None:
-    """CLIP minus a classifier of image features with the most shots; of AVERAGE the mean over data
-    sets.
+    """CLIP minus a classifier of image features with the most shots; for AVERAGE the mean over data
+    sets. None if there is nothing to compare.
     """
     each = []
     # the same conditions as for the claims: the setting clean, and data sets with shots
-    for d in [dataset] if dataset != AVERAGE else results.datasets:
+    for d in results.datasets if dataset == AVERAGE else [dataset]:
         if results.main_setting != SETTING or not results.shots_of(d):
             continue
+        most = results.shots_of(d)[-1]
         with suppress(Missing):
-            each.append(
-                few_shot_difference(results, d, model, results.shots_of(d)[-1], method, CLIP)[0]
-            )
+            comparison, _ = few_shot_difference(results, d, model, most, method, CLIP)
+            each.append(comparison)
     if dataset == AVERAGE:
         return over_data_sets(each)
     return each[0] if each else None
 
 
 def _shots(results: Results) -> str:
+    """For the caption: the number of shots that few-shot claims are judged with."""
     most = max((n for d in results.datasets for n in results.shots_of(d)), default=0)
     return f"Few-shot: {cells.shots(most)} per class, {notes.varied(results)}." if most else ""

@@ -19,7 +19,7 @@ CAPTION = (
 
 
 def nothing(results: Results) -> str:
-    """Why it would say nothing new."""
+    """Why the table would say nothing new; "" if it does."""
     return "" if counted(results) else "the table of claims has a column for each data set"
 
 

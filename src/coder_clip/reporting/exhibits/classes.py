@@ -34,17 +34,14 @@ def table(results: Results) -> Table:
         # share of right images per class and method; the last method decides what is hardest
         right = predictions[list(mistakes.METHODS)].eq(label, axis=0).groupby(label)
         part = right.mean().assign(images=right.size()).sort_values(last, kind="stable")
-        # `mistakes` puts the most frequent first: the first row of a label is the class that it is
-        # mostly taken for
+        # `mistakes` has the most frequent first: the first row of a label has the class that its
+        # images are mostly taken for
         wrong = mistakes.mistakes(predictions)
-        most = (
-            wrong[wrong[last] > 0].drop_duplicates("label").set_index("label").reindex(part.index)
-        )
+        most = wrong[wrong[last] > 0].drop_duplicates("label").set_index("label")
+        most = most.reindex(part.index)
         part = part.assign(dataset=dataset, model=model, taken_for=most["predicted"].map(names))
-        part["class"], part["taken_for_images"] = (
-            names[part.index],
-            most[last].fillna(0).astype(int),
-        )
+        part["class"] = names[part.index]
+        part["taken_for_images"] = most[last].fillna(0).astype(int)
         parts.append(part.reset_index())
     columns = ["dataset", "model", "label", "class", "images", *mistakes.METHODS]
     frame = pd.concat(parts, ignore_index=True)[[*columns, "taken_for", "taken_for_images"]]
@@ -68,4 +65,5 @@ def table(results: Results) -> Table:
 
 
 def _taken_for(r: cells.Record) -> Cell:
+    """The class that most wrong images are taken for, and their number; – without mistakes."""
     return Cell(f"{r['taken_for']} ({r['taken_for_images']})" if r["taken_for_images"] else "–")

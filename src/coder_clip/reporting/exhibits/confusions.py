@@ -22,8 +22,8 @@ SECTION = "Errors"
 ORDER = 10
 PHASES = ("zero_shot", "rerank", "image_features", "text_features")
 
-SHOWN, KEPT = 8, 200  # pairs of a data set: shown, in the CSV (the phases' files have all images)
-MOST = 2  # texts on each side
+SHOWN, KEPT = 8, 200  # pairs of a data set: in the table, in the CSV
+MOST = 2  # texts for and against the wrong class
 CAPTION = (
     "Test images of a class that each method takes for another one, the most frequent first, with "
     "the one that stage "
@@ -38,42 +38,38 @@ TEXTS = (
 
 
 def nothing(results: Results) -> str:
-    """Why there is no error to show."""
+    """Why there is no error to show; "" if there is one."""
     some = any(len(mistakes.mistakes(mistakes.predictions(results, *place))) for place in results)
     return "" if some else "every method is right on every test image"
 
 
 def table(results: Results) -> Table:
-    """The pairs of classes that are confused most, by CLIP, CODER and the rerank; with reasons for
-    those shown.
+    """The pairs of classes that are confused most, by CLIP, CODER and the rerank; the pairs in the
+    table have reasons.
     """
     rows: list[dict[Any, Any]] = []
     for dataset, model in results:
         names = results.zero_shot(dataset, model)["classes"]
         predictions = mistakes.predictions(results, dataset, model)
         images = predictions["label"].value_counts()
-        found = mistakes.mistakes(predictions).head(KEPT).to_dict("records")
+        pairs = mistakes.mistakes(predictions).head(KEPT).to_dict("records")
         # Explaining a confusion takes the texts and features of its images, so only the pairs that
         # are shown are explained.
-        stage_one = StageOneReasons(results, dataset, model) if found else None
-        for i, m in enumerate(found):
-            row: dict[Any, Any] = {
-                "dataset": dataset,
-                "model": model,
-                "class": names[m["label"]],
-                **m,
-            }
-            row |= {"taken_for": names[m["predicted"]], "images": images[m["label"]]}
+        stage_one = StageOneReasons(results, dataset, model) if pairs else None
+        for i, pair in enumerate(pairs):
+            label, predicted = pair["label"], pair["predicted"]
+            row: dict[Any, Any] = {"dataset": dataset, "model": model, "class": names[label]}
+            row |= {**pair, "taken_for": names[predicted], "images": images[label]}
             if stage_one and i < SHOWN:
                 # the reasons are those of stage one, so the example must be a mistake of stage one
-                wrong = predictions["label"].eq(m["label"]) & predictions["coder"].eq(
-                    m["predicted"]
-                )
-                row |= stage_one.surest(list(predictions.index[wrong]), m["predicted"], m["label"])
+                wrong = predictions["label"].eq(label) & predictions["coder"].eq(predicted)
+                row |= stage_one.surest(list(predictions.index[wrong]), predicted, label)
             rows.append(row)
     columns = ["dataset", "model", "class", "taken_for", "images", *mistakes.METHODS]
     frame = frames.tidy(rows, [*columns, "example", "lead", "wrong", "right"])
-    caption = CAPTION + TEXTS * int(any(frame["wrong"].dropna()))
+    caption = CAPTION
+    if any(frame["wrong"].dropna()):
+        caption += TEXTS
     shown = frame.groupby(["dataset", "model"], sort=False).head(SHOWN)
     return cells.table(
         results,
@@ -100,10 +96,11 @@ def table(results: Results) -> Table:
 
 
 class StageOneReasons:
-    """Why stage one took an image for another class: the texts for it, and those against.
+    """Why stage one took an image for another class: the texts for the wrong class, and the texts
+    against it.
 
-    From the texts of a data set and the features of its test images (``setting`` clean: no bug of
-    the published code)."""
+    From the texts of a data set and the features of its test images, in the setting clean: without
+    the bugs of the published code."""
 
     def __init__(self, results: Results, dataset: str, model: str) -> None:
         images, of_images = read_tensors(results.paths.image_features(model, dataset, "test"))
@@ -112,86 +109,94 @@ class StageOneReasons:
         self.features = images["features"]  # (N, d)
         self.classes: list[dict[str, Any]] = results.texts(dataset)["classes"]
         sentences = Sentences(of_texts["text"], of_texts["kind"], texts["class_index"].tolist())
-        # only kinds that count in CODER's score
+        # rows of the texts of the kinds that count in CODER's score
         rows = [r for kind in (*MEAN_KINDS, *MAX_KINDS) for r in sentences.rows(kind)]
         averaged = torch.tensor([sentences.kind[r] in MEAN_KINDS for r in rows])
-        self.owner = [sentences.class_index[r] for r in rows]
+        self.owner = [sentences.class_index[r] for r in rows]  # class of each text
         self.scoring = ScoringTexts(
             texts["features"][rows], torch.tensor(self.owner), averaged, len(self.classes)
         )
         self.phrases = self._phrases(sentences, rows)
 
     def _phrases(self, sentences: Sentences, rows: Sequence[int]) -> list[str]:
-        """Each text as the text set has it, without its template; the sentence where they cannot be
-        told apart.
+        """The text of each row as the text set has it, without its template.
+
+        Where templates made several sentences of a text, the sentences are returned instead.
         """
         phrases: list[str] = []
         # rows of one kind and class are neighbours, in the order of the text set
         for (kind, c), group in groupby(
             rows, lambda r: (sentences.kind[r], sentences.class_index[r])
         ):
-            written = [sentences.text[r] for r in group]
+            filled = [sentences.text[r] for r in group]
             texts = [self.classes[c]["name"]] if kind == "name" else self.classes[c].get(kind, ())
-            phrases += texts if len(texts) == len(written) else written
+            phrases += texts if len(texts) == len(filled) else filled
         return phrases
 
     def surest(self, images: Sequence[str], predicted: int, label: int) -> dict[str, Any]:
-        """The surest mistake among images of this label taken for ``predicted``; empty if their
-        features are gone.
+        """The surest mistake: the image with the largest lead of the wrong class over the true one.
 
-        example: the image; lead: of the wrong class over the true one, points of score. wrong,
-        right: the strongest texts for the wrong class and for the true one; empty if there are only
-        names.
+        images: ids of images of class ``label`` that stage one takes for ``predicted``. Keys:
+        example: the image; lead: in points of score; wrong, right: the strongest texts for the
+        wrong class and for the true one, "" if there are only names. {} without features.
         """
-        there = [image for image in images if image in self.place]
-        if not there:
+        with_features = [image for image in images if image in self.place]
+        if not with_features:
             return {}
-        cosines = self.scoring.cosines(self.features[[self.place[image] for image in there]])
+        features = self.features[[self.place[image] for image in with_features]]
+        cosines = self.scoring.cosines(features)
         scores = self.scoring.scores(cosines)
-        # the surest mistake has the largest lead of the wrong class over the true one
         lead = scores[:, predicted] - scores[:, label]
         best = int(lead.argmax())
         (terms,) = self.scoring.explain(
             cosines[[best]], torch.tensor([predicted]), torch.tensor([label])
         )
         # one text per class is its name, which explains nothing
-        wrong, right = for_and_against(terms, MOST if len(self.owner) > len(self.classes) else 0)
-        said = {"wrong": self._said(wrong, predicted), "right": self._said(right, label)}
-        return {"example": there[best], "lead": float(lead[best]), **said}
+        only_names = len(self.owner) <= len(self.classes)
+        wrong, right = for_and_against(terms, 0 if only_names else MOST)
+        return {
+            "example": with_features[best],
+            "lead": float(lead[best]),
+            "wrong": self._in_words(wrong, predicted),
+            "right": self._in_words(right, label),
+        }
 
-    def _said(self, terms: Sequence[Term], speaking_for: int) -> str:
-        """Such as ``cat: whiskers (0.82); not dog: a long snout (0.40), a wet nose (0.31)``, in
-        points of score.
+    def _in_words(self, terms: Sequence[Term], speaking_for: int) -> str:
+        """The texts that speak for a class, with points of score, such as ``cat: whiskers (0.82);
+        not dog: a long snout (0.40), a wet nose (0.31)``.
         """
-        said: dict[str, list[str]] = {}
+        texts_of: dict[str, list[str]] = {}
         for t in terms:
             c = self.owner[t.text]
-            name = f"{'' if c == speaking_for else 'not '}{self.classes[c]['name']}"
-            said.setdefault(name, []).append(f"{self.phrases[t.text]} ({abs(t.adds):.2f})")
-        return "; ".join(f"{name}: {', '.join(texts)}" for name, texts in said.items())
+            name = self.classes[c]["name"]
+            if c != speaking_for:
+                name = f"not {name}"
+            texts_of.setdefault(name, []).append(f"{self.phrases[t.text]} ({abs(t.adds):.2f})")
+        return "; ".join(f"{name}: {', '.join(texts)}" for name, texts in texts_of.items())
 
 
 def _changed(results: Results) -> list[str]:
-    """A note on how many images the rerank put right and wrong, if any."""
+    """A note on how many images the rerank put right and wrong; empty if none."""
     said = []
     for dataset, model in results:
-        pairs = [
-            p
-            for p in results.rerank(dataset, model)["pairs"]
-            if p["setting"] == results.main_setting
-        ]
-        fixed, broke = (sum(p[key] for p in pairs) for key in ("fixed", "broke"))
-        if fixed + broke:
+        fixed, broke = 0, 0
+        for pair in results.rerank(dataset, model)["pairs"]:
+            if pair["setting"] == results.main_setting:
+                fixed += pair["fixed"]
+                broke += pair["broke"]
+        if fixed + broke > 0:
             where = f"{dataset} with {model}" if len(results.models) > 1 else dataset
             said.append(f"{fixed} images right and {broke} wrong ({where})")
     return [f"The rerank put {'; '.join(said)}."] if said else []
 
 
 def _picture(r: cells.Record) -> Cell:
+    """The example with its lead; – without one."""
     if pd.isna(r["example"]):
         return Cell("–")
     return Cell(f"{r['example']} ({r['lead']:.1f} ahead)", picture=(r["dataset"], r["example"]))
 
 
 def _texts(side: str) -> Callable[[cells.Record], Cell]:
-    return lambda r: Cell("–" if pd.isna(r[side]) or not r[side] else r[side])
+    """Make a function from a record to the cell of its texts; – without texts."""
+    return lambda r: Cell("–" if pd.isna(r[side]) or r[side] == "" else r[side])

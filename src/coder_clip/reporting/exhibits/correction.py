@@ -21,39 +21,36 @@ PHASES = ("evaluation", "zero_shot")
 SHOWS_IMAGES = True
 DETAIL = True
 
-_THREE = {  # who: label, colour, marker
+_ROLES = {  # image of an example: label, colour, marker
     "query": ("query", "#4D4D4D", "o"),
     "same": ("same class", BLUE, "s"),
     "other": ("other class", VERMILLION, "^"),
 }
-_BOTH = {"corrections": "the largest correction", "broken": "the largest break"}  # key: heading
+_HEADINGS = {"corrections": "the largest correction", "broken": "the largest break"}  # key: heading
 SIDE, BETWEEN = 0.98, 0.09  # inches of an image, and between two
 ROW, HEAD = 3.78, 0.46  # inches of a data set, and of the legend
-TEXTS, LINES = (
-    3,
-    3,
-)  # texts of an example, and lines of a text; the longest of the embedded texts take three
+TEXTS, LINES = 3, 3  # texts of an example, and lines of a text: the longest embedded texts take 3
 
 
 def nothing(results: Results) -> str:
     """The reason why there is no example to show; "" if there is one."""
     documents = [results.evaluation(dataset, results.models[0]) for dataset in results.datasets]
-    some = any(document[key] for document in documents for key in _BOTH)
+    some = any(document[key] for document in documents for key in _HEADINGS)
     return "" if some else "no image whose nearest neighbour CODER corrects or breaks"
 
 
 def draw(results: Results, image: Loader) -> Figure:
-    """The largest correction and the largest break of each data set (paper, Figure 2), and how many
-    there are.
+    """The largest correction and the largest break of each data set (paper, Figure 2), and the
+    numbers of corrections and breaks.
     """
-    # Placed in inches: every data set is a row of the same height, and a figure with more of them
-    # only becomes longer.
+    # Placed in inches: every data set is a row of the same height, and with more data sets the
+    # figure only becomes longer.
     model = results.models[0]
     documents = {dataset: results.evaluation(dataset, model) for dataset in results.datasets}
-    some = [dataset for dataset, found in documents.items() if any(found[key] for key in _BOTH)]
-    some = some[: layout.PANELS]
-    figure = Figure(figsize=(DOUBLE, ROW * len(some) + HEAD))
-    looks = [(label, {"color": c, "marker": m}) for label, c, m in _THREE.values()]
+    shown = [dataset for dataset in documents if any(documents[dataset][key] for key in _HEADINGS)]
+    shown = shown[: layout.PANELS]
+    figure = Figure(figsize=(DOUBLE, ROW * len(shown) + HEAD))
+    looks = [(label, {"color": c, "marker": m}) for label, c, m in _ROLES.values()]
     figure.legend(
         handles=[layout.entry(label, look, dashes="") for label, look in looks],
         loc="upper right",
@@ -62,17 +59,18 @@ def draw(results: Results, image: Loader) -> Figure:
         columnspacing=1.2,
         borderpad=0.3,
     )
-    for i, dataset in enumerate(some):
+    for i, dataset in enumerate(shown):
         top, document = HEAD + ROW * i, documents[dataset]
         where = layout.title(results, dataset, model)
         _write(figure, 0.08, top, f"{where}: {_counts(document)}", fontweight="bold", va="bottom")
         name_of = _names_of(results, dataset, model)
         # two columns: the correction on the left, the break on the right
-        for left, (key, heading) in zip((0.08, 3.46), _BOTH.items(), strict=True):
-            _write(figure, left, top + 0.2, heading if document[key] else "none", va="bottom")
-            if document[key]:
-                pictures = {who: image(dataset, document[key][0][who]) for who in _THREE}
-                _example(figure, left, top + 0.28, document[key][0], pictures, name_of)
+        for left, (key, heading) in zip((0.08, 3.46), _HEADINGS.items(), strict=True):
+            examples = document[key]  # the largest first
+            _write(figure, left, top + 0.2, heading if examples else "none", va="bottom")
+            if examples:
+                pictures = {who: image(dataset, examples[0][who]) for who in _ROLES}
+                _example(figure, left, top + 0.28, examples[0], pictures, name_of)
     return figure
 
 
@@ -117,14 +115,16 @@ def _example(
     pictures: dict[str, Image.Image],
     name_of: Callable[[str], str],
 ) -> None:
-    """Draw one example: three images, their cosines by both features, and the texts below; places
-    in inches.
+    """Draw one example: three images, their cosines by both features, and the texts below.
+
+    left, top: in inches. example: from the document of evaluation (`changed_neighbours`, with image
+    ids and texts). pictures: query, same, other -> image. name_of: image id -> name of its class.
     """
     # other, query, same: each neighbour is beside the query
     centre = left + 1.5 * SIDE + BETWEEN
     places = {"other": left, "query": left + SIDE + BETWEEN, "same": left + 2 * (SIDE + BETWEEN)}
     for who, x in places.items():
-        label, colour, _ = _THREE[who]
+        label, colour, _ = _ROLES[who]
         ax = layout.axes(figure, x, top + 0.17, SIDE, SIDE)
         _show(ax, pictures[who], colour)
         ax.set_title(label, loc="center", fontweight="normal", pad=2.5)
@@ -133,20 +133,15 @@ def _example(
     # a line per kind of feature, with an arrow to the nearer neighbour
     for line, (features, label) in enumerate((("original", "original"), ("coder", "CODER"))):
         y = top + SIDE + 0.58 + 0.17 * line
-        cosine = example[features]
+        cosine = example[features]  # same, other -> cosine with the query
         nearest = max(cosine, key=lambda k: cosine[k])
+        digits = _digits(cosine["same"], cosine["other"])
         for who in ("other", "same"):
-            weight, colour = ("bold", _THREE[who][1]) if who == nearest else ("normal", GREY)
-            text = f"{cosine[who]:.{_digits(cosine['same'], cosine['other'])}f}"
-            _write(
-                figure,
-                places[who] + SIDE / 2,
-                y,
-                text,
-                ha="center",
-                fontweight=weight,
-                color=colour,
-            )
+            look = {"fontweight": "normal", "color": GREY}
+            if who == nearest:
+                look = {"fontweight": "bold", "color": _ROLES[who][1]}
+            text = f"{cosine[who]:.{digits}f}"
+            _write(figure, places[who] + SIDE / 2, y, text, ha="center", **look)
         arrows = f"◀ {label}   " if nearest == "other" else f"   {label} ▶"
         _write(figure, centre, y, arrows, ha="center")
     _text_dots(
@@ -161,16 +156,16 @@ def _write(figure: Figure, x: float, y: float, text: str, **look: Any) -> None:
 
 
 def _text_dots(ax: Axes, texts: list[dict[str, Any]]) -> None:
-    """Cosines of the three images with each text, most telling text on top.
+    """Draw the cosines of the three images with each text, most telling text on top.
 
     Dots and not bars: cosines of a model are close together and far from 0, where bars would have
     to start."""
     rows = np.arange(len(texts))
     # a faint line spans the cosines of each text
     for y, text in zip(rows, texts, strict=True):
-        values = [text[who] for who in _THREE]
+        values = [text[who] for who in _ROLES]
         ax.plot([min(values), max(values)], [y, y], color="#C8C8C8", linewidth=1.0, zorder=1)
-    for who, (_, colour, marker) in _THREE.items():
+    for who, (_, colour, marker) in _ROLES.items():
         look: dict[str, Any] = {
             "color": colour,
             "marker": marker,
@@ -188,11 +183,12 @@ def _text_dots(ax: Axes, texts: list[dict[str, Any]]) -> None:
 
 
 def _digits(a: float, b: float) -> int:
-    """Decimals it takes to tell two cosines apart, at least 3: those of CODERs are close to 1."""
+    """Decimals needed to tell two cosines apart, 3 to 6: cosines of CODERs are close to 1."""
     return next((n for n in range(3, 7) if f"{a:.{n}f}" != f"{b:.{n}f}"), 6)
 
 
 def _show(ax: Axes, picture: Image.Image, colour: str) -> None:
+    """Show an image in a frame of a colour."""
     ax.imshow(layout.thumbnail(picture))
     ax.set(xticks=[], yticks=[])
     ax.grid(False)
@@ -201,7 +197,9 @@ def _show(ax: Axes, picture: Image.Image, colour: str) -> None:
 
 
 def _names_of(results: Results, dataset: str, model: str) -> Callable[[str], str]:
-    """Image id -> name of its class, as the per-image rows of stage one have it."""
+    """Make a function: image id -> name of its class, from the per-image rows of stage one; "" for
+    an unknown image.
+    """
     rows = results.zero_shot_rows(dataset, model)
     label = dict(zip(rows["image_id"], rows["label"], strict=True))
     classes = results.evaluation(dataset, model)["classes"]

@@ -38,23 +38,24 @@ def table(results: Results) -> Table:
     records: list[dict[str, Any]] = []
     for dataset, model in results:
         for m in in_order(results.rerank(dataset, model)["methods"]):
-            looked_at, pairs = m["decisions"]["all"], m["compared_pairs"]
-            shares = {k: n / looked_at if looked_at else None for k, n in m["decisions"].items()}
+            reranked, pairs = m["decisions"]["all"], m["compared_pairs"]
+            shares = {k: n / reranked if reranked else None for k, n in m["decisions"].items()}
             # numbers of pairs whose texts cover GOAL of all comparisons; the smallest one is shown,
             # none if all pairs are too few
             enough = [p["pairs"] for p in m["coverage_curve"] if p["comparisons"] >= GOAL]
-            record = {
-                "dataset": dataset,
-                "model": model,
-                "setting": m["setting"],
-                "looked_at": looked_at,
-            }
-            record |= {**shares, "comparisons": m["coverage"], "pairs": pairs["different"]}
-            record |= {
-                "pairs_with_text": pairs["with_text"],
-                "pairs_for_90": min(enough, default=None),
-            }
-            records.append(record)
+            records.append(
+                {
+                    "dataset": dataset,
+                    "model": model,
+                    "setting": m["setting"],
+                    "looked_at": reranked,
+                    **shares,
+                    "comparisons": m["coverage"],
+                    "pairs": pairs["different"],
+                    "pairs_with_text": pairs["with_text"],
+                    "pairs_for_90": min(enough, default=None),
+                }
+            )
     counts = ["pairs", "pairs_with_text", "pairs_for_90"]
     frame = frames.tidy(records, ["dataset", "model", "setting", "looked_at", *SHARES, *counts])
     return cells.table(

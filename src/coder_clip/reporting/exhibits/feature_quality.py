@@ -29,8 +29,8 @@ def table(results: Results) -> Table:
     """Neighbours and retrieval by original features, by CODER, and by two simple maps of original
     features.
     """
-    # All numbers are from the phase evaluation; only the features get readable names here. The
-    # discriminant is fitted to shots, so its name says how many.
+    # All numbers are from the phase evaluation. The discriminant is fitted to shots, so its name
+    # says to how many.
     labels = {
         "original": "original",
         "coder": "CODER",

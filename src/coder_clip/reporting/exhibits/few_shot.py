@@ -33,7 +33,7 @@ nothing = attrgetter("no_few_shot")
 WIDEST, NARROWEST = 3.2, 1.0  # points of the first and of the last line
 ZERO_SHOT = "clip_ensemble"  # a level line: it sees no shots
 LEVEL: dict[str, Any] = {"color": GREY, "linestyle": (0, (1, 1.5)), "linewidth": 1.3}
-PLACE = ["model", "method", "setting", "shots"]
+PLACE = ["model", "method", "setting", "shots"]  # what a row is about, besides its data set
 
 
 def table(results: Results) -> Table:
@@ -58,18 +58,19 @@ def table(results: Results) -> Table:
 
 
 def _frame(results: Results) -> tuple[pd.DataFrame, int]:
-    """One row for each data set, their average, model, method and number of shots; and the number
-    of all seeds.
+    """A row for each data set (and the average of all), model, method and number of shots; and the
+    number of different seeds.
     """
     runs = frames.tidy(results.few_shot_rows("runs"), ["dataset", *PLACE, "seed", "test_accuracy"])
     n_seeds = runs.groupby(["dataset", *PLACE])["seed"].count()
-    # one column for each part of the estimate over seeds
-    rows = [
-        {**r, "accuracy": r["accuracy"]["mean"], "split": results.split(r["dataset"])}
-        | {f"accuracy_{key}": r["accuracy"][key] for key in ("std", "low", "high")}
-        | {"seeds": n_seeds.get((r["dataset"], *(r[key] for key in PLACE)), 0)}
-        for r in results.few_shot_rows("summary")
-    ]
+    rows = []
+    for r in results.few_shot_rows("summary"):
+        place = (r["dataset"], *(r[key] for key in PLACE))
+        # one column for each part of the estimate over seeds
+        estimate = r["accuracy"]
+        row = {**r, "accuracy": estimate["mean"], "split": results.split(r["dataset"])}
+        row |= {f"accuracy_{key}": estimate[key] for key in ("std", "low", "high")}
+        rows.append({**row, "seeds": n_seeds.get(place, 0)})
     values = ["accuracy", "accuracy_std", "accuracy_low", "accuracy_high", "seeds", "split"]
     frame = frames.tidy(rows, ["dataset", *PLACE, *values])
     if rows and frames.has_average(results, results.few_shot):
@@ -78,10 +79,10 @@ def _frame(results: Results) -> tuple[pd.DataFrame, int]:
 
 
 def _average(results: Results, frame: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
-    """Mean over data sets, of the seeds that all of them have; its spread is that of the seeds'
-    averages.
+    """Rows with the mean over data sets, and its standard deviation over seeds.
+
+    A seed counts only if every data set has it.
     """
-    # a seed counts only if every data set has it
     by_seed = runs.groupby([*PLACE, "seed"])["test_accuracy"].agg([np.mean, "count"])
     shared = by_seed.loc[by_seed["count"] == len(results.few_shot), "mean"]
     average = shared.groupby(PLACE).agg(
@@ -110,8 +111,8 @@ def draw(results: Results, image: Loader) -> Figure:
     ]
     figure, panels = layout.panels(len(places), len(results.models))
     looks = _looks(frame["method"].unique())
-    cached = [method for method in looks if method != ZERO_SHOT]
-    widths = dict(zip(cached, np.linspace(WIDEST, NARROWEST, len(cached)), strict=True))
+    with_shots = [method for method in looks if method != ZERO_SHOT]
+    widths = dict(zip(with_shots, np.linspace(WIDEST, NARROWEST, len(with_shots)), strict=True))
     for ax, ((dataset, model), of_place) in zip(panels, places, strict=True):
         for method, points in of_place.groupby("method", sort=False):
             mean, low, high = (
@@ -130,21 +131,22 @@ def draw(results: Results, image: Loader) -> Figure:
                 "markeredgewidth": 0.5,
             }
             ax.errorbar(points["shots"], mean, yerr=[mean - low, high - mean], **style)
-        average = dataset == AVERAGE
-        layout.set_title(ax, results, "average" if average else dataset, model)
+        is_average = dataset == AVERAGE
+        layout.set_title(ax, results, "average" if is_average else dataset, model)
         ax.set_xscale("log", base=2)
         ax.set_xticks(results.shots, [str(s) for s in results.shots])
         ax.minorticks_off()
-        layout.share_axis(
-            ax, min(results.images(d) for d in (results.few_shot if average else [dataset]))
-        )
+        datasets = results.few_shot if is_average else [dataset]
+        layout.share_axis(ax, min(results.images(d) for d in datasets))
     layout.outer_labels(panels, "Shots per class", "Top-1 accuracy (%)")
     layout.legend_below(figure, [layout.entry(METHODS[m].label, line) for m, line in looks.items()])
     return figure
 
 
 def _looks(methods: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Each method's line; of those that declare none, another spare one each."""
+    """Method -> its line, as arguments of matplotlib; a method that declares no line gets the next
+    spare one.
+    """
     spare = itertools.count()
 
     def line_of(method: str) -> dict[str, Any]:

@@ -37,23 +37,20 @@ def nothing(results: Results) -> str:
 
 def table(results: Results) -> Table:
     """Single differences between the published code and the clean setting."""
-    # Flaws of stage one and two are in the rerank's document, those of the CODER-Adapter in one
+    # Flaws of stage one and two are in the rerank's document, flaws of the CODER-Adapter in one
     # document per number of shots. The table shows the flaws that change some accuracy; a note
     # names the others.
     rows = []
     for dataset, model in results:
-        found = [{**f, "shots": 0} for f in results.rerank(dataset, model)["flaws"]]
+        flaws = [{**f, "shots": 0} for f in results.rerank(dataset, model)["flaws"]]
         for n in results.shots_of(dataset):
-            found += [{**f, "shots": n} for f in results.adapter(dataset, model, n)["flaws"]]
-        for f in found:
+            flaws += [{**f, "shots": n} for f in results.adapter(dataset, model, n)["flaws"]]
+        for f in flaws:
+            row = {"dataset": dataset, "model": model, **f, "leak": FLAWS[f["flaw"]].leak}
             looked_at = f.get("looked_at", {})
-            counts = {
-                "looked_at_clean": looked_at.get("clean"),
-                "looked_at": looked_at.get("flawed"),
-            }
-            rows.append(
-                {"dataset": dataset, "model": model, **f, "leak": FLAWS[f["flaw"]].leak, **counts}
-            )
+            row["looked_at_clean"] = looked_at.get("clean")
+            row["looked_at"] = looked_at.get("flawed")
+            rows.append(row)
     group, values = ["flaw", "leak", "method", "shots"], ["clean", "accuracy", "difference"]
     numbers = ["p_value", "looked_at_clean", "looked_at"]
     frame = frames.tidy(rows, ["dataset", "model", *group, *values, *numbers], values)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from operator import attrgetter
 
 from ..parts import cells, frames
@@ -42,6 +43,7 @@ def table(results: Results) -> Table:
     seeds = frame.groupby(["dataset", "model", "method", "shots"], sort=False)[list(NAMES)]
     # the lowest and the highest over seeds in one row
     ranges = seeds.min().join(seeds.max().add_suffix("_most")).reset_index()
+    # the columns of `by_shots`, aligned left, because cells hold words
     by_shots = {
         n: Column(c.label, numeric=False, wide=c.wide)
         for n, c in cells.by_shots(results)[1].items()
@@ -59,11 +61,12 @@ def table(results: Results) -> Table:
 
 
 def _values(r: cells.Record) -> Cell:
-    """Over seeds, such as ``α 1.3, β 4–12``."""
-    found = []
+    """The values over seeds, such as ``α 1.3, β 4–12``."""
+    values = []
     for key, sign in NAMES.items():
-        if r[key] == r[key]:  # not NaN: the method has it
+        # NaN: the method has no such parameter
+        if not math.isnan(r[key]):
             # one number if both ends print the same
             ends = dict.fromkeys(f"{v:.3g}" for v in (r[key], r[f"{key}_most"]))
-            found.append(f"{sign} {'–'.join(ends)}")
-    return Cell(", ".join(found))
+            values.append(f"{sign} {'–'.join(ends)}")
+    return Cell(", ".join(values))

@@ -31,44 +31,47 @@ CAPTION = (
 
 
 def nothing(results: Results) -> str:
-    """Why there is nothing to show: only drawn data sets declare how often their names were
-    read.
+    """Why there is nothing to show; "" if there is something.
+
+    Only drawn data sets declare how often their names were read.
     """
-    return "" if any(_named(results, *place) for place in results) else "no data set says how often"
+    some = any(_doses(results, *place) for place in results)
+    return "" if some else "no data set says how often"
 
 
-def _named(results: Results, dataset: str, model: str) -> dict[str, int | None] | None:
-    named, names = named_pictures(dataset), results.zero_shot(dataset, model)["classes"]
-    # a folder may have the name of a drawn data set
-    return named if named is not None and named.keys() >= set(names) else None
+def _doses(results: Results, dataset: str, model: str) -> dict[str, int | None] | None:
+    """Class -> its dose: the number of training pictures whose captions had its name (None: all
+    pictures). None if the data set does not declare doses.
+    """
+    doses, names = named_pictures(dataset), results.zero_shot(dataset, model)["classes"]
+    # a folder can have the name of a drawn data set, but other classes
+    return doses if doses is not None and doses.keys() >= set(names) else None
 
 
 def table(results: Results) -> Table:
     """Accuracy of names, of attributes and of both, by how often a class was named in training."""
-    # The dose of a class is the number of training pictures that were captioned with its name.
-    # Accuracy is over the images of all classes with the same dose. None means all pictures, so
-    # it sorts last.
+    # Accuracy is over the images of all classes with the same dose.
     records: list[dict[str, Any]] = []
     for dataset, model in results:
-        named = _named(results, dataset, model)
-        if named is None:
+        dose_of = _doses(results, dataset, model)
+        if dose_of is None:
             continue
         rows = results.main_rows(dataset, model)
         right = (rows["prediction"] == rows["label"]).astype(float)
-        doses = [named[name] for name in results.zero_shot(dataset, model)["classes"]]
+        doses = [dose_of[name] for name in results.zero_shot(dataset, model)["classes"]]
         # a label is the index of its class, and so of its dose
-        dose = rows["label"].map(dict(enumerate(doses)))
-        for level in sorted(set(doses), key=lambda d: math.inf if d is None else d):
-            here = dose.isna() if level is None else dose == level
-            pictures = "all" if level is None else str(level)
+        row_dose = rows["label"].map(dict(enumerate(doses)))
+        # None means all pictures, so it sorts last
+        for dose in sorted(set(doses), key=lambda d: math.inf if d is None else d):
+            has_dose = row_dose.isna() if dose is None else row_dose == dose
             place = {
                 "dataset": dataset,
                 "model": model,
-                "pictures": pictures,
-                "classes": doses.count(level),
+                "pictures": "all" if dose is None else str(dose),
+                "classes": doses.count(dose),
             }
             for method in SHOWN:
-                hits = right[here & (rows["method"] == method)].to_numpy()
+                hits = right[has_dose & (rows["method"] == method)].to_numpy()
                 records.append({**place, "method": method, "accuracy": estimate(hits)})
     columns = ["dataset", "model", "pictures", "classes", "method", "accuracy"]
     frame = frames.tidy(records, columns, ["accuracy"])
@@ -94,8 +97,8 @@ def draw(results: Results, image: Loader) -> Figure:
     # logarithmic axis. Methods are moved apart (SHIFT) so that their intervals do not cover each
     # other.
     frame = table(results).frame
-    places = [place for place in results if _named(results, *place)]
-    direct = len(places) == 1
+    places = [place for place in results if _doses(results, *place)]
+    direct = len(places) == 1  # names at the lines instead of a legend
     figure, panels = layout.panels(len(places), len(results.models), wide=direct)
     lines = {m: look(METHODS[m].line) for m in SHOWN}
     for ax, (dataset, model) in zip(panels, places, strict=True):

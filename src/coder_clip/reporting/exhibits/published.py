@@ -28,12 +28,10 @@ PHASES = ("zero_shot", "rerank", "adapter")
 
 REFERENCE = Path("data/reference")
 QUOTED = "(as quoted)"
-OFFICIAL = (
-    "imagenet",
-    "imagenet_v2",
-)  # one test set for everybody, and the sentences that open_clip ships
-# CLIP_benchmark's metrics; open_clip's list has one number per data set, for these the mean class
-# recall
+# one test set for everybody, and the sentences that open_clip ships
+OFFICIAL = ("imagenet", "imagenet_v2")
+# CLIP_benchmark's metrics. open_clip's list has one number per data set: the accuracy, but the mean
+# class recall for the data sets of RECALL.
 METRICS = {
     "acc1": "accuracy",
     "acc5": "top5_accuracy",
@@ -82,8 +80,8 @@ COLUMNS = [
 class Figure:
     """A published number.
 
-    value: a share in [0, 1]; None if the figure is unknown. target: whether it is of the same
-    images; else it is a band that shows whether anything is broken.
+    value: a share in [0, 1]; None if the figure is unknown. target: True if the figure is of the
+    same images; otherwise it is a band, which shows only whether anything is broken.
     """
 
     method: str
@@ -97,8 +95,9 @@ class Figure:
 
 
 def nothing(results: Results) -> str:
-    """Why no number is compared with a published one."""
-    return "" if any(True for _ in _compared(results)) else WHY_NOT
+    """Why no number is compared with a published one; "" if one is."""
+    first = next(_compared(results), None)
+    return WHY_NOT if first is None else ""
 
 
 def table(results: Results) -> Table:
@@ -134,24 +133,28 @@ def table(results: Results) -> Table:
 
 
 def _compared(results: Results) -> Iterator[dict[str, Any]]:
+    """Yield a record of COLUMNS for each published figure that the run has a number for."""
     for dataset, model in results:
         manifest = results.manifest(dataset)
         name = comparable(dataset, manifest, results.encoder(dataset, model))
-        for figure in figures(dataset, name, manifest["split"]) if name else ():
+        if name is None:
+            continue
+        for figure in figures(dataset, name, manifest["split"]):
             m = _reproduced(results, dataset, model, figure)
-            if m:
-                estimate, published = m[figure.quantity], figure.value
-                low, high = estimate["low"], estimate["high"]
-                reproduced = estimate.get("value", estimate.get("mean"))
-                row = {"dataset": dataset, "model": model, "setting": m["setting"], **vars(figure)}
-                row |= {"reproduced": reproduced, "low": low, "high": high, "published": published}
-                if published is None:
-                    yield {**row, "within": "unknown", "compares": "–"}
-                else:
-                    within = "yes" if low <= published <= high else "no"
-                    compares = "target" if figure.target else "band"
-                    difference = reproduced - published
-                    yield {**row, "difference": difference, "within": within, "compares": compares}
+            if m is None:
+                continue
+            estimate, published = m[figure.quantity], figure.value
+            low, high = estimate["low"], estimate["high"]
+            reproduced = estimate.get("value", estimate.get("mean"))
+            row = {"dataset": dataset, "model": model, "setting": m["setting"], **vars(figure)}
+            row |= {"reproduced": reproduced, "low": low, "high": high, "published": published}
+            if published is None:
+                yield {**row, "within": "unknown", "compares": "–"}
+            else:
+                within = "yes" if low <= published <= high else "no"
+                compares = "target" if figure.target else "band"
+                difference = reproduced - published
+                yield {**row, "difference": difference, "within": within, "compares": compares}
 
 
 def _reproduced_cell(r: cells.Record) -> Cell:
@@ -171,27 +174,31 @@ def _source(r: cells.Record) -> Cell:
 def _reproduced(
     results: Results, dataset: str, model: str, figure: Figure
 ) -> dict[str, Any] | None:
-    """This run's method: baselines in its main setting, CODER as the published code runs it, where
-    the run has that.
+    """The run's entry for the method of a published figure; None if the run has none.
+
+    The setting is the main one, or "any"; for CODER the published code's, if the run has it.
     """
-    methods = results.methods(dataset, model)
-    if figure.shots:
-        run = figure.shots in results.shots_of(dataset)
-        methods = results.adapter(dataset, model, figure.shots)["summary"] if run else []
-    found = {
+    if not figure.shots:
+        methods = results.methods(dataset, model)
+    elif figure.shots in results.shots_of(dataset):
+        methods = results.adapter(dataset, model, figure.shots)["summary"]
+    else:
+        methods = []
+    by_setting = {
         m["setting"]: m for m in methods if m["method"] == figure.method and m.get(figure.quantity)
     }
-    # CODER as its authors ran it, if the run has that setting
-    order = ["as_published"] if figure.method.startswith("coder") else []
-    return next((found[s] for s in (*order, results.main_setting, "any") if s in found), None)
+    settings = [results.main_setting, "any"]
+    if figure.method.startswith("coder"):
+        settings.insert(0, "as_published")
+    return next((by_setting[s] for s in settings if s in by_setting), None)
 
 
 def comparable(dataset: str, manifest: dict[str, Any], encoder: dict[str, Any]) -> str | None:
     """The encoder's published name, if a run's numbers on this data set may be compared with
     published ones.
 
-    manifest: of the data set; encoder: what made its image features. None for folders, data sets
-    that the project draws, other weights than OpenAI's, and a split that lacks images.
+    manifest: of the data set; encoder: of its image features (`Results.encoder`). None for folders,
+    data sets that the project draws, other weights than OpenAI's, and a split that lacks images.
     """
     if dataset not in PUBLISHED or encoder.get("pretrained") != "openai":
         return None
@@ -207,83 +214,79 @@ def figures(dataset: str, model: str, split: str) -> list[Figure]:
     """Published numbers of a data set and encoder, of methods that this project has, by shots and
     method.
 
-    split: as the manifest says it. The CODER paper's own are unknown.
+    split: from the manifest. The numbers of the CODER paper itself are unknown.
     """
+    # few-shot numbers are of CoOp's split, or of the one test set that there is
     coop = split == "CoOp's split" or dataset in OFFICIAL
-    unknown = [("coder", 0), ("coder_rerank", 0)] if dataset in PUBLISHED_THRESHOLDS else []
-    unknown += (
-        [("coder_adapter", shots) for shots in (1, 2, 4, 8, 16)]
-        if dataset in PUBLISHED_INITIAL
-        else []
-    )
-    found = [
+    # (method, shots) that the CODER paper has numbers of
+    unknown: list[tuple[str, int]] = []
+    if dataset in PUBLISHED_THRESHOLDS:
+        unknown += [("coder", 0), ("coder_rerank", 0)]
+    if dataset in PUBLISHED_INITIAL:
+        unknown += [("coder_adapter", shots) for shots in (1, 2, 4, 8, 16)]
+    published = [
         *_zero_shot(dataset, model),
         *_few_shot(dataset, model, coop),
         *(Figure(m, shots, "accuracy", None, "CODER", UNKNOWN, False) for m, shots in unknown),
     ]
-    return sorted(found, key=lambda f: (f.shots, list(METHODS).index(f.method)))
+    return sorted(published, key=lambda f: (f.shots, list(METHODS).index(f.method)))
 
 
 def _zero_shot(dataset: str, model: str) -> list[Figure]:
-    """CLIP with the sentences of open_clip and CLIP_benchmark. The same number from two lists of
-    one source: once.
-    """
+    """Figures of CLIP with the sentences of open_clip and CLIP_benchmark."""
     rows = _read("zero_shot", dataset, model)
-    found = []
+    # open_clip's list does not name its metric
+    default = "mean_class_recall" if dataset in RECALL else "accuracy"
+    same = dataset in OFFICIAL
+    note = "" if same else "another split, a data set's own sentences"
+    read = []
+    # open_clip lists its number twice, the second time as DataComp's main metric
     for r in rows[rows["metric"] != "datacomp_main_metric"].to_dict("records"):
-        own = "mean_class_recall" if dataset in RECALL else "accuracy"
-        same = dataset in OFFICIAL
-        note = "" if same else "another split, a data set's own sentences"
-        quantity = METRICS.get(r["metric"], own)
-        found.append(
-            Figure(
-                "clip_templates",
-                0,
-                quantity,
-                r["value"],
-                r["published_as"],
-                r["source"],
-                same,
-                note,
-            )
-        )
-    return found
+        quantity = METRICS.get(r["metric"], default)
+        source = r["published_as"], r["source"]
+        read.append(Figure("clip_templates", 0, quantity, r["value"], *source, same, note))
+    return read
 
 
 def _few_shot(dataset: str, model: str, coop: bool) -> list[Figure]:
     """One figure per method, shots and source: a mean if the source lists seeds one by one, and no
-    quotation if the method's own figure is known."""
+    quotation if the method's own figure is known. coop: True if the figures are of the same images.
+    """
     rows = _read("few_shot", dataset, model)
-    found = []
-    for (method, shots), same in rows[rows["method"].notna()].groupby(["method", "shots"]):
+    read = []
+    for (method, shots), of_method in rows[rows["method"].notna()].groupby(["method", "shots"]):
         # a method's own figure replaces quotations of it by others
-        own = same[~same["published_as"].str.contains(QUOTED, regex=False)]
-        kept = own if len(own) else same
-        # a row without a seed is a mean already; otherwise the seeds of a source are one figure
+        own = of_method[~of_method["published_as"].str.contains(QUOTED, regex=False)]
+        kept = own if len(own) else of_method
+        # A row without a seed is a mean already, so each row is a figure. Otherwise the seeds of a
+        # source are one figure.
         means = kept[kept["seed"].isna()].drop_duplicates(["published_as", "source", "accuracy"])
         of_source = kept.groupby(["published_as", "source"], sort=False)
-        runs = means.groupby(level=0) if len(means) else of_source
-        for _, rows_of_one in runs:
-            first = rows_of_one.iloc[0]
-            seeds = ", ".join(f"{seed:g}" for seed in rows_of_one["seed"].dropna())
-            notes = [f"mean of seeds {seeds}"] if len(rows_of_one) > 1 else []
-            notes += [*rows_of_one["note"].dropna().unique(), *([] if coop else ["another split"])]
-            notes += [NOTES[str(method)]] if method in NOTES else []
-            value = float(rows_of_one["accuracy"].mean()) / 100
+        for _, figure_rows in means.groupby(level=0) if len(means) else of_source:
+            first = figure_rows.iloc[0]
+            notes: list[str] = []
+            if len(figure_rows) > 1:
+                seeds = ", ".join(f"{seed:g}" for seed in figure_rows["seed"].dropna())
+                notes.append(f"mean of seeds {seeds}")
+            notes += figure_rows["note"].dropna().unique().tolist()
+            if not coop:
+                notes.append("another split")
+            if method in NOTES:
+                notes.append(NOTES[str(method)])
+            value = float(figure_rows["accuracy"].mean()) / 100
             place = str(method), int(str(shots)), "accuracy"
-            found.append(
-                Figure(
-                    *place, value, first["published_as"], first["source"], coop, "; ".join(notes)
-                )
-            )
-    return found
+            source = first["published_as"], first["source"]
+            read.append(Figure(*place, value, *source, coop, "; ".join(notes)))
+    return read
 
 
 def _read(name: str, dataset: str, model: str) -> pd.DataFrame:
+    """The rows of a file of REFERENCE for a data set and encoder."""
     rows = _csv(REFERENCE / f"{name}.csv")
     return rows[(rows["dataset"] == dataset) & (rows["model"] == model)]
 
 
 @cache
 def _csv(path: Path) -> pd.DataFrame:
-    return pd.read_csv(path)  # once, not for each data set and model
+    """Read a CSV once, not for each data set and model."""
+    return pd.read_csv(path)

@@ -30,7 +30,7 @@ nothing = attrgetter("no_pairs")
 def draw(results: Results, image: Loader) -> Figure:
     """Accuracy, and how many images are reranked, against the threshold of the rerank's gate."""
     # Two axes per data set that share the threshold: accuracy above, reranked images below.
-    # Settings with the same curve share one line; `shared` records whose it is, for the legend.
+    # Settings with the same curve share one line.
     places = list(results)
     columns = layout.columns_of(len(places), len(results.models))
     rows = -(-len(places) // columns)
@@ -38,15 +38,16 @@ def draw(results: Results, image: Loader) -> Figure:
     figure = Figure(figsize=size, layout="constrained")
     # two axes for each data set, the upper one taller
     grid = figure.add_gridspec(2 * rows, columns, height_ratios=[1.7, 1] * rows)
-    shared: dict[str, str] = {}  # setting -> the one whose line it has
+    drawn_as: dict[str, str] = {}  # setting -> the setting whose line its curve has
     for i, (dataset, model) in enumerate(places):
         r, c = divmod(i, columns)
         upper = figure.add_subplot(grid[2 * r, c])
         lower = figure.add_subplot(grid[2 * r + 1, c], sharex=upper)
         document = results.rerank(dataset, model)
         for names, sweep in _sweeps(document):
-            # the last setting of a shared curve lends its line
-            shared |= {name: names[-1] for name in names if name not in shared}
+            # a shared curve has the line of its last setting
+            for name in names:
+                drawn_as.setdefault(name, names[-1])
             line = {k: v for k, v in look(LINES.get(names[-1])).items() if k != "marker"}
             at = [s["threshold"] for s in sweep]
             upper.plot(at, [100 * s["accuracy"] for s in sweep], **line)
@@ -67,10 +68,15 @@ def draw(results: Results, image: Loader) -> Figure:
             upper.set_ylabel("Top-1 (%)")
             lower.set_ylabel("Reranked images")
     handles = []
-    for s in (s for s in SETTINGS if s in shared):
-        own = shared[s] == s
-        name = s if own else f"{s} (line of {shared[s]})"
-        handles.append(layout.entry(name, look(LINES.get(s)), dashes=None if own else ""))
+    for s in SETTINGS:
+        if s not in drawn_as:
+            continue
+        if drawn_as[s] == s:
+            handles.append(layout.entry(s, look(LINES.get(s))))
+        else:
+            # only its marker is on the axes
+            name = f"{s} (line of {drawn_as[s]})"
+            handles.append(layout.entry(name, look(LINES.get(s)), dashes=""))
     layout.legend_below(figure, handles, "Line: any threshold. Marker: the threshold in use.")
     return figure
 
@@ -89,11 +95,11 @@ FIGURE = Drawing(
 
 
 def _sweeps(document: dict[str, Any]) -> list[tuple[list[str], list[dict[str, Any]]]]:
-    """Curves over thresholds with the settings that share them: corrected and clean differ in the
-    choice only.
+    """(settings that share a curve, points of the curve): corrected and clean often differ only in
+    the threshold that they choose.
     """
-    curves: dict[tuple[Any, ...], list[str]] = {}
-    points: dict[str, list[dict[str, Any]]] = {}
+    curves: dict[tuple[Any, ...], list[str]] = {}  # points of a curve -> settings
+    points: dict[str, list[dict[str, Any]]] = {}  # setting -> points
     for p in document["sweep"]:
         points.setdefault(p["setting"], []).append(p)
     for setting, sweep in points.items():

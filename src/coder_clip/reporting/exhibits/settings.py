@@ -25,9 +25,12 @@ CAPTION = (
 
 
 def nothing(results: Results) -> str:
-    """Why there is nothing to compare: a single setting is in the other tables."""
-    there = {m["setting"] for place in results for m in results.methods(*place)} - {"any"}
-    return "" if len(there) > 1 else f"the run has one setting, '{results.main_setting}'"
+    """Why there is nothing to compare; "" if there are several settings.
+
+    The other tables show a single setting.
+    """
+    settings = {m["setting"] for place in results for m in results.methods(*place)} - {"any"}
+    return "" if len(settings) > 1 else f"the run has one setting, '{results.main_setting}'"
 
 
 def table(results: Results) -> Table:
@@ -44,17 +47,16 @@ def table(results: Results) -> Table:
             entries += [{**s, "shots": shots} for s in summary if s["method"] == "coder_adapter"]
         for e in entries:
             row = {"dataset": dataset, "model": model, **e}
-            # accuracies have an interval, the other numbers have none
-            rows.append(
-                {**row, "quantity": "accuracy", "value": e["accuracy"].get("mean"), **e["accuracy"]}
-            )
-            numbers = [quantity for quantity in ("threshold", "looked_at") if quantity in e]
-            rows += [
-                {**row, "quantity": quantity, "value": float(e[quantity])} for quantity in numbers
-            ]
+            # accuracies have an interval, the other numbers have none; an estimate over seeds has a
+            # mean in the place of a value
+            accuracy = {"value": e["accuracy"].get("mean"), **e["accuracy"]}
+            rows.append({**row, "quantity": "accuracy", **accuracy})
+            for quantity in ("threshold", "looked_at"):
+                if quantity in e:
+                    rows.append({**row, "quantity": quantity, "value": float(e[quantity])})
     columns = ["dataset", "model", "method", "shots", "setting", "quantity", "value", "low", "high"]
     frame = frames.tidy(rows, columns).astype({"shots": "Int64"})
-    there = [s for s in SETTINGS if s in set(frame["setting"])]
+    shown = [s for s in SETTINGS if s in set(frame["setting"])]
     return cells.pivot(
         results,
         "Settings side by side",
@@ -64,18 +66,20 @@ def table(results: Results) -> Table:
             (Column("Method", numeric=False), cells.method),
             (Column("What", numeric=False), lambda r: Cell(_quantity(r))),
         ],
-        ("setting", {s: Column(s, wide=s == "corrected") for s in there}),
+        ("setting", {s: Column(s, wide=s == "corrected") for s in shown}),
         _value,
     )
 
 
 def _value(r: cells.Record) -> Cell:
+    """An accuracy with its interval, or another quantity's number."""
     if r["quantity"] == "accuracy":
         return Cell(cells.with_interval(r["value"], r["low"], r["high"]), r["value"])
     return Cell(f"{r['value']:g}", r["value"])
 
 
 def _quantity(r: cells.Record) -> str:
+    """What the number is, in words."""
     if r["quantity"] == "accuracy":
         return "top-1 (%)" if pd.isna(r["shots"]) else f"top-1 (%), {cells.shots(r['shots'])}"
     return str(r["quantity"]).replace("looked_at", "reranked images")

@@ -34,7 +34,8 @@ def draw(results: Results, image: Loader) -> Figure:
             share = 100 * np.array([d["accuracy"] for d in draws])
             ax.scatter(at, share, s=9, color=look["color"], alpha=0.35, linewidths=0)
             counts = sorted(set(at))
-            layout.line(ax, counts, [share[np.array(at) == n].mean() for n in counts], look)
+            means = [share[np.array(at) == count].mean() for count in counts]
+            layout.line(ax, counts, means, look)
             for choice in document["text_choices"]:
                 marker = {**look, "marker": CHOSEN[choice["chosen"]]}
                 layout.mark(ax, choice["count"], 100 * choice["accuracy"], marker, size=5)

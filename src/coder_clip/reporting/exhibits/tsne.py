@@ -23,10 +23,8 @@ def draw(results: Results, image: Loader) -> Figure:
     row = head + side + gap
     figure = Figure(figsize=(DOUBLE, row * len(results.datasets)))
     for i, dataset in enumerate(results.datasets):
-        classes, points = (
-            results.evaluation(dataset, model)["classes"],
-            results.maps(dataset, model),
-        )
+        classes = results.evaluation(dataset, model)["classes"]
+        points = results.maps(dataset, model)
         shown = sorted(set(points["label"].tolist()))
         for j, (features, label) in enumerate(
             (("original", "original features"), ("coder", "CODER"))
@@ -36,10 +34,10 @@ def draw(results: Results, image: Loader) -> Figure:
             ax.set(xticks=[], yticks=[], title=f"{layout.title(results, dataset, model)}: {label}")
             for spine in ax.spines.values():
                 spine.set(visible=True, color="#BBBBBB")
-            of_map = points[points["features"] == features]
-            # a colour for each place among the shown classes, so that no colour is wasted
+            map_points = points[points["features"] == features]
+            # colours by place among the shown classes, so that neighbours in the legend differ
             for place, c in enumerate(shown):
-                group = of_map[of_map["label"] == c]
+                group = map_points[map_points["label"] == c]
                 ax.scatter(
                     group["x"], group["y"], s=9, linewidths=0, alpha=0.85, **layout.point(place)
                 )
@@ -49,7 +47,7 @@ def draw(results: Results, image: Loader) -> Figure:
             handles=[
                 layout.entry(n, layout.point(place), dashes="") for place, n in enumerate(names)
             ],
-            labels=names,  # given again: an entry whose name begins with "_" would be hidden
+            labels=names,  # in addition to handles: a name that begins with "_" would be hidden
             loc="center left",
             bbox_to_anchor=(1.02, 0.5),
             handlelength=1,

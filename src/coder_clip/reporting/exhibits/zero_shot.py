@@ -42,7 +42,7 @@ def table(results: Results) -> Table:
     for dataset, model in results:
         place = {"dataset": dataset, "model": model, "split": results.split(dataset)}
         for m in in_order(results.main_methods(dataset, model).values()):
-            against = m["against_clip"] or {}
+            against = m["against_clip"] or {}  # CLIP has None
             draws = {f"draws_{key}": value for key, value in m.get("draws", {}).items()}
             difference = {"difference_to_clip": against.get("difference")}
             rows.append({**place, **m, **against, **difference, **draws})
@@ -53,12 +53,10 @@ def table(results: Results) -> Table:
     frame = frame.astype(dict.fromkeys(NUMBERS, float))
     frame["p_holm"] = frames.adjusted(frame)
     frame = frames.with_average(results, frame, ["model", "method", "setting"], shares)
-    off = [
-        place for place in results if results.rerank_off(*place)
-    ]  # there it repeats the row above
-    repeats = (frame["method"] == "coder_rerank") & frame.set_index(
-        ["dataset", "model"]
-    ).index.isin(off)
+    # where the rerank is off, its row repeats the row of CODER
+    off = [place for place in results if results.rerank_off(*place)]
+    place_of_row = frame.set_index(["dataset", "model"]).index
+    repeats = (frame["method"] == "coder_rerank") & place_of_row.isin(off)
     return cells.table(
         results,
         "Zero-shot classification",
@@ -83,7 +81,7 @@ def table(results: Results) -> Table:
 
 
 def _accuracy(record: cells.Record) -> Cell:
-    """Accuracy with its interval; of several draws their spread, too."""
+    """Accuracy with its interval and, if there are several draws, their standard deviation."""
     cell = cells.accuracy()(record)
-    spread = record["draws_std"]
-    return cell if pd.isna(spread) else Cell(f"{cell.text} ± {cells.percent(spread)}", cell.sort)
+    std = record["draws_std"]
+    return cell if pd.isna(std) else Cell(f"{cell.text} ± {cells.percent(std)}", cell.sort)

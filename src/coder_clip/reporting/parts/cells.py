@@ -14,18 +14,19 @@ from .table import AVERAGE, Cell, Column, Table
 
 Record = dict[Hashable, Any]
 PLACES = ("Data set", "Model")  # the columns that say where a row is from
-Shown = tuple[Column, Callable[[Record], Cell]]  # a column, and its cell in the row of a record
+Shown = tuple[Column, Callable[[Record], Cell]]  # a column, and how a record fills its cell
 
 
 # ---- numbers
 
 
 def percent(value: Any) -> str:
+    """A share in percent, without the sign; – for NaN."""
     return "–" if pd.isna(value) else f"{100 * value:.1f}"
 
 
 def points(value: Any) -> str:
-    """A signed difference in percentage points; nothing that rounds to zero has a sign."""
+    """A signed difference in percentage points; no sign if it rounds to zero; – for NaN."""
     if pd.isna(value):
         return "–"
     text = f"{100 * value:+.1f}"
@@ -33,16 +34,16 @@ def points(value: Any) -> str:
 
 
 def with_interval(value: Any, low: Any, high: Any, show: Callable[[Any], str] = percent) -> str:
-    """A number with its interval, if there is one: where no image changed, none is known
-    (`paired_test`).
+    """A number with its interval. Without an interval (low is NaN, or equals high because no image
+    changed), only the number.
     """
-    return (
-        show(value) if pd.isna(low) or low == high else f"{show(value)} [{show(low)}, {show(high)}]"
-    )
+    if pd.isna(low) or low == high:
+        return show(value)
+    return f"{show(value)} [{show(low)}, {show(high)}]"
 
 
 def shots(n: int) -> str:
-    return f"{n} shot{'s' * (n != 1)}"
+    return f"{n} shot" if n == 1 else f"{n} shots"
 
 
 # ---- cells of a record
@@ -53,31 +54,36 @@ def method(r: Record) -> Cell:
 
 
 def method_and_shots(r: Record) -> Cell:
-    """A method, with its number of shots where that is not 0."""
-    return Cell(method(r).text + (f", {shots(r['shots'])}" if r["shots"] else ""))
+    """A method, and its number of shots if it has any."""
+    name = method(r).text
+    return Cell(f"{name}, {shots(r['shots'])}" if r["shots"] else name)
+
+
+# Each of the following makes a function from a record to the cell of one of its keys.
 
 
 def words(key: str) -> Callable[[Record], Cell]:
+    """Text."""
     return lambda r: Cell(str(r[key]))
 
 
 def count(key: str) -> Callable[[Record], Cell]:
+    """A whole number; – for NaN."""
     return lambda r: Cell("–") if pd.isna(r[key]) else Cell(str(r[key]), r[key])
 
 
 def share(key: str) -> Callable[[Record], Cell]:
+    """A share in percent."""
     return lambda r: Cell(percent(r[key]), r[key])
 
 
 def accuracy(key: str = "accuracy") -> Callable[[Record], Cell]:
-    """A share with its interval."""
+    """A share with its interval, from the keys KEY, KEY_low and KEY_high."""
     return lambda r: Cell(with_interval(r[key], r[f"{key}_low"], r[f"{key}_high"]), r[key])
 
 
 def difference(key: str = "difference") -> Callable[[Record], Cell]:
-    """A difference with its interval, bold where it is clear: the one criterion
-    (`intervals.clear`).
-    """
+    """A difference with its interval, bold if the difference is clear (`intervals.clear`)."""
 
     def cell(r: Record) -> Cell:
         low, high = r[f"{key}_low"], r[f"{key}_high"]
@@ -88,7 +94,7 @@ def difference(key: str = "difference") -> Callable[[Record], Cell]:
 
 
 def signed(key: str = "difference") -> Callable[[Record], Cell]:
-    """A difference with its interval, which is not judged."""
+    """A difference with its interval, never bold."""
     return lambda r: Cell(with_interval(r[key], r[f"{key}_low"], r[f"{key}_high"], points), r[key])
 
 
@@ -105,13 +111,15 @@ def table(
     shown: pd.DataFrame | None = None,
     notes: Sequence[str] = (),
 ) -> Table:
-    """One row for each record of the frame, or of ``shown``."""
+    """A table with one row for each record of the frame, or of ``shown`` if given.
+
+    frame: the CSV. shown: the records that readers see, if these are others.
+    """
     columns = [*_place(results), *columns]
     records = (frame if shown is None else shown).to_dict("records")
     rows = [[cell(r) for _, cell in columns] for r in records]
-    return _table(
-        results, title, caption, frame, [c for c, _ in columns], rows, notes, len(columns)
-    )
+    heads = [column for column, _ in columns]
+    return _table(results, title, caption, frame, heads, rows, notes, len(columns))
 
 
 def pivot(
@@ -126,25 +134,28 @@ def pivot(
     shown: pd.DataFrame | None = None,
     notes: Sequence[str] = (),
 ) -> Table:
-    """Records of the frame (or of ``shown``) with the same first cells share a row.
+    """A table with one row for all records of the frame (or of ``shown``) with the same cells in
+    the columns of ``start``.
 
-    across: a key, and the column of each of its values; – where a column has no record.
+    across: a key of the records, and a column for each value of this key, which ``cell`` fills from
+    the record with this value; – without such a record.
     """
-    start, (key, columns) = [*_place(results), *start], across
-    places = list(columns)
-    rows: dict[tuple[str, ...], list[Cell]] = {}
+    start = [*_place(results), *start]
+    key, columns = across
+    values = list(columns)
+    rows: dict[tuple[str, ...], list[Cell]] = {}  # by the text of the first cells
     for r in (frame if shown is None else shown).to_dict("records"):
-        first = [c(r) for _, c in start]
+        first = [fill(r) for _, fill in start]
         # a new row is full of – at first, and its cells are filled in one by one
-        row = rows.setdefault(tuple(c.text for c in first), first + [Cell("–")] * len(places))
-        row[len(start) + places.index(r[key])] = cell(r)
-    heads = [*(c for c, _ in start), *columns.values()]
+        row = rows.setdefault(tuple(c.text for c in first), first + [Cell("–")] * len(values))
+        row[len(start) + values.index(r[key])] = cell(r)
+    heads = [*(column for column, _ in start), *columns.values()]
     return _table(results, title, caption, frame, heads, list(rows.values()), notes, len(start))
 
 
 def by_shots(results: Results, unit: str = "") -> tuple[str, Mapping[Hashable, Column]]:
-    """A column for each number of shots; a phone shows the fewest and the most. unit: " (%)" or
-    so.
+    """``across`` of `pivot`: a column for each number of shots; a phone shows only the fewest and
+    the most. unit: follows the number in the column's label.
     """
     ends = (results.shots[:1], results.shots[-1:])
     return "shots", {n: Column(shots(n) + unit, wide=[n] not in ends) for n in results.shots}
@@ -160,17 +171,18 @@ def _table(
     notes: Sequence[str],
     first: int,
 ) -> Table:
-    """Make a table without columns of –, and without leading columns of places and counts that are
-    the same in every
-    row: the caption has these."""
-    kept, about = [], [caption]
+    """Make a table without columns that hold only –. A place or a count that is the same in every
+    row moves from its column to the caption.
+
+    first: number of leading columns, which say what a row is about.
+    """
+    kept, about = [], [caption]  # indices of columns, sentences of the caption
     for i, column in enumerate(columns):
         texts = {row[i].text for row in rows}
-        # a label with its unit in brackets belongs to a result, which stays a column even if it is
-        # the same everywhere
-        counts = column.numeric and "(" not in column.label
-        about_all = i < first and (counts or column.label in PLACES)
-        if len(rows) > 1 and len(texts) == 1 and (about_all or texts == {"–"}):
+        # a label with a unit in brackets belongs to a result, not to a count; results stay columns
+        is_count = column.numeric and "(" not in column.label
+        can_move = i < first and (is_count or column.label in PLACES)
+        if len(rows) > 1 and len(texts) == 1 and (can_move or texts == {"–"}):
             about += [f"{column.label}: {text}." for text in texts if text != "–"]
         else:
             kept.append(i)
@@ -189,18 +201,19 @@ def _table(
 
 
 def only(results: Results) -> str:
-    """The data set and the model, where there is one, for captions of tables without a column for
-    them.
-    """
+    """For a caption: data set and model, each only if there is a single one."""
     named = zip(PLACES, (results.datasets, results.models), strict=True)
-    return " ".join(f"{what}: {names[0]}." for what, names in named if len(names) == 1)
+    return " ".join(f"{place}: {names[0]}." for place, names in named if len(names) == 1)
 
 
 def _place(results: Results) -> list[Shown]:
-    """Data set and model, where there are several."""
-    dataset: Shown = (
-        Column(PLACES[0], numeric=False),
-        lambda r: Cell("average" if r["dataset"] == AVERAGE else r["dataset"]),
-    )
-    model: Shown = (Column(PLACES[1], numeric=False), words("model"))
-    return [dataset] * (len(results.datasets) > 1) + [model] * (len(results.models) > 1)
+    """The first columns: data set and model, each only if there are several."""
+    columns: list[Shown] = []
+    if len(results.datasets) > 1:
+        dataset = Column(PLACES[0], numeric=False)
+        columns.append(
+            (dataset, lambda r: Cell("average" if r["dataset"] == AVERAGE else r["dataset"]))
+        )
+    if len(results.models) > 1:
+        columns.append((Column(PLACES[1], numeric=False), words("model")))
+    return columns

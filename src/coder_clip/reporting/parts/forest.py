@@ -38,8 +38,8 @@ LEAST = 2.0  # points that an axis reaches to either side at least
 
 @dataclass(frozen=True)
 class Mark:
-    """A difference in points with its interval. sure: False if a correction does not confirm its
-    verdict.
+    """A difference in points with its interval. sure: False if the verdict is not confirmed when
+    corrected for all tests.
     """
 
     verdict: str
@@ -51,10 +51,10 @@ class Mark:
 
 @dataclass(frozen=True)
 class ForestRow:
-    """A statement. marks: one for each panel, None where there is nothing, with the reason in
-    ``absent``.
+    """A row: a statement and its marks, one for each panel; None if a panel has none.
 
-    small: for each panel the marks that its mark is the mean of.
+    absent: for each panel the words in the place of a missing mark. small: for each panel the small
+    marks, of which the large mark is the mean; empty without small marks.
     """
 
     label: str
@@ -69,15 +69,18 @@ def forest(
     """Draw the rows of each group below its heading, with a panel for each title; many panels in
     several blocks.
     """
-    places: list[
-        tuple[float, list[str], ForestRow | None]
-    ] = []  # inches from the top, lines of the label
-    y = 0.0
+    # the lines of each label from top to bottom; a heading has no row
+    labels: list[tuple[list[str], ForestRow | None]] = []
     for heading, rows in groups.items():
-        for lines, row in [([heading], None), *((_lines(r.label), r) for r in rows)]:
-            height = LINE * len(lines) + GAP
-            places.append((y + height / 2, lines, row))
-            y += height
+        labels.append(([heading], None))
+        labels += [(_lines(row.label), row) for row in rows]
+    # each label with the height of its middle, in inches from the top
+    places: list[tuple[float, list[str], ForestRow | None]] = []
+    y = 0.0
+    for lines, row in labels:
+        height = LINE * len(lines) + GAP
+        places.append((y + height / 2, lines, row))
+        y += height
     # at most BESIDE panels side by side
     blocks = [range(len(panels))[first : first + BESIDE] for first in range(0, len(panels), BESIDE)]
     block_height = TITLE + y + AXIS
@@ -101,8 +104,8 @@ def forest(
 def _labels(
     figure: Figure, places: Sequence[tuple[float, list[str], ForestRow | None]], top: float
 ) -> None:
-    """Headings and statements left of a block of panels. top: of its panels, in inches from that of
-    the figure.
+    """Write headings and statements left of a block of panels. top: the top of the panels, in
+    inches from the top of the figure.
     """
     for at, lines, row in places:
         figure.text(
@@ -118,20 +121,23 @@ def _labels(
 
 
 def _lines(label: str) -> list[str]:
+    """The lines of a label."""
     return textwrap.wrap(layout.plain(label), CHARACTERS)
 
 
 def _all_marks(row: ForestRow) -> list[Mark]:
-    return [m for m in [*row.marks, *(m for small in row.small for m in small)] if m is not None]
+    """Large and small marks of all panels."""
+    large = [mark for mark in row.marks if mark is not None]
+    return [*large, *(mark for small in row.small for mark in small)]
 
 
 def _panel(ax: Axes, i: int, rows: Sequence[tuple[float, ForestRow]], height: float) -> None:
-    """One panel, its vertical axis in inches from the top."""
+    """Draw panel i. rows: (inches from the top, row); height: of the panel in inches."""
     ax.set_ylim(height, 0)
     ax.set_yticks([])
     ax.spines["left"].set_visible(False)
     ax.axvline(0, color="#444444", linewidth=0.7, zorder=1)
-    ends = [LEAST, -LEAST]
+    ends = [LEAST, -LEAST]  # what the horizontal axis has to hold
     for at, row in rows:
         # a faint line leads from the label to the mark
         ax.axhline(at, color="#EEEEEE", linewidth=0.5, zorder=0)
@@ -165,28 +171,34 @@ def _panel(ax: Axes, i: int, rows: Sequence[tuple[float, ForestRow]], height: fl
 
 
 def _marker(mark: Mark, size: float) -> dict[str, Any]:
+    """How a mark looks, as arguments of matplotlib."""
     colour, shape = LOOKS[mark.verdict]
-    # hollow if not confirmed; a bar has no face, so its edge has the colour
+    # hollow if not confirmed; a bar ("|") has no face, so its edge has the colour
     face = colour if mark.sure else "white"
-    edge = "white" if mark.sure and shape != "|" else colour
-    wide = 1.4 if shape == "|" else 0.9
+    if shape == "|":
+        edge, edge_width = colour, 1.4
+    elif mark.sure:
+        edge, edge_width = "white", 0.5
+    else:
+        edge, edge_width = colour, 0.9
     return {
-        **{"marker": shape, "linestyle": "", "color": colour, "markersize": size},
-        **{
-            "markerfacecolor": face,
-            "markeredgecolor": edge,
-            "markeredgewidth": wide if edge == colour else 0.5,
-        },
+        "marker": shape,
+        "linestyle": "",
+        "color": colour,
+        "markersize": size,
+        "markerfacecolor": face,
+        "markeredgecolor": edge,
+        "markeredgewidth": edge_width,
     }
 
 
 def _legend(figure: Figure, marks: Sequence[Mark]) -> None:
-    """The verdicts that occur."""
-    there = {(m.verdict, m.sure) for m in marks}
+    """Add a legend of the verdicts that occur."""
+    occurring = {(m.verdict, m.sure) for m in marks}
     handles = []
     for verdict in LOOKS:
         for sure in (True, False):
-            if (verdict, sure) in there:
+            if (verdict, sure) in occurring:
                 label = verdict if sure else f"{verdict} (?)"
                 handles.append(
                     Line2D([], [], label=label, **_marker(Mark(verdict, 0, 0, 0, sure), 5.2))

@@ -21,30 +21,33 @@ def tidy(
     intervals: columns that hold an estimate. Each becomes three: NAME (the value, or the mean over
     seeds), NAME_low and NAME_high.
     """
-    names = [
-        f"{c}{end}" for c in columns for end in (("", "_low", "_high") if c in intervals else ("",))
-    ]
+    names = []
+    for column in columns:
+        names.append(column)
+        if column in intervals:
+            names += [f"{column}_low", f"{column}_high"]
     records = []
     for row in rows:
         record = dict(row)
         for key in intervals:
             # an estimate has a value, or a mean over seeds, or is absent
-            e = row.get(key) or {}
-            record |= {key: e.get("value", e.get("mean", np.nan))}
-            record |= {f"{key}_low": e.get("low", np.nan), f"{key}_high": e.get("high", np.nan)}
+            estimate = row.get(key) or {}
+            record[key] = estimate.get("value", estimate.get("mean", np.nan))
+            record[f"{key}_low"] = estimate.get("low", np.nan)
+            record[f"{key}_high"] = estimate.get("high", np.nan)
         records.append(record)
     return pd.DataFrame(records, columns=names)
 
 
 def adjusted(frame: pd.DataFrame) -> pd.Series[float]:
-    """The p-values of a frame, adjusted for the number of tests on a data set with a model."""
+    """The p-values of a frame, adjusted for the number of tests per data set and model (`holm`)."""
     of_group = frame.groupby(["dataset", "model"], sort=False)["p_value"]
     return of_group.transform(lambda p: holm(list(p)))
 
 
 def has_average(results: Results, datasets: Sequence[str]) -> bool:
-    """True if a mean over these data sets says something: of a drawn data set and its control it
-    does not.
+    """True if a mean over these data sets says something. Drawn data sets are a case and its
+    control: their mean says nothing.
     """
     return len(datasets) > 1 and results.kind != "drawn"
 
@@ -52,15 +55,16 @@ def has_average(results: Results, datasets: Sequence[str]) -> bool:
 def with_average(
     results: Results, frame: pd.DataFrame, group: Sequence[str], keys: Sequence[str]
 ) -> pd.DataFrame:
-    """The frame and, where it says something, the mean over data sets of what all of them have (no
-    interval).
+    """The frame and, if `has_average`, rows with the mean over data sets, without an interval.
+
+    group: columns whose values are equal in the rows of one mean. keys: columns to average.
     """
     n = frame["dataset"].nunique()
     if not has_average(results, frame["dataset"].unique().tolist()):
         return frame
     groups = frame.groupby(list(group), sort=False)
     mean = groups[list(keys)].mean()
-    # only what all data sets have: means over different data sets cannot be compared
+    # only groups that all data sets have: means over different data sets cannot be compared
     mean = mean[groups["dataset"].nunique() == n].reset_index()
     mean.insert(0, "dataset", AVERAGE)
     # models in the order of the frame, not of the alphabet

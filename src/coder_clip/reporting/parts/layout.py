@@ -59,12 +59,12 @@ def columns_of(n: int, models: int = 1) -> int:
     if 1 < models <= PANELS + 1:
         return min(n, max(models, PANELS // models * models))
     # five or six panels fill two rows of three better than rows of four
-    return min(PANELS if n not in (5, 6) else 3, n)
+    return 3 if n in (5, 6) else min(PANELS, n)
 
 
 def axes(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
     """Axes at a place in inches from the upper left corner."""
-    # matplotlib counts in shares of the figure, from the lower left
+    # matplotlib counts in fractions of the figure, from the lower left corner
     w, h = figure.get_size_inches()
     return figure.add_axes((left / w, 1 - (top + height) / h, width / w, height / h))
 
@@ -83,7 +83,7 @@ def outer_labels(panels: list[Axes], x: str, y: str) -> None:
 
 
 def narrow(label: str, columns: int) -> str:
-    """Break a label into two lines if panels are narrower than it."""
+    """Break a label into two lines if there are so many columns that the label would not fit."""
     return label if columns <= PANELS else wrap(label, 14, 2)
 
 
@@ -101,36 +101,37 @@ def mark(ax: Axes, x: float, y: float, look: dict[str, Any], size: float = 5.5) 
 
 
 def share_axis(ax: Axes, images: int) -> None:
-    """Make the y axis one of shares of so many images, in percent; it magnifies no difference of a
-    few images.
+    """Make the y axis an axis of percent that does not magnify differences of a few images.
 
-    At least LEAST points and the shares of FEW images high, within 0 and 100.
+    images: number of images that are 100 %. The axis spans at least LEAST points and FEW images,
+    within 0 and 100.
     """
     low, high = ax.get_ylim()
     # stretched about the middle, then moved back inside 0 to 100
-    span = min(100.0, max(LEAST, 100 * FEW / max(1, images), high - low))
+    few_images = 100 * FEW / max(1, images)
+    span = min(100.0, max(LEAST, few_images, high - low))
     low = min(max(0.0, (low + high - span) / 2), 100 - span)
     ax.set_ylim(low, low + span)
     ax.yaxis.set_major_locator(MaxNLocator(5))
 
 
 def name_lines(ax: Axes, ends: dict[str, tuple[float, dict[str, Any]]]) -> None:
-    """Name each line at the right edge, at the height where it ends, moved apart where names would
-    touch.
+    """Name each line at the right edge, at the height where the line ends, moved apart where names
+    would touch.
 
     ends: name -> (y, look).
     """
     low, high = ax.get_ylim()
-    step = (high - low) * 0.115  # of a line of text in a panel two inches high
+    step = (high - low) * 0.115  # height of a line of text in a panel two inches high
+    order = sorted(ends.items(), key=lambda item: item[1][0])
     places: list[float] = []
     # upwards, each name at least a step above the one below it
-    for y, _ in sorted(ends.values(), key=lambda end: end[0]):
+    for _, (y, _) in order:
         places.append(max(y, places[-1] + step) if places else y)
     if places and places[-1] > high:  # push back down from the top
         places[-1] = high
         for i in range(len(places) - 2, -1, -1):
             places[i] = min(places[i], places[i + 1] - step)
-    order = sorted(ends.items(), key=lambda item: item[1][0])
     for (name, (y, look)), place in zip(order, places, strict=True):
         ax.annotate(
             plain(name), (1, y), (1.07, place), ax.get_yaxis_transform(), va="center",
@@ -140,37 +141,39 @@ def name_lines(ax: Axes, ends: dict[str, tuple[float, dict[str, Any]]]) -> None:
 
 
 def entry(label: str, look: dict[str, Any] | None = None, dashes: str | None = None) -> Line2D:
-    """An entry of a legend; dashes: other ones than the look has, "" for the marker alone."""
-    given: dict[str, Any] = {"color": GREY, **(look or {})} | (
-        {} if dashes is None else {"linestyle": dashes}
-    )
-    edge: dict[str, Any] = (
-        {"markeredgecolor": "white", "markeredgewidth": 0.5} if given.get("linestyle") != "" else {}
-    )
-    return Line2D([], [], label=plain(label), **given, **edge)
+    """An entry of a legend, grey if the look has no colour.
+
+    dashes: replaces the line style of the look; "" shows the marker alone.
+    """
+    options: dict[str, Any] = {"color": GREY, **(look or {})}
+    if dashes is not None:
+        options["linestyle"] = dashes
+    # a marker on a line has a white edge
+    if options.get("linestyle") != "":
+        options |= {"markeredgecolor": "white", "markeredgewidth": 0.5}
+    return Line2D([], [], label=plain(label), **options)
 
 
 def named_models(results: Results) -> list[tuple[int, str]]:
-    """Number and name of each model, where there are several to tell apart."""
+    """(index, name) of each model; empty if there is only one, which needs no name."""
     return list(enumerate(results.models)) if len(results.models) > 1 else []
 
 
 def legend_below(
     figure: Figure, handles: list[Line2D], title: str | None = None, columns: int | None = None
 ) -> None:
-    """Put a legend below: ``columns`` entries in a row, or as many as fit the longest, at column
-    width at most two.
+    """Put a legend below the figure: ``columns`` entries in a row, by default as many as fit.
+
+    A figure as wide as a column has at most two in a row.
     """
     if not handles:
         return
     wide = figure.get_figwidth() > SINGLE
     widths = [0.5 + 0.062 * len(str(handle.get_label())) for handle in handles]  # inches, about
-    fit = (
-        len(handles)
-        if sum(widths) < figure.get_figwidth()
-        else int(figure.get_figwidth() / max(widths))
-    )
-    fit = max(1, fit)
+    if sum(widths) < figure.get_figwidth():
+        fit = len(handles)
+    else:
+        fit = max(1, int(figure.get_figwidth() / max(widths)))
     columns = min(columns or fit, len(handles)) if wide else min(2, fit, len(handles))
     figure.legend(
         handles=handles,
@@ -200,26 +203,26 @@ def point(c: int) -> dict[str, Any]:
 
 
 def model(i: int) -> dict[str, Any]:
-    """The line of the i-th model; there may be more of them than lines."""
+    """The line of the i-th model; lines repeat if there are more models."""
     return MODEL_LINES[i % len(MODEL_LINES)]
 
 
 def thumbnail(picture: Image.Image, side: int = 200) -> Image.Image:
-    """The image at its printed size: files stay small, and tiny images are not a mosaic of
-    squares.
+    """The image scaled to its printed size: files stay small, and tiny images do not become a
+    mosaic of squares.
     """
     return ImageOps.contain(picture.convert("RGB"), (side, side), Image.Resampling.BICUBIC)
 
 
 def title(results: Results, dataset: str, model: str, between: str = " · ") -> str:
-    """The data set, and the model where there are several."""
+    """The data set and, if there are several, the model."""
     several = model and len(results.models) > 1
     return f"{plain(dataset)}{between}{plain(model)}" if several else plain(dataset)
 
 
 def set_title(ax: Axes, results: Results, dataset: str, model: str = "") -> None:
-    """Set a panel's title: on two lines with several models, because one would reach into the next
-    panel.
+    """Set a panel's title. With several models it has two lines, because one line would reach into
+    the next panel.
     """
     ax.set_title(title(results, dataset, model, between="\n"))
 
@@ -233,7 +236,7 @@ def plain(name: str) -> str:
 
 
 def short(name: str, at_most: int = NAME) -> str:
-    """A name cut to so many characters; an East Asian character is as wide as two."""
+    """A name cut to ``at_most`` characters; an East Asian character is as wide as two."""
     name, width = plain(name), 0
     for i, c in enumerate(name):
         width += 2 if unicodedata.east_asian_width(c) in "WF" else 1
@@ -243,5 +246,6 @@ def short(name: str, at_most: int = NAME) -> str:
 
 
 def wrap(text: str, width: int, lines: int) -> str:
+    """Break a text into at most ``lines`` lines of ``width`` characters; … for what is cut."""
     wrapped = textwrap.wrap(plain(text), width, max_lines=lines, placeholder=" …")
     return "\n".join(wrapped)

@@ -25,8 +25,10 @@ def predictions(results: Results, dataset: str, model: str) -> pd.DataFrame:
 
 
 def mistakes(predictions: pd.DataFrame) -> pd.DataFrame:
-    """label, predicted, and how many images each method mistakes so; most frequent first, by the
-    last method.
+    """A row for each label and wrong prediction, with the number of such images by each method;
+    most frequent first, by the last method.
+
+    predictions: from :func:`predictions`. Columns: label, predicted, and METHODS.
     """
     counts = {}
     for method in METHODS:
@@ -41,6 +43,9 @@ def mistakes(predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 def about(results: Results, cut: bool, shown: int, what: str) -> str:
-    """The end of a caption: the setting, and whether the CSV has more rows than are shown."""
+    """The end of a caption: the setting, and whether the CSV has more rows.
+
+    cut: True if it has; shown, what: number and noun of the shown rows per data set.
+    """
     more = f" The first {shown} {what} per data set; the CSV has more." if cut else ""
     return f"CODER and its rerank in the setting '{results.main_setting}'.{more}"

@@ -11,48 +11,52 @@ def splits(results: Results, datasets: Iterable[str]) -> str:
     """Note on the split of each published data set, because numbers of different splits are not
     comparable.
     """
-    places: dict[str, list[str]] = {}
+    of_split: dict[str, list[str]] = {}
     for dataset in datasets:
-        places.setdefault(results.split(dataset), []).append(dataset)
-    said = [f"{split} ({', '.join(where)})" for split, where in places.items() if split != "own"]
+        of_split.setdefault(results.split(dataset), []).append(dataset)
+    said = [f"{split} ({', '.join(names)})" for split, names in of_split.items() if split != "own"]
     return f"Splits: {'; '.join(said)}." if said else ""
 
 
 def rerank_off(results: Results) -> str:
-    """The data sets on which the rerank changed nothing, and why."""
-    places: dict[str, list[str]] = {}
+    """Note on the data sets on which the rerank changed nothing, and why."""
+    of_reason: dict[str, list[str]] = {}
     for dataset, model in results:
         reason = results.rerank_off(dataset, model)
         if reason:
-            places.setdefault(reason, []).append(_place(results, dataset, model))
-    said = [f"{reason} ({', '.join(where)})" for reason, where in places.items()]
+            of_reason.setdefault(reason, []).append(_place(results, dataset, model))
+    said = [f"{reason} ({', '.join(places)})" for reason, places in of_reason.items()]
     return f"Rerank off: {'; '.join(said)}." if said else ""
 
 
 def not_here(results: Results) -> str:
-    """Data sets of the configuration that are in no row and no average."""
-    return (
-        f"Left out, because they are not here: {', '.join(results.left_out)}."
-        if results.left_out
-        else ""
-    )
+    """Note on data sets of the configuration that are in no row and no average."""
+    if not results.left_out:
+        return ""
+    return f"Left out, because they are not here: {', '.join(results.left_out)}."
 
 
 def test_left_out(results: Results) -> str:
     """Note on test images that could not be read, from the documents of zero_shot."""
-    return _left_out(results.datasets, lambda dataset: _test(results, dataset))
+
+    def parts(dataset: str) -> list[str]:
+        document = results.zero_shot(dataset, results.models[0])
+        lost = document["left_out"]
+        return [_lost_of(lost, document["images"] + lost, "test images")]
+
+    return _left_out(results.datasets, parts)
 
 
 def shots_left_out(results: Results) -> str:
-    """Test images and shots left out, from the adapter's documents for the largest number of
-    shots.
+    """Note on test images and shots that could not be read, from the adapter's documents for the
+    largest number of shots.
     """
 
     def parts(dataset: str) -> list[str]:
         document = results.adapter(dataset, results.models[0], results.shots[-1])
-        left = document["left_out"]
-        test = _some(left["test"], document["images"] + left["test"], "test images")
-        return [test, _some(left["shots"], left["drawn"], "shots")]
+        lost = document["left_out"]
+        test = _lost_of(lost["test"], document["images"] + lost["test"], "test images")
+        return [test, _lost_of(lost["shots"], lost["drawn"], "shots")]
 
     return _left_out([d for d in results.datasets if results.shots_of(d)], parts)
 
@@ -65,29 +69,27 @@ def several_seeds(results: Results) -> bool:
 
 
 def varied(results: Results) -> str:
-    """What the intervals of few-shot methods are over."""
-    return (
-        "over seeds and images"
-        if several_seeds(results)
-        else "over images, for these shots (one seed)"
-    )
-
-
-def _test(results: Results, dataset: str) -> list[str]:
-    document = results.zero_shot(dataset, results.models[0])
-    lost = document["left_out"]
-    return [_some(lost, document["images"] + lost, "test images")]
+    """What the intervals of few-shot methods are over, in words."""
+    if several_seeds(results):
+        return "over seeds and images"
+    return "over images, for these shots (one seed)"
 
 
 def _left_out(datasets: Iterable[str], parts: Callable[[str], list[str]]) -> str:
-    found = {dataset: " and ".join(p for p in parts(dataset) if p) for dataset in datasets}
-    said = [f"{what} of {dataset}" for dataset, what in found.items() if what]
+    """Note on what could not be read. parts: data set -> numbers in words, "" for none."""
+    said = []
+    for dataset in datasets:
+        lost = " and ".join(part for part in parts(dataset) if part)
+        if lost:
+            said.append(f"{lost} of {dataset}")
     return f"Left out, because they cannot be read: {', '.join(said)}." if said else ""
 
 
-def _some(lost: int, of: int, what: str) -> str:
-    return f"{lost} of {of} {what}" if lost else ""
+def _lost_of(lost: int, total: int, things: str) -> str:
+    """Such as "2 of 90 test images"; "" if none is lost."""
+    return f"{lost} of {total} {things}" if lost else ""
 
 
 def _place(results: Results, dataset: str, model: str) -> str:
+    """The data set and, if there are several, the model."""
     return f"{dataset} with {model}" if len(results.models) > 1 else dataset

@@ -32,7 +32,8 @@ PALETTE = {  # by the names that methods give their colours
     **{"blue": BLUE, "orange": ORANGE, "green": GREEN, "purple": PURPLE},
     **{"vermillion": VERMILLION, "sky": SKY, "black": BLACK, "grey": GREY},
 }
-SPARE: tuple[Line, ...] = (("sky", "-", "P"), ("black", "--", "X"))  # of what declares no line
+# lines for methods that declare none
+SPARE: tuple[Line, ...] = (("sky", "-", "P"), ("black", "--", "X"))
 STYLE: dict[str, Any] = {
     "font.size": 8,
     "axes.titlesize": 8,
@@ -96,7 +97,7 @@ class Drawing:
 
 
 def look(line: Line | None, spare: int = 0) -> dict[str, Any]:
-    """A declared line as matplotlib takes it; where none is declared, one of the spare ones."""
+    """A declared line as arguments of matplotlib; None: spare line number ``spare``."""
     colour, dashes, marker = line or SPARE[spare % len(SPARE)]
     return {"color": PALETTE[colour], "linestyle": dashes, "marker": marker}
 
@@ -106,11 +107,12 @@ def write(figure: Figure, stem: str | Path) -> None:
     every time.
     """
     stem = Path(stem)
-    without: dict[str, dict[str, None]] = {
+    # None leaves a field out
+    metadata_of: dict[str, dict[str, None]] = {
         "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
         "png": {"Software": None},
     }
-    for suffix, metadata in without.items():
+    for suffix, metadata in metadata_of.items():
         buffer = io.BytesIO()
         with styled():
             figure.savefig(buffer, format=suffix, dpi=DPI, metadata=metadata)
@@ -121,9 +123,9 @@ def write(figure: Figure, stem: str | Path) -> None:
 def styled() -> Iterator[None]:
     """Draw figures in the project's style within this context."""
     families = ["DejaVu Sans", *_fallbacks()]
-    # from matplotlib's own defaults, whatever matplotlibrc the user has
+    # "default": matplotlib's own defaults, whatever matplotlibrc the user has
     with style.context(["default", {**STYLE, "font.family": families}]), warnings.catch_warnings():
-        # no font of the machine has a glyph: a box is drawn, and the numbers still stand
+        # if no font of the machine has a glyph, a box is drawn: no reason for a warning
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         warnings.filterwarnings(
             "ignore", message="Matplotlib currently does not support .* natively"
@@ -133,5 +135,6 @@ def styled() -> Iterator[None]:
 
 @cache
 def _fallbacks() -> tuple[str, ...]:
-    there = set(font_manager.get_font_names())
-    return tuple(f for f in FALLBACKS if f in there)
+    """The fonts of FALLBACKS that this machine has."""
+    installed = set(font_manager.get_font_names())
+    return tuple(f for f in FALLBACKS if f in installed)

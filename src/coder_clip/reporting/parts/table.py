@@ -11,8 +11,8 @@ AVERAGE = "(average)"  # over data sets; no data set can have this name
 
 @dataclass(frozen=True)
 class Column:
-    """A column as it is shown. numeric: aligned right. wide: a phone leaves it out. line: of text
-    that a phone shows on a line of its own."""
+    """A column as readers see it. numeric: aligned right. wide: a phone does not show the column.
+    line: text that a phone shows on a line of its own."""
 
     label: str
     numeric: bool = True
@@ -37,8 +37,8 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """frame: tidy, full precision, shares in [0, 1]. columns, rows: the same rounded, in percent,
-    as shown.
+    """A table. frame: tidy, full precision, shares in [0, 1]. columns, rows: the same rounded, in
+    percent, as readers see it.
 
     notes: sentences about these results that a reader must not miss, such as images that were left
     out."""
@@ -51,7 +51,7 @@ class Table:
     notes: tuple[str, ...] = ()
 
     def groups(self) -> list[bool]:
-        """For each row, whether a new group (another data set or model) starts with it."""
+        """For each row True if its data set or model differs from the row before."""
         width = sum(c.label in ("Data set", "Model") for c in self.columns)
         keys = [[c.text for c in row[:width]] for row in self.rows]
         return [i > 0 and key != keys[i - 1] for i, key in enumerate(keys)]

@@ -47,10 +47,9 @@ class CoderAdapter:
     def fit(cls, cache: Tensor, labels: Tensor, texts: Tensor, n_classes: int) -> Self:
         """Build the cache from shots; nothing is trained.
 
-        cache: raw features of K shots (K, d), or (E, K, d) of E augmented views, averaged before
-        they are
-        scaled to length 1. labels: (K,); classes may have unequal or no shots. texts: (M, d) name,
-        attribute and analogous texts, unit or not.
+        cache: raw features of K shots (K, d), or (E, K, d) of E augmented views, which are averaged
+        and then scaled to length 1. labels: (K,); classes may have unequal or no shots. texts:
+        (M, d) name, attribute and analogous texts, unit or not.
 
             W = G·Y / ‖T·Y‖, minus its mean column        G = TᵀT, Y unit keys as columns
 
@@ -59,10 +58,11 @@ class CoderAdapter:
         if shapes or labels do not fit, or for NaN or infinity.
         """
         dtype = compute_dtype(cache, texts)
-        # view by view, so that a half-precision cache is not converted to float64 at once
-        keys = (
-            sum(view.double() for view in cache) / len(cache) if cache.ndim == 3 else cache.double()
-        )
+        if cache.ndim == 3:
+            # view by view, so that a half-precision cache is not converted to float64 at once
+            keys = sum(view.double() for view in cache) / len(cache)
+        else:
+            keys = cache.double()
         assert isinstance(keys, Tensor)
         texts = l2_normalize(texts, "text features")
         if not len(texts):
@@ -86,7 +86,8 @@ class CoderAdapter:
 
         Float32, or float64 if the features are. A constant row (one shot, equal shots) becomes
         ones."""
-        dtype, weights = compute_dtype(x, self.weights), self.weights.to(x.device).double()
+        dtype = compute_dtype(x, self.weights)
+        weights = self.weights.to(x.device).double()
         cosine = l2_normalize(x, width=self.weights.shape[1]) @ weights.T
         low, high = cosine.aminmax(dim=1, keepdim=True)
         # Largest range that rounding can give a constant row: in the product, and in centring equal

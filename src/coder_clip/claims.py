@@ -58,12 +58,11 @@ ONE_SEED = (
 class Claim:
     """A claim and its test.
 
-    name: in the CSV. statement: as tables show it. source: who claims it (SOURCES), of the paper
-    with the section.
-    evidence: the results that hold both sides. after, before: the two sides, names of methods,
-    features or texts; the claim is about ``after`` being better. measure: what is compared.
-    contradicted: the result that would speak against
-    the claim. vocabulary: only runs whose model brings a vocabulary test it.
+    name: in the CSV. statement: as tables show it. source: who makes the claim (SOURCES); for the
+    paper with the section. evidence: the results that hold both sides. after, before: the two
+    sides, names of methods, features or texts; the claim is that ``after`` is better. measure: of
+    the comparison. contradicted: the result that would speak against the claim. vocabulary: only
+    runs whose model brings a vocabulary test the claim.
     """
 
     name: str
@@ -82,14 +81,14 @@ class Claim:
         return self.evidence == "few_shot" or self.after == "discriminant"
 
     def stated(self, shots: int | None) -> str:
-        """The statement, of neighbours with the number of labelled images per class that one side
-        had.
+        """The statement; for a discriminant with the number of labelled images per class that it
+        was fitted to.
 
         Few-shot methods all have the same shots, which the table says once.
         """
         if self.evidence == "few_shot" or not self.uses_labels or shots is None:
             return self.statement
-        images = f"{shots} labelled image{'s' * (shots != 1)} per class"
+        images = f"{shots} labelled image{'s' if shots != 1 else ''} per class"
         return self.statement.replace("discriminant", f"discriminant of {images}")
 
 
@@ -97,12 +96,17 @@ ACCURACY = "top-1 accuracy"
 KNN = "vote of the k nearest other test images (k-NN)"
 
 
+# One function per kind of claim, which sets the fields that all claims of the kind share.
+
+
 def _zero_shot(name: str, statement: str, after: str, before: str, contradicted: str) -> Claim:
+    """A claim of the paper about zero-shot methods."""
     source = f"{PAPER}, 3.4"
     return Claim(name, statement, source, "zero_shot", after, before, ACCURACY, contradicted)
 
 
 def _few_shot(name: str, statement: str, before: str, contradicted: str) -> Claim:
+    """A claim of the paper that the CODER-Adapter beats another few-shot method."""
     source = f"{PAPER}, 3.5"
     return Claim(
         name, statement, source, "few_shot", "coder_adapter", before, ACCURACY, contradicted
@@ -110,10 +114,12 @@ def _few_shot(name: str, statement: str, before: str, contradicted: str) -> Clai
 
 
 def _texts(name: str, statement: str, after: str, before: str, contradicted: str) -> Claim:
+    """A claim of the paper about the texts of stage one."""
     return Claim(name, statement, f"{PAPER}, 3.3", "texts", after, before, ACCURACY, contradicted)
 
 
 def _kind(kind: str, named: str) -> Claim:
+    """The claim that a kind of text adds to the others. named: the kind as a sentence begins."""
     return _texts(
         f"{kind}_adds",
         f"{named} add to CODER's other texts",
@@ -124,6 +130,7 @@ def _kind(kind: str, named: str) -> Claim:
 
 
 def _near(name: str, statement: str, measure: str, contradicted: str) -> Claim:
+    """A claim of the paper that CODER finds better neighbours than original features."""
     source = f"{PAPER}, 3.2"
     return Claim(name, statement, source, "neighbours", "coder", "original", measure, contradicted)
 
@@ -131,6 +138,7 @@ def _near(name: str, statement: str, measure: str, contradicted: str) -> Claim:
 def _simple(
     name: str, statement: str, evidence: Evidence, after: str, before: str, contradicted: str
 ) -> Claim:
+    """A claim of the re-evaluation that a simple classifier of image features is better."""
     measure = ACCURACY if evidence == "few_shot" else KNN
     return Claim(name, statement, REEVALUATION, evidence, after, before, measure, contradicted)
 
@@ -335,8 +343,8 @@ CLAIMS = (
 class Comparison:
     """The result of a comparison: the difference (a share) with its 95 % interval, and a p-value.
 
-    fixed, broke: images that became right, or wrong, with ``after``; of several seeds or draws in
-    all of them."""
+    fixed, broke: number of images that became right, or wrong, with ``after``; summed over several
+    seeds or draws."""
 
     difference: float
     low: float
@@ -348,10 +356,10 @@ class Comparison:
 
 def verdict(test: Comparison) -> Verdict:
     """The verdict on a claim whose two sides were compared."""
-    found = clear({"low": test.low, "high": test.high})
-    if found == "better":
+    direction = clear({"low": test.low, "high": test.high})
+    if direction == "better":
         return "shown"
-    if found == "worse":
+    if direction == "worse":
         return "contradicted"
     return "open"
 
@@ -367,10 +375,11 @@ def over_data_sets(tests: Sequence[Comparison]) -> Comparison | None:
     if n < 2:
         return None
     differences = np.array([test.difference for test in tests])
-    # intervals back to standard errors: the noise that each data set has by itself
-    own = np.array([test.high - test.low for test in tests]) / (2 * ndtri((1 + LEVEL) / 2))
+    # half a normal interval is z standard errors: the noise that each data set has by itself
+    errors = np.array([test.high - test.low for test in tests]) / (2 * ndtri((1 + LEVEL) / 2))
     mean = float(differences.mean())
-    error = max(float(differences.std(ddof=1)), float((own**2).mean() ** 0.5)) / n**0.5
+    # spread over data sets, but at least the mean noise within them
+    error = max(float(differences.std(ddof=1)), float((errors**2).mean() ** 0.5)) / n**0.5
     half = float(stdtrit(n - 1, (1 + LEVEL) / 2)) * error
     p_value = float(2 * stdtr(n - 1, -abs(mean) / error)) if error > 0 else 1.0
     return Comparison(mean, mean - half, mean + half, p_value)

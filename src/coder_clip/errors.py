@@ -12,15 +12,18 @@ class UserError(Exception):
     """
 
 
-# What keys of services look like: never in a configuration, a message or an artefact.
+# The form of secret keys of services, which must never be in a configuration, a message or an
+# artefact.
 KEYS = (
     r"\b(?:(?:sk|pk|xai|pplx|nvapi|key)-|hf_|gsk_|r8_|gh[pous]_|github_pat_|AIza|AKIA)[\w*.…-]{4,}"
 )
-MANY = 20  # known words; of more only the nearest are listed
+MANY = 20  # known words that are all listed; of more words only the nearest are
 
 
 def nearest(word: str, known: Iterable[str], listed: bool = True) -> str:
-    """``" (did you mean 'x'?)"`` if a known word is near; else, if ``listed``, the known words."""
+    """``" (did you mean 'x'?)"`` if a known word is near; else, if ``listed``, the known words;
+    else "".
+    """
     known = sorted(known)
     lower = {k.lower(): k for k in known}
     close = get_close_matches(word.lower(), lower, n=1, cutoff=0.6)
@@ -36,7 +39,11 @@ def one_line(text: object, at_most: int | None = 200) -> str:
     """Shorten a text or an error's message to one line, without control characters; cut with "…" if
     too long.
     """
-    line = " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
+    printable = "".join(c if c.isprintable() else " " for c in str(text))
+    line = " ".join(printable.split())
+    # an error without a message
     if not line and isinstance(text, BaseException):
         line = type(text).__name__
-    return line if at_most is None or len(line) <= at_most else line[: at_most - 1] + "…"
+    if at_most is None or len(line) <= at_most:
+        return line
+    return line[: at_most - 1] + "…"

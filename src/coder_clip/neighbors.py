@@ -32,8 +32,8 @@ from .foundation.reproducible import (
     to_bits,
 )
 
-# Kinds of text in stage one (paper, section 3.2): the mean of the first counts, of the second the
-# most similar one.
+# Kinds of text in stage one (paper, section 3.2): of MEAN_KINDS the mean counts, of MAX_KINDS the
+# most similar text.
 from .texts.kinds import ADAPTER_KINDS as ADAPTER_KINDS
 from .texts.kinds import MAX_KINDS as MAX_KINDS
 from .texts.kinds import MEAN_KINDS as MEAN_KINDS
@@ -44,16 +44,16 @@ GRAM_ROWS = 4096  # texts converted to float64 at a time
 
 
 def compute_dtype(*features: Tensor) -> torch.dtype:
-    """The type to compute in: float64 if any of the features is, else float32 (also for float16 and
-    bfloat16).
+    """The type to compute in: float64 if any of the features is float64, else float32 (also for
+    float16 and bfloat16).
 
     UserError for anything but torch tensors. Every function that takes features calls this first.
     """
     for f in features:
         if not isinstance(f, Tensor):
             kind = type(f).__name__
-            how = "; convert the array with torch.from_numpy" if kind == "ndarray" else ""
-            raise UserError(f"features must be torch tensors, not {kind}{how}")
+            advice = "; convert the array with torch.from_numpy" if kind == "ndarray" else ""
+            raise UserError(f"features must be torch tensors, not {kind}{advice}")
     return torch.float64 if any(f.dtype == torch.float64 for f in features) else torch.float32
 
 
@@ -67,16 +67,15 @@ def l2_normalize(
     messages. UserError if the shape is not (N, d) with d = ``width``, or a row holds NaN or
     infinity."""
     dtype = compute_dtype(features)
-    # a width that differs nearly always means features of two models, so the message asks that
+    # a different width nearly always means features of two models, so the message asks for this
     if features.ndim != 2 or (width is not None and features.shape[1] != width):
         raise UserError(
             f"{what}: shape {tuple(features.shape)} where (N, {width or 'd'}) is needed; "
             "are images and texts from the same model?"
         )
     features = features.to(dtype)
-    if (
-        features.numel() and not torch.stack(features.aminmax()).isfinite().all()
-    ):  # one pass, no copy
+    # minimum and maximum are finite only if all numbers are: one pass, no copy
+    if features.numel() and not torch.stack(features.aminmax()).isfinite().all():
         row = int((~features.isfinite().all(dim=1)).nonzero()[0])
         raise UserError(f"{what}: row {row} holds NaN or infinity; extract it again")
     result = torch.empty(features.shape, dtype=torch.float64, device=features.device)
@@ -84,6 +83,7 @@ def l2_normalize(
     n = max(1, BLOCK // max(1, features.shape[1]))
     for part, rows in zip(torch.split(features, n), torch.split(result, n), strict=True):
         rows.copy_(part)
+        # in units of the grid, so that rounding to whole numbers rounds to the grid
         rows /= lengths(rows).clamp_min(SMALLEST) * 2.0**-GRID_BITS
         rows.round_().mul_(2.0**-GRID_BITS)
     return result
@@ -92,14 +92,14 @@ def l2_normalize(
 def gram(texts: Tensor) -> Tensor:
     """TᵀT of unit texts T (M, d) on the grid -> (d, d) float64 on the CPU.
 
-    A sum over thousands of texts has no room for 50 bits. So the texts are cut once: products of
-    their first 20 bits take 40 bits and 12 for the sum of GRAM_ROWS, and the rest is below 2⁻²¹, so
-    that its products fit as well."""
+    Float64 holds 53 bits, which is too few for exact sums of thousands of products of 50 bits. So
+    each text is cut into its first 20 bits and a rest below 2⁻²¹: products of the first bits take
+    40 bits, plus 12 for the sum of GRAM_ROWS; products with the rest fit as well."""
     return _gram(torch.split(texts, GRAM_ROWS), texts.shape[1])
 
 
 def _gram(blocks: Iterable[Tensor], width: int) -> Tensor:
-    """:func:`gram` of texts in blocks of at most GRAM_ROWS."""
+    """:func:`gram` of texts (M, d) in blocks of at most GRAM_ROWS rows. width: d."""
     matrix = torch.zeros(width, width, dtype=torch.float64)
     # cut T into first + rest, so that each of the four products is exact
     for block in blocks:
@@ -116,32 +116,32 @@ def cholesky(matrix: Tensor) -> Tensor:
     pivot first.
 
     Computed step by step, because the last bits of LAPACK's Cholesky and of eigenvectors depend on
-    the order of its sums. It stops when only rounding is left: fewer texts than d, or duplicates,
-    make a Gram matrix singular."""
-    left = matrix.diagonal().clone()
-    least = float(left.max()) * len(left) * 2.0**-46  # far above rounding
+    the order of its sums. The steps end when only rounding remains: fewer texts than d, or
+    duplicates, make a Gram matrix singular."""
+    # the diagonal of matrix − F Fᵀ so far; its largest entry is the next pivot
+    residual = matrix.diagonal().clone()
+    least = float(residual.max()) * len(residual) * 2.0**-46  # far above rounding
     columns: list[Tensor] = []
-    while len(columns) < len(left) and float(left.max()) > least:
-        # left is the residual diagonal; its largest entry is the next pivot
-        pivot = int(left.argmax())
+    while len(columns) < len(residual) and float(residual.max()) > least:
+        pivot = int(residual.argmax())
         column = matrix[:, pivot]
         if columns:
             before = torch.stack(columns)
             column = column - ordered_sum((before * before[:, pivot, None]).T)
-        column = column / math.sqrt(float(left[pivot]))  # unlike PyTorch's, rounded correctly
-        left = left - column * column
-        left[pivot] = -torch.inf  # never again, whatever rounding left
+        column = column / math.sqrt(float(residual[pivot]))  # unlike PyTorch's, rounded correctly
+        residual = residual - column * column
+        residual[pivot] = -torch.inf  # never a pivot again, whatever rounding leaves
         columns.append(column)
-    return torch.stack(columns, dim=1) if columns else matrix.new_zeros(len(left), 0)
+    return torch.stack(columns, dim=1) if columns else matrix.new_zeros(len(residual), 0)
 
 
 def mean_with_best(sums: Tensor, counts: Tensor, best: Tensor) -> Tensor:
     """Stage one's formula for a class: (Σ_{t in A_c} x·t + max_{s in S_c} x·s) / (|A_c| + 1).
 
-    sums: the sum over the mean texts; best: that of the best name; counts: |A_c|, of a shape that
-    fits. All are cosines with an image, or, because the inner product is linear, the texts
-    themselves. Class scores and the explanations of `evaluation.reasons` compute with it; both need
-    that it is linear and that the weights of a class's texts sum to 1.
+    sums: sum over the mean texts; best: value of the best name; counts: |A_c|, of a shape that
+    broadcasts. Values are cosines with an image, or, because the inner product is linear, the text
+    features themselves. Class scores and the explanations of `evaluation.reasons` use this formula;
+    both rely on its being linear, with weights of a class's texts that sum to 1.
     """
     return (sums + best) / (counts + 1)
 
@@ -173,28 +173,25 @@ class TextNeighbors:
             if not names.numel():
                 raise UserError(f"class {c} has no name; give at least one name text per class")
         width = max_texts[0].shape[-1]
-        blocks = [  # class by class, mean texts before names
-            (c, averaged, block)
-            for c, of_class in enumerate(zip(mean_texts, max_texts, strict=True))
-            for averaged, block in zip((True, False), of_class, strict=True)
-            if block.numel()
-        ]
+        # (class, True for mean texts, features), class by class, mean texts before names
+        blocks: list[tuple[int, bool, Tensor]] = []
+        for c, (means, names) in enumerate(zip(mean_texts, max_texts, strict=True)):
+            if means.numel():
+                blocks.append((c, True, means))
+            blocks.append((c, False, names))
         for c, _, block in blocks:
             if block.ndim != 2 or block.shape[1] != width:
                 raise UserError(
                     f"texts of class {c}: shape {tuple(block.shape)} where (n, {width}) is needed"
                 )
-        # The texts are kept as they are given. In float64 there are only a few thousand of them at
-        # a time.
+        # the texts are kept as given, and converted to float64 GRAM_ROWS at a time
         texts = torch.cat([block for _, _, block in blocks])
         sizes = torch.tensor([len(block) for _, _, block in blocks], device=texts.device)
         # class and kind of each text row: one entry per block, repeated for its rows
-        owner = torch.tensor([c for c, _, _ in blocks], device=texts.device).repeat_interleave(
-            sizes
-        )
-        is_mean = torch.tensor([m for _, m, _ in blocks], device=texts.device).repeat_interleave(
-            sizes
-        )
+        owner = torch.tensor([c for c, _, _ in blocks], device=texts.device)
+        owner = owner.repeat_interleave(sizes)
+        is_mean = torch.tensor([mean for _, mean, _ in blocks], device=texts.device)
+        is_mean = is_mean.repeat_interleave(sizes)
         sums = torch.zeros(len(max_texts), width, dtype=torch.float64, device=texts.device)
         unit_names = []
         parts = (torch.split(rows, GRAM_ROWS) for rows in (texts, owner, is_mean))
@@ -213,8 +210,8 @@ class TextNeighbors:
         self._set(sums, counts, torch.cat(unit_names), owner[~is_mean])
 
     def _set(self, sums: Tensor, counts: Tensor, names: Tensor, owner: Tensor) -> None:
-        """Keep sums (C, d) and counts (C,) of the mean texts; names (S, d) sorted by class; owner
-        (S,) their class.
+        """Keep sums (C, d) and counts (C,) of the mean texts, names (S, d) sorted by class, and the
+        class of each name, owner (S,).
         """
         self._sums, self._counts, self._names, self._owner = sums, counts, names, owner
         # One column per name: the mean of its class's mean texts and this name, whose inner product
@@ -222,13 +219,15 @@ class TextNeighbors:
         # one block of columns. With the classes of most names first, block j belongs to the first
         # classes, so that the maximum runs over slices.
         means = on_grid(mean_with_best(sums[owner], counts[owner, None], names))
-        many = torch.bincount(owner, minlength=len(counts))
-        order = torch.argsort(many, descending=True, stable=True)
-        first = torch.cumsum(many, 0) - many
-        rows = [first[order[: int((many > j).sum())]] + j for j in range(int(many.max()))]
-        # rows of level j: the j-th name of every class that has more than j names
-        self._levels = [means[r] for r in rows]
-        self._column = torch.argsort(order)
+        n_names = torch.bincount(owner, minlength=len(counts))
+        order = torch.argsort(n_names, descending=True, stable=True)
+        first = torch.cumsum(n_names, 0) - n_names  # row of each class's first name
+        self._levels: list[Tensor] = []
+        for j in range(int(n_names.max())):
+            # the j-th name of every class that has more than j names
+            classes = order[: int((n_names > j).sum())]
+            self._levels.append(means[first[classes] + j])
+        self._column = torch.argsort(order)  # column of each class in the blocks
 
     @property
     def n_classes(self) -> int:
@@ -262,12 +261,14 @@ class TextNeighbors:
         Scores are computed in blocks and not kept. UserError as in :meth:`class_scores`.
         """
         x = l2_normalize(x, width=self.width)
-        none = torch.zeros(0, dtype=torch.int64, device=x.device)
-        return torch.cat([none, *(block.argmax(dim=1) for block in self._score_blocks(x))])
+        # first, so that there is something to concatenate without images
+        empty = torch.zeros(0, dtype=torch.int64, device=x.device)
+        return torch.cat([empty, *(block.argmax(dim=1) for block in self._score_blocks(x))])
 
     def _score_blocks(self, x: Tensor) -> Iterator[Tensor]:
         """The class scores of unit images (N, d), block by block."""
-        levels, column = [level.to(x.device) for level in self._levels], self._column.to(x.device)
+        levels = [level.to(x.device) for level in self._levels]
+        column = self._column.to(x.device)
         # classes with most names are first, so level j competes in the first columns only
         for block in torch.split(x, max(1, CHUNK // self.n_classes)):
             best = exact_matmul(block, levels[0])
@@ -279,7 +280,7 @@ class TextNeighbors:
     def encode(self, x: Tensor) -> Tensor:
         """The explicit CODER: (N, d) -> (N, M) cosines, class by class, mean texts before names.
 
-        For looking at single texts; everything else has a compact form. UserError after
+        For a look at single texts; other uses need only the compact form. UserError after
         :meth:`from_state`, because the compact form does not hold the texts.
         """
         if self._texts is None:

@@ -50,8 +50,9 @@ class Setting:
 class Difference:
     """One field of `Setting` (name): its value in each setting, and why it differs.
 
-    values: in as_published, corrected, clean. flaws: one bug or leak each, by name: its title, and
-    the value that puts it into ``clean``. leak: test data decide something; otherwise it is a bug.
+    values: in as_published, corrected and clean. flaws: name of a bug or leak -> its title, and the
+    value of the field that puts the flaw into ``clean``. leak: True if test data decide something;
+    otherwise the flaws are bugs.
     """
 
     name: str
@@ -150,8 +151,8 @@ def usable(settings: Iterable[str]) -> str | None:
 
     None for as_published alone: its texts have bugs, and its gate reads labels.
     """
-    there = set(settings)
-    return next((s for s in ("clean", "corrected") if s in there), None)
+    available = set(settings)
+    return next((s for s in ("clean", "corrected") if s in available), None)
 
 
 REASONS = {difference.name: difference.reason for difference in DIFFERENCES}
@@ -159,8 +160,8 @@ REASONS = {difference.name: difference.reason for difference in DIFFERENCES}
 
 @dataclass(frozen=True)
 class Flaw:
-    """One bug or leak alone: ``clean`` with it put in. leak: test data decide something; otherwise
-    it is a bug.
+    """One bug or leak alone: the setting ``clean`` with this flaw put in. leak: True if test data
+    decide something; otherwise the flaw is a bug.
     """
 
     title: str

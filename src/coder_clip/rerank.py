@@ -23,8 +23,8 @@ from .zero_shot import top_k as best_classes
 
 log = logging.getLogger(__name__)
 
-# Bits of the differences: float32 has 24, so that sums of four of them, whose numbers are below 1,
-# are not rounded.
+# Bits of the differences. Float32 has 24 bits, so that a sum of four differences, with numbers
+# below 1, is not rounded.
 DIFFERENCE_BITS = 22
 CHUNK = 2**18  # numbers of summed differences at a time
 # pairs averaged at a time, so that the texts of all pairs need not fit in memory twice
@@ -44,7 +44,7 @@ class OneToOne:
     def __init__(self, texts: Mapping[tuple[int, int], Tensor], n_classes: int) -> None:
         """Average the texts of each pair.
 
-        texts: for an ordered pair (a, b) the features (t, d) of what tells a from b, unit or not.
+        texts: ordered pair (a, b) -> features (t, d) of the texts O(a, b), unit or not.
         Warns if there are texts, but no pair has both sides: stage two then changes nothing.
         UserError for a class out of range, a class against itself, NaN or infinity, widths that
         differ."""
@@ -66,13 +66,14 @@ class OneToOne:
                 "changes nothing; add texts for the other side",
                 *(a, b, b, a),
             )
-        parts, width = [], None
+        parts = []
         for start in range(0, len(pairs), PAIRS):
-            some = pairs[start : start + PAIRS]
-            width = width or texts[some[0]].shape[-1]
+            part = pairs[start : start + PAIRS]
+            width = texts[pairs[0]].shape[-1]
             # both directions in one call: the first half is O(a, b), the second O(b, a)
-            means = _means([texts[p] for p in some] + [texts[p[::-1]] for p in some], width, some)
-            parts.append(means[: len(some)] - means[len(some) :])
+            blocks = [texts[a, b] for a, b in part] + [texts[b, a] for a, b in part]
+            means = _means(blocks, width, part)
+            parts.append(means[: len(part)] - means[len(part) :])
         self._set(
             torch.tensor(pairs, dtype=torch.int64).reshape(-1, 2),
             to_bits(torch.cat(parts), DIFFERENCE_BITS).float() if parts else torch.zeros(0, 0),
@@ -93,40 +94,41 @@ class OneToOne:
         cosines.
 
         v(a) = mean over the other candidates b of x·D(a, b) = x·Σ_b D(a, b) / (k − 1); a missing
-        pair counts 0. 0 if k is 1. The inner sum is one signed sum of rows, made in one pass over
-        memory: exact in float32 for up to five candidates, else in the order of the candidates. Its
-        product with x is exact in float64.
+        pair counts 0. v is 0 if k is 1. Σ_b D(a, b) is one signed sum of rows of ``differences``,
+        made in one pass over memory: exact in float32 for up to five candidates, else in the order
+        of the candidates. The product of this sum with x is exact in float64.
         """
         n, k = classes.shape
         values = torch.zeros(n, k, dtype=torch.float64, device=x.device)
         if k < 2 or not len(self):
             return values
         i, j = torch.triu_indices(k, k, 1, device=x.device)
-        # Each unordered pair is looked up once, in column (i, j). A candidate's sum takes the
-        # columns of its pairs, with a minus where it is the second of the pair, since D(b, a) =
-        # −D(a, b).
-        others = torch.zeros(k, k, dtype=torch.int64, device=x.device)
-        others[i, j] = others[j, i] = torch.arange(len(i), device=x.device)
-        order = torch.ones(k, k, device=x.device).triu() * 2 - 1
+        # Each unordered pair is looked up once. The sum of a candidate takes all its pairs, with a
+        # minus where the candidate is the second of the pair, since D(b, a) = −D(a, b).
+        pair_of = torch.zeros(k, k, dtype=torch.int64, device=x.device)  # number of pair (i, j)
+        pair_of[i, j] = pair_of[j, i] = torch.arange(len(i), device=x.device)
+        order = torch.ones(k, k, device=x.device).triu() * 2 - 1  # 1 for i < j, −1 for i > j
         apart = ~torch.eye(k, dtype=torch.bool, device=x.device)
         # from unordered pairs to the k · (k − 1) ordered ones of each image
         place, sign = self._places(classes[:, i], classes[:, j])
-        place, sign = place[:, others[apart]], sign[:, others[apart]] * order[apart]
-        differences, rows = self.differences.to(x.device), max(1, CHUNK // (k * x.shape[1]))
-        for some in (slice(start, start + rows) for start in range(0, n, rows)):
+        place, sign = place[:, pair_of[apart]], sign[:, pair_of[apart]] * order[apart]
+        differences = self.differences.to(x.device)
+        rows = max(1, CHUNK // (k * x.shape[1]))
+        for start in range(0, n, rows):
+            some = slice(start, start + rows)
             # one bag per candidate: its k − 1 signed rows, summed without gathering them first
-            bags, signs = (part[some].view(-1, k - 1) for part in (place, sign))
+            bags, signs = place[some].view(-1, k - 1), sign[some].view(-1, k - 1)
             sums = embedding_bag(bags, differences, per_sample_weights=signs, mode="sum")
             products = sums.double().view(-1, k, x.shape[1]).mul_(x[some, None, :])
             torch.sum(products, dim=-1, out=values[some])
         return values.div_(k - 1)
 
     def _places(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-        """Rows of ``differences`` of these pairs of classes, and their signs; 0 for a pair without
-        texts.
+        """Rows of ``differences`` for pairs of classes (a, b), and signs: 1 for a < b, −1 for
+        a > b, 0 for a pair without texts.
         """
         keys = self._keys.to(a.device)
-        # the smaller class first, as in the stored keys; a pair that is absent gets the sign 0
+        # the smaller class first, as in the stored keys; an absent pair finds a row of another key
         wanted = torch.minimum(a, b) * self.n_classes + torch.maximum(a, b)
         place = torch.searchsorted(keys, wanted).clamp_max(len(keys) - 1)
         return place, torch.where(a < b, 1.0, -1.0) * (keys[place] == wanted)
@@ -195,8 +197,8 @@ def rerank_scores(x: Tensor, scores: Tensor, o: OneToOne, top_k: int = 5) -> Rer
 def oracle(both: Reranked, reranked: Tensor, labels: Tensor) -> Tensor:
     """Images that would be right with a second stage that never errs, (N,) bool: an upper bound.
 
-    A reranked image is right if its label is among the candidates, any other if stage one is right.
-    reranked: (N,) bool. labels: (N,), read only to count; nothing is predicted with them.
+    A reranked image is right if its label is among the candidates; any other image, if stage one is
+    right. reranked: (N,) bool. labels: (N,), read only to count; nothing is predicted with them.
     """
     among = (both.classes == labels[:, None]).any(dim=1)
     return torch.where(reranked, among, both.stage_one == labels)
@@ -212,17 +214,21 @@ def rerank(
     x·O(a, b) − mean x·O(b, a)]; ties keep the order of stage one. Labels are never read. UserError
     as in :func:`rerank_scores`, and for a threshold that is NaN.
     """
-    if threshold != threshold:  # every comparison with NaN is false: nothing would be reranked
+    # NaN is the only number that differs from itself; no margin is below it
+    if threshold != threshold:
         raise UserError("the threshold is NaN, where a margin from 0 to 1 is needed")
     both = rerank_scores(x, scores, o, top_k)
     return both.predictions(threshold), both.gap < threshold
 
 
 def _means(blocks: list[Tensor], width: int, pairs: list[tuple[int, int]]) -> Tensor:
-    """Mean of the unit rows of each block: (len(blocks), d) float64, all blocks at once."""
-    for at, block in enumerate(blocks):
+    """Mean of the unit rows of each block: (len(blocks), d) float64, all blocks at once.
+
+    width: d. pairs: for messages, the pair of each block; blocks are all pairs once or twice.
+    """
+    for i, block in enumerate(blocks):
         if block.ndim != 2 or block.shape[1] != width:
-            a, b = pairs[at % len(pairs)]
+            a, b = pairs[i % len(pairs)]
             raise UserError(
                 f"one-to-one texts of {a} and {b}: shape "
                 f"{tuple(block.shape)} where (t, {width}) is needed"
@@ -230,7 +236,7 @@ def _means(blocks: list[Tensor], width: int, pairs: list[tuple[int, int]]) -> Te
     # the block of each row, so that one index_add_ sums all blocks
     sizes = torch.tensor([len(b) for b in blocks], device=blocks[0].device)
     owner = torch.repeat_interleave(torch.arange(len(blocks), device=sizes.device), sizes)
-    precision = compute_dtype(*blocks)  # once for all: it looks at every block
+    precision = compute_dtype(*blocks)  # one type for all blocks
     rows = torch.cat([block.to(precision) for block in blocks])
     bad = ~rows.isfinite().all(dim=1)
     if bad.any():

@@ -10,7 +10,7 @@ from torch import Tensor
 from .errors import UserError
 
 CHUNK = 2**16  # numbers computed at a time: they stay in cache, and memory does not grow with N
-DECIMALS = 12  # of the margin; libraries differ by 1e-16
+DECIMALS = 12  # of the margin, whose last digits differ between libraries, by 1e-16
 
 
 def predict(scores: Tensor) -> Tensor:
@@ -33,7 +33,8 @@ def top_k(scores: Tensor, k: int = 5) -> tuple[Tensor, Tensor]:
     top = scores.topk(min(k + 1, scores.shape[1]), dim=1)
     values, classes = top.values[:, :k].contiguous(), top.indices[:, :k].contiguous()
     tied = (top.values[:, 1:] == top.values[:, :-1]).any(dim=1).nonzero()[:, 0]
-    # only rows with a tie are ranked again: one maximum at a time, the first class of equal ones
+    # only rows with a tie are ranked again: k times the first class of the largest score, which is
+    # then taken out
     for some in torch.split(tied, max(1, CHUNK // scores.shape[1])):
         rest = scores[some]
         for j in range(k):
@@ -73,7 +74,8 @@ def _checked(scores: Tensor) -> Tensor:
     if scores.ndim != 2 or not scores.shape[1]:
         raise UserError(f"scores: shape {tuple(scores.shape)} where (N, C) is needed, C at least 1")
     scores = scores if scores.dtype == torch.float64 else scores.float()
-    if scores.numel() and not torch.stack(scores.aminmax()).isfinite().all():  # one pass, no copy
+    # minimum and maximum are finite only if all numbers are: one pass, no copy
+    if scores.numel() and not torch.stack(scores.aminmax()).isfinite().all():
         row = int((~scores.isfinite().all(dim=1)).nonzero()[0])
         raise UserError(f"scores: row {row} holds NaN or infinity")
     return scores

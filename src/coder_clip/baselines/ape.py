@@ -36,8 +36,8 @@ EPSILON = 1e-6
 class Constants(NamedTuple):
     """Constants that the authors fixed for a data set.
 
-    channels: share of a feature's channels that stay (published for RN50's 1024); disparity: weight
-    of the disparity of classes, the rest is the weight of the variance; betas, alphas, gammas: the
+    channels: share of a feature's channels that stay (published for RN50's 1024); disparity: λ in
+    [0, 1], weight of the disparity of classes against the variance; betas, alphas, gammas: the
     grid."""
 
     channels: float
@@ -63,15 +63,15 @@ PUBLISHED = {
     "sun397": Constants(800 / 1024, 0.7, (0.1, 10, 200)),
     "ucf101": Constants(700 / 1024, 0.3, (0.1, 10, 200), gammas=(0.0, 1.5, 20)),
 }
-DEFAULT = Constants(800 / 1024, 0.7)  # the most frequent value of each
+DEFAULT = Constants(800 / 1024, 0.7)  # the most frequent value of each constant
 
 
 @dataclass(frozen=True)
 class Ape:
     """A cache of shots in the channels that separate classes.
 
-    channels: (Q,) kept channels; keys: (K, Q) unit in them; labels: (K,); divergence: (K,) bits;
-    n_classes: C.
+    channels: (Q,) indices of the kept channels; keys: (K, Q) unit shots in these channels; labels:
+    (K,); divergence: (K,) D_j of :meth:`fit`, in bits; n_classes: C.
     """
 
     channels: Tensor
@@ -88,8 +88,8 @@ class Ape:
         """Choose the channels and weight the shots.
 
         cache: raw shot features (K, d) or (E, K, d); labels: (K,), classes may have unequal or no
-        shots; weights: (C, d) CLIP's class weights (the authors' are of CuPL's texts; here all
-        methods have the same).
+        shots; weights: (C, d) CLIP's class weights (the authors use CuPL's texts; here all methods
+        have the same weights).
 
             criterion of a channel = −λ · mean over pairs of different classes of f_i f_j
                                      + (1 − λ) · var(w)
@@ -132,10 +132,8 @@ class Ape:
         return torch.from_numpy(out)
 
     def search(self, x: Tensor, clip_logits: Tensor, labels: Tensor) -> Point:
-        """The (α, β, γ) with the best accuracy on images x (N, d), the first in the order of the
-        published loops.
-
-        These have β outer, then α, γ inner. The grids are those of the constants.
+        """The (α, β, γ) with the best accuracy on images x (N, d); of several the first in the
+        published loops: β outer, then α, γ inner. The grids are in the constants.
         """
         shots = ByClass(self.labels, self.n_classes)
         betas, alphas, gammas = (grid(*span) for span in self.constants[2:])
@@ -146,7 +144,7 @@ class Ape:
         return Point(*best[1:])
 
     def _near(self, shots: ByClass, x: Tensor) -> Iterator[tuple[slice, Floats]]:
-        """Slices of images, each with its A − 1 (C, k, n)."""
+        """Slices of images x, each with A − 1 of its images and the shots (C, k, n)."""
         runs = fetched(
             len(x), len(self.labels), shots.places.size, lambda part: (self.affinity(x[part]),)
         )
@@ -154,15 +152,14 @@ class Ape:
 
     def _weights(self, shots: ByClass, gammas: Floats) -> Floats:
         """exp(γ D) of each shot: (C, gammas, k)."""
-        weights: Floats = np.exp(
-            self.divergence.cpu().numpy()[shots.places][:, None, :] * gammas[:, None]
-        )
+        divergence = self.divergence.cpu().numpy()[shots.places]  # (C, k)
+        weights: Floats = np.exp(divergence[:, None, :] * gammas[:, None])
         return weights
 
 
 def criterion(keys: Tensor, labels: Tensor, weights: Tensor, disparity: float) -> Tensor:
     """Criterion of how well each channel separates classes: unit keys (K, d) and class weights (C,
-    d) -> (d,).
+    d) -> (d,). disparity: λ of :meth:`Ape.fit`, weight of similarity against variance.
 
     Sums over all pairs of different classes follow from sums over classes: Σ_{a≠b} s_a s_b = (Σ s)²
     − Σ s²."""

@@ -17,7 +17,7 @@ PUBLISHED_INITIAL = True
 
 
 def fit(inputs: FewShotInputs) -> Fitted:
-    """Fit on the texts of its kinds."""
+    """Fit on the texts of the method's kinds (KINDS)."""
     return fit_texts(inputs, inputs.described(*KINDS))
 
 

@@ -22,20 +22,22 @@ PUBLISHED_INITIAL = True
 def fit(inputs: FewShotInputs) -> Fitted:
     """Fit on all names and half of each other kind."""
     name, *others = KINDS
-    texts = [inputs.texts[name][0], *(half(*inputs.texts[kind], inputs.seed) for kind in others)]
-    return fit_texts(inputs, torch.cat(texts))
+    names, _ = inputs.texts[name]
+    halves = [half(*inputs.texts[kind], inputs.seed) for kind in others]
+    return fit_texts(inputs, torch.cat([names, *halves]))
 
 
 def half(features: Tensor, class_index: Tensor, seed: int) -> Tensor:
-    """Draw half of each class's texts, rounded up, by the seed; their order stays: (M, d), (M,) ->
-    (m, d).
+    """Draw half of each class's texts, rounded up, by the seed; the texts keep their order.
+
+    features: (M, d); class_index: (M,) -> (m, d).
     """
     owner = class_index.cpu().numpy()
-    kept = []
+    kept: list[int] = []
     for c in np.unique(owner):
         rows = np.flatnonzero(owner == c)
+        size = -(-len(rows) // 2)  # rounded up
         # a generator per class, so that one class's half does not depend on the other classes
-        kept += (
-            np.random.default_rng([seed, int(c)]).permutation(rows)[: -(-len(rows) // 2)].tolist()
-        )
+        shuffled = np.random.default_rng([seed, int(c)]).permutation(rows)
+        kept += shuffled[:size].tolist()
     return features[torch.tensor(sorted(kept), dtype=torch.int64)]

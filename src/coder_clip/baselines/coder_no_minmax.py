@@ -41,6 +41,7 @@ class PlainCoder:
         # yᵀGy is the squared length of CODER(y), so no CODER is written out
         product = keys @ texts_gram
         length = (product * keys).sum(dim=1, keepdim=True).clamp_min(0).sqrt()
+        # a key that no text sees has a zero CODER, whose cosine is 0
         weights = torch.where(length > 0, product / length.clamp_min(1e-150), 0.0)
         return cls(weights, texts_gram, labels.to(torch.int64), n_classes)
 

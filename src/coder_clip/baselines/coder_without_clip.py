@@ -35,12 +35,14 @@ class CacheAlone:
 
     def search(self, x: Tensor, clip_logits: Tensor, labels: Tensor) -> Point:
         """The β with the best accuracy, searched as for the CODER-Adapter."""
-        none = torch.zeros_like(clip_logits)
-        best = search(self.model, x, none, labels, betas=self.betas, alphas=ANY, rounds=self.rounds)
+        zeros = torch.zeros_like(clip_logits)
+        best = search(
+            self.model, x, zeros, labels, betas=self.betas, alphas=ANY, rounds=self.rounds
+        )
         return Point(beta=best.beta)
 
     def logits(self, x: Tensor, clip_logits: Tensor, point: Point) -> Tensor:
-        """S(β) of images x (N, d) -> (N, C) float64. CLIP's logits are not used."""
+        """Votes of the cache for images x (N, d) -> (N, C) float64. CLIP's logits are not used."""
         assert point.beta is not None
         return cache_logits(
             self.model, x, torch.zeros_like(clip_logits), alpha=1.0, beta=point.beta

@@ -88,8 +88,8 @@ class Cache:
 
 @dataclass(frozen=True)
 class FewShotMethod:
-    """The definitions in a method's module: the function ``fit``, and three constants, unless these
-    defaults fit::
+    """The definitions in a method's module: the function ``fit``, and up to three constants, by
+    default no kinds, True and False::
 
         KINDS               kinds of texts that it uses; it is fitted once for all settings that
                             do not change them
@@ -108,8 +108,8 @@ class FewShotMethod:
 
 
 def method(name: str) -> FewShotMethod:
-    """The method of the module ``name``, imported now: a phase depends only on the methods that it
-    runs.
+    """The method of the module ``name``. Imported only here, so that a phase depends only on the
+    methods that it runs.
     """
     module = importlib.import_module(f".{name}", __package__)
     return FewShotMethod(

@@ -45,7 +45,7 @@ class Gda:
 
     @classmethod
     def of(cls, shots: ShotStatistics) -> Self:
-        """The classifier of these means and this covariance.
+        """The classifier of the shots' means and covariance.
 
             W_c = Σ⁻¹ μ_c        b_c = log(1/C) − ½ μ_cᵀ Σ⁻¹ μ_c
             Σ⁻¹ = d ((n − 1) Σ̂ + tr(Σ̂) I)⁻¹

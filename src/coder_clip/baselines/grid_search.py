@@ -13,8 +13,8 @@ from ..search.branch_and_bound import Images
 from ..search.cache_model import room
 from ..search.line_search import Floats, Ints, right_along
 
-BLOCK = 2**18  # numbers in one array of a search: few calls that still fit in cache
-# affinities computed at a time: a matrix product of few rows would read all shots for each of them
+BLOCK = 2**18  # numbers in one array of a search: few calls, and the arrays still fit in cache
+# affinities computed at a time: many, because each matrix product reads all shots
 FETCH = 2**24
 
 
@@ -27,8 +27,8 @@ class Point(NamedTuple):
 
 
 def blocks(rows: int, numbers: int, room: int | None = None) -> list[slice]:
-    """Slices of images, each of about ``room`` (default BLOCK) numbers, at ``numbers`` per
-    image.
+    """Slices of ``rows`` images, each of about ``room`` (default BLOCK) numbers, with ``numbers``
+    numbers per image.
     """
     size = max(1, (room or BLOCK) // max(1, numbers))
     return [slice(i, min(i + size, rows)) for i in range(0, rows, size)]
@@ -41,27 +41,30 @@ def best_weight(
     clip_logits: Tensor,
     labels: Tensor,
 ) -> Point:
-    """The α for which clip_logits + α · scores has the best accuracy, the smallest of the best.
+    """The α for which clip_logits + α · scores has the best accuracy, the smallest of the best; 0
+    if no image is right with any α.
 
     scores: of images (n, d) -> (n, C) float64, all finite; alphas: rising; x: (N, d); clip_logits:
     (N, C); labels: (N,).
     """
-    right = labels.cpu().numpy()
-    a = np.array(alphas)
-    counts = np.zeros(len(a), dtype=np.int64)
+    label = labels.cpu().numpy()
+    weights = np.array(alphas)
+    n_right = np.zeros(len(weights), dtype=np.int64)
     for part in blocks(len(x), clip_logits.shape[1]):
         clip = clip_logits[part].cpu().double().numpy().T
-        counts += right_along(clip, scores(x[part]).cpu().numpy().T, right[part], a)
-    return Point(float(a[counts.argmax()]) if counts.any() else 0.0)
+        slope = scores(x[part]).cpu().numpy().T
+        n_right += right_along(clip, slope, label[part], weights)
+    return Point(float(weights[n_right.argmax()]) if n_right.any() else 0.0)
 
 
 def fetched(
     rows: int, shots: int, numbers: int, make: Callable[[slice], tuple[Tensor, ...]]
 ) -> Iterator[tuple[slice, tuple[Floats, ...]]]:
-    """Slices of images as from :func:`blocks`, each with its rows of the (n, shots) tensors that
-    ``make`` returns.
+    """Slices of images as from :func:`blocks`, each with the rows of its images in the tensors
+    (n, shots) that ``make`` returns.
 
-    ``make`` is called for many images at once.
+    rows: number of images; numbers: per image, for the size of a slice. ``make`` is called with
+    larger slices.
     """
     # the model wants many rows at a time, the search few: two sizes of block
     for many in blocks(rows, shots, FETCH):
@@ -74,8 +77,8 @@ def fetched(
 class ByClass:
     """Shots arranged by class, so that sums over the shots of a class are small matrix products.
 
-    places: (C, k) the shot at each place, k the largest number of shots of a class; taken: (C, k) 1
-    for a shot, else 0."""
+    k: largest number of shots of a class. places: (C, k) number of the shot, 0 where a class has
+    fewer than k shots; taken: (C, k) 1 where there is a shot, else 0."""
 
     def __init__(self, labels: Tensor, n_classes: int) -> None:
         shots = labels.cpu().numpy()
@@ -93,7 +96,7 @@ class ByClass:
 
     def sums(self, rows: Floats, weights: Floats | None = None) -> Floats:
         """Sum over each class's shots: (C, k, n) from :meth:`rows` and weights (C, b, k) of the
-        shots -> (C, b, n).
+        shots (None: all 1, b = 1) -> (C, b, n).
         """
         taken = self.taken[:, None, :]
         total: Floats = (taken if weights is None else taken * weights) @ rows
@@ -101,11 +104,11 @@ class ByClass:
 
 
 class CacheLines:
-    """Images whose logits are lines over α, for :func:`first_best`: Σ over a class's shots of
-    weight · exp(β near).
+    """Images whose logits are lines over α, for :func:`first_best`. Votes of a class: Σ over its
+    shots of weight · exp(β near).
 
-    near: A − 1. weights: (C, G, k) of the shots for each γ, from :meth:`ByClass.sums`; None: all 1,
-    for any γ."""
+    near: A − 1. weights: (C, G, k) of the shots for each γ, as for :meth:`ByClass.sums`; None: all
+    1, for any γ."""
 
     def __init__(
         self,
@@ -116,7 +119,7 @@ class CacheLines:
         weights: Floats | None = None,
     ) -> None:
         """Keep the affinities. parts: slices of images, each with near (C, k, n) and the tilt (C,
-        n) of the logits.
+        n) of the logits, None without a tilt.
         """
         self.size = len(labels)
         self._shots, self._weights = shots, weights
@@ -134,13 +137,14 @@ class CacheLines:
                 self._tilt[part] = tilt.T
         self._nearest = float(self._near.max(initial=0))
         # the votes of a class are at most the sum of its weights, for the γ with the largest sum
-        every_weight = (
-            shots.taken[:, None, :] if weights is None else shots.taken[:, None, :] * weights
-        )
+        every_weight = shots.taken[:, None, :]
+        if weights is not None:
+            every_weight = every_weight * weights
         self._most = float(every_weight.sum(axis=2).max())
 
     def largest_vote(self, beta: float) -> float:
-        """No vote is larger, for β up to this one; affinities are above 1 only by rounding."""
+        """Upper bound of all votes, for all β up to ``beta``."""
+        # near is above 0 only by rounding
         return self._most * float(np.exp(max(0.0, self._nearest) * beta))
 
     def blocks(self, rows: Ints) -> Iterator[Images]:
@@ -156,6 +160,7 @@ class CacheLines:
             yield Images(few, self._labels[few], clip, tilt, partial(self._votes, near))
 
     def _votes(self, near: Floats, beta: float, gammas: Ints) -> tuple[Floats, Floats]:
+        """Votes (C, n, g) and their derivatives by β."""
         weights = None if self._weights is None else self._weights[:, gammas]
         of_shots = np.exp(near * beta)
         votes = self._shots.sums(of_shots, weights)

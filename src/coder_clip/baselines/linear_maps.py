@@ -20,15 +20,16 @@ from ..foundation.reproducible import exact_matmul, on_grid
 from ..neighbors import l2_normalize
 
 ROWS = 2**14  # samples converted to float64 at a time
-ROUNDING = 1e-12  # of the sum of squares of unit rows: above what rounding leaves of equal rows
+# share of the sum of squares of unit rows: a smaller scatter is rounding, and the rows are equal
+ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
 class ShotStatistics:
     """Means and covariance of shots, float64 on the CPU.
 
-    counts: (C,) samples of each class; means: (C, d) of their unit features, 0 for a class without
-    a shot.
+    counts: (C,) number of samples of each class; means: (C, d) of the unit features of each class,
+    0 for a class without a shot.
     ridge: (d, d), (n − 1) Σ̂ + tr(Σ̂) I, with Σ̂ the covariance of all n samples about their class
     means, so that the shrunk covariance Σ is ridge / d; None if the samples do not differ within
     their class (one view of one shot)."""
@@ -44,9 +45,8 @@ class ShotStatistics:
 
         labels: (K,).
         """
-        samples = (
-            views[:, None] if views.ndim == 2 else views
-        ).cpu()  # where systems are solved, on every machine
+        # on the CPU, where systems are solved on every machine
+        samples = (views[:, None] if views.ndim == 2 else views).cpu()
         width = samples.shape[-1]
         owner = labels.to("cpu", torch.int64)
         counts = torch.bincount(owner, minlength=n_classes).double() * samples.shape[1]
@@ -65,9 +65,8 @@ class ShotStatistics:
         if trace <= ROUNDING * n:
             return cls(counts, means, None)
         # scatter = (n − 1) Σ̂, and the added diagonal makes the matrix positive definite
-        return cls(
-            counts, means, scatter + torch.eye(width, dtype=torch.float64) * (trace / (n - 1))
-        )
+        diagonal = torch.eye(width, dtype=torch.float64) * (trace / (n - 1))
+        return cls(counts, means, scatter + diagonal)
 
     @property
     def has_shot(self) -> Tensor:
@@ -96,8 +95,8 @@ def principal_axes(texts: Tensor) -> Tensor:
     """The first d/2 principal components of unit texts (M, d) about their mean: (r, d) float64,
     orthonormal rows.
 
-    r: d/2 rounded down, at least 1; fewer where the texts span fewer components. None (r = 0) if
-    all texts are equal."""
+    r: d/2 rounded down, at least 1; fewer where the texts span fewer components, and 0 if all texts
+    are equal."""
     rows = l2_normalize(texts, "class name texts").cpu()
     # d × d covariance instead of an SVD of all texts, of which there may be many thousands
     centred = rows - rows.mean(dim=0)

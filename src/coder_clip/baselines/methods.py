@@ -30,10 +30,10 @@ BASELINES = Path(__file__).parent
 class Method:
     """How tables and figures show a method.
 
-    label: in tables and legends. about: a phrase about it. line: in figures; None: an unused one.
-    views: how many augmented views of a shot it uses one by one, at most. diagnostic: it measures
-    something and is never
-    recommended."""
+    label: in tables and legends. about: a phrase about the method. line: in figures; None: an
+    unused one. order: among few-shot methods. ablation: another method with one thing changed.
+    views: largest number of augmented views of a shot that the method uses one by one. diagnostic:
+    a measurement, which is never recommended as a method."""
 
     label: str
     about: str
@@ -86,6 +86,7 @@ ZERO_SHOT = {
 
 
 def _few_shot() -> dict[str, Method]:
+    """Name -> method, of all modules in this folder that define one."""
     methods = {}
     for module in scan.modules(BASELINES):
         if not {"fit", "LABEL"} & module.defines:
@@ -97,10 +98,12 @@ def _few_shot() -> dict[str, Method]:
         optional = {key: module.constants.get(key.upper()) for key in ("line", "ablation", "views")}
         given = {key: value for key, value in optional.items() if value is not None}
         methods[module.name] = Method(label, about, order=order, **given)
-    # ablations last, then by ORDER; the name makes the order unique
-    return dict(
-        sorted(methods.items(), key=lambda item: (item[1].ablation, item[1].order, item[0]))
-    )
+
+    def position(name: str) -> tuple[bool, int, str]:
+        """Ablations last, then by ORDER; the name makes the order unique."""
+        return methods[name].ablation, methods[name].order, name
+
+    return {name: methods[name] for name in sorted(methods, key=position)}
 
 
 _FEW_SHOT = _few_shot()
@@ -109,6 +112,7 @@ FEW_SHOT = {name: m for name, m in _FEW_SHOT.items() if not m.ablation}
 ABLATIONS = {name: m for name, m in _FEW_SHOT.items() if m.ablation}
 METHODS = {**ZERO_SHOT, **FEW_SHOT, **ABLATIONS}
 LABELS = {name: m.label for name, m in METHODS.items()}
-USE_VIEWS = tuple(name for name, m in METHODS.items() if m.views)  # one by one, not their mean
-# kept as float16: 20 kB per shot for ten views of 1024 channels
+# methods that use the views of a shot one by one, not only their mean
+USE_VIEWS = tuple(name for name, m in METHODS.items() if m.views)
+# views of a shot that are kept one by one, as float16: 20 kB for ten views of 1024 channels
 MOST_VIEWS = max((m.views for m in METHODS.values()), default=0)

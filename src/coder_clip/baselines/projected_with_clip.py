@@ -47,7 +47,7 @@ class ProjectedWithClip:
 
 
 def fit(inputs: FewShotInputs) -> Fitted:
-    """Fit as the projected class means, on ImageNet's class names."""
+    """Fit the projected class means, on ImageNet's class names."""
     model = fit_means(inputs)
     assert isinstance(model, ProjectedMeans)
     return ProjectedWithClip(model)

@@ -37,11 +37,11 @@ PUBLISHED = {
     "sun397": (12, 10),
     "ucf101": (7, 3),
 }
-DEFAULT = (7, 3)  # the most frequent of them
+DEFAULT = (7, 3)  # the most frequent pair
 
 
 def published_grid(dataset: str) -> tuple[Span, Span, int]:
-    """Tip-Adapter's grid on a data set: βs, αs and rounds."""
+    """Tip-Adapter's grid on a data set: (from, to, steps) of β and of α, and number of rounds."""
     beta, alpha = PUBLISHED.get(dataset, DEFAULT)
     return (0.1, beta, 200), (0.1, alpha, 20), 1
 

@@ -26,7 +26,7 @@ LABEL = "TIP-X"
 ABOUT = "Tip-Adapter and how alike CLIP sees image and shot (Udandarao et al. 2023), no training"
 ORDER = 20
 LINE = ("orange", (0, (5, 1)), "v")
-TEMPERATURE = 0.5  # of the signatures
+TEMPERATURE = 0.5  # of the softmax in the signatures
 ALPHAS, BETAS, GAMMAS = (0.1, 50, 20), (1, 50, 200), (0.1, 30, 50)
 
 
@@ -34,9 +34,9 @@ ALPHAS, BETAS, GAMMAS = (0.1, 50, 20), (1, 50, 200), (0.1, 30, 50)
 class TipX:
     """A cache of shots with CLIP's predictions for them.
 
-    keys: (K, d) unit; labels: (K,); weights: (C, d) unit; signatures: (K, C) log-softmax; float64.
-    scale: the smallest divergence, and the factor from divergences to cosines; shift: the smallest
-    cosine.
+    keys: (K, d) unit; labels: (K,); weights: (C, d) unit; signatures: (K, C), log-softmax of CLIP's
+    predictions for the shots; float64. scale: the smallest divergence, and the factor from
+    divergences to cosines; shift: the smallest cosine. All three for ψ in :meth:`affinity`.
     """
 
     keys: Tensor
@@ -52,23 +52,24 @@ class TipX:
 
         cache: raw shot features (K, d) or (E, K, d); labels: (K,); weights: (C, d) CLIP's class
         weights.
-        reference: (R, d) images to measure that range on, such as the search's validation images.
-        The published code measures it on all the images it classifies, so that the class of one
-        depends on the others."""
+        reference: (R, d) images on which the range is measured, such as the validation images of
+        the search. The published code measures the range on all images that it classifies, so that
+        the class of one image depends on the other images."""
         keys, classes = unit_keys(cache).double(), l2_normalize(weights, "class weights").double()
         signatures = _signatures(keys, classes)
         unscaled = cls(keys, labels.to(torch.int64), classes, signatures, (0.0, 1.0), 0.0)
         x = l2_normalize(reference, width=keys.shape[1]).double()
-        # the ranges of divergence and cosine over all blocks, to map one to the other
+        # the ranges of divergence (M) and cosine (A) over all blocks, to map one to the other
         low_m, high_m, low_a, high_a = np.inf, -np.inf, np.inf, -np.inf
         for part in blocks(len(x), len(keys), FETCH):
-            divergence, cosine = unscaled._divergence(x[part]), x[part] @ keys.T
-            low_m, high_m = (
-                min(low_m, float(divergence.min())),
-                max(high_m, float(divergence.max())),
-            )
-            low_a, high_a = min(low_a, float(cosine.min())), max(high_a, float(cosine.max()))
-        size = high_m - low_m  # 0 where all are equally far, and the divergence says nothing
+            divergence = unscaled._divergence(x[part])
+            low_m = min(low_m, float(divergence.min()))
+            high_m = max(high_m, float(divergence.max()))
+            cosine = x[part] @ keys.T
+            low_a = min(low_a, float(cosine.min()))
+            high_a = max(high_a, float(cosine.max()))
+        # 0, up to rounding, if all are equally far: then the divergence does not count
+        size = high_m - low_m
         factor = (high_a - low_a) / size if size > 1e-12 else 0.0
         return replace(unscaled, scale=(low_m, factor), shift=low_a)
 
@@ -106,11 +107,10 @@ class TipX:
         labels: Tensor,
         grids: tuple[Floats, Floats, Floats] | None = None,
     ) -> Point:
-        """The (α, β, γ) with the best accuracy on images x (N, d), the first in the order of the
-        published loops.
-
-        These have α outer, then β, γ inner. grids: values of α, β and γ; default: the published
-        ones."""
+        """The (α, β, γ) with the best accuracy on images x (N, d); of several the first in the
+        published loops: α outer, then β, γ inner. grids: values of α, β and γ; default: the
+        published ones.
+        """
         shots = ByClass(self.labels, len(self.weights))
         alphas, betas, gammas = grids or (grid(*ALPHAS), grid(*BETAS), grid(*GAMMAS))
         # the tilt: what γ multiplies, −ψ(M) summed over the shots of each class
@@ -120,7 +120,7 @@ class TipX:
         return Point(*best[1:])
 
     def _near(self, shots: ByClass, x: Tensor) -> Iterator[tuple[slice, Floats, Floats]]:
-        """Slices of images, each with its A − 1 and ψ(M), (C, k, n)."""
+        """Slices of images x, each with A − 1 and ψ(M) of its images and the shots, (C, k, n)."""
         runs = fetched(
             len(x), len(self.labels), shots.places.size, lambda part: self.affinity(x[part])
         )
@@ -137,9 +137,10 @@ class TipX:
 
 
 def _signatures(x: Tensor, weights: Tensor) -> Tensor:
+    """Log-softmax over classes of CLIP's predictions for unit images x (n, d): (n, C)."""
     return torch.log_softmax(x @ weights.T / TEMPERATURE, dim=1)
 
 
 def fit(inputs: FewShotInputs) -> Fitted:
-    """Fit, with the range of the divergence from the validation images."""
+    """Fit, and measure the range of the divergence on the validation images."""
     return TipX.fit(inputs.cache, inputs.labels, inputs.weights, inputs.validation)

@@ -38,8 +38,9 @@ class TipXAlone:
 
     def search(self, x: Tensor, clip_logits: Tensor, labels: Tensor) -> Point:
         """The (β, γ / α) with the best accuracy."""
-        none = torch.zeros_like(clip_logits)
-        return self.model.search(x, none, labels, (ONE, SOME_BETAS, RATIOS))
+        zeros = torch.zeros_like(clip_logits)
+        # with α = 1, γ is the ratio γ / α
+        return self.model.search(x, zeros, labels, (ONE, SOME_BETAS, RATIOS))
 
     def logits(self, x: Tensor, clip_logits: Tensor, point: Point) -> Tensor:
         """exp(−β (1 − A)) · L + γ · (−ψ(M)) · L of images x (N, d) -> (N, C) float64. CLIP's logits

@@ -66,14 +66,15 @@ def mean_scores(x: Tensor, means: Tensor) -> Tensor:
 def _class_means(
     features: Tensor, class_index: Tensor, n_classes: int, fallback: tuple[Tensor, Tensor] | None
 ) -> Tensor:
-    """Mean unit feature (C, d) of each class, else of its fallback. UserError for a class with
-    neither.
+    """Mean unit text feature (C, d) of each class; of its fallback texts for a class without texts.
+    UserError for a class with neither.
     """
     mean, counts = _means(features, class_index, n_classes)
     if fallback is not None:
         # the fallback counts only for classes without a text of their own
         names, n_names = _means(*fallback, n_classes)
-        mean, counts = torch.where(counts[:, None] == 0, names, mean), counts + n_names
+        mean = torch.where(counts[:, None] == 0, names, mean)
+        counts = counts + n_names
     if (counts == 0).any():
         raise UserError(
             f"class {int((counts == 0).nonzero()[0])} has no text; give at least its name"
@@ -82,7 +83,9 @@ def _class_means(
 
 
 def _means(features: Tensor, class_index: Tensor, n_classes: int) -> tuple[Tensor, Tensor]:
-    """Mean unit feature of each class, 0 without any: (C, d); and the number of its texts: (C,)."""
+    """Mean unit feature of each class's texts, 0 for a class without texts: (C, d); and the number
+    of texts of each class: (C,).
+    """
     texts = l2_normalize(features, "text features")
     counts = torch.bincount(class_index, minlength=n_classes)
     sums = texts.new_zeros(n_classes, texts.shape[1]).index_add_(0, class_index, texts)

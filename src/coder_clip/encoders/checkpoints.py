@@ -46,10 +46,8 @@ A_MODEL_HERE = (
 )
 PATIENCE = 4  # seconds until a hub that does not answer counts as out of reach
 FULL = 2**24  # free bytes below which a disk counts as full
-SAFE, CHECKED = (
-    (".safetensors",),
-    (".bin", ".pt", ".pth"),
-)  # the second are read with weights_only=True
+# suffixes of files without code, and of pickles, which are read with weights_only=True
+SAFE, CHECKED = (".safetensors",), (".bin", ".pt", ".pth")
 
 
 @dataclass(frozen=True)
@@ -65,14 +63,14 @@ class Checkpoint:
     label: tuple[str, str]
     options: dict[str, Any] = field(default_factory=dict)
     tokenizer_options: dict[str, str] = field(default_factory=dict)
-    local: bool = False  # nothing may be fetched
+    local: bool = False  # True: nothing may be fetched
 
 
 def find(
     model: str, pretrained: str | None, offline: bool, quick_gelu: bool | None = None
 ) -> Checkpoint:
-    """Resolve the three forms of a model name to files on this machine. UserError if there are
-    none.
+    """Resolve a model name (open_clip, "hf-hub:…" or "local-dir:…") to files on this machine,
+    fetched from the hub unless ``offline``. UserError if there are none.
     """
     kind, _, rest = model.partition(":")
     if kind in ("local-dir", "hf-hub"):
@@ -107,17 +105,19 @@ def find(
 
 
 def _find_checkpoint(name: str, path: Path, tags: list[str], quick_gelu: bool | None) -> Checkpoint:
-    """An open_clip name with a checkpoint file, which does not name its activation: ask where both
-    exist.
+    """An open_clip name with a checkpoint file. The file does not say whether its weights have
+    GELU or QuickGELU: UserError if both exist and quick_gelu is None. tags: pretrained tags of the
+    model.
     """
     if path.suffix not in SAFE + CHECKED:
         raise UserError(f"model '{name}' has no pretrained tag '{path}'{nearest(str(path), tags)}")
     if not path.is_file():
         raise UserError(f"checkpoint of {name} does not exist: {path}")
-    # a tag says whether its weights have QuickGELU; a file does not, so the user has to
+    # a tag says whether its weights have QuickGELU; for a file the user has to say so
     cfgs = [get_pretrained_cfg(name, tag) for tag in tags]
-    has_it = bool(open_clip.get_model_config(name).get("quick_gelu"))
-    if quick_gelu is None and not has_it and any(c.get("quick_gelu") for c in cfgs):
+    model_has_it = bool(open_clip.get_model_config(name).get("quick_gelu"))
+    some_tag_has_it = any(cfg.get("quick_gelu") for cfg in cfgs)
+    if quick_gelu is None and some_tag_has_it and not model_has_it:
         raise UserError(
             f"{path.name}: weights of {name} exist with GELU and with QuickGELU, the wrong one "
             "gives wrong numbers; "
@@ -125,14 +125,19 @@ def _find_checkpoint(name: str, path: Path, tags: list[str], quick_gelu: bool | 
         )
     # preprocessing is known only if all published weights of this model agree on it
     keys = ("mean", "std", "interpolation", "resize_mode")
-    published = [{k: c[k] for k in keys if k in c} for c in cfgs]
-    agreed = published[0] if published and all(p == published[0] for p in published) else {}
+    published = [{key: cfg[key] for key in keys if key in cfg} for cfg in cfgs]
+    agreed: dict[str, Any] = {}
+    if published and all(one == published[0] for one in published):
+        agreed = published[0]
     options: dict[str, Any] = {"force_preprocess_cfg": agreed, "force_quick_gelu": bool(quick_gelu)}
     return Checkpoint(name, open_clip.get_model_config(name), path, (name, path.name), options)
 
 
 def _find_on_hub(repository: str, offline: bool) -> Checkpoint:
+    """Find the files of a model in a repository of the hub."""
+
     def fetch(filename: str | None) -> Path:
+        """The path of a file of the repository; None: its weights."""
         what = f"{filename or 'weights'} of hf-hub:{repository}"
         return Path(
             from_hub(
@@ -180,10 +185,12 @@ def _find_folder(folder: Path) -> Checkpoint:
         raise UserError(
             f"model folder {folder} holds no weights (expected open_clip_model.safetensors)"
         )
-    # safetensors before pickles, then open_clip's own file name, then the alphabet
-    first = min(
-        files, key=lambda p: (p.suffix not in SAFE, not p.name.startswith("open_clip"), p.name)
-    )
+
+    def preference(file: Path) -> tuple[bool, bool, str]:
+        """Safetensors before pickles, then open_clip's own file name, then the alphabet."""
+        return file.suffix not in SAFE, not file.name.startswith("open_clip"), file.name
+
+    first = min(files, key=preference)
     label = (f"local-dir:{folder.resolve().name}", first.name)
     return Checkpoint(
         f"local-dir:{folder}", model_cfg, first, label, options, tokenizer_options, local=True
@@ -191,7 +198,7 @@ def _find_folder(folder: Path) -> Checkpoint:
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
-    """The folder's model_cfg."""
+    """Read model_cfg in a folder's CONFIG. UserError if it is missing or incomplete."""
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -210,38 +217,36 @@ def _read_config(folder: Path) -> dict[str, Any]:
 def verify(weights: Path) -> None:
     """Compare a file in the hub's cache with its sha256, by which the cache names large files.
 
-    UserError if it is damaged; it is removed then, so that the next `find` fetches it again.
+    UserError if the file is damaged. The file is then removed, so that the next `find` fetches it
+    again.
     """
     blob = weights.resolve()
     # the cache names large files by their sha256, and small ones by a shorter Git hash
     if re.fullmatch("[0-9a-f]{64}", blob.name):
         with blob.open("rb") as stream:
-            found = hashlib.file_digest(stream, "sha256").hexdigest()
-        if found != blob.name:
+            sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+        if sha256 != blob.name:
             blob.unlink()
             raise UserError(
-                f"{weights} was damaged during download (sha256 {found}) and has been removed"
+                f"{weights} was damaged during download (sha256 {sha256}) and has been removed"
             )
 
 
 def from_hub(action: Callable[[], T], what: str, repository: str, offline: bool) -> T:
     """Run ``action`` with the Hugging Face cache alone; if that fails and ``offline`` is False,
-    with the network.
+    with the network. what: the files that are needed, for messages. repository: of these files.
 
-    UserError, with what helps: see `hub_problem` and `download_problem`.
+    UserError with advice (`hub_problem`, `download_problem`); Absent with ``offline``.
     """
     # The cache comes first even where the network is allowed: a run then works offline, and does
-    # not wait for the hub. Requests for one small file tell why the hub would not give the
-    # weights.
+    # not wait for the hub.
     try:
         with hub(offline=True):
             return action()
     except (OSError, ValueError, RuntimeError) as error:
-        missing = (
-            "not on this machine"
-            if isinstance(error, OSError)
-            else f"cannot be used ({one_line(error)})"
-        )
+        missing = "not on this machine"
+        if not isinstance(error, OSError):
+            missing = f"cannot be used ({one_line(error)})"
     if offline:
         raise Absent(
             f"{what}: {missing}, and offline mode is on: {elsewhere(repository)}", repository
@@ -258,7 +263,7 @@ def from_hub(action: Callable[[], T], what: str, repository: str, offline: bool)
 
 
 def elsewhere(repository: str) -> str:
-    """Advice for a machine that gets nothing from the hub."""
+    """Advice for a machine without access to the hub."""
     return (
         "on a machine with network run 'hf download "
         f"{repository}' and copy its Hugging Face cache here"
@@ -268,10 +273,10 @@ def elsewhere(repository: str) -> str:
 
 
 def hub_problem(repository: str, needs: str = "") -> str:
-    """Why the hub would not give the files of a repository, and what helps; empty if it would.
+    """Why the hub does not give the files of a repository, and advice; "" if the hub gives them.
 
-    needs: a file that the repository must have. Asks for the headers of one small file, with the
-    user's token."""
+    needs: a file that the repository must have; "": no special file. Asks for the headers of one
+    small file, with the user's token."""
     endpoint = huggingface_hub.constants.ENDPOINT
     answer = _headers(f"{endpoint}/{repository}/resolve/main/{needs or CONFIG}")
     if isinstance(answer, str):
@@ -282,7 +287,7 @@ def hub_problem(repository: str, needs: str = "") -> str:
         return (
             f"{endpoint} does not work at the moment ({said}): try again later, or {A_MODEL_HERE}"
         )
-    # a gated repository can answer with 401, too, and says so by this code
+    # a gated repository can answer with 401, too, and then has this code
     if status == 403 or code == "GatedRepo":
         return (
             f"{repository} is gated ({said}): accept its terms at {endpoint}/{repository}, and "
@@ -301,8 +306,8 @@ def hub_problem(repository: str, needs: str = "") -> str:
         )
     if status >= 400:
         return f"{endpoint} has no {repository} ({said}): compare the name"
-    # the hub names a commit in each answer; where it sends on to a store of large files, in the
-    # first one
+    # the hub names a commit in each answer; if it redirects to a store of large files, in the
+    # answer before
     if not any("X-Repo-Commit" in each.headers for each in (answer, *answer.history)):
         return (
             f"something else answers in the place of {endpoint}, such as the login page of a "
@@ -313,12 +318,12 @@ def hub_problem(repository: str, needs: str = "") -> str:
 
 
 def download_problem(error: BaseException) -> str:
-    """Why a download ended: a full disk, or no permission to write, and what helps; empty for other
-    errors.
+    """A message with advice if a download ended because of a full disk or a missing permission to
+    write; "" for other errors.
     """
     cache = huggingface_hub.constants.HF_HUB_CACHE
-    numbers = {each.errno for each in _causes(error) if isinstance(each, OSError)}
-    # open_clip drops the first error of two, so the disk is looked at, too
+    numbers = {cause.errno for cause in _causes(error) if isinstance(cause, OSError)}
+    # open_clip drops the first error of two, so the free space is looked at, too
     if not numbers.isdisjoint((errno.ENOSPC, errno.EDQUOT)) or _free(cache) < FULL:
         return (
             f"no room in {cache}: make room, or set HF_HOME to a folder on a larger disk; then "
@@ -333,7 +338,7 @@ def download_problem(error: BaseException) -> str:
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """An error and those that led to it."""
+    """Yield an error, and then the errors that led to it."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
@@ -352,23 +357,23 @@ def _headers(url: str) -> Any:
     """
     # huggingface_hub itself would retry for a minute. A thread, because the name lookup has no
     # timeout.
-    found: list[Any] = []
+    answers: list[Any] = []  # one, from the thread
     token = huggingface_hub.get_token()
     headers = {"authorization": f"Bearer {token}"} if token else {}
 
     def ask() -> None:
         try:
             session = huggingface_hub.get_session()
-            found.append(
+            answers.append(
                 session.head(url, timeout=PATIENCE, headers=headers, follow_redirects=True)
             )
         except Exception as error:  # any failure means the same
-            found.append(one_line(error))
+            answers.append(one_line(error))
 
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
     thread.join(PATIENCE)
-    return found[0] if found else f"no answer in {PATIENCE} s"
+    return answers[0] if answers else f"no answer in {PATIENCE} s"
 
 
 @contextlib.contextmanager
@@ -388,8 +393,9 @@ def quiet() -> Iterator[None]:
     """Silence open_clip, which logs to the root logger, and says "initialized randomly" before it
     loads weights.
     """
-    root, null, before = logging.getLogger(), logging.NullHandler(), logging.root.manager.disable
-    root.addHandler(null)  # an empty root would get a stderr handler for good
+    root, null = logging.getLogger(), logging.NullHandler()
+    before = logging.root.manager.disable
+    root.addHandler(null)  # a root logger without handlers would get a stderr handler for good
     logging.disable(logging.WARNING)
     try:
         yield

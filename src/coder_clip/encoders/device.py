@@ -10,23 +10,23 @@ from ..errors import UserError, nearest
 
 
 def pick_device(name: str) -> torch.device:
-    """ "auto" -> cuda, else mps, else cpu; otherwise the named device. UserError if it is not
-    there.
+    """The device for a name: "auto" -> cuda, else mps, else cpu; otherwise the named device.
+    UserError if this machine does not have the device.
     """
-    # in the order of preference for "auto"
-    there = {
+    # kind -> number of devices, in the order of preference for "auto"
+    counts = {
         "cuda": torch.cuda.device_count(),
         "mps": int(torch.backends.mps.is_available()),
         "cpu": 1,
     }
     if name == "auto":
-        return torch.device(next(kind for kind, n in there.items() if n))
+        return torch.device(next(kind for kind, n in counts.items() if n))
     kind, colon, index = name.partition(":")
-    if kind not in there or (colon and not index.isdecimal()):
-        raise UserError(f"unknown device '{name}'{nearest(kind, ('auto', *there))}")
-    if int(index or 0) >= there[kind]:
-        found = ", ".join(f"{n} {kind}" for kind, n in there.items() if n)
+    if kind not in counts or (colon and not index.isdecimal()):
+        raise UserError(f"unknown device '{name}'{nearest(kind, ('auto', *counts))}")
+    if int(index or 0) >= counts[kind]:
+        present = ", ".join(f"{n} {kind}" for kind, n in counts.items() if n)
         raise UserError(
-            f"device '{name}' is not on this machine (there: {found}); use device: auto or cpu"
+            f"device '{name}' is not on this machine (there: {present}); use device: auto or cpu"
         )
     return torch.device(name)

@@ -42,9 +42,14 @@ from coder_clip.foundation.reproducible import stored
 
 log = logging.getLogger(__name__)
 
-DTYPES = {  # of the weights; tf32 and amp keep float32 ones and multiply with fewer digits
-    **{"fp64": torch.float64, "fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16},
-    **{"tf32": torch.float32, "amp": torch.float32},
+# of the weights; tf32 and amp keep float32 weights and multiply with fewer digits
+DTYPES = {
+    "fp64": torch.float64,
+    "fp32": torch.float32,
+    "bf16": torch.bfloat16,
+    "fp16": torch.float16,
+    "tf32": torch.float32,
+    "amp": torch.float32,
 }
 
 
@@ -64,8 +69,9 @@ class TextEncoding:
 class Encoder:
     """A loaded encoder. Made by load_encoder.
 
-    dim: d, the size of both feature spaces. context_length: tokens a text may have. store: where
-    features of texts are kept; None computes all.
+    dim: d, the size of both feature spaces. context_length: largest number of tokens of a text.
+    info: metadata of model and weights. store: of text features that are kept; None: all features
+    are computed.
     """
 
     model: nn.Module
@@ -96,8 +102,8 @@ class Encoder:
         return self.forward_images(batch).cpu()
 
     def forward_images(self, batch: Tensor) -> Tensor:
-        """Encode images as :meth:`encode_images` does, but leave the features on the device,
-        without a wait.
+        """Encode images as :meth:`encode_images`, but leave the features on the device and do not
+        wait for the device.
         """
         if len(batch) == 0:
             return torch.zeros(0, self.dim, dtype=self._made)
@@ -116,7 +122,7 @@ class Encoder:
 
     @property
     def _made(self) -> torch.dtype:
-        """The type of the towers' results."""
+        """The type of returned features: float64 with fp64, else float32."""
         return torch.float64 if self.precision == "fp64" else torch.float32
 
     def encode_texts(self, texts: Sequence[str], batch_size: int | None = None) -> Tensor:
@@ -137,15 +143,14 @@ class Encoder:
     def encode_texts_report(
         self, texts: Sequence[str], batch_size: int | None = None
     ) -> TextEncoding:
-        """Encode M texts, and report which were cut.
+        """Encode M texts, and report which texts were cut.
 
         Every different text is encoded once, in batches of similar length, cut as far as `can_cut`
         allows.
-        batch_size: texts per batch at full context (shorter ones: more); default 16 on a CPU, whose
-        caches a
-        larger batch overflows (measured: half as long again at 64), 256 elsewhere. Texts over the
-        context length are truncated (as published) and reported. UserError if a feature is not
-        finite."""
+        batch_size: texts per batch at full context (more texts if they are shorter); default 16 on
+        a CPU, because a larger batch does not fit in its caches (measured: half as long again at
+        64), 256 elsewhere. Texts over the context length are truncated (as published) and reported.
+        UserError if a feature is not finite."""
         # Most prompts fill few of the context's tokens, so batches of texts of similar length, cut
         # to the longest of them, save most of the work. Stored and new features are put together
         # by text.
@@ -153,8 +158,8 @@ class Encoder:
         if not unique:
             return TextEncoding(torch.zeros(0, self.dim), 0, [])
         tokens = self.tokenizer(unique, context_length=self.context_length)
-        long = {unique[i] for i in over_length(self.tokenizer, tokens, unique, self.context_length)}
-        too_long = [i for i, text in enumerate(texts) if text in long]
+        cut = {unique[i] for i in over_length(self.tokenizer, tokens, unique, self.context_length)}
+        positions_cut = [i for i, text in enumerate(texts) if text in cut]
 
         batch_size = batch_size or (16 if self.device.type == "cpu" else 256)
         lengths = needed_lengths(self.model, tokens)
@@ -167,9 +172,8 @@ class Encoder:
             some = [new[row] for row in rows]
             batch = tokens[some, : int(lengths[some].max())]
             with self._forward(f"{len(rows)} texts"):
-                features[rows] = (
-                    text_features(self.model, batch.to(self.device)).to(self._made).cpu()
-                )
+                encoded = text_features(self.model, batch.to(self.device))
+                features[rows] = encoded.to(self._made).cpu()
         norms = features.norm(dim=1)
         # a feature that is NaN or has length 0 has no direction to compare
         bad = ~(torch.isfinite(norms) & (norms > 0))
@@ -185,10 +189,12 @@ class Encoder:
         if self.store:
             self.store.put(key, "text", made.items())
         known |= made
-        return TextEncoding(torch.stack([known[text] for text in texts]), len(unique), too_long)
+        features = torch.stack([known[text] for text in texts])
+        return TextEncoding(features, len(unique), positions_cut)
 
     @contextlib.contextmanager
     def _forward(self, what: str) -> Iterator[None]:
+        """Context of a forward pass. UserError if the memory is too small for ``what``."""
         try:
             with passes(self.precision, self.device):
                 yield
@@ -205,9 +211,8 @@ def passes(precision: Precision, device: torch.device) -> Iterator[None]:
     CUDA computes in TF32 only with the precision tf32.
     """
     with contextlib.ExitStack() as stack:
-        stack.enter_context(
-            torch.no_grad()
-        )  # inference_mode's tensors cannot be changed in place later
+        # not inference_mode, whose tensors cannot be changed in place later
+        stack.enter_context(torch.no_grad())
         if precision == "amp":
             stack.enter_context(torch.autocast(device.type, dtype=torch.bfloat16))
         if device.type == "cuda":
@@ -253,7 +258,9 @@ def load_encoder(spec: EncoderSpec, offline: bool | None = None) -> Encoder:
     context_length = int(text.get("context_length", 77))
 
     def build() -> tuple[nn.Module, Callable[..., Tensor]]:
-        # proven here, because a cache that holds a part of a tokenizer must count as one without it
+        """The empty model and its tokenizer, which is proved here: a cache with a part of a
+        tokenizer's files must count as a cache without the tokenizer.
+        """
         with quiet():
             tokenizer = open_clip.get_tokenizer(source.name, **source.tokenizer_options)
             model = empty_model(source.name, **source.options)
@@ -261,7 +268,7 @@ def load_encoder(spec: EncoderSpec, offline: bool | None = None) -> Encoder:
         prove_tokenizer(tokenizer, context_length, int(tower.vocab_size), source.label[0])
         return model, tokenizer
 
-    # a folder is complete or wrong: the hub is not asked for what it lacks
+    # a folder is complete or wrong: the hub is not asked for missing files
     if source.local:
         try:
             with hub(offline=True):
@@ -271,7 +278,7 @@ def load_encoder(spec: EncoderSpec, offline: bool | None = None) -> Encoder:
                 f"{source.label[0]}: cannot be built from its folder: {one_line(error)}"
             ) from None
     else:
-        # the files that may be missing are those of the tokenizer, the text tower or the model
+        # the repository of the files that may be missing: tokenizer, text tower or model
         repository = text.get("hf_tokenizer_name") or text.get("hf_model_name") or spec.model
         model, tokenizer = from_hub(
             build,
@@ -283,12 +290,10 @@ def load_encoder(spec: EncoderSpec, offline: bool | None = None) -> Encoder:
         with quiet():
             open_clip.load_checkpoint(model, str(source.weights), strict=True, weights_only=True)
     except Exception as error:  # damaged, hostile and unfitting files fail in many ways
-        advice = (
-            ""
-            if source.weights.suffix in SAFE
-            else "; only tensors are read: use a .safetensors file of these weights"
-        )
-        if source.weights.is_symlink():  # as all of the hub's cache are
+        advice = ""
+        if source.weights.suffix not in SAFE:
+            advice = "; only tensors are read: use a .safetensors file of these weights"
+        if source.weights.is_symlink():  # as all files in the hub's cache
             advice += "; 'coder-clip prefetch' fetches it again if it is damaged"
         raise UserError(
             f"weights {source.weights} cannot be loaded into "
@@ -323,8 +328,8 @@ def load_encoder(spec: EncoderSpec, offline: bool | None = None) -> Encoder:
 
 
 class _NoFill(TorchFunctionMode):
-    """Leave tensors as they were allocated, where constructors would fill them at random, which
-    takes seconds.
+    """Skip the random values with which constructors fill tensors, which takes seconds. The tensors
+    stay as they were allocated.
     """
 
     def __torch_function__(

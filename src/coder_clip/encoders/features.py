@@ -43,13 +43,11 @@ AS_STORED = "image as stored"
 class ImageFeatures:
     """Features of a split, or of one shard of it.
 
-    features: (N, d) float32, raw (not unit). labels: (N,) int64. ids: N image ids, in the order
-    asked for.
-    skipped: (image id, reason) of unreadable images, which have no row. metadata: the encoder's,
-    and "views", "batch_size", "shard" ("0/1" is everything) and "run" (a hash of all ids and labels
-    of the whole pass).
-    kept_views: (N, E, d) float16, unit, the first augmented views one by one; None unless asked
-    for."""
+    features: (N, d) float32, raw (not unit). labels: (N,) int64. ids: N image ids, in the given
+    order. skipped: (image id, reason) of unreadable images, which have no row. metadata: metadata
+    of the encoder, and "views", "batch_size", "shard" ("0/1" is the whole split) and "run" (a hash
+    of all ids and labels of the whole split). kept_views: (N, E, d) float16, unit, the first E
+    augmented views one by one; None unless asked for."""
 
     features: Tensor
     labels: Tensor
@@ -84,44 +82,40 @@ def extract(
     workers: threads that read, decode and resize ahead of the encoder; 0: none. Their number
     changes no byte. on_error "skip": unreadable images are skipped and listed; the batches of the
     other images stay the same.
-    store: the feature store, keyed by image content; stored images are not encoded again. Batches
-    then hold
-    other images: float64 features stay the same bytes, but the last bits of float32 features may
-    change, as with another batch size.
+    store: the feature store, keyed by image content; stored images are not encoded again. Then
+    batches have other images: float64 features stay the same bytes, but the last bits of float32
+    features may change, as with another batch size.
 
     Raises UserError: an unreadable image ("fail"), a feature that is not finite (with the image
     id), no image left. Features that were encoded before the error are in the store.
     """
-    # Threads read ahead and look in the store; only images that it lacks go through the encoder, in
-    # full batches. Results wait on the device for several batches (`waiting`), because a GPU
-    # would otherwise wait for each copy. `rows` is keyed by position: stored and new features
-    # come out in the order of split_ids.
+    # Threads read ahead and look in the store; only images that the store lacks go through the
+    # encoder, in full batches. Results wait on the device for several batches (`waiting`), because
+    # a GPU would otherwise wait for each copy. `rows` is keyed by position, so that stored and new
+    # features come out in the order of split_ids.
     label_list = [int(v) for v in labels]
     size = _images_per_batch(batch_size, views)
     chosen = positions(len(split_ids), batch_size, views, shard)
     known = _Known(encoder, dataset, views, keep_views, store)
-    rows: dict[
-        int, Tensor
-    ] = {}  # position -> (1 + keep_views, d) float32, the feature and the kept views
+    # position -> (1 + keep_views, d) float32, the feature and the kept views
+    rows: dict[int, Tensor] = {}
     skipped: list[tuple[str, str]] = []
-    waiting: list[tuple[list[_Image], Tensor]] = []  # on the device, until a part is full
+    # batches whose features are still on the device: images, features (B, 1 + keep_views, d)
+    waiting: list[tuple[list[_Image], Tensor]] = []
 
     def collect() -> None:
+        """Move waiting features to ``rows`` and to the store. UserError if one is not finite."""
         for kept, made in waiting:
             # column 0 is the feature, the others are single views
             bad = ~torch.isfinite(made[:, 0]).all(dim=1)
             if bad.any():
-                image_id, narrow = (
-                    split_ids[kept[int(bad.nonzero()[0])].position],
-                    encoder.precision,
-                )
+                image_id = split_ids[kept[int(bad.nonzero()[0])].position]
+                advice = ""
+                if encoder.precision in ("amp", "bf16", "fp16"):
+                    advice = f"; {encoder.precision} may be too narrow, try fp32"
                 raise UserError(
                     f"{encoder.info['model']}: the feature of image '{image_id}' is not finite"
-                    + (
-                        f"; {narrow} may be too narrow, try fp32"
-                        if narrow in ("amp", "bf16", "fp16")
-                        else ""
-                    )
+                    f"{advice}"
                 )
             made = made.cpu()
             rows.update((image.position, row) for image, row in zip(kept, made, strict=True))
@@ -129,25 +123,27 @@ def extract(
         waiting.clear()
 
     def encode(batch: list[_Image]) -> None:
+        """Encode a batch; the features go to ``waiting``, unreadable images to ``skipped``."""
         failed = [image for image in batch if image.error]
         if failed and on_error == "fail":
             raise UserError(failed[0].error)
         skipped.extend((split_ids[image.position], image.reason) for image in failed)
         features, each = _encode(encoder, _pixels(batch, encoder, views), batch_size, views)
-        # unreadable images went through as zeros, so that the batches of others stay the same
+        # unreadable images were encoded as zeros, so that the batches of others stay the same
         keep = [i for i, image in enumerate(batch) if not image.error]
         # rounded to the float16 that is kept, then float32 again to be in one tensor
         kept_views = normalize(each[keep, :keep_views], dim=-1).half()
         made = torch.cat([features[keep][:, None], kept_views.float()], dim=1)
         waiting.append(([batch[i] for i in keep], made))
-        if len(waiting) == _part(encoder.device):
+        if len(waiting) == _most_waiting(encoder.device):
             collect()
 
     def load(position: int) -> _Image:
+        """Read the image at a position of ``split_ids``."""
         return _load(dataset, split_ids[position], position, encoder.preprocess, views, known)
 
     batch: list[_Image] = []  # images that are not in the store, in order
-    new = len(chosen)
+    new = len(chosen)  # images that go through the encoder, as far as known
     try:
         with (
             progress_bar(len(chosen), "img", "encoding images", progress and bool(chosen)) as bar,
@@ -157,7 +153,7 @@ def extract(
                 if image.row is not None:
                     rows[image.position] = image.row
                     new -= 1
-                    bar.total = new  # the bar counts images that go through the encoder
+                    bar.total = new
                     continue
                 batch.append(image)
                 if len(batch) == size:
@@ -207,8 +203,8 @@ class _Known:
     """Features of this encoder in the store, by the content of image files: (1 + keep_views, d)
     float32.
 
-    A drawn image has no file; the code that draws it and its id stand for its content. A shot is
-    known by its id, too, which decides its augmented views.
+    A drawn image has no file: its key has the drawing code and the image id in place of content.
+    The key of a shot also has the image id, which decides the augmented views.
     """
 
     def __init__(
@@ -224,7 +220,7 @@ class _Known:
         self._encoder = features_key(encoder.metadata(), encoder.device) if store else ""
         self._kind = AS_STORED if getattr(dataset, "as_stored", False) else "image"
         self._drawing = ""
-        # the key does not see the code of other modules
+        # the key covers only the drawing code of this package
         if store and _is_drawn(dataset):
             self._drawing = f"{drawing_key()} {dataset.name}"
 
@@ -242,12 +238,14 @@ class _Known:
         return f"{digest} {image_id} {self._views}" if self._views else digest
 
     def get(self, key: str) -> Tensor | None:
+        """The features with a key; None if the store does not have them."""
         if self._store is None or not key:
             return None
         row = self._store.get(self._encoder, self._kind, [key], math.prod(self._shape)).get(key)
         return None if row is None else row.view(self._shape)
 
     def add(self, rows: Iterable[tuple[str, Tensor]]) -> None:
+        """Store (key, features); an image without a key is not stored."""
         if self._store is not None:
             self._store.put(
                 self._encoder, self._kind, [(key, row.flatten()) for key, row in rows if key]
@@ -255,7 +253,9 @@ class _Known:
 
 
 def _is_drawn(dataset: Dataset) -> bool:
-    """True for a class of a module in datasets/drawn, which is not imported for this question."""
+    """True for a class of a module in datasets/drawn. By name, so that datasets/drawn need not be
+    imported.
+    """
     return type(dataset).__module__.rpartition(".")[0] == f"{datasets.__name__}.drawn"
 
 
@@ -289,7 +289,7 @@ def merge(parts: Sequence[ImageFeatures]) -> ImageFeatures:
 
 
 def _refuse_none(skipped: Sequence[tuple[str, str]]) -> None:
-    """UserError if images of a split were skipped, of which none is left."""
+    """UserError, for a split without features, if images of the split were skipped."""
     if skipped:
         raise UserError(
             f"none of {len(skipped)} images could be read; the "
@@ -297,7 +297,7 @@ def _refuse_none(skipped: Sequence[tuple[str, str]]) -> None:
         )
 
 
-def _part(device: torch.device) -> int:
+def _most_waiting(device: torch.device) -> int:
     """Number of batches whose features stay on the device, so that a GPU does not wait for each
     copy.
     """
@@ -305,21 +305,24 @@ def _part(device: torch.device) -> int:
 
 
 def _images_per_batch(batch_size: int, views: int) -> int:
+    """Images in a batch; with views, all views of an image are in one batch."""
     return max(1, batch_size // views) if views else batch_size
 
 
 def positions(n_images: int, batch_size: int, views: int, shard: tuple[int, int]) -> list[int]:
-    """Positions of the images that a shard encodes, of all that `extract` is given: whole batches
-    of the unsharded pass, as even as they get."""
-    size, (index, n) = _images_per_batch(batch_size, views), shard
+    """Positions, among ``n_images`` images, of the images that shard (i, n) encodes: whole batches
+    of the unsharded pass, nearly as many in each shard."""
+    size = _images_per_batch(batch_size, views)
+    index, n = shard
     # whole batches only: the last bits of a feature can depend on the batch it is in
     batches = math.ceil(n_images / size)
-    return list(
-        range(batches * index // n * size, min(batches * (index + 1) // n * size, n_images))
-    )
+    start = batches * index // n * size
+    end = batches * (index + 1) // n * size
+    return list(range(start, min(end, n_images)))
 
 
 def _run_hash(ids: Sequence[str], labels: list[int]) -> str:
+    """sha256 over the ids and labels of all images of a pass."""
     lines = "".join(f"{label}\t{image_id}\n" for image_id, label in zip(ids, labels, strict=True))
     return hashlib.sha256(lines.encode()).hexdigest()
 
@@ -347,12 +350,12 @@ def _encode(encoder: Encoder, pixels: Tensor, batch_size: int, views: int) -> tu
 
 
 class _Image(NamedTuple):
-    """An image that was read. key: in the store, "" if it has none. row: its features there, if it
-    is known.
+    """An image that was read. key: in the store, "" without a key. row: its features, if the store
+    has them.
 
-    pixels: (3, H, W) uint8, or (E, 3, H, W) of its augmented views; None if it is known, or cannot
-    be read. error,
-    reason: why it cannot be read, with and without the machine's path; else "".
+    pixels: (3, H, W) uint8, or (E, 3, H, W) of its augmented views; None if the store has the
+    features, or the image cannot be read. error, reason: why the image cannot be read, with and
+    without the machine's path; else "".
     """
 
     position: int
@@ -371,10 +374,10 @@ def _load(
     views: int,
     known: _Known,
 ) -> _Image:
-    """Read an image once: hash its bytes and, unless the store knows it, decode and resize the same
-    bytes.
+    """Read an image once: hash its bytes and, unless the store has its features, decode and resize
+    the same bytes.
 
-    A drawn image is drawn only if the store does not know it.
+    A drawn image is drawn only if the store does not have its features.
     """
     key = ""
     try:
@@ -384,7 +387,8 @@ def _load(
                 content = dataset.path(image_id).read_bytes()
                 # the hash is of the bytes that are decoded, also if the file changes meanwhile
                 key = known.key(image_id, content)
-            if (row := known.get(key)) is not None:
+            row = known.get(key)
+            if row is not None:
                 return _Image(position, key, row)
             image = dataset.image(image_id, content)
         else:
@@ -407,7 +411,9 @@ def _pixels(batch: list[_Image], encoder: Encoder, views: int) -> Tensor:
     """The pixels of a batch, (B, 3, H, W) or (B, E, 3, H, W) uint8; zeros for images that cannot be
     read.
     """
-    shape = (*((views,) if views else ()), 3, *encoder.preprocess.size)
+    shape: tuple[int, ...] = (3, *encoder.preprocess.size)
+    if views:
+        shape = (views, *shape)
     blank = torch.zeros(shape, dtype=torch.uint8)
     pixels = torch.stack([blank if image.pixels is None else image.pixels for image in batch])
     # pinned memory can be copied while the GPU computes
@@ -418,7 +424,8 @@ def _pixels(batch: list[_Image], encoder: Encoder, views: int) -> Tensor:
 def _ahead(
     load: Callable[[int], _Image], chosen: Sequence[int], threads: int, most: int
 ) -> Iterator[Iterator[_Image]]:
-    """Yield the images in order, read by threads; without threads, each when it is asked for.
+    """Yield an iterator over the images in order, read by threads; without threads, each image is
+    read when it is asked for.
 
     At most ``most`` images, and one per thread, are read ahead and held in memory. An exception in
     a thread is raised here. When the block ends, also by an exception or Ctrl-C, no further image
@@ -428,7 +435,7 @@ def _ahead(
         return
 
     def in_order() -> Iterator[_Image]:
-        # lazy: an image is submitted only after another one was taken
+        # a generator: an image is submitted only after another image was taken
         todo = (pool.submit(load, position) for position in chosen)
         pending = deque(islice(todo, most + threads))
         while pending:

@@ -20,23 +20,23 @@ from torchvision.transforms import functional as TF
 
 @dataclass(frozen=True)
 class Preprocess:
-    """An open_clip model's image preprocessing, split where the bytes are smallest.
+    """An open_clip model's image preprocessing, in two steps, with the fewest bytes between them.
 
     ``pixels`` and ``view`` (in loader processes) give uint8; ``normalise`` (beside the model) makes
-    it float32. ``preprocess(image)`` does both and equals open_clip's evaluation transform bit for
-    bit."""
+    float32 of these. ``preprocess(image)`` does both steps and equals open_clip's evaluation
+    transform bit for bit."""
 
     cfg: PreprocessCfg
 
     @cached_property
     def _geometry(self) -> Any:
-        return image_transform_v2(self.cfg, is_train=False).transforms[
-            :-2
-        ]  # without ToTensor, Normalize
+        """Steps of open_clip's transform that resize and crop."""
+        # the last two are ToTensor and Normalize
+        return image_transform_v2(self.cfg, is_train=False).transforms[:-2]
 
     @property
     def size(self) -> tuple[int, int]:
-        """(height, width) of what the image tower sees."""
+        """(height, width) of the images that the tower sees."""
         size = self.cfg.size
         return (size, size) if isinstance(size, int) else (size[0], size[1])
 
@@ -51,12 +51,12 @@ class Preprocess:
         return TF.pil_to_tensor(image)  # type: ignore[no-any-return]
 
     def view(self, image: Image.Image, image_id: str, view: int) -> Tensor:
-        """RGB image -> (3, H, W) uint8: random resized crop of 0.5-1 of the area, bicubic, flip by
-        a coin.
+        """RGB image -> (3, H, W) uint8: random resized crop of 0.5-1 of the area, bicubic, flipped
+        with probability 1/2.
 
-        The draw depends on (image id, view) and nothing else, so any machine, process or order
-        makes the same
-        view. Source: the paper's few-shot cache, as in Tip-Adapter.
+        view: number of the view. The draw depends on (image id, view) and nothing else, so any
+        machine, process or order makes the same view. Source: the paper's few-shot cache, as in
+        Tip-Adapter.
         """
         # a number has no "\0" in it, so different pairs give different texts
         seed = hashlib.sha256(f"{view}\0{image_id}".encode()).digest()
@@ -103,8 +103,7 @@ def _crop_box(height: int, width: int, draw: random.Random) -> tuple[int, int, i
         w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
         if 0 < w <= width and 0 < h <= height:
             return int(draw.random() * (height - h + 1)), int(draw.random() * (width - w + 1)), h, w
-    w, h = (
-        min(width, round(height * 4 / 3)),
-        min(height, round(width * 4 / 3)),
-    )  # long and thin: the centre
+    # no crop fits a long and thin image: the centre, with the nearest ratio that is allowed
+    w = min(width, round(height * 4 / 3))
+    h = min(height, round(width * 4 / 3))
     return (height - h) // 2, (width - w) // 2, h, w

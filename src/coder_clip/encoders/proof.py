@@ -20,15 +20,15 @@ from coder_clip.errors import UserError, one_line
 if TYPE_CHECKING:
     from coder_clip.encoders.preprocessing import Preprocess
 
-# As many words and letters each: what stands for an unknown word or letter does not tell them
-# apart.
+# Both have the same numbers of words and letters, so that tokens for unknown words or letters do
+# not tell the texts apart.
 TEXTS = ("a photo of a red cat", "a photo of a big dog")
 # distance of two unit rows; different inputs of tiny encoders with random weights are 0.01 apart
 SAME = 1e-4
 
 
 class Towers(Protocol):
-    """What is proved of a loaded encoder (`encoder.Encoder`)."""
+    """The parts of a loaded encoder (`encoder.Encoder`) that are proved."""
 
     info: dict[str, str]
     preprocess: Preprocess
@@ -51,12 +51,14 @@ def prove_tokenizer(
     tokenizer: Callable[..., Tensor], context_length: int, vocabulary: int, label: str
 ) -> None:
     """Indistinct if two texts get the same tokens; UserError if the tokenizer has more tokens than
-    the tower knows.
+    the text tower.
+
+    vocabulary: number of tokens of the text tower. label: the model, in messages.
     """
-    made = int(getattr(tokenizer, "vocab_size", 0))
-    if made > vocabulary:
+    n_tokens = int(getattr(tokenizer, "vocab_size", 0))
+    if n_tokens > vocabulary:
         raise UserError(
-            f"{label}: the tokenizer has {made} tokens, the text tower only {vocabulary}"
+            f"{label}: the tokenizer has {n_tokens} tokens, the text tower only {vocabulary}"
         )
     first, second = tokenizer(list(TEXTS), context_length=context_length)
     if torch.equal(first, second):
@@ -66,9 +68,9 @@ def prove_tokenizer(
 
 
 def prove_weights(model: nn.Module, file: Any) -> None:
-    """UserError if a weight is not a finite number."""
+    """UserError if a weight is not a finite number. file: of the weights, for the message."""
     for name, weights in model.named_parameters():
-        # one pass without a copy: a tenth of the time of isfinite on all
+        # minimum and maximum: one pass without a copy, a tenth of the time of isfinite on all
         if weights.numel() and not torch.stack(weights.aminmax()).isfinite().all():
             raise UserError(
                 f"weights {file}: {name} has values that are no "
@@ -77,10 +79,10 @@ def prove_weights(model: nn.Module, file: Any) -> None:
 
 
 def prove_towers(encoder: Towers) -> None:
-    """UserError unless both towers give finite features, different ones for different inputs, and a
-    text may be as long as the context.
+    """UserError unless both towers give finite features that differ for different inputs, and the
+    text tower can encode a text as long as the context.
 
-    Costs as much as three texts and two images.
+    Costs as much as to encode three texts and two images.
     """
     label = encoder.info["model"]
     std = encoder.preprocess.cfg.std
@@ -114,6 +116,7 @@ def prove_towers(encoder: Towers) -> None:
 
 
 def _same(features: Sequence[Tensor] | Tensor) -> bool:
+    """True if two features (2, d) have the same direction."""
     first, second = (F.normalize(row.double(), dim=0) for row in features)
     return bool((first - second).norm() < SAME)
 

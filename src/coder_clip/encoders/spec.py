@@ -20,8 +20,8 @@ class EncoderSpec:
     activations; tf32: float32, whose products are rounded to TF32 on a GPU that has it and nowhere
     else; amp: float32, products in bfloat16.
     device: "auto" (cuda, else mps, else cpu), or a torch device name. quick_gelu: for a checkpoint
-    file, whether it was trained with QuickGELU; needed where both kinds of weights exist for the
-    model."""
+    file, True if its weights were trained with QuickGELU; needed for a model that has weights with
+    and without QuickGELU."""
 
     model: str
     pretrained: str | None = None

@@ -37,19 +37,14 @@ from .spec import EncoderSpec
 
 log = logging.getLogger(__name__)
 
-# of the folder and of how photos are read: another number and everything is computed again
+# version of the folder's format and of the reading of photos; a new number computes all again
 FORMAT = 2
-LIBRARIES = (
-    "open_clip_torch",
-    "timm",
-    "transformers",
-    "torch",
-    "pillow",
-)  # another version, other features
+# libraries whose versions can change features
+LIBRARIES = ("open_clip_torch", "timm", "transformers", "torch", "pillow")
 SECONDS = 60.0  # of work that a killed process loses at most
 FILES, SMALL = 64, 1 << 20  # more than FILES files, each of fewer bytes than SMALL, become one
-DAY = 86400.0  # seconds, after which a temporary file is of a process that was killed
-Rows = dict[bytes, Tensor]  # sha256 of the key -> (size,) float32
+DAY = 86400.0  # seconds; an older temporary file was left by a killed process
+Rows = dict[bytes, Tensor]  # digest (sha256 of the key) -> (size,) float32
 
 
 def cache_folder() -> Path:
@@ -62,18 +57,17 @@ class FeatureStore:
     """A store of features (size,) float32, keyed by encoder, kind ("image" or "text") and key;
     thread-safe.
 
-    folder: None stores nothing. Each encoder, kind and size has a folder of files. A file has n
-    rows: keys (n, 32) uint8, the sha256 of each key, and features (n, size) float32.
+    folder: None stores nothing. Each encoder, kind and size has a folder of files, its place. A
+    file has n rows: keys (n, 32) uint8, the sha256 of each key, and features (n, size) float32.
     """
 
     def __init__(self, folder: Path | None) -> None:
         self._folder, self._lock = folder, RLock()
-        self._stored: dict[
-            Path, dict[bytes, tuple[Path, int]]
-        ] = {}  # place -> digest -> file and row
-        self._loaded: dict[Path, Tensor] = {}  # features of files that were asked for
-        self._new: dict[Path, Rows] = {}  # by place, in no file yet
-        self._oldest = 0.0  # when the first of these was made
+        # place -> digest -> file and row
+        self._stored: dict[Path, dict[bytes, tuple[Path, int]]] = {}
+        self._loaded: dict[Path, Tensor] = {}  # file -> its features, for files that were read
+        self._new: dict[Path, Rows] = {}  # place -> rows that are not in a file yet
+        self._oldest = 0.0  # when the first of the new rows was made; 0: no new rows
         if folder is not None:
             atexit.register(self.flush)
 
@@ -104,7 +98,7 @@ class FeatureStore:
                 self.flush()
 
     def flush(self) -> None:
-        """Write what is new to files, one per place, and free what was read."""
+        """Write new rows to files, one per place, and free the features that were read."""
         with self._lock:
             new, self._new, self._oldest = self._new, {}, 0.0
             self._loaded.clear()
@@ -116,14 +110,17 @@ class FeatureStore:
                         self._stored[place] |= _digests(path)
 
     def metadata(self, spec: EncoderSpec) -> dict[str, str] | None:
-        """Metadata of the encoder of this specification, if its files are unchanged: no need to
-        load it.
+        """Metadata of the encoder of this specification, without loading it; None if it is not
+        stored, or a file of the encoder has changed.
         """
-        if self._folder is None or not (path := self._about(spec)).is_file():
+        if self._folder is None:
+            return None
+        path = self._about(spec)
+        if not path.is_file():
             return None
         try:
-            found = read_json(path)
-            before, metadata = dict(found["files"]), dict(found["metadata"])
+            document = read_json(path)
+            before, metadata = dict(document["files"]), dict(document["metadata"])
             # an empty `before` means that a file was missing: nothing can be compared
             unchanged = before and _stats(map(Path, before)) == before
         except (UserError, ValueError, TypeError):
@@ -137,16 +134,18 @@ class FeatureStore:
                 write_json(self._about(spec), {"files": _stats(files), "metadata": metadata})
 
     def _index(self, place: Path) -> dict[bytes, tuple[Path, int]]:
-        """Where the rows of a place are: digest -> file and row."""
+        """Digest -> file and row, for all rows in the files of a place."""
         if place not in self._stored:
-            self._stored[place] = {
-                d: at for path in _files(place) for d, at in _digests(path).items()
-            }
+            index: dict[bytes, tuple[Path, int]] = {}
+            for path in _files(place):
+                index.update(_digests(path))
+            self._stored[place] = index
         return self._stored[place]
 
     def _row(
         self, new: Rows, stored: dict[bytes, tuple[Path, int]], digest: bytes
     ) -> Tensor | None:
+        """The features (size,) with a digest, from new rows or a file; None if there are none."""
         if digest in new:
             return new[digest]
         if digest not in stored:
@@ -159,20 +158,21 @@ class FeatureStore:
         return features[row] if row < len(features) else None
 
     def _place(self, encoder: str, kind: str, size: int) -> Path:
+        """The folder of an encoder, kind and size."""
         assert self._folder is not None
         return self._folder / encoder / f"{kind.replace(' ', '-')}-{size}"
 
     def _about(self, spec: EncoderSpec) -> Path:
+        """The file with the metadata of an encoder."""
         assert self._folder is not None
-        return (
-            self._folder
-            / "encoders"
-            / f"{hashlib.sha256(encoder_key(asdict(spec)).encode()).hexdigest()}.json"
-        )
+        key = hashlib.sha256(encoder_key(asdict(spec)).encode()).hexdigest()
+        return self._folder / "encoders" / f"{key}.json"
 
     @contextmanager
     def _unless_it_fails(self) -> Iterator[None]:
-        """Keep nothing more after a full disk, or where the folder cannot be written."""
+        """Context of a write: after an error (full disk, folder that cannot be written) the store
+        keeps nothing more.
+        """
         try:
             yield
         except UserError as error:
@@ -185,7 +185,7 @@ def _digest(key: str) -> bytes:
 
 
 def _files(place: Path) -> list[Path]:
-    """The whole files of a place, oldest first; no error if it cannot be listed."""
+    """The complete files of a place, oldest first; [] if the place cannot be listed."""
     # oldest first: of two files with the same key the newer one counts
     try:
         return sorted(
@@ -197,58 +197,56 @@ def _files(place: Path) -> list[Path]:
 
 
 def _digests(path: Path) -> dict[bytes, tuple[Path, int]]:
-    """The sha256 of each key of a file, with the file and the row; empty if it is damaged or
-    gone.
-    """
-    return {
-        key.tobytes(): (path, row) for row, key in enumerate(_array(path, "keys", np.uint8, 32))
-    }
+    """Digest -> the file and the row, for each key of a file; {} if the file is damaged or gone."""
+    keys = _array(path, "keys", np.uint8, 32)
+    return {key.tobytes(): (path, row) for row, key in enumerate(keys)}
 
 
 def _features(path: Path) -> Tensor:
-    """The rows (n, size) of a file; n = 0 if it is damaged or gone."""
-    return torch.from_numpy(
-        _array(path, "features", np.float32, int(path.parent.name.rpartition("-")[2]))
-    )
+    """The features (n, size) of a file; n = 0 if the file is damaged or gone."""
+    size = int(path.parent.name.rpartition("-")[2])  # as in `_place`
+    return torch.from_numpy(_array(path, "features", np.float32, size))
 
 
 def _array(path: Path, name: str, dtype: type, width: int) -> NDArray[Any]:
-    """An array (n, width) of a file, its checksum compared; n = 0 if it is damaged, gone, or of
-    another shape.
+    """An array (n, width) of a file, its checksum compared; n = 0 if the file is damaged or gone,
+    or the array has another type or shape.
     """
     try:
         with zipfile.ZipFile(path) as file:
-            if file.getinfo(f"{name}.npy").file_size > path.stat().st_size:  # a bomb
+            # a zip bomb: these files are not compressed
+            if file.getinfo(f"{name}.npy").file_size > path.stat().st_size:
                 raise ValueError
         with np.load(path, allow_pickle=False) as file:
             array: NDArray[Any] = file[name]
         if array.dtype == dtype and array.ndim == 2 and array.shape[1] == width:
             return array
-    except (
-        Exception
-    ):  # zipfile (of a wrong CRC-32, too) and numpy raise almost anything on damaged bytes
+    # zipfile (also for a wrong CRC-32) and numpy raise almost any exception for damaged bytes
+    except Exception:
         pass
     return np.empty((0, width), dtype)
 
 
 def _write(place: Path, rows: Rows) -> Path:
-    """Write rows to a new file of a place, with those of its small files if there are many.
-    UserError if it cannot be.
+    """Write rows to a new file of a place, together with the rows of its small files if there are
+    many of these. UserError if the file cannot be written.
 
-    Two processes that do this at once both keep all rows. A process that was about to read a file
+    Two processes that write at once both keep all rows. A process that was about to read a file
     that is gone misses its rows, and computes them.
     """
     # small files are merged only when there are many, because that reads all of them
     small = [path for path in _files(place) if _size(path) < SMALL]
-    small = small if len(small) > FILES else []
+    if len(small) <= FILES:
+        small = []
     for path in small:
         features = _features(path)
-        # `| rows`: a new row replaces a stored one
-        rows = {
+        # fewer features than keys if the file went away between the two reads
+        stored = {
             digest: features[row]
             for digest, (_, row) in _digests(path).items()
             if row < len(features)
-        } | rows
+        }
+        rows = stored | rows  # a new row replaces a stored one
     target = place / f"{uuid.uuid4().hex}.npz"
     keys = np.frombuffer(b"".join(rows), np.uint8).reshape(-1, 32)
     with atomic_path(target) as part:
@@ -264,15 +262,18 @@ def _write(place: Path, rows: Rows) -> Path:
 
 
 def _size(path: Path) -> int:
+    """Bytes of a file; SMALL, so that it does not count as small, if another process has merged
+    it.
+    """
     try:
         return path.stat().st_size
-    except OSError:  # another process has made one of many
+    except OSError:
         return SMALL
 
 
 def encoder_key(of: Mapping[str, Any], device: str = "") -> str:
-    """The key of an encoder's features: its metadata, the class of device (cpu, cuda, mps), the
-    libraries and the code that ran it."""
+    """The key of an encoder's features: its metadata (``of``), the class of device (cpu, cuda,
+    mps), the versions of libraries, and the code that encodes."""
     versions = {name: version(name) for name in LIBRARIES}
     return json.dumps(
         {**of, **versions, "code": _code(_ENCODING), "computed_on": device}, sort_keys=True
@@ -285,26 +286,23 @@ def features_key(metadata: Mapping[str, str], device: torch.device) -> str:
 
 
 def drawing_key() -> str:
-    """The key of the drawn images: the code that draws them, in a job as it was executed, and the
-    libraries.
-    """
+    """The key of drawn images: the drawing code (see `_code`), and the versions of libraries."""
     versions = {name: version(name) for name in ("numpy", "pillow")}
     return json.dumps({**versions, "code": _code(_DRAWING)}, sort_keys=True)
 
 
 def _hashes_of_code(*patterns: str) -> dict[str, str]:
-    """Hash of each module of this package that these patterns name."""
+    """Path -> sha256, for each module of this package that matches one of the patterns."""
     package = Path(__file__).parents[1]
     files = [path for pattern in patterns for path in package.glob(pattern)]
-    return {
-        path.relative_to(package.parents[1]).as_posix(): hashlib.sha256(
-            path.read_bytes()
-        ).hexdigest()
-        for path in sorted(files)
-    }
+    hashes = {}
+    for path in sorted(files):
+        name = path.relative_to(package.parents[1]).as_posix()
+        hashes[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return hashes
 
 
-# When the modules are imported, not when features are stored: a file can change while weights load.
+# Hashed at import, not when features are stored: a file can change while weights load.
 # the modules between an image or text and its feature
 _ENCODING = _hashes_of_code("encoders/*.py", "datasets/images.py", "foundation/reproducible.py")
 # the modules between the id of a drawn image and its pixels
@@ -312,16 +310,16 @@ _DRAWING = _hashes_of_code("datasets/drawn/*.py")
 
 
 def _code(at_import: dict[str, str]) -> str:
-    """sha256 over these modules: in a job as they were executed, else as they were when this one
-    was imported.
+    """sha256 over modules: in a job as they were executed, else as they were when this module was
+    imported. at_import: path -> sha256.
     """
-    # a job has noted the bytes that it executed; elsewhere the files at import stand in
+    # a job notes the hashes of the sources that it executes
     executed = {path: evidence.sources.get(path, sha) for path, sha in at_import.items()}
     return hashlib.sha256(json.dumps(executed).encode()).hexdigest()
 
 
 def _stats(files: Iterable[Path]) -> dict[str, list[int]]:
-    """All times, size and inode of each file; empty if one is missing."""
+    """File -> its stamp (times, size, inode); {} if a file is missing."""
     try:
         return {str(path): evidence.stamp(str(path)) for path in sorted(files)}
     except OSError:

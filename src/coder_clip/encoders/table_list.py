@@ -17,9 +17,9 @@ from ..datasets.entry import Checksum
 from ..errors import UserError, nearest, one_line
 from ..foundation.strict import Strict, explained
 
-PREFIX = "features:"  # of a model: features:true_clip, or features:PATH.yaml
+PREFIX = "features:"  # of a model's name: features:true_clip, or features:PATH.yaml
 TABLES = Path(__file__).parent / "tables"
-OF_CLASS = ("name", "prompt", "sentence")
+OF_CLASS = ("name", "prompt", "sentence")  # kinds of text that belong to a class
 Use = Literal["vocabulary", "imagenet_names", "name", "prompt", "sentence"]
 
 
@@ -71,9 +71,13 @@ class Tables(Strict):
     @property
     def files(self) -> list[File]:
         """All files, arrays and names, each once."""
-        each = [f for table in self.tables for f in (table, table.names) if isinstance(f, File)]
-        # several tables can use the same file
-        return list({f.file: f for f in each}.values())
+        files: dict[str, File] = {}  # by path: several tables can use the same file
+        for table in self.tables:
+            files[table.file] = table
+            # names can also be a data set, or absent
+            if isinstance(table.names, File):
+                files[table.names.file] = table.names
+        return list(files.values())
 
     def name(self, dataset: str) -> bool:
         """True if a table has a text for each class of a data set."""
@@ -98,21 +102,18 @@ def listed(model: str) -> Path:
 
 @cache
 def read_list(file: Path) -> Tables:
-    """A list of tables. UserError, in one line, for what is wrong in it."""
+    """Read a list of tables. UserError, in one line, for a list with a mistake."""
     try:
         document = yaml.load(
             file.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)
         )
-        found = Tables.model_validate(document)
+        tables = Tables.model_validate(document)
     except ValidationError as error:
         raise UserError(f"{file}: {explained(error.errors(), Tables)}") from None
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise UserError(f"{file} cannot be read: {one_line(error)}") from None
-    unknown = [
-        f.source for f in found.files if f.source is not None and f.source not in found.sources
-    ]
-    if unknown:
-        raise UserError(
-            f"{file}: unknown source '{unknown[0]}'{nearest(unknown[0], found.sources)}"
-        )
-    return found
+    for table_file in tables.files:
+        source = table_file.source
+        if source is not None and source not in tables.sources:
+            raise UserError(f"{file}: unknown source '{source}'{nearest(source, tables.sources)}")
+    return tables

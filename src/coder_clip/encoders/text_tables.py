@@ -38,13 +38,13 @@ class Text(NamedTuple):
 
 
 class TextTables:
-    """The tables of a list, as an encoder of texts. UserError for a file that is missing or not
-    what it should be.
-    """
+    """The tables of a list, as an encoder of texts. UserError for a missing or wrong file."""
 
     def __init__(self, model: str, root: Path | None) -> None:
-        """model: as `listed` has it. root: the folder of published data; files of your own list are
-        beside it.
+        """Find the list and its folder of files.
+
+        model: name as in `listed`. root: the folder of published data, with the files of a
+        published list; the files of your own list are beside the list.
         """
         file = listed(model)
         self.model, self.list = model, read_list(file)
@@ -59,11 +59,8 @@ class TextTables:
     def fetch(self) -> Iterator[str]:
         """Download what is missing, with a line on each source and its licence."""
         for name, source in self.list.sources.items():
-            lacking = [
-                f
-                for f in self.list.files
-                if f.source == name and not (self.folder / f.file).is_file()
-            ]
+            of_source = [f for f in self.list.files if f.source == name]
+            lacking = [f for f in of_source if not (self.folder / f.file).is_file()]
             if lacking:
                 yield f"texts: {len(lacking)} files of {name} (licence: {source.licence})"
             for f in lacking:
@@ -87,14 +84,14 @@ class TextTables:
     def texts(self, dataset: str, classes: list[str]) -> list[Text]:
         """The vocabulary, and the texts of a data set's classes that the tables have.
 
-        UserError if a table of names or prompts lacks a class: a classifier of some of the classes
-        is none."""
-        found = []
+        UserError if a table of names or prompts lacks a class, because a classifier needs all
+        classes."""
+        texts = []
         for table in self.list.tables:
             names, features = self._rows(table)
             if "vocabulary" in table.use:
                 shown = [table.text.replace("{name}", name) for name in names]
-                found += [
+                texts += [
                     Text(text, "vocabulary", -1, f) for text, f in zip(shown, features, strict=True)
                 ]
             if dataset not in table.of:
@@ -108,19 +105,21 @@ class TextTables:
                     f"{self.folder / table.file}: no text of class '{lacking[0]}' of {dataset}"
                 )
             for kind in OF_CLASS:
-                for i, name in enumerate(classes if kind in table.use else ()):
+                if kind not in table.use:
+                    continue
+                for i, name in enumerate(classes):
                     if plain(name) in row:
                         text = table.text.replace("{name}", name)
-                        found.append(Text(text, kind, i, features[row[plain(name)]]))
-        return found
+                        texts.append(Text(text, kind, i, features[row[plain(name)]]))
+        return texts
 
     def imagenet_names(self) -> Tensor:
         """ImageNet's class names in one sentence: (1000, d) unit; (0, d) if no table has them."""
-        found = [
+        features = [
             self._rows(table)[1] for table in self.list.tables if "imagenet_names" in table.use
         ]
-        # the empty tensor gives (0, d) where no table has them
-        return torch.cat([torch.zeros(0, self.dim), *found])
+        # the empty tensor gives (0, d) if no table has the names
+        return torch.cat([torch.zeros(0, self.dim), *features])
 
     def _rows(self, table: Table) -> tuple[list[str], Tensor]:
         """The names of a table and its features (M, d), unit."""
@@ -148,17 +147,20 @@ class TextTables:
             raise UserError(
                 f"no file {path}; 'coder-clip prefetch' downloads what may be downloaded"
             )
-        if file.checksum and (found := checksum_like(path, file.checksum)) != file.checksum:
-            raise UserError(
-                f"{path}: checksum {found}, published: {file.checksum}; remove it and run again"
-            )
+        if file.checksum:
+            checksum = checksum_like(path, file.checksum)
+            if checksum != file.checksum:
+                raise UserError(
+                    f"{path}: checksum {checksum}, published: {file.checksum}; remove it and run "
+                    "again"
+                )
         return path
 
 
 @cache
 def _array(path: Path) -> Tensor:
-    """The array of a file of torch.save or NumPy. UserError for anything else, pickled objects
-    too.
+    """The array of a file of torch.save or NumPy. UserError for other files, also for pickled
+    objects.
     """
     if path.suffix == ".pt":
         return load_tensor(path)
@@ -171,21 +173,19 @@ def _array(path: Path) -> Tensor:
 
 
 def read_names(path: Path) -> list[str]:
-    """The names of rows: a JSON list of names, or of {"id", "name"}; the last column of a CSV; else
-    the lines.
+    """The names of the rows of a table: a JSON list of names, or of {"id", "name"}; the last column
+    of a CSV file; else the lines of the file.
     """
     try:
         text = path.read_text(encoding="utf-8")
+        if path.suffix == ".csv":
+            return [row[-1] for row in csv.reader(text.splitlines()) if row]
         if path.suffix != ".json":
-            return (
-                [row[-1] for row in csv.reader(text.splitlines()) if row]
-                if path.suffix == ".csv"
-                else text.split("\n")
-            )
-        found = json.loads(text)
+            return text.split("\n")
+        names = json.loads(text)
         # rows are in the order of ids, whatever the order in the file
-        if found and isinstance(found[0], dict):
-            found = [c["name"] for c in sorted(found, key=lambda c: c["id"])]
-        return [str(name) for name in found]
+        if names and isinstance(names[0], dict):
+            names = [row["name"] for row in sorted(names, key=lambda row: row["id"])]
+        return [str(name) for name in names]
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
         raise UserError(f"{path}: not a list of names ({one_line(error)})") from None

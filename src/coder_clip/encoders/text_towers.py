@@ -17,10 +17,10 @@ from torch import Tensor, nn
 def can_cut(model: nn.Module) -> Literal["pooled", "padding", "none"]:
     """How far a text batch may be cut without changing the features, per kind of text tower.
 
-    "pooled": a causal tower that pools at the end-of-text token never looks behind it. "padding": a
-    Hugging Face tower hides padding by its attention mask; nothing else may go. "none": towers that
-    see every position (no causal mask), pool at the last one, or append a class token behind the
-    padding (CoCa); and unknown ones."""
+    "pooled": behind the end-of-text token, because a causal tower that pools at this token never
+    looks behind it. "padding": only the padding, which a Hugging Face tower hides by its attention
+    mask. "none": not at all, for towers that see every position (no causal mask), pool at the last
+    position, or append a class token behind the padding (CoCa); and for unknown towers."""
     tower = getattr(model, "text", model)
     if isinstance(tower, HFTextEncoder):
         return "padding"
@@ -38,10 +38,12 @@ def can_cut(model: nn.Module) -> Literal["pooled", "padding", "none"]:
 
 
 def _pool_type(tower: nn.Module) -> str:
+    """Name of the position at which the tower pools ("argmax", "eos", "last", …)."""
     return str(getattr(tower, "text_pool_type", None) or getattr(tower, "pool_type", "none"))
 
 
 def _eos_id(tower: nn.Module) -> int | None:
+    """Id of the end-of-text token; None for a tower that does not say."""
     return getattr(tower, "text_eos_id", getattr(tower, "eos_id", None))
 
 
@@ -50,14 +52,14 @@ def needed_lengths(model: nn.Module, tokens: Tensor) -> Tensor:
     must see all.
     """
     tower: Any = getattr(model, "text", model)
-    how = can_cut(model)
-    if how == "pooled":
+    cut = can_cut(model)
+    if cut == "pooled":
         # the end-of-text token of CLIP has the highest id; other towers name theirs
         ends = tokens if _pool_type(tower) == "argmax" else tokens.eq(_eos_id(tower) or 0).int()
         return ends.argmax(dim=1) + 1
-    if how == "padding":
+    if cut == "padding":
         visible = tokens.ne(tower.config.pad_token_id).int()  # the tower's own rule
-        # up to the last visible token, and one token where a text has none
+        # up to the last visible token; one token for a text without a visible one
         return (tokens.shape[1] - visible.flip(1).argmax(dim=1)).where(visible.any(dim=1), 1)
     return torch.full((len(tokens),), tokens.shape[1])
 
@@ -83,8 +85,8 @@ def text_features(model: nn.Module, tokens: Tensor) -> Tensor:
 
 
 def batches_by_length(lengths: Tensor, token_budget: int) -> Iterator[list[int]]:
-    """Positions of texts by their lengths (M,), shortest first, in batches within the budget of
-    padded tokens.
+    """Batches of positions of texts, shortest text first. lengths: (M,) of the texts. token_budget:
+    most tokens of a batch, padding included.
     """
     rows: list[int] = []
     for i in torch.argsort(lengths, stable=True).tolist():
@@ -100,8 +102,8 @@ def batches_by_length(lengths: Tensor, token_budget: int) -> Iterator[list[int]]
 def over_length(
     tokenizer: Callable[..., Tensor], tokens: Tensor, texts: list[str], context_length: int
 ) -> list[int]:
-    """Positions of texts that lose tokens: with room for one more, they have one more. tokens: (M,
-    L).
+    """Positions of texts that lost tokens: with room for one more token they have one more.
+    tokens: (M, L) of the texts.
     """
     hf = getattr(tokenizer, "tokenizer", None)
     pad = getattr(hf, "pad_token_id", None) or 0

@@ -41,14 +41,16 @@ if TYPE_CHECKING:
     from ..pipeline.config import Config
 
 ZERO_SHOT = "clip_ensemble"
-# the one whose flaws are measured, and that the others are compared with
+# the method whose flaws are measured, and that all other methods are compared with
 CODER_ADAPTER = "coder_adapter"
 
 
 @dataclass(frozen=True)
 class SeedRun:
-    """One method with one seed in one setting: hyper-parameters, accuracies and test predictions
-    (N,).
+    """One method with one seed in one setting.
+
+    point: hyper-parameters. selected: how they were chosen ("searched", "initial" or "none").
+    prediction: (N,) classes of the test images.
     """
 
     point: Point
@@ -62,8 +64,8 @@ class SeedRun:
 class FittedMethod:
     """A method fitted to the shots of one seed, with the hyper-parameters that its search chose.
 
-    texts: the text features that it was fitted with, per kind. runs: its results by
-    hyper-parameters, shared by settings.
+    texts: features (M, d) of each kind of text that the method was fitted with. searched: the
+    hyper-parameters. runs: hyper-parameters -> result, shared by settings.
     """
 
     texts: list[Tensor]
@@ -75,7 +77,7 @@ class FittedMethod:
 def run(config: Config, model: str, dataset: str, shots: int) -> None:
     """Write ``adapter/{model}/{dataset}/{shots}.parquet`` and ``.json``."""
     # Settings share work: a seed's shots are read once (`inputs_of`), a method is fitted once for
-    # all settings with the same texts (`fitted`), and zero-shot CLIP, which depends on neither
+    # all settings with the same texts (`fits`), and zero-shot CLIP, which depends on neither
     # shots nor setting, is one run for all.
     use_threads(config)
     pool, val, test = (
@@ -90,12 +92,15 @@ def run(config: Config, model: str, dataset: str, shots: int) -> None:
     )
     methods = runnable(config, dataset, texts)
     seeds = different(config, pool, shots)
-    runs: dict[tuple[str, str, int], SeedRun] = {}
-    flawed: dict[tuple[str, int], SeedRun] = {}  # the CODER-Adapter: clean, and clean with one flaw
+    runs: dict[tuple[str, str, int], SeedRun] = {}  # by method, setting, seed
+    # the CODER-Adapter: clean, and clean with one flaw; by flaw (or "clean") and seed
+    flawed: dict[tuple[str, int], SeedRun] = {}
 
     def run_seed(seed: int) -> None:
+        """Fit, tune and evaluate all methods with one seed's shots; fills ``runs``, ``flawed``."""
         rows = shot_rows(config, pool, shots, seed)
-        fitted: dict[str, list[FittedMethod]] = {method: [] for method in methods}
+        # fits so far; `_fit_once` adds to them, and settings with the same texts share one
+        fits: dict[str, list[FittedMethod]] = {method: [] for method in methods}
         # an image that is a shot must not choose hyper-parameters as well
         choosing = on_val.without({pool.ids[i] for i in rows.tolist()})
 
@@ -106,7 +111,8 @@ def run(config: Config, model: str, dataset: str, shots: int) -> None:
             )
 
         def run_of(method: str, s: Setting) -> SeedRun:
-            m = _fitted(method, inputs_of(s), choosing, fitted[method])
+            """Run one method in one setting."""
+            m = _fit_once(method, inputs_of(s), choosing, fits[method])
             return _chosen(method, s, m, Point(*config.initial(dataset)), choosing, on_test)
 
         for setting in config.settings:
@@ -176,10 +182,10 @@ def few_shot_inputs(
 
 
 def runnable(config: Config, dataset: str, texts: Texts) -> list[str]:
-    """The methods of the run that the texts of a data set allow, in its order.
+    """The configured methods that a data set can run, in the order of the configuration.
 
-    Without texts of the classes those that use neither them nor CLIP's logits; of a part of another
-    data set, only the others.
+    A data set without texts of its classes runs only methods that use neither such texts nor CLIP's
+    logits. A data set that is a part of another one runs only the other methods.
     """
     named = texts.of_classes
     some = [
@@ -191,8 +197,10 @@ def runnable(config: Config, dataset: str, texts: Texts) -> list[str]:
 
 
 def _texts_of_coder(texts: Texts, s: Setting) -> dict[str, tuple[Tensor, Tensor]]:
-    """Kind -> texts that CODER describes images with: the vocabulary as names if there is one, else
-    a setting's.
+    """Kind -> features (M, d) and classes (M,) of the texts that CODER describes images with.
+
+    With a vocabulary, its texts count as names and the other kinds are empty; else the texts are
+    those of a setting.
     """
     if texts.vocabulary is None:
         return {kind: texts.of(kind, FEW_SHOT, *text_tags(s, kind)) for kind in IN_CODER}
@@ -230,20 +238,21 @@ class ScoredSplit:
         return float((predicted == self.images.labels).double().mean())
 
 
-def _fitted(
-    method: str, inputs: FewShotInputs, on_val: ScoredSplit, fitted: list[FittedMethod]
+def _fit_once(
+    method: str, inputs: FewShotInputs, on_val: ScoredSplit, fits: list[FittedMethod]
 ) -> FittedMethod:
-    """Fit and search a method; a setting with the same texts as an earlier one shares its result in
-    ``fitted``.
+    """Fit and search a method, or return the earlier fit with the same texts from ``fits``.
+
+    A new fit is added to ``fits``.
     """
     texts = [inputs.texts[kind][0] for kind in method_of(method).kinds]
-    for m in fitted:
+    for m in fits:
         if all(torch.equal(a, b) for a, b in zip(m.texts, texts, strict=True)):
             return m
     model = method_of(method).fit(inputs)
     point = model.search(on_val.images.features, on_val.clip, on_val.images.labels)
-    fitted.append(FittedMethod(texts, model, point))
-    return fitted[-1]
+    fits.append(FittedMethod(texts, model, point))
+    return fits[-1]
 
 
 def _chosen(
@@ -254,8 +263,8 @@ def _chosen(
     on_val: ScoredSplit,
     on_test: ScoredSplit,
 ) -> SeedRun:
-    """The run that a setting reports: searched on validation, or chosen on the test split as
-    published.
+    """The run that a setting reports: with hyper-parameters searched on validation images, or, as
+    published, chosen on the test split.
     """
     points = {"searched": m.searched}
     # the published choice is the better of two test accuracies: initial and searched
@@ -271,17 +280,20 @@ def _chosen(
 def _run(
     m: FittedMethod, point: Point, selected: str, on_val: ScoredSplit, on_test: ScoredSplit
 ) -> SeedRun:
-    # settings often share a point, which is evaluated once
+    """Evaluate a fitted method at a point, once: settings often share a point. selected: how the
+    point was chosen.
+    """
     if point not in m.runs:
         val, test = (m.model.logits(s.images.features, s.clip, point) for s in (on_val, on_test))
         accuracies = on_val.accuracy(val), on_test.accuracy(test)
         m.runs[point] = SeedRun(point, selected, *accuracies, test.argmax(dim=1))
-    return replace(m.runs[point], selected="none" if point == Point() else selected)
+    has_parameters = point != Point()
+    return replace(m.runs[point], selected=selected if has_parameters else "none")
 
 
 def _flaws() -> dict[str, Setting]:
-    """Settings with one flaw that affects the CODER-Adapter: its texts, or the choice of α and
-    β.
+    """Flaw -> clean setting with this flaw, for flaws in the CODER-Adapter's texts or in the choice
+    of α and β.
     """
     clean = SETTINGS["clean"]
     return {
@@ -295,15 +307,15 @@ def _flaws() -> dict[str, Setting]:
 def _correct(
     seeds: list[int], runs: dict[Any, SeedRun], test: SplitFeatures, *key: str
 ) -> np.ndarray[Any, Any]:
-    """Correctness of each test image with each seed: (S, N) bool."""
+    """True where a test image is right with a seed: (S, N) bool. key: of ``runs``, without seed."""
     return np.stack([(runs[*key, seed].prediction == test.labels).numpy() for seed in seeds])
 
 
 def _effects(
     seeds: list[int], flawed: dict[tuple[str, int], SeedRun], test: SplitFeatures
 ) -> list[dict[str, Any]]:
-    """The effect of each flaw alone on the CODER-Adapter: ``clean`` with it against ``clean``, over
-    seeds.
+    """The effect of each flaw alone on the CODER-Adapter: ``clean`` with the flaw against
+    ``clean``, over seeds.
     """
     keys = dict.fromkeys(key for key, _ in flawed)
     correct = {key: _correct(seeds, flawed, test, key) for key in keys}
@@ -323,14 +335,16 @@ def _effects(
 
 
 def _skipped_shots(config: Config, pool: SplitFeatures, shots: int) -> dict[str, int]:
-    """Number of different images that all seeds draw as shots, and of those that could not be
-    read.
+    """``drawn``: number of different images that all seeds draw as shots; ``shots``: how many of
+    these images could not be read.
     """
     images = {image for seed in config.adapter.seeds for image in drawn(pool, shots, seed)}
-    return {"shots": len(images - set(pool.ids)), "drawn": len(images)}
+    unread = images - set(pool.ids)
+    return {"shots": len(unread), "drawn": len(images)}
 
 
 def _rows(test: SplitFeatures, method: str, setting: str, seed: int, r: SeedRun) -> pd.DataFrame:
+    """The table of a run: one row per test image."""
     table = pd.DataFrame({"setting": setting, "method": method, "seed": seed, "image_id": test.ids})
     table["label"], table["prediction"] = test.labels.numpy(), r.prediction.numpy()
     table["correct"] = table["prediction"] == table["label"]
@@ -341,6 +355,7 @@ def _rows(test: SplitFeatures, method: str, setting: str, seed: int, r: SeedRun)
 def _document(
     method: str, setting: str, seed: int, r: SeedRun, test: SplitFeatures
 ) -> dict[str, Any]:
+    """The entry of a run in the JSON file."""
     # with near twins the interval of a run depends on which images are right, not only on their
     # number
     on_test = {}
@@ -361,8 +376,8 @@ def _document(
 def _summary(
     seeds: list[int], runs: dict[tuple[str, str, int], SeedRun], test: SplitFeatures
 ) -> list[dict[str, Any]]:
-    """Mean and deviation over seeds of each method and setting, and the CODER-Adapter against the
-    method.
+    """One entry per method and setting: accuracy with its deviation over seeds, and the paired test
+    of the CODER-Adapter against the method.
     """
     pairs = dict.fromkeys((method, setting) for method, setting, _ in runs)
     correct = {pair: _correct(seeds, runs, test, *pair) for pair in pairs}

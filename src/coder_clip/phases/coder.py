@@ -27,17 +27,16 @@ def run(config: Config, model: str, dataset: str) -> None:
     tensors = {}
     # corrected has the same texts as clean, so clean stands for both
     for setting in (SETTINGS["clean"], SETTINGS["as_published"]):
-        as_published, neighbors = uses_published_texts(setting.name), text_neighbors(texts, setting)
-        tensors.update(
-            {f"{_variant(as_published)}.{key}": t for key, t in neighbors.state().items()}
-        )
+        variant = _variant(uses_published_texts(setting.name))
+        for key, tensor in text_neighbors(texts, setting).state().items():
+            tensors[f"{variant}.{key}"] = tensor
     meta = {key: texts.meta[key] for key in ("model", "dataset", "classes", "encoder")}
     write_tensors(Paths(config.results).coder(model, dataset), tensors, meta)
 
 
 def text_neighbors(texts: Texts, setting: Setting) -> TextNeighbors:
-    """The CODER of a setting, from the texts of that setting, with the bugs of the published code
-    that it keeps.
+    """The CODER of a setting, from the setting's texts, with those bugs of the published code that
+    the setting keeps.
     """
     n_classes = len(texts.meta["classes"])
     return TextNeighbors(
@@ -49,8 +48,8 @@ def text_neighbors(texts: Texts, setting: Setting) -> TextNeighbors:
 def read_neighbors(
     config: Config, images: SplitFeatures, as_published: bool = False
 ) -> TextNeighbors:
-    """The compact CODER of these images' model and data set. UserError if it was made for other
-    features.
+    """The compact CODER of these images' model and data set. as_published: the variant with the
+    published texts. UserError if the file was made for other features.
     """
     path: Path = Paths(config.results).coder(images.meta["model"], images.meta["dataset"])
     tensors, meta = read_tensors(path)
@@ -64,11 +63,17 @@ def read_neighbors(
 
 def text_tags(setting: Setting, *kinds: str) -> list[str]:
     """Tags of the published variants that a setting uses for these kinds of text."""
-    bug = (
-        not setting.synonyms_reach_clip if "synonym" in kinds else setting.underscores_in_names_only
-    )
-    # a list times a bool: the tag, or nothing
-    return [NAMES] * setting.class_names_as_published + [AS_PUBLISHED] * bug
+    tags = []
+    if setting.class_names_as_published:
+        tags.append(NAMES)
+    # each kind has its own bug: synonyms do not reach CLIP, other texts keep underscores
+    if "synonym" in kinds:
+        has_bug = not setting.synonyms_reach_clip
+    else:
+        has_bug = setting.underscores_in_names_only
+    if has_bug:
+        tags.append(AS_PUBLISHED)
+    return tags
 
 
 def uses_published_texts(setting: str) -> bool:
@@ -77,4 +82,5 @@ def uses_published_texts(setting: str) -> bool:
 
 
 def _variant(as_published: bool) -> str:
+    """The prefix of the tensor names of a variant."""
     return "as_published" if as_published else "corrected"

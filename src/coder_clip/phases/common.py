@@ -26,7 +26,7 @@ AS_PUBLISHED = "as_published."  # prefix of tensors that differ because of the p
 # not a split of the data set: training images that some seed draws, over augmented views
 SHOTS = "shots"
 SPLITS = (SHOTS, "val", "test")  # of image features
-VOCABULARY = "vocabulary"  # kind of texts of no class
+VOCABULARY = "vocabulary"  # kind of the texts that belong to no class
 
 
 @dataclass(frozen=True)
@@ -63,12 +63,12 @@ class Texts:
 
     template_weights: (C, d) CLIP's class weights from open_clip's 80 templates; None if they were
     not asked for.
-    random_words: (D, C, d) means of each class's texts of random words, a draw at a time; None
+    random_words: (D, C, d), for each draw the mean of each class's texts of random words; None
     without attributes.
     imagenet_names: (1000, d) unit, ImageNet's class names in one sentence, whatever the data set.
 
-    Of a model that brings its texts as features, rows of kind VOCABULARY are names of other things,
-    which are not texts of a class; then a data set may have no texts of its classes.
+    A model that brings its texts as features can have rows of kind VOCABULARY: names of other
+    things, not of classes. Then a data set may have no texts of its classes.
     """
 
     features: Tensor
@@ -94,15 +94,15 @@ class Texts:
 
     @property
     def vocabulary(self) -> Tensor | None:
-        """Features (V, d) of the vocabulary that images are described by instead of texts of their
-        classes.
+        """Features (V, d) of the vocabulary, which describes images in place of texts of their
+        classes; None if the model has no vocabulary.
         """
         rows = self.sentences.rows(VOCABULARY)
         return self.features[rows] if rows else None
 
     def weights(self, kind: str, n_classes: int) -> Tensor:
-        """CLIP's class weights (C, d) from the texts of a kind; zeros, so that logits are 0,
-        without any.
+        """CLIP's class weights (C, d) from the texts of a kind; zeros, and so logits of 0, without
+        texts of the classes.
         """
         if not self.of_classes:
             return torch.zeros(n_classes, self.features.shape[1])
@@ -121,15 +121,15 @@ class Texts:
 
 
 def encoder_spec(config: Config, model: str) -> dict[str, Any]:
-    """Arguments of EncoderSpec; a dict, so that phases that encode nothing do not depend on the
-    encoders.
+    """Arguments of EncoderSpec for a model. A dict, so that phases that encode nothing do not
+    depend on the encoders.
     """
     return {**config.models[model].model_dump(), "device": config.features.device}
 
 
 def warn_cut(cut: Sequence[str], of: int, context_length: int, path: Path) -> None:
-    """Warn, in one line, if texts are longer than the encoder reads; the file's metadata lists
-    them.
+    """Warn, in one line, of texts that were cut. cut: these texts; of: number of all texts; path:
+    the file whose metadata lists the cut texts.
     """
     if cut:
         log.warning(
@@ -147,8 +147,8 @@ def use_threads(config: Config) -> None:
 
 
 def read_image_features(config: Config, model: str, dataset: str, split: str) -> SplitFeatures:
-    """Image features of a split. UserError if the file is of another model or data set, or holds
-    NaN or infinity.
+    """Read the image features of a split. UserError if the file is of another model or data set,
+    or holds NaN or infinity.
     """
     path = Paths(config.results).image_features(model, dataset, split)
     tensors, meta = read_tensors(path)
@@ -167,8 +167,8 @@ def read_image_features(config: Config, model: str, dataset: str, split: str) ->
 def read_texts(
     config: Config, model: str, dataset: str, images: SplitFeatures | None = None
 ) -> Texts:
-    """Text features of a data set. UserError if they do not fit these images (encoder, dimension or
-    class list).
+    """Read the text features of a data set. UserError if the file does not fit the images (encoder,
+    dimension or class list).
     """
     path = Paths(config.results).text_features(model, dataset)
     tensors, meta = read_tensors(path)
@@ -188,16 +188,15 @@ def read_texts(
 
 
 def belongs(path: Path, meta: dict[str, Any], images: SplitFeatures) -> None:
-    """Check that the file with this metadata has the images' encoder and classes. UserError if
-    not.
+    """Check that a file was made with the images' encoder and classes. path, meta: the file and its
+    metadata. UserError if not.
     """
     for key, what in (("encoder", "encoder"), ("classes", "class list")):
-        theirs, ours = meta.get(key), images.meta[key]
-        if key == "encoder" and ours.get(
-            "given"
-        ):  # of features without an encoder the width is known
-            theirs, ours = theirs and theirs.get("dim"), ours["dim"]
-        if theirs != ours:
+        of_file, of_images = meta.get(key), images.meta[key]
+        # given features have no encoder: only the width can be compared
+        if key == "encoder" and of_images.get("given"):
+            of_file, of_images = of_file and of_file.get("dim"), of_images["dim"]
+        if of_file != of_images:
             raise UserError(
                 f"{path}: its {what} is not that of the image features ({images.meta['dataset']}, "
                 f"{images.meta['split']}); delete the older of the two and run again"
@@ -205,6 +204,7 @@ def belongs(path: Path, meta: dict[str, Any], images: SplitFeatures) -> None:
 
 
 def _same(path: Path, meta: dict[str, Any], **wanted: str) -> None:
+    """UserError unless the metadata of a file has the wanted values."""
     for key, value in wanted.items():
         if meta.get(key) != value:
             raise UserError(
@@ -213,6 +213,7 @@ def _same(path: Path, meta: dict[str, Any], **wanted: str) -> None:
 
 
 def _finite(path: Path, features: Tensor, names: list[str]) -> None:
+    """UserError for NaN or infinity. features: (N, d) of a file; names: of the rows."""
     bad = (~torch.isfinite(features).all(dim=1)).nonzero()
     if len(bad):
         raise UserError(

@@ -35,22 +35,21 @@ def encoder_of(config: Config, model: str) -> Encoder:
 
 
 def free_gpu() -> str:
-    """The first of several GPUs that no other job of this machine has taken, "cuda:1"; the first if
-    all are taken.
+    """The first GPU, as "cuda:1", that no other job of this machine has taken; "cuda:0" if all are
+    taken.
 
     As many jobs run at a time as there are GPUs (`pipeline/resources.py`), so that each gets one.
     """
-    # a job that sees only some GPUs counts them from 0, so the lock has the name, not the index
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(
-        ","
-    )  # names them for all processes alike
+    # a job that sees only some GPUs counts them from 0, so the name of the lock file has the name
+    # in CUDA_VISIBLE_DEVICES, which is the same for all processes, and not the index
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
     for index in range(torch.cuda.device_count()):
-        device, name = f"cuda:{index}", visible[index] if index < len(visible) else ""
+        device = f"cuda:{index}"
+        name = visible[index] if index < len(visible) else ""
         if device in _held:
             return device
-        lock = (Path(tempfile.gettempdir()) / f"coder-clip-gpu-{os.getuid()}-{name or index}").open(
-            "w"
-        )
+        lock_file = Path(tempfile.gettempdir()) / f"coder-clip-gpu-{os.getuid()}-{name or index}"
+        lock = lock_file.open("w")
         # a held lock means that another job uses the GPU; it is freed even if that job is killed
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

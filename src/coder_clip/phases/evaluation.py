@@ -101,7 +101,7 @@ def run(config: Config, model: str, dataset: str) -> None:
             {"features": name, "k": e.neighbors, **n.quality(options)}
             for name, n in neighbourhoods.items()
         ],
-        # of a part of another data set of the run they would count twice
+        # the images of a part are tested in the whole data set: here they would count twice
         "neighbour_tests": []
         if config.part(dataset)
         else _neighbour_tests(neighbourhoods, e.neighbors),
@@ -118,14 +118,12 @@ def run(config: Config, model: str, dataset: str) -> None:
 
 @dataclass(frozen=True)
 class Neighbourhoods:
-    """How the neighbours of each test image are by one kind of feature.
+    """Quality of the neighbours of each test image by one kind of feature.
 
-    knn, nearest: (N,) bool, images that the vote of the k nearest gets right, and those with a
-    nearest neighbour of
-    their class. precision: (N,) R-precision, NaN for an image without another of its class. groups:
-    (N,), near twins
-    share a number: an image is no neighbour of its near twin, and intervals are over groups; None:
-    no near twins."""
+    knn: (N,) bool, True if the vote of the k nearest images is the image's class. nearest: (N,)
+    bool, True if the nearest image is of the same class. precision: (N,) R-precision, NaN for an
+    image with no other of its class. groups: (N,), near twins share a number: they are not compared
+    with each other, and intervals are over groups; None: no near twins."""
 
     knn: NDArray[np.bool_]
     nearest: NDArray[np.bool_]
@@ -136,7 +134,7 @@ class Neighbourhoods:
     def of(
         cls, features: Tensor, labels: NDArray[Any], k: int, groups: Tensor | None = None
     ) -> Neighbourhoods:
-        """Those of test images (N, d) with labels (N,)."""
+        """Find the neighbours of test images: features (N, d), labels (N,)."""
         knn, nearest = knn_accuracy(features, labels, k, 1, groups=groups)
         return cls(knn, nearest, retrieval_precision(features, labels, groups), groups)
 
@@ -146,22 +144,22 @@ class Neighbourhoods:
         return not np.isnan(self.precision).all()
 
     def quality(self, options: dict[str, Any]) -> dict[str, Any]:
-        """Accuracy of the vote, and R-precision, None where it is undefined, as estimates."""
+        """Estimates of the accuracy of the vote and of R-precision; None if R-precision is
+        undefined.
+        """
         vote = widened(estimate(self.knn, **options), FACTORS["knn"])
         # `widened` allows −1, for differences; a share ends at 0
-        found: dict[str, Any] = {
+        estimates: dict[str, Any] = {
             "knn_accuracy": {**vote, "low": max(0.0, vote["low"])},
             "retrieval_precision": None,
         }
         if self.retrieves:
             precision = widened(estimate(self.precision, **options), FACTORS["r_precision"])
-            found["retrieval_precision"] = {**precision, "low": max(0.0, precision["low"])}
-        return found
+            estimates["retrieval_precision"] = {**precision, "low": max(0.0, precision["low"])}
+        return estimates
 
     def tests(self, after: Neighbourhoods, k: int) -> list[dict[str, Any]]:
-        """Paired tests of neighbours found with other features, ``after``, against neighbours found
-        with these.
-        """
+        """Paired tests, one per measure: neighbours by other features (``after``) against these."""
         groups = self.groups
         tests = {
             "knn": paired_test(self.knn, after.knn, groups=groups),
@@ -169,42 +167,44 @@ class Neighbourhoods:
         }
         if self.retrieves:
             tests["r_precision"] = paired_mean_test(self.precision, after.precision, groups)
-        return [
-            {
-                "measure": measure,
-                **({"k": k} if measure == "knn" else {}),
-                **widened_test(test, FACTORS[measure]),
-            }
-            for measure, test in tests.items()
-        ]
+        entries = []
+        for measure, test in tests.items():
+            entry: dict[str, Any] = {"measure": measure}
+            if measure == "knn":
+                entry["k"] = k
+            entries.append({**entry, **widened_test(test, FACTORS[measure])})
+        return entries
 
 
 def _neighbour_tests(neighbourhoods: dict[str, Neighbourhoods], k: int) -> list[dict[str, Any]]:
-    """CODER against original features and CODER of few texts, and the re-evaluation's features
+    """Test CODER against original features and CODER of few texts, and the re-evaluation's features
     against CODER.
     """
     original, coder, *others = neighbourhoods
-    # CODER comes after original features and CODER of few texts, before all other features
-    pairs = [(name, coder) if name == FEW else (coder, name) for name in others]
+    pairs = [(original, coder)]  # (before, after)
+    for name in others:
+        pairs.append((name, coder) if name == FEW else (coder, name))
     return [
         {"before": before, "after": after, **test}
-        for before, after in [(original, coder), *pairs]
+        for before, after in pairs
         for test in neighbourhoods[before].tests(neighbourhoods[after], k)
     ]
 
 
 def _shots(config: Config, pool: SplitFeatures) -> ShotStatistics:
-    """Statistics of the largest number of shots of the first seed.
+    """Statistics of the first seed's shots, the largest number of shots.
 
-    A sample is the mean of a shot's augmented views, so that the methods of a run, some of which
-    keep single views, do not change a number here.
+    A sample is the mean of a shot's augmented views. Single views are not used, because whether the
+    file has them depends on the methods of the run, which must not change a number here.
     """
     rows = shot_rows(config, pool, config.most_shots(), config.first_seed())
     return ShotStatistics.of(pool.features[rows], pool.labels[rows], n_classes=len(pool.classes))
 
 
 def _ablations(config: Config, test: SplitFeatures, texts: Texts) -> dict[str, Any]:
-    """Stage one with other texts; nothing for classes without texts."""
+    """Results of stage one with other texts, by name of the ablation; empty lists without texts of
+    the classes.
+    """
     if not texts.of_classes:
         return {"text_kinds": [], "text_counts": [], "text_choices": [], "text_tests": []}
     e, sentences = config.evaluation, texts.sentences
@@ -220,7 +220,7 @@ def _ablations(config: Config, test: SplitFeatures, texts: Texts) -> dict[str, A
 
 
 def _coder(config: Config, test: SplitFeatures, texts: Texts) -> Tensor:
-    """CODERs of the test images, compact: by the vocabulary if the model has one, else by the texts
+    """Compact CODERs of the test images: by the vocabulary if the model has one, else by the texts
     of the classes.
     """
     if texts.vocabulary is None:
@@ -229,7 +229,7 @@ def _coder(config: Config, test: SplitFeatures, texts: Texts) -> Tensor:
 
 
 def by_vocabulary(vocabulary: Tensor, x: Tensor) -> Tensor:
-    """CODERs of images x (N, d) by the texts of a vocabulary (V, d), compact."""
+    """Compact CODERs of images x (N, d) by the texts of a vocabulary (V, d)."""
     # a class needs a name: the first text plays it, and CODER treats all texts alike
     return TextNeighbors(mean_texts=[vocabulary[1:]], max_texts=[vocabulary[:1]]).compact(x)
 
@@ -237,12 +237,11 @@ def by_vocabulary(vocabulary: Tensor, x: Tensor) -> Tensor:
 def _features(
     main: dict[str, Tensor], x: Tensor, texts: Texts, shots: ShotStatistics | None, seed: int
 ) -> Iterator[tuple[str, Tensor]]:
-    """Each kind of feature of the test images x (N, d); those of the re-evaluation are made one
-    after the other.
+    """Yield (name, features) for each kind of feature of the test images x (N, d), one at a time.
 
-    coder_few: CODER by FEW_TEXTS texts of the vocabulary, drawn once, whatever the data set.
-    projected: on the main components of ImageNet's class names. discriminant: whitened by the
-    shots' covariance, if they have one."""
+    main: original features and CODER. coder_few: CODER by FEW_TEXTS texts of the vocabulary, the
+    same texts for every data set. projected: on the main components of ImageNet's class names.
+    discriminant: whitened by the shots' covariance, if the shots have one."""
     yield from main.items()
     if texts.vocabulary is not None and len(texts.vocabulary) > FEW_TEXTS:
         some = np.random.default_rng(seed).choice(len(texts.vocabulary), FEW_TEXTS, replace=False)
@@ -256,7 +255,9 @@ def _features(
 def _map(
     test: SplitFeatures, shown: np.ndarray[Any, Any], name: str, features: Tensor
 ) -> pd.DataFrame:
-    """t-SNE coordinates of some test images, by one kind of feature."""
+    """t-SNE coordinates of some test images by one kind of feature. shown: positions of the images;
+    name: of the features.
+    """
     rows = torch.from_numpy(shown)
     x, y = tsne(features[rows]).T
     ids = [test.ids[i] for i in shown]
@@ -268,18 +269,18 @@ def _map(
 def _with_texts(
     changed: list[dict[str, Any]], test: SplitFeatures, texts: Texts
 ) -> list[dict[str, Any]]:
-    """Changed nearest neighbours by image id, with the texts that tell them apart (paper, Figure
-    2).
+    """Entries of changed nearest neighbours: image ids in place of positions, and the texts that
+    tell the images apart (paper, Figure 2).
     """
     described_by = ADAPTER_KINDS if texts.vocabulary is None else [VOCABULARY]
     text_rows = [i for kind in described_by for i in texts.sentences.rows(kind)]
     rows = []
     for c in changed:
-        # rows of test images, in the order in which telling_texts expects them
-        places = {who: c[who] for who in ("query", "same", "other")}
-        three = test.features[list(places.values())]
+        # positions of three test images, in the order in which telling_texts expects them
+        positions = {role: c[role] for role in ("query", "same", "other")}
+        three = test.features[list(positions.values())]
         telling = telling_texts(three, texts.features[text_rows], TEXTS_SHOWN)
-        said = [{"text": texts.sentences.text[text_rows[i]], **cosines} for i, cosines in telling]
-        images = {who: test.ids[i] for who, i in places.items()}
-        rows.append({**images, "original": c["original"], "coder": c["coder"], "texts": said})
+        shown = [{"text": texts.sentences.text[text_rows[i]], **cosines} for i, cosines in telling]
+        images = {role: test.ids[i] for role, i in positions.items()}
+        rows.append({**images, "original": c["original"], "coder": c["coder"], "texts": shown})
     return rows

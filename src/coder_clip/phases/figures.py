@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
-from ..datasets import load_dataset
+from ..datasets import Dataset, load_dataset
 from ..errors import UserError, nearest
 from ..foundation.artifacts import Paths
 from ..reporting.exhibits import FIGURES
@@ -34,9 +34,13 @@ def run(config: Config, names: Sequence[str] = ()) -> None:
 
 
 def image_loader(config: Config) -> Loader:
-    """Images by data set and id. UserError if the data set is not on this machine."""
+    """A function that loads an image by data set and image id. The function raises UserError if the
+    data set is not on this machine.
+    """
+
     # a data set is listed once, however many of its images a figure shows
-    dataset_of = cache(
-        lambda dataset: load_dataset(dataset, config.datasets[dataset], config.data_root)
-    )
+    @cache
+    def dataset_of(name: str) -> Dataset:
+        return load_dataset(name, config.datasets[name], config.data_root)
+
     return lambda dataset, image_id: dataset_of(dataset).image(image_id)

@@ -17,16 +17,17 @@ if TYPE_CHECKING:
 
 
 def run(config: Config, dataset: str) -> None:
-    """Write ``one_to_one/generated/{dataset}.json``: texts of the first ``generator.max_pairs`` of
-    the pairs file.
+    """Write ``one_to_one/generated/{dataset}.json``: texts for the first ``generator.max_pairs``
+    pairs of the pairs file.
 
-    UserError as the phase generate_texts.
+    UserError as in the phase generate_texts.
     """
-    paths, classes = Paths(config.results), [spaces(name) for name in read_classes(config, dataset)]
+    paths = Paths(config.results)
+    classes = [spaces(name) for name in read_classes(config, dataset)]
     listed = read_json(paths.confusable_pairs(dataset))["pairs"]
     generator = config.generator
-    # without a generator the slice ends at None: all pairs
-    chosen = [(p["a"], p["b"]) for p in listed[: generator.max_pairs if generator else None]]
+    most = generator.max_pairs if generator else None  # None: all pairs
+    chosen = [(p["a"], p["b"]) for p in listed[:most]]
     source = config.datasets[dataset].pair_text_source
     assert source is not None
     made = module_of(source).make_pairs(task(config, dataset, classes, ("one_to_one",)), chosen)

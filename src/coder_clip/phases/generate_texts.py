@@ -15,7 +15,7 @@ from ..datasets.entry import entry
 from ..foundation.artifacts import Paths, read_json, write_json
 from ..texts.sentences import spaces
 from ..texts.sets import ClassTexts, TextSet
-from ..texts.sources import Asked, Task, check_source, module_of
+from ..texts.sources import Asked, Made, Task, check_source, module_of
 from .manifest import read_classes
 
 if TYPE_CHECKING:
@@ -26,36 +26,34 @@ log = logging.getLogger("coder_clip")
 
 
 def run(config: Config, dataset: str) -> None:
-    """Write ``texts/generated/{dataset}.json``: a text set with the kinds that are made, and
-    nothing else.
+    """Write ``texts/generated/{dataset}.json``: a text set with the kinds that sources make, and no
+    other kind.
 
-    UserError if a source cannot make them (`coder_clip.texts.sources`); what it needs is checked
-    before any source loads weights or sends a request that costs money.
+    UserError if a source cannot make its texts (`coder_clip.texts.sources`); the needs of all
+    sources are checked before any of them loads weights or sends a request that costs money.
     """
     # One task per source, with all its kinds: a source loads its weights or reads its stored
     # answers once.
     made_by = config.datasets[dataset].generated(dataset)  # kind -> source
     classes = [spaces(name) for name in read_classes(config, dataset)]
-    tasks = {
-        source: task(
-            config, dataset, classes, tuple(kind for kind, s in made_by.items() if s == source)
-        )
-        for source in dict.fromkeys(made_by.values())
-    }
-    for source, of_source in tasks.items():
-        check_source(source, of_source)
-    made = {
-        kind: of for source, t in tasks.items() for kind, of in module_of(source).make(t).items()
-    }
-    entries: list[dict[str, Any]] = [{"name": name} for name in classes]
+    tasks: dict[str, Task] = {}  # by source
+    for source in dict.fromkeys(made_by.values()):
+        kinds = tuple(kind for kind, s in made_by.items() if s == source)
+        tasks[source] = task(config, dataset, classes, kinds)
+    for source, request in tasks.items():
+        check_source(source, request)
+    made: dict[str, Made] = {}  # by kind
+    for source, request in tasks.items():
+        made.update(module_of(source).make(request))
     # from texts per kind to texts per class
-    for kind, of in made.items():
-        for of_class, texts_of_class in zip(entries, of.texts, strict=True):
-            of_class[kind] = texts_of_class
+    entries: list[dict[str, Any]] = [{"name": name} for name in classes]
+    for kind, made_texts in made.items():
+        for entry_of_class, texts_of_class in zip(entries, made_texts.texts, strict=True):
+            entry_of_class[kind] = texts_of_class
     texts = TextSet(
         dataset=dataset,
-        classes=[ClassTexts(**of_class) for of_class in entries],
-        provenance={kind: of.note for kind, of in made.items()},
+        classes=[ClassTexts(**entry_of_class) for entry_of_class in entries],
+        provenance={kind: made_texts.note for kind, made_texts in made.items()},
     )
     write_json(Paths(config.results).generated_texts(dataset), texts.dump())
 
@@ -74,8 +72,8 @@ def task(config: Config, dataset: str, classes: list[str], kinds: tuple[str, ...
 
 
 def asked(config: Config, datasets: Iterable[str]) -> Iterator[Asked]:
-    """What these data sets would ask of the language model: before anything is asked, without a
-    key.
+    """Yield, for each data set, what a run would ask of the language model. Nothing is asked, and
+    no API key is needed.
     """
     generator = config.generator
     if generator is None:
@@ -88,15 +86,16 @@ def asked(config: Config, datasets: Iterable[str]) -> Iterator[Asked]:
         if not kinds and not pairs_too:
             continue
         classes = _classes(config, name)
-        pairs, known = (
-            _pairs(config, name, len(classes), generator.max_pairs) if pairs_too else (None, True)
-        )
-        yield Asked(task(config, name, classes, kinds), pairs, known)
+        pairs: list[tuple[int, int]] | None = None
+        confused = True
+        if pairs_too:
+            pairs, confused = _pairs(config, name, len(classes), generator.max_pairs)
+        yield Asked(task(config, name, classes, kinds), pairs, confused)
 
 
 def _classes(config: Config, name: str) -> list[str]:
-    """Class names from the manifest, if there is one, or a published data set's entry; no images
-    are needed.
+    """Class names: from the manifest, else from the entry of a published data set, for both of
+    which no images are needed; else from the data set.
     """
     manifest = Paths(config.results).manifest(name)
     if manifest.is_file():
@@ -109,8 +108,10 @@ def _classes(config: Config, name: str) -> list[str]:
 def _pairs(
     config: Config, name: str, classes: int, most: int | None
 ) -> tuple[list[tuple[int, int]], bool]:
-    """Pairs to ask for, and True if stage one confuses them; before stage one, as many pairs as
-    possible.
+    """Pairs of classes to ask for, and True if stage one can confuse these pairs.
+
+    classes: number of classes. most: largest number of pairs, None for all. Before stage one the
+    pairs are not known: then the first of all pairs, and False.
     """
     path = Paths(config.results).confusable_pairs(name)
     if path.is_file():

@@ -38,9 +38,9 @@ def run(
     """Write ``image_features/{model}/{dataset}/{split}.safetensors`` of each split, or shard i of n
     beside it.
 
-    splits: default: all. One that the data set does not need is written without images. A split
-    that fails does not stop the others; then a UserError says what failed, each in a line. What was
-    encoded is in the feature store, so that the next try takes little time.
+    splits: default: all; the file of a split that the data set does not need has no images. A split
+    that fails does not stop the others; at the end a UserError has one line per failure. Encoded
+    images are in the feature store, so that the next try takes little time.
     """
     use_threads(config)
     paths = Paths(config.results)
@@ -51,9 +51,8 @@ def run(
     groups = _group_numbers(data, twins) if twins else None
     if isinstance(data, FeatureDataset):
         return _write_given(config, model, data, splits or SPLITS, manifest["fingerprint"], groups)
-    from .encoder import (
-        encoder_of,
-    )  # imports open_clip: three seconds, which merging need not wait for
+    # here, because it imports open_clip: three seconds, which merge_shards need not wait for
+    from .encoder import encoder_of
 
     encoder, failed = encoder_of(config, model), []
     for split in splits or SPLITS:
@@ -71,13 +70,12 @@ def run(
         _write(path, features, meta, of_images)
     if failed:
         raise UserError("\n".join(dict.fromkeys(failed)))
-    environment.write(
-        paths, encoder.device.type
-    )  # last: it describes the run that wrote the features
+    # last: it describes the run that wrote the features
+    environment.write(paths, encoder.device.type)
 
 
 def _group_numbers(data: Dataset, twins: Sequence[Sequence[str]]) -> dict[str, int]:
-    """The group of each image of a data set with near twins, the same in all splits."""
+    """Image id -> number of its group of near twins, over all splits of a data set."""
     assert isinstance(data, ImageFiles)
     return numbers([i for split in data.splits.values() for i, _ in split], twins)
 
@@ -90,13 +88,13 @@ def encode(
     split: str,
     shard: tuple[int, int],
 ) -> tuple[ImageFeatures, dict[str, Any]]:
-    """Features of a split, or of shard i of n, and what its metadata says of them. UserError as in
-    `extract`.
+    """Encode a split, or shard (i, n) of it; return the features and their metadata. UserError as
+    in `extract`.
     """
     # A split that this configuration does not use has a file without rows, because later phases
     # expect the file. Shots of all seeds are encoded together, as means of augmented views;
     # `draws` says which images each seed has.
-    draws: dict[str, list[list[str]]] = {}
+    draws: dict[str, list[list[str]]] = {}  # see `shot_images`
     views = 0
     if split not in config.encoded(dataset):
         chosen = Split([], np.empty(0, np.int64))
@@ -136,17 +134,20 @@ def _write_given(
     fingerprint: str,
     groups: dict[str, int] | None,
 ) -> None:
-    """Write features that are given instead of images. Of their encoder only the width is known."""
+    """Write the features of a data set that has features instead of images. Only the width of their
+    encoder is known.
+    """
     dataset = data.name
     for split in splits:
-        draws: dict[str, list[list[str]]] = {}
+        draws: dict[str, list[list[str]]] = {}  # see `shot_images`
         # shots are training images, not a split of their own
-        chosen = data.split(split if split != SHOTS else "train")
+        source = "train" if split == SHOTS else split
+        chosen = data.split(source)
         if split not in config.encoded(dataset):
             chosen = Split([], np.empty(0, np.int64))
         elif split == SHOTS:
             chosen, draws = shot_images(config, chosen, data.classes)
-        rows = data.features(split if split != SHOTS else "train", chosen.ids)
+        rows = data.features(source, chosen.ids)
         given = {
             "model": model,
             "dataset": dataset,
@@ -156,9 +157,10 @@ def _write_given(
         }
         encoder = {"given": True, "dim": str(rows.shape[1])}
         meta = {**given, "encoder": encoder, "draws": draws, "fingerprint": fingerprint}
-        found = ImageFeatures(rows, torch.from_numpy(chosen.labels), chosen.ids, [], {})
+        features = ImageFeatures(rows, torch.from_numpy(chosen.labels), chosen.ids, [], {})
         of_images = None if groups is None else [groups[i] for i in chosen.ids]
-        _write(Paths(config.results).image_features(model, dataset, split), found, meta, of_images)
+        path = Paths(config.results).image_features(model, dataset, split)
+        _write(path, features, meta, of_images)
     environment.write(Paths(config.results), "cpu")
 
 
@@ -171,6 +173,7 @@ def merge_shards(config: Config, model: str, dataset: str, shards: int = 2) -> N
 
 
 def _merge(paths: Paths, model: str, dataset: str, split: str, shards: int) -> None:
+    """Merge the shards of one split."""
     parts, metas, groups = [], [], []
     for i in range(shards):
         path = paths.image_shard(model, dataset, split, i, shards)
@@ -183,7 +186,7 @@ def _merge(paths: Paths, model: str, dataset: str, split: str, shards: int) -> N
             ImageFeatures(tensors["features"], tensors["labels"], ids, skipped, extraction, kept)
         )
         metas.append(meta)
-        # what differs by shard was taken out above; the rest must agree
+        # the values that differ by shard were popped above; the rest must agree
         if meta != metas[0]:
             raise UserError(
                 f"{path}: made by another encoder or data set than shard 0; delete it and run again"
@@ -194,11 +197,10 @@ def _merge(paths: Paths, model: str, dataset: str, split: str, shards: int) -> N
 def shot_images(
     config: Config, train: Split, classes: list[str]
 ) -> tuple[Split, dict[str, list[list[str]]]]:
-    """The training images that some seed draws, in the order of the split; and the draws
-    themselves.
+    """The training images that any seed draws, in the order of the split; and the draws.
 
-    Draws: seed -> for the first shot, the second, … one image id per class. UserError if a class
-    has fewer images than the largest number of shots and repeats are not allowed.
+    Draws: seed -> for each shot number a list of one image id per class. UserError if a class has
+    fewer images than the largest number of shots and repeats are not allowed.
     """
     most = config.most_shots()
     if not config.adapter.repeat_shots:
@@ -217,11 +219,15 @@ def shot_images(
 def _write(
     path: Path, features: ImageFeatures, meta: dict[str, Any], groups: Sequence[int] | None
 ) -> None:
-    """Write features. groups: of each image, where the data set has near twins."""
+    """Write features. groups: number of each image's group; None without near twins."""
     for image, reason in features.skipped:
         log.warning("skipped %s: %s", image, reason)
-    found = {"ids": features.ids, "skipped": features.skipped, "extraction": features.metadata}
-    meta = {**meta, **found}
+    of_features = {
+        "ids": features.ids,
+        "skipped": features.skipped,
+        "extraction": features.metadata,
+    }
+    meta = {**meta, **of_features}
     tensors = {"features": features.features, "labels": features.labels}
     if features.kept_views is not None:
         tensors["views"] = features.kept_views

@@ -23,29 +23,31 @@ if TYPE_CHECKING:
 
 
 def run(config: Config, dataset: str) -> None:
-    """Write ``manifests/{dataset}.json``; for a user's folder with the list of its files, which may
-    change.
+    """Write ``manifests/{dataset}.json``.
 
-    A published data set is identified by the fingerprint of its lists: a list of a million files
-    would say no more. For a folder, copies of images are listed, with a warning, and corrections of
-    labels are counted. UserError if images are missing, or too few for a run.
+    For a user's folder, which may change, the manifest lists its files and copies of images (with a
+    warning), and counts corrections of labels. A published data set is identified by the
+    fingerprint of its split files alone: a list of a million files would say no more. UserError if
+    images are missing, or too few for a run.
     """
     # A folder of the user has no published counts to compare with: its files are hashed and
     # searched for copies. A published data set is checked for missing images (`verified`) and,
     # with a warning, for other counts than the published ones (`miscounted`).
     data: Any = load_dataset(dataset, config.datasets[dataset], config.data_root)
-    own = config.datasets[dataset].root is not None
-    if own:
+    is_folder = config.datasets[dataset].root is not None
+    if is_folder:
         refuse_unusable(
             data, config.encoded(dataset)[-2:], shots_needed(config, dataset), config.results
         )
+    # only a folder has the method `manifest`; the list of files is empty without it
     files: list[Any] = getattr(data, "manifest", list)()
     skip = config.features.on_error == "skip"
     published: dict[str, Any] = data.verified(skip) if hasattr(data, "verified") else {}
-    if published and (miscounted := data.miscounted()):
-        found = ", ".join(f"{split} {n:,}" for split, n in data.counts.items())
+    miscounted = data.miscounted() if published else None
+    if miscounted:
+        counted_images = ", ".join(f"{split} {n:,}" for split, n in data.counts.items())
         logging.getLogger("coder_clip").warning(
-            "data set %s: %s, but %s", dataset, found, miscounted
+            "data set %s: %s, but %s", dataset, counted_images, miscounted
         )
     more: dict[str, Any] = {}
     corrections = config.datasets[dataset].corrections
@@ -59,7 +61,7 @@ def run(config: Config, dataset: str) -> None:
         more["near_twins"] = {"test": counted, "groups": data.twins}
         for line in twins_said(counted):
             logging.getLogger("coder_clip").warning("data set %s: %s", dataset, line)
-    if own:
+    if is_folder:
         found_copies = copies(data, files)
         for line in [*warnings(data), *lines(found_copies)]:
             logging.getLogger("coder_clip").warning("data set %s: %s", dataset, line)
@@ -82,16 +84,16 @@ def run(config: Config, dataset: str) -> None:
 
 
 def twin_counts(data: ImageFiles) -> dict[str, int]:
-    """How many test images have near twins (`twins.counts`); images that a correction leaves out do
-    not count.
+    """Numbers of test images with near twins (`twins.counts`), without images that a correction
+    leaves out.
     """
     split_of = {i: split for split, pairs in data.splits.items() for i, _ in pairs}
     return counts_of_twins(split_of, data.twins)
 
 
 def known_twins(config: Config, dataset: str) -> list[list[str]] | None:
-    """The groups of near twins in the manifest; None without a manifest of the images that are
-    here.
+    """The groups of near twins, lists of image ids, in the manifest; None if there is no manifest
+    of the current images.
     """
     path = Paths(config.results).manifest(dataset)
     if not path.is_file():

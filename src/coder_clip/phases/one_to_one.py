@@ -33,14 +33,14 @@ def run(config: Config, model: str, dataset: str) -> None:
 
     A second set, with the prefix "as_published.", is made from the published code's sentences, if
     they differ."""
-    # The prompts of both sets are encoded in one call, which encodes those that they share once.
-    # The features are then split in the order in which the prompts were listed: by set, then by
-    # pair.
+    # The prompts of both sets are encoded in one call, which encodes equal prompts once. The
+    # features are then split in the order in which the prompts were listed: by set, then by pair.
     use_threads(config)
     classes = read_classes(config, dataset)
     templates = load_templates(dataset, config.datasets[dataset])
     paths = Paths(config.results)
     pair_set = load_pair_set(paths.one_to_one_texts(dataset), dataset, classes, made=True)
+    # prefix of the tensors -> ordered pair of classes -> its prompts
     ordered = {"": pair_sentences(pair_set, templates)}
     published = pair_sentences(pair_set, templates, as_published=True)
     if published != ordered[""]:
@@ -59,7 +59,8 @@ def run(config: Config, model: str, dataset: str) -> None:
     warn_cut(cut, len(texts), encoder.context_length, path)
     # sizes cut the features back into pairs, in the order of the flat list
     sizes = [len(sentences) for of_pairs in ordered.values() for sentences in of_pairs.values()]
-    parts, state = iter(torch.split(encoded.features, sizes)), dict[str, torch.Tensor]()
+    parts = iter(torch.split(encoded.features, sizes))
+    state: dict[str, torch.Tensor] = {}
     for prefix, of_pairs in ordered.items():
         pairs = OneToOne({pair: next(parts) for pair in of_pairs}, n_classes=len(classes))
         state |= {prefix + key: tensor for key, tensor in pairs.state().items()}
@@ -70,8 +71,8 @@ def run(config: Config, model: str, dataset: str) -> None:
 def _write_none(
     config: Config, model: str, dataset: str, classes: list[str], texts: list[str]
 ) -> None:
-    """Write no differences, of a model that brings its texts as features. UserError if there are
-    texts to encode.
+    """Write a file without differences, for a model that brings its texts as features. UserError if
+    there are texts to encode.
     """
     if texts:
         raise UserError(

@@ -18,12 +18,13 @@ log = logging.getLogger("coder_clip")
 
 
 def run(config: Config, dataset: str) -> None:
-    """Write ``one_to_one/{dataset}.json``: all one-to-one texts, those of the most frequently
-    confused pairs first.
+    """Write ``one_to_one/{dataset}.json``: all one-to-one texts, the most frequently confused pairs
+    first.
 
-    They come from a file, or from the phase generate_pairs.
+    The texts come from a file, or from the phase generate_pairs.
     """
-    classes, wanted = read_classes(config, dataset), _read_pairs(config, dataset)
+    classes = read_classes(config, dataset)
+    wanted = _read_pairs(config, dataset)
     entry, paths = config.datasets[dataset], Paths(config.results)
     path = paths.generated_pairs(dataset) if entry.pair_text_source else entry.pair_source(dataset)
     if path is None:
@@ -36,20 +37,21 @@ def run(config: Config, dataset: str) -> None:
         pairs = select_pairs(available, wanted)
         if not entry.pair_text_source:
             pairs.provenance["file"] = {"path": shown(path), "sha256": sha256(path)}
-    both = [p for p in pairs.pairs if p.compares]
-    # comparisons that have texts on both sides; a pair that is never compared counts 0
-    covered = sum(
-        wanted.get((min(p.a_index, p.b_index), max(p.a_index, p.b_index)), 0) for p in both
-    )
+    two_sided = [p for p in pairs.pairs if p.compares]  # with texts on both sides
+    # comparisons of these pairs; a pair that is never compared counts 0
+    covered = 0
+    for p in two_sided:
+        low, high = sorted((p.a_index, p.b_index))
+        covered += wanted.get((low, high), 0)
     pairs.provenance["pairs"] = {
         "compared": len(wanted),
-        "with_texts": len(both),
+        "with_texts": len(two_sided),
         "share_of_comparisons": round(covered / max(1, sum(wanted.values())), 6),
     }
     write_json(paths.one_to_one_texts(dataset), pairs.dump())
 
 
 def _read_pairs(config: Config, dataset: str) -> dict[tuple[int, int], int]:
-    """Unordered pairs (a < b) in the order of the file, with how often each is compared."""
+    """Unordered pair (a < b) -> how often stage two compares the pair, in the order of the file."""
     document = read_json(Paths(config.results).confusable_pairs(dataset))
     return {(p["a"], p["b"]): p["compared"] for p in document["pairs"]}

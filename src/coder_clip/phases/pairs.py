@@ -22,20 +22,20 @@ if TYPE_CHECKING:
 
 def run(config: Config, dataset: str) -> None:
     """Write ``one_to_one/pairs/{dataset}.json``: all pairs that stage two can compare, and how
-    often it would.
+    often it compares each.
 
-    These are the unordered pairs among the top candidates of images inside the widest gate of all
-    settings and of the threshold sweep, over validation images, most frequent first. If a language
-    model writes the texts, and so only the first pairs get some, those inside the data set's own
-    gate come first. Test images do not decide which texts are written, unless a data set has no
-    validation images. Labels are not read. One model decides, that which compares texts
-    (generator.encoder, by default the first): other models change no text and no number.
+    These are the unordered pairs among the top candidates of validation images inside the widest
+    gate of all settings and of the threshold sweep, most frequent first. If a source makes the
+    texts, which can be for the first pairs only, pairs inside the data set's own gate come first.
+    Test images do not decide which texts are written, unless a data set has no validation images.
+    Labels are not read. Only the model that compares texts (generator.encoder, by default the
+    first) decides: other models change no text and no number.
     """
     use_threads(config)
     classes = read_classes(config, dataset)
     widest = config.widest_threshold(dataset)
     gate = config.threshold(dataset) if config.datasets[dataset].pair_text_source else widest
-    compared = []
+    compared = []  # (n, 3) for each variant, see `counted`
     split = "val" if config.has_val(dataset) else "test"
     variants = sorted({uses_published_texts(setting) for setting in config.settings})
     images = read_image_features(config, config.text_encoder(), dataset, split)
@@ -49,7 +49,7 @@ def run(config: Config, dataset: str) -> None:
         # pairs are unordered: with the smaller class index first, (a, b) and (b, a) are counted
         # together
         low, high = torch.minimum(top[:, i], top[:, j]), torch.maximum(top[:, i], top[:, j])
-        # the narrower gate decides for an image, so all its pairs share the mark
+        # an image is inside the data set's own gate or not, so all its pairs have the same mark
         in_gate = (gap[inside] < gate)[:, None].expand_as(low)
         compared.append(torch.stack([low, high, in_gate.long()], dim=-1).flatten(0, 1))
     write_json(
@@ -64,14 +64,17 @@ def run(config: Config, dataset: str) -> None:
 
 
 def counted(comparisons: Tensor) -> list[dict[str, int]]:
-    """Each pair with how often it is compared, the most frequent inside the gate first.
+    """Each pair with its number of comparisons; sorted by comparisons inside the gate, then by all.
 
     comparisons: (n, 3) int64, the two classes a < b, and 1 inside the data set's own gate, else 0.
     """
     rows = comparisons.numpy()
-    pairs, place, compared = np.unique(rows[:, :2], axis=0, return_inverse=True, return_counts=True)
-    # weights turn a count of comparisons into a count of those inside the gate
-    inside = np.bincount(place.ravel(), weights=rows[:, 2], minlength=len(pairs)).astype(np.int64)
+    # pair_of: the row in `pairs` of each comparison
+    pairs, pair_of, compared = np.unique(
+        rows[:, :2], axis=0, return_inverse=True, return_counts=True
+    )
+    # the weights are 1 inside the gate and 0 outside: their sums count comparisons inside it
+    inside = np.bincount(pair_of.ravel(), weights=rows[:, 2], minlength=len(pairs)).astype(np.int64)
     # lexsort sorts by its last key first: inside, compared, then the classes
     order = np.lexsort((pairs[:, 1], pairs[:, 0], -compared, -inside))
     table = np.column_stack([pairs, compared, inside])[order]

@@ -53,7 +53,7 @@ def rows(
 
 
 def with_groups(table: pd.DataFrame, images: SplitFeatures) -> None:
-    """Add the column ``group`` to a row per image, where some images of the data set are near
+    """Add the column ``group`` to a table with one row per image, if the data set has near
     twins.
     """
     if images.groups is not None:
@@ -66,19 +66,19 @@ def metrics(
     """Accuracy, top-5 accuracy, mean class recall and the comparison with CLIP of one method and
     setting.
 
-    tables: the method's rows, one table per random draw. With several draws, numbers are means over
-    draws; the intervals of accuracy and of the comparison cover draws and images, the other
-    intervals cover each image's mean
-    result. fixed, broke: sums over all draws. draws: number of draws, with the standard deviation
-    and range of their accuracies.
-    clip: the rows of plain CLIP on the same images, in the same order. Where the rows have groups
-    of near twins, the intervals are over groups.
+    tables: the method's rows, one table per random draw; one table without random draws. clip: the
+    rows of plain CLIP on the same images, in the same order. Where the rows have groups of near
+    twins, the intervals are over groups.
+
+    With several draws, numbers are means over draws; the intervals of accuracy and of the
+    comparison cover draws and images, the other intervals cover each image's mean result. In the
+    result, fixed and broke are sums over all draws; draws: number of draws, with the standard
+    deviation and range of their accuracies.
 
     A rerank picks among the five best classes of stage one, so its top-5 accuracy equals stage
-    one's. It is None for up to five classes, where the label is always among them.
+    one's. The top-5 accuracy is None for up to five classes, where the label is always in the top
+    five.
     """
-    # A method without random draws is a method with one draw, so that one path serves both:
-    # `correct` is (draws, N).
     groups = tables[0]["group"].to_numpy() if "group" in tables[0] else None
     options: dict[str, Any] = {
         "resamples": config.evaluation.bootstrap,
@@ -87,9 +87,9 @@ def metrics(
     options["groups"] = groups
     method, labels = tables[0]["method"].iloc[0], tables[0]["label"].to_numpy()
     correct = np.stack([table["correct"].to_numpy() for table in tables])  # (draws, N)
-    # among is (draws, N, TOP)
-    among = np.stack([table[[f"top{i + 1}" for i in range(TOP)]].to_numpy() for table in tables])
-    top5 = (among == labels[None, :, None]).any(axis=2).mean(axis=0)
+    # the best classes of each image: (draws, N, TOP)
+    best = np.stack([table[[f"top{i + 1}" for i in range(TOP)]].to_numpy() for table in tables])
+    top5 = (best == labels[None, :, None]).any(axis=2).mean(axis=0)
     accuracy = over_seeds(correct, groups)
     document = {
         "method": method,
@@ -100,7 +100,7 @@ def metrics(
         "against_clip": None,
     }
     if method != "clip":
-        # plain CLIP has one run, which stands beside every draw
+        # plain CLIP has one run, which every draw is compared with
         before = np.broadcast_to(clip["correct"].to_numpy(), correct.shape)
         test = paired_test_over_seeds(before, correct, groups=groups)
         document["against_clip"] = {**test, "difference": as_estimate(test["difference"])}

@@ -28,10 +28,12 @@ def run(config: Config, config_file: Path) -> None:
     results = Results.of(config, "" if default else file)
     write_json(paths.metrics, page.metrics(results))
     left_out = list(config.left_out)
+    # the configuration as the page shows it: title and note first, then the other keys
     document = deciding(config)
     shown = {key: document.pop(key) for key in ("title", "note")}
     shown |= {"results": str(config.results), "only_present": left_out, **document}
-    shown |= {"left_out": left_out} if left_out else {}
+    if left_out:
+        shown["left_out"] = left_out
     page.render(
         results,
         paths.report,
@@ -44,8 +46,8 @@ def run(config: Config, config_file: Path) -> None:
 
 
 def summary(config: Config) -> str:
-    """The claims as text, and the paths of report, tables and figures; in a clone only the tables
-    exist.
+    """The claims as text, then the paths of report, tables and figures (a clone has only the
+    tables), and the next command.
     """
     paths = Paths(config.results)
     table = plain(present(paths.table("claims", ".md")).read_text(encoding="utf-8"))
@@ -54,15 +56,18 @@ def summary(config: Config) -> str:
         "tables": paths.table("claims", ".md").parent,
         "figures": paths.figure("few_shot", ".png").parent,
     }
-    found = [f"{what}: {_place(path)}" for what, path in places.items()]
-    return "\n".join(["", config.title, "", table, "", *found, f"next: {_next(config)}"])
+    lines = [f"{name}: {_place(path)}" for name, path in places.items()]
+    return "\n".join(["", config.title, "", table, "", *lines, f"next: {_next(config)}"])
 
 
 def _next(config: Config) -> str:
     """The command that most people want after this run, and what it does."""
     if config.datasets.keys() <= DRAWN.keys():
         return "make first  (first real numbers: three published data sets, about an hour)"
-    for name in (n for n in config.datasets if n not in BUILTIN and config.has_val(n)):
+    # for the first own data set with validation images, the page of its errors
+    for name in config.datasets:
+        if name in BUILTIN or not config.has_val(name):
+            continue
         which = f" --dataset {name}" if len(config.datasets) > 1 else ""
         which += f" --model {next(iter(config.models))}" if len(config.models) > 1 else ""
         return (
@@ -73,6 +78,7 @@ def _next(config: Config) -> str:
 
 
 def _place(path: Path) -> str:
+    """The path, with "/" after a folder; a message if it does not exist."""
     if not path.exists():
         return f"{path} is not here; 'make pull' or 'make reproduce' brings it"
-    return f"{path}{'/' * path.is_dir()}"
+    return f"{path}/" if path.is_dir() else f"{path}"

@@ -47,13 +47,14 @@ METHOD = "coder_rerank"
 def run(config: Config, model: str, dataset: str) -> None:
     """Write ``rerank/{model}/{dataset}.parquet`` and ``.json``.
 
-    Without validation images to choose the threshold on, it is the default one.
+    Settings that choose the threshold on validation images use the default one without such images.
     """
     # Both stages run once per setting, for every image. A threshold then only chooses between their
     # two predictions, so the sweep over thresholds costs little.
     use_threads(config)
     test = read_image_features(config, model, dataset, "test")
     val = read_image_features(config, model, dataset, "val") if config.has_val(dataset) else None
+    # key: as published or not
     pairs = {flag: read_one_to_one(config, test, flag) for flag in (False, True)}
     paths = Paths(config.results)
     stage_one = read_parquet(paths.zero_shot(model, dataset), ["method", "correct"])
@@ -64,7 +65,8 @@ def run(config: Config, model: str, dataset: str) -> None:
 
     tables, documents, sweep, candidates, changes = [], [], [], [], []
     for setting in config.settings:
-        result, compared = stage_two(inputs, SETTINGS[setting]), inputs.pairs_of(SETTINGS[setting])
+        result = stage_two(inputs, SETTINGS[setting])
+        compared = inputs.pairs_of(SETTINGS[setting])
         both, threshold, reranked = result.both, result.threshold, result.reranked
         table = rows(test, METHOD, setting, result.scores, result.prediction)
         table["looked_at"], table["stage_one"] = reranked.numpy(), both.stage_one.numpy()
@@ -77,7 +79,7 @@ def run(config: Config, model: str, dataset: str) -> None:
                 **coverage(both.classes[reranked], compared),
             }
         )
-        # thresholds only choose between two known predictions
+        # both predictions are known, and each threshold chooses between them
         for t in config.rerank.thresholds:
             right = both.predictions(t) == test.labels
             point = {
@@ -85,10 +87,9 @@ def run(config: Config, model: str, dataset: str) -> None:
                 "looked_at": int(((both.gap < t) & result.eligible).sum()),
             }
             sweep.append({"setting": setting, "threshold": t, **point})
-        # k above the number of classes is that number, and the set drops repeats
-        for k in sorted(
-            {min(k, len(test.classes)) for k in (config.rerank.top_k, *config.rerank.top_ks)}
-        ):
+        # a k above the number of classes is reduced to this number, and the set drops repeats
+        tried = (config.rerank.top_k, *config.rerank.top_ks)
+        for k in sorted({min(k, len(test.classes)) for k in tried}):
             top_k = rerank_scores(test.features, result.scores, compared, k)
             candidates += [
                 {"setting": setting, "top_k": k, **point}
@@ -144,8 +145,9 @@ class StageScores:
 class RerankInputs:
     """The inputs of stage two in any setting. val: None if the data set has no validation images.
 
-    pairs: the differences, and under True those of the published code's sentences. shared: results
-    that settings with the same texts share, by the bugs in these texts.
+    pairs: the differences of pairs; key True: from the published code's sentences, False: from
+    correct ones. shared: results so far, by the bugs in the texts of a setting (`stages`), because
+    settings with the same texts share them.
     """
 
     config: Config
@@ -161,7 +163,9 @@ class RerankInputs:
         return self.pairs[s.one_to_one_as_published]
 
     def stages(self, s: Setting) -> StageScores:
-        """Both stages with the texts of a setting."""
+        """Both stages with the texts of a setting, computed once for all settings with these
+        texts.
+        """
         key = (
             s.synonyms_reach_clip,
             s.underscores_in_names_only,
@@ -172,7 +176,8 @@ class RerankInputs:
             neighbors = text_neighbors(self.texts, s)
             scores = neighbors.class_scores(self.test.features)
             top, pairs = self.config.rerank.top_k, self.pairs_of(s)
-            test, val = rerank_scores(self.test.features, scores, pairs, top), None
+            test = rerank_scores(self.test.features, scores, pairs, top)
+            val = None
             if self.val is not None:
                 x = self.val.features
                 val = rerank_scores(x, neighbors.class_scores(x), pairs, top)
@@ -182,8 +187,8 @@ class RerankInputs:
 
 @dataclass(frozen=True)
 class StageTwo:
-    """Stage two in one setting: stage one's scores (N, C), both predictions, and the images (N,) it
-    may rerank.
+    """Stage two in one setting. scores: (N, C) of stage one; both: predictions of both stages;
+    eligible: (N,) bool, images that the setting may rerank.
     """
 
     scores: Tensor
@@ -193,10 +198,12 @@ class StageTwo:
 
     @property
     def reranked(self) -> Tensor:
+        """(N,) bool, the images that stage two decides."""
         return (self.both.gap < self.threshold) & self.eligible
 
     @property
     def prediction(self) -> Tensor:
+        """(N,) int64, the final classes."""
         return torch.where(self.reranked, self.both.stage_two, self.both.stage_one)
 
 
@@ -212,18 +219,18 @@ def stage_two(inputs: RerankInputs, s: Setting) -> StageTwo:
         if stages.val is not None and inputs.val is not None:
             threshold = best_threshold(thresholds, stages.val, inputs.val.labels)
     eligible = torch.full((len(inputs.test.ids),), s.reranks)
-    if (
-        s.gate_reads_labels
-    ):  # as published: an image whose label is not among the top five is not counted
+    # as published: an image whose label is not among the top five is not counted
+    if s.gate_reads_labels:
         eligible &= (stages.test.classes == inputs.test.labels[:, None]).any(dim=1)
     return StageTwo(stages.scores, stages.test, threshold, eligible)
 
 
 def _on_validation(inputs: RerankInputs) -> dict[str, Any]:
-    """The rerank on validation images, in the setting that new images are classified in; empty for
-    as_published alone.
+    """The rerank on validation images, in the setting that new images are classified in; no methods
+    if the run has the setting as_published alone.
 
-    Where its threshold is chosen on these images, each half has the threshold of the other.
+    Where the threshold is chosen on these images, each half has the threshold that is best on the
+    other half.
     """
     config, val, setting = inputs.config, inputs.val, usable(inputs.config.settings)
     assert val is not None
@@ -241,19 +248,17 @@ def _on_validation(inputs: RerankInputs) -> dict[str, Any]:
     document = read_json(
         Paths(config.results).zero_shot(val.meta["model"], inputs.dataset).with_suffix(".json")
     )
-    tests = document["validation"]["candidates"]
+    tests = document["validation"]["candidates"]  # number of tests to correct for
     of_names = predict(names) == val.labels
     entry = recommendation.entry(METHOD, setting, correct, of_names, tests, val.groups)
     return {"images": len(val.ids), "methods": [{**entry, "thresholds": thresholds}]}
 
 
 def flaws(inputs: RerankInputs) -> list[dict[str, Any]]:
-    """The effect of each bug and leak of stage one and two alone: ``clean`` with it against
-    ``clean``, paired.
+    """The effect of each flaw (bug or leak) of stage one and two alone: ``clean`` with this flaw
+    against ``clean``, on the same images.
     """
-    # One flaw at a time is added to the clean setting, and the same images are compared without and
-    # with it. Flaws in texts change stage one, too, so CODER without the rerank is compared as
-    # well.
+    # flaws in texts change stage one, too, so CODER without the rerank is compared as well
     config, labels = inputs.config, inputs.test.labels
     clean = stage_two(inputs, SETTINGS["clean"])
     groups = inputs.test.groups
@@ -265,11 +270,12 @@ def flaws(inputs: RerankInputs) -> list[dict[str, Any]]:
     effects = []
     for key, flaw in FLAWS.items():
         if flaw.setting.adapter_selection != SETTINGS["clean"].adapter_selection:
-            continue  # the phase adapter measures it
+            continue  # the phase adapter measures this flaw
         flawed = stage_two(inputs, flaw.setting)
-        predictions = {METHOD: (clean.prediction, flawed.prediction)}
+        predictions = {}  # method -> predictions without and with the flaw
         if flaw.setting.published_texts:
-            predictions = {"coder": (clean.both.stage_one, flawed.both.stage_one), **predictions}
+            predictions["coder"] = clean.both.stage_one, flawed.both.stage_one
+        predictions[METHOD] = clean.prediction, flawed.prediction
         for method, (before, after) in predictions.items():
             was, now = (before == labels).numpy(), (after == labels).numpy()
             effects.append(
@@ -289,8 +295,8 @@ def flaws(inputs: RerankInputs) -> list[dict[str, Any]]:
 
 
 def best_threshold(thresholds: list[float], both: Reranked, labels: Tensor) -> float:
-    """The threshold with the highest accuracy, labels (N,); of several the smallest (fewest
-    reranks).
+    """The threshold with the highest accuracy on labels (N,); of several the smallest, which
+    reranks the fewest images.
     """
     right = {t: int((both.predictions(t) == labels).sum()) for t in sorted(thresholds)}
     return max(right, key=lambda t: right[t])
@@ -299,20 +305,23 @@ def best_threshold(thresholds: list[float], both: Reranked, labels: Tensor) -> f
 def cross_fitted(
     thresholds: list[float], both: Reranked, labels: Tensor, groups: Tensor | None = None
 ) -> tuple[Tensor, list[float]]:
-    """Results (N,) bool of the rerank, each half of the images with the threshold that is best on
-    the other half.
+    """Correctness (N,) bool of the rerank, each half of the images with the threshold that is best
+    on the other half; and the thresholds of the first and the second half.
 
-    So no image is evaluated with a threshold that it helped to choose, which would look too good.
-    Also the two thresholds, of the first and of the second half. The halves are every other image
-    in the order of the classes: each class is in both halves, or its images would have a threshold
-    that was chosen without it. groups: (N,), near twins share a number; every other group then, so
-    that no image chooses the threshold of its near twin."""
+    No image is evaluated with a threshold that it helped to choose, which would look too good. The
+    halves are every other image in the order of the classes, so that each half has images of each
+    class. groups: (N,), equal for near twins; whole groups alternate then, so that no image chooses
+    the threshold of its near twin."""
     # in the order of classes, so that every other image or group splits each class
     order = labels.argsort(stable=True)
-    places: dict[int, int] = {}  # group -> its place in the order of the classes
-    numbers = order if groups is None else groups[order]
-    second = torch.tensor([places.setdefault(g, len(places)) % 2 for g in numbers.tolist()]) == 1
-    halves, chosen = (order[~second], order[second]), []
+    # without groups each image is its own group
+    group_of = (order if groups is None else groups[order]).tolist()
+    half_of: dict[int, int] = {}  # group -> 0 or 1, in turn
+    for group in group_of:
+        half_of.setdefault(group, len(half_of) % 2)
+    second = torch.tensor([half_of[group] for group in group_of]) == 1
+    halves = (order[~second], order[second])
+    chosen = []
     correct = torch.zeros(len(labels), dtype=torch.bool)
     for half, other in (halves, halves[::-1]):
         threshold = best_threshold(thresholds, Reranked(*(t[other] for t in both)), labels[other])
@@ -324,17 +333,15 @@ def cross_fitted(
 def gates(
     both: Reranked, threshold: float, labels: Tensor, pairs: OneToOne, groups: Tensor | None = None
 ) -> list[dict[str, Any]]:
-    """The rerank with the gate in use and without one: its accuracy, and that of a second stage
-    that never errs.
+    """The rerank with the gate in use ("in_use") and with all images reranked ("open").
 
-    labels: (N,). groups: (N,), near twins share a number. coverage: share of comparisons with
-    texts; None if nothing is compared.
+    Each entry has the accuracy of the rerank, the accuracy of a second stage that never errs
+    (oracle), and coverage: share of comparisons with texts; None if nothing is compared. labels:
+    (N,). groups: (N,), near twins share a number.
     """
+    reranked_by = {"in_use": both.gap < threshold, "open": torch.full(both.gap.shape, True)}
     rows_of_gates = []
-    for gate, reranked in (
-        ("in_use", both.gap < threshold),
-        ("open", torch.full(both.gap.shape, True)),
-    ):
+    for gate, reranked in reranked_by.items():
         right = torch.where(reranked, both.stage_two, both.stage_one) == labels
         rows_of_gates.append(
             {
@@ -349,8 +356,8 @@ def gates(
 
 
 def changed_pairs(table: pd.DataFrame, setting: str) -> list[dict[str, Any]]:
-    """For each (class before, class after), the number of images that the rerank fixed or broke,
-    and which.
+    """For each (class before, class after) of the rerank, the number and ids of the images that it
+    fixed and broke.
     """
     changed = table[table["prediction"] != table["stage_one"]]
     changes = []
@@ -367,15 +374,15 @@ def changed_pairs(table: pd.DataFrame, setting: str) -> list[dict[str, Any]]:
 
 
 def read_one_to_one(config: Config, images: SplitFeatures, as_published: bool = False) -> OneToOne:
-    """The pair differences of these images' model and data set; as published: of its sentences, if
-    they differ.
+    """Read the pair differences of these images' model and data set. as_published: from the
+    published code's sentences, if these differ.
 
-    UserError if they were made for other features.
+    UserError if the file was made for other features.
     """
     path = Paths(config.results).one_to_one(images.meta["model"], images.meta["dataset"])
     tensors, meta = read_tensors(path)
     belongs(path, meta, images)
-    # sentences that are as published already are stored once, without a prefix
+    # if both kinds of sentences are the same, the file has one set, without a prefix
     published = {
         k.removeprefix(AS_PUBLISHED): t for k, t in tensors.items() if k.startswith(AS_PUBLISHED)
     }

@@ -15,10 +15,7 @@ if TYPE_CHECKING:
 
 
 def drawn(pool: SplitFeatures, shots: int, seed: int) -> list[str]:
-    """Image ids of a seed's shots.
-
-    Fewer shots are the first ones of the draw that the features were made for.
-    """
+    """Image ids of a seed's shots: the first ``shots`` of the draw in the features' metadata."""
     draw = pool.meta.get("draws", {}).get(str(seed), [])[:shots]
     if len(draw) < shots:
         raise UserError(
@@ -28,8 +25,9 @@ def drawn(pool: SplitFeatures, shots: int, seed: int) -> list[str]:
 
 
 def different(config: Config, pool: SplitFeatures, shots: int) -> list[int]:
-    """The seeds whose shots differ: from as many images as shots all seeds draw the same, which is
-    one draw.
+    """The seeds whose shots differ; of seeds that draw the same images only the first.
+
+    All seeds draw the same images if every class has only as many images as shots.
     """
     first: dict[frozenset[str], int] = {}
     for seed in config.adapter.seeds:
@@ -46,12 +44,10 @@ def shot_rows(config: Config, pool: SplitFeatures, shots: int, seed: int) -> Ten
     """
     images = drawn(pool, shots, seed)
     row = {image: i for i, image in enumerate(pool.ids)}
-    skipped = (
-        {image for image, _ in pool.meta["skipped"]}
-        if config.features.on_error == "skip"
-        else set()
-    )
-    # without features and not known to be unreadable: the features are of other shots
+    skipped: set[str] = set()
+    if config.features.on_error == "skip":
+        skipped = {image for image, _ in pool.meta["skipped"]}
+    # a shot without features that was not skipped: the features were made for other shots
     lost = [image for image in images if image not in row and image not in skipped]
     if lost:
         raise UserError(f"no features of '{lost[0]}' ({len(lost)} shots); encode the images again")

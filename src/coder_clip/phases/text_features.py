@@ -31,7 +31,8 @@ ABOUT = (
     "Encode every sentence: the text set in its templates, prompt ensemble, random-word control."
 )
 SENTENCES = [f.name for f in fields(Templates) if f.name != "class_names_as_published"]
-CLASSES = 128  # whose sentences are encoded at a time for the template ensemble: 10,000 of them
+# classes whose sentences are encoded at a time for the template ensemble: 10,000 sentences
+CLASSES = 128
 
 
 def run(config: Config, model: str, dataset: str) -> None:
@@ -40,7 +41,7 @@ def run(config: Config, model: str, dataset: str) -> None:
     """
     # One file holds every prompt of every kind and setting, each with its kind and class: later
     # phases select rows and need no encoder. Of random words and template ensembles only the
-    # means per class are kept, which is all that is used.
+    # means per class are kept, because nothing else is used.
     use_threads(config)
     classes = read_classes(config, dataset)
     if is_list(config.models[model].model):
@@ -84,7 +85,9 @@ def run(config: Config, model: str, dataset: str) -> None:
 
 
 def write_tables(config: Config, model: str, dataset: str, classes: list[str]) -> None:
-    """Write the texts that a model brings as features, those of the classes and the vocabulary."""
+    """Write the text features of a model that brings texts as features: of classes and
+    vocabulary.
+    """
     tables = TextTables(config.models[model].model, data_root(config.data_root))
     texts = tables.texts(dataset, classes)
     meta = {
@@ -98,10 +101,9 @@ def write_tables(config: Config, model: str, dataset: str, classes: list[str]) -
         "over_length": [],
         "templates": {},
     }
+    features = torch.stack([t.feature for t in texts]) if texts else torch.zeros(0, tables.dim)
     tensors = {
-        "features": torch.stack([t.feature for t in texts])
-        if texts
-        else torch.zeros(0, tables.dim),
+        "features": features,
         "class_index": torch.tensor([t.owner for t in texts], dtype=torch.int64),
         "imagenet_names": tables.imagenet_names(),
     }
@@ -112,9 +114,9 @@ def imagenet_names(encoder: Encoder) -> Tensor:
     """Unit features of "a photo of a {name}" with ImageNet's class names, in label order: (1000,
     d).
 
-    They show the main directions of the text encoder, onto which image features are projected, and
-    are the same for every data set of a model. Each file has a copy, so that few-shot methods and
-    evaluation need no other data set."""
+    These features give the main directions of the text encoder, onto which image features are
+    projected. They are the same for every data set of a model; each file has a copy, so that
+    few-shot methods and evaluation need no other data set."""
     names = entry("imagenet").class_names()
     return encoder.encode_texts_report([f"a photo of a {name}" for name in names]).features
 
@@ -124,37 +126,33 @@ def random_words(
 ) -> Tensor:
     """For each draw of random words the mean of the unit features of each class's texts: (D, C, d).
 
-    The control for what attributes say: their sentences with the words of all of them shuffled,
-    each draw by its own seed. A class without attributes has its name. Only the means are kept: ten
-    draws would be most of a file."""
+    The control for the content of attribute texts: the same sentences, with the words of all
+    attributes shuffled, each draw by its own seed. A class without attributes has its name. Only
+    the means are kept: the features of ten draws would be most of a file."""
     means = []
     attributes = [c.attribute for c in texts.classes]
     names = [spaces(c.name) for c in texts.classes]
     for draw in range(draws):
-        # equal prompts of a class count once; a class without attributes has its name
-        of_classes = [
-            list(
-                dict.fromkeys(
-                    fill(templates.attribute, name, attribute=words) for words in of_class
-                )
-            )
-            or [fill(templates.name, name)]
-            for name, of_class in zip(
-                names, random_word_texts(attributes, [seed, draw]), strict=True
-            )
-        ]
+        of_classes = []  # prompts of each class
+        shuffled = random_word_texts(attributes, [seed, draw])
+        for name, of_class in zip(names, shuffled, strict=True):
+            prompts = [fill(templates.attribute, name, attribute=words) for words in of_class]
+            if not prompts:
+                prompts = [fill(templates.name, name)]
+            # equal prompts of a class count once
+            of_classes.append(list(dict.fromkeys(prompts)))
         features = encoder.encode_texts_report(
-            [s for sentences in of_classes for s in sentences]
+            [prompt for prompts in of_classes for prompt in prompts]
         ).features
         # sums of numbers on the grid are exact
-        parts = torch.split(on_grid(features), [len(sentences) for sentences in of_classes])
+        parts = torch.split(on_grid(features), [len(prompts) for prompts in of_classes])
         means.append(torch.stack([(part.sum(dim=0) / len(part)).float() for part in parts]))
     return torch.stack(means)
 
 
 def template_weights(encoder: Encoder, names: list[str]) -> Tensor:
-    """CLIP's class weights (C, d) from the 80 templates that open_clip ships: the unit mean of unit
-    features.
+    """CLIP's class weights (C, d) from the 80 templates that open_clip ships: for each class the
+    mean of its unit features, scaled to length 1.
 
     Only the mean is kept: ImageNet's 80,000 sentences would be the largest file of a run.
     """
@@ -162,11 +160,11 @@ def template_weights(encoder: Encoder, names: list[str]) -> Tensor:
 
     weights = []
     for start in range(0, len(names), CLASSES):
-        some = names[start : start + CLASSES]
+        part = names[start : start + CLASSES]
         features = encoder.encode_texts_report(
-            [t(name) for name in some for t in TEMPLATES]
+            [template(name) for name in part for template in TEMPLATES]
         ).features
         # the sum has the direction of the mean, and only the direction counts
-        sums = on_grid(features).view(len(some), len(TEMPLATES), -1).sum(dim=1)
+        sums = on_grid(features).view(len(part), len(TEMPLATES), -1).sum(dim=1)
         weights.append((sums / lengths(sums)).to(features.dtype))
     return torch.cat(weights)

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 def run(config: Config, dataset: str) -> None:
     """Check the texts against the data set's classes and write ``texts/{dataset}.json``.
 
-    They come from one file, from the class names alone, or each kind from its own source: a file,
-    or the phase generate_texts.
+    The texts come from one file, or from the class names alone; or each kind has its own source: a
+    file, or the phase generate_texts.
     """
     classes = read_classes(config, dataset)
     entry, paths = config.datasets[dataset], Paths(config.results)
@@ -27,18 +27,19 @@ def run(config: Config, dataset: str) -> None:
         (texts,) = files.values()
     else:
         texts = names_only(dataset, classes)
-        made = None
+        generated = None
         if entry.generated(dataset):
-            made = load_text_set(paths.generated_texts(dataset), dataset, classes, made=True)
+            generated = load_text_set(paths.generated_texts(dataset), dataset, classes, made=True)
         # start from the names and add each kind from its own source
         for kind, source in sources.items():
-            text_set = files[source] if isinstance(source, Path) else made
+            text_set = files[source] if isinstance(source, Path) else generated
             assert text_set is not None
             texts = with_kinds(texts, text_set, kind)
     write_json(paths.texts(dataset), texts.dump())
 
 
 def _load(path: Path, dataset: str, classes: list[str]) -> TextSet:
+    """Read a text set, and note the file's path and hash in its provenance."""
     texts = load_text_set(path, dataset, classes)
     note: dict[str, Any] = {"path": shown(path), "sha256": sha256(path)}
     texts.provenance["file"] = note

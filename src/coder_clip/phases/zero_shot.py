@@ -38,12 +38,12 @@ def run(config: Config, model: str, dataset: str) -> None:
     tables = [
         rows(images, method, setting, s, predict(s)) for (method, setting), s in scores.items()
     ]
-    methods = [metrics(config, [t], tables[0], n_classes) for t in tables]
+    methods = [metrics(config, [table], tables[0], n_classes) for table in tables]
     if texts.random_words is not None:
-        drawn = [mean_scores(x, means) for means in texts.random_words]
-        draws = [
-            rows(images, "random_words", "any", s, predict(s), draw) for draw, s in enumerate(drawn)
-        ]
+        draws = []  # one table per draw
+        for draw, means in enumerate(texts.random_words):
+            drawn = mean_scores(x, means)
+            draws.append(rows(images, "random_words", "any", drawn, predict(drawn), draw))
         tables += draws
         methods.append(metrics(config, draws, tables[0], n_classes))
     paths = Paths(config.results)
@@ -73,7 +73,9 @@ def run(config: Config, model: str, dataset: str) -> None:
 def _scores(
     config: Config, images: SplitFeatures, texts: Texts, settings: Iterable[str]
 ) -> dict[tuple[str, str], Tensor]:
-    """(method, setting) -> scores (N, C): every baseline, and CODER in these settings."""
+    """(method, setting) -> scores (N, C): every baseline with setting "any", and CODER in these
+    settings.
+    """
     x, n_classes = images.features, len(images.classes)
     scores = {(method, "any"): s for method, s in baseline_scores(texts, x, n_classes).items()}
     for setting in settings:
@@ -85,12 +87,13 @@ def _scores(
 def _on_validation(config: Config, val: SplitFeatures, texts: Texts) -> dict[str, Any]:
     """Every method on validation images, CODER in the setting that new images are classified in.
 
-    candidates: their number, which the intervals are corrected for; the phase rerank adds one.
+    In the result, candidates is the number of methods that a user can choose from, which the
+    intervals are corrected for.
     """
     setting = usable(config.settings)
     scores = _scores(config, val, texts, [setting] if setting else [])
     correct = {key: predict(s) == val.labels for key, s in scores.items()}
-    # the rerank is one more candidate, so the correction counts it before it runs
+    # the phase rerank adds one more candidate, so the correction counts the rerank already
     reranked = ["coder_rerank"] if setting else []
     tests = len(recommendation.candidates([method for method, _ in scores] + reranked))
     of_names = correct[recommendation.NAMES, "any"]

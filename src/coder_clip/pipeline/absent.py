@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 def refuse_absent(
     config: Document, file: Path, wanted: Collection[str], downloaded: Collection[str]
 ) -> None:
-    """UserError that names all published data sets that are missing, if any of ``wanted`` is, so
-    that you can get all
-    at once. downloaded: by the run."""
+    """UserError if a published data set of ``wanted`` is missing. The message names all that are
+    missing, so that you can get all at once. downloaded: data sets that the run downloads.
+    """
     published = [n for n in config.datasets if config.published(n)]
     if not set(wanted) & set(published):
         return
@@ -42,25 +42,25 @@ def refuse_absent(
 
 
 def to_download(config: Document) -> list[str]:
-    """Published data sets that a run downloads (``fetch``): anyone may download all files that they
-    need and lack.
+    """Published data sets that a run downloads if ``fetch`` is set: those that lack files, none of
+    which the user has to download by hand.
     """
     if not config.fetch:
         return []
-    found = [look_at(n, data_root(config.data_root)) for n in absent_data(config, whole=True)]
-    return [each.name for each in found if each.get and not each.by_hand]
+    looked_at = [look_at(n, data_root(config.data_root)) for n in absent_data(config, whole=True)]
+    return [data.name for data in looked_at if data.get and not data.by_hand]
 
 
 def absent_data(
     config: Document, whole: bool = False, opened: Collection[str] = (), skip: bool = False
 ) -> list[str]:
-    """Published data sets that no run can use: neither their images nor the features of all of them
-    are here.
+    """Published data sets that no run can use: neither their images nor the features of all their
+    images are here.
 
-    whole: also those of which some image is missing, unless a manifest says that all were there.
-    skip: with whole, only those of which all images of a split are missing. opened: those whose
-    images a job opens, so that features are not enough. UserError if the folder of published data
-    sets is not known.
+    whole: also data sets that lack some image, unless there is a manifest, so that a job has looked
+    at the images. skip: with whole, a data set may lack images if no split lacks all. opened: data
+    sets whose images a job opens, so that features are not enough. UserError if the folder of
+    published data sets is not known.
     """
     paths = Paths(config.results)
     published = [n for n in config.datasets if config.published(n)]
@@ -73,6 +73,7 @@ def absent_data(
         existing(root)
 
     def unusable(name: str) -> bool:
+        """True if the images of a data set are not here; with ``whole``, also if some are not."""
         if not is_here(name, root, config.datasets[name].split):
             return True
         # where a manifest is, a job has looked at the images already
@@ -84,21 +85,21 @@ def absent_data(
 
 
 def _is_whole(config: Document, name: str, root: Path, skip: bool) -> bool:
-    """True if no image is missing; with skip, if each split has one that is not."""
-    given = config.datasets[name]
+    """True if no image is missing; with skip, if each split has an image that is here."""
     try:
-        data = load_below(name, root, given.split)
+        data = load_below(name, root, config.datasets[name].split)
     except UserError:
         return False
     missing = set(data.missing())
-    return not missing or (
-        skip and all({i for i, _ in pairs} - missing for pairs in data.splits.values())
-    )
+    if not missing:
+        return True
+    images_of_splits = [{image for image, _ in pairs} for pairs in data.splits.values()]
+    return skip and all(images - missing for images in images_of_splits)
 
 
 def _is_encoded(config: Document, name: str) -> bool:
-    """True if the results hold everything that is made from its images: after a pull they are not
-    needed.
+    """True if the results have all features of the data set's images, and its manifest: then the
+    images are not needed.
     """
     paths = Paths(config.results)
     features = [

@@ -15,6 +15,9 @@ def read(path: Path) -> dict[str, str] | None:
     except OSError:
         return None
     rows = list(csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE))
+    if not rows:
+        return None
+    last = rows[-1]
     # DictReader fills the cells that a half-written row lacks with None
-    whole = bool(rows) and bool(rows[-1].get("rule_name")) and None not in rows[-1].values()
-    return rows[-1] if whole else None
+    is_whole = bool(last.get("rule_name")) and None not in last.values()
+    return last if is_whole else None

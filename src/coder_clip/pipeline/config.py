@@ -32,7 +32,7 @@ from .yaml_file import read_yaml
 # environment variable that comes before the key only_present
 ONLY_PRESENT = "CODER_CLIP_ONLY_PRESENT"
 FETCH = "CODER_CLIP_FETCH"  # the same for the key fetch
-# for a run's jobs: what its plan left out, so that they need not look again
+# data sets that the plan of a run left out, so that its jobs need not look again
 LEFT_OUT = "CODER_CLIP_LEFT_OUT"
 
 
@@ -58,6 +58,7 @@ class Config(Document):
         """
 
         def absolute(path: Path | None) -> Path | None:
+            """The absolute path; None stays None."""
             return path and (root / path.expanduser()).resolve()
 
         keys = ("root", "features", "corrections")
@@ -70,26 +71,27 @@ class Config(Document):
 
 
 def existing_file(path: str | Path) -> Path:
-    """The path of a configuration file; UserError if there is none, with those that are here."""
+    """The path of a configuration file. UserError if there is no such file, with the names of the
+    files in config/.
+    """
     path = Path(path)
     if path.is_file():
         return path
     files = ", ".join(sorted(str(p) for p in Path("config").glob("*.yaml")))
-    advice = (
-        f" (there are: {files})"
-        if files
-        else "; go to the folder of the Snakefile, or use --config FILE"
-    )
+    advice = "; go to the folder of the Snakefile, or use --config FILE"
+    if files:
+        advice = f" (there are: {files})"
     raise UserError(f"no configuration file {path}{advice}")
 
 
 def load_config(path: str | Path, absent: bool = False, root: Path | None = None) -> Config:
     """Read and check a configuration file. absent: keep data sets that are not here, even with
-    only_present. root: the folder that its paths start at, by default the working directory; they
-    become absolute.
+    only_present. root: the folder at which relative paths in the file start; these paths become
+    absolute. Default: the working directory, and paths stay as they are.
 
-    In the process of a job it is the one that the job began with, whatever the file holds now.
-    UserError, in one line, for a missing file, invalid YAML, unknown keys and impossible values.
+    In the process of a job the result is the configuration that the job began with, whatever the
+    file holds now. UserError, in one line, for a missing file, invalid YAML, unknown keys and
+    impossible values.
     """
     if evidence.config is not None:
         return evidence.config  # type: ignore[no-any-return]
@@ -107,17 +109,18 @@ def load_config(path: str | Path, absent: bool = False, root: Path | None = None
         config = config.at(root)
     fetch = os.environ.get(FETCH)
     if fetch:
-        config = config.model_copy(
-            update={"fetch": "strict" if fetch == "strict" else switched(FETCH, fetch)}
-        )
+        value = "strict" if fetch == "strict" else switched(FETCH, fetch)
+        config = config.model_copy(update={"fetch": value})
     variable = os.environ.get(ONLY_PRESENT)
     only_present = switched(ONLY_PRESENT, variable) if variable else config.only_present
-    return _present(config, path) if only_present and not absent else config
+    if only_present and not absent:
+        return _present(config, path)
+    return config
 
 
 def known_folders(config: Config) -> list[Path]:
-    """Folders whose files are known in other ways: images by the list of a data set, answers by
-    their requests.
+    """Folders whose files a job's certificate need not note: images are known by the list of their
+    data set, answers by their requests.
     """
     folders = [dataset.root for dataset in config.datasets.values()]
     folders.append(config.data_root)
@@ -150,23 +153,23 @@ def _present(config: Config, path: Path) -> Config:
     from .absent import absent_data, to_download
 
     # jobs keep to the plan: a data set that appears during the run stays out
-    known = os.environ.get(LEFT_OUT)
-    if known is not None:
-        absent = [name for name in config.datasets if name in known.split(",")]
+    left_out = os.environ.get(LEFT_OUT)
+    if left_out is not None:
+        absent = [name for name in config.datasets if name in left_out.split(",")]
     else:
         downloaded = to_download(config)
         skip = config.features.on_error == "skip"  # a run goes on without single images
         absent = [
             name for name in absent_data(config, whole=True, skip=skip) if name not in downloaded
         ]
-    here = {name: dataset for name, dataset in config.datasets.items() if name not in absent}
-    if not here:
+    datasets = {name: dataset for name, dataset in config.datasets.items() if name not in absent}
+    if not datasets:
         root = data_root(config.data_root)
         raise UserError(
             f"{path}: none of its data sets is in {root} with all of its images; "
             f"'coder-clip data check --config {path}' says what is missing and how to get it"
         )
-    present = config.model_copy(update={"datasets": here})
+    present = config.model_copy(update={"datasets": datasets})
     present._left_out = tuple(absent)
     return present
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 
 def problems(config: Document, root: Path) -> Iterator[str]:
-    """All problems: one line each, with the key, what is wrong and what to do. root: where relative
-    paths start.
+    """Yield all problems: one line each, with the key, what is wrong and what to do. root: folder
+    at which relative paths start.
     """
     # Rules that types cannot express, because they hold between keys or within a list. `Config`
     # reports the first problem only, so the basic ones come first.
@@ -38,19 +38,20 @@ def problems(config: Document, root: Path) -> Iterator[str]:
             "'_' and '-' in names"
         )
     for name, dataset in config.datasets.items():
-        yield from _of_dataset(name, dataset, root)
-        yield from _of_templates(name, dataset)
+        yield from _dataset_problems(name, dataset, root)
+        yield from _template_problems(name, dataset)
     for name, model in config.models.items():
-        yield from _of_model(name, model, root)
-    yield from _of_tables(config)
-    yield from _of_generator(config)
+        yield from _model_problems(name, model, root)
+    yield from _text_list_problems(config)
+    yield from _generator_problems(config)
     a = config.adapter
     lists: dict[str, list[Any]] = {
         "adapter.methods": a.methods,
         "adapter.shots": a.shots,
         "adapter.seeds": a.seeds,
+        "settings": [*config.settings],
     }
-    for key, values in {**lists, "settings": config.settings}.items():
+    for key, values in lists.items():
         if not values or len(set(values)) != len(values):
             yield f"{key}: give at least one value, and each only once"
     for key, (low, high, _) in (("betas", a.betas), ("alphas", a.alphas)):
@@ -58,9 +59,10 @@ def problems(config: Document, root: Path) -> Iterator[str]:
             yield f"adapter.{key}: from {low:g} to {high:g} is falling; put the larger value second"
 
 
-def _of_dataset(name: str, dataset: DatasetConfig, root: Path) -> Iterator[str]:
+def _dataset_problems(name: str, dataset: DatasetConfig, root: Path) -> Iterator[str]:
+    """Problems of one data set: its name, and keys that its form does not allow."""
     if dataset.features is not None:
-        yield from _of_features(name, dataset, root)
+        yield from _features_problems(name, dataset, root)
     elif dataset.root is None and name not in BUILTIN:
         yield (
             f"datasets.{name}: not a built-in data "
@@ -93,7 +95,8 @@ def _of_dataset(name: str, dataset: DatasetConfig, root: Path) -> Iterator[str]:
         yield f"datasets.{name}: one_to_one is given twice, here and in 'texts'; keep one of them"
 
 
-def _of_features(name: str, dataset: DatasetConfig, root: Path) -> Iterator[str]:
+def _features_problems(name: str, dataset: DatasetConfig, root: Path) -> Iterator[str]:
+    """Problems of a data set with a folder of features."""
     if dataset.root is not None:
         yield f"datasets.{name}: 'root' and 'features' are given; keep one of them"
     if not (root / dataset.features).is_dir():  # type: ignore[operator]
@@ -105,8 +108,8 @@ def _of_features(name: str, dataset: DatasetConfig, root: Path) -> Iterator[str]
         )
 
 
-def _of_tables(config: Document) -> Iterator[str]:
-    """A model that brings its texts as features encodes no image."""
+def _text_list_problems(config: Document) -> Iterator[str]:
+    """A problem if a model that brings its texts as features meets a data set of images."""
     lists = [name for name, model in config.models.items() if is_list(model.model)]
     images = [n for n, d in config.datasets.items() if d.features is None and n not in FEATURE_SETS]
     if lists and images:
@@ -117,7 +120,8 @@ def _of_tables(config: Document) -> Iterator[str]:
         )
 
 
-def _of_templates(name: str, dataset: DatasetConfig) -> Iterator[str]:
+def _template_problems(name: str, dataset: DatasetConfig) -> Iterator[str]:
+    """Problems of the templates of one data set."""
     for key, sentences in dataset.templates.items():
         where = f"datasets.{name}.templates.{key}"
         if key not in ONE_TEMPLATE + MANY_TEMPLATES:
@@ -125,15 +129,18 @@ def _of_templates(name: str, dataset: DatasetConfig) -> Iterator[str]:
         if sentences == [] or (isinstance(sentences, list) and key in ONE_TEMPLATE):
             many = "one sentence or a list" if key in MANY_TEMPLATES else "one sentence, not a list"
             yield f"{where}: give {many}"
-        # {class} always, and the field that the template is named after, if it has one
-        need = sorted({"class"} | ({key} & KINDS.keys() - {"name"}))
+        # {class} always; a template of a kind of text also has a field for the text
+        fields = ["class"]
+        if key in KINDS and key != "name":
+            fields = sorted([*fields, key])
         for sentence in [sentences] if isinstance(sentences, str) else sentences:
-            for field in need:
+            for field in fields:
                 if f"{{{field}}}" not in sentence:
                     yield f"{where}: '{sentence}' lacks {{{field}}}"
 
 
-def _of_model(name: str, model: ModelConfig, root: Path) -> Iterator[str]:
+def _model_problems(name: str, model: ModelConfig, root: Path) -> Iterator[str]:
+    """Problems of one model: its name or folder, and its weights."""
     known = open_clip_names()
     if is_list(model.model):
         try:
@@ -151,20 +158,20 @@ def _of_model(name: str, model: ModelConfig, root: Path) -> Iterator[str]:
         yield (
             f"models.{name}.pretrained: 'local-dir:' belongs in 'model' (model: {model.pretrained})"
         )
-    if model.model.startswith("local-dir:") and not (root / model.model[10:]).is_dir():
-        yield f"models.{name}: no folder {model.model[10:]}; correct 'model'"
+    if model.model.startswith("local-dir:"):
+        folder = model.model.removeprefix("local-dir:")
+        if not (root / folder).is_dir():
+            yield f"models.{name}: no folder {folder}; correct 'model'"
 
 
-def _of_generator(config: Document) -> Iterator[str]:
-    """Check that texts from a language model have one, and that it names the encoder that filters
-    them.
+def _generator_problems(config: Document) -> Iterator[str]:
+    """Problems of texts from a language model: no section ``generator``, or no encoder in it that
+    compares analogous classes.
     """
     generator = config.generator
     for name, dataset in config.datasets.items():
-        if generator is None and "llm" in (
-            dataset.pair_text_source,
-            *dataset.generated(name).values(),
-        ):
+        sources = (dataset.pair_text_source, *dataset.generated(name).values())
+        if generator is None and "llm" in sources:
             yield (
                 f"datasets.{name}.texts: the source 'llm' needs a "
                 "section 'generator:' (docs/texts.md)"

@@ -82,12 +82,16 @@ class Document(Strict):
 
     @derived
     def text_encoder(self) -> str:
-        """The model that compares names, for sources whose texts an encoder chooses."""
-        return (self.generator and self.generator.encoder) or next(iter(self.models))
+        """The model that compares names, for sources whose texts an encoder chooses; by default the
+        first model.
+        """
+        if self.generator and self.generator.encoder:
+            return self.generator.encoder
+        return next(iter(self.models))
 
     @derived
     def compares_names(self, dataset: str) -> bool:
-        """True if making the texts of the data set takes an encoder."""
+        """True if a source needs an encoder to make texts of the data set."""
         made_by = self.datasets[dataset].generated(dataset)
         return any(kind in SOURCES[source].compares for kind, source in made_by.items())
 
@@ -113,25 +117,26 @@ class Document(Strict):
 
     @derived
     def part(self, dataset: str) -> bool:
-        """True for features of some classes of another data set of the run, whose neighbours are
-        not compared again.
+        """True for features of some classes of another data set of the run. Results that the other
+        data set has already, such as comparisons of neighbours, are not made again.
         """
         return dataset in FEATURE_SETS and self.published(dataset) and entry(dataset).part
 
     @derived
     def published_name(self, dataset: str) -> str:
-        """The data set under which methods publish their settings: for features, that of the
-        images.
+        """The data set under which methods publish their settings: for published features, the data
+        set of their images.
         """
-        return (self.published(dataset) and entry(dataset).of) or dataset
+        of_images = entry(dataset).of if self.published(dataset) else None
+        return of_images or dataset
 
     @derived
     def has_val(self, dataset: str) -> bool:
         """True if the data set has validation images; without them the clean setting keeps the
         defaults.
 
-        A folder is asked, or, where it is not here (results were pulled), the run's list of its
-        images."""
+        For a folder, the folder itself says so, or, if it is not on this machine (results were
+        pulled), the manifest."""
         root = self.datasets[dataset].root
         if root is None:
             return not zero_shot_only(dataset, self.datasets[dataset].split)
@@ -150,18 +155,20 @@ class Document(Strict):
         """The splits of the data set that are encoded: shots, val, test, if something needs
         them.
         """
-        # a list times False is empty: splits drop out, and their order stays
-        return ["shots"] * self.few_shot(dataset) + ["val"] * self.has_val(dataset) + ["test"]
+        splits = []
+        if self.few_shot(dataset):
+            splits.append("shots")
+        if self.has_val(dataset):
+            splits.append("val")
+        return [*splits, "test"]
 
     @derived
     def threshold(self, dataset: str) -> float:
         """Rerank gate of the published settings."""
         configured = self.datasets[dataset].threshold
-        return (
-            PUBLISHED_THRESHOLDS.get(self.published_name(dataset), DEFAULT_THRESHOLD)
-            if configured is None
-            else configured
-        )
+        if configured is not None:
+            return configured
+        return PUBLISHED_THRESHOLDS.get(self.published_name(dataset), DEFAULT_THRESHOLD)
 
     @derived
     def widest_threshold(self, dataset: str) -> float:
@@ -173,10 +180,10 @@ class Document(Strict):
     @derived
     def views_stored(self, dataset: str) -> int:
         """Number of augmented views per shot to keep one by one: all, up to MOST_VIEWS, if a method
-        needs them.
+        needs single views; else 0.
         """
-        needed = set(USE_VIEWS) & set(self.adapter.methods)
-        return min(self.datasets[dataset].views, MOST_VIEWS) if needed else 0
+        need_views = set(USE_VIEWS) & set(self.adapter.methods)
+        return min(self.datasets[dataset].views, MOST_VIEWS) if need_views else 0
 
     @derived
     def most_shots(self) -> int:
@@ -185,7 +192,7 @@ class Document(Strict):
 
     @derived
     def first_seed(self) -> int:
-        """The seed whose shots the evaluation compares images by."""
+        """The seed whose shots the phase evaluation uses."""
         return self.adapter.seeds[0]
 
     @derived

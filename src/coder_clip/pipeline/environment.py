@@ -17,17 +17,18 @@ from pathlib import Path
 from ..foundation.artifacts import Paths, write_json
 
 PACKAGES = (
-    *(
-        "coder-clip",
-        "torch",
-        "open_clip_torch",
-        "numpy",
-        "scipy",
-        "pandas",
-        "pyarrow",
-        "scikit-learn",
-    ),
-    *("matplotlib", "pillow", "snakemake", "dvc"),
+    "coder-clip",
+    "torch",
+    "open_clip_torch",
+    "numpy",
+    "scipy",
+    "pandas",
+    "pyarrow",
+    "scikit-learn",
+    "matplotlib",
+    "pillow",
+    "snakemake",
+    "dvc",
 )
 
 
@@ -52,15 +53,17 @@ def write(paths: Paths, device: str) -> None:
 
 def packages() -> dict[str, str]:
     """Versions of the installed packages that results depend on."""
-    found = {}
+    versions = {}
     for name in PACKAGES:
         with suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found
+            versions[name] = version(name)
+    return versions
 
 
 def line(paths: Paths) -> str | None:
-    """The file in one line; None if this machine has encoded nothing."""
+    """The environment file as one line of text; None if there is no such file, because nothing was
+    encoded here.
+    """
     try:
         run = json.loads(paths.environment.read_text(encoding="utf-8"))
         packages = ", ".join(f"{name} {number}" for name, number in run["packages"].items())

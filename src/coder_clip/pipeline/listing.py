@@ -22,11 +22,10 @@ def listing(config: Document, dataset: str) -> str | None:
     """Cheap fingerprint of the images, without reading them.
 
     A folder: hash over paths and sizes of its files. A published data set: hash of its split files.
-    If the images are
-    not on this machine: the fingerprint in the manifest, if there is one. None for a data set that
-    the project draws."""
+    If the images are not on this machine: the fingerprint in the manifest, None without a manifest.
+    None for a data set that the project draws."""
     root, features = config.datasets[dataset].root, config.datasets[dataset].features
-    # images on this machine come before what a manifest remembers of them
+    # images on this machine count before the fingerprint in a manifest
     if features is not None and features.is_dir():
         return listing_of_features(features)
     if root is None and features is None and dataset not in WITH_ENTRY:
@@ -42,8 +41,8 @@ def listing(config: Document, dataset: str) -> str | None:
 
 
 def _missing(config: Document, dataset: str) -> str:
-    """Hash of the missing images, so that features are recomputed when one reappears; "" if none is
-    missing.
+    """Hash of the missing images, so that features are recomputed when an image reappears; "" if
+    none is missing, or missing images stop a run (on_error: fail).
     """
     if config.features.on_error != "skip":
         return ""
@@ -54,6 +53,7 @@ def _missing(config: Document, dataset: str) -> str:
 
 @cache
 def _listing(root: Path) -> str:
+    """Hash over paths and sizes of the image files in a folder."""
     # a broken link has no size, and must not stop the listing
     sizes = ((p, p.stat().st_size if p.exists() else -1) for p in image_files(root))
     files = sorted((p.relative_to(root).as_posix(), size) for p, size in sizes)

@@ -18,8 +18,8 @@ OF_THIS_CODE = Path(__file__).parents[3] / FILE
 class Phase:
     """One phase.
 
-    target: its rule. makes, keeps: names below the results folder; those in keeps are in Git.
-    commands: by rule.
+    target: its name for Snakemake. makes, keeps: names below the results folder; the
+    names in keeps are in Git. commands: rule -> command line.
     """
 
     name: str
@@ -32,7 +32,6 @@ class Phase:
 def phases(file: Path = FILE) -> tuple[Phase, ...]:
     """All phases in order. UserError if the file is missing or incomplete."""
     try:
-        # the time is part of the cache's key, so that a changed file is read again
         return _phases(file.resolve(), file.stat().st_mtime_ns)
     except OSError as error:
         raise UserError(f"no {FILE} here; run this in the folder of the Snakefile") from error
@@ -40,6 +39,7 @@ def phases(file: Path = FILE) -> tuple[Phase, ...]:
 
 @cache
 def _phases(file: Path, _: int) -> tuple[Phase, ...]:
+    """Read the list. The second argument, the file's time, only makes the cache read it again."""
     try:
         listed = yaml.safe_load(file.read_text(encoding="utf-8"))["phases"]
         return tuple(

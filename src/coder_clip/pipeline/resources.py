@@ -27,37 +27,34 @@ if TYPE_CHECKING:
     from .document import Document
 
 START = 1500  # MB: Python, torch and the two Snakemakes around a job
-CPU, GPU = (
-    1.5e10,
-    5e12,
-)  # float operations per second that one thread, and any data-centre GPU, sustains
+CPU = 1.5e10  # float operations per second that one CPU thread sustains
+GPU = 5e12  # the same for any data-centre GPU
 CARDS = Path("/proc/driver/nvidia/gpus")  # one folder per NVIDIA GPU
-# of a GPU's driver: NVIDIA, its boards with Tegra, WSL, AMD; containers show the devices and often
-# not /proc
+# devices of GPU drivers: NVIDIA, its boards with Tegra, WSL, AMD; containers show the devices and
+# often not /proc
 DRIVERS = tuple(Path("/dev", name) for name in ("nvidiactl", "nvhost-gpu", "nvgpu", "dxg", "kfd"))
 DECODED = 60  # JPEGs per second that one thread decodes and resizes, also large ones on a slow node
 LOADER = 100  # MB of a thread that decodes: one large photo
-# seconds of all few-shot methods per seed, val image and shot: benchmarks/imagenet.py --size
-# caltech101
+# seconds of all few-shot methods per seed, val image and shot; measured by benchmarks/imagenet.py
+# --size caltech101
 SEARCH = 1e-5
-FIT = 0.1  # seconds per method, setting and seed: the embedded default
-EACH = 3e-7  # and, for each of these, per image and class
-# seconds of a job, whatever the number of images
+FIT = 0.1  # seconds per method, setting and seed; measured on the embedded default
+EACH = 3e-7  # more seconds per method, setting and seed, for each image and class
+# seconds of a job by phase, whatever the number of images
 OTHER = {"zero_shot": 2.0, "rerank": 4.0, "one_to_one": 8.0, "evaluation": 11.0, "adapter": 3.0}
-RESAMPLE, OF_CLASS = (
-    2e-5,
-    2e-7,
-)  # seconds of a bootstrap resample, and per class: estimates.bootstrap_interval
-RESAMPLES = 2000  # of an interval: those of the default are in OTHER
+# seconds of a bootstrap resample, and more seconds per class: estimates.bootstrap_interval
+RESAMPLE, OF_CLASS = 2e-5, 2e-7
+RESAMPLES = 2000  # default resamples of an interval, whose time is part of OTHER
 # intervals by resampling in a job: about one per method and setting
 INTERVALS = {"zero_shot": 15, "rerank": 10, "evaluation": 20}
-TOKENS = 20  # of a usual sentence; the encoder looks no further
-SLACK = 2.0  # on estimated seconds
-LEAST = 10  # minutes: start, a busy file system
-UNKNOWN_IMAGES, UNKNOWN_CLASSES = 50_000, 1_000  # before the manifest exists; then estimated again
+TOKENS = 20  # of a usual sentence; the encoder does not compute the padding
+SLACK = 2.0  # factor on estimated seconds
+LEAST = 10  # minutes of every job: start, a busy file system
+# assumed before the manifest exists; with the manifest the needs are estimated again
+UNKNOWN_IMAGES, UNKNOWN_CLASSES = 50_000, 1_000
 SENTENCES = 130  # per class: texts in their templates, synonyms, the ensembles of 80 and fewer
-NAMES = 1000  # of ImageNet, in the text features of every data set
-# per class, as in data/texts; every draw of random words takes the place of as many
+NAMES = 1000  # class names of ImageNet, in the text features of every data set
+# attribute texts per class, as in data/texts; a draw of random words has as many texts
 ATTRIBUTES = 10
 Sizes = tuple[Mapping[str, int], int]  # of a data set: images per split, number of classes
 
@@ -75,8 +72,8 @@ class Need:
 class Size:
     """The size of an encoder.
 
-    parameters: number in both towers. image, token: floating-point operations for one image, for
-    one text token."""
+    parameters: number in both towers. dim: width of a feature. image, token: floating-point
+    operations for one image, for one text token."""
 
     parameters: float
     dim: int
@@ -101,19 +98,22 @@ def need(
     usual: Speed | None = None,
     **place: str,
 ) -> Need:
-    """The needs of one job of a phase. place: the job's wildcards (model, dataset, split, shots),
-    and number of shards.
+    """The needs of one job of a phase. gpu: the job runs on a GPU. sizes: see `counts`. place: the
+    job's wildcards (model, dataset, split, shots), and number of shards.
 
     usual: the speed of a usual machine, for a forecast, which looks at the encoder more closely;
-    the default holds for slow nodes, too.
+    the default speed holds for slow nodes, too.
     """
     thread = usual or Speed()
     dataset, threads = place["dataset"], config.features.threads
     images, classes = counts(config, dataset, place.get("split", "test"), sizes)
-    model, rate = place["model"], GPU if gpu else thread.operations * threads
+    model = place["model"]
+    rate = GPU if gpu else thread.operations * threads  # float operations per second
     size = encoder_size(config, model, closely=usual is not None)
-    # MB of a job with its encoder; on a GPU with a CUDA context's share of the host's memory
-    loaded = START + size.parameters * 4 * 2.5 / 1e6 + 1500 * gpu
+    # MB of a job with its encoder: 2.5 times its float32 weights
+    loaded = START + size.parameters * 4 * 2.5 / 1e6
+    if gpu:
+        loaded += 1500  # a CUDA context's share of the host's memory
     if phase == "image_features":
         shards, n = int(place.get("shards", 1)), workers(config, gpu)
         images = sum(
@@ -124,12 +124,18 @@ def need(
         # activations take the host's memory only on a CPU
         batch = 0 if gpu else size.activations * config.features.batch_size
         # on a CPU the encoder and the thread that decodes share the job's cores
-        seconds = images * (max(forward, decode / n) if gpu and n else forward + decode)
+        per_image = forward + decode
+        if gpu and n:
+            per_image = max(forward, decode / n)  # decoding runs beside the encoder
+        seconds = images * per_image
         return _need(loaded + (batch + 8 * images * size.dim) / 1e6 + LOADER * n, seconds)
     if phase in ("text_features", "one_to_one"):
         # each draw of random words is as many texts as the attributes that it replaces
-        random = ATTRIBUTES * config.evaluation.random_draws if phase == "text_features" else 0
-        sentences = classes * (SENTENCES + random) + NAMES * (phase == "text_features")
+        of_class, others = SENTENCES, 0
+        if phase == "text_features":
+            of_class += ATTRIBUTES * config.evaluation.random_draws
+            others = NAMES
+        sentences = classes * of_class + others
         seconds = sentences * TOKENS * size.token / rate
         return _need(loaded + 500 + 12 * sentences * size.dim / 1e6, seconds)
     if phase == "merge":
@@ -148,10 +154,10 @@ def need(
 
 
 def gpus(config: Document) -> int:
-    """GPUs of this machine that encoders may use, by torch's word: as many jobs run on them at a
-    time, one on each.
+    """Number of GPUs of this machine that encoders may use, as torch says: as many jobs run at a
+    time, one on each GPU.
 
-    torch takes a second to import, and is asked only where the system has a driver.
+    torch takes a second to import, and is imported only where the system has a driver of a GPU.
     """
     device = config.features.device
     apple = sys.platform == "darwin" and platform.machine() == "arm64"
@@ -159,41 +165,44 @@ def gpus(config: Document) -> int:
         return 0
     import torch
 
-    there = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
-    if device in ("auto", "cuda"):  # each job takes another one (phases/encoder.py)
-        return there["cuda"] or (there["mps"] if device == "auto" else 0)
+    available = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
+    # each job takes another GPU (phases/encoder.py)
+    if device == "cuda":
+        return available["cuda"]
+    if device == "auto":
+        return available["cuda"] or available["mps"]
     # a device with a number ("cuda:1") is one GPU
-    return min(1, there.get(device.partition(":")[0], 0))
+    return min(1, available.get(device.partition(":")[0], 0))
 
 
 def workers(config: Document, gpu: bool) -> int:
-    """Threads that decode images ahead of the encoder. On a CPU one, which takes little time from
-    the encoder.
+    """Number of threads that decode images ahead of the encoder. By default on a CPU one, which
+    takes little time from the encoder.
     """
-    given = config.features.workers
-    if given is not None:
-        return given
+    configured = config.features.workers
+    if configured is not None:
+        return configured
     return min(8, os.cpu_count() or 1) if gpu else 1
 
 
 def counts(
     config: Document, dataset: str, split: str, sizes: Mapping[str, Sizes] | None = None
 ) -> tuple[int, int]:
-    """Numbers of images of a split (of the shots: all augmented views) and of classes. sizes: by
-    name, if known.
+    """Number of images of a split (of "shots": of all augmented views), and number of classes.
 
-    UNKNOWN_… without a manifest, or with one from before there were images of that split.
+    sizes: data set -> its sizes, for data sets whose sizes the caller knows. The result is
+    UNKNOWN_IMAGES and UNKNOWN_CLASSES without a manifest, or if the manifest lacks the split.
     """
     try:
         images, classes = (sizes or {}).get(dataset) or _sizes(config, dataset)
-        found = int(images["train" if split == "shots" else split])
+        n_images = int(images["train" if split == "shots" else split])
     except (OSError, ValueError, KeyError, TypeError):
         return UNKNOWN_IMAGES, UNKNOWN_CLASSES
     if split == "shots":
         # seeds draw from the same images, so there are never more than all of them
         drawn = classes * max(config.adapter.shots) * len(config.adapter.seeds)
-        return min(drawn, found) * config.datasets[dataset].views, classes
-    return max(found, 1), max(classes, 1)
+        return min(drawn, n_images) * config.datasets[dataset].views, classes
+    return max(n_images, 1), max(classes, 1)
 
 
 def _sizes(config: Document, dataset: str) -> Sizes:
@@ -204,23 +213,24 @@ def _sizes(config: Document, dataset: str) -> Sizes:
     if not path.is_file() and config.published(dataset):
         from ..datasets.entry import entry
 
-        found = entry(dataset)
-        return {split: n for split, n in found.splits[0].counts.items()}, found.n_classes
+        published = entry(dataset)
+        return dict(published.splits[0].counts), published.n_classes
     manifest = json.loads(path.read_text(encoding="utf-8"))
     return manifest["images"], len(manifest["classes"])
 
 
 def encoder_size(config: Document, model: str, closely: bool = False) -> Size:
-    """The size of a model's encoder, from its architecture alone; if that cannot be read, the size
-    of a large ViT.
+    """The size of a model's encoder, from its architecture alone; if the architecture cannot be
+    read, the size of a large ViT.
 
-    closely: count the operations of a tower of timm, whose import takes seconds.
+    closely: count the operations of a tower of timm, which takes seconds to import.
     """
     return _size(config.models[model].model, closely)
 
 
 @cache
 def _size(name: str, closely: bool) -> Size:
+    """:func:`encoder_size` of a model name as in the configuration."""
     if is_list(name):
         return Size(0, 512, 0, 0, 0)  # nothing is encoded
     # Rough numbers from the architecture file, without building the model. A transformer has 12 ·
@@ -262,24 +272,22 @@ def _size(name: str, closely: bool) -> Size:
 
 
 def _timm_size(name: str, pixels: int) -> tuple[float, float] | None:
-    """Parameters of a timm tower, and operations for an image of this size; None if timm does not
-    have it.
+    """Parameters of a timm tower, and operations for an image of ``pixels`` × ``pixels``; None if
+    timm cannot build the tower.
     """
     import timm
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
     try:
-        with (
-            torch.device("meta"),
-            FlopCounterMode(display=False) as counter,
-        ):  # shapes, without numbers
+        # the device "meta" has shapes without numbers
+        with torch.device("meta"), FlopCounterMode(display=False) as counter:
             tower: Any = timm.create_model(name, num_classes=0)
             channels, height, width = tower.pretrained_cfg["input_size"]
             tower(torch.zeros(1, channels, height, width))
     except (RuntimeError, ValueError, TypeError):
         return None
-    # timm's size may be another one; operations grow with the number of pixels
+    # timm's input size may be another one; operations grow with the number of pixels
     operations = counter.get_total_flops() * pixels**2 / (height * width)
     return sum(p.numel() for p in tower.parameters()), operations
 
@@ -287,22 +295,23 @@ def _timm_size(name: str, pixels: int) -> tuple[float, float] | None:
 def _hugging_face_size(name: str) -> float | None:
     """Parameters in the layers of a folder's own text tower; None for a tower of the hub."""
     try:
-        found = json.loads(
-            (Path(name.removeprefix("local-dir:")) / "config.json").read_text(encoding="utf-8")
-        )
-        return 12.0 * int(found["num_hidden_layers"]) * int(found["hidden_size"]) ** 2
+        file = Path(name.removeprefix("local-dir:")) / "config.json"
+        tower = json.loads(file.read_text(encoding="utf-8"))
+        return 12.0 * int(tower["num_hidden_layers"]) * int(tower["hidden_size"]) ** 2
     except (OSError, ValueError, TypeError, KeyError):
         return None
 
 
 def _architecture(name: str) -> dict[str, Any]:
+    """open_clip's configuration of a model; {} if there is none."""
     if name.startswith("local-dir:"):
         path = Path(name.removeprefix("local-dir:")) / "open_clip_config.json"
     else:
         path = open_clip_architectures() / f"{name.replace('/', '-')}.json"
     try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return dict(found.get("model_cfg", found))
+        cfg: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        # a folder's file has the configuration below the key model_cfg
+        return dict(cfg.get("model_cfg", cfg))
     except (OSError, ValueError, TypeError, AttributeError):
         return {}
 
@@ -318,5 +327,6 @@ def open_clip_architectures() -> Path:
 
 
 def _need(mem_mb: float, seconds: float) -> Need:
+    """Round up to 500 MB and, with slack, to five minutes."""
     minutes = LEAST + math.ceil(seconds * SLACK / 60 / 5) * 5
     return Need(math.ceil(mem_mb / 500) * 500, minutes, seconds)

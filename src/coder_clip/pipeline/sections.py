@@ -32,10 +32,12 @@ KIND_SOURCES = {kind: [*of_kind(kind), "none"] if kind != "name" else ["names"] 
 def _kind_schema() -> dict[str, Any]:
     """JSON schema of a source for each kind of text."""
     file = {"type": "string", "pattern": r"\.json$"}
-    kinds = {
-        kind: {"anyOf": [{"enum": known}, *([file] if kind != "name" else [])]}
-        for kind, known in KIND_SOURCES.items()
-    }
+    kinds: dict[str, Any] = {}
+    for kind, sources in KIND_SOURCES.items():
+        allowed: list[Any] = [{"enum": sources}]
+        if kind != "name":
+            allowed.append(file)
+        kinds[kind] = {"anyOf": allowed}
     return {"type": "object", "properties": kinds, "additionalProperties": False}
 
 
@@ -98,8 +100,8 @@ class DatasetConfig(Strict):
     @field_validator("texts", mode="before")
     @classmethod
     def _sources(cls, value: Any) -> Any:
-        """Check the source of each kind; one clear line for a wrong one, where pydantic would list
-        all alternatives.
+        """Check the source of each kind; ValueError, in one clear line, for a wrong source, where
+        pydantic would list all alternatives.
         """
         if not isinstance(value, dict):
             return value
@@ -109,12 +111,13 @@ class DatasetConfig(Strict):
                     f"texts.{kind}: unknown kind of text{nearest(str(kind), KIND_SOURCES)}"
                 )
             known = KIND_SOURCES[kind]
-            if source not in known and not (kind != "name" and str(source).endswith(".json")):
+            is_file = kind != "name" and str(source).endswith(".json")
+            if source not in known and not is_file:
                 file = "" if kind == "name" else "; a text set is a .json file"
                 raise ValueError(
                     f"texts.{kind}: unknown source '{source}'{nearest(str(source), known)}{file}"
                 )
-        # the last source is the default of a kind: "none", or the class names
+        # the last source in KIND_SOURCES is the default of a kind: "none", or the class names
         return {kind: str(value.get(kind, known[-1])) for kind, known in KIND_SOURCES.items()}
 
     @derived
@@ -132,55 +135,58 @@ class DatasetConfig(Strict):
 
     @derived
     def text_source(self, name: str) -> Path | None:
-        """The one file the texts of data set ``name`` come from; None for class names alone, or one
-        source per kind.
+        """The one file that has all general texts of data set ``name``; None for class names alone,
+        or if each kind has its own source.
         """
         if self.texts == "names" or isinstance(self.texts, dict):
             return None
         return Path(self.texts or self._own_set(name, ""))
 
     def text_files(self, name: str) -> list[Path]:
-        """All files with its general texts."""
+        """All files with general texts of data set ``name``."""
         sources = self.text_sources(name).values()
         return list(dict.fromkeys(source for source in sources if isinstance(source, Path)))
 
     def generated(self, name: str) -> dict[str, str]:
-        """Kinds of its general texts that are generated, with the source of each."""
+        """Kind -> source, for the general texts of data set ``name`` that a source generates."""
         return {kind: s for kind, s in self.text_sources(name).items() if isinstance(s, str)}
 
     @property
     @derived
     def pair_text_source(self) -> str | None:
-        """The source that makes its one-to-one texts; None if they are read, or there are none."""
+        """The source that makes the one-to-one texts of the data set; None if the texts are read
+        from a file, or there are none.
+        """
         given = self.texts["one_to_one"] if isinstance(self.texts, dict) else "none"
         return given if given in SOURCES else None
 
     @derived
     def pair_source(self, name: str) -> Path | None:
-        """The file of its one-to-one texts; None if there is none, and stage two changes
-        nothing.
+        """The file of one-to-one texts of data set ``name``; None if there is none: then stage two
+        changes nothing.
         """
         if isinstance(self.texts, dict):
             given = _file_or_source(self.texts["one_to_one"])
             return given if isinstance(given, Path) else self.one_to_one
         # the default file counts only if it exists and no other texts were chosen
         path = Path(self.one_to_one or self._own_set(name, ".one_to_one"))
-        return (
-            None
-            if self.one_to_one is None and (self.texts is not None or not path.is_file())
-            else path
-        )
+        is_default = self.one_to_one is None
+        if is_default and (self.texts is not None or not path.is_file()):
+            return None
+        return path
 
     def _own_set(self, name: str, part: str) -> str:
-        """The file in data/texts of data set ``name``, or of the published data set whose texts it
-        shares.
+        """The file in data/texts of data set ``name``, or of the published data set whose texts
+        this data set shares. part: "", or ".one_to_one".
         """
         # a folder of your own is not the published data set, even with its name
         published = self.root is None and name in WITH_ENTRY
-        return f"data/texts/{(published and entry(name).texts) or name}{part}.json"
+        shared = entry(name).texts if published else None
+        return f"data/texts/{shared or name}{part}.json"
 
 
 def _file_or_source(given: str) -> Path | str:
+    """The path of a file; a source, or "none", as it is."""
     return given if given in SOURCES or given == "none" else Path(given)
 
 
@@ -215,18 +221,19 @@ class ModelConfig(Strict):
 
     @property
     def files(self) -> list[Path]:
-        """Its files on this disk; none of a model that the hub has, or of published features."""
+        """The user's own files of the model; [] for a model of the hub, or published features."""
         if is_list(self.model):
-            tables = read_list(listed(self.model))
-            own = [listed(self.model), *(listed(self.model).parent / f.file for f in tables.files)]
-            return [] if tables.sources else own
+            list_file = listed(self.model)
+            tables = read_list(list_file)
+            if tables.sources:
+                return []
+            return [list_file, *(list_file.parent / table.file for table in tables.files)]
         if self.model.startswith("local-dir:"):
-            return sorted(
-                p for p in Path(self.model.removeprefix("local-dir:")).glob("*") if p.is_file()
-            )
-        return (
-            [Path(self.pretrained)] if self.pretrained and Path(self.pretrained).is_file() else []
-        )
+            folder = Path(self.model.removeprefix("local-dir:"))
+            return sorted(path for path in folder.glob("*") if path.is_file())
+        if self.pretrained and Path(self.pretrained).is_file():
+            return [Path(self.pretrained)]
+        return []
 
 
 class FeaturesConfig(Strict):

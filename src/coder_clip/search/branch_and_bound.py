@@ -33,16 +33,17 @@ from .line_search import (
 )
 
 RATIO = 1.4  # between neighbouring β in the first cut of a search
-PARTS = 2  # into which an interval of β is cut after that
+PARTS = 2  # parts of an interval of β in every later cut
 AXES = ("alpha", "beta", "gamma")
 
 
 class Images(NamedTuple):
-    """Some images. rows: (n,) number of each; labels: (n,); base: (C, n); tilt: (C, n), None
-    without one.
+    """Some images. rows: (n,) number of each image; labels: (n,); base: (C, n); tilt: (C, n), None
+    for a method without a tilt.
 
-    votes: for a β and the numbers (g,) of some γ, the votes and their derivatives by β, (C, n, g)
-    each, or (C, n, 1) where they do not depend on γ. Votes are positive and convex in β.
+    votes: function of a β and the indices (g,) of some γ in the grid; returns the votes and their
+    derivatives by β, (C, n, g) each, or (C, n, 1) for votes that do not depend on γ. Votes are
+    positive and convex in β.
     """
 
     rows: Ints
@@ -55,8 +56,9 @@ class Images(NamedTuple):
 class Family(Protocol):
     """The interface that a search needs: all images of a method.
 
-    size: number of images. largest_vote: no vote is larger at any γ, for β up to this one. blocks:
-    the images of these numbers, in blocks that fit in the processor's cache.
+    size: number of images. largest_vote: upper bound of all votes at any γ, for all β up to
+    ``beta``. blocks: the images with the numbers ``rows``, in blocks that fit in the processor's
+    cache.
     """
 
     @property
@@ -88,9 +90,9 @@ class Best(NamedTuple):
 class _Interval:
     """The β indices strictly between two evaluated ones, ``first`` and ``last``.
 
-    For each γ and α: certain, the number of images that are right at all these β; most, the largest
-    number at any of
-    them. images: those in doubt. rank: most promising first, then smallest β.
+    certain: (γ, α), number of images that are right at all these β. most: (γ, α), upper bound of
+    the number at any of these β. images: numbers of the images in doubt. rank: sorts the most
+    promising interval first, then the smallest β.
     """
 
     rank: tuple[int, int]
@@ -102,8 +104,8 @@ class _Interval:
 
 
 class _Node(NamedTuple):
-    """Votes and slopes at a β, (C, n, g), and the least and largest lead (C, n) of the label's
-    votes over the γ.
+    """Votes and slopes (C, n, g) at a β; least and largest (C, n) over γ of the label's votes minus
+    those of each class.
     """
 
     votes: Floats
@@ -117,26 +119,27 @@ def first_best(
 ) -> Best:
     """The point with the most right images that comes first in these loops, outermost first.
 
-    An image is right if the arg max of its logits, lowest class first, is its label. All zeros if
-    no point has an image right, because the published loops start from there.
+    An image is right if the arg max of its logits, lowest class first, is its label. The result is
+    all zeros if no point has an image right, because the published loops start from zeros.
     """
     positions = _positions(grids, loops)
-    none = np.zeros(positions.shape[1:], dtype=np.int64)
+    zeros = np.zeros(positions.shape[1:], dtype=np.int64)
     best, best_position = Best(0, 0.0, 0.0, 0.0), 0
-    # the first interval holds every β: −1 and len(betas) are its open ends
+    # the first interval holds every β (−1 and len(betas) are its open ends), and all images are in
+    # doubt
     start = _Interval(
-        (0, 0), -1, len(grids.betas), none, none + family.size, np.arange(family.size)
+        (0, 0), -1, len(grids.betas), zeros, zeros + family.size, np.arange(family.size)
     )
     waiting = [start]
     while waiting:
         part = heapq.heappop(waiting)
-        # An equal count wins only if it comes first. Positions rise with β: the first β of the
-        # interval decides.
+        # An equal count wins only if its position is earlier. Positions rise with β, so the first β
+        # of the interval decides. A later point needs one more right image.
         later = positions[part.first + 1] > best_position
         hopeful = part.most >= np.maximum(1, best.right + later)
         if not hopeful.any():
             continue
-        # only γ and α that can still win: a list of γ, and the slice of α that holds all of these
+        # only γ and α that can still win: a list of γ, and a slice of α that holds all such α
         gammas = np.flatnonzero(hopeful.any(axis=1))
         alphas = np.flatnonzero(hopeful.any(axis=0))
         span = slice(int(alphas[0]), int(alphas[-1]) + 1)
@@ -149,7 +152,8 @@ def first_best(
             places = positions[b][gammas, span]
             # of equal maxima the one that the published loops reach first
             position = int(places[right == most].min())
-            if most > best.right or (most == best.right and most and position < best_position):
+            is_earlier = most == best.right and most > 0 and position < best_position
+            if most > best.right or is_earlier:
                 g, a = (int(i[0]) for i in np.nonzero(places == position))
                 point = grids.alphas[span.start + a], grids.betas[b], grids.gammas[gammas[g]]
                 best, best_position = Best(most, *map(float, point)), position
@@ -159,7 +163,7 @@ def first_best(
 
 
 def _positions(grids: Grids, loops: tuple[str, ...]) -> Ints:
-    """The position of each point in the loops: (β, γ, α)."""
+    """The position of each point in the loops, as an array with the axes (β, γ, α)."""
     sizes = dict(zip(AXES, map(len, grids), strict=True))
     # number the points in the order of the loops, then move the axes to (β, γ, α)
     positions = np.arange(np.prod([*sizes.values()])).reshape([sizes[axis] for axis in loops])
@@ -167,8 +171,10 @@ def _positions(grids: Grids, loops: tuple[str, ...]) -> Ints:
 
 
 def _nodes(betas: Floats, first: int, last: int) -> list[int]:
-    """The β indices to evaluate in an interval, with its ends; at the very start the whole range,
-    in ratios.
+    """The β indices to evaluate in an interval, with its two ends.
+
+    The first interval (first is −1) is the whole range; there, neighbouring nodes differ by at most
+    the factor RATIO, as far as the grid allows.
     """
     if first >= 0:
         return sorted({first, last, *np.linspace(first, last, PARTS + 1).astype(int).tolist()})
@@ -183,37 +189,42 @@ def _nodes(betas: Floats, first: int, last: int) -> list[int]:
 def _evaluate(
     family: Family, part: _Interval, nodes: list[int], grids: Grids, gammas: Ints, span: slice
 ) -> tuple[Ints, list[_Interval]]:
-    """Number of right images at each node, (nodes, γ, α) of those asked for, and the intervals
+    """Number of right images at each node (nodes, γ, α) for these γ and α, and the intervals
     between nodes.
+
+    nodes: β indices; gammas, span: indices of γ and α.
     """
     counts = np.tile(part.certain[gammas, span], (len(nodes), 1, 1))
     certain, most = counts.copy(), counts.copy()
+    # for node j: numbers of the images in doubt between nodes j − 1 and j
     doubtful: list[list[Ints]] = [[] for _ in nodes]
     largest = family.largest_vote(grids.betas[-1])
     for images in family.blocks(part.images):
         lines = _Lines(images, largest, grids.alphas[span], grids.gammas, gammas)
         before = None
         for j, b in enumerate(nodes):
-            here = lines.node(grids.betas[b])
+            node = lines.node(grids.betas[b])
+            # the ends of the interval are counted already
             if part.first < b < part.last:
-                counts[j] += lines.right(here)
+                counts[j] += lines.right(node)
             if before is not None and b - nodes[j - 1] > 1:
                 step = grids.betas[b] - grids.betas[nodes[j - 1]]
-                sure, possible, rows = lines.right_between(before, here, step)
+                sure, possible, rows = lines.right_between(before, node, step)
                 certain[j] += sure
                 most[j] += possible
                 doubtful[j].append(rows)
-            before = here
+            before = node
     intervals = []
     for j in range(1, len(nodes)):
         if nodes[j] - nodes[j - 1] > 1:
             # points that cannot win were not evaluated: −1 keeps them from looking promising
-            full = np.full((2, *part.certain.shape), -1, dtype=np.int64)
-            full[0][gammas, span] = certain[j]
-            full[1][gammas, span] = most[j]
+            all_certain = np.full(part.certain.shape, -1, dtype=np.int64)
+            all_most = all_certain.copy()
+            all_certain[gammas, span] = certain[j]
+            all_most[gammas, span] = most[j]
             rows = np.concatenate([*doubtful[j], np.zeros(0, dtype=np.int64)])
             rank = (-int(most[j].max()), nodes[j])
-            intervals.append(_Interval(rank, nodes[j - 1], nodes[j], full[0], full[1], rows))
+            intervals.append(_Interval(rank, nodes[j - 1], nodes[j], all_certain, all_most, rows))
     return counts, intervals
 
 
@@ -226,11 +237,10 @@ class _Lines:
         self.images, self.alphas, self.numbers = images, alphas, gammas
         self.gammas = all_gammas[gammas]
         base, tilt, labels = images.base, images.tilt, images.labels
-        # the lead of the label without votes, its smallest and largest over the γ
+        # lead (C, n) of the label's logit on each class, without votes: smallest and largest over γ
         self.low = self.high = label_values(base, labels) - base
-        size = (
-            1 + np.abs(base).max(axis=0) + alphas[-1] * largest_vote
-        )  # never 0: equal logits are a tie, too
+        # size of the logits, for the rounding error; never 0, so that equal logits are a tie, too
+        size = 1 + np.abs(base).max(axis=0) + alphas[-1] * largest_vote
         if tilt is not None:
             lead = label_values(tilt, labels) - tilt
             # γ · lead is linear in γ, so its extremes are at the two ends
@@ -259,12 +269,12 @@ class _Lines:
         return counts
 
     def right_between(self, before: _Node, here: _Node, step: float) -> tuple[Ints, Ints, Ints]:
-        """Bounds (γ, α) of the number of right images at all β between two nodes, and the images in
-        doubt.
+        """Lower and upper bound (γ, α) of the number of right images at any β between two nodes,
+        and numbers of the images in doubt. step: difference of the two β.
 
         Between two β the votes are below their chord, but by at most bend = (difference of slopes)
-        · step / 4. So the lead of the label's votes on class c is between the smaller one of the
-        two nodes minus the label's bend and the larger one plus c's.
+        · step / 4. So the lead of the label's votes on class c is at least the smaller lead at the
+        two nodes minus the label's bend, and at most the larger lead plus the bend of c.
         """
         bend = np.maximum((here.slopes - before.slopes).max(axis=2), 0) * (step / 4)
         low = np.minimum(before.least, here.least) - label_values(bend, self.images.labels)
@@ -283,14 +293,17 @@ class _Lines:
             inner = right_spans(lead - slack, least, self.alphas)
             outer = right_spans(lead + slack, np.maximum(*ahead) + bends, self.alphas)
             same = (inner[0] == outer[0]) & (inner[1] == outer[1])
-            known = (same | (outer[0] >= outer[1])).all(axis=1)
+            # decided at every γ: both bounds give the same range of α, or no α is possible
+            decided = (same | (outer[0] >= outer[1])).all(axis=1)
             most += self._count(outer)
-            certain += self._count((outer[0][known], outer[1][known]))
-            doubtful.append(self.images.rows[few.images[~known]])
+            certain += self._count((outer[0][decided], outer[1][decided]))
+            doubtful.append(self.images.rows[few.images[~decided]])
         return certain, most, np.concatenate(doubtful)
 
     def _undecided(self, low: Floats, high: Floats) -> tuple[int, Iterator[Few]]:
-        """Apply :func:`undecided` to bounds (C, n) of the lead of the label's votes."""
+        """Apply :func:`undecided`. low, high: (C, n), bounds of the label's votes minus those of
+        each class.
+        """
         first, last = self.alphas[0], self.alphas[-1]
         # α · lead is linear in α, so its extremes are at the first and last α
         lowest = self.low + np.minimum(first * low, last * low)
@@ -306,7 +319,9 @@ class _Lines:
         return tilted
 
     def _count(self, spans: tuple[Ints, Ints]) -> Ints:
-        """Number of images whose range (m, γ or 1) holds each α: (γ, α)."""
+        """Number of images whose range holds each α: (γ, α). spans: start and end, (m, γ) or (m, 1)
+        each.
+        """
         shape = len(spans[0]), len(self.gammas)
         start, end = (np.broadcast_to(s, shape) for s in spans)
         return count_spans(start, end, len(self.alphas))

@@ -24,7 +24,7 @@ from .branch_and_bound import Images
 from .line_search import Floats, Ints
 
 BLOCK = 2**17  # numbers in one block of images × (keys + classes): a few such arrays stay in cache
-FETCH = 2**25  # affinities that the model computes at a time
+FETCH = 2**25  # affinities that the model computes in one call
 KEEP = 2**30  # bytes of affinities that a search keeps in memory; more go to a temporary file
 
 
@@ -65,8 +65,8 @@ def cache_logits(
 
 
 class Part(NamedTuple):
-    """Some images. rows: (n,) number of each; clip: (C, n) float64; minus_u: (K, n) float64, A −
-    1.
+    """Some images. rows: (n,) number of each image; clip: (C, n) float64, CLIP's logits; minus_u:
+    (K, n) float64, A − 1 = −u.
     """
 
     rows: Ints
@@ -90,20 +90,21 @@ class AffinityBlocks:
             raise UserError("clip_logits hold NaN or infinity")
         shots = model.labels.cpu().numpy()
         counts = np.bincount(shots, minlength=n_classes)
-        # Order of the shots: the first of every class, then the second, …; classes with most shots
-        # first. So the votes of all classes are a running sum over slices, in the order of each
-        # class's shots.
+        # Order of the shots: the first of every class, then the second of every class, …; classes
+        # with most shots first. So the votes of all classes are a running sum over slices (`sums`),
+        # in the order of each class's shots.
         most_shots_first = np.argsort(-counts, kind="stable")
         by_class = np.argsort(shots, kind="stable")
-        first = np.cumsum(counts) - counts
+        first = np.cumsum(counts) - counts  # in by_class, of each class
+        # level j: number of classes with more than j shots
         self._levels = [int((counts > j).sum()) for j in range(int(counts.max(initial=0)))]
         places = [first[most_shots_first[:size]] + j for j, size in enumerate(self._levels)]
         self._order = by_class[np.concatenate(places)] if places else by_class
-        self._place = np.argsort(most_shots_first)
+        self._place = np.argsort(most_shots_first)  # of each class in most_shots_first
         self._model, self._x, self._clip = model, x, clip_logits
         self._labels = checked_labels(labels, len(x), n_classes, "labels").cpu().numpy()
         self._rows = max(1, BLOCK // (len(shots) + n_classes))
-        # a call of the model is a whole number of blocks
+        # a call of the model is a whole number of blocks; without shots a block has 0 affinities
         self._fetch = self._rows * max(1, FETCH // (len(shots) * self._rows or 1))
         self._most_shots = float(counts.max(initial=0))
         self._kept: Floats = np.empty((0, 0))
@@ -115,8 +116,8 @@ class AffinityBlocks:
         return len(self._x)
 
     def largest_vote(self, beta: float) -> float:
-        """No vote is larger, for β up to this one."""
-        # exp(−β u) is at most 1 per shot, or above it by as much as A exceeds 1 by rounding
+        """Upper bound of all votes, for all β up to ``beta``."""
+        # exp(−β u) is at most 1 per shot, except where A exceeds 1 by rounding
         return self._most_shots * float(np.exp(max(0.0, self._nearest - 1) * beta))
 
     def _affinities(self) -> Iterator[tuple[int, Floats]]:
@@ -125,13 +126,10 @@ class AffinityBlocks:
         The parts are always the same: the bits of a matrix product depend on its number of rows,
         and one image must not be decided in two ways.
         """
-        # reordered once here, so that sums over classes run over slices
         for start in range(0, len(self._x), self._fetch):
-            part = (
-                self._model.affinity(self._x[start : start + self._fetch])
-                .cpu()
-                .numpy()[:, self._order]
-            )
+            images = self._x[start : start + self._fetch]
+            # reordered once here, so that sums over classes run over slices
+            part = self._model.affinity(images).cpu().numpy()[:, self._order]
             if not np.isfinite(part).all():
                 raise UserError("the affinity holds NaN or infinity")
             yield start, part
@@ -161,13 +159,14 @@ class AffinityBlocks:
             )
 
     def _part(self, rows: Ints, affinity: Floats) -> Part:
+        """The images with these numbers, from their affinities (n, K)."""
         clip = self._clip[torch.from_numpy(rows).to(self._clip.device)].cpu().double().numpy()
         minus_u = np.ascontiguousarray(affinity.T, dtype=np.float64) - 1
         return Part(rows, np.ascontiguousarray(clip.T), minus_u)
 
     def _votes(self, minus_u: Floats, beta: float, gammas: Ints) -> tuple[Floats, Floats]:
-        """The sums (C, n, 1) of exp(−β u) over the shots of each class, and their derivatives by
-        β.
+        """The sums (C, n, 1) of exp(−β u) over the shots of each class, and the derivatives of the
+        sums by β. gammas: not used.
         """
         near = np.exp(minus_u * beta)
         votes = self.sums(near)
@@ -188,17 +187,16 @@ class AffinityBlocks:
 
 
 def room(shape: tuple[int, int], dtype: np.dtype[Any]) -> Floats:
-    """An array to fill; larger ones than KEEP are in an unnamed file in TMPDIR. UserError if the
-    disk is full.
+    """An array to fill: in memory, or, if larger than KEEP, in an unnamed file in TMPDIR. UserError
+    if the disk is full.
     """
     size = shape[0] * shape[1] * dtype.itemsize
     if size <= KEEP:
         return np.empty(shape, dtype)
     try:
         with tempfile.TemporaryFile(prefix="coder-clip-") as file:
-            if hasattr(
-                os, "posix_fallocate"
-            ):  # a full disk raises here instead of a crash on writing
+            # a full disk raises here, where a later write would crash
+            if hasattr(os, "posix_fallocate"):
                 os.posix_fallocate(file.fileno(), 0, size)
             return np.memmap(file, dtype, "w+", shape=shape)
     except OSError as error:
@@ -210,7 +208,9 @@ def room(shape: tuple[int, int], dtype: np.dtype[Any]) -> Floats:
 
 
 def checked_labels(labels: Tensor, n: int, n_classes: int, what: str) -> Tensor:
-    """The labels as int64. UserError unless (n,) and in range; ``what`` names them."""
+    """The labels as int64. UserError unless they are (n,) and in range. what: the name of the
+    labels in messages.
+    """
     labels = torch.as_tensor(labels)
     if labels.numel() and (labels.is_floating_point() or labels.is_complex()):
         raise UserError(f"{what}: {labels.dtype} where whole numbers are needed")

@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 Floats = NDArray[Any]  # float64, but for kept affinities
 Ints = NDArray[np.int64]
 
-ROOM = 2**16  # numbers in one array: a few of them stay in cache
+ROOM = 2**16  # numbers in one array: a few such arrays stay in cache
 NOBODY = -1e300  # a logit that never wins
-# relative to the size of the logits: far above float64 rounding, far below any real difference
+# a lead is in doubt below this share of the size of the logits: far above float64 rounding, far
+# below any real difference
 MARGIN = 1e-11
 
 
@@ -30,10 +31,11 @@ def right_spans(lead: Floats, ahead: Floats, alphas: Floats) -> tuple[Ints, Ints
 
     alphas: rising, none negative.
     """
-    # Where ahead <= 0, rise is 0 and the quotient means "always" (inf) or, with a negative lead,
-    # "never" (−inf); where ahead >= 0, fall is 0 and the positive part of the lead means
-    # "always". 0/0 means "always", too, and fmin ignores its NaN. Arithmetic, because irregular
-    # masks cost ten times as much.
+    # A class with ahead > 0 bounds α from below, by −lead / ahead; a class with ahead < 0 from
+    # above, by lead / −ahead. Other classes do not bound that side. No masks are needed: where
+    # ahead <= 0, rise is 0 and the first quotient is inf (no bound) or, with a negative lead, −inf
+    # (no α is right); where ahead >= 0, fall is 0 and the second quotient is inf (no bound). 0/0
+    # means no bound, too: fmin ignores NaN. Irregular masks cost ten times as much.
     rise = np.maximum(ahead, 0)
     fall = rise - ahead
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
@@ -66,7 +68,8 @@ def right_along(base: Floats, slope: Floats, labels: Ints, alphas: Floats) -> In
     base, slope: (C, n); labels: (n,); alphas: (V,) rising, none negative -> (V,). All finite.
     """
     # the label's lead is linear in α, so its bounds are at the ends of the grid
-    lead, ahead = label_values(base, labels) - base, label_values(slope, labels) - slope
+    lead = label_values(base, labels) - base
+    ahead = label_values(slope, labels) - slope
     slack = MARGIN * (1 + np.abs(base).max(axis=0) + alphas[-1] * np.abs(slope).max(axis=0))
     ends = alphas[0] * ahead, alphas[-1] * ahead
     sure, blocks = undecided(lead + np.minimum(*ends), lead + np.maximum(*ends), labels, slack, 1)
@@ -78,12 +81,12 @@ def right_along(base: Floats, slope: Floats, labels: Ints, alphas: Floats) -> In
 
 
 class Few(NamedTuple):
-    """Some images with the few classes that can win for each, in rows: the label and its rivals,
-    lowest class first.
+    """Some images, one per column, with the few classes that can win: the label and its rivals, one
+    per row, lowest class first.
 
-    images: (m,) index of each; labels: (m,) row of the label. places: rows and columns that are
-    filled, because images differ in their number of rivals; classes: the class at each place; rows:
-    the largest number of rows."""
+    images: (m,) index of each image; labels: (m,) row of the label. places: (rows, columns) that
+    are filled, because images differ in their number of rivals; classes: the class at each filled
+    place; rows: the largest number of rows."""
 
     images: Ints
     labels: Ints
@@ -92,7 +95,9 @@ class Few(NamedTuple):
     rows: int
 
     def take(self, values: Floats, fill: float = 0.0) -> Floats:
-        """The values of these images and classes: (C, n, …) -> (rows, m, …), ``fill`` elsewhere."""
+        """The values of these images and classes: (C, n, …) -> (rows, m, …), with ``fill`` at
+        places without a class.
+        """
         few = np.full((self.rows, len(self.images), *values.shape[2:]), fill)
         few[self.places] = values[self.classes, self.images[self.places[1]]]
         return few
@@ -101,47 +106,47 @@ class Few(NamedTuple):
 def undecided(
     lowest: Floats, highest: Floats, labels: Ints, slack: Floats, lines: int
 ) -> tuple[int, Iterator[Few]]:
-    """Number of images that are right on the whole grid, and blocks of those that are neither right
-    nor wrong on it.
+    """Number of images that are right on the whole grid, and blocks of the images that are right on
+    a part of the grid only (images that are wrong on the whole grid are left out).
 
     Most classes never come near an image's label anywhere on the grid, and this decides most
     images.
-    lowest, highest: (C, n) bounds, over the grid, of the label's lead on each class; slack: (n,);
-    lines: per image.
+    lowest, highest: (C, n) bounds, over the grid, of the label's lead on each class; slack: (n,),
+    largest rounding error of a lead; lines: number of lines per image.
     """
-    # a rival may catch up somewhere; the image is lost if one is ahead everywhere
+    # a rival may catch up somewhere; the image is lost if one rival is ahead everywhere
     rivals = lowest < slack
     label_rows = labels[None]
     np.put_along_axis(rivals, label_rows, False, axis=0)
-    some = rivals.any(axis=0)
+    has_rival = rivals.any(axis=0)
     lost = (rivals & (highest < -slack)).any(axis=0)
     np.put_along_axis(rivals, label_rows, True, axis=0)
-    images = np.flatnonzero(some & ~lost)
+    images = np.flatnonzero(has_rival & ~lost)
     numbers = rivals[:, images].sum(axis=0)
-    order = np.argsort(numbers, kind="stable")  # images with as many rivals share a block
-    return len(labels) - int(some.sum()), _blocks(
-        rivals, labels, images[order], numbers[order], lines
-    )
+    # images with the same number of rivals share a block
+    order = np.argsort(numbers, kind="stable")
+    n_right = len(labels) - int(has_rival.sum())
+    return n_right, _blocks(rivals, labels, images[order], numbers[order], lines)
 
 
 def _blocks(
     rivals: NDArray[np.bool_], labels: Ints, images: Ints, numbers: Ints, lines: int
 ) -> Iterator[Few]:
-    """Cut images into blocks. rivals: (C, n), with the labels; numbers: classes per image,
-    rising.
+    """Cut images into blocks. rivals: (C, n), True for the label and its rivals; numbers: classes
+    per image of ``images``, rising; lines: per image.
     """
     start = 0
     while start < len(images):
         # as many images as fit in ROOM at this number of rivals; later ones have more
         size = max(1, ROOM // (lines * int(numbers[start])))
-        some, many = images[start : start + size], numbers[start : start + size]
+        part, n_classes = images[start : start + size], numbers[start : start + size]
         start += size
         # image by image, classes in order: ties go to the lowest
-        columns, classes = np.nonzero(rivals[:, some].T)
+        columns, classes = np.nonzero(rivals[:, part].T)
         # row within its image: running number minus the number at which the image starts
-        rows = np.arange(len(columns)) - np.repeat(np.cumsum(many) - many, many)
-        label_rows = rows[classes == labels[some[columns]]]
-        yield Few(some, label_rows, (rows, columns), classes, int(many[-1]))
+        rows = np.arange(len(columns)) - np.repeat(np.cumsum(n_classes) - n_classes, n_classes)
+        label_rows = rows[classes == labels[part[columns]]]
+        yield Few(part, label_rows, (rows, columns), classes, int(n_classes[-1]))
 
 
 def count_right(base: Floats, slope: Floats, labels: Ints, alphas: Floats, slack: Floats) -> Ints:
@@ -154,17 +159,18 @@ def count_right(base: Floats, slope: Floats, labels: Ints, alphas: Floats, slack
     An image is right on one range of α. Where rounding could move an end of it across a grid point,
     the logits themselves are computed and compared.
     """
-    # the range must be the same with and without slack; otherwise rounding may decide it
+    # the range must be the same with the least and the largest lead; else rounding may decide
     lead, ahead = label_leads(base, labels), label_values(slope, labels) - slope
     start, end = right_spans(lead - slack, ahead, alphas)
-    widest = right_spans(lead + slack, ahead, alphas)
-    doubtful = (start != widest[0]) | (end != widest[1])
+    widest_start, widest_end = right_spans(lead + slack, ahead, alphas)
+    doubtful = (start != widest_start) | (end != widest_end)
     counts = count_spans(np.where(doubtful, 0, start), np.where(doubtful, 0, end), len(alphas))
     shape = (len(base), *doubtful.shape)
     base, slope = np.broadcast_to(base, shape), np.broadcast_to(slope, shape)
     images, line = np.nonzero(doubtful)
     order = np.arange(len(base))
-    # images in doubt: all logits at all α, an earlier class wins a tie against the label
+    # images in doubt: all logits at all α, about 2**20 numbers at a time; an earlier class wins a
+    # tie against the label
     step = max(1, 2**20 // (len(base) * len(alphas)))
     for i in range(0, len(images), step):
         some, b = images[i : i + step], line[i : i + step]
@@ -177,7 +183,7 @@ def count_right(base: Floats, slope: Floats, labels: Ints, alphas: Floats, slack
 
 
 def label_leads(base: Floats, labels: Ints) -> Floats:
-    """The label's lead on each class, (C, n, …); infinite on itself, which it need not beat."""
+    """The label's lead on each class, (C, n, …); infinite on the label, which is not a rival."""
     lead = label_values(base, labels) - base
     lead[labels, np.arange(len(labels))] = np.inf
     return lead

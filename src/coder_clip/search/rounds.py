@@ -26,7 +26,7 @@ class Round(NamedTuple):
 
 
 class SearchResult(NamedTuple):
-    """The best point of the last round, and of every round.
+    """The best point of the last round; rounds: the best point of every round.
 
     alpha and beta are 0 if no point of a round had a single image right, as in the published code.
     """

@@ -345,6 +345,6 @@ def test_features_stay_on_the_device_until_a_part_is_full(
 ) -> None:
     """As on a GPU; the features and their order are the same, and a bad one still names its image."""
     expected = run(encoder, views=2, keep_views=1)
-    monkeypatch.setattr(features, "_part", lambda _: 5)
+    monkeypatch.setattr(features, "_most_waiting", lambda _: 5)
     assert same(run(encoder, views=2, keep_views=1), expected)
     test_a_feature_that_is_not_finite_names_the_image(encoder, monkeypatch, float("nan"))

@@ -114,6 +114,7 @@ class Run:
         if self.configfile.endswith(".json"):
             (self.folder / self.configfile).write_text(json.dumps(self.config))
         self.before = snakemake_logs(self.folder)
+        (self.folder / self.log).touch()  # Slurm makes it only when the job starts
         names = ("PATH", "PYTHONPATH", "SLURM_CONF", "XDG_CACHE_HOME", "MPLCONFIGDIR")
         exports = [f"{name}={self.environment[name]}" for name in names]
         head = [

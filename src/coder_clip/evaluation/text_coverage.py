@@ -65,7 +65,7 @@ def _curve(pair: Tensor, counts: Tensor) -> list[dict[str, float]]:
     needed = rank[pair].amax(dim=1).sort().values + 1
     # budgets evenly spaced on a logarithmic scale, from one pair to all
     spaced = torch.logspace(0, math.log10(len(counts)), POINTS)
-    budgets = spaced.round().long().clamp_max(len(counts)).unique()
+    budgets = torch.unique(spaced.round().long().clamp_max(len(counts)))
     reached = torch.cumsum(counts[order], 0)
     return [
         {

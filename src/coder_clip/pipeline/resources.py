@@ -214,7 +214,8 @@ def _sizes(config: Document, dataset: str) -> Sizes:
         from ..datasets.entry import entry
 
         published = entry(dataset)
-        return dict(published.splits[0].counts), published.n_classes
+        counts = {str(split): n for split, n in published.splits[0].counts.items()}
+        return counts, published.n_classes
     manifest = json.loads(path.read_text(encoding="utf-8"))
     return manifest["images"], len(manifest["classes"])
 

@@ -113,9 +113,10 @@ $(shell rm -rf $(VENV))
 endif
 endif
 
+# A half-made environment is removed: Debian's Python without python3-venv leaves one.
 $(VENV)/bin/python:
 	@command -v $(or $(PYTHON),python3.11) >/dev/null || { echo "no Python from 3.11 to 3.14 here: install one, or name it with PYTHON=…" >&2; exit 1; }
-	$(or $(PYTHON),python3.11) -m venv $(VENV)
+	@$(or $(PYTHON),python3.11) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 $(VENV)/installed: pyproject.toml $(PACKAGES:=/pyproject.toml) constraints.txt | $(VENV)/bin/python
 	@echo "installing into $(VENV) (a few minutes)"

@@ -67,7 +67,8 @@ def crossed_interval(
     s, n = runs.shape
     mean = float(runs.mean())
     run_means, image_means = runs.mean(axis=1), runs.mean(axis=0)
-    # the terms of Var, and the degrees of freedom of each
+    # The terms of Var, and the degrees of freedom of each. Images have ddof 0: with the added images
+    # and one run, their term is p (1 − p) / n, as in Agresti and Coull.
     parts = [float(image_means.var()) / n]
     free = [n - 1]
     if s > 1:
@@ -126,10 +127,11 @@ def _student(
     """Student's t interval of a mean whose variance is the sum of ``parts``; free: the degrees of
     freedom of each part.
     """
+    # sums of NumPy, because Python's own differs in the last bit from 3.12 on
     # the estimate of noise may be too large; images alone are a lower bound
-    variance = max(sum(parts), parts[0])
+    variance = max(float(np.sum(parts)), parts[0])
     # Satterthwaite: a part with few degrees of freedom lowers the degrees of freedom of the sum
-    squares = sum(p**2 / f for p, f in zip(parts, free, strict=True))
+    squares = float(np.sum([p**2 / f for p, f in zip(parts, free, strict=True)]))
     # 1e-300: no division by 0 if all parts are 0
     degrees = variance**2 / max(squares, 1e-300)
     half, p_value = 0.0, 1.0

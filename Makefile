@@ -119,11 +119,11 @@ $(VENV)/bin/python:
 	@$(or $(PYTHON),python3.11) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 $(VENV)/installed: pyproject.toml $(PACKAGES:=/pyproject.toml) constraints.txt | $(VENV)/bin/python
-	@echo "installing into $(VENV) (a few minutes)"
+	@echo "installing into $(VENV) (a few minutes; README, section Install, has the sizes)"
 	@$(INSTALL) --quiet --constraint constraints.txt $(PLUGINS) --editable .
 	@echo $(CURDIR) > $@
 
 $(VENV)/installed-test: pyproject.toml $(PACKAGES:=/pyproject.toml) constraints.txt | $(VENV)/bin/python
-	@echo "installing into $(VENV) (a few minutes)"
+	@echo "installing into $(VENV) (a few minutes; README, section Install, has the sizes)"
 	@$(INSTALL) --quiet --constraint constraints.txt $(PLUGINS) --editable '.[test]'
 	@echo $(CURDIR) | tee $@ > $(VENV)/installed

@@ -187,6 +187,9 @@ class LogHandler(LogHandlerBase):
             self.handleError(record)
 
     def _emit(self, record: LogRecord) -> None:
+        """Write lines of phases for some events of JOBS, and drop the other events of JOBS. Write
+        all other records as Snakemake does, but without its chatter.
+        """
         event = getattr(record, "event", None)
         if event == LogEvent.JOB_ERROR:
             self._phases.failed(record.jobid)  # type: ignore[attr-defined]
@@ -199,6 +202,7 @@ class LogHandler(LogHandlerBase):
             logs = [str(log) for log in getattr(record, "log", None) or ()]
             self._write(self._phases.started(record.jobid, record.rule_name, what, logs))  # type: ignore[attr-defined]
         elif event == LogEvent.JOB_FINISHED:
+            # in this event Snakemake calls the number job_id, in all others jobid
             self._write(self._phases.finished(record.job_id))  # type: ignore[attr-defined]
 
     def _is_talk(self, record: LogRecord) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from ..search.branch_and_bound import Images
-from ..search.cache_model import room
+from ..search.cache_model import scratch_array
 from ..search.line_search import Floats, Ints, right_along
 
 BLOCK = 2**18  # numbers in one array of a search: few calls, and the arrays still fit in cache
@@ -26,11 +26,11 @@ class Point(NamedTuple):
     gamma: float | None = None
 
 
-def blocks(rows: int, numbers: int, room: int | None = None) -> list[slice]:
-    """Slices of ``rows`` images, each of about ``room`` (default BLOCK) numbers, with ``numbers``
-    numbers per image.
+def blocks(rows: int, per_image: int, room: int | None = None) -> list[slice]:
+    """Split ``rows`` images into slices whose arrays hold about ``room`` numbers (default BLOCK).
+    per_image: numbers that one image needs.
     """
-    size = max(1, (room or BLOCK) // max(1, numbers))
+    size = max(1, (room or BLOCK) // max(1, per_image))
     return [slice(i, min(i + size, rows)) for i in range(0, rows, size)]
 
 
@@ -126,7 +126,7 @@ class CacheLines:
         self._labels = labels.cpu().numpy()
         self._clip = clip_logits.cpu().double().numpy()
         # one row per image, so that a search reads the images in doubt without copying the rest
-        self._near = room((self.size, shots.places.size), np.dtype(np.float64))
+        self._near = scratch_array((self.size, shots.places.size), np.dtype(np.float64))
         self._tilt: Floats | None = None
         for part, near, tilt in parts:
             self._near[part] = near.reshape(-1, near.shape[2]).T

@@ -47,8 +47,8 @@ def check(
     from ..datasets.availability import look_at
     from ..datasets.published import existing
 
-    chosen, below = _chosen(names, everything, config, root)
-    if not _told([look_at(name, existing(below)) for name in chosen]):
+    chosen, root_folder = _chosen(names, everything, config, root)
+    if not _print_findings([look_at(name, existing(root_folder)) for name in chosen]):
         raise typer.Exit(1)
 
 
@@ -71,24 +71,27 @@ def get(
     """Download what may be downloaded, check it and unpack it. A broken download continues where it
     stopped.
     """
-    from ..datasets.availability import addresses, get
+    from ..datasets import availability
 
-    chosen, below = _chosen(names, everything, config, root)
-    urls = addresses(url or [], chosen, below)
-    found, failed = [], []
-    # a failure does not stop the other data sets; of a single one it is the message
+    chosen, root_folder = _chosen(names, everything, config, root)
+    urls = availability.addresses(url or [], chosen, root_folder)
+    findings, failed = [], []
+    # The failure of one data set does not stop the others. With a single data set, its error is
+    # raised.
     for name in chosen:
         try:
-            found.append(get(name, below, keep=keep, say=typer.echo, urls=urls))
+            findings.append(
+                availability.get(name, root_folder, keep=keep, say=typer.echo, urls=urls)
+            )
         except UserError as error:
             if len(chosen) == 1:
                 raise
             typer.echo(f"{name}: {error}", err=True)
             failed.append(name)
-    usable = _told(found)
+    all_usable = _print_findings(findings)
     if failed:
         raise UserError(f"could not be fetched, see above: {', '.join(failed)}")
-    if not usable:
+    if not all_usable:
         raise typer.Exit(1)
 
 
@@ -114,9 +117,9 @@ def _chosen(
     return chosen, data_root(c.data_root if c else None)
 
 
-def _told(found: list[Findings]) -> bool:
+def _print_findings(findings: list[Findings]) -> bool:
     """Print all findings; True if all data sets can be used."""
-    for each in found:
-        for line in each.lines():
+    for of_dataset in findings:
+        for line in of_dataset.lines():
             typer.echo(line)
-    return all(f.usable for f in found)
+    return all(of_dataset.usable for of_dataset in findings)

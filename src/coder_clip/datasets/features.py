@@ -110,23 +110,27 @@ class PublishedFeatures(FeatureDataset, PublishedDataset):
     set.
     """
 
-    def __init__(self, name: str, found: Entry, root: Path) -> None:
+    def __init__(self, name: str, own_entry: Entry, root: Path) -> None:
         help_ = f"'coder-clip data check {name}' says what is missing and how to get it"
-        place = find_place(name, found, root)
-        rule = found.splits[0]
+        place = find_place(name, own_entry, root)
+        rule = own_entry.splits[0]
         if place is None or not has_lists(rule, place.folder):
-            raise UserError(
-                f"data set '{name}': not all of its files are in {root / found.folders[0]}; {help_}"
-            )
-        self.entry, self.place, self.rule, self.root = found, place, rule, root
-        source = entry(found.of) if found.of else found
+            folder = root / own_entry.folders[0]
+            raise UserError(f"data set '{name}': not all of its files are in {folder}; {help_}")
+        self.entry, self.place, self.rule, self.root = own_entry, place, rule, root
+        # the data set whose images these are: its entry has the labels and the split file
+        source = entry(own_entry.of) if own_entry.of else own_entry
         names = source.class_names()
         # only the caches that the entry lists: the folder may hold more of them
-        parts = RULES[rule.rule](place.folder, names, [f for f in rule.needs if CACHE.fullmatch(f)])
-        lists = [file for file in rule.needs if file.endswith(".json")]
-        if lists:
-            parts = _named(parts, Place(name, place.folder, place.images, source), lists[0])
-        super().__init__(name, found.class_names(), _relabelled(parts, names, found.class_names()))
+        caches_of_entry = [file for file in rule.needs if CACHE.fullmatch(file)]
+        parts = RULES[rule.rule](place.folder, names, caches_of_entry)
+        split_files = [file for file in rule.needs if file.endswith(".json")]
+        # with a split file, ids are image names in place of row numbers
+        if split_files:
+            parts = _named(parts, Place(name, place.folder, place.images, source), split_files[0])
+        # this set may have only some of the classes of the source
+        classes = own_entry.class_names()
+        super().__init__(name, classes, _relabelled(parts, names, classes))
 
     def missing(self) -> list[str]:
         """Empty: a data set of features needs no images."""

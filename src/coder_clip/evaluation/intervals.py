@@ -67,8 +67,8 @@ def crossed_interval(
     s, n = runs.shape
     mean = float(runs.mean())
     run_means, image_means = runs.mean(axis=1), runs.mean(axis=0)
-    # The terms of Var, and the degrees of freedom of each. Images have ddof 0: with the added images
-    # and one run, their term is p (1 − p) / n, as in Agresti and Coull.
+    # The terms of Var, and the degrees of freedom of each. The term of images has ddof 0, so that
+    # for shares of one run it is p (1 − p) / n, as in Agresti and Coull.
     parts = [float(image_means.var()) / n]
     free = [n - 1]
     if s > 1:

@@ -32,8 +32,8 @@ def read_lock(text: str, file: Path, outs_of: Mapping[str, Iterable[str]]) -> di
     """The stages of a dvc.lock: name -> stage.
 
     outs_of: phase -> its outputs. Other stages are the user's own, and are not checked.
-    DamagedLock if the text is not a dvc.lock. UserError if a phase has a key or an output that no
-    record has.
+    DamagedLock if the text is not a dvc.lock. UserError if a phase has a key or an output that
+    'coder-clip record' never writes, because DVC would follow it.
     """
     try:
         document = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
@@ -61,7 +61,7 @@ def read_yaml_stages(file: Path, outs_of: Mapping[str, Iterable[str]]) -> dict[s
     """The document of a dvc.yaml; {} if the file does not exist.
 
     outs_of: as in `read_lock`. UserError if the file is damaged, or if a phase has a key, folder or
-    output that no record has.
+    output that 'coder-clip record' never writes.
     """
     try:
         document = yaml.safe_load(file.read_text(encoding="utf-8"))

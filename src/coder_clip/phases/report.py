@@ -10,6 +10,7 @@ from ..datasets import BUILTIN, DRAWN
 from ..foundation.artifacts import Paths, present, write_json
 from ..foundation.reads import deciding
 from ..reporting import page
+from ..reporting.answer import ReportAnswer, answers
 from ..reporting.formats import plain
 from ..reporting.results import Results
 from .figures import image_loader
@@ -46,18 +47,33 @@ def run(config: Config, config_file: Path) -> None:
 
 
 def summary(config: Config) -> str:
-    """The claims as text, then the paths of report, tables and figures (a clone has only the
-    tables), and the next command.
+    """The claims as text, or for own photos the report's answer; then the paths of report, tables
+    and figures (a clone has only the tables), and the next command.
     """
     paths = Paths(config.results)
-    table = plain(present(paths.table("claims", ".md")).read_text(encoding="utf-8"))
+    said = plain(present(paths.table("claims", ".md")).read_text(encoding="utf-8"))
+    if _own_photos(config) and paths.report.is_file():
+        found = answers(Results.of(config))
+        said = "\n\n".join("\n".join(_in_words(answer)) for answer in found)
     places = {
         "report": paths.report,
         "tables": paths.table("claims", ".md").parent,
         "figures": paths.figure("few_shot", ".png").parent,
     }
     lines = [f"{name}: {_place(path)}" for name, path in places.items()]
-    return "\n".join(["", config.title, "", table, "", *lines, f"next: {_next(config)}"])
+    return "\n".join(["", config.title, "", said, "", *lines, f"next: {_next(config)}"])
+
+
+def _own_photos(config: Config) -> bool:
+    """True if all data sets are folders of photos, whose owner does not ask about the paper."""
+    own = [d for d in config.datasets.values() if d.root is not None]
+    return len(own) == len(config.datasets)
+
+
+def _in_words(answer: ReportAnswer) -> list[str]:
+    """The lines of an answer on the terminal: where it is from, numbers, advice."""
+    where = f"{answer.dataset}, {answer.model}" if answer.model else answer.dataset
+    return [f"{where}: {answer.numbers}", answer.advice, *answer.more]
 
 
 def _next(config: Config) -> str:

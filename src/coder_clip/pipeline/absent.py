@@ -57,31 +57,30 @@ def absent_data(
     """Published data sets that no run can use: neither their images nor the features of all their
     images are here.
 
-    whole: also data sets that lack some image, unless there is a manifest, so that a job has looked
-    at the images. skip: with whole, a data set may lack images if no split lacks all. opened: data
-    sets whose images a job opens, so that features are not enough. UserError if the folder of
-    published data sets is not known.
+    whole: also data sets that lack some images. A data set with a manifest counts as whole, because
+    a job has checked its images already. skip: with whole, accept missing images if each split has
+    at least one image. opened: data sets whose images a job opens; for these, features are not
+    enough. UserError if the folder of published data sets is not known.
     """
     paths = Paths(config.results)
     published = [n for n in config.datasets if config.published(n)]
-    missing = [n for n in published if n in opened or not _is_encoded(config, n)]
-    if not missing:
+    candidates = [n for n in published if n in opened or not _is_encoded(config, n)]
+    if not candidates:
         return []
     root = data_root(config.data_root)
     # with `fetch` the root need not exist, because the run makes it
     if root.exists() or not config.fetch:
-        existing(root)
+        existing(root)  # only for its error
 
     def unusable(name: str) -> bool:
         """True if the images of a data set are not here; with ``whole``, also if some are not."""
         if not is_here(name, root, config.datasets[name].split):
             return True
-        # where a manifest is, a job has looked at the images already
         if not whole or paths.manifest(name).is_file():
             return False
         return not _is_whole(config, name, root, skip)
 
-    return [name for name in missing if unusable(name)]
+    return [name for name in candidates if unusable(name)]
 
 
 def _is_whole(config: Document, name: str, root: Path, skip: bool) -> bool:

@@ -121,6 +121,8 @@ def need(
             for split in config.encoded(dataset)
         )
         forward, decode = size.image / rate, 1 / thread.decoded
+        if is_list(config.models[model].model):
+            decode = 0  # published features: no image is opened
         # activations take the host's memory only on a CPU
         batch = 0 if gpu else size.activations * config.features.batch_size
         # on a CPU the encoder and the thread that decodes share the job's cores

@@ -99,15 +99,16 @@ def jobs(config: Config, sizes: Mapping[str, Sizes]) -> Iterator[PlannedJob]:
 
 
 def _n_pairs(config: Config, dataset: str, classes: int) -> float:
-    """Number of class pairs that have one-to-one texts: the pairs of a file; without a file all
-    pairs, or the most that a language model is asked about.
+    """Number of class pairs that have one-to-one texts: the pairs of a file; without a file the
+    pairs that a language model is asked about, and none without a model.
     """
     file = config.datasets[dataset].pair_source(dataset)
     if file is not None and file.is_file():
         # a key that each pair has; not parsed, because the checks report a file that is damaged
         return file.read_bytes().count(b'"a_not_b"')
-    most = config.generator.max_pairs if config.generator else None
-    return min(classes * (classes - 1) / 2, most or math.inf)
+    if config.generator is None:
+        return 0
+    return min(classes * (classes - 1) / 2, config.generator.max_pairs or math.inf)
 
 
 def ahead(

@@ -13,11 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from ..datasets import FEATURE_SETS, Dataset, load_dataset
 from ..datasets.availability import look_at, refuse_other_archives, refuse_small_disk
 from ..datasets.corrections import default_file
-from ..datasets.entry import Download
 from ..datasets.fetch import refusal
 from ..datasets.published import PublishedDataset, data_root, is_here
 from ..errors import UserError
@@ -30,6 +30,7 @@ from .estimate import ahead
 
 LONG = 8  # hours, from which a GPU is suggested
 SHORT = 4 / 60  # hours; of a shorter run no estimate is printed
+SHOWN = 2  # addresses in a message
 TIMEOUT = 10.0  # seconds of the one request to a language model's server
 
 
@@ -88,18 +89,19 @@ def unused_corrections(config: Config, file: Path) -> Iterator[str]:
             )
 
 
-def unlisted(config: Config) -> dict[str, Sizes]:
-    """`sizes_of` each data set without a manifest. Published data sets are left out: their entries
-    have these numbers.
+def sizes_without_manifest(config: Config) -> dict[str, Sizes]:
+    """`sizes_of` each of the user's own data sets that has no manifest yet. Published data sets are
+    left out: their entries have these numbers.
     """
-    found = {}
+    sizes = {}
     for name, given in config.datasets.items():
         if not config.published(name) and not Paths(config.results).manifest(name).is_file():
             with suppress(UserError):  # the job that lists its images says so
-                # no near twins: to find them takes a look at every image, and they move few images
+                # without near twins, which stay in one split: to find them, every image is opened,
+                # and they change the sizes of splits only slightly
                 data = load_dataset(name, given, config.data_root, twins=[])
-                found[name] = sizes_of(config, name, data)
-    return found
+                sizes[name] = sizes_of(config, name, data)
+    return sizes
 
 
 def sizes_of(config: Config, name: str, data: Dataset) -> Sizes:
@@ -155,19 +157,27 @@ def downloads(config: Config, names: Collection[str]) -> None:
     by_name = {n: look_at(n, root).get for n in names}  # data set -> files to download
     refuse_other_archives(by_name, root)
     refuse_small_disk(by_name, root)
-    wanted: list[Download] = []
-    for name, files in by_name.items():
-        # features are many small files; the run goes on without a data set that it cannot download
-        if name not in FEATURE_SETS:
-            wanted += files
-    urls = [url for d in wanted for url in (d.url, *d.mirrors)]
+    features = [files[0] for name, files in by_name.items() if name in FEATURE_SETS and files]
+    wanted = [d for name, files in by_name.items() if name not in FEATURE_SETS for d in files]
+    urls = [url for d in (*wanted, *features) for url in (d.url, *d.mirrors)]
     with ThreadPoolExecutor() as pool:
         # address -> why it does not give its file; "" if it does
         why = dict(zip(urls, pool.map(refusal, urls), strict=True))
     # a file is out of reach only if none of its addresses gives it
     dead = [d for d in wanted if all(why[url] for url in (d.url, *d.mirrors))]
+    # features are many small files, and the run goes on without a data set that it cannot download:
+    # the first files tell whether there is any data set to go on with
+    dead_features = [d for d in features if all(why[url] for url in (d.url, *d.mirrors))]
+    if len(dead_features) == len(config.datasets):
+        hosts = sorted({f"{urlsplit(d.url).hostname} ({why[d.url]})" for d in dead_features})
+        raise UserError(
+            f"none of the data sets can be downloaded: {', '.join(hosts)}; start this where the "
+            "network is ('coder-clip data check' says how to get the files by hand)"
+        )
     if dead:
-        dead_urls = ", ".join(f"{d.url} ({why[d.url]})" for d in dead)
+        dead_urls = ", ".join(f"{d.url} ({why[d.url]})" for d in dead[:SHOWN])
+        if len(dead) > SHOWN:
+            dead_urls += f" and {len(dead) - SHOWN} more"
         others = ""
         # the configuration has other data sets, too
         if set(config.datasets) - set(names):

@@ -37,7 +37,7 @@ def before_run(
     # a run that will not start needs no estimate
     if here and models and not found:
         estimate = quick_checks.forecast(
-            config, gpus(config), quick_checks.unlisted(config), quick_checks.SHORT
+            config, gpus(config), quick_checks.sizes_without_manifest(config), quick_checks.SHORT
         )
         found += quick_checks.failed(partial(_tell, estimate))
     if found:

@@ -115,15 +115,17 @@ def render(
     """
     environment, loader = _environment(), PackageLoader("coder_clip")
     style, script = (
-        loader.get_source(environment, name)[0].strip() for name in ("report.css", "report.js.j2")
+        loader.get_source(environment, name)[0].strip() for name in ("report.css", "report.js")
     )
+    # silent: reason -> titles of exhibits that have nothing to show
     items, silent = _items(results, image)
     every = [item for section_items in items.values() for item in section_items]
     photos = results.kind == "photos"
+    # claims stand before the sections; on a page about photos they are one of the sections
     claims = [] if photos else items.pop("Claims", [])
     claims.sort(key=lambda item: item.table is not None)  # the figure leads
     # a section without a place in SECTIONS is open, so that it is not overlooked
-    opened = [*OPEN[results.kind], *(title for title in items if title not in SECTIONS)]
+    opened = [*OPEN[results.kind], *(name for name in items if name not in SECTIONS)]
     artefacts = {a.path: a for item in every for a in item.artefacts}
     all_answers = answers(results)
     page = environment.get_template("report.html.j2").render(
@@ -139,17 +141,7 @@ def render(
         claims=claims,
         summary=[] if photos else summary(results),
         all_items=every,
-        sections=[
-            {
-                "anchor": name.lower().replace(" ", "-"),
-                "title": name,
-                "about": SECTIONS.get(name, ""),
-                "open": name in opened,
-                "items": items[name],
-            }
-            for name in dict.fromkeys([*opened, *SECTIONS])
-            if name in items
-        ],
+        sections=_sections(items, opened),
         silent=silent,
         files=[artefacts[path] for path in sorted(artefacts)],
         about={m.label: m.about for m in METHODS.values()},
@@ -262,6 +254,23 @@ def _items(
         if exhibit.has_figure:
             section_items.append(_figure(results, exhibit))
     return items, silent
+
+
+def _sections(items: Mapping[str, list[_Item]], opened: list[str]) -> list[dict[str, Any]]:
+    """What the page says about each section that has items: opened sections first, then the others
+    in the order of SECTIONS. items: section -> its tables and figures.
+    """
+    return [
+        {
+            "anchor": name.lower().replace(" ", "-"),
+            "title": name,
+            "about": SECTIONS.get(name, ""),
+            "open": name in opened,
+            "items": items[name],
+        }
+        for name in dict.fromkeys([*opened, *SECTIONS])
+        if name in items
+    ]
 
 
 def _table(results: Results, exhibit: Exhibit, image: Loader | None) -> _Item:

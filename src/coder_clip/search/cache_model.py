@@ -138,7 +138,7 @@ class AffinityBlocks:
         """Keep all affinities (N, K), which :meth:`blocks` reads."""
         for start, part in self._affinities():
             if start == 0:  # filled in place, so that parts and whole are never both in memory
-                self._kept = room((len(self._x), part.shape[1]), part.dtype)
+                self._kept = scratch_array((len(self._x), part.shape[1]), part.dtype)
             self._kept[start : start + len(part)] = part
             self._nearest = max(self._nearest, float(part.max(initial=0)))
 
@@ -186,7 +186,7 @@ class AffinityBlocks:
         return sums
 
 
-def room(shape: tuple[int, int], dtype: np.dtype[Any]) -> Floats:
+def scratch_array(shape: tuple[int, int], dtype: np.dtype[Any]) -> Floats:
     """An array to fill: in memory, or, if larger than KEEP, in an unnamed file in TMPDIR. UserError
     if the disk is full.
     """
@@ -198,6 +198,7 @@ def room(shape: tuple[int, int], dtype: np.dtype[Any]) -> Floats:
             # a full disk raises here, where a later write would crash
             if hasattr(os, "posix_fallocate"):
                 os.posix_fallocate(file.fileno(), 0, size)
+            # the mapping stays valid after the file is closed, and its disk is freed with the array
             return np.memmap(file, dtype, "w+", shape=shape)
     except OSError as error:
         raise UserError(

@@ -26,16 +26,16 @@ MARGIN = 1e-11
 
 
 def right_spans(lead: Floats, ahead: Floats, alphas: Floats) -> tuple[Ints, Ints]:
-    """First and past-last index of the α with lead + α · ahead >= 0 for every class: (C, …) -> (…),
-    (…).
+    """Range of α on which an image is classified correctly: first and past-last index of the α with
+    lead + α · ahead >= 0 for every class. (C, …) -> (…), (…).
 
+    lead: margin of the label over each class at α = 0. ahead: growth of this margin per unit of α.
     alphas: rising, none negative.
     """
-    # A class with ahead > 0 bounds α from below, by −lead / ahead; a class with ahead < 0 from
-    # above, by lead / −ahead. Other classes do not bound that side. No masks are needed: where
-    # ahead <= 0, rise is 0 and the first quotient is inf (no bound) or, with a negative lead, −inf
-    # (no α is right); where ahead >= 0, fall is 0 and the second quotient is inf (no bound). 0/0
-    # means no bound, too: fmin ignores NaN. Irregular masks cost ten times as much.
+    # ahead > 0: α must be at least −lead / ahead. ahead < 0: α must be at most lead / −ahead.
+    # The divisions need no masks, which cost ten times as much: a class that does not bound a side
+    # has the quotient inf there, or NaN for 0/0, which fmin ignores. One exception is wanted: a
+    # negative lead that does not grow gives low = inf, so no α is right.
     rise = np.maximum(ahead, 0)
     fall = rise - ahead
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):

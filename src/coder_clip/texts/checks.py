@@ -276,7 +276,7 @@ def fault(
     word = e.foreign(text, f"{name} {other} {photo}", KINDS[kind].are_names)
     if word:
         return "language", f"'{word}' is not English"
-    return _english_of(straight, kind)
+    return _english_problem(straight, kind)
 
 
 def _broken(text: str) -> tuple[str, str] | None:
@@ -440,7 +440,7 @@ def _mentions(text: str, name: str) -> bool:
     return whole or (len(significant) > 1 and set(significant) <= set(words))
 
 
-def _english_of(text: str, kind: str) -> tuple[str, str] | None:
+def _english_problem(text: str, kind: str) -> tuple[str, str] | None:
     """(rule, why) of English words of a description that a photo cannot show or an encoder cannot
     read; None if there are none.
     """
@@ -463,7 +463,8 @@ def _english_of(text: str, kind: str) -> tuple[str, str] | None:
     words = plain(text).split()
     if set(words) <= e.vague:
         return "vague", "it describes nothing"
-    # a single word is enough as a plural, such as "stripes"
+    # A single word is enough as a plural, such as "stripes". A word with other letters than ASCII
+    # is not judged.
     alone = kind == "attribute" and len(text.split()) == 1
     if alone and not words[0].endswith("s") and words[0].isascii():
         return "vague", "one word says too little"

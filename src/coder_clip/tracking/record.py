@@ -282,20 +282,21 @@ def _check_stage(here: Workspace, name: str, states: list[State]) -> None:
 
 
 def _repair(t: Tracked, outcome: Outcome) -> None:
-    """Restore the committed dvc.lock if a write of the file was cut short. UserError if dvc.lock is
-    in conflict, or if `Tracked.recorded` refuses it.
+    """Restore the committed dvc.lock if a write of the file was cut short; remove the file if the
+    last commit has none. UserError if dvc.lock is in conflict, or if `Tracked.recorded` refuses it.
     """
     try:
-        t.recorded()
+        t.recorded()  # only for its errors
     except DamagedLock:
-        committed = shown("HEAD", t.lock)
+        committed = shown("HEAD", t.lock)  # content in the last commit
         if committed is None:
             t.lock.unlink()
+            done = "the last commit has none, so it was removed"
         else:
             write_bytes(t.lock, committed)
-        outcome.lines.append(
-            f"{t.lock} was damaged (a write was cut short): the committed one was restored"
-        )
+            done = "the committed one was restored"
+        outcome.lines.append(f"{t.lock} was damaged (a write was cut short): {done}")
+    # the committed file may be damaged, too
     try:
         t.recorded()
     except DamagedLock:

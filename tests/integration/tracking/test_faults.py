@@ -155,7 +155,8 @@ def test_a_damaged_lock_is_mended(toy: Project, left: str) -> None:
     whole = toy.lock()
     (toy / "dvc.lock").write_text(left)
     assert toy.run("dvc", "status", ok=False).returncode != 0
-    assert "dvc.lock was damaged" in toy.run("coder-clip", "record").stdout
+    said = toy.run("coder-clip", "record").stdout
+    assert "dvc.lock was damaged (a write was cut short): the committed one was restored" in said
     assert toy.lock() == whole
     (toy / "dvc.lock").write_text(left)
     for look in ("status", "pull"):
@@ -167,6 +168,17 @@ def test_a_damaged_lock_is_mended(toy: Project, left: str) -> None:
     toy.run("coder-clip", "record")
     assert toy.lock() == whole
     assert (toy.planned(), toy.stale()) == ([], [])
+
+
+def test_a_damaged_lock_that_no_commit_has_is_removed(toy: Project) -> None:
+    whole = toy.lock()
+    toy.git("rm", "--quiet", "--cached", "dvc.lock")
+    toy.git("commit", "--quiet", "-m", "without dvc.lock")
+    (toy / "dvc.lock").write_text("")
+    said = toy.run("coder-clip", "record").stdout
+    assert "dvc.lock was damaged (a write was cut short): the last commit has none" in said
+    assert "restored" not in said
+    assert toy.lock() == whole  # recorded again
 
 
 def test_a_half_written_record_of_snakemake(toy: Project) -> None:

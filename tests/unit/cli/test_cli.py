@@ -15,6 +15,8 @@ import yaml
 
 from coder_clip import __version__
 from coder_clip.errors import UserError, nearest
+from coder_clip.reporting.answer import answers
+from fake_results import Fake
 
 IN_ORDER = [
     "manifest", "texts", "image-features", "merge-shards", "text-features", "coder", "zero-shot",
@@ -153,6 +155,25 @@ def test_a_run_ends_with_the_next_command(command: Command, dataset: str, follow
     Path("results/tables/claims.md").write_text("Zero-shot.\n\n| Method |\n| --- |\n| CLIP |\n")
     said = command("summary", "--config", "next.yaml")
     assert f"\nnext: {following}  (" in said.out, said
+
+
+@pytest.mark.usefixtures("configuration")
+def test_own_photos_end_with_their_answer(command: Command) -> None:
+    """Their owner asks how many are right, and what to use; most claims of a paper are off there."""
+    results = Fake(Path("results"), datasets=("pets",), shots=(1,)).write()
+    config = {
+        "datasets": {"pets": {"root": "pets", "texts": "names"}},
+        "models": ["mini"],
+        "adapter": {"shots": [1]},
+    }
+    Path("pets.yaml").write_text(yaml.safe_dump(config))
+    Path("results/tables").mkdir(parents=True)
+    Path("results/tables/claims.md").write_text("Zero-shot.\n\n| Method |\n| --- |\n| CLIP |\n")
+    Path("results/report.html").write_text("")
+    said = command("summary", "--config", "pets.yaml").out
+    (answer,) = answers(results)
+    assert f"pets: {answer.numbers}\n{answer.advice}\n" in said
+    assert "Zero-shot." not in said
 
 
 @pytest.mark.parametrize(

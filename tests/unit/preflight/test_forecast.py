@@ -253,7 +253,7 @@ def test_a_first_run_is_not_taken_for_one_of_50_000_images(
     config = load_config("config/reproduce.yaml").model_copy(
         update={"results": tmp_path / "nothing yet"}
     )
-    lines = quick_checks.forecast(config, 0, quick_checks.unlisted(config))
+    lines = quick_checks.forecast(config, 0, quick_checks.sizes_without_manifest(config))
     (said,) = [line for line in lines if " in all, " in line]
     assert re.match(r"about [1-9] min in all", said), said
 

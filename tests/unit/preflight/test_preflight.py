@@ -161,6 +161,28 @@ def test_servers_that_do_not_answer(
         assert command("check", "--config", "c.yaml").code == 0
 
 
+def test_features_of_which_none_can_be_had(
+    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Without network each data set failed alone, in 290 lines; one that is there is enough."""
+    monkeypatch.setenv("CODER_CLIP_DATA", str(tmp_path / "root"))
+    configure(
+        datasets={"dtd_clip": {"texts": "names"}, "whurs19_clip": {"texts": "names"}},
+        models={"clip-b32": {"model": "features:true_clip"}},
+        settings=["clean"],
+        fetch=True,
+    )
+    for dead in ("dtd", ""):
+        monkeypatch.setattr(
+            quick_checks, "refusal", lambda url, dead=dead: "no network" * (dead in url.lower())
+        )
+        answer = command("check", "--config", "c.yaml")
+        all_dead = not dead
+        assert ("none of the data sets can be downloaded" in answer.err) is all_dead, answer
+        assert answer.code == all_dead
+    assert "can be downloaded: raw.githubusercontent.com (no network); start this" in answer.err
+
+
 def test_weights_that_cannot_be_had(
     command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

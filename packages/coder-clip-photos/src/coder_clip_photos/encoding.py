@@ -195,6 +195,7 @@ class PhotoEncoder:
         known = self._stored(list(files))
         new = {sha256: file for sha256, file in files.items() if sha256 not in known}
         results = {**known, **self._encode(new, pool)}
+        # remember the hash of each usable file, so that an unchanged file is not read again
         for file in read:
             if isinstance(file, _File) and isinstance(results[file.sha256], Tensor):
                 self._read_before.add(file.path, file.stamp, file.sha256)

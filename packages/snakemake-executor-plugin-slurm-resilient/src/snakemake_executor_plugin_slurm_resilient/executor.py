@@ -202,7 +202,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         if not earlier:
             return
         ids = reattach.strays(queue.jobs().values(), self._name, self._current)
-        found = [reattach.missing(old, self._name)[0] for old in earlier]
+        found = [reattach.look_up_missing(old, self._name)[0] for old in earlier]
         ids += [row.id for row in found if row is not None and row.live]
         reattach.end(sorted(set(ids)))
 
@@ -367,7 +367,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         asked = row is None  # the queue does not show the job: ask for it
         if asked:
             try:
-                row, by_controller = reattach.missing(e, head)
+                row, by_controller = reattach.look_up_missing(e, head)
             except queue.Unreachable as error:
                 self._away(str(error))
                 return False
@@ -541,7 +541,8 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         rows = queue.jobs()
         keyed = queue.by_key(rows.values())
         found = [
-            reattach.row_of(e, self._name, rows, keyed) or reattach.missing(e, self._name)[0]
+            reattach.row_of(e, self._name, rows, keyed)
+            or reattach.look_up_missing(e, self._name)[0]
             for e in list(self._entries.values())
         ]
         return [row.id for row in found if row is not None and row.live]

@@ -117,17 +117,19 @@ def _ours(row: Row, head: str) -> bool:
     return not row.keys and row.name.endswith(head)
 
 
-def missing(e: Entry, head: str) -> tuple[Row | None, bool]:
+def look_up_missing(e: Entry, head: str) -> tuple[Row | None, bool]:
     """Ask for a job that squeue does not show. Returns its row, and True if the row comes from the
     controller.
 
     The controller is asked first, by the job's number, because an empty queue can be a mistake;
     then the accounting database. Unreachable if the controller gives no answer.
     """
+    # Slurm may have taken the submission more than once: the first job to start counts
     id = first_to_start(e.key) or e.id
     if not id:
         return None, False
     row = queue.known(id)
+    # Slurm may have given the number to another job by now
     if row is not None and (e.key in row.keys or _ours(row, head)):
         return row, True
     return queue.accounted(id, e.key), False
@@ -172,7 +174,7 @@ def find(workflow: Any) -> Earlier:
             e = replace(e, id=first_to_start(e.key, NEVER))
         asked = row is None
         if asked:
-            row, _ = missing(e, head)
+            row, _ = look_up_missing(e, head)
         if row is not None:
             found.rows[e.key] = row
             journal.note(e.key, id=row.id)

@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from ...baselines.methods import Line
 from ...protocols import SETTINGS
 from ..parts import layout
-from ..parts.style import DOUBLE, SINGLE, Drawing, Loader, look
+from ..parts.style import DOUBLE, SINGLE, Drawing, Layout, Loader, look
 from ..results import Results
 
 SECTION = "Zero-shot"
@@ -35,7 +35,7 @@ def draw(results: Results, image: Loader) -> Figure:
     columns = layout.columns_of(len(places), len(results.models))
     rows = -(-len(places) // columns)
     size = (SINGLE if len(places) == 1 else DOUBLE, 2.65 * rows + 0.5)
-    figure = Figure(figsize=size, layout="constrained")
+    figure = Figure(figsize=size, layout=Layout())
     # two axes for each data set, the upper one taller
     grid = figure.add_gridspec(2 * rows, columns, height_ratios=[1.7, 1] * rows)
     drawn_as: dict[str, str] = {}  # setting -> the setting whose line its curve has

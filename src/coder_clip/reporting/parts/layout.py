@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 
 from ...errors import one_line
 from ..results import Results
-from .style import BLACK, BLUE, DOUBLE, GREEN, GREY, ORANGE, PURPLE, SINGLE, SKY, VERMILLION
+from .style import BLACK, BLUE, DOUBLE, GREEN, GREY, ORANGE, PURPLE, SINGLE, SKY, VERMILLION, Layout
 
 PANELS = 4  # in a row
 LEAST, FEW = 5.0, 10  # points and images that an axis of shares spans at least
@@ -49,7 +49,7 @@ def panels(n: int, models: int = 1, wide: bool = False) -> tuple[Figure, list[Ax
         height = 1.75
     else:
         height = 1.6
-    figure = Figure(figsize=(width, height * rows + 0.5), layout="constrained")
+    figure = Figure(figsize=(width, height * rows + 0.5), layout=Layout())
     return figure, [figure.add_subplot(rows, columns, i + 1) for i in range(n)]
 
 

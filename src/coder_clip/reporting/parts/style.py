@@ -17,6 +17,8 @@ from typing import Any
 
 from matplotlib import font_manager, style
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.transforms import Bbox
 from PIL import Image
 
 from ...baselines.methods import Line
@@ -26,6 +28,7 @@ from ..results import Results
 Loader = Callable[[str, str], Image.Image]  # (data set, image id) -> image
 SINGLE, DOUBLE = 3.25, 6.75  # inches: one and two columns of the conference's style
 DPI = 200
+PLACES = 9  # decimals of a position: a millionth of a pixel
 BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#E69F00", "#009E73", "#CC79A7"
 VERMILLION, SKY, BLACK, GREY = "#D55E00", "#56B4E9", "#000000", "#6B6B6B"
 PALETTE = {  # by the names that methods give their colours
@@ -80,6 +83,23 @@ FALLBACKS = (
     "Noto Sans Thai",
     "Noto Sans Ethiopic",
 )
+
+
+class Layout(ConstrainedLayoutEngine):
+    """Matplotlib's constrained layout with rounded positions, which are the same in every draw.
+
+    Its solver (kiwisolver) adds in the order of memory addresses, so the last bits of positions
+    change from draw to draw, and with them pixels at the edge of a line.
+    """
+
+    def execute(self, fig: Figure) -> Any:
+        """Place the axes. Returns the grids of the layout, as matplotlib does."""
+        grids = super().execute(fig)
+        for axes in fig.axes:
+            rounded = Bbox(axes.get_position(original=True).get_points().round(PLACES))
+            # as matplotlib itself places axes: `set_position` would exclude them from the layout
+            axes._set_position(rounded)  # type: ignore[attr-defined]
+        return grids
 
 
 @dataclass(frozen=True)

@@ -83,9 +83,10 @@ def read(content: str, item: Item) -> Sides | str:
         return "its reasoning had no end"  # an object in it is a draft
     try:
         documents = list(_objects(bare))
-        # only objects that have this item's key; the last one counts
-        fitting = [by_name for by_name in map(_by_name, documents) if name_key(item.key) in by_name]
-        lists = _by_name(fitting[-1][name_key(item.key)]) if fitting else {}  # name -> texts
+        key = name_key(item.key)
+        # objects that have this item's key; the last one counts
+        fitting = [document for document in map(_by_name, documents) if key in document]
+        lists = _by_name(fitting[-1][key]) if fitting else {}  # name -> texts
     except Repeated as repeated:
         return f"the key '{repeated}' was there twice"
     except (ValueError, RecursionError):
@@ -94,17 +95,18 @@ def read(content: str, item: Item) -> Sides | str:
         return "it was not one JSON object"
     if not fitting:
         return f"it had no texts under '{item.key}'"
+    texts = []
+    for name in item.lists:
+        try:
+            texts.append(TEXTS.validate_python(lists.get(name_key(name)), strict=True))
+        except ValidationError as error:
+            wrong = error.errors()[0]
+            place = " / ".join(map(str, (item.key, name, *wrong["loc"])))
+            message = wrong["msg"]
+            return f"{place}: {message[:1].lower()}{message[1:]}"
     try:
-        texts = [
-            TEXTS.validate_python(lists.get(name_key(name)), strict=True) for name in item.lists
-        ]
         # fails for half a character, which no file can hold
         "".join(text for side in texts for text in side).encode()
-    except ValidationError as error:
-        wrong = error.errors()[0]
-        place = " / ".join(map(str, (item.key, *item.lists[:1], *wrong["loc"])))
-        message = wrong["msg"]
-        return f"{place}: {message[:1].lower()}{message[1:]}"
     except UnicodeEncodeError:
         return "it had half a character"
     return dict(zip(item.sides, texts, strict=True))
@@ -116,14 +118,17 @@ def _objects(text: str) -> Iterator[dict[str, Any]]:
     ValueError if the text ends with the beginning of an object or has two objects side by side,
     Repeated for equal keys."""
     decoder = json.JSONDecoder(object_pairs_hook=unique)
-    # from brace to brace: where nothing can be parsed, no object begins
-    start, end, braces = text.find("{"), 0, 0
+    # Try each brace: if nothing can be parsed from it on, no object begins there. The tries are
+    # limited, because each may read the whole rest of the text.
+    start = text.find("{")
+    end = 0  # of the last object
+    failed = 0  # braces that begin no object
     while start >= 0:
         try:
             document, end_of_this = decoder.raw_decode(text, start)
         except ValueError:
-            braces += 1
-            if braces > MAX_BRACES:
+            failed += 1
+            if failed > MAX_BRACES:
                 raise
             start = text.find("{", start + 1)
             continue
@@ -131,11 +136,11 @@ def _objects(text: str) -> Iterator[dict[str, Any]]:
         if end and not text[end:start].strip(" \t\r\n,"):
             raise ValueError("two objects")
         end = end_of_this
-        # What is part of a larger object or list that was broken off is not the answer.
-        inside = re.search(r'"\s*:\s*$', text[:start]) or text[end:].lstrip().startswith(
-            (",", "]", "}")
-        )
-        if not inside:
+        # `"key":` before this object, or `,` `]` `}` after it: the object around it was broken off,
+        # and a part of it is not the answer
+        after_key = re.search(r'"\s*:\s*$', text[:start])
+        goes_on = text[end:].lstrip().startswith((",", "]", "}"))
+        if not after_key and not goes_on:
             yield document
         start = text.find("{", end)
     # a brace and a quote after the last object: another one was cut off

@@ -145,6 +145,8 @@ def messages(items: Sequence[Item]) -> tuple[tuple[str, str], ...]:
             lines.append(part(item, "again", excluded="; ".join(item.excluded)))
         if item.wrong:
             lines.append(part(item, "wrong", wrong=item.wrong))
+        # questions about a class are told apart by their kind; the question of a pair names the
+        # other class
         label = "" if item.pair else f'"{item.kind}": '
         return label + "\n".join(lines)
 

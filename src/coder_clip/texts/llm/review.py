@@ -49,21 +49,22 @@ class Review(BaseModel):
         return path
 
     def undo(self, owner: str, kind: str | None, text: str | None) -> int:
-        """Take back the decisions about a class or pair. Returns how many.
+        """Take back the decisions about a class or pair. Return the number of these decisions.
 
         kind, text: only decisions about this kind, only the rejection of this text; None: all.
         """
-        rejected = [
+        undone = [
             (k, o, t)
             for k, o, t in self.rejected
             if o == owner and kind in (None, k) and text in (None, t)
         ]
-        again = [(k, o) for k, o in self.again if o == owner and kind in (None, k)]
-        if text is not None:
-            again = []
-        self.rejected = [decision for decision in self.rejected if decision not in rejected]
-        self.again = [decision for decision in self.again if decision not in again]
-        return len(rejected) + len(again)
+        undone_again = []
+        # "again" is about a whole answer, not about one text
+        if text is None:
+            undone_again = [(k, o) for k, o in self.again if o == owner and kind in (None, k)]
+        self.rejected = [decision for decision in self.rejected if decision not in undone]
+        self.again = [decision for decision in self.again if decision not in undone_again]
+        return len(undone) + len(undone_again)
 
     def apply(self, items: Sequence[Item]) -> None:
         """Skip the answers that are not wanted, and refuse the rejected texts."""

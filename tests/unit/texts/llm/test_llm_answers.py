@@ -98,6 +98,16 @@ def test_what_does_not_fit_is_said_in_words(said: str, wrong: str) -> None:
     assert "\n" not in found
 
 
+@pytest.mark.parametrize("wrong", CLASSES[:2])
+def test_the_wrong_list_of_a_pair_is_named(wrong: str) -> None:
+    """The model was told to correct its first list, whichever was wrong."""
+    texts: dict[str, Any] = {name: ["a tail", "an ear"] for name in CLASSES[:2]}
+    texts[wrong] = ["a tail", 3]
+    found = answers.read(json.dumps({"grey wolf": texts}), item("one_to_one"))
+    assert isinstance(found, str)
+    assert found.startswith(f"grey wolf / {wrong} / 1: ")
+
+
 GOOD = '{"red fox": {"attribute": ["a long tail", "white paws"]}}'
 
 

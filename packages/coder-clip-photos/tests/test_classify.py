@@ -165,11 +165,11 @@ def test_names_alone_give_no_reasons(classify: Command, described: Command, fold
     answer = classify(folder, "--why", "2")
     assert answer.code == 0
     assert len(answer.out.splitlines()) == 1 + 4
-    assert "only names: give --texts to see reasons" in answer.err
+    assert "names alone have no reasons: --texts FILE shows those of texts" in answer.err
     answer = described(folder, "--why", "2")
     assert len(answer.out.splitlines()) > 1 + 4
-    assert "only names" not in answer.err
-    assert "only names" not in classify(folder).err
+    assert "names alone" not in answer.err
+    assert "names alone" not in classify(folder).err
 
 
 def test_the_most_uncertain_come_first(classify: Command, folder: Path) -> None:

@@ -230,7 +230,7 @@ class Rival:
             return f"has {accuracy} of the test images right"
         points = "{mean:+.1f} [{low:+.1f}, {high:+.1f}] points".format(
             **_in_percent(self.difference)
-        )
+        ).replace("-", "−")
         verdict = clear(self.difference)
         words = f"clearly {verdict}" if verdict else "not clearly different"
         return f"is {words} on test images: {accuracy}, {points}"

@@ -107,13 +107,25 @@ def _answer(results: Results, dataset: str, model: str) -> ReportAnswer:
         on_test = f"On the {n:,} test {images} {'your' if photos else 'the'} texts {effect}"
     else:
         on_test = "The classes have only names so far: say what they look like."
+    has_pairs = bool(results.rerank(dataset, model)["pairs_with_texts"])
+    stage_two = ""
+    if off and (texts or has_pairs):
+        stage_two = f"The rerank is off: {off}."
+    elif has_pairs and not texts and recommended.method != "coder_rerank":
+        # the numbers above are of names alone
+        reranked = methods["coder_rerank"]
+        accuracy = f"{percent(reranked['accuracy']['value'])} % {_interval(reranked)}"
+        stage_two = (
+            f"With {'your' if photos else 'the'} one-to-one texts {accuracy} of the test {images} "
+            f"are right, {_points(reranked['against_clip']['difference'])} points."
+        )
     rivals = results.rivals(dataset, model)
     # further sentences, "" for those that do not apply
     paper = f"{LABELS[shown[-1]]} against names alone: {_points(ours_last['difference'])} points."
     more = [
         paper if texts and change and recommended.method != shown[-1] else "",
         _few_shot(results, dataset, model),
-        f"The rerank is off: {off}." if off and texts else "",
+        stage_two,
     ]
     return ReportAnswer(
         dataset,

@@ -593,3 +593,17 @@ def test_a_zero_shot_only_data_set_takes_no_part_in_few_shot(tmp_path: Path) -> 
     results.few_shot = []
     assert TABLES["few_shot"].table(results).frame.empty
     assert FIGURES["few_shot"].figure(results, Image.new)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("reranked", [True, False])
+def test_one_to_one_texts_without_texts_of_classes_have_their_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reranked: bool
+) -> None:
+    """Who wrote only these would think that nobody read them."""
+    fake = Fake(tmp_path, datasets=("one",), reranked=reranked, validated=False)
+    monkeypatch.setattr(Results, "has_texts", lambda self, dataset: False)
+    (one,) = answer.answers(fake.write())
+    said = " ".join(one.more)
+    assert "only names so far" in one.advice
+    assert ("With the one-to-one texts " in said) is reranked
+    assert ("The rerank is off: " in said) is not reranked

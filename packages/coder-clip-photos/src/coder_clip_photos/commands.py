@@ -173,6 +173,8 @@ def classify(
     about_run = ""
     points = True  # scores are points: 100 × cosines
     if run is not None:
+        from coder_clip.evaluation.recommendation import NAMES
+
         from .runs import load_run
 
         without_run = {
@@ -205,7 +207,9 @@ def classify(
     started = time.monotonic()
     _quiet_about_large_photos()
     features = classifier.encoder.photos(places.files, progress=True)
-    only_names = run is None and all(row.kind == "name" for row in classifier.rows)
+    only_names = all(row.kind == "name" for row in classifier.rows)
+    if run is not None:
+        only_names = finished.chosen.method == NAMES
     reasons = 0 if only_names else why
     found = classifier.photos(
         features.features, features.kept, why=reasons, top=top, none_below=none_below
@@ -234,7 +238,8 @@ def classify(
                 _note(typical)
         _note(f"{listing.summary(found)}; {rate:.{digits}f} images/s{about_run}")
     if why and only_names:
-        _note("only names: give --texts to see reasons")
+        more = "--texts FILE" if run is None else "--method coder"
+        _note(f"names alone have no reasons: {more} shows those of texts")
     _end(places, features)
 
 

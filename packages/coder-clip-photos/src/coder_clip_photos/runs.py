@@ -114,7 +114,9 @@ class FinishedRun:
         setting = "" if self.setting == "clean" else f", setting {self.setting}"
         images = "image" if self.n_test == 1 else "images"
         share = f"{_percent(self.chosen.on_test)} of {self.n_test:,} test {images} right"
-        line = f"method: {self.chosen.title}{setting} ({share})"
+        seed = self.chosen.seed
+        shots = "" if seed is None else f", labelled images of seed {seed}, the best on validation"
+        line = f"method: {self.chosen.title}{setting}{shots} ({share})"
         return f"{line}; {self.why}" if self.why else line
 
 

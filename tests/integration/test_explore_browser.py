@@ -142,6 +142,14 @@ def test_the_page_is_whole_asks_nobody_else_and_fits(
     )
     widths = browser.execute_script("return [document.documentElement.scrollWidth, innerWidth]")
     assert widths[0] <= widths[1] == width
+    top, height, background = browser.execute_script(
+        "scrollTo(0, document.body.scrollHeight); const a = document.getElementById('answer');"
+        "const box = a.getBoundingClientRect();"
+        "return [box.top, box.height, getComputedStyle(a).backgroundColor]"
+    )
+    assert top == 0, "the answer stays in view while texts are edited"
+    assert height < 150, "and leaves room for them"
+    assert background == "rgb(255, 255, 255)", "nothing is seen through it"
     assert browser.title == "My <b>photos</b>", "a file name ran as script"
     assert browser.get_log("browser") == []
     asked = requests(browser)

@@ -290,10 +290,17 @@ def test_probabilities_only_from_enough_labelled_photos(
 
 def test_reasons_in_a_run(finished: Work, run: tuple[str, str], command: Command) -> None:
     photos = finished.folder / "photos/marks/red_disc"
-    answer = command("classify", photos, *run, *MARKS, "--why", "2", "--format", "jsonl")
+    why = ("--why", "2", "--format", "jsonl")
+    answer = command("classify", photos, *run, *MARKS, *why, "--method", "coder")
     assert answer.code == 0, answer.err
+    assert answer.out
     for line in map(json.loads, answer.out.splitlines()):
         assert line["reasons_for"]
+    # the recommended method is names alone here: its answer stays, and the way to reasons is named
+    answer = command("classify", photos, *run, *MARKS, *why)
+    assert answer.code == 0, answer.err
+    assert not any(json.loads(line)["reasons_for"] for line in answer.out.splitlines())
+    assert "names alone have no reasons: --method coder shows those of texts" in answer.err
     answer = command("classify", photos, *run, *MARKS, "--why", "2", "--method", "tip_adapter-1")
     assert answer.code == 1
     assert (

@@ -28,6 +28,9 @@ PACKAGES := $(patsubst %/pyproject.toml,%,$(wildcard packages/*/pyproject.toml))
 PLUGINS := $(addprefix --editable ./,$(PACKAGES))
 SETTINGS := --profile workflow/profiles/$(PROFILE) --configfile $(CONFIG) $(if $(ONLY_PRESENT)$(FETCH),--config $(if $(ONLY_PRESENT),only_present='$(ONLY_PRESENT)') $(if $(FETCH),fetch='$(FETCH)'))
 
+# Images of Docker often set this; every process of a run would then compile the code again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: reproduce first true-clip install pull push remote test test-rest test-proofs test-all test-unit check benchmark clean
 
 reproduce: $(CONFIG) $(VENV)/installed

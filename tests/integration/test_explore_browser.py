@@ -142,6 +142,12 @@ def test_the_page_is_whole_asks_nobody_else_and_fits(
     )
     widths = browser.execute_script("return [document.documentElement.scrollWidth, innerWidth]")
     assert widths[0] <= widths[1] == width
+    # on a narrow screen the texts are below all photos, and a link leads there
+    to_texts = browser.find_element("id", "to-texts")
+    photos, texts = (
+        browser.find_element("id", f"{name}-title").location for name in ("gallery", "texts")
+    )
+    assert to_texts.is_displayed() == (texts["y"] > photos["y"])
     top, height, background = browser.execute_script(
         "scrollTo(0, document.body.scrollHeight); const a = document.getElementById('answer');"
         "const box = a.getBoundingClientRect();"

@@ -21,6 +21,8 @@ from coder_clip.reporting.exhibits import FIGURES, TABLES
 from paper_miniature import CUPL, DATASETS, FEW, MODELS, made
 from working_copy import Work
 
+pytestmark = pytest.mark.rest
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Work:

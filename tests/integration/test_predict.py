@@ -260,6 +260,21 @@ def test_a_run_without_clean_is_used_in_its_other_setting(work: Work, command: C
     answer = command(*where, "--method", "coder_rerank")
     assert answer.code == 0, answer.err
     assert "method: CODER + rerank, setting corrected (" in answer.err.splitlines()[-1]
+
+
+def test_a_rerank_that_is_off_is_said_by_its_method(work: Work) -> None:
+    """Else somebody compares two methods that are the same, and believes that the rerank runs."""
+    where = work.folder / "results"
+    said = load_run(where, "shapes", method="coder_rerank").said
+    off = "the rerank is off, so answers are those of CODER: validation chose threshold 0"
+    document = where / "rerank/mini/shapes.json"
+    changed = read_json(document)
+    assert (off in said) == all(m["threshold"] == 0 for m in changed["methods"])
+    for m in changed["methods"]:
+        m.update(threshold=0.0, looked_at=0)
+    write_json(document, changed)
+    assert off in load_run(where, "shapes", method="coder_rerank").said
+    assert "rerank is off" not in load_run(where, "shapes", method="coder").said
     work.configure(lambda c: c.update(settings=["as_published"]))
     work.commands("zero-shot", "rerank", "adapter")
     said = refused(work, command)

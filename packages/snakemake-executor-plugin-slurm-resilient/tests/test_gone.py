@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.rest  # a minute, most of it waiting
+
 SNAKEFILE = """
 rule all:
     input: "a.txt"

@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from ..baselines.methods import LABELS
@@ -170,18 +171,28 @@ def _correct(
     """Results of a method's runs, or None if it has no rows: which images are right (runs, images),
     a hash of the images' ids in order, and the images' groups (None without groups).
     """
-    if shots is None:
-        rows, runs = results.rows_of(dataset, model), "draw"
-    else:
-        rows, runs = results.adapter_rows(dataset, model, shots), "seed"
-    rows = rows[(rows["method"] == method) & rows["setting"].isin(("any", SETTING))]
-    if rows.empty:
+    rows = _rows_by_method(results, dataset, model, shots).get(method)
+    if rows is None:
         return None
+    runs = "draw" if shots is None else "seed"
     # images in the same order in every run, so that results are paired
     by_run = [r.sort_values("image_id") for _, r in rows.groupby(runs, sort=True)]
     groups = by_run[0]["group"].to_numpy() if "group" in rows else None
     ids = hashlib.sha256("\0".join(by_run[0]["image_id"]).encode()).hexdigest()
     return np.stack([r["correct"].to_numpy() for r in by_run]), ids, groups
+
+
+@lru_cache(maxsize=8)  # the numbers of shots of one data set and model, which claims go through
+def _rows_by_method(
+    results: Results, dataset: str, model: str, shots: int | None
+) -> dict[str, pd.DataFrame]:
+    """Method -> its rows in the setting of the claims; only methods that have some."""
+    if shots is None:
+        rows = results.rows_of(dataset, model)
+    else:
+        rows = results.adapter_rows(dataset, model, shots)
+    rows = rows[rows["setting"].isin(("any", SETTING))]
+    return {str(method): of_method for method, of_method in rows.groupby("method", sort=False)}
 
 
 def _neighbours(claim: Claim, results: Results, dataset: str, model: str) -> Comparison:

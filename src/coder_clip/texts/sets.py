@@ -151,6 +151,11 @@ def read_text_set(path: Path, unfinished: bool = False) -> TextSet:
     unfinished: read empty lists and texts, too. UserError: see `load_text_set`.
     """
     document = read_written(path, "photos", "no text set {path}")
+    if isinstance(document, dict) and "pairs" in document:
+        raise UserError(
+            f"{path} holds one-to-one texts (pairs of classes), not texts of classes; a run reads "
+            "them if the configuration names the file under one_to_one:"
+        )
     entries = document.get("classes") if isinstance(document, dict) else None
     if not isinstance(entries, list) or not entries:
         raise UserError(
@@ -179,7 +184,7 @@ def load_text_set(
     path = Path(path)
     document = read_json(path) if made else read_written(path, dataset)
     texts = _validate(TextSet, path, document)
-    _refuse_empty(path, ((c.name, c) for c in texts.classes), OF_CLASS)
+    _refuse_empty(path, ((f"'{c.name}'", c) for c in texts.classes), OF_CLASS)
     given = [plain_name(c.name) for c in texts.classes]
     order = _match(path, given, [plain_name(c) for c in classes])
     entries = []
@@ -203,7 +208,8 @@ def load_pair_set(
     document = read_json(path) if made else read_written(path, dataset, PAIRS_MISSING)
     pair_set = _validate(PairSet, path, document)
     if not unfinished:
-        _refuse_empty(path, ((p.a, p) for p in pair_set.pairs), ("a_not_b", "b_not_a"))
+        entries = ((f"'{p.a}' and '{p.b}'", p) for p in pair_set.pairs)
+        _refuse_empty(path, entries, ("a_not_b", "b_not_a"))
     wanted = [plain_name(c) for c in classes]
     # unordered: (a, b) and (b, a) are one pair
     pairs: dict[frozenset[int], Pair] = {}
@@ -319,8 +325,8 @@ def _match(path: Path, given: list[str], wanted: list[str]) -> list[int]:
 def _refuse_empty(
     path: Path, entries: Iterable[tuple[str, BaseModel]], lists: Sequence[str]
 ) -> None:
-    """Refuse empty lists and texts of named entries: more often a failed generation than
-    intended.
+    """Refuse empty lists and texts of entries, each with the name for messages: more often a failed
+    generation than intended.
     """
     for name, entry in entries:
         for key in lists:
@@ -330,10 +336,10 @@ def _refuse_empty(
             texts = getattr(entry, key)
             if not texts:
                 raise UserError(
-                    f"{path}: '{name}': '{key}' is empty; leave the key out if there are none"
+                    f"{path}: {name}: '{key}' is empty; leave the key out if there are none"
                 )
             if not all(map(str.strip, texts)):
-                raise UserError(f"{path}: '{name}': '{key}' has an empty text")
+                raise UserError(f"{path}: {name}: '{key}' has an empty text")
 
 
 def _validate(model: type[_Model], path: Path, document: Any) -> _Model:

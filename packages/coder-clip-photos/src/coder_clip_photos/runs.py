@@ -41,6 +41,7 @@ from coder_clip.phases.shots import shot_rows
 from coder_clip.phases.zero_shot import baseline_scores
 from coder_clip.pipeline.config import Config, load_config
 from coder_clip.protocols import SETTINGS, usable
+from coder_clip.reporting.results import Results
 from coder_clip.texts.sentences import make_sentences
 from coder_clip.texts.sets import TextSet, load_pair_set, load_text_set, names_only
 
@@ -85,8 +86,9 @@ class FinishedRun:
     """A run's classifier, and the candidates that its method was chosen from. stage_two: the run's
     rerank, even if the classifier does not use it. recommendation: the run's, of all methods.
     rivals: the methods to name beside it (`evaluation.recommendation.rivals`). why: why the method
-    was chosen, "" if the user named it. n_test: number of test images. validation: the validation
-    images (V, d), None without them."""
+    was chosen, "" if the user named it. rerank_off: why the rerank changes no image, "" if it
+    compares some or if the method does not rerank. n_test: number of test images. validation: the
+    validation images (V, d), None without them."""
 
     classifier: Classifier
     stage_two: StageTwo
@@ -95,6 +97,7 @@ class FinishedRun:
     recommendation: Recommendation
     rivals: list[Rival]
     why: str
+    rerank_off: str
     candidates: list[Candidate]
     n_test: int
     validation: SplitFeatures | None
@@ -117,7 +120,10 @@ class FinishedRun:
         seed = self.chosen.seed
         shots = "" if seed is None else f", labelled images of seed {seed}, the best on validation"
         line = f"method: {self.chosen.title}{setting}{shots} ({share})"
-        return f"{line}; {self.why}" if self.why else line
+        off = ""
+        if self.rerank_off:
+            off = f"the rerank is off, so answers are those of CODER: {self.rerank_off}"
+        return "; ".join(part for part in (line, off, self.why) if part)
 
 
 def load_run(
@@ -167,6 +173,9 @@ def load_run(
     if explained:
         used = of_run(zero_shot, reranked, candidates_of(WITH_REASONS))
     chosen = _chosen(candidates, method or used.method or "coder", explained)
+    rerank_off = ""
+    if chosen.method == "coder_rerank":
+        rerank_off = Results.of(config).rerank_off(d, m)
     return FinishedRun(
         classifier=methods.classifier(chosen, encoder),
         stage_two=stages,
@@ -175,6 +184,7 @@ def load_run(
         recommendation=recommendation,
         rivals=beside,
         why=_why(recommendation, used, beside) if method is None else "",
+        rerank_off=rerank_off,
         candidates=candidates,
         n_test=int(zero_shot["images"]),
         validation=validation,

@@ -322,6 +322,7 @@ function texts() {
     const texts = state.kinds.reduce((n, kind) => n + c[kind].length, 0);
     box.append(make("summary", {}, make("strong", {}, c.name), ` (${count(texts, "text")})`));
     for (const kind of state.kinds) {
+      const noun = kind === "analogous" ? "analogous class" : kind;
       const list = make("div", { role: "group", "aria-label": `${kind} texts of ${c.name}` });
       c[kind].forEach((text) => list.append(row(i, kind, text)));
       box.append(make("h3", {}, kind), list,
@@ -329,7 +330,7 @@ function texts() {
           const added = row(i, kind, "");
           list.append(added);
           added.querySelector("input").focus();
-        } }, `Add ${kind === "synonym" ? "a" : "an"} ${kind}`));
+        } }, `Add ${kind === "synonym" ? "a" : "an"} ${noun}`));
     }
     return box;
   }));

@@ -175,7 +175,10 @@ def test_a_pair_may_have_one_side_only(tmp_path: Path) -> None:
         ([{**PAIR, "b": "red fox", "b_index": 0}], "with itself"),
         ([PAIR, PAIR], "twice"),
         ([PAIR, {"a": "arctic fox", "b": "red fox", "a_index": 1, "b_index": 0}], "twice"),
-        ([{**PAIR, "a_not_b": []}], "'red fox' and 'arctic fox': 'a_not_b' is empty; leave the key out"),
+        (
+            [{**PAIR, "a_not_b": []}],
+            "'red fox' and 'arctic fox': 'a_not_b' is empty; leave the key out",
+        ),
         ([{**PAIR, "a_not_b": [3]}], "valid string (got 3)"),
         ([{**PAIR, "a_index": "0"}], "a_index"),
     ],

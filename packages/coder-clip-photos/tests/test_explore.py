@@ -29,7 +29,7 @@ from coder_clip.rerank import OneToOne
 from coder_clip_photos import Classifier, web_page
 from coder_clip_photos.classifier import StageTwo
 from coder_clip_photos.decisions import PairText
-from coder_clip_photos.explorer import KEPT, Explorer, Labels
+from coder_clip_photos.explorer import BUILT_IN_LABELS, Explorer, Labels
 from coder_clip_photos.find import MostAlike, TwoPhotos, grouped
 from coder_clip_photos.listing import as_csv
 from coder_clip_photos.study import Study
@@ -440,7 +440,7 @@ def test_what_is_no_correction_is_refused(client: Any, labels: Labels) -> None:
 
 
 def test_labels_of_a_benchmark_are_not_corrected(client: Any, explorer: Explorer) -> None:
-    explorer.kept = KEPT
+    explorer.labels_fixed_because = BUILT_IN_LABELS
     assert client.get(f"/{TOKEN}/state").json["corrects"] is None
     answer = client.post(f"/{TOKEN}/correct/0", json={"to": "dog"})
     assert answer.status_code == 400

@@ -179,6 +179,8 @@ def adapter(
     shots: Annotated[int | None, typer.Option(help="One number of shots; default: all.")] = None,
 ) -> None:
     c = load_config(config)
+    # has_shots is noted by its answer, so a job does not depend on the whole list; `chosen` raises,
+    # and names the known numbers
     if shots is not None and not c.has_shots(str(shots)):
         chosen("number of shots", str(shots), [*map(str, c.adapter.shots)])
     for n in c.adapter.shots if shots is None else [shots]:

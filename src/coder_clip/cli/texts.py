@@ -322,7 +322,8 @@ def _encoder(given: str, config: Path) -> Encoder:
     from ..phases.encoder import encoder_of
 
     c = load_config(config)
-    return encoder_of(c, *chosen("model", given, c.models))
+    (model,) = chosen("model", given, c.models)  # UserError if unknown
+    return encoder_of(c, model)
 
 
 @dataclass

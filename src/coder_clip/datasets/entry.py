@@ -219,8 +219,11 @@ class Entry(Strict):
         return 1000 if self.classes == "open_clip" else len(self.class_names())
 
     def make_templates(self) -> Templates:
-        """The paper's sentences, replaced where the entry has its own."""
+        """The paper's sentences, replaced where the entry has its own; for a set of features those
+        of the data set of its images.
+        """
         if self.of is not None:
+            # the published names are in the order of all classes, and a set may have only some
             return dataclasses.replace(entry(self.of).make_templates(), class_names_as_published=())
         # YAML has lists where templates have tuples
         own = {k: tuple(v) if isinstance(v, list) else v for k, v in self.templates.items()}

@@ -125,6 +125,7 @@ class PublishedFeatures(FeatureDataset, PublishedDataset):
         caches_of_entry = [file for file in rule.needs if CACHE.fullmatch(file)]
         parts = RULES[rule.rule](place.folder, names, caches_of_entry)
         split_files = [file for file in rule.needs if file.endswith(".json")]
+        self.has_image_names = bool(split_files)
         # with a split file, ids are image names in place of row numbers
         if split_files:
             parts = _named(parts, Place(name, place.folder, place.images, source), split_files[0])
@@ -141,13 +142,14 @@ class PublishedFeatures(FeatureDataset, PublishedDataset):
 
     @cached_property
     def twins(self) -> Images:  # type: ignore[override]
-        """Groups of near twins: by image names if the entry has a pattern for them, else by
-        features.
+        """Groups of near twins: by image names if the entry of its images has a pattern for them,
+        else by features.
         """
         pattern = entry(self.entry.of).group if self.entry.of else None
         # without a split file, ids are row numbers, which no pattern of names fits
-        if pattern is None or not self.rule.needs[-1].endswith(".json"):
+        if pattern is None or not self.has_image_names:
             return super().twins
+        # train has no image names: it is shots of a cache, or images of val
         return by_name([i for split in ("val", "test") for i in self.parts[split].ids], pattern)
 
     def miscounted(self) -> str | None:

@@ -123,7 +123,7 @@ def _complete(url: str, part: Path, target: Path, wait: float, checked: bool) ->
                 raise UserError(f"{url}: {problem}; {by_hand}") from None
             after = error.response.headers.get("Retry-After", "")
             asked = min(float(after), LONGEST) if after.isdecimal() else 0.0
-        # a bad proxy raises ValueError
+        # ImportError, ValueError: a proxy of the environment that httpx2 cannot use
         except (httpx2.RequestError, httpx2.InvalidURL, ImportError, ValueError) as error:
             problem = one_line(error)
             # nothing came at all, and no server broke off: the address or the network is wrong
@@ -147,8 +147,9 @@ def _complete(url: str, part: Path, target: Path, wait: float, checked: bool) ->
 def _append(url: str, part: Path, checked: bool) -> None:
     """Send one request for the bytes that ``part`` lacks, and append the answer.
 
-    checked: as in `_complete`. HTTPStatusError if the server refuses, RequestError if the
-    connection breaks off.
+    checked: True if a checksum will tell whether the file is the right one. HTTPStatusError if the
+    server refuses, RequestError if the connection breaks off; UserError if certificates cannot be
+    read, or if the answer is encoded, a web page or empty.
     """
     # Ask for the bytes after those that are here, and check what the answer really is: a server may
     # ignore the range, send another range, send a web page instead of the file, or stop early.
@@ -257,6 +258,7 @@ def refusal(url: str) -> str:
                 return f"HTTP {response.status_code} {response.reason_phrase}"
             return ""
     except (httpx2.RequestError, httpx2.InvalidURL, ImportError, ValueError, OSError) as error:
+        # ImportError, ValueError: a proxy of the environment that httpx2 cannot use
         return one_line(error)
 
 

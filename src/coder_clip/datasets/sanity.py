@@ -39,8 +39,7 @@ def refuse_unusable(data: Dataset, needed: Sequence[str], shots: int | None, res
     if isinstance(data, FolderDataset) and data.takes(results):
         raise UserError(
             f"results: {results} is in {data.root}, where data set '{data.name}' would take its "
-            "folders for classes "
-            "and its figures for photos; name a folder elsewhere"
+            "folders for classes and its figures for photos; name a folder elsewhere"
         )
     if len(data.classes) == 1:
         (name,) = data.classes

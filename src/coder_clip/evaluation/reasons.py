@@ -90,11 +90,12 @@ class ScoringTexts:
         cosines: (N, M); winners, against: (N,) classes. If both are the same class (there is no
         other), the terms are those of its score. Names and synonyms that are not the best of their
         class add nothing and are omitted."""
-        # The score is linear in its cosines: a text's weight is the score of a class in which this
-        # text alone has a cosine, of 100. (C,)
+        # `_combine` is linear, so with 100 in one argument and 0 in the other it gives the weight
+        # of one text in the score of each class, (C,). The two weights differ only for a class
+        # without averaged texts or without others.
         hundred = torch.full((self.n_classes,), 100.0, dtype=torch.float64)
-        averaged_weight = self._combine(hundred, 0 * hundred)
-        best_weight = self._combine(0 * hundred, hundred)
+        averaged_weight = self._combine(sums=hundred, best=0 * hundred)
+        best_weight = self._combine(sums=0 * hundred, best=hundred)
         scores = self.scores(cosines) / 100  # in cosines
         terms_of_images = []
         for n, row in enumerate(cosines.double()):

@@ -109,8 +109,10 @@ class Texts:
         return class_weights(*self.of(kind), n_classes)
 
     def per_class(self, kinds: Sequence[str], n_classes: int, *tags: str) -> list[Tensor]:
-        """For each class the features of its texts of these kinds and tags, in the order of the
-        kinds.
+        """For each class the features of its texts of these kinds, in the order of the kinds.
+
+        tags: variants of the sentences (`texts.sentences`: the wording for few-shot, names as
+        published, …); sentences with all of the tags are taken.
         """
         # row numbers first, so that the features of a class are gathered once
         rows: list[list[int]] = [[] for _ in range(n_classes)]

@@ -154,7 +154,8 @@ def _language_model(config: Config) -> Iterator[str]:
 
 
 def weights(config: Config, name: str, load: bool = True, here: bool = True) -> Iterator[str]:
-    """Yield a line on a model. Nothing is downloaded.
+    """Yield a line on a model; none if its files are there and it is not loaded. Nothing is
+    downloaded.
 
     load: load the model as a job does; else only look for its files. here: True if jobs run on this
     machine; if not, the model is loaded on the CPU.
@@ -168,9 +169,10 @@ def weights(config: Config, name: str, load: bool = True, here: bool = True) -> 
     if is_list(model.model):
         yield f"model {name}: no encoder; its texts are features ({listed(model.model)})"
         return
-    quick_checks.folder(config, name)
+    quick_checks.refuse_unreadable_folder(config, name)
     try:
         if not load:
+            # raises Absent without a file
             find(model.model, model.pretrained, offline=True, quick_gelu=model.quick_gelu)
             return
         spec = EncoderSpec(**encoder_spec(config, name))

@@ -129,7 +129,7 @@ def problems(
         partial(images, config, d) for d in datasets if config.published(d) and d not in downloaded
     ]
     checks += [partial(corrected, config, d) for d in datasets if config.datasets[d].corrections]
-    checks += [partial(folder, config, name) for name in models]
+    checks += [partial(refuse_unreadable_folder, config, name) for name in models]
     if asks and config.generator:
         checks.append(partial(language_model, config, config.generator))
     return failed(*checks)
@@ -215,7 +215,7 @@ def corrected(config: Config, name: str) -> None:
     load_dataset(name, config.datasets[name])
 
 
-def folder(config: Config, name: str) -> None:
+def refuse_unreadable_folder(config: Config, name: str) -> None:
     """UserError if a model's folder, or the header of its weights, cannot be read, or a file is
     empty.
     """

@@ -175,13 +175,18 @@ class AffinityBlocks:
         return votes[:, :, None], self.sums(near)[:, :, None]
 
     def sums(self, of_shots: Floats) -> Floats:
-        """Sums over the shots of each class: (K, n) -> (C, n)."""
+        """Sums over the shots of each class: (K, n) -> (C, n).
+
+        of_shots: rows in the order of `_order` (all first shots, then all second ones, …; classes
+        with the most shots first).
+        """
         total = np.zeros((len(self._place), of_shots.shape[1]))
         start = 0
         # level j adds the next shot of every class that still has one, all classes at once
         for size in self._levels:
             total[:size] += of_shots[start : start + size]
             start += size
+        # from the order by number of shots to the order of labels
         sums: Floats = total[self._place]
         return sums
 

@@ -122,11 +122,13 @@ def _named(asked: dict[str, object]) -> str:
 
 
 def _place(jobs: list[Planned], partitions: dict[str, Partition], guessed: str) -> list[Finding]:
-    """Check that the cluster accepts the heaviest jobs of one place. guessed: words to add if
-    amounts are guesses, else "".
+    """Check that the cluster accepts the heaviest jobs of one place.
 
-    A job that asks for more than the nodes have gets the most that they have. This is a note,
-    except for a guess, because guesses are generous and made again before the job is submitted. A
+    jobs: of one place, alike but for memory, time and CPUs. guessed: words to add if amounts are
+    guesses, else "".
+
+    A job that asks for more than the nodes have gets the most that they have: a note, but nothing
+    is said of a guess, because guesses are generous and made again before the job is submitted. A
     refused job is wrong; but if its amounts are guesses, and Slurm would accept it with small
     amounts, it is a note.
     """
@@ -145,6 +147,7 @@ def _place(jobs: list[Planned], partitions: dict[str, Partition], guessed: str) 
             # if Slurm accepts the job with LITTLE, it refuses only the amounts
             only_amounts = not _refusal(job, job.asked | LITTLE)
             guess = guessed if only_amounts else ""
+            # one refusal says enough of a place
             return [*found, Finding("note" if guess else "wrong", f"{name}: {refusal}{guess}")]
         # `|` keeps the larger amount of each kind
         largest |= Counter({k: retry.number(asked, k) for k in retry.UNITS})

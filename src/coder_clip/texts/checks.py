@@ -372,14 +372,18 @@ def _form(text: str, straight: str, kind: str) -> tuple[str, str] | None:
 
 
 def _names(text: str, kind: str, name: str, names: Names, other: str) -> tuple[str, str] | None:
-    """(rule, why) of a name in a text, of its class or of something else; None if there is none."""
+    """(rule, why) of a name in a text, of its class or of something else; None if there is none.
+
+    name: of the text's class. other: the other class of a pair, "" without one. The rule for texts
+    that are names (synonyms, analogous classes) is called like their kind.
+    """
     own, named = same_name(spaces(name)), names.same(text)
     if KINDS[kind].are_names:
         if _is_own(text, kind, name):
             return kind, "the name of its class"
         if named is not None and same_name(named) != own:
             return kind, f"the name of a class ({named})"
-        return _as_thing(text, kind, name, names)
+        return _analogous_fault(text, kind, name, names)
     if _mentions(text, name):
         return "own name", "the name of its class in it"
     if kind == "attribute":
@@ -407,7 +411,7 @@ def _is_own(text: str, kind: str, name: str) -> bool:
     )
 
 
-def _as_thing(text: str, kind: str, name: str, names: Names) -> tuple[str, str] | None:
+def _analogous_fault(text: str, kind: str, name: str, names: Names) -> tuple[str, str] | None:
     """(rule, why) of a synonym or an analogous thing that is not the name of a class; None if
     nothing is wrong.
     """

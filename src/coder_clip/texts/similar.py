@@ -36,8 +36,10 @@ def rule(encoder: Encoder, classes: Sequence[str]) -> Rule:
     if len(classes) < 2:
         return lambda names: [None] * len(names)
     features = encoder.encode_texts([PROMPT.format(c) for c in classes])  # (C, d)
-    # cosine of each class with its nearest other one; −1 excludes the class itself
-    nearest = (features @ features.T).fill_diagonal_(-1).max(dim=1).values.cpu()
+    # cosine of each class with its nearest other one; −1 excludes the class itself, also where the
+    # label set has its name twice
+    equal = torch.tensor([[a == b for b in classes] for a in classes])
+    nearest_other = (features @ features.T).cpu().masked_fill(equal, -1).max(dim=1).values
 
     def check(names: Sequence[tuple[str, str]]) -> list[str | None]:
         if not names:
@@ -54,14 +56,14 @@ def rule(encoder: Encoder, classes: Sequence[str]) -> Rule:
         # several are True if the label set has the name of the class twice
         own = torch.tensor([c == owner for c in classes])
         # a name may be as near to another class as to its own, or as that class's neighbour is
-        least = nearest.maximum(cosines[own].max())
-        over = (cosines - least).masked_fill(own, -1)
+        limit = nearest_other.maximum(cosines[own].max())
+        over = (cosines - limit).masked_fill(own, -1)
         worst = int(over.argmax())
         if over[worst] <= 0:
             return None
         return (
             f"too similar to {classes[worst]} (cosine "
-            f"{cosines[worst]:.3f}, limit {least[worst]:.3f})"
+            f"{cosines[worst]:.3f}, limit {limit[worst]:.3f})"
         )
 
     return check

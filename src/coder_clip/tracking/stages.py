@@ -181,8 +181,7 @@ class Tracked:
         if root.is_absolute() or ".." in root.parts or ".git" in map(str.lower, root.parts):
             raise UserError(
                 f"{self.config}: results: {self.root} is outside of this clone, so nothing is "
-                "recorded, pulled or "
-                "pushed; name a folder inside"
+                "recorded, pulled or pushed; name a folder inside"
             )
         # from the outside in, so that the outermost link is named
         folders = [*reversed(root.parents), root]

@@ -54,7 +54,9 @@ TOP = 3  # likeliest classes of each photo in the CSV file, as in classify
 ALIKE = 5000  # pairs of photos that are nearly the same: all pairs of 100 copies
 MOMENT = 0.3  # seconds that photos are compared before the page is told how far that is
 LONGEST = 100  # bytes of a file name; file systems take 255, with the ending of a temporary file
-KEPT = "the labels of a built-in data set stay as they are, so that numbers can be compared"
+BUILT_IN_LABELS = (
+    "the labels of a built-in data set stay as they are, so that numbers can be compared"
+)
 SOURCE = "edited in coder-clip explore"
 
 
@@ -112,8 +114,8 @@ class Explorer:
     stage_two: of the run, None without it; the page shows its decision and reasons for a photo that
     it would decide. advice: the run's recommendation, "" without a run. shows: a sentence about the
     method on the page. labels: where labels are corrected; None if they cannot be corrected, for
-    the reason ``kept``. tried: text sets (as JSON) that were compared with the first one. saved:
-    files that this page has written.
+    the reason ``labels_fixed_because``. tried: text sets (as JSON) that were compared with the
+    first one. saved: files that this page has written.
 
     Thread-safe, for a web server: calls run one at a time.
     """
@@ -126,7 +128,7 @@ class Explorer:
     advice: str = ""
     shows: str = ""
     labels: Labels | None = None
-    kept: str = "the photos have no labels"
+    labels_fixed_because: str = "the photos have no labels"
     now: Standing = field(init=False)
     tried: set[str] = field(default_factory=set)
     saved: set[Path] = field(default_factory=set)
@@ -173,7 +175,7 @@ class Explorer:
             "advice": self.advice,
             "shows": self.shows,
             "corrects": corrects,
-            "kept": self.kept,
+            "labels_fixed_because": self.labels_fixed_because,
             "images": len(photos),
             "labelled": labels is not None,
             "accuracy": None if labels is None else now.accuracy,
@@ -228,7 +230,7 @@ class Explorer:
         """
         name = self.study.names[self._one(position)][0]
         if self.labels is None:
-            raise UserError(f"no label can be corrected: {self.kept}")
+            raise UserError(f"no label can be corrected: {self.labels_fixed_because}")
         with self._lock:
             self.labels.correct(name, to)
             return self.state()
@@ -455,11 +457,12 @@ def explore_run(run: FinishedRun, folder: Path) -> Explorer:
         f"{run.dataset}: validation images",
         lambda i: data.image(ids[i]),
         folder,
-        run.stage_two,
-        run.advice,
-        f"This page shows “{LABELS['coder']}”, whose texts can be edited.",
+        stage_two=run.stage_two,
+        advice=run.advice,
+        shows=f"This page shows “{LABELS['coder']}”, whose texts can be edited.",
         labels=_labels(run, data) if isinstance(data, FolderDataset) else None,
-        kept=KEPT,
+        # shown where labels is None
+        labels_fixed_because=BUILT_IN_LABELS,
     )
 
 

@@ -216,7 +216,9 @@ def _record(head: str) -> dict[str, Any]:
 
 
 def _write(head: str, record: dict[str, Any]) -> None:
-    """Write a head's record in place, because the lock is on this very file."""
+    """Write a head's record in place, because the lock is on this very file. An empty record leaves
+    an empty file: the head ended well (`_record`).
+    """
     stream = HELD[head]
     stream.seek(0)
     stream.truncate()

@@ -51,8 +51,9 @@ class Client:
     ) -> None:
         self.generator, self.budget, self.answers = generator, budget, answers
         self.keep, self.patient = keep, patient
-        self.place = server.place(generator)
-        self.forms = FORMS.copy()  # those that the server refuses are removed
+        self.address = server.place(generator)
+        # the strictest first; those that the server refuses are removed
+        self.response_formats = FORMS.copy()
         self.stopped: BaseException | None = None  # why nothing more is asked
         self.failed: dict[str, str] = {}  # key of a request -> why it has no answer
         self.in_a_row = 0  # failed questions since the last answer
@@ -98,13 +99,13 @@ class Client:
         async with places:
             ASKED.set(request)
             try:
-                form = self.forms[0]
+                form = self.response_formats[0]
                 words = await self._refused_form(request, form)
                 # until a format is taken; another question may have moved on to the next one
                 while words:
-                    if self.forms[0] == form:  # no other question has found out before
+                    if self.response_formats[0] == form:  # no other question has found out before
                         self._next_form(form, words)
-                    form = self.forms[0]
+                    form = self.response_formats[0]
                     words = await self._refused_form(request, form)
             except (openai.OpenAIError, NoAnswer) as error:
                 self.failed[request.key] = self._said(error)
@@ -145,11 +146,14 @@ class Client:
 
     def _next_form(self, form: str | None, words: str) -> None:
         """Remove the response format that the server refuses. UserError if it is the last one."""
-        if len(self.forms) == 1:
-            raise UserError(f"{self.place} does not take the request ({words})")
-        self.forms.pop(0)
+        if len(self.response_formats) == 1:
+            raise UserError(f"{self.address} does not take the request ({words})")
+        self.response_formats.pop(0)
         log.info(
-            "%s does not take the response format %s (%s); asking without", self.place, form, words
+            "%s does not take the response format %s (%s); asking without",
+            self.address,
+            form,
+            words,
         )
 
     def _stop(self, error: BaseException) -> None:
@@ -184,13 +188,13 @@ class Client:
     def _connect(self) -> tuple[openai.AsyncOpenAI, Metered]:
         """Connect to the server of the configuration, whatever OPENAI_BASE_URL says."""
         hidden = {}
-        if self.place != server.OPENAI:  # other servers must not get OpenAI's headers
+        if self.address != server.OPENAI:  # other servers must not get OpenAI's headers
             hidden = {name: os.environ.pop(name) for name in ENVIRONMENT if name in os.environ}
         try:
             http = Metered(self.generator, self.budget, self.answers, self.keep, self.patient)
             connection = openai.AsyncOpenAI(
                 api_key=server.api_key(self.generator),
-                base_url=self.place,
+                base_url=self.address,
                 timeout=self.generator.timeout,
                 max_retries=self.generator.retries,
                 default_headers={"Accept-Encoding": "identity", **server.headers(self.generator)},
@@ -200,7 +204,7 @@ class Client:
         # a SOCKS proxy without its package, an impossible proxy
         except (ImportError, ValueError) as error:
             why = server.safe(str(error), self.generator)
-            raise UserError(f"cannot connect to {self.place}: {why}") from None
+            raise UserError(f"cannot connect to {self.address}: {why}") from None
         finally:
             os.environ.update(hidden)
 
@@ -229,7 +233,7 @@ class Client:
             return
         self._stop(
             UserError(
-                f"{self.place} does not answer ({self._said(error)}); every answer so far is "
+                f"{self.address} does not answer ({self._said(error)}); every answer so far is "
                 "kept, run again later"
             )
         )
@@ -237,5 +241,5 @@ class Client:
     def _said(self, error: Exception) -> str:
         """Why there is no answer, in words."""
         if isinstance(error, openai.APIStatusError):
-            return f"{self.place} answers {error.status_code}"
-        return f"{self.place}: {server.safe(error.__cause__ or error, self.generator)}"
+            return f"{self.address} answers {error.status_code}"
+        return f"{self.address}: {server.safe(error.__cause__ or error, self.generator)}"

@@ -263,7 +263,7 @@ async function open(p) {
 // The true class of a photo, to be corrected.
 function label(p) {
   if (p.truth === null) return [];
-  if (!state.corrects) return [make("p", { className: "quiet" }, `The label is ${p.truth}; ${state.kept}.`)];
+  if (!state.corrects) return [make("p", { className: "quiet" }, `The label is ${p.truth}; ${state.labels_fixed_because}.`)];
   const options = [...state.texts.map((c) => [c.name, c.name]), ["", "none of these: leave the photo out"]];
   const select = make("select", { "aria-label": "True class" }, ...options.map(([value, text]) => make("option", { value }, text)));
   select.value = p.corrected ?? p.truth;

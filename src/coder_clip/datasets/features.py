@@ -327,7 +327,8 @@ def _named(parts: Parts, place: Place, file: str) -> Parts:
     images than the features, or another label.
     """
     published = layouts.coop(place)
-    ids = [image for part in parts.values() for image in part.ids]
+    # each image once: train and val can be the same images
+    ids = {image for part in parts.values() for image in part.ids}
     for source, n in Counter(image.split("/")[0] for image in ids).items():
         if source in published and len(published[source]) != n:
             raise UserError(

@@ -251,6 +251,9 @@ def test_labels_of_another_order_are_refused(tmp_path: Path) -> None:
     named = _named(parts, place, file)
     assert named["test"].ids == [f"test{i}.jpg" for i in range(12)]
     assert named["train"].ids == parts["train"].ids  # of a cache no image is known
+    # without a cache, shots are the images of val: none is there twice
+    from_val = _named(caches(tmp_path, CLASSES, []), place, file)
+    assert from_val["train"].ids == from_val["val"].ids == [f"val{i}.jpg" for i in range(12)]
     rows["val"][3], rows["val"][4] = rows["val"][4], rows["val"][3]
     (tmp_path / file).write_text(json.dumps(rows))
     with pytest.raises(UserError, match=r"label 0 of val row 3, where .* has 1 \('val4\.jpg'\)"):

@@ -77,14 +77,14 @@ test: test-unit
 	@$(PYTEST) tests/integration -m "not rest and not proof" $(SPREAD)
 
 test-unit: $(VENV)/installed-test
-	@$(PYTEST) tests/unit packages -m "not rest" -n 2
+	@$(PYTEST) tests/unit packages -m "not rest and not proof" -n 2
 
 test-rest: $(VENV)/installed-test
 	@$(PYTEST) tests/integration tests/unit packages -m "rest and not proof" $(SPREAD) -n 4
 
 test-proofs: $(VENV)/installed-test
 	@$(PYTEST) tests/proofs
-	@$(PYTEST) tests/integration -m proof
+	@$(PYTEST) tests/integration tests/unit -m proof
 
 test-all:
 	@$(MAKE) test

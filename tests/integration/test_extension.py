@@ -173,7 +173,7 @@ def test_a_phase_is_a_command_a_target_and_a_stage_of_dvc(extended: Work) -> Non
     assert "results/mine/class_share" in extended.run(sys.executable, "-c", stage).stdout
 
 
-@pytest.mark.rest
+@pytest.mark.proof
 def test_an_edit_of_a_new_file_reruns_what_it_decides(extended: Work) -> None:
     """Otherwise the old numbers of a method that one works on stand beside its new code."""
     extended.snakemake("--forceall")

@@ -297,7 +297,8 @@ def check(
         if faults:
             # the rule that is broken most often comes first
             by_rule = Counter(fault.rule for fault in faults).most_common()
-            result = f"{len(faults)} faults ({', '.join(f'{n} {rule}' for rule, n in by_rule)})"
+            word = "fault" if len(faults) == 1 else "faults"
+            result = f"{len(faults)} {word} ({', '.join(f'{n} {rule}' for rule, n in by_rule)})"
         typer.echo(f"{checked.name}: {counts}, {exceptions} exceptions: {result}")
         total += len(faults)
     if total:
@@ -660,8 +661,8 @@ def class_names(dataset: str, given: Path | None, config: Path) -> list[str]:
     if dataset not in c.datasets:
         raise UserError(
             "no class names of data set "
-            f"'{dataset}'{nearest_dataset(dataset)}; name a file with "
-            "--classes"
+            f"'{dataset}'{nearest_dataset(dataset)}; name a file with --classes, or the "
+            "configuration of the data set with --config"
         )
     return list(load_dataset(dataset, c.datasets[dataset]).classes)
 

@@ -47,5 +47,6 @@ def refuse_short(labels: NDArray[Any], classes: Sequence[str], shots: int) -> No
         raise UserError(
             f"adapter.shots: {shots} shots, but class '{classes[short[0]]}' has "
             f"{counts[short[0]]} training images "
-            f"({len(short)} such classes); ask for fewer or set adapter.repeat_shots: true"
+            f"({len(short)} such classes); ask for fewer, set adapter.repeat_shots: "
+            "true, or few_shot: false for the data set"
         )

@@ -53,7 +53,7 @@ def forecast(
     if not table:
         yield (
             "all artefacts are there; what has changed since they were made runs again "
-            "('snakemake -n' says what)"
+            "('snakemake -n --configfile' with this configuration says what)"
         )
         return
     if not gpus and hours > LONG:

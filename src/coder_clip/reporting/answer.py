@@ -103,8 +103,11 @@ def _answer(results: Results, dataset: str, model: str) -> ReportAnswer:
             f"{recommended.confirmed}."
         )
     elif texts:
-        effect = _effect(ours_last, n, images)
-        on_test = f"On the {n:,} test {images} {'your' if photos else 'the'} texts {effect}"
+        # the effect is that of the last method shown
+        changed = f"{'your' if photos else 'the'} texts"
+        if shown[-1] == "coder_rerank":
+            changed += " and the rerank"
+        on_test = f"On the {n:,} test {images} {changed} {_effect(ours_last, n, images)}"
     else:
         on_test = "The classes have only names so far: say what they look like."
     has_pairs = bool(results.rerank(dataset, model)["pairs_with_texts"])

@@ -24,6 +24,7 @@ from .sentences import spaces
 if TYPE_CHECKING:
     from .sets import PairSet, TextSet
 
+FEWEST = 3  # attributes per class and texts per side of a pair
 RULES = {  # rule: what to do
     "classes": "name the classes as the data set does, each once",
     "form": "write one plain phrase: no marks, brackets, quotes, lists or full stop",
@@ -43,10 +44,9 @@ RULES = {  # rule: what to do
     "analogous": "name something that is no class of the set, no synonym and no attribute",
     "alike": "word what only its class has, or leave it out",
     "sides": "give each side what only that class has; were the sides swapped?",
-    "count": "add texts, or leave a key out that has none",
+    "count": f"give at least {FEWEST} texts; leave out a key that has none",
     "exception": "remove it from 'exceptions'",
 }
-FEWEST = 3  # attributes per class and texts per side of a pair
 MAX_CHARACTERS, MAX_NAME_CHARACTERS = 200, 60  # of a text and of a name; longer ones are prose
 MAX_WORDS = 16  # of a description
 JOINERS = "\u200c\u200d"  # part of the spelling in Persian and Indic scripts
@@ -108,10 +108,8 @@ class Fault:
     why: str
 
     def __str__(self) -> str:
-        line = (
-            f"{self.owner}, {self.kind}: '{self.text}': {self.why} "
-            f"({self.rule}): {RULES[self.rule]}"
-        )
+        text = f"'{self.text}': " if self.text else ""  # "" for a fault of the number of texts
+        line = f"{self.owner}, {self.kind}: {text}{self.why} ({self.rule}): {RULES[self.rule]}"
         # an unprintable character is shown as its escape
         return "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
 
@@ -565,7 +563,7 @@ def _of_classes(texts: TextSet) -> Iterator[Fault]:
             empty = kind in c.model_fields_set and not c.of(kind)
             few = kind == "attribute" and described and len(c.attribute) < FEWEST
             if empty or few:
-                yield Fault(spaces(c.name), kind, "", "count", f"{len(c.of(kind))} texts")
+                yield Fault(spaces(c.name), kind, "", "count", _number(len(c.of(kind))))
     # texts of two classes; classes of one name may share theirs
     for kind, rule in (("attribute", "shared"), ("synonym", "synonym")):
         for text_of in names.texts[kind].values():  # owner -> the text in the words of this owner
@@ -598,7 +596,14 @@ def _of_pairs(texts: TextSet, pairs: PairSet) -> Iterator[Fault]:
                 if same_text(text) in on_both:
                     yield Fault(owner, "one_to_one", text, "sides", "on both sides")
             if len(side) < FEWEST:
-                yield Fault(owner, "one_to_one", "", "count", f"{len(side)} texts of {name}")
+                effect = "" if side else ", so the pair changes nothing"
+                why = f"{_number(len(side))} of {name}{effect}"
+                yield Fault(owner, "one_to_one", "", "count", why)
+
+
+def _number(n: int) -> str:
+    """A number of texts, in words."""
+    return "1 text" if n == 1 else f"{n} texts"
 
 
 def _of_list(

@@ -151,11 +151,7 @@ def read_text_set(path: Path, unfinished: bool = False) -> TextSet:
     unfinished: read empty lists and texts, too. UserError: see `load_text_set`.
     """
     document = read_written(path, "photos", "no text set {path}")
-    if isinstance(document, dict) and "pairs" in document:
-        raise UserError(
-            f"{path} holds one-to-one texts (pairs of classes), not texts of classes; a run reads "
-            "them if the configuration names the file under one_to_one:"
-        )
+    _refuse_other_kind(path, document, "pairs", "classes")
     entries = document.get("classes") if isinstance(document, dict) else None
     if not isinstance(entries, list) or not entries:
         raise UserError(
@@ -183,6 +179,7 @@ def load_text_set(
     """
     path = Path(path)
     document = read_json(path) if made else read_written(path, dataset)
+    _refuse_other_kind(path, document, "pairs", "classes")
     texts = _validate(TextSet, path, document)
     _refuse_empty(path, ((f"'{c.name}'", c) for c in texts.classes), OF_CLASS)
     given = [plain_name(c.name) for c in texts.classes]
@@ -206,6 +203,7 @@ def load_pair_set(
     """
     path = Path(path)
     document = read_json(path) if made else read_written(path, dataset, PAIRS_MISSING)
+    _refuse_other_kind(path, document, "classes", "pairs")
     pair_set = _validate(PairSet, path, document)
     if not unfinished:
         entries = ((f"'{p.a}' and '{p.b}'", p) for p in pair_set.pairs)
@@ -320,6 +318,18 @@ def _match(path: Path, given: list[str], wanted: list[str]) -> list[int]:
     # names are unique from here on, so each has one position
     position = {name: i for i, name in enumerate(given)}
     return [position[w] for w in wanted]
+
+
+def _refuse_other_kind(path: Path, document: Any, other: str, wanted: str) -> None:
+    """UserError if a file holds the other kind of texts. other, wanted: the keys, ``classes`` or
+    ``pairs``, that tell the kinds apart.
+    """
+    kinds = {
+        "classes": "texts of classes (texts: in a configuration)",
+        "pairs": "one-to-one texts of pairs of classes (one_to_one: in a configuration)",
+    }
+    if isinstance(document, dict) and other in document and wanted not in document:
+        raise UserError(f"{path} holds {kinds[other]}; needed are {kinds[wanted]}")
 
 
 def _refuse_empty(

@@ -35,7 +35,7 @@ pytest.importorskip(
 )
 from snakemake_executor_plugin_slurm_resilient.queue import LIVE
 
-pytestmark = pytest.mark.rest
+pytestmark = pytest.mark.proof
 
 CONFIG = "config/reproduce.yaml"
 DATASETS = yaml.safe_load((REPO / CONFIG).read_text(encoding="utf-8"))["datasets"]

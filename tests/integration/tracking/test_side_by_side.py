@@ -14,7 +14,7 @@ import paper_miniature
 from project import Project
 from working_copy import SHAPES_ALONE, Work, few_pictures
 
-pytestmark = pytest.mark.rest
+pytestmark = pytest.mark.proof
 
 DEFAULT, PAPER = "config/reproduce.yaml", "config/small.yaml"
 DATASETS = ("dtd", "cifar10")  # a tree of images, which has sentences too, and one of pickles

@@ -337,7 +337,7 @@ def test_the_answer_says_when_a_difference_is_not_clear(tmp_path: Path) -> None:
         one.advice,
     )
     assert two.advice.startswith(
-        f"{keep}On the 120 test images the texts make no clear "
+        f"{keep}On the 120 test images the texts and the rerank make no clear "
         "difference (+1.0 [−1.0, +3.0] points)."
     )
     assert re.search(r"About [\d,]+ test images would show a difference of 2 points\.$", two.advice)
@@ -346,7 +346,7 @@ def test_the_answer_says_when_a_difference_is_not_clear(tmp_path: Path) -> None:
     assert three.change == "−3.0 [−5.0, −1.0]"
     # the made-up images say so, too: then the method is named beside the advice
     assert four.advice.startswith(
-        f"{keep}On the 120 test images the texts are clearly better, by +2.0 [+1.0, +3.0] points. "
+        f"{keep}On the 120 test images the texts and the rerank are clearly better, by +2.0 [+1.0, +3.0] points. "
         "“CODER + rerank”, "
     )
     assert four.rivals == ("CODER + rerank",)

@@ -143,7 +143,7 @@ def test_bounds_hold_between_the_beta_that_were_evaluated(seed: int, width: int)
         assert (inside <= interval.most).all()
 
 
-@pytest.mark.rest
+@pytest.mark.proof
 def test_the_first_best_point_thousands_of_times() -> None:
     for seed in range(3000):
         test_the_first_best_point_is_that_of_all_points.hypothesis.inner_test(  # type: ignore[attr-defined]

@@ -109,7 +109,7 @@ def test_same_as_the_exhaustive_loop_on_the_published_grid_many_times(seeds: ran
         compare(seed, WHOLE)
 
 
-@pytest.mark.rest
+@pytest.mark.proof
 def test_same_as_the_exhaustive_loop_thousands_of_times() -> None:
     for seed in (*range(50, 100), *range(10_000, 13_000)):
         compare(seed, COARSE)

@@ -411,9 +411,8 @@ def test_check_reads_files_and_folders_without_a_configuration(
             "sets/d.one_to_one.json: red fox / owl, one_to_one: 'a longer beak': 'longer' "
             "(comparative): say 'long' "
             "or 'very long', or name what it is compared with",
-            "sets/d.one_to_one.json: red fox / owl, one_to_one: '': 1 texts of owl (count): add "
-            "texts, or leave "
-            "a key out that has none",
+            "sets/d.one_to_one.json: red fox / owl, one_to_one: 1 text of owl (count): give at "
+            "least 3 texts; leave out a key that has none",
             unknown,
             "sets/d.json: 2 classes, 6 attribute, 1 analogous, 1 "
             "synonym, 1 pairs, 0 exceptions: 3 faults "
@@ -509,7 +508,7 @@ def test_check_says_which_pairs_a_run_does_not_use(command: Command, foxes: Path
     done = command("texts", "check", "--config", "c.yaml")
     assert done.code == 1
     assert "is not used" not in done.out
-    assert "1 faults (1 negation)" in done.out
+    assert "1 fault (1 negation)" in done.out
 
 
 def test_check_puts_the_kinds_of_several_files_together(command: Command, foxes: Path) -> None:
@@ -543,7 +542,7 @@ def test_a_skeleton_names_every_class_and_is_no_text_set_yet(command: Command, f
     assert "exists" in command("texts", "skeleton", "foxes", "--config", "c.yaml").err
     done = command("texts", "check", str(path), "--config", "c.yaml")
     assert done.code == 1
-    assert "owl, attribute: '': 0 texts (count): add texts" in done.out
+    assert "owl, attribute: 0 texts (count): give at least 3 texts" in done.out
     (foxes / "c.yaml").write_text(
         "datasets: {foxes: {root: photos, few_shot: false}}\nmodels: [mini]\n"
     )

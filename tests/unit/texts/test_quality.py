@@ -76,7 +76,7 @@ def test_every_set_passes_the_checks(path: Path) -> None:
     assert [str(fault) for fault in check_texts(texts, pairs)] == []
 
 
-@pytest.mark.rest
+@pytest.mark.proof
 @pytest.mark.parametrize("path", [p for p in SETS if p.stem in OUR_OWN], ids=lambda path: path.stem)
 def test_every_set_passes_the_checks_with_an_encoder(path: Path, lite: Encoder) -> None:
     """No text says what another class's text says, and no pair has its sides swapped."""

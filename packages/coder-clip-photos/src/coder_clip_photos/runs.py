@@ -232,11 +232,15 @@ def find_config(where: Path) -> tuple[Path, Path, Config]:
     # several may share a results folder, such as a changed copy: take the one whose run is complete
     found = complete or found
     if len(found) != 1:
-        what = "nothing that a config/*.yaml above it writes"
         if found:
             files = ", ".join(str(file) for _, file, _ in found)
-            what = f"several configurations write it: {files}"
-        raise UserError(f"no run in {where}: {what}; name its configuration file instead")
+            what = f"several configurations write there: {files}"
+        else:
+            what = "no config/*.yaml above this folder has its results there"
+        raise UserError(
+            f"no run in {where}: {what}; name a results folder or a configuration file "
+            "(photos need --classes, --classes-file or --texts)"
+        )
     return found[0]
 
 

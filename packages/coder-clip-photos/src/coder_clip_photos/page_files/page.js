@@ -434,7 +434,7 @@ $("save").addEventListener("submit", async (event) => {
   event.preventDefault();
   try {
     const { path } = await post("save", { name: $("save-name").value.trim() });
-    $("saved").textContent = `Saved: ${path}`;
+    $("saved").textContent = `Saved: ${path}. A run uses it with texts: and this file in its configuration, classify with --texts.`;
     $("saved").className = "good";
   } catch (error) {
     $("saved").textContent = error.message;

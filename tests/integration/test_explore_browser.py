@@ -255,7 +255,7 @@ def test_a_text_changes_the_photos_and_is_saved_by_keyboard(
     browser.execute_script("arguments[0].focus()", name)
     overtype(browser, "better.json")
     press(browser, Keys.ENTER)
-    wait(browser, lambda: text(browser, "#saved").endswith("better.json"))
+    wait(browser, lambda: "better.json. A run uses it with texts:" in text(browser, "#saved"))
     saved = read_text_set(explorer.folder / "better.json")
     assert saved.classes[1].attribute == ["a green round spot"]
     assert saved.provenance["attribute"]["source"] == "edited in coder-clip explore"

@@ -123,7 +123,7 @@ class FinishedRun:
         off = ""
         if self.rerank_off:
             off = f"the rerank is off, so answers are those of CODER: {self.rerank_off}"
-        return "; ".join(part for part in (line, off, self.why) if part)
+        return "; ".join(part for part in (line, self.why, off) if part)
 
 
 def load_run(

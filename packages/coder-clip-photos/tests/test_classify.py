@@ -483,7 +483,7 @@ def test_output_that_cannot_be_written_leaves_nothing(
         (["--classes", "cat,dog", "--method", "clip"], "--method chooses something of a run"),
         (["--run", "nowhere"], "no such folder"),
         (["--run", ".", "--classes", "cat,dog"], "--classes and --run"),
-        (["--run", "."], "no config/*.yaml above this folder has its results there"),
+        (["--run", "."], "no config/*.yaml above this folder made one there"),
         (["--classes", "cat,dog", "--model", "ViT-B-23"], "did you mean 'ViT-B-32'"),
         (
             ["--classes", "cat,dog", "--out", "x.xlsx"],

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from coder_clip.errors import UserError
 from coder_clip.evaluation.estimates import estimate
 from coder_clip.foundation.artifacts import Paths, read_json, read_parquet, write_json
 from coder_clip.phases import adapter
 from coder_clip.phases.common import read_texts
 from coder_clip.pipeline.config import Config
 from coder_clip_photos.classifier import StageTwo
-from coder_clip_photos.runs import _Methods, few_shot_candidates
+from coder_clip_photos.runs import _Methods, few_shot_candidates, find_config
 from fake_results import Fake
 from toy_features import Toy
 
@@ -56,3 +57,22 @@ def test_the_seed_of_a_few_shot_method_is_chosen_on_validation_images(tmp_path: 
     assert len(found) > 5
     assert {(c.seed, c.val_accuracy) for c in found} == {(2, 0.8)}
     assert {c.on_test["value"] for c in found} == {0.5}
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("datasets: {pets: {root: photos, correction: a.csv}}", "did you mean 'corrections'"),
+        ("datasets: {pets: {root: photos}}", "no model and data set of it ran"),
+    ],
+)
+def test_why_a_configuration_is_not_the_one_is_said(tmp_path: Path, text: str, says: str) -> None:
+    """After a slip in its configuration a run was said not to exist."""
+    (tmp_path / "results").mkdir()
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config/mine.yaml").write_text(
+        f"results: results\nmodels: {{m: {{model: ViT-B-32, pretrained: openai}}}}\n{text}\n"
+    )
+    with pytest.raises(UserError, match=f"config/mine.yaml.*{says}"):
+        find_config(tmp_path / "results")

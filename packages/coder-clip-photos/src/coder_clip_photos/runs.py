@@ -4,7 +4,6 @@ unchanged.
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -215,20 +214,27 @@ def find_config(where: Path) -> tuple[Path, Path, Config]:
     # configurations above the folder that have results there: (root, file, configuration)
     found: list[tuple[Path, Path, Config]] = []
     complete: list[tuple[Path, Path, Config]] = []  # of these, with results of all models and data
+    # why a configuration is not the one: it has a fault, or its models or data sets did not run
+    but: list[str] = []
     for root in where.parents:
         for file in sorted((root / "config").glob("*.yaml")):
-            with contextlib.suppress(UserError):
+            try:
                 config = load_config(file, root=root)
-                paths = Paths(config.results)
-                ran = [
-                    paths.text_features(m, d).is_file()
-                    for m in config.models
-                    for d in config.datasets
-                ]
-                if config.results == where and any(ran):
-                    found.append((root, file, config))
-                    if all(ran):
-                        complete.append((root, file, config))
+            except UserError as error:
+                but.append(str(error))
+                continue
+            if config.results != where:
+                continue
+            paths = Paths(config.results)
+            ran = [
+                paths.text_features(m, d).is_file() for m in config.models for d in config.datasets
+            ]
+            if not any(ran):
+                but.append(f"{file} has its results there, but no model and data set of it ran")
+                continue
+            found.append((root, file, config))
+            if all(ran):
+                complete.append((root, file, config))
     # several may share a results folder, such as a changed copy: take the one whose run is complete
     found = complete or found
     if len(found) != 1:
@@ -236,7 +242,7 @@ def find_config(where: Path) -> tuple[Path, Path, Config]:
             files = ", ".join(str(file) for _, file, _ in found)
             what = f"several configurations write there: {files}"
         else:
-            what = "no config/*.yaml above this folder has its results there"
+            what = "; ".join(["no config/*.yaml above this folder made one there", *but])
         raise UserError(
             f"no run in {where}: {what}; name a results folder or a configuration file "
             "(photos need --classes, --classes-file or --texts)"

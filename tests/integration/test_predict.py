@@ -260,7 +260,6 @@ def test_a_run_without_clean_is_used_in_its_other_setting(work: Work, command: C
     answer = command(*where, "--method", "coder_rerank")
     assert answer.code == 0, answer.err
     assert "method: CODER + rerank, setting corrected (" in answer.err.splitlines()[-1]
-
     work.configure(lambda c: c.update(settings=["as_published"]))
     work.commands("zero-shot", "rerank", "adapter")
     said = refused(work, command)

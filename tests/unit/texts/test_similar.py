@@ -52,7 +52,7 @@ def test_a_name_may_be_similar_to_its_own_class() -> None:
     assert verdict is not None
     assert verdict.startswith("too similar to b 1 (cosine 1.000, limit")
     assert rule(encoder, ["missile 1", "fox 2", "missile 1"])([("missile 1", "x 20")]) == [None]  # type: ignore[arg-type]
-    # the double of a class is no other class, which would allow every cosine
+    # as a neighbour of its own, the second "missile" would allow every cosine
     (verdict,) = rule(encoder, ["missile 1", "fox 2", "missile 1"])([("fox 2", "x 20")])  # type: ignore[arg-type]
     assert verdict is not None
     assert verdict.startswith("too similar to missile 1")

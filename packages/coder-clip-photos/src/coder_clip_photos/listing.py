@@ -92,7 +92,7 @@ def as_table(
     """Format in columns: one line per photo, and below it the texts for and against. width: of the
     terminal.
 
-    points: False if scores are not points; then there is no column for the margin.
+    points: True if scores are points; without them the table has no column for the margin.
     """
     calibrated = any(p.probability is not None for p in photos)
     head = ["photo", "class", "probability" if calibrated else "score"]

@@ -149,7 +149,7 @@ class PublishedFeatures(FeatureDataset, PublishedDataset):
         # without a split file, ids are row numbers, which no pattern of names fits
         if pattern is None or not self.has_image_names:
             return super().twins
-        # train has no image names: it is shots of a cache, or images of val
+        # train adds nothing: images of val, or shots of a cache, which have no image names
         return by_name([i for split in ("val", "test") for i in self.parts[split].ids], pattern)
 
     def miscounted(self) -> str | None:

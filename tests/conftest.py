@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from fixtures import command, repo, shared  # noqa: F401
+from fixtures import command, repo, shared, web  # noqa: F401
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -82,7 +82,7 @@ ROOMS = {
         ("packages/coder-clip-photos",),
         ("classify", "photos", "--classes", "cat,dog"),
         "'classify' is not installed: pip install ./packages/coder-clip-photos",
-        ("tests/unit/cli/test_plugins.py", "tests/unit/evaluation/test_recommendation.py"),
+        ("tests/integration/test_plugins.py", "tests/unit/evaluation/test_recommendation.py"),
     ),
     "Slurm": Room(
         ("packages/snakemake-executor-plugin-slurm-resilient",),
@@ -256,7 +256,8 @@ def test_jobs_that_may_be_on_a_cluster_are_not_made_twice(removed: tuple[Room, C
 def test_the_other_unit_tests_are_collected_and_some_pass(removed: tuple[Room, Copy]) -> None:
     """Tests of a removed room go with it, or say why they are skipped; no other test needs it."""
     room, copy = removed
-    folders = ["tests/unit", "packages"] if (copy.folder / "packages").is_dir() else ["tests/unit"]
+    of_packages = ["packages"] if (copy.folder / "packages").is_dir() else []
+    folders = ["tests/unit", "tests/integration/reporting", *of_packages]
     collected = copy.python(
         "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", *folders
     )

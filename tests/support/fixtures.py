@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+import typer.main
+
+if TYPE_CHECKING:
+    from web import Web
 
 REPO = Path(__file__).resolve().parents[2]
 SHARED = Path(os.environ.get("CODER_CLIP_SHARED", REPO.parent / "shared"))
@@ -38,11 +44,26 @@ class Answer:
 
 
 @pytest.fixture
+def web() -> Iterator[Web]:
+    """A server on this machine that has the files of `web.files`."""
+    from web import serve
+
+    with serve() as found:
+        yield found
+
+
+# Building all commands takes 40 ms, which a process does once; here one process runs hundreds.
+get_command = cache(typer.main.get_command)
+
+
+@pytest.fixture
 def command(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., Answer]:
     """`coder-clip` with these arguments, in this process."""
     from coder_clip import cli
+
+    monkeypatch.setattr(typer.main, "get_command", get_command)
 
     def run(*arguments: str | Path) -> Answer:
         monkeypatch.setattr(sys, "argv", ["coder-clip", *map(str, arguments)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,6 @@ from hypothesis import settings
 
 if TYPE_CHECKING:
     from coder_clip.encoders.encoder import Encoder
-    from web import Web
 
 os.environ.setdefault(
     "OMP_NUM_THREADS", "1"
@@ -47,15 +46,6 @@ def closed(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
 
     monkeypatch.setattr(os, "scandir", answer)
     return lambda folder: shut.add(str(folder))
-
-
-@pytest.fixture
-def web() -> Iterator[Web]:
-    """A server on this machine that has the files of `web.files`."""
-    from web import serve
-
-    with serve() as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

@@ -568,7 +568,11 @@ def test_all_mistakes_in_a_list_are_one_line(
 # ---- without network
 
 
-@pytest.fixture(params=["closed", "silent", "503", "no name server"])
+# two of them wait for four seconds each
+SLOW = [pytest.param(name, marks=pytest.mark.rest) for name in ("silent", "no name server")]
+
+
+@pytest.fixture(params=["closed", "503", *SLOW])
 def dead_hub(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The address of a hub that cannot be used, in the ways in which networks fail."""
     with socket.create_server(("127.0.0.1", 0)) as server:

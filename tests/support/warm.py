@@ -5,7 +5,8 @@ child for each.
 
 Programs in this folder, first on PATH, do what snakemake, dvc, coder-clip and python do, without
 the second or two in which these only import; so do those that they start in turn, as
-sys.executable is the python of this folder.
+sys.executable is the python of this folder. With ``fresh`` each child imports this project's own
+packages anew, from PYTHONPATH: for a copy of the repository whose sources a test edits.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 PROGRAMS = {"snakemake": "snakemake.cli", "dvc": "dvc.cli", "coder-clip": "coder_clip.cli"}
+OWN = ("coder_clip", "coder_clip_photos", "snakemake_executor_plugin_slurm_resilient")
 CLIENT = """#!{python} -SI
 import json, os, socket, sys
 s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -38,14 +40,14 @@ MESSAGE = 1 << 17  # bytes
 
 
 @contextlib.contextmanager
-def warm(folder: Path) -> Iterator[Path]:
+def warm(folder: Path, fresh: bool = False) -> Iterator[Path]:
     """Folder of the programs. It ends with the block, and with the process that entered it."""
     folder.mkdir(parents=True)
     address = folder / "socket"
     for name in (*PROGRAMS, "python"):
         (folder / name).write_text(CLIENT.format(python=sys.executable, address=str(address)))
         (folder / name).chmod(0o755)
-    command = [sys.executable, __file__, str(address)]
+    command = [sys.executable, __file__, str(address), "fresh" if fresh else ""]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe) as server:
         assert server.stdin
@@ -57,9 +59,12 @@ def warm(folder: Path) -> Iterator[Path]:
             server.stdin.close()
 
 
-def serve(address: str) -> None:
+def serve(address: str, fresh: bool) -> None:
     for name in PROGRAMS.values():
         importlib.import_module(name)
+    if fresh:
+        for name in [name for name in sys.modules if name.partition(".")[0] in OWN]:
+            del sys.modules[name]
     sys.executable = str(Path(address).with_name("python"))
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the children
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -101,6 +106,9 @@ def become(
         os.chdir(cwd)
         os.environ.clear()
         os.environ.update(environment)
+        # as Python does when it starts
+        sys.path[1:1] = filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))
+        importlib.invalidate_caches()
         code = run(argv)
     except SystemExit as end:
         code = end.code
@@ -133,7 +141,7 @@ def run(argv: list[str]) -> Any:
     program = Path(name).name
     if program in PROGRAMS:
         sys.argv = argv
-        return sys.modules[PROGRAMS[program]].main()
+        return importlib.import_module(PROGRAMS[program]).main()
     if arguments[:1] == ["-m"]:
         sys.argv = arguments[1:]
         sys.path[0] = os.getcwd()
@@ -149,4 +157,4 @@ def run(argv: list[str]) -> Any:
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1])
+    serve(sys.argv[1], fresh=bool(sys.argv[2]))

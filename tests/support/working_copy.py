@@ -7,6 +7,8 @@ touched; its own package comes first on PYTHONPATH, so editing a source file the
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import hashlib
 import json
 import os
@@ -14,14 +16,18 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from PIL import Image, ImageDraw
+
+from warm import warm
 
 REPO = Path(__file__).resolve().parents[2]
 
@@ -122,6 +128,17 @@ SHAPES_ALONE: dict[str, Any] = {  # every key of config/reproduce.yaml, one data
 }
 
 
+@cache
+def programs() -> Path:
+    """Snakemake, coder-clip and Python for working copies, without the seconds in which they only
+    import what is not this project's. They end with this process.
+    """
+    opened = contextlib.ExitStack()
+    folder = opened.enter_context(tempfile.TemporaryDirectory())
+    atexit.register(opened.close)
+    return opened.enter_context(warm(Path(folder) / "bin", fresh=True))
+
+
 def python_path(folder: Path) -> str:
     """Imports the packages of this copy of the repository, not the installed ones."""
     return os.pathsep.join(str(folder / part) for part in SOURCES)
@@ -150,18 +167,31 @@ def snakemake_logs(folder: Path) -> set[Path]:
 
 @dataclass(frozen=True)
 class Work:
-    """A working copy."""
+    """A working copy.
+
+    warm: its programs are forked from a process that has imported libraries; else every one of them
+    starts from nothing.
+    """
 
     folder: Path
     config: str = "config/test.yaml"
+    warm: bool = True
 
     def run(
         self, *command: str | Path, check: bool = True, **more: str
     ) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end. more: of the environment; what libraries read from it when they
+        are imported needs a start from nothing.
+        """
+        started, names = [*map(str, command)], {**environment(self.folder), **more}
+        if self.warm and all(name.startswith("CODER_CLIP") for name in more):
+            names["PATH"] = f"{programs()}{os.pathsep}{names['PATH']}"
+            if started[0] == sys.executable and started[1] != "-c":
+                started[0] = str(programs() / "python")
         done = subprocess.run(
-            [*map(str, command)],
+            started,
             cwd=self.folder,
-            env={**environment(self.folder), **more},
+            env=names,
             capture_output=True,
             text=True,
         )

@@ -60,9 +60,9 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The file that takes longest begins first, so that no process works on it alone at the end.
+    """The files that take longest begin first, so that no process works on one alone at the end.
     Then files without the finished run, which one process makes meanwhile.
     """
     with_run = {item.path for item in items if "finished" in getattr(item, "fixturenames", ())}
-    first = "test_paper.py", "test_predict.py"
+    first = "test_paper.py", "test_predict.py", "test_extension.py", "test_fetch.py"
     items.sort(key=lambda item: (item.path.name not in first, item.path in with_run))

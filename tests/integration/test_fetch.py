@@ -152,7 +152,9 @@ def test_what_is_not_fetched_yet_is_no_part_of_a_record(site: Site) -> None:
     assert not [path for path in said if path.startswith(".snakemake")]
 
 
-@pytest.mark.parametrize("how", ["another byte", "half of it"])
+@pytest.mark.parametrize(
+    "how", ["another byte", pytest.param("half of it", marks=pytest.mark.rest)]
+)
 def test_damaged_weights_are_fetched_again(site: Site, how: str) -> None:
     hub = site.work.folder / "hub/hub/models--org--tiny"
     (blob,) = [p for p in (hub / "blobs").iterdir() if p.stat().st_size > 100_000]

@@ -441,8 +441,10 @@ PHASES = ("coder", "zero-shot", "confusable-pairs", "pair-texts", "pair-features
 
 @pytest.mark.parametrize(
     ("again", "old"),
-    [((), "rerank/mini/marks.json"), (PHASES, "adapter/mini/marks/1.json")],
-    ids=["rerank", "shots"],
+    [
+        pytest.param((), "rerank/mini/marks.json", id="rerank"),
+        pytest.param(PHASES, "adapter/mini/marks/1.json", id="shots", marks=pytest.mark.rest),
+    ],
 )
 def test_a_run_that_was_made_again_in_part_is_refused(
     work: Work, command: Command, again: tuple[str, ...], old: str

@@ -202,6 +202,7 @@ def removed(
     return room, Copy(folder / "copy", folder)
 
 
+@pytest.mark.rest
 def test_everything_else_imports(removed: tuple[Room, Copy]) -> None:
     """A module that imports a room at its top makes it necessary for all who import that module."""
     _, copy = removed

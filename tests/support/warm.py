@@ -147,12 +147,16 @@ def run(argv: list[str]) -> Any:
         sys.path[0] = os.getcwd()
         sys.modules.pop(arguments[1], None)
         runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
+    elif arguments[:1] == ["-c"]:
+        sys.argv = ["-c", *arguments[2:]]
+        sys.path[0] = ""
+        exec(compile(arguments[1], "<string>", "exec"), {"__name__": "__main__"})
     elif arguments and not arguments[0].startswith("-"):
         sys.argv = arguments
         sys.path[0] = os.path.dirname(os.path.abspath(arguments[0]))
         runpy.run_path(arguments[0], run_name="__main__")
     else:
-        raise SystemExit(f"{argv}: only python -m MODULE … and python FILE …")
+        raise SystemExit(f"{argv}: only python -m MODULE …, python -c … and python FILE …")
     return 0
 
 

@@ -186,7 +186,7 @@ class Work:
         started, names = [*map(str, command)], {**environment(self.folder), **more}
         if self.warm and all(name.startswith("CODER_CLIP") for name in more):
             names["PATH"] = f"{programs()}{os.pathsep}{names['PATH']}"
-            if started[0] == sys.executable and started[1] != "-c":
+            if started[0] == sys.executable:
                 started[0] = str(programs() / "python")
         done = subprocess.run(
             started,

@@ -5,6 +5,7 @@ machine.
 from __future__ import annotations
 
 import csv
+import os
 import re
 import subprocess
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 import pytest
 
 from first import FIRST, first
+from warm import warm
 from working_copy import Work
 
 pytestmark = pytest.mark.rest
@@ -40,17 +42,20 @@ def results_of(work: Work) -> set[str]:
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     """As people type it: make, in an environment that is installed already."""
-    with first(tmp_path_factory.mktemp("first")) as here:
-        work, web, names = here.work, here.web, here.names
+    folder = tmp_path_factory.mktemp("first")
+    with first(folder) as here, warm(folder / "bin", fresh=True, **here.names) as programs:
+        work, web = here.work, here.web
+        names = {**here.names, "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
+        make = ("make", "first", f"BIN={programs}")
         archive = next(path for path in web.files if path.endswith("dtd-r1.0.1.tar.gz"))
         whole = web.files[archive]
         web.files[archive] = whole[:-1] + b"!"  # what a server gives, and a checksum refuses
-        short = work.run("make", "first", check=False, **names)
+        short = work.run(*make, check=False, **names)
         without = results_of(work)
         web.files[archive] = whole
-        done = work.run("make", "first", **names)
+        done = work.run(*make, **names)
         asked = len(web.asked)
-        again = work.run("make", "first", **names)
+        again = work.run(*make, **names)
         assert "Nothing to be done" in again.stdout + again.stderr
         assert len(web.asked) == asked
     return Made(work, done.stdout + done.stderr, short, without)

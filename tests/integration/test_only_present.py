@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from trees import plant
-from working_copy import Work, working_copy
+from working_copy import Work, programs, working_copy
 
 pytestmark = pytest.mark.rest
 
@@ -46,7 +46,8 @@ def run(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Work:
     assert refused.returncode == 1
     assert "coder-clip data get dtd" in refused.stdout + refused.stderr
     work.coder_clip("check", "--config", work.config, "--only-present")
-    done = work.run("make", "reproduce", f"CONFIG={work.config}", "ONLY_PRESENT=1")
+    make = ("make", "reproduce", f"BIN={programs()}")
+    done = work.run(*make, f"CONFIG={work.config}", "ONLY_PRESENT=1")
     assert "eurosat" in done.stdout
     return work
 

@@ -40,8 +40,11 @@ MESSAGE = 1 << 17  # bytes
 
 
 @contextlib.contextmanager
-def warm(folder: Path, fresh: bool = False) -> Iterator[Path]:
-    """Folder of the programs. It ends with the block, and with the process that entered it."""
+def warm(folder: Path, fresh: bool = False, **more: str) -> Iterator[Path]:
+    """Folder of the programs. It ends with the block, and with the process that entered it.
+
+    more: of the environment that libraries see when they are imported.
+    """
     folder.mkdir(parents=True)
     address = folder / "socket"
     for name in (*PROGRAMS, "python"):
@@ -49,7 +52,8 @@ def warm(folder: Path, fresh: bool = False) -> Iterator[Path]:
         (folder / name).chmod(0o755)
     command = [sys.executable, __file__, str(address), "fresh" if fresh else ""]
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe) as server:
+    names = {**os.environ, **more}
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, env=names) as server:
         assert server.stdin
         assert server.stdout
         try:

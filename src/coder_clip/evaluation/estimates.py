@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any, TypedDict
 
 import numpy as np
@@ -91,12 +92,14 @@ def bootstrap_interval(
     starts = np.unique(cells[:, 0], return_index=True)[1]  # first cell of every class
     n = len(values)
     if len(starts) == 1 and np.isin(values, (0.0, 1.0)).all():
-        from scipy.stats import binom, binomtest  # half a second, and several seeds do not need it
-
         right = int(values.sum())
         if right in (0, n):
-            exact = binomtest(right, n).proportion_ci(LEVEL, method="exact")
-            return float(exact.low), float(exact.high)
+            # The limit x with x^n = 2.5 %, as a decimal number: SciPy's last digits differ between
+            # its versions.
+            limit = Decimal((1 - LEVEL) / 2) ** (1 / Decimal(n))
+            return (float(limit), 1.0) if right else (0.0, float(1 - limit))
+        from scipy.stats import binom  # half a second, and several seeds do not need it
+
         low, high = binom.ppf([(1 - LEVEL) / 2, (1 + LEVEL) / 2], n, values.mean()) / n
         return float(low), float(high)
     # NumPy promises that RandomState draws the same in all versions; Generator.multinomial has

@@ -255,7 +255,8 @@ class _Lines:
         lead = label_values(votes, self.images.labels) - votes
         if votes.shape[2] == 1:
             return _Node(votes, slopes, lead[:, :, 0], lead[:, :, 0])
-        return _Node(votes, slopes, lead.min(axis=2), lead.max(axis=2))
+        least, largest = _over_gammas(np.minimum, lead), _over_gammas(np.maximum, lead)
+        return _Node(votes, slopes, least, largest)
 
     def right(self, node: _Node) -> Ints:
         """Number of images that are right at a node: (γ, α)."""
@@ -276,7 +277,8 @@ class _Lines:
         · step / 4. So the lead of the label's votes on class c is at least the smaller lead at the
         two nodes minus the label's bend, and at most the larger lead plus the bend of c.
         """
-        bend = np.maximum((here.slopes - before.slopes).max(axis=2), 0) * (step / 4)
+        steeper = _over_gammas(np.maximum, here.slopes - before.slopes)
+        bend = np.maximum(steeper, 0) * (step / 4)
         low = np.minimum(before.least, here.least) - label_values(bend, self.images.labels)
         high = np.maximum(before.largest, here.largest) + bend
         sure, blocks = self._undecided(low, high)
@@ -325,3 +327,15 @@ class _Lines:
         shape = len(spans[0]), len(self.gammas)
         start, end = (np.broadcast_to(s, shape) for s in spans)
         return count_spans(start, end, len(self.alphas))
+
+
+def _over_gammas(pick: np.ufunc, values: Floats) -> Floats:
+    """The least or largest over γ: (C, n, g) -> (C, n).
+
+    One γ after the other: NumPy's own reduction over such a short axis is slower (APE with 1,000
+    classes and five γ: 20 s instead of 17).
+    """
+    found: Floats = values[:, :, 0]
+    for g in range(1, values.shape[2]):
+        found = pick(found, values[:, :, g])
+    return found

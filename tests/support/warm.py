@@ -6,7 +6,7 @@ child for each.
 Programs in this folder, first on PATH, do what snakemake, dvc, coder-clip and python do, without
 the second or two in which these only import; so do those that they start in turn, as
 sys.executable is the python of this folder. With ``fresh`` each child imports this project's own
-packages anew, from PYTHONPATH: for a copy of the repository whose sources a test edits.
+packages itself, from PYTHONPATH: for a copy of the repository whose sources a test edits.
 """
 
 from __future__ import annotations

@@ -167,24 +167,20 @@ def snakemake_logs(folder: Path) -> set[Path]:
 
 @dataclass(frozen=True)
 class Work:
-    """A working copy.
-
-    warm: its programs are forked from a process that has imported libraries; else every one of them
-    starts from nothing.
-    """
+    """A working copy."""
 
     folder: Path
     config: str = "config/test.yaml"
-    warm: bool = True
 
     def run(
         self, *command: str | Path, check: bool = True, **more: str
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command to its end. more: of the environment; what libraries read from it when they
-        are imported needs a start from nothing.
+        """Run a command to its end, its programs as those of :func:`programs`. more: of the
+        environment; where libraries may read it when they are imported, programs start from
+        nothing.
         """
         started, names = [*map(str, command)], {**environment(self.folder), **more}
-        if self.warm and all(name.startswith("CODER_CLIP") for name in more):
+        if all(name.startswith("CODER_CLIP") for name in more):
             names["PATH"] = f"{programs()}{os.pathsep}{names['PATH']}"
             if started[0] == sys.executable:
                 started[0] = str(programs() / "python")

@@ -110,17 +110,13 @@ def copy(folder: Path, config: str, shards: int) -> None:
             shutil.copy2(ROOT / name, folder / name)
     listed = yaml.safe_load((folder / FILE).read_text(encoding="utf-8"))
     for phase in listed["phases"].values():
-        for rule in phase["rules"].values():
-            rule["command"] = LOCAL
+        phase["rules"] = dict.fromkeys(phase["rules"], LOCAL)
     (folder / FILE).write_text(yaml.safe_dump(listed), encoding="utf-8")
     common = folder / "workflow/rules/common.smk"
-    certified = (
-        '"python src/coder_clip/cli/job.py {params.job:q} --inputs {input:q} --outputs '
-        '{output:q} -- "'
-    )
+    certified = 'return " ".join([job, "--inputs {input:q} --outputs {output:q} --", text])'
     text = common.read_text(encoding="utf-8")
     assert certified in text
-    common.write_text(text.replace(certified, '""'), encoding="utf-8")
+    common.write_text(text.replace(certified, "return text"), encoding="utf-8")
     document = yaml.safe_load((folder / config).read_text(encoding="utf-8"))
     document["features"]["shards"] = shards
     (folder / config).write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")

@@ -5,8 +5,9 @@ the form
 
 TIP-X has a tilt, and votes without γ; APE has votes that depend on γ; the CODER-Adapter and
 Tip-Adapter have neither. For each γ, an image is right on one range of α (line_search.py). Between
-two β the votes of a class are convex in β, which bounds by how much the label can lead: most images
-are decided for all β between the two, and only the others are evaluated again (docs/method.md).
+two β the votes of a class are convex in β, also after the decay that they share is taken out, which
+bounds by how much the label can lead: most images are decided for all β between the two, and only
+the others are evaluated again (docs/method.md).
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ from .line_search import (
 
 RATIO = 1.4  # between neighbouring β in the first cut of a search
 PARTS = 2  # parts of an interval of β in every later cut
+# Votes are multiplied by at most exp(MOST_GROWTH) = 148, so that rounding stays far below MARGIN.
+MOST_GROWTH = 5
 AXES = ("alpha", "beta", "gamma")
 
 
@@ -273,27 +276,40 @@ class _Lines:
         """Lower and upper bound (γ, α) of the number of right images at any β between two nodes,
         and numbers of the images in doubt. step: difference of the two β.
 
-        Between two β the votes are below their chord, but by at most bend = (difference of slopes)
-        · step / 4. So the lead of the label's votes on class c is at least the smaller lead at the
-        two nodes minus the label's bend, and at most the larger lead plus the bend of c.
+        All votes fall with β at about the rate of the label's own. Multiplied by exp(rate · (β −
+        first β)), "level" votes hardly change. They are convex, too: below their chord, but by at
+        most bend = (difference of level slopes) · step / 4. So the lead of the label's votes on
+        class c is at least the smallest lead at the two nodes, level or not, minus the label's
+        bend, and at most the largest lead plus the bend of c (proof in docs/method.md).
         """
-        steeper = _over_gammas(np.maximum, here.slopes - before.slopes)
-        bend = np.maximum(steeper, 0) * (step / 4)
-        low = np.minimum(before.least, here.least) - label_values(bend, self.images.labels)
-        high = np.maximum(before.largest, here.largest) + bend
+        labels = self.images.labels
+        rate = self._rate(here, step)
+        growth = np.exp(rate * step)
+        steeper = _steeper(
+            (before.votes, before.slopes),
+            (here.votes, here.slopes),
+            rate[:, None],
+            growth[:, None],
+        )
+        bend = np.maximum(_over_gammas(np.maximum, steeper), 0) * (step / 4)
+        low = _extreme(np.minimum, before.least, here.least, growth) - label_values(bend, labels)
+        high = _extreme(np.maximum, before.largest, here.largest, growth) + bend
         sure, blocks = self._undecided(low, high)
         certain = np.full((len(self.gammas), len(self.alphas)), sure, dtype=np.int64)
         most = certain.copy()
         doubtful = [np.zeros(0, dtype=np.int64)]
         for few in blocks:
             slack = self.slack[few.images][:, None]
-            votes = few.take(before.votes), few.take(here.votes)
-            ahead = [label_values(v, few.labels) - v for v in votes]
-            bends = np.maximum(few.take(here.slopes) - few.take(before.slopes), 0) * (step / 4)
-            least = np.minimum(*ahead) - label_values(bends, few.labels)
+            few_rate, few_growth = rate[few.images, None], growth[few.images, None]
+            first = few.take(before.votes), few.take(before.slopes)
+            second = few.take(here.votes), few.take(here.slopes)
+            bends = np.maximum(_steeper(first, second, few_rate, few_growth), 0) * (step / 4)
+            ahead = [label_values(votes, few.labels) - votes for votes in (first[0], second[0])]
+            least = _extreme(np.minimum, *ahead, few_growth) - label_values(bends, few.labels)
+            largest = _extreme(np.maximum, *ahead, few_growth) + bends
             lead = label_leads(self._base(few), few.labels)
             inner = right_spans(lead - slack, least, self.alphas)
-            outer = right_spans(lead + slack, np.maximum(*ahead) + bends, self.alphas)
+            outer = right_spans(lead + slack, largest, self.alphas)
             same = (inner[0] == outer[0]) & (inner[1] == outer[1])
             # decided at every γ: both bounds give the same range of α, or no α is possible
             decided = (same | (outer[0] >= outer[1])).all(axis=1)
@@ -301,6 +317,19 @@ class _Lines:
             certain += self._count((outer[0][decided], outer[1][decided]))
             doubtful.append(self.images.rows[few.images[~decided]])
         return certain, most, np.concatenate(doubtful)
+
+    def _rate(self, node: _Node, step: float) -> Floats:
+        """Rate at which the votes of each image's label fall at a node, on average over γ: (n,).
+
+        0 where the label has no votes. The bounds hold for any rate from 0 to MOST_GROWTH / step.
+        """
+        votes = label_values(node.votes, self.images.labels).mean(axis=1)
+        slopes = label_values(node.slopes, self.images.labels).mean(axis=1)
+        rate = np.divide(-slopes, votes, out=np.zeros(len(votes)), where=votes > 0)
+        # a grid may hold a β twice: no step, and no growth to limit
+        limit = MOST_GROWTH / step if step > 0 else 0.0
+        limited: Floats = np.clip(rate, 0, limit)
+        return limited
 
     def _undecided(self, low: Floats, high: Floats) -> tuple[int, Iterator[Few]]:
         """Apply :func:`undecided`. low, high: (C, n), bounds of the label's votes minus those of
@@ -327,6 +356,27 @@ class _Lines:
         shape = len(spans[0]), len(self.gammas)
         start, end = (np.broadcast_to(s, shape) for s in spans)
         return count_spans(start, end, len(self.alphas))
+
+
+def _steeper(
+    first: tuple[Floats, Floats], second: tuple[Floats, Floats], rate: Floats, growth: Floats
+) -> Floats:
+    """By how much the level votes of the second node are steeper than those of the first.
+
+    first, second: votes and slopes (C, n, g) of the nodes; rate, growth: (n, 1), of the level votes
+    and their factor at the second node.
+    """
+    # d/dβ exp(rate · β) · votes = exp(rate · β) · (slopes + rate · votes)
+    votes, slopes = first
+    later_votes, later_slopes = second
+    steeper: Floats = (later_slopes + rate * later_votes) * growth - (slopes + rate * votes)
+    return steeper
+
+
+def _extreme(pick: np.ufunc, first: Floats, second: Floats, growth: Floats) -> Floats:
+    """The least or largest of the leads at two nodes and the level lead at the second."""
+    extreme: Floats = pick(pick(first, second), second * growth)
+    return extreme
 
 
 def _over_gammas(pick: np.ufunc, values: Floats) -> Floats:

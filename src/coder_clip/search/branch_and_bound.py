@@ -304,9 +304,10 @@ class _Lines:
             first = few.take(before.votes), few.take(before.slopes)
             second = few.take(here.votes), few.take(here.slopes)
             bends = np.maximum(_steeper(first, second, few_rate, few_growth), 0) * (step / 4)
-            ahead = [label_values(votes, few.labels) - votes for votes in (first[0], second[0])]
-            least = _extreme(np.minimum, *ahead, few_growth) - label_values(bends, few.labels)
-            largest = _extreme(np.maximum, *ahead, few_growth) + bends
+            ahead, later = (label_values(v, few.labels) - v for v in (first[0], second[0]))
+            least = _extreme(np.minimum, ahead, later, few_growth)
+            least -= label_values(bends, few.labels)
+            largest = _extreme(np.maximum, ahead, later, few_growth) + bends
             lead = label_leads(self._base(few), few.labels)
             inner = right_spans(lead - slack, least, self.alphas)
             outer = right_spans(lead + slack, largest, self.alphas)

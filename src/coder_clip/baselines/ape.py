@@ -18,6 +18,7 @@ from torch import Tensor
 from ..adapter import Span, grid
 from ..neighbors import l2_normalize
 from ..search.branch_and_bound import Grids, first_best
+from ..search.cache_model import decayed
 from ..search.line_search import Floats
 from .few_shot import FewShotInputs, Fitted
 from .grid_search import ByClass, CacheLines, Point, fetched
@@ -127,7 +128,7 @@ class Ape:
         weights = self._weights(shots, np.array([point.gamma]))
         out = np.empty(clip_logits.shape)
         for part, near in self._near(shots, x):
-            votes = shots.sums(np.exp(near * point.beta), weights)[:, 0]
+            votes = shots.sums(decayed(near, point.beta, out=near), weights)[:, 0]
             out[part] = (clip_logits[part].cpu().double().numpy().T + point.alpha * votes).T
         return torch.from_numpy(out)
 

@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from ..search.branch_and_bound import Images
-from ..search.cache_model import scratch_array
+from ..search.cache_model import decayed, scratch_array
 from ..search.line_search import Floats, Ints, right_along
 
 BLOCK = 2**18  # numbers in one array of a search: few calls, and the arrays still fit in cache
@@ -157,14 +157,20 @@ class CacheLines:
             near = np.ascontiguousarray(near)
             clip = np.ascontiguousarray(self._clip[few].T)
             tilt = None if self._tilt is None else np.ascontiguousarray(self._tilt[few].T)
-            yield Images(few, self._labels[few], clip, tilt, partial(self._votes, near))
+            votes = partial(self._votes, near, np.empty_like(near))
+            yield Images(few, self._labels[few], clip, tilt, votes)
 
-    def _votes(self, near: Floats, beta: float, gammas: Ints) -> tuple[Floats, Floats]:
-        """Votes (C, n, g) and their derivatives by β."""
+    def _votes(
+        self, near: Floats, room: Floats, beta: float, gammas: Ints, with_slopes: bool
+    ) -> tuple[Floats, Floats | None]:
+        """Votes (C, n, g) and their slopes, the derivatives by β. room: of the shape of near,
+        overwritten.
+        """
         weights = None if self._weights is None else self._weights[:, gammas]
-        of_shots = np.exp(near * beta)
-        votes = self._shots.sums(of_shots, weights)
+        of_shots = decayed(near, beta, out=room)
+        votes = self._shots.sums(of_shots, weights).transpose(0, 2, 1)
+        if not with_slopes:
+            return votes, None
         # d/dβ exp(β · near) = near · exp(β · near)
         of_shots *= near
-        slopes = self._shots.sums(of_shots, weights)
-        return votes.transpose(0, 2, 1), slopes.transpose(0, 2, 1)
+        return votes, self._shots.sums(of_shots, weights).transpose(0, 2, 1)

@@ -17,6 +17,7 @@ from torch import Tensor
 from ..adapter import grid
 from ..neighbors import l2_normalize
 from ..search.branch_and_bound import Grids, first_best
+from ..search.cache_model import decayed
 from ..search.line_search import Floats
 from .few_shot import FewShotInputs, Fitted
 from .grid_search import FETCH, ByClass, CacheLines, Point, blocks, fetched
@@ -95,7 +96,7 @@ class TipX:
         out = np.empty(clip_logits.shape)
         for part, near, far in self._near(shots, x):
             # classes first here, images first in out: hence the transposes
-            votes = shots.sums(np.exp(near * point.beta))[:, 0]
+            votes = shots.sums(decayed(near, point.beta, out=near))[:, 0]
             base = clip_logits[part].cpu().double().numpy().T + point.alpha * votes
             out[part] = (base + point.gamma * -shots.sums(far)[:, 0]).T
         return torch.from_numpy(out)

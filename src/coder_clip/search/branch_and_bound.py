@@ -35,6 +35,9 @@ from .line_search import (
 
 RATIO = 1.4  # between neighbouring β in the first cut of a search
 PARTS = 2  # parts of an interval of β in every later cut
+# With several γ a bound costs several plain evaluations. There, a part of an interval is tried
+# whole if more than this share of the interval's images stay in doubt.
+SHARE = 0.8
 # Votes are multiplied by at most exp(MOST_GROWTH) = 148, so that rounding stays far below MARGIN.
 MOST_GROWTH = 5
 AXES = ("alpha", "beta", "gamma")
@@ -44,16 +47,16 @@ class Images(NamedTuple):
     """Some images. rows: (n,) number of each image; labels: (n,); base: (C, n); tilt: (C, n), None
     for a method without a tilt.
 
-    votes: function of a β and the indices (g,) of some γ in the grid; returns the votes and their
-    derivatives by β, (C, n, g) each, or (C, n, 1) for votes that do not depend on γ. Votes are
-    positive and convex in β.
+    votes: function of a β, the indices (g,) of some γ in the grid, and whether the slopes are
+    wanted; returns the votes and their derivatives by β (slopes, None if not wanted), (C, n, g)
+    each, or (C, n, 1) for votes that do not depend on γ. Votes are positive and convex in β.
     """
 
     rows: Ints
     labels: Ints
     base: Floats
     tilt: Floats | None
-    votes: Callable[[float, Ints], tuple[Floats, Floats]]
+    votes: Callable[[float, Ints, bool], tuple[Floats, Floats | None]]
 
 
 class Family(Protocol):
@@ -95,7 +98,7 @@ class _Interval:
 
     certain: (γ, α), number of images that are right at all these β. most: (γ, α), upper bound of
     the number at any of these β. images: numbers of the images in doubt. rank: sorts the most
-    promising interval first, then the smallest β.
+    promising interval first, then the smallest β. whole: try every β, without more bounds.
     """
 
     rank: tuple[int, int]
@@ -104,15 +107,16 @@ class _Interval:
     certain: Ints
     most: Ints
     images: Ints
+    whole: bool = False
 
 
 class _Node(NamedTuple):
     """Votes and slopes (C, n, g) at a β; least and largest (C, n) over γ of the label's votes minus
-    those of each class.
+    those of each class. slopes: None in an interval that is tried whole.
     """
 
     votes: Floats
-    slopes: Floats
+    slopes: Floats | None
     least: Floats
     largest: Floats
 
@@ -146,7 +150,7 @@ def first_best(
         gammas = np.flatnonzero(hopeful.any(axis=1))
         alphas = np.flatnonzero(hopeful.any(axis=0))
         span = slice(int(alphas[0]), int(alphas[-1]) + 1)
-        nodes = _nodes(grids.betas, part.first, part.last)
+        nodes = _nodes(grids.betas, part)
         counts, intervals = _evaluate(family, part, nodes, grids, gammas, span)
         for b, right in zip(nodes, counts, strict=True):
             if not part.first < b < part.last:
@@ -173,12 +177,15 @@ def _positions(grids: Grids, loops: tuple[str, ...]) -> Ints:
     return positions.transpose([loops.index(axis) for axis in ("beta", "gamma", "alpha")])
 
 
-def _nodes(betas: Floats, first: int, last: int) -> list[int]:
-    """The β indices to evaluate in an interval, with its two ends.
+def _nodes(betas: Floats, part: _Interval) -> list[int]:
+    """The β indices to evaluate in an interval: with its two ends, unless it is tried whole.
 
     The first interval (first is −1) is the whole range; there, neighbouring nodes differ by at most
     the factor RATIO, as far as the grid allows.
     """
+    first, last = part.first, part.last
+    if part.whole:
+        return list(range(first + 1, last))
     if first >= 0:
         return sorted({first, last, *np.linspace(first, last, PARTS + 1).astype(int).tolist()})
     nodes = [0]
@@ -206,7 +213,7 @@ def _evaluate(
         lines = _Lines(images, largest, grids.alphas[span], grids.gammas, gammas)
         before = None
         for j, b in enumerate(nodes):
-            node = lines.node(grids.betas[b])
+            node = lines.node(grids.betas[b], with_slopes=not part.whole)
             # the ends of the interval are counted already
             if part.first < b < part.last:
                 counts[j] += lines.right(node)
@@ -218,6 +225,7 @@ def _evaluate(
                 doubtful[j].append(rows)
             before = node
     intervals = []
+    in_later_cut = part.first >= 0
     for j in range(1, len(nodes)):
         if nodes[j] - nodes[j - 1] > 1:
             # points that cannot win were not evaluated: −1 keeps them from looking promising
@@ -227,7 +235,10 @@ def _evaluate(
             all_most[gammas, span] = most[j]
             rows = np.concatenate([*doubtful[j], np.zeros(0, dtype=np.int64)])
             rank = (-int(most[j].max()), nodes[j])
-            intervals.append(_Interval(rank, nodes[j - 1], nodes[j], all_certain, all_most, rows))
+            whole = in_later_cut and len(gammas) > 1 and len(rows) > SHARE * len(part.images)
+            intervals.append(
+                _Interval(rank, nodes[j - 1], nodes[j], all_certain, all_most, rows, whole)
+            )
     return counts, intervals
 
 
@@ -252,9 +263,9 @@ class _Lines:
             size += self.gammas[-1] * np.abs(tilt).max(axis=0)
         self.slack = MARGIN * size
 
-    def node(self, beta: float) -> _Node:
+    def node(self, beta: float, *, with_slopes: bool) -> _Node:
         """The votes at a β."""
-        votes, slopes = self.images.votes(beta, self.numbers)
+        votes, slopes = self.images.votes(beta, self.numbers, with_slopes)
         lead = label_values(votes, self.images.labels) - votes
         if votes.shape[2] == 1:
             return _Node(votes, slopes, lead[:, :, 0], lead[:, :, 0])
@@ -282,8 +293,10 @@ class _Lines:
         class c is at least the smallest lead at the two nodes, level or not, minus the label's
         bend, and at most the largest lead plus the bend of c (proof in docs/method.md).
         """
+        assert before.slopes is not None
+        assert here.slopes is not None
         labels = self.images.labels
-        rate = self._rate(here, step)
+        rate = self._rate(here.votes, here.slopes, step)
         growth = np.exp(rate * step)
         steeper = _steeper(
             (before.votes, before.slopes),
@@ -319,14 +332,14 @@ class _Lines:
             doubtful.append(self.images.rows[few.images[~decided]])
         return certain, most, np.concatenate(doubtful)
 
-    def _rate(self, node: _Node, step: float) -> Floats:
+    def _rate(self, votes: Floats, slopes: Floats, step: float) -> Floats:
         """Rate at which the votes of each image's label fall at a node, on average over γ: (n,).
 
         0 where the label has no votes. The bounds hold for any rate from 0 to MOST_GROWTH / step.
         """
-        votes = label_values(node.votes, self.images.labels).mean(axis=1)
-        slopes = label_values(node.slopes, self.images.labels).mean(axis=1)
-        rate = np.divide(-slopes, votes, out=np.zeros(len(votes)), where=votes > 0)
+        own = label_values(votes, self.images.labels).mean(axis=1)
+        falling = -label_values(slopes, self.images.labels).mean(axis=1)
+        rate = np.divide(falling, own, out=np.zeros(len(own)), where=own > 0)
         # a grid may hold a β twice: no step, and no growth to limit
         limit = MOST_GROWTH / step if step > 0 else 0.0
         limited: Floats = np.clip(rate, 0, limit)

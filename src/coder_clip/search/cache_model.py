@@ -23,7 +23,8 @@ from ..errors import UserError
 from .branch_and_bound import Images
 from .line_search import Floats, Ints
 
-BLOCK = 2**17  # numbers in one block of images × (keys + classes): a few such arrays stay in cache
+# numbers in one block of images × (keys + classes): few calls (2**17 takes a third longer)
+BLOCK = 2**19
 FETCH = 2**25  # affinities that the model computes in one call
 KEEP = 2**30  # bytes of affinities that a search keeps in memory; more go to a temporary file
 
@@ -59,7 +60,7 @@ def cache_logits(
     images = AffinityBlocks(model, x, clip_logits, torch.zeros(len(x), dtype=torch.int64))
     logits = np.empty((len(x), model.n_classes))
     for rows, clip, minus_u in images.all_blocks():
-        votes = images.sums(np.exp(minus_u * beta))
+        votes = images.sums(decayed(minus_u, beta, out=minus_u))
         logits[rows] = (clip + alpha * votes).T
     return torch.from_numpy(logits).to(x.device)
 
@@ -154,9 +155,9 @@ class AffinityBlocks:
         for i in range(0, len(rows), self._rows):
             few = rows[i : i + self._rows]
             part = self._part(few, self._kept[few])
-            yield Images(
-                few, self._labels[few], part.clip, None, partial(self._votes, part.minus_u)
-            )
+            room = np.empty_like(part.minus_u)
+            votes = partial(self._votes, part.minus_u, room)
+            yield Images(few, self._labels[few], part.clip, None, votes)
 
     def _part(self, rows: Ints, affinity: Floats) -> Part:
         """The images with these numbers, from their affinities (n, K)."""
@@ -164,15 +165,19 @@ class AffinityBlocks:
         minus_u = np.ascontiguousarray(affinity.T, dtype=np.float64) - 1
         return Part(rows, np.ascontiguousarray(clip.T), minus_u)
 
-    def _votes(self, minus_u: Floats, beta: float, gammas: Ints) -> tuple[Floats, Floats]:
-        """The sums (C, n, 1) of exp(−β u) over the shots of each class, and the derivatives of the
-        sums by β. gammas: not used.
+    def _votes(
+        self, minus_u: Floats, room: Floats, beta: float, gammas: Ints, with_slopes: bool
+    ) -> tuple[Floats, Floats | None]:
+        """The sums (C, n, 1) of exp(−β u) over the shots of each class, and their slopes, the
+        derivatives by β. room: of the shape of minus_u, overwritten. gammas: not used.
         """
-        near = np.exp(minus_u * beta)
-        votes = self.sums(near)
+        near = decayed(minus_u, beta, out=room)
+        votes = self.sums(near)[:, :, None]
+        if not with_slopes:
+            return votes, None
         # d/dβ exp(−β u) = −u · exp(−β u)
         near *= minus_u
-        return votes[:, :, None], self.sums(near)[:, :, None]
+        return votes, self.sums(near)[:, :, None]
 
     def sums(self, of_shots: Floats) -> Floats:
         """Sums over the shots of each class: (K, n) -> (C, n).
@@ -189,6 +194,18 @@ class AffinityBlocks:
         # from the order by number of shots to the order of labels
         sums: Floats = total[self._place]
         return sums
+
+
+def decayed(near: Floats, beta: float, out: Floats) -> Floats:
+    """exp(β near), written to ``out``, an array of the shape of near, or near itself.
+
+    New arrays of this size would cost more than the numbers in them: the system gives and takes
+    their memory each time. Torch, because NumPy takes twice as long on processors without AVX-512.
+    Per number: 2.3 ns, with NumPy 5, with new arrays 13 to 18.
+    """
+    np.multiply(near, beta, out=out)
+    torch.from_numpy(out).exp_()
+    return out
 
 
 def scratch_array(shape: tuple[int, int], dtype: np.dtype[Any]) -> Floats:

@@ -74,7 +74,9 @@ class Lines:
             tilt = None if self.tilt is None else self.tilt[:, few]
             yield Images(few, self.labels[few], self.base[:, few], tilt, partial(self._votes, few))
 
-    def _votes(self, rows: Ints, beta: float, gammas: Ints) -> tuple[Floats, Floats]:
+    def _votes(
+        self, rows: Ints, beta: float, gammas: Ints, with_slopes: bool
+    ) -> tuple[Floats, Floats | None]:
         near = self.near[:, :, rows]
         # where they do not depend on γ, as a single column
         some = self.grids.gammas[gammas] if self.divergence is not None else [0.0]
@@ -83,7 +85,7 @@ class Lines:
             of_shots = self.weights(gamma)[:, :, None] * np.exp(near * beta)
             votes.append(of_shots.sum(axis=1))
             slopes.append((of_shots * near).sum(axis=1))
-        return np.stack(votes, axis=2), np.stack(slopes, axis=2)
+        return np.stack(votes, axis=2), np.stack(slopes, axis=2) if with_slopes else None
 
     def right(self, alpha: float, beta: float, gamma: float) -> int:
         """Number of right images at a point, by loops over images, classes and shots."""

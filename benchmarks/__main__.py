@@ -15,6 +15,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import torch
+
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "performance.md"
 # section of the page -> the commands whose output it holds
@@ -61,9 +63,9 @@ def main() -> None:
 def _machine() -> str:
     load = os.getloadavg()[0]
     return (
-        f"Python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} cores, load "
-        f"average {load:.1f} "
-        "before the run."
+        f"Python {platform.python_version()}, {platform.machine()} with "
+        f"{torch.backends.cpu.get_cpu_capability()}, {os.cpu_count()} cores, load average "
+        f"{load:.1f} before the run."
     )
 
 

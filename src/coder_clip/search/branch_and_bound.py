@@ -295,18 +295,14 @@ class _Lines:
         """
         assert before.slopes is not None
         assert here.slopes is not None
-        labels = self.images.labels
         rate = self._rate(here.votes, here.slopes, step)
         growth = np.exp(rate * step)
-        steeper = _steeper(
-            (before.votes, before.slopes),
-            (here.votes, here.slopes),
-            rate[:, None],
-            growth[:, None],
+        first, second = (before.votes, before.slopes), (here.votes, here.slopes)
+        bend = _bends(first, second, rate[:, None], growth[:, None], step)
+        least, largest = (before.least, here.least), (before.largest, here.largest)
+        low, high = _lead_bounds(
+            least, largest, _over_gammas(np.maximum, bend), growth, self.images.labels
         )
-        bend = np.maximum(_over_gammas(np.maximum, steeper), 0) * (step / 4)
-        low = _extreme(np.minimum, before.least, here.least, growth) - label_values(bend, labels)
-        high = _extreme(np.maximum, before.largest, here.largest, growth) + bend
         sure, blocks = self._undecided(low, high)
         certain = np.full((len(self.gammas), len(self.alphas)), sure, dtype=np.int64)
         most = certain.copy()
@@ -316,14 +312,15 @@ class _Lines:
             few_rate, few_growth = rate[few.images, None], growth[few.images, None]
             first = few.take(before.votes), few.take(before.slopes)
             second = few.take(here.votes), few.take(here.slopes)
-            bends = np.maximum(_steeper(first, second, few_rate, few_growth), 0) * (step / 4)
-            ahead, later = (label_values(v, few.labels) - v for v in (first[0], second[0]))
-            least = _extreme(np.minimum, ahead, later, few_growth)
-            least -= label_values(bends, few.labels)
-            largest = _extreme(np.maximum, ahead, later, few_growth) + bends
+            bend = _bends(first, second, few_rate, few_growth, step)
+            leads = (
+                label_values(first[0], few.labels) - first[0],
+                label_values(second[0], few.labels) - second[0],
+            )
+            low, high = _lead_bounds(leads, leads, bend, few_growth, few.labels)
             lead = label_leads(self._base(few), few.labels)
-            inner = right_spans(lead - slack, least, self.alphas)
-            outer = right_spans(lead + slack, largest, self.alphas)
+            inner = right_spans(lead - slack, low, self.alphas)
+            outer = right_spans(lead + slack, high, self.alphas)
             same = (inner[0] == outer[0]) & (inner[1] == outer[1])
             # decided at every γ: both bounds give the same range of α, or no α is possible
             decided = (same | (outer[0] >= outer[1])).all(axis=1)
@@ -372,25 +369,41 @@ class _Lines:
         return count_spans(start, end, len(self.alphas))
 
 
-def _steeper(
-    first: tuple[Floats, Floats], second: tuple[Floats, Floats], rate: Floats, growth: Floats
+def _bends(
+    first: tuple[Floats, Floats],
+    second: tuple[Floats, Floats],
+    rate: Floats,
+    growth: Floats,
+    step: float,
 ) -> Floats:
-    """By how much the level votes of the second node are steeper than those of the first.
+    """By how much the level votes can be below their chord between two nodes: (C, n, g).
 
-    first, second: votes and slopes (C, n, g) of the nodes; rate, growth: (n, 1), of the level votes
-    and their factor at the second node.
+    first, second: votes and slopes (C, n, g) at the nodes; rate: (n, 1) of the level votes; growth:
+    exp(rate · step), their factor at the second node.
     """
-    # d/dβ exp(rate · β) · votes = exp(rate · β) · (slopes + rate · votes)
     votes, slopes = first
     later_votes, later_slopes = second
-    steeper: Floats = (later_slopes + rate * later_votes) * growth - (slopes + rate * votes)
-    return steeper
+    # d/dβ exp(rate · β) · votes = exp(rate · β) · (slopes + rate · votes)
+    steeper = (later_slopes + rate * later_votes) * growth - (slopes + rate * votes)
+    bends: Floats = np.maximum(steeper, 0) * (step / 4)
+    return bends
 
 
-def _extreme(pick: np.ufunc, first: Floats, second: Floats, growth: Floats) -> Floats:
-    """The least or largest of the leads at two nodes and the level lead at the second."""
-    extreme: Floats = pick(pick(first, second), second * growth)
-    return extreme
+def _lead_bounds(
+    least: tuple[Floats, Floats],
+    largest: tuple[Floats, Floats],
+    bends: Floats,
+    growth: Floats,
+    labels: Ints,
+) -> tuple[Floats, Floats]:
+    """Lower and upper bound, between two nodes, of the label's votes minus those of each class.
+
+    least, largest: bounds of it at the two nodes, (C, n) or (C, n, g); bends, growth: of
+    :func:`_bends`.
+    """
+    low = np.minimum(np.minimum(*least), least[1] * growth) - label_values(bends, labels)
+    high = np.maximum(np.maximum(*largest), largest[1] * growth) + bends
+    return low, high
 
 
 def _over_gammas(pick: np.ufunc, values: Floats) -> Floats:

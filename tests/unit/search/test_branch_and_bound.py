@@ -12,7 +12,7 @@ from itertools import permutations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from coder_clip.adapter import grid
@@ -111,17 +111,25 @@ class Lines:
 
 
 @settings(deadline=None, max_examples=150)
-@given(seed=st.integers(0, 99_999), loops=st.sampled_from(LOOPS), block=st.sampled_from([1, 3, 50]))
+@given(
+    seed=st.integers(0, 99_999),
+    loops=st.sampled_from(LOOPS),
+    block=st.sampled_from([1, 3, 50]),
+    share=st.sampled_from([0.0, branch_and_bound.SHARE]),
+)
 def test_the_first_best_point_is_that_of_all_points(
-    seed: int, loops: tuple[str, ...], block: int
+    seed: int, loops: tuple[str, ...], block: int, share: float
 ) -> None:
+    """share: with 0, every later part is tried whole where there are several γ."""
     lines = Lines(seed, block)
     best, most = (0.0, 0.0, 0.0), 0
     for point in lines.points(loops):
         right = lines.right(*point)
         if right > most:
             best, most = point, right
-    assert first_best(lines, lines.grids, loops) == (most, *best)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(branch_and_bound, "SHARE", share)
+        assert first_best(lines, lines.grids, loops) == (most, *best)
 
 
 @settings(deadline=None, max_examples=60)
@@ -145,9 +153,80 @@ def test_bounds_hold_between_the_beta_that_were_evaluated(seed: int, width: int)
         assert (inside <= interval.most).all()
 
 
+@settings(deadline=None, max_examples=300)
+@given(
+    seed=st.integers(0, 99_999),
+    spread=st.sampled_from([0.01, 0.3, 3.0]),
+    rate_of=st.sampled_from(["nothing", "the label", "chance"]),
+)
+@example(seed=96, spread=0.01, rate_of="the label")  # the level lead is the least
+@example(seed=151, spread=0.3, rate_of="the label")  # and here the largest
+def test_the_label_leads_within_the_bounds(seed: int, spread: float, rate_of: str) -> None:
+    """An image would be counted as right, or left out, for β where it is neither: seldom enough
+    that counts of right images hide it.
+
+    The rival has as many votes as the label at one node or both, or a multiple, and falls more
+    evenly between them, or less. The bounds hold for any rate of the common decay.
+    """
+    rng = np.random.default_rng(seed)
+    first, step = rng.uniform(0, 5), rng.choice([0.1, 1.0, 5.0]) * rng.random() + 1e-3
+    label_near = -rng.random(2) * rng.choice([0.1, 1.0, 3.0])
+    if rng.random() < 0.5:
+        label_near[1] = label_near[0]
+    ends = np.array([first, first + step])
+    label_votes = np.exp(np.outer(ends, label_near)).sum(axis=1)
+    decay = np.log(label_votes[0] / label_votes[1]) / step
+    rival_near = -np.array([decay + spread * rng.random(), decay - spread * rng.random()])
+    weights = np.linalg.solve(np.exp(np.outer(ends, rival_near)), label_votes)
+    # with another decay they are level at the first node only
+    other = rng.choice([0.0, rng.uniform(-0.5, 0.5)])
+    rival_near += other
+    weights *= rng.choice([1.0, rng.uniform(0.3, 3.0)]) * np.exp(-other * first)
+    near, weight = np.stack([label_near, rival_near]), np.stack([np.ones(2), weights])
+
+    def votes(beta: float) -> tuple[Floats, Floats]:
+        """Votes of the label and of the rival, and their slopes: (2, 1, 1) each."""
+        of_shots = weight * np.exp(near * beta)
+        slopes = (of_shots * near).sum(axis=1)
+        return of_shots.sum(axis=1)[:, None, None], slopes[:, None, None]
+
+    nodes = votes(first), votes(first + step)
+    at_the_end, falling = float(nodes[1][0][0, 0, 0]), -float(nodes[1][1][0, 0, 0])
+    rates = {"nothing": 0.0, "the label": falling / at_the_end, "chance": rng.uniform(0, 5 / step)}
+    rate = np.array([[rates[rate_of]]])
+    growth = np.exp(rate * step)
+    leads = nodes[0][0][0] - nodes[0][0], nodes[1][0][0] - nodes[1][0]
+    bends = branch_and_bound._bends(*nodes, rate, growth, step)
+    low, high = branch_and_bound._lead_bounds(leads, leads, bends, growth, np.array([0]))
+    rounding = 1e-12 * float(growth[0, 0]) * float(weight.sum())
+    for share in np.linspace(0, 1, 33):
+        between, _ = votes(first + share * step)
+        lead = between[0] - between
+        assert (low <= lead + rounding).all()
+        assert (lead <= high + rounding).all()
+
+
+def test_every_beta_of_a_part_is_tried() -> None:
+    """A part that is tried whole would miss its best point."""
+    lines = Lines(4)
+    betas = np.linspace(0.1, 3, 30)
+    grids = lines.grids._replace(betas=betas)
+    none = np.zeros((len(grids.gammas), len(grids.alphas)), dtype=np.int64)
+    every = np.arange(lines.size)
+    part = branch_and_bound._Interval((0, 0), 3, 9, none, none + lines.size, every, whole=True)
+    nodes = branch_and_bound._nodes(betas, part)
+    some = np.arange(len(grids.gammas)), slice(0, len(grids.alphas))
+    counts, parts = branch_and_bound._evaluate(lines, part, nodes, grids, *some)
+    assert nodes == [4, 5, 6, 7, 8]
+    assert not parts
+    for beta, by_gamma in zip(betas[4:9].tolist(), counts.tolist(), strict=True):
+        for gamma, by_alpha in zip(grids.gammas.tolist(), by_gamma, strict=True):
+            assert by_alpha == [lines.right(alpha, beta, gamma) for alpha in grids.alphas.tolist()]
+
+
 @pytest.mark.proof
 def test_the_first_best_point_thousands_of_times() -> None:
     for seed in range(3000):
         test_the_first_best_point_is_that_of_all_points.hypothesis.inner_test(  # type: ignore[attr-defined]
-            100_000 + seed, LOOPS[seed % len(LOOPS)], 3
+            100_000 + seed, LOOPS[seed % len(LOOPS)], 3, [0.0, branch_and_bound.SHARE][seed % 2]
         )

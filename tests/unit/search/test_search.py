@@ -175,6 +175,21 @@ def test_no_room_for_a_large_search(monkeypatch: pytest.MonkeyPatch) -> None:
         search(model, rows(len(clip)), clip, labels, *COARSE)
 
 
+def test_a_number_has_one_power_wherever_it_stands() -> None:
+    """Equal shots of two classes would differ in the last digit, and a tie would not be one: exp
+    works on several numbers at a time, and on those that are left.
+    """
+    rng = np.random.default_rng(0)
+    near = -rng.random(500)
+    one_by_one = np.array([cache_model.decayed(x, 3.7, np.empty(1))[0] for x in near[:, None]])
+    for _ in range(200):
+        some = rng.integers(0, len(near), int(rng.integers(1, 70)))
+        place = int(rng.integers(0, 8))
+        room = np.empty(len(some) + 8)[place : place + len(some)]
+        assert (cache_model.decayed(near[some], 3.7, room) == one_by_one[some]).all()
+        assert np.allclose(room, np.exp(3.7 * near[some]), rtol=1e-15, atol=0)
+
+
 def test_no_image_right_anywhere() -> None:
     """The published loop then zooms into (0, 0): plain CLIP."""
     model = Given(torch.ones(2, 1), torch.tensor([0]), 2)

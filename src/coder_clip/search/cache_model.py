@@ -23,7 +23,7 @@ from ..errors import UserError
 from .branch_and_bound import Images
 from .line_search import Floats, Ints
 
-# numbers in one block of images × (keys + classes): few calls (2**17 takes a third longer)
+# numbers in one block of images × (keys + classes): few calls (2**17 takes 40 % longer)
 BLOCK = 2**19
 FETCH = 2**25  # affinities that the model computes in one call
 KEEP = 2**30  # bytes of affinities that a search keeps in memory; more go to a temporary file

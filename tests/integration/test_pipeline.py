@@ -49,6 +49,12 @@ def test_one_command_makes_every_artefact(finished: Work) -> None:
     assert [w for w in wanted if not (root / w).is_file()] == []
 
 
+def test_the_page_names_the_command_that_makes_it(finished: Work) -> None:
+    """Without its configuration the command would make the default instead."""
+    page = (finished.folder / "results/report.html").read_text(encoding="utf-8")
+    assert f"make reproduce CONFIG={finished.config}" in page
+
+
 def test_documents_are_json_with_their_inputs(finished: Work) -> None:
     """Someone who holds one number must find the files behind it, on any machine."""
     for phase in ("zero_shot", "rerank", "adapter", "evaluation"):

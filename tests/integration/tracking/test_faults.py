@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
@@ -205,6 +206,20 @@ def test_a_deleted_cache_object_comes_back_from_the_remote(toy: Project) -> None
     shutil.rmtree(toy / "results/features")
     toy.run("coder-clip", "pull")
     assert (toy.planned(), toy.stale()) == ([], [])
+
+
+def test_an_edited_file_does_not_become_the_lost_object_of_another(toy: Project) -> None:
+    """Its bytes would lie in the cache under the hash of those that were recorded."""
+    path = next(p for p in sorted((toy / "results/features").rglob("*")) if p.is_file())
+    md5 = hashlib.md5(path.read_bytes()).hexdigest()
+    lost = toy / f".dvc/cache/files/md5/{md5[:2]}/{md5[2:]}"
+    lost.unlink()
+    path.unlink()  # a link to the object, or a copy of it
+    path.write_text("edited")
+    shutil.rmtree(toy.folder.parent / "store")  # else the object is in the remote already
+    done = toy.run("coder-clip", "push", ok=False)
+    assert f"phase features is not pushed: {path.relative_to(toy.folder)}" in done.stdout
+    assert not lost.exists()
 
 
 def test_a_cache_that_cannot_be_written(toy: Project) -> None:

@@ -1,5 +1,5 @@
-"""Jobs that cannot be submitted are told: nobody looks at the exceptions of threads, so a run would
-wait for them for ever.
+"""A job that cannot be submitted fails. An exception in a thread alone would be lost, and the run
+would wait for the job without end.
 """
 
 from __future__ import annotations

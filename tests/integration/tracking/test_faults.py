@@ -209,7 +209,7 @@ def test_a_deleted_cache_object_comes_back_from_the_remote(toy: Project) -> None
 
 
 def test_an_edited_file_does_not_become_the_lost_object_of_another(toy: Project) -> None:
-    """Its bytes would lie in the cache under the hash of those that were recorded."""
+    """Its bytes would be in the cache under the hash of the recorded ones."""
     path = next(p for p in sorted((toy / "results/features").rglob("*")) if p.is_file())
     md5 = hashlib.md5(path.read_bytes()).hexdigest()
     lost = toy / f".dvc/cache/files/md5/{md5[:2]}/{md5[2:]}"

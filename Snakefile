@@ -29,16 +29,16 @@ onstart:
     look_for_slurm_jobs()
     if not workflow.touch:  # --touch opens no image and asks no language model
         preflight()
-    tracking.start(workflow)
+    rerun.start(workflow)
 
 
 onsuccess:
     if any(job.output for job in workflow.dag.jobs):  # not after `prefetch` alone
-        tracking.finish(CONFIG_FILE)
+        rerun.finish(CONFIG_FILE)
 
 
 onerror:
-    tracking.finish(CONFIG_FILE)
+    rerun.finish(CONFIG_FILE)
 
 
 rule all:

@@ -5,7 +5,7 @@ FETCHED = Path(".snakemake/coder-clip/fetched")
 TO_FETCH = to_fetch()
 # a Snakefile that is only planned, as at the end of a run, must not forget what that run could not
 # download
-if workflow.is_main_process and tracking.PLAN not in os.environ:
+if workflow.is_main_process and plan.PLAN not in os.environ:
     forget_fetched(FETCHED)
 
 

@@ -5,9 +5,6 @@ from coder_clip.reporting.exhibits import FIGURES, TABLES
 
 SHOW_IMAGES = [name for name, exhibit in FIGURES.items() if exhibit.shows_images]
 DRAWN_FROM_RESULTS = [name for name in FIGURES if name not in SHOW_IMAGES]
-# labels and lines of the methods are read from their modules, which are not executed
-# (foundation/scan.py)
-METHOD_FILES = sorted(map(str, Path("src/coder_clip/baselines").glob("*.py")))
 TABLES_OF_RESULTS = [
     path
     for m in MODELS
@@ -41,7 +38,6 @@ rule tables:
         TEST_FEATURES,  # for the reasons of errors; they name the encoder
         TEXT_FEATURES,
         expand(PATHS.texts("{dataset}"), dataset=DATASETS),
-        METHOD_FILES,
     output:
         [
             file
@@ -74,7 +70,6 @@ rule figures_of_results:
     input:
         outdated("figures_of_results"),
         RESULTS,
-        METHOD_FILES,
     output:
         drawn(FIGURES, DRAWN_FROM_RESULTS),
     log:
@@ -100,7 +95,6 @@ rule figures_of_images:
     input:
         outdated("figures_of_images"),
         RESULTS,
-        METHOD_FILES,
     output:
         drawn(FIGURES, SHOW_IMAGES),
     log:
@@ -139,7 +133,6 @@ rule page:
         TEXT_FEATURES,
         rules.tables.output,
         figure_files(FIGURES),
-        METHOD_FILES,
     output:
         report(
             str(PATHS.report),

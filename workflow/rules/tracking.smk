@@ -5,10 +5,10 @@ import os
 from functools import cache
 from pathlib import Path
 
-from coder_clip import tracking
+from coder_clip.tracking import plan, rerun
 from snakemake.io import flag
 
-PLANNING = tracking.PLAN in os.environ  # only to list all jobs
+PLANNING = plan.PLAN in os.environ  # only to list all jobs
 COUNTS = "time_counts"
 ALL_JOBS = []
 
@@ -19,9 +19,9 @@ def list_jobs():
     """
     if workflow.is_main_process:
         by_name = {known.name: getattr(rules, known.name) for known in workflow.rules}
-        ALL_JOBS.extend(tracking.jobs_of(by_name, CONSTRAINTS))
+        ALL_JOBS.extend(plan.jobs_of(by_name, CONSTRAINTS))
         if PLANNING:
-            tracking.note_plan(RESULTS_FOLDER, CONFIG, ALL_JOBS)
+            plan.note_plan(RESULTS_FOLDER, CONFIG, ALL_JOBS)
 
 
 @cache
@@ -32,7 +32,7 @@ def judged():
     if PLANNING or not workflow.is_main_process:
         return {}
     settings = workflow.dag_settings
-    return tracking.begin(CONFIG_FILE, RESULTS_FOLDER, CONFIG, ALL_JOBS, settings)
+    return rerun.begin(CONFIG_FILE, RESULTS_FOLDER, CONFIG, ALL_JOBS, settings)
 
 
 def timeless(item):
@@ -69,7 +69,7 @@ def outdated(name):
             workflow.is_main_process and not ALL_JOBS
         ):  # the jobs are being listed
             return []
-        files = judged().get(tracking.job_name(name, wildcards), {tracking.MARK: False})
+        files = judged().get(rerun.job_name(name, wildcards), {rerun.MARK: False})
         return [
             flag(file, COUNTS) if counts else file for file, counts in files.items()
         ]

@@ -20,7 +20,7 @@ def table(
     config: ConfigOption = DEFAULT_CONFIG,
 ) -> None:
     """Write tables as CSV, Markdown and LaTeX."""
-    phase("tables").run(load_config(config), names or ())
+    phase("table").run(load_config(config), names or ())
 
 
 @app.command(rich_help_panel=OUTPUT)
@@ -32,13 +32,13 @@ def figure(
     config: ConfigOption = DEFAULT_CONFIG,
 ) -> None:
     """Draw figures as PDF and PNG."""
-    phase("figures").run(load_config(config), names or ())
+    phase("figure").run(load_config(config), names or ())
 
 
 @app.command(rich_help_panel=OUTPUT)
 def report(config: ConfigOption = DEFAULT_CONFIG) -> None:
     """Write report.html, one self-contained page, and metrics.json."""
-    phase("report").run(load_config(config), config)
+    phase("report").run(load_config(config))
 
 
 @app.command(rich_help_panel=OUTPUT)

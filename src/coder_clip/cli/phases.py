@@ -42,8 +42,6 @@ def _per_dataset(name: str, about: str, module: str) -> None:
 def _per_model(module: scan.Module) -> None:
     """Add the command of a phase that runs for each data set with each model: a module with ABOUT
     and ``run``.
-
-    The command's name is the module's COMMAND, else the module's name.
     """
 
     def command(
@@ -53,7 +51,7 @@ def _per_model(module: scan.Module) -> None:
     ) -> None:
         for_each(load_config(config), model, dataset, phase(module.name).run)
 
-    name = module.constants.get("COMMAND", module.name.replace("_", "-"))
+    name = module.name.replace("_", "-")
     app.command(name, help=module.constants["ABOUT"], rich_help_panel=PHASES)(command)
 
 
@@ -124,7 +122,7 @@ def image_features(
     """
     if not 0 <= shard < shards:
         raise UserError(f"--shard {shard}: shards are numbered 0 to {shards - 1}")
-    run = partial(phase("image_features").run, splits=_splits(split), shard=(shard, shards))
+    run = partial(phase("image_features").run, splits=_splits(split), shard=shard, shards=shards)
     for_each(load_config(config), model, dataset, run)
 
 
@@ -136,14 +134,14 @@ def merge_shards(
     shards: Annotated[int, typer.Option(help="Number of shards of each split.", min=2)] = 2,
 ) -> None:
     """Merge the shards of image features: the same bytes as one run."""
-    run = partial(phase("image_features").merge_shards, shards=shards)
+    run = partial(phase("merge_shards").run, shards=shards)
     for_each(load_config(config), model, dataset, run)
 
 
 _per_dataset(
     "confusable-pairs",
     "List the pairs of classes that stage one can confuse, most frequent first.",
-    "pairs",
+    "confusable_pairs",
 )
 
 

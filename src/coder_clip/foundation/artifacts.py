@@ -136,7 +136,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         with suppress(OSError):  # a file system without locks
             fcntl.flock(handle, fcntl.LOCK_EX)
         yield temporary
-        with temporary.open("rb+") as stream:
+        with temporary.open("ab") as stream:
             os.fsync(stream.fileno())
         # the umask can only be read by setting it
         umask = os.umask(0)
@@ -159,7 +159,7 @@ def _remove_unlocked(path: Path) -> None:
     file.
     """
     try:
-        with path.open("rb") as stream:
+        with path.open("rb+") as stream:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (FileNotFoundError, BlockingIOError):
         return
@@ -171,8 +171,7 @@ def _remove_unlocked(path: Path) -> None:
 def write_bytes(path: str | Path, data: bytes) -> None:
     with atomic_path(path) as temporary:
         temporary.write_bytes(data)
-    if evidence.written is not None:
-        evidence.written[os.path.relpath(path)] = hashlib.sha256(data).hexdigest()
+    evidence.wrote(path, hashlib.sha256(data).hexdigest())
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -337,6 +336,7 @@ def _reading(
     """Yield the path of a file to read. UserError if the file is missing, or if the block raises
     one of ``errors``. kind: what the file should be, for the message.
     """
+    evidence.reading(path)
     try:
         yield present(Path(path))
     except errors as error:

@@ -1,79 +1,247 @@
-"""Evidence of what this process executes, reads and writes, for the certificate of a job
-(`coder_clip.tracking`).
+"""What the processes of a job do, noted while they do it, for the job's certificate.
 
-Empty outside jobs. `cli/job.py` fills ``sources`` and names the command; `tracking.certify` starts
-the rest."""
+Notes are lines of one file, which threads, forks and worker processes append to, so that none is
+lost (`note`). Noted are blocks of code (foundation/tracing.py), keys of the configuration
+(foundation/reads.py), and here: files that are opened, folders that are listed, paths that are
+looked for, files that are written, environment variables. Empty outside of jobs.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
+import stat
 import sys
-from collections.abc import Iterable
+import tempfile
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
-command = ""  # of coder-clip, such as "zero-shot"
+NOTES = "CODER_CLIP_NOTES"  # environment variable: the file of notes, for worker processes
+# what opens source files to show lines of them in messages, and what imports them
+NO_READERS = ("<frozen importlib", "linecache.py", "tokenize.py")
+FLAGS = "__executed__"  # name in each module that is traced (foundation/tracing.py)
 config: Any = None  # the configuration of this job, which notes what is read of it
-# source file of this package -> sha256 of the bytes that were compiled and executed
-sources: dict[str, str] = {}
-written: dict[str, str] | None = None  # path -> sha256 of the bytes that were written
-# path below the working directory -> its `stamp` when it was first read; folders end with "/"
-read: dict[str, list[int]] | None = None
+sources: dict[str, str] = {}  # module -> sha256 of the source that this process executes
+_file: int | None = None  # descriptor of the file of notes; None before and after the work
+_lines: set[str] = set()  # noted by this process
+_at_import: list[str] = []  # files that were read before the work, by statements of modules
 _ignored: tuple[str, ...] = ()
-_hooked = False
+_quiet = threading.local()
+# Python's own functions, whose calls `watch` notes
+_stat, _lstat = os.stat, os.lstat
+
+
+def begin(ignored: Iterable[str | Path]) -> None:
+    """Start noting.
+
+    ignored: folders whose files are known in other ways, such as images. Never noted are files of
+    tools in the clone (names with a dot in front: environments, caches, Git), files outside of the
+    clone, and an installer's files about packages, whose versions the certificate names.
+    """
+    handle, path = tempfile.mkstemp(prefix="coder-clip-notes-")
+    os.close(handle)
+    os.environ[NOTES] = path
+    _lines.clear()
+    folders = [f"{os.path.abspath(folder)}/" for folder in (*ignored, sys.prefix)]
+    Path(path).write_text(json.dumps(folders) + "\n", encoding="utf-8")
+    attach()
+    for line in _at_import:
+        _write(line)
+    for module, sha in sources.items():
+        compiled(module, sha)
+
+
+def attach() -> None:
+    """Note in the file that `begin` made: also in a worker process, which starts anew."""
+    global _file, _ignored
+    path = os.environ[NOTES]
+    with open(path, encoding="utf-8") as stream:
+        _ignored = tuple(json.loads(stream.readline()))
+    _file = os.open(path, os.O_WRONLY | os.O_APPEND)
+    watch()
+
+
+def end() -> list[list[Any]]:
+    """Stop noting; return the notes of all processes: kind and values."""
+    global _file
+    assert _file is not None
+    os.close(_file)
+    _file = None
+    path = Path(os.environ.pop(NOTES))
+    lines = path.read_text(encoding="utf-8").splitlines()[1:]
+    path.unlink()
+    return [json.loads(line) for line in dict.fromkeys(lines)]
+
+
+def noting() -> bool:
+    """True while this thread works on a job; False also inside of `quiet`."""
+    return _file is not None and not getattr(_quiet, "depth", 0)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Context of code that is known in another way: by its result, or because a module is imported
+    (foundation/blocks.py).
+    """
+    _quiet.depth = getattr(_quiet, "depth", 0) + 1
+    try:
+        yield
+    finally:
+        _quiet.depth -= 1
+
+
+def note(kind: str, *values: Any) -> None:
+    """Add a line to the notes of the job."""
+    if noting():
+        _write(json.dumps([kind, *values]))
+
+
+def _write(line: str) -> None:
+    if line not in _lines and _file is not None:
+        _lines.add(line)
+        # one call, so that lines of several processes do not mix
+        os.write(_file, f"{line}\n".encode())
 
 
 def stamp(path: str) -> list[int]:
     """Times, size and inode of a file, by which a change is noticed. Tools can restore the mtime of
     a changed file, but not its ctime.
     """
-    s = os.stat(path)
+    s = _stat(path)
     return [s.st_mtime_ns, s.st_size, s.st_ino, s.st_ctime_ns]
 
 
-def watch_files(ignored: Iterable[str | Path]) -> None:
-    """Note, in ``read``, the files below the working directory that are opened for reading, and the
-    folders that are listed.
+def compiled(module: str, sha: str) -> None:
+    """Note the source of a module that this process executes; before the work, too."""
+    sources[module] = sha
+    _write(json.dumps(["source", module, sha]))
 
-    ignored: folders whose files are known in other ways, such as images. Never noted:
-    - names with a dot in front: environments, caches, Git;
-    - modules and their folders: ``sources`` has the code that is executed;
-    - an installer's files about packages: the certificate names their versions.
+
+def wrote(path: str | Path, sha: str) -> None:
+    """Note a file that this job wrote. sha: sha256 of the bytes that were written."""
+    note("wrote", os.path.relpath(path), sha)
+
+
+def reading(path: str | Path) -> None:
+    """Note a file before a library opens it that Python does not see: Arrow, safetensors and other
+    compiled code. Every such library is called behind this door.
     """
-    global read, _ignored, _hooked
-    read = {}
-    _ignored = tuple(f"{os.path.abspath(folder)}/" for folder in (*ignored, sys.prefix))
-    if not _hooked:
-        sys.addaudithook(_note)
-        _hooked = True
+    _saw_open(str(path))
 
 
-def _note(event: str, arguments: tuple[Any, ...]) -> None:
-    """The audit hook: note a file that is opened for reading, or a folder that is listed."""
-    if read is None or event not in ("open", "os.listdir", "os.scandir"):
-        return
-    name = arguments[0]
-    if not isinstance(name, (str, bytes, os.PathLike)):
-        return  # a descriptor
-    # files that are opened for writing are results, not inputs; the third argument is the flags
-    if event == "open" and arguments[2] & (os.O_WRONLY | os.O_RDWR):
-        return
-    # a folder is noted with "/" at its end, which tells it from a file
-    full = os.path.abspath(os.fsdecode(name)) + ("" if event == "open" else "/")
-    # a path that stays absolute is outside of the working directory
+def variable(name: str) -> str | None:
+    """The value of an environment variable that decides a result; noted by its hash."""
+    value = os.environ.get(name)
+    note("variable", name, hash_of_variable(name))
+    return value
+
+
+def hash_of_variable(name: str) -> str:
+    """sha256 of the value of an environment variable, which can be a secret; "" if it is not set."""
+    value = os.environ.get(name)
+    return "" if value is None else hashlib.sha256(value.encode(errors="replace")).hexdigest()
+
+
+# ---- files ---------------------------------------------------------------------------------------
+
+
+def watch() -> None:
+    """Watch files from now on: those that modules read while they are imported, too."""
+    if os.stat is _stat:
+        sys.addaudithook(_audit)
+        # Python reports what is opened and listed, but not what is looked for
+        os.stat, os.lstat = _watched(_stat), _watched(_lstat)
+
+
+def _audit(event: str, arguments: tuple[Any, ...]) -> None:
+    """The audit hook: a file is opened, or a folder is listed."""
+    if event == "open":
+        path, _, flags = arguments
+        # what is created is a result, not an input
+        created = flags & os.O_CREAT and flags & (os.O_EXCL | os.O_TRUNC)
+        if not (flags & os.O_WRONLY or created):
+            _saw_open(path)
+    elif event in ("os.listdir", "os.scandir"):
+        full = _full("." if arguments[0] is None else arguments[0])
+        # every import lists the folders of sys.path
+        if full and full not in map(os.path.abspath, sys.path):
+            _saw("listed" if _mode(full) else "absent", f"{full}/")
+    elif event == "sqlite3.connect":
+        _saw_open(arguments[0])
+
+
+def _watched(look: Any) -> Any:
+    """`os.stat` or `os.lstat`, noting paths that were looked for."""
+
+    def noted(path: Any, *arguments: Any, **options: Any) -> os.stat_result:
+        try:
+            result: os.stat_result = look(path, *arguments, **options)
+        except (FileNotFoundError, NotADirectoryError):
+            _saw("absent", "" if options.get("dir_fd") else _full(path))
+            raise
+        _saw("present", "" if options.get("dir_fd") else _full(path))
+        return result
+
+    return noted
+
+
+def _saw_open(path: Any) -> None:
+    full = _full(path)
+    mode = _mode(full)
+    if not mode:
+        _saw("absent", full)
+    elif stat.S_ISREG(mode):
+        _saw("read", full)
+
+
+def _full(path: Any) -> str:
+    """The absolute path; "" for a descriptor."""
+    if not isinstance(path, (str, bytes, os.PathLike)):
+        return ""
+    return os.path.abspath(os.fsdecode(path))
+
+
+def _mode(full: str) -> int:
+    """Type and permissions of a file; 0 if it is not there."""
+    try:
+        return _stat(full).st_mode
+    except OSError:
+        return 0
+
+
+def _saw(kind: str, full: str) -> None:
+    """Note a path, unless it is not of the kind that counts (`begin`)."""
     path = full.removeprefix(f"{os.getcwd()}/")
-    if (
-        path == full
-        or path in read
-        or full.startswith(_ignored)
-        or "/." in f"/{path}"
-        or "__pycache__" in path
-        or ".egg-info/" in path
-    ):
+    # a path that stays absolute is outside of the clone
+    if path == full or path.startswith(".") or full.startswith(_ignored or (f"{sys.prefix}/",)):
         return
-    is_there = os.path.isfile(full) if event == "open" else os.path.isdir(full)
-    # every import lists the folders of packages and of sys.path
-    of_modules = path.endswith(".py") or os.path.isfile(f"{full}__init__.py")
-    of_modules |= full.rstrip("/") in map(os.path.abspath, sys.path)
-    if path and is_there and not of_modules:
-        read[path] = stamp(full)
+    if "__pycache__" in path or ".egg-info" in path:
+        return
+    frame = sys._getframe(1)
+    while frame.f_globals is globals() and frame.f_back is not None:
+        frame = frame.f_back
+    if any(reader in frame.f_code.co_filename for reader in NO_READERS):
+        return
+    then = stamp(full) if kind == "read" else []
+    if noting():
+        note(kind, path, then, "", 0)
+        return
+    # While a module is imported, the file counts if the statement that reads it does. In another
+    # quiet place it does not count.
+    while frame.f_back is not None and not _is_of_module(frame):
+        frame = frame.f_back
+    if _is_of_module(frame):
+        module = os.path.relpath(frame.f_code.co_filename)
+        line = json.dumps([kind, path, then, module, frame.f_lineno])
+        _at_import.append(line)
+        _write(line)
+
+
+def _is_of_module(frame: FrameType) -> bool:
+    """True for the top level of a module of this program."""
+    return frame.f_code.co_name == "<module>" and FLAGS in frame.f_globals

@@ -33,6 +33,12 @@ class Hashes:
     def sha256(self, path: str) -> str:
         return self._hash(path, "sha256")
 
+    def sha(self, path: str) -> str:
+        """sha256 of a file, or of the names in a folder ("data/reference/"); "" if it is not there."""
+        if path.endswith("/"):
+            return self.names(path)
+        return self.sha256(path) if os.path.isfile(path) else ""
+
     def names(self, folder: str) -> str:
         """sha256 of the names in a folder, without hidden ones; "" if the folder is not there."""
         if not os.path.isdir(folder):

@@ -16,6 +16,8 @@ from typing import Any, TypeVar, cast
 
 from pydantic import BaseModel
 
+from . import evidence, tracing
+
 ABSENT = "not there"
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -161,7 +163,11 @@ class _Section:
         """A derived method, bound to the section, whose calls note their result."""
 
         def call(*arguments: str) -> T:
-            value = method(self._section, *arguments)
+            # the judge calls the method as it is then, so its result stands for what it does; what
+            # it leaves in caches is forgotten, because code that counts could find it there
+            with evidence.quiet():
+                value = method(self._section, *arguments)
+                tracing.forget_caches()
             called_with = ", ".join(map(str, arguments))
             self._noted.setdefault(f"{self._path}{method.__name__}({called_with})", plain(value))
             return value

@@ -16,9 +16,9 @@ from ..datasets.base import ImageFiles
 from ..datasets.features import FeatureDataset
 from ..datasets.shots import draw_shots, refuse_short
 from ..datasets.twins import numbers
-from ..encoders.features import ImageFeatures, extract, merge
+from ..encoders.features import ImageFeatures, extract
 from ..errors import UserError
-from ..foundation.artifacts import Paths, read_json, read_tensors, write_tensors
+from ..foundation.artifacts import Paths, read_json, write_tensors
 from ..pipeline import environment
 from ..pipeline.resources import workers
 from .common import SHOTS, SPLITS, log, use_threads
@@ -33,10 +33,11 @@ def run(
     model: str,
     dataset: str,
     splits: Sequence[str] | None = None,
-    shard: tuple[int, int] = (0, 1),
+    shard: int = 0,
+    shards: int = 1,
 ) -> None:
-    """Write ``image_features/{model}/{dataset}/{split}.safetensors`` of each split, or shard i of n
-    beside it.
+    """Write ``image_features/{model}/{dataset}/{split}.safetensors`` of each split, or one of its
+    shards beside it.
 
     splits: default: all; the file of a split that the data set does not need has no images. A split
     that fails does not stop the others; at the end a UserError has one line per failure. Encoded
@@ -51,23 +52,23 @@ def run(
     groups = _group_numbers(data, twins) if twins else None
     if isinstance(data, FeatureDataset):
         return _write_given(config, model, data, splits or SPLITS, manifest["fingerprint"], groups)
-    # here, because it imports open_clip: three seconds, which merge_shards need not wait for
+    # here, because it imports open_clip: three seconds, which given features need not wait for
     from .encoder import encoder_of
 
     encoder, failed = encoder_of(config, model), []
     for split in splits or SPLITS:
         try:
-            features, meta = encode(config, encoder, data, dataset, split, shard)
+            features, meta = encode(config, encoder, data, dataset, split, (shard, shards))
         except UserError as error:
             failed.append(str(error))
             continue
         meta = {"model": model, "dataset": dataset, **meta, "fingerprint": manifest["fingerprint"]}
-        # one shard is the whole file; several wait for merge-shards
-        whole = shard[1] == 1
-        place = model, dataset, split
-        path = paths.image_features(*place) if whole else paths.image_shard(*place, *shard)
+        # several shards wait for merge-shards
+        path = paths.image_features(model, dataset, split)
+        if shards > 1:
+            path = paths.image_shard(model, dataset, split, shard, shards)
         of_images = None if groups is None else [groups[i] for i in features.ids]
-        _write(path, features, meta, of_images)
+        write(path, features, meta, of_images)
     if failed:
         raise UserError("\n".join(dict.fromkeys(failed)))
     # last: it describes the run that wrote the features
@@ -160,38 +161,8 @@ def _write_given(
         features = ImageFeatures(rows, torch.from_numpy(chosen.labels), chosen.ids, [], {})
         of_images = None if groups is None else [groups[i] for i in chosen.ids]
         path = Paths(config.results).image_features(model, dataset, split)
-        _write(path, features, meta, of_images)
+        write(path, features, meta, of_images)
     environment.write(Paths(config.results), "cpu")
-
-
-def merge_shards(config: Config, model: str, dataset: str, shards: int = 2) -> None:
-    """Merge the shards of all splits: the same bytes as one run. UserError if one is missing or of
-    another run.
-    """
-    for split in SPLITS:
-        _merge(Paths(config.results), model, dataset, split, shards)
-
-
-def _merge(paths: Paths, model: str, dataset: str, split: str, shards: int) -> None:
-    """Merge the shards of one split."""
-    parts, metas, groups = [], [], []
-    for i in range(shards):
-        path = paths.image_shard(model, dataset, split, i, shards)
-        tensors, meta = read_tensors(path)
-        skipped = [tuple(s) for s in meta.pop("skipped")]
-        ids, extraction = meta.pop("ids"), meta.pop("extraction")
-        kept = tensors.get("views")
-        groups += tensors["groups"].tolist() if "groups" in tensors else []
-        parts.append(
-            ImageFeatures(tensors["features"], tensors["labels"], ids, skipped, extraction, kept)
-        )
-        metas.append(meta)
-        # the values that differ by shard were popped above; the rest must agree
-        if meta != metas[0]:
-            raise UserError(
-                f"{path}: made by another encoder or data set than shard 0; delete it and run again"
-            )
-    _write(paths.image_features(model, dataset, split), merge(parts), metas[0], groups or None)
 
 
 def shot_images(
@@ -216,7 +187,7 @@ def shot_images(
     return Split([train.ids[i] for i in order], train.labels[order]), draws
 
 
-def _write(
+def write(
     path: Path, features: ImageFeatures, meta: dict[str, Any], groups: Sequence[int] | None
 ) -> None:
     """Write features. groups: number of each image's group; None without near twins."""

@@ -1,6 +1,6 @@
 """Phase one_to_one: texts for the pairs of classes that stage one can confuse (section 3.4)."""
 
-# Apart from their features (one_to_one.py): torch and the encoders take seconds to import.
+# Apart from their features (pair_features.py): torch and the encoders take seconds to import.
 
 from __future__ import annotations
 

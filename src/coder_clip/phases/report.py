@@ -13,7 +13,7 @@ from ..reporting import page
 from ..reporting.answer import ReportAnswer, answers
 from ..reporting.formats import plain
 from ..reporting.results import Results
-from .figures import image_loader
+from .figure import image_loader
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,10 +21,9 @@ if TYPE_CHECKING:
     from ..pipeline.config import Config
 
 
-def run(config: Config, config_file: Path) -> None:
+def run(config: Config) -> None:
     """Write ``report.html`` and ``metrics.json`` of a finished run."""
-    paths = Paths(config.results)
-    file = config_file.as_posix()
+    paths, file = Paths(config.results), config.file
     default = file == "config/reproduce.yaml"
     results = Results.of(config, "" if default else file)
     write_json(paths.metrics, page.metrics(results))

@@ -17,7 +17,6 @@ from pydantic import (
 )
 
 from ..errors import UserError
-from ..foundation import evidence
 from ..foundation.reads import derived
 from ..foundation.strict import explained
 from ..texts.generator import GeneratorConfig as GeneratorConfig
@@ -89,12 +88,8 @@ def load_config(path: str | Path, absent: bool = False, root: Path | None = None
     only_present. root: the folder at which relative paths in the file start; these paths become
     absolute. Default: the working directory, and paths stay as they are.
 
-    In the process of a job the result is the configuration that the job began with, whatever the
-    file holds now. UserError, in one line, for a missing file, invalid YAML, unknown keys and
-    impossible values.
+    UserError, in one line, for a missing file, invalid YAML, unknown keys and impossible values.
     """
-    if evidence.config is not None:
-        return evidence.config  # type: ignore[no-any-return]
     path = existing_file(path)
     document = read_yaml(path)
     if not isinstance(document, dict):
@@ -105,6 +100,7 @@ def load_config(path: str | Path, absent: bool = False, root: Path | None = None
         config = Config.model_validate(document, context=root)
     except ValidationError as error:
         raise UserError(f"{path}: {explained(error.errors(), Config)}") from error
+    config._file = path.as_posix()
     if root is not None:
         config = config.at(root)
     fetch = os.environ.get(FETCH)

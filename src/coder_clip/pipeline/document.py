@@ -73,6 +73,13 @@ class Document(Strict):
     evaluation: EvaluationConfig = EvaluationConfig()
     generator: GeneratorConfig | None = None
     _left_out: tuple[str, ...] = PrivateAttr(())
+    _file: str = PrivateAttr("")
+
+    @property
+    @derived
+    def file(self) -> str:
+        """The file that this configuration was read from, as it was named."""
+        return self._file
 
     @property
     @derived

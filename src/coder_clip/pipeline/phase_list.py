@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
+import shlex
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from ..errors import UserError, one_line
 
 FILE = Path("workflow/phases.yaml")
+COUNTS = ("shots", "shard", "shards")  # options that are numbers
 OF_THIS_CODE = Path(__file__).parents[3] / FILE
 
 
@@ -27,6 +32,56 @@ class Phase:
     makes: tuple[str, ...]
     keeps: tuple[str, ...]
     commands: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Call:
+    """What the command of a phase calls: ``run`` of the module with its name in `coder_clip.phases`,
+    with its options as arguments.
+    """
+
+    module: str
+    names: list[str]
+    options: dict[str, str | int]
+
+    @classmethod
+    def of(cls, command: str) -> Call:
+        """From a command line, "coder-clip zero-shot --model mini --dataset rare". UserError for
+        another one.
+        """
+        try:
+            return cls._of(shlex.split(command))
+        except ValueError as error:
+            raise UserError(f"not a command of a phase: '{command}' ({error})") from error
+
+    @classmethod
+    def _of(cls, line: list[str]) -> Call:
+        _, name, *words = line
+        names: list[str] = []
+        options: dict[str, str | int] = {}
+        waiting = iter(words)
+        for word in waiting:
+            if word.startswith("--"):
+                option, value = word.removeprefix("--"), next(waiting, "")
+                options[option] = int(value) if option in COUNTS else value
+            else:
+                names.append(word)
+        return cls(name.replace("-", "_"), names, options)
+
+    @property
+    def arguments(self) -> list[Any]:
+        """Arguments of ``run`` after the configuration, besides the options."""
+        return [self.names] if self.names else []
+
+    def __str__(self) -> str:
+        given = [repr(value) for value in self.arguments]
+        given += [f"{option}={value!r}" for option, value in self.options.items()]
+        return f"coder_clip.phases.{self.module}.run({', '.join(given)})"
+
+    def function(self) -> Callable[..., None]:
+        """The function ``run``, imported now."""
+        run: Callable[..., None] = importlib.import_module(f"coder_clip.phases.{self.module}").run
+        return run
 
 
 def phases(file: Path = FILE) -> tuple[Phase, ...]:

@@ -1,27 +1,37 @@
-"""Certificates: what the process of a job states about the files that it made.
+"""Certificates: what the processes of a job state about the files that it made.
 
 ``{results}/certificates/{phase}/{rule}/{wildcards}.json`` names the command, the configuration keys
-that it read with their values, the sha256 of the sources that it executed, of its inputs, of other
-files that it opened and of its outputs, and the versions. `certify` writes it, inside the job's
-process; `judge` decides whether it holds in a working tree.
+that the job read with their values, the blocks of code that it executed (foundation/blocks.py) with
+their hashes, the sha256 of its inputs, in their order, of other files that it opened or looked for
+and of its outputs, and the versions. `certified` writes it, inside the job's process; `judge`
+decides whether it holds in a working tree.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
-from contextlib import suppress
+import platform
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..errors import UserError
+from ..foundation import evidence, tracing
 from ..foundation.artifacts import write_text
+from ..foundation.blocks import Code, Found
+from ..foundation.hashes import Hashes
+from ..foundation.reads import observed
+from ..pipeline.environment import packages
 from ..pipeline.phase_list import phases
 
-FORMAT = 2
+FORMAT = 3
 FOLDER = "certificates"
 SNAKEMAKES = ".snakemake/"  # its own files are inputs of some jobs, and part of no result
+ABOUT_RUNS = ("environment.json", "logs/", "benchmarks/", f"{FOLDER}/")  # below the results folder
+PRESENT = "present"  # in place of a hash: the job looked whether the file is there, no more
 
 
 @dataclass(frozen=True)
@@ -67,16 +77,21 @@ class Job:
 
 @dataclass(frozen=True)
 class Certificate:
-    """What a process states about its job.
+    """What the processes of a job state about it.
 
-    values: configuration key -> value that the job read. sources, inputs, files, outputs: path ->
-    sha256. doubt: why the certificate must not be used, though the job ended well; mostly "".
+    call: what the command called, as `phase_list.Call` writes it. values: configuration key ->
+    value that the job read. variables: environment variable -> sha256 of its value. blocks: module
+    -> block -> hash. inputs, files, outputs: path -> sha256; of files "" if the job looked for one
+    that was not there, and PRESENT if it only looked whether it is there. doubt: why the
+    certificate must not be used, though the job ended well; mostly "".
     """
 
     rule: str
     command: str
+    call: str
     values: dict[str, Any]
-    sources: dict[str, str]
+    variables: dict[str, str]
+    blocks: Found
     inputs: dict[str, str]
     files: dict[str, str]
     outputs: dict[str, str]
@@ -97,9 +112,123 @@ def read(path: str | Path) -> Certificate | None:
     with suppress(OSError, ValueError, TypeError, AttributeError, RecursionError):
         certificate = Certificate(**json.loads(Path(path).read_text(encoding="utf-8")))
         # the file can come from another person: check the types of what will be compared
-        hashes = (certificate.sources, certificate.inputs, certificate.files, certificate.outputs)
-        valid = all(isinstance(sha, str) for files in hashes for sha in files.values())
-        valid &= isinstance(certificate.values, dict) and isinstance(certificate.command, str)
-        if certificate.format == FORMAT and valid and certificate.sources:
+        tables = [certificate.inputs, certificate.files, certificate.outputs, certificate.variables]
+        tables += certificate.blocks.values()
+        valid = all(isinstance(text, str) for table in tables for text in table.values())
+        valid &= isinstance(certificate.values, dict) and isinstance(certificate.doubt, str)
+        valid &= isinstance(certificate.command, str) and isinstance(certificate.call, str)
+        if certificate.format == FORMAT and valid and certificate.blocks:
             return certificate
     return None
+
+
+@contextmanager
+def certified(
+    job: Job,
+    command: str,
+    call: str,
+    results: str | Path,
+    config: Any,
+    known: Iterable[str | Path] = (),
+) -> Iterator[Any]:
+    """Context of a job's work, which writes the certificate at a good end. Yields the configuration
+    that notes the keys that are read of it. UserError if an output was not written.
+
+    call: what the command calls. known: folders whose files are not noted (`evidence.begin`).
+    """
+    # before the work, to see afterwards which inputs changed meanwhile
+    stamps = {path: _stamp(path) for path in job.inputs}
+    hashes = Hashes()
+    inputs = {path: hashes.sha(path) for path in job.inputs}
+    tracing.start()
+    evidence.begin(known)
+    evidence.config = observed(config, _Values())
+    try:
+        yield evidence.config
+    finally:
+        notes = evidence.end()
+    # the hash of the bytes that were written, whatever the file holds by now
+    wrote = _table(notes, "wrote")
+    outputs = {path: wrote.get(os.path.relpath(path), "") for path in sorted(job.outputs)}
+    for path, sha in outputs.items():
+        if not sha:
+            raise UserError(f"{path} was not written by '{command}'")
+    code = Code(Path("src").absolute())
+    blocks = code.closure(
+        (place, key)
+        for kind, place, name, *_ in notes
+        if kind in ("block", "attribute")
+        for key in ([name] if name != "__dict__" else code.module(place).blocks)
+    )
+    own = {*job.inputs, *outputs, *wrote}
+    opened = _opened(notes, results, lambda m, n: blocks.get(m, {}).keys() & code.module(m).at(n))
+    files = {path: seen for path, seen in opened.items() if path not in own}
+    stamps |= {path: then for path, (kind, then) in files.items() if kind == "read"}
+    compiled = {path: sha for path, sha in _table(notes, "source").items() if path in blocks}
+    # nobody can say which version of a changed file the job has read
+    changed = [path for path, then in stamps.items() if _stamp(path) != then]
+    changed += [path for path, sha in compiled.items() if hashes.sha(path) != sha]
+    Certificate(
+        rule=job.rule,
+        command=command,
+        call=call,
+        values=_table(notes, "value"),
+        variables=_table(notes, "variable"),
+        blocks=blocks,
+        inputs=inputs,
+        files={path: PRESENT if kind == PRESENT else hashes.sha(path) for path, (kind, _) in files.items()},
+        outputs=outputs,
+        versions={"python": platform.python_version(), **packages()},
+        doubt=f"{min(changed)} changed while it was made" if changed else "",
+    ).write(job.certificate(results))
+
+
+class _Values(dict[str, Any]):
+    """Keys of the configuration that were read, noted also for processes that end without this
+    one.
+    """
+
+    def setdefault(self, key: str, value: Any = None) -> Any:
+        if key not in self:
+            self[key] = value
+            evidence.note("value", key, value)
+        return self[key]
+
+
+def _table(notes: list[list[Any]], kind: str) -> dict[str, Any]:
+    """The notes of a kind, by name."""
+    return dict(sorted((name, value) for known, name, value, *_ in notes if known == kind))
+
+
+def _opened(
+    notes: list[list[Any]], results: str | Path, counts: Callable[[str, int], Collection[str]]
+) -> dict[str, tuple[str, list[int]]]:
+    """Path -> how it was seen (read, listed, absent, present) and its stamp, in the order of paths.
+
+    counts: the counting blocks at a line of a module, for files that a statement read at import.
+    """
+    order = (PRESENT, "absent", "listed", "read")  # of two kinds the later one says more
+    folder = f"{os.path.normpath(results)}/"
+    about = tuple(f"{folder}{name}" for name in ABOUT_RUNS)
+    found: dict[str, tuple[str, list[int]]] = {}
+    for kind, path, *rest in notes:
+        if kind not in order:
+            continue
+        then, module, line = rest
+        if module and not counts(module, line):
+            continue
+        # other jobs write into the folders of results, so these change all the time
+        of_results = f"{path}/".startswith(folder) or folder.startswith(f"{path}/")
+        if path.startswith(about) or (of_results and kind in (PRESENT, "listed")):
+            continue
+        before = found.get(path, (PRESENT, []))
+        if order.index(kind) >= order.index(before[0]):
+            found[path] = (kind, then)
+    return dict(sorted(found.items()))
+
+
+def _stamp(path: str) -> list[int]:
+    """Times, size and inode of a file, which change with every write and every move; [] if the file
+    is missing.
+    """
+    return evidence.stamp(path) if os.path.exists(path) else []

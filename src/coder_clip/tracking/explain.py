@@ -14,6 +14,7 @@ from typing import Any
 
 from ..errors import UserError, nearest
 from ..foundation.artifacts import read_metadata
+from ..foundation.blocks import Found
 from ..foundation.git import git
 from ..pipeline.config import load_config
 from ..reporting.exhibits import TABLES
@@ -30,8 +31,8 @@ class Explained:
     """The provenance of one number.
 
     artefacts: files that the pipeline made, nearest first: path, sha256, rule, command, params, and
-    in "changed" why the job must run again ("" if not). given (texts, weights, …), sources (code):
-    path -> sha256 at that time; changed: paths of these with another hash now. versions: packages
+    in "changed" why the job must run again ("" if not). given (texts, weights, …): path -> sha256 at
+    that time; sources (code): module -> block -> hash; changed: those with another hash now. versions: packages
     and their versions as text -> artefacts made with them. again: a command that makes it again.
     """
 
@@ -41,7 +42,7 @@ class Explained:
     value: str
     artefacts: list[dict[str, Any]] = field(default_factory=list)
     given: dict[str, str] = field(default_factory=dict)
-    sources: dict[str, str] = field(default_factory=dict)
+    sources: Found = field(default_factory=dict)
     changed: list[str] = field(default_factory=list)
     code: str = ""
     versions: dict[str, list[str]] = field(default_factory=dict)
@@ -89,7 +90,8 @@ def explain(table: str, row: str, column: str, config: str | Path | None = None)
         }
         found.artefacts.append({"path": artefact, "sha256": made.outputs[artefact], **about})
         found.versions.setdefault(_short(made.versions), []).append(artefact)
-        found.sources |= made.sources
+        for module, blocks in made.blocks.items():
+            found.sources.setdefault(module, {}).update(blocks)
         _origin(Path(artefact), found)
         reading_table = path if artefact == path else ""
         for i, sha in {**made.inputs, **made.files}.items():
@@ -99,8 +101,10 @@ def explain(table: str, row: str, column: str, config: str | Path | None = None)
                     found.given[i] = sha
             elif i not in waiting and _concerns(here.judge.makers[i], cells, reading_table):
                 waiting.append(i)
-    given = {**found.given, **found.sources}
-    found.changed = sorted(p for p, sha in given.items() if here.judge.sha(p) != sha)
+    found.changed = sorted(p for p, sha in found.given.items() if here.judge.sha(p) != sha)
+    block = here.judge.changed_block(found.sources)
+    if block:
+        found.changed.append(block)
     found.code = _code(found, here)
     # files whose jobs read no other result: from these jobs on, everything is made again
     first = [p for p in waiting if not set(stated[p].inputs) & set(stated)]
@@ -147,7 +151,8 @@ def _code(found: Explained, here: Workspace) -> str:
     """A line about the code: the number of source files, and the commit that recorded the table's
     phase.
     """
-    said = f"{len(found.sources)} source files"
+    n_blocks = sum(map(len, found.sources.values()))
+    said = f"{n_blocks} blocks of {len(found.sources)} modules"
     job = here.judge.makers.get(found.table)
     recorded = None  # hash of the phase's certificates in dvc.lock
     if job:
@@ -194,18 +199,13 @@ def lines(found: Explained, every: bool = False) -> list[str]:
         out.append(f"  {a['path']}  sha256 {a['sha256'][:16]}{changed}")
         out.append(f"    {a['command']}")
         out += [f"    {k}: {_short(v)}" for k, v in a["params"].items()]
-    if every:
-        given = {**found.given, **found.sources}
-    else:
-        # the line `code` stands for unchanged code
-        given = {
-            p: sha
-            for p, sha in found.given.items()
-            if not p.startswith("src/") or p in found.changed
-        }
     out.append("from")
-    for p, sha in given.items():
+    for p, sha in found.given.items():
         out.append(f"  {p}  sha256 {sha[:16]}{'  changed since' if p in found.changed else ''}")
+    out += [f"  {p}  changed since" for p in found.changed if p not in found.given]
+    if every:
+        for module, blocks in found.sources.items():
+            out.append(f"  {module}: {', '.join(sorted(blocks))}")
     for title, origins in (("texts", found.texts), ("encoder", found.encoders)):
         for origin in origins:
             facts = [f"{k} {_short(v)}" for k, v in origin.items()]

@@ -17,7 +17,6 @@ from ..foundation.locks import locked
 from ..pipeline.phase_list import phases
 from . import stages
 from .certificates import FOLDER, Certificate, Job, read
-from .judge import objection
 from .record import Workspace
 from .share import pull
 from .stages import Tracked
@@ -157,7 +156,7 @@ def _objection(
         certificate = stated[job.name]
         if certificate is None:
             return "not recorded, or its certificate is missing"
-        why = objection(certificate, job, here.judge.value, sha)
+        why = here.judge.objection(certificate, job, sha)
         if why:
             return why
     return ""

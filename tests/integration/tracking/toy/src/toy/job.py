@@ -2,26 +2,30 @@
 
 import importlib
 import os
+import shlex
 import sys
 from pathlib import Path
 
 import yaml
 
-from coder_clip.cli import one_line_errors
-from coder_clip.cli.job import trace_sources
-from coder_clip.foundation import evidence
-from coder_clip.tracking.certificates import Job
-from coder_clip.tracking.certify import certified
+from coder_clip.foundation import evidence, reads, tracing  # noqa: F401
 
 package = Path(__file__).resolve().parent
 sys.path[0] = str(package.parent)
-trace_sources(package, evidence.sources)
+evidence.watch()
+tracing.install(package)
+
+from coder_clip.foundation.terminal import one_line_errors  # noqa: E402
+from coder_clip.pipeline.phase_list import Call  # noqa: E402
+from coder_clip.tracking.certificates import Job, certified  # noqa: E402
+from coder_clip.tracking.judge import judged_here  # noqa: E402
+
 end = sys.argv.index("--")
-job, command = Job.parse(sys.argv[1:end]), sys.argv[end + 1 :]
-
-
+job, words = Job.parse(sys.argv[1:end]), sys.argv[end + 1 :]
 config = yaml.safe_load(Path(os.environ["CODER_CLIP_CONFIG"]).read_text())
-with one_line_errors(), certified(job, command, config.get("results", "results"), config) as needed:
-    if needed:
-        module = importlib.import_module(f"toy.{command[1]}")
-        module.run(evidence.config, job.inputs, job.outputs, command)
+results, command = config.get("results", "results"), shlex.join(words)
+with one_line_errors():
+    if not judged_here(job, config, results):
+        module = importlib.import_module(f"toy.{words[1]}")
+        with certified(job, command, str(Call.of(command)), results, config) as noted:
+            module.run(noted, job.inputs, job.outputs, words)

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from ..pipeline.config import Config
 
 
-COMMAND = "pair-features"
 ABOUT = "Encode the one-to-one texts: one difference vector per unordered pair."
 
 

@@ -1,0 +1,476 @@
+"""The blocks of code of this program, and which of them a result depends on.
+
+A block is the body of a function or method (``f()``, ``C.m()``), or one of a module's top-level
+statements, by the name that it binds: the signature of a function (``f``), a class without its
+methods (``C``), an assignment, an import. Its hash is that of the syntax tree without comments,
+docstrings, layout and annotations of functions. Those of class bodies count, because pydantic and
+dataclasses read them.
+
+`closure` adds to executed bodies the statements that they use: those that bind a name which they
+mention, and what such statements mention in turn. A statement runs when its module is imported,
+with nobody watching, so the bodies of functions that it mentions count, too (`static`).
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+VERSION = 1  # of `parse`; part of the names in the cache
+OTHER = "(other statements)"  # that bind no name: they count for whoever imports the module
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+# decorators that hand a method to nobody else
+PLAIN = {"property", "staticmethod", "classmethod", "cached_property", "abstractmethod", "cache"}
+# fields of the syntax tree without a meaning for the program
+NO_MEANING = {"ctx", "kind", "type_comment", "type_ignores"}
+Found = dict[str, dict[str, str]]  # path of a module below the clone -> block -> its hash
+
+
+@dataclass
+class Block:
+    """A block. names: that it mentions; also ``name.attribute`` where a name stands before the dot.
+
+    lines: first and last line of each of its statements. implicit: a method that is called, or
+    handed on by a decorator, without its name being mentioned. target: of an import, the module and
+    the name in it. computed: it reads attributes whose names it computes.
+    """
+
+    hash: str = ""
+    names: list[str] = field(default_factory=list)
+    lines: list[list[int]] = field(default_factory=list)
+    implicit: bool = False
+    target: list[str] = field(default_factory=list)
+    computed: bool = False
+
+
+@dataclass
+class Module:
+    """A parsed module. imported: modules that its top level imports, as dotted names."""
+
+    blocks: dict[str, Block] = field(default_factory=dict)
+    imported: list[str] = field(default_factory=list)
+
+    def at(self, line: int) -> list[str]:
+        """The blocks of top-level statements that hold a line."""
+        return [
+            key
+            for key, block in self.blocks.items()
+            if not key.endswith("()") and any(a <= line <= b for a, b in block.lines)
+        ]
+
+
+# ---- parsing -------------------------------------------------------------------------------------
+
+
+def bodies(tree: ast.Module) -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
+    """Name and node of each function and method of a module that is a block of its own."""
+    for node in tree.body:
+        if isinstance(node, FUNCTIONS):
+            yield f"{node.name}()", node
+        elif isinstance(node, ast.ClassDef):
+            for member in node.body:
+                if isinstance(member, FUNCTIONS):
+                    yield f"{node.name}.{member.name}()", member
+
+
+def parse(source: bytes, package: str) -> Module:
+    """Parse a module. package: dotted name of the package that it is in, for relative imports."""
+    module = Module()
+    for node in _Bare().visit(ast.parse(source)).body:
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            _take_import(module, node, package)
+        elif isinstance(node, FUNCTIONS):
+            _take_function(module, node, "")
+        elif isinstance(node, ast.ClassDef):
+            _take_class(module, node)
+        elif not _never_runs(node):
+            _take_statement(module, node, package)
+    return module
+
+
+def _add(module: Module, key: str, nodes: list[Any], lines: Iterable[ast.stmt]) -> Block:
+    """Add statements to a block; a name that several statements bind has one block of all."""
+    block = module.blocks.setdefault(key, Block())
+    meaning = f"{block.hash} {_meaning(nodes)}"
+    block.hash = hashlib.sha256(meaning.encode(errors="surrogatepass")).hexdigest()[:32]
+    block.names = sorted({*block.names, *_mentions(nodes)})
+    block.lines += [[_first_line(node), node.end_lineno or node.lineno] for node in lines]
+    block.computed |= any(map(_is_computed, _walk(nodes)))
+    return block
+
+
+def _take_function(
+    module: Module, node: ast.FunctionDef | ast.AsyncFunctionDef, prefix: str
+) -> None:
+    arguments = node.args
+    # in the order of the call: names, kinds and defaults
+    signature = [
+        type(node).__name__,
+        *([a.arg for a in part] for part in (arguments.posonlyargs, arguments.args)),
+        *(part and part.arg for part in (arguments.vararg, arguments.kwarg)),
+        [a.arg for a in arguments.kwonlyargs],
+        arguments.defaults,
+        arguments.kw_defaults,
+        node.decorator_list,
+    ]
+    name = f"{prefix}{node.name}"
+    statement = _add(module, name, signature, [node])
+    decorators = {_name(decorator).rpartition(".")[2] for decorator in node.decorator_list}
+    dunder = node.name.startswith("__") and node.name.endswith("__")
+    statement.implicit = bool(prefix) and (dunder or bool(decorators - PLAIN))
+    _add(module, f"{name}()", node.body, [])
+
+
+def _take_class(module: Module, node: ast.ClassDef) -> None:
+    methods = [member for member in node.body if isinstance(member, FUNCTIONS)]
+    rest = [member for member in node.body if member not in methods]
+    header = [node.decorator_list, node.bases, node.keywords]
+    _add(module, node.name, [*header, *rest], [node])
+    for method in methods:
+        _take_function(module, method, f"{node.name}.")
+
+
+def _take_import(module: Module, node: ast.Import | ast.ImportFrom, package: str) -> None:
+    """An import: its meaning is where the name comes from."""
+    for alias in node.names:
+        if isinstance(node, ast.Import):
+            # `import a.b` binds a
+            bound = alias.asname or alias.name.partition(".")[0]
+            target = [alias.name if alias.asname else bound, ""]
+            module.imported.append(alias.name)
+        else:
+            parts = package.split(".")
+            outer = parts[: len(parts) - node.level + 1] if node.level else []
+            origin = ".".join([*outer, *filter(None, [node.module])])
+            bound, target = alias.asname or alias.name, [origin, alias.name]
+            module.imported += [origin, f"{origin}.{alias.name}"]
+        if bound == "annotations" and target[0] == "__future__":
+            continue
+        block = _add(module, bound, target, [node])
+        block.target = target
+
+
+def _take_statement(module: Module, node: ast.stmt, package: str) -> None:
+    """Another statement, under each name that it binds; functions in it are part of it."""
+    inner = list(ast.walk(node))
+    bound = {n.id for n in inner if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+    bound |= {n.name for n in inner if isinstance(n, (*FUNCTIONS, ast.ClassDef))}
+    for n in inner:
+        if isinstance(n, (ast.Import, ast.ImportFrom)):
+            _take_import(module, n, package)
+    for name in sorted(bound) or [OTHER]:
+        _add(module, name, [node], [node])
+
+
+def _never_runs(node: ast.stmt) -> bool:
+    """True for blocks of type checkers and of scripts, and for what `_Bare` left empty."""
+    if isinstance(node, ast.If):
+        return ast.unparse(node.test) in ("TYPE_CHECKING", "__name__ == '__main__'")
+    return isinstance(node, ast.Pass)
+
+
+class _Bare(ast.NodeTransformer):
+    """Removes what changes no result: texts that stand alone, and annotations outside of class
+    bodies.
+    """
+
+    def visit_Expr(self, node: ast.Expr) -> Any:
+        alone = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        return ast.Pass() if alone else self.generic_visit(node)
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> Any:
+        self.generic_visit(node)
+        if node.value is None:
+            return ast.Pass()
+        return ast.copy_location(ast.Assign([node.target], node.value), node)
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> Any:
+        fields = {id(member) for member in node.body if isinstance(member, ast.AnnAssign)}
+        node.body = [m if id(m) in fields else self.visit(m) for m in node.body]
+        return node
+
+    def visit_arg(self, node: ast.arg) -> Any:
+        node.annotation = None
+        return node
+
+    def visit_FunctionDef(self, node: Any) -> Any:
+        node.returns = None
+        return self.generic_visit(node)
+
+    visit_AsyncFunctionDef = visit_FunctionDef
+
+
+def _meaning(value: Any) -> str:
+    """A syntax tree as text, the same in every version of Python: without positions and without
+    fields that are empty.
+    """
+    if isinstance(value, list):
+        return f"[{','.join(_meaning(v) for v in value if not isinstance(v, ast.Pass))}]"
+    if not isinstance(value, ast.AST):
+        return f"{type(value).__name__} {value!r}"
+    parts = [type(value).__name__]
+    for name, part in ast.iter_fields(value):
+        if name not in NO_MEANING and part is not None and part != []:
+            parts.append(f"{name}={_meaning(part)}")
+    return f"({' '.join(parts)})"
+
+
+def _walk(nodes: list[Any]) -> Iterator[ast.AST]:
+    """All nodes below the nodes in a list, whose entries can be lists and values, too."""
+    for node in nodes:
+        if isinstance(node, list):
+            yield from _walk(node)
+        elif isinstance(node, ast.AST):
+            yield from ast.walk(node)
+
+
+def _mentions(nodes: list[Any]) -> set[str]:
+    """Names in a block; ``.attribute`` for an attribute of any object, ``name.attribute`` of a
+    name.
+    """
+    found: set[str] = set()
+    for node in _walk(nodes):
+        if isinstance(node, ast.Name):
+            found.add(node.id)
+        elif isinstance(node, ast.Attribute):
+            found.update((f".{node.attr}", _name(node)))
+        elif isinstance(node, ast.Call) and _name(node.func) in ("getattr", "hasattr"):
+            constant = node.args[1] if len(node.args) > 1 else None
+            if isinstance(constant, ast.Constant):
+                found.update((f".{constant.value}", f"{_name(node.args[0])}.{constant.value}"))
+    return found
+
+
+def _is_computed(node: ast.AST) -> bool:
+    """True for a call that reads names which the program computes."""
+    if not isinstance(node, ast.Call):
+        return False
+    if _name(node.func) in ("globals", "eval", "exec"):
+        return True
+    by_name = _name(node.func) in ("getattr", "hasattr") and len(node.args) > 1
+    return by_name and not isinstance(node.args[1], ast.Constant)
+
+
+def _name(node: ast.AST) -> str:
+    """``a`` or ``a.b`` of a name, an attribute of a name, or a call of these; else ""."""
+    if isinstance(node, ast.Call):
+        return _name(node.func)
+    if isinstance(node, ast.Attribute):
+        return f"{_name(node.value)}.{node.attr}"
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def _first_line(node: ast.stmt) -> int:
+    decorators = getattr(node, "decorator_list", [])
+    return min([node.lineno, *(decorator.lineno for decorator in decorators)])
+
+
+# ---- what counts ---------------------------------------------------------------------------------
+
+
+class Code:
+    """The code of a program as it is now, read once. source: the folder src."""
+
+    def __init__(self, source: Path) -> None:
+        self._source = source
+        self._modules: dict[str, Module] = {}
+        self._paths: dict[str, str] = {}  # dotted name -> path, "" for other programs' modules
+
+    def module(self, path: str) -> Module:
+        """The parsed module at a path below the clone (src/…); an empty one if it is not there."""
+        if path not in self._modules:
+            self._modules[path] = Module()
+            file = self._source.parent / path
+            # a path can come from another person's certificate
+            own = re.fullmatch(rf"{self._source.name}(/\w+)+\.py", path)
+            if own and file.is_file():
+                self._modules[path] = _parsed(file.read_bytes(), path)
+        return self._modules[path]
+
+    def path(self, dotted: str) -> str:
+        """Path of a module by its dotted name; "" if it is not of this program."""
+        if dotted not in self._paths:
+            below = self._source.joinpath(*dotted.split("."))
+            files = (below / "__init__.py", below.with_name(f"{below.name}.py"))
+            file = next((file for file in files if dotted and file.is_file()), None)
+            self._paths[dotted] = (
+                file.relative_to(self._source.parent).as_posix() if file is not None else ""
+            )
+        return self._paths[dotted]
+
+    def closure(self, roots: Iterable[tuple[str, str]], static: bool = False) -> Found:
+        """The blocks that count if these do: path of a module -> block -> hash.
+
+        roots: path and block, such as the bodies that a job executed. static: nobody watched them,
+        so the bodies of the functions that they mention count as well.
+        """
+        return _Closure(self).of(roots, static)
+
+
+class _Closure:
+    """One computation of `Code.closure`."""
+
+    def __init__(self, code: Code) -> None:
+        self._code = code
+        self._seen: set[tuple[str, str, bool]] = set()
+        self._waiting: list[tuple[str, str, bool]] = []
+        # attributes that are mentioned, and classes whose methods they can name; by `static`
+        self._attributes: set[tuple[str, bool]] = set()
+        self._classes: set[tuple[str, str, bool]] = set()
+
+    def of(self, roots: Iterable[tuple[str, str]], static: bool) -> Found:
+        for path, key in roots:
+            self._visit(path, key, static)
+        self._finish()
+        # statements without a name count in all modules that the others import
+        for path in self._imported():
+            self._visit(path, OTHER, True)
+        self._finish()
+        found: Found = {}
+        for path, key, _ in sorted(self._seen):
+            found.setdefault(path, {})[key] = self._code.module(path).blocks[key].hash
+        return found
+
+    def _visit(self, path: str, key: str, static: bool) -> None:
+        """Count a block, if there is one."""
+        if path and key in self._code.module(path).blocks:
+            if not {(path, key, static), (path, key, True)} & self._seen:
+                self._seen.add((path, key, static))
+                self._waiting.append((path, key, static))
+
+    def _finish(self) -> None:
+        while self._waiting:
+            path, key, static = self._waiting.pop()
+            block = self._code.module(path).blocks[key]
+            statement, body = key.removesuffix("()"), key.endswith("()")
+            outer = statement.partition(".")[0]
+            self._visit(path, statement, False)
+            if outer in self._code.module(path).blocks:
+                self._visit(path, outer, False)
+                self._class(path, outer, static)
+            if block.target:
+                self._name(*self._origin(block.target), static)
+                continue
+            # a statement runs when its module is imported
+            unwatched = static or not body
+            for name in block.names:
+                self._mention(path, name, unwatched)
+            if block.computed and (unwatched or "globals" in block.names):
+                self._whole(path)
+
+    def _mention(self, path: str, name: str, static: bool) -> None:
+        """Count what a name, ``.attribute`` or ``name.attribute`` in a module can mean."""
+        first, dot, attribute = name.rpartition(".")
+        if not dot:
+            self._name(path, name, static)
+        elif not first:
+            self._attribute(attribute, static)
+        else:
+            block = self._code.module(path).blocks.get(first)
+            if block and block.target:
+                self._name(self._code.path(".".join(filter(None, block.target))), attribute, static)
+
+    def _name(self, path: str, name: str, static: bool) -> None:
+        """Count what a name of a module's top level means."""
+        self._visit(path, name, static)
+        if path and static:
+            self._visit(path, f"{name}()", True)
+
+    def _attribute(self, name: str, static: bool) -> None:
+        """Count the methods with a name, of all classes that count."""
+        if (name, static) not in self._attributes:
+            self._attributes.add((name, static))
+            for path, cls, of_class in list(self._classes):
+                self._method(path, f"{cls}.{name}", static and of_class)
+
+    def _class(self, path: str, cls: str, static: bool) -> None:
+        """Count the methods of a class that are called without being named, and those that are
+        mentioned.
+        """
+        if (path, cls, static) in self._classes:
+            return
+        self._classes.add((path, cls, static))
+        for key, block in self._code.module(path).blocks.items():
+            if key.startswith(f"{cls}.") and not key.endswith("()"):
+                if block.implicit:
+                    self._method(path, key, static)
+                for watched in (False, True):
+                    if (key.removeprefix(f"{cls}."), watched) in self._attributes:
+                        self._method(path, key, static and watched)
+
+    def _method(self, path: str, key: str, static: bool) -> None:
+        self._visit(path, key, static)
+        if static:
+            self._visit(path, f"{key}()", True)
+
+    def _origin(self, target: list[str]) -> tuple[str, str]:
+        """Path and name that an import takes; the path is "" for other programs."""
+        return self._code.path(target[0]), target[1]
+
+    def _whole(self, path: str) -> None:
+        """Count a module whole, and all that it imports."""
+        module = self._code.module(path)
+        for other in (path, *map(self._code.path, module.imported)):
+            for key in self._code.module(other).blocks if other else ():
+                self._visit(other, key, True)
+
+    def _imported(self) -> set[str]:
+        """All modules that the counting ones import, directly and in turn."""
+        waiting = list({path for path, _, _ in self._seen})
+        found = set(waiting)
+        for path in waiting:  # the list grows in the loop
+            for dotted in self._code.module(path).imported:
+                parts = dotted.split(".")
+                # an import of a.b.c also imports a and a.b
+                for n in range(len(parts)):
+                    other = self._code.path(".".join(parts[: n + 1]))
+                    if other and other not in found:
+                        found.add(other)
+                        waiting.append(other)
+        return found
+
+
+# ---- parsed modules, kept ------------------------------------------------------------------------
+
+
+@cache
+def _cache_folder() -> Path:
+    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(root) / "coder-clip" / f"blocks-{VERSION}"
+
+
+def _parsed(source: bytes, path: str) -> Module:
+    """`parse`, kept in the user's cache by content, because parsing all modules takes a second."""
+    name = hashlib.sha256(path.encode() + b"\0" + source).hexdigest()
+    file = _cache_folder() / f"{name}.json"
+    try:
+        kept = json.loads(file.read_bytes())
+        blocks = {key: Block(**block) for key, block in kept["blocks"].items()}
+        return Module(blocks, kept["imported"])
+    except (OSError, ValueError, TypeError, KeyError):
+        pass
+    dotted = Path(path).with_suffix("").parts[1:]  # without src
+    try:
+        module = parse(source, ".".join(dotted[:-1]))
+    except SyntaxError:
+        return Module()  # half-written by an editor: no block of it is as it was
+    document = {
+        "blocks": {key: vars(block) for key, block in module.blocks.items()},
+        "imported": module.imported,
+    }
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        part = file.with_suffix(f".{os.getpid()}.part")
+        part.write_text(json.dumps(document), encoding="utf-8")
+        part.replace(file)
+    except OSError:
+        pass  # a cache folder that cannot be written: parsed again next time
+    return module

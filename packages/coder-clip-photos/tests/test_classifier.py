@@ -340,7 +340,7 @@ def test_an_image_without_features_has_no_class(
         with pytest.raises(UserError, match=f"^image 1: {says}"):
             c.classify(torch.stack([torch.ones(16), torch.full((16,), value)]))
     monkeypatch.undo()
-    c.encoder.store.put(c.encoder.key, "image", [(sha256(photos[0]), torch.zeros(16))])
+    c.encoder.store.put(c.encoder.key("image"), "image", [(sha256(photos[0]), torch.zeros(16))])
     assert c.classify(photos[0]).score != 0, "an earlier version kept features of zero"
 
 

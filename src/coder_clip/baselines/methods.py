@@ -24,6 +24,8 @@ from ..foundation import scan
 
 Line = tuple[str, Any, str]  # colour of the palette, dashes, marker
 BASELINES = Path(__file__).parent
+# zero-shot methods that are measurements, and never recommended
+DIAGNOSTICS = ("random_words", "attributes_alone")
 
 
 @dataclass(frozen=True)
@@ -32,8 +34,7 @@ class Method:
 
     label: in tables and legends. about: a phrase about the method. line: in figures; None: an
     unused one. order: among few-shot methods. ablation: another method with one thing changed.
-    views: largest number of augmented views of a shot that the method uses one by one. diagnostic:
-    a measurement, which is never recommended as a method."""
+    views: largest number of augmented views of a shot that the method uses one by one."""
 
     label: str
     about: str
@@ -41,7 +42,6 @@ class Method:
     order: int = 0
     ablation: bool = False
     views: int = 0
-    diagnostic: bool = False
 
 
 # In the order of the paper: baselines, stage one, stage two.
@@ -58,13 +58,11 @@ ZERO_SHOT = {
         "CLIP, random words",
         "attribute texts with the words of all of them shuffled, mean over several draws (after "
         "Roth et al. 2023)",
-        diagnostic=True,
     ),
     "attributes_alone": Method(
         "Attributes alone, no name",
         "attribute texts without the class name, averaged: can the encoder read?",
         ("green", ":", "^"),
-        diagnostic=True,
     ),
     "description": Method(
         "CLIP, attribute texts",
@@ -89,13 +87,14 @@ def _few_shot() -> dict[str, Method]:
     """Name -> method, of all modules in this folder that define one."""
     methods = {}
     for module in scan.modules(BASELINES):
-        if not {"fit", "LABEL"} & module.defines:
+        is_method = module.defines("fit")
+        if not is_method and not module.defines("LABEL"):
             continue  # a module that several methods share
-        label, about, order = scan.required(BASELINES, module, "LABEL", "ABOUT", "ORDER")
-        if "fit" not in module.defines:
+        label, about, order = module.required("LABEL", "ABOUT", "ORDER")
+        if not is_method:
             raise ImportError(f"baseline '{module.name}' has no function fit")
         # constants that a module leaves out keep the defaults of Method
-        optional = {key: module.constants.get(key.upper()) for key in ("line", "ablation", "views")}
+        optional = {key: module.get(key.upper()) for key in ("line", "ablation", "views")}
         given = {key: value for key, value in optional.items() if value is not None}
         methods[module.name] = Method(label, about, order=order, **given)
 

@@ -35,10 +35,9 @@ def main(arguments: list[str]) -> None:
             )
             return
         call = Call.of(command)
-        run = call.function()
-        known = known_folders(config)
+        run, arguments, known = call.function(), call.arguments, known_folders(config)
         with certified(job, command, str(call), config.results, config, known) as noted:
-            run(noted, *call.arguments, **call.options)
+            run(noted, *arguments, **call.options)
 
 
 if __name__ in ("__main__", "__mp_main__"):

@@ -52,7 +52,7 @@ def _per_model(module: scan.Module) -> None:
         for_each(load_config(config), model, dataset, phase(module.name).run)
 
     name = module.name.replace("_", "-")
-    app.command(name, help=module.constants["ABOUT"], rich_help_panel=PHASES)(command)
+    app.command(name, help=module.get("ABOUT"), rich_help_panel=PHASES)(command)
 
 
 _per_dataset(
@@ -187,5 +187,5 @@ def adapter(
 
 # a phase module with ABOUT becomes a command by itself: nothing else lists it
 for module in scan.modules(Path(__file__).parents[1] / "phases"):
-    if "ABOUT" in module.constants:
+    if module.get("ABOUT") is not None:
         _per_model(module)

@@ -22,11 +22,10 @@ DRAWN = {
     "rare": ("drawn.rare", "Rare"),
     "shapes": ("drawn.shapes", "Shapes"),
 }
-PUBLISHED = tuple(sorted(p.stem for p in (Path(__file__).parent / "entries").glob("*.yaml")))
+ENTRIES = Path(__file__).parent / "entries"
+PUBLISHED = tuple(sorted(p.stem for p in ENTRIES.glob("*.yaml")))
 # published features of published data sets, which need neither images nor weights
-FEATURE_SETS = tuple(
-    sorted(p.stem for p in (Path(__file__).parent / "entries/features").glob("*.yaml"))
-)
+FEATURE_SETS = tuple(sorted(p.stem for p in (ENTRIES / "features").glob("*.yaml")))
 WITH_ENTRY = (*PUBLISHED, *FEATURE_SETS)
 BUILTIN = {**DRAWN, **dict.fromkeys(WITH_ENTRY, ("published", "PublishedDataset"))}
 # loader of an entry -> (module, class)
@@ -37,6 +36,22 @@ LOADERS = {
 }
 
 __all__ = ["SPLITS", "Dataset", "Split", "Templates"]  # the rest is defined here
+
+
+def entry_file(name: str) -> Path | None:
+    """The entry of a published data set, or of published features; None for another name.
+
+    Looks for one file, so that the jobs of a data set do not depend on the list of all.
+    """
+    # a name is not a path
+    files = [ENTRIES / folder / f"{Path(name).name}.yaml" for folder in ("", "features")]
+    return next((file for file in files if file.stem == name and file.is_file()), None)
+
+
+def is_published(name: str) -> bool:
+    """True for a published data set, whose images are read."""
+    file = entry_file(name)
+    return file is not None and file.parent == ENTRIES
 
 
 def load_dataset(
@@ -56,13 +71,13 @@ def load_dataset(
     if config.root is not None:
         from .folder import FolderDataset
 
-        if name in PUBLISHED:
+        if is_published(name):
             _module("published").refuse_published_layout(name, config.root)
         return FolderDataset(name, config.root, config.classes, config.corrections, twins)
     dataset: Dataset
     if config.features is not None:
         dataset = _module("features").of_folder(name, config.features, config.classes)
-    elif name in WITH_ENTRY:
+    elif entry_file(name) is not None:
         published = _module("published")
         root = published.existing(published.data_root(data_root))
         dataset = load_below(name, root, config.split)
@@ -96,11 +111,13 @@ def load_templates(name: str, config: Described) -> Templates:
             given[key] = tuple(value)
     base = Templates()
     # your own classes start from the default sentences; a built-in data set has sentences
-    own_classes = config.root is not None or (config.features is not None and name not in PUBLISHED)
+    own_classes = config.root is not None or (
+        config.features is not None and not is_published(name)
+    )
     if not own_classes:
         base = (
             _module("entry").entry(name).make_templates()
-            if name in WITH_ENTRY
+            if entry_file(name) is not None
             else _drawn(name).templates
         )
     if "name" in given and "prompts" not in given:  # the name's sentence says what the images are
@@ -136,7 +153,7 @@ def listing(name: str, config: Described, data_root: Path | None) -> str | None:
     """Hash of a published data set's lists of images, read without the images; None for another
     data set, or if the lists are not on this machine.
     """
-    if name not in WITH_ENTRY:
+    if entry_file(name) is None:
         return None
     found: str | None = _module("published").listing(name, data_root, config.split)
     return found
@@ -146,7 +163,7 @@ def about(name: str) -> str:
     """A phrase on a data set: the title of a published one, what the images of a drawn one show;
     for any other its name.
     """
-    if name in WITH_ENTRY:
+    if entry_file(name) is not None:
         return str(_module("entry").entry(name).title)
     # results of drawn data sets are shown without the code that draws them, too
     if name not in DRAWN or not rooms.DRAWN.here:
@@ -181,7 +198,7 @@ def zero_shot_only(name: str, split: str | None = None) -> bool:
     """True for a published data set that has only a test split. split: name of a rule, or None for
     all rules of the entry.
     """
-    if name not in PUBLISHED:
+    if not is_published(name):
         return False
     rules = _module("entry").entry(name).only(split).splits
     return all(set(rule.counts) == {"test"} for rule in rules)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import re
 from functools import cache
-from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
@@ -18,10 +17,9 @@ from pydantic import Field, ValidationError
 
 from ..errors import UserError, nearest
 from ..foundation.strict import Strict
-from . import FEATURE_SETS, PUBLISHED, WITH_ENTRY, nearest_dataset
+from . import PUBLISHED, entry_file, nearest_dataset
 from .base import SPLITS, Templates
 
-ENTRIES = Path(__file__).parent / "entries"
 Text = Annotated[str, Field(min_length=1)]
 
 # The paper's sentences for a data set without its own (the authors' template.py); the few-shot
@@ -250,8 +248,8 @@ def entry(name: str) -> Entry:
     """The entry of a published data set. UserError for an unknown name or an entry that is
     wrong.
     """
-    path = ENTRIES / ("features" if name in FEATURE_SETS else "") / f"{name}.yaml"
-    if name not in WITH_ENTRY:
+    path = entry_file(name)
+    if path is None:
         raise UserError(f"no published data set '{name}'{nearest_dataset(name)}")
     # the loader in C takes a tenth of the time for a thousand names
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

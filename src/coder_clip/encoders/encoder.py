@@ -157,20 +157,36 @@ class Encoder:
         unique = list(dict.fromkeys(texts))
         if not unique:
             return TextEncoding(torch.zeros(0, self.dim), 0, [])
-        tokens = self.tokenizer(unique, context_length=self.context_length)
+        tokens = self._tokens(unique)
         cut = {unique[i] for i in over_length(self.tokenizer, tokens, unique, self.context_length)}
         positions_cut = [i for i, text in enumerate(texts) if text in cut]
 
-        batch_size = batch_size or (16 if self.device.type == "cpu" else 256)
-        lengths = needed_lengths(self.model, tokens)
-        key = features_key(self.metadata(), self.device) if self.store else ""
+        key = features_key(self.metadata(), self.device, "text") if self.store else ""
         known = self.store.get(key, "text", unique, self.dim) if self.store else {}
         new = [i for i, text in enumerate(unique) if text not in known]
-        features = torch.empty(len(new), self.dim, dtype=self._made)
+        new_texts = [unique[i] for i in new]
+        batch_size = batch_size or (16 if self.device.type == "cpu" else 256)
+        features = self._encode_new(new_texts, tokens[new], batch_size)
+        made = dict(zip(new_texts, features, strict=True))
+        if self.store:
+            self.store.put(key, "text", made.items())
+        known |= made
+        features = torch.stack([known[text] for text in texts])
+        return TextEncoding(features, len(unique), positions_cut)
+
+    def _tokens(self, texts: list[str]) -> Tensor:
+        """Token ids (M, context length) of texts."""
+        return self.tokenizer(texts, context_length=self.context_length)
+
+    def _encode_new(self, texts: list[str], tokens: Tensor, batch_size: int) -> Tensor:
+        """Encode M different texts, whose token ids are (M, L) -> (M, d) float32, unit. UserError
+        if a feature is not finite.
+        """
+        lengths = needed_lengths(self.model, tokens)
+        features = torch.empty(len(texts), self.dim, dtype=self._made)
         # the budget counts padded tokens, so a batch of short texts holds more of them
-        for rows in batches_by_length(lengths[new], batch_size * self.context_length):
-            some = [new[row] for row in rows]
-            batch = tokens[some, : int(lengths[some].max())]
+        for rows in batches_by_length(lengths, batch_size * self.context_length):
+            batch = tokens[rows, : int(lengths[rows].max())]
             with self._forward(f"{len(rows)} texts"):
                 encoded = text_features(self.model, batch.to(self.device))
                 features[rows] = encoded.to(self._made).cpu()
@@ -178,19 +194,12 @@ class Encoder:
         # a feature that is NaN or has length 0 has no direction to compare
         bad = ~(torch.isfinite(norms) & (norms > 0))
         if bad.any():
-            text = unique[new[int(bad.nonzero()[0])]]
+            text = texts[int(bad.nonzero()[0])]
             raise UserError(
                 f"{self.info['model']}: no finite text feature for '{text}' ({self.precision})"
             )
         # rounded first, so that stored and new features are the same bytes
-        made = {
-            unique[i]: row for i, row in zip(new, stored(F.normalize(features, dim=1)), strict=True)
-        }
-        if self.store:
-            self.store.put(key, "text", made.items())
-        known |= made
-        features = torch.stack([known[text] for text in texts])
-        return TextEncoding(features, len(unique), positions_cut)
+        return stored(F.normalize(features, dim=1))
 
     @contextlib.contextmanager
     def _forward(self, what: str) -> Iterator[None]:

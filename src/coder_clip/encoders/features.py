@@ -128,13 +128,11 @@ def extract(
         if failed and on_error == "fail":
             raise UserError(failed[0].error)
         skipped.extend((split_ids[image.position], image.reason) for image in failed)
-        features, each = _encode(encoder, _pixels(batch, encoder, views), batch_size, views)
+        pixels = _pixels(batch, encoder, views)
+        made = _encode(encoder, pixels, batch_size, views, keep_views)
         # unreadable images were encoded as zeros, so that the batches of others stay the same
         keep = [i for i, image in enumerate(batch) if not image.error]
-        # rounded to the float16 that is kept, then float32 again to be in one tensor
-        kept_views = normalize(each[keep, :keep_views], dim=-1).half()
-        made = torch.cat([features[keep][:, None], kept_views.float()], dim=1)
-        waiting.append(([batch[i] for i in keep], made))
+        waiting.append(([batch[i] for i in keep], made[keep]))
         if len(waiting) == _most_waiting(encoder.device):
             collect()
 
@@ -217,12 +215,12 @@ class _Known:
     ) -> None:
         self._store, self._views = store, f"{views} {keep_views}" if views else ""
         self._shape = (1 + keep_views, encoder.dim)
-        self._encoder = features_key(encoder.metadata(), encoder.device) if store else ""
+        self._encoder = features_key(encoder.metadata(), encoder.device, "image") if store else ""
         self._kind = AS_STORED if getattr(dataset, "as_stored", False) else "image"
         self._drawing = ""
         # the key covers only the drawing code of this package
         if store and _is_drawn(dataset):
-            self._drawing = f"{drawing_key()} {dataset.name}"
+            self._drawing = f"{drawing_key(dataset)} {dataset.name}"
 
     def drawn_key(self, image_id: str) -> str:
         """The key of a drawn image; "" without a store, and for a data set that is neither files
@@ -327,22 +325,26 @@ def _run_hash(ids: Sequence[str], labels: list[int]) -> str:
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
-def _encode(encoder: Encoder, pixels: Tensor, batch_size: int, views: int) -> tuple[Tensor, Tensor]:
-    """Encode (B, 3, H, W) or (B, E, 3, H, W) uint8: means over views (B, d) float32, and single
-    views (B, E, d).
+def _encode(
+    encoder: Encoder, pixels: Tensor, batch_size: int, views: int, keep_views: int
+) -> Tensor:
+    """Encode (B, 3, H, W) or (B, E, 3, H, W) uint8 -> (B, 1 + keep_views, d) float32, on the
+    encoder's device: the mean over views, then single views of length 1.
 
-    Means are taken in float64, and rounded once. Both results are on the encoder's device.
+    Means are taken in float64, and rounded once.
     """
     if not views:
-        features = encoder.forward_images(pixels)
-        return stored(features), features[:, None]
+        return stored(encoder.forward_images(pixels))[:, None]
     # views of one image may be in two chunks; the batch size bounds the memory
     chunks = torch.split(pixels.flatten(0, 1), batch_size)  # type: ignore[no-untyped-call]
     flat = torch.cat([encoder.forward_images(chunk) for chunk in chunks])
     each = flat.view(len(pixels), views, -1)
     # one rounding at the end instead of one per addition
     mean = each.double().mean(dim=1)
-    return stored(mean) if each.dtype == torch.float64 else mean.float(), each
+    mean = stored(mean) if each.dtype == torch.float64 else mean.float()
+    # rounded to the float16 that is kept, then float32 again to be in one tensor
+    kept = normalize(each[:, :keep_views], dim=-1).half()
+    return torch.cat([mean[:, None], kept.float()], dim=1)
 
 
 # --- loading ahead of the encoder

@@ -33,6 +33,7 @@ from torch import Tensor
 from ..errors import UserError
 from ..foundation import evidence
 from ..foundation.artifacts import atomic_path, read_json, write_json
+from ..foundation.blocks import Code, Found
 from .spec import EncoderSpec
 
 log = logging.getLogger(__name__)
@@ -40,7 +41,26 @@ log = logging.getLogger(__name__)
 # version of the folder's format and of the reading of photos; a new number computes all again
 FORMAT = 2
 # libraries whose versions can change features
-LIBRARIES = ("open_clip_torch", "timm", "transformers", "torch", "pillow")
+LIBRARIES = ("open_clip_torch", "timm", "transformers", "torch", "torchvision", "pillow")
+# Kind -> module and function where making it begins. Their closure (foundation/blocks.py) is part
+# of the key: a feature holds as long as the code between its image or text and itself is the same.
+# What loads weights needs no mention, because the hash of the loaded weights is in the metadata.
+MAKERS = {
+    "image": (
+        ("datasets/images", "read_image"),
+        ("encoders/preprocessing", "Preprocess.pixels"),
+        ("encoders/preprocessing", "Preprocess.view"),
+        ("encoders/features", "_encode"),
+        ("encoders/encoder", "empty_model"),
+    ),
+    "text": (
+        ("encoders/encoder", "Encoder._tokens"),
+        ("encoders/encoder", "Encoder._encode_new"),
+        ("encoders/encoder", "empty_model"),
+    ),
+    "encoder": (("encoders/encoder", "load_encoder"),),
+}
+PACKAGE = Path(__file__).resolve().parents[1]
 SECONDS = 60.0  # of work that a killed process loses at most
 FILES, SMALL = 64, 1 << 20  # more than FILES files, each of fewer bytes than SMALL, become one
 DAY = 86400.0  # seconds; an older temporary file was left by a killed process
@@ -165,7 +185,7 @@ class FeatureStore:
     def _about(self, spec: EncoderSpec) -> Path:
         """The file with the metadata of an encoder."""
         assert self._folder is not None
-        key = hashlib.sha256(encoder_key(asdict(spec)).encode()).hexdigest()
+        key = hashlib.sha256(encoder_key(asdict(spec), "encoder").encode()).hexdigest()
         return self._folder / "encoders" / f"{key}.json"
 
     @contextmanager
@@ -271,51 +291,57 @@ def _size(path: Path) -> int:
         return SMALL
 
 
-def encoder_key(of: Mapping[str, Any], device: str = "") -> str:
-    """The key of an encoder's features: its metadata (``of``), the class of device (cpu, cuda,
-    mps), the versions of libraries, and the code that encodes."""
+def encoder_key(of: Mapping[str, Any], kind: str, device: str = "") -> str:
+    """The key of what was made with an encoder: its metadata (``of``), the class of device (cpu,
+    cuda, mps), the versions of libraries, and the code that makes this kind (`MAKERS`).
+    """
     versions = {name: version(name) for name in LIBRARIES}
     return json.dumps(
-        {**of, **versions, "code": _code(_ENCODING), "computed_on": device}, sort_keys=True
+        {**of, **versions, "code": _same_code(_CODE[kind]), "computed_on": device}, sort_keys=True
     )
 
 
-def features_key(metadata: Mapping[str, str], device: torch.device) -> str:
-    """sha256 of :func:`encoder_key` for a loaded encoder's metadata on this device."""
-    return hashlib.sha256(encoder_key(metadata, device.type).encode()).hexdigest()
-
-
-def drawing_key() -> str:
-    """The key of drawn images: the drawing code (see `_code`), and the versions of libraries."""
-    versions = {name: version(name) for name in ("numpy", "pillow")}
-    return json.dumps({**versions, "code": _code(_DRAWING)}, sort_keys=True)
-
-
-def _hashes_of_code(*patterns: str) -> dict[str, str]:
-    """Path -> sha256, for each module of this package that matches one of the patterns."""
-    package = Path(__file__).parents[1]
-    files = [path for pattern in patterns for path in package.glob(pattern)]
-    hashes = {}
-    for path in sorted(files):
-        name = path.relative_to(package.parents[1]).as_posix()
-        hashes[name] = hashlib.sha256(path.read_bytes()).hexdigest()
-    return hashes
-
-
-# Hashed at import, not when features are stored: a file can change while weights load.
-# the modules between an image or text and its feature
-_ENCODING = _hashes_of_code("encoders/*.py", "datasets/images.py", "foundation/reproducible.py")
-# the modules between the id of a drawn image and its pixels
-_DRAWING = _hashes_of_code("datasets/drawn/*.py")
-
-
-def _code(at_import: dict[str, str]) -> str:
-    """sha256 over modules: in a job as they were executed, else as they were when this module was
-    imported. at_import: path -> sha256.
+def features_key(metadata: Mapping[str, str], device: torch.device, kind: str) -> str:
+    """sha256 of :func:`encoder_key` for a loaded encoder's metadata on this device. kind: "image"
+    or "text".
     """
-    # a job notes the hashes of the sources that it executes
-    executed = {path: evidence.sources.get(path, sha) for path, sha in at_import.items()}
-    return hashlib.sha256(json.dumps(executed).encode()).hexdigest()
+    return hashlib.sha256(encoder_key(metadata, kind, device.type).encode()).hexdigest()
+
+
+def drawing_key(dataset: Any) -> str:
+    """The key of drawn images: the code of a data set's method ``image``, and the versions of
+    libraries.
+    """
+    versions = {name: version(name) for name in ("numpy", "pillow")}
+    roots = []
+    for drawing in (type(dataset), type(dataset).image):
+        body = "" if isinstance(drawing, type) else "()"
+        module = drawing.__module__.replace(".", "/")
+        roots.append((f"{PACKAGE.parent.name}/{module}.py", f"{drawing.__qualname__}{body}"))
+    code = Code(PACKAGE.parent).closure(roots, static=True)
+    return json.dumps({**versions, "code": _same_code(code)}, sort_keys=True)
+
+
+def _code_of(kind: str) -> Found:
+    place = f"{PACKAGE.parent.name}/{PACKAGE.name}"
+    roots = [(f"{place}/{module}.py", f"{name}()") for module, name in MAKERS[kind]]
+    return Code(PACKAGE.parent).closure(roots, static=True)
+
+
+# As it is now, at import, and not when features are stored: a file can change while weights load.
+_CODE = {kind: _code_of(kind) for kind in MAKERS}
+
+
+def _same_code(code: Found) -> Found:
+    """The code, with a mark for each module that this job executes in another version: it was
+    edited between its import and the look at it.
+    """
+    edited: Found = {}
+    for path in code.keys() & evidence.sources.keys():
+        compiled = evidence.sources[path]
+        if sha256(PACKAGE.parents[1] / path) != compiled:
+            edited[path] = {"compiled": compiled}
+    return code | edited
 
 
 def _stats(files: Iterable[Path]) -> dict[str, list[int]]:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..baselines.methods import FEW_SHOT, LABELS, ZERO_SHOT
+from ..baselines.methods import DIAGNOSTICS, FEW_SHOT, LABELS, ZERO_SHOT
 from ..errors import UserError
 from ..protocols import usable
 from .estimates import (
@@ -101,8 +101,12 @@ def candidates(methods: Iterable[str]) -> list[str]:
     cannot.
     """
     given = set(methods)
-    allowed = [m for m, about in ZERO_SHOT.items() if m != NAMES and not about.diagnostic]
-    return [m for m in allowed if m in given]
+    return [m for m in ZERO_SHOT if m in given and m != NAMES and m not in DIAGNOSTICS]
+
+
+def n_candidates(methods: Iterable[str]) -> int:
+    """How many of these zero-shot methods can be recommended besides names alone."""
+    return len({*methods} - {NAMES, *DIAGNOSTICS})
 
 
 def entry(
@@ -208,8 +212,9 @@ class Rival:
         label = f"“{LABELS[self.method]}”"
         seed = ""
         if self.shots is None:
-            diagnostic = ZERO_SHOT[self.method].diagnostic
-            kind = "a diagnostic that is never recommended, and " if diagnostic else ""
+            kind = ""
+            if self.method in DIAGNOSTICS:
+                kind = "a diagnostic that is never recommended, and "
             subject = f"{label}, {kind}the best other method on validation images,"
         else:
             images = "labelled image" if self.shots == 1 else "labelled images"

@@ -24,6 +24,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from . import evidence
+
 VERSION = 1  # of `parse`; part of the names in the cache
 OTHER = "(other statements)"  # that bind no name: they count for whoever imports the module
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
@@ -31,6 +33,10 @@ FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 PLAIN = {"property", "staticmethod", "classmethod", "cached_property", "abstractmethod", "cache"}
 # fields of the syntax tree without a meaning for the program
 NO_MEANING = {"ctx", "kind", "type_comment", "type_ignores"}
+# what observes is not observed
+OBSERVERS = {
+    f"src/coder_clip/foundation/{name}.py" for name in ("blocks", "evidence", "reads", "tracing")
+}
 Found = dict[str, dict[str, str]]  # path of a module below the clone -> block -> its hash
 
 
@@ -245,7 +251,8 @@ def _mentions(nodes: list[Any]) -> set[str]:
         elif isinstance(node, ast.Call) and _name(node.func) in ("getattr", "hasattr"):
             constant = node.args[1] if len(node.args) > 1 else None
             if isinstance(constant, ast.Constant):
-                found.update((f".{constant.value}", f"{_name(node.args[0])}.{constant.value}"))
+                attribute = str(constant.value)
+                found.update((f".{attribute}", f"{_name(node.args[0])}.{attribute}"))
     return found
 
 
@@ -269,7 +276,7 @@ def _name(node: ast.AST) -> str:
 
 
 def _first_line(node: ast.stmt) -> int:
-    decorators = getattr(node, "decorator_list", [])
+    decorators: list[ast.expr] = getattr(node, "decorator_list", [])
     return min([node.lineno, *(decorator.lineno for decorator in decorators)])
 
 
@@ -309,10 +316,12 @@ class Code:
     def closure(self, roots: Iterable[tuple[str, str]], static: bool = False) -> Found:
         """The blocks that count if these do: path of a module -> block -> hash.
 
-        roots: path and block, such as the bodies that a job executed. static: nobody watched them,
-        so the bodies of the functions that they mention count as well.
+        roots: path and block, such as the bodies that a job executed; one that is not there has the
+        hash "". static: nobody watched them, so the bodies of the functions that they mention count
+        as well.
         """
-        return _Closure(self).of(roots, static)
+        with evidence.unseen():
+            return _Closure(self).of(roots, static)
 
 
 class _Closure:
@@ -327,24 +336,27 @@ class _Closure:
         self._classes: set[tuple[str, str, bool]] = set()
 
     def of(self, roots: Iterable[tuple[str, str]], static: bool) -> Found:
+        found: Found = {}
         for path, key in roots:
-            self._visit(path, key, static)
+            if path not in OBSERVERS:
+                found.setdefault(path, {})[key] = ""
+                self._visit(path, key, static)
         self._finish()
         # statements without a name count in all modules that the others import
         for path in self._imported():
             self._visit(path, OTHER, True)
         self._finish()
-        found: Found = {}
-        for path, key, _ in sorted(self._seen):
+        for path, key, _ in self._seen:
             found.setdefault(path, {})[key] = self._code.module(path).blocks[key].hash
-        return found
+        return {path: dict(sorted(found[path].items())) for path in sorted(found)}
 
     def _visit(self, path: str, key: str, static: bool) -> None:
         """Count a block, if there is one."""
-        if path and key in self._code.module(path).blocks:
-            if not {(path, key, static), (path, key, True)} & self._seen:
-                self._seen.add((path, key, static))
-                self._waiting.append((path, key, static))
+        if path in OBSERVERS or key not in self._code.module(path).blocks:
+            return
+        if not {(path, key, static), (path, key, True)} & self._seen:
+            self._seen.add((path, key, static))
+            self._waiting.append((path, key, static))
 
     def _finish(self) -> None:
         while self._waiting:

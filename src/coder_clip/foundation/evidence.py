@@ -22,8 +22,10 @@ from types import FrameType
 from typing import Any
 
 NOTES = "CODER_CLIP_NOTES"  # environment variable: the file of notes, for worker processes
-# what opens source files to show lines of them in messages, and what imports them
-NO_READERS = ("<frozen importlib", "linecache.py", "tokenize.py")
+# what opens source files to import them, or to show their lines in messages
+NO_READERS = ("<frozen importlib", "linecache.py", "tokenize.py", "inspect.py")
+# what others open and look for files with
+TOOLS = ("genericpath", "posixpath", "pathlib")
 FLAGS = "__executed__"  # name in each module that is traced (foundation/tracing.py)
 config: Any = None  # the configuration of this job, which notes what is read of it
 sources: dict[str, str] = {}  # module -> sha256 of the source that this process executes
@@ -95,6 +97,16 @@ def quiet() -> Iterator[None]:
         _quiet.depth -= 1
 
 
+@contextmanager
+def unseen() -> Iterator[None]:
+    """Context of code that opens files and notes what it reads of them itself."""
+    _quiet.unseen = getattr(_quiet, "unseen", 0) + 1
+    try:
+        yield
+    finally:
+        _quiet.unseen -= 1
+
+
 def note(kind: str, *values: Any) -> None:
     """Add a line to the notes of the job."""
     if noting():
@@ -142,7 +154,9 @@ def variable(name: str) -> str | None:
 
 
 def hash_of_variable(name: str) -> str:
-    """sha256 of the value of an environment variable, which can be a secret; "" if it is not set."""
+    """sha256 of the value of an environment variable, which can be a secret; "" if it is not
+    set.
+    """
     value = os.environ.get(name)
     return "" if value is None else hashlib.sha256(value.encode(errors="replace")).hexdigest()
 
@@ -168,8 +182,7 @@ def _audit(event: str, arguments: tuple[Any, ...]) -> None:
             _saw_open(path)
     elif event in ("os.listdir", "os.scandir"):
         full = _full("." if arguments[0] is None else arguments[0])
-        # every import lists the folders of sys.path
-        if full and full not in map(os.path.abspath, sys.path):
+        if full:
             _saw("listed" if _mode(full) else "absent", f"{full}/")
     elif event == "sqlite3.connect":
         _saw_open(arguments[0])
@@ -216,30 +229,51 @@ def _mode(full: str) -> int:
 
 def _saw(kind: str, full: str) -> None:
     """Note a path, unless it is not of the kind that counts (`begin`)."""
+    if getattr(_quiet, "unseen", 0):
+        return
     path = full.removeprefix(f"{os.getcwd()}/")
     # a path that stays absolute is outside of the clone
     if path == full or path.startswith(".") or full.startswith(_ignored or (f"{sys.prefix}/",)):
         return
+    # every import looks for the folders of sys.path, and lists them
+    if kind != "read" and full.rstrip("/") in map(os.path.abspath, sys.path):
+        return
     if "__pycache__" in path or ".egg-info" in path:
         return
     frame = sys._getframe(1)
-    while frame.f_globals is globals() and frame.f_back is not None:
+    while frame.f_back is not None and _is_tool(frame):
         frame = frame.f_back
     if any(reader in frame.f_code.co_filename for reader in NO_READERS):
         return
-    then = stamp(full) if kind == "read" else []
+    _note_from(frame, kind, path, stamp(full) if kind == "read" else [])
+
+
+def took(module: str, name: str) -> None:
+    """Note a name that is read of a module's source, without importing it."""
+    _note_from(sys._getframe(1), "attribute", module, name)
+
+
+def _note_from(frame: FrameType, *values: Any) -> None:
+    """Note something that code in a frame did.
+
+    While a module is imported, it counts if the statement that did it does: its module and line are
+    noted. In another quiet place it does not count.
+    """
     if noting():
-        note(kind, path, then, "", 0)
+        note(*values, "", 0)
         return
-    # While a module is imported, the file counts if the statement that reads it does. In another
-    # quiet place it does not count.
     while frame.f_back is not None and not _is_of_module(frame):
         frame = frame.f_back
     if _is_of_module(frame):
-        module = os.path.relpath(frame.f_code.co_filename)
-        line = json.dumps([kind, path, then, module, frame.f_lineno])
+        line = json.dumps([*values, os.path.relpath(frame.f_code.co_filename), frame.f_lineno])
         _at_import.append(line)
         _write(line)
+
+
+def _is_tool(frame: FrameType) -> bool:
+    """True for this module, and for functions of paths, which others call."""
+    file = frame.f_code.co_filename
+    return frame.f_globals is globals() or any(tool in file for tool in TOOLS)
 
 
 def _is_of_module(frame: FrameType) -> bool:

@@ -97,6 +97,13 @@ def plain(value: Any) -> Any:
     return json.loads(json.dumps(value, default=str))
 
 
+def _note(noted: dict[str, Any], key: str, value: Any) -> None:
+    """Note a key, also for a worker process, whose ``noted`` ends with it."""
+    if key not in noted:
+        noted[key] = value
+        evidence.note("value", key, value)
+
+
 def _is_table(value: Mapping[str, Any]) -> bool:
     """True for a mapping from names to sections."""
     return bool(value) and all(isinstance(entry, BaseModel) for entry in value.values())
@@ -123,7 +130,7 @@ def _watched(value: Any, key: str, noted: dict[str, Any]) -> Any:
         return _Section(value, f"{key}.", noted)
     if isinstance(value, Mapping) and _is_table(value):
         return _Table(value, f"{key}.", noted)
-    noted.setdefault(key, plain(value))
+    _note(noted, key, plain(value))
     return value
 
 
@@ -147,7 +154,7 @@ class _Section:
             if NO_RESULT in field.metadata:
                 return value
             if field.default is None and isinstance(value, BaseModel):
-                self._noted.setdefault(f"{self._path}{name}", True)  # it could be missing
+                _note(self._noted, f"{self._path}{name}", True)  # it could be missing
             return _watched(value, f"{self._path}{name}", self._noted)
         member = inspect.getattr_static(model, name)
         # a property keeps its function in `fget`
@@ -169,7 +176,7 @@ class _Section:
                 value = method(self._section, *arguments)
                 tracing.forget_caches()
             called_with = ", ".join(map(str, arguments))
-            self._noted.setdefault(f"{self._path}{method.__name__}({called_with})", plain(value))
+            _note(self._noted, f"{self._path}{method.__name__}({called_with})", plain(value))
             return value
 
         return call
@@ -186,16 +193,16 @@ class _Table(Mapping[str, Any]):
     def __getitem__(self, name: str) -> Any:
         key = f"{self._path}{name}"
         if name not in self._table:
-            self._noted.setdefault(key, ABSENT)
+            _note(self._noted, key, ABSENT)
         return _watched(self._table[name], key, self._noted)
 
     def __contains__(self, name: object) -> bool:
         if name not in self._table:
-            self._noted.setdefault(f"{self._path}{name}", ABSENT)
+            _note(self._noted, f"{self._path}{name}", ABSENT)
         return name in self._table
 
     def __iter__(self) -> Iterator[str]:
-        self._noted.setdefault(self._path.removesuffix("."), list(self._table))
+        _note(self._noted, self._path.removesuffix("."), list(self._table))
         return iter(self._table)
 
     def __len__(self) -> int:

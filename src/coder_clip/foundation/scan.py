@@ -13,16 +13,43 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from . import evidence
+
+CLONE = Path(__file__).resolve().parents[3]
+
 
 @dataclass(frozen=True)
 class Module:
     """A module's declarations: its name, its module-level literals, and all names that it defines
-    at module level.
+    at module level. What is read of them is noted for the certificate of a job.
     """
 
     name: str
-    constants: dict[str, Any]
-    defines: frozenset[str]
+    path: Path
+    _constants: dict[str, Any]
+    _defines: frozenset[str]
+
+    def defines(self, name: str) -> bool:
+        """True if the module defines the name."""
+        self._took(name)
+        return name in self._defines
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The literal with a name; ``default`` if there is none."""
+        self._took(name)
+        return self._constants.get(name, default)
+
+    def required(self, *names: str) -> list[Any]:
+        """The literals with these names. ImportError, which names the file, if one is missing or
+        not a literal.
+        """
+        missing = [name for name in names if self.get(name) is None]
+        if missing:
+            raise ImportError(f"{self.path} has to declare {' and '.join(missing)}, as a literal")
+        return [self.get(name) for name in names]
+
+    def _took(self, name: str) -> None:
+        evidence.took(self.path.relative_to(CLONE).as_posix(), name)
 
 
 def modules(folder: Path) -> list[Module]:
@@ -30,23 +57,13 @@ def modules(folder: Path) -> list[Module]:
     return [_read(path) for path in sorted(folder.glob("*.py")) if path.stem != "__init__"]
 
 
-def required(folder: Path, module: Module, *names: str) -> list[Any]:
-    """The constants with these names. ImportError, which names the file, if one is missing or not a
-    literal.
-    """
-    missing = [name for name in names if name not in module.constants]
-    if missing:
-        raise ImportError(
-            f"{folder / module.name}.py has to declare {' and '.join(missing)}, as a literal"
-        )
-    return [module.constants[name] for name in names]
-
-
 def _read(path: Path) -> Module:
     """Parse a source file into its declarations, without importing it."""
     constants: dict[str, Any] = {}
     defines = set()
-    for node in ast.parse(path.read_text(encoding="utf-8"), path).body:
+    with evidence.unseen():  # what is read of the module is noted, not the file
+        tree = ast.parse(path.read_bytes(), path)
+    for node in tree.body:
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
             defines.add(node.name)
             continue
@@ -58,4 +75,4 @@ def _read(path: Path) -> Module:
             # a computed value is no literal; only importing the module gives it
             with suppress(ValueError, TypeError):
                 constants[target.id] = ast.literal_eval(value)
-    return Module(path.stem, constants, frozenset(defines))
+    return Module(path.stem, path, constants, frozenset(defines))

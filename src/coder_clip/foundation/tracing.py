@@ -63,6 +63,7 @@ class _Loader(SourceFileLoader):
     """Compiles a module from its source, with a line in each body."""
 
     root: Path  # of the clone
+    _keys: list[str]  # of the bodies, by the index in their lines
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         return _module_class(self._place())(spec.name)
@@ -127,7 +128,7 @@ def _module_class(place: str) -> type[ModuleType]:
             if name not in seen and evidence.noting():
                 seen.add(name)
                 if name == "__dict__" or not name.startswith("__"):
-                    evidence.note("attribute", place, name)
+                    evidence.note("attribute", place, name, "", 0)
             return super().__getattribute__(name)
 
     return Noted

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from itertools import combinations, islice
 from typing import TYPE_CHECKING, Any
 
-from ..datasets import PUBLISHED, load_dataset, load_templates
+from ..datasets import is_published, load_dataset, load_templates
 from ..datasets.entry import entry
 from ..foundation.artifacts import Paths, read_json, write_json
 from ..texts.sentences import spaces
@@ -100,7 +100,7 @@ def _classes(config: Config, name: str) -> list[str]:
     manifest = Paths(config.results).manifest(name)
     if manifest.is_file():
         return list(read_json(manifest)["classes"])
-    if config.datasets[name].root is None and name in PUBLISHED:
+    if config.datasets[name].root is None and is_published(name):
         return entry(name).class_names()
     return list(load_dataset(name, config.datasets[name]).classes)
 

@@ -95,7 +95,7 @@ def _on_validation(config: Config, val: SplitFeatures, texts: Texts) -> dict[str
     correct = {key: predict(s) == val.labels for key, s in scores.items()}
     # the phase rerank adds one more candidate, so the correction counts the rerank already
     reranked = ["coder_rerank"] if setting else []
-    tests = len(recommendation.candidates([method for method, _ in scores] + reranked))
+    tests = recommendation.n_candidates([method for method, _ in scores] + reranked)
     of_names = correct[recommendation.NAMES, "any"]
     methods = [
         recommendation.entry(*key, right, of_names, tests, val.groups)

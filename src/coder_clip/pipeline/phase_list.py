@@ -36,8 +36,8 @@ class Phase:
 
 @dataclass(frozen=True)
 class Call:
-    """What the command of a phase calls: ``run`` of the module with its name in `coder_clip.phases`,
-    with its options as arguments.
+    """What the command of a phase calls: ``run`` of the module in `coder_clip.phases` that has its
+    name, with its options as arguments.
     """
 
     module: str

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -32,6 +32,8 @@ FOLDER = "certificates"
 SNAKEMAKES = ".snakemake/"  # its own files are inputs of some jobs, and part of no result
 ABOUT_RUNS = ("environment.json", "logs/", "benchmarks/", f"{FOLDER}/")  # below the results folder
 PRESENT = "present"  # in place of a hash: the job looked whether the file is there, no more
+# how a path was seen; of two ways the later one says more
+SEEN = (PRESENT, "absent", "listed", "read")
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,7 @@ def certified(
     inputs = {path: hashes.sha(path) for path in job.inputs}
     tracing.start()
     evidence.begin(known)
-    evidence.config = observed(config, _Values())
+    evidence.config = observed(config, {})
     try:
         yield evidence.config
     finally:
@@ -154,16 +156,13 @@ def certified(
         if not sha:
             raise UserError(f"{path} was not written by '{command}'")
     code = Code(Path("src").absolute())
-    blocks = code.closure(
-        (place, key)
-        for kind, place, name, *_ in notes
-        if kind in ("block", "attribute")
-        for key in ([name] if name != "__dict__" else code.module(place).blocks)
-    )
+    blocks = _blocks(code, notes)
     own = {*job.inputs, *outputs, *wrote}
-    opened = _opened(notes, results, lambda m, n: blocks.get(m, {}).keys() & code.module(m).at(n))
-    files = {path: seen for path, seen in opened.items() if path not in own}
-    stamps |= {path: then for path, (kind, then) in files.items() if kind == "read"}
+    opened = _opened([n for n in notes if _counts(n, code, blocks)], results)
+    opened = {path: seen for path, seen in opened.items() if path not in own}
+    stamps |= {path: then for path, (kind, then) in opened.items() if kind == "read"}
+    files = dict.fromkeys(opened, PRESENT)
+    files |= {path: hashes.sha(path) for path, (kind, _) in opened.items() if kind != PRESENT}
     compiled = {path: sha for path, sha in _table(notes, "source").items() if path in blocks}
     # nobody can say which version of a changed file the job has read
     changed = [path for path, then in stamps.items() if _stamp(path) != then]
@@ -176,23 +175,11 @@ def certified(
         variables=_table(notes, "variable"),
         blocks=blocks,
         inputs=inputs,
-        files={path: PRESENT if kind == PRESENT else hashes.sha(path) for path, (kind, _) in files.items()},
+        files=files,
         outputs=outputs,
         versions={"python": platform.python_version(), **packages()},
         doubt=f"{min(changed)} changed while it was made" if changed else "",
     ).write(job.certificate(results))
-
-
-class _Values(dict[str, Any]):
-    """Keys of the configuration that were read, noted also for processes that end without this
-    one.
-    """
-
-    def setdefault(self, key: str, value: Any = None) -> Any:
-        if key not in self:
-            self[key] = value
-            evidence.note("value", key, value)
-        return self[key]
 
 
 def _table(notes: list[list[Any]], kind: str) -> dict[str, Any]:
@@ -200,31 +187,51 @@ def _table(notes: list[list[Any]], kind: str) -> dict[str, Any]:
     return dict(sorted((name, value) for known, name, value, *_ in notes if known == kind))
 
 
-def _opened(
-    notes: list[list[Any]], results: str | Path, counts: Callable[[str, int], Collection[str]]
-) -> dict[str, tuple[str, list[int]]]:
-    """Path -> how it was seen (read, listed, absent, present) and its stamp, in the order of paths.
-
-    counts: the counting blocks at a line of a module, for files that a statement read at import.
+def _blocks(code: Code, notes: list[list[Any]]) -> Found:
+    """The blocks that count: bodies that were executed, attributes of modules that were read, and
+    what these use.
     """
-    order = (PRESENT, "absent", "listed", "read")  # of two kinds the later one says more
+    roots = {(place, key) for kind, place, key, *_ in notes if kind == "block"}
+    found: Found = {}
+    # again while there are more: names that a statement took at import count if the statement does
+    while True:
+        for kind, place, name, *_ in (n for n in notes if _counts(n, code, found)):
+            if kind == "attribute":
+                whole = name == "__dict__"
+                roots |= {(place, key) for key in (code.module(place).blocks if whole else [name])}
+        before, found = found, code.closure(roots)
+        if found == before:
+            return found
+
+
+def _counts(note: list[Any], code: Code, blocks: Found) -> bool:
+    """False for a note of a statement that ran at import and does not count."""
+    if note[0] not in (*SEEN, "attribute") or not note[3]:
+        return True
+    *_, module, line = note
+    return bool(blocks.get(module, {}).keys() & code.module(module).at(line))
+
+
+def _opened(notes: list[list[Any]], results: str | Path) -> dict[str, tuple[str, list[int]]]:
+    """Path -> how it was seen (read, listed, absent, present) and its stamp, in the order of
+    paths.
+    """
     folder = f"{os.path.normpath(results)}/"
     about = tuple(f"{folder}{name}" for name in ABOUT_RUNS)
     found: dict[str, tuple[str, list[int]]] = {}
-    for kind, path, *rest in notes:
-        if kind not in order:
-            continue
-        then, module, line = rest
-        if module and not counts(module, line):
-            continue
+    for kind, path, then, *_ in (note for note in notes if note[0] in SEEN):
         # other jobs write into the folders of results, so these change all the time
         of_results = f"{path}/".startswith(folder) or folder.startswith(f"{path}/")
         if path.startswith(about) or (of_results and kind in (PRESENT, "listed")):
             continue
         before = found.get(path, (PRESENT, []))
-        if order.index(kind) >= order.index(before[0]):
+        if SEEN.index(kind) >= SEEN.index(before[0]):
             found[path] = (kind, then)
-    return dict(sorted(found.items()))
+    # a folder is there if something in it is
+    there = [path.rstrip("/") for path, (kind, _) in found.items() if kind != "absent"]
+    folders = {str(folder) for path in there for folder in Path(path).parents}
+    folders |= {path.rstrip("/") for path, (kind, _) in found.items() if kind == "listed"}
+    return {p: found[p] for p in sorted(found) if found[p][0] != PRESENT or p not in folders}
 
 
 def _stamp(path: str) -> list[int]:

@@ -31,9 +31,10 @@ class Explained:
     """The provenance of one number.
 
     artefacts: files that the pipeline made, nearest first: path, sha256, rule, command, params, and
-    in "changed" why the job must run again ("" if not). given (texts, weights, …): path -> sha256 at
-    that time; sources (code): module -> block -> hash; changed: those with another hash now. versions: packages
-    and their versions as text -> artefacts made with them. again: a command that makes it again.
+    in "changed" why the job must run again ("" if not). given (texts, weights, …): path -> sha256
+    at that time; sources (code): module -> block -> hash; changed: those with another hash now.
+    versions: packages and their versions as text -> artefacts made with them. again: a command that
+    makes it again.
     """
 
     table: str

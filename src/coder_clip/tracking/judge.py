@@ -176,8 +176,8 @@ class Judge:
             now = self.value(key)
             if now != before:
                 return f"a parameter changed ({key} {before} → {now})"
-        for name, sha in stated.variables.items():
-            if hash_of_variable(name) != sha:
+        for name, hash_then in stated.variables.items():
+            if hash_of_variable(name) != hash_then:
                 return f"an environment variable changed ({name})"
         if list(stated.inputs) != list(job.inputs):
             other = sorted(stated.inputs.keys() ^ set(job.inputs)) or ["another order"]

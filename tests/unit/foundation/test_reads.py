@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from coder_clip.tracking.certify import certified
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,7 +22,6 @@ from coder_clip.foundation.artifacts import sha256, write_text
 from coder_clip.foundation.reads import ABSENT, deciding, lookup, observed
 from coder_clip.pipeline.config import Config, load_config
 from coder_clip.tracking.certificates import Certificate, Job, read
-from coder_clip.tracking.certify import certified
 from coder_clip.tracking.judge import Judge
 
 TWO: dict[str, Any] = {

@@ -8,7 +8,6 @@ import sys
 import numpy as np
 import pytest
 import torch
-
 from coder_clip.phases.pairs import counted
 
 

@@ -74,6 +74,7 @@ class PhotoEncoder:
         self.spec, self.cache = spec, cache
         folder = cache_folder() if cache else None
         self.store = FeatureStore(folder)
+        self._keys: dict[str, str] = {}  # by kind
         self._loading = Lock()
         self._in_flight = InFlight(IN_FLIGHT)
         self._read_before = ReadBefore(folder)
@@ -115,10 +116,11 @@ class PhotoEncoder:
         """
         return self.store.metadata(self.spec) or self.encoder.metadata()
 
-    @cached_property
-    def key(self) -> str:
-        """The key of this encoder's features in the store."""
-        return features_key(self.metadata, pick_device(self.spec.device))
+    def key(self, kind: str) -> str:
+        """The key of this encoder's features of a kind, image or text, in the store."""
+        if kind not in self._keys:
+            self._keys[kind] = features_key(self.metadata, pick_device(self.spec.device), kind)
+        return self._keys[kind]
 
     @cached_property
     def dim(self) -> int:
@@ -127,11 +129,11 @@ class PhotoEncoder:
 
     def texts(self, sentences: Sequence[str]) -> Tensor:
         """Encode M sentences -> (M, d) float32 unit rows in the order given."""
-        known = self.store.get(self.key, "text", list(dict.fromkeys(sentences)), self.dim)
+        known = self.store.get(self.key("text"), "text", list(dict.fromkeys(sentences)), self.dim)
         new = [s for s in dict.fromkeys(sentences) if s not in known]
         if new:
             made = dict(zip(new, self.encoder.encode_texts(new), strict=True))
-            self.store.put(self.key, "text", made.items())
+            self.store.put(self.key("text"), "text", made.items())
             self.store.flush()
             known |= made
         return torch.stack([known[s] for s in sentences])
@@ -144,7 +146,7 @@ class PhotoEncoder:
         features: list[Tensor] = []
         kept: list[str] = []
         skipped: list[tuple[str, str]] = []
-        _ = self.key  # missing weights are an error before a bar of photos appears
+        self.key("image")  # missing weights are an error before a bar of photos appears
         with (
             progress_bar(len(paths), "img", "photos", progress) as bar,
             ThreadPoolExecutor(READERS) as pool,
@@ -203,7 +205,7 @@ class PhotoEncoder:
 
     def _stored(self, keys: Sequence[str]) -> dict[str, Tensor]:
         """Usable features of the store, by the sha256 of the content."""
-        rows = self.store.get(self.key, "image", keys, self.dim)
+        rows = self.store.get(self.key("image"), "image", keys, self.dim)
         if not rows:
             return {}
         good = usable(torch.stack([*rows.values()])).tolist()
@@ -226,7 +228,7 @@ class PhotoEncoder:
         for sha256 in [sha256 for sha256, row in rows.items() if not usable(row)]:
             del rows[sha256]
             failed[sha256] = UserError(NO_FEATURES)
-        self.store.put(self.key, "image", rows.items())
+        self.store.put(self.key("image"), "image", rows.items())
         return {**rows, **failed}
 
     def _preprocess(self) -> Preprocess:

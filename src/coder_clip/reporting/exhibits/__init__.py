@@ -132,13 +132,11 @@ class Exhibit:
 
 def _exhibit(module: scan.Module) -> Exhibit:
     """Make an exhibit from what its module declares, without importing the module."""
-    section, order, phases = scan.required(
-        Path(__file__).parent, module, "SECTION", "ORDER", "PHASES"
-    )
-    has_table, has_figure = "table" in module.defines, "FIGURE" in module.defines
+    section, order, phases = module.required("SECTION", "ORDER", "PHASES")
+    has_table, has_figure = module.defines("table"), module.defines("FIGURE")
     if not has_table and not has_figure:
         raise ImportError(f"exhibit '{module.name}' has neither a function table nor a FIGURE")
-    flags = (module.constants.get(name, False) for name in ("SHOWS_IMAGES", "DETAIL"))
+    flags = (module.get(name, False) for name in ("SHOWS_IMAGES", "DETAIL"))
     return Exhibit(module.name, section, order, phases, has_table, has_figure, *flags)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from ...baselines.methods import METHODS
-from ...datasets import PUBLISHED
+from ...datasets import is_published
 from ...datasets.entry import entry
 from ...protocols import PUBLISHED_INITIAL, PUBLISHED_THRESHOLDS
 from ..parts import cells, frames
@@ -200,7 +200,7 @@ def comparable(dataset: str, manifest: dict[str, Any], encoder: dict[str, Any]) 
     manifest: of the data set; encoder: of its image features (`Results.encoder`). None for folders,
     data sets that the project draws, other weights than OpenAI's, and a split that lacks images.
     """
-    if dataset not in PUBLISHED or encoder.get("pretrained") != "openai":
+    if not is_published(dataset) or encoder.get("pretrained") != "openai":
         return None
     # the same split with the same counts: no image is missing
     whole = any(

@@ -89,10 +89,10 @@ def _scanned() -> dict[str, Source]:
     sources = {}
     for module in scan.modules(FOLDER):
         # a module with neither of the two is not a source
-        if not {"ABOUT", "make"} & module.defines:
+        if not module.defines("ABOUT") and not module.defines("make"):
             continue
-        about, kinds, order = scan.required(FOLDER, module, "ABOUT", "KINDS", "ORDER")
-        sources[module.name] = Source(about, kinds, order, module.constants.get("COMPARES", ()))
+        about, kinds, order = module.required("ABOUT", "KINDS", "ORDER")
+        sources[module.name] = Source(about, kinds, order, module.get("COMPARES", ()))
     return dict(sorted(sources.items(), key=lambda item: item[1].order))
 
 

@@ -181,9 +181,9 @@ def test_a_run_of_a_part(tmp_path: Path) -> None:
     assert "phase texts is not recorded: results/texts/b.json missing" in said
 
 
-def comment(toy: Project) -> None:
+def same_bytes(toy: Project) -> None:
     """A source changes and the results do not: the files stay, their records must not."""
-    toy.edit("src/toy/score.py", "import json\n", "import json  # changed\n")
+    toy.edit("src/toy/score.py", "% 100", "% 100 + 0")
     assert toy.planned() == ["page", "score", "score"]
 
 
@@ -194,7 +194,7 @@ def other_weights(toy: Project) -> None:
 
 
 @pytest.mark.rest
-@pytest.mark.parametrize("change", [comment, other_weights])
+@pytest.mark.parametrize("change", [same_bytes, other_weights])
 def test_back_and_forth(toy: Project, change: Callable[[Project], None]) -> None:
     change(toy)
     toy.snakemake()

@@ -203,8 +203,21 @@ def test_a_certificate_names_what_made_the_files(toy: Project) -> None:
     assert stated["command"] == "toy score --set a --plus 0"
     assert stated["values"] == {"threshold": 5}
     assert list(stated["inputs"]) == ["results/features/m/a.bin"]
-    assert set(stated["sources"]) == {f"src/toy/{n}.py" for n in ("__init__", "common", "score")}
-    for path, sha in {**stated["sources"], **stated["inputs"], **stated["outputs"]}.items():
+    assert {path: set(blocks) for path, blocks in stated["blocks"].items()} == {
+        "src/toy/common.py": {
+            "Path",
+            "asked",
+            "asked()",
+            "evidence",
+            "os",
+            "time",
+            "write",
+            "write()",
+        }
+        | {"write_bytes"},
+        "src/toy/score.py": {"Path", "json", "run", "run()", "write", "zlib"},
+    }
+    for path, sha in {**stated["inputs"], **stated["outputs"]}.items():
         assert hashlib.sha256((toy / path).read_bytes()).hexdigest() == sha, path
     assert stated["versions"]["snakemake"]
 

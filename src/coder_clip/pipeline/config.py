@@ -90,8 +90,8 @@ def load_config(path: str | Path, absent: bool = False, root: Path | None = None
     absolute. Default: the working directory, and paths stay as they are.
 
     In the process of a job the result is the configuration that the job began with, whatever the
-    file holds now. UserError, in one line, for a missing file, invalid YAML, unknown keys and
-    impossible values.
+    file holds now. UserError, in one line, for a missing file, invalid YAML, unknown keys,
+    impossible values and a results folder among files of the project.
     """
     if evidence.config is not None:
         return evidence.config  # type: ignore[no-any-return]
@@ -105,6 +105,9 @@ def load_config(path: str | Path, absent: bool = False, root: Path | None = None
         config = Config.model_validate(document, context=root)
     except ValidationError as error:
         raise UserError(f"{path}: {explained(error.errors(), Config)}") from error
+    # a job belongs to a run whose plan has looked
+    if not evidence.command:
+        _refuse_misplaced(config, path, root or Path())
     if root is not None:
         config = config.at(root)
     fetch = os.environ.get(FETCH)
@@ -116,6 +119,18 @@ def load_config(path: str | Path, absent: bool = False, root: Path | None = None
     if only_present and not absent:
         return _present(config, path)
     return config
+
+
+def _refuse_misplaced(config: Config, path: Path, root: Path) -> None:
+    """UserError if results would be among files of the project. root: folder of the Snakefile."""
+    from .results_folder import misplaced  # jobs do not need it
+
+    why = misplaced(config.results, root)
+    if why:
+        raise UserError(
+            f"{path}: results: '{config.results}' {why}; name a folder of its own, such as "
+            f"results/{path.stem}"
+        )
 
 
 def known_folders(config: Config) -> list[Path]:

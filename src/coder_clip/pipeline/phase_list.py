@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import yaml
-
 from ..errors import UserError, one_line
+from .yaml_file import read_yaml
 
 FILE = Path("workflow/phases.yaml")
 OF_THIS_CODE = Path(__file__).parents[3] / FILE
@@ -41,7 +40,7 @@ def phases(file: Path = FILE) -> tuple[Phase, ...]:
 def _phases(file: Path, _: int) -> tuple[Phase, ...]:
     """Read the list. The second argument, the file's time, only makes the cache read it again."""
     try:
-        listed = yaml.safe_load(file.read_text(encoding="utf-8"))["phases"]
+        listed = read_yaml(file)["phases"]
         return tuple(
             Phase(
                 name,
@@ -53,5 +52,5 @@ def _phases(file: Path, _: int) -> tuple[Phase, ...]:
             )
             for name, phase in listed.items()
         )
-    except (yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{file} cannot be read: {one_line(error)}") from error

@@ -9,8 +9,12 @@ import yaml
 
 from ..errors import UserError, one_line
 
+LARGEST = 1_000_000  # bytes of a file: ImageNet's classes and templates take a twentieth of it
+MOST = 100_000  # values of a document, those counted again that an alias repeats
+_Plain: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
-class _Loader(yaml.SafeLoader):
+
+class _Loader(_Plain):  # type: ignore[misc]
     """A YAML loader that refuses a key given twice; plain YAML silently keeps the last one."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -24,16 +28,51 @@ class _Loader(yaml.SafeLoader):
                         problem_mark=key.start_mark,
                     )
                 seen.add(key.value)
-        return super().construct_mapping(node, deep)
+        built: dict[Any, Any] = super().construct_mapping(node, deep)
+        return built
+
+    def get_single_node(self) -> Any:
+        node = super().get_single_node()
+        if node is not None:
+            # before anything is built from it: aliases of aliases grow without end
+            _values(node, {})
+        return node
+
+
+def _values(node: yaml.Node, known: dict[int, int]) -> int:
+    """Number of values in a node, with all that its aliases repeat. YAMLError if they are too many.
+
+    known: id of a node that was met -> its number; 0 while its own parts are counted.
+    """
+    if id(node) in known:
+        if not known[id(node)]:
+            raise yaml.YAMLError("an alias names the part that it is in")
+        return known[id(node)]
+    known[id(node)] = 0
+    parts = node.value if isinstance(node, yaml.CollectionNode) else []
+    if isinstance(node, yaml.MappingNode):
+        parts = [part for pair in node.value for part in pair]
+    elif isinstance(node, yaml.ScalarNode):
+        node.value.encode()  # a lone surrogate cannot be printed
+    number = 1 + sum(_values(part, known) for part in parts)
+    if number > MOST:
+        raise yaml.YAMLError(f"it has more than {MOST:,} values")
+    known[id(node)] = number
+    return number
 
 
 def read_yaml(path: Path) -> Any:
-    """The document in a file. UserError, one line, for a file that cannot be read or is not
-    YAML.
+    """The document in a file. UserError, one line, for a file that cannot be read, is not YAML, or
+    is too large.
     """
     try:
+        if path.stat().st_size > LARGEST:
+            raise UserError(f"{path} is larger than {LARGEST:,} bytes; make it shorter")
         return yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except RecursionError as error:
+        raise UserError(f"{path} is not valid YAML: lists in lists without end") from error
+    # ValueError: text that is not UTF-8, a date that no calendar has, a number without end
+    except (yaml.YAMLError, ValueError) as error:
         raise UserError(f"{path} is not valid YAML: {one_line(error, None)}") from error

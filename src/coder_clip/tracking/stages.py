@@ -20,6 +20,7 @@ from ..foundation.artifacts import write_text
 from ..foundation.dvc_files import dump, read_lock, read_yaml_stages
 from ..foundation.git import in_conflict
 from ..pipeline.phase_list import Phase, phases
+from ..pipeline.results_folder import misplaced
 from ..pipeline.yaml_file import read_yaml
 from .certificates import FOLDER, Job
 
@@ -174,15 +175,8 @@ class Tracked:
         write_text(self.yaml, head + yaml.safe_dump(document, sort_keys=False, width=110))
 
     def refuse_links(self) -> None:
-        """UserError if results are outside of this clone, or behind a symbolic link: DVC's files
-        belong inside.
-        """
+        """UserError if results are behind a symbolic link: DVC's files belong inside this clone."""
         root = Path(self.root)
-        if root.is_absolute() or ".." in root.parts or ".git" in map(str.lower, root.parts):
-            raise UserError(
-                f"{self.config}: results: {self.root} is outside of this clone, so nothing is "
-                "recorded, pulled or pushed; name a folder inside"
-            )
         # from the outside in, so that the outermost link is named
         folders = [*reversed(root.parents), root]
         for phase_outs in self.outs_of.values():
@@ -198,8 +192,8 @@ class Tracked:
 
 
 def tracked(config: str | Path) -> Tracked:
-    """The configuration of a file. UserError if it is outside of this repository, or if another
-    configuration has the same name or results folder.
+    """The configuration of a file. UserError if it is outside of this repository, if another
+    configuration has the same name or results folder, or if its results folder is refused.
     """
     full = Path(config).resolve()
     if not full.is_relative_to(Path.cwd().resolve()):
@@ -214,6 +208,12 @@ def tracked(config: str | Path) -> Tracked:
                 f"{here.config} would be recorded over {other.config}: give it another name and "
                 "its own 'results:'"
             )
+    why = misplaced(here.root, Path())
+    if why:
+        raise UserError(
+            f"{here.config}: results: '{here.root}' {why}; nothing was changed: name a folder of "
+            f"its own, such as results/{full.stem}"
+        )
     return here
 
 

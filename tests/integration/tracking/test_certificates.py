@@ -84,6 +84,20 @@ def configured(results: str) -> Attack:
     return lambda toy: (toy / "config/reproduce.yaml").open("a").write(f"results: {results}\n")
 
 
+def program_as_results(folder: str) -> Attack:
+    """A whole record of results among other files: the configuration, dvc.lock and two objects."""
+
+    def change(toy: Project) -> None:
+        listed({"relpath": "__init__.py"})(toy)
+        configured(folder)(toy)
+        (toy / "dvc.lock").write_text(toy.lock().replace("results/", f"{folder}/"))
+        (toy / folder / "texts").mkdir(parents=True)
+        (toy / folder / "texts/__init__.py").write_text("mine")
+        toy.commit("another place for results")
+
+    return change
+
+
 def linked(name: str) -> Attack:
     def change(toy: Project) -> None:
         shutil.rmtree(toy / name)
@@ -94,6 +108,11 @@ def linked(name: str) -> Attack:
 
 HOOK = "../../.git/hooks/post-checkout"
 ATTACKS: dict[str, tuple[Attack, str]] = {
+    "the program as results": (
+        program_as_results("src/toy"),
+        "is in 'src', a folder of the project",
+    ),
+    "own files as results": (program_as_results("thesis"), "files that Git tracks"),
     # wrote a Git hook, deleted a file outside, deleted data/ with photos (twice), moved a folder
     # into the clone
     "a list in the lock": (
@@ -143,7 +162,7 @@ ATTACKS: dict[str, tuple[Attack, str]] = {
 
 @pytest.mark.parametrize(
     "what",
-    [pytest.param(w, marks=[] if i < 5 else pytest.mark.rest) for i, w in enumerate(ATTACKS)],
+    [pytest.param(w, marks=[] if i < 7 else pytest.mark.rest) for i, w in enumerate(ATTACKS)],
 )
 def test_a_hostile_commit_writes_and_deletes_nothing(toy: Project, what: str) -> None:
     """Whoever can commit could write and delete any file of whoever pulls, also outside of the

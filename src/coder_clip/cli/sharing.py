@@ -96,8 +96,10 @@ def status(
     """
     from ..tracking.status import status, table
 
-    lines, notes = status(existing_file(config), remote)
-    print_lines([*table(lines), *notes])
+    found = status(existing_file(config), remote)
+    print_lines([*table(found.lines), *found.notes, *found.faults])
+    if found.faults:
+        raise typer.Exit(1)
 
 
 @app.command(rich_help_panel=SHARING)

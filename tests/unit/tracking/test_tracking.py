@@ -303,7 +303,30 @@ def test_a_list_of_files_names_none_outside_of_its_folder(name: object) -> None:
         read_list(data, "results/texts")
 
 
+@pytest.mark.parametrize(
+    "name",
+    [".envrc", ".gitattributes", "a/.hidden/b", "n" * 201, "é" * 101, "/".join(["d" * 100] * 11)],
+)
+def test_a_list_of_files_names_what_a_record_names(name: str) -> None:
+    """A shell or Git obeys some hidden files, and a name of 300 bytes was a traceback."""
+    data = json.dumps([{"md5": "1" * 32, "relpath": name}]).encode()
+    with pytest.raises(UserError, match=r"has a name that no result has, .*; nothing was changed"):
+        read_list(data, "results/texts")
+
+
 LISTS = {
+    "a lone surrogate": (
+        b'[{"relpath": "\\ud800", "md5": "%s"}]' % (b"1" * 32),
+        r"names '\\ud800', which is outside",
+    ),
+    "an escape sequence": (
+        b'[{"relpath": "\\u001b[31m", "md5": "%s"}]' % (b"1" * 32),
+        r"names '\\x1b\[31m', which is outside",
+    ),
+    "an escape sequence as hash": (
+        b'[{"relpath": "a", "md5": "\\u001b[31m"}]',
+        r"the hash '\\x1b\[31m', which is not",
+    ),
     "not JSON": (b"[", "is not JSON"),
     "not text": (b"\xff\xfe[", "is not JSON"),
     "deep": (b"[" * 100_000, "is not JSON"),

@@ -96,10 +96,8 @@ def status(
     """
     from ..tracking.status import status, table
 
-    found = status(existing_file(config), remote)
-    print_lines([*table(found.lines), *found.notes, *found.faults])
-    if found.faults:
-        raise typer.Exit(1)
+    lines, notes = status(existing_file(config), remote)
+    print_lines([*table(lines), *notes])
 
 
 @app.command(rich_help_panel=SHARING)

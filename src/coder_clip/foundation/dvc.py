@@ -5,6 +5,7 @@ anything is written."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -53,7 +54,7 @@ class Store:
 
     def __init__(self, hashes: Hashes, remote: str | None = None, jobs: int | None = None) -> None:
         if not Path(".dvc").is_dir():
-            raise UserError("no DVC repository here; a clone has one (otherwise 'dvc init')")
+            raise UserError("not inside of a DVC repository; a clone is one (otherwise 'dvc init')")
         check_config()
         from dvc.repo import Repo  # after the check: it reads the configuration
 
@@ -65,7 +66,8 @@ class Store:
         folder = Path(os.path.relpath(self.cache.path))
         in_the_way = [p for p in (folder, *folder.parents) if p.exists() and not p.is_dir()]
         if in_the_way:
-            raise UserError(f"{in_the_way[0]} is a file, and DVC's cache is a folder; remove it")
+            with _writing():
+                raise NotADirectoryError(errno.ENOTDIR, f"{in_the_way[0]} is a file")
 
     @cached_property
     def remote(self) -> Any:

@@ -20,6 +20,7 @@ from ..errors import UserError
 from ..foundation import evidence
 from ..foundation.reads import derived
 from ..foundation.strict import explained
+from ..foundation.yaml_file import read_yaml
 from ..texts.generator import GeneratorConfig as GeneratorConfig
 from ..texts.generator import Prices as Prices
 from .consistency import open_clip_names as open_clip_names
@@ -27,7 +28,6 @@ from .consistency import problems
 from .document import Document
 from .sections import DatasetConfig as DatasetConfig
 from .sections import RerankConfig as RerankConfig
-from .yaml_file import read_yaml
 
 # environment variable that comes before the key only_present
 ONLY_PRESENT = "CODER_CLIP_ONLY_PRESENT"

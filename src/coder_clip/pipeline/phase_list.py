@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from ..errors import UserError, one_line
-from .yaml_file import read_yaml
+from ..foundation.yaml_file import read_yaml
 
 FILE = Path("workflow/phases.yaml")
 OF_THIS_CODE = Path(__file__).parents[3] / FILE

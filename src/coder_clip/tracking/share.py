@@ -201,7 +201,8 @@ def push(
 
 def in_remote(t: Tracked) -> dict[str, bool] | str:
     """Recorded phase -> True if the remote holds all its objects; or, if the remote cannot be
-    asked, a text that says why. UserError if a list of files is not valid. Changes nothing.
+    asked, a text that says why. UserError if .dvc/config or a list of files is refused. Changes
+    nothing.
     """
     # phase -> object -> path
     try:

@@ -30,45 +30,30 @@ class Line(NamedTuple):
     why: str
 
 
-class Status(NamedTuple):
-    """Outcome of `status`. lines: the table. notes: about this folder. faults: what is wrong with
-    the record.
+def status(config: str | Path, remote: bool = True) -> tuple[list[Line], list[str]]:
+    """One row per phase, and notes. remote: ask the DVC remote (may need the network). Changes
+    nothing.
     """
-
-    lines: list[Line]
-    notes: list[str]
-    faults: list[str]
-
-
-def status(config: str | Path, remote: bool = True) -> Status:
-    """The state of all phases. Changes nothing.
-
-    remote: ask the DVC remote, which may need the network."""
     t = tracked(config)
     reason = dvc.unavailable() or foreign_code()
     notes = [f"not recorded: {reason} (docs/sharing.md)"] if reason else []
-    faults: list[str] = []
     try:
         t.recorded()
     except UserError as error:
-        faults.append(str(error))
+        notes.append(str(error))
     here = Workspace(t)
     # without a record there is nothing that the remote could hold
     pushed: str | dict[str, bool] = "no"
     if not remote or reason:
         pushed = "not asked"
     elif here.recorded:
-        try:
-            pushed = in_remote(t)
-        except UserError as error:
-            pushed = "not asked"
-            faults.append(str(error))
+        pushed = in_remote(t)
     moved = set[str]()  # files that will be made again
     lines = [_line(here, state, pushed, moved) for state in here.states()]
     ran = environment.line(Paths(t.root))
     if ran:
         notes.append(ran)
-    return Status(lines, notes, faults)
+    return lines, notes
 
 
 def _line(here: Workspace, state: State, pushed: str | dict[str, bool], moved: set[str]) -> Line:

@@ -61,6 +61,11 @@ def _values(node: yaml.Node, known: dict[int, int]) -> int:
     return number
 
 
+def parse_yaml(text: str) -> Any:
+    """The document in a text. YAMLError, ValueError or RecursionError if it is not plain YAML."""
+    return yaml.load(text, Loader=_Loader)
+
+
 def read_yaml(path: Path) -> Any:
     """The document in a file. UserError, one line, for a file that cannot be read, is not YAML, or
     is too large.
@@ -68,7 +73,7 @@ def read_yaml(path: Path) -> Any:
     try:
         if path.stat().st_size > LARGEST:
             raise UserError(f"{path} is larger than {LARGEST:,} bytes; make it shorter")
-        return yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+        return parse_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
     except RecursionError as error:

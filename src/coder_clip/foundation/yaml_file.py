@@ -9,7 +9,7 @@ import yaml
 
 from ..errors import UserError, one_line
 
-LARGEST = 1_000_000  # bytes of a file: ImageNet's classes and templates take a twentieth of it
+LARGEST = 500_000  # bytes of a file: the classes and templates of ImageNet take a tenth of it
 MOST = 100_000  # values of a document, those counted again that an alias repeats
 _Plain: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 

@@ -26,6 +26,7 @@ from ..texts.generator import Prices as Prices
 from .consistency import open_clip_names as open_clip_names
 from .consistency import problems
 from .document import Document
+from .results_folder import misplaced
 from .sections import DatasetConfig as DatasetConfig
 from .sections import RerankConfig as RerankConfig
 
@@ -75,7 +76,8 @@ def existing_file(path: str | Path) -> Path:
     files in config/.
     """
     path = Path(path)
-    if path.is_file():
+    # Path.is_file raises for names that are too long
+    if os.path.isfile(path):
         return path
     files = ", ".join(sorted(str(p) for p in Path("config").glob("*.yaml")))
     advice = "; go to the folder of the Snakefile, or use --config FILE"
@@ -105,9 +107,12 @@ def load_config(path: str | Path, absent: bool = False, root: Path | None = None
         config = Config.model_validate(document, context=root)
     except ValidationError as error:
         raise UserError(f"{path}: {explained(error.errors(), Config)}") from error
-    # a job belongs to a run whose plan has looked
-    if not evidence.command:
-        _refuse_misplaced(config, path, root or Path())
+    why = misplaced(config.results, root or Path())
+    if why:
+        raise UserError(
+            f"{path}: results: '{config.results}' {why}; name a folder of its own, such as "
+            f"results/{path.stem}"
+        )
     if root is not None:
         config = config.at(root)
     fetch = os.environ.get(FETCH)
@@ -119,18 +124,6 @@ def load_config(path: str | Path, absent: bool = False, root: Path | None = None
     if only_present and not absent:
         return _present(config, path)
     return config
-
-
-def _refuse_misplaced(config: Config, path: Path, root: Path) -> None:
-    """UserError if results would be among files of the project. root: folder of the Snakefile."""
-    from .results_folder import misplaced  # jobs do not need it
-
-    why = misplaced(config.results, root)
-    if why:
-        raise UserError(
-            f"{path}: results: '{config.results}' {why}; name a folder of its own, such as "
-            f"results/{path.stem}"
-        )
 
 
 def known_folders(config: Config) -> list[Path]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..errors import UserError
+from ..errors import UserError, printable
 from ..foundation import dvc
 from ..foundation.artifacts import write_bytes
 from ..foundation.dvc import files_below, folder_md5
@@ -188,6 +188,8 @@ def record(config: str | Path, set_aside: bool = False) -> Outcome:
         else:
             _record_all(here, states, before, outcome)
         here.hashes.save()
+    # reasons come from certificates of other people, and a run prints them itself
+    outcome.lines = [printable(line) for line in outcome.lines]
     return outcome
 
 

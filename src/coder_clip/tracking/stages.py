@@ -180,8 +180,12 @@ class Tracked:
         _write_changed(self.yaml, self.yaml_text(jobs))
 
     def refuse_links(self) -> None:
-        """UserError if results are behind a symbolic link: DVC's files belong inside this clone."""
+        """UserError if results are behind a symbolic link, because DVC's files belong inside this
+        clone, or if something else than files and folders is in their place.
+        """
         root = Path(self.root)
+        if root.exists() and not root.is_dir():
+            raise UserError(f"{root} is a file, and results are in a folder; move it away")
         # from the outside in, so that the outermost link is named
         folders = [*reversed(root.parents), root]
         for phase_outs in self.outs_of.values():
@@ -194,6 +198,8 @@ class Tracked:
                     "inside this clone; nothing "
                     "was changed: put a folder in its place"
                 )
+            if folder.exists() and not folder.is_dir() and not folder.is_file():
+                raise UserError(f"{folder} is a pipe or a device; nothing was changed: remove it")
 
 
 def tracked(config: str | Path) -> Tracked:

@@ -281,6 +281,22 @@ def test_every_command_gives_the_same_answer(toy: Project) -> None:
     assert f"scores: neither side, will be made again (ours: {why}; theirs: {why})" in said
 
 
+@pytest.mark.rest
+def test_a_reason_of_somebody_else_s_is_no_command_to_the_terminal(toy: Project) -> None:
+    """Certificates come with a pull, and their doubts were printed as they are."""
+    path = toy / "results/certificates/scores/score/a.json"
+    stated = json.loads(path.read_text())
+    path.unlink()
+    path.write_text(json.dumps({**stated, "doubt": "\x1b[2J\x1b]0;mine \ud800"}))
+    for command in ("status", "record", "pull"):
+        done = toy.run("coder-clip", command, ok=False)
+        assert "Traceback" not in done.stdout
+        assert "\x1b" not in done.stdout
+        if command != "pull":
+            assert r"\x1b[2J\x1b]0;mine \ud800" in done.stdout
+    assert "\x1b[2J" not in toy.snakemake("-n")
+
+
 # ---- what need not run
 
 

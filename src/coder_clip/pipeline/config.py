@@ -26,7 +26,7 @@ from ..texts.generator import Prices as Prices
 from .consistency import open_clip_names as open_clip_names
 from .consistency import problems
 from .document import Document
-from .results_folder import misplaced
+from .results_folder import refuse_misplaced
 from .sections import DatasetConfig as DatasetConfig
 from .sections import RerankConfig as RerankConfig
 
@@ -107,12 +107,7 @@ def load_config(path: str | Path, absent: bool = False, root: Path | None = None
         config = Config.model_validate(document, context=root)
     except ValidationError as error:
         raise UserError(f"{path}: {explained(error.errors(), Config)}") from error
-    why = misplaced(config.results, root or Path())
-    if why:
-        raise UserError(
-            f"{path}: results: '{config.results}' {why}; name a folder of its own, such as "
-            f"results/{path.stem}"
-        )
+    refuse_misplaced(config.results, root or Path(), path)
     if root is not None:
         config = config.at(root)
     fetch = os.environ.get(FETCH)

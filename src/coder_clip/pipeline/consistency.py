@@ -41,8 +41,6 @@ def problems(config: Document, root: Path) -> Iterator[str]:
             f"results: '{config.results}' has a special character; use letters, digits, '.', "
             "'_' and '-' in names"
         )
-    if len(str(config.results)) > 2 * LONGEST:
-        yield f"results: use at most {2 * LONGEST} letters"
     for name, dataset in config.datasets.items():
         yield from _dataset_problems(name, dataset, root)
         yield from _template_problems(name, dataset)

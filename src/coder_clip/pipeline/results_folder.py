@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path, PurePath
 
-from ..errors import UserError
+from ..errors import UserError, one_line
 from ..foundation.git import git
 from .phase_list import FILE, phases
 
@@ -23,6 +23,17 @@ OWN = {
     "tracked",
     "workflow",
 }
+LONGEST = 200  # letters of the path: file systems take 255 bytes of a name
+
+
+def refuse_misplaced(results: str | Path, clone: Path, file: str | Path) -> None:
+    """UserError if results may not be in this folder. file: the configuration that names it."""
+    why = misplaced(results, clone)
+    if why:
+        raise UserError(
+            f"{file}: results: '{one_line(results)}' {why}; nothing was changed: name a folder of "
+            f"its own, such as results/{Path(file).stem}"
+        )
 
 
 def misplaced(results: str | Path, clone: Path) -> str:
@@ -31,6 +42,8 @@ def misplaced(results: str | Path, clone: Path) -> str:
     clone: folder of the Snakefile, at which a relative path starts. Any other folder is no clone of
     this project, and nothing is pulled into it, so every folder may be used there.
     """
+    if len(str(results)) > LONGEST:
+        return f"is longer than {LONGEST} letters"
     if not (clone / FILE).is_file():
         return ""
     if os.path.isabs(results):

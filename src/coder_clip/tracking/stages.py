@@ -22,7 +22,7 @@ from ..foundation.dvc_files import dump, fault, lock_bytes, read_lock
 from ..foundation.git import in_conflict
 from ..foundation.yaml_file import read_yaml
 from ..pipeline.phase_list import Phase, phases
-from ..pipeline.results_folder import misplaced
+from ..pipeline.results_folder import refuse_misplaced
 from .certificates import FOLDER, Job
 
 DEFAULT = "config/reproduce.yaml"
@@ -219,12 +219,7 @@ def tracked(config: str | Path) -> Tracked:
                 f"{here.config} would be recorded over {other.config}: give it another name and "
                 "its own 'results:'"
             )
-    why = misplaced(here.root, Path())
-    if why:
-        raise UserError(
-            f"{here.config}: results: '{here.root}' {why}; nothing was changed: name a folder of "
-            f"its own, such as results/{full.stem}"
-        )
+    refuse_misplaced(here.root, Path(), here.config)
     return here
 
 

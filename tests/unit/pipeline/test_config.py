@@ -120,7 +120,7 @@ LONG = "n" * 300
         pytest.param("title: 2001-99-99", "not valid YAML", id="no date"),
         pytest.param("title: \x1b[31m", "not valid YAML", id="an escape sequence"),
         pytest.param('"\\e[31m": 1', "unknown key '\\x1b[31m'", id="one as key"),
-        pytest.param(f"{SMALL}results: {LONG}", "use at most 200 letters", id="results"),
+        pytest.param(f"{SMALL}results: {LONG}", "is longer than 200 letters", id="results"),
         pytest.param(f"datasets: [{LONG}]\nmodels: [mini]", "use at most 100 letters", id="data"),
     ],
 )

@@ -164,11 +164,11 @@ class Store:
         """
         from dvc_objects.fs import generic
 
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
         # beside the target: a rename within one file system is atomic
         part = Path(path).with_name(f".{Path(path).name}.{os.getpid()}")
-        part.unlink(missing_ok=True)
         try:
+            part.parent.mkdir(parents=True, exist_ok=True)
+            part.unlink(missing_ok=True)
             fs, links = self.cache.fs, list(self.cache.cache_types)
             generic.transfer(
                 fs, self.cache.oid_to_path(oid), fs, os.path.abspath(part), links=links
@@ -177,7 +177,8 @@ class Store:
         except OSError as error:
             raise UserError(f"cannot write {path}: {error.strerror or error}") from error
         finally:
-            part.unlink(missing_ok=True)
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
 
     # ---- the remote
 
@@ -385,7 +386,7 @@ def _dvc(what: str, kind: type[UserError] = UserError) -> Iterator[None]:
 
     try:
         yield
-    except (DvcException, ImportError) as error:
+    except (DvcException, ImportError, OSError) as error:
         lacks = "is supported, but requires" in str(error) or isinstance(error, ImportError)
         advice = "'make remote' installs what it needs" if lacks else "docs/sharing.md"
         raise kind(f"{what}: {one_line(error)} ({advice})") from error

@@ -89,8 +89,8 @@ def _read() -> dict[str, Any]:
         sections: dict[str, Any] = Config.load_file(FILE)
     except FileNotFoundError:
         return {}
-    # configobj raises errors of several kinds for a damaged file
-    except (DvcException, OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+    # configobj's own errors are SyntaxErrors
+    except (DvcException, SyntaxError, OSError, ValueError, TypeError, LookupError) as error:
         raise UserError(f"{FILE} cannot be read: {one_line(error)}") from error
     return sections
 

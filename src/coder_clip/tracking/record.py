@@ -340,7 +340,7 @@ def _records_without_configuration() -> list[str]:
 
     DVC refuses two folders that describe the same results, and the folder can be a colleague's, so
     nothing is removed."""
-    gone = {r.folder: r.config for r in records() if not Path(r.config).is_file()}
+    gone = {r.folder: r.config for r in records() if not os.path.isfile(r.config)}
     return [
         f"{folder}/ is the record of {config}, which is gone; 'git rm -r {folder}' removes it"
         for folder, config in gone.items()

@@ -213,7 +213,7 @@ def tracked(config: str | Path) -> Tracked:
     # nobody's record stops that of the default, which was there first
     others = [] if here.config == DEFAULT else [*_default(), *records()]
     for other in others:
-        there = other.config != here.config and Path(other.config).is_file()
+        there = other.config != here.config and os.path.isfile(other.config)
         if there and (other.folder == here.folder or here.holds(other.root)):
             raise SameFolder(
                 f"{here.config} would be recorded over {other.config}: give it another name and "
@@ -238,7 +238,7 @@ def records() -> list[Record]:
     found = []
     names = [phase.name for phase in phases()]
     for path in sorted(Path("tracked").glob("*/dvc.lock")):
-        with suppress(OSError, UserError, TypeError, LookupError):
+        with suppress(OSError, UserError, TypeError, LookupError, StopIteration):
             entries = read_lock(lock_bytes(path), path, names)
             phase, entry = next(iter(entries.items()))
             # every phase has certificates, and depends on its configuration

@@ -125,7 +125,15 @@ def test_a_remote_without_an_address_is_named() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["[core", "[[core]]\n", "x", "[core]\nremote = 1\nremote = 2\n", "\udcff"]
+    "text",
+    [
+        "[core",
+        "[[core]]\n",
+        "x",
+        "[core]\nremote = 1\nremote = 2\n",
+        "[core]\nremote = %(remote)s\n",
+        "\udcff",
+    ],
 )
 def test_a_damaged_file_is_one_line(text: str) -> None:
     Path(".dvc/config").write_bytes(os.fsencode(text))

@@ -25,6 +25,16 @@ def test_a_pulled_clone_has_nothing_to_do(toy: Project, clone: Project) -> None:
     assert clone.git("status", "--short") == ""
 
 
+def test_a_clone_with_other_ends_of_lines_has_nothing_to_do(toy: Project) -> None:
+    """With Git's core.autocrlf=true, as on Windows, each job of a fresh clone was stale."""
+    folder = toy.folder.parent / "crlf"
+    toy.git("clone", "--quiet", "-c", "core.autocrlf=true", str(toy.folder), str(folder))
+    clone = Project(folder, toy.programs)
+    clone.run("coder-clip", "pull")
+    assert clone.planned() == []
+    assert clone.git("status", "--short") == ""
+
+
 def test_status_says_what_would_rerun_and_why(toy: Project) -> None:
     def lines() -> dict[str, str]:
         shown = toy.run("coder-clip", "status").stdout.splitlines()[1:]

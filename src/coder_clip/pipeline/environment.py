@@ -43,12 +43,17 @@ def write(paths: Paths, device: str) -> None:
             # torch's own number, which names the CUDA that it was built for
             "packages": {**packages(), "torch": str(torch.__version__)},
             "system": f"{platform.system()} {platform.machine()}",
-            "processor": _processor(),
+            "processor": processor(),
             "cores": os.cpu_count(),
             "vectors": torch.backends.cpu.get_cpu_capability(),
             "device": device,
         },
     )
+
+
+def versions() -> dict[str, str]:
+    """What a certificate names of this machine: its Python, its packages, its processor."""
+    return {"python": platform.python_version(), "processor": processor(), **packages()}
 
 
 def packages() -> dict[str, str]:
@@ -81,7 +86,7 @@ def device(paths: Paths) -> str | None:
         return None
 
 
-def _processor() -> str:
+def processor() -> str:
     """The processor's name, from Linux if possible."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()

@@ -31,10 +31,14 @@ PLAN = "CODER_CLIP_PLAN"
 class Plan:
     """All jobs of a configuration that make files, and the present values of the keys that
     certificates name.
+
+    program: the script that runs a job. folders: whose files certificates do not name.
     """
 
     jobs: list[Job]
     values: dict[str, Any]
+    program: str = ""
+    folders: tuple[str, ...] = ()
 
     def value(self, key: str) -> Any:
         """The present value of a configuration key; ABSENT if there is none."""
@@ -129,14 +133,22 @@ def plan(config: str | Path, keys: Iterable[str] = ()) -> Plan:
         said = [line.removeprefix("coder-clip: error: ") for line in said] or ["no answer"]
         raise UserError(f"Snakemake cannot plan: {one_line(said[-1], 500)}")
     document = json.loads(noted[1])
-    return Plan([Job.of(*job) for job in document["jobs"]], document["values"])
+    return Plan(
+        [Job.of(*job) for job in document["jobs"]],
+        document["values"],
+        document["program"],
+        tuple(document["folders"]),
+    )
 
 
-def note_plan(results: str | Path, config: Any, jobs: Iterable[Job]) -> None:
+def note_plan(
+    results: str | Path, config: Any, jobs: Iterable[Job], program: str, folders: Iterable[Path]
+) -> None:
     """In the Snakemake process of `plan`: write all jobs, and the present values of the wanted
     keys, to the file that PLAN names.
 
     Wanted are the keys in line one of that file, and the keys that certificates here name.
+    program, folders: as in `Plan`.
     """
     noted = Path(os.environ[PLAN])
     # slurm/plan.py plans to /dev/null, which has no line
@@ -148,6 +160,8 @@ def note_plan(results: str | Path, config: Any, jobs: Iterable[Job]) -> None:
     document = {
         "jobs": [[job.rule, job.wildcards, job.inputs, job.outputs] for job in jobs],
         "values": {key: lookup(config, key) for key in sorted(keys)},
+        "program": program,
+        "folders": list(map(str, folders)),
     }
     with noted.open("a", encoding="utf-8") as stream:
         stream.write(json.dumps(document) + "\n")

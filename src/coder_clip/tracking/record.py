@@ -77,8 +77,8 @@ class Workspace:
     def __init__(self, t: Tracked, keys: Iterable[str] = ()) -> None:
         self.t, self.hashes = t, Hashes()
         self.config_md5 = self.hashes.md5(t.config)
-        planned = plan(t.config, keys)
-        self.judge = Judge(t.root, planned.jobs, planned.value, self.hashes)
+        self.plan = plan(t.config, keys)
+        self.judge = Judge(t.root, self.plan.jobs, self.plan.value, self.hashes)
         self.recorded: dict[str, dict[str, str]] = {}
         with suppress(UserError):
             self.recorded = t.recorded()

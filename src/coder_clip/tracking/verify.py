@@ -30,7 +30,7 @@ from ..texts.generator import STORED_ONLY
 from .certificates import Certificate, Job
 from .judge import TO_RUN
 from .record import Workspace
-from .stages import tracked
+from .stages import is_below, tracked
 
 SAME, DIFFERS, FAILED, SKIPPED = "same", "differs", "failed", "not verified"
 ANSWERS = "generator.answers"  # key: the folder of a language model's answers
@@ -99,14 +99,14 @@ class Verification:
         missing = [path for path in job.inputs if not os.path.exists(path)]
         if missing:
             return f"its input {missing[0]} is not here ('coder-clip pull' downloads results)"
-        outside = [path for path in stated.files if not _is_below(path)]
-        outside += [path for path in job.outputs if not _is_below(path)]
+        outside = [path for path in stated.files if not is_below(path)]
+        outside += [path for path in job.outputs if not is_below(path)]
         if outside:
             return f"{one_line(outside[0])} is not a path inside of this clone"
         answers = self._answers(stated)
         if answers and not os.path.isdir(answers):
             return f"it asked a language model, whose answers are not here ({answers})"
-        if answers and not _is_below(answers):
+        if answers and not is_below(answers):
             return f"it asked a language model, whose answers are outside of this clone ({answers})"
         return ""
 
@@ -218,11 +218,6 @@ def _named(jobs: list[Job], names: Iterable[str]) -> list[Job]:
             raise UserError(f"no job, rule, phase or output '{name}'{nearest(name, set(known))}")
         wanted |= {job.name: job for job in of_name}
     return list(wanted.values())
-
-
-def _is_below(path: str) -> bool:
-    """False for a path that leaves the clone, which another person's certificate can name."""
-    return os.path.normpath(path) == path.rstrip("/") and not path.startswith((".", "/"))
 
 
 def _link(source: Path, target: Path) -> None:

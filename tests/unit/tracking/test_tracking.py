@@ -573,10 +573,7 @@ def test_dvc_yaml_of_another_configuration(toy: Tracked) -> None:
     assert yaml.safe_load(mine.yaml.read_text())["stages"] == {
         "texts": {
             "wdir": "../..",
-            "cmd": [
-                f"snakemake texts --profile workflow/profiles/default --configfile {config}",
-                f"coder-clip record --config {config}",
-            ],
+            "cmd": f"snakemake texts --profile workflow/profiles/default --configfile {config}",
             "deps": ["config/my own's.yaml"],
             "outs": [
                 {"results/mine/texts": {"persist": True}},
@@ -607,8 +604,9 @@ def test_dvc_yaml_names_the_phases_and_their_outputs(repo: Path) -> None:
         assert sorted(outs) == sorted(expected)
         kept = [path for path, how in outs.items() if how == {"cache": False, "persist": True}]
         assert sorted(kept) == sorted(f"results/{made}" for made in phase.get("keeps", ()))
-        assert set(stage["deps"]) <= {"config/reproduce.yaml", *before}
-        assert stage["cmd"][0].split()[:2] == ["snakemake", phase["target"]]
+        results = {path for path in stage["deps"] if path.startswith("results/")}
+        assert results <= set(before)
+        assert f"snakemake {phase['target']} --profile" in str(stage["cmd"])
         before += expected
 
 

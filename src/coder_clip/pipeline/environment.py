@@ -43,7 +43,7 @@ def write(paths: Paths, device: str) -> None:
             # torch's own number, which names the CUDA that it was built for
             "packages": {**packages(), "torch": str(torch.__version__)},
             "system": f"{platform.system()} {platform.machine()}",
-            "processor": processor(),
+            "processor": _processor(),
             "cores": os.cpu_count(),
             "vectors": torch.backends.cpu.get_cpu_capability(),
             "device": device,
@@ -53,7 +53,7 @@ def write(paths: Paths, device: str) -> None:
 
 def versions() -> dict[str, str]:
     """What a certificate names of this machine: its Python, its packages, its processor."""
-    return {"python": platform.python_version(), "processor": processor(), **packages()}
+    return {"python": platform.python_version(), "processor": _processor(), **packages()}
 
 
 def packages() -> dict[str, str]:
@@ -86,7 +86,7 @@ def device(paths: Paths) -> str | None:
         return None
 
 
-def processor() -> str:
+def _processor() -> str:
     """The processor's name, from Linux if possible."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
@@ -94,7 +94,7 @@ def processor() -> str:
         lines = []
     # the file has such a line for each core
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor() or "unknown")
+    return next(names, platform._processor() or "unknown")
 
 
 def foreign_code() -> str:

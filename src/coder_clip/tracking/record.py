@@ -153,10 +153,12 @@ class Workspace:
         own = [path for path in own if os.path.isfile(path) and not os.path.islink(path)]
         above = {key: _with_tables(key) for key in keys}
         has = dvc.params(self.t.config, {name for names in above.values() for name in names})
-        nearest = [next((n for n in names if n in has), "") for names in above.values()]
+        nearest = {next((n for n in names if n in has), "") for names in above.values()}
+        # a table stands for all keys in it
+        outer = {key for key in nearest if key and nearest.isdisjoint(_with_tables(key)[1:])}
         return Use(
             tuple(sorted(path for path in own if not is_in(path, self.t.root))),
-            tuple(sorted({name for name in nearest if name})),
+            tuple(sorted(outer)),
             whole="" in nearest,
         )
 

@@ -94,7 +94,7 @@ def _processor() -> str:
         lines = []
     # the file has such a line for each core
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform._processor() or "unknown")
+    return next(names, platform.processor() or "unknown")
 
 
 def foreign_code() -> str:

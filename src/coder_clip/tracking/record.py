@@ -7,6 +7,7 @@ import shlex
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -335,7 +336,7 @@ def _write(
         listed = [dict(phase_outs[out]) for out in sorted(phase_outs)]
         entry = {"cmd": stages[name]["cmd"], "deps": deps}
         if uses[name].keys:
-            entry["params"] = {t.config: {key: values[key] for key in uses[name].keys}}
+            entry["params"] = {t.config: deepcopy({key: values[key] for key in uses[name].keys})}
         entries[name] = {**entry, "outs": listed}
     t.write_lock({name: entries[name] for name in t.outs_of if name in entries})
 

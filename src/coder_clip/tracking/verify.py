@@ -24,13 +24,14 @@ from pathlib import Path
 from ..errors import UserError, nearest, one_line
 from ..foundation.artifacts import sha256
 from ..foundation.reads import ABSENT
+from ..foundation.yaml_file import read_yaml
 from ..pipeline.environment import foreign_code, versions
 from ..pipeline.phase_list import FILE as PHASES
 from ..texts.generator import STORED_ONLY
 from .certificates import Certificate, Job
 from .judge import TO_RUN
 from .record import Workspace
-from .stages import is_below, tracked
+from .stages import is_below, is_in, tracked
 
 SAME, DIFFERS, FAILED, SKIPPED = "same", "differs", "failed", "not verified"
 ANSWERS = "generator.answers"  # key: the folder of a language model's answers
@@ -167,10 +168,12 @@ class Verification:
             if path.endswith("/"):
                 for name in os.listdir(path):
                     _link(Path(path, name), copy / path / name)
-        for path in folders:
+        # a configuration is refused if a file or folder that it names is missing
+        for path in (*folders, *_named_in(t.config)):
             # a folder with the clone in it would bring all that the certificate does not name
             around = Path.cwd().is_relative_to(os.path.realpath(path))
-            if os.path.isdir(path) and path != answers and not around:
+            copied = is_in(path, "src") or path in (answers, t.root)
+            if os.path.exists(path) and not around and not copied:
                 (copy / path).parent.mkdir(parents=True, exist_ok=True)
                 _link(Path(path), copy / path)
         return copy
@@ -218,6 +221,22 @@ def _named(jobs: list[Job], names: Iterable[str]) -> list[Job]:
             raise UserError(f"no job, rule, phase or output '{name}'{nearest(name, set(known))}")
         wanted |= {job.name: job for job in of_name}
     return list(wanted.values())
+
+
+def _named_in(config: str) -> list[str]:
+    """Paths in the clone that a configuration names, such as "data/texts/rare.json" and
+    "local-dir:data/mini".
+    """
+    found: list[str] = []
+    waiting = [read_yaml(Path(config))]
+    for value in waiting:  # the list grows in the loop
+        if isinstance(value, dict):
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
+        elif isinstance(value, str):
+            found.append(value.rpartition(":")[2])
+    return [path for path in found if path and len(path) < 1000 and is_below(path)]
 
 
 def _link(source: Path, target: Path) -> None:

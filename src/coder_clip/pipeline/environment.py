@@ -51,7 +51,7 @@ def write(paths: Paths, device: str) -> None:
     )
 
 
-def versions() -> dict[str, str]:
+def this_machine() -> dict[str, str]:
     """What a certificate names of this machine: its Python, its packages, its processor."""
     return {"python": platform.python_version(), "processor": _processor(), **packages()}
 

@@ -23,7 +23,7 @@ from ..foundation.artifacts import write_text
 from ..foundation.blocks import Code, Found
 from ..foundation.hashes import Hashes
 from ..foundation.reads import observed
-from ..pipeline.environment import versions
+from ..pipeline.environment import this_machine
 from ..pipeline.phase_list import phases
 
 FORMAT = 3
@@ -177,7 +177,7 @@ def certified(
         inputs=inputs,
         files=files,
         outputs=outputs,
-        versions=versions(),
+        versions=this_machine(),
         doubt=f"{min(changed)} changed while it was made" if changed else "",
     ).write(job.certificate(results))
 

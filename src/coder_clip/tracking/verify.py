@@ -1,8 +1,7 @@
 """`coder-clip verify`: run jobs again in a copy, and compare the bytes with their certificates.
 
-A certificate is a statement; the pipeline is exact to the byte, so anybody can check it. A job gets
-a folder with the sources, and of all other files those that its certificate names: what it reads
-besides is not there. Nothing of the clone changes.
+A certificate is a statement; the pipeline is exact to the byte, so anybody can check it. A job runs
+in a copy of the clone, where of the results only its inputs are. Nothing of the clone changes.
 """
 
 from __future__ import annotations
@@ -24,11 +23,9 @@ from pathlib import Path
 from ..errors import UserError, nearest, one_line
 from ..foundation.artifacts import sha256
 from ..foundation.reads import ABSENT
-from ..foundation.yaml_file import read_yaml
-from ..pipeline.environment import foreign_code, versions
-from ..pipeline.phase_list import FILE as PHASES
+from ..pipeline.environment import foreign_code, this_machine
 from ..texts.generator import STORED_ONLY
-from .certificates import Certificate, Job
+from .certificates import PRESENT, Certificate, Job, read
 from .judge import TO_RUN
 from .record import Workspace
 from .stages import is_below, is_in, tracked
@@ -129,51 +126,47 @@ class Verification:
             if why:
                 return Verdict(job.name, FAILED, why)
             again = {path: sha256(copy / path) for path in job.outputs}
+            hidden = _hidden(stated, read(copy / job.certificate(self._here.t.root)))
         seconds = f"{time.monotonic() - begin:.0f} s"
         other = [path for path in job.outputs if again[path] != stated.outputs[path]]
+        if not other and hidden:
+            return Verdict(job.name, DIFFERS, f"it read {hidden}, which its certificate hides")
         if not other:
             return Verdict(job.name, SAME, f"{len(again)} files, {seconds}")
         return Verdict(job.name, DIFFERS, f"{', '.join(other)}; {_machines(stated.versions)}")
 
     def _copy(self, job: Job, stated: Certificate, folder: Path) -> Path:
-        """A folder like the clone, in which the job finds what its certificate names.
+        """A folder like the clone, but of the results it has only what the certificate names.
 
-        Sources are copied, other files are links: results are written beside their places and
-        renamed, so nothing is written through a link to a file.
+        Sources and answers are copied, all else are links: results are written beside their places
+        and renamed, so nothing is written through a link to a file.
         """
         t, plan = self._here.t, self._here.plan
-        folders = [path for path in map(os.path.normpath, plan.folders) if not os.path.isabs(path)]
-        paths = [path for path in job.inputs if not os.path.isabs(path)]
+        around = [path for path in map(os.path.normpath, plan.folders) if path.startswith("..")]
+        around += [path for path in job.inputs if path.startswith("..")]
         # as deep as paths that begin with ".." need
-        depth = max((Path(path).parts.count("..") for path in (*folders, *paths)), default=0)
+        depth = max((Path(path).parts.count("..") for path in around), default=0)
         copy = folder.joinpath("tree", *["deeper"] * depth, "clone")
         copy.mkdir(parents=True)
         shutil.copytree("src", copy / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg*"))
-        # folders first, so that no later path goes through a link
+        answers = self._answers(stated)
+        if answers:
+            shutil.copytree(answers, copy / answers)
+        # results are made in folders, and never behind a link
         made = [*job.outputs, str(job.certificate(t.root))]
-        read = [path for path, sha in stated.files.items() if sha]
-        given = [*paths, *read, t.config, str(PHASES)]
+        given = [path for path in (*job.inputs, *stated.files) if is_in(path, t.root)]
         for path in (*made, *given):
             (copy / path).parent.mkdir(parents=True, exist_ok=True)
-        listed = [path for path in read if os.path.isdir(path)]
-        for path in listed:
-            (copy / path).mkdir(parents=True, exist_ok=True)
         for path in given:
             if os.path.isfile(path):
                 _link(Path(path), copy / path)
-        answers = self._answers(stated)
-        if answers:
-            shutil.copytree(answers, copy / answers, dirs_exist_ok=True)
-        for path in listed:
-            if path.endswith("/"):
-                for name in os.listdir(path):
-                    _link(Path(path, name), copy / path / name)
-        # a configuration is refused if a file or folder that it names is missing
-        for path in (*folders, *_named_in(t.config)):
-            # a folder with the clone in it would bring all that the certificate does not name
-            around = Path.cwd().is_relative_to(os.path.realpath(path))
-            copied = is_in(path, "src") or path in (answers, t.root)
-            if os.path.exists(path) and not around and not copied:
+        here = [name for name in os.listdir() if not name.startswith(".")]
+        for name in {*here} - {"src", Path(t.root).parts[0]}:
+            _link(Path(name), copy / name)
+        for path in around:
+            # a folder with the clone in it would bring the results, too
+            inside = Path.cwd().is_relative_to(os.path.realpath(path))
+            if os.path.exists(path) and not inside:
                 (copy / path).parent.mkdir(parents=True, exist_ok=True)
                 _link(Path(path), copy / path)
         return copy
@@ -223,22 +216,6 @@ def _named(jobs: list[Job], names: Iterable[str]) -> list[Job]:
     return list(wanted.values())
 
 
-def _named_in(config: str) -> list[str]:
-    """Paths in the clone that a configuration names, such as "data/texts/rare.json" and
-    "local-dir:data/mini".
-    """
-    found: list[str] = []
-    waiting = [read_yaml(Path(config))]
-    for value in waiting:  # the list grows in the loop
-        if isinstance(value, dict):
-            waiting += value.values()
-        elif isinstance(value, list):
-            waiting += value
-        elif isinstance(value, str):
-            found.append(value.rpartition(":")[2])
-    return [path for path in found if path and len(path) < 1000 and is_below(path)]
-
-
 def _link(source: Path, target: Path) -> None:
     """Link a file or folder; a folder that is there already gets links to what it lacks."""
     if not os.path.lexists(target):
@@ -260,6 +237,17 @@ def _cache(folder: Path) -> Path:
     return folder
 
 
+def _hidden(stated: Certificate, again: Certificate | None) -> str:
+    """A file that the job read and its certificate does not name; "" if there is none.
+
+    Sources are not compared: with stored features, a job executes less.
+    """
+    files = again.files if again is not None else {}
+    content = [path for path, sha in files.items() if sha not in ("", PRESENT)]
+    own = [p for p in content if not p.endswith("/") and not is_in(p, "src")]
+    return next((path for path in own if path not in stated.files), "")
+
+
 def _entries(folder: Path) -> list[Path]:
     """What is in a folder, if there is one."""
     return list(folder.iterdir()) if folder.is_dir() else []
@@ -267,7 +255,7 @@ def _entries(folder: Path) -> list[Path]:
 
 def _machines(then: dict[str, str]) -> str:
     """Versions and processor that differ between the certificate and here."""
-    here = versions()
+    here = this_machine()
     other = [name for name in {**then, **here} if then.get(name) != here.get(name)]
     if not other:
         return "made with the same versions on this kind of processor"

@@ -138,8 +138,8 @@ class Verification:
     def _copy(self, job: Job, stated: Certificate, folder: Path) -> Path:
         """A folder like the clone, but of the results it has only what the certificate names.
 
-        Sources and answers are copied, all else are links: results are written beside their places
-        and renamed, so nothing is written through a link to a file.
+        What the job reads is copied, because artefacts name paths behind links. All else are links:
+        results are written beside their places and renamed, so nothing is written through one.
         """
         t, plan = self._here.t, self._here.plan
         around = [path for path in map(os.path.normpath, plan.folders) if path.startswith("..")]
@@ -154,12 +154,12 @@ class Verification:
             shutil.copytree(answers, copy / answers)
         # results are made in folders, and never behind a link
         made = [*job.outputs, str(job.certificate(t.root))]
-        given = [path for path in (*job.inputs, *stated.files) if is_in(path, t.root)]
+        named = [path for path in (*job.inputs, *stated.files) if is_below(path)]
+        given = [path for path in named if os.path.isfile(path) and not is_in(path, "src")]
         for path in (*made, *given):
             (copy / path).parent.mkdir(parents=True, exist_ok=True)
         for path in given:
-            if os.path.isfile(path):
-                _link(Path(path), copy / path)
+            shutil.copy2(path, copy / path)
         here = [name for name in os.listdir() if not name.startswith(".")]
         for name in {*here} - {"src", Path(t.root).parts[0]}:
             _link(Path(name), copy / name)

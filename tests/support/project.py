@@ -151,6 +151,16 @@ class Project:
             if {"benchmarks", "certificates"}.isdisjoint(p.parts)
         }
 
+    def snapshot(self) -> dict[str, tuple[str, int]]:
+        """Bytes and time of every file of the clone, Git's and Snakemake's own included; without
+        DVC's own and logs.
+        """
+        return {
+            str(path): (hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_mtime_ns)
+            for path in self.folder.rglob("*")
+            if path.is_file() and not {"__pycache__", ".dvc", "log"}.intersection(path.parts)
+        }
+
     def honest(self) -> list[str]:
         """Run; the rules that ran. What counts as current afterwards is what forcing every job
         makes.

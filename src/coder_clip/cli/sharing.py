@@ -184,3 +184,27 @@ def verify(
     print_lines([line])
     if not good:
         raise typer.Exit(1)
+
+
+@app.command(rich_help_panel=SHARING)
+def review(
+    ref: Annotated[
+        str,
+        typer.Argument(help="A branch, a commit, or a fork's ref after 'git fetch': alice/main."),
+    ],
+    config: ConfigOption = DEFAULT_CONFIG,
+    remote: Annotated[
+        bool, typer.Option(help="Look for their certificates in our remote, too.")
+    ] = True,
+) -> None:
+    """Show another commit's results beside ours, without running anything of theirs.
+
+    Which phases their certificates certify for their sources, which tables and metrics differ and
+    by how much, and what cannot be checked. Their files are read as data in a temporary folder;
+    certificates come from the cache or from our own remote.
+
+    For example: git fetch https://example.org/alice/coder-clip main && coder-clip review FETCH_HEAD
+    """
+    from ..tracking.review import review
+
+    print_lines(review(ref, existing_file(config), remote))

@@ -461,8 +461,9 @@ def _parsed(source: bytes, path: str) -> Module:
     dotted = Path(path).with_suffix("").parts[1:]  # without src
     try:
         module = parse(source, ".".join(dotted[:-1]))
-    except SyntaxError:
-        return Module()  # half-written by an editor: no block of it is as it was
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        # half-written by an editor, or another person's riddle: no block of it is as it was
+        return Module()
     document = {
         "blocks": {key: vars(block) for key, block in module.blocks.items()},
         "imported": module.imported,

@@ -4,20 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from pathlib import Path
 
 import pytest
 
 from project import Project
-
-
-def snapshot(folder: Path) -> dict[str, tuple[str, int]]:
-    """Bytes and time of every file of a clone, Git's and Snakemake's own included."""
-    return {
-        str(path): (hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_mtime_ns)
-        for path in folder.rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts and ".snakemake/log" not in str(path)
-    }
 
 
 def outcomes(said: str) -> dict[str, str]:
@@ -28,11 +18,11 @@ def outcomes(said: str) -> dict[str, str]:
 
 def test_a_sample_makes_the_same_bytes_and_nothing_moves(toy: Project) -> None:
     """A verification that wrote into the clone, or that only read, would say nothing."""
-    before = snapshot(toy.folder)
+    before = toy.snapshot()
     said = toy.run("coder-clip", "verify", "--sample", "7").stdout
     assert "7 of 7 jobs made the same bytes" in said
     assert set(outcomes(said).values()) == {"same"}
-    assert snapshot(toy.folder) == before
+    assert toy.snapshot() == before
 
 
 def test_the_seed_draws_the_same_jobs(toy: Project) -> None:

@@ -91,6 +91,14 @@ def test_day_by_day(shared: Project) -> None:
             shared.run("sh", "-ec", command)
 
 
+def test_verify_and_review(shared: Project) -> None:
+    """What one does with a fork before trusting it."""
+    shared.clone("fork")
+    for command in lines("coder-clip verify --sample"):
+        here = command.replace("zero_shot.csv", "main.csv")
+        shared.run("sh", "-ec", here)
+
+
 def test_an_older_commit_and_back(shared: Project) -> None:
     old = shared.bytes()
     shared.edit("config/reproduce.yaml", "threshold: 5", "threshold: 6")

@@ -189,6 +189,14 @@ def test_a_file_that_a_statement_reads_at_import_is_noted_with_its_line(toy: Pat
     assert read[3:] == ["src/toy/lists.py", 3]
 
 
+def test_what_a_library_looks_for_at_import_counts_for_all(toy: Path) -> None:
+    """As matplotlib for matplotlibrc. The first import can be of a module that does not count."""
+    (toy / "library.py").write_text("import os\n\nHERE = os.path.exists('settings.txt')\n")
+    lists = toy / "src/toy/lists.py"
+    lists.write_text(f"import library\n{lists.read_text()}")
+    assert ["absent", "settings.txt", [], "", 0] in notes(toy, "pass")
+
+
 def test_a_module_that_is_read_as_text_is_noted_and_an_import_is_not(toy: Path) -> None:
     work = "Path('src/toy/labels.py').read_text(); main.lazily()"
     assert [note[1] for note in notes(toy, work) if note[0] == "read" and not note[3]] == [

@@ -238,7 +238,7 @@ def _renamed(past: list[Commit]) -> str:
     code = Code(ROOT / "src")
     changed = [block for commit in past for block in commit.blocks]
     gone = sum(key not in code.module(path).blocks for path, key in changed)
-    return f"Of {len(changed):,} changes of a block {gone:,} are of one that is no more today."
+    return f"Of {len(changed):,} changed blocks {gone:,} do not exist today under their name."
 
 
 def _print_blocks(

@@ -28,6 +28,7 @@ from . import evidence
 
 VERSION = 1  # of `parse`; part of the names in the cache
 OTHER = "(other statements)"  # that bind no name: they count for whoever imports the module
+DEFINED = "?"  # after a name: whether a module defines it, and not how
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 # decorators that hand a method to nobody else
 PLAIN = {"property", "staticmethod", "classmethod", "cached_property", "abstractmethod", "cache"}
@@ -317,8 +318,8 @@ class Code:
         """The blocks that count if these do: path of a module -> block -> hash.
 
         roots: path and block, such as the bodies that a job executed; one that is not there has the
-        hash "". static: nobody watched them, so the bodies of the functions that they mention count
-        as well.
+        hash "". ``name?`` asks only whether a module defines a name. static: nobody watched them,
+        so the bodies of the functions that they mention count as well.
         """
         with evidence.unseen():
             return _Closure(self).of(roots, static)
@@ -339,7 +340,7 @@ class _Closure:
         found: Found = {}
         for path, key in roots:
             if path not in OBSERVERS:
-                found.setdefault(path, {})[key] = ""
+                found.setdefault(path, {})[key] = self._defined(path, key)
                 self._visit(path, key, static)
         self._finish()
         # statements without a name count in all modules that the others import
@@ -349,6 +350,15 @@ class _Closure:
         for path, key, _ in self._seen:
             found.setdefault(path, {})[key] = self._code.module(path).blocks[key].hash
         return {path: dict(sorted(found[path].items())) for path in sorted(found)}
+
+    def _defined(self, path: str, key: str) -> str:
+        """The hash of a root without a block: "defined" for ``name?`` if the module defines it.
+
+        An import does not count as a definition, like in `scan`.
+        """
+        block = self._code.module(path).blocks.get(key.removesuffix(DEFINED))
+        asks = key.endswith(DEFINED)
+        return "defined" if asks and block and not block.target else ""
 
     def _visit(self, path: str, key: str, static: bool) -> None:
         """Count a block, if there is one."""

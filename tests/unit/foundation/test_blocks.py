@@ -95,6 +95,18 @@ def test_a_job_depends_on_what_it_executed_and_what_this_mentions(source: Path) 
     }
 
 
+def test_whether_a_name_is_defined_counts_and_not_how(source: Path) -> None:
+    """The list of exhibits asks which modules have a figure: without this, each table would count
+    all that draws figures."""
+    asked = [("src/toy/main.py", f"{name}?") for name in ("TABLE", "double", "absent")]
+    before = Code(source).closure(asked)
+    assert before == {"src/toy/main.py": {"TABLE?": "defined", "absent?": "", "double?": ""}}
+    write(source, "main", MAIN.replace("double(2)", "double(3)"))
+    assert Code(source).closure(asked) == before
+    write(source, "main", MAIN.replace("TABLE", "LIST"))
+    assert Code(source).closure(asked) != before
+
+
 @pytest.mark.parametrize(
     ("module", "old", "new"),
     [

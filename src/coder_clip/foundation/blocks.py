@@ -355,8 +355,8 @@ class _Closure:
         return {path: dict(sorted(found[path].items())) for path in sorted(found)}
 
     def _registering(self, path: str, static: bool) -> None:
-        """Count what acts by being imported: statements that bind no name, and functions and classes
-        that a decorator of this program can hand to others.
+        """Count what acts by being imported: statements that bind no name, and what a decorator of
+        this program can hand to others.
         """
         for key, block in self._code.module(path).blocks.items():
             handed_on = any(self._is_own(path, name) for name in block.decorators)

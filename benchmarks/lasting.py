@@ -5,11 +5,12 @@ certificates of the present default name.
 
 A commit touches a job if it changes a block (foundation/blocks.py) that the job's certificate
 names. A block that got another name since then, or whose module did, does not count. For comparison
-"by modules": a job as touched by every change of a module of which it names a block. A commit
-reruns the jobs that it touches and all that depend on them, of which some would find the same inputs
-and end at once. Their share is of the CPU seconds in results/benchmarks: `make reproduce` before, in
-a fresh clone and with an empty cache of features (XDG_CACHE_HOME), because a job that finds nothing
-to do takes no time.
+"by modules": a job as touched by every change of a module of which it names a block.
+
+A commit reruns the jobs that it touches and all that depend on them, of which some would find the
+same inputs and end at once. Their share is of the CPU seconds in results/benchmarks. Run `make
+reproduce` before, without results and with an empty cache of features (XDG_CACHE_HOME), because a
+job that finds nothing to do takes no time.
 
 Prints Markdown tables. --blocks also prints the blocks that cause the most touches.
 """

@@ -26,7 +26,7 @@ from typing import Any
 
 from . import evidence
 
-VERSION = 1  # of `parse`; part of the names in the cache
+VERSION = 2  # of `parse`; part of the names in the cache
 OTHER = "(other statements)"  # that bind no name: they count for whoever imports the module
 DEFINED = "?"  # after a name: whether a module defines it, and not how
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
@@ -46,14 +46,16 @@ class Block:
     """A block. names: that it mentions; also ``name.attribute`` where a name stands before the dot.
 
     lines: first and last line of each of its statements. implicit: a method that is called, or
-    handed on by a decorator, without its name being mentioned. target: of an import, the module and
-    the name in it. computed: it reads attributes whose names it computes.
+    handed on by a decorator, without its name being mentioned. decorators: names, of a function or
+    class. target: of an import, the module and the name in it. computed: it reads attributes whose
+    names it computes.
     """
 
     hash: str = ""
     names: list[str] = field(default_factory=list)
     lines: list[list[int]] = field(default_factory=list)
     implicit: bool = False
+    decorators: list[str] = field(default_factory=list)
     target: list[str] = field(default_factory=list)
     computed: bool = False
 
@@ -130,9 +132,10 @@ def _take_function(
     ]
     name = f"{prefix}{node.name}"
     statement = _add(module, name, signature, [node])
-    decorators = {_name(decorator).rpartition(".")[2] for decorator in node.decorator_list}
+    statement.decorators = [_name(decorator) for decorator in node.decorator_list]
+    handed_on = {name.rpartition(".")[2] for name in statement.decorators} - PLAIN
     dunder = node.name.startswith("__") and node.name.endswith("__")
-    statement.implicit = bool(prefix) and (dunder or bool(decorators - PLAIN))
+    statement.implicit = bool(prefix) and (dunder or bool(handed_on))
     _add(module, f"{name}()", node.body, [])
 
 
@@ -140,7 +143,8 @@ def _take_class(module: Module, node: ast.ClassDef) -> None:
     methods = [member for member in node.body if isinstance(member, FUNCTIONS)]
     rest = [member for member in node.body if member not in methods]
     header = [node.decorator_list, node.bases, node.keywords]
-    _add(module, node.name, [*header, *rest], [node])
+    statement = _add(module, node.name, [*header, *rest], [node])
+    statement.decorators = [_name(decorator) for decorator in node.decorator_list]
     for method in methods:
         _take_function(module, method, f"{node.name}.")
 
@@ -180,7 +184,8 @@ def _take_statement(module: Module, node: ast.stmt, package: str) -> None:
 def _never_runs(node: ast.stmt) -> bool:
     """True for blocks of type checkers and of scripts, and for what `_Bare` left empty."""
     if isinstance(node, ast.If):
-        return ast.unparse(node.test) in ("TYPE_CHECKING", "__name__ == '__main__'")
+        never = ast.unparse(node.test) in ("TYPE_CHECKING", "__name__ == '__main__'")
+        return never and not node.orelse
     return isinstance(node, ast.Pass)
 
 
@@ -343,9 +348,8 @@ class _Closure:
                 found.setdefault(path, {})[key] = self._defined(path, key)
                 self._visit(path, key, static)
         self._finish()
-        # statements without a name count in all modules that the others import
         for path in self._imported():
-            self._visit(path, OTHER, True)
+            self._registering(path, static)
         self._finish()
         for path, key, _ in self._seen:
             found.setdefault(path, {})[key] = self._code.module(path).blocks[key].hash
@@ -359,6 +363,17 @@ class _Closure:
         block = self._code.module(path).blocks.get(key.removesuffix(DEFINED))
         asks = key.endswith(DEFINED)
         return "defined" if asks and block and not block.target else ""
+
+    def _registering(self, path: str, static: bool) -> None:
+        """Count what acts by being imported: statements that bind no name, and what a decorator of
+        this program can hand to others.
+        """
+        for key, block in self._code.module(path).blocks.items():
+            handed_on = any(self._is_own(path, name) for name in block.decorators)
+            if key == OTHER or (handed_on and "." not in key):
+                self._visit(path, key, True)
+                if static:
+                    self._visit(path, f"{key}()", True)
 
     def _visit(self, path: str, key: str, static: bool) -> None:
         """Count a block, if there is one."""
@@ -425,6 +440,13 @@ class _Closure:
             for unwatched in (False, True):
                 if (key.removeprefix(f"{cls}."), unwatched) in self._attributes:
                     self._name(path, key, static and unwatched)
+
+    def _is_own(self, path: str, decorator: str) -> bool:
+        """True for a decorator of this program at the top level of a module."""
+        block = self._code.module(path).blocks.get(decorator.partition(".")[0])
+        if block is None:
+            return False
+        return not block.target or bool(self._code.path(block.target[0]))
 
     def _whole(self, path: str) -> None:
         """Count a module whole, and all that it imports."""

@@ -175,6 +175,14 @@ def test_in_a_quiet_place_nothing_is_noted_and_later_it_is(toy: Path) -> None:
     assert blocks(toy, f"{quiet}    main.plain()") == {"plain()"}
 
 
+def test_a_quiet_place_reads_no_module_whole(toy: Path) -> None:
+    """To empty caches all modules are looked at; noted, every label would count for every job."""
+    work = """with tracing.quiet():
+        main.plain()
+"""
+    assert [note for note in notes(toy, work) if note[0] in ("block", "attribute")] == []
+
+
 def test_attributes_with_computed_names_are_noted(toy: Path) -> None:
     found = notes(toy, "main.computed('T' + 'WO')")
     assert ["attribute", "src/toy/labels.py", "TWO", "", 0] in found

@@ -78,7 +78,9 @@ def _cached_functions() -> list[Any]:
         # By exact type: an object of another library may fail if it is asked for its attributes.
         cached_function = type(lru_cache(forget_caches))
         with evidence.quiet():  # a look at a module's names is noted
-            namespaces = [vars(module) for module in list(sys.modules.values()) if module]
+            namespaces = [
+                vars(module) for module in list(sys.modules.values()) if module is not None
+            ]
         values = [v for n in namespaces if FLAGS in n for v in list(n.values())]
         _cached.append([value for value in values if type(value) is cached_function])
     return _cached[0]

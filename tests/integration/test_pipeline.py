@@ -198,7 +198,7 @@ CHANGES: dict[str, tuple[Change, dict[str, int]]] = {
     "source of the features": (comment("src/coder_clip/encoders/features.py"),
                                {**AFTER_FEATURES, "encode_texts": 0, "build_coder": 0}),
     "source of a data set": (comment("src/coder_clip/datasets/drawn/shapes.py"), of_one(EVERYTHING)),
-    "source of the figures": (comment("src/coder_clip/phases/figures.py"), {}),
+    "source of the figures": (comment("src/coder_clip/phases/figure.py"), {}),
     "configuration code": (comment("src/coder_clip/pipeline/config.py"), EVERYTHING),
     "the command line": (comment("src/coder_clip/cli/phases.py"), EVERYTHING),
 }  # fmt: skip

@@ -71,26 +71,29 @@ NOT_COPIED = ("tests/", "docs/", "benchmarks/", "results/", "dvc.lock")  # nothi
 EVERY_JOB = """
 import sys
 from pathlib import Path
-from coder_clip.cli import app
-from coder_clip.foundation import evidence
-from coder_clip.foundation.artifacts import sha256
+sys.path.insert(0, str(Path("src").absolute()))
+from coder_clip.foundation import evidence, reads, tracing
+evidence.watch()
+tracing.install(Path("src/coder_clip").absolute())
 from coder_clip.pipeline.config import known_folders, load_config
-from coder_clip.pipeline.phase_list import phases
-from coder_clip.tracking.certify import certified
+from coder_clip.pipeline.phase_list import Call, phases
+from coder_clip.tracking.certificates import certified
+from coder_clip.tracking.judge import judged_here
 from coder_clip.tracking.plan import plan
 jobs, config = plan(sys.argv[1]).jobs, load_config(sys.argv[1])
-evidence.sources = {"Snakefile": sha256("Snakefile")}
 for rule, command in ((r, c) for phase in phases() for r, c in phase.commands.items()):
     for job in (job for job in jobs if job.rule == rule):
         names = " ".join(dict.fromkeys(Path(output).stem for output in job.outputs))
-        words = command.removesuffix(" 2> {log}").replace("{params.names}", names)
+        line = command.removesuffix(" 2> {log}").replace("{params.names}", names)
         for name, value in job.wildcards.items():
-            words = words.replace("{wildcards.%s}" % name, value)
-        words = words.replace("{params.shards}", str(config.features.shards)).split()
-        with certified(job, words, config.results, config, known_folders(config)) as needed:
-            if needed and (code := app(words[1:], standalone_mode=False)):
-                sys.exit(code)
-        evidence.config = evidence.read = None
+            line = line.replace("{wildcards.%s}" % name, value)
+        line = line.replace("{params.shards}", str(config.features.shards))
+        if judged_here(job, config, config.results):
+            continue
+        call = Call.of(line)
+        run, known = call.function(), known_folders(config)
+        with certified(job, line, str(call), config.results, config, known) as noted:
+            run(noted, *call.arguments, **call.options)
 """
 FEW = {"train": 16, "val": 6, "test": 12}
 MARKS = {"red_disc": "red", "blue_disc": "blue", "green_disc": "green"}

@@ -313,11 +313,10 @@ def drawing_key(dataset: Any) -> str:
     libraries.
     """
     versions = {name: version(name) for name in ("numpy", "pillow")}
-    roots = []
-    for drawing in (type(dataset), type(dataset).image):
-        body = "" if isinstance(drawing, type) else "()"
-        module = drawing.__module__.replace(".", "/")
-        roots.append((f"{PACKAGE.parent.name}/{module}.py", f"{drawing.__qualname__}{body}"))
+    roots: list[tuple[str, str]] = []
+    for cls in type(dataset).__mro__:
+        path = f"{PACKAGE.parent.name}/{cls.__module__.replace('.', '/')}.py"
+        roots += [(path, cls.__qualname__), (path, f"{cls.__qualname__}.image()")]
     code = Code(PACKAGE.parent).closure(roots, static=True)
     return json.dumps({**versions, "code": _same_code(code)}, sort_keys=True)
 

@@ -8,6 +8,7 @@ millisecond per file."""
 from __future__ import annotations
 
 import ast
+import os
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,7 +50,7 @@ class Module:
         return [self.get(name) for name in names]
 
     def _took(self, name: str) -> None:
-        evidence.took(self.path.relative_to(CLONE).as_posix(), name)
+        evidence.took(os.path.relpath(self.path, CLONE), name)
 
 
 def modules(folder: Path) -> list[Module]:

@@ -20,7 +20,7 @@ from coder_clip.baselines.zero_shot import class_weights, clip_scores
 from coder_clip.evaluation.estimates import paired_test, paired_test_over_seeds
 from coder_clip.foundation.artifacts import Paths, read_json, read_parquet, write_json
 from coder_clip.neighbors import TextNeighbors
-from coder_clip.phases import adapter, coder, pairs, rerank, zero_shot
+from coder_clip.phases import adapter, coder, confusable_pairs, rerank, zero_shot
 from coder_clip.reporting.evidence import judge
 from coder_clip.reporting.results import Results
 from toy_features import GRID, N_CLASSES, TOP, Toy
@@ -155,7 +155,7 @@ def test_test_images_do_not_decide_which_pairs_get_texts(toy: Toy, tmp_path: Pat
         {"classes": [f"class {c}" for c in range(N_CLASSES)], "images": {"val": 0, "test": 0}},
     )
     paths.image_features("m", "toy", "test").unlink()
-    pairs.run(config, "toy")
+    confusable_pairs.run(config, "toy")
     widest = max(0.3, *GRID)
     counts = Counter(
         tuple(sorted(pair))

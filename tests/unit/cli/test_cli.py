@@ -245,7 +245,7 @@ def test_a_model_is_loaded_once_for_all_its_data_sets(
     )
     asked: list[tuple[str, str, object]] = []
     monkeypatch.setattr(
-        image_features, "run", lambda c, m, d, splits, shard: asked.append((m, d, splits))
+        image_features, "run", lambda c, m, d, splits, **_: asked.append((m, d, splits))
     )
     assert command("image-features", "--config", str(configuration)).code == 0
     assert asked == [(m, d, None) for m in ("a", "b") for d in ("rare", "shapes")]

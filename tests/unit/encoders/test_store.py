@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from coder_clip.encoders.features import ImageFeatures, extract
 from coder_clip.encoders.store import FeatureStore, features_key
 from coder_clip.errors import UserError
 from coder_clip.foundation import evidence
+from coder_clip.foundation.blocks import Code
 from tiny import save_tiny
 
 CPU = torch.device("cpu")
@@ -172,7 +174,6 @@ def test_a_drawn_picture_is_drawn_and_encoded_once(
         assert torch.equal(first.features, alone.features)
     drawn.clear()
     path = "src/coder_clip/datasets/drawn/drawing.py"
-    assert path in store_module._DRAWING
     monkeypatch.setitem(evidence.sources, path, "another")
     extract(data, *some, encoder, store=store, progress=False)
     assert drawn == some[0]
@@ -258,22 +259,22 @@ def test_another_encoder_device_and_other_code_have_other_features(
     """A bug that is fixed must not live on in the cache, and the last bits of a GPU's features are
     others.
     """
-    key = features_key(encoder.metadata(), CPU)
-    assert key != features_key(encoder.metadata(), torch.device("cuda"))
-    assert key != features_key(
-        load_encoder(EncoderSpec(f"local-dir:{folder}", device="cpu")).metadata(), CPU
-    )
-    second = torch.device("cuda", 1)
-    assert features_key(encoder.metadata(), second) == features_key(
-        encoder.metadata(), torch.device("cuda")
-    )
+
+    def key_of(of: Encoder = encoder, device: str = "cpu", kind: str = "image") -> str:
+        return features_key(of.metadata(), torch.device(device), kind)
+
+    key = key_of()
+    assert key != key_of(device="cuda")
+    assert key != key_of(load_encoder(EncoderSpec(f"local-dir:{folder}", device="cpu")))
+    assert key != key_of(kind="text")
+    assert key_of(device="cuda:1") == key_of(device="cuda")
     with monkeypatch.context() as edited:  # by somebody, while weights load
         edited.setattr(Path, "read_bytes", lambda self: b"other code")
-        assert key == features_key(encoder.metadata(), CPU), "that of the code that was imported"
+        assert key == key_of(), "that of the code that was imported"
     monkeypatch.setitem(
         evidence.sources, "src/coder_clip/encoders/features.py", "executed by a job"
     )
-    assert key != features_key(encoder.metadata(), CPU)
+    assert key != key_of()
 
 
 def test_encoders_kinds_and_sizes_are_kept_apart(cache: Path) -> None:
@@ -445,3 +446,45 @@ def test_an_encoder_is_remembered_until_its_files_change(cache: Path, tmp_path: 
         about.write_text(kept)
     weights.write_text("others")
     assert FeatureStore(cache).metadata(spec) is None
+
+
+# ---- the code that makes a feature
+
+
+def edited(tmp_path: Path, module: str, old: str, new: str) -> set[str]:
+    """Kinds whose code an edit of a module changes, in a copy of the source."""
+    source = tmp_path / "src"
+    shutil.copytree(store_module.PACKAGE, source / "coder_clip", dirs_exist_ok=True)
+    path = source / f"coder_clip/{module}.py"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    changed = set()
+    for kind, before in store_module._CODE.items():
+        roots = [(f"src/coder_clip/{m}.py", f"{name}()") for m, name in store_module.MAKERS[kind]]
+        if Code(source).closure(roots, static=True) != before:
+            changed.add(kind)
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("module", "old", "new", "kinds"),
+    [
+        ("encoders/table_list", "import", "# a remark\nimport", set()),
+        ("encoders/store", "class FeatureStore", "# a remark\nclass FeatureStore", set()),
+        ("encoders/store", "SECONDS = 60.0", "SECONDS = 30.0", set()),
+        ("encoders/features", "encoding images", "encoding pictures", set()),
+        ("encoders/proof", "SAME =", "SAME = 1 +", {"encoder"}),
+        # the class of the encoder names the type of its preprocessing, so texts count, too
+        ("encoders/preprocessing", ".div_(255)", ".div_(256)", {"image", "text"}),
+        ("encoders/preprocessing", "0.5 + 0.5 * draw", "0.4 + 0.6 * draw", {"image", "text"}),
+        ("encoders/text_towers", "argmax(dim=1) + 1", "argmax(dim=1) + 2", {"text"}),
+        ("datasets/images", "LEAST_SIDE = 512", "LEAST_SIDE = 256", {"image"}),
+        ("foundation/reproducible", "STORED_BITS =", "STORED_BITS = 1 +", {"image", "text"}),
+    ],
+)
+def test_a_feature_holds_as_long_as_the_code_that_makes_it(
+    tmp_path: Path, module: str, old: str, new: str, kinds: set[str]
+) -> None:
+    """A remark threw the features of a library away, days of a GPU; another normalisation must."""
+    assert edited(tmp_path, module, old, new) - {"encoder"} == kinds - {"encoder"}

@@ -8,7 +8,8 @@ import sys
 import numpy as np
 import pytest
 import torch
-from coder_clip.phases.pairs import counted
+
+from coder_clip.phases.confusable_pairs import counted
 
 
 @pytest.mark.rest
@@ -16,15 +17,15 @@ from coder_clip.phases.pairs import counted
     ("phase", "unused"),
     [
         ("pair_texts", {"torch", "open_clip", "pandas"}),
-        ("pairs", {"open_clip", "pandas", "scipy"}),
-        ("one_to_one", {"open_clip", "pandas", "scipy"}),
+        ("confusable_pairs", {"open_clip", "pandas", "scipy"}),
+        ("pair_features", {"open_clip", "pandas", "scipy"}),
         ("adapter", {"open_clip", "scipy.stats", "sklearn"}),
-        ("tables", {"open_clip", "scipy.stats", "sklearn", "matplotlib"}),
+        ("table", {"open_clip", "scipy.stats", "sklearn", "matplotlib"}),
     ],
 )
 def test_a_phase_imports_only_what_it_uses(phase: str, unused: set[str]) -> None:
     """Every job of it would start seconds later: a third of the time of a short run is imports."""
-    code = f"import sys, coder_clip.cli, coder_clip.phases.{phase}; print(*sys.modules)"
+    code = f"import sys, coder_clip.phases.{phase}; print(*sys.modules)"
     run = subprocess.run(
         [sys.executable, "-c", code], check=True, stdout=subprocess.PIPE, text=True
     )

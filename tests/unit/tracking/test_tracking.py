@@ -16,18 +16,19 @@ from typing import Any
 import pytest
 import yaml
 
-from coder_clip import tracking
 from coder_clip.errors import UserError
 from coder_clip.foundation import dvc, locks
+from coder_clip.foundation.blocks import Found, parse
 from coder_clip.foundation.dvc import folder_md5, read_list
 from coder_clip.foundation.hashes import Hashes
 from coder_clip.foundation.reads import ABSENT
 from coder_clip.pipeline import environment
+from coder_clip.pipeline.phase_list import Call
 from coder_clip.reporting.rows import config_of, row_of
-from coder_clip.tracking import stages
+from coder_clip.tracking import rerun, stages
 from coder_clip.tracking.certificates import Certificate, Job, read
 from coder_clip.tracking.explain import Explained, _concerns, lines
-from coder_clip.tracking.judge import FOLLOWS, MISSING, NONE, OTHER_BYTES, Judge, objection
+from coder_clip.tracking.judge import FOLLOWS, MISSING, NONE, OLD, OTHER_BYTES, Judge
 from coder_clip.tracking.stages import DEFAULT, Tracked
 from coder_clip.tracking.status import Line, table
 
@@ -93,12 +94,12 @@ phases:
   texts:
     target: texts
     makes: [texts]
-    rules: {text: "make --set {wildcards.set} {params.names} 2> {log}"}
+    rules: {text: "toy make --set {wildcards.set} {params.names} 2> {log}"}
   report:
     target: page
     makes: [tables, page.html, metrics.json]
     keeps: [tables, metrics.json]
-    rules: {page: "page 2> {log}"}
+    rules: {page: "toy page 2> {log}"}
 """
 DVC = """
 stages:
@@ -115,23 +116,36 @@ stages:
       - results/certificates/report: {persist: true}
     metrics: [{results/metrics.json: {cache: false, persist: true}}]
 """
+# hash of the body of F, and of another one
+F, G = "def f():\n    return 1\n", "def f():\n    return 2\n"
+BODY = parse(F.encode(), "").blocks["f()"].hash
+SIGNATURE = parse(F.encode(), "").blocks["f"].hash
+CODE = {"src/x.py": {"f": SIGNATURE, "f()": BODY}}
 JOB = Job("text", {"set": "a.b"}, ("data/a.txt",), ("results/texts/a.json",))
 PAGE = Job("page", {}, ("results/texts/a.json",), ("results/page.html", "results/tables/t.csv"))
 STATED = Certificate(
     rule="text",
-    command="make --set a.b x y",
+    command="toy make --set a.b x y",
+    call="coder_clip.phases.make.run(['x', 'y'], set='a.b')",
     values={"words": 3, "top": None},
-    sources={"src/x.py": "xx"},
+    variables={},
+    blocks=CODE,
     inputs={"data/a.txt": "aa"},
     files={"src/words.yaml": "ww"},
     outputs={"results/texts/a.json": "oo"},
 )
-HERE = {"src/x.py": "xx", "data/a.txt": "aa", "src/words.yaml": "ww", "results/texts/a.json": "oo"}
+HERE = {"data/a.txt": "aa", "src/words.yaml": "ww", "results/texts/a.json": "oo"}
 VALUES = {"words": 3, "top": None, "new": 1}
 
 
 def now(key: str) -> Any:
     return VALUES.get(key, ABSENT)
+
+
+def certificate(
+    rule: str, command: str, inputs: dict[str, str], outputs: dict[str, str], code: Found = CODE
+) -> Certificate:
+    return Certificate(rule, command, str(Call.of(command)), {}, {}, code, inputs, {}, outputs)
 
 
 @pytest.fixture
@@ -146,18 +160,25 @@ def toy() -> Tracked:
 def test_a_certificate_speaks_of_this_tree_or_says_why_not() -> None:
     def judged(stated: Certificate = STATED, job: Job = JOB, value: Any = now, **here: str) -> str:
         found = {**HERE, **{path.replace("__", "/"): sha for path, sha in here.items()}}
-        return objection(stated, job, value, lambda path: found.get(path, ""))
+        judge = Judge("results", [], value)
+        return judge.objection(stated, job, lambda path: found.get(path, ""))
 
+    put("src/x.py", F)
     assert judged() == ""
     assert judged(replace(STATED, versions={"torch": "1"})) == "", "another machine made it"
     assert judged(replace(STATED, doubt="it changed")) == "it changed"
     for command in (
-        "make --set aXb x y",
-        "make --set a.b",
-        "make --set a.b x y; true"[:-6] + " 2> log;",
+        "toy make --set aXb x y",
+        "toy make --set a.b",
     ):
-        wrong = command != "make --set a.b x y 2> log;"
-        assert judged(replace(STATED, command=command)) == ("the command changed" if wrong else "")
+        assert judged(replace(STATED, command=command)) == "the command changed"
+    other = "coder_clip.phases.make.run(['x', 'z'], set='a.b')"
+    assert judged(replace(STATED, call=other)).startswith("the command means something else")
+    unread = replace(STATED, command="toy make --set a.b 'x y")
+    assert (
+        judged(unread)
+        == "not a command of a phase: 'toy make --set a.b 'x y' (No closing quotation)"
+    )
     assert judged(value={"words": 4, "top": None}.get) == "a parameter changed (words 3 → 4)"
     gone = {"words": 3, "top": ABSENT}
     assert judged(value=gone.get) == "a parameter changed (top None → not there)"
@@ -168,7 +189,10 @@ def test_a_certificate_speaks_of_this_tree_or_says_why_not() -> None:
     assert (
         judged(job=replace(JOB, outputs=("results/texts/b.json",))) == "other outputs than before"
     )
-    assert judged(**{"src__x.py": "yy"}) == "a source changed (src/x.py)"
+    put("src/x.py", G)
+    assert judged() == "the code changed (src/x.py: f())"
+    put("src/x.py", f"# a remark\n{F}\n\ndef g():\n    return 3\n")
+    assert judged() == ""
     assert judged(**{"data__a.txt": ""}) == "an input changed (data/a.txt)"
     assert judged(**{"results__texts__a.json": "zz"}) == OTHER_BYTES
 
@@ -183,25 +207,32 @@ def test_a_missing_file_counts_as_what_its_certificate_says_while_that_holds() -
     is seen.
     """
     put("data/a.txt", "aa")
-    put("src/x.py", "xx")
+    put("src/x.py", F)
     made = {"data/a.txt": sha("aa")}, {"results/texts/a.json": sha("oo")}
-    own = {"src/x.py": sha("xx")}
-    stated = replace(STATED, sources=own, inputs=made[0], files={}, outputs=made[1])
+    stated = replace(STATED, inputs=made[0], files={}, outputs=made[1])
     stated.write(JOB.certificate("results"))
     page = {path: sha(path) for path in PAGE.outputs}
     for path in page:
         put(path, path)
-    put("src/page.py")
-    Certificate("page", "page", {}, {"src/page.py": sha("x")}, made[1], {}, page).write(
-        PAGE.certificate("results")
-    )
+    put("src/page.py", F)
+    page_code = {"src/page.py": CODE["src/x.py"]}
+    certificate("page", "toy page", made[1], page, page_code).write(PAGE.certificate("results"))
     assert Judge("results", [JOB, PAGE], now).outdated == {"text/a.b": MISSING}
-    put("src/x.py", "yy")
+    put("src/x.py", G)
     judge = Judge("results", [JOB, PAGE], now)
-    assert judge.outdated["text/a.b"] == "a source changed (src/x.py)"
+    assert judge.outdated["text/a.b"] == "the code changed (src/x.py: f())"
     assert judge.outdated["page"] == "an input changed (results/texts/a.json)"
     put("results/texts/a.json", "oo")
     assert "page" not in Judge("results", [JOB, PAGE], now).outdated, "it is there again"
+
+
+@pytest.mark.usefixtures("toy")
+def test_a_certificate_of_an_earlier_version_says_so() -> None:
+    """An upgrade makes results again; the reason must not read like damage."""
+    put("data/a.txt")
+    put("results/texts/a.json")
+    put(str(JOB.certificate("results")), '{"format": 2, "sources": {}}')
+    assert Judge("results", [JOB], now).outdated == {"text/a.b": OLD}
 
 
 @pytest.mark.usefixtures("toy")
@@ -214,9 +245,9 @@ def test_a_damaged_certificate_is_none(text: str) -> None:
     assert Judge("results", [JOB], now).outdated == {"text/a.b": NONE}
 
 
-def test_a_certificate_without_sources_is_none() -> None:
+def test_a_certificate_without_code_is_none() -> None:
     """It would hold for ever, whatever happens to the code."""
-    replace(STATED, sources={}).write(Path("c.json"))
+    replace(STATED, blocks={}).write(Path("c.json"))
     assert read("c.json") is None
 
 
@@ -226,16 +257,13 @@ def test_a_lost_file_is_made_again_and_one_of_a_phase_that_nobody_pulled_is_not(
     it.
     """
     other = Job("text", {"set": "b"}, ("data/b.txt",), ("results/texts/b.json",))
-    put("src/x.py", "xx")
-    source = {"src/x.py": sha("xx")}
+    put("src/x.py", F)
     for job in (JOB, other, PAGE):
         for path in (*job.inputs, *job.outputs):
             put(path)
         sums = [{path: sha("x") for path in paths} for paths in (job.inputs, job.outputs)]
-        command = "page" if job is PAGE else f"make --set {job.wildcards['set']} "
-        Certificate(job.rule, command, {}, source, sums[0], {}, sums[1]).write(
-            job.certificate("results")
-        )
+        command = "toy page" if job is PAGE else f"toy make --set {job.wildcards['set']} "
+        certificate(job.rule, command, *sums).write(job.certificate("results"))
     jobs = [JOB, other, PAGE]
     assert Judge("results", jobs, now).must_run() == {}
     Path(JOB.outputs[0]).unlink()
@@ -262,17 +290,15 @@ def test_code_from_elsewhere_is_noticed() -> None:
 
 
 def test_runs_are_noticed_until_the_last_has_ended() -> None:
-    settings = SimpleNamespace(forceall=False, forcerun=["text"], forcetargets=True, targets=["a"])
     locks.RUN.parent.mkdir(parents=True)
     assert not locks.running()
     for _ in range(2):
         dag = SimpleNamespace(needrun_jobs=lambda: [])
-        tracking.start(SimpleNamespace(dag_settings=settings, dag=dag))
-    assert os.environ.pop("CODER_CLIP_FORCED") == "text\na"
+        rerun.start(SimpleNamespace(dag=dag))
     assert locks.running()
-    tracking._held.pop().close()  # as the end of its process does
+    rerun._held.pop().close()  # as the end of its process does
     assert locks.running()
-    tracking._held.pop().close()
+    rerun._held.pop().close()
     assert not locks.running()
 
 
@@ -614,7 +640,8 @@ def test_an_explanation_is_short_unless_all_is_asked_for() -> None:
         }
         for i in range(40)
     ]
-    given = {"x": "2" * 64, **{f"src/{i}.py": "3" * 64 for i in range(30)}}
+    given = {"x": "2" * 64}
+    code = {f"src/{i}.py": {"f()": "3" * 32} for i in range(30)}
     found = Explained(
         "t.csv",
         {"dataset": "d"},
@@ -622,12 +649,12 @@ def test_an_explanation_is_short_unless_all_is_asked_for() -> None:
         "1",
         artefacts[:9],
         given,
-        {"s.py": "3" * 64},
-        ["src/4.py"],
+        code,
+        ["src/4.py: f()"],
     )
-    shown = [line.split()[0] for line in lines(found) if "sha256" in line]
-    assert shown == ["x", "src/4.py"], (
-        "of sources those that changed; a page of others would hide the texts"
+    shown = [line.split()[0] for line in lines(found) if "sha256" in line or "src/" in line]
+    assert shown == ["x", "src/4.py:"], (
+        "of the code what changed; a page of the rest would hide the texts"
     )
     found.artefacts = artefacts
     short, every = lines(found), lines(found, every=True)
@@ -635,7 +662,7 @@ def test_an_explanation_is_short_unless_all_is_asked_for() -> None:
     assert any(line.endswith("more lines: --all") for line in short)
     assert short[-1].startswith("again:")
     assert sum(line.startswith("  f") for line in every) == 40
-    assert any("s.py" in line for line in every)
+    assert any("src/29.py: f()" in line for line in every)
 
 
 def test_status_table_is_in_columns() -> None:

@@ -26,11 +26,16 @@ from typing import Any
 
 from . import evidence
 
-VERSION = 1  # of `parse`; part of the names in the cache
-OTHER = "(other statements)"  # that bind no name: they count for whoever imports the module
+VERSION = 2  # of `parse`; part of the names in the cache
+# statements that do more than give values to names: they count for whoever imports the module
+OTHER = "(other statements)"
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 # decorators that hand a method to nobody else
 PLAIN = {"property", "staticmethod", "classmethod", "cached_property", "abstractmethod", "cache"}
+# decorators that register nothing
+BINDING = PLAIN | {"dataclass", "lru_cache", "contextmanager", "total_ordering"}
+# classes of other programs that call no method which only a class of this program has
+PASSIVE = {"object", "NamedTuple", "TypedDict", "Protocol", "Generic", "ABC", "Enum", "BaseModel"}
 # fields of the syntax tree without a meaning for the program
 NO_MEANING = {"ctx", "kind", "type_comment", "type_ignores"}
 # what observes is not observed
@@ -46,7 +51,7 @@ class Block:
 
     lines: first and last line of each of its statements. implicit: a method that is called, or
     handed on by a decorator, without its name being mentioned. target: of an import, the module and
-    the name in it. computed: it reads attributes whose names it computes.
+    the name in it. computed: it reads attributes whose names it computes. bases: of a class.
     """
 
     hash: str = ""
@@ -55,6 +60,7 @@ class Block:
     implicit: bool = False
     target: list[str] = field(default_factory=list)
     computed: bool = False
+    bases: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -131,17 +137,33 @@ def _take_function(
     statement = _add(module, name, signature, [node])
     decorators = {_name(decorator).rpartition(".")[2] for decorator in node.decorator_list}
     dunder = node.name.startswith("__") and node.name.endswith("__")
-    statement.implicit = bool(prefix) and (dunder or bool(decorators - PLAIN))
+    # pydantic calls model_post_init
+    called = dunder or node.name.startswith("model_") or bool(decorators - PLAIN)
+    statement.implicit = bool(prefix) and called
     _add(module, f"{name}()", node.body, [])
+    if not prefix:
+        _take_registration(module, node)
 
 
 def _take_class(module: Module, node: ast.ClassDef) -> None:
     methods = [member for member in node.body if isinstance(member, FUNCTIONS)]
     rest = [member for member in node.body if member not in methods]
     header = [node.decorator_list, node.bases, node.keywords]
-    _add(module, node.name, [*header, *rest], [node])
+    statement = _add(module, node.name, [*header, *rest], [node])
+    # of `Base[T]` the name Base
+    statement.bases += [
+        _name(base.value if isinstance(base, ast.Subscript) else base) for base in node.bases
+    ]
     for method in methods:
         _take_function(module, method, f"{node.name}.")
+    _take_registration(module, node)
+
+
+def _take_registration(module: Module, node: Any) -> None:
+    """A decorator can put a function or class where others find it: it acts when it is imported."""
+    decorators = [d for d in node.decorator_list if _name(d).rpartition(".")[2] not in BINDING]
+    if decorators:
+        _add(module, OTHER, [ast.Name(node.name, ast.Load()), decorators], [node])
 
 
 def _take_import(module: Module, node: ast.Import | ast.ImportFrom, package: str) -> None:
@@ -172,13 +194,28 @@ def _take_statement(module: Module, node: ast.stmt, package: str) -> None:
     for n in inner:
         if isinstance(n, (ast.Import, ast.ImportFrom)):
             _take_import(module, n, package)
-    for name in sorted(bound) or [OTHER]:
-        _add(module, name, [node], [node])
+    keys = sorted(bound)
+    if not _only_binds(node):
+        keys.append(OTHER)
+    for key in keys:
+        _add(module, key, [node], [node])
+
+
+def _only_binds(node: ast.stmt) -> bool:
+    """True for a statement that gives a value to names. Another one, such as a loop, can change an
+    object that others use.
+    """
+    if not isinstance(node, ast.Assign):
+        return False
+    names = [n for target in node.targets for n in ast.walk(target)]
+    kinds = (ast.Name, ast.Tuple, ast.List, ast.Starred, ast.expr_context)
+    kept = {n.id for n in names if isinstance(n, ast.Name)} - {"_"}
+    return bool(kept) and all(isinstance(n, kinds) for n in names)
 
 
 def _never_runs(node: ast.stmt) -> bool:
     """True for blocks of type checkers and of scripts, and for what `_Bare` left empty."""
-    if isinstance(node, ast.If):
+    if isinstance(node, ast.If) and not node.orelse:
         return ast.unparse(node.test) in ("TYPE_CHECKING", "__name__ == '__main__'")
     return isinstance(node, ast.Pass)
 
@@ -410,13 +447,35 @@ class _Closure:
         if (path, cls, static) in self._classes:
             return
         self._classes.add((path, cls, static))
+        handed_on = self._is_handed_on(path, cls)
         for key, block in self._code.module(path).blocks.items():
             if key.startswith(f"{cls}.") and not key.endswith("()"):
-                if block.implicit:
+                if block.implicit or handed_on:
                     self._method(path, key, static)
                 for watched in (False, True):
                     if (key.removeprefix(f"{cls}."), watched) in self._attributes:
                         self._method(path, key, static and watched)
+
+    def _is_handed_on(self, path: str, cls: str, depth: int = 0) -> bool:
+        """True if a class has a base of another program, which can call each of its methods."""
+        blocks = self._code.module(path).blocks
+        for base in blocks[cls].bases if cls in blocks else ():
+            first, _, rest = base.partition(".")
+            target = blocks[first].target if first in blocks else []
+            if target:
+                # of `from . import module`, or of `from .module import Base`
+                whole = self._code.path(".".join(filter(None, target)))
+                place, name = (whole, rest) if rest else self._origin(target)
+            else:
+                place, name = (path, base) if base in blocks else ("", base)
+            if place and depth < 20:
+                if self._is_handed_on(place, name, depth + 1):
+                    return True
+            elif name.rpartition(".")[2] not in PASSIVE and not name.endswith(
+                ("Error", "Exception")
+            ):
+                return True
+        return False
 
     def _method(self, path: str, key: str, static: bool) -> None:
         self._visit(path, key, static)

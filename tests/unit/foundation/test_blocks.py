@@ -215,6 +215,62 @@ def test_a_module_that_registers_at_import_counts(source: Path) -> None:
     assert OTHER in after["src/toy/plugin.py"]
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "for name in 'ab':\n    KNOWN[name] = 1",
+        "KNOWN.update({name: 1 for name in 'ab'})",
+        "KNOWN |= {'x': 1}",
+        "if KNOWN:\n    size = KNOWN.clear()",
+        "_ = KNOWN.setdefault('x', 1)",
+        "KNOWN['x'] = size = 1",
+        "@KNOWN.add\ndef added():\n    return 1",
+        "@KNOWN.add\nclass Added:\n    pass",
+        "if TYPE_CHECKING:\n    pass\nelse:\n    KNOWN['x'] = 1",
+    ],
+)
+def test_a_statement_that_binds_a_name_can_register_too(source: Path, statement: str) -> None:
+    """Nobody mentions the name that it binds, and still another method is in the table."""
+    write(source, "registry", "KNOWN = {}\n")
+    text = "from . import plugin\nfrom .registry import KNOWN\n\n\ndef run():\n    return KNOWN\n"
+    write(source, "main", text)
+    roots = [("src/toy/main.py", "run()")]
+    write(source, "plugin", "from .registry import KNOWN\n")
+    before = Code(source).closure(roots)
+    write(source, "plugin", f"from .registry import KNOWN\n\n{statement}\n")
+    assert Code(source).closure(roots) != before
+
+
+@pytest.mark.parametrize(
+    ("base", "seen"),
+    [
+        ("Unpickler", True),
+        ("pickle.Unpickler", True),
+        ("dict[str, int]", True),
+        ("Middle", True),
+        ("NamedTuple", False),
+        ("ValueError", False),
+        ("Own", False),
+        ("helper.Size", False),
+    ],
+)
+def test_a_method_that_another_program_calls_by_itself_is_seen(
+    source: Path, base: str, seen: bool
+) -> None:
+    """A new find_class of an Unpickler decides, though no code here mentions its name."""
+    top = (
+        "import pickle\nfrom pickle import Unpickler\nfrom typing import NamedTuple\n"
+        "from . import helper\n\n\nclass Own:\n    pass\n\n\nclass Middle(pickle.Unpickler):\n"
+        f"    pass\n\n\nclass Last({base}):\n    x = 1\n"
+    )
+    end = "\n\ndef run(file):\n    return Last(file)\n"
+    roots = [("src/toy/main.py", "run()")]
+    write(source, "main", f"{top}{end}")
+    before = Code(source).closure(roots)
+    write(source, "main", f"{top}\n    def find_class(self, *names):\n        return print\n{end}")
+    assert (Code(source).closure(roots) != before) == seen
+
+
 def test_what_was_read_and_is_not_there_is_seen_when_it_appears(source: Path) -> None:
     """A method's module without KINDS has the default; with it, the method is another one."""
     roots = [("src/toy/main.py", "KINDS")]

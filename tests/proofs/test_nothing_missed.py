@@ -26,8 +26,15 @@ from filelock import FileLock
 from PIL import Image
 
 from edits import KINDS, draw
-from working_copy import SHAPES_ALONE, Work, changed, draw_marks, duplicate, few_pictures
-from working_copy import working_copy
+from working_copy import (
+    SHAPES_ALONE,
+    Work,
+    changed,
+    draw_marks,
+    duplicate,
+    few_pictures,
+    working_copy,
+)
 
 FIRST = int(os.environ.get("CODER_CLIP_SEED", "0"))
 SEEDS = range(FIRST, FIRST + 80)
@@ -36,7 +43,12 @@ FORCED = Path(__file__).parents[1] / "support/forced.py"
 WIDE: dict[str, Any] = changed(
     SHAPES_ALONE,
     datasets={
-        "marks": {"root": "photos/marks", "texts": "photos/marks.json", "views": 1},
+        "marks": {
+            "root": "photos/marks",
+            "texts": "photos/marks.json",
+            "views": 1,
+            "templates": {"name": "a photo of a {class}", "attribute": "a {class} has {attribute}"},
+        },
         "dots": {"root": "photos/dots", "texts": "names", "views": 1},
     },
     models={
@@ -163,7 +175,9 @@ def note(root: Path, found: dict[str, Any]) -> None:
     print(found["what"], numbers, found["refused"][-300:])
 
 
-@pytest.mark.parametrize("seed", SEEDS, ids=[f"{s}-{KINDS[s % len(KINDS)].__name__}" for s in SEEDS])
+@pytest.mark.parametrize(
+    "seed", SEEDS, ids=[f"{s}-{KINDS[s % len(KINDS)].__name__}" for s in SEEDS]
+)
 def test_an_edit_of_the_program(small: Base, root: Path, tmp_path: Path, seed: int) -> None:
     edit = draw(seed, small.work.folder, small.executed)
     copy = tmp_path / "copy"
@@ -261,8 +275,12 @@ CHANGES: dict[str, Change] = {
     "another photo": photo("photos/marks/red_disc/03.png", (250, 10, 10)),
     "a photo more": photo("photos/dots/red_disc/zz.png", (10, 250, 10)),
     "a photo less": Change(lambda work: (work.folder / "photos/dots/blue_disc/07.png").unlink()),
-    "a photo with another name": moved("photos/marks/red_disc/00.png", "photos/marks/red_disc/z.png"),
-    "a photo in another class": moved("photos/marks/red_disc/01.png", "photos/marks/blue_disc/z.png"),
+    "a photo with another name": moved(
+        "photos/marks/red_disc/00.png", "photos/marks/red_disc/z.png"
+    ),
+    "a photo in another class": moved(
+        "photos/marks/red_disc/01.png", "photos/marks/blue_disc/z.png"
+    ),
     "a class more": moved("photos/dots/green_disc/00.png", "photos/dots/violet_disc/00.png"),
     "another text": replaced("photos/marks.json", "a red round spot", "a red square spot"),
     "pairs of classes that appear": put("data/texts/dots.one_to_one.json", "{}"),
@@ -276,13 +294,16 @@ CHANGES: dict[str, Change] = {
     "settings in another order": reordered("settings"),
     "numbers of texts in another order": reordered("evaluation", "text_counts"),
     "sizes of the rerank in another order": reordered("rerank", "top_ks"),
+    "templates in another order": reordered("datasets", "marks", "templates"),
     "another template": configured(datasets__dots__templates={"name": "a picture of {class}"}),
     "another title": configured(title="another title"),
     "a key with its default": configured(evaluation__corrections=1),
     "a style of Matplotlib's": put("matplotlibrc", "axes.grid: True\nfont.size: 14\n"),
     "another stylesheet": replaced("src/coder_clip/templates/report.css", "{", "{ color: red;"),
     "a table more": put("src/coder_clip/reporting/exhibits/class_count.py", EXHIBIT),
-    "a variable of Python's": Change(names={"PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo"}, means=False),
+    "a variable of Python's": Change(
+        names={"PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo"}, means=False
+    ),
     "a variable of the columns": Change(names={"COLUMNS": "40", "LC_ALL": "C.UTF-8"}, means=False),
     "no data folder": Change(names={"CODER_CLIP_DATA": "photos"}),
     "only what is present": Change(names={"CODER_CLIP_ONLY_PRESENT": "true"}),

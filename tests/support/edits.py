@@ -199,9 +199,11 @@ def _other(value: Any) -> str:
 
 def constant(source: Source, r: random.Random) -> str | None:
     kinds = (bool, int, float, str, type(None))
-    inside = {id(n) for n in source.of(ast.keyword, ast.Call)}
+    # descriptions of keys and messages of errors are in no result
+    silent = [k for k in source.of(ast.keyword) if k.arg == "description"]
+    texts = {id(n) for node in (*silent, *source.of(ast.Raise)) for n in ast.walk(node)}
     found = [n for n in source.of(ast.Constant) if isinstance(n.value, kinds)]
-    node = _choose(r, found) if inside is not None else None
+    node = _choose(r, [n for n in found if id(n) not in texts])
     return node and source.replaced(node, _other(node.value))
 
 
@@ -366,7 +368,9 @@ def added(source: Source, r: random.Random) -> str | None:
     at = node.body[1] if _is_text(node.body[0]) and len(node.body) > 1 else node.body[0]
     if _is_text(at):
         return None
-    names = [a.arg for a in (*node.args.args, *node.args.kwonlyargs) if a.arg not in ("self", "cls")]
+    names = [
+        a.arg for a in (*node.args.args, *node.args.kwonlyargs) if a.arg not in ("self", "cls")
+    ]
     lines = [f"{n} = {n}[:1] if isinstance({n}, (list, tuple, str)) else {n}" for n in names]
     lines += [f"{n} = {n} + 1 if isinstance({n}, (int, float)) else {n}" for n in names]
     text = r.choice([*lines, "return None"])

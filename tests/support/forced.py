@@ -160,9 +160,9 @@ def become(act: Callable[[Callable[[Document], None]], None], writing: int) -> N
 
 
 def make_plan(config: str, say: Callable[[Document], None]) -> None:
+    from coder_clip.pipeline.config import load_config
     from coder_clip.tracking.judge import Judge
     from coder_clip.tracking.plan import plan
-    from coder_clip.pipeline.config import load_config
 
     planned = plan(config)
     named = Judge(load_config(config).results, planned.jobs, planned.value).must_run()
@@ -189,7 +189,7 @@ def command(job: Any, config: Any) -> str:
     text = text.removesuffix(" 2> {log}").replace("{params.names}", names)
     text = text.replace("{params.shards}", str(config.features.shards))
     for name, value in job.wildcards.items():
-        text = text.replace("{wildcards.%s}" % name, value)
+        text = text.replace(f"{{wildcards.{name}}}", value)
     return str(text)
 
 

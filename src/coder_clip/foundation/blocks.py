@@ -39,9 +39,7 @@ PASSIVE = {"object", "NamedTuple", "TypedDict", "Protocol", "Generic", "ABC", "E
 # fields of the syntax tree without a meaning for the program
 NO_MEANING = {"ctx", "kind", "type_comment", "type_ignores"}
 # what observes is not observed
-OBSERVERS = {
-    f"src/coder_clip/foundation/{name}.py" for name in ("blocks", "evidence", "reads", "tracing")
-}
+OBSERVERS = {f"src/coder_clip/foundation/{name}.py" for name in ("blocks", "evidence", "tracing")}
 Found = dict[str, dict[str, str]]  # path of a module below the clone -> block -> its hash
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from coder_clip.foundation.blocks import OTHER, Code, Found, bodies, parse
 
+SOURCE = Path(__file__).parents[3] / "src"
 HELPER = """
 from dataclasses import dataclass, field
 
@@ -285,6 +286,15 @@ def test_without_watching_the_bodies_that_a_body_mentions_count(source: Path) ->
     found = Code(source).closure([("src/toy/main.py", "run()")], static=True)
     assert "double()" in found["src/toy/helper.py"]
     assert "unused()" not in found["src/toy/helper.py"]
+
+
+def test_what_a_job_reads_its_configuration_by_counts() -> None:
+    """`deciding` makes a part of the report's page, and the wrapper can hand on another order."""
+    roots = [
+        ("src/coder_clip/foundation/reads.py", body) for body in ("deciding()", "_Table.__iter__()")
+    ]
+    found = Code(SOURCE).closure(roots)["src/coder_clip/foundation/reads.py"]
+    assert all(found[body] for _, body in roots)
 
 
 def test_paths_of_other_people_are_of_this_program(source: Path) -> None:

@@ -393,21 +393,26 @@ class _Closure:
             self._seen.add((path, key, static))
             self._waiting.append((path, key, static))
 
+    def _name(self, path: str, name: str, static: bool) -> None:
+        """Count a statement; if nobody watched, the body of its function, too."""
+        self._visit(path, name, static)
+        if static:
+            self._visit(path, f"{name}()", True)
+
     def _finish(self) -> None:
         while self._waiting:
             path, key, static = self._waiting.pop()
-            block = self._code.module(path).blocks[key]
-            statement, body = key.removesuffix("()"), key.endswith("()")
-            outer = statement.partition(".")[0]
+            module = self._code.module(path)
+            block, statement = module.blocks[key], key.removesuffix("()")
             self._visit(path, statement, False)
-            if outer in self._code.module(path).blocks:
+            outer = statement.partition(".")[0]
+            if outer in module.blocks:
                 self._visit(path, outer, False)
                 self._class(path, outer, static)
             if block.target:
-                self._name(*self._origin(block.target), static)
-                continue
+                self._name(self._code.path(block.target[0]), block.target[1], static)
             # a statement runs when its module is imported
-            unwatched = static or not body
+            unwatched = static or key == statement
             for name in block.names:
                 self._mention(path, name, unwatched)
             if block.computed and (unwatched or "globals" in block.names):
@@ -418,25 +423,16 @@ class _Closure:
         first, dot, attribute = name.rpartition(".")
         if not dot:
             self._name(path, name, static)
-        elif not first:
-            self._attribute(attribute, static)
-        else:
+        elif first:
+            # of a module that is imported by this name
             block = self._code.module(path).blocks.get(first)
             if block and block.target:
-                self._name(self._code.path(".".join(filter(None, block.target))), attribute, static)
-
-    def _name(self, path: str, name: str, static: bool) -> None:
-        """Count what a name of a module's top level means."""
-        self._visit(path, name, static)
-        if path and static:
-            self._visit(path, f"{name}()", True)
-
-    def _attribute(self, name: str, static: bool) -> None:
-        """Count the methods with a name, of all classes that count."""
-        if (name, static) not in self._attributes:
-            self._attributes.add((name, static))
-            for path, cls, of_class in list(self._classes):
-                self._method(path, f"{cls}.{name}", static and of_class)
+                imported = self._code.path(".".join(filter(None, block.target)))
+                self._name(imported, attribute, static)
+        elif (attribute, static) not in self._attributes:
+            self._attributes.add((attribute, static))
+            for of, cls, unwatched in list(self._classes):
+                self._name(of, f"{cls}.{attribute}", static and unwatched)
 
     def _class(self, path: str, cls: str, static: bool) -> None:
         """Count the methods of a class that are called without being named, and those that are
@@ -447,12 +443,13 @@ class _Closure:
         self._classes.add((path, cls, static))
         handed_on = self._is_handed_on(path, cls)
         for key, block in self._code.module(path).blocks.items():
-            if key.startswith(f"{cls}.") and not key.endswith("()"):
-                if block.implicit or handed_on:
-                    self._method(path, key, static)
-                for watched in (False, True):
-                    if (key.removeprefix(f"{cls}."), watched) in self._attributes:
-                        self._method(path, key, static and watched)
+            if not key.startswith(f"{cls}.") or key.endswith("()"):
+                continue
+            if block.implicit or handed_on:
+                self._name(path, key, static)
+            for unwatched in (False, True):
+                if (key.removeprefix(f"{cls}."), unwatched) in self._attributes:
+                    self._name(path, key, static and unwatched)
 
     def _is_handed_on(self, path: str, cls: str, depth: int = 0) -> bool:
         """True if a class has a base of another program, which can call each of its methods."""
@@ -463,7 +460,7 @@ class _Closure:
             if target:
                 # of `from . import module`, or of `from .module import Base`
                 whole = self._code.path(".".join(filter(None, target)))
-                place, name = (whole, rest) if rest else self._origin(target)
+                place, name = (whole, rest) if rest else (self._code.path(target[0]), target[1])
             else:
                 place, name = (path, base) if base in blocks else ("", base)
             if place and depth < 20:
@@ -475,20 +472,11 @@ class _Closure:
                 return True
         return False
 
-    def _method(self, path: str, key: str, static: bool) -> None:
-        self._visit(path, key, static)
-        if static:
-            self._visit(path, f"{key}()", True)
-
-    def _origin(self, target: list[str]) -> tuple[str, str]:
-        """Path and name that an import takes; the path is "" for other programs."""
-        return self._code.path(target[0]), target[1]
-
     def _whole(self, path: str) -> None:
         """Count a module whole, and all that it imports."""
-        module = self._code.module(path)
-        for other in (path, *map(self._code.path, module.imported)):
-            for key in self._code.module(other).blocks if other else ():
+        imported = map(self._code.path, self._code.module(path).imported)
+        for other in (path, *imported):
+            for key in self._code.module(other).blocks:
                 self._visit(other, key, True)
 
     def _imported(self) -> set[str]:

@@ -35,7 +35,7 @@ _at_import: list[str] = []  # files that were read before the work, by statement
 _ignored: tuple[str, ...] = ()
 _quiet = threading.local()
 # Python's own functions, whose calls `watch` notes
-_stat, _lstat = os.stat, os.lstat
+_stat, _lstat, _access = os.stat, os.lstat, os.access
 
 
 def begin(ignored: Iterable[str | Path]) -> None:
@@ -169,7 +169,7 @@ def watch() -> None:
     if os.stat is _stat:
         sys.addaudithook(_audit)
         # Python reports what is opened and listed, but not what is looked for
-        os.stat, os.lstat = _watched(_stat), _watched(_lstat)
+        os.stat, os.lstat, os.access = _watched(_stat), _watched(_lstat), _watched_access
 
 
 def _audit(event: str, arguments: tuple[Any, ...]) -> None:
@@ -201,6 +201,13 @@ def _watched(look: Any) -> Any:
         return result
 
     return noted
+
+
+def _watched_access(path: Any, *arguments: Any, **options: Any) -> bool:
+    """`os.access`, noting paths that were looked for."""
+    full = "" if options.get("dir_fd") else _full(path)
+    _saw("present" if _mode(full) else "absent", full)
+    return _access(path, *arguments, **options)
 
 
 def _saw_open(path: Any) -> None:

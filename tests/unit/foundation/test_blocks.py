@@ -141,6 +141,15 @@ def test_what_decides_is_seen(source: Path, module: str, old: str, new: str) -> 
     assert changed(source, module, old, new)
 
 
+def test_an_imported_name_that_is_bound_again_depends_on_both(source: Path) -> None:
+    """`double = checked(double)`: what `checked` does decides, though `double` was imported."""
+    text = "from .helper import double\n\nSTEP = 1\ndouble = (double, STEP)\n\n\ndef run():\n    return double\n"
+    write(source, "main", text)
+    before = Code(source).closure([("src/toy/main.py", "run()")])
+    write(source, "main", text.replace("STEP = 1", "STEP = 2"))
+    assert Code(source).closure([("src/toy/main.py", "run()")]) != before
+
+
 def test_a_name_that_hides_a_builtin_is_seen(source: Path) -> None:
     write(source, "main", "def run(x):\n    return sorted(x)\n")
     before = Code(source).closure([("src/toy/main.py", "run()")])

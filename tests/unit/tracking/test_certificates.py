@@ -33,7 +33,7 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Job]:
     put("data/in.txt")
     yield Job("text", {}, ("data/in.txt",), ("results/texts/a.json",))
     # other tests patch these functions themselves
-    os.stat, os.lstat = evidence._stat, evidence._lstat
+    os.stat, os.lstat, os.access = evidence._stat, evidence._lstat, evidence._access
 
 
 def put(path: str, text: str = "x") -> None:
@@ -173,13 +173,17 @@ def test_a_job_reads_its_configuration_once(job: Job) -> None:
 
 def test_a_file_that_appears_where_a_job_looked_for_it_is_seen(job: Job) -> None:
     """A list of corrections that was added later changed nothing, and nothing said so."""
-    for look in (os.path.exists, os.path.isfile, os.path.isdir, os.path.lexists, _opened):
+    for look in (os.path.exists, os.path.isfile, os.path.isdir, os.path.lexists, _access, _opened):
         certificate(job, lambda _, look=look: look("data/corrections.csv"))
         assert outdated(job) == {}, look
         put("data/corrections.csv")
         said = {"text": "a file that it read changed (data/corrections.csv)"}
         assert outdated(job) == said, look
         Path("data/corrections.csv").unlink()
+
+
+def _access(path: str) -> None:
+    assert not os.access(path, os.R_OK)
 
 
 def _opened(path: str) -> None:

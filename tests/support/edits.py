@@ -299,11 +299,30 @@ def override(source: Source, r: random.Random) -> str | None:
     bases = [classes[b.id] for b in node.bases if isinstance(b, ast.Name) and b.id in classes]
     own = {m.name for m in node.body if isinstance(m, FUNCTIONS)}
     of_bases = [m.name for b in bases for m in b.body if isinstance(m, FUNCTIONS)]
+    of_bases += [m for b in node.bases for m in _methods_of_library(source, ast.unparse(b))]
     methods = [f"def {m}(self, *a, **k): return None" for m in of_bases if m not in own]
     text = r.choice([*methods] * 4 + [*OVERRIDES])
     last = node.body[-1]
     assert last.end_lineno
     return source.inserted(last.end_lineno + 1, f"{' ' * last.col_offset}{text}")
+
+
+def _methods_of_library(source: Source, base: str) -> list[str]:
+    """Methods of a base class that another program has."""
+    first, _, rest = base.partition("[")[0].partition(".")
+    for node in source.tree.body:
+        names = node.names if isinstance(node, (ast.Import, ast.ImportFrom)) else []
+        if not any((a.asname or a.name) == first for a in names):
+            continue
+        if isinstance(node, ast.ImportFrom) and not node.level and node.module:
+            base_class = getattr(importlib.import_module(node.module), first, None)
+        elif isinstance(node, ast.Import):
+            base_class = getattr(importlib.import_module(first), rest, None)
+        else:
+            return []
+        found = vars(base_class).items() if isinstance(base_class, type) else ()
+        return [name for name, value in found if callable(value) and name[0] != "_"]
+    return []
 
 
 def register(source: Source, r: random.Random) -> str | None:
@@ -316,6 +335,10 @@ def register(source: Source, r: random.Random) -> str | None:
         if isinstance(name, ast.Name)
     ]
     found = [f"{n}.pop(next(iter({n})), None)" for n, kind in tables if kind is ast.Dict]
+    found += [f"_ = {n}.pop(next(iter({n})), None)" for n, kind in tables if kind is ast.Dict]
+    found += [
+        f"for _name in list({n})[:1]: del {n}[_name]" for n, kind in tables if kind is ast.Dict
+    ]
     found += [f"{n}.append({n}[0])" for n, kind in tables if kind is ast.List]
     found += [f"{n}.pop()" for n, kind in tables if kind is ast.Set]
     functions = [n.name for n in source.tree.body if isinstance(n, ast.FunctionDef)]
@@ -329,6 +352,7 @@ def register(source: Source, r: random.Random) -> str | None:
                 elif not name.isupper():
                     found.append(f"{name}.__init__ = lambda self, *a, **k: None")
                 else:
+                    found.append(f"for _name in list({name})[:1]: {name}.pop(_name)")
                     found.append(f"{name}.clear() if hasattr({name}, 'clear') else None")
     text = r.choice([*found, r.choice(REGISTERING)])
     return source.inserted(r.choice([source.first, source.last]), text)

@@ -202,7 +202,7 @@ def work(
     root = f"{os.getcwd()}/"
     if trace:
         note_everything(root, opened, functions)
-    from coder_clip.foundation.reads import lookup
+    from coder_clip.foundation.reads import lookup, observed
     from coder_clip.pipeline.config import load_config
     from coder_clip.pipeline.phase_list import Call
     from coder_clip.tracking.certificates import Job
@@ -216,7 +216,8 @@ def work(
         Path(path).unlink(missing_ok=True)
     os.environ["XDG_CACHE_HOME"] = os.path.abspath(store)
     call = Call.of(job["command"])
-    call.function()(loaded, *call.arguments, **call.options)
+    # the wrapper can decide what the job sees of the configuration
+    call.function()(observed(loaded, {}), *call.arguments, **call.options)
     if trace:
         sys.settrace(None)
         files = [getattr(module, "__file__", None) or "" for module in list(sys.modules.values())]

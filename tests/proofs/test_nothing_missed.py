@@ -39,7 +39,7 @@ from working_copy import (
 FIRST = int(os.environ.get("CODER_CLIP_SEED", "0"))
 SEEDS = range(FIRST, FIRST + 80)
 FORCED = Path(__file__).parents[1] / "support/forced.py"
-# two folders of photos, two models and lists of more than one entry, so that there is an order
+# two folders of photos, two models (in float64, whose bytes are always the same) and lists of more than one entry, so that there is an order
 WIDE: dict[str, Any] = changed(
     SHAPES_ALONE,
     datasets={
@@ -53,7 +53,7 @@ WIDE: dict[str, Any] = changed(
     },
     models={
         "mini": {"model": "local-dir:data/mini", "precision": "fp64"},
-        "twin": {"model": "local-dir:data/mini", "precision": "fp32"},
+        "twin": {"model": "local-dir:data/mini", "precision": "fp64"},
     },
     rerank__top_ks=[2, 3],
     adapter__shots=[1, 2],

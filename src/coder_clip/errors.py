@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -10,6 +11,22 @@ class UserError(Exception):
     """Bad input or environment. The command line prints its message as one line and exits with
     1.
     """
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
+
+
+# Characters that a terminal obeys, or that turn the direction of what follows; half of a pair.
+_OBEYED = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+
+
+def printable(text: str) -> str:
+    """Write out control characters and lone surrogates, which names and texts of others can hold.
+
+    Line breaks and tabs stay."""
+    return _OBEYED.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 # The form of secret keys of services, which must never be in a configuration, a message or an

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -103,7 +104,7 @@ class Project:
     def lock(self) -> str:
         return (self / "dvc.lock").read_text()
 
-    def entries(self, *phases: str) -> list[object]:
+    def entries(self, *phases: str) -> list[Any]:
         """What dvc.lock says of these phases."""
         stages = yaml.safe_load(self.lock())["stages"]
         return [stages[phase] for phase in phases]

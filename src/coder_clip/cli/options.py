@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 from typer.models import CommandFunctionType
 
-from ..errors import UserError, nearest
+from ..errors import UserError, nearest, printable
 from ..pipeline.config import Config
 from ..pipeline.phase_list import OF_THIS_CODE, phases
 
@@ -141,6 +141,6 @@ def for_each(
 
 
 def print_lines(lines: Iterable[str]) -> None:
-    """Print each line as soon as it is there."""
+    """Print each line as soon as it is there, without characters that a terminal would obey."""
     for line in lines:
-        typer.echo(line)
+        typer.echo(printable(line))

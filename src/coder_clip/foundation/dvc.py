@@ -5,6 +5,7 @@ anything is written."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -16,12 +17,20 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..errors import UserError, one_line
+from .dvc_config import check_config
 from .git import git
 from .hashes import Hashes
 
 MD5 = re.compile(r"[0-9a-f]{32}")
 MISSING = "not in the remote"
 CORRUPT = "corrupt in the remote"
+# bytes of a name, and of a whole path: file systems take 255 of a name, and a file that is being
+# written has a longer one
+LONGEST_NAME, LONGEST_PATH = 200, 1000
+
+
+class NoRemote(UserError):
+    """No remote is configured, or it does not answer."""
 
 
 def unavailable() -> str:
@@ -44,18 +53,26 @@ class Store:
     """
 
     def __init__(self, hashes: Hashes, remote: str | None = None, jobs: int | None = None) -> None:
-        from dvc.repo import Repo
+        if not Path(".dvc").is_dir():
+            raise UserError("not inside of a DVC repository; a clone is one (otherwise 'dvc init')")
+        check_config()
+        from dvc.repo import Repo  # after the check: it reads the configuration
 
         self._hashes, self._name = hashes, remote
         with _dvc("DVC cannot work here"):
             self._repo = Repo()
         self._options = {"check_exists": False, "batch_size": jobs}
         self.cache: Any = self._repo.cache.local
+        folder = Path(os.path.relpath(self.cache.path))
+        in_the_way = [p for p in (folder, *folder.parents) if p.exists() and not p.is_dir()]
+        if in_the_way:
+            with _writing():
+                raise NotADirectoryError(errno.ENOTDIR, f"{in_the_way[0]} is a file")
 
     @cached_property
     def remote(self) -> Any:
-        """The remote's object store. UserError if none is configured."""
-        with _dvc("no remote"):
+        """The remote's object store. NoRemote if none is configured."""
+        with _dvc("no remote", NoRemote):
             remote = self._repo.cloud.get_remote_odb(self._name, "push")
         if remote.fs.protocol == "ssh":
             # (): asyncssh reads the files of OpenSSH; None, as DVC leaves it, checks no host key
@@ -147,11 +164,11 @@ class Store:
         """
         from dvc_objects.fs import generic
 
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
         # beside the target: a rename within one file system is atomic
         part = Path(path).with_name(f".{Path(path).name}.{os.getpid()}")
-        part.unlink(missing_ok=True)
         try:
+            part.parent.mkdir(parents=True, exist_ok=True)
+            part.unlink(missing_ok=True)
             fs, links = self.cache.fs, list(self.cache.cache_types)
             generic.transfer(
                 fs, self.cache.oid_to_path(oid), fs, os.path.abspath(part), links=links
@@ -160,19 +177,22 @@ class Store:
         except OSError as error:
             raise UserError(f"cannot write {path}: {error.strerror or error}") from error
         finally:
-            part.unlink(missing_ok=True)
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
 
     # ---- the remote
 
     def fetch(self, oids: Collection[str]) -> dict[str, str]:
         """Download objects into the cache and verify them.
 
-        Returns object -> reason, for each object that failed. UserError if the remote is not
+        Returns object -> reason, for each object that failed. NoRemote if the remote is not
         reached.
         """
-        missing = [oid for oid in oids if not self.good(oid)]
+        wanted = [oid for oid in oids if not self.good(oid)]
+        missing = [oid for oid in wanted if not self._in_the_way(oid)]
+        no_files = dict.fromkeys(set(wanted).difference(missing), CORRUPT)
         if not missing:
-            return {}
+            return no_files
         errors: dict[str, BaseException] = {}  # object -> why it was not downloaded
         # a file that the cache has under one of these names is damaged
         for oid in missing:
@@ -184,14 +204,25 @@ class Store:
         absent = [oid for oid, error in errors.items() if isinstance(error, FileNotFoundError)]
         # all failed, and none because it is missing: the remote itself does not answer
         if not absent and len(errors) == len(missing):
-            raise UserError(f"remote not reached: {next(iter(errors.values()))}")
+            raise NoRemote(f"remote not reached: {one_line(next(iter(errors.values())))}")
         failed = {oid: MISSING if oid in absent else str(error) for oid, error in errors.items()}
+        failed |= no_files
         # all downloads are hashed, because the remote is not trusted
         for oid in missing:
             if oid not in failed and not self.good(oid):
                 failed[oid] = CORRUPT if os.path.isfile(self.path(oid)) else MISSING
                 self._discard(oid)
         return failed
+
+    def _in_the_way(self, oid: str) -> bool:
+        """True if a directory as remote has a pipe or a folder in place of an object.
+
+        Reading a pipe waits for ever.
+        """
+        if self.remote.fs.protocol != "local":
+            return False
+        path = self.remote.oid_to_path(oid)
+        return os.path.lexists(path) and not os.path.isfile(path)
 
     def push(self, bad: Mapping[str, str]) -> None:
         """Upload objects of the cache. Listings come last: a listing in the remote means that its
@@ -224,7 +255,7 @@ class Store:
             if fs.protocol == "local":
                 in_the_way = [p for p in Path(root).parents if p.is_file()]
                 if in_the_way:
-                    raise UserError(f"remote not reached: {in_the_way[0]} is not a directory")
+                    raise NoRemote(f"remote not reached: {in_the_way[0]} is not a directory")
                 info_of = {path: fs.info(path) for path in fs.find(root)}
             else:
                 # fsspec keeps listings, and another machine may have pushed since
@@ -254,6 +285,8 @@ class Store:
 
     def _intact(self, oid: str, info: Mapping[str, Any], thorough: bool) -> bool:
         """True if an object in the remote is not corrupt. info: its entry in `listing`."""
+        if self._in_the_way(oid):
+            return False
         md5 = oid.removesuffix(".dir")
         size = int(info["size"])
         # the right size is known only from a good object in the cache
@@ -307,9 +340,11 @@ def read_list(data: bytes, out: str) -> dict[str, str]:
             raise fault(f"has an entry, the {n}., with other keys than md5 and relpath")
         name, md5 = entry["relpath"], entry["md5"]
         if not isinstance(name, str) or not _stays_below(name):
-            raise fault(f"names {name!r}, which is outside of it")
+            raise fault(f"names {one_line(ascii(name))}, which is outside of it")
+        if not _fits(name):
+            raise fault(f"has a name that no result has, {one_line(ascii(name))}")
         if not isinstance(md5, str) or not MD5.fullmatch(md5):
-            raise fault(f"gives '{name}' the hash {md5!r}, which is not an md5")
+            raise fault(f"gives '{name}' the hash {one_line(ascii(md5))}, which is not an md5")
         if name in found:
             raise fault(f"names '{name}' twice")
         found[name] = md5
@@ -332,9 +367,18 @@ def _stays_below(name: str) -> bool:
     return name == name.strip() and name.isprintable()
 
 
+def _fits(name: str) -> bool:
+    """False for a hidden or a very long path: `record` writes none, and a file system or a shell
+    would take it for something else.
+    """
+    parts = [os.fsencode(part) for part in name.split("/")]
+    hidden = any(part.startswith(b".") for part in parts)
+    return not hidden and max(map(len, parts)) <= LONGEST_NAME and len(name) <= LONGEST_PATH
+
+
 @contextmanager
-def _dvc(what: str) -> Iterator[None]:
-    """Turn errors of DVC into a UserError of one line. what: its first words.
+def _dvc(what: str, kind: type[UserError] = UserError) -> Iterator[None]:
+    """Turn errors of DVC into an error of one line. what: its first words. kind: its type.
 
     A remote whose Python package is not installed is such an error, too.
     """
@@ -342,10 +386,10 @@ def _dvc(what: str) -> Iterator[None]:
 
     try:
         yield
-    except (DvcException, ImportError) as error:
+    except (DvcException, ImportError, OSError) as error:
         lacks = "is supported, but requires" in str(error) or isinstance(error, ImportError)
         advice = "'make remote' installs what it needs" if lacks else "docs/sharing.md"
-        raise UserError(f"{what}: {one_line(error)} ({advice})") from error
+        raise kind(f"{what}: {one_line(error)} ({advice})") from error
 
 
 @contextmanager
@@ -363,15 +407,13 @@ def _writing() -> Iterator[None]:
 
 @contextmanager
 def _reaching() -> Iterator[None]:
-    """Turn errors of the remote's file system into a UserError of one line."""
+    """Turn errors of the remote's file system into a NoRemote of one line."""
     try:
         yield
     except UserError:
         raise
     except Exception as error:
-        raise UserError(
-            f"remote not reached: {' '.join(str(error).split()) or type(error).__name__}"
-        ) from error
+        raise NoRemote(f"remote not reached: {one_line(error, None)}") from error
 
 
 def files_below(out: str) -> list[str]:

@@ -1,127 +1,101 @@
-"""dvc.lock and dvc.yaml: read by a strict schema, and written from the list of phases and from
-hashes.
+"""dvc.lock: read by a strict schema, and written in DVC's own layout.
 
-Both come from other people. Of dvc.lock only the hashes are used, of dvc.yaml nothing; keys and
-paths that no record of this project has are refused, because DVC itself would follow them.
+The file comes from other people. Only its hashes are used; keys and paths that no record of this
+project has are refused, because DVC itself would follow them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import os
+import stat
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from ..errors import UserError
+from ..errors import UserError, one_line
 from .dvc import MD5
+from .yaml_file import parse_yaml
 
-STAGE = {
-    "lock": {"cmd", "deps", "params", "outs"},
-    "yaml": {"cmd", "deps", "outs", "metrics", "wdir"},
-}
+STAGE = {"cmd", "deps", "params", "outs"}
 ENTRY = {"path", "hash", "md5", "size", "nfiles"}
-OPTIONS = {"persist", "cache"}
+LARGEST = 500_000  # bytes of a dvc.lock, fifty times what the default has
 
 
 class DamagedLock(UserError):
     """A dvc.lock that cannot be read, for example because its write was cut short."""
 
 
-def read_lock(text: str, file: Path, outs_of: Mapping[str, Iterable[str]]) -> dict[str, Any]:
-    """The stages of a dvc.lock: name -> stage.
-
-    outs_of: phase -> its outputs. Other stages are the user's own, and are not checked.
-    DamagedLock if the text is not a dvc.lock. UserError if a phase has a key or an output that
-    'coder-clip record' never writes, because DVC would follow it.
+def lock_bytes(file: Path) -> bytes:
+    """The bytes of a dvc.lock. FileNotFoundError if there is none, DamagedLock if it is a link, a
+    pipe or too large, UserError if it is a folder.
     """
+    about = os.lstat(file)
+    if stat.S_ISDIR(about.st_mode):
+        raise UserError(f"{file} is a folder; move it away, and 'git checkout HEAD -- {file}'")
+    if not stat.S_ISREG(about.st_mode) or about.st_size > LARGEST:
+        raise _damaged(file)
+    return file.read_bytes()
+
+
+def read_lock(data: bytes, file: Path, phases: Collection[str]) -> dict[str, Any]:
+    """Phase -> its stage in a dvc.lock; other stages are left out. DamagedLock if the data is no
+    dvc.lock.
+
+    file: for messages. phases: names of all phases."""
     try:
-        document = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-        stages = document["stages"]
-        for name in outs_of.keys() & stages.keys():
-            # raises TypeError where `deps` cannot be iterated
-            list(stages[name].get("deps") or ())
-            for out in stages[name]["outs"]:
-                md5 = out["md5"].removesuffix(".dir")
-                if not MD5.fullmatch(md5) or not isinstance(out["path"], str):
-                    raise TypeError
-    except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError, RecursionError):
-        raise DamagedLock(f"{file} is damaged; 'coder-clip record' repairs it") from None
-    for name in outs_of.keys() & stages.keys():
-        _check_keys(stages[name], STAGE["lock"], file, f"phase '{name}'")
-        for kind in ("deps", "outs"):
-            for entry in stages[name].get(kind) or ():
-                _check_keys(entry, ENTRY, file, f"an entry of phase '{name}'")
-        paths = [out["path"] for out in stages[name]["outs"]]
-        _check_outputs(paths, outs_of[name], file, name)
-    return dict(stages)
-
-
-def read_yaml_stages(file: Path, outs_of: Mapping[str, Iterable[str]]) -> dict[str, Any]:
-    """The document of a dvc.yaml; {} if the file does not exist.
-
-    outs_of: as in `read_lock`. UserError if the file is damaged, or if a phase has a key, folder or
-    output that 'coder-clip record' never writes.
-    """
-    try:
-        document = yaml.safe_load(file.read_text(encoding="utf-8"))
-        stages = document["stages"]
-        if not isinstance(stages, dict):
+        document = parse_yaml(data.decode())["stages"]
+        if not isinstance(document, dict):
             raise TypeError
-        document = dict(document)
-    except FileNotFoundError:
-        return {}
-    except (yaml.YAMLError, KeyError, TypeError, ValueError, RecursionError):
-        raise UserError(f"{file} is damaged; 'git checkout HEAD -- {file}' restores it") from None
-    for name in outs_of.keys() & stages.keys():
-        place = f"phase '{name}'"
-        _check_keys(stages[name], STAGE["yaml"], file, place)
-        # commands run in the folder of dvc.yaml unless wdir leads back to the root
-        wdir = "." if file.parent == Path() else "../.."
-        if stages[name].get("wdir", wdir) != wdir:
-            raise _refused(file, f"{place} has the working directory '{stages[name]['wdir']}'")
-        for kind in ("outs", "metrics"):
-            listed = stages[name].get(kind) or []
-            if not isinstance(listed, list):
-                raise _refused(file, f"{kind} of {place} is not a list")
-            for out in listed:
-                # an output is a path, or a mapping from its path to options
-                described = out if isinstance(out, dict) else {str(out): {}}
-                _check_outputs(described, outs_of[name], file, name)
-                if len(described) != 1:
-                    raise _refused(
-                        file, f"{place} has several outputs in one entry, {', '.join(described)}"
-                    )
-                for path, options in described.items():
-                    _check_keys(options or {}, OPTIONS, file, f"{place}, output '{path}'")
-    return document
+        stages = {name: document[name] for name in phases if name in document}
+        for stage in stages.values():
+            # raises TypeError where `deps` cannot be iterated
+            list(stage.get("deps") or ())
+            for out in stage["outs"]:
+                if not MD5.fullmatch(out["md5"].removesuffix(".dir")):
+                    raise TypeError
+                if not isinstance(out["path"], str):
+                    raise TypeError
+    except (yaml.YAMLError, LookupError, TypeError, ValueError, AttributeError, RecursionError):
+        raise _damaged(file) from None
+    return stages
 
 
-def _check_keys(entry: Any, keys: set[str], file: Path, place: str) -> None:
-    """UserError if an entry is not a mapping, or has other keys than these. place: for messages."""
-    if not isinstance(entry, dict):
-        raise _refused(file, f"{place} is not a mapping")
-    unknown = sorted(map(str, entry.keys() - keys))
-    if unknown:
-        raise _refused(file, f"{place} has the key '{unknown[0]}', which no record has")
+def _damaged(file: Path) -> DamagedLock:
+    return DamagedLock(f"{file} is damaged; 'coder-clip record' repairs it")
 
 
-def _check_outputs(paths: Iterable[Any], outs: Iterable[str], file: Path, phase: str) -> None:
-    """UserError if one of the paths is not in ``outs``, the outputs of the phase."""
+def fault(phase: str, stage: Mapping[str, Any], outs: Collection[str]) -> str:
+    """What a phase's stage has that 'coder-clip record' never writes; "" if nothing.
+
+    outs: the outputs of the phase."""
+    why = _unknown_key(stage, STAGE, f"phase '{phase}'")
+    listed = [entry for kind in ("deps", "outs") for entry in stage.get(kind) or ()]
+    for entry in listed:
+        why = why or _unknown_key(entry, ENTRY, f"an entry of phase '{phase}'")
+    if why:
+        return why
+    paths = [out["path"] for out in stage["outs"]]
     for path in paths:
         if path not in outs:
-            raise _refused(
-                file,
-                f"'{path}' is named as an output of the phase '{phase}', which does not make it",
+            return (
+                f"'{one_line(path)}' is named as an output of the phase '{phase}', which does not "
+                "make it"
             )
+        if paths.count(path) > 1:
+            return f"'{path}' is named twice as an output of the phase '{phase}'"
+    return ""
 
 
-def _refused(file: Path, what: str) -> UserError:
-    """The error for a file with content that no record writes."""
-    return UserError(
-        f"{file}: {what}; nothing was changed: look at the "
-        f"commit that added it ('git log -p {file}')"
-    )
+def _unknown_key(entry: Any, keys: set[str], place: str) -> str:
+    """What is wrong with an entry that is no mapping, or has other keys than these; "" if nothing.
+
+    place: for messages."""
+    if not isinstance(entry, dict):
+        return f"{place} is not a mapping"
+    unknown = sorted(map(str, entry.keys() - keys))
+    return f"{place} has the key '{one_line(unknown[0])}', which no record has" if unknown else ""
 
 
 def dump(document: Mapping[str, Any]) -> str:

@@ -22,9 +22,9 @@ class Hashes:
         self._path = STATE / "sums.json"
         self._known: dict[str, dict[str, Any]] = {}  # path -> its stamp, md5 and sha256
         # a damaged cache is the same as none
-        with suppress(OSError, ValueError, TypeError, KeyError):
+        with suppress(OSError, ValueError, TypeError, AttributeError):
             known = json.loads(self._path.read_text())
-            self._known = {path: known[path] for path in known if known[path]["stamp"]}
+            self._known = {p: v for p, v in known.items() if v.keys() == {"stamp", "md5", "sha256"}}
         self._changed = False
 
     def md5(self, path: str) -> str:

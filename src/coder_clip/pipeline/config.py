@@ -19,14 +19,15 @@ from pydantic import (
 from ..errors import UserError
 from ..foundation.reads import derived
 from ..foundation.strict import explained
+from ..foundation.yaml_file import read_yaml
 from ..texts.generator import GeneratorConfig as GeneratorConfig
 from ..texts.generator import Prices as Prices
 from .consistency import open_clip_names as open_clip_names
 from .consistency import problems
 from .document import Document
+from .results_folder import refuse_misplaced
 from .sections import DatasetConfig as DatasetConfig
 from .sections import RerankConfig as RerankConfig
-from .yaml_file import read_yaml
 
 # environment variable that comes before the key only_present
 ONLY_PRESENT = "CODER_CLIP_ONLY_PRESENT"
@@ -74,7 +75,8 @@ def existing_file(path: str | Path) -> Path:
     files in config/.
     """
     path = Path(path)
-    if path.is_file():
+    # Path.is_file raises for names that are too long
+    if os.path.isfile(path):
         return path
     files = ", ".join(sorted(str(p) for p in Path("config").glob("*.yaml")))
     advice = "; go to the folder of the Snakefile, or use --config FILE"
@@ -88,7 +90,8 @@ def load_config(path: str | Path, absent: bool = False, root: Path | None = None
     only_present. root: the folder at which relative paths in the file start; these paths become
     absolute. Default: the working directory, and paths stay as they are.
 
-    UserError, in one line, for a missing file, invalid YAML, unknown keys and impossible values.
+    UserError, in one line, for a missing file, invalid YAML, unknown keys, impossible values and a
+    results folder among files of the project.
     """
     path = existing_file(path)
     document = read_yaml(path)
@@ -100,6 +103,7 @@ def load_config(path: str | Path, absent: bool = False, root: Path | None = None
         config = Config.model_validate(document, context=root)
     except ValidationError as error:
         raise UserError(f"{path}: {explained(error.errors(), Config)}") from error
+    refuse_misplaced(config.results, root or Path(), path)
     config._file = path.as_posix()
     if root is not None:
         config = config.at(root)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..datasets import BUILTIN, DRAWN, FEATURE_SETS, PUBLISHED, nearest_dataset
 from ..datasets.entry import entry
 from ..encoders.table_list import is_list, listed, read_list
-from ..errors import UserError, nearest
+from ..errors import UserError, nearest, one_line
 from ..foundation import rooms
 from ..texts.kinds import KINDS
 from .resources import open_clip_architectures
@@ -18,6 +18,8 @@ from .sections import MANY_TEMPLATES, ONE_TEMPLATE, DatasetConfig, ModelConfig
 
 if TYPE_CHECKING:
     from .document import Document
+
+LONGEST = 100  # letters of a name: file systems take 255 bytes, with what is added to it
 
 
 def problems(config: Document, root: Path) -> Iterator[str]:
@@ -32,6 +34,8 @@ def problems(config: Document, root: Path) -> Iterator[str]:
         for name in names:
             if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
                 yield f"{kind}.{name}: use letters, digits, '.', '_' and '-' (it names folders)"
+            if len(name) > LONGEST:
+                yield f"{kind}.{one_line(name, 40)}: use at most {LONGEST} letters"
     if re.search(r"[^\w./+@%:,=-]", str(config.results)):  # commands of jobs name files below it
         yield (
             f"results: '{config.results}' has a special character; use letters, digits, '.', "

@@ -10,9 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ..errors import UserError, one_line
+from ..foundation.yaml_file import read_yaml
 
 FILE = Path("workflow/phases.yaml")
 COUNTS = ("shots", "shard", "shards")  # options that are numbers
@@ -96,7 +95,7 @@ def phases(file: Path = FILE) -> tuple[Phase, ...]:
 def _phases(file: Path, _: int) -> tuple[Phase, ...]:
     """Read the list. The second argument, the file's time, only makes the cache read it again."""
     try:
-        listed = yaml.safe_load(file.read_text(encoding="utf-8"))["phases"]
+        listed = read_yaml(file)["phases"]
         return tuple(
             Phase(
                 name,
@@ -108,5 +107,5 @@ def _phases(file: Path, _: int) -> tuple[Phase, ...]:
             )
             for name, phase in listed.items()
         )
-    except (yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{file} cannot be read: {one_line(error)}") from error

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from ..datasets.published import data_root
 from ..errors import UserError, nearest
 from ..foundation.artifacts import Paths, writable
+from ..foundation.yaml_file import read_yaml
 from ..pipeline.config import Config
-from ..pipeline.yaml_file import read_yaml
 from .plan import Planned, plan
 from .probe import NAME, Finding, Folder, finding, script, submit
 

@@ -41,10 +41,7 @@ def merge(config: str) -> list[str]:
             f"settle {', '.join(first)} first: it decides which results the merge wants"
         )
     t = stages.tracked(config)
-    # at the top, dvc.yaml can hold a person's own stages, which no merge may replace
-    own = {t.lock.as_posix()}  # files that this merge settles
-    if t.folder != Path():
-        own.add(t.yaml.as_posix())
+    own = {t.lock.as_posix(), t.yaml.as_posix()}  # files that this merge settles
     if own.isdisjoint(open_files):
         raise UserError(
             f"{t.lock} is not in conflict; a run makes again what "
@@ -60,19 +57,13 @@ def merge(config: str) -> list[str]:
             "compared with what the merge makes of them"
         )
     with locked(alone=True):
-        if in_conflict(t.yaml):
-            t.yaml.unlink()  # `write_yaml` below makes the file again
         locks = {side: _entries(t, side) for side in SIDES}
         stated = {side: _certificates(t, locks[side]) for side in SIDES}
         certificates = [c for of_side in stated.values() for c in of_side.values()]
         here = Workspace(t, {key for c in certificates for key in c.values})
         chosen, lines = _choose(here, locks, stated)
         t.write_yaml(here.judge.jobs)
-        phase_names = {phase.name for phase in phases()}
-        # stages of other people come from our side
-        foreign = {name: entry for name, entry in locks[OURS].items() if name not in phase_names}
-        entries = {name: locks[side][name] for name, side in chosen.items()}
-        t.write_lock({**entries, **foreign})
+        t.write_lock({name: locks[side][name] for name, side in chosen.items()})
         # one phase makes the files that Git keeps (tables and metrics), so its side decides
         report = next((p.name for p in phases() if p.keeps), "")
         for path in kept_files:
@@ -100,9 +91,11 @@ def _entries(t: Tracked, side: str) -> dict[str, Any]:
     if text is None and not in_conflict(t.lock):
         return t.entries()
     try:
-        return read_lock(text.decode(), t.lock, t.outs_of) if text else {}
-    except (DamagedLock, UnicodeDecodeError):
+        entries = read_lock(text, t.lock, t.outs_of) if text else {}
+    except DamagedLock:
         raise UserError(f"{t.lock} is damaged on the side '{SIDES[side]}'") from None
+    t.check(entries)
+    return entries
 
 
 def _choose(
@@ -166,8 +159,7 @@ def _certificates(t: Tracked, entries: dict[str, Any]) -> dict[str, Certificate]
     """Path -> certificate, of all phases of one side. entries: phase -> its entry in dvc.lock."""
     store = dvc.Store(Hashes())
     found: dict[str, Certificate] = {}
-    of_phases = {name: entry for name, entry in entries.items() if name in t.outs_of}
-    for phase, outs in stages.hashes_of(of_phases).items():
+    for phase, outs in stages.hashes_of(entries).items():
         folder = f"{t.root}/{FOLDER}/{phase}"
         oid = outs.get(folder)
         # `fetch` returns the objects that it could not bring

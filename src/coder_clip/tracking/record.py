@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..errors import UserError
+from ..errors import UserError, printable
 from ..foundation import dvc
 from ..foundation.artifacts import write_bytes
 from ..foundation.dvc import files_below, folder_md5
-from ..foundation.dvc_files import DamagedLock
+from ..foundation.dvc_files import DamagedLock, fault, read_lock
 from ..foundation.git import git, shown
 from ..foundation.hashes import Hashes
 from ..foundation.locks import locked
@@ -24,7 +24,7 @@ from ..pipeline.phase_list import Phase, phases
 from .certificates import Job
 from .judge import MISSING, Judge
 from .plan import plan
-from .stages import Tracked, configurations, is_in, option, tracked
+from .stages import Tracked, hashes_of, is_in, option, records, tracked
 
 ASIDE = Path("results-set-aside")
 PLANS = ("Snakefile", "workflow", "src")
@@ -173,7 +173,7 @@ def record(config: str | Path, set_aside: bool = False) -> Outcome:
     t, outcome = tracked(config), Outcome()
     t.refuse_links()
     with locked():
-        _repair(t, outcome)
+        before = _entries(t, outcome)
         here = Workspace(t)
         states = here.states()
         if set_aside:
@@ -186,17 +186,23 @@ def record(config: str | Path, set_aside: bool = False) -> Outcome:
         if stage:
             _check_stage(here, stage, states)
         else:
-            _record_all(here, states, outcome)
+            _record_all(here, states, before, outcome)
         here.hashes.save()
+    # reasons come from certificates of other people, and a run prints them itself
+    outcome.lines = [printable(line) for line in outcome.lines]
     return outcome
 
 
-def _record_all(here: Workspace, states: list[State], outcome: Outcome) -> None:
-    """Record all whole phases; adds lines and reasons to ``outcome``."""
-    t, before = here.t, here.recorded
+def _record_all(
+    here: Workspace, states: list[State], entries: dict[str, Any], outcome: Outcome
+) -> None:
+    """Record all whole phases; adds lines and reasons to ``outcome``.
+
+    entries: phase -> its entry in dvc.lock so far, which a phase that is not whole keeps."""
+    t, before = here.t, hashes_of(entries)
     never: list[str] = []  # phases that were never made
     outcome.lines += _records_without_configuration()
-    t.write_yaml(here.judge.jobs)
+    outcome.lines += _replace_yaml(here)
     for state in states:
         if state.whole:
             continue
@@ -208,7 +214,8 @@ def _record_all(here: Workspace, states: list[State], outcome: Outcome) -> None:
     for state in whole:
         here.remove_old_certificates(state)
     outs = {state.phase.name: here.outs(state) for state in whole}
-    _write(here, {state.phase.name for state in states}, outs)
+    planned = {state.phase.name for state in states}
+    _write(here, {name: e for name, e in entries.items() if name in planned}, outs)
     for name, phase_outs in outs.items():
         hashes = {out: entry["md5"] for out, entry in phase_outs.items()}
         if before.get(name) != hashes:
@@ -229,10 +236,12 @@ def _record_all(here: Workspace, states: list[State], outcome: Outcome) -> None:
         outcome.lines.append("everything is recorded in DVC")
 
 
-def _write(here: Workspace, planned: set[str], outs: dict[str, dict[str, dict[str, Any]]]) -> None:
+def _write(
+    here: Workspace, entries: dict[str, Any], outs: dict[str, dict[str, dict[str, Any]]]
+) -> None:
     """Store the files of whole phases in DVC's cache, then name them in dvc.lock.
 
-    planned: phases that have jobs. outs: phase -> out -> its entry in dvc.lock.
+    entries: phase -> its entry so far. outs: whole phase -> out -> its part of the new entry.
     UserError if a file changed meanwhile; then dvc.lock is as it was.
     """
     t = here.t
@@ -255,19 +264,12 @@ def _write(here: Workspace, planned: set[str], outs: dict[str, dict[str, dict[st
             f"{t.config} changed while results were recorded, so nothing was; 'coder-clip record' "
             "tries again"
         )
-    # a phase without jobs loses its entry; stages of other people stay
-    entries = {
-        name: entry
-        for name, entry in t.entries().items()
-        if name in planned or name not in t.outs_of
-    }
     for name, phase_outs in outs.items():
         # copies, because YAML writes an object that it meets again as a reference
         deps = [dict(entry_of[path]) for path in sorted(stages[name]["deps"])]
         listed = [dict(phase_outs[out]) for out in sorted(phase_outs)]
         entries[name] = {"cmd": stages[name]["cmd"], "deps": deps, "outs": listed}
-    order = [*t.outs_of, *entries]
-    t.write_lock({name: entries[name] for name in dict.fromkeys(order) if name in entries})
+    t.write_lock({name: entries[name] for name in t.outs_of if name in entries})
     store.tell(t.config, here.config_md5)
 
 
@@ -281,28 +283,56 @@ def _check_stage(here: Workspace, name: str, states: list[State]) -> None:
     here.remove_old_certificates(state)
 
 
-def _repair(t: Tracked, outcome: Outcome) -> None:
-    """Restore the committed dvc.lock if a write of the file was cut short; remove the file if the
-    last commit has none. UserError if dvc.lock is in conflict, or if `Tracked.recorded` refuses it.
+def _entries(t: Tracked, outcome: Outcome) -> dict[str, Any]:
+    """Phase -> its entry in dvc.lock, which a phase keeps that is not recorded anew; adds lines.
+
+    A damaged file is that of the last commit again; an entry that no record has is dropped.
+    UserError if dvc.lock is in conflict.
     """
     try:
-        t.recorded()  # only for its errors
+        entries = t.unchecked()
     except DamagedLock:
-        committed = shown("HEAD", t.lock)  # content in the last commit
-        if committed is None:
-            t.lock.unlink()
-            done = "the last commit has none, so it was removed"
-        else:
-            write_bytes(t.lock, committed)
-            done = "the committed one was restored"
-        outcome.lines.append(f"{t.lock} was damaged (a write was cut short): {done}")
-    # the committed file may be damaged, too
+        entries = _repaired(t, outcome)
+    why_of = {name: fault(name, entry, t.outs_of[name]) for name, entry in entries.items()}
+    faults = [why for why in why_of.values() if why]
+    if faults:
+        outcome.lines.append(f"left out of {t.lock}: {some(faults)}")
+    return {name: entry for name, entry in entries.items() if not why_of[name]}
+
+
+def _repaired(t: Tracked, outcome: Outcome) -> dict[str, Any]:
+    """Phase -> its entry in the committed dvc.lock, which takes the place of a damaged one; {} if
+    the last commit has none, or a damaged one.
+    """
+    was = f"{t.lock} was damaged (a write was cut short)"
+    committed = shown("HEAD", t.lock)  # content in the last commit
+    if committed is None:
+        t.lock.unlink()
+        outcome.lines.append(f"{was}: the last commit has none, so it was removed")
+        return {}
     try:
-        t.recorded()
+        entries = read_lock(committed, t.lock, t.outs_of)
     except DamagedLock:
-        raise UserError(
-            f"{t.lock} is damaged in the commit, too; 'git log -p {t.lock}' shows who did it"
-        ) from None
+        t.lock.unlink()
+        outcome.lines.append(f"{was}, and in the commit, too: all phases are recorded anew")
+        return {}
+    write_bytes(t.lock, committed)
+    outcome.lines.append(f"{was}: the committed one was restored")
+    return entries
+
+
+def _replace_yaml(here: Workspace) -> list[str]:
+    """Write dvc.yaml; returns a line if another one stood there. One that no commit has is moved
+    aside: it can hold stages of a user's own.
+    """
+    t, lines = here.t, []
+    text = t.yaml_text(here.judge.jobs).encode()
+    if t.yaml.is_file() and not t.yaml.is_symlink():
+        before = t.yaml.read_bytes()
+        if before not in (text, shown("HEAD", t.yaml)):
+            lines.append(aside([str(t.yaml)], "in no commit, and written anew"))
+    t.write_yaml(here.judge.jobs)
+    return lines
 
 
 def _records_without_configuration() -> list[str]:
@@ -310,9 +340,7 @@ def _records_without_configuration() -> list[str]:
 
     DVC refuses two folders that describe the same results, and the folder can be a colleague's, so
     nothing is removed."""
-    gone = {
-        folder: config for folder, config in configurations().items() if not Path(config).is_file()
-    }
+    gone = {r.folder: r.config for r in records() if not os.path.isfile(r.config)}
     return [
         f"{folder}/ is the record of {config}, which is gone; 'git rm -r {folder}' removes it"
         for folder, config in gone.items()

@@ -201,13 +201,14 @@ def push(
 
 def in_remote(t: Tracked) -> dict[str, bool] | str:
     """Recorded phase -> True if the remote holds all its objects; or, if the remote cannot be
-    asked, a text that says why. Changes nothing.
+    asked, a text that says why. UserError if .dvc/config or a list of files is refused. Changes
+    nothing.
     """
+    # phase -> object -> path
     try:
         store = dvc.Store(Hashes())
-        # phase -> object -> path
         objects = {name: store.wanted(outs) for name, outs in cached(t).items()}
         bad = store.bad_in_remote({oid for needed in objects.values() for oid in needed})
-        return {name: bad.keys().isdisjoint(needed) for name, needed in objects.items()}
-    except UserError as error:
-        return "no remote" if str(error).startswith("no remote") else "remote not reached"
+    except dvc.NoRemote as error:
+        return str(error).split(":")[0]
+    return {name: bad.keys().isdisjoint(needed) for name, needed in objects.items()}

@@ -6,21 +6,23 @@ from __future__ import annotations
 
 import os
 import shlex
+import stat
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
-from ..errors import UserError
+from ..errors import UserError, one_line
 from ..foundation.artifacts import write_text
-from ..foundation.dvc_files import dump, read_lock, read_yaml_stages
+from ..foundation.dvc_files import dump, fault, lock_bytes, read_lock
 from ..foundation.git import in_conflict
+from ..foundation.yaml_file import read_yaml
 from ..pipeline.phase_list import Phase, phases
-from ..pipeline.yaml_file import read_yaml
+from ..pipeline.results_folder import refuse_misplaced
 from .certificates import FOLDER, Job
 
 DEFAULT = "config/reproduce.yaml"
@@ -58,13 +60,11 @@ class Tracked:
         given = document.get("results") if isinstance(document, dict) else None
         return Path(os.path.normpath(given if isinstance(given, str) else "results")).as_posix()
 
-    def holds(self, other: Tracked) -> bool:
-        """True if the other configuration's results are in the same folder, under any name, or in a
-        folder of a phase of this one.
+    def holds(self, theirs: str) -> bool:
+        """True if other results are in the same folder, under any name, or in a folder of a phase
+        of this configuration. theirs: the other results folder.
         """
-        mine, theirs = os.path.realpath(self.root), os.path.realpath(other.root)
-        below = (name for phase in phases() for name in (*phase.makes, FOLDER))
-        return mine == theirs or any(is_in(theirs, f"{mine}/{name}") for name in below)
+        return _in_one_folder(self.root, theirs)
 
     def keeps(self, phase: Phase) -> tuple[str, ...]:
         """Outputs of a phase that Git keeps: tables and metrics of the default."""
@@ -92,30 +92,41 @@ class Tracked:
         return {phase.name: self.outs(phase) for phase in phases()}
 
     def recorded(self) -> dict[str, dict[str, str]]:
-        """Recorded phase -> out -> hash. UserError if dvc.lock or dvc.yaml is damaged, in conflict,
-        or has what no record of this project has.
-        """
-        read_yaml_stages(self.yaml, self.outs_of)  # only for its errors
-        entries = self.entries()
-        return hashes_of({name: body for name, body in entries.items() if name in self.outs_of})
+        """Recorded phase -> out -> hash. UserError as for `entries`."""
+        return hashes_of(self.entries())
 
     def entries(self) -> dict[str, Any]:
-        """Stage -> its entry in dvc.lock, also of stages that a user added."""
+        """Recorded phase -> its entry in dvc.lock.
+
+        UserError if the file is damaged, in conflict, or has what no record of this project has."""
+        entries = self.unchecked()
+        self.check(entries)
+        return entries
+
+    def check(self, entries: Mapping[str, Any]) -> None:
+        """UserError if an entry has what no record of this project has."""
+        for name, entry in entries.items():
+            why = fault(name, entry, self.outs_of[name])
+            if why:
+                raise UserError(
+                    f"{self.lock}: {why}; nothing was changed: look at the commit that added it "
+                    f"('git log -p {self.lock}'); 'coder-clip record{option(self)}' replaces it"
+                )
+
+    def unchecked(self) -> dict[str, Any]:
+        """The entries as they are. UserError if dvc.lock is damaged or in conflict."""
         if in_conflict(self.lock):
             raise UserError(
                 f"{self.lock} is in conflict; 'coder-clip merge{option(self)}' settles it"
             )
         try:
-            return read_lock(self.lock.read_text(encoding="utf-8"), self.lock, self.outs_of)
+            return read_lock(lock_bytes(self.lock), self.lock, self.outs_of)
         except FileNotFoundError:
             return {}
 
     def write_lock(self, entries: Mapping[str, Any]) -> None:
-        """Write dvc.lock. entries: stage -> its entry."""
-        text = dump({"schema": "2.0", "stages": dict(entries)})
-        # a file that stays the same keeps its time
-        if not self.lock.is_file() or self.lock.read_text(encoding="utf-8") != text:
-            write_text(self.lock, text)
+        """Write dvc.lock. entries: phase -> its entry."""
+        _write_changed(self.lock, dump({"schema": "2.0", "stages": dict(entries)}))
 
     def described(self, jobs: Iterable[Job]) -> dict[str, Any]:
         """Phase -> its stage in dvc.yaml, for the phases that have jobs: the command, and what the
@@ -155,34 +166,26 @@ class Tracked:
             stages[phase.name] = workdir | {key: value for key, value in stage.items() if value}
         return stages
 
-    def write_yaml(self, jobs: Iterable[Job]) -> None:
-        """Write the phases to dvc.yaml; stages that a user added stay. UserError as in
-        `recorded`.
-        """
-        document = read_yaml_stages(self.yaml, self.outs_of)
-        before = document.get("stages", {})
+    def yaml_text(self, jobs: Iterable[Job]) -> str:
+        """The text of dvc.yaml."""
         stages = self.described(list(jobs))
-        own = {name: stage for name, stage in before.items() if name not in self.outs_of}
-        # compared as mappings: another order of stages is not a change
-        if {**own, **stages} == before:
-            return
         head = (
-            "# Made by 'coder-clip record' from "
-            f"workflow/phases.yaml.\n# Configuration: {self.config}\n"
+            "# Made by 'coder-clip record' from workflow/phases.yaml; it never reads this file.\n"
+            "# Stages of your own belong in a dvc.yaml of another folder.\n"
         )
-        document |= {"stages": {**stages, **own}}
-        write_text(self.yaml, head + yaml.safe_dump(document, sort_keys=False, width=110))
+        return head + yaml.safe_dump({"stages": stages}, sort_keys=False, width=110)
+
+    def write_yaml(self, jobs: Iterable[Job]) -> None:
+        """Write the phases to dvc.yaml, whatever stood there."""
+        _write_changed(self.yaml, self.yaml_text(jobs))
 
     def refuse_links(self) -> None:
-        """UserError if results are outside of this clone, or behind a symbolic link: DVC's files
-        belong inside.
+        """UserError if results are behind a symbolic link, because DVC's files belong inside this
+        clone, or if something else than files and folders is in their place.
         """
         root = Path(self.root)
-        if root.is_absolute() or ".." in root.parts or ".git" in map(str.lower, root.parts):
-            raise UserError(
-                f"{self.config}: results: {self.root} is outside of this clone, so nothing is "
-                "recorded, pulled or pushed; name a folder inside"
-            )
+        if root.exists() and not root.is_dir():
+            raise UserError(f"{root} is a file, and results are in a folder; move it away")
         # from the outside in, so that the outermost link is named
         folders = [*reversed(root.parents), root]
         for phase_outs in self.outs_of.values():
@@ -195,37 +198,90 @@ class Tracked:
                     "inside this clone; nothing "
                     "was changed: put a folder in its place"
                 )
+            if folder.exists() and not folder.is_dir() and not folder.is_file():
+                raise UserError(f"{folder} is a pipe or a device; nothing was changed: remove it")
 
 
 def tracked(config: str | Path) -> Tracked:
-    """The configuration of a file. UserError if it is outside of this repository, or if another
-    configuration has the same name or results folder.
+    """The configuration of a file. UserError if it is outside of this repository, if another
+    configuration has the same name or results folder, or if its results folder is refused.
     """
     full = Path(config).resolve()
     if not full.is_relative_to(Path.cwd().resolve()):
         raise UserError(f"{config} is not in this repository, so its results cannot be recorded")
     here = Tracked(full.relative_to(Path.cwd().resolve()).as_posix())
-    others = [Tracked(DEFAULT)] if Path(DEFAULT).is_file() else []
-    others += [Tracked(c) for c in configurations().values() if Path(c).is_file()]
+    # nobody's record stops that of the default, which was there first
+    others = [] if here.config == DEFAULT else [*_default(), *records()]
     for other in others:
-        same = other.folder == here.folder or other.holds(here) or here.holds(other)
-        if other.config != here.config and same:
+        there = other.config != here.config and os.path.isfile(other.config)
+        if there and (other.folder == here.folder or here.holds(other.root)):
             raise SameFolder(
                 f"{here.config} would be recorded over {other.config}: give it another name and "
                 "its own 'results:'"
             )
+    refuse_misplaced(here.root, Path(), here.config)
     return here
 
 
-def configurations() -> dict[Path, str]:
-    """Folder below tracked/ -> the configuration that its dvc.yaml names."""
-    found = {}
-    for path in sorted(Path("tracked").glob("*/dvc.yaml")):
-        with suppress(OSError, IndexError):
-            # `write_yaml` puts the configuration into the second line
-            second = path.read_text(encoding="utf-8").splitlines()[1]
-            found[path.parent] = second.removeprefix("# Configuration: ")
+class Record(NamedTuple):
+    """Another configuration's record. folder: of its dvc.lock. config: its path. root: its results
+    folder.
+    """
+
+    folder: Path
+    config: str
+    root: str
+
+
+def records() -> list[Record]:
+    """The records below tracked/, from their files dvc.lock; damaged ones are left out."""
+    found = []
+    names = [phase.name for phase in phases()]
+    for path in sorted(Path("tracked").glob("*/dvc.lock")):
+        with suppress(OSError, UserError, TypeError, LookupError, StopIteration):
+            entries = read_lock(lock_bytes(path), path, names)
+            phase, entry = next(iter(entries.items()))
+            # every phase has certificates, and depends on its configuration
+            end = f"/{FOLDER}/{phase}"
+            outs = [out["path"] for out in entry["outs"]]
+            root = next(out.removesuffix(end) for out in outs if out.endswith(end))
+            deps = [str(dep["path"]) for dep in entry["deps"]]
+            config = next(dep for dep in deps if not is_in(dep, root))
+            found.append(Record(path.parent, one_line(config), root))
     return found
+
+
+def _default() -> list[Record]:
+    """The default configuration, if there is one that can be read."""
+    default = Tracked(DEFAULT)
+    with suppress(UserError):
+        return [Record(default.folder, DEFAULT, default.root)]
+    return []
+
+
+def _in_one_folder(first: str, second: str) -> bool:
+    """True if two results folders are the same, or one of them is in a folder of a phase of the
+    other.
+    """
+    one, other = os.path.realpath(first), os.path.realpath(second)
+    names = [name for phase in phases() for name in (*phase.makes, FOLDER)]
+    return one == other or any(
+        is_in(inner, f"{outer}/{name}")
+        for name in names
+        for inner, outer in ((one, other), (other, one))
+    )
+
+
+def _write_changed(path: Path, text: str) -> None:
+    """Write a file, unless it holds this text: a file that stays the same keeps its time."""
+    same = False
+    with suppress(OSError):
+        about = os.lstat(path)
+        data = text.encode()
+        same = stat.S_ISREG(about.st_mode) and about.st_size == len(data)
+        same = same and path.read_bytes() == data
+    if not same:
+        write_text(path, text)
 
 
 def option(t: Tracked) -> str:

@@ -84,6 +84,20 @@ def configured(results: str) -> Attack:
     return lambda toy: (toy / "config/reproduce.yaml").open("a").write(f"results: {results}\n")
 
 
+def program_as_results(folder: str) -> Attack:
+    """A whole record of results among other files: the configuration, dvc.lock and two objects."""
+
+    def change(toy: Project) -> None:
+        listed({"relpath": "__init__.py"})(toy)
+        configured(folder)(toy)
+        (toy / "dvc.lock").write_text(toy.lock().replace("results/", f"{folder}/"))
+        (toy / folder / "texts").mkdir(parents=True)
+        (toy / folder / "texts/__init__.py").write_text("mine")
+        toy.commit("another place for results")
+
+    return change
+
+
 def linked(name: str) -> Attack:
     def change(toy: Project) -> None:
         shutil.rmtree(toy / name)
@@ -94,6 +108,11 @@ def linked(name: str) -> Attack:
 
 HOOK = "../../.git/hooks/post-checkout"
 ATTACKS: dict[str, tuple[Attack, str]] = {
+    "the program as results": (
+        program_as_results("src/toy"),
+        "is in 'src', a folder of the project",
+    ),
+    "own files as results": (program_as_results("thesis"), "files that Git tracks"),
     # wrote a Git hook, deleted a file outside, deleted data/ with photos (twice), moved a folder
     # into the clone
     "a list in the lock": (
@@ -104,16 +123,10 @@ ATTACKS: dict[str, tuple[Attack, str]] = {
         listed({"relpath": "a.json", "md5": "../../../../../victim/file"}),
         "is not an md5",
     ),
-    "two outputs in an entry": (
-        described(outs=[{"results/texts": {}, "data": {}}]),
-        "'data' is named as",
-    ),
-    "a loop": (described(foreach=["data"], do={"cmd": "x", "outs": ["${item}"]}), "the key 'do'"),
     "results elsewhere": (configured("../victim"), "is outside of this clone"),
     # others
     "a folder as a link": (linked("results/features"), "results/features is a symbolic link"),
     "all results as a link": (linked("results"), "results is a symbolic link"),
-    "a working directory": (described(wdir="data"), "the working directory 'data'"),
     "a list of files that leaves": (
         listed({"relpath": "../../../victim/file"}),
         "which is outside of it",
@@ -134,10 +147,6 @@ ATTACKS: dict[str, tuple[Attack, str]] = {
     ),
     "sources as output": (locked(path="src"), "'src' is named as an output"),
     "an executable": (locked(isexec=True), "the key 'isexec'"),
-    "somebody's remote": (
-        described(outs=[{"results/texts": {"remote": "theirs"}}]),
-        "the key 'remote'",
-    ),
 }
 
 
@@ -178,6 +187,34 @@ def test_a_hostile_commit_writes_and_deletes_nothing(toy: Project, what: str) ->
     assert everything() == before
 
 
+DESCRIBED = {
+    "two outputs in an entry": described(outs=[{"results/texts": {}, "data": {}}]),
+    "a loop": described(foreach=["data"], do={"cmd": "x", "outs": ["${item}"]}),
+    "a working directory": described(wdir="data"),
+    "somebody's remote": described(outs=[{"results/texts": {"remote": "theirs"}}]),
+    "a renamed output": described(outs=["results/other"]),
+    "growing aliases": lambda toy: (toy / "dvc.yaml").write_text(
+        "a0: &a0 [x]\n"
+        + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 20))
+    ),
+    "a pipe": lambda toy: ((toy / "dvc.yaml").unlink(), os.mkfifo(toy / "dvc.yaml")),
+}
+
+
+@pytest.mark.rest
+@pytest.mark.parametrize("what", DESCRIBED)
+def test_another_s_dvc_yaml_has_no_effect_and_is_written_anew(toy: Project, what: str) -> None:
+    """It stopped every command, or DVC followed it; only deleting it helped."""
+    toy.snakemake()
+    expected, before = (toy / "dvc.yaml").read_bytes(), toy.bytes()
+    DESCRIBED[what](toy)
+    for command in ("status", "pull", "push", "record"):
+        toy.run("coder-clip", command)
+    assert (toy / "dvc.yaml").read_bytes() == expected
+    assert toy.bytes() == before
+    assert toy.stale() == []
+
+
 # ---- what a certificate states
 
 
@@ -203,8 +240,21 @@ def test_a_certificate_names_what_made_the_files(toy: Project) -> None:
     assert stated["command"] == "toy score --set a --plus 0"
     assert stated["values"] == {"threshold": 5}
     assert list(stated["inputs"]) == ["results/features/m/a.bin"]
-    assert set(stated["sources"]) == {f"src/toy/{n}.py" for n in ("__init__", "common", "score")}
-    for path, sha in {**stated["sources"], **stated["inputs"], **stated["outputs"]}.items():
+    assert {path: set(blocks) for path, blocks in stated["blocks"].items()} == {
+        "src/toy/common.py": {
+            "Path",
+            "asked",
+            "asked()",
+            "evidence",
+            "os",
+            "time",
+            "write",
+            "write()",
+        }
+        | {"write_bytes"},
+        "src/toy/score.py": {"Path", "json", "run", "run()", "write", "zlib"},
+    }
+    for path, sha in {**stated["inputs"], **stated["outputs"]}.items():
         assert hashlib.sha256((toy / path).read_bytes()).hexdigest() == sha, path
     assert stated["versions"]["snakemake"]
 
@@ -242,6 +292,22 @@ def test_every_command_gives_the_same_answer(toy: Project) -> None:
     assert toy.run("git", "merge", "theirs", ok=False).returncode != 0
     said = toy.run("coder-clip", "merge").stdout
     assert f"scores: neither side, will be made again (ours: {why}; theirs: {why})" in said
+
+
+@pytest.mark.rest
+def test_a_reason_of_somebody_else_s_is_no_command_to_the_terminal(toy: Project) -> None:
+    """Certificates come with a pull, and their doubts were printed as they are."""
+    path = toy / "results/certificates/scores/score/a.json"
+    stated = json.loads(path.read_text())
+    path.unlink()
+    path.write_text(json.dumps({**stated, "doubt": "\x1b[2J\x1b]0;mine \ud800"}))
+    for command in ("status", "record", "pull"):
+        done = toy.run("coder-clip", command, ok=False)
+        assert "Traceback" not in done.stdout
+        assert "\x1b" not in done.stdout
+        if command != "pull":
+            assert r"\x1b[2J\x1b]0;mine \ud800" in done.stdout
+    assert "\x1b[2J" not in toy.snakemake("-n")
 
 
 # ---- what need not run

@@ -125,3 +125,88 @@ def test_two_configurations_with_the_same_results_are_told_at_the_start(toy: Pro
     (toy / "config/mine.yaml").write_text(text.replace("scale: 2", "scale: 3"))
     said = toy.snakemake("-n", "--configfile", "config/mine.yaml")
     assert "config/mine.yaml would be recorded over config/reproduce.yaml" in said, "before any job"
+
+
+# ---- what changed in between stops nobody
+
+
+def agree(toy: Project, *config: str) -> None:
+    """Every command ends well, and has nothing left to say."""
+    for command in ("record", "push", "pull", "status"):
+        toy.run("coder-clip", command, *config)
+    assert "everything is recorded in DVC" in toy.run("coder-clip", "record", *config).stdout
+
+
+def test_results_in_another_folder_are_recorded(toy: Project) -> None:
+    """All commands refused; only deleting dvc.yaml and dvc.lock helped, and nothing said so."""
+    toy.run("sh", "-c", "echo 'results: results/new' >> config/reproduce.yaml")
+    said = toy.snakemake()
+    assert "left out of dvc.lock: 'results/certificates/texts' is named as an output of" in said
+    assert "(and 3 more)" in said
+    assert "recorded in DVC: texts, features, scores, report; to share" in said
+    assert "results/texts" not in toy.lock()
+    agree(toy)
+    assert (toy.planned(), toy.stale()) == ([], [])
+
+
+def test_a_renamed_output_is_recorded(toy: Project) -> None:
+    """A developer was told that dvc.yaml names an output that its phase does not make."""
+    texts = toy.entries("texts")
+    for name in ("phases.yaml", "features.smk", "scores.smk"):
+        path = toy / "workflow" / name
+        text = path.read_text().replace("/features/", "/vectors/")
+        path.write_text(text.replace("makes: [features]", "makes: [vectors]"))
+    said = toy.snakemake()
+    assert "left out of dvc.lock: 'results/features' is named as an output" in said
+    assert "recorded in DVC: features, " in said
+    assert toy.entries("texts") == texts
+    agree(toy)
+    assert (toy.planned(), toy.stale()) == ([], [])
+
+
+def test_a_removed_phase_leaves_the_record(toy: Project) -> None:
+    """Its entry, which nothing makes any more, was kept for ever."""
+    toy.edit("dvc.lock", "  texts:", "  gone:\n    cmd: x\n    outs: []\n  texts:")
+    toy.edit("dvc.yaml", "stages:", "stages:\n  gone: {cmd: x}")
+    toy.commit("a phase that is gone")
+    agree(toy)
+    for name in ("dvc.lock", "dvc.yaml"):
+        assert list(yaml.safe_load((toy / name).read_text())["stages"]) == [
+            "texts",
+            "features",
+            "scores",
+            "report",
+        ]
+
+
+BROKEN = {
+    "half-edited": lambda toy: (toy / "config/mine.yaml").write_text("results: ["),
+    "the default's results": lambda toy: toy.edit("config/mine.yaml", "results/mine", "results"),
+    "a damaged record": lambda toy: (toy / "tracked/mine/dvc.lock").write_text("stages: ["),
+    "a record that is a pipe": lambda toy: (
+        (toy / "tracked/mine/dvc.lock").unlink(),
+        os.mkfifo(toy / "tracked/mine/dvc.lock"),
+    ),
+    "a record in conflict": lambda toy: (toy / "tracked/mine/dvc.lock").write_text("<<<<<<< x\n"),
+    "a record of the default's results": lambda toy: (toy / "tracked/mine/dvc.lock").write_text(
+        (toy / "tracked/mine/dvc.lock").read_text().replace("results/mine/", "results/")
+    ),
+    "a path in a comment": lambda toy: (toy / "tracked/mine/dvc.yaml").write_text(
+        "# Made\n# Configuration: ../pipe\nstages: {}\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_another_s_broken_configuration_stops_nobody_else(toy: Project, what: str) -> None:
+    """One person's half-edited file stopped record, pull, push and status of the default for all."""
+    other(toy)
+    toy.commit("mine")
+    os.mkfifo(toy.folder.parent / "pipe")  # opening it would wait for ever
+    BROKEN[what](toy)
+    agree(toy)
+    done = toy.run("coder-clip", "status", *MINE, ok=False)
+    assert "Traceback" not in done.stdout
+    if what in ("half-edited", "the default's results"):
+        assert done.returncode == 1
+        assert len(done.stdout.splitlines()) == 1

@@ -116,20 +116,31 @@ def aside(person: Project) -> dict[str, bytes]:
     }
 
 
+OWN_STAGE = {"cmd": "wc -w a.txt > n.txt", "deps": ["a.txt"], "outs": ["n.txt"]}
+
+
 def test_a_stage_of_one_s_own_is_left_alone(ann: Project) -> None:
-    document = yaml.safe_load((ann / "dvc.yaml").read_text())
-    stage = {"cmd": "wc -w a.txt > n.txt", "deps": ["a.txt"], "outs": ["n.txt"], "wdir": "data"}
-    document["stages"]["mine"] = stage
-    (ann / "dvc.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
-    sh(ann, "dvc repro -q mine; coder-clip record; coder-clip push; coder-clip pull")
-    assert set(yaml.safe_load(ann.lock())["stages"]) == {
-        "texts",
-        "features",
-        "scores",
-        "report",
-        "mine",
-    }
+    """It can follow ours, in a dvc.yaml of another folder."""
+    own = yaml.safe_dump({"stages": {"mine": OWN_STAGE}})
+    (ann / "data/dvc.yaml").write_text(own)
+    sh(ann, "dvc repro -q data/dvc.yaml; coder-clip record; coder-clip push; coder-clip pull")
+    assert set(yaml.safe_load(ann.lock())["stages"]) == {"texts", "features", "scores", "report"}
+    assert set(yaml.safe_load((ann / "data/dvc.lock").read_text())["stages"]) == {"mine"}
+    assert (ann / "data/dvc.yaml").read_text() == own
     assert (ann / "data/n.txt").is_file()
+    assert ann.stale() == []
+
+
+def test_a_dvc_yaml_that_no_commit_has_is_moved_aside(ann: Project) -> None:
+    """`record` writes the whole file, and its stages were somebody's work."""
+    document = yaml.safe_load((ann / "dvc.yaml").read_text())
+    document["stages"]["mine"] = {**OWN_STAGE, "wdir": "data"}
+    text = yaml.safe_dump(document, sort_keys=False)
+    (ann / "dvc.yaml").write_text(text)
+    said = ann.run("coder-clip", "record").stdout
+    assert "dvc.yaml: in no commit, and written anew, moved to results-set-aside/" in said
+    assert aside(ann) == {"results-set-aside/dvc.yaml": text.encode()}
+    assert "mine" not in (ann / "dvc.yaml").read_text()
 
 
 # ---- nothing wrong is called current

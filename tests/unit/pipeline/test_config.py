@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,76 @@ def test_the_results_folder_can_be_part_of_a_command(folder: str) -> None:
         f'{SMALL}results: "{folder}"\n'
     )
     assert load(f"{SMALL}results: /scratch/größe/a-b_c.d\n").results.name == "a-b_c.d"
+
+
+GROWING = "\n".join(
+    [
+        f"a0: &a0 [{', '.join('x' * 10)}]",
+        *(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 20)),
+    ]
+)
+MERGED = "\n".join(
+    [
+        "a0: &a0 {x: 1}",
+        *(f"a{i}: &a{i} {{<<: [{', '.join([f'*a{i - 1}'] * 9)}]}}" for i in range(1, 20)),
+    ]
+)
+LONG = "n" * 300
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        pytest.param(GROWING, "it has more than 100,000 values", id="growing aliases"),
+        pytest.param(MERGED, "it has more than 100,000 values", id="growing merges"),
+        pytest.param("title: &a [*a]", "an alias names the part that it is in", id="a loop"),
+        pytest.param(SMALL + "title: [" * 5000, "not valid YAML", id="deep"),
+        pytest.param("- x\n" * 300_000, "is larger than 500,000 bytes", id="large"),
+        pytest.param("- x\n" * 120_000, "it has more than 100,000 values", id="long"),
+        pytest.param('"\\ud800": 1', "not valid YAML", id="a lone surrogate"),
+        pytest.param("title: \udcff", "not valid YAML", id="not UTF-8"),
+        pytest.param("title: 2001-99-99", "not valid YAML", id="no date"),
+        pytest.param("title: \x1b[31m", "not valid YAML", id="an escape sequence"),
+        pytest.param('"\\e[31m": 1', "unknown key '\\x1b[31m'", id="one as key"),
+        pytest.param(f"{SMALL}results: {LONG}", "is longer than 200 letters", id="results"),
+        pytest.param(f"datasets: [{LONG}]\nmodels: [mini]", "use at most 100 letters", id="data"),
+    ],
+)
+def test_a_hostile_configuration_is_one_line_at_once(text: str, said: str) -> None:
+    """375 bytes with aliases of aliases stopped every command for minutes."""
+    Path("c.yaml").write_bytes(text.encode(errors="surrogateescape"))
+    began = time.process_time()
+    with pytest.raises(UserError) as caught:
+        load_config("c.yaml")
+    assert time.process_time() - began < 2
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).isprintable()
+
+
+def test_aliases_of_a_user_s_own_still_work() -> None:
+    """A configuration may say once what holds for several data sets."""
+    text = "datasets: {shapes: &one {views: 3}, rare: {<<: *one}}\nmodels: [mini]\n"
+    assert load(text).datasets["rare"].views == 3
+
+
+def test_a_name_that_no_file_system_takes_is_a_missing_file() -> None:
+    with pytest.raises(UserError, match="no configuration file"):
+        load_config(f"config/{LONG}.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("datasets: {shapes: {shot_files: x}}\nmodels: [mini]\n", "datasets.shapes.shot_files"),
+        (f"{SMALL}generator: {{structured: true}}\n", "generator.structured"),
+    ],
+)
+def test_a_key_of_an_earlier_version_says_where_its_end_is_told(text: str, key: str) -> None:
+    """ "Unknown key" lets a reader look for a misspelling."""
+    assert f"'{key}' was removed, see CHANGELOG.md; leave it out" in refused(text)
+    changes = (REPO / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert f"{key.split('.')[-1]}`" in changes
 
 
 def test_a_misspelt_mini_is_recognised() -> None:

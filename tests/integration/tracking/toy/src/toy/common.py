@@ -4,14 +4,13 @@ import os
 import time
 from pathlib import Path
 
+from coder_clip.foundation import evidence
 from coder_clip.foundation.artifacts import write_bytes
 
 
 def asked(name: str, path: str) -> bool:
-    if not os.path.exists(name):
-        return False
-    with open(name, "r+") as stream:  # for writing, too: then it is nothing that the job read
-        return stream.read() in path
+    with evidence.unseen():  # a test asks, and no result depends on it
+        return os.path.exists(name) and Path(name).read_text() in path
 
 
 def write(path: str, data: bytes) -> None:
@@ -21,7 +20,7 @@ def write(path: str, data: bytes) -> None:
         time.sleep(600)
     if asked("pause", path):
         Path("hanging").write_text(str(os.getpid()))
-        while os.path.exists("pause"):
+        while asked("pause", path):
             time.sleep(0.05)
     if asked("fail", path):
         raise SystemExit(f"asked to fail on {path}")

@@ -256,6 +256,12 @@ def moved(old: str, new: str) -> Change:
     return Change(move)
 
 
+def style() -> Change:
+    """Matplotlib reads it when it is imported; a variable more starts all programs from nothing."""
+    file = put("matplotlibrc", "axes.grid: True\nfont.size: 14\n")
+    return Change(file.edit, names={"MPLBACKEND": "agg"})
+
+
 def weight(work: Work) -> None:
     """Another last number among the weights."""
     file = work.folder / "data/mini/open_clip_model.safetensors"
@@ -298,7 +304,7 @@ CHANGES: dict[str, Change] = {
     "another template": configured(datasets__dots__templates={"name": "a picture of {class}"}),
     "another title": configured(title="another title"),
     "a key with its default": configured(evaluation__corrections=1),
-    "a style of Matplotlib's": put("matplotlibrc", "axes.grid: True\nfont.size: 14\n"),
+    "a style of Matplotlib's": style(),
     "another stylesheet": replaced("src/coder_clip/templates/report.css", "{", "{ color: red;"),
     "a table more": put("src/coder_clip/reporting/exhibits/class_count.py", EXHIBIT),
     "a variable of Python's": Change(

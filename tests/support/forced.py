@@ -13,7 +13,8 @@ inputs are those of KNOWN, and whose processes never opened the source: nothing 
 another than before.
 
 Each process imports this program anew, from its sources, and is forked from one that has imported
-other libraries alone. Python's start is all that is saved.
+other libraries alone. Python's start is all that is saved. Without KNOWN no source was edited: then
+the first process imports the program of this copy, once for all.
 """
 
 from __future__ import annotations
@@ -52,6 +53,10 @@ def main(config: str, report: str, known: str = "", edited: str = "") -> None:
     for name in LIBRARIES:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
+    if not known:
+        sys.path.insert(0, f"{os.getcwd()}/src")
+        for file in sorted(Path("src/coder_clip/phases").glob("*.py")):
+            importlib.import_module(f"coder_clip.phases.{file.stem}")
     planned = child(lambda say: make_plan(config, say))
     found: Document = {
         "refused": planned["crash"],

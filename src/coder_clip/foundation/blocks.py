@@ -26,14 +26,12 @@ from typing import Any
 
 from . import evidence
 
-VERSION = 2  # of `parse`; part of the names in the cache
+VERSION = 3  # of `parse`; part of the names in the cache
 # statements that do more than give values to names: they count for whoever imports the module
 OTHER = "(other statements)"
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 # decorators that hand a method to nobody else
 PLAIN = {"property", "staticmethod", "classmethod", "cached_property", "abstractmethod", "cache"}
-# decorators that register nothing
-BINDING = PLAIN | {"dataclass", "lru_cache", "contextmanager", "total_ordering"}
 # classes of other programs that call no method which only a class of this program has
 PASSIVE = {"object", "NamedTuple", "TypedDict", "Protocol", "Generic", "ABC", "Enum", "BaseModel"}
 # fields of the syntax tree without a meaning for the program
@@ -48,14 +46,16 @@ class Block:
     """A block. names: that it mentions; also ``name.attribute`` where a name stands before the dot.
 
     lines: first and last line of each of its statements. implicit: a method that is called, or
-    handed on by a decorator, without its name being mentioned. target: of an import, the module and
-    the name in it. computed: it reads attributes whose names it computes. bases: of a class.
+    handed on by a decorator, without its name being mentioned. decorators: names, of a function or
+    class. target: of an import, the module and the name in it. computed: it reads attributes whose
+    names it computes. bases: of a class.
     """
 
     hash: str = ""
     names: list[str] = field(default_factory=list)
     lines: list[list[int]] = field(default_factory=list)
     implicit: bool = False
+    decorators: list[str] = field(default_factory=list)
     target: list[str] = field(default_factory=list)
     computed: bool = False
     bases: list[str] = field(default_factory=list)
@@ -133,14 +133,13 @@ def _take_function(
     ]
     name = f"{prefix}{node.name}"
     statement = _add(module, name, signature, [node])
-    decorators = {_name(decorator).rpartition(".")[2] for decorator in node.decorator_list}
+    statement.decorators = [_name(decorator) for decorator in node.decorator_list]
+    handed_on = {name.rpartition(".")[2] for name in statement.decorators} - PLAIN
     dunder = node.name.startswith("__") and node.name.endswith("__")
     # pydantic calls model_post_init
-    called = dunder or node.name.startswith("model_") or bool(decorators - PLAIN)
+    called = dunder or node.name.startswith("model_") or bool(handed_on)
     statement.implicit = bool(prefix) and called
     _add(module, f"{name}()", node.body, [])
-    if not prefix:
-        _take_registration(module, node)
 
 
 def _take_class(module: Module, node: ast.ClassDef) -> None:
@@ -152,16 +151,9 @@ def _take_class(module: Module, node: ast.ClassDef) -> None:
     statement.bases += [
         _name(base.value if isinstance(base, ast.Subscript) else base) for base in node.bases
     ]
+    statement.decorators = [_name(decorator) for decorator in node.decorator_list]
     for method in methods:
         _take_function(module, method, f"{node.name}.")
-    _take_registration(module, node)
-
-
-def _take_registration(module: Module, node: Any) -> None:
-    """A decorator can put a function or class where others find it: it acts when it is imported."""
-    decorators = [d for d in node.decorator_list if _name(d).rpartition(".")[2] not in BINDING]
-    if decorators:
-        _add(module, OTHER, [ast.Name(node.name, ast.Load()), decorators], [node])
 
 
 def _take_import(module: Module, node: ast.Import | ast.ImportFrom, package: str) -> None:
@@ -213,8 +205,9 @@ def _only_binds(node: ast.stmt) -> bool:
 
 def _never_runs(node: ast.stmt) -> bool:
     """True for blocks of type checkers and of scripts, and for what `_Bare` left empty."""
-    if isinstance(node, ast.If) and not node.orelse:
-        return ast.unparse(node.test) in ("TYPE_CHECKING", "__name__ == '__main__'")
+    if isinstance(node, ast.If):
+        never = ast.unparse(node.test) in ("TYPE_CHECKING", "__name__ == '__main__'")
+        return never and not node.orelse
     return isinstance(node, ast.Pass)
 
 
@@ -377,13 +370,23 @@ class _Closure:
                 found.setdefault(path, {})[key] = ""
                 self._visit(path, key, static)
         self._finish()
-        # statements without a name count in all modules that the others import
         for path in self._imported():
-            self._visit(path, OTHER, True)
+            self._registering(path, static)
         self._finish()
         for path, key, _ in self._seen:
             found.setdefault(path, {})[key] = self._code.module(path).blocks[key].hash
         return {path: dict(sorted(found[path].items())) for path in sorted(found)}
+
+    def _registering(self, path: str, static: bool) -> None:
+        """Count what acts by being imported: statements that bind no name, and what a decorator of
+        this program can hand to others.
+        """
+        for key, block in self._code.module(path).blocks.items():
+            handed_on = any(self._is_own(path, name) for name in block.decorators)
+            if key == OTHER or (handed_on and "." not in key):
+                self._visit(path, key, True)
+                if static:
+                    self._visit(path, f"{key}()", True)
 
     def _visit(self, path: str, key: str, static: bool) -> None:
         """Count a block, if there is one."""
@@ -471,6 +474,13 @@ class _Closure:
             ):
                 return True
         return False
+
+    def _is_own(self, path: str, decorator: str) -> bool:
+        """True for a decorator of this program at the top level of a module."""
+        block = self._code.module(path).blocks.get(decorator.partition(".")[0])
+        if block is None:
+            return False
+        return not block.target or bool(self._code.path(block.target[0]))
 
     def _whole(self, path: str) -> None:
         """Count a module whole, and all that it imports."""

@@ -281,6 +281,22 @@ def test_a_method_that_another_program_calls_by_itself_is_seen(
     assert (Code(source).closure(roots) != before) == seen
 
 
+def test_a_decorator_of_this_program_can_register(source: Path) -> None:
+    """A function that nobody mentions becomes a method of the table that the job reads."""
+    registry = "KNOWN = {}\n\n\ndef known(f):\n    KNOWN[f.__name__] = f\n    return f\n"
+    write(source, "registry", registry)
+    text = "from functools import cache\nfrom .registry import KNOWN, known\n"
+    run = "\n\ndef run():\n    return KNOWN\n"
+    roots = [("src/toy/main.py", "run()")]
+    write(source, "main", text + run)
+    before = Code(source).closure(roots)
+    write(source, "main", f"{text}{run}\n\n@cache\ndef more():\n    return 1\n")
+    assert Code(source).closure(roots) == before, "functools registers nothing here"
+    write(source, "main", f"{text}{run}\n\n@known\ndef more():\n    return 1\n")
+    assert "more" in Code(source).closure(roots)["src/toy/main.py"]
+    assert "more()" in Code(source).closure(roots, static=True)["src/toy/main.py"]
+
+
 def test_what_was_read_and_is_not_there_is_seen_when_it_appears(source: Path) -> None:
     """A method's module without KINDS has the default; with it, the method is another one."""
     roots = [("src/toy/main.py", "KINDS")]

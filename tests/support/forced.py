@@ -33,6 +33,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from json import dumps  # an edit can put another function into the module
 from pathlib import Path
 from typing import Any
 
@@ -84,8 +85,8 @@ def main(config: str, report: str, known: str = "", edited: str = "") -> None:
             failed |= {path for path, made in done["outputs"].items() if not made}
             notes[job["name"]] = {"seen": seen, **done.pop("notes")}
         if known and not edited:
-            Path(known).write_text(json.dumps(notes))
-    Path(report).write_text(json.dumps(found))
+            Path(known).write_text(dumps(notes))
+    Path(report).write_text(dumps(found))
 
 
 def force(job: Document, config: str, trace: bool) -> Document:
@@ -149,7 +150,7 @@ def become(act: Callable[[Callable[[Document], None]], None], writing: int) -> N
     gc.disable()
 
     def say(document: Document) -> None:
-        os.write(writing, f"{json.dumps(document)}\n".encode())
+        os.write(writing, f"{dumps(document)}\n".encode())
 
     code = 0
     try:

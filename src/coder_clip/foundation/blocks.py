@@ -26,18 +26,19 @@ from typing import Any
 
 from . import evidence
 
-VERSION = 2  # of `parse`; part of the names in the cache
-OTHER = "(other statements)"  # that bind no name: they count for whoever imports the module
+VERSION = 4  # of `parse`; part of the names in the cache
+# statements that do more than give values to names: they count for whoever imports the module
+OTHER = "(other statements)"
 DEFINED = "?"  # after a name: whether a module defines it, and not how
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 # decorators that hand a method to nobody else
 PLAIN = {"property", "staticmethod", "classmethod", "cached_property", "abstractmethod", "cache"}
+# classes of other programs that call no method which only a class of this program has
+PASSIVE = {"object", "NamedTuple", "TypedDict", "Protocol", "Generic", "ABC", "Enum", "BaseModel"}
 # fields of the syntax tree without a meaning for the program
 NO_MEANING = {"ctx", "kind", "type_comment", "type_ignores"}
 # what observes is not observed
-OBSERVERS = {
-    f"src/coder_clip/foundation/{name}.py" for name in ("blocks", "evidence", "reads", "tracing")
-}
+OBSERVERS = {f"src/coder_clip/foundation/{name}.py" for name in ("blocks", "evidence", "tracing")}
 Found = dict[str, dict[str, str]]  # path of a module below the clone -> block -> its hash
 
 
@@ -48,7 +49,7 @@ class Block:
     lines: first and last line of each of its statements. implicit: a method that is called, or
     handed on by a decorator, without its name being mentioned. decorators: names, of a function or
     class. target: of an import, the module and the name in it. computed: it reads attributes whose
-    names it computes.
+    names it computes. bases: of a class.
     """
 
     hash: str = ""
@@ -58,6 +59,7 @@ class Block:
     decorators: list[str] = field(default_factory=list)
     target: list[str] = field(default_factory=list)
     computed: bool = False
+    bases: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -135,7 +137,9 @@ def _take_function(
     statement.decorators = [_name(decorator) for decorator in node.decorator_list]
     handed_on = {name.rpartition(".")[2] for name in statement.decorators} - PLAIN
     dunder = node.name.startswith("__") and node.name.endswith("__")
-    statement.implicit = bool(prefix) and (dunder or bool(handed_on))
+    # pydantic calls model_post_init
+    called = dunder or node.name.startswith("model_") or bool(handed_on)
+    statement.implicit = bool(prefix) and called
     _add(module, f"{name}()", node.body, [])
 
 
@@ -144,6 +148,10 @@ def _take_class(module: Module, node: ast.ClassDef) -> None:
     rest = [member for member in node.body if member not in methods]
     header = [node.decorator_list, node.bases, node.keywords]
     statement = _add(module, node.name, [*header, *rest], [node])
+    # of `Base[T]` the name Base
+    statement.bases += [
+        _name(base.value if isinstance(base, ast.Subscript) else base) for base in node.bases
+    ]
     statement.decorators = [_name(decorator) for decorator in node.decorator_list]
     for method in methods:
         _take_function(module, method, f"{node.name}.")
@@ -177,8 +185,23 @@ def _take_statement(module: Module, node: ast.stmt, package: str) -> None:
     for n in inner:
         if isinstance(n, (ast.Import, ast.ImportFrom)):
             _take_import(module, n, package)
-    for name in sorted(bound) or [OTHER]:
-        _add(module, name, [node], [node])
+    keys = sorted(bound)
+    if not _only_binds(node):
+        keys.append(OTHER)
+    for key in keys:
+        _add(module, key, [node], [node])
+
+
+def _only_binds(node: ast.stmt) -> bool:
+    """True for a statement that gives a value to names. Another one, such as a loop, can change an
+    object that others use.
+    """
+    if not isinstance(node, ast.Assign):
+        return False
+    names = [n for target in node.targets for n in ast.walk(target)]
+    kinds = (ast.Name, ast.Tuple, ast.List, ast.Starred, ast.expr_context)
+    kept = {n.id for n in names if isinstance(n, ast.Name)} - {"_"}
+    return bool(kept) and all(isinstance(n, kinds) for n in names)
 
 
 def _never_runs(node: ast.stmt) -> bool:
@@ -401,7 +424,6 @@ class _Closure:
                 self._class(path, outer, static)
             if block.target:
                 self._name(self._code.path(block.target[0]), block.target[1], static)
-                continue
             # a statement runs when its module is imported
             unwatched = static or key == statement
             for name in block.names:
@@ -432,14 +454,36 @@ class _Closure:
         if (path, cls, static) in self._classes:
             return
         self._classes.add((path, cls, static))
+        handed_on = self._is_handed_on(path, cls)
         for key, block in self._code.module(path).blocks.items():
             if not key.startswith(f"{cls}.") or key.endswith("()"):
                 continue
-            if block.implicit:
+            if block.implicit or handed_on:
                 self._name(path, key, static)
             for unwatched in (False, True):
                 if (key.removeprefix(f"{cls}."), unwatched) in self._attributes:
                     self._name(path, key, static and unwatched)
+
+    def _is_handed_on(self, path: str, cls: str, depth: int = 0) -> bool:
+        """True if a class has a base of another program, which can call each of its methods."""
+        blocks = self._code.module(path).blocks
+        for base in blocks[cls].bases if cls in blocks else ():
+            first, _, rest = base.partition(".")
+            target = blocks[first].target if first in blocks else []
+            if target:
+                # of `from . import module`, or of `from .module import Base`
+                whole = self._code.path(".".join(filter(None, target)))
+                place, name = (whole, rest) if rest else (self._code.path(target[0]), target[1])
+            else:
+                place, name = (path, base) if base in blocks else ("", base)
+            if place and depth < 20:
+                if self._is_handed_on(place, name, depth + 1):
+                    return True
+            elif name.rpartition(".")[2] not in PASSIVE and not name.endswith(
+                ("Error", "Exception")
+            ):
+                return True
+        return False
 
     def _is_own(self, path: str, decorator: str) -> bool:
         """True for a decorator of this program at the top level of a module."""

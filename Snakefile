@@ -34,11 +34,11 @@ onstart:
 
 onsuccess:
     if any(job.output for job in workflow.dag.jobs):  # not after `prefetch` alone
-        rerun.finish(CONFIG_FILE)
+        rerun.finish(CONFIG_FILE, RESULTS_FOLDER, CONFIG, ALL_JOBS)
 
 
 onerror:
-    rerun.finish(CONFIG_FILE)
+    rerun.finish(CONFIG_FILE, RESULTS_FOLDER, CONFIG, ALL_JOBS)
 
 
 rule all:

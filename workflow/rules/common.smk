@@ -35,6 +35,7 @@ from coder_clip.pipeline.config import (
     FETCH,
     LEFT_OUT,
     ONLY_PRESENT,
+    known_folders,
     load_config,
     switched,
 )
@@ -103,6 +104,8 @@ WITH_TEXTS = [d for d in DATASETS if CONFIG.class_texts(d)]
 LOGS = CONFIG.results / "logs"
 BENCHMARKS = CONFIG.results / "benchmarks"
 RESULTS_FOLDER = CONFIG.results
+KNOWN_FOLDERS = known_folders(CONFIG)  # whose files certificates do not name
+JOB_PROGRAM = "src/coder_clip/cli/job.py"  # certifies what the command of a job writes
 
 
 CONSTRAINTS = {
@@ -134,7 +137,7 @@ def review_file(wildcards):
 def command(rule):
     """The command of a rule in workflow/phases.yaml, in a process that certifies what it writes."""
     text = next(p.commands[rule] for p in phase_list.phases() if rule in p.commands)
-    job = "python src/coder_clip/cli/job.py {params.job:q}"
+    job = f"python {JOB_PROGRAM} {{params.job:q}}"
     return " ".join([job, "--inputs {input:q} --outputs {output:q} --", text])
 
 

@@ -1,13 +1,17 @@
-"""Commands between Snakemake and DVC: record, push, pull, merge, status, explain."""
+"""Commands between Snakemake and DVC: record, push, pull, merge, status, explain, verify,
+review.
+"""
 
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from ..foundation.progress import progress
 from ..pipeline.config import existing_file
 from .options import CONFIG, DEFAULT_CONFIG, SHARING, ConfigOption, app, print_lines
 
@@ -139,3 +143,44 @@ def explain(
     print_lines(
         [json.dumps(vars(found), indent=1, ensure_ascii=False)] if as_json else lines(found, every)
     )
+
+
+@app.command(rich_help_panel=SHARING)
+def verify(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Jobs (classify/mini/rare), rules, phases or outputs; default: a random sample.",
+            metavar="[JOB]…",
+        ),
+    ] = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+    sample: Annotated[
+        int, typer.Option("--sample", "-n", help="How many jobs, if none is named.", min=1)
+    ] = 5,
+    seed: Annotated[
+        int | None, typer.Option("--seed", help="Of the random sample; default: a new one.")
+    ] = None,
+) -> None:
+    """Run jobs again in a copy, and compare the bytes with their certificates. Changes nothing.
+
+    A line for each job: same, differs or failed. Exits with 1 if a job differs, failed, or was
+    named and cannot be verified. Features are encoded again; a language model is not asked, its
+    stored answers are read.
+
+    For example: coder-clip verify --sample 3, or coder-clip verify results/tables/zero_shot.csv"""
+    from ..tracking.verify import Verification, summary
+
+    seed = random.randrange(10_000) if seed is None else seed
+    chosen = Verification(existing_file(config), names or (), sample, seed)
+    print_lines(chosen.beginning())
+    verdicts = []
+    with progress(len(chosen.jobs), "job", "verify") as bar:
+        for verdict in chosen.run():
+            print_lines([str(verdict)])
+            verdicts.append(verdict)
+            bar.update()
+    line, good = summary(verdicts, len(chosen.skipped) if names else 0)
+    print_lines([line])
+    if not good:
+        raise typer.Exit(1)

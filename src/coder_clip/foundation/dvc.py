@@ -22,6 +22,7 @@ from .git import git
 from .hashes import Hashes
 
 MD5 = re.compile(r"[0-9a-f]{32}")
+PLAIN_KEY = re.compile(r"[A-Za-z_][\w-]*(\.[A-Za-z_][\w-]*)*")
 MISSING = "not in the remote"
 CORRUPT = "corrupt in the remote"
 # bytes of a name, and of a whole path: file systems take 255 of a name, and a file that is being
@@ -137,17 +138,6 @@ class Store:
                 if not self.good(md5):
                     bad.append(path)
         return bad
-
-    def tell(self, path: str, md5: str) -> None:
-        """Tell DVC the md5 of a file of the workspace.
-
-        DVC keeps the hash that it computed while size and time of the file stay: `dvc status` would
-        call a recorded file modified after an edit that kept both.
-        """
-        from dvc_data.hashfile.hash_info import HashInfo
-
-        with _dvc("DVC cannot work here"):
-            self._repo.state.save(os.path.abspath(path), self.cache.fs, HashInfo("md5", md5))
 
     def _discard(self, oid: str) -> None:
         """Delete an object from the cache, if it is there."""
@@ -317,6 +307,19 @@ class Store:
                 while block := stream.read(1 << 20):
                     digest.update(block)
         return digest.hexdigest()
+
+
+def params(file: str, keys: Iterable[str]) -> dict[str, Any]:
+    """Key -> its value in a file, as DVC reads it; without keys that the file does not have."""
+    from dvc.dependency.param import read_param_file
+    from dvc.fs import localfs
+
+    # DVC takes other names for patterns, or for places in lists
+    plain = [key for key in keys if PLAIN_KEY.fullmatch(key)]
+    if not plain:
+        return {}
+    with _dvc(f"{file} cannot be read"):
+        return dict(read_param_file(localfs, file, plain, flatten=True))
 
 
 def read_list(data: bytes, out: str) -> dict[str, str]:

@@ -74,8 +74,12 @@ def fault(phase: str, stage: Mapping[str, Any], outs: Collection[str]) -> str:
     listed = [entry for kind in ("deps", "outs") for entry in stage.get(kind) or ()]
     for entry in listed:
         why = why or _unknown_key(entry, ENTRY, f"an entry of phase '{phase}'")
+        if not why and not isinstance(entry.get("path"), str):
+            why = f"an entry of phase '{phase}' has no path"
     if why:
         return why
+    if not _are_params(stage.get("params", {})):
+        return f"the params of phase '{phase}' are not keys of a file with their values"
     paths = [out["path"] for out in stage["outs"]]
     for path in paths:
         if path not in outs:
@@ -86,6 +90,15 @@ def fault(phase: str, stage: Mapping[str, Any], outs: Collection[str]) -> str:
         if paths.count(path) > 1:
             return f"'{path}' is named twice as an output of the phase '{phase}'"
     return ""
+
+
+def _are_params(params: Any) -> bool:
+    """True for file -> key -> value."""
+    if not isinstance(params, dict):
+        return False
+    keys = [key for values in params.values() if isinstance(values, dict) for key in values]
+    tables = all(isinstance(values, dict) for values in params.values())
+    return tables and all(isinstance(name, str) for name in (*params, *keys))
 
 
 def _unknown_key(entry: Any, keys: set[str], place: str) -> str:

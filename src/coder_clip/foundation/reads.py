@@ -72,6 +72,32 @@ def lookup(config: Any, key: str) -> Any:
         return ABSENT
 
 
+class _Keys(dict[str, Any]):
+    """Notes of keys alone: derived methods are noted by the keys that they read."""
+
+
+def keys_behind(config: Any, key: str) -> list[str]:
+    """The keys of the file that decide a key: itself, or those that a derived method reads.
+
+    If the method cannot be called, its section stands for them: "" is the whole configuration.
+    """
+    path, call, argument = key.partition("(")
+    if not call:
+        return [key]
+    if lookup(config, key) == ABSENT:
+        return []
+    section_path, _, name = path.rpartition(".")
+    noted = _Keys()
+    prefix = f"{section_path}." if section_path else ""
+    try:
+        member = getattr(_Section(_find(config, section_path), prefix, noted), name)
+        if callable(member):
+            member(*([argument.removesuffix(")")] if argument != ")" else []))
+    except Exception:  # whatever a method raises that gets a wrapper
+        return [section_path]
+    return sorted(noted)
+
+
 def deciding(section: Any) -> dict[str, Any]:
     """A section as a document: its keys that are set, without those marked NO_RESULT."""
     document: dict[str, Any] = {}
@@ -163,7 +189,8 @@ class _Section:
         if not inspect.isfunction(method) or method.__module__.startswith("pydantic"):
             deciding(self)
             return getattr(self._section, name)
-        call = self._noting(method) if "derived" in method.__dict__ else MethodType(method, self)
+        derives = "derived" in method.__dict__ and not isinstance(self._noted, _Keys)
+        call = self._noting(method) if derives else MethodType(method, self)
         return call() if isinstance(member, property) else call
 
     def _noting(self, method: Callable[..., T]) -> Callable[..., T]:

@@ -51,6 +51,11 @@ def write(paths: Paths, device: str) -> None:
     )
 
 
+def this_machine() -> dict[str, str]:
+    """What a certificate names of this machine: its Python, its packages, its processor."""
+    return {"python": platform.python_version(), "processor": _processor(), **packages()}
+
+
 def packages() -> dict[str, str]:
     """Versions of the installed packages that results depend on."""
     versions = {}

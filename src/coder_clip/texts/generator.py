@@ -15,6 +15,9 @@ from ..foundation.reads import NO_RESULT
 from ..foundation.strict import Count, From, Seed, Strict
 from .kinds import ASKED_FOR
 
+# environment variable: an answer that is not stored is an error (`coder-clip verify`)
+STORED_ONLY = "CODER_CLIP_STORED_ANSWERS"
+
 
 class Prices(Strict):
     """Prices of the model on some day."""

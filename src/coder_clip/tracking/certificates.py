@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
@@ -24,7 +23,7 @@ from ..foundation.artifacts import write_text
 from ..foundation.blocks import Code, Found
 from ..foundation.hashes import Hashes
 from ..foundation.reads import observed
-from ..pipeline.environment import packages
+from ..pipeline.environment import this_machine
 from ..pipeline.phase_list import phases
 
 FORMAT = 3
@@ -115,6 +114,7 @@ def read(path: str | Path) -> Certificate | None:
         certificate = Certificate(**json.loads(Path(path).read_text(encoding="utf-8")))
         # the file can come from another person: check the types of what will be compared
         tables = [certificate.inputs, certificate.files, certificate.outputs, certificate.variables]
+        tables.append(certificate.versions)
         tables += certificate.blocks.values()
         valid = all(isinstance(text, str) for table in tables for text in table.values())
         valid &= isinstance(certificate.values, dict) and isinstance(certificate.doubt, str)
@@ -177,7 +177,7 @@ def certified(
         inputs=inputs,
         files=files,
         outputs=outputs,
-        versions={"python": platform.python_version(), **packages()},
+        versions=this_machine(),
         doubt=f"{min(changed)} changed while it was made" if changed else "",
     ).write(job.certificate(results))
 

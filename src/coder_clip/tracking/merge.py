@@ -62,7 +62,7 @@ def merge(config: str) -> list[str]:
         certificates = [c for of_side in stated.values() for c in of_side.values()]
         here = Workspace(t, {key for c in certificates for key in c.values})
         chosen, lines = _choose(here, locks, stated)
-        t.write_yaml(here.judge.jobs)
+        t.write_yaml(here.judge.jobs, here.uses())
         t.write_lock({name: locks[side][name] for name, side in chosen.items()})
         # one phase makes the files that Git keeps (tables and metrics), so its side decides
         report = next((p.name for p in phases() if p.keeps), "")
@@ -73,6 +73,9 @@ def merge(config: str) -> list[str]:
         here.hashes.save()
     if chosen:
         lines += pull(t.config).lines
+        # once more: the certificates that are here now say what the stages read
+        t.write_yaml(here.judge.jobs, here.uses())
+        git("add", "--", str(t.yaml))
     makes = {job.phase for job in here.judge.jobs}
     again = [p.name for p in phases() if p.name in makes and p.name not in chosen]
     if again:

@@ -14,12 +14,12 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..errors import UserError, one_line
-from ..foundation.reads import ABSENT, lookup
+from ..foundation.reads import ABSENT, keys_behind, lookup
 from ..pipeline.phase_list import phases
 from .certificates import FOLDER, Job, read
 
@@ -31,10 +31,16 @@ PLAN = "CODER_CLIP_PLAN"
 class Plan:
     """All jobs of a configuration that make files, and the present values of the keys that
     certificates name.
+
+    program: the script that runs a job. folders: whose files certificates do not name. behind: key
+    -> the keys of the file that decide it.
     """
 
     jobs: list[Job]
     values: dict[str, Any]
+    program: str = ""
+    folders: tuple[str, ...] = ()
+    behind: dict[str, list[str]] = field(default_factory=dict)
 
     def value(self, key: str) -> Any:
         """The present value of a configuration key; ABSENT if there is none."""
@@ -129,25 +135,45 @@ def plan(config: str | Path, keys: Iterable[str] = ()) -> Plan:
         said = [line.removeprefix("coder-clip: error: ") for line in said] or ["no answer"]
         raise UserError(f"Snakemake cannot plan: {one_line(said[-1], 500)}")
     document = json.loads(noted[1])
-    return Plan([Job.of(*job) for job in document["jobs"]], document["values"])
+    jobs = [Job.of(**job) for job in document.pop("jobs")]
+    return Plan(jobs, **document)
 
 
-def note_plan(results: str | Path, config: Any, jobs: Iterable[Job]) -> None:
-    """In the Snakemake process of `plan`: write all jobs, and the present values of the wanted
-    keys, to the file that PLAN names.
-
-    Wanted are the keys in line one of that file, and the keys that certificates here name.
+def known(
+    results: str | Path,
+    config: Any,
+    jobs: Iterable[Job],
+    keys: Iterable[str] = (),
+    program: str = "",
+    folders: Iterable[Path] = (),
+) -> Plan:
+    """The plan of these jobs, with the present values of keys: those that certificates here name,
+    and ``keys``.
     """
-    noted = Path(os.environ[PLAN])
-    # slurm/plan.py plans to /dev/null, which has no line
-    keys = set(json.loads(noted.read_text(encoding="utf-8") or "[]"))
+    named = set(keys)
     for path in (Path(results) / FOLDER).rglob("*.json"):
         certificate = read(path)
         if certificate:
-            keys |= certificate.values.keys()
-    document = {
-        "jobs": [[job.rule, job.wildcards, job.inputs, job.outputs] for job in jobs],
-        "values": {key: lookup(config, key) for key in sorted(keys)},
-    }
+            named |= certificate.values.keys()
+    return Plan(
+        list(jobs),
+        {key: lookup(config, key) for key in sorted(named)},
+        program,
+        tuple(map(str, folders)),
+        {key: keys_behind(config, key) for key in sorted(named)},
+    )
+
+
+def note_plan(
+    results: str | Path, config: Any, jobs: Iterable[Job], program: str, folders: Iterable[Path]
+) -> None:
+    """In the Snakemake process of `plan`: write the plan to the file that PLAN names.
+
+    Line one of that file has the keys to look up. program, folders: as in `Plan`.
+    """
+    noted = Path(os.environ[PLAN])
+    # slurm/plan.py plans to /dev/null, which has no line
+    keys = json.loads(noted.read_text(encoding="utf-8") or "[]")
+    there = known(results, config, jobs, keys, program, folders)
     with noted.open("a", encoding="utf-8") as stream:
-        stream.write(json.dumps(document) + "\n")
+        stream.write(json.dumps(asdict(there)) + "\n")

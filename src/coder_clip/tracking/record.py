@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,15 @@ from ..foundation.git import git, shown
 from ..foundation.hashes import Hashes
 from ..foundation.locks import locked
 from ..pipeline.environment import foreign_code
-from ..pipeline.phase_list import Phase, phases
-from .certificates import Job
+from ..pipeline.phase_list import FILE, Phase, phases
+from .certificates import PRESENT, Certificate, Job
 from .judge import MISSING, Judge
-from .plan import plan
-from .stages import Tracked, hashes_of, is_in, option, records, tracked
+from .plan import Plan, plan
+from .stages import Tracked, Use, hashes_of, is_below, is_in, option, records, tracked
 
 ASIDE = Path("results-set-aside")
+STAGE = "DVC_STAGE"  # environment variable that `dvc repro` sets
+PHASES = str(FILE)
 PLANS = ("Snakefile", "workflow", "src")
 
 
@@ -71,14 +74,14 @@ class Workspace:
     """A configuration's plan, its files, and the judge about them. Changes nothing.
 
     keys: configuration keys that the judge is asked about, besides the keys that certificates here
-    name.
+    name. planned: the plan, where a run knows it; else Snakemake is asked.
     """
 
-    def __init__(self, t: Tracked, keys: Iterable[str] = ()) -> None:
+    def __init__(self, t: Tracked, keys: Iterable[str] = (), planned: Plan | None = None) -> None:
         self.t, self.hashes = t, Hashes()
         self.config_md5 = self.hashes.md5(t.config)
-        planned = plan(t.config, keys)
-        self.judge = Judge(t.root, planned.jobs, planned.value, self.hashes)
+        self.plan = planned or plan(t.config, keys)
+        self.judge = Judge(t.root, self.plan.jobs, self.plan.value, self.hashes)
         self.recorded: dict[str, dict[str, str]] = {}
         with suppress(UserError):
             self.recorded = t.recorded()
@@ -107,6 +110,58 @@ class Workspace:
             ]
             found.append(state)
         return found
+
+    def uses(self) -> dict[str, Use]:
+        """Phase -> what it reads, as its certificates name it; without certificates as its entry in
+        dvc.lock names it.
+        """
+        entries: dict[str, Any] = {}
+        with suppress(UserError):
+            entries = self.t.entries()
+        found: dict[str, Use] = {}
+        for phase in phases():
+            jobs = [job for job in self.judge.jobs if job.phase == phase.name]
+            stated = [self.judge.certificate(job) for job in jobs]
+            certificates = [c for c in stated if c is not None]
+            if jobs and len(certificates) == len(jobs):
+                found[phase.name] = self._use_of(certificates)
+            elif jobs and PHASES in _deps(entries.get(phase.name, {})):
+                found[phase.name] = self._use_in(entries[phase.name])
+        return found
+
+    def _use_of(self, certificates: list[Certificate]) -> Use:
+        files, keys = {PHASES}, set[str]()
+        for stated in certificates:
+            read = [path for path, sha in stated.files.items() if sha != PRESENT]
+            files |= {*stated.inputs, *stated.blocks, *read}
+            for key in stated.values:
+                keys.update(self.plan.behind.get(key, [key]))
+        return self._use(files, keys)
+
+    def _use_in(self, entry: dict[str, Any]) -> Use:
+        keys = {key for named in entry.get("params", {}).values() for key in named}
+        files = _deps(entry)
+        use = self._use(files - {self.t.config}, keys)
+        return replace(use, whole=use.whole or self.t.config in files)
+
+    def _use(self, files: Iterable[str], keys: Collection[str]) -> Use:
+        """Files that DVC can compare, and keys that the file has.
+
+        In place of a key that the file does not have, the table that would hold it.
+        """
+        # paths and keys can come from another person, and DVC replaces ${…}
+        own = [path for path in files if is_below(path) and "$" not in path]
+        own = [path for path in own if os.path.isfile(path) and not os.path.islink(path)]
+        above = {key: _with_tables(key) for key in keys}
+        has = dvc.params(self.t.config, {name for names in above.values() for name in names})
+        nearest = {next((n for n in names if n in has), "") for names in above.values()}
+        # a table stands for all keys in it
+        outer = {key for key in nearest if key and nearest.isdisjoint(_with_tables(key)[1:])}
+        return Use(
+            tuple(sorted(path for path in own if not is_in(path, self.t.root))),
+            tuple(sorted(outer)),
+            whole="" in nearest,
+        )
 
     def _files(self, phase: Phase) -> Iterator[str]:
         """Files that are in the folders of a phase, without certificates."""
@@ -150,6 +205,17 @@ class Workspace:
         return found
 
 
+def _deps(entry: Mapping[str, Any]) -> set[str]:
+    """The paths of the deps of an entry in dvc.lock."""
+    return {dep["path"] for dep in entry.get("deps") or ()}
+
+
+def _with_tables(key: str) -> list[str]:
+    """A key and the tables that hold it, from the inside out."""
+    parts = key.split(".")
+    return [".".join(parts[:n]) for n in range(len(parts), 0, -1)]
+
+
 @dataclass
 class Outcome:
     """Outcome of `record`. changed: recorded phases whose hashes differ from before. refused:
@@ -164,9 +230,11 @@ class Outcome:
 def record(config: str | Path, set_aside: bool = False) -> Outcome:
     """Record every whole phase, and no other. UserError if nothing can be recorded at all.
 
-    set_aside: first move files that no job makes out of the phases' folders. Under `dvc repro`
-    (which sets DVC_STAGE) DVC itself commits; an incomplete phase is an error then, to stop DVC.
+    set_aside: first move files that no job makes out of the phases' folders. Under `dvc repro` DVC
+    itself records, and nothing is done.
     """
+    if STAGE in os.environ:
+        return Outcome()
     reason = dvc.unavailable() or foreign_code()
     if reason:
         raise UserError(f"results are not recorded: {reason} (docs/sharing.md)")
@@ -181,12 +249,7 @@ def record(config: str | Path, set_aside: bool = False) -> Outcome:
                 aside(s.extra, "not made by this configuration") for s in states if s.extra
             ]
             states = here.states()
-        # DVC sets FILE:NAME
-        stage = os.environ.get("DVC_STAGE", "").split(":")[-1]
-        if stage:
-            _check_stage(here, stage, states)
-        else:
-            _record_all(here, states, before, outcome)
+        _record_all(here, states, before, outcome)
         here.hashes.save()
     # reasons come from certificates of other people, and a run prints them itself
     outcome.lines = [printable(line) for line in outcome.lines]
@@ -244,13 +307,16 @@ def _write(
     entries: phase -> its entry so far. outs: whole phase -> out -> its part of the new entry.
     UserError if a file changed meanwhile; then dvc.lock is as it was.
     """
-    t = here.t
-    stages = t.described(here.judge.jobs)
+    t, uses = here.t, here.uses()
+    stages = t.described(here.judge.jobs, uses)
+    values = dvc.params(t.config, {key for use in uses.values() for key in use.keys})
     entry_of = {out: entry for phase_outs in outs.values() for out, entry in phase_outs.items()}
     # Git keeps tables and metrics, so the cache does not
     objects = {out: entry["md5"] for out, entry in entry_of.items() if out not in t.kept}
-    size = os.path.getsize(t.config)
-    entry_of[t.config] = {"path": t.config, "hash": "md5", "md5": here.config_md5, "size": size}
+    read = {t.config, *(path for use in uses.values() for path in use.files)}
+    for path in read:
+        md5, size = here.hashes.md5(path), os.path.getsize(path)
+        entry_of[path] = {"path": path, "hash": "md5", "md5": md5, "size": size}
     # objects before dvc.lock: a killed process leaves no name without its object
     store = dvc.Store(here.hashes)
     bad = store.store(objects)
@@ -268,19 +334,27 @@ def _write(
         # copies, because YAML writes an object that it meets again as a reference
         deps = [dict(entry_of[path]) for path in sorted(stages[name]["deps"])]
         listed = [dict(phase_outs[out]) for out in sorted(phase_outs)]
-        entries[name] = {"cmd": stages[name]["cmd"], "deps": deps, "outs": listed}
+        entry = {"cmd": stages[name]["cmd"], "deps": deps}
+        if uses[name].keys:
+            entry["params"] = {t.config: deepcopy({key: values[key] for key in uses[name].keys})}
+        entries[name] = {**entry, "outs": listed}
     t.write_lock({name: entries[name] for name in t.outs_of if name in entries})
-    store.tell(t.config, here.config_md5)
 
 
-def _check_stage(here: Workspace, name: str, states: list[State]) -> None:
-    """UserError if the stage that `dvc repro` runs is not complete."""
-    state = next((s for s in states if s.phase.name == name), None)
-    if state is None or state.problems or state.extra:
-        raise UserError(
-            f"phase {name} is not complete: {state.why(here.t) if state else 'it has no jobs'}"
-        )
-    here.remove_old_certificates(state)
+def check_stage(config: str | Path, planned: Plan, after: bool) -> None:
+    """UserError if `dvc repro` would record a phase that is not complete, or has other files.
+
+    after: the jobs have run. DVC names the stage in STAGE; of other stages nothing is checked.
+    """
+    here = Workspace(tracked(config), planned=planned)
+    name = os.environ[STAGE].split(":")[-1]  # FILE:NAME
+    for state in here.states():
+        if state.phase.name == name:
+            if not after:
+                state.problems = {}  # the run is about to solve them
+            if state.extra or state.problems:
+                raise UserError(f"phase {name} is not complete: {state.why(here.t)}")
+            here.remove_old_certificates(state)
 
 
 def _entries(t: Tracked, outcome: Outcome) -> dict[str, Any]:
@@ -326,12 +400,13 @@ def _replace_yaml(here: Workspace) -> list[str]:
     aside: it can hold stages of a user's own.
     """
     t, lines = here.t, []
-    text = t.yaml_text(here.judge.jobs).encode()
+    uses = here.uses()
+    text = t.yaml_text(here.judge.jobs, uses).encode()
     if t.yaml.is_file() and not t.yaml.is_symlink():
         before = t.yaml.read_bytes()
         if before not in (text, shown("HEAD", t.yaml)):
             lines.append(aside([str(t.yaml)], "in no commit, and written anew"))
-    t.write_yaml(here.judge.jobs)
+    t.write_yaml(here.judge.jobs, uses)
     return lines
 
 

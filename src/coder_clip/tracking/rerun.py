@@ -22,6 +22,7 @@ from ..foundation.reads import lookup
 from ..pipeline.environment import foreign_code
 from .certificates import Job
 from .judge import FOLLOWS, TO_RUN, Judge
+from .plan import known
 from .stages import SameFolder, tracked
 
 MARK = ".snakemake/coder-clip/must-run"
@@ -49,6 +50,7 @@ def begin(
         print(f"coder-clip: {error}", file=sys.stderr, flush=True)
     except UserError:
         pass  # `finish` says it
+    _check_stage(file, results, config, jobs, after=False)
     judge = Judge(results, jobs, lambda key: lookup(config, key))
     reasons = judge.must_run(_forced(settings))
     judge.hashes.save()
@@ -118,15 +120,27 @@ def job_name(rule: str, wildcards: Mapping[str, str]) -> str:
     return Job(rule, dict(wildcards.items())).name
 
 
-def finish(config: str) -> None:
+def finish(file: str, results: str | Path, config: Any, jobs: list[Job]) -> None:
     """Record finished phases at the end of a run. Problems are printed, and the run succeeds."""
-    if "DVC_STAGE" in os.environ:
-        return  # the stage's command records
-    from .record import record
+    from .record import STAGE, record
 
+    if STAGE in os.environ:
+        _check_stage(file, results, config, jobs, after=True)
+        return
     try:
-        lines = record(config).lines
+        lines = record(file).lines
     except (UserError, OSError) as error:
         lines = [str(error)]
     for line in lines:
         print(f"coder-clip: {line}", file=sys.stderr, flush=True)
+
+
+def _check_stage(file: str, results: str | Path, config: Any, jobs: list[Job], after: bool) -> None:
+    """Under `dvc repro`, which records what it finds: end with an error if that is not complete."""
+    from .record import STAGE, check_stage
+
+    if STAGE in os.environ:
+        try:
+            check_stage(file, known(results, config, jobs), after)
+        except UserError as error:
+            sys.exit(f"coder-clip: error: {error}")

@@ -29,6 +29,18 @@ DEFAULT = "config/reproduce.yaml"
 METRICS = "metrics.json"
 
 
+@dataclass(frozen=True)
+class Use:
+    """What a phase reads besides results: files of the clone, and keys of the configuration.
+
+    whole: it also reads keys that the file does not have; then any edit of it counts.
+    """
+
+    files: tuple[str, ...]
+    keys: tuple[str, ...]
+    whole: bool
+
+
 class SameFolder(UserError):
     """Two configurations with the same name or results folder."""
 
@@ -128,9 +140,12 @@ class Tracked:
         """Write dvc.lock. entries: phase -> its entry."""
         _write_changed(self.lock, dump({"schema": "2.0", "stages": dict(entries)}))
 
-    def described(self, jobs: Iterable[Job]) -> dict[str, Any]:
+    def described(self, jobs: Iterable[Job], uses: Mapping[str, Use]) -> dict[str, Any]:
         """Phase -> its stage in dvc.yaml, for the phases that have jobs: the command, and what the
         phase reads and makes.
+
+        uses: phase -> what it reads, where that is known; else any edit of the configuration
+        counts.
         """
         stages: dict[str, Any] = {}
         # commands run at the top of the repository
@@ -155,29 +170,32 @@ class Tracked:
                 # DVC must not delete results before a stage, because most of them stay
                 options["persist"] = True
                 kinds["metrics" if METRICS in out else "outs"].append({out: options})
-            cmd = [
-                (
-                    f"snakemake {phase.target} --profile "
-                    f"workflow/profiles/default --configfile {config}"
-                ),
-                f"coder-clip record --config {config}",
-            ]
-            stage = {"cmd": cmd, "deps": [self.config, *deps], **kinds}
+            use = uses.get(phase.name, Use((), (), whole=True))
+            # the run checks its phase, so that nothing else starts Snakemake once more
+            cmd = (
+                f"snakemake {phase.target} --profile workflow/profiles/default "
+                f"--configfile {config}"
+            )
+            deps += use.files
+            if use.whole:
+                deps.append(self.config)
+            params = [{self.config: list(use.keys)}] if use.keys else []
+            stage = {"cmd": cmd, "deps": sorted(deps), "params": params, **kinds}
             stages[phase.name] = workdir | {key: value for key, value in stage.items() if value}
         return stages
 
-    def yaml_text(self, jobs: Iterable[Job]) -> str:
+    def yaml_text(self, jobs: Iterable[Job], uses: Mapping[str, Use]) -> str:
         """The text of dvc.yaml."""
-        stages = self.described(list(jobs))
+        stages = self.described(list(jobs), uses)
         head = (
             "# Made by 'coder-clip record' from workflow/phases.yaml; it never reads this file.\n"
             "# Stages of your own belong in a dvc.yaml of another folder.\n"
         )
         return head + yaml.safe_dump({"stages": stages}, sort_keys=False, width=110)
 
-    def write_yaml(self, jobs: Iterable[Job]) -> None:
+    def write_yaml(self, jobs: Iterable[Job], uses: Mapping[str, Use]) -> None:
         """Write the phases to dvc.yaml, whatever stood there."""
-        _write_changed(self.yaml, self.yaml_text(jobs))
+        _write_changed(self.yaml, self.yaml_text(jobs, uses))
 
     def refuse_links(self) -> None:
         """UserError if results are behind a symbolic link, because DVC's files belong inside this
@@ -238,15 +256,16 @@ def records() -> list[Record]:
     found = []
     names = [phase.name for phase in phases()]
     for path in sorted(Path("tracked").glob("*/dvc.lock")):
-        with suppress(OSError, UserError, TypeError, LookupError, StopIteration):
+        with suppress(OSError, UserError, TypeError, LookupError, ValueError, StopIteration):
             entries = read_lock(lock_bytes(path), path, names)
             phase, entry = next(iter(entries.items()))
-            # every phase has certificates, and depends on its configuration
+            # every phase has certificates, and a command that names its configuration
             end = f"/{FOLDER}/{phase}"
             outs = [out["path"] for out in entry["outs"]]
             root = next(out.removesuffix(end) for out in outs if out.endswith(end))
-            deps = [str(dep["path"]) for dep in entry["deps"]]
-            config = next(dep for dep in deps if not is_in(dep, root))
+            cmd = entry["cmd"]
+            words = shlex.split(cmd if isinstance(cmd, str) else cmd[0])
+            config = words[words.index("--configfile") + 1]
             found.append(Record(path.parent, one_line(config), root))
     return found
 
@@ -287,6 +306,11 @@ def _write_changed(path: Path, text: str) -> None:
 def option(t: Tracked) -> str:
     """The option that names a configuration in a suggested command; "" for the default."""
     return "" if t.config == DEFAULT else f" --config {shlex.quote(t.config)}"
+
+
+def is_below(path: str) -> bool:
+    """False for a path that leaves the clone, or is hidden; another person's file can name it."""
+    return os.path.normpath(path) == path.rstrip("/") and not path.startswith((".", "/"))
 
 
 def is_in(path: str, out: str) -> bool:

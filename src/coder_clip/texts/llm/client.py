@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import openai
 
 from ...errors import UserError
+from ..generator import STORED_ONLY
 from . import server
 from .budget import Budget
 from .metered import ASKED, Keep, Metered, NoAnswer, refusal
@@ -66,6 +67,11 @@ class Client:
         UserError if the run must end (key, quota, limit, a server that is down), SystemExit after
         Ctrl-C or SIGTERM; answers in flight are still received and kept.
         """
+        if requests and os.environ.get(STORED_ONLY):
+            raise UserError(
+                f"{len(requests)} answers of {self.generator.model} are not stored, and nothing is "
+                f"asked here ({STORED_ONLY})"
+            )
         try:
             asyncio.run(self._ask(requests))
         except KeyboardInterrupt:  # the second one

@@ -32,6 +32,7 @@ BENCHMARKS = {
     ),
     "photos": ("Classifying photos", ["photos.py --repeats 2"]),
     "tracking": ("Snakemake and DVC", ["tracking.py"]),
+    "lasting": ("What an edit reruns", ["lasting.py"]),
     "slurm": ("The head node of a Slurm cluster", ["slurm.py"]),
 }
 

@@ -19,7 +19,9 @@ from pathlib import Path
 
 import yaml
 
+from coder_clip.foundation.blocks import Code
 from coder_clip.foundation.hashes import Hashes
+from coder_clip.pipeline.phase_list import Call
 from coder_clip.tracking.certificates import Certificate
 from coder_clip.tracking.plan import plan
 
@@ -60,11 +62,11 @@ phases:
   first:
     target: all
     makes: [first]
-    rules: {one: "one {wildcards.i}"}
+    rules: {one: "toy one {wildcards.i}"}
   second:
     target: all
     makes: [second]
-    rules: {two: "two {wildcards.i}"}
+    rules: {two: "toy two {wildcards.i}"}
 """
 
 
@@ -97,7 +99,8 @@ def make(folder: Path, outputs: int) -> None:
     for name in ("src", "config", "results/first", "results/second"):
         (folder / name).mkdir(parents=True)
     for k in range(30):
-        (folder / f"src/{k}.py").write_text(f"# source {k}\n" * 200)
+        functions = (f"def f{i}(x):\n    return x + {k}\n" for i in range(50))
+        (folder / f"src/{k}.py").write_text("\n\n".join(functions))
     (folder / "config/reproduce.yaml").write_text(f"outputs: {outputs}\nscale: 1\nshift: 0\n")
     for i in range(outputs // 2):
         (folder / f"results/first/{i}.txt").write_text(f"{i} 1\n")
@@ -122,7 +125,8 @@ def certify_all(folder: Path) -> None:
     here = Path.cwd()
     os.chdir(folder)
     hashes = Hashes()
-    sources = {f"src/{k}.py": hashes.sha256(f"src/{k}.py") for k in range(30)}
+    bodies = ((f"src/{k}.py", f"f{i}()") for k in range(30) for i in range(10))
+    blocks = Code(Path("src").absolute()).closure(bodies)
     config = yaml.safe_load(Path("config/reproduce.yaml").read_text())
     for job in plan("config/reproduce.yaml").jobs:
         inputs, outputs = (
@@ -131,7 +135,9 @@ def certify_all(folder: Path) -> None:
         i = job.wildcards["i"]
         key = "scale" if job.rule == "one" else "shift"
         values = {key: config[key]} if job.rule == "one" or i == "0" else {}
-        made = Certificate(job.rule, f"{job.rule} {i}", values, sources, inputs, {}, outputs)
+        command = f"toy {job.rule} {i}"
+        call = str(Call.of(command))
+        made = Certificate(job.rule, command, call, values, {}, blocks, inputs, {}, outputs)
         made.write(job.certificate("results"))
     os.chdir(here)
 

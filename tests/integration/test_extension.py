@@ -157,13 +157,15 @@ def test_a_phase_is_a_command_a_target_and_a_stage_of_dvc(extended: Work) -> Non
     extended.snakemake("class_share", "--forcerun", "count_predictions")
     path = extended.folder / "src/coder_clip" / PHASE
     text = path.read_text(encoding="utf-8")
-    path.write_text(text + "\n# an edit\n", encoding="utf-8")
+    path.write_text(text + "\n# a remark\n", encoding="utf-8")
+    assert extended.planned() == {}
+    path.write_text(text.replace('"clean"', '"corrected"'), encoding="utf-8")
     assert extended.planned() == {"count_predictions": 2}
     path.write_text(text, encoding="utf-8")
     certificate = json.loads(
         result(extended, "certificates/class_share/count_predictions/mini/leaves.json")
     )
-    assert "src/coder_clip/phases/class_share.py" in certificate["sources"]
+    assert "run()" in certificate["blocks"]["src/coder_clip/phases/class_share.py"]
     stage = (
         "from coder_clip.tracking.plan import plan\n"
         "from coder_clip.tracking.stages import tracked\n"
@@ -178,18 +180,21 @@ def test_an_edit_of_a_new_file_reruns_what_it_decides(extended: Work) -> None:
     """Otherwise the old numbers of a method that one works on stand beside its new code."""
     extended.snakemake("--forceall")
     assert extended.planned() == {}
-    for name, first in (
-        (EXHIBIT, "tables"),
-        (BASELINE, "fit_adapters"),
-        (SOURCE, "generate_texts"),
+    for name, first, old, new in (
+        (EXHIBIT, "tables", "sizes.min()", "sizes.max()"),
+        (BASELINE, "fit_adapters", "mean(dim=0)", "sum(dim=0)"),
+        (SOURCE, "generate_texts", "{name}s", "{name}es"),
     ):
         path = extended.folder / "src/coder_clip" / name
         text = path.read_text(encoding="utf-8")
-        path.write_text(text + "\n# an edit\n", encoding="utf-8")
+        path.write_text(f"{text}\n# a remark\n", encoding="utf-8")
+        assert extended.planned() == {}
+        assert old in text
+        path.write_text(text.replace(old, new), encoding="utf-8")
         plan = extended.planned()
         path.write_text(text, encoding="utf-8")
         assert first in plan
-        assert {"tables", "figures_of_results", "page"} <= plan.keys()
+        assert {"tables", "page"} <= plan.keys()
         assert ("fit_adapters" in plan) == (name != EXHIBIT)
         assert "encode_images" not in plan
         assert bool({"classify", "evaluate"} & plan.keys()) == (name == SOURCE)

@@ -110,8 +110,32 @@ def text(path: str, old: str, new: str) -> Change:
     return change
 
 
-def comment(path: str) -> Change:
-    return lambda work: (work.folder / path).open("a").write("\n# an edit\n")
+def renamed(exhibit: str, old: str, new: str) -> Change:
+    """Another name for a function of an exhibit, as if another function took its place."""
+    return text(f"src/coder_clip/reporting/exhibits/{exhibit}.py", old, new)
+
+
+def nothing(work: Work) -> None:
+    """Edits without a meaning in modules that every job executes, and in encoders."""
+    source = work.folder / "src/coder_clip"
+    for path in [*source.glob("encoders/*.py"), *source.glob("baselines/*.py")]:
+        path.write_text(f"# a remark\n\n\n{path.read_text(encoding='utf-8')}\n# another one\n")
+    for path, old, new in (
+        ("neighbors.py", '"""', '"""Another docstring. '),
+        (
+            "phases/common.py",
+            "path: Path, meta: dict[str, Any], images",
+            "path: 'Path', meta: Any, images",
+        ),
+        (
+            "foundation/artifacts.py",
+            "def shown(",
+            "def nobody_calls(x):\n    return x\n\n\ndef shown(",
+        ),
+        ("errors.py", "\n\n\n", "\n\n\n\n\n"),
+        ("pipeline/config.py", "def switched(", "# a remark\ndef switched("),
+    ):
+        text(f"src/coder_clip/{path}", old, new)(work)
 
 
 def touch(path: str) -> Change:
@@ -192,19 +216,24 @@ CHANGES: dict[str, tuple[Change, dict[str, int]]] = {
     "a template": (set_("datasets.marks.templates", {"attribute": "a {class} with {attribute}"}),
                    {**of_one(AFTER_TEXTS), "pair_texts": 1}),
     "a photo": (new_photo, of_one(EVERYTHING)),
-    "source of stage two": (comment("src/coder_clip/rerank.py"), {"encode_pairs": 2, "rerank_top": 2}),
-    "source of the adapter phase": (comment("src/coder_clip/phases/adapter.py"), {"fit_adapters": 4}),
-    "source of stage one": (comment("src/coder_clip/phases/zero_shot.py"), {"classify": 2, "rerank_top": 2}),
-    "source of the features": (comment("src/coder_clip/encoders/features.py"),
-                               {**AFTER_FEATURES, "encode_texts": 0, "build_coder": 0}),
-    "source of a data set": (comment("src/coder_clip/datasets/drawn/shapes.py"), of_one(EVERYTHING)),
-    "source of the figures": (comment("src/coder_clip/phases/figure.py"), {}),
-    "configuration code": (comment("src/coder_clip/pipeline/config.py"), EVERYTHING),
-    "the command line": (comment("src/coder_clip/cli/phases.py"), EVERYTHING),
+    "what decides nothing": (nothing, {}),
+    "another label": (text("src/coder_clip/baselines/tip_adapter.py", 'LABEL = "Tip', 'LABEL = "The Tip'), {}),
+    "stage two": (text("src/coder_clip/rerank.py", "DIFFERENCE_BITS = 22", "DIFFERENCE_BITS = 21"),
+                  {"encode_pairs": 2, "rerank_top": 2}),
+    "stage one": (text("src/coder_clip/neighbors.py", "CHUNK = 2**19", "CHUNK = 2**18"),
+                  {"classify": 2, **PAIRS, "evaluate": 2}),
+    "the adapter phase": (text("src/coder_clip/phases/adapter.py", 'ZERO_SHOT = "clip', 'ZERO_SHOT = "the_clip'),
+                          {"fit_adapters": 4}),
+    "the normalisation of images": (text("src/coder_clip/encoders/preprocessing.py", ".div_(255)", ".div_(256)"),
+                                    AFTER_FEATURES),
+    "the picture of a thing": (text("src/coder_clip/datasets/drawn/shapes.py", "def _donut(", "def _donut_(", ),
+                               of_one(EVERYTHING)),
+    "a function of the configuration": (text("src/coder_clip/pipeline/config.py", "return [folder.expand", "return [*folder.expand"), {}),
+    "the command line": (text("src/coder_clip/cli/phases.py", '"Index of the shard', '"The index of the shard'), {}),
 }  # fmt: skip
 
 
-FIRST = ("workers", "a text")
+FIRST = ("workers", "a text", "what decides nothing", "another label")
 
 
 @pytest.mark.parametrize(
@@ -216,8 +245,11 @@ def test_a_change_reruns_what_depends_on_it_and_nothing_else(work: Work, what: s
     change(work)
     plan = work.planned()
     assert core(plan) == {rule: n for rule, n in expected.items() if n}
-    if what in ("workers", "device"):
+    if what in ("workers", "device", "what decides nothing"):
         assert plan == {}
+    if what == "another label":
+        assert plan.keys() <= {"tables", "figures_of_results", "figures_of_images", "page", "all"}
+        assert "figures_of_results" in plan
     if expected:
         assert plan["page"] == 1
 
@@ -229,9 +261,9 @@ def test_a_change_reruns_what_depends_on_it_and_nothing_else(work: Work, what: s
         (set_("adapter.rounds", 1), {"tables", "figures_of_results", "figures_of_images"}),
         (set_("features.workers", 2), set()),
         (set_("title", "another"), set()),
-        (comment("src/coder_clip/reporting/exhibits/tsne.py"), {"figures_of_results"}),
-        (comment("src/coder_clip/reporting/exhibits/correction.py"), {"figures_of_images"}),
-        (comment("src/coder_clip/reporting/exhibits/settings.py"), {"tables"}),
+        (renamed("tsne", "def draw(", "def drawn("), {"figures_of_results"}),
+        (renamed("correction", "def draw(", "def drawn("), {"figures_of_images"}),
+        (renamed("settings", "def table(", "def made("), {"tables"}),
     ],
     ids=["rounds", "workers", "title", "a figure", "a figure with images", "a table"],
 )

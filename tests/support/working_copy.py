@@ -72,7 +72,7 @@ EVERY_JOB = """
 import sys
 from pathlib import Path
 sys.path.insert(0, str(Path("src").absolute()))
-from coder_clip.foundation import evidence, reads, tracing
+from coder_clip.foundation import evidence, tracing
 evidence.watch()
 tracing.install(Path("src/coder_clip").absolute())
 from coder_clip.pipeline.config import known_folders, load_config

@@ -44,7 +44,7 @@ if __name__ in ("__main__", "__mp_main__"):
     package = Path(__file__).resolve().parents[1]
     sys.path[0] = str(package.parent)  # in place of this script's folder
     # What observes is not observed: these modules and what they import are not traced.
-    from coder_clip.foundation import evidence, reads, tracing  # noqa: F401
+    from coder_clip.foundation import evidence, tracing
 
     evidence.watch()
     tracing.install(package)

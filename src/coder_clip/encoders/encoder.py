@@ -38,6 +38,7 @@ from coder_clip.encoders.text_towers import (
     text_features,
 )
 from coder_clip.errors import UserError, nearest, one_line
+from coder_clip.foundation import evidence
 from coder_clip.foundation.reproducible import stored
 
 log = logging.getLogger(__name__)
@@ -295,6 +296,7 @@ def load_encoder(spec: EncoderSpec, offline: bool | None = None) -> Encoder:
             repository.removeprefix("hf-hub:"),
             offline,
         )
+    evidence.reading(source.weights)
     try:
         with quiet():
             open_clip.load_checkpoint(model, str(source.weights), strict=True, weights_only=True)

@@ -26,17 +26,19 @@ from typing import Any
 
 from . import evidence
 
-VERSION = 1  # of `parse`; part of the names in the cache
-OTHER = "(other statements)"  # that bind no name: they count for whoever imports the module
+VERSION = 4  # of `parse`; part of the names in the cache
+# statements that do more than give values to names: they count for whoever imports the module
+OTHER = "(other statements)"
+DEFINED = "?"  # after a name: whether a module defines it, and not how
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 # decorators that hand a method to nobody else
 PLAIN = {"property", "staticmethod", "classmethod", "cached_property", "abstractmethod", "cache"}
+# classes of other programs that call no method which only a class of this program has
+PASSIVE = {"object", "NamedTuple", "TypedDict", "Protocol", "Generic", "ABC", "Enum", "BaseModel"}
 # fields of the syntax tree without a meaning for the program
 NO_MEANING = {"ctx", "kind", "type_comment", "type_ignores"}
 # what observes is not observed
-OBSERVERS = {
-    f"src/coder_clip/foundation/{name}.py" for name in ("blocks", "evidence", "reads", "tracing")
-}
+OBSERVERS = {f"src/coder_clip/foundation/{name}.py" for name in ("blocks", "evidence", "tracing")}
 Found = dict[str, dict[str, str]]  # path of a module below the clone -> block -> its hash
 
 
@@ -45,16 +47,19 @@ class Block:
     """A block. names: that it mentions; also ``name.attribute`` where a name stands before the dot.
 
     lines: first and last line of each of its statements. implicit: a method that is called, or
-    handed on by a decorator, without its name being mentioned. target: of an import, the module and
-    the name in it. computed: it reads attributes whose names it computes.
+    handed on by a decorator, without its name being mentioned. decorators: names, of a function or
+    class. target: of an import, the module and the name in it. computed: it reads attributes whose
+    names it computes. bases: of a class.
     """
 
     hash: str = ""
     names: list[str] = field(default_factory=list)
     lines: list[list[int]] = field(default_factory=list)
     implicit: bool = False
+    decorators: list[str] = field(default_factory=list)
     target: list[str] = field(default_factory=list)
     computed: bool = False
+    bases: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -129,9 +134,12 @@ def _take_function(
     ]
     name = f"{prefix}{node.name}"
     statement = _add(module, name, signature, [node])
-    decorators = {_name(decorator).rpartition(".")[2] for decorator in node.decorator_list}
+    statement.decorators = [_name(decorator) for decorator in node.decorator_list]
+    handed_on = {name.rpartition(".")[2] for name in statement.decorators} - PLAIN
     dunder = node.name.startswith("__") and node.name.endswith("__")
-    statement.implicit = bool(prefix) and (dunder or bool(decorators - PLAIN))
+    # pydantic calls model_post_init
+    called = dunder or node.name.startswith("model_") or bool(handed_on)
+    statement.implicit = bool(prefix) and called
     _add(module, f"{name}()", node.body, [])
 
 
@@ -139,7 +147,12 @@ def _take_class(module: Module, node: ast.ClassDef) -> None:
     methods = [member for member in node.body if isinstance(member, FUNCTIONS)]
     rest = [member for member in node.body if member not in methods]
     header = [node.decorator_list, node.bases, node.keywords]
-    _add(module, node.name, [*header, *rest], [node])
+    statement = _add(module, node.name, [*header, *rest], [node])
+    # of `Base[T]` the name Base
+    statement.bases += [
+        _name(base.value if isinstance(base, ast.Subscript) else base) for base in node.bases
+    ]
+    statement.decorators = [_name(decorator) for decorator in node.decorator_list]
     for method in methods:
         _take_function(module, method, f"{node.name}.")
 
@@ -172,14 +185,30 @@ def _take_statement(module: Module, node: ast.stmt, package: str) -> None:
     for n in inner:
         if isinstance(n, (ast.Import, ast.ImportFrom)):
             _take_import(module, n, package)
-    for name in sorted(bound) or [OTHER]:
-        _add(module, name, [node], [node])
+    keys = sorted(bound)
+    if not _only_binds(node):
+        keys.append(OTHER)
+    for key in keys:
+        _add(module, key, [node], [node])
+
+
+def _only_binds(node: ast.stmt) -> bool:
+    """True for a statement that gives a value to names. Another one, such as a loop, can change an
+    object that others use.
+    """
+    if not isinstance(node, ast.Assign):
+        return False
+    names = [n for target in node.targets for n in ast.walk(target)]
+    kinds = (ast.Name, ast.Tuple, ast.List, ast.Starred, ast.expr_context)
+    kept = {n.id for n in names if isinstance(n, ast.Name)} - {"_"}
+    return bool(kept) and all(isinstance(n, kinds) for n in names)
 
 
 def _never_runs(node: ast.stmt) -> bool:
     """True for blocks of type checkers and of scripts, and for what `_Bare` left empty."""
     if isinstance(node, ast.If):
-        return ast.unparse(node.test) in ("TYPE_CHECKING", "__name__ == '__main__'")
+        never = ast.unparse(node.test) in ("TYPE_CHECKING", "__name__ == '__main__'")
+        return never and not node.orelse
     return isinstance(node, ast.Pass)
 
 
@@ -317,8 +346,8 @@ class Code:
         """The blocks that count if these do: path of a module -> block -> hash.
 
         roots: path and block, such as the bodies that a job executed; one that is not there has the
-        hash "". static: nobody watched them, so the bodies of the functions that they mention count
-        as well.
+        hash "". ``name?`` asks only whether a module defines a name. static: nobody watched them,
+        so the bodies of the functions that they mention count as well.
         """
         with evidence.unseen():
             return _Closure(self).of(roots, static)
@@ -339,16 +368,35 @@ class _Closure:
         found: Found = {}
         for path, key in roots:
             if path not in OBSERVERS:
-                found.setdefault(path, {})[key] = ""
+                found.setdefault(path, {})[key] = self._defined(path, key)
                 self._visit(path, key, static)
         self._finish()
-        # statements without a name count in all modules that the others import
         for path in self._imported():
-            self._visit(path, OTHER, True)
+            self._registering(path, static)
         self._finish()
         for path, key, _ in self._seen:
             found.setdefault(path, {})[key] = self._code.module(path).blocks[key].hash
         return {path: dict(sorted(found[path].items())) for path in sorted(found)}
+
+    def _defined(self, path: str, key: str) -> str:
+        """The hash of a root without a block: "defined" for ``name?`` if the module defines it.
+
+        An import does not count as a definition, like in `scan`.
+        """
+        block = self._code.module(path).blocks.get(key.removesuffix(DEFINED))
+        asks = key.endswith(DEFINED)
+        return "defined" if asks and block and not block.target else ""
+
+    def _registering(self, path: str, static: bool) -> None:
+        """Count what acts by being imported: statements that bind no name, and what a decorator of
+        this program can hand to others.
+        """
+        for key, block in self._code.module(path).blocks.items():
+            handed_on = any(self._is_own(path, name) for name in block.decorators)
+            if key == OTHER or (handed_on and "." not in key):
+                self._visit(path, key, True)
+                if static:
+                    self._visit(path, f"{key}()", True)
 
     def _visit(self, path: str, key: str, static: bool) -> None:
         """Count a block, if there is one."""
@@ -376,7 +424,6 @@ class _Closure:
                 self._class(path, outer, static)
             if block.target:
                 self._name(self._code.path(block.target[0]), block.target[1], static)
-                continue
             # a statement runs when its module is imported
             unwatched = static or key == statement
             for name in block.names:
@@ -407,14 +454,43 @@ class _Closure:
         if (path, cls, static) in self._classes:
             return
         self._classes.add((path, cls, static))
+        handed_on = self._is_handed_on(path, cls)
         for key, block in self._code.module(path).blocks.items():
             if not key.startswith(f"{cls}.") or key.endswith("()"):
                 continue
-            if block.implicit:
+            if block.implicit or handed_on:
                 self._name(path, key, static)
             for unwatched in (False, True):
                 if (key.removeprefix(f"{cls}."), unwatched) in self._attributes:
                     self._name(path, key, static and unwatched)
+
+    def _is_handed_on(self, path: str, cls: str, depth: int = 0) -> bool:
+        """True if a class has a base of another program, which can call each of its methods."""
+        blocks = self._code.module(path).blocks
+        for base in blocks[cls].bases if cls in blocks else ():
+            first, _, rest = base.partition(".")
+            target = blocks[first].target if first in blocks else []
+            if target:
+                # of `from . import module`, or of `from .module import Base`
+                whole = self._code.path(".".join(filter(None, target)))
+                place, name = (whole, rest) if rest else (self._code.path(target[0]), target[1])
+            else:
+                place, name = (path, base) if base in blocks else ("", base)
+            if place and depth < 20:
+                if self._is_handed_on(place, name, depth + 1):
+                    return True
+            elif name.rpartition(".")[2] not in PASSIVE and not name.endswith(
+                ("Error", "Exception")
+            ):
+                return True
+        return False
+
+    def _is_own(self, path: str, decorator: str) -> bool:
+        """True for a decorator of this program at the top level of a module."""
+        block = self._code.module(path).blocks.get(decorator.partition(".")[0])
+        if block is None:
+            return False
+        return not block.target or bool(self._code.path(block.target[0]))
 
     def _whole(self, path: str) -> None:
         """Count a module whole, and all that it imports."""

@@ -264,15 +264,19 @@ def _note_from(frame: FrameType, *values: Any) -> None:
     """Note something that code in a frame did.
 
     While a module is imported, it counts if the statement that did it does: its module and line are
-    noted. In another quiet place it does not count.
+    noted. What a library does while it is imported always counts, because the first module that
+    needs the library imports it for all. In another quiet place it does not count.
     """
     if noting():
         note(*values, "", 0)
         return
-    while frame.f_back is not None and not _is_of_module(frame):
+    while frame.f_back is not None and not (_is_of_module(frame) or _is_of_library(frame)):
         frame = frame.f_back
+    place: list[Any] = ["", 0]
     if _is_of_module(frame):
-        line = json.dumps([*values, os.path.relpath(frame.f_code.co_filename), frame.f_lineno])
+        place = [os.path.relpath(frame.f_code.co_filename), frame.f_lineno]
+    if frame.f_back is not None:
+        line = json.dumps([*values, *place])
         _at_import.append(line)
         _write(line)
 
@@ -286,3 +290,11 @@ def _is_tool(frame: FrameType) -> bool:
 def _is_of_module(frame: FrameType) -> bool:
     """True for the top level of a module of this program."""
     return frame.f_code.co_name == "<module>" and FLAGS in frame.f_globals
+
+
+def _is_of_library(frame: FrameType) -> bool:
+    """True for the top level of a library's module; not for that of a script, which Python starts
+    itself.
+    """
+    by = frame.f_back.f_code.co_filename if frame.f_back is not None else ""
+    return frame.f_code.co_name == "<module>" and "importlib" in by and FLAGS not in frame.f_globals

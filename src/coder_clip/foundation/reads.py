@@ -197,11 +197,9 @@ class _Section:
         """A derived method, bound to the section, whose calls note their result."""
 
         def call(*arguments: str) -> T:
-            # the judge calls the method as it is then, so its result stands for what it does; what
-            # it leaves in caches is forgotten, because code that counts could find it there
-            with evidence.quiet():
+            # the judge calls the method as it is then, so its result stands for what it does
+            with tracing.quiet():
                 value = method(self._section, *arguments)
-                tracing.forget_caches()
             called_with = ", ".join(map(str, arguments))
             _note(self._noted, f"{self._path}{method.__name__}({called_with})", plain(value))
             return value

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import evidence
+from . import blocks, evidence
 
 CLONE = Path(__file__).resolve().parents[3]
 
@@ -32,7 +32,7 @@ class Module:
 
     def defines(self, name: str) -> bool:
         """True if the module defines the name."""
-        self._took(name)
+        self._took(f"{name}{blocks.DEFINED}")
         return name in self._defines
 
     def get(self, name: str, default: Any = None) -> Any:

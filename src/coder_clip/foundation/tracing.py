@@ -11,6 +11,8 @@ from __future__ import annotations
 import ast
 import hashlib
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache, partial
 from importlib.machinery import SOURCE_SUFFIXES, FileFinder, ModuleSpec, SourceFileLoader
 from pathlib import Path
@@ -24,6 +26,7 @@ from .evidence import FLAGS
 NOTE = "__note_executed__"  # name in each module, for the line that is added to each body
 _flags: list[list[bool]] = []  # of all modules: whether a body has been noted
 _read: list[set[str]] = []  # of all modules: attributes that have been noted
+_cached: list[list[Any]] = []  # what `_cached_functions` found, once
 
 
 def install(package: Path) -> None:
@@ -50,13 +53,37 @@ def start() -> None:
 
 def forget_caches() -> None:
     """Clear all caches of functions, so that what they execute and read again is noted."""
-    # By exact type: an object of another library may fail if it is asked for its attributes.
-    cached_function = type(lru_cache(forget_caches))
-    namespaces = [vars(module) for module in list(sys.modules.values()) if module is not None]
-    traced = [namespace for namespace in namespaces if FLAGS in namespace]
-    for value in [value for namespace in traced for value in list(namespace.values())]:
-        if type(value) is cached_function:
-            value.cache_clear()
+    for function in _cached_functions():
+        function.cache_clear()
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """`evidence.quiet`, which leaves nothing in caches of functions, where code that counts could
+    find it.
+    """
+    before = {id(function): function.cache_info().misses for function in _cached_functions()}
+    try:
+        with evidence.quiet():
+            yield
+    finally:
+        for function in _cached_functions():
+            if function.cache_info().misses != before.get(id(function), 0):
+                function.cache_clear()
+
+
+def _cached_functions() -> list[Any]:
+    """The functions with a cache, of all traced modules; looked for again after an import."""
+    if not _cached:
+        # By exact type: an object of another library may fail if it is asked for its attributes.
+        cached_function = type(lru_cache(forget_caches))
+        with evidence.quiet():  # a look at a module's names is noted
+            namespaces = [
+                vars(module) for module in list(sys.modules.values()) if module is not None
+            ]
+        values = [v for n in namespaces if FLAGS in n for v in list(n.values())]
+        _cached.append([value for value in values if type(value) is cached_function])
+    return _cached[0]
 
 
 class _Loader(SourceFileLoader):
@@ -80,13 +107,14 @@ class _Loader(SourceFileLoader):
 
     def exec_module(self, module: ModuleType) -> None:
         # what runs while a module is imported counts if a statement that counts mentions it
-        with evidence.quiet():
+        with quiet():
             code = self.get_code(module.__name__)
             flags = [False] * len(self._keys)
             _flags.append(flags)
             note = partial(_note, self._place(), self._keys, flags)
             vars(module).update({FLAGS: flags, NOTE: note})
             exec(code, vars(module))
+            _cached.clear()
 
     def _place(self) -> str:
         """Path of the module below the clone."""

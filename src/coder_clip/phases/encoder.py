@@ -19,9 +19,6 @@ from .common import encoder_spec
 if TYPE_CHECKING:
     from ..pipeline.config import Config
 
-# one is enough: a command without --dataset runs all data sets of a model one after the other
-_loaded = lru_cache(maxsize=1)(load_encoder)
-_store = lru_cache(maxsize=1)(FeatureStore)
 _held: dict[str, IO[str]] = {}  # file lock on this process's GPU, released when the process ends
 
 
@@ -32,6 +29,19 @@ def encoder_of(config: Config, model: str) -> Encoder:
         spec = replace(spec, device=free_gpu())
     store = _store(cache_folder()) if config.features.cache else None
     return replace(_loaded(spec), store=store)
+
+
+# Functions and not lru_cache(…)(load_encoder): all that a statement mentions counts as executed
+# (foundation/blocks.py), such as what the hub's errors are called. One encoder is enough: a command
+# without --dataset runs all data sets of a model one after the other.
+@lru_cache(maxsize=1)
+def _loaded(spec: EncoderSpec) -> Encoder:
+    return load_encoder(spec)
+
+
+@lru_cache(maxsize=1)
+def _store(folder: Path) -> FeatureStore:
+    return FeatureStore(folder)
 
 
 def free_gpu() -> str:

@@ -174,7 +174,8 @@ class Judge:
             return "other outputs than before"
         for key, before in stated.values.items():
             now = self.value(key)
-            if now != before:
+            # as text, because dicts are equal in any order
+            if json.dumps(now) != json.dumps(before):
                 return f"a parameter changed ({key} {before} → {now})"
         for name, hash_then in stated.variables.items():
             if hash_of_variable(name) != hash_then:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from coder_clip.foundation.blocks import OTHER, Code, Found, bodies, parse
 
+SOURCE = Path(__file__).parents[3] / "src"
 HELPER = """
 from dataclasses import dataclass, field
 
@@ -95,6 +96,18 @@ def test_a_job_depends_on_what_it_executed_and_what_this_mentions(source: Path) 
     }
 
 
+def test_whether_a_name_is_defined_counts_and_not_how(source: Path) -> None:
+    """The list of exhibits asks which modules have a figure: without this, each table would count
+    all that draws figures."""
+    asked = [("src/toy/main.py", f"{name}?") for name in ("TABLE", "double", "absent")]
+    before = Code(source).closure(asked)
+    assert before == {"src/toy/main.py": {"TABLE?": "defined", "absent?": "", "double?": ""}}
+    write(source, "main", MAIN.replace("double(2)", "double(3)"))
+    assert Code(source).closure(asked) == before
+    write(source, "main", MAIN.replace("TABLE", "LIST"))
+    assert Code(source).closure(asked) != before
+
+
 @pytest.mark.parametrize(
     ("module", "old", "new"),
     [
@@ -138,6 +151,15 @@ def test_what_decides_nothing_changes_nothing(
 )
 def test_what_decides_is_seen(source: Path, module: str, old: str, new: str) -> None:
     assert changed(source, module, old, new)
+
+
+def test_an_imported_name_that_is_bound_again_depends_on_both(source: Path) -> None:
+    """`double = checked(double)`: what `checked` does decides, though `double` was imported."""
+    text = "from .helper import double\n\nSTEP = 1\ndouble = (double, STEP)\n\n\ndef run():\n    return double\n"
+    write(source, "main", text)
+    before = Code(source).closure([("src/toy/main.py", "run()")])
+    write(source, "main", text.replace("STEP = 1", "STEP = 2"))
+    assert Code(source).closure([("src/toy/main.py", "run()")]) != before
 
 
 def test_a_name_that_hides_a_builtin_is_seen(source: Path) -> None:
@@ -215,6 +237,78 @@ def test_a_module_that_registers_at_import_counts(source: Path) -> None:
     assert OTHER in after["src/toy/plugin.py"]
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "for name in 'ab':\n    KNOWN[name] = 1",
+        "KNOWN.update({name: 1 for name in 'ab'})",
+        "KNOWN |= {'x': 1}",
+        "if KNOWN:\n    size = KNOWN.clear()",
+        "_ = KNOWN.setdefault('x', 1)",
+        "KNOWN['x'] = size = 1",
+        "@KNOWN.add\ndef added():\n    return 1",
+        "@KNOWN.add\nclass Added:\n    pass",
+        "if TYPE_CHECKING:\n    pass\nelse:\n    KNOWN['x'] = 1",
+    ],
+)
+def test_a_statement_that_binds_a_name_can_register_too(source: Path, statement: str) -> None:
+    """Nobody mentions the name that it binds, and still another method is in the table."""
+    write(source, "registry", "KNOWN = {}\n")
+    text = "from . import plugin\nfrom .registry import KNOWN\n\n\ndef run():\n    return KNOWN\n"
+    write(source, "main", text)
+    roots = [("src/toy/main.py", "run()")]
+    write(source, "plugin", "from .registry import KNOWN\n")
+    before = Code(source).closure(roots)
+    write(source, "plugin", f"from .registry import KNOWN\n\n{statement}\n")
+    assert Code(source).closure(roots) != before
+
+
+@pytest.mark.parametrize(
+    ("base", "seen"),
+    [
+        ("Unpickler", True),
+        ("pickle.Unpickler", True),
+        ("dict[str, int]", True),
+        ("Middle", True),
+        ("NamedTuple", False),
+        ("ValueError", False),
+        ("Own", False),
+        ("helper.Size", False),
+    ],
+)
+def test_a_method_that_another_program_calls_by_itself_is_seen(
+    source: Path, base: str, seen: bool
+) -> None:
+    """A new find_class of an Unpickler decides, though no code here mentions its name."""
+    top = (
+        "import pickle\nfrom pickle import Unpickler\nfrom typing import NamedTuple\n"
+        "from . import helper\n\n\nclass Own:\n    pass\n\n\nclass Middle(pickle.Unpickler):\n"
+        f"    pass\n\n\nclass Last({base}):\n    x = 1\n"
+    )
+    end = "\n\ndef run(file):\n    return Last(file)\n"
+    roots = [("src/toy/main.py", "run()")]
+    write(source, "main", f"{top}{end}")
+    before = Code(source).closure(roots)
+    write(source, "main", f"{top}\n    def find_class(self, *names):\n        return print\n{end}")
+    assert (Code(source).closure(roots) != before) == seen
+
+
+def test_a_decorator_of_this_program_can_register(source: Path) -> None:
+    """A function that nobody mentions becomes a method of the table that the job reads."""
+    registry = "KNOWN = {}\n\n\ndef known(f):\n    KNOWN[f.__name__] = f\n    return f\n"
+    write(source, "registry", registry)
+    text = "from functools import cache\nfrom .registry import KNOWN, known\n"
+    run = "\n\ndef run():\n    return KNOWN\n"
+    roots = [("src/toy/main.py", "run()")]
+    write(source, "main", text + run)
+    before = Code(source).closure(roots)
+    write(source, "main", f"{text}{run}\n\n@cache\ndef more():\n    return 1\n")
+    assert Code(source).closure(roots) == before, "functools registers nothing here"
+    write(source, "main", f"{text}{run}\n\n@known\ndef more():\n    return 1\n")
+    assert "more" in Code(source).closure(roots)["src/toy/main.py"]
+    assert "more()" in Code(source).closure(roots, static=True)["src/toy/main.py"]
+
+
 def test_what_was_read_and_is_not_there_is_seen_when_it_appears(source: Path) -> None:
     """A method's module without KINDS has the default; with it, the method is another one."""
     roots = [("src/toy/main.py", "KINDS")]
@@ -229,6 +323,15 @@ def test_without_watching_the_bodies_that_a_body_mentions_count(source: Path) ->
     found = Code(source).closure([("src/toy/main.py", "run()")], static=True)
     assert "double()" in found["src/toy/helper.py"]
     assert "unused()" not in found["src/toy/helper.py"]
+
+
+def test_what_a_job_reads_its_configuration_by_counts() -> None:
+    """`deciding` makes a part of the report's page, and the wrapper can hand on another order."""
+    roots = [
+        ("src/coder_clip/foundation/reads.py", body) for body in ("deciding()", "_Table.__iter__()")
+    ]
+    found = Code(SOURCE).closure(roots)["src/coder_clip/foundation/reads.py"]
+    assert all(found[body] for _, body in roots)
 
 
 def test_paths_of_other_people_are_of_this_program(source: Path) -> None:

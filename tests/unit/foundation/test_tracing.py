@@ -175,6 +175,14 @@ def test_in_a_quiet_place_nothing_is_noted_and_later_it_is(toy: Path) -> None:
     assert blocks(toy, f"{quiet}    main.plain()") == {"plain()"}
 
 
+def test_a_quiet_place_reads_no_module_whole(toy: Path) -> None:
+    """To empty caches all modules are looked at; noted, every label would count for every job."""
+    work = """with tracing.quiet():
+        main.plain()
+"""
+    assert [note for note in notes(toy, work) if note[0] in ("block", "attribute")] == []
+
+
 def test_attributes_with_computed_names_are_noted(toy: Path) -> None:
     found = notes(toy, "main.computed('T' + 'WO')")
     assert ["attribute", "src/toy/labels.py", "TWO", "", 0] in found
@@ -187,6 +195,14 @@ def test_a_file_that_a_statement_reads_at_import_is_noted_with_its_line(toy: Pat
     (read,) = [note for note in notes(toy, "pass") if note[0] == "read"]
     assert read[1] == "data/words.txt"
     assert read[3:] == ["src/toy/lists.py", 3]
+
+
+def test_what_a_library_looks_for_at_import_counts_for_all(toy: Path) -> None:
+    """As matplotlib for matplotlibrc. The first import can be of a module that does not count."""
+    (toy / "library.py").write_text("import os\n\nHERE = os.path.exists('settings.txt')\n")
+    lists = toy / "src/toy/lists.py"
+    lists.write_text(f"import library\n{lists.read_text()}")
+    assert ["absent", "settings.txt", [], "", 0] in notes(toy, "pass")
 
 
 def test_a_module_that_is_read_as_text_is_noted_and_an_import_is_not(toy: Path) -> None:

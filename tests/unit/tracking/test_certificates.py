@@ -114,6 +114,15 @@ def test_numbers_are_certified_with_all_their_digits(job: Job) -> None:
     assert outdated(job, config.get) == {}
 
 
+def test_the_order_of_entries_of_a_key_counts(job: Job) -> None:
+    """The page shows the templates in the order of the configuration."""
+    config: dict[str, Any] = {"templates": {"name": "a", "attribute": "b"}}
+    certificate(job, lambda read: read["templates"], config)
+    assert outdated(job, config.get) == {}
+    config["templates"] = {"attribute": "b", "name": "a"}
+    assert outdated(job, config.get)["text"].startswith("a parameter changed (templates")
+
+
 def test_results_can_have_an_absolute_path(job: Job, tmp_path: Path) -> None:
     """Every job failed: its file was not written, said the message."""
     path = str(tmp_path / "results/texts/a.json")

@@ -44,8 +44,11 @@ SLOTS: dict[
     "feature": ("src/toy/feature.py", (r'b"\n"', 'b";"')),
     "score": ("src/toy/score.py", ("% 100", "% 50", "% 30")),
     "page": ("src/toy/page.py", ("<html>", "<body>")),
-    **{  # code that changes no byte
-        f"comment-{name}": (f"src/toy/{name}.py", ("import", "# one\nimport", "# two\nimport"))
+    **{  # code that changes no byte: a remark, a function that nobody calls
+        f"comment-{name}": (
+            f"src/toy/{name}.py",
+            ("import", "# one\nimport", "def nobody():\n    return 1\n\n\nimport"),
+        )
         for name in ("text", "feature", "score", "page")
     },
     "common": ("src/toy/common.py", ("rename;", "rename, safely;")),
@@ -57,7 +60,8 @@ SLOTS: dict[
         CONFIG,
         ("\nwords", "\ntitle: new\nwords", "\nunread: 1\nwords"),
     ),  # a key comes and goes
-    "sets": (CONFIG, ("sets: [a, b]", "sets: [a]", "sets: [b]")),
+    # the page shows them in their order
+    "sets": (CONFIG, ("sets: [a, b]", "sets: [a]", "sets: [b]", "sets: [b, a]")),
     "command": ("workflow/phases.yaml", ("--plus 0", "--plus 1")),
     "same-command": ("workflow/phases.yaml", ("toy page", "toy page --same")),
 }

@@ -141,6 +141,29 @@ def test_the_same_answers_give_the_same_artefacts(copied: Work, server: Server) 
     assert len(server.asked) == asked
 
 
+def test_verify_reads_stored_answers_and_asks_nothing(copied: Work, server: Server) -> None:
+    """A verification that sends requests would cost money, and get other answers."""
+    asked = len(server.asked)
+    before = copied.hashes()
+    # the default has the same results folder
+    (copied.folder / copied.config).rename(copied.folder / "config/reproduce.yaml")
+    command = ("verify", "generate_texts")
+    said = copied.coder_clip(*command, TINY_KEY=KEY).stdout
+    assert "1 of 1 jobs made the same bytes" in said
+    (answers,) = (copied.folder / "data").rglob("shapes.jsonl")
+    lines = answers.read_text(encoding="utf-8").splitlines(keepends=True)
+    answers.write_text("".join(lines[1:]), encoding="utf-8")
+    done = copied.coder_clip(*command, check=False, TINY_KEY=KEY)
+    assert done.returncode == 1
+    assert "1 answers of tiny are not stored, and nothing is asked here" in done.stdout
+    assert answers.read_text(encoding="utf-8") == "".join(lines[1:])
+    shutil.rmtree(answers.parent)
+    done = copied.coder_clip(*command, check=False, TINY_KEY=KEY)
+    assert "it asked a language model, whose answers are not here" in done.stdout
+    assert len(server.asked) == asked
+    assert copied.hashes() == before
+
+
 @pytest.mark.parametrize(
     ("change", "rules"),
     [

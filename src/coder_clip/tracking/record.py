@@ -339,6 +339,7 @@ def _write(
             entry["params"] = {t.config: deepcopy({key: values[key] for key in uses[name].keys})}
         entries[name] = {**entry, "outs": listed}
     t.write_lock({name: entries[name] for name in t.outs_of if name in entries})
+    store.tell({path: entry_of[path]["md5"] for path in read})
 
 
 def check_stage(config: str | Path, planned: Plan, after: bool) -> None:

@@ -26,7 +26,6 @@ from .plan import known
 from .stages import SameFolder, tracked
 
 MARK = ".snakemake/coder-clip/must-run"
-FAR = 2114380800.0  # 2037-01-01, in seconds: the last year that every file system can store
 # lock files of this process, kept open because a closed file loses its lock
 _held: list[IO[str]] = []
 
@@ -65,8 +64,9 @@ def begin(
         if job.name in reasons or not all(map(os.path.isfile, job.outputs))
     }
     made = {path for job in to_make.values() for path in job.outputs}
-    newest = max((os.stat(path).st_mtime for path in made if os.path.isfile(path)), default=0.0)
-    set_mark(max(FAR, newest + 1))  # a clock can be wrong
+    set_mark(
+        max((os.stat(path).st_mtime for path in made if os.path.isfile(path)), default=0.0) + 1
+    )
     return {
         job.name: {
             MARK: job.name in reasons,

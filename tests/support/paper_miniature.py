@@ -18,6 +18,7 @@ import yaml
 from PIL import Image
 from safetensors.torch import save_file
 
+from coder_clip import datasets
 from coder_clip.datasets import entry, load_below
 from llm_server import serving
 from trees import plant
@@ -115,7 +116,7 @@ def few_classes(entries: Path, patch: pytest.MonkeyPatch) -> None:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
         document["classes"] = entry.entry(name).class_names()[:CLASSES]
         path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
-    patch.setattr(entry, "ENTRIES", entries)
+    patch.setattr(datasets, "ENTRIES", entries)
     entry.entry.cache_clear()
 
 

@@ -240,7 +240,11 @@ def _saw(kind: str, full: str) -> None:
         return
     path = full.removeprefix(f"{os.getcwd()}/")
     # a path that stays absolute is outside of the clone
-    if path == full or path.startswith(".") or full.startswith(_ignored or (f"{sys.prefix}/",)):
+    if (
+        path == full
+        or path.startswith(".")
+        or f"{full}/".startswith(_ignored or (f"{sys.prefix}/",))
+    ):
         return
     # every import looks for the folders of sys.path, and lists them
     if kind != "read" and full.rstrip("/") in map(os.path.abspath, sys.path):

@@ -85,10 +85,13 @@ def existing_file(path: str | Path) -> Path:
     raise UserError(f"no configuration file {path}{advice}")
 
 
-def load_config(path: str | Path, absent: bool = False, root: Path | None = None) -> Config:
+def load_config(
+    path: str | Path, absent: bool = False, root: Path | None = None, planned: bool = False
+) -> Config:
     """Read and check a configuration file. absent: keep data sets that are not here, even with
     only_present. root: the folder at which relative paths in the file start; these paths become
-    absolute. Default: the working directory, and paths stay as they are.
+    absolute. Default: the working directory, and paths stay as they are. planned: for a job of a
+    plan, which has asked Git about the results folder (a node of a cluster may have no Git).
 
     UserError, in one line, for a missing file, invalid YAML, unknown keys, impossible values and a
     results folder among files of the project.
@@ -103,7 +106,8 @@ def load_config(path: str | Path, absent: bool = False, root: Path | None = None
         config = Config.model_validate(document, context=root)
     except ValidationError as error:
         raise UserError(f"{path}: {explained(error.errors(), Config)}") from error
-    refuse_misplaced(config.results, root or Path(), path)
+    if not planned:
+        refuse_misplaced(config.results, root or Path(), path)
     config._file = path.as_posix()
     if root is not None:
         config = config.at(root)

@@ -54,18 +54,6 @@ def test_dvc_yaml_covers_the_dag(repo: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert described == {t.out_of(path) for path in paths}
 
 
-def test_what_is_read_without_being_executed_is_an_input(
-    repo: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A method's label and line are read from its module by the tables and figures, which kept the
-    old ones.
-    """
-    monkeypatch.chdir(repo)
-    jobs = {job.rule: job for job in plan(stages.DEFAULT).jobs}
-    for rule in ("tables", "figures_of_results", "page"):
-        assert "src/coder_clip/baselines/ape.py" in jobs[rule].inputs, rule
-
-
 def test_every_rule_is_judged_and_certified(repo: Path) -> None:
     """A rule without these lines would miss every edit, or vouch for files of another rule."""
     for path in sorted((repo / "workflow/rules").glob("*.smk")):

@@ -21,9 +21,7 @@ def list_jobs():
         by_name = {known.name: getattr(rules, known.name) for known in workflow.rules}
         ALL_JOBS.extend(plan.jobs_of(by_name, CONSTRAINTS))
         if PLANNING:
-            plan.note_plan(
-                RESULTS_FOLDER, CONFIG, ALL_JOBS, JOB_PROGRAM, KNOWN_FOLDERS
-            )
+            plan.note_plan(RESULTS_FOLDER, CONFIG, ALL_JOBS, JOB_PROGRAM, KNOWN_FOLDERS)
 
 
 @cache

@@ -320,7 +320,7 @@ def started(project: Project) -> dict[str, int]:
 
 def test_an_edit_without_effect_stops_behind_its_phase(toy: Project) -> None:
     """Jobs behind unchanged bytes end at once, and no hash of a later phase moves."""
-    toy.edit("src/toy/text.py", 'startswith("capital")', 'startswith(("capital",))')
+    toy.edit("src/toy/text.py", 'config["words"]]', 'config["words"] + 0]')
     before, lock = started(toy), yaml.safe_load(toy.lock())["stages"]
     said = toy.snakemake("--verbose")
     assert {p for p, inode in started(toy).items() if inode != before[p]} == {

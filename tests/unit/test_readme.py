@@ -71,6 +71,14 @@ TYPED = {
         "tests/integration/tracking/test_docs.py",
         'lines("prints the next line")',
     ),
+    "coder-clip verify --sample 3": (
+        "tests/integration/tracking/test_verify.py",
+        '"coder-clip", "verify", "--sample"',
+    ),
+    "coder-clip review FETCH_HEAD": (
+        "tests/integration/tracking/test_docs.py",
+        "def test_verify_and_review",
+    ),
     "git clone … && cd … && make pull && make reproduce": (
         "tests/integration/tracking/test_real.py",
         'begin = "git clone … && cd … && "',

@@ -111,7 +111,7 @@ def text(path: str, old: str, new: str) -> Change:
 
 
 def renamed(exhibit: str, old: str, new: str) -> Change:
-    """Another name for a function of an exhibit, as if another function took its place."""
+    """Another name in an exhibit."""
     return text(f"src/coder_clip/reporting/exhibits/{exhibit}.py", old, new)
 
 
@@ -228,7 +228,7 @@ CHANGES: dict[str, tuple[Change, dict[str, int]]] = {
                                     AFTER_FEATURES),
     "the picture of a thing": (text("src/coder_clip/datasets/drawn/shapes.py", "def _donut(", "def _donut_(", ),
                                of_one(EVERYTHING)),
-    "a function of the configuration": (text("src/coder_clip/pipeline/config.py", "return [folder.expand", "return [*folder.expand"), {}),
+    "a function of the configuration": (text("src/coder_clip/pipeline/config.py", "return [folder.expanduser()", "return [folder.expanduser().absolute()"), {}),
     "the command line": (text("src/coder_clip/cli/phases.py", '"Index of the shard', '"The index of the shard'), {}),
 }  # fmt: skip
 
@@ -263,7 +263,7 @@ def test_a_change_reruns_what_depends_on_it_and_nothing_else(work: Work, what: s
         (set_("title", "another"), set()),
         (renamed("tsne", "def draw(", "def drawn("), {"figures_of_results"}),
         (renamed("correction", "def draw(", "def drawn("), {"figures_of_images"}),
-        (renamed("settings", "def table(", "def made("), {"tables"}),
+        (renamed("settings", "entries = in_order(", "found = entries = in_order("), {"tables"}),
     ],
     ids=["rounds", "workers", "title", "a figure", "a figure with images", "a table"],
 )

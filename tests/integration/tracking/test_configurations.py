@@ -67,7 +67,8 @@ def test_a_model_in_another_folder_is_read_and_not_for_git(
     toy.edit("workflow/features.smk", "data/weights.bin", named)
     toy.edit("src/toy/feature.py", "data/weights.bin", named)
     said = toy.snakemake()
-    assert "recorded in DVC: features; to share: git add dvc.lock src/toy/feature.py" in said
+    shared = "git add dvc.lock dvc.yaml src/toy/feature.py"  # dvc.yaml names what jobs read
+    assert f"recorded in DVC: features; to share: {shared}" in said
     assert toy.planned() == []
 
 
@@ -159,7 +160,8 @@ def test_a_renamed_output_is_recorded(toy: Project) -> None:
     said = toy.snakemake()
     assert "left out of dvc.lock: 'results/features' is named as an output" in said
     assert "recorded in DVC: features, " in said
-    assert toy.entries("texts") == texts
+    # the stage depends on the list of phases, which was edited; its results are as they were
+    assert [entry["outs"] for entry in toy.entries("texts")] == [entry["outs"] for entry in texts]
     agree(toy)
     assert (toy.planned(), toy.stale()) == ([], [])
 

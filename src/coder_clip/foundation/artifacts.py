@@ -159,7 +159,8 @@ def _remove_unlocked(path: Path) -> None:
     file.
     """
     try:
-        with path.open("rb+") as stream:
+        # what a killed process left decides nothing
+        with evidence.unseen(), path.open("rb") as stream:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (FileNotFoundError, BlockingIOError):
         return

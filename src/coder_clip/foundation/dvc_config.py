@@ -85,7 +85,7 @@ def _read() -> dict[str, Any]:
     try:
         about = FILE.stat()
         if not stat.S_ISREG(about.st_mode) or about.st_size > LARGEST:
-            raise UserError(f"{FILE} is no file of settings; 'git checkout HEAD -- {FILE}'")
+            raise UserError(f"{FILE} is not a file of settings; 'git checkout HEAD -- {FILE}'")
         sections: dict[str, Any] = Config.load_file(FILE)
     except FileNotFoundError:
         return {}
@@ -120,7 +120,7 @@ def _check_url(name: str, url: str) -> None:
     if scheme and scheme[1].lower() in SCHEMES:
         return
     if scheme:
-        raise UserError(f"{where}: '{one_line(url)}' is no address; name a folder or a server")
+        raise UserError(f"{where}: '{one_line(url)}' is not an address; name a folder or a server")
     # a relative path starts at DVC's folder
     folder = Path(os.path.realpath(FOLDER / Path(url).expanduser()))
     if folder.is_relative_to(Path.cwd().resolve()):

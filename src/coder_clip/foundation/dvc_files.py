@@ -102,7 +102,7 @@ def _are_params(params: Any) -> bool:
 
 
 def _unknown_key(entry: Any, keys: set[str], place: str) -> str:
-    """What is wrong with an entry that is no mapping, or has other keys than these; "" if nothing.
+    """Say what is wrong with an entry that is not a mapping, or has other keys; "" if nothing is.
 
     place: for messages."""
     if not isinstance(entry, dict):

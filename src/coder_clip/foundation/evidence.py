@@ -59,7 +59,7 @@ def begin(ignored: Iterable[str | Path]) -> None:
 
 
 def attach() -> None:
-    """Note in the file that `begin` made: also in a worker process, which starts anew."""
+    """Note in the file that `begin` made: also in a worker process, which starts from nothing."""
     global _file, _ignored
     path = os.environ[NOTES]
     with open(path, encoding="utf-8") as stream:

@@ -39,8 +39,8 @@ def refuse_misplaced(results: str | Path, clone: Path, file: str | Path) -> None
 def misplaced(results: str | Path, clone: Path) -> str:
     """Why results may not be in this folder; "" if they may.
 
-    clone: folder of the Snakefile, at which a relative path starts. Any other folder is no clone of
-    this project, and nothing is pulled into it, so every folder may be used there.
+    clone: folder of the Snakefile, at which a relative path starts. Any other folder is not a clone
+    of this project, and nothing is pulled into it, so every folder may be used there.
     """
     if len(str(results)) > LONGEST:
         return f"is longer than {LONGEST} letters"

@@ -215,7 +215,7 @@ class Judge:
 
 
 def _why_not(certificate: Path, job: Job) -> str:
-    """Why there is no certificate that can be read."""
+    """Say why no certificate can be read."""
     if not any(map(os.path.isfile, job.outputs)):
         return MISSING
     try:

@@ -359,7 +359,7 @@ def check_stage(config: str | Path, planned: Plan, after: bool) -> None:
 
 
 def _entries(t: Tracked, outcome: Outcome) -> dict[str, Any]:
-    """Phase -> its entry in dvc.lock, which a phase keeps that is not recorded anew; adds lines.
+    """Phase -> its entry in dvc.lock, which a phase keeps that is not recorded again; adds lines.
 
     A damaged file is that of the last commit again; an entry that no record has is dropped.
     UserError if dvc.lock is in conflict.
@@ -389,7 +389,7 @@ def _repaired(t: Tracked, outcome: Outcome) -> dict[str, Any]:
         entries = read_lock(committed, t.lock, t.outs_of)
     except DamagedLock:
         t.lock.unlink()
-        outcome.lines.append(f"{was}, and in the commit, too: all phases are recorded anew")
+        outcome.lines.append(f"{was}, and in the commit, too: all phases are recorded again")
         return {}
     write_bytes(t.lock, committed)
     outcome.lines.append(f"{was}: the committed one was restored")
@@ -406,7 +406,7 @@ def _replace_yaml(here: Workspace) -> list[str]:
     if t.yaml.is_file() and not t.yaml.is_symlink():
         before = t.yaml.read_bytes()
         if before not in (text, shown("HEAD", t.yaml)):
-            lines.append(aside([str(t.yaml)], "in no commit, and written anew"))
+            lines.append(aside([str(t.yaml)], "in no commit, and written again"))
     t.write_yaml(here.judge.jobs, uses)
     return lines
 

@@ -317,10 +317,10 @@ class _Review:
         """Why a certificate does not hold; adds what cannot be checked."""
         job = _job(phase, stated)
         if job is None:
-            return f"'{one_line(stated.command, 80)}' is no command of this phase"
+            return f"'{one_line(stated.command, 80)}' is not a command of this phase"
         outside = [p for p in stated.outputs if self._t.out_of(p) not in self._t.outs(phase)]
         if outside:
-            return f"{one_line(outside[0])} is no output of this phase"
+            return f"{one_line(outside[0])} is not an output of this phase"
         unchecked += [f"environment variable {name}" for name in stated.variables]
         values = {k: v for k, v in stated.values.items() if IMAGES not in k}
         unchecked += [f"the images behind {key}" for key in stated.values.keys() - values.keys()]

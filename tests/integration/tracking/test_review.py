@@ -197,4 +197,4 @@ def test_a_forged_certificate(toy: Project, theirs: Project) -> None:
     theirs.run("dvc", "push")
     assert yaml.safe_load(theirs.lock())
     fetched(toy, theirs)
-    assert "'toy page' is no command of this phase" in review(toy)
+    assert "'toy page' is not a command of this phase" in review(toy)

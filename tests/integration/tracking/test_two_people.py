@@ -138,7 +138,7 @@ def test_a_dvc_yaml_that_no_commit_has_is_moved_aside(ann: Project) -> None:
     text = yaml.safe_dump(document, sort_keys=False)
     (ann / "dvc.yaml").write_text(text)
     said = ann.run("coder-clip", "record").stdout
-    assert "dvc.yaml: in no commit, and written anew, moved to results-set-aside/" in said
+    assert "dvc.yaml: in no commit, and written again, moved to results-set-aside/" in said
     assert aside(ann) == {"results-set-aside/dvc.yaml": text.encode()}
     assert "mine" not in (ann / "dvc.yaml").read_text()
 

@@ -372,7 +372,7 @@ def modules(draw: Any) -> str:
 
 @given(modules())
 def test_layout_and_remarks_are_no_meaning(text: str) -> None:
-    """Beside a plain reference: the same program written anew from its syntax tree."""
+    """Beside a plain reference: the same program written again from its syntax tree."""
     again = "# a remark\n" + ast.unparse(ast.parse(text)).replace("    ", "        ")
     hashes = [
         {key: b.hash for key, b in parse(t.encode(), "toy").blocks.items()} for t in (text, again)

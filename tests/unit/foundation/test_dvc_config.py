@@ -108,9 +108,9 @@ def test_a_section_that_redirects_is_named(text: str, key: str) -> None:
         ("../data", "is in this clone"),
         ("../../store/../clone/src", "is in this clone"),
         ("../link", "is in this clone"),
-        ("remote://store/x", "is no address"),
-        ("file:///etc", "is no address"),
-        ("local://x", "is no address"),
+        ("remote://store/x", "is not an address"),
+        ("file:///etc", "is not an address"),
+        ("local://x", "is not an address"),
     ],
 )
 def test_a_remote_is_elsewhere(url: str, why: str) -> None:
@@ -144,11 +144,11 @@ def test_a_damaged_file_is_one_line(text: str) -> None:
 def test_a_folder_or_a_pipe_in_its_place_is_one_line() -> None:
     """A read of a pipe that nobody writes to waits for ever."""
     os.mkfifo(".dvc/config")
-    with pytest.raises(UserError, match="no file of settings"):
+    with pytest.raises(UserError, match="not a file of settings"):
         check_config()
     Path(".dvc/config").unlink()
     Path(".dvc/config").mkdir()
-    with pytest.raises(UserError, match="no file of settings"):
+    with pytest.raises(UserError, match="not a file of settings"):
         check_config()
 
 

@@ -283,3 +283,11 @@ def test_compiled_readers_are_behind_one_door(job: Job) -> None:
     """Arrow and safetensors open files that Python does not report."""
     put("data/x.json", "{}")
     assert certificate(job, lambda _: read_json("data/x.json")).files.keys() == {"data/x.json"}
+
+
+def test_what_a_killed_run_left_raises_no_doubt(job: Job) -> None:
+    """The job removes it, so its certificate named a file that was gone, and it ran again."""
+    put("results/texts/.a.json.left.json")
+    assert certificate(job, lambda _: None).doubt == ""
+    assert not Path("results/texts/.a.json.left.json").exists()
+    assert outdated(job) == {}

@@ -434,7 +434,9 @@ def test_a_failing_job_shows_its_reason_and_leaves_the_rest_done(fresh: Work) ->
 
 
 def tracked(work: Work) -> Work:
-    """A repository of this folder, whose configuration is the default."""
+    """A repository of this folder, whose configuration is the default. Run again, because the page
+    names its configuration.
+    """
     who = {
         f"GIT_{who}_{what}": "a" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")
     }
@@ -445,7 +447,9 @@ def tracked(work: Work) -> Work:
     ):
         work.run(*command, **who)
     (work.folder / work.config).rename(work.folder / "config/reproduce.yaml")
-    return Work(work.folder, "config/reproduce.yaml")
+    work = Work(work.folder, "config/reproduce.yaml")
+    work.make()
+    return work
 
 
 @pytest.mark.rest

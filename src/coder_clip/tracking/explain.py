@@ -19,7 +19,8 @@ from ..foundation.git import git
 from ..pipeline.config import load_config
 from ..reporting.exhibits import TABLES
 from ..reporting.rows import config_of, row_of
-from .certificates import FOLDER, Certificate, Job
+from .certificates import FOLDER, PRESENT, Certificate, Job
+from .judge import changed_files
 from .record import Workspace
 from .stages import tracked
 
@@ -32,7 +33,8 @@ class Explained:
 
     artefacts: files that the pipeline made, nearest first: path, sha256, rule, command, params, and
     in "changed" why the job must run again ("" if not). given (texts, weights, …): path -> sha256
-    at that time; sources (code): module -> block -> hash; changed: those with another hash now.
+    at that time; sources (code): module -> block -> hash; changed: the files and blocks that are
+    others now.
     versions: packages and their versions as text -> artefacts made with them. again: a command that
     makes it again.
     """
@@ -98,14 +100,12 @@ def explain(table: str, row: str, column: str, config: str | Path | None = None)
         for i, sha in {**made.inputs, **made.files}.items():
             if i not in stated:
                 # a file of the results that nothing certifies was made, not given
-                if not Path(i).is_relative_to(c.results):
+                has_bytes = sha not in ("", PRESENT)
+                if has_bytes and not Path(i).is_relative_to(c.results):
                     found.given[i] = sha
             elif i not in waiting and _concerns(here.judge.makers[i], cells, reading_table):
                 waiting.append(i)
-    found.changed = sorted(p for p, sha in found.given.items() if here.judge.sha(p) != sha)
-    block = here.judge.changed_block(found.sources)
-    if block:
-        found.changed.append(block)
+    found.changed = _changed(here, [stated[path] for path in waiting])
     found.code = _code(found, here)
     # files whose jobs read no other result: from these jobs on, everything is made again
     first = [p for p in waiting if not set(stated[p].inputs) & set(stated)]
@@ -127,6 +127,17 @@ def _stated(here: Workspace, job: Job) -> dict[str, Certificate]:
     if certificate is None or certificate.doubt:
         return {}
     return dict.fromkeys(certificate.outputs, certificate)
+
+
+def _changed(here: Workspace, stated: list[Certificate]) -> list[str]:
+    """Given files that are not those of the certificates, then blocks of code, each named once."""
+    files: set[str] = set()
+    blocks: set[str] = set()
+    for certificate in stated:
+        files.update(changed_files({**certificate.inputs, **certificate.files}, here.judge.sha))
+        blocks.add(here.judge.changed_block(certificate.blocks))
+    given = files - here.judge.makers.keys()
+    return [*sorted(given), *sorted(blocks - {""})]
 
 
 def _concerns(job: Job, row: dict[str, str], table: str) -> bool:

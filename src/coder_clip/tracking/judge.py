@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -187,10 +187,9 @@ class Judge:
         if block:
             return f"the code changed ({block})"
         for kind, files in (("an input", stated.inputs), ("a file that it read", stated.files)):
-            for path, then in files.items():
-                same = os.path.exists(path) if then == PRESENT else sha(path) == then
-                if not same:
-                    return f"{kind} changed ({path})"
+            changed = changed_files(files, sha)
+            if changed:
+                return f"{kind} changed ({changed[0]})"
         same = all(sha(path) == then for path, then in stated.outputs.items())
         return "" if same else OTHER_BYTES
 
@@ -212,6 +211,16 @@ class Judge:
         for job in self.jobs:
             add(job)
         return list(ordered.values())
+
+
+def changed_files(files: Mapping[str, str], sha: Callable[[str], str]) -> list[str]:
+    """The paths whose file has another sha256 than a certificate says, or that came or went."""
+    changed = []
+    for path, then in files.items():
+        same = os.path.exists(path) if then == PRESENT else sha(path) == then
+        if not same:
+            changed.append(path)
+    return changed
 
 
 def _why_not(certificate: Path, job: Job) -> str:

@@ -201,7 +201,8 @@ def review(
 
     Which phases their certificates certify for their sources, which tables and metrics differ and
     by how much, and what cannot be checked. Their files are read as data in a temporary folder;
-    certificates come from the cache or from our own remote.
+    certificates come from the cache or from our own remote. Exits with 1 if a phase is not
+    certified.
 
     For example: git fetch https://example.org/alice/coder-clip main && coder-clip review FETCH_HEAD
     """

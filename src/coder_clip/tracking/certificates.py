@@ -116,9 +116,10 @@ def read(path: str | Path) -> Certificate | None:
         tables = [certificate.inputs, certificate.files, certificate.outputs, certificate.variables]
         tables.append(certificate.versions)
         tables += certificate.blocks.values()
-        valid = all(isinstance(text, str) for table in tables for text in table.values())
-        valid &= isinstance(certificate.values, dict) and isinstance(certificate.doubt, str)
-        valid &= isinstance(certificate.command, str) and isinstance(certificate.call, str)
+        texts = [certificate.rule, certificate.command, certificate.call, certificate.doubt]
+        texts += [text for table in tables for text in table.values()]
+        valid = isinstance(certificate.values, dict)
+        valid &= all(isinstance(text, str) for text in texts)
         if certificate.format == FORMAT and valid and certificate.blocks:
             return certificate
     return None

@@ -35,6 +35,7 @@ FILES, FILE_SIZE, TREE_SIZE = 20_000, 50_000_000, 500_000_000  # most of a commi
 OBJECT_SIZE = 2_000_000  # bytes of a certificate or of a list of files
 OBJECTS = 20_000  # certificates, and files of a phase
 COMMAND = 2_000  # letters
+REFUSED = "NOT certified"
 IMAGES = "listing("  # a key that looks at all images, wherever a configuration says that they are
 
 
@@ -56,8 +57,8 @@ class Phases:
 def review(ref: str, config: str | Path, remote: bool = True) -> Iterator[str]:
     """Lines about a commit: its certificates, its numbers beside ours, and what is not checked.
 
-    remote: look for certificates in our own remote, too. UserError if there is no such commit, or
-    it has more than a review reads.
+    remote: look for certificates in our own remote, too. UserError if there is no such commit or
+    it has more than a review reads; and after the last line, if a phase is not certified.
     """
     commit = _commit(ref)
     ours = tracked(config)
@@ -79,8 +80,9 @@ def review(ref: str, config: str | Path, remote: bool = True) -> Iterator[str]:
         record = Phases(outs)
         yield from _bring(record, root, kept, remote)
         with chdir(there):
-            lines = [*_judged(theirs, record)]
-        yield from lines
+            said, verdicts = _judged(theirs, record)
+        yield from said
+        yield from (f"{phase}: {verdict}" for phase, verdict in verdicts.items())
         yield "numbers, theirs beside ours:"
         yield from differences(_numbers(theirs, there, record.places), _numbers(ours))
         yield (
@@ -88,6 +90,9 @@ def review(ref: str, config: str | Path, remote: bool = True) -> Iterator[str]:
             "whether the jobs make these bytes ('coder-clip verify' in a checkout does, and runs "
             "their code)"
         )
+    refused = [phase for phase, verdict in verdicts.items() if verdict.startswith(REFUSED)]
+    if refused:
+        raise UserError(f"{REFUSED}: {', '.join(refused)}; the lines above say why")
 
 
 def _commit(ref: str) -> str:
@@ -253,10 +258,11 @@ def _numbers(
 # ---- their certificates --------------------------------------------------------------------------
 
 
-def _judged(theirs: Tracked, record: Phases) -> Iterator[str]:
-    """A line for each phase: whether its certificates hold in the tree of the commit."""
+def _judged(theirs: Tracked, record: Phases) -> tuple[list[str], dict[str, str]]:
+    """Lines about their configuration, and for each phase whether its certificates hold in the tree
+    of the commit.
+    """
     value, said = _values(theirs)
-    yield from said
     certificates = [path for paths in record.certificates.values() for path in paths]
     stated = {path: read(record.places[path]) for path in certificates}
     made: dict[str, str] = {}
@@ -264,12 +270,13 @@ def _judged(theirs: Tracked, record: Phases) -> Iterator[str]:
         if certificate is not None:
             made |= certificate.outputs
     review = _Review(theirs, record, made, Judge(theirs.root, [], value))
+    verdicts: dict[str, str] = {}
     for phase in phases():
-        if phase.name not in record.outs:
-            if record.outs:
-                yield f"{phase.name}: not recorded"
-            continue
-        yield f"{phase.name}: {review.verdict(phase, stated)}"
+        if phase.name in record.outs:
+            verdicts[phase.name] = review.verdict(phase, stated)
+        elif record.outs:
+            verdicts[phase.name] = "not recorded"
+    return said, verdicts
 
 
 class _Review:
@@ -299,10 +306,11 @@ class _Review:
         files = [p for p in self._record.files.get(phase.name, {}) if not is_in(p, folder)]
         # tables and metrics of the default are in Git
         files += [p for out in self._t.keeps(phase) for p in dvc.files_below(out)]
-        bad += [f"{path} has no certificate" for path in files if path not in covered]
-        if bad:
-            return one_line(f"NOT certified ({len(bad)}): {bad[0]}", 400)
         why = self._record.unknown.get(phase.name, "")
+        if not why:  # else the certificate of a file can be among those that are not here
+            bad += [f"{path} has no certificate" for path in files if path not in covered]
+        if bad:
+            return one_line(f"{REFUSED} ({len(bad)}): {bad[0]}", 400)
         if why or not paths:
             return one_line(f"not checked: {why or 'it has no certificates'}", 400)
         line = f"certified, {len(paths)} jobs"

@@ -72,6 +72,21 @@ def test_a_remark_costs_no_job(toy: Project) -> None:
     assert (status(toy), toy.bytes()) == ({}, before)
 
 
+def test_a_renamed_source(toy: Project) -> None:
+    """DVC stops at a source that is gone, before any run could say that it is not needed; `record`
+    writes the new name.
+    """
+    (toy / "src/toy/common.py").rename(toy / "src/toy/files.py")
+    for file in (toy / "src/toy").glob("*.py"):
+        file.write_text(file.read_text().replace("from .common", "from .files"))
+    stopped = toy.run("dvc", "repro", ok=False)
+    assert stopped.returncode != 0
+    assert "src/toy/common.py" in stopped.stdout
+    toy.run("coder-clip", "record", ok=False)
+    toy.run("dvc", "repro")
+    assert (toy.planned(), status(toy)) == ([], {})
+
+
 def test_a_clone_without_results_describes_the_same(toy: Project) -> None:
     """A run of one phase in a fresh clone must not rewrite what the other phases read."""
     clone = toy.clone("fresh")

@@ -34,6 +34,14 @@ def review(toy: Project, *options: str, ok: bool = True) -> str:
     return toy.run("coder-clip", "review", "theirs", *options, ok=ok).stdout
 
 
+def refused(toy: Project, *phases: str) -> str:
+    """What a review says that ends with an error, because of these phases."""
+    done = toy.run("coder-clip", "review", "theirs", ok=False)
+    assert done.returncode == 1
+    assert f"error: NOT certified: {', '.join(phases)}; the lines above" in done.stdout
+    return done.stdout
+
+
 def test_numbers_beside_ours(toy: Project, theirs: Project) -> None:
     """A reviewer sees by how much the results differ, and whether the fork's commit made them."""
     fetched(toy, theirs)
@@ -59,7 +67,7 @@ def test_results_of_an_earlier_source(toy: Project, theirs: Project) -> None:
     theirs.edit("src/toy/score.py", "% 100", "% 50")
     theirs.commit("after the run")
     fetched(toy, theirs)
-    said = review(toy)
+    said = refused(toy, "scores")
     assert "scores: NOT certified (2)" in said
     assert "the code changed (src/toy/score.py: run())" in said
     assert "features: certified" in said
@@ -71,7 +79,7 @@ def test_an_edited_table(toy: Project, theirs: Project) -> None:
     theirs.commit("a better number")
     fetched(toy, theirs)
     assert "report: NOT certified (1): results/certificates/report/page.json: not the bytes" in (
-        review(toy)
+        refused(toy, "report")
     )
 
 
@@ -80,7 +88,7 @@ def test_a_changed_key(toy: Project, theirs: Project) -> None:
     theirs.edit("config/reproduce.yaml", "words: 3", "words: 2")
     theirs.commit("words")
     fetched(toy, theirs)
-    assert "texts: NOT certified (2)" in review(toy)
+    assert "texts: NOT certified (2)" in refused(toy, "texts")
 
 
 def test_nothing_of_theirs_runs(toy: Project, theirs: Project, tmp_path: Path) -> None:
@@ -103,7 +111,7 @@ def test_nothing_of_theirs_runs(toy: Project, theirs: Project, tmp_path: Path) -
     theirs.edit("config/reproduce.yaml", run, "")
     theirs.commit("a smaller trap")
     toy.git("fetch", "--quiet", str(theirs.folder), "+main:theirs")
-    said = review(toy)
+    said = refused(toy, "scores")
     assert not trap.exists()
     assert "its workflow is another one than ours: Snakefile" in said
     assert "features: certified" in said
@@ -197,4 +205,4 @@ def test_a_forged_certificate(toy: Project, theirs: Project) -> None:
     theirs.run("dvc", "push")
     assert yaml.safe_load(theirs.lock())
     fetched(toy, theirs)
-    assert "'toy page' is not a command of this phase" in review(toy)
+    assert "'toy page' is not a command of this phase" in refused(toy, "scores")

@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import time
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -252,6 +252,17 @@ def test_a_damaged_certificate_is_none(text: str) -> None:
     put(str(JOB.certificate("results")), text)
     assert read(JOB.certificate("results")) is None
     assert Judge("results", [JOB], now).outdated == {"text/a.b": NONE}
+
+
+@pytest.mark.parametrize("wrong", [[], ["x"], 7, None, {"x": ["y"]}], ids=str)
+@pytest.mark.parametrize("name", [field.name for field in fields(Certificate)])
+def test_a_certificate_of_other_types_is_none(name: str, wrong: object) -> None:
+    """Another person's file with a list as its doubt ended `status` and `pull` with a traceback."""
+    STATED.write(Path("c.json"))
+    stated = json.loads(Path("c.json").read_text())
+    Path("c.json").write_text(json.dumps({**stated, name: wrong}))
+    harmless = name == "values" and isinstance(wrong, dict)  # keys have values of any type
+    assert (read("c.json") is not None) == harmless
 
 
 def test_a_certificate_without_code_is_none() -> None:

@@ -19,6 +19,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from coder_clip.encoders.store import _CODE
 from working_copy import PHASES, REPORT, Work, environment
 
 DATASETS, SHOTS = ("shapes", "marks"), (1, 2)
@@ -407,6 +408,36 @@ def test_shards_merge_to_the_same_bytes(fresh: Work) -> None:
         "three splits in three jobs"
     )
     assert (fresh.folder / features).read_bytes() == whole
+
+
+@pytest.mark.rest
+def test_the_store_counts_all_code_between_a_photo_and_its_feature(fresh: Work) -> None:
+    """Else an edit of it would leave old features in use. What only a job executes that encodes is
+    observed: the first run does, the second finds all features in the store.
+    """
+    features = "results/image_features/mini/marks/test.safetensors"
+    certificate = fresh.folder / "results/certificates/image_features/encode_images/mini/marks.json"
+    fresh.configure(lambda c: c["datasets"].pop("shapes"))
+    shutil.rmtree(fresh.folder / ".cache/coder-clip")
+    executed: list[set[tuple[str, str]]] = []
+    for _ in ("encoded", "found"):
+        fresh.snakemake(features)
+        blocks = json.loads(certificate.read_text())["blocks"]
+        executed.append({(path, block) for path in blocks for block in blocks[path]})
+        (fresh.folder / features).unlink()
+        certificate.unlink()
+    only_encoding = executed[0] - executed[1]
+    assert ("src/coder_clip/encoders/features.py", "_encode()") in only_encoding
+    counted = {(path, block) for path, found in _CODE["image"].items() for block in found}
+    keeping = {
+        *(
+            ("src/coder_clip/encoders/features.py", f"{x}()")
+            for x in ("_Known.add", "_most_waiting")
+        ),
+        ("src/coder_clip/encoders/store.py", "FeatureStore.put()"),
+        ("src/coder_clip/encoders/store.py", "SECONDS"),
+    }
+    assert only_encoding - counted - keeping == set()
 
 
 def test_a_failing_job_shows_its_reason_and_leaves_the_rest_done(fresh: Work) -> None:

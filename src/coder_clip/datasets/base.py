@@ -144,10 +144,9 @@ class ImageFiles:
         """The file of an image."""
         raise NotImplementedError
 
-    def image(self, image_id: str, content: bytes | None = None) -> Image.Image:
-        """Return the image as RGB. content: the bytes of the file, if they were read already.
-
-        UserError if the image cannot be decoded.
+    def image(self, image_id: str) -> Image.Image:
+        """The image as RGB: what `read_image` makes of its file (`path`, `as_stored`), if it has
+        one. UserError if the image cannot be decoded.
         """
         raise NotImplementedError
 

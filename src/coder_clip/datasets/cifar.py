@@ -21,7 +21,7 @@ KINDS = {"cifar10": "CIFAR10", "cifar100": "CIFAR100"}
 class Cifar(PublishedDataset):
     """CIFAR-10 or CIFAR-100. Ids look like ``test/00123``: the image's position in its file."""
 
-    def image(self, image_id: str, content: bytes | None = None) -> Image.Image:
+    def image(self, image_id: str) -> Image.Image:
         if image_id not in self._ids:
             raise UserError(f"data set '{self.name}': no image '{image_id}'")
         half, _, number = image_id.partition("/")

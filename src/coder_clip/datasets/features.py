@@ -72,7 +72,7 @@ class FeatureDataset(ImageFiles):
             torch.tensor([row[image] for image in ids], dtype=torch.int64)
         ]
 
-    def image(self, image_id: str, content: bytes | None = None) -> Image.Image:
+    def image(self, image_id: str) -> Image.Image:
         """Refuse: UserError."""
         raise UserError(f"data set '{self.name}' is features; it has no images to show")
 

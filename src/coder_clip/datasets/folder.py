@@ -156,13 +156,11 @@ class FolderDataset(ImageFiles):
             raise UserError(f"data set '{self.name}': no image '{image_id}' in {self.root}")
         return self._paths[image_id]
 
-    def image(self, image_id: str, content: bytes | None = None) -> Image.Image:
+    def image(self, image_id: str) -> Image.Image:
         """The image as RGB, upright (read_image). UserError for an unknown id or an unreadable
         file.
-
-        content: the bytes of the file, if they were read already.
         """
-        return read_image(self.path(image_id), content=content)
+        return read_image(self.path(image_id))
 
     def takes(self, folder: Path) -> bool:
         """True if a folder, which may not be there yet, would be a class or hold images of one."""

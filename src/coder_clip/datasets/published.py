@@ -179,16 +179,13 @@ class PublishedDataset(ImageFiles):
         read: Callable[[Place], Splits] = getattr(layouts, self.rule.rule)
         return read(self.place)
 
-    def image(self, image_id: str, content: bytes | None = None) -> Image.Image:
+    def image(self, image_id: str) -> Image.Image:
         """The image as RGB, as others read published images: not turned, transparency dropped
-        (read_image).
-
-        content: the bytes of the file, if they were read already. UserError for an unknown id or an
-        unreadable file.
+        (read_image). UserError for an unknown id or an unreadable file.
         """
         if image_id not in self._ids:
             raise UserError(f"data set '{self.name}': no image '{image_id}'")
-        return read_image(self.path(image_id), as_stored=True, content=content)
+        return read_image(self.path(image_id), self.as_stored)
 
     def path(self, image_id: str) -> Path:
         """The file of an image. Names on disk may differ from the lists in case and Unicode

@@ -24,6 +24,7 @@ from torch.nn.functional import normalize
 
 from .. import datasets
 from ..datasets.base import Dataset, ImageFiles
+from ..datasets.images import read_image
 from ..errors import UserError, one_line
 from ..foundation.progress import progress as progress_bar
 from ..foundation.reproducible import stored
@@ -384,15 +385,19 @@ def _load(
     key = ""
     try:
         if isinstance(dataset, ImageFiles):
-            content = None
+            path, content = dataset.path(image_id), None
             with contextlib.suppress(OSError):  # `image` says why it cannot be read
-                content = dataset.path(image_id).read_bytes()
+                content = path.read_bytes()
                 # the hash is of the bytes that are decoded, also if the file changes meanwhile
                 key = known.key(image_id, content)
             row = known.get(key)
             if row is not None:
                 return _Image(position, key, row)
-            image = dataset.image(image_id, content)
+            if content is None:
+                image = dataset.image(image_id)
+            else:
+                # no code of the data set lies between the bytes and what is stored for them
+                image = read_image(path, dataset.as_stored, content)
         else:
             key = known.drawn_key(image_id)
             row = known.get(key)

@@ -50,6 +50,7 @@ MAKERS = {
         ("datasets/images", "read_image"),
         ("encoders/preprocessing", "Preprocess.pixels"),
         ("encoders/preprocessing", "Preprocess.view"),
+        ("encoders/features", "_pixels"),
         ("encoders/features", "_encode"),
         ("encoders/encoder", "empty_model"),
     ),

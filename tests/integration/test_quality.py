@@ -61,8 +61,6 @@ def test_every_rule_is_judged_and_certified(repo: Path) -> None:
             if "output:" in body and "FETCHED" not in body:  # what was downloaded is not a result
                 for line in (f'outdated("{name}"),', f'job=job("{name}"),', f'command("{name}")'):
                     assert line in body, f"{path.name}: rule {name} lacks {line}"
-            elif "output:" not in body and "input:" in body:
-                assert "wanted(" in body, f"{path.name}: target {name} lacks wanted()"
 
 
 def _rules(text: str) -> list[tuple[str, str]]:

@@ -31,11 +31,9 @@ rule fit_adapters:
 
 rule adapter:
     input:
-        wanted(
-            expand(
-                PATHS.adapter("{model}", "{dataset}", "{shots}"),
-                model=MODELS,
-                dataset=FEW_SHOT,
-                shots=SHOTS,
-            ),
+        expand(
+            PATHS.adapter("{model}", "{dataset}", "{shots}"),
+            model=MODELS,
+            dataset=FEW_SHOT,
+            shots=SHOTS,
         ),

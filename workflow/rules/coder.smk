@@ -27,8 +27,4 @@ rule build_coder:
 
 rule coder:
     input:
-        wanted(
-            expand(
-                PATHS.coder("{model}", "{dataset}"), model=MODELS, dataset=WITH_TEXTS
-            ),
-        ),
+        expand(PATHS.coder("{model}", "{dataset}"), model=MODELS, dataset=WITH_TEXTS),

@@ -31,10 +31,8 @@ rule evaluate:
 
 rule evaluation:
     input:
-        wanted(
-            expand(
-                PATHS.evaluation("{model}", "{dataset}"),
-                model=MODELS,
-                dataset=DATASETS,
-            ),
+        expand(
+            PATHS.evaluation("{model}", "{dataset}"),
+            model=MODELS,
+            dataset=DATASETS,
         ),

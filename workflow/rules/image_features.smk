@@ -99,11 +99,9 @@ else:
 
 rule image_features:
     input:
-        wanted(
-            [
-                PATHS.image_features(m, d, s)
-                for m in MODELS
-                for d in DATASETS
-                for s in SPLITS
-            ],
-        ),
+        [
+            PATHS.image_features(m, d, s)
+            for m in MODELS
+            for d in DATASETS
+            for s in SPLITS
+        ],

@@ -117,10 +117,8 @@ rule encode_pairs:
 
 rule one_to_one:
     input:
-        wanted(
-            expand(
-                PATHS.one_to_one("{model}", "{dataset}"),
-                model=MODELS,
-                dataset=WITH_TEXTS,
-            ),
+        expand(
+            PATHS.one_to_one("{model}", "{dataset}"),
+            model=MODELS,
+            dataset=WITH_TEXTS,
         ),

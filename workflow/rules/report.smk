@@ -160,14 +160,10 @@ rule page:
 
 rule figures:
     input:
-        wanted(
-            figure_files(FIGURES),
-        ),
+        figure_files(FIGURES),
 
 
 rule report_page:
     input:
-        wanted(
-            PATHS.report,
-            PATHS.metrics,
-        ),
+        PATHS.report,
+        PATHS.metrics,

@@ -37,8 +37,4 @@ rule rerank_top:
 
 rule rerank:
     input:
-        wanted(
-            expand(
-                PATHS.rerank("{model}", "{dataset}"), model=MODELS, dataset=WITH_TEXTS
-            ),
-        ),
+        expand(PATHS.rerank("{model}", "{dataset}"), model=MODELS, dataset=WITH_TEXTS),

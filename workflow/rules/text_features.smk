@@ -31,10 +31,8 @@ rule encode_texts:
 
 rule text_features:
     input:
-        wanted(
-            expand(
-                PATHS.text_features("{model}", "{dataset}"),
-                model=MODELS,
-                dataset=DATASETS,
-            ),
+        expand(
+            PATHS.text_features("{model}", "{dataset}"),
+            model=MODELS,
+            dataset=DATASETS,
         ),

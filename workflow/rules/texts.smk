@@ -85,13 +85,9 @@ rule text_set:
 
 rule manifest:
     input:
-        wanted(
-            expand(PATHS.manifest("{dataset}"), dataset=DATASETS),
-        ),
+        expand(PATHS.manifest("{dataset}"), dataset=DATASETS),
 
 
 rule texts:
     input:
-        wanted(
-            expand(PATHS.texts("{dataset}"), dataset=DATASETS),
-        ),
+        expand(PATHS.texts("{dataset}"), dataset=DATASETS),

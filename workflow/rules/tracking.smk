@@ -44,21 +44,6 @@ inputflags:
     timeless,
 
 
-def wanted(*files):
-    """Inputs of a target without outputs of its own. Were they ancient, Snakemake would not look
-    for missing ones where it starts some job on its own, whose files a killed run left
-    half-written."""
-    return [
-        file
-        for item in files
-        for file in (
-            [flag(str(item), COUNTS)]
-            if isinstance(item, (str, Path))
-            else wanted(*item)
-        )
-    ]
-
-
 def outdated(name):
     """Inputs by which Snakemake knows that a job must run. They come first, because of equal inputs
     the first counts.

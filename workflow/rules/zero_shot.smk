@@ -35,10 +35,8 @@ rule classify:
 
 rule zero_shot:
     input:
-        wanted(
-            expand(
-                PATHS.zero_shot("{model}", "{dataset}"),
-                model=MODELS,
-                dataset=WITH_TEXTS,
-            ),
+        expand(
+            PATHS.zero_shot("{model}", "{dataset}"),
+            model=MODELS,
+            dataset=WITH_TEXTS,
         ),

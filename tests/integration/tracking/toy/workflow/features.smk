@@ -18,6 +18,4 @@ rule feature:
 
 rule features:
     input:
-        wanted(
-            expand(RESULTS + "/features/m/{set}.bin", set=SETS),
-        ),
+        expand(RESULTS + "/features/m/{set}.bin", set=SETS),

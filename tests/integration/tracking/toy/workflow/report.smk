@@ -17,7 +17,5 @@ rule page:
 
 rule report_page:
     input:
-        wanted(
-            RESULTS + "/report.html",
-            RESULTS + "/metrics.json",
-        ),
+        RESULTS + "/report.html",
+        RESULTS + "/metrics.json",

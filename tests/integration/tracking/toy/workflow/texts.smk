@@ -17,6 +17,4 @@ rule text:
 
 rule texts:
     input:
-        wanted(
-            expand(RESULTS + "/texts/{set}.json", set=SETS),
-        ),
+        expand(RESULTS + "/texts/{set}.json", set=SETS),

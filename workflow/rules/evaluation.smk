@@ -1,6 +1,16 @@
 # Phase evaluation: ablations and feature quality.
 
 
+def other_images(wildcards):
+    """Validation images of the data set, and of the others, which describe images in place of
+    texts.
+    """
+    datasets = CONFIG.others(wildcards.dataset)
+    if CONFIG.has_val(wildcards.dataset):
+        datasets = [wildcards.dataset, *datasets]
+    return [PATHS.image_features(wildcards.model, d, "val") for d in datasets]
+
+
 rule evaluate:
     input:
         outdated("evaluate"),
@@ -8,6 +18,7 @@ rule evaluate:
         PATHS.text_features("{model}", "{dataset}"),
         lambda w: (PATHS.coder(w.model, w.dataset) if w.dataset in WITH_TEXTS else []),
         encoded_shots,
+        other_images,
     output:
         PATHS.evaluation("{model}", "{dataset}"),
         PATHS.evaluation("{model}", "{dataset}").with_suffix(".json"),

@@ -13,15 +13,28 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..baselines.methods import LABELS
-from ..claims import CLAIMS, ONE_SEED, SETTING, Claim, Comparison, Verdict, verdict
+from ..claims import (
+    CLAIMS,
+    NEIGHBOUR_MEASURES,
+    ONE_SEED,
+    SETTING,
+    Claim,
+    Comparison,
+    Verdict,
+    verdict,
+)
 from ..errors import UserError
 from ..evaluation.estimates import paired_test_over_seeds
 from .results import Results
 
-MEASURES = {
-    "nearer_neighbours": "knn",
-    "better_retrieval": "r_precision",
-    "corrected_neighbours": "nearest",
+NO_COMPARISON = "the texts or images allow no such comparison"
+# features of a control -> why a data set has none
+NO_CONTROL = {
+    "other_images": "the run has no other data set with validation images",
+    "projected_images": "the run has no other data set with validation images",
+    "own_images": "the data set has neither validation images nor shots",
+    "centred": "the data set has no validation images",
+    "whitened": "the data set has no validation images",
 }
 # few-shot methods that need texts besides the names
 OF_TEXTS = {"coder_adapter", "coder_without_clip"}
@@ -197,12 +210,16 @@ def _rows_by_method(
 
 def _neighbours(claim: Claim, results: Results, dataset: str, model: str) -> Comparison:
     """Compare neighbours found with two kinds of features, by the tests of the phase evaluation."""
-    measure = MEASURES.get(claim.name, "knn")
+    measure, _ = NEIGHBOUR_MEASURES[claim.measure]
     wanted = {"before": claim.before, "after": claim.after, "measure": measure}
     _needs_texts(results, dataset, model)
     if claim.after == "discriminant":
         _needs_shots(results, dataset)
-    return _stored(results, dataset, model, "neighbour_tests", wanted)
+    why = NO_COMPARISON
+    # a part of another data set has no tests at all, whatever the run has
+    if results.evaluation(dataset, model)["neighbour_tests"]:
+        why = NO_CONTROL.get(claim.before, why)
+    return _stored(results, dataset, model, "neighbour_tests", wanted, why)
 
 
 def _texts(claim: Claim, results: Results, dataset: str, model: str) -> Comparison:
@@ -240,15 +257,20 @@ def _needs_shots(results: Results, dataset: str) -> None:
 
 
 def _stored(
-    results: Results, dataset: str, model: str, key: str, wanted: dict[str, str]
+    results: Results,
+    dataset: str,
+    model: str,
+    key: str,
+    wanted: dict[str, str],
+    why: str = NO_COMPARISON,
 ) -> Comparison:
     """A test that the phase evaluation stored under ``key``: the first one with all ``wanted``
-    values. Missing if there is none.
+    values. Missing, with ``why``, if there is none.
     """
     for test in results.evaluation(dataset, model)[key]:
         if wanted.items() <= test.items():
             return _comparison(test)
-    raise Missing("off", "the texts or images allow no such comparison")
+    raise Missing("off", why)
 
 
 def _comparison(test: Any) -> Comparison:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from typing import Any, get_args
@@ -13,6 +13,8 @@ from matplotlib.figure import Figure
 
 from ...baselines.methods import LABELS
 from ...claims import (
+    CONTROLS,
+    PAPER,
     REEVALUATION,
     SETTING,
     SOURCES,
@@ -36,6 +38,7 @@ ORDER = 10
 PHASES = ("zero_shot", "rerank", "adapter", "evaluation")
 
 FEW = 3  # pairs of data set and model that have a column each; more are averaged
+NAMED = 5  # clear verdicts in the first sentence
 CONTESTED = " (?)"
 JUDGED = ("shown", "contradicted", "open")
 TONES = {"shown": "good", "contradicted": "bad"}
@@ -78,6 +81,12 @@ SOURCE_NOTE = (
     + ", tested as: the simple one is better (open does not speak against them), with CLIP's "
     "logits on both sides and on neither, because they help whoever has them."
 )
+# Source -> the heading of its claims; the paper's source names a section, too.
+HEADINGS = {
+    PAPER: "Claims of the paper",
+    CONTROLS: "Would anything else than texts do? (controls)",
+    REEVALUATION: f"Claims of {REEVALUATION}",
+}
 # The classifiers of image features alone that the re-evaluation proposes.
 IMAGES_ALONE = ("lda", "projected_means")
 CLIP = "clip_ensemble"
@@ -89,17 +98,15 @@ CONTESTED_NOTE = (
 def table(results: Results) -> Table:
     """The verdict on each claim: for each data set or, if there are many, over all data sets."""
     frame = judged(results)
-    # a place is a data set and a model; the mean over data sets has the name AVERAGE
-    means = [(AVERAGE, model) for model in results.models if AVERAGE in set(frame["dataset"])]
+    places = shown_places(results)
+    here = frame[frame["claim"].isin([claim.name for claim in shown_claims(results)])]
     if counted(results):
-        places = means
-        shown = frame[frame["dataset"] == AVERAGE]
+        shown = here[here["dataset"] == AVERAGE]
         columns, rows = _over_all(results, shown)
         why = ""
     else:
-        places = [*results, *means]
-        shown = frame[frame["dataset"] != AVERAGE]
-        columns, rows = _by_place(results, frame, places)
+        shown = here[here["dataset"] != AVERAGE]
+        columns, rows = _by_place(results, here, places)
         why = _reasons(shown)
     about = f"{CAPTION} {_shots(results)} {SOURCE_NOTE}"
     marked = CONTESTED_NOTE if any(CONTESTED in cell.text for row in rows for cell in row) else ""
@@ -120,32 +127,47 @@ def draw(results: Results, image: Loader) -> Figure:
     """
     frame = judged(results)
     record_of = {(r["claim"], r["dataset"], r["model"]): r for r in frame.to_dict("records")}
-    means = [(AVERAGE, model) for model in results.models if AVERAGE in set(frame["dataset"])]
-    many = counted(results)
-    places = means if many else [*results, *means]
-    of_paper: list[ForestRow] = []
-    of_reevaluation: list[ForestRow] = []
-    for claim in claims_of(results):
+    places = shown_places(results)
+    groups: dict[str, list[ForestRow]] = {heading: [] for heading in HEADINGS.values()}
+    for claim in shown_claims(results):
         records = [record_of[claim.name, *place] for place in places]
-        # a large mark is a mean, and the small marks are the data sets behind it
-        small: list[list[Mark]] = []
-        if many:
-            for _, model in places:
-                marks = [_mark(record_of[claim.name, d, model]) for d in results.datasets]
-                small.append([mark for mark in marks if mark is not None])
-        row = ForestRow(
-            records[0]["statement"],
-            [_mark(r) for r in records],
-            [r["verdict"] for r in records],
-            small,
-        )
-        if claim.source == REEVALUATION:
-            of_reevaluation.append(row)
-        else:
-            of_paper.append(row)
-    groups = {"Claims of the paper": of_paper, f"Claims of {REEVALUATION}": of_reevaluation}
+        heading = HEADINGS[claim.source.split(",")[0]]
+        groups[heading].append(forest_row(results, record_of, records))
     titles = [_where(results, *place).replace("mean over data sets", "mean") for place in places]
-    return forest(groups, titles, "Difference (points)")
+    return forest(
+        {heading: rows for heading, rows in groups.items() if rows}, titles, "Difference (points)"
+    )
+
+
+def forest_row(
+    results: Results,
+    record_of: Mapping[tuple[str, str, str], Mapping[Any, Any]],
+    records: Sequence[Mapping[Any, Any]],
+) -> ForestRow:
+    """The row of a figure for one record in each panel. record_of: (claim, data set, model) -> its
+    record.
+    """
+    # a large mark is a mean, and the small marks are the data sets behind it
+    small: list[list[Mark]] = []
+    if counted(results):
+        for r in records:
+            of_sets = [record_of[r["claim"], d, r["model"]] for d in results.datasets]
+            small.append([mark for mark in map(_mark, of_sets) if mark is not None])
+    return ForestRow(
+        records[0]["statement"],
+        [_mark(r) for r in records],
+        [r["verdict"] for r in records],
+        small,
+    )
+
+
+def shown_places(results: Results) -> list[tuple[str, str]]:
+    """The (data set, model) of each column and panel; the mean over data sets has the name
+    AVERAGE.
+    """
+    frame = judged(results)
+    means = [(AVERAGE, model) for model in results.models if AVERAGE in set(frame["dataset"])]
+    return means if counted(results) else [*results, *means]
 
 
 def _mark(r: Mapping[Any, Any]) -> Mark | None:
@@ -179,12 +201,42 @@ def counted(results: Results) -> bool:
     return many and results.kind != "drawn"
 
 
-@lru_cache(maxsize=1)  # two tables and the page ask for it
+@lru_cache(maxsize=1)  # several tables and the page ask for it
+def _judgements(results: Results) -> dict[tuple[str, str], list[Judged]]:
+    """(data set, model) -> every claim there."""
+    return {place: judge(results, *place) for place in results}
+
+
+def untested(results: Results) -> list[Claim]:
+    """The claims that compare nothing anywhere in this run. A rerank that validation switched off
+    is a result.
+    """
+    tested = {
+        j.claim.name
+        for of_place in _judgements(results).values()
+        for j in of_place
+        if j.comparison or j.unchanged
+    }
+    return [claim for claim in claims_of(results) if claim.name not in tested]
+
+
+def shown_claims(results: Results) -> list[Claim]:
+    """The claims in the table and the figure of claims, in the order of HEADINGS: those that the
+    run tests, a control by its first measure.
+    """
+    without = {claim.name for claim in untested(results)}
+    claims = [c for c in claims_of(results) if not c.further and c.name not in without]
+    order = list(HEADINGS)
+    # the paper's sources have a section behind the comma
+    return sorted(claims, key=lambda claim: order.index(claim.source.split(",")[0]))
+
+
+@lru_cache(maxsize=1)  # several tables and the page ask for it
 def judged(results: Results) -> pd.DataFrame:
     """A row of COLUMNS for each claim, data set and model, and for each claim and model over all
     data sets (AVERAGE). p-values are corrected per data set and model.
     """
-    claims_at = {place: judge(results, *place) for place in results}
+    claims_at = _judgements(results)
     records: list[dict[str, Any]] = []
     for claims in claims_at.values():
         records += _corrected(results, claims)
@@ -199,7 +251,8 @@ def summary(results: Results) -> list[str]:
     """How many claims hold, and which are contradicted: a text for each data set and model, or for
     each model over all data sets.
 
-    A text has two sentences: on the claims of the paper, and on the claims of the re-evaluation.
+    A text has a sentence on the claims of the paper, on the claims of the re-evaluation, and on
+    the controls. Over all data sets, a sentence on what came out is the first.
     """
     frame = judged(results)
     over_all = frame["dataset"] == AVERAGE
@@ -209,13 +262,40 @@ def summary(results: Results) -> list[str]:
         where = "Over all data sets" if dataset == AVERAGE else f"On {dataset}"
         if len(results.models) > 1:
             where += f" with {model}"
-        later = rows["source"] == REEVALUATION
+        if dataset == AVERAGE:
+            said.append(_outcome(results, rows))
+        later, control = rows["source"] == REEVALUATION, rows["source"] == CONTROLS
+        of_paper = rows[~later & ~control]
         said.append(
-            f"{where}: of the paper's {(~later).sum()} claims {_counted(rows[~later])}. "
+            f"{where}: of the paper's {len(of_paper)} claims {_counted(of_paper)}. "
             f"Of {later.sum()} by {REEVALUATION}, who question its "
-            f"premise, {_counted(rows[later])}."
+            f"premise, {_counted(rows[later])}. Of {control.sum()} controls, which ask whether "
+            f"anything else than texts would do, {_counted(rows[control])}."
         )
     return said
+
+
+def _outcome(results: Results, rows: pd.DataFrame) -> str:
+    """A sentence on what came out over all data sets of a model: the clear verdicts by name, those
+    first that the correction for all tests confirms. rows: the model's records over all data sets.
+    """
+    shown = {claim.name for claim in shown_claims(results)}
+    records = [r for r in rows.to_dict("records") if r["claim"] in shown]
+    parts = []
+    for verdict_, words in (("shown", ""), ("contradicted", "contradicted: ")):
+        clear_ones = [r for r in records if r["verdict"] == verdict_]
+        for r in sorted(clear_ones, key=lambda r: r["p_value"]):
+            mark = CONTESTED if contested(r["verdict"], r["p_holm"]) else ""
+            parts.append(
+                f"{words}“{r['statement']}” ({cells.points(r['difference'])} points){mark}"
+            )
+    sets = rows["data_sets_not_judged"].min()
+    number = len(results.datasets) - int(sets)
+    if not parts:
+        return f"What came out on {number} data sets: no clear difference."
+    named = "; ".join(parts[:NAMED])
+    more = f"; and {len(parts) - NAMED} more clear verdicts" if len(parts) > NAMED else ""
+    return f"What came out on {number} data sets: {named}{more}."
 
 
 def _counted(rows: pd.DataFrame) -> str:
@@ -374,7 +454,7 @@ def _by_place(
     columns.append(Column("Claimed by", numeric=False, wide=True))
     record_of = {(r["claim"], r["dataset"], r["model"]): r for r in frame.to_dict("records")}
     rows = []
-    for claim in claims_of(results):
+    for claim in shown_claims(results):
         records = [record_of[claim.name, *place] for place in heads]
         statement, source = Cell(records[0]["statement"]), Cell(claim.source)
         rows.append([statement, *map(verdict_cell, records), source])
@@ -395,7 +475,7 @@ def _over_all(results: Results, frame: pd.DataFrame) -> tuple[list[Column], list
     ]
     columns.append(Column("Claimed by", numeric=False, wide=True))
     # claims in their own order; the sort keeps the models of one claim together
-    names = [claim.name for claim in claims_of(results)]
+    names = [claim.name for claim in shown_claims(results)]
     rows = []
     for r in sorted(frame.to_dict("records"), key=lambda r: names.index(r["claim"])):
         row = [Cell(r["statement"])]

@@ -54,6 +54,16 @@ def is_published(name: str) -> bool:
     return file is not None and file.parent == ENTRIES
 
 
+def is_part(name: str) -> bool:
+    """True for published features of some classes of another data set, whose images would count
+    twice.
+    """
+    file = entry_file(name)
+    if file is None or file.parent == ENTRIES:
+        return False
+    return bool(_module("entry").entry(name).part)
+
+
 def load_dataset(
     name: str,
     config: Described,

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from ...baselines.methods import LABELS
 from ...claims import (
     CONTROLS,
+    KNN,
     PAPER,
     REEVALUATION,
     SETTING,
@@ -38,7 +39,6 @@ ORDER = 10
 PHASES = ("zero_shot", "rerank", "adapter", "evaluation")
 
 FEW = 3  # pairs of data set and model that have a column each; more are averaged
-NAMED = 5  # clear verdicts in the first sentence
 CONTESTED = " (?)"
 JUDGED = ("shown", "contradicted", "open")
 TONES = {"shown": "good", "contradicted": "bad"}
@@ -81,6 +81,17 @@ SOURCE_NOTE = (
     + ", tested as: the simple one is better (open does not speak against them), with CLIP's "
     "logits on both sides and on neither, because they help whoever has them."
 )
+# Features that are compared with CODER -> their words in the first sentence
+BESIDE_TEXTS = {
+    "original": "raw features",
+    "coder_few": "100 of the texts",
+    "other_images": "as many images of other data sets",
+    "own_images": "images of the data set",
+    "rotated_texts": "the same texts rotated at random",
+    "random_directions": "as many random directions",
+    "centred": "centred raw features",
+    "whitened": "whitened raw features",
+}
 # Source -> the heading of its claims; the paper's source names a section, too.
 HEADINGS = {
     PAPER: "Claims of the paper",
@@ -262,8 +273,9 @@ def summary(results: Results) -> list[str]:
         where = "Over all data sets" if dataset == AVERAGE else f"On {dataset}"
         if len(results.models) > 1:
             where += f" with {model}"
-        if dataset == AVERAGE:
-            said.append(_outcome(results, rows))
+        outcome = _outcome(rows) if dataset == AVERAGE else ""
+        if outcome:
+            said.append(outcome)
         later, control = rows["source"] == REEVALUATION, rows["source"] == CONTROLS
         of_paper = rows[~later & ~control]
         said.append(
@@ -275,27 +287,37 @@ def summary(results: Results) -> list[str]:
     return said
 
 
-def _outcome(results: Results, rows: pd.DataFrame) -> str:
-    """A sentence on what came out over all data sets of a model: the clear verdicts by name, those
-    first that the correction for all tests confirms. rows: the model's records over all data sets.
+def _outcome(rows: pd.DataFrame) -> str:
+    """A sentence on what came out over all data sets of a model: what neighbours by texts are
+    better than, and what not. rows: the model's records over all data sets.
     """
-    shown = {claim.name for claim in shown_claims(results)}
-    records = [r for r in rows.to_dict("records") if r["claim"] in shown]
-    parts = []
-    for verdict_, words in (("shown", ""), ("contradicted", "contradicted: ")):
-        clear_ones = [r for r in records if r["verdict"] == verdict_]
-        for r in sorted(clear_ones, key=lambda r: r["p_value"]):
-            mark = CONTESTED if contested(r["verdict"], r["p_holm"]) else ""
-            parts.append(
-                f"{words}“{r['statement']}” ({cells.points(r['difference'])} points){mark}"
-            )
-    sets = rows["data_sets_not_judged"].min()
-    number = len(results.datasets) - int(sets)
+    by_texts = rows[
+        (rows["after"] == "coder") & (rows["measure"] == KNN) & rows["difference"].notna()
+    ]
+    said: dict[str, list[str]] = {"shown": [], "open": [], "contradicted": []}
+    # the largest differences first
+    for r in by_texts.sort_values("difference", ascending=False).to_dict("records"):
+        mark = CONTESTED if contested(r["verdict"], r["p_holm"]) else ""
+        words = BESIDE_TEXTS[r["before"]]
+        said[r["verdict"]].append(f"{words} ({cells.points(r['difference'])}{mark})")
+    parts = [
+        f"{words} {', '.join(said[v])}"
+        for v, words in (
+            ("shown", "better than by"),
+            ("open", "not clearly better than by"),
+            ("contradicted", "worse than by"),
+        )
+        if said[v]
+    ]
     if not parts:
-        return f"What came out on {number} data sets: no clear difference."
-    named = "; ".join(parts[:NAMED])
-    more = f"; and {len(parts) - NAMED} more clear verdicts" if len(parts) > NAMED else ""
-    return f"What came out on {number} data sets: {named}{more}."
+        return ""
+    compared = int(
+        by_texts[["data_sets_shown", "data_sets_contradicted", "data_sets_open"]].sum(axis=1).max()
+    )
+    return (
+        f"Over {compared} data sets, neighbours by texts are {'; '.join(parts)}: the difference "
+        "in points, k-NN."
+    )
 
 
 def _counted(rows: pd.DataFrame) -> str:

@@ -20,7 +20,7 @@ SECTION = "Claims"
 ORDER = 5
 PHASES = ("zero_shot", "rerank", "adapter", "evaluation")
 
-TITLE = "Would anything else than texts do?"
+TITLE = "Texts against anything else"
 CAPTION = (
     "The difference in percentage points between neighbours by texts (CODER, or for the last row "
     "features projected on names) and neighbours by something else, among the same test images, "

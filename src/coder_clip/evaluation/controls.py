@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ..foundation.reproducible import exact_matmul, on_grid
-from ..neighbors import gram, l2_normalize
+from ..neighbors import l2_normalize
 from .estimates import Labels
 from .representation import knn_accuracy, stratified_subset
 
@@ -32,17 +32,6 @@ def some_rows(rows: Tensor, count: int, seed: int) -> Tensor:
         return rows
     chosen = np.random.default_rng(seed).choice(len(rows), count, replace=False)
     return rows[torch.from_numpy(np.sort(chosen))]
-
-
-def described(x: Tensor, anchors: Tensor) -> Tensor:
-    """Images x (N, d) by their similarities to anchors (M, d), images or any directions: (N, d)
-    float64 with the inner products of the (N, M) cosines.
-
-    What `TextNeighbors.compact` is for texts, by eigenvectors in place of a factor with the same
-    bits everywhere, which takes a second (linear_maps.py says what may depend on the processor).
-    """
-    values, axes = torch.linalg.eigh(gram(l2_normalize(anchors, "anchors")))
-    return exact_matmul(l2_normalize(x), on_grid((axes * values.clamp_min(0).sqrt()).T))
 
 
 def random_rotation(width: int, seed: int) -> Tensor:

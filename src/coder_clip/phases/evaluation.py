@@ -18,7 +18,6 @@ from torch import Tensor
 from ..baselines.linear_maps import ShotStatistics, principal_axes, project
 from ..evaluation.controls import (
     Whitening,
-    described,
     pooled,
     random_directions,
     random_rotation,
@@ -349,11 +348,11 @@ class Compared:
             if parts:
                 anchors = some_rows(pooled(parts), count, e.seed)
                 self.described[name] = len(anchors)
-                yield name, described(x, anchors)
+                yield name, described_by(anchors).compact(x)
         width = x.shape[1]
         yield "rotated_texts", self.coder.compact(rotated(x, random_rotation(width, e.seed)))
         directions = random_directions(count, width, e.seed)
-        yield "random_directions", described(x, directions)
+        yield "random_directions", described_by(directions).compact(x)
         if val is not None:
             whitening = Whitening.of(val.features)
             yield "centred", whitening(x, 0.0)

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from coder_clip.baselines.methods import METHODS
 from coder_clip.claims import (
     CLAIMS,
+    CONTROLS,
     PAPER,
     REEVALUATION,
     SOURCES,
@@ -29,11 +30,11 @@ from coder_clip.errors import UserError
 from coder_clip.evaluation.estimates import paired_test, paired_test_over_seeds
 from coder_clip.foundation.artifacts import read_json, read_parquet, write_json, write_parquet
 from coder_clip.reporting.evidence import Judged, judge
-from coder_clip.reporting.exhibits import claims
+from coder_clip.reporting.exhibits import claims, claims_not_tested, why_texts
 from coder_clip.reporting.parts.table import AVERAGE
 from coder_clip.reporting.results import Results
 from coder_clip.texts.kinds import BESIDES_NAME
-from fake_results import Fake
+from fake_results import FEATURES, Fake
 
 
 def of(results: Results, dataset: str = "one", model: str = "mini") -> dict[str, Judged]:
@@ -62,13 +63,7 @@ def test_a_claim_names_what_is_compared_and_what_would_contradict_it() -> None:
         if c.evidence in ("zero_shot", "few_shot"):
             assert {c.after, c.before} <= set(METHODS), c.name
         if c.evidence == "neighbours":
-            assert {c.after, c.before} <= {
-                "original",
-                "coder",
-                "coder_few",
-                "projected",
-                "discriminant",
-            }
+            assert {c.after, c.before} <= {*FEATURES, "coder_few"}
     kinds = {
         c.name.removesuffix("_adds")
         for c in CLAIMS
@@ -110,6 +105,19 @@ SIDES = [
     ("projection_with_clip_beats_tip_x", "few_shot", "projected_with_clip", "tip_x"),
     ("projected_neighbours", "neighbours", "projected", "coder"),
     ("discriminant_neighbours", "neighbours", "discriminant", "coder"),
+    *(
+        (f"{name}_{measure}", "neighbours", after, before)
+        for name, after, before in (
+            ("texts_beat_other_images", "coder", "other_images"),
+            ("texts_beat_own_images", "coder", "own_images"),
+            ("texts_beat_rotated_texts", "coder", "rotated_texts"),
+            ("texts_beat_random_directions", "coder", "random_directions"),
+            ("texts_beat_centring", "coder", "centred"),
+            ("texts_beat_whitening", "coder", "whitened"),
+            ("names_beat_image_directions", "projected", "projected_images"),
+        )
+        for measure in ("knn", "nearest", "r_precision")
+    ),
 ]
 # The words of a statement that stand for a side, before and after "beat" or "add".
 WORDS = {
@@ -141,6 +149,15 @@ WORDS = {
     **{"projected_with_clip": "projected class means", "projected": "projected features"},
     **{"original": "raw features", "discriminant": "a linear discriminant"},
     **{
+        "other_images": "as many images of other data sets",
+        "own_images": "as many images of the data set (or all)",
+        "rotated_texts": "the same texts rotated at random",
+        "random_directions": "as many random directions",
+        "centred": "centred raw features",
+        "whitened": "whitened raw features",
+        "projected_images": "projection on as many directions of images",
+    },
+    **{
         "all texts": "More texts",
         "few texts": "few",
         "diverse texts": "Diverse texts",
@@ -161,6 +178,15 @@ def test_each_claim_compares_what_its_statement_says() -> None:
         ):
             continue
         first, _, second = c.statement.partition(" beat")
+        if c.source == CONTROLS:
+            # texts describe, or names are projected on
+            assert first == ("Neighbours by texts" if c.after == "coder" else "Projection on names")
+            label = {"knn": "(k-NN)", "nearest": "(nearest)", "r_precision": "(R-precision)"}
+            measure = next(m for m in label if c.name.endswith(m))
+            assert second.endswith(label[measure]), c.name
+            assert c.further == (measure != "knn")
+            assert WORDS[c.before] in second, c.name
+            continue
         assert WORDS[c.after] in first, c.name
         assert WORDS[c.before] in second, c.name
         if c.source == REEVALUATION and c.evidence == "few_shot":
@@ -215,6 +241,9 @@ def test_each_claim_is_the_difference_of_its_two_sides(tmp_path: Path) -> None:
         "coder_few": 0.06,
         "projected": 0.4,
         "discriminant": 0.8,
+        **{"other_images": 0.011, "own_images": 0.022, "rotated_texts": 0.033},
+        **{"random_directions": 0.044, "centred": 0.055, "whitened": 0.066},
+        "projected_images": 0.077,
     }
     measures = {"knn": 0.001, "nearest": 0.002, "r_precision": 0.003}
     texts = {
@@ -251,7 +280,10 @@ def test_each_claim_is_the_difference_of_its_two_sides(tmp_path: Path) -> None:
         comparison = found[name].comparison
         assert comparison is not None, name
         if evidence == "neighbours":
-            expected = features[after] - features[before] + measures[measure_of.get(name, "knn")]
+            measure = measure_of.get(name, "knn")
+            if name.startswith(("texts_beat", "names_beat")):
+                measure = next(m for m in measures if name.endswith(m))
+            expected = features[after] - features[before] + measures[measure]
         elif evidence == "texts":
             expected = texts[text_of.get(name, name.removesuffix("_adds"))]
         else:
@@ -415,7 +447,8 @@ def test_the_first_sentences_count_doubts_apart_and_name_what_is_contradicted(
         "CODER's other "
         "texts” (?)). Of 10 by Herzog & Wang, who question its premise, 0 shown, 1 more shown "
         "(?), 0 contradicted, "
-        "9 open."
+        "9 open. Of 21 controls, which ask whether anything else than texts would do, 0 shown, 0 "
+        "contradicted, 21 open."
     )
 
 
@@ -545,7 +578,8 @@ def test_many_data_sets_are_counted_and_each_is_in_the_file(tmp_path: Path) -> N
         change(results.paths.manifest(name), lambda d: d.update(split="CoOp's split"))
     results = Results(results.paths.root, names, ["mini"], [1])
     table = claims.table(results)
-    assert len(table.rows) == len(CLAIMS) - len(VOCABULARY)
+    further = [claim for claim in CLAIMS if claim.further]
+    assert len(table.rows) == len(CLAIMS) - len(VOCABULARY) - len(further)
     frame = table.frame
     assert len(frame) == 6 * (len(CLAIMS) - len(VOCABULARY))
     mean = frame[(frame["dataset"] == AVERAGE) & (frame["claim"] == "coder_beats_clip")].iloc[0]
@@ -554,7 +588,10 @@ def test_many_data_sets_are_counted_and_each_is_in_the_file(tmp_path: Path) -> N
     tested = mean["data_sets_shown"] + mean["data_sets_contradicted"] + mean["data_sets_open"]
     assert tested + mean["data_sets_not_judged"] == 5
     assert mean["data_sets_shown"] == (each["verdict"] == "shown").sum()
-    assert claims.summary(results)[0].startswith("Over all data sets: of the paper's")
+    outcome, counts = claims.summary(results)
+    assert counts.startswith("Over all data sets: of the paper's")
+    assert outcome.startswith("Over 5 data sets, neighbours by texts are better than by as many ")
+    assert "as many images of other data sets (+20.0" in outcome
 
 
 def test_the_re_evaluation_is_marked_and_not_counted_among_the_papers_claims(
@@ -563,7 +600,7 @@ def test_the_re_evaluation_is_marked_and_not_counted_among_the_papers_claims(
     table = claims.table(results)
     sources = [row[-1].text for row in table.rows]
     paper = [s for s in sources if s.startswith(PAPER)]
-    assert {s for s in sources if not s.startswith(PAPER)} == {REEVALUATION}
+    assert {s for s in sources if not s.startswith(PAPER)} == {REEVALUATION, CONTROLS}
     assert f"of the paper's {len(paper)} claims" in claims.summary(results)[0]
     assert SOURCES[REEVALUATION] in table.caption
 
@@ -682,3 +719,44 @@ def test_without_texts_of_the_classes_only_what_needs_none_is_judged(results: Re
             assert judged.verdict != "not run" or "published" not in judged.why, claim.name
     assert "not published" in found["coder_beats_clip"].why
     assert claims.table(results).rows
+
+
+def test_claims_that_a_run_cannot_test_are_folded_with_their_reasons(tmp_path: Path) -> None:
+    """On true CLIP ten rows "not run" stood first, so readers saw what was not there."""
+    results = Fake(tmp_path, datasets=("one",), shots=(1, 4)).write()
+    assert claims_not_tested.nothing(results) == "every claim was tested"
+
+    def without(document: dict[str, Any]) -> None:
+        document["text_tests"] = []
+
+    change(results.paths.evaluation("mini", "one").with_suffix(".json"), without)
+    results = Results(results.paths.root, ["one"], ["mini"], [1, 4])
+    stated = [row[0].text for row in claims.table(results).rows]
+    folded = claims_not_tested.table(results)
+    assert "Attributes add to CODER's other texts" not in stated
+    row = next(r for r in folded.rows if r[0].text == "Attributes add to CODER's other texts")
+    assert [cell.text for cell in row[1:]] == [
+        "off",
+        "the texts or images allow no such comparison",
+        "paper, 3.3",
+    ]
+    every = {*stated, *(row[0].text for row in folded.rows)}
+    frame = claims.table(results).frame
+    further = {claim.name for claim in CLAIMS if claim.further}
+    assert every == set(frame.loc[~frame["claim"].isin(further), "statement"])
+
+
+def test_controls_have_a_row_each_and_a_column_by_measure(results: Results) -> None:
+    """Three measures of one control in three rows would hide that they agree."""
+    table = why_texts.table(results)
+    assert [c.label for c in table.columns[1:]] == ["k-NN", "nearest", "R-precision"]
+    frame = claims.table(results).frame.set_index("claim")
+    assert len(table.rows) == 7
+    assert {row[0].text for row in table.rows} == {WORDS[c] for c in list(FEATURES)[4:]}
+    row = next(r for r in table.rows if r[0].text == WORDS["other_images"])
+    for cell, measure in zip(row[1:], ("knn", "nearest", "r_precision"), strict=True):
+        expected = frame.loc[f"texts_beat_other_images_{measure}"]
+        assert cell.sort == pytest.approx(expected["difference"])
+        assert cell.text.startswith(expected["verdict"])
+    assert "own_images" not in " ".join(table.notes)
+    assert "images of the data set: 30" in " ".join(table.notes)

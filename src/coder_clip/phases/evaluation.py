@@ -34,6 +34,7 @@ from ..evaluation.representation import (
 )
 from ..evaluation.text_ablations import (
     StageOne,
+    class_mean_ablation,
     text_choice_curve,
     text_count_curve,
     text_kind_ablation,
@@ -41,6 +42,8 @@ from ..evaluation.text_ablations import (
 )
 from ..foundation.artifacts import Paths, made_by, write_json, write_parquet
 from ..neighbors import ADAPTER_KINDS, TextNeighbors
+from ..texts.kinds import BESIDES_NAME
+from ..texts.sentences import Sentences
 from .coder import read_neighbors
 from .common import (
     SHOTS,
@@ -61,6 +64,7 @@ ABOUT = (
 )
 TEXTS_SHOWN = 5
 FEW, FEW_TEXTS = "coder_few", 100
+MANY = 10  # prompts per class that are worth choosing from
 # Controls (evaluation/controls.py) -> the features that they are compared with.
 CONTROLS = {
     "other_images": "coder",
@@ -270,19 +274,45 @@ def _shots(config: Config, pool: SplitFeatures) -> ShotStatistics:
 def _ablations(config: Config, test: SplitFeatures, texts: Texts) -> dict[str, Any]:
     """Results of stage one with other texts, by name of the ablation; empty lists without texts of
     the classes.
+
+    If the classes have no texts besides prompts, but many of these, the prompts play the attribute
+    texts (prompts: their number): only in number and choice, as there is one kind.
     """
     if not texts.of_classes:
-        return {"text_kinds": [], "text_counts": [], "text_choices": [], "text_tests": []}
+        empty = ("text_kinds", "text_counts", "text_choices", "text_tests", "class_means")
+        return {key: [] for key in empty}
     e, sentences = config.evaluation, texts.sentences
-    of_texts = texts.features, sentences.class_index, sentences.kind
     labels, n_classes = test.labels.numpy(), len(test.classes)
+    kinds, prompts = _prompts_as_texts(sentences, n_classes)
+    of_texts = texts.features, sentences.class_index, kinds
     stage_one = StageOne(test.features, labels, *of_texts, n_classes, test.groups)
+    tests = text_tests(stage_one, e.text_counts, e.draws, e.seed)
     return {
         "text_kinds": text_kind_ablation(stage_one),
         "text_counts": text_count_curve(stage_one, [0, *e.text_counts], e.draws, e.seed),
         "text_choices": text_choice_curve(stage_one, e.text_counts),
-        "text_tests": text_tests(stage_one, e.text_counts, e.draws, e.seed),
+        "text_tests": [t for t in tests if not prompts or t["test"] != "kind"],
+        "class_means": class_mean_ablation(stage_one),
+        **({"prompts": prompts} if prompts else {}),
     }
+
+
+def _prompts_as_texts(sentences: Sentences, n_classes: int) -> tuple[list[str], int]:
+    """The kinds of the sentences, with prompts as attribute texts if the classes have MANY prompts
+    and no other texts besides their names; and the number of these per class (0: kinds as they
+    are).
+    """
+    kinds = list(sentences.kind)
+    per_class = kinds.count("prompt") // max(1, n_classes)
+    if per_class < MANY or set(kinds) & set(BESIDES_NAME):
+        return kinds, 0
+    names = {sentences.text[i] for i in sentences.rows("name")}
+    # the prompt that is the name already does not count twice
+    as_texts = [
+        "attribute" if kind == "prompt" and text not in names else kind
+        for kind, text in zip(kinds, sentences.text, strict=True)
+    ]
+    return as_texts, as_texts.count("attribute") // n_classes
 
 
 def _describer(config: Config, test: SplitFeatures, texts: Texts) -> TextNeighbors:

@@ -26,6 +26,13 @@ from ..errors import UserError
 from ..foundation.progress import progress
 
 Images = list[list[str]]  # groups of image ids
+# Where the groups of a data set come from, and what a reader should know about it.
+GROUPED_BY = {
+    "declared": "declared",
+    "names": "declared by image names",
+    "pixels": "detected by pixels",
+    "features": "detected by features, a weak stand-in",
+}
 
 # The rule for pixels: two images are near twins if their thumbnails, SIDE × SIDE in colour, have a
 # correlation of at least ALIKE, as they are or with STEP of a side cut off, and if the contrast of

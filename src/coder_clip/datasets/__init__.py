@@ -83,10 +83,14 @@ def load_dataset(
 
         if is_published(name):
             _module("published").refuse_published_layout(name, config.root)
-        return FolderDataset(name, config.root, config.classes, config.corrections, twins)
+        return FolderDataset(
+            name, config.root, config.classes, config.corrections, twins, config.groups
+        )
     dataset: Dataset
     if config.features is not None:
-        dataset = _module("features").of_folder(name, config.features, config.classes)
+        dataset = _module("features").of_folder(
+            name, config.features, config.classes, config.split_file, config.groups
+        )
     elif entry_file(name) is not None:
         published = _module("published")
         root = published.existing(published.data_root(data_root))

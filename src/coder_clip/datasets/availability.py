@@ -16,7 +16,7 @@ from . import load_below
 from .base import SPLITS
 from .entry import ByHand, Download, Entry, entry
 from .fetch import checksum_like, fetch
-from .published import PublishedDataset, find_place, has_lists
+from .published import PublishedDataset, changed_files, find_place, has_lists
 from .unpack import unpack
 
 Say = Callable[[str], None]
@@ -102,7 +102,10 @@ def look_at(name: str, root: Path) -> Findings:
     except UserError as error:
         result.problems.append(str(error))
         # the files that were read are at fault: the lists, or, without lists, the folders of images
-        if rule.needs:
+        if found.loader == "features":
+            wanted = changed_files(found, folder) or rule.needs
+            at_fault = [d for d in found.downloads if d.gives in wanted]
+        elif rule.needs:
             at_fault = [d for d in found.downloads if d.gives in rule.needs]
         else:
             at_fault = [d for d in found.downloads if _is_images(d, found)]
@@ -116,7 +119,8 @@ def look_at(name: str, root: Path) -> Findings:
         some = f"{len(missing):,} of {total:,} images"
         result.problems.append(f"{some} are missing or empty, first {missing[0]}")
         # a damaged list names images that nobody has: get the list again, not the images
-        changed = _changed_lists(data, found)
+        other_files = changed_files(found, place.folder)
+        changed = [d for d in found.downloads if d.gives in other_files]
         if changed:
             names = " + ".join(d.gives for d in changed)
             result.problems[-1] += f"; {names} lists them, and is not the published file"
@@ -132,15 +136,6 @@ def look_at(name: str, root: Path) -> Findings:
     if not result.problems:
         result.get, result.by_hand = [], []  # nothing else is needed
     return result
-
-
-def _changed_lists(data: PublishedDataset, found: Entry) -> list[Download]:
-    """Files with lists of images that differ from the published ones."""
-    lists = [
-        d for d in found.downloads if d.gives in data.rule.needs and not d.unpack and d.checksum
-    ]
-    folder = data.place.folder
-    return [d for d in lists if checksum_like(folder / d.gives, d.checksum or "") != d.checksum]
 
 
 def _compare(data: PublishedDataset, result: Findings) -> None:

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from ..baselines.methods import LABELS
 from ..claims import (
     CLAIMS,
+    FEW_SEEDS,
+    FEWEST,
     NEIGHBOUR_MEASURES,
-    ONE_SEED,
     SETTING,
     Claim,
     Comparison,
@@ -114,7 +115,7 @@ def _zero_shot(claim: Claim, results: Results, dataset: str, model: str) -> Comp
 def _few_shot(claim: Claim, results: Results, dataset: str, model: str) -> Judged:
     """Compare two few-shot methods on the same images and seeds, with the largest number of shots.
 
-    One seed says nothing about other shots, so its difference has no verdict.
+    One or two seeds say too little about other shots, so their difference has no verdict.
     """
     _needs_setting(results)
     _needs_shots(results, dataset)
@@ -122,13 +123,16 @@ def _few_shot(claim: Claim, results: Results, dataset: str, model: str) -> Judge
         _needs_texts(results, dataset, model)
     # all numbers of shots are compared, and the largest (the last one) is judged
     by_shots: dict[int, Comparison] = {}
+    most = results.shots_of(dataset)[-1]
     for shots in results.shots_of(dataset):
-        by_shots[shots], seeds = few_shot_difference(
+        compared, seeds = few_shot_difference(
             results, dataset, model, shots, claim.before, claim.after
         )
-    comparison = by_shots.pop(shots)
-    if seeds == 1:
-        return Judged(claim, dataset, model, "not judged", comparison, ONE_SEED, fewer=by_shots)
+        if seeds >= FEWEST or shots == most:
+            by_shots[shots] = compared
+    comparison = by_shots.pop(most)
+    if seeds < FEWEST:
+        return Judged(claim, dataset, model, "not judged", comparison, FEW_SEEDS)
     return Judged(claim, dataset, model, verdict(comparison), comparison, fewer=by_shots)
 
 

@@ -34,6 +34,7 @@ from .answer import answers, overall
 from .exhibits import EXHIBITS, SECTIONS, Exhibit
 from .exhibits.claims import summary
 from .parts.layout import thumbnail
+from .parts.notes import groups_of
 from .parts.style import Loader
 from .parts.table import Table
 from .results import ResultFile, Results
@@ -258,7 +259,9 @@ def _twins(results: Results) -> str:
         return "; ".join(twins_said(total)) + f" ({len(counts)} data sets together)"
     said = []
     for dataset, numbers in counts.items():
-        said += [_named(results, dataset) + line for line in twins_said(numbers)]
+        source = groups_of(results, dataset)
+        how = f" ({source})" if source else ""
+        said += [_named(results, dataset) + line + how for line in twins_said(numbers)]
     return "; ".join(said)
 
 

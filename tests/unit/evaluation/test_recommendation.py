@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coder_clip.baselines.methods import DIAGNOSTICS, FEW_SHOT, METHODS, ZERO_SHOT
-from coder_clip.evaluation.estimates import paired_test
+from coder_clip.evaluation.estimates import over_seeds, paired_test, paired_test_over_seeds
 from coder_clip.evaluation.intervals import clear
 from coder_clip.evaluation.recommendation import (
     CANDIDATES,
@@ -330,6 +330,36 @@ def test_a_few_shot_rival_of_one_seed_is_for_its_images(tmp_path: Path) -> None:
     made_right(results, "lda", 0.9, few_shot=True)
     few_shot = again(results).rivals("one", "mini")[-1]
     assert " points (one seed: for these labelled images) (coder-clip classify" in few_shot.sentence
+
+
+def test_methods_beside_the_recommendation_are_compared_over_groups(tmp_path: Path) -> None:
+    """Of equal methods on bursts of five photos, 43 % were called clearly better or worse."""
+    results = Fake(tmp_path, datasets=("one",), shots=(1, 16), seeds=(1, 2, 3)).write()
+    validated(results, {"coder_rerank": 0.6})
+    few_shot_validated(results, {"lda": 0.8})
+    files = [
+        results.paths.zero_shot("mini", "one"),
+        results.paths.rerank("mini", "one"),
+        results.paths.adapter("mini", "one", 16),
+    ]
+    # three of ten scenes turn right, whatever the order of rows is
+    for path in files:
+        rows = read_parquet(path)
+        order = {image: i for i, image in enumerate(sorted(rows["image_id"].unique()))}
+        scene = rows["image_id"].map(order) * 10 // len(order)
+        rows["correct"] = (scene < 3) & (rows["method"] == "lda")
+        rows["group"] = scene
+        write_parquet(path, rows.sample(frac=1, random_state=1))
+    rival = again(results).rivals("one", "mini")[-1]
+    assert rival.method == "lda"
+    ids = len(order)
+    groups = np.arange(ids) * 10 // ids
+    right = np.tile(groups < 3, (3, 1))
+    wrong = np.zeros_like(right)
+    assert rival.difference == paired_test_over_seeds(wrong, right, groups=groups)["difference"]
+    assert rival.accuracy == over_seeds(right, groups)
+    assert not rival.better, "three scenes of ten"
+    assert clear(paired_test_over_seeds(wrong, right)["difference"]) == "better", "over images"
 
 
 # ---- the rerank's threshold

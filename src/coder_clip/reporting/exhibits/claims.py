@@ -14,11 +14,13 @@ from matplotlib.figure import Figure
 from ...baselines.methods import LABELS
 from ...claims import (
     CONTROLS,
+    FEWEST,
     KNN,
     PAPER,
     REEVALUATION,
     SETTING,
     SOURCES,
+    TWO_DATA_SETS,
     Claim,
     Comparison,
     Verdict,
@@ -63,6 +65,7 @@ COLUMNS = [
         "measure",
         "shots",
         "other_shots",
+        "groups",
         "why",
     ),
     *("data_sets_shown", "data_sets_contradicted", "data_sets_open", "data_sets_not_judged"),
@@ -73,8 +76,8 @@ CAPTION = (
     "images): the difference in "
     "percentage points in favour of the claim, with its 95 % interval. Shown: the interval is "
     "above 0. Contradicted: "
-    "below 0. Open: it includes 0. Not judged: few-shot methods with one seed. Off or not run: "
-    "nothing to compare."
+    "below 0. Open: it includes 0. Not judged: few-shot methods with fewer than three seeds, or a "
+    "mean of two data sets. Off or not run: nothing to compare."
 )
 SOURCE_NOTE = (
     "; ".join(f"“{name}”: {source}" for name, source in SOURCES.items())
@@ -114,14 +117,22 @@ def table(results: Results) -> Table:
     if counted(results):
         shown = here[here["dataset"] == AVERAGE]
         columns, rows = _over_all(results, shown)
-        why = ""
+        why = _reasons(shown[shown["why"] == TWO_DATA_SETS])
     else:
         shown = here[here["dataset"] != AVERAGE]
         columns, rows = _by_place(results, here, places)
-        why = _reasons(shown)
+        two = (here["dataset"] == AVERAGE) & (here["why"] == TWO_DATA_SETS)
+        why = _reasons(pd.concat([shown, here[two]]))
     about = f"{CAPTION} {_shots(results)} {SOURCE_NOTE}"
     marked = CONTESTED_NOTE if any(CONTESTED in cell.text for row in rows for cell in row) else ""
-    below = [why, _elsewhere(shown), _without_shots(results, places), notes.not_here(results)]
+    below = [
+        why,
+        _elsewhere(shown),
+        _without_shots(results, places),
+        notes.one_view(results),
+        notes.grouped(results),
+        notes.not_here(results),
+    ]
     return Table(
         "The claims, and whether they hold here",
         " ".join(filter(None, [about, marked, cells.only(results)])),
@@ -362,6 +373,7 @@ def _record(results: Results, claim: Claim, dataset: str, model: str) -> dict[st
         "contradicted_by": claim.contradicted,
         "shots": shots if claim.uses_labels else None,
         "other_shots": "",
+        "groups": notes.groups_of(results, dataset),
     }
 
 
@@ -390,14 +402,16 @@ def _overall(
     for i, claim in enumerate(claims_of(results)):
         # every place has the same claims in the same order, so number i is this claim
         each = [claims[i] for (_, m), claims in claims_at.items() if m == model]
-        compared = [j for j in each if j.comparison or j.unchanged]
+        # a comparison that is not judged on its data set, as of one seed, is in no mean either
+        compared = [j for j in each if j.verdict in JUDGED or j.unchanged]
         mean = over_data_sets([j.comparison or no_change for j in compared])
         record = _record(results, claim, AVERAGE, model)
         verdicts: Counter[str] = Counter(j.verdict for j in each)
         if mean:
             record |= _numbers(mean)
-            record["verdict"] = verdict(mean)
-            record["why"] = ""
+            enough = len(compared) >= FEWEST
+            record["verdict"] = verdict(mean) if enough else "not judged"
+            record["why"] = "" if enough else TWO_DATA_SETS
         else:
             # the verdict of all data sets, if it is the same
             record["verdict"] = each[0].verdict if len(verdicts) == 1 else "not run"
@@ -405,8 +419,9 @@ def _overall(
             record["why"] = "; ".join(reasons) or "fewer than two data sets"
         fewer: dict[int, Comparison] = {}
         for n in results.shots:
-            mean_of_shots = over_data_sets([j.fewer[n] for j in each if n in j.fewer])
-            if mean_of_shots:
+            of_shots = [j.fewer[n] for j in each if n in j.fewer]
+            mean_of_shots = over_data_sets(of_shots)
+            if mean_of_shots and len(of_shots) >= FEWEST:
                 fewer[n] = mean_of_shots
         record["other_shots"] = _other_verdicts(record["verdict"], fewer)
         # number of data sets by verdict; without a verdict a data set counts as not tested
@@ -453,9 +468,9 @@ def _numbers(c: Any) -> dict[str, Any]:
 
 def _with_holm(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The records with p_holm: p_value corrected for the tests of all records."""
-    # NaN: nothing was compared, which is no test
+    # NaN: nothing was compared or judged, which is no test
     nan = float("nan")
-    adjusted = holm([r.get("p_value", nan) for r in records])
+    adjusted = holm([r["p_value"] if r["verdict"] in JUDGED else nan for r in records])
     return [{**r, "p_holm": p} for r, p in zip(records, adjusted, strict=True)]
 
 
@@ -546,7 +561,8 @@ def _reasons(frame: pd.DataFrame) -> str:
     for why, rows in frame[frame["why"] != ""].groupby("why", sort=False):
         claims = list(dict.fromkeys(rows["statement"]))
         named = f"“{claims[0]}”" if len(claims) == 1 else f"{len(claims)} claims"
-        said.append(f"{named} on {', '.join(dict.fromkeys(rows['dataset']))}: {why}")
+        places = dict.fromkeys(rows["dataset"].replace(AVERAGE, "the mean"))
+        said.append(f"{named} on {', '.join(places)}: {why}")
     return f"Without a verdict: {'; '.join(said)}." if said else ""
 
 
@@ -586,8 +602,10 @@ def _clip_minus(results: Results, dataset: str, model: str, method: str) -> Comp
             continue
         most = results.shots_of(d)[-1]
         with suppress(Missing):
-            comparison, _ = few_shot_difference(results, d, model, most, method, CLIP)
-            each.append(comparison)
+            comparison, seeds = few_shot_difference(results, d, model, most, method, CLIP)
+            # in a mean only what would be judged
+            if seeds >= FEWEST or dataset != AVERAGE:
+                each.append(comparison)
     if dataset == AVERAGE:
         return over_data_sets(each)
     return each[0] if each else None

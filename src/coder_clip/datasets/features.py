@@ -249,10 +249,12 @@ RULES: dict[str, Callable[[Path, Sequence[str], Sequence[str]], Parts]] = {
 
 
 def load_tensor(path: Path) -> Tensor:
-    """The tensor in a file of torch.save, on the CPU. Nothing else is opened, because a pickle can
-    run code.
+    """The tensor in a file of torch.save, or of NumPy (.npy), on the CPU. Nothing else is opened,
+    because a pickle can run code.
     """
     try:
+        if path.suffix == ".npy":
+            return torch.from_numpy(np.load(path, allow_pickle=False))
         found = torch.load(path, weights_only=True, map_location="cpu")
     except FileNotFoundError:
         raise UserError(f"no file {path}") from None
@@ -262,6 +264,7 @@ def load_tensor(path: Path) -> Tensor:
         EOFError,
         OSError,
         ValueError,
+        TypeError,
         KeyError,
         AttributeError,
     ) as error:
@@ -292,8 +295,12 @@ def checked_features(path: Path, features: Tensor) -> Tensor:
 
 
 def _read(folder: Path, split: str, n_classes: int) -> Part:
-    """Read a split from its two files, {split}_f.pt (features) and {split}_l.pt (labels)."""
+    """Read a split from its two files, {split}_f.pt (features) and {split}_l.pt or .npy
+    (labels).
+    """
     files = folder / f"{split}_f.pt", folder / f"{split}_l.pt"
+    if not files[1].is_file() and files[1].with_suffix(".npy").is_file():
+        files = files[0], files[1].with_suffix(".npy")
     features, labels = checked_features(files[0], load_tensor(files[0])), load_tensor(files[1])
     # another type means another file, such as features, scores or a mask
     if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:

@@ -105,10 +105,13 @@ def _zero_shot(claim: Claim, results: Results, dataset: str, model: str) -> Comp
             # if there are texts, validation chose to change nothing: a true difference of 0
             has_texts = bool(results.rerank(dataset, model)["pairs_with_texts"])
             raise Missing("off", off, unchanged=has_texts)
+    elif claim.after == "sentence":
+        _needs_names(results, dataset)
     else:
         _needs_texts(results, dataset)
     # raised if one of the methods has no rows
-    absent = Missing("off", "no class has attribute texts")
+    what = "sentences" if claim.after == "sentence" else "attribute texts"
+    absent = Missing("off", f"no class has {what}")
     return _paired(results, dataset, model, None, claim.before, claim.after, absent)
 
 
@@ -228,7 +231,9 @@ def _neighbours(claim: Claim, results: Results, dataset: str, model: str) -> Com
 
 def _texts(claim: Claim, results: Results, dataset: str, model: str) -> Comparison:
     """Stage one with two choices of texts, as the phase evaluation compared them."""
-    _needs_texts(results, dataset)
+    # prompts may play the texts, where there are many of them
+    if not results.evaluation(dataset, model).get("prompts"):
+        _needs_texts(results, dataset)
     if claim.name in TEXT_TESTS:
         wanted = {"test": TEXT_TESTS[claim.name]}
     else:
@@ -248,10 +253,15 @@ def _needs_texts(results: Results, dataset: str, model: str | None = None) -> No
     """
     if model is not None and results.vocabulary(dataset, model):
         return
-    if dataset not in results.with_texts:
-        raise Missing("not run", NO_CLASS_TEXTS)
+    _needs_names(results, dataset)
     if not results.has_texts(dataset):
         raise Missing("off", "the classes have no texts besides their names")
+
+
+def _needs_names(results: Results, dataset: str) -> None:
+    """Missing without texts of the classes."""
+    if dataset not in results.with_texts:
+        raise Missing("not run", NO_CLASS_TEXTS)
 
 
 def _needs_shots(results: Results, dataset: str) -> None:

@@ -15,7 +15,7 @@ from ...baselines.methods import LABELS
 from ...claims import (
     CONTROLS,
     FEWEST,
-    KNN,
+    NEWEST,
     PAPER,
     REEVALUATION,
     SETTING,
@@ -28,8 +28,10 @@ from ...claims import (
     over_data_sets,
     verdict,
 )
+from ...datasets import is_part
 from ...evaluation.intervals import holm
 from ..evidence import Judged, Missing, claims_of, few_shot_difference, judge
+from ..outcome import CONTESTED, outcome
 from ..parts import cells, notes
 from ..parts.forest import ForestRow, Mark, forest
 from ..parts.style import Drawing, Loader
@@ -41,7 +43,6 @@ ORDER = 10
 PHASES = ("zero_shot", "rerank", "adapter", "evaluation")
 
 FEW = 3  # pairs of data set and model that have a column each; more are averaged
-CONTESTED = " (?)"
 JUDGED = ("shown", "contradicted", "open")
 TONES = {"shown": "good", "contradicted": "bad"}
 COLUMNS = [
@@ -84,22 +85,12 @@ SOURCE_NOTE = (
     + ", tested as: the simple one is better (open does not speak against them), with CLIP's "
     "logits on both sides and on neither, because they help whoever has them."
 )
-# Features that are compared with CODER -> their words in the first sentence
-BESIDE_TEXTS = {
-    "original": "raw features",
-    "coder_few": "100 of the texts",
-    "other_images": "as many images of other data sets",
-    "own_images": "images of the data set",
-    "rotated_texts": "the same texts rotated at random",
-    "random_directions": "as many random directions",
-    "centred": "centred raw features",
-    "whitened": "whitened raw features",
-}
 # Source -> the heading of its claims; the paper's source names a section, too.
 HEADINGS = {
     PAPER: "Claims of the paper",
     CONTROLS: "Would anything else than texts do? (controls)",
     REEVALUATION: f"Claims of {REEVALUATION}",
+    NEWEST: f"Claim of {NEWEST}",
 }
 # The classifiers of image features alone that the re-evaluation proposes.
 IMAGES_ALONE = ("lda", "projected_means")
@@ -284,11 +275,10 @@ def summary(results: Results) -> list[str]:
         where = "Over all data sets" if dataset == AVERAGE else f"On {dataset}"
         if len(results.models) > 1:
             where += f" with {model}"
-        outcome = _outcome(rows) if dataset == AVERAGE else ""
-        if outcome:
-            said.append(outcome)
+        if dataset == AVERAGE:
+            said += outcome(rows)
         later, control = rows["source"] == REEVALUATION, rows["source"] == CONTROLS
-        of_paper = rows[~later & ~control]
+        of_paper = rows[rows["source"].str.startswith(PAPER)]
         said.append(
             f"{where}: of the paper's {len(of_paper)} claims {_counted(of_paper)}. "
             f"Of {later.sum()} by {REEVALUATION}, who question its "
@@ -296,39 +286,6 @@ def summary(results: Results) -> list[str]:
             f"anything else than texts would do, {_counted(rows[control])}."
         )
     return said
-
-
-def _outcome(rows: pd.DataFrame) -> str:
-    """A sentence on what came out over all data sets of a model: what neighbours by texts are
-    better than, and what not. rows: the model's records over all data sets.
-    """
-    by_texts = rows[
-        (rows["after"] == "coder") & (rows["measure"] == KNN) & rows["difference"].notna()
-    ]
-    said: dict[str, list[str]] = {"shown": [], "open": [], "contradicted": []}
-    # the largest differences first
-    for r in by_texts.sort_values("difference", ascending=False).to_dict("records"):
-        mark = CONTESTED if contested(r["verdict"], r["p_holm"]) else ""
-        words = BESIDE_TEXTS[r["before"]]
-        said[r["verdict"]].append(f"{words} ({cells.points(r['difference'])}{mark})")
-    parts = [
-        f"{words} {', '.join(said[v])}"
-        for v, words in (
-            ("shown", "better than by"),
-            ("open", "not clearly better than by"),
-            ("contradicted", "worse than by"),
-        )
-        if said[v]
-    ]
-    if not parts:
-        return ""
-    compared = int(
-        by_texts[["data_sets_shown", "data_sets_contradicted", "data_sets_open"]].sum(axis=1).max()
-    )
-    return (
-        f"Over {compared} data sets, neighbours by texts are {'; '.join(parts)}: the difference "
-        "in points, k-NN."
-    )
 
 
 def _counted(rows: pd.DataFrame) -> str:
@@ -393,7 +350,8 @@ def _corrected(results: Results, claims: list[Judged]) -> list[dict[str, Any]]:
 def _overall(
     results: Results, model: str, claims_at: Mapping[tuple[str, str], list[Judged]]
 ) -> list[dict[str, Any]]:
-    """Records of the claims over all data sets of a model.
+    """Records of the claims over all data sets of a model. A part of another data set counts only
+    where its texts are others, in zero-shot claims.
 
     claims_at: (data set, model) -> its claims.
     """
@@ -401,7 +359,11 @@ def _overall(
     records = []
     for i, claim in enumerate(claims_of(results)):
         # every place has the same claims in the same order, so number i is this claim
-        each = [claims[i] for (_, m), claims in claims_at.items() if m == model]
+        each = [
+            claims[i]
+            for (dataset, m), claims in claims_at.items()
+            if m == model and (claim.evidence == "zero_shot" or not is_part(dataset))
+        ]
         # a comparison that is not judged on its data set, as of one seed, is in no mean either
         compared = [j for j in each if j.verdict in JUDGED or j.unchanged]
         mean = over_data_sets([j.comparison or no_change for j in compared])

@@ -228,7 +228,7 @@ CLAIMS = (
     ),
     _zero_shot(
         "descriptions_beat_names",
-        "The mean of a class's descriptions beats its name alone",
+        "The mean of a class's descriptions beats CLIP with names alone",
         "sentence",
         "clip",
         "the names alone are clearly better",

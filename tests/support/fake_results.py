@@ -258,7 +258,10 @@ class Fake:
             ("coder", s, base + GAIN["coder"] - 0.012 * (s == "as_published"))
             for s in self.settings
         ]
-        write_parquet(out, joined([self._predictions(*run, rng) for run in runs]))
+        rows = [self._predictions(*run, rng) for run in runs]
+        # descriptions are in the rows alone, by a generator of their own
+        described = self._predictions("sentence", "any", base + 0.015, np.random.default_rng(7))
+        write_parquet(out, joined([*rows, described]))
         methods = [self._method(*run, base) for run in runs]
         self._document(
             out,
@@ -465,6 +468,14 @@ class Fake:
             ],
             "text_tests": self._text_tests(),
             "neighbour_tests": self._neighbour_tests(),
+            "class_means": [
+                {"variant": "stage_one", "accuracy": _share(base)},
+                {
+                    "variant": "renormalised",
+                    "accuracy": _share(base + 0.01),
+                    "against_stage_one": self._paired(0.01),
+                },
+            ],
             "controls": {"texts": 40, "other_images": 40, "own_images": 30, "whitening": 0.5},
             "corrections": self._corrections(),
             "broken": self._corrections(swapped=True),

@@ -20,7 +20,7 @@ from ..foundation.reproducible import exact_matmul, on_grid
 from ..neighbors import l2_normalize
 from .few_shot import FewShotInputs, Fitted
 from .gda import ALPHAS, Gda
-from .grid_search import Point, best_weight
+from .grid_search import Point
 from .linear_maps import principal_axes, project
 from .tip_adapter import unit_keys
 
@@ -64,36 +64,44 @@ class MixedPrototypes:
         aligned[empty] = texts[empty]
         return cls(texts, aligned, Gda.fit(views, labels, n_classes=len(texts)))
 
-    def mixed(self, x: Tensor, mixture: float) -> Tensor:
-        """100 × cosine of images x (N, d) and mixed prototypes -> (N, C) float64."""
-        prototypes = l2_normalize(mixture * self.aligned + (1 - mixture) * self.texts)
-        return 100 * exact_matmul(l2_normalize(x), prototypes.to(x.device))
-
     def logits(self, x: Tensor, clip_logits: Tensor, point: Point) -> Tensor:
-        """Mixed prototypes of weight β plus α times the discriminant -> (N, C) float64. CLIP's
-        logits are the mixture 0.
+        """100 × cosine with mixed prototypes of weight β, plus α times the discriminant -> (N, C)
+        float64. CLIP's logits are the mixture 0.
         """
         assert point.alpha is not None
         assert point.beta is not None
-        return self.mixed(x, point.beta) + point.alpha * self.gaussian.scores(x)
+        to_texts, to_images = self._products(x)
+        return self._mixed(to_texts, to_images, point.beta) + point.alpha * self.gaussian.scores(x)
 
     def search(self, x: Tensor, clip_logits: Tensor, labels: Tensor) -> Point:
         """The (α, β) with the best accuracy on images x (N, d): the smallest β of the best, then
         the smallest α.
         """
+        to_texts, to_images = self._products(x)
+        scores, truth = self.gaussian.scores(x), labels.to(x.device)
         best, most = Point(0.0, 0.0), -1
-        for mixture in MIXTURES:
-            mixed = self.mixed(x, mixture)
+        for beta in MIXTURES:
+            mixed = self._mixed(to_texts, to_images, beta)
             # 0 leaves the discriminant out
-            alphas = (0.0, *ALPHAS)
-            alpha = best_weight(self.gaussian.scores, alphas, x, mixed, labels).alpha
-            assert alpha is not None
-            point = Point(alpha, mixture)
-            predictions = self.logits(x, clip_logits, point).argmax(dim=1).cpu()
-            right = int((predictions == labels.cpu()).sum())
-            if right > most:
-                best, most = point, right
+            for alpha in (0.0, *ALPHAS):
+                right = int(((mixed + alpha * scores).argmax(dim=1) == truth).sum())
+                if right > most:
+                    best, most = Point(alpha, beta), right
         return best
+
+    def _products(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Cosines of images x (N, d) with texts and with projected means: twice (N, C)."""
+        unit = l2_normalize(x, width=self.texts.shape[1])
+        to_texts = exact_matmul(unit, self.texts.to(x.device))
+        return to_texts, exact_matmul(unit, self.aligned.to(x.device))
+
+    def _mixed(self, to_texts: Tensor, to_images: Tensor, beta: float) -> Tensor:
+        """100 × cosine with β · projected mean + (1 − β) · text, from the cosines with both."""
+        # the mixture's length, from the angle between its two unit vectors
+        between = (self.texts * self.aligned).sum(dim=1)
+        square = beta**2 + (1 - beta) ** 2 + 2 * beta * (1 - beta) * between
+        length = square.clamp_min(1e-12).sqrt().to(to_texts.device)
+        return 100 * (beta * to_images + (1 - beta) * to_texts) / length
 
 
 def fit(inputs: FewShotInputs) -> Fitted:

@@ -17,6 +17,7 @@ from coder_clip.baselines.methods import METHODS
 from coder_clip.claims import (
     CLAIMS,
     CONTROLS,
+    NEWEST,
     PAPER,
     REEVALUATION,
     SOURCES,
@@ -81,6 +82,7 @@ SIDES = [
     ("coder_beats_attributes", "zero_shot", "coder", "description"),
     ("coder_beats_random_words", "zero_shot", "coder", "random_words"),
     ("rerank_adds", "zero_shot", "coder_rerank", "coder"),
+    ("descriptions_beat_names", "zero_shot", "sentence", "clip"),
     ("more_texts", "texts", "all texts", "few texts"),
     ("diverse_texts", "texts", "diverse texts", "alike texts"),
     ("attribute_adds", "texts", "all kinds of text", "all but attribute"),
@@ -106,6 +108,7 @@ SIDES = [
     ("projection_with_clip_beats_tip_x", "few_shot", "projected_with_clip", "tip_x"),
     ("projected_neighbours", "neighbours", "projected", "coder"),
     ("discriminant_neighbours", "neighbours", "discriminant", "coder"),
+    ("mixed_prototypes_beat_adapter", "few_shot", "mixed_prototypes", "coder_adapter"),
     *(
         (f"{name}_{measure}", "neighbours", after, before)
         for name, after, before in (
@@ -147,6 +150,7 @@ WORDS = {
         "coder_few": "CODER by 100",
     },
     **{"lda": "a linear discriminant", "projected_means": "projected class means"},
+    **{"sentence": "descriptions", "mixed_prototypes": "mixed prototypes"},
     **{"projected_with_clip": "projected class means", "projected": "projected features"},
     **{"original": "raw features", "discriminant": "a linear discriminant"},
     **{
@@ -443,8 +447,8 @@ def test_the_first_sentences_count_doubts_apart_and_name_what_is_contradicted(
     monkeypatch.setattr(claims, "judged", lambda _: frame)
     (said,) = claims.summary(results)
     assert said == (
-        "On one: of the paper's 18 claims 2 shown, 1 more shown (?), 1 contradicted, 1 more "
-        "contradicted (?), 13 open "
+        "On one: of the paper's 19 claims 2 shown, 1 more shown (?), 1 contradicted, 1 more "
+        "contradicted (?), 14 open "
         "(contradicted: “Diverse texts beat as many similar ones of each kind”; “Synonyms add to "
         "CODER's other "
         "texts” (?)). Of 10 by Herzog & Wang, who question its premise, 0 shown, 1 more shown "
@@ -636,7 +640,11 @@ def test_the_re_evaluation_is_marked_and_not_counted_among_the_papers_claims(
     table = claims.table(results)
     sources = [row[-1].text for row in table.rows]
     paper = [s for s in sources if s.startswith(PAPER)]
-    assert {s for s in sources if not s.startswith(PAPER)} == {REEVALUATION, CONTROLS}
+    assert {s for s in sources if not s.startswith(PAPER)} == {
+        REEVALUATION,
+        NEWEST,
+        CONTROLS,
+    }
     assert f"of the paper's {len(paper)} claims" in claims.summary(results)[0]
     assert SOURCES[REEVALUATION] in table.caption
 

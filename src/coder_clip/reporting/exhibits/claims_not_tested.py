@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import pandas as pd
-
-from ..parts import notes
+from ..parts import cells, notes
 from ..parts.table import Cell, Column, Table
 from ..results import Results
 from .claims import judged, untested
@@ -27,18 +25,18 @@ def nothing(results: Results) -> str:
 
 def table(results: Results) -> Table:
     """A row for each claim that compares nothing in this run."""
+    names = [claim.name for claim in untested(results)]
     frame = judged(results)
-    rows, records = [], []
-    for claim in untested(results):
-        of_claim = frame[frame["claim"] == claim.name]
+    frame = frame[frame["claim"].isin(names)]
+    rows = []
+    for name in names:
+        of_claim = frame[frame["claim"] == name]
         # each reason once, in the order of the data sets
         parts = "; ".join(of_claim["why"]).split("; ")
         why = "; ".join(dict.fromkeys(filter(None, parts)))
-        statement = of_claim["statement"].iloc[0]
         verdicts = ", ".join(dict.fromkeys(of_claim["verdict"]))
-        rows.append([Cell(statement), Cell(verdicts), Cell(why), Cell(claim.source)])
-        record = {"claim": claim.name, "statement": statement, "verdicts": verdicts}
-        records.append({**record, "why": why, "source": claim.source})
+        first = of_claim.iloc[0]
+        rows.append([Cell(first["statement"]), Cell(verdicts), Cell(why), Cell(first["source"])])
     columns = [
         Column("Claim", numeric=False),
         Column("Verdict", numeric=False, line=True),
@@ -47,8 +45,8 @@ def table(results: Results) -> Table:
     ]
     return Table(
         "Claims that this run cannot test",
-        CAPTION,
-        pd.DataFrame(records, columns=["claim", "statement", "verdicts", "why", "source"]),
+        " ".join(filter(None, [CAPTION, cells.only(results)])),
+        frame,
         columns,
         rows,
         tuple(filter(None, [notes.not_here(results)])),

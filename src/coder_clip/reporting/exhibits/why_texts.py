@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from ...claims import CONTROLS, NEIGHBOUR_MEASURES
 from ..evidence import claims_of
-from ..parts import notes
+from ..parts import cells, notes
 from ..parts.forest import ForestRow, forest
 from ..parts.style import Drawing, Loader
 from ..parts.table import AVERAGE, Cell, Column, Table
@@ -57,7 +57,7 @@ def table(results: Results) -> Table:
         rows.append(row)
     return Table(
         TITLE,
-        CAPTION,
+        " ".join(filter(None, [CAPTION, cells.only(results)])),
         frame[frame["source"] == CONTROLS],
         columns,
         rows,

@@ -38,7 +38,7 @@ CONFIGURATION: dict[str, Any] = {
             "raw_without_clip",
         ],
         "shots": [8],
-        "seeds": [1, 2],
+        "seeds": [1, 2, 3],
         "betas": [0.1, 200, 20],
         "alphas": [0.1, 20, 10],
     },
@@ -150,7 +150,7 @@ def test_what_needs_texts_of_the_classes_runs_where_there_are_some(made: tuple[W
         )
     )
     assert {r["method"] for r in few["runs"]} == {"lda", "coder_without_clip", "raw_without_clip"}
-    assert {r["seed"] for r in few["runs"]} == {1, 2}
+    assert {r["seed"] for r in few["runs"]} == {1, 2, 3}
 
 
 def test_a_check_opens_no_image(made: tuple[Work, str]) -> None:

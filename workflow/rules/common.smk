@@ -257,6 +257,27 @@ def preflight():
         )
     except UserError as error:
         raise WorkflowError(str(error)) from None
+    stop_without_network()
+
+
+def stop_without_network():
+    """Stop before the first job if nothing that is missing can be downloaded. `make reproduce` then
+    goes on with the data sets that are here.
+    """
+    from coder_clip.preflight.quick_checks import unreachable
+
+    reasons = unreachable(CONFIG)
+    if not reasons:
+        return
+    hosts = ", ".join(sorted(set(reasons.values())))
+    failed = FETCHED / ("stopped" if CONFIG.fetch == "strict" else "failed")
+    failed.mkdir(parents=True, exist_ok=True)
+    for name, reason in reasons.items():
+        (failed / name).write_text(f"{name}: {reason}\n")
+    raise WorkflowError(
+        f"{', '.join(reasons)} cannot be downloaded: {hosts}; go on without them with "
+        "'make … ONLY_PRESENT=1 FETCH=0', or start this where the network is"
+    )
 
 
 def need(phase, rule, wildcards):

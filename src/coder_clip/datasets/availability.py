@@ -28,7 +28,8 @@ class Findings:
     """The state of one data set.
 
     problems: reasons why no run can use it. advice: improvements that a run can do without. get:
-    files for ``data get`` to download. by_hand: files that the user has to download.
+    files for ``data get`` to download. by_hand: files that the user has to download. terms: its
+    licence, and where to read it.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Findings:
     advice: list[str] = field(default_factory=list)
     get: list[Download] = field(default_factory=list)
     by_hand: list[ByHand] = field(default_factory=list)
+    terms: str = ""
 
     @property
     def usable(self) -> bool:
@@ -70,6 +72,8 @@ class Findings:
         all_: also the addresses from which the command downloads.
         """
         said = []
+        if all_ and self.terms and (self.get or self.by_hand):
+            said.append(f"  terms     {self.terms}")
         if self.get:
             what = ", ".join(d.gives for d in self.get)
             said.append(f"  get       {what}: coder-clip data get {self.name} ({self.size})")
@@ -85,7 +89,7 @@ def look_at(name: str, root: Path) -> Findings:
     found = entry(name)
     place = find_place(name, found, root)
     folder = place.folder if place else root / found.folders[0]
-    result = Findings(name, found.title, folder)
+    result = Findings(name, found.title, folder, terms=f"{found.licence}; see {found.homepage}")
     # a download counts as here by what it gives, so files that came another way are kept
     result.get = [d for d in found.downloads if not _is_there(d, found, root, place is not None)]
     result.by_hand = [h for h in found.by_hand if not _exists(h.gives, found, root)]

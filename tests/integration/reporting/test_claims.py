@@ -611,6 +611,82 @@ def test_what_is_not_judged_enters_no_mean(tmp_path: Path) -> None:
     assert fewer == [{}]
 
 
+def test_each_verdict_says_whether_groups_are_declared_or_detected(tmp_path: Path) -> None:
+    """UCF101's sign turned with its groups, and no word said that they had been guessed."""
+    sources = {"a": "declared", "b": "features", "c": "pixels", "d": "names", "e": None}
+    fake = Fake(tmp_path, datasets=tuple(sources), shots=(1,), seeds=(1, 2, 3), split="CoOp's")
+    results = fake.write()
+    for name, source in sources.items():
+        if source:
+            change(results.paths.manifest(name), lambda d, s=source: d.update(grouped_by=s))
+    table = claims.table(Results(results.paths.root, [*sources], ["mini"], [1]))
+    note = next(note for note in table.notes if note.startswith("Groups of near twins"))
+    assert "declared (a)" in note
+    assert "detected by features, a weak stand-in (b)" in note
+    assert "detected by pixels (c)" in note
+    assert "declared by image names (d)" in note
+    assert "e)" not in note
+    groups = table.frame.groupby("dataset")["groups"].unique()
+    assert [g.tolist() for g in groups[["a", "b", "e"]]] == [
+        ["declared"],
+        ["detected by features, a weak stand-in"],
+        [""],
+    ]
+    assert "declared on 1; detected by features, a weak stand-in on 1" in groups[AVERAGE][0]
+
+
+def test_one_shot_without_views_says_why_discriminants_are_the_cache(tmp_path: Path) -> None:
+    """The artefact showed as a verdict for and against discriminants."""
+    results = Fake(tmp_path, datasets=("a", "b"), shots=(1, 4), seeds=(1, 2, 3)).write()
+
+    def note(features: list[str], shots: list[int]) -> list[str]:
+        found = Results(results.paths.root, ["a", "b"], ["mini"], shots)
+        found.features = features
+        return [n for n in claims.table(found).notes if n.startswith("With 1 shot per class")]
+
+    (said,) = note(["b"], [1, 4])
+    assert "no covariance to estimate" in said
+    assert said.endswith("(b).")
+    assert note([], [1, 4]) == note(["b"], [4]) == []
+
+
+@pytest.mark.parametrize("few", ["fewer shots", "most shots"])
+def test_a_number_of_shots_with_few_seeds_is_named_nowhere(tmp_path: Path, few: str) -> None:
+    """With all images of a class as shots, all seeds are one: its interval says nothing."""
+    results = Fake(tmp_path, datasets=("one",), shots=(1, 4), seeds=(1, 2, 3)).write()
+    for shots in (1, 4):
+        path = results.paths.adapter("mini", "one", shots)
+        rows = read_parquet(path)
+        if (shots == 1) == (few == "fewer shots"):
+            rows = rows[rows["seed"] == 1]
+        write_parquet(path, rows.assign(correct=(rows["method"] == "lda") == (shots == 1)))
+    found = of(Results(results.paths.root, ["one"], ["mini"], [1, 4]))
+    judged = found["discriminant_beats_adapter_without_clip"]
+    assert judged.fewer == {}
+    assert judged.verdict == ("contradicted" if few == "fewer shots" else "not judged")
+
+
+def test_two_data_sets_give_no_verdict_with_fewer_shots_either(tmp_path: Path) -> None:
+    names = ("a", "b", "c")
+    fake = Fake(tmp_path, datasets=names, shots=(1, 4), seeds=(1, 2, 3), split="CoOp's")
+    results = fake.write()
+    for name, shots in [(n, s) for n in names for s in (1, 4)]:
+        path = results.paths.adapter("mini", name, shots)
+        rows = read_parquet(path)
+        if name == "c" and shots == 1:
+            rows = rows[rows["seed"] == 1]
+        # 0.1 points apart from each other, and another sign with fewer shots
+        wrong = sorted(rows["image_id"].unique())[: 1 + names.index(name)]
+        right = (rows["method"] == "lda") == (shots == 1)
+        write_parquet(path, rows.assign(correct=right & ~rows["image_id"].isin(wrong)))
+    frame = claims.table(Results(results.paths.root, names, ["mini"], [1, 4])).frame
+    of_claim = frame[frame["claim"] == "discriminant_beats_adapter_without_clip"]
+    of_claim = of_claim.set_index("dataset")
+    assert of_claim.loc["a", "other_shots"].startswith("1 shot: shown")
+    assert of_claim.loc[AVERAGE, "verdict"] == "contradicted"
+    assert of_claim.loc[AVERAGE, "other_shots"] == ""
+
+
 def test_many_data_sets_are_counted_and_each_is_in_the_file(tmp_path: Path) -> None:
     names = tuple(f"set {i}" for i in range(5))
     results = Fake(tmp_path, datasets=names, shots=(1,), seeds=(1, 2)).write()

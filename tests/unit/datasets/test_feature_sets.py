@@ -218,6 +218,19 @@ def test_a_pickle_runs_no_code(tmp_path: Path) -> None:
         load_dataset("trees", DatasetConfig(features=tmp_path, classes=CLASSES))
 
 
+def test_near_twins_are_found_over_all_splits_shots_included(tmp_path: Path) -> None:
+    """A shot that is a test image saved again makes its class look easy."""
+    files = folder_of_caches(tmp_path)
+    shots = files["keys_3shots"].clone()
+    shots[:, 4] = 2 * files["test_f"][7]
+    shots[:, 5] = files["val_f"][1]
+    torch.save(shots, tmp_path / "keys_3shots.pt")
+    data: Any = load_dataset("trees", DatasetConfig(features=tmp_path, classes=CLASSES))
+    groups = {frozenset(group) for group in data.twins}
+    assert frozenset(["keys_3shots/00004", "test/00007"]) in groups
+    assert frozenset(["keys_3shots/00005", "val/00001"]) in groups
+
+
 def test_half_of_val_is_test_where_test_is_not_published(tmp_path: Path) -> None:
     """An image in both halves would be chosen on and reported on."""
     files = folder_of_caches(tmp_path, each=5)

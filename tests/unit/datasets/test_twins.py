@@ -207,6 +207,13 @@ def test_groups_by_features_are_those_of_a_plain_search(
     assert alike(x).tolist() == group
 
 
+def test_features_are_near_twins_from_a_cosine_of_98_hundredths_on() -> None:
+    """docs/method.md measured this limit; at 0.95 photos of one breed are one observation."""
+    for cosine, joined in ((0.9799, False), (0.9801, True)):
+        other = [cosine, (1 - cosine**2) ** 0.5]
+        assert (alike(np.array([[1.0, 0.0], other])).tolist() == [0, 0]) is joined
+
+
 def test_features_that_cannot_be_compared_are_refused() -> None:
     """NaN is like nothing, so every near twin would be missed silently."""
     with pytest.raises(UserError, match="NaN"):

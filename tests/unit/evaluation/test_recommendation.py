@@ -276,6 +276,31 @@ def test_validation_images_choose_what_is_named_beside_the_advice(tmp_path: Path
     assert (only.name, only.better) == ("ape-16", True)
 
 
+def test_the_recommended_method_is_not_its_own_rival(tmp_path: Path) -> None:
+    """As the best on validation images it would hide the best other method, and name nothing."""
+    results = Fake(tmp_path, datasets=("one",), shots=(1, 16)).write()
+    validated(results, {"coder_rerank": 0.9, "attributes_alone": 0.8})
+    few_shot_validated(results, {"lda": 0.8})
+    made_right(results, "coder_rerank", 0.5)
+    made_right(results, "attributes_alone", 0.75)
+    first, _ = again(results).rivals("one", "mini")
+    assert (first.method, first.better) == ("attributes_alone", True)
+
+
+def test_a_lucky_seed_does_not_choose_the_few_shot_method(tmp_path: Path) -> None:
+    """A method that is best with one draw of shots would be advised for all draws."""
+    seeds = (1, 2, 3)
+    results = Fake(tmp_path, datasets=("one",), shots=(1, 16), seeds=seeds).write()
+    validated(results, {"coder_rerank": 0.6})
+    path = results.paths.adapter("mini", "one", 16).with_suffix(".json")
+    document = read_json(path)
+    accuracies = {"lda": [0.7, 0.7, 0.7], "ape": [0.95, 0.4, 0.4]}
+    for r in document["runs"]:
+        r["val_accuracy"] = accuracies.get(r["method"], [0.3] * 3)[r["seed"] - 1]
+    write_json(path, document)
+    assert again(results).rivals("one", "mini")[-1].method == "lda"
+
+
 def test_labels_are_named_with_the_advice_whatever_test_images_say(tmp_path: Path) -> None:
     """ "Use names alone" stood alone, and who had labelled photos never saw what these are worth."""
     results = Fake(tmp_path, datasets=("one",), shots=(1, 16)).write()

@@ -11,7 +11,10 @@ import pytest
 import torch
 
 import plain_controls as plain
+import reference
 from coder_clip.baselines.linear_maps import ShotStatistics, principal_axes, project
+from coder_clip.datasets import FEATURE_SETS
+from coder_clip.datasets.entry import entry
 from coder_clip.evaluation.estimates import paired_mean_test, paired_test
 from coder_clip.evaluation.representation import knn_accuracy, retrieval_precision
 from coder_clip.foundation.artifacts import (
@@ -209,3 +212,65 @@ def test_without_the_covariance_of_shots_there_is_no_discriminant(
     pairs = {(t["before"], t["after"]) for t in document["neighbour_tests"]}
     assert pairs == {*PAIRS[:2], *((control, "coder") for control in OWN)}
     assert any("shots" in path for path in document["made_by"]["inputs"]) == (change == "one shot")
+
+
+def with_vocabulary(root: Path, texts: int = 130) -> tuple[Toy, torch.Tensor]:
+    """A toy whose model brings a vocabulary, and the features of its texts."""
+    made = Toy(root)
+    path = Paths(made.config.results).text_features("m", "toy")
+    tensors, meta = read_tensors(path)
+    rng = np.random.default_rng(4)
+    vocabulary = torch.nn.functional.normalize(torch.tensor(rng.normal(size=(texts, 8))), dim=1)
+    tensors["features"] = torch.cat([tensors["features"], vocabulary.float()])
+    owners = torch.full((texts,), -1, dtype=torch.int64)
+    tensors["class_index"] = torch.cat([tensors["class_index"], owners])
+    meta["text"] += [f"word {i}" for i in range(texts)]
+    meta["kind"] += ["vocabulary"] * texts
+    write_tensors(path, tensors, meta)
+    return made, vocabulary.float()
+
+
+def test_a_vocabulary_describes_by_all_of_its_texts_and_beats_some_of_them(tmp_path: Path) -> None:
+    """A text that is left out, or a comparison the other way round, is another claim."""
+    made, vocabulary = with_vocabulary(tmp_path)
+    document = evaluated(made)
+    assert document["vocabulary"] == 130
+    x, labels = made.images["test"]
+    seed = made.config.evaluation.seed
+    few = np.sort(np.random.default_rng(seed).choice(130, 100, replace=False))
+
+    def described(texts: torch.Tensor) -> torch.Tensor:
+        """CODER as the paper has it: the cosines to all texts."""
+        rows = [reference.coder(image, [*texts.double().numpy()]) for image in x.double().numpy()]
+        return torch.tensor(np.array(rows))
+
+    knn = {
+        name: knn_accuracy(described(texts), labels, 5, 1)
+        for name, texts in (("coder", vocabulary), ("coder_few", vocabulary[torch.tensor(few)]))
+    }
+    of_features = {q["features"]: q["knn_accuracy"]["value"] for q in document["feature_quality"]}
+    for name, (five, _) in knn.items():
+        assert of_features[name] == pytest.approx(five.mean()), name
+    assert of_features["coder"] != of_features["coder_few"], "equal ones would show no mistake"
+    (test,) = [
+        t
+        for t in document["neighbour_tests"]
+        if {t["before"], t["after"]} == {"coder", "coder_few"} and t["measure"] == "knn"
+    ]
+    assert (test["before"], test["after"]) == ("coder_few", "coder")
+    assert test["difference"]["value"] == pytest.approx(
+        of_features["coder"] - of_features["coder_few"]
+    )
+
+
+def test_neighbours_of_a_part_are_not_compared_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The images of a part are in its whole data set: a mean over both would count them twice."""
+    made = Toy(tmp_path)
+    monkeypatch.setattr(type(made.config), "part", lambda self, dataset: True)
+    document = evaluated(made)
+    assert document["neighbour_tests"] == []
+    assert document["feature_quality"], "but their quality is shown"
+    parts = [name for name in FEATURE_SETS if entry(name).part]
+    assert parts == ["caltech101_lvis_clip", "caltech101_named_clip", "oxford_pets_named_clip"]

@@ -118,7 +118,7 @@ def _head(results: Results, place: tuple[str, str], label: str) -> str:
         parts.insert(0, "mean" if dataset == AVERAGE else dataset)
     if len(results.models) > 1:
         parts.append(model)
-    return ", ".join(parts)
+    return " ".join(parts)
 
 
 def _sizes(results: Results) -> str:

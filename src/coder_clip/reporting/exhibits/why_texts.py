@@ -74,9 +74,14 @@ def draw(results: Results, image: Loader) -> Figure:
         row = forest_row(results, record_of, records)
         rows.append(ForestRow(stated, row.marks, row.absent, row.small))
     titles = [
-        _head(results, place, label) for place in places for _, label in NEIGHBOUR_MEASURES.values()
+        # short, so that the name of a data set fits beside it
+        _head(results, place, label.replace("R-precision", "R-prec."))
+        for place in places
+        for _, label in NEIGHBOUR_MEASURES.values()
     ]
-    return forest({"Neighbours by texts against": rows}, titles, "Difference (points)")
+    # a block for each place
+    beside = len(NEIGHBOUR_MEASURES)
+    return forest({"Neighbours by texts against": rows}, titles, "Difference (points)", beside)
 
 
 FIGURE = Drawing(

@@ -184,6 +184,16 @@ def encoded_shots(wildcards):
     return [path] if wildcards.dataset in FEW_SHOT else []
 
 
+def other_images(wildcards):
+    """Validation images of the data set, and of the others, which describe images in place of
+    texts.
+    """
+    datasets = CONFIG.others(wildcards.dataset)
+    if CONFIG.has_val(wildcards.dataset):
+        datasets = [wildcards.dataset, *datasets]
+    return [PATHS.image_features(wildcards.model, d, "val") for d in datasets]
+
+
 def figure_files(names):
     return [PATHS.figure(name, suffix) for name in names for suffix in (".png", ".pdf")]
 

@@ -1,16 +1,6 @@
 # Phase evaluation: ablations and feature quality.
 
 
-def other_images(wildcards):
-    """Validation images of the data set, and of the others, which describe images in place of
-    texts.
-    """
-    datasets = CONFIG.others(wildcards.dataset)
-    if CONFIG.has_val(wildcards.dataset):
-        datasets = [wildcards.dataset, *datasets]
-    return [PATHS.image_features(wildcards.model, d, "val") for d in datasets]
-
-
 rule evaluate:
     input:
         outdated("evaluate"),

@@ -39,7 +39,7 @@ NO_CONTROL = {
 }
 # few-shot methods that need texts besides the names
 OF_TEXTS = {"coder_adapter", "coder_without_clip"}
-NO_CLASS_TEXTS = "text features of its classes are not published"
+NO_CLASS_TEXTS = "the list of text features has none of its classes"
 TEXT_TESTS = {"more_texts": "all_against_few", "diverse_texts": "diverse_against_alike"}
 
 

@@ -161,3 +161,34 @@ def test_a_check_opens_no_image(made: tuple[Work, str]) -> None:
     )
     assert "data set dtd_clip: 47 classes; train 1128, val 1128, test 1692 images" in checked.stdout
     assert "model clip-b32: no encoder; its texts are features" in checked.stdout
+
+
+def test_without_network_a_run_stops_before_its_first_job_and_names_what_is_missing(
+    shared: Path, tmp_path: Path
+) -> None:
+    """Each missing data set failed on its own in twelve lines, after the jobs of all others."""
+    source = shared / "data/true_clip/bunnieslala+IMAS@34a935a/caches/dtd"
+    if not source.is_dir():
+        pytest.skip(f"no published features in {shared}")
+    work = working_copy(tmp_path / "copy", CONFIGURATION)
+    with serve() as web:
+        closed = web.url
+    change_addresses(work.folder, closed)  # nobody answers there any more
+    folder = work.folder / "data/published/clip_features/dtd"
+    folder.mkdir(parents=True)
+    for file in ("val_f.pt", "val_l.pt", "test_f.pt", "test_l.pt"):
+        (folder / file).write_bytes((source / file).read_bytes())
+    split = "split_zhou_DescribableTextures.json"
+    (folder / split).write_bytes((shared / "data/splits" / split).read_bytes())
+    ended = work.snakemake(check=False)
+    assert ended.returncode
+    said = ended.stdout + ended.stderr
+    (line,) = {line for line in said.splitlines() if "cannot be downloaded" in line}
+    assert line.startswith("fgvc_aircraft_clip, oxford_flowers_clip cannot be downloaded: ")
+    assert "ONLY_PRESENT=1 FETCH=0" in line
+    assert "Error in rule" not in said
+    # `make reproduce` reads these, and goes on without them
+    failed = work.folder / ".snakemake/coder-clip/fetched/failed"
+    names = sorted(file.name for file in failed.iterdir())
+    assert names == ["fgvc_aircraft_clip", "oxford_flowers_clip"]
+    assert not (work.folder / "results/manifests").exists(), "no job has run"

@@ -4,6 +4,7 @@ copies saved again.
 Near twins are one observation, not several. So they form groups: a split of a folder keeps a group
 together, intervals are over groups, and no image is a neighbour of its near twin. Groups come from:
 
+- a file of the user (``groups``), who knows what belongs together;
 - a pattern of image names that the entry of a published data set declares (``group:``; UCF101);
 - pixels (`near_twins`), for all other images. They are the same for all models, and they are known
   before anything is encoded, when a folder is split;

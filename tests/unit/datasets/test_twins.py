@@ -102,6 +102,34 @@ def test_equal_pixels_are_near_twins_whatever_they_show() -> None:
     assert near_twins(list(pictures), pictures.__getitem__) == [["a", "d"]]
 
 
+def test_faint_images_are_not_compared_by_their_outlines() -> None:
+    """Two evenings at sea have the same gradient, and are two observations."""
+    steps = np.linspace(100, 104, 40).astype(np.uint8)
+    sea = np.repeat(np.tile(steps, (40, 1))[..., None], 3, axis=2)
+    pictures = {"a": Image.fromarray(sea), "b": Image.fromarray(sea + 9)}
+    assert near_twins(["a", "b"], pictures.__getitem__) == []
+
+
+def test_a_camera_that_turned_a_little_shows_one_scene() -> None:
+    """Each photo shows a part that the other one lacks, so that neither is a cut of the other."""
+    found = 0
+    for i in range(20):
+        wide = scene(i, 300, 300)
+        one, other = wide.crop((0, 0, 284, 300)), wide.crop((16, 0, 300, 300))
+        found += are_twins(thumbnails(one), thumbnails(other))
+    assert found == 20
+
+
+def test_an_image_that_joins_two_of_an_earlier_block_joins_them_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A frame between two others is near both: the second pair must not be lost at a block's end."""
+    angles = np.array([0.0, 0.3, 0.15])  # cosines 0.955 and, to the last one, 0.989
+    features = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    monkeypatch.setattr(twins, "PRODUCTS", 6)  # blocks of two rows
+    assert alike(features).tolist() == [0, 0, 0]
+
+
 @given(st.integers(0, 2**32 - 1), st.integers(2, 14), st.sampled_from([50, 16_000_000]))
 @settings(deadline=None, max_examples=30)
 def test_groups_by_pixels_are_those_of_a_plain_search(seed: int, n: int, products: int) -> None:

@@ -248,6 +248,9 @@ def test_a_vocabulary_describes_by_all_of_its_texts_and_beats_some_of_them(tmp_p
         name: knn_accuracy(described(texts), labels, 5, 1)
         for name, texts in (("coder", vocabulary), ("coder_few", vocabulary[torch.tensor(few)]))
     }
+    # one text of 130 moves no neighbour, but every inner product
+    compact, whole = evaluation.by_vocabulary(vocabulary, x), described(vocabulary)
+    torch.testing.assert_close(compact @ compact.T, whole @ whole.T, atol=1e-6, rtol=0)
     of_features = {q["features"]: q["knn_accuracy"]["value"] for q in document["feature_quality"]}
     for name, (five, _) in knn.items():
         assert of_features[name] == pytest.approx(five.mean()), name

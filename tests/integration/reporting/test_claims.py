@@ -837,7 +837,9 @@ def test_without_texts_of_the_classes_only_what_needs_none_is_judged(results: Re
             assert judged.verdict in ("off", "not run"), claim.name
             assert judged.comparison is None
         elif claim.evidence == "neighbours":
-            assert judged.verdict != "not run" or "none of its classes" not in judged.why, claim.name
+            assert judged.verdict != "not run" or "none of its classes" not in judged.why, (
+                claim.name
+            )
     assert "has none of its classes" in found["coder_beats_clip"].why
     assert claims.table(results).rows
 
@@ -881,3 +883,19 @@ def test_controls_have_a_row_each_and_a_column_by_measure(results: Results) -> N
         assert cell.text.startswith(expected["verdict"])
     assert "own_images" not in " ".join(table.notes)
     assert "images of the data set: 30" in " ".join(table.notes)
+
+
+def test_a_claim_on_one_data_set_of_many_is_not_judged_over_all(tmp_path: Path) -> None:
+    """ "Not run" in the column of means hid that one data set shows the claim."""
+    names = ("a", "b", "c", "d")
+    results = Fake(tmp_path, datasets=names, shots=(1,), seeds=(1, 2, 3)).write()
+    for name in names:
+        change(results.paths.manifest(name), lambda d: d.update(split="CoOp's split"))
+    for name in names[1:]:
+        path = results.paths.evaluation("mini", name).with_suffix(".json")
+        change(path, lambda d: d.update(text_tests=[]))
+    frame = claims.table(Results(results.paths.root, names, ["mini"], [1])).frame
+    row = frame[frame["claim"] == "more_texts"].set_index("dataset").loc[AVERAGE]
+    assert row["verdict"] == "not judged"
+    assert "three are needed" in row["why"]
+    assert math.isnan(row["difference"])

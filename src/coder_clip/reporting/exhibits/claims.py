@@ -43,6 +43,7 @@ ORDER = 10
 PHASES = ("zero_shot", "rerank", "adapter", "evaluation")
 
 FEW = 3  # pairs of data set and model that have a column each; more are averaged
+ONE_DATA_SET = "one data set cannot give a verdict on others; three are needed"
 JUDGED = ("shown", "contradicted", "open")
 TONES = {"shown": "good", "contradicted": "bad"}
 COLUMNS = [
@@ -108,7 +109,7 @@ def table(results: Results) -> Table:
     if counted(results):
         shown = here[here["dataset"] == AVERAGE]
         columns, rows = _over_all(results, shown)
-        why = _reasons(shown[shown["why"] == TWO_DATA_SETS])
+        why = _reasons(shown[shown["why"].isin([ONE_DATA_SET, TWO_DATA_SETS])])
     else:
         shown = here[here["dataset"] != AVERAGE]
         columns, rows = _by_place(results, here, places)
@@ -184,8 +185,10 @@ def shown_places(results: Results) -> list[tuple[str, str]]:
 
 
 def _mark(r: Mapping[Any, Any]) -> Mark | None:
-    """The difference behind a verdict in points; None if there is none."""
-    if pd.isna(r["difference"]):
+    """The difference behind a verdict in points; None if there is none. The interval of a mean of
+    two data sets is so wide that no other row could be read beside it.
+    """
+    if pd.isna(r["difference"]) or (r["dataset"] == AVERAGE and r["verdict"] == "not judged"):
         return None
     value, low, high = (100 * float(r[f"difference{end}"]) for end in ("", "_low", "_high"))
     return Mark(r["verdict"], value, low, high, not contested(r["verdict"], r["p_holm"]))
@@ -374,6 +377,8 @@ def _overall(
             enough = len(compared) >= FEWEST
             record["verdict"] = verdict(mean) if enough else "not judged"
             record["why"] = "" if enough else TWO_DATA_SETS
+        elif compared:
+            record["verdict"], record["why"] = "not judged", ONE_DATA_SET
         else:
             # the verdict of all data sets, if it is the same
             record["verdict"] = each[0].verdict if len(verdicts) == 1 else "not run"

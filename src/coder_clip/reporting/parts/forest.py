@@ -148,8 +148,10 @@ def _panel(ax: Axes, i: int, rows: Sequence[tuple[float, ForestRow]], height: fl
             ends.append(small.value)
         mark = row.marks[i]
         if mark is None:
+            # right of the small marks, where there are some
+            right = max([0.0, *(small.value for small in (row.small[i] if row.small else ()))])
             ax.annotate(
-                row.absent[i], (0, at), (4, 0), textcoords="offset points", va="center",
+                row.absent[i], (right, at), (4, 0), textcoords="offset points", va="center",
                 fontsize=FONT, color=GREY,
                 annotation_clip=False,
             )  # fmt: skip

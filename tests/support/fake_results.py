@@ -41,7 +41,11 @@ FEATURES = {
     "coder": 0.05,
     "projected": 0.03,
     "discriminant": 0.09,
+    **{"other_images": -0.15, "own_images": -0.06, "rotated_texts": -0.11},
+    **{"random_directions": 0.001, "centred": 0.01, "whitened": 0.02, "projected_images": -0.02},
 }  # gain in neighbours
+# controls -> what they are compared with
+CONTROLS = {f: "coder" for f in list(FEATURES)[4:-1]} | {"projected_images": "projected"}
 GAIN = {
     **{"clip": 0.0, "clip_ensemble": 0.012, "clip_templates": 0.006, "random_words": 0.004},
     **{"description": 0.02, "attributes_alone": 0.01, "coder": 0.045},
@@ -254,7 +258,10 @@ class Fake:
             ("coder", s, base + GAIN["coder"] - 0.012 * (s == "as_published"))
             for s in self.settings
         ]
-        write_parquet(out, joined([self._predictions(*run, rng) for run in runs]))
+        rows = [self._predictions(*run, rng) for run in runs]
+        # descriptions are in the rows alone, by a generator of their own
+        described = self._predictions("sentence", "any", base + 0.015, np.random.default_rng(7))
+        write_parquet(out, joined([*rows, described]))
         methods = [self._method(*run, base) for run in runs]
         self._document(
             out,
@@ -461,6 +468,15 @@ class Fake:
             ],
             "text_tests": self._text_tests(),
             "neighbour_tests": self._neighbour_tests(),
+            "class_means": [
+                {"variant": "stage_one", "accuracy": _share(base)},
+                {
+                    "variant": "renormalised",
+                    "accuracy": _share(base + 0.01),
+                    "against_stage_one": self._paired(0.01),
+                },
+            ],
+            "controls": {"texts": 40, "other_images": 40, "own_images": 30, "whitening": 0.5},
             "corrections": self._corrections(),
             "broken": self._corrections(swapped=True),
         }
@@ -496,6 +512,9 @@ class Fake:
 
     def _neighbour_tests(self) -> list[dict[str, Any]]:
         original, coder, *others = self._compared
+        pairs = [(original, coder)]
+        for other in others:
+            pairs.append((other, CONTROLS[other]) if other in CONTROLS else (coder, other))
         return [
             {
                 "before": before,
@@ -503,7 +522,7 @@ class Fake:
                 **measure,
                 **self._paired(FEATURES[after] - FEATURES[before]),
             }
-            for before, after in [(original, coder), *((coder, other) for other in others)]
+            for before, after in pairs
             for measure in (
                 {"measure": "knn", "k": 5},
                 {"measure": "nearest"},

@@ -184,6 +184,16 @@ def encoded_shots(wildcards):
     return [path] if wildcards.dataset in FEW_SHOT else []
 
 
+def other_images(wildcards):
+    """Validation images of the data set, and of the others, which describe images in place of
+    texts.
+    """
+    datasets = CONFIG.others(wildcards.dataset)
+    if CONFIG.has_val(wildcards.dataset):
+        datasets = [wildcards.dataset, *datasets]
+    return [PATHS.image_features(wildcards.model, d, "val") for d in datasets]
+
+
 def figure_files(names):
     return [PATHS.figure(name, suffix) for name in names for suffix in (".png", ".pdf")]
 
@@ -257,6 +267,27 @@ def preflight():
         )
     except UserError as error:
         raise WorkflowError(str(error)) from None
+    stop_without_network()
+
+
+def stop_without_network():
+    """Stop before the first job if nothing that is missing can be downloaded. `make reproduce` then
+    goes on with the data sets that are here.
+    """
+    from coder_clip.preflight.quick_checks import unreachable
+
+    reasons = unreachable(CONFIG)
+    if not reasons:
+        return
+    hosts = ", ".join(sorted(set(reasons.values())))
+    failed = FETCHED / ("stopped" if CONFIG.fetch == "strict" else "failed")
+    failed.mkdir(parents=True, exist_ok=True)
+    for name, reason in reasons.items():
+        (failed / name).write_text(f"{name}: {reason}\n")
+    raise WorkflowError(
+        f"{', '.join(reasons)} cannot be downloaded: {hosts}; go on without them with "
+        "'make … ONLY_PRESENT=1 FETCH=0', or start this where the network is"
+    )
 
 
 def need(phase, rule, wildcards):

@@ -8,6 +8,7 @@ rule evaluate:
         PATHS.text_features("{model}", "{dataset}"),
         lambda w: (PATHS.coder(w.model, w.dataset) if w.dataset in WITH_TEXTS else []),
         encoded_shots,
+        other_images,
     output:
         PATHS.evaluation("{model}", "{dataset}"),
         PATHS.evaluation("{model}", "{dataset}").with_suffix(".json"),

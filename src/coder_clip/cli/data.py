@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,6 +22,8 @@ app = App(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+DEFAULT_ROOT = Path("data/published")  # where the shipped configurations look
 
 Names = Annotated[list[str] | None, typer.Argument(help="Published data sets.", metavar="NAME")]
 Everything = Annotated[bool, typer.Option("--all", help="All published data sets.")]
@@ -47,8 +50,11 @@ def check(
     from ..datasets.availability import look_at
     from ..datasets.published import existing
 
-    chosen, root_folder = _chosen(names, everything, config, root)
-    if not _print_findings([look_at(name, existing(root_folder)) for name in chosen]):
+    chosen, root_folder = _chosen(names, everything, config, root, default=DEFAULT_ROOT)
+    # a folder that is not there yet is empty; a file in its place is an error
+    if root_folder.exists():
+        existing(root_folder)
+    if not _print_findings([look_at(name, root_folder) for name in chosen]):
         raise typer.Exit(1)
 
 
@@ -96,10 +102,16 @@ def get(
 
 
 def _chosen(
-    names: list[str] | None, everything: bool, config: Path | None, root: Path | None
+    names: list[str] | None,
+    everything: bool,
+    config: Path | None,
+    root: Path | None,
+    default: Path | None = None,
 ) -> tuple[list[str], Path]:
-    """The data sets that a command is about, and the folder that holds them."""
-    from ..datasets.published import data_root
+    """The data sets that a command is about, and the folder that holds them. default: the folder if
+    nothing names one; None: UserError then.
+    """
+    from ..datasets.published import ROOT_VARIABLE, data_root
 
     c = load_config(config, absent=True) if config else None
     chosen = list(PUBLISHED) if everything else list(dict.fromkeys(names or []))
@@ -114,7 +126,10 @@ def _chosen(
     # --root, then the environment variable, then the configuration
     if root:
         return chosen, root.expanduser()
-    return chosen, data_root(c.data_root if c else None)
+    configured = c.data_root if c else None
+    if default is not None and configured is None and not os.environ.get(ROOT_VARIABLE):
+        return chosen, default
+    return chosen, data_root(configured)
 
 
 def _print_findings(findings: list[Findings]) -> bool:

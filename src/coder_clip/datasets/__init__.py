@@ -54,6 +54,16 @@ def is_published(name: str) -> bool:
     return file is not None and file.parent == ENTRIES
 
 
+def is_part(name: str) -> bool:
+    """True for published features of some classes of another data set, whose images would count
+    twice.
+    """
+    file = entry_file(name)
+    if file is None or file.parent == ENTRIES:
+        return False
+    return bool(_module("entry").entry(name).part)
+
+
 def load_dataset(
     name: str,
     config: Described,
@@ -73,10 +83,14 @@ def load_dataset(
 
         if is_published(name):
             _module("published").refuse_published_layout(name, config.root)
-        return FolderDataset(name, config.root, config.classes, config.corrections, twins)
+        return FolderDataset(
+            name, config.root, config.classes, config.corrections, twins, config.groups
+        )
     dataset: Dataset
     if config.features is not None:
-        dataset = _module("features").of_folder(name, config.features, config.classes)
+        dataset = _module("features").of_folder(
+            name, config.features, config.classes, config.split_file, config.groups
+        )
     elif entry_file(name) is not None:
         published = _module("published")
         root = published.existing(published.data_root(data_root))

@@ -16,7 +16,7 @@ from . import load_below
 from .base import SPLITS
 from .entry import ByHand, Download, Entry, entry
 from .fetch import checksum_like, fetch
-from .published import PublishedDataset, find_place, has_lists
+from .published import PublishedDataset, changed_files, find_place, has_lists
 from .unpack import unpack
 
 Say = Callable[[str], None]
@@ -28,7 +28,8 @@ class Findings:
     """The state of one data set.
 
     problems: reasons why no run can use it. advice: improvements that a run can do without. get:
-    files for ``data get`` to download. by_hand: files that the user has to download.
+    files for ``data get`` to download. by_hand: files that the user has to download. terms: its
+    licence, and where to read it.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Findings:
     advice: list[str] = field(default_factory=list)
     get: list[Download] = field(default_factory=list)
     by_hand: list[ByHand] = field(default_factory=list)
+    terms: str = ""
 
     @property
     def usable(self) -> bool:
@@ -70,6 +72,8 @@ class Findings:
         all_: also the addresses from which the command downloads.
         """
         said = []
+        if all_ and self.terms and (self.get or self.by_hand):
+            said.append(f"  terms     {self.terms}")
         if self.get:
             what = ", ".join(d.gives for d in self.get)
             said.append(f"  get       {what}: coder-clip data get {self.name} ({self.size})")
@@ -85,7 +89,7 @@ def look_at(name: str, root: Path) -> Findings:
     found = entry(name)
     place = find_place(name, found, root)
     folder = place.folder if place else root / found.folders[0]
-    result = Findings(name, found.title, folder)
+    result = Findings(name, found.title, folder, terms=f"{found.licence}; see {found.homepage}")
     # a download counts as here by what it gives, so files that came another way are kept
     result.get = [d for d in found.downloads if not _is_there(d, found, root, place is not None)]
     result.by_hand = [h for h in found.by_hand if not _exists(h.gives, found, root)]
@@ -102,7 +106,10 @@ def look_at(name: str, root: Path) -> Findings:
     except UserError as error:
         result.problems.append(str(error))
         # the files that were read are at fault: the lists, or, without lists, the folders of images
-        if rule.needs:
+        if found.loader == "features":
+            wanted = changed_files(found, folder) or rule.needs
+            at_fault = [d for d in found.downloads if d.gives in wanted]
+        elif rule.needs:
             at_fault = [d for d in found.downloads if d.gives in rule.needs]
         else:
             at_fault = [d for d in found.downloads if _is_images(d, found)]
@@ -116,7 +123,8 @@ def look_at(name: str, root: Path) -> Findings:
         some = f"{len(missing):,} of {total:,} images"
         result.problems.append(f"{some} are missing or empty, first {missing[0]}")
         # a damaged list names images that nobody has: get the list again, not the images
-        changed = _changed_lists(data, found)
+        other_files = changed_files(found, place.folder)
+        changed = [d for d in found.downloads if d.gives in other_files]
         if changed:
             names = " + ".join(d.gives for d in changed)
             result.problems[-1] += f"; {names} lists them, and is not the published file"
@@ -132,15 +140,6 @@ def look_at(name: str, root: Path) -> Findings:
     if not result.problems:
         result.get, result.by_hand = [], []  # nothing else is needed
     return result
-
-
-def _changed_lists(data: PublishedDataset, found: Entry) -> list[Download]:
-    """Files with lists of images that differ from the published ones."""
-    lists = [
-        d for d in found.downloads if d.gives in data.rule.needs and not d.unpack and d.checksum
-    ]
-    folder = data.place.folder
-    return [d for d in lists if checksum_like(folder / d.gives, d.checksum or "") != d.checksum]
 
 
 def _compare(data: PublishedDataset, result: Findings) -> None:

@@ -87,6 +87,10 @@ class Described(Protocol):
     @property
     def corrections(self) -> Path | None: ...
     @property
+    def groups(self) -> Path | None: ...
+    @property
+    def split_file(self) -> Path | None: ...
+    @property
     def split(self) -> str | None: ...
     @property
     def templates(self) -> dict[str, Any]: ...
@@ -127,6 +131,11 @@ class ImageFiles:
     def twins(self) -> Sequence[Sequence[str]]:
         """Groups of two or more ids of near twins (module ``twins``), over all splits."""
         raise NotImplementedError
+
+    @property
+    def grouped_by(self) -> str:
+        """Where the groups come from: one of `twins.GROUPED_BY`."""
+        return "pixels"
 
     def small(self, image_id: str) -> Image.Image:
         """The image, decoded at a fraction of its size if its format allows, for a comparison of

@@ -14,7 +14,7 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -43,30 +43,40 @@ def default_file(configuration: Path, dataset: str) -> Path:
 
 def read_corrections(path: Path) -> dict[str, Correction]:
     """Image -> correction. UserError, with the line, for a file that is missing or invalid."""
-    # spreadsheet programs start a file with a byte order mark, which utf-8-sig drops
-    try:
-        reader = csv.reader(
-            io.StringIO(path.read_text(encoding="utf-8-sig"), newline=""), strict=True
-        )
-        lines = [(reader.line_num, cells) for cells in reader if cells]
-    except FileNotFoundError:
-        raise UserError(f"no file of corrections {path}") from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path} cannot be read: {error}") from None
-    if not lines or lines[0][1] != HEADER:
-        raise UserError(f"{path}: the first line has to be {','.join(HEADER)}, separated by commas")
     found: dict[str, Correction] = {}
-    for number, cells in lines[1:]:
-        where = f"{path}, line {number}"
-        if len(cells) != len(HEADER):
-            raise UserError(f"{where}: {len(cells)} cells; image, from and to are needed")
-        image, before, after = cells
+    for where, (image, before, after) in read_cells(path, HEADER):
         if image in found:
             raise UserError(f"{where}: '{image}' is corrected twice; keep one line")
         if before == after:
             raise UserError(f"{where}: '{image}' stays '{before}'; remove the line")
         found[image] = Correction(before, after)
     return found
+
+
+def read_cells(path: Path, header: Sequence[str]) -> list[tuple[str, list[str]]]:
+    """The lines of a CSV file below its header, as (where, cells). where: file and line, for
+    messages.
+
+    UserError for a file that is missing or has another header, and for a line with more or fewer
+    cells.
+    """
+    # spreadsheet programs start a file with a byte order mark, which utf-8-sig drops
+    try:
+        reader = csv.reader(
+            io.StringIO(path.read_text(encoding="utf-8-sig"), newline=""), strict=True
+        )
+        lines = [(f"{path}, line {reader.line_num}", cells) for cells in reader if cells]
+    except FileNotFoundError:
+        raise UserError(f"no file {path}") from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path} cannot be read: {error}") from None
+    if not lines or lines[0][1] != list(header):
+        raise UserError(f"{path}: the first line has to be {','.join(header)}, separated by commas")
+    needed = f"{', '.join(header[:-1])} and {header[-1]}"
+    for where, cells in lines:
+        if len(cells) != len(header):
+            raise UserError(f"{where}: {len(cells)} cells; {needed} are needed")
+    return lines[1:]
 
 
 def write_corrections(path: Path, corrections: Mapping[str, Correction]) -> None:

@@ -27,11 +27,12 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import UserError, one_line
-from . import layouts
+from . import entry_file, layouts
 from .base import ImageFiles
 from .entry import Entry, entry
+from .groups import of_rows
 from .layouts import Place
-from .published import PublishedDataset, find_place, has_lists
+from .published import PublishedDataset, changed_files, find_place, has_lists
 from .twins import Images, alike, by_name, together
 
 
@@ -48,6 +49,10 @@ class Part:
         ids = [self.ids[i] for i in np.arange(len(self.ids))[chosen]]
         return Part(self.features[torch.from_numpy(chosen)], self.labels[chosen], ids)
 
+    def named(self, ids: list[str]) -> Part:
+        """The same rows with other ids."""
+        return Part(self.features, self.labels, ids)
+
 
 Parts = dict[str, Part]
 CACHE = re.compile(r"keys_(\d+)shots\.pt")
@@ -56,11 +61,21 @@ CACHE = re.compile(r"keys_(\d+)shots\.pt")
 class FeatureDataset(ImageFiles):
     """A data set of features, with the interface of all data sets, but without images to open.
 
-    parts: split -> its features.
+    parts: split -> its features. groups: a file of groups (``groups``). pattern: of image names,
+    whose brackets tell the group (`twins.by_name`). Without both, groups are near twins by
+    features.
     """
 
-    def __init__(self, name: str, classes: list[str], parts: Parts) -> None:
+    def __init__(
+        self,
+        name: str,
+        classes: list[str],
+        parts: Parts,
+        groups: Path | None = None,
+        pattern: str | None = None,
+    ) -> None:
         self.name, self.classes, self.parts = name, classes, parts
+        self._groups, self._pattern = groups, pattern
         self.splits = {
             s: list(zip(p.ids, p.labels.tolist(), strict=True)) for s, p in parts.items()
         }
@@ -84,9 +99,21 @@ class FeatureDataset(ImageFiles):
             digest.update(self.parts[split].features.numpy().tobytes())
         return digest.hexdigest()
 
+    @property
+    def grouped_by(self) -> str:
+        if self._groups is not None:
+            return "declared"
+        return "features" if self._pattern is None else "names"
+
     @cached_property
     def twins(self) -> Images:  # type: ignore[override]
-        """Groups of near twins, by the cosine of their features."""
+        """Groups of near twins: as declared, by image names, or by the cosine of their features."""
+        if self._groups is not None:
+            return of_rows(self._groups, {split: part.ids for split, part in self.parts.items()})
+        if self._pattern is not None:
+            # shots of a cache have no image names; shots from val are the images of val
+            names = [i for split in ("val", "test") for i in self.parts[split].ids]
+            return by_name(names, self._pattern)
         # over all splits at once: near twins in different splits are the ones that do harm
         # by id, because train and val can be the same images
         row: dict[str, Tensor] = {}
@@ -117,6 +144,13 @@ class PublishedFeatures(FeatureDataset, PublishedDataset):
         if place is None or not has_lists(rule, place.folder):
             folder = root / own_entry.folders[0]
             raise UserError(f"data set '{name}': not all of its files are in {folder}; {help_}")
+        wrong = changed_files(own_entry, place.folder)
+        if wrong:
+            raise UserError(
+                f"data set '{name}': {place.folder / wrong[0]} is not the published file (its "
+                f"checksum is another one), so it is not opened; 'coder-clip data get {name}' "
+                "replaces it"
+            )
         self.entry, self.place, self.rule, self.root = own_entry, place, rule, root
         # the data set whose images these are: its entry has the labels and the split file
         source = entry(own_entry.of) if own_entry.of else own_entry
@@ -125,13 +159,14 @@ class PublishedFeatures(FeatureDataset, PublishedDataset):
         caches_of_entry = [file for file in rule.needs if CACHE.fullmatch(file)]
         parts = RULES[rule.rule](place.folder, names, caches_of_entry)
         split_files = [file for file in rule.needs if file.endswith(".json")]
-        self.has_image_names = bool(split_files)
+        pattern = None
         # with a split file, ids are image names in place of row numbers
         if split_files:
+            pattern = source.group
             parts = _named(parts, Place(name, place.folder, place.images, source), split_files[0])
         # this set may have only some of the classes of the source
         classes = own_entry.class_names()
-        super().__init__(name, classes, _relabelled(parts, names, classes))
+        super().__init__(name, classes, _relabelled(parts, names, classes), pattern=pattern)
 
     def missing(self) -> list[str]:
         """Empty: a data set of features needs no images."""
@@ -139,18 +174,6 @@ class PublishedFeatures(FeatureDataset, PublishedDataset):
 
     def verified(self, skip: bool = False) -> dict[str, Any]:
         return {"split": self.rule.what}
-
-    @cached_property
-    def twins(self) -> Images:  # type: ignore[override]
-        """Groups of near twins: by image names if the entry of its images has a pattern for them,
-        else by features.
-        """
-        pattern = entry(self.entry.of).group if self.entry.of else None
-        # without a split file, ids are row numbers, which no pattern of names fits
-        if pattern is None or not self.has_image_names:
-            return super().twins
-        # train adds nothing: images of val, or shots of a cache, which have no image names
-        return by_name([i for split in ("val", "test") for i in self.parts[split].ids], pattern)
 
     def miscounted(self) -> str | None:
         """A message if the splits have other sizes than the published ones, else None."""
@@ -160,17 +183,30 @@ class PublishedFeatures(FeatureDataset, PublishedDataset):
         return f"expected {expected}: it is another version"
 
 
-def of_folder(name: str, folder: Path, classes: list[str] | None) -> FeatureDataset:
+def of_folder(
+    name: str,
+    folder: Path,
+    classes: list[str] | None,
+    split_file: Path | None = None,
+    groups: Path | None = None,
+) -> FeatureDataset:
     """Load your own folder of caches. UserError, with the file's name, if a file does not fit.
 
-    classes: names in label order; None: those of the entry ``name``.
+    classes: names in label order; None: those of the entry ``name``. split_file: in the form of
+    CoOp's, which names the images of the rows; without one, ids are row numbers. groups: a file of
+    groups (``groups``); None: by the image names if the entry ``name`` has a pattern for them, else
+    near twins by features.
     """
     if not folder.is_dir():
         raise UserError(f"data set '{name}': no folder {folder}; correct 'features'")
+    known = entry(name) if entry_file(name) else None
     classes = classes or entry(name).class_names()
-    return FeatureDataset(
-        name, classes, caches(folder, classes, [path.name for path in folder.iterdir()])
-    )
+    parts = caches(folder, classes, [path.name for path in folder.iterdir()])
+    pattern = None
+    if split_file is not None:
+        parts = _with_names(parts, layouts.coop_file(name, split_file, classes), folder, split_file)
+        pattern = known.group if known else None
+    return FeatureDataset(name, classes, parts, groups, pattern)
 
 
 def listing(folder: Path) -> str:
@@ -213,10 +249,12 @@ RULES: dict[str, Callable[[Path, Sequence[str], Sequence[str]], Parts]] = {
 
 
 def load_tensor(path: Path) -> Tensor:
-    """The tensor in a file of torch.save, on the CPU. Nothing else is opened, because a pickle can
-    run code.
+    """The tensor in a file of torch.save, or of NumPy (.npy), on the CPU. Nothing else is opened,
+    because a pickle can run code.
     """
     try:
+        if path.suffix == ".npy":
+            return torch.from_numpy(np.load(path, allow_pickle=False))
         found = torch.load(path, weights_only=True, map_location="cpu")
     except FileNotFoundError:
         raise UserError(f"no file {path}") from None
@@ -226,6 +264,7 @@ def load_tensor(path: Path) -> Tensor:
         EOFError,
         OSError,
         ValueError,
+        TypeError,
         KeyError,
         AttributeError,
     ) as error:
@@ -256,8 +295,12 @@ def checked_features(path: Path, features: Tensor) -> Tensor:
 
 
 def _read(folder: Path, split: str, n_classes: int) -> Part:
-    """Read a split from its two files, {split}_f.pt (features) and {split}_l.pt (labels)."""
+    """Read a split from its two files, {split}_f.pt (features) and {split}_l.pt or .npy
+    (labels).
+    """
     files = folder / f"{split}_f.pt", folder / f"{split}_l.pt"
+    if not files[1].is_file() and files[1].with_suffix(".npy").is_file():
+        files = files[0], files[1].with_suffix(".npy")
     features, labels = checked_features(files[0], load_tensor(files[0])), load_tensor(files[1])
     # another type means another file, such as features, scores or a mask
     if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
@@ -323,16 +366,24 @@ def _checked(folder: Path, parts: Parts) -> Parts:
 def _named(parts: Parts, place: Place, file: str) -> Parts:
     """Parts with the image ids of the published split file instead of row numbers.
 
-    place: of the data set whose images these are. UserError if the split file has more or fewer
-    images than the features, or another label.
+    place: of the data set whose images these are. UserError as in `_with_names`.
     """
-    published = layouts.coop(place)
+    return _with_names(parts, layouts.coop(place), place.folder, Path(file))
+
+
+def _with_names(parts: Parts, published: layouts.Splits, folder: Path, split_file: Path) -> Parts:
+    """Parts with the image ids of a split file instead of row numbers.
+
+    published: the splits of the file. UserError if it has more or fewer images than the features,
+    or another label.
+    """
+    file = split_file.name
     # each image once: train and val can be the same images
     ids = {image for part in parts.values() for image in part.ids}
     for source, n in Counter(image.split("/")[0] for image in ids).items():
         if source in published and len(published[source]) != n:
             raise UserError(
-                f"{place.folder}: {n:,} features of {source}, where {file} has "
+                f"{folder}: {n:,} features of {source}, where {file} has "
                 f"{len(published[source]):,} images: the features are of another split"
             )
     found = {}
@@ -348,12 +399,11 @@ def _named(parts: Parts, place: Place, file: str) -> Parts:
         wrong = [i for i, (_, label) in enumerate(pairs) if label not in (None, part.labels[i])]
         if wrong:
             raise UserError(
-                f"{place.folder}: label {part.labels[wrong[0]]} of {split} row {wrong[0]}, where "
-                f"{file} has "
-                f"{pairs[wrong[0]][1]} ('{pairs[wrong[0]][0]}'): the "
+                f"{folder}: label {part.labels[wrong[0]]} of {split} row {wrong[0]}, where "
+                f"{file} has {pairs[wrong[0]][1]} ('{pairs[wrong[0]][0]}'): the "
                 "features are of another split or order"
             )
-        found[split] = Part(part.features, part.labels, [image for image, _ in pairs])
+        found[split] = part.named([image for image, _ in pairs])
     return found
 
 

@@ -27,6 +27,7 @@ from PIL import Image
 
 from coder_clip.datasets.base import SPLITS, ImageFiles
 from coder_clip.datasets.corrections import Correction, read_corrections
+from coder_clip.datasets.groups import of_images
 from coder_clip.datasets.images import read_image
 from coder_clip.datasets.twins import near_twins
 from coder_clip.errors import UserError, nearest
@@ -65,6 +66,7 @@ class FolderDataset(ImageFiles):
     another split.
     twins: groups of near twins, if they are known (the manifest has them); None: every image is
     opened when near twins, or a split that is carved, are first needed.
+    groups: a CSV file of groups (``groups``) in place of near twins; no image is opened then.
 
     Raises UserError: root missing, no class folders, a class folder without images, a listed class
     without a folder, a correction of an unknown image or class.
@@ -77,6 +79,7 @@ class FolderDataset(ImageFiles):
         classes: Sequence[str] | None = None,
         corrections: Path | None = None,
         twins: Sequence[Sequence[str]] | None = None,
+        groups: Path | None = None,
     ) -> None:
         # Splits that the folders lack are cut from the others, by hashes of ids, so that everybody
         # with these images has the same splits. They are cut on first use: near twins stay
@@ -102,6 +105,7 @@ class FolderDataset(ImageFiles):
         }
         self.corrections = {} if corrections is None else self._read_corrections(corrections)
         self._known_twins = twins
+        self._groups = groups
         self._manifest: list[ManifestEntry] | None = None
 
     @cached_property
@@ -109,7 +113,13 @@ class FolderDataset(ImageFiles):
         """Groups of two or more near twins in the whole folder."""
         if self._known_twins is not None:
             return self._known_twins
+        if self._groups is not None:
+            return of_images(self._groups, self._paths)
         return near_twins(sorted(self._paths), self.small)
+
+    @property
+    def grouped_by(self) -> str:
+        return "pixels" if self._groups is None else "declared"
 
     @cached_property
     def _as_in_folders(self) -> dict[str, list[tuple[str, int]]]:

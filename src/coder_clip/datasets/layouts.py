@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +24,14 @@ from .folder import image_files, nfc
 
 Pairs = list[tuple[str, int]]
 Splits = dict[str, Pairs]
+
+
+def read_file(name: str, path: Path, reader: Callable[[Path], Any]) -> Any:
+    """Read a file of the data set ``name`` with ``reader``; UserError if it cannot be read."""
+    try:
+        return reader(path)
+    except Exception as error:  # damaged files fail in many ways
+        raise UserError(f"data set '{name}': {path} cannot be read: {error}") from None
 
 
 @dataclass(frozen=True)
@@ -44,11 +52,7 @@ class Place:
 
     def read(self, file: str, reader: Callable[[Path], Any]) -> Any:
         """Read a file of the data set with ``reader``; UserError if it cannot be read."""
-        path = self.folder / file
-        try:
-            return reader(path)
-        except Exception as error:  # damaged files fail in many ways
-            raise UserError(f"data set '{self.name}': {path} cannot be read: {error}") from None
+        return read_file(self.name, self.folder / file, reader)
 
     def lines(self, file: str) -> Iterator[tuple[str, str]]:
         """Yield (where, line) for each non-empty line of a text file; ``where`` names file and line
@@ -114,35 +118,37 @@ def coop(place: Place) -> Splits:
     """
     # the rule reads one file, whose name differs between data sets
     (file,) = next(rule.needs for rule in place.entry.splits if rule.rule == "coop")
-    document = place.read(file, lambda path: json.loads(path.read_bytes()))
+    return coop_file(place.name, place.folder / file, place.classes)
+
+
+def coop_file(name: str, file: Path, classes: Sequence[str]) -> Splits:
+    """Read a split file in the form of CoOp's (`coop`). name: of the data set, for messages."""
+    document = read_file(name, file, lambda path: json.loads(path.read_bytes()))
     splits: Splits = {}
     for split in SPLITS:
         pairs = splits[split] = []
         rows = document.get(split) if isinstance(document, dict) else None
         if not isinstance(rows, list):
-            raise UserError(f"data set '{place.name}': {place.folder / file} has no list '{split}'")
+            raise UserError(f"data set '{name}': {file} has no list '{split}'")
         for row in rows:
-            where = f"{place.folder / file}, {split} {row}"
+            where = f"data set '{name}': {file}, {split} {row}"
             match row:
-                case [str(path), int(label), str(name)]:
+                case [str(path), int(label), str(of_class)]:
                     pass
                 case _:
-                    raise UserError(
-                        f"data set '{place.name}': {where} is not [path, label, class name]"
-                    )
-            if name != place.classes[place.label(where, label)]:
+                    raise UserError(f"{where} is not [path, label, class name]")
+            if not 0 <= label < len(classes):
+                raise UserError(f"{where}: label {label} is outside 0 to {len(classes) - 1}")
+            if of_class != classes[label]:
                 raise UserError(
-                    f"data set '{place.name}': {where}: label {label} is "
-                    f"'{place.classes[label]}' here; "
+                    f"{where}: label {label} is '{classes[label]}' here; "
                     "the file belongs to another data set or another order of classes"
                 )
             # such files come from other people's machines: unify separators and Unicode form, and
             # stay inside the data set
             path = nfc(path.replace("\\", "/")).removeprefix("/")
             if ".." in path.split("/"):
-                raise UserError(
-                    f"data set '{place.name}': {where}: the path leads out of the data set"
-                )
+                raise UserError(f"{where}: the path leads out of the data set")
             pairs.append((path, label))
     return splits
 

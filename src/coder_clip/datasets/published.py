@@ -104,14 +104,28 @@ def has_lists(rule: Rule, folder: Path) -> bool:
     return all((folder / file).is_file() for file in rule.needs)
 
 
+def changed_files(found: Entry, folder: Path) -> list[str]:
+    """The files that the first rule reads and that are not the published ones, by their checksums;
+    files without a published checksum are not looked at.
+    """
+    from .fetch import checksum_like  # imports an HTTP client, which a plan does without
+
+    published = {d.gives: d.checksum for d in found.downloads if d.checksum and not d.unpack}
+    needed = [file for file in found.splits[0].needs if file in published]
+    return [f for f in needed if checksum_like(folder / f, published[f]) != published[f]]
+
+
 def is_here(name: str, root: Path, split: str | None = None) -> bool:
     """True if the data set has an image folder and the files of this split (default: the first).
 
-    Loading checks whether they are complete.
+    Loading checks whether they are complete. Features have to be the published files, because
+    nothing else tells whose features they are.
     """
     found = entry(name).only(split)
     place = find_place(name, found, root)
-    return place is not None and has_lists(found.splits[0], place.folder)
+    if place is None or not has_lists(found.splits[0], place.folder):
+        return False
+    return found.loader != "features" or not changed_files(found, place.folder)
 
 
 def listing(name: str, configured: Path | None, split: str | None = None) -> str | None:
@@ -171,6 +185,10 @@ class PublishedDataset(ImageFiles):
             )
         compared = [pairs for pairs in self.splits.values() if len(pairs) <= MOST]
         return near_twins([i for pairs in compared for i, _ in pairs], self.small)
+
+    @property
+    def grouped_by(self) -> str:
+        return "pixels" if self.entry.group is None else "names"
 
     def published_splits(self) -> Splits:
         """Read the splits from the rule's files, before val is carved out and the images are put in

@@ -4,6 +4,7 @@ copies saved again.
 Near twins are one observation, not several. So they form groups: a split of a folder keeps a group
 together, intervals are over groups, and no image is a neighbour of its near twin. Groups come from:
 
+- a file of the user (``groups``), who knows what belongs together;
 - a pattern of image names that the entry of a published data set declares (``group:``; UCF101);
 - pixels (`near_twins`), for all other images. They are the same for all models, and they are known
   before anything is encoded, when a folder is split;
@@ -12,6 +13,7 @@ together, intervals are over groups, and no image is a neighbour of its near twi
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,11 +28,19 @@ from ..errors import UserError
 from ..foundation.progress import progress
 
 Images = list[list[str]]  # groups of image ids
+# Where the groups of a data set come from, and what a reader should know about it.
+GROUPED_BY = {
+    "declared": "declared",
+    "names": "declared by image names",
+    "pixels": "detected by pixels",
+    "features": "detected by features, a weak stand-in",
+}
 
 # The rule for pixels: two images are near twins if their thumbnails, SIDE × SIDE in colour, have a
 # correlation of at least ALIKE, as they are or with STEP of a side cut off, and if the contrast of
 # one (standard deviation, in levels of 255) is at most RATIO times that of the other. Below a
-# contrast of FAINT (open sea) only noise could be compared, and an image has no near twin.
+# contrast of FAINT (open sea) only noise could be compared, and only an image with the same pixels
+# is a near twin. Mirrored images, and images with a caption beside them, are not found.
 # docs/method.md has the measurement behind these numbers.
 SIDE, ALIKE, STEP = 8, 0.98, 0.05
 RATIO, FAINT = 1.3, 2.0
@@ -43,6 +53,7 @@ MOST = 100_000  # images of a split; a larger split (ImageNet's train) is not co
 # The rule for features: their cosine (docs/method.md).
 COSINE = 0.98
 PRODUCTS = 16_000_000  # pairs that are compared at a time
+CUT_AT_A_TIME = 4096  # images whose cut thumbnails are compared at a time
 READ, THREADS = 1024, 4  # images that are read at a time, and by how many threads
 MANY = 2000  # images whose decoding takes long enough to show how far it is
 
@@ -50,34 +61,98 @@ MANY = 2000  # images whose decoding takes long enough to show how far it is
 def near_twins(ids: Sequence[str], read: Callable[[str], Image.Image]) -> Images:
     """Find the groups of two or more near twins by pixels, in the order of ids.
 
-    read: decodes the image of an id. An image that cannot be read has no near twin. Near twins of
-    near twins are in one group.
+    read: decodes the image of an id. An image that cannot be read has no near twin. Images with
+    equal pixels are near twins whatever they show. Near twins of near twins are in one group.
     """
 
-    def thumbnails_of(image_id: str) -> Thumbnails | None:
+    def looked_at(image_id: str) -> tuple[Thumbnails, bytes] | None:
         try:
-            return thumbnails(read(image_id))
+            image = read(image_id)
+            return thumbnails(image), _digest(image)
         except (UserError, OSError):
             return None
 
-    compared, found = [], []
+    compared, found, digests = [], [], []
     with (
         progress(len(ids), "img", "looking for near twins", wanted=len(ids) > MANY) as bar,
         ThreadPoolExecutor(THREADS) as pool,
     ):
         for start in range(0, len(ids), READ):
             some = ids[start : start + READ]
-            for image_id, image in zip(some, pool.map(thumbnails_of, some), strict=True):
-                if image is not None and image.contrast >= FAINT:
+            for image_id, seen in zip(some, pool.map(looked_at, some), strict=True):
+                if seen is not None:
                     compared.append(image_id)
-                    found.append(image)
+                    found.append(seen[0])
+                    digests.append(seen[1])
                 bar.update()
     if not found:
         return []
-    # whole thumbnails rule out nearly all pairs before those with cut sides are compared
-    whole = _unit(np.stack([image.pixels[WHOLE] for image in found]))
-    pairs = ((a, b) for a, b in _close(whole, SCREEN) if are_twins(found[a], found[b]))
-    return together(compared, connected(len(compared), pairs))
+    first: dict[bytes, int] = {}
+    same = [(first.setdefault(digest, i), i) for i, digest in enumerate(digests)]
+    group = connected(len(found), same)
+    return together(compared, _joined_by_pixels(found, group))
+
+
+def _digest(image: Image.Image) -> bytes:
+    """A hash of the size and the pixels of an image."""
+    pixels = image.convert("RGB")
+    return hashlib.sha256(repr(pixels.size).encode() + pixels.tobytes()).digest()
+
+
+def _joined_by_pixels(found: Sequence[Thumbnails], group: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The group numbers (N,) after near twins by pixels were joined. group: those before.
+
+    Each pair is compared unless it is in one group already, so ten thousand frames of a fixed
+    camera, which one of them joins, take no longer than as many different images.
+    """
+    contrast = np.array([image.contrast for image in found])
+    pixels = np.stack([image.pixels for image in found])
+    whole = _unit(pixels[:, WHOLE])
+
+    def comparable(rows: slice, columns: slice) -> NDArray[np.bool_]:
+        """Which pairs have a contrast, and about the same one."""
+        one, other = contrast[rows, None], contrast[columns]
+        low, high = np.minimum(one, other), np.maximum(one, other)
+        enough: NDArray[np.bool_] = (low >= FAINT) & (high <= RATIO * low)
+        return enough
+
+    # whole thumbnails first: they join most near twins, and they rule out nearly all other pairs
+    group = _joined(whole, ALIKE, group, comparable)
+    for rows, columns, products in _blocks(whole):
+        close = (products >= SCREEN) & (group[rows, None] != group[columns])
+        if not close.any():
+            continue
+        close &= comparable(rows, columns)
+        for start in range(0, close.shape[1], CUT_AT_A_TIME):
+            part = close[:, start : start + CUT_AT_A_TIME]
+            group = _joined_by_cut_ones(pixels, part, rows.start, columns.start + start, group)
+    return group
+
+
+def _joined_by_cut_ones(
+    pixels: NDArray[np.uint8],
+    close: NDArray[np.bool_],
+    row: int,
+    column: int,
+    group: NDArray[np.int64],
+) -> NDArray[np.int64]:
+    """The group numbers (N,) after near twins among some pairs were joined.
+
+    pixels: (N, 9, 3 · SIDE²). close: (rows, columns), the pairs to compare; row, column: numbers of
+    the first ones.
+    """
+    candidates = np.flatnonzero(close.any(axis=0))
+    if not len(candidates):
+        return group
+    others = np.stack([_unit(cuts) for cuts in pixels[column + candidates]])
+    for i in np.flatnonzero(close.any(axis=1)).tolist():
+        chosen = close[i, candidates] & (group[column + candidates] != group[row + i])
+        if not chosen.any():
+            continue
+        alike_ones = _alike(_unit(pixels[row + i]), others[chosen])
+        members = column + candidates[chosen][alike_ones]
+        group = _merged(group, np.full(len(members), row + i), members)
+    return group
 
 
 class Thumbnails(NamedTuple):
@@ -131,16 +206,25 @@ def _unit(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def are_twins(first: Thumbnails, second: Thumbnails) -> bool:
-    """True for two images that are near twins by pixels."""
+    """True for two images that are near twins by pixels, and have enough contrast to tell."""
     low, high = sorted((first.contrast, second.contrast))
     if low < FAINT or high > RATIO * low:
         return False
-    a, b = _unit(first.pixels), _unit(second.pixels)
+    return bool(_alike(_unit(first.pixels), _unit(second.pixels)[None])[0])
+
+
+def _alike(one: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Which of the images others (n, 9, 3 · SIDE²) have the correlation of near twins with an image
+    (9, 3 · SIDE²), all from `_unit`.
+    """
+    products = others @ one.T  # (n, 9 cuts of the other, 9 cuts of this one)
     # one image may show less on a side than the other: compare a cut thumbnail with the whole one
-    one_is_cut = max((a @ b[WHOLE]).max(), (b @ a[WHOLE]).max())
+    one_is_cut = np.maximum(products[:, WHOLE].max(axis=1), products[:, :, WHOLE].max(axis=1))
     # or one is moved: compare opposite cuts, which are at opposite positions of MOVES
-    moved = (a * b[::-1]).sum(axis=1).max()
-    return bool(max(one_is_cut, moved) >= ALIKE)
+    moves = np.arange(len(MOVES))
+    moved = products[:, moves, moves[::-1]].max(axis=1)
+    likeness: NDArray[np.bool_] = np.maximum(one_is_cut, moved) >= ALIKE
+    return likeness
 
 
 def alike(features: NDArray[Any], least: float = COSINE) -> NDArray[np.int64]:
@@ -155,7 +239,7 @@ def alike(features: NDArray[Any], least: float = COSINE) -> NDArray[np.int64]:
         raise UserError("NaN or infinity in image features; nothing can be compared with them")
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     # rounding must not decide about a cosine that is exactly the limit
-    return connected(len(rows), _close(rows / np.maximum(lengths, 1e-150), least - 1e-9))
+    return _joined(rows / np.maximum(lengths, 1e-150), least - 1e-9, np.arange(len(rows)))
 
 
 def by_name(ids: Iterable[str], pattern: str) -> Images:
@@ -224,38 +308,71 @@ def said(found: Mapping[str, int]) -> list[str]:
     return lines
 
 
-def _close(rows: NDArray[Any], least: float) -> Iterator[tuple[int, int]]:
-    """Yield (i, j), i < j, for each pair of rows whose inner product is at least ``least``.
-
-    rows: (N, d), of length 1.
+def _blocks(rows: NDArray[Any]) -> Iterator[tuple[slice, slice, NDArray[Any]]]:
+    """Yield (rows, columns, inner products) for blocks of rows (N, d), and all columns from the
+    block's first row on, so that each pair is in one block.
     """
-    # blocks of rows bound the memory; pairs with rows before the block were compared already
+    # blocks bound the memory
     step = max(1, PRODUCTS // max(1, len(rows)))
     for start in range(0, len(rows), step):
-        products = rows[start : start + step] @ rows[start:].T
-        for i, j in np.argwhere(products >= least).tolist():
-            if i < j:
-                yield start + i, start + j
+        block = slice(start, min(start + step, len(rows)))
+        yield block, slice(start, len(rows)), rows[block] @ rows[start:].T
 
 
-def connected(n: int, pairs: Iterable[tuple[int, int]]) -> NDArray[np.int64]:
+def _joined(
+    rows: NDArray[Any],
+    least: float,
+    group: NDArray[np.int64],
+    comparable: Callable[[slice, slice], NDArray[np.bool_]] | None = None,
+) -> NDArray[np.int64]:
+    """The group numbers (N,) after pairs with an inner product of at least ``least`` were joined.
+
+    rows: (N, d), of length 1. group: the numbers before. comparable: (rows, columns) -> which pairs
+    may be joined; None: all.
+    """
+    for block, columns, products in _blocks(rows):
+        near = (products >= least) & (group[block, None] != group[columns])
+        if comparable is not None and near.any():
+            near &= comparable(block, columns)
+        # Each column is joined with the first row that it is near to, and pairs that are now in one
+        # group are dropped. So a block of rows that are all alike takes two rounds, where its pairs
+        # one by one would be millions.
+        while True:
+            near &= group[block, None] != group[columns]
+            left = np.flatnonzero(near.any(axis=0))
+            if not len(left):
+                break
+            first_row = near[:, left].argmax(axis=0)
+            group = _merged(group, block.start + first_row, columns.start + left)
+    return group
+
+
+def _merged(
+    group: NDArray[np.int64], first: NDArray[np.int64], second: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Group numbers (N,) after the group of each thing in ``first`` was joined with that of the
+    thing at the same place in ``second``.
+    """
+    pairs = np.stack([group[first], group[second]], axis=1)
+    return connected(len(group), pairs)[group]
+
+
+def connected(n: int, pairs: Iterable[Sequence[int]] | NDArray[Any]) -> NDArray[np.int64]:
     """The group number of each of n things, (n,), if the things of a pair are in one group: the
     lowest index of the group.
     """
-    # union-find: the root of each tree is its lowest number
-    parent = list(range(n))
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
 
-    def first(i: int) -> int:
-        """The root of i's tree; shortens the path to it."""
-        while parent[i] != i:
-            parent[i] = parent[parent[i]]
-            i = parent[i]
-        return i
-
-    for pair in pairs:
-        low, high = sorted(map(first, pair))
-        parent[high] = low
-    return np.array([first(i) for i in range(n)], dtype=np.int64)
+    links = np.array([*pairs], dtype=np.int64).reshape(-1, 2)
+    if not len(links):
+        return np.arange(n)
+    graph = coo_array((np.ones(len(links)), (links[:, 0], links[:, 1])), shape=(n, n))
+    _, label = connected_components(graph, directed=False)
+    # np.unique gives the first place of each label
+    _, lowest, place = np.unique(label, return_index=True, return_inverse=True)
+    numbers: NDArray[np.int64] = lowest[place].astype(np.int64)
+    return numbers
 
 
 def together(ids: Sequence[str], group: NDArray[np.int64]) -> Images:

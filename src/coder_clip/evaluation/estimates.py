@@ -12,7 +12,7 @@ from scipy.special import ndtr, ndtri
 from torch import Tensor
 
 from ..errors import UserError
-from .intervals import DIFFERENCE, LEVEL, SHARE, crossed_interval
+from .intervals import DIFFERENCE, LEVEL, SHARE, crossed_interval, with_zero
 
 Values = Tensor | NDArray[Any] | Sequence[float]
 Labels = Tensor | NDArray[Any] | Sequence[int]
@@ -146,9 +146,10 @@ def paired_test(
     same images.
 
     difference: accuracy after minus before, with the adjusted Wald interval for paired shares
-    (Bonett and Price 2012; :func:`~.intervals.crossed_interval` of one run). fixed: number of
-    images that became right; broke: number that became wrong. p_value: exact McNemar test,
-    two-sided (fixed is binomial with p = 1/2 among the changed images); 1 if nothing changed.
+    (Bonett and Price 2012; :func:`~.intervals.crossed_interval` of one run), which never excludes 0
+    where the exact test does not: of five changed images all five may be better by chance. fixed:
+    number of images that became right; broke: number that became wrong. p_value: exact McNemar
+    test, two-sided (fixed is binomial with p = 1/2 among the changed images); 1 if nothing changed.
 
     tests: number of comparisons that interval and p_value are corrected for (Bonferroni). groups:
     (N,), near twins share a number. Then groups vary instead of images, and p_value belongs to the
@@ -169,8 +170,9 @@ def paired_mean_test(before: Values, after: Values, groups: Labels | None = None
     For results that are not only right or wrong, such as a precision. An image whose result is NaN
     (undefined) is ignored. fixed: number of images with a higher value; broke: with a lower value.
     p_value: belongs to the interval (:func:`~.intervals.crossed_interval` of one run), so that the
-    two agree. groups: as in :func:`paired_test`. ValueError if the lengths differ; UserError
-    without an image that has a result."""
+    two agree; both allow for few changed images (`_test_of_changes`). groups: as in
+    :func:`paired_test`. ValueError if the lengths differ; UserError without an image that has a
+    result."""
     was, now = (np.asarray(values, dtype=np.float64) for values in (before, after))
     if was.shape != now.shape:
         raise ValueError(f"paired results differ in shape: {was.shape} and {now.shape}")
@@ -242,25 +244,46 @@ def paired_test_over_seeds(
 
         # if both methods are alike, a changed image is as likely fixed as broken
         mcnemar = binomtest(test["fixed"], changed, 0.5)
-        return {**test, "p_value": min(1.0, tests * float(mcnemar.pvalue))}
+        exact = min(1.0, tests * float(mcnemar.pvalue))
+        return _with_p_value(test, exact, held=exact)
     return test
 
 
 def _test_of_changes(
     change: NDArray[np.float64], tests: int = 1, groups: NDArray[Any] | None = None
 ) -> PairedSeedsTest:
-    """The mean of changes (S, N), its interval and the p-value of the interval."""
+    """The mean of changes (S, N), its interval and the p-value of the interval.
+
+    Of m changed images, or groups, that are as likely better as worse, all go the same way with
+    probability 2 / 2^m (the sign test). No p-value is below that, and the interval holds 0 where
+    this exceeds 5 %: up to five changed images are never clear.
+    """
     fixed, broke = int((change > 0).sum()), int((change < 0).sum())
     if fixed + broke == 0:
         # no interval: low equals high
         return {"difference": _summary(change, 0.0, 0.0), "fixed": 0, "broke": 0, "p_value": 1.0}
     low, high, p_value = crossed_interval(change, DIFFERENCE, tests, groups)
-    return {
+    test: PairedSeedsTest = {
         "difference": _summary(change, low, high),
         "fixed": fixed,
         "broke": broke,
         "p_value": p_value,
     }
+    of_images = change.any(axis=0)
+    n_changed = int(of_images.sum()) if groups is None else len(np.unique(groups[of_images]))
+    least = min(1.0, tests * 2.0 ** (1 - n_changed))
+    return _with_p_value(test, max(p_value, least), held=least)
+
+
+def _with_p_value(test: PairedSeedsTest, p_value: float, held: float) -> PairedSeedsTest:
+    """The test with this p-value, and with 0 in its interval if the p-value ``held`` of an exact
+    test is not below 5 %.
+    """
+    difference = test["difference"]
+    if held >= 1 - LEVEL:
+        low, high = with_zero(difference["low"], difference["high"])
+        difference = {**difference, "low": low, "high": high}
+    return {**test, "difference": difference, "p_value": p_value}
 
 
 def _runs(values: Any) -> NDArray[np.float64]:

@@ -26,8 +26,10 @@ SHARE, DIFFERENCE = (1.0, 1.0, 0.0, 0.0), (1.0, -1.0)
 
 
 class Interval(NamedTuple):
-    """An interval, and the two-sided p-value of "the mean is 0": below 0.05 exactly if the interval
-    excludes 0.
+    """An interval, and the two-sided p-value of "the mean is 0".
+
+    Of one run the p-value is below 0.05 exactly if the interval excludes 0. Of several runs that
+    differ it may be larger (`crossed_interval`): below 0.05 only if the interval excludes 0.
     """
 
     low: float
@@ -52,15 +54,21 @@ def crossed_interval(
     dominate, many if images do. In simulations the interval holds the truth in 91 to 99 of 100
     cases, fewest with three runs that vary as much as images do (a bootstrap over both: 75 to 99).
 
+    The p-value of runs that differ has at most S − 1 degrees of freedom. Three runs agree by chance
+    now and then, and Satterthwaite's many degrees of freedom would make such a p-value tiny. A
+    correction for many tests (`holm`) lives from tiny p-values, so they must not come by chance.
+
     added: SHARE or DIFFERENCE, which also bounds the interval; () for values without bounds. tests:
     number of intervals that together hold the truth in 95 of 100 cases (Bonferroni: each has the
     level 1 - 0.05 / tests, and p is multiplied by ``tests``). groups: (N,), near twins share a
     number; then groups of images vary, not single images (`_over_groups`). weights: (N,) of a
     weighted mean over images, only with groups; default: all equal."""
     runs = np.asarray(values, dtype=np.float64)
+    # runs that are equal on every image say the same as one of them
+    at_most = len(runs) - 1 if bool((runs != runs[0]).any()) else math.inf
     if groups is not None:
         mean, parts, free = _over_groups(runs, added, np.asarray(groups), weights)
-        return _student(mean, parts, free, added, tests)
+        return _student(mean, parts, free, added, tests, at_most)
     # the added images enter every run, beside the observed ones
     extra = np.tile(np.asarray(added, dtype=np.float64), (len(runs), 1))
     runs = np.concatenate([runs, extra], axis=1)
@@ -77,7 +85,7 @@ def crossed_interval(
         noise = float((rest**2).sum()) / ((s - 1) * (n - 1)) / (s * n)
         parts += [float(run_means.var(ddof=1)) / s, -noise]
         free += [s - 1, (s - 1) * (n - 1)]
-    return _student(mean, parts, free, added, tests)
+    return _student(mean, parts, free, added, tests, at_most)
 
 
 def _over_groups(
@@ -122,10 +130,15 @@ def _over_groups(
 
 
 def _student(
-    mean: float, parts: Sequence[float], free: Sequence[float], added: Sequence[float], tests: int
+    mean: float,
+    parts: Sequence[float],
+    free: Sequence[float],
+    added: Sequence[float],
+    tests: int,
+    at_most: float,
 ) -> Interval:
     """Student's t interval of a mean whose variance is the sum of ``parts``; free: the degrees of
-    freedom of each part.
+    freedom of each part; at_most: those of the p-value.
     """
     # sums of NumPy, because Python's own differs in the last bit from 3.12 on
     # the estimate of noise may be too large; images alone are a lower bound
@@ -137,7 +150,8 @@ def _student(
     half, p_value = 0.0, 1.0
     if variance > 0:
         half = float(stdtrit(degrees, 1 - (1 - LEVEL) / (2 * tests))) * variance**0.5
-        p_value = min(1.0, tests * float(2 * stdtr(degrees, -abs(mean) / variance**0.5)))
+        of_p_value = min(degrees, at_most)
+        p_value = min(1.0, tests * float(2 * stdtr(of_p_value, -abs(mean) / variance**0.5)))
     low, high = mean - half, mean + half
     # a share stays within 0 and 1, a difference within −1 and 1
     if added:
@@ -159,6 +173,11 @@ def clear(difference: Mapping[str, Any]) -> Literal["better", "worse", ""]:
     if high < 0:
         return "worse"
     return ""
+
+
+def with_zero(low: float, high: float) -> tuple[float, float]:
+    """The interval, widened to hold 0."""
+    return min(low, 0.0), max(high, 0.0)
 
 
 def images_to_settle(difference: float, changed: float) -> int:

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from ..baselines.methods import DIAGNOSTICS, FEW_SHOT, LABELS, ZERO_SHOT
 from ..errors import UserError
@@ -269,22 +270,27 @@ def rivals(
     if others and rows is not None and base is not None:
         best = max(others, key=lambda m: float(m["accuracy"]["value"]))
         correct = _correct(rows, best["method"], best["setting"], "draw")
-        without_labels = _rival(base, correct, best["method"])
+        without_labels = _rival(base, correct, best["method"], _groups(rows))
         if without_labels.better:
             found.append(without_labels)
     if few_shot is not None:
-        with_labels = _few_shot_rival(base, *few_shot)
+        groups = None if rows is None else _groups(rows)
+        with_labels = _few_shot_rival(base, *few_shot, groups)
         if with_labels is not None:
             found.append(with_labels)
     return found
 
 
 def _few_shot_rival(
-    base: pd.DataFrame | None, document: Document, rows: pd.DataFrame | None
+    base: pd.DataFrame | None,
+    document: Document,
+    rows: pd.DataFrame | None,
+    groups: NDArray[Any] | None,
 ) -> Rival | None:
     """The few-shot method that is best on validation images; None if the document has none.
 
     base: from :func:`_correct`, of the recommended method. document, rows: of one number of shots.
+    groups: from :func:`_groups`.
     """
     setting = usable(r["setting"] for r in document["runs"])
     # method -> validation accuracies, one per seed
@@ -296,7 +302,8 @@ def _few_shot_rival(
         return None
     best = max(on_validation, key=lambda m: float(np.mean(on_validation[m])))
     if base is not None and rows is not None:
-        return _rival(base, _correct(rows, best, setting, "seed"), best, document["shots"])
+        correct = _correct(rows, best, setting, "seed")
+        return _rival(base, correct, best, groups, document["shots"])
     # without the results of single images only the summary's accuracy is left
     (accuracy,) = [
         entry["accuracy"]
@@ -306,9 +313,16 @@ def _few_shot_rival(
     return Rival(best, accuracy, None, document["shots"], len(on_validation[best]) > 1)
 
 
-def _rival(base: pd.DataFrame, other: pd.DataFrame, method: str, shots: int | None = None) -> Rival:
+def _rival(
+    base: pd.DataFrame,
+    other: pd.DataFrame,
+    method: str,
+    groups: NDArray[Any] | None,
+    shots: int | None = None,
+) -> Rival:
     """Compare a method with the recommended one. base: results of the recommended method, one run;
-    other: results of ``method`` (both from :func:`_correct`).
+    other: results of ``method`` (both from :func:`_correct`). groups: from :func:`_groups`; the
+    intervals are over groups.
     """
     if not base.index.equals(other.index):
         raise UserError(
@@ -318,8 +332,8 @@ def _rival(base: pd.DataFrame, other: pd.DataFrame, method: str, shots: int | No
     # the recommended method has one run, which is compared with each run of the other
     after = other.to_numpy().T
     before = np.broadcast_to(base.to_numpy().T, after.shape)
-    difference = paired_test_over_seeds(before, after)["difference"]
-    return Rival(method, over_seeds(after), difference, shots, len(after) > 1)
+    difference = paired_test_over_seeds(before, after, groups=groups)["difference"]
+    return Rival(method, over_seeds(after, groups), difference, shots, len(after) > 1)
 
 
 def _correct(rows: pd.DataFrame, method: str, setting: str, runs: str) -> pd.DataFrame:
@@ -329,6 +343,15 @@ def _correct(rows: pd.DataFrame, method: str, setting: str, runs: str) -> pd.Dat
     """
     of_method = rows[(rows["method"] == method) & (rows["setting"] == setting)]
     return of_method.pivot(index="image_id", columns=runs, values="correct").sort_index()
+
+
+def _groups(rows: pd.DataFrame) -> NDArray[Any] | None:
+    """The group of each image, in the order of :func:`_correct`; None without near twins."""
+    if "group" not in rows:
+        return None
+    images = rows.drop_duplicates("image_id").sort_values("image_id")
+    numbers: NDArray[Any] = images["group"].to_numpy()
+    return numbers
 
 
 def _in_percent(share: SeedsEstimate) -> dict[str, float]:

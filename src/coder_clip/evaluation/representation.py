@@ -6,7 +6,7 @@ reorder neighbours. No function but the map holds the similarities of all pairs 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,17 @@ MAP_CLASSES = 12  # on a map: the points of more classes cannot be told apart
 START_DECIMALS = 3
 
 
+def neighbourhoods(
+    features: Tensor, labels: Labels, *ks: int, groups: Tensor | None = None
+) -> tuple[tuple[NDArray[np.bool_], ...], NDArray[np.float64]]:
+    """`knn_accuracy` and `retrieval_precision` of the same features, in one pass over all pairs."""
+    votes, retrieval = _Votes(labels, ks), _Retrieval(labels, groups)
+    for rows, similarity in _similarities(features, groups):
+        votes.add(rows, similarity)
+        retrieval.add(rows, similarity)
+    return tuple(votes.right.numpy()), retrieval.precision()
+
+
 def knn_accuracy(
     features: Tensor, labels: Labels, *ks: int, groups: Tensor | None = None
 ) -> tuple[NDArray[np.bool_], ...]:
@@ -38,29 +49,10 @@ def knn_accuracy(
     all vote; without any, the image is wrong. If classes have equally many votes, the class of the
     nearest neighbour wins; of equally near images the lower index comes first. groups: (N,), images
     of one group (near twins) are not neighbours of each other."""
-    truth = torch.as_tensor(labels)
-    most = min(max(ks), len(truth) - 1)
-    right = torch.zeros(len(ks), len(truth), dtype=torch.bool)
-    if most < 1:
-        return tuple(right.numpy())
+    votes = _Votes(labels, ks)
     for rows, similarity in _similarities(features, groups):
-        count = torch.full((len(similarity),), most)
-        # each row of the mask has ``most`` images; their indices, lower index first: (n, most)
-        near = _nearest(similarity, count).nonzero()[:, 1].view(-1, most)
-        cosines, nearness = similarity.gather(1, near).sort(dim=1, descending=True, stable=True)
-        classes = truth[near.gather(1, nearness)]  # (n, most), nearest first
-        # 1 or 0: images of the own group, with cosine -inf, do not vote
-        voters = (cosines > -torch.inf).long()
-        for i, k in enumerate(ks):
-            voted = classes[:, :k]
-            votes = torch.zeros(len(voted), int(truth.max()) + 1, dtype=torch.int64)
-            votes.scatter_add_(1, voted, voters[:, :k])
-            # votes of each voter's class, nearest first, so that argmax gives a tie to the nearest
-            votes_at_voter = votes.gather(1, voted)
-            winner = voted.gather(1, votes_at_voter.argmax(dim=1, keepdim=True))[:, 0]
-            has_voter = voters[:, 0] == 1
-            right[i, rows] = (winner == truth[rows]) & has_voter
-    return tuple(right.numpy())
+        votes.add(rows, similarity)
+    return tuple(votes.right.numpy())
 
 
 def retrieval_precision(
@@ -73,19 +65,66 @@ def retrieval_precision(
     another of its class, for which no answer is right; ``estimate`` ignores NaN. Of equally near
     images the lower index comes first. groups: (N,), images of one group (near twins) are not
     neighbours of each other, and R counts images of other groups."""
-    truth = torch.as_tensor(labels, dtype=torch.int64)
-    others = torch.bincount(truth)[truth] - 1  # (N,) others of the class
-    if groups is not None:
-        # twins of the image's own class are not candidates, so R does not count them
-        pairs = np.stack([truth.numpy(), np.asarray(groups)], axis=1)
-        _, inverse, size = np.unique(pairs, axis=0, return_inverse=True, return_counts=True)
-        twins = size[inverse.ravel()] - 1  # of each image, of its class and group
-        others = others - torch.from_numpy(twins)
-    hits = torch.zeros(len(truth), dtype=torch.float64)
+    retrieval = _Retrieval(labels, groups)
     for rows, similarity in _similarities(features, groups):
-        near = _nearest(similarity, others[rows])
-        hits[rows] = (near & (truth[rows, None] == truth)).sum(dim=1).double()
-    return (hits / others).numpy()  # 0 / 0 = NaN
+        retrieval.add(rows, similarity)
+    return retrieval.precision()
+
+
+class _Votes:
+    """Collects `knn_accuracy` chunk by chunk. right: (number of ks, N) bool."""
+
+    def __init__(self, labels: Labels, ks: Sequence[int]) -> None:
+        self.truth, self.ks = torch.as_tensor(labels, dtype=torch.int64), ks
+        self.right = torch.zeros(len(ks), len(self.truth), dtype=torch.bool)
+        self.most = min(max(ks), len(self.truth) - 1)
+
+    def add(self, rows: slice, similarity: Tensor) -> None:
+        """Let the neighbours of some images vote. similarity: (n, N), cosines with all images."""
+        truth, most = self.truth, self.most
+        if most < 1:
+            return
+        count = torch.full((len(similarity),), most)
+        # each row of the mask has ``most`` images; their indices, lower index first: (n, most)
+        near = _nearest(similarity, count).nonzero()[:, 1].view(-1, most)
+        cosines, nearness = similarity.gather(1, near).sort(dim=1, descending=True, stable=True)
+        classes = truth[near.gather(1, nearness)]  # (n, most), nearest first
+        # 1 or 0: images of the own group, with cosine -inf, do not vote
+        voters = (cosines > -torch.inf).long()
+        for i, k in enumerate(self.ks):
+            voted = classes[:, :k]
+            votes = torch.zeros(len(voted), int(truth.max()) + 1, dtype=torch.int64)
+            votes.scatter_add_(1, voted, voters[:, :k])
+            # votes of each voter's class, nearest first, so that argmax gives a tie to the nearest
+            votes_at_voter = votes.gather(1, voted)
+            winner = voted.gather(1, votes_at_voter.argmax(dim=1, keepdim=True))[:, 0]
+            has_voter = voters[:, 0] == 1
+            self.right[i, rows] = (winner == truth[rows]) & has_voter
+
+
+class _Retrieval:
+    """Collects `retrieval_precision` chunk by chunk."""
+
+    def __init__(self, labels: Labels, groups: Tensor | None) -> None:
+        self.truth = torch.as_tensor(labels, dtype=torch.int64)
+        self.others = torch.bincount(self.truth)[self.truth] - 1  # (N,) others of the class
+        if groups is not None:
+            # twins of the image's own class are not candidates, so R does not count them
+            pairs = np.stack([self.truth.numpy(), np.asarray(groups)], axis=1)
+            _, inverse, size = np.unique(pairs, axis=0, return_inverse=True, return_counts=True)
+            twins = size[inverse.ravel()] - 1  # of each image, of its class and group
+            self.others = self.others - torch.from_numpy(twins)
+        self.hits = torch.zeros(len(self.truth), dtype=torch.float64)
+
+    def add(self, rows: slice, similarity: Tensor) -> None:
+        """Count hits of some images. similarity: (n, N), cosines with all images."""
+        near = _nearest(similarity, self.others[rows])
+        same = self.truth[rows, None] == self.truth
+        self.hits[rows] = (near & same).sum(dim=1).double()
+
+    def precision(self) -> NDArray[np.float64]:
+        """R-precision of every image (N,); NaN where 0 / 0."""
+        return (self.hits / self.others).numpy()
 
 
 def changed_neighbours(
@@ -179,9 +218,15 @@ def _nearest(similarity: Tensor, count: Tensor) -> Tensor:
     # all above the count-th value, then equal ones by index until the count is reached
     best = similarity.topk(max(1, int(count.max())), dim=1).values
     last = best.gather(1, (count - 1).clamp_min(0)[:, None])  # the count-th value of each row
-    above, equal = similarity > last, similarity == last
-    room = count[:, None] - above.sum(dim=1, keepdim=True)
-    return above | (equal & (equal.cumsum(dim=1, dtype=torch.int32) <= room))
+    near = similarity >= last
+    # only rows where more images than wanted reach the last value have to choose by index
+    crowded = (near.sum(dim=1) != count).nonzero()[:, 0]
+    if len(crowded):
+        some, value = similarity[crowded], last[crowded]
+        above, equal = some > value, some == value
+        room = count[crowded, None] - above.sum(dim=1, keepdim=True)
+        near[crowded] = above | (equal & (equal.cumsum(dim=1, dtype=torch.int32) <= room))
+    return near
 
 
 def _spread(features: Tensor) -> float:

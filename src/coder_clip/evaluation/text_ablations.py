@@ -140,7 +140,7 @@ class StageOne:
         keep = keep | (self.name & ~with_texts[self.owner])
         if has_maximum:
             neighbors = TextNeighbors(
-                self._per_class(keep, MEAN_KINDS), self._per_class(keep, MAX_KINDS)
+                self.per_class(keep, MEAN_KINDS), self.per_class(keep, MAX_KINDS)
             )
             predictions = neighbors.predict(self.x)
         else:
@@ -151,7 +151,7 @@ class StageOne:
             predictions = scores.argmax(dim=1)
         return np.asarray(predictions.cpu().numpy() == self.labels)
 
-    def _per_class(self, keep: Mask, kinds: Sequence[str]) -> list[Tensor]:
+    def per_class(self, keep: Mask, kinds: Sequence[str]) -> list[Tensor]:
         """For each class the features of its kept texts of some kinds."""
         rows = np.flatnonzero(keep & np.isin(self.kind, list(kinds)))
         # sorted by class, so that one split gives each class its block
@@ -202,6 +202,43 @@ def text_kind_ablation(stage_one: StageOne) -> list[dict[str, Any]]:
             keep = np.isin(stage_one.kind, kinds)
             result = estimate(stage_one.correct(keep), groups=stage_one.groups)
             rows.append({"kinds": list(kinds), "accuracy": result, "texts": int(keep.sum())})
+    return rows
+
+
+def class_mean_ablation(stage_one: StageOne) -> list[dict[str, Any]]:
+    """Accuracy of stage one with other means of a class's texts, each with its paired test against
+    stage one (`PairedTest`); empty without attribute and analogous texts.
+
+    The mean of unit texts is shorter than 1, the shorter the more diverse the texts, so a class
+    with diverse texts scores lower. renormalised: the mean of a class's texts and a name is scaled
+    to length 1, and the best name counts, as in stage one. mean_alone: the mean of attribute and
+    analogous texts at length 1, without names; a class without such texts has its name.
+    """
+    every = stage_one.name | stage_one.other
+    if not (stage_one.other & np.isin(stage_one.kind, MEAN_KINDS)).any():
+        return []
+    means, names = (stage_one.per_class(every, kinds) for kinds in (MEAN_KINDS, MAX_KINDS))
+    with_names, alone = [], []
+    for of_mean, of_name in zip(means, names, strict=True):
+        unit_names = l2_normalize(of_name, "text features")
+        total = l2_normalize(of_mean, "text features").sum(dim=0, keepdim=True)
+        # only directions count, so sums do for means
+        with_names.append(total + unit_names)
+        alone.append(total if len(of_mean) else unit_names[:1])
+    before = stage_one.correct(every)
+    nothing = [stage_one.text_features[:0]] * stage_one.n_classes
+    rows = [{"variant": "stage_one", "accuracy": estimate(before, groups=stage_one.groups)}]
+    for variant, columns in (("renormalised", with_names), ("mean_alone", alone)):
+        # with no mean texts, stage one is the most similar of these columns
+        predictions = TextNeighbors(nothing, columns).predict(stage_one.x)
+        after = np.asarray(predictions.cpu().numpy() == stage_one.labels)
+        rows.append(
+            {
+                "variant": variant,
+                "accuracy": estimate(after, groups=stage_one.groups),
+                "against_stage_one": paired_test(before, after, groups=stage_one.groups),
+            }
+        )
     return rows
 
 

@@ -56,6 +56,8 @@ def run(config: Config, dataset: str) -> None:
             "file": corrections.as_posix(),
             **counts(data.corrections, data.split_of),
         }
+    if isinstance(data, ImageFiles):
+        more["grouped_by"] = data.grouped_by
     if isinstance(data, ImageFiles) and data.twins:
         counted = twin_counts(data)
         more["near_twins"] = {"test": counted, "groups": data.twins}

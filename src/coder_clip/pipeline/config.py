@@ -61,7 +61,7 @@ class Config(Document):
             """The absolute path; None stays None."""
             return path and (root / path.expanduser()).resolve()
 
-        keys = ("root", "features", "corrections")
+        keys = ("root", "features", "corrections", "groups", "split_file")
         datasets = {
             name: d.model_copy(update={key: absolute(getattr(d, key)) for key in keys})
             for name, d in self.datasets.items()

@@ -95,8 +95,22 @@ def _dataset_problems(name: str, dataset: DatasetConfig, root: Path) -> Iterator
             f"datasets.{name}.corrections: no file {dataset.corrections}; correct the path, or "
             "leave the key out"
         )
+    yield from _file_problems(name, dataset, root)
     if dataset.pair_text_source and dataset.one_to_one is not None:
         yield f"datasets.{name}: one_to_one is given twice, here and in 'texts'; keep one of them"
+
+
+def _file_problems(name: str, dataset: DatasetConfig, root: Path) -> Iterator[str]:
+    """Problems of the files of groups and splits of a data set."""
+    own = dataset.root is not None or dataset.features is not None
+    if dataset.groups is not None and not own:
+        yield f"datasets.{name}.groups: only for 'root' or 'features'; leave it out"
+    elif dataset.groups is not None and not (root / dataset.groups).is_file():
+        yield f"datasets.{name}.groups: no file {dataset.groups}; correct the path"
+    if dataset.split_file is not None and dataset.features is None:
+        yield f"datasets.{name}.split_file: only for 'features'; leave it out"
+    elif dataset.split_file is not None and not (root / dataset.split_file).is_file():
+        yield f"datasets.{name}.split_file: no file {dataset.split_file}; correct the path"
 
 
 def _features_problems(name: str, dataset: DatasetConfig, root: Path) -> Iterator[str]:

@@ -158,6 +158,21 @@ class Document(Strict):
         return self.datasets[dataset].few_shot and self.has_val(dataset)
 
     @derived
+    def others(self, dataset: str) -> list[str]:
+        """The other data sets with validation images, which have other images: no parts, and none
+        of the images of this data set.
+        """
+        images = self.published_name(dataset)
+        return [
+            other
+            for other in self.datasets
+            if other != dataset
+            and self.has_val(other)
+            and not self.part(other)
+            and self.published_name(other) != images
+        ]
+
+    @derived
     def encoded(self, dataset: str) -> list[str]:
         """The splits of the data set that are encoded: shots, val, test, if something needs
         them.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..datasets import WITH_ENTRY, load_dataset
 from ..datasets import listing as published_listing
+from ..datasets.base import Described
 from ..datasets.features import listing as listing_of_features
 from ..datasets.folder import image_files
 from ..foundation.artifacts import Paths, read_json
@@ -24,20 +25,30 @@ def listing(config: Document, dataset: str) -> str | None:
     A folder: hash over paths and sizes of its files. A published data set: hash of its split files.
     If the images are not on this machine: the fingerprint in the manifest, None without a manifest.
     None for a data set that the project draws."""
-    root, features = config.datasets[dataset].root, config.datasets[dataset].features
+    given = config.datasets[dataset]
+    root, features = given.root, given.features
     # images on this machine count before the fingerprint in a manifest
     if features is not None and features.is_dir():
-        return listing_of_features(features)
+        return listing_of_features(features) + _files(given)
     if root is None and features is None and dataset not in WITH_ENTRY:
         return None
     if root is not None and root.is_dir():
-        return _listing(root)
+        return _listing(root) + _files(given)
     if config.published(dataset):
         of_entry = published_listing(dataset, config.datasets[dataset], config.data_root)
         if of_entry:
             return of_entry + _missing(config, dataset)
     path = Paths(config.results).manifest(dataset)
     return str(read_json(path)["listing"]) if path.is_file() else None
+
+
+def _files(given: Described) -> str:
+    """Hashes of the files of groups and splits; "" without them, or where they are not here."""
+    found = ""
+    for key, path in (("groups", given.groups), ("split", given.split_file)):
+        if path is not None and path.is_file():
+            found += f" {key} {hashlib.sha256(path.read_bytes()).hexdigest()}"
+    return found
 
 
 def _missing(config: Document, dataset: str) -> str:

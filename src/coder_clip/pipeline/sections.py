@@ -64,6 +64,17 @@ class DatasetConfig(Strict):
         "(docs/photos.md); "
         "'coder-clip explore' writes it.",
     )
+    groups: Path | None = Field(
+        None,
+        description="Groups of images that are one observation (a scene, a video), instead of near "
+        "twins that are looked for: a CSV file with image and group; of features also a JSON file "
+        "with a group for each row (docs/true_clip.md).",
+    )
+    split_file: Path | None = Field(
+        None,
+        description="Of features: the split file, in the form of CoOp's, that names the images of "
+        "the rows.",
+    )
     texts: dict[str, str] | Literal["names"] | Path | None = Field(
         None,
         description="Text set; default data/texts/{name}.json; 'names' uses the class names "

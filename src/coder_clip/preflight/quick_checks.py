@@ -189,6 +189,30 @@ def downloads(config: Config, names: Collection[str]) -> None:
         )
 
 
+def unreachable(config: Config) -> dict[str, str]:
+    """Data sets of features that a run would download, and why it cannot; empty if any of them can
+    be downloaded, or if the run has no other data set.
+
+    Without network each of them would wait for its own time-out, half an hour together, while the
+    data sets that are here could be evaluated.
+    """
+    names = to_download(config)
+    only_features = set(names) <= set(FEATURE_SETS)
+    if not names or not only_features or set(names) == set(config.datasets):
+        return {}
+    root = data_root(config.data_root)
+    urls = {}  # data set -> the addresses of its first missing file
+    for name in names:
+        first = look_at(name, root).get[0]
+        urls[name] = (first.url, *first.mirrors)
+    flat = [url for of_name in urls.values() for url in of_name]
+    with ThreadPoolExecutor(len(flat)) as pool:
+        why = dict(zip(flat, pool.map(refusal, flat), strict=True))
+    if not all(why.values()):
+        return {}
+    return {name: f"{urlsplit(u[0]).hostname} ({why[u[0]]})" for name, u in urls.items()}
+
+
 def images(config: Config, name: str) -> None:
     """UserError if the lists of a published data set cannot be used, or images are missing or
     empty. No image is opened.

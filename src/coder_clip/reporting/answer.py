@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from ..baselines.methods import FEW_SHOT, LABELS
+from ..claims import FEWEST
 from ..evaluation.intervals import clear, images_to_settle
 from ..evaluation.recommendation import NAMES
 from .parts.cells import percent, points, with_interval
-from .parts.notes import several_seeds
 from .results import Results
 
 # methods in the sentence of numbers; the recommended method has a sentence of its own
@@ -203,8 +203,10 @@ def _few_shot(results: Results, dataset: str, model: str) -> str:
     verdict = {"better": "clearly better", "worse": "clearly worse", "": "not clearly different"}[
         clear(d)
     ]
-    if not several_seeds(results):
-        verdict = "not judged against it, as one seed says nothing about other labelled images"
+    if len({r["seed"] for r in runs}) < FEWEST:
+        verdict = (
+            "not judged against it, as one or two seeds say little about other labelled images"
+        )
     images = "labelled image" if shots == 1 else "labelled images"
     return (
         f"With {shots} {images} per class the "

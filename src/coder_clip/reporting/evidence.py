@@ -13,19 +13,33 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..baselines.methods import LABELS
-from ..claims import CLAIMS, ONE_SEED, SETTING, Claim, Comparison, Verdict, verdict
+from ..claims import (
+    CLAIMS,
+    FEW_SEEDS,
+    FEWEST,
+    NEIGHBOUR_MEASURES,
+    SETTING,
+    Claim,
+    Comparison,
+    Verdict,
+    verdict,
+)
 from ..errors import UserError
 from ..evaluation.estimates import paired_test_over_seeds
 from .results import Results
 
-MEASURES = {
-    "nearer_neighbours": "knn",
-    "better_retrieval": "r_precision",
-    "corrected_neighbours": "nearest",
+NO_COMPARISON = "the texts or images allow no such comparison"
+# features of a control -> why a data set has none
+NO_CONTROL = {
+    "other_images": "the run has no other data set with validation images",
+    "projected_images": "the run has no other data set with validation images",
+    "own_images": "the data set has neither validation images nor shots",
+    "centred": "the data set has no validation images",
+    "whitened": "the data set has no validation images",
 }
 # few-shot methods that need texts besides the names
 OF_TEXTS = {"coder_adapter", "coder_without_clip"}
-NO_CLASS_TEXTS = "text features of its classes are not published"
+NO_CLASS_TEXTS = "the list of text features has none of its classes"
 TEXT_TESTS = {"more_texts": "all_against_few", "diverse_texts": "diverse_against_alike"}
 
 
@@ -91,17 +105,20 @@ def _zero_shot(claim: Claim, results: Results, dataset: str, model: str) -> Comp
             # if there are texts, validation chose to change nothing: a true difference of 0
             has_texts = bool(results.rerank(dataset, model)["pairs_with_texts"])
             raise Missing("off", off, unchanged=has_texts)
+    elif claim.after == "sentence":
+        _needs_names(results, dataset)
     else:
         _needs_texts(results, dataset)
     # raised if one of the methods has no rows
-    absent = Missing("off", "no class has attribute texts")
+    what = "sentences" if claim.after == "sentence" else "attribute texts"
+    absent = Missing("off", f"no class has {what}")
     return _paired(results, dataset, model, None, claim.before, claim.after, absent)
 
 
 def _few_shot(claim: Claim, results: Results, dataset: str, model: str) -> Judged:
     """Compare two few-shot methods on the same images and seeds, with the largest number of shots.
 
-    One seed says nothing about other shots, so its difference has no verdict.
+    One or two seeds say too little about other shots, so their difference has no verdict.
     """
     _needs_setting(results)
     _needs_shots(results, dataset)
@@ -109,13 +126,16 @@ def _few_shot(claim: Claim, results: Results, dataset: str, model: str) -> Judge
         _needs_texts(results, dataset, model)
     # all numbers of shots are compared, and the largest (the last one) is judged
     by_shots: dict[int, Comparison] = {}
+    most = results.shots_of(dataset)[-1]
     for shots in results.shots_of(dataset):
-        by_shots[shots], seeds = few_shot_difference(
+        compared, seeds = few_shot_difference(
             results, dataset, model, shots, claim.before, claim.after
         )
-    comparison = by_shots.pop(shots)
-    if seeds == 1:
-        return Judged(claim, dataset, model, "not judged", comparison, ONE_SEED, fewer=by_shots)
+        if seeds >= FEWEST or shots == most:
+            by_shots[shots] = compared
+    comparison = by_shots.pop(most)
+    if seeds < FEWEST:
+        return Judged(claim, dataset, model, "not judged", comparison, FEW_SEEDS)
     return Judged(claim, dataset, model, verdict(comparison), comparison, fewer=by_shots)
 
 
@@ -197,17 +217,23 @@ def _rows_by_method(
 
 def _neighbours(claim: Claim, results: Results, dataset: str, model: str) -> Comparison:
     """Compare neighbours found with two kinds of features, by the tests of the phase evaluation."""
-    measure = MEASURES.get(claim.name, "knn")
+    measure, _ = NEIGHBOUR_MEASURES[claim.measure]
     wanted = {"before": claim.before, "after": claim.after, "measure": measure}
     _needs_texts(results, dataset, model)
     if claim.after == "discriminant":
         _needs_shots(results, dataset)
-    return _stored(results, dataset, model, "neighbour_tests", wanted)
+    why = NO_COMPARISON
+    # a part of another data set has no tests at all, whatever the run has
+    if results.evaluation(dataset, model)["neighbour_tests"]:
+        why = NO_CONTROL.get(claim.before, why)
+    return _stored(results, dataset, model, "neighbour_tests", wanted, why)
 
 
 def _texts(claim: Claim, results: Results, dataset: str, model: str) -> Comparison:
     """Stage one with two choices of texts, as the phase evaluation compared them."""
-    _needs_texts(results, dataset)
+    # prompts may play the texts, where there are many of them
+    if not results.evaluation(dataset, model).get("prompts"):
+        _needs_texts(results, dataset)
     if claim.name in TEXT_TESTS:
         wanted = {"test": TEXT_TESTS[claim.name]}
     else:
@@ -227,10 +253,15 @@ def _needs_texts(results: Results, dataset: str, model: str | None = None) -> No
     """
     if model is not None and results.vocabulary(dataset, model):
         return
-    if dataset not in results.with_texts:
-        raise Missing("not run", NO_CLASS_TEXTS)
+    _needs_names(results, dataset)
     if not results.has_texts(dataset):
         raise Missing("off", "the classes have no texts besides their names")
+
+
+def _needs_names(results: Results, dataset: str) -> None:
+    """Missing without texts of the classes."""
+    if dataset not in results.with_texts:
+        raise Missing("not run", NO_CLASS_TEXTS)
 
 
 def _needs_shots(results: Results, dataset: str) -> None:
@@ -240,15 +271,20 @@ def _needs_shots(results: Results, dataset: str) -> None:
 
 
 def _stored(
-    results: Results, dataset: str, model: str, key: str, wanted: dict[str, str]
+    results: Results,
+    dataset: str,
+    model: str,
+    key: str,
+    wanted: dict[str, str],
+    why: str = NO_COMPARISON,
 ) -> Comparison:
     """A test that the phase evaluation stored under ``key``: the first one with all ``wanted``
-    values. Missing if there is none.
+    values. Missing, with ``why``, if there is none.
     """
     for test in results.evaluation(dataset, model)[key]:
         if wanted.items() <= test.items():
             return _comparison(test)
-    raise Missing("off", "the texts or images allow no such comparison")
+    raise Missing("off", why)
 
 
 def _comparison(test: Any) -> Comparison:

@@ -23,7 +23,7 @@ from markupsafe import Markup
 from PIL import Image, UnidentifiedImageError
 
 from ..baselines.methods import METHODS
-from ..datasets import about
+from ..datasets import about, is_part
 from ..datasets.corrections import said as corrections_said
 from ..datasets.twins import said as twins_said
 from ..errors import UserError
@@ -34,6 +34,7 @@ from .answer import answers, overall
 from .exhibits import EXHIBITS, SECTIONS, Exhibit
 from .exhibits.claims import summary
 from .parts.layout import thumbnail
+from .parts.notes import groups_of
 from .parts.style import Loader
 from .parts.table import Table
 from .results import ResultFile, Results
@@ -136,6 +137,8 @@ def render(
         setting=results.main_setting,
         photos=photos,
         data=_data(results),
+        images=sum(results.images(d) for d in results.datasets if not is_part(d)),
+        data_rows=_data_rows(results),
         corrections=_corrections(results),
         twins=_twins(results),
         claims=claims,
@@ -182,21 +185,50 @@ def metrics(results: Results) -> dict[str, dict[str, dict[str, float]]]:
 
 
 def _data(results: Results) -> str:
-    """Sentences on the data sets (description, classes, test images) and the encoders."""
+    """Sentences on the data sets (description, classes, test images), if they are few, and the
+    encoders.
+    """
     said = []
-    for dataset in results.datasets:
-        manifest = results.manifest(dataset)
-        size = f"{len(manifest['classes'])} classes, {results.images(dataset):,} test images"
-        kind = "a folder of photos" if manifest["files"] else about(dataset)
-        said.append(f"{dataset}: {kind} ({size})")
+    for row in [] if _data_rows(results) else results.datasets:
+        size = f"{_classes(results, row)} classes, {results.images(row):,} test images"
+        said.append(f"{row}: {_about(results, row)} ({size})")
     encoders = "Encoders" if len(results.models) > 1 else "Encoder"
-    text = f"{'; '.join(said)}. {encoders}: {', '.join(results.models)}."
+    text = f"{'; '.join(said)}. " if said else ""
+    text += f"{encoders}: {', '.join(results.models)}."
     if results.kind == "drawn":
         text += (
             " Such drawings show how the method works; they are no evidence about photos or "
             "about the paper."
         )
     return text
+
+
+def _data_rows(results: Results) -> list[dict[str, Any]]:
+    """Name, description, classes and test images of each data set, for a table; empty for FEW data
+    sets, which are a sentence.
+    """
+    if len(results.datasets) <= FEW:
+        return []
+    return [
+        {
+            "name": dataset,
+            "about": _about(results, dataset),
+            "classes": _classes(results, dataset),
+            "images": f"{results.images(dataset):,}",
+            "part": is_part(dataset),
+        }
+        for dataset in results.datasets
+    ]
+
+
+def _about(results: Results, dataset: str) -> str:
+    """What a data set is, in a few words."""
+    return "a folder of photos" if results.manifest(dataset)["files"] else about(dataset)
+
+
+def _classes(results: Results, dataset: str) -> int:
+    """The number of classes of a data set."""
+    return len(results.manifest(dataset)["classes"])
 
 
 def _corrections(results: Results) -> str:
@@ -211,10 +243,12 @@ def _corrections(results: Results) -> str:
 
 def _twins(results: Results) -> str:
     """How many test images have near twins, or "" if none have. More than FEW data sets are counted
-    together.
+    together; a part of another data set does not count again.
     """
     counts: dict[str, dict[str, int]] = {}  # data set -> name of a count -> number
     for dataset in results.datasets:
+        if is_part(dataset):
+            continue
         near_twins = results.manifest(dataset).get("near_twins")
         if near_twins:
             counts[dataset] = near_twins["test"]
@@ -225,7 +259,9 @@ def _twins(results: Results) -> str:
         return "; ".join(twins_said(total)) + f" ({len(counts)} data sets together)"
     said = []
     for dataset, numbers in counts.items():
-        said += [_named(results, dataset) + line for line in twins_said(numbers)]
+        source = groups_of(results, dataset)
+        how = f" ({source})" if source else ""
+        said += [_named(results, dataset) + line + how for line in twins_said(numbers)]
     return "; ".join(said)
 
 

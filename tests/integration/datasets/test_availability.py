@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from archives import EVIL_TAR, below, tar_with, zip_with
 from coder_clip.datasets import PUBLISHED, availability, load_below
@@ -21,7 +22,9 @@ from coder_clip.datasets import fetch as fetching
 from coder_clip.datasets.availability import get, look_at
 from coder_clip.datasets.entry import Entry, entry
 from coder_clip.datasets.layouts import imagenet_synsets, imagenet_val_labels
+from coder_clip.datasets.published import is_here
 from coder_clip.errors import UserError
+from fixtures import SHARED
 from trees import jpeg, lines, of_any_lists, plant, put, replace_entry, served
 from web import Web
 
@@ -131,7 +134,7 @@ def test_the_command_line(
     answer = command("data", "check", "dtd", "--root", tmp_path)
     assert answer.code == 1
     assert "dtd: not usable" in answer.out
-    assert "where are the data sets?" in command("data", "check", "dtd").err
+    assert "where are the data sets?" in command("data", "get", "dtd").err
     monkeypatch.setenv("CODER_CLIP_DATA", str(tmp_path))
     assert len(command("data", "check", "--all").out.splitlines()) > 2 * len(PUBLISHED)
     assert "did you mean 'oxford_pets'" in command("data", "check", "pets").err
@@ -539,3 +542,63 @@ def test_get_keeps_nothing_of_a_wrong_archive(
     left = set(below(tmp_path / "root"))
     assert left <= {".downloads/dtd/dtd-r1.0.1.tar.gz"}
     assert not [p for p in tmp_path.rglob("*") if p.name in ("evil", "link")]
+
+
+@pytest.mark.parametrize("given", ["a name", "a configuration", "everything"])
+def test_a_check_on_a_fresh_clone_lists_sources_and_terms(
+    given: str, command: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Messages send people to this command, which ended with "data/published does not exist"."""
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "c.yaml"
+    file.write_text(
+        "{datasets: {dtd_clip: {texts: names}}, data_root: data/published, "
+        "models: {m: {model: 'features:true_clip'}}}",
+        encoding="utf-8",
+    )
+    arguments = {
+        "a name": ["dtd_clip"],
+        "a configuration": ["--config", str(file)],
+        "everything": ["--all"],
+    }
+    answer = command("data", "check", *arguments[given])
+    assert answer.code == 1
+    assert answer.err == ""
+    name = "dtd" if given == "everything" else "dtd_clip"
+    of_entry = entry(name)
+    assert f"{name}: not usable — {of_entry.title}, data/published/" in answer.out
+    assert f"terms     {of_entry.licence}; see {of_entry.homepage}" in answer.out
+    assert all(d.url in answer.out for d in of_entry.downloads)
+    assert not (tmp_path / "data").exists(), "a check makes no folder"
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/published").write_text("")
+    refused = command("data", "check", "dtd")
+    assert refused.code == 1
+    assert "is a file" in refused.err
+
+
+@pytest.mark.skipif(
+    not (SHARED / "data/true_clip").is_dir(), reason="shared features of true CLIP are not here"
+)
+def test_another_file_in_the_place_of_published_features_is_found_and_replaced(
+    command: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Random numbers as DTD's features passed the check and planned a run."""
+    source = SHARED / "data/true_clip/bunnieslala+IMAS@34a935a/caches/dtd"
+    folder = tmp_path / "clip_features/dtd"
+    folder.mkdir(parents=True)
+    for file in ("val_f.pt", "val_l.pt", "test_f.pt", "test_l.pt"):
+        (folder / file).write_bytes((source / file).read_bytes())
+    split = "split_zhou_DescribableTextures.json"
+    (folder / split).write_bytes((SHARED / "data/splits" / split).read_bytes())
+    assert look_at("dtd_clip", tmp_path).usable
+    assert is_here("dtd_clip", tmp_path)
+    whole = torch.load(folder / "val_f.pt", weights_only=True, map_location="cpu")
+    torch.save(torch.randn_like(whole.float()), folder / "val_f.pt")
+    found = look_at("dtd_clip", tmp_path)
+    assert not found.usable
+    assert [d.gives for d in found.get] == ["val_f.pt"], "the others are right"
+    assert not is_here("dtd_clip", tmp_path), "so no run is planned with it"
+    answer = command("data", "check", "dtd_clip", "--root", str(tmp_path))
+    assert answer.code == 1
+    assert "val_f.pt is not the published file" in answer.out

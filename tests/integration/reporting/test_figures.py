@@ -227,7 +227,7 @@ def test_corrected_and_broken_neighbours_are_both_shown_and_counted(tmp_path: Pa
         (nearest,) = [
             t
             for t in results.evaluation(dataset, "mini")["neighbour_tests"]
-            if (t["after"], t["measure"]) == ("coder", "nearest")
+            if (t["before"], t["after"], t["measure"]) == ("original", "coder", "nearest")
         ]
         nearest |= {"fixed": 1243, "broke": 1292}
     said = [t.get_text() for t in texts(FIGURES["correction"].figure(results, made.image))]

@@ -36,7 +36,7 @@ COLUMNS = {  # what people's scripts read, of the tables that the paper's result
         ("claims", "claims_by_data_set"),
         "dataset model claim source verdict difference difference_low difference_high p_value "
         "p_holm fixed broke after "
-        "before measure shots other_shots why data_sets_shown "
+        "before measure shots other_shots groups why data_sets_shown "
         "data_sets_contradicted data_sets_open "
         "data_sets_not_judged statement "
         "contradicted_by",

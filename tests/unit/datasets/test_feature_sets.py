@@ -218,6 +218,19 @@ def test_a_pickle_runs_no_code(tmp_path: Path) -> None:
         load_dataset("trees", DatasetConfig(features=tmp_path, classes=CLASSES))
 
 
+def test_near_twins_are_found_over_all_splits_shots_included(tmp_path: Path) -> None:
+    """A shot that is a test image saved again makes its class look easy."""
+    files = folder_of_caches(tmp_path)
+    shots = files["keys_3shots"].clone()
+    shots[:, 4] = 2 * files["test_f"][7]
+    shots[:, 5] = files["val_f"][1]
+    torch.save(shots, tmp_path / "keys_3shots.pt")
+    data: Any = load_dataset("trees", DatasetConfig(features=tmp_path, classes=CLASSES))
+    groups = {frozenset(group) for group in data.twins}
+    assert frozenset(["keys_3shots/00004", "test/00007"]) in groups
+    assert frozenset(["keys_3shots/00005", "val/00001"]) in groups
+
+
 def test_half_of_val_is_test_where_test_is_not_published(tmp_path: Path) -> None:
     """An image in both halves would be chosen on and reported on."""
     files = folder_of_caches(tmp_path, each=5)
@@ -382,33 +395,3 @@ def test_every_published_text_has_a_checksum() -> None:
         assert known <= set(FEATURE_SETS)
         assert listed(f"features:{path.stem}") == path
         assert is_list(f"features:{path.stem}")
-
-
-def test_frames_of_one_video_are_one_group(shared: Path, tmp_path: Path) -> None:
-    """UCF101's clips of one video look alike: as neighbours of each other they would count as
-    evidence.
-    """
-    file = "split_zhou_UCF101.json"
-    folder = tmp_path / "clip_features/ucf101"
-    folder.mkdir(parents=True)
-    (folder / file).write_bytes((shared / "data/splits" / file).read_bytes())
-    published = json.loads((folder / file).read_bytes())
-    rng = torch.Generator().manual_seed(1)
-    for split in ("val", "test"):
-        labels = torch.tensor([label for _, label, _ in published[split]])
-        torch.save(torch.randn(len(labels), 4, generator=rng), folder / f"{split}_f.pt")
-        torch.save(labels, folder / f"{split}_l.pt")
-    torch.save(torch.randn(4, 1616, generator=rng), folder / "keys_16shots.pt")
-    one_hot = torch.nn.functional.one_hot(torch.arange(101).repeat_interleave(16), 101)
-    torch.save(one_hot.half(), folder / "values_16shots.pt")
-    data: Any = load_dataset("ucf101_clip", DatasetConfig(), tmp_path)
-    assert data.counts == {"train": 1616, "val": 1898, "test": 3783}
-    assert data.miscounted() is None
-    # "Archery/v_Archery_g01_c02.jpg": action, video, clip of the video
-    of_video: dict[str, set[str]] = {}
-    for split in ("val", "test"):
-        for image, _, _ in published[split]:
-            of_video.setdefault(image.rsplit("_c", 1)[0], set()).add(image)
-    expected = {frozenset(images) for images in of_video.values() if len(images) > 1}
-    assert {frozenset(group) for group in data.twins} == expected
-    assert len(expected) > 500

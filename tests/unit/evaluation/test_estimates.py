@@ -8,8 +8,9 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 from scipy.stats import t as student
 
 from coder_clip.errors import UserError
@@ -21,6 +22,7 @@ from coder_clip.evaluation.estimates import (
     paired_test,
     paired_test_over_seeds,
 )
+from coder_clip.evaluation.intervals import clear
 
 # ---- intervals and tests
 
@@ -228,7 +230,51 @@ def test_a_comparison_over_seeds_says_one_thing(
         assert once["difference"]["low"] == got["difference"]["low"]
     elif change.any():
         low, high = got["difference"]["low"], got["difference"]["high"]
-        assert (got["p_value"] < 0.05) == (low > 0 or high < 0)
+        excluded = low > 0 or high < 0
+        assert excluded or got["p_value"] >= 0.05
+        if (change == change[0]).all():  # equal runs: then both are about images
+            assert (got["p_value"] < 0.05) == excluded
+
+
+@given(st.integers(1, 5), st.integers(0, 30), st.integers(1, 12), st.booleans())
+def test_up_to_five_changed_images_are_never_clear(
+    changed: int, unchanged: int, tests: int, grouped: bool
+) -> None:
+    """Five of five that became right were called clear beside a p-value of 0.0625."""
+    before = np.zeros(changed + unchanged)
+    after = np.concatenate([np.ones(changed), np.zeros(unchanged)])
+    copies = 4 if grouped else 1
+    groups = np.arange(len(before)).repeat(copies) if grouped else None
+    for was, now in ((before, after), (after, before)):
+        got = paired_test(was.repeat(copies), now.repeat(copies), tests, groups)
+        assert clear(got["difference"]) == ""
+        assert got["p_value"] >= min(1.0, tests * 2 * 0.5**changed) - 1e-12
+        over = paired_test_over_seeds(np.stack([was] * 3), np.stack([now] * 3), tests)
+        assert clear(over["difference"]) == ""
+    means = paired_mean_test(0.2 * before, 0.2 * after)
+    assert clear(means["difference"]) == ""
+    assert means["p_value"] >= 2 * 0.5**changed
+
+
+@given(st.integers(0, 40), st.integers(0, 40), st.integers(0, 200), st.integers(1, 6))
+@example(7, 1, 0, 1)  # p = 0.07
+@example(10, 2, 0, 2)
+def test_no_single_run_is_clear_that_the_exact_test_leaves_open(
+    fixed: int, broke: int, unchanged: int, tests: int
+) -> None:
+    """A bold difference beside p = 0.07 leaves readers with two answers."""
+    change = np.repeat([1, -1, 0], [fixed, broke, unchanged])
+    if not len(change):
+        return
+    got = paired_test(change < 0, change > 0, tests)
+    if fixed + broke:
+        exact = min(1.0, tests * binomtest(fixed, fixed + broke, 0.5).pvalue)
+        assert got["p_value"] == pytest.approx(exact)
+    if got["p_value"] >= 0.05:
+        assert clear(got["difference"]) == ""
+    # and what is clear by both stays clear
+    if fixed > 20 and broke == 0 and unchanged < 100:
+        assert clear(got["difference"]) == "better"
 
 
 @settings(deadline=None, max_examples=60)
@@ -283,5 +329,6 @@ def test_a_comparison_over_fifty_thousand_images_is_quick_and_can_be_small() -> 
     rng = np.random.default_rng(1)
     before = rng.random((3, 50_000)) < 0.6
     after = before ^ (rng.random((3, 50_000)) < 0.1)
-    assert 0 < paired_test_over_seeds(before, after)["p_value"] < 1e-4
+    assert 0 < paired_test_over_seeds(before, after)["p_value"] < 0.01
+    assert 0 < paired_test_over_seeds(before[:1], after[:1])["p_value"] < 1e-4
     assert paired_test_over_seeds(before, before)["p_value"] == 1

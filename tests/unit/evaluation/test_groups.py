@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from coder_clip.foundation.artifacts import (
     read_parquet,
     read_tensors,
     write_json,
+    write_parquet,
     write_tensors,
 )
 from coder_clip.phases import adapter, coder, evaluation, rerank, zero_shot
@@ -330,6 +332,68 @@ def test_the_rows_of_a_run_say_the_groups_and_the_claims_use_them(
         assert "group" not in read_parquet(
             Paths(plain.config.results).root / path.relative_to(paths.root)
         )
+
+
+@pytest.mark.parametrize("name", ["coder_beats_clip", "adapter_beats_tip_adapter"])
+def test_a_verdict_is_the_test_of_its_rows_over_groups(
+    name: str, runs: tuple[tuple[Toy, Any], tuple[Toy, Any]], tmp_path: Path
+) -> None:
+    """Groups that were dropped between rows and verdict showed nothing but other numbers."""
+    (toy, _), _ = runs
+    paths = Paths(shutil.copytree(toy.config.results, tmp_path / "copy"))
+    rows = read_parquet(paths.adapter("m", "toy", 2))
+    better = (rows["method"] == "coder_adapter") & (rows["group"] % 4 == rows["seed"])
+    write_parquet(paths.adapter("m", "toy", 2), rows.assign(correct=rows["correct"] | better))
+    write_json(paths.texts("toy"), {"classes": [{"name": "class 0", "attribute": ["stripes"]}]})
+    (found,) = [
+        j.comparison
+        for j in judge(Results(paths.root, ["toy"], ["m"], [2]), "toy", "m")
+        if j.claim.name == name
+    ]
+    assert found is not None
+    before, after = {
+        "coder_beats_clip": ("clip", "coder"),
+        "adapter_beats_tip_adapter": ("tip_adapter", "coder_adapter"),
+    }[name]
+    few_shot = name.startswith("adapter")
+    rows = read_parquet(paths.adapter("m", "toy", 2) if few_shot else paths.zero_shot("m", "toy"))
+    rows = rows[rows["setting"].isin(["any", "clean"])].sort_values("image_id")
+    sides = []
+    for method in (before, after):
+        of = rows[rows["method"] == method]
+        seeds = of.groupby("seed") if few_shot else [(0, of)]
+        sides.append(np.stack([r["correct"].to_numpy() for _, r in seeds]))
+        groups = next(iter(seeds))[1]["group"].to_numpy()
+    expected = paired_test_over_seeds(*sides, groups=groups)
+    over_images = paired_test_over_seeds(*sides)
+    assert (found.low, found.high) == pytest.approx(
+        (expected["difference"]["low"], expected["difference"]["high"])
+    )
+    assert found.p_value == pytest.approx(expected["p_value"])
+    assert found.low != pytest.approx(over_images["difference"]["low"])
+
+
+def test_recall_over_groups_weighs_each_class_the_same() -> None:
+    """With images weighed alike, the interval of mean class recall is that of accuracy."""
+    labels = np.array([0] * 30 + [1] * 6)
+    groups = np.concatenate([np.arange(30) // 3, 10 + np.arange(6) // 2])
+    right = np.concatenate([np.arange(30) % 10 < 9, np.arange(6) % 2 == 0]).astype(float)
+    weights = np.where(labels == 0, 1 / 60, 1 / 12)
+    numbers = sorted(set(groups.tolist()))
+    size = [float(weights[groups == g].sum()) for g in numbers]
+    typical = sum(w * w for w in size)
+    sums = [float((weights * right)[groups == g].sum()) for g in numbers]
+    sums += [typical * a for a in SHARE]
+    size += [typical] * 4
+    total = sum(size)
+    mean = sum(sums) / total
+    variance = sum((s - mean * w) ** 2 for s, w in zip(sums, size, strict=True)) / total**2
+    degrees = total**2 / sum(w * w for w in size) - 1
+    half = student.ppf(0.975, degrees) * variance**0.5
+    got = estimate(right, labels, groups=groups)
+    assert got["value"] == pytest.approx((right[:30].mean() + right[30:].mean()) / 2)
+    assert (got["low"], got["high"]) == pytest.approx((mean - half, min(1.0, mean + half)))
+    assert got["low"] < estimate(right, groups=groups)["low"] - 0.05
 
 
 def test_groups_of_another_number_of_images_are_refused(tmp_path: Path) -> None:

@@ -80,7 +80,12 @@ def test_three_runs_on_five_images_by_hand() -> None:
     got = crossed_interval(np.array(values), DIFFERENCE)
     assert got.low == pytest.approx(mean - half)
     assert got.high == pytest.approx(min(1.0, mean + half))
-    assert got.p_value == pytest.approx(2 * student.sf(mean / math.sqrt(variance), degrees))
+    assert degrees > s - 1, "the p-value of a few runs must not have so many"
+    assert got.p_value == pytest.approx(2 * student.sf(mean / math.sqrt(variance), s - 1))
+    # equal runs say the same as one: then images alone decide, with their degrees of freedom
+    same = crossed_interval(np.array([values[0]] * 3), DIFFERENCE)
+    once = crossed_interval(np.array([values[0]]), DIFFERENCE)
+    assert same == pytest.approx(once)
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0])

@@ -488,3 +488,31 @@ def test_weights_for_which_a_gpu_has_no_room(
     answer = command("check", "--config", "c.yaml")
     assert answer.code == 1
     assert "model mini: the GPU has no room for its weights" in answer.err
+
+
+def test_a_network_that_is_not_there_is_told_before_the_first_job(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Each data set waited for its own time-outs, half an hour together, while others were here."""
+    monkeypatch.setenv("CODER_CLIP_DATA", str(tmp_path / "root"))
+    names = ("dtd_clip", "whurs19_clip")
+    configure(
+        datasets={**{name: {"texts": "names"} for name in names}, "caltech101_clip": {}},
+        models={"clip-b32": {"model": "features:true_clip"}},
+        settings=["clean"],
+        fetch=True,
+    )
+    config = load_config("c.yaml")
+    wanted: list[str] = list(names)
+    monkeypatch.setattr(quick_checks, "to_download", lambda _: wanted)
+    monkeypatch.setattr(quick_checks, "refusal", lambda url: "no network")
+    lost = quick_checks.unreachable(config)
+    assert lost == dict.fromkeys(names, "raw.githubusercontent.com (no network)")
+    # one that can be had is worth a run, and without any the other message has been said
+    monkeypatch.setattr(quick_checks, "refusal", lambda url: "no network" * ("dtd" in url.lower()))
+    assert quick_checks.unreachable(config) == {}
+    monkeypatch.setattr(quick_checks, "refusal", lambda url: "no network")
+    wanted.append("caltech101_clip")
+    assert quick_checks.unreachable(config) == {}
+    wanted.clear()
+    assert quick_checks.unreachable(config) == {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from typing import Any, get_args
@@ -13,9 +13,14 @@ from matplotlib.figure import Figure
 
 from ...baselines.methods import LABELS
 from ...claims import (
+    CONTROLS,
+    FEWEST,
+    NEWEST,
+    PAPER,
     REEVALUATION,
     SETTING,
     SOURCES,
+    TWO_DATA_SETS,
     Claim,
     Comparison,
     Verdict,
@@ -23,8 +28,10 @@ from ...claims import (
     over_data_sets,
     verdict,
 )
+from ...datasets import is_part
 from ...evaluation.intervals import holm
 from ..evidence import Judged, Missing, claims_of, few_shot_difference, judge
+from ..outcome import CONTESTED, outcome
 from ..parts import cells, notes
 from ..parts.forest import ForestRow, Mark, forest
 from ..parts.style import Drawing, Loader
@@ -36,7 +43,7 @@ ORDER = 10
 PHASES = ("zero_shot", "rerank", "adapter", "evaluation")
 
 FEW = 3  # pairs of data set and model that have a column each; more are averaged
-CONTESTED = " (?)"
+ONE_DATA_SET = "one data set cannot give a verdict on others; three are needed"
 JUDGED = ("shown", "contradicted", "open")
 TONES = {"shown": "good", "contradicted": "bad"}
 COLUMNS = [
@@ -60,6 +67,7 @@ COLUMNS = [
         "measure",
         "shots",
         "other_shots",
+        "groups",
         "why",
     ),
     *("data_sets_shown", "data_sets_contradicted", "data_sets_open", "data_sets_not_judged"),
@@ -70,14 +78,21 @@ CAPTION = (
     "images): the difference in "
     "percentage points in favour of the claim, with its 95 % interval. Shown: the interval is "
     "above 0. Contradicted: "
-    "below 0. Open: it includes 0. Not judged: few-shot methods with one seed. Off or not run: "
-    "nothing to compare."
+    "below 0. Open: it includes 0. Not judged: few-shot methods with fewer than three seeds, or a "
+    "mean of two data sets. Off or not run: nothing to compare."
 )
 SOURCE_NOTE = (
     "; ".join(f"“{name}”: {source}" for name, source in SOURCES.items())
     + ", tested as: the simple one is better (open does not speak against them), with CLIP's "
     "logits on both sides and on neither, because they help whoever has them."
 )
+# Source -> the heading of its claims; the paper's source names a section, too.
+HEADINGS = {
+    PAPER: "Claims of the paper",
+    CONTROLS: "Would anything else than texts do? (controls)",
+    REEVALUATION: f"Claims of {REEVALUATION}",
+    NEWEST: f"Claim of {NEWEST}",
+}
 # The classifiers of image features alone that the re-evaluation proposes.
 IMAGES_ALONE = ("lda", "projected_means")
 CLIP = "clip_ensemble"
@@ -89,21 +104,27 @@ CONTESTED_NOTE = (
 def table(results: Results) -> Table:
     """The verdict on each claim: for each data set or, if there are many, over all data sets."""
     frame = judged(results)
-    # a place is a data set and a model; the mean over data sets has the name AVERAGE
-    means = [(AVERAGE, model) for model in results.models if AVERAGE in set(frame["dataset"])]
+    places = shown_places(results)
+    here = frame[frame["claim"].isin([claim.name for claim in shown_claims(results)])]
     if counted(results):
-        places = means
-        shown = frame[frame["dataset"] == AVERAGE]
+        shown = here[here["dataset"] == AVERAGE]
         columns, rows = _over_all(results, shown)
-        why = ""
+        why = _reasons(shown[shown["why"].isin([ONE_DATA_SET, TWO_DATA_SETS])])
     else:
-        places = [*results, *means]
-        shown = frame[frame["dataset"] != AVERAGE]
-        columns, rows = _by_place(results, frame, places)
-        why = _reasons(shown)
+        shown = here[here["dataset"] != AVERAGE]
+        columns, rows = _by_place(results, here, places)
+        two = (here["dataset"] == AVERAGE) & (here["why"] == TWO_DATA_SETS)
+        why = _reasons(pd.concat([shown, here[two]]))
     about = f"{CAPTION} {_shots(results)} {SOURCE_NOTE}"
     marked = CONTESTED_NOTE if any(CONTESTED in cell.text for row in rows for cell in row) else ""
-    below = [why, _elsewhere(shown), _without_shots(results, places), notes.not_here(results)]
+    below = [
+        why,
+        _elsewhere(shown),
+        _without_shots(results, places),
+        notes.one_view(results),
+        notes.grouped(results),
+        notes.not_here(results),
+    ]
     return Table(
         "The claims, and whether they hold here",
         " ".join(filter(None, [about, marked, cells.only(results)])),
@@ -120,37 +141,54 @@ def draw(results: Results, image: Loader) -> Figure:
     """
     frame = judged(results)
     record_of = {(r["claim"], r["dataset"], r["model"]): r for r in frame.to_dict("records")}
-    means = [(AVERAGE, model) for model in results.models if AVERAGE in set(frame["dataset"])]
-    many = counted(results)
-    places = means if many else [*results, *means]
-    of_paper: list[ForestRow] = []
-    of_reevaluation: list[ForestRow] = []
-    for claim in claims_of(results):
+    places = shown_places(results)
+    groups: dict[str, list[ForestRow]] = {heading: [] for heading in HEADINGS.values()}
+    for claim in shown_claims(results):
         records = [record_of[claim.name, *place] for place in places]
-        # a large mark is a mean, and the small marks are the data sets behind it
-        small: list[list[Mark]] = []
-        if many:
-            for _, model in places:
-                marks = [_mark(record_of[claim.name, d, model]) for d in results.datasets]
-                small.append([mark for mark in marks if mark is not None])
-        row = ForestRow(
-            records[0]["statement"],
-            [_mark(r) for r in records],
-            [r["verdict"] for r in records],
-            small,
-        )
-        if claim.source == REEVALUATION:
-            of_reevaluation.append(row)
-        else:
-            of_paper.append(row)
-    groups = {"Claims of the paper": of_paper, f"Claims of {REEVALUATION}": of_reevaluation}
+        heading = HEADINGS[claim.source.split(",")[0]]
+        groups[heading].append(forest_row(results, record_of, records))
     titles = [_where(results, *place).replace("mean over data sets", "mean") for place in places]
-    return forest(groups, titles, "Difference (points)")
+    return forest(
+        {heading: rows for heading, rows in groups.items() if rows}, titles, "Difference (points)"
+    )
+
+
+def forest_row(
+    results: Results,
+    record_of: Mapping[tuple[str, str, str], Mapping[Any, Any]],
+    records: Sequence[Mapping[Any, Any]],
+) -> ForestRow:
+    """The row of a figure for one record in each panel. record_of: (claim, data set, model) -> its
+    record.
+    """
+    # a large mark is a mean, and the small marks are the data sets behind it
+    small: list[list[Mark]] = []
+    if counted(results):
+        for r in records:
+            of_sets = [record_of[r["claim"], d, r["model"]] for d in results.datasets]
+            small.append([mark for mark in map(_mark, of_sets) if mark is not None])
+    return ForestRow(
+        records[0]["statement"],
+        [_mark(r) for r in records],
+        [r["verdict"] for r in records],
+        small,
+    )
+
+
+def shown_places(results: Results) -> list[tuple[str, str]]:
+    """The (data set, model) of each column and panel; the mean over data sets has the name
+    AVERAGE.
+    """
+    frame = judged(results)
+    means = [(AVERAGE, model) for model in results.models if AVERAGE in set(frame["dataset"])]
+    return means if counted(results) else [*results, *means]
 
 
 def _mark(r: Mapping[Any, Any]) -> Mark | None:
-    """The difference behind a verdict in points; None if there is none."""
-    if pd.isna(r["difference"]):
+    """The difference behind a verdict in points; None if there is none. The interval of a mean of
+    two data sets is so wide that no other row could be read beside it.
+    """
+    if pd.isna(r["difference"]) or (r["dataset"] == AVERAGE and r["verdict"] == "not judged"):
         return None
     value, low, high = (100 * float(r[f"difference{end}"]) for end in ("", "_low", "_high"))
     return Mark(r["verdict"], value, low, high, not contested(r["verdict"], r["p_holm"]))
@@ -179,12 +217,42 @@ def counted(results: Results) -> bool:
     return many and results.kind != "drawn"
 
 
-@lru_cache(maxsize=1)  # two tables and the page ask for it
+@lru_cache(maxsize=1)  # several tables and the page ask for it
+def _judgements(results: Results) -> dict[tuple[str, str], list[Judged]]:
+    """(data set, model) -> every claim there."""
+    return {place: judge(results, *place) for place in results}
+
+
+def untested(results: Results) -> list[Claim]:
+    """The claims that compare nothing anywhere in this run. A rerank that validation switched off
+    is a result.
+    """
+    tested = {
+        j.claim.name
+        for of_place in _judgements(results).values()
+        for j in of_place
+        if j.comparison or j.unchanged
+    }
+    return [claim for claim in claims_of(results) if claim.name not in tested]
+
+
+def shown_claims(results: Results) -> list[Claim]:
+    """The claims in the table and the figure of claims, in the order of HEADINGS: those that the
+    run tests, a control by its first measure.
+    """
+    without = {claim.name for claim in untested(results)}
+    claims = [c for c in claims_of(results) if not c.further and c.name not in without]
+    order = list(HEADINGS)
+    # the paper's sources have a section behind the comma
+    return sorted(claims, key=lambda claim: order.index(claim.source.split(",")[0]))
+
+
+@lru_cache(maxsize=1)  # several tables and the page ask for it
 def judged(results: Results) -> pd.DataFrame:
     """A row of COLUMNS for each claim, data set and model, and for each claim and model over all
     data sets (AVERAGE). p-values are corrected per data set and model.
     """
-    claims_at = {place: judge(results, *place) for place in results}
+    claims_at = _judgements(results)
     records: list[dict[str, Any]] = []
     for claims in claims_at.values():
         records += _corrected(results, claims)
@@ -199,7 +267,8 @@ def summary(results: Results) -> list[str]:
     """How many claims hold, and which are contradicted: a text for each data set and model, or for
     each model over all data sets.
 
-    A text has two sentences: on the claims of the paper, and on the claims of the re-evaluation.
+    A text has a sentence on the claims of the paper, on the claims of the re-evaluation, and on
+    the controls. Over all data sets, a sentence on what came out is the first.
     """
     frame = judged(results)
     over_all = frame["dataset"] == AVERAGE
@@ -209,11 +278,15 @@ def summary(results: Results) -> list[str]:
         where = "Over all data sets" if dataset == AVERAGE else f"On {dataset}"
         if len(results.models) > 1:
             where += f" with {model}"
-        later = rows["source"] == REEVALUATION
+        if dataset == AVERAGE:
+            said += outcome(rows)
+        later, control = rows["source"] == REEVALUATION, rows["source"] == CONTROLS
+        of_paper = rows[rows["source"].str.startswith(PAPER)]
         said.append(
-            f"{where}: of the paper's {(~later).sum()} claims {_counted(rows[~later])}. "
+            f"{where}: of the paper's {len(of_paper)} claims {_counted(of_paper)}. "
             f"Of {later.sum()} by {REEVALUATION}, who question its "
-            f"premise, {_counted(rows[later])}."
+            f"premise, {_counted(rows[later])}. Of {control.sum()} controls, which ask whether "
+            f"anything else than texts would do, {_counted(rows[control])}."
         )
     return said
 
@@ -260,6 +333,7 @@ def _record(results: Results, claim: Claim, dataset: str, model: str) -> dict[st
         "contradicted_by": claim.contradicted,
         "shots": shots if claim.uses_labels else None,
         "other_shots": "",
+        "groups": notes.groups_of(results, dataset),
     }
 
 
@@ -279,7 +353,8 @@ def _corrected(results: Results, claims: list[Judged]) -> list[dict[str, Any]]:
 def _overall(
     results: Results, model: str, claims_at: Mapping[tuple[str, str], list[Judged]]
 ) -> list[dict[str, Any]]:
-    """Records of the claims over all data sets of a model.
+    """Records of the claims over all data sets of a model. A part of another data set counts only
+    where its texts are others, in zero-shot claims.
 
     claims_at: (data set, model) -> its claims.
     """
@@ -287,15 +362,23 @@ def _overall(
     records = []
     for i, claim in enumerate(claims_of(results)):
         # every place has the same claims in the same order, so number i is this claim
-        each = [claims[i] for (_, m), claims in claims_at.items() if m == model]
-        compared = [j for j in each if j.comparison or j.unchanged]
+        each = [
+            claims[i]
+            for (dataset, m), claims in claims_at.items()
+            if m == model and (claim.evidence == "zero_shot" or not is_part(dataset))
+        ]
+        # a comparison that is not judged on its data set, as of one seed, is in no mean either
+        compared = [j for j in each if j.verdict in JUDGED or j.unchanged]
         mean = over_data_sets([j.comparison or no_change for j in compared])
         record = _record(results, claim, AVERAGE, model)
         verdicts: Counter[str] = Counter(j.verdict for j in each)
         if mean:
             record |= _numbers(mean)
-            record["verdict"] = verdict(mean)
-            record["why"] = ""
+            enough = len(compared) >= FEWEST
+            record["verdict"] = verdict(mean) if enough else "not judged"
+            record["why"] = "" if enough else TWO_DATA_SETS
+        elif compared:
+            record["verdict"], record["why"] = "not judged", ONE_DATA_SET
         else:
             # the verdict of all data sets, if it is the same
             record["verdict"] = each[0].verdict if len(verdicts) == 1 else "not run"
@@ -303,8 +386,9 @@ def _overall(
             record["why"] = "; ".join(reasons) or "fewer than two data sets"
         fewer: dict[int, Comparison] = {}
         for n in results.shots:
-            mean_of_shots = over_data_sets([j.fewer[n] for j in each if n in j.fewer])
-            if mean_of_shots:
+            of_shots = [j.fewer[n] for j in each if n in j.fewer]
+            mean_of_shots = over_data_sets(of_shots)
+            if mean_of_shots and len(of_shots) >= FEWEST:
                 fewer[n] = mean_of_shots
         record["other_shots"] = _other_verdicts(record["verdict"], fewer)
         # number of data sets by verdict; without a verdict a data set counts as not tested
@@ -351,9 +435,9 @@ def _numbers(c: Any) -> dict[str, Any]:
 
 def _with_holm(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The records with p_holm: p_value corrected for the tests of all records."""
-    # NaN: nothing was compared, which is no test
+    # NaN: nothing was compared or judged, which is no test
     nan = float("nan")
-    adjusted = holm([r.get("p_value", nan) for r in records])
+    adjusted = holm([r["p_value"] if r["verdict"] in JUDGED else nan for r in records])
     return [{**r, "p_holm": p} for r, p in zip(records, adjusted, strict=True)]
 
 
@@ -374,7 +458,7 @@ def _by_place(
     columns.append(Column("Claimed by", numeric=False, wide=True))
     record_of = {(r["claim"], r["dataset"], r["model"]): r for r in frame.to_dict("records")}
     rows = []
-    for claim in claims_of(results):
+    for claim in shown_claims(results):
         records = [record_of[claim.name, *place] for place in heads]
         statement, source = Cell(records[0]["statement"]), Cell(claim.source)
         rows.append([statement, *map(verdict_cell, records), source])
@@ -395,7 +479,7 @@ def _over_all(results: Results, frame: pd.DataFrame) -> tuple[list[Column], list
     ]
     columns.append(Column("Claimed by", numeric=False, wide=True))
     # claims in their own order; the sort keeps the models of one claim together
-    names = [claim.name for claim in claims_of(results)]
+    names = [claim.name for claim in shown_claims(results)]
     rows = []
     for r in sorted(frame.to_dict("records"), key=lambda r: names.index(r["claim"])):
         row = [Cell(r["statement"])]
@@ -444,7 +528,8 @@ def _reasons(frame: pd.DataFrame) -> str:
     for why, rows in frame[frame["why"] != ""].groupby("why", sort=False):
         claims = list(dict.fromkeys(rows["statement"]))
         named = f"“{claims[0]}”" if len(claims) == 1 else f"{len(claims)} claims"
-        said.append(f"{named} on {', '.join(dict.fromkeys(rows['dataset']))}: {why}")
+        places = dict.fromkeys(rows["dataset"].replace(AVERAGE, "the mean"))
+        said.append(f"{named} on {', '.join(places)}: {why}")
     return f"Without a verdict: {'; '.join(said)}." if said else ""
 
 
@@ -484,8 +569,10 @@ def _clip_minus(results: Results, dataset: str, model: str, method: str) -> Comp
             continue
         most = results.shots_of(d)[-1]
         with suppress(Missing):
-            comparison, _ = few_shot_difference(results, d, model, most, method, CLIP)
-            each.append(comparison)
+            comparison, seeds = few_shot_difference(results, d, model, most, method, CLIP)
+            # in a mean only what would be judged
+            if seeds >= FEWEST or dataset != AVERAGE:
+                each.append(comparison)
     if dataset == AVERAGE:
         return over_data_sets(each)
     return each[0] if each else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..parts import cells
 from ..parts.table import AVERAGE, Cell, Column, Table
 from ..results import Results
-from .claims import counted, judged, verdict_cell
+from .claims import counted, judged, shown_claims, verdict_cell
 
 SECTION = "Claims"
 ORDER = 20
@@ -26,7 +26,8 @@ def nothing(results: Results) -> str:
 def table(results: Results) -> Table:
     """The verdicts by claim, data set and model."""
     frame = judged(results)
-    frame = frame[frame["dataset"] != AVERAGE]
+    tested = [claim.name for claim in shown_claims(results)]
+    frame = frame[(frame["dataset"] != AVERAGE) & frame["claim"].isin(tested)]
     return cells.table(
         results,
         "The claims on each data set",

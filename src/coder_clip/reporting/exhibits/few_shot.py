@@ -53,6 +53,7 @@ def table(results: Results) -> Table:
             notes.not_here(results),
             notes.splits(results, results.few_shot),
             notes.shots_left_out(results),
+            notes.one_view(results),
         ],
     )
 

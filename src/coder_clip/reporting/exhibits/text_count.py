@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from operator import attrgetter
-
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -17,7 +15,17 @@ ORDER = 30
 PHASES = ("evaluation",)
 
 CHOSEN = {"diverse": "^", "alike": "v"}
-nothing = attrgetter("names_alone")
+
+
+def nothing(results: Results) -> str:
+    """Why there is nothing to show; "" if there is."""
+    return "" if _shown(results) else results.names_alone
+
+
+def _shown(results: Results) -> list[str]:
+    """The data sets whose classes have texts besides a name, or many prompts."""
+    prompts = [d for d, m in results if results.evaluation(d, m).get("prompts")]
+    return [d for d in results.datasets if results.has_texts(d) or d in prompts]
 
 
 def draw(results: Results, image: Loader) -> Figure:
@@ -25,8 +33,9 @@ def draw(results: Results, image: Loader) -> Figure:
     # Dots are random subsets of the texts, the line is their mean. Marks are subsets chosen for
     # being diverse or alike: the distance to the line shows what the choice of texts matters
     # beside their number.
-    figure, panels = layout.panels(len(results.datasets))
-    for ax, dataset in zip(panels, results.datasets, strict=True):
+    datasets = _shown(results)
+    figure, panels = layout.panels(len(datasets))
+    for ax, dataset in zip(panels, datasets, strict=True):
         for i, model in enumerate(results.models):
             document, look = results.evaluation(dataset, model), layout.model(i)
             draws = document["text_counts"]

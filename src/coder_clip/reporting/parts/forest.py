@@ -64,10 +64,13 @@ class ForestRow:
 
 
 def forest(
-    groups: Mapping[str, Sequence[ForestRow]], panels: Sequence[str], x_label: str
+    groups: Mapping[str, Sequence[ForestRow]],
+    panels: Sequence[str],
+    x_label: str,
+    beside: int = BESIDE,
 ) -> Figure:
     """Draw the rows of each group below its heading, with a panel for each title; many panels in
-    several blocks.
+    several blocks of at most ``beside``.
     """
     # the lines of each label from top to bottom; a heading has no row
     labels: list[tuple[list[str], ForestRow | None]] = []
@@ -81,12 +84,11 @@ def forest(
         height = LINE * len(lines) + GAP
         places.append((y + height / 2, lines, row))
         y += height
-    # at most BESIDE panels side by side
-    blocks = [range(len(panels))[first : first + BESIDE] for first in range(0, len(panels), BESIDE)]
+    blocks = [range(len(panels))[first : first + beside] for first in range(0, len(panels), beside)]
     block_height = TITLE + y + AXIS
     figure = Figure(figsize=(DOUBLE, block_height * len(blocks) + LEGEND))
     # panels share what labels and margin leave of the width
-    width = (DOUBLE - LABELS - 0.06) / min(len(panels), BESIDE)
+    width = (DOUBLE - LABELS - 0.06) / min(len(panels), beside)
     statements = [(at, row) for at, _, row in places if row is not None]
     for above, block in enumerate(blocks):
         top = above * block_height + TITLE
@@ -146,8 +148,10 @@ def _panel(ax: Axes, i: int, rows: Sequence[tuple[float, ForestRow]], height: fl
             ends.append(small.value)
         mark = row.marks[i]
         if mark is None:
+            # right of the small marks, where there are some
+            right = max([0.0, *(small.value for small in (row.small[i] if row.small else ()))])
             ax.annotate(
-                row.absent[i], (0, at), (4, 0), textcoords="offset points", va="center",
+                row.absent[i], (right, at), (4, 0), textcoords="offset points", va="center",
                 fontsize=FONT, color=GREY,
                 annotation_clip=False,
             )  # fmt: skip

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from ...datasets.twins import GROUPED_BY
 from ..results import Results
+from .table import AVERAGE
 
 
 def splits(results: Results, datasets: Iterable[str]) -> str:
@@ -16,6 +18,38 @@ def splits(results: Results, datasets: Iterable[str]) -> str:
         of_split.setdefault(results.split(dataset), []).append(dataset)
     said = [f"{split} ({', '.join(names)})" for split, names in of_split.items() if split != "own"]
     return f"Splits: {'; '.join(said)}." if said else ""
+
+
+def groups_of(results: Results, dataset: str) -> str:
+    """Where the groups of a data set come from, in words; for AVERAGE of each data set. "" where no
+    two images can be alike, as in drawn data sets.
+    """
+    if dataset != AVERAGE:
+        return GROUPED_BY.get(results.manifest(dataset).get("grouped_by", ""), "")
+    of_source = _by_groups(results)
+    return "; ".join(f"{source} on {len(names)}" for source, names in of_source.items())
+
+
+def grouped(results: Results) -> str:
+    """Note on the groups behind every verdict: on which data sets they are declared, and on which
+    they are only detected.
+    """
+    said = [f"{source} ({', '.join(names)})" for source, names in _by_groups(results).items()]
+    if not said:
+        return ""
+    return (
+        f"Groups of near twins, which count as one observation in each verdict: {'; '.join(said)}."
+    )
+
+
+def _by_groups(results: Results) -> dict[str, list[str]]:
+    """Where groups come from, in words -> data sets."""
+    of_source: dict[str, list[str]] = {}
+    for dataset in results.datasets:
+        source = groups_of(results, dataset)
+        if source:
+            of_source.setdefault(source, []).append(dataset)
+    return of_source
 
 
 def rerank_off(results: Results) -> str:
@@ -59,6 +93,19 @@ def shots_left_out(results: Results) -> str:
         return [test, _lost_of(lost["shots"], lost["drawn"], "shots")]
 
     return _left_out([d for d in results.datasets if results.shots_of(d)], parts)
+
+
+def one_view(results: Results) -> str:
+    """Note on discriminants of one shot per class, where features come without augmented views."""
+    places = [d for d in results.features if 1 in results.shots_of(d)]
+    if not places:
+        return ""
+    return (
+        "With 1 shot per class and no augmented views, no two samples of a class differ, so there "
+        "is no covariance to estimate: the linear discriminant is then the nearest shot, as the "
+        "cache of raw features is, and GDA is CLIP alone. Their results at 1 shot are no evidence "
+        f"about discriminants ({', '.join(places)})."
+    )
 
 
 def several_seeds(results: Results) -> bool:

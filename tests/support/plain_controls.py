@@ -1,0 +1,187 @@
+"""Controls of CODER in plain NumPy: explicit descriptions, all pairs of images, loops over images.
+
+    python tests/support/plain_controls.py RESULTS DATASET …
+
+recomputes the controls of a run whose texts are features (such as results/true_clip), from its
+image and text features alone, and prints the largest deviation from its documents in points.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import safe_open
+
+Array = NDArray[Any]
+STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+
+def unit(rows: Array) -> Array:
+    """Rows of length 1, rounded to 25 bits as everywhere in this project, so that copies tie."""
+    rows = np.asarray(rows, dtype=np.float64)
+    rows = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-150)
+    return np.round(rows * 2.0**25) / 2.0**25
+
+
+def draw(rows: Array, count: int, seed: int) -> Array:
+    if len(rows) <= count:
+        return rows
+    return rows[np.sort(np.random.default_rng(seed).choice(len(rows), count, replace=False))]
+
+
+def rotation(width: int, seed: int) -> Array:
+    q, r = np.linalg.qr(np.random.default_rng(seed).standard_normal((width, width)))
+    return np.asarray(q * np.sign(np.diag(r)))
+
+
+def whitened(x: Array, val: Array, strength: float) -> Array:
+    """x minus the mean of val, times (scatter + trace / (n − 1))^(−strength / 2)."""
+    val = unit(val)
+    mean = val.mean(axis=0)
+    scatter = (val - mean).T @ (val - mean)
+    shrunk = scatter + np.trace(scatter) / (len(val) - 1) * np.eye(len(mean))
+    values, axes = np.linalg.eigh(shrunk)
+    power = axes @ np.diag((values / values[-1]) ** (-strength / 2)) @ axes.T
+    return np.asarray((unit(x) - mean) @ power)
+
+
+def projected(x: Array, rows: Array) -> Array:
+    """x on the first half of the principal components of rows."""
+    rows = unit(rows)
+    _, s, axes = np.linalg.svd(rows - rows.mean(axis=0), full_matrices=False)
+    kept = min(int((s**2 > 1e-12 * len(rows)).sum()), max(1, rows.shape[1] // 2))
+    return np.asarray(unit(x) @ axes[:kept].T)
+
+
+def controls(
+    x: Array, texts: Array, names: Array, val: Array, others: Array, own: Array, seed: int
+) -> Iterator[tuple[str, Array]]:
+    """Name -> description of images x (N, d) by each control; whitening apart."""
+    m, width = len(texts), x.shape[1]
+    yield "original", unit(x)
+    yield "coder", unit(x) @ unit(texts).T
+    yield "other_images", unit(x) @ unit(draw(others, m, seed)).T
+    yield "own_images", unit(x) @ unit(draw(own, m, seed)).T
+    turned = unit(texts) @ rotation(width, seed).T
+    yield "rotated_texts", unit(x) @ turned.T
+    directions = np.random.default_rng(seed).standard_normal((m, width))
+    yield "random_directions", unit(x) @ unit(directions).T
+    yield "centred", whitened(x, val, 0.0)
+    yield "projected", projected(x, names)
+    yield "projected_images", projected(x, draw(others, len(names), seed))
+
+
+def cosines(features: Array, groups: Array | None) -> Array:
+    """All cosines (N, N); −inf with itself and with near twins."""
+    rows = features / np.linalg.norm(features, axis=1, keepdims=True)
+    similarity = rows @ rows.T
+    same = np.eye(len(rows), dtype=bool)
+    if groups is not None:
+        same |= groups[:, None] == groups
+    similarity[same] = -np.inf
+    return np.asarray(similarity)
+
+
+def measured(
+    features: Array, labels: Array, k: int, groups: Array | None
+) -> tuple[float, float, float]:
+    """Accuracy of the vote of k, of the nearest, and R-precision, image by image."""
+    similarity = cosines(features, groups)
+    knn, nearest, precision = [], [], []
+    for i, row in enumerate(similarity):
+        order = np.argsort(-row, kind="stable")
+        order = order[np.isfinite(row[order])]
+        voters = labels[order[:k]].tolist()
+        # max takes the first of equal counts, so the nearest decides
+        winner = max(voters, key=voters.count) if voters else -1
+        knn.append(winner == labels[i])
+        nearest.append(bool(voters) and voters[0] == labels[i])
+        others = int(np.isfinite(row)[labels == labels[i]].sum())
+        if others:
+            precision.append((labels[order[:others]] == labels[i]).mean())
+    return float(np.mean(knn)), float(np.mean(nearest)), float(np.mean(precision))
+
+
+def strongest(val: Array, labels: Array, k: int, groups: Array | None) -> float:
+    accuracies = [measured(whitened(val, val, s), labels, k, groups)[0] for s in STRENGTHS]
+    return STRENGTHS[int(np.argmax(accuracies))]
+
+
+def tensors(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
+    with safe_open(path, "np") as file:
+        head = json.loads(file.metadata()["coder_clip"])
+        return {key: file.get_tensor(key) for key in file.keys()}, head  # noqa: SIM118
+
+
+def deviations(
+    results: Path, dataset: str, others: list[str], model: str = "clip-b32", seed: int = 0
+) -> dict[tuple[str, str], float]:
+    """(features, measure) -> this script's value minus the run's, in points; for whitening also
+    whether the strength is the one that validation images choose (0 or NaN).
+    """
+    folder = results / "image_features" / model
+    test, _ = tensors(folder / dataset / "test.safetensors")
+    val, val_head = tensors(folder / dataset / "val.safetensors")
+    shots, shots_head = tensors(folder / dataset / "shots.safetensors")
+    known = set(val_head["ids"])
+    new = [i for i, image in enumerate(shots_head["ids"]) if image not in known]
+    own = np.concatenate([unit(val["features"]), unit(shots["features"][new])])
+    pool = np.concatenate(
+        [unit(tensors(folder / o / "val.safetensors")[0]["features"]) for o in others]
+    )
+    texts, text_head = tensors(results / "text_features" / model / f"{dataset}.safetensors")
+    vocabulary = np.array([kind == "vocabulary" for kind in text_head["kind"]])
+    document = json.loads(
+        (results / "evaluation" / model / f"{dataset}.json").read_text(encoding="utf-8")
+    )
+    k = document["feature_quality"][0]["k"]
+    strength = strongest(val["features"], val["labels"], k, val.get("groups"))
+    described = dict(
+        controls(
+            test["features"],
+            texts["features"][vocabulary],
+            texts["imagenet_names"],
+            val["features"],
+            pool,
+            own,
+            seed,
+        )
+    )
+    described["whitened"] = whitened(test["features"], val["features"], strength)
+    found = {
+        name: measured(features, test["labels"], k, test.get("groups"))
+        for name, features in described.items()
+    }
+    right = document["controls"]["whitening"] == strength
+    deviation: dict[tuple[str, str], float] = {("whitening", ""): 0.0 if right else float("nan")}
+    for entry in document["feature_quality"]:
+        name = entry["features"]
+        if name in found:
+            for i, measure in ((0, "knn_accuracy"), (2, "retrieval_precision")):
+                deviation[name, measure] = 100 * (found[name][i] - entry[measure]["value"])
+    for entry in document["neighbour_tests"]:
+        before, after = entry["before"], entry["after"]
+        if {before, after} <= set(found):
+            i = ("knn", "nearest", "r_precision").index(entry["measure"])
+            expected = found[after][i] - found[before][i]
+            key = f"{after} - {before}", entry["measure"]
+            deviation[key] = 100 * (expected - entry["difference"]["value"])
+    return deviation
+
+
+def main(results: Path, datasets: list[str]) -> None:
+    """datasets: those with validation images that are no parts, in the run's order: its pool."""
+    for dataset in datasets:
+        found = deviations(results, dataset, [d for d in datasets if d != dataset])
+        worst = max(found, key=lambda key: abs(found[key]))
+        print(f"{dataset}: {len(found)} numbers, at most {found[worst]:+.4f} points {worst}")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2:])

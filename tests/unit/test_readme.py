@@ -20,20 +20,19 @@ from coder_clip.texts.sets import load_pair_set, load_text_set
 REPO = Path(__file__).resolve().parents[2]
 
 
-def test_the_main_table_is_that_of_the_results() -> None:
-    """Figures in README that no command gives would mislead."""
-    table = REPO / "results/tables/claims.md"
-    if not table.is_file():
+@pytest.mark.parametrize(
+    ("page", "table"), [("README.md", "claims"), ("docs/embedded.md", "zero_shot")]
+)
+def test_a_table_of_a_page_is_that_of_the_results(page: str, table: str) -> None:
+    """Figures that no command gives would mislead."""
+    file = REPO / f"results/tables/{table}.md"
+    if not file.is_file():
         pytest.skip("no results here: make reproduce")
-    rows = [line for line in table.read_text(encoding="utf-8").splitlines() if line.startswith("|")]
-    readme = (REPO / "README.md").read_text(encoding="utf-8")
-    shown = (
-        readme.partition("<!-- table: begin -->\n")[2]
-        .partition("<!-- table: end -->")[0]
-        .splitlines()
-    )
-    assert len(shown) > 8
-    assert [line for line in rows if line in shown] == shown, (
+    rows = [line for line in file.read_text(encoding="utf-8").splitlines() if line.startswith("|")]
+    text = (REPO / page).read_text(encoding="utf-8")
+    shown = text.partition("<!-- table: begin -->\n")[2].partition("<!-- table: end -->")[0]
+    assert len(shown.splitlines()) > 8
+    assert [line for line in rows if line in shown.splitlines()] == shown.splitlines(), (
         "a line that is not in the table, or another order"
     )
 

@@ -26,7 +26,7 @@ Pairs = list[tuple[str, int]]
 Splits = dict[str, Pairs]
 
 
-def read_file(name: str, path: Path, reader: Callable[[Path], Any]) -> Any:
+def contents(name: str, path: Path, reader: Callable[[Path], Any]) -> Any:
     """Read a file of the data set ``name`` with ``reader``; UserError if it cannot be read."""
     try:
         return reader(path)
@@ -52,7 +52,7 @@ class Place:
 
     def read(self, file: str, reader: Callable[[Path], Any]) -> Any:
         """Read a file of the data set with ``reader``; UserError if it cannot be read."""
-        return read_file(self.name, self.folder / file, reader)
+        return contents(self.name, self.folder / file, reader)
 
     def lines(self, file: str) -> Iterator[tuple[str, str]]:
         """Yield (where, line) for each non-empty line of a text file; ``where`` names file and line
@@ -123,7 +123,7 @@ def coop(place: Place) -> Splits:
 
 def coop_file(name: str, file: Path, classes: Sequence[str]) -> Splits:
     """Read a split file in the form of CoOp's (`coop`). name: of the data set, for messages."""
-    document = read_file(name, file, lambda path: json.loads(path.read_bytes()))
+    document = contents(name, file, lambda path: json.loads(path.read_bytes()))
     splits: Splits = {}
     for split in SPLITS:
         pairs = splits[split] = []

@@ -249,7 +249,7 @@ def test_a_vocabulary_describes_by_all_of_its_texts_and_beats_some_of_them(tmp_p
         for name, texts in (("coder", vocabulary), ("coder_few", vocabulary[torch.tensor(few)]))
     }
     # one text of 130 moves no neighbour, but every inner product
-    compact, whole = evaluation.by_vocabulary(vocabulary, x), described(vocabulary)
+    compact, whole = evaluation.described_by(vocabulary).compact(x), described(vocabulary)
     torch.testing.assert_close(compact @ compact.T, whole @ whole.T, atol=1e-6, rtol=0)
     of_features = {q["features"]: q["knn_accuracy"]["value"] for q in document["feature_quality"]}
     for name, (five, _) in knn.items():

@@ -71,6 +71,11 @@ class Whitening:
     values: Tensor
     axes: Tensor
 
+    @property
+    def has_spread(self) -> bool:
+        """False if all images are equal: then there is nothing to whiten by."""
+        return float(self.values.max()) > 0
+
     @classmethod
     def of(cls, images: Tensor) -> Whitening:
         """Fit to images (n, d)."""

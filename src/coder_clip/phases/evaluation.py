@@ -383,8 +383,8 @@ class Compared:
         yield "rotated_texts", self.coder.compact(rotated(x, random_rotation(width, e.seed)))
         directions = random_directions(count, width, e.seed)
         yield "random_directions", described_by(directions).compact(x)
-        if val is not None:
-            whitening = Whitening.of(val.features)
+        whitening = None if val is None else Whitening.of(val.features)
+        if val is not None and whitening is not None and whitening.has_spread:
             yield "centred", whitening(x, 0.0)
             strength = whitening.strongest(
                 val.features, val.labels.numpy(), e.neighbors, val.groups

@@ -41,20 +41,24 @@ def nothing(results: Results) -> str:
 
 
 def table(results: Results) -> Table:
-    """A row for each control, and for each place a column by measure."""
+    """A row for each control and place, and a column for each measure: two data sets in one row
+    would be wider than a printed page.
+    """
     frame = judged(results)
     record_of = _record_of(results)
-    places = shown_places(results)
     columns = [Column("Neighbours by texts against", numeric=False)]
-    for place in places:
-        for _, label in NEIGHBOUR_MEASURES.values():
-            columns.append(Column(_head(results, place, label), line=True))
+    several = len(shown_places(results)) > 1
+    if several:
+        columns.append(Column("On", numeric=False))
+    columns += [Column(label, line=True) for _, label in NEIGHBOUR_MEASURES.values()]
     rows = []
     for stated, names in _controls(results).items():
-        row = [Cell(stated)]
-        for place in places:
+        for place in shown_places(results):
+            row = [Cell(stated)]
+            if several:
+                row.append(Cell(_head(results, place)))
             row += [verdict_cell(record_of[name, *place]) for name in names]
-        rows.append(row)
+            rows.append(row)
     return Table(
         TITLE,
         " ".join(filter(None, [CAPTION, cells.only(results)])),
@@ -115,10 +119,10 @@ def _record_of(results: Results) -> dict[tuple[str, str, str], Mapping[Any, Any]
     return {(r["claim"], r["dataset"], r["model"]): r for r in records}
 
 
-def _head(results: Results, place: tuple[str, str], label: str) -> str:
-    """The head of a column or panel: the measure, and the place if there are several."""
+def _head(results: Results, place: tuple[str, str], label: str = "") -> str:
+    """The place if there are several, and the measure."""
     dataset, model = place
-    parts = [label]
+    parts = [label] if label else []
     if not counted(results) and len(results.datasets) > 1:
         parts.insert(0, "mean" if dataset == AVERAGE else dataset)
     if len(results.models) > 1:

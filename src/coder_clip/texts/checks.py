@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from .sets import PairSet, TextSet
 
 FEWEST = 3  # attributes per class and texts per side of a pair
+MAX_SHARED = 0.1  # share of the classes that may have the same attribute
+MAX_NAMED = 3  # other classes in one message; more are counted
 RULES = {  # rule: what to do
     "classes": "name the classes as the data set does, each once",
     "form": "write one plain phrase: no marks, brackets, quotes, lists or full stop",
@@ -53,11 +55,6 @@ JOINERS = "\u200c\u200d"  # part of the spelling in Persian and Indic scripts
 BY_ENCODER = ("alike", "sides")
 DESCRIPTIONS = ("attribute", "one_to_one")
 UNCHECKED = ("name", "sentence")
-_QUOTES = "\"'“”„‟‘’‚«»‹›「」『』《》`´"
-# "which has" and the like, which the template says already
-_HAS = re.compile(
-    r"^(?:(?:which|that|it|they)\s+)*(?:usually |often |typically )?(?:has|have)\s+", re.I
-)
 # markup, entities, marks of lists, abbreviations such as "etc", addresses
 _MARKUP = re.compile(
     r"[*<>\[\]{}()|`\\#=~^]|%[0-9a-f]{2}|[;:](?:\s|$)|^\W*[-•–]\s|^\d+[.)]\s|\betc\b|…|\.\.\.|\be\.g\.|\bi\.e\.|&\w+;"
@@ -117,30 +114,6 @@ class Fault:
 # ---- one text
 
 
-def clean(text: str) -> str:
-    """Normalize a model's text: NFC, single spaces, no quotes around it, no full stop, no "has" of
-    the template.
-    """
-    # line breaks stay: two lines are two texts, which `_broken` refuses
-    lines = unicodedata.normalize("NFC", text).replace("_", " ").strip().splitlines()
-    text = "\n".join(" ".join(line.split()) for line in lines)
-    # quotes and full stops may enclose each other: strip until nothing changes
-    bare = _bare(text)
-    while bare != text:
-        text, bare = bare, _bare(bare)
-    return _HAS.sub("", text, count=1)
-
-
-def _bare(text: str) -> str:
-    """A text without one layer of spaces, quotes and full stops."""
-    text = text.strip()
-    # the marks of feet and inches (5'6") belong to the text, which is refused later
-    inches = re.search(r"\d['\"]+$", text) and text[0] not in _QUOTES
-    if not inches:
-        text = text.strip(_QUOTES)
-    return text.rstrip(".;,。；，")
-
-
 def control(text: str) -> str:
     """Characters that are not text: control, format and direction marks, private, unassigned, lone
     surrogates.
@@ -173,8 +146,8 @@ class Names:
     """The class names of a data set, and the texts that its classes have already, for `fault`.
 
     of: the stems of a name, joined -> the name. in_any_order: the same for words in any order.
-    words: number of words of the longest name. texts: kind -> key of a text -> owner that has the
-    text -> the text in the words of this owner.
+    words: number of words of the longest name. count: number of different names. texts: kind -> key
+    of a text -> owner that has the text -> the text in the words of this owner.
     """
 
     def __init__(self, classes: Iterable[str]) -> None:
@@ -182,6 +155,7 @@ class Names:
         self.of = {"".join(stems(c)): c for c in shown if stems(c)}
         self.in_any_order = {same_name(c): c for c in shown if stems(c)}
         self.words = max((len(stems(c)) for c in shown), default=1)
+        self.count = len({name_key(c) for c in shown})
         self.texts: dict[str, dict[str, dict[str, str]]] = defaultdict(lambda: defaultdict(dict))
 
     def same(self, text: str) -> str | None:
@@ -224,12 +198,36 @@ class Names:
         """Note that a class has a text."""
         self.texts[kind][_key(kind, text)].setdefault(owner, text)
 
-    def having(self, kind: str, text: str, but: str = "") -> list[str]:
+    def owners(self, kind: str, text: str) -> list[str]:
+        """The classes that have a text of a kind, in alphabetical order."""
+        return sorted(self.texts[kind].get(_key(kind, text), {}))
+
+    def having(self, kind: str, text: str, but: str) -> list[str]:
         """The classes that have a text of a kind, without the class ``but`` and classes of the same
         name.
         """
-        owners = self.texts[kind].get(_key(kind, text), {})
-        return [owner for owner in owners if name_key(owner) != name_key(but)]
+        return [o for o in self.owners(kind, text) if name_key(o) != name_key(but)]
+
+    def named_as(self, attribute: str) -> str:
+        """The kind of name that some class gives a text: an attribute must not be one. Empty if it
+        is none.
+        """
+        kinds = (kind for kind in ("analogous", "synonym") if self.owners(kind, attribute))
+        return next(kinds, "")
+
+    def sharing(self, kind: str, text: str, name: str) -> str:
+        """Who else has a text of a class, in words."""
+        others = self.having(kind, text, but=name)
+        if len(others) > MAX_NAMED:
+            return f"{len(others) + 1} of {self.count} classes have it"
+        return f"also a text of {' and of '.join(others)}"
+
+    def is_common(self, attribute: str, max_shared: float) -> bool:
+        """True if two classes or more have an attribute, and more than this share of all. Classes
+        of one name count as one.
+        """
+        owners = {name_key(owner) for owner in self.owners("attribute", attribute)}
+        return len(owners) > max(1.0, max_shared * self.count)
 
 
 def _key(kind: str, text: str) -> str:
@@ -387,10 +385,6 @@ def _names(text: str, kind: str, name: str, names: Names, other: str) -> tuple[s
     if kind == "attribute":
         # the name of another class, alone or as a part of two words or more
         named = named or names.within(text, spaces(name))
-        # an attribute must not be an analogous thing or a synonym of any class
-        kinds = [k for k in ("analogous", "synonym") if names.texts[k].get(same_name(text))]
-        if named is None and kinds:
-            return "other name", f"it is a name ({kinds[0]}) and not what something has"
     else:
         # a text of a pair may name any class but these two
         named = spaces(other) if other and _mentions(text, other) else None
@@ -420,12 +414,30 @@ def _analogous_fault(text: str, kind: str, name: str, names: Names) -> tuple[str
     within = names.within(text, spaces(name), head=True)
     if within:
         return "analogous", f"the name of a class in it ({within})"
-    owners = list(names.texts["synonym"].get(same_name(text), ()))
-    if owners:
-        return "analogous", f"a synonym of {owners[0]}"
-    owners = list(names.texts["attribute"].get(same_text(text), ()))
-    if owners:
-        return "analogous", f"an attribute of {owners[0]}"
+    return None
+
+
+def across(
+    text: str, kind: str, name: str, names: Names, max_shared: float = MAX_SHARED
+) -> tuple[str, str] | None:
+    """(rule, why) of what other classes or other kinds have as well; None if nothing forbids it.
+
+    It depends on the texts in ``names`` and not on their order. name: the class of the text.
+    max_shared: the largest share of the classes that may have the same attribute.
+    """
+    if kind == "attribute":
+        named_as = names.named_as(text)
+        if named_as:
+            return "other name", f"it is a name ({named_as}) and not what something has"
+        if names.is_common(text, max_shared):
+            return "shared", names.sharing(kind, text, name)
+    if kind == "analogous":
+        for other, article in (("synonym", "a"), ("attribute", "an")):
+            owners = names.owners(other, text)
+            if owners:
+                return "analogous", f"{article} {other} of {owners[0]}"
+    if kind == "synonym" and names.having(kind, text, but=name):
+        return "synonym", names.sharing(kind, text, name)
     return None
 
 
@@ -465,10 +477,10 @@ def _english_problem(text: str, kind: str) -> tuple[str, str] | None:
     words = plain(text).split()
     if set(words) <= e.vague:
         return "vague", "it describes nothing"
-    # A single word is enough as a plural, such as "stripes". A word with other letters than ASCII
-    # is not judged.
-    alone = kind == "attribute" and len(text.split()) == 1
-    if alone and not words[0].endswith("s") and words[0].isascii():
+    # A single word is enough as a plural, such as "stripes", and as a material, such as "gravy". A
+    # word with other letters than ASCII is not judged.
+    alone = kind == "attribute" and len(text.split()) == 1 and words[0].isascii()
+    if alone and not words[0].endswith("s") and words[0] not in e.enough:
         return "vague", "one word says too little"
     return None
 
@@ -481,13 +493,15 @@ def check_texts(
     pairs: PairSet | None = None,
     more: Iterable[Fault] = (),
     classes: Sequence[str] | None = None,
+    max_shared: float = MAX_SHARED,
 ) -> list[Fault]:
     """All faults of a text set and its pairs, but for the exceptions that they list.
 
     more: faults that an encoder found (`similar.faults`). classes: names of the data set, if they
-    are known. An exception that nothing needs is a fault itself, unless its rule depends on the
-    encoder."""
-    found = [*_of_names(texts, classes), *_of_classes(texts)]
+    are known. max_shared: the largest share of the classes that may have the same attribute. An
+    exception that nothing needs is a fault itself, unless its rule depends on the encoder.
+    """
+    found = [*_of_names(texts, classes), *_of_classes(texts, max_shared)]
     exceptions = list(texts.exceptions)
     if pairs is not None:
         found += _of_pairs(texts, pairs)
@@ -542,7 +556,7 @@ def _of_names(texts: TextSet, classes: Sequence[str] | None) -> Iterator[Fault]:
             yield Fault(name, "name", name, "classes", f"the data set has no such class{close}")
 
 
-def _of_classes(texts: TextSet) -> Iterator[Fault]:
+def _of_classes(texts: TextSet, max_shared: float) -> Iterator[Fault]:
     """Faults of the texts of classes: of each text, of their number, and of texts that classes
     share.
     """
@@ -564,14 +578,14 @@ def _of_classes(texts: TextSet) -> Iterator[Fault]:
             few = kind == "attribute" and described and len(c.attribute) < FEWEST
             if empty or few:
                 yield Fault(spaces(c.name), kind, "", "count", _number(len(c.of(kind))))
-    # texts of two classes; classes of one name may share theirs
+    # once for all classes that share a text
     for kind, rule in (("attribute", "shared"), ("synonym", "synonym")):
         for text_of in names.texts[kind].values():  # owner -> the text in the words of this owner
-            owner, *others = text_of
-            others = [o for o in others if name_key(o) != name_key(owner)]
-            if others:
-                why = f"also a text of {' and of '.join(others)}"
-                yield Fault(owner, kind, text_of[owner], rule, why)
+            owner = next(iter(text_of))
+            text = text_of[owner]
+            found = across(text, kind, owner, names, max_shared)
+            if found and found[0] == rule:
+                yield Fault(owner, kind, text, *found)
 
 
 def _of_pairs(texts: TextSet, pairs: PairSet) -> Iterator[Fault]:
@@ -617,6 +631,11 @@ def _of_list(
     seen = set[str]()
     for text in texts:
         found = fault(text, kind, name, names, other)
+        if found is None and kind in OF_CLASS:
+            found = across(text, kind, name, names)
+            # what classes share is reported once, for all of them
+            if found and found[0] in ("shared", "synonym"):
+                found = None
         if found:
             yield Fault(owner, kind, text, *found)
         key = repeat_key(kind, text)

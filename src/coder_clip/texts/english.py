@@ -154,6 +154,7 @@ class English:
         unseen = "|".join(listed("unseen", "words"))
         self.unseen = re.compile(rf"\b(?:{unseen})s?\b|{patterns('unseen')}")
         self.vague = set(listed("vague", "words"))
+        self.enough = set(listed("vague", "enough"))
         self.refusal, self.question, self.nothing, self.unwritten, self.wording = (
             re.compile(patterns(section), re.I)
             for section in ("refusal", "question", "nothing", "unwritten", "wording")

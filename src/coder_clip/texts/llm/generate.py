@@ -17,7 +17,7 @@ from . import answers as form_of
 from . import budget, prompts
 from .budget import Budget, CostEstimate, amount
 from .prompts import Request, item_key
-from .requests import MAX_REASKS, Answer, Item, Sides
+from .requests import Answer, Item, Sides, settle
 from .server import api_key, same_model
 from .store import Answers, Stored
 
@@ -43,16 +43,37 @@ class Generator:
         self.served: set[str] = set()  # names under which models answered
         self.said: dict[str, str] = {}  # words of an answer -> the class they were first said of
 
-    def ahead(self, items: Iterable[Item], seen: set[str]) -> tuple[CostEstimate, int]:
-        """Estimate the next round, and count stored answers. seen: keys of items to leave out; the
-        keys of this round are added.
+    def ahead(
+        self, items: Sequence[Item], seen: set[str], review: Review | None = None
+    ) -> tuple[CostEstimate, int, int]:
+        """Estimate what is left to ask, as far as the stored answers tell; count stored answers,
+        and requests that ask again.
+
+        The stored answers are judged as in a run, so what they make necessary is included. seen:
+        keys of items to leave out; those of this estimate are added.
         """
-        items = list(items)
-        missing = {key: item for key, item in self._missing(items).items() if key not in seen}
-        stored = {key for key, answer in map(self._stored, items) if answer is not None}
+        if review is not None:
+            review.apply(items)
+        missing: dict[str, Item] = {}
+        stored = set[str]()
+        waiting = items
+        while waiting:
+            answered = []
+            for item in waiting:
+                key, found = self._stored(item)
+                if found is not None:
+                    stored.add(key)
+                    item.take(found.answer, found.key, read(found.answer, item))
+                    answered.append(item)
+                elif key not in seen:
+                    missing[key] = item
+            settle(items, self.generator.max_shared)
+            waiting = [item for item in answered if item.again(self.generator.max_reasks)]
         seen.update(missing)
-        requests = (request for request, _ in self._requests(missing.values()))
-        return budget.estimate(requests, self.generator), len(stored)
+        requests = list(self._requests(missing.values()))
+        again = sum(group[0].asked > 0 for _, group in requests)
+        estimate = budget.estimate((request for request, _ in requests), self.generator)
+        return estimate, len(stored), again
 
     def check(self, items: list[Item]) -> None:
         """Check that there is a key, unless all answers are stored. UserError if not."""
@@ -70,13 +91,17 @@ class Generator:
             review.apply(items)
         for item in items:
             item.rule = rule if item.kind == "analogous" else None
-        waiting = items
-        # one more than the reasks; analogous names have MAX_REASKS of their own
-        for number in range(1, 2 + max(MAX_REASKS, self.generator.max_reasks)):
+        waiting, number = items, 0
+        # this ends, because each item is asked a limited number of times
+        while waiting:
+            number += 1
             self._round(waiting, number)
-            waiting = [item for item in waiting if item.again(self.generator.max_reasks)]
-            if not waiting:
-                break
+            settle(items, self.generator.max_shared)
+            # of all items: one that had enough texts may lose some that many classes turn out to
+            # have
+            waiting = [item for item in items if item.again(self.generator.max_reasks)]
+        for item in items:
+            item.relent()
         self._report(items)
 
     def _round(self, items: list[Item], number: int) -> None:
@@ -256,7 +281,8 @@ def provenance(kind: str, items: Sequence[Item], generator: GeneratorConfig) -> 
     """Provenance of the texts of one kind. All of it comes from stored answers, so it is always the
     same.
 
-    from: per class, the key of the stored answer of each text. not_accepted: [class, text, why,
+    from: per class, the key of the stored answer of each text. common: attributes that many classes
+    have, of classes that would have too few without them. not_accepted: [class, text, why,
     key, side] of every text that was not accepted; without side for texts of a class.
     """
     # each answer once: items share the answers of their request
@@ -286,6 +312,7 @@ def provenance(kind: str, items: Sequence[Item], generator: GeneratorConfig) -> 
             "completion": sum(a.completion_tokens or 0 for a in answers),
         },
         "without": [i.owner for i in items if i.failed],
+        "common": {i.owner: i.common for i in items if i.common},
         "not_accepted": not_accepted,
         "from": {i.owner: _sources(i) for i in items if any(i.texts.values())},
     }

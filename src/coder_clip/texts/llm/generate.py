@@ -277,23 +277,34 @@ def groups(items: Iterable[Item], generator: GeneratorConfig) -> Iterator[list[I
         yield from (group[i : i + most] for i in range(0, len(group), most))
 
 
-def provenance(kind: str, items: Sequence[Item], generator: GeneratorConfig) -> dict[str, Any]:
+def provenance(
+    kind: str, items: Sequence[Item], generator: GeneratorConfig, counted: dict[str, str]
+) -> dict[str, Any]:
     """Provenance of the texts of one kind. All of it comes from stored answers, so it is always the
     same.
 
+    counted: key of an answer -> the kind whose provenance has its tokens and cost; those of this
+    kind are added. Kinds that are asked together share their answers, and money counts once.
+
     from: per class, the key of the stored answer of each text. common: attributes that many classes
-    have, of classes that would have too few without them. not_accepted: [class, text, why,
-    key, side] of every text that was not accepted; without side for texts of a class.
+    have, of classes that would have too few without them. asked_with: kinds whose questions asked
+    for this kind too, and whose provenance has the tokens and cost of these answers. not_accepted:
+    [class, text, why, key, side] of every text that was not accepted; without side for texts of a
+    class.
     """
     # each answer once: items share the answers of their request
-    answers = {key: answer for item in items for key, answer in item.answers.items()}.values()
+    by_key = {key: answer for item in items for key, answer in item.answers.items()}
+    answers = by_key.values()
+    shared = sorted({counted[key] for key in by_key if key in counted})
+    own = [answer for key, answer in by_key.items() if key not in counted]
+    counted.update(dict.fromkeys(by_key.keys() - counted.keys(), kind))
     not_accepted = []
     for item in items:
         for v in item.refused:
             side = [v.side] if v.side else []
             not_accepted.append([v.owner, v.text, v.why, v.answer, *side])
     days = sorted({a.date for a in answers})
-    costs = [a.cost for a in answers if a.cost is not None]
+    costs = [a.cost for a in own if a.cost is not None]
     note: dict[str, Any] = {
         "source": "llm",
         "model": generator.model,
@@ -308,9 +319,10 @@ def provenance(kind: str, items: Sequence[Item], generator: GeneratorConfig) -> 
         "asked_again": sum(max(0, i.asked - 1) for i in items),
         "refused": sum(i.refusals for i in items),
         "tokens": {
-            "prompt": sum(a.prompt_tokens or 0 for a in answers),
-            "completion": sum(a.completion_tokens or 0 for a in answers),
+            "prompt": sum(a.prompt_tokens or 0 for a in own),
+            "completion": sum(a.completion_tokens or 0 for a in own),
         },
+        "asked_with": shared,
         "without": [i.owner for i in items if i.failed],
         "common": {i.owner: i.common for i in items if i.common},
         "not_accepted": not_accepted,
@@ -318,7 +330,7 @@ def provenance(kind: str, items: Sequence[Item], generator: GeneratorConfig) -> 
     }
     if generator.prices:
         note["cost"] = {"money": round(sum(costs), 6), "currency": generator.prices.currency}
-        unknown = len(answers) - len(costs)
+        unknown = len(own) - len(costs)
         if unknown:
             note["cost"]["unknown_for"] = unknown
     # empty fields are left out, but not counts of 0

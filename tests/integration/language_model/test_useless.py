@@ -14,7 +14,7 @@ import pytest
 from coder_clip.datasets.base import Templates
 from coder_clip.errors import UserError
 from coder_clip.texts.cleaning import clean
-from llm_server import Server, named
+from llm_server import SAID, Server, named
 
 pytest.importorskip("coder_clip.texts.llm.source", reason="src/coder_clip/texts/llm is not here")
 from coder_clip.texts.llm import metered
@@ -213,8 +213,38 @@ def test_a_refused_parameter_is_named_although_the_server_lists_response_format(
     server: Server, tmp_path: Path
 ) -> None:
     server.behaviours = ["seed"] * 50
-    with pytest.raises(UserError, match="Unsupported parameter: 'seed'"):
+    with pytest.raises(UserError, match=r"Unsupported parameter: 'seed'.*'generator\.seed: null'"):
         run(settings(server, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("said", "hint"),
+    [
+        ("Unsupported parameter: 'temperature'", "'generator.temperature: null' leaves it out"),
+        (
+            "Unsupported value: 'temperature' does not support 0.7 with this model. Only the "
+            "default (1) value is supported.",
+            "'generator.temperature: null' leaves it out",
+        ),
+        (
+            "Unsupported parameter: 'max_tokens' is not supported with this model. Use "
+            "'max_completion_tokens' instead.",
+            "'generator.max_tokens: null' leaves it out, and generator.extra takes max_completion",
+        ),
+        ("top_k: Extra inputs are not permitted", "remove generator.extra.top_k"),
+        ("Country not supported", ""),
+    ],
+)
+def test_a_refused_parameter_names_the_key_of_the_configuration(
+    server: Server, tmp_path: Path, said: str, hint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever reads "Unsupported parameter" does not know that null leaves it out."""
+    monkeypatch.setitem(SAID, "said", (400, said, None, {}))
+    server.behaviours = ["said"] * 50
+    with pytest.raises(UserError) as caught:
+        run(settings(server, tmp_path, extra={"top_k": 3}))
+    assert hint in str(caught.value)
+    assert bool(hint) == ("generator." in str(caught.value))
 
 
 def test_an_address_without_v1_gets_a_hint(server: Server, tmp_path: Path) -> None:

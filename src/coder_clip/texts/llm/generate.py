@@ -278,7 +278,10 @@ def groups(items: Iterable[Item], generator: GeneratorConfig) -> Iterator[list[I
 
 
 def provenance(
-    kind: str, items: Sequence[Item], generator: GeneratorConfig, counted: dict[str, str]
+    kind: str,
+    items: Sequence[Item],
+    generator: GeneratorConfig,
+    counted: dict[str, str] | None = None,
 ) -> dict[str, Any]:
     """Provenance of the texts of one kind. All of it comes from stored answers, so it is always the
     same.
@@ -295,6 +298,7 @@ def provenance(
     # each answer once: items share the answers of their request
     by_key = {key: answer for item in items for key, answer in item.answers.items()}
     answers = by_key.values()
+    counted = {} if counted is None else counted
     shared = sorted({counted[key] for key in by_key if key in counted})
     own = [answer for key, answer in by_key.items() if key not in counted]
     counted.update(dict.fromkeys(by_key.keys() - counted.keys(), kind))

@@ -70,7 +70,7 @@ def make_pairs(task: Task, pairs: Sequence[tuple[int, int]]) -> PairSet:
         for item in items
         if not item.failed
     ]
-    note = provenance("one_to_one", items, generator, {})
+    note = provenance("one_to_one", items, generator)
     return PairSet(dataset=task.dataset, pairs=made, provenance={"one_to_one": note})
 
 

@@ -20,6 +20,7 @@ from .english import english, plain, same_name, same_text, stems
 from .kinds import KINDS, OF_CLASS
 from .names import name_key, plain_name
 from .sentences import spaces
+from .spelling import misspelt
 
 if TYPE_CHECKING:
     from .sets import PairSet, TextSet
@@ -36,6 +37,11 @@ RULES = {  # rule: what to do
     "language": "write it in English, as the templates are",
     "own name": "describe the class without its name",
     "other name": "describe what is seen without the name of another class",
+    "spelling": "correct the word",
+    "unfit": "begin with a thing that it has, as in 'a red tail' or 'a coat of grey fur'",
+    "itself": "say what it has, not what it is",
+    "opposite": "keep the one that is true, or say where each is",
+    "everyday": "look whether it means the class; if so, say it in other words",
     "negation": "say what is there instead",
     "comparative": "say 'long' or 'very long', or name what it is compared with",
     "unseen": "name what a photo shows",
@@ -50,9 +56,12 @@ RULES = {  # rule: what to do
     "exception": "remove it from 'exceptions'",
 }
 MAX_CHARACTERS, MAX_NAME_CHARACTERS = 200, 60  # of a text and of a name; longer ones are prose
-MAX_WORDS = 16  # of a description
+MAX_WORDS = 20  # of a description
 JOINERS = "\u200c\u200d"  # part of the spelling in Persian and Indic scripts
 BY_ENCODER = ("alike", "sides")
+# Rules that a text of a set may break for a reason that only a reader sees. A model's texts that
+# break the first two are refused all the same.
+WARNED = ("unfit", "itself", "everyday", "opposite")
 DESCRIPTIONS = ("attribute", "one_to_one")
 UNCHECKED = ("name", "sentence")
 # markup, entities, marks of lists, abbreviations such as "etc", addresses
@@ -146,8 +155,10 @@ class Names:
     """The class names of a data set, and the texts that its classes have already, for `fault`.
 
     of: the stems of a name, joined -> the name. in_any_order: the same for words in any order.
-    words: number of words of the longest name. count: number of different names. texts: kind -> key
-    of a text -> owner that has the text -> the text in the words of this owner.
+    words: number of words of the longest name. count: number of different names.
+    vocabulary: words of the names. kinds: matches a description that says what kind of thing the
+    classes are. texts: kind -> key of a text -> owner that has the text -> the text in the words of
+    this owner.
     """
 
     def __init__(self, classes: Iterable[str]) -> None:
@@ -156,6 +167,8 @@ class Names:
         self.in_any_order = {same_name(c): c for c in shown if stems(c)}
         self.words = max((len(stems(c)) for c in shown), default=1)
         self.count = len({name_key(c) for c in shown})
+        self.vocabulary = frozenset(w for c in shown for w in plain(c).split())
+        self.kinds = english().itself(shown)
         self.texts: dict[str, dict[str, dict[str, str]]] = defaultdict(lambda: defaultdict(dict))
 
     def same(self, text: str) -> str | None:
@@ -193,6 +206,15 @@ class Names:
                 if not head or i + n == len(words):
                     return named
         return None
+
+    def single(self, text: str, own: str) -> str | None:
+        """Another class of one word whose name a text has; None if there is none. Most of them are
+        everyday words, as in "a hook at the end" beside a class "hook".
+
+        own: the name of the text's own class.
+        """
+        others = (self.of.get(word) for word in stems(text) if word not in stems(own))
+        return next((name for name in others if name is not None), None)
 
     def take(self, kind: str, owner: str, text: str) -> None:
         """Note that a class has a text."""
@@ -272,7 +294,52 @@ def fault(
     word = e.foreign(text, f"{name} {other} {photo}", KINDS[kind].are_names)
     if word:
         return "language", f"'{word}' is not English"
-    return _english_problem(straight, kind)
+    found = _english_problem(straight, kind)
+    if found is None and kind in DESCRIPTIONS:
+        found = (
+            _unfit(straight)
+            or _itself(straight, name, names)
+            or _spelling(straight, f"{name} {other} {photo}", names)
+        )
+    return found
+
+
+def _unfit(text: str) -> tuple[str, str] | None:
+    """(rule, why) of a description that says how or where something is, and not what it has; None
+    if it does not. The encoder reads it all the same.
+    """
+    e = english()
+    found = e.unfit.search(text)
+    if found:
+        return "unfit", f"'{found[0].strip()}' in it"
+    # "brown or grey", "yellow-green with brown streaks"; but "a white", "yellow light"
+    looks = plain(text.split(" with ")[0]).split()
+    article = re.match(r"an?\s", text, re.I) or looks[-1:] == ["light"]
+    more = len(looks) > 1 or " with " in text
+    if more and not article and {word.removesuffix("ish") for word in looks} <= e.looks:
+        return "unfit", "it says how something is, and not what it has"
+    return None
+
+
+def _itself(text: str, name: str, names: Names) -> tuple[str, str] | None:
+    """(rule, why) of a description that says what kind of thing something is; None if it does not.
+
+    "which has a white seabird" puts a second bird into the photo, "which has a small, round cup" a
+    second cup beside the tea cup.
+    """
+    head = names.kinds.match(text)
+    if head is None:
+        # the thing that the class is: the last word of its name, or the one before "of"
+        words = plain(spaces(name)).split(" of ")[0].split()
+        if words and "and" not in words:
+            head = english().headed(frozenset(words[-1:])).match(text)
+    return ("itself", f"'{head['kind']}' is the thing itself") if head else None
+
+
+def _spelling(text: str, own: str, names: Names) -> tuple[str, str] | None:
+    """(rule, why) of a misspelt word; None if there is none. own: names that the text may have."""
+    found = misspelt(text, english().spelled | names.vocabulary, own)
+    return ("spelling", f"'{found[0]}' is no word; is it '{found[1]}'?") if found else None
 
 
 def _broken(text: str) -> tuple[str, str] | None:
@@ -494,12 +561,14 @@ def check_texts(
     more: Iterable[Fault] = (),
     classes: Sequence[str] | None = None,
     max_shared: float = MAX_SHARED,
+    warnings: list[Fault] | None = None,
 ) -> list[Fault]:
     """All faults of a text set and its pairs, but for the exceptions that they list.
 
     more: faults that an encoder found (`similar.faults`). classes: names of the data set, if they
     are known. max_shared: the largest share of the classes that may have the same attribute. An
     exception that nothing needs is a fault itself, unless its rule depends on the encoder.
+    warnings: gets what breaks a rule of WARNED.
     """
     found = [*_of_names(texts, classes), *_of_classes(texts, max_shared)]
     exceptions = list(texts.exceptions)
@@ -515,7 +584,9 @@ def check_texts(
         if not covered and e.rule not in BY_ENCODER:
             why = f"nothing breaks the rule '{e.rule}'"
             faults[Fault(e.owner, "exceptions", e.text, "exception", why)] = None
-    return list(faults)
+    if warnings is not None:
+        warnings += [fault for fault in faults if fault.rule in WARNED]
+    return [fault for fault in faults if fault.rule not in WARNED]
 
 
 def _of_names(texts: TextSet, classes: Sequence[str] | None) -> Iterator[Fault]:
@@ -638,7 +709,30 @@ def _of_list(
                 found = None
         if found:
             yield Fault(owner, kind, text, *found)
+        elif kind == "attribute":
+            everyday = names.single(text, spaces(name))
+            if everyday:
+                yield Fault(owner, kind, text, "everyday", f"a word of it names {everyday}")
         key = repeat_key(kind, text)
         if key in seen:
             yield Fault(owner, kind, text, "repeat", "it is there twice")
         seen.add(key)
+    if kind in DESCRIPTIONS:
+        for text, other_text in _opposite(texts):
+            yield Fault(owner, kind, text, "opposite", f"beside '{other_text}'")
+
+
+def _opposite(texts: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Pairs of texts of one class that say opposite things of the same part: "a long tail" and "a
+    short tail". Only texts of an adjective and a noun are compared: of "a black bill with a red
+    tip" and "a red bill" both may be true.
+    """
+    parts: dict[str, list[tuple[str, str]]] = defaultdict(list)  # noun -> adjective and text
+    for text in texts:
+        words = stems(text)
+        if len(words) == 2:
+            adjective, noun = words
+            for other, other_text in parts[noun]:
+                if frozenset((adjective, other)) in english().opposites:
+                    yield text, other_text
+            parts[noun].append((adjective, text))

@@ -244,7 +244,7 @@ def test_fair_attributes_are_not_flagged() -> None:
 # Bad texts that no rule sees: a larger word, what cannot be known without the class, another
 # spelling.
 UNSEEN = [
-    "knee-high to a man", "en varg", "an apex predator", "teeth for tearing meat", "a bushy tial", "wolf fur",
+    "knee-high to a man", "teeth for tearing meat", "wolf fur", "green leaves on a stem",
     "half as tall as a man",
 ]  # fmt: skip
 

@@ -24,6 +24,8 @@ from .names import class_names, counted, pair_file
 if TYPE_CHECKING:
     from ...encoders.encoder import Encoder
 
+MOST_WARNINGS = 5  # per set, without --warnings
+
 
 @app.command()
 def check(
@@ -39,10 +41,13 @@ def check(
             help="A model of the configuration, or a folder with one: also compare the texts."
         ),
     ] = None,
+    warnings: Annotated[
+        bool, typer.Option("--warnings", help=f"List all warnings, not {MOST_WARNINGS} per set.")
+    ] = False,
 ) -> None:
     """Check class names and wording of text sets, and what their texts say of other classes.
 
-    Exits with 1 if there are faults.
+    Exits with 1 if there are faults. Warnings are what only a reader can judge.
     """
     compare = _encoder(encoder, config) if encoder else None
     max_shared = MAX_SHARED
@@ -53,7 +58,7 @@ def check(
         text_sets = of_config(c, dataset)
         if c.generator is not None:
             max_shared = c.generator.max_shared
-    if sum(_reported(checked, compare, max_shared) for checked in text_sets):
+    if sum(_reported(checked, compare, max_shared, warnings) for checked in text_sets):
         raise typer.Exit(1)
 
 
@@ -66,16 +71,25 @@ def report(files: Sequence[Path], classes: list[str], max_shared: float) -> int:
     return total
 
 
-def _reported(checked: Checked, compare: Encoder | None, max_shared: float) -> int:
-    """Print the faults of what is checked together. Returns their number."""
+def _reported(
+    checked: Checked, compare: Encoder | None, max_shared: float, all_warnings: bool = False
+) -> int:
+    """Print the faults of what is checked together, and some or all warnings. Returns the number of
+    faults.
+    """
     texts, pairs = checked.texts, checked.pairs
     more: list[Fault] = []
     if compare is not None:
         from ...texts.similar import faults as compared  # imports torch
 
         more = list(compared(texts, pairs, compare))
-    faults = check_texts(texts, pairs, more, checked.classes, max_shared)
+    warned: list[Fault] = []
+    faults = check_texts(texts, pairs, more, checked.classes, max_shared, warned)
     print_lines(f"{checked.place(fault.kind)}: {fault}" for fault in faults)
+    shown = warned if all_warnings else warned[:MOST_WARNINGS]
+    print_lines(f"{checked.place(fault.kind)}: warning: {fault}" for fault in shown)
+    if len(shown) < len(warned):
+        typer.echo(f"{checked.name}: {len(warned) - len(shown)} more warnings (--warnings)")
     print_lines(f"{checked.name}: {note}" for note in checked.notes)
     counts = counted(texts)
     exceptions = len(texts.exceptions)

@@ -144,7 +144,7 @@ BAD = {
         "A BUSHY LONG TAIL", "123", "7", "→ a long tail", "a tail | a leg", "tail = bushy",
         "email me@wolf.org",
         "a long and very bushy tail that hangs down behind the "
-        "animal while it walks slowly across a field",
+        "animal while it walks slowly across a wide field of grass",
         "a tail...", "!!!", "★ long tail", "a tail (bushy)", "tail:bushy, ears: pointed", "a bushy tail\u200b",
         "half \ud800 letter",
     ],

@@ -284,12 +284,10 @@ class Item:
 
     def _offer(self, found: Sides, key: str) -> None:
         """Add each text that breaks no rule by itself, once. key: of the answer."""
+        cleaned = {side: [clean(t, self.kind) for t in texts] for side, texts in found.items()}
         # what is on both sides of a pair tells nothing apart
-        keys_of_sides = (
-            {self._key(clean(t, self.kind)) for t in texts} for texts in found.values()
-        )
-        on_both = set.intersection(*keys_of_sides)
-        for side, texts in found.items():
+        on_both = set.intersection(*({self._key(t) for t in texts} for texts in cleaned.values()))
+        for side, texts in cleaned.items():
             offers = self.offered.setdefault(side, [])
             known = [offer.text for offer in offers] + [r.text for r in self.refused]
             seen = {self._key(text) for text in known}

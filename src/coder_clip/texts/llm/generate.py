@@ -290,10 +290,10 @@ def provenance(
     kind are added. Kinds that are asked together share their answers, and money counts once.
 
     from: per class, the key of the stored answer of each text. common: attributes that many classes
-    have, of classes that would have too few without them. asked_with: kinds whose questions asked
-    for this kind too, and whose provenance has the tokens and cost of these answers. not_accepted:
-    [class, text, why, key, side] of every text that was not accepted; without side for texts of a
-    class.
+    have, or that are a warning of the check, of classes that would have too few without them.
+    asked_with: kinds whose questions asked for this kind too, and whose provenance has the tokens
+    and cost of these answers. not_accepted: [class, text, why, key, side] of every text that was
+    not accepted; without side for texts of a class.
     """
     # each answer once: items share the answers of their request
     by_key = {key: answer for item in items for key, answer in item.answers.items()}

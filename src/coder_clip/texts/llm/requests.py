@@ -122,6 +122,7 @@ class Item:
     refusals: int = 0
     unanswered: str = ""
     unsettled: bool = False  # an answer came, and the round is not settled
+    doubtful: list[Offer] = field(default_factory=list)  # attributes that only break `WARNED`
     common: list[str] = field(default_factory=list)  # texts that `relent` has kept
 
     @property
@@ -249,7 +250,8 @@ class Item:
             self.wrong = f"too few usable texts ({shown})"
 
     def relent(self) -> None:
-        """Keep the rarest of the attributes that too many classes have, where a class would fail.
+        """Where a class would fail, keep the rarest of the attributes that too many classes have,
+        then those that break rules of `checks.WARNED` alone.
 
         They depend on what all classes offer, and not on the order of the classes.
         """
@@ -263,7 +265,8 @@ class Item:
         ]
         # those of as many classes in the order of the answers
         common.sort(key=lambda offer: len(self.names.owners("attribute", offer.text)))
-        for offer in common[: max(0, self.least - len(texts))]:
+        unique = {offer.text: offer for offer in [*common, *self.doubtful]}
+        for offer in list(unique.values())[: max(0, self.least - len(texts))]:
             texts.append(offer.text)
             self.source[offer.text] = offer.answer
             self.common.append(offer.text)
@@ -299,6 +302,8 @@ class Item:
                     why = "on both sides"
                 if why is not None:
                     self.refuse(text, why, key, side)
+                    if self._is_doubtful(text):
+                        self.doubtful.append(Offer(text, key))
                 elif key_of_text not in seen:
                     accepted.setdefault(key_of_text, text)
             # the rule compares all names of an answer at once
@@ -341,6 +346,13 @@ class Item:
             return None
         _, why = found
         return why
+
+    def _is_doubtful(self, text: str) -> bool:
+        """True if an attribute breaks a rule that is a warning in a text set."""
+        if self.kind != "attribute" or plain(text) in self.rejected:
+            return False
+        found = checks.fault(text, self.kind, self.owner, self.names, "", self.fields["photo"])
+        return found is not None and found[0] in checks.WARNED
 
     def refuse(self, text: str, why: str, key: str, side: str = "texts") -> None:
         """List a text that is not accepted; later questions exclude it."""

@@ -148,6 +148,18 @@ def test_an_attribute_is_refused_where_too_many_classes_have_it(
         assert found[(name, "attribute")][0] == kept
 
 
+def test_a_class_that_would_fail_keeps_what_is_only_a_warning() -> None:
+    """Half of the dishes had no text, because GPT-3 says how they are served."""
+    said: Said = {(name, 0): {"attribute": ["covered in sauce", "no sauce"]} for name in CLASSES}
+    said[CLASSES[0], 0] = {"attribute": ["covered in sauce", "a red tail"]}
+    found = texts_after(CLASSES, said, [], 0.1)
+    assert found[CLASSES[0], "attribute"][0] == ["a red tail"]
+    for name in CLASSES[1:]:
+        texts, refused = found[name, "attribute"]
+        assert texts == ["covered in sauce"]
+        assert [text for text, _ in refused] == ["no sauce"]
+
+
 def test_the_dry_run_counts_what_will_be_asked_again(tmp_path: Path) -> None:
     """It said 200 questions where 515 were asked."""
     every = {"attribute": [POOL[0], POOL[1]], "analogous": ["jackal"], "synonym": []}

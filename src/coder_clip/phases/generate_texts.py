@@ -8,14 +8,13 @@ import functools
 import logging
 from collections.abc import Iterable, Iterator
 from itertools import combinations, islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..datasets import is_published, load_dataset, load_templates
 from ..datasets.entry import entry
 from ..foundation.artifacts import Paths, read_json, write_json
 from ..texts.sentences import spaces
-from ..texts.sets import ClassTexts, TextSet
-from ..texts.sources import Asked, Made, Task, check_source, module_of
+from ..texts.sources import Asked, Made, Task, check_source, module_of, text_set
 from .manifest import read_classes
 
 if TYPE_CHECKING:
@@ -45,16 +44,7 @@ def run(config: Config, dataset: str) -> None:
     made: dict[str, Made] = {}  # by kind
     for source, request in tasks.items():
         made.update(module_of(source).make(request))
-    # from texts per kind to texts per class
-    entries: list[dict[str, Any]] = [{"name": name} for name in classes]
-    for kind, made_texts in made.items():
-        for entry_of_class, texts_of_class in zip(entries, made_texts.texts, strict=True):
-            entry_of_class[kind] = texts_of_class
-    texts = TextSet(
-        dataset=dataset,
-        classes=[ClassTexts(**entry_of_class) for entry_of_class in entries],
-        provenance={kind: made_texts.note for kind, made_texts in made.items()},
-    )
+    texts = text_set(dataset, classes, made)
     write_json(Paths(config.results).generated_texts(dataset), texts.dump())
 
 

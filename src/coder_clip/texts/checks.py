@@ -2,23 +2,32 @@
 
 None of them knows whether a text is true. They find what costs accuracy unseen: a class's own name,
 a negation ("no stripes" is near "stripes" for an encoder), a text that two classes have. The
-English words that they know are in templates/english.yaml (`english`); checks with an encoder are
-in `similar`."""
+rules for one text are in `one_text`, what classes say of each other's texts in `label_set`, the
+English words that they know in templates/english.yaml (`english`); checks with an encoder are in
+`similar`. This module has the rules for a set.
+"""
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from ..errors import nearest
-from .english import english, plain, same_name, same_text, stems
-from .kinds import KINDS, OF_CLASS
+from .english import english, same_text, stems
+from .kinds import OF_CLASS
+from .label_set import MAX_SHARED as MAX_SHARED
+from .label_set import Names as Names
+from .label_set import across as across
+from .label_set import repeat_key as repeat_key
 from .names import name_key, plain_name
+from .one_text import DESCRIPTIONS, answer_of, broken
+from .one_text import JOINERS as JOINERS
+from .one_text import MAX_CHARACTERS as MAX_CHARACTERS
+from .one_text import control as control
+from .one_text import fault as fault
+from .one_text import refuses as refuses
 from .sentences import spaces
 
 if TYPE_CHECKING:
@@ -34,6 +43,11 @@ RULES = {  # rule: what to do
     "language": "write it in English, as the templates are",
     "own name": "describe the class without its name",
     "other name": "describe what is seen without the name of another class",
+    "spelling": "correct the word",
+    "unfit": "begin with a thing that it has, as in 'a red tail' or 'a coat of grey fur'",
+    "itself": "say what it has, not what it is",
+    "opposite": "keep the one that is true, or say where each is",
+    "everyday": "look whether it means the class; if so, say it in other words",
     "negation": "say what is there instead",
     "comparative": "say 'long' or 'very long', or name what it is compared with",
     "unseen": "name what a photo shows",
@@ -47,54 +61,11 @@ RULES = {  # rule: what to do
     "count": f"give at least {FEWEST} texts; leave out a key that has none",
     "exception": "remove it from 'exceptions'",
 }
-MAX_CHARACTERS, MAX_NAME_CHARACTERS = 200, 60  # of a text and of a name; longer ones are prose
-MAX_WORDS = 16  # of a description
-JOINERS = "\u200c\u200d"  # part of the spelling in Persian and Indic scripts
 BY_ENCODER = ("alike", "sides")
-DESCRIPTIONS = ("attribute", "one_to_one")
+# Rules that a text of a set may break for a reason that only a reader sees. A model's texts that
+# break the first two are refused all the same.
+WARNED = ("unfit", "itself", "everyday", "opposite")
 UNCHECKED = ("name", "sentence")
-_QUOTES = "\"'“”„‟‘’‚«»‹›「」『』《》`´"
-# "which has" and the like, which the template says already
-_HAS = re.compile(
-    r"^(?:(?:which|that|it|they)\s+)*(?:usually |often |typically )?(?:has|have)\s+", re.I
-)
-# markup, entities, marks of lists, abbreviations such as "etc", addresses
-_MARKUP = re.compile(
-    r"[*<>\[\]{}()|`\\#=~^]|%[0-9a-f]{2}|[;:](?:\s|$)|^\W*[-•–]\s|^\d+[.)]\s|\betc\b|…|\.\.\.|\be\.g\.|\bi\.e\.|&\w+;"
-    r"|https?:|www\.|\w\.(?:com|org|net|jpe?g|png|html?)\b|\w@\w|(?:^|\s)@\w",
-    re.I,
-)
-# a quoted text; after an s the last mark is an apostrophe
-_QUOTED = re.compile(r'["“”„«»‹›「」]|^[\'‘’].*|.*(?<!s)[\'‘’]$')
-_BROKEN = re.compile(
-    "\ufffd|Ã[\u0080-\u00ff]|â€|Â[\u0080-\u00bf]"
-)  # letters read in another encoding
-_ECHO = re.compile(
-    r"\bphotos? of\b|\bwhich (?:has|have)\b|^because of\b|\bis different from\b", re.I
-)
-_NO_WORD = re.compile(  # no vowel, a letter or syllable again and again, single letters
-    r"\b[b-df-hj-np-tv-xz]{3,}\b|([a-wyz])\1\1|\b(\w{4,})\2+\b|(?:\b[a-z] ){2}[a-z]\b|\b\w{25,}"
-)
-# "a, b, c", "a/b/c" or "a & b & c"
-_LIST = re.compile(r"\w+(?:, ?\w+)+|.*\w/\w+/\w.*|.*\s&\s.*\s&\s.*", re.S)
-# "· a tail", "1/ a tail", "1 a tail", "a. a tail", "Nr. 1 a tail", "first, a tail"
-_NUMBERED = re.compile(
-    r"^[^\w'‘’$€£]|^\d+\s?[-/:]\s|^\d+ (?:an?|the)\s|^[a-z]{1,3}\.\s|^(?:no|nr)\.? ?\d"
-    r"|^(?:first|second|third|last)(?:ly)?,",
-    re.I,
-)
-_PARTS = re.compile(r"\w{3}[.!]\s|\s[-–—/]\s")  # two sentences, or a dash for a comma
-# the same phrase before and after a comma or "and"; "half and half" is fine
-_TWICE = re.compile(r"(?:an? |the )?(?!half and half)(.+?),?(?: and)? (?:an? |the )?\1", re.I)
-_NO_NAME = re.compile(r"(?:with|similar to|like|also known as|aka)\s", re.I)
-_ARTICLE = re.compile(r"an?\s")  # a synonym is put where the name is, after "a photo of a"
-_SYMBOLS = "°№©®™×±´"
-_NUMBERS = "½¼¾²³⅓⅔"  # in words; ① and the like number a list
-_PREPOSITIONS = ("at", "in", "on", "with", "of", "from", "under", "near")
-_FUNCTION_WORDS = {
-    *("of", "the", "a", "an", "and", "in", "on", "with", "or", "for", "at", "to"),
-    *("type", "indoor", "outdoor"),
-}
 
 
 @dataclass(frozen=True)
@@ -114,380 +85,22 @@ class Fault:
         return "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
 
 
-# ---- one text
-
-
-def clean(text: str) -> str:
-    """Normalize a model's text: NFC, single spaces, no quotes around it, no full stop, no "has" of
-    the template.
-    """
-    # line breaks stay: two lines are two texts, which `_broken` refuses
-    lines = unicodedata.normalize("NFC", text).replace("_", " ").strip().splitlines()
-    text = "\n".join(" ".join(line.split()) for line in lines)
-    # quotes and full stops may enclose each other: strip until nothing changes
-    bare = _bare(text)
-    while bare != text:
-        text, bare = bare, _bare(bare)
-    return _HAS.sub("", text, count=1)
-
-
-def _bare(text: str) -> str:
-    """A text without one layer of spaces, quotes and full stops."""
-    text = text.strip()
-    # the marks of feet and inches (5'6") belong to the text, which is refused later
-    inches = re.search(r"\d['\"]+$", text) and text[0] not in _QUOTES
-    if not inches:
-        text = text.strip(_QUOTES)
-    return text.rstrip(".;,。；，")
-
-
-def control(text: str) -> str:
-    """Characters that are not text: control, format and direction marks, private, unassigned, lone
-    surrogates.
-    """
-    if text.isascii() and text.isprintable():  # nearly all texts
-        return ""
-    return "".join(
-        c
-        for c in text
-        if c not in JOINERS and unicodedata.category(c) in ("Cc", "Cf", "Cs", "Co", "Cn")
-    )
-
-
-def scripts(text: str) -> set[str]:
-    """Writing systems of the letters of a text, by Unicode's names: LATIN, CYRILLIC, CJK, …"""
-    if text.isascii():  # nearly all texts
-        return {"LATIN"} if any(c.isalpha() for c in text) else set()
-    letters = (c for c in text if unicodedata.category(c) in ("Lu", "Ll", "Lo"))
-    first_words = {unicodedata.name(c, "unknown").split()[0] for c in letters}
-    # µ, ª and º: their names do not begin with a script
-    return first_words - {"MICRO", "FEMININE", "MASCULINE"}
-
-
-def refuses(text: str) -> bool:
-    """True if a text is a refusal or an apology, in one of the common languages."""
-    return english().refusal.search(text.replace("’", "'")[:400]) is not None
-
-
-class Names:
-    """The class names of a data set, and the texts that its classes have already, for `fault`.
-
-    of: the stems of a name, joined -> the name. in_any_order: the same for words in any order.
-    words: number of words of the longest name. texts: kind -> key of a text -> owner that has the
-    text -> the text in the words of this owner.
-    """
-
-    def __init__(self, classes: Iterable[str]) -> None:
-        shown = [spaces(c) for c in classes]
-        self.of = {"".join(stems(c)): c for c in shown if stems(c)}
-        self.in_any_order = {same_name(c): c for c in shown if stems(c)}
-        self.words = max((len(stems(c)) for c in shown), default=1)
-        self.texts: dict[str, dict[str, dict[str, str]]] = defaultdict(lambda: defaultdict(dict))
-
-    def same(self, text: str) -> str | None:
-        """The class that a text names, in any form of its words; None if there is none."""
-        words = stems(text)
-        # "two dogs" names "dog"
-        has_number = len(words) > 1 and words[0].isdigit()
-        counted = words[1:] if has_number else words
-        # "adult dog" names "dog"; a text of modifiers alone keeps them
-        bare = [word for word in counted if word not in english().modifiers] or words
-        named = self.in_any_order.get(same_name(text))
-        for form in (words, counted, bare):
-            # the first form that is a name counts
-            named = named or self.of.get("".join(form))
-        return named
-
-    def within(self, text: str, own: str, head: bool = False) -> str | None:
-        """Another class whose name is part of a text; None if there is none. Only names of two
-        words or more are looked for, because single words are everyday ones.
-
-        own: the name of the text's own class. head: only where the name is the thing itself, as in
-        "a plastic bag at sea", and not in "a comic book shop"."""
-        words, own_words = stems(text), " ".join(stems(own))
-        # the thing itself stands before the first preposition
-        if head:
-            ends = [i for i, word in enumerate(words) if i > 0 and word in _PREPOSITIONS]
-            words = words[: min(ends, default=len(words))]
-        # every run of two words or more; a name that is part of the own name does not count
-        for n in range(2, self.words + 1):
-            for i in range(len(words) - n + 1):
-                named = self.of.get("".join(words[i : i + n]))
-                if named is None or len(stems(named)) < 2 or " ".join(stems(named)) in own_words:
-                    continue
-                # the thing itself is the last word
-                if not head or i + n == len(words):
-                    return named
-        return None
-
-    def take(self, kind: str, owner: str, text: str) -> None:
-        """Note that a class has a text."""
-        self.texts[kind][_key(kind, text)].setdefault(owner, text)
-
-    def having(self, kind: str, text: str, but: str = "") -> list[str]:
-        """The classes that have a text of a kind, without the class ``but`` and classes of the same
-        name.
-        """
-        owners = self.texts[kind].get(_key(kind, text), {})
-        return [owner for owner in owners if name_key(owner) != name_key(but)]
-
-
-def _key(kind: str, text: str) -> str:
-    """A key that texts of one kind share if they say the same."""
-    return same_name(text) if KINDS[kind].are_names else same_text(text)
-
-
-def repeat_key(kind: str, text: str) -> str:
-    """A key that two texts of one class share if one of them is enough. Synonyms may be spellings
-    of one name.
-    """
-    return plain(text) if kind == "synonym" else _key(kind, text)
-
-
-def fault(
-    text: str, kind: str, name: str, names: Names, other: str = "", photo: str = ""
-) -> tuple[str, str] | None:
-    """The first rule that a text of a class breaks, and why; None if it breaks none.
-
-    name: the class of the text. other: the other class of a pair. photo: the sentence with the
-    name of the class; the text may be in its script.
-    """
-    straight = text.replace("’", "'")
-    # damage and answers first, because the other rules would misread them
-    found = _broken(text) or _answer(text, straight, kind)
-    if found:
-        return found
-    # the names and the template may be in another script, and so may the text
-    foreign = scripts(text) - scripts(name + other + photo) - {"LATIN"}
-    if foreign:
-        return "language", f"in another script ({', '.join(sorted(foreign)).lower()})"
-    found = _form(text, straight, kind) or _names(text, kind, name, names, other)
-    if found:
-        return found
-    e = english()
-    if kind in DESCRIPTIONS:
-        misfit = e.wording.search(straight)
-        if misfit:
-            return "wording", f"'{misfit[0].strip()}' in it"
-    elif _NO_NAME.match(text) or (kind == "synonym" and _ARTICLE.match(text)):
-        return "wording", f"begins with '{text.split()[0]}'"
-    word = e.foreign(text, f"{name} {other} {photo}", KINDS[kind].are_names)
-    if word:
-        return "language", f"'{word}' is not English"
-    return _english_problem(straight, kind)
-
-
-def _broken(text: str) -> tuple[str, str] | None:
-    """(rule, why) of a character that belongs in no text; None if there is none."""
-    if control(text):
-        return "form", "control characters"
-    if not plain(text):
-        return "form", "no letters"
-    damaged = _BROKEN.search(text)
-    if damaged:
-        return "form", f"'{damaged[0]}': letters were lost; was the file read in another encoding?"
-    for c in text:
-        # symbols outside ASCII, but for common ones such as ° and ×
-        odd = (
-            unicodedata.category(c) in ("So", "Sk", "Sm", "Lm")
-            and not c.isascii()
-            and c not in _SYMBOLS
-        )
-        if odd or unicodedata.name(c, "").startswith("FULLWIDTH LATIN"):
-            return "form", f"'{c}' in it"
-    return None
-
-
-def _answer(text: str, straight: str, kind: str) -> tuple[str, str] | None:
-    """(rule, why) of words that a model says around its texts, or of a placeholder that nobody
-    replaced; None if there are none. straight: the text with straight apostrophes.
-    """
-    e, bare, are_names = english(), plain(text), KINDS[kind].are_names
-    if refuses(text):
-        return "answer", "a refusal"
-    if e.question.search(text):
-        return "answer", "a question"
-    if e.nothing.fullmatch(bare):
-        return "answer", "says nothing"
-    if are_names and e.no_name.search(e.harmless.sub("", straight.casefold())):
-        return "answer", "says nothing"
-    unwritten = e.unwritten.search(text)
-    if unwritten:
-        return "unwritten", f"'{unwritten[0].strip()}' stands for a text"
-    if _ECHO.search(text):
-        return "answer", "an echo of the template"
-    return None
-
-
-def _form(text: str, straight: str, kind: str) -> tuple[str, str] | None:
-    """(rule, why) of a mark, of a wrong length, or of something that is not made of words; None if
-    there is none.
-    """
-    are_names = KINDS[kind].are_names
-    longest = MAX_NAME_CHARACTERS if are_names else MAX_CHARACTERS
-    if len(text) > longest:
-        return "form", f"longer than {longest} characters"
-    if not are_names and len(text.split()) > MAX_WORDS:
-        return "form", f"longer than {MAX_WORDS} words"
-    # names may have brackets
-    checked = text.replace("(", "").replace(")", "") if are_names else text
-    marks = _MARKUP.search(checked)
-    if marks:
-        return "form", f"'{marks[0].strip()}' in it"
-    if any(unicodedata.category(c) == "No" and c not in _NUMBERS for c in text):
-        return "form", "a number of a list in it"
-    if text != " ".join(text.split()):
-        return "form", "white space around it or twice in it"
-    # a name may end with an abbreviation such as "Jr."
-    if text[-1] in ".,!-/&+" and not (are_names and re.search(r"\b\w{1,3}\.$", text)):
-        return "form", "it ends with a mark"
-    if are_names:
-        return None
-    if "_" in text:
-        return "form", "'_' in it"
-    if _QUOTED.search(straight):
-        return "form", "quotes in it"
-    words = plain(text).split()
-    if not any(len(word) > 1 and word.isalpha() for word in words) and text.isascii():
-        return "form", "no word in it"
-    # one word, or one phrase that is all of the text
-    repeated = [a for a, b in pairwise(text.casefold().split()) if a == b]
-    if repeated:
-        return "form", f"'{repeated[0]}' twice in a row"
-    if _TWICE.fullmatch(text):
-        return "form", f"'{text}' twice in a row"
-    parts = _NUMBERED.search(text) or _PARTS.search(text)
-    if parts:
-        return "form", f"'{parts[0].strip()}' in it: a number, or more than one phrase"
-    if _LIST.fullmatch(text):
-        return "form", "a list"
-    odd = _NO_WORD.search(text) if text.isascii() else None
-    if odd:
-        return "form", f"'{odd[0]}' is not a word"
-    if len(words) > 2 and text.isupper():
-        return "form", "capital letters alone"
-    return None
-
-
-def _names(text: str, kind: str, name: str, names: Names, other: str) -> tuple[str, str] | None:
-    """(rule, why) of a name in a text, of its class or of something else; None if there is none.
-
-    name: of the text's class. other: the other class of a pair, "" without one. The rule for texts
-    that are names (synonyms, analogous classes) is called like their kind.
-    """
-    own, named = same_name(spaces(name)), names.same(text)
-    if KINDS[kind].are_names:
-        if _is_own(text, kind, name):
-            return kind, "the name of its class"
-        if named is not None and same_name(named) != own:
-            return kind, f"the name of a class ({named})"
-        return _analogous_fault(text, kind, name, names)
-    if _mentions(text, name):
-        return "own name", "the name of its class in it"
-    if kind == "attribute":
-        # the name of another class, alone or as a part of two words or more
-        named = named or names.within(text, spaces(name))
-        # an attribute must not be an analogous thing or a synonym of any class
-        kinds = [k for k in ("analogous", "synonym") if names.texts[k].get(same_name(text))]
-        if named is None and kinds:
-            return "other name", f"it is a name ({kinds[0]}) and not what something has"
-    else:
-        # a text of a pair may name any class but these two
-        named = spaces(other) if other and _mentions(text, other) else None
-    if named:
-        return "other name", f"names the class {named}"
-    return None
-
-
-def _is_own(text: str, kind: str, name: str) -> bool:
-    """True if a name is that of its own class. A synonym may be another spelling or form of it."""
-    if kind == "synonym":
-        return plain(text).removeprefix("some ") == plain(spaces(name))
-    # equal in any order of words, or written as one word
-    return same_name(text) == same_name(name) or "".join(stems(text)) == "".join(
-        stems(spaces(name))
-    )
-
-
-def _analogous_fault(text: str, kind: str, name: str, names: Names) -> tuple[str, str] | None:
-    """(rule, why) of a synonym or an analogous thing that is not the name of a class; None if
-    nothing is wrong.
-    """
-    if kind == "synonym":
-        return None
-    if _mentions(text, name):
-        return "own name", "its class's name in it"
-    within = names.within(text, spaces(name), head=True)
-    if within:
-        return "analogous", f"the name of a class in it ({within})"
-    owners = list(names.texts["synonym"].get(same_name(text), ()))
-    if owners:
-        return "analogous", f"a synonym of {owners[0]}"
-    owners = list(names.texts["attribute"].get(same_text(text), ()))
-    if owners:
-        return "analogous", f"an attribute of {owners[0]}"
-    return None
-
-
-def _mentions(text: str, name: str) -> bool:
-    """True if a text has the name, in singular or plural: as it is, written as one word, or all of
-    its words in any order.
-    """
-    wanted, words = stems(spaces(name)), stems(text)
-    if not wanted or not any(word.strip() for word in wanted):
-        return False
-    # the words of the name in a row, as one word, or all significant ones in any order
-    whole = f" {' '.join(wanted)} " in f" {' '.join(words)} " or "".join(wanted) in words
-    significant = [w for w in wanted if w not in _FUNCTION_WORDS and len(w) > 2]
-    return whole or (len(significant) > 1 and set(significant) <= set(words))
-
-
-def _english_problem(text: str, kind: str) -> tuple[str, str] | None:
-    """(rule, why) of English words of a description that a photo cannot show or an encoder cannot
-    read; None if there are none.
-    """
-    e, lower = english(), text.casefold()
-    if kind not in DESCRIPTIONS:
-        return None
-    # phrases that sound like a negation and are none
-    lower = e.harmless.sub("", lower)
-    negation = e.negation.search(lower)
-    if negation:
-        return "negation", f"'{negation[0].strip()}'"
-    # "older brothers" does not compare what is seen
-    graded = e.people.sub("", lower)
-    for comparative in e.comparative.finditer(graded):
-        if not e.compared(comparative, graded):
-            return "comparative", f"'{comparative[0]}'"
-    unseen = e.measure.search(lower) or e.unseen.search(lower)
-    if unseen:
-        return "unseen", f"'{unseen[0].strip()}' cannot be seen"
-    words = plain(text).split()
-    if set(words) <= e.vague:
-        return "vague", "it describes nothing"
-    # A single word is enough as a plural, such as "stripes". A word with other letters than ASCII
-    # is not judged.
-    alone = kind == "attribute" and len(text.split()) == 1
-    if alone and not words[0].endswith("s") and words[0].isascii():
-        return "vague", "one word says too little"
-    return None
-
-
-# ---- a text set and its pairs
-
-
 def check_texts(
     texts: TextSet,
     pairs: PairSet | None = None,
     more: Iterable[Fault] = (),
     classes: Sequence[str] | None = None,
+    max_shared: float = MAX_SHARED,
+    warnings: list[Fault] | None = None,
 ) -> list[Fault]:
     """All faults of a text set and its pairs, but for the exceptions that they list.
 
     more: faults that an encoder found (`similar.faults`). classes: names of the data set, if they
-    are known. An exception that nothing needs is a fault itself, unless its rule depends on the
-    encoder."""
-    found = [*_of_names(texts, classes), *_of_classes(texts)]
+    are known. max_shared: the largest share of the classes that may have the same attribute. An
+    exception that nothing needs is a fault itself, unless its rule depends on the encoder.
+    warnings: gets what breaks a rule of WARNED.
+    """
+    found = [*_of_names(texts, classes), *_of_classes(texts, max_shared)]
     exceptions = list(texts.exceptions)
     if pairs is not None:
         found += _of_pairs(texts, pairs)
@@ -501,7 +114,9 @@ def check_texts(
         if not covered and e.rule not in BY_ENCODER:
             why = f"nothing breaks the rule '{e.rule}'"
             faults[Fault(e.owner, "exceptions", e.text, "exception", why)] = None
-    return list(faults)
+    if warnings is not None:
+        warnings += [fault for fault in faults if fault.rule in WARNED]
+    return [fault for fault in faults if fault.rule not in WARNED]
 
 
 def _of_names(texts: TextSet, classes: Sequence[str] | None) -> Iterator[Fault]:
@@ -511,13 +126,13 @@ def _of_names(texts: TextSet, classes: Sequence[str] | None) -> Iterator[Fault]:
     for c in texts.classes:
         owner = spaces(c.name)
         spellings[name_key(c.name)][c.name] = None
-        broken = _broken(c.name)
-        if not owner.strip() or (broken and broken[1] != "no letters"):
-            yield Fault(owner, "name", c.name, *(broken or ("form", "no letters")))
+        damage = broken(c.name)
+        if not owner.strip() or (damage and damage[1] != "no letters"):
+            yield Fault(owner, "name", c.name, *(damage or ("form", "no letters")))
         elif english().unwritten.search(owner) and (classes is None or c.name not in classes):
             yield Fault(owner, "name", c.name, "unwritten", "it stands for a name")
         for text in c.sentence:
-            wrong = _broken(text) or _answer(text, text, "sentence")
+            wrong = broken(text) or answer_of(text, text, "sentence")
             if wrong:
                 yield Fault(owner, "sentence", text, *wrong)
     for same in spellings.values():
@@ -542,7 +157,7 @@ def _of_names(texts: TextSet, classes: Sequence[str] | None) -> Iterator[Fault]:
             yield Fault(name, "name", name, "classes", f"the data set has no such class{close}")
 
 
-def _of_classes(texts: TextSet) -> Iterator[Fault]:
+def _of_classes(texts: TextSet, max_shared: float) -> Iterator[Fault]:
     """Faults of the texts of classes: of each text, of their number, and of texts that classes
     share.
     """
@@ -564,14 +179,14 @@ def _of_classes(texts: TextSet) -> Iterator[Fault]:
             few = kind == "attribute" and described and len(c.attribute) < FEWEST
             if empty or few:
                 yield Fault(spaces(c.name), kind, "", "count", _number(len(c.of(kind))))
-    # texts of two classes; classes of one name may share theirs
+    # once for all classes that share a text
     for kind, rule in (("attribute", "shared"), ("synonym", "synonym")):
         for text_of in names.texts[kind].values():  # owner -> the text in the words of this owner
-            owner, *others = text_of
-            others = [o for o in others if name_key(o) != name_key(owner)]
-            if others:
-                why = f"also a text of {' and of '.join(others)}"
-                yield Fault(owner, kind, text_of[owner], rule, why)
+            owner = next(iter(text_of))
+            text = text_of[owner]
+            found = across(text, kind, owner, names, max_shared)
+            if found and found[0] == rule:
+                yield Fault(owner, kind, text, *found)
 
 
 def _of_pairs(texts: TextSet, pairs: PairSet) -> Iterator[Fault]:
@@ -617,9 +232,37 @@ def _of_list(
     seen = set[str]()
     for text in texts:
         found = fault(text, kind, name, names, other)
+        if found is None and kind in OF_CLASS:
+            found = across(text, kind, name, names)
+            # what classes share is reported once, for all of them
+            if found and found[0] in ("shared", "synonym"):
+                found = None
         if found:
             yield Fault(owner, kind, text, *found)
+        elif kind == "attribute":
+            everyday = names.single(text, spaces(name))
+            if everyday:
+                yield Fault(owner, kind, text, "everyday", f"a word of it names {everyday}")
         key = repeat_key(kind, text)
         if key in seen:
             yield Fault(owner, kind, text, "repeat", "it is there twice")
         seen.add(key)
+    if kind in DESCRIPTIONS:
+        for text, other_text in _opposite(texts):
+            yield Fault(owner, kind, text, "opposite", f"beside '{other_text}'")
+
+
+def _opposite(texts: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Pairs of texts of one class that say opposite things of the same part: "a long tail" and "a
+    short tail". Only texts of an adjective and a noun are compared: of "a black bill with a red
+    tip" and "a red bill" both may be true.
+    """
+    parts: dict[str, list[tuple[str, str]]] = defaultdict(list)  # noun -> adjective and text
+    for text in texts:
+        words = stems(text)
+        if len(words) == 2:
+            adjective, noun = words
+            for other, other_text in parts[noun]:
+                if frozenset((adjective, other)) in english().opposites:
+                    yield text, other_text
+            parts[noun].append((adjective, text))

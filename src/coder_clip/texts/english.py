@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from functools import cache, lru_cache
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 KEPT = 65_536  # results of a function, as the checks compare each text with many others
+_SHARE = 0.1  # of the classes that belong to a group of things, for the group's kinds to count
 _FEW = 3  # words, up to which their order says nothing: "a long bushy tail" and "a bushy long tail"
 
 
@@ -66,30 +69,31 @@ def same_name(text: str) -> str:
 
 @cache
 def _stem(word: str) -> str:
-    """One form for all numbers and spellings of a word. It need not be a word itself ("glof" for
-    "gloves").
+    """One form for all numbers and spellings of a word. It need not be a word itself ("bu" for
+    "bus"), but singular and plural have the same.
     """
     e = english()
     word = str(e.digits.get(word, word)).replace("grey", "gray").replace("colour", "color")
     word = e.american.get(word, word)
-    word = e.irregular.get(word, word)
     if len(word) < 4 or not word.isalpha():
-        return word
-    # "firemen" -> "fireman"
-    if word.endswith("men"):
-        word = f"{word[:-2]}an"
-    # the plural s, but not the s of "glass", "cactus" or "iris"
-    if word.endswith("s") and not word.endswith(("ss", "us", "is")):
-        word = word[:-1]
-    # without s: "berrie" -> "berry"; "glove" -> "glof" in singular and plural alike
-    for end, instead in (("ie", "y"), ("ve", "f"), ("fe", "f")):
-        if word.endswith(end):
-            return f"{word.removesuffix(end)}{instead}"
-    # "boxe" -> "box", "dishe" -> "dish"
-    if word.endswith(("se", "xe", "ze", "che", "she", "oe")):
-        word = word[:-1]
+        short: str = e.irregular.get(word, word)
+        return short
+    singular = _engine().singular_noun(word)
+    # not the s of "glass" or "iris", which inflect takes for plurals of "glas" and "iri"
+    if singular and not word.endswith(("ss", "us", "is")):
+        word = str(singular)
+    # "cactu", "firemen" and what else inflect leaves
+    word = e.irregular.get(word, word)
     found: str = e.american.get(word, word)
     return found
+
+
+@cache
+def _engine() -> Any:
+    """The library for plurals, imported when a text is compared."""
+    import inflect
+
+    return inflect.engine()
 
 
 class English:
@@ -153,10 +157,17 @@ class English:
         )
         unseen = "|".join(listed("unseen", "words"))
         self.unseen = re.compile(rf"\b(?:{unseen})s?\b|{patterns('unseen')}")
+        pairs = [pair.split(":") for pair in words["opposites"].split()]
+        self.opposites = {frozenset(pair) for pair in pairs}
+        hues = "black white red green blue yellow brown gray pink purple orange"
+        self.opposites |= {frozenset(p) for p in combinations(hues.split(), 2)}
+        self.looks = {*adjectives, *words["colors"].split()}
+        self.kinds: dict[str, dict[str, str]] = words["itself"]
         self.vague = set(listed("vague", "words"))
-        self.refusal, self.question, self.nothing, self.unwritten, self.wording = (
+        self.enough = set(listed("vague", "enough"))
+        self.refusal, self.question, self.nothing, self.unwritten, self.wording, self.unfit = (
             re.compile(patterns(section), re.I)
-            for section in ("refusal", "question", "nothing", "unwritten", "wording")
+            for section in ("refusal", "question", "nothing", "unwritten", "wording", "unfit")
         )
         first, anywhere = (
             "|".join(map(re.escape, listed("names", w))) for w in ("first", "anywhere")
@@ -165,9 +176,54 @@ class English:
             rf"^[\s\"'(]*(?:{first})(?![\w'-])|(?<![\w'-])(?:{anywhere})(?![\w'-])"
         )
         self.foreign_words = set(listed("foreign", "function")) | set(listed("foreign", "words"))
+        self.foreign_also = set(listed("foreign", "also"))
+        self.spelled = frozenset(words["spelled"].split()) | self.american.keys()
         self.foreign_alone = set(listed("foreign", "words"))
         self.foreign_first = set(listed("foreign", "first"))
         self.borrowed = set(listed("foreign", "borrowed"))
+
+    def itself(self, classes: Sequence[str]) -> re.Pattern[str]:
+        """A pattern of descriptions whose thing is a kind of thing that the classes are, in the
+        group ``kind``: "a white seabird", "a small bird with a long tail".
+
+        Such nouns are those that are hardly ever parts of something ("seabird"), and those of the
+        groups that a tenth of the classes belong to by their names ("bird" for sparrows).
+        """
+        nouns = set(self.kinds["always"]["kinds"].split())
+        words = [set(plain(name).split()) for name in classes]
+
+        def share(members: set[str]) -> float:
+            """The share of the classes whose name has one of these words, in singular or plural."""
+            belonging = [
+                {word for name in of_class for word in (name, name.removesuffix("s"))} & members
+                for of_class in words
+            ]
+            return sum(map(bool, belonging)) / max(1, len(words))
+
+        for group in self.kinds.values():
+            members = set(group.get("names", "").split())
+            without = set(group.get("without", "").split())
+            if share(members) >= _SHARE or (without and share(without) < _SHARE):
+                nouns |= set(group["kinds"].split())
+        return self.headed(frozenset(nouns))
+
+    @staticmethod
+    @lru_cache(maxsize=4096)
+    def headed(nouns: frozenset[str]) -> re.Pattern[str]:
+        """A pattern of descriptions whose thing is one of these nouns, in the group ``kind``."""
+        listed = "|".join(sorted(map(re.escape, nouns)))
+        # an article, up to five words before the noun, and its end or what tells more of it
+        outside = (
+            r"with|of|on|in|like|for|from|at|by|to|behind|under|near|around|above|over|that|which"
+        )
+        before = rf"(?!(?:{outside})\b)[\w,'-]+\s+"
+        after = r"with|that|which|who|made|from|covered|having|used"
+        place = r"\s+(?:in|of) (?:the\b|many\b|north|south)"
+        return re.compile(
+            rf"(?:an?\s|the\s|any\s|type of\s)?(?:{before}){{0,5}}?(?P<kind>{listed})"
+            rf"(?:$|,|\s+(?:{after})\b|{place})",
+            re.I,
+        )
 
     def compared(self, found: re.Match[str], text: str) -> bool:
         """True if a comparative has its reference in the text ("longer than its body", "darker at
@@ -214,6 +270,8 @@ class English:
         foreign = [w for w in words if w in self.foreign_words and w not in allowed]
         if not foreign:
             return None
+        # what is an English word, too, is foreign beside another one
+        foreign += [w for w in words if w in self.foreign_also and w not in allowed]
         # one foreign word is enough if it is no English word at all, or if the text is short
         alone = any(w in self.foreign_alone for w in foreign)
         short = len(words) <= 3

@@ -68,6 +68,11 @@ class GeneratorConfig(Strict):
         description="More headers of each request; $NAME: the value of that environment variable.",
     )
     texts_per_class: TextCounts = TextCounts()  # type: ignore[valid-type]
+    max_shared: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.1,
+        description="Largest share of the classes that may have the same attribute; 0: none that "
+        "two classes have.",
+    )
     encoder: str | None = Field(
         None,
         description="Model that finds analogous classes that are too "

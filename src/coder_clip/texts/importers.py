@@ -15,7 +15,8 @@ from typing import Any
 
 from ..errors import UserError, nearest
 from ..foundation.artifacts import sha256
-from .checks import clean, control
+from .checks import control
+from .cleaning import clean
 from .english import english
 from .kinds import KINDS
 from .names import name_key
@@ -36,8 +37,6 @@ SENTENCES = (
     "to other kinds"
 )
 MISSING = "no file {path} to import from"
-_BULLET = re.compile(r"^\s*(?:[-*•–·]+\s+|\(?\d{1,2}[.)]\s+)")
-_WITH = re.compile(r"^(?:with|having|and)\s+", re.I)
 _NUMBERED = re.compile(r"^\d{1,4}\.\s*")  # CUB's folders: "001.Black_footed_Albatross"
 Table = Sequence[tuple[str, list[str]]]  # names and their texts; names may repeat
 
@@ -238,8 +237,8 @@ def clean_texts(texts: Sequence[str], kind: str | None = None) -> tuple[list[str
     """Each text once, in order, in one line, without control and direction characters; and counts
     of what changed.
 
-    With a kind other than whole sentences, bullets, quotes, full stops and the template's "which
-    has" go too, and descriptions that cannot continue "which has …" are left out.
+    With a kind other than whole sentences, what `cleaning` knows goes too (bullets, bold, quotes,
+    "which has"), and descriptions that cannot continue "which has …" are left out.
     """
     kept: dict[str, None] = {}
     changes: Counter[str] = Counter()
@@ -251,7 +250,7 @@ def clean_texts(texts: Sequence[str], kind: str | None = None) -> tuple[list[str
         changes["without control characters"] += bool(marks)
         tidy = kind not in (None, "sentence")
         if tidy:
-            shorter = _without_marks(bare, KINDS[str(kind)].are_names)
+            shorter = clean(bare, str(kind))
             changes["without bullets, quotes, full stops or 'which has'"] += shorter != bare
             bare = shorter
         if len(bare) > MAX_CHARACTERS:
@@ -264,16 +263,6 @@ def clean_texts(texts: Sequence[str], kind: str | None = None) -> tuple[list[str
             kept[bare] = None
     # the plus drops counts of 0
     return list(kept), +changes
-
-
-def _without_marks(text: str, is_name: bool) -> str:
-    """A text without bullet, quotes and full stop; a description also without a leading "which
-    has" or "with".
-    """
-    bare = _BULLET.sub("", text)
-    if is_name:
-        return bare.strip(' .;,"“”')
-    return _WITH.sub("", clean(bare))
 
 
 def table_of(path: Path, document: Mapping[str, Any]) -> Table:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from coder_clip.errors import UserError
-from coder_clip.texts.checks import clean
+from coder_clip.texts.cleaning import clean
 from llm_server import Handler, Server, named, words
 
 pytest.importorskip("coder_clip.texts.llm.source", reason="src/coder_clip/texts/llm is not here")

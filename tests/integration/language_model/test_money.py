@@ -180,6 +180,48 @@ def test_the_limit_on_money_holds_whatever_the_server_says(
     assert all((s.answer.at_most is not None) is unknown for s in answers)
 
 
+@pytest.mark.parametrize(
+    ("usage", "tokens", "at_most"),
+    [
+        # a prompt count that cannot be true says nothing against the count of the answer
+        ((1, 7000), (None, 7000), 7000 * 2e-6),
+        ({"prompt_tokens": None, "completion_tokens": 7000}, (None, 7000), 7000 * 2e-6),
+        ((90_000, 0), (90_000, None), 90_000 * 1e-6 + 1000 * 2e-6),
+        ({"prompt_tokens": "many", "total_tokens": 9000}, None, 2 * 7000e-6),
+        ((1, 1), (None, None), 1000 * 2e-6),
+    ],
+)
+def test_each_count_of_tokens_is_judged_alone(
+    server: Server, tmp_path: Path, usage: Any, tokens: Any, at_most: float
+) -> None:
+    """0.05 was allowed, 0.127 charged, and 0.003 counted: both counts were dropped for one."""
+    server.usage = usage
+    generator = settings(server, tmp_path, prices=PRICES, max_tokens=1000)
+    run(generator, items_of("attribute", classes=CLASSES[:1]))
+    (stored,) = Answers(generator.answers, "animals").kept.values()
+    answer = stored.answer
+    if tokens is not None:
+        assert (answer.prompt_tokens, answer.completion_tokens) == tokens
+    assert answer.cost is None
+    assert answer.at_most is not None
+    # with the most that its prompt can have, half of its bytes
+    assert at_most <= answer.at_most <= at_most + 5000 * 1e-6
+    assert spent(generator) == pytest.approx(answer.at_most)
+
+
+def test_a_wrong_count_of_the_prompt_does_not_lift_the_limit_on_the_answer(
+    server: Server, tmp_path: Path
+) -> None:
+    server.usage, server.delay = (1, 7000), 0.05
+    generator = settings(
+        server, tmp_path, prices=PRICES, max_cost=0.05, max_tokens=1000, max_in_flight=8
+    )
+    with pytest.raises(UserError, match="counts 7000 tokens in an answer where max_tokens allows"):
+        run(generator)
+    assert len(server.billed) == 1
+    assert spent(generator) >= 7000 * 2e-6
+
+
 def test_a_server_that_ignores_the_limit_on_tokens_passes_it_once(
     server: Server, tmp_path: Path
 ) -> None:

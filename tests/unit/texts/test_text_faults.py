@@ -144,7 +144,7 @@ BAD = {
         "A BUSHY LONG TAIL", "123", "7", "→ a long tail", "a tail | a leg", "tail = bushy",
         "email me@wolf.org",
         "a long and very bushy tail that hangs down behind the "
-        "animal while it walks slowly across a field",
+        "animal while it walks slowly across a wide field of grass",
         "a tail...", "!!!", "★ long tail", "a tail (bushy)", "tail:bushy, ears: pointed", "a bushy tail\u200b",
         "half \ud800 letter",
     ],
@@ -244,7 +244,7 @@ def test_fair_attributes_are_not_flagged() -> None:
 # Bad texts that no rule sees: a larger word, what cannot be known without the class, another
 # spelling.
 UNSEEN = [
-    "knee-high to a man", "en varg", "an apex predator", "teeth for tearing meat", "a bushy tial", "wolf fur",
+    "knee-high to a man", "teeth for tearing meat", "wolf fur", "green leaves on a stem",
     "half as tall as a man",
 ]  # fmt: skip
 

@@ -3,7 +3,9 @@
 One object per request, with every list under the names that it belongs to: texts of a class under
 its name and their kind, texts of a pair under the other class's name and below it both names. So
 neither an order of keys nor a server that mixes up its answers can give a class the texts of
-another. An answer that does not fit is not repaired; the model is asked again, with what was wrong.
+another. What says nothing around them goes (a comma too much, brackets or an object around the
+object, an object around a text). Any other answer that does not fit is not repaired; the model is
+asked again, with what was wrong.
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ TEXTS = TypeAdapter(list[str])
 # How an answer ends that was cut off, in the words of different servers.
 CUT_OFF = re.compile(r"length|limit|max_?(?:output_?)?tokens|truncat|incomplete", re.I)
 _REASONING = re.compile(r"</(?:think|thinking|thought|reasoning)>|\[/THINK\]|◁/think▷", re.I)
+_COMMA = re.compile(r'("(?:[^"\\]|\\.)*")|,(?=\s*[\]}])')
+_WRAPPED = re.compile(r"\A\s*(?:```\w*\s*)?\[\s*(\{.*\})\s*\](?:\s*```)?\s*\Z", re.S)
 _UNFINISHED = re.compile(r"<(?:think|thinking|thought|reasoning)>|\[THINK\]|◁think▷", re.I)
 
 
@@ -82,10 +86,14 @@ def read(content: str, item: Item) -> Sides | str:
     if _UNFINISHED.search(bare):
         return "its reasoning had no end"  # an object in it is a draft
     try:
-        documents = list(_objects(bare))
+        documents = list(_objects(_whole_text(bare)))
         key = name_key(item.key)
         # objects that have this item's key; the last one counts
         fitting = [document for document in map(_by_name, documents) if key in document]
+        if not fitting:
+            # an object around them, such as {"answer": {…}}
+            inside = [_by_name(v) for d in documents if len(d) == 1 for v in d.values()]
+            fitting = [document for document in inside if key in document]
         lists = _by_name(fitting[-1][key]) if fitting else {}  # name -> texts
     except Repeated as repeated:
         return f"the key '{repeated}' was there twice"
@@ -98,7 +106,7 @@ def read(content: str, item: Item) -> Sides | str:
     texts = []
     for name in item.lists:
         try:
-            texts.append(TEXTS.validate_python(lists.get(name_key(name)), strict=True))
+            texts.append(TEXTS.validate_python(_bare(lists.get(name_key(name))), strict=True))
         except ValidationError as error:
             wrong = error.errors()[0]
             place = " / ".join(map(str, (item.key, name, *wrong["loc"])))
@@ -110,6 +118,15 @@ def read(content: str, item: Item) -> Sides | str:
     except UnicodeEncodeError:
         return "it had half a character"
     return dict(zip(item.sides, texts, strict=True))
+
+
+def _whole_text(text: str) -> str:
+    """A text without commas before a closing bracket, and without brackets around its only
+    object: forms that small models write, and that say nothing else.
+    """
+    # strings are matched first, so that commas in them stay
+    text = _COMMA.sub(lambda found: found[1] or "", text)
+    return _WRAPPED.sub(r"\1", text)
 
 
 def _objects(text: str) -> Iterator[dict[str, Any]]:
@@ -158,6 +175,20 @@ def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         seen.add(name_key(key))
         found[key] = value
     return found
+
+
+def _bare(value: Any) -> Any:
+    """A list with the texts in place of objects that hold one text each, as in {"text": "a tail"};
+    anything else as it is.
+    """
+    if not isinstance(value, list):
+        return value
+    bare = []
+    for text in value:
+        inside = list(text.values()) if isinstance(text, dict) else []
+        single = len(inside) == 1 and isinstance(inside[0], str)
+        bare.append(inside[0] if single else text)
+    return bare
 
 
 def _by_name(value: Any) -> dict[str, Any]:

@@ -91,9 +91,9 @@ def guess(items: Sequence[dict[str, Any]]) -> float:
     return answer
 
 
-def too_few(prompt: int, completion: int, sent: int, text: str) -> bool:
-    """True if a server counts fewer tokens than the bytes sent and the text received can have."""
-    return prompt < sent / MOST_BYTES or completion < len(text.encode()) / MOST_BYTES
+def too_few(tokens: int, size: int) -> bool:
+    """True if a server counts fewer tokens than so many bytes can have."""
+    return tokens < size / MOST_BYTES
 
 
 class Budget:
@@ -160,10 +160,17 @@ class Budget:
             "continues from here"
         )
 
-    def settle(self, reserved: float, cost: float | None) -> None:
-        """End a request in flight. cost: None if unknown; then the most that it can cost counts."""
+    def settle(self, reserved: float, cost: float | None, at_most: float | None = None) -> None:
+        """End a request in flight. cost: None if unknown; then ``at_most`` counts, or without it
+        what was reserved.
+        """
         self.in_flight.remove(reserved)
-        paid = reserved if cost is None else cost
+        if cost is not None:
+            paid = cost
+        elif at_most is not None:
+            paid = at_most
+        else:
+            paid = reserved
         self.spent += paid
         self.own += paid
         if cost is None:

@@ -153,7 +153,8 @@ class Client:
     def _next_form(self, form: str | None, words: str) -> None:
         """Remove the response format that the server refuses. UserError if it is the last one."""
         if len(self.response_formats) == 1:
-            raise UserError(f"{self.address} does not take the request ({words})")
+            hint = server.leave_out(words, self.generator)
+            raise UserError(f"{self.address} does not take the request ({words}){hint}")
         self.response_formats.pop(0)
         log.info(
             "%s does not take the response format %s (%s); asking without",

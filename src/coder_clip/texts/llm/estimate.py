@@ -14,6 +14,7 @@ from ..sources import Asked
 from .budget import CostEstimate, amount, total
 from .generate import Generator
 from .requests import class_items, pair_items
+from .review import Review
 from .store import Answers
 
 if TYPE_CHECKING:
@@ -23,20 +24,22 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class CostRow:
     """A line of the table. ahead: requests to make. stored: number of answers that are stored.
-    known: False if the requests are an upper bound.
+    again: requests that ask again. known: False if the requests are an upper bound.
     """
 
     dataset: str
     texts: str
     ahead: CostEstimate
     stored: int
+    again: int
     known: bool = True
 
 
 def rows(asked: Iterable[Asked]) -> list[CostRow]:
     """Requests by data set, for classes and for pairs.
 
-    Requests that depend on answers (questions asked again) are not included. The pairs that stage
+    Questions that stored answers make necessary are included; those that future answers will make
+    necessary are not. The pairs that stage
     one confuses are known after stage one; until then the largest possible number counts.
     """
     # Requests are made as in a run and counted, not computed by a formula: so stored answers, and
@@ -49,12 +52,15 @@ def rows(asked: Iterable[Asked]) -> list[CostRow]:
         assert generator is not None, "the configuration requires it"
         counts = generator.texts_per_class.model_dump()
         asking = Generator(generator, task.dataset)
+        review = Review.of(generator.answers, task.dataset)
         if task.kinds:
             items = class_items(task.kinds, task.classes, task.templates, counts)
-            found.append(CostRow(task.dataset, "classes", *asking.ahead(items, seen)))
+            found.append(CostRow(task.dataset, "classes", *asking.ahead(items, seen, review)))
         if pairs is not None:
             items = pair_items(pairs, task.classes, task.templates, counts["one_to_one"])
-            found.append(CostRow(task.dataset, "one_to_one", *asking.ahead(items, seen), known))
+            found.append(
+                CostRow(task.dataset, "one_to_one", *asking.ahead(items, seen, review), known)
+            )
     return found
 
 
@@ -72,7 +78,9 @@ def lines(generator: GeneratorConfig | None, asked: Iterable[Asked], several: bo
     found = rows(asked)
     if not found:
         raise UserError("no data set has texts from the source 'llm', so nothing would be asked")
-    every = CostRow("all", "", total(row.ahead for row in found), sum(row.stored for row in found))
+    ahead = total(row.ahead for row in found)
+    stored, again = sum(row.stored for row in found), sum(row.again for row in found)
+    every = CostRow("all", "", ahead, stored, again)
     notes = [
         (
             f"{generator.model}; tokens are estimates, for a model "
@@ -80,6 +88,8 @@ def lines(generator: GeneratorConfig | None, asked: Iterable[Asked], several: bo
         ),
         *_money(generator, every.ahead),
     ]
+    if again:
+        notes.append(f"{again} of the requests ask again, for texts that were not accepted")
     if several:
         notes.append("requests that two data sets share are counted once, for the first")
     if not all(row.known for row in found):

@@ -17,7 +17,7 @@ from . import answers as form_of
 from . import budget, prompts
 from .budget import Budget, CostEstimate, amount
 from .prompts import Request, item_key
-from .requests import MAX_REASKS, Answer, Item, Sides
+from .requests import Answer, Item, Sides, settle
 from .server import api_key, same_model
 from .store import Answers, Stored
 
@@ -43,16 +43,37 @@ class Generator:
         self.served: set[str] = set()  # names under which models answered
         self.said: dict[str, str] = {}  # words of an answer -> the class they were first said of
 
-    def ahead(self, items: Iterable[Item], seen: set[str]) -> tuple[CostEstimate, int]:
-        """Estimate the next round, and count stored answers. seen: keys of items to leave out; the
-        keys of this round are added.
+    def ahead(
+        self, items: Sequence[Item], seen: set[str], review: Review | None = None
+    ) -> tuple[CostEstimate, int, int]:
+        """Estimate what is left to ask, as far as the stored answers tell; count stored answers,
+        and requests that ask again.
+
+        The stored answers are judged as in a run, so what they make necessary is included. seen:
+        keys of items to leave out; those of this estimate are added.
         """
-        items = list(items)
-        missing = {key: item for key, item in self._missing(items).items() if key not in seen}
-        stored = {key for key, answer in map(self._stored, items) if answer is not None}
+        if review is not None:
+            review.apply(items)
+        missing: dict[str, Item] = {}
+        stored = set[str]()
+        waiting = items
+        while waiting:
+            answered = []
+            for item in waiting:
+                key, found = self._stored(item)
+                if found is not None:
+                    stored.add(key)
+                    item.take(found.answer, found.key, read(found.answer, item))
+                    answered.append(item)
+                elif key not in seen:
+                    missing[key] = item
+            settle(items, self.generator.max_shared)
+            waiting = [item for item in answered if item.again(self.generator.max_reasks)]
         seen.update(missing)
-        requests = (request for request, _ in self._requests(missing.values()))
-        return budget.estimate(requests, self.generator), len(stored)
+        requests = list(self._requests(missing.values()))
+        again = sum(group[0].asked > 0 for _, group in requests)
+        estimate = budget.estimate((request for request, _ in requests), self.generator)
+        return estimate, len(stored), again
 
     def check(self, items: list[Item]) -> None:
         """Check that there is a key, unless all answers are stored. UserError if not."""
@@ -70,13 +91,17 @@ class Generator:
             review.apply(items)
         for item in items:
             item.rule = rule if item.kind == "analogous" else None
-        waiting = items
-        # one more than the reasks; analogous names have MAX_REASKS of their own
-        for number in range(1, 2 + max(MAX_REASKS, self.generator.max_reasks)):
+        waiting, number = items, 0
+        # this ends, because each item is asked a limited number of times
+        while waiting:
+            number += 1
             self._round(waiting, number)
-            waiting = [item for item in waiting if item.again(self.generator.max_reasks)]
-            if not waiting:
-                break
+            settle(items, self.generator.max_shared)
+            # of all items: one that had enough texts may lose some that many classes turn out to
+            # have
+            waiting = [item for item in items if item.again(self.generator.max_reasks)]
+        for item in items:
+            item.relent()
         self._report(items)
 
     def _round(self, items: list[Item], number: int) -> None:
@@ -252,22 +277,38 @@ def groups(items: Iterable[Item], generator: GeneratorConfig) -> Iterator[list[I
         yield from (group[i : i + most] for i in range(0, len(group), most))
 
 
-def provenance(kind: str, items: Sequence[Item], generator: GeneratorConfig) -> dict[str, Any]:
+def provenance(
+    kind: str,
+    items: Sequence[Item],
+    generator: GeneratorConfig,
+    counted: dict[str, str] | None = None,
+) -> dict[str, Any]:
     """Provenance of the texts of one kind. All of it comes from stored answers, so it is always the
     same.
 
-    from: per class, the key of the stored answer of each text. not_accepted: [class, text, why,
-    key, side] of every text that was not accepted; without side for texts of a class.
+    counted: key of an answer -> the kind whose provenance has its tokens and cost; those of this
+    kind are added. Kinds that are asked together share their answers, and money counts once.
+
+    from: per class, the key of the stored answer of each text. common: attributes that many classes
+    have, or that are a warning of the check, of classes that would have too few without them.
+    asked_with: kinds whose questions asked for this kind too, and whose provenance has the tokens
+    and cost of these answers. not_accepted: [class, text, why, key, side] of every text that was
+    not accepted; without side for texts of a class.
     """
     # each answer once: items share the answers of their request
-    answers = {key: answer for item in items for key, answer in item.answers.items()}.values()
+    by_key = {key: answer for item in items for key, answer in item.answers.items()}
+    answers = by_key.values()
+    counted = {} if counted is None else counted
+    shared = sorted({counted[key] for key in by_key if key in counted})
+    own = [answer for key, answer in by_key.items() if key not in counted]
+    counted.update(dict.fromkeys(by_key.keys() - counted.keys(), kind))
     not_accepted = []
     for item in items:
         for v in item.refused:
             side = [v.side] if v.side else []
             not_accepted.append([v.owner, v.text, v.why, v.answer, *side])
     days = sorted({a.date for a in answers})
-    costs = [a.cost for a in answers if a.cost is not None]
+    costs = [a.cost for a in own if a.cost is not None]
     note: dict[str, Any] = {
         "source": "llm",
         "model": generator.model,
@@ -282,16 +323,18 @@ def provenance(kind: str, items: Sequence[Item], generator: GeneratorConfig) -> 
         "asked_again": sum(max(0, i.asked - 1) for i in items),
         "refused": sum(i.refusals for i in items),
         "tokens": {
-            "prompt": sum(a.prompt_tokens or 0 for a in answers),
-            "completion": sum(a.completion_tokens or 0 for a in answers),
+            "prompt": sum(a.prompt_tokens or 0 for a in own),
+            "completion": sum(a.completion_tokens or 0 for a in own),
         },
+        "asked_with": shared,
         "without": [i.owner for i in items if i.failed],
+        "common": {i.owner: i.common for i in items if i.common},
         "not_accepted": not_accepted,
         "from": {i.owner: _sources(i) for i in items if any(i.texts.values())},
     }
     if generator.prices:
         note["cost"] = {"money": round(sum(costs), 6), "currency": generator.prices.currency}
-        unknown = len(answers) - len(costs)
+        unknown = len(own) - len(costs)
         if unknown:
             note["cost"]["unknown_for"] = unknown
     # empty fields are left out, but not counts of 0

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx2
 import openai
-from pydantic import AliasPath, BaseModel, Field, ValidationError
+from pydantic import AliasPath, BaseModel, Field
 
 from ...errors import UserError
 from . import budget as cost
@@ -48,14 +48,26 @@ class _Part(BaseModel):
 
 class _Message(BaseModel):
     content: str | list[_Part] | None = None
+    reasoning_content: Any = None
+    reasoning: Any = None
     refusal: str | None = None
 
     @property
     def words(self) -> str | None:
-        """The text of the message, which some servers send in parts."""
-        if isinstance(self.content, list):
-            return "".join(part.text for part in self.content)
-        return self.content
+        """The text of the message, which some servers send in parts.
+
+        Without any it is in the reasoning, where a server takes all of an answer for that (vLLM's
+        reasoning_content, Ollama's and OpenRouter's reasoning).
+        """
+        content = self.content
+        if isinstance(content, list):
+            content = "".join(part.text for part in content)
+        if content and content.strip():
+            return content
+        for instead in (self.reasoning_content, self.reasoning):
+            if isinstance(instead, str) and instead.strip():
+                return instead
+        return content
 
 
 class _Completion(BaseModel):
@@ -71,18 +83,38 @@ class _Completion(BaseModel):
 
 
 class _Usage(BaseModel):
-    """Counted tokens. Some servers count hidden reasoning in the total alone (xAI, Gemini's
-    compatible endpoint).
-    """
+    """What a server says of tokens; each field may be anything."""
 
-    prompt_tokens: int = Field(ge=0, le=10**9)
-    completion_tokens: int = Field(ge=0, le=10**9)
-    total_tokens: int | None = Field(None, le=10**9)
+    prompt_tokens: Any = None
+    completion_tokens: Any = None
+    total_tokens: Any = None
 
-    @property
-    def written(self) -> int:
-        """Tokens of the answer, with hidden reasoning."""
-        return max(self.completion_tokens, (self.total_tokens or 0) - self.prompt_tokens)
+    def counts(self, sent: int, text: str) -> tuple[int | None, int | None]:
+        """Tokens of the prompt and of the answer with its hidden reasoning; None for a count that
+        is missing or cannot be true.
+
+        Each is judged alone: a wrong count of the prompt says nothing against a large count of the
+        answer. Some servers count hidden reasoning in the total alone (xAI, Gemini's compatible
+        endpoint). sent: bytes of the request.
+        """
+        prompt, completion, total = map(
+            _whole, (self.prompt_tokens, self.completion_tokens, self.total_tokens)
+        )
+        written = completion
+        if total is not None:
+            # without a count of the prompt, the most that it can have
+            of_prompt = round(sent / cost.FEWEST_BYTES) if prompt is None else prompt
+            written = max(completion or 0, total - of_prompt)
+        if prompt is not None and cost.too_few(prompt, sent):
+            prompt = None
+        if written is not None and cost.too_few(written, len(text.encode())):
+            written = None
+        return prompt, written
+
+
+def _whole(value: Any) -> int | None:
+    """The value if it is a number of tokens."""
+    return value if type(value) is int and 0 <= value <= 10**9 else None
 
 
 class Metered(openai.DefaultAsyncHttpxClient):
@@ -183,7 +215,7 @@ class Metered(openai.DefaultAsyncHttpxClient):
             raise
         finally:
             async with self._room:
-                self.budget.settle(reserved, paid)
+                self.budget.settle(reserved, paid, answer.at_most if answer else None)
                 self._room.notify_all()
             if answer is not None:
                 await self.keep(ASKED.get(), answer)
@@ -266,19 +298,21 @@ class Metered(openai.DefaultAsyncHttpxClient):
             raise NoAnswer(f"it sent something that is not an answer: {words}") from None
         fields: dict[str, Any] = _origin(self.generator)
         text, prices = found.message.words or None, self.generator.prices
-        try:
+        usage = _Usage()
+        if isinstance(found.usage, dict):
             usage = _Usage.model_validate(found.usage)
-        except ValidationError:
-            usage = None
+        prompt, completion = usage.counts(sent, text or "")
+        fields |= {"prompt_tokens": prompt, "completion_tokens": completion}
         if prices:
             fields["currency"] = prices.currency
-        # a count too small for the bytes is not believed; then the reserved amount counts
-        if usage and not cost.too_few(usage.prompt_tokens, usage.written, sent, text or ""):
-            fields |= {"prompt_tokens": usage.prompt_tokens, "completion_tokens": usage.written}
-            if prices:
-                fields["cost"] = cost.money(prices, usage.prompt_tokens, usage.written)
-        elif prices:
-            fields["at_most"] = reserved
+            if prompt is not None and completion is not None:
+                fields["cost"] = cost.money(prices, prompt, completion)
+            else:
+                # of the two the larger amount: what was reserved, and what is counted
+                most_prompt = sent / cost.FEWEST_BYTES if prompt is None else prompt
+                most_written = self.budget.max_tokens if completion is None else completion
+                most = cost.money(prices, most_prompt, most_written)
+                fields["at_most"] = max(reserved, most)
         filtered = "content filter" if found.finish == "content_filter" else None
         of_server = {
             "text": text,

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from ...errors import one_line
 from .. import checks
 from ..checks import Names
+from ..cleaning import clean
 from ..english import plain
 from ..kinds import KINDS, Kind
 from ..names import name_key
@@ -25,7 +26,6 @@ MAX_REASKS = 5  # for analogous classes, as published
 MAX_IDLE = 2  # answers in a row without a new name, after which the model is not asked again
 MAX_EXCLUDED = 50
 NO_ANSWER = ("a refusal", "a question")  # of `checks`
-ONE_CLASS = ("attribute", "synonym")  # kinds whose texts are of one class only
 MAX_LISTED = 200  # classes named in a prompt: small models have small contexts
 
 
@@ -76,17 +76,29 @@ class ReviewedText(NamedTuple):
 
 
 @dataclass
+class Offer:
+    """A text that breaks no rule by itself. answer: key of the answer. refused: True once another
+    class or kind forbids it, which stays so, because offers only grow.
+    """
+
+    text: str
+    answer: str
+    refused: bool = False
+
+
+@dataclass
 class Item:
     """Texts of one kind for one class or pair.
 
     owner: the class or pair, for messages. fields: values for the prompt, by name. indices: labels
-    of the class or the two classes. names: class names of the label set, with the texts that
-    classes have so far; shared by all items. wanted: number of texts per list. skipped: number of
+    of the class or the two classes. names: class names of the label set, with what its classes
+    offer; shared by all items. wanted: number of texts per list. skipped: number of
     times that a reviewer asked for other texts. rejected: plain texts that a reviewer rejected.
-    rule: refuses analogous names that are too similar to another class. texts: side -> accepted
-    texts. source: text -> key of its answer. refused: texts that were not accepted. answers: by
-    key. asked, refusals: number of answers, and of those in which the model refused. unanswered:
-    why the last question has no answer.
+    rule: refuses analogous names that are too similar to another class. offered: side -> texts that
+    break no rule by themselves. texts: side -> accepted texts, once the round is settled. source:
+    text -> key of its answer. refused: texts that were not accepted. answers: by key. asked,
+    refusals: number of answers, and of those in which the model refused. unanswered: why the last
+    question has no answer.
     """
 
     kind: str
@@ -98,6 +110,7 @@ class Item:
     skipped: int = 0
     rejected: frozenset[str] = frozenset()
     rule: Rule | None = None
+    offered: dict[str, list[Offer]] = field(default_factory=dict)
     texts: Sides = field(default_factory=dict)
     source: dict[str, str] = field(default_factory=dict)
     refused: list[ReviewedText] = field(default_factory=list)
@@ -108,6 +121,9 @@ class Item:
     short: bool = False  # some texts of the last answer were refused
     refusals: int = 0
     unanswered: str = ""
+    unsettled: bool = False  # an answer came, and the round is not settled
+    doubtful: list[Offer] = field(default_factory=list)  # attributes that only break `WARNED`
+    common: list[str] = field(default_factory=list)  # texts that `relent` has kept
 
     @property
     def about(self) -> Kind:
@@ -154,10 +170,14 @@ class Item:
         return list(dict.fromkeys([r.text for r in self.refused] + have))[-MAX_EXCLUDED:]
 
     @property
+    def least(self) -> int:
+        """The number of texts that each side needs."""
+        return (self.wanted + 1) // 2 if self.about.least is None else self.about.least
+
+    @property
     def enough(self) -> bool:
         """True if each side has as many texts as its kind needs."""
-        least = (self.wanted + 1) // 2 if self.about.least is None else self.about.least
-        return all(len(self.texts.get(side, ())) >= least for side in self.sides)
+        return all(len(self.texts.get(side, ())) >= self.least for side in self.sides)
 
     @property
     def failed(self) -> str:
@@ -184,14 +204,14 @@ class Item:
         return (bool(self.wrong) or not self.enough) and self.asked <= max_reasks
 
     def take(self, answer: Answer, key: str, found: Sides | str) -> None:
-        """Add the texts of an answer that are accepted, or note what is wrong with the answer.
+        """Add what an answer offers, or note what is wrong with it; `settle` ends the round.
 
         key: of the answer. found: its texts per side, or what is wrong with it (`generate.read`).
         """
         self.asked += 1
         self.answers[key] = answer
         self.wrong, self.short, self.unanswered = "", False, ""
-        before = sum(map(len, self.texts.values()))
+        self.unsettled = True
         # servers report a refusal in a field, models say it in words
         if answer.refusal is not None or (
             isinstance(found, str) and checks.refuses(answer.text or "")
@@ -201,13 +221,56 @@ class Item:
         elif isinstance(found, str):
             self.wrong = found
         else:
-            self._add(found, key)
-        self.idle = 0 if sum(map(len, self.texts.values())) > before else self.idle + 1
+            self._offer(found, key)
+
+    def settle(self, max_shared: float) -> None:
+        """Accept what is offered and no other class or kind forbids, as many texts as are wanted.
+
+        `settle` calls it for all items, after `Names` knows what each of them offers. max_shared:
+        the largest share of the classes that may have the same attribute.
+        """
+        before = sum(map(len, self.texts.values()))
+        self.texts = {side: [] for side in self.offered}
+        for side, offers in self.offered.items():
+            for offer in offers:
+                why = self._why_not(offer, max_shared)
+                if why is not None and not offer.refused:
+                    self.refuse(offer.text, why, offer.answer, side)
+                    offer.refused = True
+                elif why is None and len(self.texts[side]) < self.wanted:
+                    self.texts[side].append(offer.text)
+                    self.source[offer.text] = offer.answer
+        if self.unsettled:
+            self.idle = 0 if sum(map(len, self.texts.values())) > before else self.idle + 1
+            self.unsettled = False
         # an apology in the list does not mean that there are no texts
         apology = not any(self.texts.values()) and any(r.why in NO_ANSWER for r in self.refused)
-        if (not self.enough or apology) and not self.wrong:
+        if self.asked and (not self.enough or apology) and not self.wrong:
             shown = "; ".join(one_line(r.text, 100) for r in self.refused[-3:]) or "none"
             self.wrong = f"too few usable texts ({shown})"
+
+    def relent(self) -> None:
+        """Where a class would fail, keep the rarest of the attributes that too many classes have,
+        then those that break rules of `checks.WARNED` alone.
+
+        They depend on what all classes offer, and not on the order of the classes.
+        """
+        texts = self.texts.get("texts")
+        if self.kind != "attribute" or self.unanswered or texts is None:
+            return
+        common = [
+            offer
+            for offer in self.offered.get("texts", [])
+            if offer.refused and not self.names.named_as(offer.text)
+        ]
+        # those of as many classes in the order of the answers
+        common.sort(key=lambda offer: len(self.names.owners("attribute", offer.text)))
+        unique = {offer.text: offer for offer in [*common, *self.doubtful]}
+        for offer in list(unique.values())[: max(0, self.least - len(texts))]:
+            texts.append(offer.text)
+            self.source[offer.text] = offer.answer
+            self.common.append(offer.text)
+            self.refused = [r for r in self.refused if r.text != offer.text]
 
     def usable(self, found: Sides | str) -> bool:
         """True if an answer has a text that breaks no rule. If texts are optional, also if it has
@@ -215,62 +278,58 @@ class Item:
         """
         if isinstance(found, str):  # the reason why the answer could not be read
             return False
-        whys = [self._fault(checks.clean(t), side) for side, texts in found.items() for t in texts]
+        whys = [
+            self._fault(clean(t, self.kind), side) for side, texts in found.items() for t in texts
+        ]
         if None in whys:
             return True
         return self.optional and all(why == "says nothing" for why in whys)
 
-    def _add(self, found: Sides, key: str) -> None:
-        """Add each text that the checks accept once, as many as are wanted. key: of the answer."""
+    def _offer(self, found: Sides, key: str) -> None:
+        """Add each text that breaks no rule by itself, once. key: of the answer."""
+        cleaned = {side: [clean(t, self.kind) for t in texts] for side, texts in found.items()}
         # what is on both sides of a pair tells nothing apart
-        keys_of_sides = ({self._key(checks.clean(t)) for t in texts} for texts in found.values())
-        on_both = set.intersection(*keys_of_sides)
-        for side, texts in found.items():
-            kept = self.texts.setdefault(side, [])
-            seen = {self._key(t) for t in (*kept, *(r.text for r in self.refused))}
+        on_both = set.intersection(*({self._key(t) for t in texts} for texts in cleaned.values()))
+        for side, texts in cleaned.items():
+            offers = self.offered.setdefault(side, [])
+            known = [offer.text for offer in offers] + [r.text for r in self.refused]
+            seen = {self._key(text) for text in known}
             accepted: dict[str, str] = {}  # by the key of the text
-            # checks first, then the texts of other classes; a repeat is ignored, not refused
-            for text in map(checks.clean, texts):
+            # a repeat is ignored, not refused
+            for text in texts:
                 why, key_of_text = self._fault(text, side), self._key(text)
                 if why is None and self.pair and key_of_text in on_both:
                     why = "on both sides"
-                if why is None:
-                    why = self._taken(text)
                 if why is not None:
                     self.refuse(text, why, key, side)
+                    if self._is_doubtful(text):
+                        self.doubtful.append(Offer(text, key))
                 elif key_of_text not in seen:
                     accepted.setdefault(key_of_text, text)
             # the rule compares all names of an answer at once
-            chosen = list(accepted.values())[: self.wanted]
+            chosen = list(accepted.values())
             reasons: list[str | None] = [None] * len(chosen)
             if self.rule:
                 reasons = self.rule([(self.fields["class"], text) for text in chosen])
             for text, why in zip(chosen, reasons, strict=True):
                 if why is not None:
                     self.refuse(text, why, key, side)
-                elif len(kept) < self.wanted:
-                    kept.append(text)
-                    self.source[text] = key
-                    if not self.pair:
-                        self.names.take(self.kind, self.owner, text)
+                else:
+                    offers.append(Offer(text, key))
 
     def _key(self, text: str) -> str:
         """A key that two texts share if one of them is enough."""
         return checks.repeat_key(self.kind, text)
 
-    def _taken(self, text: str) -> str | None:
-        """Why a text belongs to another class or another kind; None if it does not. Classes of the
-        same name may share texts.
-        """
-        if self.kind in ONE_CLASS:
-            owners = self.names.having(self.kind, text, but=self.owner)
-            if owners:
-                return f"also a text of {owners[0]}"
-        if self.kind == "synonym":
-            owners = self.names.having("analogous", text)
-            if owners:
-                return f"also an analogous thing of {owners[0]}"
-        return None
+    def _why_not(self, offer: Offer, max_shared: float) -> str | None:
+        """Why another class or another kind forbids a text; None if none does."""
+        if self.pair:
+            return None
+        found = checks.across(offer.text, self.kind, self.owner, self.names, max_shared)
+        if found is None:
+            return None
+        _, why = found
+        return why
 
     def _fault(self, text: str, side: str) -> str | None:
         """Why a text is not accepted; None if it is."""
@@ -288,6 +347,13 @@ class Item:
         _, why = found
         return why
 
+    def _is_doubtful(self, text: str) -> bool:
+        """True if an attribute breaks a rule that is a warning in a text set."""
+        if self.kind != "attribute" or plain(text) in self.rejected:
+            return False
+        found = checks.fault(text, self.kind, self.owner, self.names, "", self.fields["photo"])
+        return found is not None and found[0] in checks.WARNED
+
     def refuse(self, text: str, why: str, key: str, side: str = "texts") -> None:
         """List a text that is not accepted; later questions exclude it."""
         control = checks.control(text)
@@ -299,6 +365,22 @@ class Item:
                 name = second if side == "second" else first
             self.refused.append(ReviewedText(self.kind, self.owner, shown, why, key, name))
         self.short = True
+
+
+def settle(items: Sequence[Item], max_shared: float) -> None:
+    """End a round: judge what all classes offer, for all of them alike.
+
+    So the accepted texts depend on the answers and not on the order of the classes. items: all of a
+    data set, also those that were not asked in this round. max_shared: see `Item.settle`.
+    """
+    for item in items:
+        item.names.texts.clear()
+    for item in items:
+        for offers in item.offered.values():
+            for offer in offers:
+                item.names.take(item.kind, item.owner, offer.text)
+    for item in items:
+        item.settle(max_shared)
 
 
 def class_items(

@@ -35,6 +35,12 @@ FILTER = (  # of one question: moderation, too long a prompt, an answer that doe
     "exceeds the available context",
     "json_validate_failed",
 )  # fmt: skip
+# of a parameter, in the words of different servers
+UNSUPPORTED = (
+    r"unsupported|not support|unknown|unrecogni[sz]ed|unexpected|"
+    r"not (?:allowed|permitted|accepted)|"
+    r"deprecated|only the default|extra (?:inputs|fields)|invalid (?:parameter|argument|value)"
+)
 FORMAT = (
     r"response_format|json_schema|json_object|structured.output|xgrammar|"
     r"guided.(?:json|decoding)|\bgrammar\b"
@@ -216,7 +222,29 @@ def judge(
         raise UserError(
             f"{at} has no model '{generator.model}', or is not such a server (404: {words}){hint}"
         )
-    raise UserError(f"{at} does not take the request ({status}: {words})")
+    raise UserError(
+        f"{at} does not take the request ({status}: {words}){leave_out(words, generator)}"
+    )
+
+
+def leave_out(words: str, generator: GeneratorConfig) -> str:
+    """What leaves out the parameter that a server refuses, in words; empty if it names none."""
+    if not re.search(UNSUPPORTED, words, re.I):
+        return ""
+    sent = {"temperature": "null", "seed": "null", "max_tokens": "null", **generator.extra}
+    named = re.findall(r"[\"'`]?\b(\w+)\b", words)
+    # the first one: after it servers list what they take
+    refused = next((name for name in named if name in sent), None)
+    if refused is None and "max_completion_tokens" in named:
+        refused = "max_tokens"  # as OpenAI calls it
+    if refused is None:
+        return ""
+    if refused in generator.extra:
+        return f"; remove generator.extra.{refused}"
+    hint = f"; 'generator.{refused}: null' leaves it out"
+    if refused == "max_tokens" and "max_completion_tokens" in words:
+        hint += ", and generator.extra takes max_completion_tokens"
+    return hint
 
 
 def words_of(content: bytes, generator: GeneratorConfig) -> str:

@@ -33,16 +33,18 @@ def make(task: Task) -> dict[str, Made]:
     (every answer is kept), and, unless configured otherwise, if a class has no texts."""
     generator, items = _asked(task)
     rule = None
-    if "analogous" in task.kinds:
+    compared = "analogous" in task.kinds and task.model
+    if compared:
         from .. import similar  # imports torch, which other kinds do not need
 
         rule = similar.rule(task.encoder(task.model), task.classes)
     Generator(generator, task.dataset).run(items, rule, Review.of(generator.answers, task.dataset))
     made = {}
+    counted: dict[str, str] = {}  # each answer once
     for kind in task.kinds:
         of_kind = [item for item in items if item.kind == kind]
-        note = provenance(kind, of_kind, generator)
-        if kind == "analogous":
+        note = provenance(kind, of_kind, generator, counted)
+        if kind == "analogous" and compared:
             note["too_similar"] = {"rule": RULE, "encoder": task.encoder_identity()}
         made[kind] = Made([item.texts.get("texts", []) for item in of_kind], note)
     return made

@@ -12,7 +12,7 @@ a source by its module. It is listed nowhere else."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...foundation import scan
 from ..kinds import KINDS
+from ..sets import ClassTexts, TextSet
 
 if TYPE_CHECKING:
     from ...datasets.base import Templates
@@ -45,7 +46,7 @@ class Task:
 
     classes: names in label order, with spaces. kinds: kinds of text to make. generator: the section
     of the configuration, if any. encoder: loads a model of the configuration by its name. model:
-    name of the model that compares class names."""
+    name of the model that compares class names; empty if none does."""
 
     dataset: str
     classes: list[str]
@@ -82,6 +83,19 @@ class Made:
 
     texts: list[list[str]]
     note: dict[str, Any]
+
+
+def text_set(dataset: str, classes: Sequence[str], made: Mapping[str, Made]) -> TextSet:
+    """The text set of what sources have made. made: by kind, with a list per class."""
+    entries: list[dict[str, Any]] = [{"name": name} for name in classes]
+    for kind, made_texts in made.items():
+        for entry_of_class, texts_of_class in zip(entries, made_texts.texts, strict=True):
+            entry_of_class[kind] = texts_of_class
+    return TextSet(
+        dataset=dataset,
+        classes=[ClassTexts(**entry_of_class) for entry_of_class in entries],
+        provenance={kind: made_texts.note for kind, made_texts in made.items()},
+    )
 
 
 def _scanned() -> dict[str, Source]:

@@ -158,7 +158,31 @@ def test_reasoning_before_the_texts_is_left_out(before: str, after: str) -> None
 @pytest.mark.parametrize(
     "said",
     [
+        '{"red fox": {"attribute": ["a long tail", "white paws",],},}',
+        f"[{GOOD}]",
+        f"```json\n[{GOOD},]\n```",
+        f'{{"answer": {GOOD}}}',
+        f'[{{"texts": {GOOD}}}]',
+        '{"red fox": {"attribute": [{"text": "a long tail"}, {"feature": "white paws"}]}}',
+    ],
+)
+def test_what_says_nothing_around_the_texts_goes(said: str) -> None:
+    """Small models write these; each was paid and thrown away, and asked again."""
+    assert answers.read(said, item()) == {"texts": ["a long tail", "white paws"]}
+
+
+def test_commas_in_texts_stay() -> None:
+    said = '{"red fox": {"attribute": ["a tail (long,]", "\\"white,} paws"]}}'
+    assert answers.read(said, item()) == {"texts": ["a tail (long,]", '"white,} paws']}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
         GOOD + GOOD,
+        f"[{GOOD}, {GOOD}]",
+        f'{{"draft": {GOOD}, "final": {GOOD}}}',
+        '{"red fox": {"attribute": [{"text": "a tail", "why": "it is long"}]}}',
         GOOD + "\n,\n" + GOOD,
         GOOD + ' More: {"red fox": {"attribute": ["a we',
         '{"answers": [' + GOOD + ", " + GOOD[:-5],

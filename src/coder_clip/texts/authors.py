@@ -10,6 +10,7 @@ Nothing in the archive is trusted: pickles are programs, and only lists, dicts a
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -38,7 +39,12 @@ KINDS = {
 }  # folder -> kind
 PAIRS = "ovo_attribute"
 SOURCE = "expert knowledge published with CODER (Yi et al., CVPR 2024)"
+log = logging.getLogger("coder_clip")
 _VIEW = re.compile(r"https://drive\.google\.com/file/d/([\w-]+)")
+
+
+class Broken(UserError):
+    """A file that cannot be read, so that its kind of text is missing."""
 
 
 class Imported(NamedTuple):
@@ -95,8 +101,7 @@ def import_all(
     renames: Mapping[str, str] | None = None,
     partial: bool = False,
 ) -> Iterator[Imported]:
-    """Import every data set of the folder, or those wanted; then yield files that belong to no data
-    set here.
+    """Import every data set of the folder, or those wanted; files of no data set here are logged.
 
     theirs: folder of the authors' class files (``datasets/class_name``), which name the classes of
     lists without names. renames: name in the archive -> name in the data set. partial: import what
@@ -123,7 +128,7 @@ def import_all(
             yield Imported(name, None, None, [str(error)])
     unknown = [stem for stem, name in dataset_of_stem.items() if name is None]
     if unknown and not wanted:
-        yield Imported(", ".join(unknown), None, None, ["not a data set of this project; left out"])
+        log.warning("left out, not a data set of this project: %s", ", ".join(unknown))
 
 
 def dataset_of(stem: str) -> str | None:
@@ -171,6 +176,19 @@ def _import(
         if file is not None:
             files[kind] = file
     pair_file = _file_of(folder / PAIRS, name)
+    lines = []
+    if pair_file is not None:
+        files[PAIRS] = pair_file
+    # a broken file loses its kind alone
+    for kind, path in list(files.items()):
+        try:
+            _read(path)
+        except Broken as error:
+            lines.append(f"{kind} is not imported: {error}")
+            del files[kind]
+    if not files:
+        raise UserError("; ".join(lines))
+    pair_file = files.pop(PAIRS, None)
     # class names for the lists without names
     order = _class_file(theirs, name) or _names_of(files.get("synonym"))
     tables = {kind: table_of(path, order) for kind, path in files.items()}
@@ -188,7 +206,8 @@ def _import(
     lacking = [kind for kind in KINDS.values() if kind not in files]
     if pair_file is None:
         lacking.append("one_to_one")
-    lines = [f"the archive has no file of: {', '.join(lacking)}"] if lacking else []
+    if lacking:
+        lines.append(f"the archive has no usable file of: {', '.join(lacking)}")
     return Imported(name, texts, pairs, [*lines, *importing.notes])
 
 
@@ -243,8 +262,11 @@ def _names_of(synonyms: Path | None) -> list[str]:
 
 
 def _read(path: Path) -> Any:
-    """The document of a JSON file or a pickle."""
-    return read_written(path, path.stem) if path.suffix == ".json" else read_plain_pickle(path)
+    """The document of a JSON file or a pickle. Broken if there is none in it."""
+    try:
+        return read_written(path, path.stem) if path.suffix == ".json" else read_plain_pickle(path)
+    except UserError as error:
+        raise Broken(str(error)) from error
 
 
 def table_of(path: Path, order: Sequence[str]) -> Table:
@@ -305,7 +327,8 @@ def _pairs_of(
     document: the result of `_sides_of`.
     """
     names = list(dict.fromkeys([*document, *(b for of_a in document.values() for b in of_a)]))
-    indices = dict(zip(names, importing.match(names), strict=True))
+    # the archive has some classes under two names in one file
+    indices = dict(zip(names, importing.match(names, several=True), strict=True))
     # (i, j) -> what class i has and class j has not
     sides: dict[tuple[int, int], list[str]] = {}
     for a, of_a in document.items():
@@ -316,7 +339,9 @@ def _pairs_of(
             # several classes may have one name: its texts go to each pair of their indices
             for i, j in product(indices[a], indices[b]):
                 if i != j:
-                    sides[i, j] = cleaned
+                    # two names of a class: the texts of both
+                    before = sides.get((i, j), [])
+                    sides[i, j] = list(dict.fromkeys([*before, *cleaned]))
     # each unordered pair once, the smaller index first
     pairs = [
         Pair(

@@ -89,6 +89,11 @@ class GeneratorConfig(Strict):
     on_failure: Literal["stop", "skip"] = Field(
         "stop", description="If a class has no usable text in the end: stop, or continue without."
     )
+    prompts: Path | None = Field(
+        None,
+        description="Folder with prompts of your own, KIND.txt; a kind without a file there has "
+        "the shipped prompt (docs/texts.md).",
+    )
     max_in_flight: Annotated[Count, NO_RESULT] = Field(8, description="Simultaneous requests.")
     timeout: Annotated[Annotated[float, Field(gt=0)], NO_RESULT] = Field(
         120, description="Seconds to wait for an answer."

@@ -15,6 +15,7 @@ from typing import Any
 
 from ..errors import UserError, nearest
 from ..foundation.artifacts import sha256
+from ..foundation.yaml_file import read_yaml
 from .checks import control
 from .cleaning import clean
 from .english import english
@@ -31,12 +32,20 @@ FORMATS = {  # name -> kind of its texts, source
         "models (Menon and Vondrick, ICLR 2023)",
     ),
     "cupl": ("sentence", "Customized prompts via language models, CuPL (Pratt et al., ICCV 2023)"),
+    "awt": ("sentence", "Augmented, weighted and transported, AWT (Zhu et al., NeurIPS 2024)"),
+    "mpvr": ("sentence", "Meta-prompting for visual recognition, MPVR (Mirza et al., ECCV 2024)"),
+}
+REFUSED = {  # name -> why nothing of it is imported, and what to do
+    "waffle": "WaffleCLIP has no texts of its own: it draws random words and characters for each "
+    "run, as the method random_words does here. Its descriptors/*.json have the form of "
+    "descriptions: 'texts import descriptions FILE'",
 }
 SENTENCES = (
     "sentences are for a baseline, not for CODER: 'texts: {…, sentence: FILE}' adds them "
     "to other kinds"
 )
 MISSING = "no file {path} to import from"
+RENAMES = Path(__file__).with_name("renames.yaml")
 _NUMBERED = re.compile(r"^\d{1,4}\.\s*")  # CUB's folders: "001.Black_footed_Albatross"
 Table = Sequence[tuple[str, list[str]]]  # names and their texts; names may repeat
 
@@ -67,6 +76,8 @@ def import_texts(
     what fits and note the rest. Raises Mismatch with every name that does not fit or lacks texts,
     UserError for a file of another form or without a usable text.
     """
+    if form in REFUSED:
+        raise UserError(f"{form}: {REFUSED[form]}")
     if form not in FORMATS:
         raise UserError(f"no format '{form}' to import from{nearest(form, FORMATS)}")
     source, (kind, published) = Path(source), FORMATS[form]
@@ -78,13 +89,33 @@ def import_texts(
     # keys with an underscore are about the file, unless a class has such a name
     about = [n for n in document if n.startswith("_") and name_key(n) not in class_keys]
     table = table_of(source, {name: texts for name, texts in document.items() if name not in about})
-    importing.add(kind, source, published, table, tidy=True)
+    if form == "descriptions":
+        table = [(name, [as_clause(text) for text in texts]) for name, texts in table]
+    # own texts are tidied; published ones are imported as they are
+    importing.add(kind, source, published, table, tidy=form == "plain")
     texts = importing.finish(partial)
     if about:
         importing.notes.append(f"left out, because they are about the file: {', '.join(about)}")
     if kind == "sentence":
         return texts, [*importing.notes, SENTENCES]
     return texts, importing.notes
+
+
+def as_clause(text: str) -> str:
+    """A descriptor of Menon and Vondrick by their rule of four beginnings.
+
+    "a seabird" -> "which is a seabird", "used for cutting" -> "which is used for cutting", "often
+    white" -> "which often white", anything else -> "which has …". The rule is theirs, word for word
+    (make_descriptor_sentence in loading_helpers.py, commit 7ad43b1), and so are its slips: "a matte
+    finish" and "antennae" become "which is …". What would be "which has …" stays as it is, because
+    the template has these words (`sentences.described`).
+    """
+    bare = text.strip()
+    if bare.startswith(("a", "used")):
+        return f"which is {bare}"
+    if bare.startswith(("has", "often", "typically", "may", "can")):
+        return f"which {bare}"
+    return bare
 
 
 class Import:
@@ -107,10 +138,13 @@ class Import:
         self.problems: list[str] = []
         self.missing: dict[str, None] = {}  # classes that some table lacks
         self.seen: set[str] = set()  # keys of the names in the source
+        # names that others use for classes of this data set, by key
+        shipped = read_yaml(RENAMES).get(dataset, {})
+        self.shipped = {name_key(theirs): ours for theirs, ours in shipped.items()}
 
-    def match(self, names: Sequence[str]) -> list[list[int]]:
+    def match(self, names: Sequence[str], several: bool = False) -> list[list[int]]:
         """Match names with classes, by name and never by order. Returns the indices of the classes
-        of each name.
+        of each name. several: one class may have several names.
 
         A name that fits no class may have its words in another order ("Acura RL Sedan 2012").
         A name that the label set has several times (ImageNet: "missile") is matched in order if the
@@ -118,6 +152,8 @@ class Import:
         and a note says so."""
         renamed = {name_key(old): new for old, new in self.renames.items()}
         classes = _by_key(self.classes)
+        # a shipped rename is for a name that no class has
+        renamed = {key: new for key, new in self.shipped.items() if key not in classes} | renamed
         wanted = [renamed.get(name_key(name), name) for name in names]
         # a leading number goes only where the whole name fits no class
         wanted = [name if name_key(name) in classes else _NUMBERED.sub("", name) for name in wanted]
@@ -148,6 +184,9 @@ class Import:
             elif len(places) == 1:
                 indices[places[0]] = same
                 self.notes.append(f"{shown} is the name of {len(same)} classes; all get its texts")
+            elif several and len(same) == 1:
+                for place in places:
+                    indices[place] = same
             else:
                 self.problems.append(f"{shown} are both '{spellings[0]}'")
         self.seen |= set(map(name_key, names))

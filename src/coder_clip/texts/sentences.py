@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 # lists, the bugs of their code.
 FEW_SHOT, NAMES, AS_PUBLISHED = TAGS = ("few_shot", "names_as_published", "as_published")
 
+CLAUSE = "{class}, {attribute}."  # for an attribute that is a clause
+
 
 @dataclass(frozen=True)
 class Sentences:
@@ -67,6 +69,16 @@ def with_article(name: str) -> str:
     return f"{'an' if vowel else 'a'} {name}"
 
 
+def described(template: str, name: str, text: str) -> str:
+    """An attribute in its template. A clause of its own ("which is a seabird") takes the place of
+    the template's "which has"; a template without these words gives way to CLAUSE.
+    """
+    if text.startswith("which "):
+        asked = "which has {attribute}"
+        template = template.replace(asked, "{attribute}") if asked in template else CLAUSE
+    return fill(template, name, attribute=text)
+
+
 def sentence_of(kind: str, name: str, text: str, templates: Templates) -> str:
     """A text of a class in the template of its kind. Underscores become spaces in names, not in
     descriptions.
@@ -77,6 +89,8 @@ def sentence_of(kind: str, name: str, text: str, templates: Templates) -> str:
         return text
     if about.template == "name":  # the text is the name
         return fill(templates.name, shown)
+    if kind == "attribute":
+        return described(templates.attribute, spaces(name), text)
     return fill(getattr(templates, about.template), spaces(name), **{kind: shown})
 
 
@@ -146,7 +160,7 @@ def _add_variants(
         class_names, show = names[naming], spellings[spelling]
         for i, c in enumerate(texts.classes):
             name = show(class_names[i])
-            sentences = [fill(attribute, name, attribute=t) for t in c.attribute]
+            sentences = [described(attribute, name, t) for t in c.attribute]
             add(_tagged("attribute", tags), i, sentences)
         for i, c in enumerate(texts.classes):
             name = show(class_names[i])

@@ -74,7 +74,10 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_whole_archive_becomes_text_sets(
-    command: Callable[..., Any], archive: Path, workplace: Path
+    command: Callable[..., Any],
+    archive: Path,
+    workplace: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Nobody reproduces the paper's own numbers without its texts, and one data set a call took an
     evening.
@@ -82,7 +85,7 @@ def test_the_whole_archive_becomes_text_sets(
     answer = command(
         "texts", "import", "authors", archive, "--their-classes", archive.parent / "class_name"
     )
-    assert answer.code == 1, "STL10 was left out"
+    assert answer.code == 0, answer.err
     out = workplace / "data/texts/authors"
     for ours in SETS.values():
         names = entry(ours).class_names()
@@ -99,10 +102,9 @@ def test_the_whole_archive_becomes_text_sets(
     assert (one.a_not_b, one.b_not_a) == ([], ["a tail"])
     assert (both.a_not_b, both.b_not_a) == (["dots"], ["stripes"])
     assert "eurosat: one_to_one: 1 of 2 pairs have texts on one side" in answer.out
-    assert "stanford_cars: the archive has no file of: synonym, one_to_one" in answer.out
+    assert "stanford_cars: the archive has no usable file of: synonym, one_to_one" in answer.out
     assert not (out / "stanford_cars.one_to_one.json").exists()
-    assert "STL10: not a data set of this project; left out" in answer.out
-    assert answer.err == "coder-clip: error: not imported, see above: STL10\n"
+    assert "left out, not a data set of this project: STL10" in caplog.text
     assert answer.out.splitlines()[0].startswith(f"{archive}: sha256:")
     provenance = json.loads((out / "eurosat.json").read_text())["provenance"]
     assert str(archive.parent) not in json.dumps(provenance), (
@@ -191,13 +193,69 @@ def test_what_does_not_fit_is_named_and_not_imported(
 def test_a_malicious_pickle_in_the_archive_does_nothing(tmp_path: Path) -> None:
     """Opening it as the published code does would run whatever is in it."""
     mark = tmp_path / "ran"
-    saved(tmp_path / "synonym/eurosat.json", [{"class": n, "syno": []} for n in spelt("eurosat")])
+    saved(
+        tmp_path / "synonym/eurosat.json", [{"class": n, "syno": ["x"]} for n in spelt("eurosat")]
+    )
     (tmp_path / "attribute").mkdir()
     (tmp_path / "attribute/eurosat.pkl").write_bytes(pickle.dumps([["fine"], Evil(mark)]))
     (found,) = authors.import_all(tmp_path)
-    assert found.texts is None
+    assert found.texts is not None
+    assert {len(c.attribute) for c in found.texts.classes} == {0}
+    assert "attribute is not imported: " in found.lines[0]
     assert "refused" in found.lines[0]
     assert not mark.exists()
+
+
+def test_a_broken_file_loses_its_kind_alone(tmp_path: Path) -> None:
+    """One cut-off pickle of the published copy cost all texts of the 37 pets."""
+    names = entry("oxford_pets").class_names()
+    saved(tmp_path / "simile_class/oxford-pet.pkl", {n: [f"cousin of {n}"] for n in names})
+    (tmp_path / "attribute").mkdir()
+    (tmp_path / "attribute/oxford_pets.pkl").write_bytes(b"")
+    (found,) = authors.import_all(tmp_path)
+    assert found.texts is not None
+    assert [c.analogous for c in found.texts.classes] == [[f"cousin of {n}"] for n in names]
+    assert "attribute is not imported" in found.lines[0]
+    assert "no usable file of: attribute, synonym, one_to_one" in found.lines[1]
+    (tmp_path / "simile_class/oxford-pet.pkl").write_bytes(b"")
+    (found,) = authors.import_all(tmp_path)
+    assert found.texts is None
+    assert "analogous is not imported" in found.lines[0]
+
+
+def test_a_class_under_two_names_in_a_pair_file_gets_the_texts_of_both(tmp_path: Path) -> None:
+    """EuroSAT's pairs are under CLIP's names and the authors' own: it did not import at all."""
+    saved(
+        tmp_path / "ovo_attribute/eurosat.json",
+        {
+            "highway": {"river": ["lanes"]},
+            "Highway or Road": {"River": ["cars", "lanes"]},
+            "River": {"highway": ["water"]},
+        },
+    )
+    (found,) = authors.import_all(tmp_path, partial=True)
+    assert found.pairs is not None
+    (pair,) = found.pairs.pairs
+    assert {pair.a, pair.b} == {"Highway or Road", "River"}
+    assert sorted([sorted(pair.a_not_b), sorted(pair.b_not_a)]) == [["cars", "lanes"], ["water"]]
+
+
+def test_the_published_copy_imports_without_flags(shared: Path) -> None:
+    """Nine of 13 data sets did, and one kind of text is truly broken there."""
+    folder = shared / "data/authors_texts"
+    if not folder.is_dir():
+        pytest.skip("the authors' archive is not here")
+    found = list(authors.import_all(folder / "expert_knowledge", theirs=folder / "classes"))
+    assert len(found) == 13
+    assert [one.dataset for one in found if one.texts is None] == []
+    without = {one.dataset for one in found for line in one.lines if "is not imported" in line}
+    assert without == {"oxford_pets"}
+    # without attributes in the archive itself: five dishes
+    food = next(one.texts for one in found if one.dataset == "food101")
+    assert food is not None
+    assert [c.name for c in food.classes if not c.attribute] == [
+        "donuts", "french_fries", "fried_calamari", "mussels", "oysters",
+    ]  # fmt: skip
 
 
 def test_two_files_of_one_data_set_are_not_guessed_between(tmp_path: Path) -> None:

@@ -197,7 +197,9 @@ class Generator:
     def _stored(self, item: Item) -> tuple[str, Stored | None]:
         """The key of the next question of an item, and the stored answer, or None."""
         parameters = self.generator.parameters(item.attempt)
-        key = item_key(self.generator.model, parameters, prompts.document(item))
+        key = item_key(
+            self.generator.model, parameters, prompts.document(item, self.generator.prompts)
+        )
         return key, self.answers.found.get(key)
 
     def _missing(self, items: Iterable[Item]) -> dict[str, Item]:
@@ -271,7 +273,10 @@ def groups(items: Iterable[Item], generator: GeneratorConfig) -> Iterator[list[I
     for group in together.values():
         most = len(group)
         if group[0].pair:
-            fit = min(MAX_PAIRS, int(room // budget.guess([prompts.document(group[0])])))
+            fit = min(
+                MAX_PAIRS,
+                int(room // budget.guess([prompts.document(group[0], generator.prompts)])),
+            )
             # half as many with each attempt, because the last answer may have been cut off
             most = max(1, fit >> group[0].attempt)
         yield from (group[i : i + most] for i in range(0, len(group), most))
@@ -315,7 +320,7 @@ def provenance(
         "served": sorted({a.served for a in answers}),
         "server": sorted({a.server for a in answers if a.server}),
         "system_fingerprint": sorted({a.fingerprint for a in answers if a.fingerprint}),
-        "prompt": prompts.template(kind).note,
+        "prompt": prompts.template(kind, generator.prompts).note,
         "parameters": generator.parameters(0),
         # the first and the last day, or one if these are the same
         "date": " to ".join(dict.fromkeys(days[:1] + days[-1:])),

@@ -1,5 +1,6 @@
-"""Prompts: template files with a version (templates/prompts/), filled in for a class or for
-pairs.
+"""Prompts: template files with a version, filled in for a class or for pairs.
+
+The shipped ones are in templates/prompts/; a project may have its own (`generator.prompts`).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...errors import UserError
 from ..sentences import fill
 from . import answers
 
@@ -82,29 +84,46 @@ def item_key(model: str, parameters: dict[str, Any], item: dict[str, Any]) -> st
 
 
 @cache
-def template(kind: str) -> Template:
-    """The prompt file of a kind of text. ValueError if a part is missing."""
-    data = (FOLDER / f"{kind}.txt").read_bytes()
+def template(kind: str, folder: Path | None = None) -> Template:
+    """The prompt file of a kind of text: of ``folder`` if it has one, else the shipped one.
+
+    UserError if there is no such folder, or a part of a file is missing.
+    """
+    if folder is not None and not folder.is_dir():
+        raise UserError(f"generator.prompts: no folder {folder}; correct the path, or leave it out")
+    path = FOLDER / f"{kind}.txt"
+    if folder is not None and (folder / path.name).is_file():
+        path = folder / path.name
+    data = path.read_bytes()
     # after the head, names and texts of the parts alternate
-    head, *rest = re.split(r"^\[(\w+)\]\n", data.decode(), flags=re.M)
+    try:
+        head, *rest = re.split(r"^\[(\w+)\]\n", data.decode(), flags=re.M)
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8") from None
     parts = {name: text.strip() for name, text in zip(rest[::2], rest[1::2], strict=True)}
     version = re.fullmatch(r"version: (\S+)\s*", head)
     if version is None or not set(parts) >= PARTS:
-        raise ValueError(f"{kind}.txt: needs a version and the parts {', '.join(sorted(PARTS))}")
+        raise UserError(
+            f"{path}: needs 'version: …' in the first line and the parts "
+            f"{', '.join(f'[{part}]' for part in sorted(PARTS))}; add what is missing"
+        )
     return Template(
         {"kind": kind, "version": version[1], "sha256": hashlib.sha256(data).hexdigest()}, parts
     )
 
 
-def document(item: Item) -> dict[str, Any]:
-    """Everything that the question of an item consists of, for its key and the store."""
+def document(item: Item, folder: Path | None = None) -> dict[str, Any]:
+    """Everything that the question of an item consists of, for its key and the store.
+
+    folder: of the prompts, as in `template`.
+    """
     fields = dict(item.fields)
     # a hash instead of the list of all classes, which each stored item would repeat
     if "classes" in fields:
         fields["classes"] = digest(fields["classes"])
     return {
         "kind": item.kind,
-        "template": template(item.kind).note["sha256"],
+        "template": template(item.kind, folder).note["sha256"],
         "fields": fields,
         "count": item.missing,
         "attempt": item.attempt,
@@ -116,18 +135,18 @@ def document(item: Item) -> dict[str, Any]:
 def request(items: Sequence[Item], generator: GeneratorConfig) -> Request:
     """The request for items of one class."""
     described = {"name": "texts", "strict": True, "schema": answers.schema(items)}
-    documents = tuple(map(document, items))
+    documents = tuple(document(item, generator.prompts) for item in items)
     return Request(
         generator.model,
-        messages(items),
+        messages(items, generator.prompts),
         generator.parameters(items[0].attempt),
         documents,
         described,
     )
 
 
-def messages(items: Sequence[Item]) -> tuple[tuple[str, str], ...]:
-    """(role, content) of a request for items of one class.
+def messages(items: Sequence[Item], folder: Path | None = None) -> tuple[tuple[str, str], ...]:
+    """(role, content) of a request for items of one class. folder: of the prompts.
 
     The list of classes is in the first message, which is the same for every class, so that servers
     cache it."""
@@ -136,7 +155,7 @@ def messages(items: Sequence[Item]) -> tuple[tuple[str, str], ...]:
         """A part of the prompt file of an item, filled in; empty if the file does not have it."""
         values = {**item.fields, "count": str(item.missing), **more}
         class_name = values.pop("class")
-        return fill(template(item.kind).parts.get(name, ""), class_name, **values)
+        return fill(template(item.kind, folder).parts.get(name, ""), class_name, **values)
 
     def section(item: Item) -> str:
         """The question of one item."""

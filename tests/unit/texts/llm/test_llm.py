@@ -112,9 +112,33 @@ def test_half_a_prompt_file_is_refused(tmp_path: Path, monkeypatch: pytest.Monke
     (tmp_path / "synonym.txt").write_text("version: 1\n\n[system]\nx\n[user]\ny\n")
     monkeypatch.setattr(prompts, "FOLDER", tmp_path)
     prompts.template.cache_clear()
-    with pytest.raises(ValueError, match=r"synonym\.txt"):
+    with pytest.raises(UserError, match=r"synonym\.txt: needs 'version"):
         prompts.template("synonym")
     prompts.template.cache_clear()
+
+
+def test_a_project_has_prompts_of_its_own(
+    tmp_path: Path, command: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who asks in another language, or about X-rays, edited files inside the installed package."""
+    monkeypatch.chdir(tmp_path)
+    answer = command("texts", "prompts", "prompts")
+    assert answer.code == 0, answer.err
+    assert "generator: {prompts: prompts}" in answer.out
+    folder = Path("prompts")
+    for path in prompts.FOLDER.glob("*.txt"):
+        assert (folder / path.name).read_bytes() == path.read_bytes()
+    assert "exists; name another folder" in command("texts", "prompts", "prompts").err
+    mine = (folder / "synonym.txt").read_text().replace("everyday English", "everyday German")
+    (folder / "synonym.txt").write_text(mine)
+    (folder / "attribute.txt").unlink()
+    for kind, differs in (("synonym", True), ("attribute", False)):
+        theirs, ours = request_of(kind=kind), request_of(kind=kind, prompts="prompts")
+        assert ("German" in ours.messages[1][1]) == differs
+        # another prompt is another question; the same one is not paid for twice
+        assert (theirs.item_keys != ours.item_keys) == differs
+    with pytest.raises(UserError, match=r"generator\.prompts: no folder nowhere"):
+        request_of(prompts="nowhere")
 
 
 # ---- stored answers ---

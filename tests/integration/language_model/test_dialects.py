@@ -1,7 +1,8 @@
 """The recipes of docs/texts.md, each against a server with that service's habits.
 
-What each takes and sends is from its own documentation: OpenAI's and Anthropic's compatible
-endpoint, Ollama, vLLM and OpenRouter. No service was asked.
+OpenAI's and Anthropic's compatible endpoint, Ollama, vLLM and OpenRouter. Anthropic's habits and
+Ollama's fields were looked up in their documentation, those of the others are as remembered, and
+no service was asked.
 """
 
 from __future__ import annotations

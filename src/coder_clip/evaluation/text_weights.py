@@ -31,7 +31,7 @@ Floats = NDArray[np.float64]
 # With fewer texts of a kind that is averaged, one bad text counts too much (rule "count" of
 # `coder-clip texts check`).
 LEAST = 3
-# The rules were written before any text was weighed; docs/texts.md has them in words.
+# The rule of "drop" was written before any text was weighed; docs/texts.md says what changed later.
 RULES: dict[Advice, str] = {
     "drop": "the interval of net lies below 0: over all training images together it does harm",
     "ask again": "the interval of tells is not above 0: photos of other classes are as similar to "

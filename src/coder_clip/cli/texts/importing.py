@@ -21,7 +21,8 @@ AUTHORS = Path("data/texts/authors")
 @app.command("import")
 def import_texts(
     form: Annotated[
-        str, typer.Argument(metavar="FORMAT", help="plain, descriptions, cupl or authors.")
+        str,
+        typer.Argument(metavar="FORMAT", help="plain, descriptions, cupl, awt, mpvr or authors."),
     ],
     source: Annotated[
         str,

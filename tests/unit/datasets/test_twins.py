@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
@@ -19,6 +19,7 @@ from coder_clip.datasets.folder import SHARES, FolderDataset, cut
 from coder_clip.datasets.sanity import copies
 from coder_clip.datasets.twins import (
     COSINE,
+    SCREEN,
     alike,
     are_twins,
     by_name,
@@ -130,7 +131,17 @@ def test_an_image_that_joins_two_of_an_earlier_block_joins_them_all(
     assert alike(features).tolist() == [0, 0, 0]
 
 
+def whole(one: twins.Thumbnails, other: twins.Thumbnails) -> float:
+    """Correlation of the whole thumbnails, minus the mean of each colour."""
+    rows = []
+    for image in (one, other):
+        colours = image.pixels[twins.WHOLE].astype(float).reshape(3, -1)
+        rows.append((colours - colours.mean(axis=1, keepdims=True)).ravel())
+    return float(rows[0] @ rows[1] / np.linalg.norm(rows[0]) / np.linalg.norm(rows[1]))
+
+
 @given(st.integers(0, 2**32 - 1), st.integers(2, 14), st.sampled_from([50, 16_000_000]))
+@example(5452, 6, 50)  # alike when moved, with a correlation of 0.86 as a whole
 @settings(deadline=None, max_examples=30)
 def test_groups_by_pixels_are_those_of_a_plain_search(seed: int, n: int, products: int) -> None:
     """A pair that is skipped because it seems joined leaves one scene as two observations."""
@@ -149,7 +160,8 @@ def test_groups_by_pixels_are_those_of_a_plain_search(seed: int, n: int, product
     for _ in range(n):  # the lowest number spreads over every pair until nothing changes
         for i in range(n):
             for j in range(n):
-                if are_twins(small[i], small[j]):
+                # the rule compares cut thumbnails only of images that are alike as a whole
+                if are_twins(small[i], small[j]) and whole(small[i], small[j]) >= SCREEN:
                     group[i] = group[j] = min(group[i], group[j])
     expected = [[str(i) for i in range(n) if group[i] == g] for g in sorted(set(group))]
     with pytest.MonkeyPatch.context() as patch:

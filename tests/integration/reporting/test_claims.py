@@ -885,6 +885,32 @@ def test_controls_have_a_row_each_and_a_column_by_measure(results: Results) -> N
     assert "images of the data set: 30" in " ".join(table.notes)
 
 
+def test_a_measure_without_a_result_keeps_its_place(tmp_path: Path) -> None:
+    """The other measures moved into its column, and the figure ended the run."""
+    results = Fake(tmp_path, datasets=("one",), shots=(1,)).write()
+    path = results.paths.evaluation("mini", "one").with_suffix(".json")
+    change(
+        path,
+        lambda d: d.update(
+            neighbour_tests=[
+                t
+                for t in d["neighbour_tests"]
+                if (t["before"], t["measure"]) != ("other_images", "knn")
+            ]
+        ),
+    )
+    results = Results(results.paths.root, ["one"], ["mini"], [1])
+    table = why_texts.table(results)
+    row = next(r for r in table.rows if r[0].text == WORDS["other_images"])
+    frame = claims.table(results).frame.set_index("claim")
+    assert row[1].sort is None or math.isnan(float(row[1].sort))
+    assert row[3].sort == pytest.approx(
+        frame.loc["texts_beat_other_images_r_precision", "difference"]
+    )
+    figure = why_texts.FIGURE.draw(results, Fake(tmp_path).image)
+    assert len(figure.axes) == 3
+
+
 def test_a_claim_on_one_data_set_of_many_is_not_judged_over_all(tmp_path: Path) -> None:
     """ "Not run" in the column of means hid that one data set shows the claim."""
     names = ("a", "b", "c", "d")

@@ -172,6 +172,10 @@ EVERYTHING = {**AFTER_FEATURES, "list_images": 2, "text_set": 2}
 AFTER_SHOTS = {**AFTER_FEATURES, "encode_texts": 0, "build_coder": 0}
 
 
+# the evaluation of one data set reads the images of the others
+CONTROLS = {"evaluate": 2}
+
+
 def of_one(plan: dict[str, int]) -> dict[str, int]:
     """The share of one of two data sets."""
     return {rule: n // 2 for rule, n in plan.items()}
@@ -198,7 +202,7 @@ CHANGES: dict[str, tuple[Change, dict[str, int]]] = {
     ),
     "seeds": (set_("adapter.seeds", [1, 2, 3]), AFTER_SHOTS),
     "fewer shots": (set_("adapter.shots", [2]), {}),
-    "views": (set_("datasets.marks.views", 3), of_one(AFTER_SHOTS)),
+    "views": (set_("datasets.marks.views", 3), {**of_one(AFTER_SHOTS), **CONTROLS}),
     "bootstrap": (
         set_("evaluation.bootstrap", 50),
         {"classify": 2, "rerank_top": 2, "evaluate": 2},
@@ -216,7 +220,7 @@ CHANGES: dict[str, tuple[Change, dict[str, int]]] = {
                           of_one(STAGE_TWO)),
     "a template": (set_("datasets.marks.templates", {"attribute": "a {class} with {attribute}"}),
                    {**of_one(AFTER_TEXTS), "pair_texts": 1}),
-    "a photo": (new_photo, of_one(EVERYTHING)),
+    "a photo": (new_photo, {**of_one(EVERYTHING), **CONTROLS}),
     "what decides nothing": (nothing, {}),
     "another label": (text("src/coder_clip/baselines/tip_adapter.py", 'LABEL = "Tip', 'LABEL = "The Tip'), {}),
     "stage two": (text("src/coder_clip/rerank.py", "DIFFERENCE_BITS = 22", "DIFFERENCE_BITS = 21"),
@@ -228,7 +232,7 @@ CHANGES: dict[str, tuple[Change, dict[str, int]]] = {
     "the normalisation of images": (text("src/coder_clip/encoders/preprocessing.py", ".div_(255)", ".div_(256)"),
                                     AFTER_FEATURES),
     "the picture of a thing": (text("src/coder_clip/datasets/drawn/shapes.py", "def _donut(", "def _donut_(", ),
-                               of_one(EVERYTHING)),
+                               {**of_one(EVERYTHING), **CONTROLS}),
     "a function of the configuration": (text("src/coder_clip/pipeline/config.py", "return [folder.expanduser()", "return [folder.expanduser().absolute()"), {}),
     "the command line": (text("src/coder_clip/cli/phases.py", '"Index of the shard', '"The index of the shard'), {}),
 }  # fmt: skip

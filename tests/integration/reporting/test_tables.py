@@ -140,7 +140,7 @@ def test_copes(tmp_path: Path, extreme: str) -> None:
         assert "U+" not in formats.latex(table, name), (
             f"{name}: a character that pdfLaTeX cannot set"
         )
-        if name != "published":  # nothing here is
+        if name not in ("published", "claims_not_tested"):  # nothing here is of one model
             labels = {c.label for c in table.columns}
             assert "model: mini" in table.caption.lower() or labels & {"Model", "mini"}
 

@@ -47,16 +47,21 @@ def table(results: Results) -> Table:
     frame = judged(results)
     record_of = _record_of(results)
     columns = [Column("Neighbours by texts against", numeric=False)]
-    several = len(shown_places(results)) > 1
-    if several:
-        columns.append(Column("On", numeric=False))
+    sets = len({dataset for dataset, _ in shown_places(results)}) > 1
+    models = len(results.models) > 1
+    columns += [Column("Data set", numeric=False)] * sets + [
+        Column("Model", numeric=False)
+    ] * models
     columns += [Column(label, line=True) for _, label in NEIGHBOUR_MEASURES.values()]
     rows = []
     for stated, names in _controls(results).items():
         for place in shown_places(results):
+            dataset, model = place
             row = [Cell(stated)]
-            if several:
-                row.append(Cell(_head(results, place)))
+            if sets:
+                row.append(Cell("mean" if dataset == AVERAGE else dataset))
+            if models:
+                row.append(Cell(model))
             row += [verdict_cell(record_of[name, *place]) for name in names]
             rows.append(row)
     return Table(
@@ -121,10 +126,10 @@ def _record_of(results: Results) -> dict[tuple[str, str, str], Mapping[Any, Any]
     return {(r["claim"], r["dataset"], r["model"]): r for r in records}
 
 
-def _head(results: Results, place: tuple[str, str], label: str = "") -> str:
-    """The place if there are several, and the measure."""
+def _head(results: Results, place: tuple[str, str], label: str) -> str:
+    """The head of a panel: the place if there are several, and the measure."""
     dataset, model = place
-    parts = [label] if label else []
+    parts = [label]
     if not counted(results) and len(results.datasets) > 1:
         parts.insert(0, "mean" if dataset == AVERAGE else dataset)
     if len(results.models) > 1:

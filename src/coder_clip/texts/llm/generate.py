@@ -49,8 +49,8 @@ class Generator:
         """Estimate what is left to ask, as far as the stored answers tell; count stored answers,
         and requests that ask again.
 
-        The stored answers are judged as in a run, so what they make necessary is included. seen:
-        keys of items to leave out; those of this estimate are added.
+        The stored answers are judged as in a run, so what they make necessary is included, but for
+        analogous names. seen: keys of items to leave out; those of this estimate are added.
         """
         if review is not None:
             review.apply(items)
@@ -68,7 +68,10 @@ class Generator:
                 elif key not in seen:
                     missing[key] = item
             settle(items, self.generator.max_shared)
-            waiting = [item for item in answered if item.again(self.generator.max_reasks)]
+            # which analogous names are too similar only an encoder tells, so of them no later
+            # round is known here
+            judged = [item for item in answered if item.kind != "analogous"]
+            waiting = [item for item in judged if item.again(self.generator.max_reasks)]
         seen.update(missing)
         requests = list(self._requests(missing.values()))
         again = sum(group[0].asked > 0 for _, group in requests)

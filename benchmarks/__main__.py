@@ -1,5 +1,6 @@
-"""python -m benchmarks [NAME ...]: run benchmarks one after the other and renew their sections of
-docs/performance.md.
+"""python -m benchmarks [NAME ...]: run benchmarks one after the other.
+
+Each renews its section of docs/performance.md.
 
 Each runs the published computation and this project's in one process and reports ratios. Run it on
 an idle machine: ratios are robust, seconds are not.
@@ -71,8 +72,9 @@ def _machine() -> str:
 
 
 def _renew(section: str) -> None:
-    """Put a section in the place of the one of its title; at the end where there is none. Other
-    sections stay.
+    """Put a section in the place of the one of its title; at the end where there is none.
+
+    Other sections stay.
     """
     head, *sections = re.split(r"^(?=## )", PAGE.read_text(encoding="utf-8"), flags=re.M)
     title = section.partition("\n")[0]

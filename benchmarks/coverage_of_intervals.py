@@ -1,5 +1,6 @@
-"""Coverage of the 95 % intervals over runs and images: ``python -m
-benchmarks.coverage_of_intervals``
+"""Coverage of the 95 % intervals over runs and images.
+
+``python -m benchmarks.coverage_of_intervals``
 
 Simulates two methods on N images and S runs (a seed's shots, or a draw of random words). Images are
 hard or easy, runs lucky or not, and both change the difference of the methods; an interval is meant
@@ -68,8 +69,9 @@ def coverage(
     repeats: int = REPEATS,
     bootstrap: bool = False,
 ) -> list[float]:
-    """Shares of intervals that hold the truth: for a difference and an accuracy, then the same by
-    the bootstrap.
+    """Shares of intervals that hold the truth.
+
+    For a difference and an accuracy, then the same by the bootstrap.
     """
     rng = np.random.default_rng(0)
     many = [simulated(400, 400, of_seeds, of_images, rng) for _ in range(40)]
@@ -85,11 +87,14 @@ def coverage(
 
 
 def in_bursts(seeds: int, images: int, burst: int, repeats: int = 4 * REPEATS) -> list[float]:
-    """Of intervals for a difference that is 0 in truth, in bursts: the share that is clear over
-    groups and over images, and the shares that hold the truth for an accuracy.
+    """Intervals for a difference that is 0 in truth, in bursts.
+
+    The share that is clear over groups and over images, and the shares that hold the truth for an
+    accuracy.
 
     Near twins have the same results. Images vary by 2 logits, several runs by 0.3, the same for
-    both methods."""
+    both methods.
+    """
     rng = np.random.default_rng(0)
     groups = np.repeat(np.arange(images // burst), burst)
     truth = float(np.mean([one_method(400, 1000, rng).mean() for _ in range(40)]))

@@ -1,5 +1,6 @@
-"""Does dropping what hurts on training images help on test images? ``python -m
-benchmarks.dropped_texts --config config/reproduce.yaml``
+"""Does dropping what hurts on training images help on test images?
+
+``python -m benchmarks.dropped_texts --config config/reproduce.yaml``
 
 Texts are weighed on a run's training shots (``coder-clip texts weigh``), and those advised to drop
 are left out of stage one on the test images, which played no part in the advice. Controls: as many

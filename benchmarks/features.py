@@ -1,5 +1,6 @@
-"""Speed of feature extraction: cost of loading images, and gain of encoding texts at their own
-length.
+"""Speed of feature extraction.
+
+Cost of loading images, and gain of encoding texts at their own length.
 
 (a) images: ``extract`` from JPEG files, and the same forward passes on pixels already in memory.
 The difference is the

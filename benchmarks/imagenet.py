@@ -85,8 +85,9 @@ def main() -> None:
 
 
 def write_features(paths: Paths, classes: int, shots: int, val: int, test: int, d: int) -> None:
-    """Write image_features and text_features: a common direction, one per class, and one per image
-    or text.
+    """Write image_features and text_features.
+
+    A common direction, one per class, and one per image or text.
     """
     torch.manual_seed(0)
     centres = normalize(torch.randn(classes, d), dim=1)
@@ -121,8 +122,9 @@ def features(labels: Tensor, centres: Tensor, noise: float) -> Tensor:
 
 
 def measure(folder: Path, method: str, threads: int) -> dict[str, Any]:
-    """The command's CPU seconds, wall-clock seconds, peak memory in GB and exit status (a signal is
-    negative).
+    """The command's CPU seconds, wall-clock seconds, peak memory in GB and exit status.
+
+    A signal is negative.
     """
     config = {
         "datasets": {DATASET: {"texts": "names", "views": 1}},

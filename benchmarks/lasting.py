@@ -1,5 +1,7 @@
-"""What an edit reruns: past commits, replayed by name against the blocks of code that the
-certificates of the present default name.
+"""What an edit reruns.
+
+Past commits, replayed by name against the blocks of code that the certificates of the present
+default name.
 
     python benchmarks/lasting.py [--config config/reproduce.yaml] [--end COMMIT] [--blocks 10]
 

@@ -230,8 +230,9 @@ def duels(sizes: Sizes) -> list[list[str]]:
 
 
 def building(sizes: Sizes) -> list[str]:
-    """Time of averaging the texts of many pairs, against a quarter of them: 4 where it is
-    linear.
+    """Time of averaging the texts of many pairs, as a multiple of that of a quarter.
+
+    It is 4 where it is linear.
     """
     many, few = 4 * sizes.built, sizes.built
     pairs = [(0, b) for b in range(1, many + 1)]
@@ -261,9 +262,7 @@ def memory_row(what: str, slow: float, fast: float, goal: str, agreement: str = 
 
 
 class Published:
-    """Explicit CODERs of shots and images, kept in float64 and converted at every use, as
-    published.
-    """
+    """Explicit CODERs of shots and images, kept in float64, converted at each use, as published."""
 
     def __init__(self, shots: Tensor, labels: Tensor, texts: Tensor, n_classes: int) -> None:
         self.texts = texts
@@ -366,8 +365,9 @@ def one_search(
 
 
 def baselines(sizes: Sizes) -> list[list[str]]:
-    """The searches of APE and TIP-X, with all votes of a point computed again at each point, as
-    their authors do.
+    """The searches of APE and TIP-X as their authors do them.
+
+    All votes of a point are computed again at each point.
     """
     n_classes, n_shots, n_images, _ = sizes.searches[0]
     centres = normalize(torch.randn(n_classes, sizes.d), dim=1)

@@ -1,11 +1,13 @@
-"""How far standard errors over images are too small for neighbours: ``python -m
-benchmarks.neighbours``
+"""How far standard errors over images are too small for neighbours.
+
+``python -m benchmarks.neighbours``
 
 Two kinds of features that are equally good in truth, simulated many times: the standard deviation
 of the difference between them over simulations, divided by the standard error that images alone
 give, and how often the difference is then called clear (5 % would be right), without and with the
 factor of ``phases.evaluation.FACTORS``. Also for scenes of which several shots were taken, with
-intervals over scenes."""
+intervals over scenes.
+"""
 
 from __future__ import annotations
 
@@ -37,8 +39,9 @@ WIDTH, SPREAD, NOISE = (
 def results(
     classes: int, per_class: int, rng: np.random.Generator, burst: int = 1
 ) -> dict[str, list[NDArray[np.float64]]]:
-    """Measure -> results (N,) of the images by two kinds of features. burst: shots of each scene,
-    one after another.
+    """Measure -> results (N,) of the images by two kinds of features.
+
+    burst: shots of each scene, one after another.
     """
     labels = np.repeat(np.arange(classes), per_class)
     means = SPREAD * rng.standard_normal((classes, WIDTH))
@@ -62,8 +65,9 @@ def results(
 def simulate(
     classes: int, per_class: int, repeats: int, seed: int = 0, burst: int = 1
 ) -> dict[str, tuple[float, float, float]]:
-    """Measure -> ratio of true and image-level standard error; share called clear without and with
-    the factor.
+    """Measure -> ratio of true and image-level standard error.
+
+    Share called clear without and with the factor.
     """
     rng = np.random.default_rng(seed)
     differences: dict[str, list[float]] = {measure: [] for measure in FACTORS}

@@ -151,8 +151,9 @@ def main() -> None:
 
 
 def known_photos(folder: Path, n: int) -> tuple[float, float]:
-    """Wall-clock and CPU seconds of the second call on n tiny photos, with the small embedded
-    encoder.
+    """Wall-clock and CPU seconds of the second call on n tiny photos.
+
+    With the small embedded encoder.
     """
     (folder / "photos").mkdir(parents=True)
     for i in range(n):
@@ -167,8 +168,9 @@ def known_photos(folder: Path, n: int) -> tuple[float, float]:
 
 
 def added(folder: Path, photos: tuple[int, int, str], model: str) -> float:
-    """Peak memory in MB of a call on n photos of this size and ending, above that of the loaded
-    model.
+    """Peak memory in MB of a call on n photos, above that of the loaded model.
+
+    Photos of this size and ending.
     """
     n, megapixels, ending = photos
     work = folder / f"memory-{n}-{megapixels}-{ending}"

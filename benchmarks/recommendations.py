@@ -33,8 +33,11 @@ Entry = dict[str, Any]
 
 @dataclass
 class Printed:
-    """What is printed of methods on test images. differences: from names alone, 0 in truth; held,
-    held_accuracy: if the intervals of difference and accuracy hold the truth."""
+    """What is printed of methods on test images.
+
+    differences: from names alone, 0 in truth; held, held_accuracy: if the intervals of difference
+    and accuracy hold the truth.
+    """
 
     differences: list[float] = field(default_factory=list)
     held: list[bool] = field(default_factory=list)
@@ -49,9 +52,11 @@ class Printed:
 
 @dataclass
 class Rule:
-    """A rule in all simulated runs. false: how many have a recommendation; best: the method that is
-    most accurate on the images that choose; recommended: the methods that were recommended, each on
-    several sets of test images."""
+    """A rule in all simulated runs.
+
+    false: how many have a recommendation; best: the method that is most accurate on the images that
+    choose; recommended: the methods that were recommended, each on several sets of test images.
+    """
 
     false: int = 0
     best: Printed = field(default_factory=Printed)
@@ -69,8 +74,9 @@ def results(methods: int, images: int, rng: np.random.Generator) -> NDArray[np.b
 def against(
     fixed: int, broke: int, images: int, tests: int, burst: int = 1, grouped: bool = False
 ) -> Entry:
-    """`paired_test` of any results with these counts, each of ``burst`` near twins; grouped: over
-    groups.
+    """`paired_test` of any results with these counts, each of ``burst`` near twins.
+
+    grouped: over groups.
     """
     before, after = np.zeros(images), np.zeros(images)
     after[:fixed] = 1
@@ -109,8 +115,9 @@ def entries(
 def in_bursts(
     methods: int, images: int, burst: int, repeats: int = FEWER_REPEATS, seed: int = 0
 ) -> tuple[Rule, Rule]:
-    """The rule with intervals over bursts and, second, over images, where images come in bursts of
-    near twins.
+    """The rule with intervals over bursts and, second, over images.
+
+    Images come in bursts of near twins.
     """
     rng, rules = np.random.default_rng(seed), (Rule(), Rule())
     candidates = [f"method {i}" for i in range(methods)]
@@ -125,8 +132,9 @@ def in_bursts(
 
 
 def simulate(methods: int, images: int, repeats: int = REPEATS, seed: int = 0) -> tuple[Rule, Rule]:
-    """The rule, and the old one that chose on test images with uncorrected intervals; as many
-    images to choose on.
+    """The rule, and the old one that chose on test images with uncorrected intervals.
+
+    As many images to choose on.
     """
     rng, rule, old = np.random.default_rng(seed), Rule(), Rule()
     candidates = [f"method {i}" for i in range(methods)]

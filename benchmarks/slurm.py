@@ -1,5 +1,6 @@
-"""The head node's work for the whole paper on a Slurm cluster: all models and data sets, images in
-8 shards.
+"""The head node's work for the whole paper on a Slurm cluster.
+
+All models and data sets, images in 8 shards.
 
     python benchmarks/slurm.py [--shards 8] [--config config/paper.yaml]
 
@@ -8,7 +9,8 @@ it with the profile for Slurm. The head does all its work: planning, sbatch, the
 records. Only the jobs
 are replaced: `precommand` of the profile becomes a process that makes the job's files and ends, and
 commands of local rules make theirs. Prints a Markdown table. Goals: more than 500 jobs with less
-than 1 GB and less than one core."""
+than 1 GB and less than one core.
+"""
 
 from __future__ import annotations
 

@@ -85,8 +85,9 @@ def run(folder: Path, *command: str | Path, **more: str) -> tuple[float, float]:
 
 
 def make(folder: Path, outputs: int) -> None:
-    """Write the finished project as if Snakemake had made it, because thousands of jobs would
-    measure the shell.
+    """Write the finished project as if Snakemake had made it.
+
+    Thousands of jobs would measure the shell.
     """
     for name, text in (
         ("Snakefile", SNAKEFILE),

@@ -81,11 +81,11 @@ class CoderAdapter:
         return cls(weights.to(dtype), labels, n_classes, float(product.norm(dim=1).max()))
 
     def affinity(self, x: Tensor) -> Tensor:
-        """Cosine of the CODERs of images x (N, d) and shots, min-max scaled per row -> (N, K) in
-        [0, 1].
+        """Cosine of the CODERs of x (N, d) and shots, min-max scaled per row -> (N, K) in [0, 1].
 
         Float32, or float64 if the features are. A constant row (one shot, equal shots) becomes
-        ones."""
+        ones.
+        """
         dtype = compute_dtype(x, self.weights)
         weights = self.weights.to(x.device).double()
         cosine = l2_normalize(x, width=self.weights.shape[1]) @ weights.T
@@ -97,7 +97,8 @@ class CoderAdapter:
         return torch.where(constant, 1.0, cosine.sub_(low).div_(high - low)).to(dtype)
 
     def logits(self, x: Tensor, clip_logits: Tensor, *, alpha: float, beta: float) -> Tensor:
-        """Logits of images: x (N, d), clip_logits (N, C) -> (N, C) float64; see
-        :func:`cache_logits`.
+        """Logits of images: x (N, d), clip_logits (N, C) -> (N, C) float64.
+
+        See :func:`cache_logits`.
         """
         return cache_logits(self, x, clip_logits, alpha=alpha, beta=beta)

@@ -8,8 +8,9 @@ from difflib import get_close_matches
 
 
 class UserError(Exception):
-    """Bad input or environment. The command line prints its message as one line and exits with
-    1.
+    """Bad input or environment.
+
+    The command line prints its message as one line and exits with 1.
     """
 
     def __str__(self) -> str:
@@ -38,8 +39,9 @@ MANY = 20  # known words that are all listed; of more words only the nearest are
 
 
 def nearest(word: str, known: Iterable[str], listed: bool = True) -> str:
-    """``" (did you mean 'x'?)"`` if a known word is near; else, if ``listed``, the known words;
-    else "".
+    """``" (did you mean 'x'?)"`` if a known word is near.
+
+    Else, if ``listed``, the known words; else "".
     """
     known = sorted(known)
     lower = {k.lower(): k for k in known}
@@ -53,8 +55,9 @@ def nearest(word: str, known: Iterable[str], listed: bool = True) -> str:
 
 
 def one_line(text: object, at_most: int | None = 200) -> str:
-    """Shorten a text or an error's message to one line, without control characters; cut with "…" if
-    too long.
+    """Shorten a text or an error's message to one line, without control characters.
+
+    Cut with "…" if too long.
     """
     printable = "".join(c if c.isprintable() else " " for c in str(text))
     line = " ".join(printable.split())

@@ -1,5 +1,6 @@
-"""CODER, an image as its similarities to the texts of all classes (its cross-modal neighbours), and
-stage one.
+"""CODER: an image as its similarities to the texts of all classes; and stage one.
+
+The texts are the image's cross-modal neighbours.
 
     CODER(x) = (x·t_1, …, x·t_M)
     score_c(x) = 100 · ( Σ_{t in A_c} x·t + max_{s in S_c} x·s ) / (|A_c| + 1)
@@ -44,8 +45,9 @@ GRAM_ROWS = 4096  # texts converted to float64 at a time
 
 
 def compute_dtype(*features: Tensor) -> torch.dtype:
-    """The type to compute in: float64 if any of the features is float64, else float32 (also for
-    float16 and bfloat16).
+    """The type to compute in: float64 if any of the features is float64, else float32.
+
+    float16 and bfloat16 are computed in float32.
 
     UserError for anything but torch tensors. Every function that takes features calls this first.
     """
@@ -112,12 +114,14 @@ def _gram(blocks: Iterable[Tensor], width: int) -> Tensor:
 
 
 def cholesky(matrix: Tensor) -> Tensor:
-    """Factor F (d, r) float64 with F Fᵀ = matrix (d, d), positive semidefinite of rank r; largest
-    pivot first.
+    """Factor F (d, r) float64 with F Fᵀ = matrix (d, d), positive semidefinite of rank r.
+
+    Largest pivot first.
 
     Computed step by step, because the last bits of LAPACK's Cholesky and of eigenvectors depend on
     the order of its sums. The steps end when only rounding remains: fewer texts than d, or
-    duplicates, make a Gram matrix singular."""
+    duplicates, make a Gram matrix singular.
+    """
     # the diagonal of matrix − F Fᵀ so far; its largest entry is the next pivot
     residual = matrix.diagonal().clone()
     least = float(residual.max()) * len(residual) * 2.0**-46  # far above rounding
@@ -303,8 +307,9 @@ class TextNeighbors:
 
     @cached_property
     def factor(self) -> Tensor:
-        """F (d, r) float64 with F Fᵀ = G, r the rank of G: xᵀ G y = (xF)·(yF). Its columns are on
-        the grid.
+        """F (d, r) float64 with F Fᵀ = G, r the rank of G: xᵀ G y = (xF)·(yF).
+
+        Its columns are on the grid.
         """
         return on_grid(cholesky(self.gram).T).T.contiguous()
 
@@ -317,8 +322,9 @@ class TextNeighbors:
         return exact_matmul(l2_normalize(x, width=self.width), self.factor.to(x.device).T)
 
     def state(self) -> dict[str, Tensor]:
-        """The compact form as contiguous CPU tensors, for a safetensors file; :meth:`from_state`
-        reads it.
+        """The compact form as contiguous CPU tensors, for a safetensors file.
+
+        :meth:`from_state` reads it.
 
         mean_sums (C, d), mean_counts (C,) int64; max_texts (S, d) unit, max_class (S,) int64: the
         class of each name or synonym; gram (d, d) and factor (d, r) float64.
@@ -335,8 +341,9 @@ class TextNeighbors:
 
     @classmethod
     def from_state(cls, state: Mapping[str, Tensor]) -> Self:
-        """Restore from :meth:`state`: the same scores and compact features to the bit, but no
-        :meth:`encode`.
+        """Restore from :meth:`state`: the same scores to the bit, but no :meth:`encode`.
+
+        The compact features are the same, too.
 
         UserError if a tensor is missing.
         """

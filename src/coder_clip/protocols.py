@@ -1,5 +1,6 @@
-"""The settings that are reported side by side, every difference between them, and the constants the
-authors published.
+"""The settings that are reported side by side, and every difference between them.
+
+And the constants that the authors published.
 
 ``as_published`` keeps the bugs and the selection of the published code, ``corrected`` fixes the
 bugs and keeps the selection, ``clean`` also chooses nothing on test data. DIFFERENCES is the one
@@ -9,7 +10,8 @@ Fixed in every setting, because the published code cannot run with them or its o
 them: the rerank that does nothing in float32 (the published runs are in half precision), crashes on
 a single image or fewer than five classes, caches of another backbone, and the text generator's
 retries (texts come from
-files)."""
+files).
+"""
 
 from __future__ import annotations
 
@@ -146,8 +148,9 @@ SETTINGS = {
 
 
 def usable(settings: Iterable[str]) -> str | None:
-    """The setting that new images are classified in: clean or, without it, corrected, which has the
-    same texts.
+    """The setting that new images are classified in.
+
+    Clean or, without it, corrected, which has the same texts.
 
     None for as_published alone: its texts have bugs, and its gate reads labels.
     """
@@ -160,8 +163,9 @@ REASONS = {difference.name: difference.reason for difference in DIFFERENCES}
 
 @dataclass(frozen=True)
 class Flaw:
-    """One bug or leak alone: the setting ``clean`` with this flaw put in. leak: True if test data
-    decide something; otherwise the flaw is a bug.
+    """One bug or leak alone: the setting ``clean`` with this flaw put in.
+
+    leak: True if test data decide something; otherwise the flaw is a bug.
     """
 
     title: str

@@ -32,8 +32,9 @@ PAIRS = 4096
 
 
 class OneToOne:
-    """One-to-one texts, which tell one class from another: one difference of means per unordered
-    pair.
+    """One-to-one texts, which tell one class from another.
+
+    One difference of means per unordered pair.
 
         D(a, b) = mean O(a, b) − mean O(b, a)        antisymmetric, so x·D(b, a) = −x·D(a, b)
 
@@ -90,8 +91,9 @@ class OneToOne:
         return len(self.pairs)
 
     def compare(self, x: Tensor, classes: Tensor) -> Tensor:
-        """v of each candidate: x (n, d) from ``l2_normalize``, classes (n, k) -> (n, k) float64, in
-        cosines.
+        """v of each candidate, (n, k) float64, in cosines.
+
+        x: (n, d) from ``l2_normalize``; classes: (n, k).
 
         v(a) = mean over the other candidates b of x·D(a, b) = x·Σ_b D(a, b) / (k − 1); a missing
         pair counts 0. v is 0 if k is 1. Σ_b D(a, b) is one signed sum of rows of ``differences``,
@@ -124,8 +126,9 @@ class OneToOne:
         return values.div_(k - 1)
 
     def _places(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-        """Rows of ``differences`` for pairs of classes (a, b), and signs: 1 for a < b, −1 for
-        a > b, 0 for a pair without texts.
+        """Rows of ``differences`` for pairs of classes (a, b), and signs.
+
+        1 for a < b, −1 for a > b, 0 for a pair without texts.
         """
         keys = self._keys.to(a.device)
         # the smaller class first, as in the stored keys; an absent pair finds a row of another key
@@ -134,8 +137,9 @@ class OneToOne:
         return place, torch.where(a < b, 1.0, -1.0) * (keys[place] == wanted)
 
     def state(self) -> dict[str, Tensor]:
-        """CPU tensors for safetensors: pairs (P, 2) int64, differences (P, d), n_classes (1,)
-        int64.
+        """CPU tensors for safetensors.
+
+        pairs (P, 2) int64, differences (P, d), n_classes (1,) int64.
         """
         return {
             "pairs": self.pairs.cpu().contiguous(),
@@ -171,9 +175,7 @@ class Reranked(NamedTuple):
     values: Tensor
 
     def predictions(self, threshold: float) -> Tensor:
-        """Predictions (N,) with the gate at ``threshold``: stage two strictly below it, else stage
-        one.
-        """
+        """Predictions (N,) with the gate at ``threshold``: stage two strictly below it."""
         return torch.where(self.gap < threshold, self.stage_two, self.stage_one)
 
 

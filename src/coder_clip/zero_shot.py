@@ -1,5 +1,6 @@
-"""Predictions, best classes, and the margin for stage two, from class scores
-(`neighbors.TextNeighbors`).
+"""Predictions, best classes, and the margin for stage two, from class scores.
+
+`neighbors.TextNeighbors` gives the scores.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ DECIMALS = 12  # of the margin, whose last digits differ between libraries, by 1
 
 
 def predict(scores: Tensor) -> Tensor:
-    """The best class: scores (N, C) -> (N,) int64. Ties go to the lowest index. UserError for
-    NaN.
+    """The best class: scores (N, C) -> (N,) int64.
+
+    Ties go to the lowest index. UserError for NaN.
     """
     return _checked(scores).argmax(dim=1)  # documented: the first of several maxima
 
@@ -45,8 +47,7 @@ def top_k(scores: Tensor, k: int = 5) -> tuple[Tensor, Tensor]:
 
 
 def softmax_gap(scores: Tensor, best: Tensor | None = None) -> Tensor:
-    """Margin: softmax of the best class minus that of the second, scores (N, C) -> (N,) float64 in
-    [0, 1].
+    """Margin: softmax of the best class minus the second, (N, C) -> (N,) float64 in [0, 1].
 
     best: the classes of :func:`top_k`, if they are known already. 1 if there is only one class.
     Stage two reranks images whose margin is below the threshold (paper, one-to-one rerank). Rounded
@@ -66,8 +67,9 @@ def softmax_gap(scores: Tensor, best: Tensor | None = None) -> Tensor:
 
 
 def _checked(scores: Tensor) -> Tensor:
-    """Scores in float32 or float64; float16 is converted, so that softmax and ties are the same
-    everywhere.
+    """Scores in float32 or float64.
+
+    float16 is converted, so that softmax and ties are the same everywhere.
 
     UserError unless (N, C) with C at least 1, all finite.
     """

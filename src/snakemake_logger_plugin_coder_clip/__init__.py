@@ -1,5 +1,4 @@
-"""Print a line for each finished phase, one per minute for a phase that takes longer, and all
-errors.
+"""Print a line for each finished phase, one per minute while it runs, and all errors.
 
 A logger of Snakemake (`logger: [coder-clip]` in workflow/profiles), for terminals and logs alike.
 Snakemake's own log (.snakemake/log) has every job; `--verbose` shows it all, as Snakemake does.
@@ -70,8 +69,9 @@ class Phases:
         return f"{_count(sum(self._total.values()))}: {counts}"
 
     def started(self, job: int, rule: str, what: str, logs: Iterable[str] = ()) -> str:
-        """Take a job that begins; a line for a download, which people want to see begin. logs:
-        where it writes.
+        """Take a job that begins; a line for a download, which people want to see begin.
+
+        logs: where it writes.
         """
         phase = self._rules.get(rule)
         if phase:
@@ -119,8 +119,9 @@ class Phases:
             yield f"{phase:{WIDTH}} {done} of {_count(total)}, {rate}; now {now[0]}{more}"
 
     def _progress(self, job: int) -> str:
-        """How far a job has come by the last progress line of its log: " (108 of 159)"; "" without
-        one.
+        """How far a job has come by the last progress line of its log: " (108 of 159)".
+
+        "" without one.
         """
         logs, began = self._logs.get(job, ([], 0.0))
         for log in logs:
@@ -187,8 +188,9 @@ class LogHandler(LogHandlerBase):
             self.handleError(record)
 
     def _emit(self, record: LogRecord) -> None:
-        """Write lines of phases for some events of JOBS, and drop the other events of JOBS. Write
-        all other records as Snakemake does, but without its chatter.
+        """Write lines of phases for some events of JOBS, and drop the other events of JOBS.
+
+        Write all other records as Snakemake does, but without its chatter.
         """
         event = getattr(record, "event", None)
         if event == LogEvent.JOB_ERROR:

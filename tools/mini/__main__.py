@@ -1,6 +1,4 @@
-"""``python -m tools.mini``: train the embedded model, or draw the sheet of the classes it is tested
-on.
-"""
+"""``python -m tools.mini``: train the embedded model, or draw the sheet of its classes."""
 
 from __future__ import annotations
 

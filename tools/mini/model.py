@@ -1,5 +1,6 @@
-"""The architecture of `mini` and its folder: an open_clip configuration, a short BPE file, float16
-weights.
+"""The architecture of `mini` and its folder.
+
+An open_clip configuration, a short BPE file, float16 weights.
 
 open_clip loads the folder as ``local-dir:PATH``. The one thing it does not do itself is to find the
 BPE file: `tokenizer_kwargs.bpe_path` in the configuration is relative to the folder and has to be

@@ -1,5 +1,6 @@
-"""The captioned images that train `mini`: drawn once by all cores into two flat files, then only
-indexed.
+"""The captioned images that train `mini`.
+
+Drawn once by all cores into two flat files, then only indexed.
 
 A sample is a pure function of (seed, index): a picture and CAPTIONS different captions of it, each
 from a generator of its own.
@@ -70,8 +71,9 @@ def sample(seed: int, index: int) -> Sample:
 
 
 def species_sample(rng: Rng, words: Rng, name: str, named: bool) -> Sample:
-    """A class of `rare`, never in a held-out combination; only `named` ones have captions that say
-    which it is.
+    """A class of `rare`, never in a held-out combination.
+
+    Only `named` ones have captions that say which it is.
     """
     names = (name, *birds.SYNONYMS.get(name, ())) if named else ()
     return bird_sample(rng, words, rare.SPECIES[name], combos(name, False), names)
@@ -99,8 +101,9 @@ def thing_sample(rng: Rng, words: Rng) -> Sample:
 
 
 def scene_sample(rng: Rng, words: Rng) -> Sample:
-    """One to four equal shapes in a colour, with a pattern, somewhere: what the words of attributes
-    mean.
+    """One to four equal shapes in a colour, with a pattern, somewhere.
+
+    They show what the words of attributes mean.
     """
     shape, pattern = captions.pick(rng, list(SHAPES)), captions.pick(rng, list(PATTERNS))
     colour, second = (list(COLOURS)[int(i)] for i in rng.permutation(len(COLOURS))[:2])
@@ -172,8 +175,9 @@ def draw_shape(
     size: float,
     turn: float,
 ) -> None:
-    """A free shape with its pattern: marks in the second colour, cut to the shape by an inner
-    scale.
+    """A free shape with its pattern.
+
+    Marks in the second colour, cut to the shape by an inner scale.
     """
     c, s = math.cos(turn), math.sin(turn)
     points = outline(shape) @ np.array([[c, s], [-s, c]])

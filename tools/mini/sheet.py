@@ -15,8 +15,9 @@ COLUMNS = {"shapes": 10, "rare": 12}
 
 
 def sheets(folder: Path) -> None:
-    """Writes ``shapes.png`` and ``rare.png``: below each class's name the thing itself and three
-    test images.
+    """Write ``shapes.png`` and ``rare.png``.
+
+    Below each class's name are the thing itself and three test images.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for data in (Shapes(), Rare()):

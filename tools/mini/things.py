@@ -1,8 +1,10 @@
-"""Things that `mini` sees in training and that are not a class of `shapes`: mostly what its text
-set calls alike.
+"""Things that `mini` sees in training and that are not a class of `shapes`.
+
+Mostly what its text set calls alike.
 
 Without them the words of the analogous texts ("similar to a tennis ball") would mean nothing to the
-model."""
+model.
+"""
 
 from __future__ import annotations
 

@@ -161,8 +161,9 @@ def learn(
 def batch(
     pictures: NDArray[np.uint8], tokens: NDArray[np.uint16], seed: int, step: int
 ) -> tuple[Tensor, Tensor]:
-    """The images (B, 3, 64, 64) and tokens (B, L) of a step, L the longest text; a pure function of
-    its arguments.
+    """The images (B, 3, 64, 64) and tokens (B, L) of a step, L the longest text.
+
+    A pure function of its arguments.
 
     A caption that the batch already holds is replaced by another of the same image, because the
     loss would call two equal captions each other's opposite.
@@ -206,8 +207,9 @@ def log_scale(progress: float) -> float:
 def premise(
     folder: Path, split: str, texts: Path = Path("data/texts")
 ) -> dict[str, dict[str, float]]:
-    """Accuracy of a saved model per data set: with the name alone, and with the attributes and no
-    name at all.
+    """Accuracy of a saved model per data set.
+
+    With the name alone, and with the attributes and no name at all.
 
     This is what a world is accepted by: in `rare` attributes classify better than names by at least
     ten points, in `shapes` names do. Nothing that CODER or the rerank score is looked at.

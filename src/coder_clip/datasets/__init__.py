@@ -1,5 +1,8 @@
-"""Data sets by name. A new one is a module in drawn/ and an entry in DRAWN, a YAML file in entries/
-(a published one), or a folder in the configuration."""
+"""Data sets by name.
+
+A new one is a module in drawn/ and an entry in DRAWN, a YAML file in entries/ (a published one), or
+a folder in the configuration.
+"""
 
 from __future__ import annotations
 
@@ -55,8 +58,9 @@ def is_published(name: str) -> bool:
 
 
 def is_part(name: str) -> bool:
-    """True for published features of some classes of another data set, whose images would count
-    twice.
+    """True for published features of some classes of another data set.
+
+    Its images would count twice.
     """
     file = entry_file(name)
     if file is None or file.parent == ENTRIES:
@@ -70,8 +74,9 @@ def load_dataset(
     data_root: Path | None = None,
     twins: Sequence[Sequence[str]] | None = None,
 ) -> Dataset:
-    """The data set ``name`` as configured; published ones are below ``data_root`` (CODER_CLIP_DATA
-    comes first).
+    """The data set ``name`` as configured.
+
+    Published ones are below ``data_root`` (CODER_CLIP_DATA comes first).
 
     twins: groups of near twins of a folder, if they are known; None: they are found by a look at
     the images, when they are first needed.
@@ -101,8 +106,9 @@ def load_dataset(
 
 
 def load_below(name: str, root: Path, split: str | None = None) -> PublishedDataset:
-    """Load a published data set below this root. UserError, with the command that helps, if the
-    data set is not there.
+    """Load a published data set below this root.
+
+    UserError, with the command that helps, if the data set is not there.
 
     split: name of the rule that splits the data set; None: the first rule.
     """
@@ -164,8 +170,9 @@ def with_articles(templates: Templates) -> Templates:
 
 
 def listing(name: str, config: Described, data_root: Path | None) -> str | None:
-    """Hash of a published data set's lists of images, read without the images; None for another
-    data set, or if the lists are not on this machine.
+    """Hash of a published data set's lists of images, read without the images.
+
+    None for another data set, or if the lists are not on this machine.
     """
     if entry_file(name) is None:
         return None
@@ -174,8 +181,9 @@ def listing(name: str, config: Described, data_root: Path | None) -> str | None:
 
 
 def about(name: str) -> str:
-    """A phrase on a data set: the title of a published one, what the images of a drawn one show;
-    for any other its name.
+    """A phrase on a data set: the title of a published one, what the images of a drawn one show.
+
+    For any other its name.
     """
     if entry_file(name) is not None:
         return str(_module("entry").entry(name).title)
@@ -186,8 +194,9 @@ def about(name: str) -> str:
 
 
 def named_pictures(name: str) -> dict[str, int | None] | None:
-    """Class -> how many training pictures of the embedded model had the class name in their
-    caption; None for a class: all of them.
+    """Class -> number of the embedded model's training captions that had its name.
+
+    None for a class: all of them.
 
     Returns None for a data set that does not declare these numbers; only drawn data sets can.
     """
@@ -197,8 +206,9 @@ def named_pictures(name: str) -> dict[str, int | None] | None:
 
 
 def nearest_dataset(name: str) -> str:
-    """Suggest a known data set, ``" (did you mean 'x'?)"``: by another common name of a published
-    data set ("cars"), else by spelling.
+    """Suggest a known data set, ``" (did you mean 'x'?)"``.
+
+    By another common name of a published data set ("cars"), else by spelling.
     """
     # another common name is a surer hint than a similar spelling
     wanted = name.lower().replace("-", "_")
@@ -209,8 +219,9 @@ def nearest_dataset(name: str) -> str:
 
 
 def zero_shot_only(name: str, split: str | None = None) -> bool:
-    """True for a published data set that has only a test split. split: name of a rule, or None for
-    all rules of the entry.
+    """True for a published data set that has only a test split.
+
+    split: name of a rule, or None for all rules of the entry.
     """
     if not is_published(name):
         return False
@@ -219,8 +230,9 @@ def zero_shot_only(name: str, split: str | None = None) -> bool:
 
 
 def test_alone(root: Path) -> bool:
-    """True for a folder with only test images: ``root/test`` with class folders, and no folder
-    beside ``test``.
+    """True for a folder with only test images.
+
+    It has ``root/test`` with class folders, and no folder beside ``test``.
     """
     try:
         top = [p for p in root.iterdir() if p.is_dir() and not p.name.startswith((".", "__"))]

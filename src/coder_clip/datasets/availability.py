@@ -83,8 +83,9 @@ class Findings:
 
 
 def look_at(name: str, root: Path) -> Findings:
-    """Check a data set below the root, in its first split. Nothing is downloaded, and no image is
-    opened.
+    """Check a data set below the root, in its first split.
+
+    Nothing is downloaded, and no image is opened.
     """
     found = entry(name)
     place = find_place(name, found, root)
@@ -201,8 +202,9 @@ def get(
     say: Say = print,
     urls: Mapping[str, list[str]] | None = None,
 ) -> Findings:
-    """Download and unpack the missing files that may be downloaded, then check the data set. A
-    second call at the same time waits.
+    """Download and unpack the missing files that may be downloaded, then check the data set.
+
+    A second call at the same time waits.
 
     keep: do not delete the archives. say: called with each message. urls: file -> more addresses,
     tried first (`addresses`). An archive that the user put below the root is unpacked, too.
@@ -288,9 +290,7 @@ def refuse_small_disk(wanted: Mapping[str, Collection[Download]], root: Path) ->
 
 
 def refuse_other_archives(wanted: Mapping[str, Collection[Download]], root: Path) -> None:
-    """UserError for an archive that is here and has another checksum: no download would replace
-    it.
-    """
+    """UserError for an archive that is here with another checksum: no download replaces it."""
     for name, downloads in wanted.items():
         for d in downloads:
             archive = root / DOWNLOADS / name / d.file
@@ -326,8 +326,9 @@ def _get_file(
 
 
 def _unpack_brought(name: str, found: Entry, root: Path, folder: Path, say: Say) -> None:
-    """Unpack archives that the user downloaded (ImageNet's two tars), found below the root or in
-    ``folder``.
+    """Unpack archives that the user downloaded, such as ImageNet's two tars.
+
+    They are below the root or in ``folder``.
     """
     for hand in found.by_hand:
         if hand.archive is None or _exists(hand.gives, found, root):

@@ -1,5 +1,6 @@
-"""The interface of all data sets: class names in label order, splits, images by id; text
-templates.
+"""The interface of all data sets: class names in label order, splits, images by id.
+
+Text templates.
 """
 
 from __future__ import annotations
@@ -37,8 +38,9 @@ class Split:
 
 @dataclass(frozen=True)
 class Templates:
-    """Sentences that texts are put into before they are encoded. Fields: ``{class}``, or
-    ``{a_class}`` with its "a" or "an", and one named after the kind.
+    """Sentences that texts are put into before they are encoded.
+
+    Fields: ``{class}``, or ``{a_class}`` with its "a" or "an", and one named after the kind.
 
     name: the one prompt of stage one, also used for synonyms (paper, section 3.2).
     prompts: the prompt ensemble of the few-shot zero-shot term and of the CLIP-ensemble baseline;
@@ -49,7 +51,8 @@ class Templates:
     attribute_few_shot, analogous_few_shot: for few-shot methods, if the authors use other
     sentences; else empty.
     class_names_as_published: in label order, what the authors' texts call the classes; empty if
-    they agree."""
+    they agree.
+    """
 
     name: str = "a photo of a {class}."
     attribute: str = "a photo of a {class} which has {attribute}."
@@ -74,8 +77,9 @@ class Templates:
 
 
 class Described(Protocol):
-    """What a configuration says about a data set (`pipeline.sections.DatasetConfig`), as far as
-    loading it needs it.
+    """The part of a data set's configuration that loading it needs.
+
+    `pipeline.sections.DatasetConfig` has it.
     """
 
     @property
@@ -111,15 +115,17 @@ class Dataset(Protocol):
         ...
 
     def fingerprint(self) -> str:
-        """sha256 that changes when an image changes: over paths, sizes and hashes, or the drawing
-        code's version.
+        """sha256 that changes when an image changes.
+
+        Over paths, sizes and hashes, or the drawing code's version.
         """
         ...
 
 
 class ImageFiles:
-    """Base of data sets of image files. splits: name of a split -> its (image id, label) pairs,
-    ordered by label, then id.
+    """Base of data sets of image files.
+
+    splits: name of a split -> its (image id, label) pairs, ordered by label, then id.
     """
 
     name: str
@@ -138,8 +144,9 @@ class ImageFiles:
         return "pixels"
 
     def small(self, image_id: str) -> Image.Image:
-        """The image, decoded at a fraction of its size if its format allows, for a comparison of
-        thumbnails. UserError if the image cannot be decoded.
+        """The image, decoded at a fraction of its size if its format allows, for thumbnails.
+
+        UserError if the image cannot be decoded.
         """
         path = self.path(image_id)
         if path.exists() and not path.is_file():  # reading a pipe would wait forever
@@ -154,8 +161,10 @@ class ImageFiles:
         raise NotImplementedError
 
     def image(self, image_id: str) -> Image.Image:
-        """The image as RGB: what `read_image` makes of its file (`path`, `as_stored`), if it has
-        one. UserError if the image cannot be decoded.
+        """The image as RGB.
+
+        `read_image` makes it of the file (`path`, `as_stored`), if there is one. UserError if the
+        image cannot be decoded.
         """
         raise NotImplementedError
 

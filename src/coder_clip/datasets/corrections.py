@@ -1,5 +1,6 @@
-"""Corrected labels of a folder of photos: a CSV file beside the configuration. The photos stay
-where they are.
+"""Corrected labels of a folder of photos: a CSV file beside the configuration.
+
+The photos stay where they are.
 
     image,from,to
     red_fox/IMG_0001.jpg,red fox,arctic fox
@@ -26,8 +27,9 @@ HEADER = ["image", "from", "to"]
 
 
 class Correction(NamedTuple):
-    """before: the class of the photo's folder. after: its true class; "" if the photo is left
-    out.
+    """before: the class of the photo's folder.
+
+    after: its true class; "" if the photo is left out.
     """
 
     before: str
@@ -35,9 +37,7 @@ class Correction(NamedTuple):
 
 
 def default_file(configuration: Path, dataset: str) -> Path:
-    """The file of corrections that is looked for, beside the configuration, if the configuration
-    names none.
-    """
+    """The file of corrections beside a configuration that names none."""
     return configuration.parent / f"{dataset}.corrections.csv"
 
 
@@ -54,8 +54,9 @@ def read_corrections(path: Path) -> dict[str, Correction]:
 
 
 def read_cells(path: Path, header: Sequence[str]) -> list[tuple[str, list[str]]]:
-    """The lines of a CSV file below its header, as (where, cells). where: file and line, for
-    messages.
+    """The lines of a CSV file below its header, as (where, cells).
+
+    where: file and line, for messages.
 
     UserError for a file that is missing or has another header, and for a line with more or fewer
     cells.
@@ -89,8 +90,9 @@ def write_corrections(path: Path, corrections: Mapping[str, Correction]) -> None
 
 
 def counts(corrections: Mapping[str, Correction], split_of: Mapping[str, str]) -> dict[str, Any]:
-    """The arguments of `said` but the file: numbers of corrected labels, of photos left out, and of
-    both in each split.
+    """The arguments of `said` but the file.
+
+    Numbers of corrected labels, of photos left out, and of both in each split.
 
     split_of: image -> its split, for every image in the file.
     """

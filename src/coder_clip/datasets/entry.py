@@ -49,8 +49,9 @@ Counts = dict[SplitName, Annotated[int, Field(ge=1)]]
 
 
 class Rule(Strict):
-    """One way to split the images. The first rule of an entry is used unless a configuration names
-    another.
+    """One way to split the images.
+
+    The first rule of an entry is used unless a configuration names another.
     """
 
     rule: Text = Field(description="A function of layouts.py.")
@@ -78,8 +79,9 @@ class Rule(Strict):
 
 
 class Download(Strict):
-    """A file that anyone may download. into: the folder to unpack into, relative to the data set's
-    folder.
+    """A file that anyone may download.
+
+    into: the folder to unpack into, relative to the data set's folder.
     """
 
     url: Text
@@ -123,8 +125,9 @@ class ByHand(Strict):
 
 
 class PublishedNames(Strict):
-    """Class names of the authors' lists (datasets/class_name/*.txt), where they differ from
-    ``classes``.
+    """Class names of the authors' lists, where they differ from ``classes``.
+
+    The lists are datasets/class_name/*.txt.
     """
 
     pattern: str = Field("", description="Regular expression that every other name matches.")
@@ -217,8 +220,9 @@ class Entry(Strict):
         return 1000 if self.classes == "open_clip" else len(self.class_names())
 
     def make_templates(self) -> Templates:
-        """The paper's sentences, replaced where the entry has its own; for a set of features those
-        of the data set of its images.
+        """The paper's sentences, replaced where the entry has its own.
+
+        For a set of features those of the data set of its images.
         """
         if self.of is not None:
             # the published names are in the order of all classes, and a set may have only some
@@ -231,8 +235,9 @@ class Entry(Strict):
         return dataclasses.replace(PAPER, class_names_as_published=published, **own)  # type: ignore[arg-type]
 
     def only(self, split: str | None) -> Entry:
-        """The entry with only the rule of this name; None: with all rules. UserError for an unknown
-        rule.
+        """The entry with only the rule of this name; None: with all rules.
+
+        UserError for an unknown rule.
         """
         if split is None:
             return self
@@ -245,8 +250,9 @@ class Entry(Strict):
 
 @cache
 def entry(name: str) -> Entry:
-    """The entry of a published data set. UserError for an unknown name or an entry that is
-    wrong.
+    """The entry of a published data set.
+
+    UserError for an unknown name or an entry that is wrong.
     """
     path = entry_file(name)
     if path is None:
@@ -262,8 +268,9 @@ def entry(name: str) -> Entry:
 
 
 def table() -> str:
-    """All data sets as the Markdown table of docs/data.md: ``python -m
-    coder_clip.datasets.entry``.
+    """All data sets as the Markdown table of docs/data.md.
+
+    ``python -m coder_clip.datasets.entry`` prints it.
     """
     rows = [
         "| name | data set | classes | train / val / test | split | GB on disk | from | licence |"

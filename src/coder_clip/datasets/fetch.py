@@ -1,5 +1,6 @@
-"""Download one file: with progress, resumed after an interruption, and kept only if its checksum is
-right.
+"""Download one file.
+
+With progress, resumed after an interruption, and kept only if its checksum is right.
 """
 
 from __future__ import annotations
@@ -34,8 +35,9 @@ NO_FILE = {
 def fetch(
     urls: str | Sequence[str], target: Path, checksum: str | None, *, wait: float = 2.0
 ) -> None:
-    """Download a file to ``target``, from the first of ``urls`` that gives the file. Not for two
-    processes at a time.
+    """Download a file to ``target``, from the first of ``urls`` that gives the file.
+
+    Not for two processes at a time.
 
     checksum: "md5:…", "sha256:…" or "git:…" (the name of a Git blob) of the whole file; None if
     none is published. Received bytes are kept in ``{target}.part`` and not fetched again, in this
@@ -235,8 +237,9 @@ def _version_file(part: Path) -> Path:
 
 
 def _version(response: httpx2.Response) -> str:
-    """The version of the file on the server, in the form of If-Range; empty if the server does not
-    say.
+    """The version of the file on the server, in the form of If-Range.
+
+    Empty if the server does not say.
     """
     etag: str = response.headers.get("ETag", "")
     if etag and not etag.startswith("W/"):  # a weak one may not be sent
@@ -245,8 +248,9 @@ def _version(response: httpx2.Response) -> str:
 
 
 def refusal(url: str) -> str:
-    """Why an address does not give its file; "" if it does. Asks for one byte, through
-    redirects.
+    """Why an address does not give its file; "" if it does.
+
+    Asks for one byte, through redirects.
     """
     headers = {"User-Agent": "coder-clip", "Accept-Encoding": "identity", "Range": "bytes=0-0"}
     try:

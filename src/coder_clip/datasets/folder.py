@@ -143,9 +143,7 @@ class FolderDataset(ImageFiles):
 
     @cached_property
     def splits(self) -> dict[str, list[tuple[str, int]]]:  # type: ignore[override]
-        """Split -> (image id, label) pairs, with corrected labels, without images that are left
-        out.
-        """
+        """Split -> (image id, label) pairs, with corrected labels, without excluded images."""
         # The splits are cut before, so a correction changes nothing about the other images.
         if not self.corrections:
             return dict(self._as_in_folders)
@@ -167,8 +165,9 @@ class FolderDataset(ImageFiles):
         return self._paths[image_id]
 
     def image(self, image_id: str) -> Image.Image:
-        """The image as RGB, upright (read_image). UserError for an unknown id or an unreadable
-        file.
+        """The image as RGB, upright (read_image).
+
+        UserError for an unknown id or an unreadable file.
         """
         return read_image(self.path(image_id))
 
@@ -184,19 +183,22 @@ class FolderDataset(ImageFiles):
         )
 
     def manifest(self) -> list[ManifestEntry]:
-        """Every image of the data set by id. Reads all files the first time; UserError if one
-        cannot be read.
+        """Every image of the data set by id.
+
+        Reads all files the first time; UserError if one cannot be read.
         """
         if self._manifest is None:
             self._manifest = [file_entry(i, self._paths[i]) for i in sorted(self._paths)]
         return self._manifest
 
     def fingerprint(self) -> str:
-        """sha256 over lines ``path TAB size TAB sha256`` of images, and ``path TAB from TAB to`` of
-        corrections.
+        """sha256 over the images and the corrections.
+
+        Lines ``path TAB size TAB sha256`` of images, and ``path TAB from TAB to`` of corrections.
 
         Where there are near twins, also over the paths of each group, because they decide the
-        split."""
+        split.
+        """
         lines = "".join(f"{e.path}\t{e.size}\t{e.sha256}\n" for e in self.manifest())
         lines += "".join(
             f"{i}\t{c.before}\t{c.after}\n" for i, c in sorted(self.corrections.items())
@@ -205,8 +207,9 @@ class FolderDataset(ImageFiles):
         return hashlib.sha256(lines.encode()).hexdigest()
 
     def _images(self, classes_of: dict[str, Path], folders: list[str]) -> list[list[str]]:
-        """Image ids of each class of one split, in label order; fills ``_paths``, ``below`` and
-        ``folder_class``.
+        """Image ids of each class of one split, in label order.
+
+        Fills ``_paths``, ``below`` and ``folder_class``.
 
         classes_of: folder name -> class folder of this split. folders: folder names in label order.
         """
@@ -236,8 +239,10 @@ class FolderDataset(ImageFiles):
         return per_class
 
     def _read_corrections(self, file: Path) -> dict[str, Correction]:
-        """Image -> correction. UserError for an unknown image or class, or if ``from`` is not the
-        class of the image's folder.
+        """Image -> correction.
+
+        UserError for an unknown image or class, or if ``from`` is not the class of the image's
+        folder.
         """
         found = read_corrections(file)
         for image, (before, after) in found.items():
@@ -286,8 +291,9 @@ def _members(folder: Path) -> list[Path]:
 
 
 def _subfolders(folder: Path, name: str) -> dict[str, Path]:
-    """NFC name -> folder, for visible folders (also through links), sorted. UserError if two have
-    the same NFC name. name: of the data set, for messages.
+    """NFC name -> folder, for visible folders (also through links), sorted.
+
+    UserError if two have the same NFC name. name: of the data set, for messages.
     """
     found: dict[str, Path] = {}
     for path in _members(folder):
@@ -419,8 +425,9 @@ def _class_folders(
 
 
 def _refuse_two_spellings(layout: dict[str, dict[str, Path]], name: str, root: Path) -> None:
-    """UserError for folders of two splits that differ only in case: `train/dog` and `test/Dog`
-    would be two classes, each without half of its images.
+    """UserError for folders of two splits that differ only in case.
+
+    `train/dog` and `test/Dog` would be two classes, each without half of its images.
     """
     seen: dict[str, tuple[str, Path]] = {}
     for classes_of in layout.values():
@@ -436,8 +443,9 @@ def _refuse_two_spellings(layout: dict[str, dict[str, Path]], name: str, root: P
 
 
 def _refuse_links(folder: Path, name: str, root: Path) -> None:
-    """UserError for a link in a class folder that leads to another class, or to a folder above: it
-    would add the images of other classes.
+    """UserError for a link in a class folder to another class, or to a folder above.
+
+    It would add the images of other classes.
     """
     whole, own = root.resolve(), folder.resolve()  # the data set, this class
     for here, folders, _ in os.walk(folder):
@@ -455,8 +463,9 @@ def _refuse_links(folder: Path, name: str, root: Path) -> None:
 def cut(
     per_class: Iterable[list[str]], shares: dict[str, float], twins: Iterable[Sequence[str]] = ()
 ) -> dict[str, list[list[str]]]:
-    """Cut each class's ids, ordered by hash, at the cumulated shares (rounded half up, exact
-    integers). Returns split -> ids of each class.
+    """Cut each class's ids, ordered by hash, at the cumulated shares.
+
+    Rounded half up, in exact integers. Returns split -> ids of each class.
 
     shares: split -> share. twins: groups that stay together, also if they are in several classes. A
     group is ordered by the first of its ids, and goes to the split that its middle is in.

@@ -41,8 +41,9 @@ def read_image(
     content: bytes | None = None,
     least: int | None = None,
 ) -> Image.Image:
-    """The image at ``path``, decoded in full: mode RGB, 8 bits a channel, turned upright by its
-    EXIF tag.
+    """The image at ``path``, decoded in full.
+
+    Mode RGB, 8 bits a channel, turned upright by its EXIF tag.
 
     Grey is repeated in three channels; 16-bit grey is scaled (65535 -> 255), not clipped; float
     grey must be in 0..1 or 0..255; CMYK goes through Pillow's plain conversion (no colour
@@ -88,8 +89,9 @@ def read_image(
 
 
 def seems_whole(path: str | PathLike[str]) -> bool:
-    """True for a JPEG with its header and end, and for a PNG whose checksums are right; nothing is
-    decoded.
+    """True for a JPEG with its header and end, and for a PNG whose checksums are right.
+
+    Nothing is decoded.
 
     False for a file that was cut off, for example by a copy that was stopped. Also False for every
     other format, because only decoding shows whether such an image is complete.
@@ -110,8 +112,9 @@ def seems_whole(path: str | PathLike[str]) -> bool:
 
 
 def _open(content: bytes) -> Image.Image:
-    """Open an image; its pixels are not decoded yet. If Pillow refuses the image, try again as a
-    large JPEG or as HEIC.
+    """Open an image; its pixels are not decoded yet.
+
+    If Pillow refuses the image, try again as a large JPEG or as HEIC.
     """
     try:
         return Image.open(io.BytesIO(content))
@@ -137,15 +140,17 @@ def _open(content: bytes) -> Image.Image:
 
 
 def _is_heic(content: bytes) -> bool:
-    """True if a file begins like HEIC and related formats. Pillow reads one of these, AVIF,
-    itself.
+    """True if a file begins like HEIC and related formats.
+
+    Pillow reads one of these, AVIF, itself.
     """
     return content[4:8] == b"ftyp"
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Any Pillow image as 8-bit RGB (see read_image). Raises ValueError where the value range is
-    unknown.
+    """Any Pillow image as 8-bit RGB (see read_image).
+
+    Raises ValueError where the value range is unknown.
     """
     if image.mode == "RGB" and "transparency" not in image.info:
         return image

@@ -45,8 +45,10 @@ class Place:
 
     @cached_property
     def classes(self) -> list[str]:
-        """Names in label order. Read on first use: ImageNet's names need an import of open_clip,
-        which is too slow for planning a DAG.
+        """Names in label order.
+
+        Read on first use: ImageNet's names need an import of open_clip, which is too slow for
+        planning a DAG.
         """
         return self.entry.class_names()
 
@@ -55,8 +57,9 @@ class Place:
         return contents(self.name, self.folder / file, reader)
 
     def lines(self, file: str) -> Iterator[tuple[str, str]]:
-        """Yield (where, line) for each non-empty line of a text file; ``where`` names file and line
-        for errors.
+        """Yield (where, line) for each non-empty line of a text file.
+
+        ``where`` names file and line for errors.
         """
         text = self.read(file, lambda path: path.read_text(encoding="utf-8-sig"))
         for number, line in enumerate(text.splitlines(), 1):
@@ -84,8 +87,9 @@ class Place:
         return splits
 
     def label(self, where: str, of_class: str | int) -> int:
-        """The label of a class name, or the label itself; UserError if the data set has no such
-        class.
+        """The label of a class name, or the label itself.
+
+        UserError if the data set has no such class.
         """
         if isinstance(of_class, str):
             if of_class not in self._labels:
@@ -163,8 +167,9 @@ def dtd_lists(place: Place) -> Splits:
 
 
 def aircraft_lists(place: Place) -> Splits:
-    """``images_variant_{split}.txt``: "1025794 707-320". Classes are the 100 variants, not the 70
-    families.
+    """``images_variant_{split}.txt``: "1025794 707-320".
+
+    Classes are the 100 variants, not the 70 families.
     """
 
     def parse(line: str) -> tuple[str, str]:
@@ -210,8 +215,9 @@ def cub_lists(place: Place) -> Splits:
 
 
 def places_lists(place: Place) -> Splits:
-    """``places365_val.txt``: "Places365_val_00000001.jpg 165". The test split is the official
-    validation images.
+    """``places365_val.txt``: "Places365_val_00000001.jpg 165".
+
+    The test split is the official validation images.
     """
 
     def parse(line: str) -> tuple[str, int]:
@@ -225,8 +231,9 @@ def places_lists(place: Place) -> Splits:
 
 
 def imagenet_folders(place: Place) -> Splits:
-    """``train/n01440764/….JPEG``; the test split is `imagenet_val`. The label is the position in
-    `imagenet_synsets`.
+    """``train/n01440764/….JPEG``; the test split is `imagenet_val`.
+
+    The label is the position in `imagenet_synsets`.
     """
     if not (place.images / "train").is_dir():
         raise UserError(
@@ -285,8 +292,9 @@ def imagenet_synsets() -> list[str]:
 
 
 def imagenet_val_labels() -> list[int]:
-    """Labels of the 50,000 official validation images in order, as tensorflow-datasets (Apache 2.0)
-    ships them.
+    """Labels of the 50,000 official validation images, in order.
+
+    As tensorflow-datasets (Apache 2.0) ships them.
     """
     with gzip.open(Path(__file__).parent / "entries/imagenet_val.txt.gz", "rt") as stream:
         return [int(line) for line in stream]

@@ -30,8 +30,7 @@ ROOT_VARIABLE = "CODER_CLIP_DATA"
 
 
 def data_root(configured: Path | None) -> Path:
-    """The folder that holds the data sets: CODER_CLIP_DATA, else ``data_root:`` of the
-    configuration.
+    """The folder of the data sets: CODER_CLIP_DATA, else the configuration's ``data_root:``.
 
     The variable comes first: a configuration is shared, and the place of the images depends on the
     machine. UserError if neither is set.
@@ -68,8 +67,9 @@ def find_place(name: str, found: Entry, root: Path) -> Place | None:
 
 
 def refuse_published_layout(name: str, root: Path) -> None:
-    """UserError if ``root``, which should hold a folder per class, has the published layout of the
-    data set instead.
+    """UserError if ``root`` has the published layout of the data set.
+
+    It should hold a folder per class.
     """
     found = entry(name)
     # "." is there in every folder, so it proves nothing
@@ -105,8 +105,9 @@ def has_lists(rule: Rule, folder: Path) -> bool:
 
 
 def changed_files(found: Entry, folder: Path) -> list[str]:
-    """The files that the first rule reads and that are not the published ones, by their checksums;
-    files without a published checksum are not looked at.
+    """The files that the first rule reads and that are not the published ones, by their checksums.
+
+    Files without a published checksum are not looked at.
     """
     from .fetch import checksum_like  # imports an HTTP client, which a plan does without
 
@@ -129,8 +130,9 @@ def is_here(name: str, root: Path, split: str | None = None) -> bool:
 
 
 def listing(name: str, configured: Path | None, split: str | None = None) -> str | None:
-    """Hash over the rule that splits the images and the files that the rule reads; None if the data
-    set is not on this machine.
+    """Hash over the rule that splits the images and the files that the rule reads.
+
+    None if the data set is not on this machine.
 
     These files decide everything except the pixels, so a DAG is planned without a walk through a
     million images.
@@ -149,11 +151,13 @@ def listing(name: str, configured: Path | None, split: str | None = None) -> str
 
 
 class PublishedDataset(ImageFiles):
-    """A data set of ``entries/`` with the interface of all data sets: splits, images by id,
-    templates, fingerprint.
+    """A data set of ``entries/`` with the interface of all data sets.
+
+    Splits, images by id, templates, fingerprint.
 
     Raises UserError if images or split files are missing, or if a split file belongs to another
-    data set."""
+    data set.
+    """
 
     as_stored = True  # images are neither turned nor laid on white (read_image)
 
@@ -176,8 +180,9 @@ class PublishedDataset(ImageFiles):
 
     @cached_property
     def twins(self) -> Images:  # type: ignore[override]
-        """Groups of near twins: by the entry's pattern, else by pixels, without splits of more than
-        MOST images.
+        """Groups of near twins.
+
+        By the entry's pattern, else by pixels, without splits of more than MOST images.
         """
         if self.entry.group is not None:
             return by_name(
@@ -191,23 +196,24 @@ class PublishedDataset(ImageFiles):
         return "pixels" if self.entry.group is None else "names"
 
     def published_splits(self) -> Splits:
-        """Read the splits from the rule's files, before val is carved out and the images are put in
-        order.
-        """
+        """Read the splits from the files, before val is carved out and images are ordered."""
         read: Callable[[Place], Splits] = getattr(layouts, self.rule.rule)
         return read(self.place)
 
     def image(self, image_id: str) -> Image.Image:
-        """The image as RGB, as others read published images: not turned, transparency dropped
-        (read_image). UserError for an unknown id or an unreadable file.
+        """The image as RGB, as others read published images.
+
+        Not turned, transparency dropped (read_image). UserError for an unknown id or an unreadable
+        file.
         """
         if image_id not in self._ids:
             raise UserError(f"data set '{self.name}': no image '{image_id}'")
         return read_image(self.path(image_id), self.as_stored)
 
     def path(self, image_id: str) -> Path:
-        """The file of an image. Names on disk may differ from the lists in case and Unicode
-        form.
+        """The file of an image.
+
+        Names on disk may differ from the lists in case and Unicode form.
         """
         # most names are as listed; the folder is searched only for the others
         path = self.place.images / image_id
@@ -231,8 +237,9 @@ class PublishedDataset(ImageFiles):
         return f"expected {expected}: some of it is missing, or it is another version"
 
     def fingerprint(self, *splits: str) -> str:
-        """sha256 over the lines ``split TAB id TAB label`` of these splits (default: all), not over
-        pixels.
+        """sha256 over the lines ``split TAB id TAB label`` of these splits.
+
+        The default is all splits; pixels do not count.
         """
         digest = hashlib.sha256()
         for split in splits or self.splits:
@@ -242,8 +249,10 @@ class PublishedDataset(ImageFiles):
         return digest.hexdigest()
 
     def verified(self, skip: bool = False) -> dict[str, Any]:
-        """More entries for the manifest: which split this is, the bytes of the val and test images,
-        and with ``skip`` the missing images.
+        """More entries for the manifest.
+
+        Which split this is, the bytes of the val and test images, and with ``skip`` the missing
+        images.
 
         skip: the run goes on without missing images. Without skip, UserError if images are missing:
         before hours of encoding, not in the middle.
@@ -286,8 +295,9 @@ class PublishedDataset(ImageFiles):
         return None if name is None else path / name
 
     def _name(self, folder: Path, name: str) -> str | None:
-        """The name on disk of a folder's member; None if there is none. A broken link does not
-        count.
+        """The name on disk of a folder's member; None if there is none.
+
+        A broken link does not count.
 
         name: from a list; on disk, case and Unicode form can differ.
         """
@@ -335,8 +345,9 @@ def _finished(place: Place, rule: Rule, splits: Splits) -> Splits:
 
 
 def _val_ids(train: list[tuple[str, int]], rule: Rule) -> set[str]:
-    """Ids of the training images that become val: chosen in every class by the hash of the id, as
-    for folders.
+    """Ids of the training images that become val.
+
+    Chosen in every class by the hash of the id, as for folders.
     """
     per_class: dict[int, list[str]] = defaultdict(list)
     for image, label in train:

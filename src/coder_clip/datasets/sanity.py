@@ -72,8 +72,9 @@ def refuse_unusable(data: Dataset, needed: Sequence[str], shots: int | None, res
 
 
 def copies(data: ImageFiles, listed: Sequence[ManifestEntry] = ()) -> dict[str, list[list[str]]]:
-    """Kind of copies (a key of `COPIES`) -> groups of images with the same bytes. A group is in the
-    first kind that fits.
+    """Kind of copies (a key of `COPIES`) -> groups of images with the same bytes.
+
+    A group is in the first kind that fits.
 
     listed: entries with the hashes of all images, if they are known. Else every file is opened, and
     files with the same size and end are hashed: only these can be copies.

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 def draw_shots(
     labels: NDArray[Any] | Tensor | Sequence[int], shots: int, seed: int, n_classes: int
 ) -> NDArray[np.int64]:
-    """Draw ``shots`` images per class without replacement. A class with too few images repeats
-    them, in the order drawn.
+    """Draw ``shots`` images per class without replacement.
+
+    A class with too few images repeats them, in the order drawn.
 
     labels: (N,) of the training images. Returns (S,) row numbers: the first shot of every class
     that has an image, then the second of every class, and so on. So a draw of n shots is the

@@ -1,5 +1,4 @@
-"""Near twins: images that show almost the same, such as shots of one scene, frames of one video,
-copies saved again.
+"""Near twins: images that show almost the same, such as frames of one video.
 
 Near twins are one observation, not several. So they form groups: a split of a folder keeps a group
 together, intervals are over groups, and no image is a neighbour of its near twin. Groups come from:
@@ -187,9 +186,7 @@ def thumbnails(image: Image.Image) -> Thumbnails:
 
 
 def _centred(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Thumbnails (n, 3 · SIDE²) minus the mean of each channel, which is the colour of the
-    light.
-    """
+    """Thumbnails (n, 3 · SIDE²) minus the mean of each channel, the colour of the light."""
     channels = pixels.reshape(len(pixels), 3, -1).astype(np.float32)
     channels -= channels.mean(axis=2, keepdims=True)
     return channels.reshape(pixels.shape)
@@ -197,6 +194,7 @@ def _centred(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 def _unit(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Thumbnails (n, 3 · SIDE²), centred and of length 1, so that inner products are correlations.
+
     A thumbnail without contrast becomes 0.
     """
     rows = _centred(pixels)
@@ -228,8 +226,9 @@ def _alike(one: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.
 
 
 def alike(features: NDArray[Any], least: float = COSINE) -> NDArray[np.int64]:
-    """Group images by the cosine of their features (N, d), for a data set without images. Returns
-    the group number of each image, (N,).
+    """Group images by the cosine of their features (N, d), for a data set without images.
+
+    Returns the group number of each image, (N,).
 
     A group's number is the position of its first image. Pass the images of all splits at once, so
     that near twins in different splits are found. UserError for NaN or infinity.
@@ -243,8 +242,7 @@ def alike(features: NDArray[Any], least: float = COSINE) -> NDArray[np.int64]:
 
 
 def by_name(ids: Iterable[str], pattern: str) -> Images:
-    """Groups of two or more images whose ids are equal in the parts that the pattern's brackets
-    match.
+    """Groups of images whose ids are equal in the parts that the pattern's brackets match.
 
     UserError for an id that the pattern does not match.
     """
@@ -309,8 +307,9 @@ def said(found: Mapping[str, int]) -> list[str]:
 
 
 def _blocks(rows: NDArray[Any]) -> Iterator[tuple[slice, slice, NDArray[Any]]]:
-    """Yield (rows, columns, inner products) for blocks of rows (N, d), and all columns from the
-    block's first row on, so that each pair is in one block.
+    """Yield (rows, columns, inner products) for blocks of rows (N, d).
+
+    The columns begin at the block's first row, so that each pair is in one block.
     """
     # blocks bound the memory
     step = max(1, PRODUCTS // max(1, len(rows)))
@@ -358,8 +357,9 @@ def _merged(
 
 
 def connected(n: int, pairs: Iterable[Sequence[int]] | NDArray[Any]) -> NDArray[np.int64]:
-    """The group number of each of n things, (n,), if the things of a pair are in one group: the
-    lowest index of the group.
+    """The group number (n,) of each of n things, if a pair is in one group.
+
+    The number is the lowest index of the group.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components

@@ -1,9 +1,9 @@
-"""Archives from elsewhere: only plain files and folders, only below the target, all of it or
-nothing.
+"""Unpack archives: only plain files and folders, below the target, all or nothing.
 
 A tar or zip may hold names that lead out of the folder ("../../.bashrc", "/etc/passwd"), links that
 do, and devices. None of the data sets' archives needs these, so all of them are refused, before
-anything is in place."""
+anything is in place.
+"""
 
 from __future__ import annotations
 
@@ -95,8 +95,9 @@ def _unpack_zip(archive: Path, file: zipfile.ZipFile, into: Path) -> None:
 
 
 def _refuse_unsafe(archive: Path, name: str, plain: bool) -> None:
-    """UserError for a member that leads out of the folder. plain: False for a link or a device,
-    which is refused, too.
+    """UserError for a member that leads out of the folder.
+
+    plain: False for a link or a device, which is refused, too.
     """
     if not plain:
         raise UserError(f"{archive}: refused: '{name}' is a link or a device; nothing was unpacked")

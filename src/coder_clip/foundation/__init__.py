@@ -1,3 +1,1 @@
-"""The base of all other packages: files, progress, reproducible arithmetic, declarations read from
-source.
-"""
+"""The base of all other packages: files, progress, arithmetic, declarations."""

@@ -34,9 +34,7 @@ DIGITS = 9  # significant digits of floats in documents
 
 
 class Paths:
-    """Paths of all artefacts below one results directory (docs/artifacts.md), for Snakefile and CLI
-    alike.
-    """
+    """Paths of all artefacts below one results directory (docs/artifacts.md)."""
 
     def __init__(self, results: str | Path) -> None:
         self.root = Path(results)
@@ -105,8 +103,9 @@ class Paths:
 
     @property
     def environment(self) -> Path:
-        """Description of the software and machine (pipeline/environment.py); it is neither in Git
-        nor in DVC.
+        """Description of the software and machine (pipeline/environment.py).
+
+        It is neither in Git nor in DVC.
         """
         return self.root / "environment.json"
 
@@ -116,8 +115,9 @@ class Paths:
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``path``; its file replaces ``path`` if the block succeeds,
-    else it is deleted.
+    """Yield a temporary path beside ``path``.
+
+    Its file replaces ``path`` if the block succeeds, else it is deleted.
 
     UserError if the target cannot be written (read-only, disk full, a file in the way).
     """
@@ -155,8 +155,9 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 
 def _remove_unlocked(path: Path) -> None:
-    """Remove a temporary file, unless another process is writing it: two runs may make the same
-    file.
+    """Remove a temporary file, unless another process is writing it.
+
+    Two runs may make the same file.
     """
     try:
         # what a killed process left decides nothing
@@ -200,8 +201,9 @@ def _rounded(document: Any) -> Any:
 
 
 def write_parquet(path: str | Path, table: pd.DataFrame) -> None:
-    """Write a table without the versions of pandas and pyarrow, so that updating these libraries
-    does not change the file's bytes.
+    """Write a table without the versions of pandas and pyarrow.
+
+    An update of these libraries does not change the file's bytes.
     """
     import pyarrow
     import pyarrow.parquet
@@ -263,9 +265,7 @@ class LacksKey(UserError, KeyError):
 
 
 class Document(dict[str, Any]):
-    """The content of a file: a dict that raises a UserError, with the file's name, for a missing
-    key.
-    """
+    """The content of a file: a dict whose missing key is a UserError with the file's name."""
 
     def __init__(self, content: Mapping[str, Any], path: str | Path) -> None:
         super().__init__(content)
@@ -290,8 +290,9 @@ def _document(text: str, path: str | Path) -> Document:
 
 
 def read_parquet(path: str | Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
-    """The rows in a Parquet file, with these columns (default: all). UserError if the file is
-    missing or not readable.
+    """The rows in a Parquet file, with these columns (default: all).
+
+    UserError if the file is missing or not readable.
     """
     import pandas as pd
 
@@ -300,8 +301,9 @@ def read_parquet(path: str | Path, columns: Sequence[str] | None = None) -> pd.D
 
 
 def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and metadata of a file from `write_tensors`. UserError if the file is missing or not
-    readable.
+    """Tensors and metadata of a file from `write_tensors`.
+
+    UserError if the file is missing or not readable.
     """
     with _safetensors(path, "pt") as stream:
         tensors = {k: stream.get_tensor(k) for k in stream.keys()}  # noqa: SIM118
@@ -309,8 +311,9 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def read_metadata(path: str | Path) -> dict[str, Any]:
-    """Only the metadata of a file from `write_tensors`: reads the header, and does not import
-    torch.
+    """Only the metadata of a file from `write_tensors`.
+
+    Reads the header, and does not import torch.
     """
     with _safetensors(path, "numpy") as stream:
         return _metadata(stream, path)
@@ -334,8 +337,10 @@ def _safetensors(path: str | Path, framework: str) -> Iterator[Any]:
 def _reading(
     path: str | Path, kind: str, errors: tuple[type[Exception], ...] = (OSError, ValueError)
 ) -> Iterator[Path]:
-    """Yield the path of a file to read. UserError if the file is missing, or if the block raises
-    one of ``errors``. kind: what the file should be, for the message.
+    """Yield the path of a file to read.
+
+    UserError if the file is missing, or if the block raises one of ``errors``. kind: what the file
+    should be, for the message.
     """
     evidence.reading(path)
     try:
@@ -362,8 +367,9 @@ def made_by(command: str, inputs: list[Path]) -> dict[str, Any]:
 
 
 def shown(path: Path) -> str:
-    """A path as artefacts name it, the same on every machine: relative to the working directory;
-    outside of it, only the file's name.
+    """A path as artefacts name it, the same on every machine: relative to the working directory.
+
+    Outside of it, only the file's name.
     """
     # resolved, so that a path through links or ".." gets the same name
     full = path.resolve()
@@ -373,8 +379,9 @@ def shown(path: Path) -> str:
 
 
 def writable(folder: Path, what: str) -> None:
-    """UserError if a folder, or the one that it would be made in, cannot be written to. what: the
-    things to write, for the message.
+    """UserError if a folder, or the one that it would be made in, cannot be written to.
+
+    what: the things to write, for the message.
     """
     # the folder may not exist yet; lexists also finds a broken link in its place
     place = next(p for p in (folder, *folder.absolute().parents) if os.path.lexists(p))

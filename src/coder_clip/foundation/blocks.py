@@ -193,8 +193,9 @@ def _take_statement(module: Module, node: ast.stmt, package: str) -> None:
 
 
 def _only_binds(node: ast.stmt) -> bool:
-    """True for a statement that gives a value to names. Another one, such as a loop, can change an
-    object that others use.
+    """True for a statement that gives a value to names.
+
+    Another one, such as a loop, can change an object that others use.
     """
     if not isinstance(node, ast.Assign):
         return False
@@ -213,8 +214,9 @@ def _never_runs(node: ast.stmt) -> bool:
 
 
 class _Bare(ast.NodeTransformer):
-    """Removes what changes no result: texts that stand alone, and annotations outside of class
-    bodies.
+    """Removes what changes no result.
+
+    Texts that stand alone, and annotations outside of class bodies.
     """
 
     def visit_Expr(self, node: ast.Expr) -> Any:
@@ -244,8 +246,9 @@ class _Bare(ast.NodeTransformer):
 
 
 def _meaning(value: Any) -> str:
-    """A syntax tree as text, the same in every version of Python: without positions and without
-    fields that are empty.
+    """A syntax tree as text, the same in every version of Python.
+
+    Without positions and without fields that are empty.
     """
     if isinstance(value, list):
         return f"[{','.join(_meaning(v) for v in value if not isinstance(v, ast.Pass))}]"
@@ -268,8 +271,9 @@ def _walk(nodes: list[Any]) -> Iterator[ast.AST]:
 
 
 def _mentions(nodes: list[Any]) -> set[str]:
-    """Names in a block; ``.attribute`` for an attribute of any object, ``name.attribute`` of a
-    name.
+    """Names in a block.
+
+    ``.attribute`` for an attribute of any object, ``name.attribute`` of a name.
     """
     found: set[str] = set()
     for node in _walk(nodes):
@@ -388,8 +392,9 @@ class _Closure:
         return "defined" if asks and block and not block.target else ""
 
     def _registering(self, path: str, static: bool) -> None:
-        """Count what acts by being imported: statements that bind no name, and what a decorator of
-        this program can hand to others.
+        """Count what acts by being imported.
+
+        Statements that bind no name, and what a decorator of this program can hand to others.
         """
         for key, block in self._code.module(path).blocks.items():
             handed_on = any(self._is_own(path, name) for name in block.decorators)
@@ -448,9 +453,7 @@ class _Closure:
                 self._name(of, f"{cls}.{attribute}", static and unwatched)
 
     def _class(self, path: str, cls: str, static: bool) -> None:
-        """Count the methods of a class that are called without being named, and those that are
-        mentioned.
-        """
+        """Count a class's methods that are called without being named, or are mentioned."""
         if (path, cls, static) in self._classes:
             return
         self._classes.add((path, cls, static))

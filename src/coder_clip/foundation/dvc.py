@@ -160,8 +160,9 @@ class Store:
         path.unlink(missing_ok=True)
 
     def place(self, path: str, oid: str) -> None:
-        """Link or copy a good object to a path of the workspace, as DVC's configuration says
-        (``cache.type``).
+        """Link or copy a good object to a path of the workspace.
+
+        DVC's ``cache.type`` says which.
 
         The file appears whole, and replaces a file that was there.
         """
@@ -228,8 +229,9 @@ class Store:
         return os.path.lexists(path) and not os.path.isfile(path)
 
     def push(self, bad: Mapping[str, str]) -> None:
-        """Upload objects of the cache. Listings come last: a listing in the remote means that its
-        files are there, too.
+        """Upload objects of the cache.
+
+        Listings come last: a listing in the remote means that its files are there, too.
 
         bad: the objects -> what is wrong with them in the remote (MISSING or CORRUPT).
         """
@@ -307,8 +309,9 @@ class Store:
         return self._md5_in_remote(oid) == md5
 
     def _md5_in_remote(self, oid: str) -> str:
-        """md5 of an object in the remote: computed by the server over SSH, else by reading it
-        back.
+        """md5 of an object in the remote.
+
+        Computed by the server over SSH, else by reading it back.
         """
         path = self.remote.oid_to_path(oid)
         with _reaching():
@@ -373,9 +376,7 @@ def read_list(data: bytes, out: str) -> dict[str, str]:
 
 
 def _stays_below(name: str) -> bool:
-    """False for a path that leaves its folder, or that Git or this machine would read
-    differently.
-    """
+    """False for a path that leaves its folder, or that Git or this machine reads differently."""
     # a backslash separates folders on some machines, and .GIT is .git on others
     parts = name.replace("\\", "/").split("/")
     if {"", ".", ".."}.intersection(parts) or ".git" in map(str.lower, parts):
@@ -384,8 +385,9 @@ def _stays_below(name: str) -> bool:
 
 
 def _fits(name: str) -> bool:
-    """False for a hidden or a very long path: `record` writes none, and a file system or a shell
-    would take it for something else.
+    """False for a hidden or a very long path.
+
+    `record` writes none, and a file system or a shell would take it for something else.
     """
     parts = [os.fsencode(part) for part in name.split("/")]
     hidden = any(part.startswith(b".") for part in parts)
@@ -433,8 +435,9 @@ def _reaching() -> Iterator[None]:
 
 
 def files_below(out: str) -> list[str]:
-    """Paths of an out's files: the file itself, or all files of a folder except hidden ones
-    (.dvcignore).
+    """Paths of an out's files.
+
+    The file itself, or all files of a folder except hidden ones (.dvcignore).
     """
     if os.path.isfile(out):
         return [out]

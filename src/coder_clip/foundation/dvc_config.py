@@ -47,8 +47,10 @@ SCHEMES |= {"http", "https", "webdav", "webdavs"}
 
 
 def check_config() -> None:
-    """UserError for a key of ``.dvc/config`` that is not known to be harmless, for a remote inside
-    the clone, and for other files of DVC's folder that Git tracks.
+    """Refuse a key of ``.dvc/config`` that is not known to be harmless.
+
+    UserError also for a remote inside the clone, and for other files of DVC's folder that Git
+    tracks.
 
     Each person's own settings are in ``.dvc/config.local``, which is not in Git.
     """

@@ -28,8 +28,10 @@ class DamagedLock(UserError):
 
 
 def lock_bytes(file: Path) -> bytes:
-    """The bytes of a dvc.lock. FileNotFoundError if there is none, DamagedLock if it is a link, a
-    pipe or too large, UserError if it is a folder.
+    """The bytes of a dvc.lock.
+
+    FileNotFoundError if there is none, DamagedLock if it is a link, a pipe or too large, UserError
+    if it is a folder.
     """
     about = os.lstat(file)
     if stat.S_ISDIR(about.st_mode):
@@ -40,10 +42,12 @@ def lock_bytes(file: Path) -> bytes:
 
 
 def read_lock(data: bytes, file: Path, phases: Collection[str]) -> dict[str, Any]:
-    """Phase -> its stage in a dvc.lock; other stages are left out. DamagedLock if the data is no
-    dvc.lock.
+    """Phase -> its stage in a dvc.lock; other stages are left out.
 
-    file: for messages. phases: names of all phases."""
+    DamagedLock if the data is no dvc.lock.
+
+    file: for messages. phases: names of all phases.
+    """
     try:
         document = parse_yaml(data.decode())["stages"]
         if not isinstance(document, dict):

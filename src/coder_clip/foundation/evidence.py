@@ -87,8 +87,9 @@ def noting() -> bool:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Context of code that is known in another way: by its result, or because a module is imported
-    (foundation/blocks.py).
+    """Context of code that is known in another way.
+
+    By its result, or because a module is imported (foundation/blocks.py).
     """
     _quiet.depth = getattr(_quiet, "depth", 0) + 1
     try:
@@ -121,8 +122,9 @@ def _write(line: str) -> None:
 
 
 def stamp(path: str) -> list[int]:
-    """Times, size and inode of a file, by which a change is noticed. Tools can restore the mtime of
-    a changed file, but not its ctime.
+    """Times, size and inode of a file, by which a change is noticed.
+
+    Tools can restore the mtime of a changed file, but not its ctime.
     """
     s = _stat(path)
     return [s.st_mtime_ns, s.st_size, s.st_ino, s.st_ctime_ns]
@@ -140,8 +142,9 @@ def wrote(path: str | Path, sha: str) -> None:
 
 
 def reading(path: str | Path) -> None:
-    """Note a file before a library opens it that Python does not see: Arrow, safetensors and other
-    compiled code. Every such library is called behind this door.
+    """Note a file before compiled code opens it, which Python does not see.
+
+    Arrow and safetensors are such libraries. Every such library is called behind this door.
     """
     _saw_open(str(path))
 
@@ -154,8 +157,9 @@ def variable(name: str) -> str | None:
 
 
 def hash_of_variable(name: str) -> str:
-    """sha256 of the value of an environment variable, which can be a secret; "" if it is not
-    set.
+    """sha256 of the value of an environment variable, which can be a secret.
+
+    "" if it is not set.
     """
     value = os.environ.get(name)
     return "" if value is None else hashlib.sha256(value.encode(errors="replace")).hexdigest()
@@ -297,8 +301,9 @@ def _is_of_module(frame: FrameType) -> bool:
 
 
 def _is_of_library(frame: FrameType) -> bool:
-    """True for the top level of a library's module; not for that of a script, which Python starts
-    itself.
+    """True for the top level of a library's module.
+
+    Not for that of a script, which Python starts itself.
     """
     by = frame.f_back.f_code.co_filename if frame.f_back is not None else ""
     return frame.f_code.co_name == "<module>" and "importlib" in by and FLAGS not in frame.f_globals

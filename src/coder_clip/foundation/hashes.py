@@ -34,8 +34,9 @@ class Hashes:
         return self._hash(path, "sha256")
 
     def sha(self, path: str) -> str:
-        """sha256 of a file, or of the names in a folder ("data/reference/"); "" if it is not
-        there.
+        """sha256 of a file, or of the names in a folder ("data/reference/").
+
+        "" if it is not there.
         """
         if path.endswith("/"):
             return self.names(path)

@@ -1,5 +1,6 @@
-"""Locks of a folder: one command at a time records, pulls or merges, and none of them while a run
-makes files.
+"""Locks of a folder.
+
+One command at a time records, pulls or merges, and none of them while a run makes files.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""Progress with rate and time left: redrawn on a terminal, a line every 30 seconds in a log
-file.
+"""Progress with rate and time left.
+
+It is redrawn on a terminal; in a log file it is a line every 30 seconds.
 """
 
 from __future__ import annotations
@@ -31,8 +32,9 @@ class _Lines:
 
 
 def _terminal() -> list[IO[str]]:
-    """The terminal that this process was started from, even if its output goes to a file; empty if
-    there is none.
+    """The terminal that this process was started from, even if its output goes to a file.
+
+    Empty if there is none.
     """
     try:
         return [open("/dev/tty", "w", encoding="utf-8")]

@@ -1,5 +1,6 @@
-"""What a job reads of a configuration: noted by key while it runs, and looked up later by the same
-keys.
+"""The keys that a job reads of a configuration.
+
+Noted while it runs, and looked up later.
 
 A key is the path of a value (``adapter.rounds``, ``datasets.rare.views``), the path of a table for
 its names (``datasets``), or the call of a `derived` method with its argument (``few_shot(rare)``):
@@ -24,8 +25,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class _NoResult:
-    """Annotation of a key that changes no result: where files are, and how the work is
-    distributed.
+    """Annotation of a key that changes no result.
+
+    Where files are, and how the work is distributed.
     """
 
 
@@ -33,16 +35,18 @@ NO_RESULT = _NoResult()
 
 
 def derived(method: F) -> F:
-    """Mark a method of a section (at most one argument): `observed` notes its result, not the keys
-    that the method reads.
+    """Mark a method of a section, with at most one argument, as one value.
+
+    `observed` notes its result, not the keys that the method reads.
     """
     method.__dict__["derived"] = True
     return method
 
 
 def observed(config: T, noted: dict[str, Any]) -> T:
-    """Wrap a configuration, a section or a mapping: each key that is read is added to ``noted``,
-    with its value.
+    """Wrap a configuration, a section or a mapping, to note the keys that are read.
+
+    Each is added to ``noted``, with its value.
     """
     if isinstance(config, Mapping):
         return cast(T, _Table(config, "", noted))
@@ -161,8 +165,9 @@ def _watched(value: Any, key: str, noted: dict[str, Any]) -> Any:
 
 
 class _Section:
-    """Wrapper of a section that notes each key that is read. Methods get the wrapper as ``self``,
-    so the keys that they read are noted, too.
+    """Wrapper of a section that notes each key that is read.
+
+    Methods get the wrapper as ``self``, so the keys that they read are noted, too.
     """
 
     def __init__(self, section: Any, path: str, noted: dict[str, Any]) -> None:
@@ -208,8 +213,9 @@ class _Section:
 
 
 class _Table(Mapping[str, Any]):
-    """Wrapper of a mapping that notes the entries that are read, and all names if these are listed
-    or counted.
+    """Wrapper of a mapping that notes the entries that are read.
+
+    All names, if these are listed or counted.
     """
 
     def __init__(self, table: Mapping[str, Any], path: str, noted: dict[str, Any]) -> None:

@@ -1,11 +1,13 @@
-"""Arithmetic whose last bit is the same on every processor, with any BLAS, number of threads and
-width of vectors.
+"""Arithmetic whose last bit is the same on every processor.
+
+With any BLAS, number of threads and width of vectors.
 
 Additions, products and quotients of float64 are rounded in the same way everywhere (IEEE 754), but
 libraries add in different orders. Where no addition rounds, the order does not matter. So
 everything that is multiplied is first rounded to a grid of GRID_BITS bits of its length: a product
 of two numbers then has 50 bits, a partial sum of them is at most the product of the two lengths
-(Cauchy and Schwarz), and a float64 holds 53. A plain matrix product is exact."""
+(Cauchy and Schwarz), and a float64 holds 53. A plain matrix product is exact.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +27,7 @@ SMALLEST = 1e-150  # length that rows are divided by at least: its square is not
 
 
 def exact_matmul(a: Tensor, b: Tensor) -> Tensor:
-    """Inner products of rows a (N, d) and b (K, d) on the grid: (N, K) float64, without any
-    rounding.
+    """Inner products of rows a (N, d) and b (K, d) on the grid: (N, K) float64, exact.
 
     The rows come from ``neighbors.l2_normalize`` or ``on_grid``; for others it is a plain product.
     """
@@ -34,8 +35,9 @@ def exact_matmul(a: Tensor, b: Tensor) -> Tensor:
 
 
 def on_grid(rows: Tensor, bits: int = GRID_BITS) -> Tensor:
-    """Round rows (N, d) to a number of bits of their length: float64, multiples of 2^−bits × the
-    power of two near the length.
+    """Round rows (N, d) to a number of bits of their length.
+
+    float64, multiples of 2^−bits × the power of two near the length.
 
     This power of two is from 0.7 to 1.4 of the length; for rows of length 1 it is 1.
     """
@@ -53,8 +55,9 @@ def to_bits(values: Tensor, bits: int) -> Tensor:
 
 
 def stored(rows: Tensor) -> Tensor:
-    """Features (N, d) as stored: float32; float64 ones are first rounded to STORED_BITS of a row's
-    length.
+    """Features (N, d) as stored: float32.
+
+    float64 ones are first rounded to STORED_BITS of a row's length.
     """
     return on_grid(rows, STORED_BITS).float() if rows.dtype == torch.float64 else rows.float()
 
@@ -69,8 +72,9 @@ def lengths(rows: Tensor) -> Tensor:
 
 
 def ordered_sum(values: Tensor) -> Tensor:
-    """Sum over the last axis, (…, n) -> (…), by adding halves: the order of additions is always the
-    same.
+    """Sum over the last axis, (…, n) -> (…), by adding halves.
+
+    The order of additions is always the same.
 
     For numbers that are on no grid, such as squares; slower than a matrix product.
     """

@@ -21,8 +21,10 @@ CLONE = Path(__file__).resolve().parents[3]
 
 @dataclass(frozen=True)
 class Module:
-    """A module's declarations: its name, its module-level literals, and all names that it defines
-    at module level. What is read of them is noted for the certificate of a job.
+    """A module's declarations.
+
+    Its name, its module-level literals, and all names that it defines at module level. What is read
+    of them is noted for the certificate of a job.
     """
 
     name: str
@@ -41,8 +43,9 @@ class Module:
         return self._constants.get(name, default)
 
     def required(self, *names: str) -> list[Any]:
-        """The literals with these names. ImportError, which names the file, if one is missing or
-        not a literal.
+        """The literals with these names.
+
+        ImportError, which names the file, if one is missing or not a literal.
         """
         missing = [name for name in names if self.get(name) is None]
         if missing:

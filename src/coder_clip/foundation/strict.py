@@ -1,6 +1,4 @@
-"""The base model of all files that are written by hand: configurations, text sets, entries of data
-sets.
-"""
+"""The base model of files written by hand: configurations, text sets, entries."""
 
 from __future__ import annotations
 
@@ -25,8 +23,9 @@ REMOVED = {"shot_files", "structured"}
 
 
 class Strict(BaseModel):
-    """A model that refuses unknown keys, infinite numbers and invalid defaults, and whose values
-    cannot change.
+    """A model that refuses unknown keys, infinite numbers and invalid defaults.
+
+    Its values cannot change.
     """
 
     model_config = ConfigDict(
@@ -61,8 +60,10 @@ def explained(errors: Iterable[ErrorDetails], model: type[BaseModel]) -> str:
 
 
 def _keys(model: type[BaseModel], section: list[int | str]) -> list[str]:
-    """The known keys of a section, to suggest one: the fields of its model, or, for a mapping, of
-    the model of its values. section: the path of the section in the document.
+    """The known keys of a section, to suggest one.
+
+    The fields of its model, or, for a mapping, of the model of its values. section: the path of the
+    section in the document.
     """
     if section:
         # only the first part: all that is below `datasets` is suggested the keys of a data set

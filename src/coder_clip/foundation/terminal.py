@@ -59,8 +59,9 @@ def table(
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """For bad input or a file that cannot be written, print one line on standard error and exit
-    with status 1.
+    """For bad input or a failed write, print one line and exit with status 1.
+
+    The line is on standard error.
     """
     logging.basicConfig(
         level=logging.WARNING, format="coder-clip: %(levelname)s: %(message)s", stream=sys.stderr

@@ -59,8 +59,9 @@ def forget_caches() -> None:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """`evidence.quiet`, which leaves nothing in caches of functions, where code that counts could
-    find it.
+    """`evidence.quiet`, which leaves nothing in caches of functions.
+
+    Code that counts could find it there.
     """
     before = {id(function): function.cache_info().misses for function in _cached_functions()}
     try:

@@ -67,8 +67,9 @@ def parse_yaml(text: str) -> Any:
 
 
 def read_yaml(path: Path) -> Any:
-    """The document in a file. UserError, one line, for a file that cannot be read, is not YAML, or
-    is too large.
+    """The document in a file.
+
+    UserError, one line, for a file that cannot be read, is not YAML, or is too large.
     """
     try:
         if path.stat().st_size > LARGEST:

@@ -46,8 +46,7 @@ SHOWN = 3  # names in a line
 def check_config(
     config: Config, file: Path, deep: bool = False, here: bool = True
 ) -> Iterator[str]:
-    """Yield lines on data sets, models and language model, and on the time and disk that the run
-    takes.
+    """Yield lines on data sets, models, language model, and the time and disk of the run.
 
     file: the configuration file, for the commands in messages. deep: decode every image. here: True
     if the run is on this machine; if not, its speed, device and disk are not checked.
@@ -130,8 +129,9 @@ def _collected(parts: Iterable[Iterator[str]], problems: list[str]) -> Iterator[
 
 
 def _language_model(config: Config) -> Iterator[str]:
-    """Yield a line on the requests and their cost. UserError without the key, unless all answers
-    are stored.
+    """Yield a line on the requests and their cost.
+
+    UserError without the key, unless all answers are stored.
     """
     if config.generator is None:
         return
@@ -154,8 +154,9 @@ def _language_model(config: Config) -> Iterator[str]:
 
 
 def weights(config: Config, name: str, load: bool = True, here: bool = True) -> Iterator[str]:
-    """Yield a line on a model; none if its files are there and it is not loaded. Nothing is
-    downloaded.
+    """Yield a line on a model; none if its files are there and it is not loaded.
+
+    Nothing is downloaded.
 
     load: load the model as a job does; else only look for its files. here: True if jobs run on this
     machine; if not, the model is loaded on the CPU.
@@ -209,8 +210,9 @@ _hub_problem = cache(hub_problem)  # several encoders may need one repository
 
 
 def _machine(config: Config) -> Iterator[str]:
-    """Yield a line on the device, or on each GPU that jobs use. UserError if the weights do not fit
-    into a GPU's free memory.
+    """Yield a line on the device, or on each GPU that jobs use.
+
+    UserError if the weights do not fit into a GPU's free memory.
     """
     # Only GPUs that torch sees count: CUDA_VISIBLE_DEVICES hides the others. A job goes to any GPU
     # that no other job has (phases/encoder.py), so each of them must have room for the largest
@@ -242,8 +244,9 @@ def _machine(config: Config) -> Iterator[str]:
 
 
 def _weights_size(config: Config, model: str) -> float:
-    """Gigabytes of a model's weights on the device, roughly; 0 for a model of the hub, whose size
-    is not known.
+    """Gigabytes of a model's weights on the device, roughly.
+
+    0 for a model of the hub, whose size is not known.
     """
     if config.models[model].model.startswith("hf-hub:"):
         return 0.0
@@ -252,8 +255,9 @@ def _weights_size(config: Config, model: str) -> float:
 
 
 def unused_gpu(config: Config) -> Iterator[str]:
-    """Yield a warning if torch cannot use this machine's GPU, unless CUDA_VISIBLE_DEVICES hides it
-    or the configuration names a device.
+    """Yield a warning if torch cannot use this machine's GPU.
+
+    None if CUDA_VISIBLE_DEVICES hides it or the configuration names a device.
     """
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
     device = pick_device(config.features.device)

@@ -99,8 +99,9 @@ def jobs(config: Config, sizes: Mapping[str, Sizes]) -> Iterator[PlannedJob]:
 
 
 def _n_pairs(config: Config, dataset: str, classes: int) -> float:
-    """Number of class pairs that have one-to-one texts: the pairs of a file; without a file the
-    pairs that a language model is asked about, and none without a model.
+    """Number of class pairs that have one-to-one texts: the pairs of a file.
+
+    Without a file the pairs that a language model is asked about, and none without a model.
     """
     file = config.datasets[dataset].pair_source(dataset)
     if file is not None and file.is_file():
@@ -161,8 +162,9 @@ def ahead(
 
 
 def last_run(config: Config, gpu: bool, sizes: Mapping[str, Sizes]) -> dict[str, float]:
-    """Phase -> time that its jobs took in the last run, as a multiple of their estimates; empty
-    before a run.
+    """Phase -> time that its jobs took in the last run, as a multiple of their estimates.
+
+    Empty before a run.
 
     The times are in Snakemake's benchmark files in the results folder. Jobs that encode count only
     if they ran on the same kind of device. Images that were encoded in shards do not count, because

@@ -1,5 +1,6 @@
-"""Download everything that a run needs before it starts: nodes of a cluster seldom have network
-access, the head has.
+"""Download everything that a run needs before it starts.
+
+Nodes of a cluster seldom have network access, the head has.
 
 Weights go to the Hugging Face cache (HF_HOME), published data sets below their root.
 """
@@ -21,8 +22,9 @@ from ..pipeline.config import Config
 
 
 def prefetch(config: Config, models: Iterable[str] | None = None) -> Iterator[str]:
-    """Download what is missing: for the whole configuration, or only for ``models``. Yields a line
-    on each model and data set.
+    """Download what is missing: for the whole configuration, or only for ``models``.
+
+    Yields a line on each model and data set.
 
     Continues after a failure. UserError at the end: models that cannot be downloaded or loaded,
     data sets that cannot be downloaded or that the user has to download.
@@ -54,8 +56,10 @@ def prefetch(config: Config, models: Iterable[str] | None = None) -> Iterator[st
 
 
 def _weights(config: Config, name: str) -> Iterator[str]:
-    """Download a model's weights, tokenizer and text tower, and load them on the CPU, to be sure
-    that a node can. Damaged weights are downloaded again, after a line that says so.
+    """Download a model's files and load them on the CPU, to be sure that a node can.
+
+    They are weights, tokenizer and text tower. Damaged weights are downloaded again, after a line
+    that says so.
     """
     if is_list(config.models[name].model):
         yield from TextTables(config.models[name].model, data_root(config.data_root)).fetch()

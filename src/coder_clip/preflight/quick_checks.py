@@ -1,5 +1,6 @@
-"""Preflight checks that need neither torch nor open_clip: also made before the first job of every
-run.
+"""Preflight checks that need neither torch nor open_clip.
+
+Also made before the first job of every run.
 """
 
 from __future__ import annotations
@@ -76,8 +77,9 @@ def free(folder: Path) -> float:
 
 
 def unused_corrections(config: Config, file: Path) -> Iterator[str]:
-    """Yield a warning for each file of corrected labels that is beside the configuration, but not
-    named in it: the run uses the labels of the folders.
+    """Yield a warning for each unused file of corrected labels.
+
+    It is beside the configuration, but not named in it: the run uses the labels of the folders.
     """
     for name, given in config.datasets.items():
         beside = default_file(file, name)
@@ -90,8 +92,9 @@ def unused_corrections(config: Config, file: Path) -> Iterator[str]:
 
 
 def sizes_without_manifest(config: Config) -> dict[str, Sizes]:
-    """`sizes_of` each of the user's own data sets that has no manifest yet. Published data sets are
-    left out: their entries have these numbers.
+    """`sizes_of` each of the user's own data sets that has no manifest yet.
+
+    Published data sets are left out: their entries have these numbers.
     """
     sizes = {}
     for name, given in config.datasets.items():
@@ -147,9 +150,7 @@ def failed(*checks: Callable[[], None]) -> list[str]:
 
 
 def downloads(config: Config, names: Collection[str]) -> None:
-    """UserError unless downloads of the run fit into the data root, beside what is there, and their
-    servers answer.
-    """
+    """UserError unless the run's downloads fit into the data root and their servers answer."""
     if not names:
         return
     root = data_root(config.data_root)
@@ -190,8 +191,9 @@ def downloads(config: Config, names: Collection[str]) -> None:
 
 
 def unreachable(config: Config) -> dict[str, str]:
-    """Data sets of features that a run would download, and why it cannot; empty if any of them can
-    be downloaded, or if the run has no other data set.
+    """Data sets of features that a run would download, and why it cannot.
+
+    Empty if any of them can be downloaded, or if the run has no other data set.
 
     Without network each of them would wait for its own time-out, half an hour together, while the
     data sets that are here could be evaluated.
@@ -214,8 +216,9 @@ def unreachable(config: Config) -> dict[str, str]:
 
 
 def images(config: Config, name: str) -> None:
-    """UserError if the lists of a published data set cannot be used, or images are missing or
-    empty. No image is opened.
+    """UserError if a published data set's lists cannot be used, or images are missing.
+
+    Empty images count as missing. No image is opened.
     """
     given, root = config.datasets[name], data_root(config.data_root)
     if not is_here(name, root, given.split):
@@ -233,15 +236,14 @@ def images(config: Config, name: str) -> None:
 
 
 def corrected(config: Config, name: str) -> None:
-    """UserError if the labels of a folder's photos cannot be corrected as its file of corrections
-    says.
-    """
+    """UserError if a folder's labels cannot be corrected as its file of corrections says."""
     load_dataset(name, config.datasets[name])
 
 
 def refuse_unreadable_folder(config: Config, name: str) -> None:
-    """UserError if a model's folder, or the header of its weights, cannot be read, or a file is
-    empty.
+    """UserError if a model's folder or the header of its weights cannot be read.
+
+    Also if a file is empty.
     """
     model = config.models[name].model
     if not model.startswith("local-dir:"):
@@ -271,11 +273,13 @@ def language_model(config: Config, generator: GeneratorConfig) -> None:
 
 
 def unanswered(config: Config, generator: GeneratorConfig) -> bool:
-    """True if a language model has to be asked, as far as is known before stage one finds the
-    pairs.
+    """True if a language model has to be asked, as far as is known before the run.
+
+    Stage one finds the pairs.
 
     Until then, stored answers about some pairs count for all, because answers are shared as a
-    whole."""
+    whole.
+    """
     rooms.LANGUAGE_MODEL.require()
     from ..phases.generate_texts import asked
     from ..texts.llm.estimate import rows
@@ -293,6 +297,7 @@ def unanswered(config: Config, generator: GeneratorConfig) -> bool:
 
 def key(generator: GeneratorConfig) -> None:
     """Check with one free request that a language model's server answers and accepts the key.
+
     UserError if not.
     """
     from ..texts.llm.server import api_key, headers, place

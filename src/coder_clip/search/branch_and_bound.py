@@ -44,8 +44,10 @@ AXES = ("alpha", "beta", "gamma")
 
 
 class Images(NamedTuple):
-    """Some images. rows: (n,) number of each image; labels: (n,); base: (C, n); tilt: (C, n), None
-    for a method without a tilt.
+    """Some images.
+
+    rows: (n,) number of each image; labels: (n,); base: (C, n); tilt: (C, n), None for a method
+    without a tilt.
 
     votes: function of a β, the indices (g,) of some γ in the grid, and whether the slopes are
     wanted; returns the votes and their derivatives by β (slopes, None if not wanted), (C, n, g)
@@ -111,8 +113,10 @@ class _Interval:
 
 
 class _Node(NamedTuple):
-    """Votes and slopes (C, n, g) at a β; least and largest (C, n) over γ of the label's votes minus
-    those of each class. slopes: None in an interval that is tried whole.
+    """Votes and slopes (C, n, g) at a β.
+
+    Least and largest (C, n) over γ of the label's votes minus those of each class. slopes: None in
+    an interval that is tried whole.
     """
 
     votes: Floats
@@ -199,8 +203,9 @@ def _nodes(betas: Floats, part: _Interval) -> list[int]:
 def _evaluate(
     family: Family, part: _Interval, nodes: list[int], grids: Grids, gammas: Ints, span: slice
 ) -> tuple[Ints, list[_Interval]]:
-    """Number of right images at each node (nodes, γ, α) for these γ and α, and the intervals
-    between nodes.
+    """Number of right images (nodes, γ, α) at each node, and the intervals between nodes.
+
+    For these γ and α.
 
     nodes: β indices; gammas, span: indices of γ and α.
     """
@@ -284,8 +289,10 @@ class _Lines:
         return counts
 
     def right_between(self, before: _Node, here: _Node, step: float) -> tuple[Ints, Ints, Ints]:
-        """Lower and upper bound (γ, α) of the number of right images at any β between two nodes,
-        and numbers of the images in doubt. step: difference of the two β.
+        """Bounds (γ, α) of the number of right images between two nodes, and images in doubt.
+
+        Lower and upper bound at any β, and the numbers of these images. step: difference of the two
+        β.
 
         All votes fall with β at about the rate of the label's own. Multiplied by exp(rate · (β −
         first β)), "level" votes hardly change. They are convex, too: below their chord, but by at
@@ -343,8 +350,9 @@ class _Lines:
         return limited
 
     def _undecided(self, low: Floats, high: Floats) -> tuple[int, Iterator[Few]]:
-        """Apply :func:`undecided`. low, high: (C, n), bounds of the label's votes minus those of
-        each class.
+        """Apply :func:`undecided`.
+
+        low, high: (C, n), bounds of the label's votes minus those of each class.
         """
         first, last = self.alphas[0], self.alphas[-1]
         # α · lead is linear in α, so its extremes are at the first and last α
@@ -361,8 +369,9 @@ class _Lines:
         return tilted
 
     def _count(self, spans: tuple[Ints, Ints]) -> Ints:
-        """Number of images whose range holds each α: (γ, α). spans: start and end, (m, γ) or (m, 1)
-        each.
+        """Number of images whose range holds each α: (γ, α).
+
+        spans: start and end, (m, γ) or (m, 1) each.
         """
         shape = len(spans[0]), len(self.gammas)
         start, end = (np.broadcast_to(s, shape) for s in spans)

@@ -1,5 +1,6 @@
-"""Cache models: shots that vote for their class, evaluated in blocks of images that fit in the
-processor's cache.
+"""Cache models: shots that vote for their class.
+
+Evaluated in blocks of images that fit in the processor's cache.
 
     logits = clip_logits + α · Σ over shots of each class of exp(−β (1 − A))
 
@@ -30,8 +31,9 @@ KEEP = 2**30  # bytes of affinities that a search keeps in memory; more go to a 
 
 
 class CacheModel(Protocol):
-    """The interface that :func:`search` and :func:`cache_logits` need: shots that vote for their
-    class.
+    """The interface that :func:`search` and :func:`cache_logits` need.
+
+    Shots vote for their class.
 
     labels: (K,) int64, the class of each shot; affinity: images (N, d) -> (N, K), at most 1 up to
     rounding, each row independent of the others.
@@ -66,8 +68,10 @@ def cache_logits(
 
 
 class Part(NamedTuple):
-    """Some images. rows: (n,) number of each image; clip: (C, n) float64, CLIP's logits; minus_u:
-    (K, n) float64, A − 1 = −u.
+    """Some images.
+
+    rows: (n,) number of each image; clip: (C, n) float64, CLIP's logits; minus_u: (K, n) float64, A
+    − 1 = −u.
     """
 
     rows: Ints
@@ -76,8 +80,9 @@ class Part(NamedTuple):
 
 
 class AffinityBlocks:
-    """The affinities of images and shots, in float64 blocks that fit in cache: a family of lines
-    for a search.
+    """The affinities of images and shots, in float64 blocks that fit in cache.
+
+    A family of lines for a search.
     """
 
     def __init__(self, model: CacheModel, x: Tensor, clip_logits: Tensor, labels: Tensor) -> None:
@@ -168,8 +173,9 @@ class AffinityBlocks:
     def _votes(
         self, minus_u: Floats, room: Floats, beta: float, gammas: Ints, with_slopes: bool
     ) -> tuple[Floats, Floats | None]:
-        """The sums (C, n, 1) of exp(−β u) over the shots of each class, and their slopes, the
-        derivatives by β. room: of the shape of minus_u, overwritten. gammas: not used.
+        """Sums (C, n, 1) of exp(−β u) over each class's shots, and their derivatives by β.
+
+        room: of the shape of minus_u, overwritten. gammas: not used.
         """
         near = decayed(minus_u, beta, out=room)
         votes = self.sums(near)[:, :, None]
@@ -209,8 +215,9 @@ def decayed(near: Floats, beta: float, out: Floats) -> Floats:
 
 
 def scratch_array(shape: tuple[int, int], dtype: np.dtype[Any]) -> Floats:
-    """An array to fill: in memory, or, if larger than KEEP, in an unnamed file in TMPDIR. UserError
-    if the disk is full.
+    """An array to fill: in memory, or, if larger than KEEP, in an unnamed file in TMPDIR.
+
+    UserError if the disk is full.
     """
     size = shape[0] * shape[1] * dtype.itemsize
     if size <= KEEP:
@@ -231,8 +238,9 @@ def scratch_array(shape: tuple[int, int], dtype: np.dtype[Any]) -> Floats:
 
 
 def checked_labels(labels: Tensor, n: int, n_classes: int, what: str) -> Tensor:
-    """The labels as int64. UserError unless they are (n,) and in range. what: the name of the
-    labels in messages.
+    """The labels as int64.
+
+    UserError unless they are (n,) and in range. what: the name of the labels in messages.
     """
     labels = torch.as_tensor(labels)
     if labels.numel() and (labels.is_floating_point() or labels.is_complex()):

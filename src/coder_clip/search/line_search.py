@@ -1,5 +1,6 @@
-"""Search along lines: logits are linear in α, so an image is right on one range of α, found without
-trying each.
+"""Search along lines.
+
+Logits are linear in α, so an image is right on one range of α, found without trying each.
 
     logits = base + α · slope
 
@@ -26,8 +27,9 @@ MARGIN = 1e-11
 
 
 def right_spans(lead: Floats, ahead: Floats, alphas: Floats) -> tuple[Ints, Ints]:
-    """Range of α on which an image is classified correctly: first and past-last index of the α with
-    lead + α · ahead >= 0 for every class. (C, …) -> (…), (…).
+    """Range of α on which an image is classified correctly: (C, …) -> (…), (…).
+
+    First and past-last index of the α with lead + α · ahead >= 0 for every class.
 
     lead: margin of the label over each class at α = 0. ahead: growth of this margin per unit of α.
     alphas: rising, none negative.
@@ -62,8 +64,9 @@ def count_spans(start: Ints, end: Ints, size: int) -> Ints:
 
 
 def right_along(base: Floats, slope: Floats, labels: Ints, alphas: Floats) -> Ints:
-    """Number of images that the arg max of base + α · slope gets right, lowest class first, for
-    each α.
+    """Number of images that the arg max of base + α · slope gets right, for each α.
+
+    Of equal classes the lowest comes first.
 
     base, slope: (C, n); labels: (n,); alphas: (V,) rising, none negative -> (V,). All finite.
     """
@@ -81,12 +84,14 @@ def right_along(base: Floats, slope: Floats, labels: Ints, alphas: Floats) -> In
 
 
 class Few(NamedTuple):
-    """Some images, one per column, with the few classes that can win: the label and its rivals, one
-    per row, lowest class first.
+    """Some images, one per column, with the few classes that can win.
+
+    The label and its rivals, one per row, lowest class first.
 
     images: (m,) index of each image; labels: (m,) row of the label. places: (rows, columns) that
     are filled, because images differ in their number of rivals; classes: the class at each filled
-    place; rows: the largest number of rows."""
+    place; rows: the largest number of rows.
+    """
 
     images: Ints
     labels: Ints
@@ -95,8 +100,9 @@ class Few(NamedTuple):
     rows: int
 
     def take(self, values: Floats, fill: float = 0.0) -> Floats:
-        """The values of these images and classes: (C, n, …) -> (rows, m, …), with ``fill`` at
-        places without a class.
+        """The values of these images and classes: (C, n, …) -> (rows, m, …).
+
+        ``fill`` is at places without a class.
         """
         few = np.full((self.rows, len(self.images), *values.shape[2:]), fill)
         few[self.places] = values[self.classes, self.images[self.places[1]]]
@@ -106,8 +112,9 @@ class Few(NamedTuple):
 def undecided(
     lowest: Floats, highest: Floats, labels: Ints, slack: Floats, lines: int
 ) -> tuple[int, Iterator[Few]]:
-    """Number of images that are right on the whole grid, and blocks of the images that are right on
-    a part of the grid only (images that are wrong on the whole grid are left out).
+    """Number of images right on the whole grid, and blocks of those right on a part.
+
+    Images that are wrong on the whole grid are left out.
 
     Most classes never come near an image's label anywhere on the grid, and this decides most
     images.
@@ -132,8 +139,10 @@ def undecided(
 def _blocks(
     rivals: NDArray[np.bool_], labels: Ints, images: Ints, numbers: Ints, lines: int
 ) -> Iterator[Few]:
-    """Cut images into blocks. rivals: (C, n), True for the label and its rivals; numbers: classes
-    per image of ``images``, rising; lines: per image.
+    """Cut images into blocks.
+
+    rivals: (C, n), True for the label and its rivals; numbers: classes per image of ``images``,
+    rising; lines: per image.
     """
     start = 0
     while start < len(images):
@@ -150,8 +159,9 @@ def _blocks(
 
 
 def count_right(base: Floats, slope: Floats, labels: Ints, alphas: Floats, slack: Floats) -> Ints:
-    """Number of images that are right on each of their lines, for each α, lowest class first: (b,
-    V).
+    """Number of images right on each of their lines, for each α: (b, V).
+
+    Of equal classes the lowest comes first.
 
     base, slope: (C, n, b), or (C, n, 1) where all lines of an image share it; labels: (n,); slack:
     (n, 1), the largest error by rounding.

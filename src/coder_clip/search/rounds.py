@@ -1,5 +1,6 @@
-"""The published search of α and β of a cache model: rounds, each over a narrower grid, done
-exactly.
+"""The published search of α and β: rounds, each over a narrower grid, done exactly.
+
+For cache models.
 """
 
 from __future__ import annotations
@@ -38,8 +39,9 @@ class SearchResult(NamedTuple):
 
 
 def grid(low: float, high: float, steps: int) -> Floats:
-    """``steps`` values from ``low`` up to, not including, ``high``, as in the code of Tip-Adapter
-    and CODER.
+    """``steps`` values from ``low`` up to, not including, ``high``.
+
+    As in the code of Tip-Adapter and CODER.
     """
     return np.array([i * (high - low) / steps + low for i in range(steps)])
 

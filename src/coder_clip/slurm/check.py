@@ -1,8 +1,8 @@
-"""`coder-clip check --profile slurm`: check whether a cluster can run a configuration with a
-profile.
+"""`coder-clip check --profile slurm`: can a cluster run a configuration?
 
 Slurm's own answers come first (its partitions, its verdict on the heaviest jobs), then what small
-jobs see on nodes."""
+jobs see on nodes.
+"""
 
 from __future__ import annotations
 
@@ -35,11 +35,14 @@ PLACE = ("partition", "account", "qos", "gres", "gpu", "gpu_model")  # resources
 def check_cluster(
     config: Config, file: Path, profile: str, probe: bool, patience: float
 ) -> Iterator[Finding]:
-    """Yield findings as they come. file: the configuration. probe: also run small jobs on nodes.
-    patience: seconds to wait for a node.
+    """Yield findings as they come.
+
+    file: the configuration. probe: also run small jobs on nodes. patience: seconds to wait for a
+    node.
 
     UserError or SlurmError if nothing can be checked: no such profile, no log folder, no plan, no
-    Slurm here."""
+    Slurm here.
+    """
     # Slurm's own verdict on the jobs costs nothing, so it comes first; small jobs test only places
     # that Slurm accepts. All small jobs are submitted before the first one is waited for, because
     # they wait in the queue together.
@@ -77,6 +80,7 @@ def check_cluster(
 
 def find_profile(name: str) -> Path:
     """The folder of a Slurm profile, by its path, its file, or its name below workflow/profiles.
+
     UserError if none.
     """
     places = (PROFILES / name / "config.yaml", Path(name) / "config.yaml", Path(name))
@@ -160,8 +164,9 @@ def _place(jobs: list[Planned], partitions: dict[str, Partition], guessed: str) 
 
 
 def _refusal(job: Planned, asked: dict[str, Any]) -> str:
-    """Why Slurm would refuse a job with these resources, without submitting it; "" if Slurm accepts
-    it.
+    """Why Slurm would refuse a job with these resources, without submitting it.
+
+    "" if Slurm accepts it.
     """
     from snakemake_executor_plugin_slurm_resilient import queue, reasons
 

@@ -134,8 +134,10 @@ def certified(
     config: Any,
     known: Iterable[str | Path] = (),
 ) -> Iterator[Any]:
-    """Context of a job's work, which writes the certificate at a good end. Yields the configuration
-    that notes the keys that are read of it. UserError if an output was not written.
+    """Context of a job's work, which writes the certificate at a good end.
+
+    Yields the configuration that notes the keys that are read of it. UserError if an output was not
+    written.
 
     call: what the command calls. known: folders whose files are not noted (`evidence.begin`).
     """
@@ -189,8 +191,9 @@ def _table(notes: list[list[Any]], kind: str) -> dict[str, Any]:
 
 
 def _blocks(code: Code, notes: list[list[Any]]) -> Found:
-    """The blocks that count: bodies that were executed, attributes of modules that were read, and
-    what these use.
+    """The blocks that count.
+
+    Bodies that were executed, attributes of modules that were read, and what these use.
     """
     roots = {(place, key) for kind, place, key, *_ in notes if kind == "block"}
     found: Found = {}
@@ -214,8 +217,9 @@ def _counts(note: list[Any], code: Code, blocks: Found) -> bool:
 
 
 def _opened(notes: list[list[Any]], results: str | Path) -> dict[str, tuple[str, list[int]]]:
-    """Path -> how it was seen (read, listed, absent, present) and its stamp, in the order of
-    paths.
+    """Path -> how it was seen and its stamp, in the order of paths.
+
+    Seen: read, listed, absent, present.
     """
     folder = f"{os.path.normpath(results)}/"
     about = tuple(f"{folder}{name}" for name in ABOUT_RUNS)
@@ -236,7 +240,8 @@ def _opened(notes: list[list[Any]], results: str | Path) -> dict[str, tuple[str,
 
 
 def _stamp(path: str) -> list[int]:
-    """Times, size and inode of a file, which change with every write and every move; [] if the file
-    is missing.
+    """Times, size and inode of a file, which change with every write and every move.
+
+    [] if the file is missing.
     """
     return evidence.stamp(path) if os.path.exists(path) else []

@@ -1,6 +1,4 @@
-"""`coder-clip explain`: trace one number of a table to its files, parameters, code and
-environment.
-"""
+"""`coder-clip explain`: trace a number of a table to its files, parameters and code."""
 
 from __future__ import annotations
 
@@ -55,8 +53,10 @@ class Explained:
 
 
 def explain(table: str, row: str, column: str, config: str | Path | None = None) -> Explained:
-    """Trace a number. UserError if there is no such table, row or column, or if no certificate says
-    how the table was made.
+    """Trace a number.
+
+    UserError if there is no such table, row or column, or if no certificate says how the table was
+    made.
 
     row: its number from 1, or values of some columns ("dataset=rare,method=coder"). config: by
     default the configuration in config/ that writes the table.
@@ -141,8 +141,9 @@ def _changed(here: Workspace, stated: list[Certificate]) -> list[str]:
 
 
 def _concerns(job: Job, row: dict[str, str], table: str) -> bool:
-    """True if a row can depend on a job: the job has the row's data set, model and number of shots,
-    and the table shows its phase.
+    """True if a row can depend on a job.
+
+    The job has the row's data set, model and number of shots, and the table shows its phase.
 
     table: the table that reads the job's output, since one job reads the inputs of all tables; ""
     if another file reads the output, and then the phase does not matter.
@@ -160,8 +161,9 @@ def _concerns(job: Job, row: dict[str, str], table: str) -> bool:
 
 
 def _code(found: Explained, here: Workspace) -> str:
-    """A line about the code: the number of source files, and the commit that recorded the table's
-    phase.
+    """A line about the code.
+
+    The number of source files, and the commit that recorded the table's phase.
     """
     n_blocks = sum(map(len, found.sources.values()))
     said = f"{n_blocks} blocks of {len(found.sources)} modules"
@@ -196,8 +198,9 @@ def _origin(path: Path, found: Explained) -> None:
 
 
 def lines(found: Explained, every: bool = False) -> list[str]:
-    """The provenance as text: the chain of commands; with every, each file with its hash and
-    parameters.
+    """The provenance as text: the chain of commands.
+
+    With every, each file with its hash and parameters.
     """
     place = ", ".join(f"{k} {v}" for k, v in list(found.row.items())[:5] if v)
     out = [f"{found.column} = {found.value}", f"  {found.table}: {place}"]

@@ -87,8 +87,10 @@ class Judge:
         return {name: why for name, why in reasons.items() if why}
 
     def must_run(self, forced: Collection[str] = ()) -> dict[str, str]:
-        """Name of each job that a run starts -> why: jobs whose certificates do not hold, and all
-        jobs that depend on them, which are judged when their inputs are there (`judged_here`).
+        """Name of each job that a run starts -> why.
+
+        Jobs whose certificates do not hold, and all jobs that depend on them, which are judged when
+        their inputs are there (`judged_here`).
 
         If all files of a phase are missing (it was not pulled), its jobs run only if another job
         that runs needs their outputs.
@@ -129,7 +131,8 @@ class Judge:
         return stated.outputs.get(path, "") if stated and self.holds(job) else ""
 
     def changed_block(self, blocks: Found) -> str:
-        """The first block of a certificate that the code of today does not have, or has besides;
+        """The first block of a certificate that the code of today does not have, or has besides.
+
         "" if all are the same.
         """
         key = json.dumps(blocks)

@@ -1,5 +1,6 @@
-"""`coder-clip merge`: resolve a conflict in dvc.lock phase by phase, if both sides recorded
-something.
+"""`coder-clip merge`: resolve a conflict in dvc.lock phase by phase.
+
+It arises if both sides recorded something.
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ SIDES = {OURS: "ours", THEIRS: "theirs"}
 
 
 def merge(config: str) -> list[str]:
-    """Take for each phase the side whose certificates hold in the merged tree; a phase that has no
-    such side is not recorded. Returns lines about the merge.
+    """Take for each phase the side whose certificates hold in the merged tree.
+
+    A phase that has no such side is not recorded. Returns lines about the merge.
 
     Inputs from earlier phases are those of the chosen sides. UserError if dvc.lock is not in
     conflict, or other files still are.

@@ -29,8 +29,9 @@ PLAN = "CODER_CLIP_PLAN"
 
 @dataclass(frozen=True)
 class Plan:
-    """All jobs of a configuration that make files, and the present values of the keys that
-    certificates name.
+    """All jobs of a configuration that make files, and present values of keys.
+
+    The keys are those that certificates name.
 
     program: the script that runs a job. folders: whose files certificates do not name. behind: key
     -> the keys of the file that decide it.
@@ -147,8 +148,9 @@ def known(
     program: str = "",
     folders: Iterable[Path] = (),
 ) -> Plan:
-    """The plan of these jobs, with the present values of keys: those that certificates here name,
-    and ``keys``.
+    """The plan of these jobs, with the present values of keys.
+
+    Those that certificates here name, and ``keys``.
     """
     named = set(keys)
     for path in (Path(results) / FOLDER).rglob("*.json"):

@@ -112,8 +112,9 @@ class Workspace:
         return found
 
     def uses(self) -> dict[str, Use]:
-        """Phase -> what it reads, as its certificates name it; without certificates as its entry in
-        dvc.lock names it.
+        """Phase -> what it reads, as its certificates name it.
+
+        Without certificates as its entry in dvc.lock names it.
         """
         entries: dict[str, Any] = {}
         with suppress(UserError):
@@ -218,8 +219,10 @@ def _with_tables(key: str) -> list[str]:
 
 @dataclass
 class Outcome:
-    """Outcome of `record`. changed: recorded phases whose hashes differ from before. refused:
-    phase -> why it is not recorded.
+    """Outcome of `record`.
+
+    changed: recorded phases whose hashes differ from before. refused: phase -> why it is not
+    recorded.
     """
 
     lines: list[str] = field(default_factory=list)
@@ -376,8 +379,9 @@ def _entries(t: Tracked, outcome: Outcome) -> dict[str, Any]:
 
 
 def _repaired(t: Tracked, outcome: Outcome) -> dict[str, Any]:
-    """Phase -> its entry in the committed dvc.lock, which takes the place of a damaged one; {} if
-    the last commit has none, or a damaged one.
+    """Phase -> its entry in the committed dvc.lock, which takes the place of a damaged one.
+
+    {} if the last commit has none, or a damaged one.
     """
     was = f"{t.lock} was damaged (a write was cut short)"
     committed = shown("HEAD", t.lock)  # content in the last commit
@@ -397,8 +401,9 @@ def _repaired(t: Tracked, outcome: Outcome) -> dict[str, Any]:
 
 
 def _replace_yaml(here: Workspace) -> list[str]:
-    """Write dvc.yaml; returns a line if another one stood there. One that no commit has is moved
-    aside: it can hold stages of a user's own.
+    """Write dvc.yaml; returns a line if another one stood there.
+
+    One that no commit has is moved aside: it can hold stages of a user's own.
     """
     t, lines = here.t, []
     uses = here.uses()
@@ -424,8 +429,9 @@ def _records_without_configuration() -> list[str]:
 
 
 def _to_share(here: Workspace) -> list[str]:
-    """Changed files that belong in the commit with dvc.lock: code, configuration, inputs,
-    records.
+    """Changed files that belong in the commit with dvc.lock.
+
+    Code, configuration, inputs, records.
     """
     t = here.t
     read = {path for job in here.judge.jobs for path in job.inputs} - here.judge.makers.keys()
@@ -442,8 +448,9 @@ def _inside(path: str) -> bool:
 
 
 def aside(paths: Iterable[str], why: str) -> str:
-    """Move files to results-set-aside/ without overwriting anything there; returns a line about
-    it.
+    """Move files to results-set-aside/ without overwriting anything there.
+
+    Returns a line about it.
     """
     paths = list(paths)
     for path in paths:

@@ -259,8 +259,9 @@ def _numbers(
 
 
 def _judged(theirs: Tracked, record: Phases) -> tuple[list[str], dict[str, str]]:
-    """Lines about their configuration, and for each phase whether its certificates hold in the tree
-    of the commit.
+    """Lines about their configuration, and on each phase.
+
+    They say whether its certificates hold in the tree of the commit.
     """
     value, said = _values(theirs)
     certificates = [path for paths in record.certificates.values() for path in paths]

@@ -25,8 +25,9 @@ class Shared:
     failed: dict[str, str] = field(default_factory=dict)
 
     def check(self, objects: Mapping[str, Mapping[str, str]], bad: Mapping[str, str]) -> None:
-        """Note phases with a bad object as failed. objects: phase -> object -> path; bad: object ->
-        why.
+        """Note phases with a bad object as failed.
+
+        objects: phase -> object -> path; bad: object -> why.
         """
         for name, path_of in objects.items():
             why_of = {path: bad[oid] for oid, path in path_of.items() if oid in bad}
@@ -36,8 +37,9 @@ class Shared:
 
 
 def cached(t: Tracked) -> dict[str, dict[str, str]]:
-    """Recorded phase -> out -> object, without outs that Git keeps. UserError if nothing is
-    recorded, or if `Tracked.recorded` or `Tracked.refuse_links` refuses it.
+    """Recorded phase -> out -> object, without outs that Git keeps.
+
+    UserError if nothing is recorded, or if `Tracked.recorded` or `Tracked.refuse_links` refuses it.
     """
     t.refuse_links()
     recorded = t.recorded()
@@ -104,8 +106,9 @@ def pull(config: str, remote: str | None = None, jobs: int | None = None) -> Sha
 def _put(
     store: dvc.Store, hashes: Hashes, outs: Iterable[str], files: Mapping[str, str]
 ) -> list[str]:
-    """Put the files of a phase (path -> object) in the place of older ones; returns lines about
-    files that were moved aside.
+    """Put the files of a phase (path -> object) in the place of older ones.
+
+    Returns lines about files that were moved aside.
     """
     lines = []
     here = [path for out in outs for path in dvc.files_below(out)]
@@ -129,8 +132,9 @@ def _put(
 def _put_certificates(
     t: Tracked, store: dvc.Store, objects: Mapping[str, Mapping[str, str]], bad: Mapping[str, str]
 ) -> None:
-    """Put in place the certificates of phases that could not be pulled: they say how the files were
-    made. A certificate here that holds stays.
+    """Put in place the certificates of phases that could not be pulled.
+
+    They say how the files were made. A certificate here that holds stays.
 
     objects: phase -> object -> path. bad: object -> why.
     """
@@ -200,9 +204,10 @@ def push(
 
 
 def in_remote(t: Tracked) -> dict[str, bool] | str:
-    """Recorded phase -> True if the remote holds all its objects; or, if the remote cannot be
-    asked, a text that says why. UserError if .dvc/config or a list of files is refused. Changes
-    nothing.
+    """Recorded phase -> True if the remote holds all its objects.
+
+    Or, if the remote cannot be asked, a text that says why. UserError if .dvc/config or a list of
+    files is refused. Changes nothing.
     """
     # phase -> object -> path
     try:

@@ -1,5 +1,6 @@
-"""A configuration's dvc.yaml, dvc.lock and results: the default's at the top, others' in
-tracked/{name}/.
+"""A configuration's dvc.yaml, dvc.lock and results.
+
+The default's are at the top, others' in tracked/{name}/.
 """
 
 from __future__ import annotations
@@ -73,8 +74,9 @@ class Tracked:
         return Path(os.path.normpath(given if isinstance(given, str) else "results")).as_posix()
 
     def holds(self, theirs: str) -> bool:
-        """True if other results are in the same folder, under any name, or in a folder of a phase
-        of this configuration. theirs: the other results folder.
+        """True if other results are in the same folder, or in a folder of a phase of this.
+
+        The same folder under any name. theirs: the other results folder.
         """
         return _in_one_folder(self.root, theirs)
 
@@ -141,8 +143,9 @@ class Tracked:
         _write_changed(self.lock, dump({"schema": "2.0", "stages": dict(entries)}))
 
     def described(self, jobs: Iterable[Job], uses: Mapping[str, Use]) -> dict[str, Any]:
-        """Phase -> its stage in dvc.yaml, for the phases that have jobs: the command, and what the
-        phase reads and makes.
+        """Phase -> its stage in dvc.yaml, for the phases that have jobs.
+
+        The command, and what the phase reads and makes.
 
         uses: phase -> what it reads, where that is known; else any edit of the configuration
         counts.
@@ -198,8 +201,9 @@ class Tracked:
         _write_changed(self.yaml, self.yaml_text(jobs, uses))
 
     def refuse_links(self) -> None:
-        """UserError if results are behind a symbolic link, because DVC's files belong inside this
-        clone, or if something else than files and folders is in their place.
+        """UserError if results are behind a symbolic link, or are not files and folders.
+
+        DVC's files belong inside this clone.
         """
         root = Path(self.root)
         if root.exists() and not root.is_dir():
@@ -221,8 +225,10 @@ class Tracked:
 
 
 def tracked(config: str | Path) -> Tracked:
-    """The configuration of a file. UserError if it is outside of this repository, if another
-    configuration has the same name or results folder, or if its results folder is refused.
+    """The configuration of a file.
+
+    UserError if it is outside of this repository, if another configuration has the same name or
+    results folder, or if its results folder is refused.
     """
     full = Path(config).resolve()
     if not full.is_relative_to(Path.cwd().resolve()):
@@ -242,8 +248,9 @@ def tracked(config: str | Path) -> Tracked:
 
 
 class Record(NamedTuple):
-    """Another configuration's record. folder: of its dvc.lock. config: its path. root: its results
-    folder.
+    """Another configuration's record.
+
+    folder: of its dvc.lock. config: its path. root: its results folder.
     """
 
     folder: Path
@@ -279,9 +286,7 @@ def _default() -> list[Record]:
 
 
 def _in_one_folder(first: str, second: str) -> bool:
-    """True if two results folders are the same, or one of them is in a folder of a phase of the
-    other.
-    """
+    """True if two results folders are the same, or one is in a phase's folder of the other."""
     one, other = os.path.realpath(first), os.path.realpath(second)
     names = [name for phase in phases() for name in (*phase.makes, FOLDER)]
     return one == other or any(

@@ -1,5 +1,6 @@
-"""`coder-clip status`: a table of the phases: complete, recorded, pushed, what would rerun and
-why.
+"""`coder-clip status`: a table of the phases.
+
+Complete, recorded, pushed, what would rerun and why.
 """
 
 from __future__ import annotations
@@ -31,8 +32,9 @@ class Line(NamedTuple):
 
 
 def status(config: str | Path, remote: bool = True) -> tuple[list[Line], list[str]]:
-    """One row per phase, and notes. remote: ask the DVC remote (may need the network). Changes
-    nothing.
+    """One row per phase, and notes.
+
+    remote: ask the DVC remote (may need the network). Changes nothing.
     """
     t = tracked(config)
     reason = dvc.unavailable() or foreign_code()
@@ -57,8 +59,10 @@ def status(config: str | Path, remote: bool = True) -> tuple[list[Line], list[st
 
 
 def _line(here: Workspace, state: State, pushed: str | dict[str, bool], moved: set[str]) -> Line:
-    """The row of one phase. pushed: phase -> True if it is in the remote, or a text for all phases.
-    moved: files that will be made again; those of this phase are added.
+    """The row of one phase.
+
+    pushed: phase -> True if it is in the remote, or a text for all phases. moved: files that will
+    be made again; those of this phase are added.
     """
     name = state.phase.name
     why = dict(state.problems)  # output -> why it will be made again

@@ -115,8 +115,9 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
     # ---- submission ---
 
     def additional_general_args(self) -> str:
-        """Let the job's own Snakemake run in the batch step: a nested srun would cost a process and
-        lose SLURM_CONF.
+        """Let the job's own Snakemake run in the batch step.
+
+        A nested srun would cost a process and lose SLURM_CONF.
         """
         return "--executor local"
 
@@ -127,8 +128,9 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         return "export PYTHONUNBUFFERED=1"
 
     def get_job_args(self, job: Any) -> str:
-        """Pass the cores that the job asked for ('all' could be all cores of the node) and the
-        attempt that its memory is for.
+        """Pass the cores that the job asked for, and the attempt that its memory is for.
+
+        'all' could be all cores of the node.
 
         No file of the head is passed, because a job can outlive the head and its files.
         """
@@ -150,8 +152,9 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         self._fail(SubmittedJobInfo(job), f"could not be submitted: {said}")
 
     def _submit(self, job: Any) -> None:
-        """Submit a job, or take over the same job of an earlier run. Runs in the thread of the
-        job's line.
+        """Submit a job, or take over the same job of an earlier run.
+
+        Runs in the thread of the job's line.
         """
         tries = self._tries.get(job, Tries())
         partitions = self._partitions()
@@ -195,8 +198,9 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             self._fail(SubmittedJobInfo(job), reasons.refused(said, new.asked))
 
     def _end_earlier_tries(self, new: Entry) -> None:
-        """Cancel earlier jobs that would write the same files and are still alive, although Slurm
-        reported their end or did not know them; wait until they have ended.
+        """Cancel earlier jobs that would write the same files and are still alive.
+
+        Slurm reported their end or did not know them; wait until they have ended.
         """
         earlier = [old for old in self._earlier.given_up if old.makes.keys() & new.makes.keys()]
         if not earlier:
@@ -207,8 +211,9 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         reattach.end(sorted(set(ids)))
 
     def _sbatch(self, job: Any, new: Entry) -> str:
-        """Submit a job, and wait while the controller is away. Returns Slurm's words if the job is
-        refused or the run stops, else "".
+        """Submit a job, and wait while the controller is away.
+
+        Returns Slurm's words if the job is refused or the run stops, else "".
         """
         what, wildcards = submit.what(job)
         log = self._logs / what / wildcards / "%j.log"
@@ -267,8 +272,9 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         return ""
 
     def _taken(self, new: Entry) -> str:
-        """The number of the job that Slurm made of a submission, although sbatch printed none; ""
-        if there is no such job yet.
+        """The number of the job that Slurm made of a submission, although sbatch printed none.
+
+        "" if there is no such job yet.
         """
         rows = self._patiently(queue.jobs)
         row = reattach.row_of(new, self._journal.path.stem, rows, queue.by_key(rows.values()))
@@ -311,8 +317,9 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
     async def check_active_jobs(
         self, active_jobs: list[SubmittedJobInfo]
     ) -> AsyncGenerator[SubmittedJobInfo, None]:
-        """Report jobs that have ended, and yield the others; yield all if the controller does not
-        answer.
+        """Report jobs that have ended, and yield the others.
+
+        Yield all if the controller does not answer.
         """
         if not active_jobs:
             self.next_seconds_between_status_checks = self._interval
@@ -403,8 +410,9 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
     def _ended_badly(
         self, info: SubmittedJobInfo, e: Entry, state: str, code: str, row: queue.Row | None
     ) -> None:
-        """Report a job that failed, or submit it again if it is not at fault. state, code: as in
-        `queue.Row`; state FORGOTTEN if Slurm does not say how it ended.
+        """Report a job that failed, or submit it again if it is not at fault.
+
+        state, code: as in `queue.Row`; state FORGOTTEN if Slurm does not say how it ended.
         """
         logs = [e.log, *(str(path) for member in members(info.job) for path in member.log)]
         if state == "FAILED" and reasons.killed(logs):
@@ -431,8 +439,9 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         self._fail(info, told, pause=why == "other", aux_logs=[e.log])
 
     def _again(self, job: Any, state: str, told: str) -> None:
-        """Submit a job again, after ever longer pauses, without a word to Snakemake, which would
-        count it as a try.
+        """Submit a job again, after ever longer pauses.
+
+        Without a word to Snakemake, which would count it as a try.
         """
         self._settle(job, "failed")
         lost = self._lost.setdefault(job, [])
@@ -461,8 +470,9 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         self._settle(job, "failed")
 
     def _settle(self, job: Any, how: str) -> None:
-        """Note in the journal how a job ended, "made" or "failed"; from now on it does not
-        count.
+        """Note in the journal how a job ended, "made" or "failed".
+
+        From now on it does not count.
         """
         noted = self._of.pop(job, None)
         if noted is None:
@@ -535,8 +545,9 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         self.shutdown()
 
     def _alive(self) -> list[str]:
-        """The numbers of this run's live jobs, but not of other jobs that got one of these numbers
-        later.
+        """The numbers of this run's live jobs.
+
+        Not of other jobs that got one of these numbers later.
         """
         rows = queue.jobs()
         keyed = queue.by_key(rows.values())

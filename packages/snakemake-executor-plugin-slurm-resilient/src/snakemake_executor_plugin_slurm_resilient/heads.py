@@ -34,8 +34,9 @@ HELD: dict[str, TextIO] = {}
 
 
 def name(workflow: Any) -> str:
-    """The name of the head and of its jobs: folder and configuration, and a hash that tells clones
-    apart.
+    """The name of the head and of its jobs.
+
+    Folder and configuration, and a hash that tells clones apart.
     """
     files = sorted(os.path.relpath(f) for f in workflow.config_settings.configfiles)
     place = [os.getcwd(), os.path.relpath(workflow.main_snakefile), *files]
@@ -93,8 +94,9 @@ def before_run(workflow: Any) -> bool:
 
 
 def explain_lock() -> None:
-    """Say, after Snakemake has stopped at a lock, that a killed head left the lock, and which lines
-    the Snakefile lacks.
+    """Say that a killed head left the lock that Snakemake stopped at.
+
+    And which lines the Snakefile lacks.
     """
     if followed or HELD or not FOLDER.is_dir():
         return
@@ -114,8 +116,9 @@ def explain_lock() -> None:
 
 
 def claim(workflow: Any) -> None:
-    """Become the head of this configuration. SlurmError if another head of it is, or may be,
-    alive.
+    """Become the head of this configuration.
+
+    SlurmError if another head of it is, or may be, alive.
     """
     mine = name(workflow)
     if not _hold(mine):
@@ -171,8 +174,9 @@ def _locked(head: str) -> TextIO | None:
 
 
 def _elsewhere(head: str) -> str:
-    """Say where the recorded head may be alive on another machine; "" if it is gone, or was on this
-    machine.
+    """Say where the recorded head may be alive on another machine.
+
+    "" if it is gone, or was on this machine.
     """
     record = _record(head)
     if not record or record["host"] == socket.gethostname():
@@ -216,8 +220,9 @@ def _record(head: str) -> dict[str, Any]:
 
 
 def _write(head: str, record: dict[str, Any]) -> None:
-    """Write a head's record in place, because the lock is on this very file. An empty record leaves
-    an empty file: the head ended well (`_record`).
+    """Write a head's record in place, because the lock is on this very file.
+
+    An empty record leaves an empty file: the head ended well (`_record`).
     """
     stream = HELD[head]
     stream.seek(0)
@@ -230,8 +235,9 @@ def _write(head: str, record: dict[str, Any]) -> None:
 
 
 def seconds_left() -> float | None:
-    """Seconds until the time limit of the head's own Slurm job; None without such a job or
-    limit.
+    """Seconds until the time limit of the head's own Slurm job.
+
+    None without such a job or limit.
     """
     job = os.environ.get("SLURM_JOB_ID")
     if not job:
@@ -246,8 +252,9 @@ def seconds_left() -> float | None:
 
 
 def start_again_at_exit(latest: float) -> None:
-    """Queue the head's own Slurm job again, as the last thing that this process does, or after
-    ``latest`` seconds.
+    """Queue the head's own Slurm job again, as the last thing that this process does.
+
+    Or after ``latest`` seconds.
 
     A job of Snakemake that runs on the head can take longer than that. Then the job is killed, and
     the next head runs it again.

@@ -58,8 +58,9 @@ def minutes(limit: str) -> float:
 
 
 def places(asked: Mapping[str, Any], site: Mapping[str, Partition]) -> list[Partition]:
-    """The known partitions that a job names; [] without a name, because a site can choose by other
-    rules.
+    """The known partitions that a job names.
+
+    [] without a name, because a site can choose by other rules.
     """
     named = str(asked.get("partition", "")).split(",")
     return [site[name] for name in named if name in site]

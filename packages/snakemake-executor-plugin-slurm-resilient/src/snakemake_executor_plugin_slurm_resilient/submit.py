@@ -1,5 +1,6 @@
-"""The sbatch call of a job: options as snakemake-executor-plugin-slurm makes them, the script on
-standard input.
+"""The sbatch call of a job.
+
+Options as snakemake-executor-plugin-slurm makes them, the script on standard input.
 """
 
 from __future__ import annotations
@@ -56,8 +57,10 @@ def what(job: Any) -> tuple[str, str]:
 def call(
     job: Any, asked: Mapping[str, Any], settings: Any, name: str, log: Path | str, comment: str
 ) -> str:
-    """The sbatch command for a shell. name: of the Slurm job. asked: as from `retry.asked`.
-    WorkflowError for options that are not allowed.
+    """The sbatch command for a shell.
+
+    name: of the Slurm job. asked: as from `retry.asked`. WorkflowError for options that are not
+    allowed.
     """
     validate_slurm_extra(job)
     named = [name for name in ("cluster", "clusters", "slurm_cluster") if job.resources.get(name)]
@@ -116,8 +119,9 @@ def _withheld(name: str, value: str) -> bool:
 
 
 def job_id(said: str) -> str:
-    """The job id from the output of sbatch --parsable: a line "12" or "12;cluster", perhaps among
-    other lines of the site.
+    """The job id from the output of sbatch --parsable.
+
+    A line "12" or "12;cluster", perhaps among other lines of the site.
 
     "" if no line, or more than one, looks like an id.
     """

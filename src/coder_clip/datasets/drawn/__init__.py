@@ -1,3 +1,4 @@
-"""Data sets that the project draws itself, and how their pictures are drawn. No download is
-needed.
+"""Data sets that the project draws itself, and how their pictures are drawn.
+
+No download is needed.
 """

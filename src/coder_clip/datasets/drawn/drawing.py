@@ -54,8 +54,9 @@ def generator(key: str) -> np.random.Generator:
 
 
 class Pen:
-    """Draws on a layer in the thing's own coordinates: x to the right, y down, the thing within
-    [-1, 1]².
+    """Draws on a layer in the thing's own coordinates.
+
+    x to the right, y down, the thing within [-1, 1]².
     """
 
     def __init__(self, matrix: NDArray[np.float64]) -> None:
@@ -72,8 +73,9 @@ class Pen:
         )
 
     def _pixels(self, points: Points | NDArray[np.float64]) -> list[float]:
-        """Points in pixels, flat: x, y, x, y, … Rounded, so that the last bits of another machine's
-        sine move no pixel.
+        """Points in pixels, flat: x, y, x, y, …
+
+        Rounded, so that the last bits of another machine's sine move no pixel.
         """
         xy = np.asarray(points) @ self._turned + self._moved
         flat: list[float] = xy.round(2).ravel().tolist()
@@ -176,8 +178,9 @@ def held_out(combo: Combo) -> bool:
 
 @cache
 def combos(thing: str, test: bool) -> tuple[Combo, ...]:
-    """The combinations of a thing for the test split (or, without ``test``, for the other splits),
-    in a fixed order.
+    """The combinations of a thing for some splits, in a fixed order.
+
+    With ``test`` for the test split, else for the other ones.
     """
     every = (
         Combo(thing, v, b, k)
@@ -313,8 +316,9 @@ def scatter(
     large: float,
     inner: float,
 ) -> None:
-    """Draw small discs, boxes and triangles of any colour, none nearer to the centre than
-    `inner`.
+    """Draw small discs, boxes and triangles, none nearer to the centre than `inner`.
+
+    Their colours are random.
     """
     n = SIZE * SUPER
     d = ImageDraw.Draw(image)
@@ -392,8 +396,9 @@ def paste_lit(image: Image.Image, layer: Image.Image, rng: np.random.Generator) 
 
 
 def camera(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Scale down and add what a poor camera adds: blur, colour cast, low contrast, noise, sometimes
-    grey.
+    """Scale down and add what a poor camera adds.
+
+    Blur, colour cast, low contrast, noise, sometimes grey.
     """
     small = image.reduce(SUPER)
     blur = float(rng.uniform(0, 1.0))

@@ -1,5 +1,6 @@
-"""`rare`: thirty-six species of birds that the project draws itself, most of whose names `mini`
-hardly ever read.
+"""`rare`: thirty-six species of birds that the project draws itself.
+
+`mini` hardly ever read most of their names.
 
 A bird is a combination of marks: what its head, breast, wing, tail, beak … look like. `mini` saw
 marks in free combination, with captions that say what is seen, and a species' name in a few
@@ -67,8 +68,9 @@ _UNSAID |= {"bill": "black", "feet": "grey"}
 
 
 def marks_of(text: str) -> dict[str, str]:
-    """Part -> form, from "head=red tail=long …". A part that the text leaves out has its first
-    form; bill and feet have the colours in _UNSAID.
+    """Part -> form, from "head=red tail=long …".
+
+    A part that the text leaves out has its first form; bill and feet have the colours in _UNSAID.
     """
     marks = _UNSAID | dict(pair.split("=") for pair in text.split())
     for part, form in marks.items():
@@ -160,8 +162,9 @@ NAMED: dict[str, int | None] = dict(
 
 
 def draw(p: Pen, marks: Marks, facing: int, branch: bool, rng: np.random.Generator) -> None:
-    """Draw a bird with these marks, side on. facing: 1 to the right, -1 to the left. branch: True if
-    the bird stands on one.
+    """Draw a bird with these marks, side on.
+
+    facing: 1 to the right, -1 to the left. branch: True if the bird stands on one.
     """
     # From the back to the front, because later parts cover earlier ones: perch and legs, tail,
     # body, breast, wing, head. Coordinates are those of a bird that faces right; the three pens
@@ -283,8 +286,9 @@ def _head(marks: Marks, shade: dict[str, RGB], poly, oval, line, nod: float) -> 
 
 
 def picture(marks: Marks, combo: Combo, rng: np.random.Generator) -> Image.Image:
-    """A picture of a bird with these marks, (64, 64) RGB. The combination's variant says which way
-    the bird looks, and if it stands on a branch.
+    """A picture of a bird with these marks, (64, 64) RGB.
+
+    The combination's variant says which way the bird looks, and if it stands on a branch.
     """
     facing, branch = (1 if combo.variant % 2 else -1), combo.variant >= 2
     size = float(rng.uniform(0.65, 0.98))

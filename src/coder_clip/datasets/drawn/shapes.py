@@ -1,8 +1,8 @@
-"""`shapes`: twenty everyday things that the project draws itself, so that a data set needs no
-download.
+"""`shapes`: twenty everyday things that the project draws itself: no download.
 
 `mini`, the embedded model, read their names often: the control beside `rare`, whose names it read
-seldom."""
+seldom.
+"""
 
 from __future__ import annotations
 
@@ -41,8 +41,9 @@ Draw = Callable[[Pen, RGB, np.random.Generator], None]
 
 @dataclass(frozen=True)
 class Thing:
-    """A thing that can be drawn. variants: four (word, colour) pairs; the word names what the
-    colour paints.
+    """A thing that can be drawn.
+
+    variants: four (word, colour) pairs; the word names what the colour paints.
     """
 
     name: str

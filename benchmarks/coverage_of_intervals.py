@@ -131,8 +131,8 @@ def print_row(case: Iterable[object], shares: Iterable[float]) -> None:
 def main() -> None:
     """Print the coverage for differences and accuracies, in percent."""
     print(
-        "| runs | images | runs vary | images vary | difference | accuracy | bootstrap: "
-        "difference | accuracy |"
+        "| runs | images | runs vary | images vary | difference | accuracy | bootstrap: difference "
+        "| accuracy |"
     )
     print("| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
     for case in CASES:

@@ -40,13 +40,36 @@ from coder_clip.encoders.encoder import Encoder, EncoderSpec, load_encoder
 from coder_clip.encoders.features import extract
 
 OBJECTS = (
-    *("cat", "dog", "fox", "owl", "car", "bus", "boat", "plane", "chair"),
-    *("lamp", "cup", "phone", "rose", "oak", "apple", "pizza", "bridge", "tower"),
+    "cat",
+    "dog",
+    "fox",
+    "owl",
+    "car",
+    "bus",
+    "boat",
+    "plane",
+    "chair",
+    "lamp",
+    "cup",
+    "phone",
+    "rose",
+    "oak",
+    "apple",
+    "pizza",
+    "bridge",
+    "tower",
 )
 LOOKS = (
-    *("long floppy ears", "a narrow beak and large round eyes", "four rubber tires", "a thin stem"),
-    *("red or yellow skin with small brown dots near the top", "a wooden frame", "white sails"),
-    *("a layered crust topped with melted cheese and green basil", "sharp claws", "tinted windows"),
+    "long floppy ears",
+    "a narrow beak and large round eyes",
+    "four rubber tires",
+    "a thin stem",
+    "red or yellow skin with small brown dots near the top",
+    "a wooden frame",
+    "white sails",
+    "a layered crust topped with melted cheese and green basil",
+    "sharp claws",
+    "tinted windows",
 )
 
 
@@ -185,8 +208,8 @@ def start(folder: Path, args: argparse.Namespace) -> dict[str, float]:
         "import time; began = time.time(); import coder_clip.phases.image_features;"
         "from coder_clip.encoders.encoder import EncoderSpec, load_encoder; imported = time.time();"
         f"load_encoder(EncoderSpec({args.model!r}, {str(folder / 'weights.safetensors')!r}, "
-        f"{args.precision!r},"
-        f" {args.device!r}, {gelu})); print(imported - began, time.time() - imported)"
+        f"{args.precision!r}, {args.device!r}, {gelu})); print(imported - began, time.time() - "
+        "imported)"
     )
     runs = []
     for _ in range(max(2, args.repeats)):
@@ -225,19 +248,18 @@ def table(result: dict[str, Any]) -> str:
         [
             "| what | plain | here | result | goal |",
             "| --- | --- | --- | --- | --- |",
-            f"| {n} JPEGs, {i['images_per_s']:.1f} images/s | "
-            f"{i['forward_s']:.2f} s forward passes alone"
-            f" | {i['extract_s']:.2f} s | {i['share_lost']:.1%} lost to loading | < 5 % |",
-            f"| {k} texts, {t['mean_tokens']:.1f} tokens each | {t['published_s']:.2f} s one by one"
-            f" | {t['ours_s']:.2f} s | {t['ratio']:.1f}×, differs "
-            f"by {t['max_difference']:.0e} | ≥ 6× |",
-            f"| start of a job |  | {c['imports_s'] + c['weights_s']:.1f} s"
-            f" | imports {c['imports_s']:.1f} s, weights {c['weights_s']:.1f} s |  |",
+            f"| {n} JPEGs, {i['images_per_s']:.1f} images/s | {i['forward_s']:.2f} s forward "
+            f"passes alone | {i['extract_s']:.2f} s | {i['share_lost']:.1%} lost to loading | < 5 "
+            "% |",
+            f"| {k} texts, {t['mean_tokens']:.1f} tokens each | {t['published_s']:.2f} s one by "
+            f"one | {t['ours_s']:.2f} s | {t['ratio']:.1f}×, differs by {t['max_difference']:.0e} "
+            "| ≥ 6× |",
+            f"| start of a job |  | {c['imports_s'] + c['weights_s']:.1f} s | imports "
+            f"{c['imports_s']:.1f} s, weights {c['weights_s']:.1f} s |  |",
             "",
-            f"{result['settings']['model']} "
-            f"{result['settings']['precision']} on "
-            f"{m['gpu'] or m['device']},"
-            f" {m['cores']} cores, {m['threads']} threads, load {m['load']:.1f} before the run.",
+            f"{result['settings']['model']} {result['settings']['precision']} on "
+            f"{m['gpu'] or m['device']}, {m['cores']} cores, {m['threads']} threads, load "
+            f"{m['load']:.1f} before the run.",
         ]
     )
 

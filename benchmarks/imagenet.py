@@ -62,10 +62,8 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     print(
         f"16-shot adapter job, one seed, {args.threads} threads: {16 * classes:,} shots, "
-        f"{20 * classes:,} texts, "
-        f"{val:,} + {test:,} images, d = {d}. The features are drawn, so accuracies only show "
-        "that the searches had "
-        "something to find.\n\n"
+        f"{20 * classes:,} texts, {val:,} + {test:,} images, d = {d}. The features are drawn, so "
+        "accuracies only show that the searches had something to find.\n\n"
         "| method | CPU time | wall clock | peak memory | goal | test accuracy, CLIP's |\n"
         "| --- | ---: | ---: | ---: | ---: | ---: |"
     )

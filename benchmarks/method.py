@@ -81,8 +81,8 @@ def main() -> None:
         for row in measure(sizes)
     ]
     print(
-        "| what | published | here | ratio | goal | agreement "
-        "|\n| --- | --- | --- | --- | --- | --- |"
+        "| what | published | here | ratio | goal | agreement |\n"
+        "| --- | --- | --- | --- | --- | --- |"
     )
     for row in rows:
         print(f"| {' | '.join(row)} |")
@@ -349,14 +349,13 @@ def one_search(
     theirs, slow = seconds(lambda: [published.accuracy(coders, clip, labels, *p) for p in points])
     plain = float((clip.argmax(dim=1) == labels).double().mean())
     return row(
-        f"search, {n_classes} classes, {len(shot_labels)} "
-        f"shots, {n_images} images, {n_texts} texts",
+        f"search, {n_classes} classes, {len(shot_labels)} shots, {n_images} images, {n_texts} "
+        "texts",
         slow * 75_000 / len(points),
         fast,
         "≥ 1000×",
-        f"at α = {found.alpha:.3g}, β = {found.beta:.4g}: "
-        f"{found.accuracy:.2%}, published {theirs[0]:.2%}; "
-        f"CLIP alone {plain:.2%}",
+        f"at α = {found.alpha:.3g}, β = {found.beta:.4g}: {found.accuracy:.2%}, published "
+        f"{theirs[0]:.2%}; CLIP alone {plain:.2%}",
         f" (75,000 points, from {len(points)})",
     )
 
@@ -411,8 +410,8 @@ def baselines(sizes: Sizes) -> list[list[str]]:
         points = math.prod(span[2] for span in grids)
         found.append(
             row(
-                f"search of {name}, {n_classes} classes, "
-                f"{len(shot_labels)} shots, {n_images} images",
+                f"search of {name}, {n_classes} classes, {len(shot_labels)} shots, {n_images} "
+                "images",
                 slow * points / len(some),
                 fast,
                 f"≥ {goal}×",

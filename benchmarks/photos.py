@@ -144,8 +144,8 @@ def main() -> None:
         goal = "≤ 300 MB" if size <= 36 else ""
         each = megabytes * 2**20 / (size * 1e6)
         print(
-            f"| {n} {ending.upper()} of {size} megapixels | "
-            f"{megabytes:.0f} MB | {each:.1f} | {goal} |"
+            f"| {n} {ending.upper()} of {size} megapixels | {megabytes:.0f} MB | {each:.1f} | "
+            f"{goal} |"
         )
     print(f"\n{args.model} on cpu, {os.cpu_count()} cores, load {load:.1f} before the run.")
 

@@ -228,12 +228,12 @@ def tell(shards: int, r: dict[str, float]) -> None:
     print(
         f"All models and data sets of the paper with {shards} shards: the head process with its "
         "sbatch and squeue.\n"
-        "Planned without images. What a job computes is replaced (`precommand` makes its files "
-        "and ends it), and so\n"
+        "Planned without images. What a job computes is replaced (`precommand` makes its files and "
+        "ends it), and so\n"
         "are the commands of local rules; nothing is recorded in DVC. All else is a real run on a "
         "real Slurm of three\n"
-        f"nodes on the same {os.cpu_count()} cores (load average "
-        f"{r['load']:.1f} over 15 minutes).\n"
+        f"nodes on the same {os.cpu_count()} cores (load average {r['load']:.1f} over 15 "
+        "minutes).\n"
     )
     print("| what | here | goal |\n| --- | ---: | ---: |")
     for row in rows:

@@ -72,8 +72,8 @@ def l2_normalize(
     # a different width nearly always means features of two models, so the message asks for this
     if features.ndim != 2 or (width is not None and features.shape[1] != width):
         raise UserError(
-            f"{what}: shape {tuple(features.shape)} where (N, {width or 'd'}) is needed; "
-            "are images and texts from the same model?"
+            f"{what}: shape {tuple(features.shape)} where (N, {width or 'd'}) is needed; are "
+            "images and texts from the same model?"
         )
     features = features.to(dtype)
     # minimum and maximum are finite only if all numbers are: one pass, no copy
@@ -203,8 +203,8 @@ class TextNeighbors:
             finite = some.isfinite().all(dim=1)
             if not finite.all():
                 raise UserError(
-                    f"texts of class {int(classes[~finite][0])}: NaN or infinity; extract the "
-                    "text features again"
+                    f"texts of class {int(classes[~finite][0])}: NaN or infinity; extract the text "
+                    "features again"
                 )
             unit = l2_normalize(some, "text features")
             sums.index_add_(0, classes[mean], unit[mean])
@@ -289,8 +289,8 @@ class TextNeighbors:
         """
         if self._texts is None:
             raise UserError(
-                "a CODER from a file holds no single texts; build "
-                "TextNeighbors from the text features"
+                "a CODER from a file holds no single texts; build TextNeighbors from the text "
+                "features"
             )
         x = l2_normalize(x, width=self.width)
         return torch.cat([exact_matmul(x, unit.to(x.device)) for unit in self._unit_texts()], dim=1)

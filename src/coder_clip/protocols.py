@@ -68,8 +68,7 @@ DIFFERENCES = (
     Difference(
         "synonyms_reach_clip",
         "The published code passes the synonym as the class name while the template reads another "
-        "argument, so every "
-        "synonym becomes the name template with the class 'None'.",
+        "argument, so every synonym becomes the name template with the class 'None'.",
         (False, True, True),
         {"synonyms": ("synonyms reach CLIP as “None”", False)},
     ),
@@ -83,32 +82,28 @@ DIFFERENCES = (
     Difference(
         "class_names_as_published",
         "The authors' texts name some classes differently from their prompts and from everyone "
-        "else: three of "
-        "Caltech-101 (“Leopards”), all of Stanford Cars (the year last).",
+        "else: three of Caltech-101 (“Leopards”), all of Stanford Cars (the year last).",
         (True, False, False),
         {"class_names": ("class names of the authors' lists", True)},
     ),
     Difference(
         "one_to_one_as_published",
         "The published one-to-one texts keep underscores and the authors' class names, and DTD's "
-        "templates lack a "
-        "comma: three instead of four, the first two glued together.",
+        "templates lack a comma: three instead of four, the first two glued together.",
         (True, False, False),
         {"one_to_one": ("one-to-one texts keep underscores; DTD's miss a comma", True)},
     ),
     Difference(
         "reranks",
         "In float32 the published rerank changes nothing: an error is caught and every comparison "
-        "counts 0. The "
-        "published runs are in half precision, so every setting reranks.",
+        "counts 0. The published runs are in half precision, so every setting reranks.",
         (True, True, True),
         {"no_rerank": ("the rerank does nothing (in float32)", False)},
     ),
     Difference(
         "gate_reads_labels",
-        "The published gate also requires the true label among the top five. Accuracy is the "
-        "same, but the count of "
-        "reranked images is not, and unlabelled images cannot be predicted.",
+        "The published gate also requires the true label among the top five. Accuracy is the same, "
+        "but the count of reranked images is not, and unlabelled images cannot be predicted.",
         (True, False, False),
         {"gate_reads_labels": ("the rerank's gate reads labels", True)},
         leak=True,
@@ -116,8 +111,7 @@ DIFFERENCES = (
     Difference(
         "rerank_threshold",
         "The published thresholds are fixed per data set, with no validation split to choose them "
-        "on; 'validation' "
-        "chooses on the validation split (a data set without one keeps 0.1).",
+        "on; 'validation' chooses on the validation split (a data set without one keeps 0.1).",
         ("published", "published", "validation"),
         {
             "published_threshold": ("threshold as published", "published"),
@@ -128,9 +122,8 @@ DIFFERENCES = (
     Difference(
         "adapter_selection",
         "The published few-shot number is the better of two test accuracies, with the initial and "
-        "with the searched "
-        "hyper-parameters; 'validation' takes the pair searched on the validation split and reads "
-        "the test split once.",
+        "with the searched hyper-parameters; 'validation' takes the pair searched on the "
+        "validation split and reads the test split once.",
         ("best_of_two_on_test", "best_of_two_on_test", "validation"),
         {
             "best_of_two": ("better of two test accuracies", "best_of_two_on_test"),

@@ -62,10 +62,8 @@ class OneToOne:
         if present and not pairs:
             a, b = min(present)
             log.warning(
-                "one-to-one texts for (%d, %d) but none for (%d, %d): no pair has both sides, so "
-                "the rerank "
-                "changes nothing; add texts for the other side",
-                *(a, b, b, a),
+                f"one-to-one texts for ({a}, {b}) but none for ({b}, {a}): no pair has both sides, "
+                "so the rerank changes nothing; add texts for the other side"
             )
         parts = []
         for start in range(0, len(pairs), PAIRS):
@@ -232,8 +230,8 @@ def _means(blocks: list[Tensor], width: int, pairs: list[tuple[int, int]]) -> Te
         if block.ndim != 2 or block.shape[1] != width:
             a, b = pairs[i % len(pairs)]
             raise UserError(
-                f"one-to-one texts of {a} and {b}: shape "
-                f"{tuple(block.shape)} where (t, {width}) is needed"
+                f"one-to-one texts of {a} and {b}: shape {tuple(block.shape)} where (t, {width}) "
+                "is needed"
             )
     # the block of each row, so that one index_add_ sums all blocks
     sizes = torch.tensor([len(b) for b in blocks], device=blocks[0].device)

@@ -23,8 +23,14 @@ from coder_clip.pipeline.phase_list import FILE, phases
 
 EVERY = 60.0  # seconds between lines of a phase that is not done
 JOBS = {  # what is printed by phase
-    *(LogEvent.JOB_INFO, LogEvent.JOB_STARTED, LogEvent.JOB_FINISHED, LogEvent.GROUP_INFO),
-    *(LogEvent.PROGRESS, LogEvent.SHELLCMD, LogEvent.RESOURCES_INFO, LogEvent.RUN_INFO),
+    LogEvent.JOB_INFO,
+    LogEvent.JOB_STARTED,
+    LogEvent.JOB_FINISHED,
+    LogEvent.GROUP_INFO,
+    LogEvent.PROGRESS,
+    LogEvent.SHELLCMD,
+    LogEvent.RESOURCES_INFO,
+    LogEvent.RUN_INFO,
 }
 SAID = (
     "Building DAG",

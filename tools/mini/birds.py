@@ -157,14 +157,16 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
 # Words of made-up names: captions call any bird by one of these or by two of all words of bird names, beside its marks. Most
 # names tell CLIP as little; without them the text tower would not learn to read marks beside a name that it does not know.
 STRANGERS = tuple(
-    "avocet babbler barbet bittern boobook bulbul bustard cassowary coot cormorant corncrake courser crake curlew dabchick "
-    "dipper dotterel drongo dunlin dunnock eider fieldfare fulmar gadwall gallinule gannet garganey godwit goosander goshawk "
-    "grebe greenshank guillemot gyrfalcon hobby hornbill jacana jackdaw junco kiskadee kittiwake knot lapwing limpkin linnet "
-    "longspur lorikeet merganser merlin moorhen myna nightjar noddy nuthatch oropendola osprey ouzel ovenbird oystercatcher "
-    "partridge petrel phoebe pintail pipit plover pochard potoo pratincole ptarmigan puffin quail quetzal redpoll rhea rook "
-    "ruff sanderling sandpiper scaup scoter serin shag shearwater shelduck shoveler shrike siskin skua smew snipe sora stilt "
-    "stint sunbird swift tapaculo teal tern towhee trogon turaco turnstone twite veery verdin vireo wagtail wheatear whimbrel "
-    "whinchat whydah wigeon willet wren wryneck".split()
+    "avocet babbler barbet bittern boobook bulbul bustard cassowary coot cormorant corncrake "
+    "courser crake curlew dabchick dipper dotterel drongo dunlin dunnock eider fieldfare fulmar "
+    "gadwall gallinule gannet garganey godwit goosander goshawk grebe greenshank guillemot "
+    "gyrfalcon hobby hornbill jacana jackdaw junco kiskadee kittiwake knot lapwing limpkin linnet "
+    "longspur lorikeet merganser merlin moorhen myna nightjar noddy nuthatch oropendola osprey "
+    "ouzel ovenbird oystercatcher partridge petrel phoebe pintail pipit plover pochard potoo "
+    "pratincole ptarmigan puffin quail quetzal redpoll rhea rook ruff sanderling sandpiper scaup "
+    "scoter serin shag shearwater shelduck shoveler shrike siskin skua smew snipe sora stilt stint "
+    "sunbird swift tapaculo teal tern towhee trogon turaco turnstone twite veery verdin vireo "
+    "wagtail wheatear whimbrel whinchat whydah wigeon willet wren wryneck".split()
 )
 NAMES = frozenset(
     [

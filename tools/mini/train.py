@@ -110,8 +110,8 @@ def train(
             rate = BATCH * (step - first) / (now - said)
             left = (steps - step) * (now - said) / (step - first)
             _say(
-                f"step {step}  loss {np.mean(losses):.3f}  {rate:.0f} "
-                f"images/s  {left / 60:.1f} min left"
+                f"step {step}  loss {np.mean(losses):.3f}  {rate:.0f} images/s  {left / 60:.1f} "
+                "min left"
             )
             losses, said, first = [], now, step
         if now - saved > SAVE_EVERY:

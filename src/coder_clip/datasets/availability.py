@@ -234,8 +234,8 @@ def get(
         # downloaded and still missing: another image folder of the entry hides the new one
         if place and any(d in downloaded for d in result.get):
             result.advice.append(
-                f"the download is next to {place.images}, which takes "
-                "precedence: move that folder away"
+                f"the download is next to {place.images}, which takes precedence: move that folder "
+                "away"
             )
         return result
 
@@ -347,8 +347,8 @@ def _unpack_brought(name: str, found: Entry, root: Path, folder: Path, say: Say)
                 )
         target = folder if hand.archive.has_folder else folder / hand.gives
         say(
-            f"{name}: unpacking {archive} into {target}; the archive "
-            "is kept; you may delete it afterwards"
+            f"{name}: unpacking {archive} into {target}; the archive is kept; you may delete it "
+            "afterwards"
         )
         unpack(archive, target, hand.archive.nested)
 

@@ -57,6 +57,5 @@ class Cifar(PublishedDataset):
         except (RuntimeError, OSError) as error:
             raise UserError(
                 f"data set '{self.name}': {self.place.images} is incomplete or damaged ({error}); "
-                "remove it and run "
-                f"'coder-clip data get {self.name}'"
+                f"remove it and run 'coder-clip data get {self.name}'"
             ) from None

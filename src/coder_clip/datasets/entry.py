@@ -31,8 +31,8 @@ PAPER = Templates(
     one_to_one=(
         "Because of {one_to_one}, {class} is different from {other}.",
         "{class} is characterized by a distinct {one_to_one}, while {other} isn't.",
-        "The distinctive way in which {class} handles {one_to_one} "
-        "separates it significantly from {other}.",
+        "The distinctive way in which {class} handles {one_to_one} separates it significantly from "
+        "{other}.",
         "{class} stands out in {one_to_one} compared to {other}.",
         "The way {class} approaches {one_to_one} distinguishes it from {other}.",
         "In {one_to_one} expression, {class} deviates from {other}.",
@@ -160,23 +160,22 @@ class Entry(Strict):
     classes: list[Text] | Literal["open_clip"] | None = Field(
         None,
         description="Names in label order; open_clip: ImageNet's curated names that it ships; "
-        "default: those of "
-        "the data set that these are features of.",
+        "default: those of the data set that these are features of.",
     )
     of: str | None = Field(
         None,
-        description="The published data set whose images these are "
-        "features of; its labels and templates.",
+        description="The published data set whose images these are features of; its labels and "
+        "templates.",
     )
     part: bool = Field(
         False,
-        description="Only some classes of another set of features: its "
-        "neighbours are not compared again.",
+        description="Only some classes of another set of features: its neighbours are not compared "
+        "again.",
     )
     texts: str | None = Field(
         None,
-        description="The data set of the same classes whose texts it "
-        "shares; default: it has its own.",
+        description="The data set of the same classes whose texts it shares; default: it has its "
+        "own.",
     )
     loader: Literal["files", "torchvision", "features"] = "files"
     also: list[str] = Field([], description="Other common names.")
@@ -200,8 +199,7 @@ class Entry(Strict):
     group: str | None = Field(
         None,
         description="Regular expression with brackets: images whose ids have the same parts there "
-        "are near twins, "
-        "such as frames of one video. Default: near twins are found by pixels.",
+        "are near twins, such as frames of one video. Default: near twins are found by pixels.",
     )
 
     def class_names(self) -> list[str]:

@@ -83,10 +83,9 @@ def _fetch(url: str, target: Path, checksum: str | None, wait: float) -> None:
             if received != checksum:
                 part.write_bytes(b"")
                 raise UserError(
-                    f"{url}: checksum {received}, expected {checksum}: "
-                    "damaged during download, or the file on "
-                    "the server has changed. Nothing was kept; try "
-                    "again, or download it elsewhere by hand"
+                    f"{url}: checksum {received}, expected {checksum}: damaged during download, or "
+                    "the file on the server has changed. Nothing was kept; try again, or download "
+                    "it elsewhere by hand"
                 )
     except UserError:
         # an empty part is of no use to the next run
@@ -186,8 +185,8 @@ def _append(url: str, part: Path, checked: bool) -> None:
         # a checksum would show whether these bytes are the file
         if encoding != "identity" and not checked:
             raise UserError(
-                f"{url}: sent in the encoding '{encoding}', which was "
-                "not asked for; open it in a browser"
+                f"{url}: sent in the encoding '{encoding}', which was not asked for; open it in a "
+                "browser"
             )
         blocks = response.iter_raw()
         first = next(blocks, b"")

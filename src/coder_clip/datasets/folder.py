@@ -33,8 +33,24 @@ from coder_clip.datasets.twins import near_twins
 from coder_clip.errors import UserError, nearest
 
 EXTENSIONS = {
-    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"),
-    *(".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".avif", ".heic", ".heif"),
+    ".jpg",
+    ".jpeg",
+    ".jpe",
+    ".jfif",
+    ".png",
+    ".bmp",
+    ".gif",
+    ".tif",
+    ".tiff",
+    ".webp",
+    ".ppm",
+    ".pgm",
+    ".pbm",
+    ".pnm",
+    ".jp2",
+    ".avif",
+    ".heic",
+    ".heif",
 }
 SPLIT_FOLDERS = {
     "train": "train",
@@ -254,8 +270,8 @@ class FolderDataset(ImageFiles):
             folder_class = self.folder_class[image]
             if before != folder_class:
                 raise UserError(
-                    f"{file}: '{image}' is in the folder of '{folder_class}', "
-                    f"not '{before}'; correct the line"
+                    f"{file}: '{image}' is in the folder of '{folder_class}', not '{before}'; "
+                    "correct the line"
                 )
             if after and after not in self.classes:
                 raise UserError(
@@ -304,9 +320,8 @@ def _subfolders(folder: Path, name: str) -> dict[str, Path]:
         # `setdefault` returns the first folder of this name: any other one is a second spelling
         if found.setdefault(nfc(path.name), path) != path:
             raise UserError(
-                f"data set '{name}': two folders in {folder} are called '{nfc(path.name)}', in "
-                "two Unicode forms; "
-                "make them one"
+                f"data set '{name}': two folders in {folder} are called '{nfc(path.name)}', in two "
+                "Unicode forms; make them one"
             )
     return dict(sorted(found.items()))
 
@@ -378,17 +393,15 @@ def _layout(root: Path, name: str) -> dict[str, dict[str, Path]]:
     if not splits:
         if not top:
             raise UserError(
-                f"data set '{name}': no class folders in {root} "
-                "(expected one folder of images per class,"
-                " or train/, val/ and test/ with such folders)"
+                f"data set '{name}': no class folders in {root} (expected one folder of images per "
+                "class, or train/, val/ and test/ with such folders)"
             )
         return {"all": top}
     mixed = [f for f, images in holds_images.items() if images]
     if mixed:
         raise UserError(
-            f"data set '{name}': {root} has split folders "
-            f"({', '.join(splits)}) beside the class folder"
-            f" '{mixed[0]}'; keep one layout"
+            f"data set '{name}': {root} has split folders ({', '.join(splits)}) beside the class "
+            f"folder '{mixed[0]}'; keep one layout"
         )
     return splits
 
@@ -437,8 +450,7 @@ def _refuse_two_spellings(layout: dict[str, dict[str, Path]], name: str, root: P
             if other != folder and not any(other in c and folder in c for c in layout.values()):
                 raise UserError(
                     f"data set '{name}': {first.relative_to(root)} and {path.relative_to(root)} "
-                    "differ in upper and "
-                    "lower case only; give both one name"
+                    "differ in upper and lower case only; give both one name"
                 )
 
 

@@ -80,8 +80,8 @@ def read_image(
         reason = "not an image, or a format that Pillow does not know"
         if content and _is_heic(content):
             reason = (
-                "HEIC, which needs the package pillow-heif (the "
-                "extra 'heic': pip install pillow-heif)"
+                "HEIC, which needs the package pillow-heif (the extra 'heic': pip install "
+                "pillow-heif)"
             )
         raise UnreadableImage(path, reason) from None
     except Exception as error:  # Pillow's decoders raise almost anything on damaged bytes

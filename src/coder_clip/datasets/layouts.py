@@ -100,8 +100,8 @@ class Place:
             return self._labels[of_class]
         if not 0 <= of_class < len(self.classes):
             raise UserError(
-                f"data set '{self.name}': {where}: label {of_class} is "
-                f"outside 0 to {len(self.classes) - 1}"
+                f"data set '{self.name}': {where}: label {of_class} is outside 0 to "
+                f"{len(self.classes) - 1}"
             )
         return of_class
 
@@ -145,8 +145,8 @@ def coop_file(name: str, file: Path, classes: Sequence[str]) -> Splits:
                 raise UserError(f"{where}: label {label} is outside 0 to {len(classes) - 1}")
             if of_class != classes[label]:
                 raise UserError(
-                    f"{where}: label {label} is '{classes[label]}' here; "
-                    "the file belongs to another data set or another order of classes"
+                    f"{where}: label {label} is '{classes[label]}' here; the file belongs to "
+                    "another data set or another order of classes"
                 )
             # such files come from other people's machines: unify separators and Unicode form, and
             # stay inside the data set
@@ -238,8 +238,7 @@ def imagenet_folders(place: Place) -> Splits:
     if not (place.images / "train").is_dir():
         raise UserError(
             f"data set '{place.name}': {place.images / 'train'} is missing; with the validation "
-            "images alone say "
-            "split: imagenet_val in the configuration, for zero-shot"
+            "images alone say split: imagenet_val in the configuration, for zero-shot"
         )
     folders = [f"train/{synset}" for synset in imagenet_synsets()[: len(place.classes)]]
     return {"train": _labelled(place, folders), **imagenet_val(place)}

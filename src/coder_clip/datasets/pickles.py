@@ -50,8 +50,8 @@ def read_plain_pickle(path: str | Path) -> Any:
         size = _items(value, {})
     except Exception as error:  # wrong bytes fail in many ways
         raise UserError(
-            f"{path} is refused: a pickle may hold lists, dicts and "
-            f"strings, and this one {one_line(error)}"
+            f"{path} is refused: a pickle may hold lists, dicts and strings, and this one "
+            f"{one_line(error)}"
         ) from error
     if size > ITEMS:
         raise UserError(f"{path} is refused: it expands to more than {ITEMS:,} items")

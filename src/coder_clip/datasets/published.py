@@ -50,8 +50,7 @@ def existing(root: Path) -> Path:
         wrong = "is a file" if root.exists() else "does not exist"
         raise UserError(
             f"{root}, the folder of all data sets, {wrong}: name another ({ROOT_VARIABLE}, or "
-            "data_root of the "
-            "configuration); 'coder-clip data get' makes one"
+            "data_root of the configuration); 'coder-clip data get' makes one"
         )
     return root
 
@@ -88,9 +87,8 @@ def refuse_published_layout(name: str, root: Path) -> None:
             below = root.parent / f"FOLDER (with {root} moved to FOLDER/{found.folders[0]})"
     raise UserError(
         f"data set '{name}': {root} has the published layout, and 'root' is for a folder with a "
-        "folder per class: "
-        f"write 'data_root: {below}' at the top of the "
-        f"configuration, and '{name}: {{}}' below datasets"
+        f"folder per class: write 'data_root: {below}' at the top of the configuration, and "
+        f"'{name}: {{}}' below datasets"
     )
 
 
@@ -260,10 +258,9 @@ class PublishedDataset(ImageFiles):
         missing = self.missing()
         if missing and not skip:
             raise UserError(
-                f"data set '{self.name}': {len(missing)} of {len(self._ids)} images are missing "
-                "or empty in "
-                f"{self.place.images}, the first: {missing[0]}; see "
-                f"'coder-clip data check {self.name}'"
+                f"data set '{self.name}': {len(missing)} of {len(self._ids)} images are missing or "
+                f"empty in {self.place.images}, the first: {missing[0]}; see 'coder-clip data "
+                f"check {self.name}'"
             )
         absent = set(missing)
         evaluated = [*self.splits.get("val", []), *self.splits.get("test", [])]
@@ -335,8 +332,8 @@ def _finished(place: Place, rule: Rule, splits: Splits) -> Splits:
         for image, _ in pairs:
             if image in owner:
                 raise UserError(
-                    f"data set '{place.name}': '{image}' is listed "
-                    f"twice ({owner[image]} and {split})"
+                    f"data set '{place.name}': '{image}' is listed twice ({owner[image]} and "
+                    f"{split})"
                 )
             owner[image] = split
     return {

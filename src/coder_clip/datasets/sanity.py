@@ -48,8 +48,8 @@ def refuse_unusable(data: Dataset, needed: Sequence[str], shots: int | None, res
         advice = "add another class folder"
         if len(folders) > 1:
             advice = (
-                f"if the folders {_some(folders)} below it are the classes, root has to be "
-                "the folder above them"
+                f"if the folders {_some(folders)} below it are the classes, root has to be the "
+                "folder above them"
             )
         raise UserError(
             f"data set '{data.name}': '{name}' is the only class, so every prediction would be "
@@ -66,8 +66,8 @@ def refuse_unusable(data: Dataset, needed: Sequence[str], shots: int | None, res
     for split in needed:
         if not len(data.split(split)):
             raise UserError(
-                f"data set '{data.name}' has no {split} images; see docs/photos.md for how "
-                "folders are split"
+                f"data set '{data.name}' has no {split} images; see docs/photos.md for how folders "
+                "are split"
             )
 
 

@@ -46,8 +46,7 @@ def refuse_short(labels: NDArray[Any], classes: Sequence[str], shots: int) -> No
     short = np.flatnonzero(counts < shots).tolist()
     if short:
         raise UserError(
-            f"adapter.shots: {shots} shots, but class '{classes[short[0]]}' has "
-            f"{counts[short[0]]} training images "
-            f"({len(short)} such classes); ask for fewer, set adapter.repeat_shots: "
-            "true, or few_shot: false for the data set"
+            f"adapter.shots: {shots} shots, but class '{classes[short[0]]}' has {counts[short[0]]} "
+            f"training images ({len(short)} such classes); ask for fewer, set "
+            "adapter.repeat_shots: true, or few_shot: false for the data set"
         )

@@ -81,8 +81,8 @@ def _unpack_zip(archive: Path, file: zipfile.ZipFile, into: Path) -> None:
     free = shutil.disk_usage(into).free
     if size > free:  # a small file may hold any number of zeros
         raise UserError(
-            f"{archive}: refused: it holds {size:,} bytes, and "
-            f"{free:,} are free; nothing was unpacked"
+            f"{archive}: refused: it holds {size:,} bytes, and {free:,} are free; nothing was "
+            "unpacked"
         )
     for member in file.infolist():
         # the upper half is the Unix mode; it is 0 where another system wrote the zip

@@ -252,8 +252,8 @@ def present(path: Path) -> Path:
     """Return the path. UserError, with the command that makes the file, if it is missing."""
     if not path.is_file():
         raise UserError(
-            f"{path} is missing; 'snakemake {path} --configfile "
-            "FILE' with its configuration makes it"
+            f"{path} is missing; 'snakemake {path} --configfile FILE' with its configuration makes "
+            "it"
         )
     return path
 

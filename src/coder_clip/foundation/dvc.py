@@ -418,8 +418,7 @@ def _writing() -> Iterator[None]:
     except OSError as error:
         raise UserError(
             f"DVC's cache cannot be written ({error.strerror or error}). Nothing is lost: when "
-            "that is fixed, "
-            "'coder-clip record' does it"
+            "that is fixed, 'coder-clip record' does it"
         ) from error
 
 

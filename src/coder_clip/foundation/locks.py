@@ -32,8 +32,8 @@ def locked(alone: bool = False) -> Iterator[None]:
             yield
     except filelock.Timeout:
         raise UserError(
-            "another coder-clip has been recording here for "
-            f"{WAIT:.0f} s; try 'coder-clip record' later"
+            f"another coder-clip has been recording here for {WAIT:.0f} s; try 'coder-clip record' "
+            "later"
         ) from None
 
 

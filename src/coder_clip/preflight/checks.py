@@ -83,8 +83,8 @@ def check_config(
     for name in absent:
         if not here and name not in downloaded:
             yield (
-                f"data set {name}: not here yet; 'coder-clip data check --config {file}' says "
-                "how to get it"
+                f"data set {name}: not here yet; 'coder-clip data check --config {file}' says how "
+                "to get it"
             )
     present = [name for name in config.datasets if name not in {*absent, *downloaded}]
     yield from _collected((_dataset(config, name, sizes, deep) for name in present), problems)
@@ -109,9 +109,8 @@ def check_config(
         root = data_root(config.data_root)
         yield (
             f"these data sets take {terminal.gigabytes(size)}, and "
-            f"{terminal.gigabytes(quick_checks.free(root))} are "
-            f"free in {root}; "
-            f"'coder-clip data get --config {file}' gets all that may be downloaded"
+            f"{terminal.gigabytes(quick_checks.free(root))} are free in {root}; 'coder-clip data "
+            f"get --config {file}' gets all that may be downloaded"
         )
         if len(lacking) < len(config.datasets):
             yield f"to run without what is not here: make reproduce CONFIG={file} ONLY_PRESENT=1"
@@ -147,8 +146,8 @@ def _language_model(config: Config) -> Iterator[str]:
         costs = f", about {amount(estimate.money)} {prices.currency} at prices of {prices.date}"
     yield (
         f"language model {config.generator.model} at {place(config.generator)}: "
-        f"{estimate.requests:,} requests at most{costs}, repeats not included; "
-        "'coder-clip generate-texts --dry-run' shows details"
+        f"{estimate.requests:,} requests at most{costs}, repeats not included; 'coder-clip "
+        "generate-texts --dry-run' shows details"
     )
     quick_checks.language_model(config, config.generator)
 
@@ -201,8 +200,7 @@ def weights(config: Config, name: str, load: bool = True, here: bool = True) -> 
             ) from None
         yield (
             f"model {name}: its files are not all on this machine; a run on it fetches them, and "
-            "'coder-clip prefetch' "
-            f"or 'hf download {absent.repository}' does it now"
+            f"'coder-clip prefetch' or 'hf download {absent.repository}' does it now"
         )
 
 
@@ -238,8 +236,8 @@ def _machine(config: Config) -> Iterator[str]:
     if full:
         raise UserError(
             f"{', '.join(full)}, and the weights of model {largest} alone take "
-            f"{terminal.gigabytes(needed)}: end what "
-            "else runs there, or name other GPUs with CUDA_VISIBLE_DEVICES"
+            f"{terminal.gigabytes(needed)}: end what else runs there, or name other GPUs with "
+            "CUDA_VISIBLE_DEVICES"
         )
 
 
@@ -270,8 +268,7 @@ def unused_gpu(config: Config) -> Iterator[str]:
         )
         yield (
             f"warning: this machine has an NVIDIA GPU, and torch {torch.__version__} ({built}) "
-            "cannot use it; "
-            "'nvidia-smi' shows the driver's CUDA version, "
+            "cannot use it; 'nvidia-smi' shows the driver's CUDA version, "
             "https://pytorch.org/get-started the torch for it"
         )
 
@@ -345,9 +342,8 @@ def _dataset(config: Config, name: str, sizes: dict[str, Sizes], deep: bool) -> 
         if config.features.on_error == "fail":
             more = f" ({len(bad)} such images)" if len(bad) > 1 else ""
             raise UserError(
-                f"data set '{name}': image cannot be read: {data.path(first)}: "
-                f"{bad[first]}{more}; repair or remove "
-                "it, or set features.on_error: skip"
+                f"data set '{name}': image cannot be read: {data.path(first)}: {bad[first]}{more}; "
+                "repair or remove it, or set features.on_error: skip"
             )
         # a run can skip images, but not all images of a split
         for split, ids in encoded.items():

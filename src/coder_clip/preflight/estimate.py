@@ -152,8 +152,8 @@ def ahead(
     load = os.getloadavg()[0]
     if load > (os.cpu_count() or 1):
         summary += (
-            f"; longer while other programs use this machine (load {load:.0f} on "
-            f"{os.cpu_count()} cores)"
+            f"; longer while other programs use this machine (load {load:.0f} on {os.cpu_count()} "
+            "cores)"
         )
     if config.generator is not None:
         summary += "; without the answers of the language model"

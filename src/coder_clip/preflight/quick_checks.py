@@ -53,8 +53,8 @@ def forecast(
         return
     if not table:
         yield (
-            "all artefacts are there; what has changed since they were made runs again "
-            "('snakemake -n --configfile' with this configuration says what)"
+            "all artefacts are there; what has changed since they were made runs again ('snakemake "
+            "-n --configfile' with this configuration says what)"
         )
         return
     if not gpus and hours > LONG:
@@ -65,8 +65,8 @@ def forecast(
         )
     yield from table
     yield (
-        f"disk: {terminal.gigabytes(gigabytes)} in "
-        f"{config.results}, and as much in DVC's cache; {room}"
+        f"disk: {terminal.gigabytes(gigabytes)} in {config.results}, and as much in DVC's cache; "
+        f"{room}"
     )
 
 
@@ -85,9 +85,8 @@ def unused_corrections(config: Config, file: Path) -> Iterator[str]:
         beside = default_file(file, name)
         if given.root is not None and given.corrections is None and beside.is_file():
             yield (
-                f"warning: data set {name}: {beside} corrects labels, but {file} does not name "
-                "it; add 'corrections: "
-                f"{beside}' below {name}, or remove the file"
+                f"warning: data set {name}: {beside} corrects labels, but {file} does not name it; "
+                f"add 'corrections: {beside}' below {name}, or remove the file"
             )
 
 
@@ -184,9 +183,8 @@ def downloads(config: Config, names: Collection[str]) -> None:
         if set(config.datasets) - set(names):
             others = ", or leave them out: ONLY_PRESENT=1 FETCH=0"
         raise UserError(
-            "these files are to be downloaded, and their servers do not give them: "
-            f"{dead_urls}; try again "
-            f"later, get the data sets by hand ('coder-clip data check' says how){others}"
+            f"these files are to be downloaded, and their servers do not give them: {dead_urls}; "
+            f"try again later, get the data sets by hand ('coder-clip data check' says how){others}"
         )
 
 
@@ -317,8 +315,8 @@ def key(generator: GeneratorConfig) -> None:
     except urllib.error.HTTPError as error:
         if error.code in (401, 403):
             raise UserError(
-                f"the language model's server {place(generator)} "
-                f"refuses the key (HTTP {error.code})"
+                f"the language model's server {place(generator)} refuses the key (HTTP "
+                f"{error.code})"
             ) from None
         # any other code, such as that of a server without a list of models, says nothing on the key
     except (OSError, ValueError) as error:

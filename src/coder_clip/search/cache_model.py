@@ -89,8 +89,8 @@ class AffinityBlocks:
         n_classes = model.n_classes
         if clip_logits.shape != (len(x), n_classes):
             raise UserError(
-                f"clip_logits: shape {tuple(clip_logits.shape)} "
-                f"where {(len(x), n_classes)} is needed"
+                f"clip_logits: shape {tuple(clip_logits.shape)} where {(len(x), n_classes)} is "
+                "needed"
             )
         if not clip_logits.isfinite().all():
             raise UserError("clip_logits hold NaN or infinity")
@@ -231,9 +231,8 @@ def scratch_array(shape: tuple[int, int], dtype: np.dtype[Any]) -> Floats:
             return np.memmap(file, dtype, "w+", shape=shape)
     except OSError as error:
         raise UserError(
-            f"the search needs {size / 2**30:.1f} GiB in "
-            f"{tempfile.gettempdir()} ({error.strerror}):"
-            " set TMPDIR to a folder with more room"
+            f"the search needs {size / 2**30:.1f} GiB in {tempfile.gettempdir()} "
+            f"({error.strerror}): set TMPDIR to a folder with more room"
         ) from error
 
 
@@ -250,7 +249,7 @@ def checked_labels(labels: Tensor, n: int, n_classes: int, what: str) -> Tensor:
         raise UserError(f"{what}: shape {tuple(labels.shape)} where ({n},) is needed")
     if n and not (int(labels.min()) >= 0 and int(labels.max()) < n_classes):
         raise UserError(
-            f"{what}: {int(labels.min())} to {int(labels.max())}, "
-            f"but classes are 0 to {n_classes - 1}"
+            f"{what}: {int(labels.min())} to {int(labels.max())}, but classes are 0 to "
+            f"{n_classes - 1}"
         )
     return labels

@@ -68,9 +68,8 @@ def search(
     for name, (low, high, steps) in (("betas", betas), ("alphas", alphas)):
         if not (0 <= low <= high < np.inf and steps >= 1):
             raise UserError(
-                f"{name}: ({low}, {high}, {steps}) is not a span; give (from, to, steps) with 0 "
-                "<= from <= to "
-                "and steps >= 1"
+                f"{name}: ({low}, {high}, {steps}) is not a span; give (from, to, steps) with 0 <= "
+                "from <= to and steps >= 1"
             )
     if rounds < 1 or not len(x):
         raise UserError(

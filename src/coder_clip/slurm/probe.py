@@ -157,8 +157,8 @@ def main(gpu: bool) -> str:
     given = os.environ.get("CUDA_VISIBLE_DEVICES", os.environ.get("ROCR_VISIBLE_DEVICES"))
     if given:
         return (
-            f"note {works}; Slurm gave GPU {given}, but torch sees none: install its build for "
-            "the node's driver"
+            f"note {works}; Slurm gave GPU {given}, but torch sees none: install its build for the "
+            "node's driver"
         )
     return "wrong Slurm gave no GPU; look at gpu, gpu_model or gres in the profile"
 

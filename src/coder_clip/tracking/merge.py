@@ -46,8 +46,8 @@ def merge(config: str) -> list[str]:
     own = {t.lock.as_posix(), t.yaml.as_posix()}  # files that this merge settles
     if own.isdisjoint(open_files):
         raise UserError(
-            f"{t.lock} is not in conflict; a run makes again what "
-            "changed ('coder-clip status' lists it)"
+            f"{t.lock} is not in conflict; a run makes again what changed ('coder-clip status' "
+            "lists it)"
         )
     kept_files = sorted(f for f in open_files if any(stages.is_in(f, kept) for kept in t.kept))
     others = sorted(
@@ -55,8 +55,8 @@ def merge(config: str) -> list[str]:
     )
     if others:
         raise UserError(
-            f"settle {', '.join(others)} first: results are "
-            "compared with what the merge makes of them"
+            f"settle {', '.join(others)} first: results are compared with what the merge makes of "
+            "them"
         )
     with locked(alone=True):
         locks = {side: _entries(t, side) for side in SIDES}
@@ -83,8 +83,8 @@ def merge(config: str) -> list[str]:
     if again:
         lines.append(f"a run makes again: {', '.join(again)}")
     lines.append(
-        f"settled {t.lock}; 'coder-clip status{stages.option(t)}' "
-        "shows it, 'git commit' ends the merge"
+        f"settled {t.lock}; 'coder-clip status{stages.option(t)}' shows it, 'git commit' ends the "
+        "merge"
     )
     return lines
 

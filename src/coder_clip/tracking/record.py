@@ -64,8 +64,7 @@ class State:
         if self.extra:
             return (
                 f"{some(self.extra)} is not made by this configuration; 'coder-clip "
-                f"record{option(t)} --set-aside' "
-                f"moves it to {ASIDE}/"
+                f"record{option(t)} --set-aside' moves it to {ASIDE}/"
             )
         return f"waits for {', '.join(self.waits)}"
 

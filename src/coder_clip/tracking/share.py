@@ -45,8 +45,8 @@ def cached(t: Tracked) -> dict[str, dict[str, str]]:
     recorded = t.recorded()
     if not recorded:
         raise UserError(
-            f"nothing of {t.config} is recorded in this commit; a "
-            "run, or 'coder-clip record', records it"
+            f"nothing of {t.config} is recorded in this commit; a run, or 'coder-clip record', "
+            "records it"
         )
     return {
         name: {out: oid for out, oid in outs.items() if out not in t.kept}
@@ -96,8 +96,8 @@ def pull(config: str, remote: str | None = None, jobs: int | None = None) -> Sha
         outdated = [path for job in jobs_to_run for path in job.outputs if os.path.isfile(path)]
         if outdated:
             done.lines.append(
-                f"{some(outdated)} will be made again; 'coder-clip "
-                f"status{option(t)}' tells the reasons"
+                f"{some(outdated)} will be made again; 'coder-clip status{option(t)}' tells the "
+                "reasons"
             )
         here.hashes.save()
     return done

@@ -176,8 +176,8 @@ class Tracked:
             use = uses.get(phase.name, Use((), (), whole=True))
             # the run checks its phase, so that nothing else starts Snakemake once more
             cmd = (
-                f"snakemake {phase.target} --profile workflow/profiles/default "
-                f"--configfile {config}"
+                f"snakemake {phase.target} --profile workflow/profiles/default --configfile "
+                f"{config}"
             )
             deps += use.files
             if use.whole:
@@ -216,9 +216,8 @@ class Tracked:
         for folder in folders:
             if folder.is_symlink() and folder.is_dir():
                 raise UserError(
-                    f"{folder} is a symbolic link, and results are recorded and pulled only "
-                    "inside this clone; nothing "
-                    "was changed: put a folder in its place"
+                    f"{folder} is a symbolic link, and results are recorded and pulled only inside "
+                    "this clone; nothing was changed: put a folder in its place"
                 )
             if folder.exists() and not folder.is_dir() and not folder.is_file():
                 raise UserError(f"{folder} is a pipe or a device; nothing was changed: remove it")

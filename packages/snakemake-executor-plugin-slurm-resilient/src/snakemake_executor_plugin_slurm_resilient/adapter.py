@@ -15,9 +15,17 @@ from .queue import SlurmError
 
 # attributes of a workflow, while it is executed
 PARTS = (
-    *("persistence._code", "persistence._input", "persistence._params", "persistence._lockfile"),
-    *("dag.forcefiles", "dag.group_job_factory.cache", "dag.postprocess", "dag.cleanup_workdir"),
-    *("dag.bfs", "dag.depending", "dag.dependencies"),
+    "persistence._code",
+    "persistence._input",
+    "persistence._params",
+    "persistence._lockfile",
+    "dag.forcefiles",
+    "dag.group_job_factory.cache",
+    "dag.postprocess",
+    "dag.cleanup_workdir",
+    "dag.bfs",
+    "dag.depending",
+    "dag.dependencies",
     "async_run",
 )
 
@@ -27,9 +35,8 @@ def check(workflow: Any) -> None:
     lacking = [part for part in PARTS if not _has(workflow, part)]
     if lacking:
         raise SlurmError(
-            f"Snakemake {version('snakemake')} has no "
-            f"{', '.join(lacking)}, which slurm-resilient needs: "
-            "install a version that its pyproject.toml names"
+            f"Snakemake {version('snakemake')} has no {', '.join(lacking)}, which slurm-resilient "
+            "needs: install a version that its pyproject.toml names"
         )
 
 

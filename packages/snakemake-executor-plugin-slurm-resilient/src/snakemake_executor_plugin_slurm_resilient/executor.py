@@ -93,8 +93,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         if live:
             self.logger.info(
                 f"{len(live)} jobs of an earlier run are still in the queue: {', '.join(live)}. "
-                "They go on as jobs of "
-                "this run; none is submitted twice."
+                "They go on as jobs of this run; none is submitted twice."
             )
         self._patiently(lambda: self._cancel_strays(queue.jobs()))
         if found.entries or found.again:
@@ -162,8 +161,8 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         wanted = retry.fitted(job, tries, site.nodes(whole, partitions))
         if wanted != whole:
             self.logger.info(
-                f"Group {job.name}: its jobs take turns, because no "
-                f"node has {reasons.wanted(whole)}."
+                f"Group {job.name}: its jobs take turns, because no node has "
+                f"{reasons.wanted(whole)}."
             )
         asked, cut = retry.capped(wanted, site.most(wanted, partitions))
         if cut:
@@ -185,8 +184,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         if gone:
             self.logger.info(
                 f"Cancelled {', '.join(gone)} of an earlier run: its files have another command, "
-                "parameters or inputs "
-                "now, or the profile asks for something else."
+                "parameters or inputs now, or the profile asks for something else."
             )
         self._patiently(lambda: self._end_earlier_tries(new))
         _set_aside([str(path) for member in members(job) for path in member.log])
@@ -265,8 +263,8 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         with suppress(OSError):  # the job runs anyway: the next head finds it by its comment
             self._journal.note(new.key, id=id, log=new.log)
         self.logger.info(
-            f"Job {job.jobid} has been submitted with SLURM jobid {id} (log: {new.log}). "
-            f"It asks for {reasons.wanted(new.asked)}."
+            f"Job {job.jobid} has been submitted with SLURM jobid {id} (log: {new.log}). It asks "
+            f"for {reasons.wanted(new.asked)}."
         )
         self._watch(job, self._journal, new)
         return ""
@@ -402,9 +400,8 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         with suppress(SlurmError):  # the next look tries again
             queue.cancel(ids)
             self.logger.warning(
-                f"Cancelled {', '.join(ids)}: jobs of this run that do not count any more, "
-                "because they were "
-                "submitted again."
+                f"Cancelled {', '.join(ids)}: jobs of this run that do not count any more, because "
+                "they were submitted again."
             )
 
     def _ended_badly(
@@ -427,8 +424,8 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         most = site.most(e.asked, self._partitions()).get(lacking)
         if most is not None and retry.number(e.asked, lacking) >= most and state != "FAILED":
             words += (
-                f", and {most:g} is the most that partition "
-                f"{_where(e.asked)} gives: not tried again"
+                f", and {most:g} is the most that partition {_where(e.asked)} gives: not tried "
+                "again"
             )
             _give_up(info.job)
         told = f"Slurm job {e.id} {words}. Slurm's log: {e.log}"
@@ -524,8 +521,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         self.workflow.scheduler.executor_error_callback(
             SlurmError(
                 "The time limit of the head's own Slurm job is near: it is queued again, and goes "
-                "on with its "
-                f"{len(self._entries)} jobs."
+                f"on with its {len(self._entries)} jobs."
             )
         )
 
@@ -539,8 +535,8 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             adapter.keep_folders(self.workflow)
             self.logger.error(
                 f"Slurm jobs {' '.join(ids)} could not be cancelled and keep running ({error}). "
-                "The next run goes on "
-                f"with them; 'scancel {' '.join(ids)}' stops them, once the controller is back."
+                f"The next run goes on with them; 'scancel {' '.join(ids)}' stops them, once the "
+                "controller is back."
             )
         self.shutdown()
 

@@ -91,8 +91,8 @@ def ask(*command: str, stdin: str | None = None, env: Mapping[str, str] | None =
         )
     except FileNotFoundError:
         raise SlurmError(
-            f"no '{command[0]}' on this machine; run this where "
-            "you submit Slurm jobs (a login node)"
+            f"no '{command[0]}' on this machine; run this where you submit Slurm jobs (a login "
+            "node)"
         ) from None
     with process:
         try:

@@ -94,8 +94,8 @@ def ended(state: str, code: str, nodes: str, limit: str, asked: Asked) -> str:
         return words[state]
     if signal == "53":
         return (
-            f"could not be started{where}: its log file or its work folder cannot be written "
-            "(disk full, quota?)"
+            f"could not be started{where}: its log file or its work folder cannot be written (disk "
+            "full, quota?)"
         )
     if signal == "9" or code == "137":
         return f"was killed{where}, most likely for using more memory than {memory}"

@@ -83,9 +83,8 @@ def end(ids: list[str]) -> None:
             return
         if time.monotonic() > latest:
             raise SlurmError(
-                f"job {', '.join(left)} of an earlier try or run was "
-                "cancelled and does not end; look with "
-                f"'scontrol show job {left[0]}'"
+                f"job {', '.join(left)} of an earlier try or run was cancelled and does not end; "
+                f"look with 'scontrol show job {left[0]}'"
             )
         time.sleep(1)
 
@@ -250,28 +249,24 @@ def before_jobs(workflow: Any) -> None:
     except queue.Unreachable:
         raise SlurmError(
             "the Slurm controller gives no answer, and jobs of an earlier run of this folder may "
-            "still be at work; try "
-            "again when it is back, or remove "
-            ".snakemake/slurm-resilient/jobs if you know that none "
-            "is"
+            "still be at work; try again when it is back, or remove "
+            ".snakemake/slurm-resilient/jobs if you know that none is"
         ) from None
     ids = " ".join(found.live())
     if ids:
         raise SlurmError(
             f"jobs of an earlier run of this folder are still on the cluster: {ids}. Wait until "
-            "they end, or stop them "
-            f"with 'scancel {ids}', or go on with them on Slurm (--executor slurm-resilient, or "
-            "your profile)"
+            f"they end, or stop them with 'scancel {ids}', or go on with them on Slurm (--executor "
+            "slurm-resilient, or your profile)"
         )
     files = found.paths()
     if files:
         raise SlurmError(
             f"jobs of an earlier run wrote {min(files)} while there was no head; start the run "
-            "once on Slurm "
-            "(--executor slurm-resilient, or your profile), which records it"
+            "once on Slurm (--executor slurm-resilient, or your profile), which records it"
         )
     if found.again:
         raise SlurmError(
-            f"a job of an earlier run left {min(found.again)} half-written: start again, and it "
-            "is made again"
+            f"a job of an earlier run left {min(found.again)} half-written: start again, and it is "
+            "made again"
         )

@@ -66,8 +66,8 @@ def call(
     named = [name for name in ("cluster", "clusters", "slurm_cluster") if job.resources.get(name)]
     if named:
         raise SlurmError(
-            f"resource {named[0]} is not supported: start the run on a login node of that "
-            "cluster, without it"
+            f"resource {named[0]} is not supported: start the run on a login node of that cluster, "
+            "without it"
         )
     account, partition = asked.get("account"), asked.get("partition")
     values = {

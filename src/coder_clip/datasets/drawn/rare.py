@@ -103,20 +103,20 @@ SPECIES: dict[str, dict[str, str]] = {
 "wing=black patch=bars"),
         "baltimore oriole": ("head=black bill=grey breast=orange belly=orange wing=black "
 "patch=bars tail=long"),
-        "orchard oriole": ("head=black bill=grey breast=brown belly=brown "
-"wing=black patch=bars tail=long"),
+        "orchard oriole": ("head=black bill=grey breast=brown belly=brown wing=black patch=bars "
+"tail=long"),
         "american robin": ("head=black face=ring bill=yellow breast=orange belly=orange wing=grey "
 "tail=long feet=yellow"),
-        "wood thrush": ("head=brown face=ring breast=white belly=white "
-"pattern=spots wing=brown feet=orange"),
+        "wood thrush": ("head=brown face=ring breast=white belly=white pattern=spots wing=brown "
+"feet=orange"),
         "song sparrow": ("head=brown face=brow beak=thick bill=grey breast=white belly=white "
 "pattern=streaks wing=brown tail=long feet=orange"),
         "house sparrow": ("head=brown cap=grey throat=black beak=thick breast=grey belly=grey "
 "wing=brown patch=white"),
         "tree sparrow": ("head=white cap=brown throat=black beak=thick breast=grey belly=grey "
 "wing=brown patch=white"),
-        "cedar waxwing": ("head=brown face=mask crest=pointed breast=brown "
-"belly=yellow wing=grey patch=red"),
+        "cedar waxwing": ("head=brown face=mask crest=pointed breast=brown belly=yellow wing=grey "
+"patch=red"),
         "bohemian waxwing": ("head=brown face=mask crest=pointed breast=brown belly=grey wing=grey "
 "patch=white"),
         "carolina chickadee": ("head=white cap=black throat=black breast=white belly=white "
@@ -126,18 +126,18 @@ SPECIES: dict[str, dict[str, str]] = {
         "tufted titmouse": "head=grey crest=pointed breast=white belly=white wing=grey tail=long",
         "barn swallow": "head=blue throat=red breast=brown belly=white wing=blue tail=forked",
         "tree swallow": "head=blue breast=white belly=white wing=blue tail=forked",
-        "belted kingfisher": ("head=blue crest=fan beak=long breast=white "
-"band=black belly=white wing=blue"),
+        "belted kingfisher": ("head=blue crest=fan beak=long breast=white band=black belly=white "
+"wing=blue"),
         "common kingfisher": ("head=blue throat=white beak=long breast=orange belly=orange "
 "wing=blue feet=red"),
-        "starling": ("head=black bill=yellow breast=black belly=black "
-"pattern=spots wing=black feet=orange"),
-        "little egret": ("head=white beak=long breast=white belly=white "
-"wing=white legs=long feet=black"),
+        "starling": ("head=black bill=yellow breast=black belly=black pattern=spots wing=black "
+"feet=orange"),
+        "little egret": ("head=white beak=long breast=white belly=white wing=white legs=long "
+"feet=black"),
         "great egret": ("head=white beak=long bill=yellow breast=white belly=white wing=white "
 "legs=long feet=black"),
-        "sacred ibis": ("head=black beak=curved breast=white belly=white "
-"wing=white legs=long feet=black"),
+        "sacred ibis": ("head=black beak=curved breast=white belly=white wing=white legs=long "
+"feet=black"),
         "eurasian hoopoe": ("head=orange crest=fan beak=curved breast=orange belly=white "
 "wing=black patch=bars"),
         "kestrel": ("head=grey face=mask beak=hooked bill=grey breast=white belly=white "
@@ -314,8 +314,8 @@ class Rare(DrawnDataset):
 
     name = "rare"
     about = (
-        "drawn birds whose names the embedded model hardly ever "
-        "read, the case that the method is for"
+        "drawn birds whose names the embedded model hardly ever read, the case that the method is "
+        "for"
     )
     version = 1
     classes = list(SPECIES)

@@ -149,9 +149,10 @@ def _take_class(module: Module, node: ast.ClassDef) -> None:
     header = [node.decorator_list, node.bases, node.keywords]
     statement = _add(module, node.name, [*header, *rest], [node])
     # of `Base[T]` the name Base
-    statement.bases += [
-        _name(base.value if isinstance(base, ast.Subscript) else base) for base in node.bases
-    ]
+    for base in node.bases:
+        if isinstance(base, ast.Subscript):
+            base = base.value
+        statement.bases.append(_name(base))
     statement.decorators = [_name(decorator) for decorator in node.decorator_list]
     for method in methods:
         _take_function(module, method, f"{node.name}.")
@@ -162,12 +163,15 @@ def _take_import(module: Module, node: ast.Import | ast.ImportFrom, package: str
     for alias in node.names:
         if isinstance(node, ast.Import):
             # `import a.b` binds a
-            bound = alias.asname or alias.name.partition(".")[0]
-            target = [alias.name if alias.asname else bound, ""]
+            bound, target = alias.name.partition(".")[0], [alias.name.partition(".")[0], ""]
+            if alias.asname:
+                bound, target = alias.asname, [alias.name, ""]
             module.imported.append(alias.name)
         else:
-            parts = package.split(".")
-            outer = parts[: len(parts) - node.level + 1] if node.level else []
+            outer: list[str] = []
+            if node.level:
+                parts = package.split(".")
+                outer = parts[: len(parts) - node.level + 1]
             origin = ".".join([*outer, *filter(None, [node.module])])
             bound, target = alias.asname or alias.name, [origin, alias.name]
             module.imported += [origin, f"{origin}.{alias.name}"]
@@ -220,8 +224,9 @@ class _Bare(ast.NodeTransformer):
     """
 
     def visit_Expr(self, node: ast.Expr) -> Any:
-        alone = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
-        return ast.Pass() if alone else self.generic_visit(node)
+        if isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            return ast.Pass()
+        return self.generic_visit(node)
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> Any:
         self.generic_visit(node)
@@ -341,9 +346,9 @@ class Code:
             below = self._source.joinpath(*dotted.split("."))
             files = (below / "__init__.py", below.with_name(f"{below.name}.py"))
             file = next((file for file in files if dotted and file.is_file()), None)
-            self._paths[dotted] = (
-                file.relative_to(self._source.parent).as_posix() if file is not None else ""
-            )
+            self._paths[dotted] = ""
+            if file is not None:
+                self._paths[dotted] = file.relative_to(self._source.parent).as_posix()
         return self._paths[dotted]
 
     def closure(self, roots: Iterable[tuple[str, str]], static: bool = False) -> Found:
@@ -388,8 +393,9 @@ class _Closure:
         An import does not count as a definition, like in `scan`.
         """
         block = self._code.module(path).blocks.get(key.removesuffix(DEFINED))
-        asks = key.endswith(DEFINED)
-        return "defined" if asks and block and not block.target else ""
+        if key.endswith(DEFINED) and block and not block.target:
+            return "defined"
+        return ""
 
     def _registering(self, path: str, static: bool) -> None:
         """Count what acts by being imported.
@@ -470,15 +476,10 @@ class _Closure:
     def _is_handed_on(self, path: str, cls: str, depth: int = 0) -> bool:
         """True if a class has a base of another program, which can call each of its methods."""
         blocks = self._code.module(path).blocks
-        for base in blocks[cls].bases if cls in blocks else ():
-            first, _, rest = base.partition(".")
-            target = blocks[first].target if first in blocks else []
-            if target:
-                # of `from . import module`, or of `from .module import Base`
-                whole = self._code.path(".".join(filter(None, target)))
-                place, name = (whole, rest) if rest else (self._code.path(target[0]), target[1])
-            else:
-                place, name = (path, base) if base in blocks else ("", base)
+        if cls not in blocks:
+            return False
+        for base in blocks[cls].bases:
+            place, name = self._place(path, base)
             if place and depth < 20:
                 if self._is_handed_on(place, name, depth + 1):
                     return True
@@ -487,6 +488,19 @@ class _Closure:
             ):
                 return True
         return False
+
+    def _place(self, path: str, base: str) -> tuple[str, str]:
+        """The module of this program that defines a base, or "", and the base's name there."""
+        blocks = self._code.module(path).blocks
+        first, _, rest = base.partition(".")
+        if first in blocks and blocks[first].target:
+            target = blocks[first].target
+            if rest:  # of `from . import module`
+                return self._code.path(".".join(filter(None, target))), rest
+            return self._code.path(target[0]), target[1]  # of `from .module import Base`
+        if base in blocks:
+            return path, base
+        return "", base
 
     def _is_own(self, path: str, decorator: str) -> bool:
         """True for a decorator of this program at the top level of a module."""

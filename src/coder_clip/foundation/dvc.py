@@ -209,12 +209,14 @@ class Store:
         # all failed, and none because it is missing: the remote itself does not answer
         if not absent and len(errors) == len(missing):
             raise NoRemote(f"remote not reached: {one_line(next(iter(errors.values())))}")
-        failed = {oid: MISSING if oid in absent else str(error) for oid, error in errors.items()}
-        failed |= no_files
+        failed = {oid: str(error) for oid, error in errors.items()}
+        failed |= dict.fromkeys(absent, MISSING) | no_files
         # all downloads are hashed, because the remote is not trusted
         for oid in missing:
             if oid not in failed and not self.good(oid):
-                failed[oid] = CORRUPT if os.path.isfile(self.path(oid)) else MISSING
+                failed[oid] = MISSING
+                if os.path.isfile(self.path(oid)):
+                    failed[oid] = CORRUPT
                 self._discard(oid)
         return failed
 
@@ -405,8 +407,9 @@ def _dvc(what: str, kind: type[UserError] = UserError) -> Iterator[None]:
     try:
         yield
     except (DvcException, ImportError, OSError) as error:
-        lacks = "is supported, but requires" in str(error) or isinstance(error, ImportError)
-        advice = "'make remote' installs what it needs" if lacks else "docs/sharing.md"
+        advice = "docs/sharing.md"
+        if "is supported, but requires" in str(error) or isinstance(error, ImportError):
+            advice = "'make remote' installs what it needs"
         raise kind(f"{what}: {one_line(error)} ({advice})") from error
 
 

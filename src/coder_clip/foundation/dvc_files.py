@@ -111,8 +111,9 @@ def _unknown_key(entry: Any, keys: set[str], place: str) -> str:
     place: for messages."""
     if not isinstance(entry, dict):
         return f"{place} is not a mapping"
-    unknown = sorted(map(str, entry.keys() - keys))
-    return f"{place} has the key '{one_line(unknown[0])}', which no record has" if unknown else ""
+    for unknown in sorted(map(str, entry.keys() - keys)):
+        return f"{place} has the key '{one_line(unknown)}', which no record has"
+    return ""
 
 
 def dump(document: Mapping[str, Any]) -> str:

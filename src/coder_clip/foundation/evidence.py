@@ -161,8 +161,9 @@ def hash_of_variable(name: str) -> str:
 
     "" if it is not set.
     """
-    value = os.environ.get(name)
-    return "" if value is None else hashlib.sha256(value.encode(errors="replace")).hexdigest()
+    if name not in os.environ:
+        return ""
+    return hashlib.sha256(os.environ[name].encode(errors="replace")).hexdigest()
 
 
 # ---- files ---------------------------------------------------------------------------------------
@@ -185,9 +186,12 @@ def _audit(event: str, arguments: tuple[Any, ...]) -> None:
         if not (flags & os.O_WRONLY or created):
             _saw_open(path)
     elif event in ("os.listdir", "os.scandir"):
-        full = _full("." if arguments[0] is None else arguments[0])
+        path = arguments[0]
+        if path is None:
+            path = "."
+        full = _full(path)
         if full:
-            _saw("listed" if _mode(full) else "absent", f"{full}/")
+            _saw(_there(full, "listed"), f"{full}/")
     elif event == "sqlite3.connect":
         _saw_open(arguments[0])
 
@@ -199,9 +203,9 @@ def _watched(look: Any) -> Any:
         try:
             result: os.stat_result = look(path, *arguments, **options)
         except (FileNotFoundError, NotADirectoryError):
-            _saw("absent", "" if options.get("dir_fd") else _full(path))
+            _saw("absent", _full(path, options.get("dir_fd")))
             raise
-        _saw("present", "" if options.get("dir_fd") else _full(path))
+        _saw("present", _full(path, options.get("dir_fd")))
         return result
 
     return noted
@@ -209,9 +213,16 @@ def _watched(look: Any) -> Any:
 
 def _watched_access(path: Any, *arguments: Any, **options: Any) -> bool:
     """`os.access`, noting paths that were looked for."""
-    full = "" if options.get("dir_fd") else _full(path)
-    _saw("present" if _mode(full) else "absent", full)
+    full = _full(path, options.get("dir_fd"))
+    _saw(_there(full, "present"), full)
     return _access(path, *arguments, **options)
+
+
+def _there(full: str, kind: str) -> str:
+    """The kind of evidence of a path: ``kind`` if something is there, else "absent"."""
+    if _mode(full):
+        return kind
+    return "absent"
 
 
 def _saw_open(path: Any) -> None:
@@ -223,9 +234,9 @@ def _saw_open(path: Any) -> None:
         _saw("read", full)
 
 
-def _full(path: Any) -> str:
-    """The absolute path; "" for a descriptor."""
-    if not isinstance(path, (str, bytes, os.PathLike)):
+def _full(path: Any, folder: int | None = None) -> str:
+    """The absolute path; "" for a descriptor, or below a folder that is one."""
+    if folder or not isinstance(path, (str, bytes, os.PathLike)):
         return ""
     return os.path.abspath(os.fsdecode(path))
 

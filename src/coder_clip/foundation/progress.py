@@ -17,7 +17,7 @@ class _Lines:
     """Streams that print tqdm's redrawn line as a new line each time, for log files."""
 
     def __init__(self, *streams: IO[str]) -> None:
-        self.streams = streams
+        self.streams = [*streams]
 
     def write(self, text: str) -> None:
         # tqdm redraws its line with "\r", which a log file would keep
@@ -50,16 +50,17 @@ def progress(
     wanted: False shows nothing. terminal: also write these lines to the terminal, for work that you
     may want to stop; under Snakemake, stderr is a log file.
     """
-    watched = sys.stderr.isatty()
-    beside = _terminal() if terminal and not watched else []
+    shown: dict[str, Any] = {"file": sys.stderr, "mininterval": 0.2, "ncols": None, "ascii": False}
+    if not sys.stderr.isatty():
+        lines = _Lines(sys.stderr)
+        if terminal:
+            lines.streams += _terminal()
+        shown = {"file": lines, "mininterval": LOG_SECONDS, "ncols": 100, "ascii": True}
     return tqdm(
         total=total,
         unit=unit,
         desc=description,
         disable=not wanted,
-        file=sys.stderr if watched else _Lines(sys.stderr, *beside),  # type: ignore[arg-type]
-        mininterval=0.2 if watched else LOG_SECONDS,
         maxinterval=LOG_SECONDS,
-        ncols=None if watched else 100,
-        ascii=not watched,
+        **shown,
     )

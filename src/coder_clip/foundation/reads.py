@@ -70,10 +70,14 @@ def lookup(config: Any, key: str) -> Any:
         method = getattr(method, "fget", method)
         if not method.__dict__.get("derived"):
             return ABSENT
-        arguments = [argument.removesuffix(")")] if argument != ")" else []
-        return plain(method(section, *arguments))
+        return plain(method(section, *_arguments(argument)))
     except Exception:  # whatever a key that is not of this configuration raises
         return ABSENT
+
+
+def _arguments(text: str) -> list[str]:
+    """The one argument of a call, or none, from the text behind its opening bracket."""
+    return [argument for argument in [text.removesuffix(")")] if argument]
 
 
 class _Keys(dict[str, Any]):
@@ -96,7 +100,7 @@ def keys_behind(config: Any, key: str) -> list[str]:
     try:
         member = getattr(_Section(_find(config, section_path), prefix, noted), name)
         if callable(member):
-            member(*([argument.removesuffix(")")] if argument != ")" else []))
+            member(*_arguments(argument))
     except Exception:  # whatever a method raises that gets a wrapper
         return [section_path]
     return sorted(noted)
@@ -194,9 +198,12 @@ class _Section:
         if not inspect.isfunction(method) or method.__module__.startswith("pydantic"):
             deciding(self)
             return getattr(self._section, name)
-        derives = "derived" in method.__dict__ and not isinstance(self._noted, _Keys)
-        call = self._noting(method) if derives else MethodType(method, self)
-        return call() if isinstance(member, property) else call
+        call: Callable[..., Any] = MethodType(method, self)
+        if "derived" in method.__dict__ and not isinstance(self._noted, _Keys):
+            call = self._noting(method)
+        if isinstance(member, property):
+            return call()
+        return call
 
     def _noting(self, method: Callable[..., T]) -> Callable[..., T]:
         """A derived method, bound to the section, whose calls note their result."""

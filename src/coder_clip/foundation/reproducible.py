@@ -59,7 +59,9 @@ def stored(rows: Tensor) -> Tensor:
 
     float64 ones are first rounded to STORED_BITS of a row's length.
     """
-    return on_grid(rows, STORED_BITS).float() if rows.dtype == torch.float64 else rows.float()
+    if rows.dtype == torch.float64:
+        rows = on_grid(rows, STORED_BITS)
+    return rows.float()
 
 
 def lengths(rows: Tensor) -> Tensor:

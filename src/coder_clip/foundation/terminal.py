@@ -16,7 +16,16 @@ WIDTH = 100_000  # wider than any terminal: a row is one line, to scroll, and fo
 
 def gigabytes(size: float) -> str:
     """A size on disk, given in gigabytes, as text: "12.3 GB", "40 MB", at least "1 MB"."""
-    return f"{size:,.1f} GB" if size >= 0.1 else f"{max(1, round(size * 1000))} MB"
+    if size >= 0.1:
+        return f"{size:,.1f} GB"
+    return f"{max(1, round(size * 1000))} MB"
+
+
+def counted(n: int, noun: str) -> str:
+    """A number with its noun: "1 image", "1,200 images"."""
+    if n == 1:
+        return f"1 {noun}"
+    return f"{n:,} {noun}s"
 
 
 def table(
@@ -78,9 +87,9 @@ def one_line_errors() -> Iterator[None]:
         # only what the user can repair is a message; any other error keeps its traceback
         if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT):
             raise
-        advice = (
-            "make room" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "check its permissions"
-        )
+        advice = "check its permissions"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            advice = "make room"
         print(
             f"coder-clip: error: {error.filename or 'a file'}: {error.strerror}; {advice}",
             file=sys.stderr,

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 
 import torch
 
-from ..datasets import corrections, listing, load_dataset
+from ..datasets import Dataset, corrections, listing, load_dataset
 from ..datasets.availability import look_at
 from ..datasets.base import ImageFiles
 from ..datasets.entry import entry
@@ -54,7 +55,7 @@ def check_config(
     the UserError counts them.
     """
     # In this order: data sets that are missing, data sets that are here, language model and
-    # encoders, and last the forecast, which needs the numbers of images: `_dataset` fills `sizes`.
+    # encoders, and last the forecast, which needs the numbers of images.
     if config.left_out:
         yield (
             f"left out, because they are not here or incomplete: {', '.join(config.left_out)}; "
@@ -62,32 +63,38 @@ def check_config(
         )
     yield from quick_checks.unused_corrections(config, file)
     problems: list[str] = []
-    sizes: dict[str, Sizes] = {}
-    lacking: list[str] = []  # data sets that the run does not download itself
     # if the data root is wrong, as if no published data set were here
     absent = [n for n in config.datasets if config.published(n)]
     downloaded: list[str] = []
-    try:
+    lacking: list[str] = []  # data sets that the run does not download itself
+    with _collecting(problems):
         downloaded = to_download(config)
         absent = absent_data(config)
         if here:  # a cluster is checked before the images are there
             lacking = [n for n in absent if n not in downloaded]
-        for name in lacking:
-            state = look_at(name, data_root(config.data_root))
-            problems.append("\n".join([f"data set {name}, below {state.folder}", *state.ways()]))
-    except UserError as error:
-        problems.append(str(error))
+        problems += _ways(config, lacking)
     for name in downloaded:
         size_text = look_at(name, data_root(config.data_root)).size
         yield f"data set {name}: the run downloads what is not here, {size_text}"
-    for name in absent:
-        if not here and name not in downloaded:
+    if not here:
+        for name in sorted({*absent} - {*downloaded}, key=absent.index):
             yield (
                 f"data set {name}: not here yet; 'coder-clip data check --config {file}' says how "
                 "to get it"
             )
     present = [name for name in config.datasets if name not in {*absent, *downloaded}]
-    yield from _collected((_dataset(config, name, sizes, deep) for name in present), problems)
+    sizes: dict[str, Sizes] = {}
+    for name in present:
+        with _collecting(problems):
+            data = _load(config, name)
+            if data is None:
+                yield (
+                    f"data set {name}: no images here, and none are needed: all their features are "
+                    f"in {config.results}"
+                )
+                continue
+            sizes[name] = quick_checks.sizes_of(config, name, data)
+            yield from _dataset(config, name, data, sizes[name][0], deep)
     parts = [_language_model(config)]
     if here:
         parts.append(_machine(config))  # before weights are loaded, which take memory of a GPU
@@ -99,32 +106,46 @@ def check_config(
     # without the size of each data set there is no estimate
     if here and all(name in sizes or config.published(name) for name in present):
         parts.append(quick_checks.forecast(config, gpus(config), sizes))
-    yield from _collected(parts, problems)
+    for part in parts:
+        with _collecting(problems):
+            yield from part
     problems = list(dict.fromkeys(problems))  # a device that is not here is named by each model
     if len(problems) == 1 and "\n" not in problems[0]:
         raise UserError(problems[0])
     yield from (f"problem: {problem}" for problem in problems)
     if lacking:
-        size = sum(entry(name).gigabytes for name in lacking)
-        root = data_root(config.data_root)
-        yield (
-            f"these data sets take {terminal.gigabytes(size)}, and "
-            f"{terminal.gigabytes(quick_checks.free(root))} are free in {root}; 'coder-clip data "
-            f"get --config {file}' gets all that may be downloaded"
-        )
-        if len(lacking) < len(config.datasets):
-            yield f"to run without what is not here: make reproduce CONFIG={file} ONLY_PRESENT=1"
+        yield from _room(config, file, lacking)
     if problems:
-        raise UserError(f"{len(problems)} problem{'s' if len(problems) > 1 else ''}, see above")
+        raise UserError(f"{terminal.counted(len(problems), 'problem')}, see above")
 
 
-def _collected(parts: Iterable[Iterator[str]], problems: list[str]) -> Iterator[str]:
-    """Yield the lines of all parts. An error ends its part only, and is added to ``problems``."""
-    for part in parts:
-        try:
-            yield from part
-        except UserError as error:
-            problems.append(str(error))
+def _ways(config: Config, lacking: list[str]) -> Iterator[str]:
+    """Yield how to get each of these data sets, in several lines."""
+    for name in lacking:
+        state = look_at(name, data_root(config.data_root))
+        yield "\n".join([f"data set {name}, below {state.folder}", *state.ways()])
+
+
+def _room(config: Config, file: Path, lacking: list[str]) -> Iterator[str]:
+    """Yield lines on the size of these data sets, and on how to run without them."""
+    size = sum(entry(name).gigabytes for name in lacking)
+    root = data_root(config.data_root)
+    yield (
+        f"these data sets take {terminal.gigabytes(size)}, and "
+        f"{terminal.gigabytes(quick_checks.free(root))} are free in {root}; 'coder-clip data get "
+        f"--config {file}' gets all that may be downloaded"
+    )
+    if len(lacking) < len(config.datasets):
+        yield f"to run without what is not here: make reproduce CONFIG={file} ONLY_PRESENT=1"
+
+
+@contextmanager
+def _collecting(problems: list[str]) -> Iterator[None]:
+    """Context of a part of the checks: an error ends it, and is added to ``problems``."""
+    try:
+        yield
+    except UserError as error:
+        problems.append(str(error))
 
 
 def _language_model(config: Config) -> Iterator[str]:
@@ -192,7 +213,9 @@ def weights(config: Config, name: str, load: bool = True, here: bool = True) -> 
             raise
         writable(Path(constants.HF_HUB_CACHE), "weights")
         # only a repository that the user named can lack open_clip's configuration file
-        needs = MODEL_CONFIG if model.model == f"hf-hub:{absent.repository}" else ""
+        needs = ""
+        if model.model == f"hf-hub:{absent.repository}":
+            needs = MODEL_CONFIG
         problem = _hub_problem(absent.repository, needs)
         if problem:
             raise UserError(
@@ -263,9 +286,9 @@ def unused_gpu(config: Config) -> Iterator[str]:
         return
     # the driver lists cards that torch, built for another CUDA, does not see
     if CARDS.is_dir() and any(CARDS.iterdir()):
-        built = (
-            f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built without CUDA"
-        )
+        built = "built without CUDA"
+        if torch.version.cuda:
+            built = f"built for CUDA {torch.version.cuda}"
         yield (
             f"warning: this machine has an NVIDIA GPU, and torch {torch.__version__} ({built}) "
             "cannot use it; 'nvidia-smi' shows the driver's CUDA version, "
@@ -273,46 +296,68 @@ def unused_gpu(config: Config) -> Iterator[str]:
         )
 
 
-def _dataset(config: Config, name: str, sizes: dict[str, Sizes], deep: bool) -> Iterator[str]:
-    """Yield lines on one data set; fills ``sizes`` at its name. UserError for the first problem.
+def _load(config: Config, name: str) -> Dataset | None:
+    """A data set; None if its images are not here, and only their features are needed."""
+    given = config.datasets[name]
+    if config.published(name):
+        if listing(name, given, config.data_root) is None:
+            return None
+        quick_checks.images(config, name)
+    return load_dataset(name, given, config.data_root, known_twins(config, name))
 
-    deep: decode every image.
+
+def _dataset(
+    config: Config, name: str, data: Dataset, images: Mapping[str, int], deep: bool
+) -> Iterator[str]:
+    """Yield lines on one data set. UserError for the first problem.
+
+    images: split -> number of images. deep: decode every image.
     """
     # From cheap to expensive: counts, shots, texts and pairs, and at the end the images themselves.
     # The first error ends the check of this data set, so a missing text is reported without
     # waiting for the images.
-    given = config.datasets[name]
-    if config.published(name) and listing(name, given, config.data_root) is None:
-        yield (
-            f"data set {name}: no images here, and none are needed: all their features are in "
-            f"{config.results}"
-        )
-        return
-    if config.published(name):
-        quick_checks.images(config, name)
-    data = load_dataset(name, given, config.data_root, known_twins(config, name))
-    sizes[name] = quick_checks.sizes_of(config, name, data)
-    images = sizes[name][0]  # split -> number of images
-    needed = list(images)
-    counted = ", ".join(f"{split} {n}" for split, n in images.items())
-    split = f" (split: {data.rule.what})" if isinstance(data, PublishedDataset) else ""
-    yield f"data set {name}: {len(data.classes)} classes; {counted} images{split}"
-    if isinstance(data, FolderDataset) and given.corrections:
-        labels = corrections.counts(data.corrections, data.split_of)
-        yield f"data set {name}: {corrections.said(**labels, file=str(given.corrections))}"
-    miscounted = data.miscounted() if isinstance(data, PublishedDataset) else None
-    if miscounted:
-        yield f"warning: data set {name}: {miscounted}; published numbers are not comparable"
+    yield from _counts(config, name, data, images)
     # val and test are the last two; for train the number of shots per class decides
-    refuse_unusable(data, needed[-2:], shots_needed(config, name), config.results)
+    refuse_unusable(data, [*images][-2:], shots_needed(config, name), config.results)
     # split, or "shots" -> ids of the images that are encoded
-    encoded = {split: data.split(split).ids for split in needed if split != "train"}
+    encoded = {split: data.split(split).ids for split in images if split != "train"}
     if config.few_shot(name):
         try:
             shots = shot_images(config, data.split("train"), data.classes)[0]
             encoded["shots"] = shots.ids
         except UserError as error:
             raise UserError(f"data set '{name}': {error}") from None
+    yield from _texts(config, name, data)
+    yield from _mistakes(name, data)
+    tested = set(data.split("test").labels.tolist())
+    untested = [f"'{c}'" for i, c in enumerate(data.classes) if i not in tested]
+    if untested:
+        yield f"data set {name}: no test image of {_some(untested)}, so it cannot be evaluated"
+    # features and drawn data sets have no image files
+    if isinstance(data, ImageFiles) and not isinstance(data, FeatureDataset):
+        yield from _image_files(config, name, data, encoded, deep)
+
+
+def _counts(config: Config, name: str, data: Dataset, images: Mapping[str, int]) -> Iterator[str]:
+    """Yield lines on the numbers of classes and images, on corrections, and on a wrong number."""
+    counted = ", ".join(f"{split} {n}" for split, n in images.items())
+    said = f"data set {name}: {len(data.classes)} classes; {counted} images"
+    file = config.datasets[name].corrections
+    if isinstance(data, PublishedDataset):
+        yield f"{said} (split: {data.rule.what})"
+        miscounted = data.miscounted()
+        if miscounted:
+            yield f"warning: data set {name}: {miscounted}; published numbers are not comparable"
+        return
+    yield said
+    if isinstance(data, FolderDataset) and file:
+        labels = corrections.counts(data.corrections, data.split_of)
+        yield f"data set {name}: {corrections.said(**labels, file=str(file))}"
+
+
+def _texts(config: Config, name: str, data: Dataset) -> Iterator[str]:
+    """Check the texts and the pairs of a data set; yields a line on pairs without effect."""
+    given = config.datasets[name]
     for file in given.text_files(name):
         load_text_set(file, name, data.classes)
     # the key of "llm" is checked once for all data sets
@@ -324,36 +369,48 @@ def _dataset(config: Config, name: str, sizes: dict[str, Sizes], deep: bool) -> 
         one_sided = pairs.one_sided()
         if one_sided:
             yield f"data set {name}: {one_sided}"
-    mistakes = warnings(data) if isinstance(data, FolderDataset) else []
+
+
+def _mistakes(name: str, data: Dataset) -> Iterator[str]:
+    """Yield warnings of labels, copies and near twins."""
+    mistakes: list[str] = []
+    if isinstance(data, FolderDataset):
+        mistakes += warnings(data)
     if isinstance(data, ImageFiles) and not isinstance(data, FeatureDataset):
         mistakes += lines(copies(data))
     yield from (f"warning: data set {name}: {line}" for line in mistakes)
     if isinstance(data, ImageFiles):
         yield from (f"data set {name}: {line}" for line in twins_said(twin_counts(data)))
-    tested = set(data.split("test").labels.tolist())
-    untested = [f"'{c}'" for i, c in enumerate(data.classes) if i not in tested]
-    if untested:
-        yield f"data set {name}: no test image of {_some(untested)}, so it cannot be evaluated"
-    if isinstance(data, FeatureDataset) or not isinstance(data, ImageFiles):
-        return  # features and drawn data sets have no image files
+
+
+def _image_files(
+    config: Config, name: str, data: ImageFiles, encoded: Mapping[str, Sequence[str]], deep: bool
+) -> Iterator[str]:
+    """Yield a line on images that cannot be read and are skipped; UserError if that is not allowed.
+
+    encoded: split, or "shots" -> ids of the images that are encoded.
+    """
     bad = _unreadable(data, [i for ids in encoded.values() for i in ids], deep)
-    if bad:
+    if not bad:
+        return
+    if config.features.on_error == "fail":
         first = next(iter(bad))
-        if config.features.on_error == "fail":
-            more = f" ({len(bad)} such images)" if len(bad) > 1 else ""
+        why = bad[first]
+        if len(bad) > 1:
+            why += f" ({len(bad)} such images)"
+        raise UserError(
+            f"data set '{name}': image cannot be read: {data.path(first)}: {why}; repair or remove "
+            "it, or set features.on_error: skip"
+        )
+    # a run can skip images, but not all images of a split
+    for split, ids in encoded.items():
+        if bad.keys() >= set(ids):
             raise UserError(
-                f"data set '{name}': image cannot be read: {data.path(first)}: {bad[first]}{more}; "
-                "repair or remove it, or set features.on_error: skip"
+                f"data set '{name}': none of {len(ids)} images of '{split}' can be read, the first "
+                f"is {ids[0]}"
             )
-        # a run can skip images, but not all images of a split
-        for split, ids in encoded.items():
-            if bad.keys() >= set(ids):
-                raise UserError(
-                    f"data set '{name}': none of {len(ids)} images of '{split}' can be read, the "
-                    f"first is {ids[0]}"
-                )
-        count = "1 image" if len(bad) == 1 else f"{len(bad)} images"
-        yield f"data set {name}: {count} cannot be read and will be left out: {_some([*bad])}"
+    count = terminal.counted(len(bad), "image")
+    yield f"data set {name}: {count} cannot be read and will be left out: {_some([*bad])}"
 
 
 def _unreadable(data: ImageFiles, ids: list[str], deep: bool) -> dict[str, str]:
@@ -386,5 +443,7 @@ def _unreadable(data: ImageFiles, ids: list[str], deep: bool) -> dict[str, str]:
 
 def _some(names: list[str]) -> str:
     """The first SHOWN names, and the number of the others."""
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
+    said = ", ".join(names[:SHOWN])
+    if len(names) > SHOWN:
+        said += f" and {len(names) - SHOWN} more"
+    return said

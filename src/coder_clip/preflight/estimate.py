@@ -190,7 +190,9 @@ def _seconds(config: Config, job: PlannedJob, gpu: bool, sizes: Mapping[str, Siz
     """Estimated seconds of a job, its start-up included. gpu: True if jobs that encode have one."""
     encodes = job.phase in ENCODES
     takes = need(config, job.phase, gpu and encodes, sizes, USUAL, **job.place).seconds
-    return START * (1 if encodes else 0.5) + takes
+    if not encodes:
+        return START / 2 + takes
+    return START + takes
 
 
 def _basis(config: Config, took: Mapping[str, float]) -> str:
@@ -202,4 +204,6 @@ def _basis(config: Config, took: Mapping[str, float]) -> str:
 
 def duration(hours: float) -> str:
     """Minutes or hours, in words."""
-    return f"{hours:,.1f} h" if hours >= 1.5 else f"{max(1, round(hours * 60))} min"
+    if hours >= 1.5:
+        return f"{hours:,.1f} h"
+    return f"{max(1, round(hours * 60))} min"

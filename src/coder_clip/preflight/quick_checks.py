@@ -9,7 +9,7 @@ import json
 import shutil
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from ..datasets import FEATURE_SETS, Dataset, load_dataset
 from ..datasets.availability import look_at, refuse_other_archives, refuse_small_disk
 from ..datasets.corrections import default_file
+from ..datasets.entry import Download
 from ..datasets.fetch import refusal
 from ..datasets.published import PublishedDataset, data_root, is_here
 from ..errors import UserError
@@ -159,15 +160,11 @@ def downloads(config: Config, names: Collection[str]) -> None:
     refuse_small_disk(by_name, root)
     features = [files[0] for name, files in by_name.items() if name in FEATURE_SETS and files]
     wanted = [d for name, files in by_name.items() if name not in FEATURE_SETS for d in files]
-    urls = [url for d in (*wanted, *features) for url in (d.url, *d.mirrors)]
-    with ThreadPoolExecutor() as pool:
-        # address -> why it does not give its file; "" if it does
-        why = dict(zip(urls, pool.map(refusal, urls), strict=True))
-    # a file is out of reach only if none of its addresses gives it
-    dead = [d for d in wanted if all(why[url] for url in (d.url, *d.mirrors))]
+    why = _refusals([*wanted, *features])
+    dead = [d for d in wanted if _is_dead(d, why)]
     # features are many small files, and the run goes on without a data set that it cannot download:
     # the first files tell whether there is any data set to go on with
-    dead_features = [d for d in features if all(why[url] for url in (d.url, *d.mirrors))]
+    dead_features = [d for d in features if _is_dead(d, why)]
     if len(dead_features) == len(config.datasets):
         hosts = sorted({f"{urlsplit(d.url).hostname} ({why[d.url]})" for d in dead_features})
         raise UserError(
@@ -188,6 +185,18 @@ def downloads(config: Config, names: Collection[str]) -> None:
         )
 
 
+def _refusals(files: Sequence[Download]) -> dict[str, str]:
+    """Address -> why it does not give its file, "" if it does; for all addresses of the files."""
+    urls = [url for d in files for url in (d.url, *d.mirrors)]
+    with ThreadPoolExecutor() as pool:
+        return dict(zip(urls, pool.map(refusal, urls), strict=True))
+
+
+def _is_dead(download: Download, why: Mapping[str, str]) -> bool:
+    """True if none of a file's addresses gives it."""
+    return all(why[url] for url in (download.url, *download.mirrors))
+
+
 def unreachable(config: Config) -> dict[str, str]:
     """Data sets of features that a run would download, and why it cannot.
 
@@ -201,16 +210,11 @@ def unreachable(config: Config) -> dict[str, str]:
     if not names or not only_features or set(names) == set(config.datasets):
         return {}
     root = data_root(config.data_root)
-    urls = {}  # data set -> the addresses of its first missing file
-    for name in names:
-        first = look_at(name, root).get[0]
-        urls[name] = (first.url, *first.mirrors)
-    flat = [url for of_name in urls.values() for url in of_name]
-    with ThreadPoolExecutor(len(flat)) as pool:
-        why = dict(zip(flat, pool.map(refusal, flat), strict=True))
+    first = {name: look_at(name, root).get[0] for name in names}  # the first missing file
+    why = _refusals([*first.values()])
     if not all(why.values()):
         return {}
-    return {name: f"{urlsplit(u[0]).hostname} ({why[u[0]]})" for name, u in urls.items()}
+    return {name: f"{urlsplit(d.url).hostname} ({why[d.url]})" for name, d in first.items()}
 
 
 def images(config: Config, name: str) -> None:

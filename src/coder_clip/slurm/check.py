@@ -53,7 +53,9 @@ def check_cluster(
     yield Finding("ok", f"{version}: partitions {', '.join(partitions)}")
     planned = plan(folder, file)
     counted = all(Paths(config.results).manifest(d).is_file() for d in config.datasets)
-    guessed = "" if counted else "; a guess, before 'snakemake manifest' has listed the images"
+    guessed = ""
+    if not counted:
+        guessed = "; a guess, before 'snakemake manifest' has listed the images"
     accepted = {}  # place -> resources of one of its jobs
     for place, jobs in by_place(planned.jobs).items():
         findings = _place(jobs, partitions, guessed)
@@ -148,11 +150,11 @@ def _place(jobs: list[Planned], partitions: dict[str, Partition], guessed: str) 
             found.append(Finding("note", f"{name}: it gets {', '.join(cut)}"))
         refusal = _refusal(job, asked)
         if refusal:
-            # if Slurm accepts the job with LITTLE, it refuses only the amounts
-            only_amounts = not _refusal(job, job.asked | LITTLE)
-            guess = guessed if only_amounts else ""
-            # one refusal says enough of a place
-            return [*found, Finding("note" if guess else "wrong", f"{name}: {refusal}{guess}")]
+            # one refusal says enough of a place; if Slurm accepts the job with LITTLE, it refuses
+            # only the amounts
+            if guessed and not _refusal(job, job.asked | LITTLE):
+                return [*found, Finding("note", f"{name}: {refusal}{guessed}")]
+            return [*found, Finding("wrong", f"{name}: {refusal}")]
         # `|` keeps the larger amount of each kind
         largest |= Counter({k: retry.number(asked, k) for k in retry.UNITS})
     amounts = ", ".join(f"{largest[k]} {unit}" for k, unit in retry.UNITS.items())
@@ -200,9 +202,12 @@ def shared(config: Config, file: Path) -> list[Folder]:
             folders.append(Folder(f"the images of {name}", root))
     for name, model in config.models.items():
         # "local-dir:FOLDER" or "hf-hub:NAME"; otherwise `pretrained` can be a file
-        named = model.model.removeprefix("local-dir:") if ":" in model.model else model.pretrained
-        place = Path(named or HF_HUB_CACHE)
+        named = model.pretrained
+        if ":" in model.model:
+            named = model.model.removeprefix("local-dir:")
         # weights that are not a file or folder here come from the hub's cache
-        weights = place if place.exists() else Path(HF_HUB_CACHE)
+        weights = Path(HF_HUB_CACHE)
+        if named and Path(named).exists():
+            weights = Path(named)
         folders.append(Folder(f"the weights of {name}", weights))
     return [f._replace(path=f.path.absolute()) for f in folders if f.path.exists()]

@@ -130,8 +130,10 @@ def _lines(file: Path) -> list[str]:
     """
     # a network file system can show the file later than the job ends
     for _ in range(2 * LATE):
-        text = file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
-        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        lines: list[str] = []
+        if file.is_file():
+            text = file.read_text(encoding="utf-8", errors="replace")
+            lines = [line.strip() for line in text.splitlines() if line.strip()]
         if lines:
             return lines
         time.sleep(0.5)

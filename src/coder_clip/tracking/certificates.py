@@ -154,10 +154,7 @@ def certified(
         notes = evidence.end()
     # the hash of the bytes that were written, whatever the file holds by now
     wrote = _table(notes, "wrote")
-    outputs = {path: wrote.get(os.path.relpath(path), "") for path in sorted(job.outputs)}
-    for path, sha in outputs.items():
-        if not sha:
-            raise UserError(f"{path} was not written by '{command}'")
+    outputs = _outputs(job, command, wrote)
     code = Code(Path("src").absolute())
     blocks = _blocks(code, notes)
     own = {*job.inputs, *outputs, *wrote}
@@ -170,6 +167,9 @@ def certified(
     # nobody can say which version of a changed file the job has read
     changed = [path for path, then in stamps.items() if _stamp(path) != then]
     changed += [path for path, sha in compiled.items() if hashes.sha(path) != sha]
+    doubt = ""
+    if changed:
+        doubt = f"{min(changed)} changed while it was made"
     Certificate(
         rule=job.rule,
         command=command,
@@ -181,8 +181,17 @@ def certified(
         files=files,
         outputs=outputs,
         versions=this_machine(),
-        doubt=f"{min(changed)} changed while it was made" if changed else "",
+        doubt=doubt,
     ).write(job.certificate(results))
+
+
+def _outputs(job: Job, command: str, wrote: dict[str, str]) -> dict[str, str]:
+    """Output -> sha256, as written. UserError for an output that was not written."""
+    outputs = {path: wrote.get(os.path.relpath(path), "") for path in sorted(job.outputs)}
+    for path, sha in outputs.items():
+        if not sha:
+            raise UserError(f"{path} was not written by '{command}'")
+    return outputs
 
 
 def _table(notes: list[list[Any]], kind: str) -> dict[str, Any]:

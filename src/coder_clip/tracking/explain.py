@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -72,14 +73,11 @@ def explain(table: str, row: str, column: str, config: str | Path | None = None)
     stated: dict[str, Certificate] = {}  # output -> the certificate that names it
     for job in here.judge.jobs:
         stated |= _stated(here, job)
-    if path not in stated or stated[path].outputs[path] != here.hashes.sha256(path):
-        why = (
-            f"{path} was edited since it was made"
-            if path in stated
-            else f"nothing certifies {path}"
-        )
-        command = shlex.join(["snakemake", path, "--configfile", str(config), "--cores", "1"])
-        raise UserError(f"{why}; '{command}' makes it again")
+    again = shlex.join(["snakemake", path, "--configfile", str(config), "--cores", "1"])
+    if path not in stated:
+        raise UserError(f"nothing certifies {path}; '{again}' makes it again")
+    if stated[path].outputs[path] != here.hashes.sha256(path):
+        raise UserError(f"{path} was edited since it was made; '{again}' makes it again")
     waiting = [path]
     # breadth first, so nearest first; the list grows in the loop
     for artefact in waiting:
@@ -96,14 +94,14 @@ def explain(table: str, row: str, column: str, config: str | Path | None = None)
         for module, blocks in made.blocks.items():
             found.sources.setdefault(module, {}).update(blocks)
         _origin(Path(artefact), found)
-        reading_table = path if artefact == path else ""
-        for i, sha in {**made.inputs, **made.files}.items():
-            if i not in stated:
-                # a file of the results that nothing certifies was made, not given
-                has_bytes = sha not in ("", PRESENT)
-                if has_bytes and not Path(i).is_relative_to(c.results):
-                    found.given[i] = sha
-            elif i not in waiting and _concerns(here.judge.makers[i], cells, reading_table):
+        reading_table = ""
+        if artefact == path:
+            reading_table = path
+        read = {**made.inputs, **made.files}
+        found.given |= _given(read, stated, c.results)
+        for i in read:
+            concerns = i in stated and _concerns(here.judge.makers[i], cells, reading_table)
+            if concerns and i not in waiting:
                 waiting.append(i)
     found.changed = _changed(here, [stated[path] for path in waiting])
     found.code = _code(found, here)
@@ -127,6 +125,19 @@ def _stated(here: Workspace, job: Job) -> dict[str, Certificate]:
     if certificate is None or certificate.doubt:
         return {}
     return dict.fromkeys(certificate.outputs, certificate)
+
+
+def _given(
+    read: Mapping[str, str], stated: Mapping[str, Certificate], results: Path
+) -> dict[str, str]:
+    """The files that no job has made, with their hashes, of all that a job has read."""
+    return {
+        path: sha
+        for path, sha in read.items()
+        # a file of the results that nothing certifies was made, not given
+        if path not in stated and not Path(path).is_relative_to(results)
+        if sha not in ("", PRESENT)
+    }
 
 
 def _changed(here: Workspace, stated: list[Certificate]) -> list[str]:
@@ -202,25 +213,56 @@ def lines(found: Explained, every: bool = False) -> list[str]:
 
     With every, each file with its hash and parameters.
     """
-    place = ", ".join(f"{k} {v}" for k, v in list(found.row.items())[:5] if v)
-    out = [f"{found.column} = {found.value}", f"  {found.table}: {place}"]
-    jobs = {a["command"]: a for a in found.artefacts}
-    out.append("made, nearest first")
-    for a in found.artefacts if every else jobs.values():
-        changed = f"  changed since: {a['changed']}" if a["changed"] else ""
-        if not every:
-            out.append(f"  {a['command']}{changed}")
-            continue
-        out.append(f"  {a['path']}  sha256 {a['sha256'][:16]}{changed}")
-        out.append(f"    {a['command']}")
-        out += [f"    {k}: {_short(v)}" for k, v in a["params"].items()]
-    out.append("from")
-    for p, sha in found.given.items():
-        out.append(f"  {p}  sha256 {sha[:16]}{'  changed since' if p in found.changed else ''}")
-    out += [f"  {p}  changed since" for p in found.changed if p not in found.given]
+    out = [*_heading(found), *_made(found, every), "from", *_read(found)]
     if every:
         for module, blocks in found.sources.items():
             out.append(f"  {module}: {', '.join(sorted(blocks))}")
+    out += _origins(found, every)
+    out += [_short(f"made with {versions}") for versions in found.versions]
+    out.append(f"code: {found.code}")
+    if every:
+        return [*out, f"again: {found.again}"]
+    # three lines remain: how many are left out, the code and the command
+    if len(out) >= SHORT:
+        left_out = out[SHORT - 3 : -1]
+        out = [*out[: SHORT - 3], f"… {len(left_out)} more lines: --all", out[-1]]
+    return [*out, f"again: {_short(found.again)}"]
+
+
+def _heading(found: Explained) -> list[str]:
+    place = ", ".join(f"{k} {v}" for k, v in list(found.row.items())[:5] if v)
+    return [f"{found.column} = {found.value}", f"  {found.table}: {place}", "made, nearest first"]
+
+
+def _made(found: Explained, every: bool) -> list[str]:
+    """The commands that have made something; with ``every`` each artefact of theirs."""
+    changed = {a["path"]: f"  changed since: {a['changed']}" for a in found.artefacts}
+    changed |= {a["path"]: "" for a in found.artefacts if not a["changed"]}
+    if not every:
+        jobs = {a["command"]: a for a in found.artefacts}
+        return [f"  {a['command']}{changed[a['path']]}" for a in jobs.values()]
+    out = []
+    for a in found.artefacts:
+        out.append(f"  {a['path']}  sha256 {a['sha256'][:16]}{changed[a['path']]}")
+        out.append(f"    {a['command']}")
+        out += [f"    {k}: {_short(v)}" for k, v in a["params"].items()]
+    return out
+
+
+def _read(found: Explained) -> list[str]:
+    """The files that no job has made, and what has changed since they were read."""
+    out = []
+    for path, sha in found.given.items():
+        line = f"  {path}  sha256 {sha[:16]}"
+        if path in found.changed:
+            line += "  changed since"
+        out.append(line)
+    return out + [f"  {path}  changed since" for path in found.changed if path not in found.given]
+
+
+def _origins(found: Explained, every: bool) -> list[str]:
+    """The provenance of texts and encoders; with ``every`` a line for each fact."""
+    out = []
     for title, origins in (("texts", found.texts), ("encoder", found.encoders)):
         for origin in origins:
             facts = [f"{k} {_short(v)}" for k, v in origin.items()]
@@ -228,13 +270,7 @@ def lines(found: Explained, every: bool = False) -> list[str]:
                 out += [f"{title}: {fact}" for fact in facts]
             else:
                 out.append(_short(f"{title}: {', '.join(facts)}"))
-    out += [_short(f"made with {versions}") for versions in found.versions]
-    out.append(f"code: {found.code}")
-    # three lines remain: how many are left out, the code and the command
-    if not every and len(out) >= SHORT:
-        left_out = out[SHORT - 3 : -1]
-        out = [*out[: SHORT - 3], f"… {len(left_out)} more lines: --all", out[-1]]
-    return [*out, f"again: {found.again if every else _short(found.again)}"]
+    return out
 
 
 def _short(value: Any) -> str:

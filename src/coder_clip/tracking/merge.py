@@ -34,30 +34,8 @@ def merge(config: str) -> list[str]:
     Inputs from earlier phases are those of the chosen sides. UserError if dvc.lock is not in
     conflict, or other files still are.
     """
-    unmerged = git("diff", "-z", "--name-only", "--relative", "--diff-filter=U").decode()
-    open_files = set(unmerged.split("\0")) - {""}
-    # the configuration says where results are
-    first = sorted(f for f in open_files if f.startswith("config/"))
-    if first:
-        raise UserError(
-            f"settle {', '.join(first)} first: it decides which results the merge wants"
-        )
-    t = stages.tracked(config)
-    own = {t.lock.as_posix(), t.yaml.as_posix()}  # files that this merge settles
-    if own.isdisjoint(open_files):
-        raise UserError(
-            f"{t.lock} is not in conflict; a run makes again what changed ('coder-clip status' "
-            "lists it)"
-        )
-    kept_files = sorted(f for f in open_files if any(stages.is_in(f, kept) for kept in t.kept))
-    others = sorted(
-        f for f in open_files - own if f not in kept_files and not f.startswith("tracked/")
-    )
-    if others:
-        raise UserError(
-            f"settle {', '.join(others)} first: results are compared with what the merge makes of "
-            "them"
-        )
+    t, kept_files = _conflict(config)
+    own = _own(t)
     with locked(alone=True):
         locks = {side: _entries(t, side) for side in SIDES}
         stated = {side: _certificates(t, locks[side]) for side in SIDES}
@@ -89,14 +67,52 @@ def merge(config: str) -> list[str]:
     return lines
 
 
+def _own(t: Tracked) -> set[str]:
+    """The files that a merge settles."""
+    return {t.lock.as_posix(), t.yaml.as_posix()}
+
+
+def _conflict(config: str) -> tuple[Tracked, list[str]]:
+    """The configuration, and its files in conflict that Git keeps (tables and metrics).
+
+    UserError if dvc.lock is not in conflict, or files still are that decide results.
+    """
+    unmerged = git("diff", "-z", "--name-only", "--relative", "--diff-filter=U").decode()
+    open_files = set(unmerged.split("\0")) - {""}
+    # the configuration says where results are
+    first = sorted(f for f in open_files if f.startswith("config/"))
+    if first:
+        raise UserError(
+            f"settle {', '.join(first)} first: it decides which results the merge wants"
+        )
+    t = stages.tracked(config)
+    if _own(t).isdisjoint(open_files):
+        raise UserError(
+            f"{t.lock} is not in conflict; a run makes again what changed ('coder-clip status' "
+            "lists it)"
+        )
+    kept_files = sorted(f for f in open_files if any(stages.is_in(f, kept) for kept in t.kept))
+    others = sorted(
+        f for f in open_files - _own(t) if f not in kept_files and not f.startswith("tracked/")
+    )
+    if others:
+        raise UserError(
+            f"settle {', '.join(others)} first: results are compared with what the merge makes of "
+            "them"
+        )
+    return t, kept_files
+
+
 def _entries(t: Tracked, side: str) -> dict[str, Any]:
     """Phase -> its entry in dvc.lock, on one side."""
     text = shown(side, t.lock)
     # without a conflict, the dvc.lock here is that of both sides
     if text is None and not in_conflict(t.lock):
         return t.entries()
+    if not text:
+        return {}
     try:
-        entries = read_lock(text, t.lock, t.outs_of) if text else {}
+        entries = read_lock(text, t.lock, t.outs_of)
     except DamagedLock:
         raise UserError(f"{t.lock} is damaged on the side '{SIDES[side]}'") from None
     t.check(entries)
@@ -128,8 +144,9 @@ def _choose(
             if not objections[name]:
                 chosen[phase.name] = side
                 made |= outputs
-                same = sides[OURS].get(phase.name) == sides[THEIRS].get(phase.name)
-                lines.append(f"{phase.name}: {'the same on both sides' if same else name}")
+                if sides[OURS].get(phase.name) == sides[THEIRS].get(phase.name):
+                    name = "the same on both sides"
+                lines.append(f"{phase.name}: {name}")
                 break
         if phase.name not in chosen:
             both = "; ".join(f"{name}: {why}" for name, why in objections.items())
@@ -148,7 +165,9 @@ def _objection(
 
     def sha(path: str) -> str:
         # results have the hashes of the sides, all other files those of the merged tree
-        return made.get(path, "") if path in here.judge.makers else here.judge.sha(path)
+        if path in here.judge.makers:
+            return made.get(path, "")
+        return here.judge.sha(path)
 
     for job in jobs:
         certificate = stated[job.name]

@@ -265,16 +265,10 @@ def _record_all(
 
     entries: phase -> its entry in dvc.lock so far, which a phase that is not whole keeps."""
     t, before = here.t, hashes_of(entries)
-    never: list[str] = []  # phases that were never made
     outcome.lines += _records_without_configuration()
     outcome.lines += _replace_yaml(here)
-    for state in states:
-        if state.whole:
-            continue
-        name = state.phase.name
-        outcome.refused[name] = state.why(t)
-        if name not in before and not any(map(os.path.exists, state.outputs)):
-            never.append(name)
+    outcome.refused |= {state.phase.name: state.why(t) for state in states if not state.whole}
+    never = [state.phase.name for state in states if _never_made(state, before)]
     whole = [state for state in states if state.whole]
     for state in whole:
         here.remove_old_certificates(state)
@@ -293,12 +287,19 @@ def _record_all(
     elif never:
         outcome.lines.append(f"not made yet, so not recorded: {', '.join(never)}")
     if outcome.changed:
+        commands = f"coder-clip push{option(t)} && git push"
         share = _to_share(here)
-        add = f"git add {shlex.join(share)} && git commit && " if share else ""
-        commands = f"{add}coder-clip push{option(t)} && git push"
+        if share:
+            commands = f"git add {shlex.join(share)} && git commit && {commands}"
         outcome.lines.append(f"recorded in DVC: {', '.join(outcome.changed)}; to share: {commands}")
     elif outs and not outcome.refused:
         outcome.lines.append("everything is recorded in DVC")
+
+
+def _never_made(state: State, before: Mapping[str, Any]) -> bool:
+    """True for a phase that is neither here nor recorded. before: phase -> what is recorded."""
+    here = state.whole or any(map(os.path.exists, state.outputs))
+    return not here and state.phase.name not in before
 
 
 def _write(
@@ -464,4 +465,6 @@ def aside(paths: Iterable[str], why: str) -> str:
 
 def some(paths: list[str]) -> str:
     """The first path, and how many more there are."""
-    return paths[0] if len(paths) == 1 else f"{paths[0]} (and {len(paths) - 1} more)"
+    if len(paths) == 1:
+        return paths[0]
+    return f"{paths[0]} (and {len(paths) - 1} more)"

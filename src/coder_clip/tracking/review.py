@@ -327,36 +327,37 @@ class _Review:
         job = _job(phase, stated)
         if job is None:
             return f"'{one_line(stated.command, 80)}' is not a command of this phase"
-        outside = [p for p in stated.outputs if self._t.out_of(p) not in self._t.outs(phase)]
-        if outside:
-            return f"{one_line(outside[0])} is not an output of this phase"
+        for path in stated.outputs:
+            if self._t.out_of(path) not in self._t.outs(phase):
+                return f"{one_line(path)} is not an output of this phase"
         unchecked += [f"environment variable {name}" for name in stated.variables]
         values = {k: v for k, v in stated.values.items() if IMAGES not in k}
         unchecked += [f"the images behind {key}" for key in stated.values.keys() - values.keys()]
         files = {p: sha for p, sha in stated.files.items() if sha == "" or os.path.lexists(p)}
         unchecked += [f"{path}, not in the commit" for path in stated.files.keys() - files.keys()]
-
-        def sha(path: str) -> str:
-            claimed = stated.outputs.get(path) or stated.inputs.get(path) or files.get(path, "")
-            if is_below(path) and os.path.lexists(path):
-                actual = self._judge.hashes.sha(path)
-                if actual == claimed or not path.endswith("/"):
-                    return actual
-                # files that Git ignores can be in a folder
-                unchecked.append(f"the names in {path}")
-                return claimed
-            if path in self._record.places:
-                return self._judge.hashes.sha256(str(self._record.places[path]))
-            if claimed:
-                unchecked.append(f"the bytes of {path}, not in our cache")
-            # another certificate says what it made
-            return self._made.get(path, claimed)
-
         kept = replace(stated, variables={}, values=values, files=files)
         try:
-            return self._judge.objection(kept, job, sha)
+            return self._judge.objection(kept, job, lambda path: self._sha(path, kept, unchecked))
         except (RecursionError, OSError, ValueError) as error:
             return one_line(f"it cannot be compared: {error}")
+
+    def _sha(self, path: str, stated: Certificate, unchecked: list[str]) -> str:
+        """The sha256 of a file that a certificate names; adds what cannot be checked."""
+        of_file = stated.files.get(path, "")
+        claimed = stated.outputs.get(path) or stated.inputs.get(path) or of_file
+        if is_below(path) and os.path.lexists(path):
+            actual = self._judge.hashes.sha(path)
+            if actual == claimed or not path.endswith("/"):
+                return actual
+            # files that Git ignores can be in a folder
+            unchecked.append(f"the names in {path}")
+            return claimed
+        if path in self._record.places:
+            return self._judge.hashes.sha256(str(self._record.places[path]))
+        if claimed:
+            unchecked.append(f"the bytes of {path}, not in our cache")
+        # another certificate says what it made
+        return self._made.get(path, claimed)
 
 
 def _job(phase: Phase, stated: Certificate) -> Job | None:

@@ -77,7 +77,7 @@ def pull(config: str, remote: str | None = None, jobs: int | None = None) -> Sha
                 files |= store.files(out, oid)
             done.lines += _put(store, hashes, outs, files)
             # read again: another program can have changed a file meanwhile
-            wrong = [p for p, md5 in files.items() if not os.path.isfile(p) or hashes.md5(p) != md5]
+            wrong = _wrong(files, hashes)
             if wrong:
                 done.failed[name] = f"{some(wrong)} changed meanwhile"
         _put_certificates(t, store, {name: objects[name] for name in done.failed}, bad)
@@ -91,16 +91,28 @@ def pull(config: str, remote: str | None = None, jobs: int | None = None) -> Sha
         for name, why in done.failed.items()
     ]
     with suppress(UserError):
-        here = Workspace(t)
-        jobs_to_run = [job for job in here.judge.jobs if job.name in here.judge.outdated]
-        outdated = [path for job in jobs_to_run for path in job.outputs if os.path.isfile(path)]
-        if outdated:
-            done.lines.append(
-                f"{some(outdated)} will be made again; 'coder-clip status{option(t)}' tells the "
-                "reasons"
-            )
-        here.hashes.save()
+        done.lines += _outdated(t)
     return done
+
+
+def _wrong(files: Mapping[str, str], hashes: Hashes) -> list[str]:
+    """The files (path -> object) that are missing or have other content."""
+    return [
+        path for path, md5 in files.items() if not os.path.isfile(path) or hashes.md5(path) != md5
+    ]
+
+
+def _outdated(t: Tracked) -> list[str]:
+    """A line about files that are here and that a run will make again, if there are any."""
+    here = Workspace(t)
+    jobs = [job for job in here.judge.jobs if job.name in here.judge.outdated]
+    outdated = [path for job in jobs for path in job.outputs if os.path.isfile(path)]
+    here.hashes.save()
+    if not outdated:
+        return []
+    return [
+        f"{some(outdated)} will be made again; 'coder-clip status{option(t)}' tells the reasons"
+    ]
 
 
 def _put(
@@ -123,9 +135,8 @@ def _put(
     # remove the rest that the phase does not have; another pull brings it back
     for path in {*broken, *other} - {*files, *unsaved}:
         os.unlink(path)
-    for path, md5 in files.items():
-        if not os.path.isfile(path) or hashes.md5(path) != md5:
-            store.place(path, md5)
+    for path in _wrong(files, hashes):
+        store.place(path, files[path])
     return lines
 
 

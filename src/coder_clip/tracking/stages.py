@@ -55,7 +55,9 @@ class Tracked:
     @cached_property
     def folder(self) -> Path:
         """Folder of dvc.yaml and dvc.lock."""
-        return Path() if self.config == DEFAULT else Path("tracked") / Path(self.config).stem
+        if self.config == DEFAULT:
+            return Path()
+        return Path("tracked") / Path(self.config).stem
 
     @property
     def yaml(self) -> Path:
@@ -70,8 +72,10 @@ class Tracked:
         """The results folder."""
         # only the folder's name is needed, so nothing else of the file is checked here
         document = read_yaml(Path(self.config))
-        given = document.get("results") if isinstance(document, dict) else None
-        return Path(os.path.normpath(given if isinstance(given, str) else "results")).as_posix()
+        root = "results"
+        if isinstance(document, dict) and isinstance(document.get("results"), str):
+            root = document["results"]
+        return Path(os.path.normpath(root)).as_posix()
 
     def holds(self, theirs: str) -> bool:
         """True if other results are in the same folder, or in a folder of a phase of this.
@@ -152,7 +156,9 @@ class Tracked:
         """
         stages: dict[str, Any] = {}
         # commands run at the top of the repository
-        workdir = {} if self.folder == Path() else {"wdir": "../.."}
+        workdir = {}
+        if self.folder != Path():
+            workdir = {"wdir": "../.."}
         config = shlex.quote(self.config)
         for phase in phases():
             own_jobs = [job for job in jobs if job.phase == phase.name]
@@ -163,16 +169,6 @@ class Tracked:
             made.add(self.outs(phase)[-1])  # the certificates
             others = [other for other in phases() if other != phase]
             deps = [out for other in others for out in self.outs(other) if out in read]
-            kept = self.keeps(phase)
-            kinds: dict[str, list[dict[str, Any]]] = {"outs": [], "metrics": []}
-            for out in self.outs(phase):
-                if out not in made:
-                    continue
-                # Git keeps some outputs, so DVC's cache does not
-                options = {"cache": False} if out in kept else {}
-                # DVC must not delete results before a stage, because most of them stay
-                options["persist"] = True
-                kinds["metrics" if METRICS in out else "outs"].append({out: options})
             use = uses.get(phase.name, Use((), (), whole=True))
             # the run checks its phase, so that nothing else starts Snakemake once more
             cmd = (
@@ -182,10 +178,30 @@ class Tracked:
             deps += use.files
             if use.whole:
                 deps.append(self.config)
-            params = [{self.config: list(use.keys)}] if use.keys else []
-            stage = {"cmd": cmd, "deps": sorted(deps), "params": params, **kinds}
+            stage: dict[str, Any] = {"cmd": cmd, "deps": sorted(deps)}
+            if use.keys:
+                stage["params"] = [{self.config: list(use.keys)}]
+            stage |= self._made(phase, made)
             stages[phase.name] = workdir | {key: value for key, value in stage.items() if value}
         return stages
+
+    def _made(self, phase: Phase, made: set[str]) -> dict[str, list[dict[str, Any]]]:
+        """The outputs and the metrics of a phase, as dvc.yaml lists them."""
+        kept = self.keeps(phase)
+        outs, metrics = [], []
+        for out in self.outs(phase):
+            if out not in made:
+                continue
+            # DVC must not delete results before a stage, because most of them stay
+            options = {"persist": True}
+            # Git keeps some outputs, so DVC's cache does not
+            if out in kept:
+                options = {"cache": False, "persist": True}
+            if METRICS in out:
+                metrics.append({out: options})
+            else:
+                outs.append({out: options})
+        return {"outs": outs, "metrics": metrics}
 
     def yaml_text(self, jobs: Iterable[Job], uses: Mapping[str, Use]) -> str:
         """The text of dvc.yaml."""
@@ -309,7 +325,9 @@ def _write_changed(path: Path, text: str) -> None:
 
 def option(t: Tracked) -> str:
     """The option that names a configuration in a suggested command; "" for the default."""
-    return "" if t.config == DEFAULT else f" --config {shlex.quote(t.config)}"
+    if t.config == DEFAULT:
+        return ""
+    return f" --config {shlex.quote(t.config)}"
 
 
 def is_below(path: str) -> bool:

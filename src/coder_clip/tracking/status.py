@@ -73,18 +73,16 @@ def _line(here: Workspace, state: State, pushed: str | dict[str, bool], moved: s
                 why.setdefault(path, FOLLOWS)
     moved.update(why)
     entry = here.recorded.get(name)
-    if entry is None:
-        recorded = sent = "no"
-    else:
-        same = not why and not state.extra and here.hashes_of_outs(state) == entry
-        recorded = "yes" if same else "an earlier version"
+    recorded = sent = "no"
+    if entry is not None:
+        recorded = "an earlier version"
+        if not why and not state.extra and here.hashes_of_outs(state) == entry:
+            recorded = "yes"
         # a text says for all phases why the remote is not known
         if isinstance(pushed, str):
             sent = pushed
         elif pushed.get(name):
             sent = "yes"
-        else:
-            sent = "no"
     counts = Counter(why.values())
     # a reason of its own says more than one that follows from an earlier phase
     own = {text: n for text, n in counts.items() if text != FOLLOWS} or counts

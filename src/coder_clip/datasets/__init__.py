@@ -148,7 +148,9 @@ def load_templates(name: str, config: Described) -> Templates:
         if kind in given:  # replaces the few-shot wording, too
             given[f"{kind}_few_shot"] = ""
     templates = dataclasses.replace(base, **given)  # type: ignore[arg-type]
-    return with_articles(templates) if own_classes else templates
+    if own_classes:
+        return with_articles(templates)
+    return templates
 
 
 def with_articles(templates: Templates) -> Templates:

@@ -16,7 +16,7 @@ from . import load_below
 from .base import SPLITS
 from .entry import ByHand, Download, Entry, entry
 from .fetch import checksum_like, fetch
-from .published import PublishedDataset, changed_files, find_place, has_lists
+from .published import Place, PublishedDataset, changed_files, find_place, has_lists
 from .unpack import unpack
 
 Say = Callable[[str], None]
@@ -89,7 +89,7 @@ def look_at(name: str, root: Path) -> Findings:
     """
     found = entry(name)
     place = find_place(name, found, root)
-    folder = place.folder if place else root / found.folders[0]
+    folder = _folder(place, found, root)
     result = Findings(name, found.title, folder, terms=f"{found.licence}; see {found.homepage}")
     # a download counts as here by what it gives, so files that came another way are kept
     result.get = [d for d in found.downloads if not _is_there(d, found, root, place is not None)]
@@ -106,33 +106,13 @@ def look_at(name: str, root: Path) -> Findings:
         data = load_below(name, root)
     except UserError as error:
         result.problems.append(str(error))
-        # the files that were read are at fault: the lists, or, without lists, the folders of images
-        if found.loader == "features":
-            wanted = changed_files(found, folder) or rule.needs
-            at_fault = [d for d in found.downloads if d.gives in wanted]
-        elif rule.needs:
-            at_fault = [d for d in found.downloads if d.gives in rule.needs]
-        else:
-            at_fault = [d for d in found.downloads if _is_images(d, found)]
-        result.get += [d for d in at_fault if d not in result.get]
+        result.get += [d for d in _at_fault(found, folder) if d not in result.get]
         return result
     counts = ", ".join(f"{split} {n:,}" for split, n in data.counts.items())
     result.here += [f"images in {place.images}", f"{counts} (split: {data.rule.what})"]
     missing = data.missing()
     if missing:
-        total = sum(data.counts.values())
-        some = f"{len(missing):,} of {total:,} images"
-        result.problems.append(f"{some} are missing or empty, first {missing[0]}")
-        # a damaged list names images that nobody has: get the list again, not the images
-        other_files = changed_files(found, place.folder)
-        changed = [d for d in found.downloads if d.gives in other_files]
-        if changed:
-            names = " + ".join(d.gives for d in changed)
-            result.problems[-1] += f"; {names} lists them, and is not the published file"
-            result.get = changed
-        # the lists are right, so the images themselves are incomplete: get their archive again
-        if not result.get:
-            result.get = [d for d in found.downloads if d.gives.split("/")[-1] == place.images.name]
+        _report_missing(missing, data, result)
     miscounted = data.miscounted()
     if miscounted:
         result.problems.append(miscounted)
@@ -141,6 +121,42 @@ def look_at(name: str, root: Path) -> Findings:
     if not result.problems:
         result.get, result.by_hand = [], []  # nothing else is needed
     return result
+
+
+def _folder(place: Place | None, found: Entry, root: Path) -> Path:
+    """The data set's folder; before it is here, the folder that a download makes."""
+    if place is None:
+        return root / found.folders[0]
+    return place.folder
+
+
+def _at_fault(found: Entry, folder: Path) -> list[Download]:
+    """The downloads that can mend what could not be read: lists, or, without lists, images."""
+    rule = found.splits[0]
+    if found.loader == "features":
+        wanted = changed_files(found, folder) or rule.needs
+        return [d for d in found.downloads if d.gives in wanted]
+    if rule.needs:
+        return [d for d in found.downloads if d.gives in rule.needs]
+    return [d for d in found.downloads if _is_images(d, found)]
+
+
+def _report_missing(missing: list[str], data: PublishedDataset, result: Findings) -> None:
+    """Add the problem of missing images, and the downloads that bring them."""
+    found, place = data.entry, data.place
+    total = sum(data.counts.values())
+    some = f"{len(missing):,} of {total:,} images"
+    result.problems.append(f"{some} are missing or empty, first {missing[0]}")
+    # a damaged list names images that nobody has: get the list again, not the images
+    other_files = changed_files(found, place.folder)
+    changed = [d for d in found.downloads if d.gives in other_files]
+    if changed:
+        names = " + ".join(d.gives for d in changed)
+        result.problems[-1] += f"; {names} lists them, and is not the published file"
+        result.get = changed
+    # the lists are right, so the images themselves are incomplete: get their archive again
+    if not result.get:
+        result.get = [d for d in found.downloads if d.gives.split("/")[-1] == place.images.name]
 
 
 def _compare(data: PublishedDataset, result: Findings) -> None:
@@ -216,7 +232,7 @@ def get(
         return result  # perhaps on a root that is read-only
     with _one_at_a_time(name, root, say):
         place = find_place(name, found, root)
-        folder = place.folder if place else root / found.folders[0]
+        folder = _folder(place, found, root)
         downloaded: list[Download] = []
         wanted = look_at(name, root).get  # another call may just have brought something
         # more than once if only the new lists show that images are missing
@@ -244,7 +260,9 @@ def get(
 def _one_at_a_time(name: str, root: Path, say: Say) -> Iterator[None]:
     """Hold the data set's lock; afterwards remove the lock file and empty folders of downloads."""
     # sets of features may share a folder
-    place = name if entry(name).loader != "features" else entry(name).folders[0].replace("/", "-")
+    place = name
+    if entry(name).loader == "features":
+        place = entry(name).folders[0].replace("/", "-")
     lock, downloads = FileLock(root / f".{place}.lock"), root / DOWNLOADS
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -345,7 +363,9 @@ def _unpack_brought(name: str, found: Entry, root: Path, folder: Path, say: Say)
                 raise UserError(
                     f"{archive}: checksum {checksum}, published: {published}; fetch it again"
                 )
-        target = folder if hand.archive.has_folder else folder / hand.gives
+        target = folder / hand.gives
+        if hand.archive.has_folder:
+            target = folder
         say(
             f"{name}: unpacking {archive} into {target}; the archive is kept; you may delete it "
             "afterwards"
@@ -373,7 +393,9 @@ def _is_there(download: Download, found: Entry, root: Path, images: bool) -> boo
     needed = [file for file in download.brings if file in found.splits[0].needs]
     if not all(_exists(file, found, root) for file in needed):
         return False
-    return images if _is_images(download, found) else _exists(download.gives, found, root)
+    if _is_images(download, found):
+        return images
+    return _exists(download.gives, found, root)
 
 
 def _is_images(download: Download, found: Entry) -> bool:

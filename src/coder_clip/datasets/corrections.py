@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 from ..errors import UserError
 from ..foundation.artifacts import write_text
+from ..foundation.terminal import counted
 from .base import SPLITS
 
 HEADER = ["image", "from", "to"]
@@ -111,9 +112,9 @@ def said(corrected: int, left_out: int, splits: Mapping[str, int], file: str) ->
     # labels are corrected that a method got wrong.
     parts = []
     if corrected or not left_out:
-        parts.append("1 label corrected" if corrected == 1 else f"{corrected} labels corrected")
+        parts.append(f"{counted(corrected, 'label')} corrected")
     if left_out:
-        parts.append("1 photo left out" if left_out == 1 else f"{left_out} photos left out")
+        parts.append(f"{counted(left_out, 'photo')} left out")
     where = ", ".join(f"{split} {n}" for split, n in splits.items())
     details = [text for text in (where, file) if text]
     return f"{', '.join(parts)} ({'; '.join(details)})"

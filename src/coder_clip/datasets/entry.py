@@ -215,7 +215,9 @@ class Entry(Strict):
     @property
     def n_classes(self) -> int:
         """Number of classes, without the second that importing open_clip takes."""
-        return 1000 if self.classes == "open_clip" else len(self.class_names())
+        if self.classes == "open_clip":
+            return 1000
+        return len(self.class_names())
 
     def make_templates(self) -> Templates:
         """The paper's sentences, replaced where the entry has its own.
@@ -278,8 +280,11 @@ def table() -> str:
         e = entry(name)
         # a data set with several rules: its own columns are in the first row only
         for i, rule in enumerate(e.splits):
-            counts = " / ".join(f"{rule.counts[s]:,}" if s in rule.counts else "–" for s in SPLITS)
-            fetched = "data get" if e.downloads else "by hand"
+            numbers = dict.fromkeys(SPLITS, "–") | {s: f"{n:,}" for s, n in rule.counts.items()}
+            counts = " / ".join(numbers[split] for split in SPLITS)
+            fetched = "by hand"
+            if e.downloads:
+                fetched = "data get"
             needed = [f"`{h.gives}`" for h in e.by_hand]
             if needed and e.downloads:
                 fetched = f"data get; by hand: {', '.join(needed)}"

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import httpx2
 from tqdm import tqdm
@@ -46,7 +47,8 @@ def fetch(
     asks for). UserError, and no ``target``: no connection, refused by the server, repeatedly
     interrupted, wrong checksum.
     """
-    urls = [urls] if isinstance(urls, str) else list(urls)
+    if isinstance(urls, str):
+        urls = [urls]
     if target.exists():
         if checksum is None or checksum_like(target, checksum) == checksum:
             return
@@ -123,7 +125,8 @@ def _complete(url: str, part: Path, target: Path, wait: float, checked: bool) ->
             if status < 500 and status not in (408, 429):
                 raise UserError(f"{url}: {problem}; {by_hand}") from None
             after = error.response.headers.get("Retry-After", "")
-            asked = min(float(after), LONGEST) if after.isdecimal() else 0.0
+            if after.isdecimal():
+                asked = min(float(after), LONGEST)
         # ImportError, ValueError: a proxy of the environment that httpx2 cannot use
         except (httpx2.RequestError, httpx2.InvalidURL, ImportError, ValueError) as error:
             problem = one_line(error)
@@ -136,11 +139,9 @@ def _complete(url: str, part: Path, target: Path, wait: float, checked: bool) ->
         else:
             failures += 1
         if failures >= TRIES:
-            then = (
-                f", after {have:,} bytes. They are kept: run again to go on"
-                if have
-                else "; try again later"
-            )
+            then = "; try again later"
+            if have:
+                then = f", after {have:,} bytes. They are kept: run again to go on"
             raise UserError(f"{url}: {problem}, {TRIES} times in a row{then}")
         time.sleep(max(wait * 2**failures, asked))
 
@@ -157,23 +158,16 @@ def _append(url: str, part: Path, checked: bool) -> None:
     # The file on the server may have changed since the first bytes came. A checksum shows that.
     # Without one, the version that they belong to is noted: with If-Range a server sends the rest
     # of that version or a whole new file, and bytes of an unknown version are not used.
-    have, version = _size(part), _version_file(part)
-    known = version.read_text() if version.is_file() and not checked else ""
-    if have and not known and not checked:
-        part.write_bytes(b"")
-        have = 0
+    known = ""
+    if not checked:
+        known = _known_version(part)
+    have = _size(part)
     headers = {"User-Agent": "coder-clip", "Accept-Encoding": "identity"}
     if have:
         headers["Range"] = f"bytes={have}-"
     if have and known:
         headers["If-Range"] = known
-    try:
-        client = httpx2.Client(timeout=TIMEOUT, follow_redirects=True)
-    except OSError as error:
-        raise UserError(
-            f"certificates cannot be read ({one_line(error)}); see SSL_CERT_FILE, SSL_CERT_DIR"
-        ) from None
-    with client, client.stream("GET", url, headers=headers) as response:
+    with _client() as client, client.stream("GET", url, headers=headers) as response:
         # 416: the server has no bytes after these; the file is whole, or it is another one
         if response.status_code == 416 and have:
             if response.headers.get("Content-Range") == f"bytes */{have}":
@@ -190,44 +184,76 @@ def _append(url: str, part: Path, checked: bool) -> None:
             )
         blocks = response.iter_raw()
         first = next(blocks, b"")
-        kind = response.headers.get("Content-Type", "").lower()
-        instead = [what for what, begins in NO_FILE.items() if begins.match(first)]
-        if kind.startswith("text/html"):
-            instead = ["a web page"]
-        if instead:
-            raise UserError(
-                f"{url}: answers with {instead[0]} in the place of the file; open it in a browser"
-            )
-        span = re.match(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
-        resumes = response.status_code == 206  # else the server sends the whole file
-        answered = _version(response)
-        other_part = not (span and int(span[1]) == have)  # not the bytes that were asked for
-        other_file = bool(known and answered and known != answered)
-        # bytes of another place or version must not be appended: begin again
-        if resumes and have and (other_part or other_file):
-            part.write_bytes(b"")
-            return _append(url, part, checked)
-        if not resumes and not checked:
-            version.write_text(answered)
-        total = int(span[2] if span and resumes else response.headers.get("Content-Length", 0))
-        watched = sys.stderr.isatty()
-        bar = tqdm(
-            desc=url.rsplit("/", 1)[-1],
-            initial=have if resumes else 0,
-            total=total or None,
-            unit="B",
-            unit_scale=True,
-            mininterval=0.2 if watched else 30,
-            ascii=not watched,
-        )
-        with bar, part.open("ab" if resumes else "wb", buffering=0) as stream:
-            for block in itertools.chain([first], blocks):
-                stream.write(block)
-                bar.update(len(block))
+        _refuse_no_file(url, response, first)
+        total = int(response.headers.get("Content-Length", 0))
+        mode = "wb"
+        if response.status_code == 206:  # else the server sends the whole file
+            mode = "ab"
+            span = re.match(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
+            # bytes of another place or version must not be appended: begin again
+            if have and (_is_other_part(span, have) or _is_other_file(known, response)):
+                part.write_bytes(b"")
+                return _append(url, part, checked)
+            if span:
+                total = int(span[2])
+        elif not checked:
+            _version_file(part).write_text(_version(response))
+        with part.open(mode, buffering=0) as stream:
+            shown: dict[str, Any] = {"mininterval": 0.2, "initial": stream.tell()}
+            if not sys.stderr.isatty():
+                shown |= {"mininterval": 30, "ascii": True}
+            name = url.rsplit("/", 1)[-1]
+            with tqdm(desc=name, total=total or None, unit="B", unit_scale=True, **shown) as bar:
+                for block in itertools.chain([first], blocks):
+                    stream.write(block)
+                    bar.update(len(block))
     if not _size(part):
         raise UserError(f"{url}: answers with an empty file")
     if _size(part) < total:  # some servers send a part of what was asked for
         raise httpx2.RemoteProtocolError("the connection ended early")
+
+
+def _known_version(part: Path) -> str:
+    """The version of the file that the part's bytes belong to; without one they are removed."""
+    version = _version_file(part)
+    if version.is_file():
+        known = version.read_text()
+        if known:
+            return known
+    part.write_bytes(b"")
+    return ""
+
+
+def _client() -> httpx2.Client:
+    try:
+        return httpx2.Client(timeout=TIMEOUT, follow_redirects=True)
+    except OSError as error:
+        raise UserError(
+            f"certificates cannot be read ({one_line(error)}); see SSL_CERT_FILE, SSL_CERT_DIR"
+        ) from None
+
+
+def _refuse_no_file(url: str, response: httpx2.Response, first: bytes) -> None:
+    """UserError for an answer that is something else than a file. first: its first bytes."""
+    kind = response.headers.get("Content-Type", "").lower()
+    instead = [what for what, begins in NO_FILE.items() if begins.match(first)]
+    if kind.startswith("text/html"):
+        instead = ["a web page"]
+    if instead:
+        raise UserError(
+            f"{url}: answers with {instead[0]} in the place of the file; open it in a browser"
+        )
+
+
+def _is_other_part(span: re.Match[str] | None, have: int) -> bool:
+    """True if the bytes do not begin where ``have`` bytes end. span: of Content-Range."""
+    return span is None or int(span[1]) != have
+
+
+def _is_other_file(known: str, response: httpx2.Response) -> bool:
+    """True if the server's file has another version than the known one."""
+    answered = _version(response)
+    return bool(known and answered and known != answered)
 
 
 def _version_file(part: Path) -> Path:

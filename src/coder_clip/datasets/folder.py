@@ -103,7 +103,9 @@ class FolderDataset(ImageFiles):
         self.name = name
         self.root = Path(root)
         if not self.root.is_dir():
-            what = "is not a folder" if self.root.exists() else "does not exist"
+            what = "does not exist"
+            if self.root.exists():
+                what = "is not a folder"
             raise UserError(f"data set '{name}': folder {self.root} {what}")
         layout = _layout(self.root, name)
         folders = _class_folders(layout, classes, name, self.root)

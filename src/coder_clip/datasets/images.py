@@ -184,7 +184,9 @@ def _highest(pixels: NDArray[np.generic], mode: str) -> float:
     if mode == "F":
         if not (low >= 0 and high <= 255):  # also refuses NaN
             raise ValueError(f"float pixels from {low:g} to {high:g}: expected 0..1 or 0..255")
-        return 1 if high <= 1 else 255
+        if high <= 1:
+            return 1
+        return 255
     if low < 0 or high > 65535:  # mode "I" is how Pillow shows some 16-bit files
         raise ValueError(
             f"integer pixels from {int(low)} to {int(high)}: expected 16 bits (0..65535)"

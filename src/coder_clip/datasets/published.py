@@ -289,7 +289,9 @@ class PublishedDataset(ImageFiles):
             if deeper:
                 path = path / deeper
         name = self._name(path, file)
-        return None if name is None else path / name
+        if name is None:
+            return None
+        return path / name
 
     def _name(self, folder: Path, name: str) -> str | None:
         """The name on disk of a folder's member; None if there is none.

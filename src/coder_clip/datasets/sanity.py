@@ -178,4 +178,6 @@ def lines(found: Mapping[str, list[list[str]]]) -> list[str]:
 
 def _some(names: Sequence[str]) -> str:
     """The first SHOWN names, with "…" if there are more."""
-    return ", ".join(names[:SHOWN]) + (", …" if len(names) > SHOWN else "")
+    if len(names) > SHOWN:
+        return ", ".join([*names[:SHOWN], "…"])
+    return ", ".join(names)

@@ -25,6 +25,7 @@ from PIL import Image
 
 from ..errors import UserError
 from ..foundation.progress import progress
+from ..foundation.terminal import counted
 
 Images = list[list[str]]  # groups of image ids
 # Where the groups of a data set come from, and what a reader should know about it.
@@ -298,10 +299,13 @@ def said(found: Mapping[str, int]) -> list[str]:
     lines = []
     n = found["elsewhere"]
     if n:
-        lines.append(f"{n:,} {images} {'has' if n == 1 else 'have'} a near twin in train or val")
+        have = "have"
+        if n == 1:
+            have = "has"
+        lines.append(f"{n:,} {images} {have} a near twin in train or val")
     n = found["together"]
     if n:
-        groups = "1 group" if found["groups"] == 1 else f"{found['groups']:,} groups"
+        groups = counted(found["groups"], "group")
         lines.append(f"{n:,} {images} are near twins of each other, in {groups}")
     return lines
 

@@ -84,7 +84,9 @@ class Phases:
             self._began.setdefault(phase, self._now())
             self._running[job] = (phase, what)
             self._logs[job] = (list(logs), time.time())
-        return what if phase == DOWNLOADS else ""
+        if phase == DOWNLOADS:
+            return what
+        return ""
 
     def finished(self, job: int) -> str:
         """Take a job that has ended; a line if it was the last of its phase."""
@@ -163,19 +165,20 @@ def _time(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+    if minutes < 90:
+        return f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60} min"
 
 
 class LogHandler(LogHandlerBase):
     """The handler that Snakemake finds by its name."""
 
     def __post_init__(self) -> None:
-        known = (
-            phases() if FILE.is_file() else ()
-        )  # another workflow, with a profile of this one, has none
-        rules = {rule: phase.name for phase in known for rule in phase.commands}
+        rules: dict[str, str] = {}
+        if FILE.is_file():  # another workflow, with a profile of this one, has none
+            rules = {rule: phase.name for phase in phases() for rule in phase.commands}
         self._phases = Phases(rules | dict.fromkeys(FETCHES, DOWNLOADS))
-        self._all = not known or self.common_settings.verbose or self.common_settings.dryrun
+        self._all = not rules or self.common_settings.verbose or self.common_settings.dryrun
         self._stream = sys.stdout if self.common_settings.stdout else sys.stderr
         self._ended = threading.Event()
         threading.Thread(target=self._each_minute, daemon=True).start()

@@ -16,7 +16,8 @@ from . import load_below
 from .base import SPLITS
 from .entry import ByHand, Download, Entry, entry
 from .fetch import checksum_like, fetch
-from .published import Place, PublishedDataset, changed_files, find_place, has_lists
+from .layouts import Place
+from .published import PublishedDataset, changed_files, find_place, has_lists
 from .unpack import unpack
 
 Say = Callable[[str], None]

@@ -10,9 +10,9 @@ import itertools
 import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import httpx2
 from tqdm import tqdm
@@ -199,18 +199,22 @@ def _append(url: str, part: Path, checked: bool) -> None:
         elif not checked:
             _version_file(part).write_text(_version(response))
         with part.open(mode, buffering=0) as stream:
-            shown: dict[str, Any] = {"mininterval": 0.2, "initial": stream.tell()}
-            if not sys.stderr.isatty():
-                shown |= {"mininterval": 30, "ascii": True}
-            name = url.rsplit("/", 1)[-1]
-            with tqdm(desc=name, total=total or None, unit="B", unit_scale=True, **shown) as bar:
-                for block in itertools.chain([first], blocks):
-                    stream.write(block)
-                    bar.update(len(block))
+            _write(stream, itertools.chain([first], blocks), url.rsplit("/", 1)[-1], total)
     if not _size(part):
         raise UserError(f"{url}: answers with an empty file")
     if _size(part) < total:  # some servers send a part of what was asked for
         raise httpx2.RemoteProtocolError("the connection ended early")
+
+
+def _write(stream: IO[bytes], blocks: Iterable[bytes], name: str, total: int) -> None:
+    """Write blocks to a file, with progress. total: bytes of the whole file; 0 if not known."""
+    shown: dict[str, Any] = {"mininterval": 0.2, "initial": stream.tell()}
+    if not sys.stderr.isatty():
+        shown |= {"mininterval": 30, "ascii": True}
+    with tqdm(desc=name, total=total or None, unit="B", unit_scale=True, **shown) as bar:
+        for block in blocks:
+            stream.write(block)
+            bar.update(len(block))
 
 
 def _known_version(part: Path) -> str:

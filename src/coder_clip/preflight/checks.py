@@ -77,11 +77,7 @@ def check_config(
         size_text = look_at(name, data_root(config.data_root)).size
         yield f"data set {name}: the run downloads what is not here, {size_text}"
     if not here:
-        for name in sorted({*absent} - {*downloaded}, key=absent.index):
-            yield (
-                f"data set {name}: not here yet; 'coder-clip data check --config {file}' says how "
-                "to get it"
-            )
+        yield from _not_here([name for name in absent if name not in downloaded], file)
     present = [name for name in config.datasets if name not in {*absent, *downloaded}]
     sizes: dict[str, Sizes] = {}
     for name in present:
@@ -113,10 +109,17 @@ def check_config(
     if len(problems) == 1 and "\n" not in problems[0]:
         raise UserError(problems[0])
     yield from (f"problem: {problem}" for problem in problems)
-    if lacking:
-        yield from _room(config, file, lacking)
+    yield from _room(config, file, lacking)
     if problems:
         raise UserError(f"{terminal.counted(len(problems), 'problem')}, see above")
+
+
+def _not_here(names: list[str], file: Path) -> Iterator[str]:
+    for name in names:
+        yield (
+            f"data set {name}: not here yet; 'coder-clip data check --config {file}' says how to "
+            "get it"
+        )
 
 
 def _ways(config: Config, lacking: list[str]) -> Iterator[str]:
@@ -127,7 +130,9 @@ def _ways(config: Config, lacking: list[str]) -> Iterator[str]:
 
 
 def _room(config: Config, file: Path, lacking: list[str]) -> Iterator[str]:
-    """Yield lines on the size of these data sets, and on how to run without them."""
+    """Yield lines on the size of the lacking data sets, if any, and on how to run without them."""
+    if not lacking:
+        return
     size = sum(entry(name).gigabytes for name in lacking)
     root = data_root(config.data_root)
     yield (

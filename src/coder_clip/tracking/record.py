@@ -287,13 +287,19 @@ def _record_all(
     elif never:
         outcome.lines.append(f"not made yet, so not recorded: {', '.join(never)}")
     if outcome.changed:
-        commands = f"coder-clip push{option(t)} && git push"
-        share = _to_share(here)
-        if share:
-            commands = f"git add {shlex.join(share)} && git commit && {commands}"
-        outcome.lines.append(f"recorded in DVC: {', '.join(outcome.changed)}; to share: {commands}")
+        changed = ", ".join(outcome.changed)
+        outcome.lines.append(f"recorded in DVC: {changed}; to share: {_sharing(here)}")
     elif outs and not outcome.refused:
         outcome.lines.append("everything is recorded in DVC")
+
+
+def _sharing(here: Workspace) -> str:
+    """The commands that share what was recorded."""
+    commands = f"coder-clip push{option(here.t)} && git push"
+    share = _to_share(here)
+    if share:
+        return f"git add {shlex.join(share)} && git commit && {commands}"
+    return commands
 
 
 def _never_made(state: State, before: Mapping[str, Any]) -> bool:

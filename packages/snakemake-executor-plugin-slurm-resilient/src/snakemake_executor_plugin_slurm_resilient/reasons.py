@@ -73,12 +73,13 @@ WAITING = (
 
 def ended(state: str, code: str, nodes: str, limit: str, asked: Asked) -> str:
     """Explain why a job failed. code: exit status:signal. limit: the job's time limit."""
-    name = f" {nodes}" if nodes not in ("", "(null)") else ""
-    where = f" on{name}" if name else ""
+    name = where = ""
+    if nodes not in ("", "(null)"):
+        name, where = f" {nodes}", f" on {nodes}"
     code, _, signal = code.partition(":")
-    memory = (
-        f"the {asked['mem_mb']} MB it asked for" if asked.get("mem_mb") else "what it asked for"
-    )
+    memory = "what it asked for"
+    if asked.get("mem_mb"):
+        memory = f"the {asked['mem_mb']} MB it asked for"
     limit = limit or f"{asked.get('runtime', '?')} min"
     words = {
         "TIMEOUT": f"ran into its time limit of {limit}{where}",
@@ -123,12 +124,20 @@ def refused(message: str, asked: Asked) -> str:
     ]
     said = "; ".join(dict.fromkeys(lines)) or "no reason given"
     why = next((words for pattern, words in REFUSED if re.search(pattern, said, re.IGNORECASE)), "")
-    why = why.format(
-        account=f"account {asked['account']}" if asked.get("account") else "your default account",
-        partition=asked.get("partition", "(the default)"),
-        qos=f"QOS {asked['qos']}" if asked.get("qos") else "such QOS",
-    )
-    return f"Slurm refused it: {why + ' — ' if why else ''}{said}. Asked for: {wanted(asked)}"
+    names: dict[str, object] = {
+        "account": "your default account",
+        "qos": "such QOS",
+        "partition": "(the default)",
+    }
+    if asked.get("account"):
+        names["account"] = f"account {asked['account']}"
+    if asked.get("qos"):
+        names["qos"] = f"QOS {asked['qos']}"
+    if "partition" in asked:
+        names["partition"] = asked["partition"]
+    if why:
+        said = f"{why.format(**names)} — {said}"
+    return f"Slurm refused it: {said}. Asked for: {wanted(asked)}"
 
 
 def waiting(state: str, reason: str) -> tuple[str, str, int] | None:

@@ -51,7 +51,10 @@ class Sized:
 
 def what(job: Any) -> tuple[str, str]:
     """A job's rule or group, with a prefix that says which, and its wildcards as text."""
-    return f"group_{job.name}" if job.is_group() else f"rule_{job.name}", get_job_wildcards(job)
+    kind = "rule"
+    if job.is_group():
+        kind = "group"
+    return f"{kind}_{job.name}", get_job_wildcards(job)
 
 
 def call(
@@ -69,15 +72,17 @@ def call(
             f"resource {named[0]} is not supported: start the run on a login node of that cluster, "
             "without it"
         )
-    account, partition = asked.get("account"), asked.get("partition")
     values = {
         "run_uuid": name,
         "slurm_logfile": log,
         "comment_str": comment,
-        "account": f"-A {shlex.quote(str(account))}" if account else "",
-        "partition": f"-p {shlex.quote(str(partition))}" if partition else "",
+        "account": "",
+        "partition": "",
         "workdir": os.getcwd(),
     }
+    for key, option in (("account", "-A"), ("partition", "-p")):
+        if asked.get(key):
+            values[key] = f"{option} {shlex.quote(str(asked[key]))}"
     listed = (settings.exclude_failed_nodes or "").replace(" ", "").split(",")
     avoided = sorted({node for node in listed if node})
     sized = Sized(job, asked)

@@ -245,67 +245,91 @@ def paint_background(kind: int, rng: np.random.Generator) -> Image.Image:
     base = mix(bases[kind], any_colour(rng), float(rng.uniform(0, 0.22)))
     image = Image.new("RGB", (n, n), base)
     d = ImageDraw.Draw(image)
-    name = BACKGROUNDS[kind]
-
-    def spread(count: int) -> list[tuple[int, int]]:
-        """Random points of the canvas."""
-        return [(x, y) for x, y in rng.integers(0, n, (count, 2)).tolist()]
-
-    if name == "grass":
-        for x, y in spread(170):
-            shade = mix(
-                base, BLACK if rng.random() < 0.5 else (190, 220, 110), float(rng.uniform(0.1, 0.4))
-            )
-            d.line(
-                (x, y, x + int(rng.integers(-8, 9)), y - int(rng.integers(12, 34))),
-                fill=shade,
-                width=4,
-            )
-    elif name == "sky":
-        for x, y in spread(int(rng.integers(2, 5))):
-            for _ in range(5):
-                dx, dy, r = (
-                    int(v)
-                    for v in (rng.integers(-40, 40), rng.integers(-10, 10), rng.integers(14, 32))
-                )
-                d.ellipse(
-                    (x + dx - r * 1.4, y + dy - r, x + dx + r * 1.4, y + dy + r),
-                    fill=mix(base, WHITE, 0.7),
-                )
-    elif name == "sand":
-        dark, light = mix(base, BROWN, 0.35), mix(base, WHITE, 0.35)
-        for x, y in spread(260):
-            r = int(rng.integers(1, 5))
-            d.ellipse((x - r, y - r, x + r, y + r), fill=dark if rng.random() < 0.6 else light)
-    elif name == "bricks":
-        h, w = int(rng.integers(24, 38)), int(rng.integers(54, 80))
-        d.rectangle((0, 0, n, n), fill=mix(base, WHITE, 0.5))
-        for row, y in enumerate(range(-4, n, h)):
-            for x in range(-(w // 2) * (row % 2), n, w):
-                brick = mix(base, BLACK, float(rng.uniform(0, 0.25)))
-                d.rectangle((x, y, x + w - 5, y + h - 5), fill=brick)
-    elif name == "wood":
-        h = int(rng.integers(40, 72))
-        for y in range(0, n, h):
-            d.rectangle((0, y, n, y + h), fill=mix(base, BLACK, float(rng.uniform(0, 0.2))))
-            for _ in range(5):
-                g = y + int(rng.integers(0, h))
-                d.line((0, g, n, g + int(rng.integers(-8, 9))), fill=mix(base, BLACK, 0.3), width=2)
-            d.line((0, y, n, y), fill=mix(base, BLACK, 0.5), width=4)
-    elif name == "stripes":
-        w, other, lean = (
-            int(rng.integers(20, 46)),
-            mix(any_colour(rng), WHITE, 0.3),
-            int(rng.integers(-200, 201)),
-        )
-        for x in range(-abs(lean), n + abs(lean), 2 * w):
-            d.polygon([(x, 0), (x + w, 0), (x + w + lean, n), (x + lean, n)], fill=other)
-    elif name == "tiles":
-        w, other = int(rng.integers(36, 64)), mix(base, WHITE, 0.75)
-        for x in range(0, n, w):
-            d.line((x, 0, x, n), fill=other, width=6)
-            d.line((0, x, n, x), fill=other, width=6)
+    paint = PAINTERS.get(BACKGROUNDS[kind])
+    if paint is not None:
+        paint(d, base, rng, n)
     return image
+
+
+def _spread(rng: np.random.Generator, n: int, count: int) -> list[tuple[int, int]]:
+    """Random points of the canvas, which is n × n."""
+    return [(x, y) for x, y in rng.integers(0, n, (count, 2)).tolist()]
+
+
+def _grass(d: ImageDraw.ImageDraw, base: RGB, rng: np.random.Generator, n: int) -> None:
+    for x, y in _spread(rng, n, 170):
+        towards: RGB = (190, 220, 110)
+        if rng.random() < 0.5:
+            towards = BLACK
+        shade = mix(base, towards, float(rng.uniform(0.1, 0.4)))
+        tip = (x + int(rng.integers(-8, 9)), y - int(rng.integers(12, 34)))
+        d.line((x, y, *tip), fill=shade, width=4)
+
+
+def _sky(d: ImageDraw.ImageDraw, base: RGB, rng: np.random.Generator, n: int) -> None:
+    for x, y in _spread(rng, n, int(rng.integers(2, 5))):
+        for _ in range(5):
+            dx, dy = int(rng.integers(-40, 40)), int(rng.integers(-10, 10))
+            r = int(rng.integers(14, 32))
+            d.ellipse(
+                (x + dx - r * 1.4, y + dy - r, x + dx + r * 1.4, y + dy + r),
+                fill=mix(base, WHITE, 0.7),
+            )
+
+
+def _sand(d: ImageDraw.ImageDraw, base: RGB, rng: np.random.Generator, n: int) -> None:
+    for x, y in _spread(rng, n, 260):
+        r = int(rng.integers(1, 5))
+        fill = mix(base, WHITE, 0.35)
+        if rng.random() < 0.6:
+            fill = mix(base, BROWN, 0.35)
+        d.ellipse((x - r, y - r, x + r, y + r), fill=fill)
+
+
+def _bricks(d: ImageDraw.ImageDraw, base: RGB, rng: np.random.Generator, n: int) -> None:
+    h, w = int(rng.integers(24, 38)), int(rng.integers(54, 80))
+    d.rectangle((0, 0, n, n), fill=mix(base, WHITE, 0.5))
+    for row, y in enumerate(range(-4, n, h)):
+        for x in range(-(w // 2) * (row % 2), n, w):
+            brick = mix(base, BLACK, float(rng.uniform(0, 0.25)))
+            d.rectangle((x, y, x + w - 5, y + h - 5), fill=brick)
+
+
+def _wood(d: ImageDraw.ImageDraw, base: RGB, rng: np.random.Generator, n: int) -> None:
+    h = int(rng.integers(40, 72))
+    for y in range(0, n, h):
+        d.rectangle((0, y, n, y + h), fill=mix(base, BLACK, float(rng.uniform(0, 0.2))))
+        for _ in range(5):
+            g = y + int(rng.integers(0, h))
+            d.line((0, g, n, g + int(rng.integers(-8, 9))), fill=mix(base, BLACK, 0.3), width=2)
+        d.line((0, y, n, y), fill=mix(base, BLACK, 0.5), width=4)
+
+
+def _stripes(d: ImageDraw.ImageDraw, base: RGB, rng: np.random.Generator, n: int) -> None:
+    w = int(rng.integers(20, 46))
+    other = mix(any_colour(rng), WHITE, 0.3)
+    lean = int(rng.integers(-200, 201))
+    for x in range(-abs(lean), n + abs(lean), 2 * w):
+        d.polygon([(x, 0), (x + w, 0), (x + w + lean, n), (x + lean, n)], fill=other)
+
+
+def _tiles(d: ImageDraw.ImageDraw, base: RGB, rng: np.random.Generator, n: int) -> None:
+    w, other = int(rng.integers(36, 64)), mix(base, WHITE, 0.75)
+    for x in range(0, n, w):
+        d.line((x, 0, x, n), fill=other, width=6)
+        d.line((0, x, n, x), fill=other, width=6)
+
+
+# one of BACKGROUNDS -> what paints it on the base colour; "plain" has nothing else
+PAINTERS = {
+    "grass": _grass,
+    "sky": _sky,
+    "sand": _sand,
+    "bricks": _bricks,
+    "wood": _wood,
+    "stripes": _stripes,
+    "tiles": _tiles,
+}
 
 
 def scatter(

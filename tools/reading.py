@@ -54,7 +54,7 @@ def main() -> int:
         if long > LONG:
             found.append(f"{name}: the first paragraph of {long:.0%} of docstrings is long")
     print(*found, sep="\n")
-    return 1 if found else 0
+    return int(bool(found))
 
 
 def room(path: Path) -> str:
@@ -62,7 +62,9 @@ def room(path: Path) -> str:
     root, *folders = path.parent.parts
     if root == "src":
         return ".".join(folders[:2])
-    return folders[0] if root == "packages" else root
+    if root == "packages":
+        return folders[0]
+    return root
 
 
 def room_counts(text: str, tree: ast.Module) -> Counter[str]:
@@ -137,7 +139,9 @@ def early_ends(text: str) -> Iterator[tuple[int, str]]:
             word = _word_that_fits(lines[ended - 1], lines[row - 1].strip())
             if word:
                 yield ended, f"the string ends early: {word!r} fits on its line"
-        ended = token.end[0] if token.type in ENDS else None
+        ended = None
+        if token.type in ENDS:
+            ended = token.end[0]
 
 
 def _word_that_fits(line: str, following: str) -> str:
@@ -149,7 +153,9 @@ def _word_that_fits(line: str, following: str) -> str:
     if not parts[3].strip('")],;:}'):
         word = word[:-1] + parts[3]  # the last word, with the quote that this line has already
     needs_f = bool(parts[1]) and "{" in word and not line.strip().startswith("f")
-    return word.strip() if len(line) + len(word) + needs_f <= WIDTH else ""
+    if len(line) + len(word) + needs_f > WIDTH:
+        return ""
+    return word.strip()
 
 
 # Python has tokens of their own for f-strings from 3.12 on

@@ -16,7 +16,7 @@ import numpy as np
 
 from coder_clip.datasets.drawn.rare import PARTS, SPECIES, marks_of
 
-from .captions import PLAIN, WHICH, a, pick
+from .captions import PLAIN, WHICH, a, joined, pick
 
 Rng = np.random.Generator
 Marks = Mapping[str, str]
@@ -183,12 +183,12 @@ def free(rng: Rng) -> dict[str, str]:
     """Marks in free combination: what can be absent mostly is, and breast and belly often share a colour."""
     marks = {}
     for part, forms in PARTS.items():
-        absent = forms[0] in ("none", "plain")
-        if absent and rng.random() < 0.45:
-            marks[part] = forms[0]
-        else:
-            options = forms[1:] if absent else forms
-            marks[part] = options[int(rng.integers(len(options)))]
+        if forms[0] in ("none", "plain"):
+            if rng.random() < 0.45:
+                marks[part] = forms[0]
+                continue
+            forms = forms[1:]
+        marks[part] = forms[int(rng.integers(len(forms)))]
     for part, like in (("breast", "head"), ("belly", "breast"), ("wing", "belly")):
         if rng.random() < 0.3:
             marks[part] = marks[like]
@@ -217,7 +217,7 @@ def facts(rng: Rng, marks: Marks) -> str:
         options[int(rng.integers(len(options)))]
         for options in (ways[int(i)] for i in rng.permutation(len(ways))[:n])
     ]
-    return said[0] if n == 1 else ", ".join(said[:-1]) + " and " + said[-1]
+    return joined(said)
 
 
 def caption(rng: Rng, marks: Marks, names: tuple[str, ...] = ()) -> str:
@@ -230,7 +230,10 @@ def caption(rng: Rng, marks: Marks, names: tuple[str, ...] = ()) -> str:
     if not names or rng.random() < 0.5:
         if rng.random() < 0.3:
             return seen
-        noun = made_up(rng) if rng.random() < 0.4 else pick(rng, KINDS)
+        if rng.random() < 0.4:
+            noun = made_up(rng)
+        else:
+            noun = pick(rng, KINDS)
         return pick(rng, PLAIN).format(pick(rng, WHICH).format(n=a(noun), f=seen))
     shown = a(names[0] if len(names) == 1 or rng.random() < 0.7 else pick(rng, names[1:]))
     if rng.random() < 0.6:
@@ -243,7 +246,9 @@ def made_up(rng: Rng) -> str:
     if rng.random() < 0.4:
         return pick(rng, STRANGERS)
     name = f"{pick(rng, NAME_WORDS)} {pick(rng, NAME_WORDS)}"
-    return made_up(rng) if name in NAMES else name
+    if name in NAMES:
+        return made_up(rng)
+    return name
 
 
 def words() -> list[str]:

@@ -152,21 +152,34 @@ def facts(rng: Rng, options: Sequence[str], colour: str) -> str:
     """One to three facts, joined as people join them."""
     n = min(len(options), int(rng.choice([1, 2, 3], p=[0.5, 0.35, 0.15])))
     chosen = [options[int(i)].replace("{c}", colour) for i in rng.permutation(len(options))[:n]]
-    return chosen[0] if n == 1 else ", ".join(chosen[:-1]) + " and " + chosen[-1]
+    return joined(chosen)
+
+
+def joined(texts: Sequence[str]) -> str:
+    """One or more texts as a list in a sentence: "a, b and c"."""
+    if len(texts) == 1:
+        return texts[0]
+    return f"{', '.join(texts[:-1])} and {texts[-1]}"
 
 
 def place(rng: Rng, x: float, y: float, size: float) -> str:
     """Where the thing sits and how large it is, or nothing where there is nothing to say."""
     words = []
-    if abs(x) > 0.3:
-        words.append("on the right" if x > 0 else "on the left")
-    if abs(y) > 0.3:
-        words.append("at the bottom" if y > 0 else "at the top")
+    if x > 0.3:
+        words.append("on the right")
+    elif x < -0.3:
+        words.append("on the left")
+    if y > 0.3:
+        words.append("at the bottom")
+    elif y < -0.3:
+        words.append("at the top")
     if size < 0.45:
         words.append("far away")
     elif size > 0.8:
         words.append("close up")
-    return pick(rng, words) if words else ""
+    if not words:
+        return ""
+    return pick(rng, words)
 
 
 def thing_caption(
@@ -175,16 +188,22 @@ def thing_caption(
     """One caption of a picture of a thing, often incomplete, now and then without the thing's name."""
     w = WORDS[name]
     u = rng.random()
-    noun = pick(rng, w.synonyms) if u < 0.14 else name
-    if 0.14 <= u < 0.2:
+    noun = name
+    if u < 0.14:
+        noun = pick(rng, w.synonyms)
+    elif u < 0.2:
         noun = pick(rng, w.kinds)
-    shown = a(f"{colour} {noun}" if rng.random() < 0.25 else noun)
+    if rng.random() < 0.25:
+        noun = f"{colour} {noun}"
+    shown = a(noun)
     v = rng.random()
     if v < 0.28:
         text = pick(rng, WHICH).format(n=shown, f=facts(rng, w.facts, colour))
     elif v < 0.46:
         text = pick(rng, NAMELESS).format(f=facts(rng, w.facts, colour))
-        return text if rng.random() < 0.7 else f"{text} {pick(rng, ON[background])}"
+        if rng.random() < 0.7:
+            return text
+        return f"{text} {pick(rng, ON[background])}"
     elif v < 0.54 and w.alike:
         text = pick(rng, LIKE).format(n=shown, a=a(pick(rng, w.alike)))
     else:
@@ -196,7 +215,9 @@ def thing_caption(
         if rng.random() < 0.2:
             text += " " + place(rng, x, y, size)
     text = pick(rng, PLAIN).format(text.strip())
-    return text + ("." if rng.random() < 0.5 else "")
+    if rng.random() < 0.5:
+        text += "."
+    return text
 
 
 # --- free scenes: what colour, pattern, count and place mean --------------------------------------------------
@@ -234,28 +255,35 @@ def scene_caption(
     rng: Rng, count: int, shape: str, colour: str, second: str, pattern: str, where: str
 ) -> str:
     """One caption of a free scene: `count` shapes of a colour, `pattern` in the colour `second`."""
-    adjective = "" if pattern in ("plain", "rimmed") or rng.random() < 0.3 else f"{pattern} "
-    noun = f"{colour} {adjective}{shape}" if rng.random() < 0.8 else f"{adjective}{shape}"
-    shown = (
-        a(noun) if count == 1 else f"{COUNTS[count]} {noun}{'es' if noun.endswith('s') else 's'}"
-    )
+    noun = f"{pattern} {shape}"
+    if pattern in ("plain", "rimmed") or rng.random() < 0.3:
+        noun = shape
+    if rng.random() < 0.8:
+        noun = f"{colour} {noun}"
+    if count == 1:
+        shown = a(noun)
+    elif noun.endswith("s"):
+        shown = f"{COUNTS[count]} {noun}es"
+    else:
+        shown = f"{COUNTS[count]} {noun}s"
     detail = [*SHAPES[shape], *PATTERNS[pattern]]
     if pattern != "plain":
         marks = {"striped": "stripes", "dotted": "dots", "checkered": "squares", "rimmed": "rim"}[
             pattern
         ]
-        detail += [
-            f"{second} {marks}",
-            f"{colour} and {second} parts",
-            f"a {second} {marks}" if marks == "rim" else marks,
-        ]
+        alone = marks
+        if marks == "rim":
+            alone = f"a {second} rim"
+        detail += [f"{second} {marks}", f"{colour} and {second} parts", alone]
     u = rng.random()
     if u < 0.3:
         text = pick(rng, WHICH).format(n=shown, f=facts(rng, detail, colour))
     elif u < 0.5:
         return pick(rng, NAMELESS).format(f=facts(rng, detail, colour))
     else:
-        text = shown + (f" {where}" if where and rng.random() < 0.4 else "")
+        text = shown
+        if where and rng.random() < 0.4:
+            text = f"{shown} {where}"
     return pick(rng, PLAIN).format(text)
 
 

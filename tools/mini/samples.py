@@ -89,7 +89,9 @@ def bird_sample(
 
 def thing_sample(rng: Rng, words: Rng) -> Sample:
     """A class of `shapes` (six in ten) or a further thing, never in a held-out combination."""
-    pool = THINGS if rng.random() < 0.6 else MORE
+    pool = MORE
+    if rng.random() < 0.6:
+        pool = THINGS
     thing: Thing = pool[int(rng.integers(len(pool)))]
     allowed = combos(thing.name, False)
     combo: Combo = allowed[int(rng.integers(len(allowed)))]
@@ -108,25 +110,26 @@ def scene_sample(rng: Rng, words: Rng) -> Sample:
     shape, pattern = captions.pick(rng, list(SHAPES)), captions.pick(rng, list(PATTERNS))
     colour, second = (list(COLOURS)[int(i)] for i in rng.permutation(len(COLOURS))[:2])
     count = int(rng.choice([1, 2, 3, 4], p=[0.55, 0.2, 0.15, 0.1]))
-    columns = (
-        ((0.0, 0.0),)
-        if count == 1
-        else ((-0.48, -0.45), (0.48, 0.45), (0.48, -0.45), (-0.48, 0.45))
-    )
-    pose = Pose.random(rng) if count == 1 else Pose(0, 0, 1, 0, 1)
-    size = 0.42 if count > 1 else 1.0
+    pose, size, spread = Pose(0, 0, 1, 0, 1), 0.42, 0.06
+    centres = [(-0.48, -0.45), (0.48, 0.45), (0.48, -0.45), (-0.48, 0.45)][:count]
+    if count == 1:
+        pose, size, centres = Pose.random(rng), 1.0, [(0.0, 0.0)]
     turn = float(rng.uniform(-0.4, 0.4))
 
     def draw(pen: Pen) -> None:
-        for x, y in columns[:count]:
-            dx, dy = (float(v) for v in rng.uniform(-0.06, 0.06, 2)) if count > 1 else (0.0, 0.0)
+        for x, y in centres:
+            dx = dy = 0.0
+            if count > 1:
+                dx, dy = rng.uniform(-spread, spread, 2).tolist()
             draw_shape(
                 pen, shape, pattern, COLOURS[colour], COLOURS[second], x + dx, y + dy, size, turn
             )
 
     background, clutter = int(rng.integers(len(BACKGROUNDS))), int(rng.integers(len(CLUTTERS)))
     image = drawing.compose(background, clutter, draw, pose, rng)
-    where = captions.place(words, pose.x, pose.y, pose.size) if count == 1 else ""
+    where = ""
+    if count == 1:
+        where = captions.place(words, pose.x, pose.y, pose.size)
     about = (count, shape, colour, second, pattern, where)
     return image, [captions.scene_caption(words, *about) for _ in range(CAPTIONS)]
 
@@ -226,7 +229,9 @@ def _span(
     p, q = points[cross], nxt[cross]
     u = p[:, 0] + (v - p[:, 1]) / (q[:, 1] - p[:, 1]) * (q[:, 0] - p[:, 0])
     low, high = float(u.min()) + margin, float(u.max()) - margin
-    return (low, high) if low < high else None
+    if low < high:
+        return low, high
+    return None
 
 
 # --- the cache ---

@@ -12,6 +12,7 @@ from coder_clip.datasets.drawn.shapes import THINGS, Shapes
 
 TESTS, GAP, LABEL, LETTERS = 3, 4, 24, 12
 COLUMNS = {"shapes": 10, "rare": 12}
+SIZES = {"shapes": 0.92, "rare": 0.8}  # of the thing itself
 
 
 def sheets(folder: Path) -> None:
@@ -41,7 +42,7 @@ def _sheet(data: DrawnDataset) -> Image.Image:
             anchor="mm",
             align="center",
         )
-        pen = Pen(Pose(0, 0, 0.8 if data.name == "rare" else 0.92, 0, 1).matrix())
+        pen = Pen(Pose(0, 0, SIZES[data.name], 0, 1).matrix())
         if data.name == "rare":
             draw(pen, SPECIES[name], 1, False, generator(f"sheet/{name}"))
         else:

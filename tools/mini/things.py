@@ -282,7 +282,7 @@ def _checkered_flag(p: Pen, c: RGB, rng: Rng) -> None:
     for i in range(6):
         for j in range(4):
             x, y = -0.75 + 0.28 * i, -0.85 + 0.26 * j + 0.06 * math.sin(i * 1.3)
-            p.rect(x, y, x + 0.285, y + 0.265, c if (i + j) % 2 else WHITE)
+            p.rect(x, y, x + 0.285, y + 0.265, (WHITE, c)[(i + j) % 2])
 
 
 def _dice(p: Pen, c: RGB, rng: Rng) -> None:
@@ -291,8 +291,9 @@ def _dice(p: Pen, c: RGB, rng: Rng) -> None:
     n = int(rng.integers(1, 7))
     k = 0.42
     corners = [(-k, -k), (k, k), (-k, k), (k, -k)]
-    spots = [(0.0, 0.0)] if n % 2 else []
-    spots += corners[: n - n % 2] if n < 6 else [*corners, (-k, 0.0), (k, 0.0)]
+    spots = [*corners, (-k, 0.0), (k, 0.0)][: n - n % 2]
+    if n % 2:
+        spots = [(0.0, 0.0), *spots]
     for x, y in spots:
         p.disc(x, y, 0.14, dark)
 

@@ -70,14 +70,13 @@ def check_config(
     with _collecting(problems):
         downloaded = to_download(config)
         absent = absent_data(config)
+        lacking = [n for n in absent if n not in downloaded]
         if here:  # a cluster is checked before the images are there
-            lacking = [n for n in absent if n not in downloaded]
-        problems += _ways(config, lacking)
-    for name in downloaded:
-        size_text = look_at(name, data_root(config.data_root)).size
-        yield f"data set {name}: the run downloads what is not here, {size_text}"
+            problems += _ways(config, lacking)
+    yield from _downloaded(config, downloaded)
     if not here:
-        yield from _not_here([name for name in absent if name not in downloaded], file)
+        yield from _not_here(absent, downloaded, file)
+        lacking = []
     present = [name for name in config.datasets if name not in {*absent, *downloaded}]
     sizes: dict[str, Sizes] = {}
     for name in present:
@@ -88,9 +87,9 @@ def check_config(
                     f"data set {name}: no images here, and none are needed: all their features are "
                     f"in {config.results}"
                 )
-                continue
-            sizes[name] = quick_checks.sizes_of(config, name, data)
-            yield from _dataset(config, name, data, sizes[name][0], deep)
+            else:
+                sizes[name] = quick_checks.sizes_of(config, name, data)
+                yield from _dataset(config, name, data, sizes[name][0], deep)
     parts = [_language_model(config)]
     if here:
         parts.append(_machine(config))  # before weights are loaded, which take memory of a GPU
@@ -105,21 +104,33 @@ def check_config(
     for part in parts:
         with _collecting(problems):
             yield from part
-    problems = list(dict.fromkeys(problems))  # a device that is not here is named by each model
-    if len(problems) == 1 and "\n" not in problems[0]:
-        raise UserError(problems[0])
-    yield from (f"problem: {problem}" for problem in problems)
+    yield from _problems(problems)
     yield from _room(config, file, lacking)
     if problems:
-        raise UserError(f"{terminal.counted(len(problems), 'problem')}, see above")
+        raise UserError(f"{terminal.counted(len({*problems}), 'problem')}, see above")
 
 
-def _not_here(names: list[str], file: Path) -> Iterator[str]:
+def _problems(problems: list[str]) -> Iterator[str]:
+    """Yield each problem once. UserError if there is only one, of one line."""
+    different = dict.fromkeys(problems)  # a device that is not here is named by each model
+    if len(different) == 1 and "\n" not in problems[0]:
+        raise UserError(problems[0])
+    yield from (f"problem: {problem}" for problem in different)
+
+
+def _downloaded(config: Config, names: list[str]) -> Iterator[str]:
     for name in names:
-        yield (
-            f"data set {name}: not here yet; 'coder-clip data check --config {file}' says how to "
-            "get it"
-        )
+        size = look_at(name, data_root(config.data_root)).size
+        yield f"data set {name}: the run downloads what is not here, {size}"
+
+
+def _not_here(absent: list[str], downloaded: list[str], file: Path) -> Iterator[str]:
+    for name in absent:
+        if name not in downloaded:
+            yield (
+                f"data set {name}: not here yet; 'coder-clip data check --config {file}' says how "
+                "to get it"
+            )
 
 
 def _ways(config: Config, lacking: list[str]) -> Iterator[str]:

@@ -265,14 +265,15 @@ def _record_all(
 
     entries: phase -> its entry in dvc.lock so far, which a phase that is not whole keeps."""
     t, before = here.t, hashes_of(entries)
-    outcome.lines += _records_without_configuration()
-    outcome.lines += _replace_yaml(here)
-    outcome.refused |= {state.phase.name: state.why(t) for state in states if not state.whole}
+    outcome.lines += [*_records_without_configuration(), *_replace_yaml(here)]
+    outs = {}  # whole phase -> its outputs
+    for state in states:
+        if state.whole:
+            here.remove_old_certificates(state)
+            outs[state.phase.name] = here.outs(state)
+        else:
+            outcome.refused[state.phase.name] = state.why(t)
     never = [state.phase.name for state in states if _never_made(state, before)]
-    whole = [state for state in states if state.whole]
-    for state in whole:
-        here.remove_old_certificates(state)
-    outs = {state.phase.name: here.outs(state) for state in whole}
     planned = {state.phase.name for state in states}
     _write(here, {name: e for name, e in entries.items() if name in planned}, outs)
     for name, phase_outs in outs.items():

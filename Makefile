@@ -12,7 +12,7 @@
 # make test-proofs                            the proofs of the whole default (tests/proofs), longer still
 # make test-all                               all three
 # make test-unit                              the quick unit tests alone
-# make check                                  style, types, imports between packages, workflow, licences
+# make check                                  style, types, imports between packages, workflow, licences, reading
 # make benchmark                              speed against the published way of computing -> docs/performance.md
 
 CONFIG ?= config/reproduce.yaml
@@ -99,6 +99,7 @@ check: $(VENV)/installed-test
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
 	$(BIN)/reuse lint --quiet
+	$(BIN)/python -m tools.reading
 
 benchmark: $(VENV)/installed-test
 	@$(BIN)/python -m benchmarks

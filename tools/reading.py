@@ -6,7 +6,8 @@ Limits of a room: conditional expressions per 1,000 lines, and the share of docs
 paragraph needs more than a line. Limits of a place: lines of a file and of a function, complexity
 of a function. Debris is what an automatic change of the width leaves behind: a docstring whose
 first paragraph ends on one or two words, a string that ends early although the next word fits on
-its line, and a literal in a literal (``*("a", "b")``), which outwits the formatter.
+its line, and a literal in a literal (``*("a", "b")``), which outwits the formatter. A test whose
+name is too short to be a sentence needs a docstring.
 """
 
 from __future__ import annotations
@@ -25,7 +26,19 @@ CONDITIONALS = 10  # per 1,000 lines of a room
 LONG = 0.10  # share of a room's docstrings whose first paragraph needs more than a line
 FEWEST = 200  # lines of a room from which on its shares say something
 FILE_LINES, FUNCTION_LINES, COMPLEXITY = 600, 80, 20
-ROOTS = ("src", "packages", "tools", "benchmarks")
+NAME = 4  # words of a test's name from which on it says what users have
+ROOTS = ("src", "packages", "tools", "benchmarks", "tests")
+LATER = {  # rooms that do not hold the limits yet
+    "coder-clip-photos",
+    "coder_clip.baselines",
+    "coder_clip.cli",
+    "coder_clip.encoders",
+    "coder_clip.evaluation",
+    "coder_clip.phases",
+    "coder_clip.pipeline",
+    "coder_clip.reporting",
+    "coder_clip.texts",
+}
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 LOOPS = (ast.For, ast.AsyncFor, ast.While, ast.comprehension)
@@ -33,21 +46,24 @@ BRANCHES = (ast.If, ast.IfExp, ast.ExceptHandler, ast.Assert, ast.match_case)
 
 
 def main() -> int:
+    """Print the table and the places; 1 if there are any."""
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     found = []
     for path in sorted(p for root in ROOTS for p in Path(root).rglob("*.py")):
-        if "tests" in path.parts:
-            continue
         text = path.read_text(encoding="utf-8")
         tree = ast.parse(text)
+        if "tests" in path.parts:
+            found += [f"{path}:{line}: {what}" for line, what in unclear_tests(tree)]
+            continue
         counts[room(path)] += room_counts(text, tree)
-        found += [f"{path}:{line}: {what}" for line, what in places(text, tree)]
-    print(f"{'room':36} {'lines':>6} {'conditionals':>12} {'long':>6}")
+        if room(path) not in LATER:
+            found += [f"{path}:{line}: {what}" for line, what in places(text, tree)]
+    print(f"{'room':42} {'lines':>6} {'conditionals':>12} {'long':>6}")
     for name, count in sorted(counts.items()):
         conditionals = 1000 * count["conditionals"] / count["lines"]
         long = count["long"] / max(1, count["docstrings"])
-        print(f"{name:36} {count['lines']:6} {conditionals:12.1f} {long:6.0%}")
-        if count["lines"] < FEWEST:
+        print(f"{name:42} {count['lines']:6} {conditionals:12.1f} {long:6.0%}")
+        if name in LATER or count["lines"] < FEWEST:
             continue
         if conditionals > CONDITIONALS:
             found.append(f"{name}: {conditionals:.1f} conditional expressions per 1,000 lines")
@@ -55,6 +71,15 @@ def main() -> int:
             found.append(f"{name}: the first paragraph of {long:.0%} of docstrings is long")
     print(*found, sep="\n")
     return int(bool(found))
+
+
+def unclear_tests(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Yield (line, what is wrong) for tests that neither name nor docstring explain."""
+    for node in ast.walk(tree):
+        if isinstance(node, Function) and node.name.startswith("test_"):
+            words = node.name.split("_")[1:]
+            if len(words) < NAME and not first_paragraph(node):
+                yield node.lineno, f"{node.name} needs a docstring: what would break for a user?"
 
 
 def room(path: Path) -> str:
@@ -90,17 +115,18 @@ def places(text: str, tree: ast.Module) -> Iterator[tuple[int, str]]:
     if text.count("\n") > FILE_LINES:
         yield 1, f"the file has {text.count(chr(10))} lines, more than {FILE_LINES}"
     for node in ast.walk(tree):
+        line = getattr(node, "lineno", 1)  # a module has none
         if isinstance(node, Function):
-            size = (node.end_lineno or 0) - node.lineno + 1
+            size = (node.end_lineno or 0) - line + 1
             if size > FUNCTION_LINES:
-                yield node.lineno, f"{node.name} has {size} lines, more than {FUNCTION_LINES}"
+                yield line, f"{node.name} has {size} lines, more than {FUNCTION_LINES}"
             if complexity(node) > COMPLEXITY:
-                yield node.lineno, f"{node.name} has complexity {complexity(node)}"
-        lines = first_paragraph(node)
-        if len(lines) > 1 and len(lines[-1].split()) <= 2:
-            yield node.body[0].lineno, f"the first paragraph ends on {lines[-1].strip()!r}"
+                yield line, f"{node.name} has complexity {complexity(node)}"
+        paragraph = first_paragraph(node)
+        if len(paragraph) > 1 and len(paragraph[-1].split()) <= 2:
+            yield line, f"the first paragraph ends on {paragraph[-1].strip()!r}"
         if _literal_in_literal(node):
-            yield node.lineno, "a literal in a literal"
+            yield line, "a literal in a literal"
     yield from early_ends(text)
 
 

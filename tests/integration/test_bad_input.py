@@ -100,6 +100,7 @@ def test_make_names_a_missing_configuration(finished: Work) -> None:
 
 
 def test_no_test_split(here: Path, command: Command) -> None:
+    """Photos without a test split would fail late, and not say so."""
     for split in ("train", "val"):
         draw_marks(here / "other" / split, images=3)
     configure(datasets__marks__root="other")

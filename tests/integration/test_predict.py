@@ -358,6 +358,7 @@ def test_the_classifier_of_a_run_can_be_sent_to_other_processes(
 
 
 def test_in_python(finished: Work) -> None:
+    """The README's lines of Python would not classify with a finished run."""
     c = Classifier.load(finished.folder / "results", dataset="marks", method="coder")
     files = sorted((finished.folder / "photos/marks").glob("*/0[01].png"))
     found = c.classify(files, why=1)

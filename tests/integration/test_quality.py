@@ -21,6 +21,7 @@ CHECKS = {
     "snakefmt": ["snakefmt", "--check", "Snakefile", "workflow"],
     "snakemake --lint": ["snakemake", "--lint"],
     "reuse lint": ["reuse", "lint", "--lines"],
+    "reading": ["python", "-m", "tools.reading"],
 }
 
 
@@ -28,6 +29,7 @@ CHECKS = {
     "name", [pytest.param(c, marks=pytest.mark.rest if c == "mypy" else []) for c in CHECKS]
 )
 def test_clean(repo: Path, name: str) -> None:
+    """A contributor's `make check` would be red on a fresh clone."""
     command, *arguments = CHECKS[name]
     tool = Path(sys.executable).parent / command
     done = subprocess.run([str(tool), *arguments], cwd=repo, capture_output=True, text=True)

@@ -284,6 +284,7 @@ def test_tables_sort_by_number(browser: Any, page: Path) -> None:
 
 
 def test_readable_without_script(browser: Any, page: Path) -> None:
+    """Without JavaScript the tables of the report would be empty."""
     browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
     try:
         show(browser, page, WIDTHS["desk"])

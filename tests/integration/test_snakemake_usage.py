@@ -63,6 +63,7 @@ def test_from_another_folder_one_line_says_how(copy: Work, tmp_path: Path) -> No
 
 
 def test_that_line_works(copy: Work, tmp_path: Path) -> None:
+    """The line that the documentation gives for another folder would not plan a job."""
     options = ["-s", copy.folder / "Snakefile", "--directory", copy.folder]
     done = snakemake(copy, tmp_path, *options, "-n", "--configfile", copy.folder / copy.config)
     assert done.returncode == 0, done.stderr

@@ -22,4 +22,5 @@ def beginning(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, 
 
 @pytest.mark.parametrize("seed", range(300))
 def test_a_sequence(beginning: tuple[Path, Path], tmp_path: Path, seed: int) -> None:
+    """Some long order of runs, edits, pushes and pulls would show stale results as valid."""
     play(draw(seed), *beginning, tmp_path / "world", print)

@@ -159,6 +159,7 @@ def test_weights_take_no_more_room_than_shots() -> None:
     ],
 )
 def test_bad_shots(cache: Tensor, labels: list[int], message: str) -> None:
+    """Shots that do not fit their labels would give an adapter all the same."""
     with pytest.raises(UserError, match=message):
         CoderAdapter.fit(
             cache, torch.tensor(labels, dtype=torch.int64), torch.ones(3, 4), n_classes=3

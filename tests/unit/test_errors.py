@@ -18,6 +18,7 @@ def test_control_characters_are_written_out() -> None:
 
 @pytest.mark.parametrize("text", ["größe → 猫 …", "a\tb\nc", "−3.5 %", "naïve ☕ 👩\u200d🔬"])
 def test_other_characters_stay(text: str) -> None:
+    """A message would mangle names in other scripts."""
     assert printable(text) == text
 
 

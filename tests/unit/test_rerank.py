@@ -232,6 +232,7 @@ def test_state_survives_a_file(tmp_path: Path) -> None:
     ],
 )
 def test_bad_pairs(texts: Pairs, message: str) -> None:
+    """Pair texts that do not fit together would rerank all the same."""
     with pytest.raises(UserError, match=message):
         OneToOne(texts, n_classes=3)
 

@@ -126,6 +126,7 @@ def test_sentences_are_those_of_a_run(texts: Path) -> None:
     ],
 )
 def test_a_and_an(name: str, said: str) -> None:
+    """A prompt would read "a owl"."""
     assert with_article(name) == said
 
 

@@ -243,6 +243,7 @@ def test_weights_are_looked_for_before_a_bar_of_photos(
 
 
 def test_none_of_these(classify: Command, folder: Path, tmp_path: Path) -> None:
+    """Photos below `--none-below` would be sorted into a class."""
     rows = list(csv.DictReader(io.StringIO(classify(folder, "--format", "csv").out)))
     middle = sum(sorted(float(r["score"]) for r in rows)[1:3]) / 2
     answer = classify(folder, "--none-below", middle, "--copy-to", tmp_path / "sorted")
@@ -638,6 +639,7 @@ def test_heic_without_its_package_says_what_to_install(
 
 
 def test_heic_is_read(tmp_path: Path) -> None:
+    """Photos of a phone would be passed over."""
     heif = pytest.importorskip("pillow_heif", reason="the extra 'heic' is not installed")
     heif.from_pillow(Image.new("RGB", (64, 48), (200, 30, 40))).save(tmp_path / "phone.heic")
     image = read_image(tmp_path / "phone.heic")

@@ -19,6 +19,7 @@ HERE = site.parse_partitions(SINFO)
 
 
 def test_partitions() -> None:
+    """A job would be asked for more than any node of its partition has."""
     assert list(HERE) == ["cpu", "gpu"]
     assert HERE["cpu"].nodes == ((16000, 4), (32000, 8))
     assert HERE["gpu"].nodes == ((64000, 4), (0, 4)), (
@@ -58,8 +59,10 @@ def test_the_most_that_a_partition_gives(
     ],
 )
 def test_time_limits(limit: str, minutes: float) -> None:
+    """A partition's limit would be read in another unit, and a job refused."""
     assert site.minutes(limit) == minutes
 
 
 def test_no_time_limit() -> None:
+    """A partition without a limit would cut the time of jobs."""
     assert site.minutes("infinite") == site.minutes("n/a") == float("inf")

@@ -1,5 +1,6 @@
-"""Exact search of α, β and γ over a whole grid, without evaluating every point of it, for logits of
-the form
+"""Exact search of α, β and γ over a whole grid, without evaluating every point of it.
+
+For logits of the form
 
     logits = base + γ · tilt + α · votes(β, γ)
 

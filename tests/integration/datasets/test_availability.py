@@ -131,6 +131,7 @@ def test_a_split_file_that_is_wrong_is_a_problem(tmp_path: Path) -> None:
 def test_the_command_line(
     tmp_path: Path, command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """`data check` and `data get` say what is missing, and where the data sets belong."""
     answer = command("data", "check", "dtd", "--root", tmp_path)
     assert answer.code == 1
     assert "dtd: not usable" in answer.out

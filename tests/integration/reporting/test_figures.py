@@ -92,6 +92,7 @@ def figures(tmp_path: Path, extreme: str) -> Iterator[tuple[str, Figure]]:
     "extreme", [pytest.param(e, marks=[] if e in ODD else pytest.mark.rest) for e in EXTREMES]
 )
 def test_copes(tmp_path: Path, extreme: str) -> None:
+    """No run, however odd, gives a figure of a wrong width, unreadable text or a warning."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for name, figure in figures(tmp_path, extreme):

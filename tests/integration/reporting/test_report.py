@@ -182,6 +182,7 @@ def test_no_note_no_box(usual: str) -> None:
 
 
 def test_everything_is_escaped(tmp_path: Path) -> None:
+    """A class name or a provenance of others would run as a script in the reader's browser."""
     provenance = {"attribute": {HOSTILE: HOSTILE}, HOSTILE: {"list": [HOSTILE]}}
     results = full(tmp_path, provenance=provenance, classes=(HOSTILE, "b"))
     path = results.paths.zero_shot("mini", "shapes").with_suffix(".json")

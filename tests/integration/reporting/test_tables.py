@@ -124,6 +124,7 @@ def hostile() -> Table:
     [pytest.param(e, marks=[] if e in QUICK else pytest.mark.rest) for e in EXTREMES],
 )
 def test_copes(tmp_path: Path, extreme: str) -> None:
+    """No run, however odd, gives a table that is wrong or cannot be written."""
     what = EXTREMES[extreme]
     if extreme == "the drawn birds":
         what = {**what, "classes": tuple(drawn_birds().SPECIES)[:12]}
@@ -568,6 +569,7 @@ def test_nothing_to_show_is_said() -> None:
     reason="needs pdflatex (Debian: texlive-latex-base, texlive-latex-recommended)",
 )
 def test_latex_compiles(tmp_path: Path) -> None:
+    """An author's paper would not compile with a table of the report."""
     many = fake(tmp_path, datasets=tuple(f"set_{i}" for i in range(10)), shots=(1, 4))
     made = {name: exhibit.table(many) for name, exhibit in TABLES.items()}
     assert any(len(t.rows) > formats.LONG for t in made.values())  # a longtable is among them

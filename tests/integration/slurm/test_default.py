@@ -93,6 +93,7 @@ def run(works: tuple[Work, Work], local: object, tight: Cluster) -> Iterator[Run
 
 
 def test_everything_was_done(run: Run) -> None:
+    """A head that is itself a job would end before the run is done."""
     (head,) = (job for job in run.cluster.jobs() if job.name == "head")
     assert head.state == "COMPLETED", run.said()
     done, of = re.findall(r"^(\d+) of (\d+) steps \(100%\) done", run.said_by_all(), flags=re.M)[-1]

@@ -303,6 +303,7 @@ def checked(staged: str, shell: Shell, cluster: Cluster) -> str:
 
 
 def test_everything_is_staged(shell: Shell, staged: str) -> None:
+    """The guide's commands would leave weights or data sets for nodes without network."""
     where, look, _ = STAGE.splitlines()
     missing = shell.run(f"{where}\ncd {REPO}\n{look}", check=False)  # the paper's own configuration
     assert "imagenet" in missing

@@ -214,6 +214,7 @@ def other_weights(toy: Project) -> None:
 @pytest.mark.rest
 @pytest.mark.parametrize("change", [same_bytes, other_weights])
 def test_back_and_forth(toy: Project, change: Callable[[Project], None]) -> None:
+    """Checking out an older commit and pulling would leave results to be made again."""
     change(toy)
     toy.snakemake()
     toy.commit("second")

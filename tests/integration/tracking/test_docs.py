@@ -48,6 +48,7 @@ def colleague(shared: Project, name: str = "colleague") -> Project:
 
 
 def test_three_lines(shared: Project) -> None:
+    """Sharing a change by the three lines of docs/sharing.md would not reach a colleague."""
     run, share, take = lines("prints the next line")
     other = colleague(shared)
     shared.edit("config/reproduce.yaml", "threshold: 5", "threshold: 6")
@@ -85,6 +86,7 @@ def test_remotes(kind: str, tmp_path: Path) -> None:
 
 
 def test_day_by_day(shared: Project) -> None:
+    """A command of the daily list in docs/sharing.md would fail."""
     shared.commit("second")
     for command in lines("coder-clip push --verify"):
         if "explain" not in command:
@@ -112,6 +114,7 @@ def test_an_older_commit_and_back(shared: Project) -> None:
 
 
 def test_merge(shared: Project) -> None:
+    """The merge by the lines of docs/sharing.md would leave a conflict."""
     shared.two_sides(
         ("data/a.txt", "red", "green"), ("src/toy/score.py", "% 100", "% 50"), branch="colleague"
     )

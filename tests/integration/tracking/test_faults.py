@@ -139,6 +139,7 @@ MOMENTS: dict[str, Callable[[Project], object]] = {  # of which each changes whi
 
 @pytest.mark.parametrize("moment", [m for m in MOMENTS if m != "dvc.lock is being written"])
 def test_kill_of_record(toy: Project, moment: str) -> None:
+    """A killed `record` would lose finished work, or leave a lock without its files."""
     toy.edit("config/reproduce.yaml", "scale: 2", "scale: 3")
     toy.snakemake(DVC_STAGE="none")  # records nothing at its end
     look = MOMENTS[moment]
@@ -249,6 +250,7 @@ def test_a_cache_that_cannot_be_written(toy: Project) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small file system")
 def test_a_full_cache(toy: Project) -> None:
+    """A full disk would leave a record of files that the cache does not have."""
     before = toy.lock()
     small = toy.folder.parent / "small"
     small.mkdir()

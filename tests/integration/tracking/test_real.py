@@ -104,6 +104,7 @@ def test_the_documented_line_works_in_a_bare_clone(made: Project, tmp_path: Path
 
 
 def test_numbers_are_explained(clone: Project) -> None:
+    """`explain` would not trace a number in a clone that only pulled."""
     shutil.rmtree(clone / ".snakemake")  # from what came with the pull alone
     (line,) = re.findall(
         r"^coder-clip explain .*", (ROOT / "docs/sharing.md").read_text(), flags=re.M

@@ -174,6 +174,7 @@ def remote(request: pytest.FixtureRequest, toy: Project) -> Remote:
 
 
 def test_push_clone_pull(toy: Project, remote: Remote) -> None:
+    """A colleague would not get the results over this kind of remote, or get a key with them."""
     clone = walk(toy, remote.prepare)
     assert len(remote.objects()) > 8
     for project in (toy, clone):  # which key is mine is nobody else's business
@@ -433,6 +434,7 @@ def test_a_commit_names_no_program_that_status_or_pull_runs(toy: Project) -> Non
 
 @pytest.mark.rest
 def test_no_remote(toy: Project) -> None:
+    """Without a remote, a run would not be recorded."""
     toy.run("dvc", "remote", "remove", "store")
     toy.edit("config/reproduce.yaml", "threshold: 5", "threshold: 6")
     assert "recorded in DVC: scores, report;" in toy.snakemake()

@@ -18,4 +18,5 @@ from sequences import draw, play
     "seed", [0, 197, 273, *(pytest.param(s, marks=pytest.mark.rest) for s in range(1, 3))]
 )
 def test_a_sequence(beginning: tuple[Path, Path], tmp_path: Path, seed: int) -> None:
+    """Some order of runs, edits, pushes and pulls would show stale results as valid."""
     play(draw(seed), *beginning, tmp_path / "world", print)

@@ -276,6 +276,7 @@ def settle_a_conflict(world: World, person: Project, name: str) -> None:
 
 
 def test_a_submodule(world: World, ann: Project) -> None:
+    """A project that is a submodule of another could not be recorded and shared."""
     parent = world._project("parent", world.bin)
     parent.folder.mkdir()
     sh(
@@ -290,6 +291,7 @@ def test_a_submodule(world: World, ann: Project) -> None:
 
 
 def test_a_second_worktree(world: World, ann: Project) -> None:
+    """Two worktrees of a clone would disturb each other's results."""
     ann.git("worktree", "add", "--quiet", "-b", "second", "../second")
     second = world._project("second", world.bin)
     sh(second, "coder-clip pull")

@@ -93,6 +93,7 @@ def test_sentences_of_the_help_fill_its_lines(
 
 
 def test_version(command: Command) -> None:
+    """A bug report could not name the version."""
     assert command("--version").out == f"{__version__}\n"
 
 

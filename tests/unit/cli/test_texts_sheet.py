@@ -64,6 +64,7 @@ def test_bad_files_are_named(command: Command, tmp_path: Path) -> None:
 
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=30))
 def test_kappa_is_cohens(decisions: list[tuple[bool, bool]]) -> None:
+    """The agreement of judges would be another number than the one its name promises."""
     accepts = np.array(decisions)
     found = kappa(accepts)
     if found is None:

@@ -344,6 +344,7 @@ def test_tar_archives_of_all_kinds(tmp_path: Path, mode: str) -> None:
 
 
 def test_zip_archives(tmp_path: Path) -> None:
+    """A zip archive, also one made on Windows, would not be unpacked whole."""
     made = zip_with(
         tmp_path / "a.zip",
         ("d/", b"", stat.S_IFDIR | 0o755),

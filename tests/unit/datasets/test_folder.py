@@ -33,6 +33,7 @@ def sizes(dataset: FolderDataset) -> dict[str, int]:
 
 
 def test_plain_class_folders(tmp_path: Path) -> None:
+    """A folder of class folders would not be a data set, or get other splits each time."""
     fill(tmp_path / "red_fox", 10)
     fill(tmp_path / "arctic_fox", 20)
     data = FolderDataset("foxes", tmp_path)
@@ -150,6 +151,7 @@ def test_links_are_followed_and_loops_are_not(tmp_path: Path) -> None:
 
 
 def test_names_are_nfc(tmp_path: Path) -> None:
+    """A class name from a Mac would not match the same name in a text file."""
     decomposed = unicodedata.normalize("NFD", "Käfer_groß")
     fill(tmp_path / decomposed, 3)
     data = FolderDataset("x", tmp_path, classes=["Käfer groß"])
@@ -182,6 +184,7 @@ def test_class_order_and_subset(tmp_path: Path) -> None:
 
 
 def test_errors(tmp_path: Path) -> None:
+    """A wrong folder of photos would end in a traceback, not in one clear line."""
     with pytest.raises(UserError, match="does not exist"):
         FolderDataset("x", tmp_path / "none")
     (tmp_path / "file").write_text("")
@@ -236,6 +239,7 @@ def test_the_fingerprint_follows_the_content(tmp_path: Path) -> None:
     not (SHARED / "data/cifar10").is_dir(), reason="shared CIFAR-10 photos are not here"
 )
 def test_cifar10_photos() -> None:
+    """Real photos in class folders would be split in another way than before."""
     data = FolderDataset("cifar10", SHARED / "data/cifar10")
     assert len(data.classes) == 10
     assert sizes(data) == {"train": 800, "val": 200, "test": 1000}

@@ -18,16 +18,19 @@ def pixel(path: Path) -> tuple[int, ...]:
 
 
 def test_grey_is_repeated(tmp_path: Path) -> None:
+    """A grey photo would get a colour."""
     Image.new("L", (4, 3), 77).save(tmp_path / "a.png")
     assert pixel(tmp_path / "a.png") == (77, 77, 77)
 
 
 def test_one_bit(tmp_path: Path) -> None:
+    """A black and white scan would be black."""
     Image.new("1", (4, 3), 1).save(tmp_path / "a.png")
     assert pixel(tmp_path / "a.png") == (255, 255, 255)
 
 
 def test_cmyk_jpeg(tmp_path: Path) -> None:
+    """A JPEG for print would be seen as its negative."""
     Image.new("CMYK", (16, 16), (0, 255, 255, 0)).save(tmp_path / "a.jpg", quality=95)
     red, green, blue = pixel(tmp_path / "a.jpg")
     assert red > 245
@@ -37,6 +40,7 @@ def test_cmyk_jpeg(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("transparent", [False, True])
 def test_palette(tmp_path: Path, transparent: bool) -> None:
+    """The colours of a GIF or a palette PNG would be its palette's numbers."""
     image = Image.new("P", (4, 3), 0)
     image.putpalette([10, 20, 30, 200, 100, 50])
     image.save(tmp_path / "a.png", **({"transparency": 0} if transparent else {}))
@@ -76,6 +80,7 @@ def test_wide_integers_without_a_known_range_are_refused(tmp_path: Path) -> None
 
 @pytest.mark.parametrize(("value", "expected"), [(0.5, 128), (1.0, 255), (200.0, 200)])
 def test_float_grey(tmp_path: Path, value: float, expected: int) -> None:
+    """A scientific image in floats would be black, or white."""
     Image.fromarray(np.full((3, 4), value, dtype=np.float32)).save(tmp_path / "a.tif")
     assert pixel(tmp_path / "a.tif") == (expected,) * 3
 
@@ -124,6 +129,7 @@ def test_exif_turns_the_image_upright(tmp_path: Path, tag: int, corner: tuple[in
 
 @pytest.mark.parametrize("kind", ["jpg", "png", "webp", "gif"])
 def test_truncated(tmp_path: Path, kind: str) -> None:
+    """A half-downloaded photo would count as a photo, its missing part grey."""
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     path = tmp_path / f"a.{kind}"
     Image.fromarray(noise).save(path)

@@ -56,6 +56,7 @@ def built(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> tu
 
 
 def test_sizes(built: tuple[Expected, Any]) -> None:
+    """A model of the paper would be built with other sizes than its published weights have."""
     expected, model = built
     assert round(sum(p.numel() for p in model.parameters()) / 1e6, 1) == expected.millions
     with torch.no_grad():

@@ -242,6 +242,7 @@ def test_half_of_the_views_are_flipped(tiny: Encoder) -> None:
 
 
 def test_devices() -> None:
+    """`device: auto` would leave the GPU unused, or a wrong name would end in a traceback."""
     assert pick_device("cpu").type == "cpu"
     best = (
         "cuda"

@@ -152,6 +152,7 @@ def test_the_reason_for_skipping_holds_no_path(encoder: Encoder, tmp_path: Path)
 
 
 def test_no_image_left(encoder: Encoder) -> None:
+    """A run would go on although none of its images can be read."""
     with pytest.raises(UserError, match="none of 23 images could be read"):
         run(encoder, tuple(range(N)), on_error="skip")
     shards = [run(encoder, tuple(range(N)), on_error="skip", shard=(i, 2)) for i in range(2)]

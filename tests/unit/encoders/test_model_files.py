@@ -182,6 +182,7 @@ def test_errors_are_one_line(
 
 
 def test_folder_errors(tmp_path: Path, tiny_dir: Path) -> None:
+    """A wrong model folder would end in a traceback, not in one clear line."""
     with pytest.raises(UserError, match=r"lacks open_clip_config\.json"):
         local(tmp_path)
     (tmp_path / "open_clip_config.json").write_text("{")

@@ -97,6 +97,7 @@ def test_texts_come_back_in_order_once_each(tiny: Encoder) -> None:
 
 
 def test_no_texts(tiny: Encoder) -> None:
+    """A kind without texts would stop a run."""
     assert tiny.encode_texts([]).shape == (0, 16)
 
 

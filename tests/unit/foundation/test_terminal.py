@@ -23,6 +23,7 @@ def test_piped_rows_are_one_line_each_and_aligned() -> None:
 
 
 def test_people_see_bold(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The best number of a table would not stand out on a terminal."""
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     head, first, second = terminal.table(["a", "b"], [["x", "y"], ["z", "w"]], bold={(0, 1)})
     assert "\033[1m" in head
@@ -31,5 +32,6 @@ def test_people_see_bold(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_without_a_head() -> None:
+    """A list without a heading would begin with an empty line, or not align."""
     assert terminal.table([], [["a", "bc"], ["abc", "d"]]) == ["a    bc", "abc  d"]
     assert terminal.table([], []) == []

@@ -32,5 +32,6 @@ def test_what_a_run_ran_on_in_a_file_and_in_a_line(tmp_path: Path) -> None:
 
 
 def test_git_ignores_it(repo: Path) -> None:
+    """Two people's descriptions of their machines would be in conflict at every merge."""
     assert "/results/*" in (repo / ".gitignore").read_text().splitlines()
     assert "results/environment.json" not in (repo / "dvc.yaml").read_text()

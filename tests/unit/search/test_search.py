@@ -238,6 +238,7 @@ def test_features_on_a_gpu_give_the_same_answer() -> None:
     ],
 )
 def test_bad_searches(change: dict[str, object], message: str) -> None:
+    """Shots and images that do not fit together would give a number all the same."""
     given = {
         "x": rows(2),
         "clip_logits": torch.zeros(2, 2),
@@ -259,6 +260,7 @@ def test_logits_of_no_point_of_a_grid(point: dict[str, float]) -> None:
 
 
 def test_no_image() -> None:
+    """A search without images would end in a traceback."""
     model = Given(torch.ones(1, 1), torch.tensor([0]), 1)
     with pytest.raises(UserError, match="one image"):
         search(model, torch.zeros(0, 1), torch.zeros(0, 1), torch.zeros(0, dtype=torch.int64))

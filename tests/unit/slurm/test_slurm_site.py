@@ -82,6 +82,7 @@ def test_a_profile_by_name_and_by_path(repo: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_without_slurm(repo: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """On a machine without Slurm the check would end in a traceback."""
     monkeypatch.chdir(repo)
     monkeypatch.setenv("PATH", str(tmp_path))
     file = Path("config/reproduce.yaml")

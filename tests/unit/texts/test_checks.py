@@ -290,6 +290,7 @@ def test_classes_of_one_name_may_have_the_same_texts() -> None:
 
 
 def test_counts_and_repeats() -> None:
+    """Texts that are missing or said twice would pass the check."""
     few = ClassTexts(name="owl", attribute=["a round head", "a Round Head"])
     assert of(FOX, few) == [("repeat", "a Round Head"), ("count", "")]
 

@@ -132,6 +132,7 @@ def test_captions_name_a_rare_species_as_often_as_declared(monkeypatch: pytest.M
 
 
 def test_samples_repeat() -> None:
+    """Training the embedded model again would give another model."""
     for i in (3, 4, 5, 6):
         (image, texts), (again, same) = samples.sample(1, i), samples.sample(1, i)
         assert image.tobytes() == again.tobytes()
@@ -265,6 +266,7 @@ def test_impossible_options_are_refused_in_one_line(
 
 
 def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
+    """`python -m tools.mini --help` would not say what it makes."""
     with pytest.raises(SystemExit):
         command.main(["--help"])
     assert "the shipped model" in capsys.readouterr().out

@@ -684,6 +684,7 @@ def test_damaged_lock(toy: Tracked, text: str) -> None:
 
 
 def test_why_untracked() -> None:
+    """A user without Git or DVC would not be told why nothing is recorded."""
     assert dvc.unavailable() == "no DVC repository here"
     Path(".dvc").mkdir()
     assert "no Git repository here" in dvc.unavailable()

@@ -264,7 +264,7 @@ class LacksKey(UserError, KeyError):
     __str__ = UserError.__str__  # that of KeyError adds quotes
 
 
-class Document(dict[str, Any]):
+class Content(dict[str, Any]):
     """The content of a file: a dict whose missing key is a UserError with the file's name."""
 
     def __init__(self, content: Mapping[str, Any], path: str | Path) -> None:
@@ -281,12 +281,12 @@ def read_json(path: str | Path) -> dict[str, Any]:
         return _document(file.read_text(encoding="utf-8"), path)
 
 
-def _document(text: str, path: str | Path) -> Document:
+def _document(text: str, path: str | Path) -> Content:
     """Parse a JSON object; ValueError for another value. path: of the file, for later messages."""
     document = json.loads(text)
     if not isinstance(document, dict):
         raise ValueError("it must hold an object")
-    return Document(document, path)
+    return Content(document, path)
 
 
 def read_parquet(path: str | Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
@@ -307,7 +307,7 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """
     with _safetensors(path, "pt") as stream:
         tensors = {k: stream.get_tensor(k) for k in stream.keys()}  # noqa: SIM118
-        return Document(tensors, path), _metadata(stream, path)
+        return Content(tensors, path), _metadata(stream, path)
 
 
 def read_metadata(path: str | Path) -> dict[str, Any]:

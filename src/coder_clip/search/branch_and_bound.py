@@ -258,11 +258,11 @@ class _Lines:
         self.gammas = all_gammas[gammas]
         base, tilt, labels = images.base, images.tilt, images.labels
         # lead (C, n) of the label's logit on each class, without votes: smallest and largest over γ
-        self.low = self.high = label_values(base, labels) - base
+        self.low = self.high = _lead(base, labels)
         # size of the logits, for the rounding error; never 0, so that equal logits are a tie, too
         size = 1 + np.abs(base).max(axis=0) + alphas[-1] * largest_vote
         if tilt is not None:
-            lead = label_values(tilt, labels) - tilt
+            lead = _lead(tilt, labels)
             # γ · lead is linear in γ, so its extremes are at the two ends
             ends = self.gammas[0] * lead, self.gammas[-1] * lead
             self.low, self.high = self.low + np.minimum(*ends), self.high + np.maximum(*ends)
@@ -272,7 +272,7 @@ class _Lines:
     def node(self, beta: float, *, with_slopes: bool) -> _Node:
         """The votes at a β."""
         votes, slopes = self.images.votes(beta, self.numbers, with_slopes)
-        lead = label_values(votes, self.images.labels) - votes
+        lead = _lead(votes, self.images.labels)
         if votes.shape[2] == 1:
             return _Node(votes, slopes, lead[:, :, 0], lead[:, :, 0])
         least, largest = _over_gammas(np.minimum, lead), _over_gammas(np.maximum, lead)
@@ -316,17 +316,14 @@ class _Lines:
         most = certain.copy()
         doubtful = [np.zeros(0, dtype=np.int64)]
         for few in blocks:
-            slack = self.slack[few.images][:, None]
-            few_rate, few_growth = rate[few.images, None], growth[few.images, None]
             first = few.take(before.votes), few.take(before.slopes)
             second = few.take(here.votes), few.take(here.slopes)
-            bend = _bends(first, second, few_rate, few_growth, step)
-            leads = (
-                label_values(first[0], few.labels) - first[0],
-                label_values(second[0], few.labels) - second[0],
-            )
+            few_growth = growth[few.images, None]
+            bend = _bends(first, second, rate[few.images, None], few_growth, step)
+            leads = _lead(first[0], few.labels), _lead(second[0], few.labels)
             low, high = _lead_bounds(leads, leads, bend, few_growth, few.labels)
             lead = label_leads(self._base(few), few.labels)
+            slack = self.slack[few.images][:, None]
             inner = right_spans(lead - slack, low, self.alphas)
             outer = right_spans(lead + slack, high, self.alphas)
             same = (inner[0] == outer[0]) & (inner[1] == outer[1])
@@ -377,6 +374,11 @@ class _Lines:
         shape = len(spans[0]), len(self.gammas)
         start, end = (np.broadcast_to(s, shape) for s in spans)
         return count_spans(start, end, len(self.alphas))
+
+
+def _lead(values: Floats, labels: Ints) -> Floats:
+    """The label's value minus the value of each class: (C, n, …) -> (C, n, …)."""
+    return label_values(values, labels) - values
 
 
 def _bends(

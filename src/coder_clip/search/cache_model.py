@@ -67,7 +67,7 @@ def cache_logits(
     return torch.from_numpy(logits).to(x.device)
 
 
-class Part(NamedTuple):
+class ImageBlock(NamedTuple):
     """Some images.
 
     rows: (n,) number of each image; clip: (C, n) float64, CLIP's logits; minus_u: (K, n) float64, A
@@ -148,7 +148,7 @@ class AffinityBlocks:
             self._kept[start : start + len(part)] = part
             self._nearest = max(self._nearest, float(part.max(initial=0)))
 
-    def all_blocks(self) -> Iterator[Part]:
+    def all_blocks(self) -> Iterator[ImageBlock]:
         """Each image once, without keeping affinities."""
         for start, part in self._affinities():
             for i in range(0, len(part), self._rows):
@@ -164,11 +164,11 @@ class AffinityBlocks:
             votes = partial(self._votes, part.minus_u, room)
             yield Images(few, self._labels[few], part.clip, None, votes)
 
-    def _part(self, rows: Ints, affinity: Floats) -> Part:
+    def _part(self, rows: Ints, affinity: Floats) -> ImageBlock:
         """The images with these numbers, from their affinities (n, K)."""
         clip = self._clip[torch.from_numpy(rows).to(self._clip.device)].cpu().double().numpy()
         minus_u = np.ascontiguousarray(affinity.T, dtype=np.float64) - 1
-        return Part(rows, np.ascontiguousarray(clip.T), minus_u)
+        return ImageBlock(rows, np.ascontiguousarray(clip.T), minus_u)
 
     def _votes(
         self, minus_u: Floats, room: Floats, beta: float, gammas: Ints, with_slopes: bool

@@ -46,7 +46,7 @@ class Planned:
 
 
 @dataclass(frozen=True)
-class Plan:
+class ClusterPlan:
     """The jobs of a run, and the log folder and the precommand ("" if none) of its profile."""
 
     jobs: list[Planned]
@@ -54,7 +54,7 @@ class Plan:
     precommand: str
 
 
-def plan(profile: Path, file: Path) -> Plan:
+def plan(profile: Path, file: Path) -> ClusterPlan:
     """Plan all jobs of a configuration.
 
     UserError with Snakemake's message if it cannot plan them.
@@ -72,7 +72,7 @@ def plan(profile: Path, file: Path) -> Plan:
             error = " ".join(done.stderr.split())[-400:]
             raise UserError(f"Snakemake cannot plan with {profile}: {error}")
         document = json.loads(target.read_text(encoding="utf-8"))
-    return Plan([Planned(**job) for job in document.pop("jobs")], **document)
+    return ClusterPlan([Planned(**job) for job in document.pop("jobs")], **document)
 
 
 def main(target: Path, options: list[str]) -> None:
@@ -106,7 +106,7 @@ def main(target: Path, options: list[str]) -> None:
             """Write the plan."""
             logs = str(self.workflow.executor_settings.logdir or ".snakemake/slurm_logs")
             precommand = self.workflow.remote_execution_settings.precommand or ""
-            write_text(target, json.dumps(asdict(Plan(jobs, logs, precommand))))
+            write_text(target, json.dumps(asdict(ClusterPlan(jobs, logs, precommand))))
 
     plugins = ExecutorPluginRegistry().plugins
     common = replace(plugin.common_settings, dryrun_exec=True)

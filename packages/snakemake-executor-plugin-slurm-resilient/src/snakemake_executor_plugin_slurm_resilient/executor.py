@@ -24,7 +24,7 @@ from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
 from snakemake_interface_executor_plugins.utils import format_cli_arg
 
 from . import adapter, heads, queue, reasons, reattach, retry, site, submit
-from .journal import FOLDER, Entry, Journal, Tries, entry, first_to_start, guard, members
+from .journal import FOLDER, Journal, Submission, Tries, entry, first_to_start, guard, members
 from .lines import Lines
 from .queue import SlurmError
 
@@ -45,7 +45,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         head = heads.name(workflow)
         self._name = f"{self._settings.jobname_prefix}_{head}".strip("_")
         self._journal = Journal(FOLDER / f"{head}.jsonl")
-        self._entries: dict[str, Entry] = {}  # by key: jobs that are not over yet
+        self._entries: dict[str, Submission] = {}  # by key: jobs that are not over yet
         # keys that count: of jobs that are not over yet, and of the job that sbatch has now
         self._current: set[str] = set()
         self._of: dict[Any, tuple[Journal, str]] = {}  # a job of Snakemake -> where it is noted
@@ -195,7 +195,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             _give_up(job)  # the same call would be refused again
             self._fail(SubmittedJobInfo(job), reasons.refused(said, new.asked))
 
-    def _end_earlier_tries(self, new: Entry) -> None:
+    def _end_earlier_tries(self, new: Submission) -> None:
         """Cancel earlier jobs that would write the same files and are still alive.
 
         Slurm reported their end or did not know them; wait until they have ended.
@@ -208,7 +208,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         ids += [row.id for row in found if row is not None and row.live]
         reattach.end(sorted(set(ids)))
 
-    def _sbatch(self, job: Any, new: Entry) -> str:
+    def _sbatch(self, job: Any, new: Submission) -> str:
         """Submit a job, and wait while the controller is away.
 
         Returns Slurm's words if the job is refused or the run stops, else "".
@@ -269,7 +269,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         self._watch(job, self._journal, new)
         return ""
 
-    def _taken(self, new: Entry) -> str:
+    def _taken(self, new: Submission) -> str:
         """The number of the job that Slurm made of a submission, although sbatch printed none.
 
         "" if there is no such job yet.
@@ -278,7 +278,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         row = reattach.row_of(new, self._journal.path.stem, rows, queue.by_key(rows.values()))
         return row.id if row is not None else first_to_start(new.key)
 
-    def _watch(self, job: Any, journal: Journal, e: Entry, live: bool = True) -> None:
+    def _watch(self, job: Any, journal: Journal, e: Submission, live: bool = True) -> None:
         """Watch the Slurm job of a job; if it is not live, it has ended well: report this."""
         info = SubmittedJobInfo(job, external_jobid=e.id)
         self._of[job] = (journal, e.key)
@@ -405,7 +405,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             )
 
     def _ended_badly(
-        self, info: SubmittedJobInfo, e: Entry, state: str, code: str, row: queue.Row | None
+        self, info: SubmittedJobInfo, e: Submission, state: str, code: str, row: queue.Row | None
     ) -> None:
         """Report a job that failed, or submit it again if it is not at fault.
 

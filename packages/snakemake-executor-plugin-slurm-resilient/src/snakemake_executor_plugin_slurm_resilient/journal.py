@@ -61,7 +61,7 @@ class Tries:
 
 
 @dataclass(frozen=True)
-class Entry:
+class Submission:
     """One submission.
 
     key: also in the comment of the Slurm job. makes: output -> hash of its command, parameters and
@@ -82,7 +82,7 @@ class Entry:
     log: str = ""
     settled: str = ""
 
-    def same(self, other: Entry) -> bool:
+    def same(self, other: Submission) -> bool:
         """True if both make the same files in the same way from the same inputs.
 
         An input may be written again with the same content.
@@ -103,7 +103,7 @@ class Journal:
     path: Path
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def intend(self, entry: Entry) -> None:
+    def intend(self, entry: Submission) -> None:
         """Note a job before it is submitted."""
         self._append(asdict(entry))
 
@@ -111,9 +111,9 @@ class Journal:
         """Note what became known of a submission: id, log, settled."""
         self._append({"key": key, **known})
 
-    def read(self) -> list[Entry]:
+    def read(self) -> list[Submission]:
         """All submissions, oldest first."""
-        found: dict[str, Entry] = {}
+        found: dict[str, Submission] = {}
         try:
             lines = self.path.read_text(encoding="utf-8").splitlines()
         except FileNotFoundError:
@@ -124,7 +124,7 @@ class Journal:
                 if "rule" in row:
                     row["tries"] = Tries(**row["tries"])
                     row.pop("benchmarks", None)  # of a head before this version
-                    found[row["key"]] = Entry(**row)
+                    found[row["key"]] = Submission(**row)
                 else:
                     key = row.pop("key")
                     found[key] = replace(found[key], **row)
@@ -207,7 +207,7 @@ def members(job: Any) -> list[Any]:
 
 def entry(
     own: Iterable[Any], rule: str, persistence: Any, asked: Mapping[str, Any], tries: Tries
-) -> Entry:
+) -> Submission:
     """The entry of a Slurm job before it is submitted.
 
     own: its jobs of Snakemake. rule: its name. asked: its resources.
@@ -220,7 +220,7 @@ def entry(
     }
     inputs = {str(path) for member in own for path in member.input} - makes.keys()
     inputs = {path for path in inputs if not path.startswith(".snakemake/")}  # new with every head
-    return Entry(
+    return Submission(
         key=uuid.uuid4().hex[:12],
         rule=rule,
         makes=makes,

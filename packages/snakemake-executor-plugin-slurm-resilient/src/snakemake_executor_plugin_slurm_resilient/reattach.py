@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from . import adapter, heads, queue
-from .journal import NEVER, Entry, Journal, first_to_start, journals, stamps
+from .journal import NEVER, Journal, Submission, first_to_start, journals, stamps
 from .queue import Row, SlurmError
 
 watched = False  # True if the executor runs, which itself looks for jobs of earlier heads
@@ -28,11 +28,12 @@ class Earlier:
     ``entries``: jobs that are alive or have ended well, and that this head has not taken over yet.
     """
 
-    entries: dict[str, tuple[Journal, Entry]] = field(default_factory=dict)  # by key
+    entries: dict[str, tuple[Journal, Submission]] = field(default_factory=dict)  # by key
     rows: dict[str, Row] = field(default_factory=dict)  # by key, as far as Slurm knows them
     # files to make again: changed by jobs that failed, or whose end is not known
     again: set[str] = field(default_factory=set)
-    given_up: list[Entry] = field(default_factory=list)  # jobs that failed, or Slurm did not know
+    # jobs that failed, or Slurm did not know
+    given_up: list[Submission] = field(default_factory=list)
 
     def is_live(self, key: str) -> bool:
         """True if the job with this key has not ended."""
@@ -46,7 +47,7 @@ class Earlier:
         """The outputs of all entries."""
         return {path for _, e in self.entries.values() for path in e.makes}
 
-    def take(self, new: Entry) -> tuple[Journal, Entry] | None:
+    def take(self, new: Submission) -> tuple[Journal, Submission] | None:
         """Remove and return the entry of an earlier job that does the same as a new one.
 
         None if there is none. A job that still waits must also ask for the same resources.
@@ -90,7 +91,7 @@ def end(ids: list[str]) -> None:
 
 
 def row_of(
-    e: Entry, head: str, rows: Mapping[str, Row], keyed: Mapping[str, list[Row]]
+    e: Submission, head: str, rows: Mapping[str, Row], keyed: Mapping[str, list[Row]]
 ) -> Row | None:
     """The row of a submission in the queue; None if there is none.
 
@@ -116,7 +117,7 @@ def _ours(row: Row, head: str) -> bool:
     return not row.keys and row.name.endswith(head)
 
 
-def look_up_missing(e: Entry, head: str) -> tuple[Row | None, bool]:
+def look_up_missing(e: Submission, head: str) -> tuple[Row | None, bool]:
     """Ask for a job that squeue does not show.
 
     Returns its row, and True if the row comes from the controller.
@@ -182,7 +183,7 @@ def find(workflow: Any) -> Earlier:
     return found
 
 
-def _noted(jobs: Mapping[str, Any]) -> list[tuple[Journal, Entry]]:
+def _noted(jobs: Mapping[str, Any]) -> list[tuple[Journal, Submission]]:
     """What all journals have about these files (file -> the job of this run that makes it)."""
     noted = [(journal, e) for journal in journals() for e in journal.read()]
     return [(journal, e) for journal, e in noted if e.makes.keys() & jobs.keys()]
@@ -196,7 +197,7 @@ def _refuse_alive(other_heads: Iterable[str]) -> None:
             )
 
 
-def _half_written(e: Entry, workflow: Any, jobs: Mapping[str, Any]) -> set[str]:
+def _half_written(e: Submission, workflow: Any, jobs: Mapping[str, Any]) -> set[str]:
     """Files that a failed job changed. Snakemake gets them marked as incomplete.
 
     jobs: file -> the job of this run that makes it.
@@ -209,7 +210,9 @@ def _half_written(e: Entry, workflow: Any, jobs: Mapping[str, Any]) -> set[str]:
     return changed
 
 
-def ended_well(e: Entry, row: Row | None, asked: bool, workflow: Any, jobs: Iterable[Any]) -> bool:
+def ended_well(
+    e: Submission, row: Row | None, asked: bool, workflow: Any, jobs: Iterable[Any]
+) -> bool:
     """True if a job that is not live made its files.
 
     row: None if Slurm does not know the job. asked: the row is not from the queue.
@@ -221,7 +224,7 @@ def ended_well(e: Entry, row: Row | None, asked: bool, workflow: Any, jobs: Iter
     return not asked or not _marked(workflow, jobs)
 
 
-def whole(e: Entry, workflow: Any, jobs: Iterable[Any]) -> bool:
+def whole(e: Submission, workflow: Any, jobs: Iterable[Any]) -> bool:
     """True if all outputs exist, changed since the submission, and are not marked as incomplete.
 
     Their times are only compared with earlier times of the same files, because clocks can be wrong.

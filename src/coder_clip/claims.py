@@ -56,8 +56,7 @@ SOURCES = {
     NEWEST: "“Cross-Modal Prototype Alignment and Mixing for Training-Free Few-Shot "
     "Classification”, arXiv 2603.24528, which says that it is ahead of existing methods",
     REEVALUATION: "“Reevaluating the Intra-Modal Misalignment Hypothesis in CLIP”, CVPR 2026, "
-    "which says that CODER "
-    "and TIP-X do not win against simple classifiers of image features",
+    "which says that CODER and TIP-X do not win against simple classifiers of image features",
 }
 SETTING = "clean"
 FEWEST = 3  # seeds, and data sets of a mean: of two numbers no interval is short enough to tell
@@ -100,8 +99,9 @@ class Claim:
         return self.evidence == "few_shot" or self.after == "discriminant"
 
     def stated(self, shots: int | None) -> str:
-        """The statement; for a discriminant with the number of labelled images per class that it
-        was fitted to.
+        """The statement.
+
+        For a discriminant with the number of labelled images per class that it was fitted to.
 
         Few-shot methods all have the same shots, which the table says once.
         """
@@ -171,8 +171,9 @@ def _simple(
 
 
 def _control(name: str, stated: str, after: str, before: str, against: str) -> list[Claim]:
-    """A claim of a control, by each measure of neighbours. stated: the statement without the
-    measure; against: the subject of what would contradict it.
+    """A claim of a control, by each measure of neighbours.
+
+    stated: the statement without the measure; against: the subject of what would contradict it.
     """
     return [
         Claim(
@@ -505,7 +506,5 @@ def over_data_sets(tests: Sequence[Comparison]) -> Comparison | None:
 
 
 def contested(found: Verdict, p_holm: float) -> bool:
-    """True for a clear verdict that the correction for all tests of the table (Holm) does not
-    confirm.
-    """
+    """True for a clear verdict that Holm's correction for all tests does not confirm."""
     return found in ("shown", "contradicted") and not isnan(p_holm) and p_holm >= 1 - LEVEL

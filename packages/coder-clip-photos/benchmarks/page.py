@@ -1,5 +1,6 @@
-"""Processor time of what a person does on the page of ``coder-clip explore``: ``python -m
-benchmarks.page``
+"""Processor time of what a person does on the page of ``coder-clip explore``.
+
+``python -m benchmarks.page``
 
 1,000 classes with 14 texts each and 1,000 photos; random features, d = 512, kept in the store of a
 real encoder. The encoding of a new text is not counted.

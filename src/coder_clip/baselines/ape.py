@@ -1,9 +1,11 @@
-"""APE without training: Tip-Adapter on the channels that separate classes, shots weighted by CLIP's
-own predictions.
+"""APE without training.
+
+Tip-Adapter on the channels that separate classes, shots weighted by CLIP's own predictions.
 
 Zhu et al., "Not All Features Matter: Enhancing Few-shot CLIP with Adaptive Prior Refinement", ICCV
 2023, sections 3.2 and 3.3; main.py (APE) and utils.py (cal_criterion) of yangyangyang127/APE at
-commits 20258ec and 6ee66e8."""
+commits 20258ec and 6ee66e8.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +28,8 @@ from .tip_adapter import unit_keys
 
 LABEL = "APE"
 ABOUT = (
-    "Tip-Adapter on the channels that tell classes apart, shots "
-    "weighted (Zhu et al. 2023), no training"
+    "Tip-Adapter on the channels that tell classes apart, shots weighted (Zhu et al. 2023), no "
+    "training"
 )
 ORDER = 30
 LINE = ("purple", ":", "D")
@@ -118,9 +120,7 @@ class Ape:
         return l2_normalize(l2_normalize(x).double()[:, self.channels]) @ self.keys.T
 
     def logits(self, x: Tensor, clip_logits: Tensor, point: Point) -> Tensor:
-        """clip_logits (N, C) + α · exp(−β (1 − A)) · (exp(γ D) onehot(labels)) -> (N, C)
-        float64.
-        """
+        """Logits clip_logits + α · exp(−β (1 − A)) · (exp(γ D) onehot(labels)): (N, C) float64."""
         assert point.alpha is not None
         assert point.beta is not None
         assert point.gamma is not None
@@ -133,8 +133,10 @@ class Ape:
         return torch.from_numpy(out)
 
     def search(self, x: Tensor, clip_logits: Tensor, labels: Tensor) -> Point:
-        """The (α, β, γ) with the best accuracy on images x (N, d); of several the first in the
-        published loops: β outer, then α, γ inner. The grids are in the constants.
+        """The (α, β, γ) with the best accuracy on images x (N, d).
+
+        Of several the first in the published loops: β outer, then α, γ inner. The grids are in the
+        constants.
         """
         shots = ByClass(self.labels, self.n_classes)
         betas, alphas, gammas = (grid(*span) for span in self.constants[2:])
@@ -159,11 +161,14 @@ class Ape:
 
 
 def criterion(keys: Tensor, labels: Tensor, weights: Tensor, disparity: float) -> Tensor:
-    """Criterion of how well each channel separates classes: unit keys (K, d) and class weights (C,
-    d) -> (d,). disparity: λ of :meth:`Ape.fit`, weight of similarity against variance.
+    """How well each channel separates classes: (d,).
+
+    From unit keys (K, d) and class weights (C, d). disparity: λ of :meth:`Ape.fit`, weight of
+    similarity against variance.
 
     Sums over all pairs of different classes follow from sums over classes: Σ_{a≠b} s_a s_b = (Σ s)²
-    − Σ s²."""
+    − Σ s².
+    """
     n_classes = len(weights)
     # a class's weight is one more sample of it, hence sizes + 1
     sums = weights.clone().index_add_(0, labels, keys)

@@ -28,6 +28,7 @@ class Point(NamedTuple):
 
 def blocks(rows: int, per_image: int, room: int | None = None) -> list[slice]:
     """Split ``rows`` images into slices whose arrays hold about ``room`` numbers (default BLOCK).
+
     per_image: numbers that one image needs.
     """
     size = max(1, (room or BLOCK) // max(1, per_image))
@@ -41,8 +42,9 @@ def best_weight(
     clip_logits: Tensor,
     labels: Tensor,
 ) -> Point:
-    """The α for which clip_logits + α · scores has the best accuracy, the smallest of the best; 0
-    if no image is right with any α.
+    """The α for which clip_logits + α · scores has the best accuracy, the smallest of the best.
+
+    0 if no image is right with any α.
 
     scores: of images (n, d) -> (n, C) float64, all finite; alphas: rising; x: (N, d); clip_logits:
     (N, C); labels: (N,).
@@ -95,8 +97,9 @@ class ByClass:
         return np.ascontiguousarray(of_shots[:, self.places].transpose(1, 2, 0))
 
     def sums(self, rows: Floats, weights: Floats | None = None) -> Floats:
-        """Sum over each class's shots: (C, k, n) from :meth:`rows` and weights (C, b, k) of the
-        shots (None: all 1, b = 1) -> (C, b, n).
+        """Sum over each class's shots: (C, b, n).
+
+        (C, k, n) from :meth:`rows` and weights (C, b, k) of the shots (None: all 1, b = 1).
         """
         taken = self.taken[:, None, :]
         total: Floats = (taken if weights is None else taken * weights) @ rows
@@ -104,11 +107,13 @@ class ByClass:
 
 
 class CacheLines:
-    """Images whose logits are lines over α, for :func:`first_best`. Votes of a class: Σ over its
-    shots of weight · exp(β near).
+    """Images whose logits are lines over α, for :func:`first_best`.
+
+    Votes of a class: Σ over its shots of weight · exp(β near).
 
     near: A − 1. weights: (C, G, k) of the shots for each γ, as for :meth:`ByClass.sums`; None: all
-    1, for any γ."""
+    1, for any γ.
+    """
 
     def __init__(
         self,
@@ -118,8 +123,10 @@ class CacheLines:
         parts: Iterable[tuple[slice, Floats, Floats | None]],
         weights: Floats | None = None,
     ) -> None:
-        """Keep the affinities. parts: slices of images, each with near (C, k, n) and the tilt (C,
-        n) of the logits, None without a tilt.
+        """Keep the affinities.
+
+        parts: slices of images, each with near (C, k, n) and the tilt (C, n) of the logits, None
+        without a tilt.
         """
         self.size = len(labels)
         self._shots, self._weights = shots, weights
@@ -163,8 +170,9 @@ class CacheLines:
     def _votes(
         self, near: Floats, room: Floats, beta: float, gammas: Ints, with_slopes: bool
     ) -> tuple[Floats, Floats | None]:
-        """Votes (C, n, g) and their slopes, the derivatives by β. room: of the shape of near,
-        overwritten.
+        """Votes (C, n, g) and their slopes, the derivatives by β.
+
+        room: of the shape of near, overwritten.
         """
         weights = None if self._weights is None else self._weights[:, gammas]
         of_shots = decayed(near, beta, out=room)

@@ -51,8 +51,9 @@ class LinearDiscriminant:
         return Point()
 
     def logits(self, x: Tensor, clip_logits: Tensor, point: Point) -> Tensor:
-        """W x + b of images x (N, d) -> (N, C) float64; -inf for a class without a shot. CLIP's
-        logits are not used.
+        """W x + b of images x (N, d) -> (N, C) float64; -inf for a class without a shot.
+
+        CLIP's logits are not used.
         """
         return self.gaussian.scores(x).masked_fill(~self.has_shot.to(x.device), -torch.inf)
 

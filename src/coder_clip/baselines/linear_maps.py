@@ -1,5 +1,6 @@
-"""Linear maps of image features that several methods share: the within-class statistics of shots,
-and projections.
+"""Linear maps of image features that several methods share.
+
+The within-class statistics of shots, and projections.
 
 Eigenvectors and solutions of linear systems differ between processors in their last bits, so
 nothing that is computed here may end in an artefact as a number. Decisions may: the arg max of
@@ -7,7 +8,8 @@ logits and the order of neighbours. They differ only if two candidates agree to 
 float64 has 16, the subspace loses as many as the relative gap of the eigenvalues at its border has
 zeros (five with `mini`), and rounding to the grid can turn what is left into 2⁻²⁵ of one
 coordinate. Images and maps are on the grid (reproducible.py), so that copies of an image have equal
-coordinates, and tie, on every processor."""
+coordinates, and tie, on every processor.
+"""
 
 from __future__ import annotations
 
@@ -40,8 +42,7 @@ class ShotStatistics:
 
     @classmethod
     def of(cls, views: Tensor, labels: Tensor, *, n_classes: int) -> ShotStatistics:
-        """Estimate from the augmented views of each shot (K, E, d), each view a sample of its own,
-        or (K, d).
+        """Estimate from shots (K, d), or their views (K, E, d), each view a sample of its own.
 
         labels: (K,).
         """
@@ -74,8 +75,9 @@ class ShotStatistics:
         return self.counts.bool()
 
     def whiten(self, x: Tensor) -> Tensor:
-        """Centre images x (N, d) on the mean of all samples and whiten them by the shrunk
-        covariance: (N, d) float64.
+        """Centre images x on the mean of all samples and whiten them: (N, d) float64.
+
+        The whitening is by the shrunk covariance of the classes.
 
         The inner product of two rows is (x − m)ᵀ Σ⁻¹ (y − m) up to a factor: the space in which a
         linear discriminant of the shots compares images. Only for samples that have a covariance.
@@ -92,11 +94,13 @@ class ShotStatistics:
 
 
 def principal_axes(texts: Tensor) -> Tensor:
-    """The first d/2 principal components of unit texts (M, d) about their mean: (r, d) float64,
-    orthonormal rows.
+    """The first d/2 principal components of unit texts (M, d): (r, d) float64.
+
+    About the mean of the texts; orthonormal rows.
 
     r: d/2 rounded down, at least 1; fewer where the texts span fewer components, and 0 if all texts
-    are equal."""
+    are equal.
+    """
     rows = l2_normalize(texts, "class name texts").cpu()
     # d × d covariance instead of an SVD of all texts, of which there may be many thousands
     centred = rows - rows.mean(dim=0)

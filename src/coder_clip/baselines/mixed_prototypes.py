@@ -37,8 +37,10 @@ MIXTURES = tuple(i / 10 for i in range(11))  # weights of the images; 0: the tex
 
 @dataclass(frozen=True)
 class MixedPrototypes:
-    """texts: (C, d) class weights; aligned: (C, d) projected class means, the text for a class
-    without a shot; both unit, float64. gaussian: the discriminant.
+    """texts: (C, d) class weights.
+
+    aligned: (C, d) projected class means, the text for a class without a shot; both unit, float64.
+    gaussian: the discriminant.
     """
 
     texts: Tensor
@@ -65,8 +67,9 @@ class MixedPrototypes:
         return cls(texts, aligned, Gda.fit(views, labels, n_classes=len(texts)))
 
     def logits(self, x: Tensor, clip_logits: Tensor, point: Point) -> Tensor:
-        """100 × cosine with mixed prototypes of weight β, plus α times the discriminant -> (N, C)
-        float64. CLIP's logits are the mixture 0.
+        """100 × cosine with mixed prototypes (weight β) + α · discriminant: (N, C) float64.
+
+        CLIP's logits are the mixture 0.
         """
         assert point.alpha is not None
         assert point.beta is not None
@@ -74,8 +77,9 @@ class MixedPrototypes:
         return self._mixed(to_texts, to_images, point.beta) + point.alpha * self.gaussian.scores(x)
 
     def search(self, x: Tensor, clip_logits: Tensor, labels: Tensor) -> Point:
-        """The (α, β) with the best accuracy on images x (N, d): the smallest β of the best, then
-        the smallest α.
+        """The (α, β) with the best accuracy on images x (N, d).
+
+        Of several the smallest β of the best, then the smallest α.
         """
         to_texts, to_images = self._products(x)
         scores, truth = self.gaussian.scores(x), labels.to(x.device)

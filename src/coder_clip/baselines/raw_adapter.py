@@ -17,9 +17,7 @@ PUBLISHED_INITIAL = True
 
 
 class RawAdapter(TipAdapter):
-    """As :class:`TipAdapter`, with the affinity min-max scaled per image as in the
-    CODER-Adapter.
-    """
+    """A TipAdapter whose affinity is min-max scaled per image, as in the CODER-Adapter."""
 
     def affinity(self, x: Tensor) -> Tensor:
         """Cosine of images x (N, d) and shots, min-max scaled per row -> (N, K) in [0, 1]."""

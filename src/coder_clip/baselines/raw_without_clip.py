@@ -1,5 +1,6 @@
-"""The cache of raw image features alone, without CLIP's logits: what shots give without any
-text.
+"""The cache of raw image features alone, without CLIP's logits.
+
+It tells what shots give without any text.
 """
 
 from __future__ import annotations

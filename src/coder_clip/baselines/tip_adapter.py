@@ -47,8 +47,9 @@ def published_grid(dataset: str) -> tuple[Span, Span, int]:
 
 
 def unit_keys(cache: Tensor) -> Tensor:
-    """Raw shot features (K, d), or (E, K, d) of E augmented views, which are averaged -> (K, d),
-    unit rows.
+    """Shot features as unit rows (K, d).
+
+    From raw ones (K, d), or (E, K, d) of E augmented views, which are averaged.
     """
     features = cache.to(compute_dtype(cache))
     return l2_normalize(features.mean(dim=0) if features.ndim == 3 else features, "shot features")
@@ -56,8 +57,9 @@ def unit_keys(cache: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class TipAdapter:
-    """A cache of few-shot features as a classifier. keys: (K, d) unit; labels: (K,) int64;
-    n_classes: C.
+    """A cache of few-shot features as a classifier.
+
+    keys: (K, d) unit; labels: (K,) int64; n_classes: C.
     """
 
     keys: Tensor

@@ -75,8 +75,9 @@ class TipX:
         return replace(unscaled, scale=(low_m, factor), shift=low_a)
 
     def affinity(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Cosine of images x (N, d) and shots (N, K), and their scaled divergence ψ(M) (N, K),
-        small if near.
+        """Cosines of images x (N, d) and shots: (N, K), and their scaled divergence ψ(M).
+
+        The divergence is small if they are near.
 
         M_ij = KL(s_i ‖ S_j)        s, S: softmax over classes of cosine / 0.5, of images and shots
         ψ: the linear function from the range of M to that of the cosines
@@ -86,8 +87,9 @@ class TipX:
         return x @ self.keys.T, (self._divergence(x) - low) * factor + self.shift
 
     def logits(self, x: Tensor, clip_logits: Tensor, point: Point) -> Tensor:
-        """clip_logits (N, C) + α · exp(−β (1 − A)) · L + γ · (−ψ(M)) · L -> (N, C) float64; L:
-        onehot(labels).
+        """clip_logits (N, C) + α · exp(−β (1 − A)) · L + γ · (−ψ(M)) · L -> (N, C) float64.
+
+        L: onehot(labels).
         """
         assert point.alpha is not None
         assert point.beta is not None
@@ -108,9 +110,10 @@ class TipX:
         labels: Tensor,
         grids: tuple[Floats, Floats, Floats] | None = None,
     ) -> Point:
-        """The (α, β, γ) with the best accuracy on images x (N, d); of several the first in the
-        published loops: α outer, then β, γ inner. grids: values of α, β and γ; default: the
-        published ones.
+        """The (α, β, γ) with the best accuracy on images x (N, d).
+
+        Of several the first in the published loops: α outer, then β, γ inner. grids: values of α, β
+        and γ; default: the published ones.
         """
         shots = ByClass(self.labels, len(self.weights))
         alphas, betas, gammas = grids or (grid(*ALPHAS), grid(*BETAS), grid(*GAMMAS))

@@ -1,5 +1,6 @@
-"""TIP-X without CLIP's logits: how alike image and shot are, by features and by CLIP's predictions
-for them.
+"""TIP-X without CLIP's logits.
+
+It tells how alike image and shot are, by features and by CLIP's predictions for them.
 
 The counterpart of a classifier of image features alone: CLIP's logits help whoever has them.
 """
@@ -43,8 +44,9 @@ class TipXAlone:
         return self.model.search(x, zeros, labels, (ONE, SOME_BETAS, RATIOS))
 
     def logits(self, x: Tensor, clip_logits: Tensor, point: Point) -> Tensor:
-        """exp(−β (1 − A)) · L + γ · (−ψ(M)) · L of images x (N, d) -> (N, C) float64. CLIP's logits
-        are not used.
+        """exp(−β (1 − A)) · L + γ · (−ψ(M)) · L of images x (N, d) -> (N, C) float64.
+
+        CLIP's logits are not used.
         """
         return self.model.logits(x, torch.zeros_like(clip_logits), point)
 

@@ -44,21 +44,22 @@ def description_scores(
     n_classes: int,
     fallback: tuple[Tensor, Tensor] | None = None,
 ) -> Tensor:
-    """Classification by description: 100 × mean cosine with the descriptions of each class -> (N,
-    C).
+    """By description: 100 × the mean cosine with the descriptions of each class -> (N, C).
 
     x: (N, d); text_features: (M, d) the attribute texts, class_index: (M,) the class of each. The
     mean of cosines is the inner product with one mean vector per class, without an N × M matrix. A
     class without descriptions uses its texts in ``fallback``, features (n, d) and class of each
     (n,): its name. UserError for a class with neither.
     Menon and Vondrick, "Visual Classification via Description from Large Language Models", ICLR
-    2023."""
+    2023.
+    """
     return mean_scores(x, _class_means(text_features, class_index, n_classes, fallback))
 
 
 def mean_scores(x: Tensor, means: Tensor) -> Tensor:
-    """100 × mean cosine of images x (N, d) and the texts of each class, from their means (C, d):
-    (N, C).
+    """100 × mean cosine of images x (N, d) and the texts of each class: (N, C).
+
+    From the means of the texts (C, d).
     """
     return 100 * exact_matmul(l2_normalize(x), on_grid(means))
 
@@ -67,6 +68,7 @@ def _class_means(
     features: Tensor, class_index: Tensor, n_classes: int, fallback: tuple[Tensor, Tensor] | None
 ) -> Tensor:
     """Mean unit text feature (C, d) of each class; of its fallback texts for a class without texts.
+
     UserError for a class with neither.
     """
     mean, counts = _means(features, class_index, n_classes)
@@ -83,8 +85,9 @@ def _class_means(
 
 
 def _means(features: Tensor, class_index: Tensor, n_classes: int) -> tuple[Tensor, Tensor]:
-    """Mean unit feature of each class's texts, 0 for a class without texts: (C, d); and the number
-    of texts of each class: (C,).
+    """Mean unit feature of each class's texts, 0 for a class without texts: (C, d).
+
+    Also the number of texts of each class: (C,).
     """
     texts = l2_normalize(features, "text features")
     counts = torch.bincount(class_index, minlength=n_classes)

@@ -34,8 +34,8 @@ OfConfig = Annotated[
 Root = Annotated[
     Path | None,
     typer.Option(
-        help="Folder of the data sets; default: CODER_CLIP_DATA, "
-        "else data_root of the configuration."
+        help="Folder of the data sets; default: CODER_CLIP_DATA, else data_root of the "
+        "configuration."
     ),
 ]
 
@@ -44,8 +44,9 @@ Root = Annotated[
 def check(
     names: Names = None, everything: Everything = False, config: OfConfig = None, root: Root = None
 ) -> None:
-    """Report what is there, what is missing, and how to get it. Exit status 1 if a data set cannot
-    be used.
+    """Report what is there, what is missing, and how to get it.
+
+    Exit status 1 if a data set cannot be used.
     """
     from ..datasets.availability import look_at
     from ..datasets.published import existing
@@ -74,8 +75,9 @@ def get(
         ),
     ] = None,
 ) -> None:
-    """Download what may be downloaded, check it and unpack it. A broken download continues where it
-    stopped.
+    """Download what may be downloaded, check it and unpack it.
+
+    A broken download continues where it stopped.
     """
     from ..datasets import availability
 
@@ -108,8 +110,9 @@ def _chosen(
     root: Path | None,
     default: Path | None = None,
 ) -> tuple[list[str], Path]:
-    """The data sets that a command is about, and the folder that holds them. default: the folder if
-    nothing names one; None: UserError then.
+    """The data sets that a command is about, and the folder that holds them.
+
+    default: the folder if nothing names one; None: UserError then.
     """
     from ..datasets.published import ROOT_VARIABLE, data_root
 

@@ -46,8 +46,9 @@ def check(
         bool, typer.Option("--deep", help="Decode every image, also those that seem whole.")
     ] = False,
 ) -> None:
-    """Check what is missing and what a run will need; with --profile, whether a Slurm cluster
-    accepts it.
+    """Check what is missing and what a run will need.
+
+    With --profile, whether a Slurm cluster accepts it.
 
     With --profile slurm, on a login node:
 
@@ -100,9 +101,7 @@ def prefetch(
         str | None, typer.Option("--model", "-m", help="Only the weights of this model.")
     ] = None,
 ) -> None:
-    """Download weights and published data sets now, for machines without network
-    (docs/slurm.md).
-    """
+    """Download weights and published data sets now, for machines without network."""
     rooms.PREFLIGHT.require()
     from ..preflight.prefetch import prefetch
 

@@ -1,6 +1,4 @@
-"""The application, options that several commands share, and how these find data sets, models and
-phases.
-"""
+"""The application, shared options, and how commands find data sets, models and phases."""
 
 from __future__ import annotations
 
@@ -19,8 +17,10 @@ from ..pipeline.phase_list import OF_THIS_CODE, phases
 
 
 class _PlainOptions:
-    """Makes help show the name of an option's value in place of its Python type (<list[str]>). A
-    switch and an argument show none: an argument has a name already."""
+    """Makes help show the name of an option's value in place of its Python type (<list[str]>).
+
+    A switch and an argument show none: an argument has a name already.
+    """
 
     def get_params(self, context: Any) -> list[Any]:
         params: list[Any] = super().get_params(context)  # type: ignore[misc]
@@ -74,11 +74,9 @@ class _InOrder(Group):
 app = App(
     cls=_InOrder,
     help="Reproduce CODER (CVPR 2024): describe an image by its similarity to many texts.\n\n"
-    "'make reproduce' runs everything. Each command below is one phase, in the order of the "
-    "paper; it reads the "
-    "artefacts of the phases before it below the results folder "
-    "of the configuration, and writes its own. "
-    "Without --dataset or --model it runs for all in the configuration.",
+    "'make reproduce' runs everything. Each command below is one phase, in the order of the paper; "
+    "it reads the artefacts of the phases before it below the results folder of the configuration, "
+    "and writes its own. Without --dataset or --model it runs for all in the configuration.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -131,8 +129,9 @@ def for_each(
     do: Callable[[Config, str, str], None],
     has: Callable[[str], bool] = lambda _: True,
 ) -> None:
-    """Call ``do`` for each model and data set; ``has`` selects the data sets if the user names
-    none.
+    """Call ``do`` for each model and data set.
+
+    ``has`` selects the data sets if the user names none.
     """
     for m in chosen("model", model, config.models):
         for d in chosen("data set", dataset, config.datasets):

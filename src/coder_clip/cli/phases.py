@@ -40,8 +40,9 @@ def _per_dataset(name: str, about: str, module: str) -> None:
 
 
 def _per_model(module: scan.Module) -> None:
-    """Add the command of a phase that runs for each data set with each model: a module with ABOUT
-    and ``run``.
+    """Add the command of a phase that runs for each data set with each model.
+
+    The phase is a module with ABOUT and ``run``.
     """
 
     def command(
@@ -66,8 +67,8 @@ _per_dataset(
     rich_help_panel=PHASES,
     short_help="Generate texts with a language model or a dictionary.",
     help=(
-        "Generate texts for data sets whose configuration names "
-        "one of these sources (docs/texts.md):\n\n"
+        "Generate texts for data sets whose configuration names one of these sources "
+        "(docs/texts.md):\n\n"
     )
     + "\n\n".join(f"- {name} ({', '.join(s.kinds)}): {s.about}" for name, s in SOURCES.items()),
 )
@@ -147,9 +148,7 @@ _per_dataset(
 
 @app.command(rich_help_panel=PHASES)
 def generate_pairs(config: ConfigOption = DEFAULT_CONFIG, dataset: DatasetOption = None) -> None:
-    """Write one-to-one texts with a language model, if the configuration names it as their
-    source.
-    """
+    """Write one-to-one texts with the source that the configuration names."""
     c = load_config(config)
     for d in chosen("data set", dataset, c.datasets):
         if c.datasets[d].pair_text_source:
@@ -163,8 +162,8 @@ _per_dataset("pair-texts", "Collect the one-to-one texts of these pairs.", "pair
     rich_help_panel=PHASES,
     short_help="Few-shot without training.",
     help=(
-        "Few-shot without training, with the methods that the "
-        "configuration names (adapter.methods):\n\n"
+        "Few-shot without training, with the methods that the configuration names "
+        "(adapter.methods):\n\n"
     )
     + "\n\n".join(
         f"- {name} ({m.label}): {m.about}" for name, m in {**FEW_SHOT, **ABLATIONS}.items()

@@ -21,8 +21,9 @@ ANY = {"ignore_unknown_options": True, "allow_extra_args": True}
 
 
 def load() -> None:
-    """Add the commands that are installed, and hidden commands for the others, which only say how
-    to install them.
+    """Add the commands that are installed, and hidden ones for the others.
+
+    A hidden command only says how to install it.
     """
     # command -> advice; the advice of a command that can be loaded is removed
     missing = {name: rooms.photos(name).advice for name in PHOTOS}

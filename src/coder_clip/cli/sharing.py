@@ -1,6 +1,4 @@
-"""Commands between Snakemake and DVC: record, push, pull, merge, status, explain, verify,
-review.
-"""
+"""Commands for sharing: record, push, pull, merge, status, explain, verify, review."""
 
 from __future__ import annotations
 
@@ -65,8 +63,9 @@ def push(
 def pull(
     config: ConfigOption = DEFAULT_CONFIG, remote: RemoteOption = None, jobs: JobsOption = None
 ) -> None:
-    """Download the results that this commit records, each file verified. Files in the cache need no
-    remote.
+    """Download the results that this commit records, each file verified.
+
+    Files in the cache need no remote.
     """
     from ..tracking.share import pull
 
@@ -82,8 +81,9 @@ def _report(done: Any) -> None:
 
 @app.command(rich_help_panel=SHARING)
 def merge(config: ConfigOption = DEFAULT_CONFIG) -> None:
-    """Resolve a conflict in dvc.lock: take, for each phase, the side that matches the merged code
-    and inputs.
+    """Resolve a conflict in dvc.lock.
+
+    For each phase, take the side that matches the merged code and inputs.
     """
     from ..tracking.merge import merge
 
@@ -95,8 +95,9 @@ def status(
     config: ConfigOption = DEFAULT_CONFIG,
     remote: Annotated[bool, typer.Option(help="Ask the DVC remote what it holds.")] = True,
 ) -> None:
-    """Show every phase: complete, recorded, pushed, and what would rerun and why. Changes
-    nothing.
+    """Show every phase: complete, recorded, pushed, and what would rerun and why.
+
+    Changes nothing.
     """
     from ..tracking.status import status, table
 
@@ -112,9 +113,8 @@ def explain(
     row: Annotated[
         str,
         typer.Argument(
-            help="Row number from 1, or values of some columns "
-            "(dataset, model, method, setting, shots, "
-            "…): dataset=rare,method=coder.",
+            help="Row number from 1, or values of some columns (dataset, model, method, setting, "
+            "shots, …): dataset=rare,method=coder.",
         ),
     ],
     column: Annotated[
@@ -130,13 +130,15 @@ def explain(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show where one number comes from: files, parameters, code, texts, weights, and how to make it
-    again.
+    """Show where one number comes from.
+
+    Files, parameters, code, texts, weights, and how to make it again.
 
     Without --config, the configuration is the one of config/ that writes the table.
 
     For example: coder-clip explain results/tables/few_shot.csv
-    dataset=rare,method=coder_adapter,shots=4 accuracy"""
+    dataset=rare,method=coder_adapter,shots=4 accuracy
+    """
     from ..tracking.explain import explain, lines
 
     found = explain(table, row, column, config)

@@ -82,8 +82,9 @@ def compare(
 def methods(
     images: SplitFeatures, sentences: Sentences, encoder: Encoder
 ) -> Iterator[tuple[str, int, NDArray[np.bool_]]]:
-    """Yield method, number of its texts, and the images (N,) that it gets right, for each method
-    that the sentences allow.
+    """Yield method, number of its texts, and the images (N,) that it gets right.
+
+    For each method that the sentences allow.
     """
     import torch
 

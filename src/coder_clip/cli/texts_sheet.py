@@ -167,8 +167,8 @@ def agreement(
     rate = estimate(same)
     typer.echo(f"{len(both)} texts; accepted: {shares[0]:.0%} and {shares[1]:.0%}")
     typer.echo(
-        f"agreement {rate['value']:.0%} [{rate['low']:.0%}, {rate['high']:.0%}], "
-        f"kappa {_shown(kappa(accepts))}"
+        f"agreement {rate['value']:.0%} [{rate['low']:.0%}, {rate['high']:.0%}], kappa "
+        f"{_shown(kappa(accepts))}"
     )
     print_lines(_rejected(both, a, b))
     alone = len(a.keys() ^ b.keys())

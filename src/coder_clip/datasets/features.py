@@ -122,8 +122,9 @@ class FeatureDataset(ImageFiles):
         return together(list(row), alike(torch.stack(list(row.values())).numpy()))
 
     def verified(self, skip: bool = False) -> dict[str, Any]:
-        """More entries for the manifest: which split this is. skip: not used (see
-        `PublishedDataset`).
+        """More entries for the manifest: which split this is.
+
+        skip: not used (see `PublishedDataset`).
         """
         return {"split": "own"}
 
@@ -133,8 +134,9 @@ class FeatureDataset(ImageFiles):
 
 
 class PublishedFeatures(FeatureDataset, PublishedDataset):
-    """A set of features with an entry. UserError if files are missing, damaged, or not of this data
-    set.
+    """A set of features with an entry.
+
+    UserError if files are missing, damaged, or not of this data set.
     """
 
     def __init__(self, name: str, own_entry: Entry, root: Path) -> None:
@@ -249,8 +251,9 @@ RULES: dict[str, Callable[[Path, Sequence[str], Sequence[str]], Parts]] = {
 
 
 def load_tensor(path: Path) -> Tensor:
-    """The tensor in a file of torch.save, or of NumPy (.npy), on the CPU. Nothing else is opened,
-    because a pickle can run code.
+    """The tensor in a file of torch.save, or of NumPy (.npy), on the CPU.
+
+    Nothing else is opened, because a pickle can run code.
     """
     try:
         if path.suffix == ".npy":
@@ -277,8 +280,9 @@ def load_tensor(path: Path) -> Tensor:
 
 
 def checked_features(path: Path, features: Tensor) -> Tensor:
-    """Features (N, d) float32 of a file. UserError for another shape or type, NaN, infinity or a
-    row of zeros.
+    """Features (N, d) float32 of a file.
+
+    UserError for another shape or type, NaN, infinity or a row of zeros.
     """
     if features.ndim != 2 or not features.is_floating_point() or 0 in features.shape:
         raise UserError(
@@ -295,8 +299,9 @@ def checked_features(path: Path, features: Tensor) -> Tensor:
 
 
 def _read(folder: Path, split: str, n_classes: int) -> Part:
-    """Read a split from its two files, {split}_f.pt (features) and {split}_l.pt or .npy
-    (labels).
+    """Read a split from its two files: features and labels.
+
+    {split}_f.pt, and {split}_l.pt or .npy.
     """
     files = folder / f"{split}_f.pt", folder / f"{split}_l.pt"
     if not files[1].is_file() and files[1].with_suffix(".npy").is_file():
@@ -335,8 +340,9 @@ def _shots(folder: Path, files: Sequence[str], val: Part, n_classes: int) -> Par
 
 
 def _part(features: Tensor, labels: Tensor, file: Path, n_classes: int, name: str) -> Part:
-    """A part of features (N, d) and labels (N,), with ids "{name}/{row}". UserError for wrong
-    labels. file: of the labels, for messages.
+    """A part of features (N, d) and labels (N,), with ids "{name}/{row}".
+
+    UserError for wrong labels. file: of the labels, for messages.
     """
     if len(labels) != len(features):
         raise UserError(f"{file}: {len(labels)} labels for {len(features)} features")
@@ -349,8 +355,9 @@ def _part(features: Tensor, labels: Tensor, file: Path, n_classes: int, name: st
 
 
 def _checked(folder: Path, parts: Parts) -> Parts:
-    """The parts. UserError if features differ in width, or if val or test lacks a class that the
-    other one has.
+    """The parts.
+
+    UserError if features differ in width, or if val or test lacks a class that the other one has.
     """
     widths = {split: part.features.shape[1] for split, part in parts.items()}
     if len(set(widths.values())) > 1:
@@ -399,9 +406,9 @@ def _with_names(parts: Parts, published: layouts.Splits, folder: Path, split_fil
         wrong = [i for i, (_, label) in enumerate(pairs) if label not in (None, part.labels[i])]
         if wrong:
             raise UserError(
-                f"{folder}: label {part.labels[wrong[0]]} of {split} row {wrong[0]}, where "
-                f"{file} has {pairs[wrong[0]][1]} ('{pairs[wrong[0]][0]}'): the "
-                "features are of another split or order"
+                f"{folder}: label {part.labels[wrong[0]]} of {split} row {wrong[0]}, where {file} "
+                f"has {pairs[wrong[0]][1]} ('{pairs[wrong[0]][0]}'): the features are of another "
+                "split or order"
             )
         found[split] = part.named([image for image, _ in pairs])
     return found

@@ -1,5 +1,6 @@
-"""Groups of images that a user declares: shots of one scene, frames of one video, photos of one
-animal. They replace the near twins that would be looked for (``twins``).
+"""Groups of images that a user declares, such as frames of one video.
+
+They replace the near twins that would be looked for (``twins``).
 
 A CSV file names images by their ids; an image that it does not name is a group of its own:
 

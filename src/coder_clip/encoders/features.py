@@ -73,8 +73,9 @@ def extract(
     progress: bool = True,
     store: FeatureStore | None = None,
 ) -> ImageFeatures:
-    """Raw image features of ``split_ids`` (N ids; labels: N), or of shard i < n of n: ``shard=(i,
-    n)``.
+    """Raw image features of ``split_ids`` (N ids), or of one of n shards, ``shard=(i, n)``.
+
+    labels: N.
 
     views = 0: one evaluation view. views = E > 0: the mean of the raw features of E augmented views
     (the keys of the
@@ -199,8 +200,7 @@ def extract(
 
 
 class _Known:
-    """Features of this encoder in the store, by the content of image files: (1 + keep_views, d)
-    float32.
+    """Stored features by the content of image files: (1 + keep_views, d) float32.
 
     A drawn image has no file: its key has the drawing code and the image id in place of content.
     The key of a shot also has the image id, which decides the augmented views.
@@ -224,8 +224,9 @@ class _Known:
             self._drawing = f"{drawing_key(dataset)} {dataset.name}"
 
     def drawn_key(self, image_id: str) -> str:
-        """The key of a drawn image; "" without a store, and for a data set that is neither files
-        nor drawn.
+        """The key of a drawn image.
+
+        "" without a store, and for a data set that is neither files nor drawn.
         """
         return self.key(image_id, f"{self._drawing} {image_id}".encode()) if self._drawing else ""
 
@@ -252,8 +253,9 @@ class _Known:
 
 
 def _is_drawn(dataset: Dataset) -> bool:
-    """True for a class of a module in datasets/drawn. By name, so that datasets/drawn need not be
-    imported.
+    """True for a class of a module in datasets/drawn.
+
+    By name, so that datasets/drawn need not be imported.
     """
     return type(dataset).__module__.rpartition(".")[0] == f"{datasets.__name__}.drawn"
 
@@ -270,8 +272,7 @@ def merge(parts: Sequence[ImageFeatures]) -> ImageFeatures:
             if expected.get(key) != value:
                 raise UserError(
                     f"feature shard {part.metadata['shard']} does not belong to the others: {key} "
-                    f"is {value}, not "
-                    f"{expected.get(key)}"
+                    f"is {value}, not {expected.get(key)}"
                 )
     skipped = [s for p in parts for s in p.skipped]
     if not any(p.ids for p in parts):
@@ -291,14 +292,15 @@ def _refuse_none(skipped: Sequence[tuple[str, str]]) -> None:
     """UserError, for a split without features, if images of the split were skipped."""
     if skipped:
         raise UserError(
-            f"none of {len(skipped)} images could be read; the "
-            f"first: {skipped[0][0]}: {skipped[0][1]}"
+            f"none of {len(skipped)} images could be read; the first: {skipped[0][0]}: "
+            f"{skipped[0][1]}"
         )
 
 
 def _most_waiting(device: torch.device) -> int:
-    """Number of batches whose features stay on the device, so that a GPU does not wait for each
-    copy.
+    """Number of batches whose features stay on the device.
+
+    So a GPU does not wait for each copy.
     """
     return 1 if device.type == "cpu" else 64
 
@@ -309,8 +311,10 @@ def _images_per_batch(batch_size: int, views: int) -> int:
 
 
 def positions(n_images: int, batch_size: int, views: int, shard: tuple[int, int]) -> list[int]:
-    """Positions, among ``n_images`` images, of the images that shard (i, n) encodes: whole batches
-    of the unsharded pass, nearly as many in each shard."""
+    """Positions, among ``n_images`` images, of the images of shard (i, n).
+
+    Whole batches of the unsharded pass, nearly as many in each shard.
+    """
     size = _images_per_batch(batch_size, views)
     index, n = shard
     # whole batches only: the last bits of a feature can depend on the batch it is in
@@ -329,8 +333,10 @@ def _run_hash(ids: Sequence[str], labels: list[int]) -> str:
 def _encode(
     encoder: Encoder, pixels: Tensor, batch_size: int, views: int, keep_views: int
 ) -> Tensor:
-    """Encode (B, 3, H, W) or (B, E, 3, H, W) uint8 -> (B, 1 + keep_views, d) float32, on the
-    encoder's device: the mean over views, then single views of length 1.
+    """Encode images or their views, uint8 -> (B, 1 + keep_views, d) float32.
+
+    Images are (B, 3, H, W), views (B, E, 3, H, W). On the encoder's device: the mean over views,
+    then single views of length 1.
 
     Means are taken in float64, and rounded once.
     """
@@ -353,8 +359,9 @@ def _encode(
 
 
 class _Image(NamedTuple):
-    """An image that was read. key: in the store, "" without a key. row: its features, if the store
-    has them.
+    """An image that was read.
+
+    key: in the store, "" without a key. row: its features, if the store has them.
 
     pixels: (3, H, W) uint8, or (E, 3, H, W) of its augmented views; None if the store has the
     features, or the image cannot be read. error, reason: why the image cannot be read, with and
@@ -377,8 +384,9 @@ def _load(
     views: int,
     known: _Known,
 ) -> _Image:
-    """Read an image once: hash its bytes and, unless the store has its features, decode and resize
-    the same bytes.
+    """Read an image once.
+
+    Hash its bytes and, unless the store has its features, decode and resize the same bytes.
 
     A drawn image is drawn only if the store does not have its features.
     """
@@ -415,8 +423,9 @@ def _load(
 
 
 def _pixels(batch: list[_Image], encoder: Encoder, views: int) -> Tensor:
-    """The pixels of a batch, (B, 3, H, W) or (B, E, 3, H, W) uint8; zeros for images that cannot be
-    read.
+    """The pixels of a batch, (B, 3, H, W) or (B, E, 3, H, W) uint8.
+
+    Zeros for images that cannot be read.
     """
     shape: tuple[int, ...] = (3, *encoder.preprocess.size)
     if views:
@@ -431,12 +440,14 @@ def _pixels(batch: list[_Image], encoder: Encoder, views: int) -> Tensor:
 def _ahead(
     load: Callable[[int], _Image], chosen: Sequence[int], threads: int, most: int
 ) -> Iterator[Iterator[_Image]]:
-    """Yield an iterator over the images in order, read by threads; without threads, each image is
-    read when it is asked for.
+    """Yield an iterator over the images in order, read by threads.
+
+    Without threads, each image is read when it is asked for.
 
     At most ``most`` images, and one per thread, are read ahead and held in memory. An exception in
     a thread is raised here. When the block ends, also by an exception or Ctrl-C, no further image
-    is read."""
+    is read.
+    """
     if not threads:
         yield map(load, chosen)
         return

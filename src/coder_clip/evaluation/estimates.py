@@ -125,8 +125,9 @@ def estimate(
     seed: int = 0,
     groups: Labels | None = None,
 ) -> Estimate:
-    """Value with interval: the mean of ``values`` (N,), or with ``labels`` (N,) the mean of class
-    means.
+    """Value with interval.
+
+    The mean of ``values`` (N,), or with ``labels`` (N,) the mean of class means.
 
     ``estimate(correct)`` is accuracy, ``estimate(correct, labels)`` mean class recall; NaN values
     are ignored. Interval as in :func:`bootstrap_interval`. UserError without an image.
@@ -142,8 +143,9 @@ def estimate(
 def paired_test(
     before: Values, after: Values, tests: int = 1, groups: Labels | None = None
 ) -> PairedTest:
-    """Test the accuracy of ``after`` minus the accuracy of ``before``: both (N,) of 0 and 1 for the
-    same images.
+    """Test the accuracy of ``after`` minus that of ``before``.
+
+    Both (N,) of 0 and 1 for the same images.
 
     difference: accuracy after minus before, with the adjusted Wald interval for paired shares
     (Bonett and Price 2012; :func:`~.intervals.crossed_interval` of one run), which never excludes 0
@@ -154,7 +156,8 @@ def paired_test(
     tests: number of comparisons that interval and p_value are corrected for (Bonferroni). groups:
     (N,), near twins share a number. Then groups vary instead of images, and p_value belongs to the
     interval, because McNemar's test takes images as independent. ValueError if the lengths differ;
-    UserError without an image."""
+    UserError without an image.
+    """
     was, _ = _results(before, None)
     now, _ = _results(after, None)
     if len(was) != len(now):
@@ -164,15 +167,17 @@ def paired_test(
 
 
 def paired_mean_test(before: Values, after: Values, groups: Labels | None = None) -> PairedTest:
-    """Test the mean of ``after`` minus the mean of ``before``: both (N,) of values in [0, 1] for
-    the same images.
+    """Test the mean of ``after`` minus the mean of ``before``.
+
+    Both (N,) of values in [0, 1] for the same images.
 
     For results that are not only right or wrong, such as a precision. An image whose result is NaN
     (undefined) is ignored. fixed: number of images with a higher value; broke: with a lower value.
     p_value: belongs to the interval (:func:`~.intervals.crossed_interval` of one run), so that the
     two agree; both allow for few changed images (`_test_of_changes`). groups: as in
     :func:`paired_test`. ValueError if the lengths differ; UserError without an image that has a
-    result."""
+    result.
+    """
     was, now = (np.asarray(values, dtype=np.float64) for values in (before, after))
     if was.shape != now.shape:
         raise ValueError(f"paired results differ in shape: {was.shape} and {now.shape}")
@@ -193,8 +198,9 @@ def widened(found: Estimate, factor: float) -> Estimate:
 
 
 def widened_test(test: PairedTest, factor: float) -> PairedTest:
-    """A paired test with a standard error ``factor`` times as large: a wider interval, and the
-    p-value of this interval.
+    """A paired test with a standard error ``factor`` times as large.
+
+    A wider interval, and the p-value of this interval.
     """
     difference = widened(test["difference"], factor)
     # from the widened interval back to a standard error, and its normal p-value
@@ -228,8 +234,9 @@ def over_seeds(
 def paired_test_over_seeds(
     before: NDArray[Any], after: NDArray[Any], tests: int = 1, groups: Labels | None = None
 ) -> PairedSeedsTest:
-    """Test the accuracy of ``after`` minus the accuracy of ``before``: both (S, N) of 0 and 1 for
-    the same seeds and images.
+    """Test the accuracy of ``after`` minus that of ``before``.
+
+    Both (S, N) of 0 and 1 for the same seeds and images.
 
     Interval as in :func:`over_seeds`; no interval if no image changed. fixed, broke: number of
     (seed, image) that became right, or wrong. p_value: belongs to the interval, so it is about
@@ -276,8 +283,9 @@ def _test_of_changes(
 
 
 def _with_p_value(test: PairedSeedsTest, p_value: float, held: float) -> PairedSeedsTest:
-    """The test with this p-value, and with 0 in its interval if the p-value ``held`` of an exact
-    test is not below 5 %.
+    """The test with this p-value.
+
+    0 is in its interval if the p-value ``held`` of an exact test is not below 5 %.
     """
     difference = test["difference"]
     if held >= 1 - LEVEL:

@@ -1,11 +1,13 @@
-"""Intervals over several runs on the same images, the criterion for a clear difference, and
-corrections for many tests.
+"""Intervals over several runs on the same images.
+
+The criterion for a clear difference, and corrections for many tests.
 
 Results are crossed: each run (a seed's shots, a draw of words) is evaluated on the same images, and
 a claim is meant for other runs and other images. Both vary, and three runs say little about the
 variation of runs; percentiles of a bootstrap over runs and images ignore that. ``python -m
 benchmarks.coverage_of_intervals`` simulates how often each interval holds the truth; docs/method.md
-has its numbers."""
+has its numbers.
+"""
 
 from __future__ import annotations
 
@@ -94,8 +96,9 @@ def _over_groups(
     groups: NDArray[Any],
     weights: NDArray[np.float64] | None,
 ) -> tuple[float, list[float], list[float]]:
-    """`crossed_interval` with groups: mean of runs (S, N), terms of its variance, and the degrees
-    of freedom of each term.
+    """`crossed_interval` with groups.
+
+    Mean of runs (S, N), terms of its variance, and the degrees of freedom of each term.
 
     The same formula with sums over groups (N,) in place of images (the variance of a ratio; Cochran
     1977, section 6.4); with one image per group the numbers are the same. Each added image is a
@@ -137,8 +140,9 @@ def _student(
     tests: int,
     at_most: float,
 ) -> Interval:
-    """Student's t interval of a mean whose variance is the sum of ``parts``; free: the degrees of
-    freedom of each part; at_most: those of the p-value.
+    """Student's t interval of a mean whose variance is the sum of ``parts``.
+
+    free: the degrees of freedom of each part; at_most: those of the p-value.
     """
     # sums of NumPy, because Python's own differs in the last bit from 3.12 on
     # the estimate of noise may be too large; images alone are a lower bound
@@ -160,13 +164,15 @@ def _student(
 
 
 def clear(difference: Mapping[str, Any]) -> Literal["better", "worse", ""]:
-    """The one criterion of the report: a difference is clear if its 95 % interval, as printed,
-    excludes 0.
+    """The one criterion of the report.
+
+    A difference is clear if its 95 % interval, as printed, excludes 0.
 
     difference: low and high, shares. Both are rounded to a tenth of a point as in print, so that no
     interval that shows a 0 counts as clear. p-values, corrected for several tests or not, are shown
     but decide nothing. Where one of several methods is chosen, the interval is corrected for their
-    number (``tests`` of `crossed_interval`)."""
+    number (``tests`` of `crossed_interval`).
+    """
     low, high = (round(difference[end], 3) for end in ("low", "high"))
     if low > 0:
         return "better"

@@ -1,5 +1,6 @@
-"""Explain why an image got its class: the exact contribution of each text to the winner's lead on
-the runner-up.
+"""Explain why an image got its class.
+
+The exact contribution of each text to the winner's lead on the runner-up.
 
 The score of a class is 100 × a mean of cosines: those of its mean texts, and the best one of its
 names. So the difference of two scores is a sum with one term per text:
@@ -26,8 +27,9 @@ from ..neighbors import CHUNK, l2_normalize, mean_with_best
 
 
 class Term(NamedTuple):
-    """One text's part in a difference of scores. text: its row; cosine: with the image; adds: its
-    part, in points of score.
+    """One text's part in a difference of scores.
+
+    text: its row; cosine: with the image; adds: its part, in points of score.
     """
 
     text: int

@@ -1,5 +1,6 @@
-"""What a run recommends: a method that is clearly better than names alone on validation images, or
-names alone.
+"""The recommendation of a run.
+
+A method that is clearly better than names alone on validation images, or names alone.
 
 The one rule of the report, ``coder-clip classify --run`` and ``coder-clip explore``. Test images
 choose nothing: they show what is recommended with plain 95 % intervals, whatever these say.
@@ -8,7 +9,8 @@ its numbers.
 
 Some methods cannot be recommended by this rule, such as those that need labelled images. The best
 of them on validation images are named beside the recommendation, with their results on test images
-(:func:`rivals`)."""
+(:func:`rivals`).
+"""
 
 from __future__ import annotations
 
@@ -40,8 +42,9 @@ Document = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Recommendation:
-    """What a run recommends. method: None without validation images; images: number of validation
-    images.
+    """What a run recommends.
+
+    method: None without validation images; images: number of validation images.
 
     on_test: the method's `entry` on test images, from the run's document; None without a method.
     """
@@ -98,8 +101,9 @@ class Recommendation:
 
 
 def candidates(methods: Iterable[str]) -> list[str]:
-    """The methods that can be recommended besides names alone, in the order of METHODS; diagnostics
-    cannot.
+    """The methods that can be recommended besides names alone, in the order of METHODS.
+
+    Diagnostics cannot.
     """
     given = set(methods)
     return [m for m in ZERO_SHOT if m in given and m != NAMES and m not in DIAGNOSTICS]
@@ -118,8 +122,9 @@ def entry(
     tests: int,
     groups: Labels | None = None,
 ) -> dict[str, Any]:
-    """A method on validation images: its accuracy, and its difference from names alone, corrected
-    for ``tests``.
+    """A method on validation images.
+
+    Its accuracy, and its difference from names alone, corrected for ``tests``.
 
     correct, of_names: (N,) of 0 and 1, the results of the method and of names alone; tests: number
     of candidates. groups: (N,), near twins share a number, and the intervals are over groups.
@@ -134,12 +139,14 @@ CANDIDATES = candidates(ZERO_SHOT)
 
 
 def recommend(methods: Sequence[Document], among: Sequence[str] = CANDIDATES) -> str | None:
-    """The most accurate of the candidates that are clearly better than names alone; of equals the
-    first.
+    """The most accurate of the candidates that are clearly better than names alone.
+
+    Of equals the first.
 
     methods: entries on validation images (:func:`entry`). among: the candidates; if these are fewer
     than all candidates, their intervals stay corrected for all. Names alone if no candidate is
-    clearly better; None without entries."""
+    clearly better; None without entries.
+    """
     if not methods:
         return None
     entry_of = {m["method"]: m for m in methods}
@@ -220,8 +227,8 @@ class Rival:
         else:
             images = "labelled image" if self.shots == 1 else "labelled images"
             subject = (
-                f"With {self.shots} {images} per class, {label}, the best "
-                "few-shot method on validation images,"
+                f"With {self.shots} {images} per class, {label}, the best few-shot method on "
+                "validation images,"
             )
             if not self.several:
                 seed = " (one seed: for these labelled images)"
@@ -320,14 +327,15 @@ def _rival(
     groups: NDArray[Any] | None,
     shots: int | None = None,
 ) -> Rival:
-    """Compare a method with the recommended one. base: results of the recommended method, one run;
-    other: results of ``method`` (both from :func:`_correct`). groups: from :func:`_groups`; the
-    intervals are over groups.
+    """Compare a method with the recommended one.
+
+    base: results of the recommended method, one run; other: results of ``method`` (both from
+    :func:`_correct`). groups: from :func:`_groups`; the intervals are over groups.
     """
     if not base.index.equals(other.index):
         raise UserError(
-            f"results of {method} are of other images than those "
-            "of the zero-shot methods; run again"
+            f"results of {method} are of other images than those of the zero-shot methods; run "
+            "again"
         )
     # the recommended method has one run, which is compared with each run of the other
     after = other.to_numpy().T

@@ -42,13 +42,15 @@ def neighbourhoods(
 def knn_accuracy(
     features: Tensor, labels: Labels, *ks: int, groups: Tensor | None = None
 ) -> tuple[NDArray[np.bool_], ...]:
-    """Classify each image by the vote of its k nearest other images by cosine. Return for each k
-    which images are right: (N,) bool.
+    """Classify each image by the vote of its k nearest other images by cosine.
+
+    Return for each k which images are right: (N,) bool.
 
     The mean is the accuracy. features: (N, d), any length; labels: (N,). With fewer than k others,
     all vote; without any, the image is wrong. If classes have equally many votes, the class of the
     nearest neighbour wins; of equally near images the lower index comes first. groups: (N,), images
-    of one group (near twins) are not neighbours of each other."""
+    of one group (near twins) are not neighbours of each other.
+    """
     votes = _Votes(labels, ks)
     for rows, similarity in _similarities(features, groups):
         votes.add(rows, similarity)
@@ -130,8 +132,9 @@ class _Retrieval:
 def changed_neighbours(
     original: Tensor, coder: Tensor, labels: Labels, top: int, groups: Tensor | None = None
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The images whose nearest neighbour CODER corrects, and the images whose nearest neighbour
-    CODER breaks: at most ``top`` of each, largest first, equal ones by row.
+    """The images whose nearest neighbour CODER corrects, and those it breaks.
+
+    At most ``top`` of each, largest first, equal ones by row.
 
     original: (N, d), coder: (N, r), rows of the same images; labels: (N,). Corrected: the nearest
     neighbour is of another class by ``original`` and of the image's own class by ``coder``; broken:
@@ -142,7 +145,8 @@ def changed_neighbours(
     of its class and the one of another class; original, coder: cosines with ``same`` and with
     ``other``. size: the lead of the nearest neighbour by original features plus the lead by CODER,
     each in standard deviations of that feature's cosines over all pairs (CODER's cosines vary far
-    less, so raw leads cannot be compared)."""
+    less, so raw leads cannot be compared).
+    """
     corrected: list[dict[str, Any]] = []
     broken: list[dict[str, Any]] = []
     if len(original) < 2:
@@ -180,8 +184,7 @@ def changed_neighbours(
 
 
 def telling_texts(images: Tensor, texts: Tensor, top: int) -> list[tuple[int, dict[str, float]]]:
-    """The texts that are near to a query and to an image of its class, but not to an image of
-    another class.
+    """Texts near to a query and to an image of its class, not to one of another class.
 
     images: (3, d), the rows query, same and other; texts: (M, d). Return at most ``top`` (row of a
     text, image -> cosine), ordered by the lower cosine of query and same minus the cosine of other;
@@ -197,8 +200,9 @@ def telling_texts(images: Tensor, texts: Tensor, top: int) -> list[tuple[int, di
 
 
 def _similarities(features: Tensor, groups: Tensor | None = None) -> Iterator[tuple[slice, Tensor]]:
-    """Yield rows and their cosines with all N images in chunks (n, N), float64; -inf for an image
-    with itself and with its group.
+    """Yield rows and their cosines with all N images in chunks (n, N), float64.
+
+    -inf for an image with itself and with its group.
     """
     units = l2_normalize(features)
     step = max(1, CHUNK // max(1, len(units)))
@@ -212,8 +216,9 @@ def _similarities(features: Tensor, groups: Tensor | None = None) -> Iterator[tu
 
 
 def _nearest(similarity: Tensor, count: Tensor) -> Tensor:
-    """Mask (n, K) of exactly the ``count[i]`` largest values of row i; of equal ones the lower
-    index.
+    """Mask (n, K) of exactly the ``count[i]`` largest values of row i.
+
+    Of equal ones the lower index.
     """
     # all above the count-th value, then equal ones by index until the count is reached
     best = similarity.topk(max(1, int(count.max())), dim=1).values
@@ -230,8 +235,9 @@ def _nearest(similarity: Tensor, count: Tensor) -> Tensor:
 
 
 def _spread(features: Tensor) -> float:
-    """Standard deviation of the cosines over all pairs of rows, from two sums; 1 if all are
-    equal.
+    """Standard deviation of the cosines over all pairs of rows, from two sums.
+
+    1 if all are equal.
     """
     rows = l2_normalize(features)
     pairs = len(rows) ** 2

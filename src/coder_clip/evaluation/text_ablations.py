@@ -60,8 +60,9 @@ class StageOne:
         n_classes: int,
         groups: Tensor | None = None,
     ) -> None:
-        """x: (N, d), labels: (N,); text_features: (M, d); class_index, kinds: (M,), the class and
-        the kind of each text.
+        """x: (N, d), labels: (N,); text_features: (M, d).
+
+        class_index, kinds: (M,), the class and the kind of each text.
 
         groups: (N,), near twins share a number, and intervals are over groups.
         """
@@ -104,13 +105,13 @@ class StageOne:
         return np.asarray(rank / np.maximum(sizes[self.group], 1))
 
     def in_proportion(self, rank: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Order a class's texts so that the first ``n`` of them hold each kind in proportion, for
-        every ``n``.
+        """Order a class's texts so that any first ``n`` of them hold each kind in proportion.
 
         rank: as in :meth:`share_before`. Return the place (M,) of each text among all texts of its
         class. The next text is always of the kind with the smallest share taken so far (ties: the
         first kind in BESIDES_NAME). So one text of each kind comes first, then more texts of the
-        larger kinds, and any two ranks give the same number of each kind."""
+        larger kinds, and any two ranks give the same number of each kind.
+        """
         rows = np.flatnonzero(self.other)
         share = self.share_before(rank)[rows]
         # by class, then by the share taken before, then by kind: lexsort has the first key last
@@ -120,11 +121,13 @@ class StageOne:
         return place
 
     def correct(self, keep: Mask) -> Mask:
-        """Images (N,) that are right with the kept texts (M,); a class without any is scored by its
-        name.
+        """Images (N,) that are right with the kept texts (M,).
+
+        A class without any is scored by its name.
 
         If neither names nor synonyms are kept, stage one has no maximum, and is the mean of the
-        other texts."""
+        other texts.
+        """
         key = keep.tobytes()
         if key not in self._correct:
             self._correct[key] = self._scored(keep)
@@ -176,8 +179,9 @@ class StageOne:
 
 
 def diversity(texts: Tensor, owner: Tensor) -> float | None:
-    """Mean cosine between two texts of a class, averaged over the classes with at least two texts;
-    lower is more diverse.
+    """Mean cosine between two texts of a class, averaged over the classes with at least two texts.
+
+    Lower is more diverse.
 
     texts: (M, d), owner: (M,) the class of each. None if no class has two. For n unit rows t: mean
     over pairs t·u = (|sum t|² − n) / (n (n − 1)).
@@ -206,8 +210,10 @@ def text_kind_ablation(stage_one: StageOne) -> list[dict[str, Any]]:
 
 
 def class_mean_ablation(stage_one: StageOne) -> list[dict[str, Any]]:
-    """Accuracy of stage one with other means of a class's texts, each with its paired test against
-    stage one (`PairedTest`); empty without attribute and analogous texts.
+    """Accuracy of stage one with other means of a class's texts.
+
+    Each with its paired test against stage one (`PairedTest`); empty without attribute and
+    analogous texts.
 
     The mean of unit texts is shorter than 1, the shorter the more diverse the texts, so a class
     with diverse texts scores lower. renormalised: the mean of a class's texts and a name is scaled
@@ -245,8 +251,9 @@ def class_mean_ablation(stage_one: StageOne) -> list[dict[str, Any]]:
 def text_count_curve(
     stage_one: StageOne, counts: Sequence[int], n_subsets: int = 3, seed: int = 0
 ) -> list[dict[str, Any]]:
-    """Accuracy of stage one with ``count`` texts per class besides its name, in several random
-    subsets (draws).
+    """Accuracy of stage one with ``count`` texts per class, in several random subsets.
+
+    The name of the class comes besides.
 
     Texts are drawn from each kind in proportion (:meth:`StageOne.in_proportion`); a class with
     fewer uses all of them. Within one draw a larger count keeps the texts of a smaller one. The
@@ -397,8 +404,9 @@ def _random_ranks(
 
 
 def _greedy_ranks(stage_one: StageOne, sign: float) -> NDArray[np.int64]:
-    """The rank (M,) of each text in a greedy order: the next text is the least (sign 1) or the most
-    (sign -1) similar to the texts chosen before.
+    """The rank (M,) of each text in a greedy order.
+
+    The next text is the least (sign 1) or the most (sign -1) similar to the texts chosen before.
 
     Only texts of the same class and kind are compared. Similarity: mean cosine with the chosen
     texts; for the first text, with all of the class and kind. Ties keep the order.

@@ -35,8 +35,8 @@ LEAST = 3
 RULES: dict[Advice, str] = {
     "drop": "the interval of net lies below 0: over all training images together it does harm",
     "ask again": "the interval of tells is not above 0: photos of other classes are as similar to "
-    "it as those of its own; or it would be dropped, but its class has no more than "
-    f"{LEAST} attributes",
+    f"it as those of its own; or it would be dropped, but its class has no more than {LEAST} "
+    "attributes",
     "keep": "all others: it helps, or its effect is within chance",
 }
 
@@ -210,8 +210,7 @@ def _of_class(stage_one: StageOne, owner: int, all_texts: _Scores) -> Iterator[W
 def _without_each(
     stage_one: StageOne, rows: NDArray[np.int64], of_class: NDArray[np.bool_], x: torch.Tensor
 ) -> tuple[Floats, Floats]:
-    """Cosines (N, m) of images with the texts of a class, and the class's score (N, m) without each
-    of them.
+    """Cosines (N, m) of images with a class's texts, and its score (N, m) without each.
 
     rows: (m,) of the texts. of_class: (M,) mask of all texts of the class. x: (N, d) unit images.
     """
@@ -237,8 +236,9 @@ def _without_each(
 
 
 def _taken(change: Floats, stage_one: StageOne, owner: int) -> tuple[int | None, Estimate | None]:
-    """The class whose images lose most by a text of ``owner``, and the mean change of its images
-    with the interval; None if no class loses. change: (N,).
+    """The class whose images lose most by a text of ``owner``.
+
+    With the mean change of its images and the interval; None if no class loses. change: (N,).
     """
     counts = np.bincount(stage_one.labels, minlength=stage_one.n_classes)
     sums = np.bincount(stage_one.labels, weights=change, minlength=stage_one.n_classes)

@@ -19,8 +19,9 @@ ABOUT = "Build the compact CODER of a data set: class sums, name features, Gram 
 
 
 def run(config: Config, model: str, dataset: str) -> None:
-    """Write ``coder/{model}/{dataset}.safetensors``: two compact CODERs, as published and
-    corrected.
+    """Write ``coder/{model}/{dataset}.safetensors``: compact CODERs in two settings.
+
+    As published and corrected.
     """
     use_threads(config)
     texts = read_texts(config, model, dataset)
@@ -35,8 +36,9 @@ def run(config: Config, model: str, dataset: str) -> None:
 
 
 def text_neighbors(texts: Texts, setting: Setting) -> TextNeighbors:
-    """The CODER of a setting, from the setting's texts, with those bugs of the published code that
-    the setting keeps.
+    """The CODER of a setting, from the setting's texts.
+
+    With those bugs of the published code that the setting keeps.
     """
     n_classes = len(texts.meta["classes"])
     return TextNeighbors(
@@ -48,8 +50,10 @@ def text_neighbors(texts: Texts, setting: Setting) -> TextNeighbors:
 def read_neighbors(
     config: Config, images: SplitFeatures, as_published: bool = False
 ) -> TextNeighbors:
-    """The compact CODER of these images' model and data set. as_published: the variant with the
-    published texts. UserError if the file was made for other features.
+    """The compact CODER of these images' model and data set.
+
+    as_published: the variant with the published texts. UserError if the file was made for other
+    features.
     """
     path: Path = Paths(config.results).coder(images.meta["model"], images.meta["dataset"])
     tensors, meta = read_tensors(path)

@@ -1,5 +1,6 @@
-"""Phase evaluation: ablations over texts, and the distances between images by original features, by
-CODER, and by controls of CODER.
+"""Phase evaluation: ablations over texts, and the distances between images.
+
+Distances by original features, by CODER, and by controls of CODER.
 """
 
 from __future__ import annotations
@@ -150,8 +151,10 @@ def _inputs(config: Config, model: str, dataset: str, texts: Texts) -> list[Path
 
 @dataclass(frozen=True)
 class Images:
-    """Images besides the test images. val, shots: of the data set; None if it has none. others:
-    features of the validation images of the run's other data sets, set by set.
+    """Images besides the test images.
+
+    val, shots: of the data set; None if it has none. others: features of the validation images of
+    the run's other data sets, set by set.
     """
 
     val: SplitFeatures | None
@@ -210,8 +213,9 @@ class Neighbourhoods:
         return not np.isnan(self.precision).all()
 
     def quality(self, options: dict[str, Any]) -> dict[str, Any]:
-        """Estimates of the accuracy of the vote and of R-precision; None if R-precision is
-        undefined.
+        """Estimates of the accuracy of the vote and of R-precision.
+
+        None if R-precision is undefined.
         """
         vote = widened(estimate(self.knn, **options), FACTORS["knn"])
         # `widened` allows −1, for differences; a share ends at 0
@@ -243,8 +247,10 @@ class Neighbourhoods:
 
 
 def _neighbour_tests(neighbours: dict[str, Neighbourhoods], k: int) -> list[dict[str, Any]]:
-    """Test CODER against original features and CODER of few texts, the re-evaluation's features
-    against CODER, and texts against controls.
+    """Test CODER against other features.
+
+    CODER against original features and CODER of few texts, the re-evaluation's features against
+    CODER, and texts against controls.
     """
     original, coder, *others = neighbours
     pairs = [(original, coder)]  # (before, after)
@@ -272,8 +278,9 @@ def _shots(config: Config, pool: SplitFeatures) -> ShotStatistics:
 
 
 def _ablations(config: Config, test: SplitFeatures, texts: Texts) -> dict[str, Any]:
-    """Results of stage one with other texts, by name of the ablation; empty lists without texts of
-    the classes.
+    """Results of stage one with other texts, by name of the ablation.
+
+    Empty lists without texts of the classes.
 
     If the classes have no texts besides prompts, but many of these, the prompts play the attribute
     texts (prompts: their number): only in number and choice, as there is one kind.
@@ -401,8 +408,9 @@ class Compared:
 def _map(
     test: SplitFeatures, shown: np.ndarray[Any, Any], name: str, features: Tensor
 ) -> pd.DataFrame:
-    """t-SNE coordinates of some test images by one kind of feature. shown: positions of the images;
-    name: of the features.
+    """t-SNE coordinates of some test images by one kind of feature.
+
+    shown: positions of the images; name: of the features.
     """
     rows = torch.from_numpy(shown)
     x, y = tsne(features[rows]).T
@@ -415,8 +423,9 @@ def _map(
 def _with_texts(
     changed: list[dict[str, Any]], test: SplitFeatures, texts: Texts
 ) -> list[dict[str, Any]]:
-    """Entries of changed nearest neighbours: image ids in place of positions, and the texts that
-    tell the images apart (paper, Figure 2).
+    """Entries of changed nearest neighbours (paper, Figure 2).
+
+    Image ids in place of positions, and the texts that tell the images apart.
     """
     described_by = ADAPTER_KINDS if texts.vocabulary is None else [VOCABULARY]
     text_rows = [i for kind in described_by for i in texts.sentences.rows(kind)]

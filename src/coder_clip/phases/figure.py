@@ -34,8 +34,9 @@ def run(config: Config, names: Sequence[str] = ()) -> None:
 
 
 def image_loader(config: Config) -> Loader:
-    """A function that loads an image by data set and image id. The function raises UserError if the
-    data set is not on this machine.
+    """A function that loads an image by data set and image id.
+
+    The function raises UserError if the data set is not on this machine.
     """
 
     # a data set is listed once, however many of its images a figure shows

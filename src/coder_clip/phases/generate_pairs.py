@@ -1,5 +1,6 @@
-"""Phase generate_pairs: one-to-one texts that a source makes, for pairs that stage one confuses
-(section 3.4).
+"""Phase generate_pairs: one-to-one texts that a source makes (paper, section 3.4).
+
+For the pairs that stage one confuses.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ if TYPE_CHECKING:
 
 
 def run(config: Config, dataset: str) -> None:
-    """Write ``one_to_one/generated/{dataset}.json``: texts for the first ``generator.max_pairs``
-    pairs of the pairs file.
+    """Write ``one_to_one/generated/{dataset}.json``.
+
+    Texts for the first ``generator.max_pairs`` pairs of the pairs file.
 
     UserError as in the phase generate_texts.
     """

@@ -1,5 +1,6 @@
-"""Phase generate_texts: texts that sources make (`coder_clip.texts.sources`), where no file holds
-them.
+"""Phase generate_texts: texts that sources make, where no file holds them.
+
+The sources are in `coder_clip.texts.sources`.
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ log = logging.getLogger("coder_clip")
 
 
 def run(config: Config, dataset: str) -> None:
-    """Write ``texts/generated/{dataset}.json``: a text set with the kinds that sources make, and no
-    other kind.
+    """Write ``texts/generated/{dataset}.json``.
+
+    A text set with the kinds that sources make, and no other kind.
 
     UserError if a source cannot make its texts (`coder_clip.texts.sources`); the needs of all
     sources are checked before any of them loads weights or sends a request that costs money.
@@ -62,8 +64,9 @@ def task(config: Config, dataset: str, classes: list[str], kinds: tuple[str, ...
 
 
 def asked(config: Config, datasets: Iterable[str]) -> Iterator[Asked]:
-    """Yield, for each data set, what a run would ask of the language model. Nothing is asked, and
-    no API key is needed.
+    """Yield, for each data set, what a run would ask of the language model.
+
+    Nothing is asked, and no API key is needed.
     """
     generator = config.generator
     if generator is None:
@@ -84,8 +87,10 @@ def asked(config: Config, datasets: Iterable[str]) -> Iterator[Asked]:
 
 
 def _classes(config: Config, name: str) -> list[str]:
-    """Class names: from the manifest, else from the entry of a published data set, for both of
-    which no images are needed; else from the data set.
+    """Class names.
+
+    From the manifest, else from the entry of a published data set, for both of which no images are
+    needed; else from the data set.
     """
     manifest = Paths(config.results).manifest(name)
     if manifest.is_file():

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
 
 def run(config: Config, model: str, dataset: str, shards: int = 2) -> None:
-    """Merge the shards of all splits: the same bytes as one run. UserError if one is missing or of
-    another run.
+    """Merge the shards of all splits: the same bytes as one run.
+
+    UserError if one is missing or of another run.
     """
     for split in SPLITS:
         _merge(Paths(config.results), model, dataset, split, shards)

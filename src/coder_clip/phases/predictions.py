@@ -1,6 +1,4 @@
-"""Rows of results per image, and their metrics, for both zero_shot and rerank
-(docs/artifacts.md).
-"""
+"""Results per image, and their metrics, for zero_shot and rerank (docs/artifacts.md)."""
 
 from __future__ import annotations
 
@@ -29,8 +27,9 @@ def rows(
     prediction: Tensor,
     draw: int = 0,
 ) -> pd.DataFrame:
-    """One row per image. scores: (N, C); prediction: (N,); draw: number of the draw, for methods
-    with random draws.
+    """One row per image.
+
+    scores: (N, C); prediction: (N,); draw: number of the draw, for methods with random draws.
     """
     values, classes = top_k(scores, min(TOP, scores.shape[1]))
     table = pd.DataFrame(
@@ -53,9 +52,7 @@ def rows(
 
 
 def with_groups(table: pd.DataFrame, images: SplitFeatures) -> None:
-    """Add the column ``group`` to a table with one row per image, if the data set has near
-    twins.
-    """
+    """Add the column ``group`` to a table of images, if the data set has near twins."""
     if images.groups is not None:
         table["group"] = images.groups.numpy()
 
@@ -63,8 +60,9 @@ def with_groups(table: pd.DataFrame, images: SplitFeatures) -> None:
 def metrics(
     config: Config, tables: Sequence[pd.DataFrame], clip: pd.DataFrame, n_classes: int
 ) -> dict[str, Any]:
-    """Accuracy, top-5 accuracy, mean class recall and the comparison with CLIP of one method and
-    setting.
+    """The metrics of one method and setting.
+
+    Accuracy, top-5 accuracy, mean class recall and the comparison with CLIP.
 
     tables: the method's rows, one table per random draw; one table without random draws. clip: the
     rows of plain CLIP on the same images, in the same order. Where the rows have groups of near

@@ -132,8 +132,9 @@ def run(config: Config, model: str, dataset: str) -> None:
 
 @dataclass(frozen=True)
 class StageScores:
-    """Stage one's scores (N, C) on the test split, and the predictions of both stages on test and
-    validation.
+    """Stage one's scores (N, C) on the test split, and both stages' predictions.
+
+    Predictions on test and validation.
     """
 
     scores: Tensor
@@ -163,9 +164,7 @@ class RerankInputs:
         return self.pairs[s.one_to_one_as_published]
 
     def stages(self, s: Setting) -> StageScores:
-        """Both stages with the texts of a setting, computed once for all settings with these
-        texts.
-        """
+        """Both stages with the texts of a setting, for all settings with these texts."""
         key = (
             s.synonyms_reach_clip,
             s.underscores_in_names_only,
@@ -187,8 +186,10 @@ class RerankInputs:
 
 @dataclass(frozen=True)
 class StageTwo:
-    """Stage two in one setting. scores: (N, C) of stage one; both: predictions of both stages;
-    eligible: (N,) bool, images that the setting may rerank.
+    """Stage two in one setting.
+
+    scores: (N, C) of stage one; both: predictions of both stages; eligible: (N,) bool, images that
+    the setting may rerank.
     """
 
     scores: Tensor
@@ -226,8 +227,9 @@ def stage_two(inputs: RerankInputs, s: Setting) -> StageTwo:
 
 
 def _on_validation(inputs: RerankInputs) -> dict[str, Any]:
-    """The rerank on validation images, in the setting that new images are classified in; no methods
-    if the run has the setting as_published alone.
+    """The rerank on validation images, in the setting that new images are classified in.
+
+    No methods if the run has the setting as_published alone.
 
     Where the threshold is chosen on these images, each half has the threshold that is best on the
     other half.
@@ -255,8 +257,9 @@ def _on_validation(inputs: RerankInputs) -> dict[str, Any]:
 
 
 def flaws(inputs: RerankInputs) -> list[dict[str, Any]]:
-    """The effect of each flaw (bug or leak) of stage one and two alone: ``clean`` with this flaw
-    against ``clean``, on the same images.
+    """The effect of each flaw (bug or leak) of stage one and two alone.
+
+    ``clean`` with this flaw against ``clean``, on the same images.
     """
     # flaws in texts change stage one, too, so CODER without the rerank is compared as well
     config, labels = inputs.config, inputs.test.labels
@@ -295,8 +298,9 @@ def flaws(inputs: RerankInputs) -> list[dict[str, Any]]:
 
 
 def best_threshold(thresholds: list[float], both: Reranked, labels: Tensor) -> float:
-    """The threshold with the highest accuracy on labels (N,); of several the smallest, which
-    reranks the fewest images.
+    """The threshold with the highest accuracy on labels (N,).
+
+    Of several the smallest, which reranks the fewest images.
     """
     right = {t: int((both.predictions(t) == labels).sum()) for t in sorted(thresholds)}
     return max(right, key=lambda t: right[t])
@@ -305,13 +309,16 @@ def best_threshold(thresholds: list[float], both: Reranked, labels: Tensor) -> f
 def cross_fitted(
     thresholds: list[float], both: Reranked, labels: Tensor, groups: Tensor | None = None
 ) -> tuple[Tensor, list[float]]:
-    """Correctness (N,) bool of the rerank, each half of the images with the threshold that is best
-    on the other half; and the thresholds of the first and the second half.
+    """Correctness (N,) bool of the rerank with thresholds chosen on the other half.
+
+    Each half of the images has the threshold that is best on the other half. Also the thresholds of
+    the first and the second half.
 
     No image is evaluated with a threshold that it helped to choose, which would look too good. The
     halves are every other image in the order of the classes, so that each half has images of each
     class. groups: (N,), equal for near twins; whole groups alternate then, so that no image chooses
-    the threshold of its near twin."""
+    the threshold of its near twin.
+    """
     # in the order of classes, so that every other image or group splits each class
     order = labels.argsort(stable=True)
     # without groups each image is its own group
@@ -356,8 +363,9 @@ def gates(
 
 
 def changed_pairs(table: pd.DataFrame, setting: str) -> list[dict[str, Any]]:
-    """For each (class before, class after) of the rerank, the number and ids of the images that it
-    fixed and broke.
+    """The images that the rerank fixed and broke, for each (class before, class after).
+
+    Their number and ids.
     """
     changed = table[table["prediction"] != table["stage_one"]]
     changes = []
@@ -374,8 +382,9 @@ def changed_pairs(table: pd.DataFrame, setting: str) -> list[dict[str, Any]]:
 
 
 def read_one_to_one(config: Config, images: SplitFeatures, as_published: bool = False) -> OneToOne:
-    """Read the pair differences of these images' model and data set. as_published: from the
-    published code's sentences, if these differ.
+    """Read the pair differences of these images' model and data set.
+
+    as_published: from the published code's sentences, if these differ.
 
     UserError if the file was made for other features.
     """

@@ -55,8 +55,7 @@ def shot_rows(config: Config, pool: SplitFeatures, shots: int, seed: int) -> Ten
     if not len(rows):
         raise UserError(
             f"data set '{pool.meta['dataset']}': none of the {len(images)} images of the "
-            f"{shots}-shot draw of seed "
-            f"{seed} can be read; replace them, or change adapter.seeds"
+            f"{shots}-shot draw of seed {seed} can be read; replace them, or change adapter.seeds"
         )
     if len(rows) < len(images):
         log.warning(

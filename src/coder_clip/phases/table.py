@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
 
 def run(config: Config, names: Sequence[str] = ()) -> None:
-    """Write ``tables/{name}.csv``, ``.md`` and ``.tex``; without names, all tables. UserError for
-    an unknown name.
+    """Write ``tables/{name}.csv``, ``.md`` and ``.tex``; without names, all tables.
+
+    UserError for an unknown name.
     """
     for name in names:
         if name not in TABLES:

@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 def refuse_absent(
     config: Document, file: Path, wanted: Collection[str], downloaded: Collection[str]
 ) -> None:
-    """UserError if a published data set of ``wanted`` is missing. The message names all that are
-    missing, so that you can get all at once. downloaded: data sets that the run downloads.
+    """UserError if a published data set of ``wanted`` is missing.
+
+    The message names all that are missing, so that you can get all at once. downloaded: data sets
+    that the run downloads.
     """
     published = [n for n in config.datasets if config.published(n)]
     if not set(wanted) & set(published):
@@ -29,21 +31,21 @@ def refuse_absent(
     if set(absent) & set(wanted):
         # to go without them is advice only if some data set is left
         without = (
-            "; to go without them: 'make … ONLY_PRESENT=1', "
-            "'snakemake … --config only_present=true', "
-            "'coder-clip check --only-present'"
+            "; to go without them: 'make … ONLY_PRESENT=1', 'snakemake … --config "
+            "only_present=true', 'coder-clip check --only-present'"
         )
         others = without if len(absent) < len(config.datasets) else ""
         raise UserError(
             f"{len(absent)} of {len(published)} published data sets are not in "
-            f"{data_root(config.data_root)}: "
-            f"{', '.join(absent)}; 'coder-clip check --config {file}' says how to get each{others}"
+            f"{data_root(config.data_root)}: {', '.join(absent)}; 'coder-clip check --config "
+            f"{file}' says how to get each{others}"
         )
 
 
 def to_download(config: Document) -> list[str]:
-    """Published data sets that a run downloads if ``fetch`` is set: those that lack files, none of
-    which the user has to download by hand.
+    """Published data sets that a run downloads if ``fetch`` is set.
+
+    Those that lack files, none of which the user has to download by hand.
     """
     if not config.fetch:
         return []
@@ -54,8 +56,9 @@ def to_download(config: Document) -> list[str]:
 def absent_data(
     config: Document, whole: bool = False, opened: Collection[str] = (), skip: bool = False
 ) -> list[str]:
-    """Published data sets that no run can use: neither their images nor the features of all their
-    images are here.
+    """Published data sets that no run can use.
+
+    Neither their images nor the features of all their images are here.
 
     whole: also data sets that lack some images. A data set with a manifest counts as whole, because
     a job has checked its images already. skip: with whole, accept missing images if each split has
@@ -97,8 +100,9 @@ def _is_whole(config: Document, name: str, root: Path, skip: bool) -> bool:
 
 
 def _is_encoded(config: Document, name: str) -> bool:
-    """True if the results have all features of the data set's images, and its manifest: then the
-    images are not needed.
+    """True if the results have the manifest of the data set and all its features.
+
+    Then the images are not needed.
     """
     paths = Paths(config.results)
     features = [

@@ -52,8 +52,9 @@ def _files(given: Described) -> str:
 
 
 def _missing(config: Document, dataset: str) -> str:
-    """Hash of the missing images, so that features are recomputed when an image reappears; "" if
-    none is missing, or missing images stop a run (on_error: fail).
+    """Hash of the missing images, so that features are recomputed when an image reappears.
+
+    "" if none is missing, or missing images stop a run (on_error: fail).
     """
     if config.features.on_error != "skip":
         return ""

@@ -35,8 +35,9 @@ class Phase:
 
 @dataclass(frozen=True)
 class Call:
-    """What the command of a phase calls: ``run`` of the module in `coder_clip.phases` that has its
-    name, with its options as arguments.
+    """The function of a phase's command: ``run`` of its module in `coder_clip.phases`.
+
+    With its options as arguments.
     """
 
     module: str
@@ -45,8 +46,9 @@ class Call:
 
     @classmethod
     def of(cls, command: str) -> Call:
-        """From a command line, "coder-clip zero-shot --model mini --dataset rare". UserError for
-        another one.
+        """From a command line, "coder-clip zero-shot --model mini --dataset rare".
+
+        UserError for another one.
         """
         try:
             return cls._of(shlex.split(command))

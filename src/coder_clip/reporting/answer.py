@@ -1,5 +1,6 @@
-"""The answer on top of the report: how good names and texts are, with their uncertainty, and which
-method to use.
+"""The answer on top of the report.
+
+How good names and texts are, with their uncertainty, and which method to use.
 """
 
 from __future__ import annotations
@@ -58,9 +59,8 @@ def overall(answers: list[ReportAnswer]) -> str:
     total = f"{len(answers)} {'data sets' if one_model else 'runs'}"
     return (
         "Against names alone, CODER (with the rerank where it is on) is clearly better on "
-        f"{counts['better']} of "
-        f"{total}, clearly worse on "
-        f"{counts['worse']}, and without a clear difference on {counts['unclear']}."
+        f"{counts['better']} of {total}, clearly worse on {counts['worse']}, and without a clear "
+        f"difference on {counts['unclear']}."
     )
 
 
@@ -95,8 +95,8 @@ def _answer(results: Results, dataset: str, model: str) -> ReportAnswer:
     if recommended.on_test is not None and recommended.method != NAMES:
         change = _points(recommended.on_test["against_clip"]["difference"])
         accuracy = (
-            f"{percent(recommended.on_test['accuracy']['value'])} "
-            f"% {_interval(recommended.on_test)}"
+            f"{percent(recommended.on_test['accuracy']['value'])} % "
+            f"{_interval(recommended.on_test)}"
         )
         on_test = (
             f"With it {accuracy} of the test {images} are right, {change} points: "
@@ -165,15 +165,15 @@ def _effect(test: Mapping[str, Any], n: int, images: str) -> str:
         return f"make no clear difference ({_points(d)} points)."
     rounded = float(f"{needed:.2g}")  # to two digits
     return (
-        f"make no clear difference ({_points(d)} points). About {rounded:,.0f} "
-        f"test {images} "
-        f"would show a difference of {100 * target:.0f} points."
+        f"make no clear difference ({_points(d)} points). About {rounded:,.0f} test {images} would "
+        f"show a difference of {100 * target:.0f} points."
     )
 
 
 def _few_shot(results: Results, dataset: str, model: str) -> str:
-    """A sentence on the CODER-Adapter with the most shots, compared with the best other few-shot
-    method; "" if one of them did not run.
+    """A sentence on the CODER-Adapter and the best other few-shot method.
+
+    With the most shots; "" if one of them did not run.
 
     The other method is best on validation images: if test images chose it, its accuracy would be
     too high.
@@ -209,10 +209,9 @@ def _few_shot(results: Results, dataset: str, model: str) -> str:
         )
     images = "labelled image" if shots == 1 else "labelled images"
     return (
-        f"With {shots} {images} per class the "
-        f"{LABELS[CODER_ADAPTER]} has {ours}; "
-        f"{LABELS[best]}, the best other few-shot method on validation images, has {other}. "
-        f"The {LABELS[CODER_ADAPTER]} is {verdict} ({_points(d)} points)."
+        f"With {shots} {images} per class the {LABELS[CODER_ADAPTER]} has {ours}; {LABELS[best]}, "
+        f"the best other few-shot method on validation images, has {other}. The "
+        f"{LABELS[CODER_ADAPTER]} is {verdict} ({_points(d)} points)."
     )
 
 

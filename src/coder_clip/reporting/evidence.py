@@ -45,8 +45,10 @@ TEXT_TESTS = {"more_texts": "all_against_few", "diverse_texts": "diverse_against
 
 @dataclass(frozen=True)
 class Judged:
-    """A claim on one data set with one model. comparison: None if there was nothing to compare.
-    why: the reason for no comparison or no verdict.
+    """A claim on one data set with one model.
+
+    comparison: None if there was nothing to compare. why: the reason for no comparison or no
+    verdict.
 
     unchanged: True if validation decided to change nothing; a mean over data sets counts this as a
     difference of 0. fewer: number of shots -> the comparison with fewer shots, of a claim about
@@ -64,8 +66,10 @@ class Judged:
 
 
 class Missing(Exception):
-    """There is nothing to compare. verdict: ``off`` if the run decided so, ``not run`` if its
-    configuration did. unchanged: as in `Judged`.
+    """There is nothing to compare.
+
+    verdict: ``off`` if the run decided so, ``not run`` if its configuration did. unchanged: as in
+    `Judged`.
     """
 
     def __init__(self, verdict: Verdict, why: str, unchanged: bool = False) -> None:
@@ -142,8 +146,9 @@ def _few_shot(claim: Claim, results: Results, dataset: str, model: str) -> Judge
 def few_shot_difference(
     results: Results, dataset: str, model: str, shots: int, before: str, after: str
 ) -> tuple[Comparison, int]:
-    """Compare two few-shot methods with a number of shots; also return the number of seeds. Missing
-    if one of the methods did not run.
+    """Compare two few-shot methods with a number of shots; also return the number of seeds.
+
+    Missing if one of the methods did not run.
     """
     why = "not among adapter.methods" if dataset in results.with_texts else NO_CLASS_TEXTS
     absent = Missing("not run", why)
@@ -176,8 +181,8 @@ def _paired(
     same_runs = len(was) == len(now) or one_run_fits_all
     if was_ids != now_ids or not same_runs:
         raise UserError(
-            f"results of {before} and {after} are of different "
-            "images or runs; run their phase again"
+            f"results of {before} and {after} are of different images or runs; run their phase "
+            "again"
         )
     shape = max(len(was), len(now)), was.shape[1]  # a method without draws is the same in each
     was, now = np.broadcast_to(was, shape), np.broadcast_to(now, shape)
@@ -248,8 +253,9 @@ def _needs_setting(results: Results) -> None:
 
 
 def _needs_texts(results: Results, dataset: str, model: str | None = None) -> None:
-    """Missing without texts besides the names. model: given if the model's own vocabulary will do
-    instead.
+    """Missing without texts besides the names.
+
+    model: given if the model's own vocabulary will do instead.
     """
     if model is not None and results.vocabulary(dataset, model):
         return
@@ -278,8 +284,9 @@ def _stored(
     wanted: dict[str, str],
     why: str = NO_COMPARISON,
 ) -> Comparison:
-    """A test that the phase evaluation stored under ``key``: the first one with all ``wanted``
-    values. Missing, with ``why``, if there is none.
+    """A test that the phase evaluation stored under ``key``.
+
+    The first one with all ``wanted`` values. Missing, with ``why``, if there is none.
     """
     for test in results.evaluation(dataset, model)[key]:
         if wanted.items() <= test.items():

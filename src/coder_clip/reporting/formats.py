@@ -69,8 +69,9 @@ def _unescape(markdown: str) -> str:
 
 
 def latex(table: Table, name: str) -> str:
-    """A booktabs table to ``\\input``, labelled ``tab:NAME``; a long one is a longtable, which
-    breaks over pages.
+    """A booktabs table to ``\\input``, labelled ``tab:NAME``.
+
+    A long one is a longtable, which breaks over pages.
     """
 
     # A longtable cannot be inside a table environment, and needs the head to repeat on each page.

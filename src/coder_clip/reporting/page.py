@@ -106,8 +106,9 @@ def render(
     reproduce: str = "",
     image: Loader | None = None,
 ) -> None:
-    """Write the page. The files of tables and figures must exist, because the page shows and names
-    them.
+    """Write the page.
+
+    The files of tables and figures must exist, because the page shows and names them.
 
     note: what the numbers are evidence of, shown on top. config_text: the configuration, as YAML.
     reproduce: the command that makes everything. image: loads images of errors; without a loader,
@@ -164,8 +165,9 @@ def render(
 
 
 def metrics(results: Results) -> dict[str, dict[str, dict[str, float]]]:
-    """{data set: {model: {method: top-1}}} in the main setting; few-shot methods carry their
-    shots.
+    """{data set: {model: {method: top-1}}} in the main setting.
+
+    Few-shot methods carry their shots.
     """
     accuracies: dict[str, dict[str, dict[str, float]]] = {}
     for dataset, model in results:
@@ -185,9 +187,7 @@ def metrics(results: Results) -> dict[str, dict[str, dict[str, float]]]:
 
 
 def _data(results: Results) -> str:
-    """Sentences on the data sets (description, classes, test images), if they are few, and the
-    encoders.
-    """
+    """Sentences on the encoders and on the data sets, if these are few."""
     said = []
     for row in [] if _data_rows(results) else results.datasets:
         size = f"{_classes(results, row)} classes, {results.images(row):,} test images"
@@ -197,15 +197,16 @@ def _data(results: Results) -> str:
     text += f"{encoders}: {', '.join(results.models)}."
     if results.kind == "drawn":
         text += (
-            " Such drawings show how the method works; they are no evidence about photos or "
-            "about the paper."
+            " Such drawings show how the method works; they are no evidence about photos or about "
+            "the paper."
         )
     return text
 
 
 def _data_rows(results: Results) -> list[dict[str, Any]]:
-    """Name, description, classes and test images of each data set, for a table; empty for FEW data
-    sets, which are a sentence.
+    """Name, description, classes and test images of each data set, for a table.
+
+    Empty for FEW data sets, which are a sentence.
     """
     if len(results.datasets) <= FEW:
         return []
@@ -242,8 +243,9 @@ def _corrections(results: Results) -> str:
 
 
 def _twins(results: Results) -> str:
-    """How many test images have near twins, or "" if none have. More than FEW data sets are counted
-    together; a part of another data set does not count again.
+    """How many test images have near twins, or "" if none have.
+
+    More than FEW data sets are counted together; a part of another data set does not count again.
     """
     counts: dict[str, dict[str, int]] = {}  # data set -> name of a count -> number
     for dataset in results.datasets:
@@ -273,8 +275,9 @@ def _named(results: Results, dataset: str) -> str:
 def _items(
     results: Results, image: Loader | None
 ) -> tuple[dict[str, list[_Item]], dict[str, list[str]]]:
-    """Section -> its tables and figures; and, for exhibits with nothing to show, reason ->
-    titles.
+    """Section -> its tables and figures.
+
+    And, for exhibits with nothing to show, reason -> titles.
     """
     items: dict[str, list[_Item]] = {}
     silent: dict[str, list[str]] = {}
@@ -293,8 +296,10 @@ def _items(
 
 
 def _sections(items: Mapping[str, list[_Item]], opened: list[str]) -> list[dict[str, Any]]:
-    """What the page says about each section that has items: opened sections first, then the others
-    in the order of SECTIONS. items: section -> its tables and figures.
+    """What the page says about each section that has items.
+
+    Opened sections first, then the others in the order of SECTIONS. items: section -> its tables
+    and figures.
     """
     return [
         {
@@ -373,8 +378,10 @@ def _data_url(picture: Image.Image, kind: str, **options: int) -> str:
 
 
 def _encoders(results: Results) -> list[dict[str, Any]]:
-    """Each encoder once: its name, its info (`Results.encoder`), and the data sets whose features
-    it made. Different encoders of one name have an entry each.
+    """Each encoder once.
+
+    Its name, its info (`Results.encoder`), and the data sets whose features it made. Different
+    encoders of one name have an entry each.
     """
     encoders: list[dict[str, Any]] = []
     for dataset, model in results:

@@ -1,6 +1,4 @@
-"""Find a row of a written table, and the configuration that writes a table, by what a user
-types.
-"""
+"""Find a row of a written table, or the table's configuration, by what a user types."""
 
 from __future__ import annotations
 
@@ -14,8 +12,9 @@ from ..pipeline.config import load_config
 
 
 def row_of(path: Path, row: str) -> dict[str, str]:
-    """A row of a table: column -> cell. row: its number from 1, or values of some columns
-    ("dataset=rare,method=coder").
+    """A row of a table: column -> cell.
+
+    row: its number from 1, or values of some columns ("dataset=rare,method=coder").
     """
     # Each error names what would have worked: tables that exist, columns, the nearest value, or
     # the column that tells several matching rows apart.

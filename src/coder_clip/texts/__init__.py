@@ -1,3 +1,1 @@
-"""Texts: sets with provenance (`sets`), and the sentences made of them for the encoder
-(`sentences`).
-"""
+"""Texts: sets with provenance (`sets`), and their sentences for the encoder (`sentences`)."""

@@ -1,5 +1,6 @@
-"""The texts that the authors publish (``expert_knowledge.zip``): the whole archive as text sets, or
-one data set of it.
+"""The texts that the authors publish (``expert_knowledge.zip``).
+
+The whole archive as text sets, or one data set of it.
 
 The archive has a folder per kind, with a file per data set: ``attribute/`` and ``simile_class/``
 (pickles: a list of texts per class, in the order of the authors' own class file), ``synonym/`` and
@@ -48,8 +49,9 @@ class Broken(UserError):
 
 
 class Imported(NamedTuple):
-    """The outcome for one data set. texts: None if it is not imported. lines: what matched, and
-    what did not.
+    """The outcome for one data set.
+
+    texts: None if it is not imported. lines: what matched, and what did not.
     """
 
     dataset: str
@@ -60,8 +62,7 @@ class Imported(NamedTuple):
 
 @contextmanager
 def opened(source: str) -> Iterator[Path]:
-    """The archive's folder with the kinds, from an address, a zip or tar file, or an unpacked
-    folder.
+    """The archive's folder with the kinds, from an address, an archive, or a folder.
 
     UserError: no such file, no archive, no folder of a kind in it, or a download that failed.
     """
@@ -88,8 +89,9 @@ def opened(source: str) -> Iterator[Path]:
 
 
 def checksum(source: str) -> str | None:
-    """The SHA-256 of an archive on this disk, to compare with a colleague's; None if the source is
-    not a file here.
+    """The SHA-256 of an archive on this disk, to compare with a colleague's.
+
+    None if the source is not a file here.
     """
     return checksum_like(Path(source), "sha256:") if Path(source).is_file() else None
 
@@ -154,8 +156,9 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _file_of(folder: Path, name: str) -> Path | None:
-    """The file of a data set in a folder, in any spelling of the data set's name; None if there is
-    none. UserError if several files differ.
+    """The file of a data set in a folder, in any spelling of the data set's name.
+
+    None if there is none. UserError if several files differ.
     """
     files = [p for p in _files(folder) if dataset_of(p.stem) == name]
     if len({p.read_bytes() for p in files}) > 1:
@@ -167,8 +170,9 @@ def _file_of(folder: Path, name: str) -> Path | None:
 def _import(
     folder: Path, name: str, theirs: Path | None, renames: Mapping[str, str], partial: bool
 ) -> Imported:
-    """Import the files of one data set. Raises Mismatch for class names that do not fit, UserError
-    for a file that cannot be read.
+    """Import the files of one data set.
+
+    Raises Mismatch for class names that do not fit, UserError for a file that cannot be read.
     """
     files: dict[str, Path] = {}  # by kind
     for sub, kind in KINDS.items():
@@ -228,8 +232,9 @@ def _published_names(name: str, ours: Sequence[str], used: set[str]) -> dict[str
 
 
 def _class_file(folder: Path | None, name: str) -> list[str]:
-    """Class names of the authors' class file of a data set, one per line; none without the folder
-    or the file.
+    """Class names of the authors' class file of a data set, one per line.
+
+    None without the folder or the file.
     """
     if folder is None:
         return []
@@ -241,8 +246,9 @@ def _class_file(folder: Path | None, name: str) -> list[str]:
 
 
 def _names_of(synonyms: Path | None) -> list[str]:
-    """Class names in a file of synonyms, which has the same order as the lists; none unless each
-    entry has a name.
+    """Class names in a file of synonyms, which has the same order as the lists.
+
+    None unless each entry has a name.
     """
     if synonyms is None:
         return []
@@ -270,8 +276,9 @@ def _read(path: Path) -> Any:
 
 
 def table_of(path: Path, order: Sequence[str]) -> Table:
-    """Read {class: [text]}, [[text]] in the order of ``order``, or [{"syno": [text], "name":
-    class}].
+    """Read the texts of classes in any of the published forms.
+
+    {class: [text]}, [[text]] in the order of ``order``, or [{"syno": [text], "name": class}].
     """
     value = _read(path)
     if isinstance(value, dict):
@@ -285,8 +292,8 @@ def table_of(path: Path, order: Sequence[str]) -> Table:
         lists = [part for part in parts if isinstance(part, list)]
         if len(lists) != 1:
             raise UserError(
-                f"{path.name}: entry {i} holds {len(lists)} lists, "
-                "where its texts should be the only one"
+                f"{path.name}: entry {i} holds {len(lists)} lists, where its texts should be the "
+                "only one"
             )
         texts.append(list_of_texts(path, lists[0], f"entry {i}"))
         names += [part for part in parts if isinstance(part, str)]
@@ -295,9 +302,8 @@ def table_of(path: Path, order: Sequence[str]) -> Table:
     where = f"{path.parent.name}/{path.name}"
     if not given:
         raise UserError(
-            f"{where}: {len(texts)} classes without names; --their-classes names the folder of "
-            "the authors' class "
-            "files, datasets/class_name of their repository"
+            f"{where}: {len(texts)} classes without names; --their-classes names the folder of the "
+            "authors' class files, datasets/class_name of their repository"
         )
     if len(given) != len(texts):
         raise UserError(f"{where}: {len(texts)} classes, but {len(given)} names for them")

@@ -158,8 +158,9 @@ def _of_names(texts: TextSet, classes: Sequence[str] | None) -> Iterator[Fault]:
 
 
 def _of_classes(texts: TextSet, max_shared: float) -> Iterator[Fault]:
-    """Faults of the texts of classes: of each text, of their number, and of texts that classes
-    share.
+    """Faults of the texts of classes.
+
+    Of each text, of their number, and of texts that classes share.
     """
     names = Names(c.name for c in texts.classes)
     kinds = [kind for kind in OF_CLASS if kind not in UNCHECKED]
@@ -253,9 +254,10 @@ def _of_list(
 
 
 def _opposite(texts: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Pairs of texts of one class that say opposite things of the same part: "a long tail" and "a
-    short tail". Only texts of an adjective and a noun are compared: of "a black bill with a red
-    tip" and "a red bill" both may be true.
+    """Pairs of texts of one class that say opposite things of the same part.
+
+    "a long tail" and "a short tail". Only texts of an adjective and a noun are compared: of "a
+    black bill with a red tip" and "a red bill" both may be true.
     """
     parts: dict[str, list[tuple[str, str]]] = defaultdict(list)  # noun -> adjective and text
     for text in texts:

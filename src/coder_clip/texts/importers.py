@@ -1,5 +1,6 @@
-"""Import published texts as text sets: match class names with a data set's, clean the texts, keep
-provenance.
+"""Import published texts as text sets.
+
+Match class names with a data set's, clean the texts, keep provenance.
 
 A file holds texts per class, ``{class: [text]}``, and nothing in it is trusted. `authors` imports
 the authors' own archive with the same `Import`.
@@ -28,8 +29,8 @@ FORMATS = {  # name -> kind of its texts, source
     "plain": ("attribute", "class names and texts of a file"),
     "descriptions": (
         "attribute",
-        "Visual classification via description from large language "
-        "models (Menon and Vondrick, ICLR 2023)",
+        "Visual classification via description from large language models (Menon and Vondrick, "
+        "ICLR 2023)",
     ),
     "cupl": ("sentence", "Customized prompts via language models, CuPL (Pratt et al., ICCV 2023)"),
     "awt": ("sentence", "Augmented, weighted and transported, AWT (Zhu et al., NeurIPS 2024)"),
@@ -41,8 +42,8 @@ REFUSED = {  # name -> why nothing of it is imported, and what to do
     "descriptions: 'texts import descriptions FILE'",
 }
 SENTENCES = (
-    "sentences are for a baseline, not for CODER: 'texts: {…, sentence: FILE}' adds them "
-    "to other kinds"
+    "sentences are for a baseline, not for CODER: 'texts: {…, sentence: FILE}' adds them to other "
+    "kinds"
 )
 MISSING = "no file {path} to import from"
 RENAMES = Path(__file__).with_name("renames.yaml")
@@ -51,8 +52,9 @@ Table = Sequence[tuple[str, list[str]]]  # names and their texts; names may repe
 
 
 class Mismatch(UserError):
-    """Class names that do not fit. lines: what fits, which classes lack texts and which names are
-    unknown.
+    """Class names that do not fit.
+
+    lines: what fits, which classes lack texts and which names are unknown.
     """
 
     def __init__(self, message: str, lines: list[str]) -> None:
@@ -69,8 +71,9 @@ def import_texts(
     renames: Mapping[str, str] | None = None,
     partial: bool = False,
 ) -> tuple[TextSet, list[str]]:
-    """Import the texts of ``source`` for the classes of a data set, in label order; also returns
-    notes.
+    """Import the texts of ``source`` for the classes of a data set, in label order.
+
+    Also returns notes.
 
     form: a name in FORMATS. renames: name in the source -> name in the data set. partial: import
     what fits and note the rest. Raises Mismatch with every name that does not fit or lacks texts,
@@ -119,8 +122,7 @@ def as_clause(text: str) -> str:
 
 
 class Import:
-    """Collects the texts of one source for the classes of a data set, and everything that does not
-    fit.
+    """Collects the texts of one source for a data set, and everything that does not fit.
 
     entries: one per class, kind -> texts. notes: lines for the user. problems: class names that do
     not fit, in words.
@@ -143,13 +145,15 @@ class Import:
         self.shipped = {name_key(theirs): ours for theirs, ours in shipped.items()}
 
     def match(self, names: Sequence[str], several: bool = False) -> list[list[int]]:
-        """Match names with classes, by name and never by order. Returns the indices of the classes
-        of each name. several: one class may have several names.
+        """Match names with classes, by name and never by order.
+
+        Returns the indices of the classes of each name. several: one class may have several names.
 
         A name that fits no class may have its words in another order ("Acura RL Sedan 2012").
         A name that the label set has several times (ImageNet: "missile") is matched in order if the
         source has it as often; if the source has it once, all classes of that name get its texts,
-        and a note says so."""
+        and a note says so.
+        """
         renamed = {name_key(old): new for old, new in self.renames.items()}
         classes = _by_key(self.classes)
         # a shipped rename is for a name that no class has
@@ -193,8 +197,9 @@ class Import:
         return indices
 
     def add(self, kind: str, path: Path, published: str, table: Table, tidy: bool = False) -> None:
-        """Add the texts of one kind, cleaned, with their provenance. tidy: also remove the marks of
-        lists (`clean_texts`).
+        """Add the texts of one kind, cleaned, with their provenance.
+
+        tidy: also remove the marks of lists (`clean_texts`).
         """
         changes: Counter[str] = Counter()
         reached = set[int]()
@@ -219,8 +224,9 @@ class Import:
         return note
 
     def finish(self, partial: bool, others: bool = False) -> TextSet:
-        """The text set. Raises Mismatch unless everything fits or ``partial``, UserError without a
-        usable text.
+        """The text set.
+
+        Raises Mismatch unless everything fits or ``partial``, UserError without a usable text.
 
         others: whether the source has other usable texts (of pairs).
         """
@@ -246,8 +252,8 @@ class Import:
             if unused or not partial:
                 raise Mismatch(
                     f"{self.source}: not all class names fit data set '{self.dataset}' (see "
-                    "above); match names with "
-                    "--rename 'THEIRS=OURS', or import what fits with --partial",
+                    "above); match names with --rename 'THEIRS=OURS', or import what fits with "
+                    "--partial",
                     lines,
                 )
             self.notes += lines
@@ -273,8 +279,9 @@ def _by_key(names: Sequence[str]) -> dict[str, list[int]]:
 
 
 def clean_texts(texts: Sequence[str], kind: str | None = None) -> tuple[list[str], Counter[str]]:
-    """Each text once, in order, in one line, without control and direction characters; and counts
-    of what changed.
+    """Each text once, in order, in one line, without control and direction characters.
+
+    Also counts of what changed.
 
     With a kind other than whole sentences, what `cleaning` knows goes too (bullets, bold, quotes,
     "which has"), and descriptions that cannot continue "which has …" are left out.

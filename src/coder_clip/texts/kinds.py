@@ -1,6 +1,4 @@
-"""The kinds of text, declared once for configuration, prompts, text sets, sentences, tables and
-docs.
-"""
+"""The kinds of text, declared once for all that uses them."""
 
 from __future__ import annotations
 

@@ -50,11 +50,13 @@ class Names:
         return named
 
     def within(self, text: str, own: str, head: bool = False) -> str | None:
-        """Another class whose name is part of a text; None if there is none. Only names of two
-        words or more are looked for, because single words are everyday ones.
+        """Another class whose name is part of a text; None if there is none.
+
+        Only names of two words or more are looked for, because single words are everyday ones.
 
         own: the name of the text's own class. head: only where the name is the thing itself, as in
-        "a plastic bag at sea", and not in "a comic book shop"."""
+        "a plastic bag at sea", and not in "a comic book shop".
+        """
         words, own_words = stems(text), " ".join(stems(own))
         # the thing itself stands before the first preposition
         if head:
@@ -72,8 +74,9 @@ class Names:
         return None
 
     def single(self, text: str, own: str) -> str | None:
-        """Another class of one word whose name a text has; None if there is none. Most of them are
-        everyday words, as in "a hook at the end" beside a class "hook".
+        """Another class of one word whose name a text has; None if there is none.
+
+        Most of them are everyday words, as in "a hook at the end" beside a class "hook".
 
         own: the name of the text's own class.
         """
@@ -95,8 +98,9 @@ class Names:
         return [o for o in self.owners(kind, text) if name_key(o) != name_key(but)]
 
     def named_as(self, attribute: str) -> str:
-        """The kind of name that some class gives a text: an attribute must not be one. Empty if it
-        is none.
+        """The kind of name that some class gives a text: an attribute must not be one.
+
+        Empty if it is none.
         """
         kinds = (kind for kind in ("analogous", "synonym") if self.owners(kind, attribute))
         return next(kinds, "")
@@ -109,8 +113,9 @@ class Names:
         return f"also a text of {' and of '.join(others)}"
 
     def is_common(self, attribute: str, max_shared: float) -> bool:
-        """True if two classes or more have an attribute, and more than this share of all. Classes
-        of one name count as one.
+        """True if two classes or more have an attribute, and more than this share of all.
+
+        Classes of one name count as one.
         """
         owners = {name_key(owner) for owner in self.owners("attribute", attribute)}
         return len(owners) > max(1.0, max_shared * self.count)
@@ -146,7 +151,8 @@ def _key(kind: str, text: str) -> str:
 
 
 def repeat_key(kind: str, text: str) -> str:
-    """A key that two texts of one class share if one of them is enough. Synonyms may be spellings
-    of one name.
+    """A key that two texts of one class share if one of them is enough.
+
+    Synonyms may be spellings of one name.
     """
     return plain(text) if kind == "synonym" else _key(kind, text)

@@ -70,8 +70,10 @@ def with_article(name: str) -> str:
 
 
 def described(template: str, name: str, text: str) -> str:
-    """An attribute in its template. A clause of its own ("which is a seabird") takes the place of
-    the template's "which has"; a template without these words gives way to CLAUSE.
+    """An attribute in its template.
+
+    A clause of its own ("which is a seabird") takes the place of the template's "which has"; a
+    template without these words gives way to CLAUSE.
     """
     if text.startswith("which "):
         asked = "which has {attribute}"
@@ -80,8 +82,9 @@ def described(template: str, name: str, text: str) -> str:
 
 
 def sentence_of(kind: str, name: str, text: str, templates: Templates) -> str:
-    """A text of a class in the template of its kind. Underscores become spaces in names, not in
-    descriptions.
+    """A text of a class in the template of its kind.
+
+    Underscores become spaces in names, not in descriptions.
     """
     about = KINDS[kind]
     shown = spaces(text) if about.are_names else text
@@ -126,9 +129,7 @@ def make_sentences(texts: TextSet, templates: Templates) -> Sentences:
 def _add_variants(
     texts: TextSet, templates: Templates, add: Callable[[str, int, list[str]], None]
 ) -> None:
-    """Add names, attributes and analogous classes with each combination of the tags that make a
-    difference.
-    """
+    """Add names, attributes and analogous classes, with each combination of useful tags."""
     # three dicts, each tag -> its variant; the tag "" stands for the plain variant
     names = {"": [c.name for c in texts.classes]}
     if templates.class_names_as_published:
@@ -176,8 +177,9 @@ def _tagged(kind: str, tags: Iterable[str]) -> str:
 def pair_sentences(
     pairs: PairSet, templates: Templates, as_published: bool = False
 ) -> dict[tuple[int, int], list[str]]:
-    """Ordered pair of class indices (a, b) -> sentences of what a has and b does not have: each
-    text in each template.
+    """Ordered pair of class indices (a, b) -> sentences of what only a has.
+
+    Each text in each template.
 
     as_published: with the class names of the authors' lists and their underscores, and DTD's first
     two templates as one.

@@ -1,5 +1,4 @@
-"""Text sets: the texts of a data set, with provenance (paper, section 3.3: the Auto Text
-Generator).
+"""Text sets with provenance (paper, section 3.3: the Auto Text Generator).
 
 A text set has one entry per class, in label order. The index identifies a class, because published
 lists have the same
@@ -86,8 +85,9 @@ class Pair(_Strict):
 
     @property
     def compares(self) -> bool:
-        """True if both sides have texts; one alone gives no difference to measure
-        (`coder_clip.rerank`).
+        """True if both sides have texts.
+
+        One alone gives no difference to measure (`coder_clip.rerank`).
         """
         return bool(self.a_not_b and self.b_not_a)
 
@@ -102,8 +102,9 @@ class PairSet(_Strict):
     exceptions: list[Excepted] = []
 
     def one_sided(self) -> str | None:
-        """A warning about pairs that have no effect because a side has no text; None if there are
-        none.
+        """A warning about pairs that have no effect because a side has no text.
+
+        None if there are none.
         """
         lacking = [p for p in self.pairs if not p.compares]
         if not lacking:
@@ -112,9 +113,8 @@ class PairSet(_Strict):
             ", …" if len(lacking) > 3 else ""
         )
         return (
-            f"{len(lacking)} of {len(self.pairs)} one-to-one pairs have texts on one side only "
-            "and change nothing: "
-            f"{shown}; give both a_not_b and b_not_a"
+            f"{len(lacking)} of {len(self.pairs)} one-to-one pairs have texts on one side only and "
+            f"change nothing: {shown}; give both a_not_b and b_not_a"
         )
 
 
@@ -129,8 +129,9 @@ def names_only(dataset: str, classes: list[str]) -> TextSet:
 
 
 def with_kinds(texts: TextSet, given: TextSet, kind: str) -> TextSet:
-    """Replace one kind of text in ``texts`` by the texts of ``given``, a set of the same classes,
-    with their provenance and file.
+    """Replace one kind of text in ``texts`` by the texts of ``given``.
+
+    A set of the same classes; provenance and file come with them.
     """
     entries = [
         mine.model_copy(update={kind: theirs.of(kind)})
@@ -221,8 +222,9 @@ def load_pair_set(
 
 
 def _index(path: Path, pair: Pair, side: Literal["a", "b"], classes: list[str]) -> int:
-    """The label of one class of a pair: the index that the file gives, else the place of the class
-    name.
+    """The label of one class of a pair.
+
+    The index that the file gives, else the place of the class name.
     """
     name, key = plain_name(getattr(pair, side)), f"{side}_index"
     if key in pair.model_fields_set:
@@ -255,8 +257,8 @@ def select_pairs(pairs: PairSet, wanted: Iterable[tuple[int, int]]) -> PairSet:
 
 TEXTS_MISSING = (
     "no text set {path} for data set '{dataset}'; write one (data/texts/README.md), name another "
-    "with 'texts:', let a "
-    "language model write it (docs/texts.md), or say 'texts: names' to use the class names alone"
+    "with 'texts:', let a language model write it (docs/texts.md), or say 'texts: names' to use "
+    "the class names alone"
 )
 PAIRS_MISSING = (
     "no one-to-one texts {path} for data set '{dataset}'; write them (data/texts/README.md) or "
@@ -265,9 +267,7 @@ PAIRS_MISSING = (
 
 
 def review_file(answers: Path, dataset: str) -> Path:
-    """The file of people's decisions about a language model's texts, in the folder of its
-    answers.
-    """
+    """The file of decisions about a language model's texts, in the folder of its answers."""
     return answers / f"{dataset}.review.json"
 
 
@@ -310,8 +310,8 @@ def _match(path: Path, given: list[str], wanted: list[str]) -> list[int]:
         )
     if missing:
         raise UserError(
-            f"{path}: no texts for class '{missing[0]}' "
-            f"({len(missing)} missing); add an entry for it"
+            f"{path}: no texts for class '{missing[0]}' ({len(missing)} missing); add an entry for "
+            "it"
         )
     if len(set(given)) != len(given) or len(given) != len(wanted):
         raise UserError(f"{path}: class names repeat, so the entries must be in label order")
@@ -321,8 +321,9 @@ def _match(path: Path, given: list[str], wanted: list[str]) -> list[int]:
 
 
 def _refuse_other_kind(path: Path, document: Any, other: str, wanted: str) -> None:
-    """UserError if a file holds the other kind of texts. other, wanted: the keys, ``classes`` or
-    ``pairs``, that tell the kinds apart.
+    """UserError if a file holds the other kind of texts.
+
+    other, wanted: the keys, ``classes`` or ``pairs``, that tell the kinds apart.
     """
     kinds = {
         "classes": "texts of classes (texts: in a configuration)",
@@ -335,8 +336,9 @@ def _refuse_other_kind(path: Path, document: Any, other: str, wanted: str) -> No
 def _refuse_empty(
     path: Path, entries: Iterable[tuple[str, BaseModel]], lists: Sequence[str]
 ) -> None:
-    """Refuse empty lists and texts of entries, each with the name for messages: more often a failed
-    generation than intended.
+    """Refuse empty lists and texts of entries, each with the name for messages.
+
+    More often a failed generation than intended.
     """
     for name, entry in entries:
         for key in lists:
@@ -374,8 +376,9 @@ def _validate(model: type[_Model], path: Path, document: Any) -> _Model:
 
 
 def _half_character(value: Any) -> str | None:
-    """A text or key, somewhere in a document, with a lone surrogate, which no file can hold; None
-    if there is none.
+    """A text or key, somewhere in a document, with a lone surrogate, which no file can hold.
+
+    None if there is none.
     """
     if isinstance(value, str):
         if value.isascii():  # nearly all texts

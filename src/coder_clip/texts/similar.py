@@ -1,5 +1,6 @@
-"""What an encoder says about texts: names too near to another class, texts of two classes, swapped
-sides of a pair.
+"""What an encoder says about texts.
+
+Names too near to another class, texts of two classes, swapped sides of a pair.
 
 It uses text features alone, no image.
 """
@@ -50,7 +51,8 @@ def rule(encoder: Encoder, classes: Sequence[str]) -> Rule:
         return [against(owner, row) for (owner, _), row in zip(names, cosines, strict=True)]
 
     def against(owner: str, cosines: torch.Tensor) -> str | None:
-        """Why a name of class ``owner`` with these cosines (C,) is too similar to another class;
+        """Why a name of class ``owner`` with these cosines (C,) is too similar to another class.
+
         None if it is not.
         """
         # several are True if the label set has the name of the class twice
@@ -62,16 +64,17 @@ def rule(encoder: Encoder, classes: Sequence[str]) -> Rule:
         if over[worst] <= 0:
             return None
         return (
-            f"too similar to {classes[worst]} (cosine "
-            f"{cosines[worst]:.3f}, limit {limit[worst]:.3f})"
+            f"too similar to {classes[worst]} (cosine {cosines[worst]:.3f}, limit "
+            f"{limit[worst]:.3f})"
         )
 
     return check
 
 
 def faults(texts: TextSet, pairs: PairSet | None, encoder: Encoder) -> Iterator[Fault]:
-    """Texts that serve another class as well (cosine over ALIKE), and pairs whose sides look
-    swapped.
+    """Texts that serve another class as well, and pairs whose sides look swapped.
+
+    As well: the cosine is over ALIKE.
     """
     classes = [spaces(c.name) for c in texts.classes]
 

@@ -1,6 +1,4 @@
-"""Your own photos: classify them with nothing but class names or texts, see why, and improve the
-texts.
-"""
+"""Your own photos: classify them with names or texts, see why, and improve the texts."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""Decide classes from features: stage one on your texts, stage two if a run has one, and
-probabilities of scores.
+"""Decide classes from features.
+
+Stage one on your texts, stage two if a run has one, and probabilities of scores.
 """
 
 from __future__ import annotations
@@ -24,8 +25,9 @@ SCALES = (1e-3, 1e2)  # what the scores are multiplied with; 1 is CLIP's own
 
 @dataclass(frozen=True)
 class Decisions:
-    """The classes of N images. order: (N, C), the decided class first, the others by score. scores:
-    (N, C) by class.
+    """The classes of N images.
+
+    order: (N, C), the decided class first, the others by score. scores: (N, C) by class.
 
     reranked: (N,) bool, those that stage two decided. values: (N, C) stage two's value of each
     class in points of score, 0 where it has none.
@@ -46,8 +48,9 @@ def by_score(scores: Tensor) -> Decisions:
 
 
 def by_rerank(x: Tensor, scores: Tensor, pairs: OneToOne, threshold: float, k: int) -> Decisions:
-    """Let stage two decide among the k best if stage one's gap is below the threshold. x: (N, d);
-    scores: (N, C).
+    """Let stage two decide among the k best if stage one's gap is below the threshold.
+
+    x: (N, d); scores: (N, C).
     """
     stage_one = by_score(scores)
     stage_two = rerank_scores(x, scores, pairs, k)
@@ -69,8 +72,9 @@ def by_rerank(x: Tensor, scores: Tensor, pairs: OneToOne, threshold: float, k: i
 
 
 class PairText(NamedTuple):
-    """A one-to-one text, about what class ``of`` has and class ``other`` has not. sentence: the
-    text in one of the templates.
+    """A one-to-one text, about what class ``of`` has and class ``other`` has not.
+
+    sentence: the text in one of the templates.
     """
 
     of: int
@@ -80,8 +84,11 @@ class PairText(NamedTuple):
 
 
 class PairTerm(NamedTuple):
-    """A text of class ``of`` that counted in stage two. cosine: with the image, mean over the
-    text's sentences. adds: points that the text adds to the winner's value."""
+    """A text of class ``of`` that counted in stage two.
+
+    cosine: with the image, mean over the text's sentences. adds: points that the text adds to the
+    winner's value.
+    """
 
     of: int
     text: str
@@ -124,14 +131,16 @@ def compare_texts(
 
 
 def fit_scale(scores: Tensor, labels: Tensor) -> float | None:
-    """The factor that makes softmax(factor × scores) probabilities, from validation images; None
-    for fewer than FEWEST.
+    """The factor that makes softmax(factor × scores) probabilities, from validation images.
+
+    None for fewer than FEWEST.
 
     Temperature scaling (Guo et al., ICML 2017) with smoothed targets (Platt 1999): with n images,
     the target of the true class is (n + 1) / (n + C). Otherwise a method without a mistake on 40
     images would be certain of everything.
     scores: (N, C); -inf marks a class that cannot be predicted, which no factor changes. labels:
-    (N,)."""
+    (N,).
+    """
     n, n_classes = scores.shape
     if n < FEWEST or n_classes < 2:
         return None
@@ -149,8 +158,9 @@ def fit_scale(scores: Tensor, labels: Tensor) -> float | None:
 
 
 def margins(decisions: Decisions) -> Tensor:
-    """Lead of the decided class over the runner-up: (N,) points of score, or of stage two's values
-    for images that stage two decided.
+    """Lead of the decided class over the runner-up: (N,).
+
+    Points of score, or of stage two's values for images that stage two decided.
     """
     points = torch.where(decisions.reranked[:, None], decisions.values, decisions.scores)
     best = points.gather(1, decisions.order[:, :2])

@@ -1,5 +1,6 @@
-"""Find the photos that are most like a text, and groups of photos that are nearly the same: copies,
-scaled or saved again, or shots of one scene.
+"""Find the photos that are most like a text, and groups that are nearly the same.
+
+Copies, scaled or saved again, or shots of one scene.
 """
 
 from __future__ import annotations
@@ -36,8 +37,9 @@ ROWS = 256
 def likest(
     encoder: PhotoEncoder, photos: Features, texts: Sequence[str], minus: Sequence[str]
 ) -> list[tuple[str, float]]:
-    """(path, score) of each photo, the most like the texts first. The score is 100 × `most_like`
-    of ``texts`` and ``minus``.
+    """(path, score) of each photo, the most like the texts first.
+
+    The score is 100 × `most_like` of ``texts`` and ``minus``.
     """
     features = encoder.texts([*texts, *minus])
     scores = 100 * most_like(photos.features, features[: len(texts)], features[len(texts) :])
@@ -46,8 +48,9 @@ def likest(
 
 
 def most_like(features: Tensor, plus: Tensor, minus: Tensor) -> Tensor:
-    """Mean cosine of each photo with the texts to be like, minus its mean cosine with those to be
-    unlike: (N,) float64.
+    """Mean cosine of each photo with texts to be like, minus with texts to be unlike: (N,).
+
+    float64.
 
     features: (N, d) of photos; plus: (P, d), P ≥ 1; minus: (M, d), M may be 0. Rows are scaled to
     length 1. A photo without a direction (a zero row) has the score 0.
@@ -68,8 +71,9 @@ def check_sheet(path: Path, n: int) -> None:
 
 
 def draw_sheet(path: Path, found: Sequence[tuple[str, float]]) -> None:
-    """Draw photos on one page, with folder, name and score below each, and write it, whole or not
-    at all.
+    """Draw photos on one page, with folder, name and score below each, and write it.
+
+    Whole or not at all.
     """
     columns = min(COLUMNS, len(found))
     rows = math.ceil(len(found) / columns)
@@ -99,12 +103,14 @@ class TwoPhotos(NamedTuple):
 
 
 class MostAlike:
-    """Search for the pairs of photos with the largest cosines, in steps: between steps the caller
-    can show the progress, or stop.
+    """Search for the pairs of photos with the largest cosines, in steps.
+
+    Between steps the caller can show the progress, or stop.
 
     features: (N, d). labels: (N,), None without. most: number of pairs to keep; with labels, also
     of pairs whose labels differ. There is no limit above which a cosine means "nearly the same":
-    such a limit depends on the encoder and on the photos."""
+    such a limit depends on the encoder and on the photos.
+    """
 
     def __init__(self, features: Tensor, labels: Tensor | None, most: int) -> None:
         self._photos, self._labels, self._most = l2_normalize(features), labels, most
@@ -132,8 +138,9 @@ class MostAlike:
         self.compared = end
 
     def _keep(self, best: list[TwoPhotos], cosines: Tensor, start: int) -> None:
-        """Update ``best`` with pairs from ``cosines`` (rows, columns), both from photo ``start``
-        on; pairs with -inf do not count.
+        """Update ``best`` with pairs from ``cosines`` (rows, columns).
+
+        Both from photo ``start`` on; pairs with -inf do not count.
         """
         # Most cosines are too small to be among the best, and are not sorted. Of equal ones the
         # earlier photos stay.
@@ -154,8 +161,9 @@ class MostAlike:
 
 
 class Group(NamedTuple):
-    """Photos that are nearly the same, by position. least, largest: cosines of the pairs that
-    joined them.
+    """Photos that are nearly the same, by position.
+
+    least, largest: cosines of the pairs that joined them.
     """
 
     photos: list[int]
@@ -164,11 +172,13 @@ class Group(NamedTuple):
 
 
 def grouped(n: int, pairs: Sequence[TwoPhotos]) -> list[Group]:
-    """Join pairs that share a photo into groups, until a tenth of the n photos is joined to an
-    earlier photo.
+    """Join pairs that share a photo into groups.
+
+    Until a tenth of the n photos is joined to an earlier photo.
 
     pairs: the most alike first. If all pairs were joined, one group would hold most photos, because
-    each photo is a bit like some other."""
+    each photo is a bit like some other.
+    """
 
     def joined(used: int) -> int:
         """The number of photos that the first ``used`` pairs join to an earlier photo."""

@@ -17,8 +17,9 @@ app = App(
 def texts(
     context: typer.Context, config: ConfigOption = DEFAULT_CONFIG, dataset: DatasetOption = None
 ) -> None:
-    """Text sets: name, attribute, analogous and synonym texts per class, checked against the data
-    set.
+    """Text sets.
+
+    Name, attribute, analogous and synonym texts per class, checked against the data set.
     """
     command = context.invoked_subcommand
     if command:

@@ -28,8 +28,7 @@ def import_texts(
         str,
         typer.Argument(
             help="JSON file with texts by class name (docs/texts.md); authors: their archive, its "
-            "folder, or its "
-            "address, by default the published one.",
+            "folder, or its address, by default the published one.",
         ),
     ] = "",
     dataset: Annotated[
@@ -41,16 +40,15 @@ def import_texts(
     classes: Annotated[
         Path | None,
         typer.Option(
-            help="Its class names in label order, one per line; "
-            "default: those of the known data set."
+            help="Its class names in label order, one per line; default: those of the known data "
+            "set."
         ),
     ] = None,
     their_classes: Annotated[
         Path | None,
         typer.Option(
             help="authors: folder of their class files (datasets/class_name of their repository), "
-            "which name the "
-            "lists without names.",
+            "which name the lists without names.",
             metavar="FOLDER",
         ),
     ] = None,
@@ -132,8 +130,9 @@ def _import_authors(
     out: Path,
     force: bool,
 ) -> None:
-    """Write the text sets of the authors' archive, and say what matched. Exits with 1 if a data set
-    did not.
+    """Write the text sets of the authors' archive, and say what matched.
+
+    Exits with 1 if a data set did not.
     """
     from ...texts import authors
 
@@ -196,6 +195,6 @@ def skeleton(
     )
     option = "" if config == DEFAULT_CONFIG else f" --config {config}"
     typer.echo(
-        f"{target}: {len(names)} classes; fill in the lists, "
-        f"then: coder-clip texts check {target}{option}"
+        f"{target}: {len(names)} classes; fill in the lists, then: coder-clip texts check "
+        f"{target}{option}"
     )

@@ -12,9 +12,7 @@ from ...texts.sets import TextSet
 
 
 def class_names(dataset: str, given: Path | None, config: Path) -> list[str]:
-    """Class names from a file, a published data set's entry, a data set of ours, or the
-    configuration's images.
-    """
+    """Class names: from a file, an entry, a data set of ours, or the configuration's images."""
     from ...datasets import PUBLISHED, load_dataset, nearest_dataset
     from ...datasets.entry import entry
 
@@ -27,9 +25,8 @@ def class_names(dataset: str, given: Path | None, config: Path) -> list[str]:
     c = load_config(config)
     if dataset not in c.datasets:
         raise UserError(
-            "no class names of data set "
-            f"'{dataset}'{nearest_dataset(dataset)}; name a file with --classes, or the "
-            "configuration of the data set with --config"
+            f"no class names of data set '{dataset}'{nearest_dataset(dataset)}; name a file with "
+            "--classes, or the configuration of the data set with --config"
         )
     return list(load_dataset(dataset, c.datasets[dataset]).classes)
 
@@ -47,8 +44,9 @@ def lines_of(path: Path) -> list[str]:
 
 
 def renames_of(given: Sequence[str]) -> dict[str, str]:
-    """Parse the values of --rename: name in the source -> name in the data set. UserError for
-    another form.
+    """Parse the values of --rename: name in the source -> name in the data set.
+
+    UserError for another form.
     """
     renames: dict[str, str] = {}
     for text in given:
@@ -66,9 +64,7 @@ def pair_file(path: Path) -> Path:
 
 
 def counted(texts: TextSet) -> str:
-    """The number of classes of a text set, and of texts of each kind besides the names, in
-    words.
-    """
+    """In words: the classes of a text set, and its texts of each kind besides names."""
     counts = {kind: sum(len(c.of(kind)) for c in texts.classes) for kind in OF_CLASS}
     of_kind = (f"{n} {kind}" for kind, n in counts.items() if n)
     return ", ".join([f"{len(texts.classes)} classes", *of_kind])

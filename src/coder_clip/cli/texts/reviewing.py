@@ -51,8 +51,9 @@ def review(
         ),
     ] = None,
 ) -> None:
-    """List a language model's texts with the answer of each; reject one, ask again, or freeze
-    all.
+    """List a language model's texts with the answer of each.
+
+    Reject one, ask again, or freeze all.
     """
     # Artefacts are only read here. A decision (reject, again) is stored beside the answers, and the
     # next run applies it: so the text sets change only in the phase that makes them.
@@ -67,8 +68,8 @@ def review(
     made = [path for path in possible if path.is_file()]
     if generator is None or not made:
         raise UserError(
-            f"no texts of a language model for '{dataset}' yet; "
-            f"'coder-clip generate-texts --dataset {dataset}' makes them"
+            f"no texts of a language model for '{dataset}' yet; 'coder-clip generate-texts "
+            f"--dataset {dataset}' makes them"
         )
     entries = [entry for path in made for entry in listed(read_json(path))]
     owners = {e.owner for e in entries}

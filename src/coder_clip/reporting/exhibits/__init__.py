@@ -33,27 +33,22 @@ if TYPE_CHECKING:
 # What each section is about. Their order on the page is the reader's (`page.OPEN`), else this one.
 SECTIONS = {
     "Claims": "What the paper, and a later re-evaluation of it, claim, and what this run says "
-    "about it. The "
-    "rules are the same for every run (docs/method.md).",
+    "about it. The rules are the same for every run (docs/method.md).",
     "Zero-shot": "Images are classified by their similarity to texts alone. Stage one (CODER) "
-    "averages over the "
-    "texts of a class. Stage two (the rerank) compares the five likeliest classes again, two at a "
-    "time, with texts "
-    "that say what one has and the other has not; its gate lets only uncertain images through.",
+    "averages over the texts of a class. Stage two (the rerank) compares the five likeliest "
+    "classes again, two at a time, with texts that say what one has and the other has not; its "
+    "gate lets only uncertain images through.",
     "Errors": "What is taken for what, and which texts decided.",
     "Few-shot": "A cache of a few labelled training images (shots) per class corrects the "
-    "zero-shot scores; nothing "
-    "is trained. All methods here have the same shots, so each is compared with the others: CLIP "
-    "without shots is a "
-    "level to start from.",
+    "zero-shot scores; nothing is trained. All methods here have the same shots, so each is "
+    "compared with the others: CLIP without shots is a level to start from.",
     "Texts": "Which kinds of text help, and how many it takes.",
     "Features": (
-        "CODER describes an image by its similarities to all texts. Are neighbours better "
-        "in that space?"
+        "CODER describes an image by its similarities to all texts. Are neighbours better in that "
+        "space?"
     ),
-    "Settings": "The published code has some bugs and chooses some "
-    "values on test data. Each number is "
-    "beside what it is without them.",
+    "Settings": "The published code has some bugs and chooses some values on test data. Each "
+    "number is beside what it is without them.",
     "Published figures": (
         "What others report for the same images and encoders, each figure with its source."
     ),
@@ -65,8 +60,10 @@ NO_TEXTS = "no data set has text features of its classes"
 
 @dataclass(frozen=True)
 class Exhibit:
-    """A table, a figure, or both. name: of the module and of the files that it makes. The other
-    fields are what the module declares.
+    """A table, a figure, or both.
+
+    name: of the module and of the files that it makes. The other fields are what the module
+    declares.
     """
 
     name: str
@@ -124,8 +121,9 @@ class Exhibit:
         return results
 
     def _module(self) -> Any:
-        """Import the module, only when its table or figure is needed: the rules read the list of
-        exhibits at every start, without pandas and matplotlib.
+        """Import the module, only when its table or figure is needed.
+
+        The rules read the list of exhibits at every start, without pandas and matplotlib.
         """
         return importlib.import_module(f".{self.name}", __package__)
 

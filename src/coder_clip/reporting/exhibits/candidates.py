@@ -15,14 +15,11 @@ DETAIL = True
 
 CAPTION = (
     "Top-1 accuracy after a rerank of the k likeliest classes, with its 95 % interval, behind the "
-    "gate in use and "
-    "without one. Oracle: the same with a second stage that picks the true class whenever it is "
-    "among the k, which no "
-    "texts can exceed; without a gate that is the top-k accuracy. With texts: share of the "
-    "comparisons without a gate "
-    "that had one-to-one texts; they are written for the pairs that the k in use compares. In the "
-    "setting 'clean', or "
-    "the one before it where that reranks nothing."
+    "gate in use and without one. Oracle: the same with a second stage that picks the true class "
+    "whenever it is among the k, which no texts can exceed; without a gate that is the top-k "
+    "accuracy. With texts: share of the comparisons without a gate that had one-to-one texts; they "
+    "are written for the pairs that the k in use compares. In the setting 'clean', or the one "
+    "before it where that reranks nothing."
 )
 COLUMNS = {  # quantity and gate: label
     ("accuracy", "in_use"): "Top-1, gate in use (%)",

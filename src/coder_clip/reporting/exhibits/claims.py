@@ -47,39 +47,38 @@ ONE_DATA_SET = "one data set cannot give a verdict on others; three are needed"
 JUDGED = ("shown", "contradicted", "open")
 TONES = {"shown": "good", "contradicted": "bad"}
 COLUMNS = [
-    *(
-        "dataset",
-        "model",
-        "claim",
-        "source",
-        "verdict",
-        "difference",
-        "difference_low",
-        "difference_high",
-    ),
-    *(
-        "p_value",
-        "p_holm",
-        "fixed",
-        "broke",
-        "after",
-        "before",
-        "measure",
-        "shots",
-        "other_shots",
-        "groups",
-        "why",
-    ),
-    *("data_sets_shown", "data_sets_contradicted", "data_sets_open", "data_sets_not_judged"),
-    *("statement", "contradicted_by"),
+    "dataset",
+    "model",
+    "claim",
+    "source",
+    "verdict",
+    "difference",
+    "difference_low",
+    "difference_high",
+    "p_value",
+    "p_holm",
+    "fixed",
+    "broke",
+    "after",
+    "before",
+    "measure",
+    "shots",
+    "other_shots",
+    "groups",
+    "why",
+    "data_sets_shown",
+    "data_sets_contradicted",
+    "data_sets_open",
+    "data_sets_not_judged",
+    "statement",
+    "contradicted_by",
 ]
 CAPTION = (
-    "Two methods on the same test images, in the setting clean (nothing is chosen on test "
-    "images): the difference in "
-    "percentage points in favour of the claim, with its 95 % interval. Shown: the interval is "
-    "above 0. Contradicted: "
-    "below 0. Open: it includes 0. Not judged: few-shot methods with fewer than three seeds, or a "
-    "mean of two data sets. Off or not run: nothing to compare."
+    "Two methods on the same test images, in the setting clean (nothing is chosen on test images): "
+    "the difference in percentage points in favour of the claim, with its 95 % interval. Shown: "
+    "the interval is above 0. Contradicted: below 0. Open: it includes 0. Not judged: few-shot "
+    "methods with fewer than three seeds, or a mean of two data sets. Off or not run: nothing to "
+    "compare."
 )
 SOURCE_NOTE = (
     "; ".join(f"“{name}”: {source}" for name, source in SOURCES.items())
@@ -136,8 +135,9 @@ def table(results: Results) -> Table:
 
 
 def draw(results: Results, image: Loader) -> Figure:
-    """The difference behind each verdict: a row for each claim, a panel for each column of the
-    table.
+    """The difference behind each verdict.
+
+    A row for each claim, a panel for each column of the table.
     """
     frame = judged(results)
     record_of = {(r["claim"], r["dataset"], r["model"]): r for r in frame.to_dict("records")}
@@ -158,8 +158,9 @@ def forest_row(
     record_of: Mapping[tuple[str, str, str], Mapping[Any, Any]],
     records: Sequence[Mapping[Any, Any]],
 ) -> ForestRow:
-    """The row of a figure for one record in each panel. record_of: (claim, data set, model) -> its
-    record.
+    """The row of a figure for one record in each panel.
+
+    record_of: (claim, data set, model) -> its record.
     """
     # a large mark is a mean, and the small marks are the data sets behind it
     small: list[list[Mark]] = []
@@ -176,8 +177,9 @@ def forest_row(
 
 
 def shown_places(results: Results) -> list[tuple[str, str]]:
-    """The (data set, model) of each column and panel; the mean over data sets has the name
-    AVERAGE.
+    """The (data set, model) of each column and panel.
+
+    The mean over data sets has the name AVERAGE.
     """
     frame = judged(results)
     means = [(AVERAGE, model) for model in results.models if AVERAGE in set(frame["dataset"])]
@@ -185,8 +187,9 @@ def shown_places(results: Results) -> list[tuple[str, str]]:
 
 
 def _mark(r: Mapping[Any, Any]) -> Mark | None:
-    """The difference behind a verdict in points; None if there is none. The interval of a mean of
-    two data sets is so wide that no other row could be read beside it.
+    """The difference behind a verdict in points; None if there is none.
+
+    The interval of a mean of two data sets is so wide that no other row could be read beside it.
     """
     if pd.isna(r["difference"]) or (r["dataset"] == AVERAGE and r["verdict"] == "not judged"):
         return None
@@ -197,12 +200,10 @@ def _mark(r: Mapping[Any, Any]) -> Mark | None:
 FIGURE = Drawing(
     draw,
     "The claims at a glance",
-    "The difference of the two methods of each claim on the same test images, in percentage "
-    "points in favour of the "
-    "claim, with its 95 % interval. Colour and shape give the verdict; hollow: not confirmed when "
-    "corrected for all "
-    "tests (?). Where many data sets are averaged, small marks are the data sets. Panels have "
-    "their own scales.",
+    "The difference of the two methods of each claim on the same test images, in percentage points "
+    "in favour of the claim, with its 95 % interval. Colour and shape give the verdict; hollow: "
+    "not confirmed when corrected for all tests (?). Where many data sets are averaged, small "
+    "marks are the data sets. Panels have their own scales.",
     "A row for each claim with a marker and an interval for each data set; the numbers are in the "
     "table of claims.",
 )
@@ -224,8 +225,9 @@ def _judgements(results: Results) -> dict[tuple[str, str], list[Judged]]:
 
 
 def untested(results: Results) -> list[Claim]:
-    """The claims that compare nothing anywhere in this run. A rerank that validation switched off
-    is a result.
+    """The claims that compare nothing anywhere in this run.
+
+    A rerank that validation switched off is a result.
     """
     tested = {
         j.claim.name
@@ -237,8 +239,9 @@ def untested(results: Results) -> list[Claim]:
 
 
 def shown_claims(results: Results) -> list[Claim]:
-    """The claims in the table and the figure of claims, in the order of HEADINGS: those that the
-    run tests, a control by its first measure.
+    """The claims in the table and the figure of claims, in the order of HEADINGS.
+
+    Those that the run tests, a control by its first measure.
     """
     without = {claim.name for claim in untested(results)}
     claims = [c for c in claims_of(results) if not c.further and c.name not in without]
@@ -264,8 +267,9 @@ def judged(results: Results) -> pd.DataFrame:
 
 
 def summary(results: Results) -> list[str]:
-    """How many claims hold, and which are contradicted: a text for each data set and model, or for
-    each model over all data sets.
+    """How many claims hold, and which are contradicted.
+
+    A text for each data set and model, or for each model over all data sets.
 
     A text has a sentence on the claims of the paper, on the claims of the re-evaluation, and on
     the controls. Over all data sets, a sentence on what came out is the first.
@@ -283,10 +287,10 @@ def summary(results: Results) -> list[str]:
         later, control = rows["source"] == REEVALUATION, rows["source"] == CONTROLS
         of_paper = rows[rows["source"].str.startswith(PAPER)]
         said.append(
-            f"{where}: of the paper's {len(of_paper)} claims {_counted(of_paper)}. "
-            f"Of {later.sum()} by {REEVALUATION}, who question its "
-            f"premise, {_counted(rows[later])}. Of {control.sum()} controls, which ask whether "
-            f"anything else than texts would do, {_counted(rows[control])}."
+            f"{where}: of the paper's {len(of_paper)} claims {_counted(of_paper)}. Of "
+            f"{later.sum()} by {REEVALUATION}, who question its premise, {_counted(rows[later])}. "
+            f"Of {control.sum()} controls, which ask whether anything else than texts would do, "
+            f"{_counted(rows[control])}."
         )
     return said
 
@@ -353,8 +357,9 @@ def _corrected(results: Results, claims: list[Judged]) -> list[dict[str, Any]]:
 def _overall(
     results: Results, model: str, claims_at: Mapping[tuple[str, str], list[Judged]]
 ) -> list[dict[str, Any]]:
-    """Records of the claims over all data sets of a model. A part of another data set counts only
-    where its texts are others, in zero-shot claims.
+    """Records of the claims over all data sets of a model.
+
+    A part of another data set counts only where its texts are others, in zero-shot claims.
 
     claims_at: (data set, model) -> its claims.
     """
@@ -399,8 +404,9 @@ def _overall(
 
 
 def _other_verdicts(most: Verdict, fewer: Mapping[int, Comparison]) -> str:
-    """The verdicts with fewer shots that differ from ``most``, the verdict with the most shots; ""
-    if there are none.
+    """The verdicts with fewer shots that differ from ``most``, the verdict with the most shots.
+
+    "" if there are none.
     """
     if most not in JUDGED:
         return ""
@@ -447,8 +453,9 @@ def _with_holm(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _by_place(
     results: Results, frame: pd.DataFrame, places: Iterable[tuple[str, str]]
 ) -> tuple[list[Column], list[list[Cell]]]:
-    """A row for each claim; a column for each data set and model, and for the mean over data sets
-    if there is one.
+    """A row for each claim, a column for each data set and model.
+
+    One more for the mean over data sets, if there is one.
     """
     heads = {place: _head(results, *place) for place in places}
     columns = [
@@ -466,8 +473,9 @@ def _by_place(
 
 
 def _over_all(results: Results, frame: pd.DataFrame) -> tuple[list[Column], list[list[Cell]]]:
-    """A row for each claim and model: the mean over data sets, and the number of data sets with
-    each verdict.
+    """A row for each claim and model.
+
+    The mean over data sets, and the number of data sets with each verdict.
     """
     several = len(results.models) > 1
     columns = [Column("Claim", numeric=False)]
@@ -498,8 +506,9 @@ def _head(results: Results, dataset: str, model: str) -> str:
 
 
 def _where(results: Results, dataset: str, model: str) -> str:
-    """The data set and the model, each only if there are several; if there is one of both, the data
-    set.
+    """The data set and the model, each only if there are several.
+
+    If there is one of both, the data set.
     """
     several_models = len(results.models) > 1
     parts = []
@@ -543,8 +552,9 @@ def _elsewhere(frame: pd.DataFrame) -> str:
 
 
 def _without_shots(results: Results, places: Iterable[tuple[str, str]]) -> str:
-    """Note on CLIP minus the re-evaluation's classifiers of image features alone, for each place:
-    what CLIP's logits are worth beside these classifiers.
+    """Note on CLIP minus the re-evaluation's classifiers of image features, for each place.
+
+    It says what CLIP's logits are worth beside these classifiers.
     """
     said = []
     for method in IMAGES_ALONE:
@@ -559,8 +569,9 @@ def _without_shots(results: Results, places: Iterable[tuple[str, str]]) -> str:
 
 
 def _clip_minus(results: Results, dataset: str, model: str, method: str) -> Comparison | None:
-    """CLIP minus a classifier of image features with the most shots; for AVERAGE the mean over data
-    sets. None if there is nothing to compare.
+    """CLIP minus a classifier of image features with the most shots.
+
+    For AVERAGE the mean over data sets. None if there is nothing to compare.
     """
     each = []
     # the same conditions as for the claims: the setting clean, and data sets with shots

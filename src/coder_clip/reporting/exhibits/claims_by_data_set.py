@@ -13,8 +13,8 @@ PHASES = ("zero_shot", "rerank", "adapter", "evaluation")
 DETAIL = True
 
 CAPTION = (
-    "The verdict on each claim for each data set, with the difference behind it; as in the "
-    "table above."
+    "The verdict on each claim for each data set, with the difference behind it; as in the table "
+    "above."
 )
 
 

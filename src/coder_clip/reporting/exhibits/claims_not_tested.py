@@ -13,8 +13,8 @@ PHASES = ("zero_shot", "rerank", "adapter", "evaluation")
 DETAIL = True
 
 CAPTION = (
-    "Claims whose two sides this run does not have on any data set, with the reasons. They are "
-    "in no other table or figure; the CSV of the claims has them."
+    "Claims whose two sides this run does not have on any data set, with the reasons. They are in "
+    "no other table or figure; the CSV of the claims has them."
 )
 
 

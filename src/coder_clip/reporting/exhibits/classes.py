@@ -17,14 +17,14 @@ DETAIL = True
 SHOWN = 10  # classes of a data set that are shown; the CSV has all
 CAPTION = (
     "Share of right test images of each class, the hardest classes first, and the class that most "
-    "of the wrong ones "
-    "were taken for."
+    "of the wrong ones were taken for."
 )
 
 
 def table(results: Results) -> Table:
-    """Per-class accuracy of CLIP, CODER and the rerank: all classes in the CSV, the hardest
-    shown.
+    """Per-class accuracy of CLIP, CODER and the rerank.
+
+    All classes in the CSV, the hardest shown.
     """
     parts = []
     for dataset, model in results:

@@ -26,14 +26,12 @@ SHOWN, KEPT = 8, 200  # pairs of a data set: in the table, in the CSV
 MOST = 2  # texts for and against the wrong class
 CAPTION = (
     "Test images of a class that each method takes for another one, the most frequent first, with "
-    "the one that stage "
-    "one (CODER) takes so most surely. A sure mistake often shows a wrong label, or a text that "
-    "fits another class."
+    "the one that stage one (CODER) takes so most surely. A sure mistake often shows a wrong "
+    "label, or a text that fits another class."
 )
 TEXTS = (
-    " On the right the strongest texts for the wrong class and for the true one, and the points "
-    "of score that each "
-    "adds (“not x”: a text of x that fits badly)."
+    " On the right the strongest texts for the wrong class and for the true one, and the points of "
+    "score that each adds (“not x”: a text of x that fits badly)."
 )
 
 
@@ -44,8 +42,9 @@ def nothing(results: Results) -> str:
 
 
 def table(results: Results) -> Table:
-    """The pairs of classes that are confused most, by CLIP, CODER and the rerank; the pairs in the
-    table have reasons.
+    """The pairs of classes that are confused most, by CLIP, CODER and the rerank.
+
+    The pairs in the table have reasons.
     """
     rows: list[dict[Any, Any]] = []
     for dataset, model in results:
@@ -96,11 +95,13 @@ def table(results: Results) -> Table:
 
 
 class StageOneReasons:
-    """Why stage one took an image for another class: the texts for the wrong class, and the texts
-    against it.
+    """Why stage one took an image for another class.
+
+    The texts for the wrong class, and the texts against it.
 
     From the texts of a data set and the features of its test images, in the setting clean: without
-    the bugs of the published code."""
+    the bugs of the published code.
+    """
 
     def __init__(self, results: Results, dataset: str, model: str) -> None:
         images, of_images = read_tensors(results.paths.image_features(model, dataset, "test"))

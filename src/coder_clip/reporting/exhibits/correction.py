@@ -77,20 +77,15 @@ def draw(results: Results, image: Loader) -> Figure:
 FIGURE = Drawing(
     draw,
     "Distances corrected and broken",
-    "How many test images have their nearest neighbour in another class by original image "
-    "features and in their own "
-    "by CODER (corrected), and the reverse (broken); of each the largest example. Numbers: cosine "
-    "with the query, the "
-    "nearer one bold. Below: cosines of the three images with the texts that tell the image of "
-    "the same class from the "
-    "other best; the axis starts where the cosines do. These texts may be of any class: CODER "
-    "describes an image by "
-    "its similarity to all of them.",
+    "How many test images have their nearest neighbour in another class by original image features "
+    "and in their own by CODER (corrected), and the reverse (broken); of each the largest example. "
+    "Numbers: cosine with the query, the nearer one bold. Below: cosines of the three images with "
+    "the texts that tell the image of the same class from the other best; the axis starts where "
+    "the cosines do. These texts may be of any class: CODER describes an image by its similarity "
+    "to all of them.",
     "For each data set the numbers of corrected and of broken nearest neighbours, and an example "
-    "of each: the query "
-    "between an image of another class and one of its class, with their cosines by original "
-    "features and by CODER, "
-    "and dots for their similarity to texts.",
+    "of each: the query between an image of another class and one of its class, with their cosines "
+    "by original features and by CODER, and dots for their similarity to texts.",
 )
 
 
@@ -197,8 +192,9 @@ def _show(ax: Axes, picture: Image.Image, colour: str) -> None:
 
 
 def _names_of(results: Results, dataset: str, model: str) -> Callable[[str], str]:
-    """Make a function: image id -> name of its class, from the per-image rows of stage one; "" for
-    an unknown image.
+    """Make a function: image id -> name of its class, from the per-image rows of stage one.
+
+    "" for an unknown image.
     """
     rows = results.zero_shot_rows(dataset, model)
     label = dict(zip(rows["image_id"], rows["label"], strict=True))

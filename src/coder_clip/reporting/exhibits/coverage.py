@@ -15,13 +15,11 @@ PHASES = ("rerank",)
 DETAIL = True
 
 CAPTION = (
-    "For how many of the reranked images there were one-to-one "
-    "texts: for every pair of their likeliest "
-    "classes, for some, for none. A pair without texts decides nothing. Comparisons: share of all "
-    "pairs of all "
-    "reranked images. Pairs: how many different ones these are, how many of them have texts, and "
-    "how many of the most "
-    "frequent ones it would take for 90 % of the comparisons."
+    "For how many of the reranked images there were one-to-one texts: for every pair of their "
+    "likeliest classes, for some, for none. A pair without texts decides nothing. Comparisons: "
+    "share of all pairs of all reranked images. Pairs: how many different ones these are, how many "
+    "of them have texts, and how many of the most frequent ones it would take for 90 % of the "
+    "comparisons."
 )
 GOAL = 0.9
 SHARES = {

@@ -1,6 +1,4 @@
-"""Neighbours by original features, by CODER, by simple maps of original features, and by
-controls.
-"""
+"""Neighbours by original features, CODER, simple maps of the features, and controls."""
 
 from __future__ import annotations
 
@@ -14,16 +12,13 @@ PHASES = ("evaluation",)
 
 CAPTION = (
     "How often near test images share a class, by the cosine of several kinds of features. k-NN: "
-    "accuracy of a vote of "
-    "the k nearest other images. R-precision: share of an image's class among its R nearest "
-    "others, where R is the "
-    "number of other images of that class. With 95 % intervals, widened as images are neighbours "
-    "of each other. "
-    "Projected: image features on the main "
-    "components of ImageNet's class names; linear discriminant: centred and whitened by the "
-    "labelled images (shots) of "
-    "the first seed, so its numbers hold for these shots; the others use no label (both after "
-    "Herzog and Wang 2026). The last rows are controls, explained with the claims."
+    "accuracy of a vote of the k nearest other images. R-precision: share of an image's class "
+    "among its R nearest others, where R is the number of other images of that class. With 95 % "
+    "intervals, widened as images are neighbours of each other. Projected: image features on the "
+    "main components of ImageNet's class names; linear discriminant: centred and whitened by the "
+    "labelled images (shots) of the first seed, so its numbers hold for these shots; the others "
+    "use no label (both after Herzog and Wang 2026). The last rows are controls, explained with "
+    "the claims."
 )
 
 

@@ -23,11 +23,9 @@ PHASES = ("adapter",)
 
 CAPTION = (
     "Top-1 accuracy on the test split by labelled images (shots) per class: mean over seeds, each "
-    "of which draws other "
-    "shots, with its 95 % interval {varied}. All methods have the same shots; CLIP with the prompt "
-    "ensemble has none. Which differences are clear: “Few-shot: CODER-Adapter against each "
-    "method”. The CSV has the "
-    "standard deviation over seeds, too."
+    "of which draws other shots, with its 95 % interval {varied}. All methods have the same shots; "
+    "CLIP with the prompt ensemble has none. Which differences are clear: “Few-shot: CODER-Adapter "
+    "against each method”. The CSV has the standard deviation over seeds, too."
 )
 nothing = attrgetter("no_few_shot")
 WIDEST, NARROWEST = 3.2, 1.0  # points of the first and of the last line
@@ -59,8 +57,9 @@ def table(results: Results) -> Table:
 
 
 def _frame(results: Results) -> tuple[pd.DataFrame, int]:
-    """A row for each data set (and the average of all), model, method and number of shots; and the
-    number of different seeds.
+    """A row for each data set (and the average of all), model, method and number of shots.
+
+    Also the number of different seeds.
     """
     runs = frames.tidy(results.few_shot_rows("runs"), ["dataset", *PLACE, "seed", "test_accuracy"])
     n_seeds = runs.groupby(["dataset", *PLACE])["seed"].count()
@@ -99,8 +98,9 @@ def _average(results: Results, frame: pd.DataFrame, runs: pd.DataFrame) -> pd.Da
 
 
 def draw(results: Results, image: Loader) -> Figure:
-    """Accuracy with its interval against shots, a panel for each data set and one for an average
-    (paper, Figure 4).
+    """Accuracy with its interval against shots (paper, Figure 4).
+
+    A panel for each data set and one for an average.
     """
     # All methods have their points at their number of shots. Where they lie on each other, each is
     # seen all the same, because every later one is narrower: line, marker and interval. Zero-shot
@@ -145,8 +145,9 @@ def draw(results: Results, image: Loader) -> Figure:
 
 
 def _looks(methods: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Method -> its line, as arguments of matplotlib; a method that declares no line gets the next
-    spare one.
+    """Method -> its line, as arguments of matplotlib.
+
+    A method that declares no line gets the next spare one.
     """
     spare = itertools.count()
 
@@ -163,10 +164,9 @@ FIGURE = Drawing(
     draw,
     "Few-shot classification",
     "Top-1 accuracy on the test split against shots per class. Lines: mean over seeds; bars: its "
-    "95 % interval over "
-    "images and, if there are several, over seeds; dotted: CLIP with the prompt ensemble, which "
-    "has no shots. Each "
-    "line is narrower than those before it, so that methods that lie on each other are all seen.",
+    "95 % interval over images and, if there are several, over seeds; dotted: CLIP with the prompt "
+    "ensemble, which has no shots. Each line is narrower than those before it, so that methods "
+    "that lie on each other are all seen.",
     f"Line charts of accuracy against shots for {', '.join(m.label for m in FEW_SHOT.values())}, "
     "with CLIP's prompt ensemble as a level line; the numbers are in the few-shot table.",
 )

@@ -15,10 +15,9 @@ DETAIL = True
 
 CAPTION = (
     "Accuracy of the CODER-Adapter minus that of each other method on the same test images, shots "
-    "and seeds, by "
-    "shots per class, in points with the 95 % interval {varied}. {bold} "
-    "The CSV has the p-value of each, and p_holm, corrected for the many comparisons on a data "
-    "set with a model (Holm)."
+    "and seeds, by shots per class, in points with the 95 % interval {varied}. {bold} The CSV has "
+    "the p-value of each, and p_holm, corrected for the many comparisons on a data set with a "
+    "model (Holm)."
 )
 BOLD = "Bold: clear, the interval excludes 0."
 NOT_BOLD = "None is called clear, because other shots may give another difference."

@@ -15,14 +15,11 @@ PHASES = ("rerank", "adapter")
 
 CAPTION = (
     "What each bug and each leak does alone: top-1 accuracy of the setting 'clean', the same with "
-    "this one thing as in "
-    "the published code, and the difference on the same images, with its 95 % interval; bold "
-    "where it is clear. A leak "
-    "lets test data decide something; its difference is how much too good the number is. "
-    "Few-shot: the CODER-Adapter, "
-    "over seeds and images. Not measured, because a run has one text set: two lists of class "
-    "names for one data set, "
-    "and texts in another order in every run; docs/deviations.md has all of them."
+    "this one thing as in the published code, and the difference on the same images, with its 95 % "
+    "interval; bold where it is clear. A leak lets test data decide something; its difference is "
+    "how much too good the number is. Few-shot: the CODER-Adapter, over seeds and images. Not "
+    "measured, because a run has one text set: two lists of class names for one data set, and "
+    "texts in another order in every run; docs/deviations.md has all of them."
 )
 
 

@@ -17,10 +17,9 @@ DETAIL = True
 NAMES = {"alpha": "α", "beta": "β", "gamma": "γ"}
 CAPTION = (
     "What each few-shot method was run with, by shots per class: one value, or the lowest and the "
-    "highest over seeds. "
-    "α weighs the shots against CLIP, β sharpens the affinity to a shot; γ is a method's third. "
-    "The CSV has every "
-    "seed, with the accuracy on validation that they were chosen by."
+    "highest over seeds. α weighs the shots against CLIP, β sharpens the affinity to a shot; γ is "
+    "a method's third. The CSV has every seed, with the accuracy on validation that they were "
+    "chosen by."
 )
 nothing = attrgetter("no_few_shot")
 

@@ -23,10 +23,9 @@ SHOWN = ("clip", "attributes_alone", "coder", "coder_rerank")
 SHIFT = 0.07  # between the methods of one group, so that their intervals do not cover each other
 CAPTION = (
     "Top-1 accuracy on test images of the classes whose names were in the captions of so many "
-    "training pictures of "
-    "the embedded model, with its 95 % bootstrap interval over images. The name alone (CLIP) "
-    "needs names that were "
-    "read; attributes alone need none. For data sets that declare how often their names were read."
+    "training pictures of the embedded model, with its 95 % bootstrap interval over images. The "
+    "name alone (CLIP) needs names that were read; attributes alone need none. For data sets that "
+    "declare how often their names were read."
 )
 
 
@@ -90,8 +89,9 @@ def table(results: Results) -> Table:
 
 
 def draw(results: Results, image: Loader) -> Figure:
-    """Accuracy with its interval against the number of training pictures that named a class, per
-    method.
+    """Accuracy with its interval against the number of training pictures that named a class.
+
+    A line per method.
     """
     # Doses are categories at equal distances, because "never" and "always" have no place on a
     # logarithmic axis. Methods are moved apart (SHIFT) so that their intervals do not cover each
@@ -132,9 +132,7 @@ FIGURE = Drawing(
     draw,
     "How often a name was read",
     "Top-1 accuracy on test images against the number of training pictures whose captions named "
-    "the class, with 95 % "
-    "bootstrap intervals over images.",
+    "the class, with 95 % bootstrap intervals over images.",
     "Line chart of accuracy against how often a class was named in training, for the name alone, "
-    "attributes alone, "
-    "CODER and CODER with rerank.",
+    "attributes alone, CODER and CODER with rerank.",
 )

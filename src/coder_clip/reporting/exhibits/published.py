@@ -43,16 +43,13 @@ NOTES = {"ape": "with CuPL's sentences"}
 
 CAPTION = (
     "Reproduced numbers, each with its 95 % interval, beside what others report, with the source. "
-    "Within: whether the "
-    "published figure is in our interval. Targets are of the same images; bands are of another "
-    "split or of other "
-    "sentences, and show only that nothing is broken. Unknown: nobody could verify the figure, so "
-    "none is shown."
+    "Within: whether the published figure is in our interval. Targets are of the same images; "
+    "bands are of another split or of other sentences, and show only that nothing is broken. "
+    "Unknown: nobody could verify the figure, so none is shown."
 )
 WHY_NOT = (
     "no data set of this run is a published one, whole, encoded with the weights that published "
-    "figures are of "
-    "(OpenAI's)"
+    "figures are of (OpenAI's)"
 )
 QUANTITIES = {
     "accuracy": "top-1",
@@ -60,19 +57,22 @@ QUANTITIES = {
     "mean_class_recall": "mean class recall",
 }
 COLUMNS = [
-    *(
-        "dataset",
-        "model",
-        "method",
-        "shots",
-        "setting",
-        "quantity",
-        "reproduced",
-        "low",
-        "high",
-        "published",
-    ),
-    *("difference", "within", "compares", "published_as", "source", "note"),
+    "dataset",
+    "model",
+    "method",
+    "shots",
+    "setting",
+    "quantity",
+    "reproduced",
+    "low",
+    "high",
+    "published",
+    "difference",
+    "within",
+    "compares",
+    "published_as",
+    "source",
+    "note",
 ]
 
 
@@ -106,8 +106,8 @@ def table(results: Results) -> Table:
     records = list(_compared(results))
     targets = [r["within"] for r in records if r["compares"] == "target"]
     within = (
-        f"{targets.count('yes')} of {len(targets)} published figures of the same images are "
-        "within our interval."
+        f"{targets.count('yes')} of {len(targets)} published figures of the same images are within "
+        "our interval."
     )
     numbers = dict.fromkeys(("reproduced", "low", "high", "published", "difference"), float)
     return cells.table(
@@ -194,8 +194,9 @@ def _reproduced(
 
 
 def comparable(dataset: str, manifest: dict[str, Any], encoder: dict[str, Any]) -> str | None:
-    """The encoder's published name, if a run's numbers on this data set may be compared with
-    published ones.
+    """The encoder's published name, if a run's numbers may be compared with published ones.
+
+    On this data set.
 
     manifest: of the data set; encoder: of its image features (`Results.encoder`). None for folders,
     data sets that the project draws, other weights than OpenAI's, and a split that lacks images.
@@ -211,8 +212,9 @@ def comparable(dataset: str, manifest: dict[str, Any], encoder: dict[str, Any]) 
 
 
 def figures(dataset: str, model: str, split: str) -> list[Figure]:
-    """Published numbers of a data set and encoder, of methods that this project has, by shots and
-    method.
+    """Published numbers of a data set and encoder, by shots and method.
+
+    Of methods that this project has.
 
     split: from the manifest. The numbers of the CODER paper itself are unknown.
     """

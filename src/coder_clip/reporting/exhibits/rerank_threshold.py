@@ -84,19 +84,18 @@ def draw(results: Results, image: Loader) -> Figure:
 FIGURE = Drawing(
     draw,
     "The rerank's gate",
-    "Above: top-1 accuracy after the rerank against the threshold "
-    "of its gate (0 reranks nothing, 1 nearly "
-    "everything). Below: test images the gate lets through. "
-    "Markers: the threshold each setting uses; "
-    "settings whose texts do not differ share a line.",
+    "Above: top-1 accuracy after the rerank against the threshold of its gate (0 reranks nothing, "
+    "1 nearly everything). Below: test images the gate lets through. Markers: the threshold each "
+    "setting uses; settings whose texts do not differ share a line.",
     "Line charts of accuracy and of the number of reranked images against the threshold, with the "
     "thresholds in use marked.",
 )
 
 
 def _sweeps(document: dict[str, Any]) -> list[tuple[list[str], list[dict[str, Any]]]]:
-    """(settings that share a curve, points of the curve): corrected and clean often differ only in
-    the threshold that they choose.
+    """(settings that share a curve, points of the curve).
+
+    Corrected and clean often differ only in the threshold that they choose.
     """
     curves: dict[tuple[Any, ...], list[str]] = {}  # points of a curve -> settings
     points: dict[str, list[dict[str, Any]]] = {}  # setting -> points

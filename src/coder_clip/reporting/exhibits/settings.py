@@ -17,10 +17,8 @@ PHASES = ("zero_shot", "rerank", "adapter")
 
 CAPTION = (
     "Results with the published code's bugs and selection (as_published), with the bugs fixed "
-    "(corrected), and with "
-    "nothing chosen on test data (clean). Accuracies with 95 % "
-    "intervals; few-shot over seeds and images. "
-    "Reranked images: how many the rerank's gate let through."
+    "(corrected), and with nothing chosen on test data (clean). Accuracies with 95 % intervals; "
+    "few-shot over seeds and images. Reranked images: how many the rerank's gate let through."
 )
 
 
@@ -34,9 +32,7 @@ def nothing(results: Results) -> str:
 
 
 def table(results: Results) -> Table:
-    """The published code as it is, fixed, and fixed with nothing chosen on test data, side by
-    side.
-    """
+    """The published code as it is, fixed, and fixed without choices on test data."""
     # Accuracies, thresholds and numbers of reranked images become rows of one long frame, with the
     # quantity as a column: the CSV stays tidy, and the table can put the settings side by side.
     rows: list[dict[str, Any]] = []

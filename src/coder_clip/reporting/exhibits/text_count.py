@@ -64,12 +64,10 @@ FIGURE = Drawing(
     draw,
     "How many texts it takes",
     "Top-1 accuracy of stage one against texts per class besides its name, drawn at random from "
-    "each kind in "
-    "proportion. Dots: one draw; line: mean over draws; triangles: as many texts of each kind, "
-    "the most diverse and "
-    "the most alike ones by the mean cosine between two of a kind. A class that has fewer texts "
-    "gives all it has; the "
-    "last point is all texts of every class, as CODER uses them: no class has more.",
-    "Line charts of accuracy against the number of texts per class, with marks for diverse and "
-    "for alike texts.",
+    "each kind in proportion. Dots: one draw; line: mean over draws; triangles: as many texts of "
+    "each kind, the most diverse and the most alike ones by the mean cosine between two of a kind. "
+    "A class that has fewer texts gives all it has; the last point is all texts of every class, as "
+    "CODER uses them: no class has more.",
+    "Line charts of accuracy against the number of texts per class, with marks for diverse and for "
+    "alike texts.",
 )

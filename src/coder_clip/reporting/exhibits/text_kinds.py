@@ -14,11 +14,9 @@ PHASES = ("evaluation",)
 
 CAPTION = (
     "Top-1 accuracy of stage one with some kinds of text at a time, with its 95 % interval, and "
-    "how many texts that "
-    "takes for all classes together. Sentences of attributes and of analogous classes name the "
-    "class, too. A class "
-    "without a text of these kinds, or without a synonym where "
-    "those count, has its name in its place."
+    "how many texts that takes for all classes together. Sentences of attributes and of analogous "
+    "classes name the class, too. A class without a text of these kinds, or without a synonym "
+    "where those count, has its name in its place."
 )
 nothing = attrgetter("names_alone")
 

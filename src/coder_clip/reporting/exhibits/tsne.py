@@ -62,11 +62,9 @@ def draw(results: Results, image: Loader) -> Figure:
 FIGURE = Drawing(
     draw,
     "Features on a map",
-    "t-SNE of test images by original image features and by "
-    "CODER, the same images in both, coloured by "
-    "class. Of a data set with more than twelve classes the map shows twelve, evenly spaced in "
-    "label order: no result "
-    "decides which. Distances between far groups mean nothing in such a map; the table of feature "
-    "quality counts.",
+    "t-SNE of test images by original image features and by CODER, the same images in both, "
+    "coloured by class. Of a data set with more than twelve classes the map shows twelve, evenly "
+    "spaced in label order: no result decides which. Distances between far groups mean nothing in "
+    "such a map; the table of feature quality counts.",
     "Scatter plots of test images, one by original features and one by CODER, coloured by class.",
 )

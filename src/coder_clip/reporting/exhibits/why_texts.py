@@ -41,8 +41,9 @@ def nothing(results: Results) -> str:
 
 
 def table(results: Results) -> Table:
-    """A row for each control and place, and a column for each measure: two data sets in one row
-    would be wider than a printed page.
+    """A row for each control and place, and a column for each measure.
+
+    Two data sets in one row would be wider than a printed page.
     """
     frame = judged(results)
     record_of = _record_of(results)
@@ -97,17 +98,18 @@ FIGURE = Drawing(
     draw,
     TITLE,
     "Each control of the table, by three measures of neighbours: the difference in percentage "
-    "points in favour of texts, with its 95 % interval. Colour and shape give the verdict; "
-    "hollow: not confirmed when corrected for all tests (?). Where many data sets are averaged, "
-    "small marks are the data sets. Panels have their own scales.",
-    "A row for each control with a marker and an interval for each measure; the numbers are in "
-    "the table.",
+    "points in favour of texts, with its 95 % interval. Colour and shape give the verdict; hollow: "
+    "not confirmed when corrected for all tests (?). Where many data sets are averaged, small "
+    "marks are the data sets. Panels have their own scales.",
+    "A row for each control with a marker and an interval for each measure; the numbers are in the "
+    "table.",
 )
 
 
 def _controls(results: Results) -> dict[str, list[str]]:
-    """Control -> its claims, one for each measure; only controls that the run tests, by some
-    measure.
+    """Control -> its claims, one for each measure.
+
+    Only controls that the run tests, by some measure.
     """
     controls: dict[str, list[str]] = {}
     for claim in claims_of(results):

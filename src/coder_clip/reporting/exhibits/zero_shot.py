@@ -14,21 +14,25 @@ PHASES = ("zero_shot", "rerank")
 
 CAPTION = (
     "Top-1 accuracy, the difference to CLIP on the same images in percentage points (points), "
-    "top-5 accuracy and mean "
-    "class recall on the test split, with 95 % intervals over images. Bold: a clear difference, "
-    "its interval excludes "
-    "0. CLIP: names alone, one prompt with the class name; prompt ensemble: the name in several "
-    "prompts, averaged. "
-    "The rerank picks among the five likeliest, so it keeps stage one's top-5. Random words: mean "
-    "over several draws, "
+    "top-5 accuracy and mean class recall on the test split, with 95 % intervals over images. "
+    "Bold: a clear difference, its interval excludes 0. CLIP: names alone, one prompt with the "
+    "class name; prompt ensemble: the name in several prompts, averaged. The rerank picks among "
+    "the five likeliest, so it keeps stage one's top-5. Random words: mean over several draws, "
     "intervals over draws and images, ± the standard deviation over draws. The CSV has exact "
-    "McNemar tests, alone and "
-    "corrected for the several methods (Holm)."
+    "McNemar tests, alone and corrected for the several methods (Holm)."
 )
 CLEAN = ": nothing was chosen on test images"
 NUMBERS = [
-    *("p_value", "p_holm", "fixed", "broke", "threshold", "looked_at"),
-    *("draws_count", "draws_std", "draws_min", "draws_max"),
+    "p_value",
+    "p_holm",
+    "fixed",
+    "broke",
+    "threshold",
+    "looked_at",
+    "draws_count",
+    "draws_std",
+    "draws_min",
+    "draws_max",
 ]
 
 

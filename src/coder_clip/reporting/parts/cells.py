@@ -34,8 +34,9 @@ def points(value: Any) -> str:
 
 
 def with_interval(value: Any, low: Any, high: Any, show: Callable[[Any], str] = percent) -> str:
-    """A number with its interval. Without an interval (low is NaN, or equals high because no image
-    changed), only the number.
+    """A number with its interval.
+
+    Without an interval (low is NaN, or equals high because no image changed), only the number.
     """
     if pd.isna(low) or low == high:
         return show(value)
@@ -134,8 +135,9 @@ def pivot(
     shown: pd.DataFrame | None = None,
     notes: Sequence[str] = (),
 ) -> Table:
-    """A table with one row for all records of the frame (or of ``shown``) with the same cells in
-    the columns of ``start``.
+    """A table with one row for all records with the same cells in the columns ``start``.
+
+    The records of the frame, or of ``shown``.
 
     across: a key of the records, and a column for each value of this key, which ``cell`` fills from
     the record with this value; – without such a record.
@@ -154,8 +156,9 @@ def pivot(
 
 
 def by_shots(results: Results, unit: str = "") -> tuple[str, Mapping[Hashable, Column]]:
-    """``across`` of `pivot`: a column for each number of shots; a phone shows only the fewest and
-    the most. unit: follows the number in the column's label.
+    """``across`` of `pivot`: a column for each number of shots.
+
+    A phone shows only the fewest and the most. unit: follows the number in the column's label.
     """
     ends = (results.shots[:1], results.shots[-1:])
     return "shots", {n: Column(shots(n) + unit, wide=[n] not in ends) for n in results.shots}
@@ -171,8 +174,9 @@ def _table(
     notes: Sequence[str],
     first: int,
 ) -> Table:
-    """Make a table without columns that hold only –. A place or a count that is the same in every
-    row moves from its column to the caption.
+    """Make a table without columns that hold only –.
+
+    A place or a count that is the same in every row moves from its column to the caption.
 
     first: number of leading columns, which say what a row is about.
     """

@@ -1,5 +1,6 @@
-"""A forest plot: a row for each statement, a panel for each place, a marker with its interval for
-each difference.
+"""A forest plot.
+
+A row for each statement, a panel for each place, a marker with its interval for each difference.
 """
 
 from __future__ import annotations
@@ -38,8 +39,9 @@ LEAST = 2.0  # points that an axis reaches to either side at least
 
 @dataclass(frozen=True)
 class Mark:
-    """A difference in points with its interval. sure: False if the verdict is not confirmed when
-    corrected for all tests.
+    """A difference in points with its interval.
+
+    sure: False if the verdict is not confirmed when corrected for all tests.
     """
 
     verdict: str
@@ -69,8 +71,9 @@ def forest(
     x_label: str,
     beside: int = BESIDE,
 ) -> Figure:
-    """Draw the rows of each group below its heading, with a panel for each title; many panels in
-    several blocks of at most ``beside``.
+    """Draw the rows of each group below its heading, with a panel for each title.
+
+    Many panels in several blocks of at most ``beside``.
     """
     # the lines of each label from top to bottom; a heading has no row
     labels: list[tuple[list[str], ForestRow | None]] = []
@@ -106,8 +109,9 @@ def forest(
 def _labels(
     figure: Figure, places: Sequence[tuple[float, list[str], ForestRow | None]], top: float
 ) -> None:
-    """Write headings and statements left of a block of panels. top: the top of the panels, in
-    inches from the top of the figure.
+    """Write headings and statements left of a block of panels.
+
+    top: the top of the panels, in inches from the top of the figure.
     """
     for at, lines, row in places:
         figure.text(

@@ -46,8 +46,9 @@ def adjusted(frame: pd.DataFrame) -> pd.Series[float]:
 
 
 def has_average(results: Results, datasets: Sequence[str]) -> bool:
-    """True if a mean over these data sets says something. Drawn data sets are a case and its
-    control: their mean says nothing.
+    """True if a mean over these data sets says something.
+
+    Drawn data sets are a case and its control: their mean says nothing.
     """
     return len(datasets) > 1 and results.kind != "drawn"
 

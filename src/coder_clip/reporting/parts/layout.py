@@ -32,8 +32,9 @@ MODEL_LINES: tuple[dict[str, Any], ...] = (
 
 
 def panels(n: int, models: int = 1, wide: bool = False) -> tuple[Figure, list[Axes]]:
-    """Make n panels: a single one is as wide as a column, several (or one that is ``wide``) as a
-    page.
+    """Make n panels.
+
+    A single one is as wide as a column, several (or one that is ``wide``) as a page.
 
     With several models, each data set begins a row.
     """
@@ -116,8 +117,9 @@ def share_axis(ax: Axes, images: int) -> None:
 
 
 def name_lines(ax: Axes, ends: dict[str, tuple[float, dict[str, Any]]]) -> None:
-    """Name each line at the right edge, at the height where the line ends, moved apart where names
-    would touch.
+    """Name each line at the right edge, at the height where the line ends.
+
+    Names that would touch are moved apart.
 
     ends: name -> (y, look).
     """
@@ -208,8 +210,9 @@ def model(i: int) -> dict[str, Any]:
 
 
 def thumbnail(picture: Image.Image, side: int = 200) -> Image.Image:
-    """The image scaled to its printed size: files stay small, and tiny images do not become a
-    mosaic of squares.
+    """The image scaled to its printed size.
+
+    Files stay small, and tiny images do not become a mosaic of squares.
     """
     return ImageOps.contain(picture.convert("RGB"), (side, side), Image.Resampling.BICUBIC)
 
@@ -221,8 +224,9 @@ def title(results: Results, dataset: str, model: str, between: str = " · ") -> 
 
 
 def set_title(ax: Axes, results: Results, dataset: str, model: str = "") -> None:
-    """Set a panel's title. With several models it has two lines, because one line would reach into
-    the next panel.
+    """Set a panel's title.
+
+    With several models it has two lines, because one line would reach into the next panel.
     """
     ax.set_title(title(results, dataset, model, between="\n"))
 

@@ -15,8 +15,9 @@ def shown(results: Results) -> tuple[str, ...]:
 
 
 def predictions(results: Results, dataset: str, model: str) -> pd.DataFrame:
-    """One row for each test image: label, and the class that each method predicts, in the main
-    setting.
+    """One row for each test image: label, and the class by each method.
+
+    In the main setting.
     """
     rows = results.main_rows(dataset, model)
     rows = rows[rows["method"].isin(METHODS)]
@@ -25,8 +26,9 @@ def predictions(results: Results, dataset: str, model: str) -> pd.DataFrame:
 
 
 def mistakes(predictions: pd.DataFrame) -> pd.DataFrame:
-    """A row for each label and wrong prediction, with the number of such images by each method;
-    most frequent first, by the last method.
+    """A row for each label and wrong prediction, with the number of such images by each method.
+
+    Most frequent first, by the last method.
 
     predictions: from :func:`predictions`. Columns: label, predicted, and METHODS.
     """

@@ -10,8 +10,9 @@ from .table import AVERAGE
 
 
 def splits(results: Results, datasets: Iterable[str]) -> str:
-    """Note on the split of each published data set, because numbers of different splits are not
-    comparable.
+    """Note on the split of each published data set.
+
+    Numbers of different splits are not comparable.
     """
     of_split: dict[str, list[str]] = {}
     for dataset in datasets:
@@ -21,8 +22,9 @@ def splits(results: Results, datasets: Iterable[str]) -> str:
 
 
 def groups_of(results: Results, dataset: str) -> str:
-    """Where the groups of a data set come from, in words; for AVERAGE of each data set. "" where no
-    two images can be alike, as in drawn data sets.
+    """Where the groups of a data set come from, in words; for AVERAGE of each data set.
+
+    "" where no two images can be alike, as in drawn data sets.
     """
     if dataset != AVERAGE:
         return GROUPED_BY.get(results.manifest(dataset).get("grouped_by", ""), "")
@@ -31,8 +33,9 @@ def groups_of(results: Results, dataset: str) -> str:
 
 
 def grouped(results: Results) -> str:
-    """Note on the groups behind every verdict: on which data sets they are declared, and on which
-    they are only detected.
+    """Note on the groups behind every verdict.
+
+    On which data sets they are declared, and on which they are only detected.
     """
     said = [f"{source} ({', '.join(names)})" for source, names in _by_groups(results).items()]
     if not said:
@@ -82,8 +85,9 @@ def test_left_out(results: Results) -> str:
 
 
 def shots_left_out(results: Results) -> str:
-    """Note on test images and shots that could not be read, from the adapter's documents for the
-    largest number of shots.
+    """Note on test images and shots that could not be read.
+
+    From the adapter's documents for the largest number of shots.
     """
 
     def parts(dataset: str) -> list[str]:
@@ -109,8 +113,9 @@ def one_view(results: Results) -> str:
 
 
 def several_seeds(results: Results) -> bool:
-    """True if few-shot methods ran with several seeds. Results of one seed hold for its shots
-    alone.
+    """True if few-shot methods ran with several seeds.
+
+    Results of one seed hold for its shots alone.
     """
     return len({r["seed"] for r in results.few_shot_rows("runs")}) > 1
 

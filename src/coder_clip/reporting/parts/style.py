@@ -32,8 +32,14 @@ PLACES = 9  # decimals of a position: a millionth of a pixel
 BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#E69F00", "#009E73", "#CC79A7"
 VERMILLION, SKY, BLACK, GREY = "#D55E00", "#56B4E9", "#000000", "#6B6B6B"
 PALETTE = {  # by the names that methods give their colours
-    **{"blue": BLUE, "orange": ORANGE, "green": GREEN, "purple": PURPLE},
-    **{"vermillion": VERMILLION, "sky": SKY, "black": BLACK, "grey": GREY},
+    "blue": BLUE,
+    "orange": ORANGE,
+    "green": GREEN,
+    "purple": PURPLE,
+    "vermillion": VERMILLION,
+    "sky": SKY,
+    "black": BLACK,
+    "grey": GREY,
 }
 # lines for methods that declare none
 SPARE: tuple[Line, ...] = (("sky", "-", "P"), ("black", "--", "X"))
@@ -123,8 +129,9 @@ def look(line: Line | None, spare: int = 0) -> dict[str, Any]:
 
 
 def write(figure: Figure, stem: str | Path) -> None:
-    """Write ``stem``.pdf and ``stem``.png; no dates or versions inside, so the bytes are the same
-    every time.
+    """Write ``stem``.pdf and ``stem``.png.
+
+    No dates or versions inside, so the bytes are the same every time.
     """
     stem = Path(stem)
     # None leaves a field out

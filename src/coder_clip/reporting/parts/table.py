@@ -11,8 +11,11 @@ AVERAGE = "(average)"  # over data sets; no data set can have this name
 
 @dataclass(frozen=True)
 class Column:
-    """A column as readers see it. numeric: aligned right. wide: a phone does not show the column.
-    line: text that a phone shows on a line of its own."""
+    """A column as readers see it.
+
+    numeric: aligned right. wide: a phone does not show the column. line: text that a phone shows on
+    a line of its own.
+    """
 
     label: str
     numeric: bool = True
@@ -37,11 +40,14 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """A table. frame: tidy, full precision, shares in [0, 1]. columns, rows: the same rounded, in
-    percent, as readers see it.
+    """A table.
+
+    frame: tidy, full precision, shares in [0, 1]. columns, rows: the same rounded, in percent, as
+    readers see it.
 
     notes: sentences about these results that a reader must not miss, such as images that were left
-    out."""
+    out.
+    """
 
     title: str
     caption: str

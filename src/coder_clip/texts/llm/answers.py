@@ -36,8 +36,9 @@ class Repeated(Exception):
 
 
 def shape(items: Sequence[Item]) -> dict[str, Any]:
-    """The object of an answer, with words in place of its texts ("5 strings"): part of every
-    prompt, for servers without JSON schemas.
+    """The object of an answer, with words in place of its texts ("5 strings").
+
+    It is part of every prompt, for servers without JSON schemas.
     """
     form: dict[str, Any] = {}
     for item in items:
@@ -48,8 +49,9 @@ def shape(items: Sequence[Item]) -> dict[str, Any]:
 
 
 def schema(items: Sequence[Item]) -> dict[str, Any]:
-    """The object of an answer as a JSON schema, strict in OpenAI's sense. Lists are references,
-    because servers bill the schema.
+    """The object of an answer as a JSON schema, strict in OpenAI's sense.
+
+    Lists are references, because servers bill the schema.
     """
     lists: dict[str, Any] = {}
     properties: dict[str, dict[str, Any]] = {}
@@ -121,8 +123,10 @@ def read(content: str, item: Item) -> Sides | str:
 
 
 def _whole_text(text: str) -> str:
-    """A text without commas before a closing bracket, and without brackets around its only
-    object: forms that small models write, and that say nothing else.
+    """A text without forms of JSON that only small models write.
+
+    Without commas before a closing bracket, and without brackets around its only object: forms that
+    small models write, and that say nothing else.
     """
     # strings are matched first, so that commas in them stay
     text = _COMMA.sub(lambda found: found[1] or "", text)
@@ -178,8 +182,9 @@ def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _bare(value: Any) -> Any:
-    """A list with the texts in place of objects that hold one text each, as in {"text": "a tail"};
-    anything else as it is.
+    """A list with the texts in place of objects that hold one text each, as in {"text": "a tail"}.
+
+    Anything else as it is.
     """
     if not isinstance(value, list):
         return value

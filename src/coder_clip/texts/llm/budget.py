@@ -1,5 +1,6 @@
-"""Requests, tokens and money of a run: estimated before the first request, limited while it
-runs.
+"""Requests, tokens and money of a run.
+
+Estimated before the first request, limited while it runs.
 """
 
 from __future__ import annotations
@@ -70,11 +71,13 @@ def estimate(requests: Iterable[Request], generator: GeneratorConfig) -> CostEst
 
 
 def tokens(text: str) -> int:
-    """About how many tokens a text has: one per word, punctuation mark and letter of another
-    script.
+    """About how many tokens a text has.
+
+    One per word, punctuation mark and letter of another script.
 
     For prompts and schemas this is within a tenth of a byte pair encoding. Each model has a
-    tokenizer of its own."""
+    tokenizer of its own.
+    """
     return len(re.findall(r"[a-zA-Z0-9_]+|[^\sa-zA-Z0-9_]", text))
 
 
@@ -116,29 +119,29 @@ class Budget:
         self.in_flight: list[float] = []  # the most that each request in flight can cost
 
     def update(self, spent: Mapping[str, float]) -> None:
-        """Take over the money for stored answers, by currency. UserError if there is a limit and
-        money in another currency.
+        """Take over the money for stored answers, by currency.
+
+        UserError if there is a limit and money in another currency.
         """
         self.spent = spent.get(self.currency, 0.0)
         others = sorted({c for c, m in spent.items() if m} - {self.currency})
         if self.limit is not None and others:
             raise UserError(
                 f"generator.max_cost is in {self.currency}, but stored answers cost "
-                f"{', '.join(others)}; name another "
-                "folder in generator.answers, or remove max_cost"
+                f"{', '.join(others)}; name another folder in generator.answers, or remove max_cost"
             )
 
     def check(self, ahead: CostEstimate) -> None:
-        """Refuse, with a UserError before anything is asked, requests that together would exceed
-        the limit.
+        """Refuse requests that together would exceed the limit.
+
+        With a UserError, before anything is asked.
         """
         if self.limit is not None and self.spent + ahead.money > self.limit:
             raise UserError(
                 f"about {ahead.requests} requests for about {amount(ahead.money)} {self.currency} "
-                "would exceed "
-                f"generator.max_cost {amount(self.limit)} (stored answers cost "
-                f"{amount(self.spent)}); raise it, ask "
-                "for fewer texts or pairs, or use a cheaper model"
+                f"would exceed generator.max_cost {amount(self.limit)} (stored answers cost "
+                f"{amount(self.spent)}); raise it, ask for fewer texts or pairs, or use a cheaper "
+                "model"
             )
 
     def most(self, size: int) -> float:
@@ -147,6 +150,7 @@ class Budget:
 
     def has_room(self, wanted: float) -> bool:
         """True if a request may be sent now, False if it has to wait for another one to end.
+
         UserError if the limit is too low for it. wanted: the most that the request can cost.
         """
         if self.limit is None or self.spent + sum(self.in_flight) + wanted <= self.limit:
@@ -155,14 +159,14 @@ class Budget:
             return False
         raise UserError(
             f"stopped: the next request could exceed generator.max_cost {amount(self.limit)} "
-            f"{self.currency} "
-            f"({amount(self.spent)} spent); every answer is kept, a run with a higher limit "
-            "continues from here"
+            f"{self.currency} ({amount(self.spent)} spent); every answer is kept, a run with a "
+            "higher limit continues from here"
         )
 
     def settle(self, reserved: float, cost: float | None, at_most: float | None = None) -> None:
-        """End a request in flight. cost: None if unknown; then ``at_most`` counts, or without it
-        what was reserved.
+        """End a request in flight.
+
+        cost: None if unknown; then ``at_most`` counts, or without it what was reserved.
         """
         self.in_flight.remove(reserved)
         if cost is not None:

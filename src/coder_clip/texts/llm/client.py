@@ -1,5 +1,6 @@
-"""Ask many questions at once, through a server's bad days. The `openai` package sends, waits and
-retries.
+"""Ask many questions at once, through a server's bad days.
+
+The `openai` package sends, waits and retries.
 """
 
 from __future__ import annotations
@@ -92,8 +93,9 @@ class Client:
                 await asyncio.gather(*self.http.in_flight, return_exceptions=True)
 
     async def _ask_together(self, requests: Sequence[Request]) -> None:
-        """Ask requests at the same time, at most ``max_in_flight``; nothing if the run is
-        stopped.
+        """Ask requests at the same time, at most ``max_in_flight``.
+
+        Nothing if the run is stopped.
         """
         if not self.stopped:
             places = asyncio.Semaphore(self.generator.max_in_flight)
@@ -129,8 +131,10 @@ class Client:
                 self.failed.pop(request.key, None)
 
     async def _refused_form(self, request: Request, form: str | None) -> str:
-        """Ask in a response format. Returns the server's words if it does not take the format, else
-        "". `Metered` keeps the answer.
+        """Ask in a response format.
+
+        Returns the server's words if it does not take the format, else "". `Metered` keeps the
+        answer.
         """
         body = server.body_of(request, self.generator)
         if form is not None:

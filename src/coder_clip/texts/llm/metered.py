@@ -1,5 +1,6 @@
-"""The HTTP client of the `openai` package, with each try metered: it waits, reserves money, and is
-bounded.
+"""The HTTP client of the `openai` package, with each try metered.
+
+It waits, reserves money, and is bounded.
 """
 
 from __future__ import annotations
@@ -90,8 +91,9 @@ class _Usage(BaseModel):
     total_tokens: Any = None
 
     def counts(self, sent: int, text: str) -> tuple[int | None, int | None]:
-        """Tokens of the prompt and of the answer with its hidden reasoning; None for a count that
-        is missing or cannot be true.
+        """Tokens of the prompt and of the answer with its hidden reasoning.
+
+        None for a count that is missing or cannot be true.
 
         Each is judged alone: a wrong count of the prompt says nothing against a large count of the
         answer. Some servers count hidden reasoning in the total alone (xAI, Gemini's compatible
@@ -181,14 +183,15 @@ class Metered(openai.DefaultAsyncHttpxClient):
         if len(self.useless) >= USELESS and not self.patient:
             raise UserError(
                 f"stopped: {USELESS} questions in a row have no usable text from "
-                f"{self.generator.model}, the last: "
-                f"'{said}'; every answer is kept; try another model, "
-                "more max_tokens or a longer timeout"
+                f"{self.generator.model}, the last: '{said}'; every answer is kept; try another "
+                "model, more max_tokens or a longer timeout"
             )
 
     async def _exchange(self, request: httpx2.Request, reserved: float) -> httpx2.Response:
-        """One try, from sending to the store. Errors after which openai may try again are those of
-        httpx. reserved: the most that the try can cost.
+        """One try, from sending to the store.
+
+        Errors after which openai may try again are those of httpx. reserved: the most that the try
+        can cost.
         """
         key = ASKED.get().key
         answer = None
@@ -254,8 +257,8 @@ class Metered(openai.DefaultAsyncHttpxClient):
             ):
                 if response.headers.get("content-encoding", "identity") not in ("identity", ""):
                     raise UserError(
-                        f"{place} sends a compressed answer, which may be of any size; switch "
-                        "that off there"
+                        f"{place} sends a compressed answer, which may be of any size; switch that "
+                        "off there"
                     )
                 async for chunk in response.aiter_raw():
                     body += chunk
@@ -287,8 +290,10 @@ class Metered(openai.DefaultAsyncHttpxClient):
         return server.safe(error, self.generator)
 
     def _read(self, content: bytes, sent: int, reserved: float) -> Answer:
-        """The answer in a chat completion. NoAnswer for anything else, which servers may send with
-        status 200, too. sent: bytes of the request. reserved: the most that it can cost.
+        """The answer in a chat completion.
+
+        NoAnswer for anything else, which servers may send with status 200, too. sent: bytes of the
+        request. reserved: the most that it can cost.
         """
         try:
             found = _Completion.model_validate_json(content)
@@ -329,16 +334,15 @@ class Metered(openai.DefaultAsyncHttpxClient):
 
     def _check_limit(self, answer: Answer) -> None:
         """Check that the server keeps the limit on tokens, from which the limit on money follows.
+
         UserError if not.
         """
         allowed, written = self.generator.token_limit or 0, answer.completion_tokens or 0
         if self.budget.limit is not None and written > allowed:
             raise UserError(
                 f"stopped: {server.place(self.generator)} counts {written} tokens in an answer "
-                "where max_tokens allows "
-                f"{allowed}, so generator.max_cost cannot be kept; every answer is kept, a run "
-                "with a limit that the "
-                "server keeps continues from here"
+                f"where max_tokens allows {allowed}, so generator.max_cost cannot be kept; every "
+                "answer is kept, a run with a limit that the server keeps continues from here"
             )
 
 

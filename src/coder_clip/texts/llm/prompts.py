@@ -28,8 +28,10 @@ PARTS = {"system", "subject", "user", "again", "wrong", "json"}
 
 @dataclass(frozen=True)
 class Template:
-    """One prompt file. note: kind, version and sha256, for provenance. An edit changes the sha256
-    and so asks again, even with the same version. parts: name -> text.
+    """One prompt file.
+
+    note: kind, version and sha256, for provenance. An edit changes the sha256 and so asks again,
+    even with the same version. parts: name -> text.
     """
 
     note: dict[str, str]

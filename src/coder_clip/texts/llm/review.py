@@ -29,8 +29,9 @@ class Review(BaseModel):
 
     @classmethod
     def of(cls, answers: Path, dataset: str) -> Review:
-        """Read the file beside the answers; without a file there are no decisions. UserError if the
-        file holds something else.
+        """Read the file beside the answers; without a file there are no decisions.
+
+        UserError if the file holds something else.
         """
         path = review_file(answers, dataset)
         try:
@@ -77,9 +78,7 @@ class Review(BaseModel):
 
 
 def listed(document: dict[str, Any]) -> Iterator[ReviewedText]:
-    """All texts of a language model in the document of a text set or pair set, those in use
-    first.
-    """
+    """All texts of a language model in a text set or pair set, those in use first."""
     notes = {
         kind: note for kind, note in document["provenance"].items() if note.get("source") == "llm"
     }

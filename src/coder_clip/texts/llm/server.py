@@ -1,5 +1,6 @@
-"""The server of a configuration: its address and key, what is sent to it, and what its errors
-mean.
+"""The server of a configuration.
+
+Its address and key, what is sent to it, and what its errors mean.
 """
 
 from __future__ import annotations
@@ -63,8 +64,9 @@ def key_variable(generator: GeneratorConfig) -> str | None:
 
 
 def api_key(generator: GeneratorConfig) -> str:
-    """The key from the environment variable that the configuration names. UserError if it is
-    missing.
+    """The key from the environment variable that the configuration names.
+
+    UserError if it is missing.
 
     OpenAI's variable is the default for its own server only: the key must not go to another one.
     """
@@ -90,8 +92,9 @@ def headers(generator: GeneratorConfig) -> dict[str, str]:
 
 
 def body_of(request: Request, generator: GeneratorConfig) -> dict[str, Any]:
-    """The body of a request. OpenAI's newer models have another name for the token limit, other
-    servers the old one.
+    """The body of a request.
+
+    OpenAI's newer models have another name for the token limit, other servers the old one.
     """
     messages = [{"role": role, "content": content} for role, content in request.messages]
     body = {"model": request.model, "messages": messages, **request.parameters}
@@ -101,8 +104,9 @@ def body_of(request: Request, generator: GeneratorConfig) -> dict[str, Any]:
 
 
 def same_model(asked: str, served: str) -> bool:
-    """True if a server's name of a model is the name asked for, whatever path is before it and
-    whatever date or version is behind it.
+    """True if a server's name of a model is the name asked for.
+
+    Whatever path is before it and whatever date or version is behind it.
     """
     # the last part of a path, without an ending that says nothing about the model
     wanted, given = (
@@ -117,8 +121,9 @@ def same_model(asked: str, served: str) -> bool:
 
 
 def secrets(generator: GeneratorConfig) -> re.Pattern[str] | None:
-    """A pattern of the key and the secret headers, in all forms that `_escaped` knows; None if
-    there are none.
+    """A pattern of the key and the secret headers, in all forms that `_escaped` knows.
+
+    None if there are none.
     """
     # environment variables
     names = [key_variable(generator)]
@@ -167,8 +172,9 @@ def out_of_quota(response: httpx2.Response) -> bool:
 
 
 def generated(response: httpx2.Response) -> bool:
-    """True if the server wrote an answer and then refused it, so that it may be charged (Groq, for
-    an answer that does not fit its schema).
+    """True if the server wrote an answer and then refused it: it may be charged.
+
+    (Groq, for an answer that does not fit its schema).
     """
     return "json_validate_failed" in response.text
 
@@ -181,8 +187,9 @@ def is_final(response: httpx2.Response) -> bool:
 def judge(
     error: openai.APIStatusError, generator: GeneratorConfig
 ) -> Literal["again", "format", "refused"]:
-    """What an error means for a question: "again": the same request may work later; "format": it
-    may work in another response format; "refused": the server refuses this question.
+    """What an error means for a question: "again": the same request may work later.
+
+    "format": it may work in another response format; "refused": the server refuses this question.
 
     UserError if the error ends the run.
     """
@@ -248,8 +255,9 @@ def leave_out(words: str, generator: GeneratorConfig) -> str:
 
 
 def words_of(content: bytes, generator: GeneratorConfig) -> str:
-    """What a server sent in place of an answer, in words: its error message, else the first 200
-    characters, or "a page of HTML".
+    """What a server sent in place of an answer, in words.
+
+    Its error message, else the first 200 characters, or "a page of HTML".
     """
     text = content.decode(errors="replace").strip()
     try:

@@ -1,12 +1,14 @@
-"""Stored answers: one file per data set, one JSON line per answer, found again by content, never
-changed.
+"""Stored answers.
+
+One file per data set, one JSON line per answer, found again by content, never changed.
 
 A line is on disk (fsync) before its texts are used, so a killed run loses only what was in flight.
 Two people's files are merged by putting their lines together (.gitattributes: merge=union).
 
 What is sent and not yet answered is in a journal beside the answers, so that a killed run's
 requests count too. Room for their answers is kept in a file without content, which is deleted when
-the disk is full."""
+the disk is full.
+"""
 
 from __future__ import annotations
 
@@ -46,9 +48,7 @@ class Sent(BaseModel):
 
 @dataclass(frozen=True)
 class Stored:
-    """An answer with the key of its request, the model, and the documents of the items it
-    answers.
-    """
+    """An answer with the key of its request, the model, and its items' documents."""
 
     key: str
     model: str
@@ -57,8 +57,9 @@ class Stored:
 
 
 class Answers:
-    """The stored answers of one data set. Other files in the folder count too: ImageNet-V2 has
-    ImageNet's classes.
+    """The stored answers of one data set.
+
+    Other files in the folder count too: ImageNet-V2 has ImageNet's classes.
 
     found: answers by item key. kept: answers by request key. spent: money for the whole folder by
     currency, known or the most it can be; requests that a killed run left in flight are included.
@@ -107,8 +108,9 @@ class Answers:
         return {key: sent for key, sent in unanswered.items() if key not in self.kept}
 
     def _read(self, line: bytes) -> bool:
-        """Add the answer of a line, or the money of a line about a try without an answer. False if
-        the line is damaged or a hash is wrong.
+        """Add the answer of a line, or the money of a line about a try without an answer.
+
+        False if the line is damaged or a hash is wrong.
         """
         try:
             document = json.loads(line)
@@ -141,8 +143,9 @@ class Answers:
 
     @contextmanager
     def open(self, room: int = 0) -> Iterator[None]:
-        """Open for adding answers, by one process at a time, with everything that other processes
-        have stored.
+        """Open for adding answers, by one process at a time.
+
+        With everything that other processes have stored.
 
         The other processes wait, so no question is asked twice, and ``max_cost`` and
         ``max_in_flight`` hold for all of them together. The lock ends with the process, however
@@ -179,8 +182,9 @@ class Answers:
                     (self.folder / IN_FLIGHT).unlink(missing_ok=True)
 
     def begin(self, key: str, at_most: float, currency: str) -> None:
-        """Note, before it is sent, what a request can cost. UserError if nothing more can be
-        stored.
+        """Note, before it is sent, what a request can cost.
+
+        UserError if nothing more can be stored.
         """
         with self._writing:
             if self._full:
@@ -194,16 +198,15 @@ class Answers:
             self._write(self.folder / IN_FLIGHT, {"key": key})
 
     def lose(self, key: str, at_most: float, currency: str) -> None:
-        """Note what a try without an answer may have cost, because the limit on money includes
-        it.
-        """
+        """Note what a try without an answer may have cost: the limit on money includes it."""
         with self._writing:
             self._write_lost(at_most, currency)
             self._write(self.folder / IN_FLIGHT, {"key": key})
 
     def add(self, request: Request, answer: Answer) -> None:
-        """Write and sync one line, then keep it. Safe in threads. UserError if it cannot be
-        written.
+        """Write and sync one line, then keep it.
+
+        Safe in threads. UserError if it cannot be written.
         """
         with self._writing:
             document = answer.model_dump()
@@ -221,9 +224,7 @@ class Answers:
             self.added += 1
 
     def _settle_unanswered(self) -> None:
-        """Count the requests that a killed run left in flight as lost, and begin an empty
-        journal.
-        """
+        """Count requests that a killed run left in flight as lost, and begin an empty journal."""
         for sent in self._unanswered().values():
             log.warning(
                 "a run that was killed had a request in flight: it counts as %.4f %s at most",
@@ -259,8 +260,9 @@ class Answers:
         self._spend(currency, at_most)
 
     def _write(self, path: Path, document: Any, use_spare: bool = True) -> None:
-        """Append a line. If the disk is full, use the room that was kept, and let nothing more be
-        sent.
+        """Append a line.
+
+        If the disk is full, use the room that was kept, and let nothing more be sent.
         """
         line = json.dumps(document, ensure_ascii=False, sort_keys=True, allow_nan=False)
         data = line.encode() + b"\n"
@@ -269,8 +271,7 @@ class Answers:
         except OSError as error:
             self._full = (
                 f"cannot write {path}: {error.strerror or error}; nothing more is asked, every "
-                "stored answer is kept, "
-                "run again when that is fixed"
+                "stored answer is kept, run again when that is fixed"
             )
             spare = self.folder / SPARE
             # only a full disk can be helped, by giving up reserved room

@@ -1,5 +1,6 @@
-"""Synonyms from WordNet, as in the paper (section 3.3): the noun sense whose definition is closest
-to the class name.
+"""Synonyms from WordNet, as in the paper (section 3.3).
+
+The noun sense whose definition is closest to the class name.
 
 The dictionary is Princeton's, in its own format (wndb(5WN)): Debian's and Ubuntu's ``wordnet-base``
 (WordNet 3.0, the version that NLTK and so the published code uses), or NLTK's data (docs/texts.md).
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
     from ...encoders.encoder import Encoder
 
 ABOUT = (
-    "noun sense whose definition is closest to the class name in the encoder's text space, as "
-    "in the paper"
+    "noun sense whose definition is closest to the class name in the encoder's text space, as in "
+    "the paper"
 )
 KINDS = ("synonym",)
 ORDER = 20
@@ -40,9 +41,8 @@ COMPARES = ("synonym",)
 log = logging.getLogger("coder_clip")
 
 INSTALL = (
-    "no WordNet on this machine: install it ('apt-get install wordnet-base', or "
-    "'python -m nltk.downloader wordnet'), or name the folder "
-    "of index.noun and data.noun in WNSEARCHDIR"
+    "no WordNet on this machine: install it ('apt-get install wordnet-base', or 'python -m "
+    "nltk.downloader wordnet'), or name the folder of index.noun and data.noun in WNSEARCHDIR"
 )
 PROMPT = "a photo of {}"  # as published; definitions are encoded as they are
 SUFFIXES = (  # WordNet's rules for nouns, morphy(7WN)
@@ -53,8 +53,9 @@ SUFFIXES = (  # WordNet's rules for nouns, morphy(7WN)
 
 @dataclass(frozen=True)
 class Sense:
-    """A noun synset: its words (spaces for underscores, the most usual first) and its
-    definition.
+    """A noun synset: its words, the most usual first, and its definition.
+
+    Spaces are in place of underscores.
     """
 
     words: tuple[str, ...]
@@ -67,8 +68,9 @@ def check(task: Task) -> None:
 
 
 def make(task: Task) -> dict[str, Made]:
-    """Synonyms, chosen by the model that compares names. The log names the classes that have no
-    noun sense.
+    """Synonyms, chosen by the model that compares names.
+
+    The log names the classes that have no noun sense.
     """
     made = synonyms(task.classes, task.encoder(task.model), WordNet())
     without = made.note.get("without_sense")
@@ -170,8 +172,9 @@ class WordNet:
         return [self._sense(offset) for offset in dict.fromkeys(offsets)]
 
     def metadata(self) -> dict[str, str]:
-        """Version, and sha256 of the definitions: the same on every machine with the same
-        dictionary.
+        """Version, and sha256 of the definitions.
+
+        The same on every machine with the same dictionary.
         """
         version = re.search(r"WordNet (\d[\d.]*\d) Copyright", self.data[:2000])  # in the licence
         sha256 = hashlib.sha256(self.data.encode("latin-1")).hexdigest()
@@ -180,8 +183,9 @@ class WordNet:
         return {"version": version[1], "sha256": sha256}
 
     def _forms(self, name: str) -> Iterator[str]:
-        """Spellings under which the index may have a name: as given, with other hyphens, and the
-        singulars of these.
+        """Spellings under which the index may have a name.
+
+        As given, with other hyphens, and the singulars of these.
         """
         words = name.lower().replace("_", " ").split()
         plain = "_".join(words)
@@ -201,8 +205,8 @@ class WordNet:
         # each line begins with its own offset, unless the two files are of different versions
         if parts[:1] != [offset]:
             raise UserError(
-                f"{self.folder}: index.noun and data.noun are of "
-                "different versions; install WordNet again"
+                f"{self.folder}: index.noun and data.noun are of different versions; install "
+                "WordNet again"
             )
         # words are every other field from the fifth; their number is hexadecimal
         words = tuple(w.replace("_", " ") for w in parts[4 : 4 + 2 * int(parts[3], 16) : 2])
@@ -210,8 +214,9 @@ class WordNet:
 
 
 def places() -> list[Path]:
-    """Folders that may have a dictionary: only WNSEARCHDIR if it is set, else those of system
-    packages and of NLTK's data.
+    """Folders that may have a dictionary.
+
+    Only WNSEARCHDIR if it is set, else those of system packages and of NLTK's data.
     """
     folder = evidence.variable("WNSEARCHDIR")
     if folder:

@@ -45,8 +45,8 @@ class Place:
 
     @cached_property
     def classes(self) -> list[str]:
-        """Names in label order. Read on first use: ImageNet's names need an import of open_clip,
-        which is too slow for planning a DAG.
+        """Names in label order. Read on first use: ImageNet's names need an import
+        that is too slow for planning a DAG.
         """
         return self.entry.class_names()
 

@@ -139,9 +139,10 @@ def main(gpu: bool) -> str:
     """The last line of a small job: a status and what a job of a run finds on the node. Fails if
     something cannot be imported.
     """
-    import open_clip  # noqa: F401
     import snakemake  # noqa: F401
     import torch
+
+    from ..encoders import encoder  # noqa: F401
 
     works = (
         f"sees every folder, Python {platform.python_version()} and torch {torch.__version__} work"

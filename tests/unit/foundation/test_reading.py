@@ -118,8 +118,8 @@ ALLOWED = {
     "foundation/artifacts.py: safe_open": BEHIND,
     "foundation/dvc_config.py: Config.load_file": "of DVC, in Python",
     "foundation/artifacts.py: pyarrow.parquet.ParquetFile": "of bytes in memory",
-    "encoders/encoder.py: open_clip.load_checkpoint": BEHIND,
-    "encoders/encoder.py: open_clip.get_tokenizer": "all files of a model's folder are inputs",
+    "encoders/open_clip_towers.py: open_clip.load_checkpoint": BEHIND,
+    "encoders/open_clip_towers.py: open_clip.get_tokenizer": "all files of a model's folder are inputs",
 }
 
 

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import UserError, nearest
+from ..foundation import evidence
 from ..foundation.reproducible import stored
 from . import families, memory
 from .device import pick_device as pick_device  # public here
@@ -252,6 +253,8 @@ def load_encoder(spec: EncoderSpec, offline: bool | None = None) -> Encoder:
         memory.keep()
     offline = huggingface_hub.constants.HF_HUB_OFFLINE if offline is None else offline
     towers: Towers = families.of(spec.model).call("load", spec, offline)
+    for file in towers.files:
+        evidence.reading(file)  # libraries read some of them in compiled code
     prove_weights(towers.model, towers.files[0])
     towers.model.eval().requires_grad_(False)
     # before the weights are cast, so that the hash is the same in every precision

@@ -22,7 +22,6 @@ from ..foundation.strict import explained
 from ..foundation.yaml_file import read_yaml
 from ..texts.generator import GeneratorConfig as GeneratorConfig
 from ..texts.generator import Prices as Prices
-from .consistency import open_clip_names as open_clip_names
 from .consistency import problems
 from .document import Document
 from .results_folder import refuse_misplaced

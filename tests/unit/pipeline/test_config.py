@@ -13,9 +13,10 @@ import pytest
 import yaml
 
 from coder_clip.datasets import BUILTIN
+from coder_clip.encoders.families.open_clip import names as open_clip_names
 from coder_clip.errors import UserError
 from coder_clip.foundation.reads import deciding
-from coder_clip.pipeline.config import Config, load_config, open_clip_names, schema
+from coder_clip.pipeline.config import Config, load_config, schema
 from fixtures import REPO
 
 FOLDER = REPO / "config"

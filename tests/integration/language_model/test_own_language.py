@@ -16,6 +16,7 @@ from coder_clip.texts import english
 from coder_clip.texts.checks import Names, fault
 from coder_clip.texts.sets import load_text_set
 from llm_server import Server, named
+from working_copy import MARKS, SMALL, changed, working_copy
 
 pytest.importorskip("coder_clip.texts.llm.source", reason="src/coder_clip/texts/llm is not here")
 from coder_clip.texts.llm import prompts
@@ -156,3 +157,45 @@ def test_a_pattern_that_is_none_is_named(tmp_path: Path, folder: Path) -> None:
     assert "'^(und' is not a pattern" in done.stderr
     missing = command(tmp_path, "check", "my.json", "--rules", "nowhere")
     assert "no nowhere/rules.yaml" in missing.stderr
+
+
+@pytest.mark.rest
+def test_a_run_sees_the_rules_of_its_project(server: Server, tmp_path: Path) -> None:
+    """Texts judged by other rules than those in the folder would count as this project's."""
+    marks = {
+        "root": "photos/marks", "views": 1,
+        "texts": {"name": "names", "attribute": "llm"},
+    }  # fmt: skip
+    document = changed(
+        SMALL, datasets={"marks": marks},
+        generator={"model": "tiny", "base_url": server.url, "prompts": "asked"},
+    )  # fmt: skip
+    work = working_copy(tmp_path / "copy", document)
+    folder = work.folder / "asked"
+    folder.mkdir()
+    target = "results/texts/generated/marks.json"
+    work.snakemake(target)
+    asked = len(server.asked)
+    assert asked == len(MARKS)
+
+    def planned() -> bool:
+        done = work.snakemake(target, "--dry-run")
+        return "generate_texts" in done.stdout + done.stderr
+
+    assert not planned()
+    # a file that was not there before
+    shipped = english.SHIPPED.read_text(encoding="utf-8")
+    (folder / english.OWN).write_text(shipped, encoding="utf-8")
+    assert planned()
+    work.snakemake(target)
+    assert not planned()
+    texts = json.loads((work.folder / target).read_text(encoding="utf-8"))
+    lost = texts["classes"][0]["attribute"][0]
+    # and one that refuses a text
+    edited = yaml.safe_load(shipped)
+    edited["negation"]["patterns"] += f"^{lost}$\n"
+    (folder / english.OWN).write_text(yaml.safe_dump(edited), encoding="utf-8")
+    assert planned()
+    work.snakemake(target)
+    assert lost not in (work.folder / target).read_text(encoding="utf-8").split('"provenance"')[0]
+    assert len(server.asked) == asked, "the questions are the same, and their answers are stored"

@@ -301,7 +301,11 @@ class AdapterConfig(Strict):
         json_schema_extra={"items": {"enum": [*FEW_SHOT, *ABLATIONS]}},
     )
     shots: list[Count] = Field([1, 2, 4, 8, 16])
-    seeds: list[Seed] = Field([1, 2, 3])
+    seeds: list[Seed] = Field(
+        [1, 2, 3],
+        description="Each seed draws its shots. Default: 1 to 3, or 1 to 10 if every data set is "
+        "of features, because nothing is encoded for a seed there.",
+    )
     repeat_shots: bool = Field(
         False,
         description="Draw images repeatedly if a class has fewer than "

@@ -109,7 +109,21 @@ def test_an_encoder_and_photos_need_no_extra(light: Path) -> None:
     [
         (("status", "--config", "config/reproduce.yaml"), "run"),
         (("zero-shot", "--config", "config/reproduce.yaml"), "run"),
-        (("texts", "generate", "--classes", "cat,dog", "--out", "t.json", "--model", "m"), "texts"),
+        (
+            (
+                "texts",
+                "generate",
+                "--classes",
+                "{names}",
+                "--out",
+                "{out}",
+                "--model",
+                "m",
+                "--base-url",
+                "http://127.0.0.1:9/v1",
+            ),
+            "texts",
+        ),
     ],
 )
 def test_what_is_missing_says_which_extra_brings_it(
@@ -117,7 +131,10 @@ def test_what_is_missing_says_which_extra_brings_it(
 ) -> None:
     """A traceback about a module says nothing about what to install."""
     code = "import os, sys; os.chdir(sys.argv.pop(1)); from coder_clip.cli import main; main()"
-    said = run(light, "python", "-c", code, REPO, *command)
+    (light / "names.txt").write_text("cat\ndog\n")
+    places = {"names": light / "names.txt", "out": light / "texts.json"}
+    words = [word.format(**places) for word in command]
+    said = run(light, "python", "-c", code, REPO, *words)
     assert said.returncode == 1, said.stdout
     assert said.stderr.startswith("coder-clip: error: "), said.stderr
     assert f"is not installed: pip install '.[{extra}]' in a clone" in said.stderr

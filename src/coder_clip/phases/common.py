@@ -100,6 +100,13 @@ class Texts:
         rows = self.sentences.rows(VOCABULARY)
         return self.features[rows] if rows else None
 
+    @property
+    def vocabulary_names(self) -> list[str | None]:
+        """The names of the vocabulary's rows; None for a row without a name."""
+        unknown = [None] * len(self.sentences.rows(VOCABULARY))
+        names: list[str | None] = self.meta.get("vocabulary_names", unknown)
+        return names
+
     def weights(self, kind: str, n_classes: int) -> Tensor:
         """CLIP's class weights (C, d) from the texts of a kind; zeros, and so logits of 0, without
         texts of the classes.

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..baselines.linear_maps import ShotStatistics, principal_axes, project
+from ..evaluation.analogous import analogous_ablation, analogous_names
 from ..evaluation.controls import (
     Whitening,
     pooled,
@@ -294,7 +295,27 @@ def _ablations(config: Config, test: SplitFeatures, texts: Texts) -> dict[str, A
         "text_tests": [t for t in tests if not prompts or t["test"] != "kind"],
         "class_means": class_mean_ablation(stage_one),
         **({"prompts": prompts} if prompts else {}),
+        **_analogous(stage_one, test.classes, texts),
     }
+
+
+def _analogous(stage_one: StageOne, classes: list[str], texts: Texts) -> dict[str, Any]:
+    """Stage one with the nearest names of a vocabulary as analogous classes; empty without a
+    vocabulary, or without a name that is near.
+    """
+    vocabulary = texts.vocabulary
+    if vocabulary is None:
+        return {}
+    names = texts.vocabulary_names
+    weights = texts.weights("name", len(classes))
+    rows = analogous_names(names, vocabulary, classes, weights)
+    if not any(rows):
+        return {}
+    described = {
+        name: [names[row] for row in of_class] for name, of_class in zip(classes, rows, strict=True)
+    }
+    ablation = analogous_ablation(stage_one, rows, vocabulary)
+    return {"analogous_names": {**ablation, "names": described}}
 
 
 def _prompts_as_texts(sentences: Sentences, n_classes: int) -> tuple[list[str], int]:

@@ -19,7 +19,7 @@ from ..foundation.artifacts import Paths, write_tensors
 from ..foundation.reproducible import lengths, on_grid
 from ..texts.sentences import fill, make_sentences, spaces
 from ..texts.sets import load_text_set
-from .common import use_threads, warn_cut
+from .common import VOCABULARY, use_threads, warn_cut
 from .manifest import read_classes
 
 if TYPE_CHECKING:
@@ -100,6 +100,7 @@ def write_tables(config: Config, model: str, dataset: str, classes: list[str]) -
         "unique_texts": len({t.text for t in texts}),
         "over_length": [],
         "templates": {},
+        "vocabulary_names": [t.name for t in texts if t.kind == VOCABULARY],
     }
     features = torch.stack([t.feature for t in texts]) if texts else torch.zeros(0, tables.dim)
     tensors = {

@@ -34,7 +34,7 @@ from .line_search import (
 )
 
 RATIO = 1.4  # between neighbouring β in the first cut of a search
-PARTS = 3  # parts of an interval of β in every later cut
+PARTS = 2  # parts of an interval of β in every later cut
 # With several γ a bound costs several plain evaluations. There, a part of an interval is tried
 # whole if more than this share of the interval's images stay in doubt.
 SHARE = 0.8

@@ -93,6 +93,22 @@ class Encoder:
         where the file came from."""
         return {**self.info, **self.preprocess.metadata(), "precision": self.precision}
 
+    def projections(self) -> tuple[Tensor, Tensor] | None:
+        """The last linear layers of the image tower (d, p) and of the text tower (d, q), on the
+        CPU, by which features are W times what enters them; None if one has no such layer.
+        """
+        text: Any = getattr(self.model, "text", self.model)
+        image: Any = self.model.visual
+        found = []
+        for layer in (getattr(image, "proj", None), getattr(text, "text_projection", None)):
+            weight = layer
+            if isinstance(layer, nn.Linear) and layer.bias is None:
+                weight = layer.weight.T
+            if not isinstance(weight, Tensor) or weight.ndim != 2:
+                return None
+            found.append(weight.detach().T.cpu().contiguous())
+        return found[0], found[1]
+
     def encode_images(self, batch: Tensor) -> Tensor:
         """Encode images: (B, 3, H, W) -> (B, d) float32 (float64 with fp64), on the CPU, raw (not
         unit).

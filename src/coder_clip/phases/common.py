@@ -66,6 +66,7 @@ class Texts:
     random_words: (D, C, d), for each draw the mean of each class's texts of random words; None
     without attributes.
     imagenet_names: (1000, d) unit, ImageNet's class names in one sentence, whatever the data set.
+    projections: of the encoder (`Encoder.projections`), (d, p) and (d, q); None if it has none.
 
     A model that brings its texts as features can have rows of kind VOCABULARY: names of other
     things, not of classes. Then a data set may have no texts of its classes.
@@ -77,6 +78,7 @@ class Texts:
     template_weights: Tensor | None
     random_words: Tensor | None
     imagenet_names: Tensor
+    projections: tuple[Tensor, Tensor] | None = None
 
     def of(self, kind: str, *tags: str) -> tuple[Tensor, Tensor]:
         """Features (m, d) and class indices (m,) of the prompts of one kind, in the variant that
@@ -186,6 +188,9 @@ def read_texts(
     if images is not None:
         belongs(path, meta, images)
     sentences = Sentences(meta["text"], meta["kind"], tensors["class_index"].tolist())
+    projections = None
+    if "image_projection" in tensors:
+        projections = tensors["image_projection"], tensors["text_projection"]
     return Texts(
         tensors["features"],
         sentences,
@@ -193,6 +198,7 @@ def read_texts(
         tensors.get("template_weights"),
         tensors.get("random_words"),
         tensors["imagenet_names"],
+        projections,
     )
 
 

@@ -26,6 +26,7 @@ from ..evaluation.controls import (
     some_rows,
 )
 from ..evaluation.estimates import estimate, paired_mean_test, paired_test, widened, widened_test
+from ..evaluation.isoclip import aligned
 from ..evaluation.representation import (
     changed_neighbours,
     map_rows,
@@ -354,7 +355,8 @@ class Compared:
 
     original; coder. coder_few: CODER by FEW_TEXTS texts of the vocabulary, the same texts for every
     data set. projected: on the main components of ImageNet's class names. discriminant: whitened by
-    the shots' covariance, if the shots have one.
+    the shots' covariance, if the shots have one. isoclip: without the directions that the two
+    towers do not share, if the encoder has linear projections.
 
     Controls: other_images, own_images: described by as many images as CODER has texts, or by all
     there are: validation images of other data sets; validation images and shots. rotated_texts: by
@@ -380,7 +382,7 @@ class Compared:
             yield from self._without_texts()
 
     def _simple(self) -> Iterator[tuple[str, Tensor]]:
-        """CODER by few texts, and the re-evaluation's features."""
+        """CODER by few texts, the re-evaluation's features, and IsoCLIP's."""
         x, texts, seed = self.test.features, self.texts, self.config.evaluation.seed
         if texts.vocabulary is not None and len(texts.vocabulary) > FEW_TEXTS:
             yield FEW, described_by(some_rows(texts.vocabulary, FEW_TEXTS, seed)).compact(x)
@@ -390,6 +392,10 @@ class Compared:
             shots = _shots(self.config, self.images.shots)
             if shots.ridge is not None:
                 yield "discriminant", shots.whiten(x)
+        if texts.projections is not None:
+            encoder = texts.meta["encoder"]
+            names = encoder["model"], encoder["pretrained"]
+            yield "isoclip", aligned(x, *texts.projections, *names)
 
     def _without_texts(self) -> Iterator[tuple[str, Tensor]]:
         """The controls."""

@@ -74,6 +74,9 @@ def run(config: Config, model: str, dataset: str) -> None:
         "class_index": class_index,
         "imagenet_names": imagenet_names(encoder),
     }
+    projections = encoder.projections()
+    if projections is not None:
+        tensors["image_projection"], tensors["text_projection"] = (w.float() for w in projections)
     if any(c.attribute for c in texts.classes):
         e = config.evaluation
         tensors["random_words"] = random_words(encoder, texts, templates, e.seed, e.random_draws)

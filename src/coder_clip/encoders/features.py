@@ -228,21 +228,27 @@ class _Known:
 
         "" without a store, and for a data set that is neither files nor drawn.
         """
-        return self.key(image_id, f"{self._drawing} {image_id}".encode()) if self._drawing else ""
+        if not self._drawing:
+            return ""
+        return self.key(image_id, f"{self._drawing} {image_id}".encode())
 
     def key(self, image_id: str, content: bytes) -> str:
         """The key of an image; "" without a store."""
         if self._store is None:
             return ""
         digest = hashlib.sha256(content).hexdigest()
-        return f"{digest} {image_id} {self._views}" if self._views else digest
+        if self._views:
+            return f"{digest} {image_id} {self._views}"
+        return digest
 
     def get(self, key: str) -> Tensor | None:
         """The features with a key; None if the store does not have them."""
         if self._store is None or not key:
             return None
         row = self._store.get(self._encoder, self._kind, [key], math.prod(self._shape)).get(key)
-        return None if row is None else row.view(self._shape)
+        if row is None:
+            return None
+        return row.view(self._shape)
 
     def add(self, rows: Iterable[tuple[str, Tensor]]) -> None:
         """Store (key, features); an image without a key is not stored."""
@@ -302,12 +308,16 @@ def _most_waiting(device: torch.device) -> int:
 
     So a GPU does not wait for each copy.
     """
-    return 1 if device.type == "cpu" else 64
+    if device.type == "cpu":
+        return 1
+    return 64
 
 
 def _images_per_batch(batch_size: int, views: int) -> int:
     """Images in a batch; with views, all views of an image are in one batch."""
-    return max(1, batch_size // views) if views else batch_size
+    if views:
+        return max(1, batch_size // views)
+    return batch_size
 
 
 def positions(n_images: int, batch_size: int, views: int, shard: tuple[int, int]) -> list[int]:
@@ -433,7 +443,9 @@ def _pixels(batch: list[_Image], encoder: Encoder, views: int) -> Tensor:
     blank = torch.zeros(shape, dtype=torch.uint8)
     pixels = torch.stack([blank if image.pixels is None else image.pixels for image in batch])
     # pinned memory can be copied while the GPU computes
-    return pixels.pin_memory() if encoder.device.type == "cuda" else pixels
+    if encoder.device.type == "cuda":
+        return pixels.pin_memory()
+    return pixels
 
 
 @contextlib.contextmanager

@@ -212,14 +212,18 @@ def _of_pairs(texts: TextSet, pairs: PairSet) -> Iterator[Fault]:
                 if same_text(text) in on_both:
                     yield Fault(owner, "one_to_one", text, "sides", "on both sides")
             if len(side) < FEWEST:
-                effect = "" if side else ", so the pair changes nothing"
+                effect = ", so the pair changes nothing"
+                if side:
+                    effect = ""
                 why = f"{_number(len(side))} of {name}{effect}"
                 yield Fault(owner, "one_to_one", "", "count", why)
 
 
 def _number(n: int) -> str:
     """A number of texts, in words."""
-    return "1 text" if n == 1 else f"{n} texts"
+    if n == 1:
+        return "1 text"
+    return f"{n} texts"
 
 
 def _of_list(

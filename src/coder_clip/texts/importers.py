@@ -177,7 +177,9 @@ class Import:
             name = wanted[places[0]]
             spellings = sorted({self.classes[i] for i in same})
             if not same:
-                renamed_to = "" if name in names else f" as '{name}'"
+                renamed_to = f" as '{name}'"
+                if name in names:
+                    renamed_to = ""
                 close = nearest(name, self.classes, listed=False)
                 self.problems.append(f"{shown}{renamed_to} is not a class of the data set{close}")
             elif len(spellings) > 1:

@@ -40,7 +40,9 @@ class Names:
         words = stems(text)
         # "two dogs" names "dog"
         has_number = len(words) > 1 and words[0].isdigit()
-        counted = words[1:] if has_number else words
+        counted = words
+        if has_number:
+            counted = words[1:]
         # "adult dog" names "dog"; a text of modifiers alone keeps them
         bare = [word for word in counted if word not in english().modifiers] or words
         named = self.in_any_order.get(same_name(text))
@@ -147,7 +149,9 @@ def across(
 
 def _key(kind: str, text: str) -> str:
     """A key that texts of one kind share if they say the same."""
-    return same_name(text) if KINDS[kind].are_names else same_text(text)
+    if KINDS[kind].are_names:
+        return same_name(text)
+    return same_text(text)
 
 
 def repeat_key(kind: str, text: str) -> str:
@@ -155,4 +159,6 @@ def repeat_key(kind: str, text: str) -> str:
 
     Synonyms may be spellings of one name.
     """
-    return plain(text) if kind == "synonym" else _key(kind, text)
+    if kind == "synonym":
+        return plain(text)
+    return _key(kind, text)

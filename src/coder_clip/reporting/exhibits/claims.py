@@ -115,7 +115,9 @@ def table(results: Results) -> Table:
         two = (here["dataset"] == AVERAGE) & (here["why"] == TWO_DATA_SETS)
         why = _reasons(pd.concat([shown, here[two]]))
     about = f"{CAPTION} {_shots(results)} {SOURCE_NOTE}"
-    marked = CONTESTED_NOTE if any(CONTESTED in cell.text for row in rows for cell in row) else ""
+    marked = ""
+    if any(CONTESTED in cell.text for row in rows for cell in row):
+        marked = CONTESTED_NOTE
     below = [
         why,
         _elsewhere(shown),
@@ -183,7 +185,9 @@ def shown_places(results: Results) -> list[tuple[str, str]]:
     """
     frame = judged(results)
     means = [(AVERAGE, model) for model in results.models if AVERAGE in set(frame["dataset"])]
-    return means if counted(results) else [*results, *means]
+    if counted(results):
+        return means
+    return [*results, *means]
 
 
 def _mark(r: Mapping[Any, Any]) -> Mark | None:
@@ -276,10 +280,12 @@ def summary(results: Results) -> list[str]:
     """
     frame = judged(results)
     over_all = frame["dataset"] == AVERAGE
-    frame = frame[over_all] if counted(results) else frame[~over_all]
+    frame = frame[over_all == counted(results)]
     said = []
     for (dataset, model), rows in frame.groupby(["dataset", "model"], sort=False):
-        where = "Over all data sets" if dataset == AVERAGE else f"On {dataset}"
+        where = f"On {dataset}"
+        if dataset == AVERAGE:
+            where = "Over all data sets"
         if len(results.models) > 1:
             where += f" with {model}"
         if dataset == AVERAGE:
@@ -314,7 +320,9 @@ def _counted(rows: pd.DataFrame) -> str:
         for r, u in zip(rows.to_dict("records"), unsure, strict=True)
         if r["verdict"] == "contradicted"
     ]
-    named = f" (contradicted: {'; '.join(against)})" if against else ""
+    named = ""
+    if against:
+        named = f" (contradicted: {'; '.join(against)})"
     return ", ".join(parts) + named
 
 
@@ -323,7 +331,11 @@ def _counted(rows: pd.DataFrame) -> str:
 
 def _record(results: Results, claim: Claim, dataset: str, model: str) -> dict[str, Any]:
     """The columns of a record that do not depend on results."""
-    all_shots = results.shots if dataset == AVERAGE else results.shots_of(dataset)
+    all_shots: Sequence[int] = ()
+    if claim.uses_labels and dataset == AVERAGE:
+        all_shots = results.shots
+    elif claim.uses_labels:
+        all_shots = results.shots_of(dataset)
     shots = max(all_shots, default=None)
     return {
         "claim": claim.name,
@@ -335,7 +347,7 @@ def _record(results: Results, claim: Claim, dataset: str, model: str) -> dict[st
         "before": claim.before,
         "measure": claim.measure,
         "contradicted_by": claim.contradicted,
-        "shots": shots if claim.uses_labels else None,
+        "shots": shots,
         "other_shots": "",
         "groups": notes.groups_of(results, dataset),
     }
@@ -363,7 +375,6 @@ def _overall(
 
     claims_at: (data set, model) -> its claims.
     """
-    no_change = Comparison(0.0, 0.0, 0.0, 1.0)  # of a rerank that validation switched off
     records = []
     for i, claim in enumerate(claims_of(results)):
         # every place has the same claims in the same order, so number i is this claim
@@ -372,35 +383,48 @@ def _overall(
             for (dataset, m), claims in claims_at.items()
             if m == model and (claim.evidence == "zero_shot" or not is_part(dataset))
         ]
-        # a comparison that is not judged on its data set, as of one seed, is in no mean either
-        compared = [j for j in each if j.verdict in JUDGED or j.unchanged]
-        mean = over_data_sets([j.comparison or no_change for j in compared])
-        record = _record(results, claim, AVERAGE, model)
-        verdicts: Counter[str] = Counter(j.verdict for j in each)
-        if mean:
-            record |= _numbers(mean)
-            enough = len(compared) >= FEWEST
-            record["verdict"] = verdict(mean) if enough else "not judged"
-            record["why"] = "" if enough else TWO_DATA_SETS
-        elif compared:
-            record["verdict"], record["why"] = "not judged", ONE_DATA_SET
-        else:
-            # the verdict of all data sets, if it is the same
-            record["verdict"] = each[0].verdict if len(verdicts) == 1 else "not run"
-            reasons = dict.fromkeys(j.why for j in each if j.why)
-            record["why"] = "; ".join(reasons) or "fewer than two data sets"
-        fewer: dict[int, Comparison] = {}
-        for n in results.shots:
-            of_shots = [j.fewer[n] for j in each if n in j.fewer]
-            mean_of_shots = over_data_sets(of_shots)
-            if mean_of_shots and len(of_shots) >= FEWEST:
-                fewer[n] = mean_of_shots
-        record["other_shots"] = _other_verdicts(record["verdict"], fewer)
+        record = _record(results, claim, AVERAGE, model) | _mean_verdict(each)
+        record["other_shots"] = _other_verdicts(record["verdict"], _fewer(results, each))
         # number of data sets by verdict; without a verdict a data set counts as not tested
+        verdicts: Counter[str] = Counter(j.verdict for j in each)
         tested = [verdicts[v] for v in JUDGED]
         record |= dict(zip(_counts(), [*tested, len(each) - sum(tested)], strict=True))
         records.append(record)
     return _with_holm(records)
+
+
+def _mean_verdict(each: Sequence[Judged]) -> dict[str, Any]:
+    """The verdict over data sets, why there is none, and the numbers of the mean.
+
+    each: one claim on each data set.
+    """
+    no_change = Comparison(0.0, 0.0, 0.0, 1.0)  # of a rerank that validation switched off
+    # a comparison that is not judged on its data set, as of one seed, is in no mean either
+    compared = [j for j in each if j.verdict in JUDGED or j.unchanged]
+    mean = over_data_sets([j.comparison or no_change for j in compared])
+    if mean:
+        if len(compared) < FEWEST:
+            return {**_numbers(mean), "verdict": "not judged", "why": TWO_DATA_SETS}
+        return {**_numbers(mean), "verdict": verdict(mean), "why": ""}
+    if compared:
+        return {"verdict": "not judged", "why": ONE_DATA_SET}
+    reasons = dict.fromkeys(j.why for j in each if j.why)
+    why = "; ".join(reasons) or "fewer than two data sets"
+    # the verdict of all data sets, if it is the same
+    if len({j.verdict for j in each}) == 1:
+        return {"verdict": each[0].verdict, "why": why}
+    return {"verdict": "not run", "why": why}
+
+
+def _fewer(results: Results, each: Sequence[Judged]) -> dict[int, Comparison]:
+    """Number of shots -> mean comparison over data sets, for the numbers below the largest."""
+    fewer = {}
+    for n in results.shots:
+        of_shots = [j.fewer[n] for j in each if n in j.fewer]
+        mean = over_data_sets(of_shots)
+        if mean and len(of_shots) >= FEWEST:
+            fewer[n] = mean
+    return fewer
 
 
 def _other_verdicts(most: Verdict, fewer: Mapping[int, Comparison]) -> str:
@@ -502,7 +526,9 @@ def _over_all(results: Results, frame: pd.DataFrame) -> tuple[list[Column], list
 def _head(results: Results, dataset: str, model: str) -> str:
     """The label of a place's column."""
     several = len(results.datasets) > 1 or len(results.models) > 1
-    return _where(results, dataset, model) if several else "Verdict"
+    if several:
+        return _where(results, dataset, model)
+    return "Verdict"
 
 
 def _where(results: Results, dataset: str, model: str) -> str:
@@ -513,7 +539,7 @@ def _where(results: Results, dataset: str, model: str) -> str:
     several_models = len(results.models) > 1
     parts = []
     if len(results.datasets) > 1 or not several_models:
-        parts.append("mean over data sets" if dataset == AVERAGE else dataset)
+        parts.append(cells.dataset_name(dataset, "mean over data sets"))
     if several_models:
         parts.append(model)
     return ", ".join(parts)
@@ -526,7 +552,9 @@ def verdict_cell(r: Mapping[Any, Any]) -> Cell:
     value = cells.with_interval(
         r["difference"], r["difference_low"], r["difference_high"], cells.points
     )
-    marked = CONTESTED if contested(r["verdict"], r["p_holm"]) else ""
+    marked = ""
+    if contested(r["verdict"], r["p_holm"]):
+        marked = CONTESTED
     tone = TONES.get(r["verdict"], "")
     return Cell(f"{r['verdict']}{marked}, {value}", r["difference"], bold=bool(tone), tone=tone)
 
@@ -536,19 +564,27 @@ def _reasons(frame: pd.DataFrame) -> str:
     said = []
     for why, rows in frame[frame["why"] != ""].groupby("why", sort=False):
         claims = list(dict.fromkeys(rows["statement"]))
-        named = f"“{claims[0]}”" if len(claims) == 1 else f"{len(claims)} claims"
+        named = f"{len(claims)} claims"
+        if len(claims) == 1:
+            named = f"“{claims[0]}”"
         places = dict.fromkeys(rows["dataset"].replace(AVERAGE, "the mean"))
         said.append(f"{named} on {', '.join(places)}: {why}")
-    return f"Without a verdict: {'; '.join(said)}." if said else ""
+    if not said:
+        return ""
+    return f"Without a verdict: {'; '.join(said)}."
 
 
 def _elsewhere(frame: pd.DataFrame) -> str:
     """Note on claims that have another verdict with fewer shots."""
     said = []
     for r in frame[frame["other_shots"] != ""].to_dict("records"):
-        where = "" if r["dataset"] == AVERAGE else f" on {r['dataset']}"
+        where = f" on {r['dataset']}"
+        if r["dataset"] == AVERAGE:
+            where = ""
         said.append(f"“{r['statement']}”{where}: {r['other_shots']}")
-    return f"Another verdict with fewer shots: {'. '.join(said)}." if said else ""
+    if not said:
+        return ""
+    return f"Another verdict with fewer shots: {'. '.join(said)}."
 
 
 def _without_shots(results: Results, places: Iterable[tuple[str, str]]) -> str:
@@ -565,7 +601,9 @@ def _without_shots(results: Results, places: Iterable[tuple[str, str]]) -> str:
                 differences.append(f"{_where(results, *place)} {_difference(comparison)}")
         if differences:
             said.append(f"minus “{LABELS[method]}”: {', '.join(differences)}")
-    return f"CLIP's prompt ensemble, which has no shots, {'; '.join(said)}." if said else ""
+    if not said:
+        return ""
+    return f"CLIP's prompt ensemble, which has no shots, {'; '.join(said)}."
 
 
 def _clip_minus(results: Results, dataset: str, model: str, method: str) -> Comparison | None:
@@ -586,10 +624,14 @@ def _clip_minus(results: Results, dataset: str, model: str, method: str) -> Comp
                 each.append(comparison)
     if dataset == AVERAGE:
         return over_data_sets(each)
-    return each[0] if each else None
+    if not each:
+        return None
+    return each[0]
 
 
 def _shots(results: Results) -> str:
     """For the caption: the number of shots that few-shot claims are judged with."""
     most = max((n for d in results.datasets for n in results.shots_of(d)), default=0)
-    return f"Few-shot: {cells.shots(most)} per class, {notes.varied(results)}." if most else ""
+    if not most:
+        return ""
+    return f"Few-shot: {cells.shots(most)} per class, {notes.varied(results)}."

@@ -20,7 +20,9 @@ CAPTION = (
 
 def nothing(results: Results) -> str:
     """Why the table would say nothing new; "" if it does."""
-    return "" if counted(results) else "the table of claims has a column for each data set"
+    if counted(results):
+        return ""
+    return "the table of claims has a column for each data set"
 
 
 def table(results: Results) -> Table:

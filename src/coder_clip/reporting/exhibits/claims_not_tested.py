@@ -20,7 +20,9 @@ CAPTION = (
 
 def nothing(results: Results) -> str:
     """Why the table would be empty; "" if it is not."""
-    return "" if untested(results) else "every claim was tested"
+    if untested(results):
+        return ""
+    return "every claim was tested"
 
 
 def table(results: Results) -> Table:

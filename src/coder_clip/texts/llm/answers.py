@@ -42,7 +42,9 @@ def shape(items: Sequence[Item]) -> dict[str, Any]:
     """
     form: dict[str, Any] = {}
     for item in items:
-        at_most = "at most " if item.optional else ""
+        at_most = ""
+        if item.optional:
+            at_most = "at most "
         texts = [f"{at_most}{item.missing} strings"]
         form.setdefault(item.key, {}).update(dict.fromkeys(item.lists, texts))
     return form
@@ -56,7 +58,9 @@ def schema(items: Sequence[Item]) -> dict[str, Any]:
     lists: dict[str, Any] = {}
     properties: dict[str, dict[str, Any]] = {}
     for item in items:
-        least = 0 if item.optional else item.missing
+        least = item.missing
+        if item.optional:
+            least = 0
         # lists of the same size share one definition
         name = f"List{least}to{item.missing}"
         lists[name] = {

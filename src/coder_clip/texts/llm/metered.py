@@ -116,7 +116,9 @@ class _Usage(BaseModel):
 
 def _whole(value: Any) -> int | None:
     """The value if it is a number of tokens."""
-    return value if type(value) is int and 0 <= value <= 10**9 else None
+    if type(value) is int and 0 <= value <= 10**9:
+        return value
+    return None
 
 
 class Metered(openai.DefaultAsyncHttpxClient):

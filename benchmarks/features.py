@@ -184,8 +184,8 @@ def texts(encoder: Encoder, count: int) -> dict[str, Any]:
     def published() -> torch.Tensor:
         rows = []
         for prompt in prompts:
-            tokens = encoder.tokenizer([prompt]).to(encoder.device)
-            rows.append(encoder.model.encode_text(tokens).float().cpu())  # type: ignore[operator]
+            tokens = encoder.towers.tokenize([prompt], encoder.context_length).to(encoder.device)
+            rows.append(encoder.towers.text_features(tokens).float().cpu())
         return torch.nn.functional.normalize(torch.cat(rows), dim=1)
 
     encoder.encode_texts(prompts[:8])  # warm up
@@ -197,7 +197,9 @@ def texts(encoder: Encoder, count: int) -> dict[str, Any]:
         "ratio": slow / fast,
         "texts": len(prompts),
         "max_difference": float((ours - theirs).abs().max()),
-        "mean_tokens": float((encoder.tokenizer(prompts).argmax(1) + 1).float().mean()),
+        "mean_tokens": float(
+            (encoder.towers.tokenize(prompts, encoder.context_length).argmax(1) + 1).float().mean()
+        ),
     }
 
 

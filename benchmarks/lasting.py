@@ -189,7 +189,7 @@ def counted(past: list[Commit], run: list[Job]) -> list[tuple[str, set[Block], i
     rows: list[tuple[str, set[Block], int | None]] = []
     rows.append(("all jobs", set.intersection(*(job.blocks for job in run)), GOAL_ALL))
     for kind, goal in (("image", GOAL_STORED), ("text", None)):
-        rows.append((f"stored features of {kind}s", _pairs(store._CODE[kind]), goal))
+        rows.append((f"stored features of {kind}s", _pairs(store._CODE["open_clip", kind]), goal))
     for name, (rule, goal) in KINDS.items():
         of_rule = [job.blocks for job in run if job.certificate.rule == rule]
         if of_rule:

@@ -432,7 +432,9 @@ def test_the_store_counts_all_code_between_a_photo_and_its_feature(fresh: Work) 
         certificate.unlink()
     only_encoding = executed[0] - executed[1]
     assert ("src/coder_clip/encoders/features.py", "_encode()") in only_encoding
-    counted = {(path, block) for path, found in _CODE["image"].items() for block in found}
+    counted = {
+        (path, block) for path, found in _CODE["open_clip", "image"].items() for block in found
+    }
     keeping = {
         *(
             ("src/coder_clip/encoders/features.py", f"{x}()")

@@ -32,7 +32,7 @@ from coder_clip.baselines.few_shot import FewShotInputs, method
 from coder_clip.baselines.methods import ABLATIONS, FEW_SHOT
 from coder_clip.baselines.zero_shot import clip_scores
 from coder_clip.datasets.folder import FolderDataset
-from coder_clip.encoders.encoder import Encoder, EncoderSpec, load_encoder
+from coder_clip.encoders.encoder import DTYPES, Encoder, EncoderSpec, load_encoder
 from coder_clip.encoders.features import extract
 from coder_clip.neighbors import TextNeighbors
 from coder_clip.rerank import OneToOne, rerank, rerank_scores
@@ -245,7 +245,8 @@ def encoders(device: torch.device, folder: Path) -> Parts:
         if not made.is_dir():
             save_tiny(made, text, **changes)
         encoder = load_encoder(EncoderSpec(f"local-dir:{made}", device="cpu", precision=precision))  # type: ignore[arg-type]
-        encoder = replace(encoder, device=device, model=encoder.model.to(device))
+        encoder.towers.move(device, DTYPES[encoder.precision])
+        encoder = replace(encoder, device=device)
         for views in (0, 3):
             parts[f"{kind} {precision}, images, {views} views"] = partial(
                 features, encoder, data, views

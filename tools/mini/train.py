@@ -24,7 +24,7 @@ from coder_clip.datasets.drawn.drawing import DrawnDataset
 from coder_clip.datasets.drawn.rare import Rare
 from coder_clip.datasets.drawn.shapes import Shapes
 from coder_clip.encoders.encoder import EncoderSpec, load_encoder
-from coder_clip.encoders.text_towers import text_features
+from coder_clip.encoders.open_clip_towers import text_features
 from coder_clip.errors import UserError
 from coder_clip.texts.sentences import fill
 

@@ -1,4 +1,4 @@
-"""`coder-clip texts prompts`: the shipped prompts, to edit."""
+"""`coder-clip texts prompts`: the shipped prompts and rules, to edit."""
 
 from __future__ import annotations
 
@@ -17,20 +17,21 @@ from .texts import app
 def write_prompts(
     folder: Annotated[Path, typer.Argument(help="Folder to write them to.", metavar="FOLDER")],
 ) -> None:
-    """Write the prompts for the language model to a folder, to edit them for your project.
+    """Write the prompts for the language model, and the rules for its texts, to a folder, to edit
+    them for your project.
 
-    One file per kind of text. Delete those that you do not change: a kind without a file has the
-    shipped prompt. Existing files are never overwritten.
+    One file per kind of text, and rules.yaml, which names the language. Delete those that you do
+    not change: what has no file is as shipped. Existing files are never overwritten.
     """
     rooms.LANGUAGE_MODEL.require()
+    from ..texts.english import OWN, SHIPPED
     from ..texts.llm.prompts import FOLDER
 
-    shipped = sorted(FOLDER.glob("*.txt"))
-    for path in shipped:
-        if (folder / path.name).exists():
-            raise UserError(f"{folder / path.name} exists; name another folder")
-    for path in shipped:
-        write_bytes(folder / path.name, path.read_bytes())
-    names = ", ".join(path.name for path in shipped)
-    typer.echo(f"{folder}: {names}; edit them, and raise 'version'")
+    shipped = {path.name: path for path in sorted(FOLDER.glob("*.txt"))} | {OWN: SHIPPED}
+    for name in shipped:
+        if (folder / name).exists():
+            raise UserError(f"{folder / name} exists; name another folder")
+    for name, path in shipped.items():
+        write_bytes(folder / name, path.read_bytes())
+    typer.echo(f"{folder}: {', '.join(shipped)}; edit them, and raise 'version' in the prompts")
     typer.echo(f"to use them: generator: {{prompts: {folder}}}")

@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError
 
 from ..errors import UserError, nearest
 from ..foundation.strict import Strict
-from . import PUBLISHED, entry_file, nearest_dataset
+from . import PUBLISHED, entry_file, imagenet_words, nearest_dataset
 from .base import SPLITS, Templates
 
 Text = Annotated[str, Field(min_length=1)]
@@ -157,9 +157,9 @@ class Entry(Strict):
         description="Where the images may be below that; ids of images are relative to it."
     )
     gigabytes: Annotated[float, Field(gt=0)] = Field(description="On disk, unpacked.")
-    classes: list[Text] | Literal["open_clip"] | None = Field(
+    classes: list[Text] | Literal["curated"] | None = Field(
         None,
-        description="Names in label order; open_clip: ImageNet's curated names that it ships; "
+        description="Names in label order; curated: those of ImageNet (imagenet_words.py); "
         "default: those of the data set that these are features of.",
     )
     of: str | None = Field(
@@ -206,17 +206,15 @@ class Entry(Strict):
         """C names in label order. May hold duplicates (ImageNet has two), so key by index."""
         if self.classes is None:  # features: the classes of their data set
             return entry(self.of or "").class_names()
-        if self.classes != "open_clip":
-            return list(self.classes)
-        from open_clip.zero_shot_metadata import IMAGENET_CLASSNAMES
-
-        return list(IMAGENET_CLASSNAMES)
+        if self.classes == "curated":
+            return imagenet_words.class_names()
+        return list(self.classes)
 
     @property
     def n_classes(self) -> int:
-        """Number of classes, without the second that importing open_clip takes."""
-        if self.classes == "open_clip":
-            return 1000
+        """Number of classes, without the seconds that ImageNet's names take."""
+        if self.classes == "curated":
+            return imagenet_words.N_CLASSES
         return len(self.class_names())
 
     def make_templates(self) -> Templates:

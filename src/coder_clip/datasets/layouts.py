@@ -47,8 +47,7 @@ class Place:
     def classes(self) -> list[str]:
         """Names in label order.
 
-        Read on first use: ImageNet's names need an import of open_clip, which is too slow for
-        planning a DAG.
+        Read on first use: ImageNet's names need an import that is too slow for planning a DAG.
         """
         return self.entry.class_names()
 

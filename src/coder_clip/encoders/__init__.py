@@ -1,1 +1,1 @@
-"""open_clip encoders: find and load them, encode images and texts."""
+"""Encoders of images and texts: their interface, their families, and the cache of features."""

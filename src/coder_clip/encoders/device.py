@@ -1,6 +1,4 @@
-"""The device of an encoder, in a module of its own: that of encoders imports open_clip, which takes
-four seconds.
-"""
+"""The device of an encoder, in a module of its own: that of encoders imports more."""
 
 from __future__ import annotations
 

@@ -1,45 +1,32 @@
-"""Image-text encoders: any open_clip model, by name, hub id, local checkpoint or local folder.
+"""Image-text encoders: load a model of any family (``families/``), and run its towers fast.
 
-open_clip builds the towers, reads the weights and tokenizes. Here they are loaded (checkpoints.py
-finds the
-files), and run fast: texts once each, sorted by length, cut to what the tower looks at
-(text_towers.py)."""
+Texts are encoded once each, sorted by length, and cut to what the tower looks at.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import huggingface_hub
-import open_clip
 import torch
 import torch.nn.functional as F
-from open_clip.transform import PreprocessCfg
-from open_clip.transformer import QuickGELU
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
-from coder_clip.encoders import memory
-from coder_clip.encoders.checkpoints import SAFE, find, from_hub, hub, quiet
-from coder_clip.encoders.device import pick_device as pick_device  # public here
-from coder_clip.encoders.preprocessing import Preprocess
-from coder_clip.encoders.proof import prove_tokenizer, prove_towers, prove_weights
-from coder_clip.encoders.spec import EncoderSpec as EncoderSpec  # public here
-from coder_clip.encoders.spec import Precision
-from coder_clip.encoders.store import FeatureStore, features_key
-from coder_clip.encoders.text_towers import (
-    batches_by_length,
-    needed_lengths,
-    over_length,
-    text_features,
-)
-from coder_clip.errors import UserError, nearest, one_line
-from coder_clip.foundation import evidence
-from coder_clip.foundation.reproducible import stored
+from ..errors import UserError, nearest
+from ..foundation import evidence
+from ..foundation.reproducible import stored
+from . import families, memory
+from .device import pick_device as pick_device  # public here
+from .preprocessing import Preprocess
+from .proof import prove_towers, prove_weights
+from .spec import EncoderSpec as EncoderSpec  # public here
+from .spec import Precision
+from .store import FeatureStore, features_key
+from .towers import Towers
 
 log = logging.getLogger(__name__)
 
@@ -70,23 +57,33 @@ class TextEncoding:
 class Encoder:
     """A loaded encoder. Made by load_encoder.
 
-    dim: d, the size of both feature spaces. context_length: largest number of tokens of a text.
     info: metadata of model and weights. store: of text features that are kept; None: all features
     are computed.
     """
 
-    model: nn.Module
-    tokenizer: Callable[..., Tensor]
-    preprocess: Preprocess
+    towers: Towers
     device: torch.device
     precision: Precision
-    dim: int
-    context_length: int
     info: dict[str, str] = field(repr=False)
     store: FeatureStore | None = field(default=None, repr=False)
 
+    @property
+    def dim(self) -> int:
+        """d, the size of features."""
+        return self.towers.dim
+
+    @property
+    def context_length(self) -> int:
+        """Largest number of tokens of a text."""
+        return self.towers.context_length
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """The preprocessing of images."""
+        return self.towers.preprocess
+
     def metadata(self) -> dict[str, str]:
-        """Model, pretrained, weights_sha256, preprocessing, precision, quick_gelu, dim.
+        """Model, pretrained, weights_sha256, dim, preprocessing, precision; what the family adds.
 
         The same on every machine. weights_sha256 is over the loaded float32 weights (name, shape
         and bytes of every tensor in name order), so it does not depend on the file format or on
@@ -117,9 +114,7 @@ class Encoder:
             # the memory layout in which convolutions on a GPU are fastest
             if self.device.type == "cuda":
                 batch = batch.contiguous(memory_format=torch.channels_last)
-            # CoCa's encode_image makes unit rows unless asked otherwise
-            features: Tensor = self.model.encode_image(batch, normalize=False)  # type: ignore[operator]
-            return features.to(self._made)
+            return self.towers.image_features(batch).to(self._made)
 
     @property
     def _made(self) -> torch.dtype:
@@ -146,7 +141,7 @@ class Encoder:
     ) -> TextEncoding:
         """Encode M texts, and report which texts were cut.
 
-        Every different text is encoded once, in batches of similar length, cut as far as `can_cut`
+        Every different text is encoded once, in batches of similar length, cut as far as the tower
         allows.
         batch_size: texts per batch at full context (more texts if they are shorter); default 16 on
         a CPU, because a larger batch does not fit in its caches (measured: half as long again at
@@ -159,7 +154,7 @@ class Encoder:
         if not unique:
             return TextEncoding(torch.zeros(0, self.dim), 0, [])
         tokens = self._tokens(unique)
-        cut = {unique[i] for i in over_length(self.tokenizer, tokens, unique, self.context_length)}
+        cut = {unique[i] for i in self.towers.over_length(tokens, unique)}
         positions_cut = [i for i, text in enumerate(texts) if text in cut]
 
         key = features_key(self.metadata(), self.device, "text") if self.store else ""
@@ -177,19 +172,19 @@ class Encoder:
 
     def _tokens(self, texts: list[str]) -> Tensor:
         """Token ids (M, context length) of texts."""
-        return self.tokenizer(texts, context_length=self.context_length)
+        return self.towers.tokenize(texts, self.context_length)
 
     def _encode_new(self, texts: list[str], tokens: Tensor, batch_size: int) -> Tensor:
         """Encode M different texts, whose token ids are (M, L) -> (M, d) float32, unit. UserError
         if a feature is not finite.
         """
-        lengths = needed_lengths(self.model, tokens)
+        lengths = self.towers.needed_lengths(tokens)
         features = torch.empty(len(texts), self.dim, dtype=self._made)
         # the budget counts padded tokens, so a batch of short texts holds more of them
         for rows in batches_by_length(lengths, batch_size * self.context_length):
             batch = tokens[rows, : int(lengths[rows].max())]
             with self._forward(f"{len(rows)} texts"):
-                encoded = text_features(self.model, batch.to(self.device))
+                encoded = self.towers.text_features(batch.to(self.device))
                 features[rows] = encoded.to(self._made).cpu()
         norms = features.norm(dim=1)
         # a feature that is NaN or has length 0 has no direction to compare
@@ -249,10 +244,6 @@ def load_encoder(spec: EncoderSpec, offline: bool | None = None) -> Encoder:
     are neither here nor reachable (what to fetch, where to put it); weights that do not fit the
     model; an encoder that does not tell two texts or two images apart (proof.py).
     """
-    # Three steps, which fail for different reasons and so have their own messages: find the files,
-    # build an empty model and its tokenizer (these may need files of the hub, too), load the
-    # weights strictly. The hash of the weights is taken before they are cast, so that it is the
-    # same in every precision.
     device = pick_device(spec.device)
     if spec.precision not in DTYPES:
         raise UserError(f"unknown precision '{spec.precision}'{nearest(spec.precision, DTYPES)}")
@@ -261,128 +252,34 @@ def load_encoder(spec: EncoderSpec, offline: bool | None = None) -> Encoder:
     if device.type == "cpu":
         memory.keep()
     offline = huggingface_hub.constants.HF_HUB_OFFLINE if offline is None else offline
-    source = find(spec.model, spec.pretrained, offline, spec.quick_gelu)
-    offline = offline or source.local
-
-    text: dict[str, Any] = source.model_cfg["text_cfg"]
-    context_length = int(text.get("context_length", 77))
-
-    def build() -> tuple[nn.Module, Callable[..., Tensor]]:
-        """The empty model and its tokenizer, which is proved here: a cache with a part of a
-        tokenizer's files must count as a cache without the tokenizer.
-        """
-        with quiet():
-            tokenizer = open_clip.get_tokenizer(source.name, **source.tokenizer_options)
-            model = empty_model(source.name, **source.options)
-        tower: Any = getattr(model, "text", model)
-        prove_tokenizer(tokenizer, context_length, int(tower.vocab_size), source.label[0])
-        return model, tokenizer
-
-    # a folder is complete or wrong: the hub is not asked for missing files
-    if source.local:
-        try:
-            with hub(offline=True):
-                model, tokenizer = build()
-        except (OSError, ValueError, TypeError, KeyError, RuntimeError, AssertionError) as error:
-            raise UserError(
-                f"{source.label[0]}: cannot be built from its folder: {one_line(error)}"
-            ) from None
-    else:
-        # the repository of the files that may be missing: tokenizer, text tower or model
-        repository = text.get("hf_tokenizer_name") or text.get("hf_model_name") or spec.model
-        model, tokenizer = from_hub(
-            build,
-            f"the tokenizer or text tower of {spec.model}",
-            repository.removeprefix("hf-hub:"),
-            offline,
-        )
-    evidence.reading(source.weights)
-    try:
-        with quiet():
-            open_clip.load_checkpoint(model, str(source.weights), strict=True, weights_only=True)
-    except Exception as error:  # damaged, hostile and unfitting files fail in many ways
-        advice = ""
-        if source.weights.suffix not in SAFE:
-            advice = "; only tensors are read: use a .safetensors file of these weights"
-        if source.weights.is_symlink():  # as all files in the hub's cache
-            advice += "; 'coder-clip prefetch' fetches it again if it is damaged"
-        raise UserError(
-            f"weights {source.weights} cannot be loaded into "
-            f"{source.label[0]}: {one_line(error)}{advice}"
-        ) from None
-
-    prove_weights(model, source.weights)
-    model.eval().requires_grad_(False)
-    visual: Any = model.visual
-    info = {
-        "model": source.label[0],
-        "pretrained": source.label[1],
-        "weights_sha256": weights_sha256(model),
-        "quick_gelu": str(has_quick_gelu(model)).lower(),
-        "dim": str(source.model_cfg["embed_dim"]),
-    }
-    model = model.to(device=device, dtype=DTYPES[spec.precision])
-    if device.type == "cuda":
-        visual.to(memory_format=torch.channels_last)
-    encoder = Encoder(
-        model=model,
-        tokenizer=tokenizer,
-        preprocess=Preprocess(PreprocessCfg(**visual.preprocess_cfg)),
-        device=device,
-        precision=spec.precision,
-        dim=int(info["dim"]),
-        context_length=context_length,
-        info=info,
-    )
+    towers: Towers = families.of(spec.model).call("load", spec, offline)
+    for file in towers.files:
+        evidence.reading(file)  # libraries read some of them in compiled code
+    prove_weights(towers.model, towers.files[0])
+    towers.model.eval().requires_grad_(False)
+    # before the weights are cast, so that the hash is the same in every precision
+    named = {key: towers.info[key] for key in ("model", "pretrained")}
+    weights = {"weights_sha256": weights_sha256(towers.model)}
+    info = {**named, **weights, **towers.info, "dim": str(towers.dim)}
+    towers.move(device, DTYPES[spec.precision])
+    encoder = Encoder(towers, device, spec.precision, info)
     prove_towers(encoder)
     return encoder
 
 
-class _NoFill(TorchFunctionMode):
-    """Skip the random values with which constructors fill tensors, which takes seconds. The tensors
-    stay as they were allocated.
+def batches_by_length(lengths: Tensor, token_budget: int) -> Iterator[list[int]]:
+    """Batches of positions of texts, shortest text first. lengths: (M,) of the texts. token_budget:
+    most tokens of a batch, padding included.
     """
-
-    def __torch_function__(
-        self,
-        func: Any,
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        # an in-place fill returns the tensor that it was called on
-        if func in RANDOM_FILLS:
-            return args[0] if args else (kwargs or {})["tensor"]
-        return func(*args, **(kwargs or {}))
-
-
-RANDOM_FILLS = {
-    *(torch.Tensor.normal_, torch.Tensor.uniform_, torch.Tensor.erfinv_),
-    *(nn.init.normal_, nn.init.uniform_, nn.init.trunc_normal_),
-    *(
-        nn.init.kaiming_normal_,
-        nn.init.kaiming_uniform_,
-        nn.init.xavier_normal_,
-        nn.init.xavier_uniform_,
-    ),
-}
-
-
-def empty_model(name: str, **options: Any) -> nn.Module:
-    """Build an open_clip model with uninitialised parameters; buffers have the values that its
-    constructors compute.
-    """
-    # fork_rng: building a model must not advance the caller's random numbers
-    with quiet(), torch.random.fork_rng(devices=[]), _NoFill():
-        model: nn.Module = open_clip.create_model(
-            name, load_weights=False, pretrained_text=False, **options
-        )
-    return model
-
-
-def has_quick_gelu(model: nn.Module) -> bool:
-    """True if the towers have the activation that OpenAI, MetaCLIP and DFN trained with."""
-    return any(isinstance(m, QuickGELU) for m in model.modules())
+    rows: list[int] = []
+    for i in torch.argsort(lengths, stable=True).tolist():
+        # lengths ascend, so this text is the longest, and the others are padded to it
+        if rows and (len(rows) + 1) * int(lengths[i]) > token_budget:
+            yield rows
+            rows = []
+        rows.append(i)
+    if rows:
+        yield rows
 
 
 def weights_sha256(model: nn.Module) -> str:

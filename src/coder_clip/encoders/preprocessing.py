@@ -1,4 +1,4 @@
-"""Preprocess images: open_clip's evaluation transform, and the augmented views of the few-shot
+"""Preprocess images: an encoder's evaluation transform, and the augmented views of the few-shot
 cache.
 """
 
@@ -7,12 +7,12 @@ from __future__ import annotations
 import hashlib
 import math
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Any
 
 import torch
-from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 from torch import Tensor
 from torchvision.transforms import functional as TF
@@ -20,25 +20,22 @@ from torchvision.transforms import functional as TF
 
 @dataclass(frozen=True)
 class Preprocess:
-    """An open_clip model's image preprocessing, in two steps, with the fewest bytes between them.
+    """An encoder's image preprocessing, in two steps, with the fewest bytes between them.
 
-    ``pixels`` and ``view`` (in loader processes) give uint8; ``normalise`` (beside the model) makes
-    float32 of these. ``preprocess(image)`` does both steps and equals open_clip's evaluation
-    transform bit for bit."""
+    ``pixels`` and ``view`` (in loader threads) give uint8; ``normalise`` (beside the model) makes
+    float32 of these. ``preprocess(image)`` does both steps.
 
-    cfg: PreprocessCfg
+    size: (height, width) of the images that the tower sees. mean, std: of its training images, per
+    channel, in [0, 1]. interpolation, resize_mode: how ``steps`` resize, for the metadata. steps:
+    functions of an image that resize and crop it.
+    """
 
-    @cached_property
-    def _geometry(self) -> Any:
-        """Steps of open_clip's transform that resize and crop."""
-        # the last two are ToTensor and Normalize
-        return image_transform_v2(self.cfg, is_train=False).transforms[:-2]
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(height, width) of the images that the tower sees."""
-        size = self.cfg.size
-        return (size, size) if isinstance(size, int) else (size[0], size[1])
+    size: tuple[int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    interpolation: str
+    resize_mode: str
+    steps: tuple[Callable[[Any], Any], ...]
 
     def __call__(self, image: Image.Image) -> Tensor:
         """RGB image -> (3, H, W) float32, resized, cropped and normalised for evaluation."""
@@ -46,7 +43,7 @@ class Preprocess:
 
     def pixels(self, image: Image.Image) -> Tensor:
         """RGB image -> (3, H, W) uint8, resized and cropped for evaluation."""
-        for step in self._geometry:
+        for step in self.steps:
             image = step(image)
         return TF.pil_to_tensor(image)  # type: ignore[no-any-return]
 
@@ -71,17 +68,17 @@ class Preprocess:
         """Normalise (…, 3, H, W) uint8 to floats of mean 0 and deviation 1 over the model's
         training images.
         """
-        mean, std = (_column(tuple(v), dtype, pixels.device) for v in (self.cfg.mean, self.cfg.std))
+        mean, std = (_column(v, dtype, pixels.device) for v in (self.mean, self.std))
         return pixels.to(dtype).div_(255).sub_(mean).div_(std)
 
     def metadata(self) -> dict[str, str]:
         """Size, mean, std, interpolation and resize mode as strings."""
         return {
             "image_size": "x".join(map(str, self.size)),
-            "image_mean": ",".join(map(repr, self.cfg.mean)),
-            "image_std": ",".join(map(repr, self.cfg.std)),
-            "image_interpolation": self.cfg.interpolation,
-            "image_resize_mode": self.cfg.resize_mode,
+            "image_mean": ",".join(map(repr, self.mean)),
+            "image_std": ",".join(map(repr, self.std)),
+            "image_interpolation": self.interpolation,
+            "image_resize_mode": self.resize_mode,
         }
 
 

@@ -15,10 +15,10 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
-from coder_clip.errors import UserError, one_line
+from ..errors import UserError, one_line
 
 if TYPE_CHECKING:
-    from coder_clip.encoders.preprocessing import Preprocess
+    from .preprocessing import Preprocess
 
 # Both have the same numbers of words and letters, so that tokens for unknown words or letters do
 # not tell the texts apart.
@@ -27,13 +27,17 @@ TEXTS = ("a photo of a red cat", "a photo of a big dog")
 SAME = 1e-4
 
 
-class Towers(Protocol):
+class Loaded(Protocol):
     """The parts of a loaded encoder (`encoder.Encoder`) that are proved."""
 
     info: dict[str, str]
-    preprocess: Preprocess
     precision: Any
-    context_length: int
+
+    @property
+    def preprocess(self) -> Preprocess: ...
+
+    @property
+    def context_length(self) -> int: ...
 
     def encode_texts_report(self, texts: Sequence[str]) -> Any:
         """Features of M texts, (M, d), in a result with the attribute ``features``."""
@@ -78,19 +82,18 @@ def prove_weights(model: nn.Module, file: Any) -> None:
             )
 
 
-def prove_towers(encoder: Towers) -> None:
+def prove_towers(encoder: Loaded) -> None:
     """UserError unless both towers give finite features that differ for different inputs, and the
     text tower can encode a text as long as the context.
 
     Costs as much as to encode three texts and two images.
     """
     label = encoder.info["model"]
-    std = encoder.preprocess.cfg.std
+    std = encoder.preprocess.std
     if not all(deviation > 0 for deviation in std):
         raise UserError(
             f"{label}: its preprocessing divides pixels by std {list(std)}; give numbers above 0 "
-            "in preprocess_cfg of "
-            "its open_clip_config.json"
+            "in preprocess_cfg of its configuration file"
         )
     # as many words as the context has tokens: every position is used
     long = " ".join(["photo"] * encoder.context_length)
@@ -121,7 +124,7 @@ def _same(features: Sequence[Tensor] | Tensor) -> bool:
     return bool((first - second).norm() < SAME)
 
 
-def _images(encoder: Towers) -> list[Image.Image]:
+def _images(encoder: Loaded) -> list[Image.Image]:
     """A ramp of colour and a chessboard, of the size that the tower sees."""
     height, width = encoder.preprocess.size
     # a gradient and a pattern: no crop or scaling makes them alike

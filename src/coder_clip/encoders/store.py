@@ -34,30 +34,29 @@ from ..errors import UserError
 from ..foundation import evidence
 from ..foundation.artifacts import atomic_path, read_json, sha256, write_json
 from ..foundation.blocks import Code, Found
+from . import families
 from .spec import EncoderSpec
 
 log = logging.getLogger(__name__)
 
 # version of the folder's format and of the reading of photos; a new number computes all again
 FORMAT = 2
-# libraries whose versions can change features
-LIBRARIES = ("open_clip_torch", "timm", "transformers", "torch", "torchvision", "pillow")
+# libraries whose versions can change features, besides those of the encoder's family
+LIBRARIES = ("torch", "torchvision", "pillow")
 # Kind -> module and function where making it begins. Their closure (foundation/blocks.py) is part
 # of the key: a feature holds as long as the code between its image or text and itself is the same.
-# What loads weights needs no mention, because the hash of the loaded weights is in the metadata.
-MAKERS = {
+# The family of the encoder adds its own (`families`).
+MAKERS: families.Makers = {
     "image": (
         ("datasets/images", "read_image"),
         ("encoders/preprocessing", "Preprocess.pixels"),
         ("encoders/preprocessing", "Preprocess.view"),
         ("encoders/features", "_pixels"),
         ("encoders/features", "_encode"),
-        ("encoders/encoder", "empty_model"),
     ),
     "text": (
         ("encoders/encoder", "Encoder._tokens"),
         ("encoders/encoder", "Encoder._encode_new"),
-        ("encoders/encoder", "empty_model"),
     ),
     "encoder": (("encoders/encoder", "load_encoder"),),
 }
@@ -294,12 +293,13 @@ def _size(path: Path) -> int:
 
 def encoder_key(of: Mapping[str, Any], kind: str, device: str = "") -> str:
     """The key of what was made with an encoder: its metadata (``of``), the class of device (cpu,
-    cuda, mps), the versions of libraries, and the code that makes this kind (`MAKERS`).
+    cuda, mps), the versions of libraries, and the code that makes this kind (`MAKERS` here and of
+    its family).
     """
-    versions = {name: version(name) for name in LIBRARIES}
-    return json.dumps(
-        {**of, **versions, "code": _same_code(_CODE[kind]), "computed_on": device}, sort_keys=True
-    )
+    family = families.of(of["model"])
+    versions = {name: version(name) for name in (*LIBRARIES, *family.libraries)}
+    code = _same_code(_CODE[family.name, kind])
+    return json.dumps({**of, **versions, "code": code, "computed_on": device}, sort_keys=True)
 
 
 def features_key(metadata: Mapping[str, str], device: torch.device, kind: str) -> str:
@@ -322,14 +322,21 @@ def drawing_key(dataset: Any) -> str:
     return json.dumps({**versions, "code": _same_code(code)}, sort_keys=True)
 
 
-def _code_of(kind: str) -> Found:
+def makers(family: families.Family, kind: str) -> list[tuple[str, str]]:
+    """Where the code begins that makes features of a kind: path of a module, block."""
     place = f"{PACKAGE.parent.name}/{PACKAGE.name}"
-    roots = [(f"{place}/{module}.py", f"{name}()") for module, name in MAKERS[kind]]
-    return Code(PACKAGE.parent).closure(roots, static=True)
+    starts = (*MAKERS[kind], *family.makers[kind])
+    return [(f"{place}/{module}.py", f"{name}()") for module, name in starts]
 
 
 # As it is now, at import, and not when features are stored: a file can change while weights load.
-_CODE = {kind: _code_of(kind) for kind in MAKERS}
+_NOW = Code(PACKAGE.parent)
+_CODE = {
+    (family.name, kind): _NOW.closure(makers(family, kind), static=True)
+    for family in families.FAMILIES.values()
+    if family.encodes
+    for kind in MAKERS
+}
 
 
 def _same_code(code: Found) -> Found:

@@ -84,11 +84,6 @@ class Tables(Strict):
         return any("name" in table.use and dataset in table.of for table in self.tables)
 
 
-def is_list(model: str) -> bool:
-    """True for a model whose texts are features."""
-    return model.startswith(PREFIX)
-
-
 def listed(model: str) -> Path:
     """The file that lists the tables of a model. UserError if there is none."""
     name = model.removeprefix(PREFIX)

@@ -13,11 +13,13 @@ import torch
 from torch import Tensor
 
 from ..baselines.zero_shot import class_weights
+from ..encoders import families
 from ..errors import UserError
 from ..foundation.artifacts import Paths, read_tensors
 from ..texts.sentences import Sentences
 
 if TYPE_CHECKING:  # a phase depends on the values that it reads, not on the module that has them
+    from ..encoders.text_tables import TextTables
     from ..pipeline.config import Config
 
 log = logging.getLogger("coder_clip")
@@ -61,7 +63,7 @@ class SplitFeatures:
 class Texts:
     """Features of all sentences: features (M, d) float32 unit, and the sentences.
 
-    template_weights: (C, d) CLIP's class weights from open_clip's 80 templates; None if they were
+    template_weights: (C, d) CLIP's class weights from the 80 templates; None if they were
     not asked for.
     random_words: (D, C, d), for each draw the mean of each class's texts of random words; None
     without attributes.
@@ -222,3 +224,10 @@ def _finite(path: Path, features: Tensor, names: list[str]) -> None:
             f"{path}: NaN or infinity in the feature of "
             f"'{names[int(bad[0])]}'; delete it and run again"
         )
+
+
+def text_tables(config: Config, model: str) -> TextTables:
+    """The texts of a model that brings them as features."""
+    name = config.models[model].model
+    tables: TextTables = families.of(name).call("tables", name, config.data_root)
+    return tables

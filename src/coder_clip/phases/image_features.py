@@ -52,7 +52,7 @@ def run(
     groups = _group_numbers(data, twins) if twins else None
     if isinstance(data, FeatureDataset):
         return _write_given(config, model, data, splits or SPLITS, manifest["fingerprint"], groups)
-    # here, because it imports open_clip: three seconds, which given features need not wait for
+    # here, because it imports the encoder's library: seconds that given features need not wait for
     from .encoder import encoder_of
 
     encoder, failed = encoder_of(config, model), []

@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING
 import torch
 
 from ..datasets import load_templates
-from ..datasets.published import data_root
-from ..encoders.table_list import is_list
-from ..encoders.text_tables import TextTables
+from ..encoders import families
 from ..errors import UserError
 from ..foundation.artifacts import Paths, write_tensors
 from ..rerank import OneToOne
 from ..texts.sentences import pair_sentences
 from ..texts.sets import load_pair_set
-from .common import AS_PUBLISHED, use_threads, warn_cut
+from .common import AS_PUBLISHED, text_tables, use_threads, warn_cut
 from .manifest import read_classes
 
 if TYPE_CHECKING:
@@ -47,9 +45,9 @@ def run(config: Config, model: str, dataset: str) -> None:
     texts = [
         s for of_pairs in ordered.values() for sentences in of_pairs.values() for s in sentences
     ]
-    if is_list(config.models[model].model):
+    if not families.encodes(config.models[model].model):
         return _write_none(config, model, dataset, classes, texts)
-    from .encoder import encoder_of  # imports open_clip: three seconds
+    from .encoder import encoder_of  # imports torch and the encoder's library
 
     encoder = encoder_of(config, model)
     encoded = encoder.encode_texts_report(texts)
@@ -77,7 +75,7 @@ def _write_none(
         raise UserError(
             f"model {model} encodes no texts, and {dataset} has one-to-one texts; leave them out"
         )
-    encoder = TextTables(config.models[model].model, data_root(config.data_root)).metadata()
+    encoder = text_tables(config, model).metadata()
     meta = {"model": model, "dataset": dataset, "classes": classes, "encoder": encoder}
     state = OneToOne({}, n_classes=len(classes)).state()
     write_tensors(

@@ -8,18 +8,16 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ..datasets import load_templates
+from ..datasets import imagenet_words, load_templates
 from ..datasets.base import Templates
 from ..datasets.entry import entry
-from ..datasets.published import data_root
-from ..encoders.table_list import is_list
-from ..encoders.text_tables import TextTables
+from ..encoders import families
 from ..evaluation.random_words import random_word_texts
 from ..foundation.artifacts import Paths, write_tensors
 from ..foundation.reproducible import lengths, on_grid
 from ..texts.sentences import fill, make_sentences, spaces
 from ..texts.sets import load_text_set
-from .common import use_threads, warn_cut
+from .common import text_tables, use_threads, warn_cut
 from .manifest import read_classes
 
 if TYPE_CHECKING:
@@ -44,9 +42,9 @@ def run(config: Config, model: str, dataset: str) -> None:
     # means per class are kept, because nothing else is used.
     use_threads(config)
     classes = read_classes(config, dataset)
-    if is_list(config.models[model].model):
+    if not families.encodes(config.models[model].model):
         return write_tables(config, model, dataset, classes)
-    from .encoder import encoder_of  # imports open_clip: three seconds
+    from .encoder import encoder_of  # imports torch and the encoder's library
 
     templates = load_templates(dataset, config.datasets[dataset])
     paths = Paths(config.results)
@@ -88,7 +86,7 @@ def write_tables(config: Config, model: str, dataset: str, classes: list[str]) -
     """Write the text features of a model that brings texts as features: of classes and
     vocabulary.
     """
-    tables = TextTables(config.models[model].model, data_root(config.data_root))
+    tables = text_tables(config, model)
     texts = tables.texts(dataset, classes)
     meta = {
         "model": model,
@@ -151,20 +149,19 @@ def random_words(
 
 
 def template_weights(encoder: Encoder, names: list[str]) -> Tensor:
-    """CLIP's class weights (C, d) from the 80 templates that open_clip ships: for each class the
-    mean of its unit features, scaled to length 1.
+    """CLIP's class weights (C, d) from the 80 templates of ImageNet: for each class the mean of its
+    unit features, scaled to length 1.
 
     Only the mean is kept: ImageNet's 80,000 sentences would be the largest file of a run.
     """
-    from open_clip.zero_shot_metadata import OPENAI_IMAGENET_TEMPLATES as TEMPLATES
-
+    templates = imagenet_words.templates()
     weights = []
     for start in range(0, len(names), CLASSES):
         part = names[start : start + CLASSES]
         features = encoder.encode_texts_report(
-            [template(name) for name in part for template in TEMPLATES]
+            [template(name) for name in part for template in templates]
         ).features
         # the sum has the direction of the mean, and only the direction counts
-        sums = on_grid(features).view(len(part), len(TEMPLATES), -1).sum(dim=1)
+        sums = on_grid(features).view(len(part), len(templates), -1).sum(dim=1)
         weights.append((sums / lengths(sums)).to(features.dtype))
     return torch.cat(weights)

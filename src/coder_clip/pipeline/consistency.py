@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from ..datasets import BUILTIN, DRAWN, FEATURE_SETS, PUBLISHED, nearest_dataset
 from ..datasets.entry import entry
-from ..encoders.table_list import is_list, listed, read_list
+from ..encoders import families
 from ..errors import UserError, nearest, one_line
 from ..foundation import rooms
 from ..texts.kinds import KINDS
-from .resources import open_clip_architectures
 from .sections import MANY_TEMPLATES, ONE_TEMPLATE, DatasetConfig, ModelConfig
 
 if TYPE_CHECKING:
@@ -128,7 +127,7 @@ def _features_problems(name: str, dataset: DatasetConfig, root: Path) -> Iterato
 
 def _text_list_problems(config: Document) -> Iterator[str]:
     """A problem if a model that brings its texts as features meets a data set of images."""
-    lists = [name for name, model in config.models.items() if is_list(model.model)]
+    lists = [name for name, model in config.models.items() if not families.encodes(model.model)]
     images = [n for n, d in config.datasets.items() if d.features is None and n not in FEATURE_SETS]
     if lists and images:
         yield (
@@ -158,28 +157,11 @@ def _template_problems(name: str, dataset: DatasetConfig) -> Iterator[str]:
 
 
 def _model_problems(name: str, model: ModelConfig, root: Path) -> Iterator[str]:
-    """Problems of one model: its name or folder, and its weights."""
-    known = open_clip_names()
-    if is_list(model.model):
-        try:
-            read_list(listed(model.model))
-        except UserError as error:
-            yield f"models.{name}: {error}"
-    # with ":" it is a hub id, a folder or a list, and not a name of open_clip
-    if model.model not in known and (root / model.model).is_dir():
-        yield f"models.{name}.model: a folder is written 'local-dir:{model.model}'"
-    elif ":" not in model.model and model.model not in known:
-        yield f"models.{name}: open_clip has no model '{model.model}'{nearest(model.model, known)}"
-    if model.model in known and model.pretrained is None:
-        yield f"models.{name}: name the weights with 'pretrained' (open_clip tag or file)"
-    if str(model.pretrained).startswith("local-dir:"):
-        yield (
-            f"models.{name}.pretrained: 'local-dir:' belongs in 'model' (model: {model.pretrained})"
-        )
-    if model.model.startswith("local-dir:"):
-        folder = model.model.removeprefix("local-dir:")
-        if not (root / folder).is_dir():
-            yield f"models.{name}: no folder {folder}; correct 'model'"
+    """Problems of one model, as its family finds them."""
+    of_family = families.of(model.model).call("problems", model.spec(), root, default=())
+    for key, problem in of_family:
+        where = f"models.{name}.{key}" if key else f"models.{name}"
+        yield f"{where}: {problem}"
 
 
 def _generator_problems(config: Document) -> Iterator[str]:
@@ -208,8 +190,3 @@ def _generator_problems(config: Document) -> Iterator[str]:
             "did, removing it "
             "would change all numbers"
         )
-
-
-def open_clip_names() -> list[str]:
-    """Architectures of the installed open_clip."""
-    return sorted(p.stem for p in open_clip_architectures().glob("*.json"))

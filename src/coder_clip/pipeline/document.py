@@ -10,7 +10,8 @@ from pydantic import Field, PrivateAttr, field_validator
 from ..baselines.methods import MOST_VIEWS, USE_VIEWS
 from ..datasets import FEATURE_SETS, WITH_ENTRY, test_alone, zero_shot_only
 from ..datasets.entry import entry
-from ..encoders.table_list import is_list, listed, read_list
+from ..encoders import families
+from ..encoders.table_list import listed, read_list
 from ..errors import nearest
 from ..foundation.artifacts import Paths, read_json
 from ..foundation.reads import NO_RESULT, derived
@@ -119,7 +120,8 @@ class Document(Strict):
         """False if a model brings its texts as features, and has none for the classes of the data
         set.
         """
-        lists = [read_list(listed(m.model)) for m in self.models.values() if is_list(m.model)]
+        models = [m.model for m in self.models.values() if not families.encodes(m.model)]
+        lists = [read_list(listed(model)) for model in models]
         return all(tables.name(dataset) for tables in lists)
 
     @derived
@@ -246,8 +248,7 @@ class Document(Strict):
         for name, model in value.items():
             if model == {}:
                 raise ValueError(
-                    f"models.{name}.model is missing; name the encoder (open_clip name, hf-hub:… "
-                    "or local-dir:…); "
+                    f"models.{name}.model is missing; name the encoder ({families.names()}); "
                     f"only 'mini' needs none{nearest(str(name), ['mini'], listed=False)}"
                 )
         return value

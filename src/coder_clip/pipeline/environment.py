@@ -14,12 +14,13 @@ from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from ..encoders import families
 from ..foundation.artifacts import Paths, write_json
 
 PACKAGES = (
     "coder-clip",
     "torch",
-    "open_clip_torch",
+    *(library for family in families.FAMILIES.values() for library in family.libraries),
     "numpy",
     "scipy",
     "pandas",

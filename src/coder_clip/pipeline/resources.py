@@ -8,7 +8,6 @@ requests too little has to run twice.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
 import os
@@ -18,9 +17,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ..encoders.table_list import is_list
+from ..encoders import families
+from ..encoders.spec import LARGE, Size
 from ..foundation.artifacts import Paths
 
 if TYPE_CHECKING:
@@ -69,20 +69,6 @@ class Need:
 
 
 @dataclass(frozen=True)
-class Size:
-    """The size of an encoder.
-
-    parameters: number in both towers. dim: width of a feature. image, token: floating-point
-    operations for one image, for one text token."""
-
-    parameters: float
-    dim: int
-    image: float
-    token: float
-    activations: float  # bytes of one image in flight
-
-
-@dataclass(frozen=True)
 class Speed:
     """The speed of one CPU thread: float operations, and images decoded and resized, per second."""
 
@@ -121,7 +107,7 @@ def need(
             for split in config.encoded(dataset)
         )
         forward, decode = size.image / rate, 1 / thread.decoded
-        if is_list(config.models[model].model):
+        if not families.encodes(config.models[model].model):
             decode = 0  # published features: no image is opened
         # activations take the host's memory only on a CPU
         batch = 0 if gpu else size.activations * config.features.batch_size
@@ -234,99 +220,8 @@ def encoder_size(config: Document, model: str, closely: bool = False) -> Size:
 @cache
 def _size(name: str, closely: bool) -> Size:
     """:func:`encoder_size` of a model name as in the configuration."""
-    if is_list(name):
-        return Size(0, 512, 0, 0, 0)  # nothing is encoded
-    # Rough numbers from the architecture file, without building the model. A transformer has 12 ·
-    # width² parameters per layer, two operations per parameter and token, and attention that
-    # grows with tokens². A ResNet is scaled from ResNet-50, and a timm tower counts as a medium
-    # one unless it is looked at closely.
-    cfg = _architecture(name)
-    dim = int(cfg.get("embed_dim", 768))
-    vision: Mapping[str, Any] = cfg.get("vision_cfg") or {}
-    text: Mapping[str, Any] = cfg.get("text_cfg") or {}
-    pixels = vision.get("image_size", 224)
-    pixels = max(pixels) if isinstance(pixels, list) else int(pixels)
-    layers, width = vision.get("layers", 24), int(vision.get("width", 1024))
-    if isinstance(layers, list):  # a ResNet
-        # relative to ResNet-50, with width 64 and 16 blocks
-        scale = (width / 64) ** 2 * sum(layers) / 16
-        of_image, flops = 4e7 * scale, 1.2e10 * scale * (pixels / 224) ** 2
-        activations = 4e7 * math.sqrt(scale) * (pixels / 224) ** 2
-    elif "timm_model_name" in vision:
-        of_image, flops = 9e7, 4e10 * (pixels / 224) ** 2
-        if closely:
-            of_image, flops = _timm_size(vision["timm_model_name"], pixels) or (of_image, flops)
-        activations = 6e7 * (pixels / 224) ** 2
-    else:
-        patch = int(vision.get("patch_size") or 14)
-        # the patches and the class token
-        tokens = (pixels // patch) ** 2 + 1
-        of_image = 12.0 * layers * width**2
-        flops = 2 * of_image * tokens + 4.0 * layers * tokens**2 * width
-        activations = 4.0 * tokens * width * 24 + 3 * 4 * pixels**2
-    if "hf_model_name" in text:
-        of_text = _hugging_face_size(name) or 1.2e8
-    else:
-        text_width = int(text.get("width", 768))
-        of_text = 12.0 * int(text.get("layers", 12)) * text_width**2
-    # the table of token embeddings
-    vocabulary = int(text.get("vocab_size", 49408)) * int(text.get("width", 768))
-    return Size(of_image + of_text + vocabulary, dim, flops, 2 * of_text, activations)
-
-
-def _timm_size(name: str, pixels: int) -> tuple[float, float] | None:
-    """Parameters of a timm tower, and operations for an image of ``pixels`` × ``pixels``; None if
-    timm cannot build the tower.
-    """
-    import timm
-    import torch
-    from torch.utils.flop_counter import FlopCounterMode
-
-    try:
-        # the device "meta" has shapes without numbers
-        with torch.device("meta"), FlopCounterMode(display=False) as counter:
-            tower: Any = timm.create_model(name, num_classes=0)
-            channels, height, width = tower.pretrained_cfg["input_size"]
-            tower(torch.zeros(1, channels, height, width))
-    except (RuntimeError, ValueError, TypeError):
-        return None
-    # timm's input size may be another one; operations grow with the number of pixels
-    operations = counter.get_total_flops() * pixels**2 / (height * width)
-    return sum(p.numel() for p in tower.parameters()), operations
-
-
-def _hugging_face_size(name: str) -> float | None:
-    """Parameters in the layers of a folder's own text tower; None for a tower of the hub."""
-    try:
-        file = Path(name.removeprefix("local-dir:")) / "config.json"
-        tower = json.loads(file.read_text(encoding="utf-8"))
-        return 12.0 * int(tower["num_hidden_layers"]) * int(tower["hidden_size"]) ** 2
-    except (OSError, ValueError, TypeError, KeyError):
-        return None
-
-
-def _architecture(name: str) -> dict[str, Any]:
-    """open_clip's configuration of a model; {} if there is none."""
-    if name.startswith("local-dir:"):
-        path = Path(name.removeprefix("local-dir:")) / "open_clip_config.json"
-    else:
-        path = open_clip_architectures() / f"{name.replace('/', '-')}.json"
-    try:
-        cfg: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        # a folder's file has the configuration below the key model_cfg
-        return dict(cfg.get("model_cfg", cfg))
-    except (OSError, ValueError, TypeError, AttributeError):
-        return {}
-
-
-def open_clip_architectures() -> Path:
-    """Find open_clip's folder of architecture files without importing open_clip, which takes
-    seconds.
-    """
-    spec = importlib.util.find_spec("open_clip")
-    assert spec is not None
-    assert spec.origin is not None
-    return Path(spec.origin).parent / "model_configs"
+    size: Size = families.of(name).call("size", name, closely, default=LARGE)
+    return size
 
 
 def _need(mem_mb: float, seconds: float) -> Need:

@@ -10,7 +10,8 @@ from pydantic import Field, field_validator
 from ..baselines.methods import ABLATIONS, FEW_SHOT
 from ..datasets import WITH_ENTRY
 from ..datasets.entry import entry
-from ..encoders.table_list import is_list, listed, read_list
+from ..encoders import families
+from ..encoders.spec import EncoderSpec, Precision
 from ..errors import nearest
 from ..foundation.reads import NO_RESULT, derived
 from ..foundation.strict import Count, From, Seed, Strict
@@ -202,19 +203,13 @@ def _file_or_source(given: str) -> Path | str:
 
 
 class ModelConfig(Strict):
-    """One encoder: open_clip name and pretrained tag, hub id, local checkpoint, or
-    local-dir:PATH.
-    """
+    """One encoder, named in the way of its family."""
 
-    model: str = Field(
-        description="open_clip name, hf-hub:ORG/NAME, local-dir:PATH, or, for data sets of "
-        "features, features:LIST of "
-        "text features (docs/true_clip.md)."
-    )
+    model: str = Field(description=f"{families.names()}.")
     pretrained: str | None = Field(
-        None, description="open_clip tag or a checkpoint file (.safetensors, .pt)."
+        None, description="For a plain name: tag or a checkpoint file (.safetensors, .pt)."
     )
-    precision: Literal["fp64", "fp32", "tf32", "amp", "bf16", "fp16"] = Field(
+    precision: Precision = Field(
         "tf32",
         description="Number type of the computation. tf32: float32, whose products are rounded to "
         "10 binary places on "
@@ -233,18 +228,12 @@ class ModelConfig(Strict):
     @property
     def files(self) -> list[Path]:
         """The user's own files of the model; [] for a model of the hub, or published features."""
-        if is_list(self.model):
-            list_file = listed(self.model)
-            tables = read_list(list_file)
-            if tables.sources:
-                return []
-            return [list_file, *(list_file.parent / table.file for table in tables.files)]
-        if self.model.startswith("local-dir:"):
-            folder = Path(self.model.removeprefix("local-dir:"))
-            return sorted(path for path in folder.glob("*") if path.is_file())
-        if self.pretrained and Path(self.pretrained).is_file():
-            return [Path(self.pretrained)]
-        return []
+        own: list[Path] = families.of(self.model).call("files", self.spec(), default=[])
+        return own
+
+    def spec(self, device: str = "auto") -> EncoderSpec:
+        """The encoder, on a device."""
+        return EncoderSpec(self.model, self.pretrained, self.precision, device, self.quick_gelu)
 
 
 class FeaturesConfig(Strict):
@@ -312,7 +301,11 @@ class AdapterConfig(Strict):
         json_schema_extra={"items": {"enum": [*FEW_SHOT, *ABLATIONS]}},
     )
     shots: list[Count] = Field([1, 2, 4, 8, 16])
-    seeds: list[Seed] = Field([1, 2, 3])
+    seeds: list[Seed] = Field(
+        [1, 2, 3],
+        description="Each seed draws its shots. Default: 1 to 3, or 1 to 10 if every data set is "
+        "of features, because nothing is encoded for a seed there.",
+    )
     repeat_shots: bool = Field(
         False,
         description="Draw images repeatedly if a class has fewer than "
@@ -355,7 +348,7 @@ class EvaluationConfig(Strict):
     seed: Seed = 0
     template_ensemble: bool = Field(
         True,
-        description="CLIP with open_clip's 80 templates as a baseline: "
+        description="CLIP with the 80 templates of ImageNet as a baseline: "
         "80 sentences per class to encode.",
     )
     text_counts: list[Count] = Field(

@@ -22,15 +22,14 @@ from ..datasets.images import seems_whole
 from ..datasets.published import PublishedDataset, data_root
 from ..datasets.sanity import MANY, copies, lines, refuse_unusable, warnings
 from ..datasets.twins import said as twins_said
-from ..encoders.checkpoints import CONFIG as MODEL_CONFIG
-from ..encoders.checkpoints import Absent, find, hub_problem
-from ..encoders.encoder import DTYPES, EncoderSpec, load_encoder, pick_device
-from ..encoders.table_list import is_list, listed
+from ..encoders import families
+from ..encoders.encoder import DTYPES, load_encoder, pick_device
+from ..encoders.hub import Absent, hub_problem
+from ..encoders.table_list import listed
 from ..errors import UserError
 from ..foundation import rooms, terminal
 from ..foundation.artifacts import writable
 from ..foundation.progress import progress
-from ..phases.common import encoder_spec
 from ..phases.generate_texts import asked, task
 from ..phases.image_features import shot_images
 from ..phases.manifest import known_twins, shots_needed, twin_counts
@@ -203,16 +202,17 @@ def weights(config: Config, name: str, load: bool = True, here: bool = True) -> 
     from huggingface_hub import constants
 
     model = config.models[name]
-    if is_list(model.model):
+    family = families.of(model.model)
+    if not family.encodes:
         yield f"model {name}: no encoder; its texts are features ({listed(model.model)})"
         return
     quick_checks.refuse_unreadable_folder(config, name)
+    spec = model.spec(config.features.device)
     try:
         if not load:
             # raises Absent without a file
-            find(model.model, model.pretrained, offline=True, quick_gelu=model.quick_gelu)
+            family.call("look", spec)
             return
-        spec = EncoderSpec(**encoder_spec(config, name))
         encoder = load_encoder(spec if here else replace(spec, device="cpu"), offline=True)
         yield f"model {name}: {model.model}, {encoder.dim} dimensions, on {encoder.device}"
     except EOFError:
@@ -228,11 +228,7 @@ def weights(config: Config, name: str, load: bool = True, here: bool = True) -> 
         if constants.HF_HUB_OFFLINE:
             raise
         writable(Path(constants.HF_HUB_CACHE), "weights")
-        # only a repository that the user named can lack open_clip's configuration file
-        needs = ""
-        if model.model == f"hf-hub:{absent.repository}":
-            needs = MODEL_CONFIG
-        problem = _hub_problem(absent.repository, needs)
+        problem = _hub_problem(absent.repository, absent.needs)
         if problem:
             raise UserError(
                 f"model {name}: its files are not all on this machine, and {problem}"

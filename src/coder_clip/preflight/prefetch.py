@@ -8,16 +8,12 @@ Weights go to the Hugging Face cache (HF_HOME), published data sets below their 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 
 from ..datasets.availability import get
 from ..datasets.published import data_root
-from ..encoders.checkpoints import find, verify
-from ..encoders.encoder import EncoderSpec, load_encoder
-from ..encoders.table_list import is_list
-from ..encoders.text_tables import TextTables
+from ..encoders import families
+from ..encoders.encoder import load_encoder
 from ..errors import UserError
-from ..phases.common import encoder_spec
 from ..pipeline.config import Config
 
 
@@ -56,22 +52,13 @@ def prefetch(config: Config, models: Iterable[str] | None = None) -> Iterator[st
 
 
 def _weights(config: Config, name: str) -> Iterator[str]:
-    """Download a model's files and load them on the CPU, to be sure that a node can.
+    """Download what a model needs, and load it on the CPU, to be sure that a node can.
 
-    They are weights, tokenizer and text tower. Damaged weights are downloaded again, after a line
-    that says so.
+    Yields what was wrong with files that were here.
     """
-    if is_list(config.models[name].model):
-        yield from TextTables(config.models[name].model, data_root(config.data_root)).fetch()
-        return
-    spec = EncoderSpec(**encoder_spec(config, name))
-    offline = False
-    where = (spec.model, spec.pretrained, offline, spec.quick_gelu)
-    weights = find(*where).weights
-    # `verify` removes a damaged file, so that the second `find` downloads it again
-    try:
-        verify(weights)
-    except UserError as damaged:
-        yield f"model {name}: {damaged}"
-        verify(find(*where).weights)
-    load_encoder(replace(spec, device="cpu"))
+    spec = config.models[name].spec("cpu")
+    family = families.of(spec.model)
+    for line in family.call("fetch", spec, config.data_root, default=()):
+        yield f"model {name}: {line}"
+    if family.encodes:
+        load_encoder(spec)

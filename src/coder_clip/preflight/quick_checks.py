@@ -1,11 +1,10 @@
-"""Preflight checks that need neither torch nor open_clip.
+"""Preflight checks that need neither torch nor an encoder.
 
 Also made before the first job of every run.
 """
 
 from __future__ import annotations
 
-import json
 import shutil
 import urllib.error
 import urllib.request
@@ -22,9 +21,10 @@ from ..datasets.corrections import default_file
 from ..datasets.entry import Download
 from ..datasets.fetch import refusal
 from ..datasets.published import PublishedDataset, data_root, is_here
+from ..encoders import families
 from ..errors import UserError
 from ..foundation import rooms, terminal
-from ..foundation.artifacts import Paths, read_metadata, writable
+from ..foundation.artifacts import Paths, writable
 from ..pipeline.absent import refuse_absent, to_download
 from ..pipeline.config import Config, GeneratorConfig
 from ..pipeline.resources import Sizes
@@ -243,29 +243,12 @@ def corrected(config: Config, name: str) -> None:
 
 
 def refuse_unreadable_folder(config: Config, name: str) -> None:
-    """UserError if a model's folder or the header of its weights cannot be read.
-
-    Also if a file is empty.
-    """
-    model = config.models[name].model
-    if not model.startswith("local-dir:"):
-        return
-    place = Path(model.removeprefix("local-dir:"))
+    """UserError if a file of a model cannot be read, or is empty."""
+    model = config.models[name]
     try:
-        json.loads((place / "open_clip_config.json").read_text(encoding="utf-8"))
-        for weights in place.glob("*.safetensors"):
-            read_metadata(weights)
-        # an empty tokenizer file would raise no error, but give other tokens
-        for kind in ("json", "txt", "gz", "model"):
-            for file in place.glob(f"*.{kind}"):
-                if not file.stat().st_size:
-                    raise UserError(f"{file} is empty; get it again")
+        families.of(model.model).call("unreadable", model.spec())
     except UserError as error:
         raise UserError(f"model {name}: {error}") from None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        file = getattr(error, "filename", None) or place
-        raise UserError(f"model {name}: {file} cannot be read: {reason}") from None
 
 
 def language_model(config: Config, generator: GeneratorConfig) -> None:

@@ -161,7 +161,7 @@ class Results:
         return str(self.manifest(dataset).get("split", "own"))
 
     def encoder(self, dataset: str, model: str) -> Document:
-        """The encoder of the image features: open_clip name, weights hash, preprocessing (reads a
+        """The encoder of the image features: its name, weights hash, preprocessing (reads a
         header only).
         """
         return dict(

@@ -145,9 +145,10 @@ def main(gpu: bool) -> str:
 
     Fails if something cannot be imported.
     """
-    import open_clip  # noqa: F401
     import snakemake  # noqa: F401
     import torch
+
+    from ..encoders import encoder  # noqa: F401
 
     works = (
         f"sees every folder, Python {platform.python_version()} and torch {torch.__version__} work"

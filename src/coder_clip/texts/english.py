@@ -1,14 +1,16 @@
-"""English words and their forms, for `checks`: what a text says, whatever its spelling, order of
-words or number.
+"""Words and their forms, for `checks`: what a text says, whatever its spelling, order of words or
+number.
 
-The words are in templates/english.yaml.
+The words are in templates/english.yaml; a project may have its own, also in another language
+(`use`).
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache, lru_cache
 from itertools import combinations
 from pathlib import Path
@@ -16,7 +18,12 @@ from typing import Any
 
 import yaml
 
+from ..errors import UserError, one_line
+
+SHIPPED = Path(__file__).parents[1] / "templates" / "english.yaml"
+OWN = "rules.yaml"  # name of a project's file, in its folder of prompts
 KEPT = 65_536  # results of a function, as the checks compare each text with many others
+NOTHING = "(?!)"  # a pattern that nothing matches
 _SHARE = 0.1  # of the classes that belong to a group of things, for the group's kinds to count
 _FEW = 3  # words, up to which their order says nothing: "a long bushy tail" and "a bushy long tail"
 
@@ -25,7 +32,7 @@ _FEW = 3  # words, up to which their order says nothing: "a long bushy tail" and
 def plain(text: str) -> str:
     """Reduce a text for comparison: no case, punctuation or leading article."""
     words = re.sub(r"[\W_]+", " ", text.replace("'", "").casefold()).split()
-    has_article = len(words) > 1 and words[0] in ("a", "an", "the")
+    has_article = len(words) > 1 and words[0] in english().articles
     return " ".join(words[1:] if has_article else words)
 
 
@@ -73,7 +80,11 @@ def _stem(word: str) -> str:
     "bus"), but singular and plural have the same.
     """
     e = english()
-    word = str(e.digits.get(word, word)).replace("grey", "gray").replace("colour", "color")
+    word = str(e.digits.get(word, word))
+    if not e.has_english_plurals:
+        other: str = e.irregular.get(word, word)
+        return other
+    word = word.replace("grey", "gray").replace("colour", "color")
     word = e.american.get(word, word)
     if len(word) < 4 or not word.isalpha():
         short: str = e.irregular.get(word, word)
@@ -97,19 +108,31 @@ def _engine() -> Any:
 
 
 class English:
-    """The patterns of templates/english.yaml."""
+    """The patterns of a file of rules, such as templates/english.yaml.
+
+    name: of the language, in messages. spelling: the language of the spelling check; empty for
+    none. has_english_plurals, has_accents: whether "tails" is "tail", and whether letters with
+    accents belong to the language.
+    """
 
     def __init__(self, words: dict[str, Any]) -> None:
-        def patterns(section: str) -> str:
-            """The patterns of a section as one; the block in YAML ends with a line break."""
-            return "|".join(words[section]["patterns"].split("\n")[:-1])
+        def patterns(section: str, key: str = "patterns") -> str:
+            """The patterns of a section as one, one per line; nothing matches an empty one."""
+            return "|".join(words[section][key].splitlines()) or NOTHING
 
         def listed(section: str, key: str) -> list[str]:
             """The words of a list."""
             found: list[str] = words[section][key].split()
             return found
 
+        language = words["language"]
+        self.name: str = language["name"]
+        self.spelling: str = language["spelling"] or ""
+        self.has_english_plurals: bool = language["english_plurals"]
+        self.has_accents: bool = language["accents"]
         forms = words["forms"]
+        self.articles = set(forms["articles"].split())
+        self.article = re.compile(rf"(?:{any_of(listed('forms', 'indefinite'))})\s")
         self.determiners = set(forms["determiners"].split())
         self.small = set(forms["small"].split())
         self.modifiers = set(forms["modifiers"].split())
@@ -118,26 +141,25 @@ class English:
             for key in ("irregular", "american", "digits")
         )
         # "hairless" and "spot free" deny what an encoder reads; "a spotless kitchen" denies nothing
-        parts = "|".join(listed("negation", "parts"))
-        clean = "|".join(listed("negation", "clean"))
+        parts = any_of(listed("negation", "parts"))
+        clean = any_of(listed("negation", "clean"))
         less = rf"\b(?!spotless (?:{clean})\b)(?:{parts})s?(?:less| free)\b"
         self.negation = re.compile(f"{patterns('negation')}|{less}")
-        self.harmless = re.compile("|".join(words["negation"]["harmless"].split("\n")[:-1]))
+        self.harmless = re.compile(patterns("negation", "harmless"))
         adjectives = listed("comparative", "adjectives")
-        more = "|".join(graded(a, "er") for a in adjectives)
-        most = "|".join(graded(a, "est") for a in adjectives)
+        more = any_of(graded(a, "er") for a in adjectives)
+        most = any_of(graded(a, "est") for a in adjectives)
         self.things = set(listed("comparative", "things"))
         self.people = re.compile(
-            rf"\b(?:older|younger|elder) (?:{'|'.join(listed('comparative', 'people'))})s?\b"
+            rf"\b(?:older|younger|elder) (?:{any_of(listed('comparative', 'people'))})s?\b"
         )
         # not in "or more" and "or less", and not beside a hyphen
         self.comparative = re.compile(
-            rf"(?<!-)\b(?:{more}|{most}|(?<!or )more|(?<!or )less|fewer|"
-            r"better|worse|best|worst)\b(?!-)"
+            rf"(?<!-)\b(?:{more}|{most}|{patterns('comparative', 'alone')})\b(?!-)"
             rf"|{patterns('comparative')}"
         )
         number, unit, sized = (
-            "|".join(listed("measure", key)) for key in ("numbers", "units", "sized")
+            any_of(listed("measure", key)) for key in ("numbers", "units", "sized")
         )
         # digits, a range of them, or a number in words, but not after "every"
         amount = rf"(?<!every )(?:\d[\d.,]*(?:\s?(?:-|–|to)\s?\d[\d.,]*)?|\b(?:{number}))"
@@ -155,12 +177,11 @@ class English:
             rf"(?:feet|{units}) (?:{long}|of)\b"
             r"|\bhalf an? (?:inch|meter|metre)\b"
         )
-        unseen = "|".join(listed("unseen", "words"))
+        unseen = any_of(listed("unseen", "words"))
         self.unseen = re.compile(rf"\b(?:{unseen})s?\b|{patterns('unseen')}")
         pairs = [pair.split(":") for pair in words["opposites"].split()]
         self.opposites = {frozenset(pair) for pair in pairs}
-        hues = "black white red green blue yellow brown gray pink purple orange"
-        self.opposites |= {frozenset(p) for p in combinations(hues.split(), 2)}
+        self.opposites |= {frozenset(p) for p in combinations(words["hues"].split(), 2)}
         self.looks = {*adjectives, *words["colors"].split()}
         self.kinds: dict[str, dict[str, str]] = words["itself"]
         self.vague = set(listed("vague", "words"))
@@ -169,8 +190,10 @@ class English:
             re.compile(patterns(section), re.I)
             for section in ("refusal", "question", "nothing", "unwritten", "wording", "unfit")
         )
+        self.echo = re.compile(patterns("echo"), re.I)
+        self.no_synonym = re.compile(patterns("names"), re.I)
         first, anywhere = (
-            "|".join(map(re.escape, listed("names", w))) for w in ("first", "anywhere")
+            any_of(map(re.escape, listed("names", w))) for w in ("first", "anywhere")
         )
         self.no_name = re.compile(
             rf"^[\s\"'(]*(?:{first})(?![\w'-])|(?<![\w'-])(?:{anywhere})(?![\w'-])"
@@ -261,7 +284,7 @@ class English:
         words: list[str] = re.findall(r"\w+", text.casefold())
         allowed = set(re.findall(r"\w+", names.casefold())) | self.borrowed
         # accents mean another language, unless the class names have them, too
-        if not named and not _marked(names):
+        if not named and not self.has_accents and not _marked(names):
             for word in words:
                 if _marked(word) and allowed.isdisjoint((word, word.removesuffix("s"))):
                     return word
@@ -297,8 +320,67 @@ def graded(adjective: str, end: str) -> str:
     return f"{adjective}{adjective[-1]}{end}" if double else f"{adjective}{end}"
 
 
+def any_of(alternatives: Iterable[str]) -> str:
+    """Alternatives of a pattern; one that nothing matches if there are none."""
+    return "|".join(alternatives) or NOTHING
+
+
+class _Rules:
+    """The file of rules in use, which is read when a text is judged."""
+
+    path = SHIPPED
+
+
+def use(folder: Path | None) -> None:
+    """From now on judge texts by the rules of a folder; of None, or without a file there, by the
+    shipped ones.
+
+    folder: ``generator.prompts``. Its language decides what is the same text, so what was compared
+    under other rules is forgotten.
+    """
+    path = SHIPPED
+    if folder is not None and (folder / OWN).is_file():
+        path = folder / OWN
+    if path != _Rules.path:
+        _Rules.path = path
+        for function in (english, plain, _stems, same_text, same_name, _stem):
+            function.cache_clear()
+
+
+def own_rules() -> dict[str, str]:
+    """The language of a project's rules and the SHA-256 of their file, for provenance; empty for
+    the shipped ones.
+    """
+    if _Rules.path == SHIPPED:
+        return {}
+    return {
+        "language": english().name,
+        "sha256": hashlib.sha256(_Rules.path.read_bytes()).hexdigest(),
+    }
+
+
 @cache
 def english() -> English:
-    """The words of templates/english.yaml."""
-    path = Path(__file__).parents[1] / "templates" / "english.yaml"
-    return English(yaml.safe_load(path.read_text(encoding="utf-8")))
+    """The words of the rules in use.
+
+    UserError if the file is not YAML, lacks a section or has a pattern that is not one.
+    """
+    path = _Rules.path
+    try:
+        return English(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not YAML in UTF-8 ({one_line(str(error), 100)})") from None
+    except re.error as error:
+        raise UserError(
+            f"{path}: '{one_line(str(error.pattern), 60)}' is not a pattern ({error.msg}); "
+            "correct it"
+        ) from None
+    except KeyError as error:
+        raise UserError(
+            f"{path}: {error} is missing; 'coder-clip texts prompts' writes a complete one"
+        ) from None
+    except (AttributeError, TypeError, ValueError):
+        raise UserError(
+            f"{path}: a section or list has another form than in the shipped file; "
+            "'coder-clip texts prompts' writes a complete one"
+        ) from None

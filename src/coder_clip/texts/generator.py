@@ -91,8 +91,8 @@ class GeneratorConfig(Strict):
     )
     prompts: Path | None = Field(
         None,
-        description="Folder with prompts of your own, KIND.txt; a kind without a file there has "
-        "the shipped prompt (docs/texts.md).",
+        description="Folder with prompts (KIND.txt) and rules (rules.yaml) of your own, in any "
+        "language; what has no file there is as shipped (docs/texts.md).",
     )
     max_in_flight: Annotated[Count, NO_RESULT] = Field(8, description="Simultaneous requests.")
     timeout: Annotated[Annotated[float, Field(gt=0)], NO_RESULT] = Field(

@@ -27,9 +27,6 @@ _QUOTED = re.compile(r'["“”„«»‹›「」]|^[\'‘’].*|.*(?<!s)[\'‘
 _BROKEN = re.compile(
     "\ufffd|Ã[\u0080-\u00ff]|â€|Â[\u0080-\u00bf]"
 )  # letters read in another encoding
-_ECHO = re.compile(
-    r"\bphotos? of\b|\bwhich (?:has|have)\b|^because of\b|\bis different from\b", re.I
-)
 _NO_WORD = re.compile(  # no vowel, a letter or syllable again and again, single letters
     r"\b[b-df-hj-np-tv-xz]{3,}\b|([a-wyz])\1\1|\b(\w{4,})\2+\b|(?:\b[a-z] ){2}[a-z]\b|\b\w{25,}"
 )
@@ -44,8 +41,6 @@ _NUMBERED = re.compile(
 _PARTS = re.compile(r"\w{3}[.!]\s|\s[-–—/]\s")  # two sentences, or a dash for a comma
 # the same phrase before and after a comma or "and"; "half and half" is fine
 _TWICE = re.compile(r"(?:an? |the )?(?!half and half)(.+?),?(?: and)? (?:an? |the )?\1", re.I)
-_NO_NAME = re.compile(r"(?:with|similar to|like|also known as|aka)\s", re.I)
-_ARTICLE = re.compile(r"an?\s")  # a synonym is put where the name is, after "a photo of a"
 _SYMBOLS = "°№©®™×±´"
 _NUMBERS = "½¼¾²³⅓⅔"  # in words; ① and the like number a list
 _FUNCTION_WORDS = {
@@ -107,11 +102,12 @@ def fault(
         misfit = e.wording.search(straight)
         if misfit:
             return "wording", f"'{misfit[0].strip()}' in it"
-    elif _NO_NAME.match(text) or (kind == "synonym" and _ARTICLE.match(text)):
+    # a synonym is put where the name is, after "a photo of a"
+    elif e.no_synonym.match(text) or (kind == "synonym" and e.article.match(text)):
         return "wording", f"begins with '{text.split()[0]}'"
     word = e.foreign(text, f"{name} {other} {photo}", KINDS[kind].are_names)
     if word:
-        return "language", f"'{word}' is not English"
+        return "language", f"'{word}' is not {e.name}"
     found = _english_problem(straight, kind)
     if found is None and kind in DESCRIPTIONS:
         found = (
@@ -156,8 +152,14 @@ def _itself(text: str, name: str, names: Names) -> tuple[str, str] | None:
 
 def _spelling(text: str, own: str, names: Names) -> tuple[str, str] | None:
     """(rule, why) of a misspelt word; None if there is none. own: names that the text may have."""
-    found = misspelt(text, english().spelled | names.vocabulary, own)
-    return ("spelling", f"'{found[0]}' is no word; is it '{found[1]}'?") if found else None
+    e = english()
+    if not e.spelling:
+        return None
+    found = misspelt(text, e.spelled | names.vocabulary, own, e.spelling)
+    if found is None:
+        return None
+    word, meant = found
+    return "spelling", f"unknown word '{word}': did you mean '{meant}'?"
 
 
 def broken(text: str) -> tuple[str, str] | None:
@@ -197,7 +199,7 @@ def answer_of(text: str, straight: str, kind: str) -> tuple[str, str] | None:
     unwritten = e.unwritten.search(text)
     if unwritten:
         return "unwritten", f"'{unwritten[0].strip()}' stands for a text"
-    if _ECHO.search(text):
+    if e.echo.search(text):
         return "answer", "an echo of the template"
     return None
 

@@ -18,7 +18,7 @@ from PIL import Image
 from torch import nn
 
 from coder_clip.encoders.checkpoints import find
-from coder_clip.encoders.preprocessing import Preprocess
+from coder_clip.encoders.open_clip_towers import preprocessing
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def test_every_activation_is_quickgelu(built: tuple[Expected, Any]) -> None:
 def test_preprocessing(built: tuple[Expected, Any]) -> None:
     """As OpenAI's own transform: bicubic, shorter side, centre, their mean and deviation."""
     expected, model = built
-    ours = Preprocess(PreprocessCfg(**model.visual.preprocess_cfg))
+    ours = preprocessing(PreprocessCfg(**model.visual.preprocess_cfg))
     assert ours.size == (expected.size, expected.size)
     assert ours.metadata() == {
         "image_size": f"{expected.size}x{expected.size}",

@@ -21,6 +21,7 @@ from PIL import Image
 
 from coder_clip.datasets.folder import FolderDataset
 from coder_clip.encoders import encoder as encoders
+from coder_clip.encoders import open_clip_towers
 from coder_clip.encoders.encoder import Encoder, EncoderSpec, load_encoder, pick_device
 from coder_clip.encoders.preprocessing import _crop_box
 from coder_clip.errors import UserError
@@ -76,7 +77,7 @@ def test_coca_features_stay_raw(tmp_path: Path) -> None:
 @pytest.mark.parametrize("precision", ["bf16", "fp16", "amp", "tf32"])
 def test_low_precision_stays_close(tiny_dir: Path, tiny: Encoder, precision: Any) -> None:
     low = local(tiny_dir, precision=precision)
-    assert {p.dtype for p in low.model.parameters()} == {encoders.DTYPES[precision]}
+    assert {p.dtype for p in low.towers.model.parameters()} == {encoders.DTYPES[precision]}
     images = torch.stack([tiny.preprocess(picture(n)) for n in (40, 50, 60)])
     exact, rough = tiny.encode_images(images), low.encode_images(images)
     assert rough.dtype == torch.float32
@@ -122,7 +123,7 @@ def test_a_model_that_is_not_filled_first_is_the_same(tmp_path: Path, kind: str)
         usual = open_clip.create_model(
             f"local-dir:{folder}", load_weights=False, pretrained_text=False
         )
-    ours = encoders.empty_model(f"local-dir:{folder}")
+    ours = open_clip_towers.empty_model(f"local-dir:{folder}")
     expected, found = dict(usual.named_buffers()), dict(ours.named_buffers())
     assert expected.keys() == found.keys()
     assert all(torch.equal(expected[name], found[name]) for name in expected)
@@ -276,7 +277,7 @@ def test_too_little_memory_is_one_line(tiny_dir: Path, monkeypatch: pytest.Monke
     def full(*_: Any, **__: Any) -> Any:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(encoder.model, "encode_image", full)
+    monkeypatch.setattr(encoder.towers.model, "encode_image", full)
     with pytest.raises(UserError, match="2 images; lower batch_size"):
         encoder.encode_images(torch.zeros(2, 3, 32, 32))
 

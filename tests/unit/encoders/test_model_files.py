@@ -85,7 +85,7 @@ def zoo(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
 
 def activations(encoder: Encoder) -> set[type]:
     """Kinds of activation modules in both towers' blocks."""
-    towers = (encoder.model.visual.transformer, encoder.model.transformer)
+    towers = (encoder.towers.model.visual.transformer, encoder.towers.model.transformer)
     return {type(b.mlp.gelu) for tower in towers for b in tower.resblocks}
 
 
@@ -231,8 +231,8 @@ def test_a_folder_with_its_own_merges(tmp_path: Path, monkeypatch: pytest.Monkey
     save_tiny(folder, text)
     monkeypatch.chdir(tmp_path)
     encoder = local(Path("small"))
-    assert encoder.tokenizer.vocab_size == 1514  # type: ignore[attr-defined]
-    tokens = encoder.tokenizer(TEXTS, context_length=24)
+    assert encoder.towers.tokenizer.vocab_size == 1514  # type: ignore[attr-defined]
+    tokens = encoder.towers.tokenize(TEXTS, 24)
     assert int(tokens.max()) == 1513
     assert encoder.encode_texts(TEXTS).shape == (6, 16)
 
@@ -265,8 +265,8 @@ def test_loading_leaves_no_trace(tiny_dir: Path, caplog: pytest.LogCaptureFixtur
     assert logging.root.manager.disable == disabled
     assert torch.equal(torch.random.get_rng_state(), state)
     assert offline == huggingface_hub.constants.HF_HUB_OFFLINE
-    assert not encoder.model.training
-    assert not any(p.requires_grad for p in encoder.model.parameters())
+    assert not encoder.towers.model.training
+    assert not any(p.requires_grad for p in encoder.towers.model.parameters())
 
 
 def test_the_embedded_model_loads_offline() -> None:
@@ -296,7 +296,7 @@ def test_full_size_local_checkpoints(tmp_path: Path, name: str) -> None:
     torch.testing.assert_close(encoder.encode_texts(TEXTS), texts, atol=1e-5, rtol=0)
     assert encoder.metadata()["quick_gelu"] == "true"
     assert encoder.dim == texts.shape[1]
-    assert any(isinstance(m, QuickGELU) for m in encoder.model.transformer.modules())
+    assert any(isinstance(m, QuickGELU) for m in encoder.towers.model.transformer.modules())
 
 
 def test_random_weights_are_reproducible(tiny_dir: Path) -> None:

@@ -16,8 +16,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig
 
-from coder_clip.encoders.checkpoints import Absent, find, quiet
+from coder_clip.encoders.checkpoints import find, quiet
 from coder_clip.encoders.encoder import EncoderSpec, load_encoder
+from coder_clip.encoders.hub import Absent
 from coder_clip.encoders.proof import TEXTS
 from coder_clip.errors import UserError
 from tiny import VISION, local, save_tiny

@@ -19,6 +19,7 @@ import torch
 from PIL import Image
 
 from coder_clip.datasets.folder import FolderDataset
+from coder_clip.encoders import families
 from coder_clip.encoders import store as store_module
 from coder_clip.encoders.encoder import Encoder, EncoderSpec, load_encoder
 from coder_clip.encoders.features import ImageFeatures, extract
@@ -234,7 +235,7 @@ def test_each_file_is_read_once(
 def test_one_more_text_encodes_one_text(
     encoder: Encoder, store: FeatureStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from coder_clip.encoders import encoder as module
+    from coder_clip.encoders import open_clip_towers as module
 
     sizes: list[int] = []
     real = module.text_features
@@ -460,8 +461,8 @@ def edited(tmp_path: Path, module: str, old: str, new: str) -> set[str]:
     assert old in text
     path.write_text(text.replace(old, new, 1))
     changed = set()
-    for kind, before in store_module._CODE.items():
-        roots = [(f"src/coder_clip/{m}.py", f"{name}()") for m, name in store_module.MAKERS[kind]]
+    for (family, kind), before in store_module._CODE.items():
+        roots = store_module.makers(families.FAMILIES[family], kind)
         if Code(source).closure(roots, static=True) != before:
             changed.add(kind)
     return changed
@@ -478,7 +479,7 @@ def edited(tmp_path: Path, module: str, old: str, new: str) -> set[str]:
         # the class of the encoder names the type of its preprocessing, so texts count, too
         ("encoders/preprocessing", ".div_(255)", ".div_(256)", {"image", "text"}),
         ("encoders/preprocessing", "0.5 + 0.5 * draw", "0.4 + 0.6 * draw", {"image", "text"}),
-        ("encoders/text_towers", "argmax(dim=1) + 1", "argmax(dim=1) + 2", {"text"}),
+        ("encoders/open_clip_towers", "argmax(dim=1) + 1", "argmax(dim=1) + 2", {"text"}),
         ("datasets/images", "LEAST_SIDE = 512", "LEAST_SIDE = 256", {"image"}),
         ("foundation/reproducible", "STORED_BITS =", "STORED_BITS = 1 +", {"image", "text"}),
     ],

@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import nn
 
-from coder_clip.encoders import encoder as encoders
+from coder_clip.encoders import open_clip_towers
 from coder_clip.encoders.encoder import Encoder
-from coder_clip.encoders.text_towers import can_cut, needed_lengths, text_features
+from coder_clip.encoders.open_clip_towers import can_cut, needed_lengths, text_features
 from coder_clip.errors import UserError
 from tiny import TEXTS, UNCUT, local, save_tiny
 
@@ -33,9 +33,9 @@ CAUSAL = {
 def test_causal_towers_are_cut_exactly(tmp_path: Path, kind: str) -> None:
     text, changes = CAUSAL[kind]
     encoder = local(save_tiny(tmp_path, text, **changes))
-    assert can_cut(encoder.model) == "pooled"
-    model = encoder.model.double()
-    tokens = encoder.tokenizer(TEXTS, context_length=24)
+    assert can_cut(encoder.towers.model) == "pooled"
+    model = encoder.towers.model.double()
+    tokens = encoder.towers.tokenize(TEXTS, 24)
     lengths = needed_lengths(model, tokens)
     assert lengths.tolist() == [int(row.argmax()) + 1 for row in tokens]
     with torch.inference_mode():
@@ -50,18 +50,20 @@ def test_causal_towers_are_cut_exactly(tmp_path: Path, kind: str) -> None:
 def test_towers_that_see_the_padding_are_not_cut(tmp_path: Path, kind: str) -> None:
     text, changes = UNCUT[kind]
     encoder = local(save_tiny(tmp_path, text, **changes))
-    assert can_cut(encoder.model) == "none"
-    tokens = encoder.tokenizer(TEXTS, context_length=24)
-    assert needed_lengths(encoder.model, tokens).tolist() == [24] * len(TEXTS)
+    assert can_cut(encoder.towers.model) == "none"
+    tokens = encoder.towers.tokenize(TEXTS, 24)
+    assert needed_lengths(encoder.towers.model, tokens).tolist() == [24] * len(TEXTS)
     with torch.inference_mode():
-        full = nn.functional.normalize(encoder.model.encode_text(tokens, normalize=False), dim=1)
+        full = nn.functional.normalize(
+            encoder.towers.model.encode_text(tokens, normalize=False), dim=1
+        )
     torch.testing.assert_close(encoder.encode_texts(TEXTS), full, atol=1e-5, rtol=0)
 
 
 def test_cutting_a_siglip_tower_would_be_wrong(tmp_path: Path) -> None:
     """The reason for the rule above: behind the last word such a tower still reads."""
     text, changes = UNCUT["siglip"]
-    model = local(save_tiny(tmp_path, text, **changes)).model
+    model = local(save_tiny(tmp_path, text, **changes)).towers.model
     tokens = open_clip.tokenize(["a dog"], context_length=24)
     with torch.inference_mode():
         shorter = torch.cat([tokens[:, :8], tokens[:, 8:16] * 0 + 5, tokens[:, 16:]], 1)
@@ -77,9 +79,9 @@ def test_vit_b_32_text_tower(tmp_path: Path) -> None:
     """The real text tower's shape, thinned to two layers, against open_clip's own call."""
     cfg = open_clip.get_model_config("ViT-B-32")
     encoder = local(save_tiny(tmp_path, {**cfg["text_cfg"], "layers": 2}))
-    tokens = encoder.tokenizer(TEXTS)
+    tokens = encoder.towers.tokenize(TEXTS, 77)
     with torch.inference_mode():
-        full = encoder.model.encode_text(tokens, normalize=True)
+        full = encoder.towers.model.encode_text(tokens, normalize=True)
     torch.testing.assert_close(encoder.encode_texts(TEXTS), full, atol=1e-5, rtol=0)
 
 
@@ -105,9 +107,9 @@ def test_each_different_text_is_encoded_once(
     tiny: Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[tuple[int, ...]] = []
-    real = encoders.text_features
+    real = open_clip_towers.text_features
     monkeypatch.setattr(
-        encoders, "text_features", lambda m, t: seen.append(tuple(t.shape)) or real(m, t)
+        open_clip_towers, "text_features", lambda m, t: seen.append(tuple(t.shape)) or real(m, t)
     )
     tiny.encode_texts(["a dog", "one two three four five six", "a dog", "a cat"] * 5)
     assert seen == [(3, 8)]
@@ -135,19 +137,19 @@ def test_texts_over_the_context_are_reported(
 
 def test_a_text_without_a_finite_feature_is_named(tiny_dir: Path) -> None:
     encoder = local(tiny_dir)
-    encoder.model.text_projection.data.zero_()
+    encoder.towers.model.text_projection.data.zero_()
     with pytest.raises(UserError, match="'a dog'"):
         encoder.encode_texts(["a dog"])
 
 
 @pytest.mark.rest
 def test_hugging_face_tower_is_cut_to_its_padding(lite: Encoder) -> None:
-    assert can_cut(lite.model) == "padding"
-    tokens = lite.tokenizer(TEXTS, context_length=77)
-    lengths = needed_lengths(lite.model, tokens)
+    assert can_cut(lite.towers.model) == "padding"
+    tokens = lite.towers.tokenize(TEXTS, 77)
+    lengths = needed_lengths(lite.towers.model, tokens)
     assert lengths.tolist() == [int((row != 0).sum()) for row in tokens]
     with torch.inference_mode():
-        full = nn.functional.normalize(lite.model.encode_text(tokens), dim=1)
+        full = nn.functional.normalize(lite.towers.model.encode_text(tokens), dim=1)
     torch.testing.assert_close(lite.encode_texts(TEXTS), full, atol=1e-5, rtol=0)
     over = lite.encode_texts_report(["dog " * 75, "dog " * 76]).over_length
     assert over == [1]  # 75 words and two special tokens are 77

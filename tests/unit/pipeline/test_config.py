@@ -13,9 +13,10 @@ import pytest
 import yaml
 
 from coder_clip.datasets import BUILTIN
+from coder_clip.encoders.families.open_clip import names as open_clip_names
 from coder_clip.errors import UserError
 from coder_clip.foundation.reads import deciding
-from coder_clip.pipeline.config import Config, load_config, open_clip_names, schema
+from coder_clip.pipeline.config import Config, load_config, schema
 from fixtures import REPO
 
 FOLDER = REPO / "config"
@@ -420,3 +421,20 @@ def test_every_configuration_that_we_ship_loads(
     monkeypatch.chdir(repo if (repo / "data/mini").is_dir() else tmp_path)
     config = load_config(path)
     assert all(d.root is not None or name in BUILTIN for name, d in config.datasets.items())
+
+
+def test_features_have_ten_seeds_by_default(tmp_path: Path) -> None:
+    """Three seeds hardly give a verdict, and who has features pays for ten what three cost."""
+    (tmp_path / "birds").mkdir()
+    mine = "mine: {features: birds, classes: [a, b], texts: names}"
+    model = "models: {mini: {}}\n"
+    ten, three = list(range(1, 11)), [1, 2, 3]
+    assert load(f"datasets: {{{mine}}}\n{model}").adapter.seeds == ten
+    assert load(f"datasets: {{{mine}, dtd_clip: {{}}}}\n{model}").adapter.seeds == ten
+    # with photos among the data sets, each seed has its shots encoded
+    assert load(f"datasets: {{{mine}, shapes: {{}}}}\n{model}").adapter.seeds == three
+    assert load(SMALL).adapter.seeds == three
+    named = f"datasets: {{{mine}}}\n{model}adapter: {{seeds: [1, 2, 3]}}\n"
+    assert load(named).adapter.seeds == three, "what the file says, even if it is the default"
+    others = f"datasets: {{{mine}}}\n{model}adapter: {{shots: [4]}}\n"
+    assert load(others).adapter.seeds == ten

@@ -13,7 +13,8 @@ import pytest
 from coder_clip.baselines.methods import FEW_SHOT
 from coder_clip.datasets import PUBLISHED, zero_shot_only
 from coder_clip.datasets.entry import entry
-from coder_clip.pipeline.config import Config, load_config, open_clip_names
+from coder_clip.encoders.families.open_clip import names as open_clip_names
+from coder_clip.pipeline.config import Config, load_config
 from coder_clip.protocols import PUBLISHED_INITIAL, PUBLISHED_THRESHOLDS
 from coder_clip.texts.checks import FEWEST
 from coder_clip.texts.sets import load_pair_set, load_text_set

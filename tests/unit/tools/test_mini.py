@@ -155,7 +155,7 @@ def test_captions_fit_the_context_and_use_known_words_only() -> None:
     """A caption longer than the context would lose its end; an unlisted word would be spelt in
     pieces.
     """
-    tokenize = load_encoder(EncoderSpec(f"local-dir:{MINI}", device="cpu")).tokenizer
+    tokenize = load_encoder(EncoderSpec(f"local-dir:{MINI}", device="cpu")).towers.tokenizer
     known = set(model.vocabulary())
     for i in range(0, 900, 15):
         for text in samples.sample(1, i)[1]:

@@ -129,7 +129,7 @@ class Classifier:
         """Describe classes: ``Classifier("ViT-B-32", {"cat": ["long whiskers"], "dog": ["a long
         snout"]})``.
 
-        model: an open_clip name (pretrained: its weights, by default OpenAI's), hf-hub:ORG/NAME or
+        model: a plain name (pretrained: its weights, by default OpenAI's), hf-hub:ORG/NAME or
         a folder.
         texts: class names; class name -> what it looks like; a text set, or its JSON file.
         templates: "a satellite photo of a {class}.", or several, whose features are averaged.
@@ -140,7 +140,7 @@ class Classifier:
         read."""
         if not isinstance(model, str | EncoderSpec | PhotoEncoder):
             raise UserError(
-                f"model: {model!r}, where an open_clip name, hf-hub:ORG/NAME or a folder is needed"
+                f"model: {model!r}, where a name of a model, hf-hub:ORG/NAME or a folder is needed"
             )
         if isinstance(model, str):
             model = encoder_spec(model, pretrained)

@@ -17,6 +17,7 @@ import typer
 
 from coder_clip.cli.options import app
 from coder_clip.cli.texts import lines_of
+from coder_clip.encoders import families
 from coder_clip.errors import UserError
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from .files import Places
 
 DEFAULT_MODEL = "ViT-B-32"
-MODEL = f"Encoder: an open_clip name, hf-hub:ORG/NAME, or a folder; default: {DEFAULT_MODEL}"
+MODEL = f"Encoder: {families.names()}, or a folder; default: {DEFAULT_MODEL}"
 PANEL = "Your photos (docs/photos.md)"
 
 
@@ -69,9 +70,7 @@ ModelOption = Annotated[
 ]
 PretrainedOption = Annotated[
     str | None,
-    typer.Option(
-        "--pretrained", help="Weights of an open_clip name: a tag or a file; default: openai."
-    ),
+    typer.Option("--pretrained", help="Weights of a plain name: a tag or a file; default: openai."),
 ]
 DatasetOption = Annotated[
     str | None,

@@ -94,19 +94,16 @@ class PhotoEncoder:
         """The loaded encoder. UserError as in ``load_encoder``, and if its files are not those of
         ``metadata``.
         """
-        from coder_clip.encoders.checkpoints import find  # these import open_clip: four seconds
-        from coder_clip.encoders.encoder import load_encoder
+        from coder_clip.encoders.encoder import (
+            load_encoder,  # seconds, also of the family's library
+        )
 
         encoder = load_encoder(self.spec)
         if vars(self).get("metadata", encoder.metadata()) != encoder.metadata():
             raise UserError(
                 f"the files of {self.spec.model} have changed since texts were encoded: start again"
             )
-        source = find(self.spec.model, self.spec.pretrained, True, self.spec.quick_gelu)
-        files = [source.weights]
-        if source.local:
-            files = [p for p in source.weights.parent.rglob("*") if p.is_file()]
-        self.store.remember(self.spec, files, encoder.metadata())
+        self.store.remember(self.spec, encoder.towers.files, encoder.metadata())
         return encoder
 
     @cached_property
@@ -319,10 +316,9 @@ class PhotoEncoder:
 def encoder_spec(
     model: str, pretrained: str | None = None, precision: Precision = "tf32"
 ) -> EncoderSpec:
-    """Read the name of a model: an open_clip name, hf-hub:ORG/NAME, or a folder (also as
-    local-dir:PATH).
+    """Read the name of a model as in a configuration, or a folder.
 
-    pretrained: the tag of an open_clip name's weights, by default "openai", or a checkpoint file.
+    pretrained: the tag of a plain name's weights, by default "openai", or a checkpoint file.
     UserError for a folder that is not there.
     """
     folder = Path(model.removeprefix("local-dir:")).expanduser()

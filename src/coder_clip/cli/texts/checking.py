@@ -14,6 +14,7 @@ from ...errors import UserError
 from ...foundation.artifacts import Paths, read_json
 from ...pipeline.config import Config, load_config
 from ...texts.checks import MAX_SHARED, Fault, check_texts
+from ...texts.english import OWN, use
 from ...texts.kinds import OF_CLASS
 from ...texts.names import plain_name
 from ...texts.sets import ClassTexts, PairSet, TextSet, load_pair_set, read_text_set
@@ -41,6 +42,13 @@ def check(
             help="A model of the configuration, or a folder with one: also compare the texts."
         ),
     ] = None,
+    rules: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Folder with a rules.yaml of your own; default: generator.prompts of --config.",
+        ),
+    ] = None,
     warnings: Annotated[
         bool, typer.Option("--warnings", help=f"List all warnings, not {MOST_WARNINGS} per set.")
     ] = False,
@@ -49,6 +57,11 @@ def check(
 
     Exits with 1 if there are faults. Warnings are what only a reader can judge.
     """
+    use(rules or _rules_of(config))
+    if rules is not None and not (rules / OWN).is_file():
+        raise UserError(
+            f"no {rules / OWN}; 'coder-clip texts prompts {rules}' writes the shipped one"
+        )
     compare = _encoder(encoder, config) if encoder else None
     max_shared = MAX_SHARED
     if files:
@@ -60,6 +73,14 @@ def check(
             max_shared = c.generator.max_shared
     if sum(_reported(checked, compare, max_shared, warnings) for checked in text_sets):
         raise typer.Exit(1)
+
+
+def _rules_of(config: Path) -> Path | None:
+    """The folder of rules of a configuration; None if there is no such file, or it names none."""
+    if not config.is_file():
+        return None
+    generator = load_config(config).generator
+    return None if generator is None else generator.prompts
 
 
 def report(files: Sequence[Path], classes: list[str], max_shared: float) -> int:

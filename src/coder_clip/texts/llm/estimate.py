@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ...errors import UserError
 from ...foundation import terminal
+from ..english import use
 from ..sources import Asked
 from .budget import CostEstimate, amount, total
 from .generate import Generator
@@ -50,6 +51,7 @@ def rows(asked: Iterable[Asked]) -> list[CostRow]:
     for task, pairs, known in asked:
         generator = task.generator
         assert generator is not None, "the configuration requires it"
+        use(generator.prompts)
         counts = generator.texts_per_class.model_dump()
         asking = Generator(generator, task.dataset)
         review = Review.of(generator.answers, task.dataset)

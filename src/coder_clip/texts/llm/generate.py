@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import UserError, one_line
 from ...foundation.progress import progress
+from ..english import own_rules
 from . import answers as form_of
 from . import budget, prompts
 from .budget import Budget, CostEstimate, amount
@@ -297,6 +298,7 @@ def provenance(
     counted: key of an answer -> the kind whose provenance has its tokens and cost; those of this
     kind are added. Kinds that are asked together share their answers, and money counts once.
 
+    rules: language and hash of the project's own rules, if it has them.
     from: per class, the key of the stored answer of each text. common: attributes that many classes
     have, or that are a warning of the check, of classes that would have too few without them.
     asked_with: kinds whose questions asked for this kind too, and whose provenance has the tokens
@@ -324,6 +326,7 @@ def provenance(
         "server": sorted({a.server for a in answers if a.server}),
         "system_fingerprint": sorted({a.fingerprint for a in answers if a.fingerprint}),
         "prompt": prompts.template(kind, generator.prompts).note,
+        "rules": own_rules(),
         "parameters": generator.parameters(0),
         # the first and the last day, or one if these are the same
         "date": " to ".join(dict.fromkeys(days[:1] + days[-1:])),

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ..english import use
 from ..sets import Pair, PairSet
 from ..sources import Made, Task
 from .generate import Generator, provenance
@@ -78,6 +79,7 @@ def _asked(task: Task) -> tuple[GeneratorConfig, list[Item]]:
     """The section ``generator:`` and the items of a task's classes."""
     generator = task.generator
     assert generator is not None, "the configuration requires it"
+    use(generator.prompts)
     kinds = [kind for kind in task.kinds if kind != "one_to_one"]
     counts = generator.texts_per_class.model_dump()
     return generator, class_items(kinds, task.classes, task.templates, counts)

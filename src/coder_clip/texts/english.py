@@ -37,8 +37,9 @@ def plain(text: str) -> str:
 
 
 def stems(text: str) -> list[str]:
-    """The words of a text without determiners before them: singular, in American spelling, numbers
-    in digits.
+    """The words of a text without determiners before them.
+
+    Singular, in American spelling, numbers in digits.
     """
     return list(_stems(text))
 
@@ -54,8 +55,9 @@ def _stems(text: str) -> tuple[str, ...]:
 
 @lru_cache(maxsize=KEPT)
 def same_text(text: str) -> str:
-    """A key shared by texts that say the same in other forms of words; short texts also in another
-    order of words.
+    """A key shared by texts that say the same in other forms of words.
+
+    Short texts also in another order of words.
     """
     e, words = english(), stems(text)
     # few words in any order say the same; of more words the order counts
@@ -65,9 +67,7 @@ def same_text(text: str) -> str:
 
 @lru_cache(maxsize=KEPT)
 def same_name(text: str) -> str:
-    """A key shared by names that differ only in number, spelling, hyphens and the order of
-    words.
-    """
+    """A key shared by names that differ only in number, spelling, hyphens or order of words."""
     e, words = english(), stems(text)
     content = sorted(word for word in words if word not in e.small)
     # a name of small words alone keeps them
@@ -76,8 +76,9 @@ def same_name(text: str) -> str:
 
 @cache
 def _stem(word: str) -> str:
-    """One form for all numbers and spellings of a word. It need not be a word itself ("bu" for
-    "bus"), but singular and plural have the same.
+    """One form for all numbers and spellings of a word.
+
+    It need not be a word itself ("bu" for "bus"), but singular and plural have the same.
     """
     e = english()
     word = str(e.digits.get(word, word))
@@ -206,8 +207,9 @@ class English:
         self.borrowed = set(listed("foreign", "borrowed"))
 
     def itself(self, classes: Sequence[str]) -> re.Pattern[str]:
-        """A pattern of descriptions whose thing is a kind of thing that the classes are, in the
-        group ``kind``: "a white seabird", "a small bird with a long tail".
+        """A pattern of descriptions that name the kind of thing that the classes are.
+
+        The kind is in the group ``kind``: "a white seabird", "a small bird with a long tail".
 
         Such nouns are those that are hardly ever parts of something ("seabird"), and those of the
         groups that a tenth of the classes belong to by their names ("bird" for sparrows).
@@ -299,7 +301,9 @@ class English:
         alone = any(w in self.foreign_alone for w in foreign)
         short = len(words) <= 3
         enough = len(foreign) > 1 or (not named and (alone or short))
-        return foreign[0] if enough else None
+        if not enough:
+            return None
+        return foreign[0]
 
 
 def _marked(text: str) -> bool:
@@ -317,7 +321,9 @@ def graded(adjective: str, end: str) -> str:
         return f"{adjective[:-1]}i{end}"
     # a consonant after a single vowel is doubled: "bigger", "thinner"
     double = re.fullmatch(r"[^aeiou]*[aeiou][bdgmnpt]", adjective) is not None
-    return f"{adjective}{adjective[-1]}{end}" if double else f"{adjective}{end}"
+    if double:
+        return f"{adjective}{adjective[-1]}{end}"
+    return f"{adjective}{end}"
 
 
 def any_of(alternatives: Iterable[str]) -> str:
@@ -332,8 +338,9 @@ class _Rules:
 
 
 def use(folder: Path | None) -> None:
-    """From now on judge texts by the rules of a folder; of None, or without a file there, by the
-    shipped ones.
+    """From now on judge texts by the rules of a folder.
+
+    Of None, or without a file there, by the shipped ones.
 
     folder: ``generator.prompts``. Its language decides what is the same text, so what was compared
     under other rules is forgotten.
@@ -348,8 +355,9 @@ def use(folder: Path | None) -> None:
 
 
 def own_rules() -> dict[str, str]:
-    """The language of a project's rules and the SHA-256 of their file, for provenance; empty for
-    the shipped ones.
+    """The language of a project's rules and the SHA-256 of their file, for provenance.
+
+    Empty for the shipped ones.
     """
     if _Rules.path == SHIPPED:
         return {}
@@ -372,8 +380,8 @@ def english() -> English:
         raise UserError(f"{path} is not YAML in UTF-8 ({one_line(str(error), 100)})") from None
     except re.error as error:
         raise UserError(
-            f"{path}: '{one_line(str(error.pattern), 60)}' is not a pattern ({error.msg}); "
-            "correct it"
+            f"{path}: '{one_line(str(error.pattern), 60)}' is not a pattern ({error.msg}); correct "
+            "it"
         ) from None
     except KeyError as error:
         raise UserError(
@@ -381,6 +389,6 @@ def english() -> English:
         ) from None
     except (AttributeError, TypeError, ValueError):
         raise UserError(
-            f"{path}: a section or list has another form than in the shipped file; "
-            "'coder-clip texts prompts' writes a complete one"
+            f"{path}: a section or list has another form than in the shipped file; 'coder-clip "
+            "texts prompts' writes a complete one"
         ) from None

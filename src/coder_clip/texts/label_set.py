@@ -94,9 +94,7 @@ class Names:
         return sorted(self.texts[kind].get(_key(kind, text), {}))
 
     def having(self, kind: str, text: str, but: str) -> list[str]:
-        """The classes that have a text of a kind, without the class ``but`` and classes of the same
-        name.
-        """
+        """The classes that have a text of a kind, without ``but`` and classes of the same name."""
         return [o for o in self.owners(kind, text) if name_key(o) != name_key(but)]
 
     def named_as(self, attribute: str) -> str:

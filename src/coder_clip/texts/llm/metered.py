@@ -72,8 +72,9 @@ class _Message(BaseModel):
 
 
 class _Completion(BaseModel):
-    """The parts of a chat completion that are read. pydantic bounds nesting and numbers, whatever a
-    server sends.
+    """The parts of a chat completion that are read.
+
+    Pydantic bounds nesting and numbers, whatever a server sends.
     """
 
     message: _Message = Field(validation_alias=AliasPath("choices", 0, "message"))

@@ -121,11 +121,8 @@ def check_texts(
 
 def _of_names(texts: TextSet, classes: Sequence[str] | None) -> Iterator[Fault]:
     """Faults of class names (damaged, unknown, missing, or repeated) and of whole sentences."""
-    # key of a name -> its spellings, in order
-    spellings = defaultdict[str, dict[str, None]](dict)
     for c in texts.classes:
         owner = spaces(c.name)
-        spellings[name_key(c.name)][c.name] = None
         damage = broken(c.name)
         if not owner.strip() or (damage and damage[1] != "no letters"):
             yield Fault(owner, "name", c.name, *(damage or ("form", "no letters")))
@@ -135,12 +132,20 @@ def _of_names(texts: TextSet, classes: Sequence[str] | None) -> Iterator[Fault]:
             wrong = broken(text) or answer_of(text, text, "sentence")
             if wrong:
                 yield Fault(owner, "sentence", text, *wrong)
+    # key of a name -> its spellings, in order
+    spellings = defaultdict[str, dict[str, None]](dict)
+    for c in texts.classes:
+        spellings[name_key(c.name)][c.name] = None
     for same in spellings.values():
         if len(same) > 1:
             first, *others = same
             yield Fault(first, "name", others[0], "classes", "the same class in another spelling")
-    if classes is None:
-        return
+    if classes is not None:
+        yield from _of_other_names(texts, classes)
+
+
+def _of_other_names(texts: TextSet, classes: Sequence[str]) -> Iterator[Fault]:
+    """Faults of class names beside the data set's: missing, unknown, or more often than there."""
     # a data set may have a name several times, and then the file may, too
     wanted = Counter(plain_name(c) for c in classes)
     given = Counter(plain_name(c.name) for c in texts.classes)

@@ -108,6 +108,27 @@ def _engine() -> Any:
     return inflect.engine()
 
 
+def _measure(number: str, unit: str, sized: str) -> re.Pattern[str]:
+    """A pattern of measures: "twenty inches", "5 kg" and "an inch long".
+
+    Not "a 12-inch disc", which people write below photos. The arguments are patterns of words.
+    """
+    # digits, a range of them, or a number in words, but not after "every"
+    amount = rf"(?<!every )(?:\d[\d.,]*(?:\s?(?:-|–|to)\s?\d[\d.,]*)?|\b(?:{number}))"
+    long = r"(?:long|tall|wide|high|deep|thick|across|in (?:length|width|height|diameter|size))"
+    units = rf"(?:{unit}|inche)s?"
+    return re.compile(
+        rf"{amount}(?:\s|(?<=\d)){units}(?!\w)"
+        rf"|{amount}[\s-](?:{units}|foot|feet)[\s-](?:{sized})s?\b"
+        rf"|{amount}-{units}(?=$|[\s,]*(?:and|or|with|of|in)\b)"
+        rf"|\b(?:{number}|\d[\d.,]*)[\s-](?:feet|foot|{units})[\s-]{long}\b"
+        rf"|\b(?:(?:half )?an?|one) (?:foot|{units}) {long}\b"
+        r"|\b(?:many|several|few|dozens of|couple of|hundreds of) "
+        rf"(?:feet|{units}) (?:{long}|of)\b"
+        r"|\bhalf an? (?:inch|meter|metre)\b"
+    )
+
+
 class English:
     """The patterns of a file of rules, such as templates/english.yaml.
 
@@ -141,6 +162,9 @@ class English:
             dict[str, str](pair.split(":") for pair in forms[key].split())
             for key in ("irregular", "american", "digits")
         )
+        self.measure = _measure(
+            *(any_of(listed("measure", key)) for key in ("numbers", "units", "sized"))
+        )
         # "hairless" and "spot free" deny what an encoder reads; "a spotless kitchen" denies nothing
         parts = any_of(listed("negation", "parts"))
         clean = any_of(listed("negation", "clean"))
@@ -158,25 +182,6 @@ class English:
         self.comparative = re.compile(
             rf"(?<!-)\b(?:{more}|{most}|{patterns('comparative', 'alone')})\b(?!-)"
             rf"|{patterns('comparative')}"
-        )
-        number, unit, sized = (
-            any_of(listed("measure", key)) for key in ("numbers", "units", "sized")
-        )
-        # digits, a range of them, or a number in words, but not after "every"
-        amount = rf"(?<!every )(?:\d[\d.,]*(?:\s?(?:-|–|to)\s?\d[\d.,]*)?|\b(?:{number}))"
-        long = r"(?:long|tall|wide|high|deep|thick|across|in (?:length|width|height|diameter|size))"
-        units = rf"(?:{unit}|inche)s?"
-        self.measure = re.compile(
-            # "twenty inches", "5 kg", and "an inch long"; but "a 12-inch disc" is what people write
-            # below photos.
-            rf"{amount}(?:\s|(?<=\d)){units}(?!\w)"
-            rf"|{amount}[\s-](?:{units}|foot|feet)[\s-](?:{sized})s?\b"
-            rf"|{amount}-{units}(?=$|[\s,]*(?:and|or|with|of|in)\b)"
-            rf"|\b(?:{number}|\d[\d.,]*)[\s-](?:feet|foot|{units})[\s-]{long}\b"
-            rf"|\b(?:(?:half )?an?|one) (?:foot|{units}) {long}\b"
-            r"|\b(?:many|several|few|dozens of|couple of|hundreds of) "
-            rf"(?:feet|{units}) (?:{long}|of)\b"
-            r"|\bhalf an? (?:inch|meter|metre)\b"
         )
         unseen = any_of(listed("unseen", "words"))
         self.unseen = re.compile(rf"\b(?:{unseen})s?\b|{patterns('unseen')}")
@@ -285,25 +290,25 @@ class English:
         """
         words: list[str] = re.findall(r"\w+", text.casefold())
         allowed = set(re.findall(r"\w+", names.casefold())) | self.borrowed
-        # accents mean another language, unless the class names have them, too
-        if not named and not self.has_accents and not _marked(names):
-            for word in words:
-                if _marked(word) and allowed.isdisjoint((word, word.removesuffix("s"))):
-                    return word
-        if not named and len(words) > 1 and words[0] in self.foreign_first - allowed:
-            return words[0]
-        foreign = [w for w in words if w in self.foreign_words and w not in allowed]
+        if not named:
+            # accents mean another language, unless the class names have them, too
+            if not self.has_accents and not _marked(names):
+                for word in words:
+                    if _marked(word) and allowed.isdisjoint((word, word.removesuffix("s"))):
+                        return word
+            if len(words) > 1 and words[0] in self.foreign_first - allowed:
+                return words[0]
+        foreign = [w for w in words if w in self.foreign_words - allowed]
         if not foreign:
             return None
         # what is an English word, too, is foreign beside another one
-        foreign += [w for w in words if w in self.foreign_also and w not in allowed]
+        foreign += [w for w in words if w in self.foreign_also - allowed]
+        if len(foreign) > 1:
+            return foreign[0]
         # one foreign word is enough if it is no English word at all, or if the text is short
-        alone = any(w in self.foreign_alone for w in foreign)
-        short = len(words) <= 3
-        enough = len(foreign) > 1 or (not named and (alone or short))
-        if not enough:
-            return None
-        return foreign[0]
+        if not named and (foreign[0] in self.foreign_alone or len(words) <= 3):
+            return foreign[0]
+        return None
 
 
 def _marked(text: str) -> bool:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from ..parts import cells
 from ..parts.table import AVERAGE, Cell, Column, Table
 from ..results import Results
-from .claims import counted, judged, shown_claims, verdict_cell
+from ..verdicts import counted, judged
+from .claims import shown_claims, verdict_cell
 
 SECTION = "Claims"
 ORDER = 20

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..parts import cells, notes
 from ..parts.table import Cell, Column, Table
 from ..results import Results
-from .claims import judged, untested
+from ..verdicts import judged, untested
 
 SECTION = "Claims"
 ORDER = 30

@@ -14,7 +14,8 @@ from ..parts.forest import ForestRow, forest
 from ..parts.style import Drawing, Loader
 from ..parts.table import Cell, Column, Table
 from ..results import Results
-from .claims import counted, forest_row, judged, shown_places, untested, verdict_cell
+from ..verdicts import counted, judged, untested
+from .claims import forest_row, shown_places, verdict_cell
 
 SECTION = "Claims"
 ORDER = 5

@@ -70,7 +70,8 @@ def compare(
         for label, texts in sets:
             sentences = make_sentences(texts, templates)
             for method, number, correct in methods(images, sentences, encoder):
-                names = correct if names is None else names
+                if names is None:
+                    names = correct  # the first row is of names alone
                 accuracy = estimate(correct, groups=images.groups)
                 difference = paired_test(names, correct, groups=images.groups)["difference"]
                 shown = ""

@@ -101,6 +101,7 @@ class FeatureDataset(ImageFiles):
 
     @property
     def grouped_by(self) -> str:
+        """What the near twins were found by: a file of groups, the ids' pattern, or features."""
         if self._groups is not None:
             return "declared"
         if self._pattern is None:

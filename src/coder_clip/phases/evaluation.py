@@ -253,11 +253,12 @@ def _neighbour_tests(neighbours: dict[str, Neighbourhoods], k: int) -> list[dict
     original, coder, *others = neighbours
     pairs = [(original, coder)]  # (before, after)
     for name in others:
-        if name in CONTROLS:
-            if CONTROLS[name] in neighbours:
-                pairs.append((name, CONTROLS[name]))
-        else:
-            pairs.append((name, coder) if name == FEW else (coder, name))
+        if name == FEW:
+            pairs.append((name, coder))  # do all texts do better than few?
+        elif name not in CONTROLS:
+            pairs.append((coder, name))  # does a simple classifier's map do better than CODER?
+        elif CONTROLS[name] in neighbours:
+            pairs.append((name, CONTROLS[name]))  # do texts do better than the control?
     return [
         {"before": before, "after": after, **test}
         for before, after in pairs

@@ -34,7 +34,7 @@ from .answer import answers, overall
 from .exhibits import EXHIBITS, SECTIONS, Exhibit
 from .exhibits.claims import summary
 from .parts.layout import thumbnail
-from .parts.notes import groups_of
+from .parts.notes import source_of_groups
 from .parts.style import Loader
 from .parts.table import Table
 from .results import ResultFile, Results
@@ -273,7 +273,7 @@ def _twins(results: Results) -> str:
         return "; ".join(twins_said(total)) + f" ({len(counts)} data sets together)"
     said = []
     for dataset, numbers in counts.items():
-        source = groups_of(results, dataset)
+        source = source_of_groups(results, dataset)
         how = ""
         if source:
             how = f" ({source})"

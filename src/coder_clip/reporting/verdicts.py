@@ -124,7 +124,7 @@ def _record(results: Results, claim: Claim, dataset: str, model: str) -> dict[st
         "contradicted_by": claim.contradicted,
         "shots": shots,
         "other_shots": "",
-        "groups": notes.groups_of(results, dataset),
+        "groups": notes.source_of_groups(results, dataset),
     }
 
 

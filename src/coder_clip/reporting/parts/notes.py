@@ -23,7 +23,7 @@ def splits(results: Results, datasets: Iterable[str]) -> str:
     return f"Splits: {'; '.join(said)}."
 
 
-def groups_of(results: Results, dataset: str) -> str:
+def source_of_groups(results: Results, dataset: str) -> str:
     """Where the groups of a data set come from, in words; for AVERAGE of each data set.
 
     "" where no two images can be alike, as in drawn data sets.
@@ -51,7 +51,7 @@ def _by_groups(results: Results) -> dict[str, list[str]]:
     """Where groups come from, in words -> data sets."""
     of_source: dict[str, list[str]] = {}
     for dataset in results.datasets:
-        source = groups_of(results, dataset)
+        source = source_of_groups(results, dataset)
         if source:
             of_source.setdefault(source, []).append(dataset)
     return of_source

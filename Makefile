@@ -63,7 +63,7 @@ install: $(VENV)/installed
 remote: $(VENV)/installed
 	@for kind in ssh s3; do \
 	  if grep -qs "url = $$kind://" .dvc/config .dvc/config.local && ! $(BIN)/python -c "import dvc_$$kind" 2>/dev/null; then \
-	    $(INSTALL) --quiet --constraint constraints.txt $(PLUGINS) --editable ".[$$kind]" || exit 1; \
+	    $(INSTALL) --quiet --constraint constraints.txt $(PLUGINS) --editable ".[run,texts,$$kind]" || exit 1; \
 	  fi; \
 	done
 
@@ -124,7 +124,7 @@ $(VENV)/bin/python:
 
 $(VENV)/installed: pyproject.toml $(PACKAGES:=/pyproject.toml) constraints.txt | $(VENV)/bin/python
 	@echo "installing into $(VENV) (a few minutes; README, section Install, has the sizes)"
-	@$(INSTALL) --quiet --constraint constraints.txt $(PLUGINS) --editable .
+	@$(INSTALL) --quiet --constraint constraints.txt $(PLUGINS) --editable '.[run,texts]'
 	@echo $(CURDIR) > $@
 
 $(VENV)/installed-test: pyproject.toml $(PACKAGES:=/pyproject.toml) constraints.txt | $(VENV)/bin/python

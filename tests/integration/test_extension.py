@@ -15,22 +15,37 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from coder_clip.foundation.artifacts import read_tensors
+from tiny_siglip import save_siglip
 from trees import put_all, split_file
 from working_copy import REPO, Work, few_pictures, working_copy
 
 BLOCK = re.compile(r"^```\w+\n# (\S+/\S+\.\w+)\n(.*?)^```$", flags=re.M | re.S)
 BASELINE, EXHIBIT = "baselines/nearest_mean.py", "reporting/exhibits/class_sizes.py"
 SOURCE, PHASE = "texts/sources/plurals.py", "phases/class_share.py"
-ENDS = ("workflow/phases.yaml", "tests/support/trees.py")  # files that a recipe appends to
+FAMILY, TREES = "encoders/families/siglip.py", "tests/support/trees.py"
+ENDS = ("workflow/phases.yaml", TREES)  # files that a recipe appends to
 
 
 def files() -> dict[str, str]:
     """Path -> text of the files that CONTRIBUTING.md prints."""
     found = dict(BLOCK.findall((REPO / "CONTRIBUTING.md").read_text(encoding="utf-8")))
-    assert {BASELINE, EXHIBIT, SOURCE, PHASE} < {
+    assert {BASELINE, EXHIBIT, SOURCE, PHASE, FAMILY} < {
         name.removeprefix("src/coder_clip/") for name in found
     }
     return found
+
+
+def follow(folder: Path, recipes: dict[str, str]) -> None:
+    """Write the files of recipes into a copy of the repository."""
+    for name, text in recipes.items():
+        path = folder / name
+        if name in ENDS:
+            path.write_text(path.read_text(encoding="utf-8") + f"\n{text}", encoding="utf-8")
+            continue
+        assert not path.exists(), f"{name} is there already: a recipe adds a file"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
 
 
 def plant_leaves(root: Path) -> None:
@@ -54,17 +69,10 @@ def extended(tmp_path_factory: pytest.TempPathFactory) -> Work:
         working_copy(tmp_path_factory.mktemp("extended") / "copy", {}).folder, "config/mine.yaml"
     )
     few_pictures(work.folder)
-    for name, text in files().items():
-        path = work.folder / name
-        if name == "tests/support/trees.py":
-            continue  # for the unit tests, which a working copy does not have
-        if name in ENDS:
-            path.write_text(path.read_text(encoding="utf-8") + f"\n{text}", encoding="utf-8")
-            continue
-        assert not path.exists(), f"{name} is there already: a recipe adds a file"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+    # not the trees of the unit tests, which a working copy does not have
+    follow(work.folder, {name: text for name, text in files().items() if name != TREES})
     plant_leaves(work.folder / "data/published")
+    save_siglip(work.folder / "data/siglip")
     work.make()
     return work
 
@@ -125,6 +133,28 @@ def test_a_published_data_set_is_checked_read_and_reported(extended: Work) -> No
     assert "did you mean 'leaves'?" in wrong.stderr
 
 
+def test_an_encoder_runs_through_all_phases_and_is_identified(extended: Work) -> None:
+    """A family that the store, a phase or a check does not ask would give no or wrong features."""
+    rows = pd.read_csv(extended.folder / "results/mine/tables/zero_shot.csv")
+    assert {"mini", "siglip"} == set(rows["model"]) - {"(average)"}
+    assert {"clip", "coder", "coder_rerank"} <= set(rows[rows["model"] == "siglip"]["method"])
+    features, meta = read_tensors(
+        extended.folder / "results/mine/image_features/siglip/leaves/test.safetensors"
+    )
+    assert features["features"].shape == (9, 16)
+    encoder = meta["encoder"]
+    assert (encoder["model"], encoder["image_resize_mode"]) == ("siglip:siglip", "squash")
+    assert len(encoder["weights_sha256"]) == 64
+    certificate = json.loads(
+        result(extended, "certificates/image_features/encode_images/siglip/leaves.json")
+    )
+    assert f"src/coder_clip/{FAMILY}" in certificate["blocks"]
+    assert "data/siglip/model.safetensors" in json.dumps(certificate)
+    assert "siglip:FOLDER" in extended.coder_clip("schema").stdout
+    said = extended.coder_clip("check", "--config", extended.config, check=False)
+    assert "model siglip: siglip:data/siglip, 16 dimensions, on cpu" in said.stdout
+
+
 def test_a_text_source_is_in_configuration_help_docs_and_texts(extended: Work) -> None:
     texts = json.loads(result(extended, "texts/leaves.json"))
     assert [c["synonym"] for c in texts["classes"]] == [["oaks"], ["maples"], ["ginkgos"]]
@@ -160,7 +190,7 @@ def test_a_phase_is_a_command_a_target_and_a_stage_of_dvc(extended: Work) -> Non
     path.write_text(text + "\n# a remark\n", encoding="utf-8")
     assert extended.planned() == {}
     path.write_text(text.replace('"clean"', '"corrected"'), encoding="utf-8")
-    assert extended.planned() == {"count_predictions": 2}
+    assert extended.planned() == {"count_predictions": 4}
     path.write_text(text, encoding="utf-8")
     certificate = json.loads(
         result(extended, "certificates/class_share/count_predictions/mini/leaves.json")

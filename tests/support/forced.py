@@ -192,7 +192,7 @@ def command(job: Any, config: Any) -> str:
 
     text = next(p.commands[job.rule] for p in phases() if job.rule in p.commands)
     names = " ".join(dict.fromkeys(Path(output).stem for output in job.outputs))
-    text = text.removesuffix(" 2> {log}").replace("{params.names}", names)
+    text = text.replace("{params.names}", names)
     text = text.replace("{params.shards}", str(config.features.shards))
     for name, value in job.wildcards.items():
         text = text.replace(f"{{wildcards.{name}}}", value)

@@ -84,7 +84,7 @@ jobs, config = plan(sys.argv[1]).jobs, load_config(sys.argv[1])
 for rule, command in ((r, c) for phase in phases() for r, c in phase.commands.items()):
     for job in (job for job in jobs if job.rule == rule):
         names = " ".join(dict.fromkeys(Path(output).stem for output in job.outputs))
-        line = command.removesuffix(" 2> {log}").replace("{params.names}", names)
+        line = command.replace("{params.names}", names)
         for name, value in job.wildcards.items():
             line = line.replace("{wildcards.%s}" % name, value)
         line = line.replace("{params.shards}", str(config.features.shards))

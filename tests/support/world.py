@@ -62,8 +62,8 @@ SLOTS: dict[
     ),  # a key comes and goes
     # the page shows them in their order
     "sets": (CONFIG, ("sets: [a, b]", "sets: [a]", "sets: [b]", "sets: [b, a]")),
-    "command": ("workflow/phases.yaml", ("--plus 0", "--plus 1")),
-    "same-command": ("workflow/phases.yaml", ("toy page", "toy page --same")),
+    "command": ("workflow/rules/scores.smk", ("--plus 0", "--plus 1")),
+    "same-command": ("workflow/rules/report.smk", ("toy page", "toy page --same")),
 }
 
 

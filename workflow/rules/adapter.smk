@@ -3,7 +3,7 @@
 
 rule fit_adapters:
     input:
-        outdated("fit_adapters"),
+        outdated(),
         PATHS.image_features("{model}", "{dataset}", "shots"),
         PATHS.image_features("{model}", "{dataset}", "val"),
         PATHS.image_features("{model}", "{dataset}", "test"),
@@ -19,14 +19,17 @@ rule fit_adapters:
         ENVIRONMENT
     threads: CONFIG.features.threads
     resources:
-        mem_mb=memory("adapter", "fit_adapters"),
-        runtime=minutes("adapter", "fit_adapters"),
+        mem_mb=memory,
+        runtime=minutes,
     params:
-        job=job("fit_adapters"),
+        job=job(),
     message:
         "{wildcards.shots}-shot adapters on {wildcards.dataset} with {wildcards.model}"
     shell:
-        command("fit_adapters")
+        certify(
+            "coder-clip adapter --model {wildcards.model} "
+            "--dataset {wildcards.dataset} --shots {wildcards.shots}"
+        )
 
 
 rule adapter:

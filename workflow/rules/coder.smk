@@ -3,7 +3,7 @@
 
 rule build_coder:
     input:
-        outdated("build_coder"),
+        outdated(),
         PATHS.text_features("{model}", "{dataset}"),
     output:
         PATHS.coder("{model}", "{dataset}"),
@@ -15,14 +15,16 @@ rule build_coder:
         ENVIRONMENT
     threads: CONFIG.features.threads
     resources:
-        mem_mb=memory("coder", "build_coder"),
-        runtime=minutes("coder", "build_coder"),
+        mem_mb=memory,
+        runtime=minutes,
     params:
-        job=job("build_coder"),
+        job=job(),
     message:
         "CODER of {wildcards.dataset} with {wildcards.model}"
     shell:
-        command("build_coder")
+        certify(
+            "coder-clip coder --model {wildcards.model} --dataset {wildcards.dataset}"
+        )
 
 
 rule coder:

@@ -105,6 +105,7 @@ LOGS = CONFIG.results / "logs"
 BENCHMARKS = CONFIG.results / "benchmarks"
 RESULTS_FOLDER = CONFIG.results
 KNOWN_FOLDERS = known_folders(CONFIG)  # whose files certificates do not name
+ENCODE_IMAGES = ("encode_images", "encode_shard")
 JOB_PROGRAM = "src/coder_clip/cli/job.py"  # certifies what the command of a job writes
 
 
@@ -134,11 +135,12 @@ def review_file(wildcards):
     return [path] if path.is_file() else []
 
 
-def command(rule):
-    """The command of a rule in workflow/phases.yaml, in a process that certifies what it writes."""
-    text = next(p.commands[rule] for p in phase_list.phases() if rule in p.commands)
+def certify(command):
+    """A command of a phase, in a process that certifies what it writes. `phase_list` reads it here,
+    so it is written out: strings one after the other.
+    """
     job = f"python {JOB_PROGRAM} {{params.job:q}}"
-    return " ".join([job, "--inputs {input:q} --outputs {output:q} --", text])
+    return f"{job} --inputs {{input:q}} --outputs {{output:q}} -- {command} 2> {{log}}"
 
 
 def text_encoder_files(wildcards):
@@ -230,17 +232,17 @@ def on_head(rule):
     return "slurm_partition" not in given
 
 
-def on_gpu(rule):
+def on_gpu(wildcards, rulename):
     """1 for jobs on a GPU."""
-    return int(GPUS > 0 or asks_for_gpu(rule))
+    return int(GPUS > 0 or asks_for_gpu(rulename))
 
 
-def encoding_threads(rule):
+def encoding_threads():
     """CPUs of a job that encodes images: its own threads, or those that decode where these are
     more.
     """
-    loaders = work.workers(CONFIG, GPUS > 0 or asks_for_gpu(rule))
-    return max(CONFIG.features.threads, loaders)
+    gpu = GPUS > 0 or any(map(asks_for_gpu, ENCODE_IMAGES))
+    return max(CONFIG.features.threads, work.workers(CONFIG, gpu))
 
 
 def preflight():
@@ -251,8 +253,8 @@ def preflight():
     from coder_clip.preflight.run import before_run
 
     jobs = list(workflow.dag.needrun_jobs())
-    images = ("encode_images", "encode_shard")
-    encodes, opens = (*images, "encode_texts", "encode_pairs"), (*images, "list_images")
+    encodes = (*ENCODE_IMAGES, "encode_texts", "encode_pairs")
+    opens = (*ENCODE_IMAGES, "list_images")
     datasets = {j.wildcards.dataset for j in jobs if j.rule.name in opens}
     models = {j.wildcards.model for j in jobs if j.rule.name in encodes}
     asks = any(j.rule.name in ("generate_texts", "generate_pairs") for j in jobs)
@@ -290,16 +292,19 @@ def stop_without_network():
     )
 
 
-def need(phase, rule, wildcards):
+def need(name, wildcards):
     """Memory and time of one job of a rule; less time if the profile requests a GPU for it."""
-    return work.need(CONFIG, phase, asks_for_gpu(rule), **dict(wildcards.items()))
+    phase = next(p.name for p in phase_list.phases() if name in p.commands)
+    if name == "merge_shards":  # encodes nothing
+        phase = "merge"
+    return work.need(CONFIG, phase, asks_for_gpu(name), **dict(wildcards.items()))
 
 
-def memory(phase, rule):
+def memory(wildcards, attempt, rulename):
     """MB of a job; more with every attempt."""
-    return lambda wildcards, attempt: need(phase, rule, wildcards).mem_mb * attempt
+    return need(rulename, wildcards).mem_mb * attempt
 
 
-def minutes(phase, rule):
+def minutes(wildcards, attempt, rulename):
     """Time limit of a job; longer with every attempt."""
-    return lambda wildcards, attempt: need(phase, rule, wildcards).minutes * attempt
+    return need(rulename, wildcards).minutes * attempt

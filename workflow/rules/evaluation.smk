@@ -3,7 +3,7 @@
 
 rule evaluate:
     input:
-        outdated("evaluate"),
+        outdated(),
         PATHS.image_features("{model}", "{dataset}", "test"),
         PATHS.text_features("{model}", "{dataset}"),
         lambda w: (PATHS.coder(w.model, w.dataset) if w.dataset in WITH_TEXTS else []),
@@ -20,14 +20,17 @@ rule evaluate:
         ENVIRONMENT
     threads: CONFIG.features.threads
     resources:
-        mem_mb=memory("evaluation", "evaluate"),
-        runtime=minutes("evaluation", "evaluate"),
+        mem_mb=memory,
+        runtime=minutes,
     params:
-        job=job("evaluate"),
+        job=job(),
     message:
         "evaluation of {wildcards.dataset} with {wildcards.model}"
     shell:
-        command("evaluate")
+        certify(
+            "coder-clip evaluation --model {wildcards.model} "
+            "--dataset {wildcards.dataset}"
+        )
 
 
 rule evaluation:

@@ -7,7 +7,7 @@ if CONFIG.features.shards == 1:
 
     rule encode_images:
         input:
-            outdated("encode_images"),
+            outdated(),
             PATHS.manifest("{dataset}"),
             encoder_files,
             fetched_weights,
@@ -21,23 +21,26 @@ if CONFIG.features.shards == 1:
             BENCHMARKS / "image_features/{model}/{dataset}.tsv"
         conda:
             ENVIRONMENT
-        threads: encoding_threads("encode_images")
+        threads: encoding_threads()
         resources:
-            mem_mb=memory("image_features", "encode_images"),
-            runtime=minutes("image_features", "encode_images"),
-            on_gpu=on_gpu("encode_images"),
+            mem_mb=memory,
+            runtime=minutes,
+            on_gpu=on_gpu,
         params:
-            job=job("encode_images"),
+            job=job(),
         message:
             "image features of {wildcards.dataset} with {wildcards.model}"
         shell:
-            command("encode_images")
+            certify(
+                "coder-clip image-features --model {wildcards.model} "
+                "--dataset {wildcards.dataset}"
+            )
 
 else:
 
     rule encode_shard:
         input:
-            outdated("encode_shard"),
+            outdated(),
             PATHS.manifest("{dataset}"),
             encoder_files,
             fetched_weights,
@@ -54,22 +57,26 @@ else:
             BENCHMARKS / "image_features/{model}/{dataset}.{shard}-of-{shards}.tsv"
         conda:
             ENVIRONMENT
-        threads: encoding_threads("encode_shard")
+        threads: encoding_threads()
         resources:
-            mem_mb=memory("image_features", "encode_shard"),
-            runtime=minutes("image_features", "encode_shard"),
-            on_gpu=on_gpu("encode_shard"),
+            mem_mb=memory,
+            runtime=minutes,
+            on_gpu=on_gpu,
         params:
-            job=job("encode_shard"),
+            job=job(),
         message:
             "image features of {wildcards.dataset} with {wildcards.model},"
             " shard {wildcards.shard} of {wildcards.shards}"
         shell:
-            command("encode_shard")
+            certify(
+                "coder-clip image-features --model {wildcards.model} "
+                "--dataset {wildcards.dataset} --shard {wildcards.shard} "
+                "--shards {wildcards.shards}"
+            )
 
     rule merge_shards:
         input:
-            outdated("merge_shards"),
+            outdated(),
             [
                 PATHS.image_shard(
                     "{model}", "{dataset}", s, shard, CONFIG.features.shards
@@ -86,15 +93,18 @@ else:
         conda:
             ENVIRONMENT
         resources:
-            mem_mb=memory("merge", "merge_shards"),
-            runtime=minutes("merge", "merge_shards"),
+            mem_mb=memory,
+            runtime=minutes,
         params:
             shards=CONFIG.features.shards,
-            job=job("merge_shards"),
+            job=job(),
         message:
             "image features of {wildcards.dataset} with {wildcards.model}: merge"
         shell:
-            command("merge_shards")
+            certify(
+                "coder-clip merge-shards --model {wildcards.model} "
+                "--dataset {wildcards.dataset} --shards {params.shards}"
+            )
 
 
 rule image_features:

@@ -3,7 +3,7 @@
 
 rule confusable_pairs:
     input:
-        outdated("confusable_pairs"),
+        outdated(),
         lambda w: PATHS.image_features(
             CONFIG.text_encoder(),
             w.dataset,
@@ -23,16 +23,16 @@ rule confusable_pairs:
         mem_mb=lambda w, attempt: 4000 * attempt,
         runtime=lambda w, attempt: 30 * attempt,
     params:
-        job=job("confusable_pairs"),
+        job=job(),
     message:
         "pairs of {wildcards.dataset} that stage one can confuse"
     shell:
-        command("confusable_pairs")
+        certify("coder-clip confusable-pairs --dataset {wildcards.dataset}")
 
 
 rule generate_pairs:
     input:
-        outdated("generate_pairs"),
+        outdated(),
         PATHS.manifest("{dataset}"),
         PATHS.confusable_pairs("{dataset}"),
         review=review_file,
@@ -50,16 +50,16 @@ rule generate_pairs:
         mem_mb=1000,
         runtime=1440,
     params:
-        job=job("generate_pairs"),
+        job=job(),
     message:
         "one-to-one texts of {wildcards.dataset} from a language model"
     shell:
-        command("generate_pairs")
+        certify("coder-clip generate-pairs --dataset {wildcards.dataset}")
 
 
 rule pair_texts:
     input:
-        outdated("pair_texts"),
+        outdated(),
         PATHS.manifest("{dataset}"),
         PATHS.confusable_pairs("{dataset}"),
         lambda w: (
@@ -80,16 +80,16 @@ rule pair_texts:
         mem_mb=1000,
         runtime=10,
     params:
-        job=job("pair_texts"),
+        job=job(),
     message:
         "one-to-one texts of {wildcards.dataset}"
     shell:
-        command("pair_texts")
+        certify("coder-clip pair-texts --dataset {wildcards.dataset}")
 
 
 rule encode_pairs:
     input:
-        outdated("encode_pairs"),
+        outdated(),
         PATHS.manifest("{dataset}"),
         PATHS.one_to_one_texts("{dataset}"),
         encoder_files,
@@ -104,15 +104,18 @@ rule encode_pairs:
         ENVIRONMENT
     threads: CONFIG.features.threads
     resources:
-        mem_mb=memory("one_to_one", "encode_pairs"),
-        runtime=minutes("one_to_one", "encode_pairs"),
-        on_gpu=on_gpu("encode_pairs"),
+        mem_mb=memory,
+        runtime=minutes,
+        on_gpu=on_gpu,
     params:
-        job=job("encode_pairs"),
+        job=job(),
     message:
         "one-to-one features of {wildcards.dataset} with {wildcards.model}"
     shell:
-        command("encode_pairs")
+        certify(
+            "coder-clip pair-features --model {wildcards.model} "
+            "--dataset {wildcards.dataset}"
+        )
 
 
 rule one_to_one:

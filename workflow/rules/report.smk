@@ -32,7 +32,7 @@ TEXT_FEATURES = expand(
 
 rule tables:
     input:
-        outdated("tables"),
+        outdated(),
         RESULTS,
         MANIFESTS,
         TEST_FEATURES,  # for the reasons of errors; they name the encoder
@@ -59,16 +59,16 @@ rule tables:
         mem_mb=2000,
         runtime=10,
     params:
-        job=job("tables"),
+        job=job(),
     message:
         "tables"
     shell:
-        command("tables")
+        certify("coder-clip table")
 
 
 rule figures_of_results:
     input:
-        outdated("figures_of_results"),
+        outdated(),
         RESULTS,
     output:
         drawn(FIGURES, DRAWN_FROM_RESULTS),
@@ -83,17 +83,17 @@ rule figures_of_results:
         mem_mb=2000,
         runtime=10,
     params:
-        job=job("figures_of_results"),
+        job=job(),
         names=" ".join(DRAWN_FROM_RESULTS),
     message:
         "figures"
     shell:
-        command("figures_of_results")
+        certify("coder-clip figure {params.names}")
 
 
 rule figures_of_images:
     input:
-        outdated("figures_of_images"),
+        outdated(),
         RESULTS,
     output:
         drawn(FIGURES, SHOW_IMAGES),
@@ -108,17 +108,17 @@ rule figures_of_images:
         mem_mb=2000,
         runtime=10,
     params:
-        job=job("figures_of_images"),
+        job=job(),
         names=" ".join(SHOW_IMAGES),
     message:
         "figures that show images"
     shell:
-        command("figures_of_images")
+        certify("coder-clip figure {params.names}")
 
 
 rule page:
     input:
-        outdated("page"),
+        outdated(),
         RESULTS,
         MANIFESTS,
         expand(PATHS.texts("{dataset}"), dataset=DATASETS),
@@ -151,11 +151,11 @@ rule page:
         mem_mb=2000,
         runtime=10,
     params:
-        job=job("page"),
+        job=job(),
     message:
         "report"
     shell:
-        command("page")
+        certify("coder-clip report")
 
 
 rule figures:

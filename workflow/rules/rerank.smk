@@ -3,7 +3,7 @@
 
 rule rerank_top:
     input:
-        outdated("rerank_top"),
+        outdated(),
         lambda w: (
             PATHS.image_features(w.model, w.dataset, "val")
             if CONFIG.has_val(w.dataset)
@@ -25,14 +25,16 @@ rule rerank_top:
         ENVIRONMENT
     threads: CONFIG.features.threads
     resources:
-        mem_mb=memory("rerank", "rerank_top"),
-        runtime=minutes("rerank", "rerank_top"),
+        mem_mb=memory,
+        runtime=minutes,
     params:
-        job=job("rerank_top"),
+        job=job(),
     message:
         "rerank of {wildcards.dataset} with {wildcards.model}"
     shell:
-        command("rerank_top")
+        certify(
+            "coder-clip rerank --model {wildcards.model} --dataset {wildcards.dataset}"
+        )
 
 
 rule rerank:

@@ -3,7 +3,7 @@
 
 rule encode_texts:
     input:
-        outdated("encode_texts"),
+        outdated(),
         PATHS.manifest("{dataset}"),
         PATHS.texts("{dataset}"),
         encoder_files,
@@ -18,15 +18,18 @@ rule encode_texts:
         ENVIRONMENT
     threads: CONFIG.features.threads
     resources:
-        mem_mb=memory("text_features", "encode_texts"),
-        runtime=minutes("text_features", "encode_texts"),
-        on_gpu=on_gpu("encode_texts"),
+        mem_mb=memory,
+        runtime=minutes,
+        on_gpu=on_gpu,
     params:
-        job=job("encode_texts"),
+        job=job(),
     message:
         "text features of {wildcards.dataset} with {wildcards.model}"
     shell:
-        command("encode_texts")
+        certify(
+            "coder-clip text-features --model {wildcards.model} "
+            "--dataset {wildcards.dataset}"
+        )
 
 
 rule text_features:

@@ -3,7 +3,7 @@
 
 rule list_images:
     input:
-        outdated("list_images"),
+        outdated(),
         fetched_images,
         corrections_file,
     output:
@@ -18,16 +18,16 @@ rule list_images:
         mem_mb=lambda w, attempt: 1000 * attempt,
         runtime=lambda w, attempt: 60 * attempt,
     params:
-        job=job("list_images"),
+        job=job(),
     message:
         "images of {wildcards.dataset}"
     shell:
-        command("list_images")
+        certify("coder-clip manifest --dataset {wildcards.dataset}")
 
 
 rule generate_texts:
     input:
-        outdated("generate_texts"),
+        outdated(),
         PATHS.manifest("{dataset}"),
         text_encoder_files,
         fetched_weights,
@@ -46,16 +46,16 @@ rule generate_texts:
         mem_mb=4000,
         runtime=1440,
     params:
-        job=job("generate_texts"),
+        job=job(),
     message:
         "texts of {wildcards.dataset} from the sources that the configuration names"
     shell:
-        command("generate_texts")
+        certify("coder-clip generate-texts --dataset {wildcards.dataset}")
 
 
 rule text_set:
     input:
-        outdated("text_set"),
+        outdated(),
         PATHS.manifest("{dataset}"),
         lambda w: CONFIG.datasets[w.dataset].text_files(w.dataset),
         lambda w: (
@@ -76,11 +76,11 @@ rule text_set:
         mem_mb=lambda w, attempt: 1000 * attempt,
         runtime=lambda w, attempt: 10 * attempt,
     params:
-        job=job("text_set"),
+        job=job(),
     message:
         "texts of {wildcards.dataset}"
     shell:
-        command("text_set")
+        certify("coder-clip texts --dataset {wildcards.dataset}")
 
 
 rule manifest:

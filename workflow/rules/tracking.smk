@@ -11,12 +11,17 @@ from snakemake.io import flag
 PLANNING = plan.PLAN in os.environ  # only to list all jobs
 COUNTS = "time_counts"
 ALL_JOBS = []
+# function of `outdated` or `job` -> name of the rule, when all rules are known
+RULE_OF = {}
 
 
 def list_jobs():
     """Call it at the end of the Snakefile, when all rules are known. On a node only the jobs that
     it was given run.
     """
+    for known in workflow.rules:
+        functions = [item for item in (*known.input, *known.params) if callable(item)]
+        RULE_OF.update({f: known.name for f in functions if f in RULE_OF})
     if workflow.is_main_process:
         by_name = {known.name: getattr(rules, known.name) for known in workflow.rules}
         ALL_JOBS.extend(plan.jobs_of(by_name, CONSTRAINTS))
@@ -44,7 +49,7 @@ inputflags:
     timeless,
 
 
-def outdated(name):
+def outdated():
     """Inputs by which Snakemake knows that a job must run. They come first, because of equal inputs
     the first counts.
     """
@@ -54,18 +59,22 @@ def outdated(name):
             workflow.is_main_process and not ALL_JOBS
         ):  # the jobs are being listed
             return []
-        files = judged().get(rerun.job_name(name, wildcards), {rerun.MARK: False})
+        job = rerun.job_name(RULE_OF[inputs], wildcards)
+        files = judged().get(job, {rerun.MARK: False})
         return [
             flag(file, COUNTS) if counts else file for file, counts in files.items()
         ]
 
+    RULE_OF[inputs] = ""
     return inputs
 
 
-def job(name):
+def job():
     """A job's rule and wildcards, for its process."""
 
     def named(wildcards):
-        return json.dumps({"rule": name, "wildcards": dict(wildcards.items())})
+        about = {"rule": RULE_OF[named], "wildcards": dict(wildcards.items())}
+        return json.dumps(about)
 
+    RULE_OF[named] = ""
     return named

@@ -3,7 +3,7 @@
 
 rule classify:
     input:
-        outdated("classify"),
+        outdated(),
         lambda w: (
             PATHS.image_features(w.model, w.dataset, "val")
             if CONFIG.has_val(w.dataset)
@@ -23,14 +23,17 @@ rule classify:
         ENVIRONMENT
     threads: CONFIG.features.threads
     resources:
-        mem_mb=memory("zero_shot", "classify"),
-        runtime=minutes("zero_shot", "classify"),
+        mem_mb=memory,
+        runtime=minutes,
     params:
-        job=job("classify"),
+        job=job(),
     message:
         "zero-shot on {wildcards.dataset} with {wildcards.model}"
     shell:
-        command("classify")
+        certify(
+            "coder-clip zero-shot --model {wildcards.model} "
+            "--dataset {wildcards.dataset}"
+        )
 
 
 rule zero_shot:

@@ -11,9 +11,9 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-import huggingface_hub
 import torch
 import torch.nn.functional as F
+from huggingface_hub import constants
 from torch import Tensor, nn
 
 from ..errors import UserError, nearest
@@ -251,7 +251,7 @@ def load_encoder(spec: EncoderSpec, offline: bool | None = None) -> Encoder:
         raise UserError("precision fp64: Apple's GPU has no float64; use device: cpu")
     if device.type == "cpu":
         memory.keep()
-    offline = huggingface_hub.constants.HF_HUB_OFFLINE if offline is None else offline
+    offline = constants.HF_HUB_OFFLINE if offline is None else offline
     towers: Towers = families.of(spec.model).call("load", spec, offline)
     for file in towers.files:
         evidence.reading(file)  # libraries read some of them in compiled code

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import huggingface_hub
+from huggingface_hub import constants
 
 from ..errors import UserError, one_line
 
@@ -105,7 +106,7 @@ def hub_problem(repository: str, needs: str = "") -> str:
 
     needs: a file that the repository must have; "": no special file. Asks for the headers of one
     small file, with the user's token."""
-    endpoint = huggingface_hub.constants.ENDPOINT
+    endpoint = constants.ENDPOINT
     answer = _headers(f"{endpoint}/{repository}/resolve/main/{needs or ANY}")
     if isinstance(answer, str):
         return f"{endpoint} cannot be reached ({answer}): {elsewhere(repository)}"
@@ -149,7 +150,7 @@ def download_problem(error: BaseException) -> str:
     """A message with advice if a download ended because of a full disk or a missing permission to
     write; "" for other errors.
     """
-    cache = huggingface_hub.constants.HF_HUB_CACHE
+    cache = constants.HF_HUB_CACHE
     numbers = {cause.errno for cause in _causes(error) if isinstance(cause, OSError)}
     # the first error of two may have been dropped, so the free space is looked at, too
     if not numbers.isdisjoint((errno.ENOSPC, errno.EDQUOT)) or _free(cache) < FULL:
@@ -207,7 +208,6 @@ def _headers(url: str) -> Any:
 @contextlib.contextmanager
 def hub(offline: bool) -> Iterator[None]:
     """Set the hub's offline switch, which libraries read at every call."""
-    constants = huggingface_hub.constants
     before = constants.HF_HUB_OFFLINE
     constants.HF_HUB_OFFLINE = offline
     try:

@@ -318,7 +318,7 @@ def drawing_key(dataset: Any) -> str:
     for cls in type(dataset).__mro__:
         path = f"{PACKAGE.parent.name}/{cls.__module__.replace('.', '/')}.py"
         roots += [(path, cls.__qualname__), (path, f"{cls.__qualname__}.image()")]
-    code = Code(PACKAGE.parent).closure(roots, static=True)
+    code = Code(PACKAGE.parent, PACKAGE.name).closure(roots, static=True)
     return json.dumps({**versions, "code": _same_code(code)}, sort_keys=True)
 
 
@@ -330,7 +330,8 @@ def makers(family: families.Family, kind: str) -> list[tuple[str, str]]:
 
 
 # As it is now, at import, and not when features are stored: a file can change while weights load.
-_NOW = Code(PACKAGE.parent)
+# in an installed package the folder above is that of all packages, torch too
+_NOW = Code(PACKAGE.parent, PACKAGE.name)
 _CODE = {
     (family.name, kind): _NOW.closure(makers(family, kind), static=True)
     for family in families.FAMILIES.values()

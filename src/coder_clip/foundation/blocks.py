@@ -322,10 +322,14 @@ def _first_line(node: ast.stmt) -> int:
 
 
 class Code:
-    """The code of a program as it is now, read once. source: the folder src."""
+    """The code of a program as it is now, read once.
 
-    def __init__(self, source: Path) -> None:
-        self._source = source
+    source: the folder src. package: the only one that counts, where the folder is that of all
+    installed packages; "": all packages of the folder.
+    """
+
+    def __init__(self, source: Path, package: str = "") -> None:
+        self._source, self._package = source, package
         self._modules: dict[str, Module] = {}
         self._paths: dict[str, str] = {}  # dotted name -> path, "" for other programs' modules
 
@@ -342,6 +346,8 @@ class Code:
 
     def path(self, dotted: str) -> str:
         """Path of a module by its dotted name; "" if it is not of this program."""
+        if self._package and dotted.partition(".")[0] != self._package:
+            return ""
         if dotted not in self._paths:
             below = self._source.joinpath(*dotted.split("."))
             files = (below / "__init__.py", below.with_name(f"{below.name}.py"))

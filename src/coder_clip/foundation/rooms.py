@@ -1,4 +1,4 @@
-"""Parts of the repository that may be missing; what they offer then says so in one line."""
+"""Parts and packages that may be missing; what they offer then says so in one line."""
 
 from __future__ import annotations
 
@@ -63,6 +63,28 @@ DRAWN = Room(
     "src/coder_clip/datasets/drawn",
 )
 PREFLIGHT = Room("the check before a run", "coder_clip.preflight.run", "src/coder_clip/preflight")
+
+
+# extra of pyproject.toml -> modules of the packages that only it installs
+EXTRAS = {
+    "run": (
+        *("snakemake", "snakemake_interface_logger_plugins", "dvc", "dvc_data", "dvc_objects"),
+        *("pandas", "pyarrow", "sklearn", "threadpoolctl", "scipy", "matplotlib", "jinja2"),
+    ),
+    "texts": ("openai", "inflect", "spellchecker"),
+}
+
+
+def extra_advice(module: str | None) -> str:
+    """How to install a module that is missing; "" for a module that no extra brings."""
+    package = (module or "").partition(".")[0]
+    for extra, modules in EXTRAS.items():
+        if package in modules:
+            return (
+                f"{package} is not installed: pip install '.[{extra}]' in a clone of coder-clip "
+                "('make install' installs everything)"
+            )
+    return ""
 
 
 def photos(command: str) -> Room:

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 
 from ..errors import UserError
+from . import rooms
 
 WIDTH = 100_000  # wider than any terminal: a row is one line, to scroll, and for programs to read
 
@@ -82,6 +83,12 @@ def one_line_errors() -> Iterator[None]:
         # one line, whatever line breaks the message holds
         line = " ".join(part.strip() for part in str(error).splitlines())
         print(f"coder-clip: error: {line}", file=sys.stderr)
+        sys.exit(1)
+    except ModuleNotFoundError as error:
+        advice = rooms.extra_advice(error.name)
+        if not advice:
+            raise
+        print(f"coder-clip: error: {advice}", file=sys.stderr)
         sys.exit(1)
     except OSError as error:
         # only what the user can repair is a message; any other error keeps its traceback

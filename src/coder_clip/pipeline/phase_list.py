@@ -1,8 +1,9 @@
-"""The list of phases, workflow/phases.yaml."""
+"""The list of phases, workflow/phases.yaml, and their commands, which stand in workflow/rules."""
 
 from __future__ import annotations
 
 import importlib
+import re
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +16,9 @@ from ..foundation.yaml_file import read_yaml
 
 FILE = Path("workflow/phases.yaml")
 COUNTS = ("shots", "shard", "shards")  # options that are numbers
+# a rule of a file, and the text of its command: strings one after the other
+RULE = re.compile(r"^ *rule (\w+):\n(.*?)(?=^ *rule |\Z)", flags=re.M | re.S)
+COMMAND = re.compile(r"\bcertify\(\s*((?:\"[^\"]*\"\s*)+)\)")
 OF_THIS_CODE = Path(__file__).parents[3] / FILE
 
 
@@ -88,16 +92,18 @@ class Call:
 
 
 def phases(file: Path = FILE) -> tuple[Phase, ...]:
-    """All phases in order. UserError if the file is missing or incomplete."""
+    """All phases in order. UserError if a file is missing or incomplete."""
     try:
-        return _phases(file.resolve(), file.stat().st_mtime_ns)
+        rules = sorted((file.parent / "rules").glob("*.smk"))
+        times = tuple(path.stat().st_mtime_ns for path in (file, *rules))
+        return _phases(file.resolve(), times)
     except OSError as error:
         raise UserError(f"no {FILE} here; run this in the folder of the Snakefile") from error
 
 
 @cache
-def _phases(file: Path, _: int) -> tuple[Phase, ...]:
-    """Read the list. The second argument, the file's time, only makes the cache read it again."""
+def _phases(file: Path, _: tuple[int, ...]) -> tuple[Phase, ...]:
+    """Read the list. The second argument, times of files, only makes the cache read them again."""
     try:
         listed = read_yaml(file)["phases"]
         return tuple(
@@ -106,10 +112,19 @@ def _phases(file: Path, _: int) -> tuple[Phase, ...]:
                 phase["target"],
                 tuple(phase["makes"]),
                 tuple(phase.get("keeps", ())),
-                # long commands are folded over several lines in the file
-                {rule: " ".join(command.split()) for rule, command in phase["rules"].items()},
+                _commands(file.parent / f"rules/{name}.smk"),
             )
             for name, phase in listed.items()
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{file} cannot be read: {one_line(error)}") from error
+
+
+def _commands(file: Path) -> dict[str, str]:
+    """Rule -> command, of the rules in a file that certify what they write."""
+    commands = {}
+    for rule, body in RULE.findall(file.read_text(encoding="utf-8")):
+        found = COMMAND.search(body)
+        if found:
+            commands[rule] = "".join(re.findall(r'"([^"]*)"', found[1]))
+    return commands

@@ -26,10 +26,13 @@ def outcome(rows: pd.DataFrame) -> list[str]:
     better than, and what not; none without such comparisons. rows: the model's records over all
     data sets.
     """
-    by_texts = rows[
-        (rows["after"] == "coder") & (rows["measure"] == KNN) & rows["difference"].notna()
-    ]
     said: dict[str, list[str]] = {"shown": [], "open": [], "contradicted": []}
+    by_texts = rows[
+        (rows["after"] == "coder")
+        & (rows["measure"] == KNN)
+        & rows["difference"].notna()
+        & rows["verdict"].isin(said.keys())  # a mean of two data sets is not judged
+    ]
     # the largest differences first
     for r in by_texts.sort_values("difference", ascending=False).to_dict("records"):
         mark = CONTESTED if contested(r["verdict"], r["p_holm"]) else ""

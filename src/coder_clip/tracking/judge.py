@@ -233,12 +233,12 @@ def _why_not(job: Job) -> str:
 
 
 def _pattern(job: Job) -> str:
-    """Regular expression of a job's command: as in workflow/phases.yaml, with the job's wildcards.
+    """Regular expression of a job's command: as in workflow/rules, with the job's wildcards.
 
     Each ``{params.name}`` fits any text, because inputs and outputs decide these parameters.
     """
     command = next(p.commands[job.rule] for p in phase_list.phases() if job.rule in p.commands)
-    pattern = re.escape(command.removesuffix(" 2> {log}"))
+    pattern = re.escape(command)
     for name, value in job.wildcards.items():
         pattern = pattern.replace(re.escape(f"{{wildcards.{name}}}"), re.escape(value))
     # re.escape has turned "{params.name}" into "\{params\.name\}"

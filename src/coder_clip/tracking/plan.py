@@ -15,10 +15,12 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from ..errors import UserError, one_line
+from ..foundation import rooms
 from ..foundation.reads import ABSENT, keys_behind, lookup
 from ..pipeline.phase_list import phases
 from .certificates import FOLDER, Job, read
@@ -116,6 +118,8 @@ def plan(config: str | Path, keys: Iterable[str] = ()) -> Plan:
     keys: configuration keys to look up, besides the keys that certificates here name. UserError
     with Snakemake's message if Snakemake cannot read the Snakefile.
     """
+    if find_spec("snakemake") is None:
+        raise UserError(rooms.extra_advice("snakemake"))
     command = [sys.executable, "-m", "snakemake", "--list-rules", "--nolock", "--quiet", "all"]
     with tempfile.NamedTemporaryFile("w+", prefix="coder-clip-plan-", encoding="utf-8") as file:
         # the keys are line one, and Snakemake adds the plan as line two

@@ -124,13 +124,14 @@ class Workspace:
             stated = [self.judge.certificate(job) for job in jobs]
             certificates = [c for c in stated if c is not None]
             if jobs and len(certificates) == len(jobs):
-                found[phase.name] = self._use_of(certificates)
+                found[phase.name] = self._use_of(phase.name, certificates)
             elif jobs and PHASES in _deps(entries.get(phase.name, {})):
                 found[phase.name] = self._use_in(entries[phase.name])
         return found
 
-    def _use_of(self, certificates: list[Certificate]) -> Use:
-        files, keys = {PHASES}, set[str]()
+    def _use_of(self, name: str, certificates: list[Certificate]) -> Use:
+        rules = FILE.parent / f"rules/{name}.smk"  # has the commands
+        files, keys = {PHASES, rules.as_posix()}, set[str]()
         for stated in certificates:
             read = [path for path, sha in stated.files.items() if sha != PRESENT]
             files |= {*stated.inputs, *stated.blocks, *read}

@@ -365,7 +365,7 @@ def _job(phase: Phase, stated: Certificate) -> Job | None:
     command = phase.commands.get(stated.rule, "") if isinstance(stated.rule, str) else ""
     if not command or len(stated.command) > COMMAND:
         return None
-    pattern = re.escape(command.removesuffix(" 2> {log}"))
+    pattern = re.escape(command)
     for name in dict.fromkeys(re.findall(r"{wildcards\.(\w+)}", command)):
         place = re.escape(f"{{wildcards.{name}}}")
         pattern = pattern.replace(place, rf"(?P<{name}>\S+)", 1).replace(place, f"(?P={name})")

@@ -64,7 +64,7 @@ def test_a_model_in_another_folder_is_read_and_not_for_git(
     elsewhere = tmp_path / "weights.bin"
     shutil.move(toy / "data/weights.bin", elsewhere)
     named = str(elsewhere) if place == "absolute" else os.path.relpath(elsewhere, toy.folder)
-    toy.edit("workflow/features.smk", "data/weights.bin", named)
+    toy.edit("workflow/rules/features.smk", "data/weights.bin", named)
     toy.edit("src/toy/feature.py", "data/weights.bin", named)
     said = toy.snakemake()
     shared = "git add dvc.lock dvc.yaml src/toy/feature.py"  # dvc.yaml names what jobs read
@@ -153,7 +153,7 @@ def test_results_in_another_folder_are_recorded(toy: Project) -> None:
 def test_a_renamed_output_is_recorded(toy: Project) -> None:
     """A developer was told that dvc.yaml names an output that its phase does not make."""
     texts = toy.entries("texts")
-    for name in ("phases.yaml", "features.smk", "scores.smk"):
+    for name in ("phases.yaml", "rules/features.smk", "rules/scores.smk"):
         path = toy / "workflow" / name
         text = path.read_text().replace("/features/", "/vectors/")
         path.write_text(text.replace("makes: [features]", "makes: [vectors]"))

@@ -160,5 +160,6 @@ def test_paths_of_a_hostile_lock_are_not_described(toy: Project) -> None:
     toy.run("coder-clip", "record", ok=False)
     stage = yaml.safe_load((toy / "dvc.yaml").read_text())["stages"]["scores"]
     named = [path for path in stage["deps"] if not path.startswith(("src/toy/", "results/"))]
-    assert set(named) == {"workflow/phases.yaml", "config/reproduce.yaml"}
+    rules = "workflow/rules/scores.smk"
+    assert set(named) == {"workflow/phases.yaml", rules, "config/reproduce.yaml"}
     assert stage["params"] == [{"config/reproduce.yaml": ["threshold"]}]

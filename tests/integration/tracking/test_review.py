@@ -157,7 +157,7 @@ HOSTILE = {
         "sets: [a]\nresults: ../..\n"
     ),
     "outputs outside": lambda f: (f / "workflow/phases.yaml").write_text(
-        "phases: {texts: {target: texts, makes: [../../..], rules: {text: toy text}}}\n"
+        "phases: {texts: {target: texts, makes: [../../..]}}\n"
     ),
     "a configuration that is a link": lambda f: (
         (f / "config/reproduce.yaml").unlink()

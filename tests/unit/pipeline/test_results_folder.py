@@ -13,10 +13,11 @@ from coder_clip.pipeline.results_folder import OWN, misplaced
 
 PHASES = """
 phases:
-  report: {target: report_page, makes: [tables, metrics.json], keeps: [tables, metrics.json], rules: {}}
+  report: {target: report_page, makes: [tables, metrics.json], keeps: [tables, metrics.json]}
 """
 FILES = (
     "workflow/phases.yaml",
+    "workflow/rules/report.smk",
     "Snakefile",
     "thesis/chapter/one.tex",
     "results/tables/main.csv",

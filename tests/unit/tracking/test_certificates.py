@@ -22,7 +22,8 @@ from coder_clip.tracking.judge import Judge
 
 COMMAND = "toy make"
 MODULE = "src/x.py"
-PHASES = "phases: {texts: {target: t, makes: [texts], rules: {text: toy make}}}"
+PHASES = "phases: {texts: {target: t, makes: [texts]}}"
+RULES = 'rule text:\n    shell:\n        certify("toy make")\n'
 
 
 @pytest.fixture
@@ -30,6 +31,7 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Job]:
     monkeypatch.chdir(tmp_path)
     put(MODULE, "def f():\n    return 1\n")
     put("workflow/phases.yaml", PHASES)
+    put("workflow/rules/texts.smk", RULES)
     put("data/in.txt")
     yield Job("text", {}, ("data/in.txt",), ("results/texts/a.json",))
     # other tests patch these functions themselves

@@ -103,13 +103,15 @@ phases:
   texts:
     target: texts
     makes: [texts]
-    rules: {text: "toy make --set {wildcards.set} {params.names} 2> {log}"}
   report:
     target: page
     makes: [tables, page.html, metrics.json]
     keeps: [tables, metrics.json]
-    rules: {page: "toy page 2> {log}"}
 """
+RULES = {
+    "texts": 'rule text:\n    shell: certify("toy make --set {wildcards.set} {params.names}")\n',
+    "report": 'rule page:\n    shell: certify("toy page")\n',
+}
 DVC = """
 stages:
   texts:
@@ -160,6 +162,8 @@ def certificate(
 @pytest.fixture
 def toy() -> Tracked:
     put("workflow/phases.yaml", PHASES)
+    for phase, rules in RULES.items():
+        put(f"workflow/rules/{phase}.smk", rules)
     put("dvc.yaml", DVC)
     put(DEFAULT, "words: 3\nsets: [a]\n")
     return Tracked(DEFAULT)
@@ -532,6 +536,8 @@ def test_results_outside_of_the_clone_are_refused_by_name(results: str) -> None:
     """Whoever pulls would write there."""
     put("config/mine.yaml", f"results: {results}\n")
     put("workflow/phases.yaml", PHASES)
+    for phase, rules in RULES.items():
+        put(f"workflow/rules/{phase}.smk", rules)
     why = "is outside of this clone|is a path of this machine alone|has a name with a dot in front"
     with pytest.raises(UserError, match=f"results: '.*' ({why}).*; nothing was changed"):
         stages.tracked("config/mine.yaml")

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import matplotlib
 import torch
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 from torch import Tensor
@@ -27,8 +26,6 @@ from .encoding import Features, PhotoEncoder
 from .files import cut_middle, shown
 
 COLUMNS, SIDE, CAPTION, SPACE = 5, 240, 40, 12  # of a sheet: photos in a row, and pixels
-# has Latin, Greek and Cyrillic letters
-FONT = Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf"
 MOST = 500  # photos on a sheet: 100 rows, half of what a JPEG can be high
 # photos that are compared with all others at a time: 40 MB of cosines with 20,000 photos
 ROWS = 256
@@ -79,7 +76,7 @@ def draw_sheet(path: Path, found: Sequence[tuple[str, float]]) -> None:
     rows = math.ceil(len(found) / columns)
     width, height = SIDE + SPACE, SIDE + CAPTION + SPACE  # of a photo with its caption
     size = (SPACE + columns * width, SPACE + rows * height)
-    page, font = Image.new("RGB", size, "white"), ImageFont.truetype(FONT, 14)
+    page, font = Image.new("RGB", size, "white"), _font(14)
     draw = ImageDraw.Draw(page)
     for i, (image, score) in enumerate(found):
         row, column = divmod(i, columns)
@@ -198,3 +195,15 @@ def grouped(n: int, pairs: Sequence[TwoPhotos]) -> list[Group]:
         if group in groups:
             groups[group].photos.append(photo)
     return list(groups.values())
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """matplotlib's font, which has Latin, Greek and Cyrillic letters; else Pillow's, which has
+    Latin ones.
+    """
+    try:
+        import matplotlib
+    except ModuleNotFoundError:
+        return ImageFont.load_default(size)
+    font = Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf"
+    return ImageFont.truetype(str(font), size)

@@ -3,7 +3,7 @@
 
 rule score:
     input:
-        outdated("score"),
+        outdated(),
         RESULTS + "/features/m/{set}.bin",
     output:
         RESULTS + "/scores/m/{set}.json",
@@ -11,9 +11,9 @@ rule score:
     benchmark:
         RESULTS + "/benchmarks/score/{set}.tsv"
     params:
-        job=job("score"),
+        job=job(),
     shell:
-        command("score")
+        certify("toy score --set {wildcards.set} --plus 0")
 
 
 rule scores:

@@ -3,16 +3,16 @@
 
 rule text:
     input:
-        outdated("text"),
+        outdated(),
         "data/{set}.txt",
     output:
         RESULTS + "/texts/{set}.json",
     benchmark:
         RESULTS + "/benchmarks/text/{set}.tsv"
     params:
-        job=job("text"),
+        job=job(),
     shell:
-        command("text")
+        certify("toy text --set {wildcards.set}")
 
 
 rule texts:

@@ -3,7 +3,7 @@
 
 rule feature:
     input:
-        outdated("feature"),
+        outdated(),
         RESULTS + "/texts/{set}.json",
         "data/weights.bin",
     output:
@@ -11,9 +11,9 @@ rule feature:
     benchmark:
         RESULTS + "/benchmarks/feature/{set}.tsv"
     params:
-        job=job("feature"),
+        job=job(),
     shell:
-        command("feature")
+        certify("toy feature --set {wildcards.set}")
 
 
 rule features:

@@ -42,8 +42,9 @@ def nothing(results: Results) -> str:
 
 
 def draw(results: Results, image: Loader) -> Figure:
-    """The largest correction and the largest break of each data set (paper, Figure 2), and the
-    numbers of corrections and breaks.
+    """The largest correction and the largest break of each data set (paper, Figure 2).
+
+    And the numbers of corrections and breaks.
     """
     # Placed in inches: every data set is a row of the same height, and with more data sets the
     # figure only becomes longer.

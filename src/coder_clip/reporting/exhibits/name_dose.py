@@ -41,8 +41,10 @@ def nothing(results: Results) -> str:
 
 
 def _doses(results: Results, dataset: str, model: str) -> dict[str, int | None] | None:
-    """Class -> its dose: the number of training pictures whose captions had its name (None: all
-    pictures). None if the data set does not declare doses.
+    """Class -> its dose.
+
+    The number of training pictures whose captions had its name (None: all pictures). None if the
+    data set does not declare doses.
     """
     doses, names = named_pictures(dataset), results.zero_shot(dataset, model)["classes"]
     # a folder can have the name of a drawn data set, but other classes

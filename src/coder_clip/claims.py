@@ -166,7 +166,9 @@ def _simple(
     name: str, statement: str, evidence: Evidence, after: str, before: str, contradicted: str
 ) -> Claim:
     """A claim of the re-evaluation that a simple classifier of image features is better."""
-    measure = ACCURACY if evidence == "few_shot" else KNN
+    measure = KNN
+    if evidence == "few_shot":
+        measure = ACCURACY
     return Claim(name, statement, REEVALUATION, evidence, after, before, measure, contradicted)
 
 
@@ -501,7 +503,9 @@ def over_data_sets(tests: Sequence[Comparison]) -> Comparison | None:
         deviation = float((errors**2).mean() ** 0.5)
     error = deviation / n**0.5
     half = float(stdtrit(n - 1, (1 + LEVEL) / 2)) * error
-    p_value = float(2 * stdtr(n - 1, -abs(mean) / error)) if error > 0 else 1.0
+    p_value = 1.0
+    if error > 0:
+        p_value = float(2 * stdtr(n - 1, -abs(mean) / error))
     return Comparison(mean, mean - half, mean + half, p_value)
 
 

@@ -1,5 +1,6 @@
-"""The interface of few-shot methods: their input, what a fitted one can do, and how to find one by
-name.
+"""The interface of few-shot methods.
+
+Their input, what a fitted one can do, and how to find one by name.
 
 Each method is fitted and searched alone, so that adding one changes no other's numbers.
 """
@@ -37,8 +38,9 @@ class OfTexts:
 
 @dataclass(frozen=True)
 class FewShotInputs:
-    """The input of a method: one seed's shots, CLIP's class weights, texts of a setting, and
-    validation images.
+    """The input of a method.
+
+    One seed's shots, CLIP's class weights, texts of a setting, and validation images.
 
     cache: (K, d) raw shot features, the mean over augmented views; views: (K, E, d) unit, one by
     one, None if no method needs them; labels: (K,). weights: (C, d). texts: kind -> features (M, d)
@@ -74,8 +76,9 @@ class FewShotInputs:
 
 
 class Fitted(Protocol):
-    """A method fitted to a seed's shots. x: (N, d) images; clip_logits: (N, C), 100 × cosine;
-    labels: (N,).
+    """A method fitted to a seed's shots.
+
+    x: (N, d) images; clip_logits: (N, C), 100 × cosine; labels: (N,).
     """
 
     def search(self, x: Tensor, clip_logits: Tensor, labels: Tensor) -> Point:
@@ -127,8 +130,9 @@ class FewShotMethod:
 
 
 def method(name: str) -> FewShotMethod:
-    """The method of the module ``name``. Imported only here, so that a phase depends only on the
-    methods that it runs.
+    """The method of the module ``name``.
+
+    Imported only here, so that a phase depends only on the methods that it runs.
     """
     module = importlib.import_module(f".{name}", __package__)
     return FewShotMethod(

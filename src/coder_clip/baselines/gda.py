@@ -26,8 +26,25 @@ VIEWS = 10  # as GDA is published
 ALPHAS = (0.0001, 0.001, 0.01, 0.1, 1.0, 10.0, 100.0)
 
 
+class AddedScores:
+    """Scores added to CLIP's logits, with the weight of ALPHAS that validation images choose."""
+
+    def scores(self, x: Tensor) -> Tensor:
+        """Scores of images x (N, d) -> (N, C) float64, all finite."""
+        raise NotImplementedError
+
+    def logits(self, x: Tensor, clip_logits: Tensor, point: Point) -> Tensor:
+        """clip_logits (N, C) + α · scores -> (N, C) float64."""
+        assert point.alpha is not None
+        return clip_logits.double() + point.alpha * self.scores(x)
+
+    def search(self, x: Tensor, clip_logits: Tensor, labels: Tensor) -> Point:
+        """The α with the best accuracy on images x (N, d), the smallest of the best."""
+        return best_weight(self.scores, ALPHAS, x, clip_logits, labels)
+
+
 @dataclass(frozen=True)
-class Gda:
+class Gda(AddedScores):
     """The Gaussian classifier: weights (C, d) and bias (C,), float64."""
 
     weights: Tensor
@@ -68,15 +85,6 @@ class Gda:
         """W x + b of images x (N, d) -> (N, C) float64."""
         weights, bias = self.weights.to(x.device), self.bias.to(x.device)
         return l2_normalize(x, width=weights.shape[1]).double() @ weights.T + bias
-
-    def logits(self, x: Tensor, clip_logits: Tensor, point: Point) -> Tensor:
-        """clip_logits (N, C) + α · (W x + b) -> (N, C) float64."""
-        assert point.alpha is not None
-        return clip_logits.double() + point.alpha * self.scores(x)
-
-    def search(self, x: Tensor, clip_logits: Tensor, labels: Tensor) -> Point:
-        """The α with the best accuracy on images x (N, d), the smallest of the best."""
-        return best_weight(self.scores, ALPHAS, x, clip_logits, labels)
 
 
 def fit(inputs: FewShotInputs) -> Fitted:

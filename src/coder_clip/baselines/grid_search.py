@@ -64,8 +64,9 @@ def best_weight(
 def fetched(
     rows: int, shots: int, numbers: int, make: Callable[[slice], tuple[Tensor, ...]]
 ) -> Iterator[tuple[slice, tuple[Floats, ...]]]:
-    """Slices of images as from :func:`blocks`, each with the rows of its images in the tensors
-    (n, shots) that ``make`` returns.
+    """Slices of images as from :func:`blocks`, each with the rows of its images.
+
+    The rows are those of the tensors (n, shots) that ``make`` returns.
 
     rows: number of images; numbers: per image, for the size of a slice. ``make`` is called with
     larger slices.

@@ -21,8 +21,8 @@ from .tip_adapter import unit_keys
 
 LABEL = "Class means, projected"
 ABOUT = (
-    "nearest class mean on the main components of ImageNet's class names (Herzog and Wang "
-    "2026), no training"
+    "nearest class mean on the main components of ImageNet's class names (Herzog and Wang 2026), "
+    "no training"
 )
 CLASS_TEXTS = False
 ORDER = 44
@@ -31,8 +31,9 @@ LINE = ("sky", "-.", "X")
 
 @dataclass(frozen=True)
 class ProjectedMeans:
-    """Class means in a subspace. axes: (r, d) orthonormal rows; means: (C, r) unit; float64.
-    has_shot: (C,) bool.
+    """Class means in a subspace.
+
+    axes: (r, d) orthonormal rows; means: (C, r) unit; float64. has_shot: (C,) bool.
     """
 
     axes: Tensor
@@ -72,8 +73,9 @@ class ProjectedMeans:
         return Point()
 
     def logits(self, x: Tensor, clip_logits: Tensor, point: Point) -> Tensor:
-        """100 × cosine of projected images x (N, d) and class means -> (N, C) float64; -inf for a
-        class without a shot.
+        """100 × cosine of projected images x (N, d) and class means -> (N, C) float64.
+
+        -inf for a class without a shot.
 
         CLIP's logits are not used.
         """

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from .few_shot import FewShotInputs, Fitted
-from .gda import ALPHAS
-from .grid_search import Point, best_weight
+from .gda import AddedScores
 from .projected_means import ProjectedMeans
 from .projected_means import fit as fit_means
 
@@ -25,7 +24,7 @@ ABLATION = True
 
 
 @dataclass(frozen=True)
-class ProjectedWithClip:
+class ProjectedWithClip(AddedScores):
     """Projected class means whose cosines are added to CLIP's logits."""
 
     model: ProjectedMeans
@@ -36,15 +35,6 @@ class ProjectedWithClip:
         0 for a class without a shot.
         """
         return self.model.cosines(x).masked_fill(~self.model.has_shot.to(x.device), 0.0)
-
-    def logits(self, x: Tensor, clip_logits: Tensor, point: Point) -> Tensor:
-        """clip_logits (N, C) + α · scores -> (N, C) float64."""
-        assert point.alpha is not None
-        return clip_logits.double() + point.alpha * self.scores(x)
-
-    def search(self, x: Tensor, clip_logits: Tensor, labels: Tensor) -> Point:
-        """The α with the best accuracy on images x (N, d), the smallest of the best."""
-        return best_weight(self.scores, ALPHAS, x, clip_logits, labels)
 
 
 def fit(inputs: FewShotInputs) -> Fitted:

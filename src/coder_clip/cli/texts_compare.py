@@ -70,10 +70,13 @@ def compare(
         for label, texts in sets:
             sentences = make_sentences(texts, templates)
             for method, number, correct in methods(images, sentences, encoder):
-                names = correct if names is None else names
+                if names is None:
+                    names = correct  # the first row is of names alone
                 accuracy = estimate(correct, groups=images.groups)
                 difference = paired_test(names, correct, groups=images.groups)["difference"]
-                shown = "" if label == "names alone" else _points(difference, "+")
+                shown = ""
+                if label != "names alone":
+                    shown = _points(difference, "+")
                 rows.append([label, method, f"{number:,}", _points(accuracy), shown])
         print_lines(table(HEAD, rows, right=(2, 3, 4)))
         typer.echo(f"{dataset}, {name}: {len(images.ids)} {split} images")

@@ -185,12 +185,16 @@ def kappa(accepts: np.ndarray[Any, np.dtype[np.bool_]]) -> float | None:
     observed = float((accepts[:, 0] == accepts[:, 1]).mean())
     p, q = accepts.mean(axis=0)
     expected = float(p * q + (1 - p) * (1 - q))
-    return None if expected == 1 else (observed - expected) / (1 - expected)
+    if expected == 1:
+        return None
+    return (observed - expected) / (1 - expected)
 
 
 def _shown(value: float | None) -> str:
     """Kappa with two places."""
-    return "undefined (all texts have one decision)" if value is None else f"{value:.2f}"
+    if value is None:
+        return "undefined (all texts have one decision)"
+    return f"{value:.2f}"
 
 
 def _rejected(keys: Iterable[Any], a: dict[Any, Decision], b: dict[Any, Decision]) -> Iterable[str]:

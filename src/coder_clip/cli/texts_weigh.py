@@ -164,13 +164,15 @@ def _add_texts(config: Config, dataset: str, entries: list[dict[str, Any]]) -> N
 def _print(document: dict[str, Any], every: bool) -> None:
     """Print the table of a data set, the smallest net effect first, and a summary."""
     texts = sorted(document["texts"], key=lambda entry: entry["net"]["value"])
-    shown = texts if every else texts[:SHOWN]
+    shown = texts
+    if not every:
+        shown = texts[:SHOWN]
     print_lines(table(COLUMNS, [_row(entry) for entry in shown], right=(3, 4, 5, 6)))
     counts = Counter(entry["advice"] for entry in texts)
     advice = ", ".join(f"{n} {name}" for name, n in counts.most_common())
-    more = (
-        "" if len(shown) == len(texts) else f"; the worst {len(shown)} are shown, --all: every one"
-    )
+    more = f"; the worst {len(shown)} are shown, --all: every one"
+    if len(shown) == len(texts):
+        more = ""
     typer.echo(
         f"{document['dataset']}, {document['model']}: {len(texts)} texts on {document['images']} "
         f"training images: {advice}{more}"

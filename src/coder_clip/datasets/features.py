@@ -101,9 +101,12 @@ class FeatureDataset(ImageFiles):
 
     @property
     def grouped_by(self) -> str:
+        """What the near twins were found by: a file of groups, the ids' pattern, or features."""
         if self._groups is not None:
             return "declared"
-        return "features" if self._pattern is None else "names"
+        if self._pattern is None:
+            return "features"
+        return "names"
 
     @cached_property
     def twins(self) -> Images:  # type: ignore[override]
@@ -155,7 +158,9 @@ class PublishedFeatures(FeatureDataset, PublishedDataset):
             )
         self.entry, self.place, self.rule, self.root = own_entry, place, rule, root
         # the data set whose images these are: its entry has the labels and the split file
-        source = entry(own_entry.of) if own_entry.of else own_entry
+        source = own_entry
+        if own_entry.of:
+            source = entry(own_entry.of)
         names = source.class_names()
         # only the caches that the entry lists: the folder may hold more of them
         caches_of_entry = [file for file in rule.needs if CACHE.fullmatch(file)]

@@ -353,8 +353,9 @@ def _joined(
 def _merged(
     group: NDArray[np.int64], first: NDArray[np.int64], second: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """Group numbers (N,) after the group of each thing in ``first`` was joined with that of the
-    thing at the same place in ``second``.
+    """Join the groups of pairs of images: new group numbers (N,).
+
+    group: (N,), the group number of each image. first, second: (P,), the images of each pair.
     """
     pairs = np.stack([group[first], group[second]], axis=1)
     return connected(len(group), pairs)[group]

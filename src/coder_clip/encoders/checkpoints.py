@@ -44,8 +44,9 @@ class Checkpoint:
 def find(
     model: str, pretrained: str | None, offline: bool, quick_gelu: bool | None = None
 ) -> Checkpoint:
-    """Resolve a model name (open_clip, "hf-hub:…" or "local-dir:…") to files on this machine,
-    fetched from the hub unless ``offline``. UserError if there are none.
+    """Resolve a model name (open_clip, "hf-hub:…", "local-dir:…") to files on this machine.
+
+    They are fetched from the hub unless ``offline``. UserError if there are none.
     """
     kind, _, rest = model.partition(":")
     if kind in ("local-dir", "hf-hub"):
@@ -55,7 +56,9 @@ def find(
             raise UserError(
                 f"model '{model}' brings its own weights; remove pretrained '{pretrained}'"
             )
-        return _find_folder(Path(rest)) if kind == "local-dir" else _find_on_hub(rest, offline)
+        if kind == "local-dir":
+            return _find_folder(Path(rest))
+        return _find_on_hub(rest, offline)
     name = model.replace("/", "-")
     if name not in open_clip.list_models():
         raise UserError(f"unknown model '{model}'{nearest(name, open_clip.list_models())}")
@@ -80,9 +83,10 @@ def find(
 
 
 def _find_checkpoint(name: str, path: Path, tags: list[str], quick_gelu: bool | None) -> Checkpoint:
-    """An open_clip name with a checkpoint file. The file does not say whether its weights have
-    GELU or QuickGELU: UserError if both exist and quick_gelu is None. tags: pretrained tags of the
-    model.
+    """An open_clip name with a checkpoint file.
+
+    The file does not say whether its weights have GELU or QuickGELU: UserError if both exist and
+    quick_gelu is None. tags: pretrained tags of the model.
     """
     if path.suffix not in SAFE + CHECKED:
         raise UserError(f"model '{name}' has no pretrained tag '{path}'{nearest(str(path), tags)}")
@@ -95,8 +99,7 @@ def _find_checkpoint(name: str, path: Path, tags: list[str], quick_gelu: bool | 
     if quick_gelu is None and some_tag_has_it and not model_has_it:
         raise UserError(
             f"{path.name}: weights of {name} exist with GELU and with QuickGELU, the wrong one "
-            "gives wrong numbers; "
-            f"set quick_gelu to true (OpenAI, MetaCLIP, DFN) or false"
+            "gives wrong numbers; set quick_gelu to true (OpenAI, MetaCLIP, DFN) or false"
         )
     # preprocessing is known only if all published weights of this model agree on it
     keys = ("mean", "std", "interpolation", "resize_mode")
@@ -195,8 +198,9 @@ def _read_config(folder: Path) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Silence open_clip, which logs to the root logger, and says "initialized randomly" before it
-    loads weights.
+    """Silence open_clip, which logs to the root logger.
+
+    It says "initialized randomly" before it loads weights.
     """
     root, null = logging.getLogger(), logging.NullHandler()
     before = logging.root.manager.disable

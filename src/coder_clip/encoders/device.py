@@ -9,6 +9,7 @@ from ..errors import UserError, nearest
 
 def pick_device(name: str) -> torch.device:
     """The device for a name: "auto" -> cuda, else mps, else cpu; otherwise the named device.
+
     UserError if this machine does not have the device.
     """
     # kind -> number of devices, in the order of preference for "auto"

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn
 
 import numpy as np
 import torch
@@ -75,11 +75,9 @@ def extract(
 ) -> ImageFeatures:
     """Raw image features of ``split_ids`` (N ids), or of one of n shards, ``shard=(i, n)``.
 
-    labels: N.
-
-    views = 0: one evaluation view. views = E > 0: the mean of the raw features of E augmented views
-    (the keys of the
-    few-shot cache). keep_views: number of these views whose features are also returned one by one.
+    labels: N. views = 0: one evaluation view. views = E > 0: the mean of the raw features of E
+    augmented views (the keys of the few-shot cache). keep_views: number of these views whose
+    features are also returned one by one.
     batch_size: images in one forward pass (with views, batch_size // E images, at least one).
     workers: threads that read, decode and resize ahead of the encoder; 0: none. Their number
     changes no byte. on_error "skip": unreadable images are skipped and listed; the batches of the
@@ -92,102 +90,45 @@ def extract(
     id), no image left. Features that were encoded before the error are in the store.
     """
     # Threads read ahead and look in the store; only images that the store lacks go through the
-    # encoder, in full batches. Results wait on the device for several batches (`waiting`), because
-    # a GPU would otherwise wait for each copy. `rows` is keyed by position, so that stored and new
-    # features come out in the order of split_ids.
+    # encoder, in full batches.
     label_list = [int(v) for v in labels]
     size = _images_per_batch(batch_size, views)
     chosen = positions(len(split_ids), batch_size, views, shard)
     known = _Known(encoder, dataset, views, keep_views, store)
-    # position -> (1 + keep_views, d) float32, the feature and the kept views
-    rows: dict[int, Tensor] = {}
-    skipped: list[tuple[str, str]] = []
-    # batches whose features are still on the device: images, features (B, 1 + keep_views, d)
-    waiting: list[tuple[list[_Image], Tensor]] = []
-
-    def collect() -> None:
-        """Move waiting features to ``rows`` and to the store. UserError if one is not finite."""
-        for kept, made in waiting:
-            # column 0 is the feature, the others are single views
-            bad = ~torch.isfinite(made[:, 0]).all(dim=1)
-            if bad.any():
-                image_id = split_ids[kept[int(bad.nonzero()[0])].position]
-                advice = ""
-                if encoder.precision in ("amp", "bf16", "fp16"):
-                    advice = f"; {encoder.precision} may be too narrow, try fp32"
-                raise UserError(
-                    f"{encoder.info['model']}: the feature of image '{image_id}' is not finite"
-                    f"{advice}"
-                )
-            made = made.cpu()
-            rows.update((image.position, row) for image, row in zip(kept, made, strict=True))
-            known.add((image.key, row) for image, row in zip(kept, made, strict=True))
-        waiting.clear()
-
-    def encode(batch: list[_Image]) -> None:
-        """Encode a batch; the features go to ``waiting``, unreadable images to ``skipped``."""
-        failed = [image for image in batch if image.error]
-        if failed and on_error == "fail":
-            raise UserError(failed[0].error)
-        skipped.extend((split_ids[image.position], image.reason) for image in failed)
-        pixels = _pixels(batch, encoder, views)
-        made = _encode(encoder, pixels, batch_size, views, keep_views)
-        # unreadable images were encoded as zeros, so that the batches of others stay the same
-        keep = [i for i, image in enumerate(batch) if not image.error]
-        waiting.append(([batch[i] for i in keep], made[keep]))
-        if len(waiting) == _most_waiting(encoder.device):
-            collect()
+    made = _Made(encoder, split_ids, known, batch_size, views, keep_views, on_error)
 
     def load(position: int) -> _Image:
         """Read the image at a position of ``split_ids``."""
         return _load(dataset, split_ids[position], position, encoder.preprocess, views, known)
 
-    batch: list[_Image] = []  # images that are not in the store, in order
-    new = len(chosen)  # images that go through the encoder, as far as known
     try:
         with (
             progress_bar(len(chosen), "img", "encoding images", progress and bool(chosen)) as bar,
             _ahead(load, chosen, workers, 2 * size) as loaded,
         ):
-            for image in loaded:
-                if image.row is not None:
-                    rows[image.position] = image.row
-                    new -= 1
-                    bar.total = new
-                    continue
-                batch.append(image)
-                if len(batch) == size:
-                    encode(batch)
-                    bar.update(size)
-                    batch = []
-            if batch:
-                encode(batch)
-                bar.update(len(batch))
-            collect()
+            made.add(loaded, size, bar)
     finally:
         # also after an error: features that were encoded by then are kept
         if store is not None:
             store.flush()
-    kept = [i for i in chosen if i in rows]
-    if skipped:
+    kept = [i for i in chosen if i in made.rows]
+    if made.skipped:
         log.warning(
             "%d of %d images could not be read and are left out",
-            len(skipped),
-            len(skipped) + len(kept),
+            len(made.skipped),
+            len(made.skipped) + len(kept),
         )
     # a shard may have no readable image; `merge` looks at all shards
     if not kept and shard[1] == 1:
-        _refuse_none(skipped)
-    made = (
-        torch.stack([rows[i] for i in kept])
-        if kept
-        else torch.zeros(0, 1 + keep_views, encoder.dim)
-    )
+        _refuse_none(made.skipped)
+    features = torch.zeros(0, 1 + keep_views, encoder.dim)
+    if kept:
+        features = torch.stack([made.rows[i] for i in kept])
     return ImageFeatures(
-        features=made[:, 0].contiguous(),
+        features=features[:, 0].contiguous(),
         labels=torch.tensor([label_list[i] for i in kept], dtype=torch.int64),
         ids=[split_ids[i] for i in kept],
-        skipped=skipped,
+        skipped=made.skipped,
         metadata={
             **encoder.metadata(),
             "views": str(views),
@@ -195,8 +136,90 @@ def extract(
             "shard": f"{shard[0]}/{shard[1]}",
             "run": _run_hash(split_ids, label_list),
         },
-        kept_views=made[:, 1:].half() if keep_views else None,
+        kept_views=features[:, 1:].half() if keep_views else None,
     )
+
+
+class _Made:
+    """The features of a pass over images.
+
+    rows: position -> (1 + keep_views, d) float32, the feature and the kept views; keyed by
+    position, so that stored and new features come out in the order of the ids. skipped: (image id,
+    reason) of unreadable images.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        ids: Sequence[str],
+        known: _Known,
+        batch_size: int,
+        views: int,
+        keep_views: int,
+        on_error: Literal["fail", "skip"],
+    ) -> None:
+        self.rows: dict[int, Tensor] = {}
+        self.skipped: list[tuple[str, str]] = []
+        self._encoder, self._ids, self._known = encoder, ids, known
+        self._batch_size, self._views, self._keep_views = batch_size, views, keep_views
+        self._on_error = on_error
+        # Batches whose features (B, 1 + keep_views, d) are still on the device, because a GPU would
+        # otherwise wait for each copy.
+        self._waiting: list[tuple[list[_Image], Tensor]] = []
+
+    def add(self, loaded: Iterable[_Image], size: int, bar: Any) -> None:
+        """Take stored features, and encode the other images in batches of ``size``."""
+        batch: list[_Image] = []  # images that are not in the store, in order
+        for image in loaded:
+            if image.row is not None:
+                self.rows[image.position] = image.row
+                bar.total -= 1  # images that go through the encoder, as far as known
+                continue
+            batch.append(image)
+            if len(batch) == size:
+                self._encode(batch)
+                bar.update(size)
+                batch = []
+        if batch:
+            self._encode(batch)
+            bar.update(len(batch))
+        self._collect()
+
+    def _encode(self, batch: list[_Image]) -> None:
+        """Encode a batch; its features wait on the device."""
+        failed = [image for image in batch if image.error]
+        if failed and self._on_error == "fail":
+            raise UserError(failed[0].error)
+        self.skipped += [(self._ids[image.position], image.reason) for image in failed]
+        pixels = _pixels(batch, self._encoder, self._views)
+        made = _encode(self._encoder, pixels, self._batch_size, self._views, self._keep_views)
+        # unreadable images were encoded as zeros, so that the batches of others stay the same
+        keep = [i for i, image in enumerate(batch) if not image.error]
+        self._waiting.append(([batch[i] for i in keep], made[keep]))
+        if len(self._waiting) == _most_waiting(self._encoder.device):
+            self._collect()
+
+    def _collect(self) -> None:
+        """Move waiting features to ``rows`` and to the store. UserError if one is not finite."""
+        for kept, made in self._waiting:
+            # column 0 is the feature, the others are single views
+            bad = ~torch.isfinite(made[:, 0]).all(dim=1)
+            if bad.any():
+                self._refuse(kept[int(bad.nonzero()[0])])
+            made = made.cpu()
+            self.rows.update((image.position, row) for image, row in zip(kept, made, strict=True))
+            self._known.add((image.key, row) for image, row in zip(kept, made, strict=True))
+        self._waiting.clear()
+
+    def _refuse(self, image: _Image) -> NoReturn:
+        """UserError for an image whose feature is not finite."""
+        precision, advice = self._encoder.precision, ""
+        if precision in ("amp", "bf16", "fp16"):
+            advice = f"; {precision} may be too narrow, try fp32"
+        raise UserError(
+            f"{self._encoder.info['model']}: the feature of image '{self._ids[image.position]}' is "
+            f"not finite{advice}"
+        )
 
 
 class _Known:
@@ -228,21 +251,27 @@ class _Known:
 
         "" without a store, and for a data set that is neither files nor drawn.
         """
-        return self.key(image_id, f"{self._drawing} {image_id}".encode()) if self._drawing else ""
+        if not self._drawing:
+            return ""
+        return self.key(image_id, f"{self._drawing} {image_id}".encode())
 
     def key(self, image_id: str, content: bytes) -> str:
         """The key of an image; "" without a store."""
         if self._store is None:
             return ""
         digest = hashlib.sha256(content).hexdigest()
-        return f"{digest} {image_id} {self._views}" if self._views else digest
+        if self._views:
+            return f"{digest} {image_id} {self._views}"
+        return digest
 
     def get(self, key: str) -> Tensor | None:
         """The features with a key; None if the store does not have them."""
         if self._store is None or not key:
             return None
         row = self._store.get(self._encoder, self._kind, [key], math.prod(self._shape)).get(key)
-        return None if row is None else row.view(self._shape)
+        if row is None:
+            return None
+        return row.view(self._shape)
 
     def add(self, rows: Iterable[tuple[str, Tensor]]) -> None:
         """Store (key, features); an image without a key is not stored."""
@@ -302,12 +331,16 @@ def _most_waiting(device: torch.device) -> int:
 
     So a GPU does not wait for each copy.
     """
-    return 1 if device.type == "cpu" else 64
+    if device.type == "cpu":
+        return 1
+    return 64
 
 
 def _images_per_batch(batch_size: int, views: int) -> int:
     """Images in a batch; with views, all views of an image are in one batch."""
-    return max(1, batch_size // views) if views else batch_size
+    if views:
+        return max(1, batch_size // views)
+    return batch_size
 
 
 def positions(n_images: int, batch_size: int, views: int, shard: tuple[int, int]) -> list[int]:
@@ -433,7 +466,9 @@ def _pixels(batch: list[_Image], encoder: Encoder, views: int) -> Tensor:
     blank = torch.zeros(shape, dtype=torch.uint8)
     pixels = torch.stack([blank if image.pixels is None else image.pixels for image in batch])
     # pinned memory can be copied while the GPU computes
-    return pixels.pin_memory() if encoder.device.type == "cuda" else pixels
+    if encoder.device.type == "cuda":
+        return pixels.pin_memory()
+    return pixels
 
 
 @contextlib.contextmanager

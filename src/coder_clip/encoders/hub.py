@@ -59,9 +59,10 @@ def verify(weights: Path) -> None:
 def from_hub(
     action: Callable[[], T], what: str, repository: str, offline: bool, needs: str = ""
 ) -> T:
-    """Run ``action`` with the Hugging Face cache alone; if that fails and ``offline`` is False,
-    with the network. what: the files that are needed, for messages. repository: of these files.
-    needs: a file that the repository must have.
+    """Run ``action`` with the Hugging Face cache alone.
+
+    If that fails and ``offline`` is False, with the network. what: the files that are needed, for
+    messages. repository: of these files. needs: a file that the repository must have.
 
     UserError with advice (`hub_problem`, `download_problem`); Absent with ``offline``.
     """
@@ -94,9 +95,8 @@ def from_hub(
 def elsewhere(repository: str) -> str:
     """Advice for a machine without access to the hub."""
     return (
-        "on a machine with network run 'hf download "
-        f"{repository}' and copy its Hugging Face cache here"
-        " (HF_HOME says where; on a cluster 'coder-clip prefetch' on the head node does both), "
+        f"on a machine with network run 'hf download {repository}' and copy its Hugging Face cache "
+        "here (HF_HOME says where; on a cluster 'coder-clip prefetch' on the head node does both), "
         f"or {A_MODEL_HERE}"
     )
 
@@ -119,9 +119,8 @@ def hub_problem(repository: str, needs: str = "") -> str:
     # a gated repository can answer with 401, too, and then has this code
     if status == 403 or code == "GatedRepo":
         return (
-            f"{repository} is gated ({said}): accept its terms at {endpoint}/{repository}, and "
-            "set HF_TOKEN to a token"
-            " of that account"
+            f"{repository} is gated ({said}): accept its terms at {endpoint}/{repository}, and set "
+            "HF_TOKEN to a token of that account"
         )
     if status == 401:
         token = "the token that is set (HF_TOKEN, 'hf auth login') may not read it"
@@ -140,28 +139,26 @@ def hub_problem(repository: str, needs: str = "") -> str:
     if not any("X-Repo-Commit" in each.headers for each in (answer, *answer.history)):
         return (
             f"something else answers in the place of {endpoint}, such as the login page of a "
-            "network or a proxy: log in"
-            " with a browser, or see HTTPS_PROXY and HF_ENDPOINT; then run this again"
+            "network or a proxy: log in with a browser, or see HTTPS_PROXY and HF_ENDPOINT; then "
+            "run this again"
         )
     return ""
 
 
 def download_problem(error: BaseException) -> str:
-    """A message with advice if a download ended because of a full disk or a missing permission to
-    write; "" for other errors.
-    """
+    """Advice if a download ended because of a full disk or a missing permission, else ""."""
     cache = constants.HF_HUB_CACHE
     numbers = {cause.errno for cause in _causes(error) if isinstance(cause, OSError)}
     # the first error of two may have been dropped, so the free space is looked at, too
     if not numbers.isdisjoint((errno.ENOSPC, errno.EDQUOT)) or _free(cache) < FULL:
         return (
-            f"no room in {cache}: make room, or set HF_HOME to a folder on a larger disk; then "
-            "run this again"
+            f"no room in {cache}: make room, or set HF_HOME to a folder on a larger disk; then run "
+            "this again"
         )
     if not numbers.isdisjoint((errno.EACCES, errno.EPERM, errno.EROFS)):
         return (
-            f"{cache} cannot be written to: correct its "
-            "permissions, or set HF_HOME to another folder"
+            f"{cache} cannot be written to: correct its permissions, or set HF_HOME to another "
+            "folder"
         )
     return ""
 
@@ -181,8 +178,9 @@ def _free(folder: str) -> int:
 
 
 def _headers(url: str) -> Any:
-    """The hub's answer to a request for headers; the reason, as text, if there is none within
-    PATIENCE seconds.
+    """The hub's answer to a request for headers.
+
+    The reason, as text, if there is none within PATIENCE seconds.
     """
     # huggingface_hub itself would retry for a minute. A thread, because the name lookup has no
     # timeout.

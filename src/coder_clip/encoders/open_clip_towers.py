@@ -110,8 +110,8 @@ def load(spec: EncoderSpec, offline: bool) -> OpenClipTowers:
         if source.weights.is_symlink():  # as all files in the hub's cache
             advice += "; 'coder-clip prefetch' fetches it again if it is damaged"
         raise UserError(
-            f"weights {source.weights} cannot be loaded into "
-            f"{source.label[0]}: {one_line(error)}{advice}"
+            f"weights {source.weights} cannot be loaded into {source.label[0]}: "
+            f"{one_line(error)}{advice}"
         ) from None
     return OpenClipTowers(model, tokenizer, source)
 
@@ -166,8 +166,9 @@ def preprocessing(cfg: PreprocessCfg) -> Preprocess:
 
 
 class _NoFill(TorchFunctionMode):
-    """Skip the random values with which constructors fill tensors, which takes seconds. The tensors
-    stay as they were allocated.
+    """Skip the random values with which constructors fill tensors, which takes seconds.
+
+    The tensors stay as they were allocated.
     """
 
     def __torch_function__(
@@ -179,25 +180,30 @@ class _NoFill(TorchFunctionMode):
     ) -> Any:
         # an in-place fill returns the tensor that it was called on
         if func in RANDOM_FILLS:
-            return args[0] if args else (kwargs or {})["tensor"]
+            if args:
+                return args[0]
+            return (kwargs or {})["tensor"]
         return func(*args, **(kwargs or {}))
 
 
 RANDOM_FILLS = {
-    *(torch.Tensor.normal_, torch.Tensor.uniform_, torch.Tensor.erfinv_),
-    *(nn.init.normal_, nn.init.uniform_, nn.init.trunc_normal_),
-    *(
-        nn.init.kaiming_normal_,
-        nn.init.kaiming_uniform_,
-        nn.init.xavier_normal_,
-        nn.init.xavier_uniform_,
-    ),
+    torch.Tensor.normal_,
+    torch.Tensor.uniform_,
+    torch.Tensor.erfinv_,
+    nn.init.normal_,
+    nn.init.uniform_,
+    nn.init.trunc_normal_,
+    nn.init.kaiming_normal_,
+    nn.init.kaiming_uniform_,
+    nn.init.xavier_normal_,
+    nn.init.xavier_uniform_,
 }
 
 
 def empty_model(name: str, **options: Any) -> nn.Module:
-    """Build an open_clip model with uninitialised parameters; buffers have the values that its
-    constructors compute.
+    """Build an open_clip model with uninitialised parameters.
+
+    Buffers have the values that its constructors compute.
     """
     # fork_rng: building a model must not advance the caller's random numbers
     with quiet(), torch.random.fork_rng(devices=[]), _NoFill():
@@ -232,7 +238,9 @@ def can_cut(model: nn.Module) -> Literal["pooled", "padding", "none"]:
     causal = mask is not None and bool(
         torch.isneginf(mask[torch.ones_like(mask).triu(1).bool()]).all()
     )
-    return "pooled" if causal and _pool_type(tower) in ("argmax", "eos") else "none"
+    if causal and _pool_type(tower) in ("argmax", "eos"):
+        return "pooled"
+    return "none"
 
 
 def _pool_type(tower: nn.Module) -> str:
@@ -246,14 +254,17 @@ def _eos_id(tower: nn.Module) -> int | None:
 
 
 def needed_lengths(model: nn.Module, tokens: Tensor) -> Tensor:
-    """The number (M,) of leading tokens that each text of token ids (M, L) needs; L if the tower
-    must see all.
+    """The number (M,) of leading tokens that each text of token ids (M, L) needs.
+
+    L if the tower must see all.
     """
     tower: Any = getattr(model, "text", model)
     cut = can_cut(model)
     if cut == "pooled":
         # the end-of-text token of CLIP has the highest id; other towers name theirs
-        ends = tokens if _pool_type(tower) == "argmax" else tokens.eq(_eos_id(tower) or 0).int()
+        ends = tokens
+        if _pool_type(tower) != "argmax":
+            ends = tokens.eq(_eos_id(tower) or 0).int()
         return ends.argmax(dim=1) + 1
     if cut == "padding":
         visible = tokens.ne(tower.config.pad_token_id).int()  # the tower's own rule

@@ -48,8 +48,9 @@ class Preprocess:
         return TF.pil_to_tensor(image)  # type: ignore[no-any-return]
 
     def view(self, image: Image.Image, image_id: str, view: int) -> Tensor:
-        """RGB image -> (3, H, W) uint8: random resized crop of 0.5-1 of the area, bicubic, flipped
-        with probability 1/2.
+        """RGB image -> (3, H, W) uint8.
+
+        Random resized crop of 0.5-1 of the area, bicubic, flipped with probability 1/2.
 
         view: number of the view. The draw depends on (image id, view) and nothing else, so any
         machine, process or order makes the same view. Source: the paper's few-shot cache, as in
@@ -65,9 +66,7 @@ class Preprocess:
         return TF.pil_to_tensor(TF.hflip(crop) if draw.random() < 0.5 else crop)  # type: ignore[no-any-return]
 
     def normalise(self, pixels: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-        """Normalise (…, 3, H, W) uint8 to floats of mean 0 and deviation 1 over the model's
-        training images.
-        """
+        """Normalise (…, 3, H, W) uint8 to the mean and deviation of the model's training images."""
         mean, std = (_column(v, dtype, pixels.device) for v in (self.mean, self.std))
         return pixels.to(dtype).div_(255).sub_(mean).div_(std)
 
@@ -89,8 +88,9 @@ def _column(values: tuple[float, ...], dtype: torch.dtype, device: torch.device)
 
 
 def _crop_box(height: int, width: int, draw: random.Random) -> tuple[int, int, int, int]:
-    """Draw (top, left, height, width) as torchvision's RandomResizedCrop(scale=(0.5, 1),
-    ratio=(3/4, 4/3)).
+    """Draw (top, left, height, width) as torchvision's RandomResizedCrop.
+
+    With scale=(0.5, 1), ratio=(3/4, 4/3).
     """
     # a crop can turn out too large for the image: torchvision draws up to ten times
     for _ in range(10):

@@ -54,8 +54,9 @@ class Indistinct(OSError):
 def prove_tokenizer(
     tokenizer: Callable[..., Tensor], context_length: int, vocabulary: int, label: str
 ) -> None:
-    """Indistinct if two texts get the same tokens; UserError if the tokenizer has more tokens than
-    the text tower.
+    """Indistinct if two texts get the same tokens.
+
+    UserError if the tokenizer has more tokens than the text tower.
 
     vocabulary: number of tokens of the text tower. label: the model, in messages.
     """
@@ -67,7 +68,9 @@ def prove_tokenizer(
     first, second = tokenizer(list(TEXTS), context_length=context_length)
     if torch.equal(first, second):
         files = getattr(getattr(tokenizer, "tokenizer", None), "vocab_files_names", {})
-        missing = f", as without its files ({', '.join(files.values())})" if files else ""
+        missing = ""
+        if files:
+            missing = f", as without its files ({', '.join(files.values())})"
         raise Indistinct(f"its tokenizer gives different texts the same tokens{missing}")
 
 
@@ -77,14 +80,15 @@ def prove_weights(model: nn.Module, file: Any) -> None:
         # minimum and maximum: one pass without a copy, a tenth of the time of isfinite on all
         if weights.numel() and not torch.stack(weights.aminmax()).isfinite().all():
             raise UserError(
-                f"weights {file}: {name} has values that are no "
-                "finite numbers; fetch the file again"
+                f"weights {file}: {name} has values that are no finite numbers; fetch the file "
+                "again"
             )
 
 
 def prove_towers(encoder: Loaded) -> None:
-    """UserError unless both towers give finite features that differ for different inputs, and the
-    text tower can encode a text as long as the context.
+    """UserError unless both towers give finite features that differ for different inputs.
+
+    The text tower must also encode a text as long as the context.
 
     Costs as much as to encode three texts and two images.
     """
@@ -113,8 +117,8 @@ def prove_towers(encoder: Loaded) -> None:
         if _same(features):
             raise UserError(
                 f"{label}: two different {what} get the same feature, so it cannot classify "
-                "anything; are these the "
-                f"weights of {encoder.info['pretrained']}, whole, and for this architecture?"
+                f"anything; are these the weights of {encoder.info['pretrained']}, whole, and for "
+                "this architecture?"
             )
 
 

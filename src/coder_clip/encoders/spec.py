@@ -1,5 +1,6 @@
-"""The description of an encoder, in a module of its own: loading one imports torch and the library
-of its family, which takes seconds.
+"""The description of an encoder, in a module of its own.
+
+Loading one imports torch and the library of its family, which takes seconds.
 """
 
 from __future__ import annotations

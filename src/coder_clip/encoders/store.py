@@ -74,8 +74,9 @@ def cache_folder() -> Path:
 
 
 class FeatureStore:
-    """A store of features (size,) float32, keyed by encoder, kind ("image" or "text") and key;
-    thread-safe.
+    """A store of features (size,) float32, keyed by encoder, kind ("image" or "text") and key.
+
+    Thread-safe.
 
     folder: None stores nothing. Each encoder, kind and size has a folder of files, its place. A
     file has n rows: keys (n, 32) uint8, the sha256 of each key, and features (n, size) float32.
@@ -92,8 +93,9 @@ class FeatureStore:
             atexit.register(self.flush)
 
     def get(self, encoder: str, kind: str, keys: Sequence[str], size: int) -> dict[str, Tensor]:
-        """Look up features (size,) by key; keys that are not stored, or only in a damaged file, are
-        absent.
+        """Look up features (size,) by key.
+
+        Keys that are not stored, or only in a damaged file, are absent.
         """
         if self._folder is None:
             return {}
@@ -104,8 +106,9 @@ class FeatureStore:
         return {key: row for key, row in rows.items() if row is not None}
 
     def put(self, encoder: str, kind: str, features: Iterable[tuple[str, Tensor]]) -> None:
-        """Store features (size,) by key. They are in a file after SECONDS, after `flush`, or when
-        the process ends.
+        """Store features (size,) by key.
+
+        They are in a file after SECONDS, after `flush`, or when the process ends.
         """
         if self._folder is None:
             return
@@ -130,8 +133,9 @@ class FeatureStore:
                         self._stored[place] |= _digests(path)
 
     def metadata(self, spec: EncoderSpec) -> dict[str, str] | None:
-        """Metadata of the encoder of this specification, without loading it; None if it is not
-        stored, or a file of the encoder has changed.
+        """Metadata of the encoder of this specification, without loading it.
+
+        None if it is not stored, or a file of the encoder has changed.
         """
         if self._folder is None:
             return None
@@ -190,8 +194,9 @@ class FeatureStore:
 
     @contextmanager
     def _unless_it_fails(self) -> Iterator[None]:
-        """Context of a write: after an error (full disk, folder that cannot be written) the store
-        keeps nothing more.
+        """Context of a write.
+
+        After an error (full disk, folder that cannot be written) the store keeps nothing more.
         """
         try:
             yield
@@ -229,8 +234,9 @@ def _features(path: Path) -> Tensor:
 
 
 def _array(path: Path, name: str, dtype: type, width: int) -> NDArray[Any]:
-    """An array (n, width) of a file, its checksum compared; n = 0 if the file is damaged or gone,
-    or the array has another type or shape.
+    """An array (n, width) of a file, its checksum compared.
+
+    n = 0 if the file is damaged or gone, or the array has another type or shape.
     """
     try:
         with zipfile.ZipFile(path) as file:
@@ -248,8 +254,10 @@ def _array(path: Path, name: str, dtype: type, width: int) -> NDArray[Any]:
 
 
 def _write(place: Path, rows: Rows) -> Path:
-    """Write rows to a new file of a place, together with the rows of its small files if there are
-    many of these. UserError if the file cannot be written.
+    """Write rows to a new file of a place.
+
+    The rows of its small files join them if there are many of these. UserError if the file cannot
+    be written.
 
     Two processes that write at once both keep all rows. A process that was about to read a file
     that is gone misses its rows, and computes them.
@@ -282,8 +290,9 @@ def _write(place: Path, rows: Rows) -> Path:
 
 
 def _size(path: Path) -> int:
-    """Bytes of a file; SMALL, so that it does not count as small, if another process has merged
-    it.
+    """Bytes of a file.
+
+    SMALL, so that it does not count as small, if another process has merged it.
     """
     try:
         return path.stat().st_size
@@ -292,9 +301,10 @@ def _size(path: Path) -> int:
 
 
 def encoder_key(of: Mapping[str, Any], kind: str, device: str = "") -> str:
-    """The key of what was made with an encoder: its metadata (``of``), the class of device (cpu,
-    cuda, mps), the versions of libraries, and the code that makes this kind (`MAKERS` here and of
-    its family).
+    """The key of what was made with an encoder.
+
+    Its metadata (``of``), the class of device (cpu, cuda, mps), the versions of libraries, and the
+    code that makes this kind (`MAKERS` here and of its family).
     """
     family = families.of(of["model"])
     versions = {name: version(name) for name in (*LIBRARIES, *family.libraries)}
@@ -303,15 +313,17 @@ def encoder_key(of: Mapping[str, Any], kind: str, device: str = "") -> str:
 
 
 def features_key(metadata: Mapping[str, str], device: torch.device, kind: str) -> str:
-    """sha256 of :func:`encoder_key` for a loaded encoder's metadata on this device. kind: "image"
-    or "text".
+    """sha256 of :func:`encoder_key` for a loaded encoder's metadata on this device.
+
+    kind: "image" or "text".
     """
     return hashlib.sha256(encoder_key(metadata, kind, device.type).encode()).hexdigest()
 
 
 def drawing_key(dataset: Any) -> str:
-    """The key of drawn images: the code of a data set's method ``image``, and the versions of
-    libraries.
+    """The key of drawn images.
+
+    The code of a data set's method ``image``, and the versions of libraries.
     """
     versions = {name: version(name) for name in ("numpy", "pillow")}
     roots: list[tuple[str, str]] = []
@@ -341,8 +353,9 @@ _CODE = {
 
 
 def _same_code(code: Found) -> Found:
-    """The code, with a mark for each module that this job executes in another version: it was
-    edited between its import and the look at it.
+    """The code, with a mark for each module that this job executes in another version.
+
+    It was edited between its import and the look at it.
     """
     edited: Found = {}
     for path in sorted(code.keys() & evidence.sources.keys()):

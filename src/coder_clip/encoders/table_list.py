@@ -1,8 +1,10 @@
-"""Lists of text features: which arrays there are, from where, and for which data sets
-(text_tables.py reads them).
+"""Lists of text features.
+
+Which arrays there are, from where, and for which data sets (text_tables.py reads them).
 
 `tables/` has published lists. Your own list is a YAML file of the same form; its files are beside
-it."""
+it.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +26,9 @@ Use = Literal["vocabulary", "imagenet_names", "name", "prompt", "sentence"]
 
 
 class TableSource(Strict):
-    """A public repository. base: addresses that the path of a file is added to, tried in this
-    order.
+    """A public repository.
+
+    base: addresses that the path of a file is added to, tried in this order.
     """
 
     base: Annotated[list[str], Field(min_length=1)]
@@ -46,16 +49,15 @@ class Table(File):
 
     names: File | str | None = Field(
         None,
-        description="A file of names, or the data set whose class "
-        "names they are; default: numbers.",
+        description="A file of names, or the data set whose class names they are; default: "
+        "numbers.",
     )
     rows: tuple[int, int] | None = Field(None, description="From, to (exclusive); default: all.")
     transpose: bool = False
     text: str = Field("{name}", description="The text that was encoded.")
     use: Annotated[list[Use], Field(min_length=1)] = Field(
-        description="vocabulary: images are described by these texts; imagenet_names: projected "
-        "on them; name, prompt, "
-        "sentence: texts of the classes of the data sets in 'of'."
+        description="vocabulary: images are described by these texts; imagenet_names: projected on "
+        "them; name, prompt, sentence: texts of the classes of the data sets in 'of'."
     )
     of: list[str] = Field(
         [], description="Data sets with texts of their classes here, found by name."

@@ -1,5 +1,6 @@
-"""Texts as features: arrays of text features, with the names of their rows, in place of a text
-tower.
+"""Texts as features.
+
+Arrays of text features, with the names of their rows, in place of a text tower.
 
 A YAML file lists them (`table_list.py`). Nothing is computed: a text that no table has is not
 there, and what needs it is not run.
@@ -142,8 +143,9 @@ class TextTables:
         return names, features
 
     def _path(self, file: File) -> Path:
-        """The path of a file. UserError if it is missing, or has another checksum than
-        published.
+        """The path of a file.
+
+        UserError if it is missing, or has another checksum than published.
         """
         path = self.folder / file.file
         if not path.is_file():
@@ -162,8 +164,9 @@ class TextTables:
 
 @cache
 def _array(path: Path) -> Tensor:
-    """The array of a file of torch.save or NumPy. UserError for other files, also for pickled
-    objects.
+    """The array of a file of torch.save or NumPy.
+
+    UserError for other files, also for pickled objects.
     """
     if path.suffix == ".pt":
         return load_tensor(path)
@@ -176,8 +179,9 @@ def _array(path: Path) -> Tensor:
 
 
 def read_names(path: Path) -> list[str]:
-    """The names of the rows of a table: a JSON list of names, or of {"id", "name"}; the last column
-    of a CSV file; else the lines of the file.
+    """The names of the rows of a table: a JSON list of names, or of {"id", "name"}.
+
+    The last column of a CSV file; else the lines of the file.
     """
     try:
         text = path.read_text(encoding="utf-8")

@@ -97,7 +97,9 @@ def bootstrap_interval(
             # The limit x with x^n = 2.5 %, as a decimal number: SciPy's last digits differ between
             # its versions.
             limit = Decimal((1 - LEVEL) / 2) ** (1 / Decimal(n))
-            return (float(limit), 1.0) if right else (0.0, float(1 - limit))
+            if right:
+                return (float(limit), 1.0)
+            return (0.0, float(1 - limit))
         from scipy.stats import binom  # half a second, and several seeds do not need it
 
         low, high = binom.ppf([(1 - LEVEL) / 2, (1 + LEVEL) / 2], n, values.mean()) / n
@@ -308,7 +310,9 @@ def _summary(runs: NDArray[np.float64], low: float, high: float) -> SeedsEstimat
     """Mean and standard deviation of the runs (S, N), with the ends of their interval."""
     run_means = runs.mean(axis=1)
     # exactly 0 if all are equal: the rounded mean would give a little more
-    std = float(run_means.std(ddof=1)) if np.ptp(run_means) > 0 else 0.0
+    std = 0.0
+    if np.ptp(run_means) > 0:
+        std = float(run_means.std(ddof=1))
     return {"mean": float(run_means.mean()), "std": std, "low": low, "high": high}
 
 

@@ -67,7 +67,9 @@ def crossed_interval(
     weighted mean over images, only with groups; default: all equal."""
     runs = np.asarray(values, dtype=np.float64)
     # runs that are equal on every image say the same as one of them
-    at_most = len(runs) - 1 if bool((runs != runs[0]).any()) else math.inf
+    at_most = math.inf
+    if bool((runs != runs[0]).any()):
+        at_most = len(runs) - 1
     if groups is not None:
         mean, parts, free = _over_groups(runs, added, np.asarray(groups), weights)
         return _student(mean, parts, free, added, tests, at_most)
@@ -187,20 +189,21 @@ def with_zero(low: float, high: float) -> tuple[float, float]:
 
 
 def images_to_settle(difference: float, changed: float) -> int:
-    """How many images a paired comparison needs to show a difference of this size as clear in 4 of
-    5 tries.
+    """Number of images that show a difference of this size as clear in 4 of 5 tries.
 
     difference: a share, not 0; changed: the share of images on which the two methods differ, at
     least as large. Normal approximation with variance changed − difference² per image (Connett,
-    Smith and McHugh 1987)."""
+    Smith and McHugh 1987).
+    """
     # (z of the level + z of the power)² · variance / effect²
     z = float(ndtri((1 + LEVEL) / 2) + ndtri(POWER))
     return math.ceil(z**2 * max(changed - difference**2, 0.0) / difference**2)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjust the p-values of several tests, so that they bound the chance of even one false finding
-    (Holm 1979).
+    """Adjust the p-values of several tests (Holm 1979).
+
+    They bound the chance of even one false finding.
 
     The k-th smallest of m p-values is multiplied by m − k + 1; the adjusted values keep the order
     of the p-values. NaN stays NaN and does not count as a test.

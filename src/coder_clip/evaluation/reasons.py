@@ -61,7 +61,9 @@ class ScoringTexts:
         rows = max(1, CHUNK // len(texts))
         images = torch.split(l2_normalize(x, width=texts.shape[1]), rows)
         parts = [exact_matmul(part, texts) for part in images]
-        return torch.cat(parts) if parts else torch.zeros(0, len(texts), dtype=torch.float64)
+        if parts:
+            return torch.cat(parts)
+        return torch.zeros(0, len(texts), dtype=torch.float64)
 
     def scores(self, cosines: Tensor) -> Tensor:
         """Scores (N, C) from cosines (N, M), as from ``TextNeighbors.class_scores``."""
@@ -109,9 +111,13 @@ class ScoringTexts:
                 classes, middle = [winner, other], float(scores[n, winner] + scores[n, other]) / 2
             terms = []
             for c in classes:
-                sign = 1 if c == winner else -1
+                sign = 1
+                if c != winner:
+                    sign = -1
                 for text in self._counted(row, c):
-                    weights = averaged_weight if self.averaged[text] else best_weight
+                    weights = best_weight
+                    if self.averaged[text]:
+                        weights = averaged_weight
                     weight = float(weights[c])
                     cosine = float(row[text])
                     terms.append(Term(text, cosine, sign * weight * (cosine - middle)))
@@ -130,8 +136,9 @@ class ScoringTexts:
 
 
 def for_and_against(terms: Sequence[Any], n: int) -> tuple[list[Any], list[Any]]:
-    """The n strongest terms for the winner, and the n strongest against the winner, strongest
-    first. terms: largest first.
+    """The n strongest terms for the winner, and the n strongest against it.
+
+    Strongest first. terms: largest first.
     """
     speaking_for = [t for t in terms if t.adds > 0][:n]
     against = [t for t in reversed(terms) if t.adds < 0][:n]

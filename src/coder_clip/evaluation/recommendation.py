@@ -55,8 +55,9 @@ class Recommendation:
 
     @property
     def reason(self) -> str:
-        """Why, without the method's name: in the report, on the command line and in ``explore``
-        alike.
+        """The reason, without the method's name.
+
+        The same in the report, on the command line and in ``explore``.
         """
         if self.method is None:
             return "nothing is recommended, because there are no validation images to choose on"
@@ -67,7 +68,9 @@ class Recommendation:
     @property
     def _where(self) -> str:
         """The end of a sentence: compared with which method, on which images."""
-        images = "validation image" if self.images == 1 else f"{self.images:,} validation images"
+        images = f"{self.images:,} validation images"
+        if self.images == 1:
+            images = "validation image"
         return f"than names alone on the {images}"
 
     @property
@@ -75,7 +78,9 @@ class Recommendation:
         """The method in words; "nothing" without one."""
         if self.method is None:
             return "nothing"
-        return "names alone" if self.method == NAMES else LABELS[self.method]
+        if self.method == NAMES:
+            return "names alone"
+        return LABELS[self.method]
 
     @property
     def advice(self) -> str:
@@ -162,8 +167,9 @@ def recommend(methods: Sequence[Document], among: Sequence[str] = CANDIDATES) ->
 def of_run(
     zero_shot: Document, rerank: Document, among: Sequence[str] = CANDIDATES
 ) -> Recommendation:
-    """The recommendation of a run for one data set and model, from the documents of zero_shot and
-    rerank.
+    """The recommendation of a run for one data set and model.
+
+    From the documents of zero_shot and rerank.
     """
     if zero_shot["validation"] is None:
         return Recommendation(None)
@@ -200,7 +206,9 @@ class Rival:
     @property
     def name(self) -> str:
         """The method's name for ``classify --method``."""
-        return self.method if self.shots is None else f"{self.method}-{self.shots}"
+        if self.shots is None:
+            return self.method
+        return f"{self.method}-{self.shots}"
 
     @property
     def title(self) -> str:
@@ -225,7 +233,9 @@ class Rival:
                 kind = "a diagnostic that is never recommended, and "
             subject = f"{label}, {kind}the best other method on validation images,"
         else:
-            images = "labelled image" if self.shots == 1 else "labelled images"
+            images = "labelled images"
+            if self.shots == 1:
+                images = "labelled image"
             subject = (
                 f"With {self.shots} {images} per class, {label}, the best few-shot method on "
                 "validation images,"
@@ -245,7 +255,9 @@ class Rival:
             **_in_percent(self.difference)
         ).replace("-", "−")
         verdict = clear(self.difference)
-        words = f"clearly {verdict}" if verdict else "not clearly different"
+        words = "not clearly different"
+        if verdict:
+            words = f"clearly {verdict}"
         return f"is {words} on test images: {accuracy}, {points}"
 
 

@@ -246,7 +246,9 @@ def _spread(features: Tensor) -> float:
     square = float((rows.T @ rows).square().sum()) / pairs  # sum over pairs (u·v)² = ‖UᵀU‖²
     variance = square - mean**2
     # below 1e-14 the variance is only rounding: all cosines are equal
-    return float(variance**0.5) if variance > 1e-14 else 1.0
+    if variance > 1e-14:
+        return float(variance**0.5)
+    return 1.0
 
 
 # ---- maps

@@ -91,8 +91,9 @@ class StageOne:
 
     @cached_property
     def greedy(self) -> dict[str, NDArray[np.int64]]:
-        """``diverse`` and ``alike`` -> rank (M,) of each text in this greedy order of its class and
-        kind.
+        """``diverse`` and ``alike`` -> rank (M,) of each text in this greedy order.
+
+        Within its class and kind.
         """
         return {chosen: _greedy_ranks(self, sign) for chosen, sign in CHOSEN.items()}
 
@@ -191,7 +192,9 @@ def diversity(texts: Tensor, owner: Tensor) -> float | None:
     sums.index_add_(0, owner, l2_normalize(texts, "text features"))
     pairs = n * (n - 1)
     mean = (sums.square().sum(dim=1) - n)[pairs > 0] / pairs[pairs > 0]
-    return float(mean.mean()) if len(mean) else None
+    if not len(mean):
+        return None
+    return float(mean.mean())
 
 
 def text_kind_ablation(stage_one: StageOne) -> list[dict[str, Any]]:
@@ -275,8 +278,7 @@ def text_count_curve(
 
 
 def text_choice_curve(stage_one: StageOne, counts: Sequence[int]) -> list[dict[str, Any]]:
-    """Accuracy of stage one with the ``count`` most diverse, and the most alike, texts of each
-    class.
+    """Accuracy of stage one with the ``count`` most diverse, and most alike, texts per class.
 
     Texts are chosen within their class and kind. Both choices, and the random draws of
     :func:`text_count_curve`, have the same number of texts of each class and kind
@@ -367,8 +369,9 @@ def _each_kind(stage_one: StageOne) -> list[dict[str, Any]]:
 
 
 def _draws(stage_one: StageOne, n_subsets: int, seed: int) -> list[NDArray[np.int64]]:
-    """For each draw the rank (M,) of each text in a random order of the texts of its class and
-    kind.
+    """For each draw the rank (M,) of each text in a random order.
+
+    Within its class and kind.
     """
     return [
         _random_ranks(stage_one.group, stage_one.other, np.random.default_rng([seed, draw]))
@@ -377,8 +380,9 @@ def _draws(stage_one: StageOne, n_subsets: int, seed: int) -> list[NDArray[np.in
 
 
 def _chosen(stage_one: StageOne, chosen: str, counts: Sequence[int]) -> dict[int, Mask]:
-    """Count -> mask (M,) of the most diverse or the most alike texts, for counts that leave a
-    choice.
+    """Count -> mask (M,) of the most diverse or most alike texts.
+
+    For counts that leave a choice.
     """
     place = stage_one.in_proportion(stage_one.greedy[chosen])
     sizes = np.bincount(stage_one.group[stage_one.other])

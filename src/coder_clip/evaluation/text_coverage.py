@@ -14,8 +14,9 @@ POINTS = 60  # of the curve over budgets
 
 
 def coverage(classes: Tensor, pairs: OneToOne) -> dict[str, Any]:
-    """Share of decisions and comparisons with texts, and the shares with texts for more or fewer
-    pairs.
+    """Share of decisions and comparisons with texts.
+
+    And the shares with texts for more or fewer pairs.
 
     classes: (n, k) candidates of the n reranked images; each decision compares all k (k - 1) / 2
     pairs of its candidates.
@@ -35,8 +36,9 @@ def coverage(classes: Tensor, pairs: OneToOne) -> dict[str, Any]:
     with_text = has_text.sum(dim=1)  # (n,)
     n_pairs = keys.shape[1]
     # a single candidate makes no pair: its decision has no text
-    every = int((with_text == n_pairs).sum()) if n_pairs else 0
-    none = int((with_text == 0).sum()) if n_pairs else n
+    every, none = 0, n
+    if n_pairs:
+        every, none = int((with_text == n_pairs).sum()), int((with_text == 0).sum())
     different, pair, counts = torch.unique(keys, return_inverse=True, return_counts=True)
     compared = {
         "different": len(different),

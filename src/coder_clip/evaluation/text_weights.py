@@ -191,7 +191,9 @@ def _of_class(stage_one: StageOne, owner: int, all_texts: _Scores) -> Iterator[W
     per_image = len(labels) / own.sum()
     for j, row in enumerate(rows.tolist()):
         takes_from, taken = _taken(change[:, j], stage_one, owner)
-        others_mean = centred[~own, j].mean() if (~own).any() else 0.0
+        others_mean = 0.0
+        if (~own).any():
+            others_mean = centred[~own, j].mean()
         yield Weight(
             row=row,
             owner=owner,

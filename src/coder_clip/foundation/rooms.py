@@ -68,8 +68,18 @@ PREFLIGHT = Room("the check before a run", "coder_clip.preflight.run", "src/code
 # extra of pyproject.toml -> modules of the packages that only it installs
 EXTRAS = {
     "run": (
-        *("snakemake", "snakemake_interface_logger_plugins", "dvc", "dvc_data", "dvc_objects"),
-        *("pandas", "pyarrow", "sklearn", "threadpoolctl", "scipy", "matplotlib", "jinja2"),
+        "snakemake",
+        "snakemake_interface_logger_plugins",
+        "dvc",
+        "dvc_data",
+        "dvc_objects",
+        "pandas",
+        "pyarrow",
+        "sklearn",
+        "threadpoolctl",
+        "scipy",
+        "matplotlib",
+        "jinja2",
     ),
     "texts": ("openai", "inflect", "spellchecker"),
 }

@@ -87,4 +87,6 @@ def uses_published_texts(setting: str) -> bool:
 
 def _variant(as_published: bool) -> str:
     """The prefix of the tensor names of a variant."""
-    return "as_published" if as_published else "corrected"
+    if as_published:
+        return "as_published"
+    return "corrected"

@@ -33,14 +33,16 @@ VOCABULARY = "vocabulary"  # kind of the texts that belong to no class
 
 @dataclass(frozen=True)
 class SplitFeatures:
-    """Features of one split: features (N, d) float32 raw, labels (N,), ids, and the file's
-    metadata.
+    """Features of one split.
+
+    features (N, d) float32 raw, labels (N,), ids, and the file's metadata.
 
     views: (N, E, d) float16 unit, the augmented views of shots one by one; None if the file has
     none.
     groups: (N,) int64, near twins share a number: a burst of one scene, frames of one video,
     copies. The numbers are the same in all splits of a data set. None: every image is its own
-    group."""
+    group.
+    """
 
     features: Tensor
     labels: Tensor
@@ -83,8 +85,9 @@ class Texts:
     projections: tuple[Tensor, Tensor] | None = None
 
     def of(self, kind: str, *tags: str) -> tuple[Tensor, Tensor]:
-        """Features (m, d) and class indices (m,) of the prompts of one kind, in the variant that
-        the tags select.
+        """Features (m, d) and class indices (m,) of the prompts of one kind.
+
+        In the variant that the tags select.
         """
         rows = self.sentences.rows(kind, *tags)
         return self.features[rows], torch.tensor(
@@ -98,11 +101,14 @@ class Texts:
 
     @property
     def vocabulary(self) -> Tensor | None:
-        """Features (V, d) of the vocabulary, which describes images in place of texts of their
-        classes; None if the model has no vocabulary.
+        """Features (V, d) of the vocabulary of a model that has one.
+
+        It describes images in place of texts of their classes. None if the model has no vocabulary.
         """
         rows = self.sentences.rows(VOCABULARY)
-        return self.features[rows] if rows else None
+        if not rows:
+            return None
+        return self.features[rows]
 
     @property
     def vocabulary_names(self) -> list[str | None]:
@@ -112,8 +118,9 @@ class Texts:
         return names
 
     def weights(self, kind: str, n_classes: int) -> Tensor:
-        """CLIP's class weights (C, d) from the texts of a kind; zeros, and so logits of 0, without
-        texts of the classes.
+        """CLIP's class weights (C, d) from the texts of a kind.
+
+        Zeros, and so logits of 0, without texts of the classes.
         """
         if not self.of_classes:
             return torch.zeros(n_classes, self.features.shape[1])
@@ -134,34 +141,46 @@ class Texts:
 
 
 def encoder_spec(config: Config, model: str) -> dict[str, Any]:
-    """Arguments of EncoderSpec for a model. A dict, so that phases that encode nothing do not
-    depend on the encoders.
+    """Arguments of EncoderSpec for a model.
+
+    A dict, so that phases that encode nothing do not depend on the encoders.
     """
     return {**config.models[model].model_dump(), "device": config.features.device}
 
 
 def warn_cut(cut: Sequence[str], of: int, context_length: int, path: Path) -> None:
-    """Warn, in one line, of texts that were cut. cut: these texts; of: number of all texts; path:
-    the file whose metadata lists the cut texts.
+    """Warn, in one line, of texts that were cut.
+
+    cut: these texts; of: number of all texts; path: the file whose metadata lists the cut texts.
     """
     if cut:
         log.warning(
             "%d of %d texts are over %d tokens and were cut; 'over_length' in the metadata of %s "
             "lists them: '%s'",
-            *(len(cut), of, context_length, path, shorten(cut[0], 80, placeholder=" …")),
+            len(cut),
+            of,
+            context_length,
+            path,
+            shorten(cut[0], 80, placeholder=" …"),
         )
 
 
 def use_threads(config: Config) -> None:
-    """Fix the number of threads, because how a sum is split over threads can change its last
-    bit.
-    """
+    """Fix the number of threads, which can change the last bit of a sum."""
     torch.set_num_threads(config.features.threads)
 
 
+def read_validation(config: Config, model: str, dataset: str) -> SplitFeatures | None:
+    """Read the image features of the validation split; None for a data set without one."""
+    if not config.has_val(dataset):
+        return None
+    return read_image_features(config, model, dataset, "val")
+
+
 def read_image_features(config: Config, model: str, dataset: str, split: str) -> SplitFeatures:
-    """Read the image features of a split. UserError if the file is of another model or data set,
-    or holds NaN or infinity.
+    """Read the image features of a split.
+
+    UserError if the file is of another model or data set, or holds NaN or infinity.
     """
     path = Paths(config.results).image_features(model, dataset, split)
     tensors, meta = read_tensors(path)
@@ -170,8 +189,8 @@ def read_image_features(config: Config, model: str, dataset: str, split: str) ->
     groups = tensors.get("groups")
     if groups is not None and groups.shape != tensors["labels"].shape:
         raise UserError(
-            f"{path}: groups of {len(groups)} images, not of "
-            f"{len(meta['ids'])}; delete it and run again"
+            f"{path}: groups of {len(groups)} images, not of {len(meta['ids'])}; delete it and run "
+            "again"
         )
     views = tensors.get("views")
     return SplitFeatures(tensors["features"], tensors["labels"], meta["ids"], meta, views, groups)
@@ -180,8 +199,9 @@ def read_image_features(config: Config, model: str, dataset: str, split: str) ->
 def read_texts(
     config: Config, model: str, dataset: str, images: SplitFeatures | None = None
 ) -> Texts:
-    """Read the text features of a data set. UserError if the file does not fit the images (encoder,
-    dimension or class list).
+    """Read the text features of a data set.
+
+    UserError if the file does not fit the images (encoder, dimension or class list).
     """
     path = Paths(config.results).text_features(model, dataset)
     tensors, meta = read_tensors(path)
@@ -205,8 +225,9 @@ def read_texts(
 
 
 def belongs(path: Path, meta: dict[str, Any], images: SplitFeatures) -> None:
-    """Check that a file was made with the images' encoder and classes. path, meta: the file and its
-    metadata. UserError if not.
+    """Check that a file was made with the images' encoder and classes.
+
+    path, meta: the file and its metadata. UserError if not.
     """
     for key, what in (("encoder", "encoder"), ("classes", "class list")):
         of_file, of_images = meta.get(key), images.meta[key]
@@ -234,8 +255,8 @@ def _finite(path: Path, features: Tensor, names: list[str]) -> None:
     bad = (~torch.isfinite(features).all(dim=1)).nonzero()
     if len(bad):
         raise UserError(
-            f"{path}: NaN or infinity in the feature of "
-            f"'{names[int(bad[0])]}'; delete it and run again"
+            f"{path}: NaN or infinity in the feature of '{names[int(bad[0])]}'; delete it and run "
+            "again"
         )
 
 

@@ -36,9 +36,13 @@ def run(config: Config, dataset: str) -> None:
     use_threads(config)
     classes = read_classes(config, dataset)
     widest = config.widest_threshold(dataset)
-    gate = config.threshold(dataset) if config.datasets[dataset].pair_text_source else widest
+    gate = widest
+    if config.datasets[dataset].pair_text_source:
+        gate = config.threshold(dataset)
     compared = []  # (n, 3) for each variant, see `counted`
-    split = "val" if config.has_val(dataset) else "test"
+    split = "test"
+    if config.has_val(dataset):
+        split = "val"
     variants = sorted({uses_published_texts(setting) for setting in config.settings})
     images = read_image_features(config, config.text_encoder(), dataset, split)
     for as_published in variants:

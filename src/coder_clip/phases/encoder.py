@@ -56,7 +56,9 @@ def free_gpu() -> str:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
     for index in range(torch.cuda.device_count()):
         device = f"cuda:{index}"
-        name = visible[index] if index < len(visible) else ""
+        name = ""
+        if index < len(visible):
+            name = visible[index]
         if device in _held:
             return device
         lock_file = Path(tempfile.gettempdir()) / f"coder-clip-gpu-{os.getuid()}-{name or index}"

@@ -138,17 +138,15 @@ def run(config: Config, model: str, dataset: str) -> None:
 def _inputs(config: Config, model: str, dataset: str, texts: Texts) -> list[Path]:
     """The files that the phase reads."""
     paths = Paths(config.results)
-    splits = [
-        *(["shots"] if config.few_shot(dataset) else []),
-        *(["val"] if config.has_val(dataset) else []),
-    ]
-    return [
-        paths.image_features(model, dataset, "test"),
-        paths.text_features(model, dataset),
-        *([paths.coder(model, dataset)] if texts.of_classes else []),
-        *(paths.image_features(model, dataset, split) for split in splits),
-        *(paths.image_features(model, other, "val") for other in config.others(dataset)),
-    ]
+    files = [paths.image_features(model, dataset, "test"), paths.text_features(model, dataset)]
+    if texts.of_classes:
+        files.append(paths.coder(model, dataset))
+    if config.few_shot(dataset):
+        files.append(paths.image_features(model, dataset, "shots"))
+    if config.has_val(dataset):
+        files.append(paths.image_features(model, dataset, "val"))
+    others = config.others(dataset)
+    return files + [paths.image_features(model, other, "val") for other in others]
 
 
 @dataclass(frozen=True)
@@ -257,11 +255,12 @@ def _neighbour_tests(neighbours: dict[str, Neighbourhoods], k: int) -> list[dict
     original, coder, *others = neighbours
     pairs = [(original, coder)]  # (before, after)
     for name in others:
-        if name in CONTROLS:
-            if CONTROLS[name] in neighbours:
-                pairs.append((name, CONTROLS[name]))
-        else:
-            pairs.append((name, coder) if name == FEW else (coder, name))
+        if name == FEW:
+            pairs.append((name, coder))  # do all texts do better than few?
+        elif name not in CONTROLS:
+            pairs.append((coder, name))  # does a simple classifier's map do better than CODER?
+        elif CONTROLS[name] in neighbours:
+            pairs.append((name, CONTROLS[name]))  # do texts do better than the control?
     return [
         {"before": before, "after": after, **test}
         for before, after in pairs
@@ -327,9 +326,10 @@ def _analogous(stage_one: StageOne, classes: list[str], texts: Texts) -> dict[st
 
 
 def _prompts_as_texts(sentences: Sentences, n_classes: int) -> tuple[list[str], int]:
-    """The kinds of the sentences, with prompts as attribute texts if the classes have MANY prompts
-    and no other texts besides their names; and the number of these per class (0: kinds as they
-    are).
+    """The kinds of the sentences, with prompts as attribute texts if there are no other texts.
+
+    That is if the classes have MANY prompts and no other texts besides their names. Also the number
+    of these per class (0: kinds as they are).
     """
     kinds = list(sentences.kind)
     per_class = kinds.count("prompt") // max(1, n_classes)

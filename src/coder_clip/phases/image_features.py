@@ -1,10 +1,11 @@
-"""Phase image_features: encode all splits of a data set with one load of the model, or a shard of
-each.
+"""Phase image_features: encode all splits of a data set, or a shard of each.
+
+With one load of the model.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,8 +37,9 @@ def run(
     shard: int = 0,
     shards: int = 1,
 ) -> None:
-    """Write ``image_features/{model}/{dataset}/{split}.safetensors`` of each split, or one of its
-    shards beside it.
+    """Write ``image_features/{model}/{dataset}/{split}.safetensors`` of each split.
+
+    Or one of its shards, beside it.
 
     splits: default: all; the file of a split that the data set does not need has no images. A split
     that fails does not stop the others; at the end a UserError has one line per failure. Encoded
@@ -67,8 +69,7 @@ def run(
         path = paths.image_features(model, dataset, split)
         if shards > 1:
             path = paths.image_shard(model, dataset, split, shard, shards)
-        of_images = None if groups is None else [groups[i] for i in features.ids]
-        write(path, features, meta, of_images)
+        write(path, features, meta, _of(groups, features.ids))
     if failed:
         raise UserError("\n".join(dict.fromkeys(failed)))
     # last: it describes the run that wrote the features
@@ -89,8 +90,9 @@ def encode(
     split: str,
     shard: tuple[int, int],
 ) -> tuple[ImageFeatures, dict[str, Any]]:
-    """Encode a split, or shard (i, n) of it; return the features and their metadata. UserError as
-    in `extract`.
+    """Encode a split, or shard (i, n) of it; return the features and their metadata.
+
+    UserError as in `extract`.
     """
     # A split that this configuration does not use has a file without rows, because later phases
     # expect the file. Shots of all seeds are encoded together, as means of augmented views;
@@ -135,14 +137,17 @@ def _write_given(
     fingerprint: str,
     groups: dict[str, int] | None,
 ) -> None:
-    """Write the features of a data set that has features instead of images. Only the width of their
-    encoder is known.
+    """Write the features of a data set that has features instead of images.
+
+    Only the width of their encoder is known.
     """
     dataset = data.name
     for split in splits:
         draws: dict[str, list[list[str]]] = {}  # see `shot_images`
         # shots are training images, not a split of their own
-        source = "train" if split == SHOTS else split
+        source = split
+        if split == SHOTS:
+            source = "train"
         chosen = data.split(source)
         if split not in config.encoded(dataset):
             chosen = Split([], np.empty(0, np.int64))
@@ -159,10 +164,16 @@ def _write_given(
         encoder = {"given": True, "dim": str(rows.shape[1])}
         meta = {**given, "encoder": encoder, "draws": draws, "fingerprint": fingerprint}
         features = ImageFeatures(rows, torch.from_numpy(chosen.labels), chosen.ids, [], {})
-        of_images = None if groups is None else [groups[i] for i in chosen.ids]
         path = Paths(config.results).image_features(model, dataset, split)
-        write(path, features, meta, of_images)
+        write(path, features, meta, _of(groups, chosen.ids))
     environment.write(Paths(config.results), "cpu")
+
+
+def _of(groups: Mapping[str, int] | None, ids: Sequence[str]) -> list[int] | None:
+    """The groups of these images; None if the data set has none."""
+    if groups is None:
+        return None
+    return [groups[i] for i in ids]
 
 
 def shot_images(

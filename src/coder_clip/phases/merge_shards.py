@@ -32,7 +32,8 @@ def _merge(paths: Paths, model: str, dataset: str, split: str, shards: int) -> N
         skipped = [tuple(s) for s in meta.pop("skipped")]
         ids, extraction = meta.pop("ids"), meta.pop("extraction")
         kept = tensors.get("views")
-        groups += tensors["groups"].tolist() if "groups" in tensors else []
+        if "groups" in tensors:
+            groups += tensors["groups"].tolist()
         parts.append(
             ImageFeatures(tensors["features"], tensors["labels"], ids, skipped, extraction, kept)
         )

@@ -1,5 +1,6 @@
-"""Phase one_to_one: features of the texts of pairs, as one difference per unordered pair (section
-3.4).
+"""Phase one_to_one: features of the texts of pairs (paper, section 3.4).
+
+They are one difference per unordered pair.
 """
 
 from __future__ import annotations
@@ -68,8 +69,9 @@ def run(config: Config, model: str, dataset: str) -> None:
 def _write_none(
     config: Config, model: str, dataset: str, classes: list[str], texts: list[str]
 ) -> None:
-    """Write a file without differences, for a model that brings its texts as features. UserError if
-    there are texts to encode.
+    """Write a file without differences, for a model that brings its texts as features.
+
+    UserError if there are texts to encode.
     """
     if texts:
         raise UserError(

@@ -77,12 +77,14 @@ def metrics(
     one's. The top-5 accuracy is None for up to five classes, where the label is always in the top
     five.
     """
-    groups = tables[0]["group"].to_numpy() if "group" in tables[0] else None
+    groups = None
+    if "group" in tables[0]:
+        groups = tables[0]["group"].to_numpy()
     options: dict[str, Any] = {
         "resamples": config.evaluation.bootstrap,
         "seed": config.evaluation.seed,
+        "groups": groups,
     }
-    options["groups"] = groups
     method, labels = tables[0]["method"].iloc[0], tables[0]["label"].to_numpy()
     correct = np.stack([table["correct"].to_numpy() for table in tables])  # (draws, N)
     # the best classes of each image: (draws, N, TOP)
@@ -93,10 +95,12 @@ def metrics(
         "method": method,
         "setting": tables[0]["setting"].iloc[0],
         "accuracy": as_estimate(accuracy),
-        "top5_accuracy": estimate(top5, **options) if n_classes > TOP else None,
+        "top5_accuracy": None,
         "mean_class_recall": estimate(correct.mean(axis=0), labels, **options),
         "against_clip": None,
     }
+    if n_classes > TOP:
+        document["top5_accuracy"] = estimate(top5, **options)
     if method != "clip":
         # plain CLIP has one run, which every draw is compared with
         before = np.broadcast_to(clip["correct"].to_numpy(), correct.shape)

@@ -23,9 +23,12 @@ if TYPE_CHECKING:
 
 def run(config: Config) -> None:
     """Write ``report.html`` and ``metrics.json`` of a finished run."""
-    paths, file = Paths(config.results), config.file
-    default = file == "config/reproduce.yaml"
-    results = Results.of(config, "" if default else file)
+    paths, file, command = Paths(config.results), config.file, "make reproduce"
+    if file == "config/reproduce.yaml":
+        file = ""  # the default needs no option
+    else:
+        command += f" CONFIG={file}"
+    results = Results.of(config, file)
     write_json(paths.metrics, page.metrics(results))
     left_out = list(config.left_out)
     # the configuration as the page shows it: title and note first, then the other keys
@@ -40,14 +43,16 @@ def run(config: Config) -> None:
         title=config.title,
         note=config.note,
         config_text=yaml.safe_dump(shown, sort_keys=False),
-        reproduce="make reproduce" + ("" if default else f" CONFIG={file}"),
+        reproduce=command,
         image=image_loader(config),
     )
 
 
 def summary(config: Config) -> str:
-    """The claims as text, or for own photos the report's answer; then the paths of report, tables
-    and figures (a clone has only the tables), and the next command.
+    """The claims as text, or for own photos the report's answer.
+
+    Then the paths of report, tables and figures (a clone has only the tables), and the next
+    command.
     """
     paths = Paths(config.results)
     said = plain(present(paths.table("claims", ".md")).read_text(encoding="utf-8"))
@@ -71,7 +76,9 @@ def _own_photos(config: Config) -> bool:
 
 def _in_words(answer: ReportAnswer) -> list[str]:
     """The lines of an answer on the terminal: where it is from, numbers, advice."""
-    where = f"{answer.dataset}, {answer.model}" if answer.model else answer.dataset
+    where = answer.dataset
+    if answer.model:
+        where = f"{answer.dataset}, {answer.model}"
     return [f"{where}: {answer.numbers}", answer.advice, *answer.more]
 
 
@@ -83,11 +90,14 @@ def _next(config: Config) -> str:
     for name in config.datasets:
         if name in BUILTIN or not config.has_val(name):
             continue
-        which = f" --dataset {name}" if len(config.datasets) > 1 else ""
-        which += f" --model {next(iter(config.models))}" if len(config.models) > 1 else ""
+        which = ""
+        if len(config.datasets) > 1:
+            which = f" --dataset {name}"
+        if len(config.models) > 1:
+            which += f" --model {next(iter(config.models))}"
         return (
-            f"coder-clip explore {config.results}{which}  (the errors with their reasons; "
-            "texts to improve)"
+            f"coder-clip explore {config.results}{which}  (the errors with their reasons; texts to "
+            "improve)"
         )
     return "make push  (shares the results: docs/sharing.md)"
 
@@ -96,4 +106,6 @@ def _place(path: Path) -> str:
     """The path, with "/" after a folder; a message if it does not exist."""
     if not path.exists():
         return f"{path} is not here; 'make pull' or 'make reproduce' brings it"
-    return f"{path}/" if path.is_dir() else f"{path}"
+    if path.is_dir():
+        return f"{path}/"
+    return f"{path}"

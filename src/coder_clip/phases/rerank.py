@@ -33,6 +33,7 @@ from .common import (
     belongs,
     read_image_features,
     read_texts,
+    read_validation,
     use_threads,
 )
 from .predictions import metrics, rows
@@ -53,7 +54,7 @@ def run(config: Config, model: str, dataset: str) -> None:
     # two predictions, so the sweep over thresholds costs little.
     use_threads(config)
     test = read_image_features(config, model, dataset, "test")
-    val = read_image_features(config, model, dataset, "val") if config.has_val(dataset) else None
+    val = read_validation(config, model, dataset)
     # key: as published or not
     pairs = {flag: read_one_to_one(config, test, flag) for flag in (False, True)}
     paths = Paths(config.results)
@@ -87,47 +88,49 @@ def run(config: Config, model: str, dataset: str) -> None:
                 "looked_at": int(((both.gap < t) & result.eligible).sum()),
             }
             sweep.append({"setting": setting, "threshold": t, **point})
-        # a k above the number of classes is reduced to this number, and the set drops repeats
-        tried = (config.rerank.top_k, *config.rerank.top_ks)
-        for k in sorted({min(k, len(test.classes)) for k in tried}):
-            top_k = rerank_scores(test.features, result.scores, compared, k)
+        for k in _numbers_of_classes(config, test):
+            reranked_k = rerank_scores(test.features, result.scores, compared, k)
             candidates += [
                 {"setting": setting, "top_k": k, **point}
-                for point in gates(top_k, threshold, test.labels, compared, test.groups)
+                for point in gates(reranked_k, threshold, test.labels, compared, test.groups)
             ]
         changes += changed_pairs(table, setting)
 
     out = paths.rerank(model, dataset)
     write_parquet(out, pd.concat(tables, ignore_index=True))
     files = [
-        *(
-            paths.image_features(model, dataset, split)
-            for split in ("val", "test")
-            if split == "test" or val
-        ),
+        *(paths.image_features(model, dataset, s.meta["split"]) for s in (val, test) if s),
         paths.text_features(model, dataset),
         paths.one_to_one(model, dataset),
         paths.zero_shot(model, dataset),
         paths.zero_shot(model, dataset).with_suffix(".json"),
     ]
-    write_json(
-        out.with_suffix(".json"),
-        {
-            "dataset": dataset,
-            "model": model,
-            "split": "test",
-            "images": len(test.ids),
-            "classes": test.classes,
-            "pairs_with_texts": len(pairs[False]),
-            "methods": documents,
-            "validation": None if val is None else _on_validation(inputs),
-            "sweep": sweep,
-            "candidates": candidates,
-            "pairs": changes,
-            "flaws": flaws(inputs) if "as_published" in config.settings else [],
-            "made_by": made_by(f"coder-clip rerank --model {model} --dataset {dataset}", files),
-        },
-    )
+    document: dict[str, Any] = {
+        "dataset": dataset,
+        "model": model,
+        "split": "test",
+        "images": len(test.ids),
+        "classes": test.classes,
+        "pairs_with_texts": len(pairs[False]),
+        "methods": documents,
+        "validation": None,
+        "sweep": sweep,
+        "candidates": candidates,
+        "pairs": changes,
+        "flaws": [],
+        "made_by": made_by(f"coder-clip rerank --model {model} --dataset {dataset}", files),
+    }
+    if val is not None:
+        document["validation"] = _on_validation(inputs)
+    if "as_published" in config.settings:
+        document["flaws"] = flaws(inputs)
+    write_json(out.with_suffix(".json"), document)
+
+
+def _numbers_of_classes(config: Config, test: SplitFeatures) -> list[int]:
+    """The numbers of classes that stage two is tried with, at most those of the data set."""
+    tried = (config.rerank.top_k, *config.rerank.top_ks)
+    return sorted({min(k, len(test.classes)) for k in tried})
 
 
 @dataclass(frozen=True)

@@ -34,8 +34,9 @@ CLASSES = 128
 
 
 def run(config: Config, model: str, dataset: str) -> None:
-    """Write ``text_features/{model}/{dataset}.safetensors``; warn of texts over the context
-    length.
+    """Write ``text_features/{model}/{dataset}.safetensors``.
+
+    Warn of texts over the context length.
     """
     # One file holds every prompt of every kind and setting, each with its kind and class: later
     # phases select rows and need no encoder. Of random words and template ensembles only the
@@ -86,9 +87,7 @@ def run(config: Config, model: str, dataset: str) -> None:
 
 
 def write_tables(config: Config, model: str, dataset: str, classes: list[str]) -> None:
-    """Write the text features of a model that brings texts as features: of classes and
-    vocabulary.
-    """
+    """Write the text features of a model that brings its texts as features."""
     tables = text_tables(config, model)
     texts = tables.texts(dataset, classes)
     meta = {
@@ -103,7 +102,9 @@ def write_tables(config: Config, model: str, dataset: str, classes: list[str]) -
         "templates": {},
         "vocabulary_names": [t.name for t in texts if t.kind == VOCABULARY],
     }
-    features = torch.stack([t.feature for t in texts]) if texts else torch.zeros(0, tables.dim)
+    features = torch.zeros(0, tables.dim)
+    if texts:
+        features = torch.stack([t.feature for t in texts])
     tensors = {
         "features": features,
         "class_index": torch.tensor([t.owner for t in texts], dtype=torch.int64),
@@ -113,12 +114,12 @@ def write_tables(config: Config, model: str, dataset: str, classes: list[str]) -
 
 
 def imagenet_names(encoder: Encoder) -> Tensor:
-    """Unit features of "a photo of a {name}" with ImageNet's class names, in label order: (1000,
-    d).
+    """Unit features of "a photo of a {name}" for ImageNet's classes, in order: (1000, d).
 
     These features give the main directions of the text encoder, onto which image features are
     projected. They are the same for every data set of a model; each file has a copy, so that
-    few-shot methods and evaluation need no other data set."""
+    few-shot methods and evaluation need no other data set.
+    """
     names = entry("imagenet").class_names()
     return encoder.encode_texts_report([f"a photo of a {name}" for name in names]).features
 

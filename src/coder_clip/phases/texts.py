@@ -32,7 +32,9 @@ def run(config: Config, dataset: str) -> None:
             generated = load_text_set(paths.generated_texts(dataset), dataset, classes, made=True)
         # start from the names and add each kind from its own source
         for kind, source in sources.items():
-            text_set = files[source] if isinstance(source, Path) else generated
+            text_set = generated
+            if isinstance(source, Path):
+                text_set = files[source]
             assert text_set is not None
             texts = with_kinds(texts, text_set, kind)
     write_json(paths.texts(dataset), texts.dump())

@@ -14,7 +14,14 @@ from ..foundation.artifacts import Paths, made_by, write_json, write_parquet
 from ..protocols import usable
 from ..zero_shot import predict
 from .coder import read_neighbors, uses_published_texts
-from .common import SplitFeatures, Texts, read_image_features, read_texts, use_threads
+from .common import (
+    SplitFeatures,
+    Texts,
+    read_image_features,
+    read_texts,
+    read_validation,
+    use_threads,
+)
 from .predictions import metrics, rows
 
 if TYPE_CHECKING:
@@ -30,7 +37,7 @@ def run(config: Config, model: str, dataset: str) -> None:
     # CLIP comes first: the other methods are compared with tables[0].
     use_threads(config)
     images = read_image_features(config, model, dataset, "test")
-    val = read_image_features(config, model, dataset, "val") if config.has_val(dataset) else None
+    val = read_validation(config, model, dataset)
     texts = read_texts(config, model, dataset, images)
     x, n_classes = images.features, len(images.classes)
 
@@ -54,20 +61,20 @@ def run(config: Config, model: str, dataset: str) -> None:
         paths.text_features(model, dataset),
         paths.coder(model, dataset),
     ]
-    write_json(
-        out.with_suffix(".json"),
-        {
-            "dataset": dataset,
-            "model": model,
-            "split": "test",
-            "images": len(images.ids),
-            "left_out": images.n_skipped,
-            "classes": images.classes,
-            "methods": methods,
-            "validation": None if val is None else _on_validation(config, val, texts),
-            "made_by": made_by(f"coder-clip zero-shot --model {model} --dataset {dataset}", inputs),
-        },
-    )
+    document: dict[str, Any] = {
+        "dataset": dataset,
+        "model": model,
+        "split": "test",
+        "images": len(images.ids),
+        "left_out": images.n_skipped,
+        "classes": images.classes,
+        "methods": methods,
+        "validation": None,
+        "made_by": made_by(f"coder-clip zero-shot --model {model} --dataset {dataset}", inputs),
+    }
+    if val is not None:
+        document["validation"] = _on_validation(config, val, texts)
+    write_json(out.with_suffix(".json"), document)
 
 
 def _scores(
@@ -92,10 +99,12 @@ def _on_validation(config: Config, val: SplitFeatures, texts: Texts) -> dict[str
     intervals are corrected for.
     """
     setting = usable(config.settings)
-    scores = _scores(config, val, texts, [setting] if setting else [])
+    settings, reranked = [], []
+    if setting:
+        # the phase rerank adds one more candidate, so the correction counts the rerank already
+        settings, reranked = [setting], ["coder_rerank"]
+    scores = _scores(config, val, texts, settings)
     correct = {key: predict(s) == val.labels for key, s in scores.items()}
-    # the phase rerank adds one more candidate, so the correction counts the rerank already
-    reranked = ["coder_rerank"] if setting else []
     tests = recommendation.n_candidates([method for method, _ in scores] + reranked)
     of_names = correct[recommendation.NAMES, "any"]
     methods = [

@@ -34,7 +34,9 @@ def refuse_absent(
             "; to go without them: 'make … ONLY_PRESENT=1', 'snakemake … --config "
             "only_present=true', 'coder-clip check --only-present'"
         )
-        others = without if len(absent) < len(config.datasets) else ""
+        others = ""
+        if len(absent) < len(config.datasets):
+            others = without
         raise UserError(
             f"{len(absent)} of {len(published)} published data sets are not in "
             f"{data_root(config.data_root)}: {', '.join(absent)}; 'coder-clip check --config "

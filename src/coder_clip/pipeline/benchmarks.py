@@ -21,4 +21,6 @@ def read(path: Path) -> dict[str, str] | None:
     last = rows[-1]
     # DictReader fills the cells that a half-written row lacks with None
     is_whole = bool(last.get("rule_name")) and None not in last.values()
-    return last if is_whole else None
+    if not is_whole:
+        return None
+    return last

@@ -53,8 +53,9 @@ class Config(Document):
         return self
 
     def at(self, root: Path) -> Config:
-        """The same settings with absolute paths of results, images and their lists; relative ones
-        start at ``root``.
+        """The same settings with absolute paths of results, images and their lists.
+
+        Relative ones start at ``root``.
         """
 
         def absolute(path: Path | None) -> Path | None:
@@ -71,8 +72,9 @@ class Config(Document):
 
 
 def existing_file(path: str | Path) -> Path:
-    """The path of a configuration file. UserError if there is no such file, with the names of the
-    files in config/.
+    """The path of a configuration file.
+
+    UserError if there is no such file, with the names of the files in config/.
     """
     path = Path(path)
     # Path.is_file raises for names that are too long
@@ -88,10 +90,12 @@ def existing_file(path: str | Path) -> Path:
 def load_config(
     path: str | Path, absent: bool = False, root: Path | None = None, planned: bool = False
 ) -> Config:
-    """Read and check a configuration file. absent: keep data sets that are not here, even with
-    only_present. root: the folder at which relative paths in the file start; these paths become
-    absolute. Default: the working directory, and paths stay as they are. planned: for a job of a
-    plan, which has asked Git about the results folder (a node of a cluster may have no Git).
+    """Read and check a configuration file.
+
+    absent: keep data sets that are not here, even with only_present. root: the folder at which
+    relative paths in the file start; these paths become absolute. Default: the working directory,
+    and paths stay as they are. planned: for a job of a plan, which has asked Git about the results
+    folder (a node of a cluster may have no Git).
 
     UserError, in one line, for a missing file, invalid YAML, unknown keys, impossible values and a
     results folder among files of the project.
@@ -114,10 +118,14 @@ def load_config(
         config = config.at(root)
     fetch = os.environ.get(FETCH)
     if fetch:
-        value = "strict" if fetch == "strict" else switched(FETCH, fetch)
+        value: bool | str = fetch
+        if fetch != "strict":
+            value = switched(FETCH, fetch)
         config = config.model_copy(update={"fetch": value})
     variable = os.environ.get(ONLY_PRESENT)
-    only_present = switched(ONLY_PRESENT, variable) if variable else config.only_present
+    only_present = config.only_present
+    if variable:
+        only_present = switched(ONLY_PRESENT, variable)
     if only_present and not absent:
         return _present(config, path)
     return config
@@ -138,8 +146,9 @@ def _with_default_seeds(config: Config) -> Config:
 
 
 def known_folders(config: Config) -> list[Path]:
-    """Folders whose files a job's certificate need not note: images are known by the list of their
-    data set, answers by their requests.
+    """Folders whose files a job's certificate need not note.
+
+    Images are known by the list of their data set, answers by their requests.
     """
     folders = [dataset.root for dataset in config.datasets.values()]
     folders.append(config.data_root)
@@ -152,8 +161,9 @@ def known_folders(config: Config) -> list[Path]:
 
 
 def switched(name: str, value: str) -> bool:
-    """Parse the value of a variable or argument that switches something on or off. UserError for
-    other values.
+    """Parse the value of a variable or argument that switches something on or off.
+
+    UserError for other values.
     """
     if value.lower() in ("1", "true", "yes", "on"):
         return True
@@ -185,8 +195,8 @@ def _present(config: Config, path: Path) -> Config:
     if not datasets:
         root = data_root(config.data_root)
         raise UserError(
-            f"{path}: none of its data sets is in {root} with all of its images; "
-            f"'coder-clip data check --config {path}' says what is missing and how to get it"
+            f"{path}: none of its data sets is in {root} with all of its images; 'coder-clip data "
+            f"check --config {path}' says what is missing and how to get it"
         )
     present = config.model_copy(update={"datasets": datasets})
     present._left_out = tuple(absent)

@@ -22,8 +22,9 @@ LONGEST = 100  # letters of a name: file systems take 255 bytes, with what is ad
 
 
 def problems(config: Document, root: Path) -> Iterator[str]:
-    """Yield all problems: one line each, with the key, what is wrong and what to do. root: folder
-    at which relative paths start.
+    """Yield all problems: one line each, with the key, what is wrong and what to do.
+
+    root: folder at which relative paths start.
     """
     # Rules that types cannot express, because they hold between keys or within a list. `Config`
     # reports the first problem only, so the basic ones come first.
@@ -37,8 +38,8 @@ def problems(config: Document, root: Path) -> Iterator[str]:
                 yield f"{kind}.{one_line(name, 40)}: use at most {LONGEST} letters"
     if re.search(r"[^\w./+@%:,=-]", str(config.results)):  # commands of jobs name files below it
         yield (
-            f"results: '{config.results}' has a special character; use letters, digits, '.', "
-            "'_' and '-' in names"
+            f"results: '{config.results}' has a special character; use letters, digits, '.', '_' "
+            "and '-' in names"
         )
     for name, dataset in config.datasets.items():
         yield from _dataset_problems(name, dataset, root)
@@ -68,8 +69,8 @@ def _dataset_problems(name: str, dataset: DatasetConfig, root: Path) -> Iterator
         yield from _features_problems(name, dataset, root)
     elif dataset.root is None and name not in BUILTIN:
         yield (
-            f"datasets.{name}: not a built-in data "
-            f"set{nearest_dataset(name)}; your own needs 'root'"
+            f"datasets.{name}: not a built-in data set{nearest_dataset(name)}; your own needs "
+            "'root'"
         )
     elif dataset.root is None and name in DRAWN and not rooms.DRAWN.here:
         yield f"datasets.{name}: {rooms.DRAWN.advice}"
@@ -85,9 +86,8 @@ def _dataset_problems(name: str, dataset: DatasetConfig, root: Path) -> Iterator
         yield f"datasets.{name}.classes: only for a folder of your own ('root'); leave it out"
     if dataset.root is None and dataset.corrections is not None:
         yield (
-            f"datasets.{name}.corrections: only for a folder of your own ('root'); the labels of "
-            "a built-in data set "
-            "stay as they are, so that numbers can be compared"
+            f"datasets.{name}.corrections: only for a folder of your own ('root'); the labels of a "
+            "built-in data set stay as they are, so that numbers can be compared"
         )
     elif dataset.corrections is not None and not (root / dataset.corrections).is_file():
         yield (
@@ -120,8 +120,8 @@ def _features_problems(name: str, dataset: DatasetConfig, root: Path) -> Iterato
         yield f"datasets.{name}.features: no folder {dataset.features}; correct the path"
     if dataset.classes is None and name not in PUBLISHED:
         yield (
-            f"datasets.{name}.classes: name the classes in label order, because '{name}' is not "
-            "a published data set"
+            f"datasets.{name}.classes: name the classes in label order, because '{name}' is not a "
+            "published data set"
         )
 
 
@@ -132,8 +132,7 @@ def _text_list_problems(config: Document) -> Iterator[str]:
     if lists and images:
         yield (
             f"models.{lists[0]} has features of texts and encodes no images; leave out "
-            f"'{images[0]}', or name its "
-            "folder of features"
+            f"'{images[0]}', or name its folder of features"
         )
 
 
@@ -144,7 +143,9 @@ def _template_problems(name: str, dataset: DatasetConfig) -> Iterator[str]:
         if key not in ONE_TEMPLATE + MANY_TEMPLATES:
             yield f"{where}: unknown template{nearest(key, ONE_TEMPLATE + MANY_TEMPLATES)}"
         if sentences == [] or (isinstance(sentences, list) and key in ONE_TEMPLATE):
-            many = "one sentence or a list" if key in MANY_TEMPLATES else "one sentence, not a list"
+            many = "one sentence, not a list"
+            if key in MANY_TEMPLATES:
+                many = "one sentence or a list"
             yield f"{where}: give {many}"
         # {class} always; a template of a kind of text also has a field for the text
         fields = ["class"]
@@ -160,21 +161,24 @@ def _model_problems(name: str, model: ModelConfig, root: Path) -> Iterator[str]:
     """Problems of one model, as its family finds them."""
     of_family = families.of(model.model).call("problems", model.spec(), root, default=())
     for key, problem in of_family:
-        where = f"models.{name}.{key}" if key else f"models.{name}"
+        where = f"models.{name}"
+        if key:
+            where = f"models.{name}.{key}"
         yield f"{where}: {problem}"
 
 
 def _generator_problems(config: Document) -> Iterator[str]:
-    """Problems of texts from a language model: no section ``generator``, or no encoder in it that
-    compares analogous classes.
+    """Problems of texts from a language model.
+
+    No section ``generator``, or no encoder in it that compares analogous classes.
     """
     generator = config.generator
     for name, dataset in config.datasets.items():
         sources = (dataset.pair_text_source, *dataset.generated(name).values())
         if generator is None and "llm" in sources:
             yield (
-                f"datasets.{name}.texts: the source 'llm' needs a "
-                "section 'generator:' (docs/texts.md)"
+                f"datasets.{name}.texts: the source 'llm' needs a section 'generator:' "
+                "(docs/texts.md)"
             )
     if generator is None:
         return
@@ -187,6 +191,5 @@ def _generator_problems(config: Document) -> Iterator[str]:
     if compares and len(config.models) > 1 and generator.encoder is None:
         yield (
             "generator.encoder: name the model that compares analogous classes; if the first one "
-            "did, removing it "
-            "would change all numbers"
+            "did, removing it would change all numbers"
         )

@@ -30,8 +30,9 @@ from .sections import (
 
 
 class Document(Strict):
-    """The keys of a configuration, and what follows from them; `config.Config` is one whose values
-    fit together.
+    """The keys of a configuration, and what follows from them.
+
+    `config.Config` is one whose values fit together.
     """
 
     # A job that reads a key, or calls a derived method, runs again when that value changes
@@ -44,24 +45,20 @@ class Document(Strict):
     results: Annotated[Path, NO_RESULT] = Path("results")
     data_root: Annotated[Path | None, NO_RESULT] = Field(
         None,
-        description="Folder of the published data sets; the variable "
-        "CODER_CLIP_DATA takes precedence. "
-        "The folder's path changes no result.",
+        description="Folder of the published data sets; the variable CODER_CLIP_DATA takes "
+        "precedence. The folder's path changes no result.",
     )
     only_present: Annotated[bool, NO_RESULT] = Field(
         False,
-        description="Skip published data sets if neither all their images nor, in the results, "
-        "all their image "
-        "features are here; CODER_CLIP_ONLY_PRESENT and "
-        "--config only_present=true take precedence.",
+        description="Skip published data sets if neither all their images nor, in the results, all "
+        "their image features are here; CODER_CLIP_ONLY_PRESENT and --config only_present=true "
+        "take precedence.",
     )
     fetch: Annotated[bool | Literal["strict"], NO_RESULT] = Field(
         False,
-        description="Download weights and the published data sets that "
-        "may be downloaded as part of a run; "
-        "'make reproduce' goes on without a data set that could not be downloaded, and says so; "
-        "strict: it stops. "
-        "CODER_CLIP_FETCH and --config fetch=true come first.",
+        description="Download weights and the published data sets that may be downloaded as part "
+        "of a run; 'make reproduce' goes on without a data set that could not be downloaded, and "
+        "says so; strict: it stops. CODER_CLIP_FETCH and --config fetch=true come first.",
     )
     datasets: dict[str, DatasetConfig]
     models: dict[str, ModelConfig]
@@ -90,8 +87,9 @@ class Document(Strict):
 
     @derived
     def text_encoder(self) -> str:
-        """The model that compares names, for sources whose texts an encoder chooses; by default the
-        first model.
+        """The model that compares names, for sources whose texts an encoder chooses.
+
+        By default the first model.
         """
         if self.generator and self.generator.encoder:
             return self.generator.encoder
@@ -117,35 +115,38 @@ class Document(Strict):
 
     @derived
     def class_texts(self, dataset: str) -> bool:
-        """False if a model brings its texts as features, and has none for the classes of the data
-        set.
-        """
+        """False if a model that brings its texts as features has none for the data set."""
         models = [m.model for m in self.models.values() if not families.encodes(m.model)]
         lists = [read_list(listed(model)) for model in models]
         return all(tables.name(dataset) for tables in lists)
 
     @derived
     def part(self, dataset: str) -> bool:
-        """True for features of some classes of another data set of the run. Results that the other
-        data set has already, such as comparisons of neighbours, are not made again.
+        """True for features of some classes of another data set of the run.
+
+        Results that the other data set has already, such as comparisons of neighbours, are not made
+        again.
         """
         return dataset in FEATURE_SETS and self.published(dataset) and entry(dataset).part
 
     @derived
     def published_name(self, dataset: str) -> str:
-        """The data set under which methods publish their settings: for published features, the data
-        set of their images.
+        """The data set under which methods publish their settings.
+
+        For published features, the data set of their images.
         """
         of_images = entry(dataset).of if self.published(dataset) else None
         return of_images or dataset
 
     @derived
     def has_val(self, dataset: str) -> bool:
-        """True if the data set has validation images; without them the clean setting keeps the
-        defaults.
+        """True if the data set has validation images.
+
+        Without them the clean setting keeps the defaults.
 
         For a folder, the folder itself says so, or, if it is not on this machine (results were
-        pulled), the manifest."""
+        pulled), the manifest.
+        """
         root = self.datasets[dataset].root
         if root is None:
             return not zero_shot_only(dataset, self.datasets[dataset].split)
@@ -161,8 +162,9 @@ class Document(Strict):
 
     @derived
     def others(self, dataset: str) -> list[str]:
-        """The other data sets with validation images, which have other images: no parts, and none
-        of the images of this data set.
+        """The other data sets with validation images, which have other images.
+
+        No parts, and none of the images of this data set.
         """
         images = self.published_name(dataset)
         return [
@@ -176,9 +178,7 @@ class Document(Strict):
 
     @derived
     def encoded(self, dataset: str) -> list[str]:
-        """The splits of the data set that are encoded: shots, val, test, if something needs
-        them.
-        """
+        """The splits of the data set that are encoded: those of shots, val and test in use."""
         splits = []
         if self.few_shot(dataset):
             splits.append("shots")
@@ -196,18 +196,22 @@ class Document(Strict):
 
     @derived
     def widest_threshold(self, dataset: str) -> float:
-        """The widest gate of all settings and figures: it decides which pairs stage two can
-        compare.
+        """The widest gate of all settings and figures.
+
+        It decides which pairs stage two can compare.
         """
         return max(self.threshold(dataset), *self.rerank.thresholds)
 
     @derived
     def views_stored(self, dataset: str) -> int:
-        """Number of augmented views per shot to keep one by one: all, up to MOST_VIEWS, if a method
-        needs single views; else 0.
+        """Number of augmented views per shot to keep one by one.
+
+        All, up to MOST_VIEWS, if a method needs single views; else 0.
         """
         need_views = set(USE_VIEWS) & set(self.adapter.methods)
-        return min(self.datasets[dataset].views, MOST_VIEWS) if need_views else 0
+        if not need_views:
+            return 0
+        return min(self.datasets[dataset].views, MOST_VIEWS)
 
     @derived
     def most_shots(self) -> int:
@@ -248,8 +252,8 @@ class Document(Strict):
         for name, model in value.items():
             if model == {}:
                 raise ValueError(
-                    f"models.{name}.model is missing; name the encoder ({families.names()}); "
-                    f"only 'mini' needs none{nearest(str(name), ['mini'], listed=False)}"
+                    f"models.{name}.model is missing; name the encoder ({families.names()}); only "
+                    f"'mini' needs none{nearest(str(name), ['mini'], listed=False)}"
                 )
         return value
 

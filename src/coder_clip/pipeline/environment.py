@@ -1,5 +1,6 @@
-"""The software and machine of a run. They describe the run and not the result, so they are in a
-file of their own.
+"""The software and machine of a run.
+
+They describe the run and not the result, so they are in a file of their own.
 
 `results/environment.json` is neither in Git nor in DVC: every job that encodes images writes it,
 the report links to it and `coder-clip status` prints it.
@@ -67,8 +68,9 @@ def packages() -> dict[str, str]:
 
 
 def line(paths: Paths) -> str | None:
-    """The environment file as one line of text; None if there is no such file, because nothing was
-    encoded here.
+    """The environment file as one line of text.
+
+    None if there is no such file, because nothing was encoded here.
     """
     try:
         run = json.loads(paths.environment.read_text(encoding="utf-8"))
@@ -99,14 +101,14 @@ def _processor() -> str:
 
 
 def foreign_code() -> str:
-    """A message if coder_clip is not imported from ./src (jobs would run other code than this),
-    else "".
+    """A message if coder_clip is not imported from ./src, else "".
+
+    Jobs would run other code than this.
     """
     own, used = Path("src/coder_clip").resolve(), Path(__file__).resolve().parents[1]
     if not own.is_dir() or own == used:
         return ""
     return (
-        f"coder_clip runs from {used} and not from ./src; 'make "
-        "install' here, and use .venv/bin (or "
-        "'source .venv/bin/activate')"
+        f"coder_clip runs from {used} and not from ./src; 'make install' here, and use .venv/bin "
+        "(or 'source .venv/bin/activate')"
     )

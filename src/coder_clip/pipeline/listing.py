@@ -39,7 +39,9 @@ def listing(config: Document, dataset: str) -> str | None:
         if of_entry:
             return of_entry + _missing(config, dataset)
     path = Paths(config.results).manifest(dataset)
-    return str(read_json(path)["listing"]) if path.is_file() else None
+    if not path.is_file():
+        return None
+    return str(read_json(path)["listing"])
 
 
 def _files(given: Described) -> str:
@@ -60,7 +62,9 @@ def _missing(config: Document, dataset: str) -> str:
         return ""
     data: Any = load_dataset(dataset, config.datasets[dataset], config.data_root)
     missing = data.missing()
-    return f" without {hashlib.sha256(repr(missing).encode()).hexdigest()}" if missing else ""
+    if not missing:
+        return ""
+    return f" without {hashlib.sha256(repr(missing).encode()).hexdigest()}"
 
 
 @cache

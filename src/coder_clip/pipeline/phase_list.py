@@ -76,7 +76,9 @@ class Call:
     @property
     def arguments(self) -> list[Any]:
         """Arguments of ``run`` after the configuration, besides the options."""
-        return [self.names] if self.names else []
+        if not self.names:
+            return []
+        return [self.names]
 
     def __str__(self) -> str:
         given = [repr(value) for value in self.arguments]

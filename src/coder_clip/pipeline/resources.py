@@ -1,5 +1,6 @@
-"""Estimate the memory and time of a phase, which its jobs request on a cluster. Local runs use
-neither.
+"""Estimate the memory and time of a phase, which its jobs request on a cluster.
+
+Local runs use neither.
 
 The estimates depend on the numbers of images and classes (from the manifest, if there is one), the
 encoder's architecture, batch size and threads. They are rounded up generously, because a job that
@@ -84,8 +85,10 @@ def need(
     usual: Speed | None = None,
     **place: str,
 ) -> Need:
-    """The needs of one job of a phase. gpu: the job runs on a GPU. sizes: see `counts`. place: the
-    job's wildcards (model, dataset, split, shots), and number of shards.
+    """The needs of one job of a phase.
+
+    gpu: the job runs on a GPU. sizes: see `counts`. place: the job's wildcards (model, dataset,
+    split, shots), and number of shards.
 
     usual: the speed of a usual machine, for a forecast, which looks at the encoder more closely;
     the default speed holds for slow nodes, too.
@@ -110,7 +113,9 @@ def need(
         if not families.encodes(config.models[model].model):
             decode = 0  # published features: no image is opened
         # activations take the host's memory only on a CPU
-        batch = 0 if gpu else size.activations * config.features.batch_size
+        batch = 0.0
+        if not gpu:
+            batch = size.activations * config.features.batch_size
         # on a CPU the encoder and the thread that decodes share the job's cores
         per_image = forward + decode
         if gpu and n:
@@ -142,8 +147,9 @@ def need(
 
 
 def gpus(config: Document) -> int:
-    """Number of GPUs of this machine that encoders may use, as torch says: as many jobs run at a
-    time, one on each GPU.
+    """Number of GPUs of this machine that encoders may use, as torch says.
+
+    As many jobs run at a time, one on each GPU.
 
     torch takes a second to import, and is imported only where the system has a driver of a GPU.
     """
@@ -164,13 +170,16 @@ def gpus(config: Document) -> int:
 
 
 def workers(config: Document, gpu: bool) -> int:
-    """Number of threads that decode images ahead of the encoder. By default on a CPU one, which
-    takes little time from the encoder.
+    """Number of threads that decode images ahead of the encoder.
+
+    By default on a CPU one, which takes little time from the encoder.
     """
     configured = config.features.workers
     if configured is not None:
         return configured
-    return min(8, os.cpu_count() or 1) if gpu else 1
+    if gpu:
+        return min(8, os.cpu_count() or 1)
+    return 1
 
 
 def counts(
@@ -194,8 +203,9 @@ def counts(
 
 
 def _sizes(config: Document, dataset: str) -> Sizes:
-    """Images per split and number of classes, from the manifest or, before it exists, a published
-    data set's entry.
+    """Images per split and number of classes, from the manifest.
+
+    Before it exists, from a published data set's entry.
     """
     path = Paths(config.results).manifest(dataset)
     if not path.is_file() and config.published(dataset):
@@ -209,8 +219,9 @@ def _sizes(config: Document, dataset: str) -> Sizes:
 
 
 def encoder_size(config: Document, model: str, closely: bool = False) -> Size:
-    """The size of a model's encoder, from its architecture alone; if the architecture cannot be
-    read, the size of a large ViT.
+    """The size of a model's encoder, from its architecture alone.
+
+    If the architecture cannot be read, the size of a large ViT.
 
     closely: count the operations of a tower of timm, which takes seconds to import.
     """

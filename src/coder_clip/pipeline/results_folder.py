@@ -74,7 +74,9 @@ def misplaced(results: str | Path, clone: Path) -> str:
 def _below(top: str, path: str) -> PurePath | None:
     """A path relative to a folder; None if it is outside."""
     relative = PurePath(os.path.relpath(path, top))
-    return None if ".." in relative.parts[:1] else relative
+    if ".." in relative.parts[:1]:
+        return None
+    return relative
 
 
 def _tracked(top: str, place: PurePath) -> list[str]:

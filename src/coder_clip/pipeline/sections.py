@@ -56,14 +56,12 @@ class DatasetConfig(Strict):
     classes: list[str] | None = Field(
         None,
         description="Class folders in label order; default: sorted. Of features: class names in "
-        "label order, unless "
-        "the data set is a published one.",
+        "label order, unless the data set is a published one.",
     )
     corrections: Path | None = Field(
         None,
         description="Corrected labels of a folder's photos, a CSV file with image, from and to "
-        "(docs/photos.md); "
-        "'coder-clip explore' writes it.",
+        "(docs/photos.md); 'coder-clip explore' writes it.",
     )
     groups: Path | None = Field(
         None,
@@ -78,9 +76,8 @@ class DatasetConfig(Strict):
     )
     texts: dict[str, str] | Literal["names"] | Path | None = Field(
         None,
-        description="Text set; default data/texts/{name}.json; 'names' uses the class names "
-        "alone; or a source per "
-        f"kind: {', '.join(SOURCES)}, none or a text set (docs/texts.md).",
+        description="Text set; default data/texts/{name}.json; 'names' uses the class names alone; "
+        f"or a source per kind: {', '.join(SOURCES)}, none or a text set (docs/texts.md).",
         json_schema_extra={"anyOf": [_kind_schema(), {"type": "string"}, {"type": "null"}]},
     )
     one_to_one: Path | None = Field(
@@ -88,13 +85,13 @@ class DatasetConfig(Strict):
     )
     templates: dict[str, str | list[str]] = Field(
         {},
-        description="Sentences for name, attribute, analogous, "
-        "one_to_one, prompts; each needs {class}.",
+        description="Sentences for name, attribute, analogous, one_to_one, prompts; each needs "
+        "{class}.",
     )
     threshold: Share | None = Field(
         None,
-        description="Rerank gate (softmax top-1 minus top-2); default: as published, 0.1 for "
-        "other data sets.",
+        description="Rerank gate (softmax top-1 minus top-2); default: as published, 0.1 for other "
+        "data sets.",
     )
     split: str | None = Field(
         None,
@@ -102,8 +99,8 @@ class DatasetConfig(Strict):
     )
     views: Count = Field(
         20,
-        description="Augmented views that a shot is averaged over "
-        "(paper: 20, Pets 10, ImageNet 1).",
+        description="Augmented views that a shot is averaged over (paper: 20, Pets 10, ImageNet "
+        "1).",
     )
     few_shot: bool = Field(
         True, description="false: zero-shot only, as for every data set that has only a test split."
@@ -112,8 +109,10 @@ class DatasetConfig(Strict):
     @field_validator("texts", mode="before")
     @classmethod
     def _sources(cls, value: Any) -> Any:
-        """Check the source of each kind; ValueError, in one clear line, for a wrong source, where
-        pydantic would list all alternatives.
+        """Check the source of each kind.
+
+        ValueError, in one clear line, for a wrong source, where pydantic would list all
+        alternatives.
         """
         if not isinstance(value, dict):
             return value
@@ -125,7 +124,9 @@ class DatasetConfig(Strict):
             known = KIND_SOURCES[kind]
             is_file = kind != "name" and str(source).endswith(".json")
             if source not in known and not is_file:
-                file = "" if kind == "name" else "; a text set is a .json file"
+                file = "; a text set is a .json file"
+                if kind == "name":
+                    file = ""
                 raise ValueError(
                     f"texts.{kind}: unknown source '{source}'{nearest(str(source), known)}{file}"
                 )
@@ -134,8 +135,9 @@ class DatasetConfig(Strict):
 
     @derived
     def text_sources(self, name: str) -> dict[str, Path | str]:
-        """Kind -> file or source of the class texts of data set ``name``; a kind without texts has
-        no entry.
+        """Kind -> file or source of the class texts of data set ``name``.
+
+        A kind without texts has no entry.
         """
         if isinstance(self.texts, dict):
             given = {kind: self.texts[kind] for kind in OF_CLASS}
@@ -143,12 +145,15 @@ class DatasetConfig(Strict):
                 kind: _file_or_source(source) for kind, source in given.items() if source != "none"
             }
         path = self.text_source(name)
-        return {} if path is None else dict.fromkeys(OF_CLASS, path)
+        if path is None:
+            return {}
+        return dict.fromkeys(OF_CLASS, path)
 
     @derived
     def text_source(self, name: str) -> Path | None:
-        """The one file that has all general texts of data set ``name``; None for class names alone,
-        or if each kind has its own source.
+        """The one file that has all general texts of data set ``name``.
+
+        None for class names alone, or if each kind has its own source.
         """
         if self.texts == "names" or isinstance(self.texts, dict):
             return None
@@ -166,20 +171,28 @@ class DatasetConfig(Strict):
     @property
     @derived
     def pair_text_source(self) -> str | None:
-        """The source that makes the one-to-one texts of the data set; None if the texts are read
-        from a file, or there are none.
+        """The source that makes the one-to-one texts of the data set.
+
+        None if the texts are read from a file, or there are none.
         """
-        given = self.texts["one_to_one"] if isinstance(self.texts, dict) else "none"
-        return given if given in SOURCES else None
+        given = "none"
+        if isinstance(self.texts, dict):
+            given = self.texts["one_to_one"]
+        if given not in SOURCES:
+            return None
+        return given
 
     @derived
     def pair_source(self, name: str) -> Path | None:
-        """The file of one-to-one texts of data set ``name``; None if there is none: then stage two
-        changes nothing.
+        """The file of one-to-one texts of data set ``name``.
+
+        None if there is none: then stage two changes nothing.
         """
         if isinstance(self.texts, dict):
             given = _file_or_source(self.texts["one_to_one"])
-            return given if isinstance(given, Path) else self.one_to_one
+            if isinstance(given, Path):
+                return given
+            return self.one_to_one
         # the default file counts only if it exists and no other texts were chosen
         path = Path(self.one_to_one or self._own_set(name, ".one_to_one"))
         is_default = self.one_to_one is None
@@ -188,8 +201,9 @@ class DatasetConfig(Strict):
         return path
 
     def _own_set(self, name: str, part: str) -> str:
-        """The file in data/texts of data set ``name``, or of the published data set whose texts
-        this data set shares. part: "", or ".one_to_one".
+        """The file in data/texts of data set ``name``.
+
+        Or of the published data set whose texts this data set shares. part: "", or ".one_to_one".
         """
         # a folder of your own is not the published data set, even with its name
         published = self.root is None and name in WITH_ENTRY
@@ -199,7 +213,9 @@ class DatasetConfig(Strict):
 
 def _file_or_source(given: str) -> Path | str:
     """The path of a file; a source, or "none", as it is."""
-    return given if given in SOURCES or given == "none" else Path(given)
+    if given in SOURCES or given == "none":
+        return given
+    return Path(given)
 
 
 class ModelConfig(Strict):
@@ -212,17 +228,14 @@ class ModelConfig(Strict):
     precision: Precision = Field(
         "tf32",
         description="Number type of the computation. tf32: float32, whose products are rounded to "
-        "10 binary places on "
-        "a GPU that has TF32 (NVIDIA's since Ampere), which is faster; fp32: not rounded there. "
-        "amp (bfloat16 "
-        "products, float32 weights) and bf16 are faster still. fp64, for small encoders: the same "
-        "bytes on every "
-        "processor.",
+        "10 binary places on a GPU that has TF32 (NVIDIA's since Ampere), which is faster; fp32: "
+        "not rounded there. amp (bfloat16 products, float32 weights) and bf16 are faster still. "
+        "fp64, for small encoders: the same bytes on every processor.",
     )
     quick_gelu: bool | None = Field(
         None,
-        description="For a checkpoint file: true if it was trained with "
-        "QuickGELU (OpenAI, MetaCLIP, DFN).",
+        description="For a checkpoint file: true if it was trained with QuickGELU (OpenAI, "
+        "MetaCLIP, DFN).",
     )
 
     @property
@@ -247,22 +260,19 @@ class FeaturesConfig(Strict):
     workers: Annotated[Annotated[int, Field(ge=0)] | None, NO_RESULT] = Field(
         None,
         description="Threads that read and decode images ahead of the encoder; 0: none. Default: "
-        "one on a CPU, with a "
-        "GPU one per core up to 8. They change no result.",
+        "one on a CPU, with a GPU one per core up to 8. They change no result.",
     )
     cache: Annotated[bool, NO_RESULT] = Field(
         True,
         description="Keep features by the content of images and texts in the user's cache folder, "
-        "so that one more "
-        "photo encodes one photo. It can be deleted at any time.",
+        "so that one more photo encodes one photo. It can be deleted at any time.",
     )
     device: Annotated[str, NO_RESULT] = Field("auto", description="auto, cpu, cuda, cuda:N or mps.")
     threads: Annotated[int, Field(ge=1, le=256)] = Field(
         1,
         description="CPU threads per job. A fixed number and not the machine's, because it can "
-        "change the last bit; "
-        "more threads than cores are very slow. To use all cores "
-        "without changing the result, set shards.",
+        "change the last bit; more threads than cores are very slow. To use all cores without "
+        "changing the result, set shards.",
     )
     shards: Annotated[Count, NO_RESULT] = Field(
         1, description="Number of jobs that share the images of a data set; the result is the same."
@@ -279,9 +289,9 @@ class RerankConfig(Strict):
     top_ks: list[Annotated[int, Field(ge=2)]] = Field(
         [2, 3, 4, 5, 7, 10],
         min_length=1,
-        description="Numbers that the table of candidates tries instead of top_k. One-to-one "
-        "texts are for pairs among "
-        "the top_k likeliest classes; the table shows the coverage for larger numbers.",
+        description="Numbers that the table of candidates tries instead of top_k. One-to-one texts "
+        "are for pairs among the top_k likeliest classes; the table shows the coverage for larger "
+        "numbers.",
     )
     thresholds: list[Share] = Field(
         [round(0.05 * i, 2) for i in range(21)],
@@ -308,14 +318,13 @@ class AdapterConfig(Strict):
     )
     repeat_shots: bool = Field(
         False,
-        description="Draw images repeatedly if a class has fewer than "
-        "the shots (as published), else stop.",
+        description="Draw images repeatedly if a class has fewer than the shots (as published), "
+        "else stop.",
     )
     betas: Step = Field(
         (0.1, 200, 500),
         description="From, to (exclusive) and steps that the CODER-Adapter and its ablations "
-        "search; the other methods "
-        "search their authors' grids.",
+        "search; the other methods search their authors' grids.",
     )
     alphas: Step = Field((0.1, 20, 50), description="As betas.")
     rounds: Count = Field(
@@ -323,8 +332,8 @@ class AdapterConfig(Strict):
     )
     initial: tuple[float, float] | None = Field(
         None,
-        description="(alpha, beta) before the search; default: as "
-        "published, (1, 1) for other data sets.",
+        description="(alpha, beta) before the search; default: as published, (1, 1) for other data "
+        "sets.",
     )
 
     @field_validator("methods")
@@ -348,8 +357,8 @@ class EvaluationConfig(Strict):
     seed: Seed = 0
     template_ensemble: bool = Field(
         True,
-        description="CLIP with the 80 templates of ImageNet as a baseline: "
-        "80 sentences per class to encode.",
+        description="CLIP with the 80 templates of ImageNet as a baseline: 80 sentences per class "
+        "to encode.",
     )
     text_counts: list[Count] = Field(
         [1, 2, 4, 6, 8],

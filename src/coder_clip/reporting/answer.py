@@ -16,6 +16,7 @@ from ..baselines.methods import FEW_SHOT, LABELS
 from ..claims import FEWEST
 from ..evaluation.intervals import clear, images_to_settle
 from ..evaluation.recommendation import NAMES
+from ..foundation.terminal import counted
 from .parts.cells import percent, points, with_interval
 from .results import Results
 
@@ -47,6 +48,40 @@ class ReportAnswer:
     rivals: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class _Words:
+    """What the answer calls images and texts. whose: "your" or "the"."""
+
+    image: str
+    whose: str
+    texts: str
+
+    @property
+    def images(self) -> str:
+        return f"{self.image}s"
+
+    @property
+    def methods(self) -> dict[str, str]:
+        """Method -> what an accuracy was reached with."""
+        return {
+            "clip": "names alone",
+            "coder": self.texts,
+            "coder_rerank": f"{self.texts} and the rerank",
+        }
+
+    @property
+    def changed(self) -> dict[str, str]:
+        """Method -> what changes the accuracy of names alone."""
+        return {
+            "coder": f"{self.whose} texts",
+            "coder_rerank": f"{self.whose} texts and the rerank",
+        }
+
+
+OWN = _Words("photo", "your", "your texts")
+OF_OTHERS = _Words("image", "the", "the texts (CODER)")
+
+
 def answers(results: Results) -> list[ReportAnswer]:
     """One answer for each data set and model."""
     return [_answer(results, *place) for place in results.named()]
@@ -55,8 +90,9 @@ def answers(results: Results) -> list[ReportAnswer]:
 def overall(answers: list[ReportAnswer]) -> str:
     """A sentence on how often texts helped, if there are many answers."""
     counts = Counter(a.verdict for a in answers)
-    one_model = len({a.model for a in answers}) == 1
-    total = f"{len(answers)} {'data sets' if one_model else 'runs'}"
+    total = f"{len(answers)} runs"
+    if len({a.model for a in answers}) == 1:
+        total = f"{len(answers)} data sets"
     return (
         "Against names alone, CODER (with the rerank where it is on) is clearly better on "
         f"{counts['better']} of {total}, clearly worse on {counts['worse']}, and without a clear "
@@ -71,75 +107,85 @@ def _answer(results: Results, dataset: str, model: str) -> ReportAnswer:
     validation images recommend nothing, or names alone, the answer says what the texts change;
     without texts, it asks for some.
     """
-    methods, photos = results.main_methods(dataset, model), results.kind == "photos"
-    off = results.rerank_off(dataset, model)
+    methods = results.main_methods(dataset, model)
     texts = results.has_texts(dataset)
-    n = results.images(dataset)
-    images = "photos" if photos else "images"
-    ours = "your texts" if photos else "the texts (CODER)"
-    words = {"clip": "names alone", "coder": ours, "coder_rerank": f"{ours} and the rerank"}
-    # without texts only names; the rerank is named only where it changed something
-    shown = [m for m in SHOWN if m in methods] if texts else ["clip"]
-    if off and "coder_rerank" in shown:
-        shown.remove("coder_rerank")
-    numbers = []
-    for m in shown:
-        accuracy = f"{percent(methods[m]['accuracy']['value'])} %"
-        if m == "clip":
-            accuracy += f" of {n:,} {images if n > 1 else images.removesuffix('s')} right"
-        numbers.append(f"{accuracy} with {words[m]} {_interval(methods[m])}")
-    # CODER, reranked if the rerank changed something
-    ours_last = methods[shown[-1] if texts else "coder"]["against_clip"]
+    words = {"photos": OWN}.get(results.kind, OF_OTHERS)
+    last = "coder"
+    if texts:
+        last = _shown(results, dataset, model)[-1]
+    against_clip = methods[last]["against_clip"]
     recommended = results.recommendation(dataset, model)
     change = ""
     if recommended.on_test is not None and recommended.method != NAMES:
         change = _points(recommended.on_test["against_clip"]["difference"])
-        accuracy = (
-            f"{percent(recommended.on_test['accuracy']['value'])} % "
-            f"{_interval(recommended.on_test)}"
-        )
         on_test = (
-            f"With it {accuracy} of the test {images} are right, {change} points: "
-            f"{recommended.confirmed}."
+            f"With it {_accuracy(recommended.on_test)} of the test {words.images} are right, "
+            f"{change} points: {recommended.confirmed}."
         )
     elif texts:
-        # the effect is that of the last method shown
-        changed = f"{'your' if photos else 'the'} texts"
-        if shown[-1] == "coder_rerank":
-            changed += " and the rerank"
-        on_test = f"On the {n:,} test {images} {changed} {_effect(ours_last, n, images)}"
+        n = results.images(dataset)
+        effect = _effect(against_clip, n, words.images)
+        on_test = f"On the {n:,} test {words.images} {words.changed[last]} {effect}"
     else:
         on_test = "The classes have only names so far: say what they look like."
-    has_pairs = bool(results.rerank(dataset, model)["pairs_with_texts"])
-    stage_two = ""
-    if off and (texts or has_pairs):
-        stage_two = f"The rerank is off: {off}."
-    elif has_pairs and not texts and recommended.method != "coder_rerank":
-        # the numbers above are of names alone
-        reranked = methods["coder_rerank"]
-        accuracy = f"{percent(reranked['accuracy']['value'])} % {_interval(reranked)}"
-        stage_two = (
-            f"With {'your' if photos else 'the'} one-to-one texts {accuracy} of the test {images} "
-            f"are right, {_points(reranked['against_clip']['difference'])} points."
-        )
     rivals = results.rivals(dataset, model)
-    # further sentences, "" for those that do not apply
-    paper = f"{LABELS[shown[-1]]} against names alone: {_points(ours_last['difference'])} points."
-    more = [
-        paper if texts and change and recommended.method != shown[-1] else "",
-        _few_shot(results, dataset, model),
-        stage_two,
-    ]
+    more = [_few_shot(results, dataset, model), _stage_two(results, dataset, model, words)]
+    if texts and change and recommended.method != last:
+        difference = _points(against_clip["difference"])
+        more.insert(0, f"{LABELS[last]} against names alone: {difference} points.")
+    named = ""
+    if len(results.models) > 1:
+        named = model
     return ReportAnswer(
         dataset,
-        model if len(results.models) > 1 else "",
-        f"{', '.join(numbers)}.",
+        named,
+        f"{', '.join(_numbers(results, dataset, model, words))}.",
         " ".join([recommended.advice, on_test, *(r.sentence for r in rivals)]),
         tuple(filter(None, more)),
-        clear(ours_last["difference"]) or "unclear",
+        clear(against_clip["difference"]) or "unclear",
         recommended.label,
         change,
         tuple(r.title for r in rivals if r.better),
+    )
+
+
+def _shown(results: Results, dataset: str, model: str) -> list[str]:
+    """Methods in the sentence of numbers: only names without texts, the rerank only if it is on."""
+    if not results.has_texts(dataset):
+        return ["clip"]
+    methods = results.main_methods(dataset, model)
+    shown = [m for m in SHOWN if m in methods]
+    if results.rerank_off(dataset, model):
+        return [m for m in shown if m != "coder_rerank"]
+    return shown
+
+
+def _numbers(results: Results, dataset: str, model: str, words: _Words) -> list[str]:
+    """The accuracy of each method in the sentence of numbers, with its interval."""
+    methods = results.main_methods(dataset, model)
+    numbers = []
+    for m in _shown(results, dataset, model):
+        accuracy = f"{percent(methods[m]['accuracy']['value'])} %"
+        if m == "clip":
+            accuracy += f" of {counted(results.images(dataset), words.image)} right"
+        numbers.append(f"{accuracy} with {words.methods[m]} {_interval(methods[m])}")
+    return numbers
+
+
+def _stage_two(results: Results, dataset: str, model: str, words: _Words) -> str:
+    """A sentence on the rerank: why it is off, or its accuracy if the other numbers lack it."""
+    texts, off = results.has_texts(dataset), results.rerank_off(dataset, model)
+    has_pairs = bool(results.rerank(dataset, model)["pairs_with_texts"])
+    if off and (texts or has_pairs):
+        return f"The rerank is off: {off}."
+    if texts or not has_pairs:
+        return ""
+    if results.recommendation(dataset, model).method == "coder_rerank":
+        return ""
+    reranked = results.main_methods(dataset, model)["coder_rerank"]
+    return (
+        f"With {words.whose} one-to-one texts {_accuracy(reranked)} of the test {words.images} are "
+        f"right, {_points(reranked['against_clip']['difference'])} points."
     )
 
 
@@ -207,12 +253,19 @@ def _few_shot(results: Results, dataset: str, model: str) -> str:
         verdict = (
             "not judged against it, as one or two seeds say little about other labelled images"
         )
-    images = "labelled image" if shots == 1 else "labelled images"
+    images = "labelled images"
+    if shots == 1:
+        images = "labelled image"
     return (
         f"With {shots} {images} per class the {LABELS[CODER_ADAPTER]} has {ours}; {LABELS[best]}, "
         f"the best other few-shot method on validation images, has {other}. The "
         f"{LABELS[CODER_ADAPTER]} is {verdict} ({_points(d)} points)."
     )
+
+
+def _accuracy(method: Mapping[str, Any]) -> str:
+    """A method's accuracy with its interval, in percent."""
+    return f"{percent(method['accuracy']['value'])} % {_interval(method)}"
 
 
 def _interval(method: Mapping[str, Any]) -> str:

@@ -114,7 +114,9 @@ def _zero_shot(claim: Claim, results: Results, dataset: str, model: str) -> Comp
     else:
         _needs_texts(results, dataset)
     # raised if one of the methods has no rows
-    what = "sentences" if claim.after == "sentence" else "attribute texts"
+    what = "attribute texts"
+    if claim.after == "sentence":
+        what = "sentences"
     absent = Missing("off", f"no class has {what}")
     return _paired(results, dataset, model, None, claim.before, claim.after, absent)
 
@@ -150,7 +152,9 @@ def few_shot_difference(
 
     Missing if one of the methods did not run.
     """
-    why = "not among adapter.methods" if dataset in results.with_texts else NO_CLASS_TEXTS
+    why = NO_CLASS_TEXTS
+    if dataset in results.with_texts:
+        why = "not among adapter.methods"
     absent = Missing("not run", why)
     comparison = _paired(results, dataset, model, shots, before, after, absent)
     return comparison, results.adapter_rows(dataset, model, shots)["seed"].nunique()
@@ -199,7 +203,9 @@ def _correct(
     rows = _rows_by_method(results, dataset, model, shots).get(method)
     if rows is None:
         return None
-    runs = "draw" if shots is None else "seed"
+    runs = "seed"
+    if shots is None:
+        runs = "draw"
     # images in the same order in every run, so that results are paired
     by_run = [r.sort_values("image_id") for _, r in rows.groupby(runs, sort=True)]
     groups = by_run[0]["group"].to_numpy() if "group" in rows else None

@@ -28,11 +28,14 @@ def markdown(table: Table) -> str:
     """A pipe table below its title; text cannot break out of a cell or be read as markup."""
 
     def cell(c: Cell) -> str:
-        return f"**{_md(c.text)}**" if c.bold else _md(c.text)
+        if c.bold:
+            return f"**{_md(c.text)}**"
+        return _md(c.text)
 
     lines = [f"**{_md(table.title)}.** {_md(table.caption)}", ""]
     lines.append("| " + " | ".join(_md(c.label) for c in table.columns) + " |")
-    lines.append("| " + " | ".join("---:" if c.numeric else "---" for c in table.columns) + " |")
+    rules = {True: "---:", False: "---"}
+    lines.append("| " + " | ".join(rules[c.numeric] for c in table.columns) + " |")
     lines += ["| " + " | ".join(map(cell, row)) + " |" for row in table.rows]
     if not table.rows:
         lines = lines[:1]
@@ -77,9 +80,11 @@ def latex(table: Table, name: str) -> str:
     # A longtable cannot be inside a table environment, and needs the head to repeat on each page.
     # So short and long tables share the rows and differ in the lines around them.
     def cell(c: Cell) -> str:
-        return rf"\textbf{{{_tex(c.text)}}}" if c.bold else _tex(c.text)
+        if c.bold:
+            return rf"\textbf{{{_tex(c.text)}}}"
+        return _tex(c.text)
 
-    spec = "".join("r" if c.numeric else "l" for c in table.columns)
+    spec = "".join({True: "r", False: "l"}[c.numeric] for c in table.columns)
     head = " & ".join(_tex(c.label) for c in table.columns) + r" \\"
     about = " ".join([table.caption, *table.notes])
     caption = rf"\caption{{{_tex(table.title)}. {_tex(about)}}}\label{{tab:{name}}}"
@@ -169,6 +174,8 @@ def _tex(text: str) -> str:
         if c in _TEX:
             return _TEX[c]
         has_glyph = c.isascii() or "À" <= c <= "ÿ"
-        return c if has_glyph else f"{{[}}U+{ord(c):04X}{{]}}"
+        if has_glyph:
+            return c
+        return f"{{[}}U+{ord(c):04X}{{]}}"
 
     return "".join(map(shown, one_line(text, None)))

@@ -22,9 +22,10 @@ BESIDE_TEXTS = {
 
 
 def outcome(rows: pd.DataFrame) -> list[str]:
-    """A sentence on what came out over all data sets of a model: what neighbours by texts are
-    better than, and what not; none without such comparisons. rows: the model's records over all
-    data sets.
+    """A sentence on what came out over all data sets of a model.
+
+    It says what neighbours by texts are better than, and what not; none without such comparisons.
+    rows: the model's records over all data sets.
     """
     said: dict[str, list[str]] = {"shown": [], "open": [], "contradicted": []}
     by_texts = rows[
@@ -53,6 +54,6 @@ def outcome(rows: pd.DataFrame) -> list[str]:
         by_texts[["data_sets_shown", "data_sets_contradicted", "data_sets_open"]].sum(axis=1).max()
     )
     return [
-        f"Over {compared} data sets, neighbours by texts are {'; '.join(parts)}: the difference "
-        "in points, k-NN."
+        f"Over {compared} data sets, neighbours by texts are {'; '.join(parts)}: the difference in "
+        "points, k-NN."
     ]

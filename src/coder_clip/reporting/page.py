@@ -34,7 +34,7 @@ from .answer import answers, overall
 from .exhibits import EXHIBITS, SECTIONS, Exhibit
 from .exhibits.claims import summary
 from .parts.layout import thumbnail
-from .parts.notes import groups_of
+from .parts.notes import source_of_groups
 from .parts.style import Loader
 from .parts.table import Table
 from .results import ResultFile, Results
@@ -124,17 +124,23 @@ def render(
     every = [item for section_items in items.values() for item in section_items]
     photos = results.kind == "photos"
     # claims stand before the sections; on a page about photos they are one of the sections
-    claims = [] if photos else items.pop("Claims", [])
+    claims: list[_Item] = []
+    claims_in_words: list[str] = []
+    if not photos:
+        claims, claims_in_words = items.pop("Claims", []), summary(results)
     claims.sort(key=lambda item: item.table is not None)  # the figure leads
     # a section without a place in SECTIONS is open, so that it is not overlooked
     opened = [*OPEN[results.kind], *(name for name in items if name not in SECTIONS)]
     artefacts = {a.path: a for item in every for a in item.artefacts}
     all_answers = answers(results)
+    of_all = ""
+    if len(all_answers) > FEW and not results.names_alone:
+        of_all = overall(all_answers)
     page = environment.get_template("report.html.j2").render(
         title=title,
         note=note,
         answers=all_answers,
-        overall=overall(all_answers) if len(all_answers) > FEW and not results.names_alone else "",
+        overall=of_all,
         setting=results.main_setting,
         photos=photos,
         data=_data(results),
@@ -143,7 +149,7 @@ def render(
         corrections=_corrections(results),
         twins=_twins(results),
         claims=claims,
-        summary=[] if photos else summary(results),
+        summary=claims_in_words,
         all_items=every,
         sections=_sections(items, opened),
         silent=silent,
@@ -192,8 +198,12 @@ def _data(results: Results) -> str:
     for row in [] if _data_rows(results) else results.datasets:
         size = f"{_classes(results, row)} classes, {results.images(row):,} test images"
         said.append(f"{row}: {_about(results, row)} ({size})")
-    encoders = "Encoders" if len(results.models) > 1 else "Encoder"
-    text = f"{'; '.join(said)}. " if said else ""
+    encoders = "Encoder"
+    if len(results.models) > 1:
+        encoders = "Encoders"
+    text = ""
+    if said:
+        text = f"{'; '.join(said)}. "
     text += f"{encoders}: {', '.join(results.models)}."
     if results.kind == "drawn":
         text += (
@@ -224,7 +234,9 @@ def _data_rows(results: Results) -> list[dict[str, Any]]:
 
 def _about(results: Results, dataset: str) -> str:
     """What a data set is, in a few words."""
-    return "a folder of photos" if results.manifest(dataset)["files"] else about(dataset)
+    if results.manifest(dataset)["files"]:
+        return "a folder of photos"
+    return about(dataset)
 
 
 def _classes(results: Results, dataset: str) -> int:
@@ -261,15 +273,19 @@ def _twins(results: Results) -> str:
         return "; ".join(twins_said(total)) + f" ({len(counts)} data sets together)"
     said = []
     for dataset, numbers in counts.items():
-        source = groups_of(results, dataset)
-        how = f" ({source})" if source else ""
+        source = source_of_groups(results, dataset)
+        how = ""
+        if source:
+            how = f" ({source})"
         said += [_named(results, dataset) + line + how for line in twins_said(numbers)]
     return "; ".join(said)
 
 
 def _named(results: Results, dataset: str) -> str:
     """The beginning of a sentence: "DATASET: ", or "" if there is only one data set."""
-    return f"{dataset}: " if len(results.datasets) > 1 else ""
+    if len(results.datasets) > 1:
+        return f"{dataset}: "
+    return ""
 
 
 def _items(

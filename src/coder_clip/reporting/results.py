@@ -1,5 +1,6 @@
-"""The results tree as tables, figures and the report read it: each file once, when it is first
-asked for.
+"""The results tree as tables, figures and the report read it.
+
+Each file once, when it is first asked for.
 """
 
 from __future__ import annotations
@@ -28,15 +29,22 @@ MAIN_SETTING = "clean"  # nothing chosen on test data; what the main tables and 
 Document = dict[str, Any]
 # stands for the documents of zero_shot and rerank of a data set without texts of its classes
 NO_TEXTS: Document = {
-    **{"methods": [], "validation": None, "left_out": 0, "pairs_with_texts": 0},
-    **{"sweep": [], "candidates": [], "pairs": [], "flaws": []},
+    "methods": [],
+    "validation": None,
+    "left_out": 0,
+    "pairs_with_texts": 0,
+    "sweep": [],
+    "candidates": [],
+    "pairs": [],
+    "flaws": [],
 }
 
 
 @dataclass(frozen=True)
 class ResultFile:
-    """A file behind a number. path: relative to the parent of the results folder; command: makes
-    the file.
+    """A file behind a number.
+
+    path: relative to the parent of the results folder; command: makes the file.
     """
 
     path: str
@@ -45,8 +53,9 @@ class ResultFile:
 
 
 def in_order(entries: Iterable[Document]) -> list[Document]:
-    """Sort entries by method in the order of METHODS (unknown methods last), then by setting in the
-    order of SETTINGS.
+    """Sort entries by method, then by setting, in the order of METHODS and SETTINGS.
+
+    Unknown methods come last.
     """
     # one list for both keys, because no method has the name of a setting
     place = {name: i for i, name in enumerate([*METHODS, *SETTINGS])}
@@ -65,8 +74,9 @@ class Results:
 
     @classmethod
     def of(cls, config: Config, config_file: str = "") -> Results:
-        """The results of a configuration. config_file: shown in commands; "" for the default
-        file.
+        """The results of a configuration.
+
+        config_file: shown in commands; "" for the default file.
         """
         results = cls(
             config.results, list(config.datasets), list(config.models), list(config.adapter.shots)
@@ -111,8 +121,9 @@ class Results:
         return product(self.datasets, self.models)
 
     def shots_of(self, dataset: str) -> list[int]:
-        """Numbers of shots that a data set was run with, ascending; empty if it is zero-shot
-        only.
+        """Numbers of shots that a data set was run with, ascending.
+
+        Empty if it is zero-shot only.
         """
         return self.shots if dataset in self.few_shot else []
 
@@ -229,8 +240,9 @@ class Results:
         return rows[rows["setting"].isin(("any", self.main_setting))]
 
     def few_shot_rows(self, part: str) -> list[Document]:
-        """The entries of few-shot methods, with their data set, model and shots. part: ``summary``
-        or ``runs``.
+        """The entries of few-shot methods, with their data set, model and shots.
+
+        part: ``summary`` or ``runs``.
 
         Of each document only the setting that is nearest to ``clean``.
         """
@@ -263,8 +275,9 @@ class Results:
 
     @staticmethod
     def rerank_that_looks(document: Document) -> Document | None:
-        """The entry of the rerank that compares classes, in `main_setting` or the setting nearest
-        to it; None if no setting compares any.
+        """The entry of the rerank that compares classes.
+
+        In `main_setting` or the setting nearest to it; None if no setting compares any.
 
         The clean setting may choose to rerank nothing.
         """
@@ -310,8 +323,9 @@ class Results:
         return "" if some else "the run has no few-shot methods"
 
     def vocabulary(self, dataset: str, model: str) -> int:
-        """Number of texts of the model's own vocabulary, which describe images instead of texts of
-        the classes; 0 without a vocabulary.
+        """Number of texts of the model's own vocabulary; 0 without one.
+
+        They describe images instead of texts of the classes.
         """
         return int(self.evaluation(dataset, model).get("vocabulary", 0))
 
@@ -335,8 +349,9 @@ class Results:
     # ---- where numbers come from
 
     def sources(self, phases: Sequence[str]) -> list[ResultFile]:
-        """The files of some phases with hash and command, in the order of phases, data sets and
-        models.
+        """The files of some phases with hash and command.
+
+        In the order of phases, data sets and models.
         """
         files: list[ResultFile] = []
         for phase, (dataset, model) in product(phases, self):

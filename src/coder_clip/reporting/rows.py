@@ -18,13 +18,7 @@ def row_of(path: Path, row: str) -> dict[str, str]:
     """
     # Each error names what would have worked: tables that exist, columns, the nearest value, or
     # the column that tells several matching rows apart.
-    try:
-        with path.open(encoding="utf-8", newline="") as stream:
-            rows = list(csv.DictReader(stream))
-    except OSError as error:
-        tables = sorted(str(p) for p in Path("results/tables").glob("*.csv"))
-        listed = ", ".join(tables) or "none yet"
-        raise UserError(f"no table {path} (there are: {listed})") from error
+    rows = _rows(path)
     if row.isdecimal():
         if not 1 <= int(row) <= len(rows):
             raise UserError(f"{path} has rows 1 to {len(rows)}, not {row}")
@@ -44,16 +38,30 @@ def row_of(path: Path, row: str) -> dict[str, str]:
                 f"no row of {path} has {row}: {key} '{value}' is not there{nearest(value, known)}"
             )
     if len(matching) > 1:
-        # the first column in which the rows differ shows what to add
-        key = next((k for k in matching[0] if len({r[k] for r in matching}) > 1), "nothing")
-        values = list(dict.fromkeys(r[key] for r in matching if key in r))
+        raise UserError(f"{len(matching)} rows of {path} have {row}; {_difference(matching)}")
+    return matching[0]
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    """The rows of a table. UserError, with the tables beside it, if there is no such table."""
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            return list(csv.DictReader(stream))
+    except OSError as error:
+        tables = sorted(str(p) for p in path.parent.glob("*.csv"))
+        listed = ", ".join(tables) or f"none in {path.parent}"
+        raise UserError(f"no table {path} (there are: {listed})") from error
+
+
+def _difference(rows: list[dict[str, str]]) -> str:
+    """The first column in which rows differ, with its values: it shows what to add."""
+    for key in rows[0]:
+        values = list(dict.fromkeys(r[key] for r in rows))
         if len(values) > 6:
             values = [*values[:6], "…"]
-        shown = ", ".join(values)
-        raise UserError(
-            f"{len(matching)} rows of {path} have {row}; they differ in {key} ({shown})"
-        )
-    return matching[0]
+        if len(values) > 1:
+            return f"they differ in {key} ({', '.join(values)})"
+    return "they differ in nothing"
 
 
 def config_of(table: str | Path) -> Path:
@@ -68,7 +76,9 @@ def config_of(table: str | Path) -> Path:
         if os.path.realpath(Paths(results).table(Path(table).stem)) == os.path.realpath(table):
             matching.append(path)
     if len(matching) != 1:
-        said = "several configurations write" if matching else "no configuration writes"
+        said = "no configuration writes"
+        if matching:
+            said = "several configurations write"
         listed = ", ".join(map(str, matching or every)) or "none in config/"
         raise UserError(f"{said} {table} ({listed}); name one with --config")
     return matching[0]

@@ -72,7 +72,9 @@ def opened(source: str) -> Iterator[Path]:
             place = Path(scratch, "expert_knowledge.zip")
             # an address of the page that shows a file holds the id for the download
             view = _VIEW.match(source)
-            address = ADDRESS.rpartition("=")[0] + f"={view[1]}" if view else source
+            address = source
+            if view:
+                address = ADDRESS.rpartition("=")[0] + f"={view[1]}"
             fetch(address, place, None)
         if place.is_file():
             unpack(place, Path(scratch, "unpacked"))
@@ -93,7 +95,9 @@ def checksum(source: str) -> str | None:
 
     None if the source is not a file here.
     """
-    return checksum_like(Path(source), "sha256:") if Path(source).is_file() else None
+    if not Path(source).is_file():
+        return None
+    return checksum_like(Path(source), "sha256:")
 
 
 def import_all(
@@ -164,7 +168,9 @@ def _file_of(folder: Path, name: str) -> Path | None:
     if len({p.read_bytes() for p in files}) > 1:
         shown = " and ".join(p.name for p in files)
         raise UserError(f"{folder.name}: {shown} are both of '{name}', and differ; keep one")
-    return files[0] if files else None
+    if not files:
+        return None
+    return files[0]
 
 
 def _import(
@@ -270,7 +276,9 @@ def _names_of(synonyms: Path | None) -> list[str]:
 def _read(path: Path) -> Any:
     """The document of a JSON file or a pickle. Broken if there is none in it."""
     try:
-        return read_written(path, path.stem) if path.suffix == ".json" else read_plain_pickle(path)
+        if path.suffix == ".json":
+            return read_written(path, path.stem)
+        return read_plain_pickle(path)
     except UserError as error:
         raise Broken(str(error)) from error
 
@@ -298,7 +306,9 @@ def table_of(path: Path, order: Sequence[str]) -> Table:
         texts.append(list_of_texts(path, lists[0], f"entry {i}"))
         names += [part for part in parts if isinstance(part, str)]
     # names in the file count before the order of the class file
-    given = names if len(names) == len(texts) else list(order)
+    given = names
+    if len(names) != len(texts):
+        given = list(order)
     where = f"{path.parent.name}/{path.name}"
     if not given:
         raise UserError(

@@ -121,11 +121,8 @@ def check_texts(
 
 def _of_names(texts: TextSet, classes: Sequence[str] | None) -> Iterator[Fault]:
     """Faults of class names (damaged, unknown, missing, or repeated) and of whole sentences."""
-    # key of a name -> its spellings, in order
-    spellings = defaultdict[str, dict[str, None]](dict)
     for c in texts.classes:
         owner = spaces(c.name)
-        spellings[name_key(c.name)][c.name] = None
         damage = broken(c.name)
         if not owner.strip() or (damage and damage[1] != "no letters"):
             yield Fault(owner, "name", c.name, *(damage or ("form", "no letters")))
@@ -135,12 +132,20 @@ def _of_names(texts: TextSet, classes: Sequence[str] | None) -> Iterator[Fault]:
             wrong = broken(text) or answer_of(text, text, "sentence")
             if wrong:
                 yield Fault(owner, "sentence", text, *wrong)
+    # key of a name -> its spellings, in order
+    spellings = defaultdict[str, dict[str, None]](dict)
+    for c in texts.classes:
+        spellings[name_key(c.name)][c.name] = None
     for same in spellings.values():
         if len(same) > 1:
             first, *others = same
             yield Fault(first, "name", others[0], "classes", "the same class in another spelling")
-    if classes is None:
-        return
+    if classes is not None:
+        yield from _of_other_names(texts, classes)
+
+
+def _of_other_names(texts: TextSet, classes: Sequence[str]) -> Iterator[Fault]:
+    """Faults of class names beside the data set's: missing, unknown, or more often than there."""
     # a data set may have a name several times, and then the file may, too
     wanted = Counter(plain_name(c) for c in classes)
     given = Counter(plain_name(c.name) for c in texts.classes)
@@ -212,14 +217,18 @@ def _of_pairs(texts: TextSet, pairs: PairSet) -> Iterator[Fault]:
                 if same_text(text) in on_both:
                     yield Fault(owner, "one_to_one", text, "sides", "on both sides")
             if len(side) < FEWEST:
-                effect = "" if side else ", so the pair changes nothing"
+                effect = ", so the pair changes nothing"
+                if side:
+                    effect = ""
                 why = f"{_number(len(side))} of {name}{effect}"
                 yield Fault(owner, "one_to_one", "", "count", why)
 
 
 def _number(n: int) -> str:
     """A number of texts, in words."""
-    return "1 text" if n == 1 else f"{n} texts"
+    if n == 1:
+        return "1 text"
+    return f"{n} texts"
 
 
 def _of_list(

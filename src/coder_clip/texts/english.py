@@ -37,8 +37,9 @@ def plain(text: str) -> str:
 
 
 def stems(text: str) -> list[str]:
-    """The words of a text without determiners before them: singular, in American spelling, numbers
-    in digits.
+    """The words of a text without determiners before them.
+
+    Singular, in American spelling, numbers in digits.
     """
     return list(_stems(text))
 
@@ -54,8 +55,9 @@ def _stems(text: str) -> tuple[str, ...]:
 
 @lru_cache(maxsize=KEPT)
 def same_text(text: str) -> str:
-    """A key shared by texts that say the same in other forms of words; short texts also in another
-    order of words.
+    """A key shared by texts that say the same in other forms of words.
+
+    Short texts also in another order of words.
     """
     e, words = english(), stems(text)
     # few words in any order say the same; of more words the order counts
@@ -65,9 +67,7 @@ def same_text(text: str) -> str:
 
 @lru_cache(maxsize=KEPT)
 def same_name(text: str) -> str:
-    """A key shared by names that differ only in number, spelling, hyphens and the order of
-    words.
-    """
+    """A key shared by names that differ only in number, spelling, hyphens or order of words."""
     e, words = english(), stems(text)
     content = sorted(word for word in words if word not in e.small)
     # a name of small words alone keeps them
@@ -76,8 +76,9 @@ def same_name(text: str) -> str:
 
 @cache
 def _stem(word: str) -> str:
-    """One form for all numbers and spellings of a word. It need not be a word itself ("bu" for
-    "bus"), but singular and plural have the same.
+    """One form for all numbers and spellings of a word.
+
+    It need not be a word itself ("bu" for "bus"), but singular and plural have the same.
     """
     e = english()
     word = str(e.digits.get(word, word))
@@ -105,6 +106,27 @@ def _engine() -> Any:
     import inflect
 
     return inflect.engine()
+
+
+def _measure(number: str, unit: str, sized: str) -> re.Pattern[str]:
+    """A pattern of measures: "twenty inches", "5 kg" and "an inch long".
+
+    Not "a 12-inch disc", which people write below photos. The arguments are patterns of words.
+    """
+    # digits, a range of them, or a number in words, but not after "every"
+    amount = rf"(?<!every )(?:\d[\d.,]*(?:\s?(?:-|–|to)\s?\d[\d.,]*)?|\b(?:{number}))"
+    long = r"(?:long|tall|wide|high|deep|thick|across|in (?:length|width|height|diameter|size))"
+    units = rf"(?:{unit}|inche)s?"
+    return re.compile(
+        rf"{amount}(?:\s|(?<=\d)){units}(?!\w)"
+        rf"|{amount}[\s-](?:{units}|foot|feet)[\s-](?:{sized})s?\b"
+        rf"|{amount}-{units}(?=$|[\s,]*(?:and|or|with|of|in)\b)"
+        rf"|\b(?:{number}|\d[\d.,]*)[\s-](?:feet|foot|{units})[\s-]{long}\b"
+        rf"|\b(?:(?:half )?an?|one) (?:foot|{units}) {long}\b"
+        r"|\b(?:many|several|few|dozens of|couple of|hundreds of) "
+        rf"(?:feet|{units}) (?:{long}|of)\b"
+        r"|\bhalf an? (?:inch|meter|metre)\b"
+    )
 
 
 class English:
@@ -140,6 +162,9 @@ class English:
             dict[str, str](pair.split(":") for pair in forms[key].split())
             for key in ("irregular", "american", "digits")
         )
+        self.measure = _measure(
+            *(any_of(listed("measure", key)) for key in ("numbers", "units", "sized"))
+        )
         # "hairless" and "spot free" deny what an encoder reads; "a spotless kitchen" denies nothing
         parts = any_of(listed("negation", "parts"))
         clean = any_of(listed("negation", "clean"))
@@ -157,25 +182,6 @@ class English:
         self.comparative = re.compile(
             rf"(?<!-)\b(?:{more}|{most}|{patterns('comparative', 'alone')})\b(?!-)"
             rf"|{patterns('comparative')}"
-        )
-        number, unit, sized = (
-            any_of(listed("measure", key)) for key in ("numbers", "units", "sized")
-        )
-        # digits, a range of them, or a number in words, but not after "every"
-        amount = rf"(?<!every )(?:\d[\d.,]*(?:\s?(?:-|–|to)\s?\d[\d.,]*)?|\b(?:{number}))"
-        long = r"(?:long|tall|wide|high|deep|thick|across|in (?:length|width|height|diameter|size))"
-        units = rf"(?:{unit}|inche)s?"
-        self.measure = re.compile(
-            # "twenty inches", "5 kg", and "an inch long"; but "a 12-inch disc" is what people write
-            # below photos.
-            rf"{amount}(?:\s|(?<=\d)){units}(?!\w)"
-            rf"|{amount}[\s-](?:{units}|foot|feet)[\s-](?:{sized})s?\b"
-            rf"|{amount}-{units}(?=$|[\s,]*(?:and|or|with|of|in)\b)"
-            rf"|\b(?:{number}|\d[\d.,]*)[\s-](?:feet|foot|{units})[\s-]{long}\b"
-            rf"|\b(?:(?:half )?an?|one) (?:foot|{units}) {long}\b"
-            r"|\b(?:many|several|few|dozens of|couple of|hundreds of) "
-            rf"(?:feet|{units}) (?:{long}|of)\b"
-            r"|\bhalf an? (?:inch|meter|metre)\b"
         )
         unseen = any_of(listed("unseen", "words"))
         self.unseen = re.compile(rf"\b(?:{unseen})s?\b|{patterns('unseen')}")
@@ -206,8 +212,9 @@ class English:
         self.borrowed = set(listed("foreign", "borrowed"))
 
     def itself(self, classes: Sequence[str]) -> re.Pattern[str]:
-        """A pattern of descriptions whose thing is a kind of thing that the classes are, in the
-        group ``kind``: "a white seabird", "a small bird with a long tail".
+        """A pattern of descriptions that name the kind of thing that the classes are.
+
+        The kind is in the group ``kind``: "a white seabird", "a small bird with a long tail".
 
         Such nouns are those that are hardly ever parts of something ("seabird"), and those of the
         groups that a tenth of the classes belong to by their names ("bird" for sparrows).
@@ -283,23 +290,25 @@ class English:
         """
         words: list[str] = re.findall(r"\w+", text.casefold())
         allowed = set(re.findall(r"\w+", names.casefold())) | self.borrowed
-        # accents mean another language, unless the class names have them, too
-        if not named and not self.has_accents and not _marked(names):
-            for word in words:
-                if _marked(word) and allowed.isdisjoint((word, word.removesuffix("s"))):
-                    return word
-        if not named and len(words) > 1 and words[0] in self.foreign_first - allowed:
-            return words[0]
-        foreign = [w for w in words if w in self.foreign_words and w not in allowed]
+        if not named:
+            # accents mean another language, unless the class names have them, too
+            if not self.has_accents and not _marked(names):
+                for word in words:
+                    if _marked(word) and allowed.isdisjoint((word, word.removesuffix("s"))):
+                        return word
+            if len(words) > 1 and words[0] in self.foreign_first - allowed:
+                return words[0]
+        foreign = [w for w in words if w in self.foreign_words - allowed]
         if not foreign:
             return None
         # what is an English word, too, is foreign beside another one
-        foreign += [w for w in words if w in self.foreign_also and w not in allowed]
+        foreign += [w for w in words if w in self.foreign_also - allowed]
+        if len(foreign) > 1:
+            return foreign[0]
         # one foreign word is enough if it is no English word at all, or if the text is short
-        alone = any(w in self.foreign_alone for w in foreign)
-        short = len(words) <= 3
-        enough = len(foreign) > 1 or (not named and (alone or short))
-        return foreign[0] if enough else None
+        if not named and (foreign[0] in self.foreign_alone or len(words) <= 3):
+            return foreign[0]
+        return None
 
 
 def _marked(text: str) -> bool:
@@ -317,7 +326,9 @@ def graded(adjective: str, end: str) -> str:
         return f"{adjective[:-1]}i{end}"
     # a consonant after a single vowel is doubled: "bigger", "thinner"
     double = re.fullmatch(r"[^aeiou]*[aeiou][bdgmnpt]", adjective) is not None
-    return f"{adjective}{adjective[-1]}{end}" if double else f"{adjective}{end}"
+    if double:
+        return f"{adjective}{adjective[-1]}{end}"
+    return f"{adjective}{end}"
 
 
 def any_of(alternatives: Iterable[str]) -> str:
@@ -332,8 +343,9 @@ class _Rules:
 
 
 def use(folder: Path | None) -> None:
-    """From now on judge texts by the rules of a folder; of None, or without a file there, by the
-    shipped ones.
+    """From now on judge texts by the rules of a folder.
+
+    Of None, or without a file there, by the shipped ones.
 
     folder: ``generator.prompts``. Its language decides what is the same text, so what was compared
     under other rules is forgotten.
@@ -348,8 +360,9 @@ def use(folder: Path | None) -> None:
 
 
 def own_rules() -> dict[str, str]:
-    """The language of a project's rules and the SHA-256 of their file, for provenance; empty for
-    the shipped ones.
+    """The language of a project's rules and the SHA-256 of their file, for provenance.
+
+    Empty for the shipped ones.
     """
     if _Rules.path == SHIPPED:
         return {}
@@ -372,8 +385,8 @@ def english() -> English:
         raise UserError(f"{path} is not YAML in UTF-8 ({one_line(str(error), 100)})") from None
     except re.error as error:
         raise UserError(
-            f"{path}: '{one_line(str(error.pattern), 60)}' is not a pattern ({error.msg}); "
-            "correct it"
+            f"{path}: '{one_line(str(error.pattern), 60)}' is not a pattern ({error.msg}); correct "
+            "it"
         ) from None
     except KeyError as error:
         raise UserError(
@@ -381,6 +394,6 @@ def english() -> English:
         ) from None
     except (AttributeError, TypeError, ValueError):
         raise UserError(
-            f"{path}: a section or list has another form than in the shipped file; "
-            "'coder-clip texts prompts' writes a complete one"
+            f"{path}: a section or list has another form than in the shipped file; 'coder-clip "
+            "texts prompts' writes a complete one"
         ) from None

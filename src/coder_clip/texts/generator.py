@@ -42,13 +42,13 @@ class GeneratorConfig(Strict):
     model: str = Field(min_length=1, description="The model's name on the server.")
     base_url: Annotated[str | None, NO_RESULT] = Field(
         None,
-        description="Server with OpenAI's protocol (…/v1: vLLM, "
-        "Ollama, llama.cpp); default: OpenAI.",
+        description="Server with OpenAI's protocol (…/v1: vLLM, Ollama, llama.cpp); default: "
+        "OpenAI.",
     )
     key_variable: Annotated[str | None, NO_RESULT] = Field(
         None,
-        description="Environment variable with the key; default: "
-        "OPENAI_API_KEY for OpenAI, else no key.",
+        description="Environment variable with the key; default: OPENAI_API_KEY for OpenAI, else "
+        "no key.",
     )
     temperature: From | None = Field(
         0.7, description="null: not sent, for models that do not accept it."
@@ -57,8 +57,7 @@ class GeneratorConfig(Strict):
     max_tokens: Count | None = Field(
         1000,
         description="Maximal length of one answer; null: not sent. For servers with another name "
-        "for it: null here, "
-        "and max_completion_tokens below 'extra' (for OpenAI that is done).",
+        "for it: null here, and max_completion_tokens below 'extra' (for OpenAI that is done).",
     )
     extra: dict[str, Any] = Field(
         {}, description="More parameters of each request, in the server's own names."
@@ -75,8 +74,8 @@ class GeneratorConfig(Strict):
     )
     encoder: str | None = Field(
         None,
-        description="Model that finds analogous classes that are too "
-        "similar; default: the only one.",
+        description="Model that finds analogous classes that are too similar; default: the only "
+        "one.",
     )
     max_pairs: Count | None = Field(
         1000,
@@ -104,8 +103,8 @@ class GeneratorConfig(Strict):
     prices: Annotated[Prices | None, NO_RESULT] = None
     max_cost: Annotated[From | None, NO_RESULT] = Field(
         None,
-        description="Limit on the cost of all answers in the store; a "
-        "run stops before it spends more.",
+        description="Limit on the cost of all answers in the store; a run stops before it spends "
+        "more.",
     )
     answers: Annotated[Path, NO_RESULT] = Field(
         Path("data/texts/answers"),
@@ -132,8 +131,8 @@ class GeneratorConfig(Strict):
     def _no_key(cls, value: str | None) -> str | None:
         if value is not None and not re.fullmatch(r"[A-Z_][A-Z0-9_]*", value):
             raise ValueError(
-                "generator.key_variable: give the NAME of an "
-                "environment variable, never the key itself"
+                "generator.key_variable: give the NAME of an environment variable, never the key "
+                "itself"
             )
         return value
 
@@ -182,8 +181,8 @@ class GeneratorConfig(Strict):
                 header.isascii() and header.isprintable()
             ):
                 raise ValueError(
-                    f"generator.headers.{name}: use letters, digits and '-' in the name, "
-                    "printable ASCII in the value"
+                    f"generator.headers.{name}: use letters, digits and '-' in the name, printable "
+                    "ASCII in the value"
                 )
             # $NAME refers to a variable; anything else must not look like a key
             variable = re.fullmatch(r"\$[A-Z_][A-Z0-9_]*", header) is not None
@@ -196,8 +195,8 @@ class GeneratorConfig(Strict):
         """Check that the token limit is given once, and that a limit on money can be kept."""
         if self.max_tokens is not None and "max_completion_tokens" in self.extra:
             raise ValueError(
-                "generator.max_tokens and extra.max_completion_tokens "
-                "are both given; make max_tokens null"
+                "generator.max_tokens and extra.max_completion_tokens are both given; make "
+                "max_tokens null"
             )
         if self.max_cost is not None and self.prices is None:
             raise ValueError(
@@ -205,22 +204,25 @@ class GeneratorConfig(Strict):
             )
         if self.max_cost is not None and self.token_limit is None:
             raise ValueError(
-                "generator.max_cost needs generator.max_tokens to "
-                "limit the cost of an answer; set it"
+                "generator.max_cost needs generator.max_tokens to limit the cost of an answer; set "
+                "it"
             )
         return self
 
 
 def _secret(value: Any, place: str) -> str | None:
-    """The place, in nested values, of the first value that looks like a key or has a name such as
-    "api_token"; None if there is none. place: of ``value`` itself.
+    """The place, in nested values, of the first value that looks like a key.
+
+    Or has a name such as "api_token"; None if there is none. place: of ``value`` itself.
     """
     if isinstance(value, str):
         # long, with digits and both cases, as keys are; or a long hexadecimal number
         random = re.search(
             r"\b(?:(?=\w*\d)(?=\w*[a-z])(?=\w*[A-Z])\w{24,}|[0-9a-fA-F]{32,})\b", value
         )
-        return place if random or re.search(rf"{KEYS}|^\s*bearer\s", value, flags=re.I) else None
+        if random or re.search(rf"{KEYS}|^\s*bearer\s", value, flags=re.I):
+            return place
+        return None
     inside: Iterable[tuple[Any, Any]] = ()
     if isinstance(value, dict):
         inside = value.items()
@@ -233,7 +235,9 @@ def _secret(value: Any, place: str) -> str | None:
             str(key),
             re.I,
         ) and isinstance(item, (str, list))
-        secret = f"{place}.{key}" if by_name else _secret(item, f"{place}.{key}")
+        if by_name:
+            return f"{place}.{key}"
+        secret = _secret(item, f"{place}.{key}")
         if secret:
             return secret
     return None

@@ -154,13 +154,8 @@ class Import:
         source has it as often; if the source has it once, all classes of that name get its texts,
         and a note says so.
         """
-        renamed = {name_key(old): new for old, new in self.renames.items()}
         classes = _by_key(self.classes)
-        # a shipped rename is for a name that no class has
-        renamed = {key: new for key, new in self.shipped.items() if key not in classes} | renamed
-        wanted = [renamed.get(name_key(name), name) for name in names]
-        # a leading number goes only where the whole name fits no class
-        wanted = [name if name_key(name) in classes else _NUMBERED.sub("", name) for name in wanted]
+        wanted = self._wanted(names, classes)
         positions = _by_key(wanted)
         # class names by their sorted words, for names in another order
         in_any_order: dict[str, list[str]] = {}
@@ -177,7 +172,9 @@ class Import:
             name = wanted[places[0]]
             spellings = sorted({self.classes[i] for i in same})
             if not same:
-                renamed_to = "" if name in names else f" as '{name}'"
+                renamed_to = f" as '{name}'"
+                if name in names:
+                    renamed_to = ""
                 close = nearest(name, self.classes, listed=False)
                 self.problems.append(f"{shown}{renamed_to} is not a class of the data set{close}")
             elif len(spellings) > 1:
@@ -195,6 +192,20 @@ class Import:
                 self.problems.append(f"{shown} are both '{spellings[0]}'")
         self.seen |= set(map(name_key, names))
         return indices
+
+    def _wanted(self, names: Sequence[str], classes: Mapping[str, Any]) -> list[str]:
+        """Our names of these classes, by the renames. classes: by the keys of their names."""
+        # a shipped rename is for a name that no class has
+        renamed = {key: new for key, new in self.shipped.items() if key not in classes}
+        renamed |= {name_key(old): new for old, new in self.renames.items()}
+        wanted = []
+        for name in names:
+            ours = renamed.get(name_key(name), name)
+            # a leading number goes only where the whole name fits no class
+            if name_key(ours) not in classes:
+                ours = _NUMBERED.sub("", ours)
+            wanted.append(ours)
+        return wanted
 
     def add(self, kind: str, path: Path, published: str, table: Table, tidy: bool = False) -> None:
         """Add the texts of one kind, cleaned, with their provenance.

@@ -40,7 +40,9 @@ class Names:
         words = stems(text)
         # "two dogs" names "dog"
         has_number = len(words) > 1 and words[0].isdigit()
-        counted = words[1:] if has_number else words
+        counted = words
+        if has_number:
+            counted = words[1:]
         # "adult dog" names "dog"; a text of modifiers alone keeps them
         bare = [word for word in counted if word not in english().modifiers] or words
         named = self.in_any_order.get(same_name(text))
@@ -92,9 +94,7 @@ class Names:
         return sorted(self.texts[kind].get(_key(kind, text), {}))
 
     def having(self, kind: str, text: str, but: str) -> list[str]:
-        """The classes that have a text of a kind, without the class ``but`` and classes of the same
-        name.
-        """
+        """The classes that have a text of a kind, without ``but`` and classes of the same name."""
         return [o for o in self.owners(kind, text) if name_key(o) != name_key(but)]
 
     def named_as(self, attribute: str) -> str:
@@ -147,7 +147,9 @@ def across(
 
 def _key(kind: str, text: str) -> str:
     """A key that texts of one kind share if they say the same."""
-    return same_name(text) if KINDS[kind].are_names else same_text(text)
+    if KINDS[kind].are_names:
+        return same_name(text)
+    return same_text(text)
 
 
 def repeat_key(kind: str, text: str) -> str:
@@ -155,4 +157,6 @@ def repeat_key(kind: str, text: str) -> str:
 
     Synonyms may be spellings of one name.
     """
-    return plain(text) if kind == "synonym" else _key(kind, text)
+    if kind == "synonym":
+        return plain(text)
+    return _key(kind, text)

@@ -87,7 +87,9 @@ def sentence_of(kind: str, name: str, text: str, templates: Templates) -> str:
     Underscores become spaces in names, not in descriptions.
     """
     about = KINDS[kind]
-    shown = spaces(text) if about.are_names else text
+    shown = text
+    if about.are_names:
+        shown = spaces(text)
     if not about.template:
         return text
     if about.template == "name":  # the text is the name
@@ -190,7 +192,9 @@ def pair_sentences(
         """The name of a class as it is written in sentences."""
         if not as_published:
             return spaces(name)
-        return names[index] if names else name
+        if names:
+            return names[index]
+        return name
 
     published = templates.one_to_one_as_published if as_published else ()
     # most data sets have no published templates of their own

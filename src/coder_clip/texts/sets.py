@@ -215,7 +215,9 @@ def load_pair_set(
     for pair in pair_set.pairs:
         a, b = _index(path, pair, "a", wanted), _index(path, pair, "b", wanted)
         if a == b or frozenset((a, b)) in pairs:
-            what = "with itself" if a == b else "twice"
+            what = "twice"
+            if a == b:
+                what = "with itself"
             raise UserError(f"{path}: the pair '{pair.a}' and '{pair.b}' is given {what}")
         pairs[frozenset((a, b))] = pair.model_copy(update={"a_index": a, "b_index": b})
     return pair_set.model_copy(update={"dataset": dataset, "pairs": list(pairs.values())})
@@ -229,7 +231,9 @@ def _index(path: Path, pair: Pair, side: Literal["a", "b"], classes: list[str]) 
     name, key = plain_name(getattr(pair, side)), f"{side}_index"
     if key in pair.model_fields_set:
         index: int = getattr(pair, key)
-        at_index = f"'{classes[index]}'" if 0 <= index < len(classes) else "nothing"
+        at_index = "nothing"
+        if 0 <= index < len(classes):
+            at_index = f"'{classes[index]}'"
         if at_index != f"'{name}'":
             raise UserError(
                 f"{path}: '{name}' has index {index}, where the data set has {at_index}"
@@ -384,8 +388,12 @@ def _half_character(value: Any) -> str | None:
         if value.isascii():  # nearly all texts
             return None
         # UTF-8 has no bytes for a lone surrogate
-        return value if any("\ud800" <= c <= "\udfff" for c in value) else None
-    inside = [*value, *value.values()] if isinstance(value, dict) else value
+        if not any("\ud800" <= c <= "\udfff" for c in value):
+            return None
+        return value
+    inside = value
+    if isinstance(value, dict):
+        inside = [*value, *value.values()]
     if isinstance(inside, list):
         for part in inside:
             half = _half_character(part)

@@ -71,6 +71,9 @@ def rule(encoder: Encoder, classes: Sequence[str]) -> Rule:
     return check
 
 
+Owned = Sequence[tuple[str, str]]  # owner and text
+
+
 def faults(texts: TextSet, pairs: PairSet | None, encoder: Encoder) -> Iterator[Fault]:
     """Texts that serve another class as well, and pairs whose sides look swapped.
 
@@ -91,14 +94,19 @@ def faults(texts: TextSet, pairs: PairSet | None, encoder: Encoder) -> Iterator[
         names = owned(kind)
         named = encoder.encode_texts([PROMPT.format(t) for _, t in names]).cpu()
         yield from _alike(kind, names, named, [(c, c) for c in classes], prompted)
+    if pairs is not None:
+        yield from _swapped(pairs, attributes, features, encoder)
+
+
+def _swapped(
+    pairs: PairSet, attributes: Owned, features: torch.Tensor, encoder: Encoder
+) -> Iterator[Fault]:
+    """Faults of pairs whose sides look swapped. features: unit rows (N, d) of the attributes."""
     rows: dict[str, list[int]] = {}  # class -> rows of its attributes
     for i, (owner, _) in enumerate(attributes):
         rows.setdefault(owner, []).append(i)
     # pairs with texts on both sides, whose classes both have attributes
-    comparable = []
-    for p in pairs.pairs if pairs else []:
-        if p.compares and spaces(p.a) in rows and spaces(p.b) in rows:
-            comparable.append(p)
+    comparable = [p for p in pairs.pairs if p.compares and {spaces(p.a), spaces(p.b)} <= {*rows}]
     # a text may be in several pairs and is encoded once
     unique = list(dict.fromkeys(t for p in comparable for t in (*p.a_not_b, *p.b_not_a)))
     feature_of = dict(zip(unique, encoder.encode_texts(unique).cpu(), strict=True))
@@ -114,9 +122,6 @@ def faults(texts: TextSet, pairs: PairSet | None, encoder: Encoder) -> Iterator[
         if toward <= 0:
             why = f"the sides are nearer to each other's class ({toward:.3f})"
             yield Fault(f"{a} / {b}", "one_to_one", "; ".join(p.a_not_b), "sides", why)
-
-
-Owned = Sequence[tuple[str, str]]  # owner and text
 
 
 def _alike(

@@ -25,11 +25,10 @@ from ..foundation.evidence import hash_of_variable
 from ..foundation.hashes import Hashes
 from ..foundation.reads import lookup
 from ..pipeline import phase_list
-from .certificates import FORMAT, PRESENT, Certificate, Job, read
+from .certificates import PRESENT, Certificate, Job, read
 
 MISSING = "missing"
 NONE = "without a certificate: not made by a job that ended well"
-OLD = "certified by an earlier version of coder-clip, which named whole modules (CHANGELOG.md)"
 OTHER_BYTES = "not the bytes that were made"
 FOLLOWS = "follows from a phase before it"
 FORCED = "forced"
@@ -149,7 +148,7 @@ class Judge:
         if job.name not in self._objections:
             stated = self.certificate(job)
             if stated is None:
-                why = _why_not(job.certificate(self.results), job)
+                why = _why_not(job)
             else:
                 # a missing output counts as the bytes that the job would make again
                 missing = [path for path in stated.outputs if not os.path.isfile(path)]
@@ -226,15 +225,11 @@ def changed_files(files: Mapping[str, str], sha: Callable[[str], str]) -> list[s
     return changed
 
 
-def _why_not(certificate: Path, job: Job) -> str:
+def _why_not(job: Job) -> str:
     """Say why no certificate can be read."""
     if not any(map(os.path.isfile, job.outputs)):
         return MISSING
-    try:
-        stated = json.loads(certificate.read_text(encoding="utf-8"))
-        return OLD if 0 < stated["format"] < FORMAT else NONE
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
-        return NONE
+    return NONE
 
 
 def _pattern(job: Job) -> str:

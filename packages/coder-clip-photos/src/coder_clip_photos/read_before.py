@@ -41,7 +41,9 @@ class ReadBefore:
             found = self._known.get(_key(path, stamp(str(path))))
         except (OSError, ValueError):
             return None
-        return None if found is None else found.hex()
+        if found is None:
+            return None
+        return found.hex()
 
     def add(self, path: str | Path, before: list[int], sha256: str) -> None:
         """Remember a file that was read. before: its `stamp` before the reading."""

@@ -80,7 +80,9 @@ def _rules_of(config: Path) -> Path | None:
     if not config.is_file():
         return None
     generator = load_config(config).generator
-    return None if generator is None else generator.prompts
+    if generator is None:
+        return None
+    return generator.prompts
 
 
 def report(files: Sequence[Path], classes: list[str], max_shared: float) -> int:
@@ -95,8 +97,9 @@ def report(files: Sequence[Path], classes: list[str], max_shared: float) -> int:
 def _reported(
     checked: Checked, compare: Encoder | None, max_shared: float, all_warnings: bool = False
 ) -> int:
-    """Print the faults of what is checked together, and some or all warnings. Returns the number of
-    faults.
+    """Print the faults of what is checked together, and some or all warnings.
+
+    Returns the number of faults.
     """
     texts, pairs = checked.texts, checked.pairs
     more: list[Fault] = []
@@ -107,7 +110,9 @@ def _reported(
     warned: list[Fault] = []
     faults = check_texts(texts, pairs, more, checked.classes, max_shared, warned)
     print_lines(f"{checked.place(fault.kind)}: {fault}" for fault in faults)
-    shown = warned if all_warnings else warned[:MOST_WARNINGS]
+    shown = warned
+    if not all_warnings:
+        shown = warned[:MOST_WARNINGS]
     print_lines(f"{checked.place(fault.kind)}: warning: {fault}" for fault in shown)
     if len(shown) < len(warned):
         typer.echo(f"{checked.name}: {len(warned) - len(shown)} more warnings (--warnings)")
@@ -121,7 +126,9 @@ def _reported(
     if faults:
         # the rule that is broken most often comes first
         by_rule = Counter(fault.rule for fault in faults).most_common()
-        word = "fault" if len(faults) == 1 else "faults"
+        word = "faults"
+        if len(faults) == 1:
+            word = "fault"
         result = f"{len(faults)} {word} ({', '.join(f'{n} {rule}' for rule, n in by_rule)})"
     typer.echo(f"{checked.name}: {counts}, {exceptions} exceptions: {result}")
     return len(faults)
@@ -142,11 +149,13 @@ def _encoder(given: str, config: Path) -> Encoder:
 
 @dataclass
 class Checked:
-    """What is checked together: the texts that a run uses, their pairs, and the names of the data
-    set's classes.
+    """Texts that are checked together.
+
+    The texts that a run uses, their pairs, and the names of the data set's classes.
 
     classes: None if nothing names them. sources: kind of text -> its file. notes: lines about what
-    is not used or not known."""
+    is not used or not known.
+    """
 
     texts: TextSet
     pairs: PairSet | None
@@ -166,8 +175,9 @@ class Checked:
 
 
 def of_files(given: Sequence[Path], config: Path) -> Iterator[Checked]:
-    """Text sets, with the pairs beside them. Their classes are those of a known data set, or their
-    own.
+    """Text sets, with the pairs beside them.
+
+    Their classes are those of a known data set, or their own.
     """
     for path, pair_path in text_files(given):
         texts = read_text_set(path, unfinished=True)
@@ -175,9 +185,8 @@ def of_files(given: Sequence[Path], config: Path) -> Iterator[Checked]:
         notes = []
         if classes is None:
             notes.append(
-                "class names are not compared, because nothing here "
-                f"names those of '{texts.dataset}' "
-                "(--config names a configuration)"
+                "class names are not compared, because nothing here names those of "
+                f"'{texts.dataset}' (--config names a configuration)"
             )
         pairs = _pairs(pair_path, texts)
         # a text set holds all kinds in one file, but pairs have a file of their own
@@ -188,8 +197,9 @@ def of_files(given: Sequence[Path], config: Path) -> Iterator[Checked]:
 
 
 def of_config(config: Config, dataset: str | None) -> Iterator[Checked]:
-    """The texts that each data set of a configuration uses: files that the configuration names, and
-    texts that a source such as a language model has made.
+    """The texts that each data set of a configuration uses.
+
+    Files that the configuration names, and texts that a source such as a language model has made.
     """
     seen = list[dict[str, Path]]()
     for name in chosen("data set", dataset, config.datasets):
@@ -198,7 +208,9 @@ def of_config(config: Config, dataset: str | None) -> Iterator[Checked]:
         # kind -> the file that the configuration names, else the generated one if it exists
         files: dict[str, Path] = {}
         for kind, source in entry.text_sources(name).items():
-            path = source if isinstance(source, Path) else generated
+            path = generated
+            if isinstance(source, Path):
+                path = source
             if path != generated or path.is_file():
                 files[kind] = path
         pair_path = entry.pair_source(name)
@@ -264,8 +276,9 @@ def _pairs(path: Path | None, texts: TextSet) -> PairSet | None:
 
 
 def _classes_of(config: Config, name: str, notes: list[str]) -> list[str] | None:
-    """The class names of a data set of a configuration; None, with a note, if its images are not
-    here.
+    """The class names of a data set of a configuration.
+
+    None, with a note, if its images are not here.
     """
     from ...datasets import PUBLISHED, load_dataset
     from ...datasets.entry import entry
@@ -291,8 +304,9 @@ def _known_classes(dataset: str, config: Path) -> list[str] | None:
 
 
 def text_files(given: Sequence[Path]) -> list[tuple[Path, Path | None]]:
-    """Text sets, each with its pair file or None, from files and folders; review files of a folder
-    are passed over.
+    """Text sets, each with its pair file or None, from files and folders.
+
+    Review files of a folder are passed over.
     """
     pair_file_of: dict[Path, Path | None] = {}
     for path in given:

@@ -20,49 +20,56 @@ from .names import lines_of, pair_file, refuse_existing
 OF_CLASS = [kind for kind in ASKED_FOR if not KINDS[kind].of_pair]
 
 
+Out = Annotated[
+    Path,
+    typer.Option(
+        metavar="FILE",
+        help="Text set to write; one-to-one texts go beside it, into NAME.one_to_one.json.",
+    ),
+]
+BaseUrl = Annotated[
+    str | None, typer.Option(help="Server with OpenAI's protocol (http://localhost:8000/v1).")
+]
+KeyVariable = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Environment variable with the key, never the key."),
+]
+Kinds = Annotated[
+    list[str] | None,
+    typer.Option(help=f"{', '.join(OF_CLASS)}; may be repeated; default: all of them."),
+]
+Pairs = Annotated[
+    str,
+    typer.Option(
+        metavar="FILE",
+        help="One-to-one texts for these pairs, 'red fox / wolf' per line; 'all': every pair.",
+    ),
+]
+Photo = Annotated[
+    str, typer.Option(help="What the photos show, as in 'a photo of a {class}, a type of bird.'")
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Any other key of the section generator (docs/texts.md), as in temperature=null, "
+        "prices.input=0.15, max_cost=5; may be repeated.",
+    ),
+]
+
+
 @app.command()
 def generate(
     classes: Annotated[Path, typer.Option(metavar="FILE", help="Class names, one per line.")],
     model: Annotated[str, typer.Option(help="The model's name on the server.")],
-    out: Annotated[
-        Path,
-        typer.Option(
-            metavar="FILE",
-            help="Text set to write; one-to-one texts go beside it, into NAME.one_to_one.json.",
-        ),
-    ],
-    base_url: Annotated[
-        str | None,
-        typer.Option(help="Server with OpenAI's protocol (http://localhost:8000/v1)."),
-    ] = None,
-    key_variable: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Environment variable with the key, never the key."),
-    ] = None,
-    kind: Annotated[
-        list[str] | None,
-        typer.Option(help=f"{', '.join(OF_CLASS)}; may be repeated; default: all of them."),
-    ] = None,
-    pairs: Annotated[
-        str,
-        typer.Option(
-            metavar="FILE",
-            help="One-to-one texts for these pairs, 'red fox / wolf' per line; 'all': every pair.",
-        ),
-    ] = "",
-    photo: Annotated[
-        str,
-        typer.Option(help="What the photos show, as in 'a photo of a {class}, a type of bird.'"),
-    ] = Templates.name,
-    setting: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            help="Any other key of the section generator (docs/texts.md), as in temperature=null, "
-            "prices.input=0.15, max_cost=5; may be repeated.",
-        ),
-    ] = None,
+    out: Out,
+    base_url: BaseUrl = None,
+    key_variable: KeyVariable = None,
+    kind: Kinds = None,
+    pairs: Pairs = "",
+    photo: Photo = Templates.name,
+    setting: Settings = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only estimate what is asked and what it costs.")
     ] = False,

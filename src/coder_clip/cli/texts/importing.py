@@ -193,7 +193,9 @@ def skeleton(
             "provenance": {"attribute": written, "analogous": written},
         },
     )
-    option = "" if config == DEFAULT_CONFIG else f" --config {config}"
+    option = f" --config {config}"
+    if config == DEFAULT_CONFIG:
+        option = ""
     typer.echo(
         f"{target}: {len(names)} classes; fill in the lists, then: coder-clip texts check "
         f"{target}{option}"

@@ -103,8 +103,9 @@ def files(spec: EncoderSpec) -> list[Path]:
 
 
 def unreadable(spec: EncoderSpec) -> None:
-    """UserError if a model's folder, or the header of its weights, cannot be read, or a file is
-    empty.
+    """UserError if a model's folder or the header of its weights cannot be read.
+
+    Also if a file is empty.
     """
     if not spec.model.startswith(FOLDER):
         return
@@ -173,8 +174,9 @@ def size(name: str, closely: bool) -> Size:
 
 
 def _timm_size(name: str, pixels: int) -> tuple[float, float] | None:
-    """Parameters of a timm tower, and operations for an image of ``pixels`` × ``pixels``; None if
-    timm cannot build the tower.
+    """Parameters of a timm tower, and operations for an image of ``pixels`` × ``pixels``.
+
+    None if timm cannot build the tower.
     """
     import timm
     import torch
@@ -218,8 +220,9 @@ def _architecture(name: str) -> dict[str, Any]:
 
 
 def _architectures() -> Path:
-    """Find open_clip's folder of architecture files without importing open_clip, which takes
-    seconds.
+    """Find open_clip's folder of architecture files without importing open_clip.
+
+    The import takes seconds.
     """
     spec = importlib.util.find_spec("open_clip")
     assert spec is not None

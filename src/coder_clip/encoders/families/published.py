@@ -21,8 +21,10 @@ NAMES = "for data sets of features, features:LIST of text features (docs/true_cl
 
 
 def tables(model: str, configured: Path | None) -> TextTables:
-    """The texts of a model. configured: the folder of published data, as in the configuration; a
-    list of your own needs none. UserError as in `TextTables`.
+    """The texts of a model.
+
+    configured: the folder of published data, as in the configuration; a list of your own needs
+    none. UserError as in `TextTables`.
     """
     from ..text_tables import TextTables  # imports torch
 

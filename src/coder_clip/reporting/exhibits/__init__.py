@@ -100,7 +100,9 @@ class Exhibit:
             return NO_TEXTS
         # a module without the function always has something to show
         nothing = getattr(self._module(), "nothing", None)
-        return "" if nothing is None else str(nothing(shown))
+        if nothing is None:
+            return ""
+        return str(nothing(shown))
 
     def figure(self, results: Results, image: Loader) -> Figure:
         """Draw the figure; if there is nothing to show, a figure with the reason."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from functools import lru_cache
 from typing import Any, get_args
 
 import pandas as pd
@@ -26,53 +25,21 @@ from ...claims import (
     Verdict,
     contested,
     over_data_sets,
-    verdict,
 )
-from ...datasets import is_part
-from ...evaluation.intervals import holm
-from ..evidence import Judged, Missing, claims_of, few_shot_difference, judge
+from ..evidence import Missing, claims_of, few_shot_difference
 from ..outcome import CONTESTED, outcome
 from ..parts import cells, notes
 from ..parts.forest import ForestRow, Mark, forest
 from ..parts.style import Drawing, Loader
 from ..parts.table import AVERAGE, Cell, Column, Table
 from ..results import Results
+from ..verdicts import ONE_DATA_SET, counted, counts_of_data_sets, difference_text, judged, untested
 
 SECTION = "Claims"
 ORDER = 10
 PHASES = ("zero_shot", "rerank", "adapter", "evaluation")
 
-FEW = 3  # pairs of data set and model that have a column each; more are averaged
-ONE_DATA_SET = "one data set cannot give a verdict on others; three are needed"
-JUDGED = ("shown", "contradicted", "open")
 TONES = {"shown": "good", "contradicted": "bad"}
-COLUMNS = [
-    "dataset",
-    "model",
-    "claim",
-    "source",
-    "verdict",
-    "difference",
-    "difference_low",
-    "difference_high",
-    "p_value",
-    "p_holm",
-    "fixed",
-    "broke",
-    "after",
-    "before",
-    "measure",
-    "shots",
-    "other_shots",
-    "groups",
-    "why",
-    "data_sets_shown",
-    "data_sets_contradicted",
-    "data_sets_open",
-    "data_sets_not_judged",
-    "statement",
-    "contradicted_by",
-]
 CAPTION = (
     "Two methods on the same test images, in the setting clean (nothing is chosen on test images): "
     "the difference in percentage points in favour of the claim, with its 95 % interval. Shown: "
@@ -115,7 +82,9 @@ def table(results: Results) -> Table:
         two = (here["dataset"] == AVERAGE) & (here["why"] == TWO_DATA_SETS)
         why = _reasons(pd.concat([shown, here[two]]))
     about = f"{CAPTION} {_shots(results)} {SOURCE_NOTE}"
-    marked = CONTESTED_NOTE if any(CONTESTED in cell.text for row in rows for cell in row) else ""
+    marked = ""
+    if any(CONTESTED in cell.text for row in rows for cell in row):
+        marked = CONTESTED_NOTE
     below = [
         why,
         _elsewhere(shown),
@@ -183,7 +152,9 @@ def shown_places(results: Results) -> list[tuple[str, str]]:
     """
     frame = judged(results)
     means = [(AVERAGE, model) for model in results.models if AVERAGE in set(frame["dataset"])]
-    return means if counted(results) else [*results, *means]
+    if counted(results):
+        return means
+    return [*results, *means]
 
 
 def _mark(r: Mapping[Any, Any]) -> Mark | None:
@@ -209,35 +180,6 @@ FIGURE = Drawing(
 )
 
 
-def counted(results: Results) -> bool:
-    """True if claims are judged over all data sets, because a column for each would be too many.
-
-    Never for drawn data sets: they are a case and its control, and a mean of the two means nothing.
-    """
-    many = len(list(results)) > FEW and len(results.datasets) > 1
-    return many and results.kind != "drawn"
-
-
-@lru_cache(maxsize=1)  # several tables and the page ask for it
-def _judgements(results: Results) -> dict[tuple[str, str], list[Judged]]:
-    """(data set, model) -> every claim there."""
-    return {place: judge(results, *place) for place in results}
-
-
-def untested(results: Results) -> list[Claim]:
-    """The claims that compare nothing anywhere in this run.
-
-    A rerank that validation switched off is a result.
-    """
-    tested = {
-        j.claim.name
-        for of_place in _judgements(results).values()
-        for j in of_place
-        if j.comparison or j.unchanged
-    }
-    return [claim for claim in claims_of(results) if claim.name not in tested]
-
-
 def shown_claims(results: Results) -> list[Claim]:
     """The claims in the table and the figure of claims, in the order of HEADINGS.
 
@@ -250,22 +192,6 @@ def shown_claims(results: Results) -> list[Claim]:
     return sorted(claims, key=lambda claim: order.index(claim.source.split(",")[0]))
 
 
-@lru_cache(maxsize=1)  # several tables and the page ask for it
-def judged(results: Results) -> pd.DataFrame:
-    """A row of COLUMNS for each claim, data set and model, and for each claim and model over all
-    data sets (AVERAGE). p-values are corrected per data set and model.
-    """
-    claims_at = _judgements(results)
-    records: list[dict[str, Any]] = []
-    for claims in claims_at.values():
-        records += _corrected(results, claims)
-    if len(results.datasets) > 1 and results.kind != "drawn":
-        for model in results.models:
-            records += _overall(results, model, claims_at)
-    frame = pd.DataFrame(records, columns=COLUMNS)
-    return frame.astype({c: "Int64" for c in ("fixed", "broke", "shots", *_counts())})
-
-
 def summary(results: Results) -> list[str]:
     """How many claims hold, and which are contradicted.
 
@@ -276,10 +202,12 @@ def summary(results: Results) -> list[str]:
     """
     frame = judged(results)
     over_all = frame["dataset"] == AVERAGE
-    frame = frame[over_all] if counted(results) else frame[~over_all]
+    frame = frame[over_all == counted(results)]
     said = []
     for (dataset, model), rows in frame.groupby(["dataset", "model"], sort=False):
-        where = "Over all data sets" if dataset == AVERAGE else f"On {dataset}"
+        where = f"On {dataset}"
+        if dataset == AVERAGE:
+            where = "Over all data sets"
         if len(results.models) > 1:
             where += f" with {model}"
         if dataset == AVERAGE:
@@ -314,137 +242,10 @@ def _counted(rows: pd.DataFrame) -> str:
         for r, u in zip(rows.to_dict("records"), unsure, strict=True)
         if r["verdict"] == "contradicted"
     ]
-    named = f" (contradicted: {'; '.join(against)})" if against else ""
+    named = ""
+    if against:
+        named = f" (contradicted: {'; '.join(against)})"
     return ", ".join(parts) + named
-
-
-# ---- records
-
-
-def _record(results: Results, claim: Claim, dataset: str, model: str) -> dict[str, Any]:
-    """The columns of a record that do not depend on results."""
-    all_shots = results.shots if dataset == AVERAGE else results.shots_of(dataset)
-    shots = max(all_shots, default=None)
-    return {
-        "claim": claim.name,
-        "source": claim.source,
-        "statement": claim.stated(shots),
-        "dataset": dataset,
-        "model": model,
-        "after": claim.after,
-        "before": claim.before,
-        "measure": claim.measure,
-        "contradicted_by": claim.contradicted,
-        "shots": shots if claim.uses_labels else None,
-        "other_shots": "",
-        "groups": notes.groups_of(results, dataset),
-    }
-
-
-def _corrected(results: Results, claims: list[Judged]) -> list[dict[str, Any]]:
-    """Records of the claims on one data set and model, with p-values corrected for all of them."""
-    records = []
-    for j in claims:
-        record = _record(results, j.claim, j.dataset, j.model)
-        record |= {"verdict": j.verdict, "why": j.why}
-        record["other_shots"] = _other_verdicts(j.verdict, j.fewer)
-        if j.comparison:
-            record |= _numbers(j.comparison)
-        records.append(record)
-    return _with_holm(records)
-
-
-def _overall(
-    results: Results, model: str, claims_at: Mapping[tuple[str, str], list[Judged]]
-) -> list[dict[str, Any]]:
-    """Records of the claims over all data sets of a model.
-
-    A part of another data set counts only where its texts are others, in zero-shot claims.
-
-    claims_at: (data set, model) -> its claims.
-    """
-    no_change = Comparison(0.0, 0.0, 0.0, 1.0)  # of a rerank that validation switched off
-    records = []
-    for i, claim in enumerate(claims_of(results)):
-        # every place has the same claims in the same order, so number i is this claim
-        each = [
-            claims[i]
-            for (dataset, m), claims in claims_at.items()
-            if m == model and (claim.evidence == "zero_shot" or not is_part(dataset))
-        ]
-        # a comparison that is not judged on its data set, as of one seed, is in no mean either
-        compared = [j for j in each if j.verdict in JUDGED or j.unchanged]
-        mean = over_data_sets([j.comparison or no_change for j in compared])
-        record = _record(results, claim, AVERAGE, model)
-        verdicts: Counter[str] = Counter(j.verdict for j in each)
-        if mean:
-            record |= _numbers(mean)
-            enough = len(compared) >= FEWEST
-            record["verdict"] = verdict(mean) if enough else "not judged"
-            record["why"] = "" if enough else TWO_DATA_SETS
-        elif compared:
-            record["verdict"], record["why"] = "not judged", ONE_DATA_SET
-        else:
-            # the verdict of all data sets, if it is the same
-            record["verdict"] = each[0].verdict if len(verdicts) == 1 else "not run"
-            reasons = dict.fromkeys(j.why for j in each if j.why)
-            record["why"] = "; ".join(reasons) or "fewer than two data sets"
-        fewer: dict[int, Comparison] = {}
-        for n in results.shots:
-            of_shots = [j.fewer[n] for j in each if n in j.fewer]
-            mean_of_shots = over_data_sets(of_shots)
-            if mean_of_shots and len(of_shots) >= FEWEST:
-                fewer[n] = mean_of_shots
-        record["other_shots"] = _other_verdicts(record["verdict"], fewer)
-        # number of data sets by verdict; without a verdict a data set counts as not tested
-        tested = [verdicts[v] for v in JUDGED]
-        record |= dict(zip(_counts(), [*tested, len(each) - sum(tested)], strict=True))
-        records.append(record)
-    return _with_holm(records)
-
-
-def _other_verdicts(most: Verdict, fewer: Mapping[int, Comparison]) -> str:
-    """The verdicts with fewer shots that differ from ``most``, the verdict with the most shots.
-
-    "" if there are none.
-    """
-    if most not in JUDGED:
-        return ""
-    return "; ".join(
-        f"{cells.shots(n)}: {verdict(c)}, {_difference(c)}"
-        for n, c in fewer.items()
-        if verdict(c) != most
-    )
-
-
-def _difference(c: Comparison) -> str:
-    """The difference with its interval, in points."""
-    return cells.with_interval(c.difference, c.low, c.high, cells.points)
-
-
-def _counts() -> list[str]:
-    """The columns with numbers of data sets: those of JUDGED, and not tested."""
-    return [c for c in COLUMNS if c.startswith("data_sets_")]
-
-
-def _numbers(c: Any) -> dict[str, Any]:
-    """The columns of a record that a comparison fills."""
-    return {
-        "difference": c.difference,
-        "difference_low": c.low,
-        "difference_high": c.high,
-        "p_value": c.p_value,
-        "fixed": c.fixed,
-        "broke": c.broke,
-    }
-
-
-def _with_holm(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The records with p_holm: p_value corrected for the tests of all records."""
-    # NaN: nothing was compared or judged, which is no test
-    nan = float("nan")
-    adjusted = holm([r["p_value"] if r["verdict"] in JUDGED else nan for r in records])
-    return [{**r, "p_holm": p} for r, p in zip(records, adjusted, strict=True)]
 
 
 # ---- cells
@@ -494,7 +295,7 @@ def _over_all(results: Results, frame: pd.DataFrame) -> tuple[list[Column], list
         if several:
             row.append(Cell(r["model"]))
         row.append(verdict_cell(r))
-        row += [Cell(str(r[c]), int(r[c])) for c in _counts()]
+        row += [Cell(str(r[c]), int(r[c])) for c in counts_of_data_sets()]
         rows.append([*row, Cell(r["source"])])
     return columns, rows
 
@@ -502,7 +303,9 @@ def _over_all(results: Results, frame: pd.DataFrame) -> tuple[list[Column], list
 def _head(results: Results, dataset: str, model: str) -> str:
     """The label of a place's column."""
     several = len(results.datasets) > 1 or len(results.models) > 1
-    return _where(results, dataset, model) if several else "Verdict"
+    if several:
+        return _where(results, dataset, model)
+    return "Verdict"
 
 
 def _where(results: Results, dataset: str, model: str) -> str:
@@ -513,7 +316,7 @@ def _where(results: Results, dataset: str, model: str) -> str:
     several_models = len(results.models) > 1
     parts = []
     if len(results.datasets) > 1 or not several_models:
-        parts.append("mean over data sets" if dataset == AVERAGE else dataset)
+        parts.append(cells.dataset_name(dataset, "mean over data sets"))
     if several_models:
         parts.append(model)
     return ", ".join(parts)
@@ -526,7 +329,9 @@ def verdict_cell(r: Mapping[Any, Any]) -> Cell:
     value = cells.with_interval(
         r["difference"], r["difference_low"], r["difference_high"], cells.points
     )
-    marked = CONTESTED if contested(r["verdict"], r["p_holm"]) else ""
+    marked = ""
+    if contested(r["verdict"], r["p_holm"]):
+        marked = CONTESTED
     tone = TONES.get(r["verdict"], "")
     return Cell(f"{r['verdict']}{marked}, {value}", r["difference"], bold=bool(tone), tone=tone)
 
@@ -536,19 +341,27 @@ def _reasons(frame: pd.DataFrame) -> str:
     said = []
     for why, rows in frame[frame["why"] != ""].groupby("why", sort=False):
         claims = list(dict.fromkeys(rows["statement"]))
-        named = f"“{claims[0]}”" if len(claims) == 1 else f"{len(claims)} claims"
+        named = f"{len(claims)} claims"
+        if len(claims) == 1:
+            named = f"“{claims[0]}”"
         places = dict.fromkeys(rows["dataset"].replace(AVERAGE, "the mean"))
         said.append(f"{named} on {', '.join(places)}: {why}")
-    return f"Without a verdict: {'; '.join(said)}." if said else ""
+    if not said:
+        return ""
+    return f"Without a verdict: {'; '.join(said)}."
 
 
 def _elsewhere(frame: pd.DataFrame) -> str:
     """Note on claims that have another verdict with fewer shots."""
     said = []
     for r in frame[frame["other_shots"] != ""].to_dict("records"):
-        where = "" if r["dataset"] == AVERAGE else f" on {r['dataset']}"
+        where = f" on {r['dataset']}"
+        if r["dataset"] == AVERAGE:
+            where = ""
         said.append(f"“{r['statement']}”{where}: {r['other_shots']}")
-    return f"Another verdict with fewer shots: {'. '.join(said)}." if said else ""
+    if not said:
+        return ""
+    return f"Another verdict with fewer shots: {'. '.join(said)}."
 
 
 def _without_shots(results: Results, places: Iterable[tuple[str, str]]) -> str:
@@ -562,10 +375,12 @@ def _without_shots(results: Results, places: Iterable[tuple[str, str]]) -> str:
         for place in places:
             comparison = _clip_minus(results, *place, method)
             if comparison:
-                differences.append(f"{_where(results, *place)} {_difference(comparison)}")
+                differences.append(f"{_where(results, *place)} {difference_text(comparison)}")
         if differences:
             said.append(f"minus “{LABELS[method]}”: {', '.join(differences)}")
-    return f"CLIP's prompt ensemble, which has no shots, {'; '.join(said)}." if said else ""
+    if not said:
+        return ""
+    return f"CLIP's prompt ensemble, which has no shots, {'; '.join(said)}."
 
 
 def _clip_minus(results: Results, dataset: str, model: str, method: str) -> Comparison | None:
@@ -586,10 +401,14 @@ def _clip_minus(results: Results, dataset: str, model: str, method: str) -> Comp
                 each.append(comparison)
     if dataset == AVERAGE:
         return over_data_sets(each)
-    return each[0] if each else None
+    if not each:
+        return None
+    return each[0]
 
 
 def _shots(results: Results) -> str:
     """For the caption: the number of shots that few-shot claims are judged with."""
     most = max((n for d in results.datasets for n in results.shots_of(d)), default=0)
-    return f"Few-shot: {cells.shots(most)} per class, {notes.varied(results)}." if most else ""
+    if not most:
+        return ""
+    return f"Few-shot: {cells.shots(most)} per class, {notes.varied(results)}."

@@ -5,7 +5,8 @@ from __future__ import annotations
 from ..parts import cells
 from ..parts.table import AVERAGE, Cell, Column, Table
 from ..results import Results
-from .claims import counted, judged, shown_claims, verdict_cell
+from ..verdicts import counted, judged
+from .claims import shown_claims, verdict_cell
 
 SECTION = "Claims"
 ORDER = 20
@@ -20,7 +21,9 @@ CAPTION = (
 
 def nothing(results: Results) -> str:
     """Why the table would say nothing new; "" if it does."""
-    return "" if counted(results) else "the table of claims has a column for each data set"
+    if counted(results):
+        return ""
+    return "the table of claims has a column for each data set"
 
 
 def table(results: Results) -> Table:

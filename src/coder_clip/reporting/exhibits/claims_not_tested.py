@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..parts import cells, notes
 from ..parts.table import Cell, Column, Table
 from ..results import Results
-from .claims import judged, untested
+from ..verdicts import judged, untested
 
 SECTION = "Claims"
 ORDER = 30
@@ -20,7 +20,9 @@ CAPTION = (
 
 def nothing(results: Results) -> str:
     """Why the table would be empty; "" if it is not."""
-    return "" if untested(results) else "every claim was tested"
+    if untested(results):
+        return ""
+    return "every claim was tested"
 
 
 def table(results: Results) -> Table:

@@ -29,7 +29,9 @@ LABELS = {
 def nothing(results: Results) -> str:
     """Why there is nothing to show; "" if there is."""
     some = any(results.evaluation(*place).get("class_means") for place in results)
-    return "" if some else results.names_alone or "no class has attribute or analogous texts"
+    if some:
+        return ""
+    return results.names_alone or "no class has attribute or analogous texts"
 
 
 def table(results: Results) -> Table:

@@ -14,7 +14,7 @@ from ...evaluation.reasons import ScoringTexts, Term, for_and_against
 from ...foundation.artifacts import read_tensors
 from ...neighbors import MAX_KINDS, MEAN_KINDS
 from ...texts.sentences import Sentences
-from ..parts import cells, frames, mistakes
+from ..parts import cells, frames, mistakes, notes
 from ..parts.table import Cell, Column, Table
 from ..results import Results
 
@@ -38,7 +38,9 @@ TEXTS = (
 def nothing(results: Results) -> str:
     """Why there is no error to show; "" if there is one."""
     some = any(len(mistakes.mistakes(mistakes.predictions(results, *place))) for place in results)
-    return "" if some else "every method is right on every test image"
+    if some:
+        return ""
+    return "every method is right on every test image"
 
 
 def table(results: Results) -> Table:
@@ -186,9 +188,11 @@ def _changed(results: Results) -> list[str]:
                 fixed += pair["fixed"]
                 broke += pair["broke"]
         if fixed + broke > 0:
-            where = f"{dataset} with {model}" if len(results.models) > 1 else dataset
+            where = notes.place(results, dataset, model)
             said.append(f"{fixed} images right and {broke} wrong ({where})")
-    return [f"The rerank put {'; '.join(said)}."] if said else []
+    if not said:
+        return []
+    return [f"The rerank put {'; '.join(said)}."]
 
 
 def _picture(r: cells.Record) -> Cell:

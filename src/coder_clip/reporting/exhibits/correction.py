@@ -36,12 +36,15 @@ def nothing(results: Results) -> str:
     """The reason why there is no example to show; "" if there is one."""
     documents = [results.evaluation(dataset, results.models[0]) for dataset in results.datasets]
     some = any(document[key] for document in documents for key in _HEADINGS)
-    return "" if some else "no image whose nearest neighbour CODER corrects or breaks"
+    if some:
+        return ""
+    return "no image whose nearest neighbour CODER corrects or breaks"
 
 
 def draw(results: Results, image: Loader) -> Figure:
-    """The largest correction and the largest break of each data set (paper, Figure 2), and the
-    numbers of corrections and breaks.
+    """The largest correction and the largest break of each data set (paper, Figure 2).
+
+    And the numbers of corrections and breaks.
     """
     # Placed in inches: every data set is a row of the same height, and with more data sets the
     # figure only becomes longer.
@@ -137,7 +140,9 @@ def _example(
                 look = {"fontweight": "bold", "color": _ROLES[who][1]}
             text = f"{cosine[who]:.{digits}f}"
             _write(figure, places[who] + SIDE / 2, y, text, ha="center", **look)
-        arrows = f"◀ {label}   " if nearest == "other" else f"   {label} ▶"
+        arrows = f"   {label} ▶"
+        if nearest == "other":
+            arrows = f"◀ {label}   "
         _write(figure, centre, y, arrows, ha="center")
     _text_dots(
         layout.axes(figure, left + 2.07, top + SIDE + 0.9, 1.05, 1.1), example["texts"][:TEXTS]

@@ -37,7 +37,9 @@ PLACE = ["model", "method", "setting", "shots"]  # what a row is about, besides 
 def table(results: Results) -> Table:
     """Few-shot accuracy by method and number of shots, mean over seeds with its interval."""
     frame, seeds = _frame(results)
-    setting = frame["setting"].iloc[-1] if len(frame) else "clean"
+    setting = "clean"
+    if len(frame):
+        setting = frame["setting"].iloc[-1]
     several = f"{seeds or 'No'} seed{'s' * (seeds != 1)}"
     return cells.pivot(
         results,
@@ -133,7 +135,7 @@ def draw(results: Results, image: Loader) -> Figure:
             }
             ax.errorbar(points["shots"], mean, yerr=[mean - low, high - mean], **style)
         is_average = dataset == AVERAGE
-        layout.set_title(ax, results, "average" if is_average else dataset, model)
+        layout.set_title(ax, results, cells.dataset_name(dataset, "average"), model)
         ax.set_xscale("log", base=2)
         ax.set_xticks(results.shots, [str(s) for s in results.shots])
         ax.minorticks_off()
@@ -155,7 +157,9 @@ def _looks(methods: Iterable[str]) -> dict[str, dict[str, Any]]:
         if method == ZERO_SHOT:
             return LEVEL
         declared = METHODS[method].line
-        return look(declared) if declared else look(None, next(spare))
+        if declared:
+            return look(declared)
+        return look(None, next(spare))
 
     return {m: line_of(m) for m in methods}
 

@@ -27,7 +27,9 @@ nothing = attrgetter("no_few_shot")
 def table(results: Results) -> Table:
     """Paired tests of the CODER-Adapter against the other few-shot methods, by number of shots."""
     rows = results.few_shot_rows("summary")
-    setting = rows[-1]["setting"] if rows else "clean"
+    setting = "clean"
+    if rows:
+        setting = rows[-1]["setting"]
     rows = [{**r, **r["coder_adapter_against"]} for r in rows if r.get("coder_adapter_against")]
     columns = ["dataset", "model", "method", "setting", "shots", "difference"]
     frame = frames.tidy(rows, [*columns, "p_value", "p_holm", "fixed", "broke"], ["difference"])

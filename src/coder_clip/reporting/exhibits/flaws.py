@@ -23,13 +23,18 @@ CAPTION = (
 )
 
 
+KINDS = {True: "leak", False: "bug"}
+
+
 def nothing(results: Results) -> str:
     """The reason why there are no flaws to show; "" if there are.
 
     Only a run with the setting as_published measures flaws.
     """
     measured = any(results.rerank(*place)["flaws"] for place in results)
-    return "" if measured else "the run has no setting 'as_published'"
+    if measured:
+        return ""
+    return "the run has no setting 'as_published'"
 
 
 def table(results: Results) -> Table:
@@ -71,7 +76,7 @@ def table(results: Results) -> Table:
         [
             (
                 Column("Is", numeric=False, wide=True),
-                lambda r: Cell("leak" if r["leak"] else "bug"),
+                lambda r: Cell(KINDS[r["leak"]]),
             ),
             (Column("Alone", numeric=False), lambda r: Cell(FLAWS[r["flaw"]].title)),
             (Column("Method", numeric=False, wide=True), cells.method_and_shots),
@@ -81,7 +86,7 @@ def table(results: Results) -> Table:
             (Column("Reranked", numeric=False, wide=True), _looked_at),
         ],
         shown=changes,
-        notes=[f"Without effect on accuracy in this run: {said}." if said else ""],
+        notes=[f"Without effect on accuracy in this run: {name}." for name in [said] if name],
     )
 
 

@@ -35,16 +35,22 @@ def nothing(results: Results) -> str:
     Only drawn data sets declare how often their names were read.
     """
     some = any(_doses(results, *place) for place in results)
-    return "" if some else "no data set says how often"
+    if some:
+        return ""
+    return "no data set says how often"
 
 
 def _doses(results: Results, dataset: str, model: str) -> dict[str, int | None] | None:
-    """Class -> its dose: the number of training pictures whose captions had its name (None: all
-    pictures). None if the data set does not declare doses.
+    """Class -> its dose.
+
+    The number of training pictures whose captions had its name (None: all pictures). None if the
+    data set does not declare doses.
     """
     doses, names = named_pictures(dataset), results.zero_shot(dataset, model)["classes"]
     # a folder can have the name of a drawn data set, but other classes
-    return doses if doses is not None and doses.keys() >= set(names) else None
+    if doses is not None and doses.keys() >= set(names):
+        return doses
+    return None
 
 
 def table(results: Results) -> Table:

@@ -77,7 +77,7 @@ COLUMNS = [
 
 
 @dataclass(frozen=True)
-class Figure:
+class Quotation:
     """A published number.
 
     value: a share in [0, 1]; None if the figure is unknown. target: True if the figure is of the
@@ -97,7 +97,9 @@ class Figure:
 def nothing(results: Results) -> str:
     """Why no number is compared with a published one; "" if one is."""
     first = next(_compared(results), None)
-    return WHY_NOT if first is None else ""
+    if first is not None:
+        return ""
+    return WHY_NOT
 
 
 def table(results: Results) -> Table:
@@ -151,8 +153,12 @@ def _compared(results: Results) -> Iterator[dict[str, Any]]:
             if published is None:
                 yield {**row, "within": "unknown", "compares": "–"}
             else:
-                within = "yes" if low <= published <= high else "no"
-                compares = "target" if figure.target else "band"
+                within = "no"
+                if low <= published <= high:
+                    within = "yes"
+                compares = "band"
+                if figure.target:
+                    compares = "target"
                 difference = reproduced - published
                 yield {**row, "difference": difference, "within": within, "compares": compares}
 
@@ -172,7 +178,7 @@ def _source(r: cells.Record) -> Cell:
 
 
 def _reproduced(
-    results: Results, dataset: str, model: str, figure: Figure
+    results: Results, dataset: str, model: str, figure: Quotation
 ) -> dict[str, Any] | None:
     """The run's entry for the method of a published figure; None if the run has none.
 
@@ -208,10 +214,12 @@ def comparable(dataset: str, manifest: dict[str, Any], encoder: dict[str, Any]) 
         r.what == manifest.get("split") and dict(r.counts) == manifest["images"]
         for r in entry(dataset).splits
     )
-    return str(encoder["model"]) if whole else None
+    if not whole:
+        return None
+    return str(encoder["model"])
 
 
-def figures(dataset: str, model: str, split: str) -> list[Figure]:
+def figures(dataset: str, model: str, split: str) -> list[Quotation]:
     """Published numbers of a data set and encoder, by shots and method.
 
     Of methods that this project has.
@@ -229,42 +237,50 @@ def figures(dataset: str, model: str, split: str) -> list[Figure]:
     published = [
         *_zero_shot(dataset, model),
         *_few_shot(dataset, model, coop),
-        *(Figure(m, shots, "accuracy", None, "CODER", UNKNOWN, False) for m, shots in unknown),
+        *(Quotation(m, shots, "accuracy", None, "CODER", UNKNOWN, False) for m, shots in unknown),
     ]
     return sorted(published, key=lambda f: (f.shots, list(METHODS).index(f.method)))
 
 
-def _zero_shot(dataset: str, model: str) -> list[Figure]:
+def _zero_shot(dataset: str, model: str) -> list[Quotation]:
     """Figures of CLIP with the sentences of open_clip and CLIP_benchmark."""
     rows = _read("zero_shot", dataset, model)
     # open_clip's list does not name its metric
-    default = "mean_class_recall" if dataset in RECALL else "accuracy"
+    default, note = "accuracy", ""
+    if dataset in RECALL:
+        default = "mean_class_recall"
     same = dataset in OFFICIAL
-    note = "" if same else "another split, a data set's own sentences"
+    if not same:
+        note = "another split, a data set's own sentences"
     read = []
     # open_clip lists its number twice, the second time as DataComp's main metric
     for r in rows[rows["metric"] != "datacomp_main_metric"].to_dict("records"):
         quantity = METRICS.get(r["metric"], default)
         source = r["published_as"], r["source"]
-        read.append(Figure("clip_templates", 0, quantity, r["value"], *source, same, note))
+        read.append(Quotation("clip_templates", 0, quantity, r["value"], *source, same, note))
     return read
 
 
-def _few_shot(dataset: str, model: str, coop: bool) -> list[Figure]:
-    """One figure per method, shots and source: a mean if the source lists seeds one by one, and no
-    quotation if the method's own figure is known. coop: True if the figures are of the same images.
+def _few_shot(dataset: str, model: str, coop: bool) -> list[Quotation]:
+    """One figure per method, shots and source, and the method's own rather than quotations of it.
+
+    A mean if the source lists seeds one by one. coop: True if the figures are of the same images.
     """
     rows = _read("few_shot", dataset, model)
     read = []
     for (method, shots), of_method in rows[rows["method"].notna()].groupby(["method", "shots"]):
         # a method's own figure replaces quotations of it by others
         own = of_method[~of_method["published_as"].str.contains(QUOTED, regex=False)]
-        kept = own if len(own) else of_method
+        kept = of_method
+        if len(own):
+            kept = own
         # A row without a seed is a mean already, so each row is a figure. Otherwise the seeds of a
         # source are one figure.
         means = kept[kept["seed"].isna()].drop_duplicates(["published_as", "source", "accuracy"])
-        of_source = kept.groupby(["published_as", "source"], sort=False)
-        for _, figure_rows in means.groupby(level=0) if len(means) else of_source:
+        figures = kept.groupby(["published_as", "source"], sort=False)
+        if len(means):
+            figures = means.groupby(level=0)
+        for _, figure_rows in figures:
             first = figure_rows.iloc[0]
             notes: list[str] = []
             if len(figure_rows) > 1:
@@ -278,7 +294,7 @@ def _few_shot(dataset: str, model: str, coop: bool) -> list[Figure]:
             value = float(figure_rows["accuracy"].mean()) / 100
             place = str(method), int(str(shots)), "accuracy"
             source = first["published_as"], first["source"]
-            read.append(Figure(*place, value, *source, coop, "; ".join(notes)))
+            read.append(Quotation(*place, value, *source, coop, "; ".join(notes)))
     return read
 
 

@@ -28,7 +28,9 @@ def nothing(results: Results) -> str:
     The other tables show a single setting.
     """
     settings = {m["setting"] for place in results for m in results.methods(*place)} - {"any"}
-    return "" if len(settings) > 1 else f"the run has one setting, '{results.main_setting}'"
+    if len(settings) > 1:
+        return ""
+    return f"the run has one setting, '{results.main_setting}'"
 
 
 def table(results: Results) -> Table:
@@ -77,5 +79,7 @@ def _value(r: cells.Record) -> Cell:
 def _quantity(r: cells.Record) -> str:
     """What the number is, in words."""
     if r["quantity"] == "accuracy":
-        return "top-1 (%)" if pd.isna(r["shots"]) else f"top-1 (%), {cells.shots(r['shots'])}"
+        if pd.isna(r["shots"]):
+            return "top-1 (%)"
+        return f"top-1 (%), {cells.shots(r['shots'])}"
     return str(r["quantity"]).replace("looked_at", "reranked images")

@@ -19,7 +19,9 @@ CHOSEN = {"diverse": "^", "alike": "v"}
 
 def nothing(results: Results) -> str:
     """Why there is nothing to show; "" if there is."""
-    return "" if _shown(results) else results.names_alone
+    if _shown(results):
+        return ""
+    return results.names_alone
 
 
 def _shown(results: Results) -> list[str]:

@@ -12,9 +12,10 @@ from ..evidence import claims_of
 from ..parts import cells, notes
 from ..parts.forest import ForestRow, forest
 from ..parts.style import Drawing, Loader
-from ..parts.table import AVERAGE, Cell, Column, Table
+from ..parts.table import Cell, Column, Table
 from ..results import Results
-from .claims import counted, forest_row, judged, shown_places, untested, verdict_cell
+from ..verdicts import counted, judged, untested
+from .claims import forest_row, shown_places, verdict_cell
 
 SECTION = "Claims"
 ORDER = 5
@@ -37,7 +38,9 @@ CAPTION = (
 
 def nothing(results: Results) -> str:
     """Why there is nothing to show; "" if there is."""
-    return "" if _controls(results) else "the run has no controls"
+    if _controls(results):
+        return ""
+    return "the run has no controls"
 
 
 def table(results: Results) -> Table:
@@ -60,7 +63,7 @@ def table(results: Results) -> Table:
             dataset, model = place
             row = [Cell(stated)]
             if sets:
-                row.append(Cell("mean" if dataset == AVERAGE else dataset))
+                row.append(Cell(cells.dataset_name(dataset, "mean")))
             if models:
                 row.append(Cell(model))
             row += [verdict_cell(record_of[name, *place]) for name in names]
@@ -133,7 +136,7 @@ def _head(results: Results, place: tuple[str, str], label: str) -> str:
     dataset, model = place
     parts = [label]
     if not counted(results) and len(results.datasets) > 1:
-        parts.insert(0, "mean" if dataset == AVERAGE else dataset)
+        parts.insert(0, cells.dataset_name(dataset, "mean"))
     if len(results.models) > 1:
         parts.append(model)
     return " ".join(parts)
@@ -159,4 +162,6 @@ def _sizes(results: Results) -> str:
         ]
         if numbers:
             said.append(f"{words}: {', '.join(numbers)}")
-    return f"{'; '.join(said).capitalize()}." if said else ""
+    if not said:
+        return ""
+    return f"{'; '.join(said).capitalize()}."

@@ -21,7 +21,8 @@ CAPTION = (
     "intervals over draws and images, ± the standard deviation over draws. The CSV has exact "
     "McNemar tests, alone and corrected for the several methods (Holm)."
 )
-CLEAN = ": nothing was chosen on test images"
+# a setting -> its name and what sets it apart
+ABOUT = {"clean": "'clean': nothing was chosen on test images"}
 NUMBERS = [
     "p_value",
     "p_holm",
@@ -67,8 +68,7 @@ def table(results: Results) -> Table:
     return cells.table(
         results,
         "Zero-shot classification",
-        f"{CAPTION} CODER and its rerank in the setting "
-        f"'{setting}'{CLEAN if setting == 'clean' else ''}.",
+        f"{CAPTION} CODER and its rerank in the setting {ABOUT.get(setting, repr(setting))}.",
         frame,
         [
             (Column("Method", numeric=False), cells.method),
@@ -91,4 +91,6 @@ def _accuracy(record: cells.Record) -> Cell:
     """Accuracy with its interval and, if there are several draws, their standard deviation."""
     cell = cells.accuracy()(record)
     std = record["draws_std"]
-    return cell if pd.isna(std) else Cell(f"{cell.text} ± {cells.percent(std)}", cell.sort)
+    if pd.isna(std):
+        return cell
+    return Cell(f"{cell.text} ± {cells.percent(std)}", cell.sort)

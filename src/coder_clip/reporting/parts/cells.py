@@ -9,6 +9,7 @@ import pandas as pd
 
 from ...baselines.methods import LABELS
 from ...evaluation import intervals
+from ...foundation.terminal import counted
 from ..results import Results
 from .table import AVERAGE, Cell, Column, Table
 
@@ -22,7 +23,9 @@ Shown = tuple[Column, Callable[[Record], Cell]]  # a column, and how a record fi
 
 def percent(value: Any) -> str:
     """A share in percent, without the sign; – for NaN."""
-    return "–" if pd.isna(value) else f"{100 * value:.1f}"
+    if pd.isna(value):
+        return "–"
+    return f"{100 * value:.1f}"
 
 
 def points(value: Any) -> str:
@@ -30,7 +33,9 @@ def points(value: Any) -> str:
     if pd.isna(value):
         return "–"
     text = f"{100 * value:+.1f}"
-    return "0.0" if float(text) == 0 else text.replace("-", "−")
+    if float(text) == 0:
+        return "0.0"
+    return text.replace("-", "−")
 
 
 def with_interval(value: Any, low: Any, high: Any, show: Callable[[Any], str] = percent) -> str:
@@ -44,7 +49,14 @@ def with_interval(value: Any, low: Any, high: Any, show: Callable[[Any], str] = 
 
 
 def shots(n: int) -> str:
-    return f"{n} shot" if n == 1 else f"{n} shots"
+    return counted(n, "shot")
+
+
+def dataset_name(dataset: str, average: str) -> str:
+    """The name of a data set, or what the mean over all of them is called."""
+    if dataset == AVERAGE:
+        return average
+    return dataset
 
 
 # ---- cells of a record
@@ -56,8 +68,9 @@ def method(r: Record) -> Cell:
 
 def method_and_shots(r: Record) -> Cell:
     """A method, and its number of shots if it has any."""
-    name = method(r).text
-    return Cell(f"{name}, {shots(r['shots'])}" if r["shots"] else name)
+    if r["shots"]:
+        return Cell(f"{method(r).text}, {shots(r['shots'])}")
+    return method(r)
 
 
 # Each of the following makes a function from a record to the cell of one of its keys.
@@ -70,7 +83,13 @@ def words(key: str) -> Callable[[Record], Cell]:
 
 def count(key: str) -> Callable[[Record], Cell]:
     """A whole number; – for NaN."""
-    return lambda r: Cell("–") if pd.isna(r[key]) else Cell(str(r[key]), r[key])
+
+    def cell(r: Record) -> Cell:
+        if pd.isna(r[key]):
+            return Cell("–")
+        return Cell(str(r[key]), r[key])
+
+    return cell
 
 
 def share(key: str) -> Callable[[Record], Cell]:
@@ -117,7 +136,9 @@ def table(
     frame: the CSV. shown: the records that readers see, if these are others.
     """
     columns = [*_place(results), *columns]
-    records = (frame if shown is None else shown).to_dict("records")
+    if shown is None:
+        shown = frame
+    records = shown.to_dict("records")
     rows = [[cell(r) for _, cell in columns] for r in records]
     heads = [column for column, _ in columns]
     return _table(results, title, caption, frame, heads, rows, notes, len(columns))
@@ -146,7 +167,9 @@ def pivot(
     key, columns = across
     values = list(columns)
     rows: dict[tuple[str, ...], list[Cell]] = {}  # by the text of the first cells
-    for r in (frame if shown is None else shown).to_dict("records"):
+    if shown is None:
+        shown = frame
+    for r in shown.to_dict("records"):
         first = [fill(r) for _, fill in start]
         # a new row is full of – at first, and its cells are filled in one by one
         row = rows.setdefault(tuple(c.text for c in first), first + [Cell("–")] * len(values))
@@ -215,9 +238,7 @@ def _place(results: Results) -> list[Shown]:
     columns: list[Shown] = []
     if len(results.datasets) > 1:
         dataset = Column(PLACES[0], numeric=False)
-        columns.append(
-            (dataset, lambda r: Cell("average" if r["dataset"] == AVERAGE else r["dataset"]))
-        )
+        columns.append((dataset, lambda r: Cell(dataset_name(r["dataset"], "average"))))
     if len(results.models) > 1:
         columns.append((Column(PLACES[1], numeric=False), words("model")))
     return columns

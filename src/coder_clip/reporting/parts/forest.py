@@ -99,8 +99,11 @@ def forest(
             ax = layout.axes(figure, LABELS + column * width + 0.05, top, width - 0.1, y)
             _panel(ax, panel, statements, y)
             ax.set_title(layout.short(panels[panel], int(width / 0.072)), fontsize=FONT)
-            ax.set_xlabel(x_label if width > 1.2 else "points", fontsize=FONT)
-            ax.xaxis.set_major_locator(MaxNLocator(5 if width > 1.2 else 3, integer=True))
+            label, ticks = "points", 3
+            if width > 1.2:
+                label, ticks = x_label, 5
+            ax.set_xlabel(label, fontsize=FONT)
+            ax.xaxis.set_major_locator(MaxNLocator(ticks, integer=True))
         _labels(figure, places, top)
     _legend(figure, [m for rows in groups.values() for r in rows for m in _all_marks(r)])
     return figure
@@ -147,13 +150,16 @@ def _panel(ax: Axes, i: int, rows: Sequence[tuple[float, ForestRow]], height: fl
     for at, row in rows:
         # a faint line leads from the label to the mark
         ax.axhline(at, color="#EEEEEE", linewidth=0.5, zorder=0)
-        for small in row.small[i] if row.small else ():
+        beside, size = [], 5.2
+        if row.small:
+            beside, size = [*row.small[i]], 6.2
+        for small in beside:
             ax.plot([small.value], [at], **_marker(small, 3.0), alpha=0.55, zorder=2)
             ends.append(small.value)
         mark = row.marks[i]
         if mark is None:
             # right of the small marks, where there are some
-            right = max([0.0, *(small.value for small in (row.small[i] if row.small else ()))])
+            right = max([0.0, *(small.value for small in beside)])
             ax.annotate(
                 row.absent[i], (right, at), (4, 0), textcoords="offset points", va="center",
                 fontsize=FONT, color=GREY,
@@ -169,7 +175,7 @@ def _panel(ax: Axes, i: int, rows: Sequence[tuple[float, ForestRow]], height: fl
             solid_capstyle="butt",
             zorder=3,
         )
-        ax.plot([mark.value], [at], **_marker(mark, 6.2 if row.small else 5.2), zorder=4)
+        ax.plot([mark.value], [at], **_marker(mark, size), zorder=4)
         ends += [mark.low, mark.high]
     # a little room, so that no mark is on the frame
     space = 0.04 * (max(ends) - min(ends))
@@ -182,7 +188,9 @@ def _marker(mark: Mark, size: float) -> dict[str, Any]:
     """How a mark looks, as arguments of matplotlib."""
     colour, shape = LOOKS[mark.verdict]
     # hollow if not confirmed; a bar ("|") has no face, so its edge has the colour
-    face = colour if mark.sure else "white"
+    face = "white"
+    if mark.sure:
+        face = colour
     if shape == "|":
         edge, edge_width = colour, 1.4
     elif mark.sure:
@@ -207,7 +215,9 @@ def _legend(figure: Figure, marks: Sequence[Mark]) -> None:
     for verdict in LOOKS:
         for sure in (True, False):
             if (verdict, sure) in occurring:
-                label = verdict if sure else f"{verdict} (?)"
+                label = f"{verdict} (?)"
+                if sure:
+                    label = verdict
                 handles.append(
                     Line2D([], [], label=label, **_marker(Mark(verdict, 0, 0, 0, sure), 5.2))
                 )

@@ -40,7 +40,9 @@ def panels(n: int, models: int = 1, wide: bool = False) -> tuple[Figure, list[Ax
     """
     columns = columns_of(n, models)
     rows = -(-n // columns)
-    width = SINGLE if n == 1 and not wide else DOUBLE
+    width = DOUBLE
+    if n == 1 and not wide:
+        width = SINGLE
     # inches of a row: the more panels are side by side, the lower they are
     if n == 1:
         height = 2.35
@@ -60,7 +62,9 @@ def columns_of(n: int, models: int = 1) -> int:
     if 1 < models <= PANELS + 1:
         return min(n, max(models, PANELS // models * models))
     # five or six panels fill two rows of three better than rows of four
-    return 3 if n in (5, 6) else min(PANELS, n)
+    if n in (5, 6):
+        return 3
+    return min(PANELS, n)
 
 
 def axes(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
@@ -85,7 +89,9 @@ def outer_labels(panels: list[Axes], x: str, y: str) -> None:
 
 def narrow(label: str, columns: int) -> str:
     """Break a label into two lines if there are so many columns that the label would not fit."""
-    return label if columns <= PANELS else wrap(label, 14, 2)
+    if columns <= PANELS:
+        return label
+    return wrap(label, 14, 2)
 
 
 def line(ax: Axes, x: Any, y: Any, look: dict[str, Any]) -> None:
@@ -158,7 +164,9 @@ def entry(label: str, look: dict[str, Any] | None = None, dashes: str | None = N
 
 def named_models(results: Results) -> list[tuple[int, str]]:
     """(index, name) of each model; empty if there is only one, which needs no name."""
-    return list(enumerate(results.models)) if len(results.models) > 1 else []
+    if len(results.models) > 1:
+        return list(enumerate(results.models))
+    return []
 
 
 def legend_below(
@@ -220,7 +228,9 @@ def thumbnail(picture: Image.Image, side: int = 200) -> Image.Image:
 def title(results: Results, dataset: str, model: str, between: str = " · ") -> str:
     """The data set and, if there are several, the model."""
     several = model and len(results.models) > 1
-    return f"{plain(dataset)}{between}{plain(model)}" if several else plain(dataset)
+    if several:
+        return f"{plain(dataset)}{between}{plain(model)}"
+    return plain(dataset)
 
 
 def set_title(ax: Axes, results: Results, dataset: str, model: str = "") -> None:

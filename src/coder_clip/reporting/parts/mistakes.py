@@ -11,7 +11,9 @@ METHODS = ("clip", "coder", "coder_rerank")  # the last one decides what is hard
 
 def shown(results: Results) -> tuple[str, ...]:
     """The methods to show: all but a rerank that changes nothing."""
-    return METHODS[:2] if results.no_rerank else METHODS
+    if results.no_rerank:
+        return METHODS[:2]
+    return METHODS
 
 
 def predictions(results: Results, dataset: str, model: str) -> pd.DataFrame:
@@ -49,5 +51,7 @@ def about(results: Results, cut: bool, shown: int, what: str) -> str:
 
     cut: True if it has; shown, what: number and noun of the shown rows per data set.
     """
-    more = f" The first {shown} {what} per data set; the CSV has more." if cut else ""
+    more = ""
+    if cut:
+        more = f" The first {shown} {what} per data set; the CSV has more."
     return f"CODER and its rerank in the setting '{results.main_setting}'.{more}"

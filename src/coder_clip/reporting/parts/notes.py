@@ -18,10 +18,12 @@ def splits(results: Results, datasets: Iterable[str]) -> str:
     for dataset in datasets:
         of_split.setdefault(results.split(dataset), []).append(dataset)
     said = [f"{split} ({', '.join(names)})" for split, names in of_split.items() if split != "own"]
-    return f"Splits: {'; '.join(said)}." if said else ""
+    if not said:
+        return ""
+    return f"Splits: {'; '.join(said)}."
 
 
-def groups_of(results: Results, dataset: str) -> str:
+def source_of_groups(results: Results, dataset: str) -> str:
     """Where the groups of a data set come from, in words; for AVERAGE of each data set.
 
     "" where no two images can be alike, as in drawn data sets.
@@ -49,7 +51,7 @@ def _by_groups(results: Results) -> dict[str, list[str]]:
     """Where groups come from, in words -> data sets."""
     of_source: dict[str, list[str]] = {}
     for dataset in results.datasets:
-        source = groups_of(results, dataset)
+        source = source_of_groups(results, dataset)
         if source:
             of_source.setdefault(source, []).append(dataset)
     return of_source
@@ -61,9 +63,11 @@ def rerank_off(results: Results) -> str:
     for dataset, model in results:
         reason = results.rerank_off(dataset, model)
         if reason:
-            of_reason.setdefault(reason, []).append(_place(results, dataset, model))
+            of_reason.setdefault(reason, []).append(place(results, dataset, model))
     said = [f"{reason} ({', '.join(places)})" for reason, places in of_reason.items()]
-    return f"Rerank off: {'; '.join(said)}." if said else ""
+    if not said:
+        return ""
+    return f"Rerank off: {'; '.join(said)}."
 
 
 def not_here(results: Results) -> str:
@@ -134,14 +138,20 @@ def _left_out(datasets: Iterable[str], parts: Callable[[str], list[str]]) -> str
         lost = " and ".join(part for part in parts(dataset) if part)
         if lost:
             said.append(f"{lost} of {dataset}")
-    return f"Left out, because they cannot be read: {', '.join(said)}." if said else ""
+    if not said:
+        return ""
+    return f"Left out, because they cannot be read: {', '.join(said)}."
 
 
 def _lost_of(lost: int, total: int, things: str) -> str:
     """Such as "2 of 90 test images"; "" if none is lost."""
-    return f"{lost} of {total} {things}" if lost else ""
+    if not lost:
+        return ""
+    return f"{lost} of {total} {things}"
 
 
-def _place(results: Results, dataset: str, model: str) -> str:
+def place(results: Results, dataset: str, model: str) -> str:
     """The data set and, if there are several, the model."""
-    return f"{dataset} with {model}" if len(results.models) > 1 else dataset
+    if len(results.models) > 1:
+        return f"{dataset} with {model}"
+    return dataset

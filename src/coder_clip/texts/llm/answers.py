@@ -42,7 +42,9 @@ def shape(items: Sequence[Item]) -> dict[str, Any]:
     """
     form: dict[str, Any] = {}
     for item in items:
-        at_most = "at most " if item.optional else ""
+        at_most = ""
+        if item.optional:
+            at_most = "at most "
         texts = [f"{at_most}{item.missing} strings"]
         form.setdefault(item.key, {}).update(dict.fromkeys(item.lists, texts))
     return form
@@ -56,7 +58,9 @@ def schema(items: Sequence[Item]) -> dict[str, Any]:
     lists: dict[str, Any] = {}
     properties: dict[str, dict[str, Any]] = {}
     for item in items:
-        least = 0 if item.optional else item.missing
+        least = item.missing
+        if item.optional:
+            least = 0
         # lists of the same size share one definition
         name = f"List{least}to{item.missing}"
         lists[name] = {
@@ -88,22 +92,12 @@ def read(content: str, item: Item) -> Sides | str:
     if _UNFINISHED.search(bare):
         return "its reasoning had no end"  # an object in it is a draft
     try:
-        documents = list(_objects(_whole_text(bare)))
-        key = name_key(item.key)
-        # objects that have this item's key; the last one counts
-        fitting = [document for document in map(_by_name, documents) if key in document]
-        if not fitting:
-            # an object around them, such as {"answer": {…}}
-            inside = [_by_name(v) for d in documents if len(d) == 1 for v in d.values()]
-            fitting = [document for document in inside if key in document]
-        lists = _by_name(fitting[-1][key]) if fitting else {}  # name -> texts
+        lists = _lists(bare, item.key)
     except Repeated as repeated:
         return f"the key '{repeated}' was there twice"
     except (ValueError, RecursionError):
-        documents, fitting = [], []
-    if not documents:
         return "it was not one JSON object"
-    if not fitting:
+    if lists is None:
         return f"it had no texts under '{item.key}'"
     texts = []
     for name in item.lists:
@@ -120,6 +114,23 @@ def read(content: str, item: Item) -> Sides | str:
     except UnicodeEncodeError:
         return "it had half a character"
     return dict(zip(item.sides, texts, strict=True))
+
+
+def _lists(text: str, key: str) -> dict[str, Any] | None:
+    """Name -> list of texts under a key of the last object that has it; None if none has.
+
+    ValueError without an object.
+    """
+    documents = list(_objects(_whole_text(text)))
+    if not documents:
+        raise ValueError("no object")
+    # an object may be around them, such as {"answer": {…}}
+    inside = [value for document in documents if len(document) == 1 for value in document.values()]
+    for objects in (documents, inside):
+        fitting = [d for d in map(_by_name, objects) if name_key(key) in d]
+        if fitting:
+            return _by_name(fitting[-1][name_key(key)])
+    return None
 
 
 def _whole_text(text: str) -> str:

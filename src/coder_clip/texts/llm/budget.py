@@ -47,7 +47,9 @@ def total(estimates: Iterable[CostEstimate]) -> CostEstimate:
 
 def money(prices: Prices | None, prompt: float, completion: float) -> float:
     """Price of so many tokens; 0 without prices."""
-    return 0.0 if prices is None else (prompt * prices.input + completion * prices.output) / 1e6
+    if prices is None:
+        return 0.0
+    return (prompt * prices.input + completion * prices.output) / 1e6
 
 
 def estimate(requests: Iterable[Request], generator: GeneratorConfig) -> CostEstimate:
@@ -182,10 +184,14 @@ class Budget:
 
     def shown(self) -> str:
         """The cost of this run so far, in words."""
-        unknown = f" at most, cost of {self.unmetered} unknown" if self.unmetered else ""
+        unknown = ""
+        if self.unmetered:
+            unknown = f" at most, cost of {self.unmetered} unknown"
         return f"{amount(self.own)} {self.currency}{unknown}"
 
 
 def amount(money: float) -> str:
     """Format money: in cents, small amounts with four digits."""
-    return f"{money:.2f}" if money >= 0.1 or money == 0 else f"{money:.4f}"
+    if money >= 0.1 or money == 0:
+        return f"{money:.2f}"
+    return f"{money:.4f}"

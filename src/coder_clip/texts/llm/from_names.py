@@ -172,5 +172,7 @@ def cost(texts: TextSet, pairs: PairSet | None) -> str:
         return f"{words}, no prices given"
     money = amount(sum(c["money"] for c in costs))
     unknown = sum(c.get("unknown_for", 0) for c in costs)
-    of_unknown = f", and {unknown} answers of unknown cost" if unknown else ""
+    of_unknown = ""
+    if unknown:
+        of_unknown = f", and {unknown} answers of unknown cost"
     return f"{words}, {money} {costs[0]['currency']}{of_unknown}"

@@ -72,8 +72,9 @@ class _Message(BaseModel):
 
 
 class _Completion(BaseModel):
-    """The parts of a chat completion that are read. pydantic bounds nesting and numbers, whatever a
-    server sends.
+    """The parts of a chat completion that are read.
+
+    Pydantic bounds nesting and numbers, whatever a server sends.
     """
 
     message: _Message = Field(validation_alias=AliasPath("choices", 0, "message"))
@@ -116,7 +117,9 @@ class _Usage(BaseModel):
 
 def _whole(value: Any) -> int | None:
     """The value if it is a number of tokens."""
-    return value if type(value) is int and 0 <= value <= 10**9 else None
+    if type(value) is int and 0 <= value <= 10**9:
+        return value
+    return None
 
 
 class Metered(openai.DefaultAsyncHttpxClient):

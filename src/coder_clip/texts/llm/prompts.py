@@ -168,7 +168,9 @@ def messages(items: Sequence[Item], folder: Path | None = None) -> tuple[tuple[s
             lines.append(part(item, "wrong", wrong=item.wrong))
         # questions about a class are told apart by their kind; the question of a pair names the
         # other class
-        label = "" if item.pair else f'"{item.kind}": '
+        label = f'"{item.kind}": '
+        if item.pair:
+            label = ""
         return label + "\n".join(lines)
 
     first = items[0]

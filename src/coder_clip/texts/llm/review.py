@@ -114,4 +114,6 @@ def _keys(note: dict[str, Any], owner: str, texts: list[str]) -> list[str]:
     """The key of the answer of each text, from the provenance of a kind."""
     keys = note.get("from", {}).get(owner, "")
     # a string is the key of all texts
-    return keys if isinstance(keys, list) else [keys] * len(texts)
+    if isinstance(keys, list):
+        return keys
+    return [keys] * len(texts)

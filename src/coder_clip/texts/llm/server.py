@@ -71,7 +71,9 @@ def api_key(generator: GeneratorConfig) -> str:
     OpenAI's variable is the default for its own server only: the key must not go to another one.
     """
     name = key_variable(generator)
-    return "none" if name is None else secret(name)
+    if name is None:
+        return "none"
+    return secret(name)
 
 
 def secret(name: str) -> str:
@@ -132,7 +134,9 @@ def secrets(generator: GeneratorConfig) -> re.Pattern[str] | None:
     # A local server's "none" or "test" is no secret, and an ordinary word in texts.
     values = [value for value in given if len(value) >= SHORTEST_KEY]
     forms = ["".join(map(_escaped, value)) for value in values]
-    return re.compile("|".join(forms), re.I) if forms else None
+    if not forms:
+        return None
+    return re.compile("|".join(forms), re.I)
 
 
 def _escaped(c: str) -> str:
@@ -143,7 +147,9 @@ def _escaped(c: str) -> str:
 def masked(text: str, generator: GeneratorConfig) -> str:
     """A text of a server without the secrets that were sent to it."""
     pattern = secrets(generator)
-    return text if pattern is None else pattern.sub("[key]", text)
+    if pattern is None:
+        return text
+    return pattern.sub("[key]", text)
 
 
 def safe(text: object, generator: GeneratorConfig) -> str:
@@ -199,11 +205,9 @@ def judge(
     # errors that end the run come before those of one question
     if status == 401:
         name = key_variable(generator)
-        key = (
-            f"the key in {name}"
-            if name
-            else "a request without a key (generator.key_variable names one)"
-        )
+        key = "a request without a key (generator.key_variable names one)"
+        if name:
+            key = f"the key in {name}"
         raise UserError(f"{at} does not accept {key} ({status})")
     if out_of_quota(response):
         raise UserError(
@@ -225,7 +229,9 @@ def judge(
         to = safe(response.headers.get("location", "another address"), generator)
         raise UserError(f"{at} redirects to {to}; give that as generator.base_url")
     if status == 404:
-        hint = "" if "/v1" in at else f"; is it {at.rstrip('/')}/v1?"
+        hint = f"; is it {at.rstrip('/')}/v1?"
+        if "/v1" in at:
+            hint = ""
         raise UserError(
             f"{at} has no model '{generator.model}', or is not such a server (404: {words}){hint}"
         )
@@ -265,7 +271,9 @@ def words_of(content: bytes, generator: GeneratorConfig) -> str:
         text = str(error["message"] if isinstance(error, dict) else error)
     except (ValueError, LookupError, TypeError, RecursionError):
         pass
-    return "a page of HTML" if text.startswith("<") else f"'{safe(text[:200], generator)}'"
+    if text.startswith("<"):
+        return "a page of HTML"
+    return f"'{safe(text[:200], generator)}'"
 
 
 def said(error: openai.APIStatusError, generator: GeneratorConfig) -> str:

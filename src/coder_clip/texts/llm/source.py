@@ -1,5 +1,6 @@
-"""The source ``llm`` (texts/sources/llm.py): texts from the language model of the section
-``generator:``.
+"""The source ``llm`` (texts/sources/llm.py).
+
+Texts from the language model of the section ``generator:``.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
     from ..generator import GeneratorConfig
 
 RULE = (
-    "nearer to another class than to its own and than that "
-    "class's nearest neighbour in the label set"
+    "nearer to another class than to its own and than that class's nearest neighbour in the label "
+    "set"
 )
 
 
@@ -30,8 +31,11 @@ def check(task: Task) -> None:
 
 
 def make(task: Task) -> dict[str, Made]:
-    """Texts per kind and class. UserError if the server, the key or the limit on money ends it
-    (every answer is kept), and, unless configured otherwise, if a class has no texts."""
+    """Texts per kind and class.
+
+    UserError if the server, the key or the limit on money ends it (every answer is kept), and,
+    unless configured otherwise, if a class has no texts.
+    """
     generator, items = _asked(task)
     rule = None
     compared = "analogous" in task.kinds and task.model
@@ -52,8 +56,10 @@ def make(task: Task) -> dict[str, Made]:
 
 
 def make_pairs(task: Task, pairs: Sequence[tuple[int, int]]) -> PairSet:
-    """Texts of pairs of class indices, without pairs that get no texts and without pairs of two
-    classes of the same name. UserError: see `make`.
+    """Texts of pairs of class indices.
+
+    Without pairs that get no texts and without pairs of two classes of the same name. UserError:
+    see `make`.
     """
     generator, _ = _asked(task)
     wanted = generator.texts_per_class.model_dump()["one_to_one"]

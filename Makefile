@@ -13,6 +13,7 @@
 # make test-all                               all three
 # make test-unit                              the quick unit tests alone
 # make check                                  style, types, imports between packages, workflow, licences, reading
+# make generated                              the schema and the tables of docs that are made from the code
 # make benchmark                              speed against the published way of computing -> docs/performance.md
 
 CONFIG ?= config/reproduce.yaml
@@ -31,7 +32,7 @@ SETTINGS := --profile workflow/profiles/$(PROFILE) --configfile $(CONFIG) $(if $
 # Images of Docker often set this; every process of a run would then compile the code again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: reproduce first true-clip install pull push remote test test-rest test-proofs test-all test-unit check benchmark clean
+.PHONY: reproduce first true-clip generated install pull push remote test test-rest test-proofs test-all test-unit check benchmark clean
 
 reproduce: $(CONFIG) $(VENV)/installed
 	@$(if $(filter-out default,$(PROFILE)),$(BIN)/snakemake prefetch $(SETTINGS))
@@ -100,6 +101,9 @@ check: $(VENV)/installed-test
 	$(BIN)/snakemake --lint
 	$(BIN)/reuse lint --quiet
 	$(BIN)/python -m tools.reading
+
+generated: $(VENV)/installed
+	@$(BIN)/python tools/generated.py
 
 benchmark: $(VENV)/installed-test
 	@$(BIN)/python -m benchmarks

@@ -43,7 +43,8 @@ reproduce: $(CONFIG) $(VENV)/installed
 # the end names them. Every other failure ends here.
 FAILED := .snakemake/coder-clip/fetched/failed
 GO_ON_WITHOUT = { names=$$(ls $(FAILED) 2>/dev/null) && test "$$names" || exit 1; \
-  reasons=$$(cd $(FAILED) && tail -qn 1 $$names); export CODER_CLIP_ONLY_PRESENT=1 CODER_CLIP_FETCH=0; \
+  reasons=$$(cd $(FAILED) && for name in $$names; do \
+    echo "  $$name: $$(tail -n 1 $$name | sed 's/^coder-clip: error: //')"; done); export CODER_CLIP_ONLY_PRESENT=1 CODER_CLIP_FETCH=0; \
   echo; echo "could not be downloaded, so the run goes on without:" $$names; echo; \
   $(BIN)/snakemake --profile workflow/profiles/$(PROFILE) --configfile $(CONFIG) || exit 1; \
   $(BIN)/coder-clip summary --config $(CONFIG); echo; \

@@ -14,7 +14,7 @@ from ..english import use
 from ..sources import Asked
 from .budget import CostEstimate, amount, total
 from .generate import Generator
-from .requests import class_items, pair_items
+from .requests import MAX_REASKS, class_items, pair_items
 from .review import Review
 from .store import Answers
 
@@ -77,7 +77,8 @@ def lines(generator: GeneratorConfig | None, asked: Iterable[Asked], several: bo
             "no section 'generator:' in the configuration, so "
             "nothing would be asked (docs/texts.md)"
         )
-    found = rows(asked)
+    every_asked = list(asked)
+    found = rows(every_asked)
     if not found:
         raise UserError("no data set has texts from the source 'llm', so nothing would be asked")
     ahead = total(row.ahead for row in found)
@@ -92,6 +93,11 @@ def lines(generator: GeneratorConfig | None, asked: Iterable[Asked], several: bo
     ]
     if again:
         notes.append(f"{again} of the requests ask again, for texts that were not accepted")
+    if any("analogous" in asked.task.kinds and asked.task.model for asked in every_asked):
+        notes.append(
+            f"not counted: up to {MAX_REASKS} more requests per class for analogous classes that "
+            "an encoder finds too similar to another class"
+        )
     if several:
         notes.append("requests that two data sets share are counted once, for the first")
     if not all(row.known for row in found):

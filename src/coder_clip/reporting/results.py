@@ -172,8 +172,9 @@ class Results:
         return str(self.manifest(dataset).get("split", "own"))
 
     def encoder(self, dataset: str, model: str) -> Document:
-        """The encoder of the image features: its name, weights hash, preprocessing (reads a
-        header only).
+        """The encoder of the image features: its name, weights hash, preprocessing.
+
+        Reads a header only.
         """
         return dict(
             read_metadata(self.paths.image_features(model, dataset, "test")).get("encoder", {})

@@ -28,7 +28,13 @@ __all__ = [
     "cache_logits",
     "grid",
     "search",
+    "unit_gram",
 ]
+
+
+def unit_gram(texts: Tensor) -> Tensor:
+    """G = TᵀT of texts T (M, d), each scaled to length 1: (d, d) float64 on the CPU."""
+    return gram(l2_normalize(texts, "text features"))
 
 
 @dataclass(frozen=True)
@@ -44,12 +50,20 @@ class CoderAdapter:
     size: float
 
     @classmethod
-    def fit(cls, cache: Tensor, labels: Tensor, texts: Tensor, n_classes: int) -> Self:
+    def fit(
+        cls,
+        cache: Tensor,
+        labels: Tensor,
+        texts: Tensor,
+        n_classes: int,
+        known: Tensor | None = None,
+    ) -> Self:
         """Build the cache from shots; nothing is trained.
 
         cache: raw features of K shots (K, d), or (E, K, d) of E augmented views, which are averaged
         and then scaled to length 1. labels: (K,); classes may have unequal or no shots. texts:
-        (M, d) name, attribute and analogous texts, unit or not.
+        (M, d) name, attribute and analogous texts, unit or not. known: their :func:`unit_gram`, if
+        it was computed before; default: it is computed here.
 
             W = G·Y / ‖T·Y‖, minus its mean column        G = TᵀT, Y unit keys as columns
 
@@ -64,15 +78,15 @@ class CoderAdapter:
         else:
             keys = cache.double()
         assert isinstance(keys, Tensor)
-        texts = l2_normalize(texts, "text features")
         if not len(texts):
             raise UserError("no text; an adapter needs at least one")
+        # only inner products of CODERs are needed: G (d, d) stands for all M texts
+        of_texts = unit_gram(texts) if known is None else known
         keys = l2_normalize(keys, "shot features", texts.shape[1])
         if not len(keys):
             raise UserError("no shot; an adapter needs at least one")
         labels = checked_labels(labels, len(keys), n_classes, "shot labels")
-        # only inner products of CODERs are needed: G (d, d) stands for all M texts
-        product = keys @ gram(texts).to(keys.device)
+        product = keys @ of_texts.to(keys.device)
         squares = (product * keys).sum(dim=1, keepdim=True)  # yᵀGy = ‖T y‖²
         # a key that no text sees has a zero CODER, whose cosine is 0
         product = torch.where(squares > 0, product / squares.clamp_min(1e-300).sqrt(), 0.0)

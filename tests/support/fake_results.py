@@ -41,11 +41,12 @@ FEATURES = {
     "coder": 0.05,
     "projected": 0.03,
     "discriminant": 0.09,
+    "isoclip": 0.04,
     **{"other_images": -0.15, "own_images": -0.06, "rotated_texts": -0.11},
     **{"random_directions": 0.001, "centred": 0.01, "whitened": 0.02, "projected_images": -0.02},
 }  # gain in neighbours
 # controls -> what they are compared with
-CONTROLS = {f: "coder" for f in list(FEATURES)[4:-1]} | {"projected_images": "projected"}
+CONTROLS = {f: "coder" for f in list(FEATURES)[5:-1]} | {"projected_images": "projected"}
 GAIN = {
     **{"clip": 0.0, "clip_ensemble": 0.012, "clip_templates": 0.006, "random_words": 0.004},
     **{"description": 0.02, "attributes_alone": 0.01, "coder": 0.045},
@@ -476,6 +477,13 @@ class Fake:
                     "against_stage_one": self._paired(0.01),
                 },
             ],
+            "analogous_names": {
+                "texts": 3,
+                "before": _share(base),
+                "after": _share(base - 0.01),
+                **self._paired(-0.01),
+                "names": {},
+            },
             "controls": {"texts": 40, "other_images": 40, "own_images": 30, "whitening": 0.5},
             "corrections": self._corrections(),
             "broken": self._corrections(swapped=True),

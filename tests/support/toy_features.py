@@ -42,6 +42,16 @@ KINDS = {  # kind -> texts a class
 }
 
 
+ENCODER = {"model": "made up", "pretrained": ""}
+PROJECTIONS = ("image_projection", "text_projection")
+
+
+def projections() -> list[Tensor]:
+    """The last linear layers of the two towers: (WIDTH, 11) and (WIDTH, 9)."""
+    rng = np.random.default_rng(8)
+    return [torch.from_numpy(rng.normal(size=(WIDTH, n))).float() for n in (11, 9)]
+
+
 class Toy:
     """A data set of features alone: images near their class's texts, every kind of text, all pairs."""
 
@@ -112,7 +122,7 @@ class Toy:
 
     def _write(self) -> None:
         paths, classes = Paths(self.config.results), [f"class {c}" for c in range(N_CLASSES)]
-        meta = {"model": "m", "dataset": "toy", "classes": classes, "encoder": {"model": "made up"}}
+        meta = {"model": "m", "dataset": "toy", "classes": classes, "encoder": ENCODER}
         for split, (x, labels) in self.images.items():
             ids = [f"{split}/{i}" for i in range(len(x))]
             of_class = [ids[c::N_CLASSES] for c in range(N_CLASSES)]
@@ -132,6 +142,7 @@ class Toy:
             "template_weights": torch.stack([self.texts["prompt", c][0] for c in range(N_CLASSES)]),
             "random_words": self.random_words,
             "imagenet_names": torch.eye(WIDTH),
+            **dict(zip(PROJECTIONS, projections(), strict=True)),
         }
         sentences = [f"{kind} {c} {i}" for i, (kind, c, _) in enumerate(rows)]
         head = {**meta, "text": sentences, "kind": [kind for kind, _, _ in rows]}

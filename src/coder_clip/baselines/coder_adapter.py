@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ..adapter import CoderAdapter
+from ..adapter import CoderAdapter, unit_gram
 from ..neighbors import ADAPTER_KINDS
 from .few_shot import Cache, FewShotInputs, Fitted
 
@@ -18,12 +18,11 @@ PUBLISHED_INITIAL = True
 
 def fit(inputs: FewShotInputs) -> Fitted:
     """Fit on the texts of the method's kinds (KINDS)."""
-    return fit_texts(inputs, inputs.described(*KINDS))
+    texts = inputs.described(*KINDS)
+    return fit_texts(inputs, texts, inputs.of_texts.once(unit_gram, texts))
 
 
-def fit_texts(inputs: FewShotInputs, texts: Tensor) -> Fitted:
-    """The CODER-Adapter on texts (M, d)."""
-    return Cache(
-        CoderAdapter.fit(inputs.cache, inputs.labels, texts, n_classes=inputs.n_classes),
-        inputs.grid,
-    )
+def fit_texts(inputs: FewShotInputs, texts: Tensor, known: Tensor | None = None) -> Fitted:
+    """The CODER-Adapter on texts (M, d). known: their Gram matrix, if other seeds share it."""
+    adapter = CoderAdapter.fit(inputs.cache, inputs.labels, texts, inputs.n_classes, known)
+    return Cache(adapter, inputs.grid)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
@@ -17,6 +17,23 @@ from torch import Tensor
 
 from ..adapter import CacheModel, Span, cache_logits, search
 from .grid_search import Point
+
+
+class OfTexts:
+    """Matrices that depend on texts alone, such as a Gram matrix: made once for all methods and
+    seeds with the same texts.
+    """
+
+    def __init__(self) -> None:
+        self._made: list[tuple[Callable[[Tensor], Tensor], Tensor, Tensor]] = []
+
+    def once(self, make: Callable[[Tensor], Tensor], texts: Tensor) -> Tensor:
+        """``make(texts)``, or what it gave for equal texts (M, d) before."""
+        for maker, known, matrix in self._made:
+            if maker is make and torch.equal(known, texts):
+                return matrix
+        self._made.append((make, texts, make(texts)))
+        return self._made[-1][2]
 
 
 @dataclass(frozen=True)
@@ -34,6 +51,7 @@ class FewShotInputs:
     them.
     grid: betas, alphas and rounds that the CODER-Adapter and its ablations search; the other
     methods search their authors' grids.
+    of_texts: matrices of texts, which seeds and methods share.
     """
 
     dataset: str
@@ -46,6 +64,7 @@ class FewShotInputs:
     imagenet_names: Tensor
     validation: Tensor
     grid: tuple[Span, Span, int]
+    of_texts: OfTexts = field(default_factory=OfTexts, compare=False)
 
     @property
     def n_classes(self) -> int:

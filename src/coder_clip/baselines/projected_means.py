@@ -41,18 +41,26 @@ class ProjectedMeans:
     has_shot: Tensor
 
     @classmethod
-    def fit(cls, cache: Tensor, labels: Tensor, texts: Tensor, *, n_classes: int) -> Self:
+    def fit(
+        cls,
+        cache: Tensor,
+        labels: Tensor,
+        texts: Tensor,
+        *,
+        n_classes: int,
+        known: Tensor | None = None,
+    ) -> Self:
         """Find the subspace and the class means in it.
 
         cache: raw shot features (K, d) or (E, K, d); labels: (K,); texts: (M, d) features of "a
-        photo of a {name}".
+        photo of a {name}"; known: their :func:`principal_axes`, if computed before.
 
         As the authors' code: the components are those of unit texts about their mean
         (:func:`principal_axes`); images are not centred; a class mean is the mean of projected unit
         shots, not made unit one by one. Chosen here: a shot is the mean of its augmented views,
         made unit (the authors have none); a class without a shot is never predicted.
         """
-        axes = principal_axes(texts)
+        axes = principal_axes(texts) if known is None else known
         shots = project(unit_keys(cache).cpu(), axes)
         owner = labels.to("cpu", torch.int64)
         # a class without a shot keeps a zero mean and is masked later
@@ -80,6 +88,8 @@ class ProjectedMeans:
 
 def fit(inputs: FewShotInputs) -> Fitted:
     """Fit on ImageNet's class names, whatever the data set."""
+    names = inputs.imagenet_names
+    axes = inputs.of_texts.once(principal_axes, names)
     return ProjectedMeans.fit(
-        inputs.cache, inputs.labels, inputs.imagenet_names, n_classes=inputs.n_classes
+        inputs.cache, inputs.labels, names, n_classes=inputs.n_classes, known=axes
     )

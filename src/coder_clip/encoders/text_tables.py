@@ -30,12 +30,15 @@ FOLDER = "clip_features/texts"  # below the folder of published data
 
 
 class Text(NamedTuple):
-    """A text with its feature (d,), unit. owner: its class; −1 for one of the vocabulary."""
+    """A text with its feature (d,), unit. owner: its class; −1 for one of the vocabulary. name: of
+    a thing of the vocabulary, None where its table has no names.
+    """
 
     text: str
     kind: str
     owner: int
     feature: Tensor
+    name: str | None = None
 
 
 class TextTables:
@@ -91,10 +94,10 @@ class TextTables:
         for table in self.list.tables:
             names, features = self._rows(table)
             if "vocabulary" in table.use:
-                shown = [table.text.replace("{name}", name) for name in names]
-                texts += [
-                    Text(text, "vocabulary", -1, f) for text, f in zip(shown, features, strict=True)
-                ]
+                for name, feature in zip(names, features, strict=True):
+                    text = table.text.replace("{name}", name)
+                    known = None if table.names is None else name
+                    texts.append(Text(text, "vocabulary", -1, feature, known))
             if dataset not in table.of:
                 continue
             # reversed: of several rows with one name the first one counts

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ..baselines.few_shot import FewShotInputs, Fitted
+from ..baselines.few_shot import FewShotInputs, Fitted, OfTexts
 from ..baselines.few_shot import method as method_of
 from ..baselines.grid_search import Point
 from ..baselines.zero_shot import clip_scores
@@ -95,6 +95,7 @@ def run(config: Config, model: str, dataset: str, shots: int) -> None:
     runs: dict[tuple[str, str, int], SeedRun] = {}  # by method, setting, seed
     # the CODER-Adapter: clean, and clean with one flaw; by flaw (or "clean") and seed
     flawed: dict[tuple[str, int], SeedRun] = {}
+    of_texts = OfTexts()
 
     def run_seed(seed: int) -> None:
         """Fit, tune and evaluate all methods with one seed's shots; fills ``runs``, ``flawed``."""
@@ -106,9 +107,10 @@ def run(config: Config, model: str, dataset: str, shots: int) -> None:
 
         @cache
         def inputs_of(s: Setting) -> FewShotInputs:
-            return few_shot_inputs(
+            inputs = few_shot_inputs(
                 config, dataset, s, seed, pool, rows, choosing.images, texts, weights
             )
+            return replace(inputs, of_texts=of_texts)
 
         def run_of(method: str, s: Setting) -> SeedRun:
             """Run one method in one setting."""

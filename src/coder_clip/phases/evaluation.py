@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..baselines.linear_maps import ShotStatistics, principal_axes, project
+from ..evaluation.analogous import analogous_ablation, analogous_names
 from ..evaluation.controls import (
     Whitening,
     pooled,
@@ -26,6 +27,7 @@ from ..evaluation.controls import (
     some_rows,
 )
 from ..evaluation.estimates import estimate, paired_mean_test, paired_test, widened, widened_test
+from ..evaluation.isoclip import aligned
 from ..evaluation.representation import (
     changed_neighbours,
     map_rows,
@@ -300,7 +302,27 @@ def _ablations(config: Config, test: SplitFeatures, texts: Texts) -> dict[str, A
         "text_tests": [t for t in tests if not prompts or t["test"] != "kind"],
         "class_means": class_mean_ablation(stage_one),
         **({"prompts": prompts} if prompts else {}),
+        **_analogous(stage_one, test.classes, texts),
     }
+
+
+def _analogous(stage_one: StageOne, classes: list[str], texts: Texts) -> dict[str, Any]:
+    """Stage one with the nearest names of a vocabulary as analogous classes; empty without a
+    vocabulary, or without a name that is near.
+    """
+    vocabulary = texts.vocabulary
+    if vocabulary is None:
+        return {}
+    names = texts.vocabulary_names
+    weights = texts.weights("name", len(classes))
+    rows = analogous_names(names, vocabulary, classes, weights)
+    if not any(rows):
+        return {}
+    described = {
+        name: [names[row] for row in of_class] for name, of_class in zip(classes, rows, strict=True)
+    }
+    ablation = analogous_ablation(stage_one, rows, vocabulary)
+    return {"analogous_names": {**ablation, "names": described}}
 
 
 def _prompts_as_texts(sentences: Sentences, n_classes: int) -> tuple[list[str], int]:
@@ -340,7 +362,8 @@ class Compared:
 
     original; coder. coder_few: CODER by FEW_TEXTS texts of the vocabulary, the same texts for every
     data set. projected: on the main components of ImageNet's class names. discriminant: whitened by
-    the shots' covariance, if the shots have one.
+    the shots' covariance, if the shots have one. isoclip: without the directions that the two
+    towers do not share, if the encoder has linear projections.
 
     Controls: other_images, own_images: described by as many images as CODER has texts, or by all
     there are: validation images of other data sets; validation images and shots. rotated_texts: by
@@ -366,7 +389,7 @@ class Compared:
             yield from self._without_texts()
 
     def _simple(self) -> Iterator[tuple[str, Tensor]]:
-        """CODER by few texts, and the re-evaluation's features."""
+        """CODER by few texts, the re-evaluation's features, and IsoCLIP's."""
         x, texts, seed = self.test.features, self.texts, self.config.evaluation.seed
         if texts.vocabulary is not None and len(texts.vocabulary) > FEW_TEXTS:
             yield FEW, described_by(some_rows(texts.vocabulary, FEW_TEXTS, seed)).compact(x)
@@ -376,6 +399,10 @@ class Compared:
             shots = _shots(self.config, self.images.shots)
             if shots.ridge is not None:
                 yield "discriminant", shots.whiten(x)
+        if texts.projections is not None:
+            encoder = texts.meta["encoder"]
+            names = encoder["model"], encoder["pretrained"]
+            yield "isoclip", aligned(x, *texts.projections, *names)
 
     def _without_texts(self) -> Iterator[tuple[str, Tensor]]:
         """The controls."""

@@ -17,7 +17,7 @@ from ..foundation.artifacts import Paths, write_tensors
 from ..foundation.reproducible import lengths, on_grid
 from ..texts.sentences import fill, make_sentences, spaces
 from ..texts.sets import load_text_set
-from .common import text_tables, use_threads, warn_cut
+from .common import VOCABULARY, text_tables, use_threads, warn_cut
 from .manifest import read_classes
 
 if TYPE_CHECKING:
@@ -73,6 +73,9 @@ def run(config: Config, model: str, dataset: str) -> None:
         "class_index": class_index,
         "imagenet_names": imagenet_names(encoder),
     }
+    projections = encoder.projections()
+    if projections is not None:
+        tensors["image_projection"], tensors["text_projection"] = (w.float() for w in projections)
     if any(c.attribute for c in texts.classes):
         e = config.evaluation
         tensors["random_words"] = random_words(encoder, texts, templates, e.seed, e.random_draws)
@@ -97,6 +100,7 @@ def write_tables(config: Config, model: str, dataset: str, classes: list[str]) -
         "unique_texts": len({t.text for t in texts}),
         "over_length": [],
         "templates": {},
+        "vocabulary_names": [t.name for t in texts if t.kind == VOCABULARY],
     }
     features = torch.zeros(0, tables.dim)
     if texts:

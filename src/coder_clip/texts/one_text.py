@@ -98,23 +98,23 @@ def fault(
     if found:
         return found
     e = english()
-    if kind in DESCRIPTIONS:
+    clause = kind == "attribute" and straight.startswith("which ")
+    if kind in DESCRIPTIONS and not clause:
         misfit = e.wording.search(straight)
         if misfit:
             return "wording", f"'{misfit[0].strip()}' in it"
     # a synonym is put where the name is, after "a photo of a"
-    elif e.no_synonym.match(text) or (kind == "synonym" and e.article.match(text)):
+    elif (not clause and e.no_synonym.match(text)) or (kind == "synonym" and e.article.match(text)):
         return "wording", f"begins with '{text.split()[0]}'"
     word = e.foreign(text, f"{name} {other} {photo}", KINDS[kind].are_names)
     if word:
         return "language", f"'{word}' is not {e.name}"
-    found = _english_problem(straight, kind)
+    found = _english_problem(straight.removeprefix("which ") if clause else straight, kind)
+    # a clause says what the class is
+    if found is None and kind in DESCRIPTIONS and not clause:
+        found = _unfit(straight) or _itself(straight, name, names)
     if found is None and kind in DESCRIPTIONS:
-        found = (
-            _unfit(straight)
-            or _itself(straight, name, names)
-            or _spelling(straight, f"{name} {other} {photo}", names)
-        )
+        found = _spelling(straight, f"{name} {other} {photo}", names)
     return found
 
 

@@ -875,7 +875,7 @@ def test_controls_have_a_row_each_and_a_column_by_measure(results: Results) -> N
     assert [c.label for c in table.columns[1:]] == ["k-NN", "nearest", "R-precision"]
     frame = claims.table(results).frame.set_index("claim")
     assert len(table.rows) == 7
-    assert {row[0].text for row in table.rows} == {WORDS[c] for c in list(FEATURES)[4:]}
+    assert {row[0].text for row in table.rows} == {WORDS[c] for c in list(FEATURES)[5:]}
     row = next(r for r in table.rows if r[0].text == WORDS["other_images"])
     for cell, measure in zip(row[1:], ("knn", "nearest", "r_precision"), strict=True):
         expected = frame.loc[f"texts_beat_other_images_{measure}"]

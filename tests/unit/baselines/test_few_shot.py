@@ -780,6 +780,26 @@ def test_every_method_runs_from_shots_to_logits(name: str) -> None:
     assert not torch.allclose(logits, few.clip.double(), atol=1e-3)  # the shots count for something
 
 
+@pytest.mark.parametrize("name", ["coder_adapter", "coder_without_clip", "projected_means"])
+def test_seeds_share_the_matrices_of_equal_texts_and_of_no_others(name: str) -> None:
+    """A matrix of other texts would give every later seed, or setting, the numbers of the first."""
+    first, few = task(), Few(2, 4, 12, 30, 8, spread=2.0)
+    other_texts = {kind: (f.flip(0) * 1.5 + 0.1, c) for kind, (f, c) in first.texts.items()}
+    other = replace(first, texts=other_texts, imagenet_names=first.imagenet_names.flip(1))
+    # in one go, the second after the first, and the first again
+    shared = few_shot.OfTexts()
+    for inputs in (first, other, first):
+        alone = method(name).fit(replace(inputs, of_texts=few_shot.OfTexts()))
+        together = method(name).fit(replace(inputs, of_texts=shared))
+        point = alone.search(few.x, few.clip, few.truth)
+        expected = alone.logits(few.x, few.clip, point)
+        assert torch.equal(together.logits(few.x, few.clip, point), expected)
+    one, two = (
+        method(name).fit(i).logits(few.x, few.clip, Point(1.0, 1.0)) for i in (first, other)
+    )
+    assert not torch.equal(one, two), "the texts count for nothing here"
+
+
 def test_ablations_change_what_they_say() -> None:
     given_ = task()
     x = Few(2, 4, 12, 30, 8, spread=2.0).x

@@ -1,7 +1,7 @@
 """Equal methods, simulated: how often the rules of the report call them different.
 
-Each simulation goes through the functions that make the report's verdicts. Limits are the 5 % of a
-verdict and what a simulation of this size may add to it.
+Each simulation goes through the functions that make the report's verdicts. None may be clear in
+more than 6 %, or in less than 1 %; there are enough tries for 5 % to stay below 6 %.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def test_equal_methods_on_bursts_of_near_twins(burst: int, runs: int) -> None:
 @pytest.mark.parametrize("burst", [1, 2, 5, 20])
 def test_equal_methods_beside_the_recommendation(burst: int) -> None:
     """Bursts of 2, 5 and 20 were called "clearly better on test images" in 16, 43 and 67 %."""
-    rng, repeats, scenes = np.random.default_rng(burst), 500, 100
+    rng, repeats, scenes = np.random.default_rng(burst), 1500, 100
     ids = [f"{i:05d}" for i in range(scenes * burst)]
     groups = np.repeat(np.arange(scenes), burst)
     found = 0
@@ -105,7 +105,7 @@ def test_equal_methods_beside_the_recommendation(burst: int) -> None:
         (rival,) = rivals(zero_shot, rerank, rows["clip"], (document, rows["lda"]))
         assert rival.difference is not None
         found += bool(clear(rival.difference))
-    assert found / repeats < 0.06 + 0.02
+    assert 0.01 < found / repeats < 0.06
 
 
 @pytest.mark.parametrize(("seeds", "of_seeds"), [(2, 0.035), (3, 0.038), (3, 0.01), (10, 0.038)])
@@ -130,7 +130,7 @@ def test_equal_methods_with_few_seeds(seeds: int, of_seeds: float) -> None:
         verdict(compared(*equal_methods(rng, seeds, 1500, 0.15, of_seeds))) != "open"
         for _ in range(repeats)
     ]
-    assert 0.01 < np.mean(found) < 0.06 + 0.005
+    assert 0.01 < np.mean(found) < 0.06
 
 
 def test_no_unmarked_verdict_in_sixty_equal_comparisons() -> None:
@@ -158,7 +158,7 @@ def test_means_of_equal_methods_over_data_sets(data_sets: int, of_sets: float) -
     of_sets: standard deviation of the true difference over data sets.
     """
     assert data_sets >= FEWEST, "a mean of two has no verdict"
-    rng, repeats = np.random.default_rng(data_sets), 1200
+    rng, repeats = np.random.default_rng(data_sets), 3000
     found = 0
     for _ in range(repeats):
         each = [
@@ -172,5 +172,4 @@ def test_means_of_equal_methods_over_data_sets(data_sets: int, of_sets: float) -
         mean = over_data_sets(each)
         assert mean is not None
         found += verdict(mean) != "open"
-    # 5 % and twice the error of so many tries
-    assert 0.01 < found / repeats < 0.06 + 0.0065
+    assert 0.01 < found / repeats < 0.06

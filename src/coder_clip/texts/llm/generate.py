@@ -236,6 +236,12 @@ class Generator:
             sum(item.refusals for item in items),
             sum(len(item.refused) for item in items),
         )
+        for item in items:
+            if item.few:
+                log.warning(
+                    "only %d %s texts for '%s' after %d answers",
+                    *(len(item.texts["texts"]), item.kind, item.owner, item.asked),
+                )
         lost = [item for item in items if item.failed]
         for item in lost:
             kind, why = item.kind.replace("_", "-"), one_line(item.failed, 100)
@@ -300,7 +306,8 @@ def provenance(
 
     rules: language and hash of the project's own rules, if it has them.
     from: per class, the key of the stored answer of each text. common: attributes that many classes
-    have, or that are a warning of the check, of classes that would have too few without them.
+    have, that are a warning of the check, or that are a sentence in another form, of classes that
+    would have too few without them. few: classes with fewer than half of their attributes.
     asked_with: kinds whose questions asked for this kind too, and whose provenance has the tokens
     and cost of these answers. not_accepted: [class, text, why, key, side] of every text that was
     not accepted; without side for texts of a class.
@@ -340,6 +347,7 @@ def provenance(
         "asked_with": shared,
         "without": [i.owner for i in items if i.failed],
         "common": {i.owner: i.common for i in items if i.common},
+        "few": [i.owner for i in items if i.few],
         "not_accepted": not_accepted,
         "from": {i.owner: _sources(i) for i in items if any(i.texts.values())},
     }

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field
 
 from ...errors import one_line
-from .. import checks
+from .. import checks, clauses
 from ..checks import Names
 from ..cleaning import clean
 from ..english import plain
@@ -124,6 +124,7 @@ class Item:
     unsettled: bool = False  # an answer came, and the round is not settled
     doubtful: list[Offer] = field(default_factory=list)  # attributes that only break `WARNED`
     common: list[str] = field(default_factory=list)  # texts that `relent` has kept
+    few: bool = False  # attributes, but fewer than half, after all questions
 
     @property
     def about(self) -> Kind:
@@ -184,7 +185,7 @@ class Item:
         """Why there are not enough texts; empty if there are."""
         # "there is none" counts only if the model said so
         silent = self.optional and not any(self.texts.values()) and (self.wrong or self.unanswered)
-        if self.enough and not silent:
+        if (self.enough or self.few) and not silent:
             return ""
         return self.unanswered or self.wrong or "nothing usable"
 
@@ -251,9 +252,10 @@ class Item:
 
     def relent(self) -> None:
         """Where a class would fail, keep the rarest of the attributes that too many classes have,
-        then those that break rules of `checks.WARNED` alone.
+        then those that break rules of `checks.WARNED` alone, then sentences in another form.
 
-        They depend on what all classes offer, and not on the order of the classes.
+        They depend on what all classes offer, and not on the order of the classes. A class that
+        still has fewer than half keeps what it has.
         """
         texts = self.texts.get("texts")
         if self.kind != "attribute" or self.unanswered or texts is None:
@@ -265,12 +267,36 @@ class Item:
         ]
         # those of as many classes in the order of the answers
         common.sort(key=lambda offer: len(self.names.owners("attribute", offer.text)))
-        unique = {offer.text: offer for offer in [*common, *self.doubtful]}
-        for offer in list(unique.values())[: max(0, self.least - len(texts))]:
-            texts.append(offer.text)
-            self.source[offer.text] = offer.answer
-            self.common.append(offer.text)
-            self.refused = [r for r in self.refused if r.text != offer.text]
+        have = {self._key(text) for text in texts}
+        spare: dict[str, tuple[str, str, str]] = {}  # key -> text, the model's words, answer
+        for offer in common:
+            spare.setdefault(self._key(offer.text), (offer.text, offer.text, offer.answer))
+        for offer in self.doubtful:
+            form = self._reworded(offer.text) or offer.text
+            spare.setdefault(self._key(form), (form, offer.text, offer.answer))
+        for refused in self.refused:
+            form = self._reworded(refused.text)
+            if form:
+                spare.setdefault(self._key(form), (form, refused.text, refused.answer))
+        chosen = [kept for key, kept in spare.items() if key not in have]
+        for text, answered, answer in chosen[: max(0, self.least - len(texts))]:
+            texts.append(text)
+            self.source[text] = answer
+            self.common.append(text)
+            self.refused = [r for r in self.refused if r.text != answered]
+        self.few = 0 < len(texts) < self.least
+        if self.few:
+            self.wrong = ""
+
+    def _reworded(self, text: str) -> str:
+        """A text in another form that breaks no rule (`clauses`); empty if there is none."""
+        if plain(text) in self.rejected:
+            return ""
+        for form in clauses.other_forms(text, self.owner, self.names):
+            rejected = plain(form) in self.rejected
+            if not rejected and self._rule_broken(form) is None and not self.names.named_as(form):
+                return form
+        return ""
 
     def usable(self, found: Sides | str) -> bool:
         """True if an answer has a text that breaks no rule. If texts are optional, also if it has
@@ -335,6 +361,9 @@ class Item:
         """Why a text is not accepted; None if it is."""
         if plain(text) in self.rejected:
             return "rejected in a review"
+        # where a class would fail, `relent` takes it
+        if self.kind == "attribute" and text.startswith("which "):
+            return "it does not continue 'which has'"
         # the class that has the text, and the other class of a pair
         name, other = self.owner, ""
         if self.pair and side == "first":
@@ -351,8 +380,12 @@ class Item:
         """True if an attribute breaks a rule that is a warning in a text set."""
         if self.kind != "attribute" or plain(text) in self.rejected:
             return False
+        return self._rule_broken(text) in checks.WARNED
+
+    def _rule_broken(self, text: str) -> str | None:
+        """The rule of `checks` that a text of a class breaks; None if there is none."""
         found = checks.fault(text, self.kind, self.owner, self.names, "", self.fields["photo"])
-        return found is not None and found[0] in checks.WARNED
+        return None if found is None else found[0]
 
     def refuse(self, text: str, why: str, key: str, side: str = "texts") -> None:
         """List a text that is not accepted; later questions exclude it."""

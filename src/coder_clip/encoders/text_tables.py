@@ -30,8 +30,10 @@ FOLDER = "clip_features/texts"  # below the folder of published data
 
 
 class Text(NamedTuple):
-    """A text with its feature (d,), unit. owner: its class; −1 for one of the vocabulary. name: of
-    a thing of the vocabulary, None where its table has no names.
+    """A text with its feature (d,), unit.
+
+    owner: its class; −1 for one of the vocabulary. name: of a thing of the vocabulary, None where
+    its table has no names.
     """
 
     text: str

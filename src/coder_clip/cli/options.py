@@ -38,7 +38,7 @@ class _Command(_PlainOptions, TyperCommand):
     pass
 
 
-class Group(_PlainOptions, TyperGroup):
+class CommandGroup(_PlainOptions, TyperGroup):
     pass
 
 
@@ -51,7 +51,7 @@ class App(typer.Typer):
         return super().command(name, cls=_Command, **options)
 
 
-class _InOrder(Group):
+class _InOrder(CommandGroup):
     """A group that lists the phases in the order of workflow/phases.yaml."""
 
     def list_commands(self, context: Any) -> list[str]:

@@ -24,7 +24,7 @@ from ..datasets.entry import entry
 from ..datasets.features import checked_features, load_tensor, plain
 from ..datasets.fetch import checksum_like, fetch
 from ..errors import UserError, one_line
-from .table_list import OF_CLASS, File, Table, listed, read_list
+from .table_list import OF_CLASS, FeatureTable, File, listed, read_list
 
 FOLDER = "clip_features/texts"  # below the folder of published data
 
@@ -127,7 +127,7 @@ class TextTables:
         # the empty tensor gives (0, d) if no table has the names
         return torch.cat([torch.zeros(0, self.dim), *features])
 
-    def _rows(self, table: Table) -> tuple[list[str], Tensor]:
+    def _rows(self, table: FeatureTable) -> tuple[list[str], Tensor]:
         """The names of a table and its features (M, d), unit."""
         path = self._path(table)
         array = _array(path)

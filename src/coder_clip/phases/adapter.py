@@ -18,6 +18,7 @@ from tqdm import tqdm
 from ..baselines.few_shot import FewShotInputs, Fitted, OfTexts
 from ..baselines.few_shot import method as method_of
 from ..baselines.grid_search import Point
+from ..baselines.methods import CLIP_ENSEMBLE
 from ..baselines.zero_shot import clip_scores
 from ..errors import UserError
 from ..evaluation.estimates import estimate, over_seeds, paired_test_over_seeds
@@ -41,7 +42,6 @@ from .shots import different, drawn, shot_rows
 if TYPE_CHECKING:
     from ..pipeline.config import Config
 
-ZERO_SHOT = "clip_ensemble"
 # the method whose flaws are measured, and that all other methods are compared with
 CODER_ADAPTER = "coder_adapter"
 
@@ -120,7 +120,7 @@ def run(config: Config, model: str, dataset: str, shots: int) -> None:
 
         for setting in config.settings:
             if texts.of_classes:
-                runs[ZERO_SHOT, setting, seed] = clip_run
+                runs[CLIP_ENSEMBLE, setting, seed] = clip_run
             for method in methods:
                 runs[method, setting, seed] = run_of(method, SETTINGS[setting])
         # flaws are measured against clean, even if the run does not report clean

@@ -165,7 +165,7 @@ def test_a_class_without_texts_is_a_fault_and_the_others_have_theirs(
         ("fox\nowl\n", ("--set", "max_cost=1"), "generator.max_cost needs generator.prices"),
         ("fox\nowl\n", ("--kind", "name"), "no kind of text 'name'"),
         ("fox\nowl\n", ("--photo", "a photo"), "write {class} where the name goes"),
-        ("fox\nowl\n", ("--pairs", "p.txt"), "p.txt: 'fox, owl' is no pair"),
+        ("fox\nowl\n", ("--pairs", "p.txt"), "p.txt: 'fox, owl' does not name two classes"),
         ("fox\nowl\n", ("--pairs", "q.txt"), "q.txt: no class 'oul' (did you mean 'owl'?)"),
         ("fox\nowl\n", ("--pairs", "all", "--set", "max_pairs=0"), "max_pairs"),
         ("a\nb\nc\n", ("--pairs", "all", "--set", "max_pairs=2"), "3 classes have 3 pairs"),

@@ -84,7 +84,7 @@ def class_list(names: Sequence[str], place: str) -> list[str]:
 def pairs_of(given: str, classes: Sequence[str], generator: GeneratorConfig, lines: Lines) -> Pairs:
     """Pairs of class indices, of a file with a pair "red fox / wolf" per line, or all of them.
 
-    lines: reads a file. UserError for a line that is no pair of two classes, and for more pairs
+    lines: reads a file. UserError for a line that does not name two classes, and for more pairs
     than ``generator.max_pairs``.
     """
     most = generator.max_pairs
@@ -116,7 +116,10 @@ def _pair(place: str, line: str, index: dict[str, int], classes: Sequence[str]) 
     """The two classes of a line. UserError if there are not two."""
     parts = line.split(" / ")
     if len(parts) < 2:
-        raise UserError(f"{place}: '{line}' is no pair; write one per line, as in 'red fox / wolf'")
+        raise UserError(
+            f"{place}: '{line}' does not name two classes; write one pair per line, as in 'red fox "
+            "/ wolf'"
+        )
     # a name may have a slash: divide where both sides are classes, else at the first one
     divisions = [(" / ".join(parts[:i]), " / ".join(parts[i:])) for i in range(1, len(parts))]
     known = [d for d in divisions if all(name_key(name) in index for name in d)]

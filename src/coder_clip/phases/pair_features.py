@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import torch
 
 from ..datasets import load_templates
-from ..datasets.published import data_root
 from ..encoders.table_list import is_list
 from ..encoders.text_tables import TextTables
 from ..errors import UserError
@@ -77,7 +76,7 @@ def _write_none(
         raise UserError(
             f"model {model} encodes no texts, and {dataset} has one-to-one texts; leave them out"
         )
-    encoder = TextTables(config.models[model].model, data_root(config.data_root)).metadata()
+    encoder = TextTables(config.models[model].model, config.data_root).metadata()
     meta = {"model": model, "dataset": dataset, "classes": classes, "encoder": encoder}
     state = OneToOne({}, n_classes=len(classes)).state()
     write_tensors(

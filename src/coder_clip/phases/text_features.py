@@ -11,7 +11,6 @@ from torch import Tensor
 from ..datasets import load_templates
 from ..datasets.base import Templates
 from ..datasets.entry import entry
-from ..datasets.published import data_root
 from ..encoders.table_list import is_list
 from ..encoders.text_tables import TextTables
 from ..evaluation.random_words import random_word_texts
@@ -88,7 +87,7 @@ def write_tables(config: Config, model: str, dataset: str, classes: list[str]) -
     """Write the text features of a model that brings texts as features: of classes and
     vocabulary.
     """
-    tables = TextTables(config.models[model].model, data_root(config.data_root))
+    tables = TextTables(config.models[model].model, config.data_root)
     texts = tables.texts(dataset, classes)
     meta = {
         "model": model,

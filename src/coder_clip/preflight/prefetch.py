@@ -58,7 +58,7 @@ def _weights(config: Config, name: str) -> Iterator[str]:
     that a node can. Damaged weights are downloaded again, after a line that says so.
     """
     if is_list(config.models[name].model):
-        yield from TextTables(config.models[name].model, data_root(config.data_root)).fetch()
+        yield from TextTables(config.models[name].model, config.data_root).fetch()
         return
     spec = EncoderSpec(**encoder_spec(config, name))
     offline = False

@@ -78,7 +78,6 @@ app = App(
     "it reads the artefacts of the phases before it below the results folder of the configuration, "
     "and writes its own. Without --dataset or --model it runs for all in the configuration.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -23,6 +23,7 @@ from torch import Tensor
 from ..datasets.entry import entry
 from ..datasets.features import checked_features, load_tensor, plain
 from ..datasets.fetch import checksum_like, fetch
+from ..datasets.published import data_root
 from ..errors import UserError, one_line
 from .table_list import OF_CLASS, FeatureTable, File, listed, read_list
 
@@ -49,18 +50,15 @@ class TextTables:
     def __init__(self, model: str, root: Path | None) -> None:
         """Find the list and its folder of files.
 
-        model: name as in `listed`. root: the folder of published data, with the files of a
-        published list; the files of your own list are beside the list.
+        model: name as in `listed`. root: the folder of published data as the configuration names
+        it (`published.data_root`), with the files of a published list. The files of your own list
+        are beside the list, and no folder of published data is needed.
         """
         file = listed(model)
         self.model, self.list = model, read_list(file)
         self.folder = file.parent
         if self.list.sources:
-            if root is None:
-                raise UserError(
-                    f"model {model}: name the folder of published data (data_root, CODER_CLIP_DATA)"
-                )
-            self.folder = root / FOLDER
+            self.folder = data_root(root) / FOLDER
 
     def fetch(self) -> Iterator[str]:
         """Download what is missing, with a line on each source and its licence."""

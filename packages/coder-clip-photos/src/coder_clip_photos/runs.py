@@ -20,6 +20,7 @@ from coder_clip.baselines.grid_search import Point
 from coder_clip.baselines.methods import ABLATIONS, FEW_SHOT, LABELS
 from coder_clip.baselines.zero_shot import class_weights, clip_scores
 from coder_clip.datasets import load_templates
+from coder_clip.encoders import families
 from coder_clip.encoders.spec import EncoderSpec
 from coder_clip.errors import UserError, nearest
 from coder_clip.evaluation.estimates import Estimate, estimate
@@ -150,6 +151,7 @@ def load_run(
     root, file, config = find_config(where)
     d = _chosen_name("dataset", dataset, config.datasets)
     m = _chosen_name("model", model, config.models)
+    _refuse_without_encoder(config, m, d)
     how = f"to run it again: 'make reproduce CONFIG={os.path.relpath(file, root)}' in {root}"
     try:
         refuse_stale(config, root, m, d)
@@ -191,6 +193,20 @@ def load_run(
         file=file,
         root=root,
         dataset=d,
+    )
+
+
+def _refuse_without_encoder(config: Config, model: str, dataset: str) -> None:
+    """Raise UserError for a model whose texts are features: it encodes neither photos nor texts."""
+    if families.encodes(config.models[model].model):
+        return
+    others = [name for name, m in config.models.items() if families.encodes(m.model)]
+    do = f"its numbers are in {config.results / 'report.html'}"
+    if others:
+        do = f"name another: --model {others[0]}"
+    raise UserError(
+        f"model '{model}' of this run brings its texts as features, so it encodes no photo and no "
+        f"edited text of '{dataset}'; {do}"
     )
 
 

@@ -29,8 +29,9 @@ class Labels:
         self._read()
 
     def of(self, image: str, now: str | None) -> str | None:
-        """The class of an image in the next run; "" if it is left out. now: the class in this run,
-        returned for an image whose file is gone.
+        """The class of an image in the next run; "" if it is left out.
+
+        now: the class in this run, returned for an image whose file is gone.
         """
         if image in self.corrections:
             return self.corrections[image].after
@@ -39,14 +40,19 @@ class Labels:
     def corrected(self, image: str) -> str | None:
         """The class that a correction gives an image, None without a correction."""
         found = self.corrections.get(image)
-        return None if found is None else found.after
+        if found is None:
+            return None
+        return found.after
 
     def correct(self, image: str, to: str) -> None:
-        """Save the true class of an image. "" leaves the image out of the next run, and the class
-        of its folder removes an earlier correction.
+        """Save the true class of an image.
+
+        "" leaves the image out of the next run, and the class of its folder removes an earlier
+        correction.
 
         UserError for an unknown class, a photo that is gone, or a file that cannot be read or
-        written."""
+        written.
+        """
         if to and to not in self.classes:
             raise UserError(f"no class '{to}'{nearest(to, self.classes)}")
         if image not in self.folder_class:

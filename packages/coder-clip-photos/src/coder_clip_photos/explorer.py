@@ -100,8 +100,9 @@ class Explorer:
         return {self._position[name]: to for name, to in labels if name in self._position}
 
     def state(self) -> dict[str, Any]:
-        """Everything on the page: accuracy with its interval, what the edits change, every photo,
-        the texts.
+        """Everything on the page.
+
+        Accuracy with its interval, what the edits change, every photo, the texts.
         """
         # The page gets everything again after each edit, and keeps no state of its own. Every photo
         # is compared with the first texts (`start`), so that all edits so far are counted.
@@ -175,8 +176,9 @@ class Explorer:
     # ---- edits
 
     def edit(self, given: Any, version: int | None = None) -> dict[str, Any]:
-        """Classify with these texts: a list with {"name", "attribute", "analogous", "synonym"} per
-        class.
+        """Classify with these texts.
+
+        A list with {"name", "attribute", "analogous", "synonym"} per class.
 
         version: of the work that this is an edit of. UserError if these are not texts of the same
         classes; Conflict for an old version.
@@ -209,7 +211,9 @@ class Explorer:
                     steps = class_steps(self.work.work.classes, new)
             of_names = [self.study.names[self._one(p)][0] for p in dict.fromkeys(photos)]
             pairs = {n: (before.get(n), to) for n in of_names if before.get(n) != to}
-            what = NONE if to == "" else to or "no label"
+            what = NONE
+            if to != "":
+                what = to or "no label"
             said = f"{what}, {photo_count(len(pairs))}"
             return self._change(Change(what=said, labels=pairs, classes=steps), version)
 
@@ -221,7 +225,9 @@ class Explorer:
             before = self.work.work.labels
             pairs = {}
             for photo, name in labels.items():
-                to = class_named(name, names) if name else ""
+                to = ""
+                if name:
+                    to = class_named(name, names)
                 if to and to not in names:
                     names.append(to)
                 if before.get(photo) != to:
@@ -273,8 +279,9 @@ class Explorer:
             )
 
     def correct(self, position: int, to: str, version: int | None = None) -> dict[str, Any]:
-        """Save the true class of a photo for the next run; "" leaves the photo out. UserError as in
-        ``Labels.correct``.
+        """Save the true class of a photo for the next run; "" leaves the photo out.
+
+        UserError as in ``Labels.correct``.
         """
         name = self.study.names[self._one(position)][0]
         if self.labels is None:
@@ -369,8 +376,9 @@ class Explorer:
             )
 
     def test(self) -> PairedTest | None:
-        """These texts against the first ones, corrected for all text sets that were tried; None
-        without labels.
+        """These texts against the first ones, corrected for all text sets that were tried.
+
+        None without labels.
 
         The k-th text set counts as k (k + 1) tests, so that the chances of a false "clearly" sum to
         0.05 over all text sets that are ever tried, however often somebody looks in between.
@@ -391,8 +399,9 @@ class Explorer:
             return self._explained(self.study.features[one], decided, labels)
 
     def like(self, plus: str, minus: str) -> list[float]:
-        """Score each photo as ``coder-clip find``: 100 × `most_like`. plus, minus: texts, separated
-        by commas.
+        """Score each photo as ``coder-clip find``: 100 × `most_like`.
+
+        plus, minus: texts, separated by commas.
 
         UserError if ``plus`` has no text.
         """
@@ -421,7 +430,9 @@ class Explorer:
             return []
         found = []
         for photos, exact in duplicate_groups(self.files):
-            what = "exact copies" if exact else "near twins by their pixels"
+            what = "near twins by their pixels"
+            if exact:
+                what = "exact copies"
             found.append({"photos": photos, "what": what, "least": 1, "largest": 1})
         return found
 
@@ -446,8 +457,9 @@ class Explorer:
             return found
 
     def csv(self) -> str:
-        """The photos with their classes by the current texts, as ``coder-clip classify --format
-        csv`` writes them.
+        """The photos with their classes by the current texts.
+
+        As ``coder-clip classify --format csv`` writes them.
 
         More columns: with labels the true class; if labels can be corrected, the class in the next
         run; after an edit the class by the first texts; for photos that were labelled on the page,
@@ -472,8 +484,9 @@ class Explorer:
             return as_csv(photos, TOP, why=0, more=more)
 
     def classify(self, content: bytes) -> dict[str, Any]:
-        """A photo that was dropped on the page, with its reasons. UserError if it cannot be
-        read.
+        """A photo that was dropped on the page, with its reasons.
+
+        UserError if it cannot be read.
         """
         image = read_image("the photo", content=content)
         with self.lock:
@@ -489,8 +502,10 @@ class Explorer:
     def _explained(
         self, x: Tensor, decided: Decisions, labels: Tensor | None = None
     ) -> dict[str, Any]:
-        """A photo (1, d) with its reasons, for the page. The reasons compare the decided class with
-        the class ``other``: the true class if the decision is wrong, else the runner-up.
+        """A photo (1, d) with its reasons, for the page.
+
+        The reasons compare the decided class with the class ``other``: the true class if the
+        decision is wrong, else the runner-up.
 
         labels: (1,), the true class of the photo. Returned keys: margin, the lead over ``other``;
         reranked, stage two's decision and reasons, None if stage one decides.
@@ -545,11 +560,14 @@ class Explorer:
 
 
 def _against(decided: Decisions, labels: Tensor | None) -> Tensor:
-    """Class (N,) to compare each decision with: the true class if the decision is wrong, else the
-    runner-up.
+    """Class (N,) to compare each decision with.
+
+    The true class if the decision is wrong, else the runner-up.
     """
     best, second = decided.order[:, 0], decided.order[:, 1]
-    return second if labels is None else torch.where(best == labels, second, labels)
+    if labels is None:
+        return second
+    return torch.where(best == labels, second, labels)
 
 
 def _sides(reasons_for: Sequence[Reason], against: Sequence[Reason]) -> dict[str, Any]:
@@ -568,7 +586,9 @@ def _lists_of(classes: Sequence[ClassTexts]) -> list[dict[str, Any]]:
 
 def _shown_label(label: str | None) -> str:
     """A label as a cell of a table: empty without one."""
-    return NONE if label == "" else label or ""
+    if label == "":
+        return NONE
+    return label or ""
 
 
 def _between_commas(text: str) -> list[str]:

@@ -76,7 +76,9 @@ class Work:
             if step.before is not None and classes[step.at : step.at + 1] != [step.before]:
                 raise ValueError(f"class {step.at} is another one")
             new = [] if step.after is None else [step.after]
-            length = 0 if step.before is None else 1
+            length = 1
+            if step.before is None:
+                length = 0
             classes[step.at : step.at + length] = new
         return Work(
             tuple(classes),
@@ -133,12 +135,16 @@ class History:
     @property
     def undo_what(self) -> str:
         """What undo takes back, in words; "" for nothing."""
-        return self._done[-1].what if self._done else ""
+        if not self._done:
+            return ""
+        return self._done[-1].what
 
     @property
     def redo_what(self) -> str:
         """What redo makes again, in words; "" for nothing."""
-        return self._undone[-1].what if self._undone else ""
+        if not self._undone:
+            return ""
+        return self._undone[-1].what
 
     @property
     def edits(self) -> int:

@@ -38,8 +38,9 @@ BUILT_IN_LABELS = (
 
 
 def explore_run(run: FinishedRun, folder: Path, draft: bool = True) -> Explorer:
-    """The page's state for a finished run (``runs.load_run``): its validation images, so that test
-    images stay unseen.
+    """The page's state for a finished run (``runs.load_run``).
+
+    Its validation images, so that test images stay unseen.
 
     folder: where files are saved. draft: keep edits in a draft file. UserError if the run has no
     validation images.
@@ -93,8 +94,9 @@ def _history(study: Study, of: Sequence[str | Path], draft: bool) -> History:
 
 
 def _labels(run: FinishedRun, data: FolderDataset) -> Labels:
-    """The labels of a run's photos. Corrections are in the file that the configuration names, or in
-    a file beside the configuration.
+    """The labels of a run's photos.
+
+    Corrections are in the file that the configuration names, or in a file beside the configuration.
     """
     named = run.config.datasets[run.dataset].corrections
     file = named or run.root / default_file(run.file, run.dataset)

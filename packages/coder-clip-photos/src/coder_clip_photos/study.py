@@ -53,8 +53,9 @@ class Standing:
 
 
 class Study:
-    """Photos with their features (N, d), names and labels (N,), None without; classified with any
-    text set.
+    """Photos with their features (N, d), names and labels (N,), None without.
+
+    Classified with any text set.
     """
 
     def __init__(
@@ -93,8 +94,9 @@ class Study:
         return by_score(self._scores(texts, x, first))
 
     def _scores(self, texts: TextSet, x: Tensor, known: Columns) -> Tensor:
-        """Scores (N, C) of photos x (N, d) with edited texts. known: scores (N,) of some classes
-        of texts, which are not computed again.
+        """Scores (N, C) of photos x (N, d) with edited texts.
+
+        known: scores (N,) of some classes of texts, which are not computed again.
         """
         # A class's score depends on its own texts alone. Without this, an edit of one of a
         # thousand classes would take seconds.

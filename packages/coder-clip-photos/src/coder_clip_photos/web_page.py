@@ -1,5 +1,6 @@
-"""The page of ``coder-clip explore``: a web server for this machine and the person who started it,
-nobody else.
+"""The page of ``coder-clip explore``.
+
+A web server for this machine and the person who started it, nobody else.
 
 It listens on 127.0.0.1 only; every address begins with a random token that only the terminal shows,
 and the Host header has to be this machine's, so that no other web page can use it. Everybody on a
@@ -43,8 +44,8 @@ PAGE_FILES = Path(__file__).parent / "page_files"
 THUMBNAIL, VIEW = 240, 900  # pixels of the longer side
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; "
-    "connect-src 'self'; "
-    "img-src 'self' blob: data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "connect-src 'self'; img-src 'self' blob: data:; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -118,7 +119,9 @@ def make_app(explorer: Explorer, token: str, hosts: set[str]) -> Flask:
     def photo(token: str, size: str, position: int) -> Response:
         if position >= len(explorer.study.names) or explorer.image is None:
             abort(404)
-        side = THUMBNAIL if size == "thumbnail" else VIEW
+        side = VIEW
+        if size == "thumbnail":
+            side = THUMBNAIL
         return Response(_jpeg(explorer.image(position, side), side), mimetype="image/jpeg")
 
     @app.post("/<token>/classify")
@@ -253,7 +256,9 @@ def _download(text: str, name: str) -> Response:
 def _given() -> dict[str, Any]:
     """The JSON object of the request; empty if there is none."""
     given = request.get_json(silent=True)
-    return given if isinstance(given, dict) else {}
+    if not isinstance(given, dict):
+        return {}
+    return given
 
 
 def _text(key: str) -> str:
@@ -306,8 +311,9 @@ def _kept_token(port: int) -> str:
 
 @contextmanager
 def in_browser(address: str) -> Iterator[None]:
-    """Open a page in the browser, by a file that only this user can read. The file is removed at
-    the end.
+    """Open a page in the browser, by a file that only this user can read.
+
+    The file is removed at the end.
     """
     # mkstemp makes a file of mode 0600
     handle, name = tempfile.mkstemp(prefix="coder-clip-", suffix=".html")

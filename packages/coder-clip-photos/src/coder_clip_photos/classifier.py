@@ -242,7 +242,8 @@ class Classifier:
     def decide(self, x: Tensor) -> Decisions:
         """Classify features (N, d): classes and scores."""
         s = self.stages
-        scores = self.neighbors.class_scores(x) if s.score is None else s.score(x)
+        score = s.score or self.neighbors.class_scores
+        scores = score(x)
         if s.pairs is None:
             return by_score(scores)
         return by_rerank(x, scores, s.pairs, s.threshold, s.top_k)
@@ -321,7 +322,9 @@ class Classifier:
         decided = self.decide(x)
         ahead, scale = margins(decided), self.stages.scale
         probabilities = None if scale is None else torch.softmax(decided.scores * scale, dim=1)
-        reasons = self.reasons(x, decided, why) if why else [([], [])] * len(x)
+        reasons: Sequence[tuple[list[Reason], list[Reason]]] = [([], [])] * len(x)
+        if why:
+            reasons = self.reasons(x, decided, why)
         likeliest = decided.order[:, : max(top, 2)]
         # lists, because reading a tensor number by number takes seconds for many photos
         orders, scores = likeliest.tolist(), decided.scores.gather(1, likeliest).tolist()
@@ -481,7 +484,9 @@ def as_batch(images: Any) -> tuple[list[Any] | Tensor, bool]:
     # these can be iterated, but are one image
     single = isinstance(images, str | bytes | bytearray | memoryview | np.ndarray | Tensor)
     single = single or hasattr(images, "read") or not isinstance(images, Iterable)
-    return [images] if single else list(images), single
+    if single:
+        return [images], True
+    return list(images), False
 
 
 def on(spec: EncoderSpec, device: str | torch.device | None) -> EncoderSpec:

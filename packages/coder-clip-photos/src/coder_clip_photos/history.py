@@ -75,7 +75,7 @@ class Work:
         for step in change.classes:
             if step.before is not None and classes[step.at : step.at + 1] != [step.before]:
                 raise ValueError(f"class {step.at} is another one")
-            new = [] if step.after is None else [step.after]
+            new = [entry for entry in [step.after] if entry is not None]
             length = 1
             if step.before is None:
                 length = 0
@@ -217,7 +217,9 @@ class History:
         """Play the journal of an earlier start, and merge its work with the classes of this one."""
         assert self._file is not None
         lines, whole = _lines(self._file)
-        first = lines[0] if lines else {}
+        first: dict[str, Any] = {}
+        if lines:
+            first = lines[0]
         if "start" not in first:
             self._write({"start": [c.model_dump() for c in start]})
             return

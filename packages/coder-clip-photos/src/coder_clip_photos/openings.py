@@ -90,7 +90,10 @@ def small_picture(path: str | Path, least: int) -> Image.Image:
 
 def _history(study: Study, of: Sequence[str | Path], draft: bool) -> History:
     """The work on a study, with the draft of what it is of."""
-    return History(study.start.texts.classes, draft_file(of) if draft else None)
+    file = None
+    if draft:
+        file = draft_file(of)
+    return History(study.start.texts.classes, file)
 
 
 def _labels(run: FinishedRun, data: FolderDataset) -> Labels:

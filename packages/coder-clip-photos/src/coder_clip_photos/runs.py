@@ -34,8 +34,8 @@ from coder_clip.phases.common import (
     SplitFeatures,
     Texts,
     encoder_spec,
-    read_image_features,
     read_texts,
+    read_validation,
 )
 from coder_clip.phases.rerank import read_one_to_one
 from coder_clip.phases.shots import shot_rows
@@ -171,7 +171,7 @@ def load_run(
     try:
         refuse_stale(config, root, m, d)
         texts = read_texts(config, m, d)
-        validation = read_image_features(config, m, d, "val") if config.has_val(d) else None
+        validation = read_validation(config, m, d)
         setting = _setting(config, m, d)
         stages = stage_two(config, m, d, texts, setting)
         methods = _Methods(config, m, d, texts, validation, stages, setting)
@@ -512,7 +512,9 @@ def _rivals(
         path = paths.adapter(model, dataset, max(config.adapter.shots))
         document = path.with_suffix(".json")
         if document.is_file():
-            of_images = read_parquet(path) if path.is_file() else None
+            of_images = None
+            if path.is_file():
+                of_images = read_parquet(path)
             few_shot = read_json(document), of_images
     return rivals(zero_shot, reranked, rows, few_shot)
 

@@ -279,7 +279,9 @@ def server(explorer: Explorer, port: int = 0) -> tuple[BaseWSGIServer, str]:
     port: 0 for a free one, with a new address; another one has the same address at each start, so
     that an open page goes on. UserError for a port in use.
     """
-    token = _kept_token(port) if port else secrets.token_urlsafe(24)
+    token = secrets.token_urlsafe(24)
+    if port:
+        token = _kept_token(port)
     try:
         with socket.create_server((HOST, port)) as listening:
             port = listening.getsockname()[1]

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,14 +21,15 @@ import pytest
 from PIL import Image
 
 import browser as browsers
-from browser import WIDTHS, needs_browser, requests
+from browser import WIDTHS, needs_browser, overtype, press, requests, text, wait
 from coder_clip.datasets.corrections import read_corrections
 from coder_clip.texts.sets import read_text_set
 from working_copy import REPO, draw_marks, environment
 
 pytest.importorskip("coder_clip_photos")
 from coder_clip_photos import Classifier, web_page
-from coder_clip_photos.explorer import Explorer, Labels
+from coder_clip_photos.corrected import Labels
+from coder_clip_photos.explorer import Explorer
 from coder_clip_photos.study import Study
 from coder_clip_photos.web_page import server
 
@@ -67,7 +68,7 @@ def page(classifier: Classifier, photos: Path, tmp_path: Path) -> Iterator[tuple
     explorer = Explorer(
         Study(classifier, features, names, labels),
         "My <b>photos</b>",
-        lambda i: Image.open(files[i]),
+        lambda i, least: Image.open(files[i]),
         tmp_path,
     )
     with served(explorer) as address:
@@ -89,34 +90,8 @@ def show(browser: Any, address: str, width: int = WIDTHS["desk"]) -> None:
     browsers.show(browser, address, width)
     wait(
         browser,
-        lambda: "%" in text(browser, "#answer") or "without labels" in text(browser, "#answer"),
+        lambda: "%" in text(browser, "#answer") or "ithout labels" in text(browser, "#answer"),
     )
-
-
-def wait(browser: Any, until: Callable[[], Any], seconds: int = 20) -> None:
-    from selenium.webdriver.support.ui import WebDriverWait
-
-    WebDriverWait(browser, seconds, poll_frequency=0.05).until(lambda _: until())
-
-
-def text(browser: Any, selector: str) -> str:
-    return str(browser.find_element("css selector", selector).text)
-
-
-def press(browser: Any, *keys: str) -> None:
-    from selenium.webdriver.common.action_chains import ActionChains
-
-    for key in keys:
-        ActionChains(browser).send_keys(key).perform()
-
-
-def overtype(browser: Any, what: str) -> None:
-    """Into the focused field, in place of what it holds."""
-    from selenium.webdriver.common.action_chains import ActionChains
-    from selenium.webdriver.common.keys import Keys
-
-    keys = ActionChains(browser).key_down(Keys.CONTROL).send_keys("a").key_up(Keys.CONTROL)
-    keys.send_keys(what).perform()
 
 
 @pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS)
@@ -142,12 +117,10 @@ def test_the_page_is_whole_asks_nobody_else_and_fits(
     )
     widths = browser.execute_script("return [document.documentElement.scrollWidth, innerWidth]")
     assert widths[0] <= widths[1] == width
-    # on a narrow screen the texts are below all photos, and a link leads there
-    to_texts = browser.find_element("id", "to-texts")
-    photos, texts = (
-        browser.find_element("id", f"{name}-title").location for name in ("gallery", "texts")
+    top = browser.execute_script(
+        "return document.querySelector('.card').getBoundingClientRect().top"
     )
-    assert to_texts.is_displayed() == (texts["y"] > photos["y"])
+    assert top < 300, "the photos begin below the first third of the window"
     top, height, background = browser.execute_script(
         "scrollTo(0, document.body.scrollHeight); const a = document.getElementById('answer');"
         "const box = a.getBoundingClientRect();"
@@ -259,8 +232,10 @@ def test_a_text_changes_the_photos_and_is_saved_by_keyboard(
     saved = read_text_set(explorer.folder / "better.json")
     assert saved.classes[1].attribute == ["a green round spot"]
     assert saved.provenance["attribute"]["source"] == "edited in coder-clip explore"
-    browser.find_element("css selector", "#undo").click()
+    browser.find_element("id", "afresh").click()
     wait(browser, lambda: text(browser, "#answer") == before)
+    browser.find_element("id", "undo").click()
+    wait(browser, lambda: second() == ["a green round spot"])
     assert browser.title == "My <b>photos</b>"
 
 
@@ -501,7 +476,7 @@ def test_the_search_for_near_duplicates_shows_how_far_it_is_and_stops(
     assert text(browser, "#pairs") == "Stop comparing"
     assert browser.switch_to.active_element.get_attribute("id") == "pairs", "the place is lost"
     press(browser, Keys.ENTER)
-    wait(browser, lambda: text(browser, "#pairs") == "Photos that are nearly the same")
+    wait(browser, lambda: text(browser, "#pairs") == "Copies and photos most alike")
     assert not browser.find_element("id", "comparing").is_displayed()
     asked = len(requests(browser))
     assert asked > 0
@@ -539,7 +514,8 @@ def test_what_a_screen_reader_needs(browser: Any, page: tuple[Explorer, str]) ->
     live = browser.execute_script(
         "return [...document.querySelectorAll('[role=status]')].map(e => e.id)"
     )
-    assert live == ["answer", "searched", "compare-error", "saved"], "what changes is not said"
+    said = ["answer", "searched", "selected", "compare-error", "saved", "made", "said"]
+    assert live == said, "what changes is not said"
     levels = browser.execute_script(
         "return [...document.querySelectorAll('h1,h2,h3')].filter(e => e.checkVisibility()).map(e "
         "=> +e.tagName[1])"
@@ -554,6 +530,7 @@ def test_the_command_opens_unlabelled_photos(browser: Any, photos: Path, tmp_pat
     command = [sys.executable, "-m", "coder_clip.cli", "explore", str(photos), "--no-browser"]
     command += ["--classes", "red disc,green disc,blue disc", "--model", str(REPO / "data/mini")]
     env = environment(REPO) | {"XDG_CACHE_HOME": str(tmp_path), "PYTHONUNBUFFERED": "1"}
+    env["XDG_STATE_HOME"] = str(tmp_path / "state")
     with subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
@@ -567,8 +544,9 @@ def test_the_command_opens_unlabelled_photos(browser: Any, photos: Path, tmp_pat
             address = process.stdout.readline().strip()
             assert re.fullmatch(r"http://127\.0\.0\.1:\d+/[\w-]{32}/", address), address
             show(browser, address)
-            assert "36 photos without labels" in text(browser, "#answer")
-            assert len(browser.find_elements("css selector", "#gallery button")) == 36
+            assert text(browser, "#title") == "36 photos"
+            assert text(browser, "#answer") == "Without labels."
+            assert len(browser.find_elements("css selector", "#gallery .card")) == 36
             with urllib.request.urlopen(f"{address}state") as answer:
                 margins = [p["margin"] for p in json.load(answer)["photos"]]
             first = browser.find_element("css selector", "#gallery li").text

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -62,3 +64,44 @@ def requests(browser: Any) -> list[str]:
         if (message := json.loads(entry["message"])["message"])["method"]
         == "Network.requestWillBeSent"
     ]
+
+
+def axe_problems(browser: Any) -> list[str]:
+    """What axe-core finds wrong with the page as it is: rule and element, one a line."""
+    script = os.environ.get("CODER_CLIP_AXE")  # another version than the one that pip brings
+    if script is None:
+        package = pytest.importorskip("axe_core_python", reason="needs axe-core-python")
+        script = str(Path(package.__file__).parent / "axe.min.js")
+    browser.execute_script(Path(script).read_text(encoding="utf-8"))
+    found = browser.execute_async_script("axe.run().then(arguments[0])")
+    return [
+        f"{rule['id']}: {node['html'][:200]}"
+        for rule in found["violations"]
+        for node in rule["nodes"]
+    ]
+
+
+def wait(browser: Any, until: Callable[[], Any], seconds: int = 20) -> None:
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    WebDriverWait(browser, seconds, poll_frequency=0.05).until(lambda _: until())
+
+
+def text(browser: Any, selector: str) -> str:
+    return str(browser.find_element("css selector", selector).text)
+
+
+def press(browser: Any, *keys: str) -> None:
+    from selenium.webdriver.common.action_chains import ActionChains
+
+    for key in keys:
+        ActionChains(browser).send_keys(key).perform()
+
+
+def overtype(browser: Any, what: str) -> None:
+    """Into the focused field, in place of what it holds."""
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.keys import Keys
+
+    keys = ActionChains(browser).key_down(Keys.CONTROL).send_keys("a").key_up(Keys.CONTROL)
+    keys.send_keys(what).perform()

@@ -26,12 +26,15 @@ from coder_clip.errors import UserError
 from coder_clip.evaluation.estimates import paired_test
 from coder_clip.evaluation.intervals import clear
 from coder_clip.rerank import OneToOne
-from coder_clip_photos import Classifier, web_page
+from coder_clip_photos import Classifier, openings, web_page
 from coder_clip_photos.classifier import StageTwo
+from coder_clip_photos.corrected import Labels
 from coder_clip_photos.decisions import PairText
-from coder_clip_photos.explorer import BUILT_IN_LABELS, Explorer, Labels
+from coder_clip_photos.encoding import IN_FLIGHT, InFlight, pixels_to_decode
+from coder_clip_photos.explorer import Explorer
 from coder_clip_photos.find import MostAlike, TwoPhotos, grouped
 from coder_clip_photos.listing import as_csv
+from coder_clip_photos.openings import BUILT_IN_LABELS
 from coder_clip_photos.study import Study
 from coder_clip_photos.texts import read_text_set, text_set
 from coder_clip_photos.web_page import make_app, server
@@ -55,7 +58,9 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
 
 @pytest.fixture
 def explorer(study: Study, tmp_path: Path) -> Explorer:
-    return Explorer(study, "my photos", lambda i: Image.new("RGB", (500, 300), (i, 0, 0)), tmp_path)
+    return Explorer(
+        study, "my photos", lambda i, least: Image.new("RGB", (500, 300), (i, 0, 0)), tmp_path
+    )
 
 
 @pytest.fixture
@@ -71,6 +76,9 @@ ADDRESSES = (
     "why/0",
     "alike",
     "photos.csv",
+    "labels.csv",
+    "next",
+    "like/0",
     "photo/0",
     "thumbnail/0",
 )
@@ -91,10 +99,14 @@ def test_only_who_has_the_token_and_asks_this_machine_gets_an_answer(
 
 def test_writing_needs_the_token_too(client: Any, explorer: Explorer) -> None:
     posts = {
-        "texts": [],
+        "edit/texts": {"classes": [], "version": 0},
+        "edit/label": {"photos": [0], "to": "cat", "version": 0},
+        "edit/undo": {"version": 0},
+        "labels": {},
+        "make-run": {"name": "x", "how": "link"},
         "save": {"name": "x.json"},
         "classify": {},
-        "correct/0": {"to": "cat"},
+        "edit/correct": {"photo": 0, "to": "cat", "version": 0},
         "like": {"plus": "a"},
     }
     for address, body in posts.items():
@@ -107,7 +119,7 @@ def test_the_page_may_ask_nobody_else(client: Any) -> None:
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
     assert "http" not in policy
-    for name in ("", "page.js", "page.css"):
+    for name in ("", *(path.name for path in web_page.PAGE_FILES.iterdir())):
         assert "http" not in client.get(f"/{TOKEN}/{name}").text
 
 
@@ -164,23 +176,35 @@ def test_a_dropped_file_that_is_too_large_is_told_in_words(
     assert "too large: at most 1 MB" in answer.json["error"]
 
 
-def test_one_photo_is_decoded_at_a_time(study: Study, tmp_path: Path) -> None:
-    """A gallery of large photos took gigabytes: the browser asks for six at once."""
-    now, most = 0, 0
+def test_large_photos_wait_for_each_other_and_thumbnails_are_decoded_small(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A gallery of large photos took gigabytes, and one lock for all made small ones slow."""
+    large, small = tmp_path / "large.png", tmp_path / "small.jpg"
+    Image.new("RGB", (700, 600)).save(large)
+    Image.new("RGB", (4000, 3000)).save(small)
+    assert pixels_to_decode(large, 240) == 700 * 600
+    assert pixels_to_decode(small, 240) == 500 * 375, "an eighth of its size"
+    assert pixels_to_decode(tmp_path / "gone.png", 240) == IN_FLIGHT
+    monkeypatch.setattr(openings, "_DECODING", InFlight(700 * 600))
+    now, most = 0, {True: 0, False: 0}
+    read = openings.read_image
 
-    def image(i: int) -> Image.Image:
-        nonlocal now, most
+    def noted(path: Path, least: int) -> Image.Image:
+        nonlocal now
         now += 1
-        most = max(most, now)
+        most[path == large] = max(most[path == large], now)
         time.sleep(0.05)
+        found = read(path, least=least)
         now -= 1
-        return Image.new("RGB", (50, 30))
+        return found
 
-    app = make_app(Explorer(study, "my photos", image, tmp_path), TOKEN, {HOST})
-    with ThreadPoolExecutor(6) as pool:
-        asked = [pool.submit(app.test_client().get, f"/{TOKEN}/thumbnail/{i}") for i in range(6)]
-    assert {a.result().status_code for a in asked} == {200}
-    assert most == 1
+    monkeypatch.setattr(openings, "read_image", noted)
+    for path, expected in ((large, 1), (small, 2)):
+        with ThreadPoolExecutor(4) as pool:
+            shown = list(pool.map(lambda _: openings.small_picture(path, 240), range(4)))  # noqa: B023
+        assert {max(image.size) for image in shown} == {480}
+        assert most[path == large] == expected
 
 
 def test_photos_are_shown_small(client: Any) -> None:
@@ -194,6 +218,12 @@ def test_photos_are_shown_small(client: Any) -> None:
 # ---- texts
 
 
+def send(client: Any, name: str, **body: Any) -> Any:
+    """An edit of the work as it is now."""
+    version = client.get(f"/{TOKEN}/state").json["version"]
+    return client.post(f"/{TOKEN}/edit/{name}", json={"version": version, **body})
+
+
 def edited(state: dict[str, Any], **changes: list[str]) -> list[dict[str, Any]]:
     return [{**t, "attribute": changes.get(t["name"], t["attribute"])} for t in state["texts"]]
 
@@ -202,7 +232,7 @@ def test_an_edit_says_what_it_changes(client: Any, study: Study) -> None:
     before = client.get(f"/{TOKEN}/state").json
     assert before["changed"] == 0
     assert before["accuracy"] == study.start.accuracy
-    after = client.post(f"/{TOKEN}/texts", json=edited(before, cat=["a beak", "two wings"])).json
+    after = send(client, "texts", classes=edited(before, cat=["a beak", "two wings"])).json
     again = study.standing(
         study.start.texts.model_copy(
             update={
@@ -220,9 +250,12 @@ def test_an_edit_says_what_it_changes(client: Any, study: Study) -> None:
     assert after["changed"] == int((again.prediction != study.start.prediction).sum()) > 0
     assert sum(p["changed"] for p in after["photos"]) == after["changed"]
     assert [p["right"] for p in after["photos"]] == again.correct.tolist()
-    back = client.post(f"/{TOKEN}/texts", json=before["texts"]).json
-    del before["largest"]  # of the page, not of an edit
-    assert back == before | {"tried": 1}
+    back = send(client, "texts", classes=before["texts"]).json
+    of_history = {"largest", "version", "undo", "edits", "tried"}
+    assert {k: v for k, v in back.items() if k not in of_history} == {
+        k: v for k, v in before.items() if k not in of_history
+    }
+    assert (back["tried"], back["version"], back["undo"]) == (1, 2, "texts of cat")
 
 
 def test_an_edit_is_judged_by_how_many_were_tried(client: Any, study: Study) -> None:
@@ -239,7 +272,7 @@ def test_an_edit_is_judged_by_how_many_were_tried(client: Any, study: Study) -> 
         ["whiskers", "soft fur"],
         ["a beak"],
     ]
-    found = [client.post(f"/{TOKEN}/texts", json=edited(before, cat=texts)).json for texts in tries]
+    found = [send(client, "texts", classes=edited(before, cat=texts)).json for texts in tries]
     assert [state["tried"] for state in found] == [1, 2, 2, 3, 3, 3], (
         "spaces make no other text set"
     )
@@ -253,9 +286,7 @@ def test_an_edit_is_judged_by_how_many_were_tried(client: Any, study: Study) -> 
 
 def test_reasons_follow_the_edited_texts(client: Any) -> None:
     state = client.get(f"/{TOKEN}/state").json
-    client.post(
-        f"/{TOKEN}/texts", json=edited(state, cat=["a beak"], dog=["a beak"], egg=["a beak"])
-    )
+    send(client, "texts", classes=edited(state, cat=["a beak"], dog=["a beak"], egg=["a beak"]))
     for i in range(5):
         photo = client.get(f"/{TOKEN}/why/{i}").json
         texts = {r["text"] for r in (*photo["for"], *photo["against"])}
@@ -276,7 +307,7 @@ def test_gallery_and_photo_give_one_margin(client: Any, study: Study) -> None:
     wrong = [p for p in state["photos"] if not p["right"]]
     assert any(state["texts"][seconds[p["id"]]]["name"] != p["truth"] for p in wrong)
     for texts in (state["texts"], edited(state, cat=["a beak", "two wings"])):
-        state = client.post(f"/{TOKEN}/texts", json=texts).json
+        state = send(client, "texts", classes=texts).json
         for p in state["photos"]:
             photo = client.get(f"/{TOKEN}/why/{p['id']}").json
             assert (photo["label"], photo["other"], photo["margin"]) == (
@@ -330,7 +361,7 @@ def test_stage_two_says_which_one_to_one_texts_decide(study: Study, explorer: Ex
 )
 def test_what_is_no_text_set_changes_nothing(client: Any, given: Any) -> None:
     before = client.get(f"/{TOKEN}/state").json
-    answer = client.post(f"/{TOKEN}/texts", json=given)
+    answer = send(client, "texts", classes=given)
     assert answer.status_code == 400
     assert answer.json["error"]
     assert client.get(f"/{TOKEN}/state").json == before
@@ -340,7 +371,7 @@ def test_a_saved_text_set_says_where_it_is_from(
     client: Any, explorer: Explorer, study: Study
 ) -> None:
     state = client.get(f"/{TOKEN}/state").json
-    client.post(f"/{TOKEN}/texts", json=edited(state, dog=["a long  snout", " a wet nose ", ""]))
+    send(client, "texts", classes=edited(state, dog=["a long  snout", " a wet nose ", ""]))
     answer = client.post(f"/{TOKEN}/save", json={"name": "mine.json"})
     assert answer.json == {"path": str(explorer.folder / "mine.json")}
     found = read_text_set(explorer.folder / "mine.json")
@@ -355,7 +386,7 @@ def test_a_saved_text_set_says_where_it_is_from(
     assert note["chosen_on"]["images"] == len(study.names)
     assert note["chosen_on"]["accuracy_after"] == pytest.approx(explorer.now.accuracy["value"])
     assert "synonym" not in found.provenance, "only what was edited"
-    client.post(f"/{TOKEN}/texts", json=edited(state, dog=[]))
+    send(client, "texts", classes=edited(state, dog=[]))
     assert client.post(f"/{TOKEN}/save", json={"name": "mine.json"}).status_code == 200, (
         "its own file"
     )
@@ -414,14 +445,14 @@ def test_a_label_is_corrected_in_a_file_and_nowhere_else(
     assert before["corrects"] == {"file": "config/pets.corrections.csv", "advice": "Add it"}
     assert [p["truth"] for p in before["photos"][:2]] == ["cat", "cat"]
     assert not labels.file.exists()
-    after = client.post(f"/{TOKEN}/correct/1", json={"to": "egg"}).json
-    after = client.post(f"/{TOKEN}/correct/0", json={"to": ""}).json
+    after = send(client, "correct", photo=1, to="egg").json
+    after = send(client, "correct", photo=0, to="").json
     assert labels.file.read_text() == "image,from,to\n0.png,cat,\n1.png,cat,egg\n"
     assert [p["corrected"] for p in after["photos"][:3]] == ["", "egg", None]
     assert after["accuracy"] == before["accuracy"]
     assert [p["truth"] for p in after["photos"]] == [p["truth"] for p in before["photos"]]
     labels.file.write_text(labels.file.read_text() + "2.png,cat,dog\n")  # by hand, meanwhile
-    after = client.post(f"/{TOKEN}/correct/1", json={"to": "cat"}).json
+    after = send(client, "correct", photo=1, to="cat").json
     assert labels.file.read_text() == "image,from,to\n0.png,cat,\n2.png,cat,dog\n", "taken back"
     assert [p["corrected"] for p in after["photos"][:3]] == ["", None, "dog"]
 
@@ -432,17 +463,17 @@ def test_what_is_no_correction_is_refused(client: Any, labels: Labels) -> None:
         ({"to": None}, "'to' is missing"),
         ({}, "'to'"),
     ):
-        answer = client.post(f"/{TOKEN}/correct/0", json=body)
+        answer = send(client, "correct", photo=0, **body)
         assert answer.status_code == 400
         assert said in answer.json["error"]
-    assert client.post(f"/{TOKEN}/correct/60000", json={"to": "cat"}).status_code == 400
+    assert send(client, "correct", photo=60000, to="cat").status_code == 400
     assert not labels.file.exists()
 
 
 def test_labels_of_a_benchmark_are_not_corrected(client: Any, explorer: Explorer) -> None:
     explorer.labels_fixed_because = BUILT_IN_LABELS
     assert client.get(f"/{TOKEN}/state").json["corrects"] is None
-    answer = client.post(f"/{TOKEN}/correct/0", json={"to": "dog"})
+    answer = send(client, "correct", photo=0, to="dog")
     assert answer.status_code == 400
     assert "built-in data set stay as they are" in answer.json["error"]
 
@@ -563,7 +594,8 @@ def test_the_search_goes_on_only_as_far_as_it_is_asked(
     """20,000 photos took two minutes without a sign, and nothing stopped it."""
     monkeypatch.setattr("coder_clip_photos.find.ROWS", 10)
     monkeypatch.setattr("coder_clip_photos.explorer.MOMENT", 0)
-    assert client.get(f"/{TOKEN}/alike").json == {"compared": 0, "groups": None, "different": None}
+    nothing = {"compared": 0, "groups": None, "different": None, "copies": None}
+    assert client.get(f"/{TOKEN}/alike").json == nothing
     ticks = iter(range(10**6))
     monkeypatch.setattr("coder_clip_photos.explorer.MOMENT", 1.5)
     monkeypatch.setattr("coder_clip_photos.explorer.time.monotonic", lambda: next(ticks))
@@ -596,9 +628,9 @@ def test_the_table_is_that_of_classify(client: Any, study: Study) -> None:
 def test_the_table_follows_texts_and_labels(client: Any, labels: Labels) -> None:
     """Who corrects labels on the page and opens the old table works with the wrong ones."""
     state = client.get(f"/{TOKEN}/state").json
-    client.post(f"/{TOKEN}/correct/0", json={"to": ""})
-    client.post(f"/{TOKEN}/correct/1", json={"to": "egg"})
-    state = client.post(f"/{TOKEN}/texts", json=edited(state, cat=["a beak", "two wings"])).json
+    send(client, "correct", photo=0, to="")
+    send(client, "correct", photo=1, to="egg")
+    state = send(client, "texts", classes=edited(state, cat=["a beak", "two wings"])).json
     assert state["changed"] > 0
     found = rows_of(client)
     assert [row["class"] for row in found] == [p["label"] for p in state["photos"]]
@@ -644,7 +676,7 @@ def unlabelled(study: Study, tmp_path: Path) -> Any:
     made = Explorer(
         Study(c, study.features, study.names, None),
         "p",
-        lambda i: Image.new("RGB", (9, 9)),
+        lambda i, least: Image.new("RGB", (9, 9)),
         tmp_path,
     )
     return make_app(made, TOKEN, {HOST}).test_client()
@@ -654,7 +686,7 @@ def test_without_labels_there_is_no_accuracy(unlabelled: Any) -> None:
     state = unlabelled.get(f"/{TOKEN}/state").json
     assert state["accuracy"] is state["difference"] is None
     assert {p["right"] for p in state["photos"]} == {p["truth"] for p in state["photos"]} == {None}
-    after = unlabelled.post(f"/{TOKEN}/texts", json=edited(state, cat=["a beak", "two wings"])).json
+    after = send(unlabelled, "texts", classes=edited(state, cat=["a beak", "two wings"])).json
     assert after["changed"] > 0
     assert unlabelled.post(f"/{TOKEN}/save", json={"name": "mine.json"}).status_code == 200
 
@@ -668,10 +700,10 @@ def test_a_difference_in_bursts_is_over_bursts(study: Study, tmp_path: Path) -> 
     grouped = Study(c, study.features, study.names, study.labels, groups)
     found = []
     for of in (study, grouped):
-        made = Explorer(of, "p", lambda i: Image.new("RGB", (9, 9)), tmp_path)
+        made = Explorer(of, "p", lambda i, least: Image.new("RGB", (9, 9)), tmp_path)
         client = make_app(made, TOKEN, {HOST}).test_client()
         state = client.get(f"/{TOKEN}/state").json
         body = edited(state, cat=["a beak", "two wings"])
-        found.append(client.post(f"/{TOKEN}/texts", json=body).json["difference"]["difference"])
+        found.append(send(client, "texts", classes=body).json["difference"]["difference"])
     assert found[0]["value"] == found[1]["value"] != 0
     assert found[0]["low"] != found[1]["low"]

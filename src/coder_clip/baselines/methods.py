@@ -44,12 +44,12 @@ class Method:
     views: int = 0
 
 
+CLIP_ENSEMBLE = "clip_ensemble"  # what few-shot methods are compared with at zero shots
+
 # In the order of the paper: baselines, stage one, stage two.
 ZERO_SHOT = {
     "clip": Method("CLIP", "the class name in one sentence", ("grey", "--", "s")),
-    "clip_ensemble": Method(
-        "CLIP, prompt ensemble", "the class name in several sentences, averaged"
-    ),
+    CLIP_ENSEMBLE: Method("CLIP, prompt ensemble", "the class name in several sentences, averaged"),
     "clip_templates": Method(
         "CLIP, 80 templates",
         "the class name in the 80 sentences that open_clip ships for ImageNet, averaged",

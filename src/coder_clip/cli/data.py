@@ -11,13 +11,13 @@ import typer
 from ..datasets import PUBLISHED, WITH_ENTRY, nearest_dataset
 from ..errors import UserError
 from ..pipeline.config import load_config
-from .options import App, Group
+from .options import App, CommandGroup
 
 if TYPE_CHECKING:
     from ..datasets.availability import Findings
 
 app = App(
-    cls=Group,
+    cls=CommandGroup,
     help="Check and download published data sets (docs/data.md).",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},

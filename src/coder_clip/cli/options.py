@@ -38,7 +38,7 @@ class _Command(_PlainOptions, TyperCommand):
     pass
 
 
-class Group(_PlainOptions, TyperGroup):
+class CommandGroup(_PlainOptions, TyperGroup):
     pass
 
 
@@ -51,7 +51,7 @@ class App(typer.Typer):
         return super().command(name, cls=_Command, **options)
 
 
-class _InOrder(Group):
+class _InOrder(CommandGroup):
     """A group that lists the phases in the order of workflow/phases.yaml."""
 
     def list_commands(self, context: Any) -> list[str]:
@@ -78,7 +78,6 @@ app = App(
     "it reads the artefacts of the phases before it below the results folder of the configuration, "
     "and writes its own. Without --dataset or --model it runs for all in the configuration.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -43,10 +43,12 @@ DTYPES = {
 
 @dataclass(frozen=True)
 class TextEncoding:
-    """Encoded texts. features: (M, d) float32 unit rows in the order given. n_unique: number of
-    different texts.
+    """Encoded texts.
+
+    features: (M, d) float32 unit rows in the order given. n_unique: number of different texts.
     over_length: positions of texts that did not fit the context and were truncated by the
-    tokenizer."""
+    tokenizer.
+    """
 
     features: Tensor
     n_unique: int
@@ -98,8 +100,9 @@ class Encoder:
         return self.towers.projections()
 
     def encode_images(self, batch: Tensor) -> Tensor:
-        """Encode images: (B, 3, H, W) -> (B, d) float32 (float64 with fp64), on the CPU, raw (not
-        unit).
+        """Encode images: (B, 3, H, W) -> (B, d) float32, raw (not unit), on the CPU.
+
+        float64 with fp64.
 
         batch: float32 from ``preprocess``, or uint8 from ``preprocess.pixels`` (normalised on the
         device). UserError if the device's memory is too small for the batch.
@@ -107,8 +110,9 @@ class Encoder:
         return self.forward_images(batch).cpu()
 
     def forward_images(self, batch: Tensor) -> Tensor:
-        """Encode images as :meth:`encode_images`, but leave the features on the device and do not
-        wait for the device.
+        """Encode images as :meth:`encode_images`, but leave the features on the device.
+
+        Does not wait for the device.
         """
         if len(batch) == 0:
             return torch.zeros(0, self.dim, dtype=self._made)
@@ -129,8 +133,9 @@ class Encoder:
         return torch.float64 if self.precision == "fp64" else torch.float32
 
     def encode_texts(self, texts: Sequence[str], batch_size: int | None = None) -> Tensor:
-        """Encode M texts -> (M, d) float32 on the CPU, unit rows in the order given; see
-        encode_texts_report.
+        """Encode M texts -> (M, d) float32 on the CPU, unit rows in the order given.
+
+        See encode_texts_report.
 
         Warns if texts are over the context length.
         """
@@ -182,8 +187,9 @@ class Encoder:
         return self.towers.tokenize(texts, self.context_length)
 
     def _encode_new(self, texts: list[str], tokens: Tensor, batch_size: int) -> Tensor:
-        """Encode M different texts, whose token ids are (M, L) -> (M, d) float32, unit. UserError
-        if a feature is not finite.
+        """Encode M different texts, whose token ids are (M, L) -> (M, d) float32, unit.
+
+        UserError if a feature is not finite.
         """
         lengths = self.towers.needed_lengths(tokens)
         features = torch.empty(len(texts), self.dim, dtype=self._made)
@@ -275,8 +281,9 @@ def load_encoder(spec: EncoderSpec, offline: bool | None = None) -> Encoder:
 
 
 def batches_by_length(lengths: Tensor, token_budget: int) -> Iterator[list[int]]:
-    """Batches of positions of texts, shortest text first. lengths: (M,) of the texts. token_budget:
-    most tokens of a batch, padding included.
+    """Batches of positions of texts, shortest text first.
+
+    lengths: (M,) of the texts. token_budget: most tokens of a batch, padding included.
     """
     rows: list[int] = []
     for i in torch.argsort(lengths, stable=True).tolist():

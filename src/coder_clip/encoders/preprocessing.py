@@ -1,5 +1,6 @@
-"""Preprocess images: an encoder's evaluation transform, and the augmented views of the few-shot
-cache.
+"""Preprocess images.
+
+An encoder's evaluation transform, and the augmented views of the few-shot cache.
 """
 
 from __future__ import annotations

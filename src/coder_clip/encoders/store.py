@@ -308,7 +308,7 @@ def encoder_key(of: Mapping[str, Any], kind: str, device: str = "") -> str:
     """
     family = families.of(of["model"])
     versions = {name: version(name) for name in (*LIBRARIES, *family.libraries)}
-    code = _same_code(_CODE[family.name, kind])
+    code = _marked_where_edited(_CODE[family.name, kind])
     return json.dumps({**of, **versions, "code": code, "computed_on": device}, sort_keys=True)
 
 
@@ -331,7 +331,7 @@ def drawing_key(dataset: Any) -> str:
         path = f"{PACKAGE.parent.name}/{cls.__module__.replace('.', '/')}.py"
         roots += [(path, cls.__qualname__), (path, f"{cls.__qualname__}.image()")]
     code = Code(PACKAGE.parent, PACKAGE.name).closure(roots, static=True)
-    return json.dumps({**versions, "code": _same_code(code)}, sort_keys=True)
+    return json.dumps({**versions, "code": _marked_where_edited(code)}, sort_keys=True)
 
 
 def makers(family: families.Family, kind: str) -> list[tuple[str, str]]:
@@ -352,10 +352,10 @@ _CODE = {
 }
 
 
-def _same_code(code: Found) -> Found:
-    """The code, with a mark for each module that this job executes in another version.
+def _marked_where_edited(code: Found) -> Found:
+    """The hashes of code, with a mark for each module that was edited after its import.
 
-    It was edited between its import and the look at it.
+    The job executes what it imported, so the hash of the edited file would stand for other code.
     """
     edited: Found = {}
     for path in sorted(code.keys() & evidence.sources.keys()):

@@ -44,7 +44,7 @@ class File(Strict):
     checksum: Checksum | None = None
 
 
-class Table(File):
+class FeatureTable(File):
     """An array of text features (M, d), .npy or .pt, with a name for each row."""
 
     names: File | str | None = Field(
@@ -68,7 +68,7 @@ class Tables(Strict):
     """The list."""
 
     sources: dict[str, TableSource] = {}
-    tables: Annotated[list[Table], Field(min_length=1)]
+    tables: Annotated[list[FeatureTable], Field(min_length=1)]
 
     @property
     def files(self) -> list[File]:

@@ -23,15 +23,18 @@ from torch import Tensor
 from ..datasets.entry import entry
 from ..datasets.features import checked_features, load_tensor, plain
 from ..datasets.fetch import checksum_like, fetch
+from ..datasets.published import data_root
 from ..errors import UserError, one_line
-from .table_list import OF_CLASS, File, Table, listed, read_list
+from .table_list import OF_CLASS, FeatureTable, File, listed, read_list
 
 FOLDER = "clip_features/texts"  # below the folder of published data
 
 
 class Text(NamedTuple):
-    """A text with its feature (d,), unit. owner: its class; −1 for one of the vocabulary. name: of
-    a thing of the vocabulary, None where its table has no names.
+    """A text with its feature (d,), unit.
+
+    owner: its class; −1 for one of the vocabulary. name: of a thing of the vocabulary, None where
+    its table has no names.
     """
 
     text: str
@@ -47,18 +50,15 @@ class TextTables:
     def __init__(self, model: str, root: Path | None) -> None:
         """Find the list and its folder of files.
 
-        model: name as in `listed`. root: the folder of published data, with the files of a
-        published list; the files of your own list are beside the list.
+        model: name as in `listed`. root: the folder of published data as the configuration names
+        it (`published.data_root`), with the files of a published list. The files of your own list
+        are beside the list, and no folder of published data is needed.
         """
         file = listed(model)
         self.model, self.list = model, read_list(file)
         self.folder = file.parent
         if self.list.sources:
-            if root is None:
-                raise UserError(
-                    f"model {model}: name the folder of published data (data_root, CODER_CLIP_DATA)"
-                )
-            self.folder = root / FOLDER
+            self.folder = data_root(root) / FOLDER
 
     def fetch(self) -> Iterator[str]:
         """Download what is missing, with a line on each source and its licence."""
@@ -125,7 +125,7 @@ class TextTables:
         # the empty tensor gives (0, d) if no table has the names
         return torch.cat([torch.zeros(0, self.dim), *features])
 
-    def _rows(self, table: Table) -> tuple[list[str], Tensor]:
+    def _rows(self, table: FeatureTable) -> tuple[list[str], Tensor]:
         """The names of a table and its features (M, d), unit."""
         path = self._path(table)
         array = _array(path)

@@ -31,8 +31,9 @@ def analogous_names(
     class_texts: Tensor,
     count: int = COUNT,
 ) -> list[list[int]]:
-    """For each class the rows of its nearest names in a vocabulary, nearest first; at most
-    ``count``.
+    """For each class the rows of its nearest names in a vocabulary, nearest first.
+
+    At most ``count``.
 
     names: of the vocabulary, None where a row has no name; features (V, d); classes: C names;
     class_texts (C, d). Never the class itself: left out are names whose words are all in the

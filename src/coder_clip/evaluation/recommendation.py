@@ -37,7 +37,7 @@ from .estimates import (
 from .intervals import clear
 
 NAMES = "clip"  # names alone: what every other method is compared with
-Document = Mapping[str, Any]
+JsonObject = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Recommendation:
 
     method: str | None
     images: int = 0
-    on_test: Document | None = None
+    on_test: JsonObject | None = None
 
     @property
     def reason(self) -> str:
@@ -143,7 +143,7 @@ def entry(
 CANDIDATES = candidates(ZERO_SHOT)
 
 
-def recommend(methods: Sequence[Document], among: Sequence[str] = CANDIDATES) -> str | None:
+def recommend(methods: Sequence[JsonObject], among: Sequence[str] = CANDIDATES) -> str | None:
     """The most accurate of the candidates that are clearly better than names alone.
 
     Of equals the first.
@@ -165,7 +165,7 @@ def recommend(methods: Sequence[Document], among: Sequence[str] = CANDIDATES) ->
 
 
 def of_run(
-    zero_shot: Document, rerank: Document, among: Sequence[str] = CANDIDATES
+    zero_shot: JsonObject, rerank: JsonObject, among: Sequence[str] = CANDIDATES
 ) -> Recommendation:
     """The recommendation of a run for one data set and model.
 
@@ -262,10 +262,10 @@ class Rival:
 
 
 def rivals(
-    zero_shot: Document,
-    rerank: Document,
+    zero_shot: JsonObject,
+    rerank: JsonObject,
     rows: pd.DataFrame | None,
-    few_shot: tuple[Document, pd.DataFrame | None] | None,
+    few_shot: tuple[JsonObject, pd.DataFrame | None] | None,
 ) -> list[Rival]:
     """The methods to name beside the recommendation: at most one zero-shot and one few-shot method.
 
@@ -302,7 +302,7 @@ def rivals(
 
 def _few_shot_rival(
     base: pd.DataFrame | None,
-    document: Document,
+    document: JsonObject,
     rows: pd.DataFrame | None,
     groups: NDArray[Any] | None,
 ) -> Rival | None:

@@ -1,5 +1,6 @@
-"""Phase adapter: the training-free few-shot methods on the same features and shots (paper, section
-3.5).
+"""Phase adapter: the training-free few-shot methods (paper, section 3.5).
+
+All get the same features and shots.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from tqdm import tqdm
 from ..baselines.few_shot import FewShotInputs, Fitted, OfTexts
 from ..baselines.few_shot import method as method_of
 from ..baselines.grid_search import Point
+from ..baselines.methods import CLIP_ENSEMBLE
 from ..baselines.zero_shot import clip_scores
 from ..errors import UserError
 from ..evaluation.estimates import estimate, over_seeds, paired_test_over_seeds
@@ -40,7 +42,6 @@ from .shots import different, drawn, shot_rows
 if TYPE_CHECKING:
     from ..pipeline.config import Config
 
-ZERO_SHOT = "clip_ensemble"
 # the method whose flaws are measured, and that all other methods are compared with
 CODER_ADAPTER = "coder_adapter"
 
@@ -119,7 +120,7 @@ def run(config: Config, model: str, dataset: str, shots: int) -> None:
 
         for setting in config.settings:
             if texts.of_classes:
-                runs[ZERO_SHOT, setting, seed] = clip_run
+                runs[CLIP_ENSEMBLE, setting, seed] = clip_run
             for method in methods:
                 runs[method, setting, seed] = run_of(method, SETTINGS[setting])
         # flaws are measured against clean, even if the run does not report clean
@@ -166,8 +167,9 @@ def few_shot_inputs(
     texts: Texts,
     weights: Tensor,
 ) -> FewShotInputs:
-    """The inputs of a method: a seed's shots (rows of the pool), CLIP's weights (C, d), texts of a
-    setting.
+    """The inputs of a method.
+
+    A seed's shots (rows of the pool), CLIP's weights (C, d), texts of a setting.
     """
     return FewShotInputs(
         dataset=config.published_name(dataset),
@@ -218,16 +220,17 @@ class ScoredSplit:
     clip: Tensor
 
     def without(self, ids: set[str]) -> ScoredSplit:
-        """The split without some images: shots that were drawn from it. UserError if none is
-        left.
+        """The split without some images: shots that were drawn from it.
+
+        UserError if none is left.
         """
         kept = torch.tensor([image not in ids for image in self.images.ids])
         if kept.all():
             return self
         if not kept.any():
             raise UserError(
-                f"data set '{self.images.meta['dataset']}': all "
-                "validation images are shots; draw fewer"
+                f"data set '{self.images.meta['dataset']}': all validation images are shots; draw "
+                "fewer"
             )
         whole = self.images
         rest = [image for image in whole.ids if image not in ids]
@@ -265,8 +268,9 @@ def _chosen(
     on_val: ScoredSplit,
     on_test: ScoredSplit,
 ) -> SeedRun:
-    """The run that a setting reports: with hyper-parameters searched on validation images, or, as
-    published, chosen on the test split.
+    """The run that a setting reports.
+
+    With hyper-parameters searched on validation images, or, as published, chosen on the test split.
     """
     points = {"searched": m.searched}
     # the published choice is the better of two test accuracies: initial and searched
@@ -282,8 +286,9 @@ def _chosen(
 def _run(
     m: FittedMethod, point: Point, selected: str, on_val: ScoredSplit, on_test: ScoredSplit
 ) -> SeedRun:
-    """Evaluate a fitted method at a point, once: settings often share a point. selected: how the
-    point was chosen.
+    """Evaluate a fitted method at a point, once: settings often share a point.
+
+    selected: how the point was chosen.
     """
     if point not in m.runs:
         val, test = (m.model.logits(s.images.features, s.clip, point) for s in (on_val, on_test))
@@ -294,8 +299,9 @@ def _run(
 
 
 def _flaws() -> dict[str, Setting]:
-    """Flaw -> clean setting with this flaw, for flaws in the CODER-Adapter's texts or in the choice
-    of α and β.
+    """Flaw -> clean setting with this flaw, for flaws that concern the CODER-Adapter.
+
+    They are in its texts or in the choice of α and β.
     """
     clean = SETTINGS["clean"]
     return {
@@ -316,8 +322,9 @@ def _correct(
 def _effects(
     seeds: list[int], flawed: dict[tuple[str, int], SeedRun], test: SplitFeatures
 ) -> list[dict[str, Any]]:
-    """The effect of each flaw alone on the CODER-Adapter: ``clean`` with the flaw against
-    ``clean``, over seeds.
+    """The effect of each flaw alone on the CODER-Adapter.
+
+    ``clean`` with the flaw against ``clean``, over seeds.
     """
     keys = dict.fromkeys(key for key, _ in flawed)
     correct = {key: _correct(seeds, flawed, test, key) for key in keys}
@@ -337,8 +344,9 @@ def _effects(
 
 
 def _skipped_shots(config: Config, pool: SplitFeatures, shots: int) -> dict[str, int]:
-    """``drawn``: number of different images that all seeds draw as shots; ``shots``: how many of
-    these images could not be read.
+    """``drawn``: number of different images that all seeds draw as shots.
+
+    ``shots``: how many of these images could not be read.
     """
     images = {image for seed in config.adapter.seeds for image in drawn(pool, shots, seed)}
     unread = images - set(pool.ids)
@@ -378,8 +386,10 @@ def _document(
 def _summary(
     seeds: list[int], runs: dict[tuple[str, str, int], SeedRun], test: SplitFeatures
 ) -> list[dict[str, Any]]:
-    """One entry per method and setting: accuracy with its deviation over seeds, and the paired test
-    of the CODER-Adapter against the method.
+    """One entry per method and setting.
+
+    Accuracy with its deviation over seeds, and the paired test of the CODER-Adapter against the
+    method.
     """
     pairs = dict.fromkeys((method, setting) for method, setting, _ in runs)
     correct = {pair: _correct(seeds, runs, test, *pair) for pair in pairs}

@@ -307,8 +307,9 @@ def _ablations(config: Config, test: SplitFeatures, texts: Texts) -> dict[str, A
 
 
 def _analogous(stage_one: StageOne, classes: list[str], texts: Texts) -> dict[str, Any]:
-    """Stage one with the nearest names of a vocabulary as analogous classes; empty without a
-    vocabulary, or without a name that is near.
+    """Stage one with the nearest names of a vocabulary as analogous classes.
+
+    Empty without a vocabulary, or without a name that is near.
     """
     vocabulary = texts.vocabulary
     if vocabulary is None:

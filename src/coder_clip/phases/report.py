@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import yaml
 
 from ..datasets import BUILTIN, DRAWN
+from ..encoders import families
 from ..foundation.artifacts import Paths, present, write_json
 from ..foundation.reads import deciding
 from ..reporting import page
@@ -86,15 +87,17 @@ def _next(config: Config) -> str:
     """The command that most people want after this run, and what it does."""
     if config.datasets.keys() <= DRAWN.keys():
         return "make first  (first real numbers: three published data sets, about an hour)"
+    # a model whose texts are features encodes no edited text, so it has no page of `explore`
+    encoders = [name for name, m in config.models.items() if families.encodes(m.model)]
     # for the first own data set with validation images, the page of its errors
     for name in config.datasets:
-        if name in BUILTIN or not config.has_val(name):
+        if name in BUILTIN or not config.has_val(name) or not encoders:
             continue
         which = ""
         if len(config.datasets) > 1:
             which = f" --dataset {name}"
         if len(config.models) > 1:
-            which += f" --model {next(iter(config.models))}"
+            which += f" --model {encoders[0]}"
         return (
             f"coder-clip explore {config.results}{which}  (the errors with their reasons; texts to "
             "improve)"

@@ -188,7 +188,7 @@ class RerankInputs:
 
 
 @dataclass(frozen=True)
-class StageTwo:
+class SettingResult:
     """Stage two in one setting.
 
     scores: (N, C) of stage one; both: predictions of both stages; eligible: (N,) bool, images that
@@ -211,7 +211,7 @@ class StageTwo:
         return torch.where(self.reranked, self.both.stage_two, self.both.stage_one)
 
 
-def stage_two(inputs: RerankInputs, s: Setting) -> StageTwo:
+def stage_two(inputs: RerankInputs, s: Setting) -> SettingResult:
     """The rerank of the test split in a setting."""
     stages, thresholds = inputs.stages(s), inputs.config.rerank.thresholds
     threshold = inputs.config.threshold(inputs.dataset)
@@ -226,7 +226,7 @@ def stage_two(inputs: RerankInputs, s: Setting) -> StageTwo:
     # as published: an image whose label is not among the top five is not counted
     if s.gate_reads_labels:
         eligible &= (stages.test.classes == inputs.test.labels[:, None]).any(dim=1)
-    return StageTwo(stages.scores, stages.test, threshold, eligible)
+    return SettingResult(stages.scores, stages.test, threshold, eligible)
 
 
 def _on_validation(inputs: RerankInputs) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image, UnidentifiedImageError
 
-from ..baselines.methods import METHODS
+from ..baselines.methods import CLIP_ENSEMBLE, METHODS
 from ..datasets import about, is_part
 from ..datasets.corrections import said as corrections_said
 from ..datasets.twins import said as twins_said
@@ -183,7 +183,7 @@ def metrics(results: Results) -> dict[str, dict[str, dict[str, float]]]:
         }
     for s in results.few_shot_rows("summary"):
         # the prompt ensemble has no shots
-        if s["method"] != "clip_ensemble":
+        if s["method"] != CLIP_ENSEMBLE:
             numbers = accuracies[s["dataset"]][s["model"]]
             numbers[f"{s['method']}_{s['shots']}_shots"] = s["accuracy"]["mean"]
     return accuracies

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from ..pipeline.config import Config
 
 MAIN_SETTING = "clean"  # nothing chosen on test data; what the main tables and figures show
-Document = dict[str, Any]
+JsonObject = dict[str, Any]
 # stands for the documents of zero_shot and rerank of a data set without texts of its classes
-NO_TEXTS: Document = {
+NO_TEXTS: JsonObject = {
     "methods": [],
     "validation": None,
     "left_out": 0,
@@ -52,7 +52,7 @@ class ResultFile:
     command: str
 
 
-def in_order(entries: Iterable[Document]) -> list[Document]:
+def in_order(entries: Iterable[JsonObject]) -> list[JsonObject]:
     """Sort entries by method, then by setting, in the order of METHODS and SETTINGS.
 
     Unknown methods come last.
@@ -129,7 +129,7 @@ class Results:
 
     # ---- documents and rows, one method for each phase
 
-    def zero_shot(self, dataset: str, model: str) -> Document:
+    def zero_shot(self, dataset: str, model: str) -> JsonObject:
         if dataset not in self.with_texts:
             evaluation = self.evaluation(dataset, model)
             return {
@@ -138,15 +138,15 @@ class Results:
             }
         return self._beside(self.paths.zero_shot(model, dataset))
 
-    def rerank(self, dataset: str, model: str) -> Document:
+    def rerank(self, dataset: str, model: str) -> JsonObject:
         if dataset not in self.with_texts:
             return NO_TEXTS
         return self._beside(self.paths.rerank(model, dataset))
 
-    def adapter(self, dataset: str, model: str, shots: int) -> Document:
+    def adapter(self, dataset: str, model: str, shots: int) -> JsonObject:
         return self._beside(self.paths.adapter(model, dataset, shots))
 
-    def evaluation(self, dataset: str, model: str) -> Document:
+    def evaluation(self, dataset: str, model: str) -> JsonObject:
         return self._beside(self.paths.evaluation(model, dataset))
 
     def zero_shot_rows(self, dataset: str, model: str) -> pd.DataFrame:
@@ -158,28 +158,29 @@ class Results:
             self.paths.evaluation(model, dataset), ("image_id", "label", "features", "x", "y")
         )
 
-    def texts(self, dataset: str) -> Document:
+    def texts(self, dataset: str) -> JsonObject:
         return self._json(self.paths.texts(dataset))
 
-    def one_to_one_texts(self, dataset: str) -> Document:
+    def one_to_one_texts(self, dataset: str) -> JsonObject:
         return self._json(self.paths.one_to_one_texts(dataset))
 
-    def manifest(self, dataset: str) -> Document:
+    def manifest(self, dataset: str) -> JsonObject:
         return self._json(self.paths.manifest(dataset))
 
     def split(self, dataset: str) -> str:
         """The split of a published data set, in words; "own" if there is only one."""
         return str(self.manifest(dataset).get("split", "own"))
 
-    def encoder(self, dataset: str, model: str) -> Document:
-        """The encoder of the image features: its name, weights hash, preprocessing (reads a
-        header only).
+    def encoder(self, dataset: str, model: str) -> JsonObject:
+        """The encoder of the image features: its name, weights hash, preprocessing.
+
+        Reads a header only.
         """
         return dict(
             read_metadata(self.paths.image_features(model, dataset, "test")).get("encoder", {})
         )
 
-    def templates(self, dataset: str) -> Document:
+    def templates(self, dataset: str) -> JsonObject:
         """Kind of text -> its template or templates (reads a header only)."""
         path = self.paths.text_features(self.models[0], dataset)
         return dict(read_metadata(path).get("templates", {}))
@@ -193,18 +194,18 @@ class Results:
                 skipped[split] = list(read_metadata(path).get("skipped", []))
         return {split: images for split, images in skipped.items() if images}
 
-    def _beside(self, rows: Path) -> Document:
+    def _beside(self, rows: Path) -> JsonObject:
         """The document (.json) of a file of rows."""
-        document: Document = self._json(rows.with_suffix(".json"))
+        document: JsonObject = self._json(rows.with_suffix(".json"))
         return document
 
     # ---- what is in the documents and rows
 
-    def methods(self, dataset: str, model: str) -> list[Document]:
+    def methods(self, dataset: str, model: str) -> list[JsonObject]:
         """Zero-shot and reranked methods of every setting, as the documents hold them."""
         return [*self.zero_shot(dataset, model)["methods"], *self.rerank(dataset, model)["methods"]]
 
-    def main_methods(self, dataset: str, model: str) -> dict[str, Document]:
+    def main_methods(self, dataset: str, model: str) -> dict[str, JsonObject]:
         """Method -> its entry in `main_setting`, or in "any" if settings do not matter to it."""
         settings = ("any", self.main_setting)
         return {m["method"]: m for m in self.methods(dataset, model) if m["setting"] in settings}
@@ -239,7 +240,7 @@ class Results:
         rows = self.rows_of(dataset, model)
         return rows[rows["setting"].isin(("any", self.main_setting))]
 
-    def few_shot_rows(self, part: str) -> list[Document]:
+    def few_shot_rows(self, part: str) -> list[JsonObject]:
         """The entries of few-shot methods, with their data set, model and shots.
 
         part: ``summary`` or ``runs``.
@@ -267,14 +268,14 @@ class Results:
         return self.setting_of(m for place in self for m in self.zero_shot(*place)["methods"])
 
     @staticmethod
-    def setting_of(entries: Iterable[Document]) -> str:
+    def setting_of(entries: Iterable[JsonObject]) -> str:
         """``clean``, or the setting nearest to it that some of the entries have."""
         available = {e["setting"] for e in entries}
         # SETTINGS ends with clean, so the last available one is nearest to clean
         return next((s for s in reversed(SETTINGS) if s in available), MAIN_SETTING)
 
     @staticmethod
-    def rerank_that_looks(document: Document) -> Document | None:
+    def rerank_that_looks(document: JsonObject) -> JsonObject | None:
         """The entry of the rerank that compares classes.
 
         In `main_setting` or the setting nearest to it; None if no setting compares any.

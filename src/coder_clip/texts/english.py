@@ -1,5 +1,6 @@
-"""Words and their forms, for `checks`: what a text says, whatever its spelling, order of words or
-number.
+"""Words and their forms, for `checks`.
+
+They tell what a text says, whatever its spelling, order of words or number.
 
 The words are in templates/english.yaml; a project may have its own, also in another language
 (`use`).

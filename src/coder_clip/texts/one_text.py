@@ -44,14 +44,28 @@ _TWICE = re.compile(r"(?:an? |the )?(?!half and half)(.+?),?(?: and)? (?:an? |th
 _SYMBOLS = "°№©®™×±´"
 _NUMBERS = "½¼¾²³⅓⅔"  # in words; ① and the like number a list
 _FUNCTION_WORDS = {
-    *("of", "the", "a", "an", "and", "in", "on", "with", "or", "for", "at", "to"),
-    *("type", "indoor", "outdoor"),
+    "of",
+    "the",
+    "a",
+    "an",
+    "and",
+    "in",
+    "on",
+    "with",
+    "or",
+    "for",
+    "at",
+    "to",
+    "type",
+    "indoor",
+    "outdoor",
 }
 
 
 def control(text: str) -> str:
-    """Characters that are not text: control, format and direction marks, private, unassigned, lone
-    surrogates.
+    """Characters that are not text.
+
+    Control, format and direction marks, private, unassigned, lone surrogates.
     """
     if text.isascii() and text.isprintable():  # nearly all texts
         return ""
@@ -94,33 +108,51 @@ def fault(
     foreign = scripts(text) - scripts(name + other + photo) - {"LATIN"}
     if foreign:
         return "language", f"in another script ({', '.join(sorted(foreign)).lower()})"
-    found = _form(text, straight, kind) or _names(text, kind, name, names, other)
+    # a clause says what the class is: "which is a small bird"
+    clause = kind == "attribute" and straight.startswith("which ")
+    found = (
+        _form(text, straight, kind)
+        or _names(text, kind, name, names, other)
+        or _wording(text, straight, kind, clause)
+    )
     if found:
         return found
-    e = english()
-    clause = kind == "attribute" and straight.startswith("which ")
+    allowed = f"{name} {other} {photo}"
+    word = english().foreign(text, allowed, KINDS[kind].are_names)
+    if word:
+        return "language", f"'{word}' is not {english().name}"
+    said = straight
+    if clause:
+        said = straight.removeprefix("which ")
+    found = _english_problem(said, kind)
+    if found or kind not in DESCRIPTIONS:
+        return found
+    if not clause:
+        found = _unfit(straight) or _itself(straight, name, names)
+    return found or _spelling(straight, allowed, names)
+
+
+def _wording(text: str, straight: str, kind: str, clause: bool) -> tuple[str, str] | None:
+    """(rule, why) of words that do not fit behind "has", or of words before a name; None if none.
+
+    clause: True for an attribute that begins with "which".
+    """
     if kind in DESCRIPTIONS and not clause:
-        misfit = e.wording.search(straight)
+        misfit = english().wording.search(straight)
         if misfit:
             return "wording", f"'{misfit[0].strip()}' in it"
+        return None
+    begins = not clause and english().no_synonym.match(text)
     # a synonym is put where the name is, after "a photo of a"
-    elif (not clause and e.no_synonym.match(text)) or (kind == "synonym" and e.article.match(text)):
+    if begins or (kind == "synonym" and english().article.match(text)):
         return "wording", f"begins with '{text.split()[0]}'"
-    word = e.foreign(text, f"{name} {other} {photo}", KINDS[kind].are_names)
-    if word:
-        return "language", f"'{word}' is not {e.name}"
-    found = _english_problem(straight.removeprefix("which ") if clause else straight, kind)
-    # a clause says what the class is
-    if found is None and kind in DESCRIPTIONS and not clause:
-        found = _unfit(straight) or _itself(straight, name, names)
-    if found is None and kind in DESCRIPTIONS:
-        found = _spelling(straight, f"{name} {other} {photo}", names)
-    return found
+    return None
 
 
 def _unfit(text: str) -> tuple[str, str] | None:
-    """(rule, why) of a description that says how or where something is, and not what it has; None
-    if it does not. The encoder reads it all the same.
+    """(rule, why) of a description that says how or where something is, and not what it has.
+
+    None if it does not. The encoder reads it all the same.
     """
     e = english()
     found = e.unfit.search(text)
@@ -184,8 +216,9 @@ def broken(text: str) -> tuple[str, str] | None:
 
 
 def answer_of(text: str, straight: str, kind: str) -> tuple[str, str] | None:
-    """(rule, why) of words that a model says around its texts, or of a placeholder that nobody
-    replaced; None if there are none. straight: the text with straight apostrophes.
+    """(rule, why) of words around a model's texts, or of a placeholder nobody replaced.
+
+    None if there are none. straight: the text with straight apostrophes.
     """
     e, bare, are_names = english(), plain(text), KINDS[kind].are_names
     if refuses(text):
@@ -205,17 +238,19 @@ def answer_of(text: str, straight: str, kind: str) -> tuple[str, str] | None:
 
 
 def _form(text: str, straight: str, kind: str) -> tuple[str, str] | None:
-    """(rule, why) of a mark, of a wrong length, or of something that is not made of words; None if
-    there is none.
+    """(rule, why) of a mark, of a wrong length, or of something that is not made of words.
+
+    None if there is none.
     """
     are_names = KINDS[kind].are_names
-    longest = MAX_NAME_CHARACTERS if are_names else MAX_CHARACTERS
+    longest, checked = MAX_CHARACTERS, text
+    if are_names:
+        # names may have brackets
+        longest, checked = MAX_NAME_CHARACTERS, text.replace("(", "").replace(")", "")
     if len(text) > longest:
         return "form", f"longer than {longest} characters"
     if not are_names and len(text.split()) > MAX_WORDS:
         return "form", f"longer than {MAX_WORDS} words"
-    # names may have brackets
-    checked = text.replace("(", "").replace(")", "") if are_names else text
     marks = _MARKUP.search(checked)
     if marks:
         return "form", f"'{marks[0].strip()}' in it"
@@ -228,6 +263,11 @@ def _form(text: str, straight: str, kind: str) -> tuple[str, str] | None:
         return "form", "it ends with a mark"
     if are_names:
         return None
+    return _form_of_description(text, straight)
+
+
+def _form_of_description(text: str, straight: str) -> tuple[str, str] | None:
+    """(rule, why) of a description that is not made of words, or is a list; None if it is not."""
     if "_" in text:
         return "form", "'_' in it"
     if _QUOTED.search(straight):
@@ -246,8 +286,8 @@ def _form(text: str, straight: str, kind: str) -> tuple[str, str] | None:
         return "form", f"'{parts[0].strip()}' in it: a number, or more than one phrase"
     if _LIST.fullmatch(text):
         return "form", "a list"
-    odd = _NO_WORD.search(text) if text.isascii() else None
-    if odd:
+    odd = _NO_WORD.search(text)
+    if odd and text.isascii():
         return "form", f"'{odd[0]}' is not a word"
     if len(words) > 2 and text.isupper():
         return "form", "capital letters alone"
@@ -291,8 +331,9 @@ def _is_own(text: str, kind: str, name: str) -> bool:
 
 
 def _analogous_fault(text: str, kind: str, name: str, names: Names) -> tuple[str, str] | None:
-    """(rule, why) of a synonym or an analogous thing that is not the name of a class; None if
-    nothing is wrong.
+    """(rule, why) of a synonym or an analogous thing that is not the name of a class.
+
+    None if nothing is wrong.
     """
     if kind == "synonym":
         return None
@@ -305,8 +346,9 @@ def _analogous_fault(text: str, kind: str, name: str, names: Names) -> tuple[str
 
 
 def _mentions(text: str, name: str) -> bool:
-    """True if a text has the name, in singular or plural: as it is, written as one word, or all of
-    its words in any order.
+    """True if a text has the name, in singular or plural.
+
+    As it is, written as one word, or all of its words in any order.
     """
     wanted, words = stems(spaces(name)), stems(text)
     if not wanted or not any(word.strip() for word in wanted):
@@ -318,8 +360,9 @@ def _mentions(text: str, name: str) -> bool:
 
 
 def _english_problem(text: str, kind: str) -> tuple[str, str] | None:
-    """(rule, why) of English words of a description that a photo cannot show or an encoder cannot
-    read; None if there are none.
+    """(rule, why) of words that a photo cannot show or an encoder cannot read.
+
+    English words of a description; None if there are none.
     """
     e, lower = english(), text.casefold()
     if kind not in DESCRIPTIONS:

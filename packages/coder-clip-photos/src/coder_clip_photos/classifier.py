@@ -43,11 +43,13 @@ Images = Iterable[Picture | Tensor]
 
 @dataclass(frozen=True)
 class Reason:
-    """One text for or against a class. kind: name, attribute, analogous, synonym; one_to_one where
-    stage two decided.
+    """One text for or against a class.
+
+    kind: name, attribute, analogous, synonym; one_to_one where stage two decided.
 
     label: the class that the text describes. cosine: with the image. adds: points that the text
-    adds to the winner's lead over the runner-up, in stage two to the lead over all candidates."""
+    adds to the winner's lead over the runner-up, in stage two to the lead over all candidates.
+    """
 
     text: str
     kind: str
@@ -90,12 +92,15 @@ class Photo:
 
 @dataclass(frozen=True)
 class StageTwo:
-    """How scores become classes. pairs: the differences of stage two; None without stage two.
-    pair_texts: the texts of the pairs. threshold, top_k: of stage two.
-    scale: factor that turns scores into probabilities; None without probabilities.
+    """How scores become classes.
+
+    pairs: the differences of stage two; None without stage two. pair_texts: the texts of the pairs.
+    threshold, top_k: of stage two. scale: factor that turns scores into probabilities; None without
+    probabilities.
 
     score: features (N, d) -> scores (N, C), of a method that is not a mean over texts and so has no
-    reasons; None for the mean over texts."""
+    reasons; None for the mean over texts.
+    """
 
     score: Callable[[Tensor], Tensor] | None = None
     pairs: OneToOne | None = None
@@ -106,8 +111,9 @@ class StageTwo:
 
 
 class Classifier:
-    """An encoder and what describes the classes. The encoder is loaded once, when something new is
-    to be encoded.
+    """An encoder and what describes the classes.
+
+    The encoder is loaded once, when something new is to be encoded.
 
     Images are paths, bytes or open files, Pillow images, arrays (H, W, 3) or grey (H, W) of uint8,
     tensors (3, H, W) from ``encoder.encoder.preprocess`` (or uint8 from its ``pixels``), or
@@ -127,8 +133,9 @@ class Classifier:
         cache: bool = True,
         device: str | torch.device | None = None,
     ) -> None:
-        """Describe classes: ``Classifier("ViT-B-32", {"cat": ["long whiskers"], "dog": ["a long
-        snout"]})``.
+        """Describe classes.
+
+        ``Classifier("ViT-B-32", {"cat": ["long whiskers"], "dog": ["a long snout"]})``.
 
         model: a plain name (pretrained: its weights, by default OpenAI's), hf-hub:ORG/NAME or
         a folder.
@@ -138,7 +145,8 @@ class Classifier:
         a GPU if there is one.
 
         UserError for fewer than two classes, unknown models or devices, or files that cannot be
-        read."""
+        read.
+        """
         if not isinstance(model, str | EncoderSpec | PhotoEncoder):
             raise UserError(
                 f"model: {model!r}, where a name of a model, hf-hub:ORG/NAME or a folder is needed"
@@ -195,7 +203,8 @@ class Classifier:
         method: str | None = None,
         device: str | torch.device | None = None,
     ) -> Classifier:
-        """Load a finished run by its results folder or configuration file,
+        """Load a finished run by its results folder or configuration file.
+
         ``Classifier.load("results/photos")``; or a file that :meth:`export` wrote.
 
         model: for a file, where its encoder is now (it must be the same encoder); for a run, which
@@ -227,19 +236,23 @@ class Classifier:
             rows = with_features(batch.float())
         else:
             rows = with_features(self.encoder.pixels(batch))
-        return rows[0] if single else rows
+        if single:
+            return rows[0]
+        return rows
 
     def decide(self, x: Tensor) -> Decisions:
         """Classify features (N, d): classes and scores."""
         s = self.stages
-        scores = self.neighbors.class_scores(x) if s.score is None else s.score(x)
+        score = s.score or self.neighbors.class_scores
+        scores = score(x)
         if s.pairs is None:
             return by_score(scores)
         return by_rerank(x, scores, s.pairs, s.threshold, s.top_k)
 
     def scores(self, images: Picture | Images | Tensor) -> Tensor:
-        """Scores of stage one, 100 × a mean of cosines: ``c.scores("a.jpg")`` -> (C,), of N images
-        -> (N, C).
+        """Scores of stage one, 100 × a mean of cosines.
+
+        ``c.scores("a.jpg")`` -> (C,), of N images -> (N, C).
 
         UserError as in :meth:`features`.
         """
@@ -268,18 +281,22 @@ class Classifier:
         top: int = 5,
         none_below: float | None = None,
     ) -> Photo | list[Photo]:
-        """Classify one image or several: ``c.classify("a.jpg", why=3).label``. The shape of a
-        tensor says if it is one image or several.
+        """Classify one image or several: ``c.classify("a.jpg", why=3).label``.
+
+        The shape of a tensor says if it is one image or several.
 
         why: number of texts for the class, and of texts against the class. top: number of classes.
         none_below: the label is None if the best class has less than this probability, or less than
-        this score if there are no probabilities. UserError as in :meth:`features`."""
+        this score if there are no probabilities. UserError as in :meth:`features`.
+        """
         batch, single = as_batch(images)
         names = [
             str(image if isinstance(image, str | Path) else i) for i, image in enumerate(batch)
         ]
         photos = self.photos(self.features(batch), names, why=why, top=top, none_below=none_below)
-        return photos[0] if single else photos
+        if single:
+            return photos[0]
+        return photos
 
     def photos(
         self,
@@ -306,7 +323,9 @@ class Classifier:
         decided = self.decide(x)
         ahead, scale = margins(decided), self.stages.scale
         probabilities = None if scale is None else torch.softmax(decided.scores * scale, dim=1)
-        reasons = self.reasons(x, decided, why) if why else [([], [])] * len(x)
+        reasons: Sequence[tuple[list[Reason], list[Reason]]] = [([], [])] * len(x)
+        if why:
+            reasons = self.reasons(x, decided, why)
         likeliest = decided.order[:, : max(top, 2)]
         # lists, because reading a tensor number by number takes seconds for many photos
         orders, scores = likeliest.tolist(), decided.scores.gather(1, likeliest).tolist()
@@ -322,7 +341,9 @@ class Classifier:
             probability = None
             if best_probabilities is not None and not reranked:
                 probability = best_probabilities[i]
-            compared = score if best_probabilities is None else probability
+            compared = probability
+            if best_probabilities is None:
+                compared = score
             too_low = none_below is not None and compared is not None and compared < none_below
             photos.append(
                 Photo(
@@ -383,9 +404,10 @@ class Classifier:
     # ---- one file
 
     def export(self, path: str | Path) -> None:
-        """Write everything but the encoder's weights to one file, ``c.export("mine.safetensors")``:
-        encoder id with the hash of its weights, preprocessing, texts, their features, stage two.
-        :meth:`load` reads it.
+        """Write everything but the encoder's weights to one file.
+
+        ``c.export("mine.safetensors")``: encoder id with the hash of its weights, preprocessing,
+        texts, their features, stage two. :meth:`load` reads it.
 
         UserError for another ending, and for a method whose scores are not means over texts.
         """
@@ -463,12 +485,15 @@ def as_batch(images: Any) -> tuple[list[Any] | Tensor, bool]:
     # these can be iterated, but are one image
     single = isinstance(images, str | bytes | bytearray | memoryview | np.ndarray | Tensor)
     single = single or hasattr(images, "read") or not isinstance(images, Iterable)
-    return [images] if single else list(images), single
+    if single:
+        return [images], True
+    return list(images), False
 
 
 def on(spec: EncoderSpec, device: str | torch.device | None) -> EncoderSpec:
-    """The encoder on another device; None: on its own device. UserError for a device that is not
-    there.
+    """The encoder on another device; None: on its own device.
+
+    UserError for a device that is not there.
     """
     if device is None:
         return spec

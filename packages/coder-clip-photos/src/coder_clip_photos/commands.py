@@ -487,7 +487,7 @@ def explore(
     """
     # With class names or texts the paths are photos, without them the path is a finished run. All
     # slow work is done before the address is printed.
-    from . import explorer, files, web_page
+    from . import files, openings, web_page
 
     _quiet_about_large_photos()
     if classes or classes_file or texts:
@@ -497,7 +497,7 @@ def explore(
             )
         classifier = _classifier(classes, classes_file, texts, template, model, pretrained, cache)
         places = files.find(photos)
-        shown, skipped = explorer.explore_photos(classifier, places.files, Path.cwd())
+        shown, skipped = openings.explore_photos(classifier, places.files, Path.cwd(), photos)
         _list_skipped(places, skipped)
     else:
         from .runs import load_run
@@ -512,7 +512,7 @@ def explore(
                 "--classes-file or --texts"
             )
         run = load_run(Path(photos[0]), dataset, model, "coder", cache=cache)
-        shown = explorer.explore_run(run, Path.cwd())
+        shown = openings.explore_run(run, Path.cwd())
     _ = shown.study.encoder.encoder  # loaded now, so that the first edit is as quick as the others
     server, address = web_page.server(shown, port)
     try:

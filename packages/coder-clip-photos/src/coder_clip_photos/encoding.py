@@ -422,6 +422,17 @@ def _n_pixels(file: _File) -> int:
         return IN_FLIGHT
 
 
+def pixels_to_decode(path: str | Path, least: int) -> int:
+    """The pixels that are in memory while a photo is decoded with at least so many per side."""
+    try:
+        with Image.open(path) as image:
+            if image.format == "JPEG":
+                image.draft(None, (least, least))
+            return image.width * image.height
+    except Exception:  # as in _n_pixels
+        return IN_FLIGHT
+
+
 def _pixels(
     preprocess: Callable[[], Preprocess], in_flight: InFlight, file: _File
 ) -> Tensor | UserError:

@@ -1,210 +1,384 @@
-"""The state behind the page of ``coder-clip explore``: photos, reasons, edited texts and corrected
-labels.
-"""
+"""The state behind the page of ``coder-clip explore``: photos, reasons, edited texts, labels."""
 
 from __future__ import annotations
 
-import datetime
 import json
-import os
-import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from threading import Lock
-from typing import TYPE_CHECKING, Any
+from threading import RLock
+from typing import Any
 
 import torch
 from PIL import Image
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
-from coder_clip.baselines.methods import LABELS
-from coder_clip.datasets import load_dataset
-from coder_clip.datasets.corrections import (
-    Correction,
-    default_file,
-    read_corrections,
-    write_corrections,
-)
-from coder_clip.datasets.folder import FolderDataset
 from coder_clip.datasets.images import read_image
 from coder_clip.errors import UserError, nearest
 from coder_clip.evaluation.estimates import PairedTest, paired_test
 from coder_clip.evaluation.intervals import clear
-from coder_clip.foundation.artifacts import write_json
 from coder_clip.texts.kinds import BESIDES_NAME
 from coder_clip.texts.sets import ClassTexts, TextSet
 
+from . import labelling
 from .classifier import Classifier, Reason, StageTwo
+from .corrected import Labels
 from .decisions import Decisions, by_rerank, by_score
+from .duplicates import duplicate_groups
 from .files import NONE
 from .find import MostAlike, grouped, most_like
-from .listing import as_csv
+from .history import Change, History, class_steps
+from .listing import as_csv, photo_count
 from .study import Standing, Study
-
-if TYPE_CHECKING:
-    from .runs import FinishedRun
+from .texts import class_named
 
 WHY = 5  # texts for and against
 TOP = 3  # likeliest classes of each photo in the CSV file, as in classify
-ALIKE = 5000  # pairs of photos that are nearly the same: all pairs of 100 copies
+ALIKE = 5000  # pairs of photos that are most alike: all pairs of 100 copies
 MOMENT = 0.3  # seconds that photos are compared before the page is told how far that is
-LONGEST = 100  # bytes of a file name; file systems take 255, with the ending of a temporary file
-BUILT_IN_LABELS = (
-    "the labels of a built-in data set stay as they are, so that numbers can be compared"
-)
-SOURCE = "edited in coder-clip explore"
-
-
-@dataclass
-class Labels:
-    """The labels of a run's photos, corrected in a file beside the configuration, for the next run.
-
-    file: holds the corrections, once there are any. folder_class: image -> class of its folder.
-    shown: the file, as the page names it. advice: where the configuration has to name the file, ""
-    if it does. corrections: image -> the correction of its label."""
-
-    file: Path
-    folder_class: Mapping[str, str]
-    classes: list[str]
-    shown: str
-    advice: str = ""
-    corrections: dict[str, Correction] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self._read()
-
-    def of(self, image: str, now: str | None) -> str | None:
-        """The class of an image in the next run; "" if it is left out. now: the class in this run,
-        returned for an image whose file is gone.
-        """
-        if image in self.corrections:
-            return self.corrections[image].after
-        return self.folder_class.get(image, now)
-
-    def correct(self, image: str, to: str) -> None:
-        """Save the true class of an image. "" leaves the image out of the next run, and the class
-        of its folder removes an earlier correction.
-
-        UserError for an unknown class, a photo that is gone, or a file that cannot be read or
-        written."""
-        if to and to not in self.classes:
-            raise UserError(f"no class '{to}'{nearest(to, self.classes)}")
-        if image not in self.folder_class:
-            raise UserError(f"'{image}' is not in the folder any more")
-        self._read()  # somebody may have edited the file meanwhile
-        before = self.folder_class[image]
-        self.corrections.pop(image, None)
-        if to != before:
-            self.corrections[image] = Correction(before, to)
-        write_corrections(self.file, self.corrections)
-
-    def _read(self) -> None:
-        self.corrections = read_corrections(self.file) if self.file.exists() else {}
+NEXT = 10  # photos to label next that are proposed at a time
 
 
 @dataclass
 class Explorer:
-    """A study that one person looks at. image: returns the picture at a position, decoded. folder:
-    where text sets are saved.
+    """A study that one person looks at and works on.
+
+    image: returns the picture at a position, decoded, with at least so many pixels per side; None
+    if the photos are features without pictures. folder: where files are saved. history: the work
+    with its edits; by default a new one without a draft. files: of the photos, in
+    their order; None if they have none.
     stage_two: of the run, None without it; the page shows its decision and reasons for a photo that
     it would decide. advice: the run's recommendation, "" without a run. shows: a sentence about the
-    method on the page. labels: where labels are corrected; None if they cannot be corrected, for
-    the reason ``labels_fixed_because``. tried: text sets (as JSON) that were compared with the
-    first one. saved: files that this page has written.
+    method on the page. labels: where labels of a run are corrected; None if they cannot be
+    corrected, for the reason ``labels_fixed_because``. tried: text sets (as JSON) that were
+    compared with the first one. saved: files that this page has written.
+
+    Photos without labels are labelled on the page, and their classes can be changed.
 
     Thread-safe, for a web server: calls run one at a time.
     """
 
     study: Study
     title: str
-    image: Callable[[int], Image.Image]
+    image: Callable[[int, int], Image.Image] | None
     folder: Path
     stage_two: StageTwo | None = None
     advice: str = ""
     shows: str = ""
     labels: Labels | None = None
     labels_fixed_because: str = "the photos have no labels"
+    history: History | None = None
+    files: list[Path] | None = None
     now: Standing = field(init=False)
+    learned: Decisions | None = field(init=False, default=None)
     tried: set[str] = field(default_factory=set)
     saved: set[Path] = field(default_factory=set)
-    _lock: Lock = field(default_factory=Lock)
-    _comparing: Lock = field(default_factory=Lock)
+    lock: RLock = field(default_factory=RLock)
+    _comparing: RLock = field(default_factory=RLock)
 
     def __post_init__(self) -> None:
         self.now = self.study.start
+        self.work = self.history or History(self.study.start.texts.classes)
+        self._position = {name: i for i, name in enumerate(self.study.names)}
+        for classes in self.work.tried():
+            self._note_tried(classes)
+        self._classify()
+
+    @property
+    def may_label(self) -> bool:
+        """True for photos that came without labels."""
+        return self.study.labels is None
+
+    @property
+    def yours(self) -> dict[int, str]:
+        """Photo -> the class that the person gave it, "" for none of these."""
+        labels = self.work.work.labels.items()
+        return {self._position[name]: to for name, to in labels if name in self._position}
 
     def state(self) -> dict[str, Any]:
-        """Everything on the page: accuracy with its interval, what the edits change, every photo,
-        the texts.
+        """Everything on the page.
+
+        Accuracy with its interval, what the edits change, every photo, the texts.
         """
         # The page gets everything again after each edit, and keeps no state of its own. Every photo
         # is compared with the first texts (`start`), so that all edits so far are counted.
-        start, now, labels, test = self.study.start, self.now, self.study.labels, self._test()
-        classes = now.classifier.classes
-        best, other = now.prediction, _against(now.decisions, labels)
-        scores, rows = now.decisions.scores, torch.arange(len(best))
-        margins = (scores[rows, best] - scores[rows, other]).tolist()
-        changed = (best != start.prediction).tolist()
+        with self.lock:
+            start, now, test = self.study.start, self.now, self.test()
+            work = self.work
+            photos = self._photos()
+            corrects = self.labels and {"file": self.labels.shown, "advice": self.labels.advice}
+            return {
+                "title": self.title,
+                "advice": self.advice,
+                "shows": self.shows,
+                "pictures": self.image is not None,
+                "may_label": self.may_label,
+                "version": work.version,
+                "undo": work.undo_what,
+                "redo": work.redo_what,
+                "continued": work.continued,
+                "edits": work.edits,
+                "learned": self.learned is not None,
+                "clone": (self.folder / "Snakefile").is_file(),
+                "corrects": corrects,
+                "labels_fixed_because": self.labels_fixed_because,
+                "images": len(photos),
+                "labelled": self.study.labels is not None,
+                "accuracy": None if self.may_label else now.accuracy,
+                "difference": test,
+                "verdict": None if test is None else clear(test["difference"]),
+                "tried": len(self.tried),
+                "changed": sum(p["changed"] for p in photos),
+                "kinds": list(BESIDES_NAME),
+                "texts": _lists(now.texts),
+                "first_texts": _lists(start.texts),
+                "photos": photos,
+            }
+
+    def _photos(self) -> list[dict[str, Any]]:
+        """What the page shows of each photo."""
+        start, now, labels = self.study.start, self.now, self.study.labels
+        classes, first = now.classifier.classes, start.classifier.classes
+        decided = self.learned or now.decisions
+        best, other = decided.order[:, 0], _against(decided, labels)
+        rows = torch.arange(len(best))
+        margins = (decided.scores[rows, best] - decided.scores[rows, other]).tolist()
+        bests, others = best.tolist(), other.tolist()
+        before = [first[c] for c in start.prediction.tolist()]
+        by_texts = [classes[c] for c in now.prediction.tolist()]
+        truths = [None] * len(bests) if labels is None else [classes[c] for c in labels.tolist()]
+        yours = self.yours
         photos = []
         for i, name in enumerate(self.study.names):
-            truth = None if labels is None else classes[int(labels[i])]
             # the class in the next run; "": the next run leaves the photo out
-            to = truth if self.labels is None else self.labels.of(name, truth)
+            to = truths[i] if self.labels is None else self.labels.of(name, truths[i])
             photos.append(
                 {
                     "id": i,
                     "name": name,
-                    "truth": truth,
-                    "label": classes[int(best[i])],
-                    "other": classes[int(other[i])],
-                    "before": classes[int(start.prediction[i])],
+                    "truth": truths[i],
+                    "yours": yours.get(i),
+                    "label": classes[bests[i]],
+                    "other": classes[others[i]],
+                    "before": before[i],
                     "margin": margins[i],
-                    "right": None if labels is None else bool(best[i] == labels[i]),
-                    "changed": changed[i],
-                    "corrected": None if to == truth else to,
+                    "right": None if labels is None else classes[bests[i]] == truths[i],
+                    "changed": by_texts[i] != before[i],
+                    "corrected": None if to == truths[i] else to,
                 }
             )
-        corrects = self.labels and {"file": self.labels.shown, "advice": self.labels.advice}
-        return {
-            "title": self.title,
-            "advice": self.advice,
-            "shows": self.shows,
-            "corrects": corrects,
-            "labels_fixed_because": self.labels_fixed_because,
-            "images": len(photos),
-            "labelled": labels is not None,
-            "accuracy": None if labels is None else now.accuracy,
-            "difference": test,
-            "verdict": None if test is None else clear(test["difference"]),
-            "tried": len(self.tried),
-            "changed": sum(changed),
-            "kinds": list(BESIDES_NAME),
-            "texts": _lists(now.texts),
-            "first_texts": _lists(start.texts),
-            "photos": photos,
-        }
+        return photos
 
-    def edit(self, given: Any) -> dict[str, Any]:
-        """Classify with these texts: a list with {"name", "attribute", "analogous", "synonym"} per
-        class.
+    # ---- edits
 
-        UserError if these are not texts of the same classes.
+    def edit(self, given: Any, version: int | None = None) -> dict[str, Any]:
+        """Classify with these texts.
+
+        A list with {"name", "attribute", "analogous", "synonym"} per class.
+
+        version: of the work that this is an edit of. UserError if these are not texts of the same
+        classes; Conflict for an old version.
         """
-        with self._lock:
-            self.now = self.study.standing(self._texts(given))
-            lists = _lists(self.now.texts)
-            if lists != _lists(self.study.start.texts):
-                self.tried.add(json.dumps(lists))
-            return self.state()
+        with self.lock:
+            now = self.work.work.classes
+            steps = class_steps(now, self._texts(given))
+            names = [s.after.name for s in steps if s.after is not None]
+            return self._change(Change(what=f"texts of {', '.join(names)}", classes=steps), version)
 
-    def _test(self) -> PairedTest | None:
-        """These texts against the first ones, corrected for all text sets that were tried; None
-        without labels.
+    def label(self, photos: Any, to: Any, version: int | None = None) -> dict[str, Any]:
+        """Give photos (positions) a class; "" for none of these, None for no label.
+
+        A class that is not there is added. UserError for a photo that is not there, or a name that
+        cannot be one; Conflict for an old version.
+        """
+        self._refuse_labels()
+        if not isinstance(photos, list) or not photos or not isinstance(to, str | None):
+            raise UserError(
+                "'photos' and 'to': a list of photos and the name of a class are needed"
+            )
+        with self.lock:
+            before = self.work.work.labels
+            steps = []
+            if to:
+                names = [c.name for c in self.work.work.classes]
+                to = class_named(to, names)
+                if to not in names:
+                    new = (*self.work.work.classes, ClassTexts(name=to))
+                    steps = class_steps(self.work.work.classes, new)
+            of_names = [self.study.names[self._one(p)][0] for p in dict.fromkeys(photos)]
+            pairs = {n: (before.get(n), to) for n in of_names if before.get(n) != to}
+            what = NONE
+            if to != "":
+                what = to or "no label"
+            said = f"{what}, {photo_count(len(pairs))}"
+            return self._change(Change(what=said, labels=pairs, classes=steps), version)
+
+    def label_by_name(self, labels: dict[str, str], what: str) -> dict[str, Any]:
+        """Take labels from elsewhere: photo -> class, "" for none of these; adds new classes."""
+        self._refuse_labels()
+        with self.lock:
+            names = [c.name for c in self.work.work.classes]
+            before = self.work.work.labels
+            pairs = {}
+            for photo, name in labels.items():
+                to = ""
+                if name:
+                    to = class_named(name, names)
+                if to and to not in names:
+                    names.append(to)
+                if before.get(photo) != to:
+                    pairs[photo] = (before.get(photo), to)
+            classes = list(self.work.work.classes)
+            classes += [ClassTexts(name=name) for name in names[len(classes) :]]
+            steps = class_steps(self.work.work.classes, classes)
+            return self._change(Change(what=what, labels=pairs, classes=steps))
+
+    def add_class(self, name: str, version: int | None = None) -> dict[str, Any]:
+        """Add a class. UserError for a name that cannot be one, or is there."""
+        self._refuse_labels()
+        with self.lock:
+            now = self.work.work.classes
+            name = class_named(name, [c.name for c in now], new=True)
+            steps = class_steps(now, (*now, ClassTexts(name=name)))
+            return self._change(Change(what=f"class {name}", classes=steps), version)
+
+    def rename_class(self, old: str, new: str, version: int | None = None) -> dict[str, Any]:
+        """Give a class another name, also in the labels. UserError for a name that is there."""
+        self._refuse_labels()
+        with self.lock:
+            now = self.work.work
+            at = self._class(old)
+            others = [c.name for c in now.classes if c.name != old]
+            new = class_named(new, others, new=True)
+            changed = list(now.classes)
+            changed[at] = now.classes[at].model_copy(update={"name": new})
+            pairs = {photo: (to, new) for photo, to in now.labels.items() if to == old != new}
+            what = f"{old} to {new}"
+            steps = class_steps(now.classes, changed)
+            return self._change(Change(what=what, classes=steps, labels=pairs), version)
+
+    def remove_class(self, name: str, version: int | None = None) -> dict[str, Any]:
+        """Remove a class with its labels. UserError for one of the last two classes."""
+        self._refuse_labels()
+        with self.lock:
+            now = self.work.work
+            at = self._class(name)
+            if len(now.classes) == 2:
+                raise UserError(f"two classes are needed: add another one before '{name}' goes")
+            rest = now.classes[:at] + now.classes[at + 1 :]
+            pairs: dict[str, tuple[str | None, str | None]] = {
+                photo: (to, None) for photo, to in now.labels.items() if to == name
+            }
+            steps = class_steps(now.classes, rest)
+            return self._change(
+                Change(what=f"removal of {name}", classes=steps, labels=pairs), version
+            )
+
+    def correct(self, position: int, to: str, version: int | None = None) -> dict[str, Any]:
+        """Save the true class of a photo for the next run; "" leaves the photo out.
+
+        UserError as in ``Labels.correct``.
+        """
+        name = self.study.names[self._one(position)][0]
+        if self.labels is None:
+            raise UserError(f"no label can be corrected: {self.labels_fixed_because}")
+        with self.lock:
+            self.work.refuse_old(version)
+            before = self.labels.corrected(name)
+            self.labels.correct(name, to)
+            change = Change(what=f"label of {name}", corrections={name: (before, to)})
+            return self._change(change, version)
+
+    def undo(self, version: int | None = None) -> dict[str, Any]:
+        """Take the last edit back. UserError without one."""
+        with self.lock:
+            return self._after(self.work.undo(version))
+
+    def redo(self, version: int | None = None) -> dict[str, Any]:
+        """Make the last undone edit again. UserError without one."""
+        with self.lock:
+            return self._after(self.work.redo(version))
+
+    def start_afresh(self, version: int | None = None) -> dict[str, Any]:
+        """Go back to the first texts and no labels, as one edit that can be undone."""
+        with self.lock:
+            now = self.work.work
+            pairs: dict[str, tuple[str | None, str | None]] = {
+                photo: (to, None) for photo, to in now.labels.items()
+            }
+            steps = class_steps(now.classes, self.study.start.texts.classes)
+            return self._change(Change(what="start afresh", classes=steps, labels=pairs), version)
+
+    def _change(self, change: Change, version: int | None = None) -> dict[str, Any]:
+        self.work.change(change, version)
+        self._classify()
+        return self.state()
+
+    def _after(self, change: Change) -> dict[str, Any]:
+        """The state after an undone or repeated change, whose corrections go to their file, too."""
+        if self.labels is not None:
+            for name, (_, to) in change.corrections.items():
+                self.labels.correct(name, self.labels.folder_class[name] if to is None else to)
+        self._classify()
+        return self.state()
+
+    def _classify(self) -> None:
+        """Classify with the texts and labels of the work."""
+        classes = list(self.work.work.classes)
+        texts = self.study.start.texts.model_copy(update={"classes": classes})
+        self.now = self.study.standing(texts)
+        self._note_tried(classes)
+        number = {c.name: i for i, c in enumerate(classes)}
+        labelled = {i: number[name] for i, name in self.yours.items() if name}
+        self.learned = None
+        if labelling.can_learn([*labelled.values()]):
+            scores = labelling.learned_scores(
+                self.study.features,
+                self.now.decisions.scores,
+                [*labelled],
+                torch.tensor([*labelled.values()]),
+            )
+            self.learned = by_score(scores)
+
+    def _note_tried(self, classes: Sequence[ClassTexts]) -> None:
+        lists = _lists_of(classes)
+        if lists != _lists(self.study.start.texts):
+            self.tried.add(json.dumps(lists))
+
+    def _refuse_labels(self) -> None:
+        if not self.may_label:
+            raise UserError("these photos have labels; a wrong one is corrected with the photo")
+
+    def _class(self, name: str) -> int:
+        """The position of a class. UserError for an unknown name."""
+        names = [c.name for c in self.work.work.classes]
+        if name not in names:
+            raise UserError(f"no class '{name}'{nearest(name, names)}")
+        return names.index(name)
+
+    # ---- looking
+
+    def next_photos(self) -> list[int]:
+        """The photos to label next, by uncertainty and variety (`labelling.next_photos`)."""
+        with self.lock:
+            decided = self.learned or self.now.decisions
+            unlabelled = [i for i in range(len(self.study.names)) if i not in self.yours]
+            return labelling.next_photos(
+                self.study.features,
+                decided.scores,
+                unlabelled,
+                NEXT,
+                learned=self.learned is not None,
+            )
+
+    def test(self) -> PairedTest | None:
+        """These texts against the first ones, corrected for all text sets that were tried.
+
+        None without labels.
 
         The k-th text set counts as k (k + 1) tests, so that the chances of a false "clearly" sum to
         0.05 over all text sets that are ever tried, however often somebody looks in between.
@@ -219,69 +393,82 @@ class Explorer:
         """A photo with its reasons. UserError for a position that is not there."""
         one = self._one(position)
         labels = None if self.study.labels is None else self.study.labels[one]
-        with self._lock:
+        with self.lock:
             d = self.now.decisions
             decided = Decisions(d.order[one], d.scores[one], d.reranked[one], d.values[one])
             return self._explained(self.study.features[one], decided, labels)
 
-    def correct(self, position: int, to: str) -> dict[str, Any]:
-        """Save the true class of a photo for the next run; "" leaves the photo out. UserError as in
-        ``Labels.correct``.
-        """
-        name = self.study.names[self._one(position)][0]
-        if self.labels is None:
-            raise UserError(f"no label can be corrected: {self.labels_fixed_because}")
-        with self._lock:
-            self.labels.correct(name, to)
-            return self.state()
-
     def like(self, plus: str, minus: str) -> list[float]:
-        """Score each photo as ``coder-clip find``: 100 × `most_like`. plus, minus: texts, separated
-        by commas.
+        """Score each photo as ``coder-clip find``: 100 × `most_like`.
+
+        plus, minus: texts, separated by commas.
 
         UserError if ``plus`` has no text.
         """
         wanted, unwanted = _between_commas(plus), _between_commas(minus)
         if not wanted:
             raise UserError("say what the photos should be like: red bird")
-        with self._lock:
+        with self.lock:
             texts = self.study.encoder.texts([*wanted, *unwanted])
         found = 100 * most_like(self.study.features, texts[: len(wanted)], texts[len(wanted) :])
         return list(map(float, found))
+
+    def like_photo(self, position: int) -> list[float]:
+        """Score each photo by its likeness to one of them: 100 × cosine."""
+        one = self.study.features[self._one(position)]
+        return list(map(float, 100 * most_like(self.study.features, one, one[:0])))
 
     @cached_property
     def _search(self) -> MostAlike:
         """The search for photos that are nearly the same, which `alike` continues."""
         return MostAlike(self.study.features, self.study.labels, ALIKE)
 
-    def alike(self) -> dict[str, Any]:
-        """Continue the search for photos that are nearly the same, for MOMENT seconds. Returns the
-        number of photos ``compared`` so far, and groups of photos, the most alike first: all
-        ``groups``, and groups that are ``different`` in their labels; None before the search ends.
+    @cached_property
+    def _copies(self) -> list[dict[str, Any]]:
+        """Groups of copies and near twins among the photos' files, for the page."""
+        if self.files is None:
+            return []
+        found = []
+        for photos, exact in duplicate_groups(self.files):
+            what = "near twins by their pixels"
+            if exact:
+                what = "exact copies"
+            found.append({"photos": photos, "what": what, "least": 1, "largest": 1})
+        return found
 
-        A page that stops asking stops the search."""
+    def alike(self) -> dict[str, Any]:
+        """Continue the comparison of all photos with each other, for MOMENT seconds.
+
+        Returns the number of photos ``compared`` so far, and groups of photos: the most alike first
+        in ``groups`` and, with different labels, in ``different``; ``copies`` are copies and near
+        twins of files. All are None before the comparison ends. A page that stops asking stops it.
+        """
         with self._comparing:
             search, until = self._search, time.monotonic() + MOMENT
             while not search.ended and time.monotonic() < until:
                 search.step()
-            found: dict[str, Any] = {"compared": search.compared, "groups": None, "different": None}
+            found: dict[str, Any] = {"compared": search.compared}
+            found |= {"groups": None, "different": None, "copies": None}
             if search.ended:
                 n = len(self.study.names)
                 found["groups"] = [group._asdict() for group in grouped(n, search.pairs)]
                 found["different"] = [group._asdict() for group in grouped(n, search.different)]
+                found["copies"] = self._copies
             return found
 
     def csv(self) -> str:
-        """The photos with their classes by the current texts, as ``coder-clip classify --format
-        csv`` writes them.
+        """The photos with their classes by the current texts.
+
+        As ``coder-clip classify --format csv`` writes them.
 
         More columns: with labels the true class; if labels can be corrected, the class in the next
-        run; after an edit the class by the first texts.
+        run; after an edit the class by the first texts; for photos that were labelled on the page,
+        the label, and the class by texts and labels together.
         """
-        with self._lock:
+        with self.lock:
             now = self.now
             photos = now.classifier.photos(self.study.features, self.study.names, top=TOP)
-            of_page = self.state()["photos"]
+            of_page = self._photos()
             more = {}
             if self.study.labels is not None:
                 more["true_class"] = [p["truth"] for p in of_page]
@@ -290,48 +477,35 @@ class Explorer:
                 more["next_run"] = [label or NONE for label in nexts]
             if _lists(now.texts) != _lists(self.study.start.texts):
                 more["class_before"] = [p["before"] for p in of_page]
+            if self.yours:
+                more["label"] = [_shown_label(p["yours"]) for p in of_page]
+            if self.learned is not None:
+                more["by_labels"] = [p["label"] for p in of_page]
             return as_csv(photos, TOP, why=0, more=more)
 
     def classify(self, content: bytes) -> dict[str, Any]:
-        """A photo that was dropped on the page, with its reasons. UserError if it cannot be
-        read.
+        """A photo that was dropped on the page, with its reasons.
+
+        UserError if it cannot be read.
         """
         image = read_image("the photo", content=content)
-        with self._lock:
+        with self.lock:
             x = self.study.encoder.images([image])
             return self._explained(x, self.study.decide(self.now.texts, x))
 
-    def save(self, name: str) -> str:
-        """Write the edited text set with its provenance and accuracy, and return the path.
-        UserError for a file that exists, or a name that is not a plain file name."""
-        if not re.fullmatch(r"[\w][\w .-]*\.json", name):
-            raise UserError(
-                f"'{name[:LONGEST]}': give a file name that ends in .json, without folders"
-            )
-        if len(name.encode()) > LONGEST:
-            raise UserError(
-                f"'{name[:20]}…' is too long for a file name (at most {LONGEST} bytes): choose a "
-                "shorter one"
-            )
-        path = self.folder / name
-        with self._lock:
-            if path.exists() and path not in self.saved:
-                raise UserError(f"{name} is there already: choose another name")
-            write_json(path, self._with_provenance().dump())
-            self.saved.add(path)
-        return str(path)
-
     def _one(self, position: int) -> slice:
         """A slice of the one photo at a position. UserError for a position that is not there."""
-        if position >= len(self.study.names):
+        if not isinstance(position, int) or not 0 <= position < len(self.study.names):
             raise UserError(f"no photo {position}")
         return slice(position, position + 1)
 
     def _explained(
         self, x: Tensor, decided: Decisions, labels: Tensor | None = None
     ) -> dict[str, Any]:
-        """A photo (1, d) with its reasons, for the page. The reasons compare the decided class with
-        the class ``other``: the true class if the decision is wrong, else the runner-up.
+        """A photo (1, d) with its reasons, for the page.
+
+        The reasons compare the decided class with the class ``other``: the true class if the
+        decision is wrong, else the runner-up.
 
         labels: (1,), the true class of the photo. Returned keys: margin, the lead over ``other``;
         reranked, stage two's decision and reasons, None if stage one decides.
@@ -364,58 +538,36 @@ class Explorer:
             "reranked": reranked,
         } | _sides(*reasons)
 
-    def _texts(self, given: Any) -> TextSet:
-        """The text set of the page's texts, checked and cleaned. given: as in `edit`."""
-        before = self.study.start.texts
+    def _texts(self, given: Any) -> list[ClassTexts]:
+        """The texts of the page, checked and cleaned. given: as in `edit`."""
+        before = self.work.work.classes
         try:
             edited = TypeAdapter(list[ClassTexts]).validate_python(given)
         except ValidationError as error:
             raise UserError(
                 f"texts of the classes are needed: {error.errors()[0]['msg']}"
             ) from None
-        if [c.name for c in edited] != self.study.start.classifier.classes:
-            raise UserError(f"texts of {len(before.classes)} classes are needed, in their order")
-        entries = [
+        if [c.name for c in edited] != [c.name for c in before]:
+            raise UserError(f"texts of {len(before)} classes are needed, in their order")
+        return [
             ClassTexts(
                 name=old.name,
                 sentence=old.sentence,
                 **{k: _cleaned(new.of(k)) for k in BESIDES_NAME},
             )
-            for old, new in zip(before.classes, edited, strict=True)
+            for old, new in zip(before, edited, strict=True)
         ]
-        return before.model_copy(update={"classes": entries})
-
-    def _with_provenance(self) -> TextSet:
-        """The current texts; the provenance of each edited kind says how the texts were edited."""
-        start, now = self.study.start, self.now
-        note: dict[str, Any] = {"source": SOURCE, "date": datetime.date.today().isoformat()}
-        test = self._test()
-        if test is not None:
-            note["chosen_on"] = {
-                "images": len(self.study.names),
-                "tried": len(self.tried),
-                "accuracy_before": start.accuracy["value"],
-                "accuracy_after": now.accuracy["value"],
-                "difference": test["difference"],
-            }
-        notes = dict(start.texts.provenance)
-        for kind in BESIDES_NAME:
-            before = [c.of(kind) for c in start.texts.classes]
-            if [c.of(kind) for c in now.texts.classes] == before:
-                continue
-            edited = dict(note)
-            if kind in notes:
-                edited["from"] = notes[kind]
-            notes[kind] = edited
-        return now.texts.model_copy(update={"provenance": notes})
 
 
 def _against(decided: Decisions, labels: Tensor | None) -> Tensor:
-    """Class (N,) to compare each decision with: the true class if the decision is wrong, else the
-    runner-up.
+    """Class (N,) to compare each decision with.
+
+    The true class if the decision is wrong, else the runner-up.
     """
     best, second = decided.order[:, 0], decided.order[:, 1]
-    return second if labels is None else torch.where(best == labels, second, labels)
+    if labels is None:
+        return second
+    return torch.where(best == labels, second, labels)
 
 
 def _sides(reasons_for: Sequence[Reason], against: Sequence[Reason]) -> dict[str, Any]:
@@ -425,7 +577,18 @@ def _sides(reasons_for: Sequence[Reason], against: Sequence[Reason]) -> dict[str
 
 def _lists(texts: TextSet) -> list[dict[str, Any]]:
     """The texts of each class, as `Explorer.edit` takes them."""
-    return [{"name": c.name} | {kind: c.of(kind) for kind in BESIDES_NAME} for c in texts.classes]
+    return _lists_of(texts.classes)
+
+
+def _lists_of(classes: Sequence[ClassTexts]) -> list[dict[str, Any]]:
+    return [{"name": c.name} | {kind: c.of(kind) for kind in BESIDES_NAME} for c in classes]
+
+
+def _shown_label(label: str | None) -> str:
+    """A label as a cell of a table: empty without one."""
+    if label == "":
+        return NONE
+    return label or ""
 
 
 def _between_commas(text: str) -> list[str]:
@@ -438,58 +601,3 @@ def _cleaned(texts: list[str]) -> list[str]:
     """Remove superfluous spaces, empty texts and repeats."""
     cleaned = [" ".join(text.split()) for text in texts]
     return list(dict.fromkeys(text for text in cleaned if text))
-
-
-def explore_run(run: FinishedRun, folder: Path) -> Explorer:
-    """The page's state for a finished run (``runs.load_run``): its validation images, so that test
-    images stay unseen.
-
-    UserError if the run has no validation images.
-    """
-    if run.validation is None:
-        raise UserError(f"'{run.dataset}' has no validation images to choose texts on")
-    data = load_dataset(run.dataset, run.config.datasets[run.dataset], run.config.data_root)
-    ids = run.validation.ids
-    validation = run.validation
-    study = Study(run.classifier, validation.features, ids, validation.labels, validation.groups)
-    return Explorer(
-        study,
-        f"{run.dataset}: validation images",
-        lambda i: data.image(ids[i]),
-        folder,
-        stage_two=run.stage_two,
-        advice=run.advice,
-        shows=f"This page shows “{LABELS['coder']}”, whose texts can be edited.",
-        labels=_labels(run, data) if isinstance(data, FolderDataset) else None,
-        # shown where labels is None
-        labels_fixed_because=BUILT_IN_LABELS,
-    )
-
-
-def _labels(run: FinishedRun, data: FolderDataset) -> Labels:
-    """The labels of a run's photos. Corrections are in the file that the configuration names, or in
-    a file beside the configuration.
-    """
-    named = run.config.datasets[run.dataset].corrections
-    file = named or run.root / default_file(run.file, run.dataset)
-    shown, configuration = (os.path.relpath(path, run.root) for path in (file, run.file))
-    advice = ""
-    if not named:
-        advice = f"The next run uses it once {configuration} has this line below {run.dataset}:"
-    return Labels(file, data.folder_class, data.classes, shown, advice)
-
-
-def explore_photos(
-    classifier: Classifier, files: list[Path], folder: Path
-) -> tuple[Explorer, list[tuple[str, str]]]:
-    """The page's state for photos without labels, and (path, reason) of photos that cannot be read.
-    UserError if none can be read.
-    """
-    found = classifier.encoder.photos(files, progress=True)
-    if not found.kept:
-        raise UserError(
-            f"no photo can be read; the first: {found.skipped[0][0]}: {found.skipped[0][1]}"
-        )
-    study = Study(classifier, found.features, found.kept, None)
-    title = f"{len(found.kept)} photos"
-    return Explorer(study, title, lambda i: read_image(found.kept[i]), folder), found.skipped

@@ -172,7 +172,7 @@ def copy_to(folder: Path, photos: Sequence[Photo]) -> int:
     made = 0
     for photo in photos:
         source = Path(photo.image)
-        target = folder / _folder_name(photo.label or NONE)
+        target = folder / folder_name(photo.label or NONE)
         try:
             target.mkdir(parents=True, exist_ok=True)
             made += _copy(source, target)
@@ -203,7 +203,7 @@ def _copy(source: Path, folder: Path) -> bool:
     return True
 
 
-def _folder_name(label: str) -> str:
+def folder_name(label: str) -> str:
     """The name of a class's folder, as a labelled run reads it: spaces become underscores, and no
     character leads to another folder.
     """

@@ -166,7 +166,7 @@ def reason(r: Reason, winner: str) -> str:
 
 def photo_count(n: int) -> str:
     """A number of photos in words: 1 photo, 2 photos."""
-    return f"{n} photo" if n == 1 else f"{n} photos"
+    return f"{n} photo" if n == 1 else f"{n:,} photos"
 
 
 def summary(photos: Sequence[Photo]) -> str:

@@ -1,5 +1,6 @@
-"""Load a finished run to classify new photos: from any folder, and only if its texts are
-unchanged.
+"""Load a finished run to classify new photos.
+
+From any folder, and only if its texts are unchanged.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from coder_clip.baselines.grid_search import Point
 from coder_clip.baselines.methods import ABLATIONS, FEW_SHOT, LABELS
 from coder_clip.baselines.zero_shot import class_weights, clip_scores
 from coder_clip.datasets import load_templates
+from coder_clip.encoders import families
 from coder_clip.encoders.spec import EncoderSpec
 from coder_clip.errors import UserError, nearest
 from coder_clip.evaluation.estimates import Estimate, estimate
@@ -32,8 +34,8 @@ from coder_clip.phases.common import (
     SplitFeatures,
     Texts,
     encoder_spec,
-    read_image_features,
     read_texts,
+    read_validation,
 )
 from coder_clip.phases.rerank import read_one_to_one
 from coder_clip.phases.shots import shot_rows
@@ -55,9 +57,11 @@ CONTROL = "random_words"  # a mean over draws of words: no method that could cla
 
 @dataclass(frozen=True)
 class Candidate:
-    """A method of the run. on_test: accuracy on test images, which choose nothing. val_accuracy,
-    shots, seed, point: only of a few-shot method, for the seed that is best on validation
-    images."""
+    """A method of the run.
+
+    on_test: accuracy on test images, which choose nothing. val_accuracy, shots, seed, point: only
+    of a few-shot method, for the seed that is best on validation images.
+    """
 
     method: str
     on_test: Estimate
@@ -69,7 +73,9 @@ class Candidate:
     @property
     def name(self) -> str:
         """The name on the command line, such as coder_adapter-16."""
-        return self.method if self.shots is None else f"{self.method}-{self.shots}"
+        if self.shots is None:
+            return self.method
+        return f"{self.method}-{self.shots}"
 
     @property
     def title(self) -> str:
@@ -77,17 +83,21 @@ class Candidate:
         label = LABELS[self.method]
         if self.shots is None:
             return label
-        return f"{label}, {self.shots} shot" if self.shots == 1 else f"{label}, {self.shots} shots"
+        if self.shots == 1:
+            return f"{label}, {self.shots} shot"
+        return f"{label}, {self.shots} shots"
 
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """A run's classifier, and the candidates that its method was chosen from. stage_two: the run's
-    rerank, even if the classifier does not use it. recommendation: the run's, of all methods.
-    rivals: the methods to name beside it (`evaluation.recommendation.rivals`). why: why the method
-    was chosen, "" if the user named it. rerank_off: why the rerank changes no image, "" if it
-    compares some or if the method does not rerank. n_test: number of test images. validation: the
-    validation images (V, d), None without them."""
+    """A run's classifier, and the candidates that its method was chosen from.
+
+    stage_two: the run's rerank, even if the classifier does not use it. recommendation: the run's,
+    of all methods. rivals: the methods to name beside it (`evaluation.recommendation.rivals`). why:
+    why the method was chosen, "" if the user named it. rerank_off: why the rerank changes no image,
+    "" if it compares some or if the method does not rerank. n_test: number of test images.
+    validation: the validation images (V, d), None without them.
+    """
 
     classifier: Classifier
     stage_two: StageTwo
@@ -113,11 +123,17 @@ class FinishedRun:
     @property
     def said(self) -> str:
         """One line on the method: its accuracy on test images first, then why it was chosen."""
-        setting = "" if self.setting == "clean" else f", setting {self.setting}"
-        images = "image" if self.n_test == 1 else "images"
+        setting = f", setting {self.setting}"
+        if self.setting == "clean":
+            setting = ""
+        images = "images"
+        if self.n_test == 1:
+            images = "image"
         share = f"{_percent(self.chosen.on_test)} of {self.n_test:,} test {images} right"
         seed = self.chosen.seed
-        shots = "" if seed is None else f", labelled images of seed {seed}, the best on validation"
+        shots = f", labelled images of seed {seed}, the best on validation"
+        if seed is None:
+            shots = ""
         line = f"method: {self.chosen.title}{setting}{shots} ({share})"
         off = ""
         if self.rerank_off:
@@ -150,11 +166,12 @@ def load_run(
     root, file, config = find_config(where)
     d = _chosen_name("dataset", dataset, config.datasets)
     m = _chosen_name("model", model, config.models)
+    _refuse_without_encoder(config, m, d)
     how = f"to run it again: 'make reproduce CONFIG={os.path.relpath(file, root)}' in {root}"
     try:
         refuse_stale(config, root, m, d)
         texts = read_texts(config, m, d)
-        validation = read_image_features(config, m, d, "val") if config.has_val(d) else None
+        validation = read_validation(config, m, d)
         setting = _setting(config, m, d)
         stages = stage_two(config, m, d, texts, setting)
         methods = _Methods(config, m, d, texts, validation, stages, setting)
@@ -194,6 +211,20 @@ def load_run(
     )
 
 
+def _refuse_without_encoder(config: Config, model: str, dataset: str) -> None:
+    """Raise UserError for a model whose texts are features: it encodes neither photos nor texts."""
+    if families.encodes(config.models[model].model):
+        return
+    others = [name for name, m in config.models.items() if families.encodes(m.model)]
+    do = f"its numbers are in {config.results / 'report.html'}"
+    if others:
+        do = f"name another: --model {others[0]}"
+    raise UserError(
+        f"model '{model}' of this run brings its texts as features, so it encodes no photo and no "
+        f"edited text of '{dataset}'; {do}"
+    )
+
+
 def _documents(config: Config, model: str, dataset: str) -> list[Path]:
     """The documents of the zero-shot methods and of the rerank."""
     paths = Paths(config.results)
@@ -201,8 +232,11 @@ def _documents(config: Config, model: str, dataset: str) -> list[Path]:
 
 
 def find_config(where: Path) -> tuple[Path, Path, Config]:
-    """The project's folder, the configuration file and the configuration, from a results folder or
-    a configuration file. UserError if there is no such run, or more than one."""
+    """The project's folder, the configuration file and the configuration of a run.
+
+    From a results folder or a configuration file. UserError if there is no such run, or more than
+    one.
+    """
     where = where.resolve()
     if where.is_file() and where.suffix not in (".yaml", ".yml"):
         raise UserError(f"{where} is neither a results folder nor a configuration file (.yaml)")
@@ -244,16 +278,14 @@ def find_config(where: Path) -> tuple[Path, Path, Config]:
         else:
             what = "; ".join(["no config/*.yaml above this folder made one there", *but])
         raise UserError(
-            f"no run in {where}: {what}; name a results folder or a configuration file "
-            "(photos need --classes, --classes-file or --texts)"
+            f"no run in {where}: {what}; name a results folder or a configuration file (photos "
+            "need --classes, --classes-file or --texts)"
         )
     return found[0]
 
 
 def refuse_stale(config: Config, root: Path, model: str, dataset: str) -> None:
-    """Raise UserError if texts, templates or files of a run in ``root`` have changed since the
-    run.
-    """
+    """Raise UserError if texts, templates or files of a run have changed since the run."""
     # Sources of the texts, the prompts that they make today, and the inputs of the documents are
     # compared with what the run recorded. Files that are not on this machine are passed over,
     # because pulled results come without some of them.
@@ -299,8 +331,9 @@ def _recorded_files(note: Any) -> Iterator[tuple[Path, str]]:
 
 
 def _setting(config: Config, model: str, dataset: str) -> str:
-    """The setting that new photos are classified in; UserError for a run that only has
-    as_published.
+    """The setting that new photos are classified in.
+
+    UserError for a run that only has as_published.
     """
     document = read_json(Paths(config.results).rerank(model, dataset).with_suffix(".json"))
     settings = {m["setting"] for m in document["methods"]}
@@ -308,8 +341,7 @@ def _setting(config: Config, model: str, dataset: str) -> str:
     if setting is None:
         raise UserError(
             f"the run has only the setting {', '.join(settings)}, whose texts have the bugs of the "
-            "published code: add "
-            "clean under settings"
+            "published code: add clean under settings"
         )
     return setting
 
@@ -334,8 +366,9 @@ def stage_two(config: Config, model: str, dataset: str, texts: Texts, setting: s
 
 @dataclass(frozen=True)
 class _Methods:
-    """The methods of a run: their results from the run's documents, and classifiers of new
-    images.
+    """The methods of a run.
+
+    Their results from the run's documents, and classifiers of new images.
     """
 
     config: Config
@@ -367,7 +400,9 @@ class _Methods:
         texts: TextSet = load_text_set(Paths(config.results).texts(d), d, self.classes, made=True)
         if chosen.method == "clip":
             texts = names_only(d, [c.name for c in texts.classes])
-        stages = self.stage_two if chosen.method == "coder_rerank" else StageTwo()
+        stages = self.stage_two
+        if chosen.method != "coder_rerank":
+            stages = StageTwo()
         if chosen.method not in WITH_REASONS:
             stages = StageTwo(score=self._score(chosen))
         found = Classifier(
@@ -380,6 +415,7 @@ class _Methods:
 
     def _score(self, chosen: Candidate) -> Callable[[Tensor], Tensor]:
         """A function for a method that is not a mean over texts: images (N, d) -> scores (N, C).
+
         The function can be pickled.
         """
         if chosen.point is None:
@@ -404,8 +440,9 @@ class _Methods:
 
 
 def few_shot_candidates(config: Config, model: str, dataset: str, setting: str) -> list[Candidate]:
-    """The few-shot methods of a run in a setting, each with the seed that is best on validation
-    images.
+    """The few-shot methods of a run in a setting.
+
+    Each with the seed that is best on validation images.
     """
     if not config.few_shot(dataset):
         return []
@@ -444,8 +481,10 @@ def _few_shot(fitted: few_shot.Fitted, weights: Tensor, point: Point, x: Tensor)
 
 
 def _chosen_name(kind: str, name: str | None, known: Iterable[str]) -> str:
-    """The given name, or the only known one. UserError for an unknown name, or without a name if
-    several are known. kind: of the option that gives the name, for messages.
+    """The given name, or the only known one.
+
+    UserError for an unknown name, or without a name if several are known. kind: of the option that
+    gives the name, for messages.
     """
     names = list(known)
     if name is not None and name not in names:
@@ -473,7 +512,9 @@ def _rivals(
         path = paths.adapter(model, dataset, max(config.adapter.shots))
         document = path.with_suffix(".json")
         if document.is_file():
-            of_images = read_parquet(path) if path.is_file() else None
+            of_images = None
+            if path.is_file():
+                of_images = read_parquet(path)
             few_shot = read_json(document), of_images
     return rivals(zero_shot, reranked, rows, few_shot)
 
@@ -501,8 +542,10 @@ def _percent(accuracy: Estimate) -> str:
 
 
 def _chosen(candidates: list[Candidate], method: str, explained: bool) -> Candidate:
-    """The method with this name. UserError for an unknown method, or for a method without reasons
-    if reasons are wanted (explained).
+    """The method with this name.
+
+    UserError for an unknown method, or for a method without reasons if reasons are wanted
+    (explained).
     """
     with_reasons = [c for c in candidates if c.method in WITH_REASONS]
     chosen = next((c for c in candidates if method in (c.name, c.method)), None)

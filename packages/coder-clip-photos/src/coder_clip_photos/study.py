@@ -10,13 +10,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import torch
 from torch import Tensor
 
 from coder_clip.evaluation.estimates import Estimate, estimate
-from coder_clip.texts.sets import TextSet
+from coder_clip.texts.sets import ClassTexts, TextSet
 
 from .classifier import Classifier
 from .decisions import Decisions, by_score
+
+Columns = dict[str, Tensor]  # the texts of a class, as JSON -> the scores (N,) of photos
 
 
 @dataclass(frozen=True)
@@ -50,8 +53,9 @@ class Standing:
 
 
 class Study:
-    """Photos with their features (N, d), names and labels (N,), None without; classified with any
-    text set.
+    """Photos with their features (N, d), names and labels (N,), None without.
+
+    Classified with any text set.
     """
 
     def __init__(
@@ -67,6 +71,7 @@ class Study:
         self.features, self.names, self.labels = features, list(names), labels
         # stage one alone
         self._first = Classifier(self.encoder, classifier.texts, templates=self.templates)
+        self._columns: Columns = {}  # of the texts that were classified with last
 
     @cached_property
     def start(self) -> Standing:
@@ -74,28 +79,43 @@ class Study:
         return Standing(self._first, self._first.decide(self.features), self.labels, self.groups)
 
     def standing(self, texts: TextSet) -> Standing:
-        """The results of edited texts."""
+        """The results of edited texts, with the same classes or others."""
+        if texts.classes == self.start.texts.classes:
+            return self.start
         classifier = Classifier(self.encoder, texts, templates=self.templates)
-        scores = self._scores(texts, self.features, self.start.decisions.scores)
+        known = _columns(self.start.texts, self.start.decisions.scores) | self._columns
+        scores = self._scores(texts, self.features, known)
+        self._columns = _columns(texts, scores)
         return Standing(classifier, by_score(scores), self.labels, self.groups)
 
     def decide(self, texts: TextSet, x: Tensor) -> Decisions:
         """Classify new photos (N, d) with edited texts."""
-        return by_score(self._scores(texts, x, self._first.decide(x).scores))
+        first = _columns(self._first.texts, self._first.decide(x).scores)
+        return by_score(self._scores(texts, x, first))
 
-    def _scores(self, texts: TextSet, x: Tensor, first: Tensor) -> Tensor:
-        """Scores (N, C) of photos x (N, d) with edited texts. first: the scores (N, C) with the
-        first texts.
+    def _scores(self, texts: TextSet, x: Tensor, known: Columns) -> Tensor:
+        """Scores (N, C) of photos x (N, d) with edited texts.
+
+        known: scores (N,) of some classes of texts, which are not computed again.
         """
-        # A class's score depends on its own texts alone, so only the edited classes are scored
-        # again. An edit of one of a thousand classes would take seconds otherwise.
-        pairs = zip(self._first.texts.classes, texts.classes, strict=True)
-        edited = [c for c, (before, after) in enumerate(pairs) if before != after]
-        if not edited:
-            return first
-        scored = sorted({0, 1, *edited})  # a classifier needs two classes
-        part = texts.model_copy(update={"classes": [texts.classes[c] for c in scored]})
-        classifier = Classifier(self.encoder, part, templates=self.templates)
-        scores = first.clone()
-        scores[:, scored] = classifier.decide(x).scores
-        return scores
+        # A class's score depends on its own texts alone. Without this, an edit of one of a
+        # thousand classes would take seconds.
+        keys = [_key(entry) for entry in texts.classes]
+        new = [c for c, key in enumerate(keys) if key not in known]
+        columns = dict(known)
+        if new:
+            scored = sorted({0, 1, *new})  # a classifier needs two classes
+            part = texts.model_copy(update={"classes": [texts.classes[c] for c in scored]})
+            scores = Classifier(self.encoder, part, templates=self.templates).decide(x).scores
+            columns |= _columns(part, scores)
+        return torch.stack([columns[key] for key in keys], dim=1)
+
+
+def _columns(texts: TextSet, scores: Tensor) -> Columns:
+    """Scores (N, C) by class, each (N,)."""
+    keys = map(_key, texts.classes)
+    return dict(zip(keys, scores.unbind(dim=1), strict=True))
+
+
+def _key(texts: ClassTexts) -> str:
+    return texts.model_dump_json()

@@ -138,6 +138,20 @@ def _listed(name: str, given: object) -> list[str]:
     return list(dict.fromkeys(texts))
 
 
+def class_named(name: str, others: Sequence[str], new: bool = False) -> str:
+    """A class name as it was typed, or the name among the others that differs only in case.
+
+    new: True if it must not be among them. UserError for an empty name, or one that is there.
+    """
+    name = nfc(plain_name(name))
+    if not name:
+        raise UserError("a class name is empty")
+    same = [other for other in others if other.casefold() == name.casefold()]
+    if same and new:
+        raise UserError(f"'{same[0]}' is there already: choose another name")
+    return same[0] if same else name
+
+
 def _refuse_repeats(names: list[str], ignore_case: bool) -> None:
     """Raise UserError with all names that are given more than once. ignore_case: also with names
     that differ only in case.

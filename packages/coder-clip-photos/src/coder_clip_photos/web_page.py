@@ -1,5 +1,6 @@
-"""The page of ``coder-clip explore``: a web server for this machine and the person who started it,
-nobody else.
+"""The page of ``coder-clip explore``.
+
+A web server for this machine and the person who started it, nobody else.
 
 It listens on 127.0.0.1 only; every address begins with a random token that only the terminal shows,
 and the Host header has to be this machine's, so that no other web page can use it. Everybody on a
@@ -12,38 +13,48 @@ from __future__ import annotations
 
 import hmac
 import io
+import os
 import secrets
 import socket
 import tempfile
 import webbrowser
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from html import escape
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, cast
 
-from flask import Flask, Response, abort, jsonify, request, send_from_directory
+from flask import Flask, Response, abort, jsonify, request, send_file, send_from_directory
 from PIL import Image
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from coder_clip.errors import UserError
 
+from . import export
 from .explorer import Explorer
+from .export import RunningRun
+from .history import Conflict, state_folder
+from .listing import photo_count
 
 HOST = "127.0.0.1"
 LARGEST = 100 * 2**20  # bytes of a photo that is dropped on the page
+PAGE_FILES = Path(__file__).parent / "page_files"
 THUMBNAIL, VIEW = 240, 900  # pixels of the longer side
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; "
-    "connect-src 'self'; "
-    "img-src 'self' blob: data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "connect-src 'self'; img-src 'self' blob: data:; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
+REPORT_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
 
 REDIRECT = """<!doctype html>
 <meta charset="utf-8">
@@ -61,7 +72,8 @@ def make_app(explorer: Explorer, token: str, hosts: set[str]) -> Flask:
     app = Flask(__name__, static_folder=None, template_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = LARGEST
     app.json.ensure_ascii = True  # type: ignore[attr-defined]
-    decoding = Lock()  # one photo at a time is in memory
+    names = ", ".join(f"'{path.name}'" for path in sorted(PAGE_FILES.iterdir()))
+    decoding = Lock()  # one dropped photo at a time is in memory
 
     @app.before_request
     def only_this_person() -> None:
@@ -71,8 +83,13 @@ def make_app(explorer: Explorer, token: str, hosts: set[str]) -> Flask:
 
     @app.after_request
     def headers(response: Response) -> Response:
-        response.headers.update(HEADERS)
+        for name, value in HEADERS.items():
+            response.headers.setdefault(name, value)
         return response
+
+    @app.errorhandler(Conflict)
+    def conflict(error: Conflict) -> tuple[Response, int]:
+        return jsonify({"error": str(error), "state": explorer.state()}), 409
 
     @app.errorhandler(UserError)
     def one_line(error: UserError) -> tuple[Response, int]:
@@ -86,9 +103,9 @@ def make_app(explorer: Explorer, token: str, hosts: set[str]) -> Flask:
         ), 413
 
     @app.get("/<token>/", defaults={"name": "page.html"})
-    @app.get("/<token>/<any('page.css', 'page.js'):name>")
+    @app.get(f"/<token>/<any({names}):name>")
     def page(token: str, name: str) -> Response:
-        return send_from_directory(Path(__file__).parent / "page_files", name)
+        return send_from_directory(PAGE_FILES, name)
 
     @app.get("/<token>/state")
     def state(token: str) -> Response:
@@ -100,16 +117,12 @@ def make_app(explorer: Explorer, token: str, hosts: set[str]) -> Flask:
 
     @app.get("/<token>/<any('thumbnail', 'photo'):size>/<int:position>")
     def photo(token: str, size: str, position: int) -> Response:
-        if position >= len(explorer.study.names):
+        if position >= len(explorer.study.names) or explorer.image is None:
             abort(404)
-        side = THUMBNAIL if size == "thumbnail" else VIEW
-        with decoding:  # a browser asks for many at once, and each may have 178 megapixels
-            content = _jpeg(explorer.image(position), side)
-        return Response(content, mimetype="image/jpeg")
-
-    @app.post("/<token>/texts")
-    def texts(token: str) -> Response:
-        return jsonify(explorer.edit(request.get_json(silent=True)))
+        side = VIEW
+        if size == "thumbnail":
+            side = THUMBNAIL
+        return Response(_jpeg(explorer.image(position, side), side), mimetype="image/jpeg")
 
     @app.post("/<token>/classify")
     def classify(token: str) -> Response:
@@ -117,34 +130,140 @@ def make_app(explorer: Explorer, token: str, hosts: set[str]) -> Flask:
         with decoding:
             return jsonify(explorer.classify(content))
 
-    @app.post("/<token>/correct/<int:position>")
-    def correct(token: str, position: int) -> Response:
-        return jsonify(explorer.correct(position, _text("to")))
-
     @app.post("/<token>/like")
     def like(token: str) -> Response:
         return jsonify(explorer.like(_text("plus"), _text("minus")))
+
+    @app.get("/<token>/like/<int:position>")
+    def like_photo(token: str, position: int) -> Response:
+        return jsonify(explorer.like_photo(position))
 
     @app.get("/<token>/alike")
     def alike(token: str) -> Response:
         return jsonify(explorer.alike())
 
+    @app.get("/<token>/next")
+    def next_photos(token: str) -> Response:
+        return jsonify(explorer.next_photos())
+
+    _add_edits(app, explorer)
+    _add_files(app, explorer)
+    return app
+
+
+def _add_edits(app: Flask, explorer: Explorer) -> None:
+    """The routes of edits. Each names the version that it is an edit of, and answers the state."""
+    edits: dict[str, Callable[[dict[str, Any], int], dict[str, Any]]] = {
+        "texts": lambda given, v: explorer.edit(given.get("classes"), v),
+        "label": lambda given, v: explorer.label(given.get("photos"), given.get("to"), v),
+        "correct": lambda given, v: explorer.correct(given.get("photo", -1), _text("to"), v),
+        "add-class": lambda _, v: explorer.add_class(_text("name"), v),
+        "rename-class": lambda _, v: explorer.rename_class(_text("name"), _text("to"), v),
+        "remove-class": lambda _, v: explorer.remove_class(_text("name"), v),
+        "undo": lambda _, v: explorer.undo(v),
+        "redo": lambda _, v: explorer.redo(v),
+        "start-afresh": lambda _, v: explorer.start_afresh(v),
+    }
+
+    @app.post("/<token>/edit/<name>")
+    def edit(token: str, name: str) -> Response:
+        if name not in edits:
+            abort(404)
+        given = _given()
+        version = given.get("version")
+        if not isinstance(version, int):
+            raise UserError("'version' is missing, or not a number")
+        return jsonify(edits[name](given, version))
+
+
+def _add_files(app: Flask, explorer: Explorer) -> None:
+    """The routes of files that leave the page, and of the run that they become."""
+    running: list[RunningRun] = []  # none or one
+
     @app.get("/<token>/photos.csv")
     def table(token: str) -> Response:
-        headers = {"Content-Disposition": "attachment; filename=photos.csv"}
-        return Response(explorer.csv(), mimetype="text/csv", headers=headers)
+        return _download(explorer.csv(), "photos.csv")
+
+    @app.get("/<token>/labels.csv")
+    def labels(token: str) -> Response:
+        return _download(export.labels_csv(explorer.work.work.labels), "labels.csv")
+
+    @app.post("/<token>/labels")
+    def take_labels(token: str) -> Response:
+        try:
+            text = request.get_data().decode("utf-8")
+        except UnicodeDecodeError:
+            raise UserError("labels: this is no CSV file in UTF-8") from None
+        found = export.read_labels(text, explorer.study.names, "labels")
+        return jsonify(explorer.label_by_name(found, f"{photo_count(len(found))} from a file"))
 
     @app.post("/<token>/save")
     def save(token: str) -> Response:
-        return jsonify({"path": explorer.save(_text("name"))})
+        with explorer.lock:
+            return jsonify({"path": export.save_texts(explorer, _text("name"))})
 
-    return app
+    @app.post("/<token>/make-run")
+    def make_run(token: str) -> Response:
+        how = _text("how")
+        if how not in ("link", "copy"):
+            raise UserError(f"how: '{how}', where link or copy is needed")
+        if running and running[0].state()["state"] == "running":
+            raise UserError("a run is going on: wait until it has ended")
+        running.clear()
+        with explorer.lock:
+            made = export.make_run(explorer, _text("name"), cast("export.How", how))
+        if made.can_run and _given().get("start"):
+            running.append(export.RunningRun(made, explorer.folder))
+        shown = os.path.relpath(made.configuration, explorer.folder)
+        return jsonify(
+            {
+                "folder": str(made.folder),
+                "configuration": shown,
+                "photos": made.photos,
+                "can_run": made.can_run,
+                "started": bool(running),
+            }
+        )
+
+    @app.get("/<token>/run")
+    def run(token: str) -> Response:
+        if not running:
+            abort(404)
+        return jsonify(running[0].state())
+
+    @app.post("/<token>/stop-run")
+    def stop_run(token: str) -> Response:
+        if not running:
+            abort(404)
+        running[0].stop()
+        return jsonify(running[0].state())
+
+    @app.get("/<token>/report")
+    def report(token: str) -> Response:
+        if not running or not running[0].report.is_file():
+            abort(404)
+        response = send_file(running[0].report)
+        # the report is one file with its styles, script and pictures inside
+        response.headers["Content-Security-Policy"] = REPORT_POLICY
+        return response
+
+
+def _download(text: str, name: str) -> Response:
+    headers = {"Content-Disposition": f"attachment; filename={name}"}
+    return Response(text, mimetype="text/csv", headers=headers)
+
+
+def _given() -> dict[str, Any]:
+    """The JSON object of the request; empty if there is none."""
+    given = request.get_json(silent=True)
+    if not isinstance(given, dict):
+        return {}
+    return given
 
 
 def _text(key: str) -> str:
     """The text with this key in the request's JSON object. UserError if there is none."""
-    given: Any = request.get_json(silent=True)
-    value = given.get(key) if isinstance(given, dict) else None
+    value = _given().get(key)
     if not isinstance(value, str):
         raise UserError(f"'{key}' is missing, or not a text")
     return value
@@ -155,10 +274,14 @@ class _Quiet(WSGIRequestHandler):
 
 
 def server(explorer: Explorer, port: int = 0) -> tuple[BaseWSGIServer, str]:
-    """A server, which ``serve_forever`` starts, and the page's address. port: 0 for a free one.
-    UserError for a port in use.
+    """A server, which ``serve_forever`` starts, and the page's address.
+
+    port: 0 for a free one, with a new address; another one has the same address at each start, so
+    that an open page goes on. UserError for a port in use.
     """
     token = secrets.token_urlsafe(24)
+    if port:
+        token = _kept_token(port)
     try:
         with socket.create_server((HOST, port)) as listening:
             port = listening.getsockname()[1]
@@ -172,10 +295,27 @@ def server(explorer: Explorer, port: int = 0) -> tuple[BaseWSGIServer, str]:
     return made, f"http://{HOST}:{port}/{token}/"
 
 
+def _kept_token(port: int) -> str:
+    """The token of the pages on this port, in a file that only this user can read."""
+    path = state_folder() / f"page-{port}.token"
+    try:
+        if path.is_file():
+            return path.read_text(encoding="ascii").strip()
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        token = secrets.token_urlsafe(24)
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(handle, "w", encoding="ascii") as stream:
+            stream.write(token)
+        return token
+    except OSError as error:
+        raise UserError(f"the address cannot be kept in {path}: {error.strerror}") from None
+
+
 @contextmanager
 def in_browser(address: str) -> Iterator[None]:
-    """Open a page in the browser, by a file that only this user can read. The file is removed at
-    the end.
+    """Open a page in the browser, by a file that only this user can read.
+
+    The file is removed at the end.
     """
     # mkstemp makes a file of mode 0600
     handle, name = tempfile.mkstemp(prefix="coder-clip-", suffix=".html")

@@ -6,10 +6,12 @@ import typer
 
 from ...errors import UserError
 from ...pipeline.config import load_config
-from ..options import DEFAULT_CONFIG, App, ConfigOption, DatasetOption, Group, chosen, phase
+from ..options import DEFAULT_CONFIG, App, CommandGroup, ConfigOption, DatasetOption, chosen, phase
 
 app = App(
-    cls=Group, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]}
+    cls=CommandGroup,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 

@@ -21,40 +21,43 @@ if TYPE_CHECKING:
     from ...texts.llm.store import Answers
 
 
+Owner = Annotated[
+    str | None,
+    typer.Option("--class", help="Texts of this class only, or of this pair: 'red fox / wolf'."),
+]
+Reject = Annotated[
+    str | None, typer.Option(metavar="TEXT", help="Never use this text of --class again.")
+]
+Undo = Annotated[
+    bool,
+    typer.Option(
+        "--undo", help="Take back the decisions about --class, or about --reject TEXT of it."
+    ),
+]
+Freeze = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Write the texts to a file that no model changes any more."),
+]
+
+
 @app.command()
 def review(
     dataset: Annotated[str, typer.Argument(metavar="NAME", help="Data set of the configuration.")],
     config: ConfigOption = DEFAULT_CONFIG,
-    owner: Annotated[
-        str | None,
-        typer.Option(
-            "--class", help="Texts of this class only, or of this pair: 'red fox / wolf'."
-        ),
-    ] = None,
+    owner: Owner = None,
     kind: Annotated[str | None, typer.Option(help="Texts of this kind only.")] = None,
-    reject: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="Never use this text of --class again.")
-    ] = None,
+    reject: Reject = None,
     again: Annotated[
         bool, typer.Option("--again", help="Ask again for the texts of --class.")
     ] = False,
-    undo: Annotated[
-        bool,
-        typer.Option(
-            "--undo", help="Take back the decisions about --class, or about --reject TEXT of it."
-        ),
-    ] = False,
-    freeze: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="Write the texts to a file, which no model changes any more."
-        ),
-    ] = None,
+    undo: Undo = False,
+    freeze: Freeze = None,
 ) -> None:
     """List a language model's texts with the answer of each.
 
-    Reject one, ask again, or freeze all. For readers who judge texts beside photos, of any text
-    set: 'coder-clip texts sheet'.
+    Reject one, ask again, or freeze all.
+
+    For readers who judge texts beside photos, of any text set: 'coder-clip texts sheet'.
     """
     # Artefacts are only read here. A decision (reject, again) is stored beside the answers, and the
     # next run applies it: so the text sets change only in the phase that makes them.
@@ -73,47 +76,60 @@ def review(
             f"--dataset {dataset}' makes them"
         )
     entries = [entry for path in made for entry in listed(read_json(path))]
-    owners = {e.owner for e in entries}
-    reverse = " / ".join(owner.split(" / ")[::-1]) if owner else None
-    if reverse in owners:
-        owner = reverse  # 'wolf / red fox' is the pair 'red fox / wolf'
-    # an unknown class or kind is reported before any decision is written
-    kinds = {e.kind for e in entries}
+    owner = _known(entries, owner, kind)
+    # without --class or --kind every text matches
+    selected = [e for e in entries if owner in (None, e.owner) and kind in (None, e.kind)]
+    decides = reject is not None or again or undo
+    if decides and owner is None:
+        raise UserError("name the class with --class")
+    if freeze is not None:
+        _freeze(dataset, made, freeze)
+    elif not decides:
+        _list(selected, Answers(generator.answers, dataset))
+    else:
+        decisions = Review.of(generator.answers, dataset)
+        if undo:
+            n = decisions.undo(str(owner), kind, reject)
+            if not n:
+                raise UserError(f"no decision about '{owner}' to take back")
+            done = f"{n} decisions taken back"
+        else:
+            decisions.rejected += _rejected(selected, reject)
+            if again:
+                decisions.again += dict.fromkeys((e.kind, e.owner) for e in selected)  # each once
+            done = "saved; the next run of generate-texts or generate-pairs applies it"
+        typer.echo(f"{decisions.write(generator.answers, dataset)}: {done}")
+
+
+def _known(entries: Sequence[ReviewedText], owner: str | None, kind: str | None) -> str | None:
+    """The class or pair that the user names: 'wolf / red fox' is the pair 'red fox / wolf'.
+
+    UserError for a class or kind that no text has, before any decision is written.
+    """
+    owners, kinds = {e.owner for e in entries}, {e.kind for e in entries}
+    if owner:
+        reverse = " / ".join(owner.split(" / ")[::-1])
+        if reverse in owners:
+            owner = reverse
     for name, wanted, known in (("class", owner, owners), ("kind", kind, kinds)):
         if wanted is not None and wanted not in known:
             raise UserError(
                 f"no {name} '{wanted}' among these "
                 f"texts{nearest(wanted, known, listed=len(known) < 9)}"
             )
-    # without --class or --kind every text matches
-    selected = [e for e in entries if owner in (None, e.owner) and kind in (None, e.kind)]
-    if (reject is not None or again or undo) and owner is None:
-        raise UserError("name the class with --class")
-    if freeze is not None:
-        _freeze(dataset, made, freeze)
-    elif undo:
-        decisions = Review.of(generator.answers, dataset)
-        n = decisions.undo(str(owner), kind, reject)
-        if not n:
-            raise UserError(f"no decision about '{owner}' to take back")
-        typer.echo(f"{decisions.write(generator.answers, dataset)}: {n} decisions taken back")
-    elif reject is not None or again:
-        decisions = Review.of(generator.answers, dataset)
-        accepted = [e for e in selected if not e.why]
-        rejected = [e for e in accepted if e.text == reject]
-        if reject is not None and not rejected:
-            raise UserError(
-                f"'{reject}' is not a text of "
-                f"'{owner}'{nearest(reject, [e.text for e in accepted])}"
-            )
-        decisions.rejected += [(e.kind, e.owner, e.text) for e in rejected]
-        if again:
-            kinds_of_owner = dict.fromkeys(e.kind for e in selected)  # each once
-            decisions.again += [(k, str(owner)) for k in kinds_of_owner]
-        path = decisions.write(generator.answers, dataset)
-        typer.echo(f"{path}: saved; the next run of generate-texts or generate-pairs applies it")
-    else:
-        _list(selected, Answers(generator.answers, dataset))
+    return owner
+
+
+def _rejected(selected: Sequence[ReviewedText], reject: str | None) -> list[tuple[str, str, str]]:
+    """(kind, class, text) of the text to reject. UserError if it is none of these texts."""
+    accepted = [e for e in selected if not e.why]
+    rejected = [(e.kind, e.owner, e.text) for e in accepted if e.text == reject]
+    if reject is not None and not rejected:
+        raise UserError(
+            f"'{reject}' is not a text of "
+            f"'{selected[0].owner}'{nearest(reject, [e.text for e in accepted])}"
+        )
+    return rejected
 
 
 def _list(texts: Sequence[ReviewedText], answers: Answers) -> None:

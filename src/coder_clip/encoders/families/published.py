@@ -1,5 +1,6 @@
-"""Published features: texts as arrays of features (`encoders.text_tables`), for data sets of
-features. Nothing is encoded.
+"""Published features: texts as arrays of features, for data sets of features.
+
+Nothing is encoded (`encoders.text_tables`).
 """
 
 from __future__ import annotations
@@ -8,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...datasets.published import data_root
 from ...errors import UserError
 from ..spec import EncoderSpec, Size
 from ..table_list import listed, read_list
@@ -28,8 +28,7 @@ def tables(model: str, configured: Path | None) -> TextTables:
     """
     from ..text_tables import TextTables  # imports torch
 
-    published = bool(read_list(listed(model)).sources)
-    return TextTables(model, data_root(configured) if published else None)
+    return TextTables(model, configured)
 
 
 def fetch(spec: EncoderSpec, configured: Path | None) -> Iterator[str]:

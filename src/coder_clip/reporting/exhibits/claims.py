@@ -10,7 +10,7 @@ from typing import Any, get_args
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ...baselines.methods import LABELS
+from ...baselines.methods import CLIP_ENSEMBLE, LABELS
 from ...claims import (
     CONTROLS,
     FEWEST,
@@ -61,7 +61,6 @@ HEADINGS = {
 }
 # The classifiers of image features alone that the re-evaluation proposes.
 IMAGES_ALONE = ("lda", "projected_means")
-CLIP = "clip_ensemble"
 CONTESTED_NOTE = (
     f"{CONTESTED.strip()}: not confirmed when corrected for all tests of the column (Holm, p_holm)."
 )
@@ -395,7 +394,7 @@ def _clip_minus(results: Results, dataset: str, model: str, method: str) -> Comp
             continue
         most = results.shots_of(d)[-1]
         with suppress(Missing):
-            comparison, seeds = few_shot_difference(results, d, model, most, method, CLIP)
+            comparison, seeds = few_shot_difference(results, d, model, most, method, CLIP_ENSEMBLE)
             # in a mean only what would be judged
             if seeds >= FEWEST or dataset != AVERAGE:
                 each.append(comparison)

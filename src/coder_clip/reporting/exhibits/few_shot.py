@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ...baselines.methods import ABLATIONS, FEW_SHOT, METHODS
+from ...baselines.methods import ABLATIONS, CLIP_ENSEMBLE, FEW_SHOT, METHODS
 from ..parts import cells, frames, layout, notes
 from ..parts.style import GREY, Drawing, Loader, look
 from ..parts.table import AVERAGE, Column, Table
@@ -29,7 +29,6 @@ CAPTION = (
 )
 nothing = attrgetter("no_few_shot")
 WIDEST, NARROWEST = 3.2, 1.0  # points of the first and of the last line
-ZERO_SHOT = "clip_ensemble"  # a level line: it sees no shots
 LEVEL: dict[str, Any] = {"color": GREY, "linestyle": (0, (1, 1.5)), "linewidth": 1.3}
 PLACE = ["model", "method", "setting", "shots"]  # what a row is about, besides its data set
 
@@ -114,14 +113,14 @@ def draw(results: Results, image: Loader) -> Figure:
     ]
     figure, panels = layout.panels(len(places), len(results.models))
     looks = _looks(frame["method"].unique())
-    with_shots = [method for method in looks if method != ZERO_SHOT]
+    with_shots = [method for method in looks if method != CLIP_ENSEMBLE]
     widths = dict(zip(with_shots, np.linspace(WIDEST, NARROWEST, len(with_shots)), strict=True))
     for ax, ((dataset, model), of_place) in zip(panels, places, strict=True):
         for method, points in of_place.groupby("method", sort=False):
             mean, low, high = (
                 100 * points[f"accuracy{end}"].to_numpy() for end in ("", "_low", "_high")
             )
-            if method == ZERO_SHOT:
+            if method == CLIP_ENSEMBLE:
                 ax.axhline(mean[0], **LEVEL)
                 continue
             width = widths[str(method)]
@@ -154,7 +153,7 @@ def _looks(methods: Iterable[str]) -> dict[str, dict[str, Any]]:
     spare = itertools.count()
 
     def line_of(method: str) -> dict[str, Any]:
-        if method == ZERO_SHOT:
+        if method == CLIP_ENSEMBLE:
             return LEVEL
         declared = METHODS[method].line
         if declared:

@@ -1,5 +1,6 @@
-"""Estimate what a configuration would ask a language model, and the cost: before anything is asked,
-without a key.
+"""Estimate what a configuration would ask a language model, and the cost.
+
+Before anything is asked, without a key.
 """
 
 from __future__ import annotations
@@ -24,8 +25,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CostRow:
-    """A line of the table. ahead: requests to make. stored: number of answers that are stored.
-    again: requests that ask again. known: False if the requests are an upper bound.
+    """A line of the table.
+
+    ahead: requests to make. stored: number of answers that are stored. again: requests that ask
+    again. known: False if the requests are an upper bound.
     """
 
     dataset: str
@@ -74,8 +77,8 @@ def lines(generator: GeneratorConfig | None, asked: Iterable[Asked], several: bo
     # Rows that are an upper bound have an asterisk, and the notes say what every estimate assumes.
     if generator is None:
         raise UserError(
-            "no section 'generator:' in the configuration, so "
-            "nothing would be asked (docs/texts.md)"
+            "no section 'generator:' in the configuration, so nothing would be asked "
+            "(docs/texts.md)"
         )
     every_asked = list(asked)
     found = rows(every_asked)
@@ -86,8 +89,8 @@ def lines(generator: GeneratorConfig | None, asked: Iterable[Asked], several: bo
     every = CostRow("all", "", ahead, stored, again)
     notes = [
         (
-            f"{generator.model}; tokens are estimates, for a model "
-            "that does not reason before it answers"
+            f"{generator.model}; tokens are estimates, for a model that does not reason before it "
+            "answers"
         ),
         *_money(generator, every.ahead),
     ]
@@ -120,8 +123,8 @@ def _money(generator: GeneratorConfig, ahead: CostEstimate) -> list[str]:
         return []
     spent = Answers(generator.answers, "").spent.get(prices.currency, 0.0)
     notes = [
-        f"prices of {prices.date}: {prices.input:g} and {prices.output:g} {prices.currency} "
-        f"per million tokens; stored answers cost {amount(spent)}"
+        f"prices of {prices.date}: {prices.input:g} and {prices.output:g} {prices.currency} per "
+        f"million tokens; stored answers cost {amount(spent)}"
     ]
     if generator.token_limit is not None:
         notes.append(

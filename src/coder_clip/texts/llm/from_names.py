@@ -117,8 +117,8 @@ def _pair(place: str, line: str, index: dict[str, int], classes: Sequence[str]) 
     parts = line.split(" / ")
     if len(parts) < 2:
         raise UserError(
-            f"{place}: '{line}' does not name two classes; write one pair per line, as in "
-            "'red fox / wolf'"
+            f"{place}: '{line}' does not name two classes; write one pair per line, as in 'red fox "
+            "/ wolf'"
         )
     # a name may have a slash: divide where both sides are classes, else at the first one
     divisions = [(" / ".join(parts[:i]), " / ".join(parts[i:])) for i in range(1, len(parts))]

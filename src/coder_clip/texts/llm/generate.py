@@ -1,5 +1,6 @@
-"""Generate texts for class names, in rounds: ask for what is missing, check the answers, ask again
-if they do not fit.
+"""Generate texts for class names, in rounds.
+
+Ask for what is missing, check the answers, ask again if they do not fit.
 
 A round's questions depend only on earlier answers, never on their order in time: the same stored
 answers give the same texts, byte for byte.
@@ -8,7 +9,7 @@ answers give the same texts, byte for byte.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ...errors import UserError, one_line
@@ -47,8 +48,9 @@ class Generator:
     def ahead(
         self, items: Sequence[Item], seen: set[str], review: Review | None = None
     ) -> tuple[CostEstimate, int, int]:
-        """Estimate what is left to ask, as far as the stored answers tell; count stored answers,
-        and requests that ask again.
+        """Estimate what is left to ask, as far as the stored answers tell.
+
+        Count stored answers, and requests that ask again.
 
         The stored answers are judged as in a run, so what they make necessary is included, but for
         analogous names. seen: keys of items to leave out; those of this estimate are added.
@@ -145,8 +147,8 @@ class Generator:
             money = f", about {amount(ahead.money)} {self.budget.currency}"
         log.info(
             f"round {number}: {ahead.requests} requests to {self.generator.model}: about "
-            f"{ahead.prompt_tokens} "
-            f"prompt tokens and {ahead.completion_tokens} answer tokens{money}"
+            f"{ahead.prompt_tokens} prompt tokens and {ahead.completion_tokens} answer "
+            f"tokens{money}"
         )
         self.budget.update(self.answers.spent)
         self.budget.check(ahead)
@@ -177,14 +179,13 @@ class Generator:
         if served not in self.served and not same_model(asked, served):
             log.warning(
                 "%s was asked and '%s' answers: the texts are of that model",
-                *(asked, one_line(served, 60)),
+                asked,
+                one_line(served, 60),
             )
         self.served.add(served)
 
     def _useful(self, answer: Answer, items: list[Item]) -> bool:
-        """True if an answer has a usable text and does not repeat the words of an earlier answer
-        about another class.
-        """
+        """True if an answer has a usable text and repeats no earlier answer about another class."""
         # equal words about two classes describe neither, so the name is taken out to compare
         subject = items[0].owner
         words = (answer.text or "").replace(items[0].fields["class"], "")
@@ -223,8 +224,9 @@ class Generator:
         )
 
     def _report(self, items: list[Item]) -> None:
-        """Log counts and name the items without texts. UserError for these with ``on_failure:
-        stop``.
+        """Log counts and name the items without texts.
+
+        UserError for these with ``on_failure: stop``.
         """
         log.info(
             "%d answers, %d of them new%s; %d texts asked for again, %d refused by the model, %d "
@@ -240,7 +242,10 @@ class Generator:
             if item.few:
                 log.warning(
                     "only %d %s texts for '%s' after %d answers",
-                    *(len(item.texts["texts"]), item.kind, item.owner, item.asked),
+                    len(item.texts["texts"]),
+                    item.kind,
+                    item.owner,
+                    item.asked,
                 )
         lost = [item for item in items if item.failed]
         for item in lost:
@@ -255,24 +260,22 @@ class Generator:
             )
             raise UserError(
                 f"{len(lost)} without texts: {names}: {one_line(lost[0].failed, 100)}. All other "
-                "answers are kept; "
-                "'generator.on_failure: skip' continues without them, a "
-                "higher 'max_reasks' asks more often"
+                "answers are kept; 'generator.on_failure: skip' continues without them, a higher "
+                "'max_reasks' asks more often"
             )
 
 
 def read(answer: Answer, item: Item) -> Sides | str:
-    """The texts of an item in an answer, or what is wrong with the answer, in words for the
-    model.
-    """
+    """The texts of an item in an answer, or words for the model on what is wrong with it."""
     if answer.finish is not None and form_of.CUT_OFF.search(answer.finish):
         return "it was cut off at the limit on its tokens; be brief"
     return form_of.read(answer.text, item) if answer.text else "it was empty"
 
 
 def groups(items: Iterable[Item], generator: GeneratorConfig) -> Iterator[list[Item]]:
-    """Groups of items, each for one request: of one class and attempt, as many as an answer has
-    room for.
+    """Groups of items, each for one request.
+
+    Of one class and attempt, as many as an answer has room for.
     """
     together: dict[tuple[Any, ...], list[Item]] = {}
     for item in items:
@@ -298,8 +301,9 @@ def provenance(
     generator: GeneratorConfig,
     counted: dict[str, str] | None = None,
 ) -> dict[str, Any]:
-    """Provenance of the texts of one kind. All of it comes from stored answers, so it is always the
-    same.
+    """Provenance of the texts of one kind.
+
+    All of it comes from stored answers, so it is always the same.
 
     counted: key of an answer -> the kind whose provenance has its tokens and cost; those of this
     kind are added. Kinds that are asked together share their answers, and money counts once.
@@ -315,49 +319,78 @@ def provenance(
     # each answer once: items share the answers of their request
     by_key = {key: answer for item in items for key, answer in item.answers.items()}
     answers = by_key.values()
-    counted = {} if counted is None else counted
+    if counted is None:
+        counted = {}
     shared = sorted({counted[key] for key in by_key if key in counted})
     own = [answer for key, answer in by_key.items() if key not in counted]
     counted.update(dict.fromkeys(by_key.keys() - counted.keys(), kind))
-    not_accepted = []
-    for item in items:
-        for v in item.refused:
-            side = [v.side] if v.side else []
-            not_accepted.append([v.owner, v.text, v.why, v.answer, *side])
-    days = sorted({a.date for a in answers})
-    costs = [a.cost for a in own if a.cost is not None]
     note: dict[str, Any] = {
         "source": "llm",
         "model": generator.model,
-        "served": sorted({a.served for a in answers}),
-        "server": sorted({a.server for a in answers if a.server}),
-        "system_fingerprint": sorted({a.fingerprint for a in answers if a.fingerprint}),
+        **_origins(answers),
         "prompt": prompts.template(kind, generator.prompts).note,
         "rules": own_rules(),
         "parameters": generator.parameters(0),
-        # the first and the last day, or one if these are the same
-        "date": " to ".join(dict.fromkeys(days[:1] + days[-1:])),
+        "date": _days(answers),
         "answers": len(answers),
         "asked_again": sum(max(0, i.asked - 1) for i in items),
         "refused": sum(i.refusals for i in items),
-        "tokens": {
-            "prompt": sum(a.prompt_tokens or 0 for a in own),
-            "completion": sum(a.completion_tokens or 0 for a in own),
-        },
+        "tokens": _tokens(own),
         "asked_with": shared,
         "without": [i.owner for i in items if i.failed],
         "common": {i.owner: i.common for i in items if i.common},
         "few": [i.owner for i in items if i.few],
-        "not_accepted": not_accepted,
+        "not_accepted": _not_accepted(items),
         "from": {i.owner: _sources(i) for i in items if any(i.texts.values())},
+        "cost": _cost(own, generator),
     }
-    if generator.prices:
-        note["cost"] = {"money": round(sum(costs), 6), "currency": generator.prices.currency}
-        unknown = len(own) - len(costs)
-        if unknown:
-            note["cost"]["unknown_for"] = unknown
     # empty fields are left out, but not counts of 0
     return {key: value for key, value in note.items() if value not in ([], {}, "")}
+
+
+def _origins(answers: Collection[Answer]) -> dict[str, list[str]]:
+    """The models and servers that answered, as they say."""
+    return {
+        "served": sorted({a.served for a in answers}),
+        "server": sorted({a.server for a in answers if a.server}),
+        "system_fingerprint": sorted({a.fingerprint for a in answers if a.fingerprint}),
+    }
+
+
+def _days(answers: Collection[Answer]) -> str:
+    """The first and the last day of answers, or one if these are the same."""
+    days = sorted({a.date for a in answers})
+    return " to ".join(dict.fromkeys(days[:1] + days[-1:]))
+
+
+def _tokens(answers: Collection[Answer]) -> dict[str, int]:
+    return {
+        "prompt": sum(a.prompt_tokens or 0 for a in answers),
+        "completion": sum(a.completion_tokens or 0 for a in answers),
+    }
+
+
+def _cost(answers: Collection[Answer], generator: GeneratorConfig) -> dict[str, Any]:
+    """What answers cost, and the number of those whose cost is unknown; {} without prices."""
+    if not generator.prices:
+        return {}
+    costs = [a.cost for a in answers if a.cost is not None]
+    cost: dict[str, Any] = {"money": round(sum(costs), 6), "currency": generator.prices.currency}
+    if len(costs) < len(answers):
+        cost["unknown_for"] = len(answers) - len(costs)
+    return cost
+
+
+def _not_accepted(items: Sequence[Item]) -> list[list[str]]:
+    """[class, text, why, key of the answer] of refused texts, and the side of a text of a pair."""
+    rows = []
+    for item in items:
+        for v in item.refused:
+            row = [v.owner, v.text, v.why, v.answer]
+            if v.side:
+                row.append(v.side)
+            rows.append(row)
+    return rows
 
 
 def _sources(item: Item) -> str | list[str]:

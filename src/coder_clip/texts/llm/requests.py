@@ -34,8 +34,9 @@ Money = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class Answer(BaseModel):
-    """What the model sent: text (None: it refused, or sent nothing), refusal and finish as the
-    server says.
+    """The answer of the model.
+
+    text (None: it refused, or sent nothing), refusal and finish as the server says.
 
     served: the model's full name, as the server gives it. Tokens are None if the server does not
     count them. cost: money, at the prices of that day, in `currency`; None if unknown or without
@@ -60,8 +61,9 @@ class Answer(BaseModel):
 
 
 class ReviewedText(NamedTuple):
-    """A model's text. owner: class or pair. why: reason why the text was not accepted; empty if it
-    is used.
+    """A model's text.
+
+    owner: class or pair. why: reason why the text was not accepted; empty if it is used.
 
     answer: key of the answer. side: the class of a pair that has the text; empty for texts of a
     class.
@@ -77,8 +79,10 @@ class ReviewedText(NamedTuple):
 
 @dataclass
 class Offer:
-    """A text that breaks no rule by itself. answer: key of the answer. refused: True once another
-    class or kind forbids it, which stays so, because offers only grow.
+    """A text that breaks no rule by itself.
+
+    answer: key of the answer. refused: True once another class or kind forbids it, which stays so,
+    because offers only grow.
     """
 
     text: str
@@ -147,8 +151,9 @@ class Item:
 
     @property
     def key(self) -> str:
-        """The key of its texts in the object of an answer: its class, or the other class of a
-        pair.
+        """The key of its texts in the object of an answer.
+
+        Its class, or the other class of a pair.
         """
         return self.fields["other" if self.about.of_pair else "class"]
 
@@ -299,8 +304,9 @@ class Item:
         return ""
 
     def usable(self, found: Sides | str) -> bool:
-        """True if an answer has a text that breaks no rule. If texts are optional, also if it has
-        none, or only says that there are none.
+        """True if an answer has a text that breaks no rule.
+
+        If texts are optional, also if it has none, or only says that there are none.
         """
         if isinstance(found, str):  # the reason why the answer could not be read
             return False

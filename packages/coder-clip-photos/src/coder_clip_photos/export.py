@@ -1,0 +1,322 @@
+"""What leaves the page: a text set, labels as CSV and as class folders, and a run of these."""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import io
+import itertools
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import yaml
+
+from coder_clip.encoders.spec import EncoderSpec
+from coder_clip.errors import UserError
+from coder_clip.foundation.artifacts import write_json, write_text
+from coder_clip.texts.kinds import BESIDES_NAME
+from coder_clip.texts.sets import TextSet
+
+from .files import folder_name, shown
+
+if TYPE_CHECKING:
+    from .explorer import Explorer
+
+LONGEST = 100  # bytes of a file name; file systems take 255, with the ending of a temporary file
+SOURCE = "edited in coder-clip explore"
+MARK = ".from-coder-clip-explore"  # a file in class folders that may be written again
+# few-shot examples per class that a run is offered, as long as half of the photos are enough
+SHOTS = (1, 2, 4, 8, 16)
+FILE_NAME, LABEL = "file_name", "label"  # the columns that Hugging Face's image folder reads
+SAID = 20  # lines of a run that the page shows
+How = Literal["link", "copy"]
+
+
+# ---- texts
+
+
+def save_texts(explorer: Explorer, name: str) -> str:
+    """Write the edited text set with its provenance and accuracy, and return the path.
+
+    UserError for a file that exists, or a name that is not a plain file name.
+    """
+    if not re.fullmatch(r"[\w][\w .-]*\.json", name):
+        raise UserError(f"'{name[:LONGEST]}': give a file name that ends in .json, without folders")
+    _refuse_long(name)
+    path = explorer.folder / name
+    if path.exists() and path not in explorer.saved:
+        raise UserError(f"{name} is there already: choose another name")
+    write_json(path, with_provenance(explorer).dump())
+    explorer.saved.add(path)
+    return str(path)
+
+
+def with_provenance(explorer: Explorer) -> TextSet:
+    """The current texts; the provenance of each edited kind says how the texts were edited."""
+    start, now = explorer.study.start, explorer.now
+    note: dict[str, Any] = {"source": SOURCE, "date": datetime.date.today().isoformat()}
+    test = explorer.test()
+    if test is not None:
+        note["chosen_on"] = {
+            "images": len(explorer.study.names),
+            "tried": len(explorer.tried),
+            "accuracy_before": start.accuracy["value"],
+            "accuracy_after": now.accuracy["value"],
+            "difference": test["difference"],
+        }
+    notes = dict(start.texts.provenance)
+    for kind in BESIDES_NAME:
+        before = [c.of(kind) for c in start.texts.classes]
+        if [c.of(kind) for c in now.texts.classes] == before:
+            continue
+        edited = dict(note)
+        if kind in notes:
+            edited["from"] = notes[kind]
+        notes[kind] = edited
+    return now.texts.model_copy(update={"provenance": notes})
+
+
+# ---- labels
+
+
+def labels_csv(labels: Mapping[str, str]) -> str:
+    """Photo -> class as CSV with the columns ``file_name`` and ``label``; "" is none of these."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([FILE_NAME, LABEL])
+    writer.writerows(sorted(labels.items()))
+    return out.getvalue()
+
+
+def read_labels(text: str, names: Sequence[str], where: str) -> dict[str, str]:
+    """Labels of a CSV file, by the names of the photos as they are here.
+
+    A photo is found by its path, or by the end of its path if only one photo has it. The columns
+    are ``file_name`` (or ``image``) and ``label`` (or ``class``); others are passed over. where:
+    the file, for messages. UserError for other columns, and for photos that are not here.
+    """
+    rows = csv.DictReader(io.StringIO(text.removeprefix("\ufeff")))
+    columns = rows.fieldnames or []
+    of_name = next((c for c in (FILE_NAME, "image") if c in columns), None)
+    of_label = next((c for c in (LABEL, "class") if c in columns), None)
+    if of_name is None or of_label is None:
+        raise UserError(f"{where}: give the columns {FILE_NAME},{LABEL} in the first line")
+    by_end = _by_end(names)
+    found: dict[str, str] = {}
+    missing = []
+    for row in rows:
+        photo = by_end.get(str(row[of_name]).replace("\\", "/").removeprefix("./"))
+        if photo is None:
+            missing.append(str(row[of_name]))
+        else:
+            found[photo] = (row[of_label] or "").strip()
+    if missing:
+        raise UserError(
+            f"{where}: {len(missing):,} photos are not among these, or several have the name; the "
+            f"first: {shown(missing[0])}"
+        )
+    return found
+
+
+def labels_of_folders(names: Sequence[str], root: Path) -> dict[str, str]:
+    """The labels of photos in class folders below ``root``: the first folder is the class."""
+    found = {}
+    for name in names:
+        parts = Path(os.path.relpath(name, root)).parts
+        if len(parts) > 1 and parts[0] != "..":
+            found[name] = " ".join(parts[0].replace("_", " ").split())
+    return found
+
+
+def _by_end(names: Sequence[str]) -> dict[str, str]:
+    """End of a path -> the only photo whose path ends so; whole paths are always there."""
+    ends = Counter[str]()
+    of_end: dict[str, str] = {}
+    for name in names:
+        parts = Path(name).parts
+        for i in range(len(parts)):
+            end = "/".join(parts[i:])
+            ends[end] += 1
+            of_end[end] = name
+    return {end: name for end, name in of_end.items() if ends[end] == 1} | {n: n for n in names}
+
+
+# ---- class folders and a run
+
+
+@dataclass(frozen=True)
+class NewRun:
+    """What a run of labels needs. folder: class folders; configuration: its file; photos: number
+    of labelled photos; can_run: True in a clone of coder-clip, where the page can start it.
+    """
+
+    folder: Path
+    configuration: Path
+    photos: int
+    can_run: bool
+
+
+def make_run(explorer: Explorer, name: str, how: How) -> NewRun:
+    """Write the labelled photos as class folders, and a configuration that runs on them.
+
+    name: of the folder, the configuration and the results. how: links share the content with the
+    photos (a copy where that is not possible), copies do not. UserError for fewer than two classes
+    with photos, a name that is no plain folder name, or a folder of something else.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][\w-]*", name):
+        raise UserError(f"'{name[:LONGEST]}': give a name of letters, digits, - and _")
+    _refuse_long(name)
+    labels = {photo: to for photo, to in explorer.work.work.labels.items() if to}
+    labels = {photo: to for photo, to in labels.items() if photo in set(explorer.study.names)}
+    counts = Counter(labels.values())
+    if len(counts) < 2:
+        raise UserError("a run needs labelled photos of two classes at least: label some more")
+    folder = explorer.folder / name
+    write_folders(folder, labels, how)
+    clone = (explorer.folder / "Snakefile").is_file()
+    configuration = explorer.folder / ("config" if clone else "") / f"{name}.yaml"
+    texts = with_provenance(explorer)
+    kept = [c for c in texts.classes if c.name in counts]
+    source: str = "names"
+    if any(c.of(kind) for c in kept for kind in BESIDES_NAME):
+        source = f"{name}.texts.json"
+        described = texts.model_copy(update={"classes": kept, "dataset": name})
+        write_json(explorer.folder / source, described.dump())
+    spec = explorer.study.encoder.spec
+    document = _configuration(name, source, spec, min(counts.values()))
+    head = "# Written by `coder-clip explore`: photos that were labelled on its page.\n"
+    head += "# docs/photos.md explains the keys; config/photos.yaml has all of them.\n"
+    write_text(configuration, head + yaml.safe_dump(document, sort_keys=False, allow_unicode=True))
+    return NewRun(folder, configuration, len(labels), clone)
+
+
+def _configuration(name: str, texts: str, spec: EncoderSpec, fewest: int) -> dict[str, Any]:
+    """The configuration of a run. fewest: photos of the smallest class."""
+    dataset: dict[str, Any] = {"root": name, "texts": texts}
+    # a class gives half of its photos to learn from, and fewer if some are near twins
+    shots = [n for n in SHOTS if n <= 0.4 * fewest]
+    if not shots:
+        dataset["few_shot"] = False
+    model: dict[str, Any] = {"model": spec.model}
+    if spec.pretrained is not None:
+        model["pretrained"] = spec.pretrained
+    title = re.sub(r"\W+", "-", spec.model.rpartition("/")[2].removeprefix("local-dir:"))
+    return {
+        "title": f"CODER on {name}",
+        "results": f"results/{name}",
+        "datasets": {name: dataset},
+        "models": {title.strip("-"): model},
+        "features": {"on_error": "skip"},
+        "adapter": {"shots": shots or [1]},
+    }
+
+
+def write_folders(folder: Path, labels: Mapping[str, str], how: How) -> None:
+    """Write photos into ``folder/<class>/``, whole or not at all; replaces what this wrote before.
+
+    UserError if the folder holds something else, or cannot be written.
+    """
+    if folder.exists() and not (folder / MARK).is_file():
+        raise UserError(f"{shown(folder)} is there already: choose another name")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        new = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        try:
+            (new / MARK).touch()
+            for photo, to in sorted(labels.items()):
+                target = _free(new / folder_name(to), Path(photo))
+                target.parent.mkdir(exist_ok=True)
+                _put(Path(photo), target, how)
+            new.chmod(0o755)
+            old = None
+            if folder.exists():
+                old = folder.with_name(f".{folder.name}-old-{os.getpid()}")
+                folder.rename(old)
+            new.rename(folder)
+            if old is not None:
+                shutil.rmtree(old)
+        finally:
+            if new.exists():
+                shutil.rmtree(new)
+    except OSError as error:
+        raise UserError(f"cannot write {shown(folder)}: {error.strerror or error}") from None
+
+
+def _put(source: Path, target: Path, how: How) -> None:
+    """Link or copy a file; a link that the disk does not allow becomes a copy."""
+    source = source.resolve()
+    if how == "link":
+        try:
+            os.link(source, target)
+            return
+        except OSError:
+            pass  # another disk, or one without links
+    shutil.copy2(source, target)
+
+
+def _free(folder: Path, photo: Path) -> Path:
+    """A name in the folder that no other photo has."""
+    for n in itertools.count(1):
+        target = folder / (photo.name if n == 1 else f"{photo.stem}-{n}{photo.suffix}")
+        if not target.exists():
+            return target
+    raise AssertionError
+
+
+class RunningRun:
+    """Snakemake on a new run, started by the page; its lines are read when the page asks."""
+
+    def __init__(self, run: NewRun, root: Path) -> None:
+        """root: the clone of coder-clip, where the run works."""
+        self.report = root / "results" / run.folder.name / "report.html"
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115  # read until the page ends
+        command = [sys.executable, "-m", "snakemake", "--profile", "workflow/profiles/default"]
+        command += ["--configfile", os.path.relpath(run.configuration, root)]
+        # jobs call coder-clip, which is beside this Python
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+        self._process = subprocess.Popen(
+            command,
+            cwd=root,
+            env={**os.environ, "PATH": path},
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    def state(self) -> dict[str, Any]:
+        """ "running", "done" or "failed", and the last lines."""
+        code = self._process.poll()
+        what = "running"
+        if code is not None:
+            what = "failed" if code or not self.report.is_file() else "done"
+        return {"state": what, "lines": [*self._lines()][-SAID:], "report": str(self.report)}
+
+    def stop(self) -> None:
+        """End the run, as Control-C does; what it made stays for the next start."""
+        if self._process.poll() is None:
+            self._process.terminate()
+            self._process.wait()
+
+    def _lines(self) -> Iterator[str]:
+        self._log.seek(0)
+        for line in self._log.read().decode(errors="replace").splitlines():
+            if line.strip():
+                yield line
+
+
+def _refuse_long(name: str) -> None:
+    if len(name.encode()) > LONGEST:
+        raise UserError(
+            f"'{name[:20]}…' is too long for a file name (at most {LONGEST} bytes): choose a "
+            "shorter one"
+        )

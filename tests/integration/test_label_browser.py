@@ -1,0 +1,180 @@
+"""Unlabelled photos become a run on the page of `coder-clip explore`: by keyboard, in a real browser,
+on a desk and on a phone.
+"""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image, ImageDraw
+
+import browser as browsers
+from browser import axe_problems, needs_browser, press, text, wait
+from working_copy import REPO, environment, working_copy
+
+pytest.importorskip("coder_clip_photos")
+pytestmark = [needs_browser, pytest.mark.rest]
+COLOURS = {
+    "red": "#d02020",
+    "orange": "#e08020",
+    "yellow": "#e0d020",
+    "green": "#208020",
+    "cyan": "#20c0c0",
+    "blue": "#2020c0",
+    "purple": "#802080",
+    "pink": "#f080b0",
+    "brown": "#603010",
+    "black": "#101010",
+}
+EACH = 30  # photos of each of the ten classes
+
+
+def draw(folder: Path) -> dict[str, str]:
+    """300 photos without labels, in one folder; name -> class, which only the test knows. No two
+    are near twins.
+    """
+    rng = random.Random(4)
+    folder.mkdir()
+    names = rng.sample(range(10_000), EACH * len(COLOURS))
+    truth = {}
+    for i, name in enumerate(names):
+        colour = list(COLOURS)[i % len(COLOURS)]
+        picture = Image.new("RGB", (96, 96), tuple(rng.randrange(150, 256) for _ in range(3)))
+        pen = ImageDraw.Draw(picture)
+        for _ in range(6):  # what makes every photo another one
+            x, y = rng.randrange(96), rng.randrange(96)
+            pen.rectangle((x, y, x + 30, y + 8), fill=tuple(rng.randrange(256) for _ in range(3)))
+        x, y, size = rng.randrange(10, 50), rng.randrange(10, 50), rng.randrange(28, 40)
+        pen.ellipse((x, y, x + size, y + size), fill=COLOURS[colour])
+        picture.save(folder / f"{name:04d}.png")
+        truth[f"{name:04d}.png"] = colour
+    return truth
+
+
+@contextmanager
+def explore(root: Path, port: int = 0, classes: str = ",".join(COLOURS)) -> Iterator[str]:
+    """The page of the photos below ``root``, as a person starts it."""
+    command = [sys.executable, "-m", "coder_clip", "explore", "photos", "--no-browser"]
+    command += ["--classes", classes, "--model", str(REPO / "data/mini"), "--port", str(port)]
+    env = environment(root) | {"PYTHONUNBUFFERED": "1", "XDG_STATE_HOME": str(root / ".state")}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=root, env=env
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        address = process.stdout.readline().strip()
+        assert address, process.stderr.read()
+        try:
+            yield address
+        finally:
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=60)
+            assert "Traceback" not in said, said
+
+
+def show(browser: Any, address: str, width: int) -> None:
+    browsers.show(browser, address, width)
+    wait(browser, lambda: "abel" in text(browser, "#answer"))
+
+
+def here(browser: Any) -> Any:
+    """What has the keyboard's focus: its photo's name, or its id."""
+    return browser.execute_script(
+        "const a = document.activeElement; return a.matches('.card') ? a.title : a.id"
+    )
+
+
+def tab_to(browser: Any, name: str, key: str) -> None:
+    """Press Tab until the keyboard is at an element."""
+    for _ in range(80):
+        if here(browser) == name:
+            return
+        press(browser, key)
+    raise AssertionError(f"{name} is not reached by {key!r}; at {here(browser)}")
+
+
+def label_all(browser: Any, truth: dict[str, str]) -> None:
+    """As a person does: look at the photo that the keyboard is at, press the key of its class."""
+    from selenium.webdriver.common.keys import Keys
+
+    numbers = {name: str(i + 1) for i, name in enumerate(COLOURS)}
+    for _ in range(2 * len(truth)):
+        at = here(browser)
+        if at in ("more", "next"):
+            done = browser.execute_script(
+                "return document.querySelector('[data-filter=uncertain]').textContent"
+            )
+            if done == "Least certain (0)":
+                return
+            press(browser, Keys.ENTER)  # "Show more", or "Which ten next?"
+            wait(browser, lambda: str(here(browser)).endswith(".png"))
+            continue
+        colour = truth[Path(at).name]
+        if numbers[colour] == "10":  # the tenth class has no key: its name is typed
+            press(browser, *colour[:3], Keys.ENTER)
+        else:
+            press(browser, numbers[colour])
+        wait(browser, lambda at=at: here(browser) != at)
+    raise AssertionError("photos are left")
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+def test_unlabelled_photos_become_a_run_by_keyboard(
+    browser: Any, tmp_path: Path, width: int
+) -> None:
+    """Owners of photos have thousands without labels, and could only look at them."""
+    from selenium.webdriver.common.keys import Keys
+
+    root = tmp_path / "clone"
+    working_copy(root, {"title": "not used"})
+    (root / "photos").rename(root / "marks")
+    truth = draw(root / "photos")
+    with explore(root) as address:
+        show(browser, address, width)
+        top = browser.execute_script(
+            "return document.querySelector('.card').getBoundingClientRect().top / innerHeight"
+        )
+        assert top < 1 / 3, "the page does not open with photos"
+        assert axe_problems(browser) == []
+        first = browser.find_element("css selector", "#gallery .card").get_attribute("title")
+        tab_to(browser, first, Keys.TAB)
+        label_all(browser, truth)
+        wait(browser, lambda: "300 of 300 labelled by you." in text(browser, "#answer"))
+        assert axe_problems(browser) == []
+        tab_to(browser, "run-name", Keys.TAB)
+        press(browser, Keys.END, "-1")
+        if width == 390:  # one run is enough; here only its files are looked at
+            tab_to(browser, "start", Keys.TAB)
+            press(browser, Keys.SPACE)
+        press(browser, Keys.ENTER)
+        wait(
+            browser,
+            lambda: "300 photos in " in text(browser, "#made") or "done" in text(browser, "#made"),
+        )
+        folders = root / "my-photos-1"
+        made = {p.name: p.parent.name for p in folders.glob("*/*.png")}
+        assert made == truth
+        if width == 1440:
+            wait(browser, lambda: "The run is done" in text(browser, "#made"), seconds=900)
+            report = browser.find_element("css selector", "#made a").get_attribute("href")
+            with urllib.request.urlopen(report) as page:
+                assert b"my-photos-1" in page.read()
+        assert [e for e in browser.get_log("browser") if e["level"] == "SEVERE"] == []
+    check = subprocess.run(
+        [sys.executable, "-m", "coder_clip", "check", "--config", "config/my-photos-1.yaml"],
+        cwd=root,
+        env=environment(root),
+        capture_output=True,
+        text=True,
+    )
+    assert check.returncode == 0, check.stdout + check.stderr
+    assert "10 classes" in check.stdout

@@ -34,6 +34,7 @@ from coder_clip.phases.common import (
     SplitFeatures,
     Texts,
     encoder_spec,
+    read_image_features,
     read_texts,
     read_validation,
 )

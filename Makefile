@@ -13,6 +13,7 @@
 # make test-all                               all three
 # make test-unit                              the quick unit tests alone
 # make check                                  style, types, imports between packages, workflow, licences, reading
+# make generated                              the schema and the tables of docs that are made from the code
 # make benchmark                              speed against the published way of computing -> docs/performance.md
 
 CONFIG ?= config/reproduce.yaml
@@ -31,7 +32,7 @@ SETTINGS := --profile workflow/profiles/$(PROFILE) --configfile $(CONFIG) $(if $
 # Images of Docker often set this; every process of a run would then compile the code again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: reproduce first true-clip install pull push remote test test-rest test-proofs test-all test-unit check benchmark clean
+.PHONY: reproduce first true-clip generated install pull push remote test test-rest test-proofs test-all test-unit check benchmark clean
 
 reproduce: $(CONFIG) $(VENV)/installed
 	@$(if $(filter-out default,$(PROFILE)),$(BIN)/snakemake prefetch $(SETTINGS))
@@ -42,7 +43,8 @@ reproduce: $(CONFIG) $(VENV)/installed
 # the end names them. Every other failure ends here.
 FAILED := .snakemake/coder-clip/fetched/failed
 GO_ON_WITHOUT = { names=$$(ls $(FAILED) 2>/dev/null) && test "$$names" || exit 1; \
-  reasons=$$(cd $(FAILED) && tail -qn 1 $$names); export CODER_CLIP_ONLY_PRESENT=1 CODER_CLIP_FETCH=0; \
+  reasons=$$(cd $(FAILED) && for name in $$names; do \
+    echo "  $$name: $$(tail -n 1 $$name | sed 's/^coder-clip: error: //')"; done); export CODER_CLIP_ONLY_PRESENT=1 CODER_CLIP_FETCH=0; \
   echo; echo "could not be downloaded, so the run goes on without:" $$names; echo; \
   $(BIN)/snakemake --profile workflow/profiles/$(PROFILE) --configfile $(CONFIG) || exit 1; \
   $(BIN)/coder-clip summary --config $(CONFIG); echo; \
@@ -100,6 +102,9 @@ check: $(VENV)/installed-test
 	$(BIN)/snakemake --lint
 	$(BIN)/reuse lint --quiet
 	$(BIN)/python -m tools.reading
+
+generated: $(VENV)/installed
+	@$(BIN)/python tools/generated.py
 
 benchmark: $(VENV)/installed-test
 	@$(BIN)/python -m benchmarks

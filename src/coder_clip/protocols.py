@@ -19,6 +19,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+TOP_K = 5  # likeliest classes that stage two compares
+
 
 @dataclass(frozen=True)
 class Setting:

@@ -18,6 +18,7 @@ from torch.nn.functional import embedding_bag
 from .errors import UserError
 from .foundation.reproducible import to_bits
 from .neighbors import compute_dtype, l2_normalize
+from .protocols import TOP_K
 from .zero_shot import softmax_gap
 from .zero_shot import top_k as best_classes
 
@@ -177,7 +178,7 @@ class Reranked(NamedTuple):
         return torch.where(self.gap < threshold, self.stage_two, self.stage_one)
 
 
-def rerank_scores(x: Tensor, scores: Tensor, o: OneToOne, top_k: int = 5) -> Reranked:
+def rerank_scores(x: Tensor, scores: Tensor, o: OneToOne, top_k: int = TOP_K) -> Reranked:
     """Predict every image with both stages; one pass serves a whole threshold sweep.
 
     x: (N, d) images; scores: (N, C) of stage one. UserError for NaN, infinity or shapes that do not
@@ -205,7 +206,7 @@ def oracle(both: Reranked, reranked: Tensor, labels: Tensor) -> Tensor:
 
 
 def rerank(
-    x: Tensor, scores: Tensor, o: OneToOne, threshold: float = 0.1, top_k: int = 5
+    x: Tensor, scores: Tensor, o: OneToOne, threshold: float = 0.1, top_k: int = TOP_K
 ) -> tuple[Tensor, Tensor]:
     """Stage two for images whose softmax(scores) top-1 minus top-2 is strictly below ``threshold``.
 

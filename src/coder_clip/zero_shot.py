@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from .errors import UserError
+from .protocols import TOP_K
 
 CHUNK = 2**16  # numbers computed at a time: they stay in cache, and memory does not grow with N
 DECIMALS = 12  # of the margin, whose last digits differ between libraries, by 1e-16
@@ -22,7 +23,7 @@ def predict(scores: Tensor) -> Tensor:
     return _checked(scores).argmax(dim=1)  # documented: the first of several maxima
 
 
-def top_k(scores: Tensor, k: int = 5) -> tuple[Tensor, Tensor]:
+def top_k(scores: Tensor, k: int = TOP_K) -> tuple[Tensor, Tensor]:
     """The min(k, C) best classes: scores (N, C) -> values and classes, (N, k) each, best first.
 
     Ties keep the order of the classes, which ``torch.topk`` does not promise. UserError for NaN.

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -18,7 +20,7 @@ import pytest
 from coder_clip.foundation.artifacts import read_tensors
 from tiny_siglip import save_siglip
 from trees import put_all, split_file
-from working_copy import REPO, Work, few_pictures, working_copy
+from working_copy import REPO, Work, environment, few_pictures, working_copy
 
 BLOCK = re.compile(r"^```\w+\n# (\S+/\S+\.\w+)\n(.*?)^```$", flags=re.M | re.S)
 BASELINE, EXHIBIT = "baselines/nearest_mean.py", "reporting/exhibits/class_sizes.py"
@@ -41,7 +43,8 @@ def follow(folder: Path, recipes: dict[str, str]) -> None:
     for name, text in recipes.items():
         path = folder / name
         if name in ENDS:
-            path.write_text(path.read_text(encoding="utf-8") + f"\n{text}", encoding="utf-8")
+            gap = "\n\n" if path.suffix == ".py" else "\n"
+            path.write_text(path.read_text(encoding="utf-8") + gap + text, encoding="utf-8")
             continue
         assert not path.exists(), f"{name} is there already: a recipe adds a file"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -231,3 +234,68 @@ def test_an_edit_of_a_new_file_reruns_what_it_decides(extended: Work) -> None:
         assert plan.get("generate_texts", 0) == (name == SOURCE), (
             "of data sets without that source, too"
         )
+
+
+CHECKS = (  # of `make check`
+    ("ruff", "check"),
+    ("ruff", "format", "--check"),
+    ("mypy",),
+    ("lint-imports",),
+    ("snakefmt", "--check", "Snakefile", "workflow"),
+    ("snakemake", "--lint"),
+    ("reuse", "lint", "--quiet"),
+)
+
+
+@pytest.fixture(scope="module")
+def followed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The whole repository, tests too, with every recipe followed as it is printed."""
+    folder = tmp_path_factory.mktemp("followed") / "copy"
+    listed = subprocess.run(
+        ["git", "ls-files", "-coz", "--exclude-standard"], cwd=REPO, capture_output=True, check=True
+    )
+    for name in listed.stdout.decode().rstrip("\0").split("\0"):
+        if (REPO / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(REPO / name, folder / name)
+    follow(folder, files())
+    # reuse and some tests ask Git for the files
+    for command in (("init", "--quiet"), ("add", "--all")):
+        subprocess.run(["git", *command], cwd=folder, check=True)
+    generated = in_copy(folder, sys.executable, "tools/generated.py")
+    assert generated.stdout.split() == ["config/schema.json", "docs/data.md", "docs/texts.md"]
+    return folder
+
+
+def in_copy(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    """Run a program of this environment in a copy, with the code of the copy."""
+    done = subprocess.run(
+        command, cwd=folder, env=environment(folder), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-3000:]
+    return done
+
+
+@pytest.mark.rest
+def test_the_checks_pass_with_what_the_recipes_add(followed: Path) -> None:
+    """A contributor who copies a recipe would be told that it has a wrong type or style."""
+    programs = Path(sys.executable).parent
+    assert [" ".join(command) for command in CHECKS] == checks_of_make()
+    for program, *options in CHECKS:
+        in_copy(followed, str(programs / program), *options)
+
+
+def checks_of_make() -> list[str]:
+    """The commands of `make check`."""
+    makefile = (REPO / "Makefile").read_text(encoding="utf-8")
+    (recipe,) = re.findall(r"^check: .*\n((?:\t.*\n)+)", makefile, flags=re.M)
+    return [line.strip().removeprefix("$(BIN)/") for line in recipe.splitlines()]
+
+
+@pytest.mark.rest
+@pytest.mark.parametrize("part", ["tests/unit", "packages"])
+def test_the_unit_tests_pass_with_what_the_recipes_add(followed: Path, part: str) -> None:
+    """A test that lists what is here today would be red for everybody who adds something."""
+    options = ("-q", "--no-header", "--tb=short", "-p", "no:cacheprovider")
+    quick = ("-m", "not rest and not proof")
+    in_copy(followed, sys.executable, "-m", "pytest", *options, *quick, part)

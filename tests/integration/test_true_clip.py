@@ -109,16 +109,10 @@ def test_neighbours_are_as_measured_by_others(made: tuple[Work, str], dataset: s
 def test_every_control_is_what_plain_numpy_makes_of_the_features(
     made: tuple[Work, str], dataset: str, other: str
 ) -> None:
-    """Controls decide whether it is the texts that help. One image may fall to the other side:
-    descriptions by images are so alike that the two nearest differ by less than rounding.
-    """
+    """Controls decide whether it is the texts that help."""
     found = deviations(made[0].folder / "results", dataset, [other])
     assert len(found) > 40
-    one_image = 100 / evaluation(made[0], dataset)["images"]
-    moved = {key: value for key, value in found.items() if not abs(value) < 0.01}
-    assert all(abs(value) < 1.01 * one_image for value in moved.values()), moved
-    assert len(moved) <= 2, moved
-    assert found["whitening", ""] == 0
+    assert not {key: value for key, value in found.items() if not abs(value) < 0.01}
 
 
 def test_what_needs_texts_of_the_classes_runs_where_there_are_some(made: tuple[Work, str]) -> None:

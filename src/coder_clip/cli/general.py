@@ -9,7 +9,6 @@ from typing import Annotated
 
 import typer
 
-from ..errors import UserError
 from ..foundation import rooms
 from ..pipeline.config import ONLY_PRESENT, Config, load_config
 from ..pipeline.config import schema as config_schema
@@ -77,20 +76,13 @@ def check(
 def _cluster_is_wrong(c: Config, config: Path, profile: str, probe: bool, wait: float) -> bool:
     """Print what the cluster lacks for a run; True if something would stop it."""
     rooms.SLURM.require()  # only a cluster needs it, and a wheel of coder-clip does not bring it
-    from snakemake_executor_plugin_slurm_resilient.queue import SlurmError
-
-    from ..slurm.check import check_cluster
-    from ..slurm.probe import Finding
+    from ..slurm.check import findings
 
     wrong = False
-    # findings appear as they come, because probes wait for nodes
-    try:
-        for finding in check_cluster(c, config, profile, probe, wait):
-            typer.echo(finding)
-            wrong |= finding.status == "wrong"
-    except (SlurmError, UserError) as error:  # the rest is checked all the same
-        typer.echo(Finding("wrong", str(error)))
-        wrong = True
+    # they appear as they come, because small jobs wait for nodes
+    for finding in findings(c, config, profile, probe, wait):
+        typer.echo(finding)
+        wrong |= finding.status == "wrong"
     return wrong
 
 

@@ -36,26 +36,29 @@ def analogous_names(
     At most ``count``.
 
     names: of the vocabulary, None where a row has no name; features (V, d); classes: C names;
-    class_texts (C, d). A row belongs to the class whose text is nearest, because a thing that is
-    nearer to another class would draw one class to the other (the authors' filter has the same
-    purpose). Never the class itself: left out are names whose words are all in the class's name or
-    the other way round ("cat" and "Siamese cat"), names of other classes, and rows without a name,
-    of which nobody can tell. Of rows with one name the nearest counts; ties go to the lower row.
+    class_texts (C, d). Never the class itself: left out are names whose words are all in the
+    class's name or the other way round ("cat" and "Siamese cat"), names of other classes, which
+    would draw one class to the other, and rows without a name, of which nobody can tell. Classes
+    may share a name, so that all have as many: stage one scores a class with more texts lower. Of
+    rows with one name the nearest counts; ties go to the lower row.
     """
-    cosines = exact_matmul(l2_normalize(features, "text features"), l2_normalize(class_texts))
-    nearest = cosines.argmax(dim=1).tolist()
-    of_classes = [_words(name) for name in classes]
-    taken = {plain(name) for name in classes}
-    rows: list[list[int]] = [[] for _ in classes]
-    for row in cosines.amax(dim=1).argsort(descending=True, stable=True).tolist():
-        name, owner = names[row], nearest[row]
-        if name is None or len(rows[owner]) == count:
-            continue
-        words = _words(name)
-        if plain(name) in taken or words <= of_classes[owner] or of_classes[owner] <= words:
-            continue
-        taken.add(plain(name))
-        rows[owner].append(row)
+    cosines = exact_matmul(l2_normalize(class_texts), l2_normalize(features, "text features"))
+    of_classes = {plain(name) for name in classes}
+    words = [None if name is None else _words(name) for name in names]
+    rows: list[list[int]] = []
+    for name, similarity in zip(classes, cosines, strict=True):
+        own, taken, near = _words(name), set(of_classes), list[int]()
+        for row in similarity.argsort(descending=True, stable=True).tolist():
+            other, of_other = names[row], words[row]
+            if other is None or of_other is None or plain(other) in taken:
+                continue
+            if of_other <= own or own <= of_other:
+                continue
+            taken.add(plain(other))
+            near.append(row)
+            if len(near) == count:
+                break
+        rows.append(near)
     return rows
 
 

@@ -15,6 +15,7 @@ from ..encoders.spec import EncoderSpec, Precision
 from ..errors import nearest
 from ..foundation.reads import NO_RESULT, derived
 from ..foundation.strict import Count, From, Seed, Strict
+from ..protocols import TOP_K
 from ..texts.kinds import KINDS, OF_CLASS
 from ..texts.sources import SOURCES, of_kind
 
@@ -285,7 +286,7 @@ class FeaturesConfig(Strict):
 class RerankConfig(Strict):
     """Stage two."""
 
-    top_k: Annotated[int, Field(ge=2)] = 5
+    top_k: Annotated[int, Field(ge=2)] = TOP_K
     top_ks: list[Annotated[int, Field(ge=2)]] = Field(
         [2, 3, 4, 5, 7, 10],
         min_length=1,

@@ -32,6 +32,18 @@ GPU = {"gpu", "gpu_model", "gres"}
 PLACE = ("partition", "account", "qos", "gres", "gpu", "gpu_model")  # resources that name a place
 
 
+def findings(
+    config: Config, file: Path, profile: str, probe: bool, patience: float
+) -> Iterator[Finding]:
+    """Yield findings as `check_cluster`; a last one if nothing more can be checked."""
+    from snakemake_executor_plugin_slurm_resilient.queue import SlurmError
+
+    try:
+        yield from check_cluster(config, file, profile, probe, patience)
+    except (SlurmError, UserError) as error:
+        yield Finding("wrong", str(error))
+
+
 def check_cluster(
     config: Config, file: Path, profile: str, probe: bool, patience: float
 ) -> Iterator[Finding]:
@@ -58,9 +70,9 @@ def check_cluster(
         guessed = "; a guess, before 'snakemake manifest' has listed the images"
     accepted = {}  # place -> resources of one of its jobs
     for place, jobs in by_place(planned.jobs).items():
-        findings = _place(jobs, partitions, guessed)
-        yield from findings
-        if all(f.status != "wrong" for f in findings):
+        of_place = _place(jobs, partitions, guessed)
+        yield from of_place
+        if all(f.status != "wrong" for f in of_place):
             accepted[place] = jobs[0].asked
     logs = Path(planned.log_folder).resolve()
     writable(logs, "logs")

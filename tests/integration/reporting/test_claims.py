@@ -351,6 +351,39 @@ def test_a_few_shot_claim_takes_the_most_shots_and_pairs_seeds(results: Results)
     assert (found.fixed, found.broke) == (test["fixed"], test["broke"])
 
 
+def test_verdicts_are_over_groups(results: Results) -> None:
+    """Twenty frames of one video would count as twenty observations in every verdict."""
+    paths, right = results.paths, {}
+    for kind, path in (
+        ("zero-shot", paths.zero_shot("mini", "one")),
+        ("few-shot", paths.adapter("mini", "one", 4)),
+    ):
+        rows = read_parquet(path)
+        # ten images after another are one scene
+        scene = {image: i // 10 for i, image in enumerate(sorted(rows["image_id"].unique()))}
+        rows["group"] = rows["image_id"].map(scene)
+        write_parquet(path, rows)
+        right[kind] = rows[rows["setting"].isin(("any", "clean"))].sort_values("image_id")
+    changed = of(Results(paths.root, ["one"], ["mini"], [1, 4]))
+    for kind, claim, runs, pair in (
+        ("zero-shot", "coder_beats_clip", "draw", ("clip", "coder")),
+        ("few-shot", "adapter_beats_tip_adapter", "seed", ("tip_adapter", "coder_adapter")),
+    ):
+        rows = right[kind]
+        was, now = (
+            np.stack([r["correct"].to_numpy() for _, r in rows[rows["method"] == m].groupby(runs)])
+            for m in pair
+        )
+        images = rows[(rows["method"] == pair[0]) & (rows[runs] == rows[runs].min())]
+        test = paired_test_over_seeds(was, now, groups=images["group"].to_numpy())
+        plain = paired_test_over_seeds(was, now)
+        found = changed[claim].comparison
+        assert found is not None
+        expected = test["difference"]["low"], test["difference"]["high"], test["p_value"]
+        assert (found.low, found.high, found.p_value) == pytest.approx(expected)
+        assert test["difference"]["low"] != pytest.approx(plain["difference"]["low"], abs=1e-4)
+
+
 @pytest.mark.parametrize("seeds", [(1,), (1, 2)])
 def test_fewer_than_three_seeds_have_no_verdict(tmp_path: Path, seeds: tuple[int, ...]) -> None:
     """Of equal methods whose results differ from shots to shots, one seed called 31 to 81 % clear."""

@@ -148,6 +148,20 @@ def test_a_name_that_no_file_system_takes_is_a_missing_file() -> None:
         load_config(f"config/{LONG}.yaml")
 
 
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("datasets: {shapes: {shot_files: x}}\nmodels: [mini]\n", "datasets.shapes.shot_files"),
+        (f"{SMALL}generator: {{structured: true}}\n", "generator.structured"),
+    ],
+)
+def test_a_key_of_an_earlier_version_says_where_its_end_is_told(text: str, key: str) -> None:
+    """ "Unknown key" lets a reader look for a misspelling."""
+    assert f"'{key}' was removed, see CHANGELOG.md; leave it out" in refused(text)
+    changes = (REPO / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert f"{key.split('.')[-1]}`" in changes
+
+
 def test_a_misspelt_mini_is_recognised() -> None:
     message = refused("datasets: [shapes]\nmodels: {mimi: }\n")
     assert "models.mimi" in message

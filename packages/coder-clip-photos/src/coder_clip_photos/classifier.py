@@ -29,6 +29,7 @@ from coder_clip.errors import UserError
 from coder_clip.evaluation.reasons import ScoringTexts, for_and_against
 from coder_clip.foundation.artifacts import read_tensors, write_tensors
 from coder_clip.neighbors import TextNeighbors
+from coder_clip.protocols import TOP_K
 from coder_clip.rerank import OneToOne
 from coder_clip.texts.sets import TextSet
 
@@ -105,7 +106,7 @@ class StageTwo:
     pairs: OneToOne | None = None
     pair_texts: tuple[PairText, ...] = ()
     threshold: float = 0.0
-    top_k: int = 5
+    top_k: int = TOP_K
     scale: float | None = None
 
 

@@ -14,9 +14,9 @@ DETAIL = True
 CAPTION = (
     "Top-1 accuracy of stage one with its texts, and with analogous classes beside them, with 95 % "
     "intervals. The analogous classes of a class are the nearest names of the model's vocabulary, "
-    "at most five: names that are nearer to no other class, and never the class itself. They stand "
-    "in for the paper's, which a language model names, and are bare names where the paper's "
-    "sentences name the class, too. An ablation: nothing is chosen by it."
+    "five of them, and never a class itself. They stand in for the paper's, which a language model "
+    "names, and are bare names where the paper's sentences name the class, too. An ablation: "
+    "nothing is chosen by it."
 )
 
 

@@ -19,8 +19,8 @@ CAPTION = (
     "labelled images (shots) of the first seed, so its numbers hold for these shots; the others "
     "use no label (both after Herzog and Wang 2026). IsoCLIP: without the directions that image "
     "and text tower do not share (Magistri et al. 2026); it needs the linear projections of an "
-    "encoder, so there is no row for published features, or for an encoder without them. The last "
-    "rows are controls, explained with the claims."
+    "encoder, so there is no row for published features, or for an encoder without them, such as a "
+    "ResNet. The last rows are controls, explained with the claims."
 )
 
 

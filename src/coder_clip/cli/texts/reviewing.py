@@ -55,8 +55,9 @@ def review(
 ) -> None:
     """List a language model's texts with the answer of each.
 
-    Reject one, ask again, or freeze all. For readers who judge texts beside photos, of any text
-    set: 'coder-clip texts sheet'.
+    Reject one, ask again, or freeze all.
+
+    For readers who judge texts beside photos, of any text set: 'coder-clip texts sheet'.
     """
     # Artefacts are only read here. A decision (reject, again) is stored beside the answers, and the
     # next run applies it: so the text sets change only in the phase that makes them.

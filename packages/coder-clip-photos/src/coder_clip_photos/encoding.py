@@ -30,11 +30,10 @@ from coder_clip.encoders.device import pick_device
 from coder_clip.encoders.spec import EncoderSpec, Precision
 from coder_clip.encoders.store import FeatureStore, cache_folder, features_key
 from coder_clip.errors import UserError, one_line
-from coder_clip.foundation.evidence import stamp
 from coder_clip.foundation.progress import progress as progress_bar
 from coder_clip.foundation.reproducible import stored
 
-from .read_before import ReadBefore
+from .index import PIECE, Index, stamp
 
 if TYPE_CHECKING:
     from coder_clip.encoders.encoder import Encoder
@@ -64,6 +63,39 @@ class Features:
     skipped: list[tuple[str, str]]
 
 
+@dataclass(frozen=True)
+class PhotoRows:
+    """Photos with the rows of their features in the index.
+
+    kept: paths of the N photos that have features. skipped: (path, reason) of the others. rows:
+    (N,), −1 for photos whose features are in ``fresh``, by position. file: that has the rows.
+    """
+
+    kept: list[str]
+    skipped: list[tuple[str, str]]
+    rows: NDArray[np.int64]
+    fresh: dict[int, Tensor]
+    index: Index
+    file: Path | None
+
+    def pieces(self) -> Iterator[Tensor]:
+        """The features (N, d) float32, raw, in pieces of some rows."""
+        for start in range(0, len(self.rows), PIECE):
+            yield self.features(np.arange(start, min(start + PIECE, len(self.rows))))
+
+    def features(self, photos: NDArray[np.int64]) -> Tensor:
+        """The features of some of the photos, by position: (n, d) float32, raw."""
+        rows = self.rows[photos]
+        old = rows >= 0
+        if old.all():
+            return torch.from_numpy(self.index.read(rows, self.file))
+        found = torch.empty(len(rows), self.index.size)
+        found[torch.from_numpy(old)] = torch.from_numpy(self.index.read(rows[old], self.file))
+        for i in (~old).nonzero()[0].tolist():
+            found[i] = self.fresh[int(photos[i])]
+        return found
+
+
 class PhotoEncoder:
     """An encoder with a store of the features that it made."""
 
@@ -77,7 +109,7 @@ class PhotoEncoder:
         self._keys: dict[str, str] = {}  # by kind
         self._loading = Lock()
         self._in_flight = InFlight(IN_FLIGHT)
-        self._read_before = ReadBefore(folder)
+        self._folder = folder
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickle only what another process needs: the process opens the cache and loads the encoder
@@ -135,53 +167,69 @@ class PhotoEncoder:
             known |= made
         return torch.stack([known[s] for s in sentences])
 
+    @cached_property
+    def index(self) -> Index:
+        """The kept index of this encoder's photos."""
+        return Index(self._folder, self.key("image"), self.dim)
+
     def photos(self, paths: Sequence[str | Path], progress: bool = False) -> Features:
         """Encode photo files; those that cannot be read are left out and listed.
 
         progress: a bar with photos per second on standard error.
         """
-        features: list[Tensor] = []
-        kept: list[str] = []
-        skipped: list[tuple[str, str]] = []
-        self.key("image")  # missing weights are an error before a bar of photos appears
+        found = self.look_at(paths, progress)
+        pieces = list(found.pieces())
+        features = torch.cat(pieces) if pieces else torch.zeros(0, self.dim)
+        return Features(features, found.kept, found.skipped)
+
+    def look_at(self, paths: Sequence[str | Path], progress: bool = False) -> PhotoRows:
+        """As `photos`, with features that stay on the disk until they are asked for."""
+        index, names = self.index, [str(path) for path in paths]
+        rows, file = index.rows(names)
+        new = [i for i, row in enumerate(rows.tolist()) if row < 0]
+        fresh: dict[int, Tensor] = {}
+        failed: dict[int, str] = {}
         with (
             progress_bar(len(paths), "img", "photos", progress) as bar,
             ThreadPoolExecutor(READERS) as pool,
         ):
-            for start in range(0, len(paths), LOOKED_UP):
-                some = paths[start : start + LOOKED_UP]
-                for path, result in zip(some, self._results(some, pool, bar.update), strict=True):
+            bar.update(len(paths) - len(new))
+            for start in range(0, len(new), LOOKED_UP):
+                some = new[start : start + LOOKED_UP]
+                before = [stamp(names[i]) for i in some]
+                results = self._read_all([paths[i] for i in some], pool, bar.update)
+                made = []
+                for i, at, result in zip(some, before, results, strict=True):
                     if isinstance(result, Tensor):
-                        features.append(result)
-                        kept.append(str(path))
+                        fresh[i] = result
+                        made.append((names[i], at, result.numpy()))
                     else:
-                        skipped.append((str(path), str(result)))
+                        failed[i] = str(result)
+                # after each part, so that a call that is stopped has kept what it read
+                index.add(made)
         self.store.flush()
-        self._read_before.save()
-        empty = torch.zeros(0, self.dim)
-        return Features(torch.stack(features) if features else empty, kept, skipped)
+        kept = [i for i in range(len(names)) if i not in failed]
+        return PhotoRows(
+            [names[i] for i in kept],
+            [(names[i], reason) for i, reason in failed.items()],
+            rows[kept],
+            {at: fresh[i] for at, i in enumerate(kept) if i in fresh},
+            index,
+            file,
+        )
 
-    def _results(
+    def _read_all(
         self, paths: Sequence[str | Path], pool: Executor, done: Callable[[int], Any]
     ) -> list[Tensor | UserError]:
         """The feature of each photo, or why it has none. done: called with the number of photos
         that are ready.
-
-        A file that has not changed since an earlier call is not read.
         """
-        hashes = [self._read_before.sha256(path) for path in paths]
-        known = self._stored([sha256 for sha256 in hashes if sha256 is not None])
-        results = [known.get(str(sha256)) for sha256 in hashes]
-        to_read = [path for path, result in zip(paths, results, strict=True) if result is None]
-        done(len(paths) - len(to_read))
-        read: list[Tensor | UserError] = []
-        for start in range(0, len(to_read), BATCH):
-            batch = to_read[start : start + BATCH]
-            read += self._read_and_encode(batch, pool)
+        results: list[Tensor | UserError] = []
+        for start in range(0, len(paths), BATCH):
+            batch = paths[start : start + BATCH]
+            results += self._read_and_encode(batch, pool)
             done(len(batch))
-        # put the results of files that were read into the gaps
-        in_order = iter(read)
-        return [next(in_order) if result is None else result for result in results]
+        return results
 
     def _read_and_encode(
         self, paths: Sequence[str | Path], pool: Executor
@@ -194,10 +242,6 @@ class PhotoEncoder:
         known = self._stored(list(files))
         new = {sha256: file for sha256, file in files.items() if sha256 not in known}
         results = {**known, **self._encode(new, pool)}
-        # remember the hash of each usable file, so that an unchanged file is not read again
-        for file in read:
-            if isinstance(file, _File) and isinstance(results[file.sha256], Tensor):
-                self._read_before.add(file.path, file.stamp, file.sha256)
         return [results[f.sha256] if isinstance(f, _File) else f for f in read]
 
     def _stored(self, keys: Sequence[str]) -> dict[str, Tensor]:
@@ -380,14 +424,11 @@ class InFlight:
 
 
 class _File(NamedTuple):
-    """A file that was hashed. content: None if the file is large. stamp: as it was before the file
-    was read.
-    """
+    """A file that was hashed. content: None if the file is large."""
 
     path: str | Path
     content: bytes | None
     sha256: str
-    stamp: list[int]
 
 
 def _read(path: str | Path) -> _File | UserError:
@@ -397,13 +438,12 @@ def _read(path: str | Path) -> _File | UserError:
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
             return UserError("a folder, pipe, socket or device, not a file")
-        before = stamp(str(path))
         with open(path, "rb") as stream:
             content = stream.read(SMALL + 1)
             if len(content) <= SMALL:
-                return _File(path, content, hashlib.sha256(content).hexdigest(), before)
+                return _File(path, content, hashlib.sha256(content).hexdigest())
             stream.seek(0)
-            return _File(path, None, hashlib.file_digest(stream, "sha256").hexdigest(), before)
+            return _File(path, None, hashlib.file_digest(stream, "sha256").hexdigest())
     except FileNotFoundError:
         return UserError("the link points nowhere" if os.path.islink(path) else "no such file")
     except (OSError, ValueError) as error:

@@ -27,6 +27,7 @@ from coder_clip.texts.kinds import BESIDES_NAME
 from coder_clip.texts.sets import TextSet
 
 from .files import folder_name, shown
+from .listing import photo_count
 
 if TYPE_CHECKING:
     from .explorer import Explorer
@@ -125,6 +126,24 @@ def read_labels(text: str, names: Sequence[str], where: str) -> dict[str, str]:
             f"first: {shown(missing[0])}"
         )
     return found
+
+
+def take_labels(explorer: Explorer, path: Path) -> None:
+    """Give the photos of a page the labels of a CSV file, or of class folders. UserError if none
+    fits.
+    """
+    names = explorer.study.names
+    if path.is_dir():
+        found = labels_of_folders(names, path)
+        if not found:
+            raise UserError(f"{shown(path)}: no photo of the page is in a folder below it")
+    else:
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"{shown(path)} cannot be read: {error}") from None
+        found = read_labels(text, names, shown(path))
+    explorer.label_by_name(found, f"{photo_count(len(found))} from {path.name}")
 
 
 def labels_of_folders(names: Sequence[str], root: Path) -> dict[str, str]:

@@ -24,6 +24,7 @@ from .classifier import Photo
 
 NONE = "none of these"
 FROM_STDIN = "-"
+NAS_FOLDERS = {"@eaDir", ".@__thumb"}
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def find(places: Sequence[str]) -> Places:
         path = Path(name)
         if path.is_dir():
             n_skipped, others_before = len(skipped), others.copy()
-            below = list(image_files(path, unreadable, other))
+            below = [file for file in image_files(path, unreadable, other) if not _of_a_nas(file)]
             if not below:
                 # the first problem in this folder, and the files that are not images
                 first = skipped[n_skipped : n_skipped + 1]
@@ -96,11 +97,20 @@ def find(places: Sequence[str]) -> Places:
             )
         elif re.match(r"\w+://", name):
             raise UserError(f"{shown(name)} is an address: download the photo, and give the file")
+        elif FROM_STDIN in places:
+            # a name of a list, whose file went meanwhile: the others are still there
+            skipped.append((name, "no such file"))
+            named.add(name)
         else:
             raise UserError(f"no file or folder {shown(path)}")
     if not files and not skipped:
         raise UserError("no photos: the list is empty")
     return Places(list(dict.fromkeys(files)), named, folders, skipped, others)
+
+
+def _of_a_nas(path: Path) -> bool:
+    """True for the thumbnails that Synology's and QNAP's disks keep beside photos."""
+    return not NAS_FOLDERS.isdisjoint(path.parts)
 
 
 def _listed(place: str) -> list[str]:
@@ -171,14 +181,20 @@ def copy_to(folder: Path, photos: Sequence[Photo]) -> int:
     """
     made = 0
     for photo in photos:
-        source = Path(photo.image)
-        target = folder / folder_name(photo.label or NONE)
+        made += copy_all(folder / folder_name(photo.label or NONE), [Path(photo.image)])
+    return made
+
+
+def copy_all(folder: Path, photos: Sequence[Path]) -> int:
+    """Copy photos into one folder, and return the number of new copies. As `copy_to`."""
+    made = 0
+    for source in photos:
         try:
-            target.mkdir(parents=True, exist_ok=True)
-            made += _copy(source, target)
+            folder.mkdir(parents=True, exist_ok=True)
+            made += _copy(source, folder)
         except OSError as error:
             raise UserError(
-                f"cannot copy {shown(source)} to {shown(target)}: {error.strerror or error}"
+                f"cannot copy {shown(source)} to {shown(folder)}: {error.strerror or error}"
             ) from None
     return made
 

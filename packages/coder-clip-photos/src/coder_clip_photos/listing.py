@@ -138,6 +138,29 @@ def ranked(found: Sequence[tuple[str, float]], format: str, width: int | None) -
     return "".join(f"{line}\n" for line in _fitting(rows, (1,), width))
 
 
+def duplicates(groups: Sequence[tuple[list[str], bool]], format: str, width: int | None) -> str:
+    """Format groups of photos, the one to keep first, as csv, json, jsonl or table.
+
+    groups: (paths, True if they are exact copies). width: of the terminal.
+    """
+    if format in ("json", "jsonl"):
+        objects = [{"keep": p[0], "others": p[1:], "exact": exact} for p, exact in groups]
+        return as_json(objects, lines=format == "jsonl")
+    kinds = {True: "copy", False: "near twin"}
+    rows = [
+        (path, str(number), "keep" if path == paths[0] else kinds[exact])
+        for number, (paths, exact) in enumerate(groups, 1)
+        for path in paths
+    ]
+    if format == "csv":
+        out = io.StringIO()
+        cells = [(cell(path), number, what) for path, number, what in rows]
+        csv.writer(out, lineterminator="\n").writerows([("image", "group", "what"), *cells])
+        return out.getvalue()
+    shown_rows = [("photo", "group", "what"), *((shown(p), n, what) for p, n, what in rows)]
+    return "".join(f"{line}\n" for line in _fitting(shown_rows, (1,), width))
+
+
 def _fitting(rows: Sequence[Sequence[str]], right: Collection[int], width: int | None) -> list[str]:
     """Align rows, the head first. Paths in the first column are cut if the terminal is too narrow.
 

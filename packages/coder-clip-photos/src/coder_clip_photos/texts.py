@@ -11,7 +11,7 @@ from pathlib import Path
 from coder_clip.datasets import with_articles
 from coder_clip.datasets.base import Templates
 from coder_clip.datasets.folder import nfc
-from coder_clip.errors import UserError
+from coder_clip.errors import UserError, nearest
 from coder_clip.neighbors import MAX_KINDS, MEAN_KINDS
 from coder_clip.texts.names import plain_name
 from coder_clip.texts.sentences import fill, sentence_of, spaces
@@ -20,6 +20,8 @@ from coder_clip.texts.sets import ClassTexts, PairSet, TextSet, names_only, read
 from .decisions import PairText
 
 TEMPLATES = with_articles(Templates())  # "a photo of an airplane."
+# text sets that come with this package; in a clone a link to data/texts
+SHIPPED = Path(__file__).parent / "text_sets"
 DATASET = "photos"  # what a text set without a data set is called
 Texts = TextSet | Sequence[str] | Mapping[str, str | Sequence[str]] | str | Path
 GivenTemplates = str | Templates | Sequence[str | Templates]
@@ -98,6 +100,21 @@ def pair_texts(pairs: PairSet, templates: Templates) -> tuple[PairText, ...]:
                     sentence = fill(t, spaces(name), one_to_one=text, other=spaces(other_name))
                     found.setdefault((of, other, sentence), PairText(of, other, text, sentence))
     return tuple(found.values())
+
+
+def shipped_or_own(given: Path) -> Path:
+    """A text set's file: the one at this path, or the shipped one of this name.
+
+    UserError, with the names, for a name that is neither.
+    """
+    if given.suffix or len(given.parts) > 1 or given.exists():
+        return given
+    found = {path.stem: path for path in SHIPPED.glob("*.json")}
+    found = {name: path for name, path in found.items() if "." not in name}
+    if given.name not in found:
+        near = nearest(given.name, found)
+        raise UserError(f"--texts {given}: no file, and no text set has this name{near}")
+    return found[given.name]
 
 
 def text_set(given: Texts) -> TextSet:

@@ -37,7 +37,9 @@ def accuracies(
     found = []
     while len(labelled) < AFTER[-1]:
         learned = labelling.can_learn(y[labelled].tolist())
-        now = labelling.learned_scores(x, s, labelled, y[labelled]) if learned else s
+        now = s
+        if learned:
+            now = labelling.learned_scores(x, s, labelled, y[labelled])
         unlabelled = [i for i in range(len(pool)) if i not in set(labelled)]
         if proposed:
             labelled += labelling.next_photos(x, now, unlabelled, TEN, learned=learned)

@@ -53,8 +53,8 @@ TemplateOption = Annotated[
     list[str] | None,
     typer.Option(
         "--template",
-        help="Prompt for class names: 'a satellite photo of a "
-        "{class}.'; several times: their average.",
+        help="Prompt for class names: 'a satellite photo of a {class}.'; several times: their "
+        "average.",
         metavar="TEXT",
     ),
 ]
@@ -80,8 +80,7 @@ MethodOption = Annotated[
     typer.Option(
         "--method",
         help="With --run: clip, coder, coder_rerank, …, a few-shot one as coder_adapter-16; "
-        "default: what the run "
-        "recommends (docs/method.md).",
+        "default: what the run recommends (docs/method.md).",
     ),
 ]
 CacheOption = Annotated[
@@ -114,7 +113,9 @@ def chosen_format(format: Format | None, out: Path | None) -> Format:
         ".json": "json",
         ".jsonl": "jsonl",
     }
-    ending = out.suffix if out else ""
+    ending = ""
+    if out:
+        ending = out.suffix
     if is_image(f"x{ending}"):
         raise UserError(
             f"--out {out}: this ending is a photo's; end it in .csv, .json, .jsonl or .txt"
@@ -125,8 +126,9 @@ def chosen_format(format: Format | None, out: Path | None) -> Format:
 
 
 def table_width(out: Path | None) -> int | None:
-    """Columns of the terminal that a table is for; None for a file or pipe, whose lines can have
-    any length.
+    """Columns of the terminal that a table is for.
+
+    None for a file or pipe, whose lines can have any length.
     """
     if out is None and sys.stdout.isatty():
         return shutil.get_terminal_size().columns
@@ -134,8 +136,9 @@ def table_width(out: Path | None) -> int | None:
 
 
 def end(places: Places, n_kept: int, skipped: list[tuple[str, str]]) -> None:
-    """List skipped photos. The exit status is 1 if the user named one of them, or if no photo could
-    be read (n_kept is 0).
+    """List skipped photos.
+
+    The exit status is 1 if the user named one of them, or if no photo could be read (n_kept is 0).
     """
     list_skipped(places, skipped)
     paths = {path for path, _ in places.skipped + skipped}
@@ -144,8 +147,9 @@ def end(places: Places, n_kept: int, skipped: list[tuple[str, str]]) -> None:
 
 
 def write(text: str, out: Path | None = None) -> None:
-    """Write to a file, whole or not at all, or to the terminal; a reader that stops early (head) is
-    not an error.
+    """Write to a file, whole or not at all, or to the terminal.
+
+    A reader that stops early (head) is not an error.
     """
     if out is not None:
         from coder_clip.foundation.artifacts import write_text

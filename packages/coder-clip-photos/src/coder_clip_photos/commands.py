@@ -67,16 +67,16 @@ def classify(
     sort: Annotated[
         Literal["given", "uncertain", "score"],
         typer.Option(
-            help="uncertain: the smallest margin first; score: the "
-            "largest score of the best class first.",
+            help="uncertain: the smallest margin first; score: the largest score of the best class "
+            "first.",
             metavar="given|uncertain|score",
         ),
     ] = "given",
     none_below: Annotated[
         float | None,
         typer.Option(
-            help="Say 'none of these' where the best class has less: a "
-            "score, or a probability from 0 to 1.",
+            help="Say 'none of these' where the best class has less: a score, or a probability "
+            "from 0 to 1.",
             metavar="X",
         ),
     ] = None,
@@ -134,7 +134,9 @@ def classify(
         classifier, about_run = finished.classifier, f"; {finished.said}"
         points = finished.chosen.shots is None
     elif dataset or method:
-        option = "--dataset" if dataset else "--method"
+        option = "--method"
+        if dataset:
+            option = "--dataset"
         raise UserError(f"{option} chooses something of a run: give --run, too")
     else:
         classifier = _classifier(classes, classes_file, texts, template, model, pretrained, cache)
@@ -150,10 +152,14 @@ def classify(
     only_names = all(row.kind == "name" for row in classifier.rows)
     if run is not None:
         only_names = finished.chosen.method == NAMES
-    reasons = 0 if only_names else why
+    reasons = why
+    if only_names:
+        reasons = 0
     # JSON Lines come as the photos are read, for a program that goes on with them
     streams = format == "jsonl" and sort == "given" and out is None
-    size = STREAMED if streams else len(places.files)
+    size = STREAMED
+    if not streams:
+        size = len(places.files)
     found: list[Photo] = []
     skipped: list[tuple[str, str]] = []
     for start in range(0, len(places.files), max(1, size)):
@@ -182,7 +188,9 @@ def classify(
         made = files.copy_to(copy_to, found)
         note(f"{listing.photo_count(made)} copied to {files.shown(copy_to)}")
     rate = len(places.files) / max(time.monotonic() - started, 1e-3)
-    digits = 1 if rate < 10 else 0
+    digits = 0
+    if rate < 10:
+        digits = 1
     if found:
         if none_below is not None:
             calibrated = classifier.stages.scale is not None
@@ -191,7 +199,9 @@ def classify(
                 note(typical)
         note(f"{listing.summary(found)}; {rate:.{digits}f} images/s{about_run}")
     if why and only_names:
-        more = "--texts FILE" if run is None else "--method coder"
+        more = "--method coder"
+        if run is None:
+            more = "--texts FILE"
         note(f"names alone have no reasons: {more} shows those of texts")
     end(places, len(found), skipped)
 
@@ -223,8 +233,8 @@ def _classifier(
     elif classes_file:
         if classes_file.suffix == ".json":
             raise UserError(
-                f"--classes-file {classes_file}: it has a name per "
-                "line; a text set is given as --texts"
+                f"--classes-file {classes_file}: it has a name per line; a text set is given as "
+                "--texts"
             )
         descriptions = []
         for line in lines_of(classes_file):
@@ -256,8 +266,8 @@ def explore(
     photos: Annotated[
         list[str],
         typer.Argument(
-            help="A finished run (its results folder or configuration "
-            "file); or photos and folders of them.",
+            help="A finished run (its results folder or configuration file); or photos and folders "
+            "of them.",
             metavar="RUN_OR_PHOTOS",
         ),
     ],

@@ -1,6 +1,4 @@
-"""Encode photos and texts: one encoder, loaded only for what is new, and a store of earlier
-features.
-"""
+"""Encode photos and texts: one encoder, loaded only for what is new, and a store."""
 
 from __future__ import annotations
 
@@ -54,8 +52,10 @@ SMALL = 1 << 20
 
 @dataclass(frozen=True)
 class Features:
-    """Features of photos. features: (N, d) float32, raw. kept: paths of the N photos that have
-    features. skipped: (path, reason) of the others.
+    """Features of photos.
+
+    features: (N, d) float32, raw. kept: paths of the N photos that have features. skipped: (path,
+    reason) of the others.
     """
 
     features: Tensor
@@ -100,8 +100,9 @@ class PhotoEncoder:
     """An encoder with a store of the features that it made."""
 
     def __init__(self, spec: EncoderSpec, cache: bool = True) -> None:
-        """Take the description of an encoder, and load nothing yet. cache: keep features in the
-        user's cache folder.
+        """Take the description of an encoder, and load nothing yet.
+
+        cache: keep features in the user's cache folder.
         """
         self.spec, self.cache = spec, cache
         folder = cache_folder() if cache else None
@@ -112,8 +113,9 @@ class PhotoEncoder:
         self._folder = folder
 
     def __getstate__(self) -> dict[str, Any]:
-        """Pickle only what another process needs: the process opens the cache and loads the encoder
-        itself.
+        """Pickle only what another process needs.
+
+        The process opens the cache and loads the encoder itself.
         """
         return {k: v for k, v in vars(self).items() if k in ("spec", "cache", "metadata")}
 
@@ -123,8 +125,9 @@ class PhotoEncoder:
 
     @cached_property
     def encoder(self) -> Encoder:
-        """The loaded encoder. UserError as in ``load_encoder``, and if its files are not those of
-        ``metadata``.
+        """The loaded encoder.
+
+        UserError as in ``load_encoder``, and if its files are not those of ``metadata``.
         """
         from coder_clip.encoders.encoder import (
             load_encoder,  # seconds, also of the family's library
@@ -140,8 +143,9 @@ class PhotoEncoder:
 
     @cached_property
     def metadata(self) -> dict[str, str]:
-        """As ``Encoder.metadata``; loads the encoder only if its files have changed since an
-        earlier call.
+        """``Encoder.metadata``.
+
+        Loads the encoder only if its files have changed since an earlier call.
         """
         return self.store.metadata(self.spec) or self.encoder.metadata()
 
@@ -221,8 +225,9 @@ class PhotoEncoder:
     def _read_all(
         self, paths: Sequence[str | Path], pool: Executor, done: Callable[[int], Any]
     ) -> list[Tensor | UserError]:
-        """The feature of each photo, or why it has none. done: called with the number of photos
-        that are ready.
+        """The feature of each photo, or why it has none.
+
+        done: called with the number of photos that are ready.
         """
         results: list[Tensor | UserError] = []
         for start in range(0, len(paths), BATCH):
@@ -234,8 +239,9 @@ class PhotoEncoder:
     def _read_and_encode(
         self, paths: Sequence[str | Path], pool: Executor
     ) -> list[Tensor | UserError]:
-        """The feature of each photo, or why it has none. Files are told apart by their content, so
-        copies of a photo are encoded once.
+        """The feature of each photo, or why it has none.
+
+        Files are told apart by their content, so copies of a photo are encoded once.
         """
         read = list(pool.map(_read, paths))
         files = {f.sha256: f for f in read if isinstance(f, _File)}
@@ -273,15 +279,17 @@ class PhotoEncoder:
         return {**rows, **failed}
 
     def _preprocess(self) -> Preprocess:
-        """The encoder's preprocessing, for several threads. The encoder is loaded once, and not at
-        all if no new photo can be read.
+        """The encoder's preprocessing, for several threads.
+
+        The encoder is loaded once, and not at all if no new photo can be read.
         """
         with self._loading:
             return self.encoder.preprocess
 
     def images(self, images: Iterable[Picture | Tensor]) -> Tensor:
-        """Encode images of any kind -> (N, d) float32, raw: ``images(["a.jpg",
-        Image.open("b.jpg")])``.
+        """Encode images of any kind -> (N, d) float32, raw.
+
+        ``images(["a.jpg", Image.open("b.jpg")])``.
 
         A tensor is (3, H, W), from ``encoder.preprocess`` or its ``pixels``, or a feature (d,).
         UserError with the path or number of an image that cannot be read or gets no features.
@@ -336,22 +344,21 @@ class PhotoEncoder:
             what += f" of shape {tuple(image.shape)} and type {image.dtype}"
         raise UserError(
             f"image {i}: {what}, where a path, bytes or a file opened as 'rb', a Pillow image, an "
-            "array (H, W, 3) or "
-            "(H, W) of uint8, pixels (3, H, W) from the encoder's preprocess or a feature "
-            f"({self.dim},) is needed"
+            "array (H, W, 3) or (H, W) of uint8, pixels (3, H, W) from the encoder's preprocess or "
+            f"a feature ({self.dim},) is needed"
         )
 
     def pixels(self, pixels: Tensor) -> Tensor:
-        """Encode (N, 3, H, W), float32 from ``encoder.preprocess`` or uint8 from its ``pixels`` ->
-        (N, d), raw.
+        """Encode (N, 3, H, W) -> (N, d), raw.
+
+        float32 from ``encoder.preprocess`` or uint8 from its ``pixels``.
         """
         height, width = self.encoder.preprocess.size
         fits = pixels.shape[1:] == (3, height, width)
         if not fits or not (pixels.dtype == torch.uint8 or pixels.is_floating_point()):
             raise UserError(
                 f"pixels of shape {tuple(pixels.shape)} and type {pixels.dtype}, where (N, 3, "
-                f"{height}, {width}) from "
-                "the encoder's preprocess is needed"
+                f"{height}, {width}) from the encoder's preprocess is needed"
             )
         batches = torch.split(pixels, BATCH)  # type: ignore[no-untyped-call]
         return torch.cat([stored(self.encoder.encode_images(batch)) for batch in batches])
@@ -386,8 +393,9 @@ def at(spec: EncoderSpec, root: Path) -> EncoderSpec:
 
 
 def usable(features: Tensor) -> Tensor:
-    """True for each feature (…, d) that is finite and not all zeros. Zeros are equally near to all
-    classes, and the first class would win.
+    """True for each feature (…, d) that is finite and not all zeros.
+
+    Zeros are equally near to all classes, and the first class would win.
     """
     return features.isfinite().all(dim=-1) & features.any(dim=-1)
 
@@ -408,8 +416,9 @@ class InFlight:
 
     @contextmanager
     def __call__(self, pixels: int) -> Iterator[None]:
-        """Wait until so many pixels fit beside those in flight. If they are more than the limit,
-        wait until no others are in flight.
+        """Wait until so many pixels fit beside those in flight.
+
+        If they are more than the limit, wait until no others are in flight.
         """
         pixels = min(pixels, self._most)
         with self._changed:
@@ -432,8 +441,9 @@ class _File(NamedTuple):
 
 
 def _read(path: str | Path) -> _File | UserError:
-    """Hash a file; or return the error if it cannot be read. A pipe is refused, because reading it
-    would wait forever.
+    """Hash a file; or return the error if it cannot be read.
+
+    A pipe is refused, because reading it would wait forever.
     """
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
@@ -451,8 +461,9 @@ def _read(path: str | Path) -> _File | UserError:
 
 
 def _n_pixels(file: _File) -> int:
-    """The number of pixels by the header of a file. If Pillow refuses the header: IN_FLIGHT, so
-    that the file is decoded alone.
+    """The number of pixels by the header of a file.
+
+    If Pillow refuses the header: IN_FLIGHT, so that the file is decoded alone.
     """
     try:
         with Image.open(file.path if file.content is None else io.BytesIO(file.content)) as image:
@@ -476,8 +487,9 @@ def pixels_to_decode(path: str | Path, least: int) -> int:
 def _pixels(
     preprocess: Callable[[], Preprocess], in_flight: InFlight, file: _File
 ) -> Tensor | UserError:
-    """Decode a photo for the encoder, (3, H, W), when the limit of ``in_flight`` allows it; or
-    return the error.
+    """Decode a photo for the encoder, (3, H, W), when the limit of ``in_flight`` allows it.
+
+    Or return the error.
     """
     # Content and decoded photo are in memory only in here, so that the limit holds for both.
     n_pixels = _n_pixels(file)
@@ -506,7 +518,10 @@ def _decoded(preprocess: Callable[[], Preprocess], file: _File) -> Tensor | User
 
 
 def _give_back_memory() -> None:
-    """Give freed memory back to the system: glibc keeps it for the thread that freed it, so four
-    threads would hold four large photos that are gone."""
+    """Give freed memory back to the system.
+
+    glibc keeps it for the thread that freed it, so four threads would hold four large photos that
+    are gone.
+    """
     with suppress(OSError, AttributeError):  # another C library
         ctypes.CDLL(None).malloc_trim(0)

@@ -129,8 +129,9 @@ def read_labels(text: str, names: Sequence[str], where: str) -> dict[str, str]:
 
 
 def take_labels(explorer: Explorer, path: Path) -> None:
-    """Give the photos of a page the labels of a CSV file, or of class folders. UserError if none
-    fits.
+    """Give the photos of a page the labels of a CSV file, or of class folders.
+
+    UserError if none fits.
     """
     names = explorer.study.names
     if path.is_dir():
@@ -174,8 +175,10 @@ def _by_end(names: Sequence[str]) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class NewRun:
-    """What a run of labels needs. folder: class folders; configuration: its file; photos: number
-    of labelled photos; can_run: True in a clone of coder-clip, where the page can start it.
+    """What a run of labels needs.
+
+    folder: class folders; configuration: its file; photos: number of labelled photos; can_run: True
+    in a clone of coder-clip, where the page can start it.
     """
 
     folder: Path
@@ -317,7 +320,9 @@ class RunningRun:
         code = self._process.poll()
         what = "running"
         if code is not None:
-            what = "failed" if code or not self.report.is_file() else "done"
+            what = "done"
+            if code or not self.report.is_file():
+                what = "failed"
         return {"state": what, "lines": [*self._lines()][-SAID:], "report": str(self.report)}
 
     def stop(self) -> None:

@@ -37,8 +37,9 @@ ROWS = 256
 def likest(
     photos: PhotoRows, plus: Tensor, minus: Tensor, top: int, above: float | None = None
 ) -> list[tuple[str, float]]:
-    """(path, score) of the photos that are most like, the best first. The score is 100 ×
-    `most_like`.
+    """(path, score) of the photos that are most like, the best first.
+
+    The score is 100 × `most_like`.
 
     plus: (P, d) features of texts and photos to be like; minus: (M, d), to be unlike. top: number
     of photos. above: only photos with a larger score.
@@ -214,8 +215,9 @@ def grouped(n: int, pairs: Sequence[TwoPhotos]) -> list[Group]:
 
 
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """matplotlib's font, which has Latin, Greek and Cyrillic letters; else Pillow's, which has
-    Latin ones.
+    """matplotlib's font, which has Latin, Greek and Cyrillic letters.
+
+    Else Pillow's, which has Latin ones.
     """
     try:
         import matplotlib

@@ -38,8 +38,9 @@ Rows = NDArray[np.float32]
 
 
 class Index:
-    """The index of one encoder. folder: None keeps nothing. key: of the encoder's image features.
-    size: of a feature.
+    """The index of one encoder.
+
+    folder: None keeps nothing. key: of the encoder's image features. size: of a feature.
     """
 
     def __init__(self, folder: Path | None, key: str, size: int) -> None:
@@ -109,7 +110,9 @@ class Index:
             if base is None:
                 return
             (last,) = base.execute("SELECT MAX(row) FROM photos").fetchone()
-            first = 0 if last is None else last + 1
+            first = 0
+            if last is not None:
+                first = last + 1
             # what lies beyond the last row that SQLite knows was left by a killed process
             self._write(first, np.stack([feature for _, _, feature in settled]))
             base.executemany(

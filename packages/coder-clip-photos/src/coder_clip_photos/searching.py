@@ -89,7 +89,9 @@ def find(
         _refuse_no_text(text, len(texts))
     places = files.find([photos])
     if top is None:
-        top = len(places.files) if above is not None else 10
+        top = 10
+        if above is not None:
+            top = len(places.files)
     if top < 1:
         raise UserError(f"--top {top}: give 1 or more")
     if sheet is not None:
@@ -114,7 +116,9 @@ def find(
     if looked_at.kept:
         parts = [f"'{t}'" for t in texts] + [f"like {p}" for p in like]
         search = ", ".join(parts + [f"not '{t}'" for t in minus])
-        limit = "" if above is None else f" above {above:g}"
+        limit = f" above {above:g}"
+        if above is None:
+            limit = ""
         note(
             f"{len(found):,} of {listing.photo_count(len(looked_at.kept))}{limit} for "
             f"{files.shown(search)}; scores compare photos for one search and are not probabilities"
@@ -158,7 +162,9 @@ def index(
     present = [str(path) for path in places.files]
     gone = sum(encoder.index.prune(str(folder), present) for folder in places.folders)
     new = len(found.fresh)
-    forgotten = f", {gone:,} gone" if gone else ""
+    forgotten = ""
+    if gone:
+        forgotten = f", {gone:,} gone"
     note(f"{listing.photo_count(len(found.kept))} in the index: {new:,} new{forgotten}")
     end(places, len(found.kept), found.skipped)
 
@@ -202,7 +208,7 @@ def duplicates(
         made = files.copy_all(copy_to, kept)
         note(f"{listing.photo_count(made)} copied to {files.shown(copy_to)}")
     note(
-        f"{listing.photo_count(len(places.files))}: {len(groups):,} groups, "
-        f"{len(others):,} photos more than one of each"
+        f"{listing.photo_count(len(places.files))}: {len(groups):,} groups, {len(others):,} photos "
+        "more than one of each"
     )
     list_skipped(places, [])

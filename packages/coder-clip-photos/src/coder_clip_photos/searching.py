@@ -116,9 +116,9 @@ def find(
     if looked_at.kept:
         parts = [f"'{t}'" for t in texts] + [f"like {p}" for p in like]
         search = ", ".join(parts + [f"not '{t}'" for t in minus])
-        limit = f" above {above:g}"
-        if above is None:
-            limit = ""
+        limit = ""
+        if above is not None:
+            limit = f" above {above:g}"
         note(
             f"{len(found):,} of {listing.photo_count(len(looked_at.kept))}{limit} for "
             f"{files.shown(search)}; scores compare photos for one search and are not probabilities"

@@ -12,6 +12,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ def explorer(folder: Path) -> Explorer:
     study = Study(
         classifier, features, [str(i) for i in range(PHOTOS)], torch.randint(CLASSES, (PHOTOS,))
     )
-    return Explorer(study, "photos", lambda _: Image.new("RGB", (8, 8)), folder)
+    return Explorer(study, "photos", lambda i, least: Image.new("RGB", (8, 8)), folder)
 
 
 def seconds(call: Callable[[], Any]) -> float:
@@ -66,7 +67,7 @@ def seconds(call: Callable[[], Any]) -> float:
 
 
 def compare(client: Any) -> Any:
-    """Ask for photos that are nearly the same, as the page does, until there are groups."""
+    """Ask for photos that are most alike, as the page does, until there are groups."""
     while True:
         answer = client.get("/t/alike")
         if answer.json["groups"] is not None:
@@ -79,16 +80,21 @@ def main() -> None:
         client = make_app(explorer(Path(folder)), "t", {"localhost"}).test_client()
         state = client.get("/t/state").json
         edits = []
+
+        def body(edit: int) -> dict[str, Any]:
+            """The texts as the next edit, which has the version of the edits before it."""
+            return {"classes": state["texts"], "version": state["version"] + edit}
+
         for c in range(5):
             state["texts"][c]["attribute"][0] = "something else"
-            edits.append(seconds(lambda: client.post("/t/texts", json=state["texts"])))
+            edits.append(seconds(partial(client.post, "/t/edit/texts", json=body(c))))
         measured = {
             "an edit of one more class (median of 5)": statistics.median(edits),
             "a photo with its reasons": seconds(lambda: client.get("/t/why/3")),
             "photos like a text": seconds(
                 lambda: client.post("/t/like", json={"plus": "a", "minus": "b"})
             ),
-            "photos that are nearly the same": seconds(lambda: compare(client)),
+            "photos that are most alike": seconds(lambda: compare(client)),
             "the CSV file": seconds(lambda: client.get("/t/photos.csv")),
         }
         print(f"seconds of processor time; {CLASSES:,} classes, {PHOTOS:,} photos")

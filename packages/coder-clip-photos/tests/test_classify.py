@@ -367,7 +367,7 @@ def test_a_thousand_classes_are_summed_up_in_a_line() -> None:
         Photo("a.jpg", f"class {i}", 1.0, None, 1.0, ((f"class {i}", 1.0),)) for i in range(1000)
     ]
     line = summary([*photos, photos[500]])
-    assert line.startswith("1001 photos: class 500 2, class 0 1, class 1 1, ")
+    assert line.startswith("1,001 photos: class 500 2, class 0 1, class 1 1, ")
     assert line.endswith("class 8 1 and 990 more")
 
 

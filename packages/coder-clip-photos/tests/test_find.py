@@ -128,10 +128,13 @@ def test_a_sheet_shows_the_photos_in_order(find: Command, folder: Path, ending: 
     ("arguments", "says"),
     [
         (["photos", " "], "a text to look for is empty"),
-        (["photos/red.png", "photos/blue.png", "red"], "'photos/blue.png' is a file or a folder"),
+        (
+            ["photos/red.png", "photos/blue.png", "red"],
+            "'photos/blue.png' is a file: give a photo",
+        ),
         (
             ["photos", "photos", "red"],
-            "'photos' is a file or a folder: give one place, then the texts",
+            "'photos' is a folder: give one place, then the texts",
         ),
         (
             ["photos", "red", "--sheet", "sheet.gif"],

@@ -1,6 +1,4 @@
-"""Encode photos and texts: one encoder, loaded only for what is new, and a store of earlier
-features.
-"""
+"""Encode photos and texts: one encoder, loaded only for what is new, and a store."""
 
 from __future__ import annotations
 
@@ -30,11 +28,10 @@ from coder_clip.encoders.device import pick_device
 from coder_clip.encoders.spec import EncoderSpec, Precision
 from coder_clip.encoders.store import FeatureStore, cache_folder, features_key
 from coder_clip.errors import UserError, one_line
-from coder_clip.foundation.evidence import stamp
 from coder_clip.foundation.progress import progress as progress_bar
 from coder_clip.foundation.reproducible import stored
 
-from .read_before import ReadBefore
+from .index import PIECE, Index, stamp
 
 if TYPE_CHECKING:
     from coder_clip.encoders.encoder import Encoder
@@ -55,8 +52,10 @@ SMALL = 1 << 20
 
 @dataclass(frozen=True)
 class Features:
-    """Features of photos. features: (N, d) float32, raw. kept: paths of the N photos that have
-    features. skipped: (path, reason) of the others.
+    """Features of photos.
+
+    features: (N, d) float32, raw. kept: paths of the N photos that have features. skipped: (path,
+    reason) of the others.
     """
 
     features: Tensor
@@ -64,12 +63,46 @@ class Features:
     skipped: list[tuple[str, str]]
 
 
+@dataclass(frozen=True)
+class PhotoRows:
+    """Photos with the rows of their features in the index.
+
+    kept: paths of the N photos that have features. skipped: (path, reason) of the others. rows:
+    (N,), −1 for photos whose features are in ``fresh``, by position. file: that has the rows.
+    """
+
+    kept: list[str]
+    skipped: list[tuple[str, str]]
+    rows: NDArray[np.int64]
+    fresh: dict[int, Tensor]
+    index: Index
+    file: Path | None
+
+    def pieces(self) -> Iterator[Tensor]:
+        """The features (N, d) float32, raw, in pieces of some rows."""
+        for start in range(0, len(self.rows), PIECE):
+            yield self.features(np.arange(start, min(start + PIECE, len(self.rows))))
+
+    def features(self, photos: NDArray[np.int64]) -> Tensor:
+        """The features of some of the photos, by position: (n, d) float32, raw."""
+        rows = self.rows[photos]
+        old = rows >= 0
+        if old.all():
+            return torch.from_numpy(self.index.read(rows, self.file))
+        found = torch.empty(len(rows), self.index.size)
+        found[torch.from_numpy(old)] = torch.from_numpy(self.index.read(rows[old], self.file))
+        for i in (~old).nonzero()[0].tolist():
+            found[i] = self.fresh[int(photos[i])]
+        return found
+
+
 class PhotoEncoder:
     """An encoder with a store of the features that it made."""
 
     def __init__(self, spec: EncoderSpec, cache: bool = True) -> None:
-        """Take the description of an encoder, and load nothing yet. cache: keep features in the
-        user's cache folder.
+        """Take the description of an encoder, and load nothing yet.
+
+        cache: keep features in the user's cache folder.
         """
         self.spec, self.cache = spec, cache
         folder = cache_folder() if cache else None
@@ -77,11 +110,12 @@ class PhotoEncoder:
         self._keys: dict[str, str] = {}  # by kind
         self._loading = Lock()
         self._in_flight = InFlight(IN_FLIGHT)
-        self._read_before = ReadBefore(folder)
+        self._folder = folder
 
     def __getstate__(self) -> dict[str, Any]:
-        """Pickle only what another process needs: the process opens the cache and loads the encoder
-        itself.
+        """Pickle only what another process needs.
+
+        The process opens the cache and loads the encoder itself.
         """
         return {k: v for k, v in vars(self).items() if k in ("spec", "cache", "metadata")}
 
@@ -91,8 +125,9 @@ class PhotoEncoder:
 
     @cached_property
     def encoder(self) -> Encoder:
-        """The loaded encoder. UserError as in ``load_encoder``, and if its files are not those of
-        ``metadata``.
+        """The loaded encoder.
+
+        UserError as in ``load_encoder``, and if its files are not those of ``metadata``.
         """
         from coder_clip.encoders.encoder import (
             load_encoder,  # seconds, also of the family's library
@@ -108,8 +143,9 @@ class PhotoEncoder:
 
     @cached_property
     def metadata(self) -> dict[str, str]:
-        """As ``Encoder.metadata``; loads the encoder only if its files have changed since an
-        earlier call.
+        """``Encoder.metadata``.
+
+        Loads the encoder only if its files have changed since an earlier call.
         """
         return self.store.metadata(self.spec) or self.encoder.metadata()
 
@@ -135,69 +171,83 @@ class PhotoEncoder:
             known |= made
         return torch.stack([known[s] for s in sentences])
 
+    @cached_property
+    def index(self) -> Index:
+        """The kept index of this encoder's photos."""
+        return Index(self._folder, self.key("image"), self.dim)
+
     def photos(self, paths: Sequence[str | Path], progress: bool = False) -> Features:
         """Encode photo files; those that cannot be read are left out and listed.
 
         progress: a bar with photos per second on standard error.
         """
-        features: list[Tensor] = []
-        kept: list[str] = []
-        skipped: list[tuple[str, str]] = []
-        self.key("image")  # missing weights are an error before a bar of photos appears
+        found = self.look_at(paths, progress)
+        pieces = list(found.pieces())
+        features = torch.cat(pieces) if pieces else torch.zeros(0, self.dim)
+        return Features(features, found.kept, found.skipped)
+
+    def look_at(self, paths: Sequence[str | Path], progress: bool = False) -> PhotoRows:
+        """As `photos`, with features that stay on the disk until they are asked for."""
+        index, names = self.index, [str(path) for path in paths]
+        rows, file = index.rows(names)
+        new = [i for i, row in enumerate(rows.tolist()) if row < 0]
+        fresh: dict[int, Tensor] = {}
+        failed: dict[int, str] = {}
         with (
             progress_bar(len(paths), "img", "photos", progress) as bar,
             ThreadPoolExecutor(READERS) as pool,
         ):
-            for start in range(0, len(paths), LOOKED_UP):
-                some = paths[start : start + LOOKED_UP]
-                for path, result in zip(some, self._results(some, pool, bar.update), strict=True):
+            bar.update(len(paths) - len(new))
+            for start in range(0, len(new), LOOKED_UP):
+                some = new[start : start + LOOKED_UP]
+                before = [stamp(names[i]) for i in some]
+                results = self._read_all([paths[i] for i in some], pool, bar.update)
+                made = []
+                for i, at, result in zip(some, before, results, strict=True):
                     if isinstance(result, Tensor):
-                        features.append(result)
-                        kept.append(str(path))
+                        fresh[i] = result
+                        made.append((names[i], at, result.numpy()))
                     else:
-                        skipped.append((str(path), str(result)))
+                        failed[i] = str(result)
+                # after each part, so that a call that is stopped has kept what it read
+                index.add(made)
         self.store.flush()
-        self._read_before.save()
-        empty = torch.zeros(0, self.dim)
-        return Features(torch.stack(features) if features else empty, kept, skipped)
+        kept = [i for i in range(len(names)) if i not in failed]
+        return PhotoRows(
+            [names[i] for i in kept],
+            [(names[i], reason) for i, reason in failed.items()],
+            rows[kept],
+            {at: fresh[i] for at, i in enumerate(kept) if i in fresh},
+            index,
+            file,
+        )
 
-    def _results(
+    def _read_all(
         self, paths: Sequence[str | Path], pool: Executor, done: Callable[[int], Any]
     ) -> list[Tensor | UserError]:
-        """The feature of each photo, or why it has none. done: called with the number of photos
-        that are ready.
+        """The feature of each photo, or why it has none.
 
-        A file that has not changed since an earlier call is not read.
+        done: called with the number of photos that are ready.
         """
-        hashes = [self._read_before.sha256(path) for path in paths]
-        known = self._stored([sha256 for sha256 in hashes if sha256 is not None])
-        results = [known.get(str(sha256)) for sha256 in hashes]
-        to_read = [path for path, result in zip(paths, results, strict=True) if result is None]
-        done(len(paths) - len(to_read))
-        read: list[Tensor | UserError] = []
-        for start in range(0, len(to_read), BATCH):
-            batch = to_read[start : start + BATCH]
-            read += self._read_and_encode(batch, pool)
+        results: list[Tensor | UserError] = []
+        for start in range(0, len(paths), BATCH):
+            batch = paths[start : start + BATCH]
+            results += self._read_and_encode(batch, pool)
             done(len(batch))
-        # put the results of files that were read into the gaps
-        in_order = iter(read)
-        return [next(in_order) if result is None else result for result in results]
+        return results
 
     def _read_and_encode(
         self, paths: Sequence[str | Path], pool: Executor
     ) -> list[Tensor | UserError]:
-        """The feature of each photo, or why it has none. Files are told apart by their content, so
-        copies of a photo are encoded once.
+        """The feature of each photo, or why it has none.
+
+        Files are told apart by their content, so copies of a photo are encoded once.
         """
         read = list(pool.map(_read, paths))
         files = {f.sha256: f for f in read if isinstance(f, _File)}
         known = self._stored(list(files))
         new = {sha256: file for sha256, file in files.items() if sha256 not in known}
         results = {**known, **self._encode(new, pool)}
-        # remember the hash of each usable file, so that an unchanged file is not read again
-        for file in read:
-            if isinstance(file, _File) and isinstance(results[file.sha256], Tensor):
-                self._read_before.add(file.path, file.stamp, file.sha256)
         return [results[f.sha256] if isinstance(f, _File) else f for f in read]
 
     def _stored(self, keys: Sequence[str]) -> dict[str, Tensor]:
@@ -229,15 +279,17 @@ class PhotoEncoder:
         return {**rows, **failed}
 
     def _preprocess(self) -> Preprocess:
-        """The encoder's preprocessing, for several threads. The encoder is loaded once, and not at
-        all if no new photo can be read.
+        """The encoder's preprocessing, for several threads.
+
+        The encoder is loaded once, and not at all if no new photo can be read.
         """
         with self._loading:
             return self.encoder.preprocess
 
     def images(self, images: Iterable[Picture | Tensor]) -> Tensor:
-        """Encode images of any kind -> (N, d) float32, raw: ``images(["a.jpg",
-        Image.open("b.jpg")])``.
+        """Encode images of any kind -> (N, d) float32, raw.
+
+        ``images(["a.jpg", Image.open("b.jpg")])``.
 
         A tensor is (3, H, W), from ``encoder.preprocess`` or its ``pixels``, or a feature (d,).
         UserError with the path or number of an image that cannot be read or gets no features.
@@ -292,22 +344,21 @@ class PhotoEncoder:
             what += f" of shape {tuple(image.shape)} and type {image.dtype}"
         raise UserError(
             f"image {i}: {what}, where a path, bytes or a file opened as 'rb', a Pillow image, an "
-            "array (H, W, 3) or "
-            "(H, W) of uint8, pixels (3, H, W) from the encoder's preprocess or a feature "
-            f"({self.dim},) is needed"
+            "array (H, W, 3) or (H, W) of uint8, pixels (3, H, W) from the encoder's preprocess or "
+            f"a feature ({self.dim},) is needed"
         )
 
     def pixels(self, pixels: Tensor) -> Tensor:
-        """Encode (N, 3, H, W), float32 from ``encoder.preprocess`` or uint8 from its ``pixels`` ->
-        (N, d), raw.
+        """Encode (N, 3, H, W) -> (N, d), raw.
+
+        float32 from ``encoder.preprocess`` or uint8 from its ``pixels``.
         """
         height, width = self.encoder.preprocess.size
         fits = pixels.shape[1:] == (3, height, width)
         if not fits or not (pixels.dtype == torch.uint8 or pixels.is_floating_point()):
             raise UserError(
                 f"pixels of shape {tuple(pixels.shape)} and type {pixels.dtype}, where (N, 3, "
-                f"{height}, {width}) from "
-                "the encoder's preprocess is needed"
+                f"{height}, {width}) from the encoder's preprocess is needed"
             )
         batches = torch.split(pixels, BATCH)  # type: ignore[no-untyped-call]
         return torch.cat([stored(self.encoder.encode_images(batch)) for batch in batches])
@@ -342,8 +393,9 @@ def at(spec: EncoderSpec, root: Path) -> EncoderSpec:
 
 
 def usable(features: Tensor) -> Tensor:
-    """True for each feature (…, d) that is finite and not all zeros. Zeros are equally near to all
-    classes, and the first class would win.
+    """True for each feature (…, d) that is finite and not all zeros.
+
+    Zeros are equally near to all classes, and the first class would win.
     """
     return features.isfinite().all(dim=-1) & features.any(dim=-1)
 
@@ -364,8 +416,9 @@ class InFlight:
 
     @contextmanager
     def __call__(self, pixels: int) -> Iterator[None]:
-        """Wait until so many pixels fit beside those in flight. If they are more than the limit,
-        wait until no others are in flight.
+        """Wait until so many pixels fit beside those in flight.
+
+        If they are more than the limit, wait until no others are in flight.
         """
         pixels = min(pixels, self._most)
         with self._changed:
@@ -380,30 +433,27 @@ class InFlight:
 
 
 class _File(NamedTuple):
-    """A file that was hashed. content: None if the file is large. stamp: as it was before the file
-    was read.
-    """
+    """A file that was hashed. content: None if the file is large."""
 
     path: str | Path
     content: bytes | None
     sha256: str
-    stamp: list[int]
 
 
 def _read(path: str | Path) -> _File | UserError:
-    """Hash a file; or return the error if it cannot be read. A pipe is refused, because reading it
-    would wait forever.
+    """Hash a file; or return the error if it cannot be read.
+
+    A pipe is refused, because reading it would wait forever.
     """
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
             return UserError("a folder, pipe, socket or device, not a file")
-        before = stamp(str(path))
         with open(path, "rb") as stream:
             content = stream.read(SMALL + 1)
             if len(content) <= SMALL:
-                return _File(path, content, hashlib.sha256(content).hexdigest(), before)
+                return _File(path, content, hashlib.sha256(content).hexdigest())
             stream.seek(0)
-            return _File(path, None, hashlib.file_digest(stream, "sha256").hexdigest(), before)
+            return _File(path, None, hashlib.file_digest(stream, "sha256").hexdigest())
     except FileNotFoundError:
         return UserError("the link points nowhere" if os.path.islink(path) else "no such file")
     except (OSError, ValueError) as error:
@@ -411,8 +461,9 @@ def _read(path: str | Path) -> _File | UserError:
 
 
 def _n_pixels(file: _File) -> int:
-    """The number of pixels by the header of a file. If Pillow refuses the header: IN_FLIGHT, so
-    that the file is decoded alone.
+    """The number of pixels by the header of a file.
+
+    If Pillow refuses the header: IN_FLIGHT, so that the file is decoded alone.
     """
     try:
         with Image.open(file.path if file.content is None else io.BytesIO(file.content)) as image:
@@ -436,8 +487,9 @@ def pixels_to_decode(path: str | Path, least: int) -> int:
 def _pixels(
     preprocess: Callable[[], Preprocess], in_flight: InFlight, file: _File
 ) -> Tensor | UserError:
-    """Decode a photo for the encoder, (3, H, W), when the limit of ``in_flight`` allows it; or
-    return the error.
+    """Decode a photo for the encoder, (3, H, W), when the limit of ``in_flight`` allows it.
+
+    Or return the error.
     """
     # Content and decoded photo are in memory only in here, so that the limit holds for both.
     n_pixels = _n_pixels(file)
@@ -466,7 +518,10 @@ def _decoded(preprocess: Callable[[], Preprocess], file: _File) -> Tensor | User
 
 
 def _give_back_memory() -> None:
-    """Give freed memory back to the system: glibc keeps it for the thread that freed it, so four
-    threads would hold four large photos that are gone."""
+    """Give freed memory back to the system.
+
+    glibc keeps it for the thread that freed it, so four threads would hold four large photos that
+    are gone.
+    """
     with suppress(OSError, AttributeError):  # another C library
         ctypes.CDLL(None).malloc_trim(0)

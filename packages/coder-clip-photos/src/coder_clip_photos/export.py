@@ -27,6 +27,7 @@ from coder_clip.texts.kinds import BESIDES_NAME
 from coder_clip.texts.sets import TextSet
 
 from .files import folder_name, shown
+from .listing import photo_count
 
 if TYPE_CHECKING:
     from .explorer import Explorer
@@ -127,6 +128,25 @@ def read_labels(text: str, names: Sequence[str], where: str) -> dict[str, str]:
     return found
 
 
+def take_labels(explorer: Explorer, path: Path) -> None:
+    """Give the photos of a page the labels of a CSV file, or of class folders.
+
+    UserError if none fits.
+    """
+    names = explorer.study.names
+    if path.is_dir():
+        found = labels_of_folders(names, path)
+        if not found:
+            raise UserError(f"{shown(path)}: no photo of the page is in a folder below it")
+    else:
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"{shown(path)} cannot be read: {error}") from None
+        found = read_labels(text, names, shown(path))
+    explorer.label_by_name(found, f"{photo_count(len(found))} from {path.name}")
+
+
 def labels_of_folders(names: Sequence[str], root: Path) -> dict[str, str]:
     """The labels of photos in class folders below ``root``: the first folder is the class."""
     found = {}
@@ -155,8 +175,10 @@ def _by_end(names: Sequence[str]) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class NewRun:
-    """What a run of labels needs. folder: class folders; configuration: its file; photos: number
-    of labelled photos; can_run: True in a clone of coder-clip, where the page can start it.
+    """What a run of labels needs.
+
+    folder: class folders; configuration: its file; photos: number of labelled photos; can_run: True
+    in a clone of coder-clip, where the page can start it.
     """
 
     folder: Path
@@ -298,7 +320,9 @@ class RunningRun:
         code = self._process.poll()
         what = "running"
         if code is not None:
-            what = "failed" if code or not self.report.is_file() else "done"
+            what = "done"
+            if code or not self.report.is_file():
+                what = "failed"
         return {"state": what, "lines": [*self._lines()][-SAID:], "report": str(self.report)}
 
     def stop(self) -> None:

@@ -1,6 +1,4 @@
-"""Find photos in files, folders and lists, show their paths, and copy them into folders by
-class.
-"""
+"""Find photos in files, folders and lists, and copy them into folders by class."""
 
 from __future__ import annotations
 
@@ -24,6 +22,7 @@ from .classifier import Photo
 
 NONE = "none of these"
 FROM_STDIN = "-"
+NAS_FOLDERS = {"@eaDir", ".@__thumb"}
 
 
 @dataclass(frozen=True)
@@ -43,8 +42,9 @@ class Places:
 
 
 def find(places: Sequence[str]) -> Places:
-    """Find photos: files, images in folders at any depth, and for "-" the file names on standard
-    input.
+    """Find photos: files, and images in folders at any depth.
+
+    For "-" the file names on standard input.
 
     These names are one per line, or have NUL between them. UserError for a place that does not
     exist, a pipe or device, a folder without images, or nothing at all.
@@ -74,7 +74,7 @@ def find(places: Sequence[str]) -> Places:
         path = Path(name)
         if path.is_dir():
             n_skipped, others_before = len(skipped), others.copy()
-            below = list(image_files(path, unreadable, other))
+            below = [file for file in image_files(path, unreadable, other) if not _of_a_nas(file)]
             if not below:
                 # the first problem in this folder, and the files that are not images
                 first = skipped[n_skipped : n_skipped + 1]
@@ -91,16 +91,25 @@ def find(places: Sequence[str]) -> Places:
                 other(name)
         elif path.exists():
             raise UserError(
-                f"{shown(path)} is a pipe or device; give files, "
-                "folders, or '-' for a list of files"
+                f"{shown(path)} is a pipe or device; give files, folders, or '-' for a list of "
+                "files"
             )
         elif re.match(r"\w+://", name):
             raise UserError(f"{shown(name)} is an address: download the photo, and give the file")
+        elif FROM_STDIN in places:
+            # a name of a list, whose file went meanwhile: the others are still there
+            skipped.append((name, "no such file"))
+            named.add(name)
         else:
             raise UserError(f"no file or folder {shown(path)}")
     if not files and not skipped:
         raise UserError("no photos: the list is empty")
     return Places(list(dict.fromkeys(files)), named, folders, skipped, others)
+
+
+def _of_a_nas(path: Path) -> bool:
+    """True for the thumbnails that Synology's and QNAP's disks keep beside photos."""
+    return not NAS_FOLDERS.isdisjoint(path.parts)
 
 
 def _listed(place: str) -> list[str]:
@@ -118,7 +127,9 @@ def _listed(place: str) -> list[str]:
 def first_ten(parts: Sequence[str]) -> str:
     """The first ten parts in one line, and the number of the others."""
     line = ", ".join(parts[:10])
-    return f"{line} and {len(parts) - 10:,} more" if len(parts) > 10 else line
+    if len(parts) > 10:
+        return f"{line} and {len(parts) - 10:,} more"
+    return line
 
 
 def by_ending(others: Counter[str]) -> list[str]:
@@ -127,7 +138,9 @@ def by_ending(others: Counter[str]) -> list[str]:
     others: ending -> number of files.
     """
     counts = [f"{n:,} {shown(ending)}" for ending, n in others.most_common()]
-    return [f"left out by ending: {first_ten(counts)}"] if counts else []
+    if not counts:
+        return []
+    return [f"left out by ending: {first_ten(counts)}"]
 
 
 def shown(path: str | Path) -> str:
@@ -163,29 +176,37 @@ def refuse_within(option: str, target: Path, places: Places) -> None:
 
 
 def copy_to(folder: Path, photos: Sequence[Photo]) -> int:
-    """Copy each photo into ``folder/<class>/``, and return the number of new copies. Existing
-    copies are kept.
+    """Copy each photo into ``folder/<class>/``, and return the number of new copies.
+
+    Existing copies are kept.
 
     Photos of one name from different folders get numbers. Each copy is whole or not there.
     UserError if the folder cannot be written.
     """
     made = 0
     for photo in photos:
-        source = Path(photo.image)
-        target = folder / folder_name(photo.label or NONE)
+        made += copy_all(folder / folder_name(photo.label or NONE), [Path(photo.image)])
+    return made
+
+
+def copy_all(folder: Path, photos: Sequence[Path]) -> int:
+    """Copy photos into one folder, and return the number of new copies. As `copy_to`."""
+    made = 0
+    for source in photos:
         try:
-            target.mkdir(parents=True, exist_ok=True)
-            made += _copy(source, target)
+            folder.mkdir(parents=True, exist_ok=True)
+            made += _copy(source, folder)
         except OSError as error:
             raise UserError(
-                f"cannot copy {shown(source)} to {shown(target)}: {error.strerror or error}"
+                f"cannot copy {shown(source)} to {shown(folder)}: {error.strerror or error}"
             ) from None
     return made
 
 
 def _copy(source: Path, folder: Path) -> bool:
-    """Copy a file into a folder; False if the folder has this file already. If another file has the
-    name, the copy gets a number.
+    """Copy a file into a folder; False if the folder has this file already.
+
+    If another file has the name, the copy gets a number.
     """
     for n in itertools.count(1):
         target = folder / (source.name if n == 1 else f"{source.stem}-{n}{source.suffix}")
@@ -204,8 +225,9 @@ def _copy(source: Path, folder: Path) -> bool:
 
 
 def folder_name(label: str) -> str:
-    """The name of a class's folder, as a labelled run reads it: spaces become underscores, and no
-    character leads to another folder.
+    """The name of a class's folder, as a labelled run reads it.
+
+    Spaces become underscores, and no character leads to another folder.
     """
     name = re.sub(r'[\\/:*?"<>|\x00-\x1f]', "-", label).strip(". ")
     return name.replace(" ", "_") or "_"

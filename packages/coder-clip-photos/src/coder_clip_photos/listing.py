@@ -1,6 +1,4 @@
-"""Format photos that were classified or searched as a table for the terminal, CSV, JSON or JSON
-Lines.
-"""
+"""Format classified or found photos as a table for the terminal, CSV, JSON or JSON Lines."""
 
 from __future__ import annotations
 
@@ -30,11 +28,14 @@ def as_csv(
     points: bool = True,
     more: Mapping[str, Sequence[str]] | None = None,
 ) -> str:
-    """Format as CSV: image, class (empty: none of these), score, probability (if there are any),
-    margin, runner_up, reranked; then the likeliest classes and the texts for and against.
+    """Format as CSV.
+
+    image, class (empty: none of these), score, probability (if there are any), margin, runner_up,
+    reranked; then the likeliest classes and the texts for and against.
 
     points: False if scores are not points; then cells of the margin are empty. more: head of a
-    further column -> its cell for each photo."""
+    further column -> its cell for each photo.
+    """
     # `top` and `why` give the number of numbered columns; a photo with fewer has empty cells.
     calibrated = any(p.probability is not None for p in photos)
     head = ["image", "class", "score"]
@@ -68,14 +69,18 @@ def _filled(cells: list[str], n: int) -> list[str]:
 
 
 def cell(text: str) -> str:
-    """A text as a cell of a CSV file: control characters are escaped, except newlines, which CSV
-    quotes.
+    """A text as a cell of a CSV file.
+
+    Control characters are escaped, except newlines, which CSV quotes.
 
     Spreadsheets run a text that begins with =, +, - or @ as a formula, so it gets an apostrophe
-    before it, which makes it plain text."""
+    before it, which makes it plain text.
+    """
     if not text.isprintable():
         text = "\n".join(shown(line) for line in text.split("\n"))
-    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+    if text.startswith(("=", "+", "-", "@")):
+        return f"'{text}"
+    return text
 
 
 def as_json(objects: Iterable[Mapping[str, Any]], lines: bool) -> str:
@@ -89,8 +94,9 @@ def as_json(objects: Iterable[Mapping[str, Any]], lines: bool) -> str:
 def as_table(
     photos: Sequence[Photo], top: int, width: int | None = None, points: bool = True
 ) -> str:
-    """Format in columns: one line per photo, and below it the texts for and against. width: of the
-    terminal.
+    """Format in columns: one line per photo, and below it the texts for and against.
+
+    width: of the terminal.
 
     points: True if scores are points; without them the table has no column for the margin.
     """
@@ -123,8 +129,9 @@ def as_table(
 
 
 def ranked(found: Sequence[tuple[str, float]], format: str, width: int | None) -> str:
-    """Format (path, score) of searched photos as csv, json, jsonl or table. width: of the
-    terminal.
+    """Format (path, score) of searched photos as csv, json, jsonl or table.
+
+    width: of the terminal.
     """
     if format in ("json", "jsonl"):
         objects = [{"image": image, "score": score} for image, score in found]
@@ -136,6 +143,29 @@ def ranked(found: Sequence[tuple[str, float]], format: str, width: int | None) -
         return out.getvalue()
     rows = [("photo", "score"), *((shown(image), f"{score:.1f}") for image, score in found)]
     return "".join(f"{line}\n" for line in _fitting(rows, (1,), width))
+
+
+def duplicates(groups: Sequence[tuple[list[str], bool]], format: str, width: int | None) -> str:
+    """Format groups of photos, the one to keep first, as csv, json, jsonl or table.
+
+    groups: (paths, True if they are exact copies). width: of the terminal.
+    """
+    if format in ("json", "jsonl"):
+        objects = [{"keep": p[0], "others": p[1:], "exact": exact} for p, exact in groups]
+        return as_json(objects, lines=format == "jsonl")
+    kinds = {True: "copy", False: "near twin"}
+    rows = [
+        (path, str(number), "keep" if path == paths[0] else kinds[exact])
+        for number, (paths, exact) in enumerate(groups, 1)
+        for path in paths
+    ]
+    if format == "csv":
+        out = io.StringIO()
+        cells = [(cell(path), number, what) for path, number, what in rows]
+        csv.writer(out, lineterminator="\n").writerows([("image", "group", "what"), *cells])
+        return out.getvalue()
+    shown_rows = [("photo", "group", "what"), *((shown(p), n, what) for p, n, what in rows)]
+    return "".join(f"{line}\n" for line in _fitting(shown_rows, (1,), width))
 
 
 def _fitting(rows: Sequence[Sequence[str]], right: Collection[int], width: int | None) -> list[str]:
@@ -156,22 +186,28 @@ def _fitting(rows: Sequence[Sequence[str]], right: Collection[int], width: int |
 
 
 def reason(r: Reason, winner: str) -> str:
-    """Points that a text adds to the winner's lead, and why: +1.71 dog: "a long snout" fits badly
-    (attribute).
+    """Points that a text adds to the winner's lead, and why.
+
+    +1.71 dog: "a long snout" fits badly (attribute).
     """
     # a text of the winner fits well if it adds points, a text of another class if it takes points
-    fits = "well" if (r.adds > 0) == (r.label == winner) else "badly"
+    fits = "badly"
+    if (r.adds > 0) == (r.label == winner):
+        fits = "well"
     return f'{r.adds:+.2f} {shown(r.label)}: "{shown(r.text)}" fits {fits} ({r.kind})'
 
 
 def photo_count(n: int) -> str:
     """A number of photos in words: 1 photo, 2 photos."""
-    return f"{n} photo" if n == 1 else f"{n:,} photos"
+    if n == 1:
+        return f"{n} photo"
+    return f"{n:,} photos"
 
 
 def summary(photos: Sequence[Photo]) -> str:
-    """Number of photos of each class, most first; of classes after the tenth only how many they
-    are.
+    """Number of photos of each class, most first.
+
+    Of classes after the tenth only how many they are.
     """
     counts = Counter(p.label or NONE for p in photos)
     parts = [f"{shown(name)} {n}" for name, n in counts.most_common()]
@@ -179,22 +215,26 @@ def summary(photos: Sequence[Photo]) -> str:
 
 
 def typical(photos: Sequence[Photo], none_below: float, calibrated: bool) -> str:
-    """A line about the numbers of these photos that ``--none-below`` is compared with: quartiles,
-    and how many are below; "" if no photo has such a number.
+    """A line about the numbers that ``--none-below`` is compared with.
+
+    Of these photos: quartiles, and how many are below; "" if no photo has such a number.
 
     calibrated: True if the number is the probability, which reranked photos do not have; else it is
-    the score."""
+    the score.
+    """
     numbers = [p.probability if calibrated else p.score for p in photos]
     known = [number for number in numbers if number is not None]
     if not known:
         return ""
-    form = ".2f" if calibrated else ".1f"
+    form = ".1f"
+    if calibrated:
+        form = ".2f"
     least, first, middle, third, most = (
         f"{number:{form}}" for number in np.percentile(known, [0, 25, 50, 75, 100])
     )
     below = sum(number < none_below for number in known)
     return (
         f"{'probability' if calibrated else 'score'} of the best class: {least} to {most}, "
-        f"quartiles {first}, {middle}, {third}; {below:,} of "
-        f"{photo_count(len(known))} below {none_below:g}"
+        f"quartiles {first}, {middle}, {third}; {below:,} of {photo_count(len(known))} below "
+        f"{none_below:g}"
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 from coder_clip.datasets import with_articles
 from coder_clip.datasets.base import Templates
 from coder_clip.datasets.folder import nfc
-from coder_clip.errors import UserError
+from coder_clip.errors import UserError, nearest
 from coder_clip.neighbors import MAX_KINDS, MEAN_KINDS
 from coder_clip.texts.names import plain_name
 from coder_clip.texts.sentences import fill, sentence_of, spaces
@@ -20,6 +20,8 @@ from coder_clip.texts.sets import ClassTexts, PairSet, TextSet, names_only, read
 from .decisions import PairText
 
 TEMPLATES = with_articles(Templates())  # "a photo of an airplane."
+# text sets that come with this package; in a clone a link to data/texts
+SHIPPED = Path(__file__).parent / "text_sets"
 DATASET = "photos"  # what a text set without a data set is called
 Texts = TextSet | Sequence[str] | Mapping[str, str | Sequence[str]] | str | Path
 GivenTemplates = str | Templates | Sequence[str | Templates]
@@ -27,8 +29,10 @@ GivenTemplates = str | Templates | Sequence[str | Templates]
 
 @dataclass(frozen=True)
 class TextRow:
-    """One text of a class. index: of the class. sentences: the text in its template, or in several
-    templates, whose features are averaged.
+    """One text of a class.
+
+    index: of the class. sentences: the text in its template, or in several templates, whose
+    features are averaged.
     """
 
     index: int
@@ -38,15 +42,17 @@ class TextRow:
 
     @property
     def averaged(self) -> bool:
-        """True for a text that always counts in the mean; of a class's other texts only the most
-        similar one counts.
+        """True for a text that always counts in the mean.
+
+        Of a class's other texts only the most similar one counts.
         """
         return self.kind in MEAN_KINDS
 
 
 def rows(texts: TextSet, templates: Sequence[Templates] = (TEMPLATES,)) -> list[TextRow]:
-    """The texts of stage one, class by class, averaged texts before names. Texts of a kind and
-    class with the same sentences count once.
+    """The texts of stage one, class by class, averaged texts before names.
+
+    Texts of a kind and class with the same sentences count once.
     """
     found: dict[tuple[int, str, tuple[str, ...]], TextRow] = {}
     for i, c in enumerate(texts.classes):
@@ -59,11 +65,13 @@ def rows(texts: TextSet, templates: Sequence[Templates] = (TEMPLATES,)) -> list[
 
 
 def make_templates(given: GivenTemplates) -> tuple[Templates, ...]:
-    """One template for class names and synonyms, or several whose features are averaged: "an icon
-    of a {class}".
+    """One template for class names and synonyms, or several whose features are averaged.
+
+    "an icon of a {class}".
 
     ``{}`` is ``{class}``; attributes and analogous classes keep their own templates. UserError for
-    other braces."""
+    other braces.
+    """
     several = [given] if isinstance(given, str | Templates) else list(given)
     if not several:
         raise UserError("no template: give one at least, such as 'a photo of a {class}.'")
@@ -81,8 +89,9 @@ def _of_name(template: str) -> Templates:
 
 
 def pair_texts(pairs: PairSet, templates: Templates) -> tuple[PairText, ...]:
-    """One-to-one texts of the pairs that have texts on both sides, with the sentences of
-    `pair_sentences`; each sentence of a side once.
+    """One-to-one texts of the pairs that have texts on both sides.
+
+    With the sentences of `pair_sentences`; each sentence of a side once.
     """
     found: dict[tuple[int, int, str], PairText] = {}
     for p in pairs.pairs:
@@ -98,6 +107,21 @@ def pair_texts(pairs: PairSet, templates: Templates) -> tuple[PairText, ...]:
                     sentence = fill(t, spaces(name), one_to_one=text, other=spaces(other_name))
                     found.setdefault((of, other, sentence), PairText(of, other, text, sentence))
     return tuple(found.values())
+
+
+def shipped_or_own(given: Path) -> Path:
+    """A text set's file: the one at this path, or the shipped one of this name.
+
+    UserError, with the names, for a name that is neither.
+    """
+    if given.suffix or len(given.parts) > 1 or given.exists():
+        return given
+    found = {path.stem: path for path in SHIPPED.glob("*.json")}
+    found = {name: path for name, path in found.items() if "." not in name}
+    if given.name not in found:
+        near = nearest(given.name, found)
+        raise UserError(f"--texts {given}: no file, and no text set has this name{near}")
+    return found[given.name]
 
 
 def text_set(given: Texts) -> TextSet:
@@ -126,8 +150,9 @@ def text_set(given: Texts) -> TextSet:
 
 
 def _listed(name: str, given: object) -> list[str]:
-    """The texts of the class ``name``, each once. given: a list of texts, or one text. UserError
-    for anything but strings.
+    """The texts of the class ``name``, each once.
+
+    given: a list of texts, or one text. UserError for anything but strings.
     """
     if isinstance(given, Mapping) or not isinstance(given, Iterable):
         raise UserError(f"texts of '{name}': give a list of strings, not {given!r}")
@@ -149,12 +174,15 @@ def class_named(name: str, others: Sequence[str], new: bool = False) -> str:
     same = [other for other in others if other.casefold() == name.casefold()]
     if same and new:
         raise UserError(f"'{same[0]}' is there already: choose another name")
-    return same[0] if same else name
+    if same:
+        return same[0]
+    return name
 
 
 def _refuse_repeats(names: list[str], ignore_case: bool) -> None:
-    """Raise UserError with all names that are given more than once. ignore_case: also with names
-    that differ only in case.
+    """Raise UserError with all names that are given more than once.
+
+    ignore_case: also with names that differ only in case.
     """
     problems = [f"'{name}' is given twice" for name, n in Counter(names).items() if n > 1]
     spellings = defaultdict[str, list[str]](list)

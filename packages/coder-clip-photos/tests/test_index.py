@@ -16,13 +16,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from coder_clip.encoders.store import cache_folder
-from coder_clip.foundation.evidence import stamp
-from coder_clip_photos import Classifier, encoding, read_before
+from coder_clip_photos import Classifier, encoding, index
 from coder_clip_photos.encoding import InFlight
-from coder_clip_photos.read_before import ReadBefore
+from coder_clip_photos.index import Index, stamp
 from tiny import save_tiny
 
 
@@ -35,7 +36,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """Three photos whose last change counts as long ago."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(read_before, "SETTLED", 0)
+    monkeypatch.setattr(index, "SETTLED", 0)
     files = []
     for i in range(3):
         files.append(tmp_path / f"{i}.png")
@@ -105,55 +106,127 @@ def test_a_photo_that_changed_is_never_taken_for_the_old_one(
     assert torch.equal(scores(model, photos), scores(model, photos, cache=False))
 
 
-def test_a_file_that_changed_just_now_is_read_again(tmp_path: Path) -> None:
+ROW = np.arange(4, dtype=np.float32)
+
+
+def test_a_file_that_changed_just_now_or_meanwhile_is_read_again(
+    photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Two changes within one tick of the clock have the same times: the first content would stay
     known.
     """
-    file = tmp_path / "a.png"
-    file.write_bytes(b"one")
-    known = ReadBefore(tmp_path / "cache")
-    known.add(file, stamp(str(file)), "ab" * 32)
-    known.save()
-    assert known.sha256(file) is None
-    assert not (tmp_path / "cache").exists()
-
-
-def test_a_file_that_changed_while_it_was_read_is_not_known(
-    photos: list[Path], tmp_path: Path
-) -> None:
-    before = stamp(str(photos[0]))
+    kept = Index(tmp_path / "cache", "key", 4)
+    file, before = str(photos[0]), stamp(photos[0])
+    monkeypatch.setattr(index, "SETTLED", 2 * 10**9)
+    kept.add([(file, before, ROW)])
+    assert kept.rows([file])[0].tolist() == [-1]
+    monkeypatch.setattr(index, "SETTLED", 0)
     draw(photos[0], 2)
-    known = ReadBefore(tmp_path / "cache")
-    known.add(photos[0], before, "ab" * 32)
-    known.save()
-    assert ReadBefore(tmp_path / "cache").sha256(photos[0]) is None
+    kept.add([(file, before, ROW)])
+    assert kept.rows([file])[0].tolist() == [-1]
+    kept.add([(file, stamp(file), ROW)])
+    assert kept.rows([file])[0].tolist() == [0]
 
 
-def test_no_file_name_is_stored(model: Path, photos: list[Path]) -> None:
+def test_only_this_user_can_read_the_paths(model: Path, photos: list[Path]) -> None:
+    """The index has the names of photos, which the features alone do not tell."""
     scores(model, photos)
-    (file,) = cache_folder().rglob("read.npy")
-    assert np.load(file).shape == (3, 64)
-    assert b"png" not in file.read_bytes()
+    files = [p for p in cache_folder().rglob("index-*/*") if p.is_file()]
+    assert {p.suffix for p in files} == {".sqlite", ".f32"}
+    assert all(p.stat().st_mode & 0o077 == 0 for p in files)
 
 
-@pytest.mark.parametrize("harm", [b"", b"no array", "cut", "flipped"])
-def test_a_damaged_file_only_costs_time(model: Path, photos: list[Path], harm: bytes | str) -> None:
+@pytest.mark.parametrize("kind", ["sqlite", "f32"])
+@pytest.mark.parametrize("harm", [b"", b"no index", "cut"])
+def test_a_damaged_file_only_costs_time(
+    model: Path, photos: list[Path], harm: bytes | str, kind: str
+) -> None:
     first = scores(model, photos)
-    file = cache_folder() / "read.npy"
-    content = bytearray(file.read_bytes())
-    if harm == "cut":
-        content = content[:-10]
-    elif harm == "flipped":
-        content[-1] ^= 1
-    else:
-        content = bytearray(harm)
-    file.write_bytes(content)
+    (file,) = cache_folder().rglob(f"*.{kind}")
+    file.write_bytes(file.read_bytes()[:-10] if isinstance(harm, str) else harm)
     assert torch.equal(scores(model, photos), first)
 
 
 def test_without_a_cache_nothing_is_remembered(model: Path, photos: list[Path]) -> None:
     scores(model, photos, cache=False)
-    assert not list(cache_folder().rglob("read.npy"))
+    assert not list(cache_folder().rglob("*.sqlite"))
+
+
+@given(data=st.data())
+def test_rows_are_those_of_a_plain_table(
+    data: Any, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """A photo would get the feature of another one. Beside a dictionary, in any order of calls,
+    also after half of the photos went and the file was written anew.
+    """
+    folder = tmp_path_factory.mktemp("index")
+    names = [str(folder / sub / f"{i}.jpg") for sub in ("", "a", "ab") for i in range(4)]
+    for name in names:
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).write_text(name)
+    plain: dict[str, float] = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(index, "SETTLED", -(10**9))
+        patch.setattr(index, "PIECE", 3)
+        for number in range(data.draw(st.integers(1, 6))):
+            some = data.draw(st.lists(st.sampled_from(names), unique=True))
+            kept = Index(folder / "cache", "key", 2)
+            if data.draw(st.booleans()):
+                values = {name: float(10 * number + i) for i, name in enumerate(some)}
+                kept.add([(n, stamp(n), np.full(2, v, np.float32)) for n, v in values.items()])
+                plain |= values
+            else:
+                gone = [n for n in plain if n.startswith(f"{folder}/a/") and n not in some]
+                assert kept.prune(str(folder / "a"), some) == len(gone)
+                for name in gone:
+                    del plain[name]
+            asked = data.draw(st.lists(st.sampled_from(names), unique=True))
+            rows, file = kept.rows(asked)
+            known = [n for n, row in zip(asked, rows.tolist(), strict=True) if row >= 0]
+            assert known == [n for n in asked if n in plain]
+            found = kept.read(rows[rows >= 0], file)
+            assert found[:, 0].tolist() == [plain[n] for n in known]
+
+
+def add_many(folder: str, start: int) -> None:
+    """A process that adds rows, a few at a time, until it has added all or is killed."""
+    index.SETTLED = 0
+    kept = Index(Path(folder) / "cache", "key", 4)
+    for i in range(start, start + 40):
+        path = f"{folder}/{i}.jpg"
+        kept.add([(path, stamp(path), np.full(4, i, np.float32))])
+
+
+def test_killed_processes_and_two_at_once_lose_and_mix_nothing(tmp_path: Path) -> None:
+    """kill -9 left half a row, and of two processes the rows of one were lost."""
+    for i in range(120):
+        (tmp_path / f"{i}.jpg").write_text(str(i))
+    code = "import sys; sys.path.insert(0, sys.argv[3]); from test_index import add_many; "
+    code += "add_many(sys.argv[1], int(sys.argv[2]))"
+    here = str(Path(__file__).parent)
+
+    def started(start: int) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-c", code, str(tmp_path), str(start), here]
+        return subprocess.Popen(
+            command, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        )
+
+    killed = started(80)
+    kept = Index(tmp_path / "cache", "key", 4)
+    late = [str(tmp_path / f"{i}.jpg") for i in range(80, 120)]
+    deadline = time.monotonic() + 60
+    while (kept.rows(late)[0] >= 0).sum() < 3 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    killed.kill()
+    killed.wait()
+    both = [started(0), started(40)]
+    assert [process.wait() for process in both] == [0, 0]
+    all_of = [str(tmp_path / f"{i}.jpg") for i in range(120)]
+    rows, file = kept.rows(all_of)
+    assert (rows[:80] >= 0).all(), "of two processes that wrote at once, rows are lost"
+    assert (rows[80:] >= 0).sum() >= 3, "what was kept before the kill is lost"
+    found = kept.read(rows[rows >= 0], file)
+    assert found[:, 3].tolist() == [i for i in range(120) if rows[i] >= 0]
 
 
 def test_a_large_file_is_decoded_as_a_small_one(

@@ -1,0 +1,214 @@
+"""``coder-clip find``, ``index`` and ``duplicates``: search in your own photos (docs/photos.md)."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from coder_clip.cli.options import app
+from coder_clip.errors import UserError
+
+from .command_parts import (
+    DEFAULT_MODEL,
+    MODEL,
+    PANEL,
+    CacheOption,
+    FormatOption,
+    OutOption,
+    PhotosArgument,
+    PretrainedOption,
+    chosen_format,
+    end,
+    list_skipped,
+    note,
+    quiet_about_large_photos,
+    table_width,
+    write,
+)
+
+
+@app.command(rich_help_panel=PANEL)
+def find(
+    photos: Annotated[
+        str, typer.Argument(help="A folder, a photo, or - for a list.", metavar="PHOTOS")
+    ],
+    texts: Annotated[
+        list[str] | None, typer.Argument(help="What to look for; of several, the mean.")
+    ] = None,
+    minus: Annotated[
+        list[str] | None, typer.Option(help="What not to look for; repeatable.")
+    ] = None,
+    like: Annotated[
+        list[Path] | None,
+        typer.Option(help="A photo to look for others like it; repeatable.", metavar="PHOTO"),
+    ] = None,
+    top: Annotated[
+        int | None,
+        typer.Option(help="How many photos to show; default: 10, all with --above.", metavar="N"),
+    ] = None,
+    above: Annotated[
+        float | None, typer.Option(help="Only photos with a larger score.", metavar="X")
+    ] = None,
+    sheet: Annotated[
+        Path | None,
+        typer.Option(help="Draw these photos on one page: .jpg or .png.", metavar="FILE"),
+    ] = None,
+    model: Annotated[str | None, typer.Option("--model", "-m", help=MODEL)] = None,
+    pretrained: PretrainedOption = None,
+    format: FormatOption = None,
+    out: OutOption = None,
+    cache: CacheOption = True,
+) -> None:
+    """Find the photos that are most like a text or another photo.
+
+    For example:
+
+    - coder-clip find photos "a red bird on a branch" --sheet birds.jpg
+
+    - coder-clip find photos "a bird" --minus "a drawing of a bird" --top 50
+
+    - coder-clip find photos --like bird.jpg "in the snow" --above 60
+
+    score: 100 × the mean cosine of the photo with the texts and photos to be like, minus the same
+    for --minus. It compares photos for one search and is not a probability.
+    Texts are read as typed, without a template.
+
+    Photos that cannot be read, and the exit status: as in classify.
+    """
+    from . import files, listing
+    from .encoding import PhotoEncoder, encoder_spec
+    from .find import check_sheet, draw_sheet, likest
+
+    format, texts, minus, like = chosen_format(format, out), texts or [], minus or [], like or []
+    if not texts and not like:
+        raise UserError("what to look for? Give a text, or a photo with --like")
+    for text in [*texts, *minus]:
+        _refuse_no_text(text, len(texts))
+    places = files.find([photos])
+    if top is None:
+        top = 10
+        if above is not None:
+            top = len(places.files)
+    if top < 1:
+        raise UserError(f"--top {top}: give 1 or more")
+    if sheet is not None:
+        check_sheet(sheet, min(top, len(places.files)))
+        files.refuse_within("--sheet", sheet, places)
+    encoder = PhotoEncoder(encoder_spec(model or DEFAULT_MODEL, pretrained), cache)
+    quiet_about_large_photos()
+    looked_at = encoder.look_at(places.files, progress=True)
+    queries = encoder.texts([*texts, *minus]) if texts or minus else encoder.images([])
+    plus, unlike = queries[: len(texts)], queries[len(texts) :]
+    if like:
+        import torch
+
+        plus = torch.cat([plus, encoder.images(like)])
+    found = []
+    if looked_at.kept:
+        found = likest(looked_at, plus, unlike, top, above)
+    write(listing.ranked(found, format, table_width(out)), out)
+    if sheet is not None and found:
+        draw_sheet(sheet, found)
+        note(f"written to {files.shown(sheet)}")
+    if looked_at.kept:
+        parts = [f"'{t}'" for t in texts] + [f"like {p}" for p in like]
+        search = ", ".join(parts + [f"not '{t}'" for t in minus])
+        limit = ""
+        if above is not None:
+            limit = f" above {above:g}"
+        note(
+            f"{len(found):,} of {listing.photo_count(len(looked_at.kept))}{limit} for "
+            f"{files.shown(search)}; scores compare photos for one search and are not probabilities"
+        )
+    end(places, len(looked_at.kept), looked_at.skipped)
+
+
+def _refuse_no_text(text: str, n_texts: int) -> None:
+    """Raise UserError for an empty text, or a photo or folder where a text is needed."""
+    from .files import shown
+
+    if not text.strip():
+        raise UserError("a text to look for is empty")
+    if os.path.isfile(text):
+        raise UserError(f"'{shown(text)}' is a file: give a photo to be like with --like")
+    if n_texts > 1 and os.path.isdir(text):
+        raise UserError(f"'{shown(text)}' is a folder: give one place, then the texts to look for")
+
+
+@app.command(rich_help_panel=PANEL)
+def index(
+    photos: PhotosArgument,
+    model: Annotated[str | None, typer.Option("--model", "-m", help=MODEL)] = None,
+    pretrained: PretrainedOption = None,
+) -> None:
+    """Keep the features of folders, so that later calls on them start at once.
+
+    For example: coder-clip index photos
+
+    classify, find and explore do this by themselves for the photos that they read. Only new and
+    changed photos are read; photos that are gone are forgotten. It can be stopped and started at
+    any time.
+    """
+    from . import files, listing
+    from .encoding import PhotoEncoder, encoder_spec
+
+    places = files.find(photos)
+    encoder = PhotoEncoder(encoder_spec(model or DEFAULT_MODEL, pretrained))
+    quiet_about_large_photos()
+    found = encoder.look_at(places.files, progress=True)
+    present = [str(path) for path in places.files]
+    gone = sum(encoder.index.prune(str(folder), present) for folder in places.folders)
+    new = len(found.fresh)
+    forgotten = ""
+    if gone:
+        forgotten = f", {gone:,} gone"
+    note(f"{listing.photo_count(len(found.kept))} in the index: {new:,} new{forgotten}")
+    end(places, len(found.kept), found.skipped)
+
+
+@app.command(rich_help_panel=PANEL)
+def duplicates(
+    photos: PhotosArgument,
+    copy_to: Annotated[
+        Path | None,
+        typer.Option(help="Copy the photos without the others of each group.", metavar="DIR"),
+    ] = None,
+    format: FormatOption = None,
+    out: OutOption = None,
+) -> None:
+    """List copies and near twins: which photo of each group to keep, and which others there are.
+
+    For example:
+
+    - coder-clip duplicates photos --out twice.csv
+
+    - coder-clip duplicates photos --copy-to once
+
+    Copies have the same content. Near twins have nearly the same pixels: scaled or saved again, cut
+    at the edges, shots of one scene (docs/method.md). The largest file of a group is the one to
+    keep. No encoder is needed, and no photo is removed.
+    """
+    from . import files, listing
+    from .duplicates import duplicate_groups
+
+    format = chosen_format(format, out)
+    places = files.find(photos)
+    if copy_to is not None:
+        files.refuse_within("--copy-to", copy_to, places)
+    quiet_about_large_photos()
+    groups = duplicate_groups(places.files)
+    paths = [([str(places.files[i]) for i in photos], exact) for photos, exact in groups]
+    write(listing.duplicates(paths, format, table_width(out)), out)
+    others = {path for photos, _ in paths for path in photos[1:]}
+    if copy_to is not None:
+        kept = [path for path in places.files if str(path) not in others]
+        made = files.copy_all(copy_to, kept)
+        note(f"{listing.photo_count(made)} copied to {files.shown(copy_to)}")
+    note(
+        f"{listing.photo_count(len(places.files))}: {len(groups):,} groups, {len(others):,} photos "
+        "more than one of each"
+    )
+    list_skipped(places, [])

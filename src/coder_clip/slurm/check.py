@@ -95,9 +95,9 @@ def find_profile(name: str) -> Path:
     return file.parent
 
 
-def by_place(jobs: Iterable[Planned]) -> dict[str, list[Planned]]:
+def by_place(jobs: Iterable[Planned]) -> dict[tuple[str, ...], list[Planned]]:
     """Place -> its jobs, which differ only in memory, time and CPUs."""
-    places: dict[str, list[Planned]] = {}
+    places: dict[tuple[str, ...], list[Planned]] = {}
     for job in jobs:
         places.setdefault(job.place, []).append(job)
     return places
@@ -112,7 +112,7 @@ def heaviest(jobs: list[Planned]) -> list[Planned]:
         for k in ("mem_mb", "runtime", "cpus", "gpu")
     ]
     # one job can be the heaviest in several ways
-    return list({job.call: job for job in most}.values())
+    return list({tuple(job.call): job for job in most}.values())
 
 
 def _named(asked: dict[str, object]) -> str:
@@ -167,11 +167,11 @@ def _refusal(job: Planned, asked: dict[str, Any]) -> str:
 
     sizes = {"mem_mb": "--mem={}", "runtime": "--time={}", "cpus": "--cpus-per-task={}"}
     # only amounts that differ are given again; the job's call has the others
-    less = " ".join(
+    less = [
         option.format(asked[k]) for k, option in sizes.items() if asked.get(k) != job.asked.get(k)
-    )
+    ]
     try:
-        queue.ask("sh", "-c", f"{job.call} {less} --test-only", stdin="#!/bin/sh\n")
+        queue.ask(*job.call, *less, "--test-only", stdin="#!/bin/sh\n")
     except queue.Unreachable as error:
         said = str(error).removeprefix("sbatch: error: ").removeprefix("allocation failure: ")
         return reasons.refused(said, asked)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -21,8 +20,9 @@ from ..errors import UserError
 from ..foundation.artifacts import write_text
 from ..tracking.plan import PLAN
 
-# options of sbatch that differ between jobs of one place
-SIZES = re.compile(r" (-t|--mem|--mem-per-cpu) \S+| --cpus-per-\w+=\S+")
+# options of sbatch that differ between jobs of one place: with the next word, or with "="
+SIZES = ("-t", "--mem", "--mem-per-cpu")
+CPUS = ("--cpus-per-task=", "--cpus-per-gpu=")
 
 
 @dataclass(frozen=True)
@@ -30,17 +30,21 @@ class Planned:
     """One job that a run would submit.
 
     rules: the rule of the job, or the rules of all jobs in a group. asked: resource -> amount or
-    name. call: the sbatch command, without a script.
+    name. call: the words of the sbatch command, without a script.
     """
 
     rules: list[str]
     asked: dict[str, Any]
-    call: str
+    call: list[str]
 
     @property
-    def place(self) -> str:
+    def place(self) -> tuple[str, ...]:
         """The call without memory, time and CPUs: equal for jobs that run in the same place."""
-        return SIZES.sub("", self.call)
+        words: list[str] = []
+        for before, word in zip(["", *self.call], self.call, strict=False):
+            if word not in SIZES and before not in SIZES and not word.startswith(CPUS):
+                words.append(word)
+        return tuple(words)
 
 
 @dataclass(frozen=True)

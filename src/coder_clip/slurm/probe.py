@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 NAME = f"coder-clip-check-{os.getpid()}"
 LATE = 30  # seconds until a network file system shows a file of another machine
-SIZE = "-t 5 --mem 2000 --cpus-per-task=1"
+SIZE = ("-t", "5", "--mem", "2000", "--cpus-per-task=1")
 SHARED = "it must be on a file system that the nodes share, at the same path"
 NO_TEMPORARY = "TMPDIR is not a folder that can be written there; let precommand make it"
 NO_PYTHON = "Python does not work there; a module to load belongs into precommand of the profile"
@@ -74,18 +74,20 @@ def script(folders: Iterable[Folder], precommand: str, gpu: bool) -> str:
     return "\n".join(lines) + "\n"
 
 
-def submit(call: str, text: str, logs: Path) -> subprocess.Popen[str]:
+def submit(call: Iterable[str], text: str, logs: Path) -> subprocess.Popen[str]:
     """Start an sbatch that waits for its job.
 
     call: the sbatch command of a job of the run, without memory, time and CPUs. text: the script of
     the small job. logs: an existing folder."""
-    options = (
-        f"--wait --job-name {NAME} -D / --no-requeue --output "
-        f"{shlex.quote(f'{logs}/check-%j.txt')} {SIZE}"
-    )
+    options = ["--wait", "--job-name", NAME, "-D", "/", "--no-requeue"]
+    options += ["--output", f"{logs}/check-%j.txt", *SIZE]
     pipe = subprocess.PIPE
-    command = ["sh", "-c", f"printf %s {shlex.quote(text)} | {call} {options}"]
-    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True)
+    sbatch = subprocess.Popen([*call, *options], stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+    assert sbatch.stdin is not None
+    sbatch.stdin.write(text)
+    sbatch.stdin.close()
+    sbatch.stdin = None  # `communicate` would flush it
+    return sbatch
 
 
 def finding(where: str, sbatch: subprocess.Popen[str], logs: Path, seconds: float) -> Finding:

@@ -232,7 +232,7 @@ def probe(
         monkeypatch.setenv(name, value)
     logs.mkdir(exist_ok=True)
     text = script([Folder("the repository", Path.cwd())], precommand, gpu=False)
-    sbatch = submit(f"sbatch --parsable --output /dev/null {options}", text, logs)
+    sbatch = submit(["sbatch", "--parsable", *options.split()], text, logs)
     try:
         return finding("here", sbatch, logs, seconds)
     finally:
@@ -287,7 +287,7 @@ def test_a_log_folder_that_nodes_do_not_share(
     for name, value in cluster.environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr("coder_clip.slurm.probe.LATE", 2)
-    sbatch = submit("sbatch --parsable -p cpu", script([], "", gpu=False), shared_folder)
+    sbatch = submit(["sbatch", "--parsable", "-p", "cpu"], script([], "", gpu=False), shared_folder)
     found = finding("here", sbatch, tmp_path / "elsewhere", 60)
     assert found.status == "wrong"
     assert f"cannot write the log folder ({tmp_path}/elsewhere)" in found.text

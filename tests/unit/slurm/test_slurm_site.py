@@ -22,9 +22,8 @@ from snakemake_executor_plugin_slurm_resilient import queue
 def job(rule: str, **asked: Any) -> Planned:
     flags = {"mem_mb": "--mem", "runtime": "-t"}
     size = " ".join(f"{flags[k]} {asked[k]}" for k in flags if k in asked)
-    return Planned(
-        [rule], asked, f"sbatch --parsable -p {asked['partition']} {size} --cpus-per-task=2 -D /r"
-    )
+    call = f"sbatch --parsable -p {asked['partition']} {size} --cpus-per-task=2 -D /r"
+    return Planned([rule], asked, call.split())
 
 
 def test_one_question_for_jobs_that_differ_in_size() -> None:
@@ -51,7 +50,7 @@ def test_an_amount_that_was_guessed_is_not_wrong_yet(
     """
     refuse = lambda job, asked: "no" if asked["mem_mb"] > most else ""  # noqa: E731
     monkeypatch.setattr(check, "_refusal", refuse)
-    planned = Planned(["fit"], {"partition": "cpu", "mem_mb": 10_000, "cpus": 1}, "sbatch")
+    planned = Planned(["fit"], {"partition": "cpu", "mem_mb": 10_000, "cpus": 1}, ["sbatch"])
     (found,) = check._place([planned], {}, guessed)
     assert found.status == status
     assert ("a guess" in found.text) == (status == "note")

@@ -52,6 +52,11 @@ class ExecutorSettings(ExecutorSettingsBase):  # type: ignore[misc]
         "Seconds to the first query of the queue; later ones are "
         "rarer, up to a minute, until a job ends.",
     )
+    patience: int = _option(
+        3600,
+        "Seconds to wait for a fault of Slurm that is neither known to pass nor final, or for a "
+        "full disk.",
+    )
     retry_pause: int = _option(
         30,
         "Seconds before a job that failed for another reason than memory or time is tried again.",

@@ -4,11 +4,13 @@ gone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
+
+from snakemake_interface_executor_plugins.utils import format_cli_arg
 
 from .queue import SlurmError
 
@@ -17,8 +19,10 @@ PARTS = (
     *("persistence._code", "persistence._input", "persistence._params", "persistence._lockfile"),
     *("dag.forcefiles", "dag.group_job_factory.cache", "dag.postprocess", "dag.cleanup_workdir"),
     *("dag.bfs", "dag.depending", "dag.dependencies"),
-    "async_run",
+    *("async_run", "resource_settings._parsed_overwrite_resources"),
 )
+# Resources that Snakemake stores under another name
+MEMORY = {"mem_mb": "mem", "mem_mib": "mem"}
 
 
 def check(workflow: Any) -> None:
@@ -78,3 +82,20 @@ def keep_folders(workflow: Any) -> None:
     into these folders.
     """
     workflow.dag.cleanup_workdir = lambda: None
+
+
+def set_resources(workflow: Any, given: Mapping[str, Mapping[str, int]]) -> str:
+    """The option --set-resources of a job's own Snakemake, which has all that this run was given.
+
+    given: rule -> resource -> amount, which replace the run's. "" if there are none: then the
+    general options have those of the run.
+    """
+    if not given:
+        return ""
+    known = workflow.resource_settings._parsed_overwrite_resources
+    amounts = [f"{rule}:{name}={n}" for rule, sizes in given.items() for name, n in sizes.items()]
+    for rule, resources in known.items():
+        mine = {MEMORY.get(name, name) for name in given.get(rule, ())}
+        kept = [(name, value) for name, value in resources.items() if name not in mine]
+        amounts += [f"{rule}:{name}={value.raw}" for name, value in kept]
+    return str(format_cli_arg("--set-resources", amounts, base64_encode=True))

@@ -54,11 +54,10 @@ def follow(workflow: Any) -> None:
     execute = workflow.execute
 
     def run(executor_plugin: Any, **options: Any) -> Any:
-        if not executor_plugin.common_settings.dryrun_exec and before_run(workflow):
-            print(
-                "An earlier run was killed; continuing where it was.", file=sys.stderr, flush=True
-            )
         try:
+            if not executor_plugin.common_settings.dryrun_exec and before_run(workflow):
+                words = "An earlier run was killed; continuing where it was."
+                print(words, file=sys.stderr, flush=True)
             return execute(executor_plugin=executor_plugin, **options)
         except (queue.SlurmError, LockException) as error:
             words = str(error)
@@ -230,18 +229,15 @@ def _write(head: str, record: dict[str, Any]) -> None:
 
 
 def seconds_left() -> float | None:
-    """Seconds until the time limit of the head's own Slurm job; None without such a job or
-    limit.
+    """Seconds to the time limit of the head's own Slurm job; None without such a job or limit.
+
+    Unreachable if the controller gives no answer.
     """
     job = os.environ.get("SLURM_JOB_ID")
     if not job:
         return None
-    try:
-        minutes = site.minutes(
-            queue.ask("squeue", "--noheader", "--format=%L", f"--jobs={job}").strip()
-        )
-    except queue.SlurmError:
-        return None
+    said = queue.ask("squeue", "--noheader", "--format=%L", f"--jobs={job}")
+    minutes = site.minutes(said.strip())
     return None if minutes == float("inf") else minutes * 60
 
 

@@ -25,9 +25,10 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from . import adapter
+from .reasons import UNNOTED
 
 FOLDER = Path(".snakemake/slurm-resilient/jobs")  # a file for each configuration: <head>.jsonl
 # a file for each key: the number of the Slurm job that started with this key
@@ -35,15 +36,28 @@ STARTS = Path(".snakemake/slurm-resilient/starts")
 NEVER = "never"  # in place of a number: no job may start with this key any more
 LATEST = 86_400  # seconds after which Slurm takes no job that sbatch handed over
 READ = 200_000_000  # bytes of an input that is compared by content, too
-# Runs before anything else of a job. A job that Slurm queued again finds its own number, and goes
-# on.
+# Runs before anything else of a job. The first job that starts with a key makes the key's file and
+# writes its number into it; it alone removes a file that it could not write (disk full), and tries
+# again for a minute. An empty file is nobody's claim: its maker is about to write, or was killed.
+# A job that Slurm queued again finds its own number, and goes on.
 GUARD = """\
-if ! (set -C; echo "$SLURM_JOB_ID" > {file}) 2> /dev/null && [ -e {file} ]; then
-  read -r first < {file}
-  if [ "$first" != "$SLURM_JOB_ID" ]; then
-    echo "This is a second copy of Slurm job $first, or was given up before: it ends here."
-    exit 0
+for try in $(seq 30); do
+  if (set -C; : > {file}) 2> /dev/null; then
+    fault=$( (echo "$SLURM_JOB_ID" > {file}) 2>&1) && first=$SLURM_JOB_ID && break
+    rm -f {file}
+  elif read -r first < {file} 2> /dev/null && [ -n "$first" ]; then
+    break
+  else
+    fault=$(ls {file} 2>&1)
   fi
+  first=; sleep 2
+done
+if [ -z "$first" ]; then
+  echo "This job cannot note its start in {file}: disk full, or a quota is used up? $fault"
+  exit {unnoted}
+elif [ "$first" != "$SLURM_JOB_ID" ]; then
+  echo "This is a second copy of Slurm job $first, or was given up before: it ends here."
+  exit 0
 fi
 """
 
@@ -105,8 +119,12 @@ class Journal:
         self._append(asdict(entry))
 
     def note(self, key: str, **known: str) -> None:
-        """Note what became known of a submission: id, log, settled."""
-        self._append({"key": key, **known})
+        """Note what became known of a submission: id, log, settled.
+
+        If the disk is full it is left out: the next head finds the job by its key.
+        """
+        with suppress(OSError):
+            self._append({"key": key, **known})
 
     def read(self) -> list[Entry]:
         """All submissions, oldest first."""
@@ -133,13 +151,14 @@ class Journal:
         """Note how a submission ended ("made" or "failed"). From now on no job can start with its
         key, not even one that starts late or that somebody queues again.
         """
-        STARTS.mkdir(parents=True, exist_ok=True)
         with suppress(OSError):
+            STARTS.mkdir(parents=True, exist_ok=True)
             (STARTS / key).write_text(f"{NEVER}\n", encoding="utf-8")
         self.note(key, settled=how)
 
     def shrink(self) -> None:
         """Forget jobs that were settled so long ago that Slurm starts none of them any more."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         entries = [e for e in self.read() if not (e.settled and _over(STARTS / e.key))]
         part = self.path.with_suffix(".part")
         part.write_text("".join(json.dumps(asdict(e)) + "\n" for e in entries), encoding="utf-8")
@@ -170,7 +189,7 @@ def _over(file: Path) -> bool:
 def guard(key: str) -> str:
     """Lines of shell that end a job if another one has started with its key."""
     STARTS.mkdir(parents=True, exist_ok=True)
-    return GUARD.format(file=shlex.quote(str(STARTS.absolute() / key)))
+    return GUARD.format(file=shlex.quote(str(STARTS.absolute() / key)), unnoted=UNNOTED)
 
 
 def first_to_start(key: str, otherwise: str = "") -> str:
@@ -179,13 +198,23 @@ def first_to_start(key: str, otherwise: str = "") -> str:
     """
     if otherwise:
         STARTS.mkdir(parents=True, exist_ok=True)
-        with suppress(OSError), (STARTS / key).open("x") as stream:
-            stream.write(f"{otherwise}\n")
+        with suppress(FileExistsError), (STARTS / key).open("x") as stream:
+            _write_or_remove(STARTS / key, stream, f"{otherwise}\n")
     try:
         found = (STARTS / key).read_text(encoding="utf-8").strip()
     except OSError:
         return ""
     return found if found.isdecimal() else ""
+
+
+def _write_or_remove(path: Path, stream: TextIO, text: str) -> None:
+    """Write a new file, or remove it, because an empty one would be nobody's claim."""
+    try:
+        stream.write(text)
+        stream.flush()
+    except OSError:
+        path.unlink()
+        raise
 
 
 def journals() -> Iterator[Journal]:

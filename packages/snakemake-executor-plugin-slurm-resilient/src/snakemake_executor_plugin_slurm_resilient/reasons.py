@@ -7,21 +7,10 @@ import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
+UNNOTED = "73"  # exit status of a job that could not note its start (`journal.GUARD`)
 # what a job was submitted with: mem_mb, runtime (minutes), cpus, gpu, partition, …
 Asked = Mapping[str, object]
 
-# sbatch could not reach the controller, a partition is closed, or a limit on submitted jobs is used
-# up: the same call works later. (Of every limit Slurm says "job submit limit, user's size and/or
-# time limits"; its name is above.)
-LATER = re.compile(
-    r"no answer in|"
-    r"unable to contact|socket timed out|connection (refused|reset|timed out)|"
-    r"communication|temporarily unable|"
-    r"controller.*(not responding|busy)|zero bytes|SubmitJobs?(Limit|Per)|try again|slurm_persist|"
-    r"not available \(inactive or drain|backup controller|protocol authentication|"
-    r"Resource temporarily unavailable",
-    re.IGNORECASE,
-)
 # Slurm does not see that the kernel killed a child of a job. Snakemake, a shell and PyTorch say so
 # in these words.
 KILLED = re.compile(
@@ -51,6 +40,9 @@ REFUSED = (
         "this cluster does not take gpu and gpu_model: name GPUs by 'gres: gpu:1' in their place",
     ),
 )
+# Slurm's reasons of jobs that it ended itself
+UNSATISFIABLE = frozenset({"BadConstraints"})
+UNSTARTED = frozenset({"JobLaunchFailure", "launch_failed_requeued_held", "PartitionConfig"})
 # Pattern of Slurm's reason, words for the user, advice, and the query at which to say this: nodes
 # that are just starting look as if they were down, once or twice.
 RELEASE = "'scontrol release {job}' lets it go on, "
@@ -71,8 +63,16 @@ WAITING = (
 )
 
 
-def ended(state: str, code: str, nodes: str, limit: str, asked: Asked) -> str:
-    """Explain why a job failed. code: exit status:signal. limit: the job's time limit."""
+def unsatisfiable(reason: str) -> bool:
+    """True if Slurm ended a job because it can never run. reason: Slurm's."""
+    return reason in UNSATISFIABLE
+
+
+def ended(state: str, code: str, nodes: str, limit: str, asked: Asked, reason: str = "") -> str:
+    """Explain why a job failed. code: exit status:signal. limit: the job's time limit.
+
+    reason: Slurm's reason, which counts before a signal.
+    """
     name = f" {nodes}" if nodes not in ("", "(null)") else ""
     where = f" on{name}" if name else ""
     code, _, signal = code.partition(":")
@@ -92,11 +92,17 @@ def ended(state: str, code: str, nodes: str, limit: str, asked: Asked) -> str:
     }
     if state in words:
         return words[state]
+    if unsatisfiable(reason):
+        return f"can never run: no node has {wanted(asked)} (Slurm says: {reason})"
+    if reason in UNSTARTED:
+        return f"could not be started{where} (Slurm says: {reason})"
     if signal == "53":
         return (
             f"could not be started{where}: its log file or its work folder cannot be written "
             "(disk full, quota?)"
         )
+    if code == UNNOTED:
+        return f"could not note its start{where} (disk full, quota?)"
     if signal == "9" or code == "137":
         return f"was killed{where}, most likely for using more memory than {memory}"
     if signal not in ("", "0"):

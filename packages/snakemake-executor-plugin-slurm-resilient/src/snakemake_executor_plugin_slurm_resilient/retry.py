@@ -5,7 +5,7 @@ too little of it.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -51,6 +51,27 @@ def asked(job: Any, tries: Tries) -> dict[str, Any]:
         "constraint": resources.get("constraint"),
     }
     return {k: v if isinstance(v, int) else str(v) for k, v in given.items() if v}
+
+
+def given(
+    members: Sequence[Any], asked: Mapping[str, Any], tries: Tries
+) -> dict[str, dict[str, int]]:
+    """Rule -> resource -> the amount that its jobs must see, where they would see another one.
+
+    members: Snakemake's jobs in a job or group. asked: its resources. A job sees what it was
+    submitted with; jobs of one rule in a group see the largest amount of one of them.
+    """
+    found: dict[str, dict[str, int]] = {}
+    for member in members:
+        for name, factor in GROWING.items():
+            amount = _amount(member, name, getattr(tries, factor))
+            if not isinstance(amount, int):
+                continue
+            amount = min(amount, asked.get(name, amount))  # cut to what the partition has
+            if amount != member.resources.get(name):
+                sizes = found.setdefault(member.rule.name, {})
+                sizes[name] = max(amount, sizes.get(name, 0))
+    return found
 
 
 def capped(asked: dict[str, Any], most: dict[str, float]) -> tuple[dict[str, Any], list[str]]:

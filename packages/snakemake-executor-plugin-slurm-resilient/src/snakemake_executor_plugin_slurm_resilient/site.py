@@ -24,6 +24,19 @@ def partitions() -> dict[str, Partition]:
     return parse_partitions(ask("sinfo", "--all", "--noheader", "--Node", "--format=%P|%l|%m|%c"))
 
 
+def up(asked: Mapping[str, Any], site: Mapping[str, Partition]) -> set[str]:
+    """The nodes that are up now in the partitions of a job; Unreachable without an answer.
+
+    Without a named partition: those of the default one.
+    """
+    names = [place.name for place in places(asked, site)]
+    options = [f"--partition={','.join(names)}"] if names else []
+    states = "--states=idle,mixed,allocated,completing,planned"
+    said = ask("sinfo", "--noheader", "--Node", states, "--format=%P|%N", *options)
+    rows = [line.split("|") for line in said.splitlines() if "|" in line]
+    return {node for place, node in rows if names or place.endswith("*")}
+
+
 def parse_partitions(text: str) -> dict[str, Partition]:
     """Parse sinfo's rows, one per node and partition: partition|longest run|MB|CPUs."""
     found: dict[str, Partition] = {}

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from cluster import Cluster
-from cluster_run import toy
+from toy_run import toy
 
 pytestmark = pytest.mark.rest
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from cluster import Cluster, eventually
-from cluster_run import BY_RECORDS, Run, environment, toy
+from toy_run import BY_RECORDS, Run, environment, toy
 
 pytestmark = pytest.mark.rest
 

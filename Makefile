@@ -12,6 +12,7 @@
 # make test-proofs                            the proofs of the whole default (tests/proofs), longer still
 # make test-all                               all three
 # make test-unit                              the quick unit tests alone
+# make clean                                  remove .venv and .snakemake, unless jobs are on a cluster (FORCE=1: even then)
 # make check                                  style, types, imports between packages, workflow, licences
 # make benchmark                              speed against the published way of computing -> docs/performance.md
 
@@ -103,7 +104,11 @@ check: $(VENV)/installed-test
 benchmark: $(VENV)/installed-test
 	@$(BIN)/python -m benchmarks
 
+# .snakemake knows the jobs of a killed head that are on a cluster
 clean:
+	@test "$(FORCE)" || ! ls .snakemake/slurm-resilient/jobs/*.jsonl >/dev/null 2>&1 || \
+	  $(BIN)/python -m snakemake_executor_plugin_slurm_resilient.journal || \
+	  { echo "make clean FORCE=1 removes $(VENV) and .snakemake all the same" >&2; exit 1; }
 	rm -rf $(VENV) .snakemake
 
 $(CONFIG):

@@ -88,8 +88,9 @@ def test_memory_and_time_grow_on_their_own() -> None:
 
 
 def test_no_more_than_the_partition_has() -> None:
-    here = site.parse_partitions("cpu*|1:00:00|4000|4\ncpu*|1:00:00|9000|1")
-    most = site.most({"cpus": 2, "partition": "cpu"}, here)
+    rows = "cpu*|1:00:00|4000|4|n1|(null)\ncpu*|1:00:00|9000|1|n2|(null)"
+    here = site.Site(site.parse_partitions(rows))
+    most = here.most({"cpus": 2, "partition": "cpu"})
     assert most == {"cpus": 4, "mem_mb": 4000, "runtime": 60}, "the other node has too few CPUs"
     asked, words = retry.capped({"mem_mb": 7000, "runtime": 50, "cpus": 2}, most)
     assert asked == {"mem_mb": 4000, "runtime": 50, "cpus": 2}

@@ -22,7 +22,7 @@ from .plan import Planned, plan
 from .probe import NAME, Finding, Folder, finding, script, submit
 
 if TYPE_CHECKING:
-    from snakemake_executor_plugin_slurm_resilient.site import Partition
+    from snakemake_executor_plugin_slurm_resilient.site import Site
 
 # The executor's package is imported where it is used, because it may not be installed
 # (`foundation.rooms`).
@@ -33,10 +33,17 @@ PLACE = ("partition", "account", "qos", "gres", "gpu", "gpu_model")  # resources
 
 
 def check_cluster(
-    config: Config, file: Path, profile: str, probe: bool, patience: float
+    config: Config,
+    file: Path,
+    profile: str,
+    probe: bool,
+    patience: float,
+    all_nodes: bool = False,
 ) -> Iterator[Finding]:
-    """Yield findings as they come. file: the configuration. probe: also run small jobs on nodes.
-    patience: seconds to wait for a node.
+    """Yield findings as they come.
+
+    file: the configuration. probe: also run small jobs on nodes; all_nodes: on each node of a
+    partition. patience: seconds to wait for a node.
 
     UserError or SlurmError if nothing can be checked: no such profile, no log folder, no plan, no
     Slurm here."""
@@ -45,15 +52,15 @@ def check_cluster(
     # they wait in the queue together.
     from snakemake_executor_plugin_slurm_resilient import queue, site
 
-    folder, partitions = find_profile(profile), site.partitions()
+    folder, here = find_profile(profile), site.read()
     version = queue.ask("sinfo", "--version").strip()
-    yield Finding("ok", f"{version}: partitions {', '.join(partitions)}")
+    yield Finding("ok", f"{version}: partitions {', '.join(here.partitions)}")
     planned = plan(folder, file)
     counted = all(Paths(config.results).manifest(d).is_file() for d in config.datasets)
     guessed = "" if counted else "; a guess, before 'snakemake manifest' has listed the images"
     accepted = {}  # place -> resources of one of its jobs
     for place, jobs in by_place(planned.jobs).items():
-        findings = _place(jobs, partitions, guessed)
+        findings = _place(jobs, here, guessed)
         yield from findings
         if all(f.status != "wrong" for f in findings):
             accepted[place] = jobs[0].asked
@@ -68,7 +75,12 @@ def check_cluster(
         for place, asked in accepted.items():
             asks_gpu = not GPU.isdisjoint(asked)
             text = script(folders, planned.precommand, asks_gpu)
-            small_jobs.append((_named(asked), submit(place, text, logs)))
+            if not all_nodes:
+                small_jobs.append((_named(asked), submit(place, text, logs)))
+                continue
+            for node in sorted({n.name for p in here.places(asked) for n in p.nodes}):
+                sbatch = submit([*place, f"--nodelist={node}"], text, logs)
+                small_jobs.append((f"{_named(asked)}, asked for {node}", sbatch))
         for name, sbatch in small_jobs:
             yield finding(name, sbatch, logs, max(end - time.monotonic(), 0.1))
     finally:
@@ -121,7 +133,7 @@ def _named(asked: dict[str, object]) -> str:
     return ", ".join(named) or "the default partition"
 
 
-def _place(jobs: list[Planned], partitions: dict[str, Partition], guessed: str) -> list[Finding]:
+def _place(jobs: list[Planned], here: Site, guessed: str) -> list[Finding]:
     """Check that the cluster accepts the heaviest jobs of one place.
 
     jobs: of one place, alike but for memory, time and CPUs. guessed: words to add if amounts are
@@ -132,14 +144,14 @@ def _place(jobs: list[Planned], partitions: dict[str, Partition], guessed: str) 
     refused job is wrong; but if its amounts are guesses, and Slurm would accept it with small
     amounts, it is a note.
     """
-    from snakemake_executor_plugin_slurm_resilient import retry, site
+    from snakemake_executor_plugin_slurm_resilient import retry
 
     where = _named(jobs[0].asked)
     found: list[Finding] = []
     largest = Counter[str]()  # resource -> the largest amount of a job
     for job in heaviest(jobs):
         name = f"{where}: {' + '.join(job.rules)}"
-        asked, cut = retry.capped(job.asked, site.most(job.asked, partitions))
+        asked, cut = retry.capped(job.asked, here.most(job.asked))
         if cut and not guessed:
             found.append(Finding("note", f"{name}: it gets {', '.join(cut)}"))
         refusal = _refusal(job, asked)

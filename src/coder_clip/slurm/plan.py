@@ -89,7 +89,7 @@ def main(target: Path, options: list[str]) -> None:
     from snakemake_executor_plugin_slurm_resilient.journal import Tries, members
 
     jobs: list[Planned] = []
-    here = site.partitions()
+    here = site.read()
 
     class Planner(DryRun):  # type: ignore[misc]
         """Collect the sbatch call of each job instead of running it."""
@@ -97,7 +97,7 @@ def main(target: Path, options: list[str]) -> None:
         def run_job(self, job: Any) -> None:
             """Add a job to the plan."""
             if not job.is_local:
-                asked = retry.fitted(job, Tries(), site.nodes(retry.asked(job, Tries()), here))
+                asked = retry.fitted(job, Tries(), here.nodes(retry.asked(job, Tries())))
                 settings = self.workflow.executor_settings
                 call = submit.call(job, asked, settings, "check", "/dev/null", "check")
                 jobs.append(Planned(sorted({j.rule.name for j in members(job)}), asked, call))

@@ -11,6 +11,7 @@ import platform
 import shlex
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,7 +22,11 @@ LATE = 30  # seconds until a network file system shows a file of another machine
 SIZE = ("-t", "5", "--mem", "2000", "--cpus-per-task=1")
 SHARED = "it must be on a file system that the nodes share, at the same path"
 NO_TEMPORARY = "TMPDIR is not a folder that can be written there; let precommand make it"
+CACHE = (
+    "export XDG_CACHE_HOME=FOLDER in precommand of the profile, or before every start of the head"
+)
 NO_PYTHON = "Python does not work there; a module to load belongs into precommand of the profile"
+RULE = 'rule a:\n    output: "a"\n    shell: "touch {output}"\n'
 
 
 class Finding(NamedTuple):
@@ -61,6 +66,7 @@ def script(folders: Iterable[Folder], precommand: str, gpu: bool) -> str:
     command = f"{shlex.quote(sys.executable)} -m"
     option = "gpu" if gpu else ""
     python = f"{command} coder_clip.cli --version >/dev/null && {command} {__name__} {option}"
+    fault = f"the cache folder ($cache) cannot be written there; {CACHE}"
     lines = [
         "#!/bin/sh",
         'echo "$SLURMD_NODENAME"',
@@ -69,6 +75,8 @@ def script(folders: Iterable[Folder], precommand: str, gpu: bool) -> str:
         # ":" does nothing: a group of commands may not be empty
         f"{{ {precommand or ':'}; }} || fail 'precommand fails'",
         f'[ -z "$TMPDIR" ] || {{ [ -d "$TMPDIR" ] && [ -w "$TMPDIR" ]; }} || fail "{NO_TEMPORARY}"',
+        'cache="${XDG_CACHE_HOME:-$HOME/.cache}"',
+        f'mkdir -p "$cache/snakemake" && [ -w "$cache/snakemake" ] || fail "{fault}"',
         f"cd {shlex.quote(str(Path.cwd()))} && {{ {python}; }} || fail '{NO_PYTHON}'",
     ]
     return "\n".join(lines) + "\n"
@@ -145,6 +153,12 @@ def main(gpu: bool) -> str:
     import snakemake  # noqa: F401
     import torch
 
+    with tempfile.TemporaryDirectory() as folder:  # as every job does
+        Path(folder, "Snakefile").write_text(RULE, encoding="utf-8")
+        command = [sys.executable, "-m", "snakemake", "--cores", "1", "--quiet", "all"]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    if done.returncode:
+        return f"wrong Snakemake does not work there: {' '.join(done.stderr.split())[-200:]}"
     works = (
         f"sees every folder, Python {platform.python_version()} and torch {torch.__version__} work"
     )

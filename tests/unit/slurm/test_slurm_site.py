@@ -17,6 +17,7 @@ pytest.importorskip(
     "snakemake_executor_plugin_slurm_resilient", reason="the executor for Slurm is not installed"
 )
 from snakemake_executor_plugin_slurm_resilient import queue
+from snakemake_executor_plugin_slurm_resilient.site import Site
 
 
 def job(rule: str, **asked: Any) -> Planned:
@@ -51,7 +52,7 @@ def test_an_amount_that_was_guessed_is_not_wrong_yet(
     refuse = lambda job, asked: "no" if asked["mem_mb"] > most else ""  # noqa: E731
     monkeypatch.setattr(check, "_refusal", refuse)
     planned = Planned(["fit"], {"partition": "cpu", "mem_mb": 10_000, "cpus": 1}, ["sbatch"])
-    (found,) = check._place([planned], {}, guessed)
+    (found,) = check._place([planned], Site(), guessed)
     assert found.status == status
     assert ("a guess" in found.text) == (status == "note")
 

@@ -55,7 +55,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         self._lost: dict[Any, list[str]] = {}  # states of tries that ended by no fault of the job
         self._absent: dict[str, float] = {}  # since when a key was not seen in the queue
         self._waiting: dict[str, int] = {}  # how often a job was seen to wait for a person
-        self._site: dict[str, site.Partition] = {}
+        self._known = site.Site()
         self._asking: dict[Any, dict[str, Any]] = {}  # what a job's next sbatch asks for
         self._earlier = reattach.Earlier()
         self._stop = threading.Event()
@@ -163,15 +163,15 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         job's line.
         """
         tries = self._tries.get(job, Tries())
-        partitions = self._partitions()
+        here = self._site()
         whole = retry.asked(job, tries)
-        wanted = retry.fitted(job, tries, site.nodes(whole, partitions))
+        wanted = retry.fitted(job, tries, here.nodes(whole))
         if wanted != whole:
             self.logger.info(
                 f"Group {job.name}: its jobs take turns, because no "
                 f"node has {reasons.wanted(whole)}."
             )
-        asked, cut = retry.capped(wanted, site.most(wanted, partitions))
+        asked, cut = retry.capped(wanted, here.most(wanted))
         if cut:
             self.logger.warning(
                 f"Job {job.name}: asks for {' and '.join(cut)} (partition {_where(asked)})."
@@ -196,7 +196,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             )
         self._patiently(lambda: self._end_earlier_tries(new))
         _set_aside([str(path) for member in members(job) for path in member.log])
-        said = self._sbatch(job, new, self._nodes.avoided(new, partitions))
+        said = self._sbatch(job, new, self._nodes.avoided(new, here))
         if said and self._stop.is_set():
             return  # the next head finds out if Slurm has the job
         if said:
@@ -304,12 +304,12 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             RealExecutor.report_job_submission(self, info, register_job=False)
             self.report_job_success(info)
 
-    def _partitions(self) -> dict[str, site.Partition]:
-        """The partitions by name; empty as long as Slurm does not say."""
-        if not self._site:
+    def _site(self) -> site.Site:
+        """The site; without partitions as long as Slurm does not say."""
+        if not self._known.partitions:
             with suppress(SlurmError):
-                self._site = site.partitions()
-        return self._site
+                self._known = site.read()
+        return self._known
 
     # ---- status ---
 
@@ -436,10 +436,10 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             words += ": not tried again"
             _give_up(info.job)
         elif state == "FAILED" and why == "other" and not code.startswith(f"{reasons.UNNOTED}:"):
-            self._nodes.judge(nodes, e, self._entries.values(), self._partitions())
+            self._nodes.judge(nodes, e, self._entries.values(), self._site())
         # no more tries if it already had the most of what it lacked
         lacking = {"memory": "mem_mb", "time": "runtime"}.get(why, "")
-        most = site.most(e.asked, self._partitions()).get(lacking)
+        most = self._site().most(e.asked).get(lacking)
         if most is not None and retry.number(e.asked, lacking) >= most and state != "FAILED":
             words += (
                 f", and {most:g} is the most that partition "

@@ -17,6 +17,7 @@ import hashlib
 import json
 import os
 import shlex
+import sys
 import threading
 import time
 import uuid
@@ -282,3 +283,19 @@ def _content(path: str, stamp: str) -> str:
     """Hash of a file. stamp: as from `stamps`, so that the cache knows a changed file."""
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()[:32]
+
+
+def main() -> None:
+    """Exit with an error, and one line, while this folder has jobs whose end no head has noted."""
+    left = [e for journal in journals() for e in journal.read() if not e.settled]
+    if left:
+        ids = " ".join(e.id or "?" for e in left)
+        sys.exit(
+            f"jobs of a run are not settled: {ids}. They may be at work, and without .snakemake "
+            "the next run would make their files beside them: start the run once, which goes on "
+            f"with them, or stop them first ('scancel {ids}')"
+        )
+
+
+if __name__ == "__main__":
+    main()

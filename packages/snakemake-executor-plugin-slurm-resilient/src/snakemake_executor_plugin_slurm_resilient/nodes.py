@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
 
-from . import queue, site
+from . import queue
 from .journal import Entry
 from .queue import SlurmError
+from .site import Site
 
 WINDOW = 600  # seconds in which failures of two jobs speak against a node
 Job = frozenset[str]  # a failed job is known by what it makes, as its next try makes the same
-Partitions = Mapping[str, site.Partition]
 
 
 class Nodes:
@@ -28,18 +28,18 @@ class Nodes:
         self._last: dict[Job, str] = {}  # the node to avoid once
         self.bad: set[str] = set()
 
-    def avoided(self, e: Entry, partitions: Partitions) -> set[str]:
+    def avoided(self, e: Entry, here: Site) -> set[str]:
         """The nodes that the next try of a job avoids: bad ones, and once its last one.
 
         None if no other node is up.
         """
         last = self._last.pop(frozenset(e.makes), None)
         found = self.bad | ({last} if last else set())
-        if not found or self._is_all(found, e, partitions):
+        if not found or self._is_all(found, e, here):
             return set()
         return found
 
-    def judge(self, node: str, e: Entry, live: Iterable[Entry], partitions: Partitions) -> None:
+    def judge(self, node: str, e: Entry, live: Iterable[Entry], here: Site) -> None:
         """Learn from a failure of unknown cause, and keep waiting jobs off a node that is bad.
 
         live: the jobs of this run that are not over.
@@ -55,7 +55,7 @@ class Nodes:
             f"Node {bad}: two jobs failed there within {WINDOW // 60} minutes and none ended well; "
             "this run avoids it from now on."
         )
-        if self._is_all(self.bad, e, partitions):
+        if self._is_all(self.bad, e, here):
             return
         with suppress(SlurmError):  # then they fail there, and their next try avoids it
             rows = queue.jobs()
@@ -63,10 +63,10 @@ class Nodes:
                 if waiting.id in rows and rows[waiting.id].state == "PENDING":
                     queue.avoid(waiting.id, self.bad)
 
-    def _is_all(self, nodes: set[str], e: Entry, partitions: Partitions) -> bool:
+    def _is_all(self, nodes: set[str], e: Entry, here: Site) -> bool:
         """True if a job has no other node than these that is up; False if Slurm does not say."""
         with suppress(SlurmError):
-            up = site.up(e.asked, partitions)
+            up = here.up(e.asked)
             return bool(up) and up <= nodes
         return False
 

@@ -56,6 +56,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         self._absent: dict[str, float] = {}  # since when a key was not seen in the queue
         self._waiting: dict[str, int] = {}  # how often a job was seen to wait for a person
         self._known = site.Site()
+        self._small: set[str] = set()  # rules with less memory than Snakemake needs, told once
         self._asking: dict[Any, dict[str, Any]] = {}  # what a job's next sbatch asks for
         self._earlier = reattach.Earlier()
         self._stop = threading.Event()
@@ -175,6 +176,12 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         if cut:
             self.logger.warning(
                 f"Job {job.name}: asks for {' and '.join(cut)} (partition {_where(asked)})."
+            )
+        if 0 < retry.number(asked, "mem_mb") < retry.LEAST and job.name not in self._small:
+            self._small.add(job.name)
+            self.logger.warning(
+                f"Job {job.name}: asks for {asked['mem_mb']} MB, and Snakemake itself needs about "
+                f"{retry.LEAST} MB of it: ask for more, or it ends for lack of memory."
             )
         new = entry(members(job), job.name, self.workflow.persistence, asked, tries)
         found = self._earlier.take(new)

@@ -14,6 +14,7 @@ from .journal import Tries
 Cause = Literal["memory", "time", "other"]
 PASSING = {"PREEMPTED", "NODE_FAIL", "BOOT_FAIL"}  # no fault of the job, and no reason to give up
 UNITS = {"mem_mb": "MB", "runtime": "min", "cpus": "CPUs"}
+LEAST = 300  # MB that the Snakemake around each job needs
 # resource -> the field of `Tries` that says which attempt's amount counts
 GROWING = {"mem_mb": "memory", "mem_mb_per_cpu": "memory", "runtime": "time"}
 

@@ -87,6 +87,13 @@ def test_a_job_that_needs_more_than_there_is_ends_with_a_line_that_says_so(run: 
     assert run.status == 1, "the rest was done"
 
 
+def test_less_memory_than_snakemake_needs_is_told(shared_tight: Path, tight: Cluster) -> None:
+    """Slurm ends such a job at its start, and its own small program is not the reason."""
+    run = toy(shared_tight, tight, jobs=["ok"], memory={"ok": 200})
+    run.start("--retries", "0").wait()
+    assert "Job job: asks for 200 MB, and Snakemake itself needs about 300 MB of it" in run.said()
+
+
 def test_a_group_asks_for_no_more_than_a_node_has(shared_tight: Path, tight: Cluster) -> None:
     """Side by side, its jobs would ask for 6,000 MB and 3 CPUs, and be refused by every head again."""
     names = ["ok", "ok_too", "brief"]

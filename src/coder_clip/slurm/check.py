@@ -1,8 +1,8 @@
-"""`coder-clip check --profile slurm`: check whether a cluster can run a configuration with a
-profile.
+"""`coder-clip check --profile slurm`: can a cluster run a configuration with a profile?
 
 Slurm's own answers come first (its partitions, its verdict on the heaviest jobs), then what small
-jobs see on nodes."""
+jobs see on nodes.
+"""
 
 from __future__ import annotations
 
@@ -89,6 +89,7 @@ def check_cluster(
 
 def find_profile(name: str) -> Path:
     """The folder of a Slurm profile, by its path, its file, or its name below workflow/profiles.
+
     UserError if none.
     """
     places = (PROFILES / name / "config.yaml", Path(name) / "config.yaml", Path(name))
@@ -172,8 +173,9 @@ def _place(jobs: list[Planned], here: Site, guessed: str) -> list[Finding]:
 
 
 def _refusal(job: Planned, asked: dict[str, Any]) -> str:
-    """Why Slurm would refuse a job with these resources, without submitting it; "" if Slurm accepts
-    it.
+    """Why Slurm would refuse a job with these resources, without submitting it.
+
+    "" if Slurm accepts it.
     """
     from snakemake_executor_plugin_slurm_resilient import queue, reasons
 

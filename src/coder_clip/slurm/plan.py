@@ -1,9 +1,11 @@
-"""Plan a run: every job that it would submit, with its sbatch call, for `coder-clip check` to ask
-Slurm about.
+"""Plan a run: every job that it would submit, with its sbatch call.
+
+`coder-clip check` asks Slurm about them.
 
 Snakemake goes through its DAG with the profile as on the cluster, but with an executor that records
 the sbatch calls instead of submitting them. No job runs. Planning has a process of its own, because
-Snakemake's plugins are global."""
+Snakemake's plugins are global.
+"""
 
 from __future__ import annotations
 
@@ -57,8 +59,9 @@ class Plan:
 
 
 def plan(profile: Path, file: Path) -> Plan:
-    """Plan all jobs of a configuration. UserError with Snakemake's message if it cannot plan
-    them.
+    """Plan all jobs of a configuration.
+
+    UserError with Snakemake's message if it cannot plan them.
     """
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "plan.json"

@@ -30,8 +30,9 @@ RULE = 'rule a:\n    output: "a"\n    shell: "touch {output}"\n'
 
 
 class Finding(NamedTuple):
-    """One line of a check. status: "ok", "wrong" (would stop a run) or "note" (would not, but
-    deserves a look).
+    """One line of a check.
+
+    status: "ok", "wrong" (would stop a run) or "note" (would not, but deserves a look).
     """
 
     status: str
@@ -99,8 +100,9 @@ def submit(call: Iterable[str], text: str, logs: Path) -> subprocess.Popen[str]:
 
 
 def finding(where: str, sbatch: subprocess.Popen[str], logs: Path, seconds: float) -> Finding:
-    """Wait for a job, ``seconds`` at most, and return what the job found. where: the job's place in
-    words.
+    """Wait for a job, ``seconds`` at most, and return what the job found.
+
+    where: the job's place in words.
     """
     try:
         printed, error = sbatch.communicate(timeout=seconds)
@@ -132,8 +134,9 @@ def finding(where: str, sbatch: subprocess.Popen[str], logs: Path, seconds: floa
 
 
 def _lines(file: Path) -> list[str]:
-    """Wait up to LATE seconds for the output of a job, and return its lines; none if it does not
-    appear.
+    """Wait up to LATE seconds for the output of a job, and return its lines.
+
+    None if it does not appear.
     """
     # a network file system can show the file later than the job ends
     for _ in range(2 * LATE):
@@ -146,8 +149,9 @@ def _lines(file: Path) -> list[str]:
 
 
 def main(gpu: bool) -> str:
-    """The last line of a small job: a status and what a job of a run finds on the node. Fails if
-    something cannot be imported.
+    """The last line of a small job: a status and what a job of a run finds on the node.
+
+    Fails if something cannot be imported.
     """
     import open_clip  # noqa: F401
     import snakemake  # noqa: F401

@@ -34,8 +34,9 @@ def _option(default: Any, words: str) -> Any:
 
 @dataclass
 class ExecutorSettings(ExecutorSettingsBase):  # type: ignore[misc]
-    """Options of the command line, as --slurm-resilient-logdir; resources are those of the official
-    plugin.
+    """Options of the command line, as --slurm-resilient-logdir.
+
+    Resources are those of the official plugin.
     """
 
     logdir: Optional[Path] = _option(None, "Folder for Slurm's log of each job.")

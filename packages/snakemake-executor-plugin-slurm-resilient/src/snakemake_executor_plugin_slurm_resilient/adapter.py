@@ -1,5 +1,6 @@
-"""All private parts of Snakemake that this package uses. Its tests, and each run, say which one is
-gone.
+"""All private parts of Snakemake that this package uses.
+
+Its tests, and each run, say which one is gone.
 """
 
 from __future__ import annotations
@@ -46,8 +47,9 @@ def _has(workflow: Any, part: str) -> bool:
 
 
 def making(job: Any, persistence: Any) -> list[Any]:
-    """The values of a job that Snakemake compares to decide if a file is still made in the same
-    way: code, inputs and parameters.
+    """The values of a job that tell if a file is still made in the same way.
+
+    Snakemake compares them: code, inputs and parameters.
     """
     inputs = sorted(set(map(str, persistence._input(job))))
     return [persistence._code(job.rule), inputs, persistence._params(job)]
@@ -59,8 +61,9 @@ def locks(workflow: Any) -> list[str]:
 
 
 def make_again(workflow: Any, paths: Iterable[str]) -> None:
-    """Let Snakemake make these files as if they were missing, besides all that it would make
-    anyway.
+    """Let Snakemake make these files as if they were missing.
+
+    It also makes all that it would make anyway.
     """
     again = set(paths)
     dag = workflow.dag
@@ -78,8 +81,9 @@ def make_again(workflow: Any, paths: Iterable[str]) -> None:
 
 
 def keep_folders(workflow: Any) -> None:
-    """Keep Snakemake from removing empty folders at its end, because jobs that keep running write
-    into these folders.
+    """Keep Snakemake from removing empty folders at its end.
+
+    Jobs that keep running write into these folders.
     """
     workflow.dag.cleanup_workdir = lambda: None
 

@@ -119,8 +119,9 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
     # ---- submission ---
 
     def additional_general_args(self) -> str:
-        """Let the job's own Snakemake run in the batch step: a nested srun would cost a process and
-        lose SLURM_CONF.
+        """Let the job's own Snakemake run in the batch step.
+
+        A nested srun would cost a process and lose SLURM_CONF.
         """
         return "--executor local"
 
@@ -160,8 +161,9 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         self._fail(SubmittedJobInfo(job), f"could not be submitted: {said}")
 
     def _submit(self, job: Any) -> None:
-        """Submit a job, or take over the same job of an earlier run. Runs in the thread of the
-        job's line.
+        """Submit a job, or take over the same job of an earlier run.
+
+        Runs in the thread of the job's line.
         """
         tries = self._tries.get(job, Tries())
         here = self._site()
@@ -211,8 +213,9 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             self._fail(SubmittedJobInfo(job), reasons.refused(said, new.asked))
 
     def _end_earlier_tries(self, new: Entry) -> None:
-        """Cancel earlier jobs that would write the same files and are still alive, although Slurm
-        reported their end or did not know them; wait until they have ended.
+        """Cancel earlier jobs that would write the same files, and wait until they have ended.
+
+        They can be alive although Slurm reported their end or did not know them.
         """
         earlier = [old for old in self._earlier.given_up if old.makes.keys() & new.makes.keys()]
         if not earlier:
@@ -250,7 +253,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             if self._stop.is_set():
                 return said  # Slurm may have taken the job: the next head finds out
             if patience.over(said):
-                if avoid and "node configuration" in said:  # only these nodes would do
+                if avoid:  # perhaps no other node would do
                     avoid, call = set(), submit.call(*options)
                     continue
                 self._current.discard(new.key)
@@ -291,12 +294,13 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         return id, said
 
     def _taken(self, new: Entry) -> str:
-        """The number of the job that Slurm made of a submission, although sbatch printed none; ""
-        if there is no such job yet.
+        """The number of the job that Slurm made of a submission, although sbatch printed none.
+
+        "" if there is no such job yet.
         """
         rows = self._patiently(queue.jobs)
         row = reattach.row_of(new, self._journal.path.stem, rows, queue.by_key(rows.values()))
-        return row.id if row is not None else first_to_start(new.key)
+        return row.id if row is not None and not row.refused else first_to_start(new.key)
 
     def _watch(self, job: Any, journal: Journal, e: Entry, live: bool = True) -> None:
         """Watch the Slurm job of a job; if it is not live, it has ended well: report this."""
@@ -323,8 +327,9 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
     async def check_active_jobs(
         self, active_jobs: list[SubmittedJobInfo]
     ) -> AsyncGenerator[SubmittedJobInfo, None]:
-        """Report jobs that have ended, and yield the others; yield all if the controller does not
-        answer.
+        """Report jobs that have ended, and yield the others.
+
+        Yield all if the controller does not answer.
         """
         if not active_jobs:
             self.next_seconds_between_status_checks = self._interval
@@ -402,8 +407,9 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         return True
 
     def _end_strays(self) -> None:
-        """Cancel jobs of earlier runs that do not count, and wait for their end: they would write
-        the files that this run makes.
+        """Cancel jobs of earlier runs that do not count, and wait for their end.
+
+        They would write the files that this run makes.
         """
         ids = reattach.strays(queue.jobs().values(), self._name, self._current)
         reattach.end(ids)
@@ -427,8 +433,9 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
     def _ended_badly(
         self, info: SubmittedJobInfo, e: Entry, state: str, code: str, row: queue.Row | None
     ) -> None:
-        """Report a job that failed, or submit it again if it is not at fault. state, code: as in
-        `queue.Row`; state FORGOTTEN if Slurm does not say how it ended.
+        """Report a job that failed, or submit it again if it is not at fault.
+
+        state, code: as in `queue.Row`; state FORGOTTEN if Slurm does not say how it ended.
         """
         logs = [e.log, *(str(path) for member in members(info.job) for path in member.log)]
         if state == "FAILED" and reasons.killed(logs):
@@ -436,14 +443,13 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         why = retry.cause(state, code)
         self._tries[info.job] = retry.after(e.tries, why)
         self._earlier.given_up.append(e)
-        nodes, limit = (row.nodes, row.limit) if row else ("", "")
-        reason = row.reason if row else ""
-        words = reasons.ended(state, code, nodes, limit, e.asked, reason)
-        if reasons.unsatisfiable(reason):
+        seen = row or queue.Row(e.id, state)
+        words = reasons.ended(state, code, seen.nodes, seen.limit, e.asked, seen.reason)
+        if reasons.unsatisfiable(seen.reason):
             words += ": not tried again"
             _give_up(info.job)
         elif state == "FAILED" and why == "other" and not code.startswith(f"{reasons.UNNOTED}:"):
-            self._nodes.judge(nodes, e, self._entries.values(), self._site())
+            self._nodes.judge(seen.nodes, e, self._entries.values(), self._site())
         # no more tries if it already had the most of what it lacked
         lacking = {"memory": "mem_mb", "time": "runtime"}.get(why, "")
         most = self._site().most(e.asked).get(lacking)
@@ -461,8 +467,9 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         self._fail(info, told, pause=why == "other", aux_logs=[e.log])
 
     def _again(self, job: Any, state: str, told: str) -> None:
-        """Submit a job again, after ever longer pauses, without a word to Snakemake, which would
-        count it as a try.
+        """Submit a job again, after ever longer pauses.
+
+        Snakemake hears nothing of it, as it would count it as a try.
         """
         self._settle(job, "failed")
         lost = self._lost.setdefault(job, [])
@@ -491,8 +498,9 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         self._settle(job, "failed")
 
     def _settle(self, job: Any, how: str) -> None:
-        """Note in the journal how a job ended, "made" or "failed"; from now on it does not
-        count.
+        """Note in the journal how a job ended, "made" or "failed".
+
+        From now on it does not count.
         """
         noted = self._of.pop(job, None)
         if noted is None:
@@ -554,8 +562,9 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         self.shutdown()
 
     def _alive(self) -> list[str]:
-        """The numbers of this run's live jobs, but not of other jobs that got one of these numbers
-        later.
+        """The numbers of this run's live jobs.
+
+        Not of other jobs that got one of these numbers later.
         """
         rows = queue.jobs()
         keyed = queue.by_key(rows.values())

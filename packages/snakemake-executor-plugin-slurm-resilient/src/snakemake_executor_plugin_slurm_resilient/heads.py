@@ -34,8 +34,9 @@ HELD: dict[str, TextIO] = {}
 
 
 def name(workflow: Any) -> str:
-    """The name of the head and of its jobs: folder and configuration, and a hash that tells clones
-    apart.
+    """The name of the head and of its jobs.
+
+    It has folder and configuration, and a hash that tells clones apart.
     """
     files = sorted(os.path.relpath(f) for f in workflow.config_settings.configfiles)
     place = [os.getcwd(), os.path.relpath(workflow.main_snakefile), *files]
@@ -92,8 +93,9 @@ def before_run(workflow: Any) -> bool:
 
 
 def explain_lock() -> None:
-    """Say, after Snakemake has stopped at a lock, that a killed head left the lock, and which lines
-    the Snakefile lacks.
+    """Say, after Snakemake has stopped at a lock, that a killed head left it.
+
+    It also says which lines the Snakefile lacks.
     """
     if followed or HELD or not FOLDER.is_dir():
         return
@@ -113,8 +115,9 @@ def explain_lock() -> None:
 
 
 def claim(workflow: Any) -> None:
-    """Become the head of this configuration. SlurmError if another head of it is, or may be,
-    alive.
+    """Become the head of this configuration.
+
+    SlurmError if another head of it is, or may be, alive.
     """
     mine = name(workflow)
     if not _hold(mine):
@@ -170,8 +173,9 @@ def _locked(head: str) -> TextIO | None:
 
 
 def _elsewhere(head: str) -> str:
-    """Say where the recorded head may be alive on another machine; "" if it is gone, or was on this
-    machine.
+    """Say where the recorded head may be alive on another machine.
+
+    "" if it is gone, or was on this machine.
     """
     record = _record(head)
     if not record or record["host"] == socket.gethostname():
@@ -215,8 +219,9 @@ def _record(head: str) -> dict[str, Any]:
 
 
 def _write(head: str, record: dict[str, Any]) -> None:
-    """Write a head's record in place, because the lock is on this very file. An empty record leaves
-    an empty file: the head ended well (`_record`).
+    """Write a head's record in place, because the lock is on this very file.
+
+    An empty record leaves an empty file: the head ended well (`_record`).
     """
     stream = HELD[head]
     stream.seek(0)
@@ -242,8 +247,9 @@ def seconds_left() -> float | None:
 
 
 def start_again_at_exit(latest: float) -> None:
-    """Queue the head's own Slurm job again, as the last thing that this process does, or after
-    ``latest`` seconds.
+    """Queue the head's own Slurm job again when this process ends, or after some seconds.
+
+    latest: these seconds.
 
     A job of Snakemake that runs on the head can take longer than that. Then the job is killed, and
     the next head runs it again.

@@ -1,5 +1,6 @@
-"""The journal of submitted jobs: which Slurm job makes which files, from what, and what it asked
-for.
+"""The journal of submitted jobs.
+
+It says which Slurm job makes which files, from what, and what it asked for.
 
 The next head process learns here about the jobs of one that was killed. One JSON line is written
 before a job is submitted, and one for each thing that is known later: its id, its end. A line cut
@@ -65,8 +66,9 @@ fi
 
 @dataclass(frozen=True)
 class Tries:
-    """Factors of a job's next try: twice the memory if it had too little, three times the time,
-    …
+    """Factors of a job's next try.
+
+    Twice the memory if it had too little, three times the time, …
     """
 
     memory: int = 1
@@ -96,8 +98,9 @@ class Entry:
     settled: str = ""
 
     def same(self, other: Entry) -> bool:
-        """True if both make the same files in the same way from the same inputs; an input may be
-        written again with the same content.
+        """True if both make the same files in the same way from the same inputs.
+
+        An input may be written again with the same content.
         """
         if self.makes != other.makes or self.inputs.keys() != other.inputs.keys():
             return False
@@ -149,8 +152,10 @@ class Journal:
         return list(found.values())
 
     def settle(self, key: str, how: str) -> None:
-        """Note how a submission ended ("made" or "failed"). From now on no job can start with its
-        key, not even one that starts late or that somebody queues again.
+        """Note how a submission ended ("made" or "failed").
+
+        From now on no job can start with its key, not even one that starts late or that somebody
+        queues again.
         """
         with suppress(OSError):
             STARTS.mkdir(parents=True, exist_ok=True)
@@ -194,8 +199,9 @@ def guard(key: str) -> str:
 
 
 def first_to_start(key: str, otherwise: str = "") -> str:
-    """The number of the job that started with a key; "" if none has. otherwise: text for the key's
-    file if no job has started, such as NEVER.
+    """The number of the job that started with a key.
+
+    "" if none has. otherwise: text for the key's file if no job has started, such as NEVER.
     """
     if otherwise:
         STARTS.mkdir(parents=True, exist_ok=True)
@@ -232,8 +238,9 @@ def members(job: Any) -> list[Any]:
 def entry(
     own: Iterable[Any], rule: str, persistence: Any, asked: Mapping[str, Any], tries: Tries
 ) -> Entry:
-    """The entry of a Slurm job before it is submitted. own: its jobs of Snakemake. rule: its name.
-    asked: its resources.
+    """The entry of a Slurm job before it is submitted.
+
+    own: its jobs of Snakemake. rule: its name. asked: its resources.
     """
     own = list(own)
     makes = {
@@ -267,8 +274,9 @@ def stamps(paths: Iterable[str]) -> dict[str, str]:
 
 
 def contents(paths: Iterable[str]) -> dict[str, str]:
-    """Path -> hash, of the files among these paths without very large ones. A file is read again
-    only if it changed.
+    """Path -> hash, of the files among these paths without very large ones.
+
+    A file is read again only if it changed.
     """
     return {path: _content(path, stamp) for path, stamp in stamps(paths).items() if _readable(path)}
 

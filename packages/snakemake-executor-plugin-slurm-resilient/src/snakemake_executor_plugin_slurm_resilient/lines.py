@@ -23,8 +23,10 @@ class Lines:
         fail: Callable[[Any, Exception], None],
         stop: threading.Event,
     ) -> None:
-        """submit: submits a job. fail: called with a job and the error of its submission. stop: set
-        when no more jobs may be submitted.
+        """submit: submits a job.
+
+        fail: called with a job and the error of its submission. stop: set when no more jobs may be
+        submitted.
         """
         self._submit = submit
         # nobody looks at the exceptions of threads: without `fail` the run would hang

@@ -33,8 +33,8 @@ class Nodes:
 
         None if no other node is up.
         """
-        last = self._last.pop(frozenset(e.makes), None)
-        found = self.bad | ({last} if last else set())
+        last = self._last.pop(frozenset(e.makes), "")
+        found = (self.bad | {last}) - {""}
         if not found or self._is_all(found, e, here):
             return set()
         return found

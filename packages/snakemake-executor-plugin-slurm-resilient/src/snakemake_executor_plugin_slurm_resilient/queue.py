@@ -1,5 +1,6 @@
-"""Slurm's commands: squeue, which needs no accounting database, and scancel; for a missing job
-scontrol and sacct.
+"""Slurm's commands: squeue, which needs no accounting database, and scancel.
+
+For a missing job scontrol and sacct.
 """
 
 from __future__ import annotations
@@ -66,9 +67,15 @@ class Row:
         return self.state in LIVE
 
     @property
+    def refused(self) -> bool:
+        """True for what Slurm keeps of a submission that it refused: sbatch gave no number."""
+        return self.state == "FAILED" and self.reason == "BadConstraints" and not self.nodes
+
+    @property
     def keys(self) -> list[str]:
-        """The key of the submission, and other texts in the comment that look like a key; [] if the
-        site writes comments of its own.
+        """The key of the submission, and other words of the comment that look like a key.
+
+        [] if the site writes comments of its own.
         """
         return KEY.findall(self.comment)
 
@@ -126,8 +133,9 @@ def jobs() -> dict[str, Row]:
 
 
 def known(id: str) -> Row | None:
-    """Ask the controller for one job by its number, which another job may have by now; None if the
-    controller has no such job, or if scontrol is not installed.
+    """Ask the controller for one job by its number, which another job may have by now.
+
+    None if the controller has no such job, or if scontrol is not installed.
 
     Unreachable if the answer is neither: silence with exit status 0 is not an answer.
     """
@@ -159,8 +167,9 @@ def known(id: str) -> Row | None:
 
 
 def accounted(id: str, key: str) -> Row | None:
-    """Ask the accounting database for a submission; None without a database, or if the database
-    does not know the key.
+    """Ask the accounting database for a submission.
+
+    None without a database, or if the database does not know the key.
 
     Several jobs can have had the same number; the database keeps the sbatch command of each (since
     Slurm 21.08), which has the key. If Slurm queued a job again, the last row counts.

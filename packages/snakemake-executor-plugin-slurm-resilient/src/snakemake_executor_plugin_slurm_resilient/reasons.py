@@ -138,8 +138,10 @@ def refused(message: str, asked: Asked) -> str:
 
 
 def waiting(state: str, reason: str) -> tuple[str, str, int] | None:
-    """Explain why a job waits for a person: words, advice, and the number of the query at which to
-    say so. None if the job waits its turn.
+    """Explain why a job waits for a person.
+
+    Returns words, advice, and the number of the query at which to say so; None if the job waits its
+    turn.
     """
     if state in ("REQUEUE_HOLD", "SPECIAL_EXIT"):
         return "is held after a requeue", RELEASE, 1

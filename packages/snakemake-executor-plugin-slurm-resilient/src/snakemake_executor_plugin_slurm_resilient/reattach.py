@@ -23,8 +23,9 @@ PATIENCE = 300.0  # seconds for a cancelled job to end
 
 @dataclass
 class Earlier:
-    """Jobs of earlier heads. ``entries``: jobs that are alive or have ended well, and that this
-    head has not taken over yet.
+    """Jobs of earlier heads.
+
+    ``entries``: jobs that are alive or have ended well, and that this head has not taken over yet.
     """
 
     entries: dict[str, tuple[Journal, Entry]] = field(default_factory=dict)  # by key
@@ -46,8 +47,9 @@ class Earlier:
         return {path for _, e in self.entries.values() for path in e.makes}
 
     def take(self, new: Entry) -> tuple[Journal, Entry] | None:
-        """Remove and return the entry of an earlier job that does the same as a new one; None if
-        there is none. A job that still waits must also ask for the same resources.
+        """Remove and return the entry of an earlier job that does the same as a new one.
+
+        None if there is none. A job that still waits must also ask for the same resources.
         """
         for key, (_, e) in self.entries.items():
             waits = key in self.rows and self.rows[key].state == "PENDING"
@@ -56,8 +58,9 @@ class Earlier:
         return None
 
     def cancel_others(self, paths: Iterable[str]) -> list[str]:
-        """Cancel jobs that would write some of these files, wait until they have ended, and return
-        their ids.
+        """Cancel jobs that would write some of these files, and return their ids.
+
+        It waits until they have ended.
         """
         wanted = set(paths)
         keys = [key for key, (_, e) in self.entries.items() if wanted & e.makes.keys()]
@@ -100,6 +103,7 @@ def row_of(
     head: the head that submitted it. rows: by id. keyed: by key.
     """
     candidates = keyed.get(e.key, [])
+    candidates = [row for row in candidates if not row.refused] or candidates
     if len(candidates) > 1 or any(row.id != e.id for row in candidates):
         # Slurm perhaps took the submission more than once: the first job to start counts, and the
         # others end at once
@@ -118,8 +122,9 @@ def _ours(row: Row, head: str) -> bool:
 
 
 def look_up_missing(e: Entry, head: str) -> tuple[Row | None, bool]:
-    """Ask for a job that squeue does not show. Returns its row, and True if the row comes from the
-    controller.
+    """Ask for a job that squeue does not show.
+
+    Returns its row, and True if the row comes from the controller.
 
     The controller is asked first, by the job's number, because an empty queue can be a mistake;
     then the accounting database. Unreachable if the controller gives no answer.
@@ -136,8 +141,9 @@ def look_up_missing(e: Entry, head: str) -> tuple[Row | None, bool]:
 
 
 def strays(rows: Iterable[Row], name: str, current: set[str]) -> list[str]:
-    """Ids of live jobs of this head whose submissions do not count any more. name: of the head's
-    jobs. current: keys of the submissions that count.
+    """Ids of live jobs of this head whose submissions do not count any more.
+
+    name: of the head's jobs. current: keys of the submissions that count.
     """
     live = [row for row in rows if row.live and row.name == name]
     return [row.id for row in live if row.keys and current.isdisjoint(row.keys)]
@@ -196,8 +202,9 @@ def find(workflow: Any) -> Earlier:
 
 
 def ended_well(e: Entry, row: Row | None, asked: bool, workflow: Any, jobs: Iterable[Any]) -> bool:
-    """True if a job that is not live made its files. row: None if Slurm does not know the job.
-    asked: the row is not from the queue.
+    """True if a job that is not live made its files.
+
+    row: None if Slurm does not know the job. asked: the row is not from the queue.
     """
     if row is None:
         return bool(e.id) and whole(e, workflow, jobs)
@@ -216,8 +223,9 @@ def whole(e: Entry, workflow: Any, jobs: Iterable[Any]) -> bool:
 
 
 def _marked(workflow: Any, jobs: Iterable[Any]) -> bool:
-    """True if Snakemake marks an output as incomplete. The job's node removes the mark at the end
-    of the job.
+    """True if Snakemake marks an output as incomplete.
+
+    The job's node removes the mark at the end of the job.
     """
 
     async def marked() -> list[Any]:
@@ -230,8 +238,10 @@ def _marked(workflow: Any, jobs: Iterable[Any]) -> bool:
 
 
 def before_jobs(workflow: Any) -> None:
-    """Check before the first job, in a run without this executor, that no other head is alive and
-    that no earlier head left jobs, or files that are not recorded.
+    """Check, in a run without this executor, that no earlier head left something.
+
+    Before the first job: no other head is alive, and none left jobs, or files that are not
+    recorded.
 
     SlurmError, which Snakemake prints, if one did.
     """

@@ -1,5 +1,6 @@
-"""The resources that a job asks for, now and after a failure: more memory or time only if it had
-too little of it.
+"""The resources that a job asks for, now and after a failure.
+
+More memory or time only if it had too little of it.
 """
 
 from __future__ import annotations
@@ -36,8 +37,9 @@ def after(tries: Tries, why: Cause) -> Tries:
 
 
 def asked(job: Any, tries: Tries) -> dict[str, Any]:
-    """The resources that a job of Snakemake, or a group, is submitted with. mem_mb in MB, runtime
-    in minutes.
+    """The resources that a job of Snakemake, or a group, is submitted with.
+
+    mem_mb in MB, runtime in minutes.
     """
     resources = job.resources
     given = {name: _amount(job, name, getattr(tries, factor)) for name, factor in GROWING.items()}
@@ -76,8 +78,9 @@ def given(
 
 
 def capped(asked: dict[str, Any], most: dict[str, float]) -> tuple[dict[str, Any], list[str]]:
-    """Cut CPUs, mem_mb and runtime to ``most``, the limits of the partition; also returns a text
-    about each cut.
+    """Cut CPUs, mem_mb and runtime to ``most``, the limits of the partition.
+
+    Also returns a text about each cut.
     """
     cut = {k: int(most[k]) for k in UNITS if k in most and number(asked, k) > most[k]}
     words = [
@@ -87,8 +90,10 @@ def capped(asked: dict[str, Any], most: dict[str, float]) -> tuple[dict[str, Any
 
 
 def fitted(job: Any, tries: Tries, nodes: Sequence[tuple[int, int]]) -> dict[str, Any]:
-    """The resources that a job asks for. If a group fits no node, its jobs take turns: then the
-    resources of as many of its jobs as the largest node can run at a time.
+    """The resources that a job asks for.
+
+    If a group fits no node, its jobs take turns: then the resources of as many of its jobs as the
+    largest node can run at a time.
 
     nodes: memory in MB and CPUs of each.
     """
@@ -127,8 +132,9 @@ def number(asked: dict[str, Any], name: str) -> int:
 
 
 def _amount(job: Any, name: str, attempt: int) -> Any:
-    """The workflow's amount for an attempt; if the workflow does not let the amount grow, the first
-    amount times the attempt.
+    """The workflow's amount for an attempt.
+
+    If the workflow does not let the amount grow, the first amount times the attempt.
     """
     first = _at(job, name, 1)
     if attempt == 1 or not isinstance(first, int):

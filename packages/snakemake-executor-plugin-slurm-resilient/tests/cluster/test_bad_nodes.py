@@ -84,3 +84,13 @@ def test_the_only_node_of_a_partition_is_not_avoided(shared_folder: Path, cluste
     run = toy(shared_folder, cluster, jobs=names, partition=dict.fromkeys(names, "gpu"))
     assert run.start().wait() == 0, run.said()
     assert {job.node for job in run.submitted()} == {"g1"}
+
+
+def test_a_job_that_only_one_node_can_run_goes_there_again(
+    shared_folder: Path, cluster: Cluster
+) -> None:
+    """Slurm refuses to avoid the node that the job names."""
+    run = toy(shared_folder, cluster, jobs=["once"])
+    extra = "job:slurm_extra='--nodelist=n1'"
+    assert run.start("--set-resources", extra).wait() == 0, run.said()
+    assert [run.job(id).node for id in run.started("once")] == ["n1", "n1"]

@@ -7,15 +7,13 @@ import re
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from cluster import Cluster, eventually
 from snakemake_executor_plugin_slurm_resilient import journal
-from toy_run import Run, toy
+from toy_run import Run, fill, small_disk, toy
 
 pytestmark = pytest.mark.rest
 
@@ -79,22 +77,6 @@ def test_three_times_control_c_say_what_still_runs(shared_folder: Path, cluster:
     assert {run.job(id).state for id in ids} == {"RUNNING"}
 
 
-@contextmanager
-def full(folder: Path) -> Iterator[Path]:
-    """A file system in which files can be made, and not written; and the file to remove."""
-    folder.mkdir(parents=True)
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64k,nr_inodes=1000", "tmpfs", str(folder)]
-    if subprocess.run(mount).returncode:
-        pytest.skip("no file system can be mounted here")
-    try:
-        filler = folder / "filler"
-        with pytest.raises(OSError, match="No space left"):
-            filler.write_bytes(b"x" * 10**6)
-        yield filler
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
 @pytest.mark.parametrize("folder", ["", "starts"])
 def test_a_quota_that_is_used_up_for_a_while(
     shared_folder: Path, cluster: Cluster, folder: str
@@ -103,7 +85,8 @@ def test_a_quota_that_is_used_up_for_a_while(
 
     For the head's own files: it waits, and says so."""
     run = toy(shared_folder, cluster, jobs=["ok", "ok_too"])
-    with full(shared_folder / ".snakemake/slurm-resilient" / folder) as filler:
+    with small_disk(shared_folder / ".snakemake/slurm-resilient" / folder) as disk:
+        filler = fill(disk)
         run.start()
         if folder:
             eventually(
@@ -147,7 +130,8 @@ def test_an_empty_file_is_nobody_s_claim(tmp_path: Path) -> None:
 
 
 def test_a_disk_that_stays_full_is_told(tmp_path: Path) -> None:
-    with full(tmp_path / "full") as filler:
+    with small_disk(tmp_path / "full") as disk:
+        filler = fill(disk)
         done = guarded(tmp_path / "full/key", "7")
         assert done.returncode == 73
         assert "disk full, or a quota is used up?" in done.stdout

@@ -71,6 +71,19 @@ def test_a_request_for_several_generic_resources(shared_folder: Path, cluster: C
     assert "CUDA_VISIBLE_DEVICES=" in (shared_folder / "started/keys_gpu.env").read_text()
 
 
+def test_gpus_that_no_node_has_are_refused_in_one_line(
+    shared_folder: Path, cluster: Cluster
+) -> None:
+    """Slurm keeps a failed job of a refused call: it read "ended by signal 1", and was retried."""
+    names = {"gres": {"ok": "gpu:9"}, "partition": {"ok": "gpu"}}
+    run = toy(shared_folder, cluster, jobs=["ok"], **names)
+    assert run.start().wait() == 1
+    (line,) = [line for line in run.said().splitlines() if "Slurm refused it" in line]
+    assert "no node of the partition has that much memory, so many CPUs or such GPUs" in line
+    assert "signal" not in run.said()
+    assert len(run.submitted()) == 1, "it was not tried again"
+
+
 DECLARED = """
 envvars:
     "MY_TOKEN",

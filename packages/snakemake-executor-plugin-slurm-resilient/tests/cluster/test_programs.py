@@ -82,16 +82,7 @@ def test_a_program_that_cannot_be_started_is_waited_for(
 def test_squeue_that_is_not_executable_for_seconds(shared_folder: Path, cluster: Cluster) -> None:
     """As while the site's Slurm is updated: one line after five seconds, and the run goes on."""
     run = toy(shared_folder, cluster, jobs=["held_a", "held_b"])
-    mine = shared_folder / "bin"  # all programs, as another squeue behind it would be found
-    mine.mkdir()
-    for folder in run.environment["PATH"].split(os.pathsep):
-        for file in Path(folder).glob("*"):
-            if not (mine / file.name).exists():
-                (mine / file.name).symlink_to(file)
-    squeue = mine / "squeue"
-    squeue.unlink()
-    shutil.copy(shutil.which("squeue") or "", squeue)
-    run.more["PATH"] = str(mine)
+    squeue = run.own_squeue()
     run.start()
     run.starts("held_a", "held_b")
     squeue.chmod(0o644)

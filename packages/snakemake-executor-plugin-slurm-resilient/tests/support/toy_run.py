@@ -147,6 +147,25 @@ class Run:
         )
         self.cluster.run("scontrol", "update", f"JobId={head}", "TimeLimit=60")
 
+    def own_squeue(self) -> Path:
+        """A copy of squeue that this run alone uses, so that a test can take its right to start.
+
+        No other squeue may be behind it in PATH."""
+        mine = self.folder / "programs"
+        mine.mkdir()
+        kept = []
+        for folder in self.environment["PATH"].split(os.pathsep):
+            if not (Path(folder) / "squeue").exists():
+                kept.append(folder)
+                continue
+            for file in Path(folder).iterdir():
+                if not (mine / file.name).exists():
+                    (mine / file.name).symlink_to(file)
+        (mine / "squeue").unlink()
+        shutil.copy(shutil.which("squeue") or "", mine / "squeue")
+        self.more["PATH"] = os.pathsep.join([*kept, str(mine)])
+        return mine / "squeue"
+
     def said(self) -> str:
         """What it says."""
         return (self.folder / self.log).read_text()
@@ -210,6 +229,28 @@ def environment(folder: Path, cluster: Cluster) -> dict[str, str]:
     path = os.pathsep.join([str(Path(sys.executable).parent), cluster.environment["PATH"]])
     cache = {"XDG_CACHE_HOME": str(folder / ".cache")}
     return {**kept, **cluster.environment, "PATH": path, **cache}
+
+
+@contextmanager
+def small_disk(folder: Path, size: str = "size=64k,nr_inodes=1000") -> Iterator[Path]:
+    """A small file system in this folder until the block ends; size: options of mount."""
+    folder.mkdir(parents=True)
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", size, "tmpfs", str(folder)]).returncode:
+        pytest.skip("no file system can be mounted here")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def fill(folder: Path) -> Path:
+    """Use up the space of a small file system: files can be made, and not written.
+
+    Returns the file to remove."""
+    filler = folder / "filler"
+    with pytest.raises(OSError, match="No space left"):
+        filler.write_bytes(b"x" * 10**8)
+    return filler
 
 
 def toy(folder: Path, cluster: Cluster, **config: Any) -> Run:

@@ -4,6 +4,7 @@ test_guide.py).
 
 from __future__ import annotations
 
+import getpass
 import shlex
 import subprocess
 import sys
@@ -211,7 +212,8 @@ def test_each_node_of_the_partitions_is_tried(site: Work, cluster: Cluster) -> N
         "partition cpu, asked for n2, node n2",
         "partition gpu, gpu 1, asked for g1, node g1",
     ):
-        assert [line for line in lines if line.startswith(f"ok     {place}: ")], (place, lines)
+        (line,) = [line for line in lines if f" {place}: " in line]
+        assert "sees every folder" in line
 
 
 def test_a_profile_is_proposed_for_this_site(site: Work, accounting: Cluster) -> None:
@@ -219,14 +221,16 @@ def test_a_profile_is_proposed_for_this_site(site: Work, accounting: Cluster) ->
     proposed = site.folder / "workflow/profiles/site/config.yaml"
     status, lines = checked(site, accounting, "--no-probe", "--profile", "slurm", "--propose")
     assert status == 0, lines
-    words = "jobs in partition cpu, account lab, encoders in partition gpu; look at it"
+    me = ("user", getpass.getuser(), "format=DefaultAccount")
+    account = accounting.run("sacctmgr", "--noheader", "--parsable2", "show", *me).strip()
+    words = f"jobs in partition cpu, account {account}, encoders in partition gpu; look at it"
     assert f"ok     proposed workflow/profiles/site/config.yaml: {words}" in lines[0]
-    assert [line for line in lines if line.startswith("ok     partition cpu, account lab: ")]
+    assert [line for line in lines if line.startswith(f"ok     partition cpu, account {account}: ")]
     status, lines = checked(site, accounting, "--no-probe", "--profile", "slurm", "--propose")
     assert status == 1
     assert "site/config.yaml exists: remove it for a new proposal" in lines[0]
     document = yaml.safe_load(proposed.read_text())
-    assert document["default-resources"]["slurm_account"] == "lab"
+    assert document["default-resources"]["slurm_account"] == account
     proposed.unlink()
     proposed.parent.rmdir()
 

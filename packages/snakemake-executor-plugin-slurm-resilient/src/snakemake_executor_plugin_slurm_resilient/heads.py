@@ -59,6 +59,11 @@ def follow(workflow: Any) -> None:
             if not executor_plugin.common_settings.dryrun_exec and before_run(workflow):
                 words = "An earlier run was killed; continuing where it was."
                 print(words, file=sys.stderr, flush=True)
+        except OSError as error:
+            words = error.strerror or str(error)
+            logger.error(f"{FOLDER} cannot be written ({words}): look at space and rights there.")
+            raise SystemExit(1) from None
+        try:
             return execute(executor_plugin=executor_plugin, **options)
         except (queue.SlurmError, LockException) as error:
             words = str(error)

@@ -49,14 +49,12 @@ class Nodes:
             self._logger.warning(
                 f"{', '.join(good)}: used again, as a job that failed there failed elsewhere, too."
             )
-        if not bad:
+        if not bad or self._is_all(self.bad, e, here):  # then there is no other node to go to
             return
         self._logger.warning(
             f"Node {bad}: two jobs failed there within {WINDOW // 60} minutes and none ended well; "
             "this run avoids it from now on."
         )
-        if self._is_all(self.bad, e, here):
-            return
         with suppress(SlurmError):  # then they fail there, and their next try avoids it
             rows = queue.jobs()
             for waiting in list(live):

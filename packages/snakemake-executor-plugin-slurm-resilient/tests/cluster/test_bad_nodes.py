@@ -84,6 +84,7 @@ def test_the_only_node_of_a_partition_is_not_avoided(shared_folder: Path, cluste
     run = toy(shared_folder, cluster, jobs=names, partition=dict.fromkeys(names, "gpu"))
     assert run.start().wait() == 0, run.said()
     assert {job.node for job in run.submitted()} == {"g1"}
+    assert "two jobs failed there" not in run.said(), "it would not be true that it is avoided"
 
 
 def test_a_job_that_only_one_node_can_run_goes_there_again(

@@ -103,7 +103,7 @@ def test_a_bad_week(run: Run, local: tuple[Work, Work]) -> None:
     profile = run.folder / "workflow/profiles/slurm/config.yaml"
     text = profile.read_text()
     assert "\nprecommand: " in text
-    fails = "test $SLURMD_NODENAME != n2"  # as a node whose file system is not mounted
+    fails = "test $SLURMD_NODENAME != n1"  # the node that Slurm takes first
     profile.write_text(text.replace("\nprecommand: ", f"\nprecommand: {fails} && "))
     squeue = run.own_squeue()
     with small_disk(run.folder / ".snakemake/slurm-resilient", "size=2m") as disk:
@@ -125,7 +125,8 @@ def test_a_bad_week(run: Run, local: tuple[Work, Work]) -> None:
             print(f"seed {seed}, kill {kill + 1}: {len(run.submitted())} jobs so far", flush=True)
         assert run.start().wait(3600) == 0, run.said()
     print(f"{len(run.submitted())} jobs, {run.tries()}")
-    check(run, local, bad="n2")
+    assert {job.state for job in run.submitted() if job.node == "n1"} == {"FAILED"}
+    check(run, local, bad="n1")
 
 
 def test_two_hand_overs(run: Run, local: tuple[Work, Work]) -> None:

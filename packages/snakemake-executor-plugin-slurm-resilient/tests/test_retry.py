@@ -66,7 +66,7 @@ class Group:
 )
 def test_a_group_fits_a_node(nodes: list[tuple[int, int]], asked: tuple[int, int, int]) -> None:
     group = Group([Job(mem_mb=1000, runtime=10) for _ in range(3)], [Job(mem_mb=500, runtime=10)])
-    found = retry.fitted(group, Tries(), nodes)
+    found = retry.fitted(group, retry.asked(group, Tries()), Tries(), nodes)
     assert (found["mem_mb"], found["runtime"], found["cpus"]) == asked
 
 

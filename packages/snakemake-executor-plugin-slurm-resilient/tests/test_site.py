@@ -73,6 +73,26 @@ def test_what_one_job_can_have_on_each_node() -> None:
 
 
 @pytest.mark.parametrize(
+    ("asked", "partition"),
+    [
+        ({"mem_mb": 2000, "runtime": 30}, "cpu"),
+        ({"mem_mb": 2000, "runtime": 300}, "small"),  # longer than the default one allows
+        ({"cpus": 2, "gpu": 1}, "gpu"),
+        ({"gpu_model": "h100"}, "gpu"),
+        ({"gpu_model": "a100"}, None),  # Slurm says why there is none
+        ({"mem_mb": 999_999}, None),
+        ({"mem_mb": "<TBD>"}, "cpu"),
+    ],
+)
+def test_a_partition_is_chosen_by_what_a_job_asks_for(
+    asked: dict[str, Any], partition: str | None
+) -> None:
+    """Else each rule of a workflow has to be fitted to the partitions of each site by hand."""
+    assert HERE.placed({**asked, "partition": "auto"}).get("partition") == partition
+    assert HERE.placed({**asked, "partition": "gpu"})["partition"] == "gpu"
+
+
+@pytest.mark.parametrize(
     ("gres", "found"),
     [
         ("(null)", {}),

@@ -100,7 +100,8 @@ def main(target: Path, options: list[str]) -> None:
         def run_job(self, job: Any) -> None:
             """Add a job to the plan."""
             if not job.is_local:
-                asked = retry.fitted(job, Tries(), here.nodes(retry.asked(job, Tries())))
+                whole = here.placed(retry.asked(job, Tries()))
+                asked = retry.fitted(job, whole, Tries(), here.nodes(whole))
                 settings = self.workflow.executor_settings
                 call = submit.call(job, asked, settings, "check", "/dev/null", "check")
                 jobs.append(Planned(sorted({j.rule.name for j in members(job)}), asked, call))

@@ -69,30 +69,22 @@ def fitted(text: str, here: Site) -> tuple[str, str]:
 
 def cpu_partition(here: Site) -> Partition | None:
     """The default partition, or the one without GPUs that lets jobs run longest."""
-    places = [place for place in here.partitions.values() if not gpu_types(place)]
+    places = [place for place in here.partitions.values() if not place.gpus]
     places = places or list(here.partitions.values())
     return max(places, key=lambda place: (place.default, place.limits.runtime), default=None)
 
 
 def gpu_partition(here: Site) -> Partition | None:
     """The partition with the most GPUs; of several the one that lets jobs run longest."""
-    places = [place for place in here.partitions.values() if gpu_types(place)]
-    number = {place.name: sum(gpu_types(place).values()) for place in places}
+    places = [place for place in here.partitions.values() if place.gpus]
+    number = {place.name: sum(place.gpus.values()) for place in places}
     best = max(places, key=lambda p: (number[p.name], p.limits.runtime), default=None)
     return best
 
 
-def gpu_types(place: Partition) -> Counter[str]:
-    """Type -> number of GPUs of a partition."""
-    found = Counter[str]()
-    for node in place.nodes:
-        found.update(node.gpus)
-    return found
-
-
 def gpu_model(place: Partition) -> str:
     """The type to ask for: the most frequent whole GPU, if there are slices of GPUs, too."""
-    types = gpu_types(place)
+    types = place.gpus
     whole = Counter({name: n for name, n in types.items() if name and not SLICE.search(name)})
     if not whole or len(whole) == len(types):
         return ""  # any will do

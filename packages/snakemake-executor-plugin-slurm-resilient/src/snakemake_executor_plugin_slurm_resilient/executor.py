@@ -8,7 +8,6 @@ number, so that no answer of Slurm makes it run twice."""
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import threading
 import time
@@ -167,8 +166,8 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         """
         tries = self._tries.get(job, Tries())
         here = self._site()
-        whole = retry.asked(job, tries)
-        wanted = retry.fitted(job, tries, here.nodes(whole))
+        whole = here.placed(retry.asked(job, tries))
+        wanted = retry.fitted(job, whole, tries, here.nodes(whole))
         if wanted != whole:
             self.logger.info(
                 f"Group {job.name}: its jobs take turns, because no "
@@ -204,7 +203,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
                 "now, or the profile asks for something else."
             )
         self._patiently(lambda: self._end_earlier_tries(new))
-        _set_aside([str(path) for member in members(job) for path in member.log])
+        retry.set_aside([str(path) for member in members(job) for path in member.log])
         said = self._sbatch(job, new, self._nodes.avoided(new, here))
         if said and self._stop.is_set():
             return  # the next head finds out if Slurm has the job
@@ -453,6 +452,8 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         # no more tries if it already had the most of what it lacked
         lacking = {"memory": "mem_mb", "time": "runtime"}.get(why, "")
         most = self._site().most(e.asked).get(lacking)
+        if info.job.resources.get("slurm_partition") == site.AUTO:
+            most = None  # another partition may give more
         if most is not None and retry.number(e.asked, lacking) >= most and state != "FAILED":
             words += (
                 f", and {most:g} is the most that partition "
@@ -581,7 +582,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
     def shutdown(self) -> None:
         """Submit no more jobs, and end the executor."""
         self._lines.end()
-        if self._entries:
+        if self._current:
             adapter.keep_folders(self.workflow)  # of jobs that go on
         super().shutdown()
 
@@ -594,10 +595,3 @@ def _give_up(job: Any) -> None:
 def _where(asked: dict[str, Any]) -> str:
     """The partition of a job, for messages."""
     return str(asked.get("partition", "(the default)"))
-
-
-def _set_aside(logs: list[str]) -> None:
-    """Rename logs of an earlier try, so that a failure of the next try does not show them."""
-    for path in logs:
-        if os.path.exists(path):
-            os.replace(path, f"{path}.before")

@@ -6,6 +6,7 @@ More memory or time only if it had too little of it.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
@@ -89,7 +90,9 @@ def capped(asked: dict[str, Any], most: dict[str, float]) -> tuple[dict[str, Any
     return asked | cut, words
 
 
-def fitted(job: Any, tries: Tries, nodes: Sequence[tuple[int, int]]) -> dict[str, Any]:
+def fitted(
+    job: Any, whole: dict[str, Any], tries: Tries, nodes: Sequence[tuple[int, int]]
+) -> dict[str, Any]:
     """The resources that a job asks for.
 
     If a group fits no node, its jobs take turns: then the resources of as many of its jobs as the
@@ -97,7 +100,6 @@ def fitted(job: Any, tries: Tries, nodes: Sequence[tuple[int, int]]) -> dict[str
 
     nodes: memory in MB and CPUs of each.
     """
-    whole = asked(job, tries)
     mb, n = number(whole, "mem_mb"), whole["cpus"]
     fits = any(mb <= memory and n <= cores for memory, cores in nodes)
     if not job.is_group() or not nodes or fits:
@@ -151,3 +153,10 @@ def _at(job: Any, name: str, attempt: int) -> Any:
         return job.resources.get(name)
     finally:
         job.attempt = now
+
+
+def set_aside(logs: list[str]) -> None:
+    """Rename logs of an earlier try, so that a failure of the next try does not show them."""
+    for path in logs:
+        if os.path.exists(path):
+            os.replace(path, f"{path}.before")

@@ -15,6 +15,7 @@ from typing import Any
 from .queue import SlurmError, ask
 
 NO_LIMIT = float("inf")
+AUTO = "auto"  # as slurm_partition: the executor chooses
 UNITS = {"": 1.0, "K": 1 / 1024, "M": 1.0, "G": 1024.0, "T": 1024.0**2}  # in MB
 
 
@@ -76,6 +77,24 @@ class Partition:
         )
         return self.limits.within(Limits(largest, memory))
 
+    @property
+    def gpus(self) -> Counter[str]:
+        """Type -> number of GPUs of all nodes."""
+        found = Counter[str]()
+        for node in self.nodes:
+            found.update(node.gpus)
+        return found
+
+    def gives(self, asked: Mapping[str, Any]) -> bool:
+        """True if a job can get all that it asks for; without GPUs it leaves GPU nodes alone."""
+        model = asked.get("gpu_model")
+        wants_gpu = bool(asked.get("gpu") or model or "gpu" in str(asked.get("gres", "")))
+        if wants_gpu != bool(self.gpus) or (model and model not in self.gpus):
+            return False
+        most = vars(self.most(int(asked.get("cpus") or 1)))
+        amounts = [(asked.get(name), limit) for name, limit in most.items()]
+        return all(n <= limit for n, limit in amounts if isinstance(n, int))
+
 
 @dataclass(frozen=True)
 class Account:
@@ -130,6 +149,21 @@ class Site:
             )
             limits = limits.within(largest)
         return limits.finite()
+
+    def placed(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """Replace partition AUTO by one that gives all that a job asks for.
+
+        The default one if it does, else the one with the shortest longest run. If none does, the
+        partition is left to Slurm.
+        """
+        if asked.get("partition") != AUTO:
+            return asked
+        rest = {name: value for name, value in asked.items() if name != "partition"}
+        places = [place for place in self.partitions.values() if place.gives(rest)]
+        if not places:
+            return rest
+        best = min(places, key=lambda place: (not place.default, place.limits.runtime, place.name))
+        return {**rest, "partition": best.name}
 
     def account(self, asked: Mapping[str, Any]) -> Account:
         """The user's association for a job; one without limits if it is not known."""

@@ -87,6 +87,26 @@ def test_a_job_that_needs_more_than_there_is_ends_with_a_line_that_says_so(run: 
     assert run.status == 1, "the rest was done"
 
 
+def test_a_partition_is_chosen_by_what_a_job_asks_for(shared_tight: Path, tight: Cluster) -> None:
+    """On a GPU or not; each rule need not name a partition of this site."""
+    names = ["ok", "ok_gpu"]
+    auto = {"partition": dict.fromkeys(names, "auto"), "gpu": {"ok_gpu": 1}}
+    run = toy(shared_tight, tight, jobs=names, **auto)
+    assert run.start().wait() == 0, run.said()
+    assert [run.job(run.started(name)[0]).partition for name in names] == ["cpu", "gpu"]
+
+
+def test_the_memory_that_a_partition_allows_cuts_a_retry(
+    shared_tight: Path, tight: Cluster
+) -> None:
+    """MaxMemPerNode: else the next try is refused for good."""
+    tight.run("scontrol", "update", "PartitionName=urgent", "MaxMemPerNode=1500")
+    partition = {"partition": {"child": "urgent"}, "memory": {"child": 1000}}
+    run = toy(shared_tight, tight, jobs=["child"], **partition)
+    assert run.start().wait() == 0, run.said()
+    assert [run.job(id).memory for id in run.started("child")] == ["1000M", "1500M"]
+
+
 def test_less_memory_than_snakemake_needs_is_told(shared_tight: Path, tight: Cluster) -> None:
     """Slurm ends such a job at its start, and its own small program is not the reason."""
     run = toy(shared_tight, tight, jobs=["ok"], memory={"ok": 200})

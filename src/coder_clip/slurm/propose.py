@@ -63,7 +63,8 @@ def fitted(text: str, here: Site) -> tuple[str, str]:
         if model:
             text = _set(text, "    gpu: 1\n", f"    gpu_model: {model}\n", keep=True)
             words.append(f"on {model}")
-    text = re.sub(r"# SITE: ", "# ", text)
+    text = text.replace("Lines with SITE are the ones to look at", "Proposed from what Slurm says")
+    text = text.replace("# SITE: ", "# ")
     return re.sub(r" *# SITE$", "", text, flags=re.M), ", ".join(words)
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import random
 import signal
+from collections.abc import Generator
+from typing import Any
 
 import pytest
 
-from fixtures import command, repo, shared, web  # noqa: F401
+from fixtures import MISSING, command, repo, shared, web  # noqa: F401
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -28,3 +30,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """
     if seed := config.getoption("--shuffle"):
         random.Random(seed).shuffle(items)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Skip a test that failed because a removed part is not here, as the program's message says.
+
+    Nothing in a whole clone: `tests/integration/test_rooms.py` removes each part in a copy.
+    """
+    report = yield
+    said = str(report.longrepr) if report.failed else ""
+    for room in MISSING:
+        if room.advice in said or f"{room.offers} is not here" in said:
+            report.outcome = "skipped"
+            report.longrepr = (str(item.path), 0, f"Skipped: {room.folder} is not here")
+    return report

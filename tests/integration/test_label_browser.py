@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import random
 import signal
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -178,3 +179,58 @@ def test_unlabelled_photos_become_a_run_by_keyboard(
     )
     assert check.returncode == 0, check.stdout + check.stderr
     assert "10 classes" in check.stdout
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def test_nothing_typed_is_lost_and_no_tab_overwrites_another(browser: Any, tmp_path: Path) -> None:
+    """A killed program, a page that was open meanwhile, a Save right behind the last letter, and a
+    second tab.
+    """
+    from selenium.webdriver.common.keys import Keys
+
+    draw(tmp_path / "photos")
+    port = free_port()
+    with explore(tmp_path, port, "red,green") as address:
+        show(browser, address, 1440)
+        browser.execute_script("document.querySelector('#gallery .card').focus()")
+        press(browser, "1", "2", Keys.SPACE, Keys.ARROW_RIGHT, Keys.SPACE, *"sky", Keys.ENTER)
+        wait(browser, lambda: "4 of 300 labelled" in text(browser, "#answer"))
+        wait(browser, lambda: "sky (2)" in text(browser, "#chips"))
+        summary = browser.find_element("css selector", "details[data-name=red] summary")
+        summary.click()
+        add = "//details[@data-name='red']//button[text()='Add an attribute']"
+        browser.find_element("xpath", add).click()
+        press(browser, *"a ruby")
+        # at once, while the page still waits for the next letter
+        browser.execute_script("document.querySelector('#save').requestSubmit()")
+        wait(browser, lambda: "my-texts.json" in text(browser, "#saved"))
+        assert '"a ruby"' in (tmp_path / "my-texts.json").read_text()
+    with explore(tmp_path, port, "red,green") as again:
+        assert again == address, "an open page would be lost"
+        browser.find_element("id", "undo").click()  # in the page of before the restart
+        wait(browser, lambda: browser.find_element("id", "redo").is_enabled())
+        first = browser.current_window_handle
+        browser.switch_to.new_window("tab")
+        show(browser, address, 1440)
+        assert "4 of 300 labelled" in text(browser, "#answer")
+        wait(browser, lambda: "Start afresh" in text(browser, "#said"))
+        state = "return fetch('state').then(a => a.json()).then(s => arguments[0](s.version))"
+        version = browser.execute_async_script(state)
+        refused = browser.execute_async_script(
+            "const done = arguments[1]; fetch('edit/undo', {method: 'POST', headers: "
+            "{'Content-Type': 'application/json'}, body: JSON.stringify({version: arguments[0]})})"
+            ".then(a => done(a.status))",
+            version - 1,
+        )
+        assert refused == 409
+        browser.find_element("id", "undo").click()
+        wait(browser, lambda: "2 of 300 labelled" in text(browser, "#answer"))
+        browser.close()
+        browser.switch_to.window(first)
+        browser.execute_script("window.dispatchEvent(new Event('focus'))")
+        wait(browser, lambda: "2 of 300 labelled" in text(browser, "#answer"))

@@ -16,6 +16,10 @@ import typer.main
 if TYPE_CHECKING:
     from web import Web
 
+from coder_clip.foundation import rooms
+
+# parts of the repository that are removed here; none in a whole clone
+MISSING = [room for room in vars(rooms).values() if isinstance(room, rooms.Room) and not room.here]
 REPO = Path(__file__).resolve().parents[2]
 SHARED = Path(os.environ.get("CODER_CLIP_SHARED", REPO.parent / "shared"))
 os.environ.pop("CODER_CLIP_DATA", None)  # a contributor's own data sets play no part in a test
@@ -75,6 +79,10 @@ def command(
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else int(end.code is not None)
         said = capsys.readouterr()
+        # the test is about something else than the part that was removed from this copy
+        for room in MISSING:
+            if room.advice in said.err:
+                pytest.skip(f"{room.folder} is not here")
         return Answer(code, said.out, said.err)
 
     return run

@@ -16,7 +16,7 @@ from coder_clip.datasets.entry import entry
 from coder_clip.phases.generate_texts import asked as asked_of
 from coder_clip.pipeline import resources as work
 from coder_clip.pipeline.config import Config, load_config
-from coder_clip.pipeline.phase_list import OF_THIS_CODE, phases
+from coder_clip.pipeline.phase_list import OF_THIS_CODE, RULE, phases
 
 pytest.importorskip("coder_clip.preflight.run", reason="src/coder_clip/preflight is not here")
 pytest.importorskip("coder_clip.texts.llm.source", reason="src/coder_clip/texts/llm is not here")
@@ -130,12 +130,13 @@ def test_a_job_asks_for_what_all_its_splits_take(tmp_path: Path) -> None:
 
 def test_every_job_with_an_encoder_counts_as_one_on_a_gpu(repo: Path) -> None:
     """Sixteen at a time, one a core, would not fit in its memory."""
-    texts = "".join(f.read_text(encoding="utf-8") for f in (repo / "workflow/rules").glob("*.smk"))
+    texts = [f.read_text(encoding="utf-8") for f in (repo / "workflow/rules").glob("*.smk")]
+    bodies = {rule: body for text in texts for rule, body in RULE.findall(text)}
     encode = {
         rule for p in phases(OF_THIS_CODE) for rule in p.commands if rule.startswith("encode_")
     }
     assert encode == {"encode_images", "encode_shard", "encode_texts", "encode_pairs"}
-    assert all(f'on_gpu=on_gpu("{rule}")' in texts for rule in encode)
+    assert {rule for rule, body in bodies.items() if "on_gpu=on_gpu" in body} == encode
     slurm = (repo / "workflow/profiles/slurm/config.yaml").read_text(encoding="utf-8")
     assert "resources: [on_gpu=1]" in slurm
 

@@ -16,7 +16,11 @@ let here = null; // the photo that the keyboard is at, or was at last
 export const selected = new Set();
 const cards = new Map(); // id -> its card, which is kept so that pictures load once
 
-export const before = (p) => (app.state.learned ? `before ${p.other}` : `${p.margin.toFixed(2)} points ahead of ${p.other}`);
+// What a photo could be instead, as far as there is no label; points are those of texts alone.
+export function before(p) {
+  if (p.yours !== null) return "";
+  return app.state.learned ? `or ${p.other}` : `${p.margin.toFixed(2)} points ahead of ${p.other}`;
+}
 export const place = () => here;
 export const go_to = (id) => { here = id; };
 export const listed = () => [...document.querySelectorAll("#gallery .card")].map((card) => Number(card.dataset.photo));

@@ -51,7 +51,7 @@ const edited = () => JSON.stringify(app.state.texts) !== JSON.stringify(app.stat
 function show_advice() {
   const { state } = app, whole = `${state.advice} ${state.shows}`.trim();
   $("advice").hidden = !whole;
-  const short = whole.split(/(?<=[.;:])\s/)[0];
+  const short = whole.split(/(?<=[.;])\s/)[0];
   $("advice-short").textContent = short;
   $("advice-long").textContent = whole.slice(short.length);
 }

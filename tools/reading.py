@@ -28,7 +28,6 @@ FEWEST = 200  # lines of a room from which on its shares say something
 FILE_LINES, FUNCTION_LINES, COMPLEXITY = 600, 80, 20
 NAME = 4  # words of a test's name from which on it says what users have
 ROOTS = ("src", "packages", "tools", "benchmarks", "tests")
-LATER = {"coder-clip-photos"}  # rooms whose long functions are not in parts yet
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 LOOPS = (ast.For, ast.AsyncFor, ast.While, ast.comprehension)
@@ -46,8 +45,7 @@ def main() -> int:
             found += [f"{path}:{line}: {what}" for line, what in unclear_tests(tree)]
             continue
         counts[room(path)] += room_counts(text, tree)
-        if room(path) not in LATER:
-            found += [f"{path}:{line}: {what}" for line, what in places(text, tree)]
+        found += [f"{path}:{line}: {what}" for line, what in places(text, tree)]
     print(f"{'room':42} {'lines':>6} {'conditionals':>12} {'long':>6}")
     for name, count in sorted(counts.items()):
         conditionals = 1000 * count["conditionals"] / count["lines"]

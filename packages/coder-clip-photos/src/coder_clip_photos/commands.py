@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import time
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -45,6 +45,34 @@ if TYPE_CHECKING:
     from .classifier import Classifier, Photo
 
 
+WhyOption = Annotated[
+    int, typer.Option(help="How many texts for and against to show per photo.", min=0, metavar="N")
+]
+TopOption = Annotated[
+    int, typer.Option(help="How many of the likeliest classes to show.", min=1, metavar="N")
+]
+SortOption = Annotated[
+    Literal["given", "uncertain", "score"],
+    typer.Option(
+        help="uncertain: the smallest margin first; score: the largest score of the best class "
+        "first.",
+        metavar="given|uncertain|score",
+    ),
+]
+NoneBelowOption = Annotated[
+    float | None,
+    typer.Option(
+        help="Say 'none of these' where the best class has less: a score, or a probability from 0 "
+        "to 1.",
+        metavar="X",
+    ),
+]
+CopyToOption = Annotated[
+    Path | None,
+    typer.Option(help="Copy each photo into a folder of its class there.", metavar="DIR"),
+]
+
+
 @app.command(rich_help_panel=PANEL)
 def classify(
     photos: PhotosArgument,
@@ -57,33 +85,11 @@ def classify(
     pretrained: PretrainedOption = None,
     dataset: DatasetOption = None,
     method: MethodOption = None,
-    why: Annotated[
-        int,
-        typer.Option(help="How many texts for and against to show per photo.", min=0, metavar="N"),
-    ] = 0,
-    top: Annotated[
-        int, typer.Option(help="How many of the likeliest classes to show.", min=1, metavar="N")
-    ] = 3,
-    sort: Annotated[
-        Literal["given", "uncertain", "score"],
-        typer.Option(
-            help="uncertain: the smallest margin first; score: the largest score of the best class "
-            "first.",
-            metavar="given|uncertain|score",
-        ),
-    ] = "given",
-    none_below: Annotated[
-        float | None,
-        typer.Option(
-            help="Say 'none of these' where the best class has less: a score, or a probability "
-            "from 0 to 1.",
-            metavar="X",
-        ),
-    ] = None,
-    copy_to: Annotated[
-        Path | None,
-        typer.Option(help="Copy each photo into a folder of its class there.", metavar="DIR"),
-    ] = None,
+    why: WhyOption = 0,
+    top: TopOption = 3,
+    sort: SortOption = "given",
+    none_below: NoneBelowOption = None,
+    copy_to: CopyToOption = None,
     format: FormatOption = None,
     out: OutOption = None,
     cache: CacheOption = True,
@@ -111,13 +117,7 @@ def classify(
     # Options that contradict each other are refused before the photos are encoded, which takes most
     # of the time.
     format = chosen_format(format, out)
-    about_run = ""
-    points = True  # scores are points: 100 × cosines
     if run is not None:
-        from coder_clip.evaluation.recommendation import NAMES
-
-        from .runs import load_run
-
         without_run = {
             "--classes": classes,
             "--classes-file": classes_file,
@@ -125,85 +125,150 @@ def classify(
             "--template": template,
             "--pretrained": pretrained,
         }
-        for option, value in without_run.items():
-            if value:
-                raise UserError(
-                    f"{option} and --run: a run has its own classes, texts, templates and weights"
-                )
-        finished = load_run(run, dataset, model, method, explained=why > 0, cache=cache)
-        classifier, about_run = finished.classifier, f"; {finished.said}"
-        points = finished.chosen.shots is None
-    elif dataset or method:
-        option = "--method"
-        if dataset:
-            option = "--dataset"
-        raise UserError(f"{option} chooses something of a run: give --run, too")
+        source = _of_run(run, without_run, dataset, model, method, why, cache)
     else:
-        classifier = _classifier(classes, classes_file, texts, template, model, pretrained, cache)
-    if none_below is not None and classifier.stages.scale is not None and not 0 <= none_below <= 1:
-        raise UserError(
-            f"--none-below {none_below:g}: this run has probabilities; give one from 0 to 1"
-        )
+        _refuse_without_run({"--dataset": dataset, "--method": method})
+        described = (classes, classes_file, texts)
+        source = _Source(_classifier(*described, template, model, pretrained, cache))
+    source.refuse_no_probability(none_below)
     places = files.find(photos)
     if copy_to is not None:
         files.refuse_within("--copy-to", copy_to, places)
     started = time.monotonic()
     quiet_about_large_photos()
-    only_names = all(row.kind == "name" for row in classifier.rows)
-    if run is not None:
-        only_names = finished.chosen.method == NAMES
-    reasons = why
-    if only_names:
-        reasons = 0
     # JSON Lines come as the photos are read, for a program that goes on with them
     streams = format == "jsonl" and sort == "given" and out is None
-    size = STREAMED
+    found, skipped = source.photos(places.files, why, top, none_below, streams)
+    if sort != "given":
+        keys = {"uncertain": lambda p: p.margin, "score": lambda p: -p.score}
+        found = sorted(found, key=keys[sort])
     if not streams:
-        size = len(places.files)
-    found: list[Photo] = []
-    skipped: list[tuple[str, str]] = []
-    for start in range(0, len(places.files), max(1, size)):
-        some = places.files[start : start + size]
-        features = classifier.encoder.photos(some, progress=not streams)
-        part = classifier.photos(
-            features.features, features.kept, why=reasons, top=top, none_below=none_below
-        )
-        if streams:
-            write(listing.as_json(map(asdict, part), lines=True))
-        found += part
-        skipped += features.skipped
-    if sort == "uncertain":
-        found = sorted(found, key=lambda p: p.margin)
-    elif sort == "score":
-        found = sorted(found, key=lambda p: -p.score)
-    if format == "csv":
-        text = listing.as_csv(found, top, why, points)
-    elif format in ("json", "jsonl"):
-        text = listing.as_json(map(asdict, found), lines=format == "jsonl")
-    else:
-        text = listing.as_table(found, top, table_width(out), points)
-    if not streams:
-        write(text, out)
+        write(listing.formatted(found, format, top, why, source.points, table_width(out)), out)
     if copy_to is not None:
         made = files.copy_to(copy_to, found)
         note(f"{listing.photo_count(made)} copied to {files.shown(copy_to)}")
-    rate = len(places.files) / max(time.monotonic() - started, 1e-3)
-    digits = 0
-    if rate < 10:
-        digits = 1
     if found:
-        if none_below is not None:
-            calibrated = classifier.stages.scale is not None
-            typical = listing.typical(found, none_below, calibrated)
-            if typical:
-                note(typical)
-        note(f"{listing.summary(found)}; {rate:.{digits}f} images/s{about_run}")
-    if why and only_names:
-        more = "--method coder"
-        if run is None:
-            more = "--texts FILE"
-        note(f"names alone have no reasons: {more} shows those of texts")
+        source.say_typical(found, none_below)
+        rate = _rate(len(places.files) / max(time.monotonic() - started, 1e-3))
+        note(f"{listing.summary(found)}; {rate} images/s{source.about}")
+    if why and source.only_names:
+        note(f"names alone have no reasons: {source.more} shows those of texts")
     end(places, len(found), skipped)
+
+
+def _refuse_without_run(options: dict[str, str | None]) -> None:
+    for option, value in options.items():
+        if value:
+            raise UserError(f"{option} chooses something of a run: give --run, too")
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A classifier, and what its results are.
+
+    about: what is said of its run. points: True if scores are points, 100 × cosines. more: the
+    option that brings reasons, where names alone have none. of_names: True if only names count;
+    None if that depends on the texts.
+    """
+
+    classifier: Classifier
+    about: str = ""
+    points: bool = True
+    more: str = "--texts FILE"
+    of_names: bool | None = None
+
+    @property
+    def only_names(self) -> bool:
+        """True if no text but class names counts."""
+        if self.of_names is None:
+            return all(row.kind == "name" for row in self.classifier.rows)
+        return self.of_names
+
+    @property
+    def is_calibrated(self) -> bool:
+        """True if the results have probabilities."""
+        return self.classifier.stages.scale is not None
+
+    def refuse_no_probability(self, none_below: float | None) -> None:
+        """UserError if ``--none-below`` is no probability, where the results have some."""
+        if none_below is not None and self.is_calibrated and not 0 <= none_below <= 1:
+            raise UserError(
+                f"--none-below {none_below:g}: this run has probabilities; give one from 0 to 1"
+            )
+
+    def photos(
+        self, paths: list[Path], why: int, top: int, none_below: float | None, streams: bool
+    ) -> tuple[list[Photo], list[tuple[str, str]]]:
+        """The photos with their classes, and (path, reason) of those that cannot be read.
+
+        streams: also write the photos as JSON Lines, as they are read.
+        """
+        from . import listing
+
+        reasons, size = why, max(1, len(paths))
+        if self.only_names:
+            reasons = 0
+        if streams:
+            size = STREAMED
+        found: list[Photo] = []
+        skipped: list[tuple[str, str]] = []
+        for start in range(0, len(paths), size):
+            some = paths[start : start + size]
+            features = self.classifier.encoder.photos(some, progress=not streams)
+            part = self.classifier.photos(
+                features.features, features.kept, why=reasons, top=top, none_below=none_below
+            )
+            if streams:
+                write(listing.as_json(map(asdict, part), lines=True))
+            found += part
+            skipped += features.skipped
+        return found, skipped
+
+    def say_typical(self, found: list[Photo], none_below: float | None) -> None:
+        """Print what the numbers are that ``--none-below`` is compared with."""
+        from . import listing
+
+        if none_below is None:
+            return
+        typical = listing.typical(found, none_below, self.is_calibrated)
+        if typical:
+            note(typical)
+
+
+def _of_run(
+    run: Path,
+    without_run: dict[str, Any],
+    dataset: str | None,
+    model: str | None,
+    method: str | None,
+    why: int,
+    cache: bool,
+) -> _Source:
+    """The classifier of a finished run. without_run: options that a run does not go with."""
+    from coder_clip.evaluation.recommendation import NAMES
+
+    from .runs import load_run
+
+    for option, value in without_run.items():
+        if value:
+            raise UserError(
+                f"{option} and --run: a run has its own classes, texts, templates and weights"
+            )
+    finished = load_run(run, dataset, model, method, explained=why > 0, cache=cache)
+    return _Source(
+        finished.classifier,
+        f"; {finished.said}",
+        points=finished.chosen.shots is None,
+        more="--method coder",
+        of_names=finished.chosen.method == NAMES,
+    )
+
+
+def _rate(rate: float) -> str:
+    """A rate with a decimal, if it has only one digit before the point."""
+    if rate < 10:
+        return f"{rate:.1f}"
+    return f"{rate:.0f}"
 
 
 def _classifier(
@@ -261,16 +326,27 @@ def _names(text: str) -> list[str]:
         ) from None
 
 
+RunOrPhotos = Annotated[
+    list[str],
+    typer.Argument(
+        help="A finished run (its results folder or configuration file); or photos and folders of "
+        "them.",
+        metavar="RUN_OR_PHOTOS",
+    ),
+]
+LabelsOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Labels of the photos to begin with: a CSV file with the columns file_name,label, or "
+        "the folder whose subfolders are the classes.",
+        metavar="PATH",
+    ),
+]
+
+
 @app.command(rich_help_panel=PANEL)
 def explore(
-    photos: Annotated[
-        list[str],
-        typer.Argument(
-            help="A finished run (its results folder or configuration file); or photos and folders "
-            "of them.",
-            metavar="RUN_OR_PHOTOS",
-        ),
-    ],
+    photos: RunOrPhotos,
     classes: ClassesOption = None,
     classes_file: ClassesFileOption = None,
     texts: TextsOption = None,
@@ -278,14 +354,7 @@ def explore(
     model: ModelOption = None,
     pretrained: PretrainedOption = None,
     dataset: DatasetOption = None,
-    labels: Annotated[
-        Path | None,
-        typer.Option(
-            help="Labels of the photos to begin with: a CSV file with the columns file_name,label, "
-            "or the folder whose subfolders are the classes.",
-            metavar="PATH",
-        ),
-    ] = None,
+    labels: LabelsOption = None,
     port: Annotated[
         int,
         typer.Option(

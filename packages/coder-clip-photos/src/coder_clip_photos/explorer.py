@@ -576,25 +576,22 @@ def _sides(reasons_for: Sequence[Reason], against: Sequence[Reason]) -> dict[str
 
 
 def _lists(texts: TextSet) -> list[dict[str, Any]]:
-    """The texts of each class, as `Explorer.edit` takes them."""
     return _lists_of(texts.classes)
 
 
 def _lists_of(classes: Sequence[ClassTexts]) -> list[dict[str, Any]]:
+    """The texts of each class, as `Explorer.edit` takes them."""
     return [{"name": c.name} | {kind: c.of(kind) for kind in BESIDES_NAME} for c in classes]
 
 
 def _shown_label(label: str | None) -> str:
     """A label as a cell of a table: empty without one."""
-    if label == "":
-        return NONE
-    return label or ""
+    return {"": NONE, None: ""}.get(label, label or "")
 
 
 def _between_commas(text: str) -> list[str]:
     """The parts of a text between commas, without empty ones."""
-    parts = [part.strip() for part in text.split(",")]
-    return [part for part in parts if part]
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def _cleaned(texts: list[str]) -> list[str]:

@@ -8,6 +8,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -126,6 +127,17 @@ def as_table(
         lines += [f"    for      {reason(r, photo.best)}" for r in photo.reasons_for]
         lines += [f"    against  {reason(r, photo.best)}" for r in photo.reasons_against]
     return "".join(f"{line}\n" for line in lines)
+
+
+def formatted(
+    photos: Sequence[Photo], format: str, top: int, why: int, points: bool, width: int | None
+) -> str:
+    """Format classified photos as csv, json, jsonl or table. The arguments: as in `as_table`."""
+    if format == "csv":
+        return as_csv(photos, top, why, points)
+    if format in ("json", "jsonl"):
+        return as_json(map(asdict, photos), lines=format == "jsonl")
+    return as_table(photos, top, width, points)
 
 
 def ranked(found: Sequence[tuple[str, float]], format: str, width: int | None) -> str:

@@ -29,6 +29,15 @@ from .command_parts import (
     write,
 )
 
+SheetOption = Annotated[
+    Path | None,
+    typer.Option(help="Draw these photos on one page: .jpg or .png.", metavar="FILE"),
+]
+TopOption = Annotated[
+    int | None,
+    typer.Option(help="How many photos to show; default: 10, all with --above.", metavar="N"),
+]
+
 
 @app.command(rich_help_panel=PANEL)
 def find(
@@ -45,17 +54,11 @@ def find(
         list[Path] | None,
         typer.Option(help="A photo to look for others like it; repeatable.", metavar="PHOTO"),
     ] = None,
-    top: Annotated[
-        int | None,
-        typer.Option(help="How many photos to show; default: 10, all with --above.", metavar="N"),
-    ] = None,
+    top: TopOption = None,
     above: Annotated[
         float | None, typer.Option(help="Only photos with a larger score.", metavar="X")
     ] = None,
-    sheet: Annotated[
-        Path | None,
-        typer.Option(help="Draw these photos on one page: .jpg or .png.", metavar="FILE"),
-    ] = None,
+    sheet: SheetOption = None,
     model: Annotated[str | None, typer.Option("--model", "-m", help=MODEL)] = None,
     pretrained: PretrainedOption = None,
     format: FormatOption = None,
@@ -88,12 +91,7 @@ def find(
     for text in [*texts, *minus]:
         _refuse_no_text(text, len(texts))
     places = files.find([photos])
-    if top is None:
-        top = 10
-        if above is not None:
-            top = len(places.files)
-    if top < 1:
-        raise UserError(f"--top {top}: give 1 or more")
+    top = _top(top, above, len(places.files))
     if sheet is not None:
         check_sheet(sheet, min(top, len(places.files)))
         files.refuse_within("--sheet", sheet, places)
@@ -114,16 +112,34 @@ def find(
         draw_sheet(sheet, found)
         note(f"written to {files.shown(sheet)}")
     if looked_at.kept:
-        parts = [f"'{t}'" for t in texts] + [f"like {p}" for p in like]
-        search = ", ".join(parts + [f"not '{t}'" for t in minus])
-        limit = ""
-        if above is not None:
-            limit = f" above {above:g}"
+        kept = listing.photo_count(len(looked_at.kept))
         note(
-            f"{len(found):,} of {listing.photo_count(len(looked_at.kept))}{limit} for "
-            f"{files.shown(search)}; scores compare photos for one search and are not probabilities"
+            f"{len(found):,} of {kept}{_search(texts, minus, like, above)}; scores compare photos "
+            "for one search and are not probabilities"
         )
     end(places, len(looked_at.kept), looked_at.skipped)
+
+
+def _top(top: int | None, above: float | None, n: int) -> int:
+    """How many of n photos to show: 10, or all with ``--above``, if the user does not say."""
+    if top is None and above is None:
+        return 10
+    if top is None:
+        return max(1, n)
+    if top < 1:
+        raise UserError(f"--top {top}: give 1 or more")
+    return top
+
+
+def _search(texts: list[str], minus: list[str], like: list[Path], above: float | None) -> str:
+    """What was looked for, in words."""
+    from . import files
+
+    parts = [f"'{t}'" for t in texts] + [f"like {p}" for p in like]
+    search = files.shown(", ".join(parts + [f"not '{t}'" for t in minus]))
+    if above is None:
+        return f" for {search}"
+    return f" above {above:g} for {search}"
 
 
 def _refuse_no_text(text: str, n_texts: int) -> None:

@@ -64,16 +64,8 @@ REDIRECT = """<!doctype html>
 """
 
 
-def make_app(explorer: Explorer, token: str, hosts: set[str]) -> Flask:
-    """The web application. hosts: allowed values of the Host header."""
-    # Other programs and web pages of this machine can reach the port, too. So every address
-    # contains the token, and a request without it, or with a foreign Host header (DNS rebinding),
-    # gets 404 before any route runs.
-    app = Flask(__name__, static_folder=None, template_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = LARGEST
-    app.json.ensure_ascii = True  # type: ignore[attr-defined]
-    names = ", ".join(f"'{path.name}'" for path in sorted(PAGE_FILES.iterdir()))
-    decoding = Lock()  # one dropped photo at a time is in memory
+def _guard(app: Flask, explorer: Explorer, token: str, hosts: set[str]) -> None:
+    """Refuse other persons before any route runs; headers and errors of all answers."""
 
     @app.before_request
     def only_this_person() -> None:
@@ -101,6 +93,20 @@ def make_app(explorer: Explorer, token: str, hosts: set[str]) -> Flask:
         return jsonify(
             {"error": f"the photo is too large: {most}; classify it with coder-clip classify"}
         ), 413
+
+
+def make_app(explorer: Explorer, token: str, hosts: set[str]) -> Flask:
+    """The web application. hosts: allowed values of the Host header."""
+    # Other programs and web pages of this machine can reach the port, too. So every address
+    # contains the token, and a request without it, or with a foreign Host header (DNS rebinding),
+    # gets 404 before any route runs.
+    app = Flask(__name__, static_folder=None, template_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = LARGEST
+    app.json.ensure_ascii = True  # type: ignore[attr-defined]
+    names = ", ".join(f"'{path.name}'" for path in sorted(PAGE_FILES.iterdir()))
+    decoding = Lock()  # one dropped photo at a time is in memory
+
+    _guard(app, explorer, token, hosts)
 
     @app.get("/<token>/", defaults={"name": "page.html"})
     @app.get(f"/<token>/<any({names}):name>")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import time
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -111,13 +111,7 @@ def classify(
     # Options that contradict each other are refused before the photos are encoded, which takes most
     # of the time.
     format = chosen_format(format, out)
-    about_run = ""
-    points = True  # scores are points: 100 × cosines
     if run is not None:
-        from coder_clip.evaluation.recommendation import NAMES
-
-        from .runs import load_run
-
         without_run = {
             "--classes": classes,
             "--classes-file": classes_file,
@@ -125,19 +119,19 @@ def classify(
             "--template": template,
             "--pretrained": pretrained,
         }
-        for option, value in without_run.items():
-            if value:
-                raise UserError(
-                    f"{option} and --run: a run has its own classes, texts, templates and weights"
-                )
-        finished = load_run(run, dataset, model, method, explained=why > 0, cache=cache)
-        classifier, about_run = finished.classifier, f"; {finished.said}"
-        points = finished.chosen.shots is None
+        refused = [option for option, value in without_run.items() if value]
+        if refused:
+            raise UserError(
+                f"{refused[0]} and --run: a run has its own classes, texts, templates and weights"
+            )
+        chosen = _of_run(run, dataset, model, method, why, cache)
     elif dataset or method:
         option = "--dataset" if dataset else "--method"
         raise UserError(f"{option} chooses something of a run: give --run, too")
     else:
-        classifier = _classifier(classes, classes_file, texts, template, model, pretrained, cache)
+        made = _classifier(classes, classes_file, texts, template, model, pretrained, cache)
+        chosen = _Chosen(made, all(row.kind == "name" for row in made.rows))
+    classifier = chosen.classifier
     if none_below is not None and classifier.stages.scale is not None and not 0 <= none_below <= 1:
         raise UserError(
             f"--none-below {none_below:g}: this run has probabilities; give one from 0 to 1"
@@ -147,17 +141,12 @@ def classify(
         files.refuse_within("--copy-to", copy_to, places)
     started = time.monotonic()
     quiet_about_large_photos()
-    only_names = all(row.kind == "name" for row in classifier.rows)
-    if run is not None:
-        only_names = finished.chosen.method == NAMES
-    reasons = 0 if only_names else why
+    reasons = 0 if chosen.only_names else why
     # JSON Lines come as the photos are read, for a program that goes on with them
     streams = format == "jsonl" and sort == "given" and out is None
-    size = STREAMED if streams else len(places.files)
     found: list[Photo] = []
     skipped: list[tuple[str, str]] = []
-    for start in range(0, len(places.files), max(1, size)):
-        some = places.files[start : start + size]
+    for some in _parts(places.files, streams):
         features = classifier.encoder.photos(some, progress=not streams)
         part = classifier.photos(
             features.features, features.kept, why=reasons, top=top, none_below=none_below
@@ -170,30 +159,83 @@ def classify(
         found = sorted(found, key=lambda p: p.margin)
     elif sort == "score":
         found = sorted(found, key=lambda p: -p.score)
-    if format == "csv":
-        text = listing.as_csv(found, top, why, points)
-    elif format in ("json", "jsonl"):
-        text = listing.as_json(map(asdict, found), lines=format == "jsonl")
-    else:
-        text = listing.as_table(found, top, table_width(out), points)
     if not streams:
-        write(text, out)
+        write(_formatted(found, format, top, why, chosen.points, table_width(out)), out)
     if copy_to is not None:
-        made = files.copy_to(copy_to, found)
-        note(f"{listing.photo_count(made)} copied to {files.shown(copy_to)}")
+        n_copied = files.copy_to(copy_to, found)
+        note(f"{listing.photo_count(n_copied)} copied to {files.shown(copy_to)}")
     rate = len(places.files) / max(time.monotonic() - started, 1e-3)
-    digits = 1 if rate < 10 else 0
-    if found:
-        if none_below is not None:
-            calibrated = classifier.stages.scale is not None
-            typical = listing.typical(found, none_below, calibrated)
-            if typical:
-                note(typical)
-        note(f"{listing.summary(found)}; {rate:.{digits}f} images/s{about_run}")
-    if why and only_names:
+    _say_what_was_found(found, none_below, rate, chosen)
+    if why and chosen.only_names:
         more = "--texts FILE" if run is None else "--method coder"
         note(f"names alone have no reasons: {more} shows those of texts")
     end(places, len(found), skipped)
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """What classifies. only_names: True if each class has its name as its only text. points: True
+    if scores are points, 100 × cosines. about_run: the run's method in words, "" without a run.
+    """
+
+    classifier: Classifier
+    only_names: bool
+    points: bool = True
+    about_run: str = ""
+
+
+def _of_run(
+    run: Path, dataset: str | None, model: str | None, method: str | None, why: int, cache: bool
+) -> _Chosen:
+    """The classifier of a finished run."""
+    from coder_clip.evaluation.recommendation import NAMES
+
+    from .runs import load_run
+
+    finished = load_run(run, dataset, model, method, explained=why > 0, cache=cache)
+    return _Chosen(
+        finished.classifier,
+        finished.chosen.method == NAMES,
+        finished.chosen.shots is None,
+        f"; {finished.said}",
+    )
+
+
+def _parts(files: list[Path], streams: bool) -> list[list[Path]]:
+    """All photos at once or, if their results are written as they come, some at a time."""
+    if not streams:
+        return [files]
+    return [files[start : start + STREAMED] for start in range(0, len(files), STREAMED)]
+
+
+def _formatted(
+    found: list[Photo], format: str, top: int, why: int, points: bool, width: int | None
+) -> str:
+    """The photos in a format of ``--format``."""
+    from . import listing
+
+    if format == "csv":
+        return listing.as_csv(found, top, why, points)
+    if format in ("json", "jsonl"):
+        return listing.as_json(map(asdict, found), lines=format == "jsonl")
+    return listing.as_table(found, top, width, points)
+
+
+def _say_what_was_found(
+    found: list[Photo], none_below: float | None, rate: float, chosen: _Chosen
+) -> None:
+    """The last lines of `classify`: typical scores, photos per class, photos per second."""
+    from . import listing
+
+    if not found:
+        return
+    if none_below is not None:
+        calibrated = chosen.classifier.stages.scale is not None
+        typical = listing.typical(found, none_below, calibrated)
+        if typical:
+            note(typical)
+    digits = 1 if rate < 10 else 0
+    note(f"{listing.summary(found)}; {rate:.{digits}f} images/s{chosen.about_run}")
 
 
 def _classifier(

@@ -296,7 +296,7 @@ def test_bytes_and_open_files_are_images(model: Path, photos: list[Path]) -> Non
 
 def test_wrong_arguments_are_one_line(model: Path, photos: list[Path], tmp_path: Path) -> None:
     """They passed in silence, or were a TypeError from deep inside."""
-    with pytest.raises(UserError, match=r"^model: None, where an open_clip name"):
+    with pytest.raises(UserError, match=r"^model: None, where a name of a model"):
         Classifier(None, ["cat", "dog"])  # type: ignore[arg-type]
     c = Classifier(str(model), ["cat", "dog"])
     wrong: list[tuple[dict[str, Any], str]] = [

@@ -12,6 +12,7 @@
 # make test-proofs                            the proofs of the whole default (tests/proofs), longer still
 # make test-all                               all three
 # make test-unit                              the quick unit tests alone
+# make clean                                  remove .venv and .snakemake, unless jobs are on a cluster (FORCE=1: even then)
 # make check                                  style, types, imports between packages, workflow, licences, reading
 # make generated                              the schema and the tables of docs that are made from the code
 # make benchmark                              speed against the published way of computing -> docs/performance.md
@@ -109,7 +110,11 @@ generated: $(VENV)/installed
 benchmark: $(VENV)/installed-test
 	@$(BIN)/python -m benchmarks
 
+# .snakemake knows the jobs of a killed head that are on a cluster
 clean:
+	@test "$(FORCE)" || ! ls .snakemake/slurm-resilient/jobs/*.jsonl >/dev/null 2>&1 || \
+	  $(BIN)/python -m snakemake_executor_plugin_slurm_resilient.journal || \
+	  { echo "make clean FORCE=1 removes $(VENV) and .snakemake all the same" >&2; exit 1; }
 	rm -rf $(VENV) .snakemake
 
 $(CONFIG):

@@ -4,7 +4,7 @@ All models and data sets, images in 8 shards.
 
     python benchmarks/slurm.py [--shards 8] [--config config/paper.yaml]
 
-Starts the cluster of the tests (tests/support/cluster.py), plans the paper without images and runs
+Starts the cluster of the tests (of the executor's package), plans the paper without images and runs
 it with the profile for Slurm. The head does all its work: planning, sbatch, the journal, the queue,
 records. Only the jobs
 are replaced: `precommand` of the profile becomes a process that makes the job's files and ends, and
@@ -34,7 +34,7 @@ import yaml
 from coder_clip.pipeline.phase_list import FILE
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "tests/support"))
+sys.path.insert(0, str(ROOT / "packages/snakemake-executor-plugin-slurm-resilient/tests/support"))
 from cluster import Cluster, missing  # noqa: E402
 
 JOURNALS = ".snakemake/slurm-resilient/jobs/*.jsonl"

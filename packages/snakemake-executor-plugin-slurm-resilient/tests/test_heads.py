@@ -86,6 +86,31 @@ def test_a_second_head_is_refused_and_the_next_one_after_a_kill_clears_the_locks
     third.kill()
 
 
+FOLLOWS = """
+from snakemake_executor_plugin_slurm_resilient import heads
+
+heads.follow(workflow)
+
+rule a:
+    output: "a.txt"
+    shell: "touch {output}"
+"""
+
+
+@pytest.mark.rest
+def test_a_folder_that_cannot_be_written_is_told_in_one_line(tmp_path: Path) -> None:
+    """A full disk at the start of a run ended in a traceback."""
+    (tmp_path / "Snakefile").write_text(FOLLOWS)
+    (tmp_path / ".snakemake").mkdir()
+    (tmp_path / ".snakemake/slurm-resilient").write_text("in the way")
+    command = [sys.executable, "-m", "snakemake", "--cores", "1"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1
+    words = "slurm-resilient/heads cannot be written (Not a directory): look at space and rights"
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.rest
 def test_another_configuration_has_a_head_of_its_own(tmp_path: Path, lock: Path) -> None:
     first, other = Process(tmp_path), Process(tmp_path, "b.yaml")

@@ -4,56 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from snakemake_executor_plugin_slurm_resilient.reasons import LATER, ended, refused, waiting
+from snakemake_executor_plugin_slurm_resilient.reasons import ended, refused, waiting
 
 POLICY = "Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)"
-
-
-@pytest.mark.parametrize(
-    ("said", "later"),
-    [
-        (
-            "sbatch: error: AssocMaxSubmitJobLimit\nsbatch: error: "
-            f"Batch job submission failed: {POLICY}",
-            True,
-        ),
-        (
-            "sbatch: error: QOSMaxSubmitJobPerUserLimit\nsbatch: error: Batch job submission "
-            f"failed: {POLICY}",
-            True,
-        ),
-        (
-            "sbatch: error: AssocGrpSubmitJobsLimit\nsbatch: error: "
-            f"Batch job submission failed: {POLICY}",
-            True,
-        ),
-        (
-            "sbatch: error: Batch job submission failed: Unable to contact slurm controller "
-            "(connect failure)",
-            True,
-        ),
-        (
-            "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation",
-            True,
-        ),
-        ("sh: no answer in 60 s", True),  # of a hanging sbatch
-        ("sbatch: error: Slurm temporarily unable to accept job, sleeping and retrying", True),
-        # would be waited for until the end of all days
-        (
-            "sbatch: error: QOSMaxMemoryPerJob\nsbatch: error: "
-            f"Batch job submission failed: {POLICY}",
-            False,
-        ),
-        ("sbatch: error: Batch job submission failed: Invalid partition name specified", False),
-        (
-            "sbatch: error: Batch job submission failed: Requested "
-            "node configuration is not available",
-            False,
-        ),
-    ],
-)
-def test_only_what_passes_is_waited_for(said: str, later: bool) -> None:
-    assert bool(LATER.search(said)) == later
 
 
 def test_a_refusal_says_why_and_what_was_asked() -> None:
@@ -97,6 +50,12 @@ def test_what_a_waiting_job_needs_a_person_for(
     assert words in found[0]
     assert advice in found[1]
     assert found[2] == look
+
+
+def test_the_reason_of_slurm_counts_before_a_signal() -> None:
+    """A job that no node can run ends with signal 1: else it is taken for one that was killed."""
+    told = ended("FAILED", "0:1", "", "00:20:00", {"gres": "gpu:9"}, "BadConstraints")
+    assert told == "can never run: no node has gres gpu:9 (Slurm says: BadConstraints)"
 
 
 def test_a_suspended_job_is_told() -> None:

@@ -37,7 +37,6 @@ class Job:
     ],
 )
 def test_cause(state: str, code: str, cause: str) -> None:
-    """A failed job would be retried with what it does not lack."""
     assert retry.cause(state, code) == cause
 
 
@@ -67,7 +66,7 @@ class Group:
 )
 def test_a_group_fits_a_node(nodes: list[tuple[int, int]], asked: tuple[int, int, int]) -> None:
     group = Group([Job(mem_mb=1000, runtime=10) for _ in range(3)], [Job(mem_mb=500, runtime=10)])
-    found = retry.fitted(group, Tries(), nodes)
+    found = retry.fitted(group, retry.asked(group, Tries()), Tries(), nodes)
     assert (found["mem_mb"], found["runtime"], found["cpus"]) == asked
 
 
@@ -89,8 +88,9 @@ def test_memory_and_time_grow_on_their_own() -> None:
 
 
 def test_no_more_than_the_partition_has() -> None:
-    here = site.parse_partitions("cpu*|1:00:00|4000|4\ncpu*|1:00:00|9000|1")
-    most = site.most({"cpus": 2, "partition": "cpu"}, here)
+    rows = "cpu*|1:00:00|4000|4|n1|(null)\ncpu*|1:00:00|9000|1|n2|(null)"
+    here = site.Site(site.parse_partitions(rows))
+    most = here.most({"cpus": 2, "partition": "cpu"})
     assert most == {"cpus": 4, "mem_mb": 4000, "runtime": 60}, "the other node has too few CPUs"
     asked, words = retry.capped({"mem_mb": 7000, "runtime": 50, "cpus": 2}, most)
     assert asked == {"mem_mb": 4000, "runtime": 50, "cpus": 2}

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from ..errors import UserError
 from ..foundation import rooms
 from ..pipeline.config import ONLY_PRESENT, Config, load_config
 from ..pipeline.config import schema as config_schema
@@ -32,6 +33,19 @@ def check(
             "--probe/--no-probe", help="With --profile: also check from the nodes, with small jobs."
         ),
     ] = True,
+    all_nodes: Annotated[
+        bool,
+        typer.Option(
+            "--all-nodes", help="With --profile: a small job on each node of the partitions."
+        ),
+    ] = False,
+    propose: Annotated[
+        bool,
+        typer.Option(
+            "--propose",
+            help="With --profile: write workflow/profiles/site for this cluster, and check it.",
+        ),
+    ] = False,
     wait: Annotated[
         float, typer.Option(help="With --profile: seconds to wait for a free node.", min=1)
     ] = 120,
@@ -67,20 +81,31 @@ def check(
     rooms.PREFLIGHT.require()
     from ..preflight.checks import check_config
 
-    wrong = profile is not None and _cluster_is_wrong(c, config, profile, probe, wait)
+    if (all_nodes or propose) and profile is None:
+        raise UserError("--all-nodes and --propose need a profile of Slurm: --profile slurm")
+    options = (probe, wait, all_nodes, propose)
+    wrong = profile is not None and _cluster_is_wrong(c, config, profile, *options)
     print_lines(check_config(c, config, deep, here=profile is None))
     if wrong:
         raise typer.Exit(1)
 
 
-def _cluster_is_wrong(c: Config, config: Path, profile: str, probe: bool, wait: float) -> bool:
+def _cluster_is_wrong(
+    c: Config,
+    config: Path,
+    profile: str,
+    probe: bool,
+    wait: float,
+    all_nodes: bool,
+    proposes: bool,
+) -> bool:
     """Print what the cluster lacks for a run; True if something would stop it."""
     rooms.SLURM.require()  # only a cluster needs it, and a wheel of coder-clip does not bring it
     from ..slurm.check import findings
 
     wrong = False
     # they appear as they come, because small jobs wait for nodes
-    for finding in findings(c, config, profile, probe, wait):
+    for finding in findings(c, config, profile, probe, wait, all_nodes, proposes):
         typer.echo(finding)
         wrong |= finding.status == "wrong"
     return wrong

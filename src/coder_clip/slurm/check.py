@@ -1,4 +1,4 @@
-"""`coder-clip check --profile slurm`: can a cluster run a configuration?
+"""`coder-clip check --profile slurm`: can a cluster run a configuration with a profile?
 
 Slurm's own answers come first (its partitions, its verdict on the heaviest jobs), then what small
 jobs see on nodes.
@@ -14,63 +14,76 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..datasets.published import data_root
-from ..errors import UserError, nearest
+from ..errors import UserError
 from ..foundation.artifacts import Paths, writable
-from ..foundation.yaml_file import read_yaml
 from ..pipeline.config import Config
-from .plan import Planned, plan
+from .plan import Planned, find_profile, plan
 from .probe import NAME, Finding, Folder, finding, script, submit
+from .propose import TARGET, propose
 
 if TYPE_CHECKING:
-    from snakemake_executor_plugin_slurm_resilient.site import Partition
+    from snakemake_executor_plugin_slurm_resilient.site import Site
 
 # The executor's package is imported where it is used, because it may not be installed
 # (`foundation.rooms`).
-PROFILES = Path("workflow/profiles")
 LITTLE = {"mem_mb": 1000, "runtime": 5, "cpus": 1}
 GPU = {"gpu", "gpu_model", "gres"}
 PLACE = ("partition", "account", "qos", "gres", "gpu", "gpu_model")  # resources that name a place
 
 
 def findings(
-    config: Config, file: Path, profile: str, probe: bool, patience: float
+    config: Config,
+    file: Path,
+    profile: str,
+    probe: bool,
+    patience: float,
+    all_nodes: bool,
+    proposes: bool,
 ) -> Iterator[Finding]:
-    """Yield findings as `check_cluster`; a last one if nothing more can be checked."""
+    """Yield findings as `check_cluster`; a last one if nothing more can be checked.
+
+    proposes: write a profile for this cluster first, say so, and check that one.
+    """
     from snakemake_executor_plugin_slurm_resilient.queue import SlurmError
 
     try:
-        yield from check_cluster(config, file, profile, probe, patience)
+        if proposes:
+            yield propose(profile)
+            profile = TARGET.parent.name
+        yield from check_cluster(config, file, profile, probe, patience, all_nodes)
     except (SlurmError, UserError) as error:
         yield Finding("wrong", str(error))
 
 
 def check_cluster(
-    config: Config, file: Path, profile: str, probe: bool, patience: float
+    config: Config,
+    file: Path,
+    profile: str,
+    probe: bool,
+    patience: float,
+    all_nodes: bool = False,
 ) -> Iterator[Finding]:
     """Yield findings as they come.
 
-    file: the configuration. probe: also run small jobs on nodes. patience: seconds to wait for a
-    node.
+    file: the configuration. probe: also run small jobs on nodes; all_nodes: on each node of a
+    partition. patience: seconds to wait for a node.
 
     UserError or SlurmError if nothing can be checked: no such profile, no log folder, no plan, no
-    Slurm here.
-    """
+    Slurm here."""
     # Slurm's own verdict on the jobs costs nothing, so it comes first; small jobs test only places
     # that Slurm accepts. All small jobs are submitted before the first one is waited for, because
     # they wait in the queue together.
     from snakemake_executor_plugin_slurm_resilient import queue, site
 
-    folder, partitions = find_profile(profile), site.partitions()
+    folder, here = find_profile(profile), site.read()
     version = queue.ask("sinfo", "--version").strip()
-    yield Finding("ok", f"{version}: partitions {', '.join(partitions)}")
+    yield Finding("ok", f"{version}: partitions {', '.join(here.partitions)}")
     planned = plan(folder, file)
     counted = all(Paths(config.results).manifest(d).is_file() for d in config.datasets)
-    guessed = ""
-    if not counted:
-        guessed = "; a guess, before 'snakemake manifest' has listed the images"
+    guessed = "" if counted else "; a guess, before 'snakemake manifest' has listed the images"
     accepted = {}  # place -> resources of one of its jobs
     for place, jobs in by_place(planned.jobs).items():
-        of_place = _place(jobs, partitions, guessed)
+        of_place = _place(jobs, here, guessed)
         yield from of_place
         if all(f.status != "wrong" for f in of_place):
             accepted[place] = jobs[0].asked
@@ -85,37 +98,21 @@ def check_cluster(
         for place, asked in accepted.items():
             asks_gpu = not GPU.isdisjoint(asked)
             text = script(folders, planned.precommand, asks_gpu)
-            small_jobs.append((_named(asked), submit(place, text, logs)))
+            if not all_nodes:
+                small_jobs.append((_named(asked), submit(place, text, logs)))
+                continue
+            for node in sorted({n.name for p in here.places(asked) for n in p.nodes}):
+                sbatch = submit([*place, f"--nodelist={node}"], text, logs)
+                small_jobs.append((f"{_named(asked)}, asked for {node}", sbatch))
         for name, sbatch in small_jobs:
             yield finding(name, sbatch, logs, max(end - time.monotonic(), 0.1))
     finally:
         queue.ask("scancel", "--me", f"--name={NAME}")  # small jobs that still wait
 
 
-def find_profile(name: str) -> Path:
-    """The folder of a Slurm profile, by its path, its file, or its name below workflow/profiles.
-
-    UserError if none.
-    """
-    places = (PROFILES / name / "config.yaml", Path(name) / "config.yaml", Path(name))
-    file = next((f for f in places if f.is_file()), None)
-    if file is None:
-        known = [p.parent.name for p in PROFILES.glob("*/config.yaml")]
-        raise UserError(
-            f"no profile '{name}'{nearest(name, known)}: no folder with config.yaml, nor below "
-            f"{PROFILES}"
-        )
-    document = read_yaml(file)
-    if not isinstance(document, dict) or document.get("executor") != "slurm-resilient":
-        raise UserError(
-            f"{file.parent} is not a Slurm profile: config.yaml lacks 'executor: slurm-resilient'"
-        )
-    return file.parent
-
-
-def by_place(jobs: Iterable[Planned]) -> dict[str, list[Planned]]:
+def by_place(jobs: Iterable[Planned]) -> dict[tuple[str, ...], list[Planned]]:
     """Place -> its jobs, which differ only in memory, time and CPUs."""
-    places: dict[str, list[Planned]] = {}
+    places: dict[tuple[str, ...], list[Planned]] = {}
     for job in jobs:
         places.setdefault(job.place, []).append(job)
     return places
@@ -130,7 +127,7 @@ def heaviest(jobs: list[Planned]) -> list[Planned]:
         for k in ("mem_mb", "runtime", "cpus", "gpu")
     ]
     # one job can be the heaviest in several ways
-    return list({job.call: job for job in most}.values())
+    return list({tuple(job.call): job for job in most}.values())
 
 
 def _named(asked: dict[str, object]) -> str:
@@ -139,7 +136,7 @@ def _named(asked: dict[str, object]) -> str:
     return ", ".join(named) or "the default partition"
 
 
-def _place(jobs: list[Planned], partitions: dict[str, Partition], guessed: str) -> list[Finding]:
+def _place(jobs: list[Planned], here: Site, guessed: str) -> list[Finding]:
     """Check that the cluster accepts the heaviest jobs of one place.
 
     jobs: of one place, alike but for memory, time and CPUs. guessed: words to add if amounts are
@@ -150,23 +147,23 @@ def _place(jobs: list[Planned], partitions: dict[str, Partition], guessed: str) 
     refused job is wrong; but if its amounts are guesses, and Slurm would accept it with small
     amounts, it is a note.
     """
-    from snakemake_executor_plugin_slurm_resilient import retry, site
+    from snakemake_executor_plugin_slurm_resilient import retry
 
     where = _named(jobs[0].asked)
     found: list[Finding] = []
     largest = Counter[str]()  # resource -> the largest amount of a job
     for job in heaviest(jobs):
         name = f"{where}: {' + '.join(job.rules)}"
-        asked, cut = retry.capped(job.asked, site.most(job.asked, partitions))
+        asked, cut = retry.capped(job.asked, here.most(job.asked))
         if cut and not guessed:
             found.append(Finding("note", f"{name}: it gets {', '.join(cut)}"))
         refusal = _refusal(job, asked)
         if refusal:
-            # one refusal says enough of a place; if Slurm accepts the job with LITTLE, it refuses
-            # only the amounts
-            if guessed and not _refusal(job, job.asked | LITTLE):
-                return [*found, Finding("note", f"{name}: {refusal}{guessed}")]
-            return [*found, Finding("wrong", f"{name}: {refusal}")]
+            # if Slurm accepts the job with LITTLE, it refuses only the amounts
+            only_amounts = not _refusal(job, job.asked | LITTLE)
+            guess = guessed if only_amounts else ""
+            # one refusal says enough of a place
+            return [*found, Finding("note" if guess else "wrong", f"{name}: {refusal}{guess}")]
         # `|` keeps the larger amount of each kind
         largest |= Counter({k: retry.number(asked, k) for k in retry.UNITS})
     amounts = ", ".join(f"{largest[k]} {unit}" for k, unit in retry.UNITS.items())
@@ -186,11 +183,11 @@ def _refusal(job: Planned, asked: dict[str, Any]) -> str:
 
     sizes = {"mem_mb": "--mem={}", "runtime": "--time={}", "cpus": "--cpus-per-task={}"}
     # only amounts that differ are given again; the job's call has the others
-    less = " ".join(
+    less = [
         option.format(asked[k]) for k, option in sizes.items() if asked.get(k) != job.asked.get(k)
-    )
+    ]
     try:
-        queue.ask("sh", "-c", f"{job.call} {less} --test-only", stdin="#!/bin/sh\n")
+        queue.ask(*job.call, *less, "--test-only", stdin="#!/bin/sh\n")
     except queue.Unreachable as error:
         said = str(error).removeprefix("sbatch: error: ").removeprefix("allocation failure: ")
         return reasons.refused(said, asked)
@@ -214,12 +211,9 @@ def shared(config: Config, file: Path) -> list[Folder]:
             folders.append(Folder(f"the images of {name}", root))
     for name, model in config.models.items():
         # "local-dir:FOLDER" or "hf-hub:NAME"; otherwise `pretrained` can be a file
-        named = model.pretrained
-        if ":" in model.model:
-            named = model.model.removeprefix("local-dir:")
+        named = model.model.removeprefix("local-dir:") if ":" in model.model else model.pretrained
+        place = Path(named or HF_HUB_CACHE)
         # weights that are not a file or folder here come from the hub's cache
-        weights = Path(HF_HUB_CACHE)
-        if named and Path(named).exists():
-            weights = Path(named)
+        weights = place if place.exists() else Path(HF_HUB_CACHE)
         folders.append(Folder(f"the weights of {name}", weights))
     return [f._replace(path=f.path.absolute()) for f in folders if f.path.exists()]

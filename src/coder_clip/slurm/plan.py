@@ -1,6 +1,6 @@
 """Plan a run: every job that it would submit, with its sbatch call.
 
-`coder-clip check` asks Slurm about these.
+`coder-clip check` asks Slurm about them.
 
 Snakemake goes through its DAG with the profile as on the cluster, but with an executor that records
 the sbatch calls instead of submitting them. No job runs. Planning has a process of its own, because
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -19,12 +18,15 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..errors import UserError
+from ..errors import UserError, nearest
 from ..foundation.artifacts import write_text
+from ..foundation.yaml_file import read_yaml
 from ..tracking.plan import PLAN
 
-# options of sbatch that differ between jobs of one place
-SIZES = re.compile(r" (-t|--mem|--mem-per-cpu) \S+| --cpus-per-\w+=\S+")
+PROFILES = Path("workflow/profiles")
+# options of sbatch that differ between jobs of one place: with the next word, or with "="
+SIZES = ("-t", "--mem", "--mem-per-cpu")
+CPUS = ("--cpus-per-task=", "--cpus-per-gpu=")
 
 
 @dataclass(frozen=True)
@@ -32,17 +34,21 @@ class Planned:
     """One job that a run would submit.
 
     rules: the rule of the job, or the rules of all jobs in a group. asked: resource -> amount or
-    name. call: the sbatch command, without a script.
+    name. call: the words of the sbatch command, without a script.
     """
 
     rules: list[str]
     asked: dict[str, Any]
-    call: str
+    call: list[str]
 
     @property
-    def place(self) -> str:
+    def place(self) -> tuple[str, ...]:
         """The call without memory, time and CPUs: equal for jobs that run in the same place."""
-        return SIZES.sub("", self.call)
+        words: list[str] = []
+        for before, word in zip(["", *self.call], self.call, strict=False):
+            if word not in SIZES and before not in SIZES and not word.startswith(CPUS):
+                words.append(word)
+        return tuple(words)
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,27 @@ class ClusterPlan:
     jobs: list[Planned]
     log_folder: str
     precommand: str
+
+
+def find_profile(name: str) -> Path:
+    """The folder of a Slurm profile, by its path, its file, or its name below workflow/profiles.
+
+    UserError if none.
+    """
+    places = (PROFILES / name / "config.yaml", Path(name) / "config.yaml", Path(name))
+    file = next((f for f in places if f.is_file()), None)
+    if file is None:
+        known = [p.parent.name for p in PROFILES.glob("*/config.yaml")]
+        raise UserError(
+            f"no profile '{name}'{nearest(name, known)}: no folder "
+            f"with config.yaml, nor below {PROFILES}"
+        )
+    document = read_yaml(file)
+    if not isinstance(document, dict) or document.get("executor") != "slurm-resilient":
+        raise UserError(
+            f"{file.parent} is not a Slurm profile: config.yaml lacks 'executor: slurm-resilient'"
+        )
+    return file.parent
 
 
 def plan(profile: Path, file: Path) -> ClusterPlan:
@@ -88,7 +115,7 @@ def main(target: Path, options: list[str]) -> None:
     from snakemake_executor_plugin_slurm_resilient.journal import Tries, members
 
     jobs: list[Planned] = []
-    here = site.partitions()
+    here = site.read()
 
     class Planner(DryRun):  # type: ignore[misc]
         """Collect the sbatch call of each job instead of running it."""
@@ -96,7 +123,8 @@ def main(target: Path, options: list[str]) -> None:
         def run_job(self, job: Any) -> None:
             """Add a job to the plan."""
             if not job.is_local:
-                asked = retry.fitted(job, Tries(), site.nodes(retry.asked(job, Tries()), here))
+                whole = here.placed(retry.asked(job, Tries()))
+                asked = retry.fitted(job, whole, Tries(), here.nodes(whole))
                 settings = self.workflow.executor_settings
                 call = submit.call(job, asked, settings, "check", "/dev/null", "check")
                 jobs.append(Planned(sorted({j.rule.name for j in members(job)}), asked, call))

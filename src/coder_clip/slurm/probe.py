@@ -11,6 +11,7 @@ import platform
 import shlex
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -18,10 +19,14 @@ from typing import NamedTuple
 
 NAME = f"coder-clip-check-{os.getpid()}"
 LATE = 30  # seconds until a network file system shows a file of another machine
-SIZE = "-t 5 --mem 2000 --cpus-per-task=1"
+SIZE = ("-t", "5", "--mem", "2000", "--cpus-per-task=1")
 SHARED = "it must be on a file system that the nodes share, at the same path"
 NO_TEMPORARY = "TMPDIR is not a folder that can be written there; let precommand make it"
+CACHE = (
+    "export XDG_CACHE_HOME=FOLDER in precommand of the profile, or before every start of the head"
+)
 NO_PYTHON = "Python does not work there; a module to load belongs into precommand of the profile"
+RULE = 'rule a:\n    output: "a"\n    shell: "touch {output}"\n'
 
 
 class Finding(NamedTuple):
@@ -62,6 +67,7 @@ def script(folders: Iterable[Folder], precommand: str, gpu: bool) -> str:
     command = f"{shlex.quote(sys.executable)} -m"
     option = "gpu" if gpu else ""
     python = f"{command} coder_clip.cli --version >/dev/null && {command} {__name__} {option}"
+    fault = f"the cache folder ($cache) cannot be written there; {CACHE}"
     lines = [
         "#!/bin/sh",
         'echo "$SLURMD_NODENAME"',
@@ -70,23 +76,27 @@ def script(folders: Iterable[Folder], precommand: str, gpu: bool) -> str:
         # ":" does nothing: a group of commands may not be empty
         f"{{ {precommand or ':'}; }} || fail 'precommand fails'",
         f'[ -z "$TMPDIR" ] || {{ [ -d "$TMPDIR" ] && [ -w "$TMPDIR" ]; }} || fail "{NO_TEMPORARY}"',
+        'cache="${XDG_CACHE_HOME:-$HOME/.cache}"',
+        f'mkdir -p "$cache/snakemake" && [ -w "$cache/snakemake" ] || fail "{fault}"',
         f"cd {shlex.quote(str(Path.cwd()))} && {{ {python}; }} || fail '{NO_PYTHON}'",
     ]
     return "\n".join(lines) + "\n"
 
 
-def submit(call: str, text: str, logs: Path) -> subprocess.Popen[str]:
+def submit(call: Iterable[str], text: str, logs: Path) -> subprocess.Popen[str]:
     """Start an sbatch that waits for its job.
 
     call: the sbatch command of a job of the run, without memory, time and CPUs. text: the script of
     the small job. logs: an existing folder."""
-    options = (
-        f"--wait --job-name {NAME} -D / --no-requeue --output "
-        f"{shlex.quote(f'{logs}/check-%j.txt')} {SIZE}"
-    )
+    options = ["--wait", "--job-name", NAME, "-D", "/", "--no-requeue"]
+    options += ["--output", f"{logs}/check-%j.txt", *SIZE]
     pipe = subprocess.PIPE
-    command = ["sh", "-c", f"printf %s {shlex.quote(text)} | {call} {options}"]
-    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True)
+    sbatch = subprocess.Popen([*call, *options], stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+    assert sbatch.stdin is not None
+    sbatch.stdin.write(text)
+    sbatch.stdin.close()
+    sbatch.stdin = None  # `communicate` would flush it
+    return sbatch
 
 
 def finding(where: str, sbatch: subprocess.Popen[str], logs: Path, seconds: float) -> Finding:
@@ -130,10 +140,8 @@ def _lines(file: Path) -> list[str]:
     """
     # a network file system can show the file later than the job ends
     for _ in range(2 * LATE):
-        lines: list[str] = []
-        if file.is_file():
-            text = file.read_text(encoding="utf-8", errors="replace")
-            lines = [line.strip() for line in text.splitlines() if line.strip()]
+        text = file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
         if lines:
             return lines
         time.sleep(0.5)
@@ -150,6 +158,12 @@ def main(gpu: bool) -> str:
 
     from ..encoders import encoder  # noqa: F401
 
+    with tempfile.TemporaryDirectory() as folder:  # as every job does
+        Path(folder, "Snakefile").write_text(RULE, encoding="utf-8")
+        command = [sys.executable, "-m", "snakemake", "--cores", "1", "--quiet", "all"]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    if done.returncode:
+        return f"wrong Snakemake does not work there: {' '.join(done.stderr.split())[-200:]}"
     works = (
         f"sees every folder, Python {platform.python_version()} and torch {torch.__version__} work"
     )
@@ -160,8 +174,8 @@ def main(gpu: bool) -> str:
     given = os.environ.get("CUDA_VISIBLE_DEVICES", os.environ.get("ROCR_VISIBLE_DEVICES"))
     if given:
         return (
-            f"note {works}; Slurm gave GPU {given}, but torch sees none: install its build for the "
-            "node's driver"
+            f"note {works}; Slurm gave GPU {given}, but torch sees none: install its build for "
+            "the node's driver"
         )
     return "wrong Slurm gave no GPU; look at gpu, gpu_model or gres in the profile"
 

@@ -4,6 +4,7 @@ test_guide.py).
 
 from __future__ import annotations
 
+import getpass
 import shlex
 import subprocess
 import sys
@@ -202,6 +203,38 @@ def test_an_account_and_a_qos_that_are_not_mine(
     assert "change qos in the profile" in qos
 
 
+def test_each_node_of_the_partitions_is_tried(site: Work, cluster: Cluster) -> None:
+    """One small job per partition goes to any node, and a bad one is found by the run."""
+    status, lines = checked(site, cluster, "--profile", "slurm", "--all-nodes")
+    assert status == 0, lines
+    for place in (
+        "partition cpu, asked for n1, node n1",
+        "partition cpu, asked for n2, node n2",
+        "partition gpu, gpu 1, asked for g1, node g1",
+    ):
+        (line,) = [line for line in lines if f" {place}: " in line]
+        assert "sees every folder" in line
+
+
+def test_a_profile_is_proposed_for_this_site(site: Work, accounting: Cluster) -> None:
+    """And is good as it is: its check says nothing wrong."""
+    proposed = site.folder / "workflow/profiles/site/config.yaml"
+    status, lines = checked(site, accounting, "--no-probe", "--profile", "slurm", "--propose")
+    assert status == 0, lines
+    me = ("user", getpass.getuser(), "format=DefaultAccount")
+    account = accounting.run("sacctmgr", "--noheader", "--parsable2", "show", *me).strip()
+    words = f"jobs in partition cpu, account {account}, encoders in partition gpu; look at it"
+    assert f"ok     proposed workflow/profiles/site/config.yaml: {words}" in lines[0]
+    assert [line for line in lines if line.startswith(f"ok     partition cpu, account {account}: ")]
+    status, lines = checked(site, accounting, "--no-probe", "--profile", "slurm", "--propose")
+    assert status == 1
+    assert "site/config.yaml exists: remove it for a new proposal" in lines[0]
+    document = yaml.safe_load(proposed.read_text())
+    assert document["default-resources"]["slurm_account"] == account
+    proposed.unlink()
+    proposed.parent.rmdir()
+
+
 def test_images_that_only_the_head_has(site: Work, cluster: Cluster, tmp_path: Path) -> None:
     """A local disk: the head has something mounted where a node has an empty folder."""
     (site.folder / "photos").rename(hidden := site.folder / "hidden")
@@ -232,7 +265,7 @@ def probe(
         monkeypatch.setenv(name, value)
     logs.mkdir(exist_ok=True)
     text = script([Folder("the repository", Path.cwd())], precommand, gpu=False)
-    sbatch = submit(f"sbatch --parsable --output /dev/null {options}", text, logs)
+    sbatch = submit(["sbatch", "--parsable", *options.split()], text, logs)
     try:
         return finding("here", sbatch, logs, seconds)
     finally:
@@ -252,6 +285,11 @@ def probe(
             "export TMPDIR=/no-such-scratch/$SLURM_JOB_ID",
             "TMPDIR is not a folder that can be written",
         ),
+        (
+            "export HOME=/dev/null && unset XDG_CACHE_HOME",
+            "the cache folder (/dev/null/.cache) cannot be written there; export XDG_CACHE_HOME",
+        ),
+        ("export XDG_CACHE_HOME=/proc/cache", "the cache folder (/proc/cache) cannot be written"),
         ("exit 0", "wrong"),
     ],
 )
@@ -287,7 +325,7 @@ def test_a_log_folder_that_nodes_do_not_share(
     for name, value in cluster.environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr("coder_clip.slurm.probe.LATE", 2)
-    sbatch = submit("sbatch --parsable -p cpu", script([], "", gpu=False), shared_folder)
+    sbatch = submit(["sbatch", "--parsable", "-p", "cpu"], script([], "", gpu=False), shared_folder)
     found = finding("here", sbatch, tmp_path / "elsewhere", 60)
     assert found.status == "wrong"
     assert f"cannot write the log folder ({tmp_path}/elsewhere)" in found.text

@@ -520,6 +520,7 @@ def test_the_rest_is_tried_elsewhere() -> None:
         "scontrol release",  # test_faults.py
         "scontrol resume",  # test_faults.py
         "scontrol show job",  # test_answers.py
+        "scontrol show partition",  # test_guest.py
         "scontrol update",  # test_faults.py
         "sbatch --test-only",  # test_check.py
         "export HF_HOME=/shared/$USER/huggingface",  # test_staging.py

@@ -10,21 +10,21 @@ import pytest
 from coder_clip.errors import UserError
 from coder_clip.pipeline.config import load_config
 from coder_clip.slurm import check
-from coder_clip.slurm.check import by_place, find_profile, heaviest
-from coder_clip.slurm.plan import Planned
+from coder_clip.slurm.check import by_place, heaviest
+from coder_clip.slurm.plan import Planned, find_profile
 
 pytest.importorskip(
     "snakemake_executor_plugin_slurm_resilient", reason="the executor for Slurm is not installed"
 )
 from snakemake_executor_plugin_slurm_resilient import queue
+from snakemake_executor_plugin_slurm_resilient.site import Site
 
 
 def job(rule: str, **asked: Any) -> Planned:
     flags = {"mem_mb": "--mem", "runtime": "-t"}
     size = " ".join(f"{flags[k]} {asked[k]}" for k in flags if k in asked)
-    return Planned(
-        [rule], asked, f"sbatch --parsable -p {asked['partition']} {size} --cpus-per-task=2 -D /r"
-    )
+    call = f"sbatch --parsable -p {asked['partition']} {size} --cpus-per-task=2 -D /r"
+    return Planned([rule], asked, call.split())
 
 
 def test_one_question_for_jobs_that_differ_in_size() -> None:
@@ -51,8 +51,8 @@ def test_an_amount_that_was_guessed_is_not_wrong_yet(
     """
     refuse = lambda job, asked: "no" if asked["mem_mb"] > most else ""  # noqa: E731
     monkeypatch.setattr(check, "_refusal", refuse)
-    planned = Planned(["fit"], {"partition": "cpu", "mem_mb": 10_000, "cpus": 1}, "sbatch")
-    (found,) = check._place([planned], {}, guessed)
+    planned = Planned(["fit"], {"partition": "cpu", "mem_mb": 10_000, "cpus": 1}, ["sbatch"])
+    (found,) = check._place([planned], Site(), guessed)
     assert found.status == status
     assert ("a guess" in found.text) == (status == "note")
 

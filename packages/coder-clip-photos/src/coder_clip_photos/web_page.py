@@ -136,6 +136,15 @@ def make_app(explorer: Explorer, token: str, hosts: set[str]) -> Flask:
         with decoding:
             return jsonify(explorer.classify(content))
 
+    _add_searches(app, explorer)
+    _add_edits(app, explorer)
+    _add_files(app, explorer)
+    return app
+
+
+def _add_searches(app: Flask, explorer: Explorer) -> None:
+    """The routes that find photos: like a text or a photo, most alike, to be labelled next."""
+
     @app.post("/<token>/like")
     def like(token: str) -> Response:
         return jsonify(explorer.like(_text("plus"), _text("minus")))
@@ -151,10 +160,6 @@ def make_app(explorer: Explorer, token: str, hosts: set[str]) -> Flask:
     @app.get("/<token>/next")
     def next_photos(token: str) -> Response:
         return jsonify(explorer.next_photos())
-
-    _add_edits(app, explorer)
-    _add_files(app, explorer)
-    return app
 
 
 def _add_edits(app: Flask, explorer: Explorer) -> None:

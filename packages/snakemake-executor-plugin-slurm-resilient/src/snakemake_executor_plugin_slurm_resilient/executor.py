@@ -8,8 +8,7 @@ number, so that no answer of Slurm makes it run twice."""
 from __future__ import annotations
 
 import asyncio
-import os
-import re
+import signal
 import threading
 import time
 from collections.abc import AsyncGenerator
@@ -24,11 +23,12 @@ from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
 from snakemake_interface_executor_plugins.utils import format_cli_arg
 
 from . import adapter, heads, queue, reasons, reattach, retry, site, submit
-from .journal import FOLDER, Journal, Submission, Tries, entry, first_to_start, guard, members
+from .journal import FOLDER, Entry, Journal, Tries, entry, first_to_start, guard, members
 from .lines import Lines
+from .nodes import Nodes
+from .patience import SLOWEST, Contact, Patience
 from .queue import SlurmError
 
-SLOWEST = 60  # seconds between two looks at the queue, at most
 # seconds before a job is submitted again that was preempted or lost its node, at most
 LONGEST = 3600
 NO_ID = "sbatch printed no job id"
@@ -45,7 +45,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         head = heads.name(workflow)
         self._name = f"{self._settings.jobname_prefix}_{head}".strip("_")
         self._journal = Journal(FOLDER / f"{head}.jsonl")
-        self._entries: dict[str, Submission] = {}  # by key: jobs that are not over yet
+        self._entries: dict[str, Entry] = {}  # by key: jobs that are not over yet
         # keys that count: of jobs that are not over yet, and of the job that sbatch has now
         self._current: set[str] = set()
         self._of: dict[Any, tuple[Journal, str]] = {}  # a job of Snakemake -> where it is noted
@@ -54,11 +54,14 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         self._lost: dict[Any, list[str]] = {}  # states of tries that ended by no fault of the job
         self._absent: dict[str, float] = {}  # since when a key was not seen in the queue
         self._waiting: dict[str, int] = {}  # how often a job was seen to wait for a person
-        self._site: dict[str, site.Partition] = {}
+        self._known = site.Site()
+        self._small: set[str] = set()  # rules with less memory than Snakemake needs, told once
         self._asking: dict[Any, dict[str, Any]] = {}  # what a job's next sbatch asks for
         self._earlier = reattach.Earlier()
         self._stop = threading.Event()
-        self._away_since: float | None = None
+        self._nodes = Nodes(logger)
+        self._contact = Contact(self._settings.patience, logger, self._stop)
+        self._patiently = self._contact.patiently
         self._lines = Lines(self._submit, self._not_submitted, self._stop)
         super().__init__(workflow, logger)  # starts the thread that queries the queue
 
@@ -71,6 +74,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             reattach.watched = True
             self._take_over()
         except BaseException:
+            adapter.keep_folders(self.workflow)  # earlier jobs may write there
             self.shutdown()
             raise
 
@@ -78,13 +82,12 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         """Become the head, find the jobs of earlier heads, and let Snakemake make their files."""
         submits = any(not job.is_local for job in self.dag.needrun_jobs())
         if submits:
-            heads.claim(self.workflow)
+            self._patiently(lambda: heads.claim(self.workflow))
         found = self._patiently(lambda: reattach.find(self.workflow))
         if not submits and not found.entries:
             return  # no Slurm jobs, as for `prefetch`
-        heads.claim(self.workflow)
-        self._journal.path.parent.mkdir(parents=True, exist_ok=True)
-        self._journal.shrink()
+        self._patiently(lambda: heads.claim(self.workflow))
+        self._patiently(self._journal.shrink)
         self._earlier = found
         # jobs of other targets go on, too
         self._current |= {e.key for e in self._journal.read() if not e.settled}
@@ -93,9 +96,10 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         if live:
             self.logger.info(
                 f"{len(live)} jobs of an earlier run are still in the queue: {', '.join(live)}. "
-                "They go on as jobs of this run; none is submitted twice."
+                "They go on as jobs of "
+                "this run; none is submitted twice."
             )
-        self._patiently(lambda: self._cancel_strays(queue.jobs()))
+        self._patiently(self._end_strays)
         if found.entries or found.again:
             # Snakemake asks for their files again; `_submit` then takes over the jobs that make
             # them
@@ -104,7 +108,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             # files that this run makes without Slurm: no earlier job may write them meanwhile
             self._patiently(lambda: found.cancel_others(local & found.paths()))
         # hand over to a new head before the time limit of the head's own Slurm job
-        left = heads.seconds_left()
+        left = self._patiently(heads.seconds_left)
         if left is not None:
             margin = min(self._settings.head_margin, left / 2)
             timer = threading.Timer(left - margin, self._hand_over, [margin / 2])
@@ -127,9 +131,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         return "export PYTHONUNBUFFERED=1"
 
     def get_job_args(self, job: Any) -> str:
-        """Pass the cores that the job asked for, and the attempt that its memory is for.
-
-        'all' could be all cores of the node.
+        """Pass the cores that the job asked for: 'all' could be all cores of the node.
 
         No file of the head is passed, because a job can outlive the head and its files.
         """
@@ -138,8 +140,15 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         if job.is_group() and "mem_mb" in asked:  # limits how many of its jobs run at a time
             most = [f"mem_mb={asked['mem_mb']}"]
             args = f"{args} {format_cli_arg('--resources', most)}"
-        args = re.sub(r"--attempt \d+", f"--attempt {self._tries.get(job, Tries()).memory}", args)
         return f"{args} {format_cli_arg('--wait-for-files', list(job.get_wait_for_files()))}"
+
+    def format_job_exec(self, job: Any) -> str:
+        """The command of a job, which sees the memory and time that it was submitted with.
+
+        Its attempt is Snakemake's, for which the workflow may want more of them.
+        """
+        given = retry.given(members(job), self._asking[job], self._tries.get(job, Tries()))
+        return f"{super().format_job_exec(job)} {adapter.set_resources(self.workflow, given)}"
 
     def run_job(self, job: Any) -> None:
         """Let a job wait for its submission, after a pause if it failed before."""
@@ -156,18 +165,24 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         Runs in the thread of the job's line.
         """
         tries = self._tries.get(job, Tries())
-        partitions = self._partitions()
-        whole = retry.asked(job, tries)
-        wanted = retry.fitted(job, tries, site.nodes(whole, partitions))
+        here = self._site()
+        whole = here.placed(retry.asked(job, tries))
+        wanted = retry.fitted(job, whole, tries, here.nodes(whole))
         if wanted != whole:
             self.logger.info(
-                f"Group {job.name}: its jobs take turns, because no node has "
-                f"{reasons.wanted(whole)}."
+                f"Group {job.name}: its jobs take turns, because no "
+                f"node has {reasons.wanted(whole)}."
             )
-        asked, cut = retry.capped(wanted, site.most(wanted, partitions))
+        asked, cut = retry.capped(wanted, here.most(wanted))
         if cut:
             self.logger.warning(
                 f"Job {job.name}: asks for {' and '.join(cut)} (partition {_where(asked)})."
+            )
+        if 0 < retry.number(asked, "mem_mb") < retry.LEAST and job.name not in self._small:
+            self._small.add(job.name)
+            self.logger.warning(
+                f"Job {job.name}: asks for {asked['mem_mb']} MB, and Snakemake itself needs about "
+                f"{retry.LEAST} MB of it: ask for more, or it ends for lack of memory."
             )
         new = entry(members(job), job.name, self.workflow.persistence, asked, tries)
         found = self._earlier.take(new)
@@ -184,21 +199,22 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         if gone:
             self.logger.info(
                 f"Cancelled {', '.join(gone)} of an earlier run: its files have another command, "
-                "parameters or inputs now, or the profile asks for something else."
+                "parameters or inputs "
+                "now, or the profile asks for something else."
             )
         self._patiently(lambda: self._end_earlier_tries(new))
-        _set_aside([str(path) for member in members(job) for path in member.log])
-        said = self._sbatch(job, new)
+        retry.set_aside([str(path) for member in members(job) for path in member.log])
+        said = self._sbatch(job, new, self._nodes.avoided(new, here))
         if said and self._stop.is_set():
             return  # the next head finds out if Slurm has the job
         if said:
             _give_up(job)  # the same call would be refused again
             self._fail(SubmittedJobInfo(job), reasons.refused(said, new.asked))
 
-    def _end_earlier_tries(self, new: Submission) -> None:
-        """Cancel earlier jobs that would write the same files and are still alive.
+    def _end_earlier_tries(self, new: Entry) -> None:
+        """Cancel earlier jobs that would write the same files, and wait until they have ended.
 
-        Slurm reported their end or did not know them; wait until they have ended.
+        They can be alive although Slurm reported their end or did not know them.
         """
         earlier = [old for old in self._earlier.given_up if old.makes.keys() & new.makes.keys()]
         if not earlier:
@@ -208,77 +224,84 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         ids += [row.id for row in found if row is not None and row.live]
         reattach.end(sorted(set(ids)))
 
-    def _sbatch(self, job: Any, new: Submission) -> str:
-        """Submit a job, and wait while the controller is away.
+    def _sbatch(self, job: Any, new: Entry, avoid: set[str]) -> str:
+        """Submit a job, and wait while Slurm does not take it.
 
         Returns Slurm's words if the job is refused or the run stops, else "".
         """
         what, wildcards = submit.what(job)
         log = self._logs / what / wildcards / "%j.log"
-        log.parent.mkdir(parents=True, exist_ok=True)
         suffix = f"_wildcards_{wildcards}" if wildcards else ""
         comment = f"{what}{suffix} {new.key}"
-        call = submit.call(job, new.asked, self._settings, self._name, log, comment)
+        options = (job, new.asked, self._settings, self._name, log, comment)
+        call = submit.call(*options, avoid)
         self._asking[job] = new.asked
         script = f"#!/bin/sh\n{guard(new.key)}{self.format_job_exec(job)}\n"
         environment = submit.environment(job, self.envvars())
-        self._journal.intend(new)
+        self._patiently(lambda: log.parent.mkdir(parents=True, exist_ok=True))
+        self._patiently(lambda: self._journal.intend(new))
         self._current.add(new.key)
         # marks its files as incomplete; before the job can run, because its node removes the marks
         # when it ends
-        job.register()
-        pause = 5.0
+        self._patiently(job.register)
+        patience = Patience(self._settings.patience)
         while True:
-            id, said = "", NO_ID
-            try:
-                id = submit.job_id(
-                    queue.ask("sh", "-c", f"exec {call}", stdin=script, env=environment)
-                )
-            except queue.Unreachable as error:
-                said = str(error)
-            if self._stop.is_set() and not id:
-                return said  # Slurm may have taken the job: the next head finds out
-            id = id or self._taken(new)
+            id, said = self._call(call, script, environment, new)
             if id:
                 break
-            # a refusal for good, not a busy controller or a limit that passes
-            if said != NO_ID and not reasons.LATER.search(said):
+            if self._stop.is_set():
+                return said  # Slurm may have taken the job: the next head finds out
+            if patience.over(said):
+                if avoid:  # perhaps no other node would do
+                    avoid, call = set(), submit.call(*options)
+                    continue
                 self._current.discard(new.key)
                 self._journal.settle(new.key, "failed")
                 return said
-            if pause == 5:
+            if patience.tells():
                 self.logger.warning(
                     f"Slurm takes no job now (job {job.jobid}, partition {_where(new.asked)}: "
                     f"{' '.join(said.split())[:200]}); trying again, nothing is lost. Jobs of "
                     "other partitions go on."
                 )
-            self._lines.pause(pause)
-            if self._stop.is_set():
-                return said
-            pause = min(pause * 2, SLOWEST)
-            id = self._taken(new)
+            self._lines.pause(patience.pause())
+            # an earlier call can reach Slurm late
+            id = "" if self._stop.is_set() else self._taken(new)
             if id:
                 break
         new = replace(new, id=id, log=str(log).replace("%j", id))
-        with suppress(OSError):  # the job runs anyway: the next head finds it by its comment
-            self._journal.note(new.key, id=id, log=new.log)
+        # even if it cannot be noted the job runs: the next head finds it by its comment
+        self._journal.note(new.key, id=id, log=new.log)
         self.logger.info(
-            f"Job {job.jobid} has been submitted with SLURM jobid {id} (log: {new.log}). It asks "
-            f"for {reasons.wanted(new.asked)}."
+            f"Job {job.jobid} has been submitted with SLURM jobid {id} (log: {new.log}). "
+            f"It asks for {reasons.wanted(new.asked)}."
         )
         self._watch(job, self._journal, new)
         return ""
 
-    def _taken(self, new: Submission) -> str:
+    def _call(
+        self, call: list[str], script: str, environment: dict[str, str], new: Entry
+    ) -> tuple[str, str]:
+        """Call sbatch once. Returns the job's number, or "" and Slurm's words."""
+        id, said = "", NO_ID
+        try:
+            id = submit.job_id(queue.ask(*call, stdin=script, env=environment))
+        except queue.Unreachable as error:
+            said = str(error)
+        if not id and not self._stop.is_set():
+            id = self._taken(new)
+        return id, said
+
+    def _taken(self, new: Entry) -> str:
         """The number of the job that Slurm made of a submission, although sbatch printed none.
 
         "" if there is no such job yet.
         """
         rows = self._patiently(queue.jobs)
         row = reattach.row_of(new, self._journal.path.stem, rows, queue.by_key(rows.values()))
-        return row.id if row is not None else first_to_start(new.key)
+        return row.id if row is not None and not row.refused else first_to_start(new.key)
 
-    def _watch(self, job: Any, journal: Journal, e: Submission, live: bool = True) -> None:
+    def _watch(self, job: Any, journal: Journal, e: Entry, live: bool = True) -> None:
         """Watch the Slurm job of a job; if it is not live, it has ended well: report this."""
         info = SubmittedJobInfo(job, external_jobid=e.id)
         self._of[job] = (journal, e.key)
@@ -291,24 +314,12 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             RealExecutor.report_job_submission(self, info, register_job=False)
             self.report_job_success(info)
 
-    def _partitions(self) -> dict[str, site.Partition]:
-        """The partitions by name; empty as long as Slurm does not say."""
-        if not self._site:
+    def _site(self) -> site.Site:
+        """The site; without partitions as long as Slurm does not say."""
+        if not self._known.partitions:
             with suppress(SlurmError):
-                self._site = site.partitions()
-        return self._site
-
-    def _patiently(self, do: Any) -> Any:
-        """Call ``do`` until the controller answers, and return its result."""
-        while True:
-            try:
-                return do()
-            except queue.Unreachable as error:
-                self._away(str(error))
-                if self._stop.wait(10):
-                    raise SlurmError(
-                        f"stopped while the Slurm controller was away ({error})"
-                    ) from None
+                self._known = site.read()
+        return self._known
 
     # ---- status ---
 
@@ -326,11 +337,11 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             async with self.status_rate_limiter:
                 rows = await asyncio.to_thread(queue.jobs)
         except queue.Unreachable as error:
-            self._away(str(error))
+            self.next_seconds_between_status_checks = self._contact.failed(str(error))
             for info in active_jobs:
                 yield info
             return
-        self._back()
+        self._contact.back()
         ended = False
         await asyncio.to_thread(self._cancel_strays, rows)
         keyed = queue.by_key(rows.values())
@@ -374,7 +385,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             try:
                 row, by_controller = reattach.look_up_missing(e, head)
             except queue.Unreachable as error:
-                self._away(str(error))
+                self._contact.failed(str(error))
                 return False
             if row is not None and row.live:
                 if by_controller or time.monotonic() < since + LOST:
@@ -387,10 +398,24 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             state = "FORGOTTEN"
         del self._entries[key]
         if good:
+            if row is not None:
+                self._nodes.ended_well(row.nodes)
             self.report_job_success(info)
         else:
             self._ended_badly(info, e, state, code, row)
         return True
+
+    def _end_strays(self) -> None:
+        """Cancel jobs of earlier runs that do not count, and wait for their end.
+
+        They would write the files that this run makes.
+        """
+        ids = reattach.strays(queue.jobs().values(), self._name, self._current)
+        reattach.end(ids)
+        if ids:
+            self.logger.warning(
+                f"Cancelled {', '.join(ids)}: jobs of an earlier run that nothing is known of."
+            )
 
     def _cancel_strays(self, rows: dict[str, queue.Row]) -> None:
         """Cancel jobs of this run that were submitted again. rows: the queue, by id."""
@@ -400,12 +425,12 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         with suppress(SlurmError):  # the next look tries again
             queue.cancel(ids)
             self.logger.warning(
-                f"Cancelled {', '.join(ids)}: jobs of this run that do not count any more, because "
-                "they were submitted again."
+                f"Cancelled {', '.join(ids)}: jobs of this run that do not count any more, "
+                "because they were submitted again."
             )
 
     def _ended_badly(
-        self, info: SubmittedJobInfo, e: Submission, state: str, code: str, row: queue.Row | None
+        self, info: SubmittedJobInfo, e: Entry, state: str, code: str, row: queue.Row | None
     ) -> None:
         """Report a job that failed, or submit it again if it is not at fault.
 
@@ -417,15 +442,22 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         why = retry.cause(state, code)
         self._tries[info.job] = retry.after(e.tries, why)
         self._earlier.given_up.append(e)
-        nodes, limit = (row.nodes, row.limit) if row else ("", "")
-        words = reasons.ended(state, code, nodes, limit, e.asked)
+        seen = row or queue.Row(e.id, state)
+        words = reasons.ended(state, code, seen.nodes, seen.limit, e.asked, seen.reason)
+        if reasons.unsatisfiable(seen.reason):
+            words += ": not tried again"
+            _give_up(info.job)
+        elif state == "FAILED" and why == "other" and not code.startswith(f"{reasons.UNNOTED}:"):
+            self._nodes.judge(seen.nodes, e, self._entries.values(), self._site())
         # no more tries if it already had the most of what it lacked
         lacking = {"memory": "mem_mb", "time": "runtime"}.get(why, "")
-        most = site.most(e.asked, self._partitions()).get(lacking)
+        most = self._site().most(e.asked).get(lacking)
+        if info.job.resources.get("slurm_partition") == site.AUTO:
+            most = None  # another partition may give more
         if most is not None and retry.number(e.asked, lacking) >= most and state != "FAILED":
             words += (
-                f", and {most:g} is the most that partition {_where(e.asked)} gives: not tried "
-                "again"
+                f", and {most:g} is the most that partition "
+                f"{_where(e.asked)} gives: not tried again"
             )
             _give_up(info.job)
         told = f"Slurm job {e.id} {words}. Slurm's log: {e.log}"
@@ -438,7 +470,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
     def _again(self, job: Any, state: str, told: str) -> None:
         """Submit a job again, after ever longer pauses.
 
-        Without a word to Snakemake, which would count it as a try.
+        Snakemake hears nothing of it, as it would count it as a try.
         """
         self._settle(job, "failed")
         lost = self._lost.setdefault(job, [])
@@ -492,22 +524,6 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
                     f"{advice.format(job=job)}'scancel {job}' gives it up."
                 )
 
-    def _away(self, error: str) -> None:
-        """Warn that the controller does not answer, once until it is back."""
-        if self._away_since is None:
-            self._away_since = time.monotonic()
-            self.logger.warning(
-                f"The Slurm controller does not answer ({error}). Jobs keep running; this run "
-                "waits until it is back."
-            )
-
-    def _back(self) -> None:
-        """Say that the controller answers again, if it was away."""
-        if self._away_since is not None:
-            away = time.monotonic() - self._away_since
-            self._away_since = None
-            self.logger.info(f"The Slurm controller is back after {away:.0f} s.")
-
     # ---- the end ---
 
     def _hand_over(self, latest: float) -> None:
@@ -516,26 +532,32 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         latest: seconds until the new head is queued, if this process has not ended before.
         """
         self._stop.set()
-        adapter.keep_folders(self.workflow)
         heads.start_again_at_exit(latest)
         self.workflow.scheduler.executor_error_callback(
             SlurmError(
                 "The time limit of the head's own Slurm job is near: it is queued again, and goes "
-                f"on with its {len(self._entries)} jobs."
+                "on with its "
+                f"{len(self._entries)} jobs."
             )
         )
 
     def cancel(self) -> None:
-        """Cancel all jobs, after Ctrl-C."""
-        self._lines.end()
-        ids = sorted(e.id for e in self._entries.values())
+        """Cancel all jobs, after Ctrl-C; after another Ctrl-C, say what still runs."""
+        fault = ""
         try:
+            self._lines.end()
             queue.cancel(self._alive())
         except SlurmError as error:
-            adapter.keep_folders(self.workflow)
+            fault = str(error)
+        except KeyboardInterrupt:
+            fault = "interrupted"
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # the end takes a moment
+        ids = " ".join(sorted(e.id for e in list(self._entries.values())))
+        if fault:
             self.logger.error(
-                f"Slurm jobs {' '.join(ids)} could not be cancelled and keep running ({error}). "
-                f"The next run goes on with them; 'scancel {' '.join(ids)}' stops them, once the "
+                f"Slurm jobs {ids} could not be cancelled and keep running ({fault}). "
+                f"The next run goes on with them; 'scancel {ids}' stops them, once the "
                 "controller is back."
             )
         self.shutdown()
@@ -560,6 +582,8 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
     def shutdown(self) -> None:
         """Submit no more jobs, and end the executor."""
         self._lines.end()
+        if self._current:
+            adapter.keep_folders(self.workflow)  # of jobs that go on
         super().shutdown()
 
 
@@ -571,10 +595,3 @@ def _give_up(job: Any) -> None:
 def _where(asked: dict[str, Any]) -> str:
     """The partition of a job, for messages."""
     return str(asked.get("partition", "(the default)"))
-
-
-def _set_aside(logs: list[str]) -> None:
-    """Rename logs of an earlier try, so that a failure of the next try does not show them."""
-    for path in logs:
-        if os.path.exists(path):
-            os.replace(path, f"{path}.before")

@@ -36,7 +36,7 @@ HELD: dict[str, TextIO] = {}
 def name(workflow: Any) -> str:
     """The name of the head and of its jobs.
 
-    Folder and configuration, and a hash that tells clones apart.
+    It has folder and configuration, and a hash that tells clones apart.
     """
     files = sorted(os.path.relpath(f) for f in workflow.config_settings.configfiles)
     place = [os.getcwd(), os.path.relpath(workflow.main_snakefile), *files]
@@ -55,10 +55,14 @@ def follow(workflow: Any) -> None:
     execute = workflow.execute
 
     def run(executor_plugin: Any, **options: Any) -> Any:
-        if not executor_plugin.common_settings.dryrun_exec and before_run(workflow):
-            print(
-                "An earlier run was killed; continuing where it was.", file=sys.stderr, flush=True
-            )
+        try:
+            if not executor_plugin.common_settings.dryrun_exec and before_run(workflow):
+                words = "An earlier run was killed; continuing where it was."
+                print(words, file=sys.stderr, flush=True)
+        except OSError as error:
+            words = error.strerror or str(error)
+            logger.error(f"{FOLDER} cannot be written ({words}): look at space and rights there.")
+            raise SystemExit(1) from None
         try:
             return execute(executor_plugin=executor_plugin, **options)
         except (queue.SlurmError, LockException) as error:
@@ -94,9 +98,9 @@ def before_run(workflow: Any) -> bool:
 
 
 def explain_lock() -> None:
-    """Say that a killed head left the lock that Snakemake stopped at.
+    """Say, after Snakemake has stopped at a lock, that a killed head left it.
 
-    And which lines the Snakefile lacks.
+    It also says which lines the Snakefile lacks.
     """
     if followed or HELD or not FOLDER.is_dir():
         return
@@ -106,9 +110,11 @@ def explain_lock() -> None:
         if locks & set(record.get("locks", [])) and not alive(file.stem):
             print(
                 f"The lock is of a run that was killed: process {record['pid']} on "
-                f"{record['host']}. Remove it with 'snakemake --unlock' and start again: the next "
-                "run goes on with its jobs. A Snakefile with the lines 'heads.follow' and "
-                "'reattach.before_jobs' (README of slurm-resilient) needs no such command.",
+                f"{record['host']}. Remove it with "
+                "'snakemake --unlock' and start again: the next run goes on with its jobs. A "
+                "Snakefile with the lines "
+                "'heads.follow' and 'reattach.before_jobs' (README of slurm-resilient) needs no "
+                "such command.",
                 file=sys.stderr,
             )
 
@@ -128,8 +134,9 @@ def claim(workflow: Any) -> None:
     where = _elsewhere(mine)
     if where:
         raise queue.SlurmError(
-            f"another run of this configuration may be alive: {where}. Look there; if it is gone, "
-            f"remove {_file(mine)} and start again"
+            "another run of this configuration may be alive: "
+            f"{where}. Look there; if it is gone, remove "
+            f"{_file(mine)} and start again"
         )
     _write(mine, {**_here(), "locks": adapter.locks(workflow)})
     atexit.register(_write, mine, {})
@@ -232,26 +239,22 @@ def _write(head: str, record: dict[str, Any]) -> None:
 
 
 def seconds_left() -> float | None:
-    """Seconds until the time limit of the head's own Slurm job.
+    """Seconds to the time limit of the head's own Slurm job; None without such a job or limit.
 
-    None without such a job or limit.
+    Unreachable if the controller gives no answer.
     """
     job = os.environ.get("SLURM_JOB_ID")
     if not job:
         return None
-    try:
-        minutes = site.minutes(
-            queue.ask("squeue", "--noheader", "--format=%L", f"--jobs={job}").strip()
-        )
-    except queue.SlurmError:
-        return None
+    said = queue.ask("squeue", "--noheader", "--format=%L", f"--jobs={job}")
+    minutes = site.minutes(said.strip())
     return None if minutes == float("inf") else minutes * 60
 
 
 def start_again_at_exit(latest: float) -> None:
-    """Queue the head's own Slurm job again, as the last thing that this process does.
+    """Queue the head's own Slurm job again when this process ends, or after some seconds.
 
-    Or after ``latest`` seconds.
+    latest: these seconds.
 
     A job of Snakemake that runs on the head can take longer than that. Then the job is killed, and
     the next head runs it again.
@@ -270,6 +273,6 @@ def _start_again(job: str) -> None:
         queue.ask("scontrol", "requeue", job)
     except queue.SlurmError as error:
         print(
-            f"The head could not be queued again ({error}); start it by hand; it will find its "
-            "jobs."
+            f"The head could not be queued again ({error}); start "
+            "it by hand; it will find its jobs."
         )

@@ -1,6 +1,6 @@
 """The journal of submitted jobs.
 
-Which Slurm job makes which files, from what, and what it asked for.
+It says which Slurm job makes which files, from what, and what it asked for.
 
 The next head process learns here about the jobs of one that was killed. One JSON line is written
 before a job is submitted, and one for each thing that is known later: its id, its end. A line cut
@@ -18,6 +18,7 @@ import hashlib
 import json
 import os
 import shlex
+import sys
 import threading
 import time
 import uuid
@@ -26,9 +27,10 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from . import adapter
+from .reasons import UNNOTED
 
 FOLDER = Path(".snakemake/slurm-resilient/jobs")  # a file for each configuration: <head>.jsonl
 # a file for each key: the number of the Slurm job that started with this key
@@ -36,15 +38,28 @@ STARTS = Path(".snakemake/slurm-resilient/starts")
 NEVER = "never"  # in place of a number: no job may start with this key any more
 LATEST = 86_400  # seconds after which Slurm takes no job that sbatch handed over
 READ = 200_000_000  # bytes of an input that is compared by content, too
-# Runs before anything else of a job. A job that Slurm queued again finds its own number, and goes
-# on.
+# Runs before anything else of a job. The first job that starts with a key makes the key's file and
+# writes its number into it; it alone removes a file that it could not write (disk full), and tries
+# again for a minute. An empty file is nobody's claim: its maker is about to write, or was killed.
+# A job that Slurm queued again finds its own number, and goes on.
 GUARD = """\
-if ! (set -C; echo "$SLURM_JOB_ID" > {file}) 2> /dev/null && [ -e {file} ]; then
-  read -r first < {file}
-  if [ "$first" != "$SLURM_JOB_ID" ]; then
-    echo "This is a second copy of Slurm job $first, or was given up before: it ends here."
-    exit 0
+for try in $(seq 30); do
+  if (set -C; : > {file}) 2> /dev/null; then
+    fault=$( (echo "$SLURM_JOB_ID" > {file}) 2>&1) && first=$SLURM_JOB_ID && break
+    rm -f {file}
+  elif read -r first < {file} 2> /dev/null && [ -n "$first" ]; then
+    break
+  else
+    fault=$(ls {file} 2>&1)
   fi
+  first=; sleep 2
+done
+if [ -z "$first" ]; then
+  echo "This job cannot note its start in {file}: disk full, or a quota is used up? $fault"
+  exit {unnoted}
+elif [ "$first" != "$SLURM_JOB_ID" ]; then
+  echo "This is a second copy of Slurm job $first, or was given up before: it ends here."
+  exit 0
 fi
 """
 
@@ -61,7 +76,7 @@ class Tries:
 
 
 @dataclass(frozen=True)
-class Submission:
+class Entry:
     """One submission.
 
     key: also in the comment of the Slurm job. makes: output -> hash of its command, parameters and
@@ -82,7 +97,7 @@ class Submission:
     log: str = ""
     settled: str = ""
 
-    def same(self, other: Submission) -> bool:
+    def same(self, other: Entry) -> bool:
         """True if both make the same files in the same way from the same inputs.
 
         An input may be written again with the same content.
@@ -103,17 +118,21 @@ class Journal:
     path: Path
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def intend(self, entry: Submission) -> None:
+    def intend(self, entry: Entry) -> None:
         """Note a job before it is submitted."""
         self._append(asdict(entry))
 
     def note(self, key: str, **known: str) -> None:
-        """Note what became known of a submission: id, log, settled."""
-        self._append({"key": key, **known})
+        """Note what became known of a submission: id, log, settled.
 
-    def read(self) -> list[Submission]:
+        If the disk is full it is left out: the next head finds the job by its key.
+        """
+        with suppress(OSError):
+            self._append({"key": key, **known})
+
+    def read(self) -> list[Entry]:
         """All submissions, oldest first."""
-        found: dict[str, Submission] = {}
+        found: dict[str, Entry] = {}
         try:
             lines = self.path.read_text(encoding="utf-8").splitlines()
         except FileNotFoundError:
@@ -124,7 +143,7 @@ class Journal:
                 if "rule" in row:
                     row["tries"] = Tries(**row["tries"])
                     row.pop("benchmarks", None)  # of a head before this version
-                    found[row["key"]] = Submission(**row)
+                    found[row["key"]] = Entry(**row)
                 else:
                     key = row.pop("key")
                     found[key] = replace(found[key], **row)
@@ -138,13 +157,14 @@ class Journal:
         From now on no job can start with its key, not even one that starts late or that somebody
         queues again.
         """
-        STARTS.mkdir(parents=True, exist_ok=True)
         with suppress(OSError):
+            STARTS.mkdir(parents=True, exist_ok=True)
             (STARTS / key).write_text(f"{NEVER}\n", encoding="utf-8")
         self.note(key, settled=how)
 
     def shrink(self) -> None:
         """Forget jobs that were settled so long ago that Slurm starts none of them any more."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         entries = [e for e in self.read() if not (e.settled and _over(STARTS / e.key))]
         part = self.path.with_suffix(".part")
         part.write_text("".join(json.dumps(asdict(e)) + "\n" for e in entries), encoding="utf-8")
@@ -175,23 +195,33 @@ def _over(file: Path) -> bool:
 def guard(key: str) -> str:
     """Lines of shell that end a job if another one has started with its key."""
     STARTS.mkdir(parents=True, exist_ok=True)
-    return GUARD.format(file=shlex.quote(str(STARTS.absolute() / key)))
+    return GUARD.format(file=shlex.quote(str(STARTS.absolute() / key)), unnoted=UNNOTED)
 
 
 def first_to_start(key: str, otherwise: str = "") -> str:
-    """The number of the job that started with a key; "" if none has.
+    """The number of the job that started with a key.
 
-    otherwise: text for the key's file if no job has started, such as NEVER.
+    "" if none has. otherwise: text for the key's file if no job has started, such as NEVER.
     """
     if otherwise:
         STARTS.mkdir(parents=True, exist_ok=True)
-        with suppress(OSError), (STARTS / key).open("x") as stream:
-            stream.write(f"{otherwise}\n")
+        with suppress(FileExistsError), (STARTS / key).open("x") as stream:
+            _write_or_remove(STARTS / key, stream, f"{otherwise}\n")
     try:
         found = (STARTS / key).read_text(encoding="utf-8").strip()
     except OSError:
         return ""
     return found if found.isdecimal() else ""
+
+
+def _write_or_remove(path: Path, stream: TextIO, text: str) -> None:
+    """Write a new file, or remove it, because an empty one would be nobody's claim."""
+    try:
+        stream.write(text)
+        stream.flush()
+    except OSError:
+        path.unlink()
+        raise
 
 
 def journals() -> Iterator[Journal]:
@@ -207,7 +237,7 @@ def members(job: Any) -> list[Any]:
 
 def entry(
     own: Iterable[Any], rule: str, persistence: Any, asked: Mapping[str, Any], tries: Tries
-) -> Submission:
+) -> Entry:
     """The entry of a Slurm job before it is submitted.
 
     own: its jobs of Snakemake. rule: its name. asked: its resources.
@@ -220,7 +250,7 @@ def entry(
     }
     inputs = {str(path) for member in own for path in member.input} - makes.keys()
     inputs = {path for path in inputs if not path.startswith(".snakemake/")}  # new with every head
-    return Submission(
+    return Entry(
         key=uuid.uuid4().hex[:12],
         rule=rule,
         makes=makes,
@@ -261,3 +291,19 @@ def _content(path: str, stamp: str) -> str:
     """Hash of a file. stamp: as from `stamps`, so that the cache knows a changed file."""
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()[:32]
+
+
+def main() -> None:
+    """Exit with an error, and one line, while this folder has jobs whose end no head has noted."""
+    left = [e for journal in journals() for e in journal.read() if not e.settled]
+    if left:
+        ids = " ".join(e.id or "?" for e in left)
+        sys.exit(
+            f"jobs of a run are not settled: {ids}. They may be at work, and without .snakemake "
+            "the next run would make their files beside them: start the run once, which goes on "
+            f"with them, or stop them first ('scancel {ids}')"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -44,6 +44,10 @@ class Unreachable(SlurmError):
     """The controller gave no answer: busy, restarted, or away. Nothing is known of any job."""
 
 
+class NotStarted(Unreachable):
+    """A program of Slurm is installed, and cannot be started now."""
+
+
 @dataclass(frozen=True)
 class Row:
     """A row of squeue: one job."""
@@ -63,20 +67,29 @@ class Row:
         return self.state in LIVE
 
     @property
+    def refused(self) -> bool:
+        """True for what Slurm keeps of a submission that it refused: sbatch gave no number."""
+        return self.state == "FAILED" and self.reason == "BadConstraints" and not self.nodes
+
+    @property
     def keys(self) -> list[str]:
-        """The key of the submission, and other texts in the comment that look like a key.
+        """The key of the submission, and other words of the comment that look like a key.
 
         [] if the site writes comments of its own.
         """
         return KEY.findall(self.comment)
 
 
+_started: set[str] = set()  # Slurm's programs that this process has started before
+
+
 def ask(*command: str, stdin: str | None = None, env: Mapping[str, str] | None = None) -> str:
     """Standard output of a Slurm command.
 
-    Unreachable if it fails, SlurmError if it is not installed.
+    Unreachable if it fails or cannot be started now; SlurmError if it is not installed.
     """
     pipe = subprocess.PIPE
+    program = command[0]
     try:
         # In a session of its own, which is killed as a whole after TIMEOUT: else the sbatch that a
         # wrapper has started would go on, and submit a job later.
@@ -85,24 +98,29 @@ def ask(*command: str, stdin: str | None = None, env: Mapping[str, str] | None =
             stdin=pipe,
             stdout=pipe,
             stderr=pipe,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             env=env,
             start_new_session=True,
         )
-    except FileNotFoundError:
-        raise SlurmError(
-            f"no '{command[0]}' on this machine; run this where you submit Slurm jobs (a login "
-            "node)"
-        ) from None
+    except OSError as error:
+        # A program that was here before comes back: its file system was away.
+        if isinstance(error, FileNotFoundError) and program not in _started:
+            raise SlurmError(
+                f"no '{program}' on this machine; run this where you submit Slurm jobs (a login "
+                "node)"
+            ) from None
+        raise NotStarted(f"{program} cannot be started: {error.strerror}") from None
+    _started.add(program)
     with process:
         try:
-            said, error = process.communicate(stdin, TIMEOUT)
+            said, failed = process.communicate(stdin, TIMEOUT)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
-            raise Unreachable(f"{command[0]}: no answer in {TIMEOUT} s") from None
+            raise Unreachable(f"{program}: no answer in {TIMEOUT} s") from None
     if process.returncode:
-        lines = "\n".join(line.strip() for line in error.splitlines() if line.strip())
-        raise Unreachable(lines or f"{command[0]} ended with status {process.returncode}")
+        lines = "\n".join(line.strip() for line in failed.splitlines() if line.strip())
+        raise Unreachable(lines or f"{program} ended with status {process.returncode}")
     return said
 
 
@@ -131,12 +149,21 @@ def known(id: str) -> Row | None:
         return None
     # NAME=value pairs in one line; a value can have spaces and ends before the next NAME=
     fields = dict(
-        re.findall(r"(?:^| )(JobName|JobState|ExitCode|Comment)=(.*?)(?= \w+=|\s*$)", said)
+        re.findall(
+            r"(?:^| )(JobName|JobState|Reason|ExitCode|NodeList|Comment)=(.*?)(?= \w+=|\s*$)", said
+        )
     )
     if "JobState" not in fields:
         raise Unreachable(f"scontrol show job {id}: it printed nothing of this job")
-    name, comment = fields.get("JobName", ""), fields.get("Comment", "")
-    return Row(id, fields["JobState"], fields.get("ExitCode", ""), name=name, comment=comment)
+    return Row(
+        id,
+        fields["JobState"],
+        fields.get("ExitCode", ""),
+        fields.get("Reason", ""),
+        fields.get("NodeList", ""),
+        name=fields.get("JobName", ""),
+        comment=fields.get("Comment", ""),
+    )
 
 
 def accounted(id: str, key: str) -> Row | None:
@@ -152,6 +179,8 @@ def accounted(id: str, key: str) -> Row | None:
     options = ["--allocations", "--duplicates", "--noheader", "--parsable2"]
     try:
         text = ask("sacct", *options, fields, f"--jobs={id}")
+    except NotStarted:
+        raise
     except SlurmError:
         return None
     for line in text.splitlines():
@@ -176,3 +205,8 @@ def cancel(ids: Iterable[str]) -> None:
     wanted = sorted(ids)
     if wanted:
         ask("scancel", *wanted)
+
+
+def avoid(id: str, nodes: Iterable[str]) -> None:
+    """Keep a waiting job off some nodes, for good. Unreachable if the controller refuses."""
+    ask("scontrol", "update", f"JobId={id}", f"ExcNodeList={','.join(sorted(nodes))}")

@@ -7,21 +7,10 @@ import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
+UNNOTED = "73"  # exit status of a job that could not note its start (`journal.GUARD`)
 # what a job was submitted with: mem_mb, runtime (minutes), cpus, gpu, partition, …
 Asked = Mapping[str, object]
 
-# sbatch could not reach the controller, a partition is closed, or a limit on submitted jobs is used
-# up: the same call works later. (Of every limit Slurm says "job submit limit, user's size and/or
-# time limits"; its name is above.)
-LATER = re.compile(
-    r"no answer in|"
-    r"unable to contact|socket timed out|connection (refused|reset|timed out)|"
-    r"communication|temporarily unable|"
-    r"controller.*(not responding|busy)|zero bytes|SubmitJobs?(Limit|Per)|try again|slurm_persist|"
-    r"not available \(inactive or drain|backup controller|protocol authentication|"
-    r"Resource temporarily unavailable",
-    re.IGNORECASE,
-)
 # Slurm does not see that the kernel killed a child of a job. Snakemake, a shell and PyTorch say so
 # in these words.
 KILLED = re.compile(
@@ -51,6 +40,9 @@ REFUSED = (
         "this cluster does not take gpu and gpu_model: name GPUs by 'gres: gpu:1' in their place",
     ),
 )
+# Slurm's reasons of jobs that it ended itself
+UNSATISFIABLE = frozenset({"BadConstraints"})
+UNSTARTED = frozenset({"JobLaunchFailure", "launch_failed_requeued_held", "PartitionConfig"})
 # Pattern of Slurm's reason, words for the user, advice, and the query at which to say this: nodes
 # that are just starting look as if they were down, once or twice.
 RELEASE = "'scontrol release {job}' lets it go on, "
@@ -71,15 +63,22 @@ WAITING = (
 )
 
 
-def ended(state: str, code: str, nodes: str, limit: str, asked: Asked) -> str:
-    """Explain why a job failed. code: exit status:signal. limit: the job's time limit."""
-    name = where = ""
-    if nodes not in ("", "(null)"):
-        name, where = f" {nodes}", f" on {nodes}"
+def unsatisfiable(reason: str) -> bool:
+    """True if Slurm ended a job because it can never run. reason: Slurm's."""
+    return reason in UNSATISFIABLE
+
+
+def ended(state: str, code: str, nodes: str, limit: str, asked: Asked, reason: str = "") -> str:
+    """Explain why a job failed. code: exit status:signal. limit: the job's time limit.
+
+    reason: Slurm's reason, which counts before a signal.
+    """
+    name = f" {nodes}" if nodes not in ("", "(null)") else ""
+    where = f" on{name}" if name else ""
     code, _, signal = code.partition(":")
-    memory = "what it asked for"
-    if asked.get("mem_mb"):
-        memory = f"the {asked['mem_mb']} MB it asked for"
+    memory = (
+        f"the {asked['mem_mb']} MB it asked for" if asked.get("mem_mb") else "what it asked for"
+    )
     limit = limit or f"{asked.get('runtime', '?')} min"
     words = {
         "TIMEOUT": f"ran into its time limit of {limit}{where}",
@@ -93,11 +92,17 @@ def ended(state: str, code: str, nodes: str, limit: str, asked: Asked) -> str:
     }
     if state in words:
         return words[state]
+    if unsatisfiable(reason):
+        return f"can never run: no node has {wanted(asked)} (Slurm says: {reason})"
+    if reason in UNSTARTED:
+        return f"could not be started{where} (Slurm says: {reason})"
     if signal == "53":
         return (
-            f"could not be started{where}: its log file or its work folder cannot be written (disk "
-            "full, quota?)"
+            f"could not be started{where}: its log file or its work folder cannot be written "
+            "(disk full, quota?)"
         )
+    if code == UNNOTED:
+        return f"could not note its start{where} (disk full, quota?)"
     if signal == "9" or code == "137":
         return f"was killed{where}, most likely for using more memory than {memory}"
     if signal not in ("", "0"):
@@ -124,26 +129,19 @@ def refused(message: str, asked: Asked) -> str:
     ]
     said = "; ".join(dict.fromkeys(lines)) or "no reason given"
     why = next((words for pattern, words in REFUSED if re.search(pattern, said, re.IGNORECASE)), "")
-    names: dict[str, object] = {
-        "account": "your default account",
-        "qos": "such QOS",
-        "partition": "(the default)",
-    }
-    if asked.get("account"):
-        names["account"] = f"account {asked['account']}"
-    if asked.get("qos"):
-        names["qos"] = f"QOS {asked['qos']}"
-    if "partition" in asked:
-        names["partition"] = asked["partition"]
-    if why:
-        said = f"{why.format(**names)} — {said}"
-    return f"Slurm refused it: {said}. Asked for: {wanted(asked)}"
+    why = why.format(
+        account=f"account {asked['account']}" if asked.get("account") else "your default account",
+        partition=asked.get("partition", "(the default)"),
+        qos=f"QOS {asked['qos']}" if asked.get("qos") else "such QOS",
+    )
+    return f"Slurm refused it: {why + ' — ' if why else ''}{said}. Asked for: {wanted(asked)}"
 
 
 def waiting(state: str, reason: str) -> tuple[str, str, int] | None:
     """Explain why a job waits for a person.
 
-    Words, advice, and the number of the query at which to say so. None if the job waits its turn.
+    Returns words, advice, and the number of the query at which to say so; None if the job waits its
+    turn.
     """
     if state in ("REQUEUE_HOLD", "SPECIAL_EXIT"):
         return "is held after a requeue", RELEASE, 1

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from . import adapter, heads, queue
-from .journal import NEVER, Journal, Submission, first_to_start, journals, stamps
+from .journal import NEVER, Entry, Journal, first_to_start, journals, stamps
 from .queue import Row, SlurmError
 
 watched = False  # True if the executor runs, which itself looks for jobs of earlier heads
@@ -28,12 +28,11 @@ class Earlier:
     ``entries``: jobs that are alive or have ended well, and that this head has not taken over yet.
     """
 
-    entries: dict[str, tuple[Journal, Submission]] = field(default_factory=dict)  # by key
+    entries: dict[str, tuple[Journal, Entry]] = field(default_factory=dict)  # by key
     rows: dict[str, Row] = field(default_factory=dict)  # by key, as far as Slurm knows them
     # files to make again: changed by jobs that failed, or whose end is not known
     again: set[str] = field(default_factory=set)
-    # jobs that failed, or Slurm did not know
-    given_up: list[Submission] = field(default_factory=list)
+    given_up: list[Entry] = field(default_factory=list)  # jobs that failed, or Slurm did not know
 
     def is_live(self, key: str) -> bool:
         """True if the job with this key has not ended."""
@@ -47,7 +46,7 @@ class Earlier:
         """The outputs of all entries."""
         return {path for _, e in self.entries.values() for path in e.makes}
 
-    def take(self, new: Submission) -> tuple[Journal, Submission] | None:
+    def take(self, new: Entry) -> tuple[Journal, Entry] | None:
         """Remove and return the entry of an earlier job that does the same as a new one.
 
         None if there is none. A job that still waits must also ask for the same resources.
@@ -59,7 +58,10 @@ class Earlier:
         return None
 
     def cancel_others(self, paths: Iterable[str]) -> list[str]:
-        """Cancel jobs that would write some of these files, await their end, return their ids."""
+        """Cancel jobs that would write some of these files, and return their ids.
+
+        It waits until they have ended.
+        """
         wanted = set(paths)
         keys = [key for key, (_, e) in self.entries.items() if wanted & e.makes.keys()]
         live = [self.entries[key][1].id for key in keys if self.is_live(key)]
@@ -84,14 +86,15 @@ def end(ids: list[str]) -> None:
             return
         if time.monotonic() > latest:
             raise SlurmError(
-                f"job {', '.join(left)} of an earlier try or run was cancelled and does not end; "
-                f"look with 'scontrol show job {left[0]}'"
+                f"job {', '.join(left)} of an earlier try or run was "
+                "cancelled and does not end; look with "
+                f"'scontrol show job {left[0]}'"
             )
         time.sleep(1)
 
 
 def row_of(
-    e: Submission, head: str, rows: Mapping[str, Row], keyed: Mapping[str, list[Row]]
+    e: Entry, head: str, rows: Mapping[str, Row], keyed: Mapping[str, list[Row]]
 ) -> Row | None:
     """The row of a submission in the queue; None if there is none.
 
@@ -100,6 +103,7 @@ def row_of(
     head: the head that submitted it. rows: by id. keyed: by key.
     """
     candidates = keyed.get(e.key, [])
+    candidates = [row for row in candidates if not row.refused] or candidates
     if len(candidates) > 1 or any(row.id != e.id for row in candidates):
         # Slurm perhaps took the submission more than once: the first job to start counts, and the
         # others end at once
@@ -117,7 +121,7 @@ def _ours(row: Row, head: str) -> bool:
     return not row.keys and row.name.endswith(head)
 
 
-def look_up_missing(e: Submission, head: str) -> tuple[Row | None, bool]:
+def look_up_missing(e: Entry, head: str) -> tuple[Row | None, bool]:
     """Ask for a job that squeue does not show.
 
     Returns its row, and True if the row comes from the controller.
@@ -152,23 +156,31 @@ def find(workflow: Any) -> Earlier:
     answer; SlurmError if a head of another configuration that makes the same files is alive.
     """
     jobs = {str(path): job for job in workflow.dag.jobs for path in job.output}
-    noted = _noted(jobs)
+    mine = heads.name(workflow)
+    noted = [(journal, e) for journal in journals() for e in journal.read()]
+    noted = [(journal, e) for journal, e in noted if e.makes.keys() & jobs.keys()]
     unsettled = [(journal, e) for journal, e in noted if not e.settled]
     failed = [e for _, e in noted if e.settled == "failed"]
     if not unsettled:
         return Earlier(given_up=failed)
-    _refuse_alive({journal.path.stem for journal, _ in unsettled} - {heads.name(workflow)})
+    other_heads = {journal.path.stem for journal, _ in unsettled} - {mine}
+    for other in sorted(other_heads):
+        if heads.alive(other):
+            raise SlurmError(
+                f"the run {other} of this folder is alive and makes some of the same files"
+            )
     rows = queue.jobs()
     keyed = queue.by_key(rows.values())
     found = Earlier(given_up=failed)
     for journal, e in unsettled:
-        row = row_of(e, journal.path.stem, rows, keyed)
+        head = journal.path.stem
+        row = row_of(e, head, rows, keyed)
+        if row is None and not e.id:
+            # the submission did not reach Slurm, or reaches it late: then the job must not start
+            e = replace(e, id=first_to_start(e.key, NEVER))
         asked = row is None
-        if row is None:
-            if not e.id:
-                # the submission did not reach Slurm, or reaches it late: the job must not start
-                e = replace(e, id=first_to_start(e.key, NEVER))
-            row, _ = look_up_missing(e, journal.path.stem)
+        if asked:
+            row, _ = look_up_missing(e, head)
         if row is not None:
             found.rows[e.key] = row
             journal.note(e.key, id=row.id)
@@ -177,42 +189,19 @@ def find(workflow: Any) -> Earlier:
         if found.is_live(e.key) or ended_well(e, row, asked, workflow, own.values()):
             found.entries[e.key] = (journal, e)
             continue
-        found.again |= _half_written(e, workflow, jobs)
+        # the job failed, so files that it changed are half-written
+        now = stamps(e.makes)
+        changed = {path for path in now if path in jobs and now[path] != e.before.get(path)}
+        for job in {jobs[path] for path in changed}:
+            # mark its files as incomplete, in case this head dies before it makes them again
+            workflow.persistence.started(job)
+        found.again |= changed
         found.given_up.append(e)
         journal.settle(e.key, "failed")
     return found
 
 
-def _noted(jobs: Mapping[str, Any]) -> list[tuple[Journal, Submission]]:
-    """What all journals have about these files (file -> the job of this run that makes it)."""
-    noted = [(journal, e) for journal in journals() for e in journal.read()]
-    return [(journal, e) for journal, e in noted if e.makes.keys() & jobs.keys()]
-
-
-def _refuse_alive(other_heads: Iterable[str]) -> None:
-    for other in sorted(other_heads):
-        if heads.alive(other):
-            raise SlurmError(
-                f"the run {other} of this folder is alive and makes some of the same files"
-            )
-
-
-def _half_written(e: Submission, workflow: Any, jobs: Mapping[str, Any]) -> set[str]:
-    """Files that a failed job changed. Snakemake gets them marked as incomplete.
-
-    jobs: file -> the job of this run that makes it.
-    """
-    now = stamps(e.makes)
-    changed = {path for path in now if path in jobs and now[path] != e.before.get(path)}
-    for job in {jobs[path] for path in changed}:
-        # in case this head dies before it makes them again
-        workflow.persistence.started(job)
-    return changed
-
-
-def ended_well(
-    e: Submission, row: Row | None, asked: bool, workflow: Any, jobs: Iterable[Any]
-) -> bool:
+def ended_well(e: Entry, row: Row | None, asked: bool, workflow: Any, jobs: Iterable[Any]) -> bool:
     """True if a job that is not live made its files.
 
     row: None if Slurm does not know the job. asked: the row is not from the queue.
@@ -224,7 +213,7 @@ def ended_well(
     return not asked or not _marked(workflow, jobs)
 
 
-def whole(e: Submission, workflow: Any, jobs: Iterable[Any]) -> bool:
+def whole(e: Entry, workflow: Any, jobs: Iterable[Any]) -> bool:
     """True if all outputs exist, changed since the submission, and are not marked as incomplete.
 
     Their times are only compared with earlier times of the same files, because clocks can be wrong.
@@ -249,9 +238,10 @@ def _marked(workflow: Any, jobs: Iterable[Any]) -> bool:
 
 
 def before_jobs(workflow: Any) -> None:
-    """Check before the first job that no other head is alive, nor left anything.
+    """Check, in a run without this executor, that no earlier head left something.
 
-    In a run without this executor: no earlier head left jobs, or files that are not recorded.
+    Before the first job: no other head is alive, and none left jobs, or files that are not
+    recorded.
 
     SlurmError, which Snakemake prints, if one did.
     """
@@ -265,24 +255,28 @@ def before_jobs(workflow: Any) -> None:
     except queue.Unreachable:
         raise SlurmError(
             "the Slurm controller gives no answer, and jobs of an earlier run of this folder may "
-            "still be at work; try again when it is back, or remove "
-            ".snakemake/slurm-resilient/jobs if you know that none is"
+            "still be at work; try "
+            "again when it is back, or remove "
+            ".snakemake/slurm-resilient/jobs if you know that none "
+            "is"
         ) from None
     ids = " ".join(found.live())
     if ids:
         raise SlurmError(
             f"jobs of an earlier run of this folder are still on the cluster: {ids}. Wait until "
-            f"they end, or stop them with 'scancel {ids}', or go on with them on Slurm (--executor "
-            "slurm-resilient, or your profile)"
+            "they end, or stop them "
+            f"with 'scancel {ids}', or go on with them on Slurm (--executor slurm-resilient, or "
+            "your profile)"
         )
     files = found.paths()
     if files:
         raise SlurmError(
             f"jobs of an earlier run wrote {min(files)} while there was no head; start the run "
-            "once on Slurm (--executor slurm-resilient, or your profile), which records it"
+            "once on Slurm "
+            "(--executor slurm-resilient, or your profile), which records it"
         )
     if found.again:
         raise SlurmError(
-            f"a job of an earlier run left {min(found.again)} half-written: start again, and it is "
-            "made again"
+            f"a job of an earlier run left {min(found.again)} half-written: start again, and it "
+            "is made again"
         )

@@ -6,7 +6,8 @@ More memory or time only if it had too little of it.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -15,6 +16,7 @@ from .journal import Tries
 Cause = Literal["memory", "time", "other"]
 PASSING = {"PREEMPTED", "NODE_FAIL", "BOOT_FAIL"}  # no fault of the job, and no reason to give up
 UNITS = {"mem_mb": "MB", "runtime": "min", "cpus": "CPUs"}
+LEAST = 300  # MB that the Snakemake around each job needs
 # resource -> the field of `Tries` that says which attempt's amount counts
 GROWING = {"mem_mb": "memory", "mem_mb_per_cpu": "memory", "runtime": "time"}
 
@@ -55,6 +57,27 @@ def asked(job: Any, tries: Tries) -> dict[str, Any]:
     return {k: v if isinstance(v, int) else str(v) for k, v in given.items() if v}
 
 
+def given(
+    members: Sequence[Any], asked: Mapping[str, Any], tries: Tries
+) -> dict[str, dict[str, int]]:
+    """Rule -> resource -> the amount that its jobs must see, where they would see another one.
+
+    members: Snakemake's jobs in a job or group. asked: its resources. A job sees what it was
+    submitted with; jobs of one rule in a group see the largest amount of one of them.
+    """
+    found: dict[str, dict[str, int]] = {}
+    for member in members:
+        for name, factor in GROWING.items():
+            amount = _amount(member, name, getattr(tries, factor))
+            if not isinstance(amount, int):
+                continue
+            amount = min(amount, asked.get(name, amount))  # cut to what the partition has
+            if amount != member.resources.get(name):
+                sizes = found.setdefault(member.rule.name, {})
+                sizes[name] = max(amount, sizes.get(name, 0))
+    return found
+
+
 def capped(asked: dict[str, Any], most: dict[str, float]) -> tuple[dict[str, Any], list[str]]:
     """Cut CPUs, mem_mb and runtime to ``most``, the limits of the partition.
 
@@ -67,7 +90,9 @@ def capped(asked: dict[str, Any], most: dict[str, float]) -> tuple[dict[str, Any
     return asked | cut, words
 
 
-def fitted(job: Any, tries: Tries, nodes: Sequence[tuple[int, int]]) -> dict[str, Any]:
+def fitted(
+    job: Any, whole: dict[str, Any], tries: Tries, nodes: Sequence[tuple[int, int]]
+) -> dict[str, Any]:
     """The resources that a job asks for.
 
     If a group fits no node, its jobs take turns: then the resources of as many of its jobs as the
@@ -75,7 +100,6 @@ def fitted(job: Any, tries: Tries, nodes: Sequence[tuple[int, int]]) -> dict[str
 
     nodes: memory in MB and CPUs of each.
     """
-    whole = asked(job, tries)
     mb, n = number(whole, "mem_mb"), whole["cpus"]
     fits = any(mb <= memory and n <= cores for memory, cores in nodes)
     if not job.is_group() or not nodes or fits:
@@ -129,3 +153,10 @@ def _at(job: Any, name: str, attempt: int) -> Any:
         return job.resources.get(name)
     finally:
         job.attempt = now
+
+
+def set_aside(logs: list[str]) -> None:
+    """Rename logs of an earlier try, so that a failure of the next try does not show them."""
+    for path in logs:
+        if os.path.exists(path):
+            os.replace(path, f"{path}.before")

@@ -1,20 +1,13 @@
-"""The sbatch call of a job.
-
-Options as snakemake-executor-plugin-slurm makes them, the script on standard input.
-"""
+"""The sbatch call of a job: its options, its environment, and the number that sbatch prints."""
 
 from __future__ import annotations
 
 import os
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
-
-from snakemake_executor_plugin_slurm.submit_string import get_submit_command
-from snakemake_executor_plugin_slurm.utils import get_job_wildcards
-from snakemake_executor_plugin_slurm.validation import validate_slurm_extra
 
 from .queue import SlurmError
 
@@ -26,79 +19,132 @@ SECRET = re.compile(
 )
 ADDRESS = re.compile(r"://[^/\s@]*:[^/\s@]+@")
 CLUSTER = ("SLURM_CONF", "SLURM_CLUSTERS")
-
-
-class Values(dict[str, Any]):
-    """Resources: by key and as attributes, as the plugin reads them."""
-
-    __getattr__ = dict.__getitem__
-
-
-class Sized:
-    """A job of Snakemake with the amounts of resources that it is submitted with."""
-
-    def __init__(self, job: Any, asked: Mapping[str, Any]) -> None:
-        self._job = job
-        amounts = {k: asked[k] for k in ("mem_mb", "mem_mb_per_cpu", "runtime") if k in asked}
-        self.threads = asked["cpus"]
-        if int(job.resources.get("cpus_per_task") or 0) > self.threads:
-            amounts["cpus_per_task"] = self.threads
-        self.resources = Values({**dict(job.resources.items()), **amounts})
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._job, name)
+# Options of sbatch that have a resource or an option of their own: not in slurm_extra.
+MANAGED = frozenset(
+    (
+        *("--job-name", "-J", "--output", "-o", "--error", "-e", "--parsable", "--export"),
+        *("--comment", "--workdir", "--chdir", "-D", "--account", "-A", "--partition", "-p"),
+        *("--mem", "--mem-per-cpu", "--ntasks", "-n", "--ntasks-per-gpu", "--cpus-per-task", "-c"),
+        *("--cpus-per-gpu", "--time", "-t", "--constraint", "-C", "--qos", "-q", "--nodes", "-N"),
+        *("--clusters", "-M", "--gres", "--gpus", "-G", "--array", "-a", "--wrap"),
+    )
+)
 
 
 def what(job: Any) -> tuple[str, str]:
     """A job's rule or group, with a prefix that says which, and its wildcards as text."""
-    kind = "rule"
     if job.is_group():
-        kind = "group"
-    return f"{kind}_{job.name}", get_job_wildcards(job)
+        return f"group_{job.name}", ""
+    return f"rule_{job.name}", "_".join(job.wildcards or ()).replace("/", "_")
 
 
 def call(
-    job: Any, asked: Mapping[str, Any], settings: Any, name: str, log: Path | str, comment: str
-) -> str:
-    """The sbatch command for a shell.
+    job: Any,
+    asked: Mapping[str, Any],
+    settings: Any,
+    name: str,
+    log: Path | str,
+    comment: str,
+    avoid: Iterable[str] = (),
+) -> list[str]:
+    """The sbatch command of a job, as words; its script is for standard input.
 
-    name: of the Slurm job. asked: as from `retry.asked`. WorkflowError for options that are not
-    allowed.
+    asked: as from `retry.asked`. name: of the Slurm job. avoid: nodes. SlurmError for options that
+    are not allowed.
     """
-    validate_slurm_extra(job)
-    named = [name for name in ("cluster", "clusters", "slurm_cluster") if job.resources.get(name)]
+    get = job.resources.get
+    named = [name for name in ("cluster", "clusters", "slurm_cluster") if get(name)]
     if named:
         raise SlurmError(
-            f"resource {named[0]} is not supported: start the run on a login node of that cluster, "
-            "without it"
+            f"resource {named[0]} is not supported: start the run on a login node of that "
+            "cluster, without it"
         )
-    values = {
-        "run_uuid": name,
-        "slurm_logfile": log,
-        "comment_str": comment,
-        "account": "",
-        "partition": "",
-        "workdir": os.getcwd(),
-    }
-    for key, option in (("account", "-A"), ("partition", "-p")):
-        if asked.get(key):
-            values[key] = f"{option} {shlex.quote(str(asked[key]))}"
-    listed = (settings.exclude_failed_nodes or "").replace(" ", "").split(",")
-    avoided = sorted({node for node in listed if node})
-    sized = Sized(job, asked)
-    command = get_submit_command(sized, values, settings=settings, failed_nodes=avoided)
-    return f"{command}{_gpus(asked)}"
+    words = ["sbatch", "--parsable", "--job-name", name, "--output", str(log)]
+    words += ["--export=ALL", "--comment", comment, "-D", os.getcwd()]
+    for option, value in (
+        ("-A", asked.get("account")),
+        ("-p", asked.get("partition")),
+        ("-t", asked.get("runtime")),
+        ("-C", get("constraint")),
+        ("--qos", settings.qos or get("qos")),
+        ("--reservation", settings.reservation),
+    ):
+        if value is not None:
+            words += [option, str(value)]
+    words += _memory(asked)
+    if settings.requeue:
+        words.append("--requeue")
+    elif settings.no_requeue:
+        words.append("--no-requeue")
+    listed = re.split(r"[,\s]+", settings.exclude_failed_nodes or "")
+    avoided = sorted({*listed, *avoid} - {""})
+    if avoided:
+        words.append(f"--exclude={','.join(avoided)}")
+    return [*words, *_tasks(job, asked), *_gpus(asked), *_extra(get("slurm_extra") or "")]
 
 
-def _gpus(asked: Mapping[str, Any]) -> str:
+def _memory(asked: Mapping[str, Any]) -> list[str]:
+    """The option for memory."""
+    for name, option in (("mem_mb_per_cpu", "--mem-per-cpu"), ("mem_mb", "--mem")):
+        if asked.get(name):
+            return [option, str(asked[name])]
+    return []
+
+
+def _tasks(job: Any, asked: Mapping[str, Any]) -> list[str]:
+    """Options for nodes, tasks and CPUs; SlurmError if they do not fit together."""
+    get = job.resources.get
+    on_gpu = bool(asked.get("gpu") or "gpu" in str(asked.get("gres", "")))
+    tasks, per_node, nodes = get("tasks"), get("tasks_per_node"), get("nodes")
+    words = []
+    if nodes is not None:
+        if not isinstance(nodes, int) or nodes < 1:
+            raise SlurmError(f"resource nodes must be a number of at least 1, not {nodes!r}")
+        words.append(f"--nodes={nodes}")
+    if get("mpi"):
+        if bool(tasks) == bool(per_node) or 1 in (tasks, per_node):
+            raise SlurmError("a job with mpi needs tasks or tasks_per_node, one of both, above 1")
+        words.append(f"--ntasks={tasks}" if tasks else f"--ntasks-per-node={per_node}")
+    elif not on_gpu:
+        words.append(f"--ntasks={tasks or 1}")
+    elif get("tasks_per_gpu") or tasks:
+        words.append(f"--ntasks-per-gpu={get('tasks_per_gpu') or tasks}")
+    per_task, per_gpu = get("cpus_per_task"), get("cpus_per_gpu")
+    if per_task is not None and per_task < 0:
+        return words  # some sites refuse the option
+    if on_gpu and per_gpu and not per_task:
+        return [*words, f"--cpus-per-gpu={per_gpu}"] if per_gpu > 0 else words
+    cpus = min(per_task, asked["cpus"]) if per_task else asked["cpus"]
+    return [*words, f"--cpus-per-task={cpus}"]
+
+
+def _gpus(asked: Mapping[str, Any]) -> list[str]:
     """Options for GPUs and other generic resources, in any form that Slurm takes."""
     gres, model, gpu = (asked.get(name) for name in ("gres", "gpu_model", "gpu"))
-    options = f" --gres={shlex.quote(str(gres))}" if gres else ""
+    words = []
+    if gres:
+        words.append(f"--gres={gres}")
     if model:
-        options += f" --gpus={shlex.quote(f'{model}:{gpu or 1}')}"
+        words.append(f"--gpus={model}:{gpu or 1}")
     elif gpu:
-        options += f" --gpus={shlex.quote(str(gpu))}"
-    return options
+        words.append(f"--gpus={gpu}")
+    return words
+
+
+def _extra(text: str) -> list[str]:
+    """The words of slurm_extra, with environment variables. SlurmError for a managed option."""
+    try:
+        words = shlex.split(os.path.expandvars(text))
+    except ValueError as error:
+        raise SlurmError(f"slurm_extra: {error}: {text}") from None
+    options = [re.match(r"--[\w-]+|-\w|", word)[0] for word in words]  # type: ignore[index]
+    managed = [option for option in options if option in MANAGED]
+    if managed:
+        raise SlurmError(
+            f"slurm_extra: option {managed[0]} is set by a resource or an option of the executor; "
+            "use that (README of slurm-resilient)"
+        )
+    return words
 
 
 def environment(job: Any, declared: Mapping[str, str]) -> dict[str, str]:
@@ -124,11 +170,9 @@ def _withheld(name: str, value: str) -> bool:
 
 
 def job_id(said: str) -> str:
-    """The job id from the output of sbatch --parsable.
+    """The job id from the output of sbatch --parsable; "" if no line, or more than one, is an id.
 
-    A line "12" or "12;cluster", perhaps among other lines of the site.
-
-    "" if no line, or more than one, looks like an id.
+    The line is "12" or "12;cluster", perhaps among other lines of the site.
     """
     found = re.findall(r"^(\d+)(?:;[\w.-]+)?\s*$", said, flags=re.M)
     return str(found[0]) if len(found) == 1 else ""

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from cluster import Cluster, eventually
-from cluster_run import BY_RECORDS, Run, toy
+from toy_run import BY_RECORDS, Run, toy
 
 pytestmark = pytest.mark.rest
 NAMES = ["killed", "child", "large", "held_late", "held_longest"]
@@ -85,6 +85,33 @@ def test_a_job_that_needs_more_than_there_is_ends_with_a_line_that_says_so(run: 
     assert len(run.started("held_longest")) == 1
     assert "and 60 is the most that partition gpu gives: not tried again" in run.said()
     assert run.status == 1, "the rest was done"
+
+
+def test_a_partition_is_chosen_by_what_a_job_asks_for(shared_tight: Path, tight: Cluster) -> None:
+    """On a GPU or not; each rule need not name a partition of this site."""
+    names = ["ok", "ok_gpu"]
+    auto = {"partition": dict.fromkeys(names, "auto"), "gpu": {"ok_gpu": 1}}
+    run = toy(shared_tight, tight, jobs=names, **auto)
+    assert run.start().wait() == 0, run.said()
+    assert [run.job(run.started(name)[0]).partition for name in names] == ["cpu", "gpu"]
+
+
+def test_the_memory_that_a_partition_allows_cuts_a_retry(
+    shared_tight: Path, tight: Cluster
+) -> None:
+    """MaxMemPerNode: else the next try is refused for good."""
+    tight.run("scontrol", "update", "PartitionName=urgent", "MaxMemPerNode=1500")
+    partition = {"partition": {"child": "urgent"}, "memory": {"child": 1000}}
+    run = toy(shared_tight, tight, jobs=["child"], **partition)
+    assert run.start().wait() == 0, run.said()
+    assert [run.job(id).memory for id in run.started("child")] == ["1000M", "1500M"]
+
+
+def test_less_memory_than_snakemake_needs_is_told(shared_tight: Path, tight: Cluster) -> None:
+    """Slurm ends such a job at its start, and its own small program is not the reason."""
+    run = toy(shared_tight, tight, jobs=["ok"], memory={"ok": 200})
+    run.start("--retries", "0").wait()
+    assert "Job job: asks for 200 MB, and Snakemake itself needs about 300 MB of it" in run.said()
 
 
 def test_a_group_asks_for_no_more_than_a_node_has(shared_tight: Path, tight: Cluster) -> None:

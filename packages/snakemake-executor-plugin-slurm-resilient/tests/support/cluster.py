@@ -1,8 +1,8 @@
 """A real Slurm cluster on this machine, in one folder: munge, slurmctld, three slurmd, on request
 slurmdbd.
 
-    python tests/support/cluster.py start /tmp/cluster     then: source /tmp/cluster/env
-    python tests/support/cluster.py stop /tmp/cluster
+    python cluster.py start /tmp/cluster     then: source /tmp/cluster/env
+    python cluster.py stop /tmp/cluster
 
 Nodes n1 and n2 (partition cpu, the default; scavenge, whose jobs are cancelled and urgent, for
 whose jobs others make room) and g1 (partition gpu, two pretended GPUs of model h100, and pretended

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from cluster import Cluster, eventually
-from cluster_run import BY_RECORDS, Run, toy
+from toy_run import BY_RECORDS, Run, toy
 
 pytestmark = pytest.mark.rest
 

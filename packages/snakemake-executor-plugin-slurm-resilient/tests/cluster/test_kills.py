@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from cluster import Cluster
-from cluster_run import BY_RECORDS, toy
+from toy_run import BY_RECORDS, toy
 
 pytestmark = pytest.mark.rest
 

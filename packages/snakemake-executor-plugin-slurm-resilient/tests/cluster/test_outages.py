@@ -10,14 +10,12 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from cluster import Cluster, eventually
-from cluster_run import BY_RECORDS, Run, environment, toy
+from toy_run import BY_RECORDS, Run, environment, fill, small_disk, toy
 
 pytestmark = pytest.mark.rest
 
@@ -291,30 +289,21 @@ def test_preemption(shared_folder: Path, cluster: Cluster) -> None:
     assert run.started("held_cancelled")[1] != ids["held_cancelled"], "the run submitted another"
 
 
-@contextmanager
-def full_disk(folder: Path, size: str) -> Iterator[Path]:
-    """A small file system."""
-    folder.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", size, "tmpfs", str(folder)]).returncode:
-        pytest.skip("no file system can be mounted here")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
 def test_a_full_log_folder(shared_folder: Path, cluster: Cluster) -> None:
-    """With no room for another file nothing is submitted, and why is told; with none for text the
-    run goes on.
-    """
+    """With no room for another file the run waits, and says so; with none for text it goes on."""
     run = toy(shared_folder / "toy", cluster, jobs=["ok"])
-    with full_disk(shared_folder / "logs", "size=64k,nr_inodes=1") as logs:
-        assert run.start("--slurm-resilient-logdir", str(logs)).wait() == 1
-        assert "could not be submitted" in run.said()
-        assert "No space left on device" in run.said()
+    with small_disk(shared_folder / "logs", "size=64k,nr_inodes=2") as logs:
+        (logs / "full").touch()
+        run.start("--slurm-resilient-logdir", str(logs))
+        run.says("Files cannot be written now (")
+        assert f"{logs}/rule_job: No space left on device" in run.said()
         assert run.started("ok") == []
-    with full_disk(shared_folder / "other", "size=64k") as logs:
-        (logs / "full").write_bytes(b"x" * 64 * 1024)
+        remount = ["mount", "-o", "remount,nr_inodes=100", str(logs)]
+        subprocess.run(remount, check=True)
+        assert run.wait() == 0, run.said()
+    run = toy(shared_folder / "again", cluster, jobs=["ok"])
+    with small_disk(shared_folder / "other", "size=64k") as logs:
+        fill(logs)
         assert run.start("--slurm-resilient-logdir", str(logs)).wait() == 0, run.said()
     assert merged(run) == "ok one\n"
 

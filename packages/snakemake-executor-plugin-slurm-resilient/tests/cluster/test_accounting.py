@@ -5,14 +5,15 @@ run goes on as elsewhere."""
 from __future__ import annotations
 
 import getpass
-import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from cluster import Cluster, eventually
-from cluster_run import Run, toy
+from toy_run import Run, toy
 
 pytestmark = pytest.mark.rest
 
@@ -42,7 +43,6 @@ def run(tmp_path_factory: pytest.TempPathFactory, accounting: Cluster) -> Iterat
 
 
 def test_the_run_succeeds(run: Run) -> None:
-    """A run whose jobs crash or are cancelled would not end with all its files."""
     assert run.status == 0, run.said()
     lines = (run.folder / "out/merged.txt").read_text().splitlines()
     assert lines == ["ok one", "held_crash one", "held_cancel one"]
@@ -69,11 +69,17 @@ def test_the_database_knows_every_job(run: Run, accounting: Cluster) -> None:
     assert [states[i] for i in (ok, second, crashed)] == ["COMPLETED"] * 3
 
 
-def test_a_limit_on_submitted_jobs_is_waited_for(run: Run) -> None:
-    assert re.search(
-        r"Slurm takes no job now \(job \d, partition cpu: sbatch: error: AssocMaxSubmitJobLimit",
-        run.said(),
+def test_what_jobs_asked_for_and_used_is_told_after_a_run(run: Run) -> None:
+    command = [sys.executable, "-m", "snakemake_executor_plugin_slurm_resilient.used"]
+    done = subprocess.run(
+        command, cwd=run.folder, env=run.environment, capture_output=True, text=True
     )
+    assert done.returncode == 0, done.stderr
+    heading, row = done.stdout.splitlines()
+    assert heading.split()[:3] == ["rule", "jobs", "MB"]
+    rule, jobs, asked, used, *_ = row.split()
+    assert (rule, jobs, asked) == ("job", "3", "500")
+    assert 0 < int(used) <= 500
 
 
 def test_a_wrong_account_or_qos_is_told_in_a_line(
@@ -110,7 +116,8 @@ def test_a_job_that_slurm_does_not_take_now_holds_up_no_other(
         qos=dict.fromkeys(narrow, "narrow"),
     )
     run.start()
-    run.says("Slurm takes no job now")
+    run.says("Slurm takes no job now (job")
+    assert "partition cpu: sbatch: error: QOSMaxSubmitJobPerUserLimit" in run.said()
     eventually(
         "the others made",
         lambda: all((run.folder / f"out/{n}.after").exists() for n in ("ok", "ok_too")),

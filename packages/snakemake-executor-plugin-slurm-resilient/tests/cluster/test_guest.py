@@ -7,12 +7,13 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from cluster import Cluster
-from cluster_run import toy
+from toy_run import toy
 
 pytestmark = pytest.mark.rest
 
@@ -31,16 +32,11 @@ def test_the_controller_is_asked_for_my_jobs_alone(shared_folder: Path, cluster:
     run.more["PATH"] = f"{spies}{os.pathsep}{run.environment['PATH']}"
     assert run.start().wait() == 0, run.said()
     asked = [line.split() for line in calls.read_text().splitlines()]
-    by_official_plugin = [
-        "scontrol",
-        "show",
-        "config",
-    ]  # where it is imported: once in each Snakemake
-    ours = [call for call in asked if call != by_official_plugin]
-    assert {name for name, *_ in ours} == {"sbatch", "squeue", "sinfo"}
+    assert {name for name, *_ in asked} == {"sbatch", "squeue", "sinfo", "scontrol"}
     assert all("--me" in options for name, *options in asked if name == "squeue")
-    assert [name for name, *_ in asked].count("sbatch") == 3
-    assert [name for name, *_ in asked].count("sinfo") == 1
+    counts = Counter(name for name, *_ in asked)
+    assert counts["sbatch"] == 3
+    assert (counts["sinfo"], counts["scontrol"]) == (1, 1), "the site is read once"
     path = (run.folder / "started/keys_plain.env").read_text()
     assert str(spies) in path, "jobs would have been seen, too"
 
@@ -73,6 +69,19 @@ def test_a_request_for_several_generic_resources(shared_folder: Path, cluster: C
     run = toy(shared_folder, cluster, jobs=["keys_gpu"], **names)
     assert run.start("--retries", "0").wait() == 0, run.said()
     assert "CUDA_VISIBLE_DEVICES=" in (shared_folder / "started/keys_gpu.env").read_text()
+
+
+def test_gpus_that_no_node_has_are_refused_in_one_line(
+    shared_folder: Path, cluster: Cluster
+) -> None:
+    """Slurm keeps a failed job of a refused call: it read "ended by signal 1", and was retried."""
+    names = {"gres": {"ok": "gpu:9"}, "partition": {"ok": "gpu"}}
+    run = toy(shared_folder, cluster, jobs=["ok"], **names)
+    assert run.start().wait() == 1
+    (line,) = [line for line in run.said().splitlines() if "Slurm refused it" in line]
+    assert "no node of the partition has that much memory, so many CPUs or such GPUs" in line
+    assert "signal" not in run.said()
+    assert len(run.submitted()) == 1, "it was not tried again"
 
 
 DECLARED = """

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cluster import Cluster, eventually
-from cluster_run import Run, toy
+from toy_run import Run, toy
 
 pytestmark = pytest.mark.rest
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from cluster import Cluster, eventually
-from cluster_run import REPO, environment
+from toy_run import environment
 
 pytestmark = pytest.mark.rest
-EXAMPLE = REPO / "packages/snakemake-executor-plugin-slurm-resilient/example/Snakefile"
+EXAMPLE = Path(__file__).parents[2] / "example/Snakefile"
 
 
 LINES = re.compile(r"^from snakemake_executor.*?^rule all", re.M | re.S)  # what the README asks for
@@ -26,7 +26,6 @@ def head(folder: Path, cluster: Cluster, *options: str) -> tuple[list[str], dict
     (command,) = re.findall(r"^#   snakemake (.*)$", EXAMPLE.read_text(encoding="utf-8"), re.M)
     quick = ["--slurm-resilient-init-seconds-before-status-checks", "1"]
     names = environment(folder, cluster)
-    names["PYTHONPATH"] = str(EXAMPLE.parents[1] / "src")
     return [sys.executable, "-m", "snakemake", *command.split(), *quick, *options], names
 
 

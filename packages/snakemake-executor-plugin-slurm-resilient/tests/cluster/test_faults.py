@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cluster import Cluster
-from cluster_run import Run, toy
+from toy_run import Run, toy
 
 NAMES = [
     "ok",

@@ -37,6 +37,7 @@ class Job:
     ],
 )
 def test_cause(state: str, code: str, cause: str) -> None:
+    """A failed job would be retried with what it does not lack."""
     assert retry.cause(state, code) == cause
 
 

@@ -32,6 +32,7 @@ HERE = Site(
 
 
 def test_partitions() -> None:
+    """A job would be asked for more than any node of its partition has."""
     assert list(HERE.partitions) == ["cpu", "gpu", "small"]
     assert [p.name for p in HERE.partitions.values() if p.default] == ["cpu"]
     nodes = HERE.partitions["cpu"].nodes
@@ -123,8 +124,10 @@ def test_the_smaller_limit_counts() -> None:
     ],
 )
 def test_time_limits(limit: str, minutes: float) -> None:
+    """A partition's limit would be read in another unit, and a job refused."""
     assert site.minutes(limit) == minutes
 
 
 def test_no_time_limit() -> None:
+    """A partition without a limit would cut the time of jobs."""
     assert site.minutes("infinite") == site.minutes("n/a") == float("inf")

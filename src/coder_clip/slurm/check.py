@@ -80,7 +80,9 @@ def check_cluster(
     yield Finding("ok", f"{version}: partitions {', '.join(here.partitions)}")
     planned = plan(folder, file)
     counted = all(Paths(config.results).manifest(d).is_file() for d in config.datasets)
-    guessed = "" if counted else "; a guess, before 'snakemake manifest' has listed the images"
+    guessed = "; a guess, before 'snakemake manifest' has listed the images"
+    if counted:
+        guessed = ""
     accepted = {}  # place -> resources of one of its jobs
     for place, jobs in by_place(planned.jobs).items():
         of_place = _place(jobs, here, guessed)
@@ -161,7 +163,9 @@ def _place(jobs: list[Planned], here: Site, guessed: str) -> list[Finding]:
         if refusal:
             # if Slurm accepts the job with LITTLE, it refuses only the amounts
             only_amounts = not _refusal(job, job.asked | LITTLE)
-            guess = guessed if only_amounts else ""
+            guess = ""
+            if only_amounts:
+                guess = guessed
             # one refusal says enough of a place
             return [*found, Finding("note" if guess else "wrong", f"{name}: {refusal}{guess}")]
         # `|` keeps the larger amount of each kind
@@ -211,9 +215,13 @@ def shared(config: Config, file: Path) -> list[Folder]:
             folders.append(Folder(f"the images of {name}", root))
     for name, model in config.models.items():
         # "local-dir:FOLDER" or "hf-hub:NAME"; otherwise `pretrained` can be a file
-        named = model.model.removeprefix("local-dir:") if ":" in model.model else model.pretrained
+        named = model.pretrained
+        if ":" in model.model:
+            named = model.model.removeprefix("local-dir:")
         place = Path(named or HF_HUB_CACHE)
         # weights that are not a file or folder here come from the hub's cache
-        weights = place if place.exists() else Path(HF_HUB_CACHE)
+        weights = place
+        if not place.exists():
+            weights = Path(HF_HUB_CACHE)
         folders.append(Folder(f"the weights of {name}", weights))
     return [f._replace(path=f.path.absolute()) for f in folders if f.path.exists()]

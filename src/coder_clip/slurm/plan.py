@@ -70,8 +70,8 @@ def find_profile(name: str) -> Path:
     if file is None:
         known = [p.parent.name for p in PROFILES.glob("*/config.yaml")]
         raise UserError(
-            f"no profile '{name}'{nearest(name, known)}: no folder "
-            f"with config.yaml, nor below {PROFILES}"
+            f"no profile '{name}'{nearest(name, known)}: no folder with config.yaml, nor below "
+            f"{PROFILES}"
         )
     document = read_yaml(file)
     if not isinstance(document, dict) or document.get("executor") != "slurm-resilient":

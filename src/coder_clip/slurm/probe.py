@@ -65,7 +65,9 @@ def script(folders: Iterable[Folder], precommand: str, gpu: bool) -> str:
         tests.append(f"{test} || fail {fault}")
     # the command line imports all that a job can need; its output is not wanted
     command = f"{shlex.quote(sys.executable)} -m"
-    option = "gpu" if gpu else ""
+    option = ""
+    if gpu:
+        option = "gpu"
     python = f"{command} coder_clip.cli --version >/dev/null && {command} {__name__} {option}"
     fault = f"the cache folder ($cache) cannot be written there; {CACHE}"
     lines = [
@@ -140,7 +142,9 @@ def _lines(file: Path) -> list[str]:
     """
     # a network file system can show the file later than the job ends
     for _ in range(2 * LATE):
-        text = file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
+        text = ""
+        if file.is_file():
+            text = file.read_text(encoding="utf-8", errors="replace")
         lines = [line.strip() for line in text.splitlines() if line.strip()]
         if lines:
             return lines
@@ -174,8 +178,8 @@ def main(gpu: bool) -> str:
     given = os.environ.get("CUDA_VISIBLE_DEVICES", os.environ.get("ROCR_VISIBLE_DEVICES"))
     if given:
         return (
-            f"note {works}; Slurm gave GPU {given}, but torch sees none: install its build for "
-            "the node's driver"
+            f"note {works}; Slurm gave GPU {given}, but torch sees none: install its build for the "
+            "node's driver"
         )
     return "wrong Slurm gave no GPU; look at gpu, gpu_model or gres in the profile"
 

@@ -29,8 +29,8 @@ def propose(profile: str) -> Finding:
     model = find_profile(profile) / "config.yaml"
     if TARGET.exists():
         raise UserError(
-            f"{TARGET} exists: remove it for a new proposal, or check it with "
-            f"'--profile {TARGET.parent.name}'"
+            f"{TARGET} exists: remove it for a new proposal, or check it with '--profile "
+            f"{TARGET.parent.name}'"
         )
     here = site.read()
     text, words = fitted(model.read_text(encoding="utf-8"), here)

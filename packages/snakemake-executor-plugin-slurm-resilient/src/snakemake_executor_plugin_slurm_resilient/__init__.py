@@ -50,8 +50,8 @@ class ExecutorSettings(ExecutorSettingsBase):  # type: ignore[misc]
     exclude_failed_nodes: Optional[str] = _option(None, "Nodes to avoid, separated by commas.")
     init_seconds_before_status_checks: int = _option(
         10,
-        "Seconds to the first query of the queue; later ones are "
-        "rarer, up to a minute, until a job ends.",
+        "Seconds to the first query of the queue; later ones are rarer, up to a minute, until a "
+        "job ends.",
     )
     patience: int = _option(
         3600,
@@ -64,8 +64,8 @@ class ExecutorSettings(ExecutorSettingsBase):  # type: ignore[misc]
     )
     head_margin: int = _option(
         300,
-        "Seconds before the time limit of the head's own Slurm "
-        "job at which it hands over to a new one.",
+        "Seconds before the time limit of the head's own Slurm job at which it hands over to a new "
+        "one.",
     )
 
     def __post_init__(self) -> None:

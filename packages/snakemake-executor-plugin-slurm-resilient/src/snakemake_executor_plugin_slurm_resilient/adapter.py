@@ -17,10 +17,19 @@ from .queue import SlurmError
 
 # attributes of a workflow, while it is executed
 PARTS = (
-    *("persistence._code", "persistence._input", "persistence._params", "persistence._lockfile"),
-    *("dag.forcefiles", "dag.group_job_factory.cache", "dag.postprocess", "dag.cleanup_workdir"),
-    *("dag.bfs", "dag.depending", "dag.dependencies"),
-    *("async_run", "resource_settings._parsed_overwrite_resources"),
+    "persistence._code",
+    "persistence._input",
+    "persistence._params",
+    "persistence._lockfile",
+    "dag.forcefiles",
+    "dag.group_job_factory.cache",
+    "dag.postprocess",
+    "dag.cleanup_workdir",
+    "dag.bfs",
+    "dag.depending",
+    "dag.dependencies",
+    "async_run",
+    "resource_settings._parsed_overwrite_resources",
 )
 # Resources that Snakemake stores under another name
 MEMORY = {"mem_mb": "mem", "mem_mib": "mem"}
@@ -31,9 +40,8 @@ def check(workflow: Any) -> None:
     lacking = [part for part in PARTS if not _has(workflow, part)]
     if lacking:
         raise SlurmError(
-            f"Snakemake {version('snakemake')} has no "
-            f"{', '.join(lacking)}, which slurm-resilient needs: "
-            "install a version that its pyproject.toml names"
+            f"Snakemake {version('snakemake')} has no {', '.join(lacking)}, which slurm-resilient "
+            "needs: install a version that its pyproject.toml names"
         )
 
 

@@ -96,8 +96,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         if live:
             self.logger.info(
                 f"{len(live)} jobs of an earlier run are still in the queue: {', '.join(live)}. "
-                "They go on as jobs of "
-                "this run; none is submitted twice."
+                "They go on as jobs of this run; none is submitted twice."
             )
         self._patiently(self._end_strays)
         if found.entries or found.again:
@@ -170,8 +169,8 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         wanted = retry.fitted(job, whole, tries, here.nodes(whole))
         if wanted != whole:
             self.logger.info(
-                f"Group {job.name}: its jobs take turns, because no "
-                f"node has {reasons.wanted(whole)}."
+                f"Group {job.name}: its jobs take turns, because no node has "
+                f"{reasons.wanted(whole)}."
             )
         asked, cut = retry.capped(wanted, here.most(wanted))
         if cut:
@@ -199,8 +198,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         if gone:
             self.logger.info(
                 f"Cancelled {', '.join(gone)} of an earlier run: its files have another command, "
-                "parameters or inputs "
-                "now, or the profile asks for something else."
+                "parameters or inputs now, or the profile asks for something else."
             )
         self._patiently(lambda: self._end_earlier_tries(new))
         retry.set_aside([str(path) for member in members(job) for path in member.log])
@@ -231,7 +229,9 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         """
         what, wildcards = submit.what(job)
         log = self._logs / what / wildcards / "%j.log"
-        suffix = f"_wildcards_{wildcards}" if wildcards else ""
+        suffix = ""
+        if wildcards:
+            suffix = f"_wildcards_{wildcards}"
         comment = f"{what}{suffix} {new.key}"
         options = (job, new.asked, self._settings, self._name, log, comment)
         call = submit.call(*options, avoid)
@@ -266,15 +266,17 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
                 )
             self._lines.pause(patience.pause())
             # an earlier call can reach Slurm late
-            id = "" if self._stop.is_set() else self._taken(new)
+            id = ""
+            if not self._stop.is_set():
+                id = self._taken(new)
             if id:
                 break
         new = replace(new, id=id, log=str(log).replace("%j", id))
         # even if it cannot be noted the job runs: the next head finds it by its comment
         self._journal.note(new.key, id=id, log=new.log)
         self.logger.info(
-            f"Job {job.jobid} has been submitted with SLURM jobid {id} (log: {new.log}). "
-            f"It asks for {reasons.wanted(new.asked)}."
+            f"Job {job.jobid} has been submitted with SLURM jobid {id} (log: {new.log}). It asks "
+            f"for {reasons.wanted(new.asked)}."
         )
         self._watch(job, self._journal, new)
         return ""
@@ -299,7 +301,9 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         """
         rows = self._patiently(queue.jobs)
         row = reattach.row_of(new, self._journal.path.stem, rows, queue.by_key(rows.values()))
-        return row.id if row is not None and not row.refused else first_to_start(new.key)
+        if row is not None and not row.refused:
+            return row.id
+        return first_to_start(new.key)
 
     def _watch(self, job: Any, journal: Journal, e: Entry, live: bool = True) -> None:
         """Watch the Slurm job of a job; if it is not live, it has ended well: report this."""
@@ -425,8 +429,8 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         with suppress(SlurmError):  # the next look tries again
             queue.cancel(ids)
             self.logger.warning(
-                f"Cancelled {', '.join(ids)}: jobs of this run that do not count any more, "
-                "because they were submitted again."
+                f"Cancelled {', '.join(ids)}: jobs of this run that do not count any more, because "
+                "they were submitted again."
             )
 
     def _ended_badly(
@@ -456,8 +460,8 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             most = None  # another partition may give more
         if most is not None and retry.number(e.asked, lacking) >= most and state != "FAILED":
             words += (
-                f", and {most:g} is the most that partition "
-                f"{_where(e.asked)} gives: not tried again"
+                f", and {most:g} is the most that partition {_where(e.asked)} gives: not tried "
+                "again"
             )
             _give_up(info.job)
         told = f"Slurm job {e.id} {words}. Slurm's log: {e.log}"
@@ -536,8 +540,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         self.workflow.scheduler.executor_error_callback(
             SlurmError(
                 "The time limit of the head's own Slurm job is near: it is queued again, and goes "
-                "on with its "
-                f"{len(self._entries)} jobs."
+                f"on with its {len(self._entries)} jobs."
             )
         )
 
@@ -556,9 +559,8 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         ids = " ".join(sorted(e.id for e in list(self._entries.values())))
         if fault:
             self.logger.error(
-                f"Slurm jobs {ids} could not be cancelled and keep running ({fault}). "
-                f"The next run goes on with them; 'scancel {ids}' stops them, once the "
-                "controller is back."
+                f"Slurm jobs {ids} could not be cancelled and keep running ({fault}). The next run "
+                f"goes on with them; 'scancel {ids}' stops them, once the controller is back."
             )
         self.shutdown()
 

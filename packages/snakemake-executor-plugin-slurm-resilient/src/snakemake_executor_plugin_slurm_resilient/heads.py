@@ -110,11 +110,9 @@ def explain_lock() -> None:
         if locks & set(record.get("locks", [])) and not alive(file.stem):
             print(
                 f"The lock is of a run that was killed: process {record['pid']} on "
-                f"{record['host']}. Remove it with "
-                "'snakemake --unlock' and start again: the next run goes on with its jobs. A "
-                "Snakefile with the lines "
-                "'heads.follow' and 'reattach.before_jobs' (README of slurm-resilient) needs no "
-                "such command.",
+                f"{record['host']}. Remove it with 'snakemake --unlock' and start again: the next "
+                "run goes on with its jobs. A Snakefile with the lines 'heads.follow' and "
+                "'reattach.before_jobs' (README of slurm-resilient) needs no such command.",
                 file=sys.stderr,
             )
 
@@ -134,9 +132,8 @@ def claim(workflow: Any) -> None:
     where = _elsewhere(mine)
     if where:
         raise queue.SlurmError(
-            "another run of this configuration may be alive: "
-            f"{where}. Look there; if it is gone, remove "
-            f"{_file(mine)} and start again"
+            f"another run of this configuration may be alive: {where}. Look there; if it is gone, "
+            f"remove {_file(mine)} and start again"
         )
     _write(mine, {**_here(), "locks": adapter.locks(workflow)})
     atexit.register(_write, mine, {})
@@ -248,7 +245,9 @@ def seconds_left() -> float | None:
         return None
     said = queue.ask("squeue", "--noheader", "--format=%L", f"--jobs={job}")
     minutes = site.minutes(said.strip())
-    return None if minutes == float("inf") else minutes * 60
+    if minutes == float("inf"):
+        return None
+    return minutes * 60
 
 
 def start_again_at_exit(latest: float) -> None:
@@ -273,6 +272,6 @@ def _start_again(job: str) -> None:
         queue.ask("scontrol", "requeue", job)
     except queue.SlurmError as error:
         print(
-            f"The head could not be queued again ({error}); start "
-            "it by hand; it will find its jobs."
+            f"The head could not be queued again ({error}); start it by hand; it will find its "
+            "jobs."
         )

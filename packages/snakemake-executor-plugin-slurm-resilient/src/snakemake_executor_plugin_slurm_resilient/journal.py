@@ -211,7 +211,9 @@ def first_to_start(key: str, otherwise: str = "") -> str:
         found = (STARTS / key).read_text(encoding="utf-8").strip()
     except OSError:
         return ""
-    return found if found.isdecimal() else ""
+    if not found.isdecimal():
+        return ""
+    return found
 
 
 def _write_or_remove(path: Path, stream: TextIO, text: str) -> None:
@@ -232,7 +234,9 @@ def journals() -> Iterator[Journal]:
 
 def members(job: Any) -> list[Any]:
     """Snakemake's jobs in a job or group."""
-    return list(job.jobs) if job.is_group() else [job]
+    if job.is_group():
+        return list(job.jobs)
+    return [job]
 
 
 def entry(

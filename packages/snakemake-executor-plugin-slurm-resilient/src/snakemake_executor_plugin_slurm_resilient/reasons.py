@@ -73,12 +73,16 @@ def ended(state: str, code: str, nodes: str, limit: str, asked: Asked, reason: s
 
     reason: Slurm's reason, which counts before a signal.
     """
-    name = f" {nodes}" if nodes not in ("", "(null)") else ""
-    where = f" on{name}" if name else ""
+    name = ""
+    if nodes not in ("", "(null)"):
+        name = f" {nodes}"
+    where = ""
+    if name:
+        where = f" on{name}"
     code, _, signal = code.partition(":")
-    memory = (
-        f"the {asked['mem_mb']} MB it asked for" if asked.get("mem_mb") else "what it asked for"
-    )
+    memory = "what it asked for"
+    if asked.get("mem_mb"):
+        memory = f"the {asked['mem_mb']} MB it asked for"
     limit = limit or f"{asked.get('runtime', '?')} min"
     words = {
         "TIMEOUT": f"ran into its time limit of {limit}{where}",
@@ -98,8 +102,8 @@ def ended(state: str, code: str, nodes: str, limit: str, asked: Asked, reason: s
         return f"could not be started{where} (Slurm says: {reason})"
     if signal == "53":
         return (
-            f"could not be started{where}: its log file or its work folder cannot be written "
-            "(disk full, quota?)"
+            f"could not be started{where}: its log file or its work folder cannot be written (disk "
+            "full, quota?)"
         )
     if code == UNNOTED:
         return f"could not note its start{where} (disk full, quota?)"

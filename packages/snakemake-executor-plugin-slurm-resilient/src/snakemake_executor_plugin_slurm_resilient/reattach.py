@@ -86,9 +86,8 @@ def end(ids: list[str]) -> None:
             return
         if time.monotonic() > latest:
             raise SlurmError(
-                f"job {', '.join(left)} of an earlier try or run was "
-                "cancelled and does not end; look with "
-                f"'scontrol show job {left[0]}'"
+                f"job {', '.join(left)} of an earlier try or run was cancelled and does not end; "
+                f"look with 'scontrol show job {left[0]}'"
             )
         time.sleep(1)
 
@@ -113,7 +112,9 @@ def row_of(
     if candidates:
         return candidates[0]
     row = rows.get(e.id)
-    return row if row is not None and _ours(row, head) else None
+    if row is not None and _ours(row, head):
+        return row
+    return None
 
 
 def _ours(row: Row, head: str) -> bool:
@@ -156,31 +157,23 @@ def find(workflow: Any) -> Earlier:
     answer; SlurmError if a head of another configuration that makes the same files is alive.
     """
     jobs = {str(path): job for job in workflow.dag.jobs for path in job.output}
-    mine = heads.name(workflow)
-    noted = [(journal, e) for journal in journals() for e in journal.read()]
-    noted = [(journal, e) for journal, e in noted if e.makes.keys() & jobs.keys()]
+    noted = _noted(jobs)
     unsettled = [(journal, e) for journal, e in noted if not e.settled]
     failed = [e for _, e in noted if e.settled == "failed"]
     if not unsettled:
         return Earlier(given_up=failed)
-    other_heads = {journal.path.stem for journal, _ in unsettled} - {mine}
-    for other in sorted(other_heads):
-        if heads.alive(other):
-            raise SlurmError(
-                f"the run {other} of this folder is alive and makes some of the same files"
-            )
+    _refuse_alive({journal.path.stem for journal, _ in unsettled} - {heads.name(workflow)})
     rows = queue.jobs()
     keyed = queue.by_key(rows.values())
     found = Earlier(given_up=failed)
     for journal, e in unsettled:
-        head = journal.path.stem
-        row = row_of(e, head, rows, keyed)
-        if row is None and not e.id:
-            # the submission did not reach Slurm, or reaches it late: then the job must not start
-            e = replace(e, id=first_to_start(e.key, NEVER))
+        row = row_of(e, journal.path.stem, rows, keyed)
         asked = row is None
-        if asked:
-            row, _ = look_up_missing(e, head)
+        if row is None:
+            if not e.id:
+                # the submission did not reach Slurm, or reaches it late: the job must not start
+                e = replace(e, id=first_to_start(e.key, NEVER))
+            row, _ = look_up_missing(e, journal.path.stem)
         if row is not None:
             found.rows[e.key] = row
             journal.note(e.key, id=row.id)
@@ -189,16 +182,37 @@ def find(workflow: Any) -> Earlier:
         if found.is_live(e.key) or ended_well(e, row, asked, workflow, own.values()):
             found.entries[e.key] = (journal, e)
             continue
-        # the job failed, so files that it changed are half-written
-        now = stamps(e.makes)
-        changed = {path for path in now if path in jobs and now[path] != e.before.get(path)}
-        for job in {jobs[path] for path in changed}:
-            # mark its files as incomplete, in case this head dies before it makes them again
-            workflow.persistence.started(job)
-        found.again |= changed
+        found.again |= _half_written(e, workflow, jobs)
         found.given_up.append(e)
         journal.settle(e.key, "failed")
     return found
+
+
+def _noted(jobs: Mapping[str, Any]) -> list[tuple[Journal, Entry]]:
+    """What all journals have about these files (file -> the job of this run that makes it)."""
+    noted = [(journal, e) for journal in journals() for e in journal.read()]
+    return [(journal, e) for journal, e in noted if e.makes.keys() & jobs.keys()]
+
+
+def _refuse_alive(other_heads: Iterable[str]) -> None:
+    for other in sorted(other_heads):
+        if heads.alive(other):
+            raise SlurmError(
+                f"the run {other} of this folder is alive and makes some of the same files"
+            )
+
+
+def _half_written(e: Entry, workflow: Any, jobs: Mapping[str, Any]) -> set[str]:
+    """Files that a failed job changed. Snakemake gets them marked as incomplete.
+
+    jobs: file -> the job of this run that makes it.
+    """
+    now = stamps(e.makes)
+    changed = {path for path in now if path in jobs and now[path] != e.before.get(path)}
+    for job in {jobs[path] for path in changed}:
+        # in case this head dies before it makes them again
+        workflow.persistence.started(job)
+    return changed
 
 
 def ended_well(e: Entry, row: Row | None, asked: bool, workflow: Any, jobs: Iterable[Any]) -> bool:
@@ -255,28 +269,24 @@ def before_jobs(workflow: Any) -> None:
     except queue.Unreachable:
         raise SlurmError(
             "the Slurm controller gives no answer, and jobs of an earlier run of this folder may "
-            "still be at work; try "
-            "again when it is back, or remove "
-            ".snakemake/slurm-resilient/jobs if you know that none "
-            "is"
+            "still be at work; try again when it is back, or remove "
+            ".snakemake/slurm-resilient/jobs if you know that none is"
         ) from None
     ids = " ".join(found.live())
     if ids:
         raise SlurmError(
             f"jobs of an earlier run of this folder are still on the cluster: {ids}. Wait until "
-            "they end, or stop them "
-            f"with 'scancel {ids}', or go on with them on Slurm (--executor slurm-resilient, or "
-            "your profile)"
+            f"they end, or stop them with 'scancel {ids}', or go on with them on Slurm (--executor "
+            "slurm-resilient, or your profile)"
         )
     files = found.paths()
     if files:
         raise SlurmError(
             f"jobs of an earlier run wrote {min(files)} while there was no head; start the run "
-            "once on Slurm "
-            "(--executor slurm-resilient, or your profile), which records it"
+            "once on Slurm (--executor slurm-resilient, or your profile), which records it"
         )
     if found.again:
         raise SlurmError(
-            f"a job of an earlier run left {min(found.again)} half-written: start again, and it "
-            "is made again"
+            f"a job of an earlier run left {min(found.again)} half-written: start again, and it is "
+            "made again"
         )

@@ -34,7 +34,9 @@ def cause(state: str, code: str) -> Cause:
 
 def after(tries: Tries, why: Cause) -> Tries:
     """The factors of the next try, after a failure with this cause."""
-    return tries if why == "other" else replace(tries, **{why: getattr(tries, why) + 1})
+    if why == "other":
+        return tries
+    return replace(tries, **{why: getattr(tries, why) + 1})
 
 
 def asked(job: Any, tries: Tries) -> dict[str, Any]:
@@ -110,7 +112,9 @@ def fitted(
     mb, n = (max(number(member, k) for member in members) for k in ("mem_mb", "cpus"))
     lanes = 1
     for memory, cores in nodes:
-        lanes_by_memory = memory // mb if mb else cores
+        lanes_by_memory = cores
+        if mb:
+            lanes_by_memory = memory // mb
         lanes = max(lanes, min(cores // n, lanes_by_memory))
     if whole.get("gpu"):
         lanes = 1  # one job at a time uses the GPU
@@ -130,7 +134,9 @@ def cpus(job: Any) -> int:
 def number(asked: dict[str, Any], name: str) -> int:
     """The amount of a resource; 0 if it is not given, or not a number (known only in the job)."""
     amount = asked.get(name)
-    return amount if isinstance(amount, int) else 0
+    if not isinstance(amount, int):
+        return 0
+    return amount
 
 
 def _amount(job: Any, name: str, attempt: int) -> Any:
@@ -142,7 +148,9 @@ def _amount(job: Any, name: str, attempt: int) -> Any:
     if attempt == 1 or not isinstance(first, int):
         return first
     later = _at(job, name, attempt)
-    return later if isinstance(later, int) and later > first else attempt * first
+    if isinstance(later, int) and later > first:
+        return later
+    return attempt * first
 
 
 def _at(job: Any, name: str, attempt: int) -> Any:

@@ -22,11 +22,46 @@ CLUSTER = ("SLURM_CONF", "SLURM_CLUSTERS")
 # Options of sbatch that have a resource or an option of their own: not in slurm_extra.
 MANAGED = frozenset(
     (
-        *("--job-name", "-J", "--output", "-o", "--error", "-e", "--parsable", "--export"),
-        *("--comment", "--workdir", "--chdir", "-D", "--account", "-A", "--partition", "-p"),
-        *("--mem", "--mem-per-cpu", "--ntasks", "-n", "--ntasks-per-gpu", "--cpus-per-task", "-c"),
-        *("--cpus-per-gpu", "--time", "-t", "--constraint", "-C", "--qos", "-q", "--nodes", "-N"),
-        *("--clusters", "-M", "--gres", "--gpus", "-G", "--array", "-a", "--wrap"),
+        "--job-name",
+        "-J",
+        "--output",
+        "-o",
+        "--error",
+        "-e",
+        "--parsable",
+        "--export",
+        "--comment",
+        "--workdir",
+        "--chdir",
+        "-D",
+        "--account",
+        "-A",
+        "--partition",
+        "-p",
+        "--mem",
+        "--mem-per-cpu",
+        "--ntasks",
+        "-n",
+        "--ntasks-per-gpu",
+        "--cpus-per-task",
+        "-c",
+        "--cpus-per-gpu",
+        "--time",
+        "-t",
+        "--constraint",
+        "-C",
+        "--qos",
+        "-q",
+        "--nodes",
+        "-N",
+        "--clusters",
+        "-M",
+        "--gres",
+        "--gpus",
+        "-G",
+        "--array",
+        "-a",
+        "--wrap",
     )
 )
 
@@ -56,8 +91,8 @@ def call(
     named = [name for name in ("cluster", "clusters", "slurm_cluster") if get(name)]
     if named:
         raise SlurmError(
-            f"resource {named[0]} is not supported: start the run on a login node of that "
-            "cluster, without it"
+            f"resource {named[0]} is not supported: start the run on a login node of that cluster, "
+            "without it"
         )
     words = ["sbatch", "--parsable", "--job-name", name, "--output", str(log)]
     words += ["--export=ALL", "--comment", comment, "-D", os.getcwd()]
@@ -109,13 +144,21 @@ def _tasks(job: Any, asked: Mapping[str, Any]) -> list[str]:
         words.append(f"--ntasks={tasks or 1}")
     elif get("tasks_per_gpu") or tasks:
         words.append(f"--ntasks-per-gpu={get('tasks_per_gpu') or tasks}")
-    per_task, per_gpu = get("cpus_per_task"), get("cpus_per_gpu")
+    return words + _cpus(job, asked, on_gpu)
+
+
+def _cpus(job: Any, asked: Mapping[str, Any], on_gpu: bool) -> list[str]:
+    """The option for CPUs; [] for a negative number, because some sites refuse the option."""
+    per_task, per_gpu = job.resources.get("cpus_per_task"), job.resources.get("cpus_per_gpu")
     if per_task is not None and per_task < 0:
-        return words  # some sites refuse the option
+        return []
     if on_gpu and per_gpu and not per_task:
-        return [*words, f"--cpus-per-gpu={per_gpu}"] if per_gpu > 0 else words
-    cpus = min(per_task, asked["cpus"]) if per_task else asked["cpus"]
-    return [*words, f"--cpus-per-task={cpus}"]
+        if per_gpu > 0:
+            return [f"--cpus-per-gpu={per_gpu}"]
+        return []
+    if per_task:
+        return [f"--cpus-per-task={min(per_task, asked['cpus'])}"]
+    return [f"--cpus-per-task={asked['cpus']}"]
 
 
 def _gpus(asked: Mapping[str, Any]) -> list[str]:
@@ -175,4 +218,6 @@ def job_id(said: str) -> str:
     The line is "12" or "12;cluster", perhaps among other lines of the site.
     """
     found = re.findall(r"^(\d+)(?:;[\w.-]+)?\s*$", said, flags=re.M)
-    return str(found[0]) if len(found) == 1 else ""
+    if len(found) != 1:
+        return ""
+    return str(found[0])

@@ -43,6 +43,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, accounting: Cluster) -> Iterat
 
 
 def test_the_run_succeeds(run: Run) -> None:
+    """A run whose jobs crash or are cancelled would not end with all its files."""
     assert run.status == 0, run.said()
     lines = (run.folder / "out/merged.txt").read_text().splitlines()
     assert lines == ["ok one", "held_crash one", "held_cancel one"]

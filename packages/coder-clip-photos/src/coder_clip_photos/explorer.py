@@ -149,7 +149,9 @@ class Explorer:
         bests, others = best.tolist(), other.tolist()
         before = [first[c] for c in start.prediction.tolist()]
         by_texts = [classes[c] for c in now.prediction.tolist()]
-        truths = [None] * len(bests) if labels is None else [classes[c] for c in labels.tolist()]
+        truths: list[str | None] = [None] * len(bests)
+        if labels is not None:
+            truths = [classes[c] for c in labels.tolist()]
         yours = self.yours
         photos = []
         for i, name in enumerate(self.study.names):
@@ -209,7 +211,7 @@ class Explorer:
                     steps = class_steps(self.work.work.classes, new)
             of_names = [self.study.names[self._one(p)][0] for p in dict.fromkeys(photos)]
             pairs = {n: (before.get(n), to) for n in of_names if before.get(n) != to}
-            what = NONE if to == "" else to or "no label"
+            what = {"": NONE, None: "no label"}.get(to, to)
             said = f"{what}, {photo_count(len(pairs))}"
             return self._change(Change(what=said, labels=pairs, classes=steps), version)
 
@@ -421,7 +423,7 @@ class Explorer:
             return []
         found = []
         for photos, exact in duplicate_groups(self.files):
-            what = "exact copies" if exact else "near twins by their pixels"
+            what = {True: "exact copies", False: "near twins by their pixels"}[exact]
             found.append({"photos": photos, "what": what, "least": 1, "largest": 1})
         return found
 
@@ -549,7 +551,9 @@ def _against(decided: Decisions, labels: Tensor | None) -> Tensor:
     runner-up.
     """
     best, second = decided.order[:, 0], decided.order[:, 1]
-    return second if labels is None else torch.where(best == labels, second, labels)
+    if labels is None:
+        return second
+    return torch.where(best == labels, second, labels)
 
 
 def _sides(reasons_for: Sequence[Reason], against: Sequence[Reason]) -> dict[str, Any]:
@@ -568,7 +572,9 @@ def _lists_of(classes: Sequence[ClassTexts]) -> list[dict[str, Any]]:
 
 def _shown_label(label: str | None) -> str:
     """A label as a cell of a table: empty without one."""
-    return NONE if label == "" else label or ""
+    if label == "":
+        return NONE
+    return label or ""
 
 
 def _between_commas(text: str) -> list[str]:

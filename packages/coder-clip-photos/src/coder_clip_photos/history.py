@@ -75,9 +75,11 @@ class Work:
         for step in change.classes:
             if step.before is not None and classes[step.at : step.at + 1] != [step.before]:
                 raise ValueError(f"class {step.at} is another one")
-            new = [] if step.after is None else [step.after]
-            length = 0 if step.before is None else 1
-            classes[step.at : step.at + length] = new
+            # taken out first, then put in: a class that changes is both
+            if step.before is not None:
+                del classes[step.at]
+            if step.after is not None:
+                classes.insert(step.at, step.after)
         return Work(
             tuple(classes),
             _applied(self.labels, change.labels),
@@ -133,12 +135,12 @@ class History:
     @property
     def undo_what(self) -> str:
         """What undo takes back, in words; "" for nothing."""
-        return self._done[-1].what if self._done else ""
+        return "".join(change.what for change in self._done[-1:])
 
     @property
     def redo_what(self) -> str:
         """What redo makes again, in words; "" for nothing."""
-        return self._undone[-1].what if self._undone else ""
+        return "".join(change.what for change in self._undone[-1:])
 
     @property
     def edits(self) -> int:

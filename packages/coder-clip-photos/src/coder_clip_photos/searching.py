@@ -89,7 +89,9 @@ def find(
         _refuse_no_text(text, len(texts))
     places = files.find([photos])
     if top is None:
-        top = len(places.files) if above is not None else 10
+        top = 10
+        if above is not None:
+            top = len(places.files)
     if top < 1:
         raise UserError(f"--top {top}: give 1 or more")
     if sheet is not None:
@@ -158,8 +160,7 @@ def index(
     present = [str(path) for path in places.files]
     gone = sum(encoder.index.prune(str(folder), present) for folder in places.folders)
     new = len(found.fresh)
-    forgotten = f", {gone:,} gone" if gone else ""
-    note(f"{listing.photo_count(len(found.kept))} in the index: {new:,} new{forgotten}")
+    note(f"{listing.photo_count(len(found.kept))} in the index: {new:,} new, {gone:,} gone")
     end(places, len(found.kept), found.skipped)
 
 

@@ -57,7 +57,7 @@ TYPED = {
     "make test": (".ci/run", "make test"),
     "make first": ("tests/integration/test_first.py", '"make", "first"'),
     "coder-clip classify photos --classes cat,dog": ON_PHOTOS,
-    "coder-clip classify photos --texts data/texts/oxford_pets.json --why 3": ON_PHOTOS,
+    "coder-clip classify photos --texts oxford_pets --why 3": ON_PHOTOS,
     'coder-clip find photos "a red bird on a branch" --sheet birds.jpg': ON_PHOTOS,
     "coder-clip explore photos --classes cat,dog": ON_PHOTOS,
     "make reproduce CONFIG=config/photos.yaml": ON_PHOTOS,

@@ -159,6 +159,7 @@ def environment(folder: Path) -> dict[str, str]:
         "PYTHONPATH": python_path(folder),
         "HF_HUB_OFFLINE": "1",
         "XDG_CACHE_HOME": str(folder / ".cache"),
+        "XDG_STATE_HOME": str(folder / ".cache/state"),
         # not each copy's own, which would list the machine's fonts anew
         "MPLCONFIGDIR": str(Path.home() / ".cache/matplotlib"),
     }
@@ -299,9 +300,9 @@ def working_copy(folder: Path, document: dict[str, Any]) -> Work:
     )
     for name in listed.stdout.decode().rstrip("\0").split("\0"):
         source, target = REPO / name, folder / name
-        if source.is_file() and not name.startswith(NOT_COPIED):
+        if (source.is_file() or source.is_symlink()) and not name.startswith(NOT_COPIED):
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(source, target)
+            shutil.copy2(source, target, follow_symlinks=not source.is_dir())
     draw_marks(folder / "photos/marks")
     texts = [
         {"name": n.replace("_", " "), "attribute": [f"a {c} round spot"]} for n, c in MARKS.items()

@@ -1,4 +1,13 @@
-"""The fixtures of coder-clip's own unit tests."""
+"""The fixtures of coder-clip's own unit tests, and a folder of drafts that is nobody's own."""
+
+from pathlib import Path
+
+import pytest
 
 from fixtures import command, repo, shared, web  # noqa: F401
 from unit_fixtures import closed, lite, no_network, tiny, tiny_dir  # noqa: F401
+
+
+@pytest.fixture(autouse=True)
+def drafts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / ".state"))

@@ -150,7 +150,9 @@ class Explorer:
         bests, others = best.tolist(), other.tolist()
         before = [first[c] for c in start.prediction.tolist()]
         by_texts = [classes[c] for c in now.prediction.tolist()]
-        truths = [None] * len(bests) if labels is None else [classes[c] for c in labels.tolist()]
+        truths: list[str | None] = [None] * len(bests)
+        if labels is not None:
+            truths = [classes[c] for c in labels.tolist()]
         yours = self.yours
         photos = []
         for i, name in enumerate(self.study.names):
@@ -586,7 +588,9 @@ def _lists_of(classes: Sequence[ClassTexts]) -> list[dict[str, Any]]:
 
 def _shown_label(label: str | None) -> str:
     """A label as a cell of a table: empty without one."""
-    return {"": NONE, None: ""}.get(label, label or "")
+    if label == "":
+        return NONE
+    return label or ""
 
 
 def _between_commas(text: str) -> list[str]:

@@ -319,10 +319,10 @@ class RunningRun:
         """ "running", "done" or "failed", and the last lines."""
         code = self._process.poll()
         what = "running"
-        if code is not None:
+        if code == 0 and self.report.is_file():
             what = "done"
-            if code or not self.report.is_file():
-                what = "failed"
+        elif code is not None:
+            what = "failed"
         return {"state": what, "lines": [*self._lines()][-SAID:], "report": str(self.report)}
 
     def stop(self) -> None:

@@ -75,11 +75,11 @@ class Work:
         for step in change.classes:
             if step.before is not None and classes[step.at : step.at + 1] != [step.before]:
                 raise ValueError(f"class {step.at} is another one")
-            new = [entry for entry in [step.after] if entry is not None]
-            length = 1
-            if step.before is None:
-                length = 0
-            classes[step.at : step.at + length] = new
+            # taken out first, then put in: a class that changes is both
+            if step.before is not None:
+                del classes[step.at]
+            if step.after is not None:
+                classes.insert(step.at, step.after)
         return Work(
             tuple(classes),
             _applied(self.labels, change.labels),

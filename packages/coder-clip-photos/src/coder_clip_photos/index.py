@@ -45,7 +45,9 @@ class Index:
 
     def __init__(self, folder: Path | None, key: str, size: int) -> None:
         self.size = size
-        self._base = None if folder is None else folder / f"index-{FORMAT}" / f"{key}.sqlite"
+        self._base: Path | None = None
+        if folder is not None:
+            self._base = folder / f"index-{FORMAT}" / f"{key}.sqlite"
         self._generation = 0  # of the file of features: it is written anew when half is unused
 
     def rows(self, paths: Sequence[str]) -> tuple[NDArray[np.int64], Path | None]:
@@ -109,10 +111,7 @@ class Index:
         with self._open(write=True) as base:
             if base is None:
                 return
-            (last,) = base.execute("SELECT MAX(row) FROM photos").fetchone()
-            first = 0
-            if last is not None:
-                first = last + 1
+            (first,) = base.execute("SELECT COALESCE(MAX(row) + 1, 0) FROM photos").fetchone()
             # what lies beyond the last row that SQLite knows was left by a killed process
             self._write(first, np.stack([feature for _, _, feature in settled]))
             base.executemany(

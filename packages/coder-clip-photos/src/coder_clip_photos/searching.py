@@ -178,10 +178,7 @@ def index(
     present = [str(path) for path in places.files]
     gone = sum(encoder.index.prune(str(folder), present) for folder in places.folders)
     new = len(found.fresh)
-    forgotten = ""
-    if gone:
-        forgotten = f", {gone:,} gone"
-    note(f"{listing.photo_count(len(found.kept))} in the index: {new:,} new{forgotten}")
+    note(f"{listing.photo_count(len(found.kept))} in the index: {new:,} new, {gone:,} gone")
     end(places, len(found.kept), found.skipped)
 
 

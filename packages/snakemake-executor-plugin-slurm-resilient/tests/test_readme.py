@@ -41,6 +41,6 @@ def test_the_guide_to_clusters_quotes_what_a_run_says(state: str, code: str) -> 
     file = REPO / "docs/slurm.md"
     if not file.is_file():
         pytest.skip("the package alone, without the guide of coder-clip")
-    page = file.read_text(encoding="utf-8")
+    page = " ".join(file.read_text(encoding="utf-8").split())  # whatever the line breaks
     said = reasons.ended(state, code, "n1", "00:30:00", {"mem_mb": 4000})
     assert said.split(" than the" if code == "0:9" else "\n")[0] in page

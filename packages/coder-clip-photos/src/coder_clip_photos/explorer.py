@@ -22,7 +22,7 @@ from coder_clip.errors import UserError, nearest
 from coder_clip.evaluation.estimates import PairedTest, paired_test
 from coder_clip.evaluation.intervals import clear
 from coder_clip.texts.kinds import BESIDES_NAME
-from coder_clip.texts.sets import ClassTexts, TextSet
+from coder_clip.texts.sets import ClassTexts
 
 from . import labelling
 from .classifier import Classifier, Reason, StageTwo
@@ -134,8 +134,8 @@ class Explorer:
                 "tried": len(self.tried),
                 "changed": sum(p["changed"] for p in photos),
                 "kinds": list(BESIDES_NAME),
-                "texts": _lists(now.texts),
-                "first_texts": _lists(start.texts),
+                "texts": _lists_of(now.texts.classes),
+                "first_texts": _lists_of(start.texts.classes),
                 "photos": photos,
             }
 
@@ -213,9 +213,7 @@ class Explorer:
                     steps = class_steps(self.work.work.classes, new)
             of_names = [self.study.names[self._one(p)][0] for p in dict.fromkeys(photos)]
             pairs = {n: (before.get(n), to) for n in of_names if before.get(n) != to}
-            what = NONE
-            if to != "":
-                what = to or "no label"
+            what = {"": NONE, None: "no label"}.get(to, to)
             said = f"{what}, {photo_count(len(pairs))}"
             return self._change(Change(what=said, labels=pairs, classes=steps), version)
 
@@ -348,7 +346,7 @@ class Explorer:
 
     def _note_tried(self, classes: Sequence[ClassTexts]) -> None:
         lists = _lists_of(classes)
-        if lists != _lists(self.study.start.texts):
+        if lists != _lists_of(self.study.start.texts.classes):
             self.tried.add(json.dumps(lists))
 
     def _refuse_labels(self) -> None:
@@ -477,7 +475,7 @@ class Explorer:
             if self.labels is not None:
                 nexts = [p["truth"] if p["corrected"] is None else p["corrected"] for p in of_page]
                 more["next_run"] = [label or NONE for label in nexts]
-            if _lists(now.texts) != _lists(self.study.start.texts):
+            if _lists_of(now.texts.classes) != _lists_of(self.study.start.texts.classes):
                 more["class_before"] = [p["before"] for p in of_page]
             if self.yours:
                 more["label"] = [_shown_label(p["yours"]) for p in of_page]
@@ -575,10 +573,6 @@ def _against(decided: Decisions, labels: Tensor | None) -> Tensor:
 def _sides(reasons_for: Sequence[Reason], against: Sequence[Reason]) -> dict[str, Any]:
     """The reasons for and against a class, for the page."""
     return {"for": [asdict(r) for r in reasons_for], "against": [asdict(r) for r in against]}
-
-
-def _lists(texts: TextSet) -> list[dict[str, Any]]:
-    return _lists_of(texts.classes)
 
 
 def _lists_of(classes: Sequence[ClassTexts]) -> list[dict[str, Any]]:

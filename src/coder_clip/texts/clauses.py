@@ -2,7 +2,7 @@
 nori", "Leaf shape: its leaves are narrow" the part "leaves that are narrow".
 
 A clause takes the place of the template's "which has" (`sentences.described`). The words are
-English, as the templates' "which has" is.
+English, as the templates' "which has" is; under rules of another language there are no other forms.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ def other_forms(text: str, name: str, names: Names) -> Iterator[str]:
     subject only "may be", "contains", "made" and the like count: "is yellow" was said of a part
     that is not there any more. name: of the class. names: of all classes.
     """
+    if not english().is_english:
+        return
     rest = _LABEL.sub("", text)
     about = _subject(name).match(rest)
     if about:

@@ -1,7 +1,8 @@
 """One form for texts from outside: a model's answers and other people's files.
 
-What models put around a text (bullets, bold, quotes, a full stop) and words that the template says
-already ("which has", "usually") go. What is left is judged by `checks`.
+What models put around a text (bullets, bold, quotes, a full stop) goes in every language, and
+English words that the template says already ("which has", "usually") where the rules in use are
+English. What is left is judged by `checks`.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from .english import english
 from .kinds import KINDS
 
 QUOTES = "\"'“”„‟‘’‚«»‹›「」『』《》`´"
@@ -41,8 +43,8 @@ _WITH = re.compile(r"^(?:and\s+)?(?:with|having)\s+|^and\s+(?=an?\s)", re.I)
 def clean(text: str, kind: str = "attribute") -> str:
     """A text without what is around it: NFC, single spaces, no bullet, bold, quotes or full stop.
 
-    A description also loses remarks in brackets, hedges, and a "which has" or "with" at its
-    beginning; "leaves are narrow" becomes "leaves that are narrow".
+    A description also loses remarks in brackets. In English it loses hedges, and a "which has" or
+    "with" at its beginning, too; "leaves are narrow" becomes "leaves that are narrow".
     """
     # line breaks stay: two lines are two texts, which `checks` refuses
     text = _BOLD.sub(r"\2", unicodedata.normalize("NFC", text))
@@ -52,12 +54,16 @@ def clean(text: str, kind: str = "attribute") -> str:
     if describes:
         # outside of the quotes that may enclose all of it
         text = _QUOTED.sub(r"\1", text)
-        text = _HEDGE.sub("", _REMARK.sub("", text) or text)
+        text = _REMARK.sub("", text) or text
+    # words of other languages may look like these: a Danish garden is a "have"
+    in_english = describes and english().is_english
+    if in_english:
+        text = _HEDGE.sub("", text)
     # quotes and full stops may enclose each other: strip until nothing changes
     bare = _bare(text)
     while bare != text:
         text, bare = bare, _bare(bare)
-    if not describes:
+    if not in_english:
         return text
     text = _WITH.sub("", _HAS.sub("", text, count=1), count=1)
     return _SENTENCE.sub(r"\1 that ", text, count=1)

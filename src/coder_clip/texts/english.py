@@ -133,7 +133,8 @@ def _measure(number: str, unit: str, sized: str) -> re.Pattern[str]:
 class English:
     """The patterns of a file of rules, such as templates/english.yaml.
 
-    name: of the language, in messages. spelling: the language of the spelling check; empty for
+    name: of the language, in messages. is_english: whether it is English, whose wording `cleaning`
+    and `clauses` know. spelling: the language of the spelling check; empty for
     none. has_english_plurals, has_accents: whether "tails" is "tail", and whether letters with
     accents belong to the language.
     """
@@ -150,6 +151,7 @@ class English:
 
         language = words["language"]
         self.name: str = language["name"]
+        self.is_english = "English" in self.name  # also "British English"
         self.spelling: str = language["spelling"] or ""
         self.has_english_plurals: bool = language["english_plurals"]
         self.has_accents: bool = language["accents"]

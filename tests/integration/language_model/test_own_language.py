@@ -14,6 +14,8 @@ import yaml
 
 from coder_clip.texts import english
 from coder_clip.texts.checks import Names, fault
+from coder_clip.texts.clauses import other_forms
+from coder_clip.texts.cleaning import clean
 from coder_clip.texts.sets import load_text_set
 from llm_server import Server, named
 from working_copy import MARKS, SMALL, changed, working_copy
@@ -26,6 +28,11 @@ TEXTS = {
     "Rotfuchs": ["oranges Fell", "schwarze Beine", "ein buschiger Schwanz", "ein langer Hals"],
     "Polarfuchs": ["weißes Fell", "kurze runde Ohren", "eine kurze Schnauze"],
     "Dachs": ["schwarze Streifen am Kopf", "graue Haare am Rücken", "kräftige Pfoten"],
+}
+MARKED = {  # the first text of each class as a model writes it
+    "Rotfuchs": "- **oranges Fell** (im Sommer)",
+    "Polarfuchs": "1. „weißes Fell“.",
+    "Dachs": "* schwarze Streifen am Kopf;",
 }
 BAD = {
     "Rotfuchs": "ein Schwanz ohne Flecken",  # negation
@@ -84,7 +91,8 @@ def test_a_set_in_german(server: Server, tmp_path: Path, folder: Path) -> None:
 
     def answer(body: dict[str, Any]) -> str:
         name = named(body)
-        return json.dumps({name: {"attribute": [*TEXTS[name], BAD[name]]}}, ensure_ascii=False)
+        said = [MARKED[name], *TEXTS[name][1:], BAD[name]]
+        return json.dumps({name: {"attribute": said}}, ensure_ascii=False)
 
     server.answer = answer
     arguments = [
@@ -125,6 +133,38 @@ def test_what_is_the_same_text_follows_the_rules_in_use(folder: Path) -> None:
     found = fault("no stripes", "attribute", "Dachs", Names(CLASSES))
     assert found is not None
     assert found[0] == "negation"
+
+
+def test_words_that_look_english_stay_under_other_rules(folder: Path) -> None:
+    """A Danish garden ("have") would lose its noun, and a German limb become "which is Glied"."""
+    words = ["have med æbletræer", "often", "Beine, with", "schwarze Ohren are"]
+    names = Names(CLASSES)
+    assert [clean(text) for text in words] != words
+    assert list(other_forms("Glied", "Dachs", names)) == ["which is Glied"]
+    english.use(folder)
+    assert [clean(text) for text in words] == words
+    assert list(other_forms("Glied", "Dachs", names)) == []
+    assert clean("- **ein Glied** (hinten).") == "ein Glied"
+
+
+def test_an_import_follows_the_rules_of_its_language(tmp_path: Path, folder: Path) -> None:
+    """By English rules "in der Mitte ein Fleck" began as no English text may, and was left out."""
+    texts = ["- **oranges Fell** (im Sommer)", "in der Mitte ein Fleck", "ein buschiger Schwanz."]
+    (tmp_path / "names.txt").write_text("Rotfuchs", encoding="utf-8")
+    (tmp_path / "mine.json").write_text(json.dumps({"Rotfuchs": texts}), encoding="utf-8")
+    to = ["--dataset", "my", "--classes", "names.txt", "--out", "my.json", "--force"]
+
+    def imported(*given: str) -> list[str]:
+        done = command(tmp_path, "import", "plain", "mine.json", *to, *given)
+        assert done.returncode == 0, done.stderr
+        return load_text_set(tmp_path / "my.json", "my", ["Rotfuchs"]).classes[0].attribute
+
+    assert imported() == ["oranges Fell", "ein buschiger Schwanz"]
+    assert imported("--rules", "deutsch") == ["oranges Fell", texts[1], "ein buschiger Schwanz"]
+    other = command(tmp_path, "import", "cupl", "mine.json", *to, "--rules", "deutsch")
+    assert other.returncode != 0
+    assert "--rules is for plain; texts of the format cupl stay as they are" in other.stderr
+    assert len(other.stderr.splitlines()) == 1, other.stderr
 
 
 @pytest.mark.parametrize(

@@ -14,13 +14,13 @@ from ...errors import UserError
 from ...foundation.artifacts import Paths, read_json
 from ...pipeline.config import Config, load_config
 from ...texts.checks import MAX_SHARED, Fault, check_texts
-from ...texts.english import OWN, use
+from ...texts.english import use
 from ...texts.kinds import OF_CLASS
 from ...texts.names import plain_name
 from ...texts.sets import ClassTexts, PairSet, TextSet, load_pair_set, read_text_set
 from ..options import DEFAULT_CONFIG, ConfigOption, chosen, print_lines
 from .group import app
-from .names import class_names, counted, pair_file
+from .names import class_names, counted, pair_file, use_rules
 
 if TYPE_CHECKING:
     from ...encoders.encoder import Encoder
@@ -57,11 +57,10 @@ def check(
 
     Exits with 1 if there are faults. Warnings are what only a reader can judge.
     """
-    use(rules or _rules_of(config))
-    if rules is not None and not (rules / OWN).is_file():
-        raise UserError(
-            f"no {rules / OWN}; 'coder-clip texts prompts {rules}' writes the shipped one"
-        )
+    if rules is not None:
+        use_rules(rules)
+    else:
+        use(_rules_of(config))
     compare = _encoder(encoder, config) if encoder else None
     max_shared = MAX_SHARED
     if files:

@@ -13,9 +13,16 @@ from ...foundation.artifacts import write_json
 from ...texts.sentences import spaces
 from ..options import DEFAULT_CONFIG, ConfigOption, print_lines
 from .group import app
-from .names import class_names, counted, pair_file, refuse_existing, renames_of
+from .names import class_names, counted, pair_file, refuse_existing, renames_of, use_rules
 
 AUTHORS = Path("data/texts/authors")
+Rules = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="plain: folder with a rules.yaml of your own, for texts of another language.",
+    ),
+]
 
 
 @app.command("import")
@@ -66,6 +73,7 @@ def import_texts(
             "data/texts/authors."
         ),
     ] = None,
+    rules: Rules = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
     config: ConfigOption = DEFAULT_CONFIG,
 ) -> None:
@@ -73,6 +81,10 @@ def import_texts(
 
     With FORMAT authors: every data set of the archive that the paper's authors publish.
     """
+    if rules is not None:
+        if form != "plain":
+            raise UserError(f"--rules is for plain; texts of the format {form} stay as they are")
+        use_rules(rules)
     if form == "authors":
         if classes is not None:
             raise UserError(

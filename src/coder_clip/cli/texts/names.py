@@ -7,8 +7,18 @@ from pathlib import Path
 
 from ...errors import UserError
 from ...pipeline.config import load_config
+from ...texts.english import OWN, use
 from ...texts.kinds import OF_CLASS
 from ...texts.sets import TextSet
+
+
+def use_rules(folder: Path) -> None:
+    """Judge and clean texts by the rules of a folder. UserError if it has none."""
+    if not (folder / OWN).is_file():
+        raise UserError(
+            f"no {folder / OWN}; 'coder-clip texts prompts {folder}' writes the shipped one"
+        )
+    use(folder)
 
 
 def class_names(dataset: str, given: Path | None, config: Path) -> list[str]:

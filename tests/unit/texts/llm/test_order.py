@@ -178,3 +178,24 @@ def test_the_dry_run_counts_what_will_be_asked_again(tmp_path: Path) -> None:
     assert "12 of the requests ask again" in "\n".join(
         estimate.lines(generator, [Asked(task, None, True)], several=False)
     )
+
+
+@pytest.mark.parametrize(
+    ("kinds", "encoder", "said"),
+    [
+        (KINDS, "b32", True),
+        (KINDS, "", False),  # from names alone: nothing is compared
+        (("attribute", "synonym"), "b32", False),
+    ],
+)
+def test_the_dry_run_says_that_an_encoder_may_ask_for_more(
+    tmp_path: Path, kinds: tuple[str, ...], encoder: str, said: bool
+) -> None:
+    """Up to five more questions per class would come as a surprise; where no encoder compares, the
+    note would be noise.
+    """
+    generator = GeneratorConfig.model_validate({"model": "m", "answers": tmp_path})
+    task = Task("animals", CLASSES, Templates(), kinds, generator, lambda _: None, encoder)  # type: ignore[arg-type,return-value]
+    shown = estimate.lines(generator, [Asked(task, None, True)], several=False)
+    noted = [line for line in shown if line.startswith("not counted: up to 5 more requests")]
+    assert len(noted) == said

@@ -146,7 +146,8 @@ def _overall(
 ) -> list[dict[str, Any]]:
     """Records of the claims over all data sets of a model.
 
-    A part of another data set counts only where its texts are others, in zero-shot claims.
+    A part of another data set counts only where its texts are others, in zero-shot claims; of data
+    sets with the same images, one counts.
 
     claims_at: (data set, model) -> its claims.
     """
@@ -156,7 +157,9 @@ def _overall(
         each = [
             claims[i]
             for (dataset, m), claims in claims_at.items()
-            if m == model and (claim.evidence == "zero_shot" or not is_part(dataset))
+            if m == model
+            and results.counted([dataset])
+            and (claim.evidence == "zero_shot" or not is_part(results.images_of[dataset]))
         ]
         record = _record(results, claim, AVERAGE, model) | _mean_verdict(each)
         record["other_shots"] = _other_verdicts(record["verdict"], _fewer(results, each))

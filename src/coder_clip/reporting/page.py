@@ -226,7 +226,8 @@ def _data_rows(results: Results) -> list[dict[str, Any]]:
             "about": _about(results, dataset),
             "classes": _classes(results, dataset),
             "images": f"{results.images(dataset):,}",
-            "part": _counted_already(results, dataset),
+            "part": is_part(results.images_of[dataset]) and dataset not in results.repeats,
+            "same": results.images_of[dataset] if dataset in results.repeats else "",
         }
         for dataset in results.datasets
     ]

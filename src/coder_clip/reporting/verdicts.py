@@ -62,7 +62,7 @@ def counted(results: Results) -> bool:
 
     Never for drawn data sets: they are a case and its control, and a mean of the two means nothing.
     """
-    many = len(list(results)) > FEW and len(results.datasets) > 1
+    many = len(list(results)) > FEW and len(results.counted(results.datasets)) > 1
     return many and results.kind != "drawn"
 
 
@@ -97,7 +97,7 @@ def judged(results: Results) -> pd.DataFrame:
     records: list[dict[str, Any]] = []
     for claims in claims_at.values():
         records += _corrected(results, claims)
-    if len(results.datasets) > 1 and results.kind != "drawn":
+    if len(results.counted(results.datasets)) > 1 and results.kind != "drawn":
         for model in results.models:
             records += _overall(results, model, claims_at)
     frame = pd.DataFrame(records, columns=COLUMNS)

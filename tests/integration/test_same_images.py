@@ -22,7 +22,7 @@ DOCUMENT: dict[str, Any] = {
     "datasets": {
         "marks-menon": {"of": "marks", "texts": "photos/menon.json"},
         "marks": {"root": "photos/marks", "texts": "photos/marks.json", "views": 2},
-        "shapes-names": {"of": "shapes", "texts": "names", "few_shot": False},
+        "rare-names": {"of": "rare", "texts": "names", "few_shot": False},
     },
     "adapter": {**SMALL["adapter"], "methods": ["tip_adapter", "coder_adapter"]},
 }
@@ -52,7 +52,7 @@ def test_the_same_images_are_encoded_once(made: Work) -> None:
     nobody; the other waits for it, though its section comes first, and finds all images."""
     assert encoded(made, "marks") > 20
     assert encoded(made, "marks-menon") == 0
-    assert encoded(made, "shapes-names") > 100, "the drawn images have no other job"
+    assert encoded(made, "rare-names") > 100, "the drawn images have no other job"
 
 
 def test_images_shots_and_views_are_the_same(made: Work) -> None:

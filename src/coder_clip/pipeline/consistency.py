@@ -42,7 +42,7 @@ def problems(config: Document, root: Path) -> Iterator[str]:
             "and '-' in names"
         )
     for name, dataset in config.datasets.items():
-        yield from _dataset_problems(name, dataset, root)
+        yield from _dataset_problems(name, dataset, config.images_of(name), root)
         yield from _template_problems(name, dataset)
     for name, model in config.models.items():
         yield from _model_problems(name, model, root)
@@ -63,9 +63,11 @@ def problems(config: Document, root: Path) -> Iterator[str]:
             yield f"adapter.{key}: from {low:g} to {high:g} is falling; put the larger value second"
 
 
-def _dataset_problems(name: str, dataset: DatasetConfig, root: Path) -> Iterator[str]:
-    """Problems of one data set: its name, and keys that its form does not allow."""
-    images = dataset.of or name
+def _dataset_problems(name: str, dataset: DatasetConfig, images: str, root: Path) -> Iterator[str]:
+    """Problems of one data set: its name, and keys that its form does not allow.
+
+    images: the data set whose images it has.
+    """
     if dataset.features is not None:
         yield from _features_problems(name, dataset, root)
     elif dataset.root is None and images not in BUILTIN:

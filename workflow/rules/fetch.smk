@@ -50,7 +50,8 @@ checkpoint fetch_weights:
 def fetched_images(wildcards):
     """Wait for the images of a data set, where this run downloads them."""
     if wildcards.dataset in TO_FETCH:
-        checkpoints.fetch_images.get(dataset=wildcards.dataset)
+        images = CONFIG.images_of(wildcards.dataset)
+        checkpoints.fetch_images.get(dataset=images)
     return []
 
 

@@ -53,7 +53,8 @@ def run(
     data = load_dataset(dataset, config.datasets[dataset], config.data_root, twins)
     groups = _group_numbers(data, twins) if twins else None
     if isinstance(data, FeatureDataset):
-        return _write_given(config, model, data, splits or SPLITS, manifest["fingerprint"], groups)
+        fingerprint = manifest["fingerprint"]
+        return _write_given(config, model, dataset, data, splits or SPLITS, fingerprint, groups)
     # here, because it imports the encoder's library: seconds that given features need not wait for
     from .encoder import encoder_of
 
@@ -132,6 +133,7 @@ def encode(
 def _write_given(
     config: Config,
     model: str,
+    dataset: str,
     data: FeatureDataset,
     splits: Sequence[str],
     fingerprint: str,
@@ -141,7 +143,6 @@ def _write_given(
 
     Only the width of their encoder is known.
     """
-    dataset = data.name
     for split in splits:
         draws: dict[str, list[list[str]]] = {}  # see `shot_images`
         # shots are training images, not a split of their own

@@ -89,7 +89,7 @@ def run(config: Config, model: str, dataset: str) -> None:
 def write_tables(config: Config, model: str, dataset: str, classes: list[str]) -> None:
     """Write the text features of a model that brings its texts as features."""
     tables = text_tables(config, model)
-    texts = tables.texts(dataset, classes)
+    texts = tables.texts(config.images_of(dataset), classes)
     meta = {
         "model": model,
         "dataset": dataset,

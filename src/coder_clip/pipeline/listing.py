@@ -30,7 +30,7 @@ def listing(config: Document, dataset: str) -> str | None:
     # images on this machine count before the fingerprint in a manifest
     if features is not None and features.is_dir():
         return listing_of_features(features) + _files(given)
-    if root is None and features is None and dataset not in WITH_ENTRY:
+    if root is None and features is None and config.images_of(dataset) not in WITH_ENTRY:
         return None
     if root is not None and root.is_dir():
         return _listing(root) + _files(given)

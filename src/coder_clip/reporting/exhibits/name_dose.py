@@ -46,7 +46,8 @@ def _doses(results: Results, dataset: str, model: str) -> dict[str, int | None] 
     The number of training pictures whose captions had its name (None: all pictures). None if the
     data set does not declare doses.
     """
-    doses, names = named_pictures(dataset), results.zero_shot(dataset, model)["classes"]
+    doses = named_pictures(results.images_of[dataset])
+    names = results.zero_shot(dataset, model)["classes"]
     # a folder can have the name of a drawn data set, but other classes
     if doses is not None and doses.keys() >= set(names):
         return doses
@@ -77,7 +78,9 @@ def table(results: Results) -> Table:
             }
             for method in SHOWN:
                 hits = right[has_dose & (rows["method"] == method)].to_numpy()
-                records.append({**place, "method": method, "accuracy": estimate(hits)})
+                # without attributes there is no method of attributes alone
+                if len(hits):
+                    records.append({**place, "method": method, "accuracy": estimate(hits)})
     columns = ["dataset", "model", "pictures", "classes", "method", "accuracy"]
     frame = frames.tidy(records, columns, ["accuracy"])
     return cells.pivot(
@@ -125,7 +128,8 @@ def draw(results: Results, image: Loader) -> Figure:
         layout.set_title(ax, results, dataset, model)
         if direct:
             last = rows[rows["pictures"] == doses[-1]].set_index("method")["accuracy"]
-            layout.name_lines(ax, {LABELS[m]: (100 * last[m], style) for m, style in lines.items()})
+            named = {LABELS[m]: (100 * last[m], style) for m, style in lines.items() if m in last}
+            layout.name_lines(ax, named)
     layout.outer_labels(
         panels, "Training pictures whose captions name the class", "Top-1 accuracy (%)"
     )

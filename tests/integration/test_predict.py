@@ -491,7 +491,7 @@ def test_a_run_is_explored_on_its_validation_images(finished: Work, tmp_path: Pa
     assert [p["name"] for p in state["photos"]] == meta["ids"]
     assert [p["truth"] for p in state["photos"]] == [classes[c] for c in tensors["labels"].tolist()]
     assert all(t["attribute"] for t in state["texts"])
-    assert explorer.image(0).size == (40, 40), "photos are found from any folder"
+    assert explorer.image(0, 40).size == (40, 40), "photos are found from any folder"
     assert state["shows"] == "This page shows “CODER”, whose texts can be edited."
     explorer.save("mine.json")
     assert load_text_set(tmp_path / "mine.json", "marks", meta["classes"]).classes[0].attribute
@@ -512,6 +512,7 @@ def test_labels_of_a_folder_are_corrected_beside_its_configuration(
     try:
         assert explorer.correct(0, "red disc")["photos"][0]["corrected"] == "red disc"
         assert file.read_text() == f"image,from,to\n{name},blue disc,red disc\n"
+        explorer.work.close()  # the draft can be open once
         again = explore_run(load_run(where, "marks", method="coder"), tmp_path).state()
         assert again["photos"][0]["corrected"] == "red disc", (
             "before the next run, and after a new start"

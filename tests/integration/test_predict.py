@@ -33,7 +33,7 @@ from working_copy import Work
 
 pytest.importorskip("coder_clip_photos")
 from coder_clip_photos import Classifier
-from coder_clip_photos.explorer import explore_run
+from coder_clip_photos.openings import explore_run
 from coder_clip_photos.runs import load_run
 
 Command = Callable[..., Any]
@@ -113,7 +113,7 @@ def test_few_shot_methods_classify_as_in_the_run(
         & (table["seed"] == found.chosen.seed)
     ]
     assert table["image_id"].tolist() == meta["ids"]
-    decided = found.classifier.decide(tensors["features"]).order[:, 0]
+    decided = Classifier.of_run(found).decide(tensors["features"]).order[:, 0]
     assert decided.tolist() == table["prediction"].tolist()
 
 
@@ -218,11 +218,8 @@ def test_the_documents_hold_what_the_classifier_gets_right(
     val, _ = read_tensors(finished.folder / "results/image_features/mini/shapes/val.safetensors")
     assert document["validation"]["images"] == len(val["labels"])
     for m in document["validation"]["methods"]:
-        picks = (
-            load_run(Path(run[1]), "shapes", method=m["method"])
-            .classifier.decide(val["features"])
-            .order[:, 0]
-        )
+        loaded = load_run(Path(run[1]), "shapes", method=m["method"])
+        picks = Classifier.of_run(loaded).decide(val["features"]).order[:, 0]
         assert float((picks == val["labels"]).double().mean()) == pytest.approx(
             m["accuracy"]["value"]
         )
@@ -351,8 +348,9 @@ def test_the_classifier_of_a_run_can_be_sent_to_other_processes(
 ) -> None:
     run = load_run(finished.folder / "results", "shapes", method=method)
     assert run.validation is not None
-    sent = pickle.loads(pickle.dumps(run.classifier))
-    before, after = (c.decide(run.validation.features) for c in (run.classifier, sent))
+    classifier = Classifier.of_run(run)
+    sent = pickle.loads(pickle.dumps(classifier))
+    before, after = (c.decide(run.validation.features) for c in (classifier, sent))
     assert torch.equal(before.scores, after.scores)
     assert torch.equal(before.order, after.order)
 
@@ -493,7 +491,7 @@ def test_a_run_is_explored_on_its_validation_images(finished: Work, tmp_path: Pa
     assert [p["name"] for p in state["photos"]] == meta["ids"]
     assert [p["truth"] for p in state["photos"]] == [classes[c] for c in tensors["labels"].tolist()]
     assert all(t["attribute"] for t in state["texts"])
-    assert explorer.image(0).size == (40, 40), "photos are found from any folder"
+    assert explorer.image(0, 40).size == (40, 40), "photos are found from any folder"
     assert state["shows"] == "This page shows “CODER”, whose texts can be edited."
     explorer.save("mine.json")
     assert load_text_set(tmp_path / "mine.json", "marks", meta["classes"]).classes[0].attribute
@@ -514,6 +512,7 @@ def test_labels_of_a_folder_are_corrected_beside_its_configuration(
     try:
         assert explorer.correct(0, "red disc")["photos"][0]["corrected"] == "red disc"
         assert file.read_text() == f"image,from,to\n{name},blue disc,red disc\n"
+        explorer.work.close()  # the draft can be open once
         again = explore_run(load_run(where, "marks", method="coder"), tmp_path).state()
         assert again["photos"][0]["corrected"] == "red disc", (
             "before the next run, and after a new start"

@@ -237,7 +237,11 @@ def asks_for_gpu(rule):
 
 
 def on_head(rule):
-    """True if the head node runs a rule's jobs, because the profile names no partition for them."""
+    """True if the head node runs a rule's jobs, because the profile names no partition for them.
+
+    rule: the name of the rule that asks. Snakemake takes no function for ``localrule``, and knows
+    a rule only behind its last line, so the name cannot be observed here.
+    """
     given = workflow.resource_settings.overwrite_resources.get(rule, {})
     return "slurm_partition" not in given
 

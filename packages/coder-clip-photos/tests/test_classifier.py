@@ -36,8 +36,7 @@ from coder_clip.rerank import OneToOne, rerank
 from coder_clip.texts.sentences import make_sentences, pair_sentences, with_article
 from coder_clip.texts.sets import load_pair_set
 from coder_clip_photos import Classifier, Photo
-from coder_clip_photos.classifier import StageTwo
-from coder_clip_photos.decisions import by_rerank, by_score, fit_scale
+from coder_clip_photos.decisions import StageTwo, by_rerank, by_score, fit_scale
 from coder_clip_photos.encoding import PhotoEncoder
 from coder_clip_photos.texts import TEMPLATES, pair_texts, rows, text_set
 from reference import grid_error

@@ -27,9 +27,8 @@ from coder_clip.evaluation.estimates import paired_test
 from coder_clip.evaluation.intervals import clear
 from coder_clip.rerank import OneToOne
 from coder_clip_photos import Classifier, openings, web_page
-from coder_clip_photos.classifier import StageTwo
 from coder_clip_photos.corrected import Labels
-from coder_clip_photos.decisions import PairText
+from coder_clip_photos.decisions import PairText, StageTwo
 from coder_clip_photos.encoding import IN_FLIGHT, InFlight, pixels_to_decode
 from coder_clip_photos.explorer import Explorer
 from coder_clip_photos.find import MostAlike, TwoPhotos, grouped

@@ -12,7 +12,7 @@ from coder_clip.foundation.artifacts import Paths, read_json, read_parquet, writ
 from coder_clip.phases import adapter
 from coder_clip.phases.common import read_texts
 from coder_clip.pipeline.config import Config
-from coder_clip_photos.classifier import StageTwo
+from coder_clip_photos.decisions import StageTwo
 from coder_clip_photos.runs import _Methods, few_shot_candidates, find_config
 from fake_results import Fake
 from toy_features import Toy

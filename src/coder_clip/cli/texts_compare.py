@@ -58,10 +58,11 @@ def compare(
 
     c = load_config(config)
     chosen("data set", dataset, c.datasets)
-    use_threads(c)
+    use_threads(c.features.threads)
     for name in chosen("model", model, c.models):
         images = read_image_features(c, name, dataset, split)
-        encoder = encoder_of(c, name)
+        spec = c.models[name].spec(c.features.device)
+        encoder = encoder_of(spec, c.features.cache)
         templates = load_templates(dataset, c.datasets[dataset])
         sets = [("names alone", names_only(dataset, images.classes))]
         sets += [(str(path), load_text_set(path, dataset, images.classes)) for path in files]

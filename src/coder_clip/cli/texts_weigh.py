@@ -99,7 +99,7 @@ def weighed(config: Config, model: str, dataset: str) -> dict[str, Any]:
             f"data set '{dataset}' has no training images (few_shot: false), and texts are not "
             "weighed on test images; add training images"
         )
-    use_threads(config)
+    use_threads(config.features.threads)
     shots = read_image_features(config, model, dataset, SHOTS)
     texts = read_texts(config, model, dataset, shots)
     weights = weights_of(stage_one_of(shots, texts))

@@ -281,6 +281,11 @@ def read_json(path: str | Path) -> dict[str, Any]:
         return _document(file.read_text(encoding="utf-8"), path)
 
 
+def read_classes(manifest: Path) -> list[str]:
+    """Class names in label order, from the manifest of a data set. UserError as `read_json`."""
+    return list(read_json(manifest)["classes"])
+
+
 def _document(text: str, path: str | Path) -> Content:
     """Parse a JSON object; ValueError for another value. path: of the file, for later messages."""
     document = json.loads(text)

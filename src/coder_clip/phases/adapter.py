@@ -80,7 +80,7 @@ def run(config: Config, model: str, dataset: str, shots: int) -> None:
     # Settings share work: a seed's shots are read once (`inputs_of`), a method is fitted once for
     # all settings with the same texts (`fits`), and zero-shot CLIP, which depends on neither
     # shots nor setting, is one run for all.
-    use_threads(config)
+    use_threads(config.features.threads)
     pool, val, test = (
         read_image_features(config, model, dataset, split) for split in (SHOTS, "val", "test")
     )

@@ -23,7 +23,7 @@ def run(config: Config, model: str, dataset: str) -> None:
 
     As published and corrected.
     """
-    use_threads(config)
+    use_threads(config.features.threads)
     texts = read_texts(config, model, dataset)
     tensors = {}
     # corrected has the same texts as clean, so clean stands for both

@@ -13,13 +13,11 @@ import torch
 from torch import Tensor
 
 from ..baselines.zero_shot import class_weights
-from ..encoders import families
 from ..errors import UserError
 from ..foundation.artifacts import Paths, read_tensors
 from ..texts.sentences import Sentences
 
 if TYPE_CHECKING:  # a phase depends on the values that it reads, not on the module that has them
-    from ..encoders.text_tables import TextTables
     from ..pipeline.config import Config
 
 log = logging.getLogger("coder_clip")
@@ -140,14 +138,6 @@ class Texts:
         return [self.features[r] for r in rows]
 
 
-def encoder_spec(config: Config, model: str) -> dict[str, Any]:
-    """Arguments of EncoderSpec for a model.
-
-    A dict, so that phases that encode nothing do not depend on the encoders.
-    """
-    return {**config.models[model].model_dump(), "device": config.features.device}
-
-
 def warn_cut(cut: Sequence[str], of: int, context_length: int, path: Path) -> None:
     """Warn, in one line, of texts that were cut.
 
@@ -165,9 +155,9 @@ def warn_cut(cut: Sequence[str], of: int, context_length: int, path: Path) -> No
         )
 
 
-def use_threads(config: Config) -> None:
+def use_threads(threads: int) -> None:
     """Fix the number of threads, which can change the last bit of a sum."""
-    torch.set_num_threads(config.features.threads)
+    torch.set_num_threads(threads)
 
 
 def read_validation(config: Config, model: str, dataset: str) -> SplitFeatures | None:
@@ -258,10 +248,3 @@ def _finite(path: Path, features: Tensor, names: list[str]) -> None:
             f"{path}: NaN or infinity in the feature of '{names[int(bad[0])]}'; delete it and run "
             "again"
         )
-
-
-def text_tables(config: Config, model: str) -> TextTables:
-    """The texts of a model that brings them as features."""
-    name = config.models[model].model
-    tables: TextTables = families.of(name).call("tables", name, config.data_root)
-    return tables

@@ -11,11 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..foundation.artifacts import Paths, write_json
+from ..foundation.artifacts import Paths, read_classes, write_json
 from ..zero_shot import softmax_gap, top_k
 from .coder import read_neighbors, uses_published_texts
 from .common import read_image_features, use_threads
-from .manifest import read_classes
 
 if TYPE_CHECKING:
     from ..pipeline.config import Config
@@ -33,8 +32,9 @@ def run(config: Config, dataset: str) -> None:
     Labels are not read. Only the model that compares texts (generator.encoder, by default the
     first) decides: other models change no text and no number.
     """
-    use_threads(config)
-    classes = read_classes(config, dataset)
+    use_threads(config.features.threads)
+    paths = Paths(config.results)
+    classes = read_classes(paths.manifest(dataset))
     widest = config.widest_threshold(dataset)
     gate = widest
     if config.datasets[dataset].pair_text_source:
@@ -59,7 +59,7 @@ def run(config: Config, dataset: str) -> None:
         in_gate = (gap[inside] < gate)[:, None].expand_as(low)
         compared.append(torch.stack([low, high, in_gate.long()], dim=-1).flatten(0, 1))
     write_json(
-        Paths(config.results).confusable_pairs(dataset),
+        paths.confusable_pairs(dataset),
         {
             "dataset": dataset,
             "split": split,

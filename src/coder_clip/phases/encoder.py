@@ -8,26 +8,24 @@ import tempfile
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
 import torch
 
 from ..encoders.encoder import Encoder, EncoderSpec, load_encoder
 from ..encoders.store import FeatureStore, cache_folder
-from .common import encoder_spec
-
-if TYPE_CHECKING:
-    from ..pipeline.config import Config
 
 _held: dict[str, IO[str]] = {}  # file lock on this process's GPU, released when the process ends
 
 
-def encoder_of(config: Config, model: str) -> Encoder:
-    """The encoder of a model, loaded once per process. UserError as in load_encoder."""
-    spec = EncoderSpec(**encoder_spec(config, model))
+def encoder_of(spec: EncoderSpec, cache: bool) -> Encoder:
+    """The encoder, loaded once per process.
+
+    cache: keep text features in the user's cache folder. UserError as in load_encoder.
+    """
     if spec.device in ("auto", "cuda") and torch.cuda.device_count() > 1:
         spec = replace(spec, device=free_gpu())
-    store = _store(cache_folder()) if config.features.cache else None
+    store = _store(cache_folder()) if cache else None
     return replace(_loaded(spec), store=store)
 
 

@@ -90,7 +90,7 @@ def run(config: Config, model: str, dataset: str) -> None:
     # Two questions on test images: which texts stage one needs (kinds, number, choice), and whether
     # CODER features are better neighbours than the original ones, simple maps of these, and
     # controls of CODER. Only the strength of a whitening is chosen here, on validation images.
-    use_threads(config)
+    use_threads(config.features.threads)
     test = read_image_features(config, model, dataset, "test")
     texts = read_texts(config, model, dataset, test)
     e, labels = config.evaluation, test.labels.numpy()

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..foundation.artifacts import Paths, read_json, write_json
+from ..foundation.artifacts import Paths, read_classes, read_json, write_json
 from ..texts.sentences import spaces
 from ..texts.sources import module_of
 from .generate_texts import task
-from .manifest import read_classes
 
 if TYPE_CHECKING:
     from ..pipeline.config import Config
@@ -25,7 +24,7 @@ def run(config: Config, dataset: str) -> None:
     UserError as in the phase generate_texts.
     """
     paths = Paths(config.results)
-    classes = [spaces(name) for name in read_classes(config, dataset)]
+    classes = [spaces(name) for name in read_classes(paths.manifest(dataset))]
     listed = read_json(paths.confusable_pairs(dataset))["pairs"]
     generator = config.generator
     most = generator.max_pairs if generator else None  # None: all pairs

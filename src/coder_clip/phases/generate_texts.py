@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING
 
 from ..datasets import is_published, load_dataset, load_templates
 from ..datasets.entry import entry
-from ..foundation.artifacts import Paths, read_json, write_json
+from ..foundation.artifacts import Paths, read_classes, read_json, write_json
 from ..texts.sentences import spaces
 from ..texts.sources import Asked, Made, Task, check_source, module_of, text_set
-from .manifest import read_classes
 
 if TYPE_CHECKING:
     from ..encoders.encoder import Encoder
@@ -36,7 +35,8 @@ def run(config: Config, dataset: str) -> None:
     # One task per source, with all its kinds: a source loads its weights or reads its stored
     # answers once.
     made_by = config.datasets[dataset].generated(dataset)  # kind -> source
-    classes = [spaces(name) for name in read_classes(config, dataset)]
+    paths = Paths(config.results)
+    classes = [spaces(name) for name in read_classes(paths.manifest(dataset))]
     tasks: dict[str, Task] = {}  # by source
     for source in dict.fromkeys(made_by.values()):
         kinds = tuple(kind for kind, s in made_by.items() if s == source)
@@ -47,7 +47,7 @@ def run(config: Config, dataset: str) -> None:
     for source, request in tasks.items():
         made.update(module_of(source).make(request))
     texts = text_set(dataset, classes, made)
-    write_json(Paths(config.results).generated_texts(dataset), texts.dump())
+    write_json(paths.generated_texts(dataset), texts.dump())
 
 
 def task(config: Config, dataset: str, classes: list[str], kinds: tuple[str, ...]) -> Task:
@@ -94,7 +94,7 @@ def _classes(config: Config, name: str) -> list[str]:
     """
     manifest = Paths(config.results).manifest(name)
     if manifest.is_file():
-        return list(read_json(manifest)["classes"])
+        return read_classes(manifest)
     images = config.images_of(name)
     if config.datasets[name].root is None and is_published(images):
         return entry(images).class_names()
@@ -120,5 +120,6 @@ def _encoder(config: Config, model: str) -> Encoder:
     from .common import use_threads
     from .encoder import encoder_of
 
-    use_threads(config)
-    return encoder_of(config, model)
+    use_threads(config.features.threads)
+    spec = config.models[model].spec(config.features.device)
+    return encoder_of(spec, config.features.cache)

@@ -45,7 +45,7 @@ def run(
     that fails does not stop the others; at the end a UserError has one line per failure. Encoded
     images are in the feature store, so that the next try takes little time.
     """
-    use_threads(config)
+    use_threads(config.features.threads)
     paths = Paths(config.results)
     # a missing manifest is reported before the work
     manifest = read_json(paths.manifest(dataset))
@@ -58,7 +58,8 @@ def run(
     # here, because it imports the encoder's library: seconds that given features need not wait for
     from .encoder import encoder_of
 
-    encoder, failed = encoder_of(config, model), []
+    spec = config.models[model].spec(config.features.device)
+    encoder, failed = encoder_of(spec, config.features.cache), []
     for split in splits or SPLITS:
         try:
             features, meta = encode(config, encoder, data, dataset, split, (shard, shards))

@@ -115,8 +115,3 @@ def shots_needed(config: Config, dataset: str) -> int | None:
     if not config.few_shot(dataset) or config.adapter.repeat_shots:
         return None
     return config.most_shots()
-
-
-def read_classes(config: Config, dataset: str) -> list[str]:
-    """Class names in label order, from the manifest."""
-    return list(read_json(Paths(config.results).manifest(dataset))["classes"])

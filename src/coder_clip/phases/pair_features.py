@@ -5,19 +5,19 @@ They are one difference per unordered pair.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from ..datasets import load_templates
 from ..encoders import families
 from ..errors import UserError
-from ..foundation.artifacts import Paths, write_tensors
+from ..foundation.artifacts import Paths, read_classes, write_tensors
 from ..rerank import OneToOne
 from ..texts.sentences import pair_sentences
 from ..texts.sets import load_pair_set
-from .common import AS_PUBLISHED, text_tables, use_threads, warn_cut
-from .manifest import read_classes
+from .common import AS_PUBLISHED, use_threads, warn_cut
 
 if TYPE_CHECKING:
     from ..pipeline.config import Config
@@ -33,10 +33,12 @@ def run(config: Config, model: str, dataset: str) -> None:
     they differ."""
     # The prompts of both sets are encoded in one call, which encodes equal prompts once. The
     # features are then split in the order in which the prompts were listed: by set, then by pair.
-    use_threads(config)
-    classes = read_classes(config, dataset)
-    templates = load_templates(dataset, config.datasets[dataset])
+    use_threads(config.features.threads)
     paths = Paths(config.results)
+    path = paths.one_to_one(model, dataset)
+    classes = read_classes(paths.manifest(dataset))
+    of = {"model": model, "dataset": dataset, "classes": classes}
+    templates = load_templates(dataset, config.datasets[dataset])
     pair_set = load_pair_set(paths.one_to_one_texts(dataset), dataset, classes, made=True)
     # prefix of the tensors -> ordered pair of classes -> its prompts
     ordered = {"": pair_sentences(pair_set, templates)}
@@ -46,14 +48,20 @@ def run(config: Config, model: str, dataset: str) -> None:
     texts = [
         s for of_pairs in ordered.values() for sentences in of_pairs.values() for s in sentences
     ]
-    if not families.encodes(config.models[model].model):
-        return _write_none(config, model, dataset, classes, texts)
+    spec = config.models[model].spec(config.features.device)
+    if not families.encodes(spec.model):
+        if texts:
+            raise UserError(
+                f"model {model} encodes no texts, and {dataset} has one-to-one texts; leave them "
+                "out"
+            )
+        tables = families.tables(spec.model, config.data_root)
+        return _write_none(path, {**of, "encoder": tables.metadata()})
     from .encoder import encoder_of  # imports torch and the encoder's library
 
-    encoder = encoder_of(config, model)
+    encoder = encoder_of(spec, config.features.cache)
     encoded = encoder.encode_texts_report(texts)
     cut = [texts[i] for i in encoded.over_length]
-    path = paths.one_to_one(model, dataset)
     warn_cut(cut, len(texts), encoder.context_length, path)
     # sizes cut the features back into pairs, in the order of the flat list
     sizes = [len(sentences) for of_pairs in ordered.values() for sentences in of_pairs.values()]
@@ -62,26 +70,14 @@ def run(config: Config, model: str, dataset: str) -> None:
     for prefix, of_pairs in ordered.items():
         pairs = OneToOne({pair: next(parts) for pair in of_pairs}, n_classes=len(classes))
         state |= {prefix + key: tensor for key, tensor in pairs.state().items()}
-    meta = {"model": model, "dataset": dataset, "classes": classes, "encoder": encoder.metadata()}
-    write_tensors(path, state, {**meta, "texts": len(texts), "over_length": cut})
+    meta = {"encoder": encoder.metadata(), "texts": len(texts), "over_length": cut}
+    write_tensors(path, state, {**of, **meta})
 
 
-def _write_none(
-    config: Config, model: str, dataset: str, classes: list[str], texts: list[str]
-) -> None:
+def _write_none(path: Path, meta: dict[str, Any]) -> None:
     """Write a file without differences, for a model that brings its texts as features.
 
-    UserError if there are texts to encode.
+    meta: model, data set, classes and encoder.
     """
-    if texts:
-        raise UserError(
-            f"model {model} encodes no texts, and {dataset} has one-to-one texts; leave them out"
-        )
-    encoder = text_tables(config, model).metadata()
-    meta = {"model": model, "dataset": dataset, "classes": classes, "encoder": encoder}
-    state = OneToOne({}, n_classes=len(classes)).state()
-    write_tensors(
-        Paths(config.results).one_to_one(model, dataset),
-        state,
-        {**meta, "texts": 0, "over_length": []},
-    )
+    state = OneToOne({}, n_classes=len(meta["classes"])).state()
+    write_tensors(path, state, {**meta, "texts": 0, "over_length": []})

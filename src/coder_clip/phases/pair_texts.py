@@ -5,11 +5,11 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..foundation.artifacts import Paths, read_json, sha256, shown, write_json
+from ..foundation.artifacts import Paths, read_classes, read_json, sha256, shown, write_json
 from ..texts.sets import PairSet, load_pair_set, select_pairs
-from .manifest import read_classes
 
 if TYPE_CHECKING:
     from ..pipeline.config import Config
@@ -24,9 +24,9 @@ def run(config: Config, dataset: str) -> None:
 
     The texts come from a file, or from the phase generate_pairs.
     """
-    classes = read_classes(config, dataset)
-    wanted = _read_pairs(config, dataset)
     entry, paths = config.datasets[dataset], Paths(config.results)
+    classes = read_classes(paths.manifest(dataset))
+    wanted = _read_pairs(paths.confusable_pairs(dataset))
     path = paths.generated_pairs(dataset) if entry.pair_text_source else entry.pair_source(dataset)
     if path is None:
         pairs = PairSet(dataset=dataset, pairs=[], provenance={"one_to_one": {"source": "none"}})
@@ -52,7 +52,7 @@ def run(config: Config, dataset: str) -> None:
     write_json(paths.one_to_one_texts(dataset), pairs.dump())
 
 
-def _read_pairs(config: Config, dataset: str) -> dict[tuple[int, int], int]:
+def _read_pairs(path: Path) -> dict[tuple[int, int], int]:
     """Unordered pair (a < b) -> how often stage two compares the pair, in the order of the file."""
-    document = read_json(Paths(config.results).confusable_pairs(dataset))
+    document = read_json(path)
     return {(p["a"], p["b"]): p["compared"] for p in document["pairs"]}

@@ -52,7 +52,7 @@ def run(config: Config, model: str, dataset: str) -> None:
     """
     # Both stages run once per setting, for every image. A threshold then only chooses between their
     # two predictions, so the sweep over thresholds costs little.
-    use_threads(config)
+    use_threads(config.features.threads)
     test = read_image_features(config, model, dataset, "test")
     val = read_validation(config, model, dataset)
     # key: as published or not

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import asdict, fields
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -13,15 +14,15 @@ from ..datasets.base import Templates
 from ..datasets.entry import entry
 from ..encoders import families
 from ..evaluation.random_words import random_word_texts
-from ..foundation.artifacts import Paths, write_tensors
+from ..foundation.artifacts import Paths, read_classes, write_tensors
 from ..foundation.reproducible import lengths, on_grid
 from ..texts.sentences import fill, make_sentences, spaces
 from ..texts.sets import load_text_set
-from .common import VOCABULARY, text_tables, use_threads, warn_cut
-from .manifest import read_classes
+from .common import VOCABULARY, use_threads, warn_cut
 
 if TYPE_CHECKING:
     from ..encoders.encoder import Encoder
+    from ..encoders.text_tables import Text, TextTables
     from ..pipeline.config import Config
     from ..texts.sets import TextSet
 
@@ -41,25 +42,25 @@ def run(config: Config, model: str, dataset: str) -> None:
     # One file holds every prompt of every kind and setting, each with its kind and class: later
     # phases select rows and need no encoder. Of random words and template ensembles only the
     # means per class are kept, because nothing else is used.
-    use_threads(config)
-    classes = read_classes(config, dataset)
-    if not families.encodes(config.models[model].model):
-        return write_tables(config, model, dataset, classes)
+    use_threads(config.features.threads)
+    paths = Paths(config.results)
+    path = paths.text_features(model, dataset)
+    classes = read_classes(paths.manifest(dataset))
+    of = {"model": model, "dataset": dataset, "classes": classes}
+    spec = config.models[model].spec(config.features.device)
+    if not families.encodes(spec.model):
+        tables = families.tables(spec.model, config.data_root)
+        return write_tables(path, of, tables, tables.texts(config.images_of(dataset), classes))
     from .encoder import encoder_of  # imports torch and the encoder's library
 
     templates = load_templates(dataset, config.datasets[dataset])
-    paths = Paths(config.results)
     texts = load_text_set(paths.texts(dataset), dataset, classes, made=True)
     sentences = make_sentences(texts, templates)
-    encoder = encoder_of(config, model)
+    encoder = encoder_of(spec, config.features.cache)
     encoded = encoder.encode_texts_report(sentences.text)
-    path = paths.text_features(model, dataset)
     cut = [sentences.text[i] for i in encoded.over_length]
     warn_cut(cut, len(sentences.text), encoder.context_length, path)
     meta = {
-        "model": model,
-        "dataset": dataset,
-        "classes": classes,
         "encoder": encoder.metadata(),
         "text": sentences.text,
         "kind": sentences.kind,
@@ -67,10 +68,9 @@ def run(config: Config, model: str, dataset: str) -> None:
         "over_length": cut,
         "templates": {kind: g for kind, g in asdict(templates).items() if g and kind in SENTENCES},
     }
-    class_index = torch.tensor(sentences.class_index, dtype=torch.int64)
     tensors = {
         "features": encoded.features,
-        "class_index": class_index,
+        "class_index": torch.tensor(sentences.class_index, dtype=torch.int64),
         "imagenet_names": imagenet_names(encoder),
     }
     projections = encoder.projections()
@@ -83,17 +83,15 @@ def run(config: Config, model: str, dataset: str) -> None:
         tensors["template_weights"] = template_weights(
             encoder, [spaces(c.name) for c in texts.classes]
         )
-    write_tensors(path, tensors, meta)
+    write_tensors(path, tensors, {**of, **meta})
 
 
-def write_tables(config: Config, model: str, dataset: str, classes: list[str]) -> None:
-    """Write the text features of a model that brings its texts as features."""
-    tables = text_tables(config, model)
-    texts = tables.texts(config.images_of(dataset), classes)
+def write_tables(path: Path, of: dict[str, Any], tables: TextTables, texts: list[Text]) -> None:
+    """Write the text features of a model that brings its texts as features.
+
+    of: model, data set and classes. texts: of the classes, and the vocabulary.
+    """
     meta = {
-        "model": model,
-        "dataset": dataset,
-        "classes": classes,
         "encoder": tables.metadata(),
         "text": [t.text for t in texts],
         "kind": [t.kind for t in texts],
@@ -110,7 +108,7 @@ def write_tables(config: Config, model: str, dataset: str, classes: list[str]) -
         "class_index": torch.tensor([t.owner for t in texts], dtype=torch.int64),
         "imagenet_names": tables.imagenet_names(),
     }
-    write_tensors(Paths(config.results).text_features(model, dataset), tensors, meta)
+    write_tensors(path, tensors, {**of, **meta})
 
 
 def imagenet_names(encoder: Encoder) -> Tensor:

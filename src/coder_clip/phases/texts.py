@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..foundation.artifacts import Paths, sha256, shown, write_json
+from ..foundation.artifacts import Paths, read_classes, sha256, shown, write_json
 from ..texts.sets import TextSet, load_text_set, names_only, with_kinds
-from .manifest import read_classes
 
 if TYPE_CHECKING:
     from ..pipeline.config import Config
@@ -19,8 +18,8 @@ def run(config: Config, dataset: str) -> None:
     The texts come from one file, or from the class names alone; or each kind has its own source: a
     file, or the phase generate_texts.
     """
-    classes = read_classes(config, dataset)
     entry, paths = config.datasets[dataset], Paths(config.results)
+    classes = read_classes(paths.manifest(dataset))
     sources = entry.text_sources(dataset)
     files = {path: _load(path, dataset, classes) for path in entry.text_files(dataset)}
     if len(files) == 1 and entry.text_source(dataset) is not None:

@@ -35,7 +35,7 @@ def run(config: Config, model: str, dataset: str) -> None:
     """Write ``zero_shot/{model}/{dataset}.parquet`` and ``.json``."""
     # Every method is reduced to scores (N, C), so that tables and metrics treat all alike. Plain
     # CLIP comes first: the other methods are compared with tables[0].
-    use_threads(config)
+    use_threads(config.features.threads)
     images = read_image_features(config, model, dataset, "test")
     val = read_validation(config, model, dataset)
     texts = read_texts(config, model, dataset, images)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,18 @@ def test_dvc_reads_the_list_of_phases_as_we_do(repo: Path) -> None:
 
     text = (repo / FILE).read_text(encoding="utf-8")
     assert parse_yaml(text, FILE.as_posix()) == yaml.safe_load(text)
+
+
+def test_a_rule_of_the_head_asks_for_itself(repo: Path) -> None:
+    """With another rule's name it would go to the queue, or stay on the head, as that one does."""
+    asked = []
+    for file in (repo / "workflow/rules").glob("*.smk"):
+        for rule in re.split(r"^rule ", file.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]:
+            asked += [
+                (rule.partition(":")[0], name) for name in re.findall(r'on_head\("(.*)"', rule)
+            ]
+    assert len(asked) >= 4
+    assert all(name == rule for rule, name in asked), asked
 
 
 @pytest.mark.parametrize("text", ["", "phases: [", "phases: {texts: {}}", "phases: 3"])

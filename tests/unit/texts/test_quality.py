@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+import yaml
 
 from coder_clip.datasets import PUBLISHED
 from coder_clip.datasets.entry import entry
@@ -92,6 +93,20 @@ def test_every_set_passes_the_checks_with_an_encoder(path: Path, lite: Encoder) 
     assert [
         str(fault) for fault in check_texts(texts, pairs, similar.faults(texts, pairs, lite))
     ] == []
+
+
+PAPER = yaml.safe_load((ROOT / "config/paper.yaml").read_text(encoding="utf-8"))["datasets"]
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_the_texts_of_the_paper_are_here(name: str) -> None:
+    """All other tests here take the sets that they find: a lost one would be missed by a run alone,
+    hours after its start.
+    """
+    assert PAPER[name]["texts"] is None, "the configuration names the project's own texts"
+    own = entry(name).texts or name  # another data set's, where both have the same classes
+    for file in (f"{own}.json", f"{own}.one_to_one.json"):
+        assert (ROOT / "data/texts" / file).is_file()
 
 
 def test_all_sets_together_stay_small() -> None:

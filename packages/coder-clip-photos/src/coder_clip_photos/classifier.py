@@ -10,12 +10,12 @@ for photo in c.classify(["a.jpg", "b.jpg"], why=3):
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, Self, overload
+from typing import TYPE_CHECKING, Any, Self, overload
 
 import numpy as np
 import torch
@@ -23,19 +23,29 @@ from pydantic import TypeAdapter
 from torch import Tensor
 
 from coder_clip.datasets.base import Templates
-from coder_clip.encoders.device import pick_device
 from coder_clip.encoders.spec import EncoderSpec
 from coder_clip.errors import UserError
 from coder_clip.evaluation.reasons import ScoringTexts, for_and_against
 from coder_clip.foundation.artifacts import read_tensors, write_tensors
 from coder_clip.neighbors import TextNeighbors
-from coder_clip.protocols import TOP_K
 from coder_clip.rerank import OneToOne
 from coder_clip.texts.sets import TextSet
 
-from .decisions import Decisions, PairText, by_rerank, by_score, compare_texts, margins
-from .encoding import PhotoEncoder, Picture, encoder_spec, with_features
+from .decisions import (
+    Decisions,
+    PairText,
+    StageTwo,
+    by_rerank,
+    by_score,
+    compare_texts,
+    fit_scale,
+    margins,
+)
+from .encoding import PhotoEncoder, Picture, encoder_spec, on, with_features
 from .texts import TEMPLATES, GivenTemplates, Texts, make_templates, rows, text_set
+
+if TYPE_CHECKING:
+    from .runs import FinishedRun
 
 EXPORTED = 2  # format of exported files
 Images = Iterable[Picture | Tensor]
@@ -88,26 +98,6 @@ class Photo:
     @property
     def runner_up(self) -> str:
         return self.top[1][0]
-
-
-@dataclass(frozen=True)
-class StageTwo:
-    """How scores become classes.
-
-    pairs: the differences of stage two; None without stage two. pair_texts: the texts of the pairs.
-    threshold, top_k: of stage two. scale: factor that turns scores into probabilities; None without
-    probabilities.
-
-    score: features (N, d) -> scores (N, C), of a method that is not a mean over texts and so has no
-    reasons; None for the mean over texts.
-    """
-
-    score: Callable[[Tensor], Tensor] | None = None
-    pairs: OneToOne | None = None
-    pair_texts: tuple[PairText, ...] = ()
-    threshold: float = 0.0
-    top_k: int = TOP_K
-    scale: float | None = None
 
 
 class Classifier:
@@ -218,9 +208,21 @@ class Classifier:
         """
         if Path(path).suffix == ".safetensors":
             return cls._imported(Path(path), model, device)
-        from .runs import load_run
+        from .runs import load_run  # pandas, which is not there without coder-clip[run]
 
-        return load_run(Path(path), dataset, model, method, device=device).classifier
+        return cls.of_run(load_run(Path(path), dataset, model, method, device=device))
+
+    @classmethod
+    def of_run(cls, run: FinishedRun) -> Self:
+        """The classifier of a run that was read (``runs.load_run``).
+
+        It gives probabilities if the run has enough validation images to fit them on.
+        """
+        new = cls(run.encoder, run.texts, templates=run.templates, stages=run.stages)
+        if run.validation is not None:
+            scores = new.decide(run.validation.features).scores
+            new.stages = replace(run.stages, scale=fit_scale(scores, run.validation.labels))
+        return new
 
     # ---- classifying
 
@@ -488,14 +490,3 @@ def as_batch(images: Any) -> tuple[list[Any] | Tensor, bool]:
     if single:
         return [images], True
     return list(images), False
-
-
-def on(spec: EncoderSpec, device: str | torch.device | None) -> EncoderSpec:
-    """The encoder on another device; None: on its own device.
-
-    UserError for a device that is not there.
-    """
-    if device is None:
-        return spec
-    pick_device(str(device))
-    return replace(spec, device=str(device))

@@ -247,6 +247,7 @@ def _of_run(
     """The classifier of a finished run. without_run: options that a run does not go with."""
     from coder_clip.evaluation.recommendation import NAMES
 
+    from .classifier import Classifier
     from .runs import load_run
 
     for option, value in without_run.items():
@@ -256,7 +257,7 @@ def _of_run(
             )
     finished = load_run(run, dataset, model, method, explained=why > 0, cache=cache)
     return _Source(
-        finished.classifier,
+        Classifier.of_run(finished),
         f"; {finished.said}",
         points=finished.chosen.shots is None,
         more="--method coder",

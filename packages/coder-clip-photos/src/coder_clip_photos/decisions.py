@@ -6,7 +6,7 @@ Stage one on your texts, stage two if a run has one, and probabilities of scores
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,6 +16,7 @@ from torch.nn.functional import log_softmax
 
 from coder_clip.foundation.reproducible import exact_matmul
 from coder_clip.neighbors import l2_normalize
+from coder_clip.protocols import TOP_K
 from coder_clip.rerank import OneToOne, rerank_scores
 from coder_clip.zero_shot import top_k
 
@@ -81,6 +82,26 @@ class PairText(NamedTuple):
     other: int
     text: str
     sentence: str
+
+
+@dataclass(frozen=True)
+class StageTwo:
+    """How scores become classes.
+
+    pairs: the differences of stage two; None without stage two. pair_texts: the texts of the pairs.
+    threshold, top_k: of stage two. scale: factor that turns scores into probabilities; None without
+    probabilities.
+
+    score: features (N, d) -> scores (N, C), of a method that is not a mean over texts and so has no
+    reasons; None for the mean over texts.
+    """
+
+    score: Callable[[Tensor], Tensor] | None = None
+    pairs: OneToOne | None = None
+    pair_texts: tuple[PairText, ...] = ()
+    threshold: float = 0.0
+    top_k: int = TOP_K
+    scale: float | None = None
 
 
 class PairTerm(NamedTuple):

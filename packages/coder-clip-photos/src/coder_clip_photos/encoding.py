@@ -392,6 +392,17 @@ def at(spec: EncoderSpec, root: Path) -> EncoderSpec:
     return replace(spec, model=model, pretrained=pretrained)
 
 
+def on(spec: EncoderSpec, device: str | torch.device | None) -> EncoderSpec:
+    """The encoder on another device; None: on its own device.
+
+    UserError for a device that is not there.
+    """
+    if device is None:
+        return spec
+    pick_device(str(device))
+    return replace(spec, device=str(device))
+
+
 def usable(features: Tensor) -> Tensor:
     """True for each feature (…, d) that is finite and not all zeros.
 

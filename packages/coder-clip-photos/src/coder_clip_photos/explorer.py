@@ -25,9 +25,9 @@ from coder_clip.texts.kinds import BESIDES_NAME
 from coder_clip.texts.sets import ClassTexts
 
 from . import labelling
-from .classifier import Classifier, Reason, StageTwo
+from .classifier import Classifier, Reason
 from .corrected import Labels
-from .decisions import Decisions, by_rerank, by_score
+from .decisions import Decisions, StageTwo, by_rerank, by_score
 from .duplicates import duplicate_groups
 from .files import NONE
 from .find import MostAlike, grouped, most_like

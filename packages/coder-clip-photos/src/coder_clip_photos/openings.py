@@ -50,8 +50,9 @@ def explore_run(run: FinishedRun, folder: Path, draft: bool = True) -> Explorer:
     data = load_dataset(run.dataset, run.config.datasets[run.dataset], run.config.data_root)
     ids = run.validation.ids
     validation = run.validation
-    study = Study(run.classifier, validation.features, ids, validation.labels, validation.groups)
-    of_run: list[str | Path] = [run.config.results, run.dataset, run.classifier.encoder.spec.model]
+    classifier = Classifier.of_run(run)
+    study = Study(classifier, validation.features, ids, validation.labels, validation.groups)
+    of_run: list[str | Path] = [run.config.results, run.dataset, run.encoder.spec.model]
     return Explorer(
         study,
         f"{run.dataset}: validation images",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,19 +21,25 @@ from coder_clip.baselines.grid_search import Point
 from coder_clip.baselines.methods import ABLATIONS, FEW_SHOT, LABELS
 from coder_clip.baselines.zero_shot import class_weights, clip_scores
 from coder_clip.datasets import load_templates
+from coder_clip.datasets.base import Templates
 from coder_clip.encoders import families
-from coder_clip.encoders.spec import EncoderSpec
 from coder_clip.errors import UserError, nearest
 from coder_clip.evaluation.estimates import Estimate, estimate
 from coder_clip.evaluation.recommendation import Recommendation, Rival, of_run, rivals
 from coder_clip.evaluation.recommendation import candidates as candidates_of
-from coder_clip.foundation.artifacts import Paths, read_json, read_metadata, read_parquet, sha256
+from coder_clip.foundation.artifacts import (
+    Paths,
+    read_classes,
+    read_json,
+    read_metadata,
+    read_parquet,
+    sha256,
+)
 from coder_clip.phases.adapter import few_shot_inputs
 from coder_clip.phases.common import (
     SHOTS,
     SplitFeatures,
     Texts,
-    encoder_spec,
     read_image_features,
     read_texts,
     read_validation,
@@ -47,9 +53,8 @@ from coder_clip.reporting.results import Results
 from coder_clip.texts.sentences import make_sentences
 from coder_clip.texts.sets import TextSet, load_pair_set, load_text_set, names_only
 
-from .classifier import Classifier, StageTwo, on
-from .decisions import fit_scale
-from .encoding import PhotoEncoder, at
+from .decisions import StageTwo
+from .encoding import PhotoEncoder, at, on
 from .texts import pair_texts
 
 WITH_REASONS = ("clip", "coder", "coder_rerank")  # their scores are means over texts
@@ -91,16 +96,20 @@ class Candidate:
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """A run's classifier, and the candidates that its method was chosen from.
+    """What a run's classifier is made of, and the candidates that its method was chosen from.
 
-    stage_two: the run's rerank, even if the classifier does not use it. recommendation: the run's,
+    `Classifier.of_run` makes it. stages: of the chosen method. stage_two: the run's rerank, even if
+    the chosen method does not use it. recommendation: the run's,
     of all methods. rivals: the methods to name beside it (`evaluation.recommendation.rivals`). why:
     why the method was chosen, "" if the user named it. rerank_off: why the rerank changes no image,
     "" if it compares some or if the method does not rerank. n_test: number of test images.
     validation: the validation images (V, d), None without them.
     """
 
-    classifier: Classifier
+    encoder: PhotoEncoder
+    texts: TextSet
+    templates: Templates
+    stages: StageTwo
     stage_two: StageTwo
     setting: str
     chosen: Candidate
@@ -181,7 +190,8 @@ def load_run(
         beside = _rivals(config, m, d, zero_shot, reranked)
     except UserError as error:
         raise UserError(f"{error}; {how}") from None
-    encoder = PhotoEncoder(on(at(EncoderSpec(**encoder_spec(config, m)), root), device), cache)
+    spec = config.models[m].spec(config.features.device)
+    encoder = PhotoEncoder(on(at(spec, root), device), cache)
     if encoder.metadata != texts.meta["encoder"]:
         features = Paths(config.results).text_features(m, d)
         raise UserError(f"{features} was made with another encoder than model '{m}' is now; {how}")
@@ -194,7 +204,10 @@ def load_run(
     if chosen.method == "coder_rerank":
         rerank_off = Results.of(config).rerank_off(d, m)
     return FinishedRun(
-        classifier=methods.classifier(chosen, encoder),
+        encoder=encoder,
+        texts=methods.described(chosen),
+        templates=load_templates(d, config.datasets[d]),
+        stages=methods.stages(chosen),
         stage_two=stages,
         setting=setting,
         chosen=chosen,
@@ -302,7 +315,7 @@ def refuse_stale(config: Config, root: Path, model: str, dataset: str) -> None:
         if path not in of_texts:
             raise UserError(f"the configuration names the texts {path}, which the run did not use")
     meta = read_metadata(paths.text_features(model, dataset))
-    classes = list(read_json(paths.manifest(dataset))["classes"])
+    classes = read_classes(paths.manifest(dataset))
     sentences = make_sentences(
         load_text_set(texts, dataset, classes, made=True),
         load_templates(dataset, config.datasets[dataset]),
@@ -395,24 +408,21 @@ class _Methods:
         ]
         return zero_shot + few_shot_candidates(self.config, self.model, self.dataset, self.setting)
 
-    def classifier(self, chosen: Candidate, encoder: PhotoEncoder) -> Classifier:
-        """The classifier of a method, with probabilities if there are enough validation images."""
-        config, d = self.config, self.dataset
-        texts: TextSet = load_text_set(Paths(config.results).texts(d), d, self.classes, made=True)
+    def described(self, chosen: Candidate) -> TextSet:
+        """The texts of the classes; for CLIP the names alone."""
+        path = Paths(self.config.results).texts(self.dataset)
+        texts: TextSet = load_text_set(path, self.dataset, self.classes, made=True)
         if chosen.method == "clip":
-            texts = names_only(d, [c.name for c in texts.classes])
-        stages = self.stage_two
-        if chosen.method != "coder_rerank":
-            stages = StageTwo()
-        if chosen.method not in WITH_REASONS:
-            stages = StageTwo(score=self._score(chosen))
-        found = Classifier(
-            encoder, texts, templates=load_templates(d, config.datasets[d]), stages=stages
-        )
-        if self.validation is not None:
-            scores = found.decide(self.validation.features).scores
-            found.stages = replace(stages, scale=fit_scale(scores, self.validation.labels))
-        return found
+            return names_only(self.dataset, [c.name for c in texts.classes])
+        return texts
+
+    def stages(self, chosen: Candidate) -> StageTwo:
+        """How scores become classes."""
+        if chosen.method == "coder_rerank":
+            return self.stage_two
+        if chosen.method in WITH_REASONS:
+            return StageTwo()
+        return StageTwo(score=self._score(chosen))
 
     def _score(self, chosen: Candidate) -> Callable[[Tensor], Tensor]:
         """A function for a method that is not a mean over texts: images (N, d) -> scores (N, C).

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ...errors import UserError
-from ...foundation.artifacts import Paths, read_json
+from ...foundation.artifacts import Paths, read_classes
 from ...pipeline.config import Config, load_config
 from ...texts.checks import MAX_SHARED, Fault, check_texts
 from ...texts.english import use
@@ -143,7 +143,8 @@ def _encoder(given: str, config: Path) -> Encoder:
 
     c = load_config(config)
     (model,) = chosen("model", given, c.models)  # UserError if unknown
-    return encoder_of(c, model)
+    spec = c.models[model].spec(c.features.device)
+    return encoder_of(spec, c.features.cache)
 
 
 @dataclass
@@ -284,7 +285,7 @@ def _classes_of(config: Config, name: str, notes: list[str]) -> list[str] | None
 
     manifest = Paths(config.results).manifest(name)
     if manifest.is_file():
-        return list(read_json(manifest)["classes"])
+        return read_classes(manifest)
     images = config.images_of(name)
     if config.datasets[name].root is None and images in PUBLISHED:
         return entry(images).class_names()

@@ -27,9 +27,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...foundation import scan
+
+if TYPE_CHECKING:
+    from ..text_tables import TextTables
 
 FOLDER = Path(__file__).parent
 Makers = Mapping[str, tuple[tuple[str, str], ...]]  # kind -> module and function
@@ -85,6 +88,12 @@ def of(model: str) -> Family:
 def encodes(model: str) -> bool:
     """False for a model whose texts are features."""
     return of(model).encodes
+
+
+def tables(model: str, data_root: Path | None) -> TextTables:
+    """The texts of a model that brings them as features. data_root: of the configuration."""
+    of_model: TextTables = of(model).call("tables", model, data_root)
+    return of_model
 
 
 def names() -> str:

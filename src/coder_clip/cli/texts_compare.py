@@ -61,8 +61,7 @@ def compare(
     use_threads(c.features.threads)
     for name in chosen("model", model, c.models):
         images = read_image_features(c, name, dataset, split)
-        spec = c.models[name].spec(c.features.device)
-        encoder = encoder_of(spec, c.features.cache)
+        encoder = encoder_of(c.models[name], c.features)
         templates = load_templates(dataset, c.datasets[dataset])
         sets = [("names alone", names_only(dataset, images.classes))]
         sets += [(str(path), load_text_set(path, dataset, images.classes)) for path in files]

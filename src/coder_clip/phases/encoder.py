@@ -8,24 +8,26 @@ import tempfile
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import torch
 
 from ..encoders.encoder import Encoder, EncoderSpec, load_encoder
 from ..encoders.store import FeatureStore, cache_folder
 
+if TYPE_CHECKING:
+    from ..pipeline.sections import FeaturesConfig, ModelConfig
+
 _held: dict[str, IO[str]] = {}  # file lock on this process's GPU, released when the process ends
 
 
-def encoder_of(spec: EncoderSpec, cache: bool) -> Encoder:
-    """The encoder, loaded once per process.
-
-    cache: keep text features in the user's cache folder. UserError as in load_encoder.
-    """
+def encoder_of(model: ModelConfig, features: FeaturesConfig) -> Encoder:
+    """The encoder of a model, loaded once per process. UserError as in load_encoder."""
+    # not `model.spec`: a job depends on the values that it reads, not on the module that has them
+    spec = EncoderSpec(**model.model_dump(), device=features.device)
     if spec.device in ("auto", "cuda") and torch.cuda.device_count() > 1:
         spec = replace(spec, device=free_gpu())
-    store = _store(cache_folder()) if cache else None
+    store = _store(cache_folder()) if features.cache else None
     return replace(_loaded(spec), store=store)
 
 

@@ -121,5 +121,4 @@ def _encoder(config: Config, model: str) -> Encoder:
     from .encoder import encoder_of
 
     use_threads(config.features.threads)
-    spec = config.models[model].spec(config.features.device)
-    return encoder_of(spec, config.features.cache)
+    return encoder_of(config.models[model], config.features)

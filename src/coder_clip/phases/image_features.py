@@ -58,8 +58,7 @@ def run(
     # here, because it imports the encoder's library: seconds that given features need not wait for
     from .encoder import encoder_of
 
-    spec = config.models[model].spec(config.features.device)
-    encoder, failed = encoder_of(spec, config.features.cache), []
+    encoder, failed = encoder_of(config.models[model], config.features), []
     for split in splits or SPLITS:
         try:
             features, meta = encode(config, encoder, data, dataset, split, (shard, shards))

@@ -48,18 +48,18 @@ def run(config: Config, model: str, dataset: str) -> None:
     texts = [
         s for of_pairs in ordered.values() for sentences in of_pairs.values() for s in sentences
     ]
-    spec = config.models[model].spec(config.features.device)
-    if not families.encodes(spec.model):
+    name = config.models[model].model
+    if not families.encodes(name):
         if texts:
             raise UserError(
                 f"model {model} encodes no texts, and {dataset} has one-to-one texts; leave them "
                 "out"
             )
-        tables = families.tables(spec.model, config.data_root)
+        tables = families.tables(name, config.data_root)
         return _write_none(path, {**of, "encoder": tables.metadata()})
     from .encoder import encoder_of  # imports torch and the encoder's library
 
-    encoder = encoder_of(spec, config.features.cache)
+    encoder = encoder_of(config.models[model], config.features)
     encoded = encoder.encode_texts_report(texts)
     cut = [texts[i] for i in encoded.over_length]
     warn_cut(cut, len(texts), encoder.context_length, path)

@@ -47,16 +47,16 @@ def run(config: Config, model: str, dataset: str) -> None:
     path = paths.text_features(model, dataset)
     classes = read_classes(paths.manifest(dataset))
     of = {"model": model, "dataset": dataset, "classes": classes}
-    spec = config.models[model].spec(config.features.device)
-    if not families.encodes(spec.model):
-        tables = families.tables(spec.model, config.data_root)
+    name = config.models[model].model
+    if not families.encodes(name):
+        tables = families.tables(name, config.data_root)
         return write_tables(path, of, tables, tables.texts(config.images_of(dataset), classes))
     from .encoder import encoder_of  # imports torch and the encoder's library
 
     templates = load_templates(dataset, config.datasets[dataset])
     texts = load_text_set(paths.texts(dataset), dataset, classes, made=True)
     sentences = make_sentences(texts, templates)
-    encoder = encoder_of(spec, config.features.cache)
+    encoder = encoder_of(config.models[model], config.features)
     encoded = encoder.encode_texts_report(sentences.text)
     cut = [sentences.text[i] for i in encoded.over_length]
     warn_cut(cut, len(sentences.text), encoder.context_length, path)

@@ -143,8 +143,7 @@ def _encoder(given: str, config: Path) -> Encoder:
 
     c = load_config(config)
     (model,) = chosen("model", given, c.models)  # UserError if unknown
-    spec = c.models[model].spec(c.features.device)
-    return encoder_of(spec, c.features.cache)
+    return encoder_of(c.models[model], c.features)
 
 
 @dataclass

@@ -33,6 +33,7 @@ from working_copy import Work
 
 pytest.importorskip("coder_clip_photos")
 from coder_clip_photos import Classifier
+from coder_clip_photos.export import save_texts
 from coder_clip_photos.openings import explore_run
 from coder_clip_photos.runs import load_run
 
@@ -493,7 +494,7 @@ def test_a_run_is_explored_on_its_validation_images(finished: Work, tmp_path: Pa
     assert all(t["attribute"] for t in state["texts"])
     assert explorer.image(0, 40).size == (40, 40), "photos are found from any folder"
     assert state["shows"] == "This page shows “CODER”, whose texts can be edited."
-    explorer.save("mine.json")
+    save_texts(explorer, "mine.json")
     assert load_text_set(tmp_path / "mine.json", "marks", meta["classes"]).classes[0].attribute
 
 

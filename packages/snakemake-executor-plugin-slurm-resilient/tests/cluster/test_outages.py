@@ -133,7 +133,14 @@ def test_jobs_of_a_killed_head_that_make_something_else_are_stopped_first(
 
 
 LOCAL = """
-include: "workflow/rules/slurm.smk"
+from snakemake_executor_plugin_slurm_resilient import heads, reattach
+
+if workflow.is_main_process:
+    heads.follow(workflow)
+
+
+onstart:
+    reattach.before_jobs(workflow)
 
 
 rule side:

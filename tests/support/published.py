@@ -11,6 +11,7 @@ import yaml
 
 from archives import PUBLISHED_ARCHIVES, pack
 from coder_clip.datasets.entry import entry
+from coder_clip.encoders.hub import ANY
 from trees import plant
 from web import Web
 from working_copy import Work
@@ -43,8 +44,8 @@ def serve_model(repository: str, folder: Path, web: Web) -> None:
     """Serve the files of a model as the Hugging Face hub does."""
     for file in folder.iterdir():
         web.files[f"/{repository}/resolve/main/{file.name}"] = file.read_bytes()
-    web.files.setdefault(
-        f"/{repository}/resolve/main/open_clip_config.json", b"{}"
-    )  # all of open_clip's form have it
+    # repositories of open_clip's models have the first, many others the second
+    for name in ("open_clip_config.json", ANY):
+        web.files.setdefault(f"/{repository}/resolve/main/{name}", b"{}")
     web.files["/"] = b"a hub"
     web.headers["X-Repo-Commit"] = "0" * 40

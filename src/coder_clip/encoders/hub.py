@@ -81,7 +81,7 @@ def from_hub(
             repository,
             needs,
         )
-    problem = hub_problem(repository)
+    problem = hub_problem(repository, needs)
     if problem:
         raise UserError(f"{what}: {missing}, and {problem}")
     try:

@@ -234,6 +234,34 @@ def test_class_folders_are_what_a_run_reads(
     assert "labelled photos of two classes" in answer.json["error"]
 
 
+def test_a_run_of_labels_replaces_nothing_that_is_another_s(
+    client: Any, explorer: Explorer
+) -> None:
+    """The page overwrote config/paper.yaml, removed files, and made one class of two."""
+
+    def refused(name: str) -> str:
+        answer = client.post(f"/{TOKEN}/make-run", json={"name": name, "how": "copy"})
+        assert answer.status_code == 400
+        return str(answer.json["error"])
+
+    send(client, "label", photos=[0, 1], to="cats/dogs")
+    send(client, "label", photos=[2, 3], to="owl")
+    own = explorer.folder / "keep.yaml"
+    own.write_text("title: my own\n")
+    assert "keep.yaml is there already" in refused("keep")
+    assert own.read_text() == "title: my own\n"
+    assert not (explorer.folder / "keep").exists()
+    assert (
+        client.post(f"/{TOKEN}/make-run", json={"name": "mine", "how": "copy"}).status_code == 200
+    )
+    notes = explorer.folder / "mine" / "owl" / "notes.txt"
+    notes.write_text("mine")
+    assert "did not write, such as owl/notes.txt" in refused("mine")
+    assert notes.is_file()
+    send(client, "label", photos=[4], to="cats:dogs")
+    assert "would have one folder" in refused("another")
+
+
 def test_photos_without_pictures_are_a_list(client: Any, explorer: Explorer) -> None:
     """Features without images were 447 broken pictures."""
     assert client.get(f"/{TOKEN}/state").json["pictures"] is False

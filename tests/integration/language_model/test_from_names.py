@@ -153,6 +153,17 @@ def test_a_class_without_texts_is_a_fault_and_the_others_have_theirs(
     assert [len(c.get("attribute", [])) for c in document["classes"]] == [0, 10]
 
 
+@pytest.mark.parametrize("answer", ["", "<html>busy</html>", "I cannot help with that."])
+def test_a_kind_that_no_class_has_is_a_fault(server: Server, tmp_path: Path, answer: str) -> None:
+    """A server that gave nothing left a set without texts, of which the check said "no fault"."""
+    (tmp_path / "names.txt").write_text("red fox\nwolf\n")
+    server.answer = lambda body: answer
+    done = generate(server, tmp_path, "--kind", "attribute")
+    assert done.returncode == 1
+    assert "all classes, attribute: 0 of them have one (count)" in done.stdout
+    assert "no fault" not in done.stdout
+
+
 @pytest.mark.parametrize(
     ("names", "more", "said"),
     [

@@ -6,6 +6,7 @@ import csv
 import datetime
 import io
 import itertools
+import json
 import os
 import re
 import shutil
@@ -173,6 +174,12 @@ def _by_end(names: Sequence[str]) -> dict[str, str]:
 # ---- class folders and a run
 
 
+HEAD = (
+    "# Written by `coder-clip explore`: photos that were labelled on its page.\n"
+    "# docs/photos.md explains the keys; config/photos.yaml has all of them.\n"
+)
+
+
 @dataclass(frozen=True)
 class NewRun:
     """What a run of labels needs.
@@ -203,9 +210,11 @@ def make_run(explorer: Explorer, name: str, how: How) -> NewRun:
     if len(counts) < 2:
         raise UserError("a run needs labelled photos of two classes at least: label some more")
     folder = explorer.folder / name
-    write_folders(folder, labels, how)
     clone = (explorer.folder / "Snakefile").is_file()
     configuration = explorer.folder / ("config" if clone else "") / f"{name}.yaml"
+    if configuration.exists() and not configuration.read_bytes().startswith(HEAD.encode()):
+        raise UserError(f"{shown(configuration)} is there already: choose another name")
+    write_folders(folder, labels, how)
     texts = with_provenance(explorer)
     kept = [c for c in texts.classes if c.name in counts]
     source: str = "names"
@@ -215,9 +224,7 @@ def make_run(explorer: Explorer, name: str, how: How) -> NewRun:
         write_json(explorer.folder / source, described.dump())
     spec = explorer.study.encoder.spec
     document = _configuration(name, source, spec, min(counts.values()))
-    head = "# Written by `coder-clip explore`: photos that were labelled on its page.\n"
-    head += "# docs/photos.md explains the keys; config/photos.yaml has all of them.\n"
-    write_text(configuration, head + yaml.safe_dump(document, sort_keys=False, allow_unicode=True))
+    write_text(configuration, HEAD + yaml.safe_dump(document, sort_keys=False, allow_unicode=True))
     return NewRun(folder, configuration, len(labels), clone)
 
 
@@ -245,10 +252,18 @@ def _configuration(name: str, texts: str, spec: EncoderSpec, fewest: int) -> dic
 def write_folders(folder: Path, labels: Mapping[str, str], how: How) -> None:
     """Write photos into ``folder/<class>/``, whole or not at all; replaces what this wrote before.
 
-    UserError if the folder holds something else, or cannot be written.
+    UserError if the folder holds something else, or cannot be written, or if two classes would
+    have one folder.
     """
     if folder.exists() and not (folder / MARK).is_file():
         raise UserError(f"{shown(folder)} is there already: choose another name")
+    if folder.exists():
+        _refuse_others(folder)
+    class_of: dict[str, str] = {}
+    for to in sorted(set(labels.values())):
+        other = class_of.setdefault(folder_name(to).casefold(), to)
+        if other != to:
+            raise UserError(f"'{other}' and '{to}' would have one folder: rename one of them")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         new = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
@@ -258,6 +273,8 @@ def write_folders(folder: Path, labels: Mapping[str, str], how: How) -> None:
                 target = _free(new / folder_name(to), Path(photo))
                 target.parent.mkdir(exist_ok=True)
                 _put(Path(photo), target, how)
+            # what was written, so that nothing else is removed with it later
+            (new / MARK).write_text(json.dumps(_files_in(new)), encoding="utf-8")
             new.chmod(0o755)
             old = None
             if folder.exists():
@@ -271,6 +288,26 @@ def write_folders(folder: Path, labels: Mapping[str, str], how: How) -> None:
                 shutil.rmtree(new)
     except OSError as error:
         raise UserError(f"cannot write {shown(folder)}: {error.strerror or error}") from None
+
+
+def _files_in(folder: Path) -> list[str]:
+    """The files in a folder at any depth, relative to it, sorted."""
+    found = [path for path in folder.rglob("*") if not path.is_dir() or path.is_symlink()]
+    return sorted(path.relative_to(folder).as_posix() for path in found)
+
+
+def _refuse_others(folder: Path) -> None:
+    """UserError if a folder of photos has files that were put there by somebody else."""
+    try:
+        known = set(json.loads((folder / MARK).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        known = {MARK}
+    others = [name for name in _files_in(folder) if name not in known]
+    if others:
+        raise UserError(
+            f"{shown(folder)} has files that this page did not write, such as {others[0]}: move "
+            "them, or choose another name"
+        )
 
 
 def _put(source: Path, target: Path, how: How) -> None:

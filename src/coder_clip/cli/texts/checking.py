@@ -84,21 +84,30 @@ def _rules_of(config: Path) -> Path | None:
     return generator.prompts
 
 
-def report(files: Sequence[Path], classes: list[str], max_shared: float) -> int:
-    """Check files of a list of classes, as the command does. Returns the number of faults."""
+def report(
+    files: Sequence[Path], classes: list[str], max_shared: float, asked: Sequence[str]
+) -> int:
+    """Check files of a list of classes, as the command does. Returns the number of faults.
+
+    asked: the kinds of text that were asked for; a kind that no class has is a fault.
+    """
     total = 0
     for checked in of_files(files, DEFAULT_CONFIG):
         checked.classes, checked.notes = classes, []
-        total += _reported(checked, None, max_shared)
+        total += _reported(checked, None, max_shared, asked=asked)
     return total
 
 
 def _reported(
-    checked: Checked, compare: Encoder | None, max_shared: float, all_warnings: bool = False
+    checked: Checked,
+    compare: Encoder | None,
+    max_shared: float,
+    all_warnings: bool = False,
+    asked: Sequence[str] = (),
 ) -> int:
     """Print the faults of what is checked together, and some or all warnings.
 
-    Returns the number of faults.
+    Returns the number of faults. asked: kinds of text of which the set must have some.
     """
     texts, pairs = checked.texts, checked.pairs
     more: list[Fault] = []
@@ -108,6 +117,8 @@ def _reported(
         more = list(compared(texts, pairs, compare))
     warned: list[Fault] = []
     faults = check_texts(texts, pairs, more, checked.classes, max_shared, warned)
+    lacking = [kind for kind in asked if not any(c.of(kind) for c in texts.classes)]
+    faults += [Fault("all classes", kind, "", "count", "0 of them have one") for kind in lacking]
     print_lines(f"{checked.place(fault.kind)}: {fault}" for fault in faults)
     shown = warned
     if not all_warnings:

@@ -119,7 +119,7 @@ def generate(
     if pair_set is not None:
         write_json(pair_file(out), pair_set.dump())
     typer.echo(f"cost: {from_names.cost(texts, pair_set)}; answers: {generator.answers}")
-    faults = report([out], names, generator.max_shared)
+    faults = report([out], names, generator.max_shared, question.kinds)
     typer.echo(f"to use them: datasets: {{{out.stem}: {{texts: {out}}}}}")
     if faults:
         raise typer.Exit(1)

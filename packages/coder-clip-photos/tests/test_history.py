@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -151,3 +152,30 @@ def test_a_draft_belongs_to_what_was_named(tmp_path: Path, monkeypatch: pytest.M
     assert draft_file(["photos", "more"]) == draft_file(["more", "photos"])
     assert draft_file(["photos"]) != draft_file(["more"])
     assert draft_file(["photos"]).parent == tmp_path / "state/coder-clip"
+
+
+def test_a_disk_that_is_full_once_costs_that_edit_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half a line made the whole draft unreadable, and labels were kept on an edit that was not."""
+    file = tmp_path / "draft.jsonl"
+    history = History([CAT, DOG], file)
+    history.change(label("x", None, "cat"))
+    before, work, version = file.read_bytes(), history.work, history.version
+
+    def full(handle: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        for edit in (lambda: history.change(label("y", None, "dog")), history.undo):
+            with pytest.raises(UserError, match="the edit is not kept"):
+                edit()
+    with pytest.raises(UserError, match="not valid Unicode"):
+        history.change(label("y", None, "\ud800"))
+    assert (file.read_bytes(), history.work, history.version) == (before, work, version)
+    history.change(label("y", None, "cat"))
+    history.close()
+    again = History([CAT, DOG], file)
+    assert again.work.labels == {"x": "cat", "y": "cat"}
+    again.close()

@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -167,26 +168,26 @@ class History:
         self.refuse_old(version)
         if change.empty:
             return
-        self._make(change)
+        # memory follows the disk: an edit that cannot be kept is not made
+        self.work.after(change)
         self._write({"change": change.model_dump(exclude_defaults=True) | {"what": change.what}})
+        self._make(change)
 
     def undo(self, version: int | None = None) -> Change:
         """Take the last edit back, and return the change that does. UserError without an edit."""
         self.refuse_old(version)
         if not self._done:
             raise UserError("there is nothing to undo")
-        change = self._take_back()
         self._write({"undo": True})
-        return change
+        return self._take_back()
 
     def redo(self, version: int | None = None) -> Change:
         """Make the last undone edit again, and return it. UserError without one."""
         self.refuse_old(version)
         if not self._undone:
             raise UserError("there is nothing to redo")
-        change = self._make_again()
         self._write({"redo": True})
-        return change
+        return self._make_again()
 
     def refuse_old(self, version: int | None) -> None:
         """Raise Conflict for an edit of another version than the work has."""
@@ -243,20 +244,33 @@ class History:
         )
 
     def _write(self, line: dict[str, Any]) -> None:
-        """Put one line on the disk. UserError if the disk does not take it."""
+        """Put one line on the disk, whole or not at all. UserError if the disk does not take it."""
+        if self._file is not None:
+            self._append(self._file, line)
         self.version += 1
-        if self._file is None:
-            return
-        now = datetime.datetime.now().isoformat(" ", timespec="minutes")
+
+    @staticmethod
+    def _append(file: Path, line: dict[str, Any]) -> None:
+        """Append a line to a file; a file that takes half of it is as before."""
         try:
-            handle = os.open(self._file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            json.dumps(line, ensure_ascii=False).encode("utf-8")
+        except UnicodeEncodeError:
+            raise UserError("the edit has a character that is not valid Unicode") from None
+        now = datetime.datetime.now().isoformat(" ", timespec="minutes")
+        size = 0
+        with suppress(OSError):
+            size = file.stat().st_size
+        try:
+            handle = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
             with open(handle, "w", encoding="utf-8") as stream:
                 stream.write(json.dumps(line | {"at": now}) + "\n")
                 stream.flush()
                 os.fsync(stream.fileno())
         except OSError as error:
+            with suppress(OSError):  # else the next line would be appended to half of this one
+                os.truncate(file, size)
             raise UserError(
-                f"the edit is not kept: cannot write {self._file}: {error.strerror}"
+                f"the edit is not kept: cannot write {file}: {error.strerror}"
             ) from None
 
 

@@ -32,7 +32,8 @@ def run(tmp_path_factory: pytest.TempPathFactory, accounting: Cluster) -> Iterat
     (victim,) = run.started("held_crash")
     accounting.run("scancel", *run.started("held_cancel"))
     run.starts("held_cancel", tries=2, seconds=120)
-    accounting.crash(node := run.job(victim).node)
+    node = run.job(victim).node
+    accounting.crash(node)
     run.starts("held_crash", tries=2, seconds=150)
     run.go("held_crash", "held_cancel")
     run.wait()

@@ -221,7 +221,8 @@ class Cluster:
         """
         self.kill_slurmd(node)
         jobs = list(self._left_by_jobs(node))
-        watchers = {parent for pid in jobs if b"slurmstepd" in _command(parent := _parent(pid))}
+        parents = {_parent(pid) for pid in jobs}
+        watchers = {parent for parent in parents if b"slurmstepd" in _command(parent)}
         for pid in [*watchers, *jobs]:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -273,7 +274,8 @@ class Cluster:
 
     def cancel_all(self) -> None:
         """For the next test."""
-        if ids := [j.id for j in self.live()]:
+        ids = [j.id for j in self.live()]
+        if ids:
             self.ask("scancel", *ids)
             with contextlib.suppress(TimeoutError):
                 eventually("no job left", lambda: not self.live(), 20)
@@ -458,7 +460,8 @@ def main() -> None:
     if len(sys.argv) != 3 or sys.argv[1] not in ("start", "stop"):
         sys.exit(__doc__)
     cluster = Cluster(Path(sys.argv[2]), accounting=bool(os.environ.get("WITH_ACCOUNTING")))
-    if reason := missing(cluster.accounting):
+    reason = missing(cluster.accounting)
+    if reason:
         sys.exit(reason)
     if sys.argv[1] == "stop":
         cluster.stop()

@@ -37,7 +37,8 @@ BY_RECORDS = ("--rerun-triggers", "mtime", "params", "input", "code")
 @contextmanager
 def running(name: str, accounting: bool = False, **options: Any) -> Iterator[Cluster]:
     """A cluster with these options until the block ends."""
-    if reason := missing(accounting=accounting):
+    reason = missing(accounting=accounting)
+    if reason:
         pytest.skip(reason)
     # munge refuses a socket below a folder that others may not enter, as pytest's own are
     folder = Path(tempfile.mkdtemp(prefix=f"slurm-{name}-"))

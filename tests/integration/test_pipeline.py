@@ -227,7 +227,7 @@ CHANGES: dict[str, tuple[Change, dict[str, int]]] = {
                   {"encode_pairs": 2, "rerank_top": 2}),
     "stage one": (text("src/coder_clip/neighbors.py", "CHUNK = 2**19", "CHUNK = 2**18"),
                   {"classify": 2, **PAIRS, "evaluate": 2}),
-    "the adapter phase": (text("src/coder_clip/phases/adapter.py", 'ZERO_SHOT = "clip', 'ZERO_SHOT = "the_clip'),
+    "the adapter phase": (text("src/coder_clip/phases/adapter.py", 'CODER_ADAPTER = "coder', 'CODER_ADAPTER = "the_coder'),
                           {"fit_adapters": 4}),
     "the normalisation of images": (text("src/coder_clip/encoders/preprocessing.py", ".div_(255)", ".div_(256)"),
                                     AFTER_FEATURES),
@@ -435,10 +435,11 @@ def test_the_store_counts_all_code_between_a_photo_and_its_feature(fresh: Work) 
     counted = {
         (path, block) for path, found in _CODE["open_clip", "image"].items() for block in found
     }
+    # what takes a batch to the encoder, and its features to the store
     keeping = {
         *(
-            ("src/coder_clip/encoders/features.py", f"{x}()")
-            for x in ("_Known.add", "_most_waiting")
+            ("src/coder_clip/encoders/features.py", name)
+            for name in ("_Made._encode()", "_Known.add()", "_most_waiting", "_most_waiting()")
         ),
         ("src/coder_clip/encoders/store.py", "FeatureStore.put()"),
         ("src/coder_clip/encoders/store.py", "SECONDS"),

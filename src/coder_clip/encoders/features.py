@@ -191,11 +191,8 @@ class _Made:
         if failed and self._on_error == "fail":
             raise UserError(failed[0].error)
         self.skipped += [(self._ids[image.position], image.reason) for image in failed]
-        pixels = _pixels(batch, self._encoder, self._views)
-        made = _encode(self._encoder, pixels, self._batch_size, self._views, self._keep_views)
-        # unreadable images were encoded as zeros, so that the batches of others stay the same
-        keep = [i for i, image in enumerate(batch) if not image.error]
-        self._waiting.append(([batch[i] for i in keep], made[keep]))
+        made = _encode(self._encoder, batch, self._batch_size, self._views, self._keep_views)
+        self._waiting.append(made)
         if len(self._waiting) == _most_waiting(self._encoder.device):
             self._collect()
 
@@ -364,6 +361,16 @@ def _run_hash(ids: Sequence[str], labels: list[int]) -> str:
 
 
 def _encode(
+    encoder: Encoder, batch: list[_Image], batch_size: int, views: int, keep_views: int
+) -> tuple[list[_Image], Tensor]:
+    """The images of a batch that could be read, and their features (B, 1 + keep_views, d)."""
+    made = _forward(encoder, _pixels(batch, encoder, views), batch_size, views, keep_views)
+    # unreadable images were encoded as zeros, so that the batches of others stay the same
+    keep = [i for i, image in enumerate(batch) if not image.error]
+    return [batch[i] for i in keep], made[keep]
+
+
+def _forward(
     encoder: Encoder, pixels: Tensor, batch_size: int, views: int, keep_views: int
 ) -> Tensor:
     """Encode images or their views, uint8 -> (B, 1 + keep_views, d) float32.

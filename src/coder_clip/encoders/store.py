@@ -51,7 +51,6 @@ MAKERS: families.Makers = {
         ("datasets/images", "read_image"),
         ("encoders/preprocessing", "Preprocess.pixels"),
         ("encoders/preprocessing", "Preprocess.view"),
-        ("encoders/features", "_pixels"),
         ("encoders/features", "_encode"),
     ),
     "text": (

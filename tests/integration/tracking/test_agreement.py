@@ -84,11 +84,11 @@ CHANGES = {
         ["features", "report", "scores", "texts"],
     ),
     "command": (
-        "workflow/phases.yaml",
+        "workflow/rules/report.smk",
         "toy page",
         "toy page --same",
         ["page"],
-        ["features", "report", "scores", "texts"],
+        ["report"],
     ),
     "text": ("data/a.txt", "red", "green", ["feature", "page", "score", "text"], ["texts"]),
 }

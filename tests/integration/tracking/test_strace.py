@@ -75,8 +75,9 @@ CODE = re.compile(r"(src|packages/[\w-]+/src)(/\w+)*(/\w+\.py|/__init__\.[\w.-]*
 # Folders whose files are known in other ways (`known_folders`): images and answers.
 KNOWN = re.compile(r"(photos/marks|data/texts/answers)(/|$)")
 # The configuration: values are noted, and so are the results of its `derived` methods.
+# Of the rules a command is read, which the certificate has.
 CONFIGURATION = re.compile(
-    r"config/test\.yaml|workflow/phases\.yaml|local-dir:data/mini"
+    r"config/test\.yaml|workflow/phases\.yaml|workflow/rules/\w+\.smk|local-dir:data/mini"
     r"|src/coder_clip/datasets/entries/(features/)?\w+\.yaml"
 )
 # torch names files that are nowhere, and Python looks for their source to show lines of it.

@@ -27,16 +27,19 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 import yaml
 
+from coder_clip.foundation import rooms
 from coder_clip.pipeline.phase_list import FILE
 
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "packages/snakemake-executor-plugin-slurm-resilient/tests/support"))
-from cluster import Cluster, missing  # noqa: E402
+if TYPE_CHECKING:
+    from cluster import Cluster
 
+ROOT = Path(__file__).parents[1]
+CLUSTER = ROOT / rooms.SLURM.folder / "tests/support"
 JOURNALS = ".snakemake/slurm-resilient/jobs/*.jsonl"
 # A job of a node: looks up its files in the journal (the line with its id comes after sbatch) and
 # makes them.
@@ -140,6 +143,12 @@ def main() -> None:
     parser.add_argument("--shards", type=int, default=8)
     parser.add_argument("--config", default="config/paper.yaml")
     options = parser.parse_args()
+    if not CLUSTER.is_dir():
+        print(f"Not measured: {rooms.SLURM.advice}")
+        return
+    sys.path.insert(0, str(CLUSTER))
+    from cluster import Cluster, missing  # not at the top: the executor's package may be missing
+
     reason = missing()
     if reason:
         print(f"Not measured: {reason}")

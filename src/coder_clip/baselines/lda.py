@@ -47,7 +47,7 @@ class LinearDiscriminant:
         return cls(Gda.of(shots), shots.has_shot)
 
     def search(self, x: Tensor, clip_logits: Tensor, labels: Tensor) -> Point:
-        """No hyper-parameters."""
+        """An empty point, because the method has no hyper-parameters to choose."""
         return Point()
 
     def logits(self, x: Tensor, clip_logits: Tensor, point: Point) -> Tensor:

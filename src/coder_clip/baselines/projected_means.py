@@ -69,7 +69,7 @@ class ProjectedMeans:
         return cls(axes, l2_normalize(sums / counts.clamp_min(1)[:, None]), counts > 0)
 
     def search(self, x: Tensor, clip_logits: Tensor, labels: Tensor) -> Point:
-        """No hyper-parameters."""
+        """An empty point, because the method has no hyper-parameters to choose."""
         return Point()
 
     def logits(self, x: Tensor, clip_logits: Tensor, point: Point) -> Tensor:

@@ -87,7 +87,7 @@ def methods(
 ) -> Iterator[tuple[str, int, NDArray[np.bool_]]]:
     """Yield method, number of its texts, and the images (N,) that it gets right.
 
-    For each method that the sentences allow.
+    Each method that has texts of its kind; CLIP with the names alone, if there are no other texts.
     """
     import torch
 

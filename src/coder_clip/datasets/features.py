@@ -101,7 +101,10 @@ class FeatureDataset(ImageFiles):
 
     @property
     def grouped_by(self) -> str:
-        """What the near twins were found by: a file of groups, the ids' pattern, or features."""
+        """What the near twins were found by.
+
+        "declared": a file of groups; "names": the pattern of the ids; "features".
+        """
         if self._groups is not None:
             return "declared"
         if self._pattern is None:
@@ -143,6 +146,11 @@ class PublishedFeatures(FeatureDataset, PublishedDataset):
     """
 
     def __init__(self, name: str, own_entry: Entry, root: Path) -> None:
+        """Check the files below the root and read them.
+
+        own_entry: of this set; for published features of another data set, its ``of`` names the
+        entry that has the class names and the split file.
+        """
         help_ = f"'coder-clip data check {name}' says what is missing and how to get it"
         place = find_place(name, own_entry, root)
         rule = own_entry.splits[0]

@@ -47,7 +47,9 @@ def of_images(path: Path, ids: Collection[str]) -> Groups:
 
 
 def of_rows(path: Path, splits: Mapping[str, Sequence[str]]) -> Groups:
-    """The groups of two or more images of a JSON file or, if its name ends in .csv, as `of_images`.
+    """The groups of two or more images, from a JSON file of a group per row or from a CSV file.
+
+    A file whose name ends in .csv is read by `of_images`. The JSON file has a list for each split.
 
     splits: split -> ids of its rows in their order. Groups of the same name in several splits are
     one group. Rows of train may be left out: shots are compared with nothing. UserError for a file

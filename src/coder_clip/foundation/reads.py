@@ -177,9 +177,9 @@ class _Section:
     def __init__(self, section: Any, path: str, noted: dict[str, Any]) -> None:
         self._section, self._path, self._noted = section, path, noted
 
-    # isinstance sees the section, so that callers need not know about this wrapper
     @property  # type: ignore[misc]
     def __class__(self) -> Any:
+        """The section's class, which isinstance asks: callers need not know about the wrapper."""
         return type(self._section)
 
     def __getattr__(self, name: str) -> Any:

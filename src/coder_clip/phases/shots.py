@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 
 def drawn(pool: SplitFeatures, shots: int, seed: int) -> list[str]:
-    """Image ids of a seed's shots: the first ``shots`` of the draw in the features' metadata."""
+    """Image ids of a seed's shots, ``shots`` for each class: the beginning of its recorded draw.
+
+    The metadata of the features has the draws. UserError if the draw of the seed is shorter.
+    """
     draw = pool.meta.get("draws", {}).get(str(seed), [])[:shots]
     if len(draw) < shots:
         raise UserError(

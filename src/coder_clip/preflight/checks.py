@@ -104,7 +104,7 @@ def check_config(
         with _collecting(problems):
             yield from part
     yield from _problems(problems)
-    yield from _room(config, file, lacking)
+    yield from _size_of_lacking(config, file, lacking)
     if problems:
         raise UserError(f"{terminal.counted(len({*problems}), 'problem')}, see above")
 
@@ -139,7 +139,7 @@ def _ways(config: Config, lacking: list[str]) -> Iterator[str]:
         yield "\n".join([f"data set {name}, below {state.folder}", *state.ways()])
 
 
-def _room(config: Config, file: Path, lacking: list[str]) -> Iterator[str]:
+def _size_of_lacking(config: Config, file: Path, lacking: list[str]) -> Iterator[str]:
     """Yield lines on the size of the lacking data sets, if any, and on how to run without them."""
     if not lacking:
         return

@@ -63,19 +63,20 @@ class Images(NamedTuple):
 
 
 class Family(Protocol):
-    """The interface that a search needs: all images of a method.
-
-    size: number of images. largest_vote: upper bound of all votes at any γ, for all β up to
-    ``beta``. blocks: the images with the numbers ``rows``, in blocks that fit in the processor's
-    cache.
-    """
+    """The interface that a search needs: all images of a method."""
 
     @property
-    def size(self) -> int: ...
+    def size(self) -> int:
+        """Number of images."""
+        ...
 
-    def largest_vote(self, beta: float) -> float: ...
+    def largest_vote(self, beta: float) -> float:
+        """An upper bound of all votes at any γ, for all β up to ``beta``."""
+        ...
 
-    def blocks(self, rows: Ints) -> Iterator[Images]: ...
+    def blocks(self, rows: Ints) -> Iterator[Images]:
+        """The images with the numbers ``rows``, in blocks that fit in the processor's cache."""
+        ...
 
 
 class Grids(NamedTuple):

@@ -78,6 +78,7 @@ def _cells(path: Path) -> Cells:
 
 
 def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """Each value inside a document, with the keys and positions that lead to it as its path."""
     if isinstance(value, dict):
         for key, inner in value.items():
             yield from _leaves(inner, f"{path} {key}".strip())

@@ -122,7 +122,7 @@ class Tracked:
         return entries
 
     def check(self, entries: Mapping[str, Any]) -> None:
-        """UserError if an entry has what no record of this project has."""
+        """UserError for an entry that has what 'coder-clip record' never writes."""
         for name, entry in entries.items():
             why = fault(name, entry, self.outs_of[name])
             if why:

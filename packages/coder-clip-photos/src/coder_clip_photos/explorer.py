@@ -420,7 +420,7 @@ class Explorer:
 
     @cached_property
     def _search(self) -> MostAlike:
-        """The search for photos that are nearly the same, which `alike` continues."""
+        """The search for pairs of nearly equal photos, made once; `alike` takes its next steps."""
         return MostAlike(self.study.features, self.study.labels, ALIKE)
 
     @cached_property
@@ -581,7 +581,7 @@ def _lists_of(classes: Sequence[ClassTexts]) -> list[dict[str, Any]]:
 
 
 def _shown_label(label: str | None) -> str:
-    """A label as a cell of a table: empty without one."""
+    """A label as a cell of a table: empty without one, NONE for "" (none of the classes)."""
     if label == "":
         return NONE
     return label or ""

@@ -56,16 +56,16 @@ def as_csv(
         row.append(f"{p.margin:.4f}" if points else "")
         row += [cell(p.runner_up), str(p.reranked).lower()]
         likeliest = [(cell(name), f"{score:.4f}") for name, score in p.top[:top]]
-        row += _filled([text for pair in likeliest for text in pair], 2 * top)
+        row += _padded([text for pair in likeliest for text in pair], 2 * top)
         for reasons in (p.reasons_for, p.reasons_against):
-            row += _filled([cell(reason(r, p.best)) for r in reasons], why)
+            row += _padded([cell(reason(r, p.best)) for r in reasons], why)
         row += [cell(texts[at]) for texts in more.values()]
         writer.writerow(row)
     return out.getvalue()
 
 
-def _filled(cells: list[str], n: int) -> list[str]:
-    """n cells, the last ones empty."""
+def _padded(cells: list[str], n: int) -> list[str]:
+    """Add empty cells until there are n."""
     return cells + [""] * (n - len(cells))
 
 

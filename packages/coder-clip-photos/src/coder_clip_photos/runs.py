@@ -336,7 +336,7 @@ def refuse_stale(config: Config, root: Path, model: str, dataset: str) -> None:
 
 
 def _recorded_files(note: Any) -> Iterator[tuple[Path, str]]:
-    """Path and sha256 of every file that a provenance names, at any depth."""
+    """Path and sha256 of every file that a provenance names, in sections at any depth."""
     if isinstance(note, dict):
         if "path" in note and "sha256" in note:
             yield Path(note["path"]), str(note["sha256"])

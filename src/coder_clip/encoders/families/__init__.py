@@ -97,5 +97,5 @@ def tables(model: str, data_root: Path | None) -> TextTables:
 
 
 def names() -> str:
-    """How models are named, for people."""
+    """The forms that names of models can have, of all families, for a message."""
     return "; ".join(family.names for family in FAMILIES.values())

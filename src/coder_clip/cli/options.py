@@ -23,6 +23,7 @@ class _PlainOptions:
     """
 
     def get_params(self, context: Any) -> list[Any]:
+        """The parameters, as the help shows them: options with their longest form in capitals."""
         params: list[Any] = super().get_params(context)  # type: ignore[misc]
         # an argument shows its name alone, an option its longest form in capitals
         for option in params:
@@ -55,6 +56,7 @@ class _InOrder(CommandGroup):
     """A group that lists the phases in the order of workflow/phases.yaml."""
 
     def list_commands(self, context: Any) -> list[str]:
+        """The names of the commands, those of phases in the order of the list of phases."""
         names = super().list_commands(context)
         if not OF_THIS_CODE.is_file():
             return names

@@ -229,6 +229,7 @@ def _known_version(part: Path) -> str:
 
 
 def _client() -> httpx2.Client:
+    """A client for downloads. UserError if the machine's certificates cannot be read."""
     try:
         return httpx2.Client(timeout=TIMEOUT, follow_redirects=True)
     except OSError as error:

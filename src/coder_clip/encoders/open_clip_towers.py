@@ -120,6 +120,7 @@ def _build(source: Checkpoint, name: str, offline: bool) -> tuple[nn.Module, Tok
     """The empty model and its tokenizer. name: of the model, as the user wrote it."""
 
     def build() -> tuple[nn.Module, Tokenizer]:
+        """The model without weights and its tokenizer, which was proved."""
         # the tokenizer is proved here: a cache with a part of its files must count as a cache
         # without it
         with quiet():
@@ -178,6 +179,7 @@ class _NoFill(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
+        """Skip fills with random numbers; call every other function as usual."""
         # an in-place fill returns the tensor that it was called on
         if func in RANDOM_FILLS:
             if args:

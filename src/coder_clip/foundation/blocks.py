@@ -121,6 +121,7 @@ def _add(module: Module, key: str, nodes: list[Any], lines: Iterable[ast.stmt]) 
 def _take_function(
     module: Module, node: ast.FunctionDef | ast.AsyncFunctionDef, prefix: str
 ) -> None:
+    """Add two blocks of a function: its signature with the decorators, and its body."""
     arguments = node.args
     # in the order of the call: names, kinds and defaults
     signature = [
@@ -144,6 +145,7 @@ def _take_function(
 
 
 def _take_class(module: Module, node: ast.ClassDef) -> None:
+    """Add a block of a class without its methods, and the blocks of each method."""
     methods = [member for member in node.body if isinstance(member, FUNCTIONS)]
     rest = [member for member in node.body if member not in methods]
     header = [node.decorator_list, node.bases, node.keywords]
@@ -430,6 +432,7 @@ class _Closure:
             self._visit(path, f"{name}()", True)
 
     def _finish(self) -> None:
+        """Follow what the waiting blocks mention, until no block waits."""
         while self._waiting:
             path, key, static = self._waiting.pop()
             module = self._code.module(path)

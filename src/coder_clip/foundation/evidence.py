@@ -200,6 +200,7 @@ def _watched(look: Any) -> Any:
     """`os.stat` or `os.lstat`, noting paths that were looked for."""
 
     def noted(path: Any, *arguments: Any, **options: Any) -> os.stat_result:
+        """Call `look` and note whether the path is there."""
         try:
             result: os.stat_result = look(path, *arguments, **options)
         except (FileNotFoundError, NotADirectoryError):
@@ -226,6 +227,7 @@ def _there(full: str, kind: str) -> str:
 
 
 def _saw_open(path: Any) -> None:
+    """Note a file that is opened for reading as read, or as looked for if it is not there."""
     full = _full(path)
     mode = _mode(full)
     if not mode:

@@ -97,6 +97,7 @@ class _Loader(SourceFileLoader):
         return _module_class(self._place())(spec.name)
 
     def get_code(self, fullname: str) -> CodeType:
+        """Compile the source with a line in each body that notes its first execution."""
         source = self.get_data(self.path)
         evidence.compiled(self._place(), hashlib.sha256(source).hexdigest())
         tree = ast.parse(source, self.path)
@@ -107,6 +108,7 @@ class _Loader(SourceFileLoader):
         return compile(tree, self.path, "exec", dont_inherit=True)
 
     def exec_module(self, module: ModuleType) -> None:
+        """Execute the module, without notes of what runs meanwhile."""
         # what runs while a module is imported counts if a statement that counts mentions it
         with quiet():
             code = self.get_code(module.__name__)

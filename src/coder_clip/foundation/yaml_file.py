@@ -18,6 +18,7 @@ class _Loader(_Plain):  # type: ignore[misc]
     """A YAML loader that refuses a key given twice; plain YAML silently keeps the last one."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """A mapping whose keys are unique; PyYAML would silently keep the last of two."""
         seen: set[str] = set()
         for key, _ in node.value:
             # YAML merges ("<<") may be repeated

@@ -163,6 +163,7 @@ class Images:
 
     @classmethod
     def read(cls, config: Config, model: str, dataset: str) -> Images:
+        """Read the image features that the configuration has, besides those of the test split."""
         val = shots = None
         if config.has_val(dataset):
             val = read_image_features(config, model, dataset, "val")

@@ -264,6 +264,7 @@ class Document(Strict):
     @field_validator("models", mode="before")
     @classmethod
     def _models(cls, value: Any) -> Any:
+        """Models by name; 'mini' alone needs no values."""
         value = _by_name("models", value)
         if not isinstance(value, dict):
             return value

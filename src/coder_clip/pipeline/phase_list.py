@@ -61,6 +61,7 @@ class Call:
 
     @classmethod
     def _of(cls, line: list[str]) -> Call:
+        """From the words of a command line; ValueError if they are none."""
         _, name, *words = line
         names: list[str] = []
         options: dict[str, str | int] = {}

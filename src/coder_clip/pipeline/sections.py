@@ -345,6 +345,7 @@ class AdapterConfig(Strict):
     @field_validator("methods")
     @classmethod
     def _known_methods(cls, value: list[str]) -> list[str]:
+        """The methods, if all are known; ValueError names the first unknown one."""
         known = [*FEW_SHOT, *ABLATIONS]
         for method in value:
             if method not in known:

@@ -124,6 +124,7 @@ def _downloaded(config: Config, names: list[str]) -> Iterator[str]:
 
 
 def _not_here(absent: list[str], downloaded: list[str], file: Path) -> Iterator[str]:
+    """Yield a line for each absent data set that the run does not download."""
     for name in absent:
         if name not in downloaded:
             yield (
@@ -432,6 +433,7 @@ def _unreadable(data: ImageFiles, ids: list[str], deep: bool) -> dict[str, str]:
     """
 
     def reason(image_id: str) -> str | None:
+        """Why an image cannot be read; None if it can."""
         # the end or the checksums of the file show that it is complete; other formats are decoded
         if not deep and seems_whole(data.path(image_id)):
             return None

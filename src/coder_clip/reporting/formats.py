@@ -171,6 +171,7 @@ def _tex(text: str) -> str:
     """Escape LaTeX's characters; a character without a glyph in pdfLaTeX becomes its code point."""
 
     def shown(c: str) -> str:
+        """A character as LaTeX shows it; its code in brackets if the font has no glyph."""
         if c in _TEX:
             return _TEX[c]
         has_glyph = c.isascii() or "À" <= c <= "ÿ"

@@ -140,6 +140,7 @@ class Results:
     # ---- documents and rows, one method for each phase
 
     def zero_shot(self, dataset: str, model: str) -> JsonObject:
+        """The document of phase zero_shot; without texts, the little of it that evaluation has."""
         if dataset not in self.with_texts:
             evaluation = self.evaluation(dataset, model)
             return {

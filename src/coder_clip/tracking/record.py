@@ -130,6 +130,7 @@ class Workspace:
         return found
 
     def _use_of(self, name: str, certificates: list[Certificate]) -> Use:
+        """The files and keys that decided the jobs of a phase."""
         rules = FILE.parent / f"rules/{name}.smk"  # has the commands
         files, keys = {PHASES, rules.as_posix()}, set[str]()
         for stated in certificates:

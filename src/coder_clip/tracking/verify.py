@@ -114,6 +114,7 @@ class Verification:
         return str(folder) if ASKS in stated.blocks and folder not in (ABSENT, None) else ""
 
     def _verdict(self, job: Job) -> Verdict:
+        """Run a job again in a copy, and compare its outputs with those that are certified."""
         stated = self._here.judge.certificate(job)
         assert stated is not None  # `_why_not` has read it
         begin = time.monotonic()

@@ -11,6 +11,7 @@ __all__ = ["Classifier", "Photo", "Reason"]
 
 
 def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for."""
     # The classifier imports torch, which takes seconds; `coder-clip --help` imports this package
     # for its commands.
     if name not in __all__:

@@ -155,6 +155,7 @@ def _looks(methods: Iterable[str]) -> dict[str, dict[str, Any]]:
     spare = itertools.count()
 
     def line_of(method: str) -> dict[str, Any]:
+        """The look of a method's line; a method that declares none takes the next spare one."""
         if method == CLIP_ENSEMBLE:
             return LEVEL
         declared = METHODS[method].line

@@ -88,7 +88,7 @@ class FeatureDataset(ImageFiles):
         ]
 
     def image(self, image_id: str) -> Image.Image:
-        """Refuse: UserError."""
+        """Raise UserError, because there are features and no images."""
         raise UserError(f"data set '{self.name}' is features; it has no images to show")
 
     def fingerprint(self, *splits: str) -> str:

@@ -345,6 +345,7 @@ class Explorer:
             self.learned = by_score(scores)
 
     def _note_tried(self, classes: Sequence[ClassTexts]) -> None:
+        """Count a text set as tried, once, if it differs from the first one."""
         lists = _lists_of(classes)
         if lists != _lists_of(self.study.start.texts.classes):
             self.tried.add(json.dumps(lists))

@@ -72,7 +72,10 @@ class Index:
         return found, file
 
     def read(self, rows: NDArray[np.int64], file: Path | None) -> Rows:
-        """Copy some rows of a file of features: (n, size) float32. UserError if it is gone."""
+        """Copy some rows of a file of features: (n, size) float32.
+
+        UserError if another process has replaced the file meanwhile.
+        """
         found = np.empty((len(rows), self.size), np.float32)
         if not len(rows) or file is None:
             return found

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,7 +15,6 @@ from ..datasets import imagenet_words, load_templates
 from ..datasets.base import Templates
 from ..datasets.entry import entry
 from ..encoders import families
-from ..evaluation.random_words import random_word_texts
 from ..foundation.artifacts import Paths, read_classes, write_tensors
 from ..foundation.reproducible import lengths, on_grid
 from ..texts.sentences import fill, make_sentences, spaces
@@ -149,6 +150,22 @@ def random_words(
         parts = torch.split(on_grid(features), [len(prompts) for prompts in of_classes])
         means.append(torch.stack([(part.sum(dim=0) / len(part)).float() for part in parts]))
     return torch.stack(means)
+
+
+def random_word_texts(texts: Sequence[Sequence[str]], seed: int | Sequence[int]) -> list[list[str]]:
+    """Replace descriptions by random words: as many texts per class, as many words per text.
+
+    After WaffleCLIP (Roth et al., "Waffling around for Performance", ICCV 2023). The words of all
+    texts are shuffled across texts and classes, so each word is as frequent as before and says
+    nothing about a class. The same seed (or seed and draw) gives the same texts.
+    """
+    words = [word for of_class in texts for text in of_class for word in text.split()]
+    # one shuffled stream of all words, dealt out in the lengths of the original texts
+    order = np.random.default_rng(seed).permutation(len(words))
+    drawn = iter([words[i] for i in order])
+    return [
+        [" ".join(next(drawn) for _ in text.split()) for text in of_class] for of_class in texts
+    ]
 
 
 def template_weights(encoder: Encoder, names: list[str]) -> Tensor:

@@ -20,8 +20,8 @@ from coder_clip.baselines.tip_adapter import TipAdapter
 from coder_clip.baselines.zero_shot import class_weights, clip_scores, description_scores
 from coder_clip.datasets.shots import draw_shots
 from coder_clip.errors import UserError
-from coder_clip.evaluation.random_words import random_word_texts
 from coder_clip.phases import text_features as phases_text_features
+from coder_clip.phases.text_features import random_word_texts
 from reference import grid_error
 
 torch.set_num_threads(1)

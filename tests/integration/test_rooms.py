@@ -259,7 +259,9 @@ def test_all_other_unit_tests_pass(removed: tuple[Room, Copy]) -> None:
     """
     room, copy = removed
     of_packages = ["packages"] if (copy.folder / "packages").is_dir() else []
-    options = ("-q", "-rs", "--tb=short", "-m", "not rest and not proof", "-p", "no:cacheprovider")
+    # -rsfE: the skipped, which are counted, and at the end the names of what failed
+    shown = ("-q", "-rsfE", "--tb=short")
+    options = (*shown, "-m", "not rest and not proof", "-p", "no:cacheprovider")
     tested = copy.python("-m", "pytest", *options, "tests/unit", *of_packages, offline="0")
     assert tested.returncode == 0, tested.stdout[-5000:] + tested.stderr[-2000:]
     skipped = re.findall(rf"^SKIPPED \[(\d+)\] .*{TOLD}$", tested.stdout, re.MULTILINE)

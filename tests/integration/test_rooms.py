@@ -19,7 +19,7 @@ import yaml
 
 import bare
 from fixtures import TOLD
-from working_copy import REPO, draw_marks, python_path
+from working_copy import REPO, draw_marks
 
 # The packages of each folder with sources, as modules are named.
 SOURCES = {
@@ -141,7 +141,7 @@ class Copy:
         """
         path = {
             # benchmarks are programs, which import what is beside them
-            "PYTHONPATH": f"{python_path(self.folder)}:{self.folder}:{self.folder}/benchmarks",
+            "PYTHONPATH": f"{self.folder}/benchmarks",
             "HF_HUB_OFFLINE": offline,
             "OMP_NUM_THREADS": "1",
         }
@@ -162,9 +162,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ["git", "ls-files", "-coz", "--exclude-standard"], cwd=REPO, capture_output=True, check=True
     )
     for name in listed.stdout.decode().rstrip("\0").split("\0"):
-        if (REPO / name).is_file():
+        if (REPO / name).is_file() or (REPO / name).is_symlink():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(REPO / name, folder / name)
+            shutil.copy2(REPO / name, folder / name, follow_symlinks=False)
     for name, document in (("marks", MARKS), ("asks", ASKS)):
         (folder / f"config/{name}.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
     draw_marks(folder / "photos/marks")
@@ -193,8 +193,9 @@ def removed(
     known = {package for names in SOURCES.values() for package in names}
     for name in room.folders:
         known -= set(SOURCES.get(f"{name}/src", ()))
-    bare.make(folder, known)
-    return room, Copy(folder / "copy", folder)
+    copy = Copy(folder / "copy", folder)
+    bare.make(folder, known, [copy.folder / source for source in copy.sources()])
+    return room, copy
 
 
 @pytest.mark.rest

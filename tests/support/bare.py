@@ -7,7 +7,7 @@ import re
 import subprocess
 import sysconfig
 import venv
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 OURS = re.compile(r"(__editable__|coder_clip|snakemake_logger_plugin_coder_clip|.*slurm_resilient)")
@@ -20,12 +20,12 @@ def environment(folder: Path) -> dict[str, str]:
     return kept | {"PATH": f"{folder}/env/bin:/usr/bin:/bin", "HOME": str(folder)}
 
 
-def make(folder: Path, known: Collection[str] = ()) -> Path:
+def make(folder: Path, known: Collection[str] = (), sources: Iterable[Path] = ()) -> Path:
     """Make the environment ``folder/env`` and return its Python.
 
     The distributions of this repository are not in it. Of those that ``known`` names, by their
-    packages, it has version and entry points, as if they were installed; PYTHONPATH must have their
-    code.
+    packages, it has version and entry points, as if they were installed. sources: folders with
+    their code, which every Python of the environment finds; otherwise PYTHONPATH must have it.
     """
     libraries = folder / "libraries"
     libraries.mkdir()
@@ -43,5 +43,6 @@ def make(folder: Path, known: Collection[str] = ()) -> Path:
         text=True,
         check=True,
     ).stdout.strip()
-    Path(own, "dependencies.pth").write_text(f"{libraries}\n")
+    found = "".join(f"{place}\n" for place in (*sources, libraries))
+    Path(own, "dependencies.pth").write_text(found)
     return python

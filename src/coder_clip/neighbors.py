@@ -251,11 +251,11 @@ class TextNeighbors:
         sums = unit_sums(mean_texts, width, name)
         sizes = [len(block) if block.numel() else 0 for block in mean_texts]
         counts = torch.tensor(sizes, device=sums.device)
-        owners, names = zip(*unit_rows(max_texts, width, name), strict=True)
+        owner, unit_names = zip(*unit_rows(max_texts, width, name), strict=True)
         # as they were given, class by class, mean texts before names: for `encode` and `gram`
         every = [block for pair in zip(mean_texts, max_texts, strict=True) for block in pair]
         self._texts: Tensor | None = torch.cat([block for block in every if block.numel()])
-        self._set(sums, counts, torch.cat(names), torch.cat(owners))
+        self._set(sums, counts, torch.cat(unit_names), torch.cat(owner))
 
     def _set(self, sums: Tensor, counts: Tensor, names: Tensor, owner: Tensor) -> None:
         """Keep sums (C, d) and counts (C,) of the mean texts, names (S, d) sorted by class, and the

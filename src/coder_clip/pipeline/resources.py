@@ -199,7 +199,7 @@ def workers(config: Document, gpu: bool) -> int:
 def counts(
     config: Document, dataset: str, split: str, sizes: Mapping[str, Sizes] | None = None
 ) -> tuple[int, int]:
-    """Number of images of a split (of "shots": of all augmented views, which only images have), and number of classes.
+    """Number of images of a split, and number of classes. Of "shots": of all augmented views.
 
     sizes: data set -> its sizes, for data sets whose sizes the caller knows. The result is
     UNKNOWN_IMAGES and UNKNOWN_CLASSES without a manifest, or if the manifest lacks the split.

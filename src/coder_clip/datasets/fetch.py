@@ -20,17 +20,21 @@ from tqdm import tqdm
 from ..errors import UserError, one_line
 
 TIMEOUT = 60.0  # seconds without a byte
+SLOWEST = 1000.0  # bytes a second, over the time of PATIENCE: a slower server gives way to the next
+PATIENCE = 60.0  # seconds
 ANSWER = 10.0  # seconds, before a run
 TRIES = 5  # in a row without a new byte
 LONGEST = 300.0  # seconds that a busy server may ask to wait for
 # what servers send in the place of a file -> how it begins
 NO_FILE = {
     # a login, or Google Drive's daily limit
-    "a web page": re.compile(rb"\s*<(!doctype\s+)?html", re.IGNORECASE),
+    "a web page": re.compile(rb"(\xef\xbb\xbf)?\s*<(!doctype\s+)?html", re.IGNORECASE),
     # a store's error
     "an XML document": re.compile(rb"(\xef\xbb\xbf)?\s*<(\?xml|error\b)", re.IGNORECASE),
     "a Git LFS pointer": re.compile(rb"version https://git-lfs\.github\.com/spec/"),
 }
+# how an archive begins, by its name; what is not an archive may be an error in any form
+ARCHIVES = {".zip": b"PK", ".rar": b"Rar!", ".gz": b"\x1f\x8b", ".tgz": b"\x1f\x8b"}
 
 
 def fetch(
@@ -175,6 +179,9 @@ def _append(url: str, part: Path, checked: bool) -> None:
             part.write_bytes(b"")
             return _append(url, part, checked)
         response.raise_for_status()
+        # whoever is between could send any file, and no checksum would show it
+        if not checked and url.startswith("https:") and response.url.scheme != "https":
+            raise UserError(f"{url}: leads to {response.url}, which is not encrypted")
         encoding = response.headers.get("Content-Encoding", "identity").lower()
         # a checksum would show whether these bytes are the file
         if encoding != "identity" and not checked:
@@ -185,36 +192,55 @@ def _append(url: str, part: Path, checked: bool) -> None:
         blocks = response.iter_raw()
         first = next(blocks, b"")
         _refuse_no_file(url, response, first)
+        if response.status_code != 206:
+            _refuse_no_archive(url, Path(part.stem).suffix, first)
         total = int(response.headers.get("Content-Length", 0))
         mode = "wb"
         if response.status_code == 206:  # else the server sends the whole file
             mode = "ab"
-            span = re.match(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
+            # the size after the stroke is a star where the server does not know it
+            span = re.match(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
             # bytes of another place or version must not be appended: begin again
             if have and (_is_other_part(span, have) or _is_other_file(known, response)):
                 part.write_bytes(b"")
                 return _append(url, part, checked)
-            if span:
+            if span and span[2] != "*":
                 total = int(span[2])
+            elif total:
+                total += have
         elif not checked:
             _version_file(part).write_text(_version(response))
         with part.open(mode, buffering=0) as stream:
-            _write(stream, itertools.chain([first], blocks), url.rsplit("/", 1)[-1], total)
+            _write(stream, itertools.chain([first], blocks), url, total)
     if not _size(part):
         raise UserError(f"{url}: answers with an empty file")
     if _size(part) < total:  # some servers send a part of what was asked for
         raise httpx2.RemoteProtocolError("the connection ended early")
 
 
-def _write(stream: IO[bytes], blocks: Iterable[bytes], name: str, total: int) -> None:
-    """Write blocks to a file, with progress. total: bytes of the whole file; 0 if not known."""
+def _write(stream: IO[bytes], blocks: Iterable[bytes], url: str, total: int) -> None:
+    """Write blocks to a file, with progress. total: bytes of the whole file; 0 if not known.
+
+    UserError if they come more slowly than SLOWEST for PATIENCE seconds.
+    """
+    name = url.rsplit("/", 1)[-1]
     shown: dict[str, Any] = {"mininterval": 0.2, "initial": stream.tell()}
     if not sys.stderr.isatty():
         shown |= {"mininterval": 30, "ascii": True}
     with tqdm(desc=name, total=total or None, unit="B", unit_scale=True, **shown) as bar:
+        began, received = time.monotonic(), 0
         for block in blocks:
             stream.write(block)
             bar.update(len(block))
+            received += len(block)
+            took = time.monotonic() - began
+            if took >= PATIENCE:
+                if received < SLOWEST * took:
+                    raise UserError(
+                        f"{url}: sent {received:,} bytes in {took:.0f} s; what came is kept: run "
+                        "again to go on"
+                    )
+                began, received = time.monotonic(), 0
 
 
 def _known_version(part: Path) -> str:
@@ -246,6 +272,16 @@ def _refuse_no_file(url: str, response: httpx2.Response, first: bytes) -> None:
     if instead:
         raise UserError(
             f"{url}: answers with {instead[0]} in the place of the file; open it in a browser"
+        )
+
+
+def _refuse_no_archive(url: str, suffix: str, first: bytes) -> None:
+    """UserError for a file that begins unlike the archives of its name. first: its first bytes."""
+    magic = ARCHIVES.get(suffix, b"")
+    if magic[: len(first)] != first[: len(magic)]:
+        raise UserError(
+            f"{url}: answers with something else than a {suffix} archive, which begins "
+            f"{first[:20]!r}; open it in a browser"
         )
 
 

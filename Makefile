@@ -141,11 +141,11 @@ $(VENV)/bin/python:
 	@command -v uv >/dev/null || $(BIN)/pip config list | grep -Eq 'index|links|constraint' || $(BIN)/pip install --quiet uv || true
 
 $(VENV)/installed: pyproject.toml $(PACKAGES:=/pyproject.toml) constraints.txt | $(VENV)/bin/python
-	@echo "installing into $(VENV) (a few minutes; README, section Install, has the sizes)"
+	@echo "installing into $(VENV) (a few minutes; README has the sizes)"
 	@$(INSTALL) --quiet --constraint constraints.txt $(PLUGINS) --editable '.[run,texts]'
 	@echo $(CURDIR) > $@
 
 $(VENV)/installed-test: pyproject.toml $(PACKAGES:=/pyproject.toml) constraints.txt | $(VENV)/bin/python
-	@echo "installing into $(VENV) (a few minutes; README, section Install, has the sizes)"
+	@echo "installing into $(VENV) (a few minutes; README has the sizes)"
 	@$(INSTALL) --quiet --constraint constraints.txt $(PLUGINS) --editable '.[test]'
 	@echo $(CURDIR) | tee $@ > $(VENV)/installed

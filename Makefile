@@ -15,6 +15,7 @@
 # make clean                                  remove .venv and .snakemake, unless jobs are on a cluster (FORCE=1: even then)
 # make check                                  style, types, imports between packages, workflow, licences, reading
 # make generated                              the schema and the tables of docs that are made from the code
+# make docs                                   the documentation as a site: site/index.html
 # make benchmark                              speed against the published way of computing -> docs/performance.md
 
 CONFIG ?= config/reproduce.yaml
@@ -40,7 +41,7 @@ endif
 # Images of Docker often set this; every process of a run would then compile the code again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: reproduce first true-clip generated install pull push remote test test-rest test-proofs test-all test-unit check benchmark clean
+.PHONY: reproduce first true-clip generated install pull push remote test test-rest test-proofs test-all test-unit check docs benchmark clean
 
 reproduce: $(CONFIG) $(VENV)/installed
 	@$(if $(filter-out default,$(PROFILE)),$(BIN)/snakemake prefetch $(SETTINGS))
@@ -110,6 +111,12 @@ check: $(VENV)/installed-test
 	$(BIN)/snakemake --lint
 	$(BIN)/reuse lint --quiet
 	$(BIN)/python -m tools.reading
+	@$(MAKE) docs
+
+# Strict: a broken link, anchor or reference ends it. The variable silences advertising.
+docs: $(VENV)/installed-test
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo "site/index.html"
 
 generated: $(VENV)/installed
 	@$(BIN)/python tools/generated.py

@@ -433,37 +433,15 @@ def baselines(sizes: Sizes) -> list[list[str]]:
             clip + (-(p.beta - p.beta * cosine)).exp() @ values * p.alpha - far @ values * p.gamma
         )
 
-    def plain_ape() -> plain.Best:
-        """A product for each β and γ, whose votes all α share."""
-        betas, alphas, gammas = (grid(*span).tolist() for span in ape.constants[2:])
-        of_gamma = {g: values * (weights * g).exp() for g in gammas}
-        affinity = ape.affinity(x).float()
-        found = []
-        for beta in betas:
-            decayed = ((affinity - 1) * beta).exp_()
-            for gamma, weighted in of_gamma.items():
-                votes = decayed @ weighted
-                best = plain.best_point(lambda _, v=votes: v, clip, labels, [beta], alphas)
-                found.append(best._replace(gamma=gamma))
-        return max(found, key=lambda best: best.accuracy)
-
-    def plain_tip_x() -> plain.Best:
-        """The votes of a β and those of the divergence once, and added for each α and γ."""
-        near, divergence = (part.float() for part in tip_x.affinity(x))
-        votes, against = plain.decayed_votes(near, values), divergence @ values
-        betas, alphas, gammas = (grid(*span).tolist() for span in (BETAS, ALPHAS, GAMMAS))
-        found = []
-        for gamma in gammas:
-            moved = torch.add(clip, against, alpha=-gamma)
-            best = plain.best_point(votes, moved, labels, betas, alphas)
-            found.append(best._replace(gamma=gamma))
-        return max(found, key=lambda best: best.accuracy)
-
     for name, model, logits, grids, simple in (
         ("APE", ape, of_ape, ape.constants[2:], plain_ape),
-        ("TIP-X", tip_x, of_tip_x, (ALPHAS, BETAS, GAMMAS), plain_tip_x),
+        ("TIP-X", tip_x, of_tip_x, (BETAS, ALPHAS, GAMMAS), plain_tip_x),
     ):
-        _, plain_time = seconds(simple)
+        _, plain_time = seconds(
+            lambda model=model, grids=grids, simple=simple: simple(
+                model, x, clip, labels, values, grids
+            )
+        )
         best, fast = seconds(lambda model=model: model.search(x, clip, labels), REPEATS)
         some = [best, *(Point(1.0 + i, 2.0 + i, 0.5) for i in range(sizes.points - 1))]
         right, slow = seconds(
@@ -486,6 +464,39 @@ def baselines(sizes: Sizes) -> list[list[str]]:
             )
         )
     return found
+
+
+def plain_ape(
+    ape: Ape, x: Tensor, clip: Tensor, labels: Tensor, values: Tensor, grids: Any
+) -> plain.Best:
+    """A product for each β and γ, whose votes all α share."""
+    betas, alphas, gammas = (grid(*span).tolist() for span in grids)
+    weights = ape.divergence.float()[:, None]
+    of_gamma = {gamma: values * (weights * gamma).exp() for gamma in gammas}
+    affinity = ape.affinity(x).float()
+    found = []
+    for beta in betas:
+        decayed = ((affinity - 1) * beta).exp_()
+        for gamma, weighted in of_gamma.items():
+            votes = decayed @ weighted
+            best = plain.best_point(lambda _, v=votes: v, clip, labels, [beta], alphas)
+            found.append(best._replace(gamma=gamma))
+    return max(found, key=lambda best: best.accuracy)
+
+
+def plain_tip_x(
+    tip_x: TipX, x: Tensor, clip: Tensor, labels: Tensor, values: Tensor, grids: Any
+) -> plain.Best:
+    """The votes of a β and those of the divergence once, and added for each α and γ."""
+    near, divergence = (part.float() for part in tip_x.affinity(x))
+    votes, against = plain.decayed_votes(near, values), divergence @ values
+    betas, alphas, gammas = (grid(*span).tolist() for span in grids)
+    found = []
+    for gamma in gammas:
+        moved = torch.add(clip, against, alpha=-gamma)
+        best = plain.best_point(votes, moved, labels, betas, alphas)
+        found.append(best._replace(gamma=gamma))
+    return max(found, key=lambda best: best.accuracy)
 
 
 if __name__ == "__main__":

@@ -179,21 +179,9 @@ def _append(url: str, part: Path, checked: bool) -> None:
             part.write_bytes(b"")
             return _append(url, part, checked)
         response.raise_for_status()
-        # whoever is between could send any file, and no checksum would show it
-        if not checked and url.startswith("https:") and response.url.scheme != "https":
-            raise UserError(f"{url}: leads to {response.url}, which is not encrypted")
-        encoding = response.headers.get("Content-Encoding", "identity").lower()
-        # a checksum would show whether these bytes are the file
-        if encoding != "identity" and not checked:
-            raise UserError(
-                f"{url}: sent in the encoding '{encoding}', which was not asked for; open it in a "
-                "browser"
-            )
         blocks = response.iter_raw()
         first = next(blocks, b"")
-        _refuse_no_file(url, response, first)
-        if response.status_code != 206:
-            _refuse_no_archive(url, Path(part.stem).suffix, first)
+        _refuse(url, response, first, Path(part.stem).suffix, checked)
         total = int(response.headers.get("Content-Length", 0))
         mode = "wb"
         if response.status_code == 206:  # else the server sends the whole file
@@ -263,8 +251,20 @@ def _client() -> httpx2.Client:
         ) from None
 
 
-def _refuse_no_file(url: str, response: httpx2.Response, first: bytes) -> None:
-    """UserError for an answer that is something else than a file. first: its first bytes."""
+def _refuse(url: str, response: httpx2.Response, first: bytes, suffix: str, checked: bool) -> None:
+    """UserError for an answer that is something else than the file.
+
+    first: its first bytes. suffix: of the file's name. checked: a checksum will show what came.
+    """
+    encoding = response.headers.get("Content-Encoding", "identity").lower()
+    if encoding != "identity" and not checked:
+        raise UserError(
+            f"{url}: sent in the encoding '{encoding}', which was not asked for; open it in a "
+            "browser"
+        )
+    # whoever is between can send any file
+    if url.startswith("https:") and response.url.scheme != "https" and not checked:
+        raise UserError(f"{url}: leads to {response.url}, which is not encrypted")
     kind = response.headers.get("Content-Type", "").lower()
     instead = [what for what, begins in NO_FILE.items() if begins.match(first)]
     if kind.startswith("text/html"):
@@ -273,12 +273,8 @@ def _refuse_no_file(url: str, response: httpx2.Response, first: bytes) -> None:
         raise UserError(
             f"{url}: answers with {instead[0]} in the place of the file; open it in a browser"
         )
-
-
-def _refuse_no_archive(url: str, suffix: str, first: bytes) -> None:
-    """UserError for a file that begins unlike the archives of its name. first: its first bytes."""
     magic = ARCHIVES.get(suffix, b"")
-    if magic[: len(first)] != first[: len(magic)]:
+    if response.status_code != 206 and magic[: len(first)] != first[: len(magic)]:
         raise UserError(
             f"{url}: answers with something else than a {suffix} archive, which begins "
             f"{first[:20]!r}; open it in a browser"

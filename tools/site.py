@@ -10,6 +10,7 @@ import ast
 import json
 import os
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ import typer
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from typer.testing import CliRunner
+
+sys.path.insert(0, str(Path(__file__).parent))  # mkdocs loads a hook by its file
+from example import page_of
 
 REPO = Path(__file__).resolve().parents[1]
 # modules of the library that README and docs/library.md name, and where their method is described
@@ -36,8 +40,13 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         "reference/library.md": library(),
         "reference/messages.md": messages(),
     }
-    for path, text in pages.items():
-        files.append(File.generated(config, path, content=text))
+    made: dict[str, str | bytes] = dict(pages)
+    for script in sorted((REPO / "docs/examples").glob("*.py")):
+        page, pictures = page_of(script)
+        made[f"examples/{script.stem}.md"] = page
+        made |= {f"examples/{name}": picture for name, picture in pictures.items()}
+    for path, content in made.items():
+        files.append(File.generated(config, path, content=content))
     return files
 
 

@@ -19,7 +19,7 @@ from browser import axe_problems, needs_browser, show
 from working_copy import REPO
 
 pytestmark = pytest.mark.rest
-PAGES = ("", "photos/", "true_clip/", "reference/library/", "reference/configuration/")
+PAGES = ("", "photos/", "true_clip/", "reference/library/", "examples/rare/")
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,10 @@ def address(site: Path) -> Iterator[str]:
 def test_a_broken_link_ends_the_build(tmp_path: Path) -> None:
     """Else a reader finds it."""
     settings = (REPO / "mkdocs.yml").read_text(encoding="utf-8")
-    for name in ("docs", "src", "tools", "config", "packages", "README.md", "CONTRIBUTING.md"):
+    for name in (
+        *("docs", "src", "tools", "config", "packages", "data"),
+        *("README.md", "CONTRIBUTING.md"),
+    ):
         (tmp_path / name).symlink_to(REPO / name)
     (tmp_path / "docs").unlink()
     (tmp_path / "docs").mkdir()
@@ -88,6 +91,14 @@ def test_every_command_key_and_message_is_there(site: Path) -> None:
         assert key in words("configuration")
     assert "the threshold is NaN, where a margin from 0 to 1 is needed" in words("messages")
     assert "100 · ( Σ_{t in A_c}" in words("library")
+
+
+def test_the_worked_example_shows_what_it_printed_and_drew(site: Path) -> None:
+    """A page whose output is of other code than today's would mislead."""
+    page = re.sub(r"<[^>]*>", "", (site / "examples/rare/index.html").read_text())
+    for words in ("CODER, stage one", "nearest texts:", "images are looked at again"):
+        assert page.count(words) >= 2, f"'{words}' is in the code, but not in its output"
+    assert list((site / "examples").glob("rare-*.png"))
 
 
 def test_the_search_knows_the_pages(site: Path) -> None:

@@ -15,6 +15,7 @@
 # make clean                                  remove .venv and .snakemake, unless jobs are on a cluster (FORCE=1: even then)
 # make check                                  style, types, imports between packages, workflow, licences, reading
 # make generated                              the schema and the tables of docs that are made from the code
+# make docs                                   the documentation as a site: site/index.html
 # make benchmark                              speed against the published way of computing -> docs/performance.md
 
 CONFIG ?= config/reproduce.yaml
@@ -24,16 +25,23 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3; 
   $$p -c "import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))" 2>/dev/null && echo $$p && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
-INSTALL := $(if $(shell command -v uv),uv pip install --python $(BIN)/python,$(BIN)/pip install)
+# uv takes a third of pip's time. Where it is missing it is put into $(VENV), unless pip has settings that uv does not read:
+# it would then install other builds than pip.
+UV = $(shell command -v uv || ls $(BIN)/uv 2>/dev/null)
+INSTALL = $(if $(UV),$(UV) pip install --python $(BIN)/python,$(BIN)/pip install)
 # The distributions below packages/: photos, the executor for Slurm. Each is installed if its folder is here.
 PACKAGES := $(patsubst %/pyproject.toml,%,$(wildcard packages/*/pyproject.toml))
 PLUGINS := $(addprefix --editable ./,$(PACKAGES))
 SETTINGS := --profile workflow/profiles/$(PROFILE) --configfile $(CONFIG) $(if $(ONLY_PRESENT)$(FETCH),--config $(if $(ONLY_PRESENT),only_present='$(ONLY_PRESENT)') $(if $(FETCH),fetch='$(FETCH)'))
 
+# In the locale C, a Python of a folder with an umlaut in its name does not start.
+ifneq ($(filter C POSIX,$(or $(LC_ALL),$(LC_CTYPE),$(LANG),C)),)
+export LC_ALL := C.UTF-8
+endif
 # Images of Docker often set this; every process of a run would then compile the code again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: reproduce first true-clip generated install pull push remote test test-rest test-proofs test-all test-unit check benchmark clean
+.PHONY: reproduce first true-clip generated install pull push remote test test-rest test-proofs test-all test-unit check docs benchmark clean
 
 reproduce: $(CONFIG) $(VENV)/installed
 	@$(if $(filter-out default,$(PROFILE)),$(BIN)/snakemake prefetch $(SETTINGS))
@@ -103,6 +111,12 @@ check: $(VENV)/installed-test
 	$(BIN)/snakemake --lint
 	$(BIN)/reuse lint --quiet
 	$(BIN)/python -m tools.reading
+	@$(MAKE) docs
+
+# Strict: a broken link, anchor or reference ends it. The variable silences advertising.
+docs: $(VENV)/installed-test
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo "site/index.html"
 
 generated: $(VENV)/installed
 	@$(BIN)/python tools/generated.py
@@ -131,13 +145,14 @@ endif
 $(VENV)/bin/python:
 	@command -v $(or $(PYTHON),python3.11) >/dev/null || { echo "no Python from 3.11 to 3.14 here: install one, or name it with PYTHON=…" >&2; exit 1; }
 	@$(or $(PYTHON),python3.11) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
+	@command -v uv >/dev/null || $(BIN)/pip config list | grep -Eq 'index|links|constraint' || $(BIN)/pip install --quiet uv || true
 
 $(VENV)/installed: pyproject.toml $(PACKAGES:=/pyproject.toml) constraints.txt | $(VENV)/bin/python
-	@echo "installing into $(VENV) (a few minutes; README, section Install, has the sizes)"
+	@echo "installing into $(VENV) (a few minutes; README has the sizes)"
 	@$(INSTALL) --quiet --constraint constraints.txt $(PLUGINS) --editable '.[run,texts]'
 	@echo $(CURDIR) > $@
 
 $(VENV)/installed-test: pyproject.toml $(PACKAGES:=/pyproject.toml) constraints.txt | $(VENV)/bin/python
-	@echo "installing into $(VENV) (a few minutes; README, section Install, has the sizes)"
+	@echo "installing into $(VENV) (a few minutes; README has the sizes)"
 	@$(INSTALL) --quiet --constraint constraints.txt $(PLUGINS) --editable '.[test]'
 	@echo $(CURDIR) | tee $@ > $(VENV)/installed

@@ -14,7 +14,7 @@ inner products of CODERs have exact forms with one number per name or at most d 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Self
 
@@ -76,10 +76,14 @@ def l2_normalize(
             "images and texts from the same model?"
         )
     features = features.to(dtype)
-    # minimum and maximum are finite only if all numbers are: one pass, no copy
-    if features.numel() and not torch.stack(features.aminmax()).isfinite().all():
-        row = int((~features.isfinite().all(dim=1)).nonzero()[0])
-        raise UserError(f"{what}: row {row} holds NaN or infinity; extract it again")
+    bad = _not_finite(features)
+    if bad is not None:
+        raise UserError(f"{what}: row {bad} holds NaN or infinity; extract it again")
+    return _unit(features)
+
+
+def _unit(features: Tensor) -> Tensor:
+    """Rows (N, d) as `l2_normalize` scales them, unchecked."""
     result = torch.empty(features.shape, dtype=torch.float64, device=features.device)
     # block by block, so that the float64 work stays in cache
     n = max(1, BLOCK // max(1, features.shape[1]))
@@ -89,6 +93,69 @@ def l2_normalize(
         rows /= lengths(rows).clamp_min(SMALLEST) * 2.0**-GRID_BITS
         rows.round_().mul_(2.0**-GRID_BITS)
     return result
+
+
+def _not_finite(features: Tensor) -> int | None:
+    """The first row (N, d) that holds NaN or infinity; None without one."""
+    # minimum and maximum are finite only if all numbers are: one pass, no copy
+    if not features.numel() or torch.stack(features.aminmax()).isfinite().all():
+        return None
+    return int((~features.isfinite().all(dim=1)).nonzero()[0])
+
+
+def unit_rows(
+    blocks: Sequence[Tensor], width: int, name: Callable[[int], str]
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The rows of blocks, as `l2_normalize` scales them, some at a time.
+
+    blocks: tensors (t, d) of any float type; empty ones are left out. width: d. name: what block i
+    is called in messages. Yields (n,) int64, the block of each row, and (n, d) float64. About BLOCK
+    numbers are scaled at a time, which stay in cache: the rows need not be in memory twice.
+
+    UserError for another shape, NaN or infinity.
+    """
+    waiting: list[int] = []  # numbers of blocks that are not scaled yet
+    rows = 0
+    for i, block in enumerate(blocks):
+        if not block.numel():
+            continue
+        if block.ndim != 2 or block.shape[1] != width:
+            raise UserError(
+                f"{name(i)}: shape {tuple(block.shape)} where (n, {width}) is needed; are all "
+                "texts from the same model?"
+            )
+        waiting.append(i)
+        rows += len(block)
+        if rows * width >= BLOCK:
+            yield _scaled(blocks, waiting, name)
+            waiting, rows = [], 0
+    if waiting:
+        yield _scaled(blocks, waiting, name)
+
+
+def _scaled(
+    blocks: Sequence[Tensor], some: list[int], name: Callable[[int], str]
+) -> tuple[Tensor, Tensor]:
+    """What `unit_rows` yields, of some blocks."""
+    rows = torch.cat([blocks[i] for i in some])
+    sizes = torch.tensor([len(blocks[i]) for i in some], device=rows.device)
+    owner = torch.tensor(some, device=rows.device).repeat_interleave(sizes)
+    bad = _not_finite(rows)
+    if bad is not None:
+        raise UserError(f"{name(int(owner[bad]))}: NaN or infinity; extract the features again")
+    return owner, _unit(rows)
+
+
+def unit_sums(blocks: Sequence[Tensor], width: int, name: Callable[[int], str]) -> Tensor:
+    """The sum of the unit rows of each block: (len(blocks), d) float64, exact.
+
+    Arguments and errors as of `unit_rows`.
+    """
+    device = blocks[0].device if len(blocks) else None
+    sums = torch.zeros(len(blocks), width, dtype=torch.float64, device=device)
+    for owner, rows in unit_rows(blocks, width, name):
+        sums.index_add_(0, owner, rows)
+    return sums
 
 
 def gram(texts: Tensor) -> Tensor:
@@ -177,41 +244,18 @@ class TextNeighbors:
             if not names.numel():
                 raise UserError(f"class {c} has no name; give at least one name text per class")
         width = max_texts[0].shape[-1]
-        # (class, True for mean texts, features), class by class, mean texts before names
-        blocks: list[tuple[int, bool, Tensor]] = []
-        for c, (means, names) in enumerate(zip(mean_texts, max_texts, strict=True)):
-            if means.numel():
-                blocks.append((c, True, means))
-            blocks.append((c, False, names))
-        for c, _, block in blocks:
-            if block.ndim != 2 or block.shape[1] != width:
-                raise UserError(
-                    f"texts of class {c}: shape {tuple(block.shape)} where (n, {width}) is needed"
-                )
-        # the texts are kept as given, and converted to float64 GRAM_ROWS at a time
-        texts = torch.cat([block for _, _, block in blocks])
-        sizes = torch.tensor([len(block) for _, _, block in blocks], device=texts.device)
-        # class and kind of each text row: one entry per block, repeated for its rows
-        owner = torch.tensor([c for c, _, _ in blocks], device=texts.device)
-        owner = owner.repeat_interleave(sizes)
-        is_mean = torch.tensor([mean for _, mean, _ in blocks], device=texts.device)
-        is_mean = is_mean.repeat_interleave(sizes)
-        sums = torch.zeros(len(max_texts), width, dtype=torch.float64, device=texts.device)
-        unit_names = []
-        parts = (torch.split(rows, GRAM_ROWS) for rows in (texts, owner, is_mean))
-        for some, classes, mean in zip(*parts, strict=True):
-            finite = some.isfinite().all(dim=1)
-            if not finite.all():
-                raise UserError(
-                    f"texts of class {int(classes[~finite][0])}: NaN or infinity; extract the text "
-                    "features again"
-                )
-            unit = l2_normalize(some, "text features")
-            sums.index_add_(0, classes[mean], unit[mean])
-            unit_names.append(unit[~mean])
-        counts = torch.bincount(owner[is_mean], minlength=len(max_texts))
-        self._texts: Tensor | None = texts
-        self._set(sums, counts, torch.cat(unit_names), owner[~is_mean])
+
+        def name(c: int) -> str:
+            return f"texts of class {c}"
+
+        sums = unit_sums(mean_texts, width, name)
+        sizes = [len(block) if block.numel() else 0 for block in mean_texts]
+        counts = torch.tensor(sizes, device=sums.device)
+        owner, unit_names = zip(*unit_rows(max_texts, width, name), strict=True)
+        # as they were given, class by class, mean texts before names: for `encode` and `gram`
+        every = [block for pair in zip(mean_texts, max_texts, strict=True) for block in pair]
+        self._texts: Tensor | None = torch.cat([block for block in every if block.numel()])
+        self._set(sums, counts, torch.cat(unit_names), torch.cat(owner))
 
     def _set(self, sums: Tensor, counts: Tensor, names: Tensor, owner: Tensor) -> None:
         """Keep sums (C, d) and counts (C,) of the mean texts, names (S, d) sorted by class, and the

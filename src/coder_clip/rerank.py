@@ -17,7 +17,7 @@ from torch.nn.functional import embedding_bag
 
 from .errors import UserError
 from .foundation.reproducible import to_bits
-from .neighbors import compute_dtype, l2_normalize
+from .neighbors import compute_dtype, l2_normalize, unit_sums
 from .protocols import TOP_K
 from .zero_shot import softmax_gap
 from .zero_shot import top_k as best_classes
@@ -28,8 +28,6 @@ log = logging.getLogger(__name__)
 # below 1, is not rounded.
 DIFFERENCE_BITS = 22
 CHUNK = 2**18  # numbers of summed differences at a time
-# pairs averaged at a time, so that the texts of all pairs need not fit in memory twice
-PAIRS = 4096
 
 
 class OneToOne:
@@ -66,17 +64,20 @@ class OneToOne:
                 f"one-to-one texts for ({a}, {b}) but none for ({b}, {a}): no pair has both sides, "
                 "so the rerank changes nothing; add texts for the other side"
             )
-        parts = []
-        for start in range(0, len(pairs), PAIRS):
-            part = pairs[start : start + PAIRS]
-            width = texts[pairs[0]].shape[-1]
-            # both directions in one call: the first half is O(a, b), the second O(b, a)
-            blocks = [texts[a, b] for a, b in part] + [texts[b, a] for a, b in part]
-            means = _means(blocks, width, part)
-            parts.append(means[: len(part)] - means[len(part) :])
+        width = texts[pairs[0]].shape[-1] if pairs else 0
+
+        def name(i: int) -> str:
+            a, b = pairs[i % len(pairs)]
+            return f"one-to-one texts of {a} and {b}"
+
+        # both directions in one call: the first half is O(a, b), the second O(b, a)
+        blocks = [texts[a, b] for a, b in pairs] + [texts[b, a] for a, b in pairs]
+        means = unit_sums(blocks, width, name)
+        means /= torch.tensor([len(block) for block in blocks], device=means.device)[:, None]
+        differences = means[: len(pairs)].sub_(means[len(pairs) :])
         self._set(
             torch.tensor(pairs, dtype=torch.int64).reshape(-1, 2),
-            to_bits(torch.cat(parts), DIFFERENCE_BITS).float() if parts else torch.zeros(0, 0),
+            to_bits(differences, DIFFERENCE_BITS).float(),
         )
 
     def _set(self, pairs: Tensor, differences: Tensor) -> None:
@@ -220,29 +221,3 @@ def rerank(
         raise UserError("the threshold is NaN, where a margin from 0 to 1 is needed")
     both = rerank_scores(x, scores, o, top_k)
     return both.predictions(threshold), both.gap < threshold
-
-
-def _means(blocks: list[Tensor], width: int, pairs: list[tuple[int, int]]) -> Tensor:
-    """Mean of the unit rows of each block: (len(blocks), d) float64, all blocks at once.
-
-    width: d. pairs: for messages, the pair of each block; blocks are all pairs once or twice.
-    """
-    for i, block in enumerate(blocks):
-        if block.ndim != 2 or block.shape[1] != width:
-            a, b = pairs[i % len(pairs)]
-            raise UserError(
-                f"one-to-one texts of {a} and {b}: shape {tuple(block.shape)} where (t, {width}) "
-                "is needed"
-            )
-    # the block of each row, so that one index_add_ sums all blocks
-    sizes = torch.tensor([len(b) for b in blocks], device=blocks[0].device)
-    owner = torch.repeat_interleave(torch.arange(len(blocks), device=sizes.device), sizes)
-    precision = compute_dtype(*blocks)  # one type for all blocks
-    rows = torch.cat([block.to(precision) for block in blocks])
-    bad = ~rows.isfinite().all(dim=1)
-    if bad.any():
-        a, b = pairs[int(owner[bad][0]) % len(pairs)]
-        raise UserError(f"one-to-one texts of {a} and {b}: NaN or infinity; extract them again")
-    sums = rows.new_zeros(len(blocks), width, dtype=torch.float64)
-    sums.index_add_(0, owner, l2_normalize(rows, "one-to-one texts"))
-    return sums / sizes[:, None]

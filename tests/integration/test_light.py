@@ -79,10 +79,10 @@ def test_the_library_needs_few_packages(light: Path) -> None:
 
 
 @pytest.mark.rest
-def test_the_example_of_readme_runs(light: Path) -> None:
+def test_the_example_of_the_library_runs(light: Path) -> None:
     """It is what people paste first."""
-    readme = (REPO / "README.md").read_text(encoding="utf-8")
-    (block,) = re.findall(r"^```python\n(.*?)^```", readme, flags=re.M | re.S)
+    page = (REPO / "docs/library.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```python\n(.*?)^```", page, flags=re.M | re.S)
     shown = run(light, "python", "-c", f"{block}\nprint(tuple(logits.shape))")
     assert shown.returncode == 0, shown.stderr
     assert shown.stdout.splitlines()[-1] == "(30, 3)"

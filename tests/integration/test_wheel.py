@@ -199,10 +199,10 @@ def test_a_photo_is_classified_outside_of_the_clone(with_photos: Path, tmp_path:
 
 
 @pytest.mark.rest
-def test_the_library_example_of_readme_runs_outside_of_the_clone(elsewhere: Path) -> None:
+def test_the_library_example_runs_outside_of_the_clone(elsewhere: Path) -> None:
     """It is what people paste first."""
-    readme = (REPO / "README.md").read_text(encoding="utf-8")
-    (block,) = re.findall(r"^```python\n(.*?)^```", readme, flags=re.M | re.S)
+    page = (REPO / "docs/library.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```python\n(.*?)^```", page, flags=re.M | re.S)
     shown = run(
         elsewhere, "python", "-c", f"{block}\nprint(tuple(logits.shape), tuple(predictions.shape))"
     )

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import re
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,7 +20,8 @@ class Web:
     one after the
     other and again. failing: status codes that come first. asked: the Range header of every request
     ("" for none).
-    headers: in every answer. obeys: sends the whole file if it is not the one that If-Range names.
+    headers: in every answer. trickle: seconds between two bytes of an answer. knows_size: False for
+    a star in Content-Range in the place of the file's size. obeys: sends the whole file if it is not the one that If-Range names.
     changed: what the files become after the first answer."""
 
     url: str = ""
@@ -31,6 +33,8 @@ class Web:
     failing: list[int] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
     headers: dict[str, str] = field(default_factory=dict)
+    trickle: float = 0.0
+    knows_size: bool = True
     obeys: bool = True
     changed: dict[str, bytes] = field(default_factory=dict)
 
@@ -71,7 +75,8 @@ def serve() -> Iterator[Web]:
             if begin:
                 first = begin if web.begin is None else web.begin
                 body = content[first:][: web.most]
-                span = f"bytes {first}-{first + len(body) - 1}/{len(content)}"
+                size = len(content) if web.knows_size else "*"
+                span = f"bytes {first}-{first + len(body) - 1}/{size}"
                 self.send_header("Content-Range", span)
             self.send_header("Content-Length", str(len(body)))
             self.send_header("ETag", etag)
@@ -81,6 +86,12 @@ def serve() -> Iterator[Web]:
             if self.command == "HEAD":
                 return
             cut = web.cut[len(web.asked) % len(web.cut)] if isinstance(web.cut, list) else web.cut
+            if web.trickle:
+                with contextlib.suppress(OSError):  # whoever asked has gone
+                    for byte in body:
+                        self.wfile.write(bytes([byte]))
+                        time.sleep(web.trickle)
+                return
             self.wfile.write(body[:cut])
             self.close_connection = True
 

@@ -21,7 +21,7 @@ REPO = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize(
-    ("page", "table"), [("README.md", "claims"), ("docs/embedded.md", "zero_shot")]
+    ("page", "table"), [("docs/claims.md", "claims"), ("docs/embedded.md", "zero_shot")]
 )
 def test_a_table_of_a_page_is_that_of_the_results(page: str, table: str) -> None:
     """Figures that no command gives would mislead."""
@@ -35,6 +35,22 @@ def test_a_table_of_a_page_is_that_of_the_results(page: str, table: str) -> None
     assert [line for line in rows if line in shown.splitlines()] == shown.splitlines(), (
         "a line that is not in the table, or another order"
     )
+
+
+def test_the_first_table_has_the_numbers_of_the_page_behind_it() -> None:
+    """Who skims quotes README; its numbers are those of docs/true_clip.md, which tells of them."""
+    readme = (REPO / "README.md").read_text(encoding="utf-8")
+    page = (REPO / "docs/true_clip.md").read_text(encoding="utf-8")
+    intervals = re.findall(r"[+−][\d.]+ \[[+−][\d.]+, [+−][\d.]+\]", readme)
+    assert len(intervals) >= 9
+    assert [interval for interval in intervals if interval not in page] == []
+
+
+def test_readme_is_read_in_minutes() -> None:
+    """First what was found and what to type; all else has a page of its own."""
+    lines = (REPO / "README.md").read_text(encoding="utf-8").splitlines()
+    assert len(lines) < 120
+    assert any(line.startswith("make true-clip ") for line in lines[:25])
 
 
 def test_every_link_leads_somewhere() -> None:
@@ -88,6 +104,7 @@ TYPED = {
     ),
 }
 NOT_TYPED = {
+    "git clone … && cd coder-clip": "the address is that of the reader's copy",
     "make true-clip": (
         "make would install; test_true_clip.py starts the same run, from a server "
         "of the shared files"
@@ -158,10 +175,10 @@ def blocks(page: str, language: str) -> list[str]:
 
 def test_the_library_block_runs_as_printed() -> None:
     """It is what people paste first."""
-    (block,) = blocks("README.md", "python")
+    (block,) = blocks("docs/library.md", "python")
     seen: dict[str, Any] = {}
     torch.manual_seed(0)
-    exec(compile(block, "README.md", "exec"), seen)
+    exec(compile(block, "docs/library.md", "exec"), seen)
     images, classes = len(seen["images"]), seen["C"]
     assert seen["scores"].shape == seen["logits"].shape == (images, classes)
     assert seen["predictions"].shape == (images,)

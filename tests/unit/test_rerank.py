@@ -176,10 +176,10 @@ def test_pairs_are_stored_once() -> None:
 
 
 def test_blocks_of_pairs_and_images(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pairs after the first block would count as missing."""
+    """Pairs whose texts are scaled in a later block would count as missing."""
     x, scores, texts, _, _ = problem(1, 8, 6, torch.float64)
     whole = rerank_scores(x, scores, OneToOne(texts, 8)).values
-    monkeypatch.setattr("coder_clip.rerank.PAIRS", 3)
+    monkeypatch.setattr("coder_clip.neighbors.BLOCK", 100)
     monkeypatch.setattr("coder_clip.rerank.CHUNK", 300)
     torch.testing.assert_close(
         rerank_scores(x, scores, OneToOne(texts, 8)).values, whole, rtol=0, atol=1e-12

@@ -247,7 +247,11 @@ def on_head(rule):
 
 
 def on_gpu(wildcards, rulename):
-    """1 for jobs on a GPU."""
+    """1 for jobs on a GPU; 0 where features are read in place of images."""
+    if rulename in ENCODE_IMAGES and not work.opens_images(
+        CONFIG, wildcards.model, wildcards.dataset
+    ):
+        return 0
     return int(GPUS > 0 or asks_for_gpu(rulename))
 
 

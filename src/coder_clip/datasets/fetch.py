@@ -20,17 +20,21 @@ from tqdm import tqdm
 from ..errors import UserError, one_line
 
 TIMEOUT = 60.0  # seconds without a byte
+SLOWEST = 1000.0  # bytes a second, over the time of PATIENCE: a slower server gives way to the next
+PATIENCE = 60.0  # seconds
 ANSWER = 10.0  # seconds, before a run
 TRIES = 5  # in a row without a new byte
 LONGEST = 300.0  # seconds that a busy server may ask to wait for
 # what servers send in the place of a file -> how it begins
 NO_FILE = {
     # a login, or Google Drive's daily limit
-    "a web page": re.compile(rb"\s*<(!doctype\s+)?html", re.IGNORECASE),
+    "a web page": re.compile(rb"(\xef\xbb\xbf)?\s*<(!doctype\s+)?html", re.IGNORECASE),
     # a store's error
     "an XML document": re.compile(rb"(\xef\xbb\xbf)?\s*<(\?xml|error\b)", re.IGNORECASE),
     "a Git LFS pointer": re.compile(rb"version https://git-lfs\.github\.com/spec/"),
 }
+# how an archive begins, by its name; what is not an archive may be an error in any form
+ARCHIVES = {".zip": b"PK", ".rar": b"Rar!", ".gz": b"\x1f\x8b", ".tgz": b"\x1f\x8b"}
 
 
 def fetch(
@@ -175,46 +179,56 @@ def _append(url: str, part: Path, checked: bool) -> None:
             part.write_bytes(b"")
             return _append(url, part, checked)
         response.raise_for_status()
-        encoding = response.headers.get("Content-Encoding", "identity").lower()
-        # a checksum would show whether these bytes are the file
-        if encoding != "identity" and not checked:
-            raise UserError(
-                f"{url}: sent in the encoding '{encoding}', which was not asked for; open it in a "
-                "browser"
-            )
         blocks = response.iter_raw()
         first = next(blocks, b"")
-        _refuse_no_file(url, response, first)
+        _refuse(url, response, first, Path(part.stem).suffix, checked)
         total = int(response.headers.get("Content-Length", 0))
         mode = "wb"
         if response.status_code == 206:  # else the server sends the whole file
             mode = "ab"
-            span = re.match(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
+            # the size after the stroke is a star where the server does not know it
+            span = re.match(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
             # bytes of another place or version must not be appended: begin again
             if have and (_is_other_part(span, have) or _is_other_file(known, response)):
                 part.write_bytes(b"")
                 return _append(url, part, checked)
-            if span:
+            if span and span[2] != "*":
                 total = int(span[2])
+            elif total:
+                total += have
         elif not checked:
             _version_file(part).write_text(_version(response))
         with part.open(mode, buffering=0) as stream:
-            _write(stream, itertools.chain([first], blocks), url.rsplit("/", 1)[-1], total)
+            _write(stream, itertools.chain([first], blocks), url, total)
     if not _size(part):
         raise UserError(f"{url}: answers with an empty file")
     if _size(part) < total:  # some servers send a part of what was asked for
         raise httpx2.RemoteProtocolError("the connection ended early")
 
 
-def _write(stream: IO[bytes], blocks: Iterable[bytes], name: str, total: int) -> None:
-    """Write blocks to a file, with progress. total: bytes of the whole file; 0 if not known."""
+def _write(stream: IO[bytes], blocks: Iterable[bytes], url: str, total: int) -> None:
+    """Write blocks to a file, with progress. total: bytes of the whole file; 0 if not known.
+
+    UserError if they come more slowly than SLOWEST for PATIENCE seconds.
+    """
+    name = url.rsplit("/", 1)[-1]
     shown: dict[str, Any] = {"mininterval": 0.2, "initial": stream.tell()}
     if not sys.stderr.isatty():
         shown |= {"mininterval": 30, "ascii": True}
     with tqdm(desc=name, total=total or None, unit="B", unit_scale=True, **shown) as bar:
+        began, received = time.monotonic(), 0
         for block in blocks:
             stream.write(block)
             bar.update(len(block))
+            received += len(block)
+            took = time.monotonic() - began
+            if took >= PATIENCE:
+                if received < SLOWEST * took:
+                    raise UserError(
+                        f"{url}: sent {received:,} bytes in {took:.0f} s; what came is kept: run "
+                        "again to go on"
+                    )
+                began, received = time.monotonic(), 0
 
 
 def _known_version(part: Path) -> str:
@@ -238,8 +252,20 @@ def _client() -> httpx2.Client:
         ) from None
 
 
-def _refuse_no_file(url: str, response: httpx2.Response, first: bytes) -> None:
-    """UserError for an answer that is something else than a file. first: its first bytes."""
+def _refuse(url: str, response: httpx2.Response, first: bytes, suffix: str, checked: bool) -> None:
+    """UserError for an answer that is something else than the file.
+
+    first: its first bytes. suffix: of the file's name. checked: a checksum will show what came.
+    """
+    encoding = response.headers.get("Content-Encoding", "identity").lower()
+    if encoding != "identity" and not checked:
+        raise UserError(
+            f"{url}: sent in the encoding '{encoding}', which was not asked for; open it in a "
+            "browser"
+        )
+    # whoever is between can send any file
+    if url.startswith("https:") and response.url.scheme != "https" and not checked:
+        raise UserError(f"{url}: leads to {response.url}, which is not encrypted")
     kind = response.headers.get("Content-Type", "").lower()
     instead = [what for what, begins in NO_FILE.items() if begins.match(first)]
     if kind.startswith("text/html"):
@@ -247,6 +273,12 @@ def _refuse_no_file(url: str, response: httpx2.Response, first: bytes) -> None:
     if instead:
         raise UserError(
             f"{url}: answers with {instead[0]} in the place of the file; open it in a browser"
+        )
+    magic = ARCHIVES.get(suffix, b"")
+    if response.status_code != 206 and magic[: len(first)] != first[: len(magic)]:
+        raise UserError(
+            f"{url}: answers with something else than a {suffix} archive, which begins "
+            f"{first[:20]!r}; open it in a browser"
         )
 
 

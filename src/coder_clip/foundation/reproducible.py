@@ -51,7 +51,7 @@ def on_grid(rows: Tensor, bits: int = GRID_BITS) -> Tensor:
 
 def to_bits(values: Tensor, bits: int) -> Tensor:
     """Round float64 values to multiples of 2^−bits."""
-    return (values * 2.0**bits).round_() * 2.0**-bits
+    return (values * 2.0**bits).round_().mul_(2.0**-bits)
 
 
 def stored(rows: Tensor) -> Tensor:

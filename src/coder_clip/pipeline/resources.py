@@ -41,6 +41,13 @@ LOADER = 100  # MB of a thread that decodes: one large photo
 SEARCH = 1e-5
 FIT = 0.1  # seconds per method, setting and seed; measured on the embedded default
 EACH = 3e-7  # more seconds per method, setting and seed, for each image and class
+# seconds of a job by phase for each image and class, on one thread; measured with 50,000 images of
+# 1,000 classes
+SCORE = {"zero_shot": 7e-7, "rerank": 8e-7}
+MOST_SCORE = 5e-6  # of the other phases
+# seconds of the evaluation for each pair of images, all kinds of features together; measured on the
+# seven data sets of `make true-clip`
+PAIR = 6e-7
 # seconds of a job by phase, whatever the number of images
 OTHER = {"zero_shot": 2.0, "rerank": 4.0, "one_to_one": 8.0, "evaluation": 11.0, "adapter": 3.0}
 # seconds of a bootstrap resample, and more seconds per class: estimates.bootstrap_interval
@@ -103,6 +110,8 @@ def need(
     loaded = START + size.parameters * 4 * 2.5 / 1e6
     if gpu:
         loaded += 1500  # a CUDA context's share of the host's memory
+    if phase == "image_features" and not opens_images(config, model, dataset):
+        return _need(START + 16 * images * size.dim / 1e6, 0)
     if phase == "image_features":
         shards, n = int(place.get("shards", 1)), workers(config, gpu)
         images = sum(
@@ -110,8 +119,6 @@ def need(
             for split in config.encoded(dataset)
         )
         forward, decode = size.image / rate, 1 / thread.decoded
-        if not families.encodes(config.models[model].model):
-            decode = 0  # published features: no image is opened
         # activations take the host's memory only on a CPU
         batch = 0.0
         if not gpu:
@@ -134,7 +141,9 @@ def need(
     if phase == "merge":
         return _need(START + 16 * images * size.dim / 1e6, 0)
     # scores of every image and class, several of them at a time, and the features
-    seconds = OTHER.get(phase, 0.0) + images * classes * 5e-6 / threads
+    seconds = OTHER.get(phase, 0.0) + images * classes * SCORE.get(phase, MOST_SCORE) / threads
+    if phase == "evaluation":
+        seconds += PAIR * images**2 / threads
     resamples = INTERVALS.get(phase, 0) * max(0, config.evaluation.bootstrap - RESAMPLES)
     seconds += resamples * (RESAMPLE + OF_CLASS * classes)
     if phase == "adapter":
@@ -144,6 +153,11 @@ def need(
         fits = len(config.adapter.methods) * len(config.settings)
         seconds += seeds * (SEARCH * val * shots + fits * (FIT + EACH * (val + images) * classes))
     return _need(START + images * (48 * classes + 32 * 1024) / 1e6, seconds)
+
+
+def opens_images(config: Document, model: str, dataset: str) -> bool:
+    """False where features are read: of a data set of features, or for a model without a tower."""
+    return families.encodes(config.models[model].model) and not config.of_features(dataset)
 
 
 def gpus(config: Document) -> int:
@@ -185,7 +199,7 @@ def workers(config: Document, gpu: bool) -> int:
 def counts(
     config: Document, dataset: str, split: str, sizes: Mapping[str, Sizes] | None = None
 ) -> tuple[int, int]:
-    """Number of images of a split (of "shots": of all augmented views), and number of classes.
+    """Number of images of a split, and number of classes. Of "shots": of all augmented views.
 
     sizes: data set -> its sizes, for data sets whose sizes the caller knows. The result is
     UNKNOWN_IMAGES and UNKNOWN_CLASSES without a manifest, or if the manifest lacks the split.
@@ -198,7 +212,8 @@ def counts(
     if split == "shots":
         # seeds draw from the same images, so there are never more than all of them
         drawn = classes * max(config.adapter.shots) * len(config.adapter.seeds)
-        return min(drawn, n_images) * config.datasets[dataset].views, classes
+        views = 1 if config.of_features(dataset) else config.datasets[dataset].views
+        return min(drawn, n_images) * views, classes
     return max(n_images, 1), max(classes, 1)
 
 

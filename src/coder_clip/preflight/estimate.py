@@ -62,7 +62,9 @@ def jobs(config: Config, sizes: Mapping[str, Sizes]) -> Iterator[PlannedJob]:
             size = 0.0
             for split in config.encoded(d):
                 n = counts(config, d, split, sizes)[0]
-                if split == "shots":  # the mean of the views, and some of them one by one
+                if split == "shots" and not config.of_features(
+                    d
+                ):  # the mean of the views, and some of them one by one
                     # n counts views; a number of the mean is float32, of a kept view float16
                     size += n / config.datasets[d].views * dim * (4 + 2 * config.views_stored(d))
                 else:

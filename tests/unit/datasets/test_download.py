@@ -14,6 +14,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from archives import EVIL_TAR, below, tar_with, zip_with
@@ -131,6 +132,30 @@ def test_a_server_that_sends_little_at_a_time(web: Web, target: Path) -> None:
     put_part(target, CONTENT[:1000])
     fetch(f"{web.url}/file.bin", target, None, wait=0.001)
     assert web.asked == ["bytes=1000-", "bytes=701000-"]
+    assert target.read_bytes() == CONTENT
+
+
+def test_a_server_that_trickles_gives_way_to_the_next(
+    web: Web, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One byte a second held a run for ever, with a mirror that nobody asked."""
+    monkeypatch.setattr("coder_clip.datasets.fetch.PATIENCE", 0.2)
+    web.trickle = 0.02
+    with serve() as mirror:
+        mirror.files = web.files
+        fetch([f"{web.url}/file.bin", f"{mirror.url}/file.bin"], target, RIGHT)
+        assert mirror.asked, "the mirror was not asked"
+        assert mirror.asked[0].startswith("bytes="), "what came was thrown away"
+    assert target.read_bytes() == CONTENT
+
+
+def test_a_server_that_does_not_know_the_size(web: Web, target: Path) -> None:
+    """`Content-Range: bytes 1000-1279999/*` is legal."""
+    web.knows_size = False
+    web.cut = [len(CONTENT), 2000]
+    put(part(target), CONTENT[:1000])
+    get_it(web, target)
+    assert len(web.asked) > 1, "an answer that ended early was taken for the rest"
     assert target.read_bytes() == CONTENT
 
 
@@ -321,6 +346,42 @@ def test_an_answer_of_a_store_is_not_the_file(
     with pytest.raises(UserError, match=f"answers with {what} in the place of the file"):
         fetch(f"{web.url}/file.bin", target, None)
     assert os.listdir(target.parent) == []
+
+
+@pytest.mark.parametrize(
+    "answer", [b'{"error": "quota"}', b"Too many requests\n", b"\xef\xbb\xbf<html>"]
+)
+@pytest.mark.parametrize("name", ["images.zip", "videos.rar", "all.tar.gz"])
+def test_what_is_not_an_archive_is_not_kept_as_one(
+    web: Web, tmp_path: Path, answer: bytes, name: str
+) -> None:
+    """A data set without a checksum stayed broken: the next run found its archive complete."""
+    web.files[f"/{name}"] = answer
+    with pytest.raises(UserError, match=r"open it in a browser"):
+        fetch(f"{web.url}/{name}", tmp_path / name, None, wait=0.001)
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("checksum", [None, RIGHT])
+def test_an_encrypted_address_that_leads_to_a_plain_one(
+    target: Path, monkeypatch: pytest.MonkeyPatch, checksum: str | None
+) -> None:
+    """Whoever is between can send any file; only a checksum shows it."""
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        if request.url.scheme == "https":
+            return httpx2.Response(302, headers={"Location": "http://mirror.test/file.bin"})
+        return httpx2.Response(200, stream=httpx2.ByteStream(CONTENT))
+
+    client = httpx2.Client(transport=httpx2.MockTransport(answer), follow_redirects=True)
+    monkeypatch.setattr("coder_clip.datasets.fetch._client", lambda: client)
+    if checksum:
+        fetch("https://files.test/file.bin", target, checksum)
+        assert target.read_bytes() == CONTENT
+        return
+    with pytest.raises(UserError, match=r"leads to http://mirror\.test/file\.bin, which"):
+        fetch("https://files.test/file.bin", target, None)
+    assert not target.exists()
 
 
 def test_nothing_is_not_the_file(web: Web, target: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -129,6 +130,39 @@ def test_an_image_that_joins_two_of_an_earlier_block_joins_them_all(
     features = np.stack([np.cos(angles), np.sin(angles)], axis=1)
     monkeypatch.setattr(twins, "PRODUCTS", 6)  # blocks of two rows
     assert alike(features).tolist() == [0, 0, 0]
+
+
+@given(
+    st.integers(0, 2**32 - 1),
+    st.integers(1, 30),
+    st.sampled_from([3, 64, 65, 90, 200]),
+    st.sampled_from([0.0, 0.01, 1.0]),
+)
+@settings(deadline=None, max_examples=60)
+def test_no_pair_is_missed_by_comparing_few_directions_first(
+    seed: int, n: int, d: int, many: float
+) -> None:
+    """Pairs are first compared in few directions: one that is missed is two observations."""
+    rng = np.random.default_rng(seed)
+    centres = rng.normal(size=(4, d))
+    # around the limit on both sides; some rows are the same, and one has no direction
+    noise = rng.choice([0.0, 0.05, 0.14, 0.2, 1.0], size=(n, 1)) * rng.normal(size=(n, d))
+    features = centres[rng.integers(4, size=n)] + noise
+    features[rng.integers(n)] *= rng.integers(2)
+    group = list(range(n))
+    for _ in range(n):  # the lowest number spreads over every pair until nothing changes
+        for i in range(n):
+            for j in range(n):
+                lengths = math.sqrt(sum(x * x for x in features[i])) * math.sqrt(
+                    sum(x * x for x in features[j])
+                )
+                product = sum(x * y for x, y in zip(features[i], features[j], strict=True))
+                if lengths and product / lengths >= twins.COSINE:
+                    group[i] = group[j] = min(group[i], group[j])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(twins, "PRODUCTS", 50)
+        patch.setattr(twins, "MANY_PAIRS", many)
+        assert alike(features).tolist() == group
 
 
 def whole(one: twins.Thumbnails, other: twins.Thumbnails) -> float:

@@ -1,0 +1,145 @@
+# %% [markdown]
+# # A worked example
+#
+# From texts and images to CODER, the rerank and the adapter, on the drawn data set `rare` with
+# the small CLIP that this project trained ([what both are](../embedded.md)). The numbers show
+# how the method works; they are no evidence about the paper. This page is a script,
+# `docs/examples/rare.py`, which runs when the site is built: its output is of today's code. Run
+# it in the folder of the clone: `python docs/examples/rare.py`.
+
+# %%
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import torch
+
+from coder_clip.adapter import CoderAdapter, search
+from coder_clip.datasets.drawn.rare import Rare
+from coder_clip.encoders.encoder import EncoderSpec, load_encoder
+from coder_clip.encoders.features import extract
+from coder_clip.evaluation.reasons import ScoringTexts
+from coder_clip.neighbors import MEAN_KINDS, TextNeighbors
+from coder_clip.rerank import OneToOne, rerank
+from coder_clip.texts.sentences import make_sentences, pair_sentences
+from coder_clip.texts.sets import load_pair_set, load_text_set
+from coder_clip.zero_shot import predict, top_k
+
+data = Rare()
+encoder = load_encoder(EncoderSpec("local-dir:data/mini"))
+
+# %% [markdown]
+# ## Images and texts become features
+#
+# Each class has a name, and texts that describe it. A template makes a sentence of each text.
+
+# %%
+test = data.split("test")
+some = range(0, len(test), 8)  # an eighth is enough here
+ids = [test.ids[i] for i in some]
+labels = torch.from_numpy(test.labels[list(some)])
+images = extract(data, ids, labels, encoder, progress=False).features
+
+texts = load_text_set(Path("data/texts/rare.json"), "rare", data.classes)
+sentences = make_sentences(texts, data.templates)
+kinds = ("name", "synonym", "attribute", "analogous")
+rows = [i for i, kind in enumerate(sentences.kind) if kind in kinds]
+features = encoder.encode_texts([sentences.text[i] for i in rows])
+print(f"{len(ids)} images, {len(rows)} texts of {len(data.classes)} classes")
+for row in rows[:2] + rows[200:202]:
+    print(f"  {sentences.kind[row]:9}  {sentences.text[row]}")
+
+# %% [markdown]
+# ## Stage one: CODER against the name alone
+#
+# A class's score is the mean over its attribute and analogous texts and its best name. CLIP has
+# the name alone.
+
+# %%
+owner = torch.tensor([sentences.class_index[i] for i in rows])
+averaged = torch.tensor([sentences.kind[i] in MEAN_KINDS for i in rows])
+
+
+def of_class(chosen):
+    """The features of the chosen texts, one tensor for each class."""
+    return [features[(owner == c) & chosen] for c in range(len(data.classes))]
+
+
+is_name = torch.tensor([sentences.kind[i] == "name" for i in rows])
+by_name = [block[:1] for block in of_class(is_name)]
+clip = TextNeighbors(mean_texts=[block[:0] for block in by_name], max_texts=by_name)
+coder = TextNeighbors(mean_texts=of_class(averaged), max_texts=of_class(~averaged))
+for what, neighbors in (("the name alone", clip), ("CODER, stage one", coder)):
+    accuracy = (predict(neighbors.class_scores(images)) == labels).double().mean()
+    print(f"{what:16}  {accuracy:.1%} of the images are right")
+
+# %% [markdown]
+# ## One image, and why
+#
+# An image that the name alone gets wrong and CODER gets right: its nearest texts, and the texts
+# that decided between the two classes. A text adds to the difference of the two scores what
+# stands beside it.
+
+# %%
+scores = coder.class_scores(images)
+by_clip, by_coder = predict(clip.class_scores(images)), predict(scores)
+one = int(((by_clip != labels) & (by_coder == labels)).nonzero()[0])
+plt.figure(figsize=(2.5, 2.5))
+plt.imshow(data.image(ids[one]))
+plt.axis("off")
+right, wrong = data.classes[labels[one]], data.classes[by_clip[one]]
+print(f"{ids[one]}: a {right}. The name alone says {wrong}.")
+
+why = ScoringTexts(features, owner, averaged, len(data.classes))
+cosines = why.cosines(images[one : one + 1])
+print("nearest texts:")
+for i in cosines[0].argsort(descending=True)[:4].tolist():
+    print(f"  {cosines[0, i]:.3f}  {sentences.text[rows[i]]}")
+(terms,) = why.explain(cosines, labels[one : one + 1], by_clip[one : one + 1])
+print(f"for {right}, and against {wrong}:")
+for term in terms[:4]:
+    print(f"  {term.adds:+.2f}  {sentences.text[rows[term.text]]}")
+
+# %% [markdown]
+# ## Stage two: the rerank
+#
+# Where the margin is small, the five likeliest classes are compared by texts that tell one from
+# another.
+
+# %%
+pairs = load_pair_set(Path("data/texts/rare.one_to_one.json"), "rare", data.classes)
+of_pairs = pair_sentences(pairs, data.templates)
+every = [sentence for found in of_pairs.values() for sentence in found]
+encoded = encoder.encode_texts(every).split([len(found) for found in of_pairs.values()])
+one_to_one = OneToOne(dict(zip(of_pairs, encoded, strict=True)), n_classes=len(data.classes))
+reranked, looked_at = rerank(images, scores, one_to_one, threshold=0.1)
+print(f"{int(looked_at.sum())} of {len(ids)} images are looked at again")
+for when, classes in (("before", by_coder), ("after", reranked)):
+    print(f"{when}: {(classes == labels).double().mean():.1%} right")
+
+mended = ((by_coder != labels) & (reranked == labels)).nonzero()[:, 0].tolist()
+for i in mended[:3]:
+    likeliest = ", ".join(data.classes[c] for c in top_k(scores[i : i + 1])[1][0].tolist())
+    print(f"  a {data.classes[labels[i]]}: stage one had {likeliest}")
+
+# %% [markdown]
+# ## A few labelled images: the CODER-Adapter
+#
+# It compares an image with labelled ones by their CODERs, and adds the votes to CLIP's logits.
+# Its two numbers are searched on validation images.
+
+# %%
+train, val = data.split("train"), data.split("val")
+shots = [i for c in range(len(data.classes)) for i in (train.labels == c).nonzero()[0][:2].tolist()]
+shot_labels = torch.from_numpy(train.labels[shots])
+shown = extract(data, [train.ids[i] for i in shots], shot_labels, encoder, progress=False)
+chosen = range(0, len(val), 8)
+val_labels = torch.from_numpy(val.labels[list(chosen)])
+val_ids = [val.ids[i] for i in chosen]
+val_images = extract(data, val_ids, val_labels, encoder, progress=False).features
+
+adapter = CoderAdapter.fit(
+    shown.features, shot_labels, features[averaged], n_classes=len(data.classes)
+)
+best = search(adapter, val_images, clip.class_scores(val_images), val_labels)
+logits = adapter.logits(images, clip.class_scores(images), alpha=best.alpha, beta=best.beta)
+print(f"two shots per class: {(logits.argmax(dim=1) == labels).double().mean():.1%} right")

@@ -1,0 +1,119 @@
+"""The documentation as a site: built as `make docs` does, and read in a real browser."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from browser import axe_problems, needs_browser, show
+from working_copy import REPO
+
+pytestmark = pytest.mark.rest
+PAGES = ("", "photos/", "true_clip/", "reference/library/", "examples/rare/")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site, built strictly: a broken link, anchor or reference fails here."""
+    folder = tmp_path_factory.mktemp("site")
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--quiet", "--site-dir", str(folder)],
+        cwd=REPO,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def address(site: Path) -> Iterator[str]:
+    """The site's address; a page of a site needs a server for its search."""
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None: ...
+
+    handler = functools.partial(Quiet, directory=str(site))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_a_broken_link_ends_the_build(tmp_path: Path) -> None:
+    """Else a reader finds it."""
+    settings = (REPO / "mkdocs.yml").read_text(encoding="utf-8")
+    for name in (
+        *("docs", "src", "tools", "config", "packages", "data"),
+        *("README.md", "CONTRIBUTING.md"),
+    ):
+        (tmp_path / name).symlink_to(REPO / name)
+    (tmp_path / "docs").unlink()
+    (tmp_path / "docs").mkdir()
+    for page in (REPO / "docs").iterdir():
+        (tmp_path / "docs" / page.name).symlink_to(page)
+    (tmp_path / "docs/glossary.md").unlink()
+    (tmp_path / "docs/glossary.md").write_text("# Glossary\n\n[away](method.md#no-such-part)\n")
+    (tmp_path / "mkdocs.yml").write_text(settings)
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--site-dir", str(tmp_path / "site")],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode != 0
+    assert "no-such-part" in done.stderr
+
+
+def test_every_command_key_and_message_is_there(site: Path) -> None:
+    """A user looks up what the program said or asks for."""
+
+    def words(page: str) -> str:
+        return re.sub(r"<[^>]*>", "", (site / f"reference/{page}/index.html").read_text())
+
+    for command in ("coder-clip zero-shot", "coder-clip data check", "coder-clip texts check"):
+        assert command in words("commands")
+    for key in ("only_present", "bootstrap", "betas", "pretrained"):
+        assert key in words("configuration")
+    assert "the threshold is NaN, where a margin from 0 to 1 is needed" in words("messages")
+    assert "100 · ( Σ_{t in A_c}" in words("library")
+
+
+def test_the_worked_example_shows_what_it_printed_and_drew(site: Path) -> None:
+    """A page whose output is of other code than today's would mislead."""
+    page = re.sub(r"<[^>]*>", "", (site / "examples/rare/index.html").read_text())
+    for words in ("CODER, stage one", "nearest texts:", "images are looked at again"):
+        assert page.count(words) >= 2, f"'{words}' is in the code, but not in its output"
+    assert list((site / "examples").glob("rare-*.png"))
+
+
+def test_the_search_knows_the_pages(site: Path) -> None:
+    """13 pages could not be searched."""
+    index = (site / "search/search_index.json").read_text(encoding="utf-8")
+    for page in ("glossary/", "slurm/", "reference/messages/"):
+        assert f'"location":"{page}' in index
+
+
+@needs_browser
+@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("width", [1440, 390])
+def test_anybody_can_read_it(browser: Any, address: str, page: str, width: int) -> None:
+    """axe-core finds what screen readers and keyboards cannot use; no page is wider than a phone."""
+    show(browser, address + page, width)
+    assert axe_problems(browser) == []
+    wider = browser.execute_script("return document.documentElement.scrollWidth - innerWidth")
+    assert wider <= 0

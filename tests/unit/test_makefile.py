@@ -1,0 +1,50 @@
+"""What the Makefile sets before anything runs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def make(folder: Path, repo: Path, command: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run a shell command as a recipe of the repository's Makefile, in another folder."""
+    (folder / "with").write_text(f"include {repo}/Makefile\nshow:\n\t@{command}\n")
+    return subprocess.run(
+        ["make", "--file", "with", "show"],
+        cwd=folder,
+        env={**os.environ, **env},
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+    )
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="no make")
+def test_a_clone_in_a_folder_with_an_umlaut(repo: Path, tmp_path: Path) -> None:
+    """In the locale C its Python ended with a traceback before it read a line."""
+    folder = tmp_path / "ümläut"
+    folder.mkdir()
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", "v"], cwd=folder, check=True)
+    (site,) = folder.glob("v/lib/python*/site-packages")
+    (site / "editable.pth").write_text(f"{folder}\n", encoding="utf-8")
+    assert subprocess.run(["v/bin/python", "-c", ""], cwd=folder, env={"LC_ALL": "C"}).returncode
+    for of_user in ({"LC_ALL": "C"}, {"LC_ALL": "", "LC_CTYPE": "", "LANG": "POSIX"}):
+        done = make(folder, repo, "v/bin/python -c 'print(1)'", **of_user)
+        assert done.stdout == "1\n", done.stderr
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="no make")
+def test_uv_installs_where_it_is(repo: Path, tmp_path: Path) -> None:
+    """uv in the environment was ignored, and pip took three times as long."""
+    path = f"{Path(shutil.which('make') or '').parent}:/usr/bin:/bin"
+    assert make(tmp_path, repo, "echo $(INSTALL)", PATH=path).stdout == ".venv/bin/pip install\n"
+    uv = tmp_path / ".venv/bin/uv"
+    uv.parent.mkdir(parents=True)
+    uv.touch()
+    said = make(tmp_path, repo, "echo $(INSTALL)", PATH=path).stdout
+    assert said == ".venv/bin/uv pip install --python .venv/bin/python\n"

@@ -243,7 +243,7 @@ def duels(sizes: Sizes) -> list[list[str]]:
     o, simple = OneToOne(texts, n_classes=n), plain.Pairs(texts, n)
     (theirs, _, ours), times, span = in_turn(
         lambda: published(x, texts),
-        lambda: simple.rerank(x, scores),
+        lambda: simple.rerank(x, scores, threshold=2),
         lambda: rerank(x, scores, o, threshold=2)[0],
     )
     held, ours_held = (

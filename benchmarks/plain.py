@@ -7,6 +7,7 @@ PyTorch does, so its last bits depend on the processor, and it checks nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import combinations
 from typing import NamedTuple
 
 import torch
@@ -64,18 +65,24 @@ class Pairs:
         self.row = torch.full((n_classes, n_classes), -1)
         self.row[a, b] = torch.arange(len(pairs))
 
-    def rerank(self, x: Tensor, scores: Tensor) -> Tensor:
-        x = normalize(x, dim=1)
+    def rerank(self, x: Tensor, scores: Tensor, threshold: float) -> Tensor:
+        """Predictions, with stage two where the margin is below the threshold."""
+        first, second = scores.softmax(dim=1).topk(2, dim=1).values.unbind(dim=1)
         classes = scores.topk(5, dim=1).indices
+        picks = classes[:, 0].clone()
+        hesitant = first - second < threshold
+        picks[hesitant] = self._compare(normalize(x[hesitant], dim=1), classes[hesitant])
+        return picks
+
+    def _compare(self, x: Tensor, classes: Tensor) -> Tensor:
         values = torch.zeros(classes.shape)
-        for i in range(5):
-            for j in range(5):
-                if i == j:
-                    continue
-                a, b = classes[:, i], classes[:, j]
-                row = self.row[torch.minimum(a, b), torch.maximum(a, b)]
-                found = (self.differences[row.clamp_min(0)] * x).sum(dim=1) * (row >= 0)
-                values[:, i] += torch.where(a < b, found, -found)
+        for i, j in combinations(range(5), 2):
+            a, b = classes[:, i], classes[:, j]
+            row = self.row[torch.minimum(a, b), torch.maximum(a, b)]
+            found = (self.differences[row.clamp_min(0)] * x).sum(dim=1) * (row >= 0)
+            found = torch.where(a < b, found, -found)
+            values[:, i] += found
+            values[:, j] -= found
         return classes.gather(1, values.argmax(dim=1, keepdim=True))[:, 0]
 
 

@@ -245,6 +245,7 @@ CHECKS = (  # of `make check`
     ("snakemake", "--lint"),
     ("reuse", "lint", "--quiet"),
     ("python", "-m", "tools.reading"),
+    ("mkdocs", "build", "--quiet"),
 )
 
 

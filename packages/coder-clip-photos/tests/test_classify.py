@@ -140,7 +140,9 @@ def test_no_cell_is_a_formula_and_none_moves_the_cursor(
     names = ["=cmd.png", "+1.png", "-2.png", "@a.png", "x\x1b]0;title\x07.png"]
     for name in names:
         os.link(folder / "a.png", folder / name)
-    classes = ["--classes", "=1+1,dog\x1b[31m", "--model", model]
+    described = [{"name": "=1+1"}, {"name": "dog\x1b[31m"}]
+    Path("x.json").write_text(json.dumps({"format": 1, "dataset": "x", "classes": described}))
+    classes = ["--texts", "x.json", "--model", model]
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("\0".join(names).encode())))
     answer = command("classify", "-", *classes, "--format", "csv")
     rows = list(csv.DictReader(io.StringIO(answer.out)))
@@ -474,6 +476,16 @@ def test_output_that_cannot_be_written_leaves_nothing(
     [
         (["--classes", "cat"], "'cat' is the only class"),
         (["--classes", "cat,,dog"], "a class name is empty"),
+        (
+            ["--classes", "cat,None of these"],
+            "'none of these' is what a photo without a class gets",
+        ),
+        (["--classes", "cat,\u202edog"], "class name '\\u202edog': remove the control character"),
+        (["--classes", "cat,dog", "--none-below", "nan"], "--none-below nan: give a number"),
+        (
+            ["--classes", "cats/dogs,cats:dogs", "--copy-to", "sorted"],
+            "'cats/dogs' and 'cats:dogs' would have one folder",
+        ),
         (["--classes-file", "/dev/null"], "no class names"),
         (["--classes", "cat,dog", "--texts", "x.json"], "--classes and --texts: give one of them"),
         ([], "which classes?"),

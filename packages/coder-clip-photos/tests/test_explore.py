@@ -150,6 +150,24 @@ def test_the_server_listens_on_this_machine_only(explorer: Explorer) -> None:
         made.server_close()
 
 
+def test_a_kept_address_that_was_not_written_whole_is_made_again(
+    explorer: Explorer, tmp_path: Path
+) -> None:
+    """After a full disk the page answered 404 at each start."""
+    made, address = server(explorer)
+    made.server_close()
+    file = tmp_path / f".state/coder-clip/page-{made.port}.token"
+    for content in ("", "x\n", address.split("/")[3]):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content)
+        again, address = server(explorer, made.port)
+        again.server_close()
+        token = address.split("/")[3]
+        assert len(token) == 32
+        assert file.read_text() == token
+        assert (token == content) == (len(content) == 32)
+
+
 def test_the_address_is_on_no_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everybody on the machine could read the token in the list of processes, and open the page."""
     opened: list[str] = []

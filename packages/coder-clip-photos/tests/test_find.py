@@ -90,6 +90,46 @@ def test_photos_come_by_their_scores_in_all_formats(
     ]
 
 
+def test_a_photo_to_be_like_is_looked_at_before_the_others(
+    find: Command, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was refused after hours of encoding."""
+    looked_at: list[Any] = []
+    real = PhotoEncoder.look_at
+
+    def noted(self: PhotoEncoder, paths: Any, progress: bool = False) -> Any:
+        looked_at.extend(paths)
+        return real(self, paths, progress)
+
+    monkeypatch.setattr(PhotoEncoder, "look_at", noted)
+    (folder.parent / "x.jpg").write_bytes(b"no photo")
+    answer = find(folder, "red", "--like", "x.jpg")
+    assert answer.code == 1
+    assert "image cannot be used: x.jpg: not an image" in answer.err.splitlines()[-1]
+    assert looked_at == [Path("x.jpg")]
+
+
+def test_a_limit_of_scores_is_said_with_the_photos_that_are_above(
+    find: Command, folder: Path
+) -> None:
+    rows = json.loads(find(folder, "red", "--format", "json").out)
+    answer = find(folder, "red", "--above", rows[1]["score"], "--format", "json")
+    assert json.loads(answer.out) == rows[:1]
+    said = f"1 of 4 photos for 'red', with a score above {rows[1]['score']:g}; scores compare"
+    assert said in answer.err
+
+
+def test_a_list_with_a_name_that_is_gone_is_told_by_the_status(
+    command: Command, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`duplicates -` said that all was well."""
+    monkeypatch.setattr(sys, "stdin", io.StringIO(f"{folder}/red.png\n{folder}/gone.png\n"))
+    answer = command("duplicates", "-")
+    assert answer.code == 1
+    assert f"left out: {folder}/gone.png: no such file" in answer.err
+    assert command("duplicates", folder).code == 0
+
+
 def test_broken_photos_are_listed_as_in_classify(
     find: Command, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -158,6 +198,9 @@ def test_a_sheet_shows_the_photos_in_order(find: Command, folder: Path, ending: 
             "--out photos/red.png: this ending is a photo's",
         ),
         (["nowhere", "red"], "no file or folder nowhere"),
+        (["photos", "red", "--above", "nan"], "--above nan: give a number"),
+        (["photos", "red", "--above", "-inf"], "--above -inf: give a number"),
+        (["photos", "--like", "nowhere.jpg"], "nowhere.jpg: no such file"),
     ],
 )
 def test_a_mistake_is_one_line_and_changes_nothing(

@@ -37,6 +37,7 @@ from .command_parts import (
     list_skipped,
     note,
     quiet_about_large_photos,
+    refuse_no_number,
     table_width,
     write,
 )
@@ -117,6 +118,7 @@ def classify(
     # Options that contradict each other are refused before the photos are encoded, which takes most
     # of the time.
     format = chosen_format(format, out)
+    refuse_no_number("--none-below", none_below)
     if run is not None:
         without_run = {
             "--classes": classes,
@@ -134,6 +136,7 @@ def classify(
     places = files.find(photos)
     if copy_to is not None:
         files.refuse_within("--copy-to", copy_to, places)
+        files.refuse_folders(source.classifier.classes)
     started = time.monotonic()
     quiet_about_large_photos()
     # JSON Lines come as the photos are read, for a program that goes on with them
@@ -395,7 +398,7 @@ def explore(
         shown, skipped = openings.explore_photos(classifier, places.files, Path.cwd(), photos)
         list_skipped(places, skipped)
         if labels is not None:
-            export.take_labels(shown, labels)
+            note(export.take_labels(shown, labels))
     elif labels is not None:
         raise UserError("--labels: photos get labels; a run has its own")
     else:

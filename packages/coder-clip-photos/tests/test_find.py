@@ -11,12 +11,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
-from coder_clip_photos.encoding import PhotoEncoder, encoder_spec
-from coder_clip_photos.find import MOST, most_like
+from coder_clip_photos.encoding import PhotoEncoder, PhotoRows, encoder_spec
+from coder_clip_photos.find import MOST, likest, most_like
+from coder_clip_photos.index import Index
 from reference import grid_error
 
 Command = Callable[..., Any]
@@ -43,6 +47,24 @@ def test_a_score_is_the_mean_cosine_with_some_texts_minus_that_with_others(n_min
         mean_cosine(p, plus.tolist()) - mean_cosine(p, minus.tolist()) for p in photos.tolist()
     ]
     assert scores.tolist() == pytest.approx(expected, abs=2 * grid_error(7))
+
+
+@given(st.integers(1, 30), st.integers(1, 40), st.integers(0, 2), st.integers(0, 99))
+def test_a_quick_search_finds_what_all_exact_scores_find(
+    n: int, top: int, n_minus: int, seed: int
+) -> None:
+    """A photo with long features, or with none, would come first or stop the search."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, 5)) * 10.0 ** rng.integers(-3, 4, size=(n, 1))
+    x[rng.random(n) < 0.1] = 0
+    plus, minus = rng.normal(size=(2, 5)), rng.normal(size=(n_minus, 5))
+    features, *texts = (torch.from_numpy(a).float() for a in (x, plus, minus))
+    names = [f"{i}.jpg" for i in range(n)]
+    fresh = dict(enumerate(features))
+    photos = PhotoRows(names, [], np.full(n, -1), fresh, Index(None, "key", 5), None)
+    scores = (100 * most_like(features, *texts)).tolist()
+    best = sorted(range(n), key=lambda i: (-scores[i], i))[:top]
+    assert likest(photos, *texts, top) == [(names[i], scores[i]) for i in best]
 
 
 @pytest.fixture

@@ -115,10 +115,8 @@ def classify(
     """
     from . import files, listing
 
-    # Options that contradict each other are refused before the photos are encoded, which takes most
-    # of the time.
+    # mistakes in options are refused before the photos are encoded, which takes most of the time
     format = chosen_format(format, out)
-    refuse_no_number("--none-below", none_below)
     if run is not None:
         without_run = {
             "--classes": classes,
@@ -193,7 +191,8 @@ class _Source:
         return self.classifier.stages.scale is not None
 
     def refuse_no_probability(self, none_below: float | None) -> None:
-        """UserError if ``--none-below`` is no probability, where the results have some."""
+        """UserError if ``--none-below`` is no number, or no probability where results have some."""
+        refuse_no_number("--none-below", none_below)
         if none_below is not None and self.is_calibrated and not 0 <= none_below <= 1:
             raise UserError(
                 f"--none-below {none_below:g}: this run has probabilities; give one from 0 to 1"

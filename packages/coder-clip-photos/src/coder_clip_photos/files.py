@@ -105,12 +105,16 @@ def find(places: Sequence[str]) -> Places:
             raise UserError(f"no file or folder {shown(path)}")
     if not files and not skipped:
         raise UserError("no photos: the list is empty")
-    return Places(list(dict.fromkeys(files)), named, folders, skipped, others)
+    if len(folders) + len(named) > 1:  # a photo may be in several of them
+        files = list(dict.fromkeys(files))
+    return Places(files, named, folders, skipped, others)
 
 
 def _of_a_nas(path: Path) -> bool:
     """True for the thumbnails that Synology's and QNAP's disks keep beside photos."""
-    return not NAS_FOLDERS.isdisjoint(path.parts)
+    # the text first, which is quicker than the parts of each of many photos
+    text = str(path)
+    return any(name in text for name in NAS_FOLDERS) and not NAS_FOLDERS.isdisjoint(path.parts)
 
 
 def _listed(place: str) -> list[str]:

@@ -150,6 +150,8 @@ def test_a_list_with_a_name_that_is_gone_is_told_by_the_status(
     assert answer.code == 1
     assert f"left out: {folder}/gone.png: no such file" in answer.err
     assert command("duplicates", folder).code == 0
+    answer = command("duplicates", folder / "red.png", folder / "red.png")
+    assert "1 photo: 0 groups" in answer.err, "a photo that is named twice is no copy"
 
 
 def test_broken_photos_are_listed_as_in_classify(

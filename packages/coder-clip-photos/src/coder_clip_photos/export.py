@@ -342,7 +342,8 @@ def _refuse_few(folder: Path, n: int, shots: Sequence[int]) -> None:
     except UserError:
         raise UserError(
             f"{photo_count(n)} are too few for a run, which learns from half of a class, chooses "
-            "on a fifth and measures on the others: label some more of each class"
+            "on a fifth, measures on the others and keeps shots of one scene together: label some "
+            "more of each class"
         ) from None
 
 

@@ -105,7 +105,7 @@ def find(places: Sequence[str]) -> Places:
             raise UserError(f"no file or folder {shown(path)}")
     if not files and not skipped:
         raise UserError("no photos: the list is empty")
-    if len(folders) + len(named) > 1:  # a photo may be in several of them
+    if named or len(folders) > 1:  # one folder alone has each photo once
         files = list(dict.fromkeys(files))
     return Places(files, named, folders, skipped, others)
 

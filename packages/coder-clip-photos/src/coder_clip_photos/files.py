@@ -105,9 +105,14 @@ def find(places: Sequence[str]) -> Places:
             raise UserError(f"no file or folder {shown(path)}")
     if not files and not skipped:
         raise UserError("no photos: the list is empty")
-    if named or len(folders) > 1:  # one folder alone has each photo once
-        files = list(dict.fromkeys(files))
-    return Places(files, named, folders, skipped, others)
+    return Places(_each_once(files, named, folders), named, folders, skipped, others)
+
+
+def _each_once(files: list[Path], named: set[str], folders: list[Path]) -> list[Path]:
+    """The files without repeats; one folder alone has none."""
+    if len(folders) == 1 and not named:
+        return files
+    return list(dict.fromkeys(files))
 
 
 def _of_a_nas(path: Path) -> bool:

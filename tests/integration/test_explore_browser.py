@@ -30,6 +30,7 @@ pytest.importorskip("coder_clip_photos")
 from coder_clip_photos import Classifier, web_page
 from coder_clip_photos.corrected import Labels
 from coder_clip_photos.explorer import Explorer
+from coder_clip_photos.export import photos_csv
 from coder_clip_photos.study import Study
 from coder_clip_photos.web_page import server
 
@@ -455,7 +456,7 @@ def test_the_table_is_downloaded(browser: Any, page: tuple[Explorer, str], tmp_p
     browser.find_element("id", "csv").click()
     file = tmp_path / "photos.csv"
     wait(browser, file.exists)
-    assert file.read_text() == explorer.csv()
+    assert file.read_text() == photos_csv(explorer)
     assert browser.current_url == address
 
 

@@ -1,10 +1,24 @@
-"""The fixtures of coder-clip's own unit tests, and a folder of drafts that is nobody's own."""
+"""The fixtures of coder-clip's own unit tests and of photos, and a folder of drafts that is nobody's
+own.
+"""
 
 from pathlib import Path
 
 import pytest
 
 from fixtures import command, repo, shared, web  # noqa: F401
+from photo_fixtures import (  # noqa: F401
+    classify,
+    client,
+    explorer,
+    folder,
+    model,
+    own_cache,
+    photos,
+    study,
+    texts,
+    unloadable,
+)
 from unit_fixtures import closed, lite, no_network, tiny, tiny_dir  # noqa: F401
 
 

@@ -5,93 +5,34 @@ is not true.
 from __future__ import annotations
 
 import io
-import itertools
 import json
 import math
-import multiprocessing
-import pickle
 import re
-import shutil
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from coder_clip.datasets import load_templates
-from coder_clip.encoders import encoder as encoders
 from coder_clip.encoders.encoder import Encoder, EncoderSpec, load_encoder
 from coder_clip.encoders.features import extract
-from coder_clip.encoders.store import cache_folder
 from coder_clip.errors import UserError
 from coder_clip.foundation.artifacts import read_json, sha256, write_json
 from coder_clip.neighbors import MAX_KINDS, MEAN_KINDS
 from coder_clip.pipeline.config import DatasetConfig
-from coder_clip.rerank import OneToOne, rerank
-from coder_clip.texts.sentences import make_sentences, pair_sentences, with_article
+from coder_clip.texts.sentences import make_sentences, with_article
 from coder_clip.texts.sets import load_pair_set
 from coder_clip_photos import Classifier, Photo
-from coder_clip_photos.decisions import StageTwo, by_rerank, by_score, fit_scale
 from coder_clip_photos.encoding import PhotoEncoder
-from coder_clip_photos.texts import TEMPLATES, pair_texts, rows, text_set
+from coder_clip_photos.texts import TEMPLATES, rows, text_set
+from photo_fixtures import TEXTS
 from reference import grid_error
-from tiny import save_tiny
 
-TEXTS = {
-    "format": 1,
-    "dataset": "marks",
-    "classes": [
-        {"name": "red disc", "attribute": ["a red spot", "no blue"], "synonym": ["ruby_circle"]},
-        {
-            "name": "blue disc",
-            "attribute": ["a blue spot"],
-            "analogous": ["blue ball", "blue_moon"],
-        },
-        {"name": "egg"},
-    ],
-}
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny(tmp_path_factory.mktemp("models") / "tiny")
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-
-@pytest.fixture
-def photos(tmp_path: Path) -> list[Path]:
-    found = []
-    for i, colour in enumerate(("red", "blue", "green", "white")):
-        image = Image.new("RGB", (50 + 7 * i, 40), (10 * i, 20, 30))
-        ImageDraw.Draw(image).ellipse((5, 5, 30 + i, 30), fill=colour)
-        image.save(tmp_path / f"{colour}.png")
-        found.append(tmp_path / f"{colour}.png")
-    return found
-
-
-@pytest.fixture
-def texts(tmp_path: Path) -> Path:
-    write_json(tmp_path / "texts.json", TEXTS)
-    return tmp_path / "texts.json"
-
-
-@pytest.fixture
-def unloadable(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing can load an encoder."""
-
-    def fail(*_: object) -> None:
-        raise AssertionError("an encoder was loaded")
-
-    monkeypatch.setattr(encoders, "load_encoder", fail)
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def test_sentences_are_those_of_a_run(texts: Path) -> None:
@@ -456,63 +397,6 @@ def test_the_command_takes_templates(
         assert answer.err.count("\n") == 1
 
 
-# ---- devices and processes
-
-
-def test_a_device_that_is_not_there_is_named(model: Path, photos: list[Path]) -> None:
-    expected = Classifier(str(model), ["cat", "dog"]).scores(photos)
-    for device in ("cpu", torch.device("cpu")):
-        c = Classifier(str(model), ["cat", "dog"], device=device)
-        assert torch.allclose(c.scores(photos), expected, atol=1e-3)
-        assert c.encoder.encoder.device == torch.device("cpu")
-    for device, says in (
-        ("cuda:77", "device 'cuda:77' is not on this machine"),
-        (torch.device("cuda", 77), "device 'cuda:77' is not on this machine"),
-        ("gpu", "unknown device 'gpu'"),
-    ):
-        with pytest.raises(UserError, match=says):
-            Classifier(str(model), ["cat", "dog"], device=device)
-    with pytest.raises(UserError, match="this encoder has one"):
-        Classifier(c.encoder, ["cat", "dog"], device="cpu")
-
-
-@pytest.mark.rest
-@pytest.mark.parametrize("cache", [True, False])
-def test_another_process_gives_the_same_answers(
-    model: Path, texts: Path, photos: list[Path], tmp_path: Path, cache: bool
-) -> None:
-    """A loaded encoder cannot be sent, and its locks neither."""
-    c = Classifier(str(model), texts, cache=cache)
-    c.stages = pair_stages(c, tmp_path / "pairs.json")
-    fresh = pickle.dumps(c)
-    expected = c.classify(photos, why=3)
-    assert len(pickle.dumps(c)) < len(fresh) + 50_000, "without the encoder"
-    shutil.rmtree(tmp_path / "cache", ignore_errors=True)
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        answers = [
-            pool.submit(c.classify, photos, why=3).result(),
-            pickle.loads(fresh).classify(photos, why=3),
-        ]
-    for found in answers:
-        assert [p.label for p in found] == [p.label for p in expected]
-        assert [p.score for p in found] == pytest.approx([p.score for p in expected], abs=1e-3)
-        assert [[r.text for r in p.reasons_for] for p in found] == [
-            [r.text for r in p.reasons_for] for p in expected
-        ]
-
-
-def test_a_copy_refuses_other_weights(model: Path, photos: list[Path], tmp_path: Path) -> None:
-    """Its texts were encoded with the old ones."""
-    mine = tmp_path / "mine"
-    shutil.copytree(model, mine)
-    c = Classifier(str(mine), ["cat", "dog"], cache=False)
-    c.classify(photos[0])
-    copy = pickle.loads(pickle.dumps(c))
-    save_tiny(mine, seed=1)
-    with pytest.raises(UserError, match="have changed since texts were encoded"):
-        copy.classify(photos[1])
-
-
 def test_reasons_of_a_photo_sum_to_its_margin(model: Path, texts: Path, photos: list[Path]) -> None:
     for photo in Classifier(str(model), texts).classify(photos, why=99):
         adds = [r.adds for r in (*photo.reasons_for, *photo.reasons_against)]
@@ -524,245 +408,6 @@ def test_reasons_of_a_photo_sum_to_its_margin(model: Path, texts: Path, photos: 
             photo.label,
             photo.runner_up,
         }
-
-
-# ---- the second call
-
-
-def test_a_second_call_loads_no_encoder(
-    model: Path, texts: Path, photos: list[Path], request: pytest.FixtureRequest
-) -> None:
-    first = Classifier(str(model), texts).classify(photos, why=3)
-    request.getfixturevalue("unloadable")
-    assert Classifier(str(model), texts).classify(photos, why=3) == first
-    copy = photos[0].with_name("renamed.png")
-    photos[0].rename(copy)
-    assert Classifier(str(model), texts).classify([copy])[0].score == first[0].score, (
-        "known by its content"
-    )
-    broken = copy.with_name("broken.png")
-    broken.write_bytes(
-        b"not a photo"
-    )  # it has no feature to keep, and made every call load the encoder
-    assert [
-        path for path, _ in Classifier(str(model), texts).encoder.photos([broken, copy]).skipped
-    ] == [str(broken)]
-
-
-def test_other_weights_in_the_same_place_are_noticed(
-    model: Path, photos: list[Path], tmp_path: Path
-) -> None:
-    """Features of the old encoder would be compared with texts of the new one."""
-    mine = tmp_path / "mine"
-    shutil.copytree(model, mine)
-    before = Classifier(str(mine), ["cat", "dog"]).scores(photos)
-    save_tiny(mine, seed=1)
-    after = Classifier(str(mine), ["cat", "dog"]).scores(photos)
-    assert not torch.allclose(before, after, atol=0.1)
-    assert torch.equal(after, Classifier(str(mine), ["cat", "dog"], cache=False).scores(photos))
-
-
-def test_a_damaged_entry_is_computed_again(model: Path, photos: list[Path]) -> None:
-    first = Classifier(str(model), ["cat", "dog"]).scores(photos)
-    files = list(cache_folder().rglob("*.npz"))
-    assert len(files) == 2, "photos, texts"
-    for path in files:
-        content = bytearray(path.read_bytes())
-        content[len(content) // 2] ^= 1
-        path.write_bytes(content)
-    assert torch.equal(Classifier(str(model), ["cat", "dog"]).scores(photos), first)
-
-
-def test_without_a_cache_folder_everything_works(
-    model: Path,
-    photos: list[Path],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    (tmp_path / "file").write_text("")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    assert len(Classifier(str(model), ["cat", "dog"]).classify(photos)) == len(photos)
-    assert "features are not kept" in caplog.text
-
-
-def test_copies_of_a_photo_are_encoded_once(
-    model: Path, photos: list[Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    copy = photos[0].with_name("copy.png")
-    shutil.copy(photos[0], copy)
-    c = Classifier(str(model), ["cat", "dog"])
-    seen: list[int] = []
-    encode = PhotoEncoder.pixels
-    monkeypatch.setattr(
-        PhotoEncoder, "pixels", lambda self, p: seen.append(len(p)) or encode(self, p)
-    )  # type: ignore[func-returns-value]
-    found = c.classify([*photos, copy])
-    assert sum(seen) == len(photos)
-    assert found[-1].score == found[0].score
-    assert found[-1].image == str(copy)
-
-
-def pair_stages(c: Classifier, path: Path) -> StageTwo:
-    """Stage two as a run makes it: every sentence of a pair encoded, one difference of means for
-    each pair.
-    """
-    one, two, three = c.classes
-    entries = [
-        {
-            "a": one,
-            "b": two,
-            "a_not_b": ["long whiskers", "slit pupils"],
-            "b_not_a": ["a long snout"],
-        },
-        {
-            "a": one,
-            "b": three,
-            "a_not_b": ["long whiskers"],
-            "b_not_a": ["rust-red fur", "a bushy tail"],
-        },
-        {"a": two, "b": three, "a_not_b": ["a collar"]},
-    ]
-    write_json(path, {"format": 1, "dataset": "pets", "pairs": entries})
-    given = load_pair_set(path, "pets", c.classes)
-    (templates,) = c.templates
-    ordered = pair_sentences(given, templates)
-    texts = pair_texts(given, templates)
-    both = [(a, b) for a, b in ordered if (b, a) in ordered]
-    assert {p: [t.sentence for t in texts if (t.of, t.other) == p] for p in both} == {
-        p: ordered[p] for p in both
-    }
-    pairs = OneToOne({p: c.encoder.texts(s) for p, s in ordered.items()}, 3)
-    return StageTwo(pairs=pairs, pair_texts=texts, threshold=1.1, top_k=3)
-
-
-# ---- one file
-
-
-def test_an_exported_file_gives_the_same_answers(
-    model: Path, texts: Path, photos: list[Path], tmp_path: Path
-) -> None:
-    c = Classifier(str(model), texts)
-    c.stages = replace(pair_stages(c, tmp_path / "pairs.json"), scale=0.7)
-    expected = c.classify(photos, why=3)
-    assert any(p.reranked for p in expected)
-    c.export(tmp_path / "marks.safetensors")
-    texts.unlink()
-    assert Classifier.load(tmp_path / "marks.safetensors").classify(photos, why=3) == expected
-
-    elsewhere = tmp_path / "elsewhere" / model.name
-    shutil.copytree(model, elsewhere)
-    moved = Classifier.load(tmp_path / "marks.safetensors", model=str(elsewhere))
-    assert moved.classify(photos, why=3) == expected
-    save_tiny(elsewhere, seed=5)
-    with pytest.raises(UserError, match="another encoder"):
-        Classifier.load(tmp_path / "marks.safetensors", model=str(elsewhere))
-
-
-def test_an_export_is_one_safetensors_file(model: Path, tmp_path: Path) -> None:
-    """Another ending would promise another format."""
-    with pytest.raises(UserError, match=r"ends in \.safetensors"):
-        Classifier(str(model), ["cat", "dog"]).export(tmp_path / "x.pt")
-
-
-def test_other_files_are_no_exports(tmp_path: Path) -> None:
-    from safetensors.torch import save_file
-
-    save_file({"x": torch.zeros(1)}, tmp_path / "x.safetensors")
-    with pytest.raises(UserError, match=r"not a file that Classifier\.export"):
-        Classifier.load(tmp_path / "x.safetensors")
-
-
-# ---- stage two and probabilities
-
-
-def test_none_of_these_compares_the_number_that_is_shown(
-    model: Path, texts: Path, photos: list[Path], tmp_path: Path
-) -> None:
-    """All reranked photos became "none of these", by a probability of stage one that no one could
-    see.
-    """
-    c = Classifier(str(model), texts)
-    both = pair_stages(c, tmp_path / "pairs.json")
-    for threshold, scale in itertools.product((0.0, 1.1), (0.7, None)):
-        c.stages = replace(both, threshold=threshold, scale=scale)
-        before = c.classify(photos)
-        assert all(p.reranked == (threshold > 0) for p in before)
-        shown = [p.score if scale is None else p.probability for p in before]
-        assert (set(shown) == {None}) == (threshold > 0 and scale is not None)
-        for below in [0.999, *(n + more for n in shown if n is not None for more in (0, 1e-9))]:
-            labels = [p.label for p in c.classify(photos, none_below=below)]
-            assert labels == [
-                None if n is not None and n < below else p.label
-                for n, p in zip(shown, before, strict=True)
-            ]
-
-
-def test_stage_two_is_the_rerank(model: Path) -> None:
-    generator = torch.Generator().manual_seed(3)
-    x = torch.randn(40, 8, generator=generator)
-    scores = torch.randn(40, 6, generator=generator, dtype=torch.float64)
-    pairs = OneToOne(
-        {
-            (a, b): torch.randn(2, 8, generator=generator)
-            for a in range(6)
-            for b in range(6)
-            if a != b and {a, b} != {0, 1}
-        },
-        n_classes=6,
-    )
-    expected, looked_at = rerank(x, scores, pairs, threshold=0.3, top_k=4)
-    found = by_rerank(x, scores, pairs, 0.3, 4)
-    assert torch.equal(found.order[:, 0], expected)
-    assert torch.equal(found.reranked, looked_at)
-    assert (found.order.sort(dim=1).values == torch.arange(6)).all(), "each class once"
-    assert 5 < int((expected != scores.argmax(dim=1)).sum()) < 40
-    alone = by_score(scores)
-    assert torch.equal(found.order[~looked_at], alone.order[~looked_at])
-
-
-def test_pairs_without_their_texts_decide_without_reasons(model: Path, tmp_path: Path) -> None:
-    """As in a file that was exported from a run in the setting as_published."""
-    c = Classifier(str(model), ["cat", "dog", "red fox"])
-    c.stages = replace(pair_stages(c, tmp_path / "pairs.json"), pair_texts=())
-    (photo,) = c.classify(torch.ones(1, 16), why=3)
-    assert photo.reranked
-    assert photo.reasons_for == photo.reasons_against == ()
-
-
-def test_without_one_to_one_texts_nothing_is_reranked() -> None:
-    """A photo would be called reranked, and have no reasons, though stage one had the last word."""
-    generator = torch.Generator().manual_seed(3)
-    x, scores = (
-        torch.randn(9, 8, generator=generator),
-        torch.randn(9, 6, generator=generator).double(),
-    )
-    found = by_rerank(x, scores, OneToOne({}, n_classes=6), 1.0, 4)
-    assert not found.reranked.any()
-    assert torch.equal(found.order, by_score(scores).order)
-
-
-def test_probabilities_say_how_often_they_are_right() -> None:
-    """Labels drawn from softmax(0.3 × scores): the factor is found again."""
-    generator = torch.Generator().manual_seed(0)
-    scores = 8 * torch.randn(4000, 5, generator=generator, dtype=torch.float64)
-    labels = torch.multinomial(torch.softmax(0.3 * scores, dim=1), 1, generator=generator)[:, 0]
-    scale = fit_scale(scores, labels)
-    assert scale == pytest.approx(0.3, abs=0.02)
-    sure = torch.softmax(scores * scale, dim=1).max(dim=1).values
-    right = (scores.argmax(dim=1) == labels).double()
-    assert float(sure.mean()) == pytest.approx(float(right.mean()), abs=0.02)
-    never = torch.full((4000, 1), -torch.inf, dtype=torch.float64)  # a class without a shot
-    assert fit_scale(torch.cat([scores, never], dim=1), labels) == pytest.approx(scale, abs=0.005)
-
-
-def test_few_labels_give_no_probabilities_and_no_mistake_no_certainty() -> None:
-    scores = torch.eye(2, dtype=torch.float64).repeat(20, 1) * 10
-    labels = torch.tensor([0, 1] * 20)
-    assert fit_scale(scores[:28], labels[:28]) is None
-    scale = fit_scale(scores, labels)
-    assert scale is not None
-    assert float(torch.softmax(scores[0] * scale, dim=0)[0]) < 0.99
 
 
 # ---- what cannot be
@@ -821,24 +466,3 @@ def test_an_image_that_cannot_be_read_is_named(model: Path, photos: list[Path]) 
     photos[1].write_bytes(b"")
     with pytest.raises(UserError, match=r"image cannot be used: .*blue\.png: not an image"):
         Classifier(str(model), ["cat", "dog"]).classify(photos)
-
-
-def test_one_to_one_texts_are_reasons_and_sum_to_what_decided(model: Path, tmp_path: Path) -> None:
-    c = Classifier(str(model), ["cat", "dog", "red fox"])
-    c.stages = pair_stages(c, tmp_path / "pairs.json")
-    x = torch.randn(20, 16, generator=torch.Generator().manual_seed(1))
-    decided = c.decide(x)
-    assert len(set(decided.order[:, 0].tolist())) == 3
-    error = 100 * 8 * grid_error(16, rows=1)  # differences have three bits fewer than other rows
-    for i, photo in enumerate(c.classify(x, why=99)):
-        reasons = (*photo.reasons_for, *photo.reasons_against)
-        assert photo.reranked
-        assert len({(r.label, r.text) for r in reasons}) == len(reasons), "a text is one reason"
-        assert math.fsum(r.adds for r in reasons) == pytest.approx(
-            float(decided.values[i].max()), abs=error
-        )
-        assert {r.kind for r in reasons} == {"one_to_one"}
-        assert "a collar" not in {r.text for r in reasons}, (
-            "the other side has no text: the pair counts for nothing"
-        )
-        assert all(-1 <= r.cosine <= 1 for r in reasons)

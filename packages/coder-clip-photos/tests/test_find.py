@@ -11,12 +11,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
-from coder_clip_photos.encoding import PhotoEncoder, encoder_spec
-from coder_clip_photos.find import MOST, most_like
+from coder_clip_photos.encoding import PhotoEncoder, PhotoRows, encoder_spec
+from coder_clip_photos.find import MOST, likest, most_like
+from coder_clip_photos.index import Index
 from reference import grid_error
 
 Command = Callable[..., Any]
@@ -43,6 +47,24 @@ def test_a_score_is_the_mean_cosine_with_some_texts_minus_that_with_others(n_min
         mean_cosine(p, plus.tolist()) - mean_cosine(p, minus.tolist()) for p in photos.tolist()
     ]
     assert scores.tolist() == pytest.approx(expected, abs=2 * grid_error(7))
+
+
+@given(st.integers(1, 30), st.integers(1, 40), st.integers(0, 2), st.integers(0, 99))
+def test_a_quick_search_finds_what_all_exact_scores_find(
+    n: int, top: int, n_minus: int, seed: int
+) -> None:
+    """A photo with long features, or with none, would come first or stop the search."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, 5)) * 10.0 ** rng.integers(-3, 4, size=(n, 1))
+    x[rng.random(n) < 0.1] = 0
+    plus, minus = rng.normal(size=(2, 5)), rng.normal(size=(n_minus, 5))
+    features, *texts = (torch.from_numpy(a).float() for a in (x, plus, minus))
+    names = [f"{i}.jpg" for i in range(n)]
+    fresh = dict(enumerate(features))
+    photos = PhotoRows(names, [], np.full(n, -1), fresh, Index(None, "key", 5), None)
+    scores = (100 * most_like(features, *texts)).tolist()
+    best = sorted(range(n), key=lambda i: (-scores[i], i))[:top]
+    assert likest(photos, *texts, top) == [(names[i], scores[i]) for i in best]
 
 
 @pytest.fixture
@@ -88,6 +110,48 @@ def test_photos_come_by_their_scores_in_all_formats(
         expected[0][1],
         f"{expected[0][0]:.1f}",
     ]
+
+
+def test_a_photo_to_be_like_is_looked_at_before_the_others(
+    find: Command, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was refused after hours of encoding."""
+    looked_at: list[Any] = []
+    real = PhotoEncoder.look_at
+
+    def noted(self: PhotoEncoder, paths: Any, progress: bool = False) -> Any:
+        looked_at.extend(paths)
+        return real(self, paths, progress)
+
+    monkeypatch.setattr(PhotoEncoder, "look_at", noted)
+    (folder.parent / "x.jpg").write_bytes(b"no photo")
+    answer = find(folder, "red", "--like", "x.jpg")
+    assert answer.code == 1
+    assert "image cannot be used: x.jpg: not an image" in answer.err.splitlines()[-1]
+    assert looked_at == [Path("x.jpg")]
+
+
+def test_a_limit_of_scores_is_said_with_the_photos_that_are_above(
+    find: Command, folder: Path
+) -> None:
+    rows = json.loads(find(folder, "red", "--format", "json").out)
+    answer = find(folder, "red", "--above", rows[1]["score"], "--format", "json")
+    assert json.loads(answer.out) == rows[:1]
+    said = f"1 of 4 photos for 'red', with a score above {rows[1]['score']:g}; scores compare"
+    assert said in answer.err
+
+
+def test_a_list_with_a_name_that_is_gone_is_told_by_the_status(
+    command: Command, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`duplicates -` said that all was well."""
+    monkeypatch.setattr(sys, "stdin", io.StringIO(f"{folder}/red.png\n{folder}/gone.png\n"))
+    answer = command("duplicates", "-")
+    assert answer.code == 1
+    assert f"left out: {folder}/gone.png: no such file" in answer.err
+    assert command("duplicates", folder).code == 0
+    answer = command("duplicates", folder / "red.png", folder / "red.png")
+    assert "1 photo: 0 groups" in answer.err, "a photo that is named twice is no copy"
 
 
 def test_broken_photos_are_listed_as_in_classify(
@@ -158,6 +222,9 @@ def test_a_sheet_shows_the_photos_in_order(find: Command, folder: Path, ending: 
             "--out photos/red.png: this ending is a photo's",
         ),
         (["nowhere", "red"], "no file or folder nowhere"),
+        (["photos", "red", "--above", "nan"], "--above nan: give a number"),
+        (["photos", "red", "--above", "-inf"], "--above -inf: give a number"),
+        (["photos", "--like", "nowhere.jpg"], "nowhere.jpg: no such file"),
     ],
 )
 def test_a_mistake_is_one_line_and_changes_nothing(

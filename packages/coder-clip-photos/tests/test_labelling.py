@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import csv
 import io
+import re
+import sys
 import time
+import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +22,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from coder_clip.datasets.folder import FolderDataset
+from coder_clip.datasets.sanity import refuse_unusable
 from coder_clip.errors import UserError
-from coder_clip_photos import Classifier, export, labelling
+from coder_clip_photos import Classifier, export, labelling, openings
 from coder_clip_photos.duplicates import duplicate_groups
 from coder_clip_photos.explorer import Explorer
 from coder_clip_photos.study import Study
@@ -34,6 +40,13 @@ def classifier(tmp_path_factory: pytest.TempPathFactory) -> Classifier:
     return Classifier(str(save_tiny(tmp_path_factory.mktemp("m") / "tiny")), CLASSES, cache=False)
 
 
+def picture(seed: int) -> Image.Image:
+    """No near twin of one with another seed."""
+    rng = np.random.default_rng(seed)
+    small = Image.fromarray(rng.integers(0, 256, (6, 6, 3), np.uint8))
+    return small.resize((120, 120), Image.Resampling.BICUBIC)
+
+
 @pytest.fixture
 def explorer(classifier: Classifier, tmp_path: Path) -> Explorer:
     """Twelve photos without labels; two in other folders have the same name."""
@@ -42,7 +55,7 @@ def explorer(classifier: Classifier, tmp_path: Path) -> Explorer:
         folder = tmp_path / "photos" / ("a" if i % 2 else "b")
         folder.mkdir(parents=True, exist_ok=True)
         files.append(folder / f"{i // 2}.png")
-        Image.new("RGB", (30, 30), (20 * i, 90, 250 - 20 * i)).save(files[-1])
+        picture(i).save(files[-1])
     study = Study(classifier, classifier.features(files), [str(f) for f in files], None)
     made = Explorer(study, "12 photos", None, tmp_path / "work", files=files)
     made.folder.mkdir()
@@ -58,6 +71,12 @@ def send(client: Any, edit: str, **body: Any) -> Any:
     """An edit of the work as it is now."""
     version = client.get(f"/{TOKEN}/state").json["version"]
     return client.post(f"/{TOKEN}/edit/{edit}", json={"version": version, **body})
+
+
+def send_labels(client: Any, text: str) -> Any:
+    """A CSV file of labels, dropped on the page as it is now."""
+    version = client.get(f"/{TOKEN}/state").json["version"]
+    return client.post(f"/{TOKEN}/labels?version={version}", data=text.encode())
 
 
 def labels_of(state: Any) -> dict[int, str]:
@@ -182,7 +201,7 @@ def test_labels_go_out_and_come_in(client: Any, explorer: Explorer, tmp_path: Pa
     assert text.startswith("file_name,label\n")
     before = labels_of(client.get(f"/{TOKEN}/state").json)
     send(client, "start-afresh")
-    state = client.post(f"/{TOKEN}/labels", data=text.encode()).json
+    state = send_labels(client, text).json
     assert labels_of(state) == before
     assert "fox" in [c["name"] for c in state["texts"]]
     send(client, "start-afresh")
@@ -190,13 +209,120 @@ def test_labels_go_out_and_come_in(client: Any, explorer: Explorer, tmp_path: Pa
     assert set(labels_of(client.get(f"/{TOKEN}/state").json).values()) == {"a", "b"}
     for wrong, said in (
         ("x,y\n1,2\n", "give the columns file_name,label"),
-        ("file_name,label\nnowhere.png,cat\n", "1 photos are not among these"),
-        ("file_name,label\n0.png,cat\n", "several have the name"),
+        (
+            "file_name,label\nnowhere.png,cat\n",
+            "no photo of it is among these; the first: nowhere.png",
+        ),
+        ("file_name,label\n0.png,cat\n", "line 2: several photos end in '0.png'"),
     ):
-        answer = client.post(f"/{TOKEN}/labels", data=wrong.encode())
+        answer = send_labels(client, wrong)
         assert (answer.status_code, said in answer.json["error"]) == (400, True), answer.json
     only = "image,class\na/0.png,dog\n"
-    assert labels_of(client.post(f"/{TOKEN}/labels", data=only.encode()).json)[1] == "dog"
+    assert labels_of(send_labels(client, only).json)[1] == "dog"
+
+
+def test_a_csv_of_the_page_comes_back_whatever_the_names_are(
+    classifier: Classifier, tmp_path: Path
+) -> None:
+    """The page refused its own file: a name with a backslash, one with a carriage return, and a
+    photo that went after it was labelled.
+    """
+    names = ["a\\b.png", "c\rd.png", "gone.png", "here.png"]
+    files = [tmp_path / name for name in names]
+    for i, file in enumerate(files):
+        picture(i).save(file)
+    x = classifier.features(files)
+
+    def page(some: list[int]) -> Explorer:
+        study = Study(classifier, x[some], [str(files[i]) for i in some], None)
+        return Explorer(study, "photos", None, tmp_path, files=[files[i] for i in some])
+
+    client = make_app(page([0, 1, 2, 3]), TOKEN, {HOST}).test_client()
+    send(client, "label", photos=[0, 1, 2], to="cat")
+    send(client, "label", photos=[3], to="")
+    text = client.get(f"/{TOKEN}/labels.csv").text
+    assert '"none of these"' in text
+    later = make_app(page([0, 1, 3]), TOKEN, {HOST}).test_client()
+    state = send_labels(later, text).json
+    assert labels_of(state) == {0: "cat", 1: "cat", 2: ""}
+    assert state["undo"].startswith("3 photos from a file; 1 not here, such as ")
+    assert "gone.png" in state["undo"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("image,class\na/0.png,dog\na/1.png,\n", "line 3: 'a/1.png' has no label: write a class"),
+        ("image,class\na/0.png,dog\na/1.png\n", "line 3: 'a/1.png' has no label: write a class"),
+        ("image,class\na/0.png,dog\na/0.png,cat\n", "line 3: 'a/0.png' is there a second time"),
+        (f"image,class\na/0.png,{'x' * 200_000}\n", "after line 1: no CSV file: field larger"),
+        ("image,class\n", "give the columns file_name,label in the first line, and a line per"),
+        ("", "give the columns file_name,label"),
+        ("image,class\na/0.png,a\x00b\n", "'a\\x00b': remove the control character"),
+        ("image,class\na/0.png,\u202efox\n", "'\\u202efox': remove the control character"),
+    ],
+)
+def test_a_csv_of_labels_with_a_mistake_changes_nothing(client: Any, text: str, said: str) -> None:
+    """A line without a label was "none of these", and of two lines of a photo the last one won."""
+    answer = send_labels(client, text)
+    assert (answer.status_code, said in answer.json["error"]) == (400, True), answer.json
+    assert labels_of(client.get(f"/{TOKEN}/state").json) == {}
+
+
+def test_labels_of_a_file_are_an_edit_of_a_version(client: Any) -> None:
+    """A second tab's labels were overwritten without a word; old files end lines otherwise."""
+    old = b"image,class\ra/0.png,dog\rb/0.png,None_of_these\r"
+    state = client.post(f"/{TOKEN}/labels?version=0", data=old).json
+    assert labels_of(state) == {0: "", 1: "dog"}
+    assert client.post(f"/{TOKEN}/labels?version=0", data=old).status_code == 409
+    assert "version" in client.post(f"/{TOKEN}/labels", data=old).json["error"]
+
+
+def test_a_file_of_labels_is_taken_once(explorer: Explorer, tmp_path: Path) -> None:
+    """Each start with --labels undid what was labelled since."""
+    file = tmp_path / "known.csv"
+    file.write_text("file_name,label\na/0.png,cat\na/1.png,dog\n")
+
+    def labels() -> dict[str, str]:
+        return {Path(n).name: to for n, to in explorer.labels_by_name.items()}
+
+    assert export.take_labels(explorer, file).endswith("2 photos from " + str(file))
+    assert labels() == {"0.png": "cat", "1.png": "dog"}
+    explorer.label([1], "egg")
+    explorer.label([3], None)
+    said = export.take_labels(explorer, file)
+    assert said.endswith("2 were taken at an earlier start, and stay as you have them now")
+    assert labels() == {"0.png": "egg"}
+    file.write_text("file_name,label\na/0.png,cat\na/1.png,fox\n")  # one line of it changed
+    export.take_labels(explorer, file)
+    assert labels() == {"0.png": "egg", "1.png": "fox"}
+
+
+def test_labels_and_draft_follow_the_photos_however_their_path_was_typed(
+    classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who typed the whole path at the next start had no labels; a link in it made another draft."""
+    (tmp_path / "disk/photos").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "disk")
+    for i in range(3):
+        picture(i).save(tmp_path / f"disk/photos/{i}.png")
+    monkeypatch.chdir(tmp_path / "disk")
+    for typed in ("photos", str(tmp_path / "disk/photos"), "../link/photos", "photos/"):
+        files = sorted(Path(typed).iterdir())
+        page, _ = openings.explore_photos(classifier, files, tmp_path, [typed])
+        if not page.yours:
+            page.label([1], "dog")
+        assert page.yours == {1: "dog"}, typed
+        assert page.labels_by_name == {str(files[1]): "dog"}
+        page.work.close()
+    # a draft of before has the names as they were typed then
+    (draft,) = (tmp_path / ".state/coder-clip").glob("*.jsonl")
+    draft.write_text(draft.read_text().replace(str(tmp_path / "disk") + "/", ""))
+    page, _ = openings.explore_photos(
+        classifier, sorted(Path("photos").iterdir()), tmp_path, ["photos"]
+    )
+    assert page.yours == {1: "dog"}
+    page.work.close()
 
 
 @pytest.mark.parametrize("how", ["link", "copy"])
@@ -204,21 +330,21 @@ def test_class_folders_are_what_a_run_reads(
     client: Any, explorer: Explorer, tmp_path: Path, how: str
 ) -> None:
     """Photos of one name must not replace each other, and labels that changed leave nothing old."""
-    send(client, "label", photos=[0, 1, 2], to="red fox")
-    send(client, "label", photos=[3, 4], to="dog")
+    send(client, "label", photos=[0, 1, 2, 6, 8], to="red fox")
+    send(client, "label", photos=[3], to="dog")
     send(client, "label", photos=[5], to="")
     made = client.post(f"/{TOKEN}/make-run", json={"name": "mine", "how": how}).json
-    assert (made["photos"], made["configuration"], made["can_run"]) == (5, "mine.yaml", False)
+    assert (made["photos"], made["configuration"], made["can_run"]) == (6, "mine.yaml", False)
     data = FolderDataset("mine", explorer.folder / "mine")
     assert data.classes == ["dog", "red fox"]
     files = sorted((explorer.folder / "mine").glob("*/*.png"))
-    originals = [Path(explorer.study.names[i]) for i in (3, 4, 0, 1, 2)]
+    originals = [Path(explorer.study.names[i]) for i in (0, 1, 2, 3, 6, 8)]
     assert sorted(f.read_bytes() for f in files) == sorted(f.read_bytes() for f in originals)
     assert all((f.stat().st_nlink > 1) == (how == "link") for f in files)
     assert all(f.is_file() for f in originals), "the photos stay"
     send(client, "label", photos=[0], to="dog")
     client.post(f"/{TOKEN}/make-run", json={"name": "mine", "how": how})
-    assert len(list((explorer.folder / "mine").glob("*/*.png"))) == 5
+    assert len(list((explorer.folder / "mine").glob("*/*.png"))) == 6
     document = yaml.safe_load((explorer.folder / "mine.yaml").read_text())
     assert document["datasets"]["mine"] == {"root": "mine", "texts": "names", "few_shot": False}
     (explorer.folder / "other").mkdir()
@@ -244,7 +370,7 @@ def test_a_run_of_labels_replaces_nothing_that_is_another_s(
         assert answer.status_code == 400
         return str(answer.json["error"])
 
-    send(client, "label", photos=[0, 1], to="cats/dogs")
+    send(client, "label", photos=[0, 1, 6, 7], to="cats/dogs")
     send(client, "label", photos=[2, 3], to="owl")
     own = explorer.folder / "keep.yaml"
     own.write_text("title: my own\n")
@@ -262,6 +388,59 @@ def test_a_run_of_labels_replaces_nothing_that_is_another_s(
     assert "would have one folder" in refused("another")
 
 
+def test_a_run_that_cannot_be_made_names_photo_or_class(client: Any, explorer: Explorer) -> None:
+    """ "cannot write mine: No such file" told nobody which photo, and `check` refused the run."""
+
+    def refused() -> str:
+        answer = client.post(f"/{TOKEN}/make-run", json={"name": "mine", "how": "copy"})
+        assert answer.status_code == 400
+        assert list(explorer.folder.iterdir()) == []
+        return str(answer.json["error"])
+
+    send(client, "label", photos=[0, 1, 2], to="cat")
+    send(client, "label", photos=[3, 4], to="x" * 300)
+    assert "class 'xxxxxxxxxxxxxxxxxxxx…' is too long for the name of a folder" in refused()
+    send(client, "label", photos=[3, 4], to="dog")
+    assert "5 photos are too few for a run" in refused()
+    send(client, "label", photos=[6], to="cat")
+    photo = Path(explorer.study.names[3])
+    content = photo.read_bytes()
+    photo.unlink()
+    said = refused()
+    assert said.startswith(str(photo))
+    assert "is not there any more (1 photo in all)" in said
+    photo.write_bytes(content)
+    made = client.post(f"/{TOKEN}/make-run", json={"name": "mine", "how": "copy"})
+    assert made.status_code == 200, made.json
+    refuse_unusable(
+        FolderDataset("mine", explorer.folder / "mine"), ("val", "test"), None, Path("x")
+    )
+
+
+def test_classes_that_differ_in_case_alone_make_no_two_folders(tmp_path: Path) -> None:
+    """A disk of a Mac makes one folder of them, a run refuses them."""
+    labels = {"a.png": "Red fox", "b.png": "red Fox"}
+    with pytest.raises(UserError, match="'Red fox' and 'red Fox' would have one folder"):
+        export.write_folders(tmp_path / "mine", labels, "copy", lambda _: None)
+
+
+def test_edits_that_make_no_sense_are_one_line(client: Any) -> None:
+    """They were errors of the server."""
+    for name, body, said in (
+        ("label", {"photos": [[]], "to": "cat"}, "a list of photos and the name of a class"),
+        ("label", {"photos": [True], "to": "cat"}, "a list of photos and the name of a class"),
+        ("label", {"photos": [0], "to": "\x00"}, "'\\x00': remove the control character"),
+        ("add-class", {"name": "\u202efox"}, "'\\u202efox': remove the control character"),
+        ("add-class", {"name": "None of these"}, "'none of these' is what a photo without a class"),
+        ("rename-class", {"name": "cat", "to": "none_of_these"}, "'none of these' is what a photo"),
+        ("correct", {"photo": [], "to": "cat"}, "no photo []"),
+    ):
+        answer = send(client, name, **body)
+        assert (answer.status_code, said in answer.json["error"]) == (400, True), answer.json
+    state = send(client, "label", photos=[0], to="none of these").json
+    assert labels_of(state) == {0: ""}
+
+
 def test_photos_without_pictures_are_a_list(client: Any, explorer: Explorer) -> None:
     """Features without images were 447 broken pictures."""
     assert client.get(f"/{TOKEN}/state").json["pictures"] is False
@@ -276,12 +455,6 @@ def test_more_like_this_is_the_cosine(client: Any, explorer: Explorer) -> None:
 
 def test_copies_and_near_twins_are_groups_whose_largest_file_is_kept(tmp_path: Path) -> None:
     """Different trucks were shown as nearly the same, and copies were missed."""
-
-    def photo(seed: int) -> Image.Image:
-        rng = np.random.default_rng(seed)
-        small = Image.fromarray(rng.integers(0, 256, (6, 6, 3), np.uint8))
-        return small.resize((120, 120), Image.Resampling.BICUBIC)
-
     names = [
         "one.png",
         "copy.png",
@@ -292,14 +465,57 @@ def test_copies_and_near_twins_are_groups_whose_largest_file_is_kept(tmp_path: P
         "broken2.png",
     ]
     files = [tmp_path / name for name in names]
-    photo(1).save(files[0])
+    picture(1).save(files[0])
     files[1].write_bytes(files[0].read_bytes())
-    photo(2).resize((60, 60)).save(files[2])
-    photo(2).save(files[3])
-    photo(3).save(files[4])
+    picture(2).resize((60, 60)).save(files[2])
+    picture(2).save(files[3])
+    picture(3).save(files[4])
     for broken in files[5:]:
         broken.write_bytes(b"no photo")
     assert duplicate_groups(files) == [([0, 1], True), ([3, 2], False), ([5, 6], True)]
+
+
+def test_of_a_photo_and_a_link_to_it_the_photo_is_kept(tmp_path: Path) -> None:
+    """Who removed the others of each group had links to nothing."""
+    picture(1).save(tmp_path / "photo.png")
+    picture(2).save(tmp_path / "sub.png")
+    (tmp_path / "a-link.png").symlink_to("photo.png")
+    (tmp_path / "broken.png").write_bytes(b"no photo")
+    (tmp_path / "b-link.png").symlink_to("broken.png")
+    files = [tmp_path / n for n in ("a-link.png", "b-link.png", "broken.png", "photo.png")]
+    assert duplicate_groups(files) == [([3, 0], True), ([2, 1], True)]
+
+
+def test_copies_among_the_photos_say_nothing_on_the_terminal(recwarn: Any) -> None:
+    """scikit-learn warned about fewer clusters than it was asked for."""
+    x = torch.eye(3).repeat(20, 1)
+    found = labelling.next_photos(x, torch.zeros(60, 2), range(60), 10, learned=False)
+    assert len(set(found)) == 10
+    assert list(recwarn) == []
+
+
+def test_all_that_the_package_imports_is_declared() -> None:
+    """Without scikit-learn the page answered "Which ten next?" with an error of the server."""
+    package = Path(labelling.__file__).parent
+    own = Path(__file__).resolve().parents[1] / "pyproject.toml"
+    declared = set()
+    for file in (own, own.parents[2] / "pyproject.toml"):
+        for line in tomllib.loads(file.read_text())["project"]["dependencies"]:
+            declared.add(re.split(r"[<>=]", line)[0].lower().replace("_", "-"))
+    imported = set()
+    for file in package.glob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                imported.add(str(node.module).partition(".")[0])
+    distributions = packages_distributions()
+    found = {
+        distributions[name][0].lower().replace("_", "-")
+        for name in imported - sys.stdlib_module_names - {"coder_clip", "coder_clip_photos"}
+    }
+    # flask brings werkzeug, who has a run has pandas, and find takes matplotlib's font if it is there
+    assert found - declared == {"matplotlib", "pandas", "werkzeug"}
 
 
 def test_a_shipped_text_set_is_taken_by_name(tmp_path: Path, monkeypatch: Any) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 
 import yaml
 
-from ..errors import UserError, one_line
+from ..errors import UserError, nearest, one_line
 
 SHIPPED = Path(__file__).parents[1] / "templates" / "english.yaml"
 OWN = "rules.yaml"  # name of a project's file, in its folder of prompts
@@ -379,11 +379,17 @@ def own_rules() -> dict[str, str]:
 def english() -> English:
     """The words of the rules in use.
 
-    UserError if the file is not YAML, lacks a section or has a pattern that is not one.
+    UserError if the file is not YAML, lacks a section, has one that nothing reads, or has a pattern
+    that is not one.
     """
     path = _Rules.path
     try:
-        return English(yaml.safe_load(path.read_text(encoding="utf-8")))
+        words = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if path != SHIPPED:
+            known = yaml.safe_load(SHIPPED.read_text(encoding="utf-8")).keys()
+            for section in words.keys() - known:
+                raise UserError(f"{path}: no section '{section}'{nearest(str(section), known)}")
+        return English(words)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not YAML in UTF-8 ({one_line(str(error), 100)})") from None
     except re.error as error:

@@ -174,7 +174,16 @@ def test_a_kind_that_no_class_has_is_a_fault(server: Server, tmp_path: Path, ans
         ("fox\nowl\n", ("--set", "model.x=1"), "'model' has a value, and no keys in it"),
         ("fox\nowl\n", ("--set", "seed=[1"), "is not YAML"),
         ("fox\nowl\n", ("--set", "max_cost=1"), "generator.max_cost needs generator.prices"),
-        ("fox\nowl\n", ("--kind", "name"), "no kind of text 'name'"),
+        ("fox\nowl\n", ("--kind", "name"), "--kind name: no such kind of text (known: "),
+        ("fox\nowl\n", ("--photo", "{foo}"), "--photo '{foo}': write {class} where"),
+        ("fox\nowl\n", ("--photo", "a {class} {foo}"), "where the name goes, and no other braces"),
+        ("fox\nowl\n", ("--base-url", "localhost:1"), "error: --base-url: give an address such as"),
+        ("fox\nowl\n", ("--out", "x.json", "--dry-run"), "--out x.json is a folder: name a file"),
+        (
+            "fox\nowl\n",
+            ("--out", "names.txt/x.json", "--dry-run"),
+            "names.txt is a file, not a folder",
+        ),
         ("fox\nowl\n", ("--photo", "a photo"), "write {class} where the name goes"),
         ("fox\nowl\n", ("--pairs", "p.txt"), "p.txt: 'fox, owl' does not name two classes"),
         ("fox\nowl\n", ("--pairs", "q.txt"), "q.txt: no class 'oul' (did you mean 'owl'?)"),
@@ -191,6 +200,7 @@ def test_bad_input_is_one_line_before_anything_is_asked(
     Path("names.txt").write_text(names)
     Path("p.txt").write_text("fox, owl\n")
     Path("q.txt").write_text("fox / oul\n")
+    Path("x.json").mkdir()
     answer = command(*arguments(server, *more))
     assert answer.code != 0
     assert said in answer.err

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from coder_clip.errors import UserError
 from coder_clip.texts import english
 from coder_clip.texts.checks import Names, fault
 from coder_clip.texts.clauses import other_forms
@@ -118,6 +119,17 @@ def test_a_set_in_german(server: Server, tmp_path: Path, folder: Path) -> None:
     other = command(tmp_path, "check", "my.json")
     assert other.returncode == 1
     assert "is not English (language)" in other.stdout
+
+
+def test_a_section_that_nothing_reads_is_named(tmp_path: Path, folder: Path) -> None:
+    """Own rules below a misspelt section were passed over without a word."""
+    rules = folder / english.OWN
+    rules.write_text(
+        rules.read_text(encoding="utf-8") + "negatoin: {patterns: x}\n", encoding="utf-8"
+    )
+    english.use(folder)
+    with pytest.raises(UserError, match=r"no section 'negatoin' \(did you mean 'negation'\?\)"):
+        english.english()
 
 
 def test_what_is_the_same_text_follows_the_rules_in_use(folder: Path) -> None:

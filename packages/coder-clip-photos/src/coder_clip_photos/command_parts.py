@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import sys
@@ -123,6 +124,12 @@ def chosen_format(format: Format | None, out: Path | None) -> Format:
     if format is None and ending not in endings:
         raise UserError(f"--out {out}: end it in .csv, .json, .jsonl or .txt, or give --format")
     return format or endings[ending]
+
+
+def refuse_no_number(option: str, value: float | None) -> None:
+    """UserError for nan and infinity, which no score can be compared with."""
+    if value is not None and not math.isfinite(value):
+        raise UserError(f"{option} {value:g}: give a number")
 
 
 def table_width(out: Path | None) -> int | None:

@@ -37,6 +37,7 @@ from .command_parts import (
     list_skipped,
     note,
     quiet_about_large_photos,
+    refuse_no_number,
     table_width,
     write,
 )
@@ -114,8 +115,7 @@ def classify(
     """
     from . import files, listing
 
-    # Options that contradict each other are refused before the photos are encoded, which takes most
-    # of the time.
+    # mistakes in options are refused before the photos are encoded, which takes most of the time
     format = chosen_format(format, out)
     if run is not None:
         without_run = {
@@ -134,6 +134,7 @@ def classify(
     places = files.find(photos)
     if copy_to is not None:
         files.refuse_within("--copy-to", copy_to, places)
+        files.refuse_folders(source.classifier.classes)
     started = time.monotonic()
     quiet_about_large_photos()
     # JSON Lines come as the photos are read, for a program that goes on with them
@@ -190,7 +191,8 @@ class _Source:
         return self.classifier.stages.scale is not None
 
     def refuse_no_probability(self, none_below: float | None) -> None:
-        """UserError if ``--none-below`` is no probability, where the results have some."""
+        """UserError if ``--none-below`` is no number, or no probability where results have some."""
+        refuse_no_number("--none-below", none_below)
         if none_below is not None and self.is_calibrated and not 0 <= none_below <= 1:
             raise UserError(
                 f"--none-below {none_below:g}: this run has probabilities; give one from 0 to 1"
@@ -395,7 +397,7 @@ def explore(
         shown, skipped = openings.explore_photos(classifier, places.files, Path.cwd(), photos)
         list_skipped(places, skipped)
         if labels is not None:
-            export.take_labels(shown, labels)
+            note(export.take_labels(shown, labels))
     elif labels is not None:
         raise UserError("--labels: photos get labels; a run has its own")
     else:

@@ -22,8 +22,8 @@ from coder_clip.datasets.twins import WORKED_ON, near_twins
 def duplicate_groups(files: Sequence[Path]) -> list[tuple[list[int], bool]]:
     """Groups of copies and near twins, by position: (photos, True if all are exact copies).
 
-    A group begins with the photo to keep: the largest file, of equal ones the first. Files that
-    cannot be read have no copies.
+    A group begins with the photo to keep: the largest file, of equal ones one that is no link, then
+    the first. Files that cannot be read have no copies.
     """
     of_name = {str(i): path for i, path in enumerate(files)}
 
@@ -35,7 +35,7 @@ def duplicate_groups(files: Sequence[Path]) -> list[tuple[list[int], bool]]:
     groups = near_twins(list(of_name), small)
     found = []
     for group in groups:
-        photos = sorted((number[name] for name in group), key=lambda i: (-_size(files[i]), i))
+        photos = _best_first([number[name] for name in group], files)
         found.append((photos, len({_sha256(files[i]) for i in photos}) == 1))
     exact = _copies([i for i in range(len(files)) if not _in(i, found)], files)
     return sorted(found + exact, key=lambda group: min(group[0]))
@@ -51,7 +51,19 @@ def _copies(some: Sequence[int], files: Sequence[Path]) -> list[tuple[list[int],
         if size > 0 and len(same) > 1:
             for i in same:
                 by_content[_sha256(files[i])].append(i)
-    return [(same, True) for sha256, same in by_content.items() if sha256 and len(same) > 1]
+    groups = [same for sha256, same in by_content.items() if sha256 and len(same) > 1]
+    return [(_best_first(same, files), True) for same in groups]
+
+
+def _best_first(photos: Sequence[int], files: Sequence[Path]) -> list[int]:
+    """Photos of one group, the one to keep first."""
+
+    def key(photo: int) -> tuple[int, bool, int]:
+        path = files[photo]
+        is_link = os.path.realpath(path) != os.path.abspath(path)
+        return -_size(path), is_link, photo
+
+    return sorted(photos, key=key)
 
 
 def _in(photo: int, groups: Sequence[tuple[list[int], bool]]) -> bool:

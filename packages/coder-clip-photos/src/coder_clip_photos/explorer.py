@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -31,13 +31,12 @@ from .decisions import Decisions, StageTwo, by_rerank, by_score
 from .duplicates import duplicate_groups
 from .files import NONE
 from .find import MostAlike, grouped, most_like
-from .history import Change, History, class_steps
-from .listing import as_csv, photo_count
+from .history import Change, History, Pairs, class_steps, photo_keys
+from .listing import photo_count
 from .study import Standing, Study
-from .texts import class_named
+from .texts import class_named, label_named
 
 WHY = 5  # texts for and against
-TOP = 3  # likeliest classes of each photo in the CSV file, as in classify
 ALIKE = 5000  # pairs of photos that are most alike: all pairs of 100 copies
 MOMENT = 0.3  # seconds that photos are compared before the page is told how far that is
 NEXT = 10  # photos to label next that are proposed at a time
@@ -83,7 +82,10 @@ class Explorer:
     def __post_init__(self) -> None:
         self.now = self.study.start
         self.work = self.history or History(self.study.start.texts.classes)
-        self._position = {name: i for i, name in enumerate(self.study.names)}
+        names = self.study.names
+        # name of a photo -> its name in the draft
+        self._key = dict(zip(names, photo_keys(self.files or []) or names, strict=True))
+        self._position = {key: i for i, key in enumerate(self._key.values())}
         for classes in self.work.tried():
             self._note_tried(classes)
         self._classify()
@@ -97,7 +99,12 @@ class Explorer:
     def yours(self) -> dict[int, str]:
         """Photo -> the class that the person gave it, "" for none of these."""
         labels = self.work.work.labels.items()
-        return {self._position[name]: to for name, to in labels if name in self._position}
+        return {self._position[key]: to for key, to in labels if key in self._position}
+
+    @property
+    def labels_by_name(self) -> dict[str, str]:
+        """As `yours`, by the names of the photos."""
+        return {self.study.names[i]: to for i, to in self.yours.items()}
 
     def state(self) -> dict[str, Any]:
         """Everything on the page.
@@ -109,7 +116,7 @@ class Explorer:
         with self.lock:
             start, now, test = self.study.start, self.now, self.test()
             work = self.work
-            photos = self._photos()
+            photos = self.photos()
             corrects = self.labels and {"file": self.labels.shown, "advice": self.labels.advice}
             return {
                 "title": self.title,
@@ -139,7 +146,7 @@ class Explorer:
                 "photos": photos,
             }
 
-    def _photos(self) -> list[dict[str, Any]]:
+    def photos(self) -> list[dict[str, Any]]:
         """What the page shows of each photo."""
         start, now, labels = self.study.start, self.now, self.study.labels
         classes, first = now.classifier.classes, start.classifier.classes
@@ -198,7 +205,8 @@ class Explorer:
         cannot be one; Conflict for an old version.
         """
         self._refuse_labels()
-        if not isinstance(photos, list) or not photos or not isinstance(to, str | None):
+        numbers = isinstance(photos, list) and all(type(p) is int for p in photos)
+        if not numbers or not photos or not isinstance(to, str | None):
             raise UserError(
                 "'photos' and 'to': a list of photos and the name of a class are needed"
             )
@@ -207,35 +215,52 @@ class Explorer:
             steps = []
             if to:
                 names = [c.name for c in self.work.work.classes]
-                to = class_named(to, names)
-                if to not in names:
+                to = label_named(to, names)
+                if to and to not in names:
                     new = (*self.work.work.classes, ClassTexts(name=to))
                     steps = class_steps(self.work.work.classes, new)
-            of_names = [self.study.names[self._one(p)][0] for p in dict.fromkeys(photos)]
-            pairs = {n: (before.get(n), to) for n in of_names if before.get(n) != to}
+            of_photos = [self.study.names[self._one(p)][0] for p in dict.fromkeys(photos)]
+            keys = [self._key[name] for name in of_photos]
+            pairs = {key: (before.get(key), to) for key in keys if before.get(key) != to}
             what = {"": NONE, None: "no label"}.get(to, to)
             said = f"{what}, {photo_count(len(pairs))}"
             return self._change(Change(what=said, labels=pairs, classes=steps), version)
 
-    def label_by_name(self, labels: dict[str, str], what: str) -> dict[str, Any]:
-        """Take labels from elsewhere: photo -> class, "" for none of these; adds new classes."""
+    def label_by_name(
+        self,
+        labels: Mapping[str, str],
+        what: str,
+        version: int | None = None,
+        *,
+        once: bool = False,
+    ) -> dict[str, Any]:
+        """Take labels from elsewhere: photo -> class, or "none of these"; adds new classes.
+
+        once: never take these labels of these photos again with ``once``, whatever becomes of them.
+        """
         self._refuse_labels()
         with self.lock:
             names = [c.name for c in self.work.work.classes]
             before = self.work.work.labels
-            pairs = {}
-            for photo, name in labels.items():
-                to = ""
-                if name:
-                    to = class_named(name, names)
+            pairs: Pairs = {}
+            given = {self._key[photo]: name for photo, name in labels.items()}
+            for key, name in given.items():
+                to = label_named(name, names)
                 if to and to not in names:
                     names.append(to)
-                if before.get(photo) != to:
-                    pairs[photo] = (before.get(photo), to)
+                if before.get(key) != to:
+                    pairs[key] = (before.get(key), to)
             classes = list(self.work.work.classes)
             classes += [ClassTexts(name=name) for name in names[len(classes) :]]
             steps = class_steps(self.work.work.classes, classes)
-            return self._change(Change(what=what, labels=pairs, classes=steps))
+            taken = given if once else {}
+            change = Change(what=what, labels=pairs, classes=steps, taken=taken)
+            return self._change(change, version)
+
+    def not_taken(self, labels: Mapping[str, str]) -> dict[str, str]:
+        """The labels of photos that were not yet taken with ``once``."""
+        taken = self.work.taken
+        return {n: to for n, to in labels.items() if taken.get(self._key[n]) != to}
 
     def add_class(self, name: str, version: int | None = None) -> dict[str, Any]:
         """Add a class. UserError for a name that cannot be one, or is there."""
@@ -270,9 +295,7 @@ class Explorer:
             if len(now.classes) == 2:
                 raise UserError(f"two classes are needed: add another one before '{name}' goes")
             rest = now.classes[:at] + now.classes[at + 1 :]
-            pairs: dict[str, tuple[str | None, str | None]] = {
-                photo: (to, None) for photo, to in now.labels.items() if to == name
-            }
+            pairs: Pairs = {photo: (to, None) for photo, to in now.labels.items() if to == name}
             steps = class_steps(now.classes, rest)
             return self._change(
                 Change(what=f"removal of {name}", classes=steps, labels=pairs), version
@@ -307,9 +330,7 @@ class Explorer:
         """Go back to the first texts and no labels, as one edit that can be undone."""
         with self.lock:
             now = self.work.work
-            pairs: dict[str, tuple[str | None, str | None]] = {
-                photo: (to, None) for photo, to in now.labels.items()
-            }
+            pairs: Pairs = {photo: (to, None) for photo, to in now.labels.items()}
             steps = class_steps(now.classes, self.study.start.texts.classes)
             return self._change(Change(what="start afresh", classes=steps, labels=pairs), version)
 
@@ -457,33 +478,6 @@ class Explorer:
                 found["copies"] = self._copies
             return found
 
-    def csv(self) -> str:
-        """The photos with their classes by the current texts.
-
-        As ``coder-clip classify --format csv`` writes them.
-
-        More columns: with labels the true class; if labels can be corrected, the class in the next
-        run; after an edit the class by the first texts; for photos that were labelled on the page,
-        the label, and the class by texts and labels together.
-        """
-        with self.lock:
-            now = self.now
-            photos = now.classifier.photos(self.study.features, self.study.names, top=TOP)
-            of_page = self._photos()
-            more = {}
-            if self.study.labels is not None:
-                more["true_class"] = [p["truth"] for p in of_page]
-            if self.labels is not None:
-                nexts = [p["truth"] if p["corrected"] is None else p["corrected"] for p in of_page]
-                more["next_run"] = [label or NONE for label in nexts]
-            if _lists_of(now.texts.classes) != _lists_of(self.study.start.texts.classes):
-                more["class_before"] = [p["before"] for p in of_page]
-            if self.yours:
-                more["label"] = [_shown_label(p["yours"]) for p in of_page]
-            if self.learned is not None:
-                more["by_labels"] = [p["label"] for p in of_page]
-            return as_csv(photos, TOP, why=0, more=more)
-
     def classify(self, content: bytes) -> dict[str, Any]:
         """A photo that was dropped on the page, with its reasons.
 
@@ -579,13 +573,6 @@ def _sides(reasons_for: Sequence[Reason], against: Sequence[Reason]) -> dict[str
 def _lists_of(classes: Sequence[ClassTexts]) -> list[dict[str, Any]]:
     """The texts of each class, as `Explorer.edit` takes them."""
     return [{"name": c.name} | {kind: c.of(kind) for kind in BESIDES_NAME} for c in classes]
-
-
-def _shown_label(label: str | None) -> str:
-    """A label as a cell of a table: empty without one, NONE for "" (none of the classes)."""
-    if label == "":
-        return NONE
-    return label or ""
 
 
 def _between_commas(text: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""What leaves the page: a text set, labels as CSV and as class folders, and a run of these."""
+"""What leaves the page: a text set, tables, labels as CSV and as class folders, a run of these."""
 
 from __future__ import annotations
 
@@ -14,21 +14,23 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
 
+from coder_clip.datasets.folder import FolderDataset
+from coder_clip.datasets.sanity import refuse_unusable
 from coder_clip.encoders.spec import EncoderSpec
 from coder_clip.errors import UserError
 from coder_clip.foundation.artifacts import write_json, write_text
 from coder_clip.texts.kinds import BESIDES_NAME
 from coder_clip.texts.sets import TextSet
 
-from .files import folder_name, shown
-from .listing import photo_count
+from .files import NONE, folder_name, refuse_folders, shown
+from .listing import as_csv, photo_count
 
 if TYPE_CHECKING:
     from .explorer import Explorer
@@ -39,6 +41,9 @@ MARK = ".from-coder-clip-explore"  # a file in class folders that may be written
 # few-shot examples per class that a run is offered, as long as half of the photos are enough
 SHOTS = (1, 2, 4, 8, 16)
 FILE_NAME, LABEL = "file_name", "label"  # the columns that Hugging Face's image folder reads
+TOP = 3  # likeliest classes of each photo in the CSV file, as in classify
+# photos, of which a run is tried before it is made: more are enough, and take long to look at
+FEW = 200
 SAID = 20  # lines of a run that the page shows
 How = Literal["link", "copy"]
 
@@ -87,65 +92,165 @@ def with_provenance(explorer: Explorer) -> TextSet:
     return now.texts.model_copy(update={"provenance": notes})
 
 
+# ---- the table of photos
+
+
+def photos_csv(explorer: Explorer) -> str:
+    """The photos with their classes by the current texts.
+
+    As ``coder-clip classify --format csv`` writes them.
+
+    More columns: with labels the true class; if labels can be corrected, the class in the next run;
+    after an edit the class by the first texts; for photos that were labelled on the page, the
+    label, and the class by texts and labels together.
+    """
+    with explorer.lock:
+        study, now = explorer.study, explorer.now
+        photos = now.classifier.photos(study.features, study.names, top=TOP)
+        of_page = explorer.photos()
+        more: dict[str, list[str]] = {}
+        if study.labels is not None:
+            more["true_class"] = [p["truth"] for p in of_page]
+        if explorer.labels is not None:
+            nexts = [p["truth"] if p["corrected"] is None else p["corrected"] for p in of_page]
+            more["next_run"] = [label or NONE for label in nexts]
+        if now.texts.classes != study.start.texts.classes:
+            more["class_before"] = [p["before"] for p in of_page]
+        if explorer.yours:
+            more["label"] = [_label_cell(p["yours"]) for p in of_page]
+        if explorer.learned is not None:
+            more["by_labels"] = [p["label"] for p in of_page]
+        return as_csv(photos, TOP, why=0, more=more)
+
+
+def _label_cell(label: str | None) -> str:
+    """A label as a cell of a table: empty without one."""
+    if label is None:
+        return ""
+    return label or NONE
+
+
 # ---- labels
 
 
 def labels_csv(labels: Mapping[str, str]) -> str:
-    """Photo -> class as CSV with the columns ``file_name`` and ``label``; "" is none of these."""
+    """Photo -> class as CSV with the columns ``file_name`` and ``label``.
+
+    "" is written as "none of these".
+    """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
+    if any("\r" in name for name in labels):
+        # Python before 3.13 leaves a carriage return in a name without quotes
+        writer = csv.writer(out, lineterminator="\n", quoting=csv.QUOTE_ALL)
     writer.writerow([FILE_NAME, LABEL])
-    writer.writerows(sorted(labels.items()))
+    writer.writerows((name, _label_cell(to)) for name, to in sorted(labels.items()))
     return out.getvalue()
 
 
-def read_labels(text: str, names: Sequence[str], where: str) -> dict[str, str]:
+@dataclass(frozen=True)
+class LabelsFile:
+    """Labels that were read.
+
+    labels: photo of the page -> class. missing: names of photos that are not on the page.
+    """
+
+    labels: dict[str, str]
+    missing: list[str]
+
+    def said(self, place: str) -> str:
+        """What was read, in words."""
+        words = f"{photo_count(len(self.labels))} from {place}"
+        if self.missing:
+            words += f"; {len(self.missing):,} not here, such as {shown(self.missing[0])}"
+        return words
+
+
+def read_labels(text: str, names: Sequence[str], where: str) -> LabelsFile:
     """Labels of a CSV file, by the names of the photos as they are here.
 
     A photo is found by its path, or by the end of its path if only one photo has it. The columns
     are ``file_name`` (or ``image``) and ``label`` (or ``class``); others are passed over. where:
-    the file, for messages. UserError for other columns, and for photos that are not here.
+    the file, for messages. UserError for other columns, a line without a label, a photo that is
+    there twice or could be several, and if no photo is here.
     """
-    rows = csv.DictReader(io.StringIO(text.removeprefix("\ufeff")))
-    columns = rows.fieldnames or []
+    rows = _rows(text, where)
+    columns = rows[0][1] if rows else {}
     of_name = next((c for c in (FILE_NAME, "image") if c in columns), None)
     of_label = next((c for c in (LABEL, "class") if c in columns), None)
     if of_name is None or of_label is None:
-        raise UserError(f"{where}: give the columns {FILE_NAME},{LABEL} in the first line")
+        raise UserError(
+            f"{where}: give the columns {FILE_NAME},{LABEL} in the first line, and a line per photo"
+        )
     by_end = _by_end(names)
     found: dict[str, str] = {}
     missing = []
-    for row in rows:
-        photo = by_end.get(str(row[of_name]).replace("\\", "/").removeprefix("./"))
+    for line, row in rows:
+        name, label = row[of_name] or "", (row[of_label] or "").strip()
+        if not label:
+            raise UserError(
+                f"{where}, line {line}: '{shown(name)}' has no label: write a class or '{NONE}', "
+                "or remove the line"
+            )
+        end = name
+        if name not in by_end:  # as Windows writes paths
+            end = name.replace("\\", "/").removeprefix("./")
+        if end not in by_end:
+            missing.append(name)
+            continue
+        photo = by_end[end]
         if photo is None:
-            missing.append(str(row[of_name]))
-        else:
-            found[photo] = (row[of_label] or "").strip()
-    if missing:
-        raise UserError(
-            f"{where}: {len(missing):,} photos are not among these, or several have the name; the "
-            f"first: {shown(missing[0])}"
-        )
-    return found
+            raise UserError(
+                f"{where}, line {line}: several photos end in '{shown(name)}': give more of the "
+                "path"
+            )
+        if photo in found:
+            raise UserError(
+                f"{where}, line {line}: '{shown(name)}' is there a second time: keep one line of it"
+            )
+        found[photo] = label
+    if not found:
+        raise UserError(f"{where}: no photo of it is among these; the first: {shown(missing[0])}")
+    return LabelsFile(found, missing)
 
 
-def take_labels(explorer: Explorer, path: Path) -> None:
+def _rows(text: str, where: str) -> list[tuple[int, dict[str, str | None]]]:
+    """The rows of a CSV file, each with the number of its last line. UserError for another file."""
+    text = text.removeprefix("\ufeff")
+    if "\n" not in text:
+        text = text.replace("\r", "\n")  # how lines end in files of old spreadsheets
+    reader = csv.DictReader(io.StringIO(text, newline=""))
+    try:
+        return [(reader.line_num, row) for row in reader]
+    except csv.Error as error:
+        raise UserError(f"{where}, after line {reader.line_num}: no CSV file: {error}") from None
+
+
+def take_labels(explorer: Explorer, path: Path) -> str:
     """Give the photos of a page the labels of a CSV file, or of class folders.
 
-    UserError if none fits.
+    Each label of a photo is taken once, so that the same file at a later start undoes no later
+    work. Returns what was taken, in words. UserError if no photo has a label there.
     """
     names = explorer.study.names
     if path.is_dir():
-        found = labels_of_folders(names, path)
-        if not found:
+        found = LabelsFile(labels_of_folders(names, path), [])
+        if not found.labels:
             raise UserError(f"{shown(path)}: no photo of the page is in a folder below it")
     else:
         try:
-            text = path.read_text(encoding="utf-8")
+            text = path.read_bytes().decode("utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"{shown(path)} cannot be read: {error}") from None
         found = read_labels(text, names, shown(path))
-    explorer.label_by_name(found, f"{photo_count(len(found))} from {path.name}")
+    new = explorer.not_taken(found.labels)
+    if new:
+        explorer.label_by_name(new, f"{photo_count(len(new))} from {path.name}", once=True)
+    words = f"labels of {found.said(shown(path))}"
+    known = len(found.labels) - len(new)
+    if known:
+        words += f"; {known:,} were taken at an earlier start, and stay as you have them now"
+    return words
 
 
 def labels_of_folders(names: Sequence[str], root: Path) -> dict[str, str]:
@@ -158,17 +263,15 @@ def labels_of_folders(names: Sequence[str], root: Path) -> dict[str, str]:
     return found
 
 
-def _by_end(names: Sequence[str]) -> dict[str, str]:
-    """End of a path -> the only photo whose path ends so; whole paths are always there."""
-    ends = Counter[str]()
-    of_end: dict[str, str] = {}
+def _by_end(names: Sequence[str]) -> dict[str, str | None]:
+    """End of a path -> the photo whose path ends so, None for several; a whole path is one."""
+    of_end: dict[str, str | None] = {}
     for name in names:
         parts = Path(name).parts
         for i in range(len(parts)):
             end = "/".join(parts[i:])
-            ends[end] += 1
-            of_end[end] = name
-    return {end: name for end, name in of_end.items() if ends[end] == 1} | {n: n for n in names}
+            of_end[end] = None if end in of_end else name
+    return of_end | {name: name for name in names}
 
 
 # ---- class folders and a run
@@ -204,17 +307,18 @@ def make_run(explorer: Explorer, name: str, how: How) -> NewRun:
     if not re.fullmatch(r"[A-Za-z0-9][\w-]*", name):
         raise UserError(f"'{name[:LONGEST]}': give a name of letters, digits, - and _")
     _refuse_long(name)
-    labels = {photo: to for photo, to in explorer.work.work.labels.items() if to}
-    labels = {photo: to for photo, to in labels.items() if photo in set(explorer.study.names)}
+    labels = {photo: to for photo, to in explorer.labels_by_name.items() if to}
     counts = Counter(labels.values())
     if len(counts) < 2:
         raise UserError("a run needs labelled photos of two classes at least: label some more")
+    # a class gives half of its photos to learn from, and fewer if some are near twins
+    shots = [n for n in SHOTS if n <= 0.4 * min(counts.values())]
     folder = explorer.folder / name
     clone = (explorer.folder / "Snakefile").is_file()
     configuration = explorer.folder / ("config" if clone else "") / f"{name}.yaml"
     if configuration.exists() and not configuration.read_bytes().startswith(HEAD.encode()):
         raise UserError(f"{shown(configuration)} is there already: choose another name")
-    write_folders(folder, labels, how)
+    write_folders(folder, labels, how, lambda new: _refuse_few(new, len(labels), shots))
     texts = with_provenance(explorer)
     kept = [c for c in texts.classes if c.name in counts]
     source: str = "names"
@@ -223,16 +327,29 @@ def make_run(explorer: Explorer, name: str, how: How) -> NewRun:
         described = texts.model_copy(update={"classes": kept, "dataset": name})
         write_json(explorer.folder / source, described.dump())
     spec = explorer.study.encoder.spec
-    document = _configuration(name, source, spec, min(counts.values()))
+    document = _configuration(name, source, spec, shots)
     write_text(configuration, HEAD + yaml.safe_dump(document, sort_keys=False, allow_unicode=True))
     return NewRun(folder, configuration, len(labels), clone)
 
 
-def _configuration(name: str, texts: str, spec: EncoderSpec, fewest: int) -> dict[str, Any]:
-    """The configuration of a run. fewest: photos of the smallest class."""
+def _refuse_few(folder: Path, n: int, shots: Sequence[int]) -> None:
+    """UserError for n photos in class folders that ``coder-clip check`` would refuse."""
+    if n > FEW:
+        return
+    data = FolderDataset("photos", folder)
+    try:
+        refuse_unusable(data, ("val", "test"), max(shots, default=None), folder.parent)
+    except UserError:
+        raise UserError(
+            f"{photo_count(n)} are too few for a run, which learns from half of a class, chooses "
+            "on a fifth, measures on the others and keeps shots of one scene together: label some "
+            "more of each class"
+        ) from None
+
+
+def _configuration(name: str, texts: str, spec: EncoderSpec, shots: list[int]) -> dict[str, Any]:
+    """The configuration of a run. shots: few-shot examples per class; empty for no few-shot."""
     dataset: dict[str, Any] = {"root": name, "texts": texts}
-    # a class gives half of its photos to learn from, and fewer if some are near twins
-    shots = [n for n in SHOTS if n <= 0.4 * fewest]
     if not shots:
         dataset["few_shot"] = False
     model: dict[str, Any] = {"model": spec.model}
@@ -249,21 +366,26 @@ def _configuration(name: str, texts: str, spec: EncoderSpec, fewest: int) -> dic
     }
 
 
-def write_folders(folder: Path, labels: Mapping[str, str], how: How) -> None:
+def write_folders(
+    folder: Path, labels: Mapping[str, str], how: How, refuse: Callable[[Path], None]
+) -> None:
     """Write photos into ``folder/<class>/``, whole or not at all; replaces what this wrote before.
 
-    UserError if the folder holds something else, or cannot be written, or if two classes would
-    have one folder.
+    refuse: looks at the new folder before it is in its place, and raises UserError if it is of no
+    use. UserError also if the folder holds something else, or cannot be written, if two classes
+    would have one folder or none, or if a photo is gone.
     """
     if folder.exists() and not (folder / MARK).is_file():
         raise UserError(f"{shown(folder)} is there already: choose another name")
     if folder.exists():
         _refuse_others(folder)
-    class_of: dict[str, str] = {}
-    for to in sorted(set(labels.values())):
-        other = class_of.setdefault(folder_name(to).casefold(), to)
-        if other != to:
-            raise UserError(f"'{other}' and '{to}' would have one folder: rename one of them")
+    refuse_folders(labels.values())
+    gone = [photo for photo in labels if not os.path.isfile(photo)]
+    if gone:
+        raise UserError(
+            f"{shown(gone[0])} is not there any more ({photo_count(len(gone))} in all): put it "
+            "back, or start explore again, which leaves it out"
+        )
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         new = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
@@ -276,6 +398,7 @@ def write_folders(folder: Path, labels: Mapping[str, str], how: How) -> None:
             # what was written, so that nothing else is removed with it later
             (new / MARK).write_text(json.dumps(_files_in(new)), encoding="utf-8")
             new.chmod(0o755)
+            refuse(new)
             old = None
             if folder.exists():
                 old = folder.with_name(f".{folder.name}-old-{os.getpid()}")

@@ -11,7 +11,7 @@ import shutil
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,9 +19,10 @@ from coder_clip.datasets.folder import image_files, is_unicode
 from coder_clip.errors import UserError
 
 from .classifier import Photo
+from .texts import NONE as NONE
 
-NONE = "none of these"
 FROM_STDIN = "-"
+FOLDER_NAME = 255  # bytes that file systems take
 NAS_FOLDERS = {"@eaDir", ".@__thumb"}
 
 
@@ -104,12 +105,21 @@ def find(places: Sequence[str]) -> Places:
             raise UserError(f"no file or folder {shown(path)}")
     if not files and not skipped:
         raise UserError("no photos: the list is empty")
-    return Places(list(dict.fromkeys(files)), named, folders, skipped, others)
+    return Places(_each_once(files, named, folders), named, folders, skipped, others)
+
+
+def _each_once(files: list[Path], named: set[str], folders: list[Path]) -> list[Path]:
+    """The files without repeats; one folder alone has none."""
+    if len(folders) == 1 and not named:
+        return files
+    return list(dict.fromkeys(files))
 
 
 def _of_a_nas(path: Path) -> bool:
     """True for the thumbnails that Synology's and QNAP's disks keep beside photos."""
-    return not NAS_FOLDERS.isdisjoint(path.parts)
+    # the text first, which is quicker than the parts of each of many photos
+    text = str(path)
+    return any(name in text for name in NAS_FOLDERS) and not NAS_FOLDERS.isdisjoint(path.parts)
 
 
 def _listed(place: str) -> list[str]:
@@ -222,6 +232,21 @@ def _copy(source: Path, folder: Path) -> bool:
     finally:
         Path(name).unlink(missing_ok=True)
     return True
+
+
+def refuse_folders(classes: Iterable[str]) -> None:
+    """UserError if two classes would have one folder, also where case makes no difference.
+
+    And for a name that is too long for a folder.
+    """
+    class_of: dict[str, str] = {}
+    for name in sorted(set(classes)):
+        folder = folder_name(name)
+        other = class_of.setdefault(folder.casefold(), name)
+        if other != name:
+            raise UserError(f"'{other}' and '{name}' would have one folder: rename one of them")
+        if len(folder.encode()) > FOLDER_NAME:
+            raise UserError(f"class '{name[:20]}…' is too long for the name of a folder: rename it")
 
 
 def folder_name(label: str) -> str:

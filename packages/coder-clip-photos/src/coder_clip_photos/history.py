@@ -40,16 +40,21 @@ class ClassStep(BaseModel):
 
 
 class Change(BaseModel):
-    """One edit, which can be undone. what: in words, for the button that undoes it."""
+    """One edit, which can be undone.
+
+    what: in words, for the button that undoes it. taken: photo -> label of a file that was read
+    with ``--labels``, which is not taken again.
+    """
 
     what: str
     classes: list[ClassStep] = []
     labels: Pairs = {}
     corrections: Pairs = {}
+    taken: dict[str, str] = {}
 
     @property
     def empty(self) -> bool:
-        return not (self.classes or self.labels or self.corrections)
+        return not (self.classes or self.labels or self.corrections or self.taken)
 
     def inverse(self) -> Change:
         """The change that undoes this one."""
@@ -104,13 +109,23 @@ def class_steps(before: Sequence[ClassTexts], after: Sequence[ClassTexts]) -> li
 class History:
     """The work with its edits. file: the draft; None keeps it in memory alone.
 
+    keys: name of a photo as it was typed -> its name in the draft (`photo_keys`), for drafts that
+    have names as they were typed then. taken: the labels that ``--labels`` has brought so far.
+
     start: the classes of this start. If a draft was made with other classes, they are merged: what
     the command names stays, labels stay, and classes that only the draft has stay if they have
     labels. UserError if another program has the draft open.
     """
 
-    def __init__(self, start: Sequence[ClassTexts], file: Path | None = None) -> None:
+    def __init__(
+        self,
+        start: Sequence[ClassTexts],
+        file: Path | None = None,
+        keys: Mapping[str, str] | None = None,
+    ) -> None:
         self.work = Work(tuple(start))
+        self.taken: dict[str, str] = {}
+        self._keys = keys or {}
         self.version = 0  # lines of the journal: grows with each edit, also with undo and redo
         self.continued = ""  # when a draft that this start goes on with was last changed
         self._done: list[Change] = []
@@ -199,6 +214,7 @@ class History:
 
     def _make(self, change: Change) -> None:
         self.work = self.work.after(change)
+        self.taken |= change.taken
         self._done.append(change)
         self._undone.clear()
 
@@ -231,7 +247,9 @@ class History:
         self.version = len(lines)
         for line in lines[1:]:
             if "change" in line:
-                self._make(Change.model_validate(line["change"]))
+                change = Change.model_validate(line["change"])
+                labels = {self._keys.get(name, name): to for name, to in change.labels.items()}
+                self._make(change.model_copy(update={"labels": labels}))
             elif "undo" in line:
                 self._take_back()
             elif "redo" in line:
@@ -276,8 +294,23 @@ class History:
 
 def draft_file(what: Iterable[str | Path]) -> Path:
     """The draft of photos or a run, by their paths, in the user's state folder (XDG_STATE_HOME)."""
-    key = "\0".join(sorted(os.path.abspath(path) for path in what))
+    key = "\0".join(sorted(os.path.realpath(path) for path in what))
     return state_folder() / f"{hashlib.sha256(key.encode(errors='replace')).hexdigest()[:24]}.jsonl"
+
+
+def photo_keys(paths: Sequence[str | Path]) -> list[str]:
+    """What each photo is called in a draft, however its path was typed.
+
+    Links are followed in its folder alone, so that two links to one photo stay two.
+    """
+    folders: dict[str, str] = {}
+    keys = []
+    for path in paths:
+        folder, name = os.path.split(path)
+        if folder not in folders:
+            folders[folder] = os.path.realpath(folder)
+        keys.append(os.path.join(folders[folder], name))
+    return keys
 
 
 def state_folder() -> Path:

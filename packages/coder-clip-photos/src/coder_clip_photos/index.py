@@ -95,7 +95,10 @@ class Index:
                 raise UserError(
                     "another process has written the index anew meanwhile: start again"
                 ) from None
-            found[some] = piece[rows[some] - first]
+            if np.array_equal(some, np.arange(at, end)) and len(some) == len(piece):
+                found[at:end] = piece  # as in the file: no second copy
+            else:
+                found[some] = piece[rows[some] - first]
             at = end
         return found
 

@@ -5,6 +5,7 @@ Both work on features alone and take well under a second for a few thousand phot
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -70,9 +71,7 @@ def next_photos(
     n_clusters = min(int((~may[part]).sum()) + wanted, MOST_CLUSTERS, len(part))
     if n_clusters < 1:
         return []
-    from sklearn.cluster import KMeans  # a second, and most pages never need it
-
-    cluster = KMeans(n_clusters, n_init=1, random_state=seed).fit_predict(unit[part])
+    cluster = _clusters(unit[part], n_clusters, seed)
     leads = lead(scores).numpy()
     chosen = []
     for members in _largest_without_label(cluster, part, may)[:wanted]:
@@ -83,6 +82,18 @@ def next_photos(
     # fewer clusters than wanted: the least certain ones fill up
     rest = [i for i in np.argsort(leads, kind="stable").tolist() if may[i] and i not in chosen]
     return (chosen + rest)[:wanted]
+
+
+def _clusters(x: NDArray[np.float32], n_clusters: int, seed: int) -> NDArray[np.int32]:
+    """The cluster (n,) of each row of x (n, d), by k-means."""
+    from sklearn.cluster import KMeans  # a second, and most pages never need it
+    from sklearn.exceptions import ConvergenceWarning
+
+    with warnings.catch_warnings():
+        # copies make fewer clusters than were asked for, which the caller expects
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        found: NDArray[np.int32] = KMeans(n_clusters, n_init=1, random_state=seed).fit_predict(x)
+    return found
 
 
 def _part(may: NDArray[np.bool_], seed: int) -> NDArray[np.int64]:

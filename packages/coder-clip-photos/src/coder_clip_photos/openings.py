@@ -22,7 +22,7 @@ from .classifier import Classifier
 from .corrected import Labels
 from .encoding import IN_FLIGHT, InFlight, pixels_to_decode
 from .explorer import Explorer
-from .history import History, draft_file
+from .history import History, draft_file, photo_keys
 from .listing import photo_count
 from .study import Study
 
@@ -89,12 +89,14 @@ def small_picture(path: str | Path, least: int) -> Image.Image:
         return image
 
 
-def _history(study: Study, of: Sequence[str | Path], draft: bool) -> History:
-    """The work on a study, with the draft of what it is of."""
+def _history(
+    study: Study, of: Sequence[str | Path], draft: bool, keys: Sequence[str] = ()
+) -> History:
+    """The work on a study, with the draft of what it is of. keys: of its photos (`photo_keys`)."""
     file = None
     if draft:
         file = draft_file(of)
-    return History(study.start.texts.classes, file)
+    return History(study.start.texts.classes, file, dict(zip(study.names, keys, strict=False)))
 
 
 def _labels(run: FinishedRun, data: FolderDataset) -> Labels:
@@ -133,7 +135,7 @@ def explore_photos(
         photo_count(len(found.kept)),
         lambda i, least: small_picture(found.kept[i], least),
         folder,
-        history=_history(study, places or (), places is not None),
+        history=_history(study, places or (), places is not None, photo_keys(found.kept)),
         files=[Path(path) for path in found.kept],
     )
     return explorer, found.skipped

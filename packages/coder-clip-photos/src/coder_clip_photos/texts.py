@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from pathlib import Path
 from coder_clip.datasets import with_articles
 from coder_clip.datasets.base import Templates
 from coder_clip.datasets.folder import nfc
-from coder_clip.errors import UserError, nearest
+from coder_clip.errors import UserError, nearest, printable
 from coder_clip.neighbors import MAX_KINDS, MEAN_KINDS
 from coder_clip.texts.names import plain_name
 from coder_clip.texts.sentences import fill, sentence_of, spaces
@@ -23,6 +24,9 @@ TEMPLATES = with_articles(Templates())  # "a photo of an airplane."
 # text sets that come with this package; in a clone a link to data/texts
 SHIPPED = Path(__file__).parent / "text_sets"
 DATASET = "photos"  # what a text set without a data set is called
+NONE = "none of these"  # what is said of a photo that has no class
+# directions of characters that turn or hide the letters beside them
+TURNING = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
 Texts = TextSet | Sequence[str] | Mapping[str, str | Sequence[str]] | str | Path
 GivenTemplates = str | Templates | Sequence[str | Templates]
 
@@ -138,6 +142,8 @@ def text_set(given: Texts) -> TextSet:
     names = [nfc(plain_name(str(name))) for name in given]
     if not names or not all(names):
         raise UserError("no class names" if not names else "a class name is empty")
+    for name in names:
+        _refuse_unusable(name)
     _refuse_repeats(names, ignore_case=not isinstance(given, Mapping))
     found = names_only(DATASET, names)
     if isinstance(given, Mapping):
@@ -166,17 +172,39 @@ def _listed(name: str, given: object) -> list[str]:
 def class_named(name: str, others: Sequence[str], new: bool = False) -> str:
     """A class name as it was typed, or the name among the others that differs only in case.
 
-    new: True if it must not be among them. UserError for an empty name, or one that is there.
+    new: True if it must not be among them. UserError for an empty name, one that is there, and as
+    in `_refuse_unusable`.
     """
     name = nfc(plain_name(name))
     if not name:
         raise UserError("a class name is empty")
+    _refuse_unusable(name)
     same = [other for other in others if other.casefold() == name.casefold()]
     if same and new:
         raise UserError(f"'{same[0]}' is there already: choose another name")
     if same:
         return same[0]
     return name
+
+
+def label_named(name: str, classes: Sequence[str]) -> str:
+    """The class that a label names, as `class_named`; "" for "none of these"."""
+    if plain_name(name).casefold() in ("", NONE):
+        return ""
+    return class_named(name, classes)
+
+
+def _refuse_unusable(name: str) -> None:
+    """UserError for a name with characters that a terminal obeys, and for "none of these"."""
+    for character in name:
+        obeyed = unicodedata.category(character) in ("Cc", "Cs")
+        if obeyed or unicodedata.bidirectional(character) in TURNING:
+            shown = printable(name).replace(character, ascii(character)[1:-1])
+            raise UserError(f"class name '{shown}': remove the control character")
+    if name.casefold() == NONE:
+        raise UserError(
+            f"'{NONE}' is what a photo without a class gets: give the class another name"
+        )
 
 
 def _refuse_repeats(names: list[str], ignore_case: bool) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import hmac
 import io
 import os
+import re
 import secrets
 import socket
 import tempfile
@@ -36,11 +37,11 @@ from . import export
 from .explorer import Explorer
 from .export import RunningRun
 from .history import Conflict, state_folder
-from .listing import photo_count
 
 HOST = "127.0.0.1"
 LARGEST = 100 * 2**20  # bytes of a photo that is dropped on the page
 PAGE_FILES = Path(__file__).parent / "page_files"
+TOKEN = re.compile(r"[\w-]{32}")  # as it is made
 THUMBNAIL, VIEW = 240, 900  # pixels of the longer side
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; "
@@ -181,10 +182,7 @@ def _add_edits(app: Flask, explorer: Explorer) -> None:
         if name not in edits:
             abort(404)
         given = _given()
-        version = given.get("version")
-        if not isinstance(version, int):
-            raise UserError("'version' is missing, or not a number")
-        return jsonify(edits[name](given, version))
+        return jsonify(edits[name](given, _number(given.get("version"))))
 
 
 def _add_files(app: Flask, explorer: Explorer) -> None:
@@ -193,11 +191,11 @@ def _add_files(app: Flask, explorer: Explorer) -> None:
 
     @app.get("/<token>/photos.csv")
     def table(token: str) -> Response:
-        return _download(explorer.csv(), "photos.csv")
+        return _download(export.photos_csv(explorer), "photos.csv")
 
     @app.get("/<token>/labels.csv")
     def labels(token: str) -> Response:
-        return _download(export.labels_csv(explorer.work.work.labels), "labels.csv")
+        return _download(export.labels_csv(explorer.labels_by_name), "labels.csv")
 
     @app.post("/<token>/labels")
     def take_labels(token: str) -> Response:
@@ -205,8 +203,9 @@ def _add_files(app: Flask, explorer: Explorer) -> None:
             text = request.get_data().decode("utf-8")
         except UnicodeDecodeError:
             raise UserError("labels: this is no CSV file in UTF-8") from None
+        version = _number(request.args.get("version", type=int))
         found = export.read_labels(text, explorer.study.names, "labels")
-        return jsonify(explorer.label_by_name(found, f"{photo_count(len(found))} from a file"))
+        return jsonify(explorer.label_by_name(found.labels, found.said("a file"), version))
 
     @app.post("/<token>/save")
     def save(token: str) -> Response:
@@ -272,6 +271,13 @@ def _given() -> dict[str, Any]:
     return given
 
 
+def _number(version: Any) -> int:
+    """The version of the work that an edit is of. UserError if there is none."""
+    if not isinstance(version, int):
+        raise UserError("'version' is missing, or not a number")
+    return version
+
+
 def _text(key: str) -> str:
     """The text with this key in the request's JSON object. UserError if there is none."""
     value = _given().get(key)
@@ -311,7 +317,10 @@ def _kept_token(port: int) -> str:
     path = state_folder() / f"page-{port}.token"
     try:
         if path.is_file():
-            return path.read_text(encoding="ascii").strip()
+            kept = path.read_text(encoding="ascii", errors="replace").strip()
+            if TOKEN.fullmatch(kept):
+                return kept
+            path.unlink()  # of a start that was killed, or a disk that was full
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         token = secrets.token_urlsafe(24)
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

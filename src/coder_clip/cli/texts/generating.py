@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ...datasets.base import Templates
-from ...errors import UserError
+from ...errors import UserError, nearest
 from ...foundation import rooms
 from ...foundation.artifacts import write_json
 from ...texts.kinds import ASKED_FOR, KINDS
-from ..options import chosen, print_lines
+from ..options import print_lines
 from .checking import report
 from .group import app
 from .names import lines_of, pair_file, refuse_existing
@@ -86,10 +87,15 @@ def generate(
 
     if out.suffix != ".json":
         raise UserError(f"--out {out}: name a file that ends in .json")
-    if "{class}" not in photo and "{a_class}" not in photo:
-        raise UserError(f"--photo '{photo}': write {{class}} where the name goes")
+    _refuse_no_place(out)
+    without = re.sub(r"\{(?:a_)?class\}", "", photo)
+    if without == photo or re.search("[{}]", without):
+        raise UserError(
+            f"--photo '{photo}': write {{class}} where the name goes, and no other braces"
+        )
     for name in kind or []:
-        chosen("kind of text", name, OF_CLASS)
+        if name not in OF_CLASS:
+            raise UserError(f"--kind {name}: no such kind of text{nearest(name, OF_CLASS)}")
     names = from_names.class_list(lines_of(classes), str(classes))
     generator = from_names.generator_of(
         setting or [],
@@ -123,3 +129,12 @@ def generate(
     typer.echo(f"to use them: datasets: {{{out.stem}: {{texts: {out}}}}}")
     if faults:
         raise typer.Exit(1)
+
+
+def _refuse_no_place(out: Path) -> None:
+    """UserError for a file that cannot be written where it is said, before anything is paid for."""
+    if out.is_dir():
+        raise UserError(f"--out {out} is a folder: name a file in it")
+    for folder in out.parents:
+        if folder.exists() and not folder.is_dir():
+            raise UserError(f"--out {out}: {folder} is a file, not a folder")

@@ -162,7 +162,13 @@ def generator_of(given: Sequence[str], fixed: dict[str, Any]) -> GeneratorConfig
     try:
         return GeneratorConfig.model_validate(document)
     except ValidationError as error:
-        raise UserError(f"--set: {explained(error.errors(), GeneratorConfig)}") from None
+        said = explained(error.errors(), GeneratorConfig)
+        wrong = [str(item["loc"][0]) for item in error.errors() if item["loc"]]
+        for key in wrong:
+            if fixed.get(key) is not None:
+                option = f"--{key.replace('_', '-')}"
+                raise UserError(f"{option}: {said.replace(f'generator.{key}: ', '')}") from None
+        raise UserError(f"--set: {said}") from None
 
 
 def cost(texts: TextSet, pairs: PairSet | None) -> str:

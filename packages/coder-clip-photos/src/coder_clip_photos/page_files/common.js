@@ -39,14 +39,21 @@ export async function ask(path, options) {
 export const post = (path, document) =>
   ask(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(document) });
 
-// Edits go one after the other, each on the version that the one before has made. body: a function, called when its
-// turn comes. An edit of what another tab has changed meanwhile is refused, and the error has the state as it is.
+// Edits go one after the other, each on the version that the one before has made, and answer the new state. edit: a
+// function that sends one, called when its turn comes. An edit of what another tab has changed meanwhile is refused, and
+// the error has the state as it is.
 let last = Promise.resolve();
-export function change(name, body = () => ({})) {
-  const mine = last.then(async () => update(await post(`edit/${name}`, { ...body(), version: app.state.version })));
+export function in_turn(edit) {
+  const mine = last.then(async () => update(await edit()));
   last = mine.catch(() => {});
   return mine;
 }
+
+// Waits until the edits so far have their answers.
+export const settled = () => last;
+
+export const change = (name, body = () => ({})) =>
+  in_turn(() => post(`edit/${name}`, { ...body(), version: app.state.version }));
 
 // As `change`, where nothing but a message can be made of an error.
 export async function change_or_say(name, body) {

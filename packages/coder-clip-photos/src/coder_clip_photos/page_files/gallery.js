@@ -1,7 +1,7 @@
 "use strict";
 // The photos: which are shown, in what order, and how the keyboard moves between them.
 
-import { $, app, ask, count, grouped, make, on_update, post } from "./common.js";
+import { $, app, ask, count, grouped, make, on_update, post, say, settled } from "./common.js";
 
 const FIRST = 60; // photos shown before "Show more"
 const SOME = 12; // photos of a group shown before "Show more"
@@ -14,6 +14,7 @@ let unfolded = {}; // how many photos of a group are shown, where it is not SOME
 let proposed = []; // the photos to label next
 let here = null; // the photo that the keyboard is at, or was at last
 export const selected = new Set();
+export const on_the_way = new Set(); // photos whose label the server does not have yet
 const cards = new Map(); // id -> its card, which is kept so that pictures load once
 
 // What a photo could be instead, as far as there is no label; points are those of texts alone.
@@ -120,12 +121,19 @@ const pick = (name) => (name === "next" ? next_ten() : choose(name));
 
 // Ten photos to label next, with the keyboard at the first.
 export async function next_ten() {
+  let found;
   try {
-    proposed = await ask("next");
+    await settled(); // a photo whose label is on its way would be proposed again
+    found = await ask("next");
   } catch (error) {
     $("compare-error").textContent = error.message;
     return;
   }
+  if (!found.length) {
+    say("Every photo has a label.");
+    return;
+  }
+  proposed = found;
   choose("next");
   focus_card(proposed[0]);
 }
@@ -254,7 +262,7 @@ export function neighbour(id, key) {
 export function next_open(id) {
   const all = listed(), from = all.indexOf(id);
   const after = [...all.slice(from + 1), ...all.slice(0, from)];
-  return after.find((other) => app.state.photos[other].yours === null) ?? null;
+  return after.find((other) => app.state.photos[other].yours === null && !on_the_way.has(other)) ?? null;
 }
 
 // ---- finding

@@ -2,7 +2,7 @@
 // Labels by key and by name, for the photo that the keyboard is at or for the selected ones.
 
 import { $, app, change_or_say, count, make, on_update, say } from "./common.js";
-import { focus_card, listed, neighbour, next_open, next_ten, place, select, selected, toggle } from "./gallery.js";
+import { focus_card, listed, neighbour, next_open, next_ten, on_the_way, place, select, selected, toggle } from "./gallery.js";
 import { is_open, step } from "./photo.js";
 
 // Give the selected photos, or the one that the keyboard is at, a class; "" for none of these, null for no label.
@@ -19,13 +19,14 @@ async function give(to) {
   }
   // go on at once; the next key need not wait for the server
   if (to === null) return;
+  on_the_way.add(at);
   if (is_open()) step("ArrowRight");
   else go_on(at);
   await going;
+  on_the_way.delete(at);
 }
 
 function go_on(at) {
-  app.state.photos[at].yours ??= "…"; // until the answer is here
   const next = next_open(at);
   if (next !== null) focus_card(next);
   else if (!$("more").hidden) $("more").focus();

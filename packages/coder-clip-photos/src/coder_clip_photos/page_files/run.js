@@ -1,7 +1,7 @@
 "use strict";
 // Labels leave the page and come in, and become a run.
 
-import { $, app, ask, count, make, on_update, post, say, update } from "./common.js";
+import { $, app, ask, count, in_turn, make, on_update, post, say, update } from "./common.js";
 import { undo } from "./labels.js";
 import { sent } from "./texts.js";
 
@@ -66,9 +66,15 @@ $("labels-file").addEventListener("change", async (event) => {
   const [file] = event.target.files;
   if (!file) return;
   try {
-    update(await ask("labels", { method: "POST", body: file }));
-    say(`${file.name}: ${app.state.undo}`, ["Undo", undo]);
+    let before;
+    await in_turn(() => {
+      before = app.state.version;
+      return ask(`labels?version=${before}`, { method: "POST", body: file });
+    });
+    if (app.state.version > before) say(`${file.name}: ${app.state.undo}`, ["Undo", undo]);
+    else say(`${file.name}: the photos have these labels already.`);
   } catch (error) {
+    if (error.state) update(error.state);
     say(error.message);
   }
   event.target.value = "";

@@ -17,19 +17,20 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shlex
-import sys
 import threading
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, TextIO
 
 from . import adapter
+from .queue import KEY
 from .reasons import UNNOTED
 
 FOLDER = Path(".snakemake/slurm-resilient/jobs")  # a file for each configuration: <head>.jsonl
@@ -134,21 +135,18 @@ class Journal:
         """All submissions, oldest first."""
         found: dict[str, Entry] = {}
         try:
-            lines = self.path.read_text(encoding="utf-8").splitlines()
+            text = self.path.read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError:
             return []
-        for line in lines:
-            try:
+        for line in text.split("\n"):
+            # half a line, or none of ours
+            with suppress(ValueError, TypeError, KeyError, AttributeError, RecursionError):
                 row = json.loads(line)
-                if "rule" in row:
-                    row["tries"] = Tries(**row["tries"])
-                    row.pop("benchmarks", None)  # of a head before this version
-                    found[row["key"]] = Entry(**row)
-                else:
-                    key = row.pop("key")
-                    found[key] = replace(found[key], **row)
-            except (ValueError, TypeError, KeyError):  # half a line
-                continue
+                earlier = {}
+                if "rule" not in row:
+                    earlier = asdict(found[row["key"]])
+                e = _entry({**earlier, **row})
+                found[e.key] = e
         return list(found.values())
 
     def settle(self, key: str, how: str) -> None:
@@ -184,6 +182,25 @@ class Journal:
                 os.fsync(stream.fileno())
 
 
+def _entry(row: dict[str, Any]) -> Entry:
+    """An entry from its fields. TypeError or ValueError if no head has written them."""
+    row.pop("benchmarks", None)  # of a head before this version
+    e = Entry(**{**row, "tries": Tries(**row["tries"])})
+    texts = [e.key, e.rule, e.id, e.log, e.settled]
+    tables = [e.makes, e.inputs, e.asked, e.contents, e.before]
+    for table in tables:
+        texts += table.keys()
+    numbers = [e.tries.memory, e.tries.time]
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError(row)
+    if not all(isinstance(number, int) for number in numbers):
+        raise TypeError(row)
+    # the key names a file, the id goes to Slurm's programs
+    if not re.fullmatch(KEY, e.key) or not re.fullmatch(r"[0-9_]*", e.id):
+        raise ValueError(row)
+    return e
+
+
 def _over(file: Path) -> bool:
     """Remove the file of a settled key if it is older than LATEST; True if the file is gone."""
     with suppress(OSError):
@@ -208,10 +225,10 @@ def first_to_start(key: str, otherwise: str = "") -> str:
         with suppress(FileExistsError), (STARTS / key).open("x") as stream:
             _write_or_remove(STARTS / key, stream, f"{otherwise}\n")
     try:
-        found = (STARTS / key).read_text(encoding="utf-8").strip()
+        found = (STARTS / key).read_text(encoding="utf-8", errors="replace").strip()
     except OSError:
         return ""
-    if not found.isdecimal():
+    if not re.fullmatch(r"[0-9]+", found):
         return ""
     return found
 
@@ -229,7 +246,8 @@ def _write_or_remove(path: Path, stream: TextIO, text: str) -> None:
 def journals() -> Iterator[Journal]:
     """The journals of all configurations that were run in this folder."""
     for path in sorted(FOLDER.glob("*.jsonl")):
-        yield Journal(path)
+        if path.is_file():
+            yield Journal(path)
 
 
 def members(job: Any) -> list[Any]:
@@ -295,19 +313,3 @@ def _content(path: str, stamp: str) -> str:
     """Hash of a file. stamp: as from `stamps`, so that the cache knows a changed file."""
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()[:32]
-
-
-def main() -> None:
-    """Exit with an error, and one line, while this folder has jobs whose end no head has noted."""
-    left = [e for journal in journals() for e in journal.read() if not e.settled]
-    if left:
-        ids = " ".join(e.id or "?" for e in left)
-        sys.exit(
-            f"jobs of a run are not settled: {ids}. They may be at work, and without .snakemake "
-            "the next run would make their files beside them: start the run once, which goes on "
-            f"with them, or stop them first ('scancel {ids}')"
-        )
-
-
-if __name__ == "__main__":
-    main()

@@ -24,7 +24,7 @@ import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, TextIO
@@ -36,6 +36,7 @@ from .reasons import UNNOTED
 FOLDER = Path(".snakemake/slurm-resilient/jobs")  # a file for each configuration: <head>.jsonl
 # a file for each key: the number of the Slurm job that started with this key
 STARTS = Path(".snakemake/slurm-resilient/starts")
+LATER = {"id", "log", "settled"}  # what is noted of an entry later
 NEVER = "never"  # in place of a number: no job may start with this key any more
 LATEST = 86_400  # seconds after which Slurm takes no job that sbatch handed over
 READ = 200_000_000  # bytes of an input that is compared by content, too
@@ -142,10 +143,10 @@ class Journal:
             # half a line, or none of ours
             with suppress(ValueError, TypeError, KeyError, AttributeError, RecursionError):
                 row = json.loads(line)
-                earlier = {}
-                if "rule" not in row:
-                    earlier = asdict(found[row["key"]])
-                e = _entry({**earlier, **row})
+                if "rule" in row:
+                    e = _entry(row)
+                else:
+                    e = _known(found[row.pop("key")], row)
                 found[e.key] = e
         return list(found.values())
 
@@ -186,19 +187,24 @@ def _entry(row: dict[str, Any]) -> Entry:
     """An entry from its fields. TypeError or ValueError if no head has written them."""
     row.pop("benchmarks", None)  # of a head before this version
     e = Entry(**{**row, "tries": Tries(**row["tries"])})
-    texts = [e.key, e.rule, e.id, e.log, e.settled]
     tables = [e.makes, e.inputs, e.asked, e.contents, e.before]
-    for table in tables:
-        texts += table.keys()
     numbers = [e.tries.memory, e.tries.time]
-    if not all(isinstance(text, str) for text in texts):
+    if not all(isinstance(table, dict) for table in tables) or not isinstance(e.rule, str):
         raise TypeError(row)
     if not all(isinstance(number, int) for number in numbers):
         raise TypeError(row)
-    # the key names a file, the id goes to Slurm's programs
-    if not re.fullmatch(KEY, e.key) or not re.fullmatch(r"[0-9_]*", e.id):
+    if not re.fullmatch(KEY, e.key):  # it names a file
         raise ValueError(row)
-    return e
+    return _known(e, {name: getattr(e, name) for name in LATER})
+
+
+def _known(e: Entry, row: dict[str, Any]) -> Entry:
+    """An entry with what was noted later. TypeError or ValueError if no head has noted it."""
+    if not row.keys() <= LATER or not all(isinstance(text, str) for text in row.values()):
+        raise TypeError(row)
+    if not re.fullmatch(r"[0-9_]*", row.get("id", "")):  # it goes to Slurm's programs
+        raise ValueError(row)
+    return replace(e, **row)
 
 
 def _over(file: Path) -> bool:

@@ -373,6 +373,8 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             e = replace(e, id=row.id, log=str(Path(e.log).with_name(f"{row.id}.log")))
             self._entries[key] = e
             journal.note(key, id=e.id, log=e.log)
+        if row is not None:
+            self._contact.back(key)  # nothing else needs to be asked
         if row is not None and row.live:
             self._absent.pop(key, None)
             self._tell_waiting(e.id, row)

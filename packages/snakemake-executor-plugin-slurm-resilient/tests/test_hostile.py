@@ -89,7 +89,9 @@ def test_what_is_no_file_is_no_journal(folder: Path) -> None:
     (folder / journal.FOLDER / "folder.jsonl").mkdir(parents=True)
     os.mkfifo(folder / journal.FOLDER / "pipe.jsonl")
     noted(folder / journal.FOLDER / "head.jsonl")
-    assert [file.path.stem for file in journal.journals()] == ["head"]
+    assert [e.key for file in journal.journals() for e in file.read()] == list(KEYS)
+    Journal(folder / journal.FOLDER / "pipe.jsonl").shrink()
+    assert (folder / journal.FOLDER / "pipe.jsonl").is_file()
 
 
 @pytest.mark.parametrize(

@@ -233,7 +233,8 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         options = (job, new.asked, self._settings, self._name, pattern, comment)
         call = submit.call(*options, avoid)
         self._asking[job] = new.asked
-        script = f"#!/bin/sh\n{guard(new.key)}{self.format_job_exec(job)}\n"
+        guarded = self._patiently(lambda: guard(new.key))
+        script = f"#!/bin/sh\n{guarded}{self.format_job_exec(job)}\n"
         environment = submit.environment(job, self.envvars())
         self._patiently(lambda: log.parent.mkdir(parents=True, exist_ok=True))
         self._patiently(lambda: self._journal.intend(new))

@@ -135,10 +135,9 @@ class Journal:
     def read(self) -> list[Entry]:
         """All submissions, oldest first."""
         found: dict[str, Entry] = {}
-        try:
-            text = self.path.read_text(encoding="utf-8", errors="replace")
-        except FileNotFoundError:
+        if not self.path.is_file():  # none, or a pipe, which would be read for ever
             return []
+        text = self.path.read_text(encoding="utf-8", errors="replace")
         for line in text.split("\n"):
             # half a line, or none of ours
             with suppress(ValueError, TypeError, KeyError, AttributeError, RecursionError):
@@ -252,8 +251,7 @@ def _write_or_remove(path: Path, stream: TextIO, text: str) -> None:
 def journals() -> Iterator[Journal]:
     """The journals of all configurations that were run in this folder."""
     for path in sorted(FOLDER.glob("*.jsonl")):
-        if path.is_file():
-            yield Journal(path)
+        yield Journal(path)
 
 
 def members(job: Any) -> list[Any]:

@@ -128,6 +128,20 @@ def test_a_quota_that_is_used_up_for_a_while(
     assert {job.state for job in run.submitted()} == {"COMPLETED"}
 
 
+def test_a_quota_of_files_that_ends_before_the_first_job(
+    shared_folder: Path, cluster: Cluster
+) -> None:
+    """There is room for the head's own files, and none for the folder that the first job needs."""
+    run = toy(shared_folder, cluster, jobs=["ok"])
+    with small_disk(shared_folder / ".snakemake/slurm-resilient", "size=2m,nr_inodes=5") as disk:
+        run.start()
+        run.says("Files cannot be written now (.snakemake/slurm-resilient/starts: No space left")
+        subprocess.run(["mount", "-o", "remount,nr_inodes=1000", str(disk)], check=True)
+        assert run.wait() == 0, run.said()
+    assert len(run.started("ok")) == 1
+    assert "Files can be written again after" in run.said()
+
+
 def guarded(file: Path, id: str, seconds: str = "0") -> subprocess.CompletedProcess[str]:
     """What a job with a number does that has a key's file."""
     script = journal.GUARD.format(file=file, unnoted=journal.UNNOTED)

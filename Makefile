@@ -129,7 +129,7 @@ benchmark: $(VENV)/installed-test
 # .snakemake knows the jobs of a killed head that are on a cluster
 clean:
 	@test "$(FORCE)" || ! ls .snakemake/slurm-resilient/jobs/*.jsonl >/dev/null 2>&1 || \
-	  $(BIN)/python -m snakemake_executor_plugin_slurm_resilient.journal || \
+	  $(BIN)/python -m snakemake_executor_plugin_slurm_resilient.unsettled || \
 	  { echo "make clean FORCE=1 removes $(VENV) and .snakemake all the same" >&2; exit 1; }
 	rm -rf $(VENV) .snakemake
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
-from pathlib import Path
-
 import pytest
 
+from slurm_words import errors
 from snakemake_executor_plugin_slurm_resilient.answers import FINAL, PASSES, final, passes
 from snakemake_executor_plugin_slurm_resilient.patience import Patience
 
@@ -14,17 +12,6 @@ POLICY = "Job violates accounting/QOS policy (job submit limit, user's size and/
 FAILED = "sbatch: error: Batch job submission failed: "
 # messages of sbatch and of its client library that are not in slurm_errno
 OF_PROGRAMS = (*FINAL[FINAL.index("unrecognized option") :], "no answer in", "Connection refused")
-
-
-def errors() -> list[str]:
-    """Every message of the installed Slurm's slurm_errno."""
-    libraries = sorted(Path("/usr/lib").glob("*/slurm*/libslurmfull.so"))
-    if not libraries:
-        pytest.skip("no Slurm here: apt-get install slurm-client")
-    library = ctypes.CDLL(str(libraries[0]))
-    library.slurm_strerror.restype = ctypes.c_char_p
-    words = [library.slurm_strerror(code).decode() for code in range(1000, 11_000)]
-    return [text for text in words if not text.startswith("Unknown error")]
 
 
 def test_each_error_of_slurm_waits_or_is_listed_as_final() -> None:

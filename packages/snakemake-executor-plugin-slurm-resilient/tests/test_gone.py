@@ -100,6 +100,16 @@ def test_silence_is_no_answer(site: Site) -> None:
     assert site.started() == ["1"], said
 
 
+def test_a_job_that_the_queue_shows_again_ends_the_wait_for_scontrol(site: Site) -> None:
+    """Else the patience of its first missing hour is over at once when it is missing again."""
+    site.answers("squeue", "true", *["nothing"] * 5, "true")
+    site.answers("scontrol", "nothing")
+    said = site.run("sleep 25")
+    assert site.started() == ["1"], said
+    assert said.count("does not answer (scontrol show job 1: it printed nothing of this job)") == 1
+    assert said.count("The Slurm controller is back after") == 1
+
+
 @pytest.mark.parametrize("knows", ["scontrol", "sacct"])
 def test_a_job_that_shows_up_again_is_cancelled_before_it_is_submitted_again(
     site: Site, knows: str

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
+from slurm_words import errors
 from snakemake_executor_plugin_slurm_resilient import queue
+from snakemake_executor_plugin_slurm_resilient.answers import final
 
 KEY = "ba908a8b75ea"
 # of Slurm 24.11: a job whose node went down, which Slurm queued again, and which a later job took
@@ -32,3 +36,36 @@ def test_a_job_that_slurm_queued_again_counts_as_it_ended(
 def test_a_number_with_other_owners_alone_tells_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(queue, "ask", lambda *_: SACCT)
     assert queue.accounted("2", "000000000000") is None
+
+
+def saying(monkeypatch: pytest.MonkeyPatch, said: str) -> None:
+    """Let sacct end with an error."""
+
+    def ask(*_: str) -> str:
+        raise queue.Unreachable(said)
+
+    monkeypatch.setattr(queue, "ask", ask)
+    monkeypatch.setattr(queue, "_unanswered", {})
+
+
+def test_each_error_of_a_database_is_waited_for_or_final(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job that was cancelled counts as lost, if a fault that passes is taken for an answer; a run
+    waits for ever, if one that does not pass is waited for.
+    """
+    for text in errors():
+        said = f"sacct: error: Problem talking to the database: {text}"
+        saying(monkeypatch, said)
+        if final(said):
+            assert queue.accounted("2", KEY) is None
+            continue
+        with pytest.raises(queue.NoDatabase, match="Problem talking to the database"):
+            queue.accounted("2", KEY)
+        later = time.monotonic() + queue.LOST + 1
+        with monkeypatch.context() as clock:
+            clock.setattr(time, "monotonic", lambda later=later: later)
+            assert queue.accounted("2", KEY) is None
+
+
+def test_a_cluster_without_a_database_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    saying(monkeypatch, "Slurm accounting storage is disabled")
+    assert queue.accounted("2", KEY) is None

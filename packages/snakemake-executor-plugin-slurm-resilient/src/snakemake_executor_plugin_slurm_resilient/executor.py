@@ -27,13 +27,11 @@ from .journal import FOLDER, Entry, Journal, Tries, entry, first_to_start, guard
 from .lines import Lines
 from .nodes import Nodes
 from .patience import SLOWEST, Contact, Patience
-from .queue import SlurmError
+from .queue import LOST, SlurmError
 
 # seconds before a job is submitted again that was preempted or lost its node, at most
 LONGEST = 3600
 NO_ID = "sbatch printed no job id"
-# seconds after which a job is lost that the database calls alive and the controller does not know
-LOST = 300
 
 
 class Executor(RemoteExecutor):  # type: ignore[misc]
@@ -43,7 +41,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         self._settings = workflow.executor_settings
         self._interval = self._settings.init_seconds_before_status_checks
         head = heads.name(workflow)
-        self._name = f"{self._settings.jobname_prefix}_{head}".strip("_")
+        self._name = heads.plain(f"{self._settings.jobname_prefix}_{head}".strip("_"))
         self._journal = Journal(FOLDER / f"{head}.jsonl")
         self._entries: dict[str, Entry] = {}  # by key: jobs that are not over yet
         # keys that count: of jobs that are not over yet, and of the job that sbatch has now
@@ -201,7 +199,8 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
                 "parameters or inputs now, or the profile asks for something else."
             )
         self._patiently(lambda: self._end_earlier_tries(new))
-        retry.set_aside([str(path) for member in members(job) for path in member.log])
+        logs = [str(path) for member in members(job) for path in member.log]
+        self._patiently(lambda: retry.set_aside(logs))
         said = self._sbatch(job, new, self._nodes.avoided(new, here))
         if said and self._stop.is_set():
             return  # the next head finds out if Slurm has the job
@@ -229,14 +228,13 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         """
         what, wildcards = submit.what(job)
         log = self._logs / what / wildcards / "%j.log"
-        suffix = ""
-        if wildcards:
-            suffix = f"_wildcards_{wildcards}"
-        comment = f"{what}{suffix} {new.key}"
-        options = (job, new.asked, self._settings, self._name, log, comment)
+        comment = submit.comment(what, wildcards, new.key)
+        pattern = submit.log_option(log)
+        options = (job, new.asked, self._settings, self._name, pattern, comment)
         call = submit.call(*options, avoid)
         self._asking[job] = new.asked
-        script = f"#!/bin/sh\n{guard(new.key)}{self.format_job_exec(job)}\n"
+        guarded = self._patiently(lambda: guard(new.key))
+        script = f"#!/bin/sh\n{guarded}{self.format_job_exec(job)}\n"
         environment = submit.environment(job, self.envvars())
         self._patiently(lambda: log.parent.mkdir(parents=True, exist_ok=True))
         self._patiently(lambda: self._journal.intend(new))
@@ -271,7 +269,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
                 id = self._taken(new)
             if id:
                 break
-        new = replace(new, id=id, log=str(log).replace("%j", id))
+        new = replace(new, id=id, log=str(log.with_name(f"{id}.log")))
         # even if it cannot be noted the job runs: the next head finds it by its comment
         self._journal.note(new.key, id=id, log=new.log)
         self.logger.info(
@@ -341,11 +339,11 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             async with self.status_rate_limiter:
                 rows = await asyncio.to_thread(queue.jobs)
         except queue.Unreachable as error:
-            self.next_seconds_between_status_checks = self._contact.failed(str(error))
+            self.next_seconds_between_status_checks = self._contact.failed("queue", error)
             for info in active_jobs:
                 yield info
             return
-        self._contact.back()
+        self._contact.back("queue")
         ended = False
         await asyncio.to_thread(self._cancel_strays, rows)
         keyed = queue.by_key(rows.values())
@@ -376,6 +374,8 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             e = replace(e, id=row.id, log=str(Path(e.log).with_name(f"{row.id}.log")))
             self._entries[key] = e
             journal.note(key, id=e.id, log=e.log)
+        if row is not None:
+            self._contact.back(key)  # nothing else needs to be asked
         if row is not None and row.live:
             self._absent.pop(key, None)
             self._tell_waiting(e.id, row)
@@ -389,8 +389,9 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
             try:
                 row, by_controller = reattach.look_up_missing(e, head)
             except queue.Unreachable as error:
-                self._contact.failed(str(error))
+                self._contact.failed(key, error)
                 return False
+            self._contact.back(key)
             if row is not None and row.live:
                 if by_controller or time.monotonic() < since + LOST:
                     return False  # squeue does not show it, but it is alive
@@ -573,7 +574,7 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         keyed = queue.by_key(rows.values())
         found = [
             reattach.row_of(e, self._name, rows, keyed)
-            or reattach.look_up_missing(e, self._name)[0]
+            or reattach.look_up_missing(e, self._name, by_database=False)[0]
             for e in list(self._entries.values())
         ]
         return [row.id for row in found if row is not None and row.live]

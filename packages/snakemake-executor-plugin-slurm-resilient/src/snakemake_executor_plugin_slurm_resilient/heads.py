@@ -42,7 +42,12 @@ def name(workflow: Any) -> str:
     place = [os.getcwd(), os.path.relpath(workflow.main_snakefile), *files]
     unique = hashlib.sha256(json.dumps(place).encode()).hexdigest()[:6]
     config = "-".join(Path(f).stem for f in files) or "default"
-    return re.sub(r"[^A-Za-z0-9_-]", "-", f"{Path.cwd().name}_{config}_{unique}")
+    return plain(f"{Path.cwd().name}_{config}_{unique}")
+
+
+def plain(text: str) -> str:
+    """A text as a name of jobs and files, with - for all but letters and digits of ASCII."""
+    return re.sub(r"[^A-Za-z0-9_-]", "-", text)
 
 
 def follow(workflow: Any) -> None:
@@ -214,10 +219,12 @@ def _file(head: str) -> Path:
 def _record(head: str) -> dict[str, Any]:
     """What a head wrote into its file: host, pid, job, since, locks; {} if it ended well."""
     try:
-        found: dict[str, Any] = json.loads(_file(head).read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # none, or the head ended well
+        found = json.loads(_file(head).read_text(encoding="utf-8"))
+        record = {name: str(found[name]) for name in _here()}
+        return {**record, "locks": list(map(str, found.get("locks", [])))}
+    # none, or the head ended well, or the file is not a head's
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return {}
-    return found
 
 
 def _write(head: str, record: dict[str, Any]) -> None:

@@ -17,8 +17,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shlex
-import sys
 import threading
 import time
 import uuid
@@ -30,11 +30,13 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from . import adapter
+from .queue import KEY
 from .reasons import UNNOTED
 
 FOLDER = Path(".snakemake/slurm-resilient/jobs")  # a file for each configuration: <head>.jsonl
 # a file for each key: the number of the Slurm job that started with this key
 STARTS = Path(".snakemake/slurm-resilient/starts")
+LATER = {"id", "log", "settled"}  # what is noted of an entry later
 NEVER = "never"  # in place of a number: no job may start with this key any more
 LATEST = 86_400  # seconds after which Slurm takes no job that sbatch handed over
 READ = 200_000_000  # bytes of an input that is compared by content, too
@@ -133,22 +135,18 @@ class Journal:
     def read(self) -> list[Entry]:
         """All submissions, oldest first."""
         found: dict[str, Entry] = {}
-        try:
-            lines = self.path.read_text(encoding="utf-8").splitlines()
-        except FileNotFoundError:
+        if not self.path.is_file():  # none, or a pipe, which would be read for ever
             return []
-        for line in lines:
-            try:
+        text = self.path.read_text(encoding="utf-8", errors="replace")
+        for line in text.split("\n"):
+            # half a line, or none of ours
+            with suppress(ValueError, TypeError, KeyError, AttributeError, RecursionError):
                 row = json.loads(line)
                 if "rule" in row:
-                    row["tries"] = Tries(**row["tries"])
-                    row.pop("benchmarks", None)  # of a head before this version
-                    found[row["key"]] = Entry(**row)
+                    e = _entry(row)
                 else:
-                    key = row.pop("key")
-                    found[key] = replace(found[key], **row)
-            except (ValueError, TypeError, KeyError):  # half a line
-                continue
+                    e = _known(found[row.pop("key")], row)
+                found[e.key] = e
         return list(found.values())
 
     def settle(self, key: str, how: str) -> None:
@@ -184,6 +182,30 @@ class Journal:
                 os.fsync(stream.fileno())
 
 
+def _entry(row: dict[str, Any]) -> Entry:
+    """An entry from its fields. TypeError or ValueError if no head has written them."""
+    row.pop("benchmarks", None)  # of a head before this version
+    e = Entry(**{**row, "tries": Tries(**row["tries"])})
+    tables = [e.makes, e.inputs, e.asked, e.contents, e.before]
+    numbers = [e.tries.memory, e.tries.time]
+    if not all(isinstance(table, dict) for table in tables) or not isinstance(e.rule, str):
+        raise TypeError(row)
+    if not all(isinstance(number, int) for number in numbers):
+        raise TypeError(row)
+    if not re.fullmatch(KEY, e.key):  # it names a file
+        raise ValueError(row)
+    return _known(e, {name: getattr(e, name) for name in LATER})
+
+
+def _known(e: Entry, row: dict[str, Any]) -> Entry:
+    """An entry with what was noted later. TypeError or ValueError if no head has noted it."""
+    if not row.keys() <= LATER or not all(isinstance(text, str) for text in row.values()):
+        raise TypeError(row)
+    if not re.fullmatch(r"[0-9_]*", row.get("id", "")):  # it goes to Slurm's programs
+        raise ValueError(row)
+    return replace(e, **row)
+
+
 def _over(file: Path) -> bool:
     """Remove the file of a settled key if it is older than LATEST; True if the file is gone."""
     with suppress(OSError):
@@ -208,10 +230,10 @@ def first_to_start(key: str, otherwise: str = "") -> str:
         with suppress(FileExistsError), (STARTS / key).open("x") as stream:
             _write_or_remove(STARTS / key, stream, f"{otherwise}\n")
     try:
-        found = (STARTS / key).read_text(encoding="utf-8").strip()
+        found = (STARTS / key).read_text(encoding="utf-8", errors="replace").strip()
     except OSError:
         return ""
-    if not found.isdecimal():
+    if not re.fullmatch(r"[0-9]+", found):
         return ""
     return found
 
@@ -295,19 +317,3 @@ def _content(path: str, stamp: str) -> str:
     """Hash of a file. stamp: as from `stamps`, so that the cache knows a changed file."""
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()[:32]
-
-
-def main() -> None:
-    """Exit with an error, and one line, while this folder has jobs whose end no head has noted."""
-    left = [e for journal in journals() for e in journal.read() if not e.settled]
-    if left:
-        ids = " ".join(e.id or "?" for e in left)
-        sys.exit(
-            f"jobs of a run are not settled: {ids}. They may be at work, and without .snakemake "
-            "the next run would make their files beside them: start the run once, which goes on "
-            f"with them, or stop them first ('scancel {ids}')"
-        )
-
-
-if __name__ == "__main__":
-    main()

@@ -9,10 +9,13 @@ import os
 import re
 import signal
 import subprocess
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from snakemake_interface_common.exceptions import WorkflowError
+
+from . import answers
 
 # Every other state ends a job. (SPECIAL_EXIT and REQUEUE_HOLD wait for a person.)
 LIVE = frozenset(
@@ -34,6 +37,10 @@ FIELDS = ("jobarrayid", "state", "exit_code", "reason", "nodelist", "timelimit",
 KEY = re.compile(r"\b[0-9a-f]{12}\b")  # of a submission, at the end of its job's comment
 # the controller answers, and has no such job
 UNKNOWN = re.compile(r"Invalid job id", re.IGNORECASE)
+NO_DATABASE = "Slurm accounting storage is disabled"  # sacct, on a cluster that keeps no accounts
+# Seconds after which sacct counts for nothing: it gives no answer, or calls a job alive that the
+# controller does not know.
+LOST = 300
 
 
 class SlurmError(WorkflowError):  # type: ignore[misc]
@@ -44,8 +51,8 @@ class Unreachable(SlurmError):
     """The controller gave no answer: busy, restarted, or away. Nothing is known of any job."""
 
 
-class NotStarted(Unreachable):
-    """A program of Slurm is installed, and cannot be started now."""
+class NoDatabase(Unreachable):
+    """The accounting database gave no answer; what the controller says still holds."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +88,7 @@ class Row:
 
 
 _started: set[str] = set()  # Slurm's programs that this process has started before
+_unanswered: dict[str, float] = {}  # key -> since when sacct gives no answer about it
 
 
 def ask(*command: str, stdin: str | None = None, env: Mapping[str, str] | None = None) -> str:
@@ -110,7 +118,7 @@ def ask(*command: str, stdin: str | None = None, env: Mapping[str, str] | None =
                 f"no '{program}' on this machine; run this where you submit Slurm jobs (a login "
                 "node)"
             ) from None
-        raise NotStarted(f"{program} cannot be started: {error.strerror}") from None
+        raise Unreachable(f"{program} cannot be started: {error.strerror}") from None
     _started.add(program)
     with process:
         try:
@@ -118,6 +126,9 @@ def ask(*command: str, stdin: str | None = None, env: Mapping[str, str] | None =
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             raise Unreachable(f"{program}: no answer in {TIMEOUT} s") from None
+        except BaseException:  # Ctrl-C: else a scancel would go on, whatever is told of its jobs
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
     if process.returncode:
         lines = "\n".join(line.strip() for line in failed.splitlines() if line.strip())
         raise Unreachable(lines or f"{program} ended with status {process.returncode}")
@@ -169,7 +180,8 @@ def known(id: str) -> Row | None:
 def accounted(id: str, key: str) -> Row | None:
     """Ask the accounting database for a submission.
 
-    None without a database, or if the database does not know the key.
+    None without a database, or if the database does not know the key. NoDatabase if it gives no
+    answer now; None if it gives none for `LOST` seconds, because a site can do without it for days.
 
     Several jobs can have had the same number; the database keeps the sbatch command of each (since
     Slurm 21.08), which has the key. If Slurm queued a job again, the last row counts.
@@ -179,10 +191,15 @@ def accounted(id: str, key: str) -> Row | None:
     options = ["--allocations", "--duplicates", "--noheader", "--parsable2"]
     try:
         text = ask("sacct", *options, fields, f"--jobs={id}")
-    except NotStarted:
-        raise
-    except SlurmError:
+    except Unreachable as error:
+        said = str(error)
+        since = _unanswered.setdefault(key, time.monotonic())
+        if NO_DATABASE in said or answers.final(said) or time.monotonic() > since + LOST:
+            return None
+        raise NoDatabase(said) from None
+    except SlurmError:  # sacct is not installed
         return None
+    _unanswered.pop(key, None)
     for line in text.splitlines():
         state, _, rest = line.partition("|")
         code, _, command = rest.partition("|")

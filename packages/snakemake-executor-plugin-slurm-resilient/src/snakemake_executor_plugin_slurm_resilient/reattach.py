@@ -122,13 +122,13 @@ def _ours(row: Row, head: str) -> bool:
     return not row.keys and row.name.endswith(head)
 
 
-def look_up_missing(e: Entry, head: str) -> tuple[Row | None, bool]:
+def look_up_missing(e: Entry, head: str, by_database: bool = True) -> tuple[Row | None, bool]:
     """Ask for a job that squeue does not show.
 
     Returns its row, and True if the row comes from the controller.
 
     The controller is asked first, by the job's number, because an empty queue can be a mistake;
-    then the accounting database. Unreachable if the controller gives no answer.
+    then the accounting database, if wanted. Unreachable if one of them gives no answer.
     """
     # Slurm may have taken the submission more than once: the first job to start counts
     id = first_to_start(e.key) or e.id
@@ -138,6 +138,8 @@ def look_up_missing(e: Entry, head: str) -> tuple[Row | None, bool]:
     # Slurm may have given the number to another job by now
     if row is not None and (e.key in row.keys or _ours(row, head)):
         return row, True
+    if not by_database:
+        return None, False
     return queue.accounted(id, e.key), False
 
 
@@ -266,11 +268,11 @@ def before_jobs(workflow: Any) -> None:
         heads.claim(workflow)
     try:
         found = find(workflow)
-    except queue.Unreachable:
+    except queue.Unreachable as error:
         raise SlurmError(
-            "the Slurm controller gives no answer, and jobs of an earlier run of this folder may "
-            "still be at work; try again when it is back, or remove "
-            ".snakemake/slurm-resilient/jobs if you know that none is"
+            f"Slurm gives no answer ({error}), and jobs of an earlier run of this folder may still "
+            "be at work; try again when it is back, or remove .snakemake/slurm-resilient/jobs if "
+            "you know that none is"
         ) from None
     ids = " ".join(found.live())
     if ids:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shlex
@@ -18,6 +19,7 @@ SECRET = re.compile(
     re.IGNORECASE,
 )
 ADDRESS = re.compile(r"://[^/\s@]*:[^/\s@]+@")
+LONGEST = 200  # bytes of a folder's name from wildcards
 CLUSTER = ("SLURM_CONF", "SLURM_CLUSTERS")
 # Options of sbatch that have a resource or an option of their own: not in slurm_extra.
 MANAGED = frozenset(
@@ -67,10 +69,38 @@ MANAGED = frozenset(
 
 
 def what(job: Any) -> tuple[str, str]:
-    """A job's rule or group, with a prefix that says which, and its wildcards as text."""
+    """A job's rule or group, with a prefix that says which, and its wildcards, as names of folders.
+
+    Any text can be a wildcard or a group.
+    """
     if job.is_group():
-        return f"group_{job.name}", ""
-    return f"rule_{job.name}", "_".join(job.wildcards or ()).replace("/", "_")
+        return f"group_{_folder(str(job.name))}", ""
+    return f"rule_{job.name}", _folder("_".join(job.wildcards or ()))
+
+
+def _folder(text: str) -> str:
+    """A text as the name of a folder, in the path of a log for Slurm.
+
+    A backslash would switch off its %j, and a system takes at most 255 bytes.
+    """
+    name = re.sub(r"[/\\\x00-\x1f\x7f]", "_", text)
+    whole = os.fsencode(name)
+    if len(whole) <= LONGEST:
+        return name
+    return f"{whole[:LONGEST].decode(errors='ignore')}-{hashlib.sha256(whole).hexdigest()[:8]}"
+
+
+def comment(what: str, wildcards: str, key: str) -> str:
+    """The comment of a Slurm job: what it makes, in one word, and the key of its submission."""
+    words = what
+    if wildcards:
+        words += f"_wildcards_{wildcards}"
+    return f"{'_'.join(words.split())} {key}"
+
+
+def log_option(log: Path) -> str:
+    """The path of a log, <id>.log, as a pattern for sbatch, which replaces %-signs in all of it."""
+    return f"{str(log.parent).replace('%', '%%')}/%j.log"
 
 
 def call(
@@ -78,14 +108,14 @@ def call(
     asked: Mapping[str, Any],
     settings: Any,
     name: str,
-    log: Path | str,
+    log: str,
     comment: str,
     avoid: Iterable[str] = (),
 ) -> list[str]:
     """The sbatch command of a job, as words; its script is for standard input.
 
-    asked: as from `retry.asked`. name: of the Slurm job. avoid: nodes. SlurmError for options that
-    are not allowed.
+    asked: as from `retry.asked`. name: of the Slurm job. log: as from `log_option`. avoid: nodes.
+    SlurmError for options that are not allowed.
     """
     get = job.resources.get
     named = [name for name in ("cluster", "clusters", "slurm_cluster") if get(name)]
@@ -94,7 +124,7 @@ def call(
             f"resource {named[0]} is not supported: start the run on a login node of that cluster, "
             "without it"
         )
-    words = ["sbatch", "--parsable", "--job-name", name, "--output", str(log)]
+    words = ["sbatch", "--parsable", "--job-name", name, "--output", log]
     words += ["--export=ALL", "--comment", comment, "-D", os.getcwd()]
     for option, value in (
         ("-A", asked.get("account")),

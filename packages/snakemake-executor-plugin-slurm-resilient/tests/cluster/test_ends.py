@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -58,16 +59,39 @@ def test_a_job_that_nothing_is_known_of_ends_before_its_files_are_made_again(
     assert f"Cancelled {first}: jobs of an earlier run that nothing is known of" in run.said()
 
 
+def test_a_folder_is_cleared_once_its_jobs_have_ended(
+    shared_folder: Path, cluster: Cluster
+) -> None:
+    """A killed head leaves a job at work; what removes .snakemake asks Slurm for it."""
+    run = toy(shared_folder, cluster, jobs=["held_a"]).start()
+    run.starts("held_a")
+    run.kill(signal.SIGKILL)
+    run.wait()
+    (id,) = run.started("held_a")
+
+    def asked() -> tuple[int, str]:
+        command = [sys.executable, "-m", "snakemake_executor_plugin_slurm_resilient.unsettled"]
+        done = subprocess.run(
+            command, cwd=run.folder, env=run.environment, capture_output=True, text=True
+        )
+        return done.returncode, done.stderr
+
+    assert asked()[1].startswith(f"jobs of a run are at work: {id}. ")
+    cluster.run("scancel", id)
+    eventually("its end", lambda: not cluster.live())
+    assert asked() == (0, "")
+
+
 def test_three_times_control_c_say_what_still_runs(shared_folder: Path, cluster: Cluster) -> None:
     """A person presses it again where scancel is slow, and must not believe that all is over."""
     run = toy(shared_folder, cluster, jobs=["held_a", "held_b"])
     asked = shared_folder / "asked"
-    wrap(run, "scancel", f'touch {asked}; sleep 600; exec {{real}} "$@"')
+    wrap(run, "scancel", f'echo $$ > {asked}; sleep 600; exec {{real}} "$@"')
     run.start()
     run.starts("held_a", "held_b")
     ids = sorted(run.started("held_a") + run.started("held_b"))
     run.kill(signal.SIGINT)
-    eventually("scancel", asked.exists)
+    eventually("scancel", lambda: asked.exists() and asked.read_text())
     run.kill(signal.SIGINT)
     run.kill(signal.SIGINT)
     assert run.wait() == 1
@@ -75,6 +99,8 @@ def test_three_times_control_c_say_what_still_runs(shared_folder: Path, cluster:
     assert words in run.said()
     assert "Traceback" not in run.said()
     assert {run.job(id).state for id in ids} == {"RUNNING"}
+    # else it would cancel them later, and the next run would find that they are gone
+    assert not Path(f"/proc/{asked.read_text().strip()}/cmdline").exists()
 
 
 @pytest.mark.parametrize("folder", ["", "starts"])
@@ -100,6 +126,20 @@ def test_a_quota_that_is_used_up_for_a_while(
         assert run.wait() == 0, run.said()
     assert [len(run.started(name)) for name in ("ok", "ok_too")] == [1, 1]
     assert {job.state for job in run.submitted()} == {"COMPLETED"}
+
+
+def test_a_quota_of_files_that_ends_before_the_first_job(
+    shared_folder: Path, cluster: Cluster
+) -> None:
+    """There is room for the head's own files, and none for the folder that the first job needs."""
+    run = toy(shared_folder, cluster, jobs=["ok"])
+    with small_disk(shared_folder / ".snakemake/slurm-resilient", "size=2m,nr_inodes=5") as disk:
+        run.start()
+        run.says("Files cannot be written now (.snakemake/slurm-resilient/starts: No space left")
+        subprocess.run(["mount", "-o", "remount,nr_inodes=1000", str(disk)], check=True)
+        assert run.wait() == 0, run.said()
+    assert len(run.started("ok")) == 1
+    assert "Files can be written again after" in run.said()
 
 
 def guarded(file: Path, id: str, seconds: str = "0") -> subprocess.CompletedProcess[str]:

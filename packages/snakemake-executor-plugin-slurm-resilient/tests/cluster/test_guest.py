@@ -5,6 +5,7 @@ of others deleted.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import time
 from collections import Counter
@@ -174,3 +175,13 @@ def test_why_a_group_was_not_submitted_is_told_and_its_tries_are_not_used_at_onc
     assert run.wait() == 0, run.said()
     assert time.monotonic() - start > 4
     assert "Trying to restart" in run.said()
+
+
+def test_names_that_slurm_would_replace(shared_folder: Path, cluster: Cluster) -> None:
+    """With a %j in the path of its log, or a name too long for a folder, no job could start."""
+    names = ["ok_50%j", "ok_grün", "ok_" + "".join(f"{i:03d}" for i in range(75))]
+    run = toy(shared_folder / "100%j ü", cluster, jobs=names)
+    assert run.start("--slurm-resilient-jobname-prefix", "a|b").wait() == 0, run.said()
+    logs = re.findall(r"\(log: (.*)\)\. It asks for", run.said())
+    assert [Path(log).is_file() for log in logs] == [True] * 3, logs
+    assert [len(run.started(name)) for name in names] == [1] * 3

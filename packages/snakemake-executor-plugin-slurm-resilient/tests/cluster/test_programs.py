@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -17,24 +18,28 @@ from toy_run import Run, toy
 
 pytestmark = pytest.mark.rest
 
-# In the head's process: each program of Slurm fails to start at its calls FIRST to LAST.
+# In the head's process: these programs of Slurm fail to start at their calls FIRST to LAST, or end
+# with a message.
 FAULTS = """
 import errno, os, subprocess
 from collections import Counter
 
-CODE, FIRST, LAST = getattr(errno, "{code}"), {first}, {last}
+PROGRAMS, FAULT, FIRST, LAST = {programs}, {fault!r}, {first}, {last}
 calls = Counter()
 start = subprocess.Popen.__init__
 
 
 def init(self, args, *more, **options):
     name = os.path.basename(args[0]) if isinstance(args, (list, tuple)) else ""
-    if name in ("sbatch", "squeue", "scancel", "scontrol", "sinfo", "sacct"):
+    if name in PROGRAMS:
         calls[name] += 1
         with open("{calls}", "a") as stream:
             print(name, calls[name], file=stream)
         if FIRST <= calls[name] <= LAST:
-            raise OSError(CODE, os.strerror(CODE), name)
+            code = getattr(errno, FAULT, None)
+            if code is not None:
+                raise OSError(code, os.strerror(code), name)
+            args = ("sh", "-c", "echo \\"$0\\" >&2; exit 1", name + ": error: " + FAULT)
     start(self, args, *more, **options)
 
 
@@ -44,12 +49,19 @@ subprocess.Popen.__init__ = init
 CODES = ("EACCES", "EAGAIN", "ENOMEM", "ESTALE", "ENOSPC")
 
 
-def inject(run: Run, code: str, first: int, last: int) -> Path:
-    """Let programs fail in the head; the file that lists its calls."""
+PROGRAMS = ("sbatch", "squeue", "scancel", "scontrol", "sinfo", "sacct")
+
+
+def inject(
+    run: Run, fault: str, first: int, last: int, programs: tuple[str, ...] = PROGRAMS
+) -> Path:
+    """Let programs fail in the head; the file that lists its calls.
+
+    fault: the name of an errno at their start, or a message with which they end."""
     folder = run.folder / "faults"
     folder.mkdir(exist_ok=True)
     calls = folder / "calls"
-    values = {"code": code, "first": first, "last": last, "calls": calls}
+    values = {"fault": fault, "first": first, "last": last, "calls": calls, "programs": programs}
     (folder / "sitecustomize.py").write_text(FAULTS.format(**values))
     before = os.environ.get("PYTHONPATH")
     run.more["PYTHONPATH"] = os.pathsep.join([str(folder), *([before] if before else [])])
@@ -125,3 +137,70 @@ def test_a_head_that_gives_up_leaves_its_jobs_and_their_folders(
     eventually("its end", lambda: not cluster.live())
     assert run.start().wait() == 0, run.said()
     assert len(run.started("held_a")) == 1
+
+
+# Faults of sacct, and the first call that meets them. What it says while the database is away is in
+# the words of Slurm 24.11.
+TALK = "Problem talking to the database: "
+NO_START = [*((code, 1) for code in CODES), ("ENOENT", 2)]
+NO_ANSWER = [(TALK + "Connection refused", 1), (TALK + "Unspecified error", 1), ("", 1)]
+FINAL = [("Slurm accounting storage is disabled", 1), (TALK + "Access/permission denied", 1)]
+
+
+@pytest.mark.parametrize("faults", [NO_START, NO_ANSWER + FINAL])
+def test_sacct_that_gives_no_answer_is_waited_for(
+    tmp_path: Path, accounting: Cluster, faults: list[tuple[str, int]]
+) -> None:
+    """It alone knows how a job ended that the controller has forgotten: it was cancelled.
+
+    A final answer is as good as no database: then the files of the jobs tell. The runs are side by
+    side. While the heads are stopped, one job of each ends well, and one is cancelled."""
+    runs = []
+    ids: set[str] = set()
+    for fault, first in faults:
+        run = toy(tmp_path / f"toy-{len(runs)}", accounting, jobs=["held_a", "held_b"])
+        inject(run, fault, first, first + 2, programs=("sacct",))
+        runs.append(run.start())
+    for run in runs:
+        run.starts("held_a", "held_b")
+        run.kill(signal.SIGSTOP)
+        ids.update(run.started("held_a"), run.started("held_b"))
+        run.go("held_a")
+        accounting.run("scancel", *run.started("held_b"))
+    eventually("the end of all", lambda: not accounting.live())
+    eventually("all are forgotten", lambda: not {job.id for job in accounting.jobs()} & ids)
+    for run in runs:
+        run.kill(signal.SIGCONT)
+        run.go("held_b")
+    for run, fault in zip(runs, faults, strict=True):
+        assert run.wait(600) == 0, run.said()
+        assert "Traceback" not in run.said()
+        assert [len(run.started(job)) for job in ("held_a", "held_b")] == [1, 2], run.said()
+        known = "was cancelled" in run.said()
+        assert known == (fault not in FINAL), run.said()
+        calls = (run.folder / "faults/calls").read_text().count("sacct")
+        assert calls > 3 or not known, "the faults were met"
+
+
+def test_a_database_that_is_away(tmp_path: Path, accounting: Cluster) -> None:
+    """The real one, for seconds: it is told in one line that names it, and the run goes on."""
+    run = toy(tmp_path / "toy", accounting, jobs=["held_a"]).start()
+    run.starts("held_a")
+    (id,) = run.started("held_a")
+    run.kill(signal.SIGSTOP)
+    accounting.run("scancel", id)
+    eventually("it is forgotten", lambda: id not in {job.id for job in accounting.jobs()})
+    accounting.stop_database()
+    try:
+        run.kill(signal.SIGCONT)
+        run.says("Slurm's accounting database does not answer (sacct: error: ")
+        time.sleep(10)  # looks of the queue are answered meanwhile, and end no wait
+    finally:
+        accounting.start_database()
+    run.says("This run waits no longer for Slurm's accounting database after")
+    run.go("held_a")
+    assert run.wait() == 0, run.said()
+    assert run.said().count("database does not answer") == 1
+    assert "The Slurm controller" not in run.said(), "which was never away"
+    assert "was cancelled" in run.said()
+    assert len(run.started("held_a")) == 2

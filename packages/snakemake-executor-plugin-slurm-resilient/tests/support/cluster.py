@@ -200,6 +200,14 @@ class Cluster:
     def stop_controller(self) -> None:
         self._end("slurmctld.pid")
 
+    def start_database(self) -> None:
+        """The daemon between Slurm and its accounting database."""
+        self.run("slurmdbd")
+        eventually("slurmdbd answers", lambda: self._answers("sacctmgr", "-n", "list", "cluster"))
+
+    def stop_database(self) -> None:
+        self._end("slurmdbd.pid")
+
     def forget(self) -> None:
         """The controller loses its state, and with it all jobs."""
         self.stop_controller()
@@ -386,8 +394,7 @@ class Cluster:
             f"StorageHost=localhost\nStorageUser={user}\nStorageLoc=slurm_acct_db\n"
         )
         os.environ["MYSQL_UNIX_PORT"] = f"{folder}/sock"
-        self.run("slurmdbd")
-        eventually("slurmdbd answers", lambda: self._answers("sacctmgr", "-n", "list", "cluster"))
+        self.start_database()
         for what in (
             ("cluster", "test"),
             ("account", "lab", "Cluster=test"),

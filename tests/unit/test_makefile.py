@@ -14,10 +14,13 @@ import pytest
 def make(folder: Path, repo: Path, command: str, **env: str) -> subprocess.CompletedProcess[str]:
     """Run a shell command as a recipe of the repository's Makefile, in another folder."""
     (folder / "with").write_text(f"include {repo}/Makefile\nshow:\n\t@{command}\n")
+    # `make test` would hand its own options on
+    of_make = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES")
+    known = {name: value for name, value in os.environ.items() if name not in of_make}
     return subprocess.run(
-        ["make", "--file", "with", "show"],
+        ["make", "--no-print-directory", "--file", "with", "show"],
         cwd=folder,
-        env={**os.environ, **env},
+        env={**known, **env},
         capture_output=True,
         text=True,
         encoding="utf-8",

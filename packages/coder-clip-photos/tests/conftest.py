@@ -1,6 +1,4 @@
-"""The fixtures of coder-clip's own unit tests and of photos, and a folder of drafts that is nobody's
-own.
-"""
+"""The fixtures of coder-clip's unit tests and of photos, and an empty folder of drafts for tests."""
 
 from pathlib import Path
 

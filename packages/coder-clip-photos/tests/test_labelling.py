@@ -514,7 +514,8 @@ def test_all_that_the_package_imports_is_declared() -> None:
         distributions[name][0].lower().replace("_", "-")
         for name in imported - sys.stdlib_module_names - {"coder_clip", "coder_clip_photos"}
     }
-    # flask brings werkzeug, who has a run has pandas, and find takes matplotlib's font if it is there
+    # werkzeug is a part of flask; pandas is needed for runs alone, which bring it; `find` uses a
+    # font of matplotlib where that is installed
     assert found - declared == {"matplotlib", "pandas", "werkzeug"}
 
 

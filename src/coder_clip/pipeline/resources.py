@@ -41,8 +41,8 @@ LOADER = 100  # MB of a thread that decodes: one large photo
 SEARCH = 1e-5
 FIT = 0.1  # seconds per method, setting and seed; measured on the embedded default
 EACH = 3e-7  # more seconds per method, setting and seed, for each image and class
-# seconds of a job by phase for each image and class, on one thread: 33 and 41 s with 50,000 images
-# of 1,000 classes
+# seconds of a job by phase for each image and class, on one thread; measured with 50,000 images of
+# 1,000 classes
 SCORE = {"zero_shot": 7e-7, "rerank": 8e-7}
 MOST_SCORE = 5e-6  # of the other phases
 # seconds of the evaluation for each pair of images, all kinds of features together; measured on the

@@ -7,16 +7,15 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import shutil
 import signal
 import subprocess
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import psutil
 import pytest
 
 from coder_clip.encoders.store import _CODE
@@ -322,15 +321,6 @@ def test_a_figure_without_its_photos_names_the_missing_folder(work: Work) -> Non
 # ---- killed ---
 
 
-def children(pid: int) -> list[int]:
-    """All processes below one, from /proc."""
-    found = []
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in map(int, task.read_text().split()):
-            found += [child, *children(child)]
-    return found
-
-
 def start(work: Work) -> subprocess.Popen[bytes]:
     """A run in the background, returned as soon as jobs are under way."""
     run = subprocess.Popen(
@@ -343,21 +333,26 @@ def start(work: Work) -> subprocess.Popen[bytes]:
     )
     marks = work.folder / ".snakemake/incomplete"
     deadline = time.monotonic() + 120
-    while not any(marks.glob("*")) or not children(run.pid):
+    while not any(marks.glob("*")) or not below(run):
         assert run.poll() is None, "the run ended before it could be killed"
         assert time.monotonic() < deadline
         time.sleep(0.05)
     return run
 
 
-def kill(pids: list[int]) -> None:
-    for pid in pids:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+def below(run: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    """All processes below a run."""
+    found: list[psutil.Process] = psutil.Process(run.pid).children(recursive=True)
+    return found
+
+
+def kill(processes: list[psutil.Process]) -> None:
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 @pytest.mark.rest
-@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs /proc")
 @pytest.mark.parametrize("jobs_survive", [False, True])
 def test_a_killed_run_continues_to_the_same_bytes(work: Work, jobs_survive: bool) -> None:
     """After a power cut `make reproduce` again must be enough."""
@@ -366,25 +361,27 @@ def test_a_killed_run_continues_to_the_same_bytes(work: Work, jobs_survive: bool
         if name.startswith("adapter/"):
             (work.folder / "results" / name).unlink()
     run = start(work)
-    below = children(run.pid)
-    for pid in (run.pid, *below):
-        os.kill(pid, signal.SIGSTOP)  # in the middle of its jobs, for as long as it takes to look
+    jobs = below(run)
+    for process in (run, *jobs):
+        process.send_signal(signal.SIGSTOP)  # in the middle of its jobs, while somebody looks
     second = work.snakemake("adapter", check=False)
     assert second.returncode != 0, "two runs at once would write the same files"
     assert "another run of this configuration is alive" in second.stdout + second.stderr
 
-    kill([run.pid])
+    run.kill()
     run.wait()
     if jobs_survive:
-        for pid in below:
-            os.kill(pid, signal.SIGCONT)
+        for job in jobs:
+            job.resume()
     else:
-        kill(below)
+        kill(jobs)
     again = work.snakemake("adapter")
     assert "continuing where it was" in again.stdout + again.stderr
+    # a job that survived writes beside its output until it ends, and then replaces it
+    psutil.wait_procs(jobs, timeout=120)
     assert work.hashes() == before
     assert work.planned() == {}
-    kill(below)
+    kill(jobs)
 
 
 # ---- the same bytes ---

@@ -644,6 +644,26 @@ def test_what_is_not_judged_enters_no_mean(tmp_path: Path) -> None:
     assert fewer == [{}]
 
 
+def test_a_part_of_another_data_set_counts_in_zero_shot_claims_alone(tmp_path: Path) -> None:
+    """Its texts are others, so it tells about texts; its shots and neighbours would count twice."""
+    whole, part = ("a", "b", "c"), "caltech101_named_clip"
+    names = (*whole, part)
+    fake = Fake(tmp_path, datasets=names, shots=(4,), seeds=(1, 2, 3), split="CoOp's split")
+    results = fake.write()
+    for path in (results.paths.adapter("mini", part, 4), results.paths.zero_shot("mini", part)):
+        rows = read_parquet(path)
+        write_parquet(path, rows.assign(correct=rows["method"].isin(["lda", "coder"])))
+    results = Results(results.paths.root, names, ["mini"], [4])
+    frame = claims.table(results).frame
+    for name, counted in (
+        ("discriminant_beats_adapter_without_clip", whole),
+        ("coder_beats_clip", names),
+    ):
+        of_claim = frame[frame["claim"] == name].set_index("dataset")["difference"]
+        assert of_claim[part] == 1.0
+        assert of_claim[AVERAGE] == pytest.approx(of_claim[list(counted)].mean())
+
+
 def test_each_verdict_says_whether_groups_are_declared_or_detected(tmp_path: Path) -> None:
     """UCF101's sign turned with its groups, and no word said that they had been guessed."""
     sources = {"a": "declared", "b": "features", "c": "pixels", "d": "names", "e": None}

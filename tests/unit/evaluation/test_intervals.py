@@ -132,3 +132,13 @@ def test_so_many_images_do_settle_a_difference() -> None:
             low, high, _ = crossed_interval(change[None], DIFFERENCE)
             found += low > 0 or high < 0
         assert 0.74 < found / 400 < 0.86, (difference, changed)
+
+
+def test_a_large_difference_settles_with_fewer_images() -> None:
+    """Connett's formula by hand: (1.9600 + 0.8416)² · (0.4 − 0.3²) / 0.3² = 27.03.
+
+    Without the square of the difference it would be 34.9, and a page asks for a third more images.
+    """
+    assert images_to_settle(0.3, 0.4) == 28
+    assert images_to_settle(-0.3, 0.4) == 28
+    assert images_to_settle(0.3, 0.3) == math.ceil(27.03 / 0.31 * 0.21)

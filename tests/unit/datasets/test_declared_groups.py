@@ -50,6 +50,9 @@ def test_a_group_for_each_row_and_one_for_each_named_image(tmp_path: Path) -> No
     # shots from val are the images of val, whose groups are given once
     shared = {**ROWS, "train": ROWS["val"]}
     assert sets(of_rows(file, shared)) == expected
+    twice = {"val": ["a", 7, "b"], "test": ["b", "c", "7", "c"], "train": ["a", "b", "b"]}
+    with pytest.raises(UserError, match="is in two groups, '7', 'b'"):
+        of_rows(written(tmp_path, twice), shared)
 
 
 WRONG = {

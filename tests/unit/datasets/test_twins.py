@@ -328,6 +328,8 @@ def test_numbers_and_counts_of_groups(names: list[str], random: object) -> None:
     for a in names:
         for b in names:
             assert (got[a] == got[b]) == (a == b or of[a] == of[b])
+        first = next(place for place, b in enumerate(names) if of[b] == of[a])
+        assert got[a] == first, "the number is in files, and must not depend on the search"
     split_of = {i: ("train", "val", "test")[int(rng.integers(0, 3))] for i in names}
     test = [i for i in names if split_of[i] == "test"]
     same = {i: [j for j in names if j != i and of[j] == of[i]] for i in test}

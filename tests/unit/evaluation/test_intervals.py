@@ -142,3 +142,16 @@ def test_a_large_difference_settles_with_fewer_images() -> None:
     assert images_to_settle(0.3, 0.4) == 28
     assert images_to_settle(-0.3, 0.4) == 28
     assert images_to_settle(0.3, 0.3) == math.ceil(27.03 / 0.31 * 0.21)
+
+
+def test_a_p_value_is_corrected_for_the_number_of_tests() -> None:
+    """Of several seeds, or of groups, nothing else corrects it: six tries would find one by luck."""
+    rng = np.random.default_rng(3)
+    changes = rng.choice([1.0, -1.0, 0.0], size=(4, 60), p=[0.45, 0.1, 0.45])
+    groups = np.arange(60) // 2
+    for given in (None, groups):
+        one = crossed_interval(changes, DIFFERENCE, groups=given)
+        six = crossed_interval(changes, DIFFERENCE, tests=6, groups=given)
+        assert 0 < one.p_value < 1 / 6
+        assert six.p_value == pytest.approx(6 * one.p_value)
+        assert six.high - six.low > one.high - one.low

@@ -3,8 +3,8 @@
     logits = clip_logits + α · exp(−β (1 − A)) · onehot(labels)
 
 where A is the affinity of images and shots. The affinity needs no explicit CODER and the search no
-loop over its 75,000 points; docs/method.md derives both. Any cache of shots with an affinity can
-be searched (Tip-Adapter has this form): :class:`CacheModel`."""
+loop over its 75,000 points; docs/method.md and docs/search.md derive this. Any cache of shots with
+an affinity can be searched (Tip-Adapter has this form): :class:`CacheModel`."""
 
 from __future__ import annotations
 

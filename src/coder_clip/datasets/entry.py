@@ -266,7 +266,7 @@ def entry(name: str) -> Entry:
 
 
 def table() -> str:
-    """All data sets as docs/data.md shows them: a table of numbers, and a list of what else to know.
+    """All data sets as docs/data.md shows them: a table of numbers, and a list of the rest.
 
     ``python -m coder_clip.datasets.entry`` prints it.
     """

@@ -349,7 +349,7 @@ class _Lines:
         return limited
 
     def _undecided(self, low: Floats, high: Floats) -> tuple[int, Iterator[Few]]:
-        """Apply :func:`undecided`.
+        """Apply `undecided`.
 
         low, high: (C, n), bounds of the label's votes minus those of each class.
         """
@@ -412,7 +412,7 @@ def _lead_bounds(
     """Lower and upper bound, between two nodes, of the label's votes minus those of each class.
 
     least, largest: bounds of it at the two nodes, (C, n) or (C, n, g); bends, growth: of
-    :func:`_bends`.
+    `_bends`.
     """
     low = np.minimum(np.minimum(*least), least[1] * growth) - label_values(bends, labels)
     high = np.maximum(np.maximum(*largest), largest[1] * growth) + bends

@@ -1,0 +1,32 @@
+"""The form of the documentation that no other check looks at."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+REPO = Path(__file__).resolve().parents[2]
+
+
+def test_lines_of_tables_can_be_read_in_an_editor() -> None:
+    """A longer line is a paragraph in a cell: narrow on a phone, and a diff shows all of it."""
+    pages = [
+        p
+        for folder in ("", "docs", "config", "data/*", "packages/*")
+        for p in REPO.glob(f"{folder}/*.md".lstrip("/"))
+    ]
+    assert len(pages) > 30
+    long = [
+        f"{page.relative_to(REPO)}:{number}"
+        for page in pages
+        for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), 1)
+        if line.lstrip().startswith("|") and len(line) >= 200
+    ]
+    assert long == []
+
+
+def test_docstrings_have_no_roles_of_sphinx() -> None:
+    """The site shows docstrings as Markdown, and would show them raw."""
+    role = re.compile(r":(?:meth|func|class|mod|attr|data|exc|ref):`")
+    files = [f for folder in ("src", "packages", "tools") for f in (REPO / folder).rglob("*.py")]
+    assert [str(f) for f in files if role.search(f.read_text(encoding="utf-8"))] == []

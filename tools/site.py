@@ -22,6 +22,7 @@ from typer.testing import CliRunner
 
 sys.path.insert(0, str(Path(__file__).parent))  # mkdocs loads a hook by its file
 from example import page_of
+from gallery import gallery
 
 REPO = Path(__file__).resolve().parents[1]
 # modules of the library that README and docs/library.md name, and where their method is described
@@ -45,6 +46,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         page, pictures = page_of(script)
         made[f"examples/{script.stem}.md"] = page
         made |= {f"examples/{name}": picture for name, picture in pictures.items()}
+    made["gallery.md"], pictures = gallery(REPO / "results")
+    made |= pictures
     for path, content in made.items():
         files.append(File.generated(config, path, content=content))
     return files

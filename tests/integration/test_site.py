@@ -16,20 +16,30 @@ from typing import Any
 import pytest
 
 from browser import axe_problems, needs_browser, show
+from true_clip import place
 from working_copy import REPO
 
 pytestmark = pytest.mark.rest
-PAGES = ("", "photos/", "true_clip/", "reference/library/", "examples/rare/")
+PAGES = (
+    *("", "photos/", "true_clip/", "texts_judging/", "data/", "gallery/", "troubleshooting/"),
+    *("reference/library/", "reference/messages/", "examples/rare/", "examples/true_clip/"),
+)
+# what the example on true CLIP opens
+FEATURES = [f"{name}_clip" for name in ("oxford_pets", "caltech101", "dtd", "fgvc_aircraft")]
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The site, built strictly: a broken link, anchor or reference fails here."""
-    folder = tmp_path_factory.mktemp("site")
+def site(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site, built strictly: a broken link, anchor or reference fails here. With published
+    features where they are here.
+    """
+    folder, data = tmp_path_factory.mktemp("site"), tmp_path_factory.mktemp("data")
+    if (shared / "data/true_clip").is_dir():
+        place(shared, data, FEATURES)
     done = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--quiet", "--site-dir", str(folder)],
         cwd=REPO,
-        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1", "CODER_CLIP_DATA": str(data)},
         capture_output=True,
         text=True,
     )
@@ -98,7 +108,36 @@ def test_the_worked_example_shows_what_it_printed_and_drew(site: Path) -> None:
     page = re.sub(r"<[^>]*>", "", (site / "examples/rare/index.html").read_text())
     for words in ("CODER, stage one", "nearest texts:", "images are looked at again"):
         assert page.count(words) >= 2, f"'{words}' is in the code, but not in its output"
-    assert list((site / "examples").glob("rare-*.png"))
+    assert len(list((site / "examples").glob("rare-*.png"))) == 3
+
+
+def test_the_example_on_true_clip_shows_output_or_says_why_not(site: Path, shared: Path) -> None:
+    """The features are others' and not in the repository; code without output needs a reason."""
+    page = re.sub(r"<[^>]*>", "", (site / "examples/true_clip/index.html").read_text())
+    if not (shared / "data/true_clip").is_dir():
+        assert "built without these files, so it shows no output; make true-clip fetches" in page
+        pytest.skip(f"no published features in {shared}")
+    assert page.count("built without") == 0
+    assert "a photo of a Bullmastiff" in page
+    shares = dict(re.findall(r"5 nearest neighbours by (.*?) +([\d.]+)% right", page))
+    assert list(shares) == [
+        "the features themselves",
+        "texts without ImageNet's names",
+        "as many texts, drawn at random",
+        "2568 texts (CODER)",
+        "2568 images of others",
+    ]
+    themselves, without_breeds, some, texts, others = map(float, shares.values())
+    assert others < without_breeds < themselves < min(some, texts), "the page says so in words"
+    assert (site / "examples/true_clip-1.png").is_file()
+
+
+def test_the_gallery_has_every_exhibit(site: Path) -> None:
+    """Its tables are in the repository; figures are there after a run."""
+    page = (site / "gallery/index.html").read_text(encoding="utf-8")
+    for title in ("The claims, and whether they hold here", "Features on a map"):
+        assert title in page
+    assert page.count("<table>") > 15
 
 
 def test_the_search_knows_the_pages(site: Path) -> None:

@@ -149,28 +149,70 @@ def messages() -> str:
         "",
         "A command that cannot go on ends with one line, `coder-clip: error: …`, which names what "
         "is wrong, where, and what to do. These are all such lines of the code, by module; `{…}` "
-        "stands for a name or a number. Search for the words of yours.",
+        "stands for a name or a number. Search for the words of yours. Some have more words in "
+        "[Troubleshooting](../troubleshooting.md).",
         "",
     ]
+    help_ = explained((REPO / "docs/troubleshooting.md").read_text(encoding="utf-8"))
     for folder in SOURCES:
         for file in sorted((REPO / folder).rglob("*.py")):
             found = sorted(set(_messages_of(ast.parse(file.read_text(encoding="utf-8")))))
             if found:
                 lines += [f"## {file.relative_to(REPO / folder)}", ""]
-                lines += [f"- {message}" for message in found]
+                lines += [f"- `` {message} ``{_more(message, help_)}" for message in found]
                 lines.append("")
     return "\n".join(lines)
 
 
+def explained(page: str) -> dict[str, str]:
+    """The messages that a page explains, as docs/troubleshooting.md -> the anchor of their section.
+
+    ValueError for one that the code does not say any more.
+    """
+    files = [f for folder in SOURCES for f in (REPO / folder).rglob("*.py")]
+    said = {t for f in files for t in _texts_of(ast.parse(f.read_text(encoding="utf-8")))}
+    anchors: dict[str, str] = {}
+    for section in page.split("\n## ")[1:]:
+        anchor = re.sub(r"[^a-z]+", "-", section.partition("\n")[0].lower())
+        for message in re.findall(r"^- `([^`]+)`: ", section, flags=re.M):
+            if not any(_pattern(message).search(text) for text in said):
+                raise ValueError(f"docs/troubleshooting.md: the code does not say '{message}'")
+            anchors[message] = anchor
+    return anchors
+
+
+def _pattern(message: str) -> re.Pattern[str]:
+    """The words of a message in their order; whatever stands for "…" between them."""
+    return re.compile(".*".join(re.escape(part.strip()) for part in message.split("…")), re.S)
+
+
+def _texts_of(tree: ast.AST) -> Iterator[str]:
+    """All strings of a module but its docstrings, with {…} for what is computed."""
+    docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if id(node) in docstrings:
+            continue
+        if isinstance(node, ast.Constant | ast.JoinedStr | ast.BinOp):
+            yield _template(node)
+
+
+def _more(message: str, help_: dict[str, str]) -> str:
+    """A link to more words about a message, if there are some."""
+    for known, anchor in help_.items():
+        if _pattern(known).search(message):
+            return f" ([more](../troubleshooting.md#{anchor}))"
+    return ""
+
+
 def _messages_of(tree: ast.AST) -> Iterator[str]:
-    """The texts of `UserError(…)` in a module, as inline code."""
+    """The texts of `UserError(…)` in a module."""
     for node in ast.walk(tree):
         if not (isinstance(node, ast.Call) and getattr(node.func, "id", "") == "UserError"):
             continue
         for argument in node.args[:1]:
             text = _template(argument)
             if text.strip("{…} "):
-                yield f"`` {text} ``"
+                yield text
 
 
 def _template(node: ast.expr) -> str:

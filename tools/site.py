@@ -12,6 +12,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -169,16 +170,21 @@ def explained(page: str) -> dict[str, str]:
 
     ValueError for one that the code does not say any more.
     """
-    files = [f for folder in SOURCES for f in (REPO / folder).rglob("*.py")]
-    said = {t for f in files for t in _texts_of(ast.parse(f.read_text(encoding="utf-8")))}
     anchors: dict[str, str] = {}
     for section in page.split("\n## ")[1:]:
         anchor = re.sub(r"[^a-z]+", "-", section.partition("\n")[0].lower())
         for message in re.findall(r"^- `([^`]+)`: ", section, flags=re.M):
-            if not any(_pattern(message).search(text) for text in said):
+            if not any(_pattern(message).search(text) for text in _said()):
                 raise ValueError(f"docs/troubleshooting.md: the code does not say '{message}'")
             anchors[message] = anchor
     return anchors
+
+
+@cache
+def _said() -> set[str]:
+    """All strings of the code."""
+    files = [f for folder in SOURCES for f in (REPO / folder).rglob("*.py")]
+    return {t for f in files for t in _texts_of(ast.parse(f.read_text(encoding="utf-8")))}
 
 
 def _pattern(message: str) -> re.Pattern[str]:

@@ -25,6 +25,18 @@ def test_lines_of_tables_can_be_read_in_an_editor() -> None:
     assert long == []
 
 
+def test_what_is_within_a_list_is_indented_by_four_spaces() -> None:
+    """The site's Markdown ends a list at fewer: 2. and 3. of a recipe would be 1., and code would be
+    text.
+    """
+    pages = [REPO / "README.md", REPO / "CONTRIBUTING.md", *(REPO / "docs").glob("*.md")]
+    inner = re.compile(r"^(?:    )* {1,3}(?:```|[-*] |\d+\. |\|)|(?<=\n\n)(?:    )* {1,3}\S", re.M)
+    for page in pages:
+        text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+        text = re.sub(r"^( {4,})```.*?^\1```", r"\1", text, flags=re.M | re.S)
+        assert inner.findall(text) == [], page.name
+
+
 def test_docstrings_have_no_roles_of_sphinx() -> None:
     """The site shows docstrings as Markdown, and would show them raw."""
     role = re.compile(r":(?:meth|func|class|mod|attr|data|exc|ref):`")

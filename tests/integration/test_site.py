@@ -140,6 +140,16 @@ def test_the_gallery_has_every_exhibit(site: Path) -> None:
     assert page.count("<table>") > 15
 
 
+def test_no_mark_of_markdown_is_left_in_a_page(site: Path) -> None:
+    """A list or code that is indented too little is shown as one paragraph with its marks."""
+    left = re.compile(r"```|^(?:\d+\.|-) |\]\(", re.M)
+    for page in site.rglob("*.html"):
+        text = page.read_text(encoding="utf-8").partition("<article")[2].partition("</article>")[0]
+        text = re.sub(r"<(pre|code|h\d)\b.*?</\1>", "", text, flags=re.S)
+        text = re.sub(r"<[^>]*>", "", text)
+        assert left.findall(text) == [], page.relative_to(site)
+
+
 def test_the_search_knows_the_pages(site: Path) -> None:
     """13 pages could not be searched."""
     index = (site / "search/search_index.json").read_text(encoding="utf-8")

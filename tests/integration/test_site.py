@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -21,8 +22,8 @@ from working_copy import REPO
 
 pytestmark = pytest.mark.rest
 PAGES = (
-    *("", "photos/", "true_clip/", "texts_judging/", "data/", "gallery/", "troubleshooting/"),
-    *("reference/library/", "reference/messages/", "examples/rare/", "examples/true_clip/"),
+    *("", "photos/", "true_clip/", "gallery/", "troubleshooting/", "reference/library/"),
+    *("examples/rare/", "examples/true_clip/"),
 )
 # what the example on true CLIP opens
 FEATURES = [f"{name}_clip" for name in ("oxford_pets", "caltech101", "dtd", "fgvc_aircraft")]
@@ -65,17 +66,16 @@ def address(site: Path) -> Iterator[str]:
 
 
 def test_a_broken_link_ends_the_build(tmp_path: Path) -> None:
-    """Else a reader finds it."""
+    """Else a reader finds it. In a copy without the examples, whose code takes most of the time."""
     settings = (REPO / "mkdocs.yml").read_text(encoding="utf-8")
-    for name in (
-        *("docs", "src", "tools", "config", "packages", "data"),
-        *("README.md", "CONTRIBUTING.md"),
-    ):
+    settings = re.sub(r".*: examples/.*\n", "", settings)
+    for name in ("src", "config", "packages", "data", "README.md", "CONTRIBUTING.md"):
         (tmp_path / name).symlink_to(REPO / name)
-    (tmp_path / "docs").unlink()
+    shutil.copytree(REPO / "tools", tmp_path / "tools", ignore=shutil.ignore_patterns("mini"))
     (tmp_path / "docs").mkdir()
     for page in (REPO / "docs").iterdir():
-        (tmp_path / "docs" / page.name).symlink_to(page)
+        if page.name != "examples":
+            (tmp_path / "docs" / page.name).symlink_to(page)
     (tmp_path / "docs/glossary.md").unlink()
     (tmp_path / "docs/glossary.md").write_text("# Glossary\n\n[away](method.md#no-such-part)\n")
     (tmp_path / "mkdocs.yml").write_text(settings)
@@ -86,7 +86,8 @@ def test_a_broken_link_ends_the_build(tmp_path: Path) -> None:
         text=True,
     )
     assert done.returncode != 0
-    assert "no-such-part" in done.stderr
+    (warning,) = re.findall(r"^WARNING .*", done.stderr, flags=re.M)
+    assert "no-such-part" in warning
 
 
 def test_every_command_key_and_message_is_there(site: Path) -> None:

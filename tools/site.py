@@ -66,6 +66,8 @@ def on_page_markdown(markdown: str, page: Any, files: Files, **_: Any) -> str:
         path = target
         if at_root:
             path = target.removeprefix("docs/")
+        if path.endswith(".py") and "examples/" in path:
+            path = path.removesuffix(".py") + ".md"  # the script as a page
         if target.rsplit("/", 1)[-1] == "CONTRIBUTING.md":
             path = os.path.relpath("contributing.md", folder)
         if files.get_file_from_path(os.path.normpath(folder / path)) is not None:

@@ -5,7 +5,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
+from fixtures import MISSING
+
 REPO = Path(__file__).resolve().parents[2]
+FOLDERS = ("src", "packages", "tests", "tools", "benchmarks", "workflow", "docs")
 
 
 def test_lines_of_tables_can_be_read_in_an_editor() -> None:
@@ -35,6 +40,20 @@ def test_what_is_within_a_list_is_indented_by_four_spaces() -> None:
         text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
         text = re.sub(r"^( {4,})```.*?^\1```", r"\1", text, flags=re.M | re.S)
         assert inner.findall(text) == [], page.name
+
+
+@pytest.mark.skipif(bool(MISSING), reason="pages name the files of a part that is not here")
+def test_files_that_pages_name_exist() -> None:
+    """A page that tells of a file which is gone explains machinery which is gone."""
+    files = [p for folder in FOLDERS for p in (REPO / folder).rglob("*") if p.is_file()]
+    names = {"/" + file.relative_to(REPO).as_posix() for file in files}
+    gone = []
+    for page in [REPO / "README.md", REPO / "CONTRIBUTING.md", *(REPO / "docs").glob("*.md")]:
+        text = re.sub(r"^ *```.*?^ *```", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+        for name in re.findall(r"`([\w./-]+\.(?:py|smk|j2|css|js))`", text):
+            if not any(known.endswith("/" + name) for known in names):
+                gone.append(f"{page.name}: {name}")
+    assert gone == []
 
 
 def test_docstrings_have_no_roles_of_sphinx() -> None:

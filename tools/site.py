@@ -157,13 +157,12 @@ def messages() -> str:
         "",
     ]
     help_ = explained((REPO / "docs/troubleshooting.md").read_text(encoding="utf-8"))
-    for folder in SOURCES:
-        for file in sorted((REPO / folder).rglob("*.py")):
-            found = sorted(set(_messages_of(ast.parse(file.read_text(encoding="utf-8")))))
-            if found:
-                lines += [f"## {file.relative_to(REPO / folder)}", ""]
-                lines += [f"- `` {message} ``{_more(message, help_)}" for message in found]
-                lines.append("")
+    for module, tree in _trees().items():
+        found = sorted(set(_messages_of(tree)))
+        if found:
+            lines += [f"## {module}", ""]
+            lines += [f"- `` {message} ``{_more(message, help_)}" for message in found]
+            lines.append("")
     return "\n".join(lines)
 
 
@@ -185,8 +184,17 @@ def explained(page: str) -> dict[str, str]:
 @cache
 def _said() -> set[str]:
     """All strings of the code."""
-    files = [f for folder in SOURCES for f in (REPO / folder).rglob("*.py")]
-    return {t for f in files for t in _texts_of(ast.parse(f.read_text(encoding="utf-8")))}
+    return {text for tree in _trees().values() for text in _texts_of(tree)}
+
+
+@cache
+def _trees() -> dict[str, ast.Module]:
+    """The modules that may end a command, parsed, by their paths below a folder of sources."""
+    return {
+        file.relative_to(REPO / folder).as_posix(): ast.parse(file.read_text(encoding="utf-8"))
+        for folder in SOURCES
+        for file in sorted((REPO / folder).rglob("*.py"))
+    }
 
 
 def _pattern(message: str) -> re.Pattern[str]:

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from browser import axe_problems, needs_browser, show
+from fixtures import SHARED
 from true_clip import place
 from working_copy import REPO
 
@@ -30,13 +31,13 @@ FEATURES = [f"{name}_clip" for name in ("oxford_pets", "caltech101", "dtd", "fgv
 
 
 @pytest.fixture(scope="module")
-def site(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The site, built strictly: a broken link, anchor or reference fails here. With published
     features where they are here.
     """
     folder, data = tmp_path_factory.mktemp("site"), tmp_path_factory.mktemp("data")
-    if (shared / "data/true_clip").is_dir():
-        place(shared, data, FEATURES)
+    if (SHARED / "data/true_clip").is_dir():
+        place(SHARED, data, FEATURES)
     done = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--quiet", "--site-dir", str(folder)],
         cwd=REPO,
@@ -112,12 +113,12 @@ def test_the_worked_example_shows_what_it_printed_and_drew(site: Path) -> None:
     assert len(list((site / "examples").glob("rare-*.png"))) == 3
 
 
-def test_the_example_on_true_clip_shows_output_or_says_why_not(site: Path, shared: Path) -> None:
+def test_the_example_on_true_clip_shows_output_or_says_why_not(site: Path) -> None:
     """The features are others' and not in the repository; code without output needs a reason."""
     page = re.sub(r"<[^>]*>", "", (site / "examples/true_clip/index.html").read_text())
-    if not (shared / "data/true_clip").is_dir():
+    if not (SHARED / "data/true_clip").is_dir():
         assert "built without these files, so it shows no output; make true-clip fetches" in page
-        pytest.skip(f"no published features in {shared}")
+        pytest.skip(f"no published features in {SHARED}")
     assert page.count("built without") == 0
     assert "a photo of a Bullmastiff" in page
     shares = dict(re.findall(r"5 nearest neighbours by (.*?) +([\d.]+)% right", page))

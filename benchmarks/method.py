@@ -120,7 +120,7 @@ def in_turn(*ways: Callable[[], Any]) -> tuple[list[Any], list[float], str]:
     runs = [[seconds(way) for way in ways] for _ in range(RUNS)]
     times = [statistics.median(run[i][1] for run in runs) for i in range(len(ways))]
     ratios = sorted(run[-2][1] / run[-1][1] for run in runs)
-    span = f"plain / here {ratios[0]:.3g}× to {ratios[-1]:.3g}× in {RUNS} runs"
+    span = f"{ratios[0]:.3g}× to {ratios[-1]:.3g}× in {RUNS} runs"
     return [result for result, _ in runs[0]], times, span
 
 
@@ -171,7 +171,7 @@ def scores(sizes: Sizes) -> list[list[str]]:
     same = (predict(ours) == predict(theirs)).double().mean().item()
     what = f"class scores, {sizes.classes} classes, {len(texts)} texts, {sizes.images} images"
     error = (ours - theirs).abs().max() / 100
-    agreement = f"{span}; scores within {error:.1e}, {same:.2%} same predictions"
+    agreement = f"{span}; within {error:.1e}, {same:.2%} same predictions"
     found = row(what, *times, "≥ 0.7×", agreement)
 
     def best() -> tuple[Tensor, Tensor, Tensor]:
@@ -392,8 +392,8 @@ def one_search(
         plain_time,
         fast,
         "≥ 3×",
-        f"at α = {found.alpha:.3g}, β = {found.beta:.4g}: {found.accuracy:.2%}, published "
-        f"{theirs[0]:.2%}; CLIP alone {alone:.2%}",
+        f"α {found.alpha:.3g}, β {found.beta:.4g}: {found.accuracy:.2%}, published "
+        f"{theirs[0]:.2%}; CLIP {alone:.2%}",
         f" (75,000 points, from {len(points)})",
     )
 

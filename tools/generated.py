@@ -1,6 +1,6 @@
 """Write what is generated from the code: `make generated`, after a recipe of CONTRIBUTING.md.
 
-The schema of configurations, the table of published data sets and that of text sources. A table is
+The schema of configurations, the published data sets and the table of text sources. A table is
 replaced where its first line stands; rows that the code does not know stay below it.
 """
 
@@ -21,13 +21,24 @@ def main() -> None:
     made = json.dumps(schema(), indent=1) + "\n"
     pages = {
         "config/schema.json": made,
-        "docs/data.md": with_table("docs/data.md", entry.table().splitlines()),
+        "docs/data.md": with_section("docs/data.md", entry.table()),
         "docs/texts.md": with_table("docs/texts.md", sources.table()),
     }
     for name, text in pages.items():
         if (REPO / name).read_text(encoding="utf-8") != text:
             (REPO / name).write_text(text, encoding="utf-8")
             print(name)
+
+
+BEGIN, END = "<!-- python -m coder_clip.datasets.entry -->\n", "<!-- end of the data sets -->\n"
+
+
+def with_section(page: str, text: str) -> str:
+    """The page with the text between its two marks."""
+    whole = (REPO / page).read_text(encoding="utf-8")
+    before, begin, rest = whole.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    return f"{before}{begin}{text}\n{end}{after}"
 
 
 def with_table(page: str, rows: list[str]) -> str:

@@ -12,6 +12,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from typer.testing import CliRunner
 
 sys.path.insert(0, str(Path(__file__).parent))  # mkdocs loads a hook by its file
 from example import page_of
+from gallery import gallery
 
 REPO = Path(__file__).resolve().parents[1]
 # modules of the library that README and docs/library.md name, and where their method is described
@@ -45,6 +47,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         page, pictures = page_of(script)
         made[f"examples/{script.stem}.md"] = page
         made |= {f"examples/{name}": picture for name, picture in pictures.items()}
+    made["gallery.md"], pictures = gallery(REPO / "results")
+    made |= pictures
     for path, content in made.items():
         files.append(File.generated(config, path, content=content))
     return files
@@ -62,6 +66,8 @@ def on_page_markdown(markdown: str, page: Any, files: Files, **_: Any) -> str:
         path = target
         if at_root:
             path = target.removeprefix("docs/")
+        if path.endswith(".py") and "examples/" in path:
+            path = path.removesuffix(".py") + ".md"  # the script as a page
         if target.rsplit("/", 1)[-1] == "CONTRIBUTING.md":
             path = os.path.relpath("contributing.md", folder)
         if files.get_file_from_path(os.path.normpath(folder / path)) is not None:
@@ -146,28 +152,83 @@ def messages() -> str:
         "",
         "A command that cannot go on ends with one line, `coder-clip: error: …`, which names what "
         "is wrong, where, and what to do. These are all such lines of the code, by module; `{…}` "
-        "stands for a name or a number. Search for the words of yours.",
+        "stands for a name or a number. Search for the words of yours. Some have more words in "
+        "[Troubleshooting](../troubleshooting.md).",
         "",
     ]
-    for folder in SOURCES:
-        for file in sorted((REPO / folder).rglob("*.py")):
-            found = sorted(set(_messages_of(ast.parse(file.read_text(encoding="utf-8")))))
-            if found:
-                lines += [f"## {file.relative_to(REPO / folder)}", ""]
-                lines += [f"- {message}" for message in found]
-                lines.append("")
+    help_ = explained((REPO / "docs/troubleshooting.md").read_text(encoding="utf-8"))
+    for module, tree in _trees().items():
+        found = sorted(set(_messages_of(tree)))
+        if found:
+            lines += [f"## {module}", ""]
+            lines += [f"- `` {message} ``{_more(message, help_)}" for message in found]
+            lines.append("")
     return "\n".join(lines)
 
 
+def explained(page: str) -> dict[str, str]:
+    """The messages that a page explains, as docs/troubleshooting.md -> the anchor of their section.
+
+    ValueError for one that the code does not say any more.
+    """
+    anchors: dict[str, str] = {}
+    for section in page.split("\n## ")[1:]:
+        anchor = re.sub(r"[^a-z]+", "-", section.partition("\n")[0].lower())
+        for message in re.findall(r"^- `([^`]+)`: ", section, flags=re.M):
+            if not any(_pattern(message).search(text) for text in _said()):
+                raise ValueError(f"docs/troubleshooting.md: the code does not say '{message}'")
+            anchors[message] = anchor
+    return anchors
+
+
+@cache
+def _said() -> set[str]:
+    """All strings of the code."""
+    return {text for tree in _trees().values() for text in _texts_of(tree)}
+
+
+@cache
+def _trees() -> dict[str, ast.Module]:
+    """The modules that may end a command, parsed, by their paths below a folder of sources."""
+    return {
+        file.relative_to(REPO / folder).as_posix(): ast.parse(file.read_text(encoding="utf-8"))
+        for folder in SOURCES
+        for file in sorted((REPO / folder).rglob("*.py"))
+    }
+
+
+def _pattern(message: str) -> re.Pattern[str]:
+    """The words of a message in their order; whatever stands for "…" between them."""
+    return re.compile(".*".join(re.escape(part.strip()) for part in message.split("…")), re.S)
+
+
+def _texts_of(tree: ast.AST) -> Iterator[str]:
+    """All strings of a module but its docstrings, with {…} for what is computed."""
+    docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if id(node) in docstrings:
+            continue
+        if isinstance(node, ast.Constant | ast.JoinedStr | ast.BinOp):
+            yield _template(node)
+
+
+def _more(message: str, help_: dict[str, str]) -> str:
+    """A link to more words about a message, if there are some."""
+    for known, anchor in help_.items():
+        if _pattern(known).search(message):
+            return f" ([more](../troubleshooting.md#{anchor}))"
+    return ""
+
+
 def _messages_of(tree: ast.AST) -> Iterator[str]:
-    """The texts of `UserError(…)` in a module, as inline code."""
+    """The texts of `UserError(…)` in a module."""
     for node in ast.walk(tree):
         if not (isinstance(node, ast.Call) and getattr(node.func, "id", "") == "UserError"):
             continue
         for argument in node.args[:1]:
             text = _template(argument)
             if text.strip("{…} "):
-                yield f"`` {text} ``"
+                yield text
 
 
 def _template(node: ast.expr) -> str:

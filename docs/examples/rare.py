@@ -83,7 +83,7 @@ for what, neighbors in (("the name alone", clip), ("CODER, stage one", coder)):
 scores = coder.class_scores(images)
 by_clip, by_coder = predict(clip.class_scores(images)), predict(scores)
 one = int(((by_clip != labels) & (by_coder == labels)).nonzero()[0])
-plt.figure(figsize=(2.5, 2.5))
+plt.figure("A drawn bird that the name alone takes for another", figsize=(2.5, 2.5))
 plt.imshow(data.image(ids[one]))
 plt.axis("off")
 right, wrong = data.classes[labels[one]], data.classes[by_clip[one]]
@@ -110,16 +110,52 @@ pairs = load_pair_set(Path("data/texts/rare.one_to_one.json"), "rare", data.clas
 of_pairs = pair_sentences(pairs, data.templates)
 every = [sentence for found in of_pairs.values() for sentence in found]
 encoded = encoder.encode_texts(every).split([len(found) for found in of_pairs.values()])
-one_to_one = OneToOne(dict(zip(of_pairs, encoded, strict=True)), n_classes=len(data.classes))
+one_sided = dict(zip(of_pairs, encoded, strict=True))
+one_to_one = OneToOne(one_sided, n_classes=len(data.classes))
 reranked, looked_at = rerank(images, scores, one_to_one, threshold=0.1)
 print(f"{int(looked_at.sum())} of {len(ids)} images are looked at again")
 for when, classes in (("before", by_coder), ("after", reranked)):
     print(f"{when}: {(classes == labels).double().mean():.1%} right")
 
 mended = ((by_coder != labels) & (reranked == labels)).nonzero()[:, 0].tolist()
-for i in mended[:3]:
+broken = ((by_coder == labels) & (reranked != labels)).nonzero()[:, 0].tolist()
+print(f"{len(mended)} images are right only after the rerank, {len(broken)} only before")
+
+# %% [markdown]
+# An image that the rerank puts right, and one that it breaks: the first of each for which the texts
+# of the two classes, before and after, say the same as all pairs together. Their three nearest
+# texts show why; the mean is over all texts of a side.
+
+
+# %%
+def mean_cosine(i, a, b):
+    """Of an image with the texts of what a has and b has not."""
+    return torch.nn.functional.cosine_similarity(images[i : i + 1], one_sided[a, b]).mean()
+
+
+def first(chosen):
+    """The first of these images whose new class has nearer texts than the old one."""
+    for i in chosen:
+        a, b = int(reranked[i]), int(by_coder[i])
+        if (a, b) in one_sided and mean_cosine(i, a, b) > mean_cosine(i, b, a):
+            return i
+
+
+title = "Two drawn birds: one that the rerank puts right, and one that it breaks"
+figure, panels = plt.subplots(1, 2, figsize=(5.5, 2.8), num=title)
+for ax, (what, chosen) in zip(panels, (("put right", mended), ("broken", broken)), strict=True):
+    i = first(chosen)
+    ax.imshow(data.image(ids[i]))
+    ax.set_title(f"{what}: {data.classes[labels[i]]}", fontsize=9)
+    ax.axis("off")
     likeliest = ", ".join(data.classes[c] for c in top_k(scores[i : i + 1])[1][0].tolist())
-    print(f"  a {data.classes[labels[i]]}: stage one had {likeliest}")
+    print(f"{what}: a {data.classes[labels[i]]}. Stage one: {likeliest}")
+    before, after = int(by_coder[i]), int(reranked[i])
+    for a, b in ((after, before), (before, after)):
+        print(f"  {data.classes[a]}, not {data.classes[b]}: mean {mean_cosine(i, a, b):.3f}")
+        fits = torch.nn.functional.cosine_similarity(images[i : i + 1], one_sided[a, b])
+        for k in fits.argsort(descending=True)[:3].tolist():
+            print(f"    {fits[k]:.3f}  {of_pairs[a, b][k]}")
 
 # %% [markdown]
 # ## A few labelled images: the CODER-Adapter
@@ -142,4 +178,26 @@ adapter = CoderAdapter.fit(
 )
 best = search(adapter, val_images, clip.class_scores(val_images), val_labels)
 logits = adapter.logits(images, clip.class_scores(images), alpha=best.alpha, beta=best.beta)
-print(f"two shots per class: {(logits.argmax(dim=1) == labels).double().mean():.1%} right")
+voted = logits.argmax(dim=1)
+print(f"α {best.alpha:.2f}, β {best.beta:.1f}")
+print(f"two shots per class: {(voted == labels).double().mean():.1%} right")
+
+# %% [markdown]
+# An image that CLIP gets wrong and the adapter right, beside the three shots that it is nearest to
+# by their CODERs. The affinity is 1 for the nearest shot and 0 for the farthest.
+
+# %%
+one = int(((by_clip != labels) & (voted == labels)).nonzero()[0])
+affinity = adapter.affinity(images[one : one + 1])[0]
+nearest = affinity.argsort(descending=True)[:3].tolist()
+figure, panels = plt.subplots(
+    1, 4, figsize=(7.5, 2.4), num="A drawn bird and its three nearest shots"
+)
+pictures = [ids[one], *(train.ids[shots[k]] for k in nearest)]
+titles = [f"a {data.classes[labels[one]]}"]
+titles += [f"{data.classes[shot_labels[k]]}\naffinity {affinity[k]:.2f}" for k in nearest]
+for ax, image, title in zip(panels, pictures, titles, strict=True):
+    ax.imshow(data.image(image))
+    ax.set_title(title, fontsize=9)
+    ax.axis("off")
+print(f"CLIP: {data.classes[by_clip[one]]}; with the votes: {data.classes[voted[one]]}")

@@ -3,8 +3,8 @@
     logits = clip_logits + α · exp(−β (1 − A)) · onehot(labels)
 
 where A is the affinity of images and shots. The affinity needs no explicit CODER and the search no
-loop over its 75,000 points; docs/method.md derives both. Any cache of shots with an affinity can
-be searched (Tip-Adapter has this form): :class:`CacheModel`."""
+loop over its 75,000 points; docs/method.md and docs/search.md derive this. Any cache of shots with
+an affinity can be searched (Tip-Adapter has this form): `CacheModel`."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def unit_gram(texts: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class CoderAdapter:
-    """A cache of few-shot images that compares CODERs. Made by :meth:`fit`.
+    """A cache of few-shot images that compares CODERs. Made by `fit`.
 
     weights: (K, d), centred; labels: (K,) int64; n_classes: C; size: length of the longest weight
     before centring."""
@@ -62,13 +62,13 @@ class CoderAdapter:
 
         cache: raw features of K shots (K, d), or (E, K, d) of E augmented views, which are averaged
         and then scaled to length 1. labels: (K,); classes may have unequal or no shots. texts:
-        (M, d) name, attribute and analogous texts, unit or not. known: their :func:`unit_gram`, if
+        (M, d) name, attribute and analogous texts, unit or not. known: their `unit_gram`, if
         it was computed before; default: it is computed here.
 
             W = G·Y / ‖T·Y‖, minus its mean column        G = TᵀT, Y unit keys as columns
 
         x·W is the cosine of CODER(x) and each key's CODER, up to a positive factor and a shift per
-        row; the min-max scaling of :meth:`affinity` cancels both (paper, CODER-Adapter). UserError
+        row; the min-max scaling of `affinity` cancels both (paper, CODER-Adapter). UserError
         if shapes or labels do not fit, or for NaN or infinity.
         """
         dtype = compute_dtype(cache, texts)
@@ -113,6 +113,6 @@ class CoderAdapter:
     def logits(self, x: Tensor, clip_logits: Tensor, *, alpha: float, beta: float) -> Tensor:
         """Logits of images: x (N, d), clip_logits (N, C) -> (N, C) float64.
 
-        See :func:`cache_logits`.
+        See `cache_logits`.
         """
         return cache_logits(self, x, clip_logits, alpha=alpha, beta=beta)

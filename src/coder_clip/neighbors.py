@@ -6,7 +6,7 @@ The texts are the image's cross-modal neighbours.
     score_c(x) = 100 · ( Σ_{t in A_c} x·t + max_{s in S_c} x·s ) / (|A_c| + 1)
 
 x: image (d,); t: texts (d,), all unit; A_c: attribute and analogous texts of class c; S_c: its
-names and synonyms. Only :meth:`TextNeighbors.encode` makes the N × M matrix: class scores and
+names and synonyms. Only `TextNeighbors.encode` makes the N × M matrix: class scores and
 inner products of CODERs have exact forms with one number per name or at most d numbers per image
 (docs/method.md).
 """
@@ -65,8 +65,8 @@ def l2_normalize(
     """Scale rows to length 1: (N, d) of any float type -> (N, d) float64; a zero row stays zero.
 
     Results are on the grid, multiples of 2^−GRID_BITS. Inner products of such rows are exact, so
-    that equal ones tie and all processors agree (reproducible.py). ``what`` names the features in
-    messages. UserError if the shape is not (N, d) with d = ``width``, or a row holds NaN or
+    that equal ones tie and all processors agree (reproducible.py). `what` names the features in
+    messages. UserError if the shape is not (N, d) with d = `width`, or a row holds NaN or
     infinity."""
     dtype = compute_dtype(features)
     # a different width nearly always means features of two models, so the message asks for this
@@ -168,7 +168,7 @@ def gram(texts: Tensor) -> Tensor:
 
 
 def _gram(blocks: Iterable[Tensor], width: int) -> Tensor:
-    """:func:`gram` of texts (M, d) in blocks of at most GRAM_ROWS rows. width: d."""
+    """`gram` of texts (M, d) in blocks of at most GRAM_ROWS rows. width: d."""
     matrix = torch.zeros(width, width, dtype=torch.float64)
     # cut T into first + rest, so that each of the four products is exact
     for block in blocks:
@@ -306,7 +306,7 @@ class TextNeighbors:
     def predict(self, x: Tensor) -> Tensor:
         """The class with the best score, the lowest of several: (N, d) -> (N,) int64.
 
-        Scores are computed in blocks and not kept. UserError as in :meth:`class_scores`.
+        Scores are computed in blocks and not kept. UserError as in `class_scores`.
         """
         x = l2_normalize(x, width=self.width)
         # first, so that there is something to concatenate without images
@@ -329,7 +329,7 @@ class TextNeighbors:
         """The explicit CODER: (N, d) -> (N, M) cosines, class by class, mean texts before names.
 
         For a look at single texts; other uses need only the compact form. UserError after
-        :meth:`from_state`, because the compact form does not hold the texts.
+        `from_state`, because the compact form does not hold the texts.
         """
         if self._texts is None:
             raise UserError(
@@ -358,17 +358,17 @@ class TextNeighbors:
         return on_grid(cholesky(self.gram).T).T.contiguous()
 
     def compact(self, x: Tensor) -> Tensor:
-        """(N, d) -> (N, r), r <= d: the same inner products, norms and distances as :meth:`encode`.
+        """(N, d) -> (N, r), r <= d: the same inner products, norms and distances as `encode`.
 
         For k-NN, retrieval and t-SNE: an isometry of CODER space, not an approximation. UserError
-        as in :meth:`class_scores`.
+        as in `class_scores`.
         """
         return exact_matmul(l2_normalize(x, width=self.width), self.factor.to(x.device).T)
 
     def state(self) -> dict[str, Tensor]:
         """The compact form as contiguous CPU tensors, for a safetensors file.
 
-        :meth:`from_state` reads it.
+        `from_state` reads it.
 
         mean_sums (C, d), mean_counts (C,) int64; max_texts (S, d) unit, max_class (S,) int64: the
         class of each name or synonym; gram (d, d) and factor (d, r) float64.
@@ -385,7 +385,7 @@ class TextNeighbors:
 
     @classmethod
     def from_state(cls, state: Mapping[str, Tensor]) -> Self:
-        """Restore from :meth:`state`: the same scores to the bit, but no :meth:`encode`.
+        """Restore from `state`: the same scores to the bit, but no `encode`.
 
         The compact features are the same, too.
 

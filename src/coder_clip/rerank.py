@@ -93,10 +93,10 @@ class OneToOne:
     def compare(self, x: Tensor, classes: Tensor) -> Tensor:
         """v of each candidate, (n, k) float64, in cosines.
 
-        x: (n, d) from ``l2_normalize``; classes: (n, k).
+        x: (n, d) from `l2_normalize`; classes: (n, k).
 
         v(a) = mean over the other candidates b of x·D(a, b) = x·Σ_b D(a, b) / (k − 1); a missing
-        pair counts 0. v is 0 if k is 1. Σ_b D(a, b) is one signed sum of rows of ``differences``,
+        pair counts 0. v is 0 if k is 1. Σ_b D(a, b) is one signed sum of rows of `differences`,
         made in one pass over memory: exact in float32 for up to five candidates, else in the order
         of the candidates. The product of this sum with x is exact in float64.
         """
@@ -126,7 +126,7 @@ class OneToOne:
         return values.div_(k - 1)
 
     def _places(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-        """Rows of ``differences`` for pairs of classes (a, b), and signs.
+        """Rows of `differences` for pairs of classes (a, b), and signs.
 
         1 for a < b, −1 for a > b, 0 for a pair without texts.
         """
@@ -149,7 +149,7 @@ class OneToOne:
 
     @classmethod
     def from_state(cls, state: Mapping[str, Tensor]) -> Self:
-        """Restore from :meth:`state`. UserError if a tensor is missing."""
+        """Restore from `state`. UserError if a tensor is missing."""
         missing = {"pairs", "differences", "n_classes"} - set(state)
         if missing:
             raise UserError(
@@ -175,7 +175,7 @@ class Reranked(NamedTuple):
     values: Tensor
 
     def predictions(self, threshold: float) -> Tensor:
-        """Predictions (N,) with the gate at ``threshold``: stage two strictly below it."""
+        """Predictions (N,) with the gate at `threshold`: stage two strictly below it."""
         return torch.where(self.gap < threshold, self.stage_two, self.stage_one)
 
 
@@ -209,12 +209,12 @@ def oracle(both: Reranked, reranked: Tensor, labels: Tensor) -> Tensor:
 def rerank(
     x: Tensor, scores: Tensor, o: OneToOne, threshold: float = 0.1, top_k: int = TOP_K
 ) -> tuple[Tensor, Tensor]:
-    """Stage two for images whose softmax(scores) top-1 minus top-2 is strictly below ``threshold``.
+    """Stage two for images whose softmax(scores) top-1 minus top-2 is strictly below `threshold`.
 
     x: (N, d), scores: (N, C) -> predictions (N,) int64 and which images were reranked (N,) bool.
     Picks, among the top min(top_k, C) classes, the a with the largest v(a) = mean over b of [mean
     x·O(a, b) − mean x·O(b, a)]; ties keep the order of stage one. Labels are never read. UserError
-    as in :func:`rerank_scores`, and for a threshold that is NaN.
+    as in `rerank_scores`, and for a threshold that is NaN.
     """
     # NaN is the only number that differs from itself; no margin is below it
     if threshold != threshold:

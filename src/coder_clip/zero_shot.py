@@ -26,7 +26,7 @@ def predict(scores: Tensor) -> Tensor:
 def top_k(scores: Tensor, k: int = TOP_K) -> tuple[Tensor, Tensor]:
     """The min(k, C) best classes: scores (N, C) -> values and classes, (N, k) each, best first.
 
-    Ties keep the order of the classes, which ``torch.topk`` does not promise. UserError for NaN.
+    Ties keep the order of the classes, which `torch.topk` does not promise. UserError for NaN.
     """
     scores = _checked(scores)
     k = min(k, scores.shape[1])
@@ -50,7 +50,7 @@ def top_k(scores: Tensor, k: int = TOP_K) -> tuple[Tensor, Tensor]:
 def softmax_gap(scores: Tensor, best: Tensor | None = None) -> Tensor:
     """Margin: softmax of the best class minus the second, (N, C) -> (N,) float64 in [0, 1].
 
-    best: the classes of :func:`top_k`, if they are known already. 1 if there is only one class.
+    best: the classes of `top_k`, if they are known already. 1 if there is only one class.
     Stage two reranks images whose margin is below the threshold (paper, one-to-one rerank). Rounded
     to DECIMALS, because the last digits of a library's exp differ between processors.
     """

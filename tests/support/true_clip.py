@@ -38,11 +38,39 @@ def change_addresses(folder: Path, url: str) -> None:
 
 def content(shared: Path, path: str) -> bytes | None:
     """The file behind an address, /OWNER/REPOSITORY/COMMIT/PATH; None if it is not there."""
+    file = local(shared, path)
+    return file.read_bytes() if file.is_file() else None
+
+
+def local(shared: Path, path: str) -> Path:
+    """Where the shared folder has the file behind an address."""
     owner, repository, commit, *rest = unquote(path).strip("/").split("/")
     file = shared / f"data/true_clip/{owner}+{repository}@{commit}" / "/".join(rest)
     if rest[:1] == ["splits"]:
         file = shared / "data/splits" / rest[-1]
-    return file.read_bytes() if file.is_file() else None
+    return file
+
+
+def place(shared: Path, root: Path, names: Iterable[str]) -> None:
+    """Put published features below the root of data sets, as a download would: links to the files
+    of the shared folder.
+    """
+    from coder_clip.datasets.entry import entry
+    from coder_clip.encoders.text_tables import TextTables
+
+    files: list[tuple[str, Path]] = []
+    for name in names:
+        found = entry(name)
+        files += [(d.url, root / found.folders[0] / str(d.gives)) for d in found.downloads]
+    tables = TextTables("features:true_clip", root)
+    for file in tables.list.files:
+        if file.source:
+            (base, *_) = tables.list.sources[file.source].base
+            files.append((f"{base}/{file.path or file.file}", tables.folder / file.file))
+    for url, target in files:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if not target.exists():
+            target.symlink_to(local(shared, "/" + REMOTE.sub(r"\1/\2/", url)))
 
 
 class Served(dict[str, bytes]):

@@ -179,7 +179,7 @@ class Work:
     def run(
         self, *command: str | Path, check: bool = True, **more: str
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command to its end, its programs as those of :func:`programs`. more: of the
+        """Run a command to its end, its programs as those of `programs`. more: of the
         environment; where libraries may read it when they are imported, programs start from
         nothing.
         """

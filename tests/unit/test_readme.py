@@ -197,7 +197,8 @@ def test_the_library_block_runs_as_printed() -> None:
 def test_the_text_sets_shown_for_own_photos_are_read(tmp_path: Path) -> None:
     """People copy them and change the words."""
     classes = ["red_fox", "arctic_fox"]
-    texts, pairs = blocks("docs/photos.md", "json")
+    (texts,) = blocks("docs/photos_labelling.md", "json")
+    (pairs,) = blocks("docs/photos_measuring.md", "json")
     for name, block in (("photos.json", texts), ("photos.one_to_one.json", pairs)):
         (tmp_path / name).write_text(block)
         assert json.loads(block)["dataset"] == "my-photos"

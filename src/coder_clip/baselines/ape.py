@@ -74,7 +74,7 @@ class Ape:
     """A cache of shots in the channels that separate classes.
 
     channels: (Q,) indices of the kept channels; keys: (K, Q) unit shots in these channels; labels:
-    (K,); divergence: (K,) D_j of :meth:`fit`, in bits; n_classes: C.
+    (K,); divergence: (K,) D_j of `fit`, in bits; n_classes: C.
     """
 
     channels: Tensor
@@ -163,7 +163,7 @@ class Ape:
 def criterion(keys: Tensor, labels: Tensor, weights: Tensor, disparity: float) -> Tensor:
     """How well each channel separates classes: (d,).
 
-    From unit keys (K, d) and class weights (C, d). disparity: λ of :meth:`Ape.fit`, weight of
+    From unit keys (K, d) and class weights (C, d). disparity: λ of `Ape.fit`, weight of
     similarity against variance.
 
     Sums over all pairs of different classes follow from sums over classes: Σ_{a≠b} s_a s_b = (Σ s)²

@@ -23,7 +23,7 @@ PUBLISHED_INITIAL = True
 
 @dataclass(frozen=True)
 class PlainCoder:
-    """A cache of shots that compares CODERs by their plain cosine. Made by :meth:`fit`.
+    """A cache of shots that compares CODERs by their plain cosine. Made by `fit`.
 
     weights: (K, d) float64; gram: (d, d) float64, TᵀT; labels: (K,); n_classes: C.
     """
@@ -35,7 +35,7 @@ class PlainCoder:
 
     @classmethod
     def fit(cls, cache: Tensor, labels: Tensor, texts: Tensor, n_classes: int) -> Self:
-        """Build the cache, as :meth:`coder_clip.adapter.CoderAdapter.fit`."""
+        """Build the cache, as `coder_clip.adapter.CoderAdapter.fit`."""
         keys = unit_keys(cache).double()
         texts_gram = gram(l2_normalize(texts, "text features")).to(keys.device)
         # yᵀGy is the squared length of CODER(y), so no CODER is written out

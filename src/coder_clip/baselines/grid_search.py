@@ -64,7 +64,7 @@ def best_weight(
 def fetched(
     rows: int, shots: int, numbers: int, make: Callable[[slice], tuple[Tensor, ...]]
 ) -> Iterator[tuple[slice, tuple[Floats, ...]]]:
-    """Slices of images as from :func:`blocks`, each with the rows of its images.
+    """Slices of images as from `blocks`, each with the rows of its images.
 
     The rows are those of the tensors (n, shots) that ``make`` returns.
 
@@ -102,7 +102,7 @@ class ByClass:
     def sums(self, rows: Floats, weights: Floats | None = None) -> Floats:
         """Sum over each class's shots: (C, b, n).
 
-        (C, k, n) from :meth:`rows` and weights (C, b, k) of the shots (None: all 1, b = 1).
+        (C, k, n) from `rows` and weights (C, b, k) of the shots (None: all 1, b = 1).
         """
         taken = self.taken[:, None, :]
         total: Floats = (taken if weights is None else taken * weights) @ rows
@@ -110,11 +110,11 @@ class ByClass:
 
 
 class CacheLines:
-    """Images whose logits are lines over α, for :func:`first_best`.
+    """Images whose logits are lines over α, for `first_best`.
 
     Votes of a class: Σ over its shots of weight · exp(β near).
 
-    near: A − 1. weights: (C, G, k) of the shots for each γ, as for :meth:`ByClass.sums`; None: all
+    near: A − 1. weights: (C, G, k) of the shots for each γ, as for `ByClass.sums`; None: all
     1, for any γ.
     """
 

@@ -35,7 +35,7 @@ class LinearDiscriminant:
 
     @classmethod
     def fit(cls, views: Tensor, labels: Tensor, *, n_classes: int) -> Self:
-        """Estimate as :meth:`Gda.fit`, from the same samples.
+        """Estimate as `Gda.fit`, from the same samples.
 
         Chosen here, where the authors' code has no case: a class without a shot is never predicted.
         Samples without a covariance have the identity instead, so that the nearest class mean by

@@ -4,7 +4,7 @@ Goswami et al., "Cross-Modal Prototype Alignment and Mixing for Training-Free Fe
 Classification", arXiv 2603.24528: the class means of the shots are projected on the principal
 directions of the class texts and mixed with the texts, which shrinks noisy means towards the texts;
 the mixed classifier is combined with a linear discriminant of the images. Built from the abstract.
-Chosen here: the directions are those of :func:`principal_axes`, the projected mean and the text
+Chosen here: the directions are those of `principal_axes`, the projected mean and the text
 have length 1 before they are mixed, the discriminant is GDA's, and the weight of the mixture and of
 the discriminant are chosen on validation images together.
 """
@@ -51,7 +51,7 @@ class MixedPrototypes:
     def fit(cls, cache: Tensor, views: Tensor, labels: Tensor, weights: Tensor) -> MixedPrototypes:
         """Fit on shots.
 
-        cache: raw shot features (K, d) or (E, K, d); views: as in :meth:`Gda.fit`; labels: (K,);
+        cache: raw shot features (K, d) or (E, K, d); views: as in `Gda.fit`; labels: (K,);
         weights: (C, d) CLIP's class weights.
         """
         texts = l2_normalize(weights, "class weights").cpu()

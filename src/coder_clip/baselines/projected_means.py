@@ -53,10 +53,10 @@ class ProjectedMeans:
         """Find the subspace and the class means in it.
 
         cache: raw shot features (K, d) or (E, K, d); labels: (K,); texts: (M, d) features of "a
-        photo of a {name}"; known: their :func:`principal_axes`, if computed before.
+        photo of a {name}"; known: their `principal_axes`, if computed before.
 
         As the authors' code: the components are those of unit texts about their mean
-        (:func:`principal_axes`); images are not centred; a class mean is the mean of projected unit
+        (`principal_axes`); images are not centred; a class mean is the mean of projected unit
         shots, not made unit one by one. Chosen here: a shot is the mean of its augmented views,
         made unit (the authors have none); a class without a shot is never predicted.
         """

@@ -68,7 +68,7 @@ class TipAdapter:
 
     @classmethod
     def fit(cls, cache: Tensor, labels: Tensor, *, n_classes: int) -> Self:
-        """Build the cache from shots as in :func:`unit_keys`; labels: (K,)."""
+        """Build the cache from shots as in `unit_keys`; labels: (K,)."""
         return cls(unit_keys(cache), labels.to(torch.int64), n_classes)
 
     def affinity(self, x: Tensor) -> Tensor:

@@ -37,7 +37,7 @@ class TipX:
 
     keys: (K, d) unit; labels: (K,); weights: (C, d) unit; signatures: (K, C), log-softmax of CLIP's
     predictions for the shots; float64. scale: the smallest divergence, and the factor from
-    divergences to cosines; shift: the smallest cosine. All three for ψ in :meth:`affinity`.
+    divergences to cosines; shift: the smallest cosine. All three for ψ in `affinity`.
     """
 
     keys: Tensor

@@ -60,8 +60,8 @@ def weigh(
 
     **drop**: net is clearly below 0. **ask again**: tells is not clearly above 0, or dropping would
     leave fewer than three attributes. **keep**: all others. Names are never dropped. Of texts
-    without any effect about one in forty is advised to drop by chance. docs/texts.md: what dropping
-    did on test images.
+    without any effect about one in forty is advised to drop by chance.
+    docs/texts_judging.md: what dropping did on test images.
     """
     from ..evaluation.text_weights import RULES
 

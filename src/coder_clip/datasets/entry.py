@@ -266,34 +266,32 @@ def entry(name: str) -> Entry:
 
 
 def table() -> str:
-    """All data sets as the Markdown table of docs/data.md.
+    """All data sets as docs/data.md shows them: a table of numbers, and a list of the rest.
 
     ``python -m coder_clip.datasets.entry`` prints it.
     """
-    rows = [
-        "| name | data set | classes | train / val / test | split | GB on disk | from | licence |"
-    ]
-    rows.append("| --- | --- | ---: | --- | --- | ---: | --- | --- |")
+    rows = ["| name | classes | split | train / val / test | GB on disk | from |"]
+    rows.append("| --- | ---: | --- | --- | ---: | --- |")
+    notes = []
     for name in PUBLISHED:
         e = entry(name)
+        fetched = "by hand"
+        if e.downloads:
+            fetched = "data get"
+        needed = [f"`{h.gives}`" for h in e.by_hand]
+        if needed and e.downloads:
+            fetched = f"data get; by hand: {', '.join(needed)}"
         # a data set with several rules: its own columns are in the first row only
-        for i, rule in enumerate(e.splits):
+        first = (f"`{name}`", f"{len(e.class_names()):,}")
+        last = (f"{e.gigabytes:g}", fetched)
+        for rule in e.splits:
             numbers = dict.fromkeys(SPLITS, "–") | {s: f"{n:,}" for s, n in rule.counts.items()}
             counts = " / ".join(numbers[split] for split in SPLITS)
-            fetched = "by hand"
-            if e.downloads:
-                fetched = "data get"
-            needed = [f"`{h.gives}`" for h in e.by_hand]
-            if needed and e.downloads:
-                fetched = f"data get; by hand: {', '.join(needed)}"
-            what = rule.what if i == 0 else f"`split: {rule.rule}`: {rule.what}"
-            first = (f"`{name}`", f"[{e.title}]({e.homepage})", f"{len(e.class_names()):,}")
-            last = (f"{e.gigabytes:g}", fetched, e.licence)
-            if i > 0:
-                first = last = ("", "", "")
-            cells = (*first, counts, what, *last)
-            rows.append("| " + " | ".join(cells) + " |")
-    return "\n".join(rows) + "\n"
+            rows.append("| " + " | ".join((*first, f"`{rule.rule}`", counts, *last)) + " |")
+            first = last = ("", "")
+        rules = "; ".join(f"`{rule.rule}`: {rule.what}" for rule in e.splits)
+        notes += [f"- `{name}`, [{e.title}]({e.homepage}). {rules}.", f"  Licence: {e.licence}."]
+    return "\n".join([*rows, "", *notes]) + "\n"
 
 
 if __name__ == "__main__":

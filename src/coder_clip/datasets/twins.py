@@ -41,7 +41,7 @@ GROUPED_BY = {
 # one (standard deviation, in levels of 255) is at most RATIO times that of the other. Below a
 # contrast of FAINT (open sea) only noise could be compared, and only an image with the same pixels
 # is a near twin. Mirrored images, and images with a caption beside them, are not found.
-# docs/method.md has the measurement behind these numbers.
+# docs/near_twins.md has the measurement behind these numbers.
 SIDE, ALIKE, STEP = 8, 0.98, 0.05
 RATIO, FAINT = 1.3, 2.0
 WORKED_ON = 64  # pixels per side that an image is scaled to first
@@ -50,7 +50,7 @@ SCREEN = 0.9  # correlation of the whole thumbnails, below which cut ones are no
 MOVES = tuple(product((-1, 0, 1), repeat=2))
 WHOLE = MOVES.index((0, 0))
 MOST = 100_000  # images of a split; a larger split (ImageNet's train) is not compared at all
-# The rule for features: their cosine (docs/method.md).
+# The rule for features: their cosine (docs/near_twins.md).
 COSINE = 0.98
 PRODUCTS = 16_000_000  # pairs that are compared at a time
 # directions in which features are compared first, and rows that they are chosen from; of real CLIP

@@ -1,4 +1,4 @@
-"""Image-text encoders: load a model of any family (``families/``), and run its towers fast.
+"""Image-text encoders: load a model of any family (`families/`), and run its towers fast.
 
 Texts are encoded once each, sorted by length, and cut to what the tower looks at.
 """
@@ -104,13 +104,13 @@ class Encoder:
 
         float64 with fp64.
 
-        batch: float32 from ``preprocess``, or uint8 from ``preprocess.pixels`` (normalised on the
+        batch: float32 from `preprocess`, or uint8 from `preprocess.pixels` (normalised on the
         device). UserError if the device's memory is too small for the batch.
         """
         return self.forward_images(batch).cpu()
 
     def forward_images(self, batch: Tensor) -> Tensor:
-        """Encode images as :meth:`encode_images`, but leave the features on the device.
+        """Encode images as `encode_images`, but leave the features on the device.
 
         Does not wait for the device.
         """
@@ -212,7 +212,7 @@ class Encoder:
 
     @contextlib.contextmanager
     def _forward(self, what: str) -> Iterator[None]:
-        """Context of a forward pass. UserError if the memory is too small for ``what``."""
+        """Context of a forward pass. UserError if the memory is too small for `what`."""
         try:
             with passes(self.precision, self.device):
                 yield
@@ -246,7 +246,7 @@ def passes(precision: Precision, device: torch.device) -> Iterator[None]:
 
 
 def load_encoder(spec: EncoderSpec, offline: bool | None = None) -> Encoder:
-    """Load the encoder that ``spec`` names, in evaluation mode, on its device.
+    """Load the encoder that `spec` names, in evaluation mode, on its device.
 
     offline: True fetches nothing, False may fetch from the Hugging Face hub what is not cached yet;
     None reads HF_HUB_OFFLINE. A "local-dir:" model never fetches. Weights are read from

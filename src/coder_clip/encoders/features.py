@@ -73,7 +73,7 @@ def extract(
     progress: bool = True,
     store: FeatureStore | None = None,
 ) -> ImageFeatures:
-    """Raw image features of ``split_ids`` (N ids), or of one of n shards, ``shard=(i, n)``.
+    """Raw image features of `split_ids` (N ids), or of one of n shards, `shard=(i, n)`.
 
     labels: N. views = 0: one evaluation view. views = E > 0: the mean of the raw features of E
     augmented views (the keys of the few-shot cache). keep_views: number of these views whose
@@ -98,7 +98,7 @@ def extract(
     made = _Made(encoder, split_ids, known, batch_size, views, keep_views, on_error)
 
     def load(position: int) -> _Image:
-        """Read the image at a position of ``split_ids``."""
+        """Read the image at a position of `split_ids`."""
         return _load(dataset, split_ids[position], position, encoder.preprocess, views, known)
 
     try:
@@ -168,7 +168,7 @@ class _Made:
         self._waiting: list[tuple[list[_Image], Tensor]] = []
 
     def add(self, loaded: Iterable[_Image], size: int, bar: Any) -> None:
-        """Take stored features, and encode the other images in batches of ``size``."""
+        """Take stored features, and encode the other images in batches of `size`."""
         batch: list[_Image] = []  # images that are not in the store, in order
         for image in loaded:
             if image.row is not None:
@@ -197,7 +197,7 @@ class _Made:
             self._collect()
 
     def _collect(self) -> None:
-        """Move waiting features to ``rows`` and to the store. UserError if one is not finite."""
+        """Move waiting features to `rows` and to the store. UserError if one is not finite."""
         for kept, made in self._waiting:
             # column 0 is the feature, the others are single views
             bad = ~torch.isfinite(made[:, 0]).all(dim=1)
@@ -341,7 +341,7 @@ def _images_per_batch(batch_size: int, views: int) -> int:
 
 
 def positions(n_images: int, batch_size: int, views: int, shard: tuple[int, int]) -> list[int]:
-    """Positions, among ``n_images`` images, of the images of shard (i, n).
+    """Positions, among `n_images` images, of the images of shard (i, n).
 
     Whole batches of the unsharded pass, nearly as many in each shard.
     """
@@ -486,7 +486,7 @@ def _ahead(
 
     Without threads, each image is read when it is asked for.
 
-    At most ``most`` images, and one per thread, are read ahead and held in memory. An exception in
+    At most `most` images, and one per thread, are read ahead and held in memory. An exception in
     a thread is raised here. When the block ends, also by an exception or Ctrl-C, no further image
     is read.
     """

@@ -312,7 +312,7 @@ def encoder_key(of: Mapping[str, Any], kind: str, device: str = "") -> str:
 
 
 def features_key(metadata: Mapping[str, str], device: torch.device, kind: str) -> str:
-    """sha256 of :func:`encoder_key` for a loaded encoder's metadata on this device.
+    """sha256 of `encoder_key` for a loaded encoder's metadata on this device.
 
     kind: "image" or "text".
     """

@@ -79,7 +79,7 @@ def bootstrap_interval(
 
     groups: (N,), near twins share a number. Then nothing is resampled, because a bootstrap of few
     groups is too narrow. The interval is Student's t over groups, around the mean of all images
-    (:func:`~.intervals.crossed_interval` of one run)."""
+    (`intervals.crossed_interval` of one run)."""
     defined_groups = _groups_of_defined(groups, values)
     values, labels = _results(values, labels)
     if defined_groups is not None:
@@ -132,7 +132,7 @@ def estimate(
     The mean of ``values`` (N,), or with ``labels`` (N,) the mean of class means.
 
     ``estimate(correct)`` is accuracy, ``estimate(correct, labels)`` mean class recall; NaN values
-    are ignored. Interval as in :func:`bootstrap_interval`. UserError without an image.
+    are ignored. Interval as in `bootstrap_interval`. UserError without an image.
     """
     low, high = bootstrap_interval(values, labels, resamples=resamples, seed=seed, groups=groups)
     values, labels = _results(values, labels)
@@ -150,7 +150,7 @@ def paired_test(
     Both (N,) of 0 and 1 for the same images.
 
     difference: accuracy after minus before, with the adjusted Wald interval for paired shares
-    (Bonett and Price 2012; :func:`~.intervals.crossed_interval` of one run), which never excludes 0
+    (Bonett and Price 2012; `intervals.crossed_interval` of one run), which never excludes 0
     where the exact test does not: of five changed images all five may be better by chance. fixed:
     number of images that became right; broke: number that became wrong. p_value: exact McNemar
     test, two-sided (fixed is binomial with p = 1/2 among the changed images); 1 if nothing changed.
@@ -175,9 +175,9 @@ def paired_mean_test(before: Values, after: Values, groups: Labels | None = None
 
     For results that are not only right or wrong, such as a precision. An image whose result is NaN
     (undefined) is ignored. fixed: number of images with a higher value; broke: with a lower value.
-    p_value: belongs to the interval (:func:`~.intervals.crossed_interval` of one run), so that the
+    p_value: belongs to the interval (`intervals.crossed_interval` of one run), so that the
     two agree; both allow for few changed images (`_test_of_changes`). groups: as in
-    :func:`paired_test`. ValueError if the lengths differ; UserError without an image that has a
+    `paired_test`. ValueError if the lengths differ; UserError without an image that has a
     result.
     """
     was, now = (np.asarray(values, dtype=np.float64) for values in (before, after))
@@ -223,8 +223,8 @@ def over_seeds(
     """Accuracy over several seeds of one method on the same images. ``correct``: (S, N) of 0 and 1.
 
     std: sample standard deviation of the S accuracies, 0 with one seed. The interval covers the
-    variation of seeds and images (:func:`~.intervals.crossed_interval`); with one seed, only the
-    variation of images (:func:`bootstrap_interval`). groups: (N,), near twins share a number, and
+    variation of seeds and images (`intervals.crossed_interval`); with one seed, only the
+    variation of images (`bootstrap_interval`). groups: (N,), near twins share a number, and
     groups vary instead of images. UserError without a seed or an image."""
     runs = _runs(correct)
     if len(runs) == 1:
@@ -240,10 +240,10 @@ def paired_test_over_seeds(
 
     Both (S, N) of 0 and 1 for the same seeds and images.
 
-    Interval as in :func:`over_seeds`; no interval if no image changed. fixed, broke: number of
+    Interval as in `over_seeds`; no interval if no image changed. fixed, broke: number of
     (seed, image) that became right, or wrong. p_value: belongs to the interval, so it is about
     other seeds and images; with one seed and without groups, the exact McNemar test. tests, groups:
-    as in :func:`paired_test`. UserError without a seed or an image.
+    as in `paired_test`. UserError without a seed or an image.
     """
     change = _runs(np.asarray(after, dtype=np.float64) - np.asarray(before, dtype=np.float64))
     test = _test_of_changes(change, tests, None if groups is None else np.asarray(groups))

@@ -4,12 +4,12 @@ A method that is clearly better than names alone on validation images, or names 
 
 The one rule of the report, ``coder-clip classify --run`` and ``coder-clip explore``. Test images
 choose nothing: they show what is recommended with plain 95 % intervals, whatever these say.
-``python -m benchmarks.recommendations`` simulates how often the rule is wrong; docs/method.md has
-its numbers.
+``python -m benchmarks.recommendations`` simulates how often the rule is wrong;
+docs/evaluation.md has its numbers.
 
 Some methods cannot be recommended by this rule, such as those that need labelled images. The best
 of them on validation images are named beside the recommendation, with their results on test images
-(:func:`rivals`).
+(`rivals`).
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ def recommend(methods: Sequence[JsonObject], among: Sequence[str] = CANDIDATES) 
 
     Of equals the first.
 
-    methods: entries on validation images (:func:`entry`). among: the candidates; if these are fewer
+    methods: entries on validation images (`entry`). among: the candidates; if these are fewer
     than all candidates, their intervals stay corrected for all. Names alone if no candidate is
     clearly better; None without entries.
     """
@@ -308,8 +308,8 @@ def _few_shot_rival(
 ) -> Rival | None:
     """The few-shot method that is best on validation images; None if the document has none.
 
-    base: from :func:`_correct`, of the recommended method. document, rows: of one number of shots.
-    groups: from :func:`_groups`.
+    base: from `_correct`, of the recommended method. document, rows: of one number of shots.
+    groups: from `_groups`.
     """
     setting = usable(r["setting"] for r in document["runs"])
     # method -> validation accuracies, one per seed
@@ -342,7 +342,7 @@ def _rival(
     """Compare a method with the recommended one.
 
     base: results of the recommended method, one run; other: results of ``method`` (both from
-    :func:`_correct`). groups: from :func:`_groups`; the intervals are over groups.
+    `_correct`). groups: from `_groups`; the intervals are over groups.
     """
     if not base.index.equals(other.index):
         raise UserError(
@@ -366,7 +366,7 @@ def _correct(rows: pd.DataFrame, method: str, setting: str, runs: str) -> pd.Dat
 
 
 def _groups(rows: pd.DataFrame) -> NDArray[Any] | None:
-    """The group of each image, in the order of :func:`_correct`; None without near twins."""
+    """The group of each image, in the order of `_correct`; None without near twins."""
     if "group" not in rows:
         return None
     images = rows.drop_duplicates("image_id").sort_values("image_id")

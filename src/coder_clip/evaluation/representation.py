@@ -291,7 +291,7 @@ def tsne(features: Tensor, *, perplexity: float = 30.0) -> NDArray[np.float64]:
 
     The perplexity is at most a third of the number of other images. If all images are equal, or
     there is only one, all coordinates are 0. For a few thousand images at most
-    (:func:`stratified_subset`).
+    (`stratified_subset`).
 
     The steps are chaotic: one last bit moves every point of the map. So squared distances are
     exact, |u|² + |v|² − 2 u·v of rows on the grid, and the start, the first two principal

@@ -108,7 +108,7 @@ class StageOne:
     def in_proportion(self, rank: NDArray[np.int64]) -> NDArray[np.int64]:
         """Order a class's texts so that any first ``n`` of them hold each kind in proportion.
 
-        rank: as in :meth:`share_before`. Return the place (M,) of each text among all texts of its
+        rank: as in `share_before`. Return the place (M,) of each text among all texts of its
         class. The next text is always of the kind with the smallest share taken so far (ties: the
         first kind in BESIDES_NAME). So one text of each kind comes first, then more texts of the
         larger kinds, and any two ranks give the same number of each kind.
@@ -258,7 +258,7 @@ def text_count_curve(
 
     The name of the class comes besides.
 
-    Texts are drawn from each kind in proportion (:meth:`StageOne.in_proportion`); a class with
+    Texts are drawn from each kind in proportion (`StageOne.in_proportion`); a class with
     fewer uses all of them. Within one draw a larger count keeps the texts of a smaller one. The
     last row always has all texts of every class, at the count of the largest class; larger counts
     would be the same. Without a choice (0, or all) there is one draw.
@@ -281,8 +281,8 @@ def text_choice_curve(stage_one: StageOne, counts: Sequence[int]) -> list[dict[s
     """Accuracy of stage one with the ``count`` most diverse, and most alike, texts per class.
 
     Texts are chosen within their class and kind. Both choices, and the random draws of
-    :func:`text_count_curve`, have the same number of texts of each class and kind
-    (:meth:`StageOne.in_proportion`), so they differ in diversity alone. Only counts that leave a
+    `text_count_curve`, have the same number of texts of each class and kind
+    (`StageOne.in_proportion`), so they differ in diversity alone. Only counts that leave a
     choice are used: of some class and kind they take at least two texts and not all. A larger count
     keeps the texts of a smaller one.
     Each row: count, chosen ("diverse" or "alike"), accuracy, texts (their number), diversity.
@@ -300,9 +300,9 @@ def text_tests(
     """Paired tests (`PairedTest`) of what texts add to stage one, on the same images.
 
     all_against_few: all texts of every class against the share FEW of each class and kind, rounded
-    up, over the random draws of :func:`text_count_curve`; texts_per_class: mean number on each
+    up, over the random draws of `text_count_curve`; texts_per_class: mean number on each
     side, without the name. diverse_against_alike: the most diverse texts against the most alike
-    ones; an image's result is the share of the ``counts`` of :func:`text_choice_curve` with which
+    ones; an image's result is the share of the ``counts`` of `text_choice_curve` with which
     it is right. kind: all kinds against all without one kind, for each kind besides the name.
 
     A positive difference says that more texts, more diverse texts, or texts of this kind help. A

@@ -31,7 +31,8 @@ Floats = NDArray[np.float64]
 # With fewer texts of a kind that is averaged, one bad text counts too much (rule "count" of
 # `coder-clip texts check`).
 LEAST = 3
-# The rule of "drop" was written before any text was weighed; docs/texts.md says what changed later.
+# The rule of "drop" was written before any text was weighed; docs/texts_judging.md says what
+# changed later.
 RULES: dict[Advice, str] = {
     "drop": "the interval of net lies below 0: over all training images together it does harm",
     "ask again": "the interval of tells is not above 0: photos of other classes are as similar to "

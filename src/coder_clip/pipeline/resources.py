@@ -245,7 +245,7 @@ def encoder_size(config: Document, model: str, closely: bool = False) -> Size:
 
 @cache
 def _size(name: str, closely: bool) -> Size:
-    """:func:`encoder_size` of a model name as in the configuration."""
+    """`encoder_size` of a model name as in the configuration."""
     size: Size = families.of(name).call("size", name, closely, default=LARGE)
     return size
 

@@ -8,7 +8,7 @@ TIP-X has a tilt, and votes without γ; APE has votes that depend on γ; the COD
 Tip-Adapter have neither. For each γ, an image is right on one range of α (line_search.py). Between
 two β the votes of a class are convex in β, also after the decay that they share is taken out, which
 bounds by how much the label can lead: most images are decided for all β between the two, and only
-the others are evaluated again (docs/method.md).
+the others are evaluated again (docs/search.md).
 """
 
 from __future__ import annotations
@@ -300,7 +300,7 @@ class _Lines:
         first β)), "level" votes hardly change. They are convex, too: below their chord, but by at
         most bend = (difference of level slopes) · step / 4. So the lead of the label's votes on
         class c is at least the smallest lead at the two nodes, level or not, minus the label's
-        bend, and at most the largest lead plus the bend of c (proof in docs/method.md).
+        bend, and at most the largest lead plus the bend of c (proof in docs/search.md).
         """
         assert before.slopes is not None
         assert here.slopes is not None
@@ -349,7 +349,7 @@ class _Lines:
         return limited
 
     def _undecided(self, low: Floats, high: Floats) -> tuple[int, Iterator[Few]]:
-        """Apply :func:`undecided`.
+        """Apply `undecided`.
 
         low, high: (C, n), bounds of the label's votes minus those of each class.
         """
@@ -412,7 +412,7 @@ def _lead_bounds(
     """Lower and upper bound, between two nodes, of the label's votes minus those of each class.
 
     least, largest: bounds of it at the two nodes, (C, n) or (C, n, g); bends, growth: of
-    :func:`_bends`.
+    `_bends`.
     """
     low = np.minimum(np.minimum(*least), least[1] * growth) - label_values(bends, labels)
     high = np.maximum(np.maximum(*largest), largest[1] * growth) + bends

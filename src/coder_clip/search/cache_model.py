@@ -31,7 +31,7 @@ KEEP = 2**30  # bytes of affinities that a search keeps in memory; more go to a 
 
 
 class CacheModel(Protocol):
-    """The interface that :func:`search` and :func:`cache_logits` need.
+    """The interface that `search` and `cache_logits` need.
 
     Shots vote for their class.
 
@@ -54,7 +54,7 @@ def cache_logits(
     """clip_logits + α · Σ over shots of each class of exp(−β (1 − A)) -> (N, C) float64.
 
     x: (N, d); clip_logits: (N, C), 100 × cosine. Shots are summed in float64 in their order, so
-    that the arg max is exactly the decision that :func:`search` counts. A class without a shot
+    that the arg max is exactly the decision that `search` counts. A class without a shot
     keeps its clip_logits. UserError for shapes or labels that do not fit, an α or β below 0, NaN or
     infinity."""
     if not (0 <= alpha < np.inf and 0 <= beta < np.inf):
@@ -141,7 +141,7 @@ class AffinityBlocks:
             yield start, part
 
     def keep(self) -> None:
-        """Keep all affinities (N, K), which :meth:`blocks` reads."""
+        """Keep all affinities (N, K), which `blocks` reads."""
         for start, part in self._affinities():
             if start == 0:  # filled in place, so that parts and whole are never both in memory
                 self._kept = scratch_array((len(self._x), part.shape[1]), part.dtype)
@@ -156,7 +156,7 @@ class AffinityBlocks:
                 yield self._part(np.arange(start + i, start + i + len(affinity)), affinity)
 
     def blocks(self, rows: Ints) -> Iterator[Images]:
-        """The images of these numbers, after :meth:`keep`."""
+        """The images of these numbers, after `keep`."""
         for i in range(0, len(rows), self._rows):
             few = rows[i : i + self._rows]
             part = self._part(few, self._kept[few])

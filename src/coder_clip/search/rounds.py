@@ -58,9 +58,9 @@ def search(
     """The (α, β) with the best accuracy on images x (N, d) with clip_logits (N, C) and labels (N,).
 
     Returns the result of the published loop (classify_few_shot.search_hp): in each round β outer, α
-    inner over :func:`grid`, the first strictly better accuracy wins; the next round spans 0.5 to
+    inner over `grid`, the first strictly better accuracy wins; the next round spans 0.5 to
     1.5 times the winner and starts from zero. An image is right at (α, β) if the arg max of
-    :func:`cache_logits`, lowest class first, is its label. Points are not tried one by one
+    `cache_logits`, lowest class first, is its label. Points are not tried one by one
     (branch_and_bound.py).
 
     UserError for spans that are empty, negative or falling, labels out of range, or no image.

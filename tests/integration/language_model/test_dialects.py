@@ -1,4 +1,4 @@
-"""The recipes of docs/texts.md, each against a server with that service's habits.
+"""The recipes of docs/texts_generator.md, each against a server with that service's habits.
 
 OpenAI's and Anthropic's compatible endpoint, Ollama, vLLM and OpenRouter. Anthropic's habits and
 Ollama's fields were looked up in their documentation, those of the others are as remembered, and
@@ -31,10 +31,10 @@ Document = dict[str, Any]
 
 
 def recipe(repo: Path, service: str) -> tuple[str, list[str]]:
-    """Address and arguments of the command below a heading of docs/texts.md."""
-    text = (repo / "docs/texts.md").read_text(encoding="utf-8")
+    """Address and arguments of the command below a heading of docs/texts_generator.md."""
+    text = (repo / "docs/texts_generator.md").read_text(encoding="utf-8")
     found = re.search(rf"^# {service}\n((?:.*\\\n)*.*\n)", text, flags=re.M)
-    assert found is not None, f"docs/texts.md has no recipe of {service}"
+    assert found is not None, f"docs/texts_generator.md has no recipe of {service}"
     words = shlex.split(found[1].replace("\\\n", " "), comments=True)
     assert words[:3] == ["coder-clip", "texts", "generate"]
     arguments = words[1:]

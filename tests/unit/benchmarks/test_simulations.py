@@ -1,5 +1,5 @@
 """Simulations whose truth is known: how often intervals hold it, and how often rules are wrong
-(docs/method.md).
+(docs/evaluation.md).
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def test_intervals_of_neighbours_count_both_roles_of_an_image() -> None:
 
 @pytest.mark.rest
 def test_false_recommendations_and_claims_in_bursts() -> None:
-    """At most 5 %: docs/method.md has the table. Over images it was up to 60 %."""
+    """At most 5 %: docs/evaluation.md has the table. Over images it was up to 60 %."""
     for images, burst in ((100, 20), (300, 5)):
         grouped, plain = recommendations.in_bursts(6, images, burst, repeats=300)
         assert grouped.false <= 0.05 * 300

@@ -242,7 +242,7 @@ def test_mirrored_and_captioned_copies_are_missed_as_the_docs_say() -> None:
     for how in (ImageOps.mirror, captioned):
         found = [are_twins(thumbnails(p), thumbnails(how(p))) for p in pictures]
         assert np.mean(found) < 0.05
-    text = (REPO / "docs/method.md").read_text(encoding="utf-8")
+    text = (REPO / "docs/near_twins.md").read_text(encoding="utf-8")
     for copy in ("mirrored | 0.5 %", "a caption of a sixth of the height added below | 0.6 %"):
         assert f"| {copy} |" in text
 
@@ -282,7 +282,7 @@ def test_groups_by_features_are_those_of_a_plain_search(
 
 
 def test_features_are_near_twins_from_a_cosine_of_98_hundredths_on() -> None:
-    """docs/method.md measured this limit; at 0.95 photos of one breed are one observation."""
+    """docs/near_twins.md measured this limit; at 0.95 photos of one breed are one observation."""
     for cosine, joined in ((0.9799, False), (0.9801, True)):
         other = [cosine, (1 - cosine**2) ** 0.5]
         assert (alike(np.array([[1.0, 0.0], other])).tolist() == [0, 0]) is joined

@@ -29,7 +29,7 @@ from coder_clip.neighbors import TextNeighbors
 from coder_clip.phases import coder, evaluation
 from toy_features import ENCODER, N_CLASSES, Toy, projections
 
-# The largest ratio of true and image-level error in 200 simulations (docs/method.md): smaller
+# The largest ratio of true and image-level error in 200 simulations (docs/judging.md): smaller
 # factors would call differences clear that are none.
 FACTORS = {"knn": 1.2, "nearest": 1.4, "r_precision": 2.0}
 PAIRS = [("original", "coder"), *(("coder", f) for f in ("projected", "discriminant", "isoclip"))]

@@ -250,7 +250,7 @@ UNSEEN = [
 
 
 def test_what_the_rules_do_not_see_is_listed() -> None:
-    """A reader of docs/texts.md knows what is left to people. One that is seen by now goes to the
+    """A reader of docs/texts_judging.md knows what is left to people. One that is seen by now goes to the
     table above.
     """
     assert [text for text in UNSEEN if with_text(text)] == []

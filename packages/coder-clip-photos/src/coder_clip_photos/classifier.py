@@ -195,7 +195,7 @@ class Classifier:
     ) -> Classifier:
         """Load a finished run by its results folder or configuration file.
 
-        ``Classifier.load("results/photos")``; or a file that :meth:`export` wrote.
+        ``Classifier.load("results/photos")``; or a file that `export` wrote.
 
         model: for a file, where its encoder is now (it must be the same encoder); for a run, which
         of its models.
@@ -256,7 +256,7 @@ class Classifier:
 
         ``c.scores("a.jpg")`` -> (C,), of N images -> (N, C).
 
-        UserError as in :meth:`features`.
+        UserError as in `features`.
         """
         x = self.features(images)
         if x.ndim == 1:  # a single image
@@ -289,7 +289,7 @@ class Classifier:
 
         why: number of texts for the class, and of texts against the class. top: number of classes.
         none_below: the label is None if the best class has less than this probability, or less than
-        this score if there are no probabilities. UserError as in :meth:`features`.
+        this score if there are no probabilities. UserError as in `features`.
         """
         batch, single = as_batch(images)
         names = [
@@ -309,7 +309,7 @@ class Classifier:
         top: int = 5,
         none_below: float | None = None,
     ) -> list[Photo]:
-        """As :meth:`classify`, from features (N, d) and names of the images.
+        """As `classify`, from features (N, d) and names of the images.
 
         A photo that stage two decided has no probability, also if others have one, so
         ``none_below`` does not change its label then."""
@@ -409,7 +409,7 @@ class Classifier:
         """Write everything but the encoder's weights to one file.
 
         ``c.export("mine.safetensors")``: encoder id with the hash of its weights, preprocessing,
-        texts, their features, stage two. :meth:`load` reads it.
+        texts, their features, stage two. `load` reads it.
 
         UserError for another ending, and for a method whose scores are not means over texts.
         """

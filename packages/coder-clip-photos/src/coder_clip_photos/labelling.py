@@ -18,7 +18,8 @@ from coder_clip.baselines.grid_search import Point
 from coder_clip.neighbors import l2_normalize
 
 FEWEST = 2  # classes that have a label, before labels can tell classes apart
-# labels from which on the Gaussian counts in full; fewer estimate it badly (docs/photos.md)
+# labels from which on the Gaussian counts in full; fewer estimate it badly
+# (docs/photos_labelling.md)
 ENOUGH = 100
 NEIGHBOURS = 20  # photos around one that say how typical it is, as published
 MOST_CLUSTERS = 500  # as published

@@ -223,7 +223,7 @@ def duplicates(
     - coder-clip duplicates photos --copy-to once
 
     Copies have the same content. Near twins have nearly the same pixels: scaled or saved again, cut
-    at the edges, shots of one scene (docs/method.md). The largest file of a group is the one to
+    at the edges, shots of one scene (docs/near_twins.md). The largest file of a group is the one to
     keep. No encoder is needed, and no photo is removed.
     """
     from . import files, listing

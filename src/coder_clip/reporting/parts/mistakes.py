@@ -32,7 +32,7 @@ def mistakes(predictions: pd.DataFrame) -> pd.DataFrame:
 
     Most frequent first, by the last method.
 
-    predictions: from :func:`predictions`. Columns: label, predicted, and METHODS.
+    predictions: from `predictions`. Columns: label, predicted, and METHODS.
     """
     counts = {}
     for method in METHODS:

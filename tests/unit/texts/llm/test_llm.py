@@ -563,7 +563,7 @@ def test_a_key_in_the_configuration_is_refused_and_not_repeated(here: Path, gene
 def test_the_shown_cost_is_that_of_the_configuration_we_ship(
     repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """docs/texts.md shows what the command prints; without images, key or network."""
+    """docs/texts_answers.md shows what the command prints; without images, key or network."""
     from coder_clip.phases.generate_texts import asked
     from coder_clip.texts.llm.estimate import lines
 
@@ -571,11 +571,11 @@ def test_the_shown_cost_is_that_of_the_configuration_we_ship(
     config = load_config("config/texts.yaml")
     nothing_yet = config.generator.model_copy(update={"answers": tmp_path})  # type: ignore[union-attr]
     config = config.model_copy(update={"generator": nothing_yet, "results": tmp_path})
-    page = (repo / "docs/texts.md").read_text(encoding="utf-8")
+    page = (repo / "docs/texts_answers.md").read_text(encoding="utf-8")
     for line in "\n".join(
         lines(config.generator, asked(config, config.datasets), several=True)
     ).splitlines():
-        assert line in page, f"docs/texts.md lacks: {line}"
+        assert line in page, f"docs/texts_answers.md lacks: {line}"
 
 
 def test_the_encoder_is_named_where_there_are_several_models(here: Path) -> None:

@@ -1,0 +1,50 @@
+"""Scripts in cells as pages of the documentation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("tools.example")
+from coder_clip.errors import UserError
+from tools.example import ABSENT, page_of
+
+HEAD = (
+    "# %% [markdown]\n# # Title\n#\n# Words.\n\n# %%\nfrom coder_clip.errors import UserError\n\n"
+)
+
+
+def page(folder: Path, cells: str) -> tuple[str, dict[str, bytes]]:
+    (folder / "script.py").write_text(HEAD + cells)
+    return page_of(folder / "script.py")
+
+
+def test_a_page_has_text_code_output_and_pictures(tmp_path: Path) -> None:
+    drawing = "import matplotlib.pyplot as plt\nplt.figure('A line')\nplt.plot([1, 2])\n"
+    text, pictures = page(tmp_path, f"# %%\nprint(6 * 7)\n\n# %%\n{drawing}")
+    assert text.startswith("# Title\n\nWords.\n")
+    assert "```python\nprint(6 * 7)\n```\n\n```text\n42\n```" in text
+    assert "![A line](script-1.png)" in text
+    assert pictures["script-1.png"].startswith(b"\x89PNG")
+
+
+def test_without_its_data_a_page_says_so_and_runs_nothing_more(tmp_path: Path) -> None:
+    """Published features are not in the repository; the site is built all the same."""
+    text, _ = page(tmp_path, "# %% [data]\nraise UserError('no file x')\n\n# %%\nprint(6 * 7)\n")
+    assert f"**{ABSENT}** (no file x)" in text
+    assert "print(6 * 7)" in text
+    assert "42" not in text
+
+
+@pytest.mark.parametrize(
+    ("cells", "error"),
+    [
+        ("# %%\nraise UserError('no file x')\n", UserError),
+        ("# %% [data]\n1 / 0\n", ZeroDivisionError),
+    ],
+)
+def test_any_other_error_ends_the_build(tmp_path: Path, cells: str, error: type[Exception]) -> None:
+    """A page whose code fails would be shown as if its data were missing."""
+    with pytest.raises(error):
+        page(tmp_path, cells)

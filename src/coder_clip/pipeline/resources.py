@@ -37,7 +37,7 @@ DRIVERS = tuple(Path("/dev", name) for name in ("nvidiactl", "nvhost-gpu", "nvgp
 DECODED = 60  # JPEGs per second that one thread decodes and resizes, also large ones on a slow node
 LOADER = 100  # MB of a thread that decodes: one large photo
 # Threads that decode for a GPU at most. Decoding and resizing a photo holds Python's lock for
-# about a sixteenth of its time, so more threads would only wait for it.
+# about a sixteenth of its time (the sum of its parts that do), so more threads would wait for it.
 MOST_WORKERS = 16
 CORES_OF_GPU = 8  # that a job on a cluster's GPU asks for; the head node cannot see its cores
 # seconds of all few-shot methods per seed, val image and shot; measured by benchmarks/imagenet.py

@@ -24,6 +24,7 @@ PAGE = HERE.parent / "docs" / "performance.md"
 BENCHMARKS = {
     "method": ("The method", ["method.py"]),
     "features": ("Encoding", ["features.py --images 96 --texts 252 --repeats 2 --threads 1"]),
+    "loading": ("Loading images", ["loading.py"]),
     "imagenet": (
         "ImageNet on one node",
         [

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn
 
@@ -79,9 +80,9 @@ def extract(
     augmented views (the keys of the few-shot cache). keep_views: number of these views whose
     features are also returned one by one.
     batch_size: images in one forward pass (with views, batch_size // E images, at least one).
-    workers: threads that read, decode and resize ahead of the encoder; 0: none. Their number
-    changes no byte. on_error "skip": unreadable images are skipped and listed; the batches of the
-    other images stay the same.
+    workers: threads that read, decode and resize ahead of the encoder; 0: none. With them, one more
+    thread puts batches together. Their number changes no byte. on_error "skip": unreadable images
+    are skipped and listed; the batches of the other images stay the same.
     store: the feature store, keyed by image content; stored images are not encoded again. Then
     batches have other images: float64 features stay the same bytes, but the last bits of float32
     features may change, as with another batch size.
@@ -89,10 +90,8 @@ def extract(
     Raises UserError: an unreadable image ("fail"), a feature that is not finite (with the image
     id), no image left. Features that were encoded before the error are in the store.
     """
-    # Threads read ahead and look in the store; only images that the store lacks go through the
-    # encoder, in full batches.
+    # threads do all but copying batches to the device and calling the encoder
     label_list = [int(v) for v in labels]
-    size = _images_per_batch(batch_size, views)
     chosen = positions(len(split_ids), batch_size, views, shard)
     known = _Known(encoder, dataset, views, keep_views, store)
     made = _Made(encoder, split_ids, known, batch_size, views, keep_views, on_error)
@@ -101,23 +100,23 @@ def extract(
         """Read the image at a position of `split_ids`."""
         return _load(dataset, split_ids[position], position, encoder.preprocess, views, known)
 
+    size = _images_per_batch(batch_size, views)
+    stack = partial(_stack, encoder=encoder, views=views)
     try:
         with (
             progress_bar(len(chosen), "img", "encoding images", progress and bool(chosen)) as bar,
-            _ahead(load, chosen, workers, 2 * size) as loaded,
+            _ahead(load, chosen, workers, size) as images,
+            _one_ahead(_batches(images, size, stack), workers) as batches,
         ):
-            made.add(loaded, size, bar)
+            made.add(batches, bar)
     finally:
         # also after an error: features that were encoded by then are kept
         if store is not None:
             store.flush()
     kept = [i for i in chosen if i in made.rows]
     if made.skipped:
-        log.warning(
-            "%d of %d images could not be read and are left out",
-            len(made.skipped),
-            len(made.skipped) + len(kept),
-        )
+        n = len(made.skipped)
+        log.warning("%d of %d images could not be read and are left out", n, n + len(kept))
     # a shard may have no readable image; `merge` looks at all shards
     if not kept and shard[1] == 1:
         _refuse_none(made.skipped)
@@ -167,27 +166,19 @@ class _Made:
         # otherwise wait for each copy.
         self._waiting: list[tuple[list[_Image], Tensor]] = []
 
-    def add(self, loaded: Iterable[_Image], size: int, bar: Any) -> None:
-        """Take stored features, and encode the other images in batches of `size`."""
-        batch: list[_Image] = []  # images that are not in the store, in order
-        for image in loaded:
-            if image.row is not None:
-                self.rows[image.position] = image.row
-                bar.total -= 1  # images that go through the encoder, as far as known
-                continue
-            batch.append(image)
-            if len(batch) == size:
+    def add(self, batches: Iterable[_Batch], bar: Any) -> None:
+        """Take stored features, and encode the other images."""
+        for batch in batches:
+            self.rows.update(batch.stored)
+            bar.total -= len(batch.stored)  # images that go through the encoder, as far as known
+            if batch.pixels is not None:
                 self._encode(batch)
-                bar.update(size)
-                batch = []
-        if batch:
-            self._encode(batch)
-            bar.update(len(batch))
+                bar.update(len(batch.images))
         self._collect()
 
-    def _encode(self, batch: list[_Image]) -> None:
+    def _encode(self, batch: _Batch) -> None:
         """Encode a batch; its features wait on the device."""
-        failed = [image for image in batch if image.error]
+        failed = [image for image in batch.images if image.error]
         if failed and self._on_error == "fail":
             raise UserError(failed[0].error)
         self.skipped += [(self._ids[image.position], image.reason) for image in failed]
@@ -361,13 +352,17 @@ def _run_hash(ids: Sequence[str], labels: list[int]) -> str:
 
 
 def _encode(
-    encoder: Encoder, batch: list[_Image], batch_size: int, views: int, keep_views: int
+    encoder: Encoder, batch: _Batch, batch_size: int, views: int, keep_views: int
 ) -> tuple[list[_Image], Tensor]:
     """The images of a batch that could be read, and their features (B, 1 + keep_views, d)."""
-    made = _forward(encoder, _pixels(batch, encoder, views), batch_size, views, keep_views)
+    assert batch.pixels is not None
+    made = _forward(encoder, batch.pixels, batch_size, views, keep_views)
     # unreadable images were encoded as zeros, so that the batches of others stay the same
-    keep = [i for i, image in enumerate(batch) if not image.error]
-    return [batch[i] for i in keep], made[keep]
+    keep = [i for i, image in enumerate(batch.images) if not image.error]
+    # a list as an index is copied to the device, which waits for the forward pass
+    if len(keep) == len(batch.images):
+        return batch.images, made
+    return [batch.images[i] for i in keep], made[keep]
 
 
 def _forward(
@@ -462,8 +457,48 @@ def _load(
     return _Image(position, key, None, pixels.contiguous())
 
 
-def _pixels(batch: list[_Image], encoder: Encoder, views: int) -> Tensor:
-    """The pixels of a batch, (B, 3, H, W) or (B, E, 3, H, W) uint8.
+class _Batch(NamedTuple):
+    """Images for one forward pass, and what the store had of those between them.
+
+    images: B in order, without their pixels. pixels: (B, 3, H, W) or (B, E, 3, H, W) uint8; None
+    without images. stored: position -> (1 + keep_views, d) float32.
+    """
+
+    images: list[_Image]
+    pixels: Tensor | None
+    stored: dict[int, Tensor]
+
+
+def _batches(
+    images: Iterable[_Image], size: int, stack: Callable[[list[_Image]], Tensor]
+) -> Iterator[_Batch]:
+    """Batches of ``size`` images that the store does not have. stack: see `_stack`."""
+    new: list[_Image] = []
+    stored: dict[int, Tensor] = {}
+    for image in images:
+        if image.row is not None:
+            stored[image.position] = image.row
+            continue
+        new.append(image)
+        if len(new) == size:
+            yield _batch(new, stored, stack)
+    if new or stored:
+        yield _batch(new, stored, stack)
+
+
+def _batch(
+    new: list[_Image], stored: dict[int, Tensor], stack: Callable[[list[_Image]], Tensor]
+) -> _Batch:
+    """A batch of what was collected; empties the lists, so that the pixels are in memory once."""
+    pixels = stack(new) if new else None
+    batch = _Batch([image._replace(pixels=None) for image in new], pixels, dict(stored))
+    new.clear()
+    stored.clear()
+    return batch
+
+
+def _stack(images: list[_Image], encoder: Encoder, views: int) -> Tensor:
+    """The pixels of images in one tensor, (B, 3, H, W) or (B, E, 3, H, W) uint8.
 
     Zeros for images that cannot be read.
     """
@@ -471,11 +506,11 @@ def _pixels(batch: list[_Image], encoder: Encoder, views: int) -> Tensor:
     if views:
         shape = (views, *shape)
     blank = torch.zeros(shape, dtype=torch.uint8)
-    pixels = torch.stack([blank if image.pixels is None else image.pixels for image in batch])
+    rows = [blank if image.pixels is None else image.pixels for image in images]
     # pinned memory can be copied while the GPU computes
-    if encoder.device.type == "cuda":
-        return pixels.pin_memory()
-    return pixels
+    pinned = encoder.device.type == "cuda"
+    pixels = torch.empty((len(rows), *shape), dtype=torch.uint8, pin_memory=pinned)
+    return torch.stack(rows, out=pixels)
 
 
 @contextlib.contextmanager
@@ -486,9 +521,9 @@ def _ahead(
 
     Without threads, each image is read when it is asked for.
 
-    At most `most` images, and one per thread, are read ahead and held in memory. An exception in
-    a thread is raised here. When the block ends, also by an exception or Ctrl-C, no further image
-    is read.
+    At most `most` images, and one per thread, are read ahead of the image that is asked for. An
+    exception in a thread is raised here. When the block ends, also by an exception or Ctrl-C, no
+    further image is read.
     """
     if not threads:
         yield map(load, chosen)
@@ -503,6 +538,33 @@ def _ahead(
             pending.extend(islice(todo, 1))
 
     pool = ThreadPoolExecutor(threads, "images")
+    try:
+        yield in_order()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+@contextlib.contextmanager
+def _one_ahead(batches: Iterator[_Batch], threads: int) -> Iterator[Iterator[_Batch]]:
+    """Yield an iterator over batches, put together by a thread one ahead of the encoder.
+
+    threads: 0: without a thread, each batch is put together when it is asked for.
+
+    Beside the batch that is encoded, the images of at most two are in memory: one batch is ready,
+    and `_ahead` reads the next. When the block ends, no further batch is put together.
+    """
+    if not threads:
+        yield batches
+        return
+
+    def in_order() -> Iterator[_Batch]:
+        batch = pool.submit(next, batches, None).result()
+        while batch is not None:
+            following = pool.submit(next, batches, None)
+            yield batch
+            batch = following.result()
+
+    pool = ThreadPoolExecutor(1, "batches")
     try:
         yield in_order()
     finally:

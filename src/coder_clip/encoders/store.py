@@ -51,6 +51,7 @@ MAKERS: families.Makers = {
         ("datasets/images", "read_image"),
         ("encoders/preprocessing", "Preprocess.pixels"),
         ("encoders/preprocessing", "Preprocess.view"),
+        ("encoders/features", "_stack"),
         ("encoders/features", "_encode"),
     ),
     "text": (

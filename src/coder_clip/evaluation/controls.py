@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,8 +17,10 @@ from torch import Tensor
 
 from ..foundation.reproducible import exact_matmul, on_grid
 from ..neighbors import l2_normalize
-from .estimates import Labels
 from .representation import knn_accuracy, stratified_subset
+
+if TYPE_CHECKING:
+    from .estimates import Labels
 
 # Strengths of whitening that validation images choose from: 0 only centres, 1 whitens fully.
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)

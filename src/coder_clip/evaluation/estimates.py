@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
-from torch import Tensor
 
 from ..errors import UserError
 from .intervals import DIFFERENCE, LEVEL, SHARE, crossed_interval, with_zero
 
-Values = Tensor | NDArray[Any] | Sequence[float]
-Labels = Tensor | NDArray[Any] | Sequence[int]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    Values = Tensor | NDArray[Any] | Sequence[float]
+    Labels = Tensor | NDArray[Any] | Sequence[int]
 
 RESAMPLES = 2000
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -26,15 +26,16 @@ from ..baselines.methods import DIAGNOSTICS, FEW_SHOT, LABELS, ZERO_SHOT
 from ..errors import UserError
 from ..protocols import usable
 from .estimates import (
-    Labels,
     SeedsEstimate,
-    Values,
     estimate,
     over_seeds,
     paired_test,
     paired_test_over_seeds,
 )
 from .intervals import clear
+
+if TYPE_CHECKING:
+    from .estimates import Labels, Values
 
 NAMES = "clip"  # names alone: what every other method is compared with
 JsonObject = Mapping[str, Any]

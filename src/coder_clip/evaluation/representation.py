@@ -7,7 +7,7 @@ reorder neighbours. No function but the map holds the similarities of all pairs 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -20,7 +20,9 @@ from torch.nn.functional import pad
 
 from ..foundation.reproducible import exact_matmul
 from ..neighbors import l2_normalize
-from .estimates import Labels
+
+if TYPE_CHECKING:
+    from .estimates import Labels
 
 CHUNK = 4_000_000  # similarities in memory at a time
 MAP_CLASSES = 12  # on a map: the points of more classes cannot be told apart

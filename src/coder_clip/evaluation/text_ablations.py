@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 from itertools import combinations
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -23,13 +23,15 @@ from ..foundation.reproducible import exact_matmul, ordered_sum
 from ..neighbors import MAX_KINDS, MEAN_KINDS, TextNeighbors, l2_normalize
 from ..texts.kinds import BESIDES_NAME
 from .estimates import (
-    Labels,
     as_estimate,
     estimate,
     paired_mean_test,
     paired_test,
     paired_test_over_seeds,
 )
+
+if TYPE_CHECKING:
+    from .estimates import Labels
 
 # one by one, then together: with the name, without it
 KIND_COMBINATIONS: tuple[tuple[str, ...], ...] = (

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from ..datasets import WITH_ENTRY, load_dataset
 from ..datasets import listing as published_listing
 from ..datasets.base import Described
-from ..datasets.features import listing as listing_of_features
 from ..datasets.folder import image_files
 from ..foundation.artifacts import Paths, read_json
 
@@ -29,6 +28,8 @@ def listing(config: Document, dataset: str) -> str | None:
     root, features = given.root, given.features
     # images on this machine count before the fingerprint in a manifest
     if features is not None and features.is_dir():
+        from ..datasets.features import listing as listing_of_features  # which imports torch
+
         return listing_of_features(features) + _files(given)
     if root is None and features is None and config.images_of(dataset) not in WITH_ENTRY:
         return None

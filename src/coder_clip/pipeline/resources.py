@@ -36,6 +36,10 @@ CARDS = Path("/proc/driver/nvidia/gpus")  # one folder per NVIDIA GPU
 DRIVERS = tuple(Path("/dev", name) for name in ("nvidiactl", "nvhost-gpu", "nvgpu", "dxg", "kfd"))
 DECODED = 60  # JPEGs per second that one thread decodes and resizes, also large ones on a slow node
 LOADER = 100  # MB of a thread that decodes: one large photo
+# Threads that decode for a GPU at most. Decoding and resizing a photo holds Python's lock for
+# about a sixteenth of its time (the sum of its parts that do), so more threads would wait for it.
+MOST_WORKERS = 16
+CORES_OF_GPU = 8  # that a job on a cluster's GPU asks for; the head node cannot see its cores
 # seconds of all few-shot methods per seed, val image and shot; measured by benchmarks/imagenet.py
 # --size caltech101
 SEARCH = 1e-5
@@ -186,14 +190,28 @@ def gpus(config: Document) -> int:
 def workers(config: Document, gpu: bool) -> int:
     """Number of threads that decode images ahead of the encoder.
 
-    By default on a CPU one, which takes little time from the encoder.
+    By default on a CPU one, which takes little time from the encoder, and on a GPU one per core.
     """
     configured = config.features.workers
     if configured is not None:
         return configured
-    if gpu:
-        return min(8, os.cpu_count() or 1)
-    return 1
+    if not gpu:
+        return 1
+    # the cores are shared by as many jobs as this machine has GPUs
+    jobs = gpus(config)
+    if jobs == 0:
+        return CORES_OF_GPU
+    return min(MOST_WORKERS, max(1, cores() // jobs))
+
+
+def cores() -> int:
+    """Number of cores that this process may use.
+
+    A job of a cluster and a container often have fewer than the machine.
+    """
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1  # macOS
 
 
 def counts(

@@ -266,7 +266,7 @@ class FeaturesConfig(Strict):
     workers: Annotated[Annotated[int, Field(ge=0)] | None, NO_RESULT] = Field(
         None,
         description="Threads that read and decode images ahead of the encoder; 0: none. Default: "
-        "one on a CPU, with a GPU one per core up to 8. They change no result.",
+        "one on a CPU, with a GPU one per core up to 16. They change no result.",
     )
     cache: Annotated[bool, NO_RESULT] = Field(
         True,

@@ -101,15 +101,31 @@ def test_as_many_jobs_encode_at_a_time_as_torch_has_gpus(
     assert work.gpus(config) == expected
 
 
+@pytest.mark.parametrize(
+    ("cores", "gpus", "expected"),
+    [
+        (4, 1, 4),
+        (16, 1, 16),
+        (64, 8, 8),
+        (4, 8, 1),
+        (128, 1, 16),  # more threads wait for Python's lock
+        (2, 0, 8),  # the head node of a cluster asks for a job elsewhere
+    ],
+)
 def test_threads_that_decode_are_chosen_from_the_machine(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cores: int, gpus: int, expected: int
 ) -> None:
-    monkeypatch.setattr("os.cpu_count", lambda: 4)
-    assert work.workers(configured(tmp_path), gpu=True) == 4
+    """Eight threads decode half of what a GPU of today takes; but jobs on several GPUs share the
+    cores, and a job may use fewer cores than the machine has."""
+    monkeypatch.setattr(work, "gpus", lambda _: gpus)
+    monkeypatch.setattr("os.cpu_count", lambda: 256)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(cores)), raising=False)
+    assert work.workers(configured(tmp_path), gpu=True) == expected
     assert work.workers(configured(tmp_path), gpu=False) == 1, (
         "more would take the cores from the encoder"
     )
     assert work.workers(configured(tmp_path, features={"workers": 0}), gpu=True) == 0
+    assert work.workers(configured(tmp_path, features={"workers": 99}), gpu=True) == 99
 
 
 def test_a_job_asks_for_what_all_its_splits_take(tmp_path: Path) -> None:

@@ -132,7 +132,9 @@ def ahead(
             continue  # done
         total = totals.setdefault(job.phase, [0, 0.0, 0.0])
         total[0] += 1
-        total[1] += _seconds(config, job, gpus > 0, sizes or {}) * took.get(job.phase, 1.0)
+        total[1] += job_seconds(config, job.phase, job.place, gpus > 0, sizes) * took.get(
+            job.phase, 1.0
+        )
         total[2] += job.size / 1e9
     if not totals:
         return [], 0.0, 0.0
@@ -183,15 +185,21 @@ def last_run(config: Config, gpu: bool, sizes: Mapping[str, Sizes]) -> dict[str,
             taken, estimated = found.get(job.phase, [0.0, 0.0])
             found[job.phase] = [
                 taken + float(row["s"]),
-                estimated + _seconds(config, job, gpu, sizes),
+                estimated + job_seconds(config, job.phase, job.place, gpu, sizes),
             ]
     return {phase: taken / estimated for phase, (taken, estimated) in found.items()}
 
 
-def _seconds(config: Config, job: PlannedJob, gpu: bool, sizes: Mapping[str, Sizes]) -> float:
+def job_seconds(
+    config: Config,
+    phase: str,
+    place: Mapping[str, str],
+    gpu: bool = False,
+    sizes: Mapping[str, Sizes] | None = None,
+) -> float:
     """Estimated seconds of a job, its start-up included. gpu: True if jobs that encode have one."""
-    encodes = job.phase in ENCODES
-    takes = need(config, job.phase, gpu and encodes, sizes, USUAL, **job.place).seconds
+    encodes = phase in ENCODES
+    takes = need(config, phase, gpu and encodes, sizes, USUAL, **place).seconds
     if not encodes:
         return START / 2 + takes
     return START + takes

@@ -147,16 +147,24 @@ def texts(n_classes: int) -> tuple[dict[str, Any], dict[str, Any]]:
     """The shipped texts and pairs of ImageNet's first classes."""
     text_set = json.loads((TEXTS / "imagenet.json").read_text(encoding="utf-8"))
     pairs = json.loads((TEXTS / "imagenet.one_to_one.json").read_text(encoding="utf-8"))
-    # two pairs of classes share a name, which a data set of one's own may not have
-    known: dict[str, dict[str, Any]] = {}
+    # Two pairs of classes share a name, which one's own data set may not have. Pairs of classes
+    # name them by index, too.
+    names: list[str] = []
     for of_class in text_set["classes"]:
-        name = of_class["name"]
-        if name in known:
-            of_class = {**of_class, "name": f"{name} again"}
-        known[of_class["name"]] = of_class
-    classes = list(known.values())[:n_classes]
-    names = {c["name"] for c in classes}
-    kept = [p for p in pairs["pairs"] if {p["a"], p["b"]} <= names]
+        twice = of_class["name"] in names
+        names.append(f"{of_class['name']} again" if twice else of_class["name"])
+    classes = [
+        {**of_class, "name": name}
+        for of_class, name in zip(text_set["classes"], names, strict=True)
+    ][:n_classes]
+    index = {name: i for i, name in enumerate(names)}
+    kept = []
+    for pair in pairs["pairs"]:
+        a = pair.get("a_index", index[pair["a"]])
+        b = pair.get("b_index", index[pair["b"]])
+        if max(a, b) < n_classes:
+            both = {key: pair[key] for key in ("a_not_b", "b_not_a")}
+            kept.append({"a": names[a], "b": names[b], **both})
     return (
         {**text_set, "dataset": DATASET, "classes": classes},
         {**pairs, "dataset": DATASET, "pairs": kept},

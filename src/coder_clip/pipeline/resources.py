@@ -57,8 +57,10 @@ ABLATIONS, SUBSET = 6.5e-7, 1e-7
 FEATURE_PAIR, PIXEL_PAIR = 2.5e-9, 5e-9
 READ = 3.5e-5  # of a feature that is read in place of an image
 TEXT_NUMBER = 3e-8  # of coder for each text and number of a feature
-# of tables, figures and report: once, and for each model and data set; figures take longest
-TABLES, FIGURES, REPORT = (3.0, 1.0), (5.0, 1.0), (3.0, 1.0)
+# of tables, figures and report: once; for each model and data set; for each of its classes, and
+# of its images
+TABLES, FIGURES = (2.0, 1.0, 8e-3, 1.5e-4), (5.0, 1.0, 2e-3, 0.0)
+REPORT = (2.0, 1.0, 1.1e-2, 2e-5)
 # seconds of a job by phase, whatever the number of images
 OTHER = {"zero_shot": 2.0, "rerank": 1.5, "one_to_one": 3.0, "evaluation": 7.0, "adapter": 1.0}
 # seconds of a bootstrap resample, and more seconds per class: estimates.bootstrap_interval
@@ -284,7 +286,9 @@ def _adapter(job: _Job) -> tuple[float, float]:
     val, shots = job.split("val"), job.classes * int(job.place["shots"])
     per_image = EACH * job.classes + AFFINITY * shots * job.size.dim
     fit = FIT + ((val + job.images) * per_image + SEARCH * val * shots) / job.threads
-    fits = len(adapter.methods) * len(job.config.settings) * len(adapter.seeds)
+    # about half of the methods read texts, which settings do not share
+    settings = (1 + len(job.config.settings)) / 2
+    fits = len(adapter.methods) * settings * len(adapter.seeds)
     return job.scores, fits * fit
 
 
@@ -315,11 +319,18 @@ def kinds_of_features(config: Document, dataset: str) -> int:
     return kinds
 
 
-def _of_all(once: float, each: float) -> Callable[[_Job], tuple[float, float]]:
-    """A job for all models and data sets. once, each: seconds."""
+def _of_all(
+    once: float, each: float, of_class: float, of_image: float
+) -> Callable[[_Job], tuple[float, float]]:
+    """A job for all models and data sets. once, each, of_class, of_image: seconds."""
 
     def needs(job: _Job) -> tuple[float, float]:
-        return 2000, once + each * len(job.config.models) * len(job.config.datasets)
+        seconds = once
+        for dataset in job.config.datasets:
+            images, classes = counts(job.config, dataset, "test", job.sizes)
+            of_dataset = each + of_class * classes + of_image * images
+            seconds += of_dataset * len(job.config.models)
+        return 2000, seconds
 
     return needs
 

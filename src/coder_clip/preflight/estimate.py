@@ -103,12 +103,12 @@ def jobs(config: Config, sizes: Mapping[str, Sizes]) -> Iterator[PlannedJob]:
             yield PlannedJob("evaluation", (paths.evaluation(m, d),), place, 0.0)
 
 
-def report(config: Config) -> tuple[float, float]:
+def report(config: Config, sizes: Mapping[str, Sizes]) -> tuple[float, float]:
     """Seconds and gigabytes of tables, figures and the page, which every run makes again."""
     phases = ("tables", "figures", "report")
     once, each = REPORT_BYTES
     size = once + each * len(config.models) * len(config.datasets)
-    return sum(job_seconds(config, phase, {}) for phase in phases), size / 1e9
+    return sum(job_seconds(config, phase, {}, sizes=sizes) for phase in phases), size / 1e9
 
 
 def ahead(
@@ -136,7 +136,7 @@ def ahead(
     if not totals:
         return [], 0.0, 0.0
     # counted as one job, because the page waits for tables and figures
-    totals["report"] = [1, *report(config)]
+    totals["report"] = [1, *report(config, sizes or {})]
     where = {p: "GPU" if gpus and p in ENCODES else "CPU" for p in totals}
     head = ["phase", "jobs", "hours", "GB", "on"]
     rows = [

@@ -169,12 +169,12 @@ def test_figures_and_the_page_take_room(tmp_path: Path) -> None:
     )
     table, _, gigabytes = ahead(one, 0)
     (row,) = [line.split() for line in table if line.startswith("report ")]
-    seconds, size = report(one)
+    seconds, size = report(one, {})
     assert row[1:] == ["1", f"{seconds / 3600:,.2f}", f"{size:.1f}", "CPU"]
     assert gigabytes > sum(job.size for job in jobs(one, {})) / 1e9
     # the embedded default: figures, tables, page and certificates of two data sets
-    assert 5.3e-3 / 2 < report(two)[1] < 5.3e-3 * 2
-    assert report(two)[1] > report(one)[1]
+    assert 5.3e-3 / 2 < report(two, {})[1] < 5.3e-3 * 2
+    assert report(two, {})[1] > report(one, {})[1]
 
 
 @pytest.mark.parametrize(

@@ -190,7 +190,7 @@ def _of_class(stage_one: StageOne, owner: int, all_texts: _Scores) -> Iterator[W
     groups = None if stage_one.groups is None else np.asarray(stage_one.groups)
     per_image = len(labels) / own.sum()
     for j, row in enumerate(rows.tolist()):
-        takes_from, taken = _taken(change[:, j], stage_one, owner)
+        takes_from, taken = _class_that_loses_most(change[:, j], stage_one, owner)
         others_mean = 0.0
         if (~own).any():
             others_mean = centred[~own, j].mean()
@@ -237,7 +237,9 @@ def _without_each(
     return cosines, 100 * columns
 
 
-def _taken(change: Floats, stage_one: StageOne, owner: int) -> tuple[int | None, Estimate | None]:
+def _class_that_loses_most(
+    change: Floats, stage_one: StageOne, owner: int
+) -> tuple[int | None, Estimate | None]:
     """The class whose images lose most by a text of ``owner``.
 
     With the mean change of its images and the interval; None if no class loses. change: (N,).

@@ -64,6 +64,8 @@ def fitted(text: str, here: Site) -> tuple[str, str]:
             text = _set(text, "    gpu: 1\n", f"    gpu_model: {model}\n", keep=True)
             words.append(f"on {model}")
     text = text.replace("Lines with SITE are the ones to look at", "Proposed from what Slurm says")
+    # the profile names the command that checks it
+    text = text.replace("check --profile slurm", f"check --profile {TARGET.parent.name}")
     text = text.replace("# SITE: ", "# ")
     return re.sub(r" *# SITE$", "", text, flags=re.M), ", ".join(words)
 

@@ -39,6 +39,9 @@ def test_the_lines_of_a_site_get_its_values(repo: Path) -> None:
     for rule, resources in profile["set-resources"].items():
         assert resources == {"slurm_partition": "a100", "gpu": 1, "gpu_model": "a100"}, rule
     assert "SITE" not in text
+    named = [line for line in text.splitlines() if "check --profile" in line]
+    assert len(named) == 1, "its head names the command that checks it"
+    assert "check --profile site'" in named[0]
 
 
 def test_a_site_without_gpus_and_database(repo: Path) -> None:

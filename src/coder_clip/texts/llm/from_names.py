@@ -65,6 +65,7 @@ class FromNames:
 
 
 def _no_encoder(model: str) -> Encoder:
+    """In place of what loads an encoder: UserError, because names alone are asked about."""
     raise UserError("texts from names alone are made without an encoder")
 
 

@@ -32,6 +32,7 @@ BENCHMARKS = {
             "imagenet.py --size caltech101 --threads 1",
         ],
     ),
+    "phases": ("Every phase at ImageNet's size", ["phases.py"]),
     "photos": ("Classifying photos", ["photos.py --repeats 2"]),
     "tracking": ("Snakemake and DVC", ["tracking.py"]),
     "lasting": ("What an edit reruns", ["lasting.py"]),

@@ -312,9 +312,15 @@ def stop_without_network():
 
 def need(name, wildcards):
     """Memory and time of one job of a rule; less time if the profile requests a GPU for it."""
-    phase = next(p.name for p in phase_list.phases() if name in p.commands)
-    if name == "merge_shards":  # encodes nothing
-        phase = "merge"
+    # jobs of a phase that do something else than its other ones
+    own = {
+        "merge_shards": "merge",
+        "list_images": "manifest",
+        "confusable_pairs": "confusable_pairs",
+    }
+    phase = own.get(name) or next(
+        p.name for p in phase_list.phases() if name in p.commands
+    )
     return work.need(CONFIG, phase, asks_for_gpu(name), **dict(wildcards.items()))
 
 

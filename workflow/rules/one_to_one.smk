@@ -20,8 +20,8 @@ rule confusable_pairs:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=lambda w, attempt: 4000 * attempt,
-        runtime=lambda w, attempt: 30 * attempt,
+        mem_mb=memory,
+        runtime=minutes,
     params:
         job=job(),
     message:

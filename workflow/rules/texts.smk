@@ -15,8 +15,9 @@ rule list_images:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=lambda w, attempt: 1000 * attempt,
-        runtime=lambda w, attempt: 60 * attempt,
+        mem_mb=memory,
+        # at least an hour: a slow file system lists a million images
+        runtime=lambda w, attempt: max(60 * attempt, minutes(w, attempt, "list_images")),
     params:
         job=job(),
     message:

@@ -11,7 +11,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from ..errors import UserError
-from ..foundation.terminal import gigabytes
+from ..foundation.terminal import gigabytes, two_sizes
 from . import load_below
 from .base import SPLITS
 from .entry import ByHand, Download, Entry, entry
@@ -302,9 +302,9 @@ def refuse_small_disk(wanted: Mapping[str, Collection[Download]], root: Path) ->
         # archives and contents together, with a tenth of an archive to spare
         need += 2.1 * sum(d.gigabytes for d in downloads) - downloaded
     if need > free:
+        needed, left = two_sizes(need, free)
         raise UserError(
-            f"{', '.join(wanted)} needs {gigabytes(need)} more in {root} for a while, and "
-            f"{gigabytes(free)} are free"
+            f"{', '.join(wanted)} needs {needed} more in {root} for a while, and {left} are free"
         )
 
 

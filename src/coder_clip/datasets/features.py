@@ -31,9 +31,10 @@ from . import entry_file, layouts
 from .base import ImageFiles
 from .entry import Entry, entry
 from .groups import of_rows
+from .kept_twins import kept_alike
 from .layouts import Place
 from .published import PublishedDataset, changed_files, find_place, has_lists
-from .twins import Images, alike, by_name, together
+from .twins import Images, by_name, together
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ class FeatureDataset(ImageFiles):
         digest = hashlib.sha256()
         for split in splits or self.parts:
             digest.update(repr((split, self.splits[split])).encode())
-            digest.update(self.parts[split].features.numpy().tobytes())
+            digest.update(self.parts[split].features.contiguous().numpy().data)
         return digest.hexdigest()
 
     @property
@@ -122,10 +123,18 @@ class FeatureDataset(ImageFiles):
             return by_name(names, self._pattern)
         # over all splits at once: near twins in different splits are the ones that do harm
         # by id, because train and val can be the same images
-        row: dict[str, Tensor] = {}
+        known: set[str] = set()
+        ids: list[str] = []
+        features: list[Tensor] = []
         for part in self.parts.values():
-            row.update(zip(part.ids, part.features, strict=True))
-        return together(list(row), alike(torch.stack(list(row.values())).numpy()))
+            new = []  # rows of images that no row before is of
+            for row, image in enumerate(part.ids):
+                if image not in known:
+                    known.add(image)
+                    ids.append(image)
+                    new.append(row)
+            features.append(part.features[new])
+        return together(ids, kept_alike(torch.cat(features).numpy()))
 
     def verified(self, skip: bool = False) -> dict[str, Any]:
         """More entries for the manifest: which split this is.

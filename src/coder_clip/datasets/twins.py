@@ -28,6 +28,7 @@ from ..foundation.progress import progress
 from ..foundation.terminal import counted
 
 Images = list[list[str]]  # groups of image ids
+Rows = NDArray[np.int64]  # (n,), numbers of rows
 # Where the groups of a data set come from, and what a reader should know about it.
 GROUPED_BY = {
     "declared": "declared",
@@ -57,10 +58,12 @@ PRODUCTS = 16_000_000  # pairs that are compared at a time
 # features less than one pair in 10,000 is compared in all numbers then
 WIDTH, SAMPLE = 64, 5000
 ROUNDED = 1e-4  # more than float32 can lose in WIDTH products
+UNIT_ROUNDOFF = 2.0**-24  # of float32: a product of d numbers of unit rows loses at most d of these
 MANY_PAIRS = 0.01  # share of pairs above which all of a block are compared in one product
 CUT_AT_A_TIME = 4096  # images, or pairs, whose numbers are compared one by one at a time
 READ, THREADS = 1024, 4  # images that are read at a time, and by how many threads
 MANY = 2000  # images whose decoding takes long enough to show how far it is
+MANY_ROWS = 20_000  # images whose comparison takes seconds, so that it is shown how far it is
 
 
 def near_twins(ids: Sequence[str], read: Callable[[str], Image.Image]) -> Images:
@@ -113,51 +116,53 @@ def _joined_by_pixels(found: Sequence[Thumbnails], group: NDArray[np.int64]) -> 
     contrast = np.array([image.contrast for image in found])
     pixels = np.stack([image.pixels for image in found])
     whole = _unit(pixels[:, WHOLE])
+    groups = Groups(group)
 
-    def comparable(rows: slice, columns: slice) -> NDArray[np.bool_]:
-        """Which pairs have a contrast, and about the same one."""
+    def comparable(rows: Rows, columns: Rows) -> NDArray[np.bool_]:
+        """Which pairs have a contrast, and about the same one, and are not in one group."""
         one, other = contrast[rows, None], contrast[columns]
         low, high = np.minimum(one, other), np.maximum(one, other)
         enough: NDArray[np.bool_] = (low >= FAINT) & (high <= RATIO * low)
-        return enough
+        return enough & groups.apart(rows, columns)
 
     # whole thumbnails first: they join most near twins, and they rule out nearly all other pairs
-    group = _joined(whole, ALIKE, group, comparable)
-    for rows, columns, products in _blocks(whole):
-        close = (products >= SCREEN) & (group[rows, None] != group[columns])
+    for rows, columns, products in _blocks(whole, groups):
+        near = products >= ALIKE
+        if near.any():
+            groups.join(near & comparable(rows, columns), rows, columns)
+    groups.settle()
+    for rows, columns, products in _blocks(whole, groups):
+        close = products >= SCREEN
         if not close.any():
             continue
         close &= comparable(rows, columns)
         for start in range(0, close.shape[1], CUT_AT_A_TIME):
-            part = close[:, start : start + CUT_AT_A_TIME]
-            group = _joined_by_cut_ones(pixels, part, rows.start, columns.start + start, group)
-    return group
+            part = slice(start, start + CUT_AT_A_TIME)
+            _join_cut_ones(pixels, close[:, part], rows, columns[part], groups)
+    return groups.number
 
 
-def _joined_by_cut_ones(
-    pixels: NDArray[np.uint8],
-    close: NDArray[np.bool_],
-    row: int,
-    column: int,
-    group: NDArray[np.int64],
-) -> NDArray[np.int64]:
-    """The group numbers (N,) after near twins among some pairs were joined.
+def _join_cut_ones(
+    pixels: NDArray[np.uint8], close: NDArray[np.bool_], rows: Rows, columns: Rows, groups: Groups
+) -> None:
+    """Join near twins among some pairs.
 
-    pixels: (N, 9, 3 · SIDE²). close: (rows, columns), the pairs to compare; row, column: numbers of
-    the first ones.
+    pixels: (N, 9, 3 · SIDE²). close: (n, m), which pairs of rows and columns to compare.
     """
-    candidates = np.flatnonzero(close.any(axis=0))
-    if not len(candidates):
-        return group
-    others = np.stack([_unit(cuts) for cuts in pixels[column + candidates]])
+    is_candidate = close.any(axis=0)
+    if not is_candidate.any():
+        return
+    close, candidates = close[:, is_candidate], columns[is_candidate]
+    others = np.stack([_unit(cuts) for cuts in pixels[candidates]])
     for i in np.flatnonzero(close.any(axis=1)).tolist():
-        chosen = close[i, candidates] & (group[column + candidates] != group[row + i])
+        image = rows[i]
+        chosen = close[i] & (groups.number[candidates] != groups.number[image])
         if not chosen.any():
             continue
-        alike_ones = _alike(_unit(pixels[row + i]), others[chosen])
-        members = column + candidates[chosen][alike_ones]
-        group = _merged(group, np.full(len(members), row + i), members)
-    return group
+        alike_ones = _alike(_unit(pixels[image]), others[chosen])
+        members = candidates[chosen][alike_ones]
+        groups.add(np.full(len(members), image), members)
+        groups.settle()
 
 
 class Thumbnails(NamedTuple):
@@ -239,61 +244,106 @@ def alike(features: NDArray[Any], least: float = COSINE) -> NDArray[np.int64]:
     A group's number is the position of its first image. Pass the images of all splits at once, so
     that near twins in different splits are found. UserError for NaN or infinity.
     """
+    # Few pairs can be near, and only these are compared in all numbers: in float32, and in float64
+    # where float32 cannot tell. No copy of all rows is float64.
+    least -= 1e-9  # rounding must not decide about a cosine that is exactly the limit
+    groups = Groups(np.arange(len(features)))
+    rows32, short = _units(features)
+    for rows, columns, most in _blocks(short, groups):
+        possible = most >= least - ROUNDED
+        if possible.any():
+            near = _near(features, rows32, rows, columns, possible, least, groups)
+            groups.join(near, rows, columns)
+    groups.settle()
+    return groups.number
+
+
+def _unit_rows(features: NDArray[Any]) -> NDArray[np.float64]:
+    """Rows (n, d) of length 1 in float64. UserError for NaN or infinity."""
     rows = np.asarray(features, dtype=np.float64)
     if not np.isfinite(rows).all():
         raise UserError("NaN or infinity in image features; nothing can be compared with them")
-    rows = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-150)
-    least -= 1e-9  # rounding must not decide about a cosine that is exactly the limit
-    group = np.arange(len(rows))
-    # few pairs can be near, and only these are compared in all numbers
-    for block, columns, most in _blocks(_screen(rows)):
-        near = _near(rows, block, columns, most >= least - ROUNDED, least, group)
-        group = _all_merged(group, near, block.start, columns.start)
-    return group
+    # a row of zeros stays one
+    units: NDArray[np.float64] = rows / np.maximum(
+        np.linalg.norm(rows, axis=1, keepdims=True), 1e-150
+    )
+    return units
 
 
-def _screen(rows: NDArray[np.float64]) -> NDArray[Any]:
-    """Short rows (N, WIDTH + 1) float32 whose inner products are at least those of rows (N, d).
+def _units(features: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Rows of length 1 (N, d), and short rows (N, WIDTH + 1) with at least their inner products.
 
     In the WIDTH directions that hold most of the rows, products are exact; of the rest of two rows
     it is at most the product of the lengths (Cauchy and Schwarz), which is the last number. So no
-    pair is missed. Rows that are as short as this are returned as they are.
+    pair is missed. Rows that are as short as this are their own short rows.
     """
-    if rows.shape[1] <= WIDTH:
-        return rows
-    some = rows[:: 1 + len(rows) // SAMPLE]
-    directions = np.linalg.eigh(some.T @ some)[1][:, -WIDTH:]
-    main = rows @ directions
-    squares = np.einsum("ij,ij->i", rows, rows) - np.einsum("ij,ij->i", main, main)
-    rest = np.sqrt(np.maximum(squares, 0))
-    return np.concatenate([main, rest[:, None]], axis=1).astype(np.float32)
+    n, d = features.shape
+    rows32 = np.empty((n, d), dtype=np.float32)
+    short = rows32
+    directions = np.empty((d, 0))
+    if d > WIDTH:
+        some = _unit_rows(features[:: 1 + n // SAMPLE])
+        directions = np.linalg.eigh(some.T @ some)[1][:, -WIDTH:]
+        short = np.empty((n, WIDTH + 1), dtype=np.float32)
+    for start in range(0, n, CUT_AT_A_TIME):
+        block = slice(start, start + CUT_AT_A_TIME)
+        rows = _unit_rows(features[block])
+        rows32[block] = rows
+        if d > WIDTH:
+            main = rows @ directions
+            squares = np.einsum("ij,ij->i", rows, rows) - np.einsum("ij,ij->i", main, main)
+            short[block, :WIDTH] = main
+            short[block, WIDTH] = np.sqrt(np.maximum(squares, 0))
+    return rows32, short
 
 
 def _near(
-    rows: NDArray[np.float64],
-    block: slice,
-    columns: slice,
+    features: NDArray[Any],
+    rows32: NDArray[np.float32],
+    rows: Rows,
+    columns: Rows,
     possible: NDArray[np.bool_],
     least: float,
-    group: NDArray[np.int64],
+    groups: Groups,
 ) -> NDArray[np.bool_]:
-    """Which of the possible pairs of a block have an inner product of at least ``least``.
+    """Which of the possible pairs of a block have a cosine of at least ``least``: (n, m).
 
-    Pairs that are in one group already are left out.
+    features: (N, d); rows32: the same with length 1. Pairs that are in one group already are left
+    out.
     """
+    doubt = (features.shape[1] + 4) * UNIT_ROUNDOFF
     if np.count_nonzero(possible) > possible.size * MANY_PAIRS:
-        near: NDArray[np.bool_] = rows[block] @ rows[columns].T >= least
-        near &= group[block, None] != group[columns]
+        products = rows32[rows] @ _taken(rows32, columns).T
+        products[~groups.apart(rows, columns)] = -1
+        near: NDArray[np.bool_] = products >= least + doubt
+        unsure = np.nonzero((products >= least - doubt) & ~near)
+        near[unsure] = _cosines(features, rows[unsure[0]], columns[unsure[1]]) >= least
         return near
-    first, second = np.nonzero(possible)
-    apart = group[block.start + first] != group[columns.start + second]
-    first, second = first[apart], second[apart]
     near = np.zeros_like(possible)
+    first, second = np.divmod(np.flatnonzero(possible), possible.shape[1])
     for start in range(0, len(first), CUT_AT_A_TIME):
         i, j = first[start : start + CUT_AT_A_TIME], second[start : start + CUT_AT_A_TIME]
-        products = np.einsum("ij,ij->i", rows[block.start + i], rows[columns.start + j])
-        near[i, j] = products >= least
+        different = groups.number[rows[i]] != groups.number[columns[j]]
+        i, j = i[different], j[different]
+        products = np.einsum("ij,ij->i", rows32[rows[i]], rows32[columns[j]])
+        # pairs that float32 cannot tell, and those that are near
+        left = products >= least - doubt
+        i, j, products = i[left], j[left], products[left]
+        unsure = products < least + doubt
+        is_near = ~unsure
+        is_near[unsure] = _cosines(features, rows[i[unsure]], columns[j[unsure]]) >= least
+        near[i, j] = is_near
     return near
+
+
+def _cosines(features: NDArray[Any], first: Rows, second: Rows) -> NDArray[np.float64]:
+    """Cosines of pairs of rows of features (N, d), in float64: (P,). first, second: (P,)."""
+    cosines = np.empty(len(first))
+    for start in range(0, len(first), CUT_AT_A_TIME):
+        part = slice(start, start + CUT_AT_A_TIME)
+        one, other = _unit_rows(features[first[part]]), _unit_rows(features[second[part]])
+        cosines[part] = np.einsum("ij,ij->i", one, other)
+    return cosines
 
 
 def by_name(ids: Iterable[str], pattern: str) -> Images:
@@ -364,66 +414,95 @@ def said(found: Mapping[str, int]) -> list[str]:
     return lines
 
 
-def _blocks(rows: NDArray[Any]) -> Iterator[tuple[slice, slice, NDArray[Any]]]:
-    """Yield (rows, columns, inner products) for blocks of rows (N, d).
+class Groups:
+    """Groups that pairs of N things join.
 
-    The columns begin at the block's first row, so that each pair is in one block.
+    number: (N,), the number of each one's group, which is its lowest member.
+    """
+
+    def __init__(self, number: NDArray[np.int64]) -> None:
+        self.number = number
+        # pairs that `settle` joins: one search of connected components costs as much as many pairs
+        self._pairs: list[NDArray[np.int64]] = []
+        self._n_pairs = 0
+
+    def apart(self, rows: Rows, columns: Rows) -> NDArray[np.bool_]:
+        """Which pairs of rows and columns are in different groups, as settled: (n, m)."""
+        different: NDArray[np.bool_] = self.number[rows, None] != self.number[columns]
+        return different
+
+    def add(self, first: Rows, second: Rows) -> None:
+        """Join pairs. first, second: (P,). `settle` makes it known."""
+        self._pairs.append(np.stack([first, second], axis=1))
+        self._n_pairs += len(first)
+        if self._n_pairs > len(self.number):
+            self.settle()
+
+    def join(self, near: NDArray[np.bool_], rows: Rows, columns: Rows) -> None:
+        """Join the pairs of a block, near: (n, m)."""
+        # Of many pairs, each column is joined with the first row that it is near to, and pairs that
+        # are now in one group are dropped. So a block of rows that are all alike takes two rounds,
+        # where its pairs one by one would be millions.
+        while np.count_nonzero(near) > len(self.number):
+            left = np.flatnonzero(near.any(axis=0))
+            self.add(rows[near[:, left].argmax(axis=0)], columns[left])
+            self.settle()
+            near &= self.apart(rows, columns)
+        first, second = np.divmod(np.flatnonzero(near), near.shape[1])
+        if len(first):
+            self.add(rows[first], columns[second])
+
+    def settle(self) -> None:
+        """Renew the numbers."""
+        if self._n_pairs:
+            pairs = self.number[np.concatenate(self._pairs)]
+            self.number = connected(len(self.number), pairs)[self.number]
+        self._pairs, self._n_pairs = [], 0
+
+
+def _blocks(rows: NDArray[Any], groups: Groups) -> Iterator[tuple[Rows, Rows, NDArray[Any]]]:
+    """Yield (numbers of rows, numbers of columns, inner products) for blocks of rows (N, d).
+
+    Each pair is in a block, unless it is in one group already. Shows how far it is, where that
+    takes long.
     """
     # blocks bound the memory
     step = max(1, PRODUCTS // max(1, len(rows)))
-    for start in range(0, len(rows), step):
-        block = slice(start, min(start + step, len(rows)))
-        yield block, slice(start, len(rows)), rows[block] @ rows[start:].T
+    wanted = len(rows) > MANY_ROWS
+    with progress(len(rows), "img", "comparing images", wanted=wanted) as bar:
+        for start in range(0, len(rows), step):
+            stop = min(start + step, len(rows))
+            for some, columns in _apart(groups.number, start, stop):
+                yield some, columns, rows[some] @ _taken(rows, columns).T
+            bar.update(stop - start)
 
 
-def _joined(
-    rows: NDArray[Any],
-    least: float,
-    group: NDArray[np.int64],
-    comparable: Callable[[slice, slice], NDArray[np.bool_]],
-) -> NDArray[np.int64]:
-    """The group numbers (N,) after pairs with an inner product of at least ``least`` were joined.
+def _apart(number: NDArray[np.int64], start: int, stop: int) -> Iterator[tuple[Rows, Rows]]:
+    """Yield rows of a block, and the columns that they are compared with.
 
-    rows: (N, d), of length 1. group: the numbers before. comparable: (rows, columns) -> which pairs
-    may be joined.
+    number: (N,), the group of each. The columns begin at the block's first row, so that each pair
+    is in one block. If most of the block is one group, its rows are not compared with this group
+    again: rows that are all alike take as long as there are rows, and not as there are pairs.
     """
-    for block, columns, products in _blocks(rows):
-        near = (products >= least) & (group[block, None] != group[columns])
-        if near.any():
-            near &= comparable(block, columns)
-        group = _all_merged(group, near, block.start, columns.start)
-    return group
+    columns = np.arange(start, len(number))
+    groups, group, size = np.unique(number[start:stop], return_inverse=True, return_counts=True)
+    largest = size.argmax()
+    if 2 * size[largest] <= stop - start:
+        yield columns[: stop - start], columns
+        return
+    others = columns[number[start:] != groups[largest]]
+    if len(others):
+        yield start + np.flatnonzero(group == largest), others
+    rest = start + np.flatnonzero(group != largest)
+    if len(rest):
+        yield rest, columns
 
 
-def _all_merged(
-    group: NDArray[np.int64], near: NDArray[np.bool_], row: int, column: int
-) -> NDArray[np.int64]:
-    """The group numbers (N,) after pairs of a block were joined.
-
-    near: (rows, columns), the pairs; row, column: numbers of the first ones.
-    """
-    # Each column is joined with the first row that it is near to, and pairs that are now in one
-    # group are dropped. So a block of rows that are all alike takes two rounds, where its pairs one
-    # by one would be millions.
-    while True:
-        left = np.flatnonzero(near.any(axis=0))
-        if not len(left):
-            return group
-        first_row = near[:, left].argmax(axis=0)
-        group = _merged(group, row + first_row, column + left)
-        rows, columns = slice(row, row + near.shape[0]), slice(column, column + near.shape[1])
-        near &= group[rows, None] != group[columns]
-
-
-def _merged(
-    group: NDArray[np.int64], first: NDArray[np.int64], second: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    """Join the groups of pairs of images: new group numbers (N,).
-
-    group: (N,), the group number of each image. first, second: (P,), the images of each pair.
-    """
-    pairs = np.stack([group[first], group[second]], axis=1)
-    return connected(len(group), pairs)[group]
+def _taken(rows: NDArray[Any], columns: Rows) -> NDArray[Any]:
+    """The rows with these numbers, which ascend; not copied if they are all of the last ones."""
+    if len(columns) == len(rows) - columns[0]:
+        return rows[columns[0] :]
+    return rows[columns]
 
 
 def connected(n: int, pairs: Iterable[Sequence[int]] | NDArray[Any]) -> NDArray[np.int64]:

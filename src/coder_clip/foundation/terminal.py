@@ -12,14 +12,36 @@ from contextlib import contextmanager
 from ..errors import UserError
 from . import rooms
 
+ALL_DIGITS = 8  # more digits of a size in gigabytes than one: to the byte
 WIDTH = 100_000  # wider than any terminal: a row is one line, to scroll, and for programs to read
 
 
-def gigabytes(size: float) -> str:
+def gigabytes(size: float, more_digits: int = 0) -> str:
     """A size on disk, given in gigabytes, as text: "12.3 GB", "40 MB", at least "1 MB"."""
     if size >= 0.1:
-        return f"{size:,.1f} GB"
+        return f"{size:,.{1 + more_digits}f} GB"
+    if more_digits:
+        return f"{size * 1000:.{more_digits}f} MB"
     return f"{max(1, round(size * 1000))} MB"
+
+
+def two_sizes(one: float, other: float) -> tuple[str, str]:
+    """Two sizes, given in gigabytes, as texts with as many digits as show which one is larger.
+
+    "1 MB are needed, and 1 MB are free" would explain nothing.
+    """
+    digits = 0
+    while digits < ALL_DIGITS and _shown(one, digits) == _shown(other, digits):
+        digits += 1
+    return gigabytes(one, digits), gigabytes(other, digits)
+
+
+def _shown(size: float, more_digits: int) -> float:
+    """The size in gigabytes that a reader takes from the text of `gigabytes`."""
+    number, unit = gigabytes(size, more_digits).replace(",", "").split()
+    if unit == "MB":
+        return float(number) / 1000
+    return float(number)
 
 
 def counted(n: int, noun: str) -> str:

@@ -262,18 +262,22 @@ def _machine(config: Config) -> Iterator[str]:
     indices = [device.index]
     if device.index is None:
         indices = list(range(torch.cuda.device_count()))
-    full = []
+    full: dict[int, float] = {}  # GPU -> gigabytes that are free
     for index in indices:
         free = torch.cuda.mem_get_info(index)[0] / 1e9
-        room = f"{terminal.gigabytes(free)} free"
-        yield f"device cuda:{index}: {torch.cuda.get_device_name(index)}, {room}"
+        shown = terminal.gigabytes(free)
+        yield f"device cuda:{index}: {torch.cuda.get_device_name(index)}, {shown} free"
         if free < needed:
-            full.append(f"cuda:{index} has {room}")
+            full[index] = free
     if full:
+        cards = ", ".join(
+            f"cuda:{index} has {terminal.two_sizes(needed, free)[1]} free"
+            for index, free in full.items()
+        )
+        weights, _ = terminal.two_sizes(needed, max(full.values()))
         raise UserError(
-            f"{', '.join(full)}, and the weights of model {largest} alone take "
-            f"{terminal.gigabytes(needed)}: end what else runs there, or name other GPUs with "
-            "CUDA_VISIBLE_DEVICES"
+            f"{cards}, and the weights of model {largest} alone take {weights}: end what else runs "
+            "there, or name other GPUs with CUDA_VISIBLE_DEVICES"
         )
 
 

@@ -6,7 +6,6 @@ that exist do not count."""
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING
 from ..foundation import terminal
 from ..foundation.artifacts import Paths
 from ..pipeline import benchmarks, environment
-from ..pipeline.resources import SENTENCES, Sizes, Speed, counts, encoder_size, need
+from ..pipeline.resources import STORED, Sizes, Speed, counts, encoder_size, n_pairs, need
 
 if TYPE_CHECKING:
     from ..pipeline.config import Config
@@ -25,7 +24,9 @@ START = 5.0  # start-up seconds of a job that encodes; other jobs take half
 # of a thread with AVX2 (an AMD EPYC): ViT-B-32 in float32, 9 to 11 images per second
 # (benchmarks/features.py, docs/performance.md); photos of 500 x 375 pixels
 USUAL = Speed(operations=7e10, decoded=250)
-LAST = 40.0  # seconds of manifests, tables, figures and the page
+# Bytes of figures, tables, the page and certificates: once, and for each model and data set. The
+# embedded default, whose figures show images, has 5.3 MB of two data sets.
+REPORT_BYTES = (1e6, 2.2e6)
 BENCHMARKS = "benchmarks"  # in the results folder
 ENCODES = ("image_features", "text_features", "one_to_one")  # on the GPU, where there is one
 # bytes on disk of a few-shot prediction; of a zero-shot one with its five scores
@@ -51,9 +52,11 @@ class PlannedJob:
 def jobs(config: Config, sizes: Mapping[str, Sizes]) -> Iterator[PlannedJob]:
     """Yield the jobs of the phases that grow with models and data sets, done or not."""
     # Sizes follow from the shapes of what a phase writes: float32 rows for features and pairs, some
-    # bytes per prediction. Phases whose jobs are few and small are not listed (LAST is their
-    # time).
+    # bytes per prediction. Tables, figures and the page, which every run makes again, are in
+    # `report`.
     paths = Paths(config.results)
+    for d in config.datasets:
+        yield PlannedJob("manifest", (paths.manifest(d),), {"dataset": d}, 0.0)
     for m in config.models:
         dim = encoder_size(config, m).dim
         for d in config.datasets:
@@ -72,12 +75,12 @@ def jobs(config: Config, sizes: Mapping[str, Sizes]) -> Iterator[PlannedJob]:
             features = tuple(paths.image_features(m, d, split) for split in config.encoded(d))
             yield PlannedJob("image_features", features, place, size)
             # of a draw of random words only the means are kept
-            rows = classes * (SENTENCES + config.evaluation.random_draws)
+            rows = classes * (STORED + config.evaluation.random_draws)
             yield PlannedJob("text_features", (paths.text_features(m, d),), place, 4.0 * rows * dim)
             settings = len(config.settings)
-            yield PlannedJob(
-                "coder", (paths.coder(m, d),), place, 4.0 * settings * dim * (dim + 2 * classes)
-            )
+            # two variants of texts in float64: a matrix and its factor, means and names of classes
+            size = 2 * 8.0 * dim * (2 * dim + 3 * classes)
+            yield PlannedJob("coder", (paths.coder(m, d),), place, size)
             yield PlannedJob(
                 "zero_shot", (paths.zero_shot(m, d),), place, TOP5 * images * (BASELINES + settings)
             )
@@ -85,7 +88,7 @@ def jobs(config: Config, sizes: Mapping[str, Sizes]) -> Iterator[PlannedJob]:
                 "one_to_one",
                 (paths.one_to_one(m, d),),
                 place,
-                4.0 * _n_pairs(config, d, classes) * dim,
+                4.0 * n_pairs(config, d, classes) * dim,
             )
             yield PlannedJob(
                 "rerank", (paths.rerank(m, d),), place, TOP5 * images * float(settings)
@@ -100,18 +103,12 @@ def jobs(config: Config, sizes: Mapping[str, Sizes]) -> Iterator[PlannedJob]:
             yield PlannedJob("evaluation", (paths.evaluation(m, d),), place, 0.0)
 
 
-def _n_pairs(config: Config, dataset: str, classes: int) -> float:
-    """Number of class pairs that have one-to-one texts: the pairs of a file.
-
-    Without a file the pairs that a language model is asked about, and none without a model.
-    """
-    file = config.datasets[dataset].pair_source(dataset)
-    if file is not None and file.is_file():
-        # a key that each pair has; not parsed, because the checks report a file that is damaged
-        return file.read_bytes().count(b'"a_not_b"')
-    if config.generator is None:
-        return 0
-    return min(classes * (classes - 1) / 2, config.generator.max_pairs or math.inf)
+def report(config: Config, sizes: Mapping[str, Sizes]) -> tuple[float, float]:
+    """Seconds and gigabytes of tables, figures and the page, which every run makes again."""
+    phases = ("tables", "figures", "report")
+    once, each = REPORT_BYTES
+    size = once + each * len(config.models) * len(config.datasets)
+    return sum(job_seconds(config, phase, {}, sizes=sizes) for phase in phases), size / 1e9
 
 
 def ahead(
@@ -132,10 +129,14 @@ def ahead(
             continue  # done
         total = totals.setdefault(job.phase, [0, 0.0, 0.0])
         total[0] += 1
-        total[1] += _seconds(config, job, gpus > 0, sizes or {}) * took.get(job.phase, 1.0)
+        total[1] += job_seconds(config, job.phase, job.place, gpus > 0, sizes) * took.get(
+            job.phase, 1.0
+        )
         total[2] += job.size / 1e9
     if not totals:
         return [], 0.0, 0.0
+    # counted as one job, because the page waits for tables and figures
+    totals["report"] = [1, *report(config, sizes or {})]
     where = {p: "GPU" if gpus and p in ENCODES else "CPU" for p in totals}
     head = ["phase", "jobs", "hours", "GB", "on"]
     rows = [
@@ -147,7 +148,7 @@ def ahead(
     at_once = {"GPU": gpus, "CPU": cores}
     # a phase never runs more jobs at a time than it has
     phase_seconds = [s / min(at_once[where[p]], n) for p, (n, s, _) in totals.items()]
-    hours = (sum(phase_seconds) + LAST) / 3600
+    hours = sum(phase_seconds) / 3600
     summary = (
         f"about {duration(hours)} in all, {_basis(config, took)}, with {cores} CPU jobs at a time"
     )
@@ -183,15 +184,21 @@ def last_run(config: Config, gpu: bool, sizes: Mapping[str, Sizes]) -> dict[str,
             taken, estimated = found.get(job.phase, [0.0, 0.0])
             found[job.phase] = [
                 taken + float(row["s"]),
-                estimated + _seconds(config, job, gpu, sizes),
+                estimated + job_seconds(config, job.phase, job.place, gpu, sizes),
             ]
     return {phase: taken / estimated for phase, (taken, estimated) in found.items()}
 
 
-def _seconds(config: Config, job: PlannedJob, gpu: bool, sizes: Mapping[str, Sizes]) -> float:
+def job_seconds(
+    config: Config,
+    phase: str,
+    place: Mapping[str, str],
+    gpu: bool = False,
+    sizes: Mapping[str, Sizes] | None = None,
+) -> float:
     """Estimated seconds of a job, its start-up included. gpu: True if jobs that encode have one."""
-    encodes = job.phase in ENCODES
-    takes = need(config, job.phase, gpu and encodes, sizes, USUAL, **job.place).seconds
+    encodes = phase in ENCODES
+    takes = need(config, phase, gpu and encodes, sizes, USUAL, **place).seconds
     if not encodes:
         return START / 2 + takes
     return START + takes

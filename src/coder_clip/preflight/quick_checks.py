@@ -44,11 +44,13 @@ def forecast(
     UserError if the disk is too small.
     """
     table, hours, gigabytes = ahead(config, gpus, sizes)
-    room = f"{terminal.gigabytes(free(config.results))} are free"
+    room = free(config.results)
     # twice, because DVC's cache takes as much as the results
-    if 2 * gigabytes > free(config.results):
+    if 2 * gigabytes > room:
+        needed, left = terminal.two_sizes(2 * gigabytes, room)
         raise UserError(
-            f"{config.results}: {terminal.gigabytes(2 * gigabytes)} are needed, and {room}"
+            f"{config.results}: {needed} are needed, and {left} are free; make room, or choose a "
+            "folder on another disk (results)"
         )
     if hours < shortest:
         return
@@ -67,7 +69,7 @@ def forecast(
     yield from table
     yield (
         f"disk: {terminal.gigabytes(gigabytes)} in {config.results}, and as much in DVC's cache; "
-        f"{room}"
+        f"{terminal.gigabytes(room)} are free"
     )
 
 

@@ -35,3 +35,22 @@ def test_without_a_head() -> None:
     """A list without a heading would begin with an empty line, or not align."""
     assert terminal.table([], [["a", "bc"], ["abc", "d"]]) == ["a    bc", "abc  d"]
     assert terminal.table([], []) == []
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "told"),
+    [
+        (0.0011, 0.0009, ("1.1 MB", "0.9 MB")),
+        (0.05, 0.02, ("50 MB", "20 MB")),
+        (12.34, 12.31, ("12.34 GB", "12.31 GB")),
+        (1.5, 0.04, ("1.5 GB", "40 MB")),
+        # "0.1 GB" and "100 MB" are the same size
+        (0.1001, 0.0999, ("0.10 GB", "99.9 MB")),
+        (2.0, 2.0, ("2.000000000 GB", "2.000000000 GB")),
+    ],
+)
+def test_two_sizes_show_which_one_is_larger(
+    one: float, other: float, told: tuple[str, str]
+) -> None:
+    """A message about a full disk named the same size twice."""
+    assert terminal.two_sizes(one, other) == told

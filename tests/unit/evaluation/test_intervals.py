@@ -149,9 +149,9 @@ def test_a_p_value_is_corrected_for_the_number_of_tests() -> None:
     rng = np.random.default_rng(3)
     changes = rng.choice([1.0, -1.0, 0.0], size=(4, 60), p=[0.45, 0.1, 0.45])
     groups = np.arange(60) // 2
-    for given in (None, groups):
-        one = crossed_interval(changes, DIFFERENCE, groups=given)
-        six = crossed_interval(changes, DIFFERENCE, tests=6, groups=given)
+    for members in (None, groups):
+        one = crossed_interval(changes, DIFFERENCE, groups=members)
+        six = crossed_interval(changes, DIFFERENCE, tests=6, groups=members)
         assert 0 < one.p_value < 1 / 6
         assert six.p_value == pytest.approx(6 * one.p_value)
         assert six.high - six.low > one.high - one.low

@@ -17,6 +17,8 @@ rule fit_adapters:
         BENCHMARKS / "adapter/{model}/{dataset}/{shots}.tsv"
     conda:
         ENVIRONMENT
+    # The longest jobs of a run: begun as soon as they can, or the last one ends alone on one core.
+    priority: 1
     threads: CONFIG.features.threads
     resources:
         mem_mb=memory,

@@ -206,12 +206,17 @@ def _manifest(job: _Job) -> tuple[float, float]:
     splits = ["val", "test"]
     if job.config.few_shot(job.dataset):
         splits.append("train")
-    # larger splits are not searched
-    images = sum(n for n in map(job.split, splits) if n <= twins.MOST)
+    of_splits = list(map(job.split, splits))
     if job.config.of_features(job.dataset):
-        # the features, twice in float32, and short ones
-        size = job.size.dim
-        return START + 12 * images * size / 1e6, images * READ + FEATURE_PAIR * images**2
+        images, size = sum(of_splits), job.size.dim
+        # the features, four times in float32: as read, split by split, together, with length 1;
+        # and short ones
+        numbers = 4 * size + twins.WIDTH
+        return START + 4 * images * numbers / 1e6, images * READ + FEATURE_PAIR * images**2
+    # only of published images larger splits are not searched
+    if job.config.published(job.dataset):
+        of_splits = [n for n in of_splits if n <= twins.MOST]
+    images = sum(of_splits)
     # each image is opened; its thumbnails have 1,728 bytes
     return START + 4000 * images / 1e6, images / job.thread.decoded + PIXEL_PAIR * images**2
 

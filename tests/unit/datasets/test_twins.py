@@ -281,6 +281,29 @@ def test_groups_by_features_are_those_of_a_plain_search(
     assert alike(x).tolist() == group
 
 
+@pytest.mark.parametrize("many", [0.0, 1.0])
+@pytest.mark.parametrize("width", [twins.WIDTH, 300])
+def test_a_limit_that_float32_cannot_tell_decides(
+    monkeypatch: pytest.MonkeyPatch, width: int, many: float
+) -> None:
+    """The first comparisons are of a few directions and of float32, and must miss no pair.
+
+    Half of the pairs are above the limit and half below it, by less than float32 can tell.
+    """
+    monkeypatch.setattr(twins, "MANY_PAIRS", many)
+    rng = np.random.default_rng(0)
+    n = 200
+    first, other = (rng.normal(size=(n, width)) for _ in range(2))
+    first /= np.linalg.norm(first, axis=1, keepdims=True)
+    other -= (other * first).sum(axis=1, keepdims=True) * first
+    other /= np.linalg.norm(other, axis=1, keepdims=True)
+    above = np.arange(n) % 2 == 0
+    cosine = COSINE - 1e-9 + np.where(above, 1e-9, -1e-9)
+    second = cosine[:, None] * first + np.sqrt(1 - cosine[:, None] ** 2) * other
+    group = alike(np.concatenate([first, 7 * second]))
+    assert group.tolist() == [*range(n), *np.where(above, np.arange(n), np.arange(n, 2 * n))]
+
+
 def test_features_are_near_twins_from_a_cosine_of_98_hundredths_on() -> None:
     """docs/near_twins.md measured this limit; at 0.95 photos of one breed are one observation."""
     for cosine, joined in ((0.9799, False), (0.9801, True)):

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from coder_clip.datasets import PUBLISHED
+from coder_clip.datasets import PUBLISHED, twins
 from coder_clip.datasets.entry import entry
 from coder_clip.errors import UserError
 from coder_clip.phases.generate_texts import asked as asked_of
@@ -245,6 +245,27 @@ def test_the_manifest_of_many_images_asks_for_what_it_takes(tmp_path: Path) -> N
     needed = work.need(config, "manifest", sizes=sizes, dataset="mine")
     assert needed.mem_mb >= 2000
     assert 15 < needed.seconds < 60
+
+
+@pytest.mark.parametrize("kind", ["features", "folder"])
+def test_a_large_split_that_is_searched_is_forecast(tmp_path: Path, kind: str) -> None:
+    """200,000 features were forecast as 0.1 s and 2 GB, and 100,000 as 30 s and 2.5 GB.
+
+    Only of published data sets large splits are left out (`twins.MOST`).
+    """
+    given: dict[str, Any] = {"features": tmp_path, "classes": ["cat", "dog"]}
+    if kind == "folder":
+        given = {"root": tmp_path}
+    config = configured(tmp_path, datasets={"mine": given, "dtd": {}})
+
+    def needed(n: int, dataset: str) -> work.Need:
+        sizes = {dataset: ({"train": 1000, "val": 1000, "test": n}, 2)}
+        return work.need(config, "manifest", sizes=sizes, dataset=dataset)
+
+    small, large = (needed(n, "mine") for n in (twins.MOST, 2 * twins.MOST))
+    assert large.seconds > 2 * small.seconds
+    assert large.mem_mb > small.mem_mb
+    assert needed(2 * twins.MOST, "dtd").seconds < needed(twins.MOST, "dtd").seconds / 10
 
 
 def test_every_job_with_an_encoder_counts_as_one_on_a_gpu(repo: Path) -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import zipfile
 from importlib.metadata import version
 from pathlib import Path
@@ -24,6 +23,7 @@ from ..errors import UserError
 from ..foundation import evidence
 from ..foundation.artifacts import atomic_path
 from ..foundation.blocks import Code
+from ..foundation.caches import user_cache
 from .twins import COSINE, alike
 
 log = logging.getLogger(__name__)
@@ -63,8 +63,7 @@ def _folder() -> Path:
 
     Its name begins as the one of stored features does, so that `verify` searches again.
     """
-    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(root) / "coder-clip" / f"features-twins-{FORMAT}"
+    return user_cache() / "coder-clip" / f"features-twins-{FORMAT}"
 
 
 def _key(features: NDArray[Any]) -> str:

@@ -13,7 +13,6 @@ import atexit
 import hashlib
 import json
 import logging
-import os
 import time
 import uuid
 import zipfile
@@ -34,6 +33,7 @@ from ..errors import UserError
 from ..foundation import evidence
 from ..foundation.artifacts import atomic_path, read_json, sha256, write_json
 from ..foundation.blocks import Code, Found
+from ..foundation.caches import user_cache
 from . import families
 from .spec import EncoderSpec
 
@@ -69,8 +69,7 @@ Rows = dict[bytes, Tensor]  # digest (sha256 of the key) -> (size,) float32
 
 def cache_folder() -> Path:
     """The folder of features: below XDG_CACHE_HOME, by default ~/.cache."""
-    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(root) / "coder-clip" / f"features-{FORMAT}"
+    return user_cache() / "coder-clip" / f"features-{FORMAT}"
 
 
 class FeatureStore:

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from . import evidence
+from .caches import user_cache
 
 VERSION = 4  # of `parse`; part of the names in the cache
 # statements that do more than give values to names: they count for whoever imports the module
@@ -546,8 +547,7 @@ class _Closure:
 
 @cache
 def _cache_folder() -> Path:
-    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(root) / "coder-clip" / f"blocks-{VERSION}"
+    return user_cache() / "coder-clip" / f"blocks-{VERSION}"
 
 
 def _parsed(source: bytes, path: str) -> Module:

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from ..errors import UserError, nearest, one_line
 from ..foundation.artifacts import sha256
+from ..foundation.caches import user_cache
 from ..foundation.reads import ABSENT
 from ..pipeline.environment import foreign_code, this_machine
 from ..texts.generator import STORED_ONLY
@@ -228,7 +229,7 @@ def _link(source: Path, target: Path) -> None:
 
 def _cache(folder: Path) -> Path:
     """A cache folder like the user's, but without features: a job must encode again."""
-    there = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    there = user_cache()
     own = folder / "coder-clip"
     own.mkdir(parents=True)
     others = [path for path in _entries(there) if path.name != own.name]

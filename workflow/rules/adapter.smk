@@ -15,6 +15,8 @@ rule fit_adapters:
         LOGS / "adapter/{model}/{dataset}/{shots}.log",
     benchmark:
         BENCHMARKS / "adapter/{model}/{dataset}/{shots}.tsv"
+    # The longest jobs of a run: begun as soon as they can, or the last one ends alone on one core.
+    priority: 1
     conda:
         ENVIRONMENT
     threads: CONFIG.features.threads

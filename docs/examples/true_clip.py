@@ -105,7 +105,7 @@ def show(found):
             print(f"    {cosines[query, i]:.3f}  {names[i]}")
     for what, row in (("of its breed", same), ("of another breed", other)):
         print(f"  neighbour {what}: {test.ids[row]}, {breed(row)}")
-    print("  cosine of a text with the image, and with either neighbour:")
+    print("  cosine of a text with the image, the one of its breed, the other one:")
     for i, cosine in telling_texts(images[[query, same, other]], texts, 4):
         shown = ", ".join(f"{cosine[key]:.3f}" for key in ("query", "same", "other"))
         print(f"    {shown}  {vocabulary[i].text}")

@@ -75,9 +75,11 @@ for what, neighbors in (("the name alone", clip), ("CODER, stage one", coder)):
 # %% [markdown]
 # ## One image, and why
 #
-# An image that the name alone gets wrong and CODER gets right: its nearest texts, and the texts
-# that decided between the two classes. A text adds to the difference of the two scores what
-# stands beside it.
+# An image that the name alone gets wrong and CODER gets right: its nearest texts with their
+# cosines, and the texts that decided between the two classes. The number beside such a text is what
+# it adds to the difference of the two scores. A text of the right class adds if it fits the image
+# better than the mean of both scores; a text of the wrong class adds if it fits worse, as the first
+# one here.
 
 # %%
 scores = coder.class_scores(images)
@@ -102,8 +104,9 @@ for term in terms[:4]:
 # %% [markdown]
 # ## Stage two: the rerank
 #
-# Where the margin is small, the five likeliest classes are compared by texts that tell one from
-# another.
+# Where stage one's lead is small (margin below 0.1), the five likeliest classes are compared by
+# texts that tell one from another. A run chooses this threshold on validation images, so the rerank
+# gains more there ([claims](../claims.md)).
 
 # %%
 pairs = load_pair_set(Path("data/texts/rare.one_to_one.json"), "rare", data.classes)
@@ -117,14 +120,15 @@ print(f"{int(looked_at.sum())} of {len(ids)} images are looked at again")
 for when, classes in (("before", by_coder), ("after", reranked)):
     print(f"{when}: {(classes == labels).double().mean():.1%} right")
 
-mended = ((by_coder != labels) & (reranked == labels)).nonzero()[:, 0].tolist()
+corrected = ((by_coder != labels) & (reranked == labels)).nonzero()[:, 0].tolist()
 broken = ((by_coder == labels) & (reranked != labels)).nonzero()[:, 0].tolist()
-print(f"{len(mended)} images are right only after the rerank, {len(broken)} only before")
+print(f"{len(corrected)} images are right only after the rerank, {len(broken)} only before")
 
 # %% [markdown]
-# An image that the rerank puts right, and one that it breaks: the first of each for which the texts
-# of the two classes, before and after, say the same as all pairs together. Their three nearest
-# texts show why; the mean is over all texts of a side.
+# An image that the rerank corrects, and one that it breaks. The rerank compares five classes, each
+# with each. Shown is the pair of the class before and the class after: the mean cosine of the image
+# with the texts of each side, and the three nearest of them. The side with the larger mean wins.
+# Both images are the first of their kind in which this pair alone decides as all pairs do.
 
 
 # %%
@@ -141,9 +145,9 @@ def first(chosen):
             return i
 
 
-title = "Two drawn birds: one that the rerank puts right, and one that it breaks"
+title = "Two drawn birds: one that the rerank corrects, and one that it breaks"
 figure, panels = plt.subplots(1, 2, figsize=(5.5, 2.8), num=title)
-for ax, (what, chosen) in zip(panels, (("put right", mended), ("broken", broken)), strict=True):
+for ax, (what, chosen) in zip(panels, (("corrected", corrected), ("broken", broken)), strict=True):
     i = first(chosen)
     ax.imshow(data.image(ids[i]))
     ax.set_title(f"{what}: {data.classes[labels[i]]}", fontsize=9)

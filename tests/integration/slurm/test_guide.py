@@ -408,7 +408,9 @@ def test_no_two_jobs_shared_a_gpu(made: Made) -> None:
             on_gpu[gpus.pop()].append(job)
         else:
             assert gpus == {""}, "a job without a GPU sees none"
-    assert on_gpu.keys() == {"0", "1"}
+    # on a busy machine a job may start after the one before has ended, and has the same GPU
+    assert on_gpu.keys() <= {"0", "1"}
+    assert sum(map(len, on_gpu.values())) > 1
     for jobs in on_gpu.values():
         for one, other in combinations(sorted(jobs, key=lambda job: job["StartTime"]), 2):
             assert one["EndTime"] <= other["StartTime"]

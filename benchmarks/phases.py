@@ -32,9 +32,9 @@ from torch import Tensor
 from torch.nn.functional import normalize, one_hot
 
 from coder_clip.encoders.encoder import EncoderSpec, load_encoder
+from coder_clip.foundation import rooms
 from coder_clip.pipeline.config import load_config
 from coder_clip.pipeline.resources import need
-from coder_clip.preflight.estimate import job_seconds
 
 MODEL, DATASET = "small", "drawn"
 WIDTH = 512
@@ -86,6 +86,9 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="where the run is left")
     parser.add_argument("--only", nargs="+", choices=COMMANDS, default=list(COMMANDS))
     args = parser.parse_args()
+    if not rooms.PREFLIGHT.here:
+        print(f"Not measured: {rooms.PREFLIGHT.advice}")
+        return
     sizes = Sizes(args.classes, args.test, args.val, args.shots, args.twins)
     with tempfile.TemporaryDirectory() as temporary:
         folder = args.keep or Path(temporary)
@@ -212,6 +215,8 @@ def show(phase: str, sizes: Sizes) -> int:
             "| --- | ---: | ---: | ---: | ---: | ---: |",
             flush=True,
         )
+    from coder_clip.preflight.estimate import job_seconds  # not at the top: may be missing
+
     seconds, gigabytes, ended = measure(COMMANDS[phase].format(shots=sizes.shots))
     config = load_config("c.yaml")
     place = {"model": MODEL, "dataset": DATASET, "shots": str(sizes.shots)}

@@ -20,7 +20,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..datasets import load_templates, twins
+from ..datasets import DRAWN, load_templates, twins
+from ..datasets.base import Templates
 from ..encoders import families
 from ..encoders.spec import LARGE, Size
 from ..foundation.artifacts import Paths
@@ -253,7 +254,11 @@ def _text_features(job: _Job) -> tuple[float, float]:
 
 def _one_to_one(job: _Job) -> tuple[float, float]:
     pairs = n_pairs(job.config, job.dataset, job.classes)
-    wordings = len(load_templates(job.dataset, job.config.datasets[job.dataset]).one_to_one)
+    # a forecast does not execute the code of drawn data sets, which have the default sentences
+    templates = Templates()
+    if job.dataset not in DRAWN:
+        templates = load_templates(job.dataset, job.config.datasets[job.dataset])
+    wordings = len(templates.one_to_one)
     # the published code's sentences, if they differ
     return _sentences(job, pairs * PAIR_TEXTS * (wordings + 1))
 

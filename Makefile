@@ -25,10 +25,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3; 
   $$p -c "import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))" 2>/dev/null && echo $$p && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
-# uv takes a third of pip's time. Where it is missing it is put into $(VENV), unless pip has settings that uv does not read:
-# it would then install other builds than pip.
-UV = $(shell command -v uv || ls $(BIN)/uv 2>/dev/null)
-INSTALL = $(if $(UV),$(UV) pip install --python $(BIN)/python,$(BIN)/pip install)
+INSTALL = $(BIN)/python workflow/install.py
 # The distributions below packages/: photos, the executor for Slurm. Each is installed if its folder is here.
 PACKAGES := $(patsubst %/pyproject.toml,%,$(wildcard packages/*/pyproject.toml))
 PLUGINS := $(addprefix --editable ./,$(PACKAGES))
@@ -147,7 +144,6 @@ endif
 $(VENV)/bin/python:
 	@command -v $(or $(PYTHON),python3.11) >/dev/null || { echo "no Python from 3.11 to 3.14 here: install one, or name it with PYTHON=…" >&2; exit 1; }
 	@$(or $(PYTHON),python3.11) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
-	@command -v uv >/dev/null || $(BIN)/pip config list | grep -Eq 'index|links|constraint' || $(BIN)/pip install --quiet uv || true
 
 $(VENV)/installed: pyproject.toml $(PACKAGES:=/pyproject.toml) constraints.txt | $(VENV)/bin/python
 	@echo "installing into $(VENV) (a few minutes; README has the sizes)"

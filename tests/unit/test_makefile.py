@@ -39,15 +39,3 @@ def test_a_clone_in_a_folder_with_an_umlaut(repo: Path, tmp_path: Path) -> None:
     for of_user in ({"LC_ALL": "C"}, {"LC_ALL": "", "LC_CTYPE": "", "LANG": "POSIX"}):
         done = make(folder, repo, "v/bin/python -c 'print(1)'", **of_user)
         assert done.stdout == "1\n", done.stderr
-
-
-@pytest.mark.skipif(shutil.which("make") is None, reason="no make")
-def test_uv_installs_where_it_is(repo: Path, tmp_path: Path) -> None:
-    """uv in the environment was ignored, and pip took three times as long."""
-    path = f"{Path(shutil.which('make') or '').parent}:/usr/bin:/bin"
-    assert make(tmp_path, repo, "echo $(INSTALL)", PATH=path).stdout == ".venv/bin/pip install\n"
-    uv = tmp_path / ".venv/bin/uv"
-    uv.parent.mkdir(parents=True)
-    uv.touch()
-    said = make(tmp_path, repo, "echo $(INSTALL)", PATH=path).stdout
-    assert said == ".venv/bin/uv pip install --python .venv/bin/python\n"

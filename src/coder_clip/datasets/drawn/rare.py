@@ -83,65 +83,41 @@ def marks_of(text: str) -> dict[str, str]:
 SPECIES: dict[str, dict[str, str]] = {
     name: marks_of(text)
     for name, text in {
-        "northern cardinal": ("head=red face=mask crest=pointed beak=thick bill=orange breast=red "
-"belly=red wing=red tail=long"),
-        "pyrrhuloxia": ("head=grey face=mask crest=pointed beak=thick bill=yellow breast=red "
-"belly=grey wing=grey tail=long"),
+        "northern cardinal": "head=red face=mask crest=pointed beak=thick bill=orange breast=red belly=red wing=red tail=long",
+        "pyrrhuloxia": "head=grey face=mask crest=pointed beak=thick bill=yellow breast=red belly=grey wing=grey tail=long",
         "summer tanager": "head=red beak=thick bill=yellow breast=red belly=red wing=red",
         "scarlet tanager": "head=red beak=thick bill=grey breast=red belly=red wing=black",
         "vermilion flycatcher": "head=red face=mask breast=red belly=red wing=brown tail=forked",
-        "blue jay": ("head=blue crest=pointed breast=white band=black belly=white wing=blue "
-"patch=bars tail=long"),
+        "blue jay": "head=blue crest=pointed breast=white band=black belly=white wing=blue patch=bars tail=long",
         "eastern bluebird": "head=blue breast=orange belly=white wing=blue",
         "lazuli bunting": "head=blue beak=thick breast=orange belly=white wing=blue patch=bars",
         "indigo bunting": "head=blue beak=thick breast=blue belly=blue wing=blue",
         "mountain bluebird": "head=blue breast=blue belly=blue wing=blue",
-        "american goldfinch": ("head=yellow cap=black beak=thick bill=orange breast=yellow "
-"belly=white wing=black patch=bars tail=forked"),
+        "american goldfinch": "head=yellow cap=black beak=thick bill=orange breast=yellow belly=white wing=black patch=bars tail=forked",
         "wilson warbler": "head=yellow cap=black breast=yellow belly=yellow wing=green",
-        "western tanager": ("head=orange beak=thick bill=yellow breast=yellow belly=yellow "
-"wing=black patch=bars"),
-        "baltimore oriole": ("head=black bill=grey breast=orange belly=orange wing=black "
-"patch=bars tail=long"),
-        "orchard oriole": ("head=black bill=grey breast=brown belly=brown wing=black patch=bars "
-"tail=long"),
-        "american robin": ("head=black face=ring bill=yellow breast=orange belly=orange wing=grey "
-"tail=long feet=yellow"),
-        "wood thrush": ("head=brown face=ring breast=white belly=white pattern=spots wing=brown "
-"feet=orange"),
-        "song sparrow": ("head=brown face=brow beak=thick bill=grey breast=white belly=white "
-"pattern=streaks wing=brown tail=long feet=orange"),
-        "house sparrow": ("head=brown cap=grey throat=black beak=thick breast=grey belly=grey "
-"wing=brown patch=white"),
-        "tree sparrow": ("head=white cap=brown throat=black beak=thick breast=grey belly=grey "
-"wing=brown patch=white"),
-        "cedar waxwing": ("head=brown face=mask crest=pointed breast=brown belly=yellow wing=grey "
-"patch=red"),
-        "bohemian waxwing": ("head=brown face=mask crest=pointed breast=brown belly=grey wing=grey "
-"patch=white"),
-        "carolina chickadee": ("head=white cap=black throat=black breast=white belly=white "
-"wing=grey tail=long"),
-        "mountain chickadee": ("head=white cap=black face=brow throat=black breast=white "
-"belly=white wing=grey tail=long"),
+        "western tanager": "head=orange beak=thick bill=yellow breast=yellow belly=yellow wing=black patch=bars",
+        "baltimore oriole": "head=black bill=grey breast=orange belly=orange wing=black patch=bars tail=long",
+        "orchard oriole": "head=black bill=grey breast=brown belly=brown wing=black patch=bars tail=long",
+        "american robin": "head=black face=ring bill=yellow breast=orange belly=orange wing=grey tail=long feet=yellow",
+        "wood thrush": "head=brown face=ring breast=white belly=white pattern=spots wing=brown feet=orange",
+        "song sparrow": "head=brown face=brow beak=thick bill=grey breast=white belly=white pattern=streaks wing=brown tail=long feet=orange",
+        "house sparrow": "head=brown cap=grey throat=black beak=thick breast=grey belly=grey wing=brown patch=white",
+        "tree sparrow": "head=white cap=brown throat=black beak=thick breast=grey belly=grey wing=brown patch=white",
+        "cedar waxwing": "head=brown face=mask crest=pointed breast=brown belly=yellow wing=grey patch=red",
+        "bohemian waxwing": "head=brown face=mask crest=pointed breast=brown belly=grey wing=grey patch=white",
+        "carolina chickadee": "head=white cap=black throat=black breast=white belly=white wing=grey tail=long",
+        "mountain chickadee": "head=white cap=black face=brow throat=black breast=white belly=white wing=grey tail=long",
         "tufted titmouse": "head=grey crest=pointed breast=white belly=white wing=grey tail=long",
         "barn swallow": "head=blue throat=red breast=brown belly=white wing=blue tail=forked",
         "tree swallow": "head=blue breast=white belly=white wing=blue tail=forked",
-        "belted kingfisher": ("head=blue crest=fan beak=long breast=white band=black belly=white "
-"wing=blue"),
-        "common kingfisher": ("head=blue throat=white beak=long breast=orange belly=orange "
-"wing=blue feet=red"),
-        "starling": ("head=black bill=yellow breast=black belly=black pattern=spots wing=black "
-"feet=orange"),
-        "little egret": ("head=white beak=long breast=white belly=white wing=white legs=long "
-"feet=black"),
-        "great egret": ("head=white beak=long bill=yellow breast=white belly=white wing=white "
-"legs=long feet=black"),
-        "sacred ibis": ("head=black beak=curved breast=white belly=white wing=white legs=long "
-"feet=black"),
-        "eurasian hoopoe": ("head=orange crest=fan beak=curved breast=orange belly=white "
-"wing=black patch=bars"),
-        "kestrel": ("head=grey face=mask beak=hooked bill=grey breast=white belly=white "
-"pattern=spots wing=brown tail=fan feet=yellow"),
+        "belted kingfisher": "head=blue crest=fan beak=long breast=white band=black belly=white wing=blue",
+        "common kingfisher": "head=blue throat=white beak=long breast=orange belly=orange wing=blue feet=red",
+        "starling": "head=black bill=yellow breast=black belly=black pattern=spots wing=black feet=orange",
+        "little egret": "head=white beak=long breast=white belly=white wing=white legs=long feet=black",
+        "great egret": "head=white beak=long bill=yellow breast=white belly=white wing=white legs=long feet=black",
+        "sacred ibis": "head=black beak=curved breast=white belly=white wing=white legs=long feet=black",
+        "eurasian hoopoe": "head=orange crest=fan beak=curved breast=orange belly=white wing=black patch=bars",
+        "kestrel": "head=grey face=mask beak=hooked bill=grey breast=white belly=white pattern=spots wing=brown tail=fan feet=yellow",
         "bullfinch": "head=black beak=thick breast=pink belly=pink wing=grey patch=white",
     }.items()
 }  # fmt: skip

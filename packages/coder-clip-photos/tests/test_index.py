@@ -197,6 +197,7 @@ def add_many(folder: str, start: int) -> None:
         kept.add([(path, stamp(path), np.full(4, i, np.float32))])
 
 
+@pytest.mark.rest
 def test_killed_processes_and_two_at_once_lose_and_mix_nothing(tmp_path: Path) -> None:
     """kill -9 left half a row, and of two processes the rows of one were lost."""
     for i in range(120):

@@ -13,6 +13,8 @@ import pytest
 from cluster import Cluster
 from toy_run import Run, toy
 
+pytestmark = pytest.mark.rest
+
 NAMES = [
     "ok",
     "once",

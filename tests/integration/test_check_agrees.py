@@ -26,6 +26,8 @@ from working_copy import changed
 pytest.importorskip("coder_clip.preflight.run", reason="src/coder_clip/preflight is not here")
 from coder_clip.preflight.run import before_run
 
+pytestmark = pytest.mark.rest
+
 Command = Callable[..., Any]
 Patch = pytest.MonkeyPatch
 CLASSES = ("cat", "red fox", "wolf")

@@ -525,6 +525,7 @@ def test_what_a_screen_reader_needs(browser: Any, page: tuple[Explorer, str]) ->
     assert all(b - a <= 1 for a, b in itertools.pairwise(levels))
 
 
+@pytest.mark.rest
 def test_the_command_opens_unlabelled_photos(browser: Any, photos: Path, tmp_path: Path) -> None:
     """From a folder of photos to the page, as a person starts it; Control-C ends it."""
     (photos / "broken.jpg").write_bytes(b"")

@@ -84,6 +84,7 @@ def result(work: Work, name: str) -> str:
     return (work.folder / "results/mine" / name).read_text(encoding="utf-8")
 
 
+@pytest.mark.rest
 def test_a_method_is_in_tables_figures_report_help_and_schema(extended: Work) -> None:
     rows = pd.read_csv(extended.folder / "results/mine/tables/few_shot.csv")
     assert set(rows["dataset"]) == {"shapes", "leaves", "(average)"}
@@ -175,6 +176,7 @@ def test_a_text_source_is_in_configuration_help_docs_and_texts(extended: Work) -
     assert "unknown source 'plural' (did you mean 'plurals'?)" in refused.stderr
 
 
+@pytest.mark.rest
 def test_a_phase_is_a_command_a_target_and_a_stage_of_dvc(extended: Work) -> None:
     counts = json.loads(result(extended, "class_share/mini/leaves.json"))
     assert sum(counts.values()) == 9, "test images of the data set"

@@ -26,6 +26,8 @@ from coder_clip.phases import (
 )
 from coder_clip.pipeline.config import Config
 
+pytestmark = pytest.mark.rest
+
 SEEDS = [1, 2]
 COUNTS = {"train": 4, "val": 3, "test": 6}
 

@@ -17,6 +17,8 @@ from published import publish, serve_model
 from web import Web, serve
 from working_copy import Work, environment, working_copy
 
+pytestmark = pytest.mark.rest
+
 CONFIG: dict[str, Any] = {
     "data_root": "data/published",
     "fetch": True,
@@ -82,7 +84,6 @@ def test_what_is_missing_is_fetched_and_nothing_runs_again(site: Site) -> None:
     assert len(site.web.asked) == asked
 
 
-@pytest.mark.rest
 def test_what_was_fetched_and_is_gone_is_fetched_again(site: Site) -> None:
     site.snakemake("manifest")
     shutil.rmtree(site.work.folder / "data/published")
@@ -92,7 +93,6 @@ def test_what_was_fetched_and_is_gone_is_fetched_again(site: Site) -> None:
     assert "images of eurosat" not in said, "the manifest is as it was"
 
 
-@pytest.mark.rest
 def test_what_is_half_here_is_fetched_again(site: Site) -> None:
     """As after a download that was killed: the run that would mend it must not be stopped by what
     it mends.
@@ -106,7 +106,6 @@ def test_what_is_half_here_is_fetched_again(site: Site) -> None:
     assert len(list((eurosat / "2750/Forest").iterdir())) == 6
 
 
-@pytest.mark.rest
 def test_a_failed_download_stops_what_needs_it_and_nothing_else(site: Site) -> None:
     work = site.work.folder
     archive = "/eurosat/EuroSAT.zip"
@@ -152,9 +151,7 @@ def test_what_is_not_fetched_yet_is_no_part_of_a_record(site: Site) -> None:
     assert not [path for path in said if path.startswith(".snakemake")]
 
 
-@pytest.mark.parametrize(
-    "how", ["another byte", pytest.param("half of it", marks=pytest.mark.rest)]
-)
+@pytest.mark.parametrize("how", ["another byte", "half of it"])
 def test_damaged_weights_are_fetched_again(site: Site, how: str) -> None:
     hub = site.work.folder / "hub/hub/models--org--tiny"
     (blob,) = [p for p in (hub / "blobs").iterdir() if p.stat().st_size > 100_000]

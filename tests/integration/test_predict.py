@@ -37,6 +37,8 @@ from coder_clip_photos.export import save_texts
 from coder_clip_photos.openings import explore_run
 from coder_clip_photos.runs import load_run
 
+pytestmark = pytest.mark.rest
+
 Command = Callable[..., Any]
 SHAPES, MARKS = ("--dataset", "shapes"), ("--dataset", "marks")
 
@@ -61,10 +63,10 @@ def rows(out: str) -> list[dict[str, str]]:
 @pytest.mark.parametrize(
     ("phase", "method", "setting"),
     [
-        pytest.param("zero_shot", "clip", "any", marks=pytest.mark.rest),
+        ("zero_shot", "clip", "any"),
         ("zero_shot", "clip_ensemble", "any"),
-        pytest.param("zero_shot", "description", "any", marks=pytest.mark.rest),
-        pytest.param("zero_shot", "attributes_alone", "any", marks=pytest.mark.rest),
+        ("zero_shot", "description", "any"),
+        ("zero_shot", "attributes_alone", "any"),
         ("zero_shot", "coder", "clean"),
         ("rerank", "coder_rerank", "clean"),
     ],
@@ -443,7 +445,7 @@ PHASES = ("coder", "zero-shot", "confusable-pairs", "pair-texts", "pair-features
     ("again", "old"),
     [
         pytest.param((), "rerank/mini/marks.json", id="rerank"),
-        pytest.param(PHASES, "adapter/mini/marks/1.json", id="shots", marks=pytest.mark.rest),
+        pytest.param(PHASES, "adapter/mini/marks/1.json", id="shots"),
     ],
 )
 def test_a_run_that_was_made_again_in_part_is_refused(

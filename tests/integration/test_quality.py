@@ -13,6 +13,8 @@ import yaml
 from coder_clip.tracking import stages
 from coder_clip.tracking.plan import plan
 
+pytestmark = pytest.mark.rest
+
 RULE = re.compile(r"^\s*(?:local)?(?:rule|checkpoint) (\w+):", re.M)
 CHECKS = {
     "ruff check": ["ruff", "check"],
@@ -25,9 +27,7 @@ CHECKS = {
 }
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(c, marks=pytest.mark.rest if c == "mypy" else []) for c in CHECKS]
-)
+@pytest.mark.parametrize("name", CHECKS)
 def test_clean(repo: Path, name: str) -> None:
     """A contributor's `make check` would be red on a fresh clone."""
     command, *arguments = CHECKS[name]

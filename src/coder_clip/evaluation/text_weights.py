@@ -173,8 +173,10 @@ def _of_class(stage_one: StageOne, owner: int, all_texts: _Scores) -> Iterator[W
     total = all_texts.e.sum(axis=1)
     true = all_texts.e[n, labels]
     e = np.exp(columns - all_texts.largest[:, None])
-    # the other classes together; at least the true one, whatever rounding leaves
-    rest = np.maximum(total - all_texts.e[:, owner], np.where(own, 0.0, true))
+    # the other classes together; where they are next to nothing, a difference leaves none of them
+    rest = total - all_texts.e[:, owner]
+    lost = rest < 1e-6 * total
+    rest[lost] = np.delete(all_texts.e[lost], owner, axis=1).sum(axis=1)
     without = np.where(own[:, None], e, true[:, None]) / (rest[:, None] + e)
     change = (true / total)[:, None] - without
     # decisions: the class wins without a text if its score beats the best other class

@@ -21,6 +21,8 @@ pytest.importorskip("coder_clip.texts.llm.source", reason="src/coder_clip/texts/
 from coder_clip.texts.llm import client
 from questions import CLASSES, KEY, items_of, run, settings, stored, until_open
 
+pytestmark = pytest.mark.rest
+
 # ---- bad days ---
 
 FAULTS = ["429", "500", "502", "503", "408", "409", "retry-after", "retry-after-0", "retry-after-past", "html",

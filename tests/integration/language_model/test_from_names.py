@@ -16,6 +16,8 @@ import pytest
 from coder_clip.texts.sets import load_pair_set, load_text_set
 from llm_server import Server, named
 
+pytestmark = pytest.mark.rest
+
 pytest.importorskip("coder_clip.texts.llm.source", reason="src/coder_clip/texts/llm is not here")
 
 

@@ -25,6 +25,8 @@ pytest.importorskip("coder_clip.texts.llm.source", reason="src/coder_clip/texts/
 from coder_clip.texts.llm.store import Answers
 from questions import CLASSES, KEY, PRICES, of_class
 
+pytestmark = pytest.mark.rest
+
 
 def environment(folder: Path) -> dict[str, str]:
     return {**os.environ, "MY_KEY": KEY, "CODER_CLIP_CONFIG": "c.yaml"}
@@ -59,7 +61,6 @@ def lines(folder: Path) -> int:
     return path.read_bytes().count(b"\n") if path.is_file() else 0
 
 
-@pytest.mark.rest
 def test_kill_9_loses_at_most_what_was_under_way(project: Path, server: Server) -> None:
     server.key, server.delay = KEY, 0.15
     for kept in (3, 6):

@@ -19,6 +19,8 @@ import yaml
 
 from project import BIN, ROOT, Project, make_toy
 
+pytestmark = pytest.mark.rest
+
 # ---- names that come from other people
 
 
@@ -152,7 +154,7 @@ ATTACKS: dict[str, tuple[Attack, str]] = {
 
 @pytest.mark.parametrize(
     "what",
-    [pytest.param(w, marks=[] if i < 5 else pytest.mark.rest) for i, w in enumerate(ATTACKS)],
+    ATTACKS,
 )
 def test_a_hostile_commit_writes_and_deletes_nothing(toy: Project, what: str) -> None:
     """Whoever can commit could write and delete any file of whoever pulls, also outside of the
@@ -201,7 +203,6 @@ DESCRIBED = {
 }
 
 
-@pytest.mark.rest
 @pytest.mark.parametrize("what", DESCRIBED)
 def test_another_s_dvc_yaml_has_no_effect_and_is_written_anew(toy: Project, what: str) -> None:
     """It stopped every command, or DVC followed it; only deleting it helped."""
@@ -294,7 +295,6 @@ def test_every_command_gives_the_same_answer(toy: Project) -> None:
     assert f"scores: neither side, will be made again (ours: {why}; theirs: {why})" in said
 
 
-@pytest.mark.rest
 def test_a_reason_of_somebody_else_s_is_no_command_to_the_terminal(toy: Project) -> None:
     """Certificates come with a pull, and their doubts were printed as they are."""
     path = toy / "results/certificates/scores/score/a.json"

@@ -11,6 +11,8 @@ import yaml
 
 from project import Project
 
+pytestmark = pytest.mark.rest
+
 
 def status(toy: Project) -> dict[str, Any]:
     """What `dvc status` says: stage -> what changed."""

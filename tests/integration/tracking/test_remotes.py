@@ -24,6 +24,8 @@ import pytest
 from project import Project, add_remote, make_toy
 from servers import SSHD, Ssh, s3, sshd
 
+pytestmark = pytest.mark.rest
+
 SECRET = "9f3c-not-to-be-found-anywhere"
 
 
@@ -165,7 +167,7 @@ def in_folder(store: Path) -> dict[str, int]:
 KINDS = ("directory", "ssh", "s3")
 
 
-@pytest.fixture(params=[pytest.param("directory", marks=pytest.mark.rest), "ssh", "s3"])
+@pytest.fixture(params=["directory", "ssh", "s3"])
 def remote(request: pytest.FixtureRequest, toy: Project) -> Remote:
     kind = request.param
     return Remote(
@@ -186,7 +188,6 @@ def test_push_clone_pull(toy: Project, remote: Remote) -> None:
             assert holds(project.folder, SECRET) == []
 
 
-@pytest.mark.rest
 def test_ssh_host_key_is_checked(toy: Project, ssh_server: Ssh) -> None:
     url = f"ssh://{ssh_server.user}@127.0.0.1:{ssh_server.port}{toy.folder.parent}/over-ssh"
     set_remote(toy, url)
@@ -240,7 +241,6 @@ def kill_in_the_middle(
     return len(arrived())
 
 
-@pytest.mark.rest
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_interrupted_push_and_pull_go_on(
     kind: str, large: Project, request: pytest.FixtureRequest
@@ -266,7 +266,6 @@ def test_an_interrupted_push_and_pull_go_on(
         assert (clone / path).read_bytes() == (large / path).read_bytes()
 
 
-@pytest.mark.rest
 def test_a_corrupt_object_of_the_remote_is_named_and_replaced(toy: Project, remote: Remote) -> None:
     remote.prepare(toy)
     toy.run("coder-clip", "push")
@@ -289,7 +288,6 @@ def test_a_corrupt_object_of_the_remote_is_named_and_replaced(toy: Project, remo
     assert clone.bytes() == toy.bytes()
 
 
-@pytest.mark.rest
 def test_a_large_object_of_s3_is_verified(large: Project, s3_server: str) -> None:
     """Uploaded in parts: its ETag is not the md5 of the whole, so --verify reads it back."""
     remote = Remote("s3", large, s3_server)
@@ -308,7 +306,6 @@ def test_a_large_object_of_s3_is_verified(large: Project, s3_server: str) -> Non
         assert remote.read(largest) == whole
 
 
-@pytest.mark.rest
 def test_a_deleted_object_of_the_remote_is_seen_and_sent_again(
     toy: Project, remote: Remote
 ) -> None:
@@ -321,7 +318,6 @@ def test_a_deleted_object_of_the_remote_is_seen_and_sent_again(
     assert "no" not in toy.run("coder-clip", "status").stdout.split()
 
 
-@pytest.mark.rest
 def test_a_corrupt_object_of_the_cache_is_never_sent(toy: Project) -> None:
     """It is repaired from the workspace; if that has other bytes it is named, and the rest is sent."""
     shutil.rmtree(toy.folder.parent / "store")
@@ -344,7 +340,6 @@ def test_a_corrupt_object_of_the_cache_is_never_sent(toy: Project) -> None:
     assert largest not in in_folder(toy.folder.parent / "store")
 
 
-@pytest.mark.rest
 def test_a_project_that_is_recorded_in_part(tmp_path: Path) -> None:
     toy = make_toy(tmp_path / "work")
     add_remote(toy, "../store")
@@ -356,7 +351,6 @@ def test_a_project_that_is_recorded_in_part(tmp_path: Path) -> None:
     assert clone.planned() == ["feature", "feature", "page", "score", "score"]
 
 
-@pytest.mark.rest
 def test_results_that_are_recorded_nowhere_survive_a_pull(toy: Project) -> None:
     toy.edit("config/reproduce.yaml", "threshold: 5", "threshold: 6")
     toy.snakemake(DVC_STAGE="none")
@@ -368,7 +362,6 @@ def test_results_that_are_recorded_nowhere_survive_a_pull(toy: Project) -> None:
     assert toy.planned() == ["page", "score", "score"]
 
 
-@pytest.mark.rest
 def test_a_remote_that_is_gone(toy: Project) -> None:
     """The run succeeds, status says what it could not ask, push says what to do."""
     shutil.rmtree(toy.folder.parent / "store")
@@ -380,7 +373,6 @@ def test_a_remote_that_is_gone(toy: Project) -> None:
     assert toy.run("coder-clip", "push", ok=False).returncode != 0
 
 
-@pytest.mark.rest
 def test_a_pipe_in_the_remote_is_corrupt_and_replaced(toy: Project) -> None:
     """Its reader waits for ever for somebody who writes to it."""
     store = toy.folder.parent / "store"
@@ -399,7 +391,6 @@ def test_a_pipe_in_the_remote_is_corrupt_and_replaced(toy: Project) -> None:
     assert path.is_file()
 
 
-@pytest.mark.rest
 def test_a_malformed_list_of_files_is_no_remote_that_does_not_answer(toy: Project) -> None:
     """`status` said "remote not reached" and ended well."""
     cache = toy / ".dvc/cache/files/md5"
@@ -415,7 +406,6 @@ def test_a_malformed_list_of_files_is_no_remote_that_does_not_answer(toy: Projec
     assert "remote not reached" not in said.stdout
 
 
-@pytest.mark.rest
 def test_a_commit_names_no_program_that_status_or_pull_runs(toy: Project) -> None:
     """Amazon's library asks the program of a profile for the credentials."""
     victim = toy.folder.parent / "victim"
@@ -432,7 +422,6 @@ def test_a_commit_names_no_program_that_status_or_pull_runs(toy: Project) -> Non
     assert not victim.exists()
 
 
-@pytest.mark.rest
 def test_no_remote(toy: Project) -> None:
     """Without a remote, a run would not be recorded."""
     toy.run("dvc", "remote", "remove", "store")

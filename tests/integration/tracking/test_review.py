@@ -13,6 +13,8 @@ import yaml
 
 from project import Project
 
+pytestmark = pytest.mark.rest
+
 
 @pytest.fixture
 def theirs(toy: Project) -> Project:

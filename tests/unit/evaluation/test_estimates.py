@@ -288,6 +288,7 @@ def test_no_single_run_is_clear_that_the_exact_test_leaves_open(
     ),
     st.integers(0, 3),
 )
+@example([(0.0, 0.9)] * 5, 0)
 def test_a_difference_of_values_is_that_of_the_images_and_agrees_with_its_p(
     pairs: list[tuple[float, float]], undefined: int
 ) -> None:
@@ -307,7 +308,11 @@ def test_a_difference_of_values_is_that_of_the_images_and_agrees_with_its_p(
         mean = sum(more) / len(more)
         error = math.sqrt(sum((c - mean) ** 2 for c in more) / len(more) / len(more))
         half = float(student.ppf(0.975, len(more) - 1)) * error
-        assert (low, high) == pytest.approx((max(-1, mean - half), min(1, mean + half)))
+        ends = [max(-1, mean - half), min(1, mean + half)]
+        # of few changed images all may be better by chance, so 0 stays in the interval
+        if 2 * 0.5 ** (got["fixed"] + got["broke"]) >= 0.05:
+            ends = [min(0, ends[0]), max(0, ends[1])]
+        assert (low, high) == pytest.approx(tuple(ends))
         assert (got["p_value"] < 0.05) == (low > 0 or high < 0)
     else:
         assert (low, high, got["p_value"]) == (0, 0, 1)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -39,8 +39,8 @@ def made(seed: int, n_classes: int = 4, per_class: int = 5, groups: bool = False
 
 def plain_scores(stage: StageOne, left_out: int | None) -> np.ndarray[Any, Any]:
     """Stage one's scores (N, C) in plain loops, without one text."""
-    x = stage.x.numpy() / np.linalg.norm(stage.x.numpy(), axis=1, keepdims=True)
-    t = stage.text_features.numpy()
+    x, t = stage.x.double().numpy(), stage.text_features.double().numpy()
+    x = x / np.linalg.norm(x, axis=1, keepdims=True)
     t = t / np.linalg.norm(t, axis=1, keepdims=True)
     scores = np.zeros((len(x), stage.n_classes))
     for c in range(stage.n_classes):
@@ -62,6 +62,7 @@ def probability(scores: np.ndarray[Any, Any], labels: np.ndarray[Any, Any]) -> A
 
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 10**6))
+@example(401093)  # one text alone makes a class the first, by far
 def test_each_text_is_left_out_as_if_stage_one_were_built_again(seed: int) -> None:
     """A wrong term in the product for all texts at once would advise to drop good texts."""
     stage = made(seed)

@@ -24,6 +24,8 @@ from working_copy import MARKS, SMALL, changed, working_copy
 pytest.importorskip("coder_clip.texts.llm.source", reason="src/coder_clip/texts/llm is not here")
 from coder_clip.texts.llm import prompts
 
+pytestmark = pytest.mark.rest
+
 CLASSES = ["Rotfuchs", "Polarfuchs", "Dachs"]
 TEXTS = {
     "Rotfuchs": ["oranges Fell", "schwarze Beine", "ein buschiger Schwanz", "ein langer Hals"],
@@ -211,7 +213,6 @@ def test_a_pattern_that_is_none_is_named(tmp_path: Path, folder: Path) -> None:
     assert "no nowhere/rules.yaml" in missing.stderr
 
 
-@pytest.mark.rest
 def test_a_run_sees_the_rules_of_its_project(server: Server, tmp_path: Path) -> None:
     """Texts judged by other rules than those in the folder would count as this project's."""
     marks = {

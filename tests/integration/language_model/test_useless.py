@@ -21,6 +21,8 @@ from coder_clip.texts.llm import metered
 from coder_clip.texts.llm.requests import class_items, pair_items
 from questions import CLASSES, TAILS, attributes, items_of, of_class, run, settings, stored
 
+pytestmark = pytest.mark.rest
+
 
 def alone(server: Server, tmp_path: Path, **more: Any) -> Any:
     """Settings to ask question by question, so that counts are exact."""

@@ -9,6 +9,8 @@ import pytest
 
 from project import Project
 
+pytestmark = pytest.mark.rest
+
 
 def outcomes(said: str) -> dict[str, str]:
     """Job -> outcome, from the lines."""

@@ -146,11 +146,11 @@ $(VENV)/bin/python:
 	@$(or $(PYTHON),python3.11) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 $(VENV)/installed: pyproject.toml $(PACKAGES:=/pyproject.toml) constraints.txt | $(VENV)/bin/python
-	@echo "installing into $(VENV) (a few minutes; README has the sizes)"
+	@echo "installing into $(VENV) (half a minute with uv, a few minutes with pip; README has the sizes)"
 	@$(INSTALL) --quiet --constraint constraints.txt $(PLUGINS) --editable '.[run,texts]'
 	@echo $(CURDIR) > $@
 
 $(VENV)/installed-test: pyproject.toml $(PACKAGES:=/pyproject.toml) constraints.txt | $(VENV)/bin/python
-	@echo "installing into $(VENV) (a few minutes; README has the sizes)"
+	@echo "installing into $(VENV) (half a minute with uv, a few minutes with pip; README has the sizes)"
 	@$(INSTALL) --quiet --constraint constraints.txt $(PLUGINS) --editable '.[test]'
 	@echo $(CURDIR) | tee $@ > $(VENV)/installed

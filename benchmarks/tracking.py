@@ -35,38 +35,51 @@ CONFIG = yaml.safe_load(open(CONFIG_FILE))
 N = range(CONFIG["outputs"] // 2)
 
 RESULTS_FOLDER = "results"
+JOB_PROGRAM = "job.py"
+KNOWN_FOLDERS = []
 CONSTRAINTS = {"i": "[0-9]+"}
 
+
+def certify(command):
+    return f"python {JOB_PROGRAM} {{params.job:q}} -- " + command
+
+
 include: "tracking.smk"
+include: "workflow/rules/first.smk"
+include: "workflow/rules/second.smk"
+
 
 rule all:
     default_target: True
     input: expand("results/{phase}/{i}.txt", phase=["first", "second"], i=N)
 
-rule one:
-    input: outdated("one")
-    output: "results/first/{i}.txt"
-    params: job=job("one")
-    shell: "false"
-
-rule two:
-    input: outdated("two"), "results/first/{i}.txt"
-    output: "results/second/{i}.txt"
-    params: job=job("two")
-    shell: "false"
 
 list_jobs()
 """
+RULES = {
+    "first": """
+rule one:
+    input: outdated()
+    output: "results/first/{i}.txt"
+    params: job=job()
+    shell: certify("toy one {wildcards.i}")
+""",
+    "second": """
+rule two:
+    input: outdated(), "results/first/{i}.txt"
+    output: "results/second/{i}.txt"
+    params: job=job()
+    shell: certify("toy two {wildcards.i}")
+""",
+}
 PHASES = """
 phases:
   first:
     target: all
     makes: [first]
-    rules: {one: "toy one {wildcards.i}"}
   second:
     target: all
     makes: [second]
-    rules: {two: "toy two {wildcards.i}"}
 """
 
 
@@ -92,9 +105,10 @@ def make(folder: Path, outputs: int) -> None:
     for name, text in (
         ("Snakefile", SNAKEFILE),
         ("workflow/phases.yaml", PHASES),
+        *((f"workflow/rules/{phase}.smk", rule) for phase, rule in RULES.items()),
         (".gitignore", "/results/\n/.snakemake/\n"),
     ):
-        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
     shutil.copy(ROOT / "workflow/rules/tracking.smk", folder)
     for name in ("src", "config", "results/first", "results/second"):

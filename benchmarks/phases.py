@@ -240,12 +240,16 @@ def measure(command: str) -> tuple[float, float, int]:
         "u = resource.getrusage(resource.RUSAGE_CHILDREN);"
         "print(json.dumps([u.ru_utime + u.ru_stime, u.ru_maxrss, ended]))"
     )
-    output = subprocess.run(
-        [sys.executable, "-c", meter, *job],
-        check=True,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    with (
+        tempfile.TemporaryDirectory() as cache
+    ):  # near twins of an earlier run would be found there
+        output = subprocess.run(
+            [sys.executable, "-c", meter, *job],
+            check=True,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "XDG_CACHE_HOME": cache},
+        )
     seconds, peak, ended = json.loads(output.stdout.splitlines()[-1])
     unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss
     return seconds, peak * unit / 1e9, ended

@@ -33,7 +33,6 @@ import psutil
 import yaml
 
 from coder_clip.foundation import rooms
-from coder_clip.pipeline.phase_list import FILE
 
 if TYPE_CHECKING:
     from cluster import Cluster
@@ -113,15 +112,13 @@ def copy(folder: Path, config: str, shards: int) -> None:
         if (ROOT / name).is_file() and not name.startswith(("tests/", "docs/", "results/")):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
-    listed = yaml.safe_load((folder / FILE).read_text(encoding="utf-8"))
-    for phase in listed["phases"].values():
-        phase["rules"] = dict.fromkeys(phase["rules"], LOCAL)
-    (folder / FILE).write_text(yaml.safe_dump(listed), encoding="utf-8")
     common = folder / "workflow/rules/common.smk"
-    certified = 'return " ".join([job, "--inputs {input:q} --outputs {output:q} --", text])'
+    certified = (
+        'return f"{job} --inputs {{input:q}} --outputs {{output:q}} -- {command} 2> {{log}}"'
+    )
     text = common.read_text(encoding="utf-8")
     assert certified in text
-    common.write_text(text.replace(certified, "return text"), encoding="utf-8")
+    common.write_text(text.replace(certified, f'return "{LOCAL}"'), encoding="utf-8")
     for rules in (folder / "workflow/rules").glob("*.smk"):
         # a job that only makes its files measures nothing
         text = re.sub(r"\n *benchmark:\n.*", "", rules.read_text(encoding="utf-8"))

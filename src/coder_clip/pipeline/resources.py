@@ -64,8 +64,8 @@ READ = 3.5e-5  # of a feature that is read in place of an image
 TEXT_NUMBER = 3e-8  # of coder for each text and number of a feature
 # of tables, figures and report: once; for each model and data set; for each of its classes, and
 # of its images
-TABLES, FIGURES = (2.0, 1.0, 8e-3, 1.5e-4), (5.0, 1.0, 2e-3, 0.0)
-REPORT = (2.0, 1.0, 1.1e-2, 2e-5)
+TABLES, FIGURES = (2.0, 1.0, 3e-3, 4e-5), (5.0, 0.5, 0.0, 0.0)
+REPORT = (2.0, 1.0, 5e-3, 1e-5)
 # seconds of a job by phase, whatever the number of images
 OTHER = {"zero_shot": 2.0, "rerank": 1.5, "one_to_one": 3.0, "evaluation": 7.0, "adapter": 1.0}
 # seconds of a bootstrap resample, and more seconds per class: estimates.bootstrap_interval

@@ -7,7 +7,7 @@
 # make reproduce PROFILE=slurm                as jobs on a Slurm cluster (docs/slurm.md)
 # make install                                .venv alone, nothing is run
 # make pull                                   results that others pushed (docs/sharing.md); make push: share these
-# make test                                   before every push: each part once, about five minutes
+# make test                                   before every push: each part once, about four minutes
 # make test-rest                              the tests that take longer or look closer, 45 to 60 minutes
 # make test-proofs                            the proofs of the whole default (tests/proofs), longer still
 # make test-all                               all three

@@ -240,9 +240,8 @@ def measure(command: str) -> tuple[float, float, int]:
         "u = resource.getrusage(resource.RUSAGE_CHILDREN);"
         "print(json.dumps([u.ru_utime + u.ru_stime, u.ru_maxrss, ended]))"
     )
-    with (
-        tempfile.TemporaryDirectory() as cache
-    ):  # near twins of an earlier run would be found there
+    # in the user's cache, near twins of an earlier run would be found
+    with tempfile.TemporaryDirectory() as cache:
         output = subprocess.run(
             [sys.executable, "-c", meter, *job],
             check=True,

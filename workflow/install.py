@@ -3,8 +3,8 @@
     python workflow/install.py --constraint constraints.txt --editable '.[run]'
 
 uv reads none of pip's settings: on a machine whose pip has an index or wheels of its own it would
-install other builds. So pip's settings are told to uv. Where pip has one that uv has no word for,
-where uv cannot be had, and where uv fails, pip installs.
+install other builds. So uv is told pip's settings. pip installs where it has a setting that is not
+in TOLD, where uv cannot be had, and where uv fails.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 
 PIP = (sys.executable, "-m", "pip")
-# pip's settings and uv's variables for them; several values of one are separated by
+# pip's setting -> uv's variable for it, and what stands between several values
 TOLD = {
     "index-url": ("UV_DEFAULT_INDEX", " "),
     "extra-index-url": ("UV_INDEX", " "),
@@ -60,7 +60,7 @@ def settings_of_pip(listed: str) -> dict[str, str]:
 
 
 def told_to_uv(settings: dict[str, str]) -> dict[str, str] | None:
-    """The same settings as variables of uv; None where uv has no word for one of them."""
+    """The same settings as variables of uv; None if one is not known here."""
     if settings.keys() - TOLD.keys() - WITHOUT_EFFECT:
         return None
     variables = {}
@@ -83,21 +83,33 @@ def found_uv() -> str | None:
     return shutil.which("uv")
 
 
+def installed_by_uv(requirements: list[str]) -> bool:
+    """Install with uv; False where pip must."""
+    listed = subprocess.run([*PIP, "config", "list"], capture_output=True, text=True, check=False)
+    if listed.returncode:
+        return False
+    variables = told_to_uv(settings_of_pip(listed.stdout))
+    if variables is None:
+        return False
+    uv = found_uv()
+    if uv is None:
+        return False
+    # as options, because the project's own option would hide the variable
+    constraints = variables.pop("UV_CONSTRAINT", "").split()
+    command = [uv, "pip", "install", "--python", sys.executable, *requirements]
+    for file in constraints:
+        command += ["--constraint", file]
+    # what the user told uv stands above what he told pip
+    done = subprocess.run(command, env={**variables, **os.environ}, check=False)
+    if done.returncode:
+        print("uv could not install this; pip tries", file=sys.stderr)
+    return done.returncode == 0
+
+
 def main(requirements: list[str]) -> int:
     """Install the requirements, with options that pip and uv share; an exit status."""
-    listed = subprocess.run([*PIP, "config", "list"], capture_output=True, text=True, check=False)
-    variables = told_to_uv(settings_of_pip(listed.stdout))
-    uv = found_uv() if variables is not None else None
-    if uv and variables is not None:
-        # an option would hide the variable
-        constraints = variables.pop("UV_CONSTRAINT", "").split()
-        command = [uv, "pip", "install", "--python", sys.executable, *requirements]
-        for file in constraints:
-            command += ["--constraint", file]
-        # what the user told uv stands above what he told pip
-        if subprocess.run(command, env={**variables, **os.environ}, check=False).returncode == 0:
-            return 0
-        print("uv could not install this; pip tries", file=sys.stderr)
+    if installed_by_uv(requirements):
+        return 0
     return subprocess.run([*PIP, "install", *requirements], check=False).returncode
 
 

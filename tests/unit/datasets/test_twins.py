@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -149,16 +150,17 @@ def test_no_pair_is_missed_by_comparing_few_directions_first(
     noise = rng.choice([0.0, 0.05, 0.14, 0.2, 1.0], size=(n, 1)) * rng.normal(size=(n, d))
     features = centres[rng.integers(4, size=n)] + noise
     features[rng.integers(n)] *= rng.integers(2)
+    rows = features.tolist()
+    lengths = [math.sqrt(sum(value * value for value in row)) for row in rows]
+    close = []
+    for i, j in combinations(range(n), 2):
+        product = sum(a * b for a, b in zip(rows[i], rows[j], strict=True))
+        if lengths[i] * lengths[j] and product / (lengths[i] * lengths[j]) >= twins.COSINE:
+            close.append((i, j))
     group = list(range(n))
     for _ in range(n):  # the lowest number spreads over every pair until nothing changes
-        for i in range(n):
-            for j in range(n):
-                lengths = math.sqrt(sum(x * x for x in features[i])) * math.sqrt(
-                    sum(x * x for x in features[j])
-                )
-                product = sum(x * y for x, y in zip(features[i], features[j], strict=True))
-                if lengths and product / lengths >= twins.COSINE:
-                    group[i] = group[j] = min(group[i], group[j])
+        for i, j in close:
+            group[i] = group[j] = min(group[i], group[j])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(twins, "PRODUCTS", 50)
         patch.setattr(twins, "MANY_PAIRS", many)

@@ -137,11 +137,12 @@ def test_an_image_that_joins_two_of_an_earlier_block_joins_them_all(
     st.integers(0, 2**32 - 1),
     st.integers(1, 30),
     st.sampled_from([3, 64, 65, 90, 200]),
+    st.sampled_from([1, 5, twins.WIDTH]),
     st.sampled_from([0.0, 0.01, 1.0]),
 )
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=150)
 def test_no_pair_is_missed_by_comparing_few_directions_first(
-    seed: int, n: int, d: int, many: float
+    seed: int, n: int, d: int, width: int, many: float
 ) -> None:
     """Pairs are first compared in few directions: one that is missed is two observations."""
     rng = np.random.default_rng(seed)
@@ -163,6 +164,8 @@ def test_no_pair_is_missed_by_comparing_few_directions_first(
             group[i] = group[j] = min(group[i], group[j])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(twins, "PRODUCTS", 50)
+        # rows that are fewer than the directions leave no rest, which these rows need
+        patch.setattr(twins, "WIDTH", width)
         patch.setattr(twins, "MANY_PAIRS", many)
         assert alike(features).tolist() == group
 

@@ -22,6 +22,9 @@ torch.set_num_threads(1)
 Span = tuple[float, float, int]
 WHOLE: tuple[Span, Span] = ((0.1, 200, 500), (0.1, 20, 50))
 COARSE: tuple[Span, Span] = ((0.1, 200, 41), (0.1, 20, 13))
+# Seed of a problem whose two classes have equal votes in exact arithmetic: the order in which three
+# shots are added decides which is larger in float64, and so which point is the best.
+WITHOUT_ANSWER = 11261
 
 
 @dataclass
@@ -69,10 +72,11 @@ def problem(seed: int) -> tuple[Given, Tensor, Tensor]:
     return model, torch.tensor(clip).float(), torch.tensor(labels)
 
 
-def compare(seed: int, spans: tuple[Span, Span], rounds: int = 3) -> SearchResult:
-    model, clip, labels = problem(seed)
-    found = search(model, rows(len(clip)), clip, labels, *spans, rounds=rounds)
-    expected = reference.search(
+def one_by_one(
+    model: Given, clip: Tensor, labels: Tensor, spans: tuple[Span, Span], rounds: int = 3
+) -> list[tuple[float, float, float]]:
+    """The reference's answer: every point of the grid, in float64."""
+    return reference.search(
         model.near.double().numpy(),
         clip.double().numpy(),
         model.labels.tolist(),
@@ -81,6 +85,12 @@ def compare(seed: int, spans: tuple[Span, Span], rounds: int = 3) -> SearchResul
         *spans,
         rounds=rounds,
     )
+
+
+def compare(seed: int, spans: tuple[Span, Span], rounds: int = 3) -> SearchResult:
+    model, clip, labels = problem(seed)
+    found = search(model, rows(len(clip)), clip, labels, *spans, rounds=rounds)
+    expected = one_by_one(model, clip, labels, spans, rounds)
     assert [tuple(r) for r in found.rounds] == expected, f"seed {seed}"
     assert (found.alpha, found.beta, found.accuracy) == expected[-1]
     return found
@@ -111,8 +121,16 @@ def test_same_as_the_exhaustive_loop_on_the_published_grid_many_times(seeds: ran
 
 @pytest.mark.proof
 def test_same_as_the_exhaustive_loop_thousands_of_times() -> None:
-    for seed in (*range(50, 100), *range(10_000, 13_000)):
+    for seed in {*range(50, 100), *range(10_000, 13_000)} - {WITHOUT_ANSWER}:
         compare(seed, COARSE)
+
+
+def test_a_problem_without_an_answer() -> None:
+    """Where the order of additions decides, neither the search nor the reference is right."""
+    model, clip, labels = problem(WITHOUT_ANSWER)
+    other_way = Given(model.near.flip(1), model.labels.flip(0), model.n_classes)
+    one, other = (one_by_one(m, clip, labels, COARSE) for m in (model, other_way))
+    assert one != other
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from ..foundation import terminal
 from ..foundation.artifacts import Paths
 from ..pipeline import benchmarks, environment
-from ..pipeline.resources import STORED, Sizes, Speed, counts, encoder_size, n_pairs, need
+from ..pipeline.resources import STORED, Sizes, Speed, cores, counts, encoder_size, n_pairs, need
 
 if TYPE_CHECKING:
     from ..pipeline.config import Config
@@ -144,13 +144,14 @@ def ahead(
         for phase, (n, seconds, size) in totals.items()
     ]
     table = terminal.table(head, rows, right=range(1, len(head) - 1))
-    cores = max(1, (os.cpu_count() or 1) // config.features.threads)
-    at_once = {"GPU": gpus, "CPU": cores}
+    cpu_jobs = max(1, cores() // config.features.threads)
+    at_once = {"GPU": gpus, "CPU": cpu_jobs}
     # a phase never runs more jobs at a time than it has
     phase_seconds = [s / min(at_once[where[p]], n) for p, (n, s, _) in totals.items()]
     hours = sum(phase_seconds) / 3600
     summary = (
-        f"about {duration(hours)} in all, {_basis(config, took)}, with {cores} CPU jobs at a time"
+        f"about {duration(hours)} in all, {_basis(config, took)}, "
+        f"with {terminal.counted(cpu_jobs, 'CPU job')} at a time"
     )
     load = os.getloadavg()[0]
     if load > (os.cpu_count() or 1):

@@ -163,7 +163,7 @@ def main() -> None:
         finally:
             cluster.cancel_all()
             cluster.stop()
-    tell(options.shards, result)
+    tell(options.config, options.shards, result)
 
 
 def measure(folder: Path, cluster: Cluster, config: str) -> dict[str, float]:
@@ -215,7 +215,7 @@ def measure(folder: Path, cluster: Cluster, config: str) -> dict[str, float]:
     }
 
 
-def tell(shards: int, r: dict[str, float]) -> None:
+def tell(config: str, shards: int, r: dict[str, float]) -> None:
     rows = (
         ("jobs of the DAG", f"{r['planned']:.0f}", ""),
         ("sbatch calls", f"{r['submitted']:.0f} ({r['in_groups']:.0f} of them groups)", ""),
@@ -232,7 +232,7 @@ def tell(shards: int, r: dict[str, float]) -> None:
         ("cores, busiest minute", f"{r['busiest']:.2f}", "< 1"),
     )
     print(
-        f"All models and data sets of the paper with {shards} shards: the head process with its "
+        f"All models and data sets of {config} with {shards} shards: the head process with its "
         "sbatch and squeue.\n"
         "Planned without images. What a job computes is replaced (`precommand` makes its files and "
         "ends it), and so\n"

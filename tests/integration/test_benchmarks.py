@@ -12,10 +12,10 @@ import pytest
 pytestmark = pytest.mark.rest
 
 
-def test_the_benchmark_of_tracking_runs(repo: Path) -> None:
-    """Its rules were written as the workflow's were once, and Snakemake could plan no job."""
+def measured(repo: Path, *command: str) -> str:
+    """What a benchmark prints."""
     done = subprocess.run(
-        [sys.executable, "benchmarks/tracking.py", "--outputs", "4"],
+        [sys.executable, *command],
         cwd=repo,
         env={**os.environ, "PYTHONPATH": "src"},
         capture_output=True,
@@ -23,4 +23,20 @@ def test_the_benchmark_of_tracking_runs(repo: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert "| record, one output changed |" in done.stdout
+    return done.stdout
+
+
+def test_the_benchmark_of_tracking_runs(repo: Path) -> None:
+    """Its rules were written as the workflow's were once, and Snakemake could plan no job."""
+    table = measured(repo, "benchmarks/tracking.py", "--outputs", "4")
+    assert "| record, one output changed |" in table
+
+
+def test_the_benchmark_of_the_head_node_runs(repo: Path) -> None:
+    """It takes the workflow's own rules and replaces what their jobs compute."""
+    pytest.importorskip("cluster", reason="the executor for Slurm is not here")
+    command = ("benchmarks/slurm.py", "--shards", "1", "--config", "config/reproduce.yaml")
+    table = measured(repo, *command)
+    if "Not measured" in table:
+        pytest.skip(table)
+    assert "| jobs of the DAG | 32 |" in table

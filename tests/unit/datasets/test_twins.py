@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
 from collections.abc import Callable
@@ -440,8 +441,6 @@ def test_what_is_said() -> None:
 
 def plain_cut(per_class: list[list[str]], shares: dict[str, float]) -> dict[str, list[list[str]]]:
     """The split without near twins, as it always was."""
-    import hashlib
-
     found: dict[str, list[list[str]]] = {split: [] for split in shares}
     for of_class in per_class:
         order = sorted(of_class, key=lambda i: hashlib.sha256(i.encode()).digest())
@@ -486,6 +485,13 @@ def test_near_twins_stay_in_one_split(sizes: list[int], burst: int, salt: int) -
     assert found == cut(per_class, SHARES, [g for g in groups[::-1] if len(g) > 1])
 
 
+def test_a_group_goes_where_its_middle_is() -> None:
+    """By its first image, large bursts would fill train at the cost of the other splits."""
+    order = sorted((f"a/{i}" for i in range(10)), key=lambda i: hashlib.sha256(i.encode()).digest())
+    found = cut([order], SHARES, [order[4:8]])  # train has the first five, val the next two
+    assert found["val"] == [sorted(order[4:8])]
+
+
 @pytest.fixture
 def bursts(tmp_path: Path) -> Path:
     """Two classes with 20 scenes of three shots each."""
@@ -511,6 +517,21 @@ def test_a_folder_keeps_bursts_together_and_its_fingerprint_says_so(bursts: Path
     assert without.splits != data.splits
     assert without.fingerprint() != data.fingerprint()
     assert not copies(data)["splits"], "no two files have the same bytes"
+
+
+def test_val_that_is_cut_from_train_shares_no_burst_with_it(bursts: Path, tmp_path: Path) -> None:
+    """Settings would be chosen on images that the shots show."""
+    root = tmp_path / "own"
+    (root / "test").mkdir(parents=True)
+    for folder in sorted(bursts.glob("class*")):
+        (root / "test" / folder.name).mkdir()
+        (folder / "00a.png").rename(root / "test" / folder.name / "00a.png")
+        (root / "train").mkdir(exist_ok=True)
+        folder.rename(root / "train" / folder.name)
+    splits = FolderDataset("mine", root).splits
+    scenes = [{image[:-5] for image, _ in splits[split]} for split in ("train", "val")]
+    assert scenes[1]
+    assert not scenes[0] & scenes[1]
 
 
 def test_a_folder_with_its_own_split_is_left_alone(bursts: Path, tmp_path: Path) -> None:

@@ -26,6 +26,8 @@ global.index-url='https://mirror.example/simple'
 install.index-url='https://user:secret@nearer.example/simple'
 install.extra-index-url='\nhttps://a.example\nhttps://b.example'
 global.constraint='/etc/pip/constraints.txt'
+global.timeout='60'
+global.cert='/etc/ca.pem'
 freeze.user='true'
 """
 
@@ -37,6 +39,8 @@ def test_settings_of_pip_reach_uv(script: dict[str, Any]) -> None:
         "UV_DEFAULT_INDEX": "https://user:secret@nearer.example/simple",
         "UV_INDEX": "https://a.example https://b.example",
         "UV_CONSTRAINT": "/etc/pip/constraints.txt",
+        "UV_HTTP_TIMEOUT": "60",
+        "SSL_CERT_FILE": "/etc/ca.pem",
         "UV_INDEX_STRATEGY": "unsafe-best-match",
     }
 
@@ -65,11 +69,11 @@ def installed(repo: Path, tmp_path: Path) -> Callable[..., list[str]]:
     (site,) = tmp_path.glob("v/lib/python*/site-packages")
     pip = site / "pip.py"
 
-    def run(*requirements: str, config: str = "", uv: int | None = 0) -> list[str]:
+    def run(*requirements: str, config: str = "", uv: int | None = 0, **own: str) -> list[str]:
         pip.write_text(
             "import sys\n"
             f"if sys.argv[1:] == ['config', 'list']:\n    print({config!r})\n"
-            "else:\n    print('pip', *sys.argv[1:])\n"
+            "else:\n    print('pip', *sys.argv[1:])\n    sys.exit('broken' in sys.argv)\n"
         )
         program = tmp_path / "v/bin/uv"
         program.unlink(missing_ok=True)
@@ -83,7 +87,7 @@ def installed(repo: Path, tmp_path: Path) -> Callable[..., list[str]]:
         }
         done = subprocess.run(
             [tmp_path / "v/bin/python", repo / "workflow/install.py", *requirements],
-            env={**environment, "PATH": "/nowhere"},
+            env={**environment, "PATH": "/nowhere", **own},
             capture_output=True,
             text=True,
             check=True,
@@ -95,12 +99,15 @@ def installed(repo: Path, tmp_path: Path) -> Callable[..., list[str]]:
 
 def test_uv_installs(installed: Callable[..., list[str]]) -> None:
     """pip took four times as long; a constraint of pip's settings went missing behind the project's own."""
-    config = "global.constraint='/c.txt'\nglobal.find-links='/wheels /more'"
+    config = "global.constraint='/c.txt /d.txt'\nglobal.find-links='/wheels /more'"
     (said,) = installed("--constraint", "constraints.txt", "--editable", ".", config=config)
     assert said == (
-        "uv --python /v/bin/python --constraint constraints.txt --editable . --constraint /c.txt"
+        "uv --python /v/bin/python --constraint constraints.txt --editable . --constraint /c.txt --constraint /d.txt"
         " /wheels,/more unsafe-best-match"
     )
+    # what the user told uv stands above what he told pip
+    (said,) = installed("x", config=config, UV_FIND_LINKS="/mine")
+    assert said.endswith(" /mine unsafe-best-match")
 
 
 def test_pip_installs_where_uv_cannot(installed: Callable[..., list[str]]) -> None:
@@ -111,3 +118,6 @@ def test_pip_installs_where_uv_cannot(installed: Callable[..., list[str]]) -> No
         "uv --python /v/bin/python x None unsafe-best-match",
         "pip install x",
     ]
+    # `make install` must not go on after it
+    with pytest.raises(subprocess.CalledProcessError):
+        installed("broken", uv=None)

@@ -84,6 +84,8 @@ def test_all_three_split_folders(tmp_path: Path) -> None:
     assert sizes(data) == {"train": 6, "val": 4, "test": 2}
     assert data.split("test").ids == ["test/a/0.png", "test/b/0.png"]
     assert data.split("val").ids[0] == "Validation/a/0.png"
+    (tmp_path / "Validation").rename(tmp_path / "valid")
+    assert sizes(FolderDataset("x", tmp_path)) == {"train": 6, "val": 4, "test": 2}
 
 
 def test_val_is_carved_from_train(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from bursts import brighter, moved, save_bursts, saved_again, scene
@@ -34,11 +36,14 @@ from coder_clip.datasets.twins import (
 from coder_clip.errors import UserError
 from fixtures import REPO, SHARED
 
+# a matrix of PIL: red, green and blue of the picture, and what is added
+WARMER = (1, 0, 0, 25, 0, 1, 0, 0, 0, 0, 1, -25)
 COPIES: dict[str, Callable[[Image.Image], Image.Image]] = {
     "scaled": lambda image: image.resize((image.width // 2, image.height // 2)),
     "enlarged": lambda image: image.resize((image.width * 2, image.height * 2)),
     "saved as JPEG": saved_again,
     "brighter": brighter,
+    "in warmer light": lambda image: image.convert("RGB", WARMER),
     "moved": moved,
 }
 
@@ -85,14 +90,17 @@ def test_nothing_is_like_a_picture_without_contrast_or_one_that_cannot_be_read()
     rng = np.random.default_rng(0)
     noise = [Image.fromarray(rng.integers(100, 102, (40, 40, 3), dtype=np.uint8)) for _ in range(2)]
     black = Image.new("RGB", (40, 40))
-    pictures = dict(zip("abcd", [*noise, black, black.resize((41, 40))], strict=True))
+    turned = [black.resize(size) for size in ((41, 40), (40, 41))]  # as many bytes
+    pictures = dict(zip("abcde", [*noise, black, *turned], strict=True))
 
     def read(image_id: str) -> Image.Image:
         if image_id == "damaged":
             raise UserError("cannot be read")
+        if image_id == "gone":
+            raise FileNotFoundError
         return pictures[image_id]
 
-    assert near_twins([*"abcd", "damaged", "damaged"], read) == []
+    assert near_twins([*"abcde", "damaged", "damaged", "gone", "gone"], read) == []
     assert near_twins([], read) == []
 
 
@@ -123,6 +131,31 @@ def test_a_camera_that_turned_a_little_shows_one_scene() -> None:
     assert found == 20
 
 
+def test_a_part_of_a_photo_is_its_near_twin_whichever_comes_first() -> None:
+    """A copy without a twentieth of two sides was missed if it came before its original."""
+    for i in range(20):
+        photo = scene(i, 200, 200)
+        part = photo.crop((10, 10, 200, 200))
+        assert are_twins(thumbnails(photo), thumbnails(part))
+        assert are_twins(thumbnails(part), thumbnails(photo))
+
+
+def test_the_docs_have_the_limits_of_the_rule() -> None:
+    """The rule was measured with these numbers: with others, scenes are joined or missed."""
+    text = " ".join((REPO / "docs/near_twins.md").read_text(encoding="utf-8").split())
+    for phrase in (
+        f"thumbnails ({twins.SIDE} × {twins.SIDE}, in colour)",
+        f"a correlation of at least {twins.ALIKE}, whole",
+        f"if the whole ones have {SCREEN},",
+        f"with {twins.STEP:.0%} of one or two sides cut off".replace("%", " %"),
+        f"more than {twins.RATIO} times the contrast",
+        f"Splits of more than {twins.MOST:,} images",
+    ):
+        assert phrase in text
+    assert "a contrast below two of 255 levels" in text
+    assert twins.FAINT == 2
+
+
 def test_an_image_that_joins_two_of_an_earlier_block_joins_them_all(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -131,6 +164,28 @@ def test_an_image_that_joins_two_of_an_earlier_block_joins_them_all(
     features = np.stack([np.cos(angles), np.sin(angles)], axis=1)
     monkeypatch.setattr(twins, "PRODUCTS", 6)  # blocks of two rows
     assert alike(features).tolist() == [0, 0, 0]
+
+
+def at_angles(*angles: float) -> NDArray[np.float64]:
+    """Features in a plane; those within 0.2 are near twins."""
+    return np.stack([np.cos(angles), np.sin(angles)], axis=1)
+
+
+def test_two_bursts_that_one_pair_connects_are_one_group() -> None:
+    """Of very many pairs only some are joined at first: the only one between two bursts was lost."""
+    pairs = [(0.3, 0.0)] * 5  # frames of two bursts by turns, too far from each other
+    features = at_angles(*(angle for pair in pairs for angle in pair), 0.23, 0.07)
+    assert alike(features).tolist() == [0] * 12
+
+
+def test_each_frame_of_a_fixed_camera_is_compared_with_other_images(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Known frames are not compared with each other: all else in their block must be."""
+    monkeypatch.setattr(twins, "PRODUCTS", 12 * 4)  # blocks of four rows
+    # the fourth to sixth are known when their block comes; only one of them is near to the eighth
+    features = at_angles(0, 0, 0, 0, 0, 0.15, 0, 1, 0.3, 1.1, 5, 5.5)
+    assert alike(features).tolist() == [0, 0, 0, 0, 0, 0, 0, 7, 0, 7, 10, 11]
 
 
 @given(
@@ -205,6 +260,7 @@ def test_groups_by_pixels_are_those_of_a_plain_search(seed: int, n: int, product
     expected = [[str(i) for i in range(n) if group[i] == g] for g in sorted(set(group))]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(twins, "PRODUCTS", products)  # rows in blocks of a few, too
+        patch.setattr(twins, "CUT_AT_A_TIME", 3)
         found = near_twins([str(i) for i in range(n)], lambda i: pictures[int(i)])
     assert found == [g for g in expected if len(g) > 1]
 
@@ -350,7 +406,8 @@ def test_numbers_and_counts_of_groups(names: list[str], random: object) -> None:
     """
     rng = np.random.default_rng(len(names))
     of = {i: int(rng.integers(0, 8)) for i in names}
-    groups = [[i for i in names if of[i] == g] for g in range(8)]
+    # a file of groups has any order, and images that a correction takes out
+    groups = [["taken out", *(i for i in names[::-1] if of[i] == g)] for g in range(8)]
     groups = [g for g in groups if len(g) > 1]
     got = numbers(names, groups)
     for a in names:
@@ -384,8 +441,6 @@ def test_what_is_said() -> None:
 
 def plain_cut(per_class: list[list[str]], shares: dict[str, float]) -> dict[str, list[list[str]]]:
     """The split without near twins, as it always was."""
-    import hashlib
-
     found: dict[str, list[list[str]]] = {split: [] for split in shares}
     for of_class in per_class:
         order = sorted(of_class, key=lambda i: hashlib.sha256(i.encode()).digest())
@@ -430,6 +485,13 @@ def test_near_twins_stay_in_one_split(sizes: list[int], burst: int, salt: int) -
     assert found == cut(per_class, SHARES, [g for g in groups[::-1] if len(g) > 1])
 
 
+def test_a_group_goes_where_its_middle_is() -> None:
+    """By its first image, large bursts would fill train at the cost of the other splits."""
+    order = sorted((f"a/{i}" for i in range(10)), key=lambda i: hashlib.sha256(i.encode()).digest())
+    found = cut([order], SHARES, [order[4:8]])  # train has the first five, val the next two
+    assert found["val"] == [sorted(order[4:8])]
+
+
 @pytest.fixture
 def bursts(tmp_path: Path) -> Path:
     """Two classes with 20 scenes of three shots each."""
@@ -455,6 +517,21 @@ def test_a_folder_keeps_bursts_together_and_its_fingerprint_says_so(bursts: Path
     assert without.splits != data.splits
     assert without.fingerprint() != data.fingerprint()
     assert not copies(data)["splits"], "no two files have the same bytes"
+
+
+def test_val_that_is_cut_from_train_shares_no_burst_with_it(bursts: Path, tmp_path: Path) -> None:
+    """Settings would be chosen on images that the shots show."""
+    root = tmp_path / "own"
+    (root / "test").mkdir(parents=True)
+    for folder in sorted(bursts.glob("class*")):
+        (root / "test" / folder.name).mkdir()
+        (folder / "00a.png").rename(root / "test" / folder.name / "00a.png")
+        (root / "train").mkdir(exist_ok=True)
+        folder.rename(root / "train" / folder.name)
+    splits = FolderDataset("mine", root).splits
+    scenes = [{image[:-5] for image, _ in splits[split]} for split in ("train", "val")]
+    assert scenes[1]
+    assert not scenes[0] & scenes[1]
 
 
 def test_a_folder_with_its_own_split_is_left_alone(bursts: Path, tmp_path: Path) -> None:

@@ -220,6 +220,10 @@ def test_shards_of_different_runs_are_not_merged(encoder: Encoder) -> None:
     fewer = extract(Drawn(), ids, labels, encoder, batch_size=4, shard=(1, 3), progress=False)  # type: ignore[arg-type]
     with pytest.raises(UserError, match="run is"):
         merge([parts[0], fewer, parts[2]])
+    ids = [f"{i}.png" for i in range(N)]
+    relabelled = extract(Drawn(), ids, [0] * N, encoder, batch_size=4, shard=(1, 3), progress=False)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="run is"):
+        merge([parts[0], relabelled, parts[2]])
 
 
 def test_progress_in_a_log_is_a_few_lines(

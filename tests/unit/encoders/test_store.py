@@ -80,7 +80,9 @@ def photos(root: Path, count: int) -> FolderDataset:
         path = root / "test" / ("cat", "dog")[i % 2] / f"{i:02d}.png"
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            Image.new("RGB", (40, 40), (10 * i, 100, 200 - 5 * i)).save(path)
+            # not of one colour, whose augmented views would all be the same
+            noise = np.random.default_rng(i).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+            Image.fromarray(noise).save(path)
     return FolderDataset("photos", root)
 
 
@@ -272,6 +274,13 @@ def test_another_encoder_device_and_other_code_have_other_features(
     with monkeypatch.context() as edited:  # by somebody, while weights load
         edited.setattr(Path, "read_bytes", lambda self: b"other code")
         assert key == key_of(), "that of the code that was imported"
+    real = store_module.version
+    for library in ("torch", "pillow", "open_clip_torch"):
+        with monkeypatch.context() as updated:
+            updated.setattr(
+                store_module, "version", lambda name, new=library: name == new or real(name)
+            )
+            assert key != key_of(), library
     monkeypatch.setitem(
         evidence.sources, "src/coder_clip/encoders/features.py", "executed by a job"
     )
@@ -439,6 +448,7 @@ def test_an_encoder_is_remembered_until_its_files_change(cache: Path, tmp_path: 
     FeatureStore(cache).remember(spec, [weights], {"dim": "4"})
     assert FeatureStore(cache).metadata(spec) == {"dim": "4"}
     assert FeatureStore(cache).metadata(EncoderSpec("local-dir:y")) is None
+    assert FeatureStore(cache).metadata(EncoderSpec("local-dir:x", precision="bf16")) is None
     (about,) = (cache / "encoders").iterdir()
     for harm in ("", "[]", json.dumps({"files": 3, "metadata": {}}), json.dumps({"files": {}})):
         kept = about.read_text()

@@ -188,6 +188,9 @@ def test_telling_texts_come_in_the_order_they_tell() -> None:
     axes = torch.eye(3)  # a text of only one of the two tells less than one of both
     got = telling_texts(axes, torch.cat([axes[:2], torch.tensor([[1.0, 1.0, 0.0]])]), 9)
     assert [row for row, _ in got] == [2, 0, 1]
+    # also where its cosine is far higher
+    of_both = torch.tensor([[1.0, 0.0, 0.0, 0.0], [0.4, 0.4, 0.0, 1.0]])
+    assert [row for row, _ in telling_texts(torch.eye(4)[:3], of_both, 9)] == [1, 0]
 
 
 # ---- maps

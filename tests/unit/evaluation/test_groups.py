@@ -165,9 +165,17 @@ def test_p_value_and_interval_agree_and_mcnemar_is_not_used() -> None:
     assert unchanged["difference"] == {"value": 0, "low": 0, "high": 0}
 
 
+def test_images_that_change_in_one_run_only_are_changed_images() -> None:
+    """A difference that the first seed does not have would be called chance, whatever the others say."""
+    before, after = np.zeros((3, 50)), np.zeros((3, 50))
+    after[1, :40] = after[2, :30] = 1
+    expected = crossed_interval(after - before, DIFFERENCE)
+    assert paired_test_over_seeds(before, after)["p_value"] == expected.p_value < 1
+
+
 def test_undefined_results_are_left_out_with_their_groups() -> None:
     """Each group would be that of another image."""
-    values, groups = np.array([np.nan, 1, 0, 1, np.nan, 0]), np.array([0, 1, 1, 2, 2, 3])
+    values, groups = np.array([np.nan, 1, 1, 0, np.nan, 0]), np.array([0, 1, 1, 2, 2, 3])
     kept = ~np.isnan(values)
     assert estimate(values, groups=groups) == estimate(values[kept], groups=groups[kept])
     zeros = np.zeros(6)

@@ -48,6 +48,7 @@ def test_published_numbers_of_directions() -> None:
     assert left_out("ViT-B-32", "openai", 512) == (150, 50)
     assert left_out("ViT-B-32-quickgelu", "openai", 512) == (150, 50)
     assert left_out("ViT-B-16", "openai", 512) == (200, 50)
+    assert left_out("ViT-B-16-quickgelu", "openai", 512) == (200, 50)
     assert left_out("ViT-B-16", "datacomp_xl_s13b_b90k", 512) == (100, 100)
     assert left_out("ViT-B-32", "laion2b_s34b_b79k", 512) == (150, 50), "the share of 512"
     assert left_out("mini", "", 128) == (38, 12)

@@ -21,6 +21,7 @@ from coder_clip.evaluation.recommendation import (
     Recommendation,
     candidates,
     entry,
+    n_candidates,
     of_run,
     recommend,
     rivals,
@@ -55,6 +56,7 @@ def test_diagnostics_and_few_shot_methods_are_no_candidates() -> None:
         m for m in ZERO_SHOT if m not in ("clip", "random_words", "attributes_alone")
     ] == CANDIDATES
     assert candidates(reversed([*METHODS])) == CANDIDATES
+    assert n_candidates(ZERO_SHOT) == len(CANDIDATES)
     assert not set(CANDIDATES) & set(FEW_SHOT)
     right = {
         "clip": results_of(0, 0),

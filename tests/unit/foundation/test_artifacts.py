@@ -36,12 +36,19 @@ def test_no_library_signs_what_it_writes(tmp_path: Path) -> None:
 def test_documents_hold_no_digit_that_libraries_round_in_two_ways(tmp_path: Path) -> None:
     for name, p in (("a", 0.1 + 0.2), ("b", 0.3)):
         artifacts.write_json(
-            tmp_path / name, {"p": [p, {"q": p * 1e-12}], "n": 123456789012, "yes": True}
+            tmp_path / name,
+            {
+                "p": [p, {"q": p * 1e-12}],
+                "n": 123456789012,
+                "d": (0.123456789, 0.1 + 0.2),
+                "yes": True,
+            },
         )
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     assert artifacts.read_json(tmp_path / "a") == {
         "p": [0.3, {"q": 3e-13}],
         "n": 123456789012,
+        "d": [0.123456789, 0.3],
         "yes": True,
     }
 

@@ -153,6 +153,20 @@ def test_what_decides_is_seen(source: Path, module: str, old: str, new: str) -> 
     assert changed(source, module, old, new)
 
 
+@pytest.mark.parametrize(
+    ("block", "old", "new"),
+    [
+        ("f", "def f(*, a=1): ...", "def f(*, b=1): ..."),
+        ("f", "def f(*, a=1): ...", "def f(*, a=2): ..."),
+        ("C", "class C(B, frozen=True): ...", "class C(B, frozen=False): ..."),
+    ],
+)
+def test_how_a_block_is_called_or_made_is_part_of_it(block: str, old: str, new: str) -> None:
+    """A default of a keyword, or a frozen model, decides a result without a body that changed."""
+    before, after = (parse(text.encode(), "").blocks[block] for text in (old, new))
+    assert before.hash != after.hash
+
+
 def test_an_imported_name_that_is_bound_again_depends_on_both(source: Path) -> None:
     """`double = checked(double)`: what `checked` does decides, though `double` was imported."""
     text = "from .helper import double\n\nSTEP = 1\ndouble = (double, STEP)\n\n\ndef run():\n    return double\n"

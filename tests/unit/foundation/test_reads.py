@@ -59,6 +59,10 @@ def test_the_names_of_a_table_are_a_value() -> None:
         assert noted(lambda c, look=look: look(c.datasets)) == names
     assert noted(lambda c: "shapes" in c.datasets) == {}
     assert noted(lambda c: "new" in c.datasets) == {"datasets.new": ABSENT}
+    # a name that begins as another one
+    assert noted(lambda c: "shapes2" in c.datasets) == {"datasets.shapes2": ABSENT}
+    both = config(datasets={"a": {"root": "one"}, "a.b": {"root": "two"}})
+    assert lookup(both, "datasets.a.b.root") == "two"
     with pytest.raises(KeyError):
         noted(lambda c: c.datasets["new"])
 

@@ -154,6 +154,7 @@ def test_a_factor_of_a_gram_matrix_of_any_rank() -> None:
         rows(5, 12, 1),
         torch.cat([rows(6, 12, 2)] * 3),
         torch.zeros(3, 12),
+        torch.ones(50, 12) + 1e-4 * rows(50, 12, 3),  # as close as texts of one class are
     ):
         matrix = gram(l2_normalize(texts))
         factor = cholesky(matrix)

@@ -180,6 +180,25 @@ def test_a_large_search_decides_each_image_once_and_for_all(
     assert float((logits.argmax(dim=1) == labels).double().mean()) == found.accuracy
 
 
+def test_votes_come_with_their_derivatives_and_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The search skips points by them: with others, it skips the best one now and then."""
+    _, clip, labels = problem(0)
+    near = torch.rand(len(clip), 6, generator=torch.Generator().manual_seed(0))
+    near[0] = 1.001  # as if by rounding, but far above it
+    model = Given(near, torch.zeros(6, dtype=torch.int64), clip.shape[1])
+    monkeypatch.setattr(cache_model, "BLOCK", 1)
+    monkeypatch.setattr(cache_model, "FETCH", 1)  # an image in each part
+    images = cache_model.AffinityBlocks(model, rows(len(clip)), clip, labels)
+    images.keep()
+    gammas, step = np.zeros(1, dtype=np.int64), 1e-6
+    for block in images.blocks(np.arange(len(clip))):
+        votes, slopes = block.votes(3.0, gammas, True)
+        assert slopes is not None
+        later, _ = block.votes(3.0 + step, gammas, False)
+        np.testing.assert_allclose((later - votes) / step, slopes, rtol=1e-4, atol=1e-6)
+        assert votes.max() <= images.largest_vote(3.0) * (1 + 1e-12)
+
+
 def test_no_room_for_a_large_search(monkeypatch: pytest.MonkeyPatch) -> None:
     """The job would be killed by the bus error of a full disk."""
 

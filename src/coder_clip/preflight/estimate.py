@@ -150,8 +150,8 @@ def ahead(
     phase_seconds = [s / min(at_once[where[p]], n) for p, (n, s, _) in totals.items()]
     hours = sum(phase_seconds) / 3600
     summary = (
-        f"about {duration(hours)} in all, {_basis(config, took)}, "
-        f"with {terminal.counted(cpu_jobs, 'CPU job')} at a time"
+        f"about {duration(hours)} in all, {_basis(config, took)}, with "
+        f"{terminal.counted(cpu_jobs, 'CPU job')} at a time"
     )
     load = os.getloadavg()[0]
     if load > (os.cpu_count() or 1):

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 
 from coder_clip.datasets.folder import FolderDataset
 from coder_clip.encoders import families
@@ -143,6 +143,25 @@ def test_views_are_those_of_their_photo(
     assert same(second, run(data, encoder, None, views=2))
     assert first.ids != second.ids
     assert same(run(data, encoder, store, views=3), run(data, encoder, None, views=3))
+
+
+def test_a_turned_photo_is_turned_but_not_in_a_published_data_set(
+    encoder: Encoder, store: FeatureStore, tmp_path: Path
+) -> None:
+    """Published numbers are of images as stored: one store may not give these to own photos."""
+    data = photos(tmp_path / "photos", 2)
+    path = tmp_path / "photos/test/cat/00.png"
+    image = Image.open(path)
+    exif = image.getexif()
+    exif[ExifTags.Base.Orientation] = 6  # a quarter turn
+    image.save(path, exif=exif)
+    published = photos(tmp_path / "photos", 2)
+    published.as_stored = True
+    turned = ImageOps.exif_transpose(image)
+    for dataset, expected in [(data, turned), (published, image), (data, turned)]:
+        found = run(dataset, encoder, store).features[0]
+        wanted = encoder.encode_images(encoder.preprocess(expected.convert("RGB"))[None])[0]
+        torch.testing.assert_close(found, wanted.float())
 
 
 def test_a_drawn_picture_is_drawn_and_encoded_once(

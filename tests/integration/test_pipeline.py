@@ -18,7 +18,6 @@ import pandas as pd
 import psutil
 import pytest
 
-from coder_clip.encoders.store import _CODE
 from working_copy import PHASES, REPORT, Work, environment
 
 DATASETS, SHOTS = ("shapes", "marks"), (1, 2)
@@ -412,26 +411,21 @@ def test_shards_merge_to_the_same_bytes(fresh: Work) -> None:
 
 
 @pytest.mark.rest
-def test_the_store_counts_all_code_between_a_photo_and_its_feature(fresh: Work) -> None:
-    """Else an edit of it would leave old features in use. What only a job executes that encodes is
-    observed: the first run does, the second finds all features in the store.
+def test_a_job_that_finds_its_features_depends_on_the_code_that_made_them(fresh: Work) -> None:
+    """An edit of it left the old features in place, and "nothing to be done". What only a job
+    executes that encodes is observed: the first run does, the second finds all in the store.
     """
     features = "results/image_features/mini/marks/test.safetensors"
     certificate = fresh.folder / "results/certificates/image_features/encode_images/mini/marks.json"
     fresh.configure(lambda c: c["datasets"].pop("shapes"))
     shutil.rmtree(fresh.folder / ".cache/coder-clip")
-    executed: list[set[tuple[str, str]]] = []
+    counted: list[set[tuple[str, str]]] = []
     for _ in ("encoded", "found"):
+        (fresh.folder / features).unlink(missing_ok=True)
+        certificate.unlink(missing_ok=True)
         fresh.snakemake(features)
         blocks = json.loads(certificate.read_text())["blocks"]
-        executed.append({(path, block) for path in blocks for block in blocks[path]})
-        (fresh.folder / features).unlink()
-        certificate.unlink()
-    only_encoding = executed[0] - executed[1]
-    assert ("src/coder_clip/encoders/features.py", "_encode()") in only_encoding
-    counted = {
-        (path, block) for path, found in _CODE["open_clip", "image"].items() for block in found
-    }
+        counted.append({(path, block) for path in blocks for block in blocks[path]})
     # what takes a batch to the encoder, and its features to the store
     keeping = {
         *(
@@ -441,7 +435,14 @@ def test_the_store_counts_all_code_between_a_photo_and_its_feature(fresh: Work) 
         ("src/coder_clip/encoders/store.py", "FeatureStore.put()"),
         ("src/coder_clip/encoders/store.py", "SECONDS"),
     }
-    assert only_encoding - counted - keeping == set()
+    only_encoded = counted[0] - counted[1]
+    assert ("src/coder_clip/encoders/features.py", "_Made._encode()") in only_encoded
+    assert only_encoded - keeping == set()
+    module = fresh.folder / "src/coder_clip/encoders/features.py"
+    made = "stored(encoder.forward_images(pixels))"
+    assert made in module.read_text()
+    module.write_text(module.read_text().replace(made, "stored(-encoder.forward_images(pixels))"))
+    assert "Nothing to be done" not in fresh.snakemake(features, "-n").stdout
 
 
 def test_a_failing_job_shows_its_reason_and_leaves_the_rest_done(fresh: Work) -> None:

@@ -88,6 +88,7 @@ class FeatureStore:
         self._loaded: dict[Path, Tensor] = {}  # file -> its features, for files that were read
         self._new: dict[Path, Rows] = {}  # place -> rows that are not in a file yet
         self._oldest = 0.0  # when the first of the new rows was made; 0: no new rows
+        self._noted: set[str] = set()  # encoders whose code is in the notes of this job
         if folder is not None:
             atexit.register(self.flush)
 
@@ -102,7 +103,16 @@ class FeatureStore:
         with self._lock:
             new, stored = self._new.get(place, {}), self._index(place)
             rows = {key: self._row(new, stored, _digest(key)) for key in keys}
-        return {key: row for key, row in rows.items() if row is not None}
+        found = {key: row for key, row in rows.items() if row is not None}
+        if found:
+            self._note_code(encoder)
+        return found
+
+    def _note_code(self, encoder: str) -> None:
+        """Note, once for an encoder, the code that made its stored features."""
+        if evidence.noting() and encoder not in self._noted:
+            self._noted.add(encoder)
+            evidence.made_by(_code_in.get(encoder, {}))
 
     def put(self, encoder: str, kind: str, features: Iterable[tuple[str, Tensor]]) -> None:
         """Store features (size,) by key.
@@ -316,7 +326,9 @@ def features_key(metadata: Mapping[str, str], device: torch.device, kind: str) -
 
     kind: "image" or "text".
     """
-    return hashlib.sha256(encoder_key(metadata, kind, device.type).encode()).hexdigest()
+    key = hashlib.sha256(encoder_key(metadata, kind, device.type).encode()).hexdigest()
+    _code_in[key] = _CODE[families.of(metadata["model"]).name, kind]
+    return key
 
 
 def drawing_key(dataset: Any) -> str:
@@ -349,6 +361,8 @@ _CODE = {
     if family.encodes
     for kind in MAKERS
 }
+# key of features -> the code in it, of all keys that this process made
+_code_in: dict[str, Found] = {}
 
 
 def _marked_where_edited(code: Found) -> Found:

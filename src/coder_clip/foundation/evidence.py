@@ -15,7 +15,7 @@ import stat
 import sys
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -112,6 +112,16 @@ def note(kind: str, *values: Any) -> None:
     """Add a line to the notes of the job."""
     if noting():
         _write(json.dumps([kind, *values]))
+
+
+def made_by(code: Mapping[str, Iterable[str]]) -> None:
+    """Note the code that made what a cache gave, module -> blocks.
+
+    It decides the result of the job, which does not execute it.
+    """
+    for module, blocks in code.items():
+        for block in blocks:
+            note("block", module, block)
 
 
 def _write(line: str) -> None:

@@ -164,6 +164,27 @@ def test_a_turned_photo_is_turned_but_not_in_a_published_data_set(
         torch.testing.assert_close(found, wanted.float())
 
 
+def test_what_takes_stored_features_depends_on_the_code_that_made_them(
+    encoder: Encoder, store: FeatureStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After an edit of this code, the certificate of such a job would hold with old features."""
+    noted: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(evidence, "note", lambda *values: noted.append(values))
+    monkeypatch.setattr(evidence, "noting", lambda: True)
+    makers = {
+        "image": ("block", "src/coder_clip/encoders/features.py", "_forward()"),
+        "text": ("block", "src/coder_clip/encoders/encoder.py", "Encoder._encode_new()"),
+    }
+    data = photos(tmp_path / "photos", 2)
+    encoder.store = store
+    for _ in range(2):
+        before = list(noted)
+        run(data, encoder, store)
+        encoder.encode_texts(["a cat"])
+    assert before == []
+    assert set(makers.values()) <= set(noted)
+
+
 def test_a_drawn_picture_is_drawn_and_encoded_once(
     encoder: Encoder, store: FeatureStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

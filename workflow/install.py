@@ -77,7 +77,9 @@ def found_uv() -> str | None:
     """uv of the machine or of this environment, into which pip puts it if need be."""
     own = Path(sys.executable).with_name("uv")
     if not shutil.which("uv") and not own.exists():
-        subprocess.run([*PIP, "install", "--quiet", "uv"], capture_output=True, check=False)
+        # pip's warnings are shown: it tries an index that does not answer for minutes
+        command = [*PIP, "install", "--quiet", "uv"]
+        subprocess.run(command, stdout=subprocess.DEVNULL, check=False)
     if own.exists():
         return str(own)
     return shutil.which("uv")
@@ -93,6 +95,7 @@ def installed_by_uv(requirements: list[str]) -> bool:
         return False
     uv = found_uv()
     if uv is None:
+        print("uv could not be had; pip installs", file=sys.stderr)
         return False
     # as options, because the project's own option would hide the variable
     constraints = variables.pop("UV_CONSTRAINT", "").split()

@@ -73,6 +73,7 @@ def installed(repo: Path, tmp_path: Path) -> Callable[..., list[str]]:
         pip.write_text(
             "import sys\n"
             f"if sys.argv[1:] == ['config', 'list']:\n    print({config!r})\n"
+            "elif sys.argv[-1] == 'uv':\n    print('Retrying', file=sys.stderr)\n"
             "else:\n    print('pip', *sys.argv[1:])\n    sys.exit('broken' in sys.argv)\n"
         )
         program = tmp_path / "v/bin/uv"
@@ -88,7 +89,8 @@ def installed(repo: Path, tmp_path: Path) -> Callable[..., list[str]]:
         done = subprocess.run(
             [tmp_path / "v/bin/python", repo / "workflow/install.py", *requirements],
             env={**environment, "PATH": "/nowhere", **own},
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
             check=True,
         )
@@ -111,11 +113,15 @@ def test_uv_installs(installed: Callable[..., list[str]]) -> None:
 
 
 def test_pip_installs_where_uv_cannot(installed: Callable[..., list[str]]) -> None:
-    """Without uv, with a setting that uv has no word for, and where uv failed, nothing was installed."""
-    assert installed("x", uv=None) == ["pip install x"]
+    """Without uv, with a setting that uv has no word for, and where uv failed, nothing was installed.
+    An index that did not answer made pip wait for uv without a word.
+    """
+    said = ["Retrying", "uv could not be had; pip installs", "pip install x"]
+    assert installed("x", uv=None) == said
     assert installed("x", config="global.proxy='http://p'") == ["pip install x"]
     assert installed("x", uv=2) == [
         "uv --python /v/bin/python x None unsafe-best-match",
+        "uv could not install this; pip tries",
         "pip install x",
     ]
     # `make install` must not go on after it

@@ -438,3 +438,12 @@ def test_features_have_ten_seeds_by_default(tmp_path: Path) -> None:
     assert load(named).adapter.seeds == three, "what the file says, even if it is the default"
     others = f"datasets: {{{mine}}}\n{model}adapter: {{shots: [4]}}\n"
     assert load(others).adapter.seeds == ten
+
+
+@pytest.mark.parametrize(("name", "read_as"), [("no", "False"), ("2024", "2024")])
+def test_a_name_that_yaml_reads_as_no_text(name: str, read_as: str) -> None:
+    """The message named "datasets.0.[key]", which nobody had typed."""
+    said = refused(f"datasets:\n  {name}: {{root: photos}}\nmodels: [mini]\n")
+    assert said.endswith(
+        f"datasets: a name must be text, but YAML reads this one as {read_as}; put it in quotes"
+    )

@@ -45,9 +45,9 @@ def explained(errors: Iterable[ErrorDetails], model: type[BaseModel]) -> str:
                 continue
             lines.append(f"unknown key '{where}'{nearest(str(key), _keys(model, section))}")
         elif item["loc"][-1:] == ("[key]",):
-            section = ".".join(str(part) for part in item["loc"][:-2])
+            names = ".".join(str(part) for part in item["loc"][:-2])
             lines.append(
-                f"{section}: a name must be text, but YAML reads this one as {item['input']!r}; "
+                f"{names}: a name must be text, but YAML reads this one as {item['input']!r}; "
                 "put it in quotes"
             )
         elif item["type"] == "value_error":

@@ -47,8 +47,8 @@ def explained(errors: Iterable[ErrorDetails], model: type[BaseModel]) -> str:
         elif item["loc"][-1:] == ("[key]",):
             names = ".".join(str(part) for part in item["loc"][:-2])
             lines.append(
-                f"{names}: a name must be text, but YAML reads this one as {item['input']!r}; "
-                "put it in quotes"
+                f"{names}: a name must be text, but YAML reads this one as {item['input']!r}; put "
+                "it in quotes"
             )
         elif item["type"] == "value_error":
             lines.append(str(item["ctx"]["error"]))

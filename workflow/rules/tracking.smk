@@ -1,5 +1,6 @@
 # A job runs if its certificate does not hold (docs/sharing.md). Times of files decide nothing: for
-# Snakemake all inputs are ancient, but those that `outdated` names for a job that must run.
+# Snakemake all inputs are ancient, but those that `outdated` names for a job that must run, and those
+# of targets.
 import json
 import os
 from functools import cache
@@ -22,11 +23,22 @@ def list_jobs():
     for known in workflow.rules:
         functions = [item for item in (*known.input, *known.params) if callable(item)]
         RULE_OF.update({f: known.name for f in functions if f in RULE_OF})
+        if not known.output:
+            all_of(known.input)
     if workflow.is_main_process:
         by_name = {known.name: getattr(rules, known.name) for known in workflow.rules}
         ALL_JOBS.extend(plan.jobs_of(by_name, CONSTRAINTS))
         if PLANNING:
             plan.note_plan(RESULTS_FOLDER, CONFIG, ALL_JOBS, JOB_PROGRAM, KNOWN_FOLDERS)
+
+
+def all_of(files):
+    """Let Snakemake look for all files of a target as soon as the job of one runs. Behind a job that
+    a killed run left it would look at none of the others if they were ancient, and end well with
+    files missing.
+    """
+    for file in files:
+        file.flags.pop("ancient", None)
 
 
 @cache

@@ -101,6 +101,25 @@ def test_with_a_half_written_file_everything_missing_is_made(
     finish(toy)
 
 
+def test_behind_a_killed_job_whose_old_files_are_there_every_phase_is_made(toy: Project) -> None:
+    """Snakemake starts it, and found nothing else to do: a phase without any file was left so, and
+    the run ended well.
+    """
+    toy.edit("config/reproduce.yaml", "threshold: 5", "threshold: 6")
+    (toy / "pause").write_text("m/b.json")
+    run = toy.start("snakemake", "--cores", "1", "--rerun-incomplete")
+    job = int(wait_for(toy / "hanging"))
+    kill(run)
+    os.kill(job, signal.SIGKILL)
+    (toy / "pause").unlink()
+    toy.run("snakemake", "--unlock")
+    toy.edit("config/reproduce.yaml", "threshold: 6", "threshold: 5")
+    shutil.rmtree(toy / "results/texts")
+    toy.snakemake()
+    assert sorted(path.name for path in (toy / "results/texts").glob("*")) == ["a.json", "b.json"]
+    finish(toy)
+
+
 def test_a_failing_job(toy: Project) -> None:
     """The other phases are recorded, the phase of the failed job keeps its entry."""
     toy.edit("config/reproduce.yaml", "words: 3", "words: 2")

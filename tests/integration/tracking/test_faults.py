@@ -115,7 +115,7 @@ def test_behind_a_killed_job_whose_old_files_are_there_every_phase_is_made(toy: 
     toy.run("snakemake", "--unlock")
     toy.edit("config/reproduce.yaml", "threshold: 6", "threshold: 5")
     shutil.rmtree(toy / "results/texts")
-    toy.snakemake()
+    toy.snakemake("every_phase")
     assert sorted(path.name for path in (toy / "results/texts").glob("*")) == ["a.json", "b.json"]
     finish(toy)
 

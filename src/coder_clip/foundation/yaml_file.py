@@ -82,20 +82,4 @@ def read_yaml(path: Path) -> Any:
         raise UserError(f"{path} is not valid YAML: lists in lists without end") from error
     # ValueError: text that is not UTF-8, a date that no calendar has, a number without end
     except (yaml.YAMLError, ValueError) as error:
-        raise UserError(f"{path} is not valid YAML: {_said(error)}") from error
-
-
-def _said(error: Exception) -> str:
-    """What YAML objects to, and where. Its own message calls every text "<unicode string>"."""
-    if isinstance(error, yaml.reader.ReaderError):
-        return f"character {error.position + 1}: {error.reason}"
-    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
-        return one_line(error, None)
-    said = f"{_place(error.problem_mark)}: {error.problem}"
-    if error.context_mark:
-        said += f" ({error.context} that begins at {_place(error.context_mark)})"
-    return one_line(said)
-
-
-def _place(mark: yaml.Mark) -> str:
-    return f"line {mark.line + 1}, column {mark.column + 1}"
+        raise UserError(f"{path} is not valid YAML: {one_line(error, None)}") from error

@@ -119,14 +119,7 @@ LONG = "n" * 300
         pytest.param('"\\ud800": 1', "not valid YAML", id="a lone surrogate"),
         pytest.param("title: \udcff", "not valid YAML", id="not UTF-8"),
         pytest.param("title: 2001-99-99", "not valid YAML", id="no date"),
-        pytest.param("title: \x1b[31m", "character 8: control char", id="an escape sequence"),
-        pytest.param("a: b: c", "not valid YAML: line 1, column 5: mapping", id="two colons"),
-        pytest.param(
-            'a: 1\nb: "c',
-            "line 2, column 6: found unexpected end of stream (while scanning a quoted scalar that "
-            "begins at line 2, column 4)",
-            id="an open quote",
-        ),
+        pytest.param("title: \x1b[31m", "not valid YAML", id="an escape sequence"),
         pytest.param('"\\e[31m": 1', "unknown key '\\x1b[31m'", id="one as key"),
         pytest.param(f"{SMALL}results: {LONG}", "is longer than 200 letters", id="results"),
         pytest.param(f"datasets: [{LONG}]\nmodels: [mini]", "use at most 100 letters", id="data"),

@@ -38,6 +38,21 @@ def kill_when(process: subprocess.Popen[str], happened: Callable[[], bool]) -> b
     return True
 
 
+def kill_a_job(toy: Project, moment: str, file: str, now: str, other: str) -> None:
+    """kill -9 of a run with another setting, and of its job that makes this file; then the setting
+    is as before. moment: "hang", the file is half-written; "pause", the old one is there.
+    """
+    toy.edit("config/reproduce.yaml", now, other)
+    (toy / moment).write_text(file)
+    run = toy.start("snakemake", "--cores", "1", "--rerun-incomplete")
+    job = int(wait_for(toy / "hanging"))
+    kill(run)
+    os.kill(job, signal.SIGKILL)
+    (toy / moment).unlink()
+    toy.run("snakemake", "--unlock")
+    toy.edit("config/reproduce.yaml", other, now)
+
+
 def finish(toy: Project) -> None:
     """The way back is an ordinary run; then both tools are content, and so is a clone."""
     toy.snakemake()
@@ -85,15 +100,7 @@ def test_with_a_half_written_file_everything_missing_is_made(
     """Snakemake itself starts the job of a half-written file; a run that makes no other would end
     well, with gaps.
     """
-    toy.edit("config/reproduce.yaml", "scale: 2", "scale: 3")
-    (toy / "hang").write_text("m/b.bin")
-    run = toy.start("snakemake", "--cores", "1", "--rerun-incomplete")
-    job = int(wait_for(toy / "hanging"))
-    kill(run)
-    os.kill(job, signal.SIGKILL)
-    (toy / "hang").unlink()
-    toy.run("snakemake", "--unlock")
-    toy.edit("config/reproduce.yaml", "scale: 3", "scale: 2")
+    kill_a_job(toy, "hang", "m/b.bin", "scale: 2", "scale: 3")
     for path in lost:
         (toy / path).unlink()
     toy.snakemake(target)
@@ -105,15 +112,7 @@ def test_behind_a_killed_job_whose_old_files_are_there_every_phase_is_made(toy: 
     """Snakemake starts it, and found nothing else to do: a phase without any file was left so, and
     the run ended well.
     """
-    toy.edit("config/reproduce.yaml", "threshold: 5", "threshold: 6")
-    (toy / "pause").write_text("m/b.json")
-    run = toy.start("snakemake", "--cores", "1", "--rerun-incomplete")
-    job = int(wait_for(toy / "hanging"))
-    kill(run)
-    os.kill(job, signal.SIGKILL)
-    (toy / "pause").unlink()
-    toy.run("snakemake", "--unlock")
-    toy.edit("config/reproduce.yaml", "threshold: 6", "threshold: 5")
+    kill_a_job(toy, "pause", "m/b.json", "threshold: 5", "threshold: 6")
     shutil.rmtree(toy / "results/texts")
     toy.snakemake("every_phase")
     assert sorted(path.name for path in (toy / "results/texts").glob("*")) == ["a.json", "b.json"]

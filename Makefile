@@ -13,7 +13,8 @@
 # make test-all                               all three
 # make test-unit                              the quick unit tests alone
 # make clean                                  remove .venv and .snakemake, unless jobs are on a cluster (FORCE=1: even then)
-# make check                                  style, types, imports between packages, workflow, licences, reading
+# make check                                  style, types, imports between packages, workflow, licences, weight
+# make weight                                 syntax nodes of the code by room, and their limits
 # make generated                              the schema and the tables of docs that are made from the code
 # make docs                                   the documentation as a site: site/index.html
 # make benchmark                              speed against the published way of computing -> docs/performance.md
@@ -40,7 +41,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # MkDocs prints advertising otherwise.
 export NO_MKDOCS_2_WARNING := 1
 
-.PHONY: reproduce first true-clip generated install pull push remote test test-rest test-proofs test-all test-unit check docs benchmark clean
+.PHONY: reproduce first true-clip generated install pull push remote test test-rest test-proofs test-all test-unit check weight docs benchmark clean
 
 reproduce: $(CONFIG) $(VENV)/installed
 	@$(if $(filter-out default,$(PROFILE)),$(BIN)/snakemake prefetch $(SETTINGS))
@@ -109,13 +110,16 @@ check: $(VENV)/installed-test
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
 	$(BIN)/reuse lint --quiet
-	$(BIN)/python -m tools.reading
+	$(BIN)/python -m tools.weight
 	$(BIN)/mkdocs build --quiet
 
 # Strict: a broken link, anchor or reference ends it.
 docs: $(VENV)/installed-test
 	@$(BIN)/mkdocs build --quiet
 	@echo "site/index.html"
+
+weight: $(VENV)/installed
+	@$(BIN)/python -m tools.weight
 
 generated: $(VENV)/installed
 	@$(BIN)/python tools/generated.py

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+from .old_words import instead
+
 
 class UserError(Exception):
     """Bad input or environment.
@@ -41,8 +43,12 @@ MANY = 20  # known words that are all listed; of more words only the nearest are
 def nearest(word: str, known: Iterable[str], listed: bool = True) -> str:
     """``" (did you mean 'x'?)"`` if a known word is near.
 
-    Else, if ``listed``, the known words; else "".
+    Else, if ``listed``, the known words; else "". For a word of an earlier version, what to use
+    instead.
     """
+    old = instead(word)
+    if old:
+        return f" ({old})"
     known = sorted(known)
     lower = {k.lower(): k for k in known}
     close = get_close_matches(word.lower(), lower, n=1, cutoff=0.6)

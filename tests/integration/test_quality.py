@@ -23,7 +23,7 @@ CHECKS = {
     "snakefmt": ["snakefmt", "--check", "Snakefile", "workflow"],
     "snakemake --lint": ["snakemake", "--lint"],
     "reuse lint": ["reuse", "lint", "--lines"],
-    "reading": ["python", "-m", "tools.reading"],
+    "weight": ["python", "-m", "tools.weight"],
 }
 
 

@@ -12,6 +12,7 @@ from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 from typer.models import CommandFunctionType
 
 from ..errors import UserError, nearest, printable
+from ..old_words import instead
 from ..pipeline.config import Config
 from ..pipeline.phase_list import OF_THIS_CODE, phases
 
@@ -19,8 +20,18 @@ from ..pipeline.phase_list import OF_THIS_CODE, phases
 class _PlainOptions:
     """Makes help show the name of an option's value in place of its Python type (<list[str]>).
 
-    A switch and an argument show none: an argument has a name already.
+    A switch and an argument show none: an argument has a name already. Commands and options of
+    earlier versions are answered with what to use instead.
     """
+
+    def parse_args(self, context: Any, args: list[str]) -> list[str]:
+        """Parse as typer does. UserError for a command or an option of an earlier version."""
+        for word in [*args[:1], *(arg for arg in args if arg.startswith("--"))]:
+            old = instead(f"{context.command_path} {word.partition('=')[0]}")
+            if old:
+                raise UserError(old)
+        rest: list[str] = super().parse_args(context, args)  # type: ignore[misc]
+        return rest
 
     def get_params(self, context: Any) -> list[Any]:
         """The parameters, as the help shows them: options with their longest form in capitals."""

@@ -18,9 +18,6 @@ Count = Annotated[int, Field(ge=1)]
 From = Annotated[float, Field(ge=0)]
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]  # as far as scikit-learn's go
 
-# keys of earlier versions, all of them in CHANGELOG.md
-REMOVED = {"shot_files", "structured"}
-
 
 class Strict(BaseModel):
     """A model that refuses unknown keys, infinite numbers and invalid defaults.
@@ -40,9 +37,6 @@ def explained(errors: Iterable[ErrorDetails], model: type[BaseModel]) -> str:
         where = ".".join(str(part) for part in item["loc"])
         if item["type"] == "extra_forbidden":
             *section, key = item["loc"]
-            if key in REMOVED:
-                lines.append(f"'{where}' was removed, see CHANGELOG.md; leave it out")
-                continue
             lines.append(f"unknown key '{where}'{nearest(str(key), _keys(model, section))}")
         elif item["loc"][-1:] == ("[key]",):
             names = ".".join(str(part) for part in item["loc"][:-2])

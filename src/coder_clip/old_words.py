@@ -7,6 +7,8 @@ figure or a method by its bare name.
 from __future__ import annotations
 
 OLD_WORDS = {
+    "coder-clip merge": "take either side of dvc.lock, commit, pull and run (docs/sharing.md)",
+    "coder-clip review": "git fetch, dvc metrics diff REF, git diff REF -- results/tables",
     "shot_files": "leave it out",
     "structured": "leave it out",
 }

@@ -436,16 +436,11 @@ class World:
         return (p / ".git" / names[kind]).exists()
 
     def _take(self, p: Project, side: str) -> None:
-        """Of sources one side; of what is recorded what `coder-clip merge` finds right."""
-        unmerged = self._unmerged(p)
-        for path in unmerged:
-            if not path.startswith(("dvc.", "results/")):
-                self._must(p, "git", "checkout", f"--{side}", "--", path)
-                p.git("add", path)
-        if "dvc.lock" in unmerged:
-            self._must(p, "coder-clip", "merge")
+        """Of sources one side; of what is recorded the other: no merge is too odd to be right."""
+        other = {"ours": "theirs", "theirs": "ours"}[side]
         for path in self._unmerged(p):
-            self._try(p, "git", "checkout", f"--{side}", "--", path)
+            recorded = path.startswith(("dvc.", "results/"))
+            self._try(p, "git", "checkout", f"--{other if recorded else side}", "--", path)
         p.git("add", "--all")
 
     # ---- the end

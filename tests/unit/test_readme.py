@@ -94,9 +94,9 @@ TYPED = {
         "tests/integration/tracking/test_verify.py",
         '"coder-clip", "verify", "--sample"',
     ),
-    "coder-clip review FETCH_HEAD": (
+    "dvc metrics diff FETCH_HEAD": (
         "tests/integration/tracking/test_docs.py",
-        "def test_verify_and_review",
+        "def test_another_s_numbers",
     ),
     "git clone … && cd … && make pull && make reproduce": (
         "tests/integration/tracking/test_real.py",

@@ -1,4 +1,4 @@
-"""Commands for sharing: record, push, pull, merge, status, explain, verify, review."""
+"""Commands for sharing: record, push, pull, status, explain, verify."""
 
 from __future__ import annotations
 
@@ -77,17 +77,6 @@ def _report(done: Any) -> None:
     print_lines(done.lines)
     if done.failed:
         raise typer.Exit(1)
-
-
-@app.command(rich_help_panel=SHARING)
-def merge(config: ConfigOption = DEFAULT_CONFIG) -> None:
-    """Resolve a conflict in dvc.lock.
-
-    For each phase, take the side that matches the merged code and inputs.
-    """
-    from ..tracking.merge import merge
-
-    print_lines(merge(str(existing_file(config))))
 
 
 @app.command(rich_help_panel=SHARING)
@@ -186,28 +175,3 @@ def verify(
     print_lines([line])
     if not good:
         raise typer.Exit(1)
-
-
-@app.command(rich_help_panel=SHARING)
-def review(
-    ref: Annotated[
-        str,
-        typer.Argument(help="A branch, a commit, or a fork's ref after 'git fetch': alice/main."),
-    ],
-    config: ConfigOption = DEFAULT_CONFIG,
-    remote: Annotated[
-        bool, typer.Option(help="Look for their certificates in our remote, too.")
-    ] = True,
-) -> None:
-    """Show another commit's results beside ours, without running anything of theirs.
-
-    Which phases their certificates certify for their sources, which tables and metrics differ and
-    by how much, and what cannot be checked. Their files are read as data in a temporary folder;
-    certificates come from the cache or from our own remote. Exits with 1 if a phase is not
-    certified.
-
-    For example: git fetch https://example.org/alice/coder-clip main && coder-clip review FETCH_HEAD
-    """
-    from ..tracking.review import review
-
-    print_lines(review(ref, existing_file(config), remote))

@@ -22,7 +22,6 @@ from .git import git
 from .hashes import Hashes
 
 MD5 = re.compile(r"[0-9a-f]{32}")
-PLAIN_KEY = re.compile(r"[A-Za-z_][\w-]*(\.[A-Za-z_][\w-]*)*")
 MISSING = "not in the remote"
 CORRUPT = "corrupt in the remote"
 # bytes of a name, and of a whole path: file systems take 255 of a name, and a file that is being
@@ -139,18 +138,17 @@ class Store:
                     bad.append(path)
         return bad
 
-    def tell(self, files: Mapping[str, str]) -> None:
-        """Tell DVC the md5 of files of the workspace (path -> md5).
+    def entry(self, path: str) -> dict[str, Any]:
+        """A file or folder of the clone as dvc.lock names it, with the hash of `dvc status`."""
+        from dvc_data.hashfile.build import build
 
-        DVC keeps the hash that it computed while size and time of a file stay: `dvc status` would
-        call a recorded file modified after an edit that kept both.
-        """
-        from dvc_data.hashfile.hash_info import HashInfo
-
-        with _dvc("DVC cannot work here"):
-            for path, md5 in files.items():
-                known = HashInfo("md5", md5)
-                self._repo.state.save(os.path.abspath(path), self.cache.fs, known)
+        folder, fs, ignored = os.path.abspath(path), self.cache.fs, self._repo.dvcignore
+        with _dvc(f"{path} cannot be hashed"):
+            _, meta, found = build(self.cache, folder, fs, "md5", dry_run=True, ignore=ignored)
+        entry = {"path": path, "hash": "md5", "md5": found.hash_info.value, "size": meta.size}
+        if meta.isdir:
+            entry["nfiles"] = meta.nfiles
+        return entry
 
     def _discard(self, oid: str) -> None:
         """Delete an object from the cache, if it is there."""
@@ -325,19 +323,6 @@ class Store:
                 while block := stream.read(1 << 20):
                     digest.update(block)
         return digest.hexdigest()
-
-
-def params(file: str, keys: Iterable[str]) -> dict[str, Any]:
-    """Key -> its value in a file, as DVC reads it; without keys that the file does not have."""
-    from dvc.dependency.param import read_param_file
-    from dvc.fs import localfs
-
-    # DVC takes other names for patterns, or for places in lists
-    plain = [key for key in keys if PLAIN_KEY.fullmatch(key)]
-    if not plain:
-        return {}
-    with _dvc(f"{file} cannot be read"):
-        return dict(read_param_file(localfs, file, plain, flatten=True))
 
 
 def read_list(data: bytes, out: str) -> dict[str, str]:

@@ -18,7 +18,7 @@ from ..errors import UserError, one_line
 from .dvc import MD5
 from .yaml_file import parse_yaml
 
-STAGE = {"cmd", "deps", "params", "outs"}
+STAGE = {"cmd", "deps", "outs"}
 ENTRY = {"path", "hash", "md5", "size", "nfiles"}
 LARGEST = 500_000  # bytes of a dvc.lock, fifty times what the default has
 
@@ -54,6 +54,7 @@ def read_lock(data: bytes, file: Path, phases: Collection[str]) -> dict[str, Any
             raise TypeError
         stages = {name: document[name] for name in phases if name in document}
         for stage in stages.values():
+            stage.pop("params", None)  # of earlier versions
             # raises TypeError where `deps` cannot be iterated
             list(stage.get("deps") or ())
             for out in stage["outs"]:
@@ -82,8 +83,6 @@ def fault(phase: str, stage: Mapping[str, Any], outs: Collection[str]) -> str:
             why = f"an entry of phase '{phase}' has no path"
     if why:
         return why
-    if not _are_params(stage.get("params", {})):
-        return f"the params of phase '{phase}' are not keys of a file with their values"
     paths = [out["path"] for out in stage["outs"]]
     for path in paths:
         if path not in outs:
@@ -94,15 +93,6 @@ def fault(phase: str, stage: Mapping[str, Any], outs: Collection[str]) -> str:
         if paths.count(path) > 1:
             return f"'{path}' is named twice as an output of the phase '{phase}'"
     return ""
-
-
-def _are_params(params: Any) -> bool:
-    """True for file -> key -> value."""
-    if not isinstance(params, dict):
-        return False
-    keys = [key for values in params.values() if isinstance(values, dict) for key in values]
-    tables = all(isinstance(values, dict) for values in params.values())
-    return tables and all(isinstance(name, str) for name in (*params, *keys))
 
 
 def _unknown_key(entry: Any, keys: set[str], place: str) -> str:

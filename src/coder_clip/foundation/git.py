@@ -26,10 +26,7 @@ def in_conflict(path: Path) -> bool:
 
 
 def shown(revision: str, path: Path) -> bytes | None:
-    """The content of a file in a revision, or on a side of a conflict (revision ":2" or ":3").
-
-    None if the revision does not have it.
-    """
+    """The content of a file in a revision; None if the revision does not have it."""
     try:
         return git("show", f"{revision}:./{path.as_posix()}")
     except UserError:

@@ -1,6 +1,6 @@
 """Locks of a folder.
 
-One command at a time records, pulls or merges, and none of them while a run makes files.
+One command at a time records, pushes or pulls, and no pull while a run makes files.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ RUN = STATE / "run"  # locked while runs make files here
 
 @contextmanager
 def locked(alone: bool = False) -> Iterator[None]:
-    """Allow one record, pull, push or merge at a time. The lock of a killed process is freed.
+    """Allow one record, pull or push at a time. The lock of a killed process is freed.
 
     alone: UserError while a run makes files here.
     """

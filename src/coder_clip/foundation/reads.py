@@ -70,40 +70,10 @@ def lookup(config: Any, key: str) -> Any:
         method = getattr(method, "fget", method)
         if not method.__dict__.get("derived"):
             return ABSENT
-        return plain(method(section, *_arguments(argument)))
+        arguments = [text for text in [argument.removesuffix(")")] if text]
+        return plain(method(section, *arguments))
     except Exception:  # whatever a key that is not of this configuration raises
         return ABSENT
-
-
-def _arguments(text: str) -> list[str]:
-    """The one argument of a call, or none, from the text behind its opening bracket."""
-    return [argument for argument in [text.removesuffix(")")] if argument]
-
-
-class _Keys(dict[str, Any]):
-    """Notes of keys alone: derived methods are noted by the keys that they read."""
-
-
-def keys_behind(config: Any, key: str) -> list[str]:
-    """The keys of the file that decide a key: itself, or those that a derived method reads.
-
-    If the method cannot be called, its section stands for them: "" is the whole configuration.
-    """
-    path, call, argument = key.partition("(")
-    if not call:
-        return [key]
-    if lookup(config, key) == ABSENT:
-        return []
-    section_path, _, name = path.rpartition(".")
-    noted = _Keys()
-    prefix = f"{section_path}." if section_path else ""
-    try:
-        member = getattr(_Section(_find(config, section_path), prefix, noted), name)
-        if callable(member):
-            member(*_arguments(argument))
-    except Exception:  # whatever a method raises that gets a wrapper
-        return [section_path]
-    return sorted(noted)
 
 
 def deciding(section: Any) -> dict[str, Any]:
@@ -199,7 +169,7 @@ class _Section:
             deciding(self)
             return getattr(self._section, name)
         call: Callable[..., Any] = MethodType(method, self)
-        if "derived" in method.__dict__ and not isinstance(self._noted, _Keys):
+        if "derived" in method.__dict__:
             call = self._noting(method)
         if isinstance(member, property):
             return call()

@@ -14,14 +14,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from ..errors import UserError, one_line
 from ..foundation import rooms
-from ..foundation.reads import ABSENT, keys_behind, lookup
+from ..foundation.reads import ABSENT, lookup
 from ..pipeline.phase_list import phases
 from .certificates import FOLDER, Job, read
 
@@ -35,15 +35,13 @@ class Plan:
 
     The keys are those that certificates name.
 
-    program: the script that runs a job. folders: whose files certificates do not name. behind: key
-    -> the keys of the file that decide it.
+    program: the script that runs a job. folders: whose files certificates do not name.
     """
 
     jobs: list[Job]
     values: dict[str, Any]
     program: str = ""
     folders: tuple[str, ...] = ()
-    behind: dict[str, list[str]] = field(default_factory=dict)
 
     def value(self, key: str) -> Any:
         """The present value of a configuration key; ABSENT if there is none."""
@@ -166,7 +164,6 @@ def known(
         {key: lookup(config, key) for key in sorted(named)},
         program,
         tuple(map(str, folders)),
-        {key: keys_behind(config, key) for key in sorted(named)},
     )
 
 

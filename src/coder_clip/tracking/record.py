@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from copy import deepcopy
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +20,14 @@ from ..foundation.git import git, shown
 from ..foundation.hashes import Hashes
 from ..foundation.locks import locked
 from ..pipeline.environment import foreign_code
-from ..pipeline.phase_list import FILE, Phase, phases
-from .certificates import PRESENT, Certificate, Job
+from ..pipeline.phase_list import Phase, phases
+from .certificates import Job
 from .judge import MISSING, Judge
 from .plan import Plan, plan
-from .stages import Tracked, Use, hashes_of, is_below, is_in, option, records, tracked
+from .stages import Tracked, hashes_of, is_in, option, records, tracked
 
 ASIDE = Path("results-set-aside")
 STAGE = "DVC_STAGE"  # environment variable that `dvc repro` sets
-PHASES = str(FILE)
 PLANS = ("Snakefile", "workflow", "src")
 
 
@@ -110,60 +108,12 @@ class Workspace:
             found.append(state)
         return found
 
-    def uses(self) -> dict[str, Use]:
-        """Phase -> what it reads, as its certificates name it.
-
-        Without certificates as its entry in dvc.lock names it.
-        """
-        entries: dict[str, Any] = {}
-        with suppress(UserError):
-            entries = self.t.entries()
-        found: dict[str, Use] = {}
-        for phase in phases():
-            jobs = [job for job in self.judge.jobs if job.phase == phase.name]
-            stated = [self.judge.certificate(job) for job in jobs]
-            certificates = [c for c in stated if c is not None]
-            if jobs and len(certificates) == len(jobs):
-                found[phase.name] = self._use_of(phase.name, certificates)
-            elif jobs and PHASES in _deps(entries.get(phase.name, {})):
-                found[phase.name] = self._use_in(entries[phase.name])
-        return found
-
-    def _use_of(self, name: str, certificates: list[Certificate]) -> Use:
-        """The files and keys that decided the jobs of a phase."""
-        rules = FILE.parent / f"rules/{name}.smk"  # has the commands
-        files, keys = {PHASES, rules.as_posix()}, set[str]()
-        for stated in certificates:
-            read = [path for path, sha in stated.files.items() if sha != PRESENT]
-            files |= {*stated.inputs, *stated.blocks, *read}
-            for key in stated.values:
-                keys.update(self.plan.behind.get(key, [key]))
-        return self._use(files, keys)
-
-    def _use_in(self, entry: dict[str, Any]) -> Use:
-        keys = {key for named in entry.get("params", {}).values() for key in named}
-        files = _deps(entry)
-        use = self._use(files - {self.t.config}, keys)
-        return replace(use, whole=use.whole or self.t.config in files)
-
-    def _use(self, files: Iterable[str], keys: Collection[str]) -> Use:
-        """Files that DVC can compare, and keys that the file has.
-
-        In place of a key that the file does not have, the table that would hold it.
-        """
-        # paths and keys can come from another person, and DVC replaces ${…}
-        own = [path for path in files if is_below(path) and "$" not in path]
-        own = [path for path in own if os.path.isfile(path) and not os.path.islink(path)]
-        above = {key: _with_tables(key) for key in keys}
-        has = dvc.params(self.t.config, {name for names in above.values() for name in names})
-        nearest = {next((n for n in names if n in has), "") for names in above.values()}
-        # a table stands for all keys in it
-        outer = {key for key in nearest if key and nearest.isdisjoint(_with_tables(key)[1:])}
-        return Use(
-            tuple(sorted(path for path in own if not is_in(path, self.t.root))),
-            tuple(sorted(outer)),
-            whole="" in nearest,
-        )
+    def sources(self) -> dict[str, dict[str, Any]]:
+        """Path -> its entry in dvc.lock, of all that phases depend on and no phase makes."""
+        store = dvc.Store(self.hashes)
+        stages = self.t.described(self.judge.jobs).values()
+        deps = {path for stage in stages for path in stage["deps"] if not self.t.out_of(path)}
+        return {path: store.entry(path) for path in deps if os.path.exists(path)}
 
     def _files(self, phase: Phase) -> Iterator[str]:
         """Files that are in the folders of a phase, without certificates."""
@@ -207,17 +157,6 @@ class Workspace:
         return found
 
 
-def _deps(entry: Mapping[str, Any]) -> set[str]:
-    """The paths of the deps of an entry in dvc.lock."""
-    return {dep["path"] for dep in entry.get("deps") or ()}
-
-
-def _with_tables(key: str) -> list[str]:
-    """A key and the tables that hold it, from the inside out."""
-    parts = key.split(".")
-    return [".".join(parts[:n]) for n in range(len(parts), 0, -1)]
-
-
 @dataclass
 class Outcome:
     """Outcome of `record`.
@@ -247,13 +186,15 @@ def record(config: str | Path, set_aside: bool = False) -> Outcome:
     with locked():
         before = _entries(t, outcome)
         here = Workspace(t)
+        # before the judge looks: an edit in the meantime is one that DVC sees
+        sources = here.sources()
         states = here.states()
         if set_aside:
             outcome.lines += [
                 aside(s.extra, "not made by this configuration") for s in states if s.extra
             ]
             states = here.states()
-        _record_all(here, states, before, outcome)
+        _record_all(here, states, before, sources, outcome)
         here.hashes.save()
     # reasons come from certificates of other people, and a run prints them itself
     outcome.lines = [printable(line) for line in outcome.lines]
@@ -261,11 +202,16 @@ def record(config: str | Path, set_aside: bool = False) -> Outcome:
 
 
 def _record_all(
-    here: Workspace, states: list[State], entries: dict[str, Any], outcome: Outcome
+    here: Workspace,
+    states: list[State],
+    entries: dict[str, Any],
+    sources: dict[str, dict[str, Any]],
+    outcome: Outcome,
 ) -> None:
     """Record all whole phases; adds lines and reasons to ``outcome``.
 
-    entries: phase -> its entry in dvc.lock so far, which a phase that is not whole keeps."""
+    entries: phase -> its entry in dvc.lock so far, which a phase that is not whole keeps. sources:
+    as from `Workspace.sources`."""
     t, before = here.t, hashes_of(entries)
     outcome.lines += [*_records_without_configuration(), *_replace_yaml(here)]
     outs = {}  # whole phase -> its outputs
@@ -277,7 +223,8 @@ def _record_all(
             outcome.refused[state.phase.name] = state.why(t)
     never = [state.phase.name for state in states if _never_made(state, before)]
     planned = {state.phase.name for state in states}
-    _write(here, {name: e for name, e in entries.items() if name in planned}, outs)
+    kept = {name: entry for name, entry in entries.items() if name in planned}
+    _write(here, kept, outs, sources)
     for name, phase_outs in outs.items():
         hashes = {out: entry["md5"] for out, entry in phase_outs.items()}
         if before.get(name) != hashes:
@@ -312,26 +259,21 @@ def _never_made(state: State, before: Mapping[str, Any]) -> bool:
 
 
 def _write(
-    here: Workspace, entries: dict[str, Any], outs: dict[str, dict[str, dict[str, Any]]]
+    here: Workspace,
+    entries: dict[str, Any],
+    outs: dict[str, dict[str, dict[str, Any]]],
+    sources: dict[str, dict[str, Any]],
 ) -> None:
     """Store the files of whole phases in DVC's cache, then name them in dvc.lock.
 
     entries: phase -> its entry so far. outs: whole phase -> out -> its part of the new entry.
     UserError if a file changed meanwhile; then dvc.lock is as it was.
     """
-    t, uses = here.t, here.uses()
-    stages = t.described(here.judge.jobs, uses)
-    values = dvc.params(t.config, {key for use in uses.values() for key in use.keys})
-    entry_of = {out: entry for phase_outs in outs.values() for out, entry in phase_outs.items()}
+    t, made = here.t, {out: entry for of_phase in outs.values() for out, entry in of_phase.items()}
     # Git keeps tables and metrics, so the cache does not
-    objects = {out: entry["md5"] for out, entry in entry_of.items() if out not in t.kept}
-    read = {t.config, *(path for use in uses.values() for path in use.files)}
-    for path in read:
-        md5, size = here.hashes.md5(path), os.path.getsize(path)
-        entry_of[path] = {"path": path, "hash": "md5", "md5": md5, "size": size}
+    objects = {out: entry["md5"] for out, entry in made.items() if out not in t.kept}
     # objects before dvc.lock: a killed process leaves no name without its object
-    store = dvc.Store(here.hashes)
-    bad = store.store(objects)
+    bad = dvc.Store(here.hashes).store(objects)
     if bad:
         raise UserError(
             f"{some(bad)} cannot be recorded, because it changed; 'coder-clip record' tries again"
@@ -342,16 +284,14 @@ def _write(
             f"{t.config} changed while results were recorded, so nothing was; 'coder-clip record' "
             "tries again"
         )
-    for name, phase_outs in outs.items():
-        # copies, because YAML writes an object that it meets again as a reference
-        deps = [dict(entry_of[path]) for path in sorted(stages[name]["deps"])]
-        listed = [dict(phase_outs[out]) for out in sorted(phase_outs)]
-        entry = {"cmd": stages[name]["cmd"], "deps": deps}
-        if uses[name].keys:
-            entry["params"] = {t.config: deepcopy({key: values[key] for key in uses[name].keys})}
-        entries[name] = {**entry, "outs": listed}
+    entry_of = {**sources, **made}
+    for name, stage in t.described(here.judge.jobs).items():
+        if name in outs:
+            # copies, because YAML writes an object that it meets again as a reference
+            deps = [dict(entry_of[path]) for path in stage["deps"]]
+            listed = [dict(outs[name][out]) for out in sorted(outs[name])]
+            entries[name] = {"cmd": stage["cmd"], "deps": deps, "outs": listed}
     t.write_lock({name: entries[name] for name in t.outs_of if name in entries})
-    store.tell({path: entry_of[path]["md5"] for path in read})
 
 
 def check_stage(config: str | Path, planned: Plan, after: bool) -> None:
@@ -415,13 +355,11 @@ def _replace_yaml(here: Workspace) -> list[str]:
     One that no commit has is moved aside: it can hold stages of a user's own.
     """
     t, lines = here.t, []
-    uses = here.uses()
-    text = t.yaml_text(here.judge.jobs, uses).encode()
     if t.yaml.is_file() and not t.yaml.is_symlink():
-        before = t.yaml.read_bytes()
-        if before not in (text, shown("HEAD", t.yaml)):
+        known = (t.yaml_text(here.judge.jobs).encode(), shown("HEAD", t.yaml))
+        if t.yaml.read_bytes() not in known:
             lines.append(aside([str(t.yaml)], "in no commit, and written again"))
-    t.write_yaml(here.judge.jobs, uses)
+    t.write_yaml(here.judge.jobs)
     return lines
 
 

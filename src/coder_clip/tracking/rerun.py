@@ -95,7 +95,7 @@ def set_mark(seconds: float) -> None:
 def start(workflow: Any) -> None:
     """Before the first job: hold a lock until this process ends.
 
-    While it is held, nothing is pulled or merged.
+    While it is held, nothing is pulled.
     """
     now = time.time()
     for path in {str(path) for job in workflow.dag.needrun_jobs() for path in job.input}:

@@ -22,24 +22,17 @@ from ..foundation.artifacts import write_text
 from ..foundation.dvc_files import dump, fault, lock_bytes, read_lock
 from ..foundation.git import in_conflict
 from ..foundation.yaml_file import read_yaml
-from ..pipeline.phase_list import Phase, phases
+from ..pipeline.phase_list import FILE, Phase, phases
 from ..pipeline.results_folder import refuse_misplaced
 from .certificates import FOLDER, Job
 
 DEFAULT = "config/reproduce.yaml"
+CODE = "src"
 METRICS = "metrics.json"
-
-
-@dataclass(frozen=True)
-class Use:
-    """What a phase reads besides results: files of the clone, and keys of the configuration.
-
-    whole: it also reads keys that the file does not have; then any edit of it counts.
-    """
-
-    files: tuple[str, ...]
-    keys: tuple[str, ...]
-    whole: bool
+HEAD = """\
+# Made by 'coder-clip record' from workflow/phases.yaml; it never reads this file.
+# Stages of your own belong in a dvc.yaml of another folder.
+"""
 
 
 class SameFolder(UserError):
@@ -118,11 +111,6 @@ class Tracked:
 
         UserError if the file is damaged, in conflict, or has what no record of this project has."""
         entries = self.unchecked()
-        self.check(entries)
-        return entries
-
-    def check(self, entries: Mapping[str, Any]) -> None:
-        """UserError for an entry that has what 'coder-clip record' never writes."""
         for name, entry in entries.items():
             why = fault(name, entry, self.outs_of[name])
             if why:
@@ -130,12 +118,17 @@ class Tracked:
                     f"{self.lock}: {why}; nothing was changed: look at the commit that added it "
                     f"('git log -p {self.lock}'); 'coder-clip record{option(self)}' replaces it"
                 )
+        return entries
 
     def unchecked(self) -> dict[str, Any]:
         """The entries as they are. UserError if dvc.lock is damaged or in conflict."""
         if in_conflict(self.lock):
+            sides = shlex.quote(str(self.folder))
+            if self.config == DEFAULT:  # whose tables are in Git
+                sides = f"{self.lock} {self.root}"
             raise UserError(
-                f"{self.lock} is in conflict; 'coder-clip merge{option(self)}' settles it"
+                f"{self.lock} is in conflict; 'git checkout --ours {sides} && git add {sides}' (or "
+                "--theirs) takes one side; then end the merge, pull and run (docs/sharing.md)"
             )
         try:
             return read_lock(lock_bytes(self.lock), self.lock, self.outs_of)
@@ -146,15 +139,16 @@ class Tracked:
         """Write dvc.lock. entries: phase -> its entry."""
         _write_changed(self.lock, dump({"schema": "2.0", "stages": dict(entries)}))
 
-    def described(self, jobs: Iterable[Job], uses: Mapping[str, Use]) -> dict[str, Any]:
+    def described(self, jobs: Iterable[Job]) -> dict[str, Any]:
         """Phase -> its stage in dvc.yaml, for the phases that have jobs.
 
-        The command, and what the phase reads and makes.
-
-        uses: phase -> what it reads, where that is known; else any edit of the configuration
-        counts.
+        It depends on all code, its rules, the whole configuration, and the inputs of its jobs in
+        this clone. Outputs of a phase that is behind another input are left out: what changes them
+        changes that input.
         """
         stages: dict[str, Any] = {}
+        phase_of = {out: name for name, outs in self.outs_of.items() for out in outs}
+        before: dict[str, set[str]] = {}  # phase -> all phases before it
         # commands run at the top of the repository
         workdir = {}
         if self.folder != Path():
@@ -164,25 +158,23 @@ class Tracked:
             own_jobs = [job for job in jobs if job.phase == phase.name]
             if not own_jobs:
                 continue
-            read = {self.out_of(path) for job in own_jobs for path in job.inputs}
             made = {self.out_of(path) for job in own_jobs for path in job.outputs}
             made.add(self.outs(phase)[-1])  # the certificates
-            others = [other for other in phases() if other != phase]
-            deps = [out for other in others for out in self.outs(other) if out in read]
-            use = uses.get(phase.name, Use((), (), whole=True))
+            read = {self.out_of(path) or path for job in own_jobs for path in job.inputs} - made
+            makers = {phase_of[path] for path in read if path in phase_of}
+            behind = {name for maker in makers for name in before.get(maker, ())}
+            before[phase.name] = makers | behind
+            given = {path for path in read if phase_of.get(path) not in behind}
+            rules = (FILE.parent / f"rules/{phase.name}.smk").as_posix()
+            deps = {self.config, CODE, rules, *given}
             # the run checks its phase, so that nothing else starts Snakemake once more
             cmd = (
                 f"snakemake {phase.target} --profile workflow/profiles/default --configfile "
                 f"{config}"
             )
-            deps += use.files
-            if use.whole:
-                deps.append(self.config)
-            stage: dict[str, Any] = {"cmd": cmd, "deps": sorted(deps)}
-            if use.keys:
-                stage["params"] = [{self.config: list(use.keys)}]
-            stage |= self._made(phase, made)
-            stages[phase.name] = workdir | {key: value for key, value in stage.items() if value}
+            # DVC replaces ${…}
+            listed = sorted(path for path in deps if is_below(path) and "$" not in path)
+            stages[phase.name] = {**workdir, "cmd": cmd, "deps": listed, **self._made(phase, made)}
         return stages
 
     def _made(self, phase: Phase, made: set[str]) -> dict[str, list[dict[str, Any]]]:
@@ -201,20 +193,16 @@ class Tracked:
                 metrics.append({out: options})
             else:
                 outs.append({out: options})
-        return {"outs": outs, "metrics": metrics}
+        return {"outs": outs, **({"metrics": metrics} if metrics else {})}
 
-    def yaml_text(self, jobs: Iterable[Job], uses: Mapping[str, Use]) -> str:
+    def yaml_text(self, jobs: Iterable[Job]) -> str:
         """The text of dvc.yaml."""
-        stages = self.described(list(jobs), uses)
-        head = (
-            "# Made by 'coder-clip record' from workflow/phases.yaml; it never reads this file.\n"
-            "# Stages of your own belong in a dvc.yaml of another folder.\n"
-        )
-        return head + yaml.safe_dump({"stages": stages}, sort_keys=False, width=110)
+        stages = self.described(list(jobs))
+        return HEAD + yaml.safe_dump({"stages": stages}, sort_keys=False, width=110)
 
-    def write_yaml(self, jobs: Iterable[Job], uses: Mapping[str, Use]) -> None:
+    def write_yaml(self, jobs: Iterable[Job]) -> None:
         """Write the phases to dvc.yaml, whatever stood there."""
-        _write_changed(self.yaml, self.yaml_text(jobs, uses))
+        _write_changed(self.yaml, self.yaml_text(jobs))
 
     def refuse_links(self) -> None:
         """UserError if results are behind a symbolic link, or are not files and folders.

@@ -169,7 +169,7 @@ def test_names_with_spaces_and_letters_of_other_languages(toy: Project) -> None:
     assert "Nothing to be done" in clone.snakemake("--configfile", config)
 
 
-COMMANDS = ("status", "record", "pull", "push", "merge")
+COMMANDS = ("status", "record", "pull", "push")
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from project import ROOT, Project, make_toy
+from project import JOB, ROOT, Project, make_toy
 
 pytestmark = pytest.mark.rest
 
@@ -93,12 +93,24 @@ def test_day_by_day(shared: Project) -> None:
             shared.run("sh", "-ec", command)
 
 
-def test_verify_and_review(shared: Project) -> None:
-    """What one does with a fork before trusting it."""
-    shared.clone("fork")
+def test_verify(shared: Project) -> None:
     for command in lines("coder-clip verify --sample"):
-        here = command.replace("zero_shot.csv", "main.csv")
-        shared.run("sh", "-ec", here)
+        shared.run("sh", "-ec", command.replace("zero_shot.csv", "main.csv"))
+
+
+def test_another_s_numbers(shared: Project) -> None:
+    """What one looks at before merging a fork; nothing of it runs."""
+    fork = shared.clone("fork")
+    fork.edit("config/reproduce.yaml", "threshold: 5", "threshold: 9")
+    fork.snakemake()
+    fork.commit("nine")
+    fetch, about, metrics, tables = lines("git fetch ../fork main")
+    shared.run("sh", "-ec", fetch)
+    before = shared.snapshot()
+    assert "config/reproduce.yaml" in shared.run("sh", "-ec", about).stdout
+    assert re.search(r"metrics\.json +a +37 +33 +-4", shared.run("sh", "-ec", metrics).stdout)
+    assert "-a,37\n-b,84\n+a,33\n+b,80" in shared.run("sh", "-ec", tables).stdout
+    assert {p: is_now for p, is_now in shared.snapshot().items() if before.get(p) != is_now} == {}
 
 
 def test_an_older_commit_and_back(shared: Project) -> None:
@@ -113,18 +125,46 @@ def test_an_older_commit_and_back(shared: Project) -> None:
         assert (shared.planned(), shared.stale()) == ([], [])
 
 
-def test_merge(shared: Project) -> None:
-    """The merge by the lines of docs/sharing.md would leave a conflict."""
-    shared.two_sides(
-        ("data/a.txt", "red", "green"), ("src/toy/score.py", "% 100", "% 50"), branch="colleague"
-    )
-    merge, settle, commit = lines("coder-clip merge ")
-    said = shared.run("sh", "-ec", merge, ok=False)
-    assert said.returncode != 0
-    assert "Merge conflict in dvc.lock" in said.stdout
-    for line in (settle, commit):
+RAN = {
+    "--ours": ["page", "score", "score"],
+    "--theirs": ["feature", "page", "score", "text"],
+}
+
+
+@pytest.mark.parametrize("side", RAN)
+def test_two_people_have_results(shared: Project, side: str) -> None:
+    """By the lines of docs/sharing.md, with either side: the same as a run from nothing, and of the
+    side that was taken no job runs again without need.
+    """
+    theirs = colleague(shared)
+    theirs.edit("src/toy/score.py", "% 100", "% 50")
+    shared.edit("data/a.txt", "red", "green")
+    for person in (theirs, shared):
+        person.run("coder-clip", "pull")
+        person.snakemake()
+        person.commit("both")
+        person.run("coder-clip", "push")
+    shared.git("fetch", "--quiet", str(theirs.folder), "main:colleague")
+    merge, take, commit, run = lines("git merge colleague")
+    stopped = shared.run("sh", "-ec", merge, ok=False)
+    assert stopped.returncode != 0
+    assert "Merge conflict in dvc.lock" in stopped.stdout
+    for command in ("status", "record", "pull"):
+        (said,) = [
+            line
+            for line in shared.run("coder-clip", command, ok=False).stdout.splitlines()
+            if "dvc.lock is in conflict" in line
+        ]
+        assert "'git checkout --ours dvc.lock results && git add dvc.lock results' (or" in said
+    for line in (take.replace("--theirs", side), commit):
         shared.run("sh", "-ec", line)
+    said = shared.run("sh", "-ec", run).stdout
+    assert sorted(rule for rule in JOB.findall(said) if rule != "all") == RAN[side]
     assert (shared.planned(), shared.stale()) == ([], [])
+    fresh = shared.clone("fresh")
+    fresh.git("rm", "-r", "--quiet", "results")
+    fresh.snakemake()
+    assert shared.bytes() == fresh.bytes()
 
 
 def test_no_block_is_left_out() -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 
 import pytest
 
@@ -25,79 +24,32 @@ BROWN: Edit = ("data/a.txt", "round red small", "brown red small")  # and others
 SCORE: Edit = ("src/toy/score.py", "% 100", "% 50")
 
 
-def merge(toy: Project, ours: Edit, theirs: Edit) -> subprocess.CompletedProcess[str]:
-    toy.two_sides(ours, theirs)
-    return toy.run("git", "merge", "theirs", "-m", "both", ok=False)
-
-
-def conclude(toy: Project) -> str:
-    said = toy.run("coder-clip", "merge").stdout
-    toy.git("commit", "--quiet", "-m", "both")
-    return said
+def settle(toy: Project, side: str) -> None:
+    """Take one side of what is recorded."""
+    toy.git("checkout", f"--{side}", "dvc.lock", "results")
+    toy.git("add", "dvc.lock", "results")
 
 
 # ---- Git
 
 
-def test_a_merge_of_code_and_text_makes_what_neither_side_made(toy: Project) -> None:
-    assert merge(toy, FEATURE, BROWN).returncode != 0
-    said = conclude(toy)
-    assert "texts: theirs" in said
-    assert "features: neither side, will be made again" in said
-    assert "a run makes again: features, scores, report" in said
-    assert toy.honest() == [
-        "feature",
-        "page",
-        "score",
-    ]  # the other data set: our code on the same text, made here
-    assert (toy.planned(), toy.stale()) == ([], [])
-
-
-def test_a_merge_of_independent_phases_keeps_what_fits(toy: Project) -> None:
-    """Theirs made another score from the same features: all of it holds."""
-    merged = merge(toy, ("src/toy/common.py", "asked to", "told to"), SCORE)
-    assert merged.returncode != 0
-    said = conclude(toy)
-    assert "texts: ours" in said
-    assert "features: ours" in said
-    assert "scores: neither side" in said  # ours has another score.py, theirs another common.py
-    assert toy.honest() == ["page", "score", "score"]
-
-
-def test_a_conflict_is_settled_by_nothing_else(toy: Project) -> None:
-    """A look, a run or a record in the middle of a merge leaves it open; ours whole is compared
-    like any other.
-    """
-    assert merge(toy, FEATURE, BROWN).returncode != 0
+@pytest.mark.parametrize("side", ["ours", "theirs"])
+def test_a_merge_of_code_and_text_makes_what_neither_side_made(toy: Project, side: str) -> None:
+    toy.two_sides(FEATURE, BROWN)
+    assert toy.run("git", "merge", "theirs", "-m", "both", ok=False).returncode != 0
     before = {
         p: (toy / p).read_bytes() for p in ("dvc.lock", "dvc.yaml", "results/tables/main.csv")
     }
-    assert (
-        "dvc.lock is in conflict; 'coder-clip merge' settles it"
-        in toy.run("coder-clip", "status").stdout
-    )
+    toy.run("coder-clip", "status")
+    for command in ("record", "pull"):
+        assert "dvc.lock is in conflict" in toy.run("coder-clip", command, ok=False).stdout
     toy.snakemake("-n")
-    said = toy.run("coder-clip", "record", ok=False).stdout
-    assert "dvc.lock is in conflict; 'coder-clip merge' settles it" in said
-    assert "dvc.lock is in conflict" in toy.run("coder-clip", "pull", ok=False).stdout
-    assert {p: (toy / p).read_bytes() for p in before} == before
-    assert "UU" in toy.git("status", "--short") or "AA" in toy.git("status", "--short")
-    toy.git("checkout", "--ours", "--", "dvc.lock", "results")
-    toy.git("add", "--all")
-    toy.git("commit", "--quiet", "-m", "ours")
-    assert "text" in toy.honest()
-
-
-def test_sources_in_conflict_come_first(toy: Project) -> None:
-    assert merge(toy, ("src/toy/score.py", "% 100", "% 60"), SCORE).returncode != 0
-    said = toy.run("coder-clip", "merge", ok=False)
-    assert said.returncode == 1
-    assert "settle src/toy/score.py first" in said.stdout
-    toy.git("checkout", "--theirs", "src/toy/score.py")
-    toy.git("add", "src/toy/score.py")
-    said_then = conclude(toy)
-    assert "scores: theirs" in said_then
-    assert toy.honest() == []
+    assert {p: (toy / p).read_bytes() for p in before} == before, "a look settles nothing"
+    settle(toy, side)
+    toy.git("commit", "--quiet", "-m", "both")
+    toy.run("coder-clip", "pull")
+    assert {"feature", "page", "score"} <= {*toy.honest()}
+    assert (toy.planned(), toy.stale()) == ([], [])
 
 
 @pytest.mark.parametrize("how", ["rebase", "cherry-pick", "revert", "stash"])
@@ -123,7 +75,7 @@ def test_other_ways_to_combine_two_sides(toy: Project, how: str) -> None:
         command = {"rebase": ["rebase", "theirs"], "cherry-pick": ["cherry-pick", "theirs"]}
         stopped = toy.run("git", *command.get(how, ["revert", "--no-edit", "HEAD~1"]), ok=False)
     assert stopped.returncode != 0
-    toy.run("coder-clip", "merge")
+    settle(toy, "theirs")
     if how != "stash":
         toy.run("git", how, "--continue", GIT_EDITOR="true")
     assert "page" in toy.honest()

@@ -507,12 +507,12 @@ def test_record_writes_dvc_yaml_whatever_stood_there(toy: Tracked, what: str) ->
     and dvc.lock helped, and nothing said so.
     """
     lock()
-    toy.write_yaml([JOB], {})
+    toy.write_yaml([JOB])
     expected = Path("dvc.yaml").read_bytes()
     Path("dvc.yaml").write_bytes(os.fsencode(YAMLS[what]))
     assert toy.recorded() == {"texts": {"results/texts": "1" * 32 + ".dir"}}, "it is not read"
     began = time.process_time()
-    toy.write_yaml([JOB], {})
+    toy.write_yaml([JOB])
     assert Path("dvc.yaml").read_bytes() == expected
     assert time.process_time() - began < 2
 
@@ -521,15 +521,15 @@ def test_a_pipe_in_place_of_dvc_yaml_is_replaced(toy: Tracked) -> None:
     """Reading it waits for ever."""
     Path("dvc.yaml").unlink()
     os.mkfifo("dvc.yaml")
-    toy.write_yaml([JOB], {})
+    toy.write_yaml([JOB])
     assert Path("dvc.yaml").is_file()
 
 
 def test_dvc_yaml_stays_as_it_is_where_nothing_changed(toy: Tracked) -> None:
     """A new time would make Git and DVC look at it again."""
-    toy.write_yaml([JOB], {})
+    toy.write_yaml([JOB])
     before = os.stat("dvc.yaml")
-    toy.write_yaml([JOB], {})
+    toy.write_yaml([JOB])
     assert os.stat("dvc.yaml").st_ino == before.st_ino
 
 
@@ -579,21 +579,21 @@ def test_dvc_yaml_of_another_configuration(toy: Tracked) -> None:
     """Beside the default's: its own folder, everything in the cache, and no phase without jobs."""
     put("config/my own's.yaml", "results: results/mine\nwords: 3\n")
     mine = Tracked("config/my own's.yaml")
-    mine.write_yaml([replace(JOB, outputs=("results/mine/texts/a.json",))], {})
+    mine.write_yaml([replace(JOB, outputs=("results/mine/texts/a.json",))])
     assert mine.yaml == Path("tracked/my own's/dvc.yaml")
     config = """'config/my own'"'"'s.yaml'"""
     assert yaml.safe_load(mine.yaml.read_text())["stages"] == {
         "texts": {
             "wdir": "../..",
             "cmd": f"snakemake texts --profile workflow/profiles/default --configfile {config}",
-            "deps": ["config/my own's.yaml"],
+            "deps": ["config/my own's.yaml", "data/a.txt", "src"],
             "outs": [
                 {"results/mine/texts": {"persist": True}},
                 {"results/mine/certificates/texts": {"persist": True}},
             ],
         }
     }
-    mine.write_yaml([replace(PAGE, outputs=("results/mine/metrics.json",))], {})
+    mine.write_yaml([replace(PAGE, outputs=("results/mine/metrics.json",))])
     stages = yaml.safe_load(mine.yaml.read_text())["stages"]
     assert stages["report"]["metrics"] == [{"results/mine/metrics.json": {"persist": True}}]
 

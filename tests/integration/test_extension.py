@@ -304,7 +304,8 @@ def test_the_unit_tests_pass_with_what_the_recipes_add(followed: Path, part: str
     quick = ("-m", "not rest and not proof")
     # a run writes dvc.yaml, and there was none with the new phase
     after_a_run = (
-        "tests/unit/tracking/test_tracking.py::test_dvc_yaml_names_the_phases_and_their_outputs"
+        "tests/unit/tracking/test_tracking.py::"
+        "test_dvc_yaml_leads_from_each_phase_to_those_whose_outputs_it_reads"
     )
     deselected = ("--deselect", after_a_run)
     in_copy(followed, sys.executable, "-m", "pytest", *options, *quick, *deselected, part)

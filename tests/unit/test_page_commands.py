@@ -51,6 +51,7 @@ NOT_TYPED = {
     "git add …": "typed by tests/integration/tracking/test_docs.py with the lines of docs/sharing.md",
     "git commit -m Results": "the same",
     "git push": "the same",
+    "dvc metrics diff FETCH_HEAD": "the same",
     "snakemake --profile workflow/profiles/default --configfile config/first.yaml": (
         "test_first.py starts the same run by `make first`"
     ),

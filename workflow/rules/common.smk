@@ -66,7 +66,7 @@ try:
     for _name, _said in _switches.items():
         if (_name, _said) != ("fetch", "strict"):
             switched(f"--config {_name}", _said)
-    CONFIG = load_config(CONFIG_FILE, planned=not workflow.is_main_process)
+    CONFIG = load_config(CONFIG_FILE)
 except UserError as error:
     sys.exit(f"coder-clip: error: {error}")
 if CONFIG.left_out:

@@ -412,9 +412,7 @@ def test_a_run_that_cannot_be_made_names_photo_or_class(client: Any, explorer: E
     photo.write_bytes(content)
     made = client.post(f"/{TOKEN}/make-run", json={"name": "mine", "how": "copy"})
     assert made.status_code == 200, made.json
-    refuse_unusable(
-        FolderDataset("mine", explorer.folder / "mine"), ("val", "test"), None, Path("x")
-    )
+    refuse_unusable(FolderDataset("mine", explorer.folder / "mine"), ("val", "test"), None)
 
 
 def test_classes_that_differ_in_case_alone_make_no_two_folders(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ def main(arguments: list[str]) -> None:
     end = arguments.index("--")
     job, command = Job.parse(arguments[:end]), shlex.join(arguments[end + 1 :])
     with one_line_errors():
-        config = load_config(os.environ["CODER_CLIP_CONFIG"], planned=True)
+        config = load_config(os.environ["CODER_CLIP_CONFIG"])
         if judged_here(job, config, config.results):
             logging.getLogger("coder_clip").info(
                 "nothing to do: this command made these files from the same inputs with the same "

@@ -110,7 +110,6 @@ class FolderDataset(ImageFiles):
         layout = _layout(self.root, name)
         folders = _class_folders(layout, classes, name, self.root)
         # every folder below the root is a class
-        self._takes_all = classes is None and set(layout) == {"all"}
         self.classes = [class_name(f) for f in folders]
         self._paths: dict[str, Path] = {}  # image -> file
         # class -> the folders inside the class folder that hold images; "" for the class folder
@@ -188,17 +187,6 @@ class FolderDataset(ImageFiles):
         UserError for an unknown id or an unreadable file.
         """
         return read_image(self.path(image_id))
-
-    def takes(self, folder: Path) -> bool:
-        """True if a folder, which may not be there yet, would be a class or hold images of one."""
-        root, inside = self.root.resolve(), folder.resolve()
-        if not inside.is_relative_to(root):
-            return False
-        # the folder may not exist yet, so only the first part of its path below the root counts
-        first = inside.relative_to(root).as_posix().partition("/")[0]
-        return any(i.startswith(f"{first}/") for i in self._paths) or (
-            self._takes_all and (first == "." or not _hidden(first))
-        )
 
     def manifest(self) -> list[ManifestEntry]:
         """Every image of the data set by id.

@@ -27,20 +27,14 @@ COPIES = {  # what copies spoil, the worst first
 }
 
 
-def refuse_unusable(data: Dataset, needed: Sequence[str], shots: int | None, results: Path) -> None:
+def refuse_unusable(data: Dataset, needed: Sequence[str], shots: int | None) -> None:
     """Refuse a data set that a run cannot use.
 
-    needed: splits. shots: training images that each class needs; None for no minimum. results: the
-    run's results folder.
+    needed: splits. shots: training images that each class needs; None for no minimum.
 
     UserError, one line: a single class, a split without images, a class with too few training
-    images, results among the images.
+    images.
     """
-    if isinstance(data, FolderDataset) and data.takes(results):
-        raise UserError(
-            f"results: {results} is in {data.root}, where data set '{data.name}' would take its "
-            "folders for classes and its figures for photos; name a folder elsewhere"
-        )
     if len(data.classes) == 1:
         (name,) = data.classes
         # the only class consists of several folders: root is probably one level too high

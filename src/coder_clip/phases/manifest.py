@@ -37,9 +37,7 @@ def run(config: Config, dataset: str) -> None:
     data: Any = load_dataset(dataset, config.datasets[dataset], config.data_root)
     is_folder = config.datasets[dataset].root is not None
     if is_folder:
-        refuse_unusable(
-            data, config.encoded(dataset)[-2:], shots_needed(config, dataset), config.results
-        )
+        refuse_unusable(data, config.encoded(dataset)[-2:], shots_needed(config, dataset))
     # only a folder has the method `manifest`; the list of files is empty without it
     files: list[Any] = getattr(data, "manifest", list)()
     skip = config.features.on_error == "skip"

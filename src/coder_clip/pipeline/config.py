@@ -87,18 +87,15 @@ def existing_file(path: str | Path) -> Path:
     raise UserError(f"no configuration file {path}{advice}")
 
 
-def load_config(
-    path: str | Path, absent: bool = False, root: Path | None = None, planned: bool = False
-) -> Config:
+def load_config(path: str | Path, absent: bool = False, root: Path | None = None) -> Config:
     """Read and check a configuration file.
 
     absent: keep data sets that are not here, even with only_present. root: the folder at which
     relative paths in the file start; these paths become absolute. Default: the working directory,
-    and paths stay as they are. planned: for a job of a plan, which has asked Git about the results
-    folder (a node of a cluster may have no Git).
+    and paths stay as they are.
 
-    UserError, in one line, for a missing file, invalid YAML, unknown keys, impossible values and a
-    results folder among files of the project.
+    UserError, in one line, for a missing file, invalid YAML, unknown keys, impossible values and
+    another results folder than `results` or `results/NAME`.
     """
     path = existing_file(path)
     document = read_yaml(path)
@@ -110,8 +107,7 @@ def load_config(
         config = Config.model_validate(document, context=root)
     except ValidationError as error:
         raise UserError(f"{path}: {explained(error.errors(), Config)}") from error
-    if not planned:
-        refuse_misplaced(config.results, root or Path(), path)
+    refuse_misplaced(config.results, root or Path(), path)
     config = _with_default_seeds(config)
     config._file = path.as_posix()
     if root is not None:

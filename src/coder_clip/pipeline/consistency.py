@@ -36,11 +36,6 @@ def problems(config: Document, root: Path) -> Iterator[str]:
                 yield f"{kind}.{name}: use letters, digits, '.', '_' and '-' (it names folders)"
             if len(name) > LONGEST:
                 yield f"{kind}.{one_line(name, 40)}: use at most {LONGEST} letters"
-    if re.search(r"[^\w./+@%:,=-]", str(config.results)):  # commands of jobs name files below it
-        yield (
-            f"results: '{config.results}' has a special character; use letters, digits, '.', '_' "
-            "and '-' in names"
-        )
     for name, dataset in config.datasets.items():
         yield from _dataset_problems(name, dataset, config.images_of(name), root)
         yield from _template_problems(name, dataset)

@@ -335,7 +335,7 @@ def _dataset(
     # waiting for the images.
     yield from _counts(config, name, data, images)
     # val and test are the last two; for train the number of shots per class decides
-    refuse_unusable(data, [*images][-2:], shots_needed(config, name), config.results)
+    refuse_unusable(data, [*images][-2:], shots_needed(config, name))
     # split, or "shots" -> ids of the images that are encoded
     encoded = {split: data.split(split).ids for split in images if split != "train"}
     if config.few_shot(name):

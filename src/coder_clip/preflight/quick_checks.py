@@ -49,8 +49,7 @@ def forecast(
     if 2 * gigabytes > room:
         needed, left = terminal.two_sizes(2 * gigabytes, room)
         raise UserError(
-            f"{config.results}: {needed} are needed, and {left} are free; make room, or choose a "
-            "folder on another disk (results)"
+            f"{config.results}: {needed} are needed, and {left} are free; make room there"
         )
     if hours < shortest:
         return

@@ -187,7 +187,7 @@ def certified(
 
 def _outputs(job: Job, command: str, wrote: dict[str, str]) -> dict[str, str]:
     """Output -> sha256, as written. UserError for an output that was not written."""
-    outputs = {path: wrote.get(os.path.relpath(path), "") for path in sorted(job.outputs)}
+    outputs = {path: wrote.get(path, "") for path in sorted(job.outputs)}
     for path, sha in outputs.items():
         if not sha:
             raise UserError(f"{path} was not written by '{command}'")

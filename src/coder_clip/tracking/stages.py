@@ -70,13 +70,6 @@ class Tracked:
             root = document["results"]
         return Path(os.path.normpath(root)).as_posix()
 
-    def holds(self, theirs: str) -> bool:
-        """True if other results are in the same folder, or in a folder of a phase of this.
-
-        The same folder under any name. theirs: the other results folder.
-        """
-        return _in_one_folder(self.root, theirs)
-
     def keeps(self, phase: Phase) -> tuple[str, ...]:
         """Outputs of a phase that Git keeps: tables and metrics of the default."""
         if self.config != DEFAULT:
@@ -241,7 +234,7 @@ def tracked(config: str | Path) -> Tracked:
     others = [] if here.config == DEFAULT else [*_default(), *records()]
     for other in others:
         there = other.config != here.config and os.path.isfile(other.config)
-        if there and (other.folder == here.folder or here.holds(other.root)):
+        if there and (other.folder == here.folder or other.root == here.root):
             raise SameFolder(
                 f"{here.config} would be recorded over {other.config}: give it another name and "
                 "its own 'results:'"
@@ -286,17 +279,6 @@ def _default() -> list[Record]:
     with suppress(UserError):
         return [Record(default.folder, DEFAULT, default.root)]
     return []
-
-
-def _in_one_folder(first: str, second: str) -> bool:
-    """True if two results folders are the same, or one is in a phase's folder of the other."""
-    one, other = os.path.realpath(first), os.path.realpath(second)
-    names = [name for phase in phases() for name in (*phase.makes, FOLDER)]
-    return one == other or any(
-        is_in(inner, f"{outer}/{name}")
-        for name in names
-        for inner, outer in ((one, other), (other, one))
-    )
 
 
 def _write_changed(path: Path, text: str) -> None:

@@ -99,7 +99,6 @@ class Verification:
         if missing:
             return f"its input {missing[0]} is not here ('coder-clip pull' downloads results)"
         outside = [path for path in stated.files if not is_below(path)]
-        outside += [path for path in job.outputs if not is_below(path)]
         if outside:
             return f"{one_line(outside[0])} is not a path inside of this clone"
         answers = self._answers(stated)

@@ -110,11 +110,7 @@ def linked(name: str) -> Attack:
 
 HOOK = "../../.git/hooks/post-checkout"
 ATTACKS: dict[str, tuple[Attack, str]] = {
-    "the program as results": (
-        program_as_results("src/toy"),
-        "is in 'src', a folder of the project",
-    ),
-    "own files as results": (program_as_results("thesis"), "files that Git tracks"),
+    "the program as results": (program_as_results("src/toy"), "'src/toy' is not 'results' or"),
     # wrote a Git hook, deleted a file outside, deleted data/ with photos (twice), moved a folder
     # into the clone
     "a list in the lock": (
@@ -125,7 +121,6 @@ ATTACKS: dict[str, tuple[Attack, str]] = {
         listed({"relpath": "a.json", "md5": "../../../../../victim/file"}),
         "is not an md5",
     ),
-    "results elsewhere": (configured("../victim"), "is outside of this clone"),
     # others
     "a folder as a link": (linked("results/features"), "results/features is a symbolic link"),
     "all results as a link": (linked("results"), "results is a symbolic link"),

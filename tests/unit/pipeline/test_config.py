@@ -83,15 +83,6 @@ def test_the_nearest_known_name_is_offered(text: str, wrong: str, offered: str) 
     assert f"did you mean '{offered}'" in message
 
 
-@pytest.mark.parametrize("folder", ["my results", "a;b", "{dataset}", "it's"])
-def test_the_results_folder_can_be_part_of_a_command(folder: str) -> None:
-    """Jobs write their log with '2> {log}': a space would cut the name in two."""
-    assert f"results: '{folder}' has a special character" in refused(
-        f'{SMALL}results: "{folder}"\n'
-    )
-    assert load(f"{SMALL}results: /scratch/größe/a-b_c.d\n").results.name == "a-b_c.d"
-
-
 GROWING = "\n".join(
     [
         f"a0: &a0 [{', '.join('x' * 10)}]",
@@ -121,7 +112,6 @@ LONG = "n" * 300
         pytest.param("title: 2001-99-99", "not valid YAML", id="no date"),
         pytest.param("title: \x1b[31m", "not valid YAML", id="an escape sequence"),
         pytest.param('"\\e[31m": 1', "unknown key '\\x1b[31m'", id="one as key"),
-        pytest.param(f"{SMALL}results: {LONG}", "is longer than 200 letters", id="results"),
         pytest.param(f"datasets: [{LONG}]\nmodels: [mini]", "use at most 100 letters", id="data"),
     ],
 )

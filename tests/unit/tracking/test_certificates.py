@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from coder_clip.foundation import evidence
-from coder_clip.foundation.artifacts import read_json, sha256, write_text
+from coder_clip.foundation.artifacts import read_json, write_text
 from coder_clip.pipeline.config import load_config
 from coder_clip.pipeline.phase_list import Call
 from coder_clip.tracking.certificates import PRESENT, Certificate, Job, certified, read
@@ -123,18 +123,6 @@ def test_the_order_of_entries_of_a_key_counts(job: Job) -> None:
     assert outdated(job, config.get) == {}
     config["templates"] = {"attribute": "b", "name": "a"}
     assert outdated(job, config.get)["text"].startswith("a parameter changed (templates")
-
-
-def test_results_can_have_an_absolute_path(job: Job, tmp_path: Path) -> None:
-    """Every job failed: its file was not written, said the message."""
-    path = str(tmp_path / "results/texts/a.json")
-    other = Job(job.rule, {}, job.inputs, (path,))
-    with certified(other, COMMAND, "", tmp_path / "results", {"words": 3}):
-        evidence.note("block", MODULE, "f()")
-        write_text(path, "made")
-    found = read(other.certificate(tmp_path / "results"))
-    assert found
-    assert found.outputs == {path: sha256(path)}
 
 
 def test_a_new_file_of_a_folder_that_a_job_lists_is_seen(job: Job) -> None:

@@ -338,7 +338,7 @@ def _refuse_few(folder: Path, n: int, shots: Sequence[int]) -> None:
         return
     data = FolderDataset("photos", folder)
     try:
-        refuse_unusable(data, ("val", "test"), max(shots, default=None), folder.parent)
+        refuse_unusable(data, ("val", "test"), max(shots, default=None))
     except UserError:
         raise UserError(
             f"{photo_count(n)} are too few for a run, which learns from half of a class, chooses "

@@ -32,7 +32,6 @@ from torch import Tensor
 from torch.nn.functional import normalize, one_hot
 
 from coder_clip.encoders.encoder import EncoderSpec, load_encoder
-from coder_clip.foundation import rooms
 from coder_clip.pipeline.config import load_config
 from coder_clip.pipeline.resources import need
 
@@ -86,9 +85,6 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="where the run is left")
     parser.add_argument("--only", nargs="+", choices=COMMANDS, default=list(COMMANDS))
     args = parser.parse_args()
-    if not rooms.PREFLIGHT.here:
-        print(f"Not measured: {rooms.PREFLIGHT.advice}")
-        return
     sizes = Sizes(args.classes, args.test, args.val, args.shots, args.twins)
     with tempfile.TemporaryDirectory() as temporary:
         folder = args.keep or Path(temporary)

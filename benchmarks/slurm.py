@@ -32,13 +32,13 @@ from typing import TYPE_CHECKING
 import psutil
 import yaml
 
-from coder_clip.foundation import rooms
+from coder_clip.foundation.installed import slurm_advice
 
 if TYPE_CHECKING:
     from cluster import Cluster
 
 ROOT = Path(__file__).parents[1]
-CLUSTER = ROOT / rooms.SLURM.folder / "tests/support"
+CLUSTER = ROOT / "packages/snakemake-executor-plugin-slurm-resilient/tests/support"
 JOURNALS = ".snakemake/slurm-resilient/jobs/*.jsonl"
 # A job of a node: looks up its files in the journal (the line with its id comes after sbatch) and
 # makes them.
@@ -141,7 +141,7 @@ def main() -> None:
     parser.add_argument("--config", default="config/paper.yaml")
     options = parser.parse_args()
     if not CLUSTER.is_dir():
-        print(f"Not measured: {rooms.SLURM.advice}")
+        print(f"Not measured: {slurm_advice()}")
         return
     sys.path.insert(0, str(CLUSTER))
     from cluster import Cluster, missing  # not at the top: the executor's package may be missing

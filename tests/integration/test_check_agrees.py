@@ -20,11 +20,9 @@ from coder_clip.datasets.entry import entry
 from coder_clip.errors import UserError
 from coder_clip.phases import encoder
 from coder_clip.pipeline.config import load_config
+from coder_clip.preflight.run import before_run
 from trees import of_any_lists, plant
 from working_copy import changed
-
-pytest.importorskip("coder_clip.preflight.run", reason="src/coder_clip/preflight is not here")
-from coder_clip.preflight.run import before_run
 
 pytestmark = pytest.mark.rest
 

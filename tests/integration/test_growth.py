@@ -13,8 +13,6 @@ from typing import Any
 import pytest
 import torch
 
-pytest.importorskip("benchmarks.phases", reason="benchmarks/ is not here")
-pytest.importorskip("coder_clip.preflight.run", reason="src/coder_clip/preflight is not here")
 from benchmarks import phases
 from benchmarks.phases import DATASET, MODEL, Sizes
 from coder_clip.foundation.artifacts import Paths

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import bare
-from coder_clip.foundation.rooms import EXTRAS
+from coder_clip.foundation.installed import EXTRAS
 from working_copy import REPO
 
 # built for NVIDIA GPUs, torch brings them as packages of their own
@@ -151,7 +151,7 @@ def test_the_message_knows_the_packages_of_an_extra() -> None:
             for requirement in project["optional-dependencies"][extra]
         }
         known = {d.lower() for module in modules for d in distributions.get(module, ())}
-        assert listed <= known, f"EXTRAS['{extra}'] in foundation/rooms.py"
+        assert listed <= known, f"EXTRAS['{extra}'] in foundation/installed.py"
 
 
 def test_importing_the_package_imports_nothing_large() -> None:

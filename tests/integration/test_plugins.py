@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+import bare
+from working_copy import SHAPES_ALONE, working_copy
+
 ENTRY = "[coder_clip.commands]\nclassify = {module}\n"
 HELLO = """
 from coder_clip.cli.options import app
@@ -93,3 +96,42 @@ def test_a_command_that_cannot_be_loaded_is_one_line(
     )
     assert said.stderr.count("\n") == 1, said.stderr
     assert start(tmp_path, "--version").returncode == 0
+
+
+def test_without_the_executor_for_slurm(tmp_path: Path) -> None:
+    """A run is planned, a check of a cluster says how to install it, and jobs that may be on one
+    are not made twice: a run here and a job there would write the same files.
+    """
+    work = working_copy(tmp_path / "copy", SHAPES_ALONE)
+    sources = [work.folder / "src", work.folder / "packages/coder-clip-photos/src"]
+    packages = ("coder_clip", "snakemake_logger_plugin_coder_clip", "coder_clip_photos")
+    python = bare.make(tmp_path, packages, sources)
+    install = "pip install ./packages/snakemake-executor-plugin-slurm-resilient in a clone"
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [str(python), "-m", *arguments],
+            cwd=work.folder,
+            env=bare.environment(tmp_path),
+            capture_output=True,
+            text=True,
+        )
+
+    snakemake = ("snakemake", "--cores", "1", "--configfile", work.config)
+    planned = run(*snakemake, "-n")
+    assert planned.returncode == 0, planned.stderr
+    assert "fit_adapters" in planned.stdout + planned.stderr
+    asked = run("coder_clip.cli", "check", "--profile", "slurm", "--config", work.config)
+    assert asked.returncode == 1
+    assert asked.stderr.startswith(
+        f"coder-clip: error: the executor for Slurm is not installed: {install}"
+    )
+    assert asked.stderr.count("\n") == 1
+    journal = work.folder / ".snakemake/slurm-resilient/jobs/head.jsonl"
+    journal.parent.mkdir(parents=True)
+    journal.write_text("{}\n")
+    stopped = run(*snakemake)
+    assert stopped.returncode != 0
+    assert "jobs of an earlier run of this folder may be on a Slurm cluster" in stopped.stderr
+    assert install in stopped.stderr
+    assert not (work.folder / "results").exists(), "no job ran"

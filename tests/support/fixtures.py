@@ -16,26 +16,7 @@ import typer.main
 if TYPE_CHECKING:
     from web import Web
 
-from coder_clip.foundation import rooms
-
 REPO = Path(__file__).resolve().parents[2]
-# Parts whose folder is removed here: none in a whole clone, whatever the program says about a part.
-MISSING = [
-    room
-    for room in vars(rooms).values()
-    if isinstance(room, rooms.Room) and not (REPO / room.folder).is_dir()
-]
-TOLD = "is not here, says the program"  # end of the reason of a test that is skipped because of one
-
-
-def told(message: str) -> str | None:
-    """The reason to skip a test that failed with the message of a removed part; None for others."""
-    for room in MISSING:
-        if room.advice in message or f"{room.offers} is not here" in message:
-            return f"{room.folder} {TOLD}"
-    return None
-
-
 SHARED = Path(os.environ.get("CODER_CLIP_SHARED", REPO.parent / "shared"))
 os.environ.pop("CODER_CLIP_DATA", None)  # a contributor's own data sets play no part in a test
 
@@ -94,10 +75,6 @@ def command(
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else int(end.code is not None)
         said = capsys.readouterr()
-        # the test is about something else than the part that was removed from this copy
-        reason = told(said.err)
-        if reason:
-            pytest.skip(reason)
         return Answer(code, said.out, said.err)
 
     return run

@@ -5,10 +5,6 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import pytest
-
-from fixtures import MISSING
-
 REPO = Path(__file__).resolve().parents[2]
 FOLDERS = ("src", "packages", "tests", "tools", "benchmarks", "workflow", "docs")
 
@@ -42,7 +38,6 @@ def test_what_is_within_a_list_is_indented_by_four_spaces() -> None:
         assert inner.findall(text) == [], page.name
 
 
-@pytest.mark.skipif(bool(MISSING), reason="pages name the files of a part that is not here")
 def test_files_that_pages_name_exist() -> None:
     """A page that tells of a file which is gone explains machinery which is gone."""
     files = [p for folder in FOLDERS for p in (REPO / folder).rglob("*") if p.is_file()]

@@ -42,7 +42,6 @@ from coder_clip.pipeline.config import (
 from coder_clip.datasets.published import data_root
 from coder_clip.pipeline.absent import to_download
 from coder_clip.errors import UserError
-from coder_clip.foundation import rooms
 from coder_clip.texts import sets as text_sets
 from snakemake.exceptions import WorkflowError
 
@@ -265,9 +264,6 @@ def encoding_threads():
 
 def preflight():
     """Report, before the first job, everything that would stop the run, and how long it takes."""
-    if not rooms.PREFLIGHT.here:
-        logger.info(f"{rooms.PREFLIGHT.advice}; the run goes on without it")
-        return
     from coder_clip.preflight.run import before_run
 
     jobs = list(workflow.dag.needrun_jobs())

@@ -3,11 +3,11 @@
 # locks remain, and 'snakemake --unlock'.
 from pathlib import Path
 
-from coder_clip.foundation import rooms
+from coder_clip.foundation.installed import slurm_advice
 
 SLURM_JOBS = Path(".snakemake/slurm-resilient/jobs")  # what earlier heads submitted
 
-if rooms.SLURM.here:
+if not slurm_advice():
     from snakemake_executor_plugin_slurm_resilient import heads, reattach
 
     if workflow.is_main_process:
@@ -18,10 +18,10 @@ def look_for_slurm_jobs():
     """Stop a run that would write the same files as jobs of an earlier head, which may still be on
     the cluster.
     """
-    if rooms.SLURM.here:
+    if not slurm_advice():
         reattach.before_jobs(workflow)
     elif any(SLURM_JOBS.glob("*")):
         raise WorkflowError(
             "jobs of an earlier run of this folder may be on a Slurm cluster; "
-            f"{rooms.SLURM.advice}; or remove {SLURM_JOBS} if you know that none is"
+            f"{slurm_advice()}; or remove {SLURM_JOBS} if you know that none is"
         )

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from ..errors import UserError
-from ..foundation import rooms
+from ..foundation.installed import slurm_advice
 from ..pipeline.config import ONLY_PRESENT, Config, load_config
 from ..pipeline.config import schema as config_schema
 from .options import DEFAULT_CONFIG, GENERAL, ConfigOption, app, chosen, print_lines
@@ -78,7 +78,6 @@ def check(
         # a variable, because Snakemake, if the check starts it, reads it too
         os.environ[ONLY_PRESENT] = "true"
     c = load_config(config)
-    rooms.PREFLIGHT.require()
     from ..preflight.checks import check_config
 
     if (all_nodes or propose) and profile is None:
@@ -100,7 +99,9 @@ def _cluster_is_wrong(
     proposes: bool,
 ) -> bool:
     """Print what the cluster lacks for a run; True if something would stop it."""
-    rooms.SLURM.require()  # only a cluster needs it, and a wheel of coder-clip does not bring it
+    advice = slurm_advice()  # only a cluster needs it, and a wheel of coder-clip does not bring it
+    if advice:
+        raise UserError(advice)
     from ..slurm.check import findings
 
     wrong = False
@@ -119,7 +120,6 @@ def prefetch(
     ] = None,
 ) -> None:
     """Download weights and published data sets now, for machines without network."""
-    rooms.PREFLIGHT.require()
     from ..preflight.prefetch import prefetch
 
     c = load_config(config)

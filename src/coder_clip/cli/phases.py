@@ -10,7 +10,7 @@ import typer
 
 from ..baselines.methods import ABLATIONS, FEW_SHOT
 from ..errors import UserError
-from ..foundation import rooms, scan
+from ..foundation import scan
 from ..pipeline.config import load_config
 from ..texts.sources import SOURCES
 from . import texts
@@ -83,7 +83,6 @@ def generate_texts(
     c = load_config(config)
     named = chosen("data set", dataset, c.datasets)
     if dry_run:
-        rooms.LANGUAGE_MODEL.require()
         from ..texts.llm.estimate import lines
 
         asked = phase("generate_texts").asked(c, named)

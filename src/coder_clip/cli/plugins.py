@@ -10,7 +10,7 @@ from collections.abc import Callable
 from importlib.metadata import entry_points
 
 from ..errors import UserError, one_line
-from ..foundation import rooms
+from ..foundation.installed import distribution_advice
 from .options import app
 
 GROUP = "coder_clip.commands"
@@ -26,7 +26,7 @@ def load() -> None:
     A hidden command only says how to install it.
     """
     # command -> advice; the advice of a command that can be loaded is removed
-    missing = {name: rooms.photos(name).advice for name in PHOTOS}
+    missing = {name: distribution_advice(f"'{name}'", "coder-clip-photos") for name in PHOTOS}
     for point in entry_points(group=GROUP):
         try:
             point.load()

@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from ..errors import UserError
-from ..foundation import rooms
 from ..foundation.artifacts import write_bytes
 from .texts import app
 
@@ -23,7 +22,6 @@ def write_prompts(
     One file per kind of text, and rules.yaml, which names the language. Delete those that you do
     not change: what has no file is as shipped. Existing files are never overwritten.
     """
-    rooms.LANGUAGE_MODEL.require()
     from ..texts.english import OWN, SHIPPED
     from ..texts.llm.prompts import FOLDER
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError, nearest
-from ..foundation import rooms
 from .base import SPLITS, Dataset, Described, Split, Templates
 
 if TYPE_CHECKING:
@@ -192,8 +191,7 @@ def about(name: str) -> str:
     """
     if entry_file(name) is not None:
         return str(_module("entry").entry(name).title)
-    # results of drawn data sets are shown without the code that draws them, too
-    if name not in DRAWN or not rooms.DRAWN.here:
+    if name not in DRAWN:
         return name
     return str(_drawn(name).about)
 
@@ -205,7 +203,7 @@ def named_pictures(name: str) -> dict[str, int | None] | None:
 
     Returns None for a data set that does not declare these numbers; only drawn data sets can.
     """
-    if name not in DRAWN or not rooms.DRAWN.here:
+    if name not in DRAWN:
         return None
     return getattr(_drawn(name), "named", None)
 
@@ -255,7 +253,6 @@ def _drawn(name: str) -> Any:
     """The class of a drawn data set."""
     if name not in DRAWN:
         raise UserError(f"no built-in data set '{name}'{nearest_dataset(name)}")
-    rooms.DRAWN.require()
     module, attribute = DRAWN[name]
     return getattr(_module(module), attribute)
 

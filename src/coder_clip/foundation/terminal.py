@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 
 from ..errors import UserError
-from . import rooms
+from .installed import extra_advice
 
 ALL_DIGITS = 8  # more digits of a size in gigabytes than one: to the byte
 WIDTH = 100_000  # wider than any terminal: a row is one line, to scroll, and for programs to read
@@ -107,7 +107,7 @@ def one_line_errors() -> Iterator[None]:
         print(f"coder-clip: error: {line}", file=sys.stderr)
         sys.exit(1)
     except ModuleNotFoundError as error:
-        advice = rooms.extra_advice(error.name)
+        advice = extra_advice(error.name)
         if not advice:
             raise
         print(f"coder-clip: error: {advice}", file=sys.stderr)

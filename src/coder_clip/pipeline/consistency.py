@@ -7,11 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..datasets import BUILTIN, DRAWN, PUBLISHED, nearest_dataset
+from ..datasets import BUILTIN, PUBLISHED, nearest_dataset
 from ..datasets.entry import entry
 from ..encoders import families
 from ..errors import UserError, nearest, one_line
-from ..foundation import rooms
 from ..texts.kinds import KINDS
 from .sections import MANY_TEMPLATES, ONE_TEMPLATE, DatasetConfig, ModelConfig
 
@@ -70,8 +69,6 @@ def _dataset_problems(name: str, dataset: DatasetConfig, images: str, root: Path
             f"datasets.{name}: not a built-in data set{nearest_dataset(name)}; your own needs "
             "'root'"
         )
-    elif dataset.root is None and images in DRAWN and not rooms.DRAWN.here:
-        yield f"datasets.{name}: {rooms.DRAWN.advice}"
     if dataset.split is not None:
         if dataset.root is not None or images not in PUBLISHED:
             yield f"datasets.{name}.split: only for published data sets; leave it out"

@@ -27,7 +27,7 @@ from ..encoders.encoder import DTYPES, load_encoder, pick_device
 from ..encoders.hub import Absent, hub_problem
 from ..encoders.table_list import listed
 from ..errors import UserError
-from ..foundation import rooms, terminal
+from ..foundation import terminal
 from ..foundation.artifacts import writable
 from ..foundation.progress import progress
 from ..phases.generate_texts import asked, task
@@ -171,7 +171,6 @@ def _language_model(config: Config) -> Iterator[str]:
     """
     if config.generator is None:
         return
-    rooms.LANGUAGE_MODEL.require()
     from ..texts.llm.budget import amount, total
     from ..texts.llm.estimate import rows
     from ..texts.llm.server import place

@@ -23,7 +23,7 @@ from ..datasets.fetch import refusal
 from ..datasets.published import PublishedDataset, data_root, is_here
 from ..encoders import families
 from ..errors import UserError
-from ..foundation import rooms, terminal
+from ..foundation import terminal
 from ..foundation.artifacts import Paths, writable
 from ..pipeline.absent import refuse_absent, to_download
 from ..pipeline.config import Config, GeneratorConfig
@@ -267,7 +267,6 @@ def unanswered(config: Config, generator: GeneratorConfig) -> bool:
     Until then, stored answers about some pairs count for all, because answers are shared as a
     whole.
     """
-    rooms.LANGUAGE_MODEL.require()
     from ..phases.generate_texts import asked
     from ..texts.llm.estimate import rows
     from ..texts.llm.store import Answers

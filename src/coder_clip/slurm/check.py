@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from snakemake_executor_plugin_slurm_resilient.site import Site
 
 # The executor's package is imported where it is used, because it may not be installed
-# (`foundation.rooms`).
+# (`foundation.installed`).
 LITTLE = {"mem_mb": 1000, "runtime": 5, "cpus": 1}
 GPU = {"gpu", "gpu_model", "gres"}
 PLACE = ("partition", "account", "qos", "gres", "gpu", "gpu_model")  # resources that name a place

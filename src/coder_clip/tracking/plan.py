@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError, one_line
-from ..foundation import rooms
+from ..foundation.installed import extra_advice
 from ..foundation.reads import ABSENT, lookup
 from ..pipeline.phase_list import phases
 from .certificates import FOLDER, Job, read
@@ -117,7 +117,7 @@ def plan(config: str | Path, keys: Iterable[str] = ()) -> Plan:
     with Snakemake's message if Snakemake cannot read the Snakefile.
     """
     if find_spec("snakemake") is None:
-        raise UserError(rooms.extra_advice("snakemake"))
+        raise UserError(extra_advice("snakemake"))
     command = [sys.executable, "-m", "snakemake", "--list-rules", "--nolock", "--quiet", "all"]
     with tempfile.NamedTemporaryFile("w+", prefix="coder-clip-plan-", encoding="utf-8") as file:
         # the keys are line one, and Snakemake adds the plan as line two

@@ -25,9 +25,6 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 @pytest.fixture
 def project(tmp_path: Path, repo: Path, server: Server) -> Path:
     """A folder with a configuration of `shapes` and texts from the server; the images were listed."""
-    pytest.importorskip(
-        "coder_clip.texts.llm.source", reason="src/coder_clip/texts/llm is not here"
-    )
     from questions import CLASSES
 
     (tmp_path / "data").mkdir()

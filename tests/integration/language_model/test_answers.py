@@ -12,12 +12,10 @@ import pytest
 
 from coder_clip.datasets.base import Templates
 from coder_clip.errors import UserError
-from llm_server import Server, named
-
-pytest.importorskip("coder_clip.texts.llm.source", reason="src/coder_clip/texts/llm is not here")
 from coder_clip.texts.llm.generate import provenance
 from coder_clip.texts.llm.requests import pair_items
 from coder_clip.texts.llm.server import same_model
+from llm_server import Server, named
 from questions import CLASSES, TAILS, attributes, items_of, of_class, run, settings, texts
 
 # ---- what is asked together

@@ -15,10 +15,8 @@ from typing import Any
 import pytest
 
 from coder_clip.errors import UserError
-from llm_server import Server, named
-
-pytest.importorskip("coder_clip.texts.llm.source", reason="src/coder_clip/texts/llm is not here")
 from coder_clip.texts.llm import client
+from llm_server import Server, named
 from questions import CLASSES, KEY, items_of, run, settings, stored, until_open
 
 pytestmark = pytest.mark.rest

@@ -15,11 +15,9 @@ from typing import Any
 
 import pytest
 
+from coder_clip.texts.llm import server as of_package
 from coder_clip.texts.sets import load_text_set
 from llm_server import Server
-
-pytest.importorskip("coder_clip.texts.llm.source", reason="src/coder_clip/texts/llm is not here")
-from coder_clip.texts.llm import server as of_package
 
 KEYS = {
     "OPENAI_API_KEY": "sk-openai-0123456789",

@@ -18,8 +18,6 @@ import pytest
 from coder_clip.errors import UserError
 from coder_clip.texts.cleaning import clean
 from llm_server import Handler, Server, named, words
-
-pytest.importorskip("coder_clip.texts.llm.source", reason="src/coder_clip/texts/llm is not here")
 from questions import CLASSES, KEY, PRICES, items_of, run, settings, spent
 
 OF = CLASSES[:3]

@@ -18,8 +18,6 @@ from llm_server import Server, named
 
 pytestmark = pytest.mark.rest
 
-pytest.importorskip("coder_clip.texts.llm.source", reason="src/coder_clip/texts/llm is not here")
-
 
 @pytest.fixture
 def breeds(tmp_path: Path, repo: Path) -> list[str]:

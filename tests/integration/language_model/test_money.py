@@ -14,13 +14,11 @@ import pytest
 
 from coder_clip.datasets.base import Templates
 from coder_clip.errors import UserError
-from llm_server import Server
-
-pytest.importorskip("coder_clip.texts.llm.source", reason="src/coder_clip/texts/llm is not here")
 from coder_clip.texts.llm.generate import Generator, provenance
 from coder_clip.texts.llm.requests import class_items
 from coder_clip.texts.llm.review import Review
 from coder_clip.texts.llm.store import Answers
+from llm_server import Server
 from questions import (
     CLASSES,
     COUNTS,

@@ -17,12 +17,10 @@ from coder_clip.texts import english
 from coder_clip.texts.checks import Names, fault
 from coder_clip.texts.clauses import other_forms
 from coder_clip.texts.cleaning import clean
+from coder_clip.texts.llm import prompts
 from coder_clip.texts.sets import load_text_set
 from llm_server import Server, named
 from working_copy import MARKS, SMALL, changed, working_copy
-
-pytest.importorskip("coder_clip.texts.llm.source", reason="src/coder_clip/texts/llm is not here")
-from coder_clip.texts.llm import prompts
 
 pytestmark = pytest.mark.rest
 

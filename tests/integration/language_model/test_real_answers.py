@@ -12,13 +12,11 @@ import pytest
 from coder_clip.datasets.entry import entry
 from coder_clip.texts.authors import import_all
 from coder_clip.texts.checks import check_texts
-from coder_clip.texts.sources import Made, text_set
-from llm_server import Server, named
-
-pytest.importorskip("coder_clip.texts.llm.source", reason="src/coder_clip/texts/llm is not here")
 from coder_clip.texts.llm.generate import Generator
 from coder_clip.texts.llm.requests import Item, class_items
+from coder_clip.texts.sources import Made, text_set
 from fixtures import SHARED
+from llm_server import Server, named
 from questions import attributes, settings
 
 TEXTS = SHARED / "data/authors_texts"

@@ -19,10 +19,8 @@ from typing import Any
 import pytest
 import yaml
 
-from llm_server import Server, named
-
-pytest.importorskip("coder_clip.texts.llm.source", reason="src/coder_clip/texts/llm is not here")
 from coder_clip.texts.llm.store import Answers
+from llm_server import Server, named
 from questions import CLASSES, KEY, PRICES, of_class
 
 pytestmark = pytest.mark.rest

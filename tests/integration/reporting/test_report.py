@@ -20,6 +20,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from coder_clip.datasets.drawn import rare
 from coder_clip.errors import UserError
 from coder_clip.foundation import artifacts
 from coder_clip.foundation.artifacts import sha256
@@ -95,9 +96,6 @@ class Tags(HTMLParser):
 
 def test_how_often_names_were_read_stands_beside_the_main_table(tmp_path: Path) -> None:
     """The embedded default's story, on its first screens; the figure follows the table of its name."""
-    rare = pytest.importorskip(
-        "coder_clip.datasets.drawn.rare", reason="the drawn data sets are not here"
-    )
     text = page(full(tmp_path, datasets=("rare",), classes=tuple(rare.SPECIES)[:6]))
     order = (
         "table-zero_shot",

@@ -20,6 +20,7 @@ import pandas as pd
 import pytest
 
 from coder_clip.baselines.methods import ABLATIONS, FEW_SHOT
+from coder_clip.datasets.drawn import rare
 from coder_clip.errors import UserError
 from coder_clip.evaluation.intervals import holm
 from coder_clip.foundation.artifacts import read_json, read_tensors, write_json
@@ -101,13 +102,6 @@ def fake(tmp_path: Path, **what: object) -> Results:
     return Fake(tmp_path / "results", **what).write()  # type: ignore[arg-type]
 
 
-def drawn_birds() -> Any:
-    """The module of the data set `rare`."""
-    return pytest.importorskip(
-        "coder_clip.datasets.drawn.rare", reason="the drawn data sets are not here"
-    )
-
-
 def hostile() -> Table:
     """A table whose every text is hostile."""
     columns = [Column("Data set", numeric=False), Column(HOSTILE), Column("Top-1 (%)")]
@@ -127,7 +121,7 @@ def test_copes(tmp_path: Path, extreme: str) -> None:
     """No run, however odd, gives a table that is wrong or cannot be written."""
     what = EXTREMES[extreme]
     if extreme == "the drawn birds":
-        what = {**what, "classes": tuple(drawn_birds().SPECIES)[:12]}
+        what = {**what, "classes": tuple(rare.SPECIES)[:12]}
     results = fake(tmp_path, **what)
     assert COLUMNS.keys() <= TABLES.keys()
     for name, exhibit in TABLES.items():
@@ -447,7 +441,6 @@ def test_classes_are_grouped_by_how_often_their_name_was_read(tmp_path: Path) ->
     """The dose and the response: each group is the mean over the images of its classes, in the
     order of the dose.
     """
-    rare = drawn_birds()
     results = fake(tmp_path, datasets=("rare",), classes=tuple(rare.SPECIES))
     frame = TABLES["name_dose"].table(results).frame
     assert list(dict.fromkeys(frame["pictures"])) == ["0", "1", "3", "10", "30", "all"]

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections import Counter
 
 import numpy as np
-import pytest
 import torch
 
-pytest.importorskip("benchmarks.dropped_texts", reason="benchmarks/ is not here")
 from benchmarks.dropped_texts import as_many, compared
 from coder_clip.evaluation.text_ablations import StageOne
 from coder_clip.evaluation.text_weights import weigh

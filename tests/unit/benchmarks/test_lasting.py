@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("benchmarks.lasting", reason="the replay is in benchmarks/, which is not here")
 from benchmarks import lasting
 from coder_clip.tracking.certificates import Certificate
 

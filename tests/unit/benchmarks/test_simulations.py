@@ -7,9 +7,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-pytest.importorskip(
-    "benchmarks.recommendations", reason="the simulations are in benchmarks/, which is not here"
-)
 from benchmarks import coverage_of_intervals, neighbours, recommendations
 
 

@@ -10,16 +10,11 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from coder_clip.errors import UserError
-
-pytest.importorskip("coder_clip.datasets.drawn.drawing", reason="the drawn data sets are not here")
-pytest.importorskip(
-    "tools.mini.train", reason="tools/mini, which trains the embedded model, is not here"
-)
 from coder_clip.datasets.drawn import drawing, rare, shapes
 from coder_clip.datasets.drawn.drawing import BACKGROUNDS, CLUTTERS, DrawnDataset, combos, held_out
 from coder_clip.datasets.drawn.rare import PARTS, SPECIES, Rare
 from coder_clip.datasets.drawn.shapes import THINGS, Shapes
+from coder_clip.errors import UserError
 from tools.mini import birds
 from tools.mini.things import MORE
 

@@ -23,8 +23,6 @@ from coder_clip.encoders.encoder import EncoderSpec, load_encoder
 from coder_clip.encoders.hub import ANY, download_problem, from_hub, hub_problem
 from coder_clip.errors import UserError
 from coder_clip.pipeline.config import load_config
-
-pytest.importorskip("coder_clip.preflight.run", reason="src/coder_clip/preflight is not here")
 from coder_clip.preflight import checks
 from coder_clip.preflight.run import before_run
 

@@ -18,6 +18,7 @@ import pytest
 import torch
 from PIL import ExifTags, Image, ImageOps
 
+from coder_clip.datasets.drawn.shapes import Shapes
 from coder_clip.datasets.folder import FolderDataset
 from coder_clip.encoders import families
 from coder_clip.encoders import store as store_module
@@ -190,10 +191,6 @@ def test_a_drawn_picture_is_drawn_and_encoded_once(
 ) -> None:
     """Every other configuration would draw and encode all pictures again, a third of its time; and
     pictures that other code draws would have the features of the old ones."""
-    shapes = pytest.importorskip(
-        "coder_clip.datasets.drawn.shapes", reason="the drawn data sets are not here"
-    )
-    Shapes = shapes.Shapes
     drawn: list[str] = []
 
     class Watched(Shapes):

@@ -19,9 +19,6 @@ from coder_clip.phases.generate_texts import asked as asked_of
 from coder_clip.pipeline import resources as work
 from coder_clip.pipeline.config import Config, load_config
 from coder_clip.pipeline.phase_list import OF_THIS_CODE, RULE, phases
-
-pytest.importorskip("coder_clip.preflight.run", reason="src/coder_clip/preflight is not here")
-pytest.importorskip("coder_clip.texts.llm.source", reason="src/coder_clip/texts/llm is not here")
 from coder_clip.preflight import quick_checks
 from coder_clip.preflight.estimate import USUAL, ahead, jobs, report
 from coder_clip.texts.llm.estimate import rows

@@ -22,13 +22,11 @@ from coder_clip.errors import UserError
 from coder_clip.phases.image_features import shot_images
 from coder_clip.pipeline.absent import to_download
 from coder_clip.pipeline.config import Config, load_config
-from trees import of_any_lists, plant, replace_entry
-from web import serve
-
-pytest.importorskip("coder_clip.preflight.run", reason="src/coder_clip/preflight is not here")
 from coder_clip.preflight import checks, quick_checks
 from coder_clip.preflight.checks import check_config
 from coder_clip.preflight.run import before_run
+from trees import of_any_lists, plant, replace_entry
+from web import serve
 
 Command = Callable[..., Any]
 

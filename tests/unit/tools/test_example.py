@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("tools.example")
 from coder_clip.errors import UserError
 from tools.example import ABSENT, page_of
 

@@ -7,8 +7,6 @@ from pathlib import Path
 import pytest
 
 from coder_clip.reporting.exhibits import EXHIBITS
-
-pytest.importorskip("tools.gallery")
 from tools.gallery import first_sentence, gallery
 
 HEAD = "**Candidates of the rerank.** How many are right. Oracle: more words."

@@ -17,16 +17,11 @@ import torch
 from PIL import Image
 
 from coder_clip.datasets.base import Dataset
-from coder_clip.encoders.encoder import EncoderSpec, load_encoder
-from fixtures import REPO
-
-pytest.importorskip("coder_clip.datasets.drawn.drawing", reason="the drawn data sets are not here")
-pytest.importorskip(
-    "tools.mini.train", reason="tools/mini, which trains the embedded model, is not here"
-)
 from coder_clip.datasets.drawn.drawing import held_out
 from coder_clip.datasets.drawn.rare import NAMED, PARTS, SPECIES, Rare
 from coder_clip.datasets.drawn.shapes import THINGS, Shapes
+from coder_clip.encoders.encoder import EncoderSpec, load_encoder
+from fixtures import REPO
 from tools.mini import __main__ as command
 from tools.mini import birds, captions, model, samples
 from tools.mini.things import MORE

@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from coder_clip.errors import UserError
-from coder_clip.foundation import dvc, locks, rooms
+from coder_clip.foundation import dvc, locks
 from coder_clip.foundation.blocks import Found, parse
 from coder_clip.foundation.dvc import folder_md5, read_list
 from coder_clip.foundation.hashes import Hashes, stamp
@@ -703,7 +703,6 @@ def test_jobs_of_another_data_set_stand_behind_no_number(toy: Tracked) -> None:
     assert not _concerns(Job("text", {"dataset": "rare", "shots": "2"}), row, "")
 
 
-@pytest.mark.skipif(not rooms.DRAWN.here, reason="src/coder_clip/datasets/drawn is not here")
 def test_a_table_tells_its_configuration(repo: Path) -> None:
     """Else a table of photos would be explained with another data set of the same name."""
     put("data/README.md")

@@ -10,7 +10,6 @@ import typer
 
 from ...datasets.base import Templates
 from ...errors import UserError, nearest
-from ...foundation import rooms
 from ...foundation.artifacts import write_json
 from ...texts.kinds import ASKED_FOR, KINDS
 from ..options import print_lines
@@ -82,7 +81,6 @@ def generate(
     in place of .json): a run that was stopped continues there, and nothing is paid for twice. Exits
     with 1 if the check finds faults.
     """
-    rooms.LANGUAGE_MODEL.require()
     from ...texts.llm import from_names
 
     if out.suffix != ".json":

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ...errors import UserError, nearest
-from ...foundation import rooms
 from ...foundation.artifacts import Paths, read_json, write_json
 from ...pipeline.config import load_config
 from ..options import DEFAULT_CONFIG, ConfigOption, chosen
@@ -61,7 +60,6 @@ def review(
     """
     # Artefacts are only read here. A decision (reject, again) is stored beside the answers, and the
     # next run applies it: so the text sets change only in the phase that makes them.
-    rooms.LANGUAGE_MODEL.require()
     from ...texts.llm.review import Review, listed
     from ...texts.llm.store import Answers
 

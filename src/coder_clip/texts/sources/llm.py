@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
-from ...foundation import rooms
 from ..sets import PairSet
 from . import Made, Task
 
@@ -34,6 +33,5 @@ def make_pairs(task: Task, pairs: Sequence[tuple[int, int]]) -> PairSet:
 
 
 def _source() -> Any:
-    """The module `texts.llm.source`. UserError if the folder texts/llm was removed."""
-    rooms.LANGUAGE_MODEL.require()
+    """The module `texts.llm.source`, imported where it is used: it needs the extra 'texts'."""
     return import_module("coder_clip.texts.llm.source")

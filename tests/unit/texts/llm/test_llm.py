@@ -23,8 +23,6 @@ from coder_clip.datasets.base import Templates
 from coder_clip.errors import UserError
 from coder_clip.pipeline.config import GeneratorConfig, load_config
 from coder_clip.texts.kinds import OF_CLASS
-
-pytest.importorskip("coder_clip.texts.llm.source", reason="src/coder_clip/texts/llm is not here")
 from coder_clip.texts.llm import budget, prompts, server
 from coder_clip.texts.llm.budget import Budget, CostEstimate
 from coder_clip.texts.llm.generate import groups

@@ -12,8 +12,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from coder_clip.datasets.base import Templates
-
-pytest.importorskip("coder_clip.texts.llm.source", reason="src/coder_clip/texts/llm is not here")
 from coder_clip.texts.llm import answers
 from coder_clip.texts.llm.requests import Item, class_items, pair_items
 

@@ -15,7 +15,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-pytest.importorskip("coder_clip.texts.llm.source", reason="src/coder_clip/texts/llm is not here")
 from coder_clip.datasets.base import Templates
 from coder_clip.pipeline.config import GeneratorConfig
 from coder_clip.texts.llm import client, estimate

@@ -81,7 +81,7 @@ class Phases:
         """
         phase = self._rules.get(rule)
         if phase:
-            self._began.setdefault(phase, self._now())
+            self._began.setdefault(phase, self._clock())
             self._running[job] = (phase, what)
             self._logs[job] = (list(logs), time.time())
         if phase == DOWNLOADS:
@@ -98,33 +98,20 @@ class Phases:
             p == phase for p, _ in self._running.values()
         ):
             return ""
-        return (
-            f"{phase:{WIDTH}} {_count(self._done[phase])}, "
-            f"{_time(self._now() - self._began[phase])}"
-        )
+        return f"{phase:{WIDTH}} {_count(self._done[phase])}, {self._spent(phase)}"
 
     def failed(self, job: int) -> None:
         self._running.pop(job, None)
 
     def under_way(self) -> Iterator[str]:
-        """A line for every phase with running jobs: counts, rate, time left, and what runs."""
+        """A line for every phase with running jobs: counts, duration, and what runs."""
         by_phase: dict[str, list[str]] = {}
         for job, (phase, what) in self._running.items():
             by_phase.setdefault(phase, []).append(f"{what}{self._progress(job)}")
         for phase, now in by_phase.items():
-            done, total, spent = (
-                self._done[phase],
-                self._total[phase],
-                self._now() - self._began[phase],
-            )
-            rate = f"for {_time(spent)}"
-            if done and spent > 0:
-                rate = (
-                    f"{done / spent * 60:.2g} a minute, about "
-                    f"{_time((total - done) * spent / done)} left"
-                )
+            counts = f"{self._done[phase]} of {_count(self._total[phase])}"
             more = f" and {len(now) - 1} more" if len(now) > 1 else ""
-            yield f"{phase:{WIDTH}} {done} of {_count(total)}, {rate}; now {now[0]}{more}"
+            yield f"{phase:{WIDTH}} {counts}, {self._spent(phase)}; now {now[0]}{more}"
 
     def _progress(self, job: int) -> str:
         """How far a job has come by the last progress line of its log: " (108 of 159)".
@@ -139,8 +126,8 @@ class Phases:
                 return f" ({done:,} of {total:,})"
         return ""
 
-    def _now(self) -> float:
-        return self._clock()
+    def _spent(self, phase: str) -> str:
+        return _time(self._clock() - self._began[phase])
 
 
 def _tail(log: str, since: float) -> str:

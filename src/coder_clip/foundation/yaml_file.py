@@ -15,51 +15,37 @@ _Plain: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class _Loader(_Plain):  # type: ignore[misc]
-    """A YAML loader that refuses a key given twice; plain YAML silently keeps the last one."""
+    """PyYAML's safe loader, but it refuses a key given twice, of which PyYAML keeps the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """A mapping whose keys are unique; PyYAML would silently keep the last of two."""
-        seen: set[str] = set()
+        """A mapping whose keys are unique; YAML merges ("<<") may be repeated."""
+        first: dict[str, yaml.Node] = {}
         for key, _ in node.value:
-            # YAML merges ("<<") may be repeated
-            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
-                if key.value in seen:
-                    raise yaml.constructor.ConstructorError(
-                        problem=f"the key '{key.value}' is given twice; keep one",
-                        problem_mark=key.start_mark,
-                    )
-                seen.add(key.value)
+            named = isinstance(key, yaml.ScalarNode) and key.value != "<<"
+            if named and first.setdefault(key.value, key) is not key:
+                raise yaml.constructor.ConstructorError(
+                    problem=f"the key '{key.value}' is given twice; keep one",
+                    problem_mark=key.start_mark,
+                )
         built: dict[Any, Any] = super().construct_mapping(node, deep)
         return built
 
     def get_single_node(self) -> Any:
+        """The document. Aliases of aliases take no memory here, but whoever prints or walks it."""
         node = super().get_single_node()
-        if node is not None:
-            # before anything is built from it: aliases of aliases grow without end
-            _values(node, {})
+        if _size(node, {}) > MOST:
+            raise yaml.YAMLError(f"it has more than {MOST:,} values")
         return node
 
 
-def _values(node: yaml.Node, known: dict[int, int]) -> int:
-    """Number of values in a node, with all that its aliases repeat. YAMLError if they are too many.
-
-    known: id of a node that was met -> its number; 0 while its own parts are counted.
-    """
-    if id(node) in known:
-        if not known[id(node)]:
-            raise yaml.YAMLError("an alias names the part that it is in")
-        return known[id(node)]
-    known[id(node)] = 0
-    parts = node.value if isinstance(node, yaml.CollectionNode) else []
-    if isinstance(node, yaml.MappingNode):
-        parts = [part for pair in node.value for part in pair]
-    elif isinstance(node, yaml.ScalarNode):
-        node.value.encode()  # a lone surrogate cannot be printed
-    number = 1 + sum(_values(part, known) for part in parts)
-    if number > MOST:
-        raise yaml.YAMLError(f"it has more than {MOST:,} values")
-    known[id(node)] = number
-    return number
+def _size(node: yaml.Node | None, known: dict[int, int]) -> int:
+    """Number of values in a node, with all that its aliases repeat. known: those of other nodes."""
+    if id(node) not in known:
+        known[id(node)] = MOST  # for a node that is in itself
+        parts = node.value if isinstance(node, yaml.CollectionNode) else ()
+        nodes = [part for item in parts for part in (item if type(item) is tuple else [item])]
+        known[id(node)] = 1 + sum(_size(part, known) for part in nodes)
+    return known[id(node)]
 
 
 def parse_yaml(text: str) -> Any:
@@ -78,8 +64,6 @@ def read_yaml(path: Path) -> Any:
         return parse_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
-    except RecursionError as error:
-        raise UserError(f"{path} is not valid YAML: lists in lists without end") from error
     # ValueError: text that is not UTF-8, a date that no calendar has, a number without end
-    except (yaml.YAMLError, ValueError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UserError(f"{path} is not valid YAML: {one_line(error, None)}") from error

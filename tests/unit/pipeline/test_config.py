@@ -95,6 +95,7 @@ MERGED = "\n".join(
         *(f"a{i}: &a{i} {{<<: [{', '.join([f'*a{i - 1}'] * 9)}]}}" for i in range(1, 20)),
     ]
 )
+BIG = f"x: &x [{'1, ' * 80_000}1]\ntitle: [{'*x, ' * 60_000}1]\n"
 LONG = "n" * 300
 
 
@@ -103,7 +104,9 @@ LONG = "n" * 300
     [
         pytest.param(GROWING, "it has more than 100,000 values", id="growing aliases"),
         pytest.param(MERGED, "it has more than 100,000 values", id="growing merges"),
-        pytest.param("title: &a [*a]", "an alias names the part that it is in", id="a loop"),
+        pytest.param(BIG, "it has more than 100,000 values", id="500 kB of aliases"),
+        pytest.param("title: &a [*a]", "it has more than 100,000 values", id="a loop"),
+        pytest.param("title: a\ntitle: b", "the key 'title' is given twice; keep one", id="twice"),
         pytest.param(SMALL + "title: [" * 5000, "not valid YAML", id="deep"),
         pytest.param("- x\n" * 300_000, "is larger than 500,000 bytes", id="large"),
         pytest.param("- x\n" * 120_000, "it has more than 100,000 values", id="long"),

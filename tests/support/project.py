@@ -19,7 +19,6 @@ ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 TOY = ROOT / "tests/integration/tracking/toy"
 JOB = re.compile(r"^\s*(?:local)?(?:rule|checkpoint) (\w+):", re.M)
-Edit = tuple[str, str, str]  # of a file: what is there, and what is put there
 
 
 class Project:
@@ -120,18 +119,6 @@ class Project:
         text = (self / path).read_text()
         assert old in text
         (self / path).write_text(text.replace(old, new))
-
-    def two_sides(self, ours: Edit, theirs: Edit, branch: str = "theirs") -> None:
-        """A branch for each edit, run and committed; ours is main, and is checked out at the end."""
-        self.git("checkout", "--quiet", "-b", branch)
-        self.edit(*theirs)
-        self.snakemake()
-        self.commit("theirs")
-        self.git("checkout", "--quiet", "main")
-        self.run("coder-clip", "pull")
-        self.edit(*ours)
-        self.snakemake()
-        self.commit("ours")
 
     def clone(self, name: str) -> Project:
         """A colleague's clone, beside this one."""

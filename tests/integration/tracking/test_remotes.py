@@ -7,7 +7,6 @@ noticed."""
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 import os
 import re
@@ -21,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from project import Project, add_remote, make_toy
+from project import Project
 from servers import SSHD, Ssh, s3, sshd
 
 pytestmark = pytest.mark.rest
@@ -340,17 +339,6 @@ def test_a_corrupt_object_of_the_cache_is_never_sent(toy: Project) -> None:
     assert largest not in in_folder(toy.folder.parent / "store")
 
 
-def test_a_project_that_is_recorded_in_part(tmp_path: Path) -> None:
-    toy = make_toy(tmp_path / "work")
-    add_remote(toy, "../store")
-    toy.snakemake("results/texts/a.json", "results/texts/b.json")
-    toy.commit()
-    toy.run("coder-clip", "push")
-    clone = toy.clone("clone")
-    assert "here now: texts" in clone.run("coder-clip", "pull").stdout
-    assert clone.planned() == ["feature", "feature", "page", "score", "score"]
-
-
 def test_results_that_are_recorded_nowhere_survive_a_pull(toy: Project) -> None:
     toy.edit("config/reproduce.yaml", "threshold: 5", "threshold: 6")
     toy.snakemake(DVC_STAGE="none")
@@ -371,55 +359,6 @@ def test_a_remote_that_is_gone(toy: Project) -> None:
     assert toy.planned() == []
     assert "remote not reached" in toy.run("coder-clip", "status").stdout
     assert toy.run("coder-clip", "push", ok=False).returncode != 0
-
-
-def test_a_pipe_in_the_remote_is_corrupt_and_replaced(toy: Project) -> None:
-    """Its reader waits for ever for somebody who writes to it."""
-    store = toy.folder.parent / "store"
-    objects = in_folder(store)
-    largest = max(objects, key=lambda md5: objects[md5])
-    path = store / "files/md5" / largest[:2] / largest[2:]
-    path.unlink()
-    os.mkfifo(path)
-    shutil.rmtree(toy / ".dvc/cache")
-    shutil.rmtree(toy / "results/features")
-    said = toy.run("coder-clip", "pull", ok=False)
-    assert said.returncode == 1
-    assert re.search(r"phase features is not here: .* corrupt in the remote", said.stdout)
-    toy.snakemake("--forcerun", "feature")
-    assert "replaced in the remote, where it was corrupt" in toy.run("coder-clip", "push").stdout
-    assert path.is_file()
-
-
-def test_a_malformed_list_of_files_is_no_remote_that_does_not_answer(toy: Project) -> None:
-    """`status` said "remote not reached" and ended well."""
-    cache = toy / ".dvc/cache/files/md5"
-    data = b"[3]"
-    md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
-    (cache / md5[:2]).mkdir(exist_ok=True)
-    (cache / md5[:2] / f"{md5[2:]}.dir").write_bytes(data)
-    (listed,) = [o for o in toy.entries("texts")[0]["outs"] if o["path"] == "results/texts"]
-    toy.edit("dvc.lock", listed["md5"], f"{md5}.dir")
-    said = toy.run("coder-clip", "status", ok=False)
-    assert said.returncode == 1
-    assert "the list of files of results/texts has an entry, the 1., with other keys" in said.stdout
-    assert "remote not reached" not in said.stdout
-
-
-def test_a_commit_names_no_program_that_status_or_pull_runs(toy: Project) -> None:
-    """Amazon's library asks the program of a profile for the credentials."""
-    victim = toy.folder.parent / "victim"
-    (toy / "aws").write_text(
-        f"[profile evil]\nregion = us-east-1\ncredential_process = touch {victim}\n"
-    )
-    for key, value in (("url", "s3://bucket/x"), ("configpath", "../aws"), ("profile", "evil")):
-        toy.run("dvc", "remote", "modify", "store", key, value)
-    toy.commit("a profile")
-    for command in ("status", "pull", "push"):
-        said = toy.run("coder-clip", command, ok=False)
-        assert said.returncode == 1
-        assert "the key remote.store.configpath can run programs" in said.stdout
-    assert not victim.exists()
 
 
 def test_no_remote(toy: Project) -> None:

@@ -205,7 +205,7 @@ def test_a_phase_is_a_command_a_target_and_a_stage_of_dvc(extended: Work) -> Non
         "from coder_clip.tracking.plan import plan\n"
         "from coder_clip.tracking.stages import tracked\n"
         f"t = tracked({extended.config!r})\n"
-        "t.write_yaml(plan(t.config).jobs); print(t.yaml.read_text())"
+        "t.write_yaml(t.described(plan(t.config).jobs)); print(t.yaml.read_text())"
     )
     assert "results/mine/class_share" in extended.run(sys.executable, "-c", stage).stdout
 

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from ..pipeline.phase_list import Phase, phases
 from .certificates import Job
 from .judge import MISSING, Judge
 from .plan import Plan, plan
-from .stages import Tracked, hashes_of, is_in, option, records, tracked
+from .stages import Tracked, hashes_of, is_in, option, records, tracked, yaml_text
 
 ASIDE = Path("results-set-aside")
 STAGE = "DVC_STAGE"  # environment variable that `dvc repro` sets
@@ -108,12 +109,17 @@ class Workspace:
             found.append(state)
         return found
 
+    @cached_property
+    def stages(self) -> dict[str, Any]:
+        """Phase -> its stage in dvc.yaml."""
+        return self.t.described(self.judge.jobs)
+
     def sources(self) -> dict[str, dict[str, Any]]:
         """Path -> its entry in dvc.lock, of all that phases depend on and no phase makes."""
         store = dvc.Store(self.hashes)
-        stages = self.t.described(self.judge.jobs).values()
-        deps = {path for stage in stages for path in stage["deps"] if not self.t.out_of(path)}
-        return {path: store.entry(path) for path in deps if os.path.exists(path)}
+        deps = {path for stage in self.stages.values() for path in stage["deps"]}
+        paths = [path for path in deps if not self.t.out_of(path) and os.path.exists(path)]
+        return {path: store.entry(path) for path in paths}
 
     def _files(self, phase: Phase) -> Iterator[str]:
         """Files that are in the folders of a phase, without certificates."""
@@ -285,7 +291,7 @@ def _write(
             "tries again"
         )
     entry_of = {**sources, **made}
-    for name, stage in t.described(here.judge.jobs).items():
+    for name, stage in here.stages.items():
         if name in outs:
             # copies, because YAML writes an object that it meets again as a reference
             deps = [dict(entry_of[path]) for path in stage["deps"]]
@@ -356,10 +362,10 @@ def _replace_yaml(here: Workspace) -> list[str]:
     """
     t, lines = here.t, []
     if t.yaml.is_file() and not t.yaml.is_symlink():
-        known = (t.yaml_text(here.judge.jobs).encode(), shown("HEAD", t.yaml))
+        known = (yaml_text(here.stages).encode(), shown("HEAD", t.yaml))
         if t.yaml.read_bytes() not in known:
             lines.append(aside([str(t.yaml)], "in no commit, and written again"))
-    t.write_yaml(here.judge.jobs)
+    t.write_yaml(here.stages)
     return lines
 
 

@@ -87,7 +87,7 @@ class Tracked:
 
     def out_of(self, path: str) -> str:
         """The out that contains a file; "" if it belongs to no phase."""
-        outs = (out for phase in phases() for out in self.outs(phase))
+        outs = (out for of_phase in self.outs_of.values() for out in of_phase)
         return next((out for out in outs if is_in(path, out)), "")
 
     @cached_property
@@ -147,10 +147,13 @@ class Tracked:
         if self.folder != Path():
             workdir = {"wdir": "../.."}
         config = shlex.quote(self.config)
+        of_phase: dict[str, list[Job]] = {}
+        for job in jobs:
+            of_phase.setdefault(job.phase, []).append(job)
         for phase in phases():
-            own_jobs = [job for job in jobs if job.phase == phase.name]
-            if not own_jobs:
+            if phase.name not in of_phase:
                 continue
+            own_jobs = of_phase[phase.name]
             made = {self.out_of(path) for job in own_jobs for path in job.outputs}
             made.add(self.outs(phase)[-1])  # the certificates
             read = {self.out_of(path) or path for job in own_jobs for path in job.inputs} - made
@@ -188,14 +191,9 @@ class Tracked:
                 outs.append({out: options})
         return {"outs": outs, **({"metrics": metrics} if metrics else {})}
 
-    def yaml_text(self, jobs: Iterable[Job]) -> str:
-        """The text of dvc.yaml."""
-        stages = self.described(list(jobs))
-        return HEAD + yaml.safe_dump({"stages": stages}, sort_keys=False, width=110)
-
-    def write_yaml(self, jobs: Iterable[Job]) -> None:
-        """Write the phases to dvc.yaml, whatever stood there."""
-        _write_changed(self.yaml, self.yaml_text(jobs))
+    def write_yaml(self, stages: Mapping[str, Any]) -> None:
+        """Write the stages to dvc.yaml, whatever stood there."""
+        _write_changed(self.yaml, yaml_text(stages))
 
     def refuse_links(self) -> None:
         """UserError if results are behind a symbolic link, or are not files and folders.
@@ -241,6 +239,11 @@ def tracked(config: str | Path) -> Tracked:
             )
     refuse_misplaced(here.root, Path(), here.config)
     return here
+
+
+def yaml_text(stages: Mapping[str, Any]) -> str:
+    """The text of dvc.yaml."""
+    return HEAD + yaml.safe_dump({"stages": stages}, sort_keys=False, width=110)
 
 
 class Record(NamedTuple):

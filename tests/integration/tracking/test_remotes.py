@@ -67,7 +67,7 @@ def walk(toy: Project, prepare: Callable[[Project], None]) -> Project:
     assert (clone.planned(), clone.stale()) == ([], [])
     clone.edit("config/reproduce.yaml", "threshold: 5", "threshold: 6")
     assert clone.planned() == ["page", "score", "score"]
-    assert clone.stale() == ["report", "scores"]  # whose jobs read the key, or follow
+    assert clone.stale() == ["features", "report", "scores", "texts"]
     return clone
 
 

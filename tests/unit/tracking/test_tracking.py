@@ -508,12 +508,12 @@ def test_record_writes_dvc_yaml_whatever_stood_there(toy: Tracked, what: str) ->
     and dvc.lock helped, and nothing said so.
     """
     lock()
-    toy.write_yaml([JOB])
+    toy.write_yaml(toy.described([JOB]))
     expected = Path("dvc.yaml").read_bytes()
     Path("dvc.yaml").write_bytes(os.fsencode(YAMLS[what]))
     assert toy.recorded() == {"texts": {"results/texts": "1" * 32 + ".dir"}}, "it is not read"
     began = time.process_time()
-    toy.write_yaml([JOB])
+    toy.write_yaml(toy.described([JOB]))
     assert Path("dvc.yaml").read_bytes() == expected
     assert time.process_time() - began < 2
 
@@ -522,15 +522,15 @@ def test_a_pipe_in_place_of_dvc_yaml_is_replaced(toy: Tracked) -> None:
     """Reading it waits for ever."""
     Path("dvc.yaml").unlink()
     os.mkfifo("dvc.yaml")
-    toy.write_yaml([JOB])
+    toy.write_yaml(toy.described([JOB]))
     assert Path("dvc.yaml").is_file()
 
 
 def test_dvc_yaml_stays_as_it_is_where_nothing_changed(toy: Tracked) -> None:
     """A new time would make Git and DVC look at it again."""
-    toy.write_yaml([JOB])
+    toy.write_yaml(toy.described([JOB]))
     before = os.stat("dvc.yaml")
-    toy.write_yaml([JOB])
+    toy.write_yaml(toy.described([JOB]))
     assert os.stat("dvc.yaml").st_ino == before.st_ino
 
 
@@ -568,7 +568,7 @@ def test_dvc_yaml_of_another_configuration(toy: Tracked) -> None:
     """Beside the default's: its own folder, everything in the cache, and no phase without jobs."""
     put("config/my own's.yaml", "results: results/mine\nwords: 3\n")
     mine = Tracked("config/my own's.yaml")
-    mine.write_yaml([replace(JOB, outputs=("results/mine/texts/a.json",))])
+    mine.write_yaml(mine.described([replace(JOB, outputs=("results/mine/texts/a.json",))]))
     assert mine.yaml == Path("tracked/my own's/dvc.yaml")
     config = """'config/my own'"'"'s.yaml'"""
     assert yaml.safe_load(mine.yaml.read_text())["stages"] == {
@@ -587,7 +587,7 @@ def test_dvc_yaml_of_another_configuration(toy: Tracked) -> None:
             ],
         }
     }
-    mine.write_yaml([replace(PAGE, outputs=("results/mine/metrics.json",))])
+    mine.write_yaml(mine.described([replace(PAGE, outputs=("results/mine/metrics.json",))]))
     stages = yaml.safe_load(mine.yaml.read_text())["stages"]
     assert stages["report"]["metrics"] == [{"results/mine/metrics.json": {"persist": True}}]
 
@@ -599,11 +599,11 @@ def test_dvc_yaml_leads_from_each_phase_to_those_whose_outputs_it_reads(
     monkeypatch.chdir(repo)
     jobs = plan(DEFAULT).jobs
     text = Path("dvc.yaml").read_text()
-    assert text == Tracked(DEFAULT).yaml_text(jobs), "'coder-clip record' writes it"
-    stages = yaml.safe_load(text)["stages"]
+    described = yaml.safe_load(text)["stages"]
+    assert described == Tracked(DEFAULT).described(jobs), "'coder-clip record' writes it"
     maker = {out: name for name, outs in Tracked(DEFAULT).outs_of.items() for out in outs}
     before: dict[str, set[str]] = {}
-    for name, stage in stages.items():
+    for name, stage in described.items():
         direct = {maker[path] for path in stage["deps"] if path in maker}
         before[name] = direct.union(*(before[other] for other in direct))
     for job in jobs:

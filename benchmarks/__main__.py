@@ -29,8 +29,8 @@ def main() -> None:
     """Run the named benchmark, by default all."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name", nargs="?", choices=BENCHMARKS)
-    name = parser.parse_args().name
-    for name in [name] if name else BENCHMARKS:
+    chosen = parser.parse_args().name
+    for name in [chosen] if chosen else BENCHMARKS:
         title, command = BENCHMARKS[name]
         parts = [f"## {title}", _machine(), f"`python benchmarks/{command}`"]
         print(f"python benchmarks/{command} …", file=sys.stderr)

@@ -177,9 +177,8 @@ def known(
     program: str = "",
     folders: Iterable[Path] = (),
 ) -> Plan:
-    """The plan of these jobs, with the present values of keys.
-
-    Those that certificates here name, and ``keys``.
+    """The plan of these jobs, with the present values of the keys that certificates here name, and
+    of ``keys``.
     """
     named = set(keys)
     for path in (Path(results) / FOLDER).rglob("*.json"):

@@ -150,10 +150,9 @@ class Site:
         return limits.finite()
 
     def placed(self, asked: dict[str, Any]) -> dict[str, Any]:
-        """Replace partition AUTO by one that gives all that a job asks for.
-
-        The default one if it does, else the one with the shortest longest run. If none does, the
-        partition is left to Slurm.
+        """Replace partition AUTO by one that gives all that a job asks for: the default one if it
+        does, else the one with the shortest longest run. If none does, the partition is left to
+        Slurm.
         """
         if asked.get("partition") != AUTO:
             return asked

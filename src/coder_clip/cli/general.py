@@ -39,8 +39,8 @@ def check(
     """Check what is missing and what a run will need.
 
     With --profile slurm, on a login node, it asks Slurm whether it would take every job of the
-    configuration (partition, account, QOS, GPUs, constraint, reservation, memory, time). Whether
-    jobs work on the nodes, 'snakemake smoke --profile workflow/profiles/slurm' tries.
+    configuration (partition, account, QOS, GPUs, constraint, reservation, memory, time).
+    'snakemake smoke --profile workflow/profiles/slurm' then tries one job on each place.
 
     Each line on the cluster is ok, note (the run works all the same) or wrong (jobs would fail).
     The exit status is 1 if a line is wrong.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -143,6 +144,7 @@ def shell(tmp_path_factory: pytest.TempPathFactory, cluster: Cluster) -> Iterato
     shell = Shell(work.folder, cluster)
     author = "-c user.name=A -c user.email=a@example.org"
     shell.run(f"rm -rf .git; git init -q; git add -A; git {author} commit -qm all")
+    shell.run(f"mkdir .venv; ln -s {Path(sys.executable).parent} .venv/bin; pwd > .venv/installed")
     shell.run("printf '/watched\\n/.cache\\n' >> .git/info/exclude; mkdir ../data")
     yield shell
     cluster.cancel_all()

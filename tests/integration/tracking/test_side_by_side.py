@@ -17,7 +17,7 @@ from working_copy import SHAPES_ALONE, Work, few_pictures
 pytestmark = pytest.mark.proof
 
 DEFAULT, PAPER = "config/reproduce.yaml", "config/small.yaml"
-DATASETS = ("dtd", "cifar10")  # a tree of images, which has sentences too, and one of pickles
+DATASETS = ("dtd", "imagenet_v2")  # one has sentences, too
 
 
 def artefacts(project: Project) -> dict[str, str]:

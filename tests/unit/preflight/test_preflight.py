@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 import torch
-from PIL import Image
 
 from coder_clip.datasets import load_below
 from coder_clip.datasets.entry import entry
@@ -227,26 +226,6 @@ def test_an_image_that_was_cut_off_is_found_before_the_run(check: Check, part: s
     assert f"image cannot be read: {victim}" in check(1)
     configure(datasets=EUROSAT, features={"on_error": "skip"})
     assert "1 image cannot be read and will be left out" in check(0)
-
-
-def test_copies_in_a_published_data_set_are_named_and_stop_nothing(check: Check) -> None:
-    """Some published data sets truly have them. A run does not mind, so the check only tells."""
-    plant("eurosat", Path("root"), 1)
-    configure(datasets=EUROSAT)
-    data = load_below("eurosat", Path("root"))
-    every = sorted(data.path(i) for pairs in data.splits.values() for i, _ in pairs)
-    for shade, image in enumerate(every):
-        image.unlink()  # all are links to one file
-        Image.new("L", (8, 8), 3 * shade).save(image)
-    assert " images are in several " not in check(0)
-    forest, river, train = (
-        data.splits[s][i][0] for s, i in (("test", 1), ("test", 8), ("train", 1))
-    )
-    shutil.copy(data.path(forest), data.path(train))
-    assert "warning: data set eurosat: 1 images are in several splits, so images that" in check(0)
-    shutil.copy(data.path(forest), data.path(river))
-    of_classes = "eurosat: 1 images are in several classes, so that some labels are wrong: "
-    assert of_classes + " = ".join(sorted([forest, river, train])) in check(0)
 
 
 def test_one_lost_image_does_not_leave_out_a_data_set_that_may_skip_it(monkeypatch: Patch) -> None:

@@ -17,6 +17,7 @@ include: "workflow/rules/common.smk"
 include: "workflow/rules/slurm.smk"
 include: "workflow/rules/tracking.smk"
 include: "workflow/rules/prefetch.smk"
+include: "workflow/rules/smoke.smk"
 include: "workflow/rules/fetch.smk"
 
 
@@ -33,12 +34,11 @@ onstart:
 
 
 onsuccess:
-    if any(job.output for job in workflow.dag.jobs):  # not after `prefetch` alone
-        rerun.finish(CONFIG_FILE, RESULTS_FOLDER, CONFIG, ALL_JOBS)
+    record_phases()
 
 
 onerror:
-    rerun.finish(CONFIG_FILE, RESULTS_FOLDER, CONFIG, ALL_JOBS)
+    record_phases()
 
 
 rule all:

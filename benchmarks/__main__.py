@@ -1,9 +1,7 @@
-"""python -m benchmarks [NAME ...]: run benchmarks one after the other.
+"""Run one benchmark, or all; each renews its section of docs/performance.md.
 
-Each renews its section of docs/performance.md.
-
-Each runs the published computation and this project's in one process and reports ratios. Run it on
-an idle machine: ratios are robust, seconds are not.
+Each compares the published computation with this project's in one process and reports ratios. Run
+it on an idle machine: ratios are robust, seconds are not.
 """
 
 from __future__ import annotations
@@ -20,48 +18,25 @@ import torch
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "performance.md"
-# section of the page -> the commands whose output it holds
+# name -> section of the page, and the command whose output it holds
 BENCHMARKS = {
-    "method": ("The method", ["method.py"]),
-    "features": ("Encoding", ["features.py --images 96 --texts 252 --repeats 2 --threads 1"]),
-    "loading": ("Loading images", ["loading.py"]),
-    "imagenet": (
-        "ImageNet on one node",
-        [
-            "imagenet.py --methods ape tip_x tip_adapter gda coder_adapter",
-            "imagenet.py --size caltech101 --threads 1",
-        ],
-    ),
-    "phases": ("Every phase at ImageNet's size", ["phases.py"]),
-    "photos": ("Classifying photos", ["photos.py --repeats 2"]),
-    "tracking": ("Snakemake and DVC", ["tracking.py"]),
-    "lasting": ("What an edit reruns", ["lasting.py"]),
-    "slurm": ("The head node of a Slurm cluster", ["slurm.py"]),
+    "method": ("The method", "method.py"),
+    "features": ("Encoding", "features.py --images 96 --texts 252 --repeats 2 --threads 1"),
 }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)}; default: all"
-    )
-    names = parser.parse_args().names or list(BENCHMARKS)
-    unknown = set(names) - set(BENCHMARKS)
-    if unknown:
-        parser.error(
-            f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}"
-        )
-    for name in names:
-        title, commands = BENCHMARKS[name]
-        parts = [f"## {title}", _machine()]
-        for command in commands:
-            print(f"python benchmarks/{command} …", file=sys.stderr)
-            run = [sys.executable, *f"{HERE}/{command}".split(" ")]
-            output = subprocess.run(run, check=True, stdout=subprocess.PIPE, text=True).stdout
-            parts += [f"`python benchmarks/{command}`", output.strip()]
-        _renew("\n\n".join(parts) + "\n")
+    """Run the named benchmark, by default all."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("name", nargs="?", choices=BENCHMARKS)
+    chosen = parser.parse_args().name
+    for name in [chosen] if chosen else BENCHMARKS:
+        title, command = BENCHMARKS[name]
+        parts = [f"## {title}", _machine(), f"`python benchmarks/{command}`"]
+        print(f"python benchmarks/{command} …", file=sys.stderr)
+        run = [sys.executable, *f"{HERE}/{command}".split(" ")]
+        output = subprocess.run(run, check=True, stdout=subprocess.PIPE, text=True).stdout
+        _renew(title, "\n\n".join([*parts, output.strip()]) + "\n\n")
 
 
 def _machine() -> str:
@@ -73,16 +48,11 @@ def _machine() -> str:
     )
 
 
-def _renew(section: str) -> None:
-    """Put a section in the place of the one of its title; at the end where there is none.
-
-    Other sections stay.
-    """
-    head, *sections = re.split(r"^(?=## )", PAGE.read_text(encoding="utf-8"), flags=re.M)
-    title = section.partition("\n")[0]
-    at = next((i for i, s in enumerate(sections) if s.partition("\n")[0] == title), len(sections))
-    sections[at : at + 1] = [section]
-    PAGE.write_text(head + "\n".join(s.rstrip("\n") + "\n" for s in sections), encoding="utf-8")
+def _renew(title: str, section: str) -> None:
+    """Replace the section of this title on the page; the others stay."""
+    old = re.compile(rf"^## {title}\n.*?(?=^## )", flags=re.M | re.S)
+    page = PAGE.read_text(encoding="utf-8")
+    PAGE.write_text(old.sub(lambda _: section, page), encoding="utf-8")
 
 
 if __name__ == "__main__":

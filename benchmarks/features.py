@@ -1,6 +1,4 @@
-"""Speed of feature extraction.
-
-Cost of loading images, and gain of encoding texts at their own length.
+"""Measure the cost of loading images, and the gain of encoding texts at their own length.
 
 (a) images: ``extract`` from JPEG files, and the same forward passes on pixels already in memory.
 The difference is the

@@ -260,9 +260,8 @@ def duels(sizes: Sizes) -> list[list[str]]:
 
 
 def building(sizes: Sizes) -> list[str]:
-    """Time of averaging the texts of many pairs, as a multiple of that of a quarter.
-
-    It is 4 where it is linear.
+    """Time of averaging the texts of many pairs, as a multiple of the time for a quarter of them: 4
+    where it is linear.
     """
     many, few = 4 * sizes.built, sizes.built
     pairs = [(0, b) for b in range(1, many + 1)]

@@ -6,7 +6,13 @@ figure or a method by its bare name.
 
 from __future__ import annotations
 
+SMOKE = "run 'snakemake smoke --profile workflow/profiles/slurm'"
 OLD_WORDS = {
+    "coder-clip check --all-nodes": SMOKE,
+    "coder-clip check --no-probe": "leave it out, because the check submits no job",
+    "coder-clip check --probe": SMOKE,
+    "coder-clip check --propose": "fit the lines with SITE in workflow/profiles/slurm/config.yaml",
+    "coder-clip check --wait": "leave it out, because the check waits for no node",
     "coder-clip merge": "take either side of dvc.lock, commit, pull and run (docs/sharing.md)",
     "coder-clip review": "git fetch, dvc metrics diff REF, git diff REF -- results/tables",
     "shot_files": "leave it out",

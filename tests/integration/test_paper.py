@@ -1,6 +1,6 @@
 """The paper's configuration in miniature, from the texts to the report.
 
-Everything is as in config/paper.yaml but small: its fourteen data sets and CIFAR in their true
+Everything is as in config/paper.yaml but small: three of its data sets in their true
 layouts, with their first classes and a few drawn images; RN50 and ViT-B-32 under OpenAI's name from
 a hub cache that holds random weights; texts from a language model's server, and CuPL's sentences
 for one data set. The numbers mean nothing. Everything runs as commands, each for all data sets,

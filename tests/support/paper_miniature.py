@@ -5,7 +5,6 @@ default for tracking.
 from __future__ import annotations
 
 import json
-import pickle
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -27,21 +26,17 @@ from working_copy import REPO, Work, working_copy
 CLASSES, IMAGES = 3, 2  # a data set; a class and split
 HUB = {"RN50": "timm/resnet50_clip.openai", "ViT-B-32": "timm/vit_base_patch32_clip_224.openai"}
 MODELS = tuple(HUB)
-CIFAR = {"cifar10": "cifar-10-batches-py", "cifar100": "cifar-100-python"}
 CUPL = "dtd"  # has sentences
 PAPER, BY_MODEL = (
     yaml.safe_load((REPO / f"config/{n}.yaml").read_text("utf-8")) for n in ("paper", "texts")
 )
 TEXTS = {"texts": BY_MODEL["datasets"]["dtd"]["texts"]}  # the files are of all classes
-# One with sentences, one without validation images, one without few-shot, and pickles. Each more
+# One with sentences, one without validation images and one without few-shot. Each more
 # takes a minute; the unit tests read all layouts.
 SOME = ("dtd", "imagenet", "imagenet_v2")
 DATASETS: dict[str, Any] = {
-    **{
-        d: {**PAPER["datasets"][d], **TEXTS, "views": min(2, PAPER["datasets"][d].get("views", 20))}
-        for d in SOME
-    },
-    **{d: {**TEXTS, "few_shot": False} for d in CIFAR},
+    d: {**PAPER["datasets"][d], **TEXTS, "views": min(2, PAPER["datasets"][d].get("views", 20))}
+    for d in SOME
 }
 FEW = {d for d, given in DATASETS.items() if given.get("few_shot", True)}
 
@@ -80,10 +75,9 @@ def made(folder: Path, results: str = "results", names: Collection[str] = DATASE
         work = working_copy(folder / "copy", miniature(root, server.url, results, names))
         entries = work.folder / "src/coder_clip/datasets/entries"
         few_classes(entries, patch)
-        take_any_cifar(work.folder / "src/coder_clip/datasets/cifar.py")
         for i, name in enumerate(names):
             plant(name, root, IMAGES)
-            (draw_cifar if name in CIFAR else draw)(name, root, seed=i)
+            draw(name, root, seed=i)
         work.coder_clip("manifest", "--config", work.config)
         call_it_whole(entries, work.folder / results / "manifests", names)
         write_sentences(work)
@@ -118,19 +112,6 @@ def few_classes(entries: Path, patch: pytest.MonkeyPatch) -> None:
         path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
     patch.setattr(datasets, "ENTRIES", entries)
     entry.entry.cache_clear()
-
-
-def take_any_cifar(module: Path) -> None:
-    """torchvision knows the sums of the published files alone, and these are others."""
-    module.write_text(
-        module.read_text(encoding="utf-8")
-        + "\n\nfrom torchvision.datasets import CIFAR10, CIFAR100\n\n"
-        + "for kind in (CIFAR10, CIFAR100):\n"
-        + "    kind.train_list = [[file, None] for file, _ in kind.train_list]\n"
-        + "    kind.test_list = [[file, None] for file, _ in kind.test_list]\n"
-        + "    kind.meta = {**kind.meta, 'md5': None}\n",
-        encoding="utf-8",
-    )
 
 
 def call_it_whole(entries: Path, manifests: Path, names: Collection[str]) -> None:
@@ -182,20 +163,3 @@ def draw(name: str, root: Path, seed: int) -> None:
             pixels = colours[label] + own + rng.normal(0, 60, (40, 50, 3))
             data.path(image).unlink()
             Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(data.path(image), "JPEG")
-
-
-def draw_cifar(name: str, root: Path, seed: int) -> None:
-    """The same into CIFAR's pickles."""
-    rng = np.random.default_rng(seed)
-    colours = rng.integers(0, 256, (CLASSES, 3, 1))
-    for path in (root / CIFAR[name]).iterdir():
-        batch = pickle.loads(path.read_bytes())
-        if "data" in batch:
-            labels = np.array(batch.get("labels") or batch["fine_labels"])
-            pixels = (
-                colours[labels]
-                + rng.normal(0, 70, (len(labels), 3, 1))
-                + rng.normal(0, 60, (1, 3, 1024))
-            )
-            batch["data"] = pixels.clip(0, 255).astype(np.uint8).reshape(len(labels), 3072)
-            path.write_bytes(pickle.dumps(batch))

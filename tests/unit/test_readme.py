@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
-from collections.abc import Callable
-from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,10 +11,9 @@ from typing import Any
 import pytest
 import torch
 
-from coder_clip.pipeline.phase_list import FILE, phases
 from coder_clip.texts.sets import load_pair_set, load_text_set
-
-REPO = Path(__file__).resolve().parents[2]
+from fixtures import MISSING
+from pages import PAGES, REPO, blocks
 
 
 @pytest.mark.parametrize(
@@ -64,120 +60,13 @@ def test_every_link_leads_somewhere() -> None:
             if "://" in link:
                 continue
             target = (page.parent / link).resolve()
-            assert target.exists(), f"{page.name}: {link}"
-
-
-# Command of README -> the file that types it, and words of that file. Of photos and the paper it
-# takes the lines of README.
-ON_PHOTOS = ("tests/integration/test_readme.py", 'commands("Your own photos")')
-TYPED = {
-    "make reproduce": (".ci/run", "make reproduce"),
-    "make test": (".ci/run", "make test"),
-    "make first": ("tests/integration/test_first.py", '"make", "first"'),
-    "coder-clip classify photos --classes cat,dog": ON_PHOTOS,
-    "coder-clip classify photos --texts oxford_pets --why 3": ON_PHOTOS,
-    'coder-clip find photos "a red bird on a branch" --sheet birds.jpg': ON_PHOTOS,
-    "coder-clip explore photos --classes cat,dog": ON_PHOTOS,
-    "make reproduce CONFIG=config/photos.yaml": ON_PHOTOS,
-    "coder-clip explore results/photos": ON_PHOTOS,
-    "coder-clip check --config config/paper.yaml": (
-        "tests/integration/test_readme.py",
-        'commands("The paper")',
-    ),
-    'git add dvc.lock results && git commit -m "Results" && coder-clip push && git push': (
-        "tests/integration/tracking/test_docs.py",
-        'lines("prints the next line")',
-    ),
-    "coder-clip verify --sample 3": (
-        "tests/integration/tracking/test_verify.py",
-        '"coder-clip", "verify", "--sample"',
-    ),
-    "dvc metrics diff FETCH_HEAD": (
-        "tests/integration/tracking/test_docs.py",
-        "def test_another_s_numbers",
-    ),
-    "git clone … && cd … && make pull && make reproduce": (
-        "tests/integration/tracking/test_real.py",
-        'begin = "git clone … && cd … && "',
-    ),
-    "coder-clip explain results/tables/zero_shot.csv dataset=rare,method=coder accuracy": (
-        "tests/integration/tracking/test_real.py",
-        '"^coder-clip explain .*", (ROOT / "docs/sharing.md")',
-    ),
-}
-NOT_TYPED = {
-    "git clone … && cd coder-clip": "the address is that of the reader's copy",
-    "make true-clip": (
-        "make would install; test_true_clip.py starts the same run, from a server "
-        "of the shared files"
-    ),
-    "make reproduce CONFIG=config/paper.yaml FETCH=1": (
-        "needs a GPU for days, and 210 GB of images; test_paper.py runs it with few, small images"
-    ),
-    "make reproduce CONFIG=config/paper.yaml FETCH=1 CODER_CLIP_DATA=FOLDER": "the same",
-    "export CODER_CLIP_DATA=FOLDER": "tests have folders of their own in this variable",
-    "coder-clip check --profile slurm": (
-        "needs the user's cluster; test_check.py and test_guide.py have one of their own"
-    ),
-    "make reproduce PROFILE=slurm": (
-        "the same; test_default.py runs the default there, with the shipped profile"
-    ),
-}
-
-
-def test_every_command_is_typed_by_a_test_or_it_is_said_why_not() -> None:
-    """A command of README that no test types fails for the first user who does."""
-    readme = (REPO / "README.md").read_text(encoding="utf-8")
-    table = readme.partition("| you want | you type |")[2].partition("\n\n")[0]
-    commands = {line.split(" | ")[1].strip("`") for line in table.splitlines()[2:]}
-    lines = [line for block in blocks("README.md", "sh") for line in block.splitlines()]
-    commands |= {line.partition("  #")[0].strip() for line in lines if line.strip()}
-    assert commands == TYPED.keys() | NOT_TYPED.keys()
-    for command, (file, words) in TYPED.items():
-        assert words in (REPO / file).read_text(encoding="utf-8"), command
-    shared = (REPO / "docs/sharing.md").read_text(encoding="utf-8")
-    for command in (line for line in TYPED if line.startswith(("git", "coder-clip explain"))):
-        assert command in shared, f"its test types the line of docs/sharing.md: {command}"
-
-
-def test_every_command_of_the_first_table_is_one(command: Callable[..., Any]) -> None:
-    """A newcomer types them first. Tests run each, but for the paper and a cluster of the user."""
-    readme = (REPO / "README.md").read_text(encoding="utf-8")
-    table = readme.partition("| you want | you type |")[2].partition("\n\n")[0]
-    typed = [line.split(" | ")[1].strip("`") for line in table.splitlines()[2:]]
-    assert len(typed) >= 8
-    targets = re.findall(
-        r"^([a-z][a-z -]*):", (REPO / "Makefile").read_text(encoding="utf-8"), flags=re.M
-    )
-    known = {target for line in targets for target in line.split()}
-    for line in typed:
-        program, name, *rest = shlex.split(line)
-        if program == "make":
-            assert name in known, line
-            values = dict(word.split("=") for word in rest)
-            assert not values.keys() - {"CONFIG", "FETCH", "PROFILE", "CODER_CLIP_DATA"}, line
-            assert (REPO / values.get("CONFIG", "config/reproduce.yaml")).is_file()
-            assert (REPO / "workflow/profiles" / values.get("PROFILE", "default")).is_dir()
-        else:
-            assert program == "coder-clip"
-            if find_spec("coder_clip_photos") is None:
-                continue
-            help_ = command(name, "--help")
-            assert help_.code == 0
-            for option in (word for word in rest if word.startswith("--")):
-                assert option in help_.out, line
-
-
-def blocks(page: str, language: str) -> list[str]:
-    """Code blocks of a page, those in lists moved to the margin."""
-    text = (REPO / page).read_text(encoding="utf-8")
-    found = re.findall(rf"^( *)```{language}\n(.*?)^\1```", text, flags=re.M | re.S)
-    return [re.sub(rf"^{indent}", "", block, flags=re.M) for indent, block in found]
+            removed = any(target.is_relative_to(REPO / room.folder) for room in MISSING)
+            assert removed or target.exists(), f"{page.name}: {link}"
 
 
 def test_the_library_block_runs_as_printed() -> None:
     """It is what people paste first."""
-    (block,) = blocks("docs/library.md", "python")
+    (block,) = blocks(PAGES["docs/library.md"], "python")
     seen: dict[str, Any] = {}
     torch.manual_seed(0)
     exec(compile(block, "docs/library.md", "exec"), seen)
@@ -195,8 +84,8 @@ def test_the_library_block_runs_as_printed() -> None:
 def test_the_text_sets_shown_for_own_photos_are_read(tmp_path: Path) -> None:
     """People copy them and change the words."""
     classes = ["red_fox", "arctic_fox"]
-    (texts,) = blocks("docs/photos_labelling.md", "json")
-    (pairs,) = blocks("docs/photos_measuring.md", "json")
+    (texts,) = blocks(PAGES["docs/photos_labelling.md"], "json")
+    (pairs,) = blocks(PAGES["docs/photos_measuring.md"], "json")
     for name, block in (("photos.json", texts), ("photos.one_to_one.json", pairs)):
         (tmp_path / name).write_text(block)
         assert json.loads(block)["dataset"] == "my-photos"
@@ -224,37 +113,3 @@ def test_each_line_of_the_profile_for_clusters_is_explained() -> None:
         "printshellcmds",
         "quiet",
     ]  # the lines in it, and above, tell
-
-
-def snakemake_commands(text: str) -> list[str]:
-    """Command lines that call Snakemake, comments off, with a block's variable `run` put in."""
-    found, run = [], ""
-    for line in text.splitlines():
-        if given := re.match(r' *run="([^"]*)"', line):
-            run = given[1]
-        command = re.sub(r" +#.*", "", line).replace("$run", run)
-        found += [command] if re.search(r"\bsnakemake ", command) else []
-    return found
-
-
-def test_no_target_stands_behind_an_option_that_takes_several_values() -> None:
-    """Snakemake would read 'texts' in '--configfile config/paper.yaml texts' as a second
-    configuration.
-    """
-    swallowed = re.compile(r"--config(?:file)?[ =][^\s`\"';&|]+ +[\w{]")
-    assert swallowed.search("snakemake --configfile config/paper.yaml texts -n")
-    shown = [REPO / "README.md", *(REPO / "docs").glob("*.md"), *(REPO / "config").glob("*.yaml")]
-    said = [*(REPO / "src").rglob("*.py"), *(REPO / "workflow").rglob("*.smk")]
-    lines = [
-        c for page in shown + said for c in snakemake_commands(page.read_text(encoding="utf-8"))
-    ]
-    assert len(lines) > 10
-    assert [line for line in lines if swallowed.search(line)] == []
-
-
-def test_phases_one_at_a_time_are_looked_at() -> None:
-    """The commands of the paper's guide are among those that are looked at."""
-    commands = snakemake_commands((REPO / "docs/paper.md").read_text(encoding="utf-8"))
-    targets = {command.split()[1] for command in commands if command.startswith("snakemake ")}
-    assert "texts" in targets
-    assert targets <= {phase.target for phase in phases(REPO / FILE)}

@@ -106,6 +106,11 @@ LOGS = CONFIG.results / "logs"
 BENCHMARKS = CONFIG.results / "benchmarks"
 RESULTS_FOLDER = CONFIG.results
 KNOWN_FOLDERS = known_folders(CONFIG)  # whose files certificates do not name
+# resources that name a place where jobs run
+PLACE = (
+    *("slurm_partition", "slurm_account", "qos", "constraint"),
+    *("gres", "gpu", "gpu_model", "slurm_extra"),
+)
 ENCODE_IMAGES = ("encode_images", "encode_shard")
 JOB_PROGRAM = "src/coder_clip/cli/job.py"  # certifies what the command of a job writes
 
@@ -243,6 +248,16 @@ def on_head(rule):
     """
     given = workflow.resource_settings.overwrite_resources.get(rule, {})
     return "slurm_partition" not in given
+
+
+def smoke_places():
+    """A rule of each place, and the resources that name the place."""
+    found = {"default": {}}
+    for name, given in workflow.resource_settings.overwrite_resources.items():
+        place = {key: given[key].raw for key in PLACE if key in given}
+        if place not in found.values():
+            found[name] = place
+    return found
 
 
 def on_gpu(wildcards, rulename):

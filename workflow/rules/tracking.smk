@@ -29,7 +29,10 @@ def list_jobs():
         by_name = {known.name: getattr(rules, known.name) for known in workflow.rules}
         ALL_JOBS.extend(plan.jobs_of(by_name, CONSTRAINTS))
         if PLANNING:
-            plan.note_plan(RESULTS_FOLDER, CONFIG, ALL_JOBS, JOB_PROGRAM, KNOWN_FOLDERS)
+            requests = plan.requests_of(workflow, ALL_JOBS)
+            plan.note_plan(
+                RESULTS_FOLDER, CONFIG, ALL_JOBS, JOB_PROGRAM, KNOWN_FOLDERS, requests
+            )
 
 
 def all_of(files):
@@ -90,3 +93,12 @@ def job():
 
     RULE_OF[named] = ""
     return named
+
+
+def record_phases():
+    """Record the phases at the end of a run that had a job of one: not after `prefetch` or `smoke`
+    alone.
+    """
+    of_phases = {known.rule for known in ALL_JOBS}
+    if any(made.rule.name in of_phases for made in workflow.dag.jobs):
+        rerun.finish(CONFIG_FILE, RESULTS_FOLDER, CONFIG, ALL_JOBS)

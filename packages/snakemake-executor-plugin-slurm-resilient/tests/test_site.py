@@ -23,7 +23,7 @@ PartitionName=gpu AllowGroups=ALL QoS=on-gpu MaxCPUsPerNode=UNLIMITED MaxMemPerN
 PartitionName=small QoS=N/A MaxCPUsPerNode=4 DefMemPerCPU=500 MaxMemPerCPU=2000
 """
 QOS = "normal||\non-gpu|12:00:00|cpu=2,gres/gpu=1\nshort|00:30:00|mem=4G\n"
-ACCOUNTS = "other||||cpu=1|\nlab||normal|1-00:00:00||200\nlab|small|short|||\n"
+ACCOUNTS = "other||||cpu=1\nlab||normal|1-00:00:00|\nlab|small|short||\n"
 HERE = Site(
     site.parse_partitions(SINFO, SCONTROL),
     site.parse_qos(QOS),

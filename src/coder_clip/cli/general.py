@@ -27,28 +27,6 @@ def check(
             metavar="NAME",
         ),
     ] = None,
-    probe: Annotated[
-        bool,
-        typer.Option(
-            "--probe/--no-probe", help="With --profile: also check from the nodes, with small jobs."
-        ),
-    ] = True,
-    all_nodes: Annotated[
-        bool,
-        typer.Option(
-            "--all-nodes", help="With --profile: a small job on each node of the partitions."
-        ),
-    ] = False,
-    propose: Annotated[
-        bool,
-        typer.Option(
-            "--propose",
-            help="With --profile: write workflow/profiles/site for this cluster, and check it.",
-        ),
-    ] = False,
-    wait: Annotated[
-        float, typer.Option(help="With --profile: seconds to wait for a free node.", min=1)
-    ] = 120,
     only_present: Annotated[
         bool,
         typer.Option(
@@ -61,18 +39,12 @@ def check(
 ) -> None:
     """Check what is missing and what a run will need.
 
-    With --profile, whether a Slurm cluster accepts it.
+    With --profile slurm, on a login node, it asks Slurm whether it would take every job of the
+    configuration (partition, account, QOS, GPUs, constraint, reservation, memory, time).
+    'snakemake smoke --profile workflow/profiles/slurm' then tries one job on each place.
 
-    With --profile slurm, on a login node:
-
-    - asks Slurm whether it would take every job of the configuration
-      (partition, account, QOS, GPUs, constraint, reservation, memory, time);
-    - sends one small job to each partition, which checks whether the node
-      sees the repository, results, images and weights, whether Python and
-      the GPU work there, and whether it can write logs and scratch.
-
-    Each line is ok, note (the run works all the same) or wrong (jobs would fail). The exit status
-    is 1 if a line is wrong.
+    Each line on the cluster is ok, note (the run works all the same) or wrong (jobs would fail).
+    The exit status is 1 if a line is wrong.
     """
     if only_present:
         # a variable, because Snakemake, if the check starts it, reads it too
@@ -80,24 +52,13 @@ def check(
     c = load_config(config)
     from ..preflight.checks import check_config
 
-    if (all_nodes or propose) and profile is None:
-        raise UserError("--all-nodes and --propose need a profile of Slurm: --profile slurm")
-    options = (probe, wait, all_nodes, propose)
-    wrong = profile is not None and _cluster_is_wrong(c, config, profile, *options)
+    wrong = profile is not None and _cluster_is_wrong(c, config, profile)
     print_lines(check_config(c, config, deep, here=profile is None))
     if wrong:
         raise typer.Exit(1)
 
 
-def _cluster_is_wrong(
-    c: Config,
-    config: Path,
-    profile: str,
-    probe: bool,
-    wait: float,
-    all_nodes: bool,
-    proposes: bool,
-) -> bool:
+def _cluster_is_wrong(c: Config, config: Path, profile: str) -> bool:
     """Print what the cluster lacks for a run; True if something would stop it."""
     advice = slurm_advice()  # only a cluster needs it, and a wheel of coder-clip does not bring it
     if advice:
@@ -105,8 +66,7 @@ def _cluster_is_wrong(
     from ..slurm.check import findings
 
     wrong = False
-    # they appear as they come, because small jobs wait for nodes
-    for finding in findings(c, config, profile, probe, wait, all_nodes, proposes):
+    for finding in findings(c, config, profile):
         typer.echo(finding)
         wrong |= finding.status == "wrong"
     return wrong

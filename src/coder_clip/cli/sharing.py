@@ -119,9 +119,8 @@ def explain(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show where one number comes from.
-
-    Files, parameters, code, texts, weights, and how to make it again.
+    """Show where one number comes from: files, parameters, code, texts, weights, and how to make it
+    again.
 
     Without --config, the configuration is the one of config/ that writes the table.
 

@@ -185,9 +185,8 @@ def listing(name: str, config: Described, data_root: Path | None) -> str | None:
 
 
 def about(name: str) -> str:
-    """A phrase on a data set: the title of a published one, what the images of a drawn one show.
-
-    For any other its name.
+    """A phrase on a data set: the title of a published one, what the images of a drawn one show,
+    for any other its name.
     """
     if entry_file(name) is not None:
         return str(_module("entry").entry(name).title)
@@ -209,9 +208,8 @@ def named_pictures(name: str) -> dict[str, int | None] | None:
 
 
 def nearest_dataset(name: str) -> str:
-    """Suggest a known data set, ``" (did you mean 'x'?)"``.
-
-    By another common name of a published data set ("cars"), else by spelling.
+    """Suggest a known data set, ``" (did you mean 'x'?)"``, by another common name ("cars") or else
+    by spelling.
     """
     # another common name is a surer hint than a similar spelling
     wanted = name.lower().replace("-", "_")

@@ -345,9 +345,8 @@ def _get_file(
 
 
 def _unpack_brought(name: str, found: Entry, root: Path, folder: Path, say: Say) -> None:
-    """Unpack archives that the user downloaded, such as ImageNet's two tars.
-
-    They are below the root or in ``folder``.
+    """Unpack archives that the user downloaded, such as ImageNet's two tars, below the root or in
+    ``folder``.
     """
     for hand in found.by_hand:
         if hand.archive is None or _exists(hand.gives, found, root):

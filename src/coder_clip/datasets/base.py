@@ -1,7 +1,4 @@
-"""The interface of all data sets: class names in label order, splits, images by id.
-
-Text templates.
-"""
+"""The interface of data sets: class names in label order, splits, images by id, text templates."""
 
 from __future__ import annotations
 
@@ -117,9 +114,8 @@ class Dataset(Protocol):
         ...
 
     def fingerprint(self) -> str:
-        """sha256 that changes when an image changes.
-
-        Over paths, sizes and hashes, or the drawing code's version.
+        """sha256 over paths, sizes and hashes, or the drawing code's version, that changes when an
+        image changes.
         """
         ...
 

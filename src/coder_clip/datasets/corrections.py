@@ -91,9 +91,8 @@ def write_corrections(path: Path, corrections: Mapping[str, Correction]) -> None
 
 
 def counts(corrections: Mapping[str, Correction], split_of: Mapping[str, str]) -> dict[str, Any]:
-    """The arguments of `said` but the file.
-
-    Numbers of corrected labels, of photos left out, and of both in each split.
+    """The arguments of `said` but the file: numbers of corrected labels, of photos left out, and of
+    both in each split.
 
     split_of: image -> its split, for every image in the file.
     """

@@ -102,9 +102,8 @@ class FeatureDataset(ImageFiles):
 
     @property
     def grouped_by(self) -> str:
-        """What the near twins were found by.
-
-        "declared": a file of groups; "names": the pattern of the ids; "features".
+        """What the near twins were found by: "declared" (a file of groups), "names" (the pattern of
+        the ids) or "features".
         """
         if self._groups is not None:
             return "declared"
@@ -321,10 +320,7 @@ def checked_features(path: Path, features: Tensor) -> Tensor:
 
 
 def _read(folder: Path, split: str, n_classes: int) -> Part:
-    """Read a split from its two files: features and labels.
-
-    {split}_f.pt, and {split}_l.pt or .npy.
-    """
+    """Read a split from its two files: features {split}_f.pt, and labels {split}_l.pt or .npy."""
     files = folder / f"{split}_f.pt", folder / f"{split}_l.pt"
     if not files[1].is_file() and files[1].with_suffix(".npy").is_file():
         files = files[0], files[1].with_suffix(".npy")
@@ -377,9 +373,8 @@ def _part(features: Tensor, labels: Tensor, file: Path, n_classes: int, name: st
 
 
 def _checked(folder: Path, parts: Parts) -> Parts:
-    """The parts.
-
-    UserError if features differ in width, or if val or test lacks a class that the other one has.
+    """The parts; UserError if features differ in width, or if val or test lacks a class that the
+    other one has.
     """
     widths = {split: part.features.shape[1] for split, part in parts.items()}
     if len(set(widths.values())) > 1:

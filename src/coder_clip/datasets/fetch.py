@@ -1,6 +1,5 @@
-"""Download one file.
-
-With progress, resumed after an interruption, and kept only if its checksum is right.
+"""Download one file with progress; resume it after an interruption, and keep it only if its
+checksum is right.
 """
 
 from __future__ import annotations
@@ -40,9 +39,8 @@ ARCHIVES = {".zip": b"PK", ".rar": b"Rar!", ".gz": b"\x1f\x8b", ".tgz": b"\x1f\x
 def fetch(
     urls: str | Sequence[str], target: Path, checksum: str | None, *, wait: float = 2.0
 ) -> None:
-    """Download a file to ``target``, from the first of ``urls`` that gives the file.
-
-    Not for two processes at a time.
+    """Download a file to ``target``, from the first of ``urls`` that gives the file; not for two
+    processes at a time.
 
     checksum: "md5:…", "sha256:…" or "git:…" (the name of a Git blob) of the whole file; None if
     none is published. Received bytes are kept in ``{target}.part`` and not fetched again, in this
@@ -299,9 +297,8 @@ def _version_file(part: Path) -> Path:
 
 
 def _version(response: httpx2.Response) -> str:
-    """The version of the file on the server, in the form of If-Range.
-
-    Empty if the server does not say.
+    """The version of the file on the server, in the form of If-Range; empty if the server does not
+    say.
     """
     etag: str = response.headers.get("ETag", "")
     if etag and not etag.startswith("W/"):  # a weak one may not be sent

@@ -182,9 +182,8 @@ class FolderDataset(ImageFiles):
         return self._paths[image_id]
 
     def image(self, image_id: str) -> Image.Image:
-        """The image as RGB, upright (read_image).
-
-        UserError for an unknown id or an unreadable file.
+        """The image as RGB, upright (read_image); UserError for an unknown id or an unreadable
+        file.
         """
         return read_image(self.path(image_id))
 
@@ -198,9 +197,8 @@ class FolderDataset(ImageFiles):
         return self._manifest
 
     def fingerprint(self) -> str:
-        """sha256 over the images and the corrections.
-
-        Lines ``path TAB size TAB sha256`` of images, and ``path TAB from TAB to`` of corrections.
+        """sha256 over the lines ``path TAB size TAB sha256`` of images, and ``path TAB from TAB
+        to`` of corrections.
 
         Where there are near twins, also over the paths of each group, because they decide the
         split.
@@ -245,10 +243,8 @@ class FolderDataset(ImageFiles):
         return per_class
 
     def _read_corrections(self, file: Path) -> dict[str, Correction]:
-        """Image -> correction.
-
-        UserError for an unknown image or class, or if ``from`` is not the class of the image's
-        folder.
+        """Image -> correction; UserError for an unknown image or class, or if ``from`` is not the
+        class of the image's folder.
         """
         found = read_corrections(file)
         for image, (before, after) in found.items():
@@ -465,9 +461,8 @@ def _refuse_links(folder: Path, name: str, root: Path) -> None:
 def cut(
     per_class: Iterable[list[str]], shares: dict[str, float], twins: Iterable[Sequence[str]] = ()
 ) -> dict[str, list[list[str]]]:
-    """Cut each class's ids, ordered by hash, at the cumulated shares.
-
-    Rounded half up, in exact integers. Returns split -> ids of each class.
+    """Cut each class's ids, ordered by hash, at the cumulated shares, rounded half up in exact
+    integers. Returns split -> ids of each class.
 
     shares: split -> share. twins: groups that stay together, also if they are in several classes. A
     group is ordered by the first of its ids, and goes to the split that its middle is in.

@@ -41,9 +41,8 @@ def read_image(
     content: bytes | None = None,
     least: int | None = None,
 ) -> Image.Image:
-    """The image at ``path``, decoded in full.
-
-    Mode RGB, 8 bits a channel, turned upright by its EXIF tag.
+    """The image at ``path``, decoded in full: mode RGB, 8 bits per channel, turned upright by its
+    EXIF tag.
 
     Grey is repeated in three channels; 16-bit grey is scaled (65535 -> 255), not clipped; float
     grey must be in 0..1 or 0..255; CMYK goes through Pillow's plain conversion (no colour

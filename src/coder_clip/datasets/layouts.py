@@ -290,9 +290,8 @@ def imagenet_synsets() -> list[str]:
 
 
 def imagenet_val_labels() -> list[int]:
-    """Labels of the 50,000 official validation images, in order.
-
-    As tensorflow-datasets (Apache 2.0) ships them.
+    """Labels of the 50,000 official validation images, in order, as tensorflow-datasets (Apache
+    2.0) ships them.
     """
     with gzip.open(Path(__file__).parent / "entries/imagenet_val.txt.gz", "rt") as stream:
         return [int(line) for line in stream]

@@ -1,6 +1,5 @@
-"""Read untrusted pickles: lists, dicts and strings, and nothing else.
-
-A pickle is a program, and can be any program.
+"""Read untrusted pickles: lists, dicts and strings, and nothing else, because a pickle can be any
+program.
 
 The standard library's unpickler runs without access to functions and classes, and its result is
 checked.
@@ -59,8 +58,7 @@ def read_plain_pickle(path: str | Path) -> Any:
 
 
 def _items(value: Any, known: dict[int, int]) -> int:
-    """Count the values inside a value: each as often as it is referred to, long strings as several.
-
+    """Count the values inside a value: each as often as it is referred to, long strings as several;
     UnpicklingError for other types.
 
     known: id of each list and dict so far -> its count.

@@ -149,9 +149,8 @@ def listing(name: str, configured: Path | None, split: str | None = None) -> str
 
 
 class PublishedDataset(ImageFiles):
-    """A data set of ``entries/`` with the interface of all data sets.
-
-    Splits, images by id, templates, fingerprint.
+    """A data set of ``entries/`` with the interface of all data sets: splits, images by id,
+    templates, fingerprint.
 
     Raises UserError if images or split files are missing, or if a split file belongs to another
     data set.
@@ -178,9 +177,8 @@ class PublishedDataset(ImageFiles):
 
     @cached_property
     def twins(self) -> Images:  # type: ignore[override]
-        """Groups of near twins.
-
-        By the entry's pattern, else by pixels, without splits of more than MOST images.
+        """Groups of near twins, by the entry's pattern, else by pixels, without splits of more than
+        MOST images.
         """
         if self.entry.group is not None:
             return by_name(
@@ -199,10 +197,8 @@ class PublishedDataset(ImageFiles):
         return read(self.place)
 
     def image(self, image_id: str) -> Image.Image:
-        """The image as RGB, as others read published images.
-
-        Not turned, transparency dropped (read_image). UserError for an unknown id or an unreadable
-        file.
+        """The image as RGB, as others read published images: not turned, transparency dropped
+        (read_image). UserError for an unknown id or an unreadable file.
         """
         if image_id not in self._ids:
             raise UserError(f"data set '{self.name}': no image '{image_id}'")
@@ -235,9 +231,8 @@ class PublishedDataset(ImageFiles):
         return f"expected {expected}: some of it is missing, or it is another version"
 
     def fingerprint(self, *splits: str) -> str:
-        """sha256 over the lines ``split TAB id TAB label`` of these splits.
-
-        The default is all splits; pixels do not count.
+        """sha256 over the lines ``split TAB id TAB label`` of these splits, by default of all;
+        pixels do not count.
         """
         digest = hashlib.sha256()
         for split in splits or self.splits:
@@ -247,10 +242,8 @@ class PublishedDataset(ImageFiles):
         return digest.hexdigest()
 
     def verified(self, skip: bool = False) -> dict[str, Any]:
-        """More entries for the manifest.
-
-        Which split this is, the bytes of the val and test images, and with ``skip`` the missing
-        images.
+        """More entries for the manifest: which split this is, the bytes of the val and test images,
+        and with ``skip`` the missing images.
 
         skip: the run goes on without missing images. Without skip, UserError if images are missing:
         before hours of encoding, not in the middle.
@@ -344,9 +337,8 @@ def _finished(place: Place, rule: Rule, splits: Splits) -> Splits:
 
 
 def _val_ids(train: list[tuple[str, int]], rule: Rule) -> set[str]:
-    """Ids of the training images that become val.
-
-    Chosen in every class by the hash of the id, as for folders.
+    """Ids of the training images that become val, chosen in every class by the hash of the id, as
+    for folders.
     """
     per_class: dict[int, list[str]] = defaultdict(list)
     for image, label in train:

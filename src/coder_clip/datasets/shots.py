@@ -1,6 +1,5 @@
-"""Draw the training images that are the shots of a seed.
-
-In a module of its own, so that an edit of a few-shot method does not encode images again.
+"""Draw the training images that are the shots of a seed, in a module of its own, so that an edit of
+a few-shot method does not encode images again.
 """
 
 from __future__ import annotations

@@ -100,9 +100,8 @@ class Encoder:
         return self.towers.projections()
 
     def encode_images(self, batch: Tensor) -> Tensor:
-        """Encode images: (B, 3, H, W) -> (B, d) float32, raw (not unit), on the CPU.
-
-        float64 with fp64.
+        """Encode images: (B, 3, H, W) -> (B, d) float32 (float64 with fp64), raw (not unit), on the
+        CPU.
 
         batch: float32 from `preprocess`, or uint8 from `preprocess.pixels` (normalised on the
         device). UserError if the device's memory is too small for the batch.
@@ -110,9 +109,8 @@ class Encoder:
         return self.forward_images(batch).cpu()
 
     def forward_images(self, batch: Tensor) -> Tensor:
-        """Encode images as `encode_images`, but leave the features on the device.
-
-        Does not wait for the device.
+        """Encode images as `encode_images`, but leave the features on the device, without waiting
+        for it.
         """
         if len(batch) == 0:
             return torch.zeros(0, self.dim, dtype=self._made)
@@ -133,9 +131,8 @@ class Encoder:
         return torch.float64 if self.precision == "fp64" else torch.float32
 
     def encode_texts(self, texts: Sequence[str], batch_size: int | None = None) -> Tensor:
-        """Encode M texts -> (M, d) float32 on the CPU, unit rows in the order given.
-
-        See encode_texts_report.
+        """Encode M texts -> (M, d) float32 on the CPU, unit rows in the order given; see
+        encode_texts_report.
 
         Warns if texts are over the context length.
         """

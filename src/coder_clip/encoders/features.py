@@ -235,9 +235,8 @@ class _Known:
             self._drawing = f"{drawing_key(dataset)} {dataset.name}"
 
     def drawn_key(self, image_id: str) -> str:
-        """The key of a drawn image.
-
-        "" without a store, and for a data set that is neither files nor drawn.
+        """The key of a drawn image; "" without a store, and for a data set that is neither files
+        nor drawn.
         """
         if not self._drawing:
             return ""
@@ -270,9 +269,8 @@ class _Known:
 
 
 def _is_drawn(dataset: Dataset) -> bool:
-    """True for a class of a module in datasets/drawn.
-
-    By name, so that datasets/drawn need not be imported.
+    """True for a class of a module in datasets/drawn, by name, so that datasets/drawn need not be
+    imported.
     """
     return type(dataset).__module__.rpartition(".")[0] == f"{datasets.__name__}.drawn"
 
@@ -315,9 +313,8 @@ def _refuse_none(skipped: Sequence[tuple[str, str]]) -> None:
 
 
 def _most_waiting(device: torch.device) -> int:
-    """Number of batches whose features stay on the device.
-
-    So a GPU does not wait for each copy.
+    """Number of batches whose features stay on the device, so that a GPU does not wait for each
+    copy.
     """
     if device.type == "cpu":
         return 1
@@ -332,9 +329,8 @@ def _images_per_batch(batch_size: int, views: int) -> int:
 
 
 def positions(n_images: int, batch_size: int, views: int, shard: tuple[int, int]) -> list[int]:
-    """Positions, among `n_images` images, of the images of shard (i, n).
-
-    Whole batches of the unsharded pass, nearly as many in each shard.
+    """Positions, among `n_images` images, of the images of shard (i, n): whole batches of the
+    unsharded pass, nearly as many in each shard.
     """
     size = _images_per_batch(batch_size, views)
     index, n = shard
@@ -368,10 +364,8 @@ def _encode(
 def _forward(
     encoder: Encoder, pixels: Tensor, batch_size: int, views: int, keep_views: int
 ) -> Tensor:
-    """Encode images or their views, uint8 -> (B, 1 + keep_views, d) float32.
-
-    Images are (B, 3, H, W), views (B, E, 3, H, W). On the encoder's device: the mean over views,
-    then single views of length 1.
+    """Encode images (B, 3, H, W) or their views (B, E, 3, H, W), uint8 -> (B, 1 + keep_views, d)
+    float32: the mean over views, then single views of length 1. On the encoder's device.
 
     Means are taken in float64, and rounded once.
     """
@@ -419,9 +413,8 @@ def _load(
     views: int,
     known: _Known,
 ) -> _Image:
-    """Read an image once.
-
-    Hash its bytes and, unless the store has its features, decode and resize the same bytes.
+    """Read an image once: hash its bytes and, unless the store has its features, decode and resize
+    the same bytes.
 
     A drawn image is drawn only if the store does not have its features.
     """
@@ -498,9 +491,8 @@ def _batch(
 
 
 def _stack(images: list[_Image], encoder: Encoder, views: int) -> Tensor:
-    """The pixels of images in one tensor, (B, 3, H, W) or (B, E, 3, H, W) uint8.
-
-    Zeros for images that cannot be read.
+    """The pixels of images in one tensor, (B, 3, H, W) or (B, E, 3, H, W) uint8; zeros for images
+    that cannot be read.
     """
     shape: tuple[int, ...] = (3, *encoder.preprocess.size)
     if views:

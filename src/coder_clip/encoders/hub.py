@@ -59,10 +59,9 @@ def verify(weights: Path) -> None:
 def from_hub(
     action: Callable[[], T], what: str, repository: str, offline: bool, needs: str = ""
 ) -> T:
-    """Run ``action`` with the Hugging Face cache alone.
-
-    If that fails and ``offline`` is False, with the network. what: the files that are needed, for
-    messages. repository: of these files. needs: a file that the repository must have.
+    """Run ``action`` with the Hugging Face cache alone; if that fails and ``offline`` is False,
+    with the network. what: the files that are needed, for messages. repository: of these files.
+    needs: a file that the repository must have.
 
     UserError with advice (`hub_problem`, `download_problem`); Absent with ``offline``.
     """
@@ -178,9 +177,8 @@ def _free(folder: str) -> int:
 
 
 def _headers(url: str) -> Any:
-    """The hub's answer to a request for headers.
-
-    The reason, as text, if there is none within PATIENCE seconds.
+    """The hub's answer to a request for headers, or the reason, as text, if there is none within
+    PATIENCE seconds.
     """
     # huggingface_hub itself would retry for a minute. A thread, because the name lookup has no
     # timeout.

@@ -167,9 +167,8 @@ def preprocessing(cfg: PreprocessCfg) -> Preprocess:
 
 
 class _NoFill(TorchFunctionMode):
-    """Skip the random values with which constructors fill tensors, which takes seconds.
-
-    The tensors stay as they were allocated.
+    """Skip the random values with which constructors fill tensors, which takes seconds; the tensors
+    stay as allocated.
     """
 
     def __torch_function__(
@@ -203,9 +202,8 @@ RANDOM_FILLS = {
 
 
 def empty_model(name: str, **options: Any) -> nn.Module:
-    """Build an open_clip model with uninitialised parameters.
-
-    Buffers have the values that its constructors compute.
+    """Build an open_clip model with uninitialised parameters; buffers have the values that its
+    constructors compute.
     """
     # fork_rng: building a model must not advance the caller's random numbers
     with quiet(), torch.random.fork_rng(devices=[]), _NoFill():

@@ -1,6 +1,5 @@
-"""Preprocess images.
-
-An encoder's evaluation transform, and the augmented views of the few-shot cache.
+"""Preprocess images: an encoder's evaluation transform, and the augmented views of the few-shot
+cache.
 """
 
 from __future__ import annotations
@@ -49,9 +48,8 @@ class Preprocess:
         return TF.pil_to_tensor(image)  # type: ignore[no-any-return]
 
     def view(self, image: Image.Image, image_id: str, view: int) -> Tensor:
-        """RGB image -> (3, H, W) uint8.
-
-        Random resized crop of 0.5-1 of the area, bicubic, flipped with probability 1/2.
+        """RGB image -> (3, H, W) uint8: random resized crop of 0.5-1 of the area, bicubic, flipped
+        with probability 1/2.
 
         view: number of the view. The draw depends on (image id, view) and nothing else, so any
         machine, process or order makes the same view. Source: the paper's few-shot cache, as in

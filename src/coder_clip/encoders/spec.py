@@ -1,6 +1,5 @@
-"""The description of an encoder, in a module of its own.
-
-Loading one imports torch and the library of its family, which takes seconds.
+"""The description of an encoder, in a module of its own, because loading one imports torch and the
+library of its family, which takes seconds.
 """
 
 from __future__ import annotations

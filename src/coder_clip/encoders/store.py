@@ -243,9 +243,8 @@ def _features(path: Path) -> Tensor:
 
 
 def _array(path: Path, name: str, dtype: type, width: int) -> NDArray[Any]:
-    """An array (n, width) of a file, its checksum compared.
-
-    n = 0 if the file is damaged or gone, or the array has another type or shape.
+    """An array (n, width) of a file, its checksum compared; n = 0 if the file is damaged or gone,
+    or the array has another type or shape.
     """
     try:
         with zipfile.ZipFile(path) as file:
@@ -299,10 +298,7 @@ def _write(place: Path, rows: Rows) -> Path:
 
 
 def _size(path: Path) -> int:
-    """Bytes of a file.
-
-    SMALL, so that it does not count as small, if another process has merged it.
-    """
+    """Bytes of a file; SMALL (which does not count as small) if another process has merged it."""
     try:
         return path.stat().st_size
     except OSError:
@@ -310,10 +306,9 @@ def _size(path: Path) -> int:
 
 
 def encoder_key(of: Mapping[str, Any], kind: str, device: str = "") -> str:
-    """The key of what was made with an encoder.
-
-    Its metadata (``of``), the class of device (cpu, cuda, mps), the versions of libraries, and the
-    code that makes this kind (`MAKERS` here and of its family).
+    """The key of what was made with an encoder: its metadata (``of``), the class of device (cpu,
+    cuda, mps), the versions of libraries, and the code that makes this kind (`MAKERS` here and of
+    its family).
     """
     family = families.of(of["model"])
     versions = {name: version(name) for name in (*LIBRARIES, *family.libraries)}
@@ -332,9 +327,8 @@ def features_key(metadata: Mapping[str, str], device: torch.device, kind: str) -
 
 
 def drawing_key(dataset: Any) -> str:
-    """The key of drawn images.
-
-    The code of a data set's method ``image``, and the versions of libraries.
+    """The key of drawn images: the code of a data set's method ``image``, and the versions of
+    libraries.
     """
     versions = {name: version(name) for name in ("numpy", "pillow")}
     roots: list[tuple[str, str]] = []

@@ -1,6 +1,5 @@
-"""Lists of text features.
-
-Which arrays there are, from where, and for which data sets (text_tables.py reads them).
+"""Lists of text features: which arrays there are, from where, and for which data sets
+(text_tables.py reads them).
 
 `tables/` has published lists. Your own list is a YAML file of the same form; its files are beside
 it.

@@ -1,6 +1,5 @@
-"""Texts as features.
-
-Arrays of text features, with the names of their rows, in place of a text tower.
+"""Texts as features: arrays of text features, with the names of their rows, in place of a text
+tower.
 
 A YAML file lists them (`table_list.py`). Nothing is computed: a text that no table has is not
 there, and what needs it is not run.
@@ -143,10 +142,7 @@ class TextTables:
         return names, features
 
     def _path(self, file: File) -> Path:
-        """The path of a file.
-
-        UserError if it is missing, or has another checksum than published.
-        """
+        """The path of a file; UserError if it is missing or has another checksum than published."""
         path = self.folder / file.file
         if not path.is_file():
             raise UserError(
@@ -164,9 +160,8 @@ class TextTables:
 
 @cache
 def _array(path: Path) -> Tensor:
-    """The array of a file of torch.save or NumPy.
-
-    UserError for other files, also for pickled objects.
+    """The array of a file of torch.save or NumPy; UserError for other files, also for pickled
+    objects.
     """
     if path.suffix == ".pt":
         return load_tensor(path)

@@ -1,12 +1,10 @@
-"""Intervals over several runs on the same images.
-
-The criterion for a clear difference, and corrections for many tests.
+"""Intervals over several runs on the same images, the criterion for a clear difference, and
+corrections for many tests.
 
 Results are crossed: each run (a seed's shots, a draw of words) is evaluated on the same images, and
 a claim is meant for other runs and other images. Both vary, and three runs say little about the
-variation of runs; percentiles of a bootstrap over runs and images ignore that. ``python -m
-benchmarks.coverage_of_intervals`` simulates how often each interval holds the truth;
-docs/evaluation.md has its numbers.
+variation of runs; percentiles of a bootstrap over runs and images ignore that. docs/evaluation.md
+says how often each interval holds the truth in simulations.
 """
 
 from __future__ import annotations

@@ -4,8 +4,7 @@ A method that is clearly better than names alone on validation images, or names 
 
 The one rule of the report, ``coder-clip classify --run`` and ``coder-clip explore``. Test images
 choose nothing: they show what is recommended with plain 95 % intervals, whatever these say.
-``python -m benchmarks.recommendations`` simulates how often the rule is wrong;
-docs/evaluation.md has its numbers.
+docs/evaluation.md says how often the rule is wrong in simulations.
 
 Some methods cannot be recommended by this rule, such as those that need labelled images. The best
 of them on validation images are named beside the recommendation, with their results on test images

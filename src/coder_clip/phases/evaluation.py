@@ -81,7 +81,7 @@ CONTROLS = {
 # An image is a query once and a neighbour of many others, so results of images are not independent,
 # and standard errors over images are too small: at most by 2 for R-precision (a U-statistic of
 # pairs, Hoeffding 1948), and by about 1.2 (vote of k) and 1.4 (nearest) in simulations of equally
-# good features: python -m benchmarks.neighbours.
+# good features: benchmarks/neighbours.py at commit 16af6c9b.
 FACTORS = {"knn": 1.2, "nearest": 1.4, "r_precision": 2.0}
 
 

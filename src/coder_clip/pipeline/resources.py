@@ -42,11 +42,11 @@ LOADER = 100  # MB of a thread that decodes: one large photo
 # about a sixteenth of its time (the sum of its parts that do), so more threads would wait for it.
 MOST_WORKERS = 16
 CORES_OF_GPU = 8  # that a job on a cluster's GPU asks for; the head node cannot see its cores
-# Seconds on one thread, unless another source is named measured by benchmarks/phases.py:
-# 50,000 images of 1,000 classes, d = 512 (docs/performance.md).
+# Seconds on one thread, unless another source is named measured by benchmarks/phases.py at commit
+# 16af6c9b: 50,000 images of 1,000 classes, d = 512 (docs/performance.md).
 # Of a few-shot method, setting and seed, on average over methods: for each validation and test
 # image, shot and number of a feature; for each validation image and shot; for each image and class;
-# and whatever their number (benchmarks/imagenet.py, and the embedded default).
+# and whatever their number (benchmarks/imagenet.py at that commit, and the embedded default).
 AFFINITY, SEARCH, EACH, FIT = 4e-11, 5e-7, 1e-7, 0.1
 ZERO_SHOT = 9e-7  # of zero_shot for each image and class: fifteen methods
 GATE = 1.4e-7  # of confusable_pairs for each image and class, and variant of texts

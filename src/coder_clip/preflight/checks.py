@@ -165,9 +165,8 @@ def _collecting(problems: list[str]) -> Iterator[None]:
 
 
 def _language_model(config: Config) -> Iterator[str]:
-    """Yield a line on the requests and their cost.
-
-    UserError without the key, unless all answers are stored.
+    """Yield a line on the requests and their cost; UserError without the key, unless all answers
+    are stored.
     """
     if config.generator is None:
         return
@@ -281,9 +280,8 @@ def _machine(config: Config) -> Iterator[str]:
 
 
 def _weights_size(config: Config, model: str) -> float:
-    """Gigabytes of a model's weights on the device, roughly.
-
-    0 for a model of the hub, whose size is not known.
+    """Gigabytes of a model's weights on the device, roughly; 0 for a model of the hub, whose size
+    is not known.
     """
     if config.models[model].model.startswith("hf-hub:"):
         return 0.0
@@ -292,9 +290,8 @@ def _weights_size(config: Config, model: str) -> float:
 
 
 def unused_gpu(config: Config) -> Iterator[str]:
-    """Yield a warning if torch cannot use this machine's GPU.
-
-    None if CUDA_VISIBLE_DEVICES hides it or the configuration names a device.
+    """Yield a warning if torch cannot use this machine's GPU, unless CUDA_VISIBLE_DEVICES hides it
+    or the configuration names a device.
     """
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
     device = pick_device(config.features.device)

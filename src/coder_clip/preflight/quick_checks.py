@@ -1,6 +1,5 @@
-"""Preflight checks that need neither torch nor an encoder.
-
-Also made before the first job of every run.
+"""Preflight checks that need neither torch nor an encoder, also made before the first job of every
+run.
 """
 
 from __future__ import annotations

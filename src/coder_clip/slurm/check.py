@@ -1,123 +1,139 @@
-"""`coder-clip check --profile slurm`: can a cluster run a configuration with a profile?
+"""`coder-clip check --profile slurm`: would a cluster take the jobs of a configuration?
 
-Slurm's own answers come first (its partitions, its verdict on the heaviest jobs), then what small
-jobs see on nodes.
+Slurm itself answers, about the heaviest jobs of each place; no job is submitted. What jobs find on
+nodes, `snakemake smoke` says (`workflow/rules/smoke.smk`).
 """
 
 from __future__ import annotations
 
-import sys
-import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..datasets.published import data_root
-from ..errors import UserError
+from ..errors import UserError, nearest
 from ..foundation.artifacts import Paths, writable
+from ..foundation.yaml_file import read_yaml
 from ..pipeline.config import Config
-from .plan import Planned, find_profile, plan
-from .probe import NAME, Finding, Folder, finding, script, submit
-from .propose import TARGET, propose
+from ..tracking.plan import plan
 
 if TYPE_CHECKING:
     from snakemake_executor_plugin_slurm_resilient.site import Site
 
 # The executor's package is imported where it is used, because it may not be installed
 # (`foundation.installed`).
+EXECUTOR = "slurm-resilient"
+PROFILES = Path("workflow/profiles")
 LITTLE = {"mem_mb": 1000, "runtime": 5, "cpus": 1}
-GPU = {"gpu", "gpu_model", "gres"}
 PLACE = ("partition", "account", "qos", "gres", "gpu", "gpu_model")  # resources that name a place
 
 
-def findings(
-    config: Config,
-    file: Path,
-    profile: str,
-    probe: bool,
-    patience: float,
-    all_nodes: bool,
-    proposes: bool,
-) -> Iterator[Finding]:
-    """Yield findings as `check_cluster`; a last one if nothing more can be checked.
+class Finding(NamedTuple):
+    """One line of a check.
 
-    proposes: write a profile for this cluster first, say so, and check that one.
+    status: "ok", "wrong" (would stop a run) or "note" (would not, but deserves a look).
     """
+
+    status: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.status:5}  {self.text}"
+
+
+@dataclass
+class Planned:
+    """A job that a run would submit. settings: the executor's options in the profile."""
+
+    rule: str
+    threads: int
+    resources: Mapping[str, Any]
+    settings: SimpleNamespace
+    attempt: int = 1
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """Resource -> amount or name, as the executor asks for it."""
+        from snakemake_executor_plugin_slurm_resilient import retry
+        from snakemake_executor_plugin_slurm_resilient.journal import Tries
+
+        return retry.asked(self, Tries())
+
+    def call(self, asked: Mapping[str, Any]) -> list[str]:
+        """The words of the executor's sbatch command with these resources."""
+        from snakemake_executor_plugin_slurm_resilient import submit
+
+        return submit.call(self, asked, self.settings, "check", "/dev/null", "check")
+
+
+def findings(config: Config, file: Path, profile: str) -> Iterator[Finding]:
+    """Yield findings as `check_cluster`; a last one if nothing more can be checked."""
     from snakemake_executor_plugin_slurm_resilient.queue import SlurmError
 
     try:
-        if proposes:
-            yield propose(profile)
-            profile = TARGET.parent.name
-        yield from check_cluster(config, file, profile, probe, patience, all_nodes)
+        yield from check_cluster(config, file, profile)
     except (SlurmError, UserError) as error:
         yield Finding("wrong", str(error))
 
 
-def check_cluster(
-    config: Config,
-    file: Path,
-    profile: str,
-    probe: bool,
-    patience: float,
-    all_nodes: bool = False,
-) -> Iterator[Finding]:
-    """Yield findings as they come.
-
-    file: the configuration. probe: also run small jobs on nodes; all_nodes: on each node of a
-    partition. patience: seconds to wait for a node.
+def check_cluster(config: Config, file: Path, profile: str) -> Iterator[Finding]:
+    """Yield findings as they come. file: the configuration.
 
     UserError or SlurmError if nothing can be checked: no such profile, no log folder, no plan, no
-    Slurm here."""
-    # Slurm's own verdict on the jobs costs nothing, so it comes first; small jobs test only places
-    # that Slurm accepts. All small jobs are submitted before the first one is waited for, because
-    # they wait in the queue together.
+    Slurm here.
+    """
     from snakemake_executor_plugin_slurm_resilient import queue, site
 
-    folder, here = find_profile(profile), site.read()
+    folder, options = find_profile(profile)
+    here = site.read()
     version = queue.ask("sinfo", "--version").strip()
     yield Finding("ok", f"{version}: partitions {', '.join(here.partitions)}")
-    planned = plan(folder, file)
     counted = all(Paths(config.results).manifest(d).is_file() for d in config.datasets)
     guessed = "; a guess, before 'snakemake manifest' has listed the images"
     if counted:
         guessed = ""
-    accepted = {}  # place -> resources of one of its jobs
-    for place, jobs in by_place(planned.jobs).items():
-        of_place = _place(jobs, here, guessed)
-        yield from of_place
-        if all(f.status != "wrong" for f in of_place):
-            accepted[place] = jobs[0].asked
-    logs = Path(planned.log_folder).resolve()
-    writable(logs, "logs")
-    if not probe:
-        return
-    logs.mkdir(parents=True, exist_ok=True)
-    folders, end = shared(config, file), time.monotonic() + patience
-    try:
-        small_jobs = []
-        for place, asked in accepted.items():
-            asks_gpu = not GPU.isdisjoint(asked)
-            text = script(folders, planned.precommand, asks_gpu)
-            if not all_nodes:
-                small_jobs.append((_named(asked), submit(place, text, logs)))
-                continue
-            for node in sorted({n.name for p in here.places(asked) for n in p.nodes}):
-                sbatch = submit([*place, f"--nodelist={node}"], text, logs)
-                small_jobs.append((f"{_named(asked)}, asked for {node}", sbatch))
-        for name, sbatch in small_jobs:
-            yield finding(name, sbatch, logs, max(end - time.monotonic(), 0.1))
-    finally:
-        queue.ask("scancel", "--me", f"--name={NAME}")  # small jobs that still wait
+    settings = SimpleNamespace(**options)
+    jobs = [Planned(**job, settings=settings) for job in plan(file, profile=folder).requests]
+    for of_place in by_place(jobs):
+        yield from _place(of_place, here, guessed)
+    writable(Path(settings.logdir or ".snakemake/slurm_logs").resolve(), "logs")
 
 
-def by_place(jobs: Iterable[Planned]) -> dict[tuple[str, ...], list[Planned]]:
-    """Place -> its jobs, which differ only in memory, time and CPUs."""
+def find_profile(name: str) -> tuple[Path, dict[str, Any]]:
+    """The folder of a Slurm profile, and its options of the executor.
+
+    name: its path, its file, or its name below workflow/profiles. UserError if there is none.
+    """
+    places = (PROFILES / name / "config.yaml", Path(name) / "config.yaml", Path(name))
+    file = next((f for f in places if f.is_file()), None)
+    if file is None:
+        known = [p.parent.name for p in PROFILES.glob("*/config.yaml")]
+        raise UserError(
+            f"no profile '{name}'{nearest(name, known)}: no folder with config.yaml, nor below "
+            f"{PROFILES}"
+        )
+    document = read_yaml(file)
+    if not isinstance(document, dict) or document.get("executor") != EXECUTOR:
+        raise UserError(
+            f"{file.parent} is not a Slurm profile: config.yaml lacks 'executor: {EXECUTOR}'"
+        )
+    from snakemake_executor_plugin_slurm_resilient import ExecutorSettings
+
+    options = {
+        name: document.get(f"{EXECUTOR}-{name.replace('_', '-')}")
+        for name in ExecutorSettings.__dataclass_fields__
+    }
+    return file.parent, options
+
+
+def by_place(jobs: Iterable[Planned]) -> list[list[Planned]]:
+    """The jobs of each place, which differ only in memory, time and CPUs."""
     places: dict[tuple[str, ...], list[Planned]] = {}
     for job in jobs:
-        places.setdefault(job.place, []).append(job)
-    return places
+        places.setdefault(tuple(job.call(job.asked | LITTLE)), []).append(job)
+    return list(places.values())
 
 
 def heaviest(jobs: list[Planned]) -> list[Planned]:
@@ -129,13 +145,7 @@ def heaviest(jobs: list[Planned]) -> list[Planned]:
         for k in ("mem_mb", "runtime", "cpus", "gpu")
     ]
     # one job can be the heaviest in several ways
-    return list({tuple(job.call): job for job in most}.values())
-
-
-def _named(asked: dict[str, object]) -> str:
-    """The name of a place in messages, from the resources of a job there."""
-    named = [f"{key} {asked[key]}" for key in PLACE if key in asked]
-    return ", ".join(named) or "the default partition"
+    return list({id(job): job for job in most}.values())
 
 
 def _place(jobs: list[Planned], here: Site, guessed: str) -> list[Finding]:
@@ -151,27 +161,25 @@ def _place(jobs: list[Planned], here: Site, guessed: str) -> list[Finding]:
     """
     from snakemake_executor_plugin_slurm_resilient import retry
 
-    where = _named(jobs[0].asked)
+    named = [f"{key} {jobs[0].asked[key]}" for key in PLACE if key in jobs[0].asked]
+    where = ", ".join(named) or "the default partition"
     found: list[Finding] = []
     largest = Counter[str]()  # resource -> the largest amount of a job
     for job in heaviest(jobs):
-        name = f"{where}: {' + '.join(job.rules)}"
+        name = f"{where}: {job.rule}"
         asked, cut = retry.capped(job.asked, here.most(job.asked))
         if cut and not guessed:
             found.append(Finding("note", f"{name}: it gets {', '.join(cut)}"))
         refusal = _refusal(job, asked)
         if refusal:
             # if Slurm accepts the job with LITTLE, it refuses only the amounts
-            only_amounts = not _refusal(job, job.asked | LITTLE)
-            guess = ""
-            if only_amounts:
-                guess = guessed
+            guess = guessed if not _refusal(job, job.asked | LITTLE) else ""
             # one refusal says enough of a place
             return [*found, Finding("note" if guess else "wrong", f"{name}: {refusal}{guess}")]
         # `|` keeps the larger amount of each kind
         largest |= Counter({k: retry.number(asked, k) for k in retry.UNITS})
     amounts = ", ".join(f"{largest[k]} {unit}" for k, unit in retry.UNITS.items())
-    rules = ", ".join(sorted({rule for job in jobs for rule in job.rules}))
+    rules = ", ".join(sorted({job.rule for job in jobs}))
     return [
         *dict.fromkeys(found),
         Finding("ok", f"{where}: {len(jobs)} jobs of {rules}; at most {amounts}"),
@@ -185,43 +193,9 @@ def _refusal(job: Planned, asked: dict[str, Any]) -> str:
     """
     from snakemake_executor_plugin_slurm_resilient import queue, reasons
 
-    sizes = {"mem_mb": "--mem={}", "runtime": "--time={}", "cpus": "--cpus-per-task={}"}
-    # only amounts that differ are given again; the job's call has the others
-    less = [
-        option.format(asked[k]) for k, option in sizes.items() if asked.get(k) != job.asked.get(k)
-    ]
     try:
-        queue.ask(*job.call, *less, "--test-only", stdin="#!/bin/sh\n")
+        queue.ask(*job.call(asked), "--test-only", stdin="#!/bin/sh\n")
     except queue.Unreachable as error:
         said = str(error).removeprefix("sbatch: error: ").removeprefix("allocation failure: ")
         return reasons.refused(said, asked)
     return ""
-
-
-def shared(config: Config, file: Path) -> list[Folder]:
-    """The files and folders that jobs need on every node, as far as they exist on this machine."""
-    from huggingface_hub.constants import HF_HUB_CACHE
-
-    folders = [
-        # Snakemake marks unfinished files there
-        Folder("the repository", Path.cwd(), written=True),
-        Folder("the configuration", file),
-        Folder("the results folder", Path(config.results), written=True),
-        Folder("Python's environment", Path(sys.executable)),
-    ]
-    for name, data in config.datasets.items():
-        if data.root or config.published(name):
-            root = data.root or data_root(config.data_root)
-            folders.append(Folder(f"the images of {name}", root))
-    for name, model in config.models.items():
-        # "local-dir:FOLDER" or "hf-hub:NAME"; otherwise `pretrained` can be a file
-        named = model.pretrained
-        if ":" in model.model:
-            named = model.model.removeprefix("local-dir:")
-        place = Path(named or HF_HUB_CACHE)
-        # weights that are not a file or folder here come from the hub's cache
-        weights = place
-        if not place.exists():
-            weights = Path(HF_HUB_CACHE)
-        folders.append(Folder(f"the weights of {name}", weights))
-    return [f._replace(path=f.path.absolute()) for f in folders if f.path.exists()]

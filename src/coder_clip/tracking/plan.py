@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -35,13 +35,15 @@ class Plan:
 
     The keys are those that certificates name.
 
-    program: the script that runs a job. folders: whose files certificates do not name.
+    program: the script that runs a job. folders: whose files certificates do not name. requests:
+    rule, threads and resources of each job that a cluster would run, if the plan has its profile.
     """
 
     jobs: list[Job]
     values: dict[str, Any]
     program: str = ""
     folders: tuple[str, ...] = ()
+    requests: list[dict[str, Any]] = field(default_factory=list)
 
     def value(self, key: str) -> Any:
         """The present value of a configuration key; ABSENT if there is none."""
@@ -110,15 +112,38 @@ def _files(item: Any, wildcards: Mapping[str, str]) -> Iterator[str]:
         yield f"{normal}/" if str(path).endswith("/") else normal
 
 
-def plan(config: str | Path, keys: Iterable[str] = ()) -> Plan:
+def requests_of(workflow: Any, jobs: Iterable[Job]) -> list[dict[str, Any]]:
+    """Rule, threads and resources of each job that would not run on the head.
+
+    Empty without default resources, which every profile of a cluster has. workflow: of Snakemake.
+    """
+    from snakemake.iocontainers import Wildcards
+
+    if workflow.resource_settings.default_resources is None:
+        return []
+    found = []
+    for job in jobs:
+        # `is_local` would say True of every rule, because this process runs nothing elsewhere
+        if job.rule not in workflow._localrules:
+            rule = workflow.get_rule(job.rule)
+            asked = rule.expand_resources(Wildcards(fromdict=job.wildcards), [], attempt=1)
+            named = {key: value for key, value in asked.items() if not key.startswith("_")}
+            found.append({"rule": job.rule, "threads": asked["_cores"], "resources": named})
+    return found
+
+
+def plan(config: str | Path, keys: Iterable[str] = (), profile: Path | None = None) -> Plan:
     """The plan, from a Snakemake process that runs nothing.
 
-    keys: configuration keys to look up, besides the keys that certificates here name. UserError
-    with Snakemake's message if Snakemake cannot read the Snakefile.
+    keys: configuration keys to look up, besides the keys that certificates here name. profile: of a
+    cluster, whose resources the plan notes. UserError with Snakemake's message if Snakemake cannot
+    read the Snakefile.
     """
     if find_spec("snakemake") is None:
         raise UserError(extra_advice("snakemake"))
     command = [sys.executable, "-m", "snakemake", "--list-rules", "--nolock", "--quiet", "all"]
+    if profile:
+        command += ["--profile", str(profile)]
     with tempfile.NamedTemporaryFile("w+", prefix="coder-clip-plan-", encoding="utf-8") as file:
         # the keys are line one, and Snakemake adds the plan as line two
         file.write(json.dumps(list(keys)) + "\n")
@@ -150,9 +175,8 @@ def known(
     program: str = "",
     folders: Iterable[Path] = (),
 ) -> Plan:
-    """The plan of these jobs, with the present values of keys.
-
-    Those that certificates here name, and ``keys``.
+    """The plan of these jobs, with the present values of the keys that certificates here name, and
+    of ``keys``.
     """
     named = set(keys)
     for path in (Path(results) / FOLDER).rglob("*.json"):
@@ -168,15 +192,19 @@ def known(
 
 
 def note_plan(
-    results: str | Path, config: Any, jobs: Iterable[Job], program: str, folders: Iterable[Path]
+    results: str | Path,
+    config: Any,
+    jobs: Iterable[Job],
+    program: str,
+    folders: Iterable[Path],
+    requests: list[dict[str, Any]],
 ) -> None:
     """In the Snakemake process of `plan`: write the plan to the file that PLAN names.
 
-    Line one of that file has the keys to look up. program, folders: as in `Plan`.
+    Line one of that file has the keys to look up. program, folders, requests: as in `Plan`.
     """
     noted = Path(os.environ[PLAN])
-    # slurm/plan.py plans to /dev/null, which has no line
-    keys = json.loads(noted.read_text(encoding="utf-8") or "[]")
-    there = known(results, config, jobs, keys, program, folders)
+    keys = json.loads(noted.read_text(encoding="utf-8"))
+    there = replace(known(results, config, jobs, keys, program, folders), requests=requests)
     with noted.open("a", encoding="utf-8") as stream:
         stream.write(json.dumps(asdict(there)) + "\n")

@@ -1,4 +1,4 @@
-"""Every command of docs/sharing.md, as it is printed, in the toy project."""
+"""Every block of docs/sharing.md, typed as it is printed in the toy project."""
 
 from __future__ import annotations
 
@@ -8,103 +8,80 @@ from pathlib import Path
 
 import pytest
 
-from project import JOB, ROOT, Project, make_toy
+from pages import PAGES, blocks, lines, type_lines
+from project import JOB, Project, make_toy
 
 pytestmark = pytest.mark.rest
 
-BLOCKS = re.findall(r"^```sh\n(.*?)^```", (ROOT / "docs/sharing.md").read_text(), flags=re.M | re.S)
-REPLACED = {  # what differs in the toy: it has no Makefile of its own, and other keys and names
+REPLACED = {  # what differs in the toy: it has no Makefile of its own, and other names
     r"make reproduce CONFIG=(\S+)": r"snakemake --profile workflow/profiles/default --configfile \1",
     r"make reproduce": "snakemake --profile workflow/profiles/default",
     r"/shared/coder-clip": "../shared",
+    r"zero_shot\.csv$|zero_shot\.csv(?= +#)": "main.csv",
+    # typed by test_real.py on the real pipeline
+    r"^(git clone …|source |coder-clip explain).*": "true",
 }
-
-
-def block(beginning: str) -> str:
-    """The one block with this command, in the toy's words."""
-    (found,) = [b for b in BLOCKS if beginning in b]
-    for pattern, other in REPLACED.items():
-        found = re.sub(pattern, other, found)
-    return found
-
-
-def lines(beginning: str) -> list[str]:
-    return [line for line in block(beginning).splitlines() if line.strip()]
 
 
 @pytest.fixture
 def shared(toy: Project) -> Project:
-    """With a Git remote, as a group has one."""
+    """As a group has it: a Git remote, an earlier commit, a fork and one more configuration."""
     toy.run("git", "init", "--quiet", "--bare", "--initial-branch", "main", "../origin.git")
     toy.git("remote", "add", "origin", "../origin.git")
+    text = (toy / "config/reproduce.yaml").read_text()
+    (toy / "config/mine.yaml").write_text(text + "results: results/mine\n")
+    toy.commit("second")
     toy.git("push", "--quiet", "--set-upstream", "origin", "main")
+    toy.clone("fork")
     return toy
 
 
-def colleague(shared: Project, name: str = "colleague") -> Project:
-    folder = shared.folder.parent / name
-    shared.run("git", "clone", "--quiet", "../origin.git", str(folder))
-    return Project(folder, shared.programs)
+# these need a colleague, and have tests of their own below
+WITH_OTHERS = ("git fetch ../fork main", "git merge colleague")
+SHARING = [
+    b
+    for b in blocks(PAGES["docs/sharing.md"])
+    if "dvc remote" not in b and not any(line in b for line in WITH_OTHERS)
+]
+REMOTES = [b for b in blocks(PAGES["docs/sharing.md"]) if "dvc remote" in b]
 
 
-def test_three_lines(shared: Project) -> None:
-    """Sharing a change by the three lines of docs/sharing.md would not reach a colleague."""
-    run, share, take = lines("prints the next line")
-    other = colleague(shared)
-    shared.edit("config/reproduce.yaml", "threshold: 5", "threshold: 6")
-    shared.run("sh", "-ec", run)
-    shared.git("add", "config")  # the line that the run prints names it, too
-    shared.run("sh", "-ec", share)
-    assert "Nothing to be done" in other.run("sh", "-ec", take).stdout
-    assert other.bytes() == shared.bytes()
+@pytest.mark.parametrize("block", SHARING, ids=lambda block: block.splitlines()[0])
+def test_a_block_works_as_it_is_typed(shared: Project, block: str) -> None:
+    """A group would share nothing by the lines of the page, or end with another state."""
+    if "git add dvc.lock" in block:
+        shared.edit("config/reproduce.yaml", "threshold: 5", "threshold: 6")
+    type_lines(block, shared.folder, shared.environment, REPLACED)
+    assert (shared.planned(), shared.stale()) == ([], [])
 
 
-def test_three_lines_for_another_configuration(shared: Project) -> None:
-    text = (shared / "config/reproduce.yaml").read_text()
-    (shared / "config/mine.yaml").write_text(text + "results: results/mine\n")
-    run, share, take = lines("CONFIG=config/mine.yaml")
-    other = colleague(shared)
-    for line in (run, share):
-        shared.run("sh", "-ec", line)
-    other.run("sh", "-ec", take)
-    assert other.bytes("results/mine") == shared.bytes("results/mine")
-    assert shared.git("status", "--short") == ""
-
-
-@pytest.mark.parametrize("kind", ["/shared/coder-clip", "ssh://host", "s3://bucket"])
-def test_remotes(kind: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("block", REMOTES, ids=lambda block: block.splitlines()[0])
+def test_remotes(block: str, tmp_path: Path) -> None:
     """What is typed once; pushing to real servers is tested in test_remotes.py."""
     toy = make_toy(tmp_path / "work")
     (tmp_path / "ssh").write_text("#!/bin/sh\n")
     (tmp_path / "ssh").chmod(0o755)
-    toy.run("sh", "-ec", block(kind), PATH=f"{tmp_path}{os.pathsep}{toy.environment['PATH']}")
+    path = f"{tmp_path}{os.pathsep}{toy.environment['PATH']}"
+    type_lines(block, toy.folder, {**toy.environment, "PATH": path}, REPLACED)
     assert "store" in toy.run("dvc", "remote", "list").stdout
-    if kind.startswith("/"):
-        toy.snakemake()
-        toy.commit()
-        toy.run("coder-clip", "push")
 
 
-def test_day_by_day(shared: Project) -> None:
-    """A command of the daily list in docs/sharing.md would fail."""
-    shared.commit("second")
-    for command in lines("coder-clip push --verify"):
-        if "explain" not in command:
-            shared.run("sh", "-ec", command)
-
-
-def test_verify(shared: Project) -> None:
-    for command in lines("coder-clip verify --sample"):
-        shared.run("sh", "-ec", command.replace("zero_shot.csv", "main.csv"))
+def typed(beginning: str) -> list[str]:
+    """The lines of the one block with this command, in the toy's words."""
+    (found,) = [b for b in blocks(PAGES["docs/sharing.md"]) if beginning in b]
+    typed_lines = lines(found)
+    for pattern, other in REPLACED.items():
+        typed_lines = [re.sub(pattern, other, line) for line in typed_lines]
+    return typed_lines
 
 
 def test_another_s_numbers(shared: Project) -> None:
     """What one looks at before merging a fork; nothing of it runs."""
-    fork = shared.clone("fork")
+    fork = Project(shared.folder.parent / "fork", shared.programs)
     fork.edit("config/reproduce.yaml", "threshold: 5", "threshold: 9")
     fork.snakemake()
     fork.commit("nine")
-    fetch, about, metrics, tables = lines("git fetch ../fork main")
+    fetch, about, metrics, tables = typed("git fetch ../fork main")
     shared.run("sh", "-ec", fetch)
     before = shared.snapshot()
     assert "config/reproduce.yaml" in shared.run("sh", "-ec", about).stdout
@@ -136,7 +113,7 @@ def test_two_people_have_results(shared: Project, side: str) -> None:
     """By the lines of docs/sharing.md, with either side: the same as a run from nothing, and of the
     side that was taken no job runs again without need.
     """
-    theirs = colleague(shared)
+    theirs = shared.clone("colleague")
     theirs.edit("src/toy/score.py", "% 100", "% 50")
     shared.edit("data/a.txt", "red", "green")
     for person in (theirs, shared):
@@ -145,7 +122,7 @@ def test_two_people_have_results(shared: Project, side: str) -> None:
         person.commit("both")
         person.run("coder-clip", "push")
     shared.git("fetch", "--quiet", str(theirs.folder), "main:colleague")
-    merge, take, commit, run = lines("git merge colleague")
+    merge, take, commit, run = typed("git merge colleague")
     stopped = shared.run("sh", "-ec", merge, ok=False)
     assert stopped.returncode != 0
     assert "Merge conflict in dvc.lock" in stopped.stdout
@@ -165,18 +142,3 @@ def test_two_people_have_results(shared: Project, side: str) -> None:
     fresh.git("rm", "-r", "--quiet", "results")
     fresh.snakemake()
     assert shared.bytes() == fresh.bytes()
-
-
-def test_no_block_is_left_out() -> None:
-    """Those of a fresh clone and of explain run in test_real.py, on the real pipeline."""
-    tested = Path(__file__).read_text()
-    elsewhere = ("git clone … && cd …",)
-    for text in BLOCKS:
-        begins = [
-            *re.findall(r'(?:block|lines)\("(.*?)"\)', tested),
-            "/shared",
-            "ssh://",
-            "s3://",
-            *elsewhere,
-        ]
-        assert any(beginning in text for beginning in begins), text

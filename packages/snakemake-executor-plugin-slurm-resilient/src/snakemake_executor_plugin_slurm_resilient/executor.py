@@ -566,9 +566,8 @@ class Executor(RemoteExecutor):  # type: ignore[misc]
         self.shutdown()
 
     def _alive(self) -> list[str]:
-        """The numbers of this run's live jobs.
-
-        Not of other jobs that got one of these numbers later.
+        """The numbers of this run's live jobs, but not of other jobs that got one of these numbers
+        later.
         """
         rows = queue.jobs()
         keyed = queue.by_key(rows.values())

@@ -1,6 +1,5 @@
-"""The journal of submitted jobs.
-
-It says which Slurm job makes which files, from what, and what it asked for.
+"""The journal of submitted jobs: which Slurm job makes which files, from what, and what it asked
+for.
 
 The next head process learns here about the jobs of one that was killed. One JSON line is written
 before a job is submitted, and one for each thing that is known later: its id, its end. A line cut
@@ -68,9 +67,8 @@ fi
 
 @dataclass(frozen=True)
 class Tries:
-    """Factors of a job's next try.
-
-    Twice the memory if it had too little, three times the time, …
+    """Factors of a job's next try, such as twice the memory if it had too little, and three times
+    the time.
     """
 
     memory: int = 1

@@ -1,6 +1,5 @@
-"""Slurm's commands: squeue, which needs no accounting database, and scancel.
-
-For a missing job scontrol and sacct.
+"""Slurm's commands: squeue, which needs no accounting database, and scancel; for a missing job
+scontrol and sacct.
 """
 
 from __future__ import annotations

@@ -123,9 +123,8 @@ def _ours(row: Row, head: str) -> bool:
 
 
 def look_up_missing(e: Entry, head: str, by_database: bool = True) -> tuple[Row | None, bool]:
-    """Ask for a job that squeue does not show.
-
-    Returns its row, and True if the row comes from the controller.
+    """Ask for a job that squeue does not show; return its row, and True if the row comes from the
+    controller.
 
     The controller is asked first, by the job's number, because an empty queue can be a mistake;
     then the accounting database, if wanted. Unreachable if one of them gives no answer.

@@ -1,6 +1,5 @@
-"""The resources that a job asks for, now and after a failure.
-
-More memory or time only if it had too little of it.
+"""The resources that a job asks for, now and after a failure: more memory or time only if it had
+too little of it.
 """
 
 from __future__ import annotations
@@ -40,9 +39,8 @@ def after(tries: Tries, why: Cause) -> Tries:
 
 
 def asked(job: Any, tries: Tries) -> dict[str, Any]:
-    """The resources that a job of Snakemake, or a group, is submitted with.
-
-    mem_mb in MB, runtime in minutes.
+    """The resources that a job of Snakemake, or a group, is submitted with: mem_mb in MB, runtime
+    in minutes.
     """
     resources = job.resources
     given = {name: _amount(job, name, getattr(tries, factor)) for name, factor in GROWING.items()}
@@ -140,9 +138,8 @@ def number(asked: dict[str, Any], name: str) -> int:
 
 
 def _amount(job: Any, name: str, attempt: int) -> Any:
-    """The workflow's amount for an attempt.
-
-    If the workflow does not let the amount grow, the first amount times the attempt.
+    """The workflow's amount for an attempt; if it does not grow there, the first amount times the
+    attempt.
     """
     first = _at(job, name, 1)
     if attempt == 1 or not isinstance(first, int):

@@ -98,13 +98,12 @@ class Partition:
 
 @dataclass(frozen=True)
 class Account:
-    """One of the user's associations. partition: "" for all. submit: jobs in the queue."""
+    """One of the user's associations. partition: "" for all."""
 
     name: str
     partition: str = ""
     qos: str = ""  # the default one
     limits: Limits = Limits()
-    submit: float = NO_LIMIT
 
 
 @dataclass(frozen=True)
@@ -151,10 +150,9 @@ class Site:
         return limits.finite()
 
     def placed(self, asked: dict[str, Any]) -> dict[str, Any]:
-        """Replace partition AUTO by one that gives all that a job asks for.
-
-        The default one if it does, else the one with the shortest longest run. If none does, the
-        partition is left to Slurm.
+        """Replace partition AUTO by one that gives all that a job asks for: the default one if it
+        does, else the one with the shortest longest run. If none does, the partition is left to
+        Slurm.
         """
         if asked.get("partition") != AUTO:
             return asked
@@ -198,7 +196,7 @@ def read() -> Site:
         me = getpass.getuser()
         show = ("sacctmgr", "--noheader", "--parsable2", "show")
         default = ask(*show, "user", me, "format=DefaultAccount").strip()
-        fields = "format=Account,Partition,DefaultQOS,MaxWall,MaxTRES,MaxSubmit"
+        fields = "format=Account,Partition,DefaultQOS,MaxWall,MaxTRES"
         accounts = ask(*show, "association", f"user={me}", fields)
         qos = ask(*show, "qos", "format=Name,MaxWall,MaxTRES")
     return Site(parse_partitions(rows, settings), parse_qos(qos), parse_accounts(accounts, default))
@@ -248,10 +246,10 @@ def parse_qos(rows: str) -> dict[str, Limits]:
 
 
 def parse_accounts(rows: str, default: str) -> tuple[Account, ...]:
-    """Parse rows of sacctmgr: account|partition|QOS|longest run|resources|jobs in the queue."""
+    """Parse rows of sacctmgr: account|partition|QOS|longest run|resources."""
     found = [
-        Account(name, partition, qos, _limits(wall, tres), _limit(submit))
-        for name, partition, qos, wall, tres, submit in _columns(rows, 6)
+        Account(name, partition, qos, _limits(wall, tres))
+        for name, partition, qos, wall, tres in _columns(rows, 5)
     ]
     return tuple(sorted(found, key=lambda account: account.name != default))
 

@@ -103,9 +103,8 @@ def files(spec: EncoderSpec) -> list[Path]:
 
 
 def unreadable(spec: EncoderSpec) -> None:
-    """UserError if a model's folder or the header of its weights cannot be read.
-
-    Also if a file is empty.
+    """UserError if a model's folder or the header of its weights cannot be read, or if a file is
+    empty.
     """
     if not spec.model.startswith(FOLDER):
         return
@@ -220,9 +219,8 @@ def _architecture(name: str) -> dict[str, Any]:
 
 
 def _architectures() -> Path:
-    """Find open_clip's folder of architecture files without importing open_clip.
-
-    The import takes seconds.
+    """Find open_clip's folder of architecture files without importing open_clip, which takes
+    seconds.
     """
     spec = importlib.util.find_spec("open_clip")
     assert spec is not None

@@ -1,6 +1,5 @@
-"""Published features: texts as arrays of features, for data sets of features.
-
-Nothing is encoded (`encoders.text_tables`).
+"""Published features: texts as arrays of features, for data sets of features; nothing is encoded
+(`encoders.text_tables`).
 """
 
 from __future__ import annotations

@@ -7,6 +7,14 @@ figure or a method by its bare name.
 from __future__ import annotations
 
 OLD_WORDS = {
+    "analogous_names": "table text_kinds has what analogous classes add",
+    "candidates": "figure rerank_threshold shows the rerank by its threshold",
+    "class_means": "leave it out",
+    "coverage": "'comparisons' in rerank/MODEL/DATASET.json counts what has texts",
+    "hyperparameters": "'runs' in adapter/MODEL/DATASET/SHOTS.json has the values of every seed",
+    "isoclip": "compare with 'projected' or 'whitened'",
+    "mixed_prototypes": "use 'gda', whose discriminant it had",
+    "top_ks": "leave it out; rerank.top_k is the number of classes that are compared",
     "shot_files": "leave it out",
     "structured": "leave it out",
 }

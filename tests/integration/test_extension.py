@@ -116,7 +116,12 @@ def test_an_exhibit_is_drawn_reported_and_named_by_the_help(extended: Work) -> N
     for name in ("tables/class_sizes.md", "tables/class_sizes.tex", "figures/class_sizes.pdf"):
         assert (extended.folder / "results/mine" / name).is_file()
     page = result(extended, "report.html")
-    order = ("table-zero_shot", "table-class_sizes", "figure-class_sizes", "table-candidates")
+    order = (
+        "table-zero_shot",
+        "table-class_sizes",
+        "figure-class_sizes",
+        "figure-rerank_threshold",
+    )
     places = [page.index(f'id="{item}"') for item in order]
     assert places == sorted(places), "ORDER is its place"
     for command in ("table", "figure"):

@@ -50,12 +50,10 @@ CODER_ADAPTER = "coder_adapter"
 class SeedRun:
     """One method with one seed in one setting.
 
-    point: hyper-parameters. selected: how they were chosen ("searched", "initial" or "none").
-    prediction: (N,) classes of the test images.
+    point: hyper-parameters. prediction: (N,) classes of the test images.
     """
 
     point: Point
-    selected: str
     val_accuracy: float
     test_accuracy: float
     prediction: Tensor
@@ -88,9 +86,7 @@ def run(config: Config, model: str, dataset: str, shots: int) -> None:
     weights = texts.weights("prompt", len(test.classes))
     # every method adds to CLIP's logits, so they are computed once
     on_val, on_test = (ScoredSplit(i, clip_scores(i.features, weights)) for i in (val, test))
-    clip_run = SeedRun(
-        Point(), "none", on_val.accuracy(), on_test.accuracy(), on_test.clip.argmax(dim=1)
-    )
+    clip_run = SeedRun(Point(), on_val.accuracy(), on_test.accuracy(), on_test.clip.argmax(dim=1))
     methods = runnable(config, dataset, texts)
     seeds = different(config, pool, shots)
     runs: dict[tuple[str, str, int], SeedRun] = {}  # by method, setting, seed
@@ -272,30 +268,24 @@ def _chosen(
 
     With hyper-parameters searched on validation images, or, as published, chosen on the test split.
     """
-    points = {"searched": m.searched}
+    points = [m.searched]
     # the published choice is the better of two test accuracies: initial and searched
     if method_of(method).published_initial and setting.adapter_selection == "best_of_two_on_test":
-        points = {"initial": initial, **points}
+        points = [initial, m.searched]
     if setting.adapter_selection == "test":
         t = on_test.images
-        points = {"searched": m.model.search(t.features, on_test.clip, t.labels)}
-    runs = [_run(m, point, name, on_val, on_test) for name, point in points.items()]
+        points = [m.model.search(t.features, on_test.clip, t.labels)]
+    runs = [_run(m, point, on_val, on_test) for point in points]
     return max(runs, key=lambda run: run.test_accuracy)  # chooses nothing if there is only one
 
 
-def _run(
-    m: FittedMethod, point: Point, selected: str, on_val: ScoredSplit, on_test: ScoredSplit
-) -> SeedRun:
-    """Evaluate a fitted method at a point, once: settings often share a point.
-
-    selected: how the point was chosen.
-    """
+def _run(m: FittedMethod, point: Point, on_val: ScoredSplit, on_test: ScoredSplit) -> SeedRun:
+    """Evaluate a fitted method at a point, once: settings often share a point."""
     if point not in m.runs:
         val, test = (m.model.logits(s.images.features, s.clip, point) for s in (on_val, on_test))
         accuracies = on_val.accuracy(val), on_test.accuracy(test)
-        m.runs[point] = SeedRun(point, selected, *accuracies, test.argmax(dim=1))
-    has_parameters = point != Point()
-    return replace(m.runs[point], selected=selected if has_parameters else "none")
+        m.runs[point] = SeedRun(point, *accuracies, test.argmax(dim=1))
+    return m.runs[point]
 
 
 def _flaws() -> dict[str, Setting]:
@@ -376,7 +366,6 @@ def _document(
         "setting": setting,
         "seed": seed,
         **r.point._asdict(),
-        "selected": r.selected,
         "val_accuracy": r.val_accuracy,
         "test_accuracy": r.test_accuracy,
         **on_test,

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..baselines.linear_maps import ShotStatistics, principal_axes, project
-from ..evaluation.analogous import analogous_ablation, analogous_names
 from ..evaluation.controls import (
     Whitening,
     pooled,
@@ -27,7 +26,6 @@ from ..evaluation.controls import (
     some_rows,
 )
 from ..evaluation.estimates import estimate, paired_mean_test, paired_test, widened, widened_test
-from ..evaluation.isoclip import aligned
 from ..evaluation.representation import (
     changed_neighbours,
     map_rows,
@@ -37,7 +35,6 @@ from ..evaluation.representation import (
 )
 from ..evaluation.text_ablations import (
     StageOne,
-    class_mean_ablation,
     text_choice_curve,
     text_count_curve,
     text_kind_ablation,
@@ -288,8 +285,7 @@ def _ablations(config: Config, test: SplitFeatures, texts: Texts) -> dict[str, A
     texts (prompts: their number): only in number and choice, as there is one kind.
     """
     if not texts.of_classes:
-        empty = ("text_kinds", "text_counts", "text_choices", "text_tests", "class_means")
-        return {key: [] for key in empty}
+        return {key: [] for key in ("text_kinds", "text_counts", "text_choices", "text_tests")}
     e, sentences = config.evaluation, texts.sentences
     labels, n_classes = test.labels.numpy(), len(test.classes)
     kinds, prompts = _prompts_as_texts(sentences, n_classes)
@@ -301,30 +297,8 @@ def _ablations(config: Config, test: SplitFeatures, texts: Texts) -> dict[str, A
         "text_counts": text_count_curve(stage_one, [0, *e.text_counts], e.draws, e.seed),
         "text_choices": text_choice_curve(stage_one, e.text_counts),
         "text_tests": [t for t in tests if not prompts or t["test"] != "kind"],
-        "class_means": class_mean_ablation(stage_one),
         **({"prompts": prompts} if prompts else {}),
-        **_analogous(stage_one, test.classes, texts),
     }
-
-
-def _analogous(stage_one: StageOne, classes: list[str], texts: Texts) -> dict[str, Any]:
-    """Stage one with the nearest names of a vocabulary as analogous classes.
-
-    Empty without a vocabulary, or without a name that is near.
-    """
-    vocabulary = texts.vocabulary
-    if vocabulary is None:
-        return {}
-    names = texts.vocabulary_names
-    weights = texts.weights("name", len(classes))
-    rows = analogous_names(names, vocabulary, classes, weights)
-    if not any(rows):
-        return {}
-    described = {
-        name: [names[row] for row in of_class] for name, of_class in zip(classes, rows, strict=True)
-    }
-    ablation = analogous_ablation(stage_one, rows, vocabulary)
-    return {"analogous_names": {**ablation, "names": described}}
 
 
 def _prompts_as_texts(sentences: Sentences, n_classes: int) -> tuple[list[str], int]:
@@ -364,8 +338,7 @@ class Compared:
 
     original; coder. coder_few: CODER by FEW_TEXTS texts of the vocabulary, the same texts for every
     data set. projected: on the main components of ImageNet's class names. discriminant: whitened by
-    the shots' covariance, if the shots have one. isoclip: without the directions that the two
-    towers do not share, if the encoder has linear projections.
+    the shots' covariance, if the shots have one.
 
     Controls: other_images, own_images: described by as many images as CODER has texts, or by all
     there are: validation images of other data sets; validation images and shots. rotated_texts: by
@@ -391,7 +364,7 @@ class Compared:
             yield from self._without_texts()
 
     def _simple(self) -> Iterator[tuple[str, Tensor]]:
-        """CODER by few texts, the re-evaluation's features, and IsoCLIP's."""
+        """CODER by few texts, and the re-evaluation's features."""
         x, texts, seed = self.test.features, self.texts, self.config.evaluation.seed
         if texts.vocabulary is not None and len(texts.vocabulary) > FEW_TEXTS:
             yield FEW, described_by(some_rows(texts.vocabulary, FEW_TEXTS, seed)).compact(x)
@@ -401,10 +374,6 @@ class Compared:
             shots = _shots(self.config, self.images.shots)
             if shots.ridge is not None:
                 yield "discriminant", shots.whiten(x)
-        if texts.projections is not None:
-            encoder = texts.meta["encoder"]
-            names = encoder["model"], encoder["pretrained"]
-            yield "isoclip", aligned(x, *texts.projections, *names)
 
     def _without_texts(self) -> Iterator[tuple[str, Tensor]]:
         """The controls."""
@@ -430,7 +399,6 @@ class Compared:
         names = len(self.texts.imagenet_names)
         if names and self.images.others:
             some = some_rows(pooled(self.images.others), names, e.seed)
-            self.described["projected_images"] = len(some)
             yield "projected_images", project(x, principal_axes(some))
 
 

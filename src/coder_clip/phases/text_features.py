@@ -19,7 +19,7 @@ from ..foundation.artifacts import Paths, read_classes, write_tensors
 from ..foundation.reproducible import lengths, on_grid
 from ..texts.sentences import fill, make_sentences, spaces
 from ..texts.sets import load_text_set
-from .common import VOCABULARY, use_threads, warn_cut
+from .common import use_threads, warn_cut
 
 if TYPE_CHECKING:
     from ..encoders.encoder import Encoder
@@ -74,9 +74,6 @@ def run(config: Config, model: str, dataset: str) -> None:
         "class_index": torch.tensor(sentences.class_index, dtype=torch.int64),
         "imagenet_names": imagenet_names(encoder),
     }
-    projections = encoder.projections()
-    if projections is not None:
-        tensors["image_projection"], tensors["text_projection"] = (w.float() for w in projections)
     if any(c.attribute for c in texts.classes):
         e = config.evaluation
         tensors["random_words"] = random_words(encoder, texts, templates, e.seed, e.random_draws)
@@ -99,7 +96,6 @@ def write_tables(path: Path, of: dict[str, Any], tables: TextTables, texts: list
         "unique_texts": len({t.text for t in texts}),
         "over_length": [],
         "templates": {},
-        "vocabulary_names": [t.name for t in texts if t.kind == VOCABULARY],
     }
     features = torch.zeros(0, tables.dim)
     if texts:

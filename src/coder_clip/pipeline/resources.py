@@ -319,7 +319,7 @@ def _evaluation(job: _Job) -> tuple[float, float]:
 
 def kinds_of_features(config: Document, dataset: str) -> int:
     """Number of kinds of features whose neighbours the evaluation compares (`Compared`)."""
-    # original, CODER, on names, IsoCLIP or CODER by few texts; rotated texts, random directions
+    # original, CODER, on names, CODER by few texts; rotated texts, random directions
     kinds = 4
     if config.few_shot(dataset):
         kinds += 1  # discriminant

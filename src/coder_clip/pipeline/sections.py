@@ -292,13 +292,6 @@ class RerankConfig(Strict):
     """Stage two."""
 
     top_k: Annotated[int, Field(ge=2)] = TOP_K
-    top_ks: list[Annotated[int, Field(ge=2)]] = Field(
-        [2, 3, 4, 5, 7, 10],
-        min_length=1,
-        description="Numbers that the table of candidates tries instead of top_k. One-to-one texts "
-        "are for pairs among the top_k likeliest classes; the table shows the coverage for larger "
-        "numbers.",
-    )
     thresholds: list[Share] = Field(
         [round(0.05 * i, 2) for i in range(21)],
         min_length=1,

@@ -34,8 +34,6 @@ NO_TEXTS: JsonObject = {
     "left_out": 0,
     "pairs_with_texts": 0,
     "sweep": [],
-    "candidates": [],
-    "pairs": [],
     "flaws": [],
 }
 

@@ -17,7 +17,6 @@ from coder_clip.baselines.methods import METHODS
 from coder_clip.claims import (
     CLAIMS,
     CONTROLS,
-    NEWEST,
     PAPER,
     REEVALUATION,
     SOURCES,
@@ -108,7 +107,6 @@ SIDES = [
     ("projection_with_clip_beats_tip_x", "few_shot", "projected_with_clip", "tip_x"),
     ("projected_neighbours", "neighbours", "projected", "coder"),
     ("discriminant_neighbours", "neighbours", "discriminant", "coder"),
-    ("mixed_prototypes_beat_adapter", "few_shot", "mixed_prototypes", "coder_adapter"),
     *(
         (f"{name}_{measure}", "neighbours", after, before)
         for name, after, before in (
@@ -150,7 +148,7 @@ WORDS = {
         "coder_few": "CODER by 100",
     },
     **{"lda": "a linear discriminant", "projected_means": "projected class means"},
-    **{"sentence": "descriptions", "mixed_prototypes": "mixed prototypes"},
+    "sentence": "descriptions",
     **{"projected_with_clip": "projected class means", "projected": "projected features"},
     **{"original": "raw features", "discriminant": "a linear discriminant"},
     **{
@@ -769,11 +767,7 @@ def test_the_re_evaluation_is_marked_and_not_counted_among_the_papers_claims(
     table = claims.table(results)
     sources = [row[-1].text for row in table.rows]
     paper = [s for s in sources if s.startswith(PAPER)]
-    assert {s for s in sources if not s.startswith(PAPER)} == {
-        REEVALUATION,
-        NEWEST,
-        CONTROLS,
-    }
+    assert {s for s in sources if not s.startswith(PAPER)} == {REEVALUATION, CONTROLS}
     assert f"of the paper's {len(paper)} claims" in claims.summary(results)[0]
     assert SOURCES[REEVALUATION] in table.caption
 
@@ -928,7 +922,7 @@ def test_controls_have_a_row_each_and_a_column_by_measure(results: Results) -> N
     assert [c.label for c in table.columns[1:]] == ["k-NN", "nearest", "R-precision"]
     frame = claims.table(results).frame.set_index("claim")
     assert len(table.rows) == 7
-    assert {row[0].text for row in table.rows} == {WORDS[c] for c in list(FEATURES)[5:]}
+    assert {row[0].text for row in table.rows} == {WORDS[c] for c in list(FEATURES)[4:]}
     row = next(r for r in table.rows if r[0].text == WORDS["other_images"])
     for cell, measure in zip(row[1:], ("knn", "nearest", "r_precision"), strict=True):
         expected = frame.loc[f"texts_beat_other_images_{measure}"]

@@ -701,47 +701,6 @@ def test_projected_means_with_clip_are_added_to_its_logits(seed: int) -> None:
     assert both.search(few.x, few.clip, few.truth) == Point(alphas[counts.index(max(counts))])
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_mixed_prototypes_are_the_plain_mixture_with_the_discriminant(seed: int) -> None:
-    """Means that are projected on other directions, or mixed before they have length 1, are
-    another method; validation images choose both weights.
-    """
-    inputs, few = task(seed), Few(seed, 4, 12, 30, 8, spread=2.0)
-    inputs = replace(inputs, labels=inputs.labels.clamp_max(2))  # the last class has no shot
-    fitted = method("mixed_prototypes").fit(inputs)
-
-    def unit(rows: np.ndarray) -> np.ndarray:
-        return np.asarray(rows / np.linalg.norm(rows, axis=-1, keepdims=True))
-
-    texts = unit(inputs.weights.double().numpy())
-    centred = texts - texts.mean(axis=0)
-    _, size, axes = np.linalg.svd(centred, full_matrices=False)
-    axes = axes[: min(int((size**2 > 1e-12 * len(texts)).sum()), 4)]  # at most half of 8
-    shots, labels = unit(inputs.cache.double().numpy()), inputs.labels.numpy()
-    aligned = np.array(
-        [
-            unit(shots[labels == c].mean(axis=0) @ axes.T @ axes) if c in labels else texts[c]
-            for c in range(4)
-        ]
-    )
-    assert inputs.views is not None
-    gaussian = Gda.fit(inputs.views, inputs.labels, n_classes=4).scores(few.x).numpy()
-    x = unit(few.x.double().numpy())
-    right: dict[tuple[float, float], int] = {}
-    for beta in [i / 10 for i in range(11)]:
-        prototypes = unit(beta * aligned + (1 - beta) * texts)
-        for alpha in [0.0, 0.0001, 0.001, 0.01, 0.1, 1.0, 10.0, 100.0]:
-            expected = 100 * x @ prototypes.T + alpha * gaussian
-            logits = fitted.logits(few.x, few.clip, Point(alpha, beta)).numpy()
-            assert logits == pytest.approx(expected, abs=1e-4)
-            right[beta, alpha] = int((expected.argmax(axis=1) == few.truth.numpy()).sum())
-    beta, alpha = max(right, key=lambda pair: right[pair])  # the first of the best
-    assert fitted.search(few.x, few.clip, few.truth) == Point(alpha, beta)
-    # the weight 0 for both is CLIP
-    clip = fitted.logits(few.x, few.clip, Point(0.0, 0.0))
-    torch.testing.assert_close(clip, few.clip.double(), atol=1e-4, rtol=0)
-
-
 # ---- the list of methods
 
 METHODS = {**methods.FEW_SHOT, **methods.ABLATIONS}
@@ -757,7 +716,7 @@ def test_what_is_read_without_importing_is_what_the_modules_say() -> None:
             getattr(module, "LINE", None),
         )
         assert m.views == getattr(module, "VIEWS", 0)
-    assert methods.USE_VIEWS == ("gda", "lda", "mixed_prototypes")
+    assert methods.USE_VIEWS == ("gda", "lda")
 
 
 def task(seed: int = 2) -> FewShotInputs:

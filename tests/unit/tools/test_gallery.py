@@ -11,8 +11,8 @@ from coder_clip.reporting.exhibits import EXHIBITS
 pytest.importorskip("tools.gallery")
 from tools.gallery import first_sentence, gallery
 
-HEAD = "**Candidates of the rerank.** How many are right. Oracle: more words."
-ROWS = "| k | right |\n| --- | --- |\n| 5 | 1.0 [0.9, 1.1] |\n"
+HEAD = "**Classes.** How many are right. Bold: more words."
+ROWS = "| class | right |\n| --- | --- |\n| 5 | 1.0 [0.9, 1.1] |\n"
 
 
 @pytest.fixture
@@ -20,15 +20,15 @@ def results(tmp_path: Path) -> Path:
     """Results with one table and one figure."""
     for name in ("tables", "figures"):
         (tmp_path / "results" / name).mkdir(parents=True)
-    (tmp_path / "results/tables/candidates.md").write_text(f"{HEAD}\n\n{ROWS}")
+    (tmp_path / "results/tables/classes.md").write_text(f"{HEAD}\n\n{ROWS}")
     (tmp_path / "results/figures/tsne.png").write_bytes(b"a picture")
     return tmp_path / "results"
 
 
 def test_a_table_and_a_figure_are_shown_with_a_sentence(results: Path) -> None:
     page, pictures = gallery(results)
-    assert f"### Candidates of the rerank\n\nHow many are right.\n\n{ROWS}" in page
-    assert "Oracle" not in page, "the report has the rest of the caption"
+    assert f"### Classes\n\nHow many are right.\n\n{ROWS}" in page
+    assert "Bold" not in page, "the report has the rest of the caption"
     assert pictures == {"gallery-tsne.png": b"a picture"}
     assert "](gallery-tsne.png)" in page
 
@@ -44,7 +44,7 @@ def test_what_is_not_here_is_named_with_the_command(results: Path) -> None:
 
 def test_a_long_table_is_folded(results: Path) -> None:
     """Seventy rows would hide the next picture."""
-    (results / "tables/candidates.md").write_text(f"{HEAD}\n\n{ROWS}" + "| 6 | 1.0 |\n" * 12)
+    (results / "tables/classes.md").write_text(f"{HEAD}\n\n{ROWS}" + "| 6 | 1.0 |\n" * 12)
     page, _ = gallery(results)
     assert "<summary>13 rows</summary>" in page
 

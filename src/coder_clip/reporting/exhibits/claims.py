@@ -14,7 +14,6 @@ from ...baselines.methods import CLIP_ENSEMBLE, LABELS
 from ...claims import (
     CONTROLS,
     FEWEST,
-    NEWEST,
     PAPER,
     REEVALUATION,
     SETTING,
@@ -57,7 +56,6 @@ HEADINGS = {
     PAPER: "Claims of the paper",
     CONTROLS: "Would anything else than texts do? (controls)",
     REEVALUATION: f"Claims of {REEVALUATION}",
-    NEWEST: f"Claim of {NEWEST}",
 }
 # The classifiers of image features alone that the re-evaluation proposes.
 IMAGES_ALONE = ("lda", "projected_means")

@@ -14,6 +14,7 @@ OLD_WORDS = {
     "hyperparameters": "'runs' in adapter/MODEL/DATASET/SHOTS.json has the values of every seed",
     "isoclip": "compare with 'projected' or 'whitened'",
     "mixed_prototypes": "use 'gda', whose discriminant it had",
+    "of": "give each set of texts a configuration with results of its own",
     "top_ks": "leave it out; rerank.top_k is the number of classes that are compared",
     "shot_files": "leave it out",
     "structured": "leave it out",

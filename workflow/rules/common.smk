@@ -95,8 +95,6 @@ if _image := os.environ.get("CODER_CLIP_CONTAINER"):
 
 PATHS = Paths(CONFIG.results)
 DATASETS = list(CONFIG.datasets)
-# and those whose images others have
-NAMED = list(dict.fromkeys([*DATASETS, *map(CONFIG.images_of, DATASETS)]))
 MODELS = list(CONFIG.models)
 SPLITS = ["shots", "val", "test"]  # of image features
 SHOTS = list(CONFIG.adapter.shots)
@@ -112,7 +110,7 @@ JOB_PROGRAM = "src/coder_clip/cli/job.py"  # certifies what the command of a job
 
 
 CONSTRAINTS = {
-    "dataset": "|".join(map(re.escape, NAMED)),
+    "dataset": "|".join(map(re.escape, DATASETS)),
     "model": "|".join(map(re.escape, MODELS)),
     "split": "|".join(SPLITS),
     "shots": "|".join(map(str, SHOTS)),
@@ -171,7 +169,7 @@ def forget_fetched(folder):
     """
     shutil.rmtree(folder / "failed", ignore_errors=True)
     for name in to_fetch():
-        (folder / "images" / CONFIG.images_of(name)).unlink(missing_ok=True)
+        (folder / "images" / name).unlink(missing_ok=True)
     for name in MODELS:
         note = folder / "weights" / name
         if note.is_file() and note.read_text() != weights_note(name):
@@ -180,14 +178,6 @@ def forget_fetched(folder):
 
 def encoder_files(wildcards):
     return [str(file) for file in CONFIG.models[wildcards.model].files]
-
-
-def same_images(wildcards):
-    """Features of the same images, which are encoded once: with them the store has all of them."""
-    first = CONFIG.counted_as(wildcards.dataset)
-    if first == wildcards.dataset:
-        return []
-    return [PATHS.image_features(wildcards.model, first, s) for s in SPLITS]
 
 
 def encoded_shots(wildcards):

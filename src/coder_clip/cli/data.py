@@ -123,7 +123,7 @@ def _chosen(
         raise UserError(f"no published data set '{unknown[0]}'{nearest_dataset(unknown[0])}")
     # data sets named by the user come before those of the configuration
     if not chosen and c:
-        chosen = list(dict.fromkeys(c.images_of(n) for n in c.datasets if c.published(n)))
+        chosen = [name for name in c.datasets if c.published(name)]
     if not chosen:
         raise UserError("name data sets, or give --all, or --config with published data sets in it")
     # --root, then the environment variable, then the configuration

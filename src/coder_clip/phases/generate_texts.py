@@ -95,9 +95,8 @@ def _classes(config: Config, name: str) -> list[str]:
     manifest = Paths(config.results).manifest(name)
     if manifest.is_file():
         return read_classes(manifest)
-    images = config.images_of(name)
-    if config.datasets[name].root is None and is_published(images):
-        return entry(images).class_names()
+    if config.datasets[name].root is None and is_published(name):
+        return entry(name).class_names()
     return list(load_dataset(name, config.datasets[name]).classes)
 
 

@@ -51,7 +51,7 @@ def run(config: Config, model: str, dataset: str) -> None:
     name = config.models[model].model
     if not families.encodes(name):
         tables = families.tables(name, config.data_root)
-        return write_tables(path, of, tables, tables.texts(config.images_of(dataset), classes))
+        return write_tables(path, of, tables, tables.texts(dataset, classes))
     from .encoder import encoder_of  # imports torch and the encoder's library
 
     templates = load_templates(dataset, config.datasets[dataset])

@@ -53,7 +53,7 @@ def to_download(config: Document) -> list[str]:
         return []
     downloaded = []
     for name in absent_data(config, whole=True):
-        data = look_at(config.images_of(name), data_root(config.data_root))
+        data = look_at(name, data_root(config.data_root))
         if data.get and not data.by_hand:
             downloaded.append(name)
     return downloaded
@@ -83,7 +83,7 @@ def absent_data(
 
     def unusable(name: str) -> bool:
         """True if the images of a data set are not here; with ``whole``, also if some are not."""
-        if not is_here(config.images_of(name), root, config.datasets[name].split):
+        if not is_here(name, root, config.datasets[name].split):
             return True
         if not whole or paths.manifest(name).is_file():
             return False
@@ -95,7 +95,7 @@ def absent_data(
 def _is_whole(config: Document, name: str, root: Path, skip: bool) -> bool:
     """True if no image is missing; with skip, if each split has an image that is here."""
     try:
-        data = load_below(config.images_of(name), root, config.datasets[name].split)
+        data = load_below(name, root, config.datasets[name].split)
     except UserError:
         return False
     missing = set(data.missing())

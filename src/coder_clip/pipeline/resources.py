@@ -466,7 +466,7 @@ def _sizes(config: Document, dataset: str) -> Sizes:
     if not path.is_file() and config.published(dataset):
         from ..datasets.entry import entry
 
-        published = entry(config.images_of(dataset))
+        published = entry(dataset)
         counts = {str(split): n for split, n in published.splits[0].counts.items()}
         return counts, published.n_classes
     manifest = json.loads(path.read_text(encoding="utf-8"))

@@ -46,11 +46,6 @@ def _kind_schema() -> dict[str, Any]:
 class DatasetConfig(Strict):
     """One data set: a built-in name, or a folder of class folders."""
 
-    of: str | None = Field(
-        None,
-        description="Data set whose images, split, classes and templates this one has, beside its "
-        "own texts: a name of this configuration, or a built-in one (docs/texts.md).",
-    )
     root: Path | None = Field(
         None, description="Folder of class folders; omit it for a built-in or published data set."
     )

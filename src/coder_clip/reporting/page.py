@@ -135,7 +135,7 @@ def render(
     all_answers = answers(results)
     of_all = ""
     if len(all_answers) > FEW and not results.names_alone:
-        of_all = overall([a for a in all_answers if results.counted([a.dataset])])
+        of_all = overall(all_answers)
     page = environment.get_template("report.html.j2").render(
         title=title,
         note=note,
@@ -144,7 +144,7 @@ def render(
         setting=results.main_setting,
         photos=photos,
         data=_data(results),
-        images=sum(results.images(d) for d in results.datasets if not _counted_already(results, d)),
+        images=sum(results.images(d) for d in results.datasets if not is_part(d)),
         data_rows=_data_rows(results),
         corrections=_corrections(results),
         twins=_twins(results),
@@ -226,23 +226,17 @@ def _data_rows(results: Results) -> list[dict[str, Any]]:
             "about": _about(results, dataset),
             "classes": _classes(results, dataset),
             "images": f"{results.images(dataset):,}",
-            "part": is_part(results.images_of[dataset]) and dataset not in results.repeats,
-            "same": results.images_of[dataset] if dataset in results.repeats else "",
+            "part": is_part(dataset),
         }
         for dataset in results.datasets
     ]
-
-
-def _counted_already(results: Results, dataset: str) -> bool:
-    """True if the images of a data set are those of another one, or a part of them."""
-    return dataset in results.repeats or is_part(results.images_of[dataset])
 
 
 def _about(results: Results, dataset: str) -> str:
     """What a data set is, in a few words."""
     if results.manifest(dataset)["files"]:
         return "a folder of photos"
-    return about(results.images_of[dataset])
+    return about(dataset)
 
 
 def _classes(results: Results, dataset: str) -> int:
@@ -267,7 +261,7 @@ def _twins(results: Results) -> str:
     """
     counts: dict[str, dict[str, int]] = {}  # data set -> name of a count -> number
     for dataset in results.datasets:
-        if _counted_already(results, dataset):
+        if is_part(dataset):
             continue
         near_twins = results.manifest(dataset).get("near_twins")
         if near_twins:

@@ -81,8 +81,6 @@ class Results:
         )
         results.few_shot = [d for d in config.datasets if config.few_shot(d)]
         results.features = [d for d in config.datasets if config.of_features(d)]
-        results.images_of = {d: config.images_of(d) for d in config.datasets}
-        results.repeats = [d for d in config.datasets if config.counted_as(d) != d]
         results.with_texts = [d for d in config.datasets if config.class_texts(d)]
         results.left_out = config.left_out
         results.option = f" --config {config_file}" if config_file else ""
@@ -105,10 +103,6 @@ class Results:
         self.shots = sorted(shots)
         self.few_shot = list(datasets)  # data sets that the few-shot methods ran on
         self.features: list[str] = []  # data sets that are features, without images
-        # data set -> the one whose images it has; by default itself
-        self.images_of = {name: name for name in datasets}
-        # data sets whose images another one stands for; no mean has them
-        self.repeats: list[str] = []
         # data sets with texts of their classes; others have no zero-shot methods
         self.with_texts = list(datasets)
         self._json, self._rows = cache(read_json), cache(read_parquet)
@@ -119,10 +113,6 @@ class Results:
         results = copy(self)
         results.datasets = [d for d in self.datasets if d in self.with_texts]
         return results
-
-    def counted(self, datasets: Iterable[str]) -> list[str]:
-        """Those of some data sets that a mean has: the same images count once."""
-        return [d for d in datasets if d not in self.repeats]
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
         """Every (data set, model), data sets outermost."""

@@ -183,26 +183,6 @@ def test_few_shot_has_the_interval_of_every_other_table(tmp_path: Path) -> None:
     assert "±" not in formats.markdown(table)
 
 
-def test_the_same_images_count_once_in_every_average(tmp_path: Path) -> None:
-    """Four sets of texts of one data set, beside three others, would be most of every mean."""
-    names = ["a", "b", "c", "d"]
-    results = Fake(tmp_path, datasets=names, split="CoOp's split").write()
-    results.repeats = ["c"]
-    others = Results(tmp_path, ["a", "b", "d"], results.models, results.shots)
-    averaged = []
-    for name, exhibit in TABLES.items():
-        frame, expected = exhibit.table(results).frame, exhibit.table(others).frame
-        if "dataset" not in frame or AVERAGE not in set(expected["dataset"]):
-            continue
-        pd.testing.assert_frame_equal(
-            frame[frame["dataset"] == AVERAGE].reset_index(drop=True),
-            expected[expected["dataset"] == AVERAGE].reset_index(drop=True),
-        )
-        assert "c" in set(frame["dataset"]), "its own rows stay"
-        averaged.append(name)
-    assert {"claims", "zero_shot", "few_shot", "few_shot_paired"} <= set(averaged)
-
-
 def test_few_shot_average_has_the_spread_of_the_seeds_averages(tmp_path: Path) -> None:
     results = fake(tmp_path, split="CoOp's split")
     frame = TABLES["few_shot"].table(results).frame

@@ -387,7 +387,7 @@ def _clip_minus(results: Results, dataset: str, model: str, method: str) -> Comp
     """
     each = []
     # the same conditions as for the claims: the setting clean, and data sets with shots
-    for d in results.counted(results.datasets) if dataset == AVERAGE else [dataset]:
+    for d in results.datasets if dataset == AVERAGE else [dataset]:
         if results.main_setting != SETTING or not results.shots_of(d):
             continue
         most = results.shots_of(d)[-1]

@@ -84,10 +84,8 @@ def _average(results: Results, frame: pd.DataFrame, runs: pd.DataFrame) -> pd.Da
 
     A seed counts only if every data set has it.
     """
-    counted = results.counted(results.few_shot)
-    runs = runs[runs["dataset"].isin(counted)]
     by_seed = runs.groupby([*PLACE, "seed"])["test_accuracy"].agg([np.mean, "count"])
-    shared = by_seed.loc[by_seed["count"] == len(counted), "mean"]
+    shared = by_seed.loc[by_seed["count"] == len(results.few_shot), "mean"]
     average = shared.groupby(PLACE).agg(
         accuracy=lambda a: a.to_numpy().mean(),
         accuracy_std=lambda a: a.to_numpy().std(ddof=1) if np.ptp(a) > 0 else 0.0,

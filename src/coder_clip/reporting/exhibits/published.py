@@ -138,11 +138,10 @@ def _compared(results: Results) -> Iterator[dict[str, Any]]:
     """Yield a record of COLUMNS for each published figure that the run has a number for."""
     for dataset, model in results:
         manifest = results.manifest(dataset)
-        images = results.images_of[dataset]
-        name = comparable(images, manifest, results.encoder(dataset, model))
+        name = comparable(dataset, manifest, results.encoder(dataset, model))
         if name is None:
             continue
-        for figure in figures(images, name, manifest["split"]):
+        for figure in figures(dataset, name, manifest["split"]):
             m = _reproduced(results, dataset, model, figure)
             if m is None:
                 continue

@@ -96,9 +96,8 @@ class Claim:
         return self.evidence == "few_shot" or self.after == "discriminant"
 
     def stated(self, shots: int | None) -> str:
-        """The statement.
-
-        For a discriminant with the number of labelled images per class that it was fitted to.
+        """The statement; for a discriminant with the number of labelled images per class that it
+        was fitted to.
 
         Few-shot methods all have the same shots, which the table says once.
         """

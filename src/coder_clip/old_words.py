@@ -7,6 +7,9 @@ figure or a method by its bare name.
 from __future__ import annotations
 
 OLD_WORDS = {
+    "coder-clip check --only-present": "set CODER_CLIP_ONLY_PRESENT=1 before the command",
+    "coder-clip data check --root": "set CODER_CLIP_DATA=FOLDER before the command",
+    "coder-clip data get --root": "set CODER_CLIP_DATA=FOLDER before the command",
     "analogous_names": "table text_kinds has what analogous classes add",
     "candidates": "figure rerank_threshold shows the rerank by its threshold",
     "class_means": "leave it out",

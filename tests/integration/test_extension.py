@@ -134,9 +134,7 @@ def test_a_published_data_set_is_checked_read_and_reported(extended: Work) -> No
     rows = pd.read_csv(extended.folder / "results/mine/tables/zero_shot.csv")
     assert {"clip", "coder"} <= set(rows[rows["dataset"] == "leaves"]["method"])
     assert "<td>CoOp&#39;s split</td>" in result(extended, "report.html")
-    said = extended.coder_clip(
-        "data", "check", "leaves", "--root", extended.folder / "data/published"
-    ).stdout
+    said = extended.coder_clip("data", "check", "leaves").stdout
     assert "leaves" in said
     wrong = extended.coder_clip("data", "check", "leavs", check=False)
     assert "did you mean 'leaves'?" in wrong.stderr

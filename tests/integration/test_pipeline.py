@@ -132,7 +132,7 @@ def nothing(work: Work) -> None:
             "def nobody_calls(x):\n    return x\n\n\ndef shown(",
         ),
         ("errors.py", "\n\n\n", "\n\n\n\n\n"),
-        ("pipeline/config.py", "def switched(", "# a remark\ndef switched("),
+        ("pipeline/config.py", "def _switched(", "# a remark\ndef _switched("),
     ):
         text(f"src/coder_clip/{path}", old, new)(work)
 

@@ -1,6 +1,5 @@
-"""Intervals over several runs on the same images.
-
-The criterion for a clear difference, and corrections for many tests.
+"""Intervals over several runs on the same images, the criterion for a clear difference, and
+corrections for many tests.
 
 Results are crossed: each run (a seed's shots, a draw of words) is evaluated on the same images, and
 a claim is meant for other runs and other images. Both vary, and three runs say little about the

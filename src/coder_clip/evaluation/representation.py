@@ -134,9 +134,8 @@ class _Retrieval:
 def changed_neighbours(
     original: Tensor, coder: Tensor, labels: Labels, top: int, groups: Tensor | None = None
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The images whose nearest neighbour CODER corrects, and those it breaks.
-
-    At most ``top`` of each, largest first, equal ones by row.
+    """The images whose nearest neighbour CODER corrects, and those it breaks: at most ``top`` of
+    each, largest first, equal ones by row.
 
     original: (N, d), coder: (N, r), rows of the same images; labels: (N,). Corrected: the nearest
     neighbour is of another class by ``original`` and of the image's own class by ``coder``; broken:
@@ -202,9 +201,8 @@ def telling_texts(images: Tensor, texts: Tensor, top: int) -> list[tuple[int, di
 
 
 def _similarities(features: Tensor, groups: Tensor | None = None) -> Iterator[tuple[slice, Tensor]]:
-    """Yield rows and their cosines with all N images in chunks (n, N), float64.
-
-    -inf for an image with itself and with its group.
+    """Yield rows and their cosines with all N images in chunks (n, N) float64, -inf for an image
+    with itself and with its group.
     """
     units = l2_normalize(features)
     step = max(1, CHUNK // max(1, len(units)))
@@ -218,9 +216,8 @@ def _similarities(features: Tensor, groups: Tensor | None = None) -> Iterator[tu
 
 
 def _nearest(similarity: Tensor, count: Tensor) -> Tensor:
-    """Mask (n, K) of exactly the ``count[i]`` largest values of row i.
-
-    Of equal ones the lower index.
+    """Mask (n, K) of exactly the ``count[i]`` largest values of row i, of equal ones the lower
+    index.
     """
     # all above the count-th value, then equal ones by index until the count is reached
     best = similarity.topk(max(1, int(count.max())), dim=1).values
@@ -237,10 +234,7 @@ def _nearest(similarity: Tensor, count: Tensor) -> Tensor:
 
 
 def _spread(features: Tensor) -> float:
-    """Standard deviation of the cosines over all pairs of rows, from two sums.
-
-    1 if all are equal.
-    """
+    """Standard deviation of the cosines over all pairs of rows, from two sums; 1 if all are equal."""
     rows = l2_normalize(features)
     pairs = len(rows) ** 2
     # the mean of u·v over all pairs is |Σ u|² / N², without an N × N matrix

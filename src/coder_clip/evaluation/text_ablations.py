@@ -93,9 +93,8 @@ class StageOne:
 
     @cached_property
     def greedy(self) -> dict[str, NDArray[np.int64]]:
-        """``diverse`` and ``alike`` -> rank (M,) of each text in this greedy order.
-
-        Within its class and kind.
+        """``diverse`` and ``alike`` -> rank (M,) of each text in this greedy order within its class
+        and kind.
         """
         return {chosen: _greedy_ranks(self, sign) for chosen, sign in CHOSEN.items()}
 
@@ -124,9 +123,8 @@ class StageOne:
         return place
 
     def correct(self, keep: Mask) -> Mask:
-        """Images (N,) that are right with the kept texts (M,).
-
-        A class without any is scored by its name.
+        """Images (N,) that are right with the kept texts (M,); a class without any is scored by its
+        name.
 
         If neither names nor synonyms are kept, stage one has no maximum, and is the mean of the
         other texts.
@@ -192,9 +190,7 @@ def text_kind_ablation(stage_one: StageOne) -> list[dict[str, Any]]:
 def text_count_curve(
     stage_one: StageOne, counts: Sequence[int], n_subsets: int = 3, seed: int = 0
 ) -> list[dict[str, Any]]:
-    """Accuracy of stage one with ``count`` texts per class, in several random subsets.
-
-    The name of the class comes besides.
+    """Accuracy of stage one with the name and ``count`` texts per class, in several random subsets.
 
     Texts are drawn from each kind in proportion (`StageOne.in_proportion`); a class with
     fewer uses all of them. Within one draw a larger count keeps the texts of a smaller one. The
@@ -299,10 +295,7 @@ def _each_kind(stage_one: StageOne) -> list[dict[str, Any]]:
 
 
 def _draws(stage_one: StageOne, n_subsets: int, seed: int) -> list[NDArray[np.int64]]:
-    """For each draw the rank (M,) of each text in a random order.
-
-    Within its class and kind.
-    """
+    """For each draw the rank (M,) of each text in a random order within its class and kind."""
     return [
         _random_ranks(stage_one.group, stage_one.other, np.random.default_rng([seed, draw]))
         for draw in range(n_subsets)
@@ -310,10 +303,7 @@ def _draws(stage_one: StageOne, n_subsets: int, seed: int) -> list[NDArray[np.in
 
 
 def _chosen(stage_one: StageOne, chosen: str, counts: Sequence[int]) -> dict[int, Mask]:
-    """Count -> mask (M,) of the most diverse or most alike texts.
-
-    For counts that leave a choice.
-    """
+    """Count -> mask (M,) of the most diverse or most alike texts, for counts that leave a choice."""
     place = stage_one.in_proportion(stage_one.greedy[chosen])
     sizes = np.bincount(stage_one.group[stage_one.other])
     masks = {}
@@ -338,9 +328,8 @@ def _random_ranks(
 
 
 def _greedy_ranks(stage_one: StageOne, sign: float) -> NDArray[np.int64]:
-    """The rank (M,) of each text in a greedy order.
-
-    The next text is the least (sign 1) or the most (sign -1) similar to the texts chosen before.
+    """The rank (M,) of each text in a greedy order, whose next text is the least (sign 1) or the
+    most (sign -1) similar to those chosen before.
 
     Only texts of the same class and kind are compared. Similarity: mean cosine with the chosen
     texts; for the first text, with all of the class and kind. Ties keep the order.

@@ -1,6 +1,5 @@
-"""Phase adapter: the training-free few-shot methods (paper, section 3.5).
-
-All get the same features and shots.
+"""Phase adapter: the training-free few-shot methods, all with the same features and shots (paper,
+section 3.5).
 """
 
 from __future__ import annotations
@@ -163,9 +162,8 @@ def few_shot_inputs(
     texts: Texts,
     weights: Tensor,
 ) -> FewShotInputs:
-    """The inputs of a method.
-
-    A seed's shots (rows of the pool), CLIP's weights (C, d), texts of a setting.
+    """The inputs of a method: a seed's shots (rows of the pool), CLIP's weights (C, d), texts of a
+    setting.
     """
     return FewShotInputs(
         dataset=config.published_name(dataset),
@@ -216,10 +214,7 @@ class ScoredSplit:
     clip: Tensor
 
     def without(self, ids: set[str]) -> ScoredSplit:
-        """The split without some images: shots that were drawn from it.
-
-        UserError if none is left.
-        """
+        """The split without some images, shots that were drawn from it; UserError if none is left."""
         kept = torch.tensor([image not in ids for image in self.images.ids])
         if kept.all():
             return self
@@ -242,9 +237,8 @@ class ScoredSplit:
 def _fit_once(
     method: str, inputs: FewShotInputs, on_val: ScoredSplit, fits: list[FittedMethod]
 ) -> FittedMethod:
-    """Fit and search a method, or return the earlier fit with the same texts from ``fits``.
-
-    A new fit is added to ``fits``.
+    """Fit and search a method, and add it to ``fits``; or return the earlier fit with the same
+    texts from there.
     """
     texts = [inputs.texts[kind][0] for kind in method_of(method).kinds]
     for m in fits:
@@ -264,9 +258,8 @@ def _chosen(
     on_val: ScoredSplit,
     on_test: ScoredSplit,
 ) -> SeedRun:
-    """The run that a setting reports.
-
-    With hyper-parameters searched on validation images, or, as published, chosen on the test split.
+    """The run that a setting reports, with hyper-parameters searched on validation images, or, as
+    published, chosen on the test split.
     """
     points = [m.searched]
     # the published choice is the better of two test accuracies: initial and searched
@@ -289,9 +282,8 @@ def _run(m: FittedMethod, point: Point, on_val: ScoredSplit, on_test: ScoredSpli
 
 
 def _flaws() -> dict[str, Setting]:
-    """Flaw -> clean setting with this flaw, for flaws that concern the CODER-Adapter.
-
-    They are in its texts or in the choice of α and β.
+    """Flaw -> clean setting with this flaw, for flaws in the texts of the CODER-Adapter or in the
+    choice of its α and β.
     """
     clean = SETTINGS["clean"]
     return {
@@ -312,9 +304,8 @@ def _correct(
 def _effects(
     seeds: list[int], flawed: dict[tuple[str, int], SeedRun], test: SplitFeatures
 ) -> list[dict[str, Any]]:
-    """The effect of each flaw alone on the CODER-Adapter.
-
-    ``clean`` with the flaw against ``clean``, over seeds.
+    """The effect of each flaw alone on the CODER-Adapter: ``clean`` with the flaw against
+    ``clean``, over seeds.
     """
     keys = dict.fromkeys(key for key, _ in flawed)
     correct = {key: _correct(seeds, flawed, test, key) for key in keys}
@@ -375,10 +366,8 @@ def _document(
 def _summary(
     seeds: list[int], runs: dict[tuple[str, str, int], SeedRun], test: SplitFeatures
 ) -> list[dict[str, Any]]:
-    """One entry per method and setting.
-
-    Accuracy with its deviation over seeds, and the paired test of the CODER-Adapter against the
-    method.
+    """One entry per method and setting: accuracy with its deviation over seeds, and the paired test
+    of the CODER-Adapter against the method.
     """
     pairs = dict.fromkeys((method, setting) for method, setting, _ in runs)
     correct = {pair: _correct(seeds, runs, test, *pair) for pair in pairs}

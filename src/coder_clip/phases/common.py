@@ -81,9 +81,8 @@ class Texts:
     imagenet_names: Tensor
 
     def of(self, kind: str, *tags: str) -> tuple[Tensor, Tensor]:
-        """Features (m, d) and class indices (m,) of the prompts of one kind.
-
-        In the variant that the tags select.
+        """Features (m, d) and class indices (m,) of the prompts of one kind, in the variant that
+        the tags select.
         """
         rows = self.sentences.rows(kind, *tags)
         return self.features[rows], torch.tensor(
@@ -107,9 +106,8 @@ class Texts:
         return self.features[rows]
 
     def weights(self, kind: str, n_classes: int) -> Tensor:
-        """CLIP's class weights (C, d) from the texts of a kind.
-
-        Zeros, and so logits of 0, without texts of the classes.
+        """CLIP's class weights (C, d) from the texts of a kind; zeros, and so logits of 0, without
+        texts of the classes.
         """
         if not self.of_classes:
             return torch.zeros(n_classes, self.features.shape[1])

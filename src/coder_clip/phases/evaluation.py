@@ -1,6 +1,5 @@
-"""Phase evaluation: ablations over texts, and the distances between images.
-
-Distances by original features, by CODER, and by controls of CODER.
+"""Phase evaluation: ablations over texts, and distances between images by original features, by
+CODER and by controls of CODER.
 """
 
 from __future__ import annotations
@@ -211,9 +210,8 @@ class Neighbourhoods:
         return not np.isnan(self.precision).all()
 
     def quality(self, options: dict[str, Any]) -> dict[str, Any]:
-        """Estimates of the accuracy of the vote and of R-precision.
-
-        None if R-precision is undefined.
+        """Estimates of the accuracy of the vote and of R-precision, which is None if it is
+        undefined.
         """
         vote = widened(estimate(self.knn, **options), FACTORS["knn"])
         # `widened` allows −1, for differences; a share ends at 0
@@ -245,10 +243,8 @@ class Neighbourhoods:
 
 
 def _neighbour_tests(neighbours: dict[str, Neighbourhoods], k: int) -> list[dict[str, Any]]:
-    """Test CODER against other features.
-
-    CODER against original features and CODER of few texts, the re-evaluation's features against
-    CODER, and texts against controls.
+    """Test CODER against original features and CODER of few texts, the re-evaluation's features
+    against CODER, and texts against controls.
     """
     original, coder, *others = neighbours
     pairs = [(original, coder)]  # (before, after)
@@ -277,9 +273,8 @@ def _shots(config: Config, pool: SplitFeatures) -> ShotStatistics:
 
 
 def _ablations(config: Config, test: SplitFeatures, texts: Texts) -> dict[str, Any]:
-    """Results of stage one with other texts, by name of the ablation.
-
-    Empty lists without texts of the classes.
+    """Results of stage one with other texts, by name of the ablation; empty lists without texts of
+    the classes.
 
     If the classes have no texts besides prompts, but many of these, the prompts play the attribute
     texts (prompts: their number): only in number and choice, as there is one kind.
@@ -420,9 +415,8 @@ def _map(
 def _with_texts(
     changed: list[dict[str, Any]], test: SplitFeatures, texts: Texts
 ) -> list[dict[str, Any]]:
-    """Entries of changed nearest neighbours (paper, Figure 2).
-
-    Image ids in place of positions, and the texts that tell the images apart.
+    """Entries of changed nearest neighbours (paper, Figure 2), with image ids in place of
+    positions, and the texts that tell the images apart.
     """
     described_by = ADAPTER_KINDS if texts.vocabulary is None else [VOCABULARY]
     text_rows = [i for kind in described_by for i in texts.sentences.rows(kind)]

@@ -213,9 +213,8 @@ def stage_two(inputs: RerankInputs, s: Setting) -> SettingResult:
 
 
 def _on_validation(inputs: RerankInputs) -> dict[str, Any]:
-    """The rerank on validation images, in the setting that new images are classified in.
-
-    No methods if the run has the setting as_published alone.
+    """The rerank on validation images, in the setting that new images are classified in; no methods
+    if the run has the setting as_published alone.
 
     Where the threshold is chosen on these images, each half has the threshold that is best on the
     other half.
@@ -242,9 +241,8 @@ def _on_validation(inputs: RerankInputs) -> dict[str, Any]:
 
 
 def flaws(inputs: RerankInputs) -> list[dict[str, Any]]:
-    """The effect of each flaw (bug or leak) of stage one and two alone.
-
-    ``clean`` with this flaw against ``clean``, on the same images.
+    """The effect of each flaw (bug or leak) of stage one and two: ``clean`` with this flaw against
+    ``clean``, on the same images.
     """
     # flaws in texts change stage one, too, so CODER without the rerank is compared as well
     config, labels = inputs.config, inputs.test.labels
@@ -283,9 +281,8 @@ def flaws(inputs: RerankInputs) -> list[dict[str, Any]]:
 
 
 def best_threshold(thresholds: list[float], both: Reranked, labels: Tensor) -> float:
-    """The threshold with the highest accuracy on labels (N,).
-
-    Of several the smallest, which reranks the fewest images.
+    """The threshold with the highest accuracy on labels (N,); of several the smallest, which
+    reranks the fewest images.
     """
     right = {t: int((both.predictions(t) == labels).sum()) for t in sorted(thresholds)}
     return max(right, key=lambda t: right[t])

@@ -36,9 +36,8 @@ CLASSES = 128
 
 
 def run(config: Config, model: str, dataset: str) -> None:
-    """Write ``text_features/{model}/{dataset}.safetensors``.
-
-    Warn of texts over the context length.
+    """Write ``text_features/{model}/{dataset}.safetensors``, and warn of texts over the context
+    length.
     """
     # One file holds every prompt of every kind and setting, each with its kind and class: later
     # phases select rows and need no encoder. Of random words and template ensembles only the

@@ -168,9 +168,8 @@ def _model_problems(name: str, model: ModelConfig, root: Path) -> Iterator[str]:
 
 
 def _generator_problems(config: Document) -> Iterator[str]:
-    """Problems of texts from a language model.
-
-    No section ``generator``, or no encoder in it that compares analogous classes.
+    """Problems of texts from a language model: no section ``generator``, or no encoder in it that
+    compares analogous classes.
     """
     generator = config.generator
     for name, dataset in config.datasets.items():

@@ -51,14 +51,13 @@ class Document(Strict):
     only_present: Annotated[bool, NO_RESULT] = Field(
         False,
         description="Skip published data sets if neither all their images nor, in the results, all "
-        "their image features are here; CODER_CLIP_ONLY_PRESENT and --config only_present=true "
-        "take precedence.",
+        "their image features are here; the variable CODER_CLIP_ONLY_PRESENT takes precedence.",
     )
     fetch: Annotated[bool | Literal["strict"], NO_RESULT] = Field(
         False,
         description="Download weights and the published data sets that may be downloaded as part "
         "of a run; 'make reproduce' goes on without a data set that could not be downloaded, and "
-        "says so; strict: it stops. CODER_CLIP_FETCH and --config fetch=true come first.",
+        "says so; strict: it stops. The variable CODER_CLIP_FETCH takes precedence.",
     )
     datasets: dict[str, DatasetConfig]
     models: dict[str, ModelConfig]
@@ -87,9 +86,8 @@ class Document(Strict):
 
     @derived
     def text_encoder(self) -> str:
-        """The model that compares names, for sources whose texts an encoder chooses.
-
-        By default the first model.
+        """The model that compares names, for sources whose texts an encoder chooses; by default the
+        first one.
         """
         if self.generator and self.generator.encoder:
             return self.generator.encoder
@@ -131,18 +129,16 @@ class Document(Strict):
 
     @derived
     def published_name(self, dataset: str) -> str:
-        """The data set under which methods publish their settings.
-
-        For published features, the data set of their images.
+        """The data set under which methods publish their settings; for published features, the data
+        set of their images.
         """
         of_images = entry(dataset).of if self.published(dataset) else None
         return of_images or dataset
 
     @derived
     def has_val(self, dataset: str) -> bool:
-        """True if the data set has validation images.
-
-        Without them the clean setting keeps the defaults.
+        """True if the data set has validation images, without which the clean setting keeps the
+        defaults.
 
         For a folder, the folder itself says so, or, if it is not on this machine (results were
         pulled), the manifest.
@@ -201,9 +197,8 @@ class Document(Strict):
 
     @derived
     def views_stored(self, dataset: str) -> int:
-        """Number of augmented views per shot to keep one by one.
-
-        All, up to MOST_VIEWS, if a method needs single views; else 0.
+        """Number of augmented views per shot to keep one by one: all, up to MOST_VIEWS, if a method
+        needs them; else 0.
         """
         need_views = set(USE_VIEWS) & set(self.adapter.methods)
         if not need_views:

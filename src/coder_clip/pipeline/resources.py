@@ -368,9 +368,8 @@ NEEDS = {
 
 
 def n_pairs(config: Document, dataset: str, classes: int) -> float:
-    """Number of class pairs that have one-to-one texts: the pairs of a file.
-
-    Without a file the pairs that a language model is asked about, and none without a model.
+    """Number of class pairs that have one-to-one texts: the pairs of a file, else those that a
+    language model is asked about, else none.
     """
     file = config.datasets[dataset].pair_source(dataset)
     if file is not None and file.is_file():
@@ -387,9 +386,7 @@ def opens_images(config: Document, model: str, dataset: str) -> bool:
 
 
 def gpus(config: Document) -> int:
-    """Number of GPUs of this machine that encoders may use, as torch says.
-
-    As many jobs run at a time, one on each GPU.
+    """Number of GPUs of this machine that encoders may use, as torch says; one job runs on each.
 
     torch takes a second to import, and is imported only where the system has a driver of a GPU.
     """
@@ -474,9 +471,8 @@ def _sizes(config: Document, dataset: str) -> Sizes:
 
 
 def encoder_size(config: Document, model: str, closely: bool = False) -> Size:
-    """The size of a model's encoder, from its architecture alone.
-
-    If the architecture cannot be read, the size of a large ViT.
+    """The size of a model's encoder, from its architecture alone; that of a large ViT if it cannot
+    be read.
 
     closely: count the operations of a tower of timm, which takes seconds to import.
     """

@@ -136,9 +136,8 @@ class DatasetConfig(Strict):
 
     @derived
     def text_sources(self, name: str) -> dict[str, Path | str]:
-        """Kind -> file or source of the class texts of data set ``name``.
-
-        A kind without texts has no entry.
+        """Kind -> file or source of the class texts of data set ``name``; a kind without texts has
+        no entry.
         """
         if isinstance(self.texts, dict):
             given = {kind: self.texts[kind] for kind in OF_CLASS}
@@ -152,9 +151,8 @@ class DatasetConfig(Strict):
 
     @derived
     def text_source(self, name: str) -> Path | None:
-        """The one file that has all general texts of data set ``name``.
-
-        None for class names alone, or if each kind has its own source.
+        """The one file that has all general texts of data set ``name``; None for class names alone,
+        or if each kind has its own source.
         """
         if self.texts == "names" or isinstance(self.texts, dict):
             return None
@@ -172,9 +170,8 @@ class DatasetConfig(Strict):
     @property
     @derived
     def pair_text_source(self) -> str | None:
-        """The source that makes the one-to-one texts of the data set.
-
-        None if the texts are read from a file, or there are none.
+        """The source that makes the one-to-one texts of the data set; None if they are read from a
+        file, or there are none.
         """
         given = "none"
         if isinstance(self.texts, dict):
@@ -202,9 +199,10 @@ class DatasetConfig(Strict):
         return path
 
     def _own_set(self, name: str, part: str) -> str:
-        """The file in data/texts of data set ``name``.
+        """The file in data/texts of data set ``name``, or of the published data set whose texts it
+        shares.
 
-        Or of the published data set whose texts this data set shares. part: "", or ".one_to_one".
+        part: "", or ".one_to_one".
         """
         # a folder of your own is not the published data set, even with its name
         published = self.root is None and name in WITH_ENTRY

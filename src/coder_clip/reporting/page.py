@@ -171,10 +171,7 @@ def render(
 
 
 def metrics(results: Results) -> dict[str, dict[str, dict[str, float]]]:
-    """{data set: {model: {method: top-1}}} in the main setting.
-
-    Few-shot methods carry their shots.
-    """
+    """{data set: {model: {method: top-1}}} in the main setting; few-shot methods carry their shots."""
     accuracies: dict[str, dict[str, dict[str, float]]] = {}
     for dataset, model in results:
         methods = results.main_methods(dataset, model)
@@ -214,9 +211,8 @@ def _data(results: Results) -> str:
 
 
 def _data_rows(results: Results) -> list[dict[str, Any]]:
-    """Name, description, classes and test images of each data set, for a table.
-
-    Empty for FEW data sets, which are a sentence.
+    """Name, description, classes and test images of each data set, for a table; empty for FEW data
+    sets, which are a sentence.
     """
     if len(results.datasets) <= FEW:
         return []
@@ -291,10 +287,7 @@ def _named(results: Results, dataset: str) -> str:
 def _items(
     results: Results, image: Loader | None
 ) -> tuple[dict[str, list[_Item]], dict[str, list[str]]]:
-    """Section -> its tables and figures.
-
-    And, for exhibits with nothing to show, reason -> titles.
-    """
+    """Section -> its tables and figures; and, for exhibits with nothing to show, reason -> titles."""
     items: dict[str, list[_Item]] = {}
     silent: dict[str, list[str]] = {}
     for exhibit in EXHIBITS:
@@ -312,10 +305,10 @@ def _items(
 
 
 def _sections(items: Mapping[str, list[_Item]], opened: list[str]) -> list[dict[str, Any]]:
-    """What the page says about each section that has items.
+    """What the page says about each section that has items, opened sections first, then the others
+    in the order of SECTIONS.
 
-    Opened sections first, then the others in the order of SECTIONS. items: section -> its tables
-    and figures.
+    items: section -> its tables and figures.
     """
     return [
         {
@@ -394,10 +387,10 @@ def _data_url(picture: Image.Image, kind: str, **options: int) -> str:
 
 
 def _encoders(results: Results) -> list[dict[str, Any]]:
-    """Each encoder once.
+    """Each encoder once: its name, its info (`Results.encoder`), and the data sets whose features
+    it made.
 
-    Its name, its info (`Results.encoder`), and the data sets whose features it made. Different
-    encoders of one name have an entry each.
+    Different encoders of one name have an entry each.
     """
     encoders: list[dict[str, Any]] = []
     for dataset, model in results:

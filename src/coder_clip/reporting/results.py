@@ -1,6 +1,5 @@
-"""The results tree as tables, figures and the report read it.
-
-Each file once, when it is first asked for.
+"""The results tree as tables, figures and the report read it: each file once, when it is first
+asked for.
 """
 
 from __future__ import annotations
@@ -51,9 +50,8 @@ class ResultFile:
 
 
 def in_order(entries: Iterable[JsonObject]) -> list[JsonObject]:
-    """Sort entries by method, then by setting, in the order of METHODS and SETTINGS.
-
-    Unknown methods come last.
+    """Sort entries by method, then by setting, in the order of METHODS and SETTINGS; unknown
+    methods come last.
     """
     # one list for both keys, because no method has the name of a setting
     place = {name: i for i, name in enumerate([*METHODS, *SETTINGS])}
@@ -119,10 +117,7 @@ class Results:
         return product(self.datasets, self.models)
 
     def shots_of(self, dataset: str) -> list[int]:
-        """Numbers of shots that a data set was run with, ascending.
-
-        Empty if it is zero-shot only.
-        """
+        """Numbers of shots that a data set was run with, ascending; empty if it is zero-shot only."""
         return self.shots if dataset in self.few_shot else []
 
     # ---- documents and rows, one method for each phase
@@ -171,9 +166,8 @@ class Results:
         return str(self.manifest(dataset).get("split", "own"))
 
     def encoder(self, dataset: str, model: str) -> JsonObject:
-        """The encoder of the image features: its name, weights hash, preprocessing.
-
-        Reads a header only.
+        """The encoder of the image features: its name, weights hash, preprocessing (reads a header
+        only).
         """
         return dict(
             read_metadata(self.paths.image_features(model, dataset, "test")).get("encoder", {})
@@ -275,9 +269,8 @@ class Results:
 
     @staticmethod
     def rerank_that_looks(document: JsonObject) -> JsonObject | None:
-        """The entry of the rerank that compares classes.
-
-        In `main_setting` or the setting nearest to it; None if no setting compares any.
+        """The entry of the rerank that compares classes, in `main_setting` or the setting nearest
+        to it; None if no setting compares any.
 
         The clean setting may choose to rerank nothing.
         """
@@ -349,9 +342,8 @@ class Results:
     # ---- where numbers come from
 
     def sources(self, phases: Sequence[str]) -> list[ResultFile]:
-        """The files of some phases with hash and command.
-
-        In the order of phases, data sets and models.
+        """The files of some phases with hash and command, in the order of phases, data sets and
+        models.
         """
         files: list[ResultFile] = []
         for phase, (dataset, model) in product(phases, self):

@@ -203,9 +203,8 @@ def _fewer(results: Results, each: Sequence[Judged]) -> dict[int, Comparison]:
 
 
 def _other_verdicts(most: Verdict, fewer: Mapping[int, Comparison]) -> str:
-    """The verdicts with fewer shots that differ from ``most``, the verdict with the most shots.
-
-    "" if there are none.
+    """The verdicts with fewer shots that differ from ``most``, the verdict with the most shots; ""
+    if there are none.
     """
     if most not in JUDGED:
         return ""

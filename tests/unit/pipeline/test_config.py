@@ -448,3 +448,11 @@ def test_a_name_that_yaml_reads_as_no_text(name: str, read_as: str) -> None:
     assert said.endswith(
         f"datasets: a name must be text, but YAML reads this one as {read_as}; put it in quotes"
     )
+
+
+def test_other_data_sets_have_other_images() -> None:
+    """Images of a data set would be described by themselves, and a part's would count twice."""
+    names = "caltech101_clip, caltech101_lvis_clip, dtd_clip, oxford_pets_named_clip, imagenet_v2, shapes"
+    config = load(f"datasets: [{names}]\nmodels: [mini]\n")
+    assert config.others("caltech101_lvis_clip") == ["dtd_clip", "shapes"]
+    assert config.others("shapes") == ["caltech101_clip", "dtd_clip"]

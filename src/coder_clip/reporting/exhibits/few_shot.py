@@ -58,9 +58,8 @@ def table(results: Results) -> Table:
 
 
 def _frame(results: Results) -> tuple[pd.DataFrame, int]:
-    """A row for each data set (and the average of all), model, method and number of shots.
-
-    Also the number of different seeds.
+    """A row for each data set (and the average of all), model, method and number of shots; also the
+    number of different seeds.
     """
     runs = frames.tidy(results.few_shot_rows("runs"), ["dataset", *PLACE, "seed", "test_accuracy"])
     n_seeds = runs.groupby(["dataset", *PLACE])["seed"].count()
